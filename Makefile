@@ -1,0 +1,55 @@
+# Two commands matter: `make demo` and `make test`. Each prepares all it needs.
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CERTIFICATE := certs/dev/leaf.pem
+
+.PHONY: help setup test lint types unit demo serve bench bench-calls bench-gaps fuzz clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) $(CERTIFICATE) ## the virtual environment and the development certificate
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; found $$($(PYTHON) --version). Name another with: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || \
+	  { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[agent,dev,bench]'
+	@touch $@
+
+$(CERTIFICATE): $(READY)
+	$(BIN)/voice-gateway certificate --out certs/dev
+
+test: setup lint types unit ## everything CI checks: lint, types, tests
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/pytest
+
+demo: setup ## the spoken order, the network switch and the killed load balancer
+	@$(BIN)/python -m deploy.local.demo
+
+serve: setup ## keep the demonstration's cluster up for a person
+	@$(BIN)/python -m deploy.local.serve
+
+bench: bench-gaps bench-calls ## every benchmark; results go to bench/results
+
+bench-gaps: setup ## the gap at migration, rebinding and forwarder restart
+	$(BIN)/python -m bench.gaps
+
+bench-calls: setup ## 60 calls at once through the forwarder to one worker
+	$(BIN)/python -m bench.calls
+
+clean: ## remove what make made
+	rm -rf $(VENV) certs/dev .pytest_cache .mypy_cache .ruff_cache .hypothesis

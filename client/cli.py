@@ -1,0 +1,5 @@
+"""The command's entry point."""
+
+
+def main() -> None:
+    """Run the command line."""

@@ -1,0 +1,125 @@
+"""What a session needs of whatever listens and answers.
+
+An `Agent` is made once per worker; it opens a `Conversation` per session. A conversation takes PCM in with calls
+that never block and tells the session what it made of it with `AgentEvent`s, emitted on the worker's event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class HeardAudio:
+    """One uplink frame as PCM16 mono at the agent's `input_rate_hz`; `sequence` is the frame's on the wire."""
+
+    sequence: int
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The caller began to speak; whatever the agent is saying is interrupted (barge-in)."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartialTranscript:
+    """The utterance so far; the next one replaces it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """An utterance ended: its words, the state that follows from it, and the last frame it used.
+
+    The three belong together: once the session has saved them, frames up to `through_sequence` are heard.
+    `state` is the whole state as plain maps, lists, strings and numbers, or `None` where nothing changed.
+    """
+
+    text: str
+    through_sequence: int
+    state: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No speech is pending in the frames up to `through_sequence`: forgetting them loses no word."""
+
+    through_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The agent begins to answer with `text`; its audio follows as `ReplyAudio`, then `ReplyEnded`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyAudio:
+    """Speech of the current reply: PCM16 mono at the agent's `output_rate_hz`, any length, as soon as it is made."""
+
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEnded:
+    """All audio of the current reply has been emitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The answer to `Conversation.finish`: every frame heard has had its effect, nothing more will be said."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFailed:
+    """The agent cannot go on; the session ends with `CloseCode.AGENT_FAILED` and this reason."""
+
+    reason: str
+
+
+AgentEvent = (
+    SpeechStarted | PartialTranscript | Understood | Silence | Reply | ReplyAudio | ReplyEnded | Finished | AgentFailed
+)
+
+
+class Conversation(Protocol):
+    """One session's side of the agent."""
+
+    def greet(self) -> None:
+        """Open the conversation, if the agent speaks first; called once, before any audio of a new session."""
+
+    def hear(self, audio: HeardAudio) -> None:
+        """Take the next frame, in order; returns at once."""
+
+    def interrupted(self, played_ms: int) -> None:
+        """The current reply was cut off after `played_ms` at the caller's ear: stop making it."""
+
+    def finish(self) -> None:
+        """No more audio follows: take a pending utterance as ended, answer it, and emit `Finished`."""
+
+    def close(self) -> None:
+        """Let go of everything; no event is emitted any more."""
+
+
+class Agent(Protocol):
+    """A worker's agent: loads its models once, and opens conversations."""
+
+    name: str
+    input_rate_hz: int
+    output_rate_hz: int
+
+    async def open(self) -> None:
+        """Load models, make connections; raises `GatewayError` with one sentence where that is impossible."""
+
+    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Conversation:
+        """Begin (`state` None) or take up a conversation whose state was saved."""
+
+    async def close(self) -> None:
+        """Close all conversations and release the models."""

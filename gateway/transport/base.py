@@ -1,0 +1,74 @@
+"""How a session reaches its caller, whatever carries it: WebTransport, WebSocket, a telephone call, memory.
+
+A transport turns its protocol into the messages and frames of `gateway.wire` and calls a `TransportHandler`;
+the session answers through the `Transport`. Neither side awaits the other, and no call raises for what a peer did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.wire import AudioFrame, ClientMessage, CloseCode, Malformed, ServerMessage
+
+
+class Transport(Protocol):
+    """The session's way to one caller. After `close`, or once the handler was told `lost`, every call is a no-op."""
+
+    kind: str
+    """`webtransport`, `websocket`, `twilio` or `memory`, for logs and metrics."""
+
+    def send(self, message: ServerMessage) -> None:
+        """Queue a control message, reliably and in order."""
+
+    def send_audio(self, generation: int, frame: AudioFrame) -> None:
+        """Queue a frame of an utterance, reliably and in order within its generation."""
+
+    def end_audio(self, generation: int) -> None:
+        """No frame of this generation follows."""
+
+    def reset_audio(self, generation: int) -> None:
+        """Abandon what of this generation has not been delivered (barge-in)."""
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Deliver what `send` queued, then end the WebTransport session (or its counterpart)."""
+
+
+class TransportHandler(Protocol):
+    """What a transport calls, on the event loop, in the order in which the caller's octets arrived."""
+
+    def message_received(self, message: ClientMessage) -> None: ...
+
+    def audio_received(self, frame: AudioFrame) -> None: ...
+
+    def malformed_received(self, fault: Malformed) -> None:
+        """The caller broke the protocol; the handler ends the session through `Transport.close`."""
+
+    def path_changed(self, peer: str) -> None:
+        """The caller's address is now `peer`, and validated; the session goes on."""
+
+    def lost(self, reason: str) -> None:
+        """The caller is gone without a `bye`, or closed the transport; nothing can be sent any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """What is known of a caller before a session exists."""
+
+    path: str
+    peer: str
+    access_token: str | None
+    origin: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The request is declined with this HTTP status."""
+
+    status: int
+    reason: str
+
+
+Acceptor = Callable[[SessionRequest, Transport], TransportHandler | Refusal]
+"""Decides on a request: the handler of its new session, or why there is none."""

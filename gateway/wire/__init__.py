@@ -1,0 +1,83 @@
+"""The voice protocol's bytes, sans-IO, for both sides; PROTOCOL.md is the specification.
+
+Encoders raise `ValueError` on the caller's mistakes. Decoders never raise on what a peer sent: they return
+`Malformed` with the reason, or `None` where the protocol says that something unknown is skipped.
+"""
+
+from gateway.wire.codepoints import (
+    CLOCK_HZ,
+    MAX_AUDIO_OCTETS,
+    MAX_CONTROL_OCTETS,
+    PROTOCOL_VERSION,
+    VOICE_PATH,
+    CloseCode,
+    Codec,
+    Malformed,
+    StreamType,
+)
+from gateway.wire.framing import (
+    AudioFrame,
+    LengthPrefixedReader,
+    decode_audio_frame,
+    decode_varint,
+    encode_audio_frame,
+    encode_varint,
+    length_prefixed,
+)
+from gateway.wire.messages import (
+    Bye,
+    ClientMessage,
+    Drain,
+    Error,
+    Flush,
+    Heard,
+    Ping,
+    Played,
+    Pong,
+    Ready,
+    ServerMessage,
+    Speech,
+    Start,
+    State,
+    Transcript,
+    decode_client_message,
+    decode_server_message,
+    encode_message,
+)
+
+__all__ = [
+    "CLOCK_HZ",
+    "MAX_AUDIO_OCTETS",
+    "MAX_CONTROL_OCTETS",
+    "PROTOCOL_VERSION",
+    "VOICE_PATH",
+    "AudioFrame",
+    "Bye",
+    "ClientMessage",
+    "CloseCode",
+    "Codec",
+    "Drain",
+    "Error",
+    "Flush",
+    "Heard",
+    "LengthPrefixedReader",
+    "Malformed",
+    "Ping",
+    "Played",
+    "Pong",
+    "Ready",
+    "ServerMessage",
+    "Speech",
+    "Start",
+    "State",
+    "StreamType",
+    "Transcript",
+    "decode_audio_frame",
+    "decode_client_message",
+    "decode_server_message",
+    "decode_varint",
+    "encode_audio_frame",
+    "encode_message",
+    "encode_varint",
+    "length_prefixed",
+]

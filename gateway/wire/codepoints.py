@@ -1,0 +1,61 @@
+"""The numbers both sides agree on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+PROTOCOL_VERSION: Final = 1
+VOICE_PATH: Final = "/v1/voice"
+CLOCK_HZ: Final = 48_000
+"""Media timestamps count ticks of this clock whatever the codec, as RFC 7587 does for Opus."""
+MAX_CONTROL_OCTETS: Final = 65_536
+MAX_AUDIO_OCTETS: Final = 16_384
+
+
+class Codec(IntEnum):
+    """What a frame's payload is. The rate belongs to the codec, so that a frame describes itself.
+
+    PCM16 is little-endian mono; PCMU and PCMA are G.711 at 8 kHz; Opus is one packet (RFC 6716).
+    """
+
+    OPUS = 1
+    PCM16_16K = 2
+    PCM16_24K = 3
+    PCM16_48K = 4
+    PCMU = 5
+    PCMA = 6
+
+
+class StreamType(IntEnum):
+    """The first varint of every unidirectional stream of the WebTransport session."""
+
+    UPLINK_AUDIO = 1
+    DOWNLINK_AUDIO = 2
+
+
+class CloseCode(IntEnum):
+    """Why a session or a stream ended: in `error`, in a stream reset, in CLOSE_WEBTRANSPORT_SESSION."""
+
+    NORMAL = 0
+    MALFORMED = 1
+    WRONG_ORDER = 2
+    UNSUPPORTED_VERSION = 3
+    UNSUPPORTED_CODEC = 4
+    UNAUTHORISED = 5
+    OVERLOADED = 6
+    IDLE = 7
+    DRAINING = 8
+    AGENT_FAILED = 9
+    INTERNAL = 10
+    INTERRUPTED = 11
+    """Only on a downlink stream: the caller spoke, and the rest of this generation is not wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """What a peer sent breaks the protocol; the session ends with `code` and `reason`."""
+
+    reason: str
+    code: CloseCode = CloseCode.MALFORMED

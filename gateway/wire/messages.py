@@ -1,0 +1,161 @@
+"""Control messages: MessagePack maps whose `type` names them. Unknown keys and unknown types are skipped."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args
+
+import msgspec
+
+from gateway.wire.codepoints import PROTOCOL_VERSION, Codec, Malformed
+
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True, kw_only=True):
+    """What all messages share: an immutable map, keys at their default left out."""
+
+
+class Start(Message, frozen=True, tag="start"):
+    """Client: opens a new session; must be its first message.
+
+    `accept` lists the codecs the client can play, most wanted first. `agent` None asks for the default one.
+    """
+
+    version: int = PROTOCOL_VERSION
+    accept: tuple[int, ...] = (Codec.OPUS, Codec.PCM16_24K)
+    agent: str | None = None
+
+
+class Played(Message, frozen=True, tag="played"):
+    """Client: `position_ms` of `generation` have left the loudspeaker; `is_complete` once all of it has."""
+
+    generation: Count
+    position_ms: Count
+    is_complete: bool = False
+
+
+class Ping(Message, frozen=True, tag="ping"):
+    """Client: heartbeat; the answer is `pong` with the same `id`."""
+
+    id: Count
+
+
+class Bye(Message, frozen=True, tag="bye"):
+    """Client: no more audio follows the `frames` it sent; the server answers what was said, then says `bye`.
+
+    Server: the session is over and nothing is outstanding; `frames` is how many uplink frames it received.
+    """
+
+    frames: Count
+    reason: str = ""
+
+
+class Ready(Message, frozen=True, tag="ready"):
+    """Server: the session exists. It speaks `codec`, and expects the uplink frame `next_sequence`."""
+
+    session: str
+    worker: str
+    codec: int
+    next_sequence: Count = 0
+    version: int = PROTOCOL_VERSION
+
+
+class Transcript(Message, frozen=True, tag="transcript"):
+    """Server: what `role` said in `turn`; a text with `is_final` false is replaced by the next of that turn."""
+
+    turn: Count
+    role: Literal["user", "agent"]
+    text: str
+    is_final: bool
+
+
+class State(Message, frozen=True, tag="state"):
+    """Server: the agent's state, whole (for the default agent, the order), after `revision` changes."""
+
+    revision: Count
+    state: dict[str, Any]
+
+
+class Heard(Message, frozen=True, tag="heard"):
+    """Server: the effect of every uplink frame up to `sequence` is saved; the client may forget them."""
+
+    sequence: Count
+
+
+class Speech(Message, frozen=True, tag="speech"):
+    """Server: the answer to `turn` begins; its audio is the downlink stream of this generation."""
+
+    generation: Count
+    turn: Count
+
+
+class Flush(Message, frozen=True, tag="flush"):
+    """Server: drop the buffered audio of `generation` and of all before, and any of it that still arrives."""
+
+    generation: Count
+
+
+class Drain(Message, frozen=True, tag="drain"):
+    """Server: this worker is going away; the session ends within `deadline_s`."""
+
+    deadline_s: float
+
+
+class Pong(Message, frozen=True, tag="pong"):
+    """Server: the answer to `ping`."""
+
+    id: Count
+
+
+class Error(Message, frozen=True, tag="error"):
+    """Server: the session ends for this reason; `code` is a `CloseCode`."""
+
+    code: Count
+    message: str
+
+
+ClientMessage = Start | Played | Ping | Bye
+ServerMessage = Ready | Transcript | State | Heard | Speech | Flush | Drain | Pong | Error | Bye
+
+
+def encode_message(message: ClientMessage | ServerMessage) -> bytes:
+    """Return the MessagePack map; on a stream send it through `length_prefixed`."""
+    return _ENCODER.encode(message)
+
+
+def decode_client_message(body: bytes) -> ClientMessage | Malformed | None:
+    """Read what a client sent; `None` is a message of an unknown type, to be skipped."""
+    return _decode(body, _CLIENT_DECODER, _CLIENT_TAGS)
+
+
+def decode_server_message(body: bytes) -> ServerMessage | Malformed | None:
+    """Read what a server sent; `None` is a message of an unknown type, to be skipped."""
+    return _decode(body, _SERVER_DECODER, _SERVER_TAGS)
+
+
+class _Tag(msgspec.Struct):
+    type: str
+
+
+_M = TypeVar("_M")
+
+
+def _decode(body: bytes, decoder: msgspec.msgpack.Decoder[_M], tags: frozenset[str]) -> _M | Malformed | None:
+    try:
+        if _TAG_DECODER.decode(body).type not in tags:
+            return None
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Malformed(f"control message: {error}")
+
+
+def _tags(union: object) -> frozenset[str]:
+    return frozenset(str(message.__struct_config__.tag) for message in get_args(union))
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_TAG_DECODER: Final = msgspec.msgpack.Decoder(_Tag)
+_CLIENT_DECODER: Final[msgspec.msgpack.Decoder[ClientMessage]] = msgspec.msgpack.Decoder(ClientMessage)
+_SERVER_DECODER: Final[msgspec.msgpack.Decoder[ServerMessage]] = msgspec.msgpack.Decoder(ServerMessage)
+_CLIENT_TAGS: Final = _tags(ClientMessage)
+_SERVER_TAGS: Final = _tags(ServerMessage)
