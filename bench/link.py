@@ -37,7 +37,7 @@ class NatLink:
         self.rebind()
 
     def rebind(self) -> None:
-        """Forget every binding: the next datagram of each caller leaves from a new port, answers to the old are lost."""
+        """Forget every binding: the next datagram of each caller leaves from a new port."""
         for transport in self._bindings.values():
             transport.close()
         self._bindings.clear()
