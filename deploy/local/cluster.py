@@ -141,7 +141,8 @@ class Cluster:
         answers = await asyncio.gather(
             *(asyncio.to_thread(_get, f"http://{admin}/sessions") for admin in self.addresses.worker_admin)
         )
-        return [session for answer in answers for session in json.loads(answer)["sessions"]]
+        documents = [json.loads(answer) for answer in answers]
+        return [session for each in documents for session in each["sessions"] + each["ended"]]
 
     async def metrics(self, index: int) -> str:
         """A worker's metrics in Prometheus' text format."""
