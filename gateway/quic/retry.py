@@ -34,6 +34,10 @@ class RejectedToken:
     reason: str
 
 
+TokenVerdict = ValidToken | RejectedToken | None
+"""`None` is no Retry token of this key, and counts as no token at all."""
+
+
 class RetryTokens:
     """Makes and checks tokens bound to a client's address, the connection IDs of its Retry, and the wall clock.
 
@@ -60,7 +64,9 @@ class RetryTokens:
         nonce = self._rng(_NONCE_OCTETS)
         return nonce + self._aead.encrypt(nonce, plain, _LABEL)
 
-    def check(self, token: bytes, address: Any, destination_cid: bytes, now: float) -> ValidToken | RejectedToken | None:
+    def check(
+        self, token: bytes, address: Any, destination_cid: bytes, now: float
+    ) -> ValidToken | RejectedToken | None:
         """Judge the token of an Initial packet; `None` is no Retry token of this key, and counts as no token at all."""
         try:
             plain = self._aead.decrypt(token[:_NONCE_OCTETS], token[_NONCE_OCTETS:], _LABEL)
