@@ -39,10 +39,11 @@ class Dialogue:
 
 
 def restored(menu: Menu, state: Mapping[str, Any]) -> Dialogue:
-    """Take a conversation up from what `Dialogue.to_state` returned; raises `ValueError`."""
+    """Take a conversation up from what `Dialogue.to_state` returned; raises `GatewayError`."""
     order = order_from_state(state, menu)
-    question = Question.CONFIRM if state.get("question") == "confirm" and order.items else Question.MORE
-    return _asking(Dialogue(menu, order, question))
+    if state.get("question") == "confirm" and order.items:
+        return Dialogue(menu, order, Question.CONFIRM)
+    return _asking(Dialogue(menu, order))
 
 
 def greeting(dialogue: Dialogue) -> str:
@@ -137,11 +138,7 @@ def _asking(dialogue: Dialogue) -> Dialogue:
     if any(item.size is None for item in dialogue.order.items):
         item = next(item for item in dialogue.order.items if item.size is None)
         return replace(dialogue, question=Question.SIZE, order=replace(dialogue.order, latest_id=item.id))
-    return dialogue if dialogue.question is Question.CONFIRM and not dialogue.order.items else _more(dialogue)
-
-
-def _more(dialogue: Dialogue) -> Dialogue:
-    return dialogue if dialogue.question is Question.MORE else replace(dialogue, question=Question.MORE)
+    return replace(dialogue, question=Question.MORE)
 
 
 def _next_question(dialogue: Dialogue, intents: Sequence[Intent]) -> list[str]:

@@ -63,7 +63,7 @@ class LanguageModel:
         """Return how many equally likely words would surprise as much, end of sentence included."""
         logarithm, words = 0.0, 0
         for sentence in sentences:
-            history: list[str] = [_START]
+            history = [_START]
             for word in (*sentence, _END):
                 logarithm += self.log10(word, history)
                 history.append(word)
@@ -108,11 +108,12 @@ def dictionary(menu: Menu, entries: Iterable[str]) -> str:
         word = head.partition("(")[0]
         if word in wanted_or_singular:
             known[word].append(phones.strip())
-    for word, variants in menu.pronunciations.items():
-        known[word] = list(variants)
+    known.update((word, list(variants)) for word, variants in menu.pronunciations.items())
     lines = []
     for word in sorted(wanted):
-        variants = known.get(word) or [_with_sibilant(phones) for phones in known.get(word[:-1], ()) if word[-1] == "s"]
+        variants: list[str] = known.get(word) or [
+            _with_sibilant(phones) for phones in known.get(word[:-1], ()) if word[-1] == "s"
+        ]
         if not variants:
             raise MenuError(f"menu: pronunciations.{word} is missing, and no dictionary knows the word")
         lines += [f"{word}{f'({n})' if n > 1 else ''} {phones}" for n, phones in enumerate(variants, start=1)]

@@ -129,7 +129,8 @@ def _faults(menu: Menu) -> Iterable[str]:
             if not _PHONES.match(phones):
                 yield f"pronunciations.{word}: {phones!r} is no sequence of ARPAbet phones"
     prices = {f"price of {drink.name!r}": drink.price for drink in menu.drink}
-    prices |= {f"extra of {entry.name!r}": entry.extra for entry in (*menu.size, *menu.milk, *menu.topping)}
+    extras: tuple[Size | Milk | Topping, ...] = (*menu.size, *menu.milk, *menu.topping)
+    prices |= {f"extra of {entry.name!r}": entry.extra for entry in extras}
     for key, price in prices.items():
         if not price.is_finite() or price < 0 or price != price.quantize(Decimal("0.01")):
             yield f"{key} is {price}, a price is 0.00 or more with two decimals"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from gateway.agent.order.grammar import Kind, Lexicon, Token
 from gateway.agent.order.intents import Add, Change, Changes, Intent, Remove, Target, Wish
@@ -207,4 +208,5 @@ def _merged(changes: Changes, token: Token | None) -> Changes | None:
     name = _FIELDS[token.kind]
     if getattr(changes, name) not in (None, token.value):
         return None
-    return replace(changes, **{name: token.value})
+    said: dict[str, Any] = {name: token.value}
+    return replace(changes, **said)
