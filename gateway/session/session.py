@@ -168,6 +168,10 @@ class Session:
         """The caller broke the wire format: end the session and say why."""
         return self._fault(fault.code, fault.reason)
 
+    def end(self, code: CloseCode, reason: str) -> Sequence[Effect]:
+        """The worker cannot go on with this session."""
+        return self._fault(code, reason)
+
     def agent_emitted(self, event: AgentEvent, now: float) -> Sequence[Effect]:
         """Take what the agent made of the audio."""
         if self.state in (SessionState.NEW, SessionState.CLOSED) or self._is_finished:

@@ -53,14 +53,13 @@ class UplinkStatistics:
         self._first_transit_ms = 0.0
         self._transits: dict[int, int] = {}
 
-    def arrived(self, sequence: int, timestamp: int, octets: int, now: float) -> float:
-        """Count a new frame and return the time since the one before it in seconds, 0 for the first."""
+    def arrived(self, sequence: int, timestamp: int, octets: int, now: float) -> None:
+        """Count a new frame that arrived at `now`."""
         self.frames += 1
         self.octets += octets
         transit_ms = now * 1e3 - timestamp * _MS_PER_TICK
         if self._last_arrival is None:
             self._first_transit_ms = transit_ms
-            gap = 0.0
         else:
             gap = now - self._last_arrival
             if gap > self._smallest_gap:
@@ -70,7 +69,6 @@ class UplinkStatistics:
         if not _EARLIEST_MS <= offset <= _LATEST_MS:
             offset = _EARLIEST_MS if offset < 0 else _LATEST_MS
         self._transits[offset] = self._transits.get(offset, 0) + 1
-        return gap
 
     def summary(self) -> UplinkSummary:
         """Sum up; costs a sort of the distinct milliseconds seen."""
