@@ -29,6 +29,7 @@ class Ledger:
         self._transcript: deque[_Entry] = deque(maxlen=_LONGEST_TRANSCRIPT)
         self._silence_interval_s = silence_interval_s
         self._silence_due = 0.0
+        self._revised_through: int | None = None
         self._saved_revision = 0
         self._saving: SessionRecord | None = None
 
@@ -44,24 +45,24 @@ class Ledger:
         if state is not None:
             self.state = state
         self._reach(through_sequence)
-        self.revision += 1
+        self._revise()
 
     def silent(self, through_sequence: int | None, now: float) -> None:
         """Nothing was said up to here. Worth a save only once in a while: it moves nothing but the cursor."""
         if self._reach(through_sequence) and now >= self._silence_due:
             self._silence_due = now + self._silence_interval_s
-            self.revision += 1
+            self._revise()
 
     def completed(self, through_sequence: int | None) -> None:
         """Every frame received has had its effect."""
         self._reach(through_sequence)
-        if self.through_sequence != self.heard_sequence:
-            self.revision += 1
+        if self.through_sequence != self._revised_through:
+            self._revise()
 
     def answered(self, generation: int, text: str) -> None:
         """The agent begins to say `text`."""
         self._transcript.append(_Entry("agent", text, generation))
-        self.revision += 1
+        self._revise()
 
     def interrupted(self, cuts: tuple[Cut, ...]) -> None:
         """The transcript keeps what was heard, not what was to be said."""
@@ -69,7 +70,7 @@ class Ledger:
         for entry in self._transcript:
             if entry.generation in said:
                 entry.text = said[entry.generation]
-        self.revision += 1
+        self._revise()
 
     def next_save(self) -> SessionRecord | None:
         """Return what must be saved now, if anything; answer with `saved` or `failed`."""
@@ -103,6 +104,10 @@ class Ledger:
             return False
         self._saving = None
         return True
+
+    def _revise(self) -> None:
+        self.revision += 1
+        self._revised_through = self.through_sequence
 
     def _reach(self, through_sequence: int | None) -> bool:
         if through_sequence is None or (
