@@ -60,7 +60,9 @@ class RetryTokens:
         nonce = self._rng(_NONCE_OCTETS)
         return nonce + self._aead.encrypt(nonce, plain, _LABEL)
 
-    def check(self, token: bytes, address: Any, destination_cid: bytes, now: float) -> ValidToken | RejectedToken | None:
+    def check(
+        self, token: bytes, address: Any, destination_cid: bytes, now: float
+    ) -> ValidToken | RejectedToken | None:
         """Judge the token of an Initial packet; `None` is no Retry token of this key, and counts as no token at all."""
         try:
             plain = self._aead.decrypt(token[:_NONCE_OCTETS], token[_NONCE_OCTETS:], _LABEL)
