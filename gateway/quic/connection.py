@@ -69,6 +69,8 @@ if aioquic.__version__ != AIOQUIC_VERSION:
 # Every malformed packet is worth a counter, not a line: whoever floods the port would own the disk.
 logging.getLogger("quic").setLevel(logging.ERROR)
 
+H3_NO_ERROR: Final = 0x100
+MAX_REASON_CHARACTERS: Final = 200  # a reason that does not fit the packet would keep the close from being sent
 MIN_STATELESS_RESET_OCTETS: Final = 21
 _SHORT_HEADER_OVERHEAD: Final = 1 + 2 + 16  # first octet, packet number, AEAD tag
 
@@ -125,6 +127,7 @@ class Connection(QuicConnection):
         _check_length(cids, configuration)
         self.options = options or ConnectionOptions()
         self.datagrams_dropped = 0
+        self._has_found_fault = False
         self._cids = cids
         self._budget = ReassemblyBudget()
         self._retire_prior_to = 0
@@ -170,6 +173,16 @@ class Connection(QuicConnection):
         return self._handshake_confirmed
 
     @property
+    def has_heard_peer(self) -> bool:
+        """Whether any packet could be decrypted yet."""
+        return self._state is not QuicConnectionState.FIRSTFLIGHT
+
+    @property
+    def has_found_fault(self) -> bool:
+        """Whether this side closed the connection with an error."""
+        return self._has_found_fault
+
+    @property
     def is_ended(self) -> bool:
         """Whether the connection is closing, draining or gone: what is queued now is never sent."""
         return self._close_event is not None or self._state in END_STATES
@@ -185,7 +198,24 @@ class Connection(QuicConnection):
         room = self._max_datagram_size - _SHORT_HEADER_OVERHEAD - len(self._peer_cid.cid)
         return max(0, min(room, self._remote_max_datagram_frame_size or 0) - 1 - size_uint_var(room))
 
+    def is_receiving(self, stream_id: int) -> bool:
+        """Whether the peer may still send on the stream, so that `stop_stream` makes sense."""
+        stream = self._streams.get(stream_id)
+        return stream is not None and not stream.receiver.is_finished
+
+    def is_delivered(self, stream_id: int) -> bool:
+        """Whether all that was sent on a stream, its end included, has been acknowledged, or it was reset."""
+        stream = self._streams.get(stream_id)
+        return stream is None or stream.sender.is_finished
+
     # What the owner does
+
+    def close(
+        self, error_code: int = QuicErrorCode.NO_ERROR, frame_type: int | None = None, reason_phrase: str = ""
+    ) -> None:
+        if not self.is_ended:
+            self._has_found_fault = error_code not in (QuicErrorCode.NO_ERROR, H3_NO_ERROR)
+        super().close(error_code, frame_type, reason_phrase[:MAX_REASON_CHARACTERS])
 
     def offer_datagram(self, data: bytes) -> bool:
         """Queue a DATAGRAM frame; returns False, and drops it, if the peer or the path cannot take one so large.
@@ -479,8 +509,7 @@ class Connection(QuicConnection):
 
     def _adopt(self, streams: Iterable[QuicStream]) -> None:
         for stream in streams:
-            assert stream.stream_id is not None  # only CRYPTO streams have none
-            stream.receiver = StreamReceiver(stream.stream_id, self._budget)  # type: ignore[assignment]  # same shape
+            stream.receiver = StreamReceiver(stream.stream_id or 0, self._budget)  # type: ignore[assignment]  # same shape
 
     def _handle_stream_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         try:

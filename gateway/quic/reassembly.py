@@ -52,7 +52,7 @@ class StreamReceiver:
         return self._delivered
 
     def handle_frame(self, frame: QuicStreamFrame) -> StreamDataReceived | None:
-        """Take a frame and return what can be delivered, if anything; raises `FinalSizeError`, `ReassemblyOverflowError`."""
+        """Take a frame and return what is in order now; raises `FinalSizeError`, `ReassemblyOverflowError`."""
         end = frame.offset + len(frame.data)
         self._check_final_size(end, frame.fin)
         self.highest_offset = max(self.highest_offset, end)

@@ -34,6 +34,10 @@ class RejectedToken:
     reason: str
 
 
+TokenVerdict = ValidToken | RejectedToken | None
+"""`None` is no Retry token of this key, and counts as no token at all."""
+
+
 class RetryTokens:
     """Makes and checks tokens bound to a client's address, the connection IDs of its Retry, and the wall clock.
 
