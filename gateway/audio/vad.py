@@ -13,7 +13,8 @@ from gateway.errors import GatewayError
 _WINDOW: Final = 512
 _CONTEXT: Final = 64
 _SILENT_RMS: Final = 24.0
-"""Below this (-62 dBFS) nobody speaks, and the model need not be asked."""
+_SILENT_PROBABILITY: Final = 0.1
+"""While the last window was no speech and this one is below -62 dBFS, the model need not be asked."""
 
 
 class VoiceActivity(Protocol):
@@ -96,8 +97,8 @@ class SileroVoiceActivity:
     def _decide(self, window: NDArray[np.float32]) -> float:
         self._input[0, :_CONTEXT] = self._input[0, -_CONTEXT:]
         self._input[0, _CONTEXT:] = window / 32_768
-        if _rms(window) < _SILENT_RMS:
-            return 0.0
+        if self._probability < _SILENT_PROBABILITY and _rms(window) < _SILENT_RMS:
+            return self._probability
         probability, self._state = self._model.run(self._input, self._state)
         return probability
 
