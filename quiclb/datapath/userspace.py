@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 from quiclb.address import Address, format_address, is_ipv6, normalise
@@ -27,6 +28,17 @@ async def open_userspace(vip: Address, inner: Address) -> UserspaceDatapath:
         await datapath.close()
         raise
     return datapath
+
+
+@lru_cache(maxsize=1024)
+def is_own_ip(ip: str) -> bool:
+    """Whether this machine has the IP address: it can be bound."""
+    with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((ip, 0))
+        except OSError:
+            return False
+    return True
 
 
 class UserspaceDatapath:
@@ -97,8 +109,9 @@ class _Endpoint(asyncio.DatagramProtocol):
         _set_options(self._transport.get_extra_info("socket"), self._side, self._is_ipv6)
 
     async def close(self) -> None:
-        if self._transport is not None and self._closed is not None:
-            self._transport.abort()
+        transport, self._transport = self._transport, None
+        if transport is not None and self._closed is not None:
+            transport.abort()
             await self._closed
 
     def receive_drops(self) -> int | None:
