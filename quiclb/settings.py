@@ -28,7 +28,9 @@ from quiclb.table import RoutingTable, UnknownServerId, build_table
 ENVIRONMENT_PREFIX = "QUICLB_"
 
 
-def load_settings(path: Path, environ: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:
+def load_settings(
+    path: Path, environ: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
+) -> Settings:
     """Read, merge and check; raises `ConfigError` with one line for each fault, each naming its key.
 
     `environ` may hold `QUICLB_LISTEN` and so on for every key of `[forwarder]`; `flags` has the same keys in lower
@@ -38,6 +40,7 @@ def load_settings(path: Path, environ: Mapping[str, str], flags: Mapping[str, An
     forwarder = document.get("forwarder", {})
     if isinstance(forwarder, dict):
         names = ForwarderSection.model_fields
+        environ = environ or {}
         variables = {
             name: environ[variable] for name in names if (variable := ENVIRONMENT_PREFIX + name.upper()) in environ
         }
