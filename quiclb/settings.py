@@ -33,8 +33,8 @@ def load_settings(
 ) -> Settings:
     """Read, merge and check; raises `ConfigError` with one line for each fault, each naming its key.
 
-    `environ` may hold `QUICLB_LISTEN` and so on for every key of `[forwarder]`; `flags` has the same keys in lower
-    case, `None` meaning not given. A relative `key_file` is looked up beside the TOML file.
+    `environ`, usually `os.environ`, may hold `QUICLB_LISTEN` and so on for every key of `[forwarder]`. `flags` has the
+    same keys in lower case, `None` meaning not given. A relative `key_file` is looked up beside the TOML file.
     """
     document = _read_toml(path)
     forwarder = document.get("forwarder", {})
@@ -123,7 +123,7 @@ class ConfigEntry(_Section):
         try:
             text = self.key_file.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not hexadecimal text"
+            reason = str(error.strerror).lower() if isinstance(error, OSError) else "not hexadecimal text"
             raise ConfigError(f"key_file {self.key_file}: {reason}") from None
         try:
             return parse_key(text)

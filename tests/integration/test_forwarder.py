@@ -258,7 +258,7 @@ async def test_an_address_in_use_is_a_start_error_and_leaves_nothing_open():
             await third.start()
         busy = socket.create_server(("127.0.0.1", 0))
         fourth = Forwarder(settings_for([backends[0].address], metrics=f"127.0.0.1:{busy.getsockname()[1]}"))
-        with pytest.raises(StartError, match="cannot serve metrics"):
+        with pytest.raises(StartError, match=r"cannot serve metrics on 127\.0\.0\.1:\d+: the address is in use"):
             await fourth.start()
         busy.close()
 
