@@ -16,9 +16,10 @@ _EARLIEST_MS, _LATEST_MS = -2_000, 8_000
 class UplinkSummary:
     """The figures so far; a percentile is `None` before the first frame.
 
-    `largest_gaps` holds (sequence of the later frame, time since the one before it in ms), largest first. Lateness is
-    the time a frame arrived after its media timestamp, less that of the frame that travelled fastest; it is
-    counted in whole milliseconds and from -2 s to 8 s around the first frame's.
+    `largest_gaps` holds (sequence of the later frame, time since the one before it in ms), largest first; silence that
+    the caller left out (media time beyond 20 ms from frame to frame) does not count. Lateness is the time a frame
+    arrived after its media timestamp, less that of the frame that travelled fastest; it is counted in whole
+    milliseconds and from -2 s to 8 s around the first frame's.
     """
 
     frames: int
@@ -36,6 +37,7 @@ class UplinkStatistics:
         "_first_transit_ms",
         "_gaps",
         "_last_arrival",
+        "_last_timestamp",
         "_smallest_gap",
         "_transits",
         "duplicates",
@@ -48,6 +50,7 @@ class UplinkStatistics:
         self.duplicates = 0
         self.octets = 0
         self._last_arrival: float | None = None
+        self._last_timestamp = 0
         self._smallest_gap = 0.0
         self._gaps: list[tuple[float, int]] = []
         self._first_transit_ms = 0.0
@@ -61,10 +64,12 @@ class UplinkStatistics:
         if self._last_arrival is None:
             self._first_transit_ms = transit_ms
         else:
-            gap = now - self._last_arrival
+            left_out = timestamp - self._last_timestamp - _TICKS_PER_FRAME
+            gap = now - self._last_arrival - (left_out / CLOCK_HZ if left_out > 0 else 0.0)
             if gap > self._smallest_gap:
                 self._keep(gap, sequence)
         self._last_arrival = now
+        self._last_timestamp = timestamp
         offset = math.floor(transit_ms - self._first_transit_ms + 0.5)
         if not _EARLIEST_MS <= offset <= _LATEST_MS:
             offset = _EARLIEST_MS if offset < 0 else _LATEST_MS
@@ -92,6 +97,7 @@ class UplinkStatistics:
 
 
 _MS_PER_TICK = 1e3 / CLOCK_HZ
+_TICKS_PER_FRAME = CLOCK_HZ // 50
 
 
 def _percentile(ordered: list[tuple[int, int]], total: int, share: float) -> int | None:
