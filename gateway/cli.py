@@ -29,6 +29,7 @@ from quiclb.errors import QuicLbError
 from quiclb.log import LogFormat, configure_logging
 
 ADMIN_TIMEOUT_S: Final = 5.0
+_SESSIONS_COLUMNS: Final = 104
 
 app = typer.Typer(
     name="voice-gateway",
@@ -160,7 +161,7 @@ def sessions(
     for document in documents:
         for session in document["sessions"] + (document["ended"] if has_ended else []):
             table.add_row(*_session_cells(session))
-    Console().print(table)
+    Console(width=max(Console().width, _SESSIONS_COLUMNS)).print(table)
 
 
 @app.command()

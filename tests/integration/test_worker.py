@@ -169,10 +169,12 @@ async def test_connection_ids_name_the_worker(certificates: Path) -> None:
     worker = Worker(settings(certificates))
     await worker.start()
     assert worker.addresses.direct
-    async with tapped(worker.addresses.direct) as (address, datagrams):
-        async with client(worker, certificates, address=address) as call:
-            call.send_pcm(LOUD)
-            await call.finish()
+    async with (
+        tapped(worker.addresses.direct) as (address, datagrams),
+        client(worker, certificates, address=address) as call,
+    ):
+        call.send_pcm(LOUD)
+        await call.finish()
     await worker.stop(0.0)
     decoder = CidDecoder([QuicLbConfig(2, 4, 12, bytes(16))])
     short = [datagram[1:18] for datagram in datagrams if not datagram[0] & 0x80]
