@@ -94,7 +94,12 @@ def call(
     timeout: TimeoutS = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the live view.")] = False,
 ) -> None:
-    """Place a call. Exit status 0 only if the server heard every frame, answered, and said bye."""
+    """Place a call. Exit status 0 only if the server heard every frame, answered, and said bye.
+
+    Example: voice-client call order.wav --url https://127.0.0.1:4433/v1/voice --ca certs/dev/ca.pem
+
+    Example, moving to another network 3 s into the call: add --migrate-at 3 --migrate-to 192.0.2.7
+    """
     try:
         plan = CallPlan(
             url=url,
@@ -187,7 +192,7 @@ def main() -> None:
 
 def _token(token: str | None, token_file: Path | None) -> str | None:
     if token_file is None:
-        return token
+        return token or None
     try:
         return token_file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeError) as error:

@@ -106,11 +106,18 @@ class OrderAgent:
     def say(self, text: str, said: Callable[[bytes | Exception | None], None]) -> Callable[[], object]:
         """Make speech of `text`: call `said` with each sentence, then with `None`; return what stops it."""
         if self._executor is None:
-            for chunk in self.speech.synthesize(text):
-                said(chunk)
-            said(None)
+            self._say_inline(text, said)
             return lambda: None
         return asyncio.get_running_loop().create_task(self._say(text, said)).cancel
+
+    def _say_inline(self, text: str, said: Callable[[bytes | Exception | None], None]) -> None:
+        try:
+            for chunk in self.speech.synthesize(text):
+                said(chunk)
+        except Exception as error:  # as below
+            said(error)
+        else:
+            said(None)
 
     async def _say(self, text: str, said: Callable[[bytes | Exception | None], None]) -> None:
         try:

@@ -103,6 +103,8 @@ def _change(dialogue: Dialogue, changes: Changes, target: Target) -> tuple[Dialo
 
 def _wish(dialogue: Dialogue, wish: Wish) -> tuple[Dialogue, str]:
     order = dialogue.order
+    if order.status is Status.CONFIRMED and wish in (Wish.YES, Wish.NO, Wish.DONE, Wish.CONFIRM):
+        return dialogue, "Your order is placed. See you soon!"
     if wish is Wish.YES and dialogue.question is Question.CONFIRM:
         wish = Wish.CONFIRM
     elif wish is Wish.NO and dialogue.question is Question.MORE and order.items:

@@ -172,7 +172,7 @@ class _Speaker:
         if self._chance(0.1):
             return [verb, target, "to", "a", self._drink()]
         if self._chance(0.12):
-            return [verb, target, self._rng.choice(NUMBERS[:4])]
+            return [verb, self._rng.choice(("it", "that")), self._rng.choice(NUMBERS[:4])]
         joint = self._rng.choices(("", "to", "with", "a"), (50, 20, 20, 8))[0]
         return [verb, target, joint, self._say("size") if joint == "a" else self._modifier(_MODIFIERS)]
 

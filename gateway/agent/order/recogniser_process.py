@@ -62,6 +62,11 @@ class ProcessRecogniser:
         """Start an utterance in the process that has the fewest."""
         return min(self._workers, key=lambda worker: len(worker.on_words)).begin(on_words)
 
+    @property
+    def process_ids(self) -> tuple[int | None, ...]:
+        """The processes that run now; `None` for one that does not."""
+        return tuple(worker.process_id for worker in self._workers)
+
     async def close(self) -> None:
         """End the processes."""
         await asyncio.gather(*(worker.close() for worker in self._workers))
@@ -88,6 +93,10 @@ class _Worker:
             await _stop(self._process)
         self._process = self._reader = None
         self.on_words.clear()
+
+    @property
+    def process_id(self) -> int | None:
+        return None if self._process is None or self._process.returncode is not None else self._process.pid
 
     def begin(self, on_words: OnWords) -> Utterance:
         utterance = next(self._ids)
