@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from client import AccessRefused, SessionFailed, SessionRefused, SpeechEnded, VoiceClient
+from client import AccessRefused, Flushed, SessionFailed, SessionRefused, Speech, SpeechEnded, VoiceClient
 from gateway.certificate import ensure_certificate
 from gateway.config import GatewaySettings
 from gateway.errors import BindError, IdentityError
@@ -162,6 +162,21 @@ async def test_a_migration_is_seen_and_breaks_nothing(worker: Worker, certificat
     (session,) = worker.sessions.ended()
     assert [migration.peer.rpartition(":")[0] for migration in session.migrations] == ["127.0.0.2"]
     assert session.heard_sequence == 74
+
+
+async def test_a_caller_who_speaks_up_interrupts_the_answer(worker: Worker, certificates: Path) -> None:
+    async with client(worker, certificates, has_playback=True) as call:
+        events = call.events()
+        call.send_pcm(LOUD * 3 + QUIET)
+        async for event in events:
+            if isinstance(event, Speech):
+                call.send_pcm(LOUD)
+            if isinstance(event, Flushed):
+                break
+        call.send_pcm(QUIET)
+        await call.finish()
+    counters = worker.sessions.counters
+    assert (counters.interruptions, counters.turns, counters.replies) == (1, 2, 2)
 
 
 async def test_connection_ids_name_the_worker(certificates: Path) -> None:
