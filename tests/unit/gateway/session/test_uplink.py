@@ -48,6 +48,12 @@ def test_the_sixteen_largest_gaps_are_kept_largest_first():
     assert gaps == tuple((i, pytest.approx(float(i))) for i in range(39, 39 - LARGEST_GAPS, -1))
 
 
+def test_a_pause_in_the_timestamps_is_no_gap():
+    timestamps = [0, TICKS, 6 * TICKS, 7 * TICKS]
+    assert feed([0.0, 0.02, 0.12, 0.14], timestamps).largest_gaps[0][1] == pytest.approx(20.0)
+    assert feed([0.0, 0.02, 0.42, 0.43], timestamps).largest_gaps[0] == (2, pytest.approx(320.0))
+
+
 def test_lateness_is_measured_from_the_fastest_frame_even_if_it_came_last():
     summary = feed([10.0 + 0.02 * i + late for i, late in enumerate([0.030, 0.030, 0.130, 0.000])])
     assert summary.lateness_p50_ms == 30
