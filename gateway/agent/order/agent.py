@@ -23,6 +23,7 @@ from gateway.agent.base import (
     SpeechStarted,
     Understood,
 )
+from gateway.agent.order.bandwidth import BandwidthExtension
 from gateway.agent.order.dialogue import Dialogue, answer, greeting, restored
 from gateway.agent.order.grammar import Lexicon
 from gateway.agent.order.menu import Menu, default_menu
@@ -141,6 +142,7 @@ class OrderAgent:
 class _Turn:
     """A turn whose words are not final, or not yet answered because an earlier one's are not."""
 
+    band: BandwidthExtension
     utterance: Utterance | None = None
     through_sequence: int | None = None
     final: tuple[str, ...] | None = None
@@ -207,15 +209,16 @@ class OrderConversation:
             case TurnStarted(sequence, pcm):
                 self._tell(SpeechStarted(sequence))
                 self._stop_saying()
-                turn = _Turn()
+                turn = _Turn(BandwidthExtension(pcm))
                 self._turns.append(turn)
                 turn.utterance = self._agent.recogniser.begin(
                     lambda words, is_final: self._words(turn, words, is_final)
                 )
-                turn.utterance.feed(pcm)
+                turn.utterance.feed(turn.band.extend(pcm))
             case TurnContinued(pcm):
-                if (utterance := self._turns[-1].utterance) is not None:
-                    utterance.feed(pcm)
+                turn = self._turns[-1]
+                if turn.utterance is not None:
+                    turn.utterance.feed(turn.band.extend(pcm))
             case TurnEnded(through_sequence):
                 turn = self._turns[-1]
                 turn.through_sequence = through_sequence

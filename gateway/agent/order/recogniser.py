@@ -21,6 +21,7 @@ OnWords = Callable[[tuple[str, ...], bool], None]
 _PARTIAL_EVERY_FRAMES: Final = 5
 _CEPSTRAL_MEAN: Final = "41,-5,-1"
 """Where each utterance's live normalisation starts, so that the same audio always gives the same words."""
+_LANGUAGE_WEIGHT: Final = 8.0
 _LM_SEED: Final = 20_241_107
 
 
@@ -99,6 +100,7 @@ class InlineRecogniser:
                 lm=f"{self._folder.name}/{_LM_FILE}",
                 dict=f"{self._folder.name}/{_DICTIONARY_FILE}",
                 fwdflat=False,
+                lw=_LANGUAGE_WEIGHT,
                 dither=True,
                 cmninit=_CEPSTRAL_MEAN,
                 loglevel="FATAL",
