@@ -70,11 +70,22 @@ class OrderAgent:
 
     async def open(self) -> None:
         """Load all models; raises `GatewayError` naming what is missing."""
+        try:
+            if self._executor is None:
+                self._load()
+                await self.recogniser.open()
+            else:
+                loading = asyncio.get_running_loop().run_in_executor(self._executor, self._load)
+                await asyncio.gather(self.recogniser.open(), loading)
+        except BaseException:
+            await self.close()
+            raise
+
+    def _load(self) -> None:
         self._voices = SileroModel()
         self._speech = self._speech or CachedSpeech(HibariSpeech())
-        await self.recogniser.open()
         for text in (greeting(Dialogue(self.menu)), answer(Dialogue(self.menu), None)[1]):
-            await self._synthesised(text)
+            self._joined(text)
 
     @property
     def speech(self) -> Speech:
