@@ -33,7 +33,7 @@ from gateway.agent.order.recogniser_process import ProcessRecogniser
 from gateway.agent.turn import NothingPending, TurnContinued, TurnEnded, TurnStarted, TurnTaker, TurnTiming
 from gateway.audio.speech import SPEECH_RATE_HZ, CachedSpeech, HibariSpeech, Speech, sentences
 from gateway.audio.vad import SileroModel, VoiceActivity
-from gateway.errors import GatewayError
+from gateway.errors import AgentError
 
 _PIECE_OCTETS: Final = RECOGNISER_RATE_HZ // 50 * 2
 _MAX_MISUNDERSTANDINGS: Final = 3
@@ -69,7 +69,7 @@ class OrderAgent:
         self._conversations: set[OrderConversation] = set()
 
     async def open(self) -> None:
-        """Load all models; raises `GatewayError` naming what is missing."""
+        """Load all models; raises `AgentError` naming what is missing."""
         try:
             if self._executor is None:
                 self._load()
@@ -91,13 +91,13 @@ class OrderAgent:
     def speech(self) -> Speech:
         """The voice, once the agent is open."""
         if self._speech is None:
-            raise GatewayError("the order agent is not open")
+            raise AgentError("the order agent is not open")
         return self._speech
 
     def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Conversation:
-        """Begin a conversation, or take one up; raises `GatewayError` for a state that is no order."""
+        """Begin a conversation, or take one up; raises `AgentError` for a state that is no order."""
         if self._voices is None:
-            raise GatewayError("the order agent is not open")
+            raise AgentError("the order agent is not open")
         dialogue = restored(self.menu, state) if state else Dialogue(self.menu)
         conversation = OrderConversation(self, self._voices.detector(), emit, dialogue)
         self._conversations.add(conversation)
