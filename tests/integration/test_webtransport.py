@@ -246,7 +246,7 @@ async def test_a_restarted_worker_resets_the_connections_it_has_forgotten(client
             await until(lambda: client.has(PeerClosed))
             [closed] = [each for each in client.quic_events if isinstance(each, PeerClosed)]
             assert closed.is_stateless_reset
-            assert restarted.counters.stateless_resets_sent == 1
+            assert restarted.counters.stateless_resets_sent >= 1
     nat.close()
 
 

@@ -75,7 +75,7 @@ class Connection(Paths):
         super().close(error_code, frame_type, reason_phrase[:MAX_REASON_CHARACTERS])
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
-        if self._is_stateless_reset(data):
+        if self._state not in END_STATES and self._is_stateless_reset(data):
             self._close_event = events.ConnectionTerminated(
                 error_code=QuicErrorCode.NO_ERROR, frame_type=None, reason_phrase="stateless reset"
             )

@@ -138,6 +138,7 @@ def test_a_stateless_reset_made_from_the_static_key_ends_the_client_at_once() ->
     reset = stateless_reset(100, cids.reset_token(used), seeded(5))
     assert reset is not None
     pair.client.receive_datagram(reset, SERVER_ADDRESS, pair.now)
+    pair.client.receive_datagram(reset, SERVER_ADDRESS, pair.now)
     pair.collect()
     assert of(PeerClosed, pair.client_events) == [PeerClosed(0, "stateless reset", is_stateless_reset=True)]
     assert terminated(pair.client_events) == (0, "stateless reset")
