@@ -11,10 +11,9 @@ import pytest
 from aioquic.h3.connection import ErrorCode, FrameType, H3Connection, encode_frame, encode_settings
 from aioquic.quic.events import ConnectionTerminated
 
+from gateway.h3.early import MAX_EARLY_STREAMS
+from gateway.h3.limits import MAX_HEADERS_OCTETS, MAX_REQUESTS
 from gateway.h3.webtransport import (
-    MAX_EARLY_STREAMS,
-    MAX_HEADERS_OCTETS,
-    MAX_REQUESTS,
     DatagramReceived,
     SessionClosed,
     SessionDraining,
