@@ -44,6 +44,16 @@ SANS_IO = [
     "gateway/audio/g711.py",
     "gateway/audio/resample.py",
     "gateway/agent/turn.py",
+    "client/conversation.py",
+    "client/downlink.py",
+    "client/errors.py",
+    "client/events.py",
+    "client/playback.py",
+    "client/progress.py",
+    "client/report.py",
+    "client/target.py",
+    "client/uplink.py",
+    "client/wav.py",
 ]
 IMPURE = {"asyncio", "socket", "time", "random", "secrets", "os", "uvloop", "threading"}
 
