@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import cast
 
 from client.errors import InvalidSetting, Unreachable
-from client.target import Target
+from client.target import Target, parse_local_address
 
 Address = tuple[str, int]
 
@@ -59,12 +59,15 @@ class UdpSocket(asyncio.DatagramProtocol):
 async def open_socket(
     remote: Address, local_address: str | None, received: Callable[[bytes], None], refused: Callable[[], None]
 ) -> UdpSocket:
-    """Open a socket on `local_address`, or where the system likes; `InvalidSetting` where that is impossible."""
+    """Open a socket on `local_address` (an IP address, with `:port` where wanted), or where the system likes.
+
+    `InvalidSetting` where that is impossible.
+    """
     loop = asyncio.get_running_loop()
     try:
         _, opened = await loop.create_datagram_endpoint(
             lambda: UdpSocket(received, refused),
-            local_addr=None if local_address is None else (local_address, 0),
+            local_addr=None if local_address is None else parse_local_address(local_address),
             remote_addr=remote,
         )
     except (OSError, ValueError) as error:

@@ -59,6 +59,7 @@ class Cluster:
     addresses: Addresses = field(init=False)
     _forwarder: _Process = field(init=False)
     _workers: list[_Process] = field(init=False)
+    _keeps_folder: bool = False
 
     async def __aenter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="voice-cluster-"))
@@ -152,10 +153,16 @@ class Cluster:
         """What `forwarder` or a worker has logged so far."""
         return (self.folder / f"{name}.log").read_text()
 
+    def keep_logs(self) -> Path:
+        """Leave the cluster's folder behind when it stops, and say where it is."""
+        self._keeps_folder = True
+        return self.folder
+
     async def stop(self) -> None:
         """End every process, gracefully where it lets us, and remove the cluster's files."""
         await asyncio.gather(*(_stop(process) for process in (self._forwarder, *self._workers)))
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not self._keeps_folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _process(self, name: str, command: str, toml: str) -> _Process:
         config = self.folder / f"{name}.toml"

@@ -295,6 +295,10 @@ class WebTransportLayer:
         return [StreamReset(stream.session_id, stream_id, from_http_code(http_code))]
 
     def _peer_stopped(self, stream_id: int, http_code: int) -> list[WebTransportEvent]:
+        if self._is_open(stream_id):
+            self._h3.stop_receiving(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
+            self._end(stream_id)
+            return [SessionClosed(stream_id, 0, "the session's stream was stopped")]
         stream = self._streams.get(stream_id)
         if stream is None or not stream.can_send:
             return []

@@ -236,6 +236,13 @@ class Connection(QuicConnection):
             self._has_found_fault = error_code not in (QuicErrorCode.NO_ERROR, H3_NO_ERROR)
         super().close(error_code, frame_type, reason_phrase[:MAX_REASON_CHARACTERS])
 
+    def send_stream_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
+        """As aioquic's, but a stream that the peer stopped meanwhile swallows what is sent instead of raising."""
+        stream = self._streams.get(stream_id)
+        is_stopped = stream is not None and stream.sender._reset_error_code is not None
+        if not is_stopped and not (self._stream_can_send(stream_id) and self._stream_is_discarded(stream_id)):
+            super().send_stream_data(stream_id, data, end_stream)
+
     def offer_datagram(self, data: bytes) -> bool:
         """Queue a DATAGRAM frame; returns False, and drops it, if the peer or the path cannot take one so large.
 
