@@ -15,7 +15,7 @@ from aioquic.quic.packet import QuicErrorCode, QuicPacketType, encode_quic_retry
 
 from gateway.quic.cid_source import RandomOctets
 from gateway.quic.cids import ServerCidSource
-from gateway.quic.connection import Connection, ConnectionOptions
+from gateway.quic.connection import H3_NO_ERROR, Connection, ConnectionOptions
 from gateway.quic.counters import EndpointCounters
 from gateway.quic.paths import ForwardedPath, Forwarders, parse_envelope
 from gateway.quic.retry import RejectedToken, RetryTokens, ValidToken
@@ -33,7 +33,6 @@ from gateway.quic.stateless import (
 from gateway.quic.tls import TlsIdentity
 from quiclb.envelope import EnvelopeFault
 
-H3_NO_ERROR = 0x100
 MIN_CLIENT_DCID_OCTETS = 8
 """The least a client must draw for its first destination connection ID (RFC 9000 section 7.2)."""
 

@@ -57,16 +57,20 @@ def test_the_installed_aioquic_is_the_one_this_package_is_written_against() -> N
 
 
 def test_every_private_name_that_is_overridden_exists_in_aioquic() -> None:
-    overridden = [name for name in vars(Connection) if name.startswith("_") and not name.startswith("__")]
+    layers = Connection.__mro__[: Connection.__mro__.index(QuicConnection)]
+    overridden = {name for layer in layers for name in vars(layer) if name[0] == "_" and name[:2] != "__"}
     ours = {name for name in overridden if not hasattr(QuicConnection, name)}
     assert ours == {
         "_adopt",
         "_forget_round_trip_time",
+        "_has_limit_to_raise",
         "_has_nothing_to_send",
+        "_has_path_to_validate",
         "_is_idle",
         "_is_stateless_reset",
         "_new_host_cid",
         "_on_new_token_delivery",
+        "_path_followed",
         "_raise_data_limit",
         "_reset_congestion_state",
         "_stream_limit_wanted",
@@ -133,6 +137,7 @@ def test_a_stateless_reset_made_from_the_static_key_ends_the_client_at_once() ->
     used = pair.server.host_cids[0]
     reset = stateless_reset(100, cids.reset_token(used), seeded(5))
     assert reset is not None
+    pair.client.receive_datagram(reset, SERVER_ADDRESS, pair.now)
     pair.client.receive_datagram(reset, SERVER_ADDRESS, pair.now)
     pair.collect()
     assert of(PeerClosed, pair.client_events) == [PeerClosed(0, "stateless reset", is_stateless_reset=True)]
