@@ -32,6 +32,18 @@ class Paths(Identifiers):
         return self._loss.get_probe_timeout()
 
     @property
+    def largest_acknowledged(self) -> int | None:
+        """The largest 1-RTT packet number the peer has acknowledged."""
+        space = self._spaces.get(tls.Epoch.ONE_RTT)
+        return None if space is None else space.largest_acked_packet or None
+
+    @property
+    def has_unacknowledged(self) -> bool:
+        """Whether a 1-RTT packet that the peer must acknowledge has not been, and is not given up for lost."""
+        space = self._spaces.get(tls.Epoch.ONE_RTT)
+        return space is not None and space.ack_eliciting_in_flight > 0
+
+    @property
     def can_migrate(self) -> bool:
         """Client: whether `begin_migration` would succeed now."""
         return (
