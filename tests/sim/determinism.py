@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 from unittest import mock
 
-from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
 
 from tests.sim.errors import NotSimulatedError
 from tests.sim.loop import VirtualLoop
@@ -40,7 +40,8 @@ def deterministic(loop: VirtualLoop, rng: random.Random, wall_epoch_s: float) ->
             patch(time, f"{name}_ns", functools.partial(_in_ns, clock))
         patch(time, "sleep", _refuse_sleep)
         patch(socket, "socket", SimSocket)
-        patch(x25519.X25519PrivateKey, "generate", functools.partial(_generate_x25519_key, rng))
+        for key, octets in ((x25519.X25519PrivateKey, 32), (x448.X448PrivateKey, 56)):
+            patch(key, "generate", functools.partial(_generate_key, key, octets, rng))
         patch(ec, "generate_private_key", functools.partial(_generate_ec_key, rng))
         patch(ec.ECDSA, "__init__", _deterministic_init(ec.ECDSA.__init__))
         state = random.getstate()
@@ -57,8 +58,8 @@ def _refuse_sleep(seconds: float) -> None:
     raise NotSimulatedError(f"time.sleep({seconds}) would stop the simulation")
 
 
-def _generate_x25519_key(rng: random.Random) -> x25519.X25519PrivateKey:
-    return x25519.X25519PrivateKey.from_private_bytes(rng.randbytes(32))
+def _generate_key(key: Any, octets: int, rng: random.Random) -> Any:
+    return key.from_private_bytes(rng.randbytes(octets))
 
 
 def _deterministic_init(original: Callable[..., None]) -> Callable[..., None]:
