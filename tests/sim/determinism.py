@@ -9,9 +9,11 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 from unittest import mock
 
+from aioquic import tls
 from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
 
 from tests.sim.errors import NotSimulatedError
@@ -40,6 +42,7 @@ def deterministic(loop: VirtualLoop, rng: random.Random, wall_epoch_s: float) ->
             patch(time, f"{name}_ns", functools.partial(_in_ns, clock))
         patch(time, "sleep", _refuse_sleep)
         patch(socket, "socket", SimSocket)
+        patch(tls, "utcnow", lambda: datetime.fromtimestamp(elapsed_wall(), UTC))
         for key, octets in ((x25519.X25519PrivateKey, 32), (x448.X448PrivateKey, 56)):
             patch(key, "generate", functools.partial(_generate_key, key, octets, rng))
         patch(ec, "generate_private_key", functools.partial(_generate_ec_key, rng))

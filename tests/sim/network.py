@@ -166,12 +166,11 @@ class Network:
     def host(
         self, name: str, *addresses: str, up: Profile, down: Profile | None = None, nat: Nat | None = None
     ) -> Host:
-        """Add a host. Behind a `nat` its addresses are not routed."""
+        """Add a host; its first address is behind the `nat` where there is one, all others are routed to it."""
         host = Host(self, name, list(addresses), Link(up, down), nat)
         self.hosts[name] = host
-        if nat is None:
-            for address in addresses:
-                self._routes.setdefault(address, host)
+        for address in addresses if nat is None else addresses[1:]:
+            self._routes.setdefault(address, host)
         return host
 
     def nat(self, address: str, *, lifetime_s: float = 120.0) -> Nat:
@@ -205,7 +204,7 @@ class Network:
         host, now = port.host, self.loop.time()
         is_local = to.host in host.addresses or to.host.startswith("127.")
         source = Address(port.address.host or (to.host if is_local else host.address), port.address.port)
-        if host.nat is not None and not is_local:
+        if host.nat is not None and source.host == host.address:
             source = host.nat.outward(host, source, to, now)
         datagram = Datagram(data, source, to, port)
         self.note("sent", str(datagram))

@@ -34,8 +34,8 @@ class SimSocket:
     def setsockopt(self, level: int, option: int, value: Any, *_: Any) -> None:
         self._options[level, option] = value
 
-    def getsockopt(self, level: int, option: int, *_: Any) -> Any:
-        return self._options.get((level, option), 0)
+    def getsockopt(self, level: int, option: int, size: int = 0) -> Any:
+        return bytes(size) if size else self._options.get((level, option), 0)
 
     def setblocking(self, flag: bool) -> None:
         if flag:
