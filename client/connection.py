@@ -10,15 +10,6 @@ from typing import Protocol
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent
 from aioquic.quic.packet import QuicErrorCode
-from gateway.h3.webtransport import (
-    SessionClosed,
-    SessionOpened,
-    StreamData,
-    StreamReset,
-    WebTransportLayer,
-)
-from gateway.h3.webtransport import SessionRefused as SessionRefusedEvent
-from gateway.quic.connection import Connection, PathFailed, PathValidated, PeerClosed, RandomCids
 
 from client.errors import (
     CallLost,
@@ -35,6 +26,15 @@ from client.progress import ProgressMeter
 from client.target import Target
 from client.trust import Trust
 from client.udp import Address, UdpSocket, open_socket, resolve
+from gateway.h3.webtransport import (
+    SessionClosed,
+    SessionOpened,
+    StreamData,
+    StreamReset,
+    WebTransportLayer,
+)
+from gateway.h3.webtransport import SessionRefused as SessionRefusedEvent
+from gateway.quic.connection import Connection, PathFailed, PathValidated, PeerClosed, RandomCids
 from gateway.wire import CloseCode
 
 _CID_OCTETS = 8

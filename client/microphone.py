@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from importlib import import_module
 from typing import Any
 
 from client.errors import SourceError
@@ -99,8 +98,9 @@ def _open(kind: Any, name: str, rate_hz: int, callback: Any, device: str | int |
 
 def _sounddevice() -> Any:
     try:
-        return import_module("sounddevice")
+        import sounddevice
     except ModuleNotFoundError:
         raise SourceError("sound devices need an extra: pip install 'quic-voice-gateway[microphone]'") from None
     except OSError:
         raise SourceError("sound devices need the PortAudio library: apt-get install libportaudio2") from None
+    return sounddevice

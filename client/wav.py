@@ -98,4 +98,4 @@ def _samples(body: bytes, tag: int, bits: int) -> NDArray[np.floating]:
         wide = np.zeros((len(octets), 4), np.uint8)
         wide[:, 1:] = octets
         return np.asarray(wide.view("<i4")[:, 0] / 2**31)
-    return np.frombuffer(body, "<i2" if bits == 16 else "<i4") / 2 ** (bits - 1)
+    return np.asarray(np.frombuffer(body, "<i2" if bits == 16 else "<i4") / 2 ** (bits - 1))

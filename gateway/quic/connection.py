@@ -45,6 +45,7 @@ from aioquic.quic.packet import (
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketPacer, QuicPacketSpace
 from aioquic.quic.stream import QuicStream
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.quic.cid_source import CidSource, RandomCids
 from gateway.quic.events import PathFailed, PathValidated, PeerClosed, PeerMoved
@@ -207,6 +208,24 @@ class Connection(QuicConnection):
         """Whether all that was sent on a stream, its end included, has been acknowledged, or it was reset."""
         stream = self._streams.get(stream_id)
         return stream is None or stream.sender.is_finished
+
+    @property
+    def peer_certificate_der(self) -> bytes | None:
+        """Client: the certificate the server showed, from `HandshakeCompleted` on; to pin it by its fingerprint."""
+        certificate = self.tls._peer_certificate
+        return None if certificate is None else certificate.public_bytes(Encoding.DER)
+
+    @property
+    def largest_acknowledged(self) -> int | None:
+        """The largest 1-RTT packet number the peer has acknowledged."""
+        space = self._spaces.get(tls.Epoch.ONE_RTT)
+        return None if space is None else space.largest_acked_packet or None
+
+    @property
+    def has_unacknowledged(self) -> bool:
+        """Whether a 1-RTT packet that the peer must acknowledge has not been, and is not given up for lost."""
+        space = self._spaces.get(tls.Epoch.ONE_RTT)
+        return space is not None and space.ack_eliciting_in_flight > 0
 
     # What the owner does
 
