@@ -7,7 +7,7 @@ import socket
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared, not bound
+WILDCARDS = frozenset({"0.0.0.0", "::", ""})
 
 
 class Address(NamedTuple):
@@ -30,7 +30,7 @@ def named(address: Address, family: int) -> tuple[Any, ...]:
     if family == socket.AF_INET6:
         host = address.host or "::"
         return (host if ":" in host else f"::ffff:{host}", address.port, 0, 0)
-    return (address.host or "0.0.0.0", address.port)  # noqa: S104 - reported, not bound
+    return (address.host or "0.0.0.0", address.port)
 
 
 @lru_cache(4096)

@@ -28,6 +28,8 @@ HOME: Final = "10.0.0.2"
 MOBILE: Final = "203.0.113.7"
 """The caller's second interface; the first is behind the translator."""
 
+HOME_LINK: Final = Profile(delay_s=0.025)
+
 _CONFIG: Final = {"id": 0, "server_id_length": 4, "nonce_length": 12, "key": "8f95f09245765f80256934e50c66207f"}
 _DATACENTRE: Final = Profile(delay_s=0.000_2)
 
@@ -36,7 +38,7 @@ _DATACENTRE: Final = Profile(delay_s=0.000_2)
 class Plan:
     """What a cluster is like; `access` is the caller's link in both directions."""
 
-    access: Profile = Profile(delay_s=0.025)
+    access: Profile = HOME_LINK
     forwarders: int = 1
     workers: int = 2
     has_routable_cids: bool = True

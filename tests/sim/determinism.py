@@ -14,7 +14,9 @@ from typing import Any, Final
 from unittest import mock
 
 from aioquic import tls
+from aioquic.quic.stream import QuicStream
 from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
+from OpenSSL import crypto
 
 from tests.sim.errors import NotSimulatedError
 from tests.sim.loop import VirtualLoop
@@ -43,6 +45,8 @@ def deterministic(loop: VirtualLoop, rng: random.Random, wall_epoch_s: float) ->
         patch(time, "sleep", _refuse_sleep)
         patch(socket, "socket", SimSocket)
         patch(tls, "utcnow", lambda: datetime.fromtimestamp(elapsed_wall(), UTC))
+        patch(QuicStream, "__hash__", _hash_of_stream)
+        patch(crypto.X509Store, "__init__", _store_init(crypto.X509Store.__init__))
         for key, octets in ((x25519.X25519PrivateKey, 32), (x448.X448PrivateKey, 56)):
             patch(key, "generate", functools.partial(_generate_key, key, octets, rng))
         patch(ec, "generate_private_key", functools.partial(_generate_ec_key, rng))
@@ -51,6 +55,21 @@ def deterministic(loop: VirtualLoop, rng: random.Random, wall_epoch_s: float) ->
         stack.callback(random.setstate, state)
         random.seed(rng.getrandbits(64))
         yield
+
+
+def _store_init(original: Callable[..., None]) -> Callable[..., None]:
+    """OpenSSL checks certificates by the time of day unless it is told another."""
+
+    def init(self: crypto.X509Store) -> None:
+        original(self)
+        self.set_time(tls.utcnow())
+
+    return init
+
+
+def _hash_of_stream(stream: QuicStream) -> int:
+    """aioquic takes turns among streams in the order of a set, which by default is that of their addresses."""
+    return hash(stream.stream_id)
 
 
 def _in_ns(clock: Callable[[], float]) -> int:
