@@ -1,4 +1,4 @@
-"""What befalls a call: the links it has, and what happens to its path while it goes on, all drawn from one generator."""
+"""What befalls a call: the links it has, and what happens to its path on the way, drawn from one generator."""
 
 from __future__ import annotations
 
