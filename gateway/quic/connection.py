@@ -73,6 +73,8 @@ logging.getLogger("quic").setLevel(logging.ERROR)
 H3_NO_ERROR: Final = 0x100
 MAX_REASON_CHARACTERS: Final = 200  # a reason that does not fit the packet would keep the close from being sent
 MIN_STATELESS_RESET_OCTETS: Final = 21
+_TIMER_SLACK_S: Final = 1e-6
+"""`sent + delay - delay` may come out above `sent`: a loss is found only a little after its deadline."""
 _SHORT_HEADER_OVERHEAD: Final = 1 + 2 + 16  # first octet, packet number, AEAD tag
 
 
@@ -341,7 +343,7 @@ class Connection(QuicConnection):
     def handle_timer(self, now: float) -> None:
         if self._state is QuicConnectionState.TERMINATED or self._close_at is None:
             return
-        super().handle_timer(now)
+        super().handle_timer(now + _TIMER_SLACK_S)
         if self._challenge_deadline is not None and now >= self._challenge_deadline:
             self._is_challenge_due = False
             self._challenge_deadline = None

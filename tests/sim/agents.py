@@ -63,7 +63,11 @@ def noting_order_agent(_worker: str = "") -> NotingAgent:
 
 @contextmanager
 def one_voice_detector() -> Iterator[None]:
-    """Within it every order agent shares one network that remembers, instead of loading its own."""
+    """Within it every order agent shares one network that remembers, instead of loading its own.
+
+    All models are loaded here: within a simulation that would draw from its randomness, in the first one only.
+    """
+    _recogniser(), _speech(), _silero()
     with mock.patch.object(order_agent, "SileroModel", _silero):
         yield
 
