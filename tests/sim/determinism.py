@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from unittest import mock
 
+import numpy.random  # noqa: F401 - whoever imports it later, within a simulation, draws from its randomness
 from aioquic import tls
 from aioquic.quic.stream import QuicStream
 from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
