@@ -329,3 +329,24 @@ def test_a_timer_that_fires_after_the_end_does_nothing() -> None:
 def test_the_handshake_survives_a_connection_id_source_of_twenty_octets() -> None:
     pair = connected(server_cids=RandomCids(20, seeded(6)))
     assert of(HandshakeCompleted, pair.server_events)
+
+
+def test_a_loss_is_found_at_its_deadline_and_not_looked_for_in_a_loop() -> None:
+    pair = connected()
+    for round_trip in range(60):
+        pair.one_way_s = 0.0213 + 0.0007 * round_trip
+        pair.client.send_stream_data(0, b"lost")
+        pair.client.datagrams_to_send(pair.now)
+        pair.now += 0.0011
+        pair.client.send_stream_data(0, b"arrives")
+        pair.client_sends()
+        pair.now = max(pair.now, pair.server.get_timer() or 0.0)
+        pair.fire_timers()
+        pair.server_sends()
+        due_at = pair.client.get_timer()
+        assert due_at is not None
+        pair.now = max(pair.now, due_at)
+        pair.client.handle_timer(due_at)
+        following = pair.client.get_timer()
+        assert following is None or following > due_at
+        pair.exchange()
