@@ -32,14 +32,14 @@ class ForwardingCore:
         self.vip = vip
         self.inner = inner
         self.counters = ForwarderCounters()
-        self._is_loopback_allowed = is_loopback_allowed
+        self.is_loopback_allowed = is_loopback_allowed
         self._has_both_families = vip[0] == "::"
 
     def from_clients(self, batch: Datagrams) -> Datagrams:
         """Take datagrams with the clients that sent them to the VIP; return what the inner side must send, to whom."""
         out = []
         for datagram, client in batch:
-            fault = self._client_fault(client)
+            fault = self.client_fault(client)
             if fault is not None:
                 self.counters.packets["drop", fault] += 1
                 continue
@@ -64,7 +64,7 @@ class ForwardingCore:
                 self.counters.replies["drop", ReplyFault.STRANGER] += 1
                 continue
             self.counters.backend_packets[backend.name, "from"] += 1
-            reply = self._open_reply(datagram)
+            reply = self.open_reply(datagram)
             if isinstance(reply, StrEnum):
                 self.counters.replies["drop", reply] += 1
                 continue
@@ -76,7 +76,8 @@ class ForwardingCore:
         """Count a datagram the kernel would not send; `error` is a symbol such as `EMSGSIZE`."""
         self.counters.send_errors[side, error] += 1
 
-    def _open_reply(self, datagram: bytes) -> tuple[bytes, Address] | StrEnum:
+    def open_reply(self, datagram: bytes) -> tuple[bytes, Address] | StrEnum:
+        """Take the header off a backend's datagram: what to send and to whom, or why not. Counts nothing."""
         opened = unwrap(datagram)
         if isinstance(opened, EnvelopeFault):
             return opened
@@ -85,7 +86,8 @@ class ForwardingCore:
             return PacketFault.EMPTY
         if not self._has_both_families and is_ipv6(header.client) != is_ipv6(self.vip):
             return ReplyFault.WRONG_FAMILY
-        return self._client_fault(header.client) or (payload, header.client)
+        return self.client_fault(header.client) or (payload, header.client)
 
-    def _client_fault(self, client: Address) -> StrEnum | None:
-        return client_fault(client, self.vip, is_loopback_allowed=self._is_loopback_allowed)
+    def client_fault(self, client: Address) -> StrEnum | None:
+        """Why nothing is taken from this address nor sent to it, or `None`."""
+        return client_fault(client, self.vip, is_loopback_allowed=self.is_loopback_allowed)
