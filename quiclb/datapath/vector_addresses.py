@@ -18,13 +18,13 @@ Records = npt.NDArray[np.void]
 
 HEADER: Final = np.dtype(
     {
-        "names": ["magic", "client", "client_high", "client_low", "client_prefix", "client_v4", "port"],
-        "formats": [">u2", "V16", ">u8", ">u8", "u4", "u4", "u2"],
-        "offsets": [0, 2, 2, 10, 10, 14, 34],
+        "names": ["magic", "client", "client_high", "client_low", "client_prefix", "client_v4", "port", "raw_port"],
+        "formats": [">u2", "V16", ">u8", ">u8", "u4", "u4", ">u2", "u2"],
+        "offsets": [0, 2, 2, 10, 10, 14, 34, 34],
         "itemsize": 38,
     }
 )
-"""The envelope's header, the client's part of it read in several ways; `port` and `client_v4` as they lie in memory."""
+"""The envelope's header, the client's part of it read in several ways."""
 
 
 class Family(Protocol):
@@ -114,13 +114,13 @@ class Ipv4:
     def write_headers(self, names: Addresses, headers: Records) -> None:
         fields = names.view(_SOCKADDR_IN)
         headers["client_v4"] = fields["raw_address"]
-        headers["port"] = fields["raw_port"]
+        headers["raw_port"] = fields["raw_port"]
 
     def names_of(self, headers: Records) -> Addresses:
         names = np.zeros(len(headers), libc.SOCKADDR)
         fields = names.view(_SOCKADDR_IN)
         fields["family"] = socket.AF_INET
-        fields["raw_port"] = headers["port"]
+        fields["raw_port"] = headers["raw_port"]
         fields["raw_address"] = headers["client_v4"]
         return names
 
@@ -171,13 +171,13 @@ class Ipv6:
     def write_headers(self, names: Addresses, headers: Records) -> None:
         fields = names.view(_SOCKADDR_IN6)
         headers["client"] = fields["address"]
-        headers["port"] = fields["raw_port"]
+        headers["raw_port"] = fields["raw_port"]
 
     def names_of(self, headers: Records) -> Addresses:
         names = np.zeros(len(headers), libc.SOCKADDR)
         fields = names.view(_SOCKADDR_IN6)
         fields["family"] = socket.AF_INET6
-        fields["raw_port"] = headers["port"]
+        fields["raw_port"] = headers["raw_port"]
         fields["address"] = headers["client"]
         return names
 

@@ -85,9 +85,10 @@ class VectorRouter:
                 backends[rows], outcomes[rows] = config.decode(cids[rows], available[rows], is_long[rows])
         if available.min() <= 0:
             outcomes[available <= 0] = _CODES[Reason.EMPTY]
-            outcomes[lengths == 0] = _CODES[PacketFault.EMPTY]
         if is_truncated is not None:
             outcomes[is_truncated] = _CODES[PacketFault.TRUNCATED]
+        if lengths.min() == 0:
+            outcomes[lengths == 0] = _CODES[PacketFault.EMPTY]
         if outcomes.any():
             self._place(backends, outcomes, flow_words)
         return Routes(backends, outcomes)
