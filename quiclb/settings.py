@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from pydantic import (
 
 from quiclb.address import Address, parse_address
 from quiclb.config import KEY_LENGTH, QuicLbConfig
+from quiclb.datapath.libc import IS_SUPPORTED
 from quiclb.errors import ConfigError
 from quiclb.pool import Backend, BackendState
 from quiclb.table import RoutingTable, UnknownServerId, build_table
@@ -28,16 +30,19 @@ from quiclb.table import RoutingTable, UnknownServerId, build_table
 ENVIRONMENT_PREFIX = "QUICLB_"
 
 
-def load_settings(path: Path, environ: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:
+def load_settings(
+    path: Path, environ: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
+) -> Settings:
     """Read, merge and check; raises `ConfigError` with one line for each fault, each naming its key.
 
-    `environ` may hold `QUICLB_LISTEN` and so on for every key of `[forwarder]`; `flags` has the same keys in lower
-    case, `None` meaning not given. A relative `key_file` is looked up beside the TOML file.
+    `environ`, usually `os.environ`, may hold `QUICLB_LISTEN` and so on for every key of `[forwarder]`. `flags` has the
+    same keys in lower case, `None` meaning not given. A relative `key_file` is looked up beside the TOML file.
     """
     document = _read_toml(path)
     forwarder = document.get("forwarder", {})
     if isinstance(forwarder, dict):
         names = ForwarderSection.model_fields
+        environ = environ or {}
         variables = {
             name: environ[variable] for name in names if (variable := ENVIRONMENT_PREFIX + name.upper()) in environ
         }
@@ -79,11 +84,21 @@ HostPort = Annotated[Address, BeforeValidator(_to_address)]
 HexOctets = Annotated[bytes, BeforeValidator(_to_octets)]
 
 
+class DatapathKind(StrEnum):
+    """How datagrams are moved."""
+
+    VECTORISED = "vectorised"
+    """Batches in a thread of their own; Linux only."""
+    ASYNCIO = "asyncio"
+    """One at a time on the event loop; anywhere."""
+
+
 class ForwarderSection(_Section):
     """`[forwarder]`: the two sockets and the choices the draft leaves open.
 
     `listen` is the VIP that clients send to; behind ECMP give every forwarder the same. `inner` is where backends
-    send replies, an address they can reach and strangers cannot. `metrics` serves Prometheus text at `/metrics`.
+    send replies, an address they can reach and strangers cannot. `metrics` serves Prometheus text at `/metrics`. `datapath` is
+    vectorised where the system can do that.
     """
 
     listen: HostPort
@@ -92,6 +107,7 @@ class ForwarderSection(_Section):
     unknown_server_id: UnknownServerId = UnknownServerId.FALLBACK
     check_cid_length: bool = False
     allow_loopback_clients: bool = False
+    datapath: DatapathKind = DatapathKind.VECTORISED if IS_SUPPORTED else DatapathKind.ASYNCIO
 
 
 class ConfigEntry(_Section):
@@ -120,7 +136,7 @@ class ConfigEntry(_Section):
         try:
             text = self.key_file.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not hexadecimal text"
+            reason = str(error.strerror).lower() if isinstance(error, OSError) else "not hexadecimal text"
             raise ConfigError(f"key_file {self.key_file}: {reason}") from None
         try:
             return parse_key(text)

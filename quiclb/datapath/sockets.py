@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 from typing import Final
 
 from quiclb.address import Address, format_address, is_ipv6
+from quiclb.binding import explain_refusal
 from quiclb.datapath import libc
 from quiclb.datapath.base import Side
 from quiclb.errors import StartError
@@ -42,7 +42,7 @@ def open_socket(address: Address, side: Side) -> socket.socket:
         sock.bind(address)
     except OSError as error:
         sock.close()
-        raise StartError(f"cannot listen on {format_address(address)}: {_explain(error)}") from None
+        raise StartError(f"cannot listen on {format_address(address)}: {explain_refusal(error)}") from None
     return sock
 
 
@@ -69,14 +69,3 @@ def read_error_queue(sock: socket.socket, limit: int = 64) -> list[tuple[Address
 
 
 _ERROR_RECORDS: Final = {(socket.IPPROTO_IP, libc.IP_RECVERR), (socket.IPPROTO_IPV6, libc.IPV6_RECVERR)}
-
-_EXPLANATIONS: Final = {
-    errno.EADDRINUSE: "the address is in use",
-    errno.EADDRNOTAVAIL: "this machine does not have the address",
-    errno.EACCES: "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE",
-}
-
-
-def _explain(error: OSError) -> str:
-    number = error.errno or 0
-    return _EXPLANATIONS.get(number, error.strerror or os.strerror(number))

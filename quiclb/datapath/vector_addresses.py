@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from quiclb.address import Address, ip_facts, ip_text, is_ipv6
+from quiclb.address import Address, Kind, ip_facts, ip_text, is_ipv6
 from quiclb.datapath import libc
 from quiclb.datapath.messages import Addresses, Flags, Words
 from quiclb.datapath.word_index import WordIndex
@@ -75,6 +75,8 @@ class Ipv4:
     def __init__(self, vip: Address, is_loopback_allowed: bool) -> None:
         packed = ip_facts(vip[0]).packed[12:]
         self._vip_key = np.uint64(int.from_bytes(struct.pack("!H", vip[1]) + packed, "big"))
+        # bound to all of the machine's addresses, any of them with this port is the VIP
+        self._wildcard_port = vip[1] if ip_facts(vip[0]).kind is Kind.UNSPECIFIED else 0
         self._suspects = _ipv4_suspects(is_loopback_allowed)
 
     def name(self, address: Address) -> bytes:
@@ -102,6 +104,8 @@ class Ipv4:
         fields = names.view(_SOCKADDR_IN)
         doubtful: Flags = self._suspects[fields["start"]]
         doubtful |= fields["port"] == 0
+        if self._wildcard_port:
+            doubtful |= fields["port"] == self._wildcard_port
         doubtful |= (fields["all"].astype(np.uint64) & _LOW_48) == self._vip_key
         return doubtful
 
@@ -132,7 +136,8 @@ class Ipv6:
 
     def __init__(self, vip: Address, is_loopback_allowed: bool) -> None:
         self._vip = _words(vip)
-        self._has_ipv4 = vip[0] == "::"
+        # bound to all of the machine's addresses, any of them with this port is the VIP
+        self._is_wildcard = vip[0] == "::"
         self._ipv4_suspects = _ipv4_suspects(is_loopback_allowed)
         # the first 16 bits: unspecified and loopback addresses, link-local ones, multicast
         self._suspects = np.zeros(1 << 16, np.bool_)
@@ -164,7 +169,7 @@ class Ipv6:
     def doubtful_headers(self, headers: Records) -> Flags:
         high, low = headers["client_high"].astype(np.uint64), headers["client_low"].astype(np.uint64)
         doubtful = self._doubtful(high, low, headers["port"].astype(np.uint64))
-        if not self._has_ipv4:
+        if not self._is_wildcard:
             doubtful |= (high == 0) & (low >> _HALF_WORD == _MAPPED)
         return doubtful
 
@@ -186,6 +191,8 @@ class Ipv6:
         mapped = np.flatnonzero((high == 0) & (low >> _HALF_WORD == _MAPPED))
         doubtful[mapped] = self._ipv4_suspects[((low[mapped] >> _MIDDLE_16) & _LOW_16).astype(np.int64)]
         doubtful |= ports == 0
+        if self._is_wildcard:
+            doubtful |= ports == self._vip[2]
         vip_high, vip_low, vip_port = self._vip
         doubtful |= (low == vip_low) & (high == vip_high) & (ports == vip_port)
         return doubtful

@@ -1,4 +1,4 @@
-"""Many more datagrams than a test run has time for: `python -m tests.property.quiclb.fuzz_vectorised [count] [seed]`."""
+"""More datagrams than a test run has time for: `python -m tests.property.quiclb.fuzz_vectorised [count] [seed]`."""
 
 from __future__ import annotations
 
