@@ -97,8 +97,8 @@ class ForwarderSection(_Section):
     """`[forwarder]`: the two sockets and the choices the draft leaves open.
 
     `listen` is the VIP that clients send to; behind ECMP give every forwarder the same. `inner` is where backends
-    send replies, an address they can reach and strangers cannot. `metrics` serves Prometheus text at `/metrics`. `datapath` is
-    vectorised where the system can do that.
+    send replies, an address they can reach and strangers cannot. `metrics` serves Prometheus text at `/metrics`.
+    `datapath` is vectorised where the system can do that.
     """
 
     listen: HostPort

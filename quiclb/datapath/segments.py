@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from quiclb.datapath import libc
 from quiclb.datapath.messages import Addresses, Flags, Integers
 
 MAX_SEGMENTS: Final = 64
@@ -38,7 +39,7 @@ def message_starts(destinations: Integers, lengths: Integers) -> Integers:
 
 def runs(names: Addresses) -> Integers:
     """Number socket addresses so that neighbours with the same address have the same number."""
-    words = names.view(np.uint64).reshape(len(names), -1)
+    words = names.view(np.uint64).reshape(-1, libc.SOCKADDR.itemsize // 8)
     numbers = np.zeros(len(names), np.int64)
     np.cumsum((words[1:] != words[:-1]).any(axis=1), out=numbers[1:])
     return numbers
