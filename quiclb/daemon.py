@@ -37,7 +37,10 @@ async def run(settings: Settings) -> None:
             configs=[config.config_id for config in forwarder.core.table.configs],
             backends=[backend.name for backend in forwarder.core.table.pool],
         )
-        await stopped.wait()
+        failure = asyncio.ensure_future(forwarder.failed())
+        await asyncio.wait([failure, asyncio.ensure_future(stopped.wait())], return_when=asyncio.FIRST_COMPLETED)
+        if failure.done():
+            raise failure.result()
     finally:
         await forwarder.stop()
         log.info("forwarder stopped", packets=forwarder.counters.packets.total())
@@ -56,6 +59,7 @@ class Forwarder:
         self._datapath: UserspaceDatapath | VectorisedDatapath | None = None
         self._core: ForwardingCore | None = None
         self._metrics_server: MetricsServer | None = None
+        self._failure: asyncio.Future[BaseException]
         self.metrics: Address | None = None
 
     @property
@@ -77,7 +81,12 @@ class Forwarder:
     def counters(self) -> ForwarderCounters:
         return self.core.counters
 
+    def _fail(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_result(error)
+
     async def start(self) -> None:
+        self._failure = asyncio.get_running_loop().create_future()
         section = self._settings.forwarder
         datapath = await _open(section)
         self._datapath = datapath
@@ -96,7 +105,14 @@ class Forwarder:
         except BaseException:
             await datapath.close()
             raise
-        datapath.serve(core)
+        if isinstance(datapath, VectorisedDatapath):
+            datapath.serve(core, self._fail)
+        else:
+            datapath.serve(core)
+
+    async def failed(self) -> BaseException:
+        """Wait until forwarding ends by itself, which it never should, and return why."""
+        return await self._failure
 
     async def stop(self) -> None:
         """Close the sockets; the counters stay readable."""

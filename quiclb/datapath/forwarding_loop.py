@@ -40,6 +40,7 @@ class ForwardingLoop:
 
     def __init__(self, vip: socket.socket, inner: socket.socket, wake: int, core: ForwardingCore) -> None:
         self._core = core
+        self._unflushed = 0
         self._wake = wake
         self._sockets = {Side.VIP: vip, Side.INNER: inner}
         self._vip_fd, self._inner_fd = vip.fileno(), inner.fileno()
@@ -55,13 +56,12 @@ class ForwardingLoop:
 
     def run(self) -> None:
         """Forward until told to stop. Datagrams that are in the sockets by then stay there."""
-        unflushed = 0
         with select.epoll() as events:
             for fd in (self._vip_fd, self._inner_fd, self._wake):
                 events.register(fd, select.EPOLLIN)
             is_running = True
             while is_running:
-                ready = events.poll(_FLUSH_DELAY_S if unflushed else None)
+                ready = events.poll(0 if self._unflushed else None)
                 for fd, mask in ready:
                     if fd == self._wake:
                         is_running = False
@@ -71,11 +71,9 @@ class ForwardingLoop:
                         if mask & select.EPOLLERR:
                             self._read_errors()
                         self._forward_backends()
-                unflushed += 1
-                if not ready or unflushed > FLUSH_BATCHES:
-                    self._vectors.flush()
-                    unflushed = 0
-        self._vectors.flush()
+                if not ready:
+                    self._flush()
+        self._flush()
 
     def _forward_clients(self) -> None:
         batch = self._clients
@@ -84,6 +82,7 @@ class ForwardingLoop:
             self._forward_few_clients(count)
             return
         rows, backends = self._vectors.from_clients(count)
+        self._count_batch()
         lengths = batch.lengths[rows].astype(np.int64)
         if len(rows) and lengths.max() > MAX_DATAGRAM_OCTETS:
             fits = lengths <= MAX_DATAGRAM_OCTETS
@@ -109,6 +108,7 @@ class ForwardingLoop:
             self._forward_few_backends(count)
             return
         replies = self._vectors.from_backends(count, segment_lengths)
+        self._count_batch()
         starts = message_starts(runs(replies.names), replies.lengths) if self._vip_sender.can_join else None
         name_addresses = replies.names.ctypes.data + np.arange(len(replies.names)) * replies.names.itemsize
         addresses = replies.starts + batch.buffer.ctypes.data
@@ -145,6 +145,15 @@ class ForwardingLoop:
                 else:
                     break
 
+    def _count_batch(self) -> None:
+        self._unflushed += 1
+        if self._unflushed >= FLUSH_BATCHES:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._vectors.flush()
+        self._unflushed = 0
+
     def _read_errors(self) -> None:
         for _, symbol in read_error_queue(self._sockets[Side.INNER]):
             self._core.send_failed(Side.INNER, symbol)
@@ -152,6 +161,3 @@ class ForwardingLoop:
     def _failed(self, side: Side, error: int, count: int) -> None:
         for _ in range(count):
             self._core.send_failed(side, errno.errorcode.get(error, "other"))
-
-
-_FLUSH_DELAY_S = 0.05
