@@ -1,0 +1,86 @@
+"""Call a voice gateway from Python.
+
+    import asyncio
+    from client import VoiceClient
+
+    async def main() -> None:
+        async with VoiceClient("https://127.0.0.1:4433/v1/voice", ca_file="certs/dev/ca.pem") as call:
+            await call.listen()                                 # the greeting
+            speaking = asyncio.create_task(call.speak("order.wav"))
+            print(await call.migrate())                         # a new socket in mid-speech, the same call
+            await speaking
+            await call.finish()                                 # all heard, answered and played
+            print(*(f"{line.role}: {line.text}" for line in call.transcript), call.order, sep="\\n")
+
+    asyncio.run(main())
+
+`client.errors` says why there is no call.
+"""
+
+from client.errors import (
+    AccessRefused,
+    CallLost,
+    CertificateRefused,
+    ClientError,
+    ConnectError,
+    InvalidSetting,
+    MigrationFailed,
+    ProtocolFault,
+    ServerDrained,
+    SessionFailed,
+    SessionRefused,
+    SourceError,
+    Unreachable,
+    UplinkFull,
+)
+from client.events import (
+    Closed,
+    Connected,
+    Draining,
+    Event,
+    Flushed,
+    Heard,
+    Migration,
+    PathChanged,
+    Speech,
+    SpeechEnded,
+    StateChanged,
+    Transcript,
+)
+from client.report import CallReport
+from client.source import PcmSource, Source, open_wav
+from client.voice import VoiceClient
+
+__all__ = [
+    "AccessRefused",
+    "CallLost",
+    "CallReport",
+    "CertificateRefused",
+    "ClientError",
+    "Closed",
+    "ConnectError",
+    "Connected",
+    "Draining",
+    "Event",
+    "Flushed",
+    "Heard",
+    "InvalidSetting",
+    "Migration",
+    "MigrationFailed",
+    "PathChanged",
+    "PcmSource",
+    "ProtocolFault",
+    "ServerDrained",
+    "SessionFailed",
+    "SessionRefused",
+    "Source",
+    "SourceError",
+    "Speech",
+    "SpeechEnded",
+    "StateChanged",
+    "Transcript",
+    "Unreachable",
+    "UplinkFull",
+    "VoiceClient",
+    "open_wav",
+]

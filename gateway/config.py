@@ -23,8 +23,8 @@ def load_settings(
     """Read, merge and check; raises `ConfigurationError` that names the key at fault.
 
     `environ` may hold `VOICE_GATEWAY_ACCESS_TOKEN` for the key `token` of `[access]`, and so on; lists are separated by
-    commas. `flags` has the same keys as `access.token`; `None` means not given. Relative paths in the file are looked up
-    beside it, those of variables and flags in the current directory.
+    commas. `flags` has the same keys as `access.token`; `None` means not given. Relative paths in the file are looked
+    up beside it, those of variables and flags in the current directory.
     """
     document = _read_toml(path)
     for name, section in _SECTIONS.items():
@@ -39,7 +39,7 @@ def load_settings(
         return GatewaySettings.model_validate(document, context={"directory": path.parent})
     except ValidationError as error:
         raise ConfigurationError("\n".join(f"{path}: {line}" for line in describe_faults(error))) from None
-    except QuicLbError as error:
+    except (QuicLbError, ConfigurationError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
 
 
@@ -61,7 +61,7 @@ class WorkerSection(_Section):
     `server_id` is this worker's in the `[[config]]` table it issues connection IDs by.
     """
 
-    name: str = Field("worker", min_length=1, max_length=64)
+    name: str = Field(default="worker", min_length=1, max_length=64)
     server_id: HexOctets | None = None
     listen: HostPort | None = None
     inner: HostPort | None = None
@@ -97,11 +97,11 @@ class QuicSection(_Section):
     retry_key_file: Path | None = None
     reset_key: SecretStr | None = None
     reset_key_file: Path | None = None
-    retry_after_half_open: int = Field(64, ge=0)
-    max_half_open: int = Field(512, ge=1)
-    max_connections: int = Field(4096, ge=1)
-    handshake_timeout_s: float = Field(10.0, gt=0)
-    idle_timeout_s: float = Field(30.0, gt=0)
+    retry_after_half_open: int = Field(default=64, ge=0)
+    max_half_open: int = Field(default=512, ge=1)
+    max_connections: int = Field(default=4096, ge=1)
+    handshake_timeout_s: float = Field(default=10.0, gt=0)
+    idle_timeout_s: float = Field(default=30.0, gt=0)
 
     def read_retry_key(self) -> bytes | None:
         """Return the key, from its file if need be; raises `ConfigurationError`."""
@@ -135,14 +135,14 @@ class AccessSection(_Section):
 
 
 class SessionSection(_Section):
-    """`[session]`: where sessions are saved, how many there may be, and how long they wait for a caller or the agent."""
+    """`[session]`: where sessions are saved, how many there may be, and how long they wait for others."""
 
     store: str = "memory://"
-    max_sessions: int = Field(500, ge=1)
-    start_timeout_s: float = Field(10.0, gt=0)
-    idle_timeout_s: float = Field(30.0, gt=0)
-    finish_timeout_s: float = Field(30.0, gt=0)
-    drain_timeout_s: float = Field(30.0, ge=0)
+    max_sessions: int = Field(default=500, ge=1)
+    start_timeout_s: float = Field(default=10.0, gt=0)
+    idle_timeout_s: float = Field(default=30.0, gt=0)
+    finish_timeout_s: float = Field(default=30.0, gt=0)
+    drain_timeout_s: float = Field(default=30.0, ge=0)
 
 
 class AdminSection(_Section):
@@ -197,9 +197,8 @@ class GatewaySettings(_Section):
                 f"worker.server_id is required, {layout.server_id_length} octets for config {layout.config_id}"
             )
         if len(server_id) != layout.server_id_length:
-            raise ValueError(
-                f"worker.server_id is {len(server_id)} octets, config {layout.config_id} expects {layout.server_id_length}"
-            )
+            expected = f"config {layout.config_id} expects {layout.server_id_length}"
+            raise ValueError(f"worker.server_id is {len(server_id)} octets, {expected}")
         return self
 
     @model_validator(mode="after")

@@ -144,7 +144,7 @@ class Session:
         sequence = frame.sequence
         if sequence != self.next_sequence:
             if sequence > self.next_sequence:
-                return self._fault(CloseCode.MALFORMED, f"uplink frame {sequence} where {self.next_sequence} is next")
+                return self._fault(CloseCode.WRONG_ORDER, f"uplink frame {sequence} where {self.next_sequence} is next")
             self.uplink.duplicates += 1
             return NOTHING
         if self._frames_promised is not None and sequence >= self._frames_promised:
@@ -280,7 +280,7 @@ class Session:
 
     def _bye(self, bye: Bye, now: float) -> Sequence[Effect]:
         if bye.frames < self.next_sequence:
-            return self._fault(CloseCode.MALFORMED, f"bye of {bye.frames} frames after {self.next_sequence}")
+            return self._fault(CloseCode.WRONG_ORDER, f"bye of {bye.frames} frames after {self.next_sequence}")
         if not self._advance(SessionInput.BYE):
             return self._fault(CloseCode.WRONG_ORDER, "bye comes once")
         self._frames_promised = bye.frames

@@ -1,6 +1,6 @@
 """Make the spoken orders in this directory and the demonstration's caller, with flite and espeak-ng.
 
-Run it from the repository's root: python tests/audio/make_recordings.py. Neither voice is the agent's own.
+Run it from the repository's root: python -m tests.audio.make_recordings. No voice is the agent's own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from pathlib import Path
 import numpy as np
 import soxr
 from numpy.typing import NDArray
+from pocketsphinx import Decoder, get_model_path
+
+from gateway.agent.order.language_model import dictionary
+from gateway.agent.order.menu import default_menu
 
 RATE_HZ = 16_000
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +37,25 @@ RECORDINGS = {
 }
 CALLER_VOICE = "rms"
 CALLER_SENTENCES = ("Large taro milk tea, oat milk, seventy five percent sugar,", "and add a matcha latte.")
+CALLER_TOML = """# Seconds from the start of caller.wav: sentences by their samples, words by forced alignment.
+end = {end:.2f}
+
+[first_sentence]
+start = {first_start:.2f}
+end = {first_end:.2f}
+
+[taro]
+start = {taro_start:.2f}
+end = {taro_end:.2f}
+
+[second_sentence]
+start = {second_start:.2f}
+end = {second_end:.2f}
+
+[matcha]
+start = {matcha_start:.2f}
+end = {matcha_end:.2f}
+"""
 LEAD_IN_S = 0.5
 PAUSE_S = 0.38
 TAIL_S = 0.3
@@ -43,10 +66,34 @@ def main() -> None:
     for name, (voice, text) in RECORDINGS.items():
         write(ROOT / "tests" / "audio" / f"{name}.wav", [silence(0.3), spoken(voice, text), silence(0.3)])
     first, second = (spoken(CALLER_VOICE, text) for text in CALLER_SENTENCES)
-    write(
-        ROOT / "deploy" / "local" / "caller.wav",
-        [silence(LEAD_IN_S), first, silence(PAUSE_S), second, silence(TAIL_S)],
-    )
+    parts = [silence(LEAD_IN_S), first, silence(PAUSE_S), second, silence(TAIL_S)]
+    write(ROOT / "deploy" / "local" / "caller.wav", parts)
+    starts = np.cumsum([0, *(len(part) for part in parts)]) / RATE_HZ
+    words = word_times(np.concatenate(parts))
+    (ROOT / "deploy" / "local" / "caller.toml").write_text(CALLER_TOML.format(
+        first_start=starts[1], first_end=starts[2], taro_start=words["taro"][0], taro_end=words["taro"][1],
+        second_start=starts[3], second_end=starts[4], matcha_start=words["matcha"][0], matcha_end=words["matcha"][1],
+        end=starts[5],
+    ))  # fmt: skip
+
+
+def word_times(samples: NDArray[np.float64]) -> dict[str, tuple[float, float]]:
+    """Return when each word of the caller begins and ends, in seconds, by forced alignment."""
+    menu = default_menu()
+    with tempfile.TemporaryDirectory() as folder:
+        entries = Path(get_model_path("en-us/cmudict-en-us.dict")).read_text("utf-8").splitlines()
+        path = Path(folder) / "menu.dict"
+        path.write_text(dictionary(menu, entries), "utf-8")
+        decoder = Decoder(hmm=get_model_path("en-us/en-us"), dict=str(path), lm=None, dither=True, loglevel="FATAL")
+        decoder.set_align_text(" ".join(CALLER_SENTENCES).lower().replace(",", "").replace(".", ""))
+        decoder.start_utt()
+        decoder.process_raw(samples.astype("<i2").tobytes(), False, True)
+        decoder.end_utt()
+        frames_per_s = decoder.config["frate"]
+        return {
+            segment.word.partition("(")[0]: (segment.start_frame / frames_per_s, (segment.end_frame + 1) / frames_per_s)
+            for segment in decoder.seg()
+        }
 
 
 def spoken(voice: str, text: str) -> NDArray[np.float64]:

@@ -39,7 +39,7 @@ class Dialogue:
 
 
 def restored(menu: Menu, state: Mapping[str, Any]) -> Dialogue:
-    """Take a conversation up from what `Dialogue.to_state` returned; raises `GatewayError`."""
+    """Take a conversation up from what `Dialogue.to_state` returned; raises `AgentError`."""
     order = order_from_state(state, menu)
     if state.get("question") == "confirm" and order.items:
         return Dialogue(menu, order, Question.CONFIRM)
@@ -103,6 +103,8 @@ def _change(dialogue: Dialogue, changes: Changes, target: Target) -> tuple[Dialo
 
 def _wish(dialogue: Dialogue, wish: Wish) -> tuple[Dialogue, str]:
     order = dialogue.order
+    if order.status is Status.CONFIRMED and wish in (Wish.YES, Wish.NO, Wish.DONE, Wish.CONFIRM):
+        return dialogue, "Your order is placed. See you soon!"
     if wish is Wish.YES and dialogue.question is Question.CONFIRM:
         wish = Wish.CONFIRM
     elif wish is Wish.NO and dialogue.question is Question.MORE and order.items:

@@ -107,7 +107,8 @@ class _Parser:
         target = self._target(is_drink_allowed=True)
         if target is None:
             return None
-        self.take(Kind.TO)
+        if not self.take(Kind.TO) and self._is_two_heard_for_to():
+            self.take(Kind.QUANTITY)
         changes: Changes | None = Changes()
         while changes is not None and self.rest:
             start = self._at
@@ -120,6 +121,10 @@ class _Parser:
                 break
             changes = _merged(changes, token)
         return None if changes is None or changes == Changes() else Change(changes, target)
+
+    def _is_two_heard_for_to(self) -> bool:
+        """ "Change it to large" and "change it two large" sound the same; only the first is English."""
+        return self.rest[:1] == (Token(Kind.QUANTITY, 2),) and len(self.rest) > 1 and self.rest[1].kind in _MODIFIERS
 
     def _remove(self) -> Intent | None:
         self.take(Kind.THE, Kind.ARTICLE)

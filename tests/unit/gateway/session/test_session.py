@@ -142,7 +142,7 @@ class TestUplink:
 
     def test_a_gap_ends_the_session(self, session):
         session.audio_received(frame(0), 0.1)
-        assert closing(session.audio_received(frame(2), 0.1)) is CloseCode.MALFORMED
+        assert closing(session.audio_received(frame(2), 0.1)) is CloseCode.WRONG_ORDER
 
     def test_an_agent_that_does_not_keep_up_ends_the_session(self, session):
         for i in range(10):
@@ -353,7 +353,7 @@ class TestBye:
 
     def test_cannot_take_frames_back(self, session):
         session.audio_received(frame(0), 0.9)
-        assert closing(session.message_received(Bye(frames=0), 1.0)) is CloseCode.MALFORMED
+        assert closing(session.message_received(Bye(frames=0), 1.0)) is CloseCode.WRONG_ORDER
 
     def test_a_premature_finish_of_the_agent_is_ignored(self, session):
         assert self.finish(session) == ()
