@@ -1,0 +1,39 @@
+"""What this package raises.
+
+```
+QuicLbError
+├── ConfigError        a layout, pool or settings value that breaks a rule (also a ValueError)
+├── EncodeError        a connection ID that cannot be made from what the caller gave (also a ValueError)
+│   └── NonceExhaustedError  no nonce is left under this key: switch the config or issue unroutable CIDs
+├── EnvelopeError      an address that the envelope cannot carry (also a ValueError)
+└── StartError         the forwarder cannot start: address in use, no permission, wrong address
+```
+
+Nothing that arrives in a datagram raises; parsers and decoders return what is wrong with it.
+"""
+
+from __future__ import annotations
+
+
+class QuicLbError(Exception):
+    """The root of the tree."""
+
+
+class ConfigError(QuicLbError, ValueError):
+    """A value breaks a rule of the configuration; the message names the rule and the value."""
+
+
+class EncodeError(QuicLbError, ValueError):
+    """A connection ID cannot be made from these arguments."""
+
+
+class NonceExhaustedError(EncodeError):
+    """Every nonce under this key was used once; install a new config or use `unroutable_cid` (draft section 9.6)."""
+
+
+class EnvelopeError(QuicLbError, ValueError):
+    """An address does not fit the envelope."""
+
+
+class StartError(QuicLbError):
+    """The forwarder could not open its sockets."""
