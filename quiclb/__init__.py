@@ -5,10 +5,12 @@ Servers make connection IDs with `CidEncoder`; load balancers read them with `Ci
 """
 
 from quiclb.config import Algorithm, QuicLbConfig
+from quiclb.daemon import Forwarder
 from quiclb.decoder import CidDecoder, Decoded, Reason, Unroutable
 from quiclb.encoder import CidEncoder, unroutable_cid
 from quiclb.envelope import SppHeader, unwrap, wrap
 from quiclb.errors import ConfigError, EncodeError, EnvelopeError, NonceExhaustedError, QuicLbError, StartError
+from quiclb.settings import Settings, load_settings
 
 __all__ = [
     "Algorithm",
@@ -18,13 +20,16 @@ __all__ = [
     "Decoded",
     "EncodeError",
     "EnvelopeError",
+    "Forwarder",
     "NonceExhaustedError",
     "QuicLbConfig",
     "QuicLbError",
     "Reason",
+    "Settings",
     "SppHeader",
     "StartError",
     "Unroutable",
+    "load_settings",
     "unroutable_cid",
     "unwrap",
     "wrap",

@@ -1,0 +1,5 @@
+"""`python -m quiclb`."""
+
+from quiclb.cli import main
+
+main()

@@ -1,0 +1,78 @@
+"""The fallback algorithm: Maglev hashing of the 4-tuple alone.
+
+Load balancers with the same pool build the same table, so any of them places a flow on the same backend
+without talking (draft section "Baseline Fallback Algorithm"; Eisenbud et al., "Maglev", NSDI 2016, section 3.4).
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from quiclb.address import Address, ip_facts
+from quiclb.errors import ConfigError
+from quiclb.pool import Backend
+
+TABLE_SIZE = 65537
+"""Slots in a table, a prime: each backend's share is then even to about 1 %, with up to some 600 backends."""
+
+
+class Maglev:
+    """Places flows on `backends`. A change of the pool moves the flows of what left, and few others.
+
+    `size` must be prime and larger than the number of backends. No backend at all is allowed: `lookup` gives `None`.
+    """
+
+    def __init__(self, backends: Sequence[Backend], size: int = TABLE_SIZE) -> None:
+        if len(backends) >= size:
+            raise ConfigError(f"a fallback table of {size} slots holds fewer backends than slots, got {len(backends)}")
+        self._backends = tuple(sorted(backends, key=lambda backend: backend.name))
+        self._slots = _populate([backend.name for backend in self._backends], size)
+
+    @property
+    def slots(self) -> Sequence[int]:
+        """For each slot the index of its backend among the backends ordered by name; empty without backends."""
+        return self._slots
+
+    def lookup(self, client: Address, vip: Address) -> Backend | None:
+        """The backend of a 4-tuple, or `None` while there is none."""
+        if not self._slots:
+            return None
+        return self._backends[self._slots[flow_hash(client, vip) % len(self._slots)]]
+
+
+def flow_hash(client: Address, vip: Address) -> int:
+    """64 bits that depend on the 4-tuple and nothing else: not on the process, nor on the machine's byte order."""
+    key = _FLOW.pack(ip_facts(client[0]).packed, client[1], ip_facts(vip[0]).packed, vip[1])
+    return int.from_bytes(blake2b(key, digest_size=8, person=b"quiclb-flow").digest(), "big")
+
+
+_FLOW = struct.Struct("!16sH16sH")
+
+
+def _populate(names: list[str], size: int) -> array[int]:
+    """Let the names take turns, each taking its most preferred slot that is still free."""
+    slots = array("H" if size <= 65537 else "L", bytes(0))
+    if not names:
+        return slots
+    owner: list[int] = [-1] * size
+    next_slots = [_name_hash(name, b"quiclb-offset") % size for name in names]
+    skips = [_name_hash(name, b"quiclb-skip") % (size - 1) + 1 for name in names]
+    taken = 0
+    while True:
+        for index, skip in enumerate(skips):
+            slot = next_slots[index]
+            while owner[slot] >= 0:
+                slot = (slot + skip) % size
+            owner[slot] = index
+            next_slots[index] = (slot + skip) % size
+            taken += 1
+            if taken == size:
+                slots.extend(owner)
+                return slots
+
+
+def _name_hash(name: str, purpose: bytes) -> int:
+    return int.from_bytes(blake2b(name.encode(), digest_size=8, person=purpose).digest(), "big")

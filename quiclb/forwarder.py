@@ -1,0 +1,91 @@
+"""The forwarder without its sockets: datagrams in, datagrams and destinations out."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from quiclb.address import Address, is_ipv6
+from quiclb.counters import ForwarderCounters
+from quiclb.datapath.base import Datagrams, Side
+from quiclb.envelope import EnvelopeFault, SppHeader, client_fault, unwrap, wrap
+from quiclb.packet import PacketFault
+from quiclb.routing import Drop, Fallback, route
+from quiclb.table import RoutingTable
+
+
+class ReplyFault(StrEnum):
+    """Why a datagram on the inner side is no reply to pass on."""
+
+    STRANGER = "stranger"
+    WRONG_FAMILY = "client-wrong-family"
+
+
+class ForwardingCore:
+    """Wraps what clients send for the backend that `route` names, and unwraps what backends answer.
+
+    `vip` and `inner` are the two sockets' addresses. Assign `table` to change configs or backends: it takes effect
+    with the next datagram. Loopback clients are for tests and demonstrations on one machine.
+    """
+
+    def __init__(self, table: RoutingTable, vip: Address, inner: Address, *, is_loopback_allowed: bool = False) -> None:
+        self.table = table
+        self.vip = vip
+        self.inner = inner
+        self.counters = ForwarderCounters()
+        self._is_loopback_allowed = is_loopback_allowed
+        self._has_both_families = vip[0] == "::"
+
+    def from_clients(self, batch: Datagrams) -> Datagrams:
+        """Take datagrams with the clients that sent them to the VIP; return what the inner side must send, to whom."""
+        out = []
+        for datagram, client in batch:
+            fault = self._client_fault(client)
+            if fault is not None:
+                self.counters.packets["drop", fault] += 1
+                continue
+            decision = route(self.table, datagram, client, self.vip)
+            if isinstance(decision, Drop):
+                self.counters.packets["drop", decision.reason] += 1
+                continue
+            if isinstance(decision, Fallback):
+                self.counters.packets["fallback", decision.reason] += 1
+            else:
+                self.counters.packets["routable", "ok"] += 1
+            self.counters.backend_packets[decision.backend.name, "to"] += 1
+            out.append((wrap(SppHeader(client, self.vip), datagram), decision.backend.address))
+        return out
+
+    def from_backends(self, batch: Datagrams) -> Datagrams:
+        """Take datagrams with their senders on the inner side; return what the VIP must send, to whom."""
+        out = []
+        for datagram, source in batch:
+            backend = self.table.backends_by_address.get(source)
+            if backend is None:
+                self.counters.replies["drop", ReplyFault.STRANGER] += 1
+                continue
+            self.counters.backend_packets[backend.name, "from"] += 1
+            reply = self._open_reply(datagram)
+            if isinstance(reply, StrEnum):
+                self.counters.replies["drop", reply] += 1
+                continue
+            self.counters.replies["sent", "ok"] += 1
+            out.append(reply)
+        return out
+
+    def send_failed(self, side: Side, error: str) -> None:
+        """Count a datagram the kernel would not send; `error` is a symbol such as `EMSGSIZE`."""
+        self.counters.send_errors[side, error] += 1
+
+    def _open_reply(self, datagram: bytes) -> tuple[bytes, Address] | StrEnum:
+        opened = unwrap(datagram)
+        if isinstance(opened, EnvelopeFault):
+            return opened
+        header, payload = opened
+        if not payload:
+            return PacketFault.EMPTY
+        if not self._has_both_families and is_ipv6(header.client) != is_ipv6(self.vip):
+            return ReplyFault.WRONG_FAMILY
+        return self._client_fault(header.client) or (payload, header.client)
+
+    def _client_fault(self, client: Address) -> StrEnum | None:
+        return client_fault(client, self.vip, is_loopback_allowed=self._is_loopback_allowed)

@@ -1,0 +1,280 @@
+"""The forwarder with real sockets on the loopback interface, under both event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import random
+import socket
+from contextlib import asynccontextmanager
+
+import pytest
+import uvloop
+
+from quiclb import Forwarder, Settings, SppHeader, StartError, unroutable_cid, unwrap, wrap
+from quiclb.address import format_address
+from tests.unit.quiclb.pools import KEY, cid, short_packet
+
+TIMEOUT_S = 5.0
+
+
+def on_both_loops(test):
+    """Run an async test on asyncio's own event loop and on uvloop's."""
+
+    @functools.wraps(test)
+    def run(new_loop, **arguments):
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(test(**arguments))
+
+    new_loop = inspect.Parameter("new_loop", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    signature = inspect.signature(test)
+    run.__signature__ = signature.replace(parameters=[new_loop, *signature.parameters.values()])
+    loops = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return pytest.mark.parametrize("new_loop", loops.values(), ids=loops.keys())(run)
+
+
+class Peer(asyncio.DatagramProtocol):
+    """A UDP socket with a queue of what it received."""
+
+    def __init__(self) -> None:
+        self.received: asyncio.Queue[tuple[bytes, tuple]] = asyncio.Queue()
+
+    async def open(self, ip: str = "127.0.0.1") -> Peer:
+        loop = asyncio.get_running_loop()
+        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(ip, 0))
+        self.address = self.transport.get_extra_info("sockname")[:2]
+        return self
+
+    def datagram_received(self, data, addr):
+        self.received.put_nowait((data, addr[:2]))
+
+    def send(self, data: bytes, address) -> None:
+        self.transport.sendto(data, address)
+
+    async def next(self) -> tuple[bytes, tuple]:
+        async with asyncio.timeout(TIMEOUT_S):
+            return await self.received.get()
+
+
+def settings_for(backends, listen="127.0.0.1:0", inner="127.0.0.1:0", **forwarder) -> Settings:
+    return Settings.model_validate(
+        {
+            "forwarder": {"listen": listen, "inner": inner, "allow_loopback_clients": True} | forwarder,
+            "config": [
+                {"id": 0, "server_id_length": 4, "nonce_length": 12, "key": KEY.hex()},
+            ],
+            "backend": [
+                {
+                    "name": f"b{number}",
+                    "address": format_address(address),
+                    "server_ids": {0: (bytes((number,)) * 4).hex()},
+                }
+                for number, address in enumerate(backends, start=1)
+            ],
+        }
+    )
+
+
+@asynccontextmanager
+async def running(backend_ip="127.0.0.1", client_ip="127.0.0.1", count=2, **options):
+    backends = [await Peer().open(backend_ip) for _ in range(count)]
+    client = await Peer().open(client_ip)
+    forwarder = Forwarder(settings_for([backend.address for backend in backends], **options))
+    await forwarder.start()
+    try:
+        yield forwarder, client, backends
+    finally:
+        await forwarder.stop()
+        for peer in (client, *backends):
+            peer.transport.close()
+        await asyncio.sleep(0)
+
+
+async def settle(forwarder, client, backend, number=1):
+    """A datagram went all the way, so everything sent before it has been dealt with."""
+    client.send(short_packet(cid(number)), forwarder.vip)
+    return await backend.next()
+
+
+@pytest.mark.parametrize(
+    ("listen", "inner", "client_ip", "backend_ip"),
+    [
+        ("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1", "127.0.0.1"),
+        ("[::1]:0", "[::1]:0", "::1", "::1"),
+        ("[::1]:0", "127.0.0.1:0", "::1", "127.0.0.1"),
+        ("127.0.0.1:0", "[::1]:0", "127.0.0.1", "::1"),
+    ],
+    ids=["v4-v4", "v6-v6", "v6-v4", "v4-v6"],
+)
+@on_both_loops
+async def test_there_and_back(listen, inner, client_ip, backend_ip):
+    async with running(backend_ip, client_ip, listen=listen, inner=inner) as (forwarder, client, backends):
+        for number, backend in enumerate(backends, start=1):
+            datagram = short_packet(cid(number))
+            client.send(datagram, forwarder.vip)
+            wrapped, source = await backend.next()
+            assert unwrap(wrapped) == (SppHeader(client.address, forwarder.vip), datagram)
+            assert source == forwarder.inner
+            backend.send(wrapped[:38] + b"reply", source)
+            assert await client.next() == (b"reply", forwarder.vip)
+        assert forwarder.counters.packets == {("routable", "ok"): 2}
+
+
+@pytest.mark.parametrize("client_ip", ["127.0.0.1", "::1"])
+@on_both_loops
+async def test_a_dual_stack_vip_serves_both_families(client_ip):
+    async with running(client_ip=client_ip, listen="[::]:0") as (forwarder, client, backends):
+        client.send(short_packet(cid(1)), (client_ip, forwarder.vip[1]))
+        wrapped, source = await backends[0].next()
+        assert unwrap(wrapped)[0].client == client.address
+        backends[0].send(wrapped, source)
+        assert (await client.next())[0] == short_packet(cid(1))
+
+
+@on_both_loops
+async def test_unroutable_datagrams_stay_on_one_backend():
+    async with running() as (forwarder, client, backends):
+        for _ in range(5):
+            client.send(short_packet(unroutable_cid(8, bytes)), forwarder.vip)
+        expected = forwarder.core.table.maglev.lookup(client.address, forwarder.vip)
+        [backend] = [backend for backend in backends if backend.address == expected.address]
+        for _ in range(5):
+            await backend.next()
+        assert forwarder.counters.packets == {("fallback", "reserved-0b111"): 5}
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        (("224.0.0.1", 4000), "client-multicast"),
+        (("127.0.0.1", 0), "client-port-0"),
+        (("0.0.0.0", 4000), "client-unspecified"),
+        ("vip", "client-is-vip"),
+        (("2001:db8::1", 4000), "client-wrong-family"),
+    ],
+)
+@on_both_loops
+async def test_replies_that_would_reflect_or_loop_are_dropped(named, reason):
+    async with running() as (forwarder, client, backends):
+        target = forwarder.vip if named == "vip" else named
+        backends[0].send(wrap(SppHeader(target, forwarder.vip), b"reply"), forwarder.inner)
+        backends[0].send(wrap(SppHeader(client.address, forwarder.vip), b"good"), forwarder.inner)
+        assert (await client.next())[0] == b"good"
+        assert forwarder.counters.replies == {("drop", reason): 1, ("sent", "ok"): 1}
+        assert forwarder.counters.packets == {}
+
+
+@on_both_loops
+async def test_loopback_clients_are_refused_unless_allowed():
+    async with running(allow_loopback_clients=False) as (forwarder, client, backends):
+        backends[0].send(wrap(SppHeader(client.address, forwarder.vip), b"reply"), forwarder.inner)
+        client.send(short_packet(cid(1)), forwarder.vip)
+        async with asyncio.timeout(TIMEOUT_S):
+            while forwarder.counters.packets.total() + forwarder.counters.replies.total() < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        assert forwarder.counters.packets == {("drop", "client-loopback"): 1}
+        assert forwarder.counters.replies == {("drop", "client-loopback"): 1}
+
+
+@on_both_loops
+async def test_a_strangers_reply_is_dropped():
+    async with running() as (forwarder, client, backends):
+        client.send(wrap(SppHeader(client.address, forwarder.vip), b"forged"), forwarder.inner)
+        backends[0].send(wrap(SppHeader(client.address, forwarder.vip), b"good"), forwarder.inner)
+        assert (await client.next())[0] == b"good"
+        assert forwarder.counters.replies == {("drop", "stranger"): 1, ("sent", "ok"): 1}
+
+
+@on_both_loops
+async def test_garbage_is_counted_and_service_goes_on():
+    rng = random.Random(7)
+    async with running() as (forwarder, client, backends):
+        counters = forwarder.counters
+        for sent in range(50, 1001, 50):
+            for _ in range(50):
+                client.send(rng.randbytes(rng.randrange(1, 60)), forwarder.vip)
+                backends[1].send(rng.randbytes(rng.randrange(1, 60)), forwarder.inner)
+            async with asyncio.timeout(TIMEOUT_S):
+                while min(counters.packets.total(), counters.replies.total()) < sent:  # noqa: ASYNC110
+                    await asyncio.sleep(0.001)
+        assert {result for result, _ in counters.replies} == {"drop"}
+        # however much came, there are only as many entries as reasons
+        assert len(counters.packets) + len(counters.replies) < 20
+        client.send(short_packet(cid(1)), forwarder.vip)
+        while unwrap((await backends[0].next())[0])[1] != short_packet(cid(1)):
+            pass
+
+
+@on_both_loops
+async def test_an_unreachable_backend_harms_nobody_else():
+    async with running(count=2) as (forwarder, client, backends):
+        backends[1].transport.close()
+        await asyncio.sleep(0)
+        for _ in range(20):
+            client.send(short_packet(cid(2)), forwarder.vip)
+            await settle(forwarder, client, backends[0])
+        assert forwarder.counters.backend_packets["b1", "to"] == 20
+
+
+@on_both_loops
+async def test_a_datagram_too_large_for_the_inner_path_is_dropped_whole_and_counted():
+    async with running() as (forwarder, client, backends):
+        client.send(short_packet(cid(1), bytes(65480)), forwarder.vip)
+        wrapped, _ = await settle(forwarder, client, backends[0])
+        assert len(wrapped) < 200
+        assert forwarder.counters.send_errors == {("inner", "EMSGSIZE"): 1}
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0", "[::]:0"])
+@on_both_loops
+async def test_fragmentation_is_off_on_both_sides(listen):
+    async with running(listen=listen) as (forwarder, _, _):
+        for endpoint in (forwarder._datapath._vip, forwarder._datapath._inner):
+            sock = endpoint._transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.IPPROTO_IP, 10) in (2, 3)
+            if sock.family == socket.AF_INET6:
+                assert sock.getsockopt(socket.IPPROTO_IPV6, 23) in (2, 3)
+
+
+async def test_an_address_in_use_is_a_start_error_and_leaves_nothing_open():
+    async with running() as (forwarder, _, backends):
+        taken = format_address(forwarder.vip)
+        second = Forwarder(settings_for([backends[0].address], listen=taken))
+        with pytest.raises(StartError, match=f"cannot listen on {taken}: the address is in use"):
+            await second.start()
+        third = Forwarder(settings_for([backends[0].address], listen="192.0.2.77:0"))
+        with pytest.raises(StartError, match="does not have the address"):
+            await third.start()
+        busy = socket.create_server(("127.0.0.1", 0))
+        fourth = Forwarder(settings_for([backends[0].address], metrics=f"127.0.0.1:{busy.getsockname()[1]}"))
+        with pytest.raises(StartError, match="cannot serve metrics"):
+            await fourth.start()
+        busy.close()
+
+
+@on_both_loops
+async def test_metrics_are_served():
+    async with running(metrics="127.0.0.1:0") as (forwarder, client, backends):
+        await settle(forwarder, client, backends[0])
+        reader, writer = await asyncio.open_connection(*forwarder.metrics)
+        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+        body = (await reader.read()).decode()
+        writer.close()
+        assert 'quiclb_packets_total{decision="routable",reason="ok"} 1.0' in body
+        assert 'quiclb_receive_drops_total{side="vip"} 0.0' in body
+
+
+@on_both_loops
+async def test_a_forwarder_can_be_started_again_on_its_ports():
+    async with running() as (forwarder, client, backends):
+        await settle(forwarder, client, backends[0])
+        vip, inner = forwarder.vip, forwarder.inner
+        await forwarder.stop()
+        options = {"listen": format_address(vip), "inner": format_address(inner)}
+        again = Forwarder(settings_for([backend.address for backend in backends], **options))
+        await again.start()
+        try:
+            await settle(again, client, backends[0])
+        finally:
+            await again.stop()

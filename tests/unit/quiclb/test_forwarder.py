@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pytest
+
+from quiclb import SppHeader, unwrap, wrap
+from quiclb.datapath.base import Side
+from quiclb.forwarder import ForwardingCore
+from quiclb.table import UnknownServerId
+from tests.unit.quiclb.pools import CLIENT, INNER, VIP, cid, long_packet, short_packet, table
+
+BACKEND = ("10.0.0.12", 4433)
+
+
+@pytest.fixture
+def core():
+    return ForwardingCore(table(), VIP, INNER)
+
+
+def test_datagrams_reach_their_backend_whole_with_the_client_in_front(core):
+    datagram = short_packet(cid(2))
+    [(sent, destination)] = core.from_clients([(datagram, CLIENT)])
+    assert destination == BACKEND
+    assert unwrap(sent) == (SppHeader(CLIENT, VIP), datagram)
+    assert core.counters.packets == {("routable", "ok"): 1}
+    assert core.counters.backend_packets == {("b2", "to"): 1}
+
+
+def test_a_batch_keeps_its_order_and_skips_what_is_dropped(core):
+    batch = [(short_packet(cid(1)), CLIENT), (b"", CLIENT), (short_packet(cid(3)), CLIENT), (long_packet(b""), CLIENT)]
+    destinations = [destination for _, destination in core.from_clients(batch)]
+    assert destinations[:2] == [("10.0.0.11", 4433), ("10.0.0.13", 4433)]
+    assert core.counters.packets == {("routable", "ok"): 2, ("drop", "empty-datagram"): 1, ("fallback", "empty"): 1}
+
+
+@pytest.mark.parametrize(
+    ("client", "reason"),
+    [
+        (("127.0.0.1", 40001), "client-loopback"),
+        (("198.51.100.7", 0), "client-port-0"),
+        (("224.0.0.1", 40001), "client-multicast"),
+        (("169.254.1.1", 40001), "client-link-local"),
+        (VIP, "client-is-vip"),
+    ],
+)
+def test_addresses_that_are_no_clients_are_dropped_in_both_directions(core, client, reason):
+    assert core.from_clients([(short_packet(cid(1)), client)]) == []
+    assert core.counters.packets == {("drop", reason): 1}
+    assert core.from_backends([(wrap(SppHeader(client, VIP), b"reply"), BACKEND)]) == []
+    assert core.counters.replies == {("drop", reason): 1}
+
+
+def test_replies_go_to_the_client_the_header_names(core):
+    assert core.from_backends([(wrap(SppHeader(CLIENT, VIP), b"reply"), BACKEND)]) == [(b"reply", CLIENT)]
+    assert core.counters.replies == {("sent", "ok"): 1}
+    assert core.counters.backend_packets == {("b2", "from"): 1}
+
+
+@pytest.mark.parametrize("stranger", [("10.0.0.99", 4433), ("10.0.0.12", 4432), CLIENT])
+def test_only_backends_may_reply(core, stranger):
+    assert core.from_backends([(wrap(SppHeader(CLIENT, VIP), b"reply"), stranger)]) == []
+    assert core.counters.replies == {("drop", "stranger"): 1}
+
+
+@pytest.mark.parametrize(
+    ("datagram", "reason"),
+    [
+        (b"", "envelope-too-short"),
+        (b"\x56\xec" + bytes(35), "envelope-too-short"),
+        (b"\0" * 60, "envelope-bad-magic"),
+        (wrap(SppHeader(CLIENT, VIP), b""), "empty-datagram"),
+        (wrap(SppHeader(("2001:db8::7", 1), VIP), b"reply"), "client-wrong-family"),
+    ],
+)
+def test_malformed_replies_are_dropped(core, datagram, reason):
+    assert core.from_backends([(datagram, BACKEND)]) == []
+    assert core.counters.replies == {("drop", reason): 1}
+
+
+def test_a_dual_stack_vip_serves_both_families():
+    core = ForwardingCore(table(), ("::", 443), INNER)
+    for client in (CLIENT, ("2001:db8::7", 40001)):
+        [(sent, destination)] = core.from_clients([(short_packet(cid(2)), client)])
+        assert core.from_backends([(sent, destination)]) == [(short_packet(cid(2)), client)]
+
+
+def test_any_forwarder_delivers_any_reply(core):
+    other = ForwardingCore(table(), VIP, ("10.0.0.2", 4434))
+    [(sent, destination)] = core.from_clients([(short_packet(cid(2)), CLIENT)])
+    assert other.from_backends([(sent, destination)]) == [(short_packet(cid(2)), CLIENT)]
+
+
+def test_a_new_table_takes_effect_with_the_next_datagram(core):
+    core.table = table(unknown_server_id=UnknownServerId.DROP)
+    assert core.from_clients([(short_packet(cid(9)), CLIENT)]) == []
+
+
+def test_send_failures_are_counted(core):
+    core.send_failed(Side.INNER, "EMSGSIZE")
+    assert core.counters.send_errors == {("inner", "EMSGSIZE"): 1}

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+import structlog
+
+from quiclb.log import LogFormat, configure_logging
+
+
+@pytest.fixture(autouse=True)
+def _restore():
+    yield
+    structlog.reset_defaults()
+
+
+def test_json_lines_hold_the_event_and_its_keys():
+    stream = io.StringIO()
+    configure_logging(LogFormat.JSON, "info", stream)
+    structlog.get_logger().info("forwarder started", vip="192.0.2.1:443")
+    structlog.get_logger().debug("not shown")
+    [line] = stream.getvalue().splitlines()
+    assert json.loads(line).items() >= {"event": "forwarder started", "vip": "192.0.2.1:443", "level": "info"}.items()
+
+
+def test_console_is_for_people():
+    stream = io.StringIO()
+    configure_logging(LogFormat.CONSOLE, "info", stream)
+    structlog.get_logger().info("forwarder started")
+    assert "forwarder started" in stream.getvalue()
+    assert not stream.getvalue().startswith("{")
+
+
+def test_auto_is_json_where_nobody_looks():
+    stream = io.StringIO()
+    configure_logging(LogFormat.AUTO, "info", stream)
+    structlog.get_logger().info("x")
+    assert json.loads(stream.getvalue())["event"] == "x"

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pytest
+
+from quiclb import unroutable_cid
+from quiclb.decoder import Reason
+from quiclb.packet import PacketFault
+from quiclb.pool import Backend, BackendState
+from quiclb.routing import Drop, DropReason, Fallback, Routable, route
+from quiclb.table import UnknownServerId, build_table
+from tests.unit.quiclb.pools import CLIENT, CONFIGS, VIP, cid, long_packet, short_packet, table
+from tests.unit.quiclb.vectors import VECTORS, config_of
+
+TABLE = table()
+
+
+@pytest.mark.parametrize("packet", [short_packet, long_packet])
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.algorithm.value)
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_routable_cid_wins_in_every_packet_and_config(packet, config, number):
+    decision = route(TABLE, packet(cid(number, config)), CLIENT, VIP)
+    assert isinstance(decision, Routable)
+    assert decision.backend.name == f"b{number}"
+    assert decision.config_id == config.config_id
+
+
+def test_the_client_address_does_not_matter_to_a_routable_cid():
+    decisions = {route(TABLE, short_packet(cid(2)), ("203.0.113.5", port), VIP).backend.name for port in range(1, 99)}
+    assert decisions == {"b2"}
+
+
+@pytest.mark.parametrize(
+    ("datagram", "reason"),
+    [
+        (long_packet(bytes(8)), Reason.TOO_SHORT),
+        (long_packet(b""), Reason.EMPTY),
+        (short_packet(b"", b""), Reason.EMPTY),
+        (short_packet(b"\x60" + bytes(19)), Reason.NO_CONFIG),
+        (short_packet(unroutable_cid(8, bytes)), Reason.RESERVED),
+        (long_packet(unroutable_cid(20, bytes)), Reason.RESERVED),
+        (short_packet(cid(1)[:10], b""), Reason.TOO_SHORT),
+        (long_packet(cid(9)), Reason.UNKNOWN_SERVER_ID),
+    ],
+)
+def test_unroutable_cids_fall_back_to_the_4_tuple(datagram, reason):
+    decision = route(TABLE, datagram, CLIENT, VIP)
+    assert isinstance(decision, Fallback)
+    assert decision.reason is reason
+    assert decision.backend is TABLE.maglev.lookup(CLIENT, VIP)
+
+
+@pytest.mark.parametrize("first", [0x80, 0x9F, 0xC3, 0xFF])
+@pytest.mark.parametrize("version", [b"\0\0\0\0", b"\0\0\0\1", b"\x6b\x33\x43\xcf", b"\xde\xad\xbe\xef"])
+def test_neither_version_nor_type_bits_matter(first, version):
+    datagram = bytes((first,)) + version + long_packet(b"\xe7" + bytes(7))[5:]
+    assert route(TABLE, datagram, CLIENT, VIP) == route(TABLE, long_packet(b"\xe7" + bytes(7)), CLIENT, VIP)
+
+
+def test_unknown_server_ids_are_dropped_if_so_set():
+    dropping = table(unknown_server_id=UnknownServerId.DROP)
+    decision = route(dropping, short_packet(cid(9)), CLIENT, VIP)
+    assert decision == Drop(Reason.UNKNOWN_SERVER_ID, 0, b"\x09" * 4)
+    assert isinstance(route(dropping, short_packet(cid(1)), CLIENT, VIP), Routable)
+    assert isinstance(route(dropping, long_packet(bytes(8)), CLIENT, VIP), Fallback)
+
+
+def test_a_draining_backend_keeps_its_cids_and_gets_nothing_else():
+    draining = table({2: BackendState.DRAINING})
+    assert route(draining, short_packet(cid(2)), CLIENT, VIP).backend.name == "b2"
+    placed = {route(draining, long_packet(b""), ("203.0.113.5", port), VIP).backend.name for port in range(1, 300)}
+    assert placed == {"b1", "b3"}
+
+
+def test_a_backend_that_is_down_gets_nothing():
+    down = table({2: BackendState.DOWN})
+    decision = route(down, short_packet(cid(2)), CLIENT, VIP)
+    assert isinstance(decision, Fallback)
+    assert decision.reason is Reason.BACKEND_DOWN
+    placed = {route(down, long_packet(b""), ("203.0.113.5", port), VIP).backend.name for port in range(1, 300)}
+    assert placed == {"b1", "b3"}
+
+
+def test_without_active_backends_only_routable_cids_are_served():
+    states = dict.fromkeys((1, 2, 3), BackendState.DRAINING)
+    assert route(table(states), long_packet(b""), CLIENT, VIP) == Drop(DropReason.NO_BACKEND)
+    assert isinstance(route(table(states), short_packet(cid(1)), CLIENT, VIP), Routable)
+
+
+def test_what_is_not_quic_is_dropped():
+    assert route(TABLE, b"", CLIENT, VIP) == Drop(PacketFault.EMPTY)
+    assert route(TABLE, b"\xc0\0\0\0\1\x14abc", CLIENT, VIP) == Drop(PacketFault.TRUNCATED)
+
+
+def test_with_no_config_every_cid_is_unroutable():
+    bare = build_table([], [Backend("a", ("10.0.0.1", 1))], fallback_size=7)
+    decision = route(bare, short_packet(cid(1)), CLIENT, VIP)
+    assert isinstance(decision, Fallback)
+    assert decision.reason is Reason.NO_CONFIG
+
+
+def test_length_check_applies_to_long_and_short_headers():
+    strict = table(check_cid_length=True)
+    wrong = b"\x01" + cid(1)[1:]
+    assert route(strict, long_packet(wrong), CLIENT, VIP).reason is Reason.SELF_LENGTH_MISMATCH
+    assert route(strict, short_packet(wrong), CLIENT, VIP).reason is Reason.SELF_LENGTH_TOO_SMALL
+    assert isinstance(route(strict, long_packet(cid(1)), CLIENT, VIP), Routable)
+
+
+@pytest.mark.parametrize("case", [c for c in VECTORS["edge_cases"] if c["active_servers"]], ids=lambda c: c["cid"])
+def test_server_id_edge_cases(case):
+    configs = list(map(config_of, case["configs"]))
+    servers = [
+        Backend(f"b{index}", ("10.0.0.1", index + 1), server_ids={configs[0].config_id: bytes.fromhex(server_id)})
+        for index, server_id in enumerate(case["active_servers"])
+    ]
+    decision = route(
+        build_table(configs, servers, fallback_size=7), long_packet(bytes.fromhex(case["cid"])), CLIENT, VIP
+    )
+    assert isinstance(decision, Fallback)
+    assert decision.reason == case["expect_reason"]
