@@ -1,8 +1,9 @@
 """The forwarder beside a C reference, nginx and Envoy, on loopback: `python -m bench.lb`.
 
-All contenders balance one pool, one core each, in one run: capacity by kind of connection ID and datagram size, round trips
-and losses at rest and under load, memory over many client addresses, and two processes. Everything found goes to
-bench/results/lb: results.json, report.md and plots. Needs Linux and a C compiler; who is not installed is left out and named.
+All contenders balance one pool, one core each, in one run: capacity by kind of connection ID and datagram size, round
+trips and losses at rest and under load, memory over many client addresses, and two processes. Everything found goes to
+bench/results/lb: results.json, report.md and plots. Needs Linux and a C compiler; who is not installed is left out
+and named. The whole takes about half an hour.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench.lb import measure, memory, plots
-from bench.lb.bed import Bed, describe_machine, raise_file_limit
-from bench.lb.contenders import Contender, NotReady, contenders, started
-from bench.lb.native import CompilerMissing
+from bench.lb.bed import Bed
+from bench.lb.contenders import Contender, NotReadyError, contenders, started
+from bench.lb.machine import Spent, describe_machine, raise_file_limit
+from bench.lb.native import CompilerMissingError
 from bench.lb.pool import Traffic
 from bench.lb.report import markdown
 from bench.lb.results import Results
@@ -27,7 +29,7 @@ STATEFUL_ADDRESSES = 100_000
 """Past what nginx and Envoy can remember: each client takes a port and a file of theirs."""
 
 _QUICK = measure.Effort(seconds=0.4, rounds=2, latency_seconds=0.6, latency_rounds=1)
-_FULL = measure.Effort(seconds=1.0, rounds=7, latency_seconds=2.0, latency_rounds=3)
+_FULL = measure.Effort(seconds=1.0, rounds=5, latency_seconds=2.0, latency_rounds=3)
 _SIZES = (200, 1200)
 _STATEFUL_RATE = 20_000.0
 _MOST_MEMORY_RATE = 160_000.0
@@ -41,14 +43,15 @@ def main() -> None:
     raise_file_limit()
     try:
         bed = Bed(folder / "work")
-    except CompilerMissing as error:
+    except CompilerMissingError as error:
         sys.exit(str(error))
     results = Results(describe_machine(), options.quick, {}, {})
     takers = list(_present(bed, contenders(bed.programs), options.only, results))
-    begun = time.monotonic()
+    begun, spent = time.monotonic(), Spent.now()
     try:
         _run(bed, takers, set(options.parts), results)
     finally:
+        results.others_share = Spent.now().others_since(spent)
         (folder / "results.json").write_text(results.to_json())
         (folder / "report.md").write_text(markdown(results))
         plots.draw(results, folder)
@@ -93,10 +96,10 @@ def _present(bed: Bed, everyone: Iterable[Contender], only: list[str], results: 
             results.missing[contender.name] = contender.missing
             continue
         try:
-            with bed.backends(is_batched=False):
-                with started(contender, bed.pool(), bed.folder / "try", bed.cores.contender):
-                    pass
-        except NotReady as error:
+            trial = started(contender, bed.pool(), bed.folder / "trial", bed.cores.contender)
+            with bed.backends(is_batched=False), trial:
+                pass
+        except NotReadyError as error:
             results.missing[contender.name] = str(error)
             continue
         results.versions[contender.name] = contender.version

@@ -19,8 +19,8 @@ DEFAULT_FLOWS = 64
 class Load:
     """What the clients do: keep `window` datagrams under way, or send `rate` each second whatever comes back.
 
-    `is_sticky`: the contender reads no connection IDs, so that a flow must only stay with its first backend. `is_once`: end
-    when each flow has sent one datagram, instead of after `seconds`.
+    `is_sticky`: the contender reads no connection IDs, so that a flow must only stay with its first backend.
+    `is_once`: end when each flow has sent one datagram, instead of after `seconds`.
     """
 
     size: int

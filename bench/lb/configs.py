@@ -45,8 +45,8 @@ def quiclb(pool: Pool, **forwarder: str | int) -> str:
 def nginx(pool: Pool, folder: Path, *, module: Path | None, processes: int = 1, connections: int = 65_536) -> str:
     """`nginx.conf` of a stream proxy that picks backends by a consistent hash of address and port.
 
-    `module` is the stream module where it is a loadable one. `connections` is the most that a worker may have open: one for each
-    client it remembers.
+    `module` is the stream module where it is a loadable one. `connections` is the most that a worker may have open: one
+    for each client it remembers.
     """
     load = f"load_module {module};\n" if module else ""
     servers = "\n".join(f"    server {_text(backend)};" for backend in pool.backends)
@@ -74,7 +74,7 @@ stream {{
 
 
 def envoy(pool: Pool) -> str:
-    """Envoy's bootstrap (JSON) with one udp_proxy listener that picks backends by Maglev, without a limit of sessions."""
+    """Envoy's bootstrap (JSON): one udp_proxy listener that picks backends by Maglev, without a limit of sessions."""
     listener = {
         "name": "vip",
         "address": _socket_address(pool.vip, protocol="UDP"),

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from bench.lb import configs
@@ -35,20 +36,20 @@ class Contender:
     missing: str | None = None
 
 
-class NotReady(Exception):
+class NotReadyError(Exception):
     """A contender was started and passes no datagram on."""
 
 
 def contenders(programs: Mapping[str, Path]) -> list[Contender]:
     """Everyone, in the order of the tables."""
-    return [_reference(programs["reference"]), _nginx(), _envoy()]
+    return [_reference(programs["reference"]), *_quiclb(), _nginx(), _envoy()]
 
 
 @contextlib.contextmanager
 def started(
     contender: Contender, pool: Pool, folder: Path, cores: Collection[int], processes: int = 1
 ) -> Iterator[Sequence[Pinned]]:
-    """Run a contender, ready for traffic, for as long as the block lasts. Raises `NotReady` with the end of its log."""
+    """Run a contender, ready for traffic, for as long as the block lasts; raises `NotReadyError` with its log's end."""
     assert contender.commands is not None
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log"
@@ -57,7 +58,7 @@ def started(
         commands = contender.commands(pool, folder, processes)
         running_now = [stack.enter_context(running(command, cores, log)) for command in commands]
         if not _answers(pool.vip, running_now):
-            raise NotReady(f"{contender.name} passes nothing on; its log ends: {log.read_text()[-600:]}")
+            raise NotReadyError(f"{contender.name} passes nothing on; its log ends: {log.read_text()[-600:]}")
         yield running_now
 
 
@@ -83,6 +84,17 @@ def _reference(program: Path) -> Contender:
 
     compiler = subprocess.run(["cc", "-dumpfullversion"], capture_output=True, text=True, check=False).stdout.strip()
     return Contender("C reference", f"cc {compiler} -O2", True, commands)
+
+
+def _quiclb() -> list[Contender]:
+    program = Path(sys.executable).parent / "quiclb"
+
+    def commands(pool: Pool, folder: Path, processes: int) -> list[list[str]]:
+        path = folder / "quiclb.toml"
+        path.write_text(configs.quiclb(pool))
+        return [[str(program), "serve", "--config", str(path), "--log-level", "warning"]]
+
+    return [Contender("quiclb", metadata.version("quic-voice-gateway"), True, commands)]
 
 
 def _nginx() -> Contender:

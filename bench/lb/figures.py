@@ -11,7 +11,7 @@ Bucket = tuple[int, int, int]
 
 
 def quantile(histogram: Sequence[Bucket], q: float) -> float | None:
-    """The value below which a share `q` of the entries lies, interpolated within its bucket; `None` if there are none."""
+    """The value below which a share `q` of the entries lies, interpolated within its bucket; `None` without entries."""
     total = sum(count for _, _, count in histogram)
     if not total:
         return None

@@ -117,7 +117,8 @@ def latency(
 def scaling(bed: Bed, contenders: Sequence[Contender], effort: Effort) -> dict[int, list[Point]]:
     """Capacity with one and with two processes, each time on the same two cores, by number of processes.
 
-    On a machine of two cores clients and backends take their part of them; then the cost of a datagram is the honest figure.
+    On a machine of two cores clients and backends take their part of them; then the cost of a datagram is the honest
+    figure.
     """
     cores = sorted({*bed.cores.contender, *bed.cores.clients})
     found = {}

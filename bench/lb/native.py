@@ -11,18 +11,18 @@ PROGRAMS = ("reference", "load", "echo")
 _FLAGS = ("-O2", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror")
 
 
-class CompilerMissing(Exception):
+class CompilerMissingError(Exception):
     """There is no C compiler."""
 
 
 def build(folder: Path, *, is_portable: bool = False) -> dict[str, Path]:
     """Compile all programs into `folder` and return their paths by name.
 
-    They are made for this very machine, with its AES instructions, unless `is_portable`. Raises `CompilerMissing`.
+    They are made for this very machine, with its AES instructions, unless `is_portable`. Raises `CompilerMissingError`.
     """
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
-        raise CompilerMissing("the benchmark needs a C compiler; on Debian: apt-get install gcc libc6-dev")
+        raise CompilerMissingError("the benchmark needs a C compiler; on Debian: apt-get install gcc libc6-dev")
     folder.mkdir(parents=True, exist_ok=True)
     machine = () if is_portable else ("-march=native",)
     for name in PROGRAMS:

@@ -9,6 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from bench.lb.measure import DIRECT
 from bench.lb.pool import Traffic
@@ -28,7 +29,7 @@ def draw(results: Results, folder: Path) -> list[Path]:
     return written
 
 
-def _throughput(results: Results) -> plt.Figure:
+def _throughput(results: Results) -> Figure:
     figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
     names = list(results.versions)
     kinds = [(traffic, is_batched) for traffic in Traffic for is_batched in (False, True)]
@@ -46,7 +47,7 @@ def _throughput(results: Results) -> plt.Figure:
     return figure
 
 
-def _latency(results: Results) -> plt.Figure:
+def _latency(results: Results) -> Figure:
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True, layout="constrained")
     for axes, is_batched in zip(panels, (False, True), strict=True):
         for name in results.versions:
@@ -64,7 +65,7 @@ def _latency(results: Results) -> plt.Figure:
     return figure
 
 
-def _memory(results: Results) -> plt.Figure:
+def _memory(results: Results) -> Figure:
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     for run in results.memory:
         addresses = [max(1, sample.addresses) for sample in run.samples]

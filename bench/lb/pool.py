@@ -30,7 +30,7 @@ CONFIGS = {
     Traffic.SINGLE_PASS: QuicLbConfig(config_id=1, server_id_length=4, nonce_length=12, key=_KEY),
     Traffic.FOUR_PASS: QuicLbConfig(config_id=2, server_id_length=5, nonce_length=6, key=_KEY),
 }
-"""Every contender that reads connection IDs knows all three all the time. Initials carry their client's random choice."""
+"""Whoever reads connection IDs knows all three all the time. Initials carry their client's random choice."""
 
 
 @dataclass(frozen=True, slots=True)

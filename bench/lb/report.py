@@ -31,8 +31,9 @@ def _head(results: Results) -> str:
     machine = results.machine
     lines = [
         "# The forwarder beside others, on loopback",
-        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}; load average"
-        f" {machine['load_at_start']} before the run. Each contender has one core; only ratios within this run mean anything."
+        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}. Each "
+        "contender has one core; only ratios within this run mean anything, and the less the more others used of the "
+        f"machine meanwhile: {100 * results.others_share:.0f} %."
         + (" A quick run: short and with few rounds." if results.is_quick else ""),
         table(["contender", "version"], [[n, v] for n, v in results.versions.items()]),
     ]
@@ -72,10 +73,10 @@ def _throughput(results: Results, is_batched: bool) -> str:
     return "\n\n".join(
         [
             f"## Capacity, {_backends(is_batched)}",
-            "Processor time of the contender per datagram passed on, in ns, and in brackets its speed by that against C.",
+            "Processor time of the contender per datagram passed on, in ns; in brackets its speed against C by that.",
             table(header, rows(_cost)),
-            "Thousand datagrams a second by the clock, both ways together, and how much of its core the contender used. "
-            "Much less than 100 % means that clients, backends or neighbours were the limit.",
+            "Thousand datagrams a second by the clock, both ways together, and how much of its core it used: "
+            "much less than 100 % means that clients, backends or others were the limit.",
             table(header, rows(_rate)),
         ]
     )
@@ -111,8 +112,9 @@ def _latency(results: Results, is_batched: bool) -> str:
     return "\n\n".join(
         [
             f"## Latency and loss, {_backends(is_batched)}",
-            "200 octets, plaintext. Load is the share of the contender's own capacity by the clock. A round trip is two passes through the "
-            "contender; added is what the quantile exceeds that of clients who talk to a backend directly at the same rate.",
+            "200 octets, plaintext. Load is the share of the contender's own capacity by the clock. A round trip is "
+            "two passes through the contender; added is what the quantile exceeds that of clients who talk to a "
+            "backend directly at the same rate.",
             table(header, rows),
         ]
     )
@@ -155,8 +157,8 @@ def _scaling(results: Results) -> str:
     header = ["", "one: k/s", "two: k/s", "gain", "one: ns", "two: ns", "one: cores", "two: cores"]
     note = (
         "Both times free to use the same two cores, SO_REUSEPORT, 512 flows, batching backends. "
-        "On a machine of two cores the clients and backends run on one of them too, so that the clock's gain is less than more "
-        "cores would show; processor time per datagram that stays equal is the sign of no contention."
+        "On a machine of two cores the clients and backends run on one of them too, so that the clock's gain is less "
+        "than more cores would show; processor time per datagram that stays equal is the sign of no contention."
     )
     return f"## Two processes\n\n{note}\n\n" + table(header, rows)
 
@@ -169,8 +171,8 @@ def _faults(results: Results) -> str:
         counts = [sum(getattr(t, what) for t in totals) for what in _FAULTS]
         rows.append([name, *map(str, counts)])
     note = (
-        "Over the whole run. Misrouted: another backend than the connection ID's answered, or for who reads none (and for "
-        "Initials) another than the flow's first. Misdelivered: the answer came to another client's address."
+        "Over the whole run. Misrouted: another backend than the connection ID's answered, or for who reads none (and "
+        "for Initials) another than the flow's first. Misdelivered: the answer came to another client's address."
     )
     return f"## Faults\n\n{note}\n\n" + table(["", *_FAULTS], rows)
 

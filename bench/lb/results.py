@@ -18,12 +18,16 @@ REFERENCE = "C reference"
 
 @dataclass(slots=True)
 class Results:
-    """`missing` maps the names of contenders that did not take part, or left, to the reason."""
+    """`missing` maps the names of contenders that did not take part to the reason.
+
+    `others_share` is how much of the machine, 0..1, went to processes that have nothing to do with the run.
+    """
 
     machine: dict[str, str | int | float]
     is_quick: bool
     versions: dict[str, str]
     missing: dict[str, str]
+    others_share: float = 0.0
     throughput: list[Point] = field(default_factory=list)
     latency: list[Point] = field(default_factory=list)
     memory: list[MemoryRun] = field(default_factory=list)
@@ -37,7 +41,7 @@ class Results:
         return next((p for p in self.throughput if (p.contender, p.traffic, p.size, p.backends_batch) == wanted), None)
 
     def speed(self, contender: str, to: str, *, is_batched: bool) -> float | None:
-        """How many datagrams `contender` passes on with the CPU time in which `to` passes on one: 200 octets, plaintext."""
+        """How many datagrams `contender` passes on in the time that `to` needs for one: 200 octets, plaintext."""
         one, other = (self.capacity_of(n, Traffic.PLAINTEXT, 200, is_batched=is_batched) for n in (contender, to))
         return speed(one, other)
 
@@ -58,7 +62,7 @@ class Results:
 
 
 def speed(point: Point | None, to: Point | None) -> float | None:
-    """The median over rounds of `to`'s processor time per datagram over `point`'s: both had the same noise in a round."""
+    """`to`'s processor time per datagram over `point`'s: the median over rounds, within which noise is alike."""
     if point is None or to is None:
         return None
     pairs = zip(point.rounds, to.rounds, strict=False)
