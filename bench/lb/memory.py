@@ -38,8 +38,10 @@ class MemoryRun:
     outcome: Outcome
 
     @property
-    def resident_growth_octets(self) -> int:
-        return self.samples[-1].resident_octets - self.samples[0].resident_octets
+    def late_growth_octets(self) -> int:
+        """How much resident memory grew after the first tenth of the addresses: bounded caches are full by then."""
+        early = max(s.resident_octets for s in self.samples if s.addresses <= self.addresses // 10)
+        return self.samples[-1].resident_octets - early
 
     @property
     def kernel_growth_octets(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 SOURCES = Path(__file__).parent / "native"
@@ -15,8 +16,8 @@ class CompilerMissingError(Exception):
     """There is no C compiler."""
 
 
-def build(folder: Path, *, is_portable: bool = False) -> dict[str, Path]:
-    """Compile all programs into `folder` and return their paths by name.
+def build(folder: Path, names: Sequence[str] = PROGRAMS, *, is_portable: bool = False) -> dict[str, Path]:
+    """Compile programs into `folder` and return their paths by name.
 
     They are made for this very machine, with its AES instructions, unless `is_portable`. Raises `CompilerMissingError`.
     """
@@ -25,7 +26,7 @@ def build(folder: Path, *, is_portable: bool = False) -> dict[str, Path]:
         raise CompilerMissingError("the benchmark needs a C compiler; on Debian: apt-get install gcc libc6-dev")
     folder.mkdir(parents=True, exist_ok=True)
     machine = () if is_portable else ("-march=native",)
-    for name in PROGRAMS:
+    for name in names:
         command = [compiler, *_FLAGS, *machine, "-o", str(folder / name), str(SOURCES / f"{name}.c"), "-lm"]
         subprocess.run(command, check=True)
-    return {name: folder / name for name in PROGRAMS}
+    return {name: folder / name for name in names}

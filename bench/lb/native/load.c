@@ -18,7 +18,7 @@
 #include "trailer.h"
 
 enum { BATCH = 64, MOST_BURST = 16, BUFFER = 2048, FIRST_CLIENT = 0x7f100000, SECOND_NS = 1000000000, PACE_NS = 50000,
-       EPOCH_BITS = 27, EPOCHS = 64, LOOK_AGAIN_NS = 20000000, DRAIN_NS = 400000000 };
+       EPOCH_BITS = 27, EPOCHS = 64, LOOK_AGAIN_NS = 20000000, DRAIN_NS = 250000000 };
 
 struct template {
     uint8_t backend, length;
