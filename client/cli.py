@@ -1,5 +1,209 @@
-"""The command's entry point."""
+"""`voice-client`: call a voice gateway from a terminal or a script."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from client.dial import CallPlan, ping, place_call
+from client.errors import ClientError, InvalidSetting
+from client.report import failure
+
+app = typer.Typer(
+    name="voice-client",
+    help="Call a voice gateway over WebTransport: speak a file, a text or the microphone, and see what it understood.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+class CodecName(StrEnum):
+    """What the audio travels as."""
+
+    opus = "opus"
+    pcm16 = "pcm16"
+
+
+Token = Annotated[
+    str | None,
+    typer.Option(
+        envvar="VOICE_TOKEN", help="Access token; other users can see it in the process list, so prefer --token-file."
+    ),
+]
+TokenFile = Annotated[Path | None, typer.Option(help="File that holds the access token.")]
+Authority = Annotated[
+    Path | None,
+    typer.Option("--ca", help="PEM file of the authority that vouches for the server. Default: the public ones."),
+]
+CertificateHash = Annotated[
+    str | None, typer.Option(help="SHA-256 fingerprint of the server's certificate, in hex, in place of any authority.")
+]
+Local = Annotated[str | None, typer.Option("--local", help="Local address to call from.")]
+TimeoutS = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the connection.")]
+
+
+@app.command()
+def call(
+    wav: Annotated[
+        Path | None,
+        typer.Argument(help="WAV file to speak; any rate, width and number of channels.", show_default=False),
+    ] = None,
+    url: Annotated[
+        str, typer.Option(help="The service, such as https://gateway.example:4433/v1/voice.")
+    ] = "https://127.0.0.1:4433/v1/voice",
+    microphone: Annotated[
+        bool, typer.Option("--microphone", help="Speak through the microphone; Ctrl-C says goodbye.")
+    ] = False,
+    say: Annotated[str | None, typer.Option(help="Speak this text with a synthetic voice.")] = None,
+    token: Token = None,
+    token_file: TokenFile = None,
+    ca: Authority = None,
+    certificate_hash: CertificateHash = None,
+    codec: Annotated[CodecName, typer.Option(help="Codec, both ways.")] = CodecName.opus,
+    agent: Annotated[str | None, typer.Option(help="Agent to talk to; default: the server's.")] = None,
+    local: Local = None,
+    migrate_at: Annotated[
+        list[float] | None,
+        typer.Option(help="Move to another path this many seconds into the call; repeatable.", min=0),
+    ] = None,
+    migrate_to: Annotated[
+        list[str] | None,
+        typer.Option(help="Local address to move to, one for each --migrate-at in turn; without it, another port."),
+    ] = None,
+    record: Annotated[Path | None, typer.Option(help="Write what was played to this WAV file.")] = None,
+    playback: Annotated[
+        bool,
+        typer.Option(
+            "--playback/--no-playback",
+            help="Play the answers at the pace of speech, aloud if there is a loudspeaker; or take them as played.",
+        ),
+    ] = True,
+    greeting: Annotated[
+        bool, typer.Option("--greeting/--no-greeting", help="Let the agent's greeting end before speaking.")
+    ] = True,
+    timeout: TimeoutS = 10.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the live view.")] = False,
+) -> None:
+    """Place a call. Exit status 0 only if the server heard every frame, answered, and said bye.
+
+    Example: voice-client call order.wav --url https://127.0.0.1:4433/v1/voice --ca certs/dev/ca.pem
+
+    Example, moving to another network 3 s into the call: add --migrate-at 3 --migrate-to 192.0.2.7
+    """
+    try:
+        plan = CallPlan(
+            url=url,
+            wav=wav,
+            text=say,
+            has_microphone=microphone,
+            token=_token(token, token_file),
+            ca_file=ca,
+            certificate_hash=certificate_hash,
+            codec=codec.value,
+            agent=agent,
+            local_address=local,
+            migrate_at_s=tuple(migrate_at or ()),
+            migrate_to=tuple(migrate_to or ()),
+            record=record,
+            has_playback=playback,
+            waits_for_greeting=greeting,
+            connect_timeout_s=timeout,
+        )
+        report = asyncio.run(place_call(plan, None if as_json else Console()))
+    except ClientError as error:
+        if as_json:
+            _print_json(failure(error).as_json())
+        _fail(error)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if as_json:
+        _print_json(report.as_json())
+    if report.error is not None:
+        _fail(report.error)
+    if not report.is_complete:
+        _fail("the call ended before everything was heard")
+
+
+@app.command(name="ping")
+def ping_command(
+    url: Annotated[str, typer.Argument(help="The service, such as https://gateway.example:4433/v1/voice.")],
+    count: Annotated[int, typer.Option(min=1, max=1000, help="How many round trips to measure.")] = 5,
+    token: Token = None,
+    token_file: TokenFile = None,
+    ca: Authority = None,
+    certificate_hash: CertificateHash = None,
+    local: Local = None,
+    timeout: TimeoutS = 10.0,
+) -> None:
+    """Open a session, measure the set-up and some round trips, and hang up."""
+    try:
+        result = asyncio.run(
+            ping(
+                url,
+                count,
+                token=_token(token, token_file),
+                ca_file=ca,
+                certificate_hash=certificate_hash,
+                local_address=local,
+                connect_timeout_s=timeout,
+            )
+        )
+    except ClientError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    typer.echo(f"worker {result.worker}: session ready after {result.setup_ms:.1f} ms")
+    typer.echo(
+        f"round trip of {len(result.rtts_ms)} pings: " + ", ".join(f"{rtt:.1f}" for rtt in result.rtts_ms) + " ms"
+    )
+
+
+@app.command()
+def devices() -> None:
+    """List the microphones and loudspeakers of this computer."""
+    from client.microphone import devices as list_devices
+
+    try:
+        found = list_devices()
+    except ClientError as error:
+        _fail(error)
+    if not found:
+        _fail("this computer has no sound device")
+    table = Table("device", "inputs", "outputs", "default", box=None)
+    for name, inputs, outputs, is_default in found:
+        table.add_row(name, str(inputs), str(outputs), "yes" if is_default else "")
+    Console().print(table)
 
 
 def main() -> None:
     """Run the command line."""
+    app()
+
+
+def _token(token: str | None, token_file: Path | None) -> str | None:
+    if token_file is None:
+        return token or None
+    try:
+        return token_file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InvalidSetting(f"cannot read the token file {token_file}: {reason}") from None
+
+
+def _print_json(document: object) -> None:
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def _fail(error: Exception | str) -> NoReturn:
+    print(f"voice-client: {error}", file=sys.stderr)
+    raise typer.Exit(1)

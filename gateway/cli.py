@@ -1,5 +1,296 @@
-"""The command's entry point."""
+"""`voice-gateway`: run a worker, check its settings, make a development certificate, look at its sessions."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gateway.agent.order.menu import Milk, Size, Topping, default_menu, parse_menu
+from gateway.certificate import DevelopmentCertificate, ensure_certificate
+from gateway.config import GatewaySettings, load_settings
+from gateway.errors import ConfigurationError, GatewayError
+from gateway.quic.tls import TlsIdentity
+from gateway.worker import Worker, run
+from quiclb.address import Address, format_address
+from quiclb.errors import QuicLbError
+from quiclb.log import LogFormat, configure_logging
+
+ADMIN_TIMEOUT_S: Final = 5.0
+
+app = typer.Typer(
+    name="voice-gateway",
+    help="A worker that terminates QUIC and WebTransport and holds voice sessions with an agent.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[
+    Path,
+    typer.Option("--config", "-c", envvar="VOICE_GATEWAY_CONFIG", help="The worker's TOML file."),
+]
+JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; what is wrong with the input is one sentence on standard error and exit status 1."""
+    try:
+        app()
+    except (GatewayError, QuicLbError) as error:
+        print(f"voice-gateway: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+@app.command()
+def serve(
+    config: ConfigFile,
+    name: Annotated[str | None, typer.Option(help="This worker's name.")] = None,
+    server_id: Annotated[str | None, typer.Option(help="Its QUIC-LB server ID in hexadecimal.")] = None,
+    listen: Annotated[str | None, typer.Option(help="Where clients come directly, as 192.0.2.1:4433.")] = None,
+    inner: Annotated[str | None, typer.Option(help="Where load balancers pass datagrams on to.")] = None,
+    forwarders: Annotated[str | None, typer.Option(help="The load balancers to believe, by commas.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Who answers: order or echo.")] = None,
+    store: Annotated[str | None, typer.Option(help="Where sessions are saved, as memory://.")] = None,
+    admin: Annotated[str | None, typer.Option(help="Where to serve metrics, health and sessions.")] = None,
+    log_format: Annotated[LogFormat, typer.Option(envvar="VOICE_GATEWAY_LOG_FORMAT")] = LogFormat.AUTO,
+    log_level: Annotated[
+        str, typer.Option(envvar="VOICE_GATEWAY_LOG_LEVEL", help="debug, info, warning, error.")
+    ] = "info",
+    is_json: Annotated[bool, typer.Option("--json", help="Print where it listens as JSON, once it does.")] = False,
+) -> None:
+    """Hold voice sessions until SIGTERM, which lets calls end first; a second signal ends it at once.
+
+    Flags win over VOICE_GATEWAY_<SECTION>_<KEY> variables, these over the file. Exit status 0 after a signal, 1 where
+    the worker cannot start.
+    """
+    flags = {
+        "worker.name": name,
+        "worker.server_id": server_id,
+        "worker.listen": listen,
+        "worker.inner": inner,
+        "worker.forwarders": forwarders,
+        "agent.name": agent,
+        "session.store": store,
+        "admin.listen": admin,
+    }
+    if log_level.lower() not in ("debug", "info", "warning", "error"):
+        raise ConfigurationError(f"--log-level must be debug, info, warning or error, got {log_level!r}")
+    configure_logging(log_format, log_level)
+    status = run(load_settings(config, os.environ, flags), _print_start if is_json else None)
+    raise typer.Exit(status)
+
+
+@app.command()
+def check(config: ConfigFile, is_json: JsonOutput = False) -> None:
+    """Check settings, certificate and menu without opening a socket, and show what they mean; secrets are not shown."""
+    settings = load_settings(config, os.environ)
+    Worker(settings)
+    facts = _facts(settings)
+    if is_json:
+        _print_json(facts)
+        return
+    table = Table(show_header=False, box=None)
+    for key, value in facts.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        table.add_row(key.replace("_", " "), "-" if shown in (None, "") else str(shown))
+    console = Console()
+    console.print(f"{config}: good", highlight=False)
+    console.print(table)
+
+
+@app.command()
+def certificate(
+    out: Annotated[Path, typer.Option(help="The folder for ca.pem, leaf.pem, leaf.key, fingerprint.txt.")] = Path(
+        "certs/dev"
+    ),
+    host: Annotated[list[str] | None, typer.Option(help="A further name or IP address; repeatable.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Make new ones even if those there are good.")] = False,
+    is_json: JsonOutput = False,
+) -> None:
+    """Make a development CA and a certificate for localhost that browsers accept by its fingerprint.
+
+    It is valid for 13 days, and left alone until less than two of them remain.
+    """
+    made = ensure_certificate(out, now=time.time(), hosts=host or (), is_forced=force)
+    if is_json:
+        _print_json(_certificate_facts(made))
+        return
+    console = Console(highlight=False)
+    console.print(f"{made.leaf}: {'new' if made.is_new else 'still good'}, until {made.expires:%Y-%m-%d %H:%M} UTC")
+    console.print(f"for {', '.join(made.hosts)}")
+    console.print(f"SHA-256 {made.sha256.hex()}", soft_wrap=True)
+
+
+@app.command()
+def sessions(
+    admin: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="VOICE_GATEWAY_ADMIN", help="A worker's admin address, as http://127.0.0.1:9090; repeatable."
+        ),
+    ] = None,
+    has_ended: Annotated[bool, typer.Option("--ended", help="Show the last sessions that ended too.")] = False,
+    is_json: JsonOutput = False,
+) -> None:
+    """Show the sessions of running workers: figures and addresses, never words."""
+    documents = [_fetch_sessions(url) for url in admin or ["http://127.0.0.1:9090"]]
+    if is_json:
+        _print_json({"workers": documents})
+        return
+    columns = (
+        "session",
+        "worker",
+        "state",
+        "peer",
+        "age s",
+        "turns",
+        "frames",
+        "largest gap ms",
+        "late p99 ms",
+        "moves",
+    )
+    table = Table(*columns)
+    for document in documents:
+        for session in document["sessions"] + (document["ended"] if has_ended else []):
+            uplink = session["uplink"]
+            gaps = uplink["largest_gaps"]
+            cells = (
+                session["id"],
+                session["worker"],
+                session["state"],
+                session["peer"],
+                f"{session['age_s']:.0f}",
+                session["turn"],
+                uplink["frames"],
+                f"{gaps[0]['gap_ms']:.0f}" if gaps else "-",
+                "-" if uplink["lateness_p99_ms"] is None else uplink["lateness_p99_ms"],
+                len(session["migrations"]),
+            )
+            table.add_row(*map(str, cells))
+    Console().print(table)
+
+
+@app.command()
+def menu(
+    file: Annotated[
+        Path | None, typer.Option("--file", help="A menu of your own; without it, the built-in one.")
+    ] = None,
+    is_json: JsonOutput = False,
+) -> None:
+    """Print what the agent named order sells."""
+    if file is None:
+        shown = default_menu()
+    else:
+        try:
+            shown = parse_menu(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{file}: {getattr(error, 'strerror', None) or 'not text'}") from None
+    if is_json:
+        _print_json(msgspec.to_builtins(shown))
+        return
+    console = Console()
+    table = Table("drink", "also said as", "price", title=shown.shop)
+    for drink in shown.drink:
+        table.add_row(drink.name, ", ".join(drink.also), shown.money(drink.price))
+    console.print(table)
+    extras: dict[str, tuple[Size | Milk | Topping, ...]]
+    extras = {"size": shown.size, "milk": shown.milk, "topping": shown.topping}
+    for kind, entries in extras.items():
+        offered = [f"{each.name} (+{shown.money(each.extra)})" if each.extra else each.name for each in entries]
+        if offered:
+            console.print(f"{kind}: {', '.join(offered)}", highlight=False)
+    console.print(f"sugar: {', '.join(f'{each.percent} %' for each in shown.sugar)}", highlight=False)
+    console.print(f"ice: {', '.join(each.name for each in shown.ice)}", highlight=False)
+
+
+def _facts(settings: GatewaySettings) -> dict[str, Any]:
+    identity = TlsIdentity.load(settings.tls.certificate, settings.tls.key, now=time.time())
+    worker = settings.worker
+    layout = settings.issuing_config() if settings.has_routable_cids else None
+    return {
+        "name": worker.name,
+        "server_id": worker.server_id.hex() if worker.server_id is not None else None,
+        "connection_ids": layout.algorithm.value if layout else "unroutable",
+        "config_id": layout.config_id if layout else None,
+        "cid_length": layout.cid_length if layout else None,
+        "direct": _address(worker.listen),
+        "inner": _address(worker.inner),
+        "forwarders": list(worker.forwarders),
+        "admin": _address(settings.admin.listen) if settings.admin else None,
+        "certificate_expires": f"{identity.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "certificate_sha256": identity.fingerprint_sha256.hex(),
+        "agent": settings.agent.name,
+        "access": "open to all" if settings.access.read_token() is None else "by token",
+        "store": settings.session.store.partition("://")[0],
+        "max_sessions": settings.session.max_sessions,
+    }
+
+
+def _certificate_facts(made: DevelopmentCertificate) -> dict[str, Any]:
+    return {
+        "is_new": made.is_new,
+        "certificate": str(made.leaf),
+        "key": str(made.key),
+        "authority": str(made.authority),
+        "hosts": list(made.hosts),
+        "expires": f"{made.expires:%Y-%m-%dT%H:%M:%SZ}",
+        "sha256": made.sha256.hex(),
+        "sha256_base64": base64.b64encode(made.sha256).decode(),
+    }
+
+
+def _fetch_sessions(admin: str) -> dict[str, Any]:
+    base = admin if "://" in admin else f"http://{admin}"
+    if not base.startswith("http://"):
+        raise ConfigurationError(f"--admin must be an http:// address, got {admin!r}")
+    url = f"{base.rstrip('/')}/sessions"
+    try:
+        with urllib.request.urlopen(url, timeout=ADMIN_TIMEOUT_S) as answer:  # noqa: S310 - http only, checked above
+            document = json.loads(answer.read())
+    except urllib.error.URLError as error:
+        raise ConfigurationError(f"no worker answers at {url}: {_reason(error.reason)}") from None
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"no worker answers at {url}: {_reason(error)}") from None
+    if not isinstance(document, dict) or not {"worker", "sessions", "ended"} <= document.keys():
+        raise ConfigurationError(f"what answers at {url} is no worker")
+    return document
+
+
+def _reason(error: object) -> str:
+    reason = getattr(error, "strerror", None) or str(error)
+    return reason[:1].lower() + reason[1:]
+
+
+def _print_start(worker: Worker) -> None:
+    addresses = worker.addresses
+    _print_json(
+        {
+            "worker": worker.settings.worker.name,
+            "direct": _address(addresses.direct),
+            "inner": _address(addresses.inner),
+            "admin": _address(addresses.admin),
+        }
+    )
+
+
+def _address(address: Address | None) -> str | None:
+    return None if address is None else format_address(address)
+
+
+def _print_json(document: object) -> None:
+    print(json.dumps(document, indent=2), flush=True)

@@ -10,6 +10,7 @@ from quiclb.decoder import CidDecoder, Decoded, Reason, Unroutable
 from quiclb.encoder import CidEncoder, unroutable_cid
 from quiclb.envelope import SppHeader, unwrap, wrap
 from quiclb.errors import ConfigError, EncodeError, EnvelopeError, NonceExhaustedError, QuicLbError, StartError
+from quiclb.routing import route
 from quiclb.settings import Settings, load_settings
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "StartError",
     "Unroutable",
     "load_settings",
+    "route",
     "unroutable_cid",
     "unwrap",
     "wrap",

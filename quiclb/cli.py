@@ -245,7 +245,7 @@ def _key(key: str | None, key_file: Path | None) -> bytes | None:
     try:
         return parse_key(key_file.read_text(encoding="ascii").strip())
     except OSError as error:
-        raise ConfigError(f"key file {key_file}: {error.strerror}") from None
+        raise ConfigError(f"key file {key_file}: {str(error.strerror).lower()}") from None
 
 
 def _hex(what: str, text: str) -> bytes:

@@ -9,7 +9,7 @@ import structlog
 
 from quiclb.address import Address, format_address
 from quiclb.counters import ForwarderCounters
-from quiclb.datapath.userspace import UserspaceDatapath, open_userspace
+from quiclb.datapath.userspace import UserspaceDatapath, is_own_ip, open_userspace
 from quiclb.forwarder import ForwardingCore
 from quiclb.metrics import ForwarderCollector, MetricsServer, collector_renderer
 from quiclb.settings import Settings
@@ -81,7 +81,11 @@ class Forwarder:
         datapath = await open_userspace(section.listen, section.inner)
         self._datapath = datapath
         core = ForwardingCore(
-            self._table, datapath.vip, datapath.inner, is_loopback_allowed=section.allow_loopback_clients
+            self._table,
+            datapath.vip,
+            datapath.inner,
+            is_loopback_allowed=section.allow_loopback_clients,
+            is_own_ip=is_own_ip,
         )
         self._core = core
         try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 
-from quiclb.address import Address, is_ipv6
+from quiclb.address import Address, Kind, ip_facts, is_ipv6
 from quiclb.counters import ForwarderCounters
 from quiclb.datapath.base import Datagrams, Side
-from quiclb.envelope import EnvelopeFault, SppHeader, client_fault, unwrap, wrap
+from quiclb.envelope import ClientFault, EnvelopeFault, SppHeader, client_fault, unwrap, wrap
 from quiclb.packet import PacketFault
 from quiclb.routing import Drop, Fallback, route
 from quiclb.table import RoutingTable
@@ -24,15 +25,26 @@ class ForwardingCore:
     """Wraps what clients send for the backend that `route` names, and unwraps what backends answer.
 
     `vip` and `inner` are the two sockets' addresses. Assign `table` to change configs or backends: it takes effect
-    with the next datagram. Loopback clients are for tests and demonstrations on one machine.
+    with the next datagram. Loopback clients are for tests and demonstrations on one machine. `is_own_ip` tells which
+    IP addresses a VIP such as 0.0.0.0 stands for.
     """
 
-    def __init__(self, table: RoutingTable, vip: Address, inner: Address, *, is_loopback_allowed: bool = False) -> None:
+    def __init__(
+        self,
+        table: RoutingTable,
+        vip: Address,
+        inner: Address,
+        *,
+        is_loopback_allowed: bool = False,
+        is_own_ip: Callable[[str], bool] = lambda ip: False,
+    ) -> None:
         self.table = table
         self.vip = vip
         self.inner = inner
         self.counters = ForwarderCounters()
         self._is_loopback_allowed = is_loopback_allowed
+        self._is_own_ip = is_own_ip
+        self._is_wildcard = ip_facts(vip[0]).kind is Kind.UNSPECIFIED
         self._has_both_families = vip[0] == "::"
 
     def from_clients(self, batch: Datagrams) -> Datagrams:
@@ -88,4 +100,7 @@ class ForwardingCore:
         return self._client_fault(header.client) or (payload, header.client)
 
     def _client_fault(self, client: Address) -> StrEnum | None:
-        return client_fault(client, self.vip, is_loopback_allowed=self._is_loopback_allowed)
+        fault = client_fault(client, self.vip, is_loopback_allowed=self._is_loopback_allowed)
+        if fault is None and self._is_wildcard and client[1] == self.vip[1] and self._is_own_ip(client[0]):
+            return ClientFault.IS_VIP
+        return fault

@@ -13,6 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from quiclb.address import Address, format_address
+from quiclb.binding import explain_refusal
 from quiclb.counters import ForwarderCounters
 from quiclb.datapath.base import Datapath, Side
 from quiclb.errors import StartError
@@ -60,8 +61,7 @@ class MetricsServer:
         try:
             self._server = await asyncio.start_server(self._answer, *address, limit=MAX_REQUEST_OCTETS)
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise StartError(f"cannot serve metrics on {format_address(address)}: {reason}") from None
+            raise StartError(f"cannot serve metrics on {format_address(address)}: {explain_refusal(error)}") from None
         bound = self._server.sockets[0].getsockname()
         return (bound[0], bound[1])
 

@@ -28,16 +28,19 @@ from quiclb.table import RoutingTable, UnknownServerId, build_table
 ENVIRONMENT_PREFIX = "QUICLB_"
 
 
-def load_settings(path: Path, environ: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:
+def load_settings(
+    path: Path, environ: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
+) -> Settings:
     """Read, merge and check; raises `ConfigError` with one line for each fault, each naming its key.
 
-    `environ` may hold `QUICLB_LISTEN` and so on for every key of `[forwarder]`; `flags` has the same keys in lower
-    case, `None` meaning not given. A relative `key_file` is looked up beside the TOML file.
+    `environ`, usually `os.environ`, may hold `QUICLB_LISTEN` and so on for every key of `[forwarder]`. `flags` has the
+    same keys in lower case, `None` meaning not given. A relative `key_file` is looked up beside the TOML file.
     """
     document = _read_toml(path)
     forwarder = document.get("forwarder", {})
     if isinstance(forwarder, dict):
         names = ForwarderSection.model_fields
+        environ = environ or {}
         variables = {
             name: environ[variable] for name in names if (variable := ENVIRONMENT_PREFIX + name.upper()) in environ
         }
@@ -120,7 +123,7 @@ class ConfigEntry(_Section):
         try:
             text = self.key_file.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not hexadecimal text"
+            reason = str(error.strerror).lower() if isinstance(error, OSError) else "not hexadecimal text"
             raise ConfigError(f"key_file {self.key_file}: {reason}") from None
         try:
             return parse_key(text)

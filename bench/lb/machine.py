@@ -20,6 +20,7 @@ def describe_machine() -> dict[str, str | int | float]:
         "cores": len(os.sched_getaffinity(0)),
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     }
 
 

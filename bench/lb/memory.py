@@ -30,12 +30,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class MemoryRun:
-    """One contender and its samples, the first before any client."""
+    """One contender and its samples, the first before any client; `end` is its last word if it did not survive."""
 
     contender: str
     addresses: int
     samples: list[Sample]
     outcome: Outcome
+    end: str | None
 
     @property
     def late_growth_octets(self) -> int:
@@ -69,7 +70,15 @@ def remember(bed: Bed, contender: Contender, addresses: int, rate: float) -> Mem
                 samples.append(sample((time.monotonic() - begun) * rate))
             outcome = finish(generator)
         samples.append(sample(addresses))
-    return MemoryRun(contender.name, addresses, samples, outcome)
+        end = None if all(process.is_alive for process in processes) else _last_words(processes[0].log)
+    return MemoryRun(contender.name, addresses, [s for s in samples if s.resident_octets], outcome, end)
+
+
+def _last_words(log: Path) -> str:
+    """The line of a log that is most likely to say why a process ended."""
+    lines = log.read_text(errors="replace").splitlines()
+    telling = [line for line in lines if "assert" in line or "error" in line.lower()]
+    return (telling or lines or ["no word"])[0][-160:].strip()
 
 
 def _slab_octets() -> int:

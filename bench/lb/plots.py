@@ -12,7 +12,6 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from bench.lb.measure import DIRECT
-from bench.lb.pool import Traffic
 from bench.lb.results import Results
 
 
@@ -32,15 +31,14 @@ def draw(results: Results, folder: Path) -> list[Path]:
 def _throughput(results: Results) -> Figure:
     figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
     names = list(results.versions)
-    kinds = [(traffic, is_batched) for traffic in Traffic for is_batched in (False, True)]
+    kinds = dict.fromkeys((p.traffic, p.backends_batch) for p in results.throughput if p.size == 200)
     for i, (traffic, is_batched) in enumerate(kinds):
         points = [results.capacity_of(name, traffic, 200, is_batched=is_batched) for name in names]
         costs = [point.cpu_ns_per_datagram if point else None for point in points]
         speeds = [1e6 / cost if cost else 0.0 for cost in costs]
-        if any(speeds):
-            label = f"{traffic}, {'batching' if is_batched else 'plain'} backends"
-            axes.bar([x + 0.1 * i for x in range(len(names))], speeds, 0.1, label=label)
-    axes.set_xticks([x + 0.35 for x in range(len(names))], names, rotation=10)
+        label = f"{traffic}, {'batching' if is_batched else 'plain'} backends"
+        axes.bar([x + 0.1 * i for x in range(len(names))], speeds, 0.1, label=label)
+    axes.set_xticks([x + 0.05 * (len(kinds) - 1) for x in range(len(names))], names, rotation=10)
     axes.set_ylabel("thousand datagrams per second of one core")
     axes.set_title("Capacity, 200 octets, loopback")
     axes.legend(fontsize="small")

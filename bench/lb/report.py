@@ -102,13 +102,13 @@ def _latency(results: Results, is_batched: bool) -> str:
             [
                 point.contender,
                 "1 kpps" if point.share is None else f"{100 * point.share:.0f} %",
-                _number(point.rate),
+                _number(total.sent / total.seconds),
                 *(_number(point.latency_us(q)) for q in (0.5, 0.99)),
                 *(_number(results.added_us(point, q)) for q in (0.5, 0.99)),
                 f"{total.lost} of {total.sent}",
             ]
         )
-    header = ["", "load", "round trips/s", "p50 us", "p99 us", "added p50", "added p99", "lost"]
+    header = ["", "load", "sent/s", "p50 us", "p99 us", "added p50", "added p99", "lost"]
     return "\n\n".join(
         [
             f"## Latency and loss, {_backends(is_batched)}",
@@ -137,7 +137,9 @@ def _memory(results: Results) -> str:
             ]
         )
     header = ["", "client addresses", "resident MB", "kernel slabs, + MB", "open files, most", "answered"]
-    return "## Memory\n\nOne datagram from each of so many client addresses.\n\n" + table(header, rows)
+    note = f"One datagram from each of so many client addresses. A process may open {results.machine['files']} files."
+    ends = "".join(f"\n\n{run.contender} ended meanwhile: `{run.end}`" for run in results.memory if run.end)
+    return f"## Memory\n\n{note}\n\n{table(header, rows)}{ends}"
 
 
 def _scaling(results: Results) -> str:

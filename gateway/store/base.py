@@ -11,8 +11,8 @@ from typing import Any, Protocol
 class SessionRecord:
     """All that another worker would need to go on with a session.
 
-    `revision` counts saves; `heard_sequence` is the last uplink frame whose effect is in `state`, `None` before
-    the first. `transcript` holds (role, text) in order.
+    `revision` grows with every change of the rest, saved or not. `heard_sequence` is the last uplink frame whose effect
+    is in `state`, `None` before the first. `transcript` holds (role, text) in order.
     """
 
     session_id: str

@@ -8,9 +8,11 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 from quiclb.address import Address, format_address, is_ipv6, normalise
+from quiclb.binding import explain_refusal
 from quiclb.datapath.base import Datagrams, DatapathHandler, Side
 from quiclb.errors import StartError
 
@@ -27,6 +29,17 @@ async def open_userspace(vip: Address, inner: Address) -> UserspaceDatapath:
         await datapath.close()
         raise
     return datapath
+
+
+@lru_cache(maxsize=1024)
+def is_own_ip(ip: str) -> bool:
+    """Whether this machine has the IP address: it can be bound."""
+    with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((ip, 0))
+        except OSError:
+            return False
+    return True
 
 
 class UserspaceDatapath:
@@ -91,14 +104,15 @@ class _Endpoint(asyncio.DatagramProtocol):
         try:
             self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=address)
         except OSError as error:
-            raise StartError(f"cannot listen on {format_address(address)}: {_explain(error)}") from None
+            raise StartError(f"cannot listen on {format_address(address)}: {explain_refusal(error)}") from None
         bound = self._transport.get_extra_info("sockname")
         self.address = normalise(bound) if bound else address
         _set_options(self._transport.get_extra_info("socket"), self._side, self._is_ipv6)
 
     async def close(self) -> None:
-        if self._transport is not None and self._closed is not None:
-            self._transport.abort()
+        transport, self._transport = self._transport, None
+        if transport is not None and self._closed is not None:
+            transport.abort()
             await self._closed
 
     def receive_drops(self) -> int | None:
@@ -162,14 +176,3 @@ def _set_options(sock: Any, side: Side, is_ipv6_socket: bool) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, mode)
     # an IPv6 socket carries IPv4 too, under IPv4's own option
     sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, mode)
-
-
-def _explain(error: OSError) -> str:
-    reasons = {
-        errno.EADDRINUSE: "the address is in use",
-        errno.EADDRNOTAVAIL: "this machine does not have the address",
-        errno.EACCES: "not permitted; ports below 1024 need CAP_NET_BIND_SERVICE",
-    }
-    # uvloop hides the number in the cause
-    cause = error if error.errno or not isinstance(error.__cause__, OSError) else error.__cause__
-    return reasons.get(cause.errno or 0, cause.strerror or str(cause))

@@ -166,6 +166,16 @@ async def test_replies_that_would_reflect_or_loop_are_dropped(named, reason):
 
 
 @on_both_loops
+async def test_a_wildcard_vip_sends_nothing_to_itself():
+    async with running(listen="0.0.0.0:0") as (forwarder, client, backends):
+        for target in (("127.0.0.1", forwarder.vip[1]), client.address):
+            backends[0].send(wrap(SppHeader(target, forwarder.vip), b"reply"), forwarder.inner)
+        assert (await client.next())[0] == b"reply"
+        assert forwarder.counters.replies == {("drop", "client-is-vip"): 1, ("sent", "ok"): 1}
+        assert forwarder.counters.packets == {}
+
+
+@on_both_loops
 async def test_loopback_clients_are_refused_unless_allowed():
     async with running(allow_loopback_clients=False) as (forwarder, client, backends):
         backends[0].send(wrap(SppHeader(client.address, forwarder.vip), b"reply"), forwarder.inner)
@@ -248,7 +258,7 @@ async def test_an_address_in_use_is_a_start_error_and_leaves_nothing_open():
             await third.start()
         busy = socket.create_server(("127.0.0.1", 0))
         fourth = Forwarder(settings_for([backends[0].address], metrics=f"127.0.0.1:{busy.getsockname()[1]}"))
-        with pytest.raises(StartError, match="cannot serve metrics"):
+        with pytest.raises(StartError, match=r"cannot serve metrics on 127\.0\.0\.1:\d+: the address is in use"):
             await fourth.start()
         busy.close()
 

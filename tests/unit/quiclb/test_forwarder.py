@@ -83,6 +83,14 @@ def test_a_dual_stack_vip_serves_both_families():
         assert core.from_backends([(sent, destination)]) == [(short_packet(cid(2)), client)]
 
 
+def test_a_wildcard_vip_knows_its_own_addresses():
+    core = ForwardingCore(table(), ("0.0.0.0", 443), INNER, is_own_ip=lambda ip: ip == "10.0.0.1")
+    own, other = ("10.0.0.1", 443), ("10.0.0.2", 443)
+    assert core.from_backends([(wrap(SppHeader(own, core.vip), b"loop"), BACKEND)]) == []
+    assert core.counters.replies == {("drop", "client-is-vip"): 1}
+    assert core.from_backends([(wrap(SppHeader(other, core.vip), b"reply"), BACKEND)]) == [(b"reply", other)]
+
+
 def test_any_forwarder_delivers_any_reply(core):
     other = ForwardingCore(table(), VIP, ("10.0.0.2", 4434))
     [(sent, destination)] = core.from_clients([(short_packet(cid(2)), CLIENT)])

@@ -123,7 +123,7 @@ def test_the_key_may_come_from_a_file_beside_the_settings(load, tmp_path):
     with pytest.raises(ConfigError, match=r"lb\.key: key must be 32"):
         load(text)
     (tmp_path / "lb.key").unlink()
-    with pytest.raises(ConfigError, match=r"lb\.key: No such file"):
+    with pytest.raises(ConfigError, match=r"lb\.key: no such file"):
         load(text)
 
 

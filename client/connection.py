@@ -1,0 +1,390 @@
+"""One WebTransport session over QUIC, and its moves from socket to socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent
+from aioquic.quic.packet import QuicErrorCode
+
+from client.errors import (
+    CallLost,
+    CertificateRefused,
+    ClientError,
+    InvalidSetting,
+    MigrationFailed,
+    SessionRefused,
+    Unreachable,
+    session_ended,
+    session_refused,
+)
+from client.progress import ProgressMeter
+from client.target import Target
+from client.trust import Trust
+from client.udp import Address, UdpSocket, open_socket, resolve
+from gateway.h3.webtransport import (
+    SessionClosed,
+    SessionOpened,
+    StreamData,
+    StreamReset,
+    WebTransportLayer,
+)
+from gateway.h3.webtransport import SessionRefused as SessionRefusedEvent
+from gateway.quic.connection import Connection, PathFailed, PathValidated, PeerClosed, RandomCids
+from gateway.wire import CloseCode
+
+_CID_OCTETS = 8
+_IDLE_TIMEOUT_S = 30.0
+_SPARE_CID_TIMEOUT_S = 2.0
+_CERTIFICATE_ALERTS = range(42, 50)  # bad_certificate to access_denied (RFC 8446 section 6.2)
+
+
+class SessionHandler(Protocol):
+    """What a connection calls."""
+
+    def session_requested(self, connection: WebTransportConnection) -> None:
+        """The server has proved who it is: streams may be opened, ahead of its answer to the request."""
+
+    def stream_received(self, stream_id: int, data: bytes, is_ended: bool) -> None:
+        """The server sent on a stream."""
+
+    def stream_reset(self, stream_id: int) -> None:
+        """The server abandoned a stream."""
+
+    def session_closed(self, error: ClientError | None) -> None:
+        """Nothing more can be sent or will come; `None` where the server closed the session normally."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Figures of a migration that came about; `Migration` says what they mean."""
+
+    started_at: float
+    old: str
+    new: str
+    validated_ms: float
+    gap_ms: float
+
+
+async def connect(
+    target: Target,
+    trust: Trust,
+    handler: SessionHandler,
+    *,
+    headers: dict[str, str],
+    local_address: str | None,
+    timeout_s: float,
+    rng: Callable[[int], bytes],
+) -> WebTransportConnection:
+    """Open the session at the first of the host's addresses that answers; raises `ConnectError` or `InvalidSetting`."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    addresses = await resolve(target)
+    failure: ClientError = Unreachable(f"the host {target.host} has no address")
+    for position, remote in enumerate(addresses):
+        connection = WebTransportConnection(target, trust, handler, remote, headers=headers, rng=rng)
+        try:
+            # an address that swallows everything leaves time for those after it
+            async with asyncio.timeout_at(loop.time() + (deadline - loop.time()) / (len(addresses) - position)):
+                await connection.open(local_address)
+        except TimeoutError:
+            connection.abandon()
+            failure = Unreachable(f"no answer from {target.authority} within {timeout_s:g} s")
+        except (Unreachable, InvalidSetting) as error:
+            connection.abandon()
+            failure = error
+        except BaseException:
+            connection.abandon()
+            raise
+        else:
+            return connection
+    raise failure
+
+
+class WebTransportConnection:
+    """A session whose streams carry octets; made by `connect`, ended by `close`."""
+
+    def __init__(
+        self,
+        target: Target,
+        trust: Trust,
+        handler: SessionHandler,
+        remote: Address,
+        *,
+        headers: dict[str, str],
+        rng: Callable[[int], bytes],
+    ) -> None:
+        self._target = target
+        self._trust = trust
+        self._handler = handler
+        self._remote = remote
+        self._headers = headers
+        self._loop = asyncio.get_running_loop()
+        self._quic = Connection(configuration=_configuration(target, trust), cids=RandomCids(_CID_OCTETS, rng))
+        self._h3 = WebTransportLayer(self._quic)
+        self._session_id: int | None = None
+        self._sockets: list[UdpSocket] = []
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._meter = ProgressMeter()
+        self._timer: asyncio.TimerHandle | None = None
+        self._transmission: asyncio.Handle | None = None
+        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._is_path_valid: bool | None = None
+        self._is_migrating = False
+        self._is_over = False
+
+    @property
+    def local_address(self) -> str:
+        """`host:port` from which the session sends now."""
+        return self._sockets[0].local_address
+
+    async def open(self, local_address: str | None) -> None:
+        """Connect, prove the server's identity, and wait until it accepts the session."""
+        socket = await open_socket(self._remote, local_address, self._datagram_received, self._refused)
+        self._sockets.append(socket)
+        self._quic.connect(self._remote, now=self._loop.time())
+        self._transmit()
+        await self._opened
+
+    def open_stream(self, *, is_unidirectional: bool) -> int:
+        """Return the ID of a new stream; from `SessionHandler.session_requested` on."""
+        if self._session_id is None:
+            raise CallLost("there is no session yet")
+        return self._h3.open_stream(self._session_id, is_unidirectional=is_unidirectional)
+
+    def send(self, stream_id: int, data: bytes) -> None:
+        """Send on a stream, reliably; all that is sent in one turn of the event loop shares datagrams."""
+        if not self._is_over:
+            self._h3.send(stream_id, data)
+            self._transmit_soon()
+
+    async def migrate(self, local_address: str | None, keep_old_s: float) -> Switch:
+        """Go on from a new socket; the old one is read for `keep_old_s` more, or used again where the path fails."""
+        if self._is_migrating:
+            raise MigrationFailed("the call is already moving to another path")
+        self._is_migrating = True
+        try:
+            return await self._migrate(local_address, keep_old_s)
+        finally:
+            self._is_migrating = False
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """End the session and the connection now; what is queued goes out first as far as the window allows."""
+        if not self._is_over:
+            if self._session_id is not None:
+                self._h3.close_session(self._session_id, code, reason)
+                self._transmit()
+            self._over()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Close the connection without waiting for anything, and the sockets."""
+        self._is_over = True
+        if self._sockets:
+            self._quic.close(error_code=_H3_NO_ERROR)
+            self._transmit()
+        for handle in (self._timer, self._transmission):
+            if handle is not None:
+                handle.cancel()
+        for socket in self._sockets:
+            socket.close()
+        self._opened.cancel()
+        self._wake_waiters()
+
+    async def _migrate(self, local_address: str | None, keep_old_s: float) -> Switch:
+        await self._until(lambda: self._quic.can_migrate, _SPARE_CID_TIMEOUT_S, "the server allows no migration")
+        try:
+            new = await open_socket(self._remote, local_address, self._datagram_received, lambda: None)
+        except InvalidSetting as error:
+            raise MigrationFailed(str(error)) from None
+        started_at = self._loop.time()
+        old = self._sockets[0]
+        if self._is_over or not self._quic.begin_migration(started_at):
+            new.close()
+            raise MigrationFailed("the server allows no migration")
+        self._is_path_valid = None
+        self._sockets.insert(0, new)
+        self._meter.restart()
+        self._transmit()
+        if keep_old_s <= 0:
+            self._forget(old)
+        await self._until(lambda: self._is_path_valid is not None)
+        validated_at = self._loop.time()
+        if not self._is_path_valid:
+            self._go_back(old, new)
+            raise MigrationFailed(f"no answer from the server on the path from {new.local_address}")
+        if keep_old_s > 0:
+            self._loop.call_at(max(started_at + keep_old_s, validated_at), self._forget, old)
+        await self._until(lambda: self._has_progressed_since(validated_at))
+        return Switch(
+            started_at=started_at,
+            old=old.local_address,
+            new=new.local_address,
+            validated_ms=(validated_at - started_at) * 1000,
+            gap_ms=self._meter.worst_ms(self._loop.time()),
+        )
+
+    def _has_progressed_since(self, moment: float) -> bool:
+        progressed_at = self._meter.progressed_at
+        return not self._quic.has_unacknowledged or (progressed_at is not None and progressed_at >= moment)
+
+    def _go_back(self, old: UdpSocket, new: UdpSocket) -> None:
+        if old.is_open:
+            self._sockets.remove(old)
+            self._sockets.insert(0, old)
+            self._forget(new)
+            self._transmit()
+
+    def _forget(self, socket: UdpSocket) -> None:
+        socket.close()
+        if socket in self._sockets[1:]:
+            self._sockets.remove(socket)
+
+    async def _until(self, is_true: Callable[[], bool], timeout_s: float | None = None, failure: str = "") -> None:
+        if self._is_over:
+            raise MigrationFailed("the call is over")
+        if is_true():
+            return
+        done: asyncio.Future[None] = self._loop.create_future()
+        waiter = (is_true, done)
+        self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await done
+        except TimeoutError:
+            raise MigrationFailed(failure) from None
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+        if self._is_over:
+            raise MigrationFailed("the call ended while it moved to another path")
+
+    def _wake_waiters(self) -> None:
+        for is_true, done in self._waiters:
+            if not done.done() and (self._is_over or is_true()):
+                done.set_result(None)
+
+    # From the network
+
+    def _datagram_received(self, data: bytes) -> None:
+        if self._is_over:
+            return
+        now = self._loop.time()
+        self._quic.receive_datagram(data, self._remote, now)
+        self._process_events()
+        self._observe(now)
+        self._transmit_soon()
+
+    def _refused(self) -> None:
+        if not self._opened.done():
+            self._opened.set_exception(Unreachable(f"nobody listens at {self._target.authority}"))
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        self._quic.handle_timer(self._loop.time())
+        self._process_events()
+        self._transmit()
+
+    def _transmit_soon(self) -> None:
+        if self._transmission is None and not self._is_over:
+            self._transmission = self._loop.call_soon(self._transmit)
+
+    def _transmit(self) -> None:
+        self._transmission = None
+        now = self._loop.time()
+        for data, address in self._quic.datagrams_to_send(now):
+            if address == self._remote:
+                self._sockets[0].send(data)
+        self._observe(now)
+        if self._timer is not None:
+            self._timer.cancel()
+        timer_at = self._quic.get_timer()
+        self._timer = None if timer_at is None or self._is_over else self._loop.call_at(timer_at, self._timer_fired)
+
+    def _observe(self, now: float) -> None:
+        self._meter.observe(now, self._quic.largest_acknowledged, is_waiting=self._quic.has_unacknowledged)
+        if self._waiters:
+            self._wake_waiters()
+
+    def _process_events(self) -> None:
+        while (event := self._quic.next_event()) is not None:
+            if isinstance(event, HandshakeCompleted):
+                self._handshake_completed()
+            elif isinstance(event, PathValidated):
+                self._is_path_valid = True
+            elif isinstance(event, PathFailed):
+                self._is_path_valid = False
+            elif isinstance(event, PeerClosed):
+                self._connection_ended(event.error_code, event.reason)
+            elif isinstance(event, ConnectionTerminated):
+                self._connection_ended(event.error_code, event.reason_phrase)
+            self._session_event(event)
+
+    def _session_event(self, quic_event: QuicEvent) -> None:
+        for event in self._h3.handle_event(quic_event):
+            if isinstance(event, StreamData):
+                self._handler.stream_received(event.stream_id, event.data, event.is_ended)
+            elif isinstance(event, StreamReset):
+                self._handler.stream_reset(event.stream_id)
+            elif isinstance(event, SessionOpened):
+                if not self._opened.done():
+                    self._opened.set_result(None)
+            elif isinstance(event, SessionRefusedEvent):
+                self._fail(session_refused(event.status, self._target.path))
+            elif isinstance(event, SessionClosed):
+                self._fail(None if event.code == CloseCode.NORMAL else session_ended(event.code, event.reason))
+
+    def _handshake_completed(self) -> None:
+        if not self._trust.accepts(self._quic.peer_certificate_der):
+            self._fail(CertificateRefused(f"{self._target.authority} shows another certificate than the pinned one"))
+            self._quic.close(error_code=QuicErrorCode.CRYPTO_ERROR + _CERTIFICATE_ALERTS[0])
+            return
+        # only now: the token is not for a server that could not prove who it is
+        self._session_id = self._h3.connect(
+            authority=self._target.authority, path=self._target.path, headers=self._headers
+        )
+        self._handler.session_requested(self)
+
+    def _connection_ended(self, error_code: int, reason: str) -> None:
+        if self._opened.done():
+            self._fail(CallLost(f"the connection was lost: {reason or f'error {error_code:#x}'}"))
+            return
+        alert = error_code - QuicErrorCode.CRYPTO_ERROR
+        if alert in _CERTIFICATE_ALERTS:
+            self._fail(CertificateRefused(f"the certificate of {self._target.authority} is not trusted: {reason}"))
+        elif error_code == QuicErrorCode.CONNECTION_REFUSED:
+            self._fail(SessionRefused("the server takes no more calls now", 503))
+        else:
+            why = reason or f"error {error_code:#x}"
+            self._fail(Unreachable(f"no connection to {self._target.authority}: {why}"))
+
+    def _fail(self, error: ClientError | None) -> None:
+        if not self._opened.done():
+            self._opened.set_exception(error or CallLost("the server closed the session at once"))
+        elif not self._is_over:
+            self._over()
+            self._handler.session_closed(error)
+
+    def _over(self) -> None:
+        self._is_over = True
+        self._wake_waiters()
+
+
+_H3_NO_ERROR = 0x100
+
+
+def _configuration(target: Target, trust: Trust) -> QuicConfiguration:
+    configuration = QuicConfiguration(
+        is_client=True,
+        alpn_protocols=["h3"],
+        server_name=target.host,
+        connection_id_length=_CID_OCTETS,
+        idle_timeout=_IDLE_TIMEOUT_S,
+        max_datagram_frame_size=65_536,
+    )
+    trust.configure(configuration)
+    return configuration

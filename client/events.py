@@ -1,0 +1,108 @@
+"""What happens in a call, in the order in which it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from client.errors import ClientError
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The session exists, at this worker."""
+
+    session: str
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said in a turn; one that is not final is replaced by the next of the same turn and role."""
+
+    turn: int
+    role: Literal["user", "agent"]
+    text: str
+    is_final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """The agent's state after `revision` changes, whole; the default agent's state is the order."""
+
+    revision: int
+    state: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """The agent begins to answer `turn` (0 is its greeting); the audio is numbered `generation`."""
+
+    generation: int
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """All of a generation has been played."""
+
+    generation: int
+    played_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """The caller interrupted the agent: the rest of this generation is dropped after `played_ms`."""
+
+    generation: int
+    played_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The effect of all frames up to `sequence` is saved at the server."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """The call moved from one local address to another, `at_s` seconds after it began.
+
+    `validated_ms` is the time from the switch to the server's answer on the new path (RFC 9000 section 8.2).
+    `gap_ms` is the longest time during which something sent waited for acknowledgement and nothing new was
+    acknowledged. It looks from the switch to the first acknowledgement after the validation; an interval that was
+    running at the switch counts from its beginning. A caller who speaks sees gaps of one round trip or, if that
+    is longer, the frame interval plus the peer's ACK delay on a network without any switch.
+    """
+
+    at_s: float
+    old: str
+    new: str
+    validated_ms: float
+    gap_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class PathChanged:
+    """The call goes on over a new path."""
+
+    migration: Migration
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """The worker is going away: finish the call within `deadline_s`."""
+
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The last event. `error` is `None` after the server's bye."""
+
+    error: ClientError | None
+
+
+Event = Connected | Transcript | StateChanged | Speech | SpeechEnded | Flushed | Heard | PathChanged | Draining | Closed

@@ -1,0 +1,143 @@
+"""What of the agent's speech waits for the ear, and how much has reached it. Sans-IO.
+
+Speech arrives faster than it is spoken and leaves at the pace of a loudspeaker, a generation after the other. An
+interruption empties the buffer; what arrives late of an interrupted generation is dropped.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+_OCTETS_PER_SAMPLE = 2
+_REPORT_MS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """`position_ms` of a generation have been played; `is_complete` once that is all of it."""
+
+    generation: int
+    position_ms: int
+    is_complete: bool
+
+
+class Playback:
+    """A buffer of PCM16 at `rate_hz`, filled by `push` and drained by `pull`.
+
+    Call `take_positions` before each `pull`: what an earlier `pull` returned counts as played by then.
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self.rate_hz = rate_hz
+        self.late_octets = 0
+        """How much speech arrived after its generation was flushed."""
+        self._queue: deque[_Generation] = deque()
+        self._newest = -1
+        self._played_samples = 0
+        self._underrun_samples = 0
+        self._longest_underrun_samples = 0
+
+    @property
+    def is_active(self) -> bool:
+        """Whether speech is buffered, or more of what has begun may come."""
+        return bool(self._queue)
+
+    @property
+    def buffered_samples(self) -> int:
+        """How much speech waits, all generations together."""
+        return sum(len(generation.pcm) for generation in self._queue) // _OCTETS_PER_SAMPLE
+
+    @property
+    def played_ms(self) -> int:
+        """How much speech was handed out, all generations together."""
+        return self._to_ms(self._played_samples)
+
+    @property
+    def longest_underrun_ms(self) -> int:
+        """The longest silence within one generation because its speech came too late."""
+        return self._to_ms(self._longest_underrun_samples)
+
+    def begin(self, generation: int) -> None:
+        """Announce a generation; `push` and `end` do so too. Those up to the newest one known are not taken again."""
+        if generation > self._newest:
+            self._newest = generation
+            self._queue.append(_Generation(generation))
+
+    def push(self, generation: int, pcm: bytes) -> bool:
+        """Append speech; returns False where it came after its generation was flushed or had ended."""
+        self.begin(generation)
+        target = self._find(generation)
+        if target is None or target.is_ended:
+            self.late_octets += len(pcm)
+            return False
+        target.pcm += pcm
+        return True
+
+    def end(self, generation: int) -> None:
+        """No more speech of this generation follows."""
+        self.begin(generation)
+        target = self._find(generation)
+        if target is not None:
+            target.is_ended = True
+
+    def flush(self, generation: int) -> list[Position]:
+        """Drop this generation and all before; returns how far those that were not complete had come."""
+        self._newest = max(self._newest, generation)
+        flushed = []
+        while self._queue and self._queue[0].number <= generation:
+            dropped = self._queue.popleft()
+            flushed.append(Position(dropped.number, self._to_ms(dropped.played_samples), is_complete=False))
+        return flushed
+
+    def pull(self, samples: int) -> bytes:
+        """Return the next `samples` of speech, fewer where less is buffered, none where nobody speaks."""
+        taken = bytearray()
+        wanted = samples * _OCTETS_PER_SAMPLE
+        for generation in self._queue:
+            chunk = generation.pcm[: wanted - len(taken)]
+            del generation.pcm[: len(chunk)]
+            generation.played_samples += len(chunk) // _OCTETS_PER_SAMPLE
+            taken += chunk
+            if generation.pcm or not generation.is_ended:
+                break
+        self._played_samples += len(taken) // _OCTETS_PER_SAMPLE
+        self._note_underrun(samples - len(taken) // _OCTETS_PER_SAMPLE)
+        return bytes(taken)
+
+    def take_positions(self) -> list[Position]:
+        """Return what is worth telling the server: every generation completed, and the present one each 200 ms."""
+        positions = []
+        while self._queue and self._queue[0].is_ended and not self._queue[0].pcm:
+            done = self._queue.popleft()
+            positions.append(Position(done.number, self._to_ms(done.played_samples), is_complete=True))
+        if self._queue:
+            current = self._queue[0]
+            position_ms = self._to_ms(current.played_samples)
+            if position_ms - current.reported_ms >= _REPORT_MS:
+                current.reported_ms = position_ms
+                positions.append(Position(current.number, position_ms, is_complete=False))
+        return positions
+
+    def _note_underrun(self, missing_samples: int) -> None:
+        is_starved = bool(self._queue) and not self._queue[0].is_ended and self._queue[0].played_samples > 0
+        if missing_samples and is_starved:
+            self._underrun_samples += missing_samples
+            self._longest_underrun_samples = max(self._longest_underrun_samples, self._underrun_samples)
+        if not missing_samples or not is_starved:
+            self._underrun_samples = 0
+
+    def _find(self, number: int) -> _Generation | None:
+        return next((generation for generation in self._queue if generation.number == number), None)
+
+    def _to_ms(self, samples: int) -> int:
+        return samples * 1000 // self.rate_hz
+
+
+@dataclass(slots=True)
+class _Generation:
+    number: int
+    pcm: bytearray = field(default_factory=bytearray)
+    is_ended: bool = False
+    played_samples: int = 0
+    reported_ms: int = 0

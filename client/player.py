@@ -1,0 +1,89 @@
+"""Drains the playback buffer at the pace of a loudspeaker, whether or not there is one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from client.playback import Playback, Position
+
+TICK_S = 0.02
+
+
+class Sink(Protocol):
+    """Takes what is played, PCM16 mono at 24 kHz: a loudspeaker, a recording."""
+
+    def play(self, at_s: float, pcm: bytes) -> None:
+        """Play up to 20 ms, on the event loop's clock due at `at_s`; returns at once."""
+
+    def flush(self) -> None:
+        """Drop what has not left the loudspeaker yet."""
+
+    def close(self) -> None:
+        """No more follows."""
+
+
+class Player:
+    """Plays in real time, in steps of 20 ms without drift, as long as there is speech."""
+
+    def __init__(self, playback: Playback, report: Callable[[Position], None], sinks: Sequence[Sink]) -> None:
+        self._playback = playback
+        self._report = report
+        self._sinks = sinks
+        self._loop = asyncio.get_running_loop()
+        self._samples = round(playback.rate_hz * TICK_S)
+        self._tick_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def wake(self) -> None:
+        """Begin to play, unless that is going on; call it after every change of the buffer."""
+        if self._timer is None and self._playback.is_active:
+            self._tick_at = self._loop.time()
+            self._timer = self._loop.call_at(self._tick_at, self._tick)
+
+    def flush(self) -> None:
+        """Silence the sinks at once; the buffer is the caller's to flush."""
+        for sink in self._sinks:
+            sink.flush()
+
+    def close(self) -> None:
+        """Stop playing."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for sink in self._sinks:
+            sink.close()
+
+    def _tick(self) -> None:
+        self._timer = None
+        for position in self._playback.take_positions():
+            self._report(position)
+        pcm = self._playback.pull(self._samples)
+        if pcm:
+            for sink in self._sinks:
+                sink.play(self._tick_at, pcm)
+        if self._playback.is_active:
+            self._tick_at += TICK_S
+            self._timer = self._loop.call_at(self._tick_at, self._tick)
+
+
+class InstantPlayer:
+    """For callers without ears: speech counts as played as soon as all of a generation has arrived."""
+
+    def __init__(self, playback: Playback, report: Callable[[Position], None]) -> None:
+        self._playback = playback
+        self._report = report
+
+    def wake(self) -> None:
+        """Take all there is."""
+        self._playback.pull(self._playback.buffered_samples)
+        for position in self._playback.take_positions():
+            if position.is_complete:
+                self._report(position)
+
+    def flush(self) -> None:
+        """Nothing is on its way to an ear."""
+
+    def close(self) -> None:
+        """Nothing to stop."""

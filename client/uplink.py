@@ -1,0 +1,49 @@
+"""The caller's frames from their making until the server has heard them. Sans-IO."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from client.errors import UplinkFull
+from gateway.wire import CLOCK_HZ, AudioFrame, Codec, encode_audio_frame, length_prefixed
+
+
+class Uplink:
+    """Numbers frames from 0 without gaps, and keeps each until `heard`.
+
+    `keep_s` is how much media time may wait to be heard; more is the caller's mistake and raises `UplinkFull`.
+    """
+
+    def __init__(self, codec: Codec, *, keep_s: float = 120.0) -> None:
+        self._codec = codec
+        self._keep_s = keep_s
+        self._kept: deque[AudioFrame] = deque()
+        self.sent = 0
+        """How many frames were numbered."""
+        self.heard = 0
+        """How many of them the server has heard."""
+
+    def append(self, timestamp: int, payload: bytes) -> bytes:
+        """Number a frame, keep it, and return its octets for the uplink stream."""
+        if self._kept and timestamp - self._kept[0].timestamp > self._keep_s * CLOCK_HZ:
+            raise UplinkFull(
+                f"the server has not heard the last {self._keep_s:g} s of audio; send no faster than real time"
+            )
+        frame = AudioFrame(self.sent, timestamp, self._codec, payload)
+        self.sent += 1
+        self._kept.append(frame)
+        return length_prefixed(encode_audio_frame(frame))
+
+    def acknowledge(self, sequence: int) -> bool:
+        """Forget the frames up to `sequence`; `False` where the server claims to have heard what was never sent."""
+        if sequence >= self.sent:
+            return False
+        while self._kept and self._kept[0].sequence <= sequence:
+            self._kept.popleft()
+        self.heard = max(self.heard, sequence + 1)
+        return True
+
+    @property
+    def unheard(self) -> tuple[AudioFrame, ...]:
+        """What has to be sent again where a session is taken up by another worker."""
+        return tuple(self._kept)

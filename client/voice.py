@@ -1,0 +1,298 @@
+"""The client that applications use."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from client.call import Call, CallSettings
+from client.connection import WebTransportConnection, connect
+from client.errors import CallLost, InvalidSetting, Unreachable
+from client.events import Closed, Connected, Event, Migration, PathChanged, Transcript
+from client.pace import Pace
+from client.player import Sink
+from client.report import CallReport
+from client.source import FRAME_OCTETS, RATE_HZ, PcmSource, Source, open_wav
+from client.target import parse_url
+from client.trust import trust
+from gateway.wire import Codec
+
+_CODECS: Mapping[str, tuple[Codec, tuple[Codec, ...]]] = {
+    "opus": (Codec.OPUS, (Codec.OPUS, Codec.PCM16_24K)),
+    "pcm16": (Codec.PCM16_16K, (Codec.PCM16_24K, Codec.OPUS)),
+}
+_FRAME_S = 0.02
+
+
+class VoiceClient:
+    """A call to a voice gateway; enter it with `async with`, speak, and `finish`.
+
+    `url` is `https://host:port/v1/voice`. The server's certificate must be the one whose SHA-256 fingerprint is
+    `certificate_hash`, or be vouched for by `ca_file` (PEM), or, without either, by a public authority. `codec` is
+    for both directions. With `has_playback` False an answer counts as played as soon as it has arrived whole.
+    `sinks` get what is played. Settings that cannot be used raise `InvalidSetting` here; entering raises
+    `ConnectError` where no session comes about within `connect_timeout_s`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        certificate_hash: str | None = None,
+        ca_file: str | Path | None = None,
+        codec: Literal["opus", "pcm16"] = "opus",
+        agent: str | None = None,
+        local_address: str | None = None,
+        has_playback: bool = True,
+        sinks: Sequence[Sink] = (),
+        connect_timeout_s: float = 10.0,
+        heartbeat_s: float = 0.5,
+        rng: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        if codec not in _CODECS:
+            raise InvalidSetting(f"the codec is one of {', '.join(_CODECS)}, got {codec!r}")
+        if token is not None and not (token.isascii() and token.isprintable() and " " not in token and token):
+            raise InvalidSetting("the access token must consist of printable ASCII characters without spaces")
+        self._target = parse_url(url)
+        self._trust = trust(certificate_hash, ca_file)
+        self._token = token
+        uplink, accept = _CODECS[codec]
+        self._settings = CallSettings(uplink, accept, agent, has_playback, tuple(sinks), heartbeat_s)
+        self._local_address = local_address
+        self._connect_timeout_s = connect_timeout_s
+        self._rng = rng
+        self._subscriptions: list[_Subscription] = []
+        self._connection: WebTransportConnection | None = None
+        self._entered: Call | None = None
+        self._migrations: list[Migration] = []
+
+    async def __aenter__(self) -> Self:
+        self._entered = call = Call(self._settings, self._emit)
+        self._connection = await connect(
+            self._target,
+            self._trust,
+            call,
+            headers={} if self._token is None else {"authorization": f"Bearer {self._token}"},
+            local_address=self._local_address,
+            timeout_s=self._connect_timeout_s,
+            rng=self._rng,
+        )
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                await call.ready
+        except TimeoutError:
+            call.hang_up()
+            raise Unreachable(f"{self._target.authority} accepted the call but opened no session") from None
+        except asyncio.CancelledError:
+            call.hang_up()
+            raise
+        call.raise_if_over()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+        await asyncio.sleep(0)  # the connection closes its sockets in the loop's next turn
+
+    # Speaking
+
+    def send_pcm(self, pcm: bytes) -> None:
+        """Send speech, PCM16 mono at 16 kHz of any length, at once; the pace is the caller's.
+
+        Raises `UplinkFull` when the server is two minutes behind, and the call's error once it is over.
+        """
+        self._call.send_pcm(pcm)
+
+    async def speak(self, source: Source | bytes | str | Path) -> None:
+        """Say a WAV file, PCM16 at 16 kHz or a `Source` at the pace of speech; returns when all of it is said."""
+        if isinstance(source, bytes):
+            source = PcmSource(source)
+        elif isinstance(source, str | Path):
+            source = open_wav(source)
+        pace = Pace()
+        async for pcm in source.frames():
+            self._call.send_pcm(pcm)
+            if not source.is_live:
+                await pace.wait(len(pcm) / 2 / RATE_HZ)
+
+    async def listen(self, grace_s: float = 2.0) -> None:
+        """Keep silent until the agent has said what it has to say; it may take `grace_s` to begin.
+
+        The silence is sent as such, by which the server knows that the caller's turn is over.
+        """
+        loop = asyncio.get_running_loop()
+        pace = Pace()
+        give_up_at = loop.time() + grace_s
+        while self._call.is_agent_speaking or loop.time() < give_up_at:
+            if self._call.is_agent_speaking:
+                give_up_at = loop.time()
+            self._call.send_pcm(bytes(FRAME_OCTETS))
+            await pace.wait(_FRAME_S)
+
+    async def finish(self, timeout_s: float = 60.0) -> None:
+        """Say goodbye: wait until all was heard, answered and played, and the server says bye; raises why not."""
+        call = self._call
+        if not call.closed.done():
+            call.say_bye()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await asyncio.shield(call.closed)
+            except TimeoutError:
+                raise CallLost(f"the server said no bye within {timeout_s:g} s") from None
+        if call.error is not None:
+            raise call.error
+
+    def close(self) -> None:
+        """End the call now, whatever is outstanding; does nothing after `finish`."""
+        if self._entered is not None:
+            self._entered.hang_up()
+
+    async def ping(self) -> float:
+        """Measure a round trip to the session in ms, beside those of the heartbeat."""
+        measured = self._call.ping()
+        await asyncio.wait([measured])
+        if measured.cancelled():
+            self._call.raise_if_over()
+        return measured.result()
+
+    # Moving
+
+    async def migrate(self, local_address: str | None = None, keep_old_s: float = 1.0) -> Migration:
+        """Go on from a new UDP socket, on `local_address` if given, under a new connection ID (RFC 9000 section 9).
+
+        Returns once the server has answered on the new path. The old socket is read for `keep_old_s` more; 0 drops
+        it at once, as when a network disappears. `MigrationFailed` leaves the call on the old socket if there is one.
+        """
+        if self._connection is None:
+            raise CallLost("there is no call yet")
+        self._call.raise_if_over()
+        switch = await self._connection.migrate(local_address, keep_old_s)
+        began_at = self._call.began_at or switch.started_at
+        migration = Migration(
+            at_s=switch.started_at - began_at,
+            old=switch.old,
+            new=switch.new,
+            validated_ms=switch.validated_ms,
+            gap_ms=switch.gap_ms,
+        )
+        self._migrations.append(migration)
+        self._emit(PathChanged(migration))
+        return migration
+
+    # Listening
+
+    def events(self) -> AsyncIterator[Event]:
+        """Iterate over what happens from now on, beginning with `Connected` and ending with `Closed`."""
+        subscription = _Subscription()
+        if self.session is not None and self.worker is not None:
+            subscription.put(Connected(self.session, self.worker))
+        if self._entered is not None and self._entered.closed.done():
+            subscription.put(Closed(self._entered.error))
+        self._subscriptions.append(subscription)
+        return subscription
+
+    @property
+    def session(self) -> str | None:
+        """The session's ID."""
+        return None if self._entered is None else self._entered.conversation.session
+
+    @property
+    def worker(self) -> str | None:
+        """The name of the worker that serves the call."""
+        return None if self._entered is None else self._entered.conversation.worker
+
+    @property
+    def transcript(self) -> tuple[Transcript, ...]:
+        """What was said, in order."""
+        return self._call.conversation.transcript
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """The agent's state, as last told by the server."""
+        return self._call.conversation.state
+
+    @property
+    def order(self) -> Mapping[str, Any]:
+        """The state of the default agent: what was ordered."""
+        return self.state
+
+    @property
+    def frames_sent(self) -> int:
+        """How many frames of speech were sent."""
+        return self._call.uplink.sent
+
+    @property
+    def frames_heard(self) -> int:
+        """How many of them have had their effect at the server."""
+        return self._call.uplink.heard
+
+    @property
+    def migrations(self) -> tuple[Migration, ...]:
+        """The moves from path to path, in order."""
+        return tuple(self._migrations)
+
+    @property
+    def local_address(self) -> str | None:
+        """`host:port` from which the call sends now."""
+        return None if self._connection is None else self._connection.local_address
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the server said bye after all was heard."""
+        return self._call.is_finished
+
+    def report(self) -> CallReport:
+        """The call so far, in figures."""
+        call = self._call
+        now = asyncio.get_running_loop().time()
+        began_at = call.began_at if call.began_at is not None else now
+        return CallReport(
+            is_complete=call.is_finished,
+            error=None if call.error is None else str(call.error),
+            session=self.session,
+            worker=self.worker,
+            transcript=call.conversation.transcript,
+            state=call.conversation.state,
+            frames_sent=call.uplink.sent,
+            frames_heard=call.uplink.heard,
+            migrations=self.migrations,
+            rtts_ms=call.rtts_ms,
+            longest_downlink_gap_ms=call.playback.longest_underrun_ms if self._settings.has_playback else None,
+            reply_latencies_ms=tuple(call.reply_latencies_ms),
+            played_ms=call.playback.played_ms,
+            duration_s=(call.ended_at if call.ended_at is not None else now) - began_at,
+        )
+
+    @property
+    def _call(self) -> Call:
+        if self._entered is None:
+            raise CallLost("there is no call yet: use `async with VoiceClient(...)`")
+        return self._entered
+
+    def _emit(self, event: Event) -> None:
+        for subscription in self._subscriptions:
+            subscription.put(event)
+
+
+class _Subscription(AsyncIterator[Event]):
+    """One reader of a call's events."""
+
+    def __init__(self) -> None:
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._is_over = False
+
+    def put(self, event: Event) -> None:
+        self._events.put_nowait(event)
+
+    async def __anext__(self) -> Event:
+        if self._is_over:
+            raise StopAsyncIteration
+        event = await self._events.get()
+        self._is_over = isinstance(event, Closed)
+        return event

@@ -1,0 +1,101 @@
+"""WAV files of any rate, width and number of channels, as mono samples. Sans-IO.
+
+The standard library's `wave` refuses float samples and, before Python 3.12, WAVE_FORMAT_EXTENSIBLE.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.errors import SourceError
+
+_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Mono samples between -1 and 1 at `rate_hz`."""
+
+    samples: NDArray[np.float32]
+    rate_hz: int
+
+    @property
+    def duration_s(self) -> float:
+        """How long it lasts."""
+        return len(self.samples) / self.rate_hz
+
+
+def parse_wav(data: bytes) -> Sound:
+    """Read a RIFF/WAVE file and mix its channels; `SourceError` says what is wrong with it."""
+    if len(data) < 12 or data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        raise SourceError("not a WAV file")
+    form: tuple[int, int, int, int] | None = None
+    for name, body in _chunks(data):
+        if name == b"fmt ":
+            form = _format(body)
+        elif name == b"data":
+            if form is None:
+                raise SourceError("the WAV file has samples before their format")
+            return _sound(body, *form)
+    raise SourceError("the WAV file holds no samples")
+
+
+def wav_header(rate_hz: int, data_octets: int) -> bytes:
+    """The 44 octets in front of mono PCM16."""
+    head = struct.pack("<4sI4s", b"RIFF", 36 + data_octets, b"WAVE")
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, _PCM, 1, rate_hz, rate_hz * 2, 2, 16)
+    return head + form + struct.pack("<4sI", b"data", data_octets)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    offset = 12
+    while offset + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, offset)
+        yield name, data[offset + 8 : offset + 8 + length]  # a stream's header may claim more than there is
+        offset += 8 + length + length % 2
+
+
+def _format(body: bytes) -> tuple[int, int, int, int]:
+    if len(body) < 16:
+        raise SourceError("the WAV file's format is cut short")
+    tag, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", body)
+    if tag == _EXTENSIBLE and len(body) >= 26:
+        (tag,) = struct.unpack_from("<H", body, 24)
+    if not channels or not 1000 <= rate_hz <= 768_000:
+        raise SourceError(f"the WAV file claims {channels} channels at {rate_hz} Hz")
+    return tag, channels, rate_hz, bits
+
+
+def _sound(body: bytes, tag: int, channels: int, rate_hz: int, bits: int) -> Sound:
+    width = bits // 8 * channels
+    if not (width and _is_readable(tag, bits)):
+        raise SourceError(
+            f"WAV format {tag} with {bits} bits is not supported; PCM of 8, 16, 24 or 32 bits and float are"
+        )
+    body = body[: len(body) // width * width]
+    if not body:
+        raise SourceError("the WAV file holds no samples")
+    samples = np.nan_to_num(_samples(body, tag, bits)).reshape(-1, channels).mean(axis=1)
+    return Sound(samples.clip(-1.0, 1.0).astype(np.float32), rate_hz)
+
+
+def _is_readable(tag: int, bits: int) -> bool:
+    return (tag == _PCM and bits in (8, 16, 24, 32)) or (tag == _FLOAT and bits in (32, 64))
+
+
+def _samples(body: bytes, tag: int, bits: int) -> NDArray[np.floating]:
+    if tag == _FLOAT:
+        return np.frombuffer(body, "<f4" if bits == 32 else "<f8")
+    if bits == 8:
+        return (np.frombuffer(body, np.uint8) - np.float32(128)) / 128
+    if bits == 24:
+        octets = np.frombuffer(body, np.uint8).reshape(-1, 3)
+        wide = np.zeros((len(octets), 4), np.uint8)
+        wide[:, 1:] = octets
+        return np.asarray(wide.view("<i4")[:, 0] / 2**31)
+    return np.asarray(np.frombuffer(body, "<i2" if bits == 16 else "<i4") / 2 ** (bits - 1))

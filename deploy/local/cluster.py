@@ -1,0 +1,235 @@
+"""A load balancer and its workers on this machine, each a process of its own, as `make serve` runs them.
+
+The demonstration, the integration tests and the benchmarks start, kill and restart its processes through `Cluster`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from deploy.local.configuration import Addresses, Secrets, forwarder_toml, worker_name, worker_toml
+
+ROOT = Path(__file__).parents[2]
+CERTIFICATES = ROOT / "certs" / "dev"
+READY_TIMEOUT_S = 30.0
+
+
+class ClusterError(Exception):
+    """A process of the cluster did not come up; the message ends with what it said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterOptions:
+    """What kind of cluster to run; `port` None picks a free one."""
+
+    workers: int = 2
+    agent: str = "order"
+    port: int | None = None
+    host: str = "127.0.0.1"
+    token: str | None = None
+    has_routable_cids: bool = True
+
+
+@dataclass(slots=True)
+class _Process:
+    name: str
+    command: list[str]
+    log: Path
+    handle: asyncio.subprocess.Process | None = None
+
+
+@dataclass(slots=True)
+class Cluster:
+    """Use as `async with Cluster(options) as cluster:`; every process is gone at its end."""
+
+    options: ClusterOptions = field(default_factory=ClusterOptions)
+    folder: Path = field(init=False)
+    addresses: Addresses = field(init=False)
+    _forwarder: _Process = field(init=False)
+    _workers: list[_Process] = field(init=False)
+    _keeps_folder: bool = False
+
+    async def __aenter__(self) -> Self:
+        self.folder = Path(tempfile.mkdtemp(prefix="voice-cluster-"))
+        self.addresses = _free_addresses(self.options)
+        keys = Secrets(secrets.token_hex(16), secrets.token_hex(32), secrets.token_hex(32))
+        self._forwarder = self._process("forwarder", "quiclb", forwarder_toml(self.addresses, keys))
+        self._workers = [
+            self._process(
+                worker_name(index),
+                "voice-gateway",
+                worker_toml(
+                    index,
+                    self.addresses,
+                    keys,
+                    certificates=CERTIFICATES,
+                    agent=self.options.agent,
+                    token=self.options.token,
+                    has_routable_cids=self.options.has_routable_cids,
+                ),
+            )
+            for index in range(self.options.workers)
+        ]
+        try:
+            await asyncio.gather(self.start_forwarder(), *(self.start_worker(i) for i in range(self.options.workers)))
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where a caller reaches the cluster."""
+        return f"https://{self.addresses.listen}/v1/voice"
+
+    @property
+    def ca_file(self) -> Path:
+        return CERTIFICATES / "ca.pem"
+
+    @property
+    def forwarder_config(self) -> Path:
+        return self.folder / "forwarder.toml"
+
+    async def start_forwarder(self) -> None:
+        """Start the load balancer and return once it forwards."""
+        await _start(self._forwarder)
+        await self._until_ready(self._forwarder, f"http://{self.addresses.forwarder_metrics}/metrics")
+
+    async def start_worker(self, index: int) -> None:
+        """Start a worker and return once it takes sessions."""
+        await _start(self._workers[index])
+        await self._until_ready(self._workers[index], f"http://{self.addresses.worker_admin[index]}/readyz")
+
+    async def kill_forwarder(self) -> None:
+        """End the load balancer with SIGKILL and return once it is gone."""
+        await _kill(self._forwarder)
+
+    async def kill_worker(self, index: int) -> None:
+        """End a worker with SIGKILL and return once it is gone."""
+        await _kill(self._workers[index])
+
+    async def terminate_worker(self, index: int) -> int:
+        """Ask a worker to stop with SIGTERM and return its exit status."""
+        handle = self._workers[index].handle
+        if handle is None:
+            raise ClusterError(f"{self._workers[index].name} does not run")
+        handle.terminate()
+        return await handle.wait()
+
+    def worker_pid(self, index: int) -> int:
+        handle = self._workers[index].handle
+        if handle is None:
+            raise ClusterError(f"{self._workers[index].name} does not run")
+        return handle.pid
+
+    async def sessions(self) -> list[dict[str, Any]]:
+        """What the workers say of their sessions, live and lately ended."""
+        answers = await asyncio.gather(
+            *(asyncio.to_thread(_get, f"http://{admin}/sessions") for admin in self.addresses.worker_admin)
+        )
+        documents = [json.loads(answer) for answer in answers]
+        return [session for each in documents for session in each["sessions"] + each["ended"]]
+
+    async def metrics(self, index: int) -> str:
+        """A worker's metrics in Prometheus' text format."""
+        return await asyncio.to_thread(_get, f"http://{self.addresses.worker_admin[index]}/metrics")
+
+    def log(self, name: str) -> str:
+        """What `forwarder` or a worker has logged so far."""
+        return (self.folder / f"{name}.log").read_text()
+
+    def keep_logs(self) -> Path:
+        """Leave the cluster's folder behind when it stops, and say where it is."""
+        self._keeps_folder = True
+        return self.folder
+
+    async def stop(self) -> None:
+        """End every process, gracefully where it lets us, and remove the cluster's files."""
+        await asyncio.gather(*(_stop(process) for process in (self._forwarder, *self._workers)))
+        if not self._keeps_folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _process(self, name: str, command: str, toml: str) -> _Process:
+        config = self.folder / f"{name}.toml"
+        config.touch(mode=0o600)
+        config.write_text(toml)
+        program = str(Path(sys.executable).with_name(command))
+        return _Process(name, [program, "serve", "--config", str(config)], self.folder / f"{name}.log")
+
+    async def _until_ready(self, process: _Process, url: str) -> None:
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if process.handle is not None and process.handle.returncode is not None:
+                break
+            try:
+                await asyncio.to_thread(_get, url)
+            except (urllib.error.URLError, ConnectionError):
+                await asyncio.sleep(0.02)
+            else:
+                return
+        raise ClusterError(f"{process.name} did not come up: {process.log.read_text()[-2000:].strip()}")
+
+
+async def _start(process: _Process) -> None:
+    with process.log.open("ab") as log:
+        process.handle = await asyncio.create_subprocess_exec(
+            *process.command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+        )
+
+
+async def _kill(process: _Process) -> None:
+    if process.handle is not None and process.handle.returncode is None:
+        process.handle.kill()
+        await process.handle.wait()
+
+
+async def _stop(process: _Process) -> None:
+    if process.handle is None or process.handle.returncode is not None:
+        return
+    process.handle.terminate()
+    try:
+        await asyncio.wait_for(process.handle.wait(), 5.0)
+    except TimeoutError:
+        await _kill(process)
+
+
+def _get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=2.0) as answer:  # noqa: S310 - the cluster's own loopback address
+        return str(answer.read().decode())
+
+
+def _free_addresses(options: ClusterOptions) -> Addresses:
+    """Pick ports that are free now: all are held at once, so that no two are the same."""
+    held: list[socket.socket] = []
+
+    def free(kind: socket.SocketKind) -> str:
+        held.append(socket.socket(socket.AF_INET, kind))
+        held[-1].bind((options.host, 0))
+        return f"{options.host}:{held[-1].getsockname()[1]}"
+
+    try:
+        return Addresses(
+            listen=f"{options.host}:{options.port}" if options.port else free(socket.SOCK_DGRAM),
+            inner=free(socket.SOCK_DGRAM),
+            forwarder_metrics=free(socket.SOCK_STREAM),
+            worker_inner=tuple(free(socket.SOCK_DGRAM) for _ in range(options.workers)),
+            worker_admin=tuple(free(socket.SOCK_STREAM) for _ in range(options.workers)),
+        )
+    finally:
+        for each in held:
+            each.close()

@@ -1,0 +1,102 @@
+"""The TOML files of a cluster on one machine, as an operator would write them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SERVER_ID_OCTETS = 4
+NONCE_OCTETS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where one cluster's sockets are bound, each as `host:port`."""
+
+    listen: str
+    inner: str
+    forwarder_metrics: str
+    worker_inner: tuple[str, ...]
+    worker_admin: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What forwarder and workers share: the QUIC-LB key, and the keys of Retry and stateless reset."""
+
+    quic_lb_key: str
+    retry_key: str
+    reset_key: str
+
+
+def worker_name(index: int) -> str:
+    return f"worker-{index + 1}"
+
+
+def server_id(index: int) -> str:
+    return f"{index + 1:0{2 * SERVER_ID_OCTETS}x}"
+
+
+def forwarder_toml(addresses: Addresses, secrets: Secrets) -> str:
+    backends = "".join(
+        f"""
+[[backend]]
+name = "{worker_name(index)}"
+address = "{inner}"
+server_ids = {{ 0 = "{server_id(index)}" }}
+"""
+        for index, inner in enumerate(addresses.worker_inner)
+    )
+    return f"""[forwarder]
+listen = "{addresses.listen}"
+inner = "{addresses.inner}"
+metrics = "{addresses.forwarder_metrics}"
+allow_loopback_clients = true
+{_quic_lb(secrets)}{backends}"""
+
+
+def worker_toml(
+    index: int,
+    addresses: Addresses,
+    secrets: Secrets,
+    *,
+    certificates: Path,
+    agent: str,
+    token: str | None,
+    has_routable_cids: bool,
+) -> str:
+    access = f'\n[access]\ntoken = "{token}"\n' if token else ""
+    return f"""[worker]
+name = "{worker_name(index)}"
+server_id = "{server_id(index)}"
+inner = "{addresses.worker_inner[index]}"
+forwarders = ["{addresses.inner}"]
+
+[tls]
+certificate = "{certificates / "leaf.pem"}"
+key = "{certificates / "leaf.key"}"
+{_quic_lb(secrets)}
+[quic]
+routable_cids = {str(has_routable_cids).lower()}
+retry_key = "{secrets.retry_key}"
+reset_key = "{secrets.reset_key}"
+
+[agent]
+name = "{agent}"
+{access}
+[session]
+store = "memory://"
+
+[admin]
+listen = "{addresses.worker_admin[index]}"
+"""
+
+
+def _quic_lb(secrets: Secrets) -> str:
+    return f"""
+[[config]]
+id = 0
+server_id_length = {SERVER_ID_OCTETS}
+nonce_length = {NONCE_OCTETS}
+key = "{secrets.quic_lb_key}"
+"""

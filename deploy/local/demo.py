@@ -1,0 +1,108 @@
+"""The demonstration: an order survives a network switch and a killed load balancer, and a control does not.
+
+Ends with exit status 0 only if nothing of the call was lost, and the control's was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import functools
+import json
+import socket
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+
+from deploy.local.cluster import Cluster, ClusterError, ClusterOptions
+from deploy.local.judgement import expected_order, judge
+from deploy.local.story import Story, Teller, middle_of
+from deploy.local.telling import show_control, show_story, show_verdict
+from quiclb import route, unroutable_cid
+from quiclb.settings import load_settings
+
+SECOND_HOST = "127.0.0.3"
+
+
+async def main_story(console: Console) -> tuple[Story, list[str]]:
+    """The call that must lose nothing; returns it with what it lost."""
+    async with Cluster() as cluster:
+        teller = Teller(cluster)
+        story = await teller.tell(
+            [
+                (middle_of("taro"), functools.partial(Teller.switch_network, address=SECOND_HOST)),
+                (middle_of("second_sentence"), Teller.restart_forwarder),
+            ]
+        )
+        lost = judge(story)
+        show_story(console, story)
+        if lost:
+            console.print(f"The workers' logs are in {cluster.keep_logs()}")
+    return story, lost
+
+
+async def control_story(console: Console) -> Story:
+    """The same call and the same switch where connection IDs carry no server ID; it must lose its session."""
+    async with Cluster(ClusterOptions(has_routable_cids=False)) as cluster:
+        teller = Teller(cluster)
+
+        async def switch(each: Teller) -> None:
+            await each.switch_network(elsewhere(cluster, str(each.call.worker)))
+
+        story = await teller.tell([(middle_of("taro"), switch)])
+        show_control(console, story)
+    return story
+
+
+def elsewhere(cluster: Cluster, worker: str) -> str:
+    """A free address of the caller's that the load balancer's hash sends to another worker.
+
+    Which address a new network gives is luck; two workers lose every second caller. The control takes an unlucky one.
+    """
+    table = load_settings(cluster.forwarder_config).build_table()
+    host, port = cluster.addresses.listen.rsplit(":", 1)
+    datagram = b"\x40" + unroutable_cid(17, rng=lambda count: bytes(count)) + bytes(32)
+    for _ in range(256):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind((SECOND_HOST, 0))
+            address = free.getsockname()
+        decision = route(table, datagram, address, (host, int(port)))
+        backend = getattr(decision, "backend", None)
+        if backend is not None and backend.name != worker:
+            return f"{address[0]}:{address[1]}"
+    raise ClusterError(f"no address of {SECOND_HOST} is hashed to another worker than {worker}")
+
+
+async def run(console: Console) -> dict[str, Any]:
+    """Both calls; returns the document that `--json` prints."""
+    story, lost = await main_story(console)
+    control = await control_story(console)
+    has_control_failed = control.failure is not None
+    show_verdict(console, lost, has_control_failed=has_control_failed)
+    return {
+        "ok": not lost and has_control_failed,
+        "lost": lost,
+        "expected": expected_order(),
+        "story": asdict(story),
+        "control": asdict(control),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout, the story on stderr")
+    arguments = parser.parse_args()
+    console = Console(stderr=arguments.json, highlight=False)
+    try:
+        document = asyncio.run(run(console))
+    except ClusterError as error:
+        sys.exit(f"demo: {error}")
+    if arguments.json:
+        print(json.dumps(document, indent=2))
+    sys.exit(0 if document["ok"] else 1)
+
+
+if __name__ == "__main__":
+    main()

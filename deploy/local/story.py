@@ -1,0 +1,129 @@
+"""One call with incidents, told as moments on a timeline."""
+
+from __future__ import annotations
+
+import asyncio
+import tomllib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from client import ClientError, VoiceClient
+from deploy.local.cluster import Cluster
+
+RECORDING = Path(__file__).with_name("caller.wav")
+FIRST_ADDRESS = "127.0.0.2"
+FRAMES_PER_S = 50
+
+
+def middle_of(span: str) -> float:
+    """The middle of a word or sentence of the recording, in seconds from its start."""
+    instants = tomllib.loads(RECORDING.with_suffix(".toml").read_text())[span]
+    return (float(instants["start"]) + float(instants["end"])) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Something happened `at_s` after the caller began to speak."""
+
+    at_s: float
+    what: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Story:
+    """What came of one call. `failure` is `None` for a call that ended as it should.
+
+    Gaps are between the arrivals of two uplink frames at the worker, which come 20 ms apart when nothing happens.
+    """
+
+    moments: list[Moment] = field(default_factory=list)
+    first_worker: str | None = None
+    switch_gap_ms: float | None = None
+    restart_gap_ms: float | None = None
+    call: dict[str, Any] = field(default_factory=dict)
+    worker_session: dict[str, Any] = field(default_factory=dict)
+    failure: str | None = None
+
+
+Incident = Callable[["Teller"], Awaitable[None]]
+
+
+class Teller:
+    """Places a call, lets the incidents happen at their instants, and writes down what came of it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.story = Story()
+        self.call = VoiceClient(cluster.url, ca_file=cluster.ca_file, local_address=FIRST_ADDRESS)
+        self._began_at = 0.0
+        self._frames_at: dict[str, int] = {}
+
+    async def tell(self, incidents: list[tuple[float, Incident]], *, give_up_s: float = 60.0) -> Story:
+        """Call, speak the recording in real time, and return once the call is over, one way or the other."""
+        try:
+            async with asyncio.timeout(give_up_s), self.call:
+                await self._converse(incidents)
+        except (ClientError, TimeoutError) as error:
+            self.story.failure = str(error) or f"no end within {give_up_s:g} s"
+            self.note("lost", self.story.failure)
+        self.story.call = self.call.report().as_json()
+        await self._ask_the_workers()
+        return self.story
+
+    def note(self, what: str, detail: str) -> None:
+        """Write a moment down, now."""
+        self.story.moments.append(Moment(asyncio.get_running_loop().time() - self._began_at, what, detail))
+
+    async def switch_network(self, address: str) -> None:
+        """Incident: the caller's network is gone, it goes on from another address."""
+        self._frames_at["switch"] = self.call.frames_sent
+        before = self.call.local_address
+        self.note("switch", f"the caller leaves {before} for {address}: new socket, new connection ID")
+        moved = await self.call.migrate(local_address=address, keep_old_s=0.0)
+        self.note("moved", f"the path from {moved.new} is validated, {moved.validated_ms:.0f} ms after the switch")
+
+    async def restart_forwarder(self) -> None:
+        """Incident: the load balancer dies by SIGKILL and is started again at once."""
+        loop = asyncio.get_running_loop()
+        self._frames_at["restart"] = self.call.frames_sent
+        died_at = loop.time()
+        await self.cluster.kill_forwarder()
+        self.note("kill", "SIGKILL ends the load balancer")
+        await self.cluster.start_forwarder()
+        self.note("restart", f"the load balancer forwards again, {1000 * (loop.time() - died_at):.0f} ms later")
+
+    async def _converse(self, incidents: list[tuple[float, Incident]]) -> None:
+        loop = asyncio.get_running_loop()
+        self._began_at = loop.time()
+        self.story.first_worker = self.call.worker
+        self.note("answer", f"{self.call.worker} takes the call from {self.call.local_address}")
+        await self.call.listen()
+        self._began_at = loop.time()
+        self.note("speak", "the caller begins to speak")
+        happening = [asyncio.create_task(self._happen(self._began_at + at_s, each)) for at_s, each in incidents]
+        try:
+            await asyncio.gather(self.call.speak(RECORDING), *happening)
+        finally:
+            for task in happening:
+                task.cancel()
+        self.note("silence", "the caller has said all")
+        await self.call.finish()
+        self.note("end", "all is heard and answered, the worker says bye")
+
+    async def _happen(self, at: float, incident: Incident) -> None:
+        await asyncio.sleep(at - asyncio.get_running_loop().time())
+        await incident(self)
+
+    async def _ask_the_workers(self) -> None:
+        sessions = await self.cluster.sessions()
+        mine = self.story.call["session"]
+        self.story.worker_session = next((session for session in sessions if session["id"] == mine), {})
+        gaps = self.story.worker_session.get("uplink", {}).get("largest_gaps", [])
+        near = {
+            name: max((gap["gap_ms"] for gap in gaps if -2 <= gap["sequence"] - first <= FRAMES_PER_S), default=None)
+            for name, first in self._frames_at.items()
+        }
+        self.story.switch_gap_ms, self.story.restart_gap_ms = near.get("switch"), near.get("restart")

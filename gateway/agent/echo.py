@@ -1,0 +1,96 @@
+"""The agent named "echo": says every utterance back. No models, for developers and benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway.agent.base import (
+    AgentEvent,
+    Conversation,
+    Finished,
+    HeardAudio,
+    Reply,
+    ReplyAudio,
+    ReplyEnded,
+    Silence,
+    SpeechStarted,
+    Understood,
+)
+from gateway.agent.turn import NothingPending, TurnContinued, TurnEnded, TurnEvent, TurnStarted, TurnTaker, TurnTiming
+from gateway.audio.vad import EnergyVoiceActivity
+
+
+class EchoAgent:
+    """Repeats what it hears, at 16 kHz, once the caller pauses."""
+
+    name = "echo"
+    input_rate_hz = 16_000
+    output_rate_hz = 16_000
+
+    def __init__(self, timing: TurnTiming | None = None) -> None:
+        self._timing = timing or TurnTiming(unfinished_patience_ms=650)
+
+    async def open(self) -> None:
+        """Nothing to load."""
+
+    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Conversation:
+        """Begin or go on; the state counts the utterances."""
+        utterances = int(state.get("utterances", 0)) if state else 0
+        return EchoConversation(emit, utterances, TurnTaker(self.input_rate_hz, self._timing))
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+
+class EchoConversation:
+    """One caller's echo."""
+
+    def __init__(self, emit: Callable[[AgentEvent], None], utterances: int, taker: TurnTaker) -> None:
+        self._emit: Callable[[AgentEvent], None] | None = emit
+        self._utterances = utterances
+        self._taker = taker
+        self._voice = EnergyVoiceActivity(EchoAgent.input_rate_hz)
+        self._pcm = bytearray()
+
+    def greet(self) -> None:
+        """Stay silent: an echo does not begin."""
+
+    def hear(self, audio: HeardAudio) -> None:
+        """Take the next frame, and answer if it ends an utterance."""
+        for event in self._taker.hear(audio, self._voice.probability(audio.pcm)):
+            self._follow(event)
+
+    def interrupted(self, played_ms: int) -> None:
+        """Nothing to stop: a reply is made at once."""
+
+    def finish(self) -> None:
+        """Answer what is pending."""
+        for event in self._taker.finish():
+            self._follow(event)
+        self._tell(Finished())
+
+    def close(self) -> None:
+        """Fall silent."""
+        self._emit = None
+
+    def _follow(self, event: TurnEvent) -> None:
+        match event:
+            case TurnStarted(sequence, pcm):
+                self._pcm[:] = pcm
+                self._tell(SpeechStarted(sequence))
+            case TurnContinued(pcm):
+                self._pcm += pcm
+            case TurnEnded(through_sequence):
+                self._utterances += 1
+                text = f"echo {self._utterances}"
+                self._tell(Understood(text, through_sequence, {"kind": "echo", "utterances": self._utterances}))
+                self._tell(Reply(text))
+                self._tell(ReplyAudio(bytes(self._pcm)))
+                self._tell(ReplyEnded())
+            case NothingPending(through_sequence):
+                self._tell(Silence(through_sequence))
+
+    def _tell(self, event: AgentEvent) -> None:
+        if self._emit is not None:
+            self._emit(event)

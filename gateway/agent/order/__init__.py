@@ -1,0 +1,1 @@
+"""The default agent: takes drink orders from a menu, offline."""

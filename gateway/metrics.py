@@ -1,0 +1,94 @@
+"""A worker's counters as Prometheus metrics, read when they are scraped: nothing is counted twice on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.quic.counters import EndpointCounters
+from gateway.quic.endpoint import Endpoint
+from gateway.session.counters import Histogram
+from gateway.session.manager import SessionManager
+
+
+def worker_registry(sessions: SessionManager, endpoint: Endpoint) -> CollectorRegistry:
+    """Return a registry of this worker alone, for `prometheus_client.generate_latest`."""
+    registry = CollectorRegistry()
+    registry.register(SessionCollector(sessions))
+    registry.register(EndpointCollector(endpoint))
+    return registry
+
+
+class SessionCollector(Collector):
+    """What the sessions of a worker did."""
+
+    def __init__(self, sessions: SessionManager) -> None:
+        self._sessions = sessions
+
+    def collect(self) -> Iterator[Metric]:
+        sessions = self._sessions
+        counters = sessions.counters
+        yield GaugeMetricFamily("voice_sessions", "Sessions there are now.", sessions.count)
+        yield GaugeMetricFamily("voice_draining", "1 once the worker refuses new sessions.", int(sessions.is_draining))
+        ended = CounterMetricFamily("voice_sessions_ended", "Sessions that ended.", labels=["code"])
+        for code, count in sorted(counters.ended.items()):
+            ended.add_metric([code], count)
+        yield ended
+        refused = CounterMetricFamily("voice_sessions_refused", "Requests declined.", labels=["status"])
+        for status, count in sorted(counters.refused.items()):
+            refused.add_metric([str(status)], count)
+        yield refused
+        for field, (name, text) in _SESSION_TOTALS.items():
+            yield CounterMetricFamily(name, text, getattr(counters, field))
+        gap = counters.uplink_gap
+        yield HistogramMetricFamily(
+            "voice_uplink_gap_seconds",
+            "Time between a caller's audio frame and the one before it.",
+            buckets=_cumulative(gap),
+            sum_value=gap.total,
+        )
+
+
+class EndpointCollector(Collector):
+    """What the worker's QUIC endpoint did: every field of `EndpointCounters`, and two gauges."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def collect(self) -> Iterator[Metric]:
+        endpoint = self._endpoint
+        yield GaugeMetricFamily("quic_connections", "Connections there are now.", endpoint.connection_count)
+        yield GaugeMetricFamily("quic_half_open", "Connections in their handshake now.", endpoint.half_open_count)
+        for field in fields(EndpointCounters):
+            text = f"{field.name.replace('_', ' ').capitalize()} since the worker began."
+            yield CounterMetricFamily(f"quic_{field.name}", text, getattr(endpoint.counters, field.name))
+
+
+_SESSION_TOTALS: Final = {
+    "started": ("voice_sessions_started", "Sessions whose caller said start."),
+    "frames_received": ("voice_frames_received", "Audio frames of callers, duplicates included."),
+    "octets_received": ("voice_audio_octets_received", "Octets of those frames."),
+    "frames_duplicated": ("voice_frames_duplicated", "Audio frames that had been received before."),
+    "frames_sent": ("voice_frames_sent", "Audio frames sent to callers."),
+    "octets_sent": ("voice_audio_octets_sent", "Octets of those frames."),
+    "turns": ("voice_turns", "Utterances that callers completed."),
+    "replies": ("voice_replies", "Replies that the agent began."),
+    "interruptions": ("voice_interruptions", "Replies that callers interrupted."),
+    "migrations": ("voice_migrations", "Changes of a caller's address within a session."),
+    "saves": ("voice_saves", "Records the session store took."),
+    "save_failures": ("voice_save_failures", "Records the session store did not take."),
+}
+
+
+def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
+    """What Prometheus calls buckets: how many values were at most each bound."""
+    total, buckets = 0, []
+    for bound, count in zip((*histogram.bounds, float("inf")), histogram.counts, strict=True):
+        total += count
+        buckets.append(("+Inf" if bound == float("inf") else str(bound), float(total)))
+    return buckets

@@ -1,0 +1,53 @@
+"""What an endpoint counts instead of logging it: a line per bad datagram would hand the disk to whoever sends them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class EndpointCounters:
+    """Monotonic counts since the endpoint opened; metrics read them, nothing resets them."""
+
+    datagrams_received: int = 0
+    octets_received: int = 0
+    datagrams_sent: int = 0
+    octets_sent: int = 0
+    send_errors: int = 0
+    """Datagrams the socket refused: no route, too large for the path, buffer full."""
+
+    connections_opened: int = 0
+    handshakes_completed: int = 0
+    connections_closed: int = 0
+    handshake_timeouts: int = 0
+    """Half-open connections dropped because the client never finished."""
+
+    refused_full: int = 0
+    refused_half_open: int = 0
+    refused_stopped: int = 0
+    """New connections turned away: at `max_connections`, at `max_half_open`, after `stop_accepting`."""
+
+    retries_sent: int = 0
+    retry_tokens_accepted: int = 0
+    retry_tokens_rejected: int = 0
+    version_negotiations_sent: int = 0
+    stateless_resets_sent: int = 0
+    stateless_resets_suppressed: int = 0
+    """Resets not sent because of their rate limit."""
+
+    malformed: int = 0
+    """Datagrams that are no QUIC packet, or too small for what they claim to be."""
+    undecryptable_initials: int = 0
+    unknown_foreign: int = 0
+    """Datagrams for a connection ID that is not known here and may live on another server."""
+
+    inner_strangers: int = 0
+    """Datagrams on the inner socket from a host that is no configured forwarder."""
+    inner_malformed: int = 0
+    """Datagrams of a forwarder without a usable envelope."""
+
+    path_changes: int = 0
+    protocol_errors: int = 0
+    """Connections that this side closed because the peer broke QUIC or HTTP/3."""
+    internal_errors: int = 0
+    """Exceptions while handling one connection, which was then closed; each is a defect worth a report."""

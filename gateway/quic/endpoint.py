@@ -1,0 +1,438 @@
+"""A worker's UDP endpoint: gives each datagram to its connection, and answers those that belong to none."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aioquic._buffer import Buffer
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.packet import QuicErrorCode, QuicPacketType, encode_quic_retry, pull_quic_header
+
+from gateway.quic.cid_source import RandomOctets
+from gateway.quic.cids import ServerCidSource
+from gateway.quic.connection import Connection, ConnectionOptions
+from gateway.quic.counters import EndpointCounters
+from gateway.quic.paths import ForwardedPath, Forwarders, parse_envelope
+from gateway.quic.retry import RejectedToken, RetryTokens, ValidToken
+from gateway.quic.served import Application, ServedConnection
+from gateway.quic.sockets import DatagramSocket
+from gateway.quic.stateless import (
+    MIN_INITIAL_OCTETS,
+    SUPPORTED_VERSIONS,
+    LongHeader,
+    initial_close,
+    parse_long_header,
+    stateless_reset,
+    version_negotiation,
+)
+from gateway.quic.tls import TlsIdentity
+from quiclb.envelope import EnvelopeFault
+
+H3_NO_ERROR = 0x100
+MIN_CLIENT_DCID_OCTETS = 8
+"""The least a client must draw for its first destination connection ID (RFC 9000 section 7.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """Where to listen and how much to bear.
+
+    `host` None opens no public socket, `inner_host` None no inner one; port 0 takes any free port. Only `forwarders`
+    (`IP` or `IP:port`) are believed on the inner socket. `retry_key` (16 or 32 octets) must be the same on all workers
+    behind one load balancer; None draws one. From `retry_after_half_open` unfinished handshakes on, new clients must
+    prove their address first; beyond `max_half_open` they are dropped.
+    """
+
+    host: str | None = "127.0.0.1"
+    port: int = 0
+    inner_host: str | None = None
+    inner_port: int = 0
+    forwarders: tuple[str, ...] = ()
+    retry_key: bytes | None = field(default=None, repr=False)
+    retry_after_half_open: int = 64
+    max_half_open: int = 512
+    max_connections: int = 4096
+    handshake_timeout_s: float = 10.0
+    idle_timeout_s: float = 30.0
+    max_data_octets: int = 1 << 20
+    max_stream_data_octets: int = 1 << 18
+    max_resets_per_s: float = 100.0
+    receive_buffer_octets: int = 4 << 20
+    alpn: tuple[str, ...] = ("h3",)
+    connection: ConnectionOptions = field(default_factory=ConnectionOptions)
+
+
+class Endpoint:
+    """Accepts QUIC connections and runs `application` on each; `open` it, and `close` it in the end.
+
+    `wall_clock` gives seconds since 1970 for Retry tokens, `rng` unpredictable octets. Timers run on the event loop's
+    own clock. Nothing that arrives raises: it is counted in `counters`.
+    """
+
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        identity: TlsIdentity,
+        cids: ServerCidSource,
+        application: Application,
+        *,
+        wall_clock: Callable[[], float] = time.time,
+        rng: RandomOctets = os.urandom,
+    ) -> None:
+        self.counters = EndpointCounters()
+        self._settings = settings
+        self._identity = identity
+        self._cids = cids
+        self._former_cids: dict[bytes, ServerCidSource] = {}
+        self._application = application
+        self._wall_clock = wall_clock
+        self._rng = rng
+        self._forwarders = Forwarders(settings.forwarders)
+        self._retry = RetryTokens(settings.retry_key or rng(32), rng)
+        self._configuration = _configuration(settings, identity, cids)
+        self._by_cid: dict[bytes, ServedConnection] = {}
+        self._connections: set[ServedConnection] = set()
+        self._half_open = 0
+        self._dirty: list[ServedConnection] = []
+        self._is_accepting = True
+        self._reset_credit = settings.max_resets_per_s
+        self._reset_credit_at = 0.0
+        self._public: DatagramSocket | None = None
+        self._inner: DatagramSocket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def open(self) -> None:
+        """Bind the sockets; raises `BindError` with the address that cannot be had."""
+        settings = self._settings
+        self._loop = asyncio.get_running_loop()
+        size = settings.receive_buffer_octets
+        if settings.host is not None:
+            self._public = await DatagramSocket.open(
+                self._loop, settings.host, settings.port, size, self._public_received, self._send_failed
+            )
+        if settings.inner_host is not None:
+            try:
+                self._inner = await DatagramSocket.open(
+                    self._loop, settings.inner_host, settings.inner_port, size, self._inner_received, self._send_failed
+                )
+            except BaseException:
+                if self._public is not None:
+                    self._public.close()
+                raise
+
+    async def close(self, reason: str = "") -> None:
+        """Tell every client that its connection is over, then close the sockets. Calling it again does nothing."""
+        self.stop_accepting()
+        for connection in list(self._connections):
+            connection.close(H3_NO_ERROR, reason)
+            connection.flush()
+            connection.discard()
+        for each in (self._public, self._inner):
+            if each is not None:
+                each.close()
+        self._by_cid.clear()
+        await asyncio.sleep(0)
+
+    def stop_accepting(self) -> None:
+        """Refuse new connections from now on; the present ones go on."""
+        self._is_accepting = False
+
+    def rotate_cids(self, cids: ServerCidSource) -> None:
+        """Issue from `cids`, of the same length, and move every connection to it (draft section "Config Rotation")."""
+        self._former_cids[self._cids.key_name] = self._cids
+        self._cids = cids
+        self._former_cids.pop(cids.key_name, None)
+        for connection in self._connections:
+            connection.quic.rotate_cids(cids)
+            connection.flush_soon()
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port of the public socket as really bound."""
+        return self._public.address if self._public is not None else None
+
+    @property
+    def inner_address(self) -> tuple[str, int] | None:
+        """Host and port of the inner socket as really bound."""
+        return self._inner.address if self._inner is not None else None
+
+    @property
+    def connection_count(self) -> int:
+        """Connections that are open, opening or closing."""
+        return len(self._connections)
+
+    @property
+    def half_open_count(self) -> int:
+        """Connections whose handshake is not finished."""
+        return self._half_open
+
+    # Datagrams in
+
+    def _public_received(self, datagram: bytes, address: Any) -> None:
+        self._count_received(datagram)
+        self._route(datagram, address, None)
+
+    def _inner_received(self, datagram: bytes, forwarder: Any) -> None:
+        self._count_received(datagram)
+        if not self._forwarders.has(forwarder):
+            self.counters.inner_strangers += 1
+            return
+        parsed = parse_envelope(datagram)
+        if not isinstance(parsed, EnvelopeFault):
+            self._route(parsed[1], parsed[0], forwarder)
+        elif not self._answer_probe(datagram, forwarder):
+            self.counters.inner_malformed += 1
+
+    def _route(self, datagram: bytes, path: Any, forwarder: Any) -> None:
+        if not datagram:
+            self.counters.malformed += 1
+        elif datagram[0] & 0x80:
+            self._route_long(datagram, path, forwarder)
+        else:
+            cid = datagram[1 : 1 + self._cids.length_octets]
+            connection = self._by_cid.get(cid)
+            if connection is not None:
+                connection.received(datagram, path, forwarder)
+            else:
+                self._unknown(cid, datagram, path, forwarder)
+
+    def _route_long(self, datagram: bytes, path: Any, forwarder: Any) -> None:
+        header = parse_long_header(datagram)
+        if header is None or header.version == 0:
+            self.counters.malformed += 1
+            return
+        connection = self._by_cid.get(header.destination_cid)
+        if connection is not None:
+            connection.received(datagram, path, forwarder)
+        elif header.version not in SUPPORTED_VERSIONS:
+            if len(datagram) < MIN_INITIAL_OCTETS:
+                self.counters.malformed += 1
+                return
+            self.counters.version_negotiations_sent += 1
+            self.send(version_negotiation(header, self._rng), path, forwarder)
+        else:
+            self._open_connection(header, datagram, path, forwarder)
+
+    def _answer_probe(self, datagram: bytes, forwarder: Any) -> bool:
+        """A forwarder's health probe: a bare packet of a reserved version, answered as to any client."""
+        header = parse_long_header(datagram) if datagram and datagram[0] & 0x80 else None
+        if header is None or header.version in (0, *SUPPORTED_VERSIONS) or len(datagram) < MIN_INITIAL_OCTETS:
+            return False
+        if self._inner is not None:
+            self.counters.version_negotiations_sent += 1
+            self._transmit(self._inner, version_negotiation(header, self._rng), forwarder)
+        return True
+
+    def _unknown(self, cid: bytes, datagram: bytes, path: Any, forwarder: Any) -> None:
+        owner = next((each for each in (self._cids, *self._former_cids.values()) if each.owns(cid)), None)
+        if owner is None:
+            self.counters.unknown_foreign += 1
+            return
+        reset = stateless_reset(len(datagram), owner.reset_token(cid), self._rng)
+        if reset is None:
+            self.counters.malformed += 1
+        elif self._take_reset_credit():
+            self.counters.stateless_resets_sent += 1
+            self.send(reset, path, forwarder)
+        else:
+            self.counters.stateless_resets_suppressed += 1
+
+    def _take_reset_credit(self) -> bool:
+        now = self._now()
+        limit = self._settings.max_resets_per_s
+        self._reset_credit = min(limit, self._reset_credit + (now - self._reset_credit_at) * limit)
+        self._reset_credit_at = now
+        if self._reset_credit < 1:
+            return False
+        self._reset_credit -= 1
+        return True
+
+    # New connections
+
+    def _open_connection(self, header: LongHeader, datagram: bytes, path: Any, forwarder: Any) -> None:
+        token = _initial_token(datagram)
+        if (
+            token is None
+            or len(datagram) < MIN_INITIAL_OCTETS
+            or not MIN_CLIENT_DCID_OCTETS <= len(header.destination_cid) <= 20
+            or len(header.source_cid) > 20
+        ):
+            self.counters.malformed += 1
+            return
+        if not self._is_accepting:
+            self.counters.refused_stopped += 1
+            self.send(initial_close(header, QuicErrorCode.CONNECTION_REFUSED), path, forwarder)
+            return
+        if len(self._connections) >= self._settings.max_connections:
+            self.counters.refused_full += 1
+            self.send(initial_close(header, QuicErrorCode.CONNECTION_REFUSED), path, forwarder)
+            return
+        verdict = self._retry.check(token, path, header.destination_cid, self._wall_clock()) if token else None
+        if isinstance(verdict, RejectedToken):
+            self.counters.retry_tokens_rejected += 1
+            self.send(initial_close(header, QuicErrorCode.INVALID_TOKEN), path, forwarder)
+        elif verdict is None and self._half_open >= self._settings.retry_after_half_open:
+            self._send_retry(header, path, forwarder)
+        elif self._half_open >= self._settings.max_half_open:
+            self.counters.refused_half_open += 1
+        else:
+            self._start(header, verdict, datagram, path, forwarder)
+
+    def _send_retry(self, header: LongHeader, path: Any, forwarder: Any) -> None:
+        source_cid = self._cids.issue()
+        while source_cid == header.destination_cid:  # RFC 9000 section 17.2.5.1
+            source_cid = self._cids.issue()
+        token = self._retry.issue(path, header.destination_cid, source_cid, self._wall_clock())
+        packet = encode_quic_retry(
+            version=header.version,
+            source_cid=source_cid,
+            destination_cid=header.source_cid,
+            original_destination_cid=header.destination_cid,
+            retry_token=token,
+        )
+        self.counters.retries_sent += 1
+        self.send(packet, path, forwarder)
+
+    def _start(self, header: LongHeader, verdict: ValidToken | None, datagram: bytes, path: Any, via: Any) -> None:
+        quic = Connection(
+            configuration=self._configuration,
+            cids=self._cids,
+            options=self._settings.connection,
+            original_destination_connection_id=(
+                verdict.original_destination_cid if verdict else header.destination_cid
+            ),
+            retry_source_connection_id=header.destination_cid if verdict else None,
+            session_ticket_fetcher=self._identity.ticket_fetcher,
+            session_ticket_handler=self._identity.ticket_handler,
+        )
+        if verdict is not None:
+            self.counters.retry_tokens_accepted += 1
+        connection = ServedConnection(quic, self, self._application, self._running_loop())
+        self._connections.add(connection)
+        self._half_open += 1
+        self.counters.connections_opened += 1
+        for cid in (header.destination_cid, *quic.host_cids):
+            self._by_cid[cid] = connection
+        connection.received(datagram, path, via)
+        if not quic.has_heard_peer:
+            self.counters.undecryptable_initials += 1
+            connection.discard()
+            return
+        self._running_loop().call_later(self._settings.handshake_timeout_s, self._give_up, connection)
+
+    def _give_up(self, connection: ServedConnection) -> None:
+        if connection.is_half_open and connection in self._connections:
+            self.counters.handshake_timeouts += 1
+            connection.discard()
+
+    # What connections ask of their owner
+
+    def send(self, datagram: bytes, path: Any, forwarder: Any) -> None:
+        """Send to a client, through the forwarder it was last heard from if its path is a forwarded one."""
+        if isinstance(path, ForwardedPath):
+            if self._inner is not None and forwarder is not None:
+                self._transmit(self._inner, path.envelope + datagram, forwarder)
+        elif self._public is not None:
+            self._transmit(self._public, datagram, path)
+
+    def flush_soon(self, connection: ServedConnection) -> None:
+        """Flush the connection when the loop has delivered the datagrams that are waiting."""
+        if not self._dirty:
+            self._running_loop().call_soon(self._flush)
+        self._dirty.append(connection)
+
+    def cid_issued(self, cid: bytes, connection: ServedConnection) -> None:
+        """Datagrams for `cid` are this connection's."""
+        self._by_cid[cid] = connection
+
+    def cid_retired(self, cid: bytes, after_s: float) -> None:
+        """Forget `cid` once nothing sent to it can still be on its way; until then it must not be reset."""
+        self._running_loop().call_later(after_s, self._by_cid.pop, cid, None)
+
+    def handshake_completed(self, connection: ServedConnection) -> None:
+        """The client's address is proven."""
+        self.counters.handshakes_completed += 1
+        self._half_opened(connection)
+        self.cid_retired(connection.quic.original_destination_connection_id, 3 * connection.quic.probe_timeout_s)
+
+    def path_changed(self) -> None:
+        """A client's new address was validated."""
+        self.counters.path_changes += 1
+
+    def failed(self) -> None:
+        """Handling a connection raised."""
+        self.counters.internal_errors += 1
+
+    def ended(self, connection: ServedConnection, error_code: int | None) -> None:
+        """The connection may be forgotten; `error_code` is a transport error's."""
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        self._half_opened(connection)
+        self.counters.connections_closed += 1
+        if error_code is not None and connection.quic.has_found_fault:
+            self.counters.protocol_errors += 1
+        for cid in [cid for cid, each in self._by_cid.items() if each is connection]:
+            del self._by_cid[cid]
+
+    def _half_opened(self, connection: ServedConnection) -> None:
+        if connection.is_half_open:
+            connection.is_half_open = False
+            self._half_open -= 1
+
+    # Datagrams out
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for connection in dirty:
+            connection.flush()
+
+    def _transmit(self, socket: DatagramSocket, datagram: bytes, address: Any) -> None:
+        self.counters.datagrams_sent += 1
+        self.counters.octets_sent += len(datagram)
+        socket.send(datagram, address)
+
+    def _send_failed(self) -> None:
+        self.counters.send_errors += 1
+
+    def _count_received(self, datagram: bytes) -> None:
+        self.counters.datagrams_received += 1
+        self.counters.octets_received += len(datagram)
+
+    def _now(self) -> float:
+        return self._running_loop().time()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise RuntimeError("the endpoint is not open: call open() first")
+        return self._loop
+
+
+def _configuration(settings: EndpointSettings, identity: TlsIdentity, cids: ServerCidSource) -> QuicConfiguration:
+    return QuicConfiguration(
+        is_client=False,
+        alpn_protocols=list(settings.alpn),
+        certificate=identity.certificate,
+        certificate_chain=list(identity.chain),
+        private_key=identity.private_key,
+        connection_id_length=cids.length_octets,
+        idle_timeout=settings.idle_timeout_s,
+        max_data=settings.max_data_octets,
+        max_stream_data=settings.max_stream_data_octets,
+        max_datagram_frame_size=65536,
+        supported_versions=list(SUPPORTED_VERSIONS),
+    )
+
+
+def _initial_token(datagram: bytes) -> bytes | None:
+    """The token of an Initial packet, empty where it has none; `None` for any other packet."""
+    try:
+        header = pull_quic_header(Buffer(data=datagram), host_cid_length=0)
+    except ValueError:
+        return None
+    return header.token if header.packet_type is QuicPacketType.INITIAL else None

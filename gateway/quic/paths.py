@@ -1,0 +1,71 @@
+"""Client addresses as the endpoint sees them: directly, or named by a forwarder's envelope."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, NamedTuple
+
+from gateway.errors import ConfigurationError
+from quiclb.envelope import HEADER_LENGTH, EnvelopeFault, unwrap
+
+
+class ForwardedPath(NamedTuple):
+    """A client behind a forwarder.
+
+    Equal whichever forwarder passed the datagram on, so that forwarders of one address are interchangeable packet by
+    packet without QUIC taking them for paths. `envelope` goes in front of every reply.
+    """
+
+    host: str
+    port: int
+    envelope: bytes
+
+
+def parse_envelope(datagram: bytes) -> tuple[ForwardedPath, bytes] | EnvelopeFault:
+    """Take the envelope off a datagram that a forwarder sent."""
+    unwrapped = unwrap(datagram)
+    if isinstance(unwrapped, EnvelopeFault):
+        return unwrapped
+    header, payload = unwrapped
+    return ForwardedPath(*header.client, datagram[:HEADER_LENGTH]), payload
+
+
+def peer_name(address: Any) -> str:
+    """`host:port`, an IPv6 host in brackets, an IPv4-mapped one as IPv4."""
+    host = str(address[0]).removeprefix("::ffff:")
+    return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
+
+
+class Forwarders:
+    """The hosts whose envelopes are believed: `10.0.0.1` from any port, `10.0.0.2:4433` or `[fd00::2]:4433` from one.
+
+    Raises `ConfigurationError` for what is neither.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._hosts: set[str] = set()
+        self._addresses: set[tuple[str, int]] = set()
+        for name in names:
+            host, port = _parse(name)
+            if port is None:
+                self._hosts.add(host)
+            else:
+                self._addresses.add((host, port))
+
+    def has(self, address: Any) -> bool:
+        """Whether a datagram from this socket address is a forwarder's."""
+        host = address[0].removeprefix("::ffff:")
+        return host in self._hosts or (host, address[1]) in self._addresses
+
+
+def _parse(name: str) -> tuple[str, int | None]:
+    try:
+        return str(ipaddress.ip_address(name)), None
+    except ValueError:
+        host, separator, port = name.rpartition(":")
+    try:
+        if not separator or not 0 < int(port) < 1 << 16:
+            raise ValueError
+        return str(ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))), int(port)
+    except ValueError:
+        raise ConfigurationError(f"a forwarder is an IP address or IP:port, got {name!r}") from None

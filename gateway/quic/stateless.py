@@ -1,0 +1,91 @@
+"""Packets an endpoint answers with before, or after, a connection exists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from aioquic.quic.connection import TRANSPORT_CLOSE_FRAME_CAPACITY
+from aioquic.quic.crypto import CryptoPair
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicPacketType, QuicProtocolVersion
+from aioquic.quic.packet_builder import QuicPacketBuilder
+
+from gateway.quic.cid_source import RESET_TOKEN_OCTETS, RandomOctets
+
+SUPPORTED_VERSIONS: Final = (QuicProtocolVersion.VERSION_1, QuicProtocolVersion.VERSION_2)
+MIN_INITIAL_OCTETS: Final = 1200
+"""The least a client must pad an Initial datagram to (RFC 9000 section 14.1)."""
+
+_MIN_RESET_OCTETS: Final = 21
+_MAX_RESET_OCTETS: Final = 43
+
+
+@dataclass(frozen=True, slots=True)
+class LongHeader:
+    """What a long header says in every version (RFC 8999 section 5.1)."""
+
+    version: int
+    destination_cid: bytes
+    source_cid: bytes
+
+
+def parse_long_header(datagram: bytes) -> LongHeader | None:
+    """Read the version-independent part of a long header; `None` if it is cut short."""
+    if len(datagram) < 7:
+        return None
+    destination_end = 6 + datagram[5]
+    if destination_end >= len(datagram):
+        return None
+    source_end = destination_end + 1 + datagram[destination_end]
+    if source_end > len(datagram):
+        return None
+    version = int.from_bytes(datagram[1:5], "big")
+    return LongHeader(version, datagram[6:destination_end], datagram[destination_end + 1 : source_end])
+
+
+def version_negotiation(header: LongHeader, rng: RandomOctets) -> bytes:
+    """Tell a client which versions are spoken here (RFC 8999 section 6)."""
+    versions = b"".join(version.to_bytes(4, "big") for version in SUPPORTED_VERSIONS)
+    return b"".join(
+        (
+            bytes((rng(1)[0] | 0xC0,)),
+            bytes(4),
+            bytes((len(header.source_cid),)),
+            header.source_cid,
+            bytes((len(header.destination_cid),)),
+            header.destination_cid,
+            versions,
+        )
+    )
+
+
+def stateless_reset(trigger_octets: int, token: bytes, rng: RandomOctets) -> bytes | None:
+    """Return a reset for a datagram of that size, always smaller than it so that two endpoints cannot loop.
+
+    `None` where the trigger is too small for any (RFC 9000 section 10.3.3).
+    """
+    size = min(trigger_octets - 1, _MAX_RESET_OCTETS)
+    if size < _MIN_RESET_OCTETS:
+        return None
+    noise = rng(size - RESET_TOKEN_OCTETS)
+    return bytes((noise[0] & 0x3F | 0x40,)) + noise[1:] + token
+
+
+def initial_close(header: LongHeader, error_code: QuicErrorCode) -> bytes:
+    """Refuse a connection attempt with one Initial packet, keeping no state (RFC 9000 section 5.2.2)."""
+    crypto = CryptoPair()
+    crypto.setup_initial(cid=header.destination_cid, is_client=False, version=header.version)
+    builder = QuicPacketBuilder(
+        host_cid=header.destination_cid,
+        is_client=False,
+        max_datagram_size=MIN_INITIAL_OCTETS,
+        peer_cid=header.source_cid,
+        version=header.version,
+    )
+    builder.start_packet(QuicPacketType.INITIAL, crypto)
+    frame = builder.start_frame(QuicFrameType.TRANSPORT_CLOSE, capacity=TRANSPORT_CLOSE_FRAME_CAPACITY)
+    frame.push_uint_var(error_code)
+    frame.push_uint_var(QuicFrameType.PADDING)
+    frame.push_uint_var(0)
+    datagrams, _ = builder.flush()
+    return datagrams[0]

@@ -1,0 +1,92 @@
+"""The certificate and key a gateway proves itself with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aioquic.tls import SessionTicketFetcher, SessionTicketHandler
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from gateway.errors import IdentityError
+
+
+@dataclass(frozen=True, slots=True)
+class TlsIdentity:
+    """A certificate, the chain that follows it, and its private key, known to belong together.
+
+    Make one by `from_pem` or `load`. `ticket_fetcher` and `ticket_handler` are TLS's hooks for session resumption: the
+    handler keeps a ticket that was issued, the fetcher finds one by what the client sent; without both, none is issued.
+    """
+
+    certificate: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
+    private_key: Any = field(repr=False)
+    ticket_fetcher: SessionTicketFetcher | None = None
+    ticket_handler: SessionTicketHandler | None = None
+
+    @classmethod
+    def from_pem(
+        cls,
+        certificate_pem: bytes,
+        key_pem: bytes,
+        *,
+        now: float,
+        ticket_fetcher: SessionTicketFetcher | None = None,
+        ticket_handler: SessionTicketHandler | None = None,
+    ) -> TlsIdentity:
+        """Read the leaf, any chain behind it, and the unencrypted key; `now` is seconds since 1970.
+
+        Raises `IdentityError` for what is no PEM, a key of another certificate, and a certificate out of its dates.
+        """
+        try:
+            certificate, *chain = x509.load_pem_x509_certificates(certificate_pem)
+        except ValueError as error:
+            raise IdentityError(f"the certificate cannot be read: {error}") from error
+        try:
+            private_key: Any = load_pem_private_key(key_pem, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise IdentityError(f"the private key cannot be read: {error}") from error
+        if _public_octets(private_key.public_key()) != _public_octets(certificate.public_key()):
+            raise IdentityError(f"the private key does not match the certificate of {_subject(certificate)}")
+        today = datetime.fromtimestamp(now, UTC)
+        if today > certificate.not_valid_after_utc:
+            raise IdentityError(
+                f"the certificate of {_subject(certificate)} expired on {certificate.not_valid_after_utc:%Y-%m-%d}"
+            )
+        if today < certificate.not_valid_before_utc:
+            raise IdentityError(
+                f"the certificate of {_subject(certificate)} is valid from {certificate.not_valid_before_utc:%Y-%m-%d}"
+            )
+        return cls(certificate, tuple(chain), private_key, ticket_fetcher, ticket_handler)
+
+    @classmethod
+    def load(cls, certificate: Path, key: Path, *, now: float) -> TlsIdentity:
+        """`from_pem` with the contents of two files; the message names the file at fault."""
+        return cls.from_pem(_read(certificate, "certificate"), _read(key, "private key"), now=now)
+
+    @property
+    def fingerprint_sha256(self) -> bytes:
+        """The SHA-256 of the certificate: the value of a browser's `serverCertificateHashes`."""
+        return self.certificate.fingerprint(hashes.SHA256())
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise IdentityError(f"the {what} {path} cannot be read: {error.strerror}") from error
+
+
+def _public_octets(key: Any) -> bytes:
+    octets: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return octets
+
+
+def _subject(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string() or "an empty subject"

@@ -1,0 +1,81 @@
+"""What a session wants done. Carry effects out in the order in which they were returned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.store.base import SessionRecord
+from gateway.wire import AudioFrame, CloseCode, Codec, ServerMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a control message to the caller."""
+
+    message: ServerMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Converse:
+    """Open the agent's conversation and let it greet; replies will be spoken in `codec`."""
+
+    codec: Codec
+
+
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Decode the frame and give it to the agent."""
+
+    frame: AudioFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """Tell the agent that its current reply was cut off after `played_ms` at the caller's ear."""
+
+    played_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Tell the agent that no more audio follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speak:
+    """Encode PCM16 of the agent's output rate and send it as part of `generation`."""
+
+    generation: int
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EndSpeech:
+    """All of `generation` was given; send what the encoder still holds and end its stream."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResetSpeech:
+    """Abandon what of `generation` has not been encoded or delivered."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Save the record, then call `Session.saved` or `Session.save_failed`. At most one save is under way."""
+
+    record: SessionRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the transport and the conversation, and forget the saved record. The last effect of a session."""
+
+    code: CloseCode
+    reason: str
+
+
+Effect = Send | Converse | Hear | Interrupt | Finish | Speak | EndSpeech | ResetSpeech | Save | Close

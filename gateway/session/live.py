@@ -1,0 +1,279 @@
+"""A session in operation: carries out what `Session` wants done, with a transport, an agent, codecs and a store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from gateway.agent.base import Agent, AgentEvent, Conversation, HeardAudio, Reply, Understood
+from gateway.audio.codec import FrameDecoder
+from gateway.session.counters import SessionCounters
+from gateway.session.effects import (
+    Close,
+    Converse,
+    Effect,
+    EndSpeech,
+    Finish,
+    Hear,
+    Interrupt,
+    ResetSpeech,
+    Save,
+    Send,
+    Speak,
+)
+from gateway.session.session import Session
+from gateway.session.snapshot import Migration, SessionSnapshot
+from gateway.session.speaker import Speaker
+from gateway.store.base import SessionRecord, SessionStore
+from gateway.transport.base import SessionRequest, Transport
+from gateway.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed
+
+_MOST_MIGRATIONS = 64
+_log = structlog.get_logger("gateway.session")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the sessions of one worker share."""
+
+    agent: Agent
+    store: SessionStore
+    counters: SessionCounters
+    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    """Runs a coroutine as a task that the worker waits for when it stops."""
+
+
+class LiveSession:
+    """The `TransportHandler` of one caller; `on_end` is called once, with this session, when it is over."""
+
+    def __init__(
+        self,
+        session: Session,
+        request: SessionRequest,
+        transport: Transport,
+        services: Services,
+        on_end: Callable[[LiveSession], None],
+    ) -> None:
+        self.session = session
+        self._request = request
+        self._transport = transport
+        self._services = services
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._peer = request.peer
+        self._migrations: deque[Migration] = deque(maxlen=_MOST_MIGRATIONS)
+        self._closed: Close | None = None
+        self._conversation: Conversation | None = None
+        self._speaker: Speaker | None = None
+        self._decoder = FrameDecoder(services.agent.input_rate_hz)
+        self._last_audio_at: float | None = None
+        self._saving: asyncio.Task[None] | None = None
+        self._effects: deque[Effect] = deque()
+        self._is_running = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._log = _log.bind(session=session.identity.session_id, transport=transport.kind)
+        self._arm()
+
+    def message_received(self, message: ClientMessage) -> None:
+        """A control message arrived."""
+        self._apply(self.session.message_received(message, self._loop.time()))
+
+    def audio_received(self, frame: AudioFrame) -> None:
+        """An uplink frame arrived. Deadlines only move away from it, so the timer is left alone."""
+        now = self._loop.time()
+        counters = self._services.counters
+        counters.frames_received += 1
+        counters.octets_received += len(frame.payload)
+        if self._last_audio_at is not None:
+            counters.uplink_gap.observe(now - self._last_audio_at)
+        self._last_audio_at = now
+        if frame.sequence < self.session.next_sequence:
+            counters.frames_duplicated += 1
+        self._run(self.session.audio_received(frame, now))
+
+    def malformed_received(self, fault: Malformed) -> None:
+        """The caller broke the wire format."""
+        self._apply(self.session.malformed_received(fault))
+
+    def path_changed(self, peer: str) -> None:
+        """The caller's validated address changed."""
+        self._migrations.append(Migration(round(self._loop.time() - self._began, 6), peer))
+        self._services.counters.migrations += 1
+        self._log.info("session_migrated", was=self._peer, peer=peer)
+        self._peer = peer
+
+    def lost(self, reason: str) -> None:
+        """The transport is gone."""
+        self._apply(self.session.lost(reason))
+
+    def drain(self, deadline_s: float) -> None:
+        """Tell the caller that the worker goes away."""
+        self._apply(self.session.drain(deadline_s, self._loop.time()))
+
+    def end(self, code: CloseCode, reason: str) -> None:
+        """End the session at once."""
+        self._apply(self.session.end(code, reason))
+
+    def snapshot(self) -> SessionSnapshot:
+        """Describe the session as it is now."""
+        session = self.session
+        return SessionSnapshot(
+            id=session.identity.session_id,
+            worker=session.identity.worker,
+            transport=self._transport.kind,
+            path=self._request.path,
+            peer=self._peer,
+            state=session.state.value,
+            age_s=round(self._loop.time() - self._began, 3),
+            turn=session.ledger.turn,
+            revision=session.ledger.revision,
+            generation=session.replies.generation,
+            heard_sequence=session.ledger.heard_sequence,
+            uplink=session.uplink.summary(),
+            migrations=tuple(self._migrations),
+            close_code=self._closed.code if self._closed else None,
+            close_reason=self._closed.reason if self._closed else None,
+        )
+
+    def _apply(self, effects: Sequence[Effect]) -> None:
+        self._run(effects)
+        self._arm()
+
+    def _run(self, effects: Sequence[Effect]) -> None:
+        """Carry effects out in order, also those that carrying out others brought about."""
+        self._effects.extend(effects)
+        if self._is_running:
+            return
+        self._is_running = True
+        try:
+            while self._effects:
+                effect = self._effects.popleft()
+                try:
+                    self._carry_out(effect)
+                except Exception:
+                    # one session's failure, an agent's above all, must not reach the transport that others share
+                    self._log.exception("session_effect_failed", effect=type(effect).__name__)
+                    self._effects.clear()
+                    self._effects.extend(self.session.end(CloseCode.INTERNAL, "the worker failed"))
+        finally:
+            self._is_running = False
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Hear(frame):
+                self._hear(frame)
+            case Send(message):
+                self._transport.send(message)
+            case Speak(generation, pcm):
+                self._require_speaker().speak(generation, pcm)
+            case EndSpeech(generation):
+                self._require_speaker().end(generation)
+            case ResetSpeech(generation):
+                self._require_speaker().reset(generation)
+            case Interrupt(played_ms):
+                self._services.counters.interruptions += 1
+                self._require_conversation().interrupted(played_ms)
+            case Save(record):
+                self._saving = self._services.spawn(self._save(record))
+            case Converse(codec):
+                self._converse(codec)
+            case Finish():
+                self._require_conversation().finish()
+            case Close():
+                self._close(effect)
+
+    def _hear(self, frame: AudioFrame) -> None:
+        pcm = self._decoder.decode(frame)
+        if isinstance(pcm, Malformed):
+            self._run(self.session.malformed_received(pcm))
+        else:
+            self._require_conversation().hear(HeardAudio(frame.sequence, pcm))
+
+    def _converse(self, codec: Codec) -> None:
+        services = self._services
+        services.counters.started += 1
+        self._log.info("session_started", peer=self._peer, codec=codec.name)
+        self._speaker = Speaker(self._transport, codec, services.agent.output_rate_hz, services.counters)
+        self._conversation = services.agent.converse(self._emit, None)
+        self._conversation.greet()
+
+    def _emit(self, event: AgentEvent) -> None:
+        if isinstance(event, Understood):
+            self._services.counters.turns += 1
+        elif isinstance(event, Reply):
+            self._services.counters.replies += 1
+        self._apply(self.session.agent_emitted(event, self._loop.time()))
+
+    async def _save(self, record: SessionRecord) -> None:
+        try:
+            await self._services.store.save(record)
+        except Exception as error:  # a foreign store may raise anything; the session saves again
+            self._services.counters.save_failures += 1
+            self._log.warning("session_save_failed", revision=record.revision, error=str(error))
+            self._apply(self.session.save_failed(record.revision, self._loop.time()))
+        else:
+            self._services.counters.saves += 1
+            self._apply(self.session.saved(record.revision, self._loop.time()))
+
+    async def _forget(self, saving: asyncio.Task[None]) -> None:
+        await asyncio.wait([saving])
+        try:
+            await self._services.store.delete(self.session.identity.session_id)
+        except Exception as error:
+            self._log.warning("session_delete_failed", error=str(error))
+
+    def _close(self, close: Close) -> None:
+        self._closed = close
+        self._effects.clear()
+        if self._timer:
+            self._timer.cancel()
+        if self._speaker:
+            self._speaker.close()
+        counters = self._services.counters
+        counters.ended[close.code.name.lower()] += 1
+        self._log.info(
+            "session_ended",
+            code=close.code.name,
+            reason=close.reason,
+            frames=self.session.next_sequence,
+            turns=self.session.ledger.turn,
+        )
+        try:
+            self._transport.close(close.code, close.reason)
+            if self._conversation:
+                self._conversation.close()
+        finally:
+            if self._saving:
+                self._services.spawn(self._forget(self._saving))
+            self._on_end(self)
+
+    def _arm(self) -> None:
+        deadline = self.session.deadline
+        if deadline is None:
+            return
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._tick, deadline)
+
+    def _tick(self, deadline: float) -> None:
+        self._timer = None
+        # the loop may call a little early, by the resolution of its clock
+        self._apply(self.session.tick(max(deadline, self._loop.time())))
+
+    def _require_conversation(self) -> Conversation:
+        if self._conversation is None:
+            raise RuntimeError(f"no conversation in state {self.session.state}")
+        return self._conversation
+
+    def _require_speaker(self) -> Speaker:
+        if self._speaker is None:
+            raise RuntimeError(f"no speaker in state {self.session.state}")
+        return self._speaker

@@ -1,0 +1,142 @@
+"""All sessions of a worker: lets callers in, knows who is there, and sends them away when the worker stops."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from gateway.agent.base import Agent
+from gateway.session.counters import SessionCounters
+from gateway.session.live import LiveSession, Services
+from gateway.session.session import Identity, Session, SessionLimits
+from gateway.session.snapshot import SessionSnapshot
+from gateway.store.base import SessionStore
+from gateway.transport.base import Refusal, SessionRequest, Transport
+from gateway.wire import VOICE_PATH, CloseCode
+
+_REMEMBERED = 64
+_log = structlog.get_logger("gateway.session")
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Who is let in. `access_token` `None` lets everybody in; `origins` `None` any page, else only those named."""
+
+    access_token: str | None = field(default=None, repr=False)
+    origins: frozenset[str] | None = None
+    max_sessions: int = 500
+
+
+class SessionManager:
+    """Make one per worker, on its event loop; give its `accept` to every transport."""
+
+    def __init__(
+        self,
+        worker: str,
+        agent: Agent,
+        store: SessionStore,
+        *,
+        new_id: Callable[[], str],
+        admission: Admission | None = None,
+        limits: SessionLimits | None = None,
+    ) -> None:
+        self.worker = worker
+        self.counters = SessionCounters()
+        self.is_draining = False
+        self._agent = agent
+        self._new_id = new_id
+        self._admission = admission or Admission()
+        self._limits = limits or SessionLimits()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._services = Services(agent, store, self.counters, self._spawn)
+        self._live: dict[str, LiveSession] = {}
+        self._ended: deque[SessionSnapshot] = deque(maxlen=_REMEMBERED)
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+
+    @property
+    def count(self) -> int:
+        """How many sessions there are."""
+        return len(self._live)
+
+    def accept(self, request: SessionRequest, transport: Transport) -> LiveSession | Refusal:
+        """The `Acceptor`: begin a session, or say why not."""
+        refusal = self._objection(request)
+        if refusal:
+            self.counters.refused[refusal.status] += 1
+            _log.info("session_refused", peer=request.peer, status=refusal.status, reason=refusal.reason)
+            return refusal
+        loop = asyncio.get_running_loop()
+        identity = Identity(self._new_id(), self.worker, self._agent.name, self._agent.output_rate_hz)
+        session = Session(identity, self._limits, loop.time())
+        live = LiveSession(session, request, transport, self._services, self._end)
+        self._live[identity.session_id] = live
+        self._is_empty.clear()
+        return live
+
+    def snapshot(self) -> list[SessionSnapshot]:
+        """Describe the sessions there are, oldest first."""
+        return [live.snapshot() for live in self._live.values()]
+
+    def ended(self) -> list[SessionSnapshot]:
+        """Describe the last sessions that ended, oldest first."""
+        return list(self._ended)
+
+    def drain(self, deadline_s: float) -> None:
+        """Refuse new sessions and ask all callers to end theirs within `deadline_s`."""
+        self.is_draining = True
+        for live in list(self._live.values()):
+            live.drain(deadline_s)
+
+    async def wait_empty(self, timeout_s: float) -> bool:
+        """Wait until no session is left; false if some are after `timeout_s`."""
+        try:
+            await asyncio.wait_for(self._is_empty.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """End what sessions are left, and wait for the store to take what they gave it."""
+        self.is_draining = True
+        for live in list(self._live.values()):
+            live.end(CloseCode.DRAINING, "this worker is going away")
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    def _objection(self, request: SessionRequest) -> Refusal | None:
+        admission = self._admission
+        if request.path != VOICE_PATH:
+            return Refusal(404, "no voice sessions on this path")
+        if admission.access_token is not None and not _is_same(request.access_token, admission.access_token):
+            return Refusal(401, "the access token is missing or wrong")
+        if admission.origins is not None and request.origin is not None and request.origin not in admission.origins:
+            return Refusal(403, "pages of this origin may not call")
+        if self.is_draining:
+            return Refusal(503, "this worker is going away")
+        if len(self._live) >= admission.max_sessions:
+            return Refusal(503, f"all {admission.max_sessions} sessions are taken")
+        return None
+
+    def _end(self, live: LiveSession) -> None:
+        self._ended.append(live.snapshot())
+        del self._live[live.session.identity.session_id]
+        if not self._live:
+            self._is_empty.set()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _is_same(offered: str | None, expected: str) -> bool:
+    """Compare in a time that does not tell how much of the token is right."""
+    return hmac.compare_digest((offered or "").encode(errors="backslashreplace"), expected.encode())

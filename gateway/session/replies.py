@@ -1,0 +1,98 @@
+"""What the agent says: generations, how much of each was made, and how much of it the caller heard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_MOST_OUTSTANDING = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A generation that the caller did not hear to its end; `said` is the part of its text that was heard."""
+
+    generation: int
+    said: str
+
+
+class Replies:
+    """Numbers the replies of one session from 1 and follows them until they were played or interrupted."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self.generation = 0
+        """The newest generation, 0 before the first reply."""
+        self.speech_until = 0.0
+        """When a loudspeaker that plays all that was made, as soon as it was made, falls silent."""
+        self._octets_per_ms = 2 * rate_hz / 1000
+        self._speaking: _Reply | None = None
+        self._outstanding: dict[int, _Reply] = {}
+
+    @property
+    def speaking(self) -> int | None:
+        """The generation that is being made, if any."""
+        return self._speaking.generation if self._speaking else None
+
+    @property
+    def has_outstanding(self) -> bool:
+        """Whether a generation was neither interrupted nor reported as played to its end."""
+        return bool(self._outstanding)
+
+    def begin(self, text: str) -> int:
+        """Number a new reply; call `end` first for one that is being made."""
+        self.generation += 1
+        self._speaking = self._outstanding[self.generation] = _Reply(self.generation, text)
+        if len(self._outstanding) > _MOST_OUTSTANDING:
+            del self._outstanding[next(iter(self._outstanding))]
+        return self.generation
+
+    def add(self, octets: int, now: float) -> None:
+        """Count audio of the reply that is being made."""
+        if self._speaking:
+            duration_ms = octets / self._octets_per_ms
+            self._speaking.made_ms += duration_ms
+            self.speech_until = max(self.speech_until, now) + duration_ms / 1000
+
+    def end(self) -> int | None:
+        """All audio was made; return the generation, or `None` if none is being made."""
+        reply, self._speaking = self._speaking, None
+        if reply is None:
+            return None
+        reply.is_ended = True
+        return reply.generation
+
+    def played(self, generation: int, position_ms: int, is_complete: bool) -> None:
+        """Take the caller's report; one about a generation that is over, or was never begun, says nothing."""
+        reply = self._outstanding.get(generation)
+        if reply is None:
+            return
+        reply.played_ms = max(reply.played_ms, position_ms)
+        if is_complete and reply.is_ended:
+            del self._outstanding[generation]
+
+    def interrupt(self, now: float) -> tuple[int, tuple[Cut, ...]] | None:
+        """The caller spoke: return how much of the newest reply was played in ms, and all that were cut off.
+
+        `None` means that nothing was being said.
+        """
+        if not self._outstanding:
+            return None
+        replies = tuple(self._outstanding.values())
+        self._outstanding.clear()
+        self._speaking = None
+        self.speech_until = now
+        return replies[-1].played_ms, tuple(Cut(reply.generation, reply.said()) for reply in replies)
+
+
+@dataclass(slots=True)
+class _Reply:
+    generation: int
+    text: str
+    made_ms: float = 0.0
+    played_ms: int = 0
+    is_ended: bool = False
+
+    def said(self) -> str:
+        """The words that fit into the part that was played, taking all words to be equally long."""
+        words = self.text.split()
+        share = min(1.0, self.played_ms / self.made_ms) if self.made_ms else 0.0
+        return " ".join(words[: round(len(words) * share)])

@@ -1,0 +1,72 @@
+"""The states of a session, as a table and one function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+
+class SessionState(Enum):
+    """Where a session stands.
+
+    A session that can be taken up again after its transport was lost would be one more state between `ACTIVE`
+    and `CLOSED`, entered by `SessionInput.LOST`.
+    """
+
+    NEW = "new"
+    """The transport is open; the caller has not said `start`."""
+    ACTIVE = "active"
+    """The caller speaks, the agent answers."""
+    DRAINING = "draining"
+    """As active, and the caller knows that this worker is going away."""
+    FINISHING = "finishing"
+    """The caller said `bye`; what it said is still being answered and saved."""
+    CLOSED = "closed"
+    """Over: no input has an effect any more."""
+
+
+class SessionInput(Enum):
+    """What moves a session from one state to another."""
+
+    START = "start"
+    """The caller's `start` was accepted."""
+    DRAIN = "drain"
+    """The worker is going away."""
+    BYE = "bye"
+    """The caller's `bye`."""
+    DONE = "done"
+    """Everything the caller said is answered, played and saved."""
+    FAULT = "fault"
+    """The caller, the agent or a deadline broke the session."""
+    LOST = "lost"
+    """The transport is gone."""
+
+
+TRANSITIONS: Final[Mapping[tuple[SessionState, SessionInput], SessionState]] = MappingProxyType(
+    {
+        (SessionState.NEW, SessionInput.START): SessionState.ACTIVE,
+        (SessionState.NEW, SessionInput.DRAIN): SessionState.CLOSED,
+        (SessionState.NEW, SessionInput.FAULT): SessionState.CLOSED,
+        (SessionState.NEW, SessionInput.LOST): SessionState.CLOSED,
+        (SessionState.ACTIVE, SessionInput.DRAIN): SessionState.DRAINING,
+        (SessionState.ACTIVE, SessionInput.BYE): SessionState.FINISHING,
+        (SessionState.ACTIVE, SessionInput.FAULT): SessionState.CLOSED,
+        (SessionState.ACTIVE, SessionInput.LOST): SessionState.CLOSED,
+        (SessionState.DRAINING, SessionInput.DRAIN): SessionState.DRAINING,
+        (SessionState.DRAINING, SessionInput.BYE): SessionState.FINISHING,
+        (SessionState.DRAINING, SessionInput.FAULT): SessionState.CLOSED,
+        (SessionState.DRAINING, SessionInput.LOST): SessionState.CLOSED,
+        (SessionState.FINISHING, SessionInput.DRAIN): SessionState.FINISHING,
+        (SessionState.FINISHING, SessionInput.DONE): SessionState.CLOSED,
+        (SessionState.FINISHING, SessionInput.FAULT): SessionState.CLOSED,
+        (SessionState.FINISHING, SessionInput.LOST): SessionState.CLOSED,
+    }
+)
+"""Every move there is. A pair that is missing is out of order: the caller's mistake, or after the end."""
+
+
+def next_state(state: SessionState, given: SessionInput) -> SessionState | None:
+    """Return the state that follows, or `None` where `given` is out of order in `state`."""
+    return TRANSITIONS.get((state, given))

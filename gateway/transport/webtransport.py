@@ -1,0 +1,329 @@
+"""Voice sessions over WebTransport, on the server.
+
+One client-opened bidirectional stream carries control messages, client-opened unidirectional streams begin with their
+`StreamType`, and each generation of downlink audio is one server-opened unidirectional stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+from aioquic.quic.events import QuicEvent
+
+from gateway.h3.webtransport import (
+    SessionClosed,
+    SessionRequested,
+    StreamData,
+    StreamReset,
+    StreamStopped,
+    WebTransportEvent,
+    WebTransportLayer,
+)
+from gateway.quic.endpoint import H3_NO_ERROR
+from gateway.quic.events import PeerMoved
+from gateway.quic.paths import peer_name
+from gateway.quic.served import ConnectionHandler, ServedConnection
+from gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
+from gateway.transport.uplink import ControlReader, UnidirectionalReader, UnknownStream
+from gateway.wire import (
+    VOICE_PATH,
+    AudioFrame,
+    CloseCode,
+    Malformed,
+    ServerMessage,
+    StreamType,
+    encode_audio_frame,
+    encode_message,
+    encode_varint,
+    length_prefixed,
+)
+
+MAX_OPEN_STREAMS: Final = 8
+"""Streams a session may have open towards the server; a well-behaved client needs two."""
+SESSION_DEADLINE_S: Final = 10.0
+"""How long a connection may live without a session."""
+DELIVERY_DEADLINE_S: Final = 2.0
+"""How long the end of a session waits for its last messages to be acknowledged."""
+DELIVERY_POLL_S: Final = 0.02
+
+
+class VoiceOverWebTransport:
+    """The application an `Endpoint` runs on each connection: asks `accept` for every session requested on `path`."""
+
+    def __init__(self, accept: Acceptor, path: str = VOICE_PATH) -> None:
+        self._accept = accept
+        self._path = path
+
+    def __call__(self, connection: ServedConnection) -> ConnectionHandler:
+        return _Sessions(connection, self._accept, self._path)
+
+
+class WebTransport:
+    """`gateway.transport.base.Transport` over one WebTransport session."""
+
+    kind = "webtransport"
+
+    def __init__(
+        self,
+        layer: WebTransportLayer,
+        connection: ServedConnection,
+        session_id: int,
+        left: Callable[[int], None],
+    ) -> None:
+        self._layer = layer
+        self._left = left
+        self._connection = connection
+        self._session_id = session_id
+        self._handler: TransportHandler | None = None
+        self._is_closed = False
+        self._control: ControlReader | None = None
+        self._control_id: int | None = None
+        self._waiting = b""
+        self._readers: dict[int, UnidirectionalReader | UnknownStream] = {}
+        self._downlinks: dict[int, int] = {}
+        self._ended: set[int] = set()
+        self._highest_generation = -1
+
+    # gateway.transport.base.Transport
+
+    def send(self, message: ServerMessage) -> None:
+        if self._is_closed:
+            return
+        octets = length_prefixed(encode_message(message))
+        if self._control_id is None:
+            self._waiting += octets
+        else:
+            self._write(self._control_id, octets)
+
+    def send_audio(self, generation: int, frame: AudioFrame) -> None:
+        stream_id = self._downlink(generation)
+        octets = length_prefixed(encode_audio_frame(frame))
+        if stream_id is not None:
+            self._write(stream_id, octets)
+
+    def end_audio(self, generation: int) -> None:
+        stream_id = self._downlink(generation)
+        if stream_id is not None:
+            self._ended.add(generation)
+            self._write(stream_id, b"", end_stream=True)
+
+    def reset_audio(self, generation: int) -> None:
+        if self._is_closed:
+            return
+        self._highest_generation = max(self._highest_generation, generation)
+        self._ended.discard(generation)
+        stream_id = self._downlinks.pop(generation, None)
+        if stream_id is not None:
+            self._layer.reset(stream_id, CloseCode.INTERRUPTED)
+            self._connection.flush_soon()
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._handler = None
+        if self._control_id is not None:
+            self._write(self._control_id, b"", end_stream=True)
+        loop = self._connection.loop
+        loop.call_soon(self._close_when_delivered, code, reason, loop.time() + DELIVERY_DEADLINE_S)
+
+    # What the connection hands down
+
+    def begin(self, handler: TransportHandler) -> None:
+        """The session was accepted: `handler` is called from now on."""
+        if not self._is_closed:
+            self._handler = handler
+
+    def moved(self, peer: str) -> None:
+        """The client's address changed."""
+        if self._handler is not None:
+            self._handler.path_changed(peer)
+
+    def lost(self, reason: str) -> None:
+        """The session is gone; the handler is told once."""
+        self._is_closed = True
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.lost(reason)
+
+    def received(self, event: WebTransportEvent) -> None:
+        """Take an event of a stream of this session."""
+        if self._handler is None:
+            return
+        match event:
+            case StreamData(is_unidirectional=True):
+                self._unidirectional_received(event)
+            case StreamData():
+                self._control_received(event)
+            case StreamReset(stream_id=stream_id) | StreamStopped(stream_id=stream_id):
+                self._readers.pop(stream_id, None)
+                if stream_id == self._control_id:
+                    self._fault(Malformed("the control stream was reset", CloseCode.WRONG_ORDER))
+
+    def _control_received(self, event: StreamData) -> None:
+        if self._control is None:
+            self._control = ControlReader()
+            self._control_id = event.stream_id
+            self._write(event.stream_id, self._waiting)
+            self._waiting = b""
+        elif event.stream_id != self._control_id:
+            self._fault(Malformed("a session has one control stream, a second was opened", CloseCode.WRONG_ORDER))
+            return
+        messages, fault = self._control.feed(event.data, event.is_ended)
+        for message in messages:
+            if self._handler is not None:
+                self._handler.message_received(message)
+        if fault is not None:
+            self._fault(fault)
+
+    def _unidirectional_received(self, event: StreamData) -> None:
+        reader = self._readers.get(event.stream_id)
+        if reader is None:
+            if len(self._readers) >= MAX_OPEN_STREAMS:
+                self._fault(Malformed(f"more than {MAX_OPEN_STREAMS} streams are open", CloseCode.WRONG_ORDER))
+                return
+            reader = self._readers[event.stream_id] = UnidirectionalReader()
+        if event.is_ended:
+            del self._readers[event.stream_id]
+        if isinstance(reader, UnknownStream):
+            return
+        frames = reader.feed(event.data, event.is_ended)
+        if isinstance(frames, UnknownStream):
+            if not event.is_ended:
+                self._readers[event.stream_id] = frames
+            self._layer.stop(event.stream_id, CloseCode.NORMAL)
+            self._connection.flush_soon()
+            return
+        for frame in frames[0]:
+            if self._handler is not None:
+                self._handler.audio_received(frame)
+        if frames[1] is not None:
+            self._fault(frames[1])
+
+    def _fault(self, fault: Malformed) -> None:
+        """Report a breach once; the handler answers it with `close`, and nothing more is read."""
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.malformed_received(fault)
+            if not self._is_closed:
+                self._handler = handler
+
+    def _downlink(self, generation: int) -> int | None:
+        """The open stream of a generation; `None` once it was ended or reset."""
+        if self._is_closed or generation in self._ended:
+            return None
+        stream_id = self._downlinks.get(generation)
+        if stream_id is None and generation > self._highest_generation:
+            self._highest_generation = generation
+            self._forget_delivered()
+            stream_id = self._layer.open_stream(self._session_id, is_unidirectional=True)
+            self._downlinks[generation] = stream_id
+            self._write(stream_id, encode_varint(StreamType.DOWNLINK_AUDIO) + encode_varint(generation))
+        return stream_id
+
+    def _forget_delivered(self) -> None:
+        for generation in [each for each in self._ended if self._layer.is_delivered(self._downlinks[each])]:
+            self._ended.discard(generation)
+            del self._downlinks[generation]
+
+    def _write(self, stream_id: int, octets: bytes, *, end_stream: bool = False) -> None:
+        self._layer.send(stream_id, octets, end_stream=end_stream)
+        self._connection.flush_soon()
+
+    def _close_when_delivered(self, code: CloseCode, reason: str, deadline: float) -> None:
+        """Send the session's end behind its last messages, as it may overtake other streams."""
+        loop = self._connection.loop
+        if self._has_arrived(self._control_id, deadline):
+            self._layer.close_session(self._session_id, code, reason)
+            self._connection.flush_soon()
+            self._leave_when_delivered(loop.time() + DELIVERY_DEADLINE_S)
+        else:
+            loop.call_later(DELIVERY_POLL_S, self._close_when_delivered, code, reason, deadline)
+
+    def _leave_when_delivered(self, deadline: float) -> None:
+        if self._has_arrived(self._session_id, deadline):
+            self._left(self._session_id)
+        else:
+            self._connection.loop.call_later(DELIVERY_POLL_S, self._leave_when_delivered, deadline)
+
+    def _has_arrived(self, stream_id: int | None, deadline: float) -> bool:
+        is_late = self._connection.loop.time() >= deadline or self._connection.quic.is_ended
+        return stream_id is None or is_late or self._layer.is_delivered(stream_id)
+
+
+class _Sessions:
+    """The sessions of one connection. Chromium leaves QUIC without a word, so the server ends it with the last one."""
+
+    def __init__(self, connection: ServedConnection, accept: Acceptor, path: str) -> None:
+        self._connection = connection
+        self._accept = accept
+        self._path = path
+        self._layer = WebTransportLayer(connection.quic)
+        self._transports: dict[int, WebTransport] = {}
+        connection.loop.call_later(SESSION_DEADLINE_S, self._expect_session)
+
+    def event_received(self, event: QuicEvent) -> None:
+        if isinstance(event, PeerMoved):
+            for transport in list(self._transports.values()):
+                transport.moved(peer_name(event.address))
+            return
+        for each in self._layer.handle_event(event):
+            self._handle(each)
+
+    def terminated(self, reason: str) -> None:
+        transports, self._transports = self._transports, {}
+        for transport in transports.values():
+            transport.lost(reason)
+
+    def _handle(self, event: WebTransportEvent) -> None:
+        match event:
+            case SessionRequested():
+                self._requested(event)
+            case SessionClosed(session_id=session_id, code=code, reason=reason):
+                transport = self._transports.pop(session_id, None)
+                if transport is not None:
+                    transport.lost(
+                        f"closed by the caller with code {code}: {reason}" if reason else "closed by the caller"
+                    )
+                    self._leave()
+            case _:
+                transport = self._transports.get(event.session_id)
+                if transport is not None:
+                    transport.received(event)
+
+    def _requested(self, event: SessionRequested) -> None:
+        url = urlsplit(event.path)
+        if url.path != self._path:
+            self._layer.refuse(event.session_id, 404)
+            return
+        request = SessionRequest(url.path, self._connection.peer, _access_token(event, url.query), event.origin)
+        transport = WebTransport(self._layer, self._connection, event.session_id, self._left)
+        answer = self._accept(request, transport)
+        if isinstance(answer, Refusal):
+            self._layer.refuse(event.session_id, answer.status)
+            return
+        self._transports[event.session_id] = transport
+        transport.begin(answer)
+        for early in self._layer.accept(event.session_id):
+            self._handle(early)
+
+    def _left(self, session_id: int) -> None:
+        if self._transports.pop(session_id, None) is not None:
+            self._leave()
+
+    def _leave(self) -> None:
+        if not self._transports:
+            self._connection.close(H3_NO_ERROR, "")
+
+    def _expect_session(self) -> None:
+        if not self._transports and not self._connection.quic.is_ended:
+            self._connection.close(H3_NO_ERROR, "no session was opened")
+
+
+def _access_token(event: SessionRequested, query: str) -> str | None:
+    scheme, _, credentials = event.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and credentials:
+        return credentials.strip()
+    return next(iter(parse_qs(query).get("token", ())), None)

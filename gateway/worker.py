@@ -1,0 +1,247 @@
+"""The composition root: settings in, a running worker out."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ipaddress
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from gateway.admin import AdminServer, worker_pages
+from gateway.agent.base import Agent
+from gateway.agent.registry import make_agent
+from gateway.config import GatewaySettings
+from gateway.errors import ConfigurationError
+from gateway.metrics import worker_registry
+from gateway.quic.cids import DEFAULT_ACTIVE_LIMIT, CidIssuer, ServerCidSource, UnroutableIssuer
+from gateway.quic.endpoint import Endpoint, EndpointSettings
+from gateway.quic.tls import TlsIdentity
+from gateway.session.manager import Admission, SessionManager
+from gateway.session.session import SessionLimits
+from gateway.store.base import SessionStore
+from gateway.store.factory import open_store
+from gateway.transport.webtransport import VoiceOverWebTransport
+from quiclb import CidEncoder
+from quiclb.address import Address, format_address
+
+_UNROUTABLE_CID_OCTETS = 17
+_KEY_OCTETS = 32
+_GOODBYE_S = 1.0
+_log = structlog.get_logger("gateway.worker")
+
+
+def run(settings: GatewaySettings, on_start: Callable[[Worker], None] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT, then let calls end, and return the exit status; a second signal exits at once.
+
+    `on_start` is called once the worker takes sessions. Raises `GatewayError` where it cannot start.
+    """
+    return uvloop.run(_serve(settings, on_start))
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a worker really listens; `None` where it does not."""
+
+    direct: Address | None
+    inner: Address | None
+    admin: Address | None
+
+
+class Worker:
+    """A worker in the running event loop: `await start()`, later `await stop()`.
+
+    `agent` and `store` replace those the settings name; the worker opens and closes them. `clock` gives seconds since
+    1970, `rng` unpredictable octets. The constructor raises `GatewayError` for settings that cannot be served.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        agent: Agent | None = None,
+        store: SessionStore | None = None,
+        clock: Callable[[], float] = time.time,
+        rng: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.settings = settings
+        self._agent = agent or _agent(settings)
+        self._store = store or open_store(settings.session.store)
+        self.sessions = SessionManager(
+            settings.worker.name,
+            self._agent,
+            self._store,
+            new_id=lambda: rng(16).hex(),
+            admission=_admission(settings),
+            limits=_limits(settings),
+        )
+        self.endpoint = Endpoint(
+            _endpoint_settings(settings),
+            TlsIdentity.load(settings.tls.certificate, settings.tls.key, now=clock()),
+            _cid_source(settings, rng),
+            VoiceOverWebTransport(self.sessions.accept),
+            wall_clock=clock,
+            rng=rng,
+        )
+        self._admin = AdminServer(worker_pages(self.sessions, worker_registry(self.sessions, self.endpoint)))
+        self._admin_address: Address | None = None
+        self._open: AsyncExitStack | None = None
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where the worker listens, once it was started."""
+        return Addresses(self.endpoint.address, self.endpoint.inner_address, self._admin_address)
+
+    async def start(self) -> None:
+        """Open the agent and the sockets; raises `GatewayError` and leaves nothing open."""
+        async with AsyncExitStack() as opened:
+            opened.push_async_callback(self._store.close)
+            opened.push_async_callback(self._agent.close)
+            await self._agent.open()
+            opened.push_async_callback(self.endpoint.close, "the worker stops")
+            await self.endpoint.open()
+            if self.settings.admin is not None:
+                opened.push_async_callback(self._admin.stop)
+                self._admin_address = await self._admin.start(self.settings.admin.listen)
+            self._open = opened.pop_all()
+
+    async def stop(self, deadline_s: float | None = None) -> None:
+        """Refuse new sessions, give callers until the deadline to end theirs, and close everything.
+
+        The deadline is `session.drain_timeout_s` unless given. Calling it again, or before `start`, does nothing.
+        """
+        opened, self._open = self._open, None
+        if opened is None:
+            return
+        async with opened:
+            deadline_s = self.settings.session.drain_timeout_s if deadline_s is None else deadline_s
+            self.endpoint.stop_accepting()
+            self.sessions.drain(deadline_s)
+            await self.sessions.wait_empty(deadline_s)
+            await self.sessions.close()
+            await self._say_goodbye()
+
+    async def _say_goodbye(self) -> None:
+        """Give the last messages of sessions a moment on the way before their connections end."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _GOODBYE_S
+        while self.endpoint.connection_count and loop.time() < deadline:  # noqa: ASYNC110 - an endpoint has no event
+            await asyncio.sleep(0.02)
+
+
+async def _serve(settings: GatewaySettings, on_start: Callable[[Worker], None] | None) -> int:
+    asked = asyncio.Event()
+
+    def on_signal(number: signal.Signals) -> None:
+        if asked.is_set():
+            _log.warning("worker_killed", signal=number.name)
+            os._exit(128 + number)
+        asked.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    worker = Worker(settings)
+    await worker.start()
+    # models and modules stay for good: the collector need not walk them while calls are under way
+    gc.collect()
+    gc.freeze()
+    _log_start(worker)
+    if on_start:
+        on_start(worker)
+    await asked.wait()
+    _log.info("worker_draining", sessions=worker.sessions.count, deadline_s=settings.session.drain_timeout_s)
+    await worker.stop()
+    _log.info("worker_stopped")
+    return 0
+
+
+def _log_start(worker: Worker) -> None:
+    settings, addresses = worker.settings, worker.addresses
+    server_id = settings.worker.server_id
+    _log.info(
+        "worker_started",
+        name=settings.worker.name,
+        server_id=server_id.hex() if server_id is not None and settings.has_routable_cids else None,
+        direct=format_address(addresses.direct) if addresses.direct else None,
+        inner=format_address(addresses.inner) if addresses.inner else None,
+        admin=format_address(addresses.admin) if addresses.admin else None,
+        agent=settings.agent.name,
+    )
+    bound = [address for address in (addresses.direct, addresses.inner) if address]
+    if settings.access.read_token() is None and not all(ipaddress.ip_address(host).is_loopback for host, _ in bound):
+        _log.warning("access_open_to_all", remedy="set access.token or access.token_file")
+
+
+def _agent(settings: GatewaySettings) -> Agent:
+    menu = settings.agent.menu
+    return make_agent(settings.agent.name, menu=None if menu is None else _read_text("agent.menu", menu))
+
+
+def _read_text(key: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{key} {path}: {(error.strerror or str(error)).lower()}") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{key} {path}: not text") from None
+
+
+def _admission(settings: GatewaySettings) -> Admission:
+    origins = settings.access.origins
+    return Admission(
+        access_token=settings.access.read_token(),
+        origins=None if origins is None else frozenset(origins),
+        max_sessions=settings.session.max_sessions,
+    )
+
+
+def _limits(settings: GatewaySettings) -> SessionLimits:
+    session = settings.session
+    return SessionLimits(
+        start_timeout_s=session.start_timeout_s,
+        idle_timeout_s=session.idle_timeout_s,
+        finish_timeout_s=session.finish_timeout_s,
+    )
+
+
+def _endpoint_settings(settings: GatewaySettings) -> EndpointSettings:
+    worker, quic = settings.worker, settings.quic
+    host, port = worker.listen or (None, 0)
+    inner_host, inner_port = worker.inner or (None, 0)
+    return EndpointSettings(
+        host=host,
+        port=port,
+        inner_host=inner_host,
+        inner_port=inner_port,
+        forwarders=worker.forwarders,
+        retry_key=quic.read_retry_key(),
+        retry_after_half_open=quic.retry_after_half_open,
+        max_half_open=quic.max_half_open,
+        max_connections=quic.max_connections,
+        handshake_timeout_s=quic.handshake_timeout_s,
+        idle_timeout_s=quic.idle_timeout_s,
+    )
+
+
+def _cid_source(settings: GatewaySettings, rng: Callable[[int], bytes]) -> ServerCidSource:
+    reset_key = settings.quic.read_reset_key() or rng(_KEY_OCTETS)
+    server_id = settings.worker.server_id
+    if settings.has_routable_cids and server_id is not None:
+        return CidIssuer(CidEncoder(settings.issuing_config(), server_id, rng=rng), reset_key, rng)
+    may_migrate = settings.may_unroutable_clients_migrate
+    return UnroutableIssuer(
+        _UNROUTABLE_CID_OCTETS,
+        reset_key,
+        rng,
+        is_migration_disabled=not may_migrate,
+        active_limit=DEFAULT_ACTIVE_LIMIT if may_migrate else 1,
+    )

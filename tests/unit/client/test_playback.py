@@ -1,0 +1,131 @@
+"""The playback buffer against what a loudspeaker and a server need."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.playback import Playback, Position
+
+RATE = 1000  # a sample a millisecond
+
+
+def pcm(samples: int) -> bytes:
+    return b"\x01\x02" * samples
+
+
+def test_generations_are_played_one_after_the_other() -> None:
+    playback = Playback(RATE)
+    playback.push(1, b"\x01\x01" * 30)
+    playback.end(1)
+    playback.push(2, b"\x02\x02" * 30)
+    playback.end(2)
+    assert playback.pull(40) == b"\x01\x01" * 30 + b"\x02\x02" * 10
+    assert playback.take_positions() == [Position(1, 30, is_complete=True)]
+    assert playback.pull(40) == b"\x02\x02" * 20
+    assert playback.take_positions() == [Position(2, 30, is_complete=True)]
+    assert not playback.is_active
+    assert playback.played_ms == 60
+
+
+def test_a_generation_waits_for_the_end_of_the_one_before() -> None:
+    playback = Playback(RATE)
+    playback.begin(1)
+    playback.push(2, pcm(10))
+    assert playback.pull(10) == b""
+    playback.end(1)
+    assert playback.pull(10) == pcm(10)
+
+
+def test_positions_are_reported_every_200_ms() -> None:
+    playback = Playback(RATE)
+    playback.push(1, pcm(1000))
+    reported = []
+    for _ in range(50):
+        playback.pull(20)
+        reported += [position.position_ms for position in playback.take_positions()]
+    assert reported == [200, 400, 600, 800, 1000]
+
+
+def test_an_interruption_drops_what_is_buffered_and_what_comes_late() -> None:
+    playback = Playback(RATE)
+    playback.push(1, pcm(100))
+    playback.pull(30)
+    assert playback.flush(1) == [Position(1, 30, is_complete=False)]
+    assert playback.pull(10) == b""
+    assert not playback.push(1, pcm(5))
+    assert playback.late_octets == 10
+    assert playback.push(2, pcm(5))
+    assert playback.pull(10) == pcm(5)
+
+
+def test_a_flush_overtakes_the_speech_it_is_for() -> None:
+    playback = Playback(RATE)
+    assert playback.flush(3) == []
+    assert not playback.push(3, pcm(1))
+    assert not playback.is_active
+
+
+def test_an_answer_without_sound_is_complete_at_once() -> None:
+    playback = Playback(RATE)
+    playback.begin(1)
+    assert playback.take_positions() == []
+    playback.end(1)
+    assert playback.take_positions() == [Position(1, 0, is_complete=True)]
+
+
+def test_only_silence_within_an_answer_is_an_underrun() -> None:
+    playback = Playback(RATE)
+    playback.begin(1)
+    playback.pull(500)
+    assert playback.longest_underrun_ms == 0
+    playback.push(1, pcm(10))
+    playback.pull(20)
+    playback.pull(20)
+    playback.push(1, pcm(20))
+    playback.pull(20)
+    playback.pull(5)
+    playback.end(1)
+    playback.pull(500)
+    assert playback.longest_underrun_ms == 30
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("push"), st.integers(1, 5), st.integers(0, 50)),
+        st.tuples(st.just("end"), st.integers(1, 5), st.just(0)),
+        st.tuples(st.just("flush"), st.integers(1, 5), st.just(0)),
+        st.tuples(st.just("pull"), st.just(0), st.integers(1, 60)),
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS)
+def test_sound_is_played_dropped_or_still_buffered_and_never_after_its_flush(
+    steps: list[tuple[str, int, int]],
+) -> None:
+    playback = Playback(RATE)
+    accepted = played = dropped = flushed = 0
+    complete: list[int] = []
+    for action, generation, samples in steps:
+        before = playback.buffered_samples
+        if action == "push" and playback.push(generation, bytes([generation]) * 2 * samples):
+            assert generation > flushed
+            accepted += samples
+        elif action == "end":
+            playback.end(generation)
+        elif action == "flush":
+            playback.flush(generation)
+            flushed = max(flushed, generation)
+            dropped += before - playback.buffered_samples
+        elif action == "pull":
+            sound = playback.pull(samples)
+            assert len(sound) <= samples * 2
+            assert all(octet > flushed for octet in sound)
+            assert list(sound) == sorted(sound)
+            played += len(sound) // 2
+        complete += [position.generation for position in playback.take_positions() if position.is_complete]
+    assert accepted == played + dropped + playback.buffered_samples
+    assert playback.played_ms == played
+    assert complete == sorted(set(complete))

@@ -1,0 +1,68 @@
+"""Settings that can be used, and sentences about those that cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from client.errors import InvalidSetting
+from client.target import Target, parse_fingerprint, parse_url
+from client.trust import Trust, trust
+from client.voice import VoiceClient
+from tests.integration.scripted_server import self_signed
+
+URL = "https://h/v1/voice"
+
+
+@pytest.mark.parametrize(
+    ("url", "target", "authority"),
+    [
+        ("https://h:4433/v1/voice", Target("h", 4433, "/v1/voice"), "h:4433"),
+        ("https://h/v1/voice?a=b", Target("h", 443, "/v1/voice?a=b"), "h:443"),
+        ("https://[::1]:1", Target("::1", 1, "/"), "[::1]:1"),
+    ],
+)
+def test_urls_are_taken_apart(url: str, target: Target, authority: str) -> None:
+    assert parse_url(url) == target
+    assert target.authority == authority
+
+
+@pytest.mark.parametrize(
+    "url", ["", "h:4433", "http://h", "https://", "https://h:x/", "https://[::1", "https://u:p@h/"]
+)
+def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(InvalidSetting):
+        parse_url(url)
+
+
+def test_a_fingerprint_is_read_as_browsers_and_openssl_write_it() -> None:
+    assert parse_fingerprint("AB:" * 31 + "ab\n") == parse_fingerprint("ab" * 32) == b"\xab" * 32
+
+
+@pytest.mark.parametrize("text", ["", "ab" * 31, "zz" * 32, "ab" * 33])
+def test_other_fingerprints_are_refused(text: str) -> None:
+    with pytest.raises(InvalidSetting, match="64 hexadecimal digits"):
+        parse_fingerprint(text)
+
+
+def test_one_proof_of_identity_is_enough(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSetting, match="not both"):
+        trust("ab" * 32, tmp_path)
+
+
+def test_an_authority_s_file_may_hold_other_text(tmp_path: Path) -> None:
+    pem, _ = self_signed()
+    (tmp_path / "ca.pem").write_bytes(b"The development CA\r\n" + pem.replace(b"\n", b"\r\n") + b"trailer")
+    assert trust(None, tmp_path / "ca.pem") == Trust(authorities_pem=pem)
+
+
+@pytest.mark.parametrize("token", ["", "a b", "a\nb", "ä"])
+def test_tokens_that_would_break_a_header_are_refused(token: str) -> None:
+    with pytest.raises(InvalidSetting, match="access token"):
+        VoiceClient(URL, token=token)
+
+
+def test_unknown_codecs_are_refused() -> None:
+    with pytest.raises(InvalidSetting, match="opus, pcm16, got 'mp3'"):
+        VoiceClient(URL, codec="mp3")  # type: ignore[arg-type]  # the mistake under test

@@ -1,0 +1,46 @@
+"""Frames that wait to be heard."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.errors import UplinkFull
+from client.uplink import Uplink
+from gateway.wire import MAX_AUDIO_OCTETS, AudioFrame, Codec, LengthPrefixedReader, decode_audio_frame
+
+
+def test_what_is_sent_is_what_is_kept() -> None:
+    uplink = Uplink(Codec.OPUS)
+    octets = uplink.append(0, b"one") + uplink.append(960, b"two")
+    bodies = LengthPrefixedReader(MAX_AUDIO_OCTETS).feed(octets)
+    assert isinstance(bodies, list)
+    assert tuple(decode_audio_frame(body) for body in bodies) == uplink.unheard
+    assert uplink.unheard == (AudioFrame(0, 0, Codec.OPUS, b"one"), AudioFrame(1, 960, Codec.OPUS, b"two"))
+
+
+def test_more_than_the_kept_time_is_the_caller_s_mistake() -> None:
+    uplink = Uplink(Codec.OPUS, keep_s=60)
+    uplink.append(0, b"")
+    uplink.append(60 * 48_000, b"")
+    with pytest.raises(UplinkFull, match="60 s"):
+        uplink.append(60 * 48_000 + 1, b"")
+    uplink.acknowledge(0)
+    uplink.append(60 * 48_000 + 1, b"")
+
+
+@given(st.lists(st.one_of(st.just("send"), st.integers(0, 30)), max_size=80))
+def test_the_unheard_are_always_the_last_without_a_gap(steps: list[str | int]) -> None:
+    uplink = Uplink(Codec.OPUS)
+    heard = sent = 0
+    for step in steps:
+        if step == "send":
+            uplink.append(sent * 960, b"x")
+            sent += 1
+        elif isinstance(step, int):
+            assert uplink.acknowledge(step) == (step < sent)
+            if step < sent:
+                heard = max(heard, step + 1)
+        assert [frame.sequence for frame in uplink.unheard] == list(range(heard, sent))
+        assert (uplink.heard, uplink.sent) == (heard, sent)

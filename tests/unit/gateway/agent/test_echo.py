@@ -1,0 +1,46 @@
+"""The echo agent."""
+
+from __future__ import annotations
+
+from gateway.agent.base import (
+    AgentEvent,
+    Finished,
+    HeardAudio,
+    Reply,
+    ReplyAudio,
+    ReplyEnded,
+    SpeechStarted,
+    Understood,
+)
+from gateway.agent.echo import EchoAgent
+from tests.unit.gateway.audio.signals import tone
+
+
+def hear(pcm: bytes, state: dict[str, int] | None = None) -> list[AgentEvent]:
+    events: list[AgentEvent] = []
+    conversation = EchoAgent().converse(events.append, state)
+    conversation.greet()
+    for sequence, at in enumerate(range(0, len(pcm), 640)):
+        conversation.hear(HeardAudio(sequence, pcm[at : at + 640]))
+    conversation.finish()
+    conversation.close()
+    conversation.finish()
+    return events
+
+
+def test_an_utterance_comes_back_with_its_beginning() -> None:
+    word = tone(300, 16_000, 0.5, 6_000)
+    events = hear(bytes(16_000) + word + bytes(32_000))
+    kinds = [type(event) for event in events if type(event).__name__ != "Silence"]
+    assert kinds == [SpeechStarted, Understood, Reply, ReplyAudio, ReplyEnded, Finished]
+    assert word in next(event.pcm for event in events if isinstance(event, ReplyAudio))
+
+
+def test_finish_answers_what_is_pending() -> None:
+    events = hear(bytes(16_000) + tone(300, 16_000, 0.5, 6_000), {"utterances": 4})
+    assert next(event for event in events if isinstance(event, Understood)).state == {"kind": "echo", "utterances": 5}
+    assert isinstance(events[-1], Finished)
+
+
+def test_silence_is_not_answered() -> None:
+    assert not any(isinstance(event, Reply) for event in hear(bytes(64_000)))

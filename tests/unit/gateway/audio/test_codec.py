@@ -1,0 +1,80 @@
+"""From PCM to frames and back, for every codec of the wire."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from gateway.audio.codec import FRAME_TICKS, FrameDecoder, FrameEncoder
+from gateway.wire import AudioFrame, Codec, Malformed
+from tests.unit.gateway.audio.signals import level, tone
+
+
+def frames_of(codec: Codec, pcm: bytes, rate_hz: int) -> list[AudioFrame]:
+    encoder = FrameEncoder(codec, rate_hz)
+    made = encoder.push(pcm) + encoder.flush()
+    return [AudioFrame(sequence, timestamp, codec, payload) for sequence, (timestamp, payload) in enumerate(made)]
+
+
+@pytest.mark.parametrize("codec", Codec)
+@pytest.mark.parametrize("rate_hz", [16_000, 24_000])
+def test_a_tone_survives_every_codec(codec: Codec, rate_hz: int) -> None:
+    decoder = FrameDecoder(16_000)
+    decoded = [decoder.decode(frame) for frame in frames_of(codec, tone(500, rate_hz, 0.5), rate_hz)]
+    assert [len(pcm) for pcm in decoded if isinstance(pcm, bytes)] == [640] * 25
+    assert level(bytes(decoded[12])) == pytest.approx(7_071, rel=0.15)
+
+
+@pytest.mark.parametrize("codec", Codec)
+def test_media_time_is_kept_over_silence(codec: Codec) -> None:
+    speech = tone(500, 16_000, 0.4)
+    frames = frames_of(codec, speech + bytes(32_000) + speech, 16_000)
+    decoder = FrameDecoder(16_000)
+    made = b"".join(bytes(decoder.decode(frame)) for frame in frames)
+    assert len(made) == 2 * len(speech) + 32_000
+    assert level(made[-6_400:]) > 5_000
+    assert level(made[len(speech) + 12_800 : len(speech) + 25_600]) < 100
+
+
+def test_dtx_leaves_out_most_of_a_silence_but_never_more_than_100_ms() -> None:
+    frames = frames_of(Codec.OPUS, bytes(32_000 * 3), 16_000)
+    gaps = [(b.timestamp - a.timestamp) // FRAME_TICKS for a, b in itertools.pairwise(frames)]
+    assert max(gaps) == 5
+    assert len(frames) < 75
+
+
+def test_any_cut_of_the_input_gives_the_same_frames() -> None:
+    pcm = tone(500, 24_000, 0.21)
+    encoder = FrameEncoder(Codec.PCM16_16K, 24_000, timestamp=480)
+    made = [frame for at in range(0, len(pcm), 250) for frame in encoder.push(pcm[at : at + 250])] + encoder.flush()
+    assert [timestamp for timestamp, _ in made] == [480 + FRAME_TICKS * n for n in range(11)]
+    assert all(len(payload) == 640 for _, payload in made)
+    assert encoder.flush() == []
+
+
+def test_a_gap_is_filled_with_at_most_two_seconds() -> None:
+    decoder = FrameDecoder(16_000)
+    decoder.decode(AudioFrame(0, 0, Codec.PCM16_16K, bytes(640)))
+    made = decoder.decode(AudioFrame(1, 1 << 60, Codec.PCM16_16K, bytes(640)))
+    assert len(bytes(made)) == 2 * 32_000 + 640
+
+
+def test_a_timestamp_that_goes_back_adds_nothing() -> None:
+    decoder = FrameDecoder(16_000)
+    decoder.decode(AudioFrame(0, 9_600, Codec.PCM16_16K, bytes(640)))
+    assert decoder.decode(AudioFrame(1, 0, Codec.PCM16_16K, bytes(640))) == bytes(640)
+
+
+@pytest.mark.parametrize(
+    ("codec", "payload"), [(Codec.PCM16_16K, b"123"), (Codec.PCM16_48K, b""), (Codec.PCMU, b""), (Codec.OPUS, b"\xff")]
+)
+def test_a_bad_payload_returns_what_is_wrong(codec: Codec, payload: bytes) -> None:
+    assert isinstance(FrameDecoder(16_000).decode(AudioFrame(0, 0, codec, payload)), Malformed)
+
+
+def test_the_codec_may_change_within_a_stream() -> None:
+    decoder = FrameDecoder(24_000)
+    for sequence, codec in enumerate((Codec.PCMU, Codec.OPUS, Codec.PCM16_48K, Codec.PCMA)):
+        payload = frames_of(codec, tone(300, 16_000, 0.02), 16_000)[0].payload
+        assert len(bytes(decoder.decode(AudioFrame(sequence, sequence * FRAME_TICKS, codec, payload)))) == 960

@@ -1,0 +1,65 @@
+"""The Opus binding: rates, DTX, and packets nobody should have sent."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from gateway.audio.opus import MAX_DTX_OCTETS, RATES_HZ, OpusDecoder, OpusEncoder
+from gateway.wire import Malformed
+from tests.unit.gateway.audio.signals import level, tone
+
+
+@pytest.mark.parametrize("encoder_rate_hz", RATES_HZ)
+@pytest.mark.parametrize("decoder_rate_hz", RATES_HZ)
+def test_a_tone_comes_back_at_the_wanted_rate(encoder_rate_hz: int, decoder_rate_hz: int) -> None:
+    encoder, decoder = OpusEncoder(encoder_rate_hz), OpusDecoder(decoder_rate_hz)
+    pcm = tone(440, encoder_rate_hz, 0.4)
+    frames = [
+        decoder.decode(encoder.encode(pcm[at : at + encoder.frame_octets]))
+        for at in range(0, len(pcm), encoder.frame_octets)
+    ]
+    assert all(isinstance(frame, bytes) and len(frame) == decoder_rate_hz // 25 for frame in frames)
+    assert level(bytes(frames[10])) == pytest.approx(7_071, rel=0.15)
+
+
+def test_silence_is_not_worth_sending() -> None:
+    encoder = OpusEncoder(16_000)
+    lengths = [len(encoder.encode(bytes(640))) for _ in range(50)]
+    assert sum(length <= MAX_DTX_OCTETS for length in lengths) > 30
+    always = OpusEncoder(16_000, has_dtx=False)
+    assert all(len(always.encode(bytes(640))) > MAX_DTX_OCTETS for _ in range(50))
+
+
+@pytest.mark.parametrize("length", [0, 638, 642, 1_280])
+def test_a_wrong_frame_length_is_the_callers_mistake(length: int) -> None:
+    with pytest.raises(ValueError, match="640 octets"):
+        OpusEncoder(16_000).encode(bytes(length))
+
+
+def test_a_wrong_rate_is_the_callers_mistake() -> None:
+    with pytest.raises(ValueError, match="44100"):
+        OpusEncoder(44_100)
+    with pytest.raises(ValueError, match="12000"):
+        OpusDecoder(12_000)
+
+
+def test_no_packet_makes_the_decoder_raise() -> None:
+    decoder, rng = OpusDecoder(16_000), Random(5)
+    made = [decoder.decode(rng.randbytes(rng.randrange(0, 200))) for _ in range(500)]
+    assert {type(one) for one in made} == {bytes, Malformed}
+    assert all(len(one) <= 16_000 * 2 * 120 // 1_000 for one in made if isinstance(one, bytes))
+
+
+def test_a_packet_cut_short_is_named() -> None:
+    assert isinstance(OpusDecoder(16_000).decode(b""), Malformed)
+    fault = OpusDecoder(16_000).decode(b"\xff")
+    assert isinstance(fault, Malformed)
+    assert "1 octets" in fault.reason
+
+
+def test_concealment_has_the_length_asked_for() -> None:
+    decoder = OpusDecoder(16_000)
+    assert len(decoder.conceal(1_000)) == 2_000
+    assert len(decoder.conceal(10)) == 20

@@ -1,0 +1,456 @@
+"""One test for each gap of aioquic that `gateway.quic.connection` closes."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import aioquic
+import pytest
+from aioquic.quic.connection import QuicConnection, QuicNetworkPath
+from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent, StreamDataReceived
+from aioquic.quic.packet import QuicErrorCode
+
+from gateway.quic.cid_source import RandomCids
+from gateway.quic.cids import CidIssuer, UnroutableIssuer
+from gateway.quic.connection import (
+    AIOQUIC_VERSION,
+    Connection,
+    ConnectionOptions,
+    PathFailed,
+    PathValidated,
+    PeerClosed,
+    PeerMoved,
+    PreferredAddress,
+)
+from gateway.quic.stateless import stateless_reset
+from quiclb import CidDecoder, CidEncoder, Decoded, QuicLbConfig
+from tests.unit.gateway.quic.harness import (
+    CLIENT_ADDRESS,
+    SERVER_ADDRESS,
+    Pair,
+    client_configuration,
+    connected,
+    seeded,
+)
+
+ELSEWHERE = ("203.0.113.9", 40002)
+SERVER_ID = b"\0\0\0\7"
+E = TypeVar("E", bound=QuicEvent)
+
+
+def issuer(config_id: int = 0) -> CidIssuer:
+    config = QuicLbConfig(config_id, len(SERVER_ID), 12, key=b"k" * 16)
+    return CidIssuer(CidEncoder(config, SERVER_ID, rng=seeded(config_id)), b"r" * 32, seeded(9))
+
+
+def of(kind: type[E], events: list[QuicEvent]) -> list[E]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def terminated(events: list[QuicEvent]) -> tuple[int, str]:
+    event = of(ConnectionTerminated, events)[0]
+    return event.error_code, event.reason_phrase
+
+
+def test_the_installed_aioquic_is_the_one_this_package_is_written_against() -> None:
+    assert aioquic.__version__ == AIOQUIC_VERSION
+
+
+def test_every_private_name_that_is_overridden_exists_in_aioquic() -> None:
+    overridden = [name for name in vars(Connection) if name.startswith("_") and not name.startswith("__")]
+    ours = {name for name in overridden if not hasattr(QuicConnection, name)}
+    assert ours == {
+        "_adopt",
+        "_forget_round_trip_time",
+        "_has_nothing_to_send",
+        "_is_idle",
+        "_is_stateless_reset",
+        "_new_host_cid",
+        "_on_new_token_delivery",
+        "_raise_data_limit",
+        "_reset_congestion_state",
+        "_stream_limit_wanted",
+        "_write_new_token_frame",
+    }
+
+
+# Connection IDs
+
+
+def test_the_initial_and_the_spare_connection_ids_are_the_sources() -> None:
+    pair = connected(server_cids=issuer())
+    decoder = CidDecoder([QuicLbConfig(0, len(SERVER_ID), 12, key=b"k" * 16)])
+    assert len(pair.server.host_cids) == 4
+    assert {decoder.decode(cid, True) for cid in pair.server.host_cids} == {Decoded(0, SERVER_ID)}
+
+
+def test_a_source_of_another_length_than_configured_is_refused() -> None:
+    with pytest.raises(ValueError, match="connection IDs are 9 octets, configured are 8"):
+        Connection(configuration=client_configuration(), cids=RandomCids(9, seeded(1)))
+
+
+def test_retiring_a_connection_id_that_was_not_sent_yet_is_a_protocol_violation() -> None:
+    pair = connected(server_cids=issuer())
+    pair.client._retire_connection_ids += [1, 4]  # 4 is drawn in place of 1, and not sent yet
+    pair.exchange(30)
+    code, reason = terminated(pair.client_events)
+    assert (code, reason) == (QuicErrorCode.PROTOCOL_VIOLATION, "connection ID 4 was never sent")
+
+
+def test_rotation_issues_new_connection_ids_and_retires_all_old_ones() -> None:
+    pair = connected(server_cids=issuer(0))
+    old = set(pair.server.host_cids)
+    pair.server.rotate_cids(issuer(3))
+    pair.exchange()
+    assert {cid[0] >> 5 for cid in pair.server.host_cids} == {3}
+    assert len(pair.server.host_cids) == 4
+    assert not old & set(pair.server.host_cids)
+    pair.client.send_stream_data(0, b"still here")
+    pair.exchange()
+    assert of(StreamDataReceived, pair.server_events)[-1].data == b"still here"
+
+
+def test_rotation_during_the_handshake_leaves_no_connection_id_of_the_old_config() -> None:
+    pair = connected(server_cids=issuer(0), is_handshaken=False)
+    pair.client_sends()
+    pair.server.rotate_cids(issuer(1))
+    pair.exchange()
+    assert {cid[0] >> 5 for cid in pair.server.host_cids} == {1}
+
+
+def test_rotation_refuses_connection_ids_of_another_length() -> None:
+    pair = connected(server_cids=issuer())
+    with pytest.raises(ValueError, match="connection IDs are 8 octets, configured are 17"):
+        pair.server.rotate_cids(RandomCids(8, seeded(3)))
+
+
+# Stateless reset
+
+
+def test_a_stateless_reset_made_from_the_static_key_ends_the_client_at_once() -> None:
+    cids = issuer()
+    pair = connected(server_cids=cids)
+    used = pair.server.host_cids[0]
+    reset = stateless_reset(100, cids.reset_token(used), seeded(5))
+    assert reset is not None
+    pair.client.receive_datagram(reset, SERVER_ADDRESS, pair.now)
+    pair.collect()
+    assert of(PeerClosed, pair.client_events) == [PeerClosed(0, "stateless reset", is_stateless_reset=True)]
+    assert terminated(pair.client_events) == (0, "stateless reset")
+    assert pair.client.get_timer() is None
+
+
+def test_a_reset_with_the_token_of_an_unused_connection_id_is_ignored() -> None:
+    cids = issuer()
+    pair = connected(server_cids=cids)
+    reset = stateless_reset(100, cids.reset_token(pair.server.host_cids[1]), seeded(5))
+    assert reset is not None
+    pair.client.receive_datagram(reset, SERVER_ADDRESS, pair.now)
+    pair.collect()
+    assert not of(PeerClosed, pair.client_events)
+
+
+# Transport parameters
+
+
+def test_a_client_obeys_disable_active_migration() -> None:
+    cids = UnroutableIssuer(17, b"r" * 32, seeded(4), active_limit=4)
+    pair = connected(server_cids=cids)
+    assert not pair.client.can_migrate
+    assert not pair.client.begin_migration(pair.now)
+
+
+def test_without_disable_active_migration_the_client_can_migrate() -> None:
+    assert connected().client.can_migrate
+
+
+def test_an_unroutable_server_issues_exactly_one_connection_id() -> None:
+    assert len(connected(server_cids=UnroutableIssuer(17, b"r" * 32, seeded(4))).server.host_cids) == 1
+
+
+def test_a_preferred_address_is_told_to_the_client_which_probes_it() -> None:
+    pair = connected(preferred_address=PreferredAddress(ipv4=("192.0.2.99", 4444)), is_handshaken=False)
+    destinations = set()
+    for _ in range(6):
+        pair.now += 0.01
+        for datagram, address in pair.client.datagrams_to_send(pair.now):
+            destinations.add(address)
+            pair.server.receive_datagram(datagram, CLIENT_ADDRESS, pair.now)
+        pair.server_sends()
+    assert ("192.0.2.99", 4444) in destinations
+
+
+def test_streams_of_each_type_up_to_the_option_may_be_opened() -> None:
+    pair = connected(options=ConnectionOptions(max_streams=200))
+    pair.client.send_stream_data(4 * 199 + 2, b"the 200th")
+    pair.exchange()
+    assert of(StreamDataReceived, pair.server_events)[-1].data == b"the 200th"
+
+
+# NEW_TOKEN
+
+
+def test_a_new_token_reaches_the_client_even_if_its_packet_is_lost() -> None:
+    tokens: list[bytes] = []
+    pair = connected()
+    pair.client._token_handler = tokens.append
+    pair.server.send_new_token(b"next time")
+    assert pair.server.datagrams_to_send(pair.now)  # lost
+    for _ in range(40):
+        pair.now += 0.02
+        pair.fire_timers()
+        pair.exchange(1)
+    assert tokens == [b"next time"]
+
+
+# Acknowledgements
+
+
+def test_a_frame_alone_is_acknowledged_after_the_ack_delay() -> None:
+    pair = connected()
+    pair.exchange(20)
+    pair.client.send_stream_data(0, b"frame")
+    pair.client_sends()
+    assert pair.server.datagrams_to_send(pair.now) == []
+    timer_at = pair.server.get_timer()
+    assert timer_at == pytest.approx(pair.now + 0.020)
+    assert len(pair.server.datagrams_to_send(pair.now + 0.020)) == 1
+
+
+def test_a_gap_is_acknowledged_at_once() -> None:
+    pair = connected()
+    pair.exchange(20)
+    pair.client.send_stream_data(0, b"lost")
+    pair.client.datagrams_to_send(pair.now)
+    pair.client.send_stream_data(0, b"arrives")
+    pair.client_sends()
+    assert len(pair.server.datagrams_to_send(pair.now)) == 1
+
+
+def test_nothing_is_built_when_there_is_nothing_to_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = connected()
+    pair.exchange(20)
+
+    def unexpected(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a packet builder was made")
+
+    monkeypatch.setattr("aioquic.quic.connection.QuicPacketBuilder", unexpected)
+    assert pair.client.datagrams_to_send(pair.now) == []
+    assert pair.server.datagrams_to_send(pair.now) == []
+    timer_at = pair.server.get_timer()
+    assert timer_at is not None
+    assert timer_at > pair.now
+
+
+# Flow control
+
+
+def test_limits_follow_what_was_delivered_so_that_a_long_stream_flows() -> None:
+    pair = connected(server={"max_data": 50_000, "max_stream_data": 20_000})
+    pair.client.send_stream_data(0, bytes(300_000), end_stream=True)
+    pair.exchange(200)
+    received = of(StreamDataReceived, pair.server_events)
+    assert sum(len(event.data) for event in received) == 300_000
+    assert received[-1].end_stream
+
+
+def test_many_short_streams_flow_under_the_connection_limit() -> None:
+    pair = connected(server={"max_data": 20_000, "max_stream_data": 20_000})
+    for number in range(30):
+        pair.client.send_stream_data(4 * number + 2, bytes(5_000), end_stream=True)
+    pair.exchange(100)
+    assert sum(len(event.data) for event in of(StreamDataReceived, pair.server_events)) == 150_000
+
+
+def test_a_reset_stream_gives_its_share_of_the_connection_limit_back() -> None:
+    pair = connected(server={"max_data": 20_000, "max_stream_data": 20_000})
+    for number in range(8):
+        stream_id = 4 * number + 2
+        pair.client.send_stream_data(stream_id, bytes(9_000))
+        pair.exchange(2)
+        pair.client.reset_stream(stream_id, 1)
+        pair.exchange(2)
+    pair.client.send_stream_data(102, b"room again", end_stream=True)
+    pair.exchange(4)
+    assert of(StreamDataReceived, pair.server_events)[-1].data == b"room again"
+
+
+# Datagrams
+
+
+def test_a_datagram_too_large_for_the_peer_is_dropped_and_does_not_block_the_next() -> None:
+    pair = connected()
+    assert not pair.client.offer_datagram(bytes(pair.client.max_datagram_octets + 1))
+    assert pair.client.offer_datagram(bytes(pair.client.max_datagram_octets))
+    assert pair.client.offer_datagram(b"small")
+    pair.exchange()
+    sizes = [len(event.data) for event in pair.server_events if type(event).__name__ == "DatagramFrameReceived"]
+    assert sizes == [pair.client.max_datagram_octets, 5]
+    assert pair.client.datagrams_dropped == 1
+
+
+def test_a_peer_that_takes_no_datagrams_is_sent_none() -> None:
+    pair = connected(server={"max_datagram_frame_size": None})
+    assert not pair.client.offer_datagram(b"x")
+
+
+def test_the_oldest_datagrams_go_when_the_queue_is_full() -> None:
+    pair = connected(options=ConnectionOptions(max_queued_datagrams=2))
+    for number in range(4):
+        pair.client.offer_datagram(bytes((number,)))
+    pair.exchange()
+    data = [event.data for event in pair.server_events if type(event).__name__ == "DatagramFrameReceived"]
+    assert data == [b"\2", b"\3"]
+
+
+# Paths
+
+
+def test_client_migration_is_validated_by_both_sides_under_a_fresh_connection_id() -> None:
+    pair = connected()
+    before = pair.client._peer_cid.cid
+    pair.client_address = ELSEWHERE
+    assert pair.client.begin_migration(pair.now)
+    assert pair.client._peer_cid.cid != before
+    pair.exchange()
+    assert of(PathValidated, pair.client_events) == [PathValidated(SERVER_ADDRESS)]
+    assert of(PeerMoved, pair.server_events) == [PeerMoved(ELSEWHERE)]
+    assert pair.server.get_peer_address() == ELSEWHERE
+    pair.server.send_stream_data(1, b"to the new address")
+    pair.exchange()
+    assert of(StreamDataReceived, pair.client_events)[-1].data == b"to the new address"
+
+
+def test_a_lost_challenge_of_the_client_is_sent_again() -> None:
+    pair = connected()
+    pair.client_address = ELSEWHERE
+    pair.client.begin_migration(pair.now)
+    pair.client.datagrams_to_send(pair.now)  # lost
+    pair.client.send_stream_data(0, b"x")
+    for _ in range(12):
+        pair.now += 0.02
+        pair.exchange(1)
+    assert of(PathValidated, pair.client_events)
+
+
+def test_a_migration_nobody_answers_fails_and_the_next_may_succeed() -> None:
+    pair = connected()
+    assert pair.client.begin_migration(pair.now)
+    pair.client.datagrams_to_send(pair.now)
+    for _ in range(20):
+        pair.now += 0.1
+        pair.fire_timers()
+        pair.client.datagrams_to_send(pair.now)
+    assert of(PathFailed, pair.client_events) == [PathFailed(SERVER_ADDRESS)]
+    pair.client_address = ELSEWHERE
+    assert pair.client.begin_migration(pair.now)
+    pair.exchange(20)
+    assert of(PathValidated, pair.client_events)
+
+
+def test_a_server_challenges_again_when_the_response_was_lost() -> None:
+    pair = connected()
+    pair.client_address = ELSEWHERE
+    pair.client.send_stream_data(0, b"rebound")
+    pair.client_sends()
+    pair.server_sends()  # the challenge arrives
+    pair.client.datagrams_to_send(pair.now)  # the response is lost
+    pair.client.send_stream_data(0, b"more")
+    for _ in range(6):
+        pair.now += 0.02
+        pair.client.send_stream_data(0, b"more")
+        pair.exchange(1)
+    assert of(PeerMoved, pair.server_events) == [PeerMoved(ELSEWHERE)]
+
+
+def grown() -> Pair:
+    """A pair whose server has outgrown its initial congestion window."""
+    pair = connected()
+    pair.server.send_stream_data(1, bytes(60_000))
+    pair.exchange(10)
+    assert pair.server._loss.congestion_window > 20_000
+    return pair
+
+
+def test_congestion_state_starts_afresh_on_a_new_address() -> None:
+    pair = grown()
+    pair.client_address = ELSEWHERE
+    pair.client.send_stream_data(0, b"x")
+    pair.client_sends()
+    assert pair.server._loss.congestion_window == 12_000
+    assert pair.server._loss.bytes_in_flight == 0
+    assert not pair.server._loss._rtt_initialized
+
+
+def test_congestion_state_is_kept_when_only_the_port_changes() -> None:
+    pair = grown()
+    pair.client_address = (CLIENT_ADDRESS[0], 50_000)
+    pair.client.send_stream_data(0, b"x")
+    pair.client_sends()
+    assert pair.server._loss.congestion_window > 20_000
+
+
+def test_acknowledgements_of_the_old_path_say_nothing_about_the_new_ones_round_trip() -> None:
+    pair = grown()
+    pair.server.send_stream_data(1, b"on the old path")
+    old = pair.server.datagrams_to_send(pair.now)
+    pair.client_address = ELSEWHERE
+    pair.client.send_stream_data(0, b"x")
+    pair.client_sends()
+    for datagram, _ in old:
+        pair.client.receive_datagram(datagram, SERVER_ADDRESS, pair.now)
+    pair.now += 5.0
+    pair.client_sends()
+    assert not pair.server._loss._rtt_initialized
+    pair.exchange(10)
+    assert pair.server._loss._rtt_smoothed < 1.0
+
+
+def test_a_probe_only_packet_of_a_peer_without_connection_ids_is_answered() -> None:
+    pair = connected(client_cids=RandomCids(0, seeded(1)))
+    path = QuicNetworkPath(SERVER_ADDRESS)
+    path.peer_cid = pair.client._peer_cid_available.pop(0)
+    pair.client._network_paths.append(path)
+    for datagram, _ in pair.client._send_probing_frames(network_path=path, now=pair.now):
+        pair.server.receive_datagram(datagram, ELSEWHERE, pair.now)
+    answers = [each for each in pair.server.datagrams_to_send(pair.now) if each[1] == ELSEWHERE]
+    assert len(answers) == 1
+    pair.client.receive_datagram(answers[0][0], SERVER_ADDRESS, pair.now)
+    assert path.is_validated
+    assert pair.server.get_peer_address() == CLIENT_ADDRESS
+    pair.exchange()
+    assert not of(ConnectionTerminated, pair.client_events + pair.server_events)
+
+
+# Closing
+
+
+def test_a_close_is_reported_at_once_and_terminates_after_draining() -> None:
+    pair = connected()
+    pair.client.close(error_code=0x107, reason_phrase="enough")
+    pair.client_sends()
+    assert of(PeerClosed, pair.server_events) == [PeerClosed(0x107, "enough")]
+    assert not of(ConnectionTerminated, pair.server_events)
+    pair.now += 5.0
+    pair.fire_timers()
+    assert terminated(pair.server_events) == (0x107, "enough")
+
+
+def test_a_reason_too_long_for_a_packet_is_cut() -> None:
+    pair = connected()
+    pair.client.close(error_code=1, reason_phrase="x" * 5000)
+    pair.client_sends()
+    assert of(PeerClosed, pair.server_events) == [PeerClosed(1, "x" * 200)]
+
+
+def test_a_timer_that_fires_after_the_end_does_nothing() -> None:
+    pair = connected()
+    pair.client.handle_timer(pair.now + 1000.0)
+    pair.client.handle_timer(pair.now + 2000.0)
+    pair.collect()
+    assert len(of(ConnectionTerminated, pair.client_events)) == 1
+
+
+def test_the_handshake_survives_a_connection_id_source_of_twenty_octets() -> None:
+    pair = connected(server_cids=RandomCids(20, seeded(6)))
+    assert of(HandshakeCompleted, pair.server_events)

@@ -1,0 +1,85 @@
+"""A transport that remembers, and an agent whose every word the test chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gateway.agent.base import AgentEvent, Finished, HeardAudio
+from gateway.transport.base import SessionRequest
+from gateway.wire import VOICE_PATH, AudioFrame, CloseCode, ServerMessage
+
+REQUEST = SessionRequest(VOICE_PATH, "192.0.2.1:5000", None)
+
+
+class FakeTransport:
+    kind = "fake"
+
+    def __init__(self) -> None:
+        self.messages: list[ServerMessage] = []
+        self.audio: list[tuple[int, AudioFrame]] = []
+        self.ended: list[int] = []
+        self.reset: list[int] = []
+        self.closed: list[tuple[CloseCode, str]] = []
+
+    def send(self, message: ServerMessage) -> None:
+        self.messages.append(message)
+
+    def send_audio(self, generation: int, frame: AudioFrame) -> None:
+        self.audio.append((generation, frame))
+
+    def end_audio(self, generation: int) -> None:
+        self.ended.append(generation)
+
+    def reset_audio(self, generation: int) -> None:
+        self.reset.append(generation)
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        self.closed.append((code, reason))
+
+    def of(self, kind: type) -> list[Any]:
+        return [message for message in self.messages if isinstance(message, kind)]
+
+
+class FakeConversation:
+    def __init__(self, emit: Callable[[AgentEvent], None]) -> None:
+        self.emit = emit
+        self.calls: list[object] = []
+        self.on_hear: Callable[[HeardAudio], None] = lambda audio: None
+
+    def greet(self) -> None:
+        self.calls.append("greet")
+
+    def hear(self, audio: HeardAudio) -> None:
+        self.calls.append(audio)
+        self.on_hear(audio)
+
+    def interrupted(self, played_ms: int) -> None:
+        self.calls.append(("interrupted", played_ms))
+
+    def finish(self) -> None:
+        self.calls.append("finish")
+        self.emit(Finished())
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+class FakeAgent:
+    name = "fake"
+    input_rate_hz = 16_000
+    output_rate_hz = 24_000
+
+    def __init__(self) -> None:
+        self.conversations: list[FakeConversation] = []
+        self.is_open = False
+
+    async def open(self) -> None:
+        self.is_open = True
+
+    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> FakeConversation:
+        self.conversations.append(FakeConversation(emit))
+        return self.conversations[-1]
+
+    async def close(self) -> None:
+        self.is_open = False

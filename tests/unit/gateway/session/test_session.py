@@ -1,0 +1,394 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.agent.base import (
+    AgentFailed,
+    Finished,
+    PartialTranscript,
+    Reply,
+    ReplyAudio,
+    ReplyEnded,
+    Silence,
+    SpeechStarted,
+    Understood,
+)
+from gateway.session.effects import (
+    Close,
+    Converse,
+    EndSpeech,
+    Finish,
+    Hear,
+    Interrupt,
+    ResetSpeech,
+    Save,
+    Send,
+    Speak,
+)
+from gateway.session.session import Identity, Session, SessionLimits
+from gateway.session.state import SessionState
+from gateway.wire import (
+    AudioFrame,
+    Bye,
+    CloseCode,
+    Codec,
+    Drain,
+    Error,
+    Flush,
+    Heard,
+    Malformed,
+    Ping,
+    Played,
+    Pong,
+    Ready,
+    Speech,
+    Start,
+    State,
+    Transcript,
+)
+
+ONE_SECOND = bytes(48_000)
+LIMITS = SessionLimits(early_frames=3, unheard_frames=10)
+
+
+def frame(sequence: int) -> AudioFrame:
+    return AudioFrame(sequence, sequence * 960, Codec.PCMU, b"\xff" * 160)
+
+
+def new_session(limits: SessionLimits = LIMITS) -> Session:
+    return Session(Identity("s-1", "worker-1", "order", 24_000), limits, 0.0)
+
+
+@pytest.fixture
+def session() -> Session:
+    session = new_session()
+    session.message_received(Start(), 0.0)
+    return session
+
+
+def closing(effects) -> CloseCode:
+    """The two effects a fault has: the caller is told, and the transport closes with the same code."""
+    assert isinstance(effects[0].message, Error)
+    assert isinstance(effects[-1], Close)
+    assert effects[0].message.code == effects[-1].code
+    assert effects[0].message.message == effects[-1].reason
+    return effects[-1].code
+
+
+def save(effects) -> Save:
+    (effect,) = (effect for effect in effects if isinstance(effect, Save))
+    return effect
+
+
+class TestStart:
+    def test_is_answered_with_ready_and_opens_the_conversation(self):
+        session = new_session()
+        assert session.message_received(Start(accept=(99, Codec.PCMU, Codec.OPUS)), 0.1) == (
+            Send(Ready(session="s-1", worker="worker-1", codec=Codec.PCMU)),
+            Converse(Codec.PCMU),
+        )
+        assert session.state is SessionState.ACTIVE
+
+    @pytest.mark.parametrize("message", [Ping(id=1), Played(generation=1, position_ms=0), Bye(frames=0)])
+    def test_must_come_first(self, message):
+        assert closing(new_session().message_received(message, 0.1)) is CloseCode.WRONG_ORDER
+
+    def test_comes_once(self, session):
+        assert closing(session.message_received(Start(), 0.1)) is CloseCode.WRONG_ORDER
+
+    @pytest.mark.parametrize(
+        ("start", "code"),
+        [
+            (Start(version=2), CloseCode.UNSUPPORTED_VERSION),
+            (Start(accept=(77,)), CloseCode.UNSUPPORTED_CODEC),
+            (Start(accept=()), CloseCode.UNSUPPORTED_CODEC),
+            (Start(agent="florist"), CloseCode.MALFORMED),
+        ],
+    )
+    def test_is_checked(self, start, code):
+        assert closing(new_session().message_received(start, 0.1)) is code
+
+    def test_may_name_the_agent(self):
+        assert new_session().message_received(Start(agent="order"), 0.1)
+
+    def test_may_be_overtaken_by_a_little_audio_which_is_heard_in_order(self):
+        session = new_session()
+        assert [session.audio_received(frame(i), 0.1) for i in range(3)] == [(), (), ()]
+        assert session.message_received(Start(), 0.2)[2:] == (Hear(frame(0)), Hear(frame(1)), Hear(frame(2)))
+
+    def test_must_come_before_much_audio(self):
+        session = new_session()
+        for i in range(3):
+            session.audio_received(frame(i), 0.1)
+        assert closing(session.audio_received(frame(3), 0.1)) is CloseCode.WRONG_ORDER
+
+    def test_must_come_in_time(self):
+        session = new_session()
+        session.audio_received(frame(0), 9.0)
+        assert session.deadline == 10.0
+        assert session.tick(9.9) == ()
+        assert closing(session.tick(10.0)) is CloseCode.IDLE
+
+
+class TestUplink:
+    def test_frames_are_heard(self, session):
+        assert session.audio_received(frame(0), 0.1) == (Hear(frame(0)),)
+        assert session.audio_received(frame(1), 0.1) == (Hear(frame(1)),)
+
+    def test_duplicates_are_dropped_and_counted(self, session):
+        session.audio_received(frame(0), 0.1)
+        assert session.audio_received(frame(0), 0.1) == ()
+        assert session.uplink.duplicates == 1
+
+    def test_a_gap_ends_the_session(self, session):
+        session.audio_received(frame(0), 0.1)
+        assert closing(session.audio_received(frame(2), 0.1)) is CloseCode.WRONG_ORDER
+
+    def test_an_agent_that_does_not_keep_up_ends_the_session(self, session):
+        for i in range(10):
+            assert session.audio_received(frame(i), 0.1) == (Hear(frame(i)),)
+        assert closing(session.audio_received(frame(10), 0.1)) is CloseCode.OVERLOADED
+
+    def test_an_agent_that_keeps_up_does_not(self, session):
+        for i in range(100):
+            assert session.audio_received(frame(i), 0.1) == (Hear(frame(i)),)
+            session.agent_emitted(Silence(i), 0.1)
+
+    def test_a_malformed_stream_ends_the_session(self, session):
+        assert closing(session.malformed_received(Malformed("bad codec"))) is CloseCode.MALFORMED
+
+
+class TestHeard:
+    def test_follows_the_save_of_what_was_understood(self, session):
+        for i in range(5):
+            session.audio_received(frame(i), 0.1)
+        effects = session.agent_emitted(Understood("a latte", 3, {"items": ["latte"]}), 0.2)
+        assert effects[:2] == (
+            Send(Transcript(turn=1, role="user", text="a latte", is_final=True)),
+            Send(State(revision=1, state={"items": ["latte"]})),
+        )
+        record = save(effects).record
+        assert (record.heard_sequence, record.turn, record.session_id) == (3, 1, "s-1")
+        assert session.saved(record.revision, 0.3) == (Send(Heard(sequence=3)),)
+
+    def test_waits_while_saving_fails(self, session):
+        session.audio_received(frame(0), 0.1)
+        record = save(session.agent_emitted(Understood("hi", 0), 0.2)).record
+        assert session.save_failed(record.revision, 0.3) == ()
+        assert session.deadline == pytest.approx(1.3)
+        assert session.agent_emitted(Understood("again", 0), 0.4)[1:] == ()
+        retried = save(session.tick(1.3)).record
+        assert retried.turn == 2
+        assert session.saved(retried.revision, 1.4) == (Send(Heard(sequence=0)),)
+
+    def test_never_names_a_frame_that_did_not_arrive(self, session):
+        session.audio_received(frame(0), 0.1)
+        assert save(session.agent_emitted(Understood("hi", 99), 0.2)).record.heard_sequence == 0
+
+    def test_needs_a_frame(self, session):
+        record = save(session.agent_emitted(Understood("hi", 0), 0.2)).record
+        assert record.heard_sequence is None
+        assert session.saved(record.revision, 0.3) == ()
+
+    def test_follows_silence_now_and_then(self, session):
+        heard = []
+        for i in range(500):
+            now = 0.02 * i
+            session.audio_received(frame(i), now)
+            for effect in session.agent_emitted(Silence(i), now):
+                heard += session.saved(effect.record.revision, now)
+        assert [effect.message.sequence for effect in heard] == [0, 100, 200, 300, 400]
+
+
+class TestTurns:
+    def test_partial_transcripts_belong_to_the_turn_to_come(self, session):
+        session.audio_received(frame(0), 0.1)
+        assert session.agent_emitted(PartialTranscript("a lat"), 0.1) == (
+            Send(Transcript(turn=1, role="user", text="a lat", is_final=False)),
+        )
+        assert session.agent_emitted(Understood("a latte", 0), 0.1)[0].message.turn == 1
+        assert session.agent_emitted(PartialTranscript("and"), 0.1)[0].message.turn == 2
+
+    def test_a_greeting_is_turn_0_and_generation_1(self, session):
+        assert session.agent_emitted(Reply("Welcome."), 0.1)[:2] == (
+            Send(Transcript(turn=0, role="agent", text="Welcome.", is_final=True)),
+            Send(Speech(generation=1, turn=0)),
+        )
+
+    def test_a_reply_is_spoken_in_its_generation(self, session):
+        session.agent_emitted(Reply("Welcome."), 0.1)
+        assert session.agent_emitted(ReplyAudio(b"\1\0"), 0.1) == (Speak(1, b"\1\0"),)
+        assert session.agent_emitted(ReplyEnded(), 0.1) == (EndSpeech(1),)
+        assert session.agent_emitted(ReplyAudio(b"\1\0"), 0.1) == ()
+        assert session.agent_emitted(ReplyEnded(), 0.1) == ()
+
+    def test_a_reply_that_follows_another_ends_it(self, session):
+        session.agent_emitted(Reply("One."), 0.1)
+        effects = session.agent_emitted(Reply("Two."), 0.1)
+        assert effects[0] == EndSpeech(1)
+        assert Send(Speech(generation=2, turn=0)) in effects
+
+    def test_an_agent_that_failed_ends_the_session(self, session):
+        assert closing(session.agent_emitted(AgentFailed("model gone"), 0.1)) is CloseCode.AGENT_FAILED
+
+
+class TestBargeIn:
+    @pytest.fixture
+    def speaking(self, session) -> Session:
+        session.agent_emitted(Reply("one two three four"), 0.1)
+        session.agent_emitted(ReplyAudio(ONE_SECOND), 0.1)
+        return session
+
+    def test_resets_the_stream_flushes_the_caller_and_tells_the_agent(self, speaking):
+        speaking.message_received(Played(generation=1, position_ms=500), 0.6)
+        assert speaking.agent_emitted(SpeechStarted(7), 0.7)[:3] == (
+            ResetSpeech(1),
+            Send(Flush(generation=1)),
+            Interrupt(500),
+        )
+
+    def test_comes_while_made_audio_is_still_being_played(self, speaking):
+        speaking.agent_emitted(ReplyEnded(), 0.2)
+        assert speaking.agent_emitted(SpeechStarted(7), 0.7)
+
+    def test_needs_something_to_interrupt(self, speaking):
+        speaking.agent_emitted(ReplyEnded(), 0.2)
+        speaking.message_received(Played(generation=1, position_ms=1000, is_complete=True), 1.3)
+        assert speaking.agent_emitted(SpeechStarted(7), 1.4) == ()
+
+    def test_happens_once(self, speaking):
+        speaking.agent_emitted(SpeechStarted(7), 0.7)
+        assert speaking.agent_emitted(SpeechStarted(8), 0.8) == ()
+
+    def test_leaves_the_rest_of_the_reply_unsaid(self, speaking):
+        speaking.agent_emitted(SpeechStarted(7), 0.7)
+        assert speaking.agent_emitted(ReplyAudio(ONE_SECOND), 0.8) == ()
+        assert speaking.agent_emitted(ReplyEnded(), 0.8) == ()
+
+    def test_saves_the_words_that_were_heard(self, speaking):
+        speaking.saved(1, 0.2)
+        speaking.message_received(Played(generation=1, position_ms=500), 0.6)
+        record = save(speaking.agent_emitted(SpeechStarted(7), 0.7)).record
+        assert record.transcript == (("agent", "one two"),)
+
+    def test_a_late_report_of_the_old_generation_says_nothing_about_the_new(self, speaking):
+        speaking.agent_emitted(SpeechStarted(7), 0.7)
+        speaking.agent_emitted(Reply("five"), 0.8)
+        speaking.message_received(Played(generation=1, position_ms=900, is_complete=True), 0.9)
+        assert Interrupt(0) in speaking.agent_emitted(SpeechStarted(9), 1.0)
+
+
+class TestBye:
+    def finish(self, session, now=1.0):
+        return session.agent_emitted(Finished(), now)
+
+    def test_without_a_word_said_ends_at_once(self, session):
+        assert session.message_received(Bye(frames=0), 1.0) == (Finish(),)
+        assert self.finish(session) == (Send(Bye(frames=0)), Close(CloseCode.NORMAL, "bye"))
+        assert session.deadline is None
+
+    def test_waits_for_the_frames_it_overtook(self, session):
+        session.audio_received(frame(0), 0.9)
+        assert session.message_received(Bye(frames=2), 1.0) == ()
+        assert session.audio_received(frame(1), 1.1) == (Hear(frame(1)), Finish())
+
+    def test_waits_until_the_last_words_are_saved(self, session):
+        session.audio_received(frame(0), 0.9)
+        session.message_received(Bye(frames=1), 1.0)
+        session.agent_emitted(Understood("bye", 0), 1.1)
+        assert self.finish(session, 1.2) == ()
+        assert session.saved(1, 1.3) == (Send(Heard(sequence=0)), Send(Bye(frames=1)), Close(CloseCode.NORMAL, "bye"))
+
+    def test_has_every_frame_heard(self, session):
+        session.audio_received(frame(0), 0.9)
+        session.message_received(Bye(frames=1), 1.0)
+        record = save(self.finish(session)).record
+        assert session.saved(record.revision, 1.3)[0] == Send(Heard(sequence=0))
+
+    def answered(self, session, seconds) -> None:
+        session.message_received(Bye(frames=0), 1.0)
+        session.agent_emitted(Reply("See you."), 1.1)
+        session.agent_emitted(ReplyAudio(ONE_SECOND * seconds), 1.1)
+        session.saved(1, 1.2)
+        assert self.finish(session, 1.3) == (EndSpeech(1),)
+
+    def test_waits_until_the_last_answer_was_played(self, session):
+        self.answered(session, 1)
+        assert session.message_received(Played(generation=1, position_ms=900), 2.0) == ()
+        effects = session.message_received(Played(generation=1, position_ms=1000, is_complete=True), 2.1)
+        assert effects[-1] == Close(CloseCode.NORMAL, "bye")
+
+    def test_waits_for_a_caller_who_never_reports_until_the_answer_must_have_been_played(self, session):
+        self.answered(session, 60)
+        assert session.deadline == pytest.approx(1.1 + 60 + 3)
+        assert session.tick(64.0) == ()
+        assert session.tick(session.deadline)[-1] == Close(CloseCode.NORMAL, "bye")
+
+    def test_gives_up_on_an_agent_that_never_finishes(self, session):
+        session.message_received(Bye(frames=0), 1.0)
+        assert session.tick(30.9) == ()
+        assert closing(session.tick(31.0)) is CloseCode.AGENT_FAILED
+
+    def test_keeps_trying_to_save_until_it_gives_up(self, session):
+        session.audio_received(frame(0), 0.9)
+        session.message_received(Bye(frames=1), 1.0)
+        now, attempts = 1.0, 0
+        effects = self.finish(session, now)
+        while isinstance(effects[0], Save):
+            attempts += 1
+            session.save_failed(effects[0].record.revision, now)
+            now = session.deadline
+            effects = session.tick(now)
+        assert attempts > 20
+        assert closing(effects) is CloseCode.AGENT_FAILED
+
+    @pytest.mark.parametrize("second", [Bye(frames=0), Start()])
+    def test_is_the_last_word(self, session, second):
+        session.message_received(Bye(frames=0), 1.0)
+        assert closing(session.message_received(second, 1.1)) is CloseCode.WRONG_ORDER
+
+    def test_is_not_followed_by_more_audio_than_it_named(self, session):
+        session.message_received(Bye(frames=0), 1.0)
+        assert closing(session.audio_received(frame(0), 1.1)) is CloseCode.WRONG_ORDER
+
+    def test_cannot_take_frames_back(self, session):
+        session.audio_received(frame(0), 0.9)
+        assert closing(session.message_received(Bye(frames=0), 1.0)) is CloseCode.WRONG_ORDER
+
+    def test_a_premature_finish_of_the_agent_is_ignored(self, session):
+        assert self.finish(session) == ()
+        assert session.state is SessionState.ACTIVE
+
+
+class TestDrain:
+    def test_tells_the_caller_and_goes_on(self, session):
+        assert session.drain(20.0, 1.0) == (Send(Drain(deadline_s=20.0)),)
+        assert session.audio_received(frame(0), 1.1) == (Hear(frame(0)),)
+        assert session.message_received(Bye(frames=1), 2.0) == (Finish(),)
+
+    def test_ends_the_session_at_the_deadline(self, session):
+        session.drain(20.0, 1.0)
+        assert session.deadline == 21.0
+        assert closing(session.tick(21.0)) is CloseCode.DRAINING
+
+    def test_ends_a_session_that_has_not_started(self):
+        assert closing(new_session().drain(20.0, 1.0)) is CloseCode.DRAINING
+
+
+class TestLiveliness:
+    def test_a_ping_is_answered(self, session):
+        assert session.message_received(Ping(id=9), 1.0) == (Send(Pong(id=9)),)
+
+    def test_a_caller_who_sends_nothing_is_given_up(self, session):
+        session.message_received(Ping(id=9), 5.0)
+        session.audio_received(frame(0), 7.0)
+        assert session.deadline == 37.0
+        assert closing(session.tick(37.0)) is CloseCode.IDLE
+
+    def test_a_lost_transport_closes_silently(self, session):
+        (close,) = session.lost("timed out")
+        assert isinstance(close, Close)
+        assert close.code is CloseCode.NORMAL
+
+    def test_the_worker_may_end_it(self, session):
+        assert closing(session.end(CloseCode.INTERNAL, "the worker failed")) is CloseCode.INTERNAL

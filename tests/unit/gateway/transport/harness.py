@@ -1,0 +1,255 @@
+"""Callers for the transport's contract: one in memory, one over WebTransport on a loop that only the test moves."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Protocol
+
+from gateway.h3.webtransport import (
+    SessionClosed,
+    SessionRefused,
+    StreamData,
+    StreamReset,
+    WebTransportLayer,
+)
+from gateway.quic.served import ServedConnection
+from gateway.transport.base import Acceptor, Refusal, SessionRequest, Transport
+from gateway.transport.memory import Downlink, MemoryCaller
+from gateway.transport.webtransport import VoiceOverWebTransport
+from gateway.wire import (
+    VOICE_PATH,
+    AudioFrame,
+    ClientMessage,
+    LengthPrefixedReader,
+    Malformed,
+    ServerMessage,
+    StreamType,
+    decode_audio_frame,
+    decode_server_message,
+    decode_varint,
+    encode_audio_frame,
+    encode_message,
+    encode_varint,
+    length_prefixed,
+)
+from tests.unit.gateway.quic.harness import SERVER_ADDRESS, Pair, connected
+
+
+@dataclass
+class Session:
+    """The session's side: an acceptor and a handler that record what they are told."""
+
+    refusal: Refusal | None = None
+    requests: list[SessionRequest] = field(default_factory=list)
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+    at_once: Callable[[Transport], None] = lambda transport: None
+    transport: Transport | None = None
+
+    def accept(self, request: SessionRequest, transport: Transport) -> Session | Refusal:
+        self.requests.append(request)
+        self.transport = transport
+        self.at_once(transport)
+        return self.refusal or self
+
+    def message_received(self, message: ClientMessage) -> None:
+        self.calls.append(("message", message))
+
+    def audio_received(self, frame: AudioFrame) -> None:
+        self.calls.append(("audio", frame))
+
+    def malformed_received(self, fault: Malformed) -> None:
+        self.calls.append(("malformed", fault))
+
+    def path_changed(self, peer: str) -> None:
+        self.calls.append(("path", peer))
+
+    def lost(self, reason: str) -> None:
+        self.calls.append(("lost", reason))
+
+
+class Caller(Protocol):
+    """What the contract suite asks of a caller over any transport; `settle` lets everything in flight arrive."""
+
+    refusal: Refusal | None
+    messages: list[ServerMessage]
+    generations: dict[int, Downlink]
+
+    @property
+    def closed(self) -> tuple[int, str] | None: ...
+    def send(self, message: ClientMessage) -> None: ...
+    def send_raw_control(self, octets: bytes) -> None: ...
+    def send_audio(self, frame: AudioFrame) -> None: ...
+    def move(self, peer: str) -> None: ...
+    def hang_up(self, reason: str) -> None: ...
+    def settle(self) -> None: ...
+
+
+class SettledMemoryCaller(MemoryCaller):
+    def settle(self) -> None:
+        """Nothing is ever in flight."""
+
+
+@dataclass
+class ManualLoop:
+    """The few calls of an event loop that a connection needs, on a clock of its own."""
+
+    now: float = 10.0
+    _due: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = field(default_factory=list)
+    _order: Any = field(default_factory=count)
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[..., None], *args: Any) -> Any:
+        heapq.heappush(self._due, (when, next(self._order), callback, args))
+        return _Handle(when)
+
+    def call_later(self, delay: float, callback: Callable[..., None], *args: Any) -> Any:
+        return self.call_at(self.now + delay, callback, *args)
+
+    def call_soon(self, callback: Callable[..., None], *args: Any) -> Any:
+        return self.call_at(self.now, callback, *args)
+
+    def run_until(self, end: float) -> None:
+        while self._due and self._due[0][0] <= end:
+            when, _, callback, args = heapq.heappop(self._due)
+            self.now = max(self.now, when)
+            callback(*args)
+        self.now = end
+
+
+@dataclass
+class _Handle:
+    at: float
+
+    def when(self) -> float:
+        return self.at
+
+    def cancel(self) -> None:
+        """A connection's timer checks itself whether it is due."""
+
+
+class WebTransportCaller:
+    """A client's WebTransport layer in memory, joined to a server's `ServedConnection`."""
+
+    def __init__(self, accept: Acceptor, path: str = VOICE_PATH, headers: dict[str, str] | None = None) -> None:
+        self.refusal: Refusal | None = None
+        self.messages: list[ServerMessage] = []
+        self.generations: dict[int, Downlink] = {}
+        self.closed: tuple[int, str] | None = None
+        self.is_gone = False
+        self.loop = ManualLoop()
+        self.pair: Pair = connected(is_handshaken=False)
+        self.address: Any = self.pair.client_address
+        self.served = ServedConnection(self.pair.server, _Owner(self), VoiceOverWebTransport(accept), self.loop)  # type: ignore[arg-type]
+        self.layer = WebTransportLayer(self.pair.client)
+        self.session_id = self.layer.connect("gateway.example", path, headers)
+        self.control = self.layer.open_stream(self.session_id, is_unidirectional=False)
+        self.uplink = self.layer.open_stream(self.session_id, is_unidirectional=True)
+        self.layer.send(self.uplink, encode_varint(StreamType.UPLINK_AUDIO))
+        self._control_reader = LengthPrefixedReader(1 << 20)
+        self._downlinks: dict[int, tuple[bytearray, int | None]] = {}
+        self.errors = 0
+        self.settle()
+
+    # The caller
+
+    def send(self, message: ClientMessage) -> None:
+        self.send_raw_control(length_prefixed(encode_message(message)))
+
+    def send_raw_control(self, octets: bytes) -> None:
+        self.layer.send(self.control, octets)
+        self.settle()
+
+    def send_audio(self, frame: AudioFrame) -> None:
+        self.layer.send(self.uplink, length_prefixed(encode_audio_frame(frame)))
+        self.settle()
+
+    def move(self, peer: str) -> None:
+        host, _, port = peer.rpartition(":")
+        self.address = (host, int(port))
+        self.pair.client.begin_migration(self.loop.now)
+        self.settle()
+
+    def hang_up(self, reason: str) -> None:
+        self.pair.client.close(error_code=0, reason_phrase=reason)
+        self.settle()
+
+    def settle(self, duration_s: float = 0.5) -> None:
+        end = self.loop.now + duration_s
+        while self.loop.now < end:
+            for datagram, _ in self.pair.client.datagrams_to_send(self.loop.now):
+                self.served.received(datagram, self.address, None)
+            self.loop.run_until(self.loop.now + 0.005)
+            timer_at = self.pair.client.get_timer()
+            if timer_at is not None and timer_at <= self.loop.now:
+                self.pair.client.handle_timer(self.loop.now)
+            self._handle_events()
+
+    def _handle_events(self) -> None:
+        while (event := self.pair.client.next_event()) is not None:
+            for each in self.layer.handle_event(event):
+                match each:
+                    case SessionRefused(status=status):
+                        self.refusal = Refusal(status, "")
+                    case SessionClosed(code=code, reason=reason):
+                        self.closed = (code, reason)
+                    case StreamData(is_unidirectional=True):
+                        self._downlink(each)
+                    case StreamData(data=data):
+                        bodies = self._control_reader.feed(data)
+                        assert not isinstance(bodies, Malformed)
+                        self.messages += [decode_server_message(body) for body in bodies]  # type: ignore[misc]
+                    case StreamReset(stream_id=stream_id, code=code):
+                        assert code == 11
+                        _, generation = self._downlinks[stream_id]
+                        assert generation is not None
+                        self.generations[generation].is_reset = True
+
+    def _downlink(self, event: StreamData) -> None:
+        buffer, generation = self._downlinks.setdefault(event.stream_id, (bytearray(), None))
+        buffer += event.data
+        if generation is None:
+            kind = decode_varint(buffer)
+            number = decode_varint(buffer, kind[1]) if kind else None
+            if kind is None or number is None:
+                return
+            assert kind[0] == StreamType.DOWNLINK_AUDIO
+            generation = number[0]
+            del buffer[: number[1]]
+            self._downlinks[event.stream_id] = (buffer, generation)
+            self.generations[generation] = Downlink()
+        while (head := decode_varint(buffer)) is not None and len(buffer) >= sum(head):
+            frame = decode_audio_frame(bytes(buffer[head[1] : sum(head)]))
+            assert isinstance(frame, AudioFrame)
+            self.generations[generation].frames.append(frame)
+            del buffer[: sum(head)]
+        self.generations[generation].is_ended = event.is_ended
+
+
+@dataclass
+class _Owner:
+    """The endpoint's part, for one connection."""
+
+    caller: WebTransportCaller
+
+    def send(self, datagram: bytes, path: Any, forwarder: Any) -> None:
+        if path == self.caller.address:
+            self.caller.pair.client.receive_datagram(datagram, SERVER_ADDRESS, self.caller.loop.now)
+
+    def flush_soon(self, connection: ServedConnection) -> None:
+        self.caller.loop.call_soon(connection.flush)
+
+    def cid_issued(self, cid: bytes, connection: ServedConnection) -> None: ...
+    def cid_retired(self, cid: bytes, after_s: float) -> None: ...
+    def handshake_completed(self, connection: ServedConnection) -> None: ...
+    def path_changed(self) -> None: ...
+
+    def failed(self) -> None:
+        self.caller.errors += 1
+
+    def ended(self, connection: ServedConnection, error_code: int | None) -> None:
+        self.caller.is_gone = True

@@ -1,0 +1,176 @@
+"""What only the WebTransport transport does."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.transport.base import SessionRequest
+from gateway.transport.webtransport import MAX_OPEN_STREAMS
+from gateway.wire import (
+    MAX_AUDIO_OCTETS,
+    AudioFrame,
+    CloseCode,
+    Codec,
+    Malformed,
+    Ping,
+    Start,
+    StreamType,
+    encode_audio_frame,
+    encode_varint,
+    length_prefixed,
+)
+from tests.unit.gateway.transport.harness import Session, WebTransportCaller
+
+FRAME = AudioFrame(0, 0, Codec.OPUS, b"opus")
+AUDIO = encode_varint(StreamType.UPLINK_AUDIO)
+
+
+def opened(path: str = "/v1/voice", headers: dict[str, str] | None = None) -> tuple[Session, WebTransportCaller]:
+    session = Session()
+    caller = WebTransportCaller(session.accept, path, headers)
+    return session, caller
+
+
+def fault(session: Session) -> Malformed:
+    [breach] = [value for name, value in session.calls if name == "malformed"]
+    assert isinstance(breach, Malformed)
+    return breach
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "token"),
+    [
+        ("/v1/voice", {"authorization": "Bearer abc"}, "abc"),
+        ("/v1/voice", {"authorization": "bearer abc"}, "abc"),
+        ("/v1/voice?token=a%2Bc", {}, "a+c"),
+        ("/v1/voice?token=query", {"authorization": "Bearer header"}, "header"),
+        ("/v1/voice?token=query", {"authorization": "Basic eDp5"}, "query"),
+        ("/v1/voice?other=1", {}, None),
+    ],
+)
+def test_the_access_token_comes_from_the_header_or_the_query(
+    path: str, headers: dict[str, str], token: str | None
+) -> None:
+    session, _ = opened(path, headers | {"origin": "https://app.example"})
+    assert session.requests == [SessionRequest("/v1/voice", "198.51.100.7:40001", token, "https://app.example")]
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/voice/", "/v2/voice", "/v1/voice%00"])
+def test_another_path_is_not_found_and_nobody_is_asked(path: str) -> None:
+    session, caller = opened(path)
+    assert caller.refusal is not None
+    assert caller.refusal.status == 404
+    assert session.requests == []
+
+
+def test_a_second_control_stream_breaks_the_order() -> None:
+    session, caller = opened()
+    caller.send(Start())
+    second = caller.layer.open_stream(caller.session_id, is_unidirectional=False)
+    caller.layer.send(second, b"\0")
+    caller.settle()
+    assert fault(session) == Malformed("a session has one control stream, a second was opened", CloseCode.WRONG_ORDER)
+
+
+def test_a_control_stream_that_is_reset_breaks_the_order() -> None:
+    session, caller = opened()
+    caller.send(Start())
+    caller.layer.reset(caller.control, 0)
+    caller.settle()
+    assert fault(session).code is CloseCode.WRONG_ORDER
+
+
+def test_a_stream_of_an_unknown_type_is_stopped_and_the_session_goes_on() -> None:
+    session, caller = opened()
+    unknown = caller.layer.open_stream(caller.session_id, is_unidirectional=True)
+    caller.layer.send(unknown, encode_varint(99) + b"from the future")
+    caller.settle()
+    assert not caller.pair.client.is_receiving(unknown)
+    assert caller.pair.client.is_delivered(unknown)  # reset, as the server asked to stop
+    caller.send(Ping(id=1))
+    assert session.calls == [("message", Ping(id=1))]
+
+
+def test_a_stream_type_cut_into_octets_is_put_together() -> None:
+    session, caller = opened()
+    stream = caller.layer.open_stream(caller.session_id, is_unidirectional=True)
+    for octet in b"\x40\x01" + length_prefixed(encode_audio_frame(FRAME)):
+        caller.layer.send(stream, bytes((octet,)))
+        caller.settle(0.06)
+    assert session.calls == [("audio", FRAME)]
+
+
+@pytest.mark.parametrize(
+    ("octets", "reason"),
+    [
+        (AUDIO + encode_varint(MAX_AUDIO_OCTETS + 100), "length prefix is 16484, the limit is 16401"),
+        (AUDIO + length_prefixed(b"\x63\0\0"), "unknown codec 99"),
+        (AUDIO + length_prefixed(b"\x01"), "header cut short at 1 octets"),
+        (AUDIO + encode_varint(50) + b"half", "a stream ended within a length-prefixed body"),
+        (b"\x40", "a stream ended within its type"),
+    ],
+)
+def test_malformed_audio_is_reported(octets: bytes, reason: str) -> None:
+    session, caller = opened()
+    stream = caller.layer.open_stream(caller.session_id, is_unidirectional=True)
+    caller.layer.send(stream, octets, end_stream=True)
+    caller.settle()
+    assert reason in fault(session).reason
+
+
+def test_frames_before_a_malformed_one_are_heard() -> None:
+    session, caller = opened()
+    caller.layer.send(caller.uplink, length_prefixed(encode_audio_frame(FRAME)) + length_prefixed(b""))
+    caller.settle()
+    assert [name for name, _ in session.calls] == ["audio", "malformed"]
+
+
+def test_open_streams_are_limited() -> None:
+    session, caller = opened()
+    for _ in range(MAX_OPEN_STREAMS):
+        stream = caller.layer.open_stream(caller.session_id, is_unidirectional=True)
+        caller.layer.send(stream, AUDIO)
+    caller.settle()
+    assert fault(session) == Malformed(f"more than {MAX_OPEN_STREAMS} streams are open", CloseCode.WRONG_ORDER)
+
+
+def test_the_server_closes_quic_itself_after_the_callers_silent_close() -> None:
+    session, caller = opened()
+    caller.send(Start())
+    caller.layer.close_session(caller.session_id, 3, "page closed")
+    caller.settle()
+    assert session.calls[-1] == ("lost", "closed by the caller with code 3: page closed")
+    caller.settle(5.0)
+    assert caller.is_gone
+    assert not caller.errors
+
+
+def test_a_connection_on_which_no_session_is_opened_is_closed() -> None:
+    _, caller = opened("/elsewhere")
+    assert not caller.is_gone
+    caller.settle(15.0)
+    assert caller.is_gone
+
+
+def test_a_close_that_nobody_acknowledges_ends_all_the_same() -> None:
+    session, caller = opened()
+    caller.send(Start())
+    assert session.transport is not None
+    session.transport.close(CloseCode.IDLE, "no one there")
+    caller.address = ("203.0.113.1", 1)  # nothing arrives any more
+    caller.loop.run_until(caller.loop.now + 10.0)
+    assert caller.pair.server.is_ended
+
+
+def test_a_defect_in_the_session_costs_one_connection(capsys: pytest.CaptureFixture[str]) -> None:
+    session, caller = opened()
+
+    def broken(*args: object) -> None:
+        raise ZeroDivisionError
+
+    session.message_received = broken  # type: ignore[method-assign]
+    caller.send(Start())
+    assert caller.errors == 1
+    assert caller.pair.client.is_ended
+    assert session.calls == [("lost", "internal error")]
+    capsys.readouterr()
