@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from bench.figures import RESULTS
 from bench.lb import measure, memory, plots
 from bench.lb.bed import Bed
 from bench.lb.contenders import Contender, NotReadyError, contenders, started
@@ -130,7 +131,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="under three minutes: short, one round, fewer kinds")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure; default: everything")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="contenders whose name contains this")
-    default = Path(__file__).parents[1] / "results" / "lb"
+    default = RESULTS / "lb"
     parser.add_argument("--out", type=Path, default=default, help="where results go; default: %(default)s")
     return parser.parse_args()
 

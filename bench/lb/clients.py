@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.lb.figures import Outcome
+from bench.lb.outcome import Outcome
 from bench.lb.pool import Address
 from bench.lb.process import Pinned
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from bench.lb.bed import Bed
 from bench.lb.clients import DEFAULT_FLOWS, Load
 from bench.lb.contenders import Contender, started
-from bench.lb.figures import Outcome, median, pooled, quantile
+from bench.lb.outcome import Outcome, median, pooled, quantile
 from bench.lb.pool import Address, Pool, Traffic
 from bench.lb.process import Pinned
 

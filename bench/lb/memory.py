@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.lb.bed import Bed
 from bench.lb.clients import Load, finish
 from bench.lb.contenders import Contender, started
-from bench.lb.figures import Outcome
+from bench.lb.outcome import Outcome
 from bench.lb.pool import Traffic
 
 _SAMPLE_S = 0.5

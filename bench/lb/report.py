@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
-from bench.lb.figures import ratio
+from bench.figures import table
 from bench.lb.measure import DIRECT, Point
+from bench.lb.outcome import ratio
 from bench.lb.pool import Traffic
 from bench.lb.results import REFERENCE, Results, goals, speed
 
@@ -19,12 +20,6 @@ def markdown(results: Results) -> str:
         parts += [_throughput(results, is_batched), _latency(results, is_batched)]
     parts += [_memory(results), _scaling(results), _faults(results)]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column reads from the left, the others from the right."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _head(results: Results) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.lb.figures import median, ratio
 from bench.lb.measure import DIRECT, Point
 from bench.lb.memory import MemoryRun
+from bench.lb.outcome import median, ratio
 from bench.lb.pool import Traffic
 
 REFERENCE = "C reference"

@@ -10,7 +10,7 @@ import pytest
 
 from bench.lb import native
 
-VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "quiclb_vectors.json").read_text())["vectors"]
+VECTORS = json.loads((Path(__file__).parents[3] / "vectors" / "quiclb_vectors.json").read_text())["vectors"]
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("STRICT") and not (shutil.which("gcc") or shutil.which("cc")), reason="no C compiler"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.lb.figures import Outcome, median, merge, pooled, quantile, ratio
+from bench.lb.outcome import Outcome, median, merge, pooled, quantile, ratio
 
 
 def outcome(received: int, cpu_ns: int = 0, sent: int | None = None) -> Outcome:
