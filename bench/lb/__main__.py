@@ -78,7 +78,7 @@ def _run(bed: Bed, takers: list[Contender], parts: set[str], results: Results) -
             results.memory.append(_remember(bed, taker, results))
     if "scaling" in parts:
         _say("two processes")
-        results.scaling = measure.scaling(bed, takers, effort)
+        results.scaling = measure.scaling(bed, [taker for taker in takers if taker.is_scalable], effort)
 
 
 def _remember(bed: Bed, taker: Contender, results: Results) -> memory.MemoryRun:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import EnumType
 from importlib import metadata
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from bench.lb import configs
 from bench.lb.install import find_nginx
 from bench.lb.pool import Address, Pool
 from bench.lb.process import Pinned, running
+from quiclb.settings import ForwarderSection
 
 Commands = Callable[[Pool, Path, int], list[list[str]]]
 """Writes what is needed into a folder; returns the commands that make up that many processes."""
@@ -27,13 +29,17 @@ _PROBE_OCTETS = 200
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One load balancer. `missing` says why it cannot take part, `reads_cids` whether connection IDs steer it."""
+    """One load balancer. `missing` says why it cannot take part.
+
+    `reads_cids`: connection IDs steer it, and it remembers no client. `is_scalable`: it can run as several processes.
+    """
 
     name: str
     version: str
     reads_cids: bool
     commands: Commands | None
     missing: str | None = None
+    is_scalable: bool = True
 
 
 class NotReadyError(Exception):
@@ -87,14 +93,26 @@ def _reference(program: Path) -> Contender:
 
 
 def _quiclb() -> list[Contender]:
+    """One for each datapath that the settings can name, the default first."""
+    fields = ForwarderSection.model_fields
+    datapath = fields.get("datapath")
+    kinds = datapath.annotation if datapath is not None else None
+    if datapath is None or not isinstance(kinds, EnumType):
+        return [_quiclb_with("quiclb")]
+    names = sorted((str(kind.value) for kind in kinds), key=lambda name: name != str(datapath.default))
+    return [_quiclb_with(f"quiclb {name}", datapath=name) for name in names]
+
+
+def _quiclb_with(name: str, **keys: str) -> Contender:
     program = Path(sys.executable).parent / "quiclb"
+    is_scalable = "processes" in ForwarderSection.model_fields
 
     def commands(pool: Pool, folder: Path, processes: int) -> list[list[str]]:
         path = folder / "quiclb.toml"
-        path.write_text(configs.quiclb(pool))
+        path.write_text(configs.quiclb(pool, **keys, **({"processes": processes} if processes > 1 else {})))
         return [[str(program), "serve", "--config", str(path), "--log-level", "warning"]]
 
-    return [Contender("quiclb", metadata.version("quic-voice-gateway"), True, commands)]
+    return Contender(name, metadata.version("quic-voice-gateway"), True, commands, is_scalable=is_scalable)
 
 
 def _nginx() -> Contender:
