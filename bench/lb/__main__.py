@@ -33,6 +33,7 @@ _QUICK = measure.Effort(seconds=0.4, rounds=2, latency_seconds=0.4, latency_roun
 _FULL = measure.Effort(seconds=1.0, rounds=5, latency_seconds=2.0, latency_rounds=3)
 _SIZES = (200, 1200)
 _MOST_MEMORY_RATE = 160_000.0
+_NEW_CLIENTS_RATE = 5_000.0
 _QUICK_MEMORY_S, _FULL_MEMORY_S = 4, 180
 
 
@@ -84,7 +85,8 @@ def _run(bed: Bed, takers: list[Contender], parts: set[str], results: Results) -
 def _remember(bed: Bed, taker: Contender, results: Results) -> memory.MemoryRun:
     """As many addresses as time allows, at a rate that the contender bears well: a round trip is two datagrams."""
     most = STATELESS_ADDRESSES if taker.reads_cids else STATEFUL_ADDRESSES
-    rate = min(_MOST_MEMORY_RATE, 0.3 * _capacity(results, True)[taker.name])
+    bearable = _MOST_MEMORY_RATE if taker.reads_cids else _NEW_CLIENTS_RATE
+    rate = min(bearable, 0.3 * _capacity(results, True)[taker.name])
     limit_s = _QUICK_MEMORY_S if results.is_quick else _FULL_MEMORY_S
     return memory.remember(bed, taker, int(min(most, rate * limit_s)), rate)
 

@@ -54,7 +54,7 @@ def remember(bed: Bed, contender: Contender, addresses: int, rate: float) -> Mem
     """Send one datagram from each of that many client addresses, at `rate` a second."""
     load = Load(_SIZE, 0.0, warmup_s=0.0, rate=rate, flows=addresses, is_sticky=not contender.reads_cids, is_once=True)
     pool = bed.pool()
-    folder = bed.folder / contender.name.replace(" ", "-")
+    folder = bed.folder / f"{contender.name.replace(' ', '-')}-memory"
     with bed.backends(is_batched=True), started(contender, pool, folder, bed.cores.contender) as processes:
 
         def sample(sent: float) -> Sample:
@@ -77,7 +77,7 @@ def remember(bed: Bed, contender: Contender, addresses: int, rate: float) -> Mem
 def _last_words(log: Path) -> str:
     """The line of a log that is most likely to say why a process ended."""
     lines = log.read_text(errors="replace").splitlines()
-    telling = [line for line in lines if "assert" in line or "error" in line.lower()]
+    telling = [line for line in lines if any(word in line for word in ("Caught", "assert", "rror"))]
     return (telling or lines or ["no word"])[0][-160:].strip()
 
 

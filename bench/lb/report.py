@@ -71,7 +71,8 @@ def _throughput(results: Results, is_batched: bool) -> str:
             "Processor time of the contender per datagram passed on, in ns; in brackets its speed against C by that.",
             table(header, rows(_cost)),
             "Thousand datagrams a second by the clock, both ways together, and how much of its core it used: "
-            "much less than 100 % means that clients, backends or others were the limit.",
+            "much less than 100 % means that clients, backends or others were the limit, and then whoever works in "
+            "batches had smaller ones, which cost more, than at full load.",
             table(header, rows(_rate)),
         ]
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ from bench.lb.outcome import median, ratio
 from bench.lb.pool import Traffic
 
 REFERENCE = "C reference"
+_MANY_ADDRESSES = 1_000_000
 
 
 @dataclass(slots=True)
@@ -114,7 +114,8 @@ def _worst_p50_ms(results: Results, contender: str) -> float | None:
 
 
 def _growth_mb(results: Results, contender: str) -> float | None:
-    runs: Sequence[MemoryRun] = [run for run in results.memory if run.contender == contender]
+    """Unknown after fewer addresses than fill every cache."""
+    runs = [run for run in results.memory if run.contender == contender and run.addresses >= _MANY_ADDRESSES]
     return max(run.late_growth_octets for run in runs) / 1e6 if runs else None
 
 
