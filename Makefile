@@ -6,14 +6,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
-CERTIFICATE := certs/dev/leaf.pem
 
 .PHONY: help setup test lint types unit demo serve bench bench-calls bench-gaps bench-lb interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) $(CERTIFICATE) ## the virtual environment and the development certificate
+setup: $(READY) ## the virtual environment and the development certificate
+	@$(BIN)/voice-gateway certificate --out certs/dev >/dev/null
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -22,9 +22,6 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[agent,dev,bench]'
 	@touch $@
-
-$(CERTIFICATE): $(READY)
-	$(BIN)/voice-gateway certificate --out certs/dev
 
 test: setup lint types unit ## everything CI checks: lint, types, tests
 
