@@ -11,7 +11,8 @@ struct cid_config {
     struct aes_key key;
 };
 
-static inline void cid_round(const struct cid_config *config, int pass, int half, uint8_t *target, const uint8_t *source) {
+static inline void cid_round(const struct cid_config *config, int pass, int half, uint8_t *target,
+                             const uint8_t *source) {
     uint8_t block[16] = {0};
     memcpy(block, source, (size_t)half);
     block[14] = (uint8_t)(config->server_id_length + config->nonce_length);

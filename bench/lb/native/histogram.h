@@ -24,7 +24,8 @@ static inline void histogram_print(const uint64_t counts[BUCKETS]) {
     putchar('[');
     for (unsigned i = 0; i < BUCKETS; i++) {
         if (!counts[i]) continue;
-        printf("%s[%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]", separator, histogram_floor(i), histogram_floor(i + 1), counts[i]);
+        uint64_t low = histogram_floor(i), high = histogram_floor(i + 1);
+        printf("%s[%" PRIu64 ",%" PRIu64 ",%" PRIu64 "]", separator, low, high, counts[i]);
         separator = ",";
     }
     putchar(']');

@@ -3,9 +3,9 @@
  *   load --target A:P --templates FILE --size OCTETS --flows N --seconds S [--warmup S] [--burst N] [--sticky]
  *        (--window N | --rate DATAGRAMS_PER_SECOND) [--once]
  *
- * Flow i has the address 127.16.0.0 + i, takes the i-th beginning (header and connection ID) of FILE, modulo their number,
- * and the flows take turns. --window keeps N datagrams under way, to find the capacity; --rate sends at that rate whatever
- * comes back, to find latency and loss; --once stops when each flow has sent one. --burst sends N datagrams of a flow
+ * Flow i has the address 127.16.0.0 + i, takes the i-th beginning (header and connection ID) of FILE, modulo their
+ * number, and the flows take turns. --window keeps N datagrams under way, to find the capacity; --rate sends at that
+ * rate whatever comes back, to find latency and loss; --once stops when each flow has sent one. --burst sends N datagrams of a flow
  * with one UDP_SEGMENT message. A datagram is misrouted if another backend than its connection ID's answers or, with
  * --sticky or without a known one, another than the flow's first.
  *
@@ -75,7 +75,10 @@ static void prepare(void) {
     flows = calloc(options.flows, sizeof *flows);
     if (!flows) die("calloc");
     uint32_t noise = 1;
-    for (size_t i = 0; i < sizeof bodies; i++) ((uint8_t *)bodies)[i] = (uint8_t)((noise = noise * 1664525u + 1013904223u) >> 24);
+    for (size_t i = 0; i < sizeof bodies; i++) {
+        noise = noise * 1664525u + 1013904223u;
+        ((uint8_t *)bodies)[i] = (uint8_t)(noise >> 24);
+    }
     for (int i = 0; i < BATCH; i++) {
         spaces[i] = (struct iovec){buffers[i], BUFFER};
         outgoing[i].msg_hdr = (struct msghdr){.msg_name = &options.target, .msg_namelen = sizeof options.target,
@@ -121,7 +124,8 @@ static void send_batch(int fd, unsigned count, uint64_t now) {
 static void take(struct mmsghdr *message, const uint8_t *datagram, const struct sockaddr_in *peer, uint64_t now) {
     struct trailer trailer;
     const struct in_pktinfo *arrival = find_control(&message->msg_hdr, IPPROTO_IP, IP_PKTINFO);
-    memcpy(&trailer, datagram + (message->msg_len < sizeof trailer ? 0 : message->msg_len - sizeof trailer), sizeof trailer);
+    size_t before = message->msg_len < sizeof trailer ? 0 : message->msg_len - sizeof trailer;
+    memcpy(&trailer, datagram + before, sizeof trailer);
     if (message->msg_len != options.size || trailer.magic != TRAILER_MAGIC || trailer.flow >= options.flows ||
         peer->sin_port != options.target.sin_port || peer->sin_addr.s_addr != options.target.sin_addr.s_addr) {
         strangers++;

@@ -36,7 +36,8 @@ static struct server *find_server(int config_id, const uint8_t *id, int length) 
     uint32_t place = hash_octets(id, length, 2166136261u + (uint32_t)config_id) % TABLE;
     while (servers[place].backend) {
         struct server *server = &servers[place];
-        if (server->config_id == config_id && server->length == length && !memcmp(server->id, id, (size_t)length)) break;
+        int is_same = server->config_id == config_id && server->length == length;
+        if (is_same && !memcmp(server->id, id, (size_t)length)) break;
         place = (place + 1) % TABLE;
     }
     return &servers[place];
@@ -63,7 +64,8 @@ static void upward(int outer, int inner) {
         memcpy(headers[i] + 34, &slots[i].peer.sin_port, 2);
         pieces[i][0] = (struct iovec){headers[i], SPP_OCTETS};
         pieces[i][1] = (struct iovec){buffers[i], incoming[i].msg_len};
-        outgoing[i].msg_hdr = (struct msghdr){.msg_name = (void *)route(buffers[i], (int)incoming[i].msg_len, &slots[i].peer),
+        const struct sockaddr_in *backend = route(buffers[i], (int)incoming[i].msg_len, &slots[i].peer);
+        outgoing[i].msg_hdr = (struct msghdr){.msg_name = (void *)backend,
             .msg_namelen = sizeof slots[i].peer, .msg_iov = pieces[i], .msg_iovlen = 2};
     }
     send_all(inner, outgoing, (unsigned)n);
