@@ -10,9 +10,10 @@ import structlog
 from quiclb.address import Address, format_address
 from quiclb.counters import ForwarderCounters
 from quiclb.datapath.userspace import UserspaceDatapath, is_own_ip, open_userspace
+from quiclb.datapath.vectorised import VectorisedDatapath, open_vectorised
 from quiclb.forwarder import ForwardingCore
 from quiclb.metrics import ForwarderCollector, MetricsServer, collector_renderer
-from quiclb.settings import Settings
+from quiclb.settings import DatapathKind, ForwarderSection, Settings
 
 
 async def run(settings: Settings) -> None:
@@ -52,7 +53,7 @@ class Forwarder:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._table = settings.build_table()
-        self._datapath: UserspaceDatapath | None = None
+        self._datapath: UserspaceDatapath | VectorisedDatapath | None = None
         self._core: ForwardingCore | None = None
         self._metrics_server: MetricsServer | None = None
         self.metrics: Address | None = None
@@ -78,7 +79,7 @@ class Forwarder:
 
     async def start(self) -> None:
         section = self._settings.forwarder
-        datapath = await open_userspace(section.listen, section.inner)
+        datapath = await _open(section)
         self._datapath = datapath
         core = ForwardingCore(
             self._table,
@@ -103,3 +104,9 @@ class Forwarder:
             await self._metrics_server.stop()
         if self._datapath is not None:
             await self._datapath.close()
+
+
+async def _open(section: ForwarderSection) -> UserspaceDatapath | VectorisedDatapath:
+    if section.datapath is DatapathKind.VECTORISED:
+        return open_vectorised(section.listen, section.inner)
+    return await open_userspace(section.listen, section.inner)
