@@ -5,9 +5,9 @@
  *
  * Flow i has the address 127.16.0.0 + i, takes the i-th beginning (header and connection ID) of FILE, modulo their
  * number, and the flows take turns. --window keeps N datagrams under way, to find the capacity; --rate sends at that
- * rate whatever comes back, to find latency and loss; --once stops when each flow has sent one. --burst sends N datagrams of a flow
- * with one UDP_SEGMENT message. A datagram is misrouted if another backend than its connection ID's answers or, with
- * --sticky or without a known one, another than the flow's first.
+ * rate whatever comes back, to find latency and loss; --once stops when each flow has sent one. --burst sends N
+ * datagrams of a flow with one UDP_SEGMENT message. A datagram is misrouted if another backend than its connection
+ * ID's answers or, with --sticky or without a known one, another than the flow's first.
  *
  * Prints `measuring` after the warm-up, `done` after the last datagram, and one line of JSON. */
 #include <math.h>
