@@ -91,7 +91,7 @@ class Cluster:
             {"name": f"worker-{n}", "address": f"{_worker_inner(n)}:7000", "server_ids": {"0": _server_id(n)}}
             for n in range(self.plan.workers)
         ]
-        section = {"listen": f"{VIP}:443", "inner": f"{_forwarder_inner(number)}:7000"}
+        section = {"listen": f"{VIP}:443", "inner": f"{_forwarder_inner(number)}:7000", "datapath": "asyncio"}
         document = {"forwarder": section, "config": [_CONFIG], "backend": backends}
         forwarder = host.call(Forwarder, Settings.model_validate(document))
         await host.run(forwarder.start())
