@@ -109,7 +109,7 @@ class ForwardingLoop:
         self._inner_sender.send(self._to_backends, messages)
 
     def _forward_backends(self) -> None:
-        if not self._has_many_backends and not all(self._scalar.forward_backend() for _ in range(SINGLES)):
+        if not self._has_many_backends and not self._forward_single_backends():
             return
         batch = self._backends
         count = batch.receive(self._inner_fd)
@@ -132,6 +132,14 @@ class ForwardingLoop:
         if len(numbers) < JOIN_FROM or 2 * (numbers[-1] + 1) > len(numbers):
             return None
         return message_starts(numbers, replies.lengths)
+
+    def _forward_single_backends(self) -> bool:
+        """Whether more waits, or is likely to after a message of many datagrams."""
+        for _ in range(SINGLES):
+            count = self._scalar.forward_backend()
+            if count is None or count > SCALAR_BATCH:
+                return count is not None
+        return True
 
     def _forward_few_clients(self, count: int) -> None:
         batch, family = self._clients, self._vectors.family

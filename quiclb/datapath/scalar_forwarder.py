@@ -44,17 +44,18 @@ class ScalarForwarder:
         self.from_clients([(datagram, normalise(client))])
         return True
 
-    def forward_backend(self) -> bool:
-        """Forward the next message of a backend, be it one datagram or several joined; false if none waits."""
+    def forward_backend(self) -> int | None:
+        """Forward the next message of a backend; returns how many datagrams it held, or `None` if none waits."""
         try:
             length, control, _, source = self._inner.recvmsg_into([self._octets], _CONTROL_OCTETS)
         except OSError as error:
-            return _is_passing(error)
+            return 0 if _is_passing(error) else None
         backend = normalise(source)
         size = _segment_length(control) or length or 1
         message = self._octets[:length]
-        self.from_backends([(bytes(message[at : at + size]), backend) for at in range(0, max(length, 1), size)])
-        return True
+        datagrams = [(bytes(message[at : at + size]), backend) for at in range(0, max(length, 1), size)]
+        self.from_backends(datagrams)
+        return len(datagrams)
 
     def from_clients(self, datagrams: Datagrams) -> None:
         """Forward what was received at the VIP, with one octet more than may pass where it is too long."""
