@@ -9,27 +9,30 @@ from typing import Final
 
 import numpy as np
 
-from quiclb.address import Address
-from quiclb.datapath.base import Datagrams, Side
-from quiclb.datapath.messages import PENDING_ERRORS, ReceiveBatch, SendBatch
+from quiclb.datapath.base import Side
+from quiclb.datapath.messages import Integers, ReceiveBatch, SendBatch
+from quiclb.datapath.scalar_forwarder import MAX_DATAGRAM_OCTETS, ScalarForwarder
 from quiclb.datapath.segments import MAX_SEGMENTS_RECEIVED, message_starts, runs
 from quiclb.datapath.sender import Sender
 from quiclb.datapath.sockets import read_error_queue
-from quiclb.datapath.vector_forwarder import VectorForwarder
+from quiclb.datapath.vector_forwarder import Replies, VectorForwarder
 from quiclb.envelope import HEADER_LENGTH
 from quiclb.forwarder import ForwardingCore
 
 BATCH: Final = 512
 """Datagrams a receive call takes from clients."""
 
-JOINED_BATCH: Final = 64
+JOINED_BATCH: Final = 128
 """Messages a receive call takes from backends, each of up to 128 datagrams; few would throttle backends without GSO."""
 
-SCALAR_BATCH: Final = 6
+SCALAR_BATCH: Final = 12
 """Up to this many datagrams the scalar core is faster than setting up arrays."""
 
-MAX_DATAGRAM_OCTETS: Final = 2048
-"""The longest datagram taken from a client; longer ones are dropped whole and counted as `EMSGSIZE`."""
+SINGLES: Final = 4
+"""After a small batch, this many datagrams are taken one by one before a batch is tried again."""
+
+JOIN_FROM: Final = 48
+"""From this many datagrams on it pays to look for some that can be sent joined."""
 
 FLUSH_BATCHES: Final = 64
 """How many batches the counters may lag behind under load; they are exact when the loop comes to rest."""
@@ -51,6 +54,8 @@ class ForwardingLoop:
         self._vectors = VectorForwarder(core, self._clients, self._backends)
         self._to_backends = SendBatch(BATCH, self._vectors.inner_family.name_length)
         self._to_clients = SendBatch(JOINED_BATCH * MAX_SEGMENTS_RECEIVED, self._vectors.family.name_length)
+        self._scalar = ScalarForwarder(vip, inner, core, lambda side, error: self._failed(side, error, 1))
+        self._has_many_clients = self._has_many_backends = False
         self._inner_sender = Sender(inner, lambda error, count: self._failed(Side.INNER, error, count))
         self._vip_sender = Sender(vip, lambda error, count: self._failed(Side.VIP, error, count))
 
@@ -76,9 +81,12 @@ class ForwardingLoop:
         self._flush()
 
     def _forward_clients(self) -> None:
+        if not self._has_many_clients and not all(self._scalar.forward_client() for _ in range(SINGLES)):
+            return
         batch = self._clients
         count = batch.receive(self._vip_fd)
-        if count <= SCALAR_BATCH:
+        self._has_many_clients = count > SCALAR_BATCH
+        if not self._has_many_clients:
             self._forward_few_clients(count)
             return
         rows, backends = self._vectors.from_clients(count)
@@ -88,7 +96,7 @@ class ForwardingLoop:
             fits = lengths <= MAX_DATAGRAM_OCTETS
             self._failed(Side.INNER, errno.EMSGSIZE, int(np.count_nonzero(~fits)))
             rows, backends, lengths = rows[fits], backends[fits], lengths[fits]
-        if self._inner_sender.can_join:
+        if self._inner_sender.can_join and len(rows) >= JOIN_FROM:
             order = np.argsort(backends.astype(np.uint16), kind="stable")
             rows, backends, lengths = rows[order], backends[order], lengths[order]
             starts = message_starts(backends, lengths)
@@ -101,49 +109,45 @@ class ForwardingLoop:
         self._inner_sender.send(self._to_backends, messages)
 
     def _forward_backends(self) -> None:
+        if not self._has_many_backends and not self._forward_single_backends():
+            return
         batch = self._backends
         count = batch.receive(self._inner_fd)
         segment_lengths = np.where(batch.control_lengths[:count] > 0, self._segment_lengths[:count], 0)
-        if count <= SCALAR_BATCH and not segment_lengths.any():
+        self._has_many_backends = count > SCALAR_BATCH or bool(segment_lengths.any())
+        if not self._has_many_backends:
             self._forward_few_backends(count)
             return
         replies = self._vectors.from_backends(count, segment_lengths)
         self._count_batch()
-        starts = message_starts(runs(replies.names), replies.lengths) if self._vip_sender.can_join else None
+        starts = self._reply_starts(replies) if self._vip_sender.can_join else None
         name_addresses = replies.names.ctypes.data + np.arange(len(replies.names)) * replies.names.itemsize
         addresses = replies.starts + batch.buffer.ctypes.data
         messages = self._to_clients.load(addresses, replies.lengths, name_addresses, starts)
         self._vip_sender.send(self._to_clients, messages)
 
+    def _reply_starts(self, replies: Replies) -> Integers | None:
+        """Where messages start, if on average at least two neighbours are for the same client."""
+        numbers = runs(replies.names)
+        if len(numbers) < JOIN_FROM or 2 * (numbers[-1] + 1) > len(numbers):
+            return None
+        return message_starts(numbers, replies.lengths)
+
+    def _forward_single_backends(self) -> bool:
+        """Whether more waits, or is likely to after a message of many datagrams."""
+        for _ in range(SINGLES):
+            count = self._scalar.forward_backend()
+            if count is None or count > SCALAR_BATCH:
+                return count is not None
+        return True
+
     def _forward_few_clients(self, count: int) -> None:
         batch, family = self._clients, self._vectors.family
-        taken: list[tuple[bytes, Address]] = []
-        for row in range(count):
-            payload = batch.payload(row)
-            if len(payload) > MAX_DATAGRAM_OCTETS:
-                self._failed(Side.INNER, errno.EMSGSIZE, 1)
-            else:
-                taken.append((bytes(payload), family.address(batch.name(row))))
-        self._send_few(Side.INNER, self._core.from_clients(taken))
+        self._scalar.from_clients([(batch.payload(row), family.address(batch.name(row))) for row in range(count)])
 
     def _forward_few_backends(self, count: int) -> None:
         batch, family = self._backends, self._vectors.inner_family
-        taken = [(bytes(batch.payload(row)), family.address(batch.name(row))) for row in range(count)]
-        self._send_few(Side.VIP, self._core.from_backends(taken))
-
-    def _send_few(self, side: Side, datagrams: Datagrams) -> None:
-        sock = self._sockets[side]
-        for datagram, (ip, port) in datagrams:
-            target = (f"::ffff:{ip}" if sock.family == socket.AF_INET6 and ":" not in ip else ip, port)
-            for is_last_attempt in (False, True):
-                try:
-                    sock.sendto(datagram, target)
-                except OSError as error:
-                    if is_last_attempt or error.errno not in PENDING_ERRORS:
-                        self._failed(side, error.errno or 0, 1)
-                        break
-                else:
-                    break
+        self._scalar.from_backends([(batch.payload(row), family.address(batch.name(row))) for row in range(count)])
 
     def _count_batch(self) -> None:
         self._unflushed += 1

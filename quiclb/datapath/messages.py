@@ -88,10 +88,10 @@ class ReceiveBatch:
                 raise OSError(-count, errno.errorcode.get(-count, "recvmmsg"))
         return 0
 
-    def payload(self, row: int) -> memoryview:
-        """One message, where it lies."""
+    def payload(self, row: int) -> bytes:
+        """A copy of one message."""
         start = int(self.offsets[row])
-        return self.buffer.data[start : start + int(self.lengths[row])]
+        return bytes(self.buffer.data[start : start + int(self.lengths[row])])
 
     def name(self, row: int) -> bytes:
         """The socket address a message came from."""
@@ -140,10 +140,10 @@ class SendBatch:
         messages = len(starts)
         self._names[:messages] = names[starts]
         self._first_pieces[:messages] = self._piece_locations[starts]
-        counts = np.diff(starts, append=count)
+        counts = run_lengths(starts, count)
         self.piece_counts[:messages] = counts
         self._segment_lengths[:messages] = lengths[starts]
-        self._control_lengths[:messages] = np.where(counts > 1, _SEGMENT_CONTROL_OCTETS, 0)
+        self._control_lengths[:messages] = (counts > 1) * _SEGMENT_CONTROL_OCTETS
         return messages
 
     def take_apart(self, message: int, into: SendBatch) -> int:
@@ -154,6 +154,14 @@ class SendBatch:
         addresses = self._piece_addresses[pieces].astype(np.int64)
         names = np.full(len(addresses), self._names[message])
         return into.load(addresses, self._piece_lengths[pieces].astype(np.int64), names, None)
+
+
+def run_lengths(starts: Integers, end: int) -> Integers:
+    """How many items each run has, from where the runs start and the last one ends; `np.diff`, several times faster."""
+    counts = np.empty(len(starts), np.int64)
+    np.subtract(starts[1:], starts[:-1], out=counts[:-1])
+    counts[-1:] = end - starts[-1:]
+    return counts
 
 
 PENDING_ERRORS: Final = frozenset(

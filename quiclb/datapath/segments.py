@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from quiclb.datapath import libc
-from quiclb.datapath.messages import Addresses, Flags, Integers
+from quiclb.datapath.messages import Addresses, Flags, Integers, run_lengths
 
 MAX_SEGMENTS: Final = 64
 """The kernel's limit until Linux 6.9, 128 since; what 128 would gain is not measurable."""
@@ -73,9 +73,11 @@ def _join_short_tails(is_start: Flags, is_other: Flags, lengths: Integers) -> No
 
 def _cut_long_runs(is_start: Flags, lengths: Integers) -> Integers:
     starts = np.flatnonzero(is_start)
-    counts = np.diff(starts, append=len(lengths))
-    limits = np.clip(MAX_JOINED_OCTETS // np.maximum(lengths[starts], 1), 1, MAX_SEGMENTS)
-    if (counts <= limits).all():
+    counts = run_lengths(starts, len(lengths))
+    most = int(counts.max())
+    if most <= MAX_SEGMENTS and most * int(lengths.max()) <= MAX_JOINED_OCTETS:
         return starts
+    limits = np.minimum(MAX_JOINED_OCTETS // np.maximum(lengths[starts], 1), MAX_SEGMENTS)
+    np.maximum(limits, 1, out=limits)
     positions = np.arange(len(lengths)) - np.repeat(starts, counts)
     return np.flatnonzero(positions % np.repeat(limits, counts) == 0)

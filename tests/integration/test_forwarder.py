@@ -33,6 +33,8 @@ def on_every_datapath(test):
     def run(monkeypatch, datapath, **arguments):
         if datapath == "arrays":
             monkeypatch.setattr(forwarding_loop, "SCALAR_BATCH", 0)
+            monkeypatch.setattr(forwarding_loop, "SINGLES", 0)
+            monkeypatch.setattr(forwarding_loop, "JOIN_FROM", 2)
             monkeypatch.setattr(forwarding_loop, "FLUSH_BATCHES", 1)
         new_loop = uvloop.new_event_loop if datapath == "uvloop" else asyncio.new_event_loop
         CHOSEN.set("vectorised" if datapath in ("vectorised", "arrays") else "asyncio")

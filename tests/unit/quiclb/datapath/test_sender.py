@@ -86,6 +86,24 @@ def test_a_joined_message_that_is_refused_is_tried_one_by_one(bench):
     assert bench.failures == [(errno.EINVAL, 1)] * 3
 
 
+def test_a_device_that_joins_nothing_is_asked_once(bench, monkeypatch):
+    calls: list[int] = []
+
+    def refuse_joined(fd: int, headers: int, count: int, flags: int) -> int:
+        calls.append(int(bench.batch.piece_counts[0]) if headers == bench.batch.address else 1)
+        return -errno.EIO if headers == bench.batch.address else sendmmsg(fd, headers, count, flags)
+
+    sendmmsg = libc.sendmmsg
+    monkeypatch.setattr(libc, "sendmmsg", refuse_joined)
+    sent = [b"a" * 10, b"b" * 10, b"c" * 4]
+    assert bench.sender.can_join
+    bench.send([(datagram, bench.receiver.getsockname()) for datagram in sent], starts=[0])
+    assert not bench.sender.can_join
+    assert bench.received() == sent
+    assert bench.failures == []
+    assert calls == [3, 1]
+
+
 def test_an_unreachable_backend_fails_nobody_else(bench):
     gone = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     gone.bind(("127.0.0.1", 0))
