@@ -104,7 +104,7 @@ def check(config: ConfigFile, is_json: JsonOutput = False) -> None:
             "name": backend.name,
             "address": format_address(backend.address),
             "state": backend.state.value,
-            "server_ids": {str(key): value.hex() for key, value in sorted(backend.server_ids.items())},
+            "server_ids": {str(key): [id_.hex() for id_ in ids] for key, ids in sorted(backend.server_ids.items())},
         }
         for backend in table.pool
     ]
@@ -269,4 +269,6 @@ def _print_table(console: Console, rows: list[dict[str, Any]]) -> None:
 
 
 def _cell(value: object) -> str:
-    return ", ".join(f"{key}: {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
+    if not isinstance(value, dict):
+        return str(value)
+    return ", ".join(f"{key}: {' '.join(items)}" for key, items in value.items())

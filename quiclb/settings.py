@@ -23,7 +23,8 @@ from quiclb.address import Address, parse_address
 from quiclb.config import KEY_LENGTH, QuicLbConfig
 from quiclb.errors import ConfigError
 from quiclb.pool import Backend, BackendState
-from quiclb.table import RoutingTable, UnknownServerId, build_table
+from quiclb.spec import TableSpec
+from quiclb.table import RoutingTable, UnknownServerId
 
 ENVIRONMENT_PREFIX = "QUICLB_"
 
@@ -48,7 +49,7 @@ def load_settings(
         document["forwarder"] = forwarder | variables | given
     try:
         settings = Settings.model_validate(document, context={"directory": path.parent})
-        settings.build_table()
+        settings.table_spec().check()
     except ValidationError as error:
         raise ConfigError("\n".join(f"{path}: {line}" for line in describe_faults(error))) from None
     except ConfigError as error:
@@ -80,6 +81,14 @@ def _to_octets(value: object) -> object:
 
 HostPort = Annotated[Address, BeforeValidator(_to_address)]
 HexOctets = Annotated[bytes, BeforeValidator(_to_octets)]
+
+
+def _to_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+ServerIds = Annotated[tuple[HexOctets, ...], BeforeValidator(_to_list)]
+"""One server ID in hexadecimal, or a list of them."""
 
 
 class ForwarderSection(_Section):
@@ -163,12 +172,12 @@ def parse_key(text: str) -> bytes:
 
 
 class BackendEntry(_Section):
-    """One `[[backend]]`: `server_ids` maps config IDs to hexadecimal server IDs."""
+    """One `[[backend]]`: `server_ids` maps config IDs to a hexadecimal server ID or a list of them."""
 
     name: str = Field(min_length=1)
     address: HostPort
     state: BackendState = BackendState.ACTIVE
-    server_ids: dict[int, HexOctets] = Field(default_factory=dict)
+    server_ids: dict[int, ServerIds] = Field(default_factory=dict)
 
     @field_validator("address")
     @classmethod
@@ -188,14 +197,19 @@ class Settings(_Section):
     config: list[ConfigEntry] = Field(default_factory=list)
     backend: list[BackendEntry] = Field(min_length=1)
 
-    def build_table(self) -> RoutingTable:
-        """Return the routing table; raises `ConfigError` where configs and backends do not fit."""
-        return build_table(
-            [entry.build() for entry in self.config],
-            [entry.build() for entry in self.backend],
+    def table_spec(self, generation: int = 0) -> TableSpec:
+        """Return what the file alone says, without discovery and health."""
+        return TableSpec(
+            configs=tuple(entry.build() for entry in self.config),
+            backends=tuple(entry.build() for entry in self.backend),
             unknown_server_id=self.forwarder.unknown_server_id,
             check_cid_length=self.forwarder.check_cid_length,
+            generation=generation,
         )
+
+    def build_table(self) -> RoutingTable:
+        """Return the routing table of `table_spec`; raises `ConfigError` where configs and backends do not fit."""
+        return self.table_spec().build()
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -33,6 +33,7 @@ SANS_IO = [
     "quiclb/fallback.py",
     "quiclb/routing.py",
     "quiclb/table.py",
+    "quiclb/spec.py",
     "quiclb/envelope.py",
     "gateway/wire/framing.py",
     "gateway/wire/messages.py",
