@@ -21,9 +21,11 @@ from quiclb.daemon import run
 from quiclb.decoder import CidDecoder, Unroutable
 from quiclb.encoder import CidEncoder
 from quiclb.errors import ConfigError, QuicLbError
+from quiclb.files import SettingsFile
 from quiclb.log import LogFormat, configure_logging
 from quiclb.routing import Decision, Drop, route
-from quiclb.settings import Settings, load_settings, parse_key
+from quiclb.sections import parse_key
+from quiclb.settings import Settings, load_settings
 from quiclb.table import UnknownServerId
 
 app = typer.Typer(
@@ -71,7 +73,10 @@ def serve(
     log_format: Annotated[LogFormat, typer.Option(envvar="QUICLB_LOG_FORMAT")] = LogFormat.AUTO,
     log_level: Annotated[str, typer.Option(envvar="QUICLB_LOG_LEVEL", help="debug, info, warning, error.")] = "info",
 ) -> None:
-    """Forward datagrams until SIGTERM. Flags win over QUICLB_* variables, these over the file."""
+    """Forward datagrams until SIGTERM. Flags win over QUICLB_* variables, these over the file.
+
+    The file is read again when it changes and on SIGHUP; a bad one changes nothing.
+    """
     flags = {
         "listen": listen,
         "inner": inner,
@@ -81,7 +86,8 @@ def serve(
         "allow_loopback_clients": allow_loopback_clients,
     }
     configure_logging(log_format, log_level)
-    uvloop.run(run(load_settings(config, os.environ, flags)))
+    source = SettingsFile(config, os.environ, flags)
+    uvloop.run(run(source.load(), source))
 
 
 @app.command()

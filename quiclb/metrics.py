@@ -22,6 +22,17 @@ from quiclb.forwarder import ForwardingCore
 REQUEST_TIMEOUT_S = 5.0
 MAX_REQUEST_OCTETS = 8192
 
+PACKETS_HELP = (
+    "Client datagrams. decision: routable (by connection ID), fallback (by 4-tuple) or drop; reason: ok, or why the "
+    "connection ID named no backend, or why nobody may have the datagram."
+)
+REPLIES_HELP = "Backend datagrams. result: sent or drop; a stranger is a sender that is no backend of the table."
+BACKEND_PACKETS_HELP = "Datagrams to and from each backend; a backend that left the table is forgotten."
+BACKEND_BYTES_HELP = "Octets of UDP payload to and from each backend, without the envelope."
+SEND_ERRORS_HELP = "Datagrams the kernel refused; EMSGSIZE: too large for the path to the backend or client."
+RECEIVE_DROPS_HELP = "Datagrams lost because the socket's receive queue was full: the forwarder is overloaded."
+GENERATION_HELP = "Number of the table in use; every change of configs, backends or their states adds one."
+
 
 class ForwarderCollector(Collector):
     """Reads the counters when scraped; register it in a `CollectorRegistry`."""
@@ -32,19 +43,21 @@ class ForwarderCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         counters: ForwarderCounters = self._core.counters
-        yield _family("quiclb_packets", "Client datagrams by decision.", ("decision", "reason"), counters.packets)
-        yield _family("quiclb_replies", "Backend datagrams by result.", ("result", "reason"), counters.replies)
-        yield _family(
-            "quiclb_backend_packets",
-            "Datagrams to and from each backend.",
-            ("backend", "direction"),
-            counters.backend_packets,
-        )
-        yield _family("quiclb_send_errors", "Datagrams the kernel refused.", ("side", "error"), counters.send_errors)
+        for name, text, labels, totals in (
+            ("packets", PACKETS_HELP, ("decision", "reason"), counters.packets),
+            ("replies", REPLIES_HELP, ("result", "reason"), counters.replies),
+            ("backend_packets", BACKEND_PACKETS_HELP, ("backend", "direction"), counters.backend_packets),
+            ("backend_bytes", BACKEND_BYTES_HELP, ("backend", "direction"), counters.backend_octets),
+            ("send_errors", SEND_ERRORS_HELP, ("side", "error"), counters.send_errors),
+        ):
+            yield counter_family(f"quiclb_{name}", text, labels, totals)
         drops = {(side.value,): self._datapath.receive_drops(side) or 0 for side in Side}
-        yield _family("quiclb_receive_drops", "Datagrams lost to a full receive queue.", ("side",), drops)
-        backends = GaugeMetricFamily("quiclb_backends", "Backends by state.", labels=("state",))
-        for state, count in Counter(backend.state for backend in self._core.table.pool).items():
+        yield counter_family("quiclb_receive_drops", RECEIVE_DROPS_HELP, ("side",), drops)
+        table = self._core.table
+        yield GaugeMetricFamily("quiclb_table_generation", GENERATION_HELP, value=table.generation)
+        yield GaugeMetricFamily("quiclb_configs", "QUIC-LB configs in the table.", value=len(table.configs))
+        backends = GaugeMetricFamily("quiclb_backends", "Backends in the table by state.", labels=("state",))
+        for state, count in Counter(backend.state for backend in table.pool).items():
             backends.add_metric((state,), count)
         yield backends
 
@@ -90,14 +103,16 @@ class MetricsServer:
         return _http("200 OK", self._render())
 
 
-def collector_renderer(collector: Collector) -> Callable[[], bytes]:
-    """Return what renders this collector in the Prometheus text format."""
+def collector_renderer(*collectors: Collector) -> Callable[[], bytes]:
+    """Return what renders these collectors in the Prometheus text format."""
     registry = CollectorRegistry()
-    registry.register(collector)
+    for collector in collectors:
+        registry.register(collector)
     return lambda: generate_latest(registry)
 
 
-def _family(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, int]) -> Metric:
+def counter_family(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, int]) -> Metric:
+    """A Prometheus counter; `values` maps label values in the order of `labels` to totals."""
     family = CounterMetricFamily(name, text, labels=labels)
     for key, value in sorted(values.items()):
         family.add_metric([str(part) for part in key], value)

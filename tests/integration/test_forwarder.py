@@ -61,6 +61,7 @@ def settings_for(backends, listen="127.0.0.1:0", inner="127.0.0.1:0", **forwarde
     return Settings.model_validate(
         {
             "forwarder": {"listen": listen, "inner": inner, "allow_loopback_clients": True} | forwarder,
+            "health": {"enabled": False},
             "config": [
                 {"id": 0, "server_id_length": 4, "nonce_length": 12, "key": KEY.hex()},
             ],
