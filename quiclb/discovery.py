@@ -71,7 +71,10 @@ def backends_at(
 
 
 class Roster:
-    """What one discovery found, and for `linger_s` seconds what it no longer finds, draining."""
+    """What one discovery found, and for `linger_s` seconds what it no longer finds, draining.
+
+    Call `update` with each answer, and `forget` now and then.
+    """
 
     def __init__(self, linger_s: float) -> None:
         self._linger_s = linger_s
@@ -87,15 +90,18 @@ class Roster:
         for name in answer:
             self._leaving.pop(name, None)
         self._present = answer
+        self.forget(now)
 
-    def backends(self, now: float) -> list[Backend]:
-        """Everything that is to be in the table now."""
-        self._leaving = {name: entry for name, entry in self._leaving.items() if entry[1] > now}
+    def backends(self) -> list[Backend]:
+        """Everything that is to be in the table."""
         return [*self._present.values(), *(backend for backend, _ in self._leaving.values())]
 
-    def next_change(self) -> float | None:
-        """When the next one that left is to be forgotten."""
-        return min((until for _, until in self._leaving.values()), default=None)
+    def forget(self, now: float) -> bool:
+        """Let go of those whose time is over; return whether there were any."""
+        over = [name for name, (_, until) in self._leaving.items() if until <= now]
+        for name in over:
+            del self._leaving[name]
+        return bool(over)
 
 
 def join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -59,6 +60,8 @@ class HealthMonitor:
     def __init__(self, policy: HealthPolicy, rng: Random) -> None:
         self.policy = policy
         """May be replaced at any time; what is known stays."""
+        self.results: Counter[tuple[Address, str]] = Counter()
+        """Probes by (address, `answered` or `missed`)."""
         self._rng = rng
         self._targets: dict[Address, _Target] = {}
         self.has_changed = False
@@ -69,6 +72,8 @@ class HealthMonitor:
         wanted = set(addresses)
         for address in self._targets.keys() - wanted:
             del self._targets[address]
+        for key in [key for key in self.results if key[0] not in wanted]:
+            del self.results[key]
         for address in sorted(wanted - self._targets.keys()):
             self._targets[address] = _Target(now + self._rng.random() * self.policy.interval_s)
 
@@ -80,6 +85,7 @@ class HealthMonitor:
                 continue
             if target.is_waiting:
                 target.is_waiting = False
+                self.results[address, "missed"] += 1
                 self._judge(target, False, now)
                 if target.next_at > now:
                     continue
@@ -94,6 +100,7 @@ class HealthMonitor:
         if target is None or not target.is_waiting:
             return False
         target.is_waiting = False
+        self.results[address, "answered"] += 1
         self._judge(target, True, now)
         return True
 

@@ -38,8 +38,8 @@ class Prober(asyncio.DatagramProtocol):
         rng: Callable[[int], bytes] = os.urandom,
         jitter: Random | None = None,
     ) -> None:
-        self.results: Counter[tuple[Address, str]] = Counter()
         self._monitor = HealthMonitor(policy, jitter or Random())
+        self.results: Counter[tuple[Address, str]] = self._monitor.results
         self._inner = inner
         self._vip = vip
         self._changed = changed
@@ -78,8 +78,6 @@ class Prober(asyncio.DatagramProtocol):
         """Probe these from now on."""
         wanted = set(addresses)
         self._monitor.watch(wanted, self._now())
-        for key in [key for key in self.results if key[0] not in wanted]:
-            del self.results[key]
         self._probes = {address: probe for address, probe in self._probes.items() if address in wanted}
         self._schedule()
 
@@ -100,8 +98,7 @@ class Prober(asyncio.DatagramProtocol):
         if probe is None or not probe.is_answered_by(reply):
             return
         del self._probes[source]
-        if self._monitor.answered(source, self._now()):
-            self.results[source, "answered"] += 1
+        self._monitor.answered(source, self._now())
         self._tell()
         self._schedule()
 
@@ -114,10 +111,7 @@ class Prober(asyncio.DatagramProtocol):
 
     def _round(self) -> None:
         self._timer = None
-        due = self._monitor.poll(self._now())
-        for address in due:
-            if self._probes.pop(address, None) is not None:
-                self.results[address, "missed"] += 1
+        for address in self._monitor.poll(self._now()):
             self._probe(address)
         self._tell()
         self._schedule()

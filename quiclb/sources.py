@@ -45,7 +45,7 @@ class BackendSource:
 
     def backends(self, configs: Sequence[QuicLbConfig]) -> list[Backend]:
         """What is found now, with server IDs under these configs."""
-        return self._roster.backends(asyncio.get_running_loop().time())
+        return self._roster.backends()
 
     async def refresh(self) -> bool:
         """Ask once; return whether the answer is another."""
@@ -78,9 +78,8 @@ class BackendSource:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            until_forgotten = self._roster.next_change()
             await asyncio.sleep(self._interval_s)
-            is_forgotten = until_forgotten is not None and loop.time() >= until_forgotten
+            is_forgotten = self._roster.forget(loop.time())
             if await self.refresh() or is_forgotten:
                 self._changed()
 

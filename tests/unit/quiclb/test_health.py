@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -110,7 +111,7 @@ def test_probes_wander_around_the_interval():
     probed = Probed(A, answering=[A])
     probed.probe(200)
     times = [at for at, _ in probed.sent]
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(times)]
     low, high = POLICY.interval_s * (1 - JITTER), POLICY.interval_s * (1 + JITTER)
     assert all(low <= gap <= high for gap in gaps)
     assert max(gaps) - min(gaps) > (high - low) / 2
