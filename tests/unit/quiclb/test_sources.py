@@ -77,7 +77,6 @@ async def test_a_failed_lookup_changes_nothing_and_is_said_once(fault):
     source.start()
     resolver.ips = [fault]
     with structlog.testing.capture_logs() as logs:
-        source._log = structlog.get_logger()
         await asyncio.sleep(51)
     await source.stop()
     assert names(source) == ["10.0.0.1:4433"]
