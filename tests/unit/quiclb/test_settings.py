@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from quiclb import ConfigError, load_settings
-from quiclb.settings import ConfigEntry
+from quiclb.sections import ConfigEntry
 from quiclb.table import UnknownServerId
 
 GOOD = """
