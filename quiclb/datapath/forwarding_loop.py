@@ -83,7 +83,7 @@ class ForwardingLoop:
             return
         rows, backends = self._vectors.from_clients(count)
         self._count_batch()
-        lengths = batch.lengths[rows].astype(np.int64)
+        lengths = batch.lengths[:count].astype(np.int64)[rows]
         if len(rows) and lengths.max() > MAX_DATAGRAM_OCTETS:
             fits = lengths <= MAX_DATAGRAM_OCTETS
             self._failed(Side.INNER, errno.EMSGSIZE, int(np.count_nonzero(~fits)))

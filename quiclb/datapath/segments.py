@@ -39,9 +39,12 @@ def message_starts(destinations: Integers, lengths: Integers) -> Integers:
 
 def runs(names: Addresses) -> Integers:
     """Number socket addresses so that neighbours with the same address have the same number."""
-    words = names.view(np.uint64).reshape(-1, libc.SOCKADDR.itemsize // 8)
+    words = names.view(np.uint64).reshape(-1, libc.SOCKADDR.itemsize // 8).T
+    differs = words[0, 1:] != words[0, :-1]
+    for word in words[1:]:
+        differs |= word[1:] != word[:-1]
     numbers = np.zeros(len(names), np.int64)
-    np.cumsum((words[1:] != words[:-1]).any(axis=1), out=numbers[1:])
+    np.cumsum(differs, out=numbers[1:])
     return numbers
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -105,6 +106,9 @@ class RememberingRecogniser(InlineRecogniser):
         self.decoded_utterances += 1
         return super().begin(on_words)
 
+    async def open(self) -> None:
+        """It is open before the first simulation: within one it would draw from its randomness."""
+
     async def close(self) -> None:
         """The next simulation uses it again."""
 
@@ -152,7 +156,7 @@ class _RememberingUtterance:
 @lru_cache(1)
 def _recogniser() -> RememberingRecogniser:
     recogniser = RememberingRecogniser()
-    recogniser.load()
+    asyncio.run(InlineRecogniser.open(recogniser))
     return recogniser
 
 

@@ -57,7 +57,7 @@ class Cluster:
         self._certificate = certificate
         self._make_agent = make_agent
         self._rng = random.Random(sim.rng.getrandbits(64))
-        self.nat = network.nat("198.51.100.1")
+        self.nat = network.nat("198.51.100.1", first_port=self._rng.randrange(20_000, 60_000))
         self.caller = network.host("caller", HOME, MOBILE, up=plan.access, nat=self.nat)
         self.forwarder_hosts = [
             network.host(f"forwarder-{number}", _forwarder_inner(number), VIP, up=_DATACENTRE)
@@ -91,7 +91,7 @@ class Cluster:
             {"name": f"worker-{n}", "address": f"{_worker_inner(n)}:7000", "server_ids": {"0": _server_id(n)}}
             for n in range(self.plan.workers)
         ]
-        section = {"listen": f"{VIP}:443", "inner": f"{_forwarder_inner(number)}:7000"}
+        section = {"listen": f"{VIP}:443", "inner": f"{_forwarder_inner(number)}:7000", "datapath": "asyncio"}
         document = {"forwarder": section, "config": [_CONFIG], "backend": backends}
         forwarder = host.call(Forwarder, Settings.model_validate(document))
         await host.run(forwarder.start())
