@@ -103,11 +103,15 @@ def read_error_queue(sock: socket.socket, limit: int = 64) -> list[tuple[Address
             break
         for level, kind, data in control:
             if (level, kind) in _ERROR_RECORDS:
-                number = struct.unpack_from("=I", data)[0]
+                number, origin = struct.unpack_from("=IB", data)
+                if origin == _ORIGIN_LOCAL:
+                    continue  # the send call itself has failed with it
                 errors.append(((destination[0], destination[1]), errno.errorcode.get(number, "other")))
     return errors
 
 
+# linux/errqueue.h
+_ORIGIN_LOCAL: Final = 1
 _ERROR_RECORDS: Final = {(socket.IPPROTO_IP, libc.IP_RECVERR), (socket.IPPROTO_IPV6, libc.IPV6_RECVERR)}
 
 # asm-generic/socket.h; the socket module has no names for them

@@ -51,6 +51,32 @@ def settings(tmp_path):
     return tmp_path / "lb.toml"
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """A daemon of two processes in front of four backends, for tests that leave it as they found it."""
+    backends = Backends(4)
+    path = write_settings(tmp_path_factory.mktemp("shared") / "lb.toml", backends)
+    with serving(path) as daemon:
+        yield daemon, backends, path
+    backends.close()
+
+
+@pytest.fixture
+def shared(running):
+    daemon, backends, path = running
+    backends.tally = Tally()
+    clients = Clients(backends.tally, 64, 4)
+    yield daemon, backends, clients, path
+    clients.close()
+
+
+def increase(daemon, before, name) -> float:
+    return daemon.scrape()[name] - before.get(name, 0)
+
+
+ROUTED = 'quiclb_packets_total{decision="routable",reason="ok"}'
+
+
 def during(delay_s: float, act) -> threading.Timer:
     timer = threading.Timer(delay_s, act)
     timer.start()
@@ -69,18 +95,18 @@ def assert_all_went_right(tally: Tally) -> None:
     assert (tally.lost_inward, tally.lost_outward) == (0, 0)
 
 
-def test_all_processes_forward_and_one_endpoint_sums_their_counters(settings):
-    with traffic(flows=64) as (backends, clients), serving(write_settings(settings, backends)) as daemon:
-        clients.send_for(0.5, RATE, [daemon.vip])
-        samples = daemon.scrape()
-        tally = clients.tally
-        assert_all_went_right(tally)
-        assert samples['quiclb_packets_total{decision="routable",reason="ok"}'] == tally.sent
-        assert samples['quiclb_replies_total{reason="ok",result="sent"}'] == tally.sent
-        assert samples['quiclb_backend_packets_total{backend="b0",direction="to"}'] == tally.by_backend[0]
-        assert samples['quiclb_processes{state="serving"}'] == 2
-        # each has been given flows by the kernel
-        assert all(cpu_ticks(pid) > 0 for pid in daemon.serving().values())
+def test_all_processes_forward_and_one_endpoint_sums_their_counters(shared):
+    daemon, _, clients, _ = shared
+    before = daemon.scrape()
+    clients.send_for(0.5, RATE, [daemon.vip])
+    tally = clients.tally
+    assert_all_went_right(tally)
+    assert increase(daemon, before, ROUTED) == tally.sent
+    assert increase(daemon, before, 'quiclb_replies_total{reason="ok",result="sent"}') == tally.sent
+    assert increase(daemon, before, 'quiclb_backend_packets_total{backend="b0",direction="to"}') == tally.by_backend[0]
+    assert daemon.scrape()['quiclb_processes{state="serving"}'] == 2
+    # each has been given flows by the kernel
+    assert all(cpu_ticks(pid) > 0 for pid in daemon.serving().values())
 
 
 def cpu_ticks(pid: int) -> int:
@@ -164,29 +190,33 @@ def test_replaced_beside_itself_it_loses_nothing(settings):
             assert_all_went_right(clients.tally)
 
 
-def test_reload_under_traffic_reaches_every_process(settings):
-    with traffic() as (backends, clients), serving(write_settings(settings, backends)) as daemon:
-        text = settings.read_text()
+def test_reload_under_traffic_reaches_every_process(shared):
+    daemon, _, clients, settings = shared
+    text = settings.read_text()
 
-        def reload():
-            settings.write_text(text.replace('name = "b3"', 'name = "b3"\nstate = "draining"'))
-            daemon.process.send_signal(signal.SIGHUP)
-
-        timer = during(0.2, reload)
-        clients.send_for(1.0, RATE, [daemon.vip])
-        timer.join()
-        # a draining backend keeps its connection IDs
-        assert_all_went_right(clients.tally)
-        until(lambda: daemon.scrape().get('quiclb_backends{state="draining"}') == 1)
-
-
-def test_a_bad_reload_changes_nothing(settings):
-    with traffic() as (backends, clients), serving(write_settings(settings, backends)) as daemon:
-        settings.write_text(settings.read_text() + "[[backend]]\nname = 7\n")
+    def reload():
+        settings.write_text(text.replace('name = "b3"', 'name = "b3"\nstate = "draining"'))
         daemon.process.send_signal(signal.SIGHUP)
-        until(lambda: daemon.scrape().get('quiclb_reloads_total{result="refused"}') == 1)
-        clients.send_for(0.2, RATE, [daemon.vip])
-        assert_all_went_right(clients.tally)
+
+    timer = during(0.2, reload)
+    clients.send_for(1.0, RATE, [daemon.vip])
+    timer.join()
+    # a draining backend keeps its connection IDs
+    assert_all_went_right(clients.tally)
+    until(lambda: daemon.scrape().get('quiclb_backends{state="draining"}') == 1)
+    settings.write_text(text)
+    until(lambda: 'quiclb_backends{state="draining"}' not in daemon.scrape())
+
+
+def test_a_bad_reload_changes_nothing(shared):
+    daemon, _, clients, settings = shared
+    text = settings.read_text()
+    settings.write_text(text + "[[backend]]\nname = 7\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    until(lambda: daemon.scrape().get('quiclb_reloads_total{result="refused"}', 0) >= 1)
+    clients.send_for(0.2, RATE, [daemon.vip])
+    settings.write_text(text)
+    assert_all_went_right(clients.tally)
 
 
 @pytest.mark.parametrize(
@@ -206,45 +236,48 @@ def test_daemons_behind_ecmp_are_interchangeable_packet_by_packet(settings, clie
                 assert routed == pytest.approx(clients.tally.sent / 2, abs=1)
 
 
-def test_a_backend_that_is_lost_and_returns_costs_only_its_own_datagrams(settings):
-    with traffic() as (backends, clients), serving(write_settings(settings, backends)) as daemon:
-        timers = [during(0.2, lambda: backends.close_one(2)), during(0.6, lambda: backends.open_one(2))]
-        clients.send_for(1.0, RATE, [daemon.vip])
-        for timer in timers:
-            timer.join()
-        tally = clients.tally
-        assert tally.strays == 0
-        assert 0 < tally.lost_inward < tally.sent / 4
-        # each of four backends is sent a quarter
-        for number in (0, 1, 3):
-            assert tally.by_backend[number] == pytest.approx(tally.sent / 4, abs=5)
+def test_a_backend_that_is_lost_and_returns_costs_only_its_own_datagrams(shared):
+    daemon, backends, clients, _ = shared
+    timers = [during(0.2, lambda: backends.close_one(2)), during(0.6, lambda: backends.open_one(2))]
+    clients.send_for(1.0, RATE, [daemon.vip])
+    for timer in timers:
+        timer.join()
+    tally = clients.tally
+    assert tally.strays == 0
+    assert 0 < tally.lost_inward < tally.sent / 4
+    # each of four backends is sent a quarter
+    for number in (0, 1, 3):
+        assert tally.by_backend[number] == pytest.approx(tally.sent / 4, abs=5)
 
 
-def test_garbage_strangers_and_headers_that_name_the_vip_disturb_nobody(settings):
-    with traffic() as (backends, clients), serving(write_settings(settings, backends)) as daemon:
-        stop = threading.Event()
+def test_garbage_strangers_and_headers_that_name_the_vip_disturb_nobody(shared):
+    daemon, backends, clients, _ = shared
+    stop = threading.Event()
 
-        def flood():
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                while not stop.wait(0.001):
-                    sock.sendto(os.urandom(60)[: 1 + os.urandom(1)[0] % 60], daemon.vip)
-                    sock.sendto(wrap(SppHeader(clients.addresses[0], daemon.vip), b"forged"), daemon.inner)
-                    backends.send_from(0, wrap(SppHeader(daemon.vip, daemon.vip), b"loop"), daemon.inner)
+    def flood():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            while not stop.wait(0.001):
+                sock.sendto(os.urandom(60)[: 1 + os.urandom(1)[0] % 60], daemon.vip)
+                sock.sendto(wrap(SppHeader(clients.addresses[0], daemon.vip), b"forged"), daemon.inner)
+                backends.send_from(0, wrap(SppHeader(daemon.vip, daemon.vip), b"loop"), daemon.inner)
 
-        thread = threading.Thread(target=flood)
-        thread.start()
-        clients.send_for(1.0, RATE, [daemon.vip])
-        stop.set()
-        thread.join()
-        tally = clients.tally
-        assert (tally.misrouted, tally.misdelivered, tally.lost_inward, tally.lost_outward) == (0, 0, 0, 0)
-        samples = daemon.scrape()
-        assert samples['quiclb_replies_total{reason="stranger",result="drop"}'] > 100
-        assert samples['quiclb_replies_total{reason="client-is-vip",result="drop"}'] > 100
+    thread = threading.Thread(target=flood)
+    thread.start()
+    clients.send_for(1.0, RATE, [daemon.vip])
+    stop.set()
+    thread.join()
+    tally = clients.tally
+    assert (tally.misrouted, tally.misdelivered, tally.lost_inward, tally.lost_outward) == (0, 0, 0, 0)
+    samples = daemon.scrape()
+    assert samples['quiclb_replies_total{reason="stranger",result="drop"}'] > 100
+    assert samples['quiclb_replies_total{reason="client-is-vip",result="drop"}'] > 100
 
 
 def test_a_thousand_backends(settings):
-    with traffic(flows=1000, count=1000) as (backends, clients), serving(write_settings(settings, backends)) as daemon:
+    with (
+        traffic(flows=1000, count=1000) as (backends, clients),
+        serving(write_settings(settings, backends, processes=1)) as daemon,
+    ):
         clients.send_for(1.0, RATE, [daemon.vip])
         assert_all_went_right(clients.tally)
         assert len(clients.tally.by_backend) == 1000
