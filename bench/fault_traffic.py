@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -42,6 +42,9 @@ class Tally:
     misrouted: int = 0
     misdelivered: int = 0
     foreign: int = 0
+    """Answers to a client that no backend sent."""
+    unmarked: int = 0
+    """What others than the clients sent and the fallback gave some backend, as it may."""
     refused: int = 0
     by_backend: dict[int, int] = field(default_factory=dict)
 
@@ -128,7 +131,7 @@ class Backends:
         opened = unwrap(datagram)
         tag = opened[1][_HEAD_OCTETS : _HEAD_OCTETS + _TAG.size] if isinstance(opened, tuple) else b""
         if len(tag) < _TAG.size or not tag.startswith(_MARK):
-            self.tally.foreign += 1
+            self.tally.unmarked += 1
             return
         _, backend, _, _ = _TAG.unpack(tag)
         if backend != number:
@@ -154,11 +157,20 @@ class Clients:
         # each flow is a connection to one backend, with a connection ID of its own
         self._cids = [encoders[flow % backends].encode() for flow in range(flows)]
 
-    def send_for(self, duration_s: float, rate: float, vips: Sequence[Address]) -> None:
-        """Send at `rate` datagrams a second, taking answers meanwhile, then wait until nothing arrives any more."""
+    def send_for(
+        self,
+        duration_s: float,
+        rate: float,
+        vips: Sequence[Address],
+        is_going_on: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Send at `rate` datagrams a second, taking answers meanwhile, then wait until nothing arrives any more.
+
+        Sending goes on beyond `duration_s` while `is_going_on`.
+        """
         begin = time.monotonic()
         number = 0
-        while (elapsed := time.monotonic() - begin) < duration_s:
+        while (elapsed := time.monotonic() - begin) < duration_s or is_going_on():
             while number < elapsed * rate:
                 self._send(number, vips[number % len(vips)])
                 number += 1

@@ -77,7 +77,8 @@ class Bed:
 
         thread = threading.Thread(target=disturb)
         thread.start()
-        self.clients.send_for(self.seconds, rate, [daemon.vip for daemon in self.daemons])
+        vips = [daemon.vip for daemon in self.daemons]
+        self.clients.send_for(self.seconds, rate, vips, thread.is_alive)
         thread.join()
         if failure:
             raise failure[0]
@@ -108,9 +109,17 @@ def nothing(bed: Bed) -> None:
 
 def kill_processes(bed: Bed) -> None:
     """SIGKILL one process, and another when a spare is ready again."""
+    daemon = bed.daemons[0]
     for slot in (0, 1):
-        os.kill(bed.daemons[0].serving()[slot], signal.SIGKILL)
-        time.sleep(bed.seconds / 3)
+        _wait_for_spare(daemon)
+        os.kill(daemon.serving()[slot], signal.SIGKILL)
+        time.sleep(bed.seconds / 4)
+    _wait_for_spare(daemon)
+
+
+def _wait_for_spare(daemon: Daemon) -> None:
+    while daemon.scrape()['quiclb_processes{state="spare"}'] < 1:
+        time.sleep(0.1)
 
 
 def kill_supervisor(bed: Bed) -> None:
