@@ -31,11 +31,11 @@ class SocketPair:
         self.inner.close()
 
 
-def open_sockets(vip: Address, inner: Address, *, is_shared: bool = False) -> SocketPair:
+def open_sockets(vip: Address, inner: Address) -> SocketPair:
     """Bind both sides; raises `StartError` and leaves nothing open."""
-    inner_socket = open_socket(inner, Side.INNER, is_shared=is_shared)
+    inner_socket = open_socket(inner, Side.INNER)
     try:
-        return SocketPair(open_socket(vip, Side.VIP, is_shared=is_shared), inner_socket)
+        return SocketPair(open_socket(vip, Side.VIP), inner_socket)
     except BaseException:
         inner_socket.close()
         raise
@@ -46,19 +46,33 @@ def open_socket(address: Address, side: Side, *, is_shared: bool = False) -> soc
 
     Several sockets that are all shared (SO_REUSEPORT) may have one address: the kernel deals flows out among them.
     """
+    sock = make_socket(address, side, is_shared=is_shared)
+    try:
+        bind_socket(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def make_socket(address: Address, side: Side, *, is_shared: bool = False) -> socket.socket:
+    """Return what `open_socket` does, not bound yet: `bind_socket` comes next."""
     is_v6 = is_ipv6(address)
     sock = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_DGRAM)
+    if is_v6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    if is_shared:
+        sock.setsockopt(socket.SOL_SOCKET, libc.SO_REUSEPORT, 1)
+    configure_socket(sock, side)
+    return sock
+
+
+def bind_socket(sock: socket.socket, address: Address) -> None:
+    """Let datagrams arrive from now on; raises `StartError`."""
     try:
-        if is_v6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        if is_shared:
-            sock.setsockopt(socket.SOL_SOCKET, libc.SO_REUSEPORT, 1)
-        configure_socket(sock, side)
         sock.bind(address)
     except OSError as error:
-        sock.close()
         raise StartError(f"cannot listen on {format_address(address)}: {explain_refusal(error)}") from None
-    return sock
 
 
 def configure_socket(sock: socket.socket, side: Side) -> None:

@@ -12,7 +12,7 @@ import structlog
 from quiclb.address import Address, normalise
 from quiclb.counters import ForwarderCounters
 from quiclb.datapath.base import Side
-from quiclb.datapath.sockets import SocketPair, open_sockets, receive_drops
+from quiclb.datapath.sockets import SocketPair, bind_socket, make_socket, receive_drops
 from quiclb.errors import StartError
 from quiclb.keeper import SettingsSource, TableKeeper
 from quiclb.keeper_metrics import KeeperCollector
@@ -54,7 +54,7 @@ class Supervisor:
         settings.table_spec().check()
         self._settings = settings
         self._source = source
-        self._is_inherited = bool(inherited)
+        self._is_inherited = self._is_bound = bool(inherited)
         self._slots = list(inherited)
         self._log_choice = log_choice or LogChoice()
         self._keeper: TableKeeper | None = None
@@ -114,7 +114,13 @@ class Supervisor:
         try:
             self._keeper = TableKeeper(self._settings, self._publish, source=self._source)
             if not self._slots:
-                self._bind(section.listen, section.inner, section.processes)
+                self._slots = [
+                    SocketPair(
+                        make_socket(section.listen, Side.VIP, is_shared=True),
+                        make_socket(section.inner, Side.INNER, is_shared=True),
+                    )
+                    for _ in range(section.processes)
+                ]
             await self._keeper.start()
             if section.metrics is not None:
                 collectors = SupervisorCollector(self), KeeperCollector(self._keeper)
@@ -173,9 +179,10 @@ class Supervisor:
         for pair in self._slots:
             pair.close()
 
-    def _bind(self, listen: Address, inner: Address, count: int) -> None:
-        for _ in range(count):
-            self._slots.append(open_sockets(listen, inner, is_shared=True))
+    def _bind(self, listen: Address, inner: Address) -> None:
+        for pair in self._slots:
+            bind_socket(pair.vip, listen)
+            bind_socket(pair.inner, inner)
             listen, inner = self.vip, self.inner
 
     def _publish(self, spec: TableSpec) -> None:
@@ -201,11 +208,14 @@ class Supervisor:
             self._log.error("forwarding process ended", pid=child.pid, slot=child.slot, status=status)
             self._fill()
             if not self._is_serving.is_set():
-                self._first_fault = f"a forwarding process ended with status {status} before it was ready"
-                self._is_serving.set()
+                self._fail_start(f"a forwarding process ended with status {status} before it was ready")
                 return
             backoff_s = FIRST_BACKOFF_S if loop.time() - born > STEADY_S else min(2 * backoff_s, LAST_BACKOFF_S)
             await self._pause(backoff_s)
+
+    def _fail_start(self, fault: str) -> None:
+        self._first_fault = self._first_fault or fault
+        self._is_serving.set()
 
     def _child_ready(self, child: ChildHandle) -> None:
         self._fill()
@@ -214,6 +224,16 @@ class Supervisor:
         """Give every vacant slot to a process that is ready."""
         vacant = set(range(len(self._slots))) - set(self.pids)
         idle = [child for child in self._children if child.is_ready and child.slot is None]
+        if not self._is_bound:
+            if len(idle) < len(vacant):
+                return
+            # not before: what arrives would wait in the queues while processes start, beside an older daemon even
+            try:
+                self._bind(self._settings.forwarder.listen, self._settings.forwarder.inner)
+            except StartError as error:
+                self._fail_start(str(error))
+                return
+            self._is_bound = True
         for slot, child in zip(sorted(vacant), idle, strict=False):
             child.serve(slot)
             self._log.info("forwarding process serves", pid=child.pid, slot=slot)

@@ -281,3 +281,10 @@ def test_a_thousand_backends(settings):
         clients.send_for(1.0, RATE, [daemon.vip])
         assert_all_went_right(clients.tally)
         assert len(clients.tally.by_backend) == 1000
+
+
+def test_an_address_that_others_hold_is_one_sentence(settings):
+    with traffic() as (backends, clients):
+        taken = format_address(clients.addresses[0])
+        with pytest.raises(RuntimeError, match=f"quiclb: cannot listen on {taken}: the address is in use"):
+            Daemon(write_settings(settings, backends, listen=taken))
