@@ -200,10 +200,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--rate", type=float, default=8000.0)
+    parser.add_argument("--only", default="", help="scenarios whose name holds this")
     options = parser.parse_args()
     strays = 0
     lines = list(_head(options.seconds, options.rate))
-    for scenario in SCENARIOS:
+    for scenario in (scenario for scenario in SCENARIOS if options.only in scenario.name):
         with tempfile.TemporaryDirectory() as folder:
             bed = Bed(scenario, options.seconds, Path(folder))
             try:
