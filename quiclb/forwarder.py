@@ -64,6 +64,7 @@ class ForwardingCore:
             else:
                 self.counters.packets["routable", "ok"] += 1
             self.counters.backend_packets[decision.backend.name, "to"] += 1
+            self.counters.backend_octets[decision.backend.name, "to"] += len(datagram)
             out.append((wrap(SppHeader(client, self.vip), datagram), decision.backend.address))
         return out
 
@@ -81,6 +82,7 @@ class ForwardingCore:
                 self.counters.replies["drop", reply] += 1
                 continue
             self.counters.replies["sent", "ok"] += 1
+            self.counters.backend_octets[backend.name, "from"] += len(reply[0])
             out.append(reply)
         return out
 

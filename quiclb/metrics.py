@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -18,9 +18,21 @@ from quiclb.counters import ForwarderCounters
 from quiclb.datapath.base import Datapath, Side
 from quiclb.errors import StartError
 from quiclb.forwarder import ForwardingCore
+from quiclb.pool import Backend
 
 REQUEST_TIMEOUT_S = 5.0
 MAX_REQUEST_OCTETS = 8192
+
+PACKETS_HELP = (
+    "Client datagrams. decision: routable (by connection ID), fallback (by 4-tuple) or drop; reason: ok, or why the "
+    "connection ID named no backend, or why nobody may have the datagram."
+)
+REPLIES_HELP = "Backend datagrams. result: sent or drop; a stranger is a sender that is no backend of the table."
+BACKEND_PACKETS_HELP = "Datagrams to and from each backend; a backend that left the table is forgotten."
+BACKEND_BYTES_HELP = "Octets of UDP payload to and from each backend, without the envelope."
+SEND_ERRORS_HELP = "Datagrams the kernel refused; EMSGSIZE: too large for the path to the backend or client."
+RECEIVE_DROPS_HELP = "Datagrams lost because the socket's receive queue was full: the forwarder is overloaded."
+GENERATION_HELP = "Number of the table in use; every change of configs, backends or their states adds one."
 
 
 class ForwarderCollector(Collector):
@@ -31,29 +43,42 @@ class ForwarderCollector(Collector):
         self._datapath = datapath
 
     def collect(self) -> Iterator[Metric]:
-        counters: ForwarderCounters = self._core.counters
-        yield _family("quiclb_packets", "Client datagrams by decision.", ("decision", "reason"), counters.packets)
-        yield _family("quiclb_replies", "Backend datagrams by result.", ("result", "reason"), counters.replies)
-        yield _family(
-            "quiclb_backend_packets",
-            "Datagrams to and from each backend.",
-            ("backend", "direction"),
-            counters.backend_packets,
-        )
-        yield _family("quiclb_send_errors", "Datagrams the kernel refused.", ("side", "error"), counters.send_errors)
-        drops = {(side.value,): self._datapath.receive_drops(side) or 0 for side in Side}
-        yield _family("quiclb_receive_drops", "Datagrams lost to a full receive queue.", ("side",), drops)
-        backends = GaugeMetricFamily("quiclb_backends", "Backends by state.", labels=("state",))
-        for state, count in Counter(backend.state for backend in self._core.table.pool).items():
-            backends.add_metric((state,), count)
-        yield backends
+        drops = {side: self._datapath.receive_drops(side) or 0 for side in Side}
+        table = self._core.table
+        yield from traffic_families(self._core.counters, drops)
+        yield from table_families(table.generation, len(table.configs), table.pool)
+
+
+def traffic_families(counters: ForwarderCounters, receive_drops: Mapping[Side, int]) -> Iterator[Metric]:
+    """What was forwarded and what was not."""
+    for name, text, labels, totals in (
+        ("packets", PACKETS_HELP, ("decision", "reason"), counters.packets),
+        ("replies", REPLIES_HELP, ("result", "reason"), counters.replies),
+        ("backend_packets", BACKEND_PACKETS_HELP, ("backend", "direction"), counters.backend_packets),
+        ("backend_bytes", BACKEND_BYTES_HELP, ("backend", "direction"), counters.backend_octets),
+        ("send_errors", SEND_ERRORS_HELP, ("side", "error"), counters.send_errors),
+    ):
+        yield counter_family(f"quiclb_{name}", text, labels, totals)
+    drops = {(side.value,): count for side, count in receive_drops.items()}
+    yield counter_family("quiclb_receive_drops", RECEIVE_DROPS_HELP, ("side",), drops)
+
+
+def table_families(generation: int, config_count: int, backends: Iterable[Backend]) -> Iterator[Metric]:
+    """What it is forwarded by."""
+    yield GaugeMetricFamily("quiclb_table_generation", GENERATION_HELP, value=generation)
+    yield GaugeMetricFamily("quiclb_configs", "QUIC-LB configs in the table.", value=config_count)
+    states = GaugeMetricFamily("quiclb_backends", "Backends in the table by state.", labels=("state",))
+    for state, count in Counter(backend.state for backend in backends).items():
+        states.add_metric((state,), count)
+    yield states
 
 
 class MetricsServer:
-    """Answers `GET /metrics`. `render` returns the body; `collector_renderer` makes one."""
+    """Answers `GET /metrics`. `render` returns the body, see `collector_renderer`; `refresh` is awaited before it."""
 
-    def __init__(self, render: Callable[[], bytes]) -> None:
+    def __init__(self, render: Callable[[], bytes], refresh: Callable[[], Awaitable[None]] | None = None) -> None:
         self._render = render
+        self._refresh = refresh
         self._server: asyncio.Server | None = None
 
     async def start(self, address: Address) -> Address:
@@ -74,30 +99,34 @@ class MetricsServer:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 request = await reader.readuntil(b"\r\n\r\n")
-                writer.write(self._response(request))
+                writer.write(await self._response(request))
                 await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
             pass
         finally:
             writer.close()
 
-    def _response(self, request: bytes) -> bytes:
+    async def _response(self, request: bytes) -> bytes:
         target = request.split(b"\r\n", 1)[0].split(b" ")
         if target[:1] != [b"GET"]:
             return _http("405 Method Not Allowed", b"")
         if target[1:2] != [b"/metrics"]:
             return _http("404 Not Found", b"")
+        if self._refresh is not None:
+            await self._refresh()
         return _http("200 OK", self._render())
 
 
-def collector_renderer(collector: Collector) -> Callable[[], bytes]:
-    """Return what renders this collector in the Prometheus text format."""
+def collector_renderer(*collectors: Collector) -> Callable[[], bytes]:
+    """Return what renders these collectors in the Prometheus text format."""
     registry = CollectorRegistry()
-    registry.register(collector)
+    for collector in collectors:
+        registry.register(collector)
     return lambda: generate_latest(registry)
 
 
-def _family(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, int]) -> Metric:
+def counter_family(name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, int]) -> Metric:
+    """A Prometheus counter; `values` maps label values in the order of `labels` to totals."""
     family = CounterMetricFamily(name, text, labels=labels)
     for key, value in sorted(values.items()):
         family.add_metric([str(part) for part in key], value)

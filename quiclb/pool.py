@@ -23,12 +23,18 @@ class BackendState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One server. `address` takes enveloped datagrams; `server_ids` maps config IDs to its server ID in each."""
+    """One server. `address` takes enveloped datagrams; `server_ids` maps config IDs to its server IDs in each."""
 
     name: str
     address: Address
     state: BackendState = BackendState.ACTIVE
-    server_ids: Mapping[int, bytes] = field(default_factory=dict)
+    server_ids: Mapping[int, tuple[bytes, ...]] = field(default_factory=dict)
+
+    def owned_server_ids(self) -> Iterator[tuple[int, bytes]]:
+        """Every (config ID, server ID) that is this backend's."""
+        for config_id, server_ids in self.server_ids.items():
+            for server_id in server_ids:
+                yield config_id, server_id
 
 
 class Pool:
@@ -46,7 +52,7 @@ class Pool:
             [
                 (f"{server_id.hex()} in config {config_id}", backend.name)
                 for backend in self._backends
-                for config_id, server_id in backend.server_ids.items()
+                for config_id, server_id in backend.owned_server_ids()
             ],
         )
 

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
-from collections.abc import Mapping
-from enum import StrEnum
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 
-from quiclb.address import Address, parse_address
-from quiclb.config import KEY_LENGTH, QuicLbConfig
-from quiclb.datapath.libc import IS_SUPPORTED
+from quiclb.discovery import ServerIdPattern, join
 from quiclb.errors import ConfigError
-from quiclb.pool import Backend, BackendState
-from quiclb.table import RoutingTable, UnknownServerId, build_table
+from quiclb.fields import Section
+from quiclb.pool import Backend
+from quiclb.sections import (
+    BackendEntry,
+    ConfigEntry,
+    DiscoveryEntry,
+    DnsDiscovery,
+    FileDiscovery,
+    ForwarderSection,
+    HealthSection,
+)
+from quiclb.spec import TableSpec
+from quiclb.table import RoutingTable
 
 ENVIRONMENT_PREFIX = "QUICLB_"
 
@@ -36,9 +35,9 @@ def load_settings(
     """Read, merge and check; raises `ConfigError` with one line for each fault, each naming its key.
 
     `environ`, usually `os.environ`, may hold `QUICLB_LISTEN` and so on for every key of `[forwarder]`. `flags` has the
-    same keys in lower case, `None` meaning not given. A relative `key_file` is looked up beside the TOML file.
+    same keys in lower case, `None` meaning not given. Relative file names are looked up beside the TOML file.
     """
-    document = _read_toml(path)
+    document = _read_document(path)
     forwarder = document.get("forwarder", {})
     if isinstance(forwarder, dict):
         names = ForwarderSection.model_fields
@@ -50,7 +49,7 @@ def load_settings(
         document["forwarder"] = forwarder | variables | given
     try:
         settings = Settings.model_validate(document, context={"directory": path.parent})
-        settings.build_table()
+        settings.table_spec().check()
     except ValidationError as error:
         raise ConfigError("\n".join(f"{path}: {line}" for line in describe_faults(error))) from None
     except ConfigError as error:
@@ -58,166 +57,78 @@ def load_settings(
     return settings
 
 
+def load_backends(path: Path) -> tuple[Backend, ...]:
+    """Read the `[[backend]]` entries of a discovery file, TOML or JSON; raises `ConfigError` like `load_settings`."""
+    try:
+        entries = _BackendsDocument.model_validate(_read_document(path)).backend
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in describe_faults(error))) from None
+    return tuple(entry.build() for entry in entries)
+
+
 def describe_faults(error: ValidationError) -> list[str]:
     """One line a fault, as `config[0].key: must be 32 hexadecimal digits`, without the values given."""
-    return [f"{_key_path(fault['loc'])}: {_message(fault)}" for fault in error.errors(include_url=False)]
+    return [_key_path(fault["loc"]) + _message(fault) for fault in error.errors(include_url=False)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-def _to_address(value: object) -> object:
-    return parse_address(value) if isinstance(value, str) else value
-
-
-def _to_octets(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return bytes.fromhex(value)
-    except ValueError:
-        raise ValueError(f"must be hexadecimal digits, two for each octet, got {value!r}") from None
-
-
-HostPort = Annotated[Address, BeforeValidator(_to_address)]
-HexOctets = Annotated[bytes, BeforeValidator(_to_octets)]
-
-
-class DatapathKind(StrEnum):
-    """How datagrams are moved."""
-
-    VECTORISED = "vectorised"
-    """Batches in a thread of their own; Linux only."""
-    ASYNCIO = "asyncio"
-    """One at a time on the event loop; anywhere."""
-
-
-class ForwarderSection(_Section):
-    """`[forwarder]`: the two sockets and the choices the draft leaves open.
-
-    `listen` is the VIP that clients send to; behind ECMP give every forwarder the same. `inner` is where backends
-    send replies, an address they can reach and strangers cannot. `metrics` serves Prometheus text at `/metrics`.
-    `datapath` is vectorised where the system can do that.
-    """
-
-    listen: HostPort
-    inner: HostPort
-    metrics: HostPort | None = None
-    unknown_server_id: UnknownServerId = UnknownServerId.FALLBACK
-    check_cid_length: bool = False
-    allow_loopback_clients: bool = False
-    datapath: DatapathKind = DatapathKind.VECTORISED if IS_SUPPORTED else DatapathKind.ASYNCIO
-
-
-class ConfigEntry(_Section):
-    """One `[[config]]`, the same for load balancers and servers. Without `key` and `key_file` it is plaintext."""
-
-    id: int
-    server_id_length: int
-    nonce_length: int
-    key: SecretStr | None = None
-    key_file: Path | None = None
-    first_octet_encodes_cid_length: bool = True
-
-    def build(self) -> QuicLbConfig:
-        """Read the key file if there is one and return the config; raises `ConfigError`."""
-        return QuicLbConfig(
-            config_id=self.id,
-            server_id_length=self.server_id_length,
-            nonce_length=self.nonce_length,
-            key=self._read_key(),
-            first_octet_encodes_cid_length=self.first_octet_encodes_cid_length,
-        )
-
-    def _read_key(self) -> bytes | None:
-        if self.key_file is None:
-            return None if self.key is None else parse_key(self.key.get_secret_value())
-        try:
-            text = self.key_file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = str(error.strerror).lower() if isinstance(error, OSError) else "not hexadecimal text"
-            raise ConfigError(f"key_file {self.key_file}: {reason}") from None
-        try:
-            return parse_key(text)
-        except ConfigError as error:
-            raise ConfigError(f"key_file {self.key_file}: {error}") from None
-
-    @field_validator("key")
-    @classmethod
-    def _check_key(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            parse_key(value.get_secret_value())
-        return value
-
-    @field_validator("key_file")
-    @classmethod
-    def _resolve_key_file(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        directory = (info.context or {}).get("directory")
-        return directory / value if value is not None and directory is not None else value
-
-    @model_validator(mode="after")
-    def _check_layout(self) -> ConfigEntry:
-        if self.key is not None and self.key_file is not None:
-            raise ConfigError("give key or key_file, not both")
-        self.build()
-        return self
-
-
-def parse_key(text: str) -> bytes:
-    """Read a key; the error says nothing of the value."""
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
-    if len(key) != KEY_LENGTH:
-        raise ConfigError("key must be 32 hexadecimal digits (16 octets)")
-    return key
-
-
-class BackendEntry(_Section):
-    """One `[[backend]]`: `server_ids` maps config IDs to hexadecimal server IDs."""
-
-    name: str = Field(min_length=1)
-    address: HostPort
-    state: BackendState = BackendState.ACTIVE
-    server_ids: dict[int, HexOctets] = Field(default_factory=dict)
-
-    @field_validator("address")
-    @classmethod
-    def _check_port(cls, value: Address) -> Address:
-        if value[1] == 0:
-            raise ConfigError("port must be 1 to 65535, got 0")
-        return value
-
-    def build(self) -> Backend:
-        return Backend(self.name, self.address, self.state, self.server_ids)
-
-
-class Settings(_Section):
+class Settings(Section):
     """The whole file."""
 
     forwarder: ForwarderSection
     config: list[ConfigEntry] = Field(default_factory=list)
-    backend: list[BackendEntry] = Field(min_length=1)
+    backend: list[BackendEntry] = Field(default_factory=list)
+    discovery: list[DiscoveryEntry] = Field(default_factory=list)
+    health: HealthSection = HealthSection()
 
-    def build_table(self) -> RoutingTable:
-        """Return the routing table; raises `ConfigError` where configs and backends do not fit."""
-        return build_table(
-            [entry.build() for entry in self.config],
-            [entry.build() for entry in self.backend],
+    def table_spec(self, found: Iterable[Backend] = (), generation: int = 0) -> TableSpec:
+        """Return what the file and the `found` backends say, before health; reads key files, raises `ConfigError`."""
+        configs = tuple(entry.build() for entry in self.config)
+        backends, _ = join(configs, (entry.build() for entry in self.backend), found)
+        return TableSpec(
+            configs=configs,
+            backends=backends,
             unknown_server_id=self.forwarder.unknown_server_id,
             check_cid_length=self.forwarder.check_cid_length,
+            generation=generation,
         )
 
+    def build_table(self) -> RoutingTable:
+        """Return the routing table of what the file and its discovery files list now; raises `ConfigError`."""
+        files = [entry.path for entry in self.discovery if isinstance(entry, FileDiscovery)]
+        return self.table_spec([backend for path in files for backend in load_backends(path)]).build()
 
-def _read_toml(path: Path) -> dict[str, Any]:
+    @model_validator(mode="after")
+    def _check_sources(self) -> Settings:
+        if not self.backend and not self.discovery:
+            raise ConfigError("backend: is required where there is no discovery")
+        lengths = {entry.id: entry.server_id_length for entry in self.config}
+        for index, entry in enumerate(self.discovery):
+            for config_id, pattern in entry.server_ids.items() if isinstance(entry, DnsDiscovery) else ():
+                key = f"discovery[{index}].server_ids.{config_id}"
+                if config_id not in lengths:
+                    raise ConfigError(f"{key}: config {config_id} does not exist")
+                length = ServerIdPattern.parse(pattern).length_octets
+                if length != lengths[config_id]:
+                    raise ConfigError(f"{key}: pattern gives {length} octets, the config expects {lengths[config_id]}")
+        return self
+
+
+class _BackendsDocument(Section):
+    backend: list[BackendEntry] = Field(default_factory=list)
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    is_json = path.suffix == ".json"
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text) if is_json else tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid {'JSON' if is_json else 'TOML'}: {error}") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: not a JSON object")
+    return document
 
 
 def _key_path(location: tuple[int | str, ...]) -> str:
@@ -225,9 +136,9 @@ def _key_path(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part != "[key]":
+        elif part not in ("[key]", "dns", "file"):
             path += f".{part}" if path else part
-    return path or "settings"
+    return f"{path}: " if path else ""
 
 
 def _message(fault: Any) -> str:

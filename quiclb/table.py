@@ -32,6 +32,7 @@ class RoutingTable:
     backends_by_server_id: Mapping[tuple[int, bytes], Backend]
     backends_by_address: Mapping[Address, Backend]
     unknown_server_id: UnknownServerId
+    generation: int = 0
 
 
 def build_table(
@@ -40,29 +41,39 @@ def build_table(
     *,
     unknown_server_id: UnknownServerId = UnknownServerId.FALLBACK,
     check_cid_length: bool = False,
+    generation: int = 0,
     fallback_size: int = TABLE_SIZE,
 ) -> RoutingTable:
     """Join configs and backends; raises `ConfigError` where they do not fit.
 
     Set `check_cid_length` only if every server encodes the length in its connection IDs.
     """
-    pool = Pool(backends)
     decoder = CidDecoder(configs, check_self_length=check_cid_length)
-    by_id = {config.config_id: config for config in configs}
-    for backend in pool:
-        for config_id, server_id in backend.server_ids.items():
-            _check_server_id(backend.name, config_id, server_id, by_id)
+    pool = check_pool(configs, backends)
     return RoutingTable(
         configs=tuple(configs),
         pool=pool,
         decoder=decoder,
         maglev=Maglev(pool.in_state(BackendState.ACTIVE), fallback_size),
-        backends_by_server_id={
-            (config_id, server_id): backend for backend in pool for config_id, server_id in backend.server_ids.items()
-        },
+        backends_by_server_id={owned: backend for backend in pool for owned in backend.owned_server_ids()},
         backends_by_address={backend.address: backend for backend in pool},
         unknown_server_id=unknown_server_id,
+        generation=generation,
     )
+
+
+def check_pool(configs: Sequence[QuicLbConfig], backends: Sequence[Backend]) -> Pool:
+    """Return the pool; raises `ConfigError` where it contradicts itself or the configs."""
+    pool = Pool(backends)
+    by_id: dict[int, QuicLbConfig] = {}
+    for config in configs:
+        if config.config_id in by_id:
+            raise ConfigError(f"config ID {config.config_id} is given twice")
+        by_id[config.config_id] = config
+    for backend in pool:
+        for config_id, server_id in backend.owned_server_ids():
+            _check_server_id(backend.name, config_id, server_id, by_id)
+    return pool
 
 
 def _check_server_id(name: str, config_id: int, server_id: bytes, configs: Mapping[int, QuicLbConfig]) -> None:

@@ -4,40 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import threading
 from collections.abc import Callable
 from typing import Final
 
-from quiclb.address import Address, normalise
+from quiclb.address import normalise
 from quiclb.datapath.base import Side
 from quiclb.datapath.forwarding_loop import ForwardingLoop
-from quiclb.datapath.sockets import open_socket, receive_drops
+from quiclb.datapath.sockets import SocketPair, receive_drops
 from quiclb.forwarder import ForwardingCore
 
 
-def open_vectorised(vip: Address, inner: Address) -> VectorisedDatapath:
-    """Bind both sides; raises `StartError`. Port 0 takes a free port. Linux only."""
-    inner_socket = open_socket(inner, Side.INNER)
-    try:
-        vip_socket = open_socket(vip, Side.VIP)
-    except BaseException:
-        inner_socket.close()
-        raise
-    return VectorisedDatapath(vip_socket, inner_socket)
-
-
 class VectorisedDatapath:
-    """Made by `open_vectorised`, or with two bound sockets, which it closes.
+    """Takes two bound sockets, such as `open_sockets` makes, and closes them. Linux only.
 
     `serve` starts the thread. The core's table may be replaced at any time from any thread: a batch sees the old one or
     the new one. If forwarding ends by an exception, `failed` is told in the event loop that called `serve`.
     """
 
-    def __init__(self, vip_socket: socket.socket, inner_socket: socket.socket) -> None:
-        self._sockets = {Side.VIP: vip_socket, Side.INNER: inner_socket}
-        self.vip: Final = normalise(vip_socket.getsockname())
-        self.inner: Final = normalise(inner_socket.getsockname())
+    def __init__(self, sockets: SocketPair) -> None:
+        self._sockets = {Side.VIP: sockets.vip, Side.INNER: sockets.inner}
+        self.vip: Final = normalise(sockets.vip.getsockname())
+        self.inner: Final = normalise(sockets.inner.getsockname())
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._is_closed = False
         self._thread: threading.Thread | None = None

@@ -75,6 +75,7 @@ def settings_for(backends, listen="127.0.0.1:0", inner="127.0.0.1:0", **forwarde
         {
             "forwarder": {"listen": listen, "inner": inner, "allow_loopback_clients": True, "datapath": CHOSEN.get()}
             | forwarder,
+            "health": {"enabled": False},
             "config": [
                 {"id": 0, "server_id_length": 4, "nonce_length": 12, "key": KEY.hex()},
             ],
@@ -91,7 +92,7 @@ def settings_for(backends, listen="127.0.0.1:0", inner="127.0.0.1:0", **forwarde
 
 
 def sockets_of(forwarder: Forwarder) -> list[socket.socket]:
-    datapath = forwarder._datapath
+    datapath = forwarder.engine.datapath
     if isinstance(datapath, VectorisedDatapath):
         return list(datapath._sockets.values())
     return [endpoint._transport.get_extra_info("socket") for endpoint in (datapath._vip, datapath._inner)]

@@ -55,6 +55,8 @@ server_ids = {{ 0 = "{(bytes((number,)) * 4).hex()}" }}
 listen = "127.0.0.1:0"
 inner = "127.0.0.1:0"
 allow_loopback_clients = true
+[health]
+enabled = false
 [[config]]
 id = 0
 server_id_length = 4

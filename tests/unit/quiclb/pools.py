@@ -14,7 +14,7 @@ CLIENT = ("198.51.100.7", 40001)
 
 
 def backend(number: int, state: BackendState = BackendState.ACTIVE) -> Backend:
-    server_ids = {config.config_id: bytes((number,)) * config.server_id_length for config in CONFIGS}
+    server_ids = {config.config_id: (bytes((number,)) * config.server_id_length,) for config in CONFIGS}
     return Backend(f"b{number}", (f"10.0.0.{10 + number}", 4433), state, server_ids)
 
 

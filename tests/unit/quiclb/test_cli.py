@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+import structlog
 
 from quiclb.cli import main
 from tests.unit.quiclb.test_settings import GOOD
@@ -26,7 +27,8 @@ def quiclb(monkeypatch, capsys):
         captured = capsys.readouterr()
         return int(ended.value.code or 0), captured.out, captured.err
 
-    return run
+    yield run
+    structlog.reset_defaults()
 
 
 def test_encode_and_decode_are_inverse(quiclb, config):

@@ -24,13 +24,13 @@ def test_selection_by_state():
     [
         (Backend("a", B), "same name: a"),
         (Backend("b", A), r"same address: 10\.0\.0\.1:4433"),
-        (Backend("b", B, server_ids={0: b"\1\2"}), "same server ID: 0102 in config 0"),
+        (Backend("b", B, server_ids={0: (b"\1\2",)}), "same server ID: 0102 in config 0"),
     ],
 )
 def test_what_must_be_unique(second, message):
     with pytest.raises(ConfigError, match=message):
-        Pool([Backend("a", A, server_ids={0: b"\1\2"}), second])
+        Pool([Backend("a", A, server_ids={0: (b"\1\2",)}), second])
 
 
 def test_one_server_id_may_serve_in_two_configs():
-    Pool([Backend("a", A, server_ids={0: b"\1"}), Backend("b", B, server_ids={1: b"\1"})])
+    Pool([Backend("a", A, server_ids={0: (b"\1",)}), Backend("b", B, server_ids={1: (b"\1",)})])

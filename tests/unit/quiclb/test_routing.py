@@ -110,7 +110,7 @@ def test_length_check_applies_to_long_and_short_headers():
 def test_server_id_edge_cases(case):
     configs = list(map(config_of, case["configs"]))
     servers = [
-        Backend(f"b{index}", ("10.0.0.1", index + 1), server_ids={configs[0].config_id: bytes.fromhex(server_id)})
+        Backend(f"b{index}", ("10.0.0.1", index + 1), server_ids={configs[0].config_id: (bytes.fromhex(server_id),)})
         for index, server_id in enumerate(case["active_servers"])
     ]
     decision = route(

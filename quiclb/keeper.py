@@ -1,0 +1,252 @@
+"""Keeps the routing table up to date: settings, discovery and health in, table specs out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, Protocol
+
+import structlog
+
+from quiclb.address import format_address
+from quiclb.config import QuicLbConfig
+from quiclb.discovery import join
+from quiclb.errors import QuicLbError
+from quiclb.health import Health, apply_health
+from quiclb.pool import Backend, BackendState
+from quiclb.prober import Prober
+from quiclb.sections import DiscoveryEntry
+from quiclb.settings import Settings
+from quiclb.sources import BackendSource, make_source
+from quiclb.spec import TableSpec
+
+Publish = Callable[[TableSpec], None]
+
+WATCH_INTERVAL_S: Final = 0.5
+FIRST_ANSWER_TIMEOUT_S: Final = 3.0
+"""How long a new `[[discovery]]` may hold up the start or a reload; its backends join when it answers."""
+
+LIVE_KEYS: Final = {"unknown_server_id", "check_cid_length"}
+"""What of `[forwarder]` a reload changes; the rest belongs to the open sockets."""
+
+
+class SettingsSource(Protocol):
+    """Where settings are read again; `SettingsFile` is one."""
+
+    def load(self) -> Settings:
+        """Read and check everything; raises `ConfigError`."""
+
+    def signature(self) -> object:
+        """Something that differs from the last time if `load` may give something new."""
+
+
+class TableKeeper:
+    """Calls `publish` with a checked spec, first from `start` and then at every change, until `stop`.
+
+    `publish` must return at once: see `TableInstaller`. With a `source`, settings are loaded again when its signature
+    changes or on `reload`; settings that are bad leave the table as it is. `reloads` counts by `applied`, `unchanged`
+    and `refused`.
+    """
+
+    def __init__(self, settings: Settings, publish: Publish, *, source: SettingsSource | None = None) -> None:
+        self.settings = settings
+        self.reloads: Counter[str] = Counter()
+        self.backends: tuple[Backend, ...] = ()
+        """All backends in the states they were given, before health."""
+        self.conflicts: tuple[str, ...] = ()
+        """What was found and had to be left out of the table."""
+        self.is_fail_open = False
+        """No active backend answers its probes, so health is ignored."""
+        self._started_with = settings
+        self._configs = _configs(settings)
+        self._publish = publish
+        self._source = source
+        self._signature: object = None
+        self._is_reload_asked = asyncio.Event()
+        self._spec: TableSpec | None = None
+        self._discoveries: list[tuple[DiscoveryEntry, BackendSource]] = []
+        self._prober: Prober | None = None
+        self._healths: dict[str, Health] = {}
+        self._watcher: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger()
+
+    @property
+    def spec(self) -> TableSpec:
+        """The spec published last."""
+        if self._spec is None:
+            raise RuntimeError("the keeper is not started")
+        return self._spec
+
+    @property
+    def sources(self) -> list[BackendSource]:
+        """What discovers backends, in the order of the file."""
+        return [source for _, source in self._discoveries]
+
+    @property
+    def prober(self) -> Prober | None:
+        """What probes the backends, or `None` if nothing does."""
+        return self._prober
+
+    async def start(self) -> None:
+        """Publish the first spec before returning, then watch for changes; raises `StartError` and `ConfigError`."""
+        if self._source is not None:
+            self._signature = self._source.signature()
+        try:
+            await self._adopt(self.settings, self._configs)
+            self._update()
+        except BaseException:
+            await self.stop()
+            raise
+        if self._source is not None:
+            self._watcher = asyncio.get_running_loop().create_task(self._watch(self._source))
+
+    async def stop(self) -> None:
+        """Watch no longer; nothing is published after this."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+        await asyncio.gather(*(source.stop() for source in self.sources))
+        if self._prober is not None:
+            await self._prober.stop()
+
+    def reload(self) -> None:
+        """Load the settings again soon, changed or not, as SIGHUP asks for."""
+        self._is_reload_asked.set()
+
+    async def _watch(self, source: SettingsSource) -> None:
+        seen = self._signature
+        while True:
+            try:
+                async with asyncio.timeout(WATCH_INTERVAL_S):
+                    await self._is_reload_asked.wait()
+            except TimeoutError:
+                pass
+            signature = source.signature()
+            # a file that differs from the last look may still be being written
+            is_changed = signature != self._signature and signature == seen
+            seen = signature
+            if is_changed or self._is_reload_asked.is_set():
+                self._is_reload_asked.clear()
+                self._signature = signature
+                await self._reload(source)
+
+    async def _reload(self, source: SettingsSource) -> None:
+        try:
+            settings = source.load()
+            await self._adopt(settings, _configs(settings))
+            result = "applied" if self._update() else "unchanged"
+        except QuicLbError as error:
+            self.reloads["refused"] += 1
+            self._log.error("settings refused, the old table stays", fault=str(error))
+            return
+        self._say_what_needs_a_restart(settings)
+        self.reloads[result] += 1
+        self._log.info("settings reloaded", result=result, generation=self.spec.generation)
+
+    async def _adopt(self, settings: Settings, configs: tuple[QuicLbConfig, ...]) -> None:
+        """Start and stop what discovers and what probes, keeping what the settings did not change."""
+        former = list(self._discoveries)
+        discoveries: list[tuple[DiscoveryEntry, BackendSource]] = []
+        fresh: list[BackendSource] = []
+        for entry in settings.discovery:
+            kept = next((pair for pair in former if pair[0] == entry), None)
+            if kept is None:
+                kept = entry, make_source(entry, self._changed)
+                fresh.append(kept[1])
+            else:
+                former.remove(kept)
+            discoveries.append(kept)
+        await asyncio.gather(*(_first_answer(source) for source in fresh))
+        # all at once: whatever calls `_update` meanwhile must see the old or the new
+        self.settings, self._configs, self._discoveries = settings, configs, discoveries
+        await asyncio.gather(*(source.stop() for _, source in former))
+        for source in fresh:
+            source.start()
+        await self._adopt_health(settings)
+
+    async def _adopt_health(self, settings: Settings) -> None:
+        prober, policy = self._prober, settings.health.build()
+        if prober is not None and settings.health.enabled:
+            prober.adopt(policy)
+        elif prober is not None:
+            self._prober = None
+            await prober.stop()
+        elif settings.health.enabled:
+            section = self._started_with.forwarder
+            prober = Prober(policy, section.inner, section.listen, self._changed)
+            await prober.start()
+            self._prober = prober
+
+    def _changed(self) -> None:
+        if self._spec is not None:
+            self._update()
+
+    def _update(self) -> bool:
+        """Put everything together and publish it if it is another table; return whether it is."""
+        found = [backend for source in self.sources for backend in source.backends(self._configs)]
+        listed = [entry.build() for entry in self.settings.backend]
+        self.backends, conflicts = join(self._configs, listed, found)
+        effective = self._judge()
+        former = self._spec
+        spec = TableSpec(
+            configs=self._configs,
+            backends=effective,
+            unknown_server_id=self.settings.forwarder.unknown_server_id,
+            check_cid_length=self.settings.forwarder.check_cid_length,
+            generation=0 if former is None else former.generation,
+        )
+        for conflict in conflicts:
+            if conflict not in self.conflicts:
+                self._log.warning("discovery conflict", fault=conflict)
+        self.conflicts = conflicts
+        if spec == former:
+            return False
+        if former is not None:
+            spec = replace(spec, generation=former.generation + 1)
+        spec.check()
+        self._spec = spec
+        self._publish(spec)
+        return True
+
+    def _judge(self) -> tuple[Backend, ...]:
+        prober = self._prober
+        if prober is None:
+            self.is_fail_open, self._healths = False, {}
+            return self.backends
+        prober.watch(backend.address for backend in self.backends if backend.state is not BackendState.DOWN)
+        healths = {backend.address: prober.health(backend.address) for backend in self.backends}
+        effective, is_fail_open = apply_health(self.backends, healths)
+        by_name = {backend.name: healths[backend.address] for backend in self.backends}
+        for backend in self.backends:
+            health = by_name[backend.name]
+            if health is not self._healths.get(backend.name, Health.UNKNOWN):
+                address = format_address(backend.address)
+                self._log.info("backend health changed", backend=backend.name, address=address, health=health.value)
+        if is_fail_open and not self.is_fail_open:
+            self._log.warning("no active backend answers probes, health is ignored")
+        elif self.is_fail_open and not is_fail_open:
+            self._log.info("backends answer probes again, health counts")
+        self.is_fail_open, self._healths = is_fail_open, by_name
+        return effective
+
+    def _say_what_needs_a_restart(self, settings: Settings) -> None:
+        new, old = settings.forwarder, self._started_with.forwarder
+        keys = [name for name in type(new).model_fields if getattr(new, name) != getattr(old, name)]
+        for key in keys:
+            if key not in LIVE_KEYS:
+                self._log.warning("a setting changed that needs a restart", key=f"forwarder.{key}")
+
+
+def _configs(settings: Settings) -> tuple[QuicLbConfig, ...]:
+    return tuple(entry.build() for entry in settings.config)
+
+
+async def _first_answer(source: BackendSource) -> None:
+    try:
+        async with asyncio.timeout(FIRST_ANSWER_TIMEOUT_S):
+            await source.refresh()
+    except TimeoutError:
+        structlog.get_logger().warning("discovery has not answered yet, going on without", source=source.name)

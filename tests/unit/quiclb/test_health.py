@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from quiclb.health import JITTER, TRANSITIONS, Health, HealthMonitor, HealthPolicy, apply_health
+from quiclb.pool import BackendState
+from tests.unit.quiclb.pools import backend
+
+A, B = ("10.0.0.1", 4433), ("10.0.0.2", 4433)
+POLICY = HealthPolicy(interval_s=2.0, timeout_s=0.5, fall=3, rise=2)
+
+
+class Probed:
+    """A monitor with backends that answer at once while they are in `answering`."""
+
+    def __init__(self, *addresses, policy=POLICY, answering=(), seed=1):
+        self.monitor = HealthMonitor(policy, Random(seed))
+        self.monitor.watch(addresses, 0.0)
+        self.answering = set(answering)
+        self.now = 0.0
+        self.sent: list[tuple[float, tuple]] = []
+
+    def probe(self, count: int) -> None:
+        """Go on until so many more probes were sent; one that is not answered is judged when the next one goes out."""
+        end = len(self.sent) + count
+        while len(self.sent) < end:
+            self.now = max(self.now, self.monitor.next_deadline())
+            for address in self.monitor.poll(self.now):
+                self.sent.append((self.now, address))
+                if address in self.answering:
+                    assert self.monitor.answered(address, self.now)
+
+    def health(self):
+        return self.monitor.health(A)
+
+
+def results(health: Health) -> Probed:
+    """A monitor that thinks so of A."""
+    probed = Probed(A)
+    target = probed.monitor._targets[A]
+    target.health = health
+    return probed
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+@pytest.mark.parametrize("health", list(Health))
+def test_every_state_leaves_as_the_table_says(health, is_answered):
+    probed = results(health)
+    target, monitor = probed.monitor._targets[A], probed.monitor
+    following = TRANSITIONS.get((health, is_answered))
+    for _ in range(POLICY.needed(health, is_answered) - 1):
+        monitor._judge(target, is_answered, 0.0)
+        assert (target.health, monitor.has_changed) == (health, False)
+    monitor._judge(target, is_answered, 0.0)
+    assert target.health is (following or health)
+    assert monitor.has_changed == (following is not None)
+
+
+def test_a_first_answer_is_enough_for_a_backend_never_heard_of():
+    probed = Probed(A, answering=[A])
+    assert probed.health() is Health.UNKNOWN
+    probed.probe(1)
+    assert probed.health() is Health.UP
+    assert probed.monitor.has_changed
+
+
+def test_it_takes_fall_misses_in_a_row_to_go_down_and_rise_answers_to_come_back():
+    probed = Probed(A, answering=[A])
+    probed.probe(2)
+    probed.answering.clear()
+    probed.probe(3)
+    assert probed.health() is Health.UP
+    first_miss = probed.sent[2][0]
+    probed.probe(1)
+    assert probed.health() is Health.DOWN
+    assert probed.now - first_miss < POLICY.fall * POLICY.timeout_s + POLICY.interval_s
+    probed.answering.add(A)
+    probed.probe(1)
+    assert probed.health() is Health.DOWN
+    probed.probe(1)
+    assert probed.health() is Health.UP
+
+
+def test_lost_probes_that_are_not_in_a_row_change_nothing():
+    probed = Probed(A, answering=[A])
+    probed.probe(1)
+    for _ in range(10):
+        probed.answering.clear()
+        probed.probe(2)
+        probed.answering.add(A)
+        probed.probe(2)
+        assert probed.health() is Health.UP
+
+
+def test_a_backend_that_flaps_slower_than_rise_stays_down():
+    probed = Probed(A)
+    probed.probe(5)
+    assert probed.health() is Health.DOWN
+    for _ in range(5):
+        probed.answering.add(A)
+        probed.probe(1)
+        probed.answering.clear()
+        probed.probe(2)
+        assert probed.health() is Health.DOWN
+
+
+def test_probes_wander_around_the_interval():
+    probed = Probed(A, answering=[A])
+    probed.probe(200)
+    times = [at for at, _ in probed.sent]
+    gaps = [after - before for before, after in pairwise(times)]
+    low, high = POLICY.interval_s * (1 - JITTER), POLICY.interval_s * (1 + JITTER)
+    assert all(low <= gap <= high for gap in gaps)
+    assert max(gaps) - min(gaps) > (high - low) / 2
+
+
+def test_first_probes_spread_over_an_interval():
+    addresses = [("10.0.0.1", port) for port in range(1, 101)]
+    probed = Probed(*addresses, answering=addresses)
+    probed.probe(100)
+    times = sorted(at for at, _ in probed.sent[:100])
+    assert times[0] < 0.2
+    assert 1.8 < times[-1] <= POLICY.interval_s
+
+
+def test_a_late_or_unasked_answer_counts_for_nothing():
+    monitor = HealthMonitor(POLICY, Random(1))
+    monitor.watch([A], 0.0)
+    assert not monitor.answered(A, 0.0)
+    assert not monitor.answered(B, 0.0)
+    assert monitor.health(A) is Health.UNKNOWN
+    assert not monitor.has_changed
+
+
+def test_what_is_known_is_kept_for_those_that_stay_and_forgotten_for_those_that_go():
+    probed = Probed(A, answering=[A])
+    probed.probe(1)
+    probed.monitor.watch([A, B], probed.now)
+    assert probed.health() is Health.UP
+    probed.monitor.watch([B], probed.now)
+    assert probed.health() is Health.UNKNOWN
+    probed.monitor.watch([], probed.now)
+    assert probed.monitor.next_deadline() is None
+
+
+ACTIVE, DRAINING, DOWN = BackendState.ACTIVE, BackendState.DRAINING, BackendState.DOWN
+
+
+@pytest.mark.parametrize(
+    ("configured", "healths", "effective", "is_fail_open"),
+    [
+        ("aaa", "uud", "aax", False),
+        ("aaa", "???", "aaa", False),
+        ("ada", "udd", "axx", False),
+        ("axa", "uuu", "axa", False),
+        ("axa", "dud", "axa", True),
+        ("aaa", "ddd", "aaa", True),
+        ("ada", "dud", "ada", True),
+        ("ddd", "ddu", "xxd", False),
+        ("xxx", "uuu", "xxx", False),
+        ("", "", "", False),
+    ],
+)
+def test_health_only_takes_away_and_never_everything(configured, healths, effective, is_fail_open):
+    states = {"a": ACTIVE, "d": DRAINING, "x": DOWN}
+    known = {"u": Health.UP, "d": Health.DOWN, "?": Health.UNKNOWN}
+    backends = [backend(number, states[state]) for number, state in enumerate(configured)]
+    by_address = {each.address: known[health] for each, health in zip(backends, healths, strict=True)}
+    judged, is_open = apply_health(backends, by_address)
+    assert [each.state for each in judged] == [states[state] for state in effective]
+    assert is_open is is_fail_open
+    assert [each.server_ids for each in judged] == [each.server_ids for each in backends]

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+
+import pytest
+import structlog.testing
+
+from quiclb import QuicLbConfig
+from quiclb.pool import BackendState
+from quiclb.sections import DnsDiscovery, FileDiscovery
+from quiclb.sources import make_source
+from tests.unit.quiclb.virtual import on_virtual_time
+
+CONFIGS = (QuicLbConfig(0, 4, 12),)
+DNS = DnsDiscovery(kind="dns", host="workers.test", port=4433, interval_s=5, linger_s=60)
+
+
+class Resolver:
+    """Stands for the event loop's `getaddrinfo`."""
+
+    def __init__(self, *ips):
+        self.ips = list(ips)
+        self.asked = 0
+        asyncio.get_running_loop().getaddrinfo = self
+
+    async def __call__(self, host, port, *, type):
+        assert (host, port, type) == ("workers.test", 4433, socket.SOCK_DGRAM)
+        self.asked += 1
+        if isinstance(self.ips[0], Exception):
+            raise self.ips[0]
+        return [(socket.AF_INET, type, 17, "", (ip, port)) for ip in self.ips]
+
+
+class Changes:
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self):
+        self.count += 1
+
+
+def names(source, state=BackendState.ACTIVE):
+    return [each.name for each in source.backends(CONFIGS) if each.state is state]
+
+
+@on_virtual_time
+async def test_a_name_is_looked_up_again_and_again():
+    resolver, changed = Resolver("10.0.0.2", "10.0.0.1"), Changes()
+    source = make_source(DNS, changed)
+    assert await source.refresh()
+    assert names(source) == ["10.0.0.1:4433", "10.0.0.2:4433"]
+    assert source.backends(CONFIGS)[0].server_ids == {0: (bytes((10, 0, 0, 1)),)}
+    source.start()
+    resolver.ips = ["10.0.0.1", "10.0.0.2"]
+    await asyncio.sleep(26)
+    assert (resolver.asked, changed.count) == (6, 0)
+    resolver.ips = ["10.0.0.1", "10.0.0.3"]
+    await asyncio.sleep(5)
+    assert changed.count == 1
+    assert names(source) == ["10.0.0.1:4433", "10.0.0.3:4433"]
+    assert names(source, BackendState.DRAINING) == ["10.0.0.2:4433"]
+    await asyncio.sleep(70)
+    assert changed.count == 2
+    assert names(source, BackendState.DRAINING) == []
+    assert source.results["changed"] == 2
+    await source.stop()
+
+
+@pytest.mark.parametrize("fault", [socket.gaierror(socket.EAI_NONAME, "Name or service not known"), OSError("no net")])
+@on_virtual_time
+async def test_a_failed_lookup_changes_nothing_and_is_said_once(fault):
+    resolver, changed = Resolver("10.0.0.1"), Changes()
+    source = make_source(DNS, changed)
+    await source.refresh()
+    source.start()
+    resolver.ips = [fault]
+    with structlog.testing.capture_logs() as logs:
+        await asyncio.sleep(51)
+    await source.stop()
+    assert names(source) == ["10.0.0.1:4433"]
+    assert (source.results["failed"], changed.count) == (10, 0)
+    assert [line["event"] for line in logs] == ["discovery failed, the last answer stays"]
+
+
+@on_virtual_time
+async def test_a_resolver_that_hangs_is_given_up():
+    async def hang(*_, **__):
+        await asyncio.sleep(1e6)
+
+    asyncio.get_running_loop().getaddrinfo = hang
+    source = make_source(DNS, Changes())
+    assert not await source.refresh()
+    assert source.results == {"failed": 1}
+
+
+@pytest.mark.parametrize("name", ["backends.toml", "backends.json"])
+@on_virtual_time
+async def test_a_file_is_read_when_it_changes(tmp_path, name):
+    path, changed = tmp_path / name, Changes()
+
+    def write(*states):
+        entries = [{"name": f"b{n}", "address": f"10.0.0.{n}:4433", "state": s} for n, s in enumerate(states, 1)]
+        if name.endswith("json"):
+            text = json.dumps({"backend": entries})
+        else:
+            lines = (
+                f'[[backend]]\nname="{e["name"]}"\naddress="{e["address"]}"\nstate="{e["state"]}"' for e in entries
+            )
+            text = "\n".join(lines)
+        path.write_text(text)
+
+    source = make_source(FileDiscovery(kind="file", path=path), changed)
+    assert not await source.refresh()
+    assert source.results == {"failed": 1}
+    source.start()
+    write("active", "active")
+    await asyncio.sleep(1)
+    assert (names(source), changed.count) == (["b1", "b2"], 1)
+    await asyncio.sleep(5)
+    assert source.results == {"failed": 1, "changed": 1}
+    write("draining", "active")
+    await asyncio.sleep(1)
+    assert (names(source), names(source, BackendState.DRAINING)) == (["b2"], ["b1"])
+    path.write_text("{")
+    await asyncio.sleep(1)
+    path.unlink()
+    await asyncio.sleep(1)
+    assert names(source) == ["b2"]
+    assert source.results == {"failed": 3, "changed": 2}
+    write("draining", "draining", "active")
+    await asyncio.sleep(1)
+    assert names(source) == ["b3"]
+    await source.stop()
