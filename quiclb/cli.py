@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -24,9 +25,12 @@ from quiclb.errors import ConfigError, QuicLbError
 from quiclb.files import SettingsFile
 from quiclb.log import LogFormat, configure_logging
 from quiclb.routing import Decision, Drop, route
+from quiclb.scrape import metrics_url
 from quiclb.sections import parse_key
 from quiclb.settings import Settings, load_settings
+from quiclb.summary import summarise
 from quiclb.table import UnknownServerId
+from quiclb.top import report, watch
 
 app = typer.Typer(
     name="quiclb",
@@ -91,39 +95,30 @@ def serve(
 
 
 @app.command()
-def check(config: ConfigFile, is_json: JsonOutput = False) -> None:
-    """Check the settings and show what they mean; keys are never shown."""
-    settings = load_settings(config, os.environ)
-    table = settings.build_table()
-    configs = [
-        {
-            "config_id": layout.config_id,
-            "algorithm": layout.algorithm.value,
-            "cid_length": layout.cid_length,
-            "server_id_length": layout.server_id_length,
-            "nonce_length": layout.nonce_length,
-        }
-        for layout in table.configs
-    ]
-    backends = [
-        {
-            "name": backend.name,
-            "address": format_address(backend.address),
-            "state": backend.state.value,
-            "server_ids": {str(key): [id_.hex() for id_ in ids] for key, ids in sorted(backend.server_ids.items())},
-        }
-        for backend in table.pool
-    ]
-    section = settings.forwarder
+def check(
+    config: ConfigFile,
+    is_resolving: Annotated[bool, typer.Option("--resolve", help="Look the host names of discovery up, too.")] = False,
+    is_json: JsonOutput = False,
+) -> None:
+    """Check the settings and show the table they give; keys are never shown."""
+    found = asyncio.run(summarise(load_settings(config, os.environ), is_resolving=is_resolving))
     if is_json:
-        sides = {"listen": format_address(section.listen), "inner": format_address(section.inner)}
-        _print_json({"forwarder": sides, "configs": configs, "backends": backends})
+        _print_json(found)
         return
     console = Console()
-    console.print(f"{config}: good. Clients at {format_address(section.listen)}, backends at ", end="")
-    console.print(f"{format_address(section.inner)}, unknown server IDs: {section.unknown_server_id.value}")
-    _print_table(console, configs)
-    _print_table(console, backends)
+    section, health = found["forwarder"], found["health"]
+    console.print(f"{config}: good. Clients at {section['listen']}, backends at {section['inner']}, ", end="")
+    console.print(f"unknown server IDs: {section['unknown_server_id']}")
+    if health["enabled"]:
+        console.print(f"Probes every {health['interval_s']:g} s, {health['fall']} missed are down, ", end="")
+        console.print(f"{health['rise']} answered are up")
+    for source in found["discovery"]:
+        count = source["backends"]
+        console.print(source["source"], "not looked up, see --resolve" if count is None else f"{count} backends")
+    for conflict in found["conflicts"]:
+        console.print(f"conflict: {conflict}", style="yellow", highlight=False)
+    _print_table(console, found["configs"])
+    _print_table(console, found["backends"])
 
 
 @app.command()
@@ -214,6 +209,37 @@ def route_command(
         decision = _describe(route(table, octets, source, vip_address))
         line = json.dumps(decision) if is_json else "  ".join(f"{k} {v}" for k, v in decision.items() if v is not None)
         print(line, flush=True)
+
+
+@app.command("top")
+def top_command(
+    metrics: Annotated[
+        str | None, typer.Option(envvar="QUICLB_METRICS", help="The forwarder's metrics, as 127.0.0.1:9100 or a URL.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Take the metrics address from here.")] = None,
+    interval: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks.")] = 1.0,
+    is_once: Annotated[bool, typer.Option("--once", help="Look twice, print once and leave.")] = False,
+    is_json: Annotated[bool, typer.Option("--json", help="Print JSON, with --once.")] = False,
+) -> None:
+    """Show what a forwarder does: decisions, backends, losses. Ctrl-C ends it."""
+    if metrics is None and config is not None:
+        address = load_settings(config, os.environ).forwarder.metrics
+        metrics = None if address is None else format_address(address)
+    if metrics is None:
+        raise ConfigError("say where the metrics are: --metrics, QUICLB_METRICS or a --config with forwarder.metrics")
+    if is_json and not is_once:
+        raise ConfigError("--json goes with --once")
+    url, console = metrics_url(metrics), Console()
+    try:
+        if not is_once:
+            asyncio.run(watch(url, interval, console))
+        found = asyncio.run(report(url, interval))
+    except KeyboardInterrupt:
+        return
+    if is_json:
+        _print_json(found.as_json())
+    else:
+        console.print(found.render())
 
 
 def _read_queries() -> Iterator[tuple[bytes, Address]]:
