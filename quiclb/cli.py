@@ -101,22 +101,24 @@ def check(
     is_json: JsonOutput = False,
 ) -> None:
     """Check the settings and show the table they give; keys are never shown."""
+    configure_logging(level="critical")  # what goes wrong is this command's own output
     found = asyncio.run(summarise(load_settings(config, os.environ), is_resolving=is_resolving))
     if is_json:
         _print_json(found)
         return
-    console = Console()
     section, health = found["forwarder"], found["health"]
-    console.print(f"{config}: good. Clients at {section['listen']}, backends at {section['inner']}, ", end="")
-    console.print(f"unknown server IDs: {section['unknown_server_id']}")
-    if health["enabled"]:
-        console.print(f"Probes every {health['interval_s']:g} s, {health['fall']} missed are down, ", end="")
-        console.print(f"{health['rise']} answered are up")
+    sides = f"Clients at {section['listen']}, backends at {section['inner']}"
+    probes = f"a probe every {health['interval_s']:g} s, down after {health['fall']}, up after {health['rise']}"
+    lines = [
+        f"{config}: good. {sides}, unknown server IDs: {section['unknown_server_id']}",
+        f"health: {probes if health['enabled'] else 'no probes'}",
+    ]
     for source in found["discovery"]:
         count = source["backends"]
-        console.print(source["source"], "not looked up, see --resolve" if count is None else f"{count} backends")
-    for conflict in found["conflicts"]:
-        console.print(f"conflict: {conflict}", style="yellow", highlight=False)
+        lines.append(f"{source['source']}: " + ("not looked up, see --resolve" if count is None else f"{count} found"))
+    console = Console()
+    for line in lines + [f"conflict: {conflict}" for conflict in found["conflicts"]]:
+        console.print(line, soft_wrap=True)
     _print_table(console, found["configs"])
     _print_table(console, found["backends"])
 

@@ -29,9 +29,9 @@ async def summarise(settings: Settings, *, is_resolving: bool = False) -> dict[s
             await source.refresh()
             if source.fault is not None:
                 raise ConfigError(f"{source.name}: {source.fault}")
-            backends = source.backends(spec.configs)
-            found += backends
-            discoveries.append({"source": source.name, "backends": len(backends)})
+            answer = source.backends(spec.configs)
+            found += answer
+            discoveries.append({"source": source.name, "backends": len(answer)})
         else:
             discoveries.append({"source": source.name, "backends": None})
     backends, conflicts = join(spec.configs, spec.backends, found)
