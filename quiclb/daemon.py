@@ -31,8 +31,8 @@ async def run(settings: Settings, source: SettingsSource | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     forwarder = Forwarder(settings, source)
-    await forwarder.start()
     loop.add_signal_handler(signal.SIGHUP, forwarder.reload)
+    await forwarder.start()
     try:
         log.info(
             "forwarder started",
