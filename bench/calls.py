@@ -139,7 +139,7 @@ def report(
     whole = [one for one in ended if isinstance(one, tuple)]
     sent, heard = sum(one[0] for one in whole), sum(one[1] for one in whole)
     sessions = len(live) or 1
-    rows = [
+    rows: list[list[object]] = [
         ["calls asked / completed", f"{calls} / {len(whole)}"],
         ["frames sent / heard", f"{sent} / {heard}"],
         ["lateness p50 over calls, median ms", summary([u["lateness_p50_ms"] for u in uplinks])["median"]],

@@ -1,4 +1,21 @@
-"""Call a voice gateway from Python: `VoiceClient` is the call, `client.errors` is why there is none."""
+"""Call a voice gateway from Python.
+
+    import asyncio
+    from client import VoiceClient
+
+    async def main() -> None:
+        async with VoiceClient("https://127.0.0.1:4433/v1/voice", ca_file="certs/dev/ca.pem") as call:
+            await call.listen()                                 # the greeting
+            speaking = asyncio.create_task(call.speak("order.wav"))
+            print(await call.migrate())                         # a new socket in mid-speech, the same call
+            await speaking
+            await call.finish()                                 # all heard, answered and played
+            print(*(f"{line.role}: {line.text}" for line in call.transcript), call.order, sep="\\n")
+
+    asyncio.run(main())
+
+`client.errors` says why there is no call.
+"""
 
 from client.errors import (
     AccessRefused,

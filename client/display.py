@@ -126,11 +126,11 @@ def receipt(state: Mapping[str, Any]) -> RenderableType:
 
 def _item(item: Mapping[str, Any]) -> Text:
     name = " ".join(str(part) for part in (item.get("size"), item.get("drink")) if part)
-    details = [f"{item['milk']} milk" if item.get("milk") else "", str(item.get("ice") or "")]
+    details = [f"{item[key]} {key}" for key in ("milk", "ice") if item.get(key)]
     if item.get("sugar_percent") is not None:
-        details.insert(1, f"{item['sugar_percent']} % sugar")
+        details.append(f"{item['sugar_percent']} % sugar")
     details += [str(topping) for topping in item.get("toppings") or ()]
-    return Text.assemble(name, ("  " + ", ".join(detail for detail in details if detail), "dim"))
+    return Text.assemble(name, ("  " + ", ".join(details).replace("none ice", "no ice"), "dim"))
 
 
 def summary(report: CallReport) -> Text:

@@ -42,6 +42,20 @@ def parse_url(url: str) -> Target:
     return Target(parts.hostname, port or DEFAULT_PORT, f"{path}?{parts.query}" if parts.query else path)
 
 
+def parse_local_address(text: str) -> tuple[str, int]:
+    """Read `host`, `host:port`, an IPv6 address or `[v6]:port`; without a port the system picks one."""
+    if text.count(":") > 1 and not text.startswith("["):
+        return text, 0
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port or 0
+    except ValueError:
+        host, port = None, 0
+    if host is None or parts.path:
+        raise InvalidSetting(f"a local address is an IP address, with :port where wanted, got {text!r}")
+    return host, port
+
+
 def parse_fingerprint(text: str) -> bytes:
     """Read a certificate's SHA-256 fingerprint: 64 hexadecimal digits, colons allowed."""
     try:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import cast
 
 from client.errors import InvalidSetting, Unreachable
-from client.target import Target
+from client.target import Target, parse_local_address
 
 Address = tuple[str, int]
 
@@ -24,14 +24,8 @@ class UdpSocket(asyncio.DatagramProtocol):
         self._received = received
         self._refused = refused
         self._transport: asyncio.DatagramTransport | None = None
-
-    @property
-    def local_address(self) -> str:
-        """`host:port` of this end."""
-        name = self._transport.get_extra_info("sockname") if self._transport is not None else None
-        if not name:
-            return "unknown"
-        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+        self.local_address = "unknown"
+        """`host:port` of this end, also after it was closed."""
 
     @property
     def is_open(self) -> bool:
@@ -50,6 +44,9 @@ class UdpSocket(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
+        name = transport.get_extra_info("sockname")
+        if name:
+            self.local_address = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         self._received(data)
@@ -62,12 +59,15 @@ class UdpSocket(asyncio.DatagramProtocol):
 async def open_socket(
     remote: Address, local_address: str | None, received: Callable[[bytes], None], refused: Callable[[], None]
 ) -> UdpSocket:
-    """Open a socket on `local_address`, or where the system likes; `InvalidSetting` where that is impossible."""
+    """Open a socket on `local_address` (an IP address, with `:port` where wanted), or where the system likes.
+
+    `InvalidSetting` where that is impossible.
+    """
     loop = asyncio.get_running_loop()
     try:
         _, opened = await loop.create_datagram_endpoint(
             lambda: UdpSocket(received, refused),
-            local_addr=None if local_address is None else (local_address, 0),
+            local_addr=None if local_address is None else parse_local_address(local_address),
             remote_addr=remote,
         )
     except (OSError, ValueError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,7 @@ from typing import Any, Literal, Self
 from client.call import Call, CallSettings
 from client.connection import WebTransportConnection, connect
 from client.errors import CallLost, InvalidSetting, Unreachable
-from client.events import Closed, Connected, Event, Migration, PathChanged, Transcript
+from client.events import Closed, Event, Migration, PathChanged, Transcript
 from client.pace import Pace
 from client.player import Sink
 from client.report import CallReport
@@ -26,6 +27,7 @@ _CODECS: Mapping[str, tuple[Codec, tuple[Codec, ...]]] = {
     "pcm16": (Codec.PCM16_16K, (Codec.PCM16_24K, Codec.OPUS)),
 }
 _FRAME_S = 0.02
+_BACKLOG = 1000
 
 
 class VoiceClient:
@@ -66,6 +68,7 @@ class VoiceClient:
         self._local_address = local_address
         self._connect_timeout_s = connect_timeout_s
         self._rng = rng
+        self._backlog: deque[Event] = deque(maxlen=_BACKLOG)
         self._subscriptions: list[_Subscription] = []
         self._connection: WebTransportConnection | None = None
         self._entered: Call | None = None
@@ -188,12 +191,13 @@ class VoiceClient:
     # Listening
 
     def events(self) -> AsyncIterator[Event]:
-        """Iterate over what happens from now on, beginning with `Connected` and ending with `Closed`."""
+        """Iterate over what happened and happens, from `Connected` to `Closed`.
+
+        Whoever comes late gets the last thousand events first.
+        """
         subscription = _Subscription()
-        if self.session is not None and self.worker is not None:
-            subscription.put(Connected(self.session, self.worker))
-        if self._entered is not None and self._entered.closed.done():
-            subscription.put(Closed(self._entered.error))
+        for event in self._backlog:
+            subscription.put(event)
         self._subscriptions.append(subscription)
         return subscription
 
@@ -276,6 +280,7 @@ class VoiceClient:
         return self._entered
 
     def _emit(self, event: Event) -> None:
+        self._backlog.append(event)
         for subscription in self._subscriptions:
             subscription.put(event)
 

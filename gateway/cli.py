@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +29,7 @@ from quiclb.errors import QuicLbError
 from quiclb.log import LogFormat, configure_logging
 
 ADMIN_TIMEOUT_S: Final = 5.0
+_SESSIONS_COLUMNS: Final = 104
 
 app = typer.Typer(
     name="voice-gateway",
@@ -152,37 +154,14 @@ def sessions(
     if is_json:
         _print_json({"workers": documents})
         return
-    columns = (
-        "session",
-        "worker",
-        "state",
-        "peer",
-        "age s",
-        "turns",
-        "frames",
-        "largest gap ms",
-        "late p99 ms",
-        "moves",
+    headings = ("session", "worker", "state", "peer", "age s", "turns", "frames", "gap ms", "late ms", "moves")
+    table = Table(
+        *headings, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption="gap: the largest; late: the 99th percentile"
     )
-    table = Table(*columns)
     for document in documents:
         for session in document["sessions"] + (document["ended"] if has_ended else []):
-            uplink = session["uplink"]
-            gaps = uplink["largest_gaps"]
-            cells = (
-                session["id"],
-                session["worker"],
-                session["state"],
-                session["peer"],
-                f"{session['age_s']:.0f}",
-                session["turn"],
-                uplink["frames"],
-                f"{gaps[0]['gap_ms']:.0f}" if gaps else "-",
-                "-" if uplink["lateness_p99_ms"] is None else uplink["lateness_p99_ms"],
-                len(session["migrations"]),
-            )
-            table.add_row(*map(str, cells))
-    Console().print(table)
+            table.add_row(*_session_cells(session))
+    Console(width=max(Console().width, _SESSIONS_COLUMNS)).print(table)
 
 
 @app.command()
@@ -216,6 +195,23 @@ def menu(
             console.print(f"{kind}: {', '.join(offered)}", highlight=False)
     console.print(f"sugar: {', '.join(f'{each.percent} %' for each in shown.sugar)}", highlight=False)
     console.print(f"ice: {', '.join(each.name for each in shown.ice)}", highlight=False)
+
+
+def _session_cells(session: dict[str, Any]) -> tuple[str, ...]:
+    uplink = session["uplink"]
+    gaps, late_ms = uplink["largest_gaps"], uplink["lateness_p99_ms"]
+    return (
+        session["id"][:8],
+        session["worker"],
+        session["state"],
+        session["peer"],
+        f"{session['age_s']:.0f}",
+        str(session["turn"]),
+        str(uplink["frames"]),
+        f"{gaps[0]['gap_ms']:.0f}" if gaps else "-",
+        "-" if late_ms is None else str(late_ms),
+        str(len(session["migrations"])),
+    )
 
 
 def _facts(settings: GatewaySettings) -> dict[str, Any]:

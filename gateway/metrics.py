@@ -48,7 +48,7 @@ class SessionCollector(Collector):
         gap = counters.uplink_gap
         yield HistogramMetricFamily(
             "voice_uplink_gap_seconds",
-            "Time between a caller's audio frame and the one before it.",
+            "Time between a caller's audio frame and the one before it, less pauses in its timestamps.",
             buckets=_cumulative(gap),
             sum_value=gap.total,
         )
@@ -71,9 +71,9 @@ class EndpointCollector(Collector):
 
 _SESSION_TOTALS: Final = {
     "started": ("voice_sessions_started", "Sessions whose caller said start."),
-    "frames_received": ("voice_frames_received", "Audio frames of callers, duplicates included."),
+    "frames_received": ("voice_frames_received", "Audio frames of callers, dropped ones included."),
     "octets_received": ("voice_audio_octets_received", "Octets of those frames."),
-    "frames_duplicated": ("voice_frames_duplicated", "Audio frames that had been received before."),
+    "frames_dropped": ("voice_frames_dropped", "Audio frames not heard: duplicates, or out of order."),
     "frames_sent": ("voice_frames_sent", "Audio frames sent to callers."),
     "octets_sent": ("voice_audio_octets_sent", "Octets of those frames."),
     "turns": ("voice_turns", "Utterances that callers completed."),

@@ -24,6 +24,7 @@ from quiclb.encoder import CidEncoder
 from quiclb.errors import ConfigError, QuicLbError
 from quiclb.files import SettingsFile
 from quiclb.log import LogFormat, configure_logging
+from quiclb.processes.messages import LogChoice
 from quiclb.routing import Decision, Drop, route
 from quiclb.scrape import metrics_url
 from quiclb.sections import parse_key
@@ -74,6 +75,7 @@ def serve(
     unknown_server_id: Annotated[UnknownServerId | None, typer.Option(help="What to do with such CIDs.")] = None,
     check_cid_length: Annotated[bool | None, typer.Option(help="All servers encode the CID length.")] = None,
     allow_loopback_clients: Annotated[bool | None, typer.Option(help="For tests on one machine only.")] = None,
+    processes: Annotated[int | None, typer.Option(help="How many processes forward.")] = None,
     log_format: Annotated[LogFormat, typer.Option(envvar="QUICLB_LOG_FORMAT")] = LogFormat.AUTO,
     log_level: Annotated[str, typer.Option(envvar="QUICLB_LOG_LEVEL", help="debug, info, warning, error.")] = "info",
 ) -> None:
@@ -88,10 +90,12 @@ def serve(
         "unknown_server_id": unknown_server_id,
         "check_cid_length": check_cid_length,
         "allow_loopback_clients": allow_loopback_clients,
+        "processes": processes,
     }
     configure_logging(log_format, log_level)
     source = SettingsFile(config, os.environ, flags)
-    uvloop.run(run(source.load(), source))
+    settings = source.load()
+    uvloop.run(run(settings, source, environ=os.environ, log_choice=LogChoice(log_format, log_level)))
 
 
 @app.command()

@@ -4,46 +4,77 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Mapping
 
 import structlog
 
 from quiclb.address import Address, format_address
 from quiclb.counters import ForwarderCounters
-from quiclb.datapath.userspace import UserspaceDatapath, is_own_ip, open_userspace
+from quiclb.datapath.sockets import SocketPair
+from quiclb.engine import Engine, open_datapath
 from quiclb.forwarder import ForwardingCore
-from quiclb.installer import TableInstaller
 from quiclb.keeper import SettingsSource, TableKeeper
 from quiclb.keeper_metrics import KeeperCollector
 from quiclb.metrics import ForwarderCollector, MetricsServer, collector_renderer
+from quiclb.processes.messages import LogChoice
+from quiclb.processes.supervisor import Supervisor
 from quiclb.settings import Settings
 from quiclb.spec import TableSpec
-from quiclb.table import RoutingTable
+from quiclb.systemd import inherited_sockets, notify
 
 
-async def run(settings: Settings, source: SettingsSource | None = None) -> None:
+async def run(
+    settings: Settings,
+    source: SettingsSource | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    log_choice: LogChoice | None = None,
+) -> None:
     """Forward until SIGTERM or SIGINT, reload from `source` on SIGHUP and on change; raises `StartError`.
 
-    Nothing has to be drained: whatever forwarder gets a connection's next datagram knows where it belongs.
+    `environ`, usually `os.environ`, is where systemd says which sockets it passed and where it wants to hear that all
+    is ready. `log_choice` tells further processes how to log. Nothing has to be drained: whatever forwarder gets a
+    connection's next datagram knows where it belongs.
     """
     log = structlog.get_logger()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    forwarder = Forwarder(settings, source)
+    environ = environ or {}
+    forwarder: Forwarder | Supervisor
+    if settings.forwarder.processes == 1:
+        inherited = inherited_sockets(environ, settings.forwarder.listen, settings.forwarder.inner, 1)
+        forwarder = Forwarder(settings, source, sockets=inherited[0] if inherited else None)
+    else:
+        forwarder = Supervisor(
+            settings,
+            source,
+            inherited=inherited_sockets(
+                environ, settings.forwarder.listen, settings.forwarder.inner, settings.forwarder.processes
+            ),
+            log_choice=log_choice or LogChoice(),
+        )
     loop.add_signal_handler(signal.SIGHUP, forwarder.reload)
     await forwarder.start()
     try:
+        spec = forwarder.spec
         log.info(
             "forwarder started",
             vip=format_address(forwarder.vip),
             inner=format_address(forwarder.inner),
             metrics=format_address(forwarder.metrics) if forwarder.metrics else None,
-            configs=[config.config_id for config in forwarder.core.table.configs],
-            backends=[backend.name for backend in forwarder.core.table.pool],
+            processes=settings.forwarder.processes,
+            configs=[config.config_id for config in spec.configs],
+            backends=[backend.name for backend in spec.backends],
         )
-        await stopped.wait()
+        notify(environ, "READY=1")
+        failure = asyncio.ensure_future(forwarder.failed())
+        await asyncio.wait([failure, asyncio.ensure_future(stopped.wait())], return_when=asyncio.FIRST_COMPLETED)
+        if failure.done():
+            raise failure.result()
     finally:
+        notify(environ, "STOPPING=1")
         await forwarder.stop()
         log.info("forwarder stopped", packets=forwarder.counters.packets.total())
 
@@ -52,26 +83,40 @@ class Forwarder:
     """A forwarder in the running event loop: `await start()`, later `await stop()`.
 
     After `start`, `vip`, `inner` and `metrics` are the addresses really bound. `start` raises `StartError` and leaves
-    nothing open. With a `source`, such as `SettingsFile`, settings are read again when they change.
+    nothing open. With a `source`, such as `SettingsFile`, settings are read again when they change. `sockets` are used
+    in place of opening some.
     """
 
-    def __init__(self, settings: Settings, source: SettingsSource | None = None) -> None:
+    def __init__(
+        self, settings: Settings, source: SettingsSource | None = None, *, sockets: SocketPair | None = None
+    ) -> None:
         settings.table_spec().check()
         self._settings = settings
         self._source = source
+        self._sockets = sockets
         self._keeper: TableKeeper | None = None
-        self._installer = TableInstaller(self._install)
-        self._datapath: UserspaceDatapath | None = None
-        self._core: ForwardingCore | None = None
+        self._engine: Engine | None = None
         self._metrics_server: MetricsServer | None = None
         self.metrics: Address | None = None
 
     @property
+    def engine(self) -> Engine:
+        """What forwards."""
+        if self._engine is None:
+            raise RuntimeError("the forwarder is not started")
+        return self._engine
+
+    @property
     def core(self) -> ForwardingCore:
         """The decisions and counters of the running forwarder."""
-        if self._core is None:
+        return self.engine.core
+
+    @property
+    def spec(self) -> TableSpec:
+        """What the table in use, or soon in use, is made of."""
+        if self._keeper is None:
             raise RuntimeError("the forwarder is not started")
-        return self._core
+        return self._keeper.spec
 
     @property
     def vip(self) -> Address:
@@ -87,28 +132,26 @@ class Forwarder:
 
     async def start(self) -> None:
         section = self._settings.forwarder
+        datapath = await open_datapath(section.datapath, self._sockets or (section.listen, section.inner))
         try:
-            datapath = await open_userspace(section.listen, section.inner)
-            self._datapath = datapath
             keeper = TableKeeper(self._settings, self._publish, source=self._source)
             await keeper.start()
             self._keeper = keeper
-            core = ForwardingCore(
-                keeper.spec.build(),
-                datapath.vip,
-                datapath.inner,
-                is_loopback_allowed=section.allow_loopback_clients,
-                is_own_ip=is_own_ip,
-            )
-            self._core = core
+            table = keeper.spec.build()
+            self._engine = Engine(datapath, table, is_loopback_allowed=section.allow_loopback_clients)
             if section.metrics is not None:
-                collectors = ForwarderCollector(core, datapath), KeeperCollector(keeper)
+                collectors = ForwarderCollector(self._engine.core, datapath), KeeperCollector(keeper)
                 self._metrics_server = MetricsServer(collector_renderer(*collectors))
                 self.metrics = await self._metrics_server.start(section.metrics)
         except BaseException:
             await self.stop()
+            await datapath.close()
             raise
-        datapath.serve(core)
+        self._engine.serve()
+
+    async def failed(self) -> BaseException:
+        """Wait until forwarding ends by itself, which it never should, and return why."""
+        return await self.engine.failed()
 
     def reload(self) -> None:
         """Read the settings again soon, changed or not."""
@@ -121,14 +164,9 @@ class Forwarder:
             await self._metrics_server.stop()
         if self._keeper is not None:
             await self._keeper.stop()
-        await self._installer.stop()
-        if self._datapath is not None:
-            await self._datapath.close()
+        if self._engine is not None:
+            await self._engine.stop()
 
     def _publish(self, spec: TableSpec) -> None:
-        if self._core is not None:
-            self._installer.publish(spec)
-
-    def _install(self, table: RoutingTable) -> None:
-        self.core.table = table
-        self.core.counters.keep_backends({backend.name for backend in table.pool})
+        if self._engine is not None:
+            self._engine.publish(spec)

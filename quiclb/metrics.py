@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -18,6 +18,7 @@ from quiclb.counters import ForwarderCounters
 from quiclb.datapath.base import Datapath, Side
 from quiclb.errors import StartError
 from quiclb.forwarder import ForwardingCore
+from quiclb.pool import Backend
 
 REQUEST_TIMEOUT_S = 5.0
 MAX_REQUEST_OCTETS = 8192
@@ -42,31 +43,42 @@ class ForwarderCollector(Collector):
         self._datapath = datapath
 
     def collect(self) -> Iterator[Metric]:
-        counters: ForwarderCounters = self._core.counters
-        for name, text, labels, totals in (
-            ("packets", PACKETS_HELP, ("decision", "reason"), counters.packets),
-            ("replies", REPLIES_HELP, ("result", "reason"), counters.replies),
-            ("backend_packets", BACKEND_PACKETS_HELP, ("backend", "direction"), counters.backend_packets),
-            ("backend_bytes", BACKEND_BYTES_HELP, ("backend", "direction"), counters.backend_octets),
-            ("send_errors", SEND_ERRORS_HELP, ("side", "error"), counters.send_errors),
-        ):
-            yield counter_family(f"quiclb_{name}", text, labels, totals)
-        drops = {(side.value,): self._datapath.receive_drops(side) or 0 for side in Side}
-        yield counter_family("quiclb_receive_drops", RECEIVE_DROPS_HELP, ("side",), drops)
+        drops = {side: self._datapath.receive_drops(side) or 0 for side in Side}
         table = self._core.table
-        yield GaugeMetricFamily("quiclb_table_generation", GENERATION_HELP, value=table.generation)
-        yield GaugeMetricFamily("quiclb_configs", "QUIC-LB configs in the table.", value=len(table.configs))
-        backends = GaugeMetricFamily("quiclb_backends", "Backends in the table by state.", labels=("state",))
-        for state, count in Counter(backend.state for backend in table.pool).items():
-            backends.add_metric((state,), count)
-        yield backends
+        yield from traffic_families(self._core.counters, drops)
+        yield from table_families(table.generation, len(table.configs), table.pool)
+
+
+def traffic_families(counters: ForwarderCounters, receive_drops: Mapping[Side, int]) -> Iterator[Metric]:
+    """What was forwarded and what was not."""
+    for name, text, labels, totals in (
+        ("packets", PACKETS_HELP, ("decision", "reason"), counters.packets),
+        ("replies", REPLIES_HELP, ("result", "reason"), counters.replies),
+        ("backend_packets", BACKEND_PACKETS_HELP, ("backend", "direction"), counters.backend_packets),
+        ("backend_bytes", BACKEND_BYTES_HELP, ("backend", "direction"), counters.backend_octets),
+        ("send_errors", SEND_ERRORS_HELP, ("side", "error"), counters.send_errors),
+    ):
+        yield counter_family(f"quiclb_{name}", text, labels, totals)
+    drops = {(side.value,): count for side, count in receive_drops.items()}
+    yield counter_family("quiclb_receive_drops", RECEIVE_DROPS_HELP, ("side",), drops)
+
+
+def table_families(generation: int, config_count: int, backends: Iterable[Backend]) -> Iterator[Metric]:
+    """What it is forwarded by."""
+    yield GaugeMetricFamily("quiclb_table_generation", GENERATION_HELP, value=generation)
+    yield GaugeMetricFamily("quiclb_configs", "QUIC-LB configs in the table.", value=config_count)
+    states = GaugeMetricFamily("quiclb_backends", "Backends in the table by state.", labels=("state",))
+    for state, count in Counter(backend.state for backend in backends).items():
+        states.add_metric((state,), count)
+    yield states
 
 
 class MetricsServer:
-    """Answers `GET /metrics`. `render` returns the body; `collector_renderer` makes one."""
+    """Answers `GET /metrics`. `render` returns the body; `collector_renderer` makes one. `refresh` is awaited before."""
 
-    def __init__(self, render: Callable[[], bytes]) -> None:
+    def __init__(self, render: Callable[[], bytes], refresh: Callable[[], Awaitable[None]] | None = None) -> None:
         self._render = render
+        self._refresh = refresh
         self._server: asyncio.Server | None = None
 
     async def start(self, address: Address) -> Address:
@@ -87,19 +99,21 @@ class MetricsServer:
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):
                 request = await reader.readuntil(b"\r\n\r\n")
-                writer.write(self._response(request))
+                writer.write(await self._response(request))
                 await writer.drain()
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
             pass
         finally:
             writer.close()
 
-    def _response(self, request: bytes) -> bytes:
+    async def _response(self, request: bytes) -> bytes:
         target = request.split(b"\r\n", 1)[0].split(b" ")
         if target[:1] != [b"GET"]:
             return _http("405 Method Not Allowed", b"")
         if target[1:2] != [b"/metrics"]:
             return _http("404 Not Found", b"")
+        if self._refresh is not None:
+            await self._refresh()
         return _http("200 OK", self._render())
 
 

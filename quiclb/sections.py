@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,12 +10,22 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 
 from quiclb.address import Address
 from quiclb.config import KEY_LENGTH, QuicLbConfig
+from quiclb.datapath.libc import IS_SUPPORTED
 from quiclb.discovery import ServerIdPattern
 from quiclb.errors import ConfigError
 from quiclb.fields import HostPort, Section, ServerIds
 from quiclb.health import HealthPolicy
 from quiclb.pool import Backend, BackendState
 from quiclb.table import UnknownServerId
+
+
+class DatapathKind(StrEnum):
+    """How datagrams are moved."""
+
+    VECTORISED = "vectorised"
+    """Batches in a thread of their own; Linux only."""
+    ASYNCIO = "asyncio"
+    """One at a time on the event loop; anywhere."""
 
 
 class ForwarderSection(Section):
@@ -43,6 +54,17 @@ class ForwarderSection(Section):
 
     allow_loopback_clients: bool = False
     """Serves clients on 127.0.0.0/8 and ::1; default false. For tests and demonstrations on one machine only."""
+
+    datapath: DatapathKind = DatapathKind.VECTORISED if IS_SUPPORTED else DatapathKind.ASYNCIO
+    """How datagrams are moved: `vectorised` (default on Linux) or `asyncio`, for comparison and elsewhere."""
+
+    processes: int = Field(default=1, ge=1, le=64)
+    """How many processes forward, 1 to 64; default 1. More take more cores: give it the cores that one process fills,
+    not those of the machine. With more than one, a supervisor holds the sockets and a spare process waits."""
+
+    orphan_grace_s: float = Field(default=30.0, ge=0, le=3600)
+    """How long forwarding processes go on after the death of their supervisor, in seconds, 0 to 3600; default 30.
+    Longer than the service manager takes to start another."""
 
 
 class ConfigEntry(Section):

@@ -67,6 +67,8 @@ def worker_toml(
     token: str | None,
     has_routable_cids: bool,
 ) -> str:
+    # a caller whose network is gone has to move, whatever the server says
+    may_migrate = "" if has_routable_cids else "unroutable_clients_may_migrate = true\n"
     access = f'\n[access]\ntoken = "{token}"\n' if token else ""
     return f"""[worker]
 name = "{worker_name(index)}"
@@ -80,7 +82,7 @@ key = "{certificates / "leaf.key"}"
 {_quic_lb(secrets)}
 [quic]
 routable_cids = {str(has_routable_cids).lower()}
-retry_key = "{secrets.retry_key}"
+{may_migrate}retry_key = "{secrets.retry_key}"
 reset_key = "{secrets.reset_key}"
 
 [agent]

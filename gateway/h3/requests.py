@@ -45,8 +45,3 @@ def encode_fields(fields: Mapping[str, str]) -> Headers:
 def decode_fields(headers: Headers) -> dict[str, str]:
     """Fields as text; octets beyond ASCII become what no path or token matches. Of a repeated one the last counts."""
     return {name.decode("ascii", "replace"): value.decode("ascii", "replace") for name, value in headers}
-
-
-def field_section_octets(headers: Headers) -> int:
-    """The size of a decoded field section (RFC 9114 section 4.2.2)."""
-    return sum(len(name) + len(value) + 32 for name, value in headers)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 import pylsqpack
 from aioquic.h3 import events as h3_events
@@ -19,15 +18,16 @@ from aioquic.h3.connection import (
     H3Connection,
     H3Stream,
     HeadersState,
-    ProtocolError,
     Setting,
     StreamCreationError,
 )
 from aioquic.quic import events as quic_events
 from aioquic.quic.connection import stream_is_unidirectional
 
+from gateway.h3 import limits
 from gateway.h3.capsules import CapsuleReader, CloseSession, DrainSession, encode_capsule
 from gateway.h3.codepoints import BUFFERED_STREAM_REJECTED, SESSION_GONE, from_http_code, to_http_code
+from gateway.h3.early import EarlyStreams
 from gateway.h3.events import (
     DatagramReceived,
     SessionClosed,
@@ -40,7 +40,7 @@ from gateway.h3.events import (
     StreamStopped,
     WebTransportEvent,
 )
-from gateway.h3.requests import connect_fields, decode_fields, encode_fields, fault_status, field_section_octets
+from gateway.h3.requests import connect_fields, decode_fields, encode_fields, fault_status
 from gateway.quic.connection import Connection
 from gateway.wire import Malformed, encode_varint
 
@@ -57,14 +57,6 @@ __all__ = [
     "WebTransportEvent",
     "WebTransportLayer",
 ]
-
-MAX_HEADERS_OCTETS: Final = 8192
-MAX_FIELD_SECTION_OCTETS: Final = 32768
-MAX_CONTROL_FRAME_OCTETS: Final = 4096
-MAX_REQUESTS: Final = 64
-MAX_SESSIONS: Final = 4
-MAX_EARLY_STREAMS: Final = 16
-MAX_EARLY_OCTETS: Final = 65536
 
 
 @dataclass(slots=True)
@@ -94,7 +86,7 @@ class WebTransportLayer:
         self._sessions: dict[int, _Session] = {}
         self._over: set[int] = set()
         self._streams: dict[int, _Stream] = {}
-        self._early: dict[int, list[StreamData]] = {}
+        self._early = EarlyStreams()
 
     # Sessions
 
@@ -113,7 +105,7 @@ class WebTransportLayer:
         self._sessions[session_id].is_open = True
         answer = {":status": "200", "sec-webtransport-http3-draft": "draft02"}
         self._h3.send_headers(session_id, encode_fields(answer))
-        return list(self._early.pop(session_id, ()))
+        return list(self._early.take(session_id))
 
     def refuse(self, session_id: int, status: int) -> None:
         """Server: answer with an HTTP status; there is no session."""
@@ -204,12 +196,12 @@ class WebTransportLayer:
         session_id = event.stream_id
         if session_id in self._sessions or session_id in self._over:
             return []  # trailers
-        if len(self._over) >= MAX_REQUESTS:
-            self._h3.fail(ErrorCode.H3_EXCESSIVE_LOAD, f"more than {MAX_REQUESTS} requests")
+        if len(self._over) >= limits.MAX_REQUESTS:
+            self._h3.fail(ErrorCode.H3_EXCESSIVE_LOAD, f"more than {limits.MAX_REQUESTS} requests")
             return []
         fields = decode_fields(event.headers)
         status = fault_status(fields, event.stream_ended)
-        if status is None and len(self._sessions) >= MAX_SESSIONS:
+        if status is None and len(self._sessions) >= limits.MAX_SESSIONS:
             status = 429
         if status is not None:
             self.refuse(session_id, status)
@@ -230,7 +222,7 @@ class WebTransportLayer:
             self._end(session_id)
             return [SessionRefused(session_id, status)]
         session.is_open = True
-        return [SessionOpened(session_id, fields), *self._early.pop(session_id, ())]
+        return [SessionOpened(session_id, fields), *self._early.take(session_id)]
 
     def _session_data(self, session_id: int, data: bytes, is_ended: bool) -> list[WebTransportEvent]:
         session = self._sessions.get(session_id)
@@ -270,18 +262,9 @@ class WebTransportLayer:
             return [data]
         if session_id in self._over:
             self._abandon(stream_id, SESSION_GONE)
-        elif self._has_room_for(data):
-            self._early.setdefault(session_id, []).append(data)
-        else:
+        elif not self._early.keep(data):
             self._abandon(stream_id, BUFFERED_STREAM_REJECTED)
         return []
-
-    def _has_room_for(self, data: StreamData) -> bool:
-        """Whether data of a session that is not open yet can wait for it (draft-02 section 4.5)."""
-        waiting = [each for events in self._early.values() for each in events]
-        streams = {each.stream_id for each in waiting} | {data.stream_id}
-        octets = sum(len(each.data) for each in waiting) + len(data.data)
-        return len(streams) <= MAX_EARLY_STREAMS and octets <= MAX_EARLY_OCTETS and len(waiting) < MAX_REQUESTS
 
     def _peer_reset(self, stream_id: int, http_code: int) -> list[WebTransportEvent]:
         if stream_id in self._sessions:
@@ -333,15 +316,11 @@ class WebTransportLayer:
     def _end(self, session_id: int) -> None:
         self._sessions.pop(session_id, None)
         self._over.add(session_id)
-        self._early.pop(session_id, None)
+        self._early.take(session_id)
         for stream_id, stream in list(self._streams.items()):
             if stream.session_id == session_id:
                 self._abandon(stream_id, SESSION_GONE)
                 self._streams.pop(stream_id, None)
-
-
-class _ExcessiveLoadError(ProtocolError):
-    error_code = ErrorCode.H3_EXCESSIVE_LOAD
 
 
 class _Http3(H3Connection):
@@ -388,7 +367,7 @@ class _Http3(H3Connection):
         return super()._get_local_settings() | {
             Setting.QPACK_MAX_TABLE_CAPACITY: 0,
             Setting.QPACK_BLOCKED_STREAMS: 0,
-            Setting.MAX_FIELD_SECTION_SIZE: MAX_FIELD_SECTION_OCTETS,
+            Setting.MAX_FIELD_SECTION_SIZE: limits.MAX_FIELD_SECTION_OCTETS,
         }
 
     def _validate_settings(self, settings: dict[int, int]) -> None:
@@ -400,7 +379,7 @@ class _Http3(H3Connection):
         super()._check_control_frame_type(frame_type)
         stream = self._stream[self._peer_control_stream_id or 0]
         if frame_type in (FrameType.SETTINGS, FrameType.MAX_PUSH_ID):
-            _check_size(stream, MAX_CONTROL_FRAME_OCTETS)
+            limits.check_frame_size(stream, limits.MAX_CONTROL_FRAME_OCTETS)
 
     def _check_request_or_push_frame_type(self, frame_type: int, stream: H3Stream) -> None:
         super()._check_request_or_push_frame_type(frame_type, stream)
@@ -411,15 +390,9 @@ class _Http3(H3Connection):
         elif self._is_client and is_peer_opened:
             raise StreamCreationError("servers open bidirectional streams for WebTransport only")
         elif frame_type in (FrameType.HEADERS, FrameType.PUSH_PROMISE):
-            _check_size(stream, MAX_HEADERS_OCTETS)
+            limits.check_frame_size(stream, limits.MAX_HEADERS_OCTETS)
 
     def _decode_headers(self, stream_id: int, frame_data: bytes | None) -> list[tuple[bytes, bytes]]:
         headers = super()._decode_headers(stream_id, frame_data)
-        if field_section_octets(headers) > MAX_FIELD_SECTION_OCTETS:
-            raise _ExcessiveLoadError(f"a field section holds at most {MAX_FIELD_SECTION_OCTETS} octets")
+        limits.check_field_section(headers)
         return headers
-
-
-def _check_size(stream: H3Stream, limit: int) -> None:
-    if (stream.frame_size or 0) > limit:
-        raise _ExcessiveLoadError(f"frame {stream.frame_type:#x} is {stream.frame_size} octets, the limit is {limit}")

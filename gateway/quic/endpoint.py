@@ -6,20 +6,19 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from aioquic._buffer import Buffer
-from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.packet import QuicErrorCode, QuicPacketType, encode_quic_retry, pull_quic_header
 
 from gateway.quic.cid_source import RandomOctets
 from gateway.quic.cids import ServerCidSource
-from gateway.quic.connection import Connection, ConnectionOptions
+from gateway.quic.connection import H3_NO_ERROR, Connection
 from gateway.quic.counters import EndpointCounters
 from gateway.quic.paths import ForwardedPath, Forwarders, parse_envelope
 from gateway.quic.retry import RejectedToken, RetryTokens, ValidToken
 from gateway.quic.served import Application, ServedConnection
+from gateway.quic.settings import EndpointSettings, quic_configuration
 from gateway.quic.sockets import DatagramSocket
 from gateway.quic.stateless import (
     MIN_INITIAL_OCTETS,
@@ -33,38 +32,10 @@ from gateway.quic.stateless import (
 from gateway.quic.tls import TlsIdentity
 from quiclb.envelope import EnvelopeFault
 
-H3_NO_ERROR = 0x100
+__all__ = ["Endpoint", "EndpointSettings"]
+
 MIN_CLIENT_DCID_OCTETS = 8
 """The least a client must draw for its first destination connection ID (RFC 9000 section 7.2)."""
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointSettings:
-    """Where to listen and how much to bear.
-
-    `host` None opens no public socket, `inner_host` None no inner one; port 0 takes any free port. Only `forwarders`
-    (`IP` or `IP:port`) are believed on the inner socket. `retry_key` (16 or 32 octets) must be the same on all workers
-    behind one load balancer; None draws one. From `retry_after_half_open` unfinished handshakes on, new clients must
-    prove their address first; beyond `max_half_open` they are dropped.
-    """
-
-    host: str | None = "127.0.0.1"
-    port: int = 0
-    inner_host: str | None = None
-    inner_port: int = 0
-    forwarders: tuple[str, ...] = ()
-    retry_key: bytes | None = field(default=None, repr=False)
-    retry_after_half_open: int = 64
-    max_half_open: int = 512
-    max_connections: int = 4096
-    handshake_timeout_s: float = 10.0
-    idle_timeout_s: float = 30.0
-    max_data_octets: int = 1 << 20
-    max_stream_data_octets: int = 1 << 18
-    max_resets_per_s: float = 100.0
-    receive_buffer_octets: int = 4 << 20
-    alpn: tuple[str, ...] = ("h3",)
-    connection: ConnectionOptions = field(default_factory=ConnectionOptions)
 
 
 class Endpoint:
@@ -94,7 +65,7 @@ class Endpoint:
         self._rng = rng
         self._forwarders = Forwarders(settings.forwarders)
         self._retry = RetryTokens(settings.retry_key or rng(32), rng)
-        self._configuration = _configuration(settings, identity, cids)
+        self._configuration = quic_configuration(settings, identity, cids.length_octets)
         self._by_cid: dict[bytes, ServedConnection] = {}
         self._connections: set[ServedConnection] = set()
         self._half_open = 0
@@ -411,22 +382,6 @@ class Endpoint:
         if self._loop is None:
             raise RuntimeError("the endpoint is not open: call open() first")
         return self._loop
-
-
-def _configuration(settings: EndpointSettings, identity: TlsIdentity, cids: ServerCidSource) -> QuicConfiguration:
-    return QuicConfiguration(
-        is_client=False,
-        alpn_protocols=list(settings.alpn),
-        certificate=identity.certificate,
-        certificate_chain=list(identity.chain),
-        private_key=identity.private_key,
-        connection_id_length=cids.length_octets,
-        idle_timeout=settings.idle_timeout_s,
-        max_data=settings.max_data_octets,
-        max_stream_data=settings.max_stream_data_octets,
-        max_datagram_frame_size=65536,
-        supported_versions=list(SUPPORTED_VERSIONS),
-    )
 
 
 def _initial_token(datagram: bytes) -> bytes | None:

@@ -40,7 +40,9 @@ class DatagramSocket(asyncio.DatagramProtocol):
                 lambda: cls(received, send_failed), local_addr=(host, port)
             )
         except OSError as error:
-            raise BindError(f"UDP {host}:{port} cannot be opened: {error.strerror or error}") from error
+            # uvloop hides the reason in the cause
+            reason = getattr(error.__cause__, "strerror", None) or error.strerror or error
+            raise BindError(f"UDP {host}:{port} cannot be opened: {reason}") from error
         raw = transport.get_extra_info("socket")
         if raw is not None:
             _tune(raw, receive_buffer_octets)

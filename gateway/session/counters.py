@@ -35,7 +35,7 @@ class SessionCounters:
     refused: Counter[int] = field(default_factory=Counter)
     frames_received: int = 0
     octets_received: int = 0
-    frames_duplicated: int = 0
+    frames_dropped: int = 0
     frames_sent: int = 0
     octets_sent: int = 0
     turns: int = 0

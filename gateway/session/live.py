@@ -72,7 +72,6 @@ class LiveSession:
         self._conversation: Conversation | None = None
         self._speaker: Speaker | None = None
         self._decoder = FrameDecoder(services.agent.input_rate_hz)
-        self._last_audio_at: float | None = None
         self._saving: asyncio.Task[None] | None = None
         self._effects: deque[Effect] = deque()
         self._is_running = False
@@ -86,16 +85,16 @@ class LiveSession:
 
     def audio_received(self, frame: AudioFrame) -> None:
         """An uplink frame arrived. Deadlines only move away from it, so the timer is left alone."""
-        now = self._loop.time()
-        counters = self._services.counters
+        counters, uplink = self._services.counters, self.session.uplink
         counters.frames_received += 1
         counters.octets_received += len(frame.payload)
-        if self._last_audio_at is not None:
-            counters.uplink_gap.observe(now - self._last_audio_at)
-        self._last_audio_at = now
-        if frame.sequence < self.session.next_sequence:
-            counters.frames_duplicated += 1
-        self._run(self.session.audio_received(frame, now))
+        frames = uplink.frames
+        effects = self.session.audio_received(frame, self._loop.time())
+        if uplink.frames == frames:
+            counters.frames_dropped += 1
+        elif frames:
+            counters.uplink_gap.observe(uplink.last_gap_s)
+        self._run(effects)
 
     def malformed_received(self, fault: Malformed) -> None:
         """The caller broke the wire format."""

@@ -16,9 +16,10 @@ _EARLIEST_MS, _LATEST_MS = -2_000, 8_000
 class UplinkSummary:
     """The figures so far; a percentile is `None` before the first frame.
 
-    `largest_gaps` holds (sequence of the later frame, time since the one before it in ms), largest first. Lateness is
-    the time a frame arrived after its media timestamp, less that of the frame that travelled fastest; it is
-    counted in whole milliseconds and from -2 s to 8 s around the first frame's.
+    `largest_gaps` holds (sequence of the later frame, time since the one before it in ms), largest first; a pause that
+    the media timestamps show is not counted, as discontinuous transmission is no outage. Lateness is the time a frame
+    arrived after its media timestamp, less that of the frame that travelled fastest; it is counted in whole
+    milliseconds and from -2 s to 8 s around the first frame's.
     """
 
     frames: int
@@ -30,16 +31,21 @@ class UplinkSummary:
 
 
 class UplinkStatistics:
-    """Counts frames in constant memory; `arrived` costs about a microsecond."""
+    """Counts frames in constant memory; `arrived` costs about a microsecond.
+
+    It is as exact as the clock behind `now`: uvloop's counts milliseconds.
+    """
 
     __slots__ = (
         "_first_transit_ms",
         "_gaps",
         "_last_arrival",
+        "_last_timestamp",
         "_smallest_gap",
         "_transits",
         "duplicates",
         "frames",
+        "last_gap_s",
         "octets",
     )
 
@@ -47,7 +53,10 @@ class UplinkStatistics:
         self.frames = 0
         self.duplicates = 0
         self.octets = 0
-        self._last_arrival: float | None = None
+        self.last_gap_s = 0.0
+        """The gap before the newest frame."""
+        self._last_arrival = 0.0
+        self._last_timestamp = 0
         self._smallest_gap = 0.0
         self._gaps: list[tuple[float, int]] = []
         self._first_transit_ms = 0.0
@@ -55,16 +64,19 @@ class UplinkStatistics:
 
     def arrived(self, sequence: int, timestamp: int, octets: int, now: float) -> None:
         """Count a new frame that arrived at `now`."""
-        self.frames += 1
-        self.octets += octets
         transit_ms = now * 1e3 - timestamp * _MS_PER_TICK
-        if self._last_arrival is None:
+        if self.frames == 0:
             self._first_transit_ms = transit_ms
         else:
-            gap = now - self._last_arrival
+            pause = timestamp - self._last_timestamp - _FRAME_TICKS
+            gap = now - self._last_arrival - (pause / CLOCK_HZ if pause > 0 else 0.0)
+            self.last_gap_s = gap if gap > 0.0 else 0.0
             if gap > self._smallest_gap:
                 self._keep(gap, sequence)
+        self.frames += 1
+        self.octets += octets
         self._last_arrival = now
+        self._last_timestamp = timestamp
         offset = math.floor(transit_ms - self._first_transit_ms + 0.5)
         if not _EARLIEST_MS <= offset <= _LATEST_MS:
             offset = _EARLIEST_MS if offset < 0 else _LATEST_MS
@@ -92,6 +104,7 @@ class UplinkStatistics:
 
 
 _MS_PER_TICK = 1e3 / CLOCK_HZ
+_FRAME_TICKS = CLOCK_HZ // 50
 
 
 def _percentile(ordered: list[tuple[int, int]], total: int, share: float) -> int | None:

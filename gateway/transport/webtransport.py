@@ -21,7 +21,7 @@ from gateway.h3.webtransport import (
     WebTransportEvent,
     WebTransportLayer,
 )
-from gateway.quic.endpoint import H3_NO_ERROR
+from gateway.quic.connection import H3_NO_ERROR
 from gateway.quic.events import PeerMoved
 from gateway.quic.paths import peer_name
 from gateway.quic.served import ConnectionHandler, ServedConnection

@@ -20,8 +20,8 @@ RECEIVE_BUFFER_OCTETS: Final = 4 << 20
 """Asked of the kernel, which grants at most net.core.rmem_max: room for bursts while the loop is busy."""
 
 
-async def open_userspace(vip: Address, inner: Address) -> UserspaceDatapath:
-    """Bind both sides; raises `StartError`. Port 0 takes a free port."""
+async def open_userspace(vip: Address | socket.socket, inner: Address | socket.socket) -> UserspaceDatapath:
+    """Bind both sides; raises `StartError`. Port 0 takes a free port. Sockets that are bound already are taken over."""
     datapath = UserspaceDatapath()
     try:
         await datapath.open(vip, inner)
@@ -50,7 +50,7 @@ class UserspaceDatapath:
         self._vip = _Endpoint(Side.VIP, self._from_clients, self._failed)
         self._inner = _Endpoint(Side.INNER, self._from_backends, self._failed)
 
-    async def open(self, vip: Address, inner: Address) -> None:
+    async def open(self, vip: Address | socket.socket, inner: Address | socket.socket) -> None:
         await self._inner.open(inner)
         await self._vip.open(vip)
 
@@ -97,17 +97,23 @@ class _Endpoint(asyncio.DatagramProtocol):
         self._is_ipv6 = False
         self._is_paused = False
 
-    async def open(self, address: Address) -> None:
+    async def open(self, place: Address | socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        self._is_ipv6 = is_ipv6(address)
         self._closed = loop.create_future()
-        try:
-            self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=address)
-        except OSError as error:
-            raise StartError(f"cannot listen on {format_address(address)}: {explain_refusal(error)}") from None
+        if isinstance(place, socket.socket):
+            address = normalise(place.getsockname())
+            self._transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=place)
+        else:
+            address = place
+            try:
+                self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=place)
+            except OSError as error:
+                raise StartError(f"cannot listen on {format_address(place)}: {explain_refusal(error)}") from None
+        self._is_ipv6 = is_ipv6(address)
         bound = self._transport.get_extra_info("sockname")
         self.address = normalise(bound) if bound else address
-        _set_options(self._transport.get_extra_info("socket"), self._side, self._is_ipv6)
+        if not isinstance(place, socket.socket):
+            _set_options(self._transport.get_extra_info("socket"), self._side, self._is_ipv6)
 
     async def close(self) -> None:
         transport, self._transport = self._transport, None

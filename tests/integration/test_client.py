@@ -19,6 +19,7 @@ from client import (
     Connected,
     Flushed,
     Heard,
+    MigrationFailed,
     PathChanged,
     ProtocolFault,
     ServerDrained,
@@ -34,6 +35,7 @@ from client import (
 from client.events import Event
 from gateway.wire import Bye, ClientMessage, CloseCode, Error, Flush, Played, Start
 from gateway.wire import Heard as HeardMessage
+from tests.integration.relay import relaying
 from tests.integration.scripted_server import ORDER, TOKEN, ScriptedServer, ScriptedSession, serving
 
 SPEECH = (np.sin(np.arange(16_000) / 10) * 8000).astype("<i2").tobytes()
@@ -130,6 +132,42 @@ async def test_a_call_outlives_networks_that_vanish(server: ScriptedServer) -> N
         await call.finish()
         assert len(call.migrations) == 3
     assert [frame.sequence for frame in server.sessions[0].frames] == list(range(50))
+
+
+async def test_a_path_that_leads_nowhere_leaves_the_call_where_it_was(server: ScriptedServer) -> None:
+    assert server.endpoint.address is not None
+    async with relaying(server.endpoint.address) as relay:
+        relay.swallowed_hosts.add("127.0.0.9")
+        url = f"https://127.0.0.1:{relay.port}/v1/voice"
+        async with VoiceClient(
+            url, token=TOKEN, ca_file=server.ca_file, codec="pcm16", local_address="127.0.0.2"
+        ) as call:
+            before = call.local_address
+            speaking = asyncio.create_task(call.speak(SPEECH))
+            with pytest.raises(MigrationFailed, match=r"no answer from the server on the path from 127\.0\.0\.9"):
+                await call.migrate("127.0.0.9")
+            assert call.local_address == before
+            await speaking
+            await call.finish()
+            assert call.migrations == ()
+    assert [frame.sequence for frame in server.sessions[0].frames] == list(range(50))
+
+
+async def test_an_address_of_another_computer_is_no_path(server: ScriptedServer) -> None:
+    async with client_of(server) as call:
+        with pytest.raises(MigrationFailed, match=r"cannot use the local address 192\.0\.2\.1"):
+            await call.migrate("192.0.2.1")
+        await call.finish()
+
+
+async def test_whoever_comes_late_hears_what_happened(server: ScriptedServer) -> None:
+    async with client_of(server, has_playback=False) as call:
+        call.send_pcm(SPEECH)
+        await call.finish()
+    kinds = [type(event) for event in await followed(call)]
+    assert kinds[0] is Connected
+    assert Speech in kinds
+    assert kinds[-1] is Closed
 
 
 async def test_the_right_pin_replaces_the_authority(server: ScriptedServer) -> None:

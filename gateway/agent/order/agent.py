@@ -23,6 +23,7 @@ from gateway.agent.base import (
     SpeechStarted,
     Understood,
 )
+from gateway.agent.order.bandwidth import BandwidthExtension
 from gateway.agent.order.dialogue import Dialogue, answer, greeting, restored
 from gateway.agent.order.grammar import Lexicon
 from gateway.agent.order.menu import Menu, default_menu
@@ -32,7 +33,7 @@ from gateway.agent.order.recogniser_process import ProcessRecogniser
 from gateway.agent.turn import NothingPending, TurnContinued, TurnEnded, TurnStarted, TurnTaker, TurnTiming
 from gateway.audio.speech import SPEECH_RATE_HZ, CachedSpeech, HibariSpeech, Speech, sentences
 from gateway.audio.vad import SileroModel, VoiceActivity
-from gateway.errors import GatewayError
+from gateway.errors import AgentError
 
 _PIECE_OCTETS: Final = RECOGNISER_RATE_HZ // 50 * 2
 _MAX_MISUNDERSTANDINGS: Final = 3
@@ -68,24 +69,35 @@ class OrderAgent:
         self._conversations: set[OrderConversation] = set()
 
     async def open(self) -> None:
-        """Load all models; raises `GatewayError` naming what is missing."""
+        """Load all models; raises `AgentError` naming what is missing."""
+        try:
+            if self._executor is None:
+                self._load()
+                await self.recogniser.open()
+            else:
+                loading = asyncio.get_running_loop().run_in_executor(self._executor, self._load)
+                await asyncio.gather(self.recogniser.open(), loading)
+        except BaseException:
+            await self.close()
+            raise
+
+    def _load(self) -> None:
         self._voices = SileroModel()
         self._speech = self._speech or CachedSpeech(HibariSpeech())
-        await self.recogniser.open()
         for text in (greeting(Dialogue(self.menu)), answer(Dialogue(self.menu), None)[1]):
-            await self._synthesised(text)
+            self._joined(text)
 
     @property
     def speech(self) -> Speech:
         """The voice, once the agent is open."""
         if self._speech is None:
-            raise GatewayError("the order agent is not open")
+            raise AgentError("the order agent is not open")
         return self._speech
 
     def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Conversation:
-        """Begin a conversation, or take one up; raises `GatewayError` for a state that is no order."""
+        """Begin a conversation, or take one up; raises `AgentError` for a state that is no order."""
         if self._voices is None:
-            raise GatewayError("the order agent is not open")
+            raise AgentError("the order agent is not open")
         dialogue = restored(self.menu, state) if state else Dialogue(self.menu)
         conversation = OrderConversation(self, self._voices.detector(), emit, dialogue)
         self._conversations.add(conversation)
@@ -141,6 +153,7 @@ class OrderAgent:
 class _Turn:
     """A turn whose words are not final, or not yet answered because an earlier one's are not."""
 
+    band: BandwidthExtension
     utterance: Utterance | None = None
     through_sequence: int | None = None
     final: tuple[str, ...] | None = None
@@ -207,15 +220,16 @@ class OrderConversation:
             case TurnStarted(sequence, pcm):
                 self._tell(SpeechStarted(sequence))
                 self._stop_saying()
-                turn = _Turn()
+                turn = _Turn(BandwidthExtension(pcm))
                 self._turns.append(turn)
                 turn.utterance = self._agent.recogniser.begin(
                     lambda words, is_final: self._words(turn, words, is_final)
                 )
-                turn.utterance.feed(pcm)
+                turn.utterance.feed(turn.band.extend(pcm))
             case TurnContinued(pcm):
-                if (utterance := self._turns[-1].utterance) is not None:
-                    utterance.feed(pcm)
+                turn = self._turns[-1]
+                if turn.utterance is not None:
+                    turn.utterance.feed(turn.band.extend(pcm))
             case TurnEnded(through_sequence):
                 turn = self._turns[-1]
                 turn.through_sequence = through_sequence

@@ -39,7 +39,7 @@ class Dialogue:
 
 
 def restored(menu: Menu, state: Mapping[str, Any]) -> Dialogue:
-    """Take a conversation up from what `Dialogue.to_state` returned; raises `GatewayError`."""
+    """Take a conversation up from what `Dialogue.to_state` returned; raises `AgentError`."""
     order = order_from_state(state, menu)
     if state.get("question") == "confirm" and order.items:
         return Dialogue(menu, order, Question.CONFIRM)

@@ -11,11 +11,11 @@ from typing import Final
 from gateway.agent.order.grammar import NUMBERS, PLACES, SAYINGS, WISHES, Kind, Lexicon, plural
 from gateway.agent.order.menu import Menu, MenuError, spoken
 
-SENTENCES: Final = 12_000
+SENTENCES: Final = 30_000
 
 _START: Final = "<s>"
 _END: Final = "</s>"
-_DISCOUNT: Final = 0.6
+_DISCOUNT: Final = 0.4
 _LOG_ZERO: Final = -99.0
 
 Grams = Mapping[tuple[str, ...], float]
@@ -173,7 +173,7 @@ class _Speaker:
             return [verb, target, "to", "a", self._drink()]
         if self._chance(0.12):
             return [verb, self._rng.choice(("it", "that")), self._rng.choice(NUMBERS[:4])]
-        joint = self._rng.choices(("", "to", "with", "a"), (50, 20, 20, 8))[0]
+        joint = self._rng.choices(("", "to", "with", "a"), (25, 50, 15, 8))[0]
         return [verb, target, joint, self._say("size") if joint == "a" else self._modifier(_MODIFIERS)]
 
     def _remove(self) -> list[str]:

@@ -12,13 +12,13 @@ from typing import Annotated, Final
 
 import msgspec
 
-from gateway.errors import GatewayError
+from gateway.errors import AgentError
 
 Phrase = Annotated[str, msgspec.Meta(pattern=r"^[a-z']+( [a-z']+)*$")]
 Percent = Annotated[int, msgspec.Meta(ge=0, le=200)]
 
 
-class MenuError(GatewayError):
+class MenuError(AgentError):
     """A menu file that cannot be used; the message names the key."""
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.agent.order.intents import Changes
 from gateway.agent.order.menu import Menu
-from gateway.errors import GatewayError
+from gateway.errors import AgentError
 
 MAX_QUANTITY: Final = 20
 MAX_ITEMS: Final = 40
@@ -123,11 +123,11 @@ class Order:
 
 
 def order_from_state(state: Mapping[str, Any], menu: Menu) -> Order:
-    """Read what `to_state` wrote; lines of drinks that the menu has lost are left out. Raises `GatewayError`."""
+    """Read what `to_state` wrote; lines of drinks that the menu has lost are left out. Raises `AgentError`."""
     try:
         saved = msgspec.convert(state, _SavedOrder)
     except msgspec.ValidationError as error:
-        raise GatewayError(f"saved order: {error}") from error
+        raise AgentError(f"saved order: {error}") from error
     drinks = {drink.name for drink in menu.drink}
     items = tuple(item for item in saved.items if item.drink in drinks)
     return Order(items, saved.status, items[-1].id if items else None)

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from gateway.agent.order.language_model import LanguageModel, dictionary, sentences
 from gateway.agent.order.menu import Menu
-from gateway.errors import GatewayError
+from gateway.errors import AgentError
 
 RECOGNISER_RATE_HZ: Final = 16_000
 
@@ -21,6 +21,7 @@ OnWords = Callable[[tuple[str, ...], bool], None]
 _PARTIAL_EVERY_FRAMES: Final = 5
 _CEPSTRAL_MEAN: Final = "41,-5,-1"
 """Where each utterance's live normalisation starts, so that the same audio always gives the same words."""
+_LANGUAGE_WEIGHT: Final = 8.0
 _LM_SEED: Final = 20_241_107
 
 
@@ -41,7 +42,7 @@ class Recogniser(Protocol):
     """Opens utterances."""
 
     async def open(self) -> None:
-        """Load the models; raises `GatewayError`."""
+        """Load the models; raises `AgentError`."""
 
     def begin(self, on_words: OnWords) -> Utterance:
         """Start an utterance; `on_words` may be called from within its methods."""
@@ -53,58 +54,73 @@ class Recogniser(Protocol):
 class InlineRecogniser:
     """Recognises within the calls to `feed`: about 0.9 ms for 20 ms of speech, during which nothing else runs.
 
-    For simulations on virtual time, and what each recogniser process runs inside. Decoders (8 MB) are made when more
-    callers speak at once than ever before, and are then kept.
+    For simulations on virtual time.
     """
 
     def __init__(self, menu: Menu) -> None:
         self._menu = menu
-        self._idle: list[Any] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._decoders: DecoderPool | None = None
 
     async def open(self) -> None:
-        """Write the models down and load the first decoder."""
-        self.load()
+        """Make the models and load the first decoder."""
+        self._folder = tempfile.TemporaryDirectory(prefix="voice-gateway-")
+        write_models(self._menu, Path(self._folder.name))
+        self._decoders = DecoderPool(Path(self._folder.name))
 
-    def load(self) -> None:
-        """Do what `open` does, without a loop."""
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="voice-gateway-")
-            _write_models(self._menu, Path(self._folder.name))
-            self._idle.append(self._new_decoder())
+    def begin(self, on_words: OnWords) -> Utterance:
+        """Start an utterance on an idle decoder."""
+        if self._decoders is None:
+            raise AgentError("the recogniser is not open")
+        return self._decoders.begin(on_words)
+
+    async def close(self) -> None:
+        """Delete the models."""
+        self._decoders = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+
+class DecoderPool:
+    """Decoders (8 MB each) of the models in `folder`.
+
+    One is busy only while its caller speaks: another is made when more callers speak at once than ever before, and
+    is then kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._idle = [self._new_decoder()]
 
     def begin(self, on_words: OnWords) -> Utterance:
         """Start an utterance on an idle decoder."""
         decoder = self._idle.pop() if self._idle else self._new_decoder()
         return _InlineUtterance(decoder, on_words, self._idle.append)
 
-    async def close(self) -> None:
-        """Delete the models' files and the idle decoders."""
-        self.unload()
-
-    def unload(self) -> None:
-        """Do what `close` does, without a loop."""
-        self._idle.clear()
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
-
     def _new_decoder(self) -> Any:
-        if self._folder is None:
-            raise GatewayError("the recogniser is not open")
         pocketsphinx = _pocketsphinx()
         try:
             return pocketsphinx.Decoder(
                 hmm=pocketsphinx.get_model_path("en-us/en-us"),
-                lm=f"{self._folder.name}/{_LM_FILE}",
-                dict=f"{self._folder.name}/{_DICTIONARY_FILE}",
+                lm=str(self._folder / _LM_FILE),
+                dict=str(self._folder / _DICTIONARY_FILE),
                 fwdflat=False,
+                lw=_LANGUAGE_WEIGHT,
                 dither=True,
                 cmninit=_CEPSTRAL_MEAN,
                 loglevel="FATAL",
             )
         except (RuntimeError, ValueError) as error:
-            raise GatewayError(f"pocketsphinx cannot load the menu's models: {error}") from error
+            raise AgentError(f"pocketsphinx cannot load the menu's models: {error}") from error
+
+
+def write_models(menu: Menu, folder: Path) -> None:
+    """Put a menu's language model and dictionary into `folder`, for a `DecoderPool`; takes a second."""
+    model = LanguageModel(sentences(menu, Random(_LM_SEED)))
+    folder.joinpath(_LM_FILE).write_text(model.arpa(), "utf-8")
+    entries = Path(_pocketsphinx().get_model_path("en-us/cmudict-en-us.dict")).read_text("utf-8").splitlines()
+    folder.joinpath(_DICTIONARY_FILE).write_text(dictionary(menu, entries), "utf-8")
 
 
 class _InlineUtterance:
@@ -153,15 +169,8 @@ _LM_FILE: Final = "menu.lm"
 _DICTIONARY_FILE: Final = "menu.dict"
 
 
-def _write_models(menu: Menu, folder: Path) -> None:
-    model = LanguageModel(sentences(menu, Random(_LM_SEED)))
-    folder.joinpath(_LM_FILE).write_text(model.arpa(), "utf-8")
-    entries = Path(_pocketsphinx().get_model_path("en-us/cmudict-en-us.dict")).read_text("utf-8").splitlines()
-    folder.joinpath(_DICTIONARY_FILE).write_text(dictionary(menu, entries), "utf-8")
-
-
 def _pocketsphinx() -> Any:
     try:
         return import_module("pocketsphinx")
     except ModuleNotFoundError as error:
-        raise GatewayError(f"speech recognition needs {error.name}: pip install 'quic-voice-gateway[agent]'") from error
+        raise AgentError(f"speech recognition needs {error.name}: pip install 'quic-voice-gateway[agent]'") from error

@@ -11,17 +11,25 @@ import contextlib
 import itertools
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from gateway.agent.order.menu import Menu
-from gateway.agent.order.recogniser import InlineRecogniser, OnWords, Utterance
-from gateway.errors import GatewayError
+from gateway.agent.order.recogniser import DecoderPool, OnWords, Utterance, write_models
+from gateway.errors import AgentError
 
 _MAX_MESSAGE_OCTETS: Final = 1 << 20
 _STOP_TIMEOUT_S: Final = 2.0
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """To the process, first: the folder of the models; it answers with `Words` of utterance 0."""
+
+    folder: str
 
 
 class Feed(msgspec.Struct, frozen=True, tag="feed"):
@@ -39,7 +47,7 @@ class End(msgspec.Struct, frozen=True, tag="end"):
 
 
 class Words(msgspec.Struct, frozen=True, tag="words"):
-    """From the process: an utterance's words; the empty final words of utterance 0 say that the models are loaded."""
+    """From the process: an utterance's words; those of utterance 0 say that the models are loaded."""
 
     utterance: int
     words: tuple[str, ...]
@@ -52,11 +60,16 @@ class ProcessRecogniser:
     def __init__(self, menu: Menu, processes: int = 1) -> None:
         if processes < 1:
             raise ValueError(f"recognition needs at least one process, got {processes}")
-        self._workers = [_Worker(menu) for _ in range(processes)]
+        self._menu = menu
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._workers = [_Worker() for _ in range(processes)]
 
     async def open(self) -> None:
-        """Start the processes and wait until they have loaded their models; raises `GatewayError`."""
-        await asyncio.gather(*(worker.open() for worker in self._workers))
+        """Make the models and start the processes, which load them; raises `AgentError`."""
+        self._folder = tempfile.TemporaryDirectory(prefix="voice-gateway-")
+        folder = self._folder.name
+        await asyncio.get_running_loop().run_in_executor(None, write_models, self._menu, Path(folder))
+        await asyncio.gather(*(worker.open(folder) for worker in self._workers))
 
     def begin(self, on_words: OnWords) -> Utterance:
         """Start an utterance in the process that has the fewest."""
@@ -70,17 +83,21 @@ class ProcessRecogniser:
     async def close(self) -> None:
         """End the processes."""
         await asyncio.gather(*(worker.close() for worker in self._workers))
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
 
 
 class _Worker:
-    def __init__(self, menu: Menu) -> None:
+    def __init__(self) -> None:
         self.on_words: dict[int, OnWords] = {}
-        self._menu = menu
+        self._folder = ""
         self._ids = itertools.count(1)
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
+    async def open(self, folder: str) -> None:
+        self._folder = folder
         self._process = await self._start()
         self._reader = asyncio.create_task(self._read())
 
@@ -115,11 +132,11 @@ class _Worker:
             start_new_session=True,
         )
         if process.stdin is None or process.stdout is None:
-            raise GatewayError("the recogniser's process has no pipes")
-        process.stdin.write(_framed(self._menu))
+            raise AgentError("the recogniser's process has no pipes")
+        process.stdin.write(_framed(Load(self._folder)))
         if await _received(process.stdout) is None:
             await _stop(process)
-            raise GatewayError("the recogniser's process ended before it was ready; its message is above")
+            raise AgentError("the recogniser's process ended before it was ready; its message is above")
         return process
 
     async def _read(self) -> None:
@@ -156,7 +173,7 @@ class _RemoteUtterance:
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """End the process by the end of its input, so that it deletes its files; by force if it does not listen."""
+    """End the process by the end of its input; by force if it does not listen."""
     if process.stdin is not None:
         process.stdin.close()
     try:
@@ -201,27 +218,25 @@ def serve() -> None:
     def listener(key: int) -> OnWords:
         return lambda words, is_final: write(Words(key, words, is_final))
 
-    menu = read()
-    if menu is None:
+    load = read()
+    if load is None:
         return
-    recogniser = InlineRecogniser(msgspec.msgpack.decode(menu, type=Menu))
     try:
-        recogniser.load()
-    except GatewayError as error:
+        decoders = DecoderPool(Path(msgspec.msgpack.decode(load, type=Load).folder))
+    except AgentError as error:
         sys.exit(str(error))
     write(Words(0, (), True))
-    _answer(iter(read, None), recogniser, listener)
-    recogniser.unload()
+    _answer(iter(read, None), decoders, listener)
 
 
-def _answer(bodies: Iterator[bytes], recogniser: InlineRecogniser, listener: Callable[[int], OnWords]) -> None:
+def _answer(bodies: Iterator[bytes], decoders: DecoderPool, listener: Callable[[int], OnWords]) -> None:
     utterances: dict[int, Utterance] = {}
     for body in bodies:
         request = _REQUESTS.decode(body)
         key = request.utterance
         if isinstance(request, Feed):
             if key not in utterances:
-                utterances[key] = recogniser.begin(listener(key))
+                utterances[key] = decoders.begin(listener(key))
             utterances[key].feed(request.pcm)
         elif (utterance := utterances.pop(key, None)) is None:
             listener(key)((), True)

@@ -31,7 +31,7 @@ ORDER = {
             "size": "large",
             "milk": None,
             "sugar_percent": 50,
-            "ice": "less ice",
+            "ice": "none",
             "toppings": ["boba"],
             "price": "9.00",
         }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from client.errors import InvalidSetting
-from client.target import Target, parse_fingerprint, parse_url
+from client.target import Target, parse_fingerprint, parse_local_address, parse_url
 from client.trust import Trust, trust
 from client.voice import VoiceClient
 from tests.integration.scripted_server import self_signed
@@ -66,3 +67,22 @@ def test_tokens_that_would_break_a_header_are_refused(token: str) -> None:
 def test_unknown_codecs_are_refused() -> None:
     with pytest.raises(InvalidSetting, match="opus, pcm16, got 'mp3'"):
         VoiceClient(URL, codec="mp3")  # type: ignore[arg-type]  # the mistake under test
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.3", ("127.0.0.3", 0)),
+        ("127.0.0.3:40123", ("127.0.0.3", 40123)),
+        ("::1", ("::1", 0)),
+        ("[2001:db8::7]:40123", ("2001:db8::7", 40123)),
+    ],
+)
+def test_local_addresses_may_name_a_port(text: str, address: tuple[str, int]) -> None:
+    assert parse_local_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["", "127.0.0.3:http", "127.0.0.3:99999", "127.0.0.3/8"])
+def test_local_addresses_that_cannot_be_read_are_named(text: str) -> None:
+    with pytest.raises(InvalidSetting, match=re.escape(repr(text))):
+        parse_local_address(text)

@@ -34,12 +34,24 @@ def test_a_stall_is_the_largest_gap_under_the_sequence_that_ended_it():
     assert summary.largest_gaps[1][1] == pytest.approx(20.0)
 
 
+def test_silence_that_the_caller_left_out_is_no_gap():
+    timestamps = [0, TICKS, 6 * TICKS, 7 * TICKS]
+    gaps = feed([0.0, 0.02, 0.12, 0.19], timestamps).largest_gaps
+    assert dict(gaps) == pytest.approx({3: 70.0, 2: 20.0, 1: 20.0})
+
+
 def test_the_sixteen_largest_gaps_are_kept_largest_first():
     arrivals = [0.0]
     for i in range(1, 40):
         arrivals.append(arrivals[-1] + i / 1000)
     gaps = feed(arrivals).largest_gaps
     assert gaps == tuple((i, pytest.approx(float(i))) for i in range(39, 39 - LARGEST_GAPS, -1))
+
+
+def test_a_pause_in_the_timestamps_is_no_gap():
+    timestamps = [0, TICKS, 6 * TICKS, 7 * TICKS]
+    assert feed([0.0, 0.02, 0.12, 0.14], timestamps).largest_gaps[0][1] == pytest.approx(20.0)
+    assert feed([0.0, 0.02, 0.42, 0.43], timestamps).largest_gaps[0] == (2, pytest.approx(320.0))
 
 
 def test_lateness_is_measured_from_the_fastest_frame_even_if_it_came_last():

@@ -1,0 +1,139 @@
+"""The connection itself: datagrams in and out, timers, and its end."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aioquic import tls
+from aioquic.quic import events
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import END_STATES, QuicConnectionState
+from aioquic.quic.packet import QuicErrorCode
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.quic.cid_source import CidSource
+from gateway.quic.connection.flow import ConnectionOptions
+from gateway.quic.connection.identifiers import PreferredAddress
+from gateway.quic.connection.paths import Paths
+from gateway.quic.events import PeerClosed
+
+H3_NO_ERROR: Final = 0x100
+MAX_REASON_CHARACTERS: Final = 200  # a reason that does not fit the packet would keep the close from being sent
+
+
+class Connection(Paths):
+    """One QUIC connection, sans-IO: drive it by datagrams, timers and `next_event`, as aioquic's own.
+
+    `cids` issues this side's connection IDs, of the length that `configuration.connection_id_length` says.
+    """
+
+    def __init__(
+        self,
+        *,
+        configuration: QuicConfiguration,
+        cids: CidSource,
+        options: ConnectionOptions | None = None,
+        original_destination_connection_id: bytes | None = None,
+        retry_source_connection_id: bytes | None = None,
+        session_ticket_fetcher: tls.SessionTicketFetcher | None = None,
+        session_ticket_handler: tls.SessionTicketHandler | None = None,
+        token_handler: Any = None,
+        preferred_address: PreferredAddress | None = None,
+    ) -> None:
+        super().__init__(
+            configuration=configuration,
+            cids=cids,
+            options=options or ConnectionOptions(),
+            original_destination_connection_id=original_destination_connection_id,
+            retry_source_connection_id=retry_source_connection_id,
+            session_ticket_fetcher=session_ticket_fetcher,
+            session_ticket_handler=session_ticket_handler,
+            token_handler=token_handler,
+            preferred_address=preferred_address,
+        )
+        self._has_found_fault = False
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the handshake is over and the peer's address proven."""
+        return self._handshake_confirmed
+
+    @property
+    def has_heard_peer(self) -> bool:
+        """Whether any packet could be decrypted yet."""
+        return self._state is not QuicConnectionState.FIRSTFLIGHT
+
+    @property
+    def has_found_fault(self) -> bool:
+        """Whether this side closed the connection with an error."""
+        return self._has_found_fault
+
+    @property
+    def peer_certificate_der(self) -> bytes | None:
+        """Client: the certificate the server showed, from `HandshakeCompleted` on; to pin it by its fingerprint."""
+        certificate = self.tls._peer_certificate
+        return None if certificate is None else certificate.public_bytes(Encoding.DER)
+
+    def close(
+        self, error_code: int = QuicErrorCode.NO_ERROR, frame_type: int | None = None, reason_phrase: str = ""
+    ) -> None:
+        if not self.is_ended:
+            self._has_found_fault = error_code not in (QuicErrorCode.NO_ERROR, H3_NO_ERROR)
+        super().close(error_code, frame_type, reason_phrase[:MAX_REASON_CHARACTERS])
+
+    def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
+        if self._state not in END_STATES and self._is_stateless_reset(data):
+            self._close_event = events.ConnectionTerminated(
+                error_code=QuicErrorCode.NO_ERROR, frame_type=None, reason_phrase="stateless reset"
+            )
+            self._events.append(PeerClosed(QuicErrorCode.NO_ERROR, "stateless reset", is_stateless_reset=True))
+            self._close_end()
+            return
+        before = self._network_paths[0] if self._network_paths else None
+        super().receive_datagram(data, addr, now)
+        if not self._network_paths:
+            return
+        self._path_followed(before)
+        space = self._spaces.get(tls.Epoch.ONE_RTT)
+        if space is not None and space.ack_at is not None and len(space.ack_queue) > 1:
+            space.ack_at = min(space.ack_at, now)  # a gap is reported at once (RFC 9000 section 13.2.1)
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
+        if not self._network_paths:
+            return []
+        if self._has_nothing_to_send(now):
+            self._pacing_at = None
+            return []
+        return super().datagrams_to_send(now)
+
+    def _has_nothing_to_send(self, now: float) -> bool:
+        """Whether building a packet would surely yield none; half of all attempts on a voice connection."""
+        if not self._handshake_confirmed or self._state in END_STATES:
+            return False
+        if (
+            self._close_pending
+            or self._probe_pending
+            or self._ping_pending
+            or self._datagrams_pending
+            or self._retire_connection_ids
+            or self._handshake_done_pending
+            or self._streams_blocked_pending
+            or self._new_tokens
+            or self._remote_preferred_address is not None
+            or not self._crypto_streams[tls.Epoch.ONE_RTT].sender.buffer_is_empty
+        ):
+            return False
+        ack_at = self._spaces[tls.Epoch.ONE_RTT].ack_at
+        if ack_at is not None and ack_at <= now:
+            return False
+        return (
+            all(each.was_sent for each in self._host_cids)
+            and not self._has_path_to_validate()
+            and not self._has_limit_to_raise()
+            and all(self._is_idle(stream) for stream in self._streams_queue)
+        )
+
+    def _close_begin(self, is_initiator: bool, now: float) -> None:
+        super()._close_begin(is_initiator, now)
+        if not is_initiator and self._close_event is not None:
+            self._events.append(PeerClosed(self._close_event.error_code, self._close_event.reason_phrase))

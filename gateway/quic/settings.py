@@ -1,0 +1,57 @@
+"""What an endpoint needs to know of its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from aioquic.quic.configuration import QuicConfiguration
+
+from gateway.quic.connection import ConnectionOptions
+from gateway.quic.stateless import SUPPORTED_VERSIONS
+from gateway.quic.tls import TlsIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """Where to listen and how much to bear.
+
+    `host` None opens no public socket, `inner_host` None no inner one; port 0 takes any free port. Only `forwarders`
+    (`IP` or `IP:port`) are believed on the inner socket. `retry_key` (16 or 32 octets) must be the same on all workers
+    behind one load balancer; None draws one. From `retry_after_half_open` unfinished handshakes on, new clients must
+    prove their address first; beyond `max_half_open` they are dropped.
+    """
+
+    host: str | None = "127.0.0.1"
+    port: int = 0
+    inner_host: str | None = None
+    inner_port: int = 0
+    forwarders: tuple[str, ...] = ()
+    retry_key: bytes | None = field(default=None, repr=False)
+    retry_after_half_open: int = 64
+    max_half_open: int = 512
+    max_connections: int = 4096
+    handshake_timeout_s: float = 10.0
+    idle_timeout_s: float = 30.0
+    max_data_octets: int = 1 << 20
+    max_stream_data_octets: int = 1 << 18
+    max_resets_per_s: float = 100.0
+    receive_buffer_octets: int = 4 << 20
+    alpn: tuple[str, ...] = ("h3",)
+    connection: ConnectionOptions = field(default_factory=ConnectionOptions)
+
+
+def quic_configuration(settings: EndpointSettings, identity: TlsIdentity, length_octets: int) -> QuicConfiguration:
+    """What aioquic is told for every connection; connection IDs have `length_octets`."""
+    return QuicConfiguration(
+        is_client=False,
+        alpn_protocols=list(settings.alpn),
+        certificate=identity.certificate,
+        certificate_chain=list(identity.chain),
+        private_key=identity.private_key,
+        connection_id_length=length_octets,
+        idle_timeout=settings.idle_timeout_s,
+        max_data=settings.max_data_octets,
+        max_stream_data=settings.max_stream_data_octets,
+        max_datagram_frame_size=65536,
+        supported_versions=list(SUPPORTED_VERSIONS),
+    )

@@ -1,0 +1,73 @@
+"""What forwards: a table, the decisions by it, and the datapath that carries them out."""
+
+from __future__ import annotations
+
+import asyncio
+
+from quiclb.address import Address
+from quiclb.datapath.sockets import SocketPair, open_sockets
+from quiclb.datapath.userspace import UserspaceDatapath, is_own_ip, open_userspace
+from quiclb.datapath.vectorised import VectorisedDatapath
+from quiclb.forwarder import ForwardingCore
+from quiclb.installer import TableInstaller
+from quiclb.sections import DatapathKind
+from quiclb.spec import TableSpec
+from quiclb.table import RoutingTable
+
+
+class Engine:
+    """Forwards in the running event loop from `serve` until `stop`.
+
+    `publish` changes the table. If forwarding ends by itself, which it never should, `failed` returns why.
+    """
+
+    def __init__(
+        self, datapath: UserspaceDatapath | VectorisedDatapath, table: RoutingTable, *, is_loopback_allowed: bool
+    ) -> None:
+        self.datapath = datapath
+        self.core = ForwardingCore(
+            table, datapath.vip, datapath.inner, is_loopback_allowed=is_loopback_allowed, is_own_ip=is_own_ip
+        )
+        self._installer = TableInstaller(self._install)
+        self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    def serve(self) -> None:
+        """Forward from now on."""
+        if isinstance(self.datapath, VectorisedDatapath):
+            self.datapath.serve(self.core, self._fail)
+        else:
+            self.datapath.serve(self.core)
+
+    def publish(self, spec: TableSpec) -> None:
+        """Take a checked spec; it is in effect soon, and datagrams flow meanwhile."""
+        self._installer.publish(spec)
+
+    async def failed(self) -> BaseException:
+        """Wait until forwarding ends by itself and return why."""
+        return await asyncio.shield(self._failure)
+
+    async def stop(self) -> None:
+        """Close the sockets; the counters stay readable."""
+        await self._installer.stop()
+        await self.datapath.close()
+
+    def _install(self, table: RoutingTable) -> None:
+        self.core.table = table
+        self.core.counters.keep_backends({backend.name for backend in table.pool})
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_result(error)
+
+
+async def open_datapath(
+    kind: DatapathKind, place: SocketPair | tuple[Address, Address]
+) -> UserspaceDatapath | VectorisedDatapath:
+    """Bind two addresses, VIP and inner, or take over bound sockets; raises `StartError`."""
+    if isinstance(place, SocketPair):
+        if kind is DatapathKind.VECTORISED:
+            return VectorisedDatapath(place)
+        return await open_userspace(place.vip, place.inner)
+    if kind is DatapathKind.VECTORISED:
+        return VectorisedDatapath(open_sockets(*place))
+    return await open_userspace(*place)

@@ -1,0 +1,63 @@
+"""A UDP relay in front of a server, which can swallow what comes from some addresses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+
+Address = tuple[str, int]
+
+
+class Relay(asyncio.DatagramProtocol):
+    """Gives each caller a socket of its own towards the server."""
+
+    def __init__(self, server: Address) -> None:
+        self.swallowed_hosts: set[str] = set()
+        self._server = server
+        self._front: asyncio.DatagramTransport | None = None
+        self._backs: dict[Address, asyncio.Task[asyncio.DatagramTransport]] = {}
+
+    @property
+    def port(self) -> int:
+        assert self._front is not None
+        return int(self._front.get_extra_info("sockname")[1])
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._front = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        if addr[0] in self.swallowed_hosts:
+            return
+        if addr not in self._backs:
+            self._backs[addr] = asyncio.create_task(self._open(addr))
+        self._backs[addr].add_done_callback(lambda back: back.result().sendto(data))
+
+    async def _open(self, caller: Address) -> asyncio.DatagramTransport:
+        front = self._front
+        assert front is not None
+
+        class Back(asyncio.DatagramProtocol):
+            def datagram_received(self, data: bytes, addr: Address) -> None:
+                if not front.is_closing():
+                    front.sendto(data, caller)
+
+        back, _ = await asyncio.get_running_loop().create_datagram_endpoint(Back, remote_addr=self._server)
+        return back
+
+    def close(self) -> None:
+        assert self._front is not None
+        self._front.close()
+        for back in self._backs.values():
+            back.result().close()
+
+
+@asynccontextmanager
+async def relaying(server: Address) -> AsyncIterator[Relay]:
+    loop = asyncio.get_running_loop()
+    _, relay = await loop.create_datagram_endpoint(lambda: Relay(server), local_addr=("127.0.0.1", 0))
+    try:
+        yield relay
+    finally:
+        relay.close()

@@ -1,0 +1,129 @@
+"""A worker as an operator runs it: a process, its signals, its exit status and what it prints."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from client import VoiceClient
+
+PROGRAM = str(Path(sys.executable).with_name("voice-gateway"))
+SETTINGS = """
+[worker]
+name = "worker-1"
+listen = "127.0.0.1:0"
+[tls]
+certificate = "certs/leaf.pem"
+key = "certs/leaf.key"
+[agent]
+name = "echo"
+[admin]
+listen = "127.0.0.1:0"
+[session]
+drain_timeout_s = 20
+"""
+
+
+async def run(*arguments: str, **environ: str) -> tuple[int | None, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM,
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ | environ,
+    )
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.fixture
+async def config(tmp_path: Path) -> Path:
+    status, _, errors = await run("certificate", "--out", str(tmp_path / "certs"))
+    assert status == 0, errors
+    (tmp_path / "worker.toml").write_text(SETTINGS)
+    return tmp_path / "worker.toml"
+
+
+@pytest.fixture
+async def process(config: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM,
+        *("serve", "--json", "--config", str(config)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    yield process
+    if process.returncode is None:
+        process.kill()
+    await process.communicate()
+
+
+async def started(process: asyncio.subprocess.Process) -> dict[str, Any]:
+    assert process.stdout
+    document = b""
+    while not document.endswith(b"}\n"):
+        line = await process.stdout.readline()
+        assert line, "the worker did not start"
+        document += line
+    facts: dict[str, Any] = json.loads(document)
+    return facts
+
+
+def caller(facts: dict[str, Any], config: Path) -> VoiceClient:
+    return VoiceClient(f"https://{facts['direct']}/v1/voice", ca_file=config.parent / "certs" / "ca.pem")
+
+
+async def test_sigterm_lets_the_call_end_and_exits_with_0(process: asyncio.subprocess.Process, config: Path) -> None:
+    facts = await started(process)
+    async with caller(facts, config) as call:
+        process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.1)
+        assert process.returncode is None
+        await call.finish()
+        assert call.is_finished
+    out, errors = await process.communicate()
+    assert process.returncode == 0
+    assert out == b""
+    events = [json.loads(line)["event"] for line in errors.decode().splitlines()]
+    assert events == ["worker_started", "session_started", "worker_draining", "session_ended", "worker_stopped"]
+
+
+async def test_a_second_signal_exits_at_once(process: asyncio.subprocess.Process, config: Path) -> None:
+    facts = await started(process)
+    async with caller(facts, config):
+        process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 5) == 130
+
+
+async def test_sessions_are_shown(process: asyncio.subprocess.Process, config: Path) -> None:
+    facts = await started(process)
+    async with caller(facts, config) as call:
+        status, out, _ = await run("sessions", "--json", "--admin", facts["admin"])
+        assert status == 0
+        ((session,),) = (document["sessions"] for document in json.loads(out)["workers"])
+        assert session["id"] == call.session
+        status, out, _ = await run("sessions", "--admin", f"http://{facts['admin']}")
+        assert status == 0
+        assert "worker-1" in out
+
+
+async def test_a_port_in_use_is_one_sentence(config: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        status, out, errors = await run("serve", "--config", str(config), "--listen", address)
+    assert (status, out) == (1, "")
+    assert errors.count("\n") == 1
+    assert address in errors
+    assert "in use" in errors

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gateway import cli
+
+SETTINGS = """
+[worker]
+server_id = "00000001"
+listen = "127.0.0.1:0"
+[tls]
+certificate = "leaf.pem"
+key = "leaf.key"
+[[config]]
+id = 0
+server_id_length = 4
+nonce_length = 12
+key = "8f95f09245765f80256934e50c66207f"
+[agent]
+name = "echo"
+[access]
+token = "sesame"
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    assert CliRunner().invoke(cli.app, ["certificate", "--out", str(tmp_path)]).exit_code == 0
+    (tmp_path / "worker.toml").write_text(SETTINGS)
+    return tmp_path / "worker.toml"
+
+
+def sentence(capsys, monkeypatch, *arguments: str) -> str:
+    """Run a command that must fail, and return the one line it says."""
+    monkeypatch.setattr("sys.argv", ["voice-gateway", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    captured = capsys.readouterr()
+    assert ended.value.code == 1
+    assert captured.out == ""
+    assert captured.err.startswith("voice-gateway: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize("command", [(), ("serve",), ("check",), ("certificate",), ("sessions",), ("menu",)])
+def test_help_shows_every_command_and_its_options(command):
+    result = CliRunner().invoke(cli.app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+class TestCheck:
+    def test_shows_what_the_settings_mean_and_no_secret(self, config):
+        result = CliRunner().invoke(cli.app, ["check", "--json", "--config", str(config)])
+        facts = json.loads(result.output)
+        assert (facts["server_id"], facts["connection_ids"], facts["cid_length"]) == ("00000001", "single-pass", 17)
+        assert facts["access"] == "by token"
+        assert "sesame" not in result.output
+        assert "8f95" not in result.output
+
+    def test_is_readable_without_json(self, config):
+        result = CliRunner().invoke(cli.app, ["check", "--config", str(config)])
+        assert "worker.toml: good" in result.output.replace("\n", "")
+
+    @pytest.mark.parametrize(
+        ("was", "becomes", "message"),
+        [
+            ("leaf.pem", "none.pem", "none.pem cannot be read"),
+            ("leaf.key", "leaf.pem", "private key cannot be read"),
+            ('"echo"', '"parrot"', "no agent 'parrot'"),
+            ('"echo"', '"echo"\nmenu = "none.toml"', "agent.menu"),
+            ('"echo"', '"echo"\nmenu = "worker.toml"', "has no menu"),
+            ("[access]", '[session]\nstore = "redis://x"\n[access]', "memory://"),
+            ("token =", "tokn =", "access.tokn: unknown key"),
+            ("00000001", "01", "server_id is 1 octets"),
+        ],
+    )
+    def test_says_what_is_wrong_in_one_line(self, config, capsys, monkeypatch, was, becomes, message):
+        config.write_text(SETTINGS.replace(was, becomes, 1))
+        assert message in sentence(capsys, monkeypatch, "check", "--config", str(config))
+
+
+class TestCertificate:
+    def test_json_names_the_files_and_the_fingerprint(self, tmp_path):
+        arguments = ["certificate", "--json", "--out", str(tmp_path), "--host", "voice.example"]
+        made = json.loads(CliRunner().invoke(cli.app, arguments).output)
+        assert made["is_new"]
+        assert "voice.example" in made["hosts"]
+        assert made["sha256"] in (tmp_path / "fingerprint.txt").read_text()
+        again = json.loads(CliRunner().invoke(cli.app, arguments).output)
+        assert not again["is_new"]
+        assert json.loads(CliRunner().invoke(cli.app, [*arguments, "--force"]).output)["is_new"]
+
+    def test_a_folder_that_cannot_be_made_is_one_sentence(self, tmp_path, capsys, monkeypatch):
+        (tmp_path / "file").write_text("")
+        assert "file" in sentence(capsys, monkeypatch, "certificate", "--out", str(tmp_path / "file" / "x"))
+
+
+class TestMenu:
+    def test_lists_drinks_and_prices(self):
+        output = CliRunner().invoke(cli.app, ["menu"]).output
+        assert "milk tea" in output
+        assert "$" in output
+
+    def test_json_is_the_menu(self):
+        shown = json.loads(CliRunner().invoke(cli.app, ["menu", "--json"]).output)
+        assert {"drink", "size", "milk", "topping", "sugar", "ice"} <= shown.keys()
+
+    def test_a_missing_file_is_one_sentence(self, capsys, monkeypatch):
+        assert "none.toml" in sentence(capsys, monkeypatch, "menu", "--file", "none.toml")
+
+
+class TestSessions:
+    @pytest.mark.parametrize("admin", ["http://127.0.0.1:1", "127.0.0.1:1"])
+    def test_no_worker_is_one_sentence(self, capsys, monkeypatch, admin):
+        said = sentence(capsys, monkeypatch, "sessions", "--admin", admin)
+        assert "no worker answers at http://127.0.0.1:1/sessions: connection refused" in said
+
+    def test_another_scheme_is_refused(self, capsys, monkeypatch):
+        assert "http://" in sentence(capsys, monkeypatch, "sessions", "--admin", "file:///etc/passwd")
+
+
+def test_serve_checks_the_log_level(config, capsys, monkeypatch):
+    said = sentence(capsys, monkeypatch, "serve", "--config", str(config), "--log-level", "loud")
+    assert "--log-level" in said

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config import GatewaySettings, load_settings
+from gateway.errors import ConfigurationError
+
+KEY = "8f95f09245765f80256934e50c66207f"
+FULL = f"""
+[worker]
+name = "worker-1"
+server_id = "00000001"
+listen = "0.0.0.0:4433"
+inner = "10.0.0.11:4433"
+forwarders = ["10.0.0.1", "10.0.0.2:4433"]
+
+[tls]
+certificate = "certs/leaf.pem"
+key = "/etc/voice/leaf.key"
+
+[[config]]
+id = 0
+server_id_length = 4
+nonce_length = 12
+key = "{KEY}"
+
+[quic]
+routable_cids = true
+retry_key = "{KEY}"
+reset_key = "{KEY}{KEY}"
+retry_after_half_open = 10
+idle_timeout_s = 15.5
+
+[agent]
+name = "echo"
+
+[access]
+token = "sesame-the-secret"
+origins = ["https://shop.example"]
+
+[session]
+store = "memory://"
+max_sessions = 5
+
+[admin]
+listen = "127.0.0.1:9090"
+"""
+LEAST = """
+[worker]
+listen = "127.0.0.1:4433"
+[tls]
+certificate = "leaf.pem"
+key = "leaf.key"
+"""
+
+
+@pytest.fixture
+def load(tmp_path: Path):
+    def load(text: str, environ: dict[str, str] | None = None, flags: dict[str, object] | None = None):
+        path = tmp_path / "worker.toml"
+        path.write_text(text)
+        return load_settings(path, environ, flags)
+
+    return load
+
+
+def fault(load, text: str, *arguments: object) -> str:
+    with pytest.raises(ConfigurationError) as refusal:
+        load(text, *arguments)
+    return str(refusal.value)
+
+
+def test_a_full_file(load, tmp_path):
+    settings = load(FULL)
+    assert settings.worker.server_id == bytes.fromhex("00000001")
+    assert settings.worker.listen == ("0.0.0.0", 4433)
+    assert settings.worker.forwarders == ("10.0.0.1", "10.0.0.2:4433")
+    assert settings.tls.certificate == tmp_path / "certs/leaf.pem"
+    assert settings.tls.key == Path("/etc/voice/leaf.key")
+    assert settings.issuing_config().cid_length == 17
+    assert settings.quic.read_retry_key() == bytes.fromhex(KEY)
+    assert settings.quic.read_reset_key() == bytes.fromhex(KEY * 2)
+    assert settings.quic.idle_timeout_s == 15.5
+    assert settings.access.read_token() == "sesame-the-secret"
+    assert settings.access.origins == ("https://shop.example",)
+    assert settings.session.max_sessions == 5
+    assert settings.admin.listen == ("127.0.0.1", 9090)
+
+
+def test_the_least_that_serves(load):
+    settings = load(LEAST)
+    assert not settings.has_routable_cids
+    assert settings.may_unroutable_clients_migrate
+    assert settings.access.read_token() is None
+    assert settings.admin is None
+    assert settings.agent.name == "order"
+
+
+def test_clients_behind_a_load_balancer_migrate_only_with_routable_cids(load):
+    settings = load(FULL.replace("routable_cids = true", "routable_cids = false"))
+    assert not settings.has_routable_cids
+    assert not settings.may_unroutable_clients_migrate
+
+
+class TestPrecedence:
+    def test_variables_win_over_the_file(self, load):
+        environ = {
+            "VOICE_GATEWAY_SESSION_MAX_SESSIONS": "7",
+            "VOICE_GATEWAY_WORKER_FORWARDERS": "10.0.0.7, 10.0.0.8",
+            "VOICE_GATEWAY_QUIC_ROUTABLE_CIDS": "false",
+            "VOICE_GATEWAY_ACCESS_TOKEN": "other",
+            "VOICE_GATEWAY_SERVICE_HOST": "10.96.0.1",
+            "HOME": "/root",
+        }
+        settings = load(FULL, environ)
+        assert settings.session.max_sessions == 7
+        assert settings.worker.forwarders == ("10.0.0.7", "10.0.0.8")
+        assert not settings.has_routable_cids
+        assert settings.access.read_token() == "other"
+
+    def test_flags_win_over_variables(self, load):
+        environ = {"VOICE_GATEWAY_WORKER_NAME": "from-environment", "VOICE_GATEWAY_AGENT_NAME": "order"}
+        settings = load(FULL, environ, {"worker.name": "from-flag", "agent.name": None})
+        assert settings.worker.name == "from-flag"
+        assert settings.agent.name == "order"
+
+    def test_the_admin_interface_may_come_from_a_flag_alone(self, load):
+        assert load(LEAST, {}, {"admin.listen": "127.0.0.1:1"}).admin.listen == ("127.0.0.1", 1)
+
+    def test_paths_of_variables_are_not_looked_up_beside_the_file(self, load):
+        settings = load(FULL, {"VOICE_GATEWAY_TLS_KEY": "mine.key"})
+        assert settings.tls.key == Path("mine.key")
+
+
+class TestFaults:
+    @pytest.mark.parametrize(
+        ("was", "becomes", "message"),
+        [
+            ("max_sessions", "max_sesions", "session.max_sesions: unknown key"),
+            ("[session]", "[sesion]", "sesion: unknown key"),
+            ("nonce_length = 12", "nonce_length = 12\nnonce = 1", "config[0].nonce: unknown key"),
+            ("max_sessions = 5", "max_sessions = 0", "session.max_sessions: "),
+            ('listen = "0.0.0.0:4433"', 'listen = "localhost"', "worker.listen: "),
+            (f'key = "{KEY}"', 'key = "abc"', "config[0].key: "),
+            ('server_id = "00000001"', 'server_id = "0001"', "worker.server_id is 2 octets, config 0 expects 4"),
+            ('server_id = "00000001"', "", "worker.server_id is required"),
+            ('forwarders = ["10.0.0.1", "10.0.0.2:4433"]', "", "inner needs forwarders"),
+            (f'retry_key = "{KEY}"', 'retry_key = "aabb"', "quic.retry_key: must be 16 or 32 octets"),
+            ("id = 0", "id = 9", "config[0]"),
+            ("[worker]", "[worker", "not valid TOML"),
+            ('token = "sesame-the-secret"', 'token = ""', "access.token: is empty"),
+            ("routable_cids = true", "config_id = 3", "there are: 0"),
+        ],
+    )
+    def test_name_the_file_and_the_key(self, load, was, becomes, message):
+        assert was in FULL
+        text = fault(load, FULL.replace(was, becomes, 1))
+        assert message in text
+        assert "worker.toml: " in text
+
+    def test_of_variables_name_the_variable(self, load):
+        message = fault(load, FULL, {"VOICE_GATEWAY_SESSION_STOER": "memory://"})
+        assert message == "VOICE_GATEWAY_SESSION_STOER: [session] has no key stoer"
+
+    def test_of_a_missing_file_name_it(self, tmp_path):
+        with pytest.raises(ConfigurationError, match=r"nope\.toml: no such file"):
+            load_settings(tmp_path / "nope.toml")
+
+    def test_of_a_worker_without_a_socket(self, load):
+        assert "give listen, inner or both" in fault(load, LEAST.replace("listen", "#"))
+
+    def test_never_repeat_a_secret(self, load):
+        for text in (FULL + "\nextra = 1", FULL.replace("max_sessions = 5", "max_sessions = -1")):
+            message = fault(load, text)
+            assert KEY not in message
+            assert "sesame" not in message
+
+    def test_of_routable_cids_without_a_config(self, load):
+        assert "needs a [[config]]" in fault(load, LEAST + "[quic]\nroutable_cids = true")
+
+
+class TestSecrets:
+    def test_are_not_shown(self, load):
+        shown = repr(load(FULL)) + str(load(FULL)) + repr(load(FULL).model_dump())
+        assert KEY not in shown
+        assert "sesame" not in shown
+
+    def test_may_come_from_files(self, load, tmp_path):
+        (tmp_path / "token").write_text("from-file\n")
+        text = FULL.replace('token = "sesame-the-secret"', 'token_file = "token"')
+        assert load(text).access.read_token() == "from-file"
+
+    def test_come_from_one_place(self, load, tmp_path):
+        (tmp_path / "token").write_text("from-file\n")
+        assert "not both" in fault(load, FULL.replace("[access]", '[access]\ntoken_file = "token"'))
+
+    def test_in_a_missing_file_are_one_sentence(self, load):
+        message = fault(load, FULL.replace('token = "sesame-the-secret"', 'token_file = "nope"'))
+        assert "access.token_file" in message
+        assert "no such file" in message
+
+
+class TestSeveralConfigs:
+    SECOND = f'\n[[config]]\nid = 1\nserver_id_length = 8\nnonce_length = 8\nkey = "{KEY}"\n'
+
+    def test_need_a_choice(self, load):
+        assert "there are: 0, 1" in fault(load, FULL + self.SECOND)
+
+    def test_are_chosen_from_by_their_id(self, load):
+        text = (FULL + self.SECOND).replace("[quic]", "[quic]\nconfig_id = 1")
+        settings = load(text.replace('server_id = "00000001"', 'server_id = "0000000000000001"'))
+        assert settings.issuing_config().config_id == 1
+
+
+def test_settings_can_be_made_without_a_file():
+    document = {
+        "worker": {"listen": "127.0.0.1:0"},
+        "tls": {"certificate": "leaf.pem", "key": "leaf.key"},
+    }
+    assert GatewaySettings.model_validate(document).worker.name == "worker"

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from dataclasses import fields
+from types import SimpleNamespace
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.metrics import EndpointCollector, SessionCollector, worker_registry
+from gateway.quic.counters import EndpointCounters
+from gateway.session.counters import GAP_BOUNDS_S, SessionCounters
+
+
+def scraped(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:
+    text = generate_latest(registry).decode()
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def of(collector) -> dict[tuple[str, ...], float]:
+    registry = CollectorRegistry()
+    registry.register(collector)
+    return scraped(registry)
+
+
+def test_every_counter_of_the_sessions_is_exported():
+    counters = SessionCounters()
+    numbers = {}
+    for number, field in enumerate(fields(SessionCounters), start=100):
+        if isinstance(getattr(counters, field.name), int):
+            setattr(counters, field.name, number)
+            numbers[field.name] = number
+    values = of(SessionCollector(SimpleNamespace(counters=counters, count=3, is_draining=True))).values()
+    assert len(numbers) == 12
+    assert set(numbers.values()) <= set(values)
+
+
+def test_labelled_counters_and_gauges():
+    counters = SessionCounters()
+    counters.ended.update({"normal": 2, "idle": 1})
+    counters.refused[401] = 4
+    values = of(SessionCollector(SimpleNamespace(counters=counters, count=3, is_draining=True)))
+    assert values["voice_sessions",] == 3
+    assert values["voice_draining",] == 1
+    assert values["voice_sessions_ended_total", "normal"] == 2
+    assert values["voice_sessions_refused_total", "401"] == 4
+
+
+def test_the_gap_histogram_is_cumulative():
+    counters = SessionCounters()
+    for gap_s in (0.02, 0.02, 0.07, 60.0):
+        counters.uplink_gap.observe(gap_s)
+    values = of(SessionCollector(SimpleNamespace(counters=counters, count=0, is_draining=False)))
+    assert values["voice_uplink_gap_seconds_bucket", "0.02"] == 2
+    assert values["voice_uplink_gap_seconds_bucket", "0.08"] == 3
+    assert values["voice_uplink_gap_seconds_bucket", str(GAP_BOUNDS_S[-1])] == 3
+    assert values["voice_uplink_gap_seconds_bucket", "+Inf"] == 4
+    assert values["voice_uplink_gap_seconds_count",] == 4
+
+
+def test_every_counter_of_the_endpoint_is_exported():
+    counters = EndpointCounters()
+    for number, field in enumerate(fields(EndpointCounters), start=100):
+        setattr(counters, field.name, number)
+    values = of(EndpointCollector(SimpleNamespace(counters=counters, connection_count=1, half_open_count=2)))
+    for number, field in enumerate(fields(EndpointCounters), start=100):
+        assert values[f"quic_{field.name}_total",] == number
+    assert (values["quic_connections",], values["quic_half_open",]) == (1, 2)
+
+
+def test_workers_in_one_process_do_not_share_metrics():
+    def worker(count: int) -> CollectorRegistry:
+        sessions = SimpleNamespace(counters=SessionCounters(), count=count, is_draining=False)
+        endpoint = SimpleNamespace(counters=EndpointCounters(), connection_count=0, half_open_count=0)
+        return worker_registry(sessions, endpoint)
+
+    one, two = worker(1), worker(2)
+    assert scraped(one)["voice_sessions",] == 1
+    assert scraped(two)["voice_sessions",] == 2
