@@ -74,7 +74,7 @@ def table_families(generation: int, config_count: int, backends: Iterable[Backen
 
 
 class MetricsServer:
-    """Answers `GET /metrics`. `render` returns the body; `collector_renderer` makes one. `refresh` is awaited before."""
+    """Answers `GET /metrics`. `render` returns the body, see `collector_renderer`; `refresh` is awaited before it."""
 
     def __init__(self, render: Callable[[], bytes], refresh: Callable[[], Awaitable[None]] | None = None) -> None:
         self._render = render

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable
-from random import Random
 from typing import Any, Final
 
 from quiclb.address import Address, Kind, format_address, ip_facts, is_ipv6, normalise
@@ -36,9 +36,9 @@ class Prober(asyncio.DatagramProtocol):
         changed: Callable[[], None],
         *,
         rng: Callable[[int], bytes] = os.urandom,
-        jitter: Random | None = None,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._monitor = HealthMonitor(policy, jitter or Random())
+        self._monitor = HealthMonitor(policy, jitter)
         self.results: Counter[tuple[Address, str]] = self._monitor.results
         self._inner = inner
         self._vip = vip

@@ -54,7 +54,7 @@ class VectorForwarder:
         )
         self._reply_headers = overlapping(backends.buffer, HEADER_LENGTH)
         self._outcome_totals = np.zeros(2 * len(OUTCOMES), np.int64)
-        self._to_totals = self._from_totals = np.zeros(0, np.int64)
+        self._to_totals = self._from_totals = self._to_octets = self._from_octets = np.zeros(0, np.int64)
         self._sent = 0
         self.backend_names: Addresses = np.zeros(0, libc.SOCKADDR)
         self._use(core.table)
@@ -76,10 +76,10 @@ class VectorForwarder:
         backends = routes.backends
         is_refused = self._refused(names)
         if is_refused is None:
-            self._count_packets(backends, routes.outcomes)
+            self._count_packets(backends, routes.outcomes, lengths)
         else:
             backends[is_refused] = MISSING
-            self._count_packets(backends[~is_refused], routes.outcomes[~is_refused])
+            self._count_packets(backends[~is_refused], routes.outcomes[~is_refused], lengths[~is_refused])
         self.family.write_headers(names, self._headers[:count])
         if backends.min() >= 0:
             return np.arange(count), backends
@@ -104,9 +104,9 @@ class VectorForwarder:
                 self._core.counters.replies["drop", ReplyFault.STRANGER] += int(np.count_nonzero(~is_known))
                 sources, starts, lengths = sources[is_known], starts[is_known], lengths[is_known]
         self._from_totals += np.bincount(sources, minlength=len(self._from_totals))
-        return self._open(starts, lengths)
+        return self._open(sources, starts, lengths)
 
-    def _open(self, starts: Integers, lengths: Integers) -> Replies:
+    def _open(self, sources: Integers, starts: Integers, lengths: Integers) -> Replies:
         raw = self._reply_headers[starts]
         headers = raw.view(HEADER)
         is_odd = headers["magic"] != MAGIC
@@ -117,7 +117,9 @@ class VectorForwarder:
                 is_odd[row] = self._is_bad_reply(int(starts[row]), int(lengths[row]))
             if is_odd.any():
                 headers, starts, lengths = raw[~is_odd].view(HEADER), starts[~is_odd], lengths[~is_odd]
+                sources = sources[~is_odd]
         self._sent += len(starts)
+        self._from_octets += _sums(sources, lengths - HEADER_LENGTH, len(self._from_octets))
         return Replies(starts + HEADER_LENGTH, lengths - HEADER_LENGTH, self.family.names_of(headers))
 
     def flush(self) -> None:
@@ -128,9 +130,14 @@ class VectorForwarder:
             decision = "routable" if outcome is None else "fallback" if is_placed else "drop"
             counters.packets[decision, outcome or "ok"] += int(self._outcome_totals[place])
         self._outcome_totals[:] = 0
-        for totals, direction in ((self._to_totals, "to"), (self._from_totals, "from")):
+        for into, totals, direction in (
+            (counters.backend_packets, self._to_totals, "to"),
+            (counters.backend_packets, self._from_totals, "from"),
+            (counters.backend_octets, self._to_octets, "to"),
+            (counters.backend_octets, self._from_octets, "from"),
+        ):
             for index in np.flatnonzero(totals):
-                counters.backend_packets[self._router.backends[index].name, direction] += int(totals[index])
+                into[self._router.backends[index].name, direction] += int(totals[index])
             totals[:] = 0
         if self._sent:
             counters.replies["sent", "ok"] += self._sent
@@ -145,15 +152,19 @@ class VectorForwarder:
         self.backend_names = np.frombuffer(names, libc.SOCKADDR).copy()
         self._to_totals = np.zeros(len(addresses), np.int64)
         self._from_totals = np.zeros(len(addresses), np.int64)
+        self._to_octets = np.zeros(len(addresses), np.int64)
+        self._from_octets = np.zeros(len(addresses), np.int64)
 
-    def _count_packets(self, backends: Integers, outcomes: Octets) -> None:
+    def _count_packets(self, backends: Integers, outcomes: Octets, lengths: Integers) -> None:
         if outcomes.any():
             places = outcomes.astype(np.int64) * 2 + (backends >= 0)
             self._outcome_totals += np.bincount(places, minlength=len(self._outcome_totals))
-            backends = backends[backends >= 0]
+            is_placed = backends >= 0
+            backends, lengths = backends[is_placed], lengths[is_placed]
         else:
             self._outcome_totals[1] += len(backends)
         self._to_totals += np.bincount(backends, minlength=len(self._to_totals))
+        self._to_octets += _sums(backends, lengths, len(self._to_octets))
 
     def _refused(self, names: Addresses) -> Flags | None:
         """Which senders can be no clients; `None` if all can. Counts them."""
@@ -173,3 +184,8 @@ class VectorForwarder:
             return False
         self._core.counters.replies["drop", reply] += 1
         return True
+
+
+def _sums(places: Integers, values: Integers, count: int) -> Integers:
+    """The values of each place added up; exact below 2**53."""
+    return np.bincount(places, values, count).astype(np.int64)

@@ -127,9 +127,9 @@ class _ConfigDecoder:
         self._server_ids = server_ids_of(config)
         self._checks_length = table.decoder.checks_self_length
         owners = [
-            (server_id, index, backend.state)
+            (server_id, index)
             for index, backend in enumerate(table.pool)
-            if (server_id := backend.server_ids.get(config.config_id)) is not None
+            for server_id in backend.server_ids.get(config.config_id, ())
         ]
         length = config.server_id_length
         self._is_wide = length > 8
@@ -137,9 +137,9 @@ class _ConfigDecoder:
         self._low_shift = np.uint64(128 - 8 * length if self._is_wide else 0)
         keys = [
             (int.from_bytes(server_id[:8], "big"), int.from_bytes(server_id[8:], "big"))[: 1 + self._is_wide]
-            for server_id, _, _ in owners
+            for server_id, _ in owners
         ]
-        self._index = WordIndex(keys, [index for _, index, _ in owners], 1 + self._is_wide)
+        self._index = WordIndex(keys, [index for _, index in owners], 1 + self._is_wide)
         self._is_down = np.array([backend.state is BackendState.DOWN for backend in table.pool], np.bool_)
         self._has_down = bool(self._is_down.any())
 

@@ -45,7 +45,7 @@ class Probing:
 
     async def __aenter__(self):
         self.server = await Server().open(self.server_ip)
-        jitter = random.Random(1)
+        jitter = random.Random(1).random
         self.prober = Prober(POLICY, (self.inner_ip, 4434), VIP, self._changed, jitter=jitter)
         await self.prober.start()
         self.prober.watch([self.server.address])
