@@ -14,7 +14,7 @@ from gateway.quic.endpoint import Endpoint, EndpointSettings
 from gateway.quic.tls import TlsIdentity
 from quiclb import Forwarder, Settings
 from tests.integration.scripted_server import self_signed
-from tests.integration.test_forwarder import on_both_loops
+from tests.integration.test_forwarder import CHOSEN, on_every_datapath
 from tests.integration.test_forwarder_process import (  # fixtures among them
     TIMEOUT_S,
     Daemon,
@@ -125,13 +125,13 @@ async def until(is_true) -> None:
             await asyncio.sleep(0.01)
 
 
-@on_both_loops
+@on_every_datapath
 async def test_a_gateway_answers_probes_and_its_loss_is_noticed():
     endpoints = [await gateway_endpoint() for _ in range(2)]
     ports = [endpoint.inner_address[1] for endpoint in endpoints]
     settings = Settings.model_validate(
         {
-            "forwarder": {"listen": "127.0.0.1:0", "inner": "127.0.0.1:0", "allow_loopback_clients": True},
+            "forwarder": {"listen": "127.0.0.1:0", "inner": "127.0.0.1:0", "datapath": CHOSEN.get()},
             "health": {"interval_s": 0.1, "timeout_s": 0.1, "fall": 2},
             "backend": [{"name": f"b{n}", "address": f"127.0.0.1:{port}"} for n, port in enumerate(ports, start=1)],
         }
@@ -153,11 +153,11 @@ async def test_a_gateway_answers_probes_and_its_loss_is_noticed():
         await endpoints[1].close()
 
 
-@on_both_loops
+@on_every_datapath
 async def test_host_names_are_found_by_the_event_loop():
     settings = Settings.model_validate(
         {
-            "forwarder": {"listen": "127.0.0.1:0", "inner": "127.0.0.1:0"},
+            "forwarder": {"listen": "127.0.0.1:0", "inner": "127.0.0.1:0", "datapath": CHOSEN.get()},
             "health": {"enabled": False},
             "config": [{"id": 0, "server_id_length": 4, "nonce_length": 12}],
             "discovery": [{"kind": "dns", "host": "localhost", "port": 4433}],

@@ -70,9 +70,11 @@ def pool_of(seed: int) -> tuple[RoutingTable, tuple[QuicLbConfig, ...], tuple[by
     backends = []
     used: set[tuple[int, bytes]] = set()
     for number in range(rng.randint(1, 12)):
-        ids = {config.config_id: rng.randbytes(config.server_id_length) for config in configs if rng.random() < 0.9}
-        ids = {key: value for key, value in ids.items() if (key, value) not in used}
-        used |= set(ids.items())
+        ids: dict[int, tuple[bytes, ...]] = {}
+        for config in configs:
+            drawn = {rng.randbytes(config.server_id_length) for _ in range(rng.choice([0, 1, 1, 1, 3]))}
+            ids[config.config_id] = tuple(sorted(octets for octets in drawn if (config.config_id, octets) not in used))
+            used |= {(config.config_id, octets) for octets in drawn}
         has_ipv6 = vip[0] != "192.0.2.1" and (vip[0] != "::" or rng.random() < 0.5)
         address = (f"fd00::{number + 16:x}" if has_ipv6 else f"10.0.0.{number + 16}", 4433)
         state = rng.choice([BackendState.ACTIVE, BackendState.ACTIVE, BackendState.DRAINING, BackendState.DOWN])
@@ -87,12 +89,11 @@ def pool_of(seed: int) -> tuple[RoutingTable, tuple[QuicLbConfig, ...], tuple[by
     cids = []
     for config in configs:
         for server_id in [
-            *(b.server_ids.get(config.config_id) for b in backends),
+            *(server_id for b in backends for server_id in b.server_ids.get(config.config_id, ())),
             rng.randbytes(config.server_id_length),
         ]:
-            if server_id is not None:
-                encoder = CidEncoder(config, server_id, rng=rng.randbytes)
-                cids.append(encoder.encode_nonce(rng.randbytes(config.nonce_length)))
+            encoder = CidEncoder(config, server_id, rng=rng.randbytes)
+            cids.append(encoder.encode_nonce(rng.randbytes(config.nonce_length)))
     return table, tuple(configs), tuple(cids)
 
 
