@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 
 import pytest
 
@@ -77,6 +78,8 @@ async def test_a_backend_is_probed_as_a_client_would_reach_it(inner_ip, server_i
         assert header.proxy == VIP
         assert header.client[1] == source[1]
         assert len(datagram) == 1200
+        sock = probing.prober._transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_IP, 10) == 2
 
 
 @on_virtual_time
