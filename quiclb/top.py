@@ -94,8 +94,9 @@ class Report:
                 outcome = Text(side + flow.outcome, style=style)
                 flows.add_row(outcome, flow.reason, f"{flow.total:,}", f"{flow.per_s:,.0f}")
         room = None if height is None else max(3, height - len(self.packets + self.replies + self.losses) - 11)
-        ranked = sorted(self.backends, key=_trouble_first)
-        shown = ranked if room is None else ranked[:room]
+        ranked = sorted(self.backends, key=lambda row: (_is_well(row), -row.to_per_s, row.name))
+        # rows keep their places while rates change
+        shown = sorted(ranked[:room], key=lambda row: (_is_well(row), row.name))
         rows = Table("backend", "address", "state", "health", expand=True, box=None, header_style="bold")
         for name in ("to/s", "from/s", "Mbit/s to", "from", "missed"):
             rows.add_column(name, justify="right")
@@ -120,7 +121,7 @@ class Report:
         total = sum(flow.per_s for flow in self.packets)
         line = Text.assemble(
             ("quiclb", "bold"),
-            f"  {total:,.0f} datagrams/s  {sum(flow.per_s for flow in self.replies):,.0f} replies/s",
+            f"  {total:,.0f} in/s  {sum(flow.per_s for flow in self.replies):,.0f} replies/s",
             f"  {active}/{len(self.backends)} backends active  {self.configs} {_plural('config', self.configs)}",
             f"  table {self.generation}",
         )
@@ -165,8 +166,8 @@ def _plural(noun: str, count: int) -> str:
     return noun if count == 1 else f"{noun}s"
 
 
-def _trouble_first(row: BackendRow) -> tuple[bool, float, str]:
-    return (row.state == "active" and row.health != "down", -row.to_per_s, row.name)
+def _is_well(row: BackendRow) -> bool:
+    return "down" not in (row.state, row.health)
 
 
 class _Change:
