@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -180,7 +182,7 @@ class TableKeeper:
             await prober.stop()
         elif settings.health.enabled:
             section = self._started_with.forwarder
-            prober = Prober(policy, section.inner, section.listen, self._changed)
+            prober = Prober(policy, section.inner, section.listen, self._changed, rng=os.urandom, jitter=random.random)
             await prober.start()
             self._prober = prober
 

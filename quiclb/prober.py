@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import random
 import socket
 import sys
 from collections import Counter
@@ -38,8 +36,8 @@ class Prober(asyncio.DatagramProtocol):
         vip: Address,
         changed: Callable[[], None],
         *,
-        rng: Callable[[int], bytes] = os.urandom,
-        jitter: Callable[[], float] = random.random,
+        rng: Callable[[int], bytes],
+        jitter: Callable[[], float],
     ) -> None:
         self._monitor = HealthMonitor(policy, jitter)
         self.results: Counter[tuple[Address, str]] = self._monitor.results

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 
@@ -47,7 +48,7 @@ class Probing:
     async def __aenter__(self):
         self.server = await Server().open(self.server_ip)
         jitter = random.Random(1).random
-        self.prober = Prober(POLICY, (self.inner_ip, 4434), VIP, self._changed, jitter=jitter)
+        self.prober = Prober(POLICY, (self.inner_ip, 4434), VIP, self._changed, rng=os.urandom, jitter=jitter)
         await self.prober.start()
         self.prober.watch([self.server.address])
         return self
@@ -155,6 +156,6 @@ async def test_backends_that_are_watched_no_longer_leave_nothing():
 
 @on_virtual_time
 async def test_an_address_that_is_not_ours_is_a_start_error():
-    prober = Prober(POLICY, ("192.0.2.77", 4434), VIP, lambda: None)
+    prober = Prober(POLICY, ("192.0.2.77", 4434), VIP, lambda: None, rng=os.urandom, jitter=random.random)
     with pytest.raises(StartError, match=r"cannot probe backends from 192\.0\.2\.77:0: this machine does not have"):
         await prober.start()
