@@ -27,13 +27,11 @@ def inherited_sockets(environ: Mapping[str, str], listen: Address, inner: Addres
     found: dict[str, list[socket.socket]] = {side.value: [] for side in Side}
     for fd, name in enumerate(names[: int(environ.get("LISTEN_FDS", "0"))], start=FIRST_FD):
         if name not in found:
-            raise StartError(f"socket activation passes a socket named {name!r}; its name must be vip or inner")
+            raise StartError(f"systemd passes a socket named {name!r}; its name must be vip or inner")
         found[name].append(_adopt(fd, Side(name), listen if name == Side.VIP else inner))
     for name, sockets in found.items():
         if len(sockets) != count:
-            raise StartError(
-                f"socket activation passes {len(sockets)} {name} sockets, processes = {count} needs {count}"
-            )
+            raise StartError(f"systemd passes {len(sockets)} {name} sockets, processes = {count} needs {count}")
     return [SocketPair(*pair) for pair in zip(found[Side.VIP], found[Side.INNER], strict=True)]
 
 
@@ -58,14 +56,13 @@ def _adopt(fd: int, side: Side, expected: Address) -> socket.socket:
     try:
         sock = socket.socket(fileno=fd)
     except OSError as error:
-        raise StartError(f"socket activation passes no socket as {side.value}: {str(error.strerror).lower()}") from None
+        raise StartError(f"systemd passes no socket as {side.value}: {str(error.strerror).lower()}") from None
     if sock.type != socket.SOCK_DGRAM or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        raise StartError(f"socket activation passes a {side.value} socket that is not UDP; use ListenDatagram=")
+        raise StartError(f"systemd passes a {side.value} socket that is not UDP; use ListenDatagram=")
     bound = normalise(sock.getsockname())
     if bound != expected and expected[1] != 0:
         raise StartError(
-            f"socket activation passes {format_address(bound)} as {side.value}, the settings say "
-            f"{format_address(expected)}"
+            f"systemd passes {format_address(bound)} as {side.value}, the settings say {format_address(expected)}"
         )
     configure_socket(sock, side)
     return sock

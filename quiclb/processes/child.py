@@ -123,8 +123,9 @@ async def release(sockets: SocketPair) -> None:
         if ip_facts(address[0]).kind is not Kind.UNSPECIFIED:
             sock.connect(address)
         queues.register(sock, select.POLLIN)
-    deadline = asyncio.get_running_loop().time() + DRAIN_TIMEOUT_S
-    while queues.poll(0) and asyncio.get_running_loop().time() < deadline:
+    for _ in range(round(DRAIN_TIMEOUT_S / DRAIN_POLL_S)):
+        if not queues.poll(0):
+            return
         await asyncio.sleep(DRAIN_POLL_S)
 
 

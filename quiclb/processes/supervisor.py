@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -62,7 +63,7 @@ class Supervisor:
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = ForwarderCounters()
         self._is_serving = asyncio.Event()
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
         self._first_fault: str | None = None
         self._log = structlog.get_logger()
         self.restarts = 0
@@ -155,24 +156,20 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Let the processes forward what waits, end them and close the sockets; the counters stay readable."""
-        self._is_stopping = True
+        self._stopping.set()
         if self._metrics_server is not None:
             await self._metrics_server.stop()
         if self._keeper is not None:
             await self._keeper.stop()
-        *tending, poll = self._tasks or [None]
-        if poll is not None:
-            poll.cancel()
         for child in self._children:
             child.stop()
-        running = [task for task in (*tending, poll) if task is not None]
-        if running:
-            _, late = await asyncio.wait(running, timeout=STOP_TIMEOUT_S)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=STOP_TIMEOUT_S)
             for child in self._children:
                 child.kill()
             for task in late:
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         for pair in self._slots:
             pair.close()
 
@@ -189,7 +186,7 @@ class Supervisor:
         """Keep one process running, be it a spare or not."""
         loop = asyncio.get_running_loop()
         backoff_s = FIRST_BACKOFF_S
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             born = loop.time()
             child = await start_child(self._setup(), self.spec, self._child_ready, self._fds())
             self._children.add(child)
@@ -198,7 +195,7 @@ class Supervisor:
             status = await child.wait()
             self._children.discard(child)
             self._ended.add(child.counters)
-            if self._is_stopping:
+            if self._stopping.is_set():
                 return
             self.restarts += 1
             self._log.error("forwarding process ended", pid=child.pid, slot=child.slot, status=status)
@@ -208,7 +205,7 @@ class Supervisor:
                 self._is_serving.set()
                 return
             backoff_s = FIRST_BACKOFF_S if loop.time() - born > STEADY_S else min(2 * backoff_s, LAST_BACKOFF_S)
-            await asyncio.sleep(backoff_s)
+            await self._pause(backoff_s)
 
     def _child_ready(self, child: ChildHandle) -> None:
         self._fill()
@@ -226,8 +223,8 @@ class Supervisor:
 
     async def _poll(self) -> None:
         """Ask for reports, so that the death of a process costs few counts, and notice one that hangs."""
-        while True:
-            await asyncio.sleep(REPORT_INTERVAL_S)
+        while not self._stopping.is_set():
+            await self._pause(REPORT_INTERVAL_S)
             await asyncio.gather(*(self._check(child) for child in list(self._children) if child.slot is not None))
 
     async def _check(self, child: ChildHandle) -> None:
@@ -237,6 +234,10 @@ class Supervisor:
         except TimeoutError:
             self._log.error("forwarding process hangs", pid=child.pid, slot=child.slot)
             child.kill()
+
+    async def _pause(self, delay_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), delay_s)
 
     def _setup(self) -> Setup:
         section = self._settings.forwarder
