@@ -9,7 +9,15 @@ from quiclb.daemon import Forwarder
 from quiclb.decoder import CidDecoder, Decoded, Reason, Unroutable
 from quiclb.encoder import CidEncoder, unroutable_cid
 from quiclb.envelope import SppHeader, unwrap, wrap
-from quiclb.errors import ConfigError, EncodeError, EnvelopeError, NonceExhaustedError, QuicLbError, StartError
+from quiclb.errors import (
+    ConfigError,
+    EncodeError,
+    EnvelopeError,
+    NonceExhaustedError,
+    QuicLbError,
+    ScrapeError,
+    StartError,
+)
 from quiclb.routing import route
 from quiclb.settings import Settings, load_settings
 
@@ -26,6 +34,7 @@ __all__ = [
     "QuicLbConfig",
     "QuicLbError",
     "Reason",
+    "ScrapeError",
     "Settings",
     "SppHeader",
     "StartError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -25,9 +26,12 @@ from quiclb.files import SettingsFile
 from quiclb.log import LogFormat, configure_logging
 from quiclb.processes.messages import LogChoice
 from quiclb.routing import Decision, Drop, route
+from quiclb.scrape import metrics_url
 from quiclb.sections import parse_key
 from quiclb.settings import Settings, load_settings
+from quiclb.summary import summarise
 from quiclb.table import UnknownServerId
+from quiclb.top import report, watch
 
 app = typer.Typer(
     name="quiclb",
@@ -95,39 +99,32 @@ def serve(
 
 
 @app.command()
-def check(config: ConfigFile, is_json: JsonOutput = False) -> None:
-    """Check the settings and show what they mean; keys are never shown."""
-    settings = load_settings(config, os.environ)
-    table = settings.build_table()
-    configs = [
-        {
-            "config_id": layout.config_id,
-            "algorithm": layout.algorithm.value,
-            "cid_length": layout.cid_length,
-            "server_id_length": layout.server_id_length,
-            "nonce_length": layout.nonce_length,
-        }
-        for layout in table.configs
-    ]
-    backends = [
-        {
-            "name": backend.name,
-            "address": format_address(backend.address),
-            "state": backend.state.value,
-            "server_ids": {str(key): [id_.hex() for id_ in ids] for key, ids in sorted(backend.server_ids.items())},
-        }
-        for backend in table.pool
-    ]
-    section = settings.forwarder
+def check(
+    config: ConfigFile,
+    is_resolving: Annotated[bool, typer.Option("--resolve", help="Look the host names of discovery up, too.")] = False,
+    is_json: JsonOutput = False,
+) -> None:
+    """Check the settings and show the table they give; keys are never shown."""
+    configure_logging(level="critical")  # what goes wrong is this command's own output
+    found = asyncio.run(summarise(load_settings(config, os.environ), is_resolving=is_resolving))
     if is_json:
-        sides = {"listen": format_address(section.listen), "inner": format_address(section.inner)}
-        _print_json({"forwarder": sides, "configs": configs, "backends": backends})
+        _print_json(found)
         return
+    section, health = found["forwarder"], found["health"]
+    sides = f"Clients at {section['listen']}, backends at {section['inner']}"
+    probes = f"a probe every {health['interval_s']:g} s, down after {health['fall']}, up after {health['rise']}"
+    lines = [
+        f"{config}: good. {sides}, unknown server IDs: {section['unknown_server_id']}",
+        f"health: {probes if health['enabled'] else 'no probes'}",
+    ]
+    for source in found["discovery"]:
+        count = source["backends"]
+        lines.append(f"{source['source']}: " + ("not looked up, see --resolve" if count is None else f"{count} found"))
     console = Console()
-    console.print(f"{config}: good. Clients at {format_address(section.listen)}, backends at ", end="")
-    console.print(f"{format_address(section.inner)}, unknown server IDs: {section.unknown_server_id.value}")
-    _print_table(console, configs)
-    _print_table(console, backends)
+    for line in lines + [f"conflict: {conflict}" for conflict in found["conflicts"]]:
+        console.print(line, soft_wrap=True)
+    _print_table(console, found["configs"])
+    _print_table(console, found["backends"])
 
 
 @app.command()
@@ -218,6 +215,37 @@ def route_command(
         decision = _describe(route(table, octets, source, vip_address))
         line = json.dumps(decision) if is_json else "  ".join(f"{k} {v}" for k, v in decision.items() if v is not None)
         print(line, flush=True)
+
+
+@app.command("top")
+def top_command(
+    metrics: Annotated[
+        str | None, typer.Option(envvar="QUICLB_METRICS", help="The forwarder's metrics, as 127.0.0.1:9100 or a URL.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Take the metrics address from here.")] = None,
+    interval: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks.")] = 1.0,
+    is_once: Annotated[bool, typer.Option("--once", help="Look twice, print once and leave.")] = False,
+    is_json: Annotated[bool, typer.Option("--json", help="Print JSON, with --once.")] = False,
+) -> None:
+    """Show what a forwarder does: decisions, backends, losses. Ctrl-C ends it."""
+    if metrics is None and config is not None:
+        address = load_settings(config, os.environ).forwarder.metrics
+        metrics = None if address is None else format_address(address)
+    if metrics is None:
+        raise ConfigError("say where the metrics are: --metrics, QUICLB_METRICS or a --config with forwarder.metrics")
+    if is_json and not is_once:
+        raise ConfigError("--json goes with --once")
+    url, console = metrics_url(metrics), Console()
+    try:
+        if not is_once:
+            asyncio.run(watch(url, interval, console))
+        found = asyncio.run(report(url, interval))
+    except KeyboardInterrupt:
+        return
+    if is_json:
+        _print_json(found.as_json())
+    else:
+        console.print(found.render())
 
 
 def _read_queries() -> Iterator[tuple[bytes, Address]]:

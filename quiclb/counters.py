@@ -25,8 +25,9 @@ class ForwarderCounters:
     def keep_backends(self, names: Container[str]) -> None:
         """Forget the totals of all others, so that backends which come and go leave nothing behind."""
         for totals in (self.backend_packets, self.backend_octets):
-            for key in [key for key in totals if key[0] not in names]:
-                del totals[key]
+            for key in list(totals):  # at once: another thread may be counting
+                if key[0] not in names:
+                    del totals[key]
 
     def add(self, other: ForwarderCounters) -> None:
         """Add the totals of another forwarder."""

@@ -55,8 +55,8 @@ async def run(
             ),
             log_choice=log_choice or LogChoice(),
         )
-    await forwarder.start()
     loop.add_signal_handler(signal.SIGHUP, forwarder.reload)
+    await forwarder.start()
     try:
         spec = forwarder.spec
         log.info(

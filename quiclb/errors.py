@@ -6,6 +6,7 @@ QuicLbError
 ├── EncodeError        a connection ID that cannot be made from what the caller gave (also a ValueError)
 │   └── NonceExhaustedError  no nonce is left under this key: switch the config or issue unroutable CIDs
 ├── EnvelopeError      an address that the envelope cannot carry (also a ValueError)
+├── ScrapeError        the metrics of a running forwarder cannot be had
 └── StartError         the forwarder cannot start: address in use, no permission, wrong address
 ```
 
@@ -33,6 +34,10 @@ class NonceExhaustedError(EncodeError):
 
 class EnvelopeError(QuicLbError, ValueError):
     """An address does not fit the envelope."""
+
+
+class ScrapeError(QuicLbError):
+    """A metrics endpoint does not answer, or not with metrics of quiclb."""
 
 
 class StartError(QuicLbError):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from random import Random
 from typing import Final
 
 from quiclb.address import Address
@@ -54,10 +53,11 @@ class HealthMonitor:
     """Says when to probe whom, and what the results mean.
 
     Call `watch` with the addresses, then `poll` whenever `next_deadline` has come: it returns whom to probe now. Call
-    `answered` for each answer. `health` changes in `poll` and `answered` only; both tell through `has_changed`.
+    `answered` for each answer. `health` changes in `poll` and `answered` only; both tell through `has_changed`. `rng`
+    draws from 0 to 1.
     """
 
-    def __init__(self, policy: HealthPolicy, rng: Random) -> None:
+    def __init__(self, policy: HealthPolicy, rng: Callable[[], float]) -> None:
         self.policy = policy
         """May be replaced at any time; what is known stays."""
         self.results: Counter[tuple[Address, str]] = Counter()
@@ -75,7 +75,7 @@ class HealthMonitor:
         for key in [key for key in self.results if key[0] not in wanted]:
             del self.results[key]
         for address in sorted(wanted - self._targets.keys()):
-            self._targets[address] = _Target(now + self._rng.random() * self.policy.interval_s)
+            self._targets[address] = _Target(now + self._rng() * self.policy.interval_s)
 
     def poll(self, now: float) -> list[Address]:
         """Count the probes that stayed unanswered, and return whom to probe now."""
@@ -121,7 +121,7 @@ class HealthMonitor:
             target.health, target.streak = following, 0
             self.has_changed = True
         if target.streak == 0:
-            target.next_at = now + policy.interval_s * (1 + JITTER * (2 * self._rng.random() - 1))
+            target.next_at = now + policy.interval_s * (1 + JITTER * (2 * self._rng() - 1))
         else:
             # a miss has already cost the timeout
             target.next_at = now + (min(policy.interval_s, policy.timeout_s) if is_answered else 0.0)

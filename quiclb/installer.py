@@ -33,9 +33,10 @@ class TableInstaller:
 
     async def stop(self) -> None:
         """Forget what is not installed yet."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _build(self) -> None:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +27,7 @@ from quiclb.spec import TableSpec
 Publish = Callable[[TableSpec], None]
 
 WATCH_INTERVAL_S: Final = 0.5
+GATHERING_S: Final = 0.05
 FIRST_ANSWER_TIMEOUT_S: Final = 3.0
 """How long a new `[[discovery]]` may hold up the start or a reload; its backends join when it answers."""
 
@@ -70,6 +73,7 @@ class TableKeeper:
         self._prober: Prober | None = None
         self._healths: dict[str, Health] = {}
         self._watcher: asyncio.Task[None] | None = None
+        self._due: asyncio.TimerHandle | None = None
         self._log = structlog.get_logger()
 
     @property
@@ -111,6 +115,8 @@ class TableKeeper:
         await asyncio.gather(*(source.stop() for source in self.sources))
         if self._prober is not None:
             await self._prober.stop()
+        if self._due is not None:
+            self._due.cancel()
 
     def reload(self) -> None:
         """Load the settings again soon, changed or not, as SIGHUP asks for."""
@@ -176,16 +182,20 @@ class TableKeeper:
             await prober.stop()
         elif settings.health.enabled:
             section = self._started_with.forwarder
-            prober = Prober(policy, section.inner, section.listen, self._changed)
+            prober = Prober(policy, section.inner, section.listen, self._changed, rng=os.urandom, jitter=random.random)
             await prober.start()
             self._prober = prober
 
     def _changed(self) -> None:
-        if self._spec is not None:
-            self._update()
+        """Update soon: a switch that fails takes many backends within moments, and they shall make one table."""
+        if self._spec is not None and self._due is None:
+            self._due = asyncio.get_running_loop().call_later(GATHERING_S, self._update)
 
     def _update(self) -> bool:
         """Put everything together and publish it if it is another table; return whether it is."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
         found = [backend for source in self.sources for backend in source.backends(self._configs)]
         listed = [entry.build() for entry in self.settings.backend]
         self.backends, conflicts = join(self._configs, listed, found)

@@ -21,7 +21,8 @@ class KeeperCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         keeper = self._keeper
-        yield counter_family("quiclb_reloads", RELOADS_HELP, ("result",), _labelled(keeper.reloads))
+        reloads = {(result,): keeper.reloads[result] for result in ("applied", "unchanged", "refused")}
+        yield counter_family("quiclb_reloads", RELOADS_HELP, ("result",), reloads)
         results = {
             (source.name, result): count for source in keeper.sources for result, count in source.results.items()
         }
@@ -49,7 +50,3 @@ INFO_HELP = (
     "1 for each backend. state is the one in effect: active, draining (keeps its connections) or down; health is what "
     "probes say: up, down, or unknown before the first result."
 )
-
-
-def _labelled(totals: dict[str, int]) -> dict[tuple[str], int]:
-    return {(name,): count for name, count in totals.items()}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import socket
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
-from random import Random
 from typing import Any, Final
 
 from quiclb.address import Address, Kind, format_address, ip_facts, is_ipv6, normalise
 from quiclb.binding import explain_refusal
+from quiclb.datapath import libc
 from quiclb.envelope import EnvelopeFault, SppHeader, unwrap, wrap
 from quiclb.errors import StartError
 from quiclb.health import Health, HealthMonitor, HealthPolicy
@@ -35,10 +36,10 @@ class Prober(asyncio.DatagramProtocol):
         vip: Address,
         changed: Callable[[], None],
         *,
-        rng: Callable[[int], bytes] = os.urandom,
-        jitter: Random | None = None,
+        rng: Callable[[int], bytes],
+        jitter: Callable[[], float],
     ) -> None:
-        self._monitor = HealthMonitor(policy, jitter or Random())
+        self._monitor = HealthMonitor(policy, jitter)
         self.results: Counter[tuple[Address, str]] = self._monitor.results
         self._inner = inner
         self._vip = vip
@@ -59,6 +60,7 @@ class Prober(asyncio.DatagramProtocol):
             source = format_address((self._inner[0], 0))
             raise StartError(f"cannot probe backends from {source}: {explain_refusal(error)}") from None
         self._transport = transport
+        _forbid_fragments(transport.get_extra_info("socket"), is_ipv6(self._inner))
         bound = normalise(transport.get_extra_info("sockname"))
         is_wildcard = ip_facts(bound[0]).kind is Kind.UNSPECIFIED
         # replies come back to the sender; the client named must only look like one (RFC 5737)
@@ -145,3 +147,12 @@ class Prober(asyncio.DatagramProtocol):
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _forbid_fragments(sock: Any, is_ipv6_socket: bool) -> None:
+    """A path too narrow for clients' first datagrams must fail the probe, too."""
+    if sock is None or sys.platform != "linux":
+        return
+    sock.setsockopt(socket.IPPROTO_IP, libc.IP_MTU_DISCOVER, libc.PMTUDISC_DO)
+    if is_ipv6_socket:
+        sock.setsockopt(socket.IPPROTO_IPV6, libc.IPV6_MTU_DISCOVER, libc.PMTUDISC_DO)

@@ -39,7 +39,8 @@ class BackendSource:
         self._changed = changed
         self._roster = Roster(linger_s)
         self._answer: object = None
-        self._fault: str | None = None
+        self.fault: str | None = None
+        """Why the last question got no answer, if it got none."""
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger()
 
@@ -54,11 +55,11 @@ class BackendSource:
         except (OSError, ConfigError) as error:
             self.results["failed"] += 1
             fault = str(error)
-            if fault != self._fault:
+            if fault != self.fault:
                 self._log.error("discovery failed, the last answer stays", source=self.name, fault=fault)
-            self._fault = fault
+            self.fault = fault
             return False
-        self._fault = None
+        self.fault = None
         is_new = bool(answer != self._answer)
         self.results["changed" if is_new else "unchanged"] += 1
         if is_new:

@@ -31,6 +31,8 @@ def quiclb(pool: Pool, **forwarder: str | int) -> str:
     keys = {"listen": _text(pool.vip), "inner": _text(pool.inner), **forwarder}
     lines = ["[forwarder]", "allow_loopback_clients = true"]
     lines += [f"{name} = {json.dumps(value)}" for name, value in keys.items()]
+    # the backends are echo servers, which answer no probe
+    lines += ["", "[health]", "enabled = false"]
     for config in CONFIGS.values():
         lines += ["", "[[config]]", f"id = {config.config_id}", f"server_id_length = {config.server_id_length}"]
         lines.append(f"nonce_length = {config.nonce_length}")

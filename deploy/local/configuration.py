@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from quiclb.address import parse_address
+
 SERVER_ID_OCTETS = 4
 NONCE_OCTETS = 12
 
@@ -72,7 +74,7 @@ def worker_toml(
 name = "{worker_name(index)}"
 server_id = "{server_id(index)}"
 inner = "{addresses.worker_inner[index]}"
-forwarders = ["{addresses.inner}"]
+forwarders = ["{parse_address(addresses.inner)[0]}"]
 
 [tls]
 certificate = "{certificates / "leaf.pem"}"

@@ -105,7 +105,7 @@ class Cluster:
                 "name": host.name,
                 "server_id": _server_id(number),
                 "inner": f"{_worker_inner(number)}:7000",
-                "forwarders": tuple(f"{_forwarder_inner(n)}:7000" for n in range(self.plan.forwarders)),
+                "forwarders": tuple(_forwarder_inner(n) for n in range(self.plan.forwarders)),
             },
             "tls": {"certificate": self._certificate.leaf, "key": self._certificate.key},
             "config": [_CONFIG],

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import io
 import json
 
 import pytest
-import structlog
 
-from quiclb.cli import main
 from tests.unit.quiclb.test_settings import GOOD
 
 
@@ -15,20 +12,6 @@ def config(tmp_path):
     path = tmp_path / "lb.toml"
     path.write_text(GOOD)
     return str(path)
-
-
-@pytest.fixture
-def quiclb(monkeypatch, capsys):
-    def run(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["quiclb", *arguments])
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out, captured.err
-
-    yield run
-    structlog.reset_defaults()
 
 
 def test_encode_and_decode_are_inverse(quiclb, config):

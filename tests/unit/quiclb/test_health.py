@@ -17,7 +17,7 @@ class Probed:
     """A monitor with backends that answer at once while they are in `answering`."""
 
     def __init__(self, *addresses, policy=POLICY, answering=(), seed=1):
-        self.monitor = HealthMonitor(policy, Random(seed))
+        self.monitor = HealthMonitor(policy, Random(seed).random)
         self.monitor.watch(addresses, 0.0)
         self.answering = set(answering)
         self.now = 0.0
@@ -127,7 +127,7 @@ def test_first_probes_spread_over_an_interval():
 
 
 def test_a_late_or_unasked_answer_counts_for_nothing():
-    monitor = HealthMonitor(POLICY, Random(1))
+    monitor = HealthMonitor(POLICY, Random(1).random)
     monitor.watch([A], 0.0)
     assert not monitor.answered(A, 0.0)
     assert not monitor.answered(B, 0.0)

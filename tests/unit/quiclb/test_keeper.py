@@ -9,6 +9,7 @@ import structlog.testing
 from quiclb import CidEncoder, ConfigError, QuicLbConfig, Settings
 from quiclb.datapath.memory import MemoryDatapath
 from quiclb.forwarder import ForwardingCore
+from quiclb.health import Health
 from quiclb.keeper import WATCH_INTERVAL_S, TableKeeper
 from quiclb.keeper_metrics import KeeperCollector
 from quiclb.metrics import collector_renderer
@@ -236,6 +237,21 @@ async def test_health_takes_backends_out_and_back_and_fails_open():
         assert kept.states() == {"b1": "active", "b2": "active"}
         assert [spec.generation for spec in kept.specs] == [0, 1, 2, 3, 4]
         assert kept.events().count("no active backend answers probes, health is ignored") == 1
+        for server in servers:
+            server.transport.abort()
+
+
+@on_virtual_time
+async def test_backends_lost_together_make_one_table():
+    servers = [await Server().open() for _ in range(8)]
+    async with Kept(await probed_settings(servers)) as kept:
+        await asyncio.sleep(3)
+        for server in servers[1:5]:
+            kept.keeper.prober._monitor._targets[server.address].health = Health.DOWN
+            kept.keeper._changed()
+        await asyncio.sleep(0.1)
+        assert list(kept.states().values()).count("down") == 4
+        assert [spec.generation for spec in kept.specs] == [0, 1]
         for server in servers:
             server.transport.abort()
 

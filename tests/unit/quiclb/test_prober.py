@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import socket
 
 import pytest
 
@@ -45,8 +47,8 @@ class Probing:
 
     async def __aenter__(self):
         self.server = await Server().open(self.server_ip)
-        jitter = random.Random(1)
-        self.prober = Prober(POLICY, (self.inner_ip, 4434), VIP, self._changed, jitter=jitter)
+        jitter = random.Random(1).random
+        self.prober = Prober(POLICY, (self.inner_ip, 4434), VIP, self._changed, rng=os.urandom, jitter=jitter)
         await self.prober.start()
         self.prober.watch([self.server.address])
         return self
@@ -77,6 +79,8 @@ async def test_a_backend_is_probed_as_a_client_would_reach_it(inner_ip, server_i
         assert header.proxy == VIP
         assert header.client[1] == source[1]
         assert len(datagram) == 1200
+        sock = probing.prober._transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_IP, 10) == 2
 
 
 @on_virtual_time
@@ -152,6 +156,6 @@ async def test_backends_that_are_watched_no_longer_leave_nothing():
 
 @on_virtual_time
 async def test_an_address_that_is_not_ours_is_a_start_error():
-    prober = Prober(POLICY, ("192.0.2.77", 4434), VIP, lambda: None)
+    prober = Prober(POLICY, ("192.0.2.77", 4434), VIP, lambda: None, rng=os.urandom, jitter=random.random)
     with pytest.raises(StartError, match=r"cannot probe backends from 192\.0\.2\.77:0: this machine does not have"):
         await prober.start()

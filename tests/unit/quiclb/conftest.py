@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+import structlog
+
+from quiclb.cli import main
+
+
+@pytest.fixture
+def quiclb(monkeypatch, capsys):
+    """Run the command line: arguments in, exit status, standard output and standard error out."""
+
+    def run(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["quiclb", *arguments])
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out, captured.err
+
+    yield run
+    structlog.reset_defaults()

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from quiclb.installer import TableInstaller
+from quiclb.spec import TableSpec
+from tests.unit.quiclb.pools import CONFIGS, backend
+
+
+def spec(generation: int) -> TableSpec:
+    return TableSpec(CONFIGS, (backend(1),), generation=generation)
+
+
+async def test_tables_are_built_elsewhere_and_installed_here(monkeypatch):
+    threads = set()
+    build = TableSpec.build
+    monkeypatch.setattr(TableSpec, "build", lambda self: threads.add(threading.current_thread()) or build(self))
+    installed = []
+    installer = TableInstaller(lambda table: installed.append((table.generation, threading.current_thread())))
+    installer.publish(spec(1))
+    assert installed == []
+    await installer.wait()
+    assert installed == [(1, threading.current_thread())]
+    assert threading.current_thread() not in threads
+    installer.publish(spec(2))
+    await installer.wait()
+    assert [generation for generation, _ in installed] == [1, 2]
+
+
+async def test_only_the_newest_of_many_is_installed():
+    installed = []
+    installer = TableInstaller(lambda table: installed.append(table.generation))
+    for generation in range(100):
+        installer.publish(spec(generation))
+    await installer.wait()
+    assert installed == [99]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+async def test_nothing_is_installed_after_stop(count):
+    installed = []
+    installer = TableInstaller(lambda table: installed.append(table.generation))
+    for generation in range(count):
+        installer.publish(spec(generation))
+    await installer.stop()
+    await installer.wait()
+    assert installed == []
