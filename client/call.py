@@ -236,7 +236,9 @@ class Call:
             self._end(session_ended(CloseCode.NORMAL, message.reason))
 
     def _downlink_received(self, stream_id: int, data: bytes, is_ended: bool) -> None:
-        incoming = self._incoming.setdefault(stream_id, _Incoming())
+        incoming = self._incoming.get(stream_id)
+        if incoming is None:
+            incoming = self._incoming[stream_id] = _Incoming()
         frames = incoming.stream.feed(data)
         if isinstance(frames, Malformed):
             self._fault(frames)

@@ -124,11 +124,13 @@ async def _speak(call: VoiceClient, source: Source) -> None:
     """Speak until the source ends or the caller interrupts; a second interrupt ends the program as usual."""
     loop = asyncio.get_running_loop()
     speaking = asyncio.create_task(call.speak(source))
-    loop.add_signal_handler(signal.SIGINT, speaking.cancel)
+    with suppress(NotImplementedError, RuntimeError):  # on Windows, or outside the main thread
+        loop.add_signal_handler(signal.SIGINT, speaking.cancel)
     try:
         await asyncio.wait([speaking])
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
+        with suppress(NotImplementedError, RuntimeError):
+            loop.remove_signal_handler(signal.SIGINT)
         speaking.cancel()
     if not speaking.cancelled():
         speaking.result()

@@ -24,14 +24,8 @@ class UdpSocket(asyncio.DatagramProtocol):
         self._received = received
         self._refused = refused
         self._transport: asyncio.DatagramTransport | None = None
-
-    @property
-    def local_address(self) -> str:
-        """`host:port` of this end."""
-        name = self._transport.get_extra_info("sockname") if self._transport is not None else None
-        if not name:
-            return "unknown"
-        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+        self.local_address = "unknown"
+        """`host:port` of this end, also after it was closed."""
 
     @property
     def is_open(self) -> bool:
@@ -50,6 +44,9 @@ class UdpSocket(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
+        name = transport.get_extra_info("sockname")
+        if name:
+            self.local_address = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         self._received(data)

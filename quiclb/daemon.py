@@ -10,9 +10,10 @@ import structlog
 from quiclb.address import Address, format_address
 from quiclb.counters import ForwarderCounters
 from quiclb.datapath.userspace import UserspaceDatapath, is_own_ip, open_userspace
+from quiclb.datapath.vectorised import VectorisedDatapath, open_vectorised
 from quiclb.forwarder import ForwardingCore
 from quiclb.metrics import ForwarderCollector, MetricsServer, collector_renderer
-from quiclb.settings import Settings
+from quiclb.settings import DatapathKind, ForwarderSection, Settings
 
 
 async def run(settings: Settings) -> None:
@@ -36,7 +37,10 @@ async def run(settings: Settings) -> None:
             configs=[config.config_id for config in forwarder.core.table.configs],
             backends=[backend.name for backend in forwarder.core.table.pool],
         )
-        await stopped.wait()
+        failure = asyncio.ensure_future(forwarder.failed())
+        await asyncio.wait([failure, asyncio.ensure_future(stopped.wait())], return_when=asyncio.FIRST_COMPLETED)
+        if failure.done():
+            raise failure.result()
     finally:
         await forwarder.stop()
         log.info("forwarder stopped", packets=forwarder.counters.packets.total())
@@ -52,9 +56,10 @@ class Forwarder:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._table = settings.build_table()
-        self._datapath: UserspaceDatapath | None = None
+        self._datapath: UserspaceDatapath | VectorisedDatapath | None = None
         self._core: ForwardingCore | None = None
         self._metrics_server: MetricsServer | None = None
+        self._failure: asyncio.Future[BaseException]
         self.metrics: Address | None = None
 
     @property
@@ -76,9 +81,14 @@ class Forwarder:
     def counters(self) -> ForwarderCounters:
         return self.core.counters
 
+    def _fail(self, error: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_result(error)
+
     async def start(self) -> None:
+        self._failure = asyncio.get_running_loop().create_future()
         section = self._settings.forwarder
-        datapath = await open_userspace(section.listen, section.inner)
+        datapath = await _open(section)
         self._datapath = datapath
         core = ForwardingCore(
             self._table,
@@ -95,7 +105,14 @@ class Forwarder:
         except BaseException:
             await datapath.close()
             raise
-        datapath.serve(core)
+        if isinstance(datapath, VectorisedDatapath):
+            datapath.serve(core, self._fail)
+        else:
+            datapath.serve(core)
+
+    async def failed(self) -> BaseException:
+        """Wait until forwarding ends by itself, which it never should, and return why."""
+        return await self._failure
 
     async def stop(self) -> None:
         """Close the sockets; the counters stay readable."""
@@ -103,3 +120,9 @@ class Forwarder:
             await self._metrics_server.stop()
         if self._datapath is not None:
             await self._datapath.close()
+
+
+async def _open(section: ForwarderSection) -> UserspaceDatapath | VectorisedDatapath:
+    if section.datapath is DatapathKind.VECTORISED:
+        return open_vectorised(section.listen, section.inner)
+    return await open_userspace(section.listen, section.inner)

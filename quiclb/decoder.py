@@ -50,7 +50,7 @@ class CidDecoder:
 
     def __init__(self, configs: Iterable[QuicLbConfig], *, check_self_length: bool = False) -> None:
         self._slots: list[_Slot | None] = [None] * 8
-        self._check_self_length = check_self_length
+        self.checks_self_length = check_self_length
         for config in configs:
             if self._slots[config.config_id] is not None:
                 raise ConfigError(f"config ID {config.config_id} is given twice")
@@ -71,7 +71,7 @@ class CidDecoder:
             return Unroutable(Reason.NO_CONFIG, config_id)
         if len(cid) < slot.config.cid_length:
             return Unroutable(Reason.TOO_SHORT, config_id)
-        if self._check_self_length:
+        if self.checks_self_length:
             length = self_encoded_length(cid[0])
             if is_long_header and length != len(cid) - 1:
                 return Unroutable(Reason.SELF_LENGTH_MISMATCH, config_id)

@@ -42,7 +42,7 @@ class ForwardingCore:
         self.vip = vip
         self.inner = inner
         self.counters = ForwarderCounters()
-        self._is_loopback_allowed = is_loopback_allowed
+        self.is_loopback_allowed = is_loopback_allowed
         self._is_own_ip = is_own_ip
         self._is_wildcard = ip_facts(vip[0]).kind is Kind.UNSPECIFIED
         self._has_both_families = vip[0] == "::"
@@ -51,7 +51,7 @@ class ForwardingCore:
         """Take datagrams with the clients that sent them to the VIP; return what the inner side must send, to whom."""
         out = []
         for datagram, client in batch:
-            fault = self._client_fault(client)
+            fault = self.client_fault(client)
             if fault is not None:
                 self.counters.packets["drop", fault] += 1
                 continue
@@ -76,7 +76,7 @@ class ForwardingCore:
                 self.counters.replies["drop", ReplyFault.STRANGER] += 1
                 continue
             self.counters.backend_packets[backend.name, "from"] += 1
-            reply = self._open_reply(datagram)
+            reply = self.open_reply(datagram)
             if isinstance(reply, StrEnum):
                 self.counters.replies["drop", reply] += 1
                 continue
@@ -88,7 +88,8 @@ class ForwardingCore:
         """Count a datagram the kernel would not send; `error` is a symbol such as `EMSGSIZE`."""
         self.counters.send_errors[side, error] += 1
 
-    def _open_reply(self, datagram: bytes) -> tuple[bytes, Address] | StrEnum:
+    def open_reply(self, datagram: bytes) -> tuple[bytes, Address] | StrEnum:
+        """Take the header off a backend's datagram: what to send and to whom, or why not. Counts nothing."""
         opened = unwrap(datagram)
         if isinstance(opened, EnvelopeFault):
             return opened
@@ -97,10 +98,11 @@ class ForwardingCore:
             return PacketFault.EMPTY
         if not self._has_both_families and is_ipv6(header.client) != is_ipv6(self.vip):
             return ReplyFault.WRONG_FAMILY
-        return self._client_fault(header.client) or (payload, header.client)
+        return self.client_fault(header.client) or (payload, header.client)
 
-    def _client_fault(self, client: Address) -> StrEnum | None:
-        fault = client_fault(client, self.vip, is_loopback_allowed=self._is_loopback_allowed)
+    def client_fault(self, client: Address) -> StrEnum | None:
+        """Why nothing is taken from this address nor sent to it, or `None`."""
+        fault = client_fault(client, self.vip, is_loopback_allowed=self.is_loopback_allowed)
         if fault is None and self._is_wildcard and client[1] == self.vip[1] and self._is_own_ip(client[0]):
             return ClientFault.IS_VIP
         return fault

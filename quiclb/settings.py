@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from pydantic import (
 
 from quiclb.address import Address, parse_address
 from quiclb.config import KEY_LENGTH, QuicLbConfig
+from quiclb.datapath.libc import IS_SUPPORTED
 from quiclb.errors import ConfigError
 from quiclb.pool import Backend, BackendState
 from quiclb.table import RoutingTable, UnknownServerId, build_table
@@ -82,11 +84,21 @@ HostPort = Annotated[Address, BeforeValidator(_to_address)]
 HexOctets = Annotated[bytes, BeforeValidator(_to_octets)]
 
 
+class DatapathKind(StrEnum):
+    """How datagrams are moved."""
+
+    VECTORISED = "vectorised"
+    """Batches in a thread of their own; Linux only."""
+    ASYNCIO = "asyncio"
+    """One at a time on the event loop; anywhere."""
+
+
 class ForwarderSection(_Section):
     """`[forwarder]`: the two sockets and the choices the draft leaves open.
 
     `listen` is the VIP that clients send to; behind ECMP give every forwarder the same. `inner` is where backends
     send replies, an address they can reach and strangers cannot. `metrics` serves Prometheus text at `/metrics`.
+    `datapath` is vectorised where the system can do that.
     """
 
     listen: HostPort
@@ -95,6 +107,7 @@ class ForwarderSection(_Section):
     unknown_server_id: UnknownServerId = UnknownServerId.FALLBACK
     check_cid_length: bool = False
     allow_loopback_clients: bool = False
+    datapath: DatapathKind = DatapathKind.VECTORISED if IS_SUPPORTED else DatapathKind.ASYNCIO
 
 
 class ConfigEntry(_Section):

@@ -33,7 +33,11 @@ class DatapathHandler(Protocol):
 
 
 class Datapath(Protocol):
-    """Two open sockets, or what stands for them. Datagrams that arrive before `serve` are lost, as UDP may."""
+    """Two open sockets, or what stands for them.
+
+    Each datapath also has `serve`, which starts it: the portable ones take any `DatapathHandler`, the vectorised one
+    only the forwarding core, as it works on that core's routing table.
+    """
 
     @property
     def vip(self) -> Address:
@@ -42,9 +46,6 @@ class Datapath(Protocol):
     @property
     def inner(self) -> Address:
         """Where backends answer, with the port really bound."""
-
-    def serve(self, handler: DatapathHandler) -> None:
-        """Hand every datagram from now on to `handler`."""
 
     def receive_drops(self, side: Side) -> int | None:
         """Datagrams the kernel dropped because the socket's receive queue was full, or `None` if it does not say."""

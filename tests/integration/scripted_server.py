@@ -49,7 +49,7 @@ class ScriptedSession:
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.frames: list[AudioFrame] = []
-        self.arrivals: list[float] = []
+        self.has_heard_something = asyncio.Event()
         self.messages: list[ClientMessage] = []
         self.peers: list[str] = []
         self.fault: Malformed | None = None
@@ -73,7 +73,7 @@ class ScriptedSession:
     def audio_received(self, frame: AudioFrame) -> None:
         assert frame.sequence == len(self.frames)
         self.frames.append(frame)
-        self.arrivals.append(asyncio.get_running_loop().time())
+        self.has_heard_something.set()
         self.end_if_all_arrived()
 
     def end_if_all_arrived(self) -> None:
@@ -109,6 +109,7 @@ class ScriptedServer:
 
     def __init__(self, folder: Path, make_session: Callable[[Transport], ScriptedSession]) -> None:
         self.sessions: list[ScriptedSession] = []
+        self.has_session = asyncio.Event()
         self.requests: list[SessionRequest] = []
         self._make_session = make_session
         self.ca_file = folder / "ca.pem"
@@ -140,6 +141,7 @@ class ScriptedServer:
         if request.access_token != TOKEN:
             return Refusal(401, "unknown token")
         self.sessions.append(self._make_session(transport))
+        self.has_session.set()
         return self.sessions[-1]
 
 

@@ -1,8 +1,9 @@
-"""The forwarder with real sockets on the loopback interface, under both event loops."""
+"""The forwarder with real sockets on the loopback interface: every datapath must pass all of this."""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import inspect
 import random
@@ -14,24 +15,34 @@ import uvloop
 
 from quiclb import Forwarder, Settings, SppHeader, StartError, unroutable_cid, unwrap, wrap
 from quiclb.address import format_address
+from quiclb.datapath import forwarding_loop
+from quiclb.datapath.vectorised import VectorisedDatapath
 from tests.unit.quiclb.pools import KEY, cid, short_packet
 
 TIMEOUT_S = 5.0
+CHOSEN = contextvars.ContextVar("CHOSEN", default="vectorised")
 
 
-def on_both_loops(test):
-    """Run an async test on asyncio's own event loop and on uvloop's."""
+def on_every_datapath(test):
+    """Run an async test with the asyncio datapath on either event loop, and with the vectorised one.
+
+    A few datagrams are below what is worth an array, so the vectorised one runs once more with that threshold at 0.
+    """
 
     @functools.wraps(test)
-    def run(new_loop, **arguments):
+    def run(monkeypatch, datapath, **arguments):
+        if datapath == "arrays":
+            monkeypatch.setattr(forwarding_loop, "SCALAR_BATCH", 0)
+            monkeypatch.setattr(forwarding_loop, "FLUSH_BATCHES", 1)
+        new_loop = uvloop.new_event_loop if datapath == "uvloop" else asyncio.new_event_loop
+        CHOSEN.set("vectorised" if datapath in ("vectorised", "arrays") else "asyncio")
         with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(test(**arguments))
 
-    new_loop = inspect.Parameter("new_loop", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    added = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("monkeypatch", "datapath")]
     signature = inspect.signature(test)
-    run.__signature__ = signature.replace(parameters=[new_loop, *signature.parameters.values()])
-    loops = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-    return pytest.mark.parametrize("new_loop", loops.values(), ids=loops.keys())(run)
+    run.__signature__ = signature.replace(parameters=[*added, *signature.parameters.values()])
+    return pytest.mark.parametrize("datapath", ["asyncio", "uvloop", "vectorised", "arrays"])(run)
 
 
 class Peer(asyncio.DatagramProtocol):
@@ -60,7 +71,8 @@ class Peer(asyncio.DatagramProtocol):
 def settings_for(backends, listen="127.0.0.1:0", inner="127.0.0.1:0", **forwarder) -> Settings:
     return Settings.model_validate(
         {
-            "forwarder": {"listen": listen, "inner": inner, "allow_loopback_clients": True} | forwarder,
+            "forwarder": {"listen": listen, "inner": inner, "allow_loopback_clients": True, "datapath": CHOSEN.get()}
+            | forwarder,
             "config": [
                 {"id": 0, "server_id_length": 4, "nonce_length": 12, "key": KEY.hex()},
             ],
@@ -74,6 +86,13 @@ def settings_for(backends, listen="127.0.0.1:0", inner="127.0.0.1:0", **forwarde
             ],
         }
     )
+
+
+def sockets_of(forwarder: Forwarder) -> list[socket.socket]:
+    datapath = forwarder._datapath
+    if isinstance(datapath, VectorisedDatapath):
+        return list(datapath._sockets.values())
+    return [endpoint._transport.get_extra_info("socket") for endpoint in (datapath._vip, datapath._inner)]
 
 
 @asynccontextmanager
@@ -107,7 +126,7 @@ async def settle(forwarder, client, backend, number=1):
     ],
     ids=["v4-v4", "v6-v6", "v6-v4", "v4-v6"],
 )
-@on_both_loops
+@on_every_datapath
 async def test_there_and_back(listen, inner, client_ip, backend_ip):
     async with running(backend_ip, client_ip, listen=listen, inner=inner) as (forwarder, client, backends):
         for number, backend in enumerate(backends, start=1):
@@ -122,7 +141,7 @@ async def test_there_and_back(listen, inner, client_ip, backend_ip):
 
 
 @pytest.mark.parametrize("client_ip", ["127.0.0.1", "::1"])
-@on_both_loops
+@on_every_datapath
 async def test_a_dual_stack_vip_serves_both_families(client_ip):
     async with running(client_ip=client_ip, listen="[::]:0") as (forwarder, client, backends):
         client.send(short_packet(cid(1)), (client_ip, forwarder.vip[1]))
@@ -132,7 +151,7 @@ async def test_a_dual_stack_vip_serves_both_families(client_ip):
         assert (await client.next())[0] == short_packet(cid(1))
 
 
-@on_both_loops
+@on_every_datapath
 async def test_unroutable_datagrams_stay_on_one_backend():
     async with running() as (forwarder, client, backends):
         for _ in range(5):
@@ -154,7 +173,7 @@ async def test_unroutable_datagrams_stay_on_one_backend():
         (("2001:db8::1", 4000), "client-wrong-family"),
     ],
 )
-@on_both_loops
+@on_every_datapath
 async def test_replies_that_would_reflect_or_loop_are_dropped(named, reason):
     async with running() as (forwarder, client, backends):
         target = forwarder.vip if named == "vip" else named
@@ -165,7 +184,7 @@ async def test_replies_that_would_reflect_or_loop_are_dropped(named, reason):
         assert forwarder.counters.packets == {}
 
 
-@on_both_loops
+@on_every_datapath
 async def test_a_wildcard_vip_sends_nothing_to_itself():
     async with running(listen="0.0.0.0:0") as (forwarder, client, backends):
         for target in (("127.0.0.1", forwarder.vip[1]), client.address):
@@ -175,7 +194,7 @@ async def test_a_wildcard_vip_sends_nothing_to_itself():
         assert forwarder.counters.packets == {}
 
 
-@on_both_loops
+@on_every_datapath
 async def test_loopback_clients_are_refused_unless_allowed():
     async with running(allow_loopback_clients=False) as (forwarder, client, backends):
         backends[0].send(wrap(SppHeader(client.address, forwarder.vip), b"reply"), forwarder.inner)
@@ -187,7 +206,7 @@ async def test_loopback_clients_are_refused_unless_allowed():
         assert forwarder.counters.replies == {("drop", "client-loopback"): 1}
 
 
-@on_both_loops
+@on_every_datapath
 async def test_a_strangers_reply_is_dropped():
     async with running() as (forwarder, client, backends):
         client.send(wrap(SppHeader(client.address, forwarder.vip), b"forged"), forwarder.inner)
@@ -196,7 +215,7 @@ async def test_a_strangers_reply_is_dropped():
         assert forwarder.counters.replies == {("drop", "stranger"): 1, ("sent", "ok"): 1}
 
 
-@on_both_loops
+@on_every_datapath
 async def test_garbage_is_counted_and_service_goes_on():
     rng = random.Random(7)
     async with running() as (forwarder, client, backends):
@@ -216,7 +235,7 @@ async def test_garbage_is_counted_and_service_goes_on():
             pass
 
 
-@on_both_loops
+@on_every_datapath
 async def test_an_unreachable_backend_harms_nobody_else():
     async with running(count=2) as (forwarder, client, backends):
         backends[1].transport.close()
@@ -227,7 +246,7 @@ async def test_an_unreachable_backend_harms_nobody_else():
         assert forwarder.counters.backend_packets["b1", "to"] == 20
 
 
-@on_both_loops
+@on_every_datapath
 async def test_a_datagram_too_large_for_the_inner_path_is_dropped_whole_and_counted():
     async with running() as (forwarder, client, backends):
         client.send(short_packet(cid(1), bytes(65480)), forwarder.vip)
@@ -237,11 +256,10 @@ async def test_a_datagram_too_large_for_the_inner_path_is_dropped_whole_and_coun
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0", "[::]:0"])
-@on_both_loops
+@on_every_datapath
 async def test_fragmentation_is_off_on_both_sides(listen):
     async with running(listen=listen) as (forwarder, _, _):
-        for endpoint in (forwarder._datapath._vip, forwarder._datapath._inner):
-            sock = endpoint._transport.get_extra_info("socket")
+        for sock in sockets_of(forwarder):
             assert sock.getsockopt(socket.IPPROTO_IP, 10) in (2, 3)
             if sock.family == socket.AF_INET6:
                 assert sock.getsockopt(socket.IPPROTO_IPV6, 23) in (2, 3)
@@ -263,7 +281,7 @@ async def test_an_address_in_use_is_a_start_error_and_leaves_nothing_open():
         busy.close()
 
 
-@on_both_loops
+@on_every_datapath
 async def test_metrics_are_served():
     async with running(metrics="127.0.0.1:0") as (forwarder, client, backends):
         await settle(forwarder, client, backends[0])
@@ -275,7 +293,7 @@ async def test_metrics_are_served():
         assert 'quiclb_receive_drops_total{side="vip"} 0.0' in body
 
 
-@on_both_loops
+@on_every_datapath
 async def test_a_forwarder_can_be_started_again_on_its_ports():
     async with running() as (forwarder, client, backends):
         await settle(forwarder, client, backends[0])

@@ -74,18 +74,6 @@ class Connection(Paths):
         certificate = self.tls._peer_certificate
         return None if certificate is None else certificate.public_bytes(Encoding.DER)
 
-    @property
-    def largest_acknowledged(self) -> int | None:
-        """The largest 1-RTT packet number the peer has acknowledged."""
-        space = self._spaces.get(tls.Epoch.ONE_RTT)
-        return None if space is None else space.largest_acked_packet or None
-
-    @property
-    def has_unacknowledged(self) -> bool:
-        """Whether a 1-RTT packet that the peer must acknowledge has not been, and is not given up for lost."""
-        space = self._spaces.get(tls.Epoch.ONE_RTT)
-        return space is not None and space.ack_eliciting_in_flight > 0
-
     def close(
         self, error_code: int = QuicErrorCode.NO_ERROR, frame_type: int | None = None, reason_phrase: str = ""
     ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 from aioquic import tls
 from aioquic._buffer import Buffer
@@ -14,6 +14,9 @@ from aioquic.quic.recovery import QuicPacketPacer, QuicPacketSpace
 
 from gateway.quic.connection.identifiers import Identifiers
 from gateway.quic.events import PathFailed, PathValidated, PeerMoved
+
+# `sent + delay - delay` may come out above `sent`: aioquic finds a loss only a little after its own deadline.
+_TIMER_SLACK_S: Final = 1e-6
 
 
 class Paths(Identifiers):
@@ -30,6 +33,18 @@ class Paths(Identifiers):
     def probe_timeout_s(self) -> float:
         """The present probe timeout (RFC 9002 section 6.2.1), the unit of draining and CID retirement."""
         return self._loss.get_probe_timeout()
+
+    @property
+    def largest_acknowledged(self) -> int | None:
+        """The largest 1-RTT packet number the peer has acknowledged."""
+        space = self._spaces.get(tls.Epoch.ONE_RTT)
+        return None if space is None else space.largest_acked_packet or None
+
+    @property
+    def has_unacknowledged(self) -> bool:
+        """Whether a 1-RTT packet that the peer must acknowledge has not been, and is not given up for lost."""
+        space = self._spaces.get(tls.Epoch.ONE_RTT)
+        return space is not None and space.ack_eliciting_in_flight > 0
 
     @property
     def can_migrate(self) -> bool:
@@ -66,7 +81,7 @@ class Paths(Identifiers):
     def handle_timer(self, now: float) -> None:
         if self._state is QuicConnectionState.TERMINATED or self._close_at is None:
             return
-        super().handle_timer(now)
+        super().handle_timer(now + _TIMER_SLACK_S)
         if self._challenge_deadline is not None and now >= self._challenge_deadline:
             self._is_challenge_due = False
             self._challenge_deadline = None

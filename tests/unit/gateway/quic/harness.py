@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import QuicEvent
@@ -25,6 +25,12 @@ NOW = 1_800_000_000.0
 """The wall clock of the tests, seconds since 1970."""
 SERVER_ADDRESS = ("192.0.2.1", 4433)
 CLIENT_ADDRESS = ("198.51.100.7", 40001)
+
+E = TypeVar("E", bound=QuicEvent)
+
+
+def of(kind: type[E], events: list[QuicEvent]) -> list[E]:
+    return [event for event in events if isinstance(event, kind)]
 
 
 def seeded(seed: int) -> Callable[[int], bytes]:

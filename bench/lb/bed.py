@@ -1,0 +1,83 @@
+"""The test bed: cores, free ports, backends and clients of one run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.lb import native
+from bench.lb.clients import Clients
+from bench.lb.heads import heads
+from bench.lb.pool import BACKEND_IPS, INNER_IP, VIP_IP, Pool, Traffic
+from bench.lb.process import running
+
+_HEADS = 1024
+_BACKEND_PORT = 19_999
+_FIRST_PORT = 20_000
+_LAST_PORT = 30_000
+_BACKENDS_READY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Who runs where. The contender has its core to itself; on two cores clients and backends share the other."""
+
+    contender: tuple[int, ...]
+    clients: tuple[int, ...]
+    backends: tuple[int, ...]
+
+
+class Bed:
+    """Compiled programs, files and addresses. `folder` receives everything."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.programs = native.build(folder / "programs")
+        self.cores = share_cores(sorted(os.sched_getaffinity(0)))
+        self.clients = Clients(self.programs["load"], self.cores.clients)
+        self.heads = {traffic: folder / f"{traffic.replace(' ', '-')}.heads" for traffic in Traffic}
+        for traffic, path in self.heads.items():
+            path.write_bytes(heads(traffic, _HEADS, secrets.token_bytes))
+
+    def pool(self) -> Pool:
+        """Addresses nobody uses; a new VIP for each contender."""
+        vip, inner, backend = free_port(VIP_IP), free_port(INNER_IP), _BACKEND_PORT
+        return Pool((VIP_IP, vip), (INNER_IP, inner), tuple((ip, backend) for ip in BACKEND_IPS))
+
+    @contextlib.contextmanager
+    def backends(self, *, is_batched: bool) -> Iterator[None]:
+        """Echo on all backends for as long as the block lasts."""
+        addresses = [f"{ip}:{_BACKEND_PORT}" for ip in BACKEND_IPS]
+        flags = ["--batched"] if is_batched else []
+        log = self.folder / "backends.log"
+        log.write_bytes(b"")
+        command = [str(self.programs["echo"]), *flags, *addresses]
+        with running(command, self.cores.backends, log) as process:
+            deadline = time.monotonic() + _BACKENDS_READY_S
+            while b"ready" not in log.read_bytes():
+                if not process.is_alive or time.monotonic() > deadline:
+                    raise RuntimeError(f"the backends do not start: {log.read_text()}")
+                time.sleep(0.02)
+            yield
+
+
+def share_cores(cores: list[int]) -> Cores:
+    """One core for the contender, one for the clients, one for the backends, as far as there are any."""
+    return Cores((cores[0],), (cores[1 % len(cores)],), (cores[min(2, len(cores) - 1)],))
+
+
+def free_port(ip: str) -> int:
+    """A port below the ephemeral ones, free together with its neighbour, for UDP on this address."""
+    while True:
+        port = _FIRST_PORT + secrets.randbelow(_LAST_PORT - _FIRST_PORT - 2)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for candidate in (port, port + 1):
+                udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                udp.bind((ip, candidate))
+            return port

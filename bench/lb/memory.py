@@ -1,0 +1,89 @@
+"""What a load balancer remembers: memory and open sockets while more and more client addresses come by."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.lb.bed import Bed
+from bench.lb.clients import Load, finish
+from bench.lb.contenders import Contender, started
+from bench.lb.outcome import Outcome
+from bench.lb.pool import Traffic
+
+_SAMPLE_S = 0.5
+_SIZE = 100
+_KB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """`addresses` is how many clients had been sent for; the kernel's figure is
+    the whole machine's."""
+
+    addresses: int
+    resident_octets: int
+    open_files: int
+    kernel_octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRun:
+    """One contender and its samples, the first before any client; `end` is its last word if it did not survive."""
+
+    contender: str
+    addresses: int
+    samples: list[Sample]
+    outcome: Outcome
+    end: str | None
+
+    @property
+    def late_growth_octets(self) -> int:
+        """How much resident memory grew after the first tenth of the addresses: bounded caches are full by then."""
+        early = max(s.resident_octets for s in self.samples if s.addresses <= self.addresses // 10)
+        return self.samples[-1].resident_octets - early
+
+    @property
+    def kernel_growth_octets(self) -> int:
+        """Of the whole machine: other processes blur it."""
+        return self.samples[-1].kernel_octets - self.samples[0].kernel_octets
+
+
+def remember(bed: Bed, contender: Contender, addresses: int, rate: float) -> MemoryRun:
+    """Send one datagram from each of that many client addresses, at `rate` a second."""
+    load = Load(_SIZE, 0.0, warmup_s=0.0, rate=rate, flows=addresses, is_sticky=not contender.reads_cids, is_once=True)
+    pool = bed.pool()
+    folder = bed.folder / f"{contender.name.replace(' ', '-')}-memory"
+    with bed.backends(is_batched=True), started(contender, pool, folder, bed.cores.contender) as processes:
+
+        def sample(sent: float) -> Sample:
+            used = [process.usage() for process in processes]
+            resident, files = sum(u.resident_octets for u in used), sum(u.open_files for u in used)
+            return Sample(min(addresses, int(sent)), resident, files, _slab_octets())
+
+        samples = [sample(0)]
+        begun = time.monotonic()
+        with bed.clients.start(pool.vip, bed.heads[Traffic.PLAINTEXT], load) as generator:
+            while generator.poll() is None:
+                time.sleep(_SAMPLE_S)
+                samples.append(sample((time.monotonic() - begun) * rate))
+            outcome = finish(generator)
+        samples.append(sample(addresses))
+        end = None if all(process.is_alive for process in processes) else _last_words(processes[0].log)
+    return MemoryRun(contender.name, addresses, [s for s in samples if s.resident_octets], outcome, end)
+
+
+def _last_words(log: Path) -> str:
+    """The line of a log that is most likely to say why a process ended."""
+    lines = log.read_text(errors="replace").splitlines()
+    telling = [line for line in lines if any(word in line for word in ("Caught", "assert", "rror"))]
+    return (telling or lines or ["no word"])[0][-160:].strip()
+
+
+def _slab_octets() -> int:
+    """What the kernel holds in slabs: sockets are kept there."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("Slab:"):
+            return int(line.split()[1]) * _KB
+    return 0

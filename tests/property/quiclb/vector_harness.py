@@ -1,0 +1,55 @@
+"""Runs the vectorised forwarder without sockets, beside the scalar one that says what is right."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quiclb.address import Address
+from quiclb.datapath.base import Datagrams
+from quiclb.datapath.messages import ReceiveBatch
+from quiclb.datapath.vector_forwarder import VectorForwarder
+from quiclb.envelope import HEADER_LENGTH
+from quiclb.forwarder import ForwardingCore
+from quiclb.table import RoutingTable
+
+SLOT_OCTETS = 512
+
+
+class VectorHarness:
+    """Takes and gives what `ForwardingCore` does; batches of at most `capacity`."""
+
+    def __init__(self, table: RoutingTable, vip: Address, inner: Address, *, capacity: int = 512, **options) -> None:
+        self.core = ForwardingCore(table, vip, inner, **options)
+        self._clients = ReceiveBatch(capacity, SLOT_OCTETS)
+        self._backends = ReceiveBatch(capacity, 65536)
+        self._forwarder = VectorForwarder(self.core, self._clients, self._backends)
+
+    def from_clients(self, batch: Datagrams) -> Datagrams:
+        _fill(self._clients, batch, self._forwarder.family)
+        rows, backends = self._forwarder.from_clients(len(batch))
+        self._forwarder.flush()
+        out = []
+        for row, backend in zip(rows, backends, strict=True):
+            start = int(self._clients.offsets[row]) - HEADER_LENGTH
+            datagram = self._clients.buffer[start : start + HEADER_LENGTH + len(batch[row][0])].tobytes()
+            name = self._forwarder.backend_names[backend].tobytes()
+            out.append((datagram, self._forwarder.inner_family.address(name)))
+        return out
+
+    def from_backends(self, batch: Datagrams, segment_lengths: list[int] | None = None) -> Datagrams:
+        _fill(self._backends, batch, self._forwarder.inner_family)
+        segments = np.array(segment_lengths or [0] * len(batch), np.int64)
+        replies = self._forwarder.from_backends(len(batch), segments)
+        self._forwarder.flush()
+        return [
+            (self._backends.buffer[start : start + length].tobytes(), self._forwarder.family.address(name.tobytes()))
+            for start, length, name in zip(replies.starts, replies.lengths, replies.names, strict=True)
+        ]
+
+
+def _fill(into: ReceiveBatch, batch: Datagrams, family) -> None:
+    for row, (datagram, address) in enumerate(batch):
+        start = int(into.offsets[row])
+        into.buffer[start : start + len(datagram)] = np.frombuffer(datagram, np.uint8)
+        into.lengths[row] = len(datagram)
+        into.names[row] = np.frombuffer(family.name(address), into.names.dtype)[0]

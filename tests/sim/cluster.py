@@ -1,0 +1,160 @@
+"""Forwarders, workers and a caller as they are in production, each on a simulated host of its own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from client import VoiceClient
+from gateway.agent.base import Agent
+from gateway.certificate import DevelopmentCertificate, ensure_certificate
+from gateway.config import GatewaySettings
+from gateway.worker import Worker
+from quiclb.daemon import Forwarder
+from quiclb.settings import Settings
+from tests.sim.determinism import deterministic
+from tests.sim.links import Profile
+from tests.sim.loop import VirtualLoop
+from tests.sim.network import Ecmp, Host
+from tests.sim.simulation import WALL_EPOCH_S, Simulation
+
+VIP: Final = "192.0.2.1"
+URL: Final = f"https://{VIP}:443/v1/voice"
+HOME: Final = "10.0.0.2"
+MOBILE: Final = "203.0.113.7"
+"""The caller's second interface; the first is behind the translator."""
+
+HOME_LINK: Final = Profile(delay_s=0.025)
+
+_CONFIG: Final = {"id": 0, "server_id_length": 4, "nonce_length": 12, "key": "8f95f09245765f80256934e50c66207f"}
+_DATACENTRE: Final = Profile(delay_s=0.000_2)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a cluster is like; `access` is the caller's link in both directions."""
+
+    access: Profile = HOME_LINK
+    forwarders: int = 1
+    workers: int = 2
+    has_routable_cids: bool = True
+    session: tuple[tuple[str, Any], ...] = ()
+
+
+class Cluster:
+    """Start it, place calls from `caller`, stop it. `make_agent` gives each worker its agent."""
+
+    def __init__(
+        self, sim: Simulation, certificate: DevelopmentCertificate, make_agent: Callable[[str], Agent], plan: Plan
+    ) -> None:
+        network = sim.network
+        self.sim = sim
+        self.plan = plan
+        self._certificate = certificate
+        self._make_agent = make_agent
+        self._rng = random.Random(sim.rng.getrandbits(64))
+        self.nat = network.nat("198.51.100.1")
+        self.caller = network.host("caller", HOME, MOBILE, up=plan.access, nat=self.nat)
+        self.forwarder_hosts = [
+            network.host(f"forwarder-{number}", _forwarder_inner(number), VIP, up=_DATACENTRE)
+            for number in range(plan.forwarders)
+        ]
+        self.worker_hosts = [
+            network.host(f"worker-{number}", _worker_inner(number), up=_DATACENTRE) for number in range(plan.workers)
+        ]
+        network.route(VIP, Ecmp(self.forwarder_hosts))
+        self.forwarders: dict[str, Forwarder] = {}
+        self.workers: dict[str, Worker] = {}
+
+    async def start(self) -> None:
+        """Start everything, workers first."""
+        for number in range(self.plan.workers):
+            await self.start_worker(number)
+        for host in self.forwarder_hosts:
+            await self.start_forwarder(host)
+
+    async def stop(self) -> None:
+        """Stop everything in good order."""
+        for host in self.worker_hosts:
+            await host.run(self.workers[host.name].stop(deadline_s=1.0))
+        for host in self.forwarder_hosts:
+            await host.run(self.forwarders[host.name].stop())
+
+    async def start_forwarder(self, host: Host) -> None:
+        """Start a forwarder on this host, in place of one that was killed if need be."""
+        number = self.forwarder_hosts.index(host)
+        backends = [
+            {"name": f"worker-{n}", "address": f"{_worker_inner(n)}:7000", "server_ids": {"0": _server_id(n)}}
+            for n in range(self.plan.workers)
+        ]
+        section = {"listen": f"{VIP}:443", "inner": f"{_forwarder_inner(number)}:7000", "datapath": "asyncio"}
+        document = {"forwarder": section, "config": [_CONFIG], "backend": backends}
+        forwarder = host.call(Forwarder, Settings.model_validate(document))
+        await host.run(forwarder.start())
+        self.forwarders[host.name] = forwarder
+
+    async def start_worker(self, number: int) -> None:
+        """Start the worker of this number."""
+        host = self.worker_hosts[number]
+        document = {
+            "worker": {
+                "name": host.name,
+                "server_id": _server_id(number),
+                "inner": f"{_worker_inner(number)}:7000",
+                "forwarders": tuple(f"{_forwarder_inner(n)}:7000" for n in range(self.plan.forwarders)),
+            },
+            "tls": {"certificate": self._certificate.leaf, "key": self._certificate.key},
+            "config": [_CONFIG],
+            "quic": {
+                "routable_cids": self.plan.has_routable_cids,
+                "unroutable_clients_may_migrate": not self.plan.has_routable_cids,
+                "retry_key": "11" * 16,
+                "reset_key": "22" * 32,
+            },
+            "session": dict(self.plan.session),
+        }
+        settings = GatewaySettings.model_validate(document)
+        agent = self._make_agent(host.name)
+        worker = host.call(
+            lambda: Worker(
+                settings, agent=agent, clock=lambda: WALL_EPOCH_S + self.sim.loop.elapsed(), rng=self._rng.randbytes
+            )
+        )
+        await host.run(worker.start())
+        self.workers[host.name] = worker
+
+    def client(self, **options: Any) -> VoiceClient:
+        """A client that calls through the forwarders; enter it on `caller`."""
+        return VoiceClient(URL, ca_file=self._certificate.authority, rng=self._rng.randbytes, **options)
+
+
+def make_certificate(folder: Path) -> DevelopmentCertificate:
+    """The certificate for `VIP`, the same octets whenever it is made."""
+    with _deterministic():
+        return ensure_certificate(folder, now=WALL_EPOCH_S, hosts=(VIP,))
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    loop = VirtualLoop()
+    try:
+        with deterministic(loop, random.Random(0), WALL_EPOCH_S):
+            yield
+    finally:
+        loop.close()
+
+
+def _server_id(number: int) -> str:
+    return f"{number + 1:08x}"
+
+
+def _forwarder_inner(number: int) -> str:
+    return f"10.1.0.{number + 1}"
+
+
+def _worker_inner(number: int) -> str:
+    return f"10.2.0.{number + 1}"

@@ -1,0 +1,27 @@
+"""What all simulations of whole calls share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from gateway.certificate import DevelopmentCertificate
+from tests.sim.agents import one_voice_detector
+from tests.sim.cluster import make_certificate
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> DevelopmentCertificate:
+    """For the cluster's VIP; the same octets in every run."""
+    folder: Path = tmp_path_factory.mktemp("certificate")
+    return make_certificate(folder)
+
+
+@pytest.fixture
+def order_agent_models() -> Iterator[None]:
+    """One copy of the order agent's networks for all workers; its logs are not printed."""
+    with one_voice_detector(), structlog.testing.capture_logs():
+        yield
