@@ -17,9 +17,11 @@ from typing import Any, Final
 from urllib.parse import urlencode
 from xml.etree import ElementTree
 
+import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
+from gateway.audio.g711 import pcmu_decode
 from gateway.errors import GatewayError
 from gateway.simulator.loudspeaker import SILENCE, Loudspeaker
 from gateway.transport.twilio.signature import signature
@@ -32,6 +34,7 @@ ANSWER_TIMEOUT_S: Final = 20.0
 PATIENCE_S: Final = 2.0
 """How long after the last word the caller hangs up."""
 _HTTP_TIMEOUT_S: Final = 10.0
+_LOUDEST_SILENCE: Final = 500
 
 
 class SimulationError(GatewayError):
@@ -54,7 +57,7 @@ class Call:
 class Result:
     """What Twilio's side saw. Of marks, `marks_played` were reached, `marks_cleared` came back by `clear`.
 
-    `answer_delay_ms` is the time from the end of what the caller said to the first audio after it, `None` without any.
+    `answer_delay_ms` is the time from the caller's last word to the first audio after it, `None` without any.
     """
 
     call_sid: str
@@ -89,6 +92,7 @@ class TwilioSimulator:
         self._loudspeaker = Loudspeaker()
         self._sequence = 0
         self._quiet_ticks = 0
+        self._last_word = 0
         self._spoken_at: float | None = None
 
     @property
@@ -98,10 +102,12 @@ class TwilioSimulator:
 
     async def run(self, speech: bytes) -> Result:
         """Call, say `speech` (mu-law at 8 kHz), wait for the answer to end, and hang up; raises `SimulationError`."""
+        self._last_word = _last_word(speech)
         url, parameters = await self._stream()
         tls = self._tls if url.startswith("wss:") else None
         try:
-            async with connect(url, ssl=tls, additional_headers=self._signed(url), compression=None) as socket:
+            signed = self._signed(url)
+            async with connect(url, ssl=tls, additional_headers=signed, compression=None, max_queue=None) as socket:
                 await self._converse(socket, dict(parameters), speech)
         except ConnectionClosed as closed:
             self.result.closed = str(closed)
@@ -174,7 +180,7 @@ class TwilioSimulator:
             number, timestamp_ms = self.result.frames_sent, (self.result.frames_sent - 1) * FRAME_MS
             facts = {"track": "inbound", "chunk": str(number), "timestamp": str(timestamp_ms)}
             await self._send_numbered(socket, "media", {"media": facts | {"payload": b64encode(payload).decode()}})
-            if at + FRAME_OCTETS == len(speech):
+            if number == self._last_word:
                 self._spoken_at = loop.time()
             was_silent = self._loudspeaker.is_silent
             for name in self._loudspeaker.advance(FRAME_OCTETS):
@@ -223,3 +229,9 @@ class TwilioSimulator:
 
     async def _send(self, socket: ClientConnection, message: dict[str, Any]) -> None:
         await socket.send(json.dumps(message))
+
+
+def _last_word(speech: bytes) -> int:
+    """The number, from 1, of the last frame that is no silence."""
+    loud = np.flatnonzero(np.abs(np.frombuffer(pcmu_decode(speech), "<i2").astype(np.int32)) > _LOUDEST_SILENCE)
+    return int(loud[-1]) // FRAME_OCTETS + 1 if len(loud) else 1

@@ -118,6 +118,9 @@ class WebServer:
             await self._serve(reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
             writer.transport.abort()
+        except asyncio.CancelledError:
+            # only `stop` cancels; asyncio's streams take a task that ends cancelled for a failure
+            writer.transport.abort()
         finally:
             self._open.discard(task)
             writer.close()

@@ -49,19 +49,19 @@ class WebSocket:
 
     def send_text(self, text: bytes) -> None:
         """Queue a text message."""
-        if self._protocol.state is State.OPEN:
+        if self._is_open:
             self._protocol.send_text(text)
             self.flush()
 
     def send_binary(self, octets: bytes) -> None:
         """Queue a binary message."""
-        if self._protocol.state is State.OPEN:
+        if self._is_open:
             self._protocol.send_binary(octets)
             self.flush()
 
     def close(self, code: int, reason: str) -> None:
         """Send what is queued, then the close frame; what still arrives is dropped."""
-        if self._protocol.state is State.OPEN:
+        if self._is_open:
             self._has_said_close = True
             self._protocol.send_close(code, reason.encode()[:_MAX_REASON_OCTETS].decode(errors="ignore"))
             self.flush()
@@ -78,9 +78,11 @@ class WebSocket:
             if isinstance(event, Frame) and event.opcode in _DATA and not self._has_said_close:
                 self._assemble(event)
         self.flush()
+        if self._protocol.state is not State.OPEN:
+            self.ended()
 
     def ended(self) -> None:
-        """The connection is gone."""
+        """The WebSocket is over, by either side's close or with its connection: the handler is told once."""
         handler, self._handler = self._handler, None
         if handler is not None:
             sent = self._protocol.close_sent
@@ -102,6 +104,10 @@ class WebSocket:
         if self._protocol.close_expected() and not self._is_ending:
             self._is_ending = True
             asyncio.get_running_loop().call_later(LINGER_S, self._writer.close)
+
+    @property
+    def _is_open(self) -> bool:
+        return self._protocol.state is State.OPEN and not self._writer.is_closing()
 
     def _assemble(self, frame: Frame) -> None:
         if frame.opcode is not Opcode.CONT:
