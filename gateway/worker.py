@@ -33,8 +33,8 @@ from gateway.store.factory import open_store
 from gateway.transport.twilio.counters import TelephonyCounters
 from gateway.transport.twilio.service import STREAM_PATH, TWIML_PATH, TelephonyService
 from gateway.transport.twilio.signature import SignatureCheck
-from gateway.transport.web_server import WebServer
 from gateway.transport.webtransport import VoiceOverWebTransport
+from gateway.web.server import WebServer
 from quiclb import CidEncoder
 from quiclb.address import Address, format_address
 

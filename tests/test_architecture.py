@@ -19,7 +19,7 @@ DOORS = [
     ("sounddevice", {"client/microphone.py"}),
     (
         "websockets",
-        {"gateway/transport/web_server.py", "gateway/transport/websocket.py", "gateway/simulator/twilio.py"},
+        {"gateway/web/server.py", "gateway/web/websocket.py", "gateway/simulator/twilio.py"},
     ),
 ]
 # Who may use names of aioquic's that begin with an underscore.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import sys
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -22,7 +23,7 @@ from gateway.audio.g711 import pcmu_decode, pcmu_encode
 from gateway.certificate import ensure_certificate
 from gateway.config import GatewaySettings
 from gateway.errors import BindError
-from gateway.simulator.sound import read_telephone_wav
+from gateway.simulator.sound import read_telephone_wav, telephone_wav
 from gateway.simulator.twilio import Call, SimulationError, TwilioSimulator
 from gateway.transport.twilio.signature import signature
 from gateway.worker import Worker
@@ -307,3 +308,29 @@ async def test_the_spoken_order_is_complete_over_the_telephone(certificates: Pat
     assert result.clears == 1, "the caller speaks into the greeting"
     items = [(item["drink"], item["size"], item["milk"], item["sugar_percent"]) for item in saved[-1]["items"]]
     assert items == [("taro milk tea", "large", "oat", 75), ("matcha latte", "medium", "whole", 100)]
+
+
+async def test_the_command_prints_and_records_what_the_caller_heard(worker: Worker, tmp_path: Path) -> None:
+    (tmp_path / "said.wav").write_bytes(telephone_wav(LOUD))
+    (tmp_path / "token").write_text(f"{AUTH_TOKEN}\n")
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).with_name("voice-gateway")),
+        *("simulate-twilio", str(tmp_path / "said.wav"), at(worker, "/twiml?agent=echo", "http"), "--json"),
+        *("--auth-token-file", str(tmp_path / "token"), "--record", str(tmp_path / "heard.wav")),
+        *("--call-sid", "CA7"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    facts = json.loads(out)
+    assert process.returncode == 0
+    assert (facts["call_sid"], facts["is_answered"], facts["clears"]) == ("CA7", True, 0)
+    assert facts["answer_delay_ms"] > 500, "the pause that ends a turn"
+    heard = np.frombuffer(pcmu_decode(read_telephone_wav(tmp_path / "heard.wav")), "<i2")
+    assert np.abs(heard).max() > 7_000
+    assert len(heard) == facts["frames_sent"] * 160
+
+
+async def test_a_worker_that_is_not_there_is_one_sentence() -> None:
+    for url in ("ws://127.0.0.1:1/v1/twilio", "http://127.0.0.1:1/twiml"):
+        with pytest.raises(SimulationError, match=url):
+            await TwilioSimulator(Call(url)).run(LOUD)

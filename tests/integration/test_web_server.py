@@ -8,9 +8,9 @@ from http import HTTPStatus
 
 import pytest
 
-from gateway.transport import websocket
-from gateway.transport.web_server import MAX_BODY_OCTETS, MAX_HEAD_OCTETS, WebRequest, WebResponse, WebServer
-from gateway.transport.websocket import WebSocket
+from gateway.web import websocket
+from gateway.web.server import MAX_BODY_OCTETS, MAX_HEAD_OCTETS, WebRequest, WebResponse, WebServer
+from gateway.web.websocket import WebSocket
 from quiclb.address import Address
 
 HANDSHAKE = (

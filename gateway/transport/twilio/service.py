@@ -14,8 +14,8 @@ from gateway.transport.twilio.counters import TelephonyCounters
 from gateway.transport.twilio.signature import SignatureCheck
 from gateway.transport.twilio.transport import AGENT_PARAMETER, TOKEN_PARAMETER, TwilioCall
 from gateway.transport.twilio.twiml import EMPTY_RESPONSE, connect_stream
-from gateway.transport.web_server import WebRequest, WebResponse
-from gateway.transport.websocket import WebSocket
+from gateway.web.server import WebRequest, WebResponse
+from gateway.web.websocket import WebSocket
 from gateway.wire import VOICE_PATH
 
 STREAM_PATH: Final = "/v1/twilio"
@@ -42,13 +42,13 @@ class TelephonyService:
     has_tls: bool = True
 
     def stream(self, request: WebRequest, socket: WebSocket) -> TwilioCall | WebResponse:
-        """Take the WebSocket of a call (`gateway.transport.web_server.Upgrade`)."""
+        """Take the WebSocket of a call (`gateway.web.server.Upgrade`)."""
         if not self._is_genuine(request, _as_socket(self._base(request))):
             return _FORBIDDEN
         return TwilioCall(socket, VOICE_PATH, request.peer, self.accept, self.counters)
 
     def twiml(self, request: WebRequest) -> WebResponse:
-        """Answer Twilio's question what to do with a call (`gateway.transport.web_server.Page`).
+        """Answer Twilio's question what to do with a call (`gateway.web.server.Page`).
 
         The query may name an `agent`. `again` counts how often the stream was lost.
         """

@@ -27,7 +27,7 @@ from gateway.transport.twilio.messages import Dtmf as DtmfEvent
 from gateway.transport.twilio.messages import Mark as MarkEvent
 from gateway.transport.twilio.playout import Heard, Playout
 from gateway.transport.twilio.uplink import UplinkClock
-from gateway.transport.websocket import WebSocket
+from gateway.web.websocket import WebSocket
 from gateway.wire import (
     MAX_AUDIO_OCTETS,
     AudioFrame,
@@ -112,7 +112,7 @@ class TwilioCall:
             self._end()
             self._socket.close(_CLOSE_CODES.get(code, _NORMAL), reason)
 
-    # gateway.transport.websocket.WebSocketHandler
+    # gateway.web.websocket.WebSocketHandler
 
     def text_received(self, text: bytes) -> None:
         if self._is_closed:

@@ -12,7 +12,7 @@ from gateway.transport.twilio.counters import TelephonyCounters
 from gateway.transport.twilio.service import MOST_RECONNECTIONS, TelephonyService
 from gateway.transport.twilio.signature import SignatureCheck, signature
 from gateway.transport.twilio.twiml import connect_stream
-from gateway.transport.web_server import WebRequest, WebResponse
+from gateway.web.server import WebRequest, WebResponse
 from tests.unit.gateway.transport.harness import Session
 
 PUBLIC = "https://gw.example.com"

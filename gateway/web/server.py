@@ -20,7 +20,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from gateway.errors import BindError
-from gateway.transport.websocket import MAX_MESSAGE_OCTETS, SILENT_LOG, WebSocket, WebSocketHandler
+from gateway.web.websocket import MAX_MESSAGE_OCTETS, SILENT_LOG, WebSocket, WebSocketHandler
 from quiclb.address import Address, format_address, normalise
 
 MAX_HEAD_OCTETS: Final = 16_384
