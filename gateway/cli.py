@@ -234,6 +234,7 @@ def _facts(settings: GatewaySettings) -> dict[str, Any]:
         "forwarders": list(worker.forwarders),
         "admin": _address(settings.admin.listen) if settings.admin else None,
         "telephony": _address(settings.telephony.listen) if settings.telephony else None,
+        "websocket": _address(settings.websocket.listen) if settings.websocket else None,
         "certificate_expires": f"{identity.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
         "certificate_sha256": identity.fingerprint_sha256.hex(),
         "agent": settings.agent.name,
@@ -287,6 +288,7 @@ def _print_start(worker: Worker) -> None:
             "inner": _address(addresses.inner),
             "admin": _address(addresses.admin),
             "telephony": _address(addresses.telephony),
+            "websocket": _address(addresses.websocket),
         }
     )
 

@@ -33,7 +33,7 @@ def load_settings(
             _resolve_paths(section, given, path.parent)
             given |= _variables(name, section, environ or {})
             given |= _flags(name, flags or {})
-    for optional in ("admin", "telephony"):
+    for optional in ("admin", "telephony", "websocket"):
         if document[optional] == {}:
             del document[optional]
     try:
@@ -174,6 +174,13 @@ class TelephonySection(_Section):
         return _read_full_secret("telephony.shared_key", self.shared_key, self.shared_key_file)
 
 
+class WebSocketSection(_Section):
+    """`[websocket]`: where the voice protocol is spoken over TCP, for callers without UDP; TLS as in `[telephony]`."""
+
+    listen: HostPort
+    tls: bool = True
+
+
 class GatewaySettings(_Section):
     """The whole file."""
 
@@ -186,6 +193,7 @@ class GatewaySettings(_Section):
     session: SessionSection = SessionSection()
     admin: AdminSection | None = None
     telephony: TelephonySection | None = None
+    websocket: WebSocketSection | None = None
 
     @property
     def has_routable_cids(self) -> bool:
@@ -245,6 +253,7 @@ _SECTIONS: Mapping[str, type[_Section]] = {
     "session": SessionSection,
     "admin": AdminSection,
     "telephony": TelephonySection,
+    "websocket": WebSocketSection,
 }
 
 

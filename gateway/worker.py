@@ -7,7 +7,6 @@ import gc
 import ipaddress
 import os
 import signal
-import ssl
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -21,7 +20,8 @@ from gateway.admin import AdminServer, worker_pages
 from gateway.agent.base import Agent
 from gateway.agent.registry import make_agent
 from gateway.config import GatewaySettings
-from gateway.errors import ConfigurationError, IdentityError
+from gateway.errors import ConfigurationError
+from gateway.listeners import TcpListeners
 from gateway.metrics import worker_registry
 from gateway.quic.cids import DEFAULT_ACTIVE_LIMIT, CidIssuer, ServerCidSource, UnroutableIssuer
 from gateway.quic.endpoint import Endpoint, EndpointSettings
@@ -30,11 +30,7 @@ from gateway.session.manager import Admission, SessionManager
 from gateway.session.session import SessionLimits
 from gateway.store.base import SessionStore
 from gateway.store.factory import open_store
-from gateway.transport.twilio.counters import TelephonyCounters
-from gateway.transport.twilio.service import STREAM_PATH, TWIML_PATH, TelephonyService
-from gateway.transport.twilio.signature import SignatureCheck
 from gateway.transport.webtransport import VoiceOverWebTransport
-from gateway.web.server import WebServer
 from quiclb import CidEncoder
 from quiclb.address import Address, format_address
 
@@ -60,6 +56,7 @@ class Addresses:
     inner: Address | None
     admin: Address | None
     telephony: Address | None
+    websocket: Address | None
 
 
 class Worker:
@@ -97,10 +94,8 @@ class Worker:
             wall_clock=clock,
             rng=rng,
         )
-        self.telephony_counters = TelephonyCounters()
-        self._telephony = _telephony(settings, self.sessions, self.telephony_counters)
-        self._telephony_address: Address | None = None
-        registry = worker_registry(self.sessions, self.endpoint, self.telephony_counters)
+        self.listeners = TcpListeners(settings, self.sessions.accept)
+        registry = worker_registry(self.sessions, self.endpoint, self.listeners.telephony_counters)
         self._admin = AdminServer(worker_pages(self.sessions, registry))
         self._admin_address: Address | None = None
         self._open: AsyncExitStack | None = None
@@ -108,8 +103,14 @@ class Worker:
     @property
     def addresses(self) -> Addresses:
         """Where the worker listens, once it was started."""
-        endpoint = self.endpoint
-        return Addresses(endpoint.address, endpoint.inner_address, self._admin_address, self._telephony_address)
+        endpoint, tcp = self.endpoint, self.listeners
+        return Addresses(
+            endpoint.address,
+            endpoint.inner_address,
+            self._admin_address,
+            tcp.telephony_address,
+            tcp.websocket_address,
+        )
 
     async def start(self) -> None:
         """Open the agent and the sockets; raises `GatewayError` and leaves nothing open."""
@@ -119,12 +120,8 @@ class Worker:
             await self._agent.open()
             opened.push_async_callback(self.endpoint.close, "the worker stops")
             await self.endpoint.open()
-            if self.settings.telephony is not None:
-                opened.push_async_callback(self._telephony.stop)
-                tls = _tls_context(self.settings) if self.settings.telephony.tls else None
-                self._telephony_address = await self._telephony.start(
-                    "telephony.listen", self.settings.telephony.listen, tls
-                )
+            opened.push_async_callback(self.listeners.stop)
+            await self.listeners.start()
             if self.settings.admin is not None:
                 opened.push_async_callback(self._admin.stop)
                 self._admin_address = await self._admin.start(self.settings.admin.listen)
@@ -141,7 +138,7 @@ class Worker:
         async with opened:
             deadline_s = self.settings.session.drain_timeout_s if deadline_s is None else deadline_s
             self.endpoint.stop_accepting()
-            self._telephony.stop_accepting()
+            self.listeners.stop_accepting()
             self.sessions.drain(deadline_s)
             await self.sessions.wait_empty(deadline_s)
             await self.sessions.close()
@@ -152,7 +149,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _GOODBYE_S
         while loop.time() < deadline:  # an endpoint has no event to wait for
-            if not (self.endpoint.connection_count or self._telephony.connection_count):
+            if not (self.endpoint.connection_count or self.listeners.connection_count):
                 return
             await asyncio.sleep(0.02)
 
@@ -195,11 +192,12 @@ def _log_start(worker: Worker) -> None:
         inner=format_address(addresses.inner) if addresses.inner else None,
         admin=format_address(addresses.admin) if addresses.admin else None,
         telephony=format_address(addresses.telephony) if addresses.telephony else None,
+        websocket=format_address(addresses.websocket) if addresses.websocket else None,
         agent=settings.agent.name,
     )
     telephony = settings.telephony
     is_signed = telephony is not None and (telephony.read_auth_token() or telephony.read_shared_key()) is not None
-    reached = (addresses.direct, addresses.inner, None if is_signed else addresses.telephony)
+    reached = (addresses.direct, addresses.inner, addresses.websocket, None if is_signed else addresses.telephony)
     bound = [address for address in reached if address]
     if settings.access.read_token() is None and not all(ipaddress.ip_address(host).is_loopback for host, _ in bound):
         _log.warning("access_open_to_all", remedy="set access.token or access.token_file")
@@ -235,31 +233,6 @@ def _limits(settings: GatewaySettings) -> SessionLimits:
         idle_timeout_s=session.idle_timeout_s,
         finish_timeout_s=session.finish_timeout_s,
     )
-
-
-def _telephony(settings: GatewaySettings, sessions: SessionManager, counters: TelephonyCounters) -> WebServer:
-    telephony = settings.telephony
-    if telephony is None:
-        return WebServer({}, {})
-    auth_token, shared_key = telephony.read_auth_token(), telephony.read_shared_key()
-    service = TelephonyService(
-        sessions.accept,
-        counters,
-        public_url=telephony.public_url,
-        signatures=SignatureCheck(auth_token, shared_key) if auth_token or shared_key else None,
-        access_token=settings.access.read_token(),
-        has_tls=telephony.tls,
-    )
-    return WebServer({TWIML_PATH: service.twiml}, {STREAM_PATH: service.stream})
-
-
-def _tls_context(settings: GatewaySettings) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.tls.certificate, settings.tls.key)
-    except OSError as error:
-        raise IdentityError(f"{settings.tls.certificate}: {(error.strerror or str(error)).lower()}") from None
-    return context
 
 
 def _endpoint_settings(settings: GatewaySettings) -> EndpointSettings:

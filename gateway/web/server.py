@@ -20,13 +20,14 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
 from gateway.errors import BindError
-from gateway.web.websocket import MAX_MESSAGE_OCTETS, SILENT_LOG, WebSocket, WebSocketHandler
+from gateway.web.websocket import SILENT_LOG, WebSocket, WebSocketHandler
 from quiclb.address import Address, format_address, normalise
 
 MAX_HEAD_OCTETS: Final = 16_384
 MAX_BODY_OCTETS: Final = 65_536
 REQUEST_TIMEOUT_S: Final = 10.0
 MAX_CONNECTIONS: Final = 2_048
+MAX_MESSAGE_OCTETS: Final = 65_536
 _READ_OCTETS: Final = 65_536
 _log = structlog.get_logger("gateway.web")
 
@@ -58,22 +59,28 @@ class WebResponse:
 
 Page = Callable[[WebRequest], WebResponse]
 Upgrade = Callable[[WebRequest, WebSocket], WebSocketHandler | WebResponse]
-"""Decides on a WebSocket: who listens to it, or why there is none. What is sent before it opens goes nowhere."""
+"""Decides on a WebSocket: who listens to it, or why there is none."""
 
 
 class WebServer:
     """Serves `pages` (GET and POST) and `sockets` by path: `start` it, `stop_accepting` to drain it, `stop` in the end.
 
-    A head of more than 16 KiB, a body of more than 64 KiB, a request slower than 10 s, and connections beyond
-    `max_connections` are cut off.
+    A head of more than 16 KiB, a body of more than 64 KiB, a WebSocket message of more than `max_message_octets`, a
+    request slower than 10 s, and connections beyond `max_connections` are cut off.
     """
 
     def __init__(
-        self, pages: Mapping[str, Page], sockets: Mapping[str, Upgrade], *, max_connections: int = MAX_CONNECTIONS
+        self,
+        pages: Mapping[str, Page],
+        sockets: Mapping[str, Upgrade],
+        *,
+        max_connections: int = MAX_CONNECTIONS,
+        max_message_octets: int = MAX_MESSAGE_OCTETS,
     ) -> None:
         self._pages = pages
         self._sockets = sockets
         self._max_connections = max_connections
+        self._max_message_octets = max_message_octets
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
 
@@ -155,14 +162,14 @@ class WebServer:
     async def _upgrade(
         self, head: bytes, request: WebRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        protocol = ServerProtocol(max_size=MAX_MESSAGE_OCTETS, logger=SILENT_LOG)
+        protocol = ServerProtocol(max_size=self._max_message_octets, logger=SILENT_LOG)
         protocol.receive_data(head)
         event = next(iter(protocol.events_received()), None)
         if not isinstance(event, Request):
             writer.write(_encode(WebResponse(HTTPStatus.BAD_REQUEST, "this is no WebSocket handshake\n")))
             return
         response = protocol.accept(event)
-        socket = WebSocket(protocol, writer)
+        socket = WebSocket(protocol, writer, asyncio.get_running_loop())
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             protocol.send_response(response)
             socket.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import structlog
@@ -11,7 +12,6 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-MAX_MESSAGE_OCTETS: Final = 65_536
 MAX_UNSENT_OCTETS: Final = 8 << 20
 """What may wait for a peer that does not read: a quarter of an hour of G.711 in JSON."""
 LINGER_S: Final = 2.0
@@ -36,11 +36,16 @@ class WebSocketHandler(Protocol):
 
 
 class WebSocket:
-    """Send with `send_text` and `send_binary`, end with `close`; after that, or once the peer left, they do nothing."""
+    """Send with `send_text` and `send_binary`, end with `close`; after that, or once the peer left, they do nothing.
 
-    def __init__(self, protocol: ServerProtocol, writer: asyncio.StreamWriter) -> None:
+    What is sent before the socket opens follows the handshake.
+    """
+
+    def __init__(self, protocol: ServerProtocol, writer: asyncio.StreamWriter, loop: asyncio.AbstractEventLoop) -> None:
         self._protocol = protocol
         self._writer = writer
+        self._loop = loop
+        self._early: list[Callable[[], None]] = []
         self._handler: WebSocketHandler | None = None
         self._parts: list[bytes] = []
         self._is_text = False
@@ -49,19 +54,25 @@ class WebSocket:
 
     def send_text(self, text: bytes) -> None:
         """Queue a text message."""
-        if self._is_open:
+        if self._protocol.state is State.CONNECTING:
+            self._early.append(lambda: self.send_text(text))
+        elif self._is_open:
             self._protocol.send_text(text)
             self.flush()
 
     def send_binary(self, octets: bytes) -> None:
         """Queue a binary message."""
-        if self._is_open:
+        if self._protocol.state is State.CONNECTING:
+            self._early.append(lambda: self.send_binary(octets))
+        elif self._is_open:
             self._protocol.send_binary(octets)
             self.flush()
 
     def close(self, code: int, reason: str) -> None:
         """Send what is queued, then the close frame; what still arrives is dropped."""
-        if self._is_open:
+        if self._protocol.state is State.CONNECTING:
+            self._early.append(lambda: self.close(code, reason))
+        elif self._is_open:
             self._has_said_close = True
             self._protocol.send_close(code, reason.encode()[:_MAX_REASON_OCTETS].decode(errors="ignore"))
             self.flush()
@@ -70,6 +81,9 @@ class WebSocket:
         """The handshake is done: `handler` is called from now on."""
         self._handler = handler
         self.flush()
+        early, self._early = self._early, []
+        for send in early:
+            send()
 
     def received(self, data: bytes) -> None:
         """Take octets of the connection."""
@@ -103,7 +117,7 @@ class WebSocket:
             self._writer.transport.abort()
         if self._protocol.close_expected() and not self._is_ending:
             self._is_ending = True
-            asyncio.get_running_loop().call_later(LINGER_S, self._writer.close)
+            self._loop.call_later(LINGER_S, self._writer.close)
 
     @property
     def _is_open(self) -> bool:

@@ -174,7 +174,7 @@ async def test_a_caller_who_speaks_up_interrupts_by_clear(worker: Worker) -> Non
         await caller.event("mark", mark={"name": "1:220"})
         await caller.event("stop")
         await emptied(worker)
-    counters, telephony = worker.sessions.counters, worker.telephony_counters
+    counters, telephony = worker.sessions.counters, worker.listeners.telephony_counters
     assert (counters.interruptions, counters.replies) == (1, 2)
     assert (telephony.clears, telephony.marks_played, telephony.marks_cleared) == (1, 1, 1)
 
@@ -196,7 +196,7 @@ async def test_a_wrong_signature_is_forbidden(worker: Worker, auth_token: str | 
     stream = Call(at(worker, "/v1/twilio", "ws"), auth_token=auth_token)
     with pytest.raises(SimulationError, match="403"):
         await TwilioSimulator(stream).run(LOUD)
-    assert worker.telephony_counters.refused_signatures == 2
+    assert worker.listeners.telephony_counters.refused_signatures == 2
     assert worker.sessions.counters.accepted == {}
 
 
@@ -224,7 +224,7 @@ async def test_nonsense_is_skipped_and_the_call_goes_on(worker: Worker) -> None:
         await caller.event("stop")
         await caller.say(LOUD)
         await emptied(worker)
-    assert worker.telephony_counters.skipped == {
+    assert worker.listeners.telephony_counters.skipped == {
         "before_start": 1,
         "second_start": 1,
         "malformed": 2,
@@ -258,7 +258,7 @@ async def test_ten_megabytes_are_refused_and_cost_one_connection(worker: Worker)
         writer.transport.abort()
         await patient.say(LOUD + QUIET)
         await patient.next("media")
-    assert worker.telephony_counters.skipped == {"too_large": 1}
+    assert worker.listeners.telephony_counters.skipped == {"too_large": 1}
 
 
 async def test_a_message_in_fragments_is_put_together(worker: Worker) -> None:
@@ -269,7 +269,7 @@ async def test_a_message_in_fragments_is_put_together(worker: Worker) -> None:
         await caller.socket.ping()
         await caller.event("stop")
         await emptied(worker)
-    assert worker.telephony_counters.digits == 1
+    assert worker.listeners.telephony_counters.digits == 1
 
 
 async def test_stop_ends_calls_with_a_close_that_says_why(certificates: Path) -> None:

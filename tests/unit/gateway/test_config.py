@@ -53,6 +53,9 @@ public_url = "https://gateway.example.com"
 auth_token = "sesame-of-twilio"
 shared_key = "sesame-of-webhooks"
 tls = false
+
+[websocket]
+listen = "127.0.0.1:4433"
 """
 LEAST = """
 [worker]
@@ -98,6 +101,8 @@ def test_a_full_file(load, tmp_path):
     assert settings.telephony.read_auth_token() == "sesame-of-twilio"
     assert settings.telephony.read_shared_key() == "sesame-of-webhooks"
     assert not settings.telephony.tls
+    assert settings.websocket.listen == ("127.0.0.1", 4433)
+    assert settings.websocket.tls
 
 
 def test_the_least_that_serves(load):
@@ -107,6 +112,7 @@ def test_the_least_that_serves(load):
     assert settings.access.read_token() is None
     assert settings.admin is None
     assert settings.telephony is None
+    assert settings.websocket is None
     assert settings.agent.name == "order"
 
 
