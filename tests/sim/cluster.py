@@ -57,7 +57,7 @@ class Cluster:
         self._certificate = certificate
         self._make_agent = make_agent
         self._rng = random.Random(sim.rng.getrandbits(64))
-        self.nat = network.nat("198.51.100.1")
+        self.nat = network.nat("198.51.100.1", first_port=self._rng.randrange(20_000, 60_000))
         self.caller = network.host("caller", HOME, MOBILE, up=plan.access, nat=self.nat)
         self.forwarder_hosts = [
             network.host(f"forwarder-{number}", _forwarder_inner(number), VIP, up=_DATACENTRE)

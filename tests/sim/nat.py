@@ -26,12 +26,15 @@ class Mapping:
 
 
 class Nat:
-    """Translates for the hosts whose `nat` it is. `lifetime_s` is how long an unused mapping lives."""
+    """Translates for the hosts whose `nat` it is; an unused mapping lives `lifetime_s`.
 
-    def __init__(self, address: str, *, lifetime_s: float = 120.0) -> None:
+    Ports are given from `first_port` upwards: draw it where a load balancer's hash should have a say.
+    """
+
+    def __init__(self, address: str, *, lifetime_s: float = 120.0, first_port: int = 40_001) -> None:
         self.address = address
         self.lifetime_s = lifetime_s
-        self._next_port = 40_000
+        self._next_port = first_port
         self._by_inside: dict[Address, Mapping] = {}
         self._by_outside: dict[Address, Mapping] = {}
 
@@ -69,5 +72,6 @@ class Nat:
         return mapping.outside if mapping else None
 
     def _fresh_outside(self) -> Address:
+        port = self._next_port
         self._next_port += 1
-        return Address(self.address, self._next_port)
+        return Address(self.address, port)

@@ -173,9 +173,9 @@ class Network:
             self._routes.setdefault(address, host)
         return host
 
-    def nat(self, address: str, *, lifetime_s: float = 120.0) -> Nat:
+    def nat(self, address: str, *, lifetime_s: float = 120.0, first_port: int = 40_001) -> Nat:
         """Add an address translator; give it to the hosts behind it."""
-        nat = Nat(address, lifetime_s=lifetime_s)
+        nat = Nat(address, lifetime_s=lifetime_s, first_port=first_port)
         self.route(address, nat)
         return nat
 
