@@ -2,8 +2,8 @@
 
 Callers speak noise in real time and are answered by the echo agent, in speech about a quarter of the time. They run in
 processes of their own on the same machine. Lateness is a frame's arrival behind the earliest transit of its call; where
-the callers themselves fall behind real time for want of CPU, the lateness is theirs, and the table says so. The worker's
-cost is its own CPU time.
+the callers themselves fall behind real time for want of CPU, the lateness is theirs, and the table says so. The
+worker's cost is its own CPU time.
 """
 
 from __future__ import annotations

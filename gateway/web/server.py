@@ -7,7 +7,6 @@ listener waits for a slow peer.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -92,7 +91,13 @@ class WebServer:
     async def start(self, key: str, address: Address, tls: ssl.SSLContext | None) -> Address:
         """Listen and return the address really bound; raises `BindError` that names the setting `key`."""
         try:
-            self._server = await asyncio.start_server(self._connected, *address, ssl=tls, limit=MAX_HEAD_OCTETS)
+            self._server = await asyncio.start_server(
+                self._connected,
+                *address,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else REQUEST_TIMEOUT_S,
+                limit=MAX_HEAD_OCTETS,
+            )
         except OSError as error:
             in_use = error.errno == errno.EADDRINUSE
             reason = "address already in use" if in_use else (error.strerror or str(error)).lower()
@@ -131,8 +136,12 @@ class WebServer:
         finally:
             self._open.discard(task)
             writer.close()
-            with contextlib.suppress(OSError, TimeoutError):
+            try:
                 await asyncio.wait_for(writer.wait_closed(), REQUEST_TIMEOUT_S)
+            except OSError:
+                pass
+            except TimeoutError:
+                writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(REQUEST_TIMEOUT_S):
@@ -186,7 +195,7 @@ class WebServer:
         except OSError:
             pass
         finally:
-            socket.ended()
+            socket.detached()
 
 
 def _parse_head(head: bytes, peer: str) -> WebRequest | WebResponse:

@@ -15,7 +15,7 @@ from websockets.server import ServerProtocol
 MAX_UNSENT_OCTETS: Final = 8 << 20
 """What may wait for a peer that does not read: a quarter of an hour of G.711 in JSON."""
 LINGER_S: Final = 2.0
-"""How long a side that said close waits for the other."""
+"""How long the other side has to answer a close, and then the network to take what is unsent."""
 
 SILENT_LOG: Final = logging.Logger("gateway.websocket", logging.CRITICAL)
 """What `websockets` would log at lower levels holds payloads: speech."""
@@ -50,7 +50,7 @@ class WebSocket:
         self._parts: list[bytes] = []
         self._is_text = False
         self._has_said_close = False
-        self._is_ending = False
+        self._linger: tuple[asyncio.TimerHandle, ...] = ()
 
     def send_text(self, text: bytes) -> None:
         """Queue a text message."""
@@ -103,6 +103,12 @@ class WebSocket:
             is_too_large = sent is not None and sent.code == CloseCode.MESSAGE_TOO_BIG
             handler.closed(self._why(), is_too_large=is_too_large)
 
+    def detached(self) -> None:
+        """The connection is gone."""
+        for timer in self._linger:
+            timer.cancel()
+        self.ended()
+
     def flush(self) -> None:
         """Hand what the protocol wants sent to the connection."""
         for data in self._protocol.data_to_send():
@@ -115,9 +121,11 @@ class WebSocket:
         if self._writer.transport.get_write_buffer_size() > MAX_UNSENT_OCTETS:
             _log.warning("websocket_unread", unsent_octets=self._writer.transport.get_write_buffer_size())
             self._writer.transport.abort()
-        if self._protocol.close_expected() and not self._is_ending:
-            self._is_ending = True
-            self._loop.call_later(LINGER_S, self._writer.close)
+        if self._protocol.close_expected() and not self._linger:
+            self._linger = (
+                self._loop.call_later(LINGER_S, self._writer.close),
+                self._loop.call_later(2 * LINGER_S, self._writer.transport.abort),
+            )
 
     @property
     def _is_open(self) -> bool:

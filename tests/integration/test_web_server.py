@@ -218,6 +218,18 @@ async def test_a_peer_that_reads_nothing_is_cut_off(
     writer.close()
 
 
+async def test_a_peer_that_answers_no_close_is_cut_off(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "LINGER_S", 0.05)
+    _, writer = await bench.open()
+    assert bench.listener.socket is not None
+    bench.listener.socket.close(1000, "")
+    async with asyncio.timeout(5):
+        await bench.listener.is_over.wait()
+        while bench.server.connection_count:  # noqa: ASYNC110 - a server has no event
+            await asyncio.sleep(0.01)
+    writer.close()
+
+
 async def test_connections_are_limited() -> None:
     server = WebServer({}, {}, max_connections=1)
     address = await server.start("web.listen", ("127.0.0.1", 0), None)

@@ -324,6 +324,9 @@ class WebSocketCaller:
     def close(self) -> None:
         """The octets written before still arrive."""
 
+    def abort(self) -> None:
+        """Nothing is ever in flight."""
+
     def _handle_events(self) -> None:
         for event in self.client.events_received():
             if not isinstance(event, Frame):
