@@ -36,6 +36,7 @@ from gateway.wire import (
     Codec,
     Dtmf,
     Played,
+    Ready,
     ServerMessage,
 )
 from gateway.wire import Start as StartSession
@@ -84,6 +85,8 @@ class TwilioCall:
 
     def send(self, message: ServerMessage) -> None:
         """A telephone shows no messages: what one means for the audio comes by the calls below."""
+        if isinstance(message, Ready):
+            self._log.info("call_connected", session=message.session)
 
     def send_audio(self, generation: int, frame: AudioFrame) -> None:
         if len(frame.payload) > MAX_AUDIO_OCTETS:

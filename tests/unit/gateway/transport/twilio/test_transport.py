@@ -21,7 +21,9 @@ from gateway.wire import (
     Dtmf,
     Played,
     Pong,
+    Ready,
     Start,
+    Transcript,
 )
 from tests.unit.gateway.transport.harness import Session
 
@@ -262,10 +264,17 @@ async def test_close_ends_the_stream_and_nothing_follows(code: CloseCode, meanin
     assert line.heard == []
 
 
-async def test_messages_have_no_place_on_a_telephone() -> None:
+async def test_messages_have_no_place_on_a_telephone_but_the_session_is_logged(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     line = Line().start()
-    line.call.send(Pong(id=1))
+    line.call.send(Ready(session="s-1", worker="w", codec=Codec.PCMU))
+    line.call.send(Transcript(turn=1, role="user", text="a matcha latte", is_final=True))
     assert line.socket.sent == []
+    logged = capsys.readouterr().out
+    assert "call=CA1" in logged
+    assert "session=s-1" in logged
+    assert "matcha" not in logged
 
 
 async def test_another_format_is_refused() -> None:
