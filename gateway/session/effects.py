@@ -30,6 +30,13 @@ class Hear:
 
 
 @dataclass(frozen=True, slots=True)
+class Press:
+    """Tell the agent, if it cares, which key the caller pressed."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupt:
     """Tell the agent that its current reply was cut off after `played_ms` at the caller's ear."""
 
@@ -78,4 +85,4 @@ class Close:
     reason: str
 
 
-Effect = Send | Converse | Hear | Interrupt | Finish | Speak | EndSpeech | ResetSpeech | Save | Close
+Effect = Send | Converse | Hear | Press | Interrupt | Finish | Speak | EndSpeech | ResetSpeech | Save | Close

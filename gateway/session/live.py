@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from gateway.agent.base import Agent, AgentEvent, Conversation, HeardAudio, Reply, Understood
+from gateway.agent.base import Agent, AgentEvent, Conversation, HeardAudio, Reply, TakesDigits, Understood
 from gateway.audio.codec import FrameDecoder
 from gateway.session.counters import SessionCounters
 from gateway.session.effects import (
@@ -21,6 +21,7 @@ from gateway.session.effects import (
     Finish,
     Hear,
     Interrupt,
+    Press,
     ResetSpeech,
     Save,
     Send,
@@ -178,6 +179,8 @@ class LiveSession:
             case Interrupt(played_ms):
                 self._services.counters.interruptions += 1
                 self._require_conversation().interrupted(played_ms)
+            case Press(digit):
+                self._press(digit)
             case Save(record):
                 self._saving = self._services.spawn(self._save(record))
             case Converse(codec):
@@ -193,6 +196,11 @@ class LiveSession:
             self._run(self.session.malformed_received(pcm))
         else:
             self._require_conversation().hear(HeardAudio(frame.sequence, pcm))
+
+    def _press(self, digit: str) -> None:
+        conversation = self._require_conversation()
+        if isinstance(conversation, TakesDigits):
+            conversation.pressed(digit)
 
     def _converse(self, codec: Codec) -> None:
         services = self._services

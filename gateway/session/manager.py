@@ -77,6 +77,7 @@ class SessionManager:
         session = Session(identity, self._limits, loop.time())
         live = LiveSession(session, request, transport, self._services, self._end)
         self._live[identity.session_id] = live
+        self.counters.accepted[transport.kind] += 1
         self._is_empty.clear()
         return live
 

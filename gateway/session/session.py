@@ -27,6 +27,7 @@ from gateway.session.effects import (
     Finish,
     Hear,
     Interrupt,
+    Press,
     ResetSpeech,
     Save,
     Send,
@@ -44,6 +45,7 @@ from gateway.wire import (
     CloseCode,
     Codec,
     Drain,
+    Dtmf,
     Error,
     Flush,
     Heard,
@@ -134,6 +136,8 @@ class Session:
         if isinstance(message, Played):
             self.replies.played(message.generation, message.position_ms, message.is_complete)
             return self._settle(now)
+        if isinstance(message, Dtmf):
+            return (Press(message.digit),)
         return self._bye(message, now)
 
     def audio_received(self, frame: AudioFrame, now: float) -> Sequence[Effect]:

@@ -54,12 +54,16 @@ class TransportHandler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
-    """What is known of a caller before a session exists."""
+    """What is known of a caller before a session exists.
+
+    `key` names the call beyond this connection where its network does: a telephone call's SID.
+    """
 
     path: str
     peer: str
     access_token: str | None
     origin: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

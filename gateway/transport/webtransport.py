@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from aioquic.quic.events import QuicEvent
 
@@ -25,6 +25,7 @@ from gateway.quic.connection import H3_NO_ERROR
 from gateway.quic.events import PeerMoved
 from gateway.quic.paths import peer_name
 from gateway.quic.served import ConnectionHandler, ServedConnection
+from gateway.transport.access import access_token
 from gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
 from gateway.transport.uplink import ControlReader, UnidirectionalReader, UnknownStream
 from gateway.wire import (
@@ -298,7 +299,7 @@ class _Sessions:
         if url.path != self._path:
             self._layer.refuse(event.session_id, 404)
             return
-        request = SessionRequest(url.path, self._connection.peer, _access_token(event, url.query), event.origin)
+        request = SessionRequest(url.path, self._connection.peer, access_token(event.headers, url.query), event.origin)
         transport = WebTransport(self._layer, self._connection, event.session_id, self._left)
         answer = self._accept(request, transport)
         if isinstance(answer, Refusal):
@@ -320,10 +321,3 @@ class _Sessions:
     def _expect_session(self) -> None:
         if not self._transports and not self._connection.quic.is_ended:
             self._connection.close(H3_NO_ERROR, "no session was opened")
-
-
-def _access_token(event: SessionRequested, query: str) -> str | None:
-    scheme, _, credentials = event.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and credentials:
-        return credentials.strip()
-    return next(iter(parse_qs(query).get("token", ())), None)

@@ -40,6 +40,12 @@ class Ping(Message, frozen=True, tag="ping"):
     id: Count
 
 
+class Dtmf(Message, frozen=True, tag="dtmf"):
+    """Client: the caller pressed a key of the telephone."""
+
+    digit: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-D*#]$")]
+
+
 class Bye(Message, frozen=True, tag="bye"):
     """Client: no more audio follows the `frames` it sent; the server answers what was said, then says `bye`.
 
@@ -114,7 +120,7 @@ class Error(Message, frozen=True, tag="error"):
     message: str
 
 
-ClientMessage = Start | Played | Ping | Bye
+ClientMessage = Start | Played | Ping | Dtmf | Bye
 ServerMessage = Ready | Transcript | State | Heard | Speech | Flush | Drain | Pong | Error | Bye
 
 

@@ -47,7 +47,9 @@ def sentence(capsys, monkeypatch, *arguments: str) -> str:
     return captured.err
 
 
-@pytest.mark.parametrize("command", [(), ("serve",), ("check",), ("certificate",), ("sessions",), ("menu",)])
+@pytest.mark.parametrize(
+    "command", [(), ("serve",), ("check",), ("certificate",), ("sessions",), ("menu",), ("simulate-twilio",)]
+)
 def test_help_shows_every_command_and_its_options(command):
     result = CliRunner().invoke(cli.app, [*command, "--help"])
     assert result.exit_code == 0

@@ -46,6 +46,16 @@ max_sessions = 5
 
 [admin]
 listen = "127.0.0.1:9090"
+
+[telephony]
+listen = "127.0.0.1:8443"
+public_url = "https://gateway.example.com"
+auth_token = "sesame-of-twilio"
+shared_key = "sesame-of-webhooks"
+tls = false
+
+[websocket]
+listen = "127.0.0.1:4433"
 """
 LEAST = """
 [worker]
@@ -87,6 +97,12 @@ def test_a_full_file(load, tmp_path):
     assert settings.access.origins == ("https://shop.example",)
     assert settings.session.max_sessions == 5
     assert settings.admin.listen == ("127.0.0.1", 9090)
+    assert settings.telephony.listen == ("127.0.0.1", 8443)
+    assert settings.telephony.read_auth_token() == "sesame-of-twilio"
+    assert settings.telephony.read_shared_key() == "sesame-of-webhooks"
+    assert not settings.telephony.tls
+    assert settings.websocket.listen == ("127.0.0.1", 4433)
+    assert settings.websocket.tls
 
 
 def test_the_least_that_serves(load):
@@ -95,6 +111,8 @@ def test_the_least_that_serves(load):
     assert settings.may_unroutable_clients_migrate
     assert settings.access.read_token() is None
     assert settings.admin is None
+    assert settings.telephony is None
+    assert settings.websocket is None
     assert settings.agent.name == "order"
 
 
@@ -152,6 +170,8 @@ class TestFaults:
             ("[worker]", "[worker", "not valid TOML"),
             ('token = "sesame-the-secret"', 'token = ""', "access.token: is empty"),
             ("routable_cids = true", "config_id = 3", "there are: 0"),
+            ("gateway.example.com", "gateway.example.com/voice", "telephony.public_url: "),
+            ('auth_token = "sesame-of-twilio"', 'auth_token = ""', "telephony.auth_token: is empty"),
         ],
     )
     def test_name_the_file_and_the_key(self, load, was, becomes, message):

@@ -6,9 +6,10 @@ from types import SimpleNamespace
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.metrics import EndpointCollector, SessionCollector, worker_registry
+from gateway.metrics import EndpointCollector, SessionCollector, TelephonyCollector, worker_registry
 from gateway.quic.counters import EndpointCounters
 from gateway.session.counters import GAP_BOUNDS_S, SessionCounters
+from gateway.transport.twilio.counters import TelephonyCounters
 
 
 def scraped(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:
@@ -42,11 +43,13 @@ def test_labelled_counters_and_gauges():
     counters = SessionCounters()
     counters.ended.update({"normal": 2, "idle": 1})
     counters.refused[401] = 4
+    counters.accepted["twilio"] = 5
     values = of(SessionCollector(SimpleNamespace(counters=counters, count=3, is_draining=True)))
     assert values["voice_sessions",] == 3
     assert values["voice_draining",] == 1
     assert values["voice_sessions_ended_total", "normal"] == 2
     assert values["voice_sessions_refused_total", "401"] == 4
+    assert values["voice_sessions_accepted_total", "twilio"] == 5
 
 
 def test_the_gap_histogram_is_cumulative():
@@ -71,11 +74,23 @@ def test_every_counter_of_the_endpoint_is_exported():
     assert (values["quic_connections",], values["quic_half_open",]) == (1, 2)
 
 
+def test_every_counter_of_the_telephony_is_exported():
+    counters = TelephonyCounters()
+    counters.skipped["malformed"] = 7
+    names = [field.name for field in fields(TelephonyCounters) if field.name != "skipped"]
+    for number, name in enumerate(names, start=100):
+        setattr(counters, name, number)
+    values = of(TelephonyCollector(counters))
+    for number, name in enumerate(names, start=100):
+        assert values[f"telephony_{name}_total",] == number
+    assert values["telephony_skipped_total", "malformed"] == 7
+
+
 def test_workers_in_one_process_do_not_share_metrics():
     def worker(count: int) -> CollectorRegistry:
         sessions = SimpleNamespace(counters=SessionCounters(), count=count, is_draining=False)
         endpoint = SimpleNamespace(counters=EndpointCounters(), connection_count=0, half_open_count=0)
-        return worker_registry(sessions, endpoint)
+        return worker_registry(sessions, endpoint, TelephonyCounters())
 
     one, two = worker(1), worker(2)
     assert scraped(one)["voice_sessions",] == 1

@@ -16,6 +16,7 @@ CLIENT_MESSAGES = [
     wire.Start(),
     wire.Start(version=2, accept=(Codec.PCMU,), agent="echo"),
     wire.Played(generation=3, position_ms=1240, is_complete=True),
+    wire.Dtmf(digit="#"),
     wire.Ping(id=7),
     wire.Bye(frames=412),
 ]

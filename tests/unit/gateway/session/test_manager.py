@@ -20,6 +20,7 @@ from gateway.wire import (
     CloseCode,
     Codec,
     Drain,
+    Dtmf,
     Error,
     Flush,
     Heard,
@@ -132,6 +133,16 @@ async def test_an_agent_that_answers_within_hear_is_served_in_order(bench):
     for sequence in range(3):
         live.audio_received(frame(sequence))
     assert [message.text for message in transport.of(Transcript)] == ["word 0", "word 1", "word 2"]
+
+
+async def test_keys_reach_an_agent_that_cares_for_them_and_no_other(bench):
+    live, transport = bench.call()
+    live.message_received(Dtmf(digit="1"))
+    pressed: list[str] = []
+    bench.conversation.pressed = pressed.append
+    live.message_received(Dtmf(digit="#"))
+    assert pressed == ["#"]
+    assert transport.closed == []
 
 
 async def test_an_agent_that_raises_ends_its_own_session_only(bench):

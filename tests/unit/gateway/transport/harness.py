@@ -1,4 +1,4 @@
-"""Callers for the transport's contract: one in memory, one over WebTransport on a loop that only the test moves."""
+"""Callers for the transport's contract: in memory, over WebTransport on a loop the test moves, over WebSocket."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol
+
+from websockets.client import ClientProtocol
+from websockets.frames import Close, Frame, Opcode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.uri import parse_uri
 
 from gateway.h3.webtransport import (
     SessionClosed,
@@ -18,7 +24,10 @@ from gateway.h3.webtransport import (
 from gateway.quic.served import ServedConnection
 from gateway.transport.base import Acceptor, Refusal, SessionRequest, Transport
 from gateway.transport.memory import Downlink, MemoryCaller
+from gateway.transport.websocket import CLOSE_CODE_BASE, MAX_MESSAGE_OCTETS, Kind, VoiceOverWebSocket
 from gateway.transport.webtransport import VoiceOverWebTransport
+from gateway.web.server import WebRequest, WebResponse
+from gateway.web.websocket import SILENT_LOG, WebSocket
 from gateway.wire import (
     VOICE_PATH,
     AudioFrame,
@@ -228,6 +237,122 @@ class WebTransportCaller:
             self.generations[generation].frames.append(frame)
             del buffer[: sum(head)]
         self.generations[generation].is_ended = event.is_ended
+
+
+class WebSocketCaller:
+    """A client of `websockets` without a socket, joined to the server's `WebSocket` by their octets."""
+
+    def __init__(self, accept: Acceptor, path: str = VOICE_PATH, headers: dict[str, str] | None = None) -> None:
+        self.refusal: Refusal | None = None
+        self.messages: list[ServerMessage] = []
+        self.generations: dict[int, Downlink] = {}
+        self.closed: tuple[int, str] | None = None
+        self.client = ClientProtocol(parse_uri(f"ws://gateway.example{path}"))
+        self.to_client = bytearray()
+        protocol = ServerProtocol(max_size=MAX_MESSAGE_OCTETS, logger=SILENT_LOG)
+        self.server = WebSocket(protocol, self, ManualLoop())  # type: ignore[arg-type]
+        asked = self.client.connect()
+        self.client.send_request(asked)
+        protocol.receive_data(b"".join(self.client.data_to_send()))
+        (event,) = protocol.events_received()
+        request = WebRequest("GET", path, {k.lower(): v for k, v in (headers or {}).items()}, "198.51.100.7:40001")
+        handler = VoiceOverWebSocket(accept)(request, self.server)
+        if isinstance(handler, WebResponse):
+            self.refusal = Refusal(handler.status, handler.text)
+            return
+        protocol.send_response(protocol.accept(event))  # type: ignore[arg-type]
+        self.server.open(handler)
+        self.settle()
+
+    # The caller
+
+    def send(self, message: ClientMessage) -> None:
+        self.send_kind(Kind.CONTROL, encode_message(message))
+
+    def send_raw_control(self, octets: bytes) -> None:
+        """What stands behind its length on a stream is a message of its own here, cut short or not."""
+        head = decode_varint(octets)
+        assert head is not None
+        self.send_kind(Kind.CONTROL, octets[head[1] :].ljust(head[0], b"\0"))
+
+    def send_audio(self, frame: AudioFrame) -> None:
+        self.send_kind(Kind.UPLINK_AUDIO, encode_audio_frame(frame))
+
+    def send_kind(self, kind: int, body: bytes) -> None:
+        if self.refusal is None and self.client.state is State.OPEN:
+            self.client.send_binary(bytes((kind,)) + body)
+            self.settle()
+
+    def move(self, peer: str) -> None:
+        raise NotImplementedError("a WebSocket keeps its address")
+
+    def hang_up(self, reason: str) -> None:
+        if self.client.state is State.OPEN:
+            self.client.send_close(1000, reason)
+        self.settle()
+
+    def settle(self) -> None:
+        while self.refusal is None:
+            to_server = b"".join(self.client.data_to_send())
+            to_client, self.to_client = bytes(self.to_client), bytearray()
+            if not to_server and not to_client:
+                return
+            if to_server:
+                self.server.received(to_server)
+            if to_client:
+                self.client.receive_data(to_client)
+                self._handle_events()
+
+    # asyncio.StreamWriter, as far as a socket uses it
+
+    @property
+    def transport(self) -> WebSocketCaller:
+        return self
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def write(self, data: bytes) -> None:
+        self.to_client += data
+
+    def is_closing(self) -> bool:
+        return False
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """The octets written before still arrive."""
+
+    def abort(self) -> None:
+        """Nothing is ever in flight."""
+
+    def _handle_events(self) -> None:
+        for event in self.client.events_received():
+            if not isinstance(event, Frame):
+                continue
+            if event.opcode is Opcode.CLOSE:
+                close = Close.parse(event.data)
+                self.closed = (close.code - CLOSE_CODE_BASE, close.reason)
+            elif event.opcode is Opcode.BINARY:
+                self._received(Kind(event.data[0]), bytes(event.data[1:]))
+
+    def _received(self, kind: Kind, body: bytes) -> None:
+        if kind is Kind.CONTROL:
+            message = decode_server_message(body)
+            assert message is not None
+            assert not isinstance(message, Malformed)
+            self.messages.append(message)
+            return
+        head = decode_varint(body)
+        assert head is not None
+        downlink = self.generations.setdefault(head[0], Downlink())
+        if kind is Kind.DOWNLINK_AUDIO:
+            frame = decode_audio_frame(body[head[1] :])
+            assert isinstance(frame, AudioFrame)
+            downlink.frames.append(frame)
+        downlink.is_ended = downlink.is_ended or kind is Kind.END
+        downlink.is_reset = downlink.is_reset or kind is Kind.RESET
 
 
 @dataclass

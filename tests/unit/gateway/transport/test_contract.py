@@ -21,7 +21,13 @@ from gateway.wire import (
     encode_varint,
     length_prefixed,
 )
-from tests.unit.gateway.transport.harness import Caller, Session, SettledMemoryCaller, WebTransportCaller
+from tests.unit.gateway.transport.harness import (
+    Caller,
+    Session,
+    SettledMemoryCaller,
+    WebSocketCaller,
+    WebTransportCaller,
+)
 
 MakeCaller = Callable[[Session], Caller]
 
@@ -34,7 +40,11 @@ def over_webtransport(session: Session) -> Caller:
     return WebTransportCaller(session.accept, headers={"authorization": "Bearer token"})
 
 
-@pytest.fixture(params=[over_memory, over_webtransport])
+def over_websocket(session: Session) -> Caller:
+    return WebSocketCaller(session.accept, headers={"authorization": "Bearer token"})
+
+
+@pytest.fixture(params=[over_memory, over_webtransport, over_websocket])
 def call(request: pytest.FixtureRequest) -> MakeCaller:
     make: MakeCaller = request.param
     return make
@@ -202,6 +212,7 @@ def test_a_caller_that_hangs_up_is_lost_once(call: MakeCaller) -> None:
     assert caller.messages == []
 
 
+@pytest.mark.parametrize("call", [over_memory, over_webtransport])
 def test_a_new_address_is_reported(call: MakeCaller) -> None:
     session, caller = opened(call)
     caller.move("203.0.113.9:40002")
@@ -213,7 +224,7 @@ def test_a_new_address_is_reported(call: MakeCaller) -> None:
 @pytest.mark.parametrize(
     ("octets", "reason"),
     [
-        (encode_varint(MAX_CONTROL_OCTETS + 1), "length prefix is 65537"),
+        (encode_varint(MAX_CONTROL_OCTETS + 1), "65536"),
         (length_prefixed(b"\xc1"), "control message"),
         (length_prefixed(b"\x81\xa4type\xa4ping"), "control message"),
     ],

@@ -1,0 +1,80 @@
+"""A worker's listeners on TCP, as its settings want them: telephone calls, and the voice protocol over WebSocket."""
+
+from __future__ import annotations
+
+import ssl
+
+from gateway.config import GatewaySettings, TelephonySection, WebSocketSection
+from gateway.errors import IdentityError
+from gateway.transport.base import Acceptor
+from gateway.transport.twilio.counters import TelephonyCounters
+from gateway.transport.twilio.service import STREAM_PATH, TWIML_PATH, TelephonyService
+from gateway.transport.twilio.signature import SignatureCheck
+from gateway.transport.websocket import MAX_MESSAGE_OCTETS, VoiceOverWebSocket
+from gateway.web.server import WebServer
+from gateway.wire import VOICE_PATH
+from quiclb.address import Address
+
+
+class TcpListeners:
+    """`start` those the settings name, `stop_accepting` to drain, `stop` in the end; part of the composition root."""
+
+    def __init__(self, settings: GatewaySettings, accept: Acceptor) -> None:
+        self.telephony_counters = TelephonyCounters()
+        self.telephony_address: Address | None = None
+        self.websocket_address: Address | None = None
+        self._settings = settings
+        self._telephony = _telephony(settings, accept, self.telephony_counters)
+        self._websocket = WebServer({}, {VOICE_PATH: VoiceOverWebSocket(accept)}, max_message_octets=MAX_MESSAGE_OCTETS)
+
+    @property
+    def connection_count(self) -> int:
+        """How many connections there are."""
+        return self._telephony.connection_count + self._websocket.connection_count
+
+    async def start(self) -> None:
+        """Listen; raises `GatewayError`, call `stop` then too."""
+        telephony, websocket = self._settings.telephony, self._settings.websocket
+        if telephony is not None:
+            tls = self._tls(telephony)
+            self.telephony_address = await self._telephony.start("telephony.listen", telephony.listen, tls)
+        if websocket is not None:
+            tls = self._tls(websocket)
+            self.websocket_address = await self._websocket.start("websocket.listen", websocket.listen, tls)
+
+    def stop_accepting(self) -> None:
+        """Take no further connection; those there are go on."""
+        self._telephony.stop_accepting()
+        self._websocket.stop_accepting()
+
+    async def stop(self) -> None:
+        """Close; connections that are left are cut off."""
+        await self._telephony.stop()
+        await self._websocket.stop()
+
+    def _tls(self, section: TelephonySection | WebSocketSection) -> ssl.SSLContext | None:
+        if not section.tls:
+            return None
+        files = self._settings.tls
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(files.certificate, files.key)
+        except OSError as error:
+            raise IdentityError(f"{files.certificate}: {(error.strerror or str(error)).lower()}") from None
+        return context
+
+
+def _telephony(settings: GatewaySettings, accept: Acceptor, counters: TelephonyCounters) -> WebServer:
+    telephony = settings.telephony
+    if telephony is None:
+        return WebServer({}, {})
+    auth_token, shared_key = telephony.read_auth_token(), telephony.read_shared_key()
+    service = TelephonyService(
+        accept,
+        counters,
+        public_url=telephony.public_url,
+        signatures=SignatureCheck(auth_token, shared_key) if auth_token or shared_key else None,
+        access_token=settings.access.read_token(),
+        has_tls=telephony.tls,
+    )
+    return WebServer({TWIML_PATH: service.twiml}, {STREAM_PATH: service.stream})

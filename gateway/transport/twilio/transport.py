@@ -1,0 +1,273 @@
+"""One telephone call: Twilio's messages as a session's messages and frames, and back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
+from gateway.transport.twilio.counters import TelephonyCounters
+from gateway.transport.twilio.messages import (
+    MEDIA_FORMAT,
+    Connected,
+    Media,
+    Skip,
+    Start,
+    Stop,
+    TwilioMessage,
+    clear,
+    mark,
+    media,
+    parse_message,
+    parse_payload,
+)
+from gateway.transport.twilio.messages import Dtmf as DtmfEvent
+from gateway.transport.twilio.messages import Mark as MarkEvent
+from gateway.transport.twilio.playout import Heard, Playout
+from gateway.transport.twilio.uplink import UplinkClock
+from gateway.web.websocket import WebSocket
+from gateway.wire import (
+    MAX_AUDIO_OCTETS,
+    AudioFrame,
+    Bye,
+    CloseCode,
+    Codec,
+    Dtmf,
+    Played,
+    Ready,
+    ServerMessage,
+)
+from gateway.wire import Start as StartSession
+
+START_TIMEOUT_S: Final = 10.0
+"""How long a stream may be open without `start`."""
+TOKEN_PARAMETER: Final = "token"  # noqa: S105 - the name of one
+AGENT_PARAMETER: Final = "agent"
+_REPORT_EVERY: Final = 5
+"""Frames of the caller between two reports of what was played: 100 ms."""
+_OCTETS_PER_MS: Final = 8
+_log = structlog.get_logger("gateway.telephony")
+
+
+class TwilioCall:
+    """`gateway.transport.base.Transport` over the WebSocket of one stream, and that socket's handler.
+
+    It asks `accept` when Twilio says `start`, with the custom parameter `token` as the access token and the call's SID
+    as the key, and starts the session in G.711 with the agent of the custom parameter `agent`.
+    """
+
+    kind = "twilio"
+
+    def __init__(self, socket: WebSocket, path: str, peer: str, accept: Acceptor, counters: TelephonyCounters) -> None:
+        self._socket = socket
+        self._path = path
+        self._peer = peer
+        self._accept = accept
+        self._counters = counters
+        self._loop = asyncio.get_running_loop()
+        self._log = _log.bind(peer=peer)
+        self._stream_sid: str | None = None
+        self._handler: TransportHandler | None = None
+        self._uplink = UplinkClock()
+        self._playout = Playout()
+        self._reported: Heard | None = None
+        self._over: set[int] = set()
+        self._last_sequence: int | None = None
+        self._skipped: set[Skip] = set()
+        self._is_stopped = False
+        self._is_closed = False
+        self._start_timer = self._loop.call_later(START_TIMEOUT_S, self._expect_start)
+        counters.streams += 1
+
+    # gateway.transport.base.Transport
+
+    def send(self, message: ServerMessage) -> None:
+        """A telephone shows no messages: what one means for the audio comes by the calls below."""
+        if isinstance(message, Ready):
+            self._log.info("call_connected", session=message.session)
+
+    def send_audio(self, generation: int, frame: AudioFrame) -> None:
+        if len(frame.payload) > MAX_AUDIO_OCTETS:
+            raise ValueError(f"an audio payload holds at most {MAX_AUDIO_OCTETS} octets, got {len(frame.payload)}")
+        if frame.codec is not Codec.PCMU:
+            raise ValueError(f"a telephone call takes PCMU, got {frame.codec.name}")
+        if self._may_speak(generation) and self._stream_sid is not None:
+            self._socket.send_text(media(self._stream_sid, frame.payload))
+            self._mark(self._playout.sent(generation, len(frame.payload) / _OCTETS_PER_MS))
+
+    def end_audio(self, generation: int) -> None:
+        if self._may_speak(generation):
+            self._over.add(generation)
+            self._mark(self._playout.ended(generation))
+
+    def reset_audio(self, generation: int) -> None:
+        """Twilio drops all or nothing, so a reset takes what is queued of every generation."""
+        self._over.add(generation)
+        if not self._is_closed and self._stream_sid is not None and self._playout.has_pending:
+            self._playout.cleared()
+            self._counters.clears += 1
+            self._socket.send_text(clear(self._stream_sid))
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        if not self._is_closed:
+            self._end()
+            self._socket.close(_CLOSE_CODES.get(code, _NORMAL), reason)
+
+    # gateway.web.websocket.WebSocketHandler
+
+    def text_received(self, text: bytes) -> None:
+        if self._is_closed:
+            return
+        self._counters.messages += 1
+        message = parse_message(text)
+        fault = message if isinstance(message, Skip) else self._receive(message)
+        if fault is not None:
+            self._skip(fault)
+
+    def binary_received(self, octets: bytes) -> None:
+        if not self._is_closed:
+            self._counters.messages += 1
+            self._skip(Skip.BINARY)
+
+    def closed(self, reason: str, *, is_too_large: bool) -> None:
+        if is_too_large:
+            self._skip(Skip.TOO_LARGE)
+        if self._is_closed:
+            return
+        handler = self._handler
+        is_lost = not self._is_stopped
+        self._end()
+        if handler is not None and is_lost:
+            handler.lost(reason)
+
+    def _receive(self, message: TwilioMessage) -> Skip | None:
+        if isinstance(message, Connected):
+            return None
+        if isinstance(message, Start):
+            return Skip.SECOND_START if self._stream_sid is not None else self._start(message)
+        if self._stream_sid is None or self._handler is None:
+            return Skip.BEFORE_START
+        if message.stream_sid != self._stream_sid:
+            return Skip.WRONG_STREAM
+        if self._is_stopped:
+            return Skip.AFTER_STOP
+        self._count_missing(message.sequence_number)
+        match message:
+            case Media():
+                return self._hear(message, self._handler)
+            case MarkEvent():
+                self._returned(message.mark.name, self._handler)
+            case DtmfEvent():
+                self._counters.digits += 1
+                self._handler.message_received(Dtmf(digit=message.dtmf.digit))
+            case Stop():
+                self._is_stopped = True
+                self._handler.message_received(Bye(frames=self._uplink.next_sequence, reason="the call ended"))
+        return None
+
+    def _start(self, message: Start) -> Skip | None:
+        facts = message.start
+        if facts.stream_sid != message.stream_sid:
+            return Skip.WRONG_STREAM
+        form = facts.media_format
+        if (form.encoding, form.sample_rate, form.channels) != MEDIA_FORMAT:
+            self._end()
+            self._socket.close(_UNSUPPORTED, "audio must be mu-law at 8000 Hz on one channel")
+            return None
+        self._start_timer.cancel()
+        self._stream_sid = message.stream_sid
+        self._last_sequence = message.sequence_number or None
+        self._log = self._log.bind(call=facts.call_sid)
+        parameters = facts.custom_parameters
+        request = SessionRequest(self._path, self._peer, parameters.get(TOKEN_PARAMETER), key=facts.call_sid)
+        answer = self._accept(request, self)
+        if isinstance(answer, Refusal):
+            self._end()
+            self._socket.close(_TRY_LATER if answer.status == _UNAVAILABLE else _REFUSED, answer.reason)
+        elif not self._is_closed:
+            self._handler = answer
+            answer.message_received(StartSession(accept=(Codec.PCMU,), agent=parameters.get(AGENT_PARAMETER)))
+        return None
+
+    def _hear(self, message: Media, handler: TransportHandler) -> Skip | None:
+        if message.media.track != "inbound":
+            return Skip.OTHER_TRACK
+        payload = parse_payload(message.media.payload)
+        if isinstance(payload, Skip):
+            return payload
+        frame = self._uplink.frame(message.media.timestamp, payload)
+        if frame.sequence % _REPORT_EVERY == 0:
+            # before the frame: should it interrupt our speech, the session knows how much of that was heard
+            self._report(self._playout.heard(self._loop.time()), handler)
+        handler.audio_received(frame)
+        return None
+
+    def _returned(self, name: str, handler: TransportHandler) -> None:
+        heard = self._playout.returned(name, self._loop.time())
+        if heard is None:
+            self._counters.marks_cleared += 1
+        else:
+            self._counters.marks_played += 1
+            self._report(heard, handler)
+
+    def _report(self, heard: Heard | None, handler: TransportHandler) -> None:
+        if heard is None or heard == self._reported:
+            return
+        self._reported = heard
+        handler.message_received(
+            Played(generation=heard.generation, position_ms=heard.position_ms, is_complete=heard.is_complete)
+        )
+
+    def _count_missing(self, sequence: int) -> None:
+        """Twilio drops messages that a congested connection does not take, and numbers all of them."""
+        if not sequence:
+            return
+        if self._last_sequence is not None and sequence > self._last_sequence + 1:
+            self._counters.missing_messages += sequence - self._last_sequence - 1
+        self._last_sequence = max(sequence, self._last_sequence or 0)
+
+    def _mark(self, name: str | None) -> None:
+        if name is not None and self._stream_sid is not None:
+            self._counters.marks_sent += 1
+            self._socket.send_text(mark(self._stream_sid, name))
+
+    def _may_speak(self, generation: int) -> bool:
+        return not (self._is_closed or self._is_stopped or generation in self._over)
+
+    def _skip(self, fault: Skip) -> None:
+        self._counters.skipped[fault.value] += 1
+        if fault not in self._skipped:
+            self._skipped.add(fault)
+            self._log.warning("twilio_message_skipped", fault=fault.value)
+
+    def _expect_start(self) -> None:
+        if not self._is_closed:
+            self._end()
+            self._socket.close(_REFUSED, "no start arrived")
+
+    def _end(self) -> None:
+        self._is_closed = True
+        self._handler = None
+        self._start_timer.cancel()
+
+
+_NORMAL: Final = 1000
+_GOING_AWAY: Final = 1001
+_UNSUPPORTED: Final = 1003
+_REFUSED: Final = 1008
+_INTERNAL: Final = 1011
+_TRY_LATER: Final = 1013
+_UNAVAILABLE: Final = 503
+_CLOSE_CODES: Final = {
+    CloseCode.DRAINING: _GOING_AWAY,
+    CloseCode.OVERLOADED: _TRY_LATER,
+    CloseCode.AGENT_FAILED: _INTERNAL,
+    CloseCode.INTERNAL: _INTERNAL,
+    CloseCode.UNSUPPORTED_CODEC: _UNSUPPORTED,
+    CloseCode.MALFORMED: _REFUSED,
+    CloseCode.WRONG_ORDER: _REFUSED,
+    CloseCode.UNAUTHORISED: _REFUSED,
+}
+"""What the closing of a session is called in RFC 6455 section 7.4."""

@@ -1,0 +1,163 @@
+"""One WebSocket, seen from the server: whole messages in, calls that never block out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import structlog
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+MAX_UNSENT_OCTETS: Final = 8 << 20
+"""What may wait for a peer that does not read: a quarter of an hour of G.711 in JSON."""
+LINGER_S: Final = 2.0
+"""How long the other side has to answer a close, and then the network to take what is unsent."""
+
+SILENT_LOG: Final = logging.Logger("gateway.websocket", logging.CRITICAL)
+"""What `websockets` would log at lower levels holds payloads: speech."""
+_log = structlog.get_logger("gateway.web")
+
+
+class WebSocketHandler(Protocol):
+    """What a socket calls, on the event loop, in the order in which the messages arrived."""
+
+    def text_received(self, text: bytes) -> None:
+        """A text message, as its octets; whether they are UTF-8 was not looked at."""
+
+    def binary_received(self, octets: bytes) -> None:
+        """A binary message."""
+
+    def closed(self, reason: str, *, is_too_large: bool) -> None:
+        """Nothing arrives any more; called once. `is_too_large`: because a message was."""
+
+
+class WebSocket:
+    """Send with `send_text` and `send_binary`, end with `close`; after that, or once the peer left, they do nothing.
+
+    What is sent before the socket opens follows the handshake.
+    """
+
+    def __init__(self, protocol: ServerProtocol, writer: asyncio.StreamWriter, loop: asyncio.AbstractEventLoop) -> None:
+        self._protocol = protocol
+        self._writer = writer
+        self._loop = loop
+        self._early: list[Callable[[], None]] = []
+        self._handler: WebSocketHandler | None = None
+        self._parts: list[bytes] = []
+        self._is_text = False
+        self._has_said_close = False
+        self._linger: tuple[asyncio.TimerHandle, ...] = ()
+
+    def send_text(self, text: bytes) -> None:
+        """Queue a text message."""
+        if self._protocol.state is State.CONNECTING:
+            self._early.append(lambda: self.send_text(text))
+        elif self._is_open:
+            self._protocol.send_text(text)
+            self.flush()
+
+    def send_binary(self, octets: bytes) -> None:
+        """Queue a binary message."""
+        if self._protocol.state is State.CONNECTING:
+            self._early.append(lambda: self.send_binary(octets))
+        elif self._is_open:
+            self._protocol.send_binary(octets)
+            self.flush()
+
+    def close(self, code: int, reason: str) -> None:
+        """Send what is queued, then the close frame; what still arrives is dropped."""
+        if self._protocol.state is State.CONNECTING:
+            self._early.append(lambda: self.close(code, reason))
+        elif self._is_open:
+            self._has_said_close = True
+            self._protocol.send_close(code, reason.encode()[:_MAX_REASON_OCTETS].decode(errors="ignore"))
+            self.flush()
+
+    def open(self, handler: WebSocketHandler) -> None:
+        """The handshake is done: `handler` is called from now on."""
+        self._handler = handler
+        self.flush()
+        early, self._early = self._early, []
+        for send in early:
+            send()
+
+    def received(self, data: bytes) -> None:
+        """Take octets of the connection."""
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame) and event.opcode in _DATA and not self._has_said_close:
+                self._assemble(event)
+        self.flush()
+        if self._protocol.state is not State.OPEN:
+            self.ended()
+
+    def ended(self) -> None:
+        """The WebSocket is over, by either side's close or with its connection: the handler is told once."""
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            sent = self._protocol.close_sent
+            is_too_large = sent is not None and sent.code == CloseCode.MESSAGE_TOO_BIG
+            handler.closed(self._why(), is_too_large=is_too_large)
+
+    def detached(self) -> None:
+        """The connection is gone."""
+        for timer in self._linger:
+            timer.cancel()
+        self.ended()
+
+    def flush(self) -> None:
+        """Hand what the protocol wants sent to the connection."""
+        for data in self._protocol.data_to_send():
+            if data:
+                self._writer.write(data)
+            elif self._protocol.close_rcvd is not None:
+                self._writer.close()
+            elif self._writer.can_write_eof():
+                self._writer.write_eof()
+        if self._writer.transport.get_write_buffer_size() > MAX_UNSENT_OCTETS:
+            _log.warning("websocket_unread", unsent_octets=self._writer.transport.get_write_buffer_size())
+            self._writer.transport.abort()
+        if self._protocol.close_expected() and not self._linger:
+            self._linger = (
+                self._loop.call_later(LINGER_S, self._writer.close),
+                self._loop.call_later(2 * LINGER_S, self._writer.transport.abort),
+            )
+
+    @property
+    def _is_open(self) -> bool:
+        return self._protocol.state is State.OPEN and not self._writer.is_closing()
+
+    def _assemble(self, frame: Frame) -> None:
+        if frame.opcode is not Opcode.CONT:
+            self._is_text = frame.opcode is Opcode.TEXT
+            self._parts.clear()
+        if frame.data:
+            self._parts.append(bytes(frame.data))
+        if frame.fin and self._handler is not None:
+            message = b"".join(self._parts)
+            self._parts.clear()
+            try:
+                (self._handler.text_received if self._is_text else self._handler.binary_received)(message)
+            except Exception:
+                # a defect in one session must not reach the server's other connections
+                _log.exception("websocket_handler_failed")
+                self.close(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def _why(self) -> str:
+        received, sent = self._protocol.close_rcvd, self._protocol.close_sent
+        if received is not None:
+            return f"closed by the caller with code {received.code}" + (
+                f": {received.reason}" if received.reason else ""
+            )
+        if sent is not None:
+            return f"closed with code {sent.code}: {sent.reason}"
+        return "the connection broke"
+
+
+_DATA: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+_MAX_REASON_OCTETS: Final = 123
+"""RFC 6455 section 5.5: a control frame carries 125 octets, two of them the code."""

@@ -1,0 +1,244 @@
+"""The HTTP and WebSocket listener on a real socket, driven by octets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+
+import pytest
+
+from gateway.web import websocket
+from gateway.web.server import MAX_BODY_OCTETS, MAX_HEAD_OCTETS, WebRequest, WebResponse, WebServer
+from gateway.web.websocket import WebSocket
+from quiclb.address import Address
+
+HANDSHAKE = (
+    b"GET %s HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.socket: WebSocket | None = None
+        self.got: list[bytes] = []
+        self.ended: list[tuple[str, bool]] = []
+        self.is_over = asyncio.Event()
+
+    def text_received(self, text: bytes) -> None:
+        if text == b"break":
+            raise ZeroDivisionError
+        self.got.append(text)
+
+    def binary_received(self, octets: bytes) -> None:
+        self.got.append(octets)
+        assert self.socket is not None
+        self.socket.send_binary(octets)
+
+    def closed(self, reason: str, *, is_too_large: bool) -> None:
+        self.ended.append((reason, is_too_large))
+        self.is_over.set()
+
+
+class Bench:
+    """A server with one page and one socket, and raw connections to it."""
+
+    def __init__(self) -> None:
+        self.requests: list[WebRequest] = []
+        self.listener = Listener()
+        self.server = WebServer(
+            {"/page": self._page, "/broken": self._broken}, {"/socket": self._socket, "/closed": self._refused}
+        )
+        self.address: Address = ("", 0)
+
+    def _page(self, request: WebRequest) -> WebResponse:
+        self.requests.append(request)
+        return WebResponse(HTTPStatus.OK, "hello\n")
+
+    def _broken(self, request: WebRequest) -> WebResponse:
+        raise ZeroDivisionError
+
+    def _socket(self, request: WebRequest, socket: WebSocket) -> Listener:
+        self.listener.socket = socket
+        return self.listener
+
+    def _refused(self, request: WebRequest, socket: WebSocket) -> WebResponse:
+        return WebResponse(HTTPStatus.FORBIDDEN, "no\n")
+
+    async def ask(self, octets: bytes) -> tuple[int, bytes]:
+        """Send, and return status and body of the answer, (0, b"") for none."""
+        reader, writer = await asyncio.open_connection(*self.address)
+        writer.write(octets)
+        try:
+            answer = await reader.read()
+        except ConnectionError:
+            answer = b""
+        writer.close()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return (int(head.split(b" ")[1]), body) if head else (0, b"")
+
+    async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection(*self.address)
+        writer.write(HANDSHAKE % b"/socket")
+        assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+        return reader, writer
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    bench.address = await bench.server.start("web.listen", ("127.0.0.1", 0), None)
+    yield bench
+    async with asyncio.timeout(5):
+        await bench.server.stop()
+
+
+def masked(opcode: int, payload: bytes, *, is_final: bool = True) -> bytes:
+    assert len(payload) < 126
+    return bytes((opcode | (0x80 if is_final else 0), 0x80 | len(payload))) + bytes(4) + payload
+
+
+async def test_a_page_learns_what_was_asked(bench: Bench) -> None:
+    body = b"CallSid=CA1"
+    head = b"POST /page?x=1 HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\nX-Mixed: Case \r\n\r\n" % len(body)
+    assert await bench.ask(head + body) == (200, b"hello\n")
+    (request,) = bench.requests
+    assert (request.method, request.target, request.path, request.body) == ("POST", "/page?x=1", "/page", body)
+    assert request.headers["x-mixed"] == "Case"
+    assert request.peer.startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("octets", "status"),
+    [
+        (b"GET /else HTTP/1.1\r\n\r\n", 404),
+        (b"PUT /page HTTP/1.1\r\n\r\n", 405),
+        (b"GET /broken HTTP/1.1\r\n\r\n", 500),
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /page SIP/2.0\r\n\r\n", 400),
+        (b"GET http://h/page HTTP/1.1\r\n\r\n", 400),
+        (b"POST /page HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_OCTETS + 1), 413),
+        (b"POST /page HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 411),
+        (b"POST /page HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
+        (b"GET /page HTTP/1.1\r\nX: " + b"x" * 2 * MAX_HEAD_OCTETS, 0),
+        (b"GET /socket HTTP/1.1\r\nHost: h\r\n\r\n", 426),
+        (b"POST /socket HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", 400),
+        (HANDSHAKE % b"/closed", 403),
+        (HANDSHAKE.replace(b"Version: 13", b"Version: 8") % b"/socket", 400),
+    ],
+)
+async def test_what_cannot_be_served_is_answered_by_status(
+    bench: Bench, octets: bytes, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (await bench.ask(octets))[0] == status
+    assert bench.listener.got == []
+
+
+async def test_messages_go_both_ways(bench: Bench) -> None:
+    reader, writer = await bench.open()
+    writer.write(masked(1, b"text") + masked(2, b"octets"))
+    assert await reader.readexactly(8) == b"\x82\x06octets"
+    assert bench.listener.got == [b"text", b"octets"]
+    writer.close()
+    await bench.listener.is_over.wait()
+    assert bench.listener.ended == [("the connection broke", False)]
+
+
+async def test_fragments_are_joined_around_a_ping(bench: Bench) -> None:
+    reader, writer = await bench.open()
+    writer.write(masked(1, b"a", is_final=False) + masked(9, b"?") + masked(0, b"", is_final=False) + masked(0, b"b"))
+    assert await reader.readexactly(3) == b"\x8a\x01?"
+    writer.write(masked(8, (1000).to_bytes(2, "big") + b"bye"))
+    assert await reader.read() == b"\x88\x05\x03\xe8bye"
+    assert bench.listener.got == [b"ab"]
+    assert bench.listener.ended == [("closed by the caller with code 1000: bye", False)]
+    writer.close()
+
+
+async def test_messages_before_a_close_in_the_same_octets_are_heard(bench: Bench) -> None:
+    _, writer = await bench.open()
+    writer.write(masked(1, b"last words") + masked(8, b""))
+    await bench.listener.is_over.wait()
+    assert bench.listener.got == [b"last words"]
+    writer.close()
+
+
+async def test_after_its_own_close_nothing_is_heard(bench: Bench) -> None:
+    reader, writer = await bench.open()
+    assert bench.listener.socket is not None
+    bench.listener.socket.close(1001, "ü" * 100)
+    bench.listener.socket.send_text(b"late")
+    assert (await reader.readexactly(2))[0] == 0x88
+    close = await reader.readexactly(124)
+    assert close == (1001).to_bytes(2, "big") + ("ü" * 61).encode()
+    writer.write(masked(1, b"late") + masked(8, b"\x03\xe9"))
+    assert await reader.read() == b""
+    assert bench.listener.got == []
+    assert len(bench.listener.ended) == 1
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("octets", "code", "is_too_large"),
+    [
+        (b"\x81\xff" + (10_000_000).to_bytes(8, "big"), 1009, True),
+        (masked(1, b"a" * 100, is_final=False) + b"\x80\xff" + (65_500).to_bytes(8, "big"), 1009, True),
+        (b"\x81\x01a", 1002, False),
+        (masked(3, b""), 1002, False),
+        (masked(1, b"break"), 1011, False),
+    ],
+)
+async def test_faults_close_with_their_code(
+    bench: Bench, octets: bytes, code: int, is_too_large: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = await bench.open()
+    writer.write(octets)
+    close = await reader.readexactly(4)
+    assert (close[0], int.from_bytes(close[2:], "big")) == (0x88, code)
+    await bench.listener.is_over.wait()
+    ((reason, is_large),) = bench.listener.ended
+    assert str(code) in reason
+    assert is_large is is_too_large
+    writer.close()
+
+
+async def test_a_peer_that_reads_nothing_is_cut_off(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(websocket, "MAX_UNSENT_OCTETS", 100_000)
+    _, writer = await bench.open()
+    socket = bench.listener.socket
+    assert socket is not None
+    async with asyncio.timeout(5):
+        while not bench.listener.is_over.is_set():
+            socket.send_text(bytes(60_000))
+            await asyncio.sleep(0)
+    assert "websocket_unread" in capsys.readouterr().out
+    writer.close()
+
+
+async def test_a_peer_that_answers_no_close_is_cut_off(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket, "LINGER_S", 0.05)
+    _, writer = await bench.open()
+    assert bench.listener.socket is not None
+    bench.listener.socket.close(1000, "")
+    async with asyncio.timeout(5):
+        await bench.listener.is_over.wait()
+        while bench.server.connection_count:  # noqa: ASYNC110 - a server has no event
+            await asyncio.sleep(0.01)
+    writer.close()
+
+
+async def test_connections_are_limited() -> None:
+    server = WebServer({}, {}, max_connections=1)
+    address = await server.start("web.listen", ("127.0.0.1", 0), None)
+    _, first = await asyncio.open_connection(*address)
+    while not server.connection_count:  # noqa: ASYNC110 - the connection is on its way
+        await asyncio.sleep(0.01)
+    reader, second = await asyncio.open_connection(*address)
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await reader.readexactly(1)
+    first.close()
+    second.close()
+    await server.stop()

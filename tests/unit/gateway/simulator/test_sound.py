@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gateway.audio.g711 import pcmu_encode
+from gateway.errors import ConfigurationError
+from gateway.simulator.sound import read_telephone_wav, telephone_wav
+
+
+def written(path: Path, samples: np.ndarray, rate_hz: int, channels: int = 1, octets: int = 2) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(octets)
+        file.setframerate(rate_hz)
+        file.writeframes(samples.tobytes())
+    return path
+
+
+def tone(rate_hz: int) -> np.ndarray:
+    return (np.sin(np.arange(rate_hz) * 2 * np.pi * 440 / rate_hz) * 8_000).astype("<i2")
+
+
+def test_8_khz_is_only_coded(tmp_path: Path) -> None:
+    payload = read_telephone_wav(written(tmp_path / "a.wav", tone(8_000), 8_000))
+    assert payload == pcmu_encode(tone(8_000).tobytes())
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])
+def test_other_rates_last_as_long(tmp_path: Path, rate_hz: int) -> None:
+    assert len(read_telephone_wav(written(tmp_path / "a.wav", tone(rate_hz), rate_hz))) == 8_000
+
+
+def test_channels_are_mixed(tmp_path: Path) -> None:
+    stereo = np.repeat(tone(8_000), 2)
+    assert read_telephone_wav(written(tmp_path / "a.wav", stereo, 8_000, channels=2)) == pcmu_encode(
+        tone(8_000).tobytes()
+    )
+
+
+def test_what_was_written_can_be_read(tmp_path: Path) -> None:
+    payload = pcmu_encode(tone(8_000).tobytes())
+    (tmp_path / "a.wav").write_bytes(telephone_wav(payload))
+    assert read_telephone_wav(tmp_path / "a.wav") == payload
+
+
+def test_files_that_cannot_be_read_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("no sound")
+    narrow = written(tmp_path / "narrow.wav", np.zeros(10, np.uint8), 8_000, octets=1)
+    for path, message in (
+        (tmp_path / "none.wav", "no such file"),
+        (tmp_path / "text.wav", "no WAV file"),
+        (narrow, "8 bits a sample, must be 16"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            read_telephone_wav(path)
