@@ -32,7 +32,7 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-unit: setup
+unit: setup $(PEERS)
 	$(BIN)/pytest
 
 demo: setup ## the spoken order, the network switch and the killed load balancer
