@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from gateway.agent.base import HeardAudio, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
-from gateway.session.live import LiveSession
+from gateway.session.limits import SessionLimits
 from gateway.session.manager import Admission, SessionManager
-from gateway.session.session import SessionLimits
+from gateway.session.port import Port
 from gateway.store.base import SessionRecord
 from gateway.store.memory import MemoryStore
 from gateway.transport.base import Refusal
@@ -46,10 +46,10 @@ class Bench:
             "worker-1", self.agent, self.store, new_id=lambda: next(ids), admission=admission, limits=limits
         )
 
-    def call(self, accept=(Codec.PCM16_24K,)) -> tuple[LiveSession, FakeTransport]:
+    def call(self, accept=(Codec.PCM16_24K,)) -> tuple[Port, FakeTransport]:
         transport = FakeTransport()
         live = self.manager.accept(REQUEST, transport)
-        assert isinstance(live, LiveSession)
+        assert isinstance(live, Port)
         live.message_received(Start(accept=accept))
         return live, transport
 
@@ -161,7 +161,7 @@ async def test_what_a_caller_does_after_the_end_is_ignored(bench):
     live.audio_received(frame(0))
     live.message_received(Start())
     live.lost("gone")
-    live.drain(1.0)
+    bench.manager.drain(1.0)
     bench.conversation.emit(Reply("too late"))
     assert len(transport.messages) == messages
     assert len(transport.closed) == 1

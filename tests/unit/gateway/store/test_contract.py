@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.store.base import SessionRecord, SessionStore
+from gateway.store.base import Line, SessionRecord, SessionStore
 from gateway.store.factory import open_store
 
 STORES: dict[str, Callable[[], SessionStore]] = {
@@ -20,7 +20,7 @@ RECORD = SessionRecord(
     revision=3,
     heard_sequence=120,
     turn=2,
-    transcript=(("user", "a latte"), ("agent", "Ünïcode, anything else?")),
+    transcript=(Line(2, "user", "a latte"), Line(2, "agent", "Ünïcode, anything else?", 3, 250)),
     state={"items": [{"name": "latte", "price": 4.5, "extras": []}], "note": None, "is_paid": False},
 )
 
@@ -63,9 +63,9 @@ async def test_sessions_do_not_mix(store):
 
 async def test_a_deleted_session_is_absent(store):
     await store.save(RECORD)
-    await store.delete("s-1")
+    await store.delete("s-1", 1)
     assert await store.load("s-1") is None
 
 
 async def test_deleting_what_is_not_there_is_no_error(store):
-    await store.delete("nobody")
+    await store.delete("nobody", 1)

@@ -69,6 +69,9 @@ class Session:
     def lost(self, reason: str) -> None:
         self.calls.append(("lost", reason))
 
+    def left(self, reason: str) -> None:
+        self.calls.append(("left", reason))
+
 
 class Caller(Protocol):
     """What the contract suite asks of a caller over any transport; `settle` lets everything in flight arrive."""

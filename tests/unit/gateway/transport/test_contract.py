@@ -189,7 +189,7 @@ def test_a_session_may_close_while_it_accepts(call: MakeCaller) -> None:
     assert session.calls == []
 
 
-def test_a_caller_that_hangs_up_is_lost_once(call: MakeCaller) -> None:
+def test_a_caller_whose_connection_ends_is_lost_once(call: MakeCaller) -> None:
     session, caller = opened(call)
     caller.hang_up("battery")
     caller.settle()
