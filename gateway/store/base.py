@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from gateway.errors import StoreError
 
 RECORD_VERSION = 1
+"""Raised where a worker of the version before could not read the record; it then ends the session instead."""
 
 
 class Fenced(StoreError):  # noqa: N818 - it says what happened
