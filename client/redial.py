@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from client.errors import AccessRefused, CertificateRefused, ClientError, InvalidSetting
 
-_SHORTEST_ATTEMPT_S = 0.3
+_SHORTEST_ATTEMPT_S = 0.2
 _LONGEST_ATTEMPT_S = 4.0
 _ANSWER_TIMEOUT_S = 5.0
 _PROMPT_ATTEMPTS = 8
@@ -56,7 +56,7 @@ class Redial:
                 has_address = False
             except ClientError:
                 pass
-            attempt_s = min(attempt_s * 1.2, max(_LONGEST_ATTEMPT_S, self._shortest_s))
+            attempt_s = min(attempt_s * 1.3, max(_LONGEST_ATTEMPT_S, self._shortest_s))
             if is_answered or number >= _PROMPT_ATTEMPTS:
                 await asyncio.sleep(delay_s * (0.5 + self._rng(1)[0] / 255))
                 delay_s = min(delay_s * 2, _LONGEST_DELAY_S)

@@ -138,9 +138,9 @@ class SessionSection(_Section):
     """`[session]`: where sessions are saved, how many there may be, and how long they wait for others.
 
     `store` is `memory://` (one worker, lost with it), `sqlite:///PATH` (all workers of a host) or `redis://HOST:PORT/0`,
-    `rediss://`, `redis+sentinel://HOST,HOST/NAME`, `redis+cluster://HOST,HOST` (any number of hosts). A session without a
-    connection is kept for `resume_window_s` at its worker, and for `record_ttl_s` since its last
-    change in the store. `drain_timeout_s` is how long a worker that stops waits for its callers to go on elsewhere.
+    `rediss://`, `redis+sentinel://HOST,HOST/NAME`, `redis+cluster://HOST,HOST` (any number of hosts). A session that
+    has no connection is kept for `resume_window_s` at its worker, and for `record_ttl_s` since its last change in the
+    store. `drain_timeout_s` is how long a worker that stops waits for its callers to go on elsewhere.
     """
 
     store: str = "memory://"
