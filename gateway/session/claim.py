@@ -19,6 +19,8 @@ class Verdict(Enum):
 
     HERE = auto()
     """The session that is live at this worker is the newest there is."""
+    HERE_UNSAVED = auto()
+    """The same, but the store does not know the new token: the one that was used must stay good."""
     UNKNOWN = auto()
     """There is no such session, or the token does not open it."""
     STORE_AWAY = auto()
@@ -41,7 +43,7 @@ async def claim(
                 return Verdict.HERE
             stored = await store.load(resume.session)
             if stored is None or stored.epoch <= ledger.epoch:
-                return Verdict.HERE
+                return Verdict.HERE_UNSAVED
         for _ in range(_ATTEMPTS):
             stored = await store.load(resume.session)
             if stored is None:
@@ -55,5 +57,5 @@ async def claim(
                 return record
     except (StoreError, OSError, TimeoutError):
         is_live = ledger is not None and ledger.tickets.accepts(resume.token)
-        return Verdict.HERE if is_live else Verdict.STORE_AWAY
+        return Verdict.HERE_UNSAVED if is_live else Verdict.STORE_AWAY
     return Verdict.UNKNOWN

@@ -166,11 +166,15 @@ class SessionManager:
             if live is not None:
                 live.fence()  # another worker went on from where it stands
             live = self._keep(self._session(claimed.session_id, record=claimed), port)
-        elif claimed is not Verdict.HERE or live is None or not live.session.ledger.tickets.accepts(resume.token):
+        elif (
+            claimed not in (Verdict.HERE, Verdict.HERE_UNSAVED)
+            or live is None
+            or not live.session.ledger.tickets.accepts(resume.token)
+        ):
             self._refuse_resume(port, claimed)
             return
         if port.is_open:
-            live.attach(port, resume, token)
+            live.attach(port, resume, resume.token if claimed is Verdict.HERE_UNSAVED else token)
 
     def _refuse_resume(self, port: Port, verdict: Verdict) -> None:
         self.counters.resumes_refused += 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 
+_MOST_UNCONFIRMED = 4
+
 
 class Tickets:
     """The tokens that open one session; only their hashes are kept.
@@ -18,7 +20,11 @@ class Tickets:
 
     def renewed(self, token: str, used: str | None = None) -> Tickets:
         """Return those that hold once `token` was issued to the caller that came with `used`."""
-        return Tickets((_hash(token),) if used is None else (_hash(token), _hash(used)))
+        if used is None:
+            return Tickets((_hash(token),))
+        # of two attempts with one token the one that is served last need not be the one that the caller waits for
+        hashes = dict.fromkeys((_hash(token), _hash(used), *self.hashes))
+        return Tickets(tuple(hashes)[:_MOST_UNCONFIRMED])
 
     def confirm(self) -> bool:
         """The caller has the newest token: it alone is good from now on. False where that was known."""
