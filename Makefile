@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
 
-.PHONY: help setup test lint types unit demo serve bench bench-calls bench-gaps bench-lb bench-lb-faults interop fuzz clean
+.PHONY: help setup test lint types unit demo serve bench bench-calls bench-gaps bench-lb bench-lb-faults bench-survival interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,13 +41,16 @@ demo: setup ## the spoken order, the network switch and the killed load balancer
 serve: setup ## keep the demonstration's cluster up for a person
 	@$(BIN)/python -m deploy.local.serve
 
-bench: bench-gaps bench-calls ## every benchmark; results go to bench/results
+bench: bench-gaps bench-calls bench-survival ## every benchmark; results go to bench/results
 
 bench-gaps: setup ## the gap at migration, rebinding and forwarder restart
 	$(BIN)/python -m bench.gaps
 
 bench-calls: setup ## 60 calls at once through the forwarder to one worker
 	$(BIN)/python -m bench.calls
+
+bench-survival: setup ## what calls lose when workers, paths and load balancers die
+	$(BIN)/python -m bench.survival
 
 bench-lb: $(PEERS) ## the load balancer beside C, nginx and Envoy (QUICK=1: in three minutes)
 	@$(BIN)/python -m bench.lb.install

@@ -19,6 +19,9 @@ class NatLink:
     upstream: Address
     delay_s: float
     host: str = "127.0.0.1"
+    is_black: bool = False
+    """Swallow everything, both ways."""
+    _cut: set[Address] = field(default_factory=set)
     address: Address = field(init=False)
     _inside: asyncio.DatagramTransport = field(init=False)
     _bindings: dict[Address, asyncio.DatagramTransport] = field(default_factory=dict)
@@ -42,12 +45,20 @@ class NatLink:
             transport.close()
         self._bindings.clear()
 
+    def cut(self) -> None:
+        """Swallow for good what comes from the sockets that callers use now."""
+        self._cut.update(self._bindings)
+
     def outward(self, data: bytes, caller: Address) -> None:
         """Carry a caller's datagram to the upstream after the delay."""
+        if self.is_black or caller in self._cut:
+            return
         asyncio.get_running_loop().call_later(self.delay_s, self._send_up, data, caller)
 
     def inward(self, data: bytes, caller: Address) -> None:
         """Carry an answer back to its caller after the delay."""
+        if self.is_black or caller in self._cut:
+            return
         asyncio.get_running_loop().call_later(self.delay_s, self._send_down, data, caller)
 
     def _send_down(self, data: bytes, caller: Address) -> None:

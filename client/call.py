@@ -1,28 +1,34 @@
-"""The caller's side of the voice protocol over one WebTransport session."""
+"""The caller's side of the voice protocol, over one connection after the other."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from client.connection import WebTransportConnection
 from client.conversation import Conversation
-from client.downlink import DownlinkStream
-from client.errors import CallLost, ClientError, ProtocolFault, session_ended
-from client.events import Closed, Draining, Event, Flushed, Heard, Speech, SpeechEnded
+from client.errors import CallLost, ClientError, ProtocolFault, ServerDrained, SessionFailed, session_ended
+from client.events import (
+    Closed,
+    Draining,
+    Event,
+    Flushed,
+    Heard,
+    Speech,
+    SpeechEnded,
+)
 from client.heartbeat import Heartbeat
+from client.link import PLAYBACK_RATE_HZ, Link
 from client.playback import Playback, Position
 from client.player import InstantPlayer, Player, Sink
+from client.recovery import Dial, Recovery
 from client.source import RATE_HZ
 from client.uplink import Uplink
-from gateway.audio.codec import FrameDecoder, FrameEncoder
+from gateway.audio.codec import FrameEncoder
 from gateway.wire import (
     CLOCK_HZ,
-    MAX_CONTROL_OCTETS,
-    AudioFrame,
     Bye,
     ClientMessage,
     CloseCode,
@@ -30,24 +36,17 @@ from gateway.wire import (
     Drain,
     Error,
     Flush,
-    LengthPrefixedReader,
     Malformed,
     Ping,
     Played,
     Pong,
     Ready,
+    Resume,
     ServerMessage,
     Start,
-    StreamType,
-    decode_server_message,
-    encode_message,
-    encode_varint,
-    length_prefixed,
 )
 from gateway.wire import Heard as HeardMessage
 from gateway.wire import Speech as SpeechMessage
-
-PLAYBACK_RATE_HZ = 24_000
 
 _MAX_BUFFERED_S = 600
 _MAX_CLOCK_LAG_S = 0.2
@@ -63,26 +62,22 @@ class CallSettings:
     agent: str | None = None
     has_playback: bool = True
     sinks: Sequence[Sink] = ()
-    heartbeat_s: float = 0.5
-
-
-@dataclass(slots=True)
-class _Incoming:
-    stream: DownlinkStream = field(default_factory=DownlinkStream)
-    decoder: FrameDecoder = field(default_factory=lambda: FrameDecoder(PLAYBACK_RATE_HZ))
+    heartbeat_s: float = 0.25
+    resume_timeout_s: float = 60.0
 
 
 class Call:
-    """Turns octets into events and back; a `SessionHandler`. Nothing here waits: `ready` and `closed` are futures."""
+    """A `LinkHandler`: turns messages into events and back. Nothing here waits: `ready` and `closed` are futures."""
 
-    def __init__(self, settings: CallSettings, emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self, settings: CallSettings, emit: Callable[[Event], None], dial: Dial, rng: Callable[[int], bytes]
+    ) -> None:
         self._settings = settings
         self._emit = emit
         self._loop = asyncio.get_running_loop()
-        self._connection: WebTransportConnection | None = None
-        self._control_id = self._uplink_id = -1
-        self._control = LengthPrefixedReader(MAX_CONTROL_OCTETS)
-        self._incoming: dict[int, _Incoming] = {}
+        self._link: Link | None = None
+        self._is_live = False
+        self._token: str | None = None
         self._encoder = FrameEncoder(settings.codec, RATE_HZ)
         self._has_said_bye = False
         self._voiced_at: float | None = None
@@ -98,6 +93,7 @@ class Call:
         self.uplink = Uplink(settings.codec)
         self.conversation = Conversation()
         self.reply_latencies_ms: list[float] = []
+        self.recovery = Recovery(self, emit, dial, rng, settings.resume_timeout_s)
         self.began_at: float | None = None
         self.ended_at: float | None = None
         self.error: ClientError | None = None
@@ -107,9 +103,19 @@ class Call:
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     @property
+    def link(self) -> Link | None:
+        """The connection that carries the call now; `None` while it is between two."""
+        return self._link if self._is_live else None
+
+    @property
     def is_agent_speaking(self) -> bool:
         """Whether an answer was announced that has not been played to its end or flushed."""
         return bool(self._speaking)
+
+    @property
+    def latest_rtt_ms(self) -> float | None:
+        """The heartbeat's newest round trip."""
+        return self._heartbeat.rtts_ms[-1] if self._heartbeat.rtts_ms else None
 
     @property
     def rtts_ms(self) -> tuple[float, ...]:
@@ -119,88 +125,82 @@ class Call:
     # What the caller does
 
     def send_pcm(self, pcm: bytes) -> None:
-        """Encode and send speech; raises the call's error once it is over."""
-        connection = self._open_connection()
+        """Encode and send speech, or keep it for when the call goes on; raises the call's error once it is over."""
+        self.raise_if_over()
         if self._has_said_bye:
             raise CallLost("no audio can follow after the call was finished")
         self._follow_clock()
         if is_voiced(pcm):
             self._voiced_at = self._loop.time()
-        for timestamp, payload in self._encoder.push(pcm):
-            connection.send(self._uplink_id, self.uplink.append(timestamp, payload))
+        self._send_frames(self._encoder.push(pcm))
 
     def say_bye(self) -> None:
         """Send what is left, and that no more follows; the server's bye resolves `closed`."""
-        connection = self._open_connection()
+        self.raise_if_over()
         if not self._has_said_bye:
-            for timestamp, payload in self._encoder.flush():
-                connection.send(self._uplink_id, self.uplink.append(timestamp, payload))
+            self._send_frames(self._encoder.flush())
             self._has_said_bye = True
             self._send(Bye(frames=self.uplink.sent))
 
     def ping(self) -> asyncio.Future[float]:
         """Measure a round trip, in ms."""
-        self._open_connection()
+        self.raise_if_over()
         return self._heartbeat.measure()
 
     def hang_up(self) -> None:
         """End the call now, whatever is outstanding."""
-        self._end(CallLost("the call was ended before it was finished"), CloseCode.NORMAL, "the caller hung up")
+        self.end(CallLost("the call was ended before it was finished"), CloseCode.NORMAL, "the caller hung up")
 
     def raise_if_over(self) -> None:
         """Raise why nothing can be said any more, if that is so."""
-        self._open_connection()
+        if self.error is not None:
+            raise self.error
+        if self.closed.done() or self.began_at is None:
+            raise CallLost("the call is over")
 
-    # SessionHandler
+    # LinkHandler
 
-    def session_requested(self, connection: WebTransportConnection) -> None:
-        self._connection = connection
-        self._control_id = connection.open_stream(is_unidirectional=False)
-        self._uplink_id = connection.open_stream(is_unidirectional=True)
-        self._send(Start(accept=self._settings.accept, agent=self._settings.agent))
-        connection.send(self._uplink_id, encode_varint(StreamType.UPLINK_AUDIO))
-
-    def stream_received(self, stream_id: int, data: bytes, is_ended: bool) -> None:
+    def link_opened(self, link: Link) -> ClientMessage | None:
+        """Say `start`, or `resume` in place of the link before, whose position is final from now on."""
+        former, self._link = self._link, link
+        if self._token is None:
+            return Start(accept=self._settings.accept, agent=self._settings.agent)
         if self.closed.done():
+            return None
+        self.recovery.interrupted(former, "the call moves to another connection")
+        if former is not None:
+            self._loop.call_soon(former.leave)
+        self._is_live = False
+        self._player.pause()
+        for position in self.playback.take_positions():
+            self._report(position)
+        next_generation, position_ms = self.playback.unplayed
+        return Resume(
+            session=self.conversation.session or "",
+            token=self._token,
+            accept=self._settings.accept,
+            generation=self.playback.newest,
+            next_generation=next_generation,
+            position_ms=position_ms,
+            turn=self.conversation.newest_turn,
+        )
+
+    def message_received(self, link: Link, message: ServerMessage) -> None:
+        """Take what the server says, unless over a link that the call has left."""
+        if link is not self._link or self.closed.done():
             return
-        if stream_id == self._control_id:
-            self._control_received(data)
-        else:
-            self._downlink_received(stream_id, data, is_ended)
-
-    def stream_reset(self, stream_id: int) -> None:
-        incoming = self._incoming.pop(stream_id, None)
-        if incoming is not None and incoming.stream.generation is not None:
-            self.playback.end(incoming.stream.generation)
-            self._player.wake()
-
-    def session_closed(self, error: ClientError | None) -> None:
-        self._end(error or CallLost("the server closed the session before the call was finished"))
-
-    # From the server
-
-    def _control_received(self, data: bytes) -> None:
-        bodies = self._control.feed(data)
-        if isinstance(bodies, Malformed):
-            self._fault(bodies)
-            return
-        for body in bodies:
-            message = decode_server_message(body)
-            if isinstance(message, Malformed):
-                self._fault(message)
-            elif message is not None and not self.closed.done():
-                self._message_received(message)
-
-    def _message_received(self, message: ServerMessage) -> None:
         match message:
+            case Ready():
+                self._ready(link, message)
             case Pong():
                 if not self._heartbeat.pong(message.id):
-                    self._fault(Malformed(f"pong {message.id} answers no ping"))
+                    self.fault_found(link, Malformed(f"pong {message.id} answers no ping"))
             case HeardMessage():
                 if self.uplink.acknowledge(message.sequence):
                     self._emit(Heard(message.sequence))
                 else:
-                    self._fault(Malformed(f"heard {message.sequence}, but only {self.uplink.sent} frames were sent"))
+                    reason = f"heard {message.sequence}, but only {self.uplink.sent} frames were sent"
+                    self.fault_found(link, Malformed(reason))
             case SpeechMessage():
                 self._speaking.add(message.generation)
                 self.playback.begin(message.generation)
@@ -210,53 +210,22 @@ class Call:
                 self._flush(message.generation)
             case Drain():
                 self._emit(Draining(message.deadline_s))
+                if self.can_resume:
+                    self.recovery.redial()
             case Error():
-                self._end(session_ended(message.code, message.message))
+                link.is_lost = True
+                self._loop.call_soon(link.leave)
+                self.link_lost(link, session_ended(message.code, message.message))
             case Bye():
                 self._server_said_bye(message)
             case _:
                 event = self.conversation.apply(message)
-                if isinstance(message, Ready) and not self.ready.done():
-                    self.began_at = self._loop.time()
-                    self._heartbeat.start()
-                    self.ready.set_result(None)
                 if event is not None:
                     self._emit(event)
 
-    def _server_said_bye(self, message: Bye) -> None:
-        self.is_finished = self._has_said_bye and self.uplink.heard == self.uplink.sent == message.frames
-        if self.is_finished:
-            self._end(None, CloseCode.NORMAL)
-        elif self._has_said_bye:
-            unheard = self.uplink.sent - self.uplink.heard
-            self._end(
-                ProtocolFault(f"the server said bye although {unheard} of {self.uplink.sent} frames were not heard")
-            )
-        else:
-            self._end(session_ended(CloseCode.NORMAL, message.reason))
-
-    def _downlink_received(self, stream_id: int, data: bytes, is_ended: bool) -> None:
-        incoming = self._incoming.get(stream_id)
-        if incoming is None:
-            incoming = self._incoming[stream_id] = _Incoming()
-        frames = incoming.stream.feed(data)
-        if isinstance(frames, Malformed):
-            self._fault(frames)
-            return
-        generation = incoming.stream.generation
-        if generation is not None:
-            for frame in frames:
-                self._frame_received(generation, frame, incoming.decoder)
-            if is_ended:
-                self.playback.end(generation)
-            self._player.wake()
-        if is_ended:
-            self._incoming.pop(stream_id, None)
-
-    def _frame_received(self, generation: int, frame: AudioFrame, decoder: FrameDecoder) -> None:
-        pcm = decoder.decode(frame)
-        if isinstance(pcm, Malformed):
-            self._fault(pcm)
+    def speech_received(self, link: Link, generation: int, pcm: bytes) -> None:
+        """Buffer speech until it is played."""
+        if link is not self._link:
             return
         if generation > self._latest_audio:
             self._latest_audio = generation
@@ -264,8 +233,88 @@ class Call:
                 self.reply_latencies_ms.append((self._loop.time() - self._voiced_at) * 1000)
                 self._voiced_at = None
         self.playback.push(generation, pcm)
+        self._player.wake()
         if self.playback.buffered_samples > _MAX_BUFFERED_S * PLAYBACK_RATE_HZ:
-            self._fault(Malformed(f"more than {_MAX_BUFFERED_S} s of speech are waiting to be played"))
+            self.fault_found(link, Malformed(f"more than {_MAX_BUFFERED_S} s of speech are waiting to be played"))
+
+    def speech_ended(self, link: Link, generation: int) -> None:
+        """Know the end of an answer."""
+        if link is self._link:
+            self.playback.end(generation)
+            self._player.wake()
+
+    def fault_found(self, link: Link, fault: Malformed) -> None:
+        """End the call: it cannot be trusted any more."""
+        if link is self._link:
+            reason = f"the server broke the voice protocol: {fault.reason}"
+            self.end(ProtocolFault(reason), fault.code, fault.reason)
+
+    def link_lost(self, link: Link, error: ClientError | None) -> None:
+        """Take the session up over another connection, where the server may still have it."""
+        if link is not self._link or self.closed.done():
+            return
+        is_answered = isinstance(error, SessionFailed)
+        is_passing = isinstance(error, ServerDrained) or (
+            isinstance(error, SessionFailed) and error.code == CloseCode.OVERLOADED and not self._is_live
+        )
+        if error is not None and (is_passing or not is_answered) and self.can_resume:
+            self.recovery.interrupted(link, str(error), error)
+            self._is_live = False
+            self.recovery.redial()
+        elif is_answered and self._has_said_bye and self.uplink.heard == self.uplink.sent and not self._is_live:
+            self.is_finished = True  # the server's bye was lost with the connection
+            self.end(None)
+        else:
+            self.end(error or CallLost("the server closed the session before the call was finished"))
+
+    # Between two connections
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether the server keeps the session for another connection."""
+        return self._token is not None and self._settings.resume_timeout_s > 0 and not self.closed.done()
+
+    def _ready(self, link: Link, ready: Ready) -> None:
+        event = self.conversation.apply(ready)
+        self._token = ready.token
+        if self.began_at is None:
+            self.began_at = self._loop.time()
+            self._is_live = True
+            self.recovery.watch()
+            self.ready.set_result(None)
+            if event is not None:
+                self._emit(event)
+        elif not self._is_live:
+            frames = self.uplink.again(ready.next_sequence)
+            if frames is None:
+                self.fault_found(link, Malformed(f"the session goes on at frame {ready.next_sequence}, which is gone"))
+                return
+            self._is_live = True
+            self._speaking.clear()
+            self.playback.flush(self.playback.newest)
+            self._player.flush()
+            for frame in frames:
+                link.send_frame(frame)
+            link.settled.set()
+            self.recovery.resumed(ready.worker, has_reconnected=True)
+            self._player.go_on()
+        self._heartbeat.start()
+        if self._has_said_bye:
+            self._send(Bye(frames=self.uplink.sent))
+
+    # The rest
+
+    def _server_said_bye(self, message: Bye) -> None:
+        self.is_finished = self._has_said_bye and self.uplink.heard == self.uplink.sent == message.frames
+        if self.is_finished:
+            self.end(None, CloseCode.NORMAL)
+        elif self._has_said_bye:
+            unheard = self.uplink.sent - self.uplink.heard
+            self.end(
+                ProtocolFault(f"the server said bye although {unheard} of {self.uplink.sent} frames were not heard")
+            )
+        else:
+            self.end(session_ended(CloseCode.NORMAL, message.reason))
 
     def _flush(self, generation: int) -> None:
         for position in self.playback.flush(generation):
@@ -282,11 +331,15 @@ class Call:
             self._speaking.discard(position.generation)
             self._emit(SpeechEnded(position.generation, position.position_ms))
 
-    # The rest
-
     def _send(self, message: ClientMessage) -> None:
-        if self._connection is not None and not self.closed.done():
-            self._connection.send(self._control_id, length_prefixed(encode_message(message)))
+        if self._link is not None and self._is_live and not self.closed.done():
+            self._link.send(message)
+
+    def _send_frames(self, frames: Sequence[tuple[int, bytes]]) -> None:
+        for timestamp, payload in frames:
+            octets = self.uplink.append(timestamp, payload)
+            if self._link is not None and self._is_live:
+                self._link.send_frame(octets)
 
     def _follow_clock(self) -> None:
         """A pause in which nothing was sent is a gap in the timestamps too."""
@@ -296,30 +349,22 @@ class Call:
         if elapsed_ticks - self._encoder.timestamp > _MAX_CLOCK_LAG_S * CLOCK_HZ:
             self._encoder.timestamp = elapsed_ticks
 
-    def _open_connection(self) -> WebTransportConnection:
-        if self.error is not None:
-            raise self.error
-        if self._connection is None or self.closed.done():
-            raise CallLost("the call is over")
-        return self._connection
-
-    def _fault(self, fault: Malformed) -> None:
-        self._end(ProtocolFault(f"the server broke the voice protocol: {fault.reason}"), fault.code, fault.reason)
-
-    def _end(self, error: ClientError | None, code: CloseCode = CloseCode.NORMAL, reason: str = "") -> None:
+    def end(self, error: ClientError | None, code: CloseCode = CloseCode.NORMAL, reason: str = "") -> None:
+        """The call is over, with this error or as it should."""
         if self.closed.done():
             return
         self.error = error
         self.ended_at = self._loop.time()
         self._heartbeat.stop()
         self._player.close()
+        self.recovery.stop()
         self.closed.set_result(None)
         if not self.ready.done():
             self.ready.set_result(None)
         self._emit(Closed(error))
-        if self._connection is not None:
+        if self._link is not None:
             # not from within the connection's own event loop turn
-            self._loop.call_soon(self._connection.close, code, reason)
+            self._loop.call_soon(self._link.close, code, reason)
 
 
 def is_voiced(pcm: bytes) -> bool:

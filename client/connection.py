@@ -142,6 +142,11 @@ class WebTransportConnection:
         """`host:port` from which the session sends now."""
         return self._sockets[0].local_address
 
+    @property
+    def stalled_s(self) -> float:
+        """How long something sent has waited without any acknowledgement; 0 while the connection moves."""
+        return 0.0 if self._is_migrating else self._meter.stalled_s(self._loop.time())
+
     async def open(self, local_address: str | None) -> None:
         """Connect, prove the server's identity, and wait until it accepts the session."""
         socket = await open_socket(self._remote, local_address, self._datagram_received, self._refused)

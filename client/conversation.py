@@ -26,10 +26,16 @@ class Conversation:
         """What was said, in order; a line that is not final may still change."""
         return tuple(self._lines.values())
 
+    @property
+    def newest_turn(self) -> int:
+        """The last turn in which something final was said."""
+        return max((line.turn for line in self._lines.values() if line.is_final), default=0)
+
     def apply(self, message: Ready | TranscriptMessage | StateMessage) -> Event | None:
         """Take a message over; `None` where it is older than what is known."""
         if isinstance(message, Ready):
             self.session, self.worker = message.session, message.worker
+            self.revision = 0  # what was not saved when the worker before was lost is counted anew
             return Connected(message.session, message.worker)
         if isinstance(message, StateMessage):
             if message.revision < self.revision:

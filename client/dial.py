@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from client.call import PLAYBACK_RATE_HZ
 from client.display import Display
 from client.errors import ClientError, InvalidSetting, MigrationFailed, SourceError
+from client.link import PLAYBACK_RATE_HZ
 from client.microphone import Loudspeaker, Microphone
 from client.player import Sink
 from client.recording import Recording

@@ -13,7 +13,18 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from client.events import Closed, Connected, Draining, Event, Flushed, PathChanged, StateChanged, Transcript
+from client.events import (
+    Closed,
+    Connected,
+    Draining,
+    Event,
+    Flushed,
+    Interrupted,
+    PathChanged,
+    Resumed,
+    StateChanged,
+    Transcript,
+)
 from client.report import CallReport
 
 _ROLE_STYLE = {"user": "bold cyan", "agent": "bold green"}
@@ -74,6 +85,12 @@ class Display:
                 return Text(f"interrupted after {event.played_ms / 1000:.1f} s", style="dim")
             case Draining():
                 self._path = Text(f"the worker goes away within {event.deadline_s:g} s", style="yellow")
+                return self._path
+            case Interrupted():
+                self._path = Text(f"interrupted: {event.reason}", style="yellow")
+                return self._path
+            case Resumed():
+                self._path = Text.assemble("goes on at ", (event.worker, "bold"), f" after {event.gap_ms:.0f} ms")
                 return self._path
             case Closed():
                 self._connection.append(" - ended", style="dim")
@@ -144,5 +161,9 @@ def summary(report: CallReport) -> Text:
     if report.migrations:
         parts.append(
             f"worst gap in {len(report.migrations)} migrations {max(m.gap_ms for m in report.migrations):.0f} ms"
+        )
+    if report.resumes:
+        parts.append(
+            f"worst gap in {len(report.resumes)} resumes {max(resumed.gap_ms for resumed in report.resumes):.0f} ms"
         )
     return Text(" · ".join(parts), style="dim")

@@ -92,8 +92,29 @@ class PathChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The connection is lost or silent; the call is being taken up over another one. Speak on: nothing is lost."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The call goes on, at `worker`, `at_s` seconds after it began.
+
+    `gap_ms` is from the last sign that what the caller sends arrives until the server was ready again.
+    `has_reconnected` is false where the old connection came back to life first.
+    """
+
+    at_s: float
+    worker: str
+    gap_ms: float
+    has_reconnected: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Draining:
-    """The worker is going away: finish the call within `deadline_s`."""
+    """The worker is going away within `deadline_s`; the call moves to another one by itself."""
 
     deadline_s: float
 
@@ -105,4 +126,17 @@ class Closed:
     error: ClientError | None
 
 
-Event = Connected | Transcript | StateChanged | Speech | SpeechEnded | Flushed | Heard | PathChanged | Draining | Closed
+Event = (
+    Connected
+    | Transcript
+    | StateChanged
+    | Speech
+    | SpeechEnded
+    | Flushed
+    | Heard
+    | PathChanged
+    | Interrupted
+    | Resumed
+    | Draining
+    | Closed
+)

@@ -25,7 +25,11 @@ class Heartbeat:
         """From ping to pong, at the level of the application."""
 
     def start(self) -> None:
-        """Send the first ping now."""
+        """Send the first ping now, and those that are being measured again: what was under way may be lost."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for identifier in self._measuring:
+            self._send(identifier)
         self._beat()
 
     def measure(self) -> asyncio.Future[float]:

@@ -44,6 +44,19 @@ class Playback:
         return bool(self._queue)
 
     @property
+    def newest(self) -> int:
+        """The newest generation announced, 0 before the first."""
+        return max(self._newest, 0)
+
+    @property
+    def unplayed(self) -> tuple[int, int]:
+        """The first generation that was neither played to its end nor flushed, and how much of it was played, in ms."""
+        for generation in self._queue:
+            if generation.pcm or not generation.is_ended:
+                return generation.number, self._to_ms(generation.played_samples)
+        return self.newest + 1, 0
+
+    @property
     def buffered_samples(self) -> int:
         """How much speech waits, all generations together."""
         return sum(len(generation.pcm) for generation in self._queue) // _OCTETS_PER_SAMPLE

@@ -29,6 +29,10 @@ class ProgressMeter:
         elif self._waiting_since is None:
             self._waiting_since = now
 
+    def stalled_s(self, now: float) -> float:
+        """How long something has been waiting without any progress."""
+        return 0.0 if self._waiting_since is None else now - self._waiting_since
+
     def restart(self) -> None:
         """Forget the worst interval so far; one that is running counts from its beginning."""
         self._worst_s = 0.0

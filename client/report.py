@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from client.events import Migration, Transcript
+from client.events import Migration, Resumed, Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,7 @@ class CallReport:
     frames_sent: int
     frames_heard: int
     migrations: tuple[Migration, ...]
+    resumes: tuple[Resumed, ...]
     rtts_ms: tuple[float, ...]
     longest_downlink_gap_ms: int | None
     reply_latencies_ms: tuple[float, ...]
@@ -55,6 +56,10 @@ class CallReport:
                     "gap_ms": round(migration.gap_ms, 1),
                 }
                 for migration in self.migrations
+            ],
+            "resumes": [
+                {"at_s": round(resumed.at_s, 3), "worker": resumed.worker, "gap_ms": round(resumed.gap_ms, 1)}
+                for resumed in self.resumes
             ],
             "rtt_ms": {"n": len(self.rtts_ms), "p50": quantile(self.rtts_ms, 0.5), "p99": quantile(self.rtts_ms, 0.99)},
             "longest_downlink_gap_ms": self.longest_downlink_gap_ms,
@@ -85,6 +90,7 @@ def failure(error: Exception) -> CallReport:
         frames_sent=0,
         frames_heard=0,
         migrations=(),
+        resumes=(),
         rtts_ms=(),
         longest_downlink_gap_ms=None,
         reply_latencies_ms=(),

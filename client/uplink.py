@@ -43,7 +43,8 @@ class Uplink:
         self.heard = max(self.heard, sequence + 1)
         return True
 
-    @property
-    def unheard(self) -> tuple[AudioFrame, ...]:
-        """What has to be sent again where a session is taken up by another worker."""
-        return tuple(self._kept)
+    def again(self, next_sequence: int) -> list[bytes] | None:
+        """The octets of every frame from `next_sequence` on; `None` where that is none of those kept, or the next."""
+        if not self.heard <= next_sequence <= self.sent:
+            return None
+        return [length_prefixed(encode_audio_frame(frame)) for frame in self._kept if frame.sequence >= next_sequence]

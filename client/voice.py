@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from client.call import Call, CallSettings
-from client.connection import WebTransportConnection, connect
-from client.errors import CallLost, InvalidSetting, Unreachable
-from client.events import Closed, Event, Migration, PathChanged, Transcript
+from client.connection import connect
+from client.errors import CallLost, InvalidSetting, MigrationFailed, Unreachable
+from client.events import Closed, Event, Migration, PathChanged, Resumed, Transcript
+from client.link import Link
 from client.pace import Pace
 from client.player import Sink
 from client.report import CallReport
@@ -36,7 +37,8 @@ class VoiceClient:
     `url` is `https://host:port/v1/voice`. The server's certificate must be the one whose SHA-256 fingerprint is
     `certificate_hash`, or be vouched for by `ca_file` (PEM), or, without either, by a public authority. `codec` is
     for both directions. With `has_playback` False an answer counts as played as soon as it has arrived whole.
-    `sinks` get what is played. Settings that cannot be used raise `InvalidSetting` here; entering raises
+    `sinks` get what is played. A call whose connection is lost goes on over another one by itself, for which it tries
+    for `resume_timeout_s`; 0 ends it at once. Settings that cannot be used raise `InvalidSetting` here; entering raises
     `ConnectError` where no session comes about within `connect_timeout_s`.
     """
 
@@ -53,7 +55,8 @@ class VoiceClient:
         has_playback: bool = True,
         sinks: Sequence[Sink] = (),
         connect_timeout_s: float = 10.0,
-        heartbeat_s: float = 0.5,
+        heartbeat_s: float = 0.25,
+        resume_timeout_s: float = 60.0,
         rng: Callable[[int], bytes] = os.urandom,
     ) -> None:
         if codec not in _CODECS:
@@ -64,27 +67,19 @@ class VoiceClient:
         self._trust = trust(certificate_hash, ca_file)
         self._token = token
         uplink, accept = _CODECS[codec]
-        self._settings = CallSettings(uplink, accept, agent, has_playback, tuple(sinks), heartbeat_s)
+        self._settings = CallSettings(uplink, accept, agent, has_playback, tuple(sinks), heartbeat_s, resume_timeout_s)
         self._local_address = local_address
         self._connect_timeout_s = connect_timeout_s
         self._rng = rng
         self._backlog: deque[Event] = deque(maxlen=_BACKLOG)
         self._subscriptions: list[_Subscription] = []
-        self._connection: WebTransportConnection | None = None
         self._entered: Call | None = None
         self._migrations: list[Migration] = []
+        self._last_local_address: str | None = None
 
     async def __aenter__(self) -> Self:
-        self._entered = call = Call(self._settings, self._emit)
-        self._connection = await connect(
-            self._target,
-            self._trust,
-            call,
-            headers={} if self._token is None else {"authorization": f"Bearer {self._token}"},
-            local_address=self._local_address,
-            timeout_s=self._connect_timeout_s,
-            rng=self._rng,
-        )
+        self._entered = call = Call(self._settings, self._emit, self._dial, self._rng)
+        await self._dial(Link(call), has_address=True)
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 await call.ready
@@ -172,10 +167,12 @@ class VoiceClient:
         Returns once the server has answered on the new path. The old socket is read for `keep_old_s` more; 0 drops
         it at once, as when a network disappears. `MigrationFailed` leaves the call on the old socket if there is one.
         """
-        if self._connection is None:
-            raise CallLost("there is no call yet")
         self._call.raise_if_over()
-        switch = await self._connection.migrate(local_address, keep_old_s)
+        link = self._call.link
+        if link is None or link.connection is None:
+            raise MigrationFailed("the call is between two connections")
+        switch = await link.connection.migrate(local_address, keep_old_s)
+        self._local_address = local_address or self._local_address
         began_at = self._call.began_at or switch.started_at
         migration = Migration(
             at_s=switch.started_at - began_at,
@@ -242,9 +239,17 @@ class VoiceClient:
         return tuple(self._migrations)
 
     @property
+    def resumes(self) -> tuple[Resumed, ...]:
+        """The times when the call went on over a new connection, in order."""
+        return tuple(self._call.recovery.resumes)
+
+    @property
     def local_address(self) -> str | None:
         """`host:port` from which the call sends now."""
-        return None if self._connection is None else self._connection.local_address
+        link = None if self._entered is None else self._entered.link
+        if link is not None and link.connection is not None:
+            self._last_local_address = link.connection.local_address
+        return self._last_local_address
 
     @property
     def is_finished(self) -> bool:
@@ -266,6 +271,7 @@ class VoiceClient:
             frames_sent=call.uplink.sent,
             frames_heard=call.uplink.heard,
             migrations=self.migrations,
+            resumes=self.resumes,
             rtts_ms=call.rtts_ms,
             longest_downlink_gap_ms=call.playback.longest_underrun_ms if self._settings.has_playback else None,
             reply_latencies_ms=tuple(call.reply_latencies_ms),
@@ -278,6 +284,17 @@ class VoiceClient:
         if self._entered is None:
             raise CallLost("there is no call yet: use `async with VoiceClient(...)`")
         return self._entered
+
+    async def _dial(self, link: Link, has_address: bool) -> None:
+        await connect(
+            self._target,
+            self._trust,
+            link,
+            headers={} if self._token is None else {"authorization": f"Bearer {self._token}"},
+            local_address=self._local_address if has_address else None,
+            timeout_s=self._connect_timeout_s,
+            rng=self._rng,
+        )
 
     def _emit(self, event: Event) -> None:
         self._backlog.append(event)

@@ -135,13 +135,21 @@ class AccessSection(_Section):
 
 
 class SessionSection(_Section):
-    """`[session]`: where sessions are saved, how many there may be, and how long they wait for others."""
+    """`[session]`: where sessions are saved, how many there may be, and how long they wait for others.
+
+    `store` is `memory://` (one worker, lost with it), `sqlite:///PATH` (all workers of a host) or `redis://HOST:PORT/0`,
+    `rediss://`, `redis+sentinel://HOST,HOST/NAME`, `redis+cluster://HOST,HOST` (any number of hosts). A session that
+    has no connection is kept for `resume_window_s` at its worker, and for `record_ttl_s` since its last change in the
+    store. `drain_timeout_s` is how long a worker that stops waits for its callers to go on elsewhere.
+    """
 
     store: str = "memory://"
     max_sessions: int = Field(default=500, ge=1)
     start_timeout_s: float = Field(default=10.0, gt=0)
     idle_timeout_s: float = Field(default=30.0, gt=0)
     finish_timeout_s: float = Field(default=30.0, gt=0)
+    resume_window_s: float = Field(default=60.0, ge=0)
+    record_ttl_s: float = Field(default=900.0, gt=0)
     drain_timeout_s: float = Field(default=30.0, ge=0)
 
 

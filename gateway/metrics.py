@@ -37,6 +37,12 @@ class SessionCollector(Collector):
         counters = sessions.counters
         yield GaugeMetricFamily("voice_sessions", "Sessions there are now.", sessions.count)
         yield GaugeMetricFamily("voice_draining", "1 once the worker refuses new sessions.", int(sessions.is_draining))
+        yield GaugeMetricFamily(
+            "voice_saves_pending", "Sessions whose state waits to be saved.", sessions.unsaved_count
+        )
+        yield GaugeMetricFamily(
+            "voice_store_away", "1 while the session store does not take records.", int(counters.is_store_away)
+        )
         ended = CounterMetricFamily("voice_sessions_ended", "Sessions that ended.", labels=["code"])
         for code, count in sorted(counters.ended.items()):
             ended.add_metric([code], count)
@@ -103,6 +109,8 @@ _SESSION_TOTALS: Final = {
     "replies": ("voice_replies", "Replies that the agent began."),
     "interruptions": ("voice_interruptions", "Replies that callers interrupted."),
     "migrations": ("voice_migrations", "Changes of a caller's address within a session."),
+    "resumes": ("voice_resumes", "Sessions taken up over a new connection."),
+    "resumes_refused": ("voice_resumes_refused", "Callers whose session was not there, or not theirs."),
     "saves": ("voice_saves", "Records the session store took."),
     "save_failures": ("voice_save_failures", "Records the session store did not take."),
 }

@@ -26,8 +26,8 @@ from gateway.metrics import worker_registry
 from gateway.quic.cids import DEFAULT_ACTIVE_LIMIT, CidIssuer, ServerCidSource, UnroutableIssuer
 from gateway.quic.endpoint import Endpoint, EndpointSettings
 from gateway.quic.tls import TlsIdentity
+from gateway.session.limits import SessionLimits
 from gateway.session.manager import Admission, SessionManager
-from gateway.session.session import SessionLimits
 from gateway.store.base import SessionStore
 from gateway.store.factory import open_store
 from gateway.transport.webtransport import VoiceOverWebTransport
@@ -77,12 +77,13 @@ class Worker:
     ) -> None:
         self.settings = settings
         self._agent = agent or _agent(settings)
-        self._store = store or open_store(settings.session.store)
+        self._store = store or open_store(settings.session.store, ttl_s=settings.session.record_ttl_s, clock=clock)
         self.sessions = SessionManager(
             settings.worker.name,
             self._agent,
             self._store,
             new_id=lambda: rng(16).hex(),
+            new_token=lambda: rng(32).hex(),
             admission=_admission(settings),
             limits=_limits(settings),
         )
@@ -232,6 +233,7 @@ def _limits(settings: GatewaySettings) -> SessionLimits:
         start_timeout_s=session.start_timeout_s,
         idle_timeout_s=session.idle_timeout_s,
         finish_timeout_s=session.finish_timeout_s,
+        resume_window_s=session.resume_window_s,
     )
 
 

@@ -40,6 +40,9 @@ class ClusterOptions:
     host: str = "127.0.0.1"
     token: str | None = None
     has_routable_cids: bool = True
+    store: str | None = None
+    """A session store's address; without one, a SQLite file in the cluster's folder that all workers share."""
+    drain_timeout_s: float = 5.0
 
 
 @dataclass(slots=True)
@@ -78,6 +81,8 @@ class Cluster:
                     agent=self.options.agent,
                     token=self.options.token,
                     has_routable_cids=self.options.has_routable_cids,
+                    store=self.options.store or f"sqlite:///{self.folder / 'sessions.db'}",
+                    drain_timeout_s=self.options.drain_timeout_s,
                 ),
             )
             for index in range(self.options.workers)

@@ -66,6 +66,8 @@ def worker_toml(
     agent: str,
     token: str | None,
     has_routable_cids: bool,
+    store: str,
+    drain_timeout_s: float,
 ) -> str:
     # a caller whose network is gone has to move, whatever the server says
     may_migrate = "" if has_routable_cids else "unroutable_clients_may_migrate = true\n"
@@ -89,7 +91,8 @@ reset_key = "{secrets.reset_key}"
 name = "{agent}"
 {access}
 [session]
-store = "memory://"
+store = "{store}"
+drain_timeout_s = {drain_timeout_s}
 
 [admin]
 listen = "{addresses.worker_admin[index]}"

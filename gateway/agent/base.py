@@ -93,13 +93,22 @@ class Conversation(Protocol):
     """One session's side of the agent."""
 
     def greet(self) -> None:
-        """Open the conversation, if the agent speaks first; called once, before any audio of a new session."""
+        """Open the conversation, if the agent speaks first; called once, before any audio.
+
+        Also for one that was taken up, where the caller waits for an answer that it will not get.
+        """
 
     def hear(self, audio: HeardAudio) -> None:
         """Take the next frame, in order; returns at once."""
 
     def interrupted(self, played_ms: int) -> None:
         """The current reply was cut off after `played_ms` at the caller's ear: stop making it."""
+
+    def say_again(self, text: str) -> None:
+        """Stop the current reply, and say `text`, what was replied before: emit it as a `Reply` of exactly these words.
+
+        The caller was cut off while it was said. An agent that cannot say it again says nothing.
+        """
 
     def finish(self) -> None:
         """No more audio follows: take a pending utterance as ended, answer it, and emit `Finished`."""

@@ -64,6 +64,11 @@ class EchoConversation:
     def interrupted(self, played_ms: int) -> None:
         """Nothing to stop: a reply is made at once."""
 
+    def say_again(self, text: str) -> None:
+        """Repeat the last utterance; one that was heard by another worker is gone."""
+        if self._pcm:
+            self._reply(text)
+
     def finish(self) -> None:
         """Answer what is pending."""
         for event in self._taker.finish():
@@ -85,11 +90,14 @@ class EchoConversation:
                 self._utterances += 1
                 text = f"echo {self._utterances}"
                 self._tell(Understood(text, through_sequence, {"kind": "echo", "utterances": self._utterances}))
-                self._tell(Reply(text))
-                self._tell(ReplyAudio(bytes(self._pcm)))
-                self._tell(ReplyEnded())
+                self._reply(text)
             case NothingPending(through_sequence):
                 self._tell(Silence(through_sequence))
+
+    def _reply(self, text: str) -> None:
+        self._tell(Reply(text))
+        self._tell(ReplyAudio(bytes(self._pcm)))
+        self._tell(ReplyEnded())
 
     def _tell(self, event: AgentEvent) -> None:
         if self._emit is not None:

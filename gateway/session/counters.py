@@ -43,6 +43,9 @@ class SessionCounters:
     replies: int = 0
     interruptions: int = 0
     migrations: int = 0
+    resumes: int = 0
+    resumes_refused: int = 0
     saves: int = 0
     save_failures: int = 0
+    is_store_away: bool = False
     uplink_gap: Histogram = field(default_factory=lambda: Histogram(GAP_BOUNDS_S))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.store.base import SessionRecord
-from gateway.wire import AudioFrame, CloseCode, Codec, ServerMessage
+from gateway.wire import AudioFrame, CloseCode, Codec, Resume, ServerMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,33 @@ class Converse:
     """Open the agent's conversation and let it greet; replies will be spoken in `codec`."""
 
     codec: Codec
+
+
+@dataclass(frozen=True, slots=True)
+class TakeUp:
+    """Speak in `codec` from now on; open the agent's conversation from `state` where there is none."""
+
+    codec: Codec
+    state: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Greet:
+    """Let the agent open the conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class SayAgain:
+    """Let the agent stop what it says, and say `text`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """The transport belongs to the session that `resume` names; this one is over before it began."""
+
+    resume: Resume
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +108,30 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close the transport and the conversation, and forget the saved record. The last effect of a session."""
+    """Close the transport and the conversation. The last effect of a session.
+
+    The saved record is forgotten, unless another worker may go on with it.
+    """
 
     code: CloseCode
     reason: str
+    is_record_kept: bool = False
 
 
-Effect = Send | Converse | Hear | Press | Interrupt | Finish | Speak | EndSpeech | ResetSpeech | Save | Close
+Effect = (
+    Send
+    | Converse
+    | TakeUp
+    | Greet
+    | SayAgain
+    | HandOver
+    | Hear
+    | Press
+    | Interrupt
+    | Finish
+    | Speak
+    | EndSpeech
+    | ResetSpeech
+    | Save
+    | Close
+)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gateway.session.replies import Cut
-from gateway.store.base import SessionRecord
+from gateway.session.ticket import Tickets
+from gateway.store.base import Line, SessionRecord
 
 _LONGEST_TRANSCRIPT = 2_000
 
@@ -16,21 +17,34 @@ _LONGEST_TRANSCRIPT = 2_000
 class Ledger:
     """The state that follows from the frames up to `through_sequence`, with one save of it under way at most.
 
-    `heard_sequence` is what may be acknowledged: it only moves when a save has been confirmed.
+    `heard_sequence` is what may be acknowledged: it only moves when a save has been confirmed. `record` is what another
+    worker, `owner`'s predecessor, had saved.
     """
 
-    def __init__(self, session_id: str, silence_interval_s: float) -> None:
+    def __init__(
+        self, session_id: str, silence_interval_s: float, owner: str = "", record: SessionRecord | None = None
+    ) -> None:
         self.session_id = session_id
+        self.owner = owner
+        self.epoch = 1
         self.revision = 0
         self.turn = 0
         self.state: Mapping[str, Any] = {}
         self.through_sequence: int | None = None
         self.heard_sequence: int | None = None
-        self._transcript: deque[_Entry] = deque(maxlen=_LONGEST_TRANSCRIPT)
+        self.tickets = Tickets()
+        self._generation = 0
+        self._transcript: deque[Line] = deque(maxlen=_LONGEST_TRANSCRIPT)
         self._silence_interval_s = silence_interval_s
         self._silence_due = 0.0
-        self._revised_through: int | None = None
-        self._saved_revision = 0
+        if record is not None:
+            self.epoch, self.revision, self.turn, self.state = record.epoch, record.revision, record.turn, record.state
+            self.through_sequence = self.heard_sequence = record.heard_sequence
+            self.tickets = Tickets(record.token_hashes)
+            self._generation = record.generation
+            self._transcript.extend(record.transcript)
+        self._revised_through = self.through_sequence
+        self._saved_revision = self.revision
         self._saving: SessionRecord | None = None
 
     @property
@@ -41,7 +55,7 @@ class Ledger:
     def understood(self, text: str, through_sequence: int | None, state: Mapping[str, Any] | None) -> None:
         """A turn of the caller is complete."""
         self.turn += 1
-        self._transcript.append(_Entry("user", text))
+        self._transcript.append(Line(self.turn, "user", text))
         if state is not None:
             self.state = state
         self._reach(through_sequence)
@@ -61,29 +75,70 @@ class Ledger:
 
     def answered(self, generation: int, text: str) -> None:
         """The agent begins to say `text`."""
-        self._transcript.append(_Entry("agent", text, generation))
+        self._generation = generation
+        self._transcript.append(Line(self.turn, "agent", text, generation))
+        self._revise()
+
+    def answered_again(self, lines: Sequence[Line], text: str, generation: int, heard_ms: int) -> None:
+        """The agent says once more what it said in `lines`, now as `generation` and from `heard_ms` on."""
+        self._generation = generation
+        self._transcript = deque((line for line in self._transcript if line not in lines), _LONGEST_TRANSCRIPT)
+        self._transcript.append(Line(lines[-1].turn, "agent", text, generation, heard_ms))
         self._revise()
 
     def interrupted(self, cuts: tuple[Cut, ...]) -> None:
         """The transcript keeps what was heard, not what was to be said."""
         said = {cut.generation: cut.said for cut in cuts}
-        for entry in self._transcript:
-            if entry.generation in said:
-                entry.text = said[entry.generation]
+        for position, line in enumerate(self._transcript):
+            if line.generation in said:
+                self._transcript[position] = Line(line.turn, line.role, said[line.generation])
         self._revise()
+
+    def changed(self) -> None:
+        """Something else of the record changed."""
+        self._revise()
+
+    def unsaid(self, next_generation: int) -> tuple[Line, ...]:
+        """The answers from `next_generation` on: what the caller has not heard to its end."""
+        return tuple(line for line in self._transcript if (line.generation or -1) >= max(next_generation, 1))
+
+    def lines_since(self, turn: int) -> tuple[Line, ...]:
+        """What was said in that turn and after it."""
+        return tuple(line for line in self._transcript if line.turn >= turn and line.text)
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether the last word was the agent's."""
+        return bool(self._transcript) and self._transcript[-1].role == "agent"
+
+    def record(self) -> SessionRecord:
+        """Everything as it is now, saved or not."""
+        return SessionRecord(
+            session_id=self.session_id,
+            revision=self.revision,
+            heard_sequence=self.through_sequence,
+            turn=self.turn,
+            transcript=tuple(line for line in self._transcript if line.text),
+            state=self.state,
+            epoch=self.epoch,
+            owner=self.owner,
+            generation=self._generation,
+            token_hashes=self.tickets.hashes,
+        )
+
+    def claim(self, tickets: Tickets) -> SessionRecord:
+        """What to claim the session with; call `claimed` once that was done."""
+        return replace(self.record(), epoch=self.epoch + 1, token_hashes=tickets.hashes)
+
+    def claimed(self, record: SessionRecord) -> None:
+        """The session is this worker's under a new epoch: saves of the old one that are under way will fail."""
+        self.epoch = record.epoch
 
     def next_save(self) -> SessionRecord | None:
         """Return what must be saved now, if anything; answer with `saved` or `failed`."""
         if self._saving is not None or self.is_saved:
             return None
-        self._saving = SessionRecord(
-            session_id=self.session_id,
-            revision=self.revision,
-            heard_sequence=self.through_sequence,
-            turn=self.turn,
-            transcript=tuple((entry.role, entry.text) for entry in self._transcript if entry.text),
-            state=self.state,
-        )
+        self._saving = self.record()
         return self._saving
 
     def saved(self, revision: int) -> int | None:
@@ -116,10 +171,3 @@ class Ledger:
             return False
         self.through_sequence = through_sequence
         return True
-
-
-@dataclass(slots=True)
-class _Entry:
-    role: str
-    text: str
-    generation: int | None = None

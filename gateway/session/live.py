@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -19,20 +19,25 @@ from gateway.session.effects import (
     Effect,
     EndSpeech,
     Finish,
+    Greet,
+    HandOver,
     Hear,
     Interrupt,
     Press,
     ResetSpeech,
     Save,
+    SayAgain,
     Send,
     Speak,
+    TakeUp,
 )
+from gateway.session.port import Port
 from gateway.session.session import Session
 from gateway.session.snapshot import Migration, SessionSnapshot
 from gateway.session.speaker import Speaker
-from gateway.store.base import SessionRecord, SessionStore
-from gateway.transport.base import SessionRequest, Transport
-from gateway.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed
+from gateway.session.state import SessionState
+from gateway.store.base import Fenced, SessionRecord, SessionStore
+from gateway.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Resume
 
 _MOST_MIGRATIONS = 64
 _log = structlog.get_logger("gateway.session")
@@ -49,25 +54,26 @@ class Services:
     """Runs a coroutine as a task that the worker waits for when it stops."""
 
 
-class LiveSession:
-    """The `TransportHandler` of one caller; `on_end` is called once, with this session, when it is over."""
+class Owner(Protocol):
+    """What a session tells the one who keeps it."""
 
-    def __init__(
-        self,
-        session: Session,
-        request: SessionRequest,
-        transport: Transport,
-        services: Services,
-        on_end: Callable[[LiveSession], None],
-    ) -> None:
+    def session_ended(self, live: LiveSession) -> None:
+        """The session is over; called once."""
+
+    def resume_asked(self, live: LiveSession, port: Port, resume: Resume) -> None:
+        """The caller wants to go on with another session; this one is over before it began."""
+
+
+class LiveSession:
+    """One caller's session behind a `Port`, or without one until the caller is back."""
+
+    def __init__(self, session: Session, port: Port, services: Services, owner: Owner) -> None:
         self.session = session
-        self._request = request
-        self._transport = transport
+        self._port = port
         self._services = services
-        self._on_end = on_end
+        self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
-        self._peer = request.peer
         self._migrations: deque[Migration] = deque(maxlen=_MOST_MIGRATIONS)
         self._closed: Close | None = None
         self._conversation: Conversation | None = None
@@ -77,8 +83,24 @@ class LiveSession:
         self._effects: deque[Effect] = deque()
         self._is_running = False
         self._timer: asyncio.TimerHandle | None = None
-        self._log = _log.bind(session=session.identity.session_id, transport=transport.kind)
+        self._log = _log.bind(session=session.identity.session_id, transport=port.transport.kind)
+        port.lead_to(self)
         self._arm()
+
+    def attach(self, port: Port, resume: Resume, token: str) -> None:
+        """Go on over another transport. One that is still there is closed: the newest connection has the session."""
+        former, self._port = self._port, port
+        if former is not port and former.is_open:
+            former.refuse(CloseCode.TAKEN_OVER, "the session goes on over a newer connection")
+            self.lost("taken over by a newer connection")
+        port.lead_to(self)
+        self._services.counters.resumes += 1
+        self._log.info("session_resumed", peer=port.peer, frames=self.session.next_sequence)
+        self._apply(self.session.resume(resume, token, self._loop.time()))
+
+    def fence(self) -> None:
+        """Another worker has the session: let go of it, and leave its record alone."""
+        self._apply(self.session.fenced())
 
     def message_received(self, message: ClientMessage) -> None:
         """A control message arrived."""
@@ -105,12 +127,19 @@ class LiveSession:
         """The caller's validated address changed."""
         self._migrations.append(Migration(round(self._loop.time() - self._began, 6), peer))
         self._services.counters.migrations += 1
-        self._log.info("session_migrated", was=self._peer, peer=peer)
-        self._peer = peer
+        self._log.info("session_migrated", was=self._port.peer, peer=peer)
 
     def lost(self, reason: str) -> None:
-        """The transport is gone."""
-        self._apply(self.session.lost(reason))
+        """The connection is gone."""
+        if self._speaker:
+            self._speaker.close()
+        self._apply(self.session.lost(reason, self._loop.time()))
+        if self.session.state is SessionState.DETACHED:
+            self._log.info("session_detached", reason=reason)
+
+    def left(self, reason: str) -> None:
+        """The caller closed the transport."""
+        self._apply(self.session.left(reason))
 
     def drain(self, deadline_s: float) -> None:
         """Tell the caller that the worker goes away."""
@@ -126,9 +155,9 @@ class LiveSession:
         return SessionSnapshot(
             id=session.identity.session_id,
             worker=session.identity.worker,
-            transport=self._transport.kind,
-            path=self._request.path,
-            peer=self._peer,
+            transport=self._port.transport.kind,
+            path=self._port.request.path,
+            peer=self._port.peer,
             state=session.state.value,
             age_s=round(self._loop.time() - self._began, 3),
             turn=session.ledger.turn,
@@ -169,7 +198,7 @@ class LiveSession:
             case Hear(frame):
                 self._hear(frame)
             case Send(message):
-                self._transport.send(message)
+                self._port.transport.send(message)
             case Speak(generation, pcm):
                 self._require_speaker().speak(generation, pcm)
             case EndSpeech(generation):
@@ -185,6 +214,14 @@ class LiveSession:
                 self._saving = self._services.spawn(self._save(record))
             case Converse(codec):
                 self._converse(codec)
+            case TakeUp(codec, state):
+                self._take_up(codec, state)
+            case Greet():
+                self._require_conversation().greet()
+            case SayAgain(text):
+                self._require_conversation().say_again(text)
+            case HandOver(resume):
+                self._hand_over(resume)
             case Finish():
                 self._require_conversation().finish()
             case Close():
@@ -203,12 +240,26 @@ class LiveSession:
             conversation.pressed(digit)
 
     def _converse(self, codec: Codec) -> None:
-        services = self._services
-        services.counters.started += 1
-        self._log.info("session_started", peer=self._peer, codec=codec.name)
-        self._speaker = Speaker(self._transport, codec, services.agent.output_rate_hz, services.counters)
-        self._conversation = services.agent.converse(self._emit, None)
+        self._services.counters.started += 1
+        self._log.info("session_started", peer=self._port.peer, codec=codec.name)
+        self._speak_in(codec)
+        self._conversation = self._services.agent.converse(self._emit, None)
         self._conversation.greet()
+
+    def _take_up(self, codec: Codec, state: Mapping[str, Any]) -> None:
+        self._speak_in(codec)
+        if self._conversation is None:
+            self._conversation = self._services.agent.converse(self._emit, state or None)
+
+    def _speak_in(self, codec: Codec) -> None:
+        services = self._services
+        self._speaker = Speaker(self._port.transport, codec, services.agent.output_rate_hz, services.counters)
+
+    def _hand_over(self, resume: Resume) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._port.lead_to(None)
+        self._owner.resume_asked(self, self._port, resume)
 
     def _emit(self, event: AgentEvent) -> None:
         if isinstance(event, Understood):
@@ -220,18 +271,25 @@ class LiveSession:
     async def _save(self, record: SessionRecord) -> None:
         try:
             await self._services.store.save(record)
+        except Fenced:
+            if record.epoch < self.session.ledger.epoch:  # it was overtaken by this worker's own claim
+                self._apply(self.session.save_failed(record.revision, self._loop.time()))
+            else:
+                self.fence()
         except Exception as error:  # a foreign store may raise anything; the session saves again
             self._services.counters.save_failures += 1
+            self._services.counters.is_store_away = True
             self._log.warning("session_save_failed", revision=record.revision, error=str(error))
             self._apply(self.session.save_failed(record.revision, self._loop.time()))
         else:
             self._services.counters.saves += 1
+            self._services.counters.is_store_away = False
             self._apply(self.session.saved(record.revision, self._loop.time()))
 
     async def _forget(self, saving: asyncio.Task[None]) -> None:
         await asyncio.wait([saving])
         try:
-            await self._services.store.delete(self.session.identity.session_id)
+            await self._services.store.delete(self.session.identity.session_id, self.session.ledger.epoch)
         except Exception as error:
             self._log.warning("session_delete_failed", error=str(error))
 
@@ -252,13 +310,14 @@ class LiveSession:
             turns=self.session.ledger.turn,
         )
         try:
-            self._transport.close(close.code, close.reason)
+            self._port.is_open = False
+            self._port.transport.close(close.code, close.reason)
             if self._conversation:
                 self._conversation.close()
         finally:
-            if self._saving:
+            if self._saving and not close.is_record_kept:
                 self._services.spawn(self._forget(self._saving))
-            self._on_end(self)
+            self._owner.session_ended(self)
 
     def _arm(self) -> None:
         deadline = self.session.deadline

@@ -12,15 +12,19 @@ from typing import Any
 import structlog
 
 from gateway.agent.base import Agent
+from gateway.session.claim import Verdict, claim
 from gateway.session.counters import SessionCounters
+from gateway.session.limits import Identity, SessionLimits
 from gateway.session.live import LiveSession, Services
-from gateway.session.session import Identity, Session, SessionLimits
+from gateway.session.port import Port
+from gateway.session.session import Session
 from gateway.session.snapshot import SessionSnapshot
-from gateway.store.base import SessionStore
+from gateway.store.base import SessionRecord, SessionStore
 from gateway.transport.base import Refusal, SessionRequest, Transport
-from gateway.wire import VOICE_PATH, CloseCode
+from gateway.wire import VOICE_PATH, CloseCode, Resume
 
 _REMEMBERED = 64
+_MOVE_INTERVAL_S = 0.05
 _log = structlog.get_logger("gateway.session")
 
 
@@ -34,7 +38,10 @@ class Admission:
 
 
 class SessionManager:
-    """Make one per worker, on its event loop; give its `accept` to every transport."""
+    """Make one per worker, on its event loop; give its `accept` to every transport.
+
+    Without `new_token`, which makes unguessable ones, a session ends with its connection.
+    """
 
     def __init__(
         self,
@@ -43,6 +50,7 @@ class SessionManager:
         store: SessionStore,
         *,
         new_id: Callable[[], str],
+        new_token: Callable[[], str] | None = None,
         admission: Admission | None = None,
         limits: SessionLimits | None = None,
     ) -> None:
@@ -51,6 +59,7 @@ class SessionManager:
         self.is_draining = False
         self._agent = agent
         self._new_id = new_id
+        self._new_token = new_token
         self._admission = admission or Admission()
         self._limits = limits or SessionLimits()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -65,21 +74,23 @@ class SessionManager:
         """How many sessions there are."""
         return len(self._live)
 
-    def accept(self, request: SessionRequest, transport: Transport) -> LiveSession | Refusal:
+    @property
+    def unsaved_count(self) -> int:
+        """How many of them have a state that the store has not taken yet."""
+        return sum(not live.session.ledger.is_saved for live in self._live.values())
+
+    def accept(self, request: SessionRequest, transport: Transport) -> Port | Refusal:
         """The `Acceptor`: begin a session, or say why not."""
         refusal = self._objection(request)
         if refusal:
             self.counters.refused[refusal.status] += 1
             _log.info("session_refused", peer=request.peer, status=refusal.status, reason=refusal.reason)
             return refusal
-        loop = asyncio.get_running_loop()
-        identity = Identity(self._new_id(), self.worker, self._agent.name, self._agent.output_rate_hz)
-        session = Session(identity, self._limits, loop.time())
-        live = LiveSession(session, request, transport, self._services, self._end)
-        self._live[identity.session_id] = live
+        token = None if self._new_token is None else self._new_token()
+        port = Port(request, transport)
+        self._keep(self._session(self._new_id(), token=token), port)
         self.counters.accepted[transport.kind] += 1
-        self._is_empty.clear()
-        return live
+        return port
 
     def snapshot(self) -> list[SessionSnapshot]:
         """Describe the sessions there are, oldest first."""
@@ -90,10 +101,16 @@ class SessionManager:
         return list(self._ended)
 
     def drain(self, deadline_s: float) -> None:
-        """Refuse new sessions and ask all callers to end theirs within `deadline_s`."""
+        """Refuse new sessions and send all callers elsewhere, one after the other, within `deadline_s`."""
         self.is_draining = True
-        for live in list(self._live.values()):
-            live.drain(deadline_s)
+        loop = asyncio.get_running_loop()
+        step_s = min(_MOVE_INTERVAL_S, deadline_s / 4 / max(1, len(self._live)))
+        for position, live in enumerate(list(self._live.values())):
+            if position == 0:
+                live.drain(deadline_s)
+            else:
+                delay_s = position * step_s
+                loop.call_later(delay_s, live.drain, deadline_s - delay_s)
 
     async def wait_empty(self, timeout_s: float) -> bool:
         """Wait until no session is left; false if some are after `timeout_s`."""
@@ -125,8 +142,59 @@ class SessionManager:
             return Refusal(503, f"all {admission.max_sessions} sessions are taken")
         return None
 
-    def _end(self, live: LiveSession) -> None:
+    # What sessions tell their owner
+
+    def session_ended(self, live: LiveSession) -> None:
+        """Remember that there was such a session."""
         self._ended.append(live.snapshot())
+        self._let_go(live)
+
+    def resume_asked(self, live: LiveSession, port: Port, resume: Resume) -> None:
+        """Find the session that the caller means."""
+        self._let_go(live)
+        self._spawn(self._resume(port, resume))
+
+    async def _resume(self, port: Port, resume: Resume) -> None:
+        if self._new_token is None:
+            self._refuse_resume(port, Verdict.UNKNOWN)
+            return
+        token = self._new_token()
+        live = self._live.get(resume.session)
+        store = self._services.store
+        claimed = await claim(store, resume, token, self.worker, None if live is None else live.session.ledger)
+        live = self._live.get(resume.session)
+        if isinstance(claimed, SessionRecord):
+            if live is not None:
+                live.fence()  # another worker went on from where it stands
+            live = self._keep(self._session(claimed.session_id, record=claimed), port)
+        elif (
+            claimed not in (Verdict.HERE, Verdict.HERE_UNSAVED)
+            or live is None
+            or not live.session.ledger.tickets.accepts(resume.token)
+        ):
+            self._refuse_resume(port, claimed)
+            return
+        if port.is_open:
+            live.attach(port, resume, resume.token if claimed is Verdict.HERE_UNSAVED else token)
+
+    def _refuse_resume(self, port: Port, verdict: Verdict) -> None:
+        self.counters.resumes_refused += 1
+        if verdict is Verdict.STORE_AWAY:
+            port.refuse(CloseCode.OVERLOADED, "the session store cannot be reached now")
+        else:
+            port.refuse(CloseCode.UNKNOWN_SESSION, "there is no such session, or the resume token does not open it")
+
+    def _session(self, session_id: str, *, token: str | None = None, record: SessionRecord | None = None) -> Session:
+        identity = Identity(session_id, self.worker, self._agent.name, self._agent.output_rate_hz)
+        return Session(identity, self._limits, asyncio.get_running_loop().time(), token=token, record=record)
+
+    def _keep(self, session: Session, port: Port) -> LiveSession:
+        live = LiveSession(session, port, self._services, self)
+        self._live[session.identity.session_id] = live
+        self._is_empty.clear()
+        return live
+
+    def _let_go(self, live: LiveSession) -> None:
         del self._live[live.session.identity.session_id]
         if not self._live:
             self._is_empty.set()

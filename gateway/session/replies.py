@@ -18,8 +18,8 @@ class Cut:
 class Replies:
     """Numbers the replies of one session from 1 and follows them until they were played or interrupted."""
 
-    def __init__(self, rate_hz: int) -> None:
-        self.generation = 0
+    def __init__(self, rate_hz: int, generation: int = 0) -> None:
+        self.generation = generation
         """The newest generation, 0 before the first reply."""
         self.speech_until = 0.0
         """When a loudspeaker that plays all that was made, as soon as it was made, falls silent."""
@@ -37,20 +37,27 @@ class Replies:
         """Whether a generation was neither interrupted nor reported as played to its end."""
         return bool(self._outstanding)
 
-    def begin(self, text: str) -> int:
-        """Number a new reply; call `end` first for one that is being made."""
+    def begin(self, text: str, heard_ms: int = 0) -> int:
+        """Number a new reply, of which `heard_ms` are not said again; first call `end` for one that is being made."""
         self.generation += 1
-        self._speaking = self._outstanding[self.generation] = _Reply(self.generation, text)
+        self._speaking = self._outstanding[self.generation] = _Reply(
+            self.generation, text, heard_ms, skip_octets=round(heard_ms * self._octets_per_ms) & ~1
+        )
         if len(self._outstanding) > _MOST_OUTSTANDING:
             del self._outstanding[next(iter(self._outstanding))]
         return self.generation
 
-    def add(self, octets: int, now: float) -> None:
-        """Count audio of the reply that is being made."""
-        if self._speaking:
-            duration_ms = octets / self._octets_per_ms
-            self._speaking.made_ms += duration_ms
-            self.speech_until = max(self.speech_until, now) + duration_ms / 1000
+    def add(self, pcm: bytes, now: float) -> bytes:
+        """Take audio of the reply that is being made, and return what of it is to be spoken."""
+        reply = self._speaking
+        if reply is None:
+            return b""
+        skipped = min(reply.skip_octets, len(pcm))
+        reply.skip_octets -= skipped
+        duration_ms = (len(pcm) - skipped) / self._octets_per_ms
+        reply.made_ms += duration_ms
+        self.speech_until = max(self.speech_until, now) + duration_ms / 1000
+        return pcm[skipped:] if skipped else pcm
 
     def end(self) -> int | None:
         """All audio was made; return the generation, or `None` if none is being made."""
@@ -68,6 +75,11 @@ class Replies:
         reply.played_ms = max(reply.played_ms, position_ms)
         if is_complete and reply.is_ended:
             del self._outstanding[generation]
+
+    def abandon(self) -> None:
+        """The connection is gone, and with it what was not played: it will be said again as a new reply, or not."""
+        self._outstanding.clear()
+        self._speaking = None
 
     def interrupt(self, now: float) -> tuple[int, tuple[Cut, ...]] | None:
         """The caller spoke: return how much of the newest reply was played in ms, and all that were cut off.
@@ -87,6 +99,8 @@ class Replies:
 class _Reply:
     generation: int
     text: str
+    heard_ms: int = 0
+    skip_octets: int = 0
     made_ms: float = 0.0
     played_ms: int = 0
     is_ended: bool = False
@@ -94,5 +108,6 @@ class _Reply:
     def said(self) -> str:
         """The words that fit into the part that was played, taking all words to be equally long."""
         words = self.text.split()
-        share = min(1.0, self.played_ms / self.made_ms) if self.made_ms else 0.0
+        made_ms = self.heard_ms + self.made_ms
+        share = min(1.0, (self.heard_ms + self.played_ms) / made_ms) if made_ms else 0.0
         return " ".join(words[: round(len(words) * share)])

@@ -4,41 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from gateway.agent.base import (
-    AgentEvent,
-    AgentFailed,
-    Finished,
-    PartialTranscript,
-    Reply,
-    ReplyAudio,
-    ReplyEnded,
-    Silence,
-    SpeechStarted,
-    Understood,
-)
-from gateway.session.effects import (
-    Close,
-    Converse,
-    Effect,
-    EndSpeech,
-    Finish,
-    Hear,
-    Interrupt,
-    Press,
-    ResetSpeech,
-    Save,
-    Send,
-    Speak,
-)
+from gateway.agent.base import AgentEvent, AgentFailed, Finished, Silence, Understood
+from gateway.session.effects import Close, Converse, Effect, Finish, Greet, HandOver, Hear, Press, Save, Send, TakeUp
 from gateway.session.ledger import Ledger
+from gateway.session.limits import Identity, SessionLimits
+from gateway.session.opening import agree
 from gateway.session.replies import Replies
 from gateway.session.state import SessionInput, SessionState, next_state
+from gateway.session.turns import NOTHING, Turns
 from gateway.session.uplink import UplinkStatistics
+from gateway.store.base import Line, SessionRecord
 from gateway.wire import (
-    PROTOCOL_VERSION,
     AudioFrame,
     Bye,
     ClientMessage,
@@ -47,68 +25,52 @@ from gateway.wire import (
     Drain,
     Dtmf,
     Error,
-    Flush,
     Heard,
     Malformed,
     Ping,
     Played,
     Pong,
     Ready,
-    Speech,
+    Resume,
     Start,
     State,
     Transcript,
 )
 
-NOTHING: Final[tuple[Effect, ...]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
-    """How long and how much a session waits before it gives up.
-
-    `unheard_frames` bounds what the caller must keep for a resume (12 000 frames of 20 ms are four minutes);
-    `early_frames` bounds what is kept of audio that overtook `start`.
-    """
-
-    start_timeout_s: float = 10.0
-    idle_timeout_s: float = 30.0
-    finish_timeout_s: float = 30.0
-    playout_grace_s: float = 3.0
-    silence_interval_s: float = 2.0
-    save_retry_s: float = 1.0
-    early_frames: int = 250
-    unheard_frames: int = 12_000
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What a session says of itself and of the worker and the agent that serve it."""
-
-    session_id: str
-    worker: str
-    agent: str
-    output_rate_hz: int
-
 
 class Session:
     """Feed it what happens, with the time; carry out the effects that each call returns, in their order.
 
-    Call `tick` at `deadline`. After the effect `Close` no call returns effects any more.
+    Call `tick` at `deadline`. After the effect `Close` no call returns effects any more. With a `token` the session
+    outlives its connection: call `resume` when the caller is back. A session made from a `record` awaits that, too.
     """
 
-    def __init__(self, identity: Identity, limits: SessionLimits, now: float) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        limits: SessionLimits,
+        now: float,
+        *,
+        token: str | None = None,
+        record: SessionRecord | None = None,
+    ) -> None:
         self.identity = identity
-        self.state = SessionState.NEW
+        self.state = SessionState.NEW if record is None else SessionState.DETACHED
         self.uplink = UplinkStatistics()
-        self.ledger = Ledger(identity.session_id, limits.silence_interval_s)
-        self.replies = Replies(identity.output_rate_hz)
-        self.next_sequence = 0
+        self.ledger = Ledger(identity.session_id, limits.silence_interval_s, identity.worker, record)
+        self.replies = Replies(identity.output_rate_hz, record.generation if record else 0)
+        self.turns = Turns(self.ledger, self.replies)
+        self.next_sequence = _behind(record.heard_sequence) if record else 0
         self._limits = limits
+        self._token = token
+        self._is_restored = record is not None
+        self._is_drain_untold = False
         self._early: list[AudioFrame] = []
         self._last_input = now
         self._created = now
+        self._detached_at = now
         self._drain_at: float | None = None
+        self._drain_told_by = math.inf
         self._retry_save_at: float | None = None
         self._finish_by = math.inf
         self._frames_promised: int | None = None
@@ -129,13 +91,21 @@ class Session:
         self._last_input = now
         if isinstance(message, Start):
             return self._start(message, now)
+        if isinstance(message, Resume):
+            return self._hand_over(message)
         if self.state is SessionState.NEW:
-            return self._fault(CloseCode.WRONG_ORDER, "the first message must be start")
+            return self._fault(CloseCode.WRONG_ORDER, "the first message must be start or resume")
+        if self.ledger.tickets.confirm():
+            self.ledger.changed()
+            return (*self._save(), *self._take(message, now))
+        return self._take(message, now)
+
+    def _take(self, message: Ping | Played | Dtmf | Bye, now: float) -> Sequence[Effect]:
         if isinstance(message, Ping):
             return (Send(Pong(id=message.id)),)
         if isinstance(message, Played):
             self.replies.played(message.generation, message.position_ms, message.is_complete)
-            return self._settle(now)
+            return (*self._settle(now), *self._tell_drain(now))
         if isinstance(message, Dtmf):
             return (Press(message.digit),)
         return self._bye(message, now)
@@ -180,31 +150,22 @@ class Session:
         """Take what the agent made of the audio."""
         if self.state in (SessionState.NEW, SessionState.CLOSED) or self._is_finished:
             return NOTHING
+        effects = self._follow(event, now)
+        return (*effects, *self._tell_drain(now)) if self._is_drain_untold else effects
+
+    def _follow(self, event: AgentEvent, now: float) -> Sequence[Effect]:
         match event:
-            case SpeechStarted():
-                return self._barge_in(now)
-            case PartialTranscript(text):
-                turn = self.ledger.turn + 1
-                return (Send(Transcript(turn=turn, role="user", text=text, is_final=False)),)
-            case Understood():
-                return self._understood(event)
             case Silence(through_sequence):
+                self.turns.is_callers = False
                 self.ledger.silent(self._received(through_sequence), now)
                 return self._save()
-            case Reply(text):
-                return self._reply(text)
-            case ReplyAudio(pcm):
-                generation = self.replies.speaking
-                if generation is None or not pcm:
-                    return NOTHING
-                self.replies.add(len(pcm), now)
-                return (Speak(generation, pcm),)
-            case ReplyEnded():
-                return self._end_reply()
             case Finished():
                 return self._finished(now)
             case AgentFailed(reason):
                 return self._fault(CloseCode.AGENT_FAILED, reason)
+        through = self._received(event.through_sequence) if isinstance(event, Understood) else None
+        is_attached = self.state is not SessionState.DETACHED
+        return (*self.turns.follow(event, now, through, is_attached), *self._save())
 
     def saved(self, revision: int, now: float) -> Sequence[Effect]:
         """The effect `Save` of this revision was carried out: what it holds cannot be lost any more."""
@@ -212,7 +173,7 @@ class Session:
             return NOTHING
         sequence = self.ledger.saved(revision)
         heard = () if sequence is None else (Send(Heard(sequence=sequence)),)
-        return (*heard, *self._save(), *self._settle(now))
+        return (*heard, *self._save(), *self._settle(now), *self._tell_drain(now))
 
     def save_failed(self, revision: int, now: float) -> Sequence[Effect]:
         """The effect `Save` of this revision failed: it is asked for again a little later."""
@@ -221,19 +182,70 @@ class Session:
         return NOTHING
 
     def drain(self, deadline_s: float, now: float) -> Sequence[Effect]:
-        """The worker goes away: tell the caller, who has `deadline_s` to end the session."""
+        """The worker goes away within `deadline_s`: tell the caller to go on elsewhere, at a quiet moment of its turn.
+
+        Half of the time is given to that moment.
+        """
         if self.state is SessionState.NEW:
             return self._fault(CloseCode.DRAINING, "this worker is going away", SessionInput.DRAIN)
         if not self._advance(SessionInput.DRAIN):
             return NOTHING
         self._drain_at = now + deadline_s
-        return (Send(Drain(deadline_s=deadline_s)),)
+        self._drain_told_by = now + deadline_s / 2
+        self._is_drain_untold = True
+        return self._tell_drain(now)
 
-    def lost(self, reason: str) -> Sequence[Effect]:
-        """The transport is gone."""
-        if not self._advance(SessionInput.LOST):
+    def lost(self, reason: str, now: float) -> Sequence[Effect]:
+        """The connection is gone: wait for the caller to come back, or for the end of `resume_window_s`."""
+        if self._token is None or self._limits.resume_window_s <= 0:
+            return self.left(reason)
+        if self.state is SessionState.NEW or not self._advance(SessionInput.LOST):
+            return self.left(reason)
+        self._detached_at = now
+        self.replies.abandon()
+        return self._tell_drain(now)
+
+    def left(self, reason: str) -> Sequence[Effect]:
+        """The caller closed the session: it will not come back."""
+        if not self._advance(SessionInput.LEFT):
             return NOTHING
         return (Close(CloseCode.NORMAL, f"the caller left: {reason}"),)
+
+    def resume(self, resume: Resume, token: str, now: float) -> Sequence[Effect]:
+        """The caller is back over a new transport; call `lost` first where the old one is still there.
+
+        The agent says again what was not heard; `token` is for the next resume.
+        """
+        codec = agree(resume)
+        if isinstance(codec, Malformed):
+            return self.malformed_received(codec)
+        if not self._advance(SessionInput.RESUME):
+            return NOTHING
+        ledger, is_restored = self.ledger, self._is_restored
+        self._token, self._last_input, self._is_restored = token, now, False
+        ledger.tickets = ledger.tickets.renewed(token, used=resume.token)
+        ledger.changed()
+        effects: list[Effect] = [Send(self._ready(codec, self.next_sequence)), TakeUp(codec, ledger.state)]
+        if ledger.heard_sequence is not None:
+            effects.append(Send(Heard(sequence=ledger.heard_sequence)))
+        effects += (Send(_transcript(line)) for line in ledger.lines_since(resume.turn))
+        if ledger.state:
+            effects.append(Send(State(revision=ledger.revision, state=dict(ledger.state))))
+        again = self.turns.say_again(resume)
+        effects += again
+        if is_restored and not again and not ledger.has_answered:
+            effects.append(Greet())
+        return (*effects, *self._save())
+
+    def fenced(self) -> Sequence[Effect]:
+        """Another worker has the session now."""
+        reason = "the session goes on at another worker"
+        if not self._advance(SessionInput.FAULT):
+            return NOTHING
+        return (
+            Send(Error(code=CloseCode.TAKEN_OVER, message=reason)),
+            Close(CloseCode.TAKEN_OVER, reason, is_record_kept=True),
+        )
 
     def tick(self, now: float) -> Sequence[Effect]:
         """Do what `deadline` was for; harmless at any other time."""
@@ -242,6 +254,8 @@ class Session:
         if self._retry_save_at is not None and now >= self._retry_save_at:
             self._retry_save_at = None
             return self._save()
+        if self._is_drain_untold and now >= self._drain_told_by:
+            return self._tell_drain(now)
         for at, (code, reason) in self._deadlines():
             if now >= at:
                 settled = self._settle(now)
@@ -257,10 +271,14 @@ class Session:
         elif self.state is SessionState.FINISHING:
             is_answered = self._is_finished and self.ledger.is_saved
             deadlines.append((self._played_by() if is_answered else self._finish_by, _NOT_FINISHED))
+        elif self.state is SessionState.DETACHED:
+            deadlines.append((self._detached_at + limits.resume_window_s, _NOT_RESUMED))
         else:
             deadlines.append((self._last_input + limits.idle_timeout_s, _IDLE))
         if self._drain_at is not None:
             deadlines.append((self._drain_at, _DRAINED))
+            if self._is_drain_untold:
+                deadlines.append((self._drain_told_by, _DRAINED))
         if self._retry_save_at is not None:
             deadlines.append((self._retry_save_at, _NOT_FINISHED))
         return deadlines
@@ -268,19 +286,45 @@ class Session:
     def _start(self, start: Start, now: float) -> Sequence[Effect]:
         if self.state is not SessionState.NEW:
             return self._fault(CloseCode.WRONG_ORDER, "start comes once")
-        if start.version != PROTOCOL_VERSION:
-            reason = f"version {start.version} is not spoken here, version {PROTOCOL_VERSION} is"
-            return self._fault(CloseCode.UNSUPPORTED_VERSION, reason)
-        codec = next((_CODECS[value] for value in start.accept if value in _CODECS), None)
-        if codec is None:
-            return self._fault(CloseCode.UNSUPPORTED_CODEC, f"none of the codecs {list(start.accept)} is spoken here")
+        codec = agree(start)
+        if isinstance(codec, Malformed):
+            return self.malformed_received(codec)
         identity = self.identity
         if start.agent not in (None, identity.agent):
             return self._fault(CloseCode.MALFORMED, f"the agent here is {identity.agent}, start asks for another")
         self._advance(SessionInput.START)
         early, self._early = self._early, []
-        ready = Ready(session=identity.session_id, worker=identity.worker, codec=codec, next_sequence=0)
-        return (Send(ready), Converse(codec), *(Hear(frame) for frame in early))
+        if self._token is not None:
+            self.ledger.tickets = self.ledger.tickets.renewed(self._token)
+            self.ledger.changed()
+        return (Send(self._ready(codec, 0)), *self._save(), Converse(codec), *(Hear(frame) for frame in early))
+
+    def _hand_over(self, resume: Resume) -> Sequence[Effect]:
+        if self._early or not self._advance(SessionInput.HAND_OVER):
+            return self._fault(CloseCode.WRONG_ORDER, "resume must come first, and once")
+        return (HandOver(resume),)
+
+    def _ready(self, codec: Codec, next_sequence: int) -> Ready:
+        return Ready(
+            session=self.identity.session_id,
+            worker=self.identity.worker,
+            codec=codec,
+            next_sequence=next_sequence,
+            token=self._token,
+            resume_window_s=0.0 if self._token is None else self._limits.resume_window_s,
+        )
+
+    def _tell_drain(self, now: float) -> Sequence[Effect]:
+        """While the worker goes away: send the caller elsewhere once nobody speaks and nothing waits to be saved."""
+        if self._drain_at is None or self.state is SessionState.CLOSED:
+            return NOTHING
+        if self.state is SessionState.DETACHED and self.ledger.is_saved:
+            return self._fault(*_DRAINED)
+        is_quiet = self.turns.is_quiet and self.ledger.is_saved
+        if not self._is_drain_untold or not (is_quiet or now >= self._drain_told_by):
+            return NOTHING
+        self._is_drain_untold = False
+        return (Send(Drain(deadline_s=round(max(0.0, self._drain_at - now), 3))),)
 
     def _bye(self, bye: Bye, now: float) -> Sequence[Effect]:
         if bye.frames < self.next_sequence:
@@ -291,41 +335,12 @@ class Session:
         self._finish_by = now + self._limits.finish_timeout_s
         return self._settle(now)
 
-    def _barge_in(self, now: float) -> Sequence[Effect]:
-        interrupted = self.replies.interrupt(now)
-        if interrupted is None:
-            return NOTHING
-        played_ms, cuts = interrupted
-        self.ledger.interrupted(cuts)
-        resets = (ResetSpeech(cut.generation) for cut in cuts)
-        return (*resets, Send(Flush(generation=cuts[-1].generation)), Interrupt(played_ms), *self._save())
-
-    def _understood(self, event: Understood) -> Sequence[Effect]:
-        ledger = self.ledger
-        ledger.understood(event.text, self._received(event.through_sequence), event.state)
-        transcript = Send(Transcript(turn=ledger.turn, role="user", text=event.text, is_final=True))
-        if event.state is None:
-            return (transcript, *self._save())
-        return (transcript, Send(State(revision=ledger.revision, state=dict(event.state))), *self._save())
-
-    def _reply(self, text: str) -> Sequence[Effect]:
-        ended = self._end_reply()
-        generation = self.replies.begin(text)
-        self.ledger.answered(generation, text)
-        turn = self.ledger.turn
-        transcript = Send(Transcript(turn=turn, role="agent", text=text, is_final=True))
-        return (*ended, transcript, Send(Speech(generation=generation, turn=turn)), *self._save())
-
-    def _end_reply(self) -> Sequence[Effect]:
-        generation = self.replies.end()
-        return NOTHING if generation is None else (EndSpeech(generation),)
-
     def _finished(self, now: float) -> Sequence[Effect]:
         if not self._is_finish_sent:
             return NOTHING
         self._is_finished = True
         self.ledger.completed(self._received(self.next_sequence - 1))
-        return (*self._end_reply(), *self._save(), *self._settle(now))
+        return (*self.turns.end_reply(), *self._save(), *self._settle(now))
 
     def _settle(self, now: float) -> Sequence[Effect]:
         """In `FINISHING`: take the next step that is possible."""
@@ -359,7 +374,8 @@ class Session:
     def _fault(self, code: CloseCode, reason: str, given: SessionInput = SessionInput.FAULT) -> Sequence[Effect]:
         if not self._advance(given):
             return NOTHING
-        return (Send(Error(code=code, message=reason)), Close(code, reason))
+        is_kept = code is CloseCode.DRAINING and self._token is not None
+        return (Send(Error(code=code, message=reason)), Close(code, reason, is_kept))
 
     def _advance(self, given: SessionInput) -> bool:
         state = next_state(self.state, given)
@@ -369,8 +385,16 @@ class Session:
         return True
 
 
-_CODECS: Final = {codec.value: codec for codec in Codec}
 _NEVER_STARTED: Final = (CloseCode.IDLE, "no start arrived")
+_NOT_RESUMED: Final = (CloseCode.IDLE, "the caller did not come back")
 _IDLE: Final = (CloseCode.IDLE, "nothing arrived for too long")
 _NOT_FINISHED: Final = (CloseCode.AGENT_FAILED, "the last words could not be answered and saved in time")
 _DRAINED: Final = (CloseCode.DRAINING, "this worker is going away")
+
+
+def _behind(sequence: int | None) -> int:
+    return 0 if sequence is None else sequence + 1
+
+
+def _transcript(line: Line) -> Transcript:
+    return Transcript(turn=line.turn, role="user" if line.role == "user" else "agent", text=line.text, is_final=True)

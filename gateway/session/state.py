@@ -9,11 +9,7 @@ from typing import Final
 
 
 class SessionState(Enum):
-    """Where a session stands.
-
-    A session that can be taken up again after its transport was lost would be one more state between `ACTIVE`
-    and `CLOSED`, entered by `SessionInput.LOST`.
-    """
+    """Where a session stands."""
 
     NEW = "new"
     """The transport is open; the caller has not said `start`."""
@@ -23,6 +19,8 @@ class SessionState(Enum):
     """As active, and the caller knows that this worker is going away."""
     FINISHING = "finishing"
     """The caller said `bye`; what it said is still being answered and saved."""
+    DETACHED = "detached"
+    """The connection is gone; the caller may take the session up over another one."""
     CLOSED = "closed"
     """Over: no input has an effect any more."""
 
@@ -41,7 +39,13 @@ class SessionInput(Enum):
     FAULT = "fault"
     """The caller, the agent or a deadline broke the session."""
     LOST = "lost"
-    """The transport is gone."""
+    """The connection is gone, and the caller may come back."""
+    LEFT = "left"
+    """The caller is gone for good."""
+    RESUME = "resume"
+    """The caller came back, over another connection."""
+    HAND_OVER = "hand over"
+    """The caller said `resume`: the transport belongs to another session."""
 
 
 TRANSITIONS: Final[Mapping[tuple[SessionState, SessionInput], SessionState]] = MappingProxyType(
@@ -50,18 +54,26 @@ TRANSITIONS: Final[Mapping[tuple[SessionState, SessionInput], SessionState]] = M
         (SessionState.NEW, SessionInput.DRAIN): SessionState.CLOSED,
         (SessionState.NEW, SessionInput.FAULT): SessionState.CLOSED,
         (SessionState.NEW, SessionInput.LOST): SessionState.CLOSED,
+        (SessionState.NEW, SessionInput.LEFT): SessionState.CLOSED,
+        (SessionState.NEW, SessionInput.HAND_OVER): SessionState.CLOSED,
         (SessionState.ACTIVE, SessionInput.DRAIN): SessionState.DRAINING,
         (SessionState.ACTIVE, SessionInput.BYE): SessionState.FINISHING,
         (SessionState.ACTIVE, SessionInput.FAULT): SessionState.CLOSED,
-        (SessionState.ACTIVE, SessionInput.LOST): SessionState.CLOSED,
+        (SessionState.ACTIVE, SessionInput.LOST): SessionState.DETACHED,
+        (SessionState.ACTIVE, SessionInput.LEFT): SessionState.CLOSED,
         (SessionState.DRAINING, SessionInput.DRAIN): SessionState.DRAINING,
         (SessionState.DRAINING, SessionInput.BYE): SessionState.FINISHING,
         (SessionState.DRAINING, SessionInput.FAULT): SessionState.CLOSED,
-        (SessionState.DRAINING, SessionInput.LOST): SessionState.CLOSED,
+        (SessionState.DRAINING, SessionInput.LOST): SessionState.DETACHED,
+        (SessionState.DRAINING, SessionInput.LEFT): SessionState.CLOSED,
         (SessionState.FINISHING, SessionInput.DRAIN): SessionState.FINISHING,
         (SessionState.FINISHING, SessionInput.DONE): SessionState.CLOSED,
         (SessionState.FINISHING, SessionInput.FAULT): SessionState.CLOSED,
-        (SessionState.FINISHING, SessionInput.LOST): SessionState.CLOSED,
+        (SessionState.FINISHING, SessionInput.LOST): SessionState.DETACHED,
+        (SessionState.FINISHING, SessionInput.LEFT): SessionState.CLOSED,
+        (SessionState.DETACHED, SessionInput.RESUME): SessionState.ACTIVE,
+        (SessionState.DETACHED, SessionInput.DRAIN): SessionState.DETACHED,
+        (SessionState.DETACHED, SessionInput.FAULT): SessionState.CLOSED,
     }
 )
 """Every move there is. A pair that is missing is out of order: the caller's mistake, or after the end."""

@@ -14,7 +14,7 @@ from gateway.wire import AudioFrame, ClientMessage, CloseCode, Malformed, Server
 
 
 class Transport(Protocol):
-    """The session's way to one caller. After `close`, or once the handler was told `lost`, every call is a no-op."""
+    """The session's way to one caller. After `close`, `lost` and `left` every call is a no-op."""
 
     kind: str
     """`webtransport`, `websocket`, `twilio` or `memory`, for logs and metrics."""
@@ -49,7 +49,10 @@ class TransportHandler(Protocol):
         """The caller's address is now `peer`, and validated; the session goes on."""
 
     def lost(self, reason: str) -> None:
-        """The caller is gone without a `bye`, or closed the transport; nothing can be sent any more."""
+        """The connection is gone; the caller may come back over another one. Nothing can be sent any more."""
+
+    def left(self, reason: str) -> None:
+        """The caller closed the transport, and will not come back. Nothing can be sent any more."""
 
 
 @dataclass(frozen=True, slots=True)

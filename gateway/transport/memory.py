@@ -85,11 +85,18 @@ class MemoryCaller:
             self._handler.path_changed(peer)
 
     def hang_up(self, reason: str) -> None:
-        """Be gone without a `bye`."""
+        """Lose the connection."""
         self._transport.end()
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.lost(reason)
+
+    def leave(self, reason: str) -> None:
+        """Close the transport without a `bye`."""
+        self._transport.end()
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.left(reason)
 
     def ended(self, code: CloseCode, reason: str) -> None:
         """The session closed the transport."""

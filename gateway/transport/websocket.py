@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from gateway.transport.access import access_token
 from gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
 from gateway.web.server import WebRequest, WebResponse
-from gateway.web.websocket import WebSocket
+from gateway.web.websocket import Ending, WebSocket
 from gateway.wire import (
     MAX_CONTROL_OCTETS,
     AudioFrame,
@@ -130,13 +130,18 @@ class WebSocketTransport:
             else:
                 handler.audio_received(frame)
 
-    def closed(self, reason: str, *, is_too_large: bool) -> None:
+    def closed(self, reason: str, ending: Ending) -> None:
         handler = self._handler
         self._end()
-        if handler is not None and is_too_large:
-            handler.malformed_received(Malformed(f"a message's body holds at most {MAX_CONTROL_OCTETS} octets"))
-        elif handler is not None:
-            handler.lost(reason)
+        if handler is None:
+            return
+        match ending:
+            case Ending.TOO_LARGE:
+                handler.malformed_received(Malformed(f"a message's body holds at most {MAX_CONTROL_OCTETS} octets"))
+            case Ending.CLOSED:
+                handler.left(reason)
+            case Ending.BROKEN:
+                handler.lost(reason)
 
     def _fault(self, fault: Malformed) -> None:
         """Report a breach once; the handler answers it with `close`, and nothing more is read."""

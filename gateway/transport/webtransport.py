@@ -143,11 +143,18 @@ class WebTransport:
             self._handler.path_changed(peer)
 
     def lost(self, reason: str) -> None:
-        """The session is gone; the handler is told once."""
+        """The connection is gone; the handler is told once."""
         self._is_closed = True
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.lost(reason)
+
+    def left(self, reason: str) -> None:
+        """The caller closed the session; the handler is told once."""
+        self._is_closed = True
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.left(reason)
 
     def received(self, event: WebTransportEvent) -> None:
         """Take an event of a stream of this session."""
@@ -285,7 +292,7 @@ class _Sessions:
             case SessionClosed(session_id=session_id, code=code, reason=reason):
                 transport = self._transports.pop(session_id, None)
                 if transport is not None:
-                    transport.lost(
+                    transport.left(
                         f"closed by the caller with code {code}: {reason}" if reason else "closed by the caller"
                     )
                     self._leave()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Final, Protocol
 
 import structlog
@@ -22,6 +23,17 @@ SILENT_LOG: Final = logging.Logger("gateway.websocket", logging.CRITICAL)
 _log = structlog.get_logger("gateway.web")
 
 
+class Ending(Enum):
+    """How a WebSocket ended."""
+
+    BROKEN = auto()
+    """Its connection did, or we closed it."""
+    CLOSED = auto()
+    """The peer closed it."""
+    TOO_LARGE = auto()
+    """The peer sent a message larger than is taken."""
+
+
 class WebSocketHandler(Protocol):
     """What a socket calls, on the event loop, in the order in which the messages arrived."""
 
@@ -31,8 +43,8 @@ class WebSocketHandler(Protocol):
     def binary_received(self, octets: bytes) -> None:
         """A binary message."""
 
-    def closed(self, reason: str, *, is_too_large: bool) -> None:
-        """Nothing arrives any more; called once. `is_too_large`: because a message was."""
+    def closed(self, reason: str, ending: Ending) -> None:
+        """Nothing arrives any more; called once."""
 
 
 class WebSocket:
@@ -99,9 +111,7 @@ class WebSocket:
         """The WebSocket is over, by either side's close or with its connection: the handler is told once."""
         handler, self._handler = self._handler, None
         if handler is not None:
-            sent = self._protocol.close_sent
-            is_too_large = sent is not None and sent.code == CloseCode.MESSAGE_TOO_BIG
-            handler.closed(self._why(), is_too_large=is_too_large)
+            handler.closed(self._why(), self._ending())
 
     def detached(self) -> None:
         """The connection is gone."""
@@ -146,6 +156,13 @@ class WebSocket:
                 # a defect in one session must not reach the server's other connections
                 _log.exception("websocket_handler_failed")
                 self.close(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def _ending(self) -> Ending:
+        sent = self._protocol.close_sent
+        if sent is not None and sent.code == CloseCode.MESSAGE_TOO_BIG:
+            return Ending.TOO_LARGE
+        is_closed = self._protocol.close_rcvd is not None and not self._has_said_close
+        return Ending.CLOSED if is_closed else Ending.BROKEN
 
     def _why(self) -> str:
         received, sent = self._protocol.close_rcvd, self._protocol.close_sent

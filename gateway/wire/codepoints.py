@@ -51,6 +51,9 @@ class CloseCode(IntEnum):
     INTERNAL = 10
     INTERRUPTED = 11
     """Only on a downlink stream: the caller spoke, and the rest of this generation is not wanted."""
+    UNKNOWN_SESSION = 12
+    TAKEN_OVER = 13
+    """The session goes on over a newer connection, here or at another worker."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,23 @@ class Start(Message, frozen=True, tag="start"):
     agent: str | None = None
 
 
+class Resume(Message, frozen=True, tag="resume"):
+    """Client: takes a session up that lost its connection; must be the first message, the next one follows `ready`.
+
+    `generation` is the newest that was announced to the client. `next_generation` is the first one that was neither
+    played to its end nor flushed, and `position_ms` of it have been played. `turn` is the newest of the transcript.
+    """
+
+    session: str
+    token: str
+    version: int = PROTOCOL_VERSION
+    accept: tuple[int, ...] = (Codec.OPUS, Codec.PCM16_24K)
+    generation: Count = 0
+    next_generation: Count = 0
+    position_ms: Count = 0
+    turn: Count = 0
+
+
 class Played(Message, frozen=True, tag="played"):
     """Client: `position_ms` of `generation` have left the loudspeaker; `is_complete` once all of it has."""
 
@@ -57,12 +74,17 @@ class Bye(Message, frozen=True, tag="bye"):
 
 
 class Ready(Message, frozen=True, tag="ready"):
-    """Server: the session exists. It speaks `codec`, and expects the uplink frame `next_sequence`."""
+    """Server: the session exists. It speaks `codec`, and expects the uplink frame `next_sequence`.
+
+    `token` is good for one `resume` within `resume_window_s`; `None` where a lost connection ends the session.
+    """
 
     session: str
     worker: str
     codec: int
     next_sequence: Count = 0
+    token: str | None = None
+    resume_window_s: float = 0.0
     version: int = PROTOCOL_VERSION
 
 
@@ -102,7 +124,7 @@ class Flush(Message, frozen=True, tag="flush"):
 
 
 class Drain(Message, frozen=True, tag="drain"):
-    """Server: this worker is going away; the session ends within `deadline_s`."""
+    """Server: this worker is going away: resume elsewhere now; here the session ends within `deadline_s`."""
 
     deadline_s: float
 
@@ -120,7 +142,7 @@ class Error(Message, frozen=True, tag="error"):
     message: str
 
 
-ClientMessage = Start | Played | Ping | Dtmf | Bye
+ClientMessage = Start | Resume | Played | Ping | Dtmf | Bye
 ServerMessage = Ready | Transcript | State | Heard | Speech | Flush | Drain | Pong | Error | Bye
 
 

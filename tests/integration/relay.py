@@ -16,6 +16,7 @@ class Relay(asyncio.DatagramProtocol):
     def __init__(self, server: Address) -> None:
         self.swallowed_hosts: set[str] = set()
         self._server = server
+        self._cut: set[Address] = set()
         self._front: asyncio.DatagramTransport | None = None
         self._backs: dict[Address, asyncio.Task[asyncio.DatagramTransport]] = {}
 
@@ -28,11 +29,26 @@ class Relay(asyncio.DatagramProtocol):
         self._front = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
-        if addr[0] in self.swallowed_hosts:
+        if addr[0] in self.swallowed_hosts or addr in self._cut:
             return
         if addr not in self._backs:
             self._backs[addr] = asyncio.create_task(self._open(addr))
         self._backs[addr].add_done_callback(lambda back: back.result().sendto(data))
+
+    def cut(self) -> None:
+        """Swallow all that comes from the sockets that callers use now."""
+        self._cut.update(self._backs)
+
+    def renew(self) -> None:
+        """Forget where callers come from: each goes on from another port, as behind a NAT that was restarted."""
+        backs, self._backs = self._backs, {}
+        for back in backs.values():
+            back.result().close()
+
+    def lead_to(self, server: Address) -> None:
+        """Relay to another server from now on; the one before is heard no more."""
+        self._server = server
+        self.renew()
 
     async def _open(self, caller: Address) -> asyncio.DatagramTransport:
         front = self._front

@@ -103,6 +103,9 @@ class ScriptedSession:
     def lost(self, reason: str) -> None:
         self.lost_reason = reason
 
+    def left(self, reason: str) -> None:
+        self.lost_reason = reason
+
 
 class ScriptedServer:
     """Where the server is, and its sessions."""

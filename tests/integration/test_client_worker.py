@@ -92,7 +92,7 @@ async def test_a_worker_wants_its_token(tmp_path: Path) -> None:
 async def test_a_draining_worker_says_so_and_ends_the_call(tmp_path: Path) -> None:
     async with (
         working(tmp_path) as (worker, url),
-        VoiceClient(url, token=TOKEN, ca_file=tmp_path / "ca.pem") as call,
+        VoiceClient(url, token=TOKEN, ca_file=tmp_path / "ca.pem", resume_timeout_s=0) as call,
     ):
         stopping = asyncio.create_task(worker.stop(0.3))
         with pytest.raises(ServerDrained, match="the server went away before the call was finished"):

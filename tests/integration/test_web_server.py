@@ -10,7 +10,7 @@ import pytest
 
 from gateway.web import websocket
 from gateway.web.server import MAX_BODY_OCTETS, MAX_HEAD_OCTETS, WebRequest, WebResponse, WebServer
-from gateway.web.websocket import WebSocket
+from gateway.web.websocket import Ending, WebSocket
 from quiclb.address import Address
 
 HANDSHAKE = (
@@ -23,7 +23,7 @@ class Listener:
     def __init__(self) -> None:
         self.socket: WebSocket | None = None
         self.got: list[bytes] = []
-        self.ended: list[tuple[str, bool]] = []
+        self.ended: list[tuple[str, Ending]] = []
         self.is_over = asyncio.Event()
 
     def text_received(self, text: bytes) -> None:
@@ -36,8 +36,8 @@ class Listener:
         assert self.socket is not None
         self.socket.send_binary(octets)
 
-    def closed(self, reason: str, *, is_too_large: bool) -> None:
-        self.ended.append((reason, is_too_large))
+    def closed(self, reason: str, ending: Ending) -> None:
+        self.ended.append((reason, ending))
         self.is_over.set()
 
 
@@ -142,7 +142,7 @@ async def test_messages_go_both_ways(bench: Bench) -> None:
     assert bench.listener.got == [b"text", b"octets"]
     writer.close()
     await bench.listener.is_over.wait()
-    assert bench.listener.ended == [("the connection broke", False)]
+    assert bench.listener.ended == [("the connection broke", Ending.BROKEN)]
 
 
 async def test_fragments_are_joined_around_a_ping(bench: Bench) -> None:
@@ -152,7 +152,7 @@ async def test_fragments_are_joined_around_a_ping(bench: Bench) -> None:
     writer.write(masked(8, (1000).to_bytes(2, "big") + b"bye"))
     assert await reader.read() == b"\x88\x05\x03\xe8bye"
     assert bench.listener.got == [b"ab"]
-    assert bench.listener.ended == [("closed by the caller with code 1000: bye", False)]
+    assert bench.listener.ended == [("closed by the caller with code 1000: bye", Ending.CLOSED)]
     writer.close()
 
 
@@ -180,26 +180,26 @@ async def test_after_its_own_close_nothing_is_heard(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "code", "is_too_large"),
+    ("octets", "code", "ending"),
     [
-        (b"\x81\xff" + (10_000_000).to_bytes(8, "big"), 1009, True),
-        (masked(1, b"a" * 100, is_final=False) + b"\x80\xff" + (65_500).to_bytes(8, "big"), 1009, True),
-        (b"\x81\x01a", 1002, False),
-        (masked(3, b""), 1002, False),
-        (masked(1, b"break"), 1011, False),
+        (b"\x81\xff" + (10_000_000).to_bytes(8, "big"), 1009, Ending.TOO_LARGE),
+        (masked(1, b"a" * 100, is_final=False) + b"\x80\xff" + (65_500).to_bytes(8, "big"), 1009, Ending.TOO_LARGE),
+        (b"\x81\x01a", 1002, Ending.BROKEN),
+        (masked(3, b""), 1002, Ending.BROKEN),
+        (masked(1, b"break"), 1011, Ending.BROKEN),
     ],
 )
 async def test_faults_close_with_their_code(
-    bench: Bench, octets: bytes, code: int, is_too_large: bool, capsys: pytest.CaptureFixture[str]
+    bench: Bench, octets: bytes, code: int, ending: Ending, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reader, writer = await bench.open()
     writer.write(octets)
     close = await reader.readexactly(4)
     assert (close[0], int.from_bytes(close[2:], "big")) == (0x88, code)
     await bench.listener.is_over.wait()
-    ((reason, is_large),) = bench.listener.ended
+    ((reason, how),) = bench.listener.ended
     assert str(code) in reason
-    assert is_large is is_too_large
+    assert how is ending
     writer.close()
 
 

@@ -240,7 +240,7 @@ async def test_stop_lets_a_call_end_first(certificates: Path) -> None:
 async def test_stop_ends_calls_at_the_deadline(certificates: Path) -> None:
     worker = Worker(settings(certificates))
     await worker.start()
-    async with client(worker, certificates) as call:
+    async with client(worker, certificates, resume_timeout_s=0) as call:
         await worker.stop(0.0)
         with pytest.raises(Exception, match="going away"):
             await call.finish(timeout_s=5)

@@ -196,6 +196,10 @@ class OrderConversation:
         """Stop making the reply; what was said of it does not change the order."""
         self._stop_saying()
 
+    def say_again(self, text: str) -> None:
+        """Say it: the same words make the same sound."""
+        self._say(text)
+
     def finish(self) -> None:
         """End the pending turn and, when it is answered, say `Finished`."""
         self._is_finishing = True

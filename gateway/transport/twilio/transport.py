@@ -27,7 +27,7 @@ from gateway.transport.twilio.messages import Dtmf as DtmfEvent
 from gateway.transport.twilio.messages import Mark as MarkEvent
 from gateway.transport.twilio.playout import Heard, Playout
 from gateway.transport.twilio.uplink import UplinkClock
-from gateway.web.websocket import WebSocket
+from gateway.web.websocket import Ending, WebSocket
 from gateway.wire import (
     MAX_AUDIO_OCTETS,
     AudioFrame,
@@ -131,8 +131,8 @@ class TwilioCall:
             self._counters.messages += 1
             self._skip(Skip.BINARY)
 
-    def closed(self, reason: str, *, is_too_large: bool) -> None:
-        if is_too_large:
+    def closed(self, reason: str, ending: Ending) -> None:
+        if ending is Ending.TOO_LARGE:
             self._skip(Skip.TOO_LARGE)
         if self._is_closed:
             return

@@ -14,10 +14,25 @@ from gateway.wire import MAX_AUDIO_OCTETS, AudioFrame, Codec, LengthPrefixedRead
 def test_what_is_sent_is_what_is_kept() -> None:
     uplink = Uplink(Codec.OPUS)
     octets = uplink.append(0, b"one") + uplink.append(960, b"two")
-    bodies = LengthPrefixedReader(MAX_AUDIO_OCTETS).feed(octets)
+    assert b"".join(uplink.again(0) or ()) == octets
+    assert kept(uplink, 0) == [AudioFrame(0, 0, Codec.OPUS, b"one"), AudioFrame(1, 960, Codec.OPUS, b"two")]
+    assert kept(uplink, 1) == [AudioFrame(1, 960, Codec.OPUS, b"two")]
+    assert kept(uplink, 2) == []
+
+
+def test_what_was_heard_or_never_sent_cannot_be_sent_again() -> None:
+    uplink = Uplink(Codec.OPUS)
+    uplink.append(0, b"one")
+    uplink.append(960, b"two")
+    uplink.acknowledge(0)
+    assert uplink.again(0) is None
+    assert uplink.again(3) is None
+
+
+def kept(uplink: Uplink, next_sequence: int) -> list[object]:
+    bodies = LengthPrefixedReader(MAX_AUDIO_OCTETS).feed(b"".join(uplink.again(next_sequence) or ()))
     assert isinstance(bodies, list)
-    assert tuple(decode_audio_frame(body) for body in bodies) == uplink.unheard
-    assert uplink.unheard == (AudioFrame(0, 0, Codec.OPUS, b"one"), AudioFrame(1, 960, Codec.OPUS, b"two"))
+    return [decode_audio_frame(body) for body in bodies]
 
 
 def test_more_than_the_kept_time_is_the_caller_s_mistake() -> None:
@@ -42,5 +57,5 @@ def test_the_unheard_are_always_the_last_without_a_gap(steps: list[str | int]) -
             assert uplink.acknowledge(step) == (step < sent)
             if step < sent:
                 heard = max(heard, step + 1)
-        assert [frame.sequence for frame in uplink.unheard] == list(range(heard, sent))
+        assert [frame.sequence for frame in kept(uplink, heard)] == list(range(heard, sent))
         assert (uplink.heard, uplink.sent) == (heard, sent)

@@ -77,7 +77,7 @@ class TestCheck:
             ('"echo"', '"parrot"', "no agent 'parrot'"),
             ('"echo"', '"echo"\nmenu = "none.toml"', "agent.menu"),
             ('"echo"', '"echo"\nmenu = "worker.toml"', "has no menu"),
-            ("[access]", '[session]\nstore = "redis://x"\n[access]', "memory://"),
+            ("[access]", '[session]\nstore = "mongo://x"\n[access]', "memory://"),
             ("token =", "tokn =", "access.tokn: unknown key"),
             ("00000001", "01", "server_id is 1 octets"),
         ],

@@ -34,8 +34,10 @@ def test_every_counter_of_the_sessions_is_exported():
         if isinstance(getattr(counters, field.name), int):
             setattr(counters, field.name, number)
             numbers[field.name] = number
-    values = of(SessionCollector(SimpleNamespace(counters=counters, count=3, is_draining=True))).values()
-    assert len(numbers) == 12
+    values = of(
+        SessionCollector(SimpleNamespace(counters=counters, count=3, is_draining=True, unsaved_count=2))
+    ).values()
+    assert len(numbers) == 15
     assert set(numbers.values()) <= set(values)
 
 
@@ -44,7 +46,7 @@ def test_labelled_counters_and_gauges():
     counters.ended.update({"normal": 2, "idle": 1})
     counters.refused[401] = 4
     counters.accepted["twilio"] = 5
-    values = of(SessionCollector(SimpleNamespace(counters=counters, count=3, is_draining=True)))
+    values = of(SessionCollector(SimpleNamespace(counters=counters, count=3, is_draining=True, unsaved_count=2)))
     assert values["voice_sessions",] == 3
     assert values["voice_draining",] == 1
     assert values["voice_sessions_ended_total", "normal"] == 2
@@ -56,7 +58,7 @@ def test_the_gap_histogram_is_cumulative():
     counters = SessionCounters()
     for gap_s in (0.02, 0.02, 0.07, 60.0):
         counters.uplink_gap.observe(gap_s)
-    values = of(SessionCollector(SimpleNamespace(counters=counters, count=0, is_draining=False)))
+    values = of(SessionCollector(SimpleNamespace(counters=counters, count=0, is_draining=False, unsaved_count=0)))
     assert values["voice_uplink_gap_seconds_bucket", "0.02"] == 2
     assert values["voice_uplink_gap_seconds_bucket", "0.08"] == 3
     assert values["voice_uplink_gap_seconds_bucket", str(GAP_BOUNDS_S[-1])] == 3
@@ -88,7 +90,7 @@ def test_every_counter_of_the_telephony_is_exported():
 
 def test_workers_in_one_process_do_not_share_metrics():
     def worker(count: int) -> CollectorRegistry:
-        sessions = SimpleNamespace(counters=SessionCounters(), count=count, is_draining=False)
+        sessions = SimpleNamespace(counters=SessionCounters(), count=count, is_draining=False, unsaved_count=0)
         endpoint = SimpleNamespace(counters=EndpointCounters(), connection_count=0, half_open_count=0)
         return worker_registry(sessions, endpoint, TelephonyCounters())
 

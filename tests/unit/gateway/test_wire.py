@@ -15,13 +15,14 @@ PROTOCOL = (Path(__file__).parents[3] / "PROTOCOL.md").read_text()
 CLIENT_MESSAGES = [
     wire.Start(),
     wire.Start(version=2, accept=(Codec.PCMU,), agent="echo"),
+    wire.Resume(session="5f2c", token="a1", generation=4, next_generation=3, position_ms=1240, turn=2),
     wire.Played(generation=3, position_ms=1240, is_complete=True),
     wire.Dtmf(digit="#"),
     wire.Ping(id=7),
     wire.Bye(frames=412),
 ]
 SERVER_MESSAGES = [
-    wire.Ready(session="5f2c", worker="worker-1", codec=Codec.OPUS, next_sequence=17),
+    wire.Ready(session="5f2c", worker="worker-1", codec=Codec.OPUS, next_sequence=17, token="a1", resume_window_s=60.0),
     wire.Transcript(turn=1, role="user", text="a matcha latte", is_final=False),
     wire.State(revision=2, state={"items": [{"drink": "matcha latte", "price": "5.25"}]}),
     wire.Heard(sequence=90),

@@ -57,6 +57,9 @@ class FakeConversation:
     def interrupted(self, played_ms: int) -> None:
         self.calls.append(("interrupted", played_ms))
 
+    def say_again(self, text: str) -> None:
+        self.calls.append(("say again", text))
+
     def finish(self) -> None:
         self.calls.append("finish")
         self.emit(Finished())

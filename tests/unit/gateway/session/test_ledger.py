@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from gateway.session.ledger import Ledger
 from gateway.session.replies import Cut
+from gateway.store.base import Line
 
 
 def test_a_fresh_session_has_nothing_to_save():
@@ -15,7 +16,7 @@ def test_a_turn_is_saved_whole_and_heard_only_when_the_save_returned():
     ledger.understood("a latte", 41, {"items": 1})
     record = ledger.next_save()
     assert (record.heard_sequence, record.turn, record.state) == (41, 1, {"items": 1})
-    assert record.transcript == (("user", "a latte"),)
+    assert record.transcript == (Line(1, "user", "a latte"),)
     assert ledger.heard_sequence is None
     assert ledger.saved(record.revision) == 41
     assert ledger.is_saved
@@ -86,4 +87,4 @@ def test_the_transcript_keeps_what_was_heard_of_an_interrupted_answer():
     ledger.answered(1, "one two three")
     ledger.answered(2, "four")
     ledger.interrupted((Cut(1, "one two"), Cut(2, "")))
-    assert ledger.next_save().transcript == (("agent", "one two"),)
+    assert ledger.next_save().transcript == (Line(0, "agent", "one two"),)

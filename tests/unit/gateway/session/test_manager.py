@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from gateway.agent.base import HeardAudio, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
-from gateway.session.live import LiveSession
+from gateway.session.limits import SessionLimits
 from gateway.session.manager import Admission, SessionManager
-from gateway.session.session import SessionLimits
+from gateway.session.port import Port
 from gateway.store.base import SessionRecord
 from gateway.store.memory import MemoryStore
 from gateway.transport.base import Refusal
@@ -47,10 +47,10 @@ class Bench:
             "worker-1", self.agent, self.store, new_id=lambda: next(ids), admission=admission, limits=limits
         )
 
-    def call(self, accept=(Codec.PCM16_24K,)) -> tuple[LiveSession, FakeTransport]:
+    def call(self, accept=(Codec.PCM16_24K,)) -> tuple[Port, FakeTransport]:
         transport = FakeTransport()
         live = self.manager.accept(REQUEST, transport)
-        assert isinstance(live, LiveSession)
+        assert isinstance(live, Port)
         live.message_received(Start(accept=accept))
         return live, transport
 
@@ -172,7 +172,7 @@ async def test_what_a_caller_does_after_the_end_is_ignored(bench):
     live.audio_received(frame(0))
     live.message_received(Start())
     live.lost("gone")
-    live.drain(1.0)
+    bench.manager.drain(1.0)
     bench.conversation.emit(Reply("too late"))
     assert len(transport.messages) == messages
     assert len(transport.closed) == 1
@@ -260,9 +260,13 @@ class TestStoreFailure:
         live, transport = bench.call()
         live.audio_received(frame(0))
         bench.conversation.emit(Understood("hi", 0))
+        await asyncio.sleep(0)
+        assert bench.manager.counters.is_store_away
+        assert bench.manager.unsaved_count == 1
         await asyncio.wait_for(is_saved.wait(), 5.0)
         await settled()
         assert bench.manager.counters.save_failures == 3
+        assert not bench.manager.counters.is_store_away
         assert transport.of(Heard) == [Heard(sequence=0)]
         await bench.manager.close()
 

@@ -10,7 +10,7 @@ ONE_SECOND = RATE * 2
 
 def spoken(replies, text, seconds, now=0.0):
     generation = replies.begin(text)
-    replies.add(int(seconds * ONE_SECOND), now)
+    replies.add(bytes(int(seconds * ONE_SECOND)), now)
     replies.end()
     return generation
 

@@ -25,8 +25,10 @@ from gateway.session.effects import (
     Send,
     Speak,
 )
-from gateway.session.session import Identity, Session, SessionLimits
+from gateway.session.limits import Identity, SessionLimits
+from gateway.session.session import Session
 from gateway.session.state import SessionState
+from gateway.store.base import Line
 from gateway.wire import (
     AudioFrame,
     Bye,
@@ -269,7 +271,7 @@ class TestBargeIn:
         speaking.saved(1, 0.2)
         speaking.message_received(Played(generation=1, position_ms=500), 0.6)
         record = save(speaking.agent_emitted(SpeechStarted(7), 0.7)).record
-        assert record.transcript == (("agent", "one two"),)
+        assert record.transcript == (Line(0, "agent", "one two"),)
 
     def test_a_late_report_of_the_old_generation_says_nothing_about_the_new(self, speaking):
         speaking.agent_emitted(SpeechStarted(7), 0.7)
@@ -386,7 +388,7 @@ class TestLiveliness:
         assert closing(session.tick(37.0)) is CloseCode.IDLE
 
     def test_a_lost_transport_closes_silently(self, session):
-        (close,) = session.lost("timed out")
+        (close,) = session.lost("timed out", 1.0)
         assert isinstance(close, Close)
         assert close.code is CloseCode.NORMAL
 

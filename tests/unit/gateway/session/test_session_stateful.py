@@ -18,7 +18,8 @@ from gateway.agent.base import (
     Understood,
 )
 from gateway.session.effects import Close, Converse, Finish, Hear, Interrupt, ResetSpeech, Save, Send, Speak
-from gateway.session.session import Identity, Session, SessionLimits
+from gateway.session.limits import Identity, SessionLimits
+from gateway.session.session import Session
 from gateway.session.state import SessionState
 from gateway.wire import AudioFrame, Bye, Codec, Heard, Malformed, Ping, Played, Speech, Start
 
@@ -163,7 +164,7 @@ class SessionMachine(RuleBasedStateMachine):
         session = self.session
         match what:
             case "lost":
-                self.take(session.lost("gone"))
+                self.take(session.lost("gone", self.now))
             case "malformed":
                 self.take(session.malformed_received(Malformed("garbage")))
             case "failed":

@@ -25,9 +25,15 @@ def test_nothing_leaves_closed(given):
 
 
 @pytest.mark.parametrize("state", [s for s in SessionState if s is not SessionState.CLOSED])
-@pytest.mark.parametrize("given", [SessionInput.FAULT, SessionInput.LOST])
-def test_a_fault_and_a_lost_transport_close_from_everywhere(state, given):
-    assert next_state(state, given) is SessionState.CLOSED
+def test_a_fault_closes_from_everywhere(state):
+    assert next_state(state, SessionInput.FAULT) is SessionState.CLOSED
+
+
+@pytest.mark.parametrize("state", [SessionState.ACTIVE, SessionState.DRAINING, SessionState.FINISHING])
+def test_a_session_that_has_started_outlives_its_connection(state):
+    detached = next_state(state, SessionInput.LOST)
+    assert detached is SessionState.DETACHED
+    assert next_state(detached, SessionInput.RESUME) is SessionState.ACTIVE
 
 
 @pytest.mark.parametrize("state", [s for s in SessionState if s is not SessionState.FINISHING])

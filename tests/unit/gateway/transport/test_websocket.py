@@ -81,7 +81,7 @@ def test_frames_in_front_of_a_close_are_heard() -> None:
     caller.client.send_binary(b"\x01" + encode_audio_frame(frame))
     caller.client.send_close(1000, "done")
     caller.settle()
-    assert session.calls[1:] == [("audio", frame), ("lost", "closed by the caller with code 1000: done")]
+    assert session.calls[1:] == [("audio", frame), ("left", "closed by the caller with code 1000: done")]
 
 
 def test_the_session_ends_with_its_code_in_the_private_range() -> None:
@@ -98,3 +98,9 @@ def test_the_protocol_page_names_every_kind() -> None:
         assert f"| {kind.value} | `{kind.name}` |" in PROTOCOL
     (example,) = re.findall(r"Example: `(00 82 [0-9a-f ]+)`", PROTOCOL)
     assert bytes.fromhex(example) == bytes((Kind.CONTROL,)) + encode_message(Ping(id=7))
+
+
+def test_a_caller_who_closes_has_left_for_good() -> None:
+    session, caller = opened()
+    caller.leave()
+    assert session.calls[1:] == [("left", "closed by the caller with code 1000")]

@@ -139,7 +139,7 @@ def test_the_server_closes_quic_itself_after_the_callers_silent_close() -> None:
     caller.send(Start())
     caller.layer.close_session(caller.session_id, 3, "page closed")
     caller.settle()
-    assert session.calls[-1] == ("lost", "closed by the caller with code 3: page closed")
+    assert session.calls[-1] == ("left", "closed by the caller with code 3: page closed")
     caller.settle(5.0)
     assert caller.is_gone
     assert not caller.errors

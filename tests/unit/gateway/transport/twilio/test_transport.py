@@ -11,6 +11,7 @@ import pytest
 from gateway.transport.base import Refusal
 from gateway.transport.twilio.counters import TelephonyCounters
 from gateway.transport.twilio.transport import TwilioCall
+from gateway.web.websocket import Ending
 from gateway.wire import (
     MAX_AUDIO_OCTETS,
     VOICE_PATH,
@@ -107,7 +108,7 @@ async def test_a_refusal_closes_the_stream(status: int, code: int) -> None:
     line = Line(Session(refusal=Refusal(status, "no"))).start()
     assert line.socket.closed == (code, "no")
     line.media()
-    line.call.closed("gone", is_too_large=False)
+    line.call.closed("gone", Ending.BROKEN)
     assert line.session.calls == []
 
 
@@ -225,7 +226,7 @@ async def test_stop_is_a_bye_and_the_end_of_the_socket_is_no_loss_then() -> None
     line.event("stop", stop={"accountSid": "AC1", "callSid": "CA1"})
     line.media()
     line.call.send_audio(1, frame(0))
-    line.call.closed("closed by the caller with code 1000", is_too_large=False)
+    line.call.closed("closed by the caller with code 1000", Ending.CLOSED)
     assert line.heard == [frame(0), Bye(frames=1, reason="the call ended")]
     assert line.counters.skipped == {"after_stop": 1}
     assert line.socket.sent == []
@@ -233,8 +234,8 @@ async def test_stop_is_a_bye_and_the_end_of_the_socket_is_no_loss_then() -> None
 
 async def test_a_socket_that_breaks_is_a_loss_once() -> None:
     line = Line().start()
-    line.call.closed("the connection broke", is_too_large=False)
-    line.call.closed("again", is_too_large=False)
+    line.call.closed("the connection broke", Ending.BROKEN)
+    line.call.closed("again", Ending.BROKEN)
     line.media()
     assert line.session.calls[1:] == [("lost", "the connection broke")]
 
@@ -258,7 +259,7 @@ async def test_close_ends_the_stream_and_nothing_follows(code: CloseCode, meanin
     said(line, 1, 1)
     line.call.reset_audio(1)
     line.media()
-    line.call.closed("gone", is_too_large=False)
+    line.call.closed("gone", Ending.BROKEN)
     assert line.socket.closed == (meaning, "why")
     assert line.socket.sent == []
     assert line.heard == []
@@ -343,6 +344,6 @@ async def test_messages_that_twilio_dropped_are_counted() -> None:
 
 async def test_a_message_too_large_is_counted() -> None:
     line = Line().start()
-    line.call.closed("closed with code 1009: too big", is_too_large=True)
+    line.call.closed("closed with code 1009: too big", Ending.TOO_LARGE)
     assert line.counters.skipped == {"too_large": 1}
     assert line.session.calls[-1][0] == "lost"

@@ -1,0 +1,61 @@
+"""Who may go on with a session: this worker from memory, this worker from the store, or nobody."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum, auto
+
+from gateway.errors import StoreError
+from gateway.session.ledger import Ledger
+from gateway.session.ticket import Tickets
+from gateway.store.base import SessionRecord, SessionStore
+from gateway.wire import Resume
+
+_ATTEMPTS = 3
+
+
+class Verdict(Enum):
+    """What came of a claim that found no record to go on from."""
+
+    HERE = auto()
+    """The session that is live at this worker is the newest there is."""
+    HERE_UNSAVED = auto()
+    """The same, but the store does not know the new token: the one that was used must stay good."""
+    UNKNOWN = auto()
+    """There is no such session, or the token does not open it."""
+    STORE_AWAY = auto()
+    """Nobody can tell before the store is back."""
+
+
+async def claim(
+    store: SessionStore, resume: Resume, token: str, worker: str, ledger: Ledger | None
+) -> SessionRecord | Verdict:
+    """Make `worker` the session's owner, with `token` as its next; `ledger` is the live session's, if there is one.
+
+    Another worker may have gone on with a session that is still live here: the store knows, and while it is away the
+    token tells, for each resume renews it.
+    """
+    try:
+        if ledger is not None and ledger.tickets.accepts(resume.token):
+            mine = ledger.claim(ledger.tickets.renewed(token, used=resume.token))
+            if await store.claim(mine):
+                ledger.claimed(mine)
+                return Verdict.HERE
+            stored = await store.load(resume.session)
+            if stored is None or stored.epoch <= ledger.epoch:
+                return Verdict.HERE_UNSAVED
+        for _ in range(_ATTEMPTS):
+            stored = await store.load(resume.session)
+            if stored is None:
+                return Verdict.UNKNOWN
+            tickets = Tickets(stored.token_hashes)
+            if not tickets.accepts(resume.token):
+                return Verdict.UNKNOWN
+            hashes = tickets.renewed(token, used=resume.token).hashes
+            record = replace(stored, epoch=stored.epoch + 1, owner=worker, token_hashes=hashes)
+            if await store.claim(record):
+                return record
+    except (StoreError, OSError, TimeoutError):
+        is_live = ledger is not None and ledger.tickets.accepts(resume.token)
+        return Verdict.HERE_UNSAVED if is_live else Verdict.STORE_AWAY
+    return Verdict.UNKNOWN

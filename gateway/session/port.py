@@ -1,0 +1,60 @@
+"""One transport's door to a session: which session stands behind it may change once, when the caller resumes."""
+
+from __future__ import annotations
+
+from gateway.transport.base import SessionRequest, Transport, TransportHandler
+from gateway.wire import AudioFrame, ClientMessage, CloseCode, Error, Malformed
+
+
+class Port:
+    """The `TransportHandler` of a transport. What comes from a transport that no session has is dropped."""
+
+    def __init__(self, request: SessionRequest, transport: Transport) -> None:
+        self.request = request
+        self.transport = transport
+        self.peer = request.peer
+        self.is_open = True
+        """Whether the transport still carries anything."""
+        self._handler: TransportHandler | None = None
+
+    def lead_to(self, handler: TransportHandler | None) -> None:
+        """Give what the transport brings to `handler` from now on."""
+        self._handler = handler
+
+    def refuse(self, code: CloseCode, reason: str) -> None:
+        """Tell the caller why it has no session over this transport, and close it."""
+        self.is_open = False
+        self._handler = None
+        self.transport.send(Error(code=code, message=reason))
+        self.transport.close(code, reason)
+
+    def message_received(self, message: ClientMessage) -> None:
+        if self._handler is not None:
+            self._handler.message_received(message)
+
+    def audio_received(self, frame: AudioFrame) -> None:
+        if self._handler is not None:
+            self._handler.audio_received(frame)
+
+    def malformed_received(self, fault: Malformed) -> None:
+        if self._handler is not None:
+            self._handler.malformed_received(fault)
+        elif self.is_open:
+            self.refuse(fault.code, fault.reason)
+
+    def path_changed(self, peer: str) -> None:
+        if self._handler is not None:
+            self._handler.path_changed(peer)
+        self.peer = peer
+
+    def lost(self, reason: str) -> None:
+        self.is_open = False
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.lost(reason)
+
+    def left(self, reason: str) -> None:
+        self.is_open = False
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.left(reason)

@@ -1,0 +1,155 @@
+"""Sessions that outlive their connections."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from client import Interrupted, Resumed, SessionFailed, VoiceClient
+from gateway.certificate import ensure_certificate
+from gateway.config import GatewaySettings
+from gateway.store.base import SessionStore
+from gateway.store.memory import MemoryStore
+from gateway.worker import Worker
+from tests.integration.relay import Relay, relaying
+
+TONE = (np.sin(np.arange(32_000) / 10) * 8000).astype("<i2").tobytes()
+
+
+@asynccontextmanager
+async def working(folder: Path, name: str = "w-1", store: SessionStore | None = None) -> AsyncIterator[Worker]:
+    ensure_certificate(folder, now=time.time())
+    worker = Worker(
+        GatewaySettings.model_validate(
+            {
+                "worker": {"name": name, "listen": "127.0.0.1:0"},
+                "tls": {"certificate": folder / "leaf.pem", "key": folder / "leaf.key"},
+                "agent": {"name": "echo"},
+            }
+        ),
+        store=store,
+    )
+    await worker.start()
+    try:
+        yield worker
+    finally:
+        await worker.stop(0.0)
+
+
+def calling(relay: Relay, folder: Path, **changes: Any) -> VoiceClient:
+    url = f"https://127.0.0.1:{relay.port}/v1/voice"
+    return VoiceClient(url, **{"ca_file": folder / "ca.pem", "codec": "pcm16"} | changes)
+
+
+async def ended(call: VoiceClient) -> None:
+    await call.listen()
+    await call.finish()
+
+
+async def test_a_connection_that_dies_in_mid_speech_loses_and_repeats_no_frame(tmp_path: Path) -> None:
+    async with working(tmp_path) as worker, relaying(worker.addresses.direct) as relay:
+        async with calling(relay, tmp_path) as call:
+            speaking = asyncio.create_task(call.speak(TONE))
+            await asyncio.sleep(0.5)
+            relay.cut()
+            await speaking
+            await ended(call)
+            events = [event async for event in call.events()]
+        (ended_session,) = worker.sessions.ended()
+    report = call.report()
+    assert [type(event) for event in events if isinstance(event, Interrupted | Resumed)] == [Interrupted, Resumed]
+    (resumed,) = report.resumes
+    assert 750 < resumed.gap_ms < 2000
+    assert report.is_complete
+    assert call.order["utterances"] == 1
+    assert ended_session.uplink.frames == report.frames_sent == report.frames_heard
+    assert ended_session.uplink.duplicates == 0
+
+
+async def test_a_connection_that_comes_back_before_another_is_open_is_kept(tmp_path: Path) -> None:
+    async with (
+        working(tmp_path) as worker,
+        relaying(worker.addresses.direct) as relay,
+        calling(relay, tmp_path) as call,
+    ):
+        speaking = asyncio.create_task(call.speak(TONE))
+        await asyncio.sleep(0.5)
+        relay.swallowed_hosts.add("127.0.0.1")
+        await asyncio.sleep(1.0)
+        relay.swallowed_hosts.clear()
+        await speaking
+        await ended(call)
+        events = [event async for event in call.events() if isinstance(event, Interrupted | Resumed)]
+    assert [type(event) for event in events] == [Interrupted, Resumed]
+    assert call.report().is_complete
+    assert call.order["utterances"] == 1
+
+
+async def test_the_rest_of_an_answer_is_heard_on_the_new_connection(tmp_path: Path) -> None:
+    async with working(tmp_path) as worker, relaying(worker.addresses.direct) as relay:
+        heard = Heard()
+        async with calling(relay, tmp_path, sinks=[heard]) as call:
+            call.send_pcm(TONE + bytes(32_000))
+            await asyncio.sleep(0.8)
+            assert call.report().played_ms > 100
+            relay.cut()
+            await asyncio.sleep(2.0)
+            await call.finish()
+    assert len(call.report().resumes) == 1
+    # the echo has 2 s of tone and the pause that ended the turn; a repeated or lost piece would be longer than a frame
+    assert len(heard.pcm) // 2 / 24_000 == pytest.approx(2.65, abs=0.15)
+
+
+class Heard:
+    """A sink that keeps what was played."""
+
+    def __init__(self) -> None:
+        self.pcm = b""
+
+    def play(self, at_s: float, pcm: bytes) -> None:
+        self.pcm += pcm
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+async def test_a_worker_that_never_saw_the_session_takes_it_up_from_the_store(tmp_path: Path) -> None:
+    store = MemoryStore()
+    async with (
+        working(tmp_path, "w-1", store) as first,
+        working(tmp_path, "w-2", store) as second,
+        relaying(first.addresses.direct) as relay,
+        calling(relay, tmp_path) as call,
+    ):
+        speaking = asyncio.create_task(call.speak(TONE))
+        await asyncio.sleep(0.8)
+        relay.lead_to(second.addresses.direct)
+        await speaking
+        await ended(call)
+        report = call.report()
+    assert report.is_complete
+    assert [resumed.worker for resumed in report.resumes] == ["w-2"]
+    assert call.order["utterances"] == 1
+    assert report.frames_heard == report.frames_sent
+
+
+async def test_a_session_that_is_gone_ends_the_call(tmp_path: Path) -> None:
+    async with (
+        working(tmp_path, "w-1") as first,
+        working(tmp_path, "w-2") as second,
+        relaying(first.addresses.direct) as relay,
+        calling(relay, tmp_path) as call,
+    ):
+        relay.lead_to(second.addresses.direct)
+        with pytest.raises(SessionFailed, match="unknown session"):
+            await call.speak(TONE)

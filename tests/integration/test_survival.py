@@ -1,0 +1,105 @@
+"""Calls behind the load balancer whose worker dies, or goes away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from pathlib import Path
+
+import numpy as np
+
+from client import CallReport, ClientError, VoiceClient
+from client.source import PcmSource
+from deploy.local.cluster import Cluster, ClusterOptions
+from deploy.local.judgement import expected_order, named
+from deploy.local.story import RECORDING, middle_of
+from tests.redis_server import redis_server
+
+CALLS = 10
+
+
+def words(count: int) -> bytes:
+    """That many bursts of noise, each followed by a pause that ends a turn."""
+    noise = np.random.default_rng(7).normal(0, 4000, 12_800).clip(-32768, 32767).astype("<i2").tobytes()
+    return (noise + bytes(2 * 16_000)) * count
+
+
+def index_of(worker: str | None) -> int:
+    assert worker is not None
+    return int(worker.removeprefix("worker-")) - 1
+
+
+async def test_a_worker_killed_in_mid_sentence_costs_no_word() -> None:
+    async with Cluster() as cluster, VoiceClient(cluster.url, ca_file=cluster.ca_file) as call:
+        await call.listen(grace_s=1.0)
+        speaking = asyncio.create_task(call.speak(RECORDING))
+        await asyncio.sleep(middle_of("first_sentence"))
+        killed = call.worker
+        await cluster.kill_worker(index_of(killed))
+        await speaking
+        await call.finish()
+    report = call.report()
+    assert report.is_complete
+    assert report.frames_heard == report.frames_sent
+    (resumed,) = report.resumes
+    assert resumed.worker != killed
+    items = call.order["items"]
+    assert [named(item, like) for item, like in zip(items, expected_order(), strict=True)] == expected_order()
+
+
+async def test_calls_outlive_their_worker_in_redis_too(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        async with Cluster(ClusterOptions(agent="echo", store=server.url)) as cluster:
+            reports = await calls_while(cluster, cluster.kill_worker(0))
+    assert_complete(reports)
+    assert any(report.resumes for report in reports)
+
+
+async def test_without_a_shared_store_a_worker_takes_its_calls_with_it() -> None:
+    """The control: it shows that the calls of the tests around it could have been lost."""
+    async with Cluster(ClusterOptions(agent="echo", store="memory://")) as cluster:
+        reports = await calls_while(cluster, cluster.kill_worker(0))
+    lost = [report for report in reports if report.error]
+    assert lost
+    assert {report.worker for report in lost} == {"worker-1"}
+
+
+async def test_a_rolling_restart_under_calls_loses_none() -> None:
+    async def restarted() -> None:
+        for index in range(2):
+            assert await cluster.terminate_worker(index) == 0
+            await cluster.start_worker(index)
+
+    async with Cluster(ClusterOptions(agent="echo")) as cluster:
+        reports = await calls_while(cluster, restarted(), turns=5)
+    assert_complete(reports)
+    assert any(report.resumes for report in reports)
+
+
+async def calls_while(cluster: Cluster, event: Awaitable[None], turns: int = 2) -> list[CallReport]:
+    """Place calls, and let the event happen half a second later."""
+    calls = [asyncio.create_task(one_call(cluster, turns)) for _ in range(CALLS)]
+    await asyncio.sleep(0.5)
+    await event
+    return await asyncio.gather(*calls)
+
+
+async def one_call(cluster: Cluster, turns: int) -> CallReport:
+    """A caller who says so many words to the echo, at the pace of speech."""
+    client = VoiceClient(cluster.url, ca_file=cluster.ca_file, codec="pcm16", agent="echo", has_playback=False)
+    async with client as call:
+        try:
+            await call.speak(PcmSource(words(turns)))
+            await call.finish()
+        except ClientError:
+            return call.report()
+    report = call.report()
+    assert report.state["utterances"] == turns
+    return report
+
+
+def assert_complete(reports: list[CallReport]) -> None:
+    for report in reports:
+        assert report.error is None
+        assert report.is_complete
+        assert report.frames_heard == report.frames_sent

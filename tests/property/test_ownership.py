@@ -1,0 +1,333 @@
+"""Crashes, duplicate resumes, split brain and late frames in any order: no word lost, none heard twice, one owner.
+
+A caller counts: the payload of frame n is n. Each worker's agent keeps what it heard in its state, so that two owners
+whose writes were mixed, a frame missed, or one heard twice would show as a list that is not 0, 1, 2, ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gateway.agent.base import AgentEvent, Finished, HeardAudio, Understood
+from gateway.errors import StoreError
+from gateway.session.limits import SessionLimits
+from gateway.session.live import LiveSession
+from gateway.session.manager import SessionManager
+from gateway.session.port import Port
+from gateway.store.base import SessionRecord
+from gateway.store.memory import MemoryStore
+from gateway.transport.base import SessionRequest
+from gateway.transport.memory import MemoryCaller
+from gateway.wire import VOICE_PATH, AudioFrame, CloseCode, Codec, Heard, Ping, Ready, Resume, Start
+
+WORKERS = 3
+LIMITS = SessionLimits(save_retry_s=0.002, resume_window_s=3600.0, idle_timeout_s=3600.0, start_timeout_s=3600.0)
+
+
+class Listener:
+    """An agent whose utterances are three frames long; its state is every frame it has understood."""
+
+    name = "listener"
+    input_rate_hz = 8_000
+    output_rate_hz = 8_000
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Listening:
+        return Listening(emit, list(state["heard"]) if state else [])
+
+
+class Listening:
+    def __init__(self, emit: Callable[[AgentEvent], None], heard: list[int]) -> None:
+        self.emit: Callable[[AgentEvent], None] | None = emit
+        self.heard = heard
+        self.pending: list[int] = []
+
+    def hear(self, audio: HeardAudio) -> None:
+        self.pending.append(audio.sequence)
+        if len(self.pending) == 3 and self.emit is not None:
+            self.heard += self.pending
+            self.pending.clear()
+            self.emit(Understood(f"up to {audio.sequence}", audio.sequence, {"heard": list(self.heard)}))
+
+    def greet(self) -> None: ...
+
+    def say_again(self, text: str) -> None: ...
+
+    def interrupted(self, played_ms: int) -> None: ...
+
+    def finish(self) -> None:
+        if self.emit is not None:
+            self.emit(Finished())
+
+    def close(self) -> None:
+        self.emit = None
+
+
+class Nobody:
+    """Whom the sessions of a crashed worker belong to."""
+
+    def session_ended(self, live: LiveSession) -> None: ...
+
+    def resume_asked(self, live: LiveSession, port: Port, resume: Resume) -> None: ...
+
+
+class SharedStore(MemoryStore):
+    """A store that may be away, and that watches who writes."""
+
+    def __init__(self) -> None:
+        super().__init__(ttl_s=1e9)
+        self.is_away = False
+        self.epoch = 0
+        self.breaches: list[str] = []
+
+    async def save(self, record: SessionRecord) -> None:
+        self.check()
+        await super().save(record)
+        stored = await super().load(record.session_id)
+        assert stored is not None
+        if stored.epoch < self.epoch:
+            self.breaches.append("a fenced owner wrote")
+        self.epoch = stored.epoch
+
+    async def claim(self, record: SessionRecord) -> bool:
+        self.check()
+        is_claimed = await super().claim(record)
+        if is_claimed:
+            if record.epoch != self.epoch + 1:
+                self.breaches.append("two owners of one epoch")
+            self.epoch = record.epoch
+        return is_claimed
+
+    async def load(self, session_id: str) -> SessionRecord | None:
+        self.check()
+        return await super().load(session_id)
+
+    def check(self) -> None:
+        if self.is_away:
+            raise StoreError("away")
+
+
+class Ownership(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.runner.get_loop()
+        self.store = SharedStore()
+        self.names = itertools.count()
+        self.ids = itertools.count()
+        self.workers = [self.new_worker() for _ in range(WORKERS)]
+        self.sent = self.heard = 0
+        self.token: str | None = None
+        self.caller: MemoryCaller | None = None
+        self.former: list[MemoryCaller] = []
+        self.carried: dict[int, list[int]] = {}
+        self.seen = 0
+        self.is_ready = False
+        self.runner.run(self.begin())
+
+    def teardown(self) -> None:
+        self.store.is_away = False
+        self.runner.run(self.finish())
+        self.runner.close()
+
+    def new_worker(self) -> SessionManager:
+        name = next(self.names)
+        tokens = itertools.count()
+        return SessionManager(
+            f"w-{name}",
+            Listener(),
+            self.store,
+            new_id=lambda: f"s-{next(self.ids)}",
+            new_token=lambda: f"{name}-{next(tokens)}",
+            limits=LIMITS,
+        )
+
+    async def connect(self, worker: SessionManager, first: Start | Resume) -> MemoryCaller:
+        caller = MemoryCaller(worker.accept, SessionRequest(VOICE_PATH, "192.0.2.1:1", None))
+        caller.send(first)
+        return caller
+
+    async def settle(self) -> None:
+        for _ in range(12):
+            await asyncio.sleep(0)
+        self.read()
+
+    async def begin(self) -> None:
+        self.caller = await self.connect(self.workers[0], Start(accept=(Codec.PCMU,)))
+        await self.settle()
+        assert self.is_ready
+
+    def read(self) -> None:
+        """Do what a client does with the newest messages."""
+        caller = self.caller
+        if caller is None:
+            return
+        messages, self.seen = caller.messages[self.seen :], len(caller.messages)
+        for message in messages:
+            if isinstance(message, Ready):
+                assert self.heard <= message.next_sequence <= self.sent, "what was heard cannot be sent again"
+                self.token, self.is_ready = message.token, True
+                for sequence in range(message.next_sequence, self.sent):
+                    self.carry(caller, sequence)
+            elif isinstance(message, Heard):
+                assert message.sequence < self.sent
+                self.heard = max(self.heard, message.sequence + 1)
+        if caller.closed is not None:
+            assert caller.closed[0] in (CloseCode.TAKEN_OVER, CloseCode.OVERLOADED), caller.closed
+            self.is_ready = False
+            self.caller = None
+
+    async def resume(self, worker: SessionManager) -> None:
+        assert self.token is not None
+        if self.caller is not None:
+            self.former.append(self.caller)
+        self.is_ready, self.seen = False, 0
+        self.caller = await self.connect(worker, Resume(session="s-0", token=self.token, accept=(Codec.PCMU,)))
+        await self.settle()
+
+    async def finish(self) -> None:
+        """Whatever happened: the call can be taken up and brought to its end, complete."""
+        for worker in self.workers * 3:
+            if not self.is_ready:
+                await self.resume(worker)
+        assert self.is_ready
+        while self.sent % 3:
+            self.say()
+        for _ in range(10):
+            await self.settle()
+            await asyncio.sleep(0.003)
+        self.read()
+        assert self.heard == self.sent, "not every frame was heard"
+        record = await self.store.load("s-0")
+        assert record is not None
+        assert record.state.get("heard", []) == list(range(self.sent))
+        for worker in self.workers:
+            await worker.close()
+
+    def say(self) -> None:
+        self.sent += 1
+        if self.caller is not None and self.is_ready:
+            self.carry(self.caller, self.sent - 1)
+
+    def carry(self, caller: MemoryCaller, sequence: int) -> None:
+        self.carried.setdefault(id(caller), []).append(sequence)
+        caller.send_audio(frame(sequence))
+
+    @rule(count=st.integers(1, 5))
+    def speak(self, count: int) -> None:
+        async def speak() -> None:
+            for _ in range(count):
+                self.say()
+            await self.settle()
+
+        self.runner.run(speak())
+
+    @rule(count=st.integers(1, 4))
+    def speak_and_let_nothing_settle(self, count: int) -> None:
+        async def speak() -> None:
+            for _ in range(count):
+                self.say()
+
+        self.runner.run(speak())
+
+    @rule()
+    @precondition(lambda self: self.is_ready)
+    def prove_that_ready_arrived(self) -> None:
+        async def ping() -> None:
+            if self.caller is not None:
+                self.caller.send(Ping(id=1))
+            await self.settle()
+
+        self.runner.run(ping())
+
+    @rule(worker=st.integers(0, WORKERS - 1))
+    def resume_at(self, worker: int) -> None:
+        """Also while the old connection is still there, whose worker may believe that it owns the session."""
+        self.runner.run(self.resume(self.workers[worker]))
+
+    @rule(first=st.integers(0, WORKERS - 1), second=st.integers(0, WORKERS - 1))
+    def resume_twice_at_once(self, first: int, second: int) -> None:
+        async def both() -> None:
+            lost = await self.connect(
+                self.workers[first], Resume(session="s-0", token=self.token or "", accept=(Codec.PCMU,))
+            )
+            self.former.append(lost)
+            await self.resume(self.workers[second])
+
+        self.runner.run(both())
+
+    @rule()
+    @precondition(lambda self: self.caller is not None)
+    def lose_the_connection(self) -> None:
+        async def lose() -> None:
+            if self.caller is not None:
+                self.caller.hang_up("gone")
+                self.caller, self.is_ready = None, False
+            await self.settle()
+
+        self.runner.run(lose())
+
+    @rule(worker=st.integers(0, WORKERS - 1))
+    def crash(self, worker: int) -> None:
+        """The process is gone: its callers hear nothing, its memory is lost, its tasks do not run on."""
+
+        async def crash() -> None:
+            for task in list(self.workers[worker]._tasks):
+                task.cancel()
+            for live in list(self.workers[worker]._live.values()):
+                live._owner = Nobody()
+                live.fence()
+                port: Port = live._port
+                if self.caller is not None and port.transport is self.caller._transport:
+                    self.caller, self.is_ready = None, False
+                port.lead_to(None)
+            self.workers[worker] = self.new_worker()
+            await self.settle()
+
+        self.runner.run(crash())
+
+    @rule(sequence=st.integers(0, 30))
+    @precondition(lambda self: bool(self.former))
+    def late_frame_of_an_old_connection(self, sequence: int) -> None:
+        async def late() -> None:
+            for caller in self.former:
+                carried = self.carried.get(id(caller), ())
+                if carried:
+                    caller.send_audio(frame(carried[sequence % len(carried)]))
+            await self.settle()
+
+        self.runner.run(late())
+
+    @rule(is_away=st.booleans())
+    def the_store_goes_or_comes(self, is_away: bool) -> None:
+        self.store.is_away = is_away
+
+    @invariant()
+    def only_the_owner_writes(self) -> None:
+        assert not self.store.breaches
+
+    @invariant()
+    def what_is_saved_is_whole(self) -> None:
+        entry = self.store._entries.get("s-0")
+        if entry is not None and entry.record is not None:
+            saved = list(entry.record.state.get("heard", []))
+            assert saved == list(range(len(saved)))
+            assert self.heard <= len(saved), "a frame was acknowledged that is not saved"
+
+
+def frame(sequence: int) -> AudioFrame:
+    return AudioFrame(sequence, sequence * 960, Codec.PCMU, bytes([sequence % 256]) * 160)
+
+
+Ownership.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestOwnership = Ownership.TestCase

@@ -1,0 +1,116 @@
+"""A real Redis for tests: found or, for root on Debian, installed; started on free ports and ended with the test.
+
+Without one the tests that need it are skipped, or fail where `STRICT=1` is set.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+READY_TIMEOUT_S = 10.0
+BUS_OFFSET = 10_000
+
+
+class Server:
+    """One `redis-server` process; `stop` and `start` let it be away for a while."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.port = free_port()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._command = [program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
+        self._command += ["--save", "", *options]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while self.ask("PING") != "PONG":
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError("redis-server did not come up")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def ask(self, *command: str) -> str:
+        """Send a command and return the answer, empty where there is none."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1.0) as connection:
+            connection.sendall((" ".join(command) + "\r\n").encode())
+            return connection.recv(65_536).decode().strip().lstrip("+:")
+        return ""
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[Server]:
+    """One server, which keeps its data over `stop` and `start`."""
+    server = Server(folder, "--appendonly", "yes", "--appendfsync", "always")
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def redis_cluster(folder: Path, nodes: int = 3) -> Iterator[str]:
+    """The address of a Cluster without replicas."""
+    servers = [Server(folder / str(n), "--cluster-enabled", "yes", "--appendonly", "no") for n in range(nodes)]
+    try:
+        for server in servers:
+            server.start()
+        share = -(-16_384 // nodes)
+        for index, server in enumerate(servers):
+            server.ask("CLUSTER", "ADDSLOTSRANGE", str(index * share), str(min(16_384, (index + 1) * share) - 1))
+            server.ask("CLUSTER", "MEET", "127.0.0.1", str(servers[0].port))
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not all("cluster_state:ok" in server.ask("CLUSTER", "INFO") for server in servers):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the Redis Cluster did not come up")
+            time.sleep(0.05)
+        yield "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in servers)
+    finally:
+        for server in servers:
+            server.stop()
+
+
+@cache
+def program() -> str:
+    """The path of redis-server; skips the test, or fails it under STRICT=1, where there is none."""
+    if shutil.which("redis-server") is None and os.geteuid() == 0 and shutil.which("apt-get") is not None:
+        subprocess.run(["apt-get", "install", "-qq", "-y", "redis-server"], capture_output=True, check=False)
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    if found is None:
+        message = "there is no redis-server on this machine"
+        if os.environ.get("STRICT") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+def free_port() -> int:
+    """A port that is free now, and whose cluster bus port is as well."""
+    while True:
+        with socket.socket() as probe, socket.socket() as bus:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+            if port + BUS_OFFSET < 65_536:
+                with suppress(OSError):
+                    bus.bind(("127.0.0.1", port + BUS_OFFSET))
+                    return port
