@@ -57,6 +57,7 @@ class Addresses:
     admin: Address | None
     telephony: Address | None
     websocket: Address | None
+    page: Address | None
 
 
 class Worker:
@@ -87,15 +88,16 @@ class Worker:
             admission=_admission(settings),
             limits=_limits(settings),
         )
+        identity = TlsIdentity.load(settings.tls.certificate, settings.tls.key, now=clock())
         self.endpoint = Endpoint(
             _endpoint_settings(settings),
-            TlsIdentity.load(settings.tls.certificate, settings.tls.key, now=clock()),
+            identity,
             _cid_source(settings, rng),
             VoiceOverWebTransport(self.sessions.accept),
             wall_clock=clock,
             rng=rng,
         )
-        self.listeners = TcpListeners(settings, self.sessions.accept)
+        self.listeners = TcpListeners(settings, identity, self.sessions.accept)
         registry = worker_registry(self.sessions, self.endpoint, self.listeners.telephony_counters)
         self._admin = AdminServer(worker_pages(self.sessions, registry))
         self._admin_address: Address | None = None
@@ -111,6 +113,7 @@ class Worker:
             self._admin_address,
             tcp.telephony_address,
             tcp.websocket_address,
+            tcp.page_address,
         )
 
     async def start(self) -> None:
@@ -194,11 +197,18 @@ def _log_start(worker: Worker) -> None:
         admin=format_address(addresses.admin) if addresses.admin else None,
         telephony=format_address(addresses.telephony) if addresses.telephony else None,
         websocket=format_address(addresses.websocket) if addresses.websocket else None,
+        page=format_address(addresses.page) if addresses.page else None,
         agent=settings.agent.name,
     )
     telephony = settings.telephony
     is_signed = telephony is not None and (telephony.read_auth_token() or telephony.read_shared_key()) is not None
-    reached = (addresses.direct, addresses.inner, addresses.websocket, None if is_signed else addresses.telephony)
+    reached = (
+        addresses.direct,
+        addresses.inner,
+        addresses.websocket,
+        addresses.page,
+        None if is_signed else addresses.telephony,
+    )
     bound = [address for address in reached if address]
     if settings.access.read_token() is None and not all(ipaddress.ip_address(host).is_loopback for host, _ in bound):
         _log.warning("access_open_to_all", remedy="set access.token or access.token_file")

@@ -43,6 +43,11 @@ class ClusterOptions:
     store: str | None = None
     """A session store's address; without one, a SQLite file in the cluster's folder that all workers share."""
     drain_timeout_s: float = 5.0
+    has_page: bool = False
+    """Whether the workers serve the browser page too."""
+    page_port: int | None = None
+    demo_port: int | None = None
+    """Where somebody offers the page's incidents (`deploy.local.incidents`); the page shows no buttons without."""
 
 
 @dataclass(slots=True)
@@ -101,6 +106,11 @@ class Cluster:
     def url(self) -> str:
         """Where a caller reaches the cluster."""
         return f"https://{self.addresses.listen}/v1/voice"
+
+    @property
+    def page_url(self) -> str:
+        """Where a browser finds the page."""
+        return f"http://{self.addresses.page}/"
 
     @property
     def ca_file(self) -> Path:
@@ -227,6 +237,9 @@ def _free_addresses(options: ClusterOptions) -> Addresses:
         held[-1].bind((options.host, 0))
         return f"{options.host}:{held[-1].getsockname()[1]}"
 
+    def chosen(port: int | None) -> str:
+        return free(socket.SOCK_STREAM) if port is None else f"{options.host}:{port}"
+
     try:
         return Addresses(
             listen=f"{options.host}:{options.port}" if options.port else free(socket.SOCK_DGRAM),
@@ -234,6 +247,8 @@ def _free_addresses(options: ClusterOptions) -> Addresses:
             forwarder_metrics=free(socket.SOCK_STREAM),
             worker_inner=tuple(free(socket.SOCK_DGRAM) for _ in range(options.workers)),
             worker_admin=tuple(free(socket.SOCK_STREAM) for _ in range(options.workers)),
+            page=chosen(options.page_port) if options.has_page else None,
+            demo=None if options.demo_port is None else f"{options.host}:{options.demo_port}",
         )
     finally:
         for each in held:
