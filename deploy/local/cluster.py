@@ -46,6 +46,8 @@ class ClusterOptions:
     has_page: bool = False
     """Whether the workers serve the browser page too."""
     page_port: int | None = None
+    page_calls: str | None = None
+    """The `host:port` that the page calls in place of the load balancer itself."""
     demo_port: int | None = None
     """Where somebody offers the page's incidents (`deploy.local.incidents`); the page shows no buttons without."""
 
@@ -247,6 +249,7 @@ def _free_addresses(options: ClusterOptions) -> Addresses:
             forwarder_metrics=free(socket.SOCK_STREAM),
             worker_inner=tuple(free(socket.SOCK_DGRAM) for _ in range(options.workers)),
             worker_admin=tuple(free(socket.SOCK_STREAM) for _ in range(options.workers)),
+            page_calls=options.page_calls,
             page=chosen(options.page_port) if options.has_page else None,
             demo=None if options.demo_port is None else f"{options.host}:{options.demo_port}",
         )

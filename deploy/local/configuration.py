@@ -21,6 +21,7 @@ class Addresses:
     worker_inner: tuple[str, ...]
     worker_admin: tuple[str, ...]
     page: str | None = None
+    page_calls: str | None = None
     demo: str | None = None
 
 
@@ -111,7 +112,7 @@ def _page(addresses: Addresses) -> str:
 listen = "{addresses.page}"
 shared_port = true
 tls = false
-voice_url = "https://{addresses.listen}/v1/voice"
+voice_url = "https://{addresses.page_calls or addresses.listen}/v1/voice"
 development = true
 {demo}"""
 

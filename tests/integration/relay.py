@@ -35,6 +35,10 @@ class Relay(asyncio.DatagramProtocol):
             self._backs[addr] = asyncio.create_task(self._open(addr))
         self._backs[addr].add_done_callback(lambda back: back.result().sendto(data))
 
+    def passes_back(self) -> bool:
+        """Whether the server's datagrams get through now."""
+        return True
+
     def cut(self) -> None:
         """Swallow all that comes from the sockets that callers use now."""
         self._cut.update(self._backs)
@@ -51,12 +55,12 @@ class Relay(asyncio.DatagramProtocol):
         self.renew()
 
     async def _open(self, caller: Address) -> asyncio.DatagramTransport:
-        front = self._front
+        front, passes_back = self._front, self.passes_back
         assert front is not None
 
         class Back(asyncio.DatagramProtocol):
             def datagram_received(self, data: bytes, addr: Address) -> None:
-                if not front.is_closing():
+                if not front.is_closing() and passes_back():
                     front.sendto(data, caller)
 
         back, _ = await asyncio.get_running_loop().create_datagram_endpoint(Back, remote_addr=self._server)

@@ -2,7 +2,7 @@
 import type { VoiceClient } from "../src/voice-client.js";
 import type { VoiceOptions } from "../src/settings.js";
 import type { VoiceEvent } from "../src/events.js";
-import { VoiceError } from "../src/errors.js";
+import { type ErrorKind, VoiceError } from "../src/errors.js";
 import { type Configuration, webSocketUrl } from "./configuration.js";
 import { Conversation } from "./conversation.js";
 import { part, write } from "./document.js";
@@ -17,6 +17,9 @@ export type Dial = (url: string, options: VoiceOptions) => VoiceClient;
 
 const READ_INSTRUMENTS_MS = 50;
 const UNDER_WAY: readonly Phase[] = ["calling", "talking", "reconnecting", "finishing"];
+
+/** What a browser says when a certificate has expired, as it tells pages nothing of certificates. */
+const HIDDEN_BY_THE_BROWSER: readonly ErrorKind[] = ["udp-blocked", "unreachable", "certificate-refused"];
 
 const STATUS: Readonly<Record<Phase, string>> = {
   ready: "Ready to call",
@@ -114,6 +117,7 @@ export class Page {
   #happened(call: VoiceClient, event: VoiceEvent): void {
     if (call !== this.#call) return;
     this.#show(after(this.#view, event, performance.now() - this.#beganAt));
+    document.dispatchEvent(new CustomEvent("voice", { detail: event })); // for whoever looks on
     if (event.type === "closed") this.#call = null;
   }
 
@@ -163,7 +167,7 @@ export class Page {
   #showFault({ fault, knownTrouble }: View): void {
     this.#fault.hidden = fault === null;
     if (fault === null) return;
-    const advice = adviceFor(fault.kind);
+    const advice = adviceFor(knownTrouble !== null && HIDDEN_BY_THE_BROWSER.includes(fault.kind) ? "certificate-refused" : fault.kind);
     write(part("fault-title", HTMLElement), advice.title);
     write(part("fault-why", HTMLElement), knownTrouble ?? asSentence(fault.message));
     write(part("fault-remedy", HTMLElement), advice.remedy);

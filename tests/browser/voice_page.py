@@ -1,0 +1,139 @@
+"""The page as a person uses it, and what can be seen of it; whatever it complains of fails the test."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, ConsoleMessage, Page, Route
+
+HERE = Path(__file__).parent
+SHOTS = HERE.parents[1] / "build" / "screenshots"
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What left for the loudspeaker, from `first_s` of the audio clock on."""
+
+    first_s: float
+    rate_hz: int
+    samples: np.ndarray[Any, np.dtype[np.int16]]
+
+
+class VoicePage:
+    """A page of the gateway in a tab of its own; `faults` is what it complained of at the console or threw."""
+
+    def __init__(self, page: Page, expected: str | None) -> None:
+        self.page = page
+        self.faults: list[str] = []
+        self._expected = re.compile(expected) if expected else None
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self.faults.append(f"uncaught: {error}"))
+
+    async def call(self) -> None:
+        """Press the button, and return once somebody answers."""
+        await self.page.get_by_role("button", name="Call", exact=True).click()
+        await self.phase("talking")
+
+    async def hang_up(self) -> dict[str, Any]:
+        """Press it again, and return how the call ended: frames sent and heard, and so on."""
+        await self.page.get_by_role("button", name="Hang up").click()
+        await self.phase("ended")
+        return dict(await self.ask("observed.ended"))
+
+    async def phase(self, phase: str, timeout_s: float = 20.0) -> None:
+        await self.page.locator(f'body[data-phase="{phase}"]').wait_for(timeout=timeout_s * 1000)
+
+    async def until(self, expression: str, timeout_s: float = 20.0) -> None:
+        """Wait until a JavaScript expression is true."""
+        await self.page.wait_for_function(expression, timeout=timeout_s * 1000, polling=20)
+
+    async def at_speech(self, seconds: float) -> None:
+        """Wait until the microphone has played so much of its recording."""
+        await self.until(
+            f"observed.microphoneAt !== null && performance.now() > observed.microphoneAt + {seconds * 1000}"
+        )
+
+    async def ask(self, expression: str) -> Any:
+        return await self.page.evaluate(expression)
+
+    async def events(self, kind: str) -> list[dict[str, Any]]:
+        return list(await self.ask(f"observed.events.filter((event) => event.type === {json.dumps(kind)})"))
+
+    async def items(self, count: int = 0, timeout_s: float = 20.0) -> list[str]:
+        """The lines of the receipt, once there are so many."""
+        lines = self.page.locator("#items .item")
+        if count:
+            await lines.nth(count - 1).wait_for(timeout=timeout_s * 1000)
+        return [" | ".join(line.split("\n")) for line in await lines.all_inner_texts()]
+
+    async def text(self, part: str) -> str:
+        return await self.page.locator(f"#{part}").inner_text()
+
+    async def sound(self) -> Sound:
+        """All that left for the loudspeaker so far."""
+        heard = await self.ask("observed.heard()")
+        samples = np.frombuffer(base64.b64decode(heard["samples"]), "<i2")
+        return Sound(heard["first"] / heard["rate"], heard["rate"], samples)
+
+    async def photograph(self, name: str) -> None:
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        await self.page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not (self._expected and self._expected.search(message.text)):
+            self.faults.append(f"{message.type}: {message.text}")
+
+
+@asynccontextmanager
+async def opened(
+    browser: Browser,
+    url: str,
+    *,
+    expected: str | None = None,
+    told: dict[str, Any] | None = None,
+    permissions: Sequence[str] = (),
+    **context: Any,
+) -> AsyncIterator[VoicePage]:
+    """Open the page; `told` replaces parts of what the gateway tells it, `expected` is what the console may say.
+
+    Fails at the end where the page complained of anything else.
+    """
+    tab = await browser.new_context(viewport={"width": 1100, "height": 900}, **context)
+    if permissions:
+        await tab.grant_permissions(list(permissions))
+    page = await tab.new_page()
+    voice_page = VoicePage(page, expected)
+    await page.add_init_script(path=HERE / "observer.js")
+    await page.route("**/recorder.js", serve_recorder)
+    if told is not None:
+        await page.route("**/config.json", lambda route: tell(route, told))
+    try:
+        await page.goto(url)
+        await voice_page.until("globalThis.voicePage !== undefined", 10.0)
+        yield voice_page
+        assert not voice_page.faults
+    finally:
+        await tab.close()
+
+
+async def serve_recorder(route: Route) -> None:
+    await route.fulfill(
+        path=HERE / "recorder.js",
+        content_type="text/javascript",
+        headers={"Cross-Origin-Embedder-Policy": "require-corp", "Cross-Origin-Resource-Policy": "same-origin"},
+    )
+
+
+async def tell(route: Route, told: dict[str, Any]) -> None:
+    response = await route.fetch()
+    await route.fulfill(response=response, json=await response.json() | told)
