@@ -14,7 +14,7 @@ from deploy.local.incidents import Incidents
 from tests.browser.path import Path, path_to
 
 TOKEN = "sesame"
-ORDER = ["1 × Taro milk tea", "large, oat milk, 75 % sugar", "1 × Matcha latte"]
+ORDER = ["Taro milk tea", "large, oat milk, 75 % sugar", "Matcha latte"]
 WORDS = ("taro", "oat", "seventy five", "matcha latte")
 
 

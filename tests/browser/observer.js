@@ -1,6 +1,6 @@
 // Runs in the page before its own scripts: keeps what happens, when, and what is heard.
 (() => {
-  const observed = { events: [], microphoneAt: null, ended: null, flushes: [], output: null };
+  const observed = { isRecording: RECORDER !== "", events: [], microphoneAt: null, ended: null, flushes: [], output: null };
   globalThis.observed = observed;
 
   document.addEventListener("voice", ({ detail }) => {
@@ -22,17 +22,24 @@
   // whatever goes to the loudspeaker goes to a recorder as well
   const connect = AudioNode.prototype.connect;
   AudioNode.prototype.connect = function (target, ...rest) {
-    if (target instanceof AudioDestinationNode) record(this);
+    if (target instanceof AudioDestinationNode && observed.isRecording) record(this);
     return connect.call(this, target, ...rest);
   };
 
   async function record(node) {
     const { context } = node;
-    await context.audioWorklet.addModule("/recorder.js");
+    const recorderUrl = URL.createObjectURL(new Blob([RECORDER], { type: "text/javascript" }));
+    await context.audioWorklet.addModule(recorderUrl);
     const recorder = new AudioWorkletNode(context, "recorder", { numberOfOutputs: 0 });
     const output = (observed.output = { context, rate: context.sampleRate, chunks: [] });
     recorder.port.onmessage = ({ data }) => output.chunks.push(data);
     connect.call(node, recorder);
+    const { loudspeaker } = globalThis.voicePage;
+    const flush = loudspeaker.flush.bind(loudspeaker);
+    loudspeaker.flush = () => {
+      observed.flushes.push(context.currentTime);
+      flush();
+    };
   }
 
   // 16 bits suffice, and get out of the page as text

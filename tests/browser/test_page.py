@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -19,7 +18,7 @@ from tests.browser.bed import TOKEN, Bed, a_bed, lost
 from tests.browser.chromium import browsing
 from tests.browser.namespace import CAN_BE_MADE, SERVER, two_networks
 from tests.browser.path import path_to
-from tests.browser.recordings import AUDIO, CALLER, speech
+from tests.browser.recordings import CALLER, speech
 from tests.browser.voice_page import Sound, VoicePage, opened
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(150)]
@@ -42,7 +41,9 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def words_of(page: VoicePage) -> str:
-    return " ".join(event["text"] for event in await page.events("transcript") if event["role"] == "user" and event["isFinal"])
+    return " ".join(
+        event["text"] for event in await page.events("transcript") if event["role"] == "user" and event["isFinal"]
+    )
 
 
 async def judged(page: VoicePage) -> list[str]:
@@ -68,7 +69,9 @@ async def test_a_nat_that_gives_another_address_in_mid_word_is_not_noticed(bed: 
         assert len(served["migrations"]) == 1
         near = [gap["gap_ms"] for gap in served["uplink"]["largest_gaps"] if -5 <= gap["sequence"] - sent <= 25]
         assert max(near, default=20.0) <= 80.0, "more than two frames of 20 ms are late"
-        assert (await bed.session(connected["session"]))["uplink"]["frames"] == (await page.ask("observed.ended"))["sent"]
+        assert (await bed.session(connected["session"]))["uplink"]["frames"] == (await page.ask("observed.ended"))[
+            "sent"
+        ]
         await page.photograph("ended")
 
 
@@ -112,7 +115,7 @@ async def test_another_network_costs_no_word(bed: Bed, caller: Path) -> None:
         async with (
             path_to(bed.server, SERVER) as path,
             browsing(caller, inside=machine.name) as browser,
-            opened(browser, bed.url, expected=BROKEN_LINE, calls=f"{SERVER}:{path.port}") as page,
+            opened(browser, bed.url, expected=BROKEN_LINE, called=f"{SERVER}:{path.port}") as page,
         ):
             await page.call()
             await page.at_speech(LEAD_S + middle_of("matcha"))
@@ -142,8 +145,7 @@ async def test_blocked_udp_is_gone_around(bed: Bed, caller: Path) -> None:
 
 async def test_an_interrupted_answer_is_silent_at_once(bed: Bed, tmp_path: Path) -> None:
     recording = speech(tmp_path / "early.wav", 1.2, CALLER)
-    async with browsing(recording) as browser, opened(browser, bed.url) as page:
-        await page.page.evaluate(WATCH_FLUSHES)
+    async with browsing(recording) as browser, opened(browser, bed.url, is_recorded=True) as page:
         await page.call()
         await page.until("observed.events.some((event) => event.type === 'flushed')")
         await asyncio.sleep(0.3)
@@ -163,13 +165,8 @@ async def test_a_blackout_during_an_answer_is_not_heard(bed: Bed, tmp_path: Path
     assert gaps(undisturbed) == gaps(disturbed)
 
 
-WATCH_FLUSHES = """() => {
-    const { flush } = voicePage.loudspeaker ?? {};
-}"""
-
-
 async def greeting(bed: Bed, browser: Any, blackout_s: float) -> Sound:
-    async with opened(browser, bed.url, expected=BROKEN_LINE) as page:
+    async with opened(browser, bed.url, expected=BROKEN_LINE, is_recorded=True) as page:
         await page.call()
         await page.until("observed.events.some((event) => event.type === 'speech')")
         await asyncio.sleep(0.3)

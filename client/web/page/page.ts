@@ -1,4 +1,5 @@
 /** The page at work: buttons become calls, events become a view, the view becomes what is seen. */
+import { Loudspeaker } from "../src/audio/loudspeaker.js";
 import type { VoiceClient } from "../src/voice-client.js";
 import type { VoiceOptions } from "../src/settings.js";
 import type { VoiceEvent } from "../src/events.js";
@@ -56,6 +57,7 @@ export class Page {
   readonly #fault = part("fault", HTMLElement);
   #view = NO_CALL;
   #call: VoiceClient | null = null;
+  #loudspeaker: Loudspeaker | null = null;
   #token: string | null;
   #beganAt = 0;
 
@@ -83,6 +85,11 @@ export class Page {
     return this.#call;
   }
 
+  /** What its answers are played by: `output` is the node for a meter or a recording. */
+  get loudspeaker(): Loudspeaker | null {
+    return this.#loudspeaker;
+  }
+
   #pressed(): void {
     const phase = this.#view.phase;
     if (phase === "talking" || phase === "reconnecting") {
@@ -99,12 +106,14 @@ export class Page {
     const { voice_url, certificate_hashes, certificate_expires } = this.#configuration;
     this.#beganAt = performance.now();
     this.#show({ ...NO_CALL, phase: "calling", knownTrouble: expiry(certificate_expires, new Date()) });
+    this.#loudspeaker = new Loudspeaker({ workletUrl: "playback-worklet.js" });
     try {
       const call = this.#dial(voice_url ?? "", {
         ...(this.#token ? { token: this.#token } : {}),
         certificateHashes: certificate_hashes,
         webSocketUrl: webSocketUrl(this.#configuration),
-        workletUrls: { capture: "capture-worklet.js", playback: "playback-worklet.js" },
+        workletUrls: { capture: "capture-worklet.js" },
+        sink: this.#loudspeaker,
       });
       this.#call = call;
       call.on("*", (event) => this.#happened(call, event));
