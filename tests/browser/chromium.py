@@ -34,10 +34,12 @@ ARGUMENTS = (
 
 
 @asynccontextmanager
-async def browsing(recording: Path | None, *, inside: str | None = None) -> AsyncIterator[Browser]:
+async def browsing(
+    recording: Path | None, *, inside: str | None = None, trusted: str | None = None
+) -> AsyncIterator[Browser]:
     """A browser whose microphone plays `recording` from the moment a page asks for it, or that has none.
 
-    `inside` names a network namespace to run it in.
+    `inside` names a network namespace to run it in, `trusted` an origin that may use the microphone without TLS.
     """
     try:
         from playwright.async_api import async_playwright
@@ -51,6 +53,8 @@ async def browsing(recording: Path | None, *, inside: str | None = None) -> Asyn
             "--use-fake-ui-for-media-stream",
             f"--use-file-for-fake-audio-capture={recording}%noloop",
         )
+    if trusted is not None:
+        arguments = (*arguments, f"--unsafely-treat-insecure-origin-as-secure={trusted}")
     async with async_playwright() as playwright, AsyncExitStack() as stack:
         executable = program()
         if inside is not None:

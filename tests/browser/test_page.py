@@ -18,13 +18,20 @@ from tests.browser.bed import TOKEN, Bed, a_bed, lost
 from tests.browser.chromium import browsing
 from tests.browser.namespace import CAN_BE_MADE, SERVER, two_networks
 from tests.browser.path import path_to
-from tests.browser.recordings import CALLER, speech
+from tests.browser.recordings import CALLER, Part, speech
+from tests.browser.tcp_relay import tcp_relay
 from tests.browser.voice_page import Sound, VoicePage, opened
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(150)]
 
-LEAD_S = 3.4
+LEAD_S = 3.8
 """The greeting is over by then."""
+SHORT_LEAD_S = 0.6
+FIRST_SENTENCE, SECOND_SENTENCE = Part(CALLER, 0.0, 5.17), Part(CALLER, 5.17)
+PAUSE_S = 2.2
+"""Long enough for the first sentence to be a turn of its own."""
+MATCHA_S = SHORT_LEAD_S + PAUSE_S + middle_of("matcha")
+"""When the caller is in the middle of that word, with the first drink on the receipt."""
 BROKEN_LINE = r"Failed to establish a connection|WebSocket connection to|net::ERR_|Connection lost"
 """What Chromium itself writes to the console of a connection that fails."""
 
@@ -37,7 +44,15 @@ async def bed() -> AsyncIterator[Bed]:
 
 @pytest.fixture(scope="module")
 def caller(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return speech(tmp_path_factory.mktemp("speech") / "caller.wav", LEAD_S, CALLER, 1.0)
+    """Says both sentences in one breath, after the greeting."""
+    return speech(tmp_path_factory.mktemp("speech") / "caller.wav", LEAD_S, Part(CALLER), 1.0)
+
+
+@pytest.fixture(scope="module")
+def slow_caller(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Interrupts the greeting, and says one sentence, then the other."""
+    parts = (SHORT_LEAD_S, FIRST_SENTENCE, PAUSE_S, SECOND_SENTENCE, 1.0)
+    return speech(tmp_path_factory.mktemp("speech") / "slow-caller.wav", *parts)
 
 
 async def words_of(page: VoicePage) -> str:
@@ -75,12 +90,13 @@ async def test_a_nat_that_gives_another_address_in_mid_word_is_not_noticed(bed: 
         await page.photograph("ended")
 
 
-async def test_a_killed_worker_costs_no_word(bed: Bed, caller: Path) -> None:
-    async with browsing(caller) as browser, opened(browser, bed.url, expected=BROKEN_LINE) as page:
+async def test_a_killed_worker_costs_no_word(bed: Bed, slow_caller: Path) -> None:
+    async with browsing(slow_caller) as browser, opened(browser, bed.url, expected=BROKEN_LINE) as page:
         await page.call()
         (connected,) = await page.events("connected")
-        await page.at_speech(LEAD_S + middle_of("matcha"))
-        before = await page.items(1)
+        await page.at_speech(MATCHA_S)
+        before = await page.items()
+        assert len(before) == 1
         await page.page.get_by_role("button", name="Crash the worker").click()
         await page.phase("reconnecting")
         await page.photograph("reconnecting")
@@ -95,10 +111,10 @@ async def test_a_killed_worker_costs_no_word(bed: Bed, caller: Path) -> None:
         assert await page.text("worker") != connected["worker"]
 
 
-async def test_the_control_whose_record_is_lost_with_its_worker_fails(bed: Bed, caller: Path) -> None:
-    async with browsing(caller) as browser, opened(browser, bed.url, expected=BROKEN_LINE) as page:
+async def test_the_control_whose_record_is_lost_with_its_worker_fails(bed: Bed, slow_caller: Path) -> None:
+    async with browsing(slow_caller) as browser, opened(browser, bed.url, expected=BROKEN_LINE) as page:
         await page.call()
-        await page.at_speech(LEAD_S + middle_of("matcha"))
+        await page.at_speech(MATCHA_S)
         with closing(sqlite3.connect(bed.cluster.folder / "sessions.db")) as store, store:
             for (table,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
                 store.execute(f"DELETE FROM {table}")  # noqa: S608 - our own tables
@@ -110,16 +126,18 @@ async def test_the_control_whose_record_is_lost_with_its_worker_fails(bed: Bed, 
 
 
 @pytest.mark.skipif(not CAN_BE_MADE, reason="network namespaces need root")
-async def test_another_network_costs_no_word(bed: Bed, caller: Path) -> None:
+async def test_another_network_costs_no_word(bed: Bed, slow_caller: Path) -> None:
     with two_networks() as machine:
         async with (
             path_to(bed.server, SERVER) as path,
-            browsing(caller, inside=machine.name) as browser,
-            opened(browser, bed.url, expected=BROKEN_LINE, called=f"{SERVER}:{path.port}") as page,
+            tcp_relay(SERVER, str(bed.cluster.addresses.page)) as at,
+            browsing(slow_caller, inside=machine.name, trusted=f"http://{at}") as browser,
+            opened(browser, f"http://{at}/", expected=BROKEN_LINE, called=f"{SERVER}:{path.port}") as page,
         ):
             await page.call()
-            await page.at_speech(LEAD_S + middle_of("matcha"))
-            before = await page.items(1)
+            await page.at_speech(MATCHA_S)
+            before = await page.items()
+            assert len(before) == 1
             machine.move()
             await page.until("observed.events.some((event) => event.type === 'resumed')")
             assert (await page.items())[:1] == before
@@ -144,7 +162,7 @@ async def test_blocked_udp_is_gone_around(bed: Bed, caller: Path) -> None:
 
 
 async def test_an_interrupted_answer_is_silent_at_once(bed: Bed, tmp_path: Path) -> None:
-    recording = speech(tmp_path / "early.wav", 1.2, CALLER)
+    recording = speech(tmp_path / "early.wav", 1.2, Part(CALLER))
     async with browsing(recording) as browser, opened(browser, bed.url, is_recorded=True) as page:
         await page.call()
         await page.until("observed.events.some((event) => event.type === 'flushed')")
