@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from gateway.transport.access import access_token
 from gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
+from gateway.transport.refusal import refusal_code
 from gateway.web.server import WebRequest, WebResponse
 from gateway.web.websocket import Ending, WebSocket
 from gateway.wire import (
@@ -58,8 +59,12 @@ class VoiceOverWebSocket:
         transport = WebSocketTransport(socket)
         answer = self._accept(asked, transport)
         if isinstance(answer, Refusal):
-            return WebResponse(HTTPStatus(answer.status), f"{answer.reason}\n")
-        transport.begin(answer)
+            code = refusal_code(url.query, answer.status)
+            if code is None:
+                return WebResponse(HTTPStatus(answer.status), f"{answer.reason}\n")
+            transport.close(code, answer.reason)
+        else:
+            transport.begin(answer)
         return transport
 
 
@@ -138,9 +143,9 @@ class WebSocketTransport:
         match ending:
             case Ending.TOO_LARGE:
                 handler.malformed_received(Malformed(f"a message's body holds at most {MAX_CONTROL_OCTETS} octets"))
-            case Ending.CLOSED:
+            case Ending.CLOSED if self._socket.received_close_code != CLOSE_CODE_BASE + CloseCode.TAKEN_OVER:
                 handler.left(reason)
-            case Ending.BROKEN:
+            case Ending.CLOSED | Ending.BROKEN:
                 handler.lost(reason)
 
     def _fault(self, fault: Malformed) -> None:

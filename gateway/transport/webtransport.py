@@ -27,6 +27,7 @@ from gateway.quic.paths import peer_name
 from gateway.quic.served import ConnectionHandler, ServedConnection
 from gateway.transport.access import access_token
 from gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
+from gateway.transport.refusal import refusal_code
 from gateway.transport.uplink import ControlReader, UnidirectionalReader, UnknownStream
 from gateway.wire import (
     VOICE_PATH,
@@ -292,9 +293,11 @@ class _Sessions:
             case SessionClosed(session_id=session_id, code=code, reason=reason):
                 transport = self._transports.pop(session_id, None)
                 if transport is not None:
-                    transport.left(
-                        f"closed by the caller with code {code}: {reason}" if reason else "closed by the caller"
-                    )
+                    why = f"closed by the caller with code {code}: {reason}" if reason else "closed by the caller"
+                    if code == CloseCode.TAKEN_OVER:
+                        transport.lost(why)
+                    else:
+                        transport.left(why)
                     self._leave()
             case _:
                 transport = self._transports.get(event.session_id)
@@ -310,7 +313,13 @@ class _Sessions:
         transport = WebTransport(self._layer, self._connection, event.session_id, self._left)
         answer = self._accept(request, transport)
         if isinstance(answer, Refusal):
-            self._layer.refuse(event.session_id, answer.status)
+            code = refusal_code(url.query, answer.status)
+            if code is None:
+                self._layer.refuse(event.session_id, answer.status)
+            else:
+                self._transports[event.session_id] = transport
+                self._layer.accept(event.session_id)
+                transport.close(code, answer.reason)
             return
         self._transports[event.session_id] = transport
         transport.begin(answer)
