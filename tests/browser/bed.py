@@ -54,6 +54,7 @@ async def a_bed() -> AsyncIterator[Bed]:
             page_port=page_port,
             page_calls=f"127.0.0.1:{path.port}",
             demo_port=demo_port,
+            drain_timeout_s=0.2,
         )
         async with Cluster(options) as cluster, Incidents(cluster, demo_port, away_s=1.0):
             bed = Bed(cluster, path)

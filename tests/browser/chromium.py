@@ -35,11 +35,12 @@ ARGUMENTS = (
 
 @asynccontextmanager
 async def browsing(
-    recording: Path | None, *, inside: str | None = None, trusted: str | None = None
+    recording: Path | None, *, is_allowed: bool = True, inside: str | None = None, trusted: str | None = None
 ) -> AsyncIterator[Browser]:
     """A browser whose microphone plays `recording` from the moment a page asks for it, or that has none.
 
-    `inside` names a network namespace to run it in, `trusted` an origin that may use the microphone without TLS.
+    Pages may use it where `is_allowed`. `inside` names a network namespace to run the browser in, `trusted` an origin
+    that may use the microphone without TLS.
     """
     try:
         from playwright.async_api import async_playwright
@@ -50,7 +51,7 @@ async def browsing(
         arguments = (
             *ARGUMENTS,
             "--use-fake-device-for-media-stream",
-            "--use-fake-ui-for-media-stream",
+            *(["--use-fake-ui-for-media-stream"] if is_allowed else []),
             f"--use-file-for-fake-audio-capture={recording}%noloop",
         )
     if trusted is not None:

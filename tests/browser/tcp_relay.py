@@ -1,4 +1,4 @@
-"""The way of the page itself, for a browser that cannot reach the gateway's address."""
+"""The way of the page itself and of its WebSockets, for browsers that cannot reach the gateway, or not always."""
 
 from __future__ import annotations
 
@@ -9,34 +9,44 @@ from contextlib import asynccontextmanager, suppress
 CHUNK_OCTETS = 65_536
 
 
-@asynccontextmanager
-async def tcp_relay(host: str, server: str) -> AsyncIterator[str]:
-    """Listen on a free port of `host`, pass what comes on to `server` (`host:port`), and say where."""
-    tasks: set[asyncio.Task[None]] = set()
+class TcpRelay:
+    """Passes on what comes to `address` while `has_light` is set, and keeps it back while it is not."""
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, server: str) -> None:
+        self.address = ""
+        self.has_light = asyncio.Event()
+        self.has_light.set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._server_host, _, self._server_port = server.rpartition(":")
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        tasks.add(task)
-        server_host, server_port = server.split(":")
+        self.tasks.add(task)
         with suppress(OSError, asyncio.CancelledError):
-            far_reader, far_writer = await asyncio.open_connection(server_host, int(server_port))
-            await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
-        tasks.discard(task)
+            far_reader, far_writer = await asyncio.open_connection(self._server_host, int(self._server_port))
+            await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
+        self.tasks.discard(task)
 
-    listener = await asyncio.start_server(accept, host, 0)
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while octets := await reader.read(CHUNK_OCTETS):
+                await self.has_light.wait()
+                writer.write(octets)
+                await writer.drain()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def tcp_relay(host: str, server: str) -> AsyncIterator[TcpRelay]:
+    """Listen on a free port of `host` for a `server` (`host:port`)."""
+    relay = TcpRelay(server)
+    listener = await asyncio.start_server(relay.accept, host, 0)
+    relay.address = f"{host}:{listener.sockets[0].getsockname()[1]}"
     try:
-        yield f"{host}:{listener.sockets[0].getsockname()[1]}"
+        yield relay
     finally:
         listener.close()
-        for task in tasks:
+        for task in relay.tasks:
             task.cancel()
-
-
-async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while octets := await reader.read(CHUNK_OCTETS):
-            writer.write(octets)
-            await writer.drain()
-    finally:
-        writer.close()

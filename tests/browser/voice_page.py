@@ -8,26 +8,19 @@ import json
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
+
+from tests.browser.sound import Sound
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, ConsoleMessage, Page, Route
 
 HERE = Path(__file__).parent
 SHOTS = HERE.parents[1] / "build" / "screenshots"
-
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """What left for the loudspeaker, from `first_s` of the audio clock on."""
-
-    first_s: float
-    rate_hz: int
-    samples: np.ndarray[Any, np.dtype[np.int16]]
 
 
 class VoicePage:
@@ -122,6 +115,8 @@ async def opened(
     recorder = (HERE / "recorder.js").read_text() if is_recorded else ""
     await page.add_init_script(f"const RECORDER = {json.dumps(recorder)};\n" + (HERE / "observer.js").read_text())
     if is_recorded:
+        # a page that comes by way of this process counts as one from the internet
+        await tab.grant_permissions(["microphone", "local-network-access"])
         await page.route(url, admit_recorder)
     if called is not None:
         await page.route(f"{url}**", lambda route: bring(route, called))
@@ -131,7 +126,8 @@ async def opened(
         await page.goto(url)
         await voice_page.until("globalThis.voicePage !== undefined", 10.0)
         yield voice_page
-        assert not voice_page.faults
+        if voice_page.faults:
+            pytest.fail("\n".join(voice_page.faults))
     finally:
         await tab.close()
 
