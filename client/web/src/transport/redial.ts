@@ -45,12 +45,14 @@ export class Backoff {
     const delayMs = this.#delayMs * (0.5 + this.random());
     this.#delayMs = Math.min(this.#delayMs * 2, this.longestMs);
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, delayMs);
-      this.#end = () => {
+      const end = () => {
         clearTimeout(timer);
+        signal.removeEventListener("abort", end);
         resolve();
       };
-      signal.addEventListener("abort", this.#end);
+      const timer = setTimeout(end, delayMs);
+      signal.addEventListener("abort", end);
+      this.#end = end;
     });
   }
 
