@@ -153,3 +153,4 @@ async def test_a_session_that_is_gone_ends_the_call(tmp_path: Path) -> None:
         relay.lead_to(second.addresses.direct)
         with pytest.raises(SessionFailed, match="unknown session"):
             await call.speak(TONE)
+            await call.finish()
