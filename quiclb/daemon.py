@@ -138,7 +138,9 @@ class Forwarder:
             await keeper.start()
             self._keeper = keeper
             table = keeper.spec.build()
-            self._engine = Engine(datapath, table, is_loopback_allowed=section.allow_loopback_clients)
+            self._engine = Engine(
+                datapath, table, is_loopback_allowed=section.allow_loopback_clients, refused=keeper.refused
+            )
             if section.metrics is not None:
                 collectors = ForwarderCollector(self._engine.core, datapath), KeeperCollector(keeper)
                 self._metrics_server = MetricsServer(collector_renderer(*collectors))

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from quiclb.address import format_address
+from quiclb.address import Address, format_address
 from quiclb.config import QuicLbConfig
 from quiclb.discovery import join
 from quiclb.errors import QuicLbError
@@ -121,6 +121,11 @@ class TableKeeper:
     def reload(self) -> None:
         """Load the settings again soon, changed or not, as SIGHUP asks for."""
         self._is_reload_asked.set()
+
+    def refused(self, address: Address) -> None:
+        """The network says that nobody listens at a backend's address."""
+        if self._prober is not None:
+            self._prober.refused(address)
 
     async def _watch(self, source: SettingsSource) -> None:
         seen = self._signature

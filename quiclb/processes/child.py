@@ -8,16 +8,17 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 import uvloop
 
-from quiclb.address import Kind, ip_facts
+from quiclb.address import Address, Kind, ip_facts
 from quiclb.datapath.sockets import SocketPair
 from quiclb.engine import Engine, open_datapath
 from quiclb.log import configure_logging
-from quiclb.processes.messages import Ask, Ready, Report, Serve, Setup, Stop, Table, encode, read_downward
+from quiclb.processes.messages import Ask, Ready, Refused, Report, Serve, Setup, Stop, Table, encode, read_downward
 from quiclb.spec import TableSpec
 from quiclb.table import RoutingTable
 
@@ -71,7 +72,7 @@ class _Child:
             if isinstance(message, Table):
                 await self._take(message.spec, writer)
             elif isinstance(message, Serve):
-                await self._serve(message.slot, setup)
+                await self._serve(message.slot, setup, lambda address: writer.write(encode(Refused(address))))
             elif isinstance(message, Ask) and self._engine is not None:
                 writer.write(encode(Report.of(self._engine.core.counters)))
             elif isinstance(message, Stop):
@@ -91,7 +92,7 @@ class _Child:
         if is_first:
             writer.write(encode(Ready()))
 
-    async def _serve(self, slot: int, setup: Setup) -> None:
+    async def _serve(self, slot: int, setup: Setup, refused: Callable[[Address], None]) -> None:
         if self._table is None:
             raise RuntimeError("told to serve before there was a table")
         self._sockets = SocketPair(*(socket.socket(fileno=fd) for fd in setup.slots[slot]))
@@ -101,7 +102,7 @@ class _Child:
                 for fd in fds:
                     os.close(fd)
         datapath = await open_datapath(setup.datapath, self._sockets)
-        self._engine = Engine(datapath, self._table, is_loopback_allowed=setup.is_loopback_allowed)
+        self._engine = Engine(datapath, self._table, is_loopback_allowed=setup.is_loopback_allowed, refused=refused)
         self._engine.serve()
         self._watching = asyncio.create_task(self._watch(self._engine))
 

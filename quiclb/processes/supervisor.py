@@ -195,7 +195,7 @@ class Supervisor:
         backoff_s = FIRST_BACKOFF_S
         while not self._stopping.is_set():
             born = loop.time()
-            child = await start_child(self._setup(), self.spec, self._child_ready, self._fds())
+            child = await start_child(self._setup(), self.spec, self._child_ready, self._refused, self._fds())
             self._children.add(child)
             # what was published while the process was started
             child.publish(self.spec)
@@ -219,6 +219,10 @@ class Supervisor:
 
     def _child_ready(self, child: ChildHandle) -> None:
         self._fill()
+
+    def _refused(self, address: Address) -> None:
+        if self._keeper is not None:
+            self._keeper.refused(address)
 
     def _fill(self) -> None:
         """Give every vacant slot to a process that is ready."""
