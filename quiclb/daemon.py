@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -14,13 +15,14 @@ from quiclb.datapath.sockets import SocketPair
 from quiclb.engine import Engine, open_datapath
 from quiclb.forwarder import ForwardingCore
 from quiclb.keeper import SettingsSource, TableKeeper
-from quiclb.keeper_metrics import KeeperCollector
-from quiclb.metrics import ForwarderCollector, MetricsServer, collector_renderer
 from quiclb.processes.messages import LogChoice
-from quiclb.processes.supervisor import Supervisor
 from quiclb.settings import Settings
 from quiclb.spec import TableSpec
 from quiclb.systemd import inherited_sockets, notify
+
+if TYPE_CHECKING:
+    from quiclb.metrics import MetricsServer
+    from quiclb.processes.supervisor import Supervisor
 
 
 async def run(
@@ -47,6 +49,8 @@ async def run(
         inherited = inherited_sockets(environ, settings.forwarder.listen, settings.forwarder.inner, 1)
         forwarder = Forwarder(settings, source, sockets=inherited[0] if inherited else None)
     else:
+        from quiclb.processes.supervisor import Supervisor
+
         forwarder = Supervisor(
             settings,
             source,
@@ -141,7 +145,12 @@ class Forwarder:
             self._engine = Engine(
                 datapath, table, is_loopback_allowed=section.allow_loopback_clients, refused=keeper.refused
             )
+            self._engine.serve()
             if section.metrics is not None:
+                # not before clients are served: loading this takes a while
+                from quiclb.keeper_metrics import KeeperCollector
+                from quiclb.metrics import ForwarderCollector, MetricsServer, collector_renderer
+
                 collectors = ForwarderCollector(self._engine.core, datapath), KeeperCollector(keeper)
                 self._metrics_server = MetricsServer(collector_renderer(*collectors))
                 self.metrics = await self._metrics_server.start(section.metrics)
@@ -149,7 +158,6 @@ class Forwarder:
             await self.stop()
             await datapath.close()
             raise
-        self._engine.serve()
 
     async def failed(self) -> BaseException:
         """Wait until forwarding ends by itself, which it never should, and return why."""
