@@ -9,11 +9,9 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from quiclb.address import Address, format_address, parse_address
 from quiclb.config import QuicLbConfig
@@ -22,11 +20,14 @@ from quiclb.decoder import CidDecoder, Unroutable
 from quiclb.encoder import CidEncoder
 from quiclb.errors import ConfigError, QuicLbError
 from quiclb.files import SettingsFile
-from quiclb.log import LogFormat, configure_logging
+from quiclb.log import LogFormat, configure_logging, configure_logging_on_use
 from quiclb.routing import Decision, Drop, route
 from quiclb.sections import parse_key
 from quiclb.settings import Settings, load_settings
 from quiclb.table import UnknownServerId
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(
     name="quiclb",
@@ -94,7 +95,7 @@ def serve(
         "allow_loopback_clients": allow_loopback_clients,
         "processes": processes,
     }
-    configure_logging(log_format, log_level)
+    configure_logging_on_use(log_format, log_level)
     source = SettingsFile(config, os.environ, flags)
     settings = source.load()
     gc.freeze()
@@ -109,6 +110,8 @@ def check(
     is_json: JsonOutput = False,
 ) -> None:
     """Check the settings and show the table they give; keys are never shown."""
+    from rich.console import Console
+
     from quiclb.summary import summarise
 
     configure_logging(level="critical")  # what goes wrong is this command's own output
@@ -234,6 +237,8 @@ def top_command(
     is_json: Annotated[bool, typer.Option("--json", help="Print JSON, with --once.")] = False,
 ) -> None:
     """Show what a forwarder does: decisions, backends, losses. Ctrl-C ends it."""
+    from rich.console import Console
+
     from quiclb.scrape import metrics_url
     from quiclb.top import report, watch
 
@@ -309,6 +314,8 @@ def _print_json(document: dict[str, Any]) -> None:
 def _print_table(console: Console, rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
+    from rich.table import Table
+
     table = Table(*(name.replace("_", " ") for name in rows[0]))
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))

@@ -7,14 +7,13 @@ import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import structlog
-
 from quiclb.address import Address, format_address
 from quiclb.counters import ForwarderCounters
 from quiclb.datapath.sockets import SocketPair
 from quiclb.engine import Engine, open_datapath
 from quiclb.forwarder import ForwardingCore
 from quiclb.keeper import SettingsSource, TableKeeper
+from quiclb.log import get_logger
 from quiclb.processes.messages import LogChoice
 from quiclb.settings import Settings
 from quiclb.spec import TableSpec
@@ -38,7 +37,6 @@ async def run(
     is ready. `log_choice` tells further processes how to log. Nothing has to be drained: whatever forwarder gets a
     connection's next datagram knows where it belongs.
     """
-    log = structlog.get_logger()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,7 +61,7 @@ async def run(
     await forwarder.start()
     try:
         spec = forwarder.spec
-        log.info(
+        get_logger().info(
             "forwarder started",
             vip=format_address(forwarder.vip),
             inner=format_address(forwarder.inner),
@@ -80,7 +78,7 @@ async def run(
     finally:
         notify(environ, "STOPPING=1")
         await forwarder.stop()
-        log.info("forwarder stopped", packets=forwarder.counters.packets.total())
+        get_logger().info("forwarder stopped", packets=forwarder.counters.packets.total())
 
 
 class Forwarder:

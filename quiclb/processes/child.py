@@ -11,13 +11,12 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-import structlog
 import uvloop
 
 from quiclb.address import Address, Kind, ip_facts
 from quiclb.datapath.sockets import SocketPair
 from quiclb.engine import Engine, open_datapath
-from quiclb.log import configure_logging
+from quiclb.log import configure_logging_on_use, get_logger
 from quiclb.processes.messages import Ask, Ready, Refused, Report, Serve, Setup, Stop, Table, encode, read_downward
 from quiclb.spec import TableSpec
 from quiclb.table import RoutingTable
@@ -52,7 +51,7 @@ class _Child:
         setup = await read_downward(reader)
         if not isinstance(setup, Setup):
             return 1
-        configure_logging(setup.log_choice.log_format, setup.log_choice.level)
+        configure_logging_on_use(setup.log_choice.log_format, setup.log_choice.level)
         obeying = loop.create_task(self._obey(reader, writer, setup))
         await self._stopped.wait()
         obeying.cancel()
@@ -63,7 +62,7 @@ class _Child:
             writer.write(encode(Report.of(self._engine.core.counters)))
         writer.close()
         if self._failure is not None:
-            structlog.get_logger().error("forwarding ended", fault=repr(self._failure))
+            get_logger().error("forwarding ended", fault=repr(self._failure))
             return 1
         return 0
 
@@ -79,7 +78,7 @@ class _Child:
                 self._stopped.set()
         if self._engine is not None:
             # The supervisor is gone: whoever follows it binds beside these sockets.
-            structlog.get_logger().warning("supervisor lost", ends_in_s=setup.orphan_grace_s)
+            get_logger().warning("supervisor lost", ends_in_s=setup.orphan_grace_s)
             await asyncio.sleep(setup.orphan_grace_s)
         self._stopped.set()
 
