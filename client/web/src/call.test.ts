@@ -263,9 +263,23 @@ describe("a call whose connection is gone", () => {
     bed.link.say({ type: "heard", sequence: 0 });
     bed.link.lose(new CallLost("cable"));
     await vi.advanceTimersByTimeAsync(0);
-    bed.link.say({ type: "error", code: CloseCode.UNKNOWN_SESSION, message: "gone" });
+    for (let worker = 0; worker < 6; worker++) {
+      bed.link.say({ type: "error", code: CloseCode.UNKNOWN_SESSION, message: "gone" });
+      await vi.advanceTimersByTimeAsync(3_000);
+    }
     expect(bed.call.isFinished).toBe(true);
     expect(bed.call.error).toBeNull();
+  });
+
+  it("asks several workers for its session", async () => {
+    bed.link.lose(new CallLost("cable"));
+    for (let worker = 0; worker < 5; worker++) {
+      await vi.advanceTimersByTimeAsync(3_000);
+      bed.link.say({ type: "error", code: CloseCode.UNKNOWN_SESSION, message: "not mine" });
+    }
+    await vi.advanceTimersByTimeAsync(3_000);
+    bed.link.ready();
+    expect(bed.of("resumed").length).toBe(1);
   });
 
   it("says bye again", async () => {

@@ -371,7 +371,7 @@ export class Call implements LinkHandler {
     const wasLive = this.#isLive;
     const isAnswer = error instanceof SessionFailed;
     const isPassing =
-      error?.kind === "server-drained" || (isAnswer && error.code === CloseCode.OVERLOADED && !wasLive);
+      error?.kind === "server-drained" || (isAnswer && !wasLive && this.recovery.mayPass(error.code));
     this.#isLive = false;
     if (error && (isPassing || !isAnswer) && this.canResume) {
       const now = performance.now();
