@@ -12,7 +12,7 @@ from rich.console import Console
 from deploy.local.cluster import CERTIFICATES, ROOT, Cluster, ClusterError, ClusterOptions
 from deploy.local.incidents import Incidents
 from gateway.errors import BindError
-from gateway.listeners import page_files
+from gateway.page import page_files
 
 
 async def serve(options: ClusterOptions, console: Console) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -32,13 +32,15 @@ class PageFacts:
     demo_url: str | None = None
 
 
-def voice_pages(files: Mapping[str, bytes], facts: PageFacts) -> dict[str, Page]:
-    """Return the pages of a `WebServer`, by path: the files, and `/config.json`."""
+def voice_pages(files: Mapping[str, bytes], facts_now: Callable[[], PageFacts]) -> dict[str, Page]:
+    """Return the pages of a `WebServer`, by path: the files, and `/config.json` with what is so now."""
 
     def headers(request: WebRequest) -> dict[str, str]:
+        facts = facts_now()
         return _SECURITY | {"Content-Security-Policy": _policy(_voice_url(facts, request), facts.demo_url)}
 
     def config(request: WebRequest) -> WebResponse:
+        facts = facts_now()
         document = {
             "voice_url": _voice_url(facts, request),
             "web_socket_path": facts.voice_path,

@@ -1,12 +1,13 @@
 /** The caller's side of the voice protocol, over one connection after the other. */
 import type { Answers } from "./audio/answers.js";
-import { VOICED_LEVEL } from "./audio/loudness.js";
 import type { Position } from "./audio/playback.js";
 import { Conversation } from "./conversation.js";
-import { CallLost, ProtocolFault, SessionFailed, sessionEnded, Unreachable, VoiceError } from "./errors.js";
+import { CallLost, ProtocolFault, SessionFailed, sessionEnded, sessionRefused, Unreachable, type VoiceError } from "./errors.js";
 import type { TransportChosen, TransportKind, VoiceEvent } from "./events.js";
 import { Heartbeat } from "./heartbeat.js";
+import { Liveness } from "./liveness.js";
 import { Recovery } from "./recovery.js";
+import { ReplyClock } from "./reply-clock.js";
 import type { Link, LinkHandler } from "./transport/base.js";
 import { Uplink } from "./uplink.js";
 import { CloseCode, type Codec, Malformed } from "./wire/codepoints.js";
@@ -30,8 +31,6 @@ export type Connect = (
 
 /** How long a server that took the connection may look for the session. */
 const ANSWER_TIMEOUT_MS = 5_000;
-/** A page that stood still for longer has heard nothing because it did not listen. */
-const ASLEEP_MS = 400;
 
 interface Settled {
   resolve(): void;
@@ -44,7 +43,7 @@ export class Call implements LinkHandler {
   readonly uplink = new Uplink();
   readonly recovery: Recovery;
   readonly heartbeat: Heartbeat;
-  readonly replyLatenciesMs: number[] = [];
+  readonly replies = new ReplyClock();
   readonly closed: Promise<void>;
   beganAt = 0;
   error: VoiceError | null = null;
@@ -58,13 +57,7 @@ export class Call implements LinkHandler {
   #hasSaidBye = false;
   #token: string | null = null;
   #settled: Settled | undefined;
-  #receivedAt = 0;
-  #tickedAt = 0;
-  #awakeAt = 0;
-  #voicedAt: number | undefined;
-  readonly #turns = new Map<number, number>();
-  readonly #arrivals = new Map<number, { voicedAt: number; arrivedAt: number }>();
-  #newestArrival = 0;
+  readonly #liveness = new Liveness();
   #resolveClosed!: () => void;
 
   constructor(
@@ -89,10 +82,6 @@ export class Call implements LinkHandler {
   /** What carries the call now; null while it is between two connections. */
   get transport(): TransportKind | null {
     return this.#isLive && this.#link ? this.#link.kind : null;
-  }
-
-  get isAgentSpeaking(): boolean {
-    return this.#turns.size > 0;
   }
 
   // Recovering
@@ -139,13 +128,6 @@ export class Call implements LinkHandler {
 
   // What the caller does
 
-  /** Note how loud the caller is. */
-  level(loudness: number, now: number): void {
-    if (loudness > VOICED_LEVEL) {
-      this.#voicedAt = now;
-    }
-  }
-
   /** Send a frame, or keep it for when the call goes on. */
   sendFrame(codec: Codec, timestamp: number, payload: Uint8Array): void {
     if (this.#isOver || this.#hasSaidBye) {
@@ -182,10 +164,7 @@ export class Call implements LinkHandler {
     if (this.#isOver || !this.#hasBegun) {
       return;
     }
-    if (now - this.#tickedAt > ASLEEP_MS) {
-      this.#awakeAt = now;
-    }
-    this.#tickedAt = now;
+    this.#liveness.tick(now);
     if (this.#isLive) {
       this.heartbeat.tick(now);
       this.recovery.tick(now, this.#stalledMs(now));
@@ -217,7 +196,8 @@ export class Call implements LinkHandler {
     if (link !== this.#link || this.#isOver) {
       return;
     }
-    this.#receivedAt = performance.now();
+    const now = performance.now();
+    this.#liveness.received(now);
     switch (message.type) {
       case "ready":
         return this.#ready(link, message);
@@ -234,7 +214,7 @@ export class Call implements LinkHandler {
         }
         return this.emit({ type: "heard", sequence: message.sequence });
       case "speech":
-        this.#turns.set(message.generation, message.turn);
+        this.replies.announced(message.generation, message.turn);
         this.answers.begin(message.generation);
         return this.emit({ type: "speech", generation: message.generation, turn: message.turn });
       case "flush":
@@ -243,7 +223,7 @@ export class Call implements LinkHandler {
         this.emit({ type: "draining", deadlineS: message.deadline_s });
         return this.canResume ? this.recovery.redial() : undefined;
       case "pong":
-        if (!this.heartbeat.pong(message.id, this.#receivedAt)) {
+        if (!this.heartbeat.pong(message.id, now)) {
           this.faultFound(link, new Malformed(`pong ${message.id} answers no ping`));
         }
         return;
@@ -259,14 +239,9 @@ export class Call implements LinkHandler {
     if (link !== this.#link || this.#isOver) {
       return;
     }
-    this.#receivedAt = performance.now();
-    if (generation > this.#newestArrival) {
-      this.#newestArrival = generation;
-      if (this.#voicedAt !== undefined) {
-        this.#arrivals.set(generation, { voicedAt: this.#voicedAt, arrivedAt: this.#receivedAt });
-        this.#voicedAt = undefined;
-      }
-    }
+    const now = performance.now();
+    this.#liveness.received(now);
+    this.replies.arrived(generation, now);
     this.answers.push(generation, frame);
   }
 
@@ -294,25 +269,21 @@ export class Call implements LinkHandler {
   progressed({ generation, positionMs, isComplete }: Position): void {
     this.#send({ type: "played", generation, position_ms: positionMs, is_complete: isComplete });
     if (isComplete) {
-      this.#turns.delete(generation);
+      this.replies.over(generation);
       this.emit({ type: "speech-ended", generation, playedMs: positionMs });
     }
   }
 
   cut({ generation, positionMs }: Position): void {
-    this.#turns.delete(generation);
+    this.replies.over(generation);
     this.#send({ type: "played", generation, position_ms: positionMs });
     this.emit({ type: "flushed", generation, playedMs: positionMs });
   }
 
   began(generation: number, agoMs: number): void {
-    const arrival = this.#arrivals.get(generation);
-    if (arrival) {
-      this.#arrivals.delete(generation);
-      const latencyMs = Math.round(performance.now() - agoMs - arrival.voicedAt);
-      const arrivalMs = Math.round(arrival.arrivedAt - arrival.voicedAt);
-      this.replyLatenciesMs.push(latencyMs);
-      this.emit({ type: "reply", generation, turn: this.#turns.get(generation) ?? 0, latencyMs, arrivalMs });
+    const reply = this.replies.began(generation, performance.now() - agoMs);
+    if (reply) {
+      this.emit(reply);
     }
   }
 
@@ -376,10 +347,10 @@ export class Call implements LinkHandler {
     this.conversation.served(ready);
     this.#token = ready.token;
     this.#isLive = true;
-    this.#awakeAt = this.#tickedAt = now;
+    this.#liveness.restart(now);
     frames.forEach((octets) => link.sendFrame(octets));
     if (this.#hasBegun) {
-      this.#turns.clear();
+      this.replies.forget();
       this.answers.flush(this.answers.newest, true);
       this.recovery.resumed(now, { hasReconnected: true, framesAgain: frames.length });
       this.answers.goOn();
@@ -400,7 +371,7 @@ export class Call implements LinkHandler {
     const wasLive = this.#isLive;
     const isAnswer = error instanceof SessionFailed;
     const isPassing =
-      error?.kind === "server-drained" || (isAnswer && error.code === CloseCode.OVERLOADED && !wasLive);
+      error?.kind === "server-drained" || (isAnswer && !wasLive && this.recovery.mayPass(error.code));
     this.#isLive = false;
     if (error && (isPassing || !isAnswer) && this.canResume) {
       const now = performance.now();
@@ -410,6 +381,8 @@ export class Call implements LinkHandler {
     } else if (isAnswer && this.#hasSaidBye && this.uplink.heard === this.uplink.sent && !wasLive) {
       this.isFinished = true; // the server's bye was lost with the connection
       this.end(null);
+    } else if (isAnswer && !this.#hasBegun) {
+      this.end(sessionRefused(error.code, error.reason));
     } else {
       this.end(error ?? new CallLost("the server closed the session before the call was finished"));
     }
@@ -443,7 +416,6 @@ export class Call implements LinkHandler {
   }
 
   #stalledMs(now: number): number {
-    const since = this.heartbeat.waitingSince;
-    return since === undefined ? 0 : Math.max(0, now - Math.max(since, this.#receivedAt, this.#awakeAt));
+    return this.#liveness.stalledMs(now, this.heartbeat.waitingSince);
   }
 }

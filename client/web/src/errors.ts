@@ -44,8 +44,10 @@ export type ErrorKind =
 /** Whatever the client throws, or reports in `closed`. */
 export abstract class VoiceError extends Error {
   abstract readonly kind: ErrorKind;
+
+  /** `MicrophoneDenied` for `microphone-denied`: a minifier does not keep the names of classes. */
   override get name(): string {
-    return this.constructor.name;
+    return this.kind.replace(/(?:^|-)(.)/g, (_, letter: string) => letter.toUpperCase());
   }
 }
 
@@ -82,6 +84,9 @@ export class Unreachable extends ConnectError {
   readonly kind = "unreachable";
 }
 
+/** An attempt to connect was given up because nothing came back. */
+export class NoAnswer extends Unreachable {}
+
 export class UdpBlocked extends ConnectError {
   readonly kind = "udp-blocked";
 }
@@ -110,6 +115,7 @@ export class SessionFailed extends VoiceError {
   constructor(
     message: string,
     readonly code: number,
+    readonly reason = "",
   ) {
     super(message);
   }
@@ -123,11 +129,22 @@ export class ProtocolFault extends VoiceError {
   readonly kind = "protocol-fault";
 }
 
+/** The error for a session that was refused before it began. */
+export function sessionRefused(code: number, reason: string): VoiceError {
+  if (code === CloseCode.UNAUTHORISED) {
+    return new AccessRefused(`the server refused the access token (${reason})`);
+  }
+  if (code === CloseCode.OVERLOADED) {
+    return new SessionRefused(`the server takes no more calls now (${reason})`);
+  }
+  return sessionEnded(code, reason);
+}
+
 /** The error for a session that the server closed with `code`. */
 export function sessionEnded(code: number, reason: string): SessionFailed {
   const because = reason ? ` (${reason})` : "";
   if (code === CloseCode.DRAINING) {
-    return new ServerDrained(`the server went away before the call was finished${because}`, code);
+    return new ServerDrained(`the server went away before the call was finished${because}`, code, reason);
   }
-  return new SessionFailed(`the server ended the call: ${closeCodeName(code)}${because}`, code);
+  return new SessionFailed(`the server ended the call: ${closeCodeName(code)}${because}`, code, reason);
 }

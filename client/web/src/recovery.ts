@@ -2,6 +2,7 @@
 import { CallLost, type VoiceError } from "./errors.js";
 import type { Interrupted, Resumed, TransportKind } from "./events.js";
 import { Backoff, isPassing } from "./transport/redial.js";
+import { CloseCode } from "./wire/codepoints.js";
 
 /** A connection is taken as dead when a ping waits this long without any sign of the server. */
 const DEAD_AFTER_MS = 750;
@@ -11,6 +12,8 @@ const ALIVE_MS = 100;
 const SUSPECT_AFTER_MS = 300;
 const SUSPECT_FOR_MS = 2_000;
 const LONGEST_DELAY_MS = 2_000;
+/** How many workers may not know the session: without a shared store only one does, and each port leads to any. */
+const MOST_STRANGERS = 6;
 
 /** The call, as its recovery sees it. */
 export interface Recovering {
@@ -28,6 +31,7 @@ export interface Recovering {
 export class Recovery {
   readonly resumes: Resumed[] = [];
   #isInterrupted = false;
+  #strangers = 0;
   #progressedAt = 0;
   #suspectUntil = 0;
   #dialling: { abort: AbortController; backoff: Backoff } | undefined;
@@ -72,6 +76,11 @@ export class Recovery {
     this.call.emit({ type: "interrupted", reason });
   }
 
+  /** Whether a resume that was refused with this code may succeed later, or at another worker. */
+  mayPass(code: number): boolean {
+    return code === CloseCode.UNKNOWN_SESSION ? ++this.#strangers < MOST_STRANGERS : code === CloseCode.OVERLOADED;
+  }
+
   /** Look for another connection, unless that is going on. */
   redial(wanted?: TransportKind): void {
     if (!this.#dialling) {
@@ -92,6 +101,7 @@ export class Recovery {
     };
     this.#stopDialling();
     this.#isInterrupted = false;
+    this.#strangers = 0;
     if (how.hasReconnected) {
       this.resumes.push(resumed);
     }

@@ -2,7 +2,7 @@
 import { Answers } from "./audio/answers.js";
 import type { AudioSink, AudioSource } from "./audio/base.js";
 import { Loudspeaker } from "./audio/loudspeaker.js";
-import { rms } from "./audio/loudness.js";
+import { rms, VOICED_LEVEL } from "./audio/loudness.js";
 import { Microphone } from "./audio/microphone.js";
 import { playableCodecs } from "./audio/speech-decoder.js";
 import { openEncoder, type SpeechEncoder } from "./audio/speech-encoder.js";
@@ -176,7 +176,7 @@ export class VoiceClient {
   }
 
   get replyLatenciesMs(): readonly number[] {
-    return this.#call?.replyLatenciesMs ?? [];
+    return this.#call?.replies.latenciesMs ?? [];
   }
 
   /** The newest round trip of the heartbeat. */
@@ -200,7 +200,7 @@ export class VoiceClient {
 
   /** Whether an answer was announced that has not been played to its end or flushed. */
   get isAgentSpeaking(): boolean {
-    return this.#call?.isAgentSpeaking ?? false;
+    return this.#call?.replies.isAgentSpeaking ?? false;
   }
 
   /** Whether the server said bye after all was heard. */
@@ -242,9 +242,14 @@ export class VoiceClient {
     });
     let first: number | undefined;
     take = (samples, frame) => {
+      if (call.isOver || call.hasSaidBye) {
+        return;
+      }
       first ??= frame;
       const sound = this.isMuted ? new Float32Array(samples.length) : samples;
-      call.level(rms(sound), performance.now());
+      if (rms(sound) > VOICED_LEVEL) {
+        call.replies.voiced(performance.now());
+      }
       encoder.push(sound, frame - first);
       call.tick(performance.now());
     };

@@ -15,6 +15,7 @@ const MAX_BUFFERED_MS = 600_000;
 export class Answers {
   #playback: Playback | undefined;
   #rateHz = 0;
+  #flushed = 0;
   readonly #incoming = new Map<number, { decoder: SpeechDecoder; nextSequence: number }>();
 
   constructor(
@@ -48,7 +49,11 @@ export class Answers {
     this.#playback?.begin(generation);
   }
 
+  /** Take a frame; it is dropped where it comes late, after its generation was flushed. */
   push(generation: number, frame: AudioFrame): void {
+    if (generation <= this.#flushed) {
+      return;
+    }
     this.begin(generation);
     const incoming = this.#incoming.get(generation) ?? this.#decode(generation);
     if (frame.sequence !== incoming.nextSequence) {
@@ -75,6 +80,7 @@ export class Answers {
 
   /** Silence this generation and all before. */
   flush(generation: number, isQuiet = false): void {
+    this.#flushed = Math.max(this.#flushed, generation);
     for (const [number, { decoder }] of this.#incoming) {
       if (number <= generation) {
         decoder.close();

@@ -25,6 +25,7 @@ export class Loudspeaker implements AudioSink {
   readonly #waiting: Float32Array[] = [];
   readonly #dropped: number[] = [];
   #port: MessagePort | undefined;
+  #flushes = 0;
   #written = 0;
   #raw = 0;
   #position = 0;
@@ -126,21 +127,24 @@ export class Loudspeaker implements AudioSink {
 
   #post(samples: Float32Array): number {
     const room = CAPACITY_S * RATE_HZ - ((this.#written - this.#raw) | 0);
-    const part = samples.slice(0, this.#port ? room : 0);
-    if (part.length) {
+    const count = this.#port ? Math.min(room, samples.length) : 0;
+    if (count) {
+      const part = samples.slice(0, count);
       this.#order({ write: part }, [part.buffer]);
     }
-    return part.length;
+    return count;
   }
 
   #order(order: PlaybackOrder, transfer: Transferable[] = []): void {
     this.#port?.postMessage(order, transfer);
   }
 
-  #reported({ position, flushedFrom }: PlaybackReport): void {
+  #reported({ position, flushedFrom, flushes = 0 }: PlaybackReport): void {
     if (flushedFrom !== undefined) {
       const playedTo = this.#advanced(flushedFrom);
-      this.#position = this.#advanced(position) + (this.#dropped.shift() ?? 0);
+      const dropped = this.#dropped.splice(0, flushes - this.#flushes);
+      this.#flushes = flushes;
+      this.#position = this.#advanced(position) + dropped.reduce((total, each) => total + each, 0);
       this.#raw = position;
       this.#handler?.flushed(playedTo, this.#position);
     } else {

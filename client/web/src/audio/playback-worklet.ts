@@ -6,7 +6,9 @@ export type PlaybackOrder = { write: Float32Array } | { flush: true } | { pause:
 /** From the worklet: positions as `RingBuffer` counts them. */
 export interface PlaybackReport {
   readonly position: number;
+  /** Where a flush found it, and how many flushes that makes. */
   readonly flushedFrom?: number;
+  readonly flushes?: number;
 }
 export interface PlaybackOptions {
   /** Shared memory of a `RingBuffer`, or the capacity of one that the worklet keeps to itself. */
@@ -39,7 +41,7 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     const { position } = this.#ring;
     const isEmpty = count > 0 && position === this.#ring.written;
     if (flushedFrom !== undefined) {
-      this.#report({ position, flushedFrom });
+      this.#report({ position, flushedFrom, flushes: this.#ring.flushes });
     } else if (isEmpty || ((position - this.#reported) | 0) >= REPORT_SAMPLES) {
       this.#report({ position });
     }

@@ -3,7 +3,7 @@
 const TAPS = 24;
 const ROLLOFF = 0.92;
 
-/** Converts a stream of mono samples by windowed-sinc interpolation; delays it by 12 samples of the slower rate. */
+/** Converts a stream of mono samples by windowed-sinc interpolation; the last 12 of the slower rate wait. */
 export class Resampler {
   readonly #step: number;
   readonly #scale: number;
@@ -37,6 +37,11 @@ export class Resampler {
     this.#input = input.slice(used);
     this.#at -= used;
     return output;
+  }
+
+  /** The samples that waited for what follows them. */
+  flush(): Float32Array {
+    return this.#step === 1 ? new Float32Array(0) : this.push(new Float32Array(this.#half));
   }
 
   #interpolate(input: Float32Array, at: number): number {

@@ -44,6 +44,11 @@ export class RingBuffer {
     return Atomics.load(this.#head, READ);
   }
 
+  /** How many flushes the reader has carried out; several that were asked at once are one jump. */
+  get flushes(): number {
+    return Atomics.load(this.#head, FLUSHES_DONE);
+  }
+
   get isPaused(): boolean {
     return Atomics.load(this.#head, PAUSED) === 1;
   }

@@ -72,6 +72,9 @@ export class SpeechDecoder {
         () => this.#ended(),
       );
     } else {
+      if (this.#resampler) {
+        this.#handler.decoded(this.#resampler.resampler.flush());
+      }
       this.#ended();
     }
   }

@@ -1,10 +1,10 @@
 /** How this browser reaches the gateway, and what to say when it cannot. */
 import type { Connect } from "../call.js";
-import { type ConnectError, Unreachable, Unsupported, VoiceError } from "../errors.js";
+import { type ConnectError, Unreachable, Unsupported } from "../errors.js";
 import type { TransportKind } from "../events.js";
 import type { Settings } from "../settings.js";
 import type { Dial } from "./base.js";
-import { diagnose } from "./diagnosis.js";
+import { blame, diagnose } from "./diagnosis.js";
 import { race, RaceLost, type Runner } from "./race.js";
 import { persistently } from "./redial.js";
 import { openWebSocket } from "./websocket.js";
@@ -26,11 +26,12 @@ export function connector(settings: Settings): Connect {
       throw new Unsupported("this browser has no WebTransport, and there is no WebSocket to fall back to");
     }
     try {
-      const won = await race(runners, settings.headStartMs, handler, signal);
+      const { link, attempts, tookMs } = await race(runners, settings.headStartMs, handler, signal);
       hasConnected = true;
-      return won;
+      const told = attempts.map((each) => blame(each, attempts, settings));
+      return { link, chosen: { type: "transport", transport: link.kind, tookMs, attempts: told } };
     } catch (error) {
-      throw error instanceof RaceLost ? diagnose(error.attempts, settings) : error;
+      throw error instanceof RaceLost ? await diagnose(error.attempts, settings) : error;
     }
   };
 }
@@ -49,9 +50,10 @@ function runner(kind: TransportKind, settings: Settings, firstTryMs: number): Ru
   return { kind, dial: persistently(dial, FIRST_TRY_MS) };
 }
 
-/** Browsers cannot set the headers of either: the token goes into the query. */
+/** Browsers cannot set the headers of either, and cannot read the answer's: the query serves. */
 async function address(url: URL, { token }: Settings): Promise<string> {
   const whole = new URL(url);
+  whole.searchParams.set("refusal", "close"); // a page does not see the status of an answer
   const current = typeof token === "function" ? await token() : token;
   if (current !== undefined) {
     whole.searchParams.set("token", current);
@@ -62,9 +64,4 @@ async function address(url: URL, { token }: Settings): Promise<string> {
 /** What `connect` rejects with after `timeoutMs`. */
 export function timedOut(url: URL, timeoutMs: number): ConnectError {
   return new Unreachable(`no answer from ${url.host} within ${timeoutMs / 1000} s`);
-}
-
-/** Whether an error is one that may be shown. */
-export function isVoiceError(error: unknown): error is VoiceError {
-  return error instanceof VoiceError;
 }

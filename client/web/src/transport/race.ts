@@ -1,6 +1,6 @@
 /** Several ways to connect, the best with a head start: whoever opens first carries the call. */
 import { Unreachable, VoiceError } from "../errors.js";
-import type { Attempt, TransportChosen, TransportKind } from "../events.js";
+import type { Attempt, TransportKind } from "../events.js";
 import type { Dial, Link, LinkHandler } from "./base.js";
 
 export interface Runner {
@@ -13,11 +13,6 @@ export class RaceLost extends Error {
   constructor(readonly attempts: readonly Attempt[]) {
     super("no way to connect");
   }
-
-  /** What the wanted way failed with. */
-  get firstFailure(): VoiceError {
-    return this.attempts.find((each) => each.failure)?.failure ?? new Unreachable("nothing was tried");
-  }
 }
 
 /**
@@ -29,7 +24,7 @@ export async function race(
   headStartMs: number,
   handler: LinkHandler,
   signal: AbortSignal,
-): Promise<{ link: Link; chosen: TransportChosen }> {
+): Promise<{ link: Link; attempts: readonly Attempt[]; tookMs: number }> {
   const startedAt = performance.now();
   const elapsed = () => Math.round(performance.now() - startedAt);
   const called = new AbortController();
@@ -73,7 +68,7 @@ export async function race(
       }
     }
     const link = await Promise.any(running);
-    return { link, chosen: { type: "transport", transport: link.kind, tookMs: elapsed(), attempts: [...attempts] } };
+    return { link, attempts: [...attempts], tookMs: elapsed() };
   } catch {
     signal.throwIfAborted();
     throw new RaceLost(attempts);

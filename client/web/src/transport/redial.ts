@@ -1,5 +1,5 @@
 /** Dials again and again, for a connection that must come about. */
-import { Unreachable, VoiceError } from "../errors.js";
+import { NoAnswer, VoiceError } from "../errors.js";
 import type { Dial } from "./base.js";
 
 const GROWTH = 1.3;
@@ -13,7 +13,7 @@ export function persistently(dial: Dial, firstTryMs: number): Dial {
   return async (handler, signal) => {
     for (let tryMs = firstTryMs; ; tryMs = Math.min(tryMs * GROWTH, Math.max(LONGEST_TRY_MS, firstTryMs))) {
       const limit = new AbortController();
-      const timer = setTimeout(() => limit.abort(new Unreachable(`no answer within ${Math.round(tryMs)} ms`)), tryMs);
+      const timer = setTimeout(() => limit.abort(new NoAnswer(`no answer within ${Math.round(tryMs)} ms`)), tryMs);
       const callOff = () => limit.abort(signal.reason);
       signal.addEventListener("abort", callOff);
       try {
@@ -45,12 +45,14 @@ export class Backoff {
     const delayMs = this.#delayMs * (0.5 + this.random());
     this.#delayMs = Math.min(this.#delayMs * 2, this.longestMs);
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, delayMs);
-      this.#end = () => {
+      const end = () => {
         clearTimeout(timer);
+        signal.removeEventListener("abort", end);
         resolve();
       };
-      signal.addEventListener("abort", this.#end);
+      const timer = setTimeout(end, delayMs);
+      signal.addEventListener("abort", end);
+      this.#end = end;
     });
   }
 

@@ -48,27 +48,44 @@ export function lengthPrefixed(body: Uint8Array): Uint8Array {
 
 /** Cuts a stream into the bodies that `lengthPrefixed` framed, each at most `maxOctets`. */
 export class LengthPrefixedReader {
-  #buffer: Uint8Array = new Uint8Array(0);
+  #buffer = new Uint8Array(256);
+  #start = 0;
+  #end = 0;
 
   constructor(private readonly maxOctets: number) {}
 
   /** Take the stream's next octets and return all bodies that are complete; drop the reader on `Malformed`. */
   feed(data: Uint8Array): Uint8Array[] | Malformed {
-    this.#buffer = this.#buffer.length ? concat(this.#buffer, data) : data;
+    this.#append(data);
     const bodies: Uint8Array[] = [];
-    let offset = 0;
-    for (let head = decodeVarint(this.#buffer, 0); head; head = decodeVarint(this.#buffer, offset)) {
+    const waiting = this.#buffer.subarray(0, this.#end);
+    for (let head = decodeVarint(waiting, this.#start); head; head = decodeVarint(waiting, this.#start)) {
       if (head.value > this.maxOctets) {
         return new Malformed(`length prefix is ${head.value}, the limit is ${this.maxOctets}`);
       }
-      if (head.end + head.value > this.#buffer.length) {
+      const end = head.end + head.value;
+      if (end > this.#end) {
         break;
       }
-      offset = head.end + head.value;
-      bodies.push(this.#buffer.subarray(head.end, offset));
+      bodies.push(waiting.slice(head.end, end));
+      this.#start = end;
     }
-    this.#buffer = this.#buffer.subarray(offset);
     return bodies;
+  }
+
+  /** Make room by moving what waits to the front, in a buffer of twice its size where need be. */
+  #append(data: Uint8Array): void {
+    if (this.#end + data.length > this.#buffer.length) {
+      const waiting = this.#buffer.subarray(this.#start, this.#end);
+      const wanted = waiting.length + data.length;
+      const room = wanted * 2 > this.#buffer.length ? new Uint8Array(wanted * 2) : this.#buffer;
+      room.set(waiting);
+      this.#buffer = room;
+      this.#start = 0;
+      this.#end = waiting.length;
+    }
+    this.#buffer.set(data, this.#end);
+    this.#end += data.length;
   }
 }
 

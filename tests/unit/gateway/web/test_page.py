@@ -13,7 +13,7 @@ FACTS = PageFacts(voice_path="/v1/voice", voice_port=4433)
 
 
 def ask(facts: PageFacts, path: str = "/config.json", host: str = "voice.example:8080") -> WebResponse:
-    pages = voice_pages({"index.html": b"<!doctype html>"}, facts)
+    pages = voice_pages({"index.html": b"<!doctype html>"}, lambda: facts)
     return pages[path](WebRequest("GET", path, {"host": host}, "192.0.2.1:5"))
 
 
@@ -68,6 +68,6 @@ def test_the_token_is_not_printed() -> None:
 
 
 def test_without_its_files_the_page_says_how_to_build_it() -> None:
-    answer = voice_pages({}, FACTS)["/"](WebRequest("GET", "/", {}, "192.0.2.1:5"))
+    answer = voice_pages({}, lambda: FACTS)["/"](WebRequest("GET", "/", {}, "192.0.2.1:5"))
     assert answer.status == 503
     assert "make web" in answer.text
