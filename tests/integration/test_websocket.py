@@ -116,7 +116,8 @@ async def test_a_caller_that_cannot_see_a_status_is_refused_by_a_close_code(work
         with pytest.raises(ConnectionClosed) as closed:
             await socket.recv()
     assert closed.value.rcvd is not None
-    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4005, "the access token is missing or wrong")
+    assert closed.value.rcvd.code == 4005
+    assert "access token" in closed.value.rcvd.reason
 
 
 async def test_a_caller_that_leaves_a_connection_keeps_its_session(worker: Worker, tmp_path: Path) -> None:
