@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ PAUSE_S = 2.2
 """Long enough for the first sentence to be a turn of its own."""
 MATCHA_S = SHORT_LEAD_S + PAUSE_S + middle_of("matcha")
 """When the caller is in the middle of that word, with the first drink on the receipt."""
+REBOUND = (middle_of("taro"), 2.6, middle_of("matcha"))
+"""When the NAT gives another address, in the middle of words; of the three waits the middle one counts."""
 BROKEN_LINE = r"Failed to establish a connection|WebSocket connection to|net::ERR_|Connection lost"
 """What Chromium itself writes to the console of a connection that fails."""
 
@@ -75,22 +78,29 @@ async def test_a_nat_that_gives_another_address_in_mid_word_is_not_noticed(bed: 
     async with browsing(caller) as browser, opened(browser, bed.url) as page:
         await page.photograph("ready")
         await page.call()
-        await page.at_speech(LEAD_S + middle_of("taro"))
-        bed.path.renew()
-        sent = await page.ask("voicePage.call.framesSent")
+        sent = []
+        for instant_s in REBOUND:
+            await page.at_speech(LEAD_S + instant_s)
+            bed.path.renew()
+            sent.append(await page.ask("voicePage.call.framesSent"))
         await page.items(2)
         await page.photograph("talking")
         (connected,) = await page.events("connected")
         served = await bed.session(connected["session"])
         assert await judged(page) == []
         assert not await page.events("interrupted")
-        assert len(served["migrations"]) == 1
-        near = [gap["gap_ms"] for gap in served["uplink"]["largest_gaps"] if -5 <= gap["sequence"] - sent <= 25]
-        assert max(near, default=20.0) <= 80.0, "more than two frames of 20 ms are late"
+        assert len(served["migrations"]) == len(REBOUND)
+        assert median(gap_near(served, each) for each in sent) <= 80.0, "more than two frames of 20 ms are late"
         assert (await bed.session(connected["session"]))["uplink"]["frames"] == (await page.ask("observed.ended"))[
             "sent"
         ]
         await page.photograph("ended")
+
+
+def gap_near(served: dict[str, Any], sequence: int) -> float:
+    """The longest wait between two frames around this one, as the worker saw it; it keeps only its largest."""
+    gaps = served["uplink"]["largest_gaps"]
+    return max((gap["gap_ms"] for gap in gaps if -5 <= gap["sequence"] - sequence <= 25), default=20.0)
 
 
 async def test_a_killed_worker_costs_no_word(bed: Bed, slow_caller: Path) -> None:
