@@ -28,15 +28,13 @@ from tests.browser.voice_page import VoicePage, opened
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(150)]
 
-LEAD_S = 3.8
-"""The greeting is over by then."""
-SHORT_LEAD_S = 0.6
+LEAD_S = 0.6
 FIRST_SENTENCE, SECOND_SENTENCE = Part(CALLER, 0.0, 5.17), Part(CALLER, 5.17)
 PAUSE_S = 2.2
 """Long enough for the first sentence to be a turn of its own."""
-MATCHA_S = SHORT_LEAD_S + PAUSE_S + middle_of("matcha")
-"""When the caller is in the middle of that word, with the first drink on the receipt."""
-REBOUND = (middle_of("taro"), 2.6, middle_of("matcha"))
+TARO_S, OAT_S, MATCHA_S = LEAD_S + middle_of("taro"), LEAD_S + 2.6, LEAD_S + PAUSE_S + middle_of("matcha")
+"""When the caller is in the middle of these words; at the last one the first drink is on the receipt."""
+REBOUND = (TARO_S, OAT_S, MATCHA_S)
 """When the NAT gives another address, in the middle of words; of the three waits the middle one counts."""
 BROKEN_LINE = r"Failed to establish a connection|WebSocket connection to|net::ERR_|Connection lost"
 """What Chromium itself writes to the console of a connection that fails."""
@@ -50,15 +48,9 @@ async def bed() -> AsyncIterator[Bed]:
 
 @pytest.fixture(scope="module")
 def caller(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Says both sentences in one breath, after the greeting."""
-    return speech(tmp_path_factory.mktemp("speech") / "caller.wav", LEAD_S, Part(CALLER), 1.0)
-
-
-@pytest.fixture(scope="module")
-def slow_caller(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Interrupts the greeting, and says one sentence, then the other."""
-    parts = (SHORT_LEAD_S, FIRST_SENTENCE, PAUSE_S, SECOND_SENTENCE, 1.0)
-    return speech(tmp_path_factory.mktemp("speech") / "slow-caller.wav", *parts)
+    parts = (LEAD_S, FIRST_SENTENCE, PAUSE_S, SECOND_SENTENCE, 1.0)
+    return speech(tmp_path_factory.mktemp("speech") / "caller.wav", *parts)
 
 
 async def words_of(page: VoicePage) -> str:
@@ -77,10 +69,11 @@ async def judged(page: VoicePage) -> list[str]:
 async def test_a_nat_that_gives_another_address_in_mid_word_is_not_noticed(bed: Bed, caller: Path) -> None:
     async with browsing(caller) as browser, opened(browser, bed.url) as page:
         await page.photograph("ready")
+        assert await page.barriers() == []
         await page.call()
         sent = []
         for instant_s in REBOUND:
-            await page.at_speech(LEAD_S + instant_s)
+            await page.at_speech(instant_s)
             bed.path.renew()
             sent.append(await page.ask("voicePage.call.framesSent"))
         await page.items(2)
@@ -94,7 +87,11 @@ async def test_a_nat_that_gives_another_address_in_mid_word_is_not_noticed(bed: 
         assert (await bed.session(connected["session"]))["uplink"]["frames"] == (await page.ask("observed.ended"))[
             "sent"
         ]
-        await page.photograph("ended")
+        assert await page.barriers() == []
+        await page.page.set_viewport_size({"width": 360, "height": 740})
+        await page.page.emulate_media(color_scheme="dark")
+        assert await page.ask("document.documentElement.scrollWidth") <= 360
+        await page.photograph("ended-on-a-phone-in-the-dark")
 
 
 def gap_near(served: dict[str, Any], sequence: int) -> float:
@@ -103,8 +100,8 @@ def gap_near(served: dict[str, Any], sequence: int) -> float:
     return max((gap["gap_ms"] for gap in gaps if -5 <= gap["sequence"] - sequence <= 25), default=20.0)
 
 
-async def test_a_killed_worker_costs_no_word(bed: Bed, slow_caller: Path) -> None:
-    async with browsing(slow_caller) as browser, opened(browser, bed.url, expected=BROKEN_LINE) as page:
+async def test_a_killed_worker_costs_no_word(bed: Bed, caller: Path) -> None:
+    async with browsing(caller) as browser, opened(browser, bed.url, expected=BROKEN_LINE) as page:
         await page.call()
         (connected,) = await page.events("connected")
         await page.at_speech(MATCHA_S)
@@ -123,8 +120,8 @@ async def test_a_killed_worker_costs_no_word(bed: Bed, slow_caller: Path) -> Non
         assert await page.text("worker") != connected["worker"]
 
 
-async def test_the_control_whose_record_is_lost_with_its_worker_fails(bed: Bed, slow_caller: Path) -> None:
-    async with browsing(slow_caller) as browser, opened(browser, bed.url, expected=BROKEN_LINE) as page:
+async def test_the_control_whose_record_is_lost_with_its_worker_fails(bed: Bed, caller: Path) -> None:
+    async with browsing(caller) as browser, opened(browser, bed.url, expected=BROKEN_LINE) as page:
         await page.call()
         await page.at_speech(MATCHA_S)
         with closing(sqlite3.connect(bed.cluster.folder / "sessions.db")) as store, store:
@@ -138,12 +135,12 @@ async def test_the_control_whose_record_is_lost_with_its_worker_fails(bed: Bed, 
 
 
 @pytest.mark.skipif(not CAN_BE_MADE, reason="network namespaces need root")
-async def test_another_network_costs_no_word(bed: Bed, slow_caller: Path) -> None:
+async def test_another_network_costs_no_word(bed: Bed, caller: Path) -> None:
     with two_networks() as machine:
         async with (
             path_to(bed.server, SERVER) as path,
             tcp_relay(SERVER, str(bed.cluster.addresses.page)) as relay,
-            browsing(slow_caller, inside=machine.name, trusted=f"http://{relay.address}") as browser,
+            browsing(caller, inside=machine.name, trusted=f"http://{relay.address}") as browser,
             opened(browser, f"http://{relay.address}/", expected=BROKEN_LINE, called=f"{SERVER}:{path.port}") as page,
         ):
             await page.call()
@@ -234,7 +231,9 @@ async def test_a_refused_token_may_be_entered_again(bed: Bed, tmp_path: Path) ->
         opened(browser, bed.url, expected=BROKEN_LINE, told={"token": "wrong"}) as page,
     ):
         assert await fault(page) == "The access token is refused"
+        assert await page.barriers() == []
         await page.photograph("refused-token")
+        await page.page.get_by_label("Access token").focus()
         await page.page.keyboard.type(TOKEN)
         await page.page.keyboard.press("Enter")
         await page.phase("talking")
@@ -243,12 +242,13 @@ async def test_a_refused_token_may_be_entered_again(bed: Bed, tmp_path: Path) ->
 
 async def test_an_expired_certificate_is_named(bed: Bed, tmp_path: Path) -> None:
     silence = speech(tmp_path / "silence.wav", 0.1)
+    expected = f"{BROKEN_LINE}|status of 404"
     told = {"certificate_hashes": ["A" * 43 + "="], "certificate_expires": "2020-01-02T00:00:00Z"}
     async with browsing(silence) as browser:
         async with opened(browser, bed.url, expected=BROKEN_LINE, told=told) as page:
             await page.call()
             assert "The certificate expired on 2020-01-02." in await page.text("notices")
-        async with opened(browser, bed.url, expected=BROKEN_LINE, told=told | {"web_socket_path": "/none"}) as page:
+        async with opened(browser, bed.url, expected=expected, told=told | {"web_socket_path": "/none"}) as page:
             assert await fault(page) == "The server's certificate is not accepted"
             assert await page.text("fault-why") == "The certificate expired on 2020-01-02."
             await page.photograph("expired-certificate")

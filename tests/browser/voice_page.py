@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytest
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, ConsoleMessage, Page, Route
 
 HERE = Path(__file__).parent
+AXE = HERE.parents[1] / "client" / "web" / "node_modules" / "axe-core" / "axe.min.js"
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SHOTS = HERE.parents[1] / "build" / "screenshots"
 
 
@@ -84,6 +86,17 @@ class VoicePage:
     async def photograph(self, name: str) -> None:
         SHOTS.mkdir(parents=True, exist_ok=True)
         await self.page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+
+    async def barriers(self) -> list[str]:
+        """What axe-core finds in the way of people who see, hear or move differently, in light and in dark."""
+        found: list[str] = []
+        await self.ask(AXE.read_text())
+        for scheme in SCHEMES:
+            await self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            violations = await self.ask("axe.run().then(({ violations }) => violations)")
+            found += [f"{scheme}: {each['id']}: {node['html']}" for each in violations for node in each["nodes"]]
+        await self.page.emulate_media(color_scheme="light")
+        return found
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not (self._expected and self._expected.search(message.text)):

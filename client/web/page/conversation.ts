@@ -4,6 +4,7 @@ import { inWords, type Turn } from "./view.js";
 
 export class Conversation {
   readonly #list = part("transcript", HTMLOListElement);
+  readonly #scroll = part("scroll", HTMLElement);
   readonly #empty = part("conversation-empty", HTMLElement);
   readonly #lines = new Map<string, HTMLElement>();
   #shown: readonly Turn[] = [];
@@ -11,7 +12,7 @@ export class Conversation {
   show(turns: readonly Turn[]): void {
     if (turns === this.#shown) return;
     this.#shown = turns;
-    const isAtEnd = this.#list.scrollTop + this.#list.clientHeight >= this.#list.scrollHeight - 40;
+    const isAtEnd = this.#scroll.scrollTop + this.#scroll.clientHeight >= this.#scroll.scrollHeight - 40;
     const spoken = turns.filter((turn) => turn.text !== "");
     const kept = new Set(spoken.map(keyOf));
     for (const [key, line] of this.#lines) {
@@ -23,12 +24,13 @@ export class Conversation {
     for (const [place, turn] of spoken.entries()) {
       const line = this.#lines.get(keyOf(turn)) ?? this.#made(turn);
       line.classList.toggle("is-open", !turn.isFinal);
+      line.setAttribute("aria-busy", String(!turn.isFinal)); // not read out while it still changes
       write(line.children[1] as HTMLElement, turn.text);
       write(line.children[2] as HTMLElement, aboutOf(turn));
       if (this.#list.children[place] !== line) this.#list.insertBefore(line, this.#list.children[place] ?? null);
     }
     this.#empty.hidden = spoken.length > 0;
-    if (isAtEnd) this.#list.scrollTop = this.#list.scrollHeight;
+    if (isAtEnd) this.#scroll.scrollTop = this.#scroll.scrollHeight;
   }
 
   #made(turn: Turn): HTMLElement {
