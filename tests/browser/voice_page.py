@@ -55,6 +55,10 @@ class VoicePage:
             while not await self.ask(f"Boolean({expression})"):  # noqa: ASYNC110 - the page has no event for it
                 await asyncio.sleep(0.02)
 
+    async def happened(self, kind: str) -> None:
+        """Wait until the library has told of an event of this type."""
+        await self.until(f"observed.events.some((event) => event.type === {json.dumps(kind)})")
+
     async def at_speech(self, seconds: float) -> None:
         """Wait until the microphone has played so much of its recording."""
         await self.until(
