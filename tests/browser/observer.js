@@ -1,14 +1,30 @@
 // Runs in the page before its own scripts: keeps what happens, when, and what is heard.
 (() => {
-  const observed = { isRecording: RECORDER !== "", events: [], microphoneAt: null, ended: null, flushes: [], output: null };
+  const observed = {
+    isRecording: RECORDER !== "",
+    events: [],
+    microphoneAt: null,
+    ended: null,
+    flushes: [],
+    output: null,
+  };
   globalThis.observed = observed;
 
   document.addEventListener("voice", ({ detail }) => {
     const { error } = detail;
     const call = globalThis.voicePage?.call;
-    observed.events.push({ ...detail, at: performance.now(), error: error ? { kind: error.kind, message: error.message } : null });
+    observed.events.push({
+      ...detail,
+      at: performance.now(),
+      error: error ? { kind: error.kind, message: error.message } : null,
+    });
     if (detail.type === "closed" && call) {
-      observed.ended = { sent: call.framesSent, heard: call.framesHeard, latencies: [...call.replyLatenciesMs], isFinished: call.isFinished };
+      observed.ended = {
+        sent: call.framesSent,
+        heard: call.framesHeard,
+        latencies: [...call.replyLatenciesMs],
+        isFinished: call.isFinished,
+      };
     }
   });
 

@@ -61,7 +61,7 @@ async def words_of(page: VoicePage) -> str:
 
 async def judged(page: VoicePage) -> list[str]:
     """Wait for the whole order, hang up, and return what was lost."""
-    items = await page.items(2)
+    items = await page.items(2, timeout_s=30.0)
     ended = await page.hang_up()
     return lost(items, ended, await words_of(page))
 
@@ -222,7 +222,7 @@ async def test_no_microphone_and_a_forbidden_one_are_told_apart(bed: Bed, caller
         assert await fault(page) == "The microphone is not allowed"
 
 
-async def test_a_refused_token_may_be_entered_again(bed: Bed, tmp_path: Path) -> None:
+async def test_a_refused_token_may_be_entered_again_and_the_network_switched(bed: Bed, tmp_path: Path) -> None:
     silence = speech(tmp_path / "silence.wav", 0.1)
     async with (
         browsing(silence) as browser,
@@ -236,6 +236,9 @@ async def test_a_refused_token_may_be_entered_again(bed: Bed, tmp_path: Path) ->
         await page.page.keyboard.press("Enter")
         await page.phase("talking")
         assert not await page.page.get_by_role("alert").is_visible()
+        await page.page.get_by_role("button", name="Switch the network").click()
+        await page.happened("resumed")
+        assert "order kept" in await page.text("notices")
 
 
 async def test_an_expired_certificate_is_named(bed: Bed, tmp_path: Path) -> None:

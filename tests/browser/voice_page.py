@@ -7,7 +7,7 @@ import base64
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,8 +36,8 @@ class VoicePage:
         page.on("pageerror", lambda error: self.faults.append(f"uncaught: {error}"))
 
     async def call(self) -> None:
-        """Press the button, and return once somebody answers."""
-        await self.page.get_by_role("button", name="Call", exact=True).click()
+        """Press the button, by the keyboard, and return once somebody answers."""
+        await self.page.get_by_role("button", name="Call", exact=True).press("Enter")
         await self.phase("talking")
 
     async def hang_up(self) -> dict[str, Any]:
@@ -72,11 +72,11 @@ class VoicePage:
         return list(await self.ask(f"observed.events.filter((event) => event.type === {json.dumps(kind)})"))
 
     async def items(self, count: int = 0, timeout_s: float = 20.0) -> list[str]:
-        """The lines of the receipt, once there are so many."""
-        lines = self.page.locator("#items .item")
-        if count:
-            await lines.nth(count - 1).wait_for(timeout=timeout_s * 1000)
-        return [" | ".join(line.split("\n")) for line in await lines.all_inner_texts()]
+        """The lines of the receipt, once there are so many, or what there is when the time is up."""
+        with suppress(TimeoutError):
+            await self.until(f"document.querySelectorAll('#items .item').length >= {count}", timeout_s)
+        lines = await self.page.locator("#items .item").all_inner_texts()
+        return [" | ".join(line.split("\n")) for line in lines]
 
     async def text(self, part: str) -> str:
         return await self.page.locator(f"#{part}").inner_text()
@@ -118,9 +118,9 @@ async def opened(
     permissions: Sequence[str] = (),
     is_recorded: bool = False,
 ) -> AsyncIterator[VoicePage]:
-    """Open the page; `told` replaces parts of what the gateway tells it, `expected` is what the console may
-    say, `called` a `host:port` that it calls in place of the usual one. With
-    `is_recorded` the sound is kept for `VoicePage.sound`.
+    """Open the page; `told` replaces parts of what the gateway tells it, `called` is a `host:port` it calls instead.
+
+    `expected` is what the console may say. With `is_recorded` the sound is kept for `VoicePage.sound`.
 
     Fails at the end where the page complained of anything else.
     """

@@ -30,7 +30,8 @@ const ADVICE: Readonly<Record<ErrorKind, Advice>> = {
   },
   "certificate-refused": {
     title: "The server's certificate is not accepted",
-    remedy: "A development certificate is good for 13 days: run “make setup”, restart the gateway and reload this page.",
+    remedy:
+      "A development certificate is good for 13 days: run “make setup”, restart the gateway and reload this page.",
   },
   "access-refused": {
     title: "The access token is refused",
@@ -43,7 +44,8 @@ const ADVICE: Readonly<Record<ErrorKind, Advice>> = {
   },
   "call-lost": {
     title: "The call is lost",
-    remedy: "It could not be taken up again in time. What was ordered until then is on the receipt; call again to go on.",
+    remedy:
+      "It could not be taken up again in time. What was ordered until then is on the receipt; call again to go on.",
   },
   "session-failed": { title: "The server ended the call", remedy: "Call again to start over." },
   "server-drained": { title: "The server went away", remedy: "Call again: another one will answer." },
@@ -51,7 +53,10 @@ const ADVICE: Readonly<Record<ErrorKind, Advice>> = {
     title: "The server said something that makes no sense",
     remedy: "This page and the gateway may be of different versions: reload the page.",
   },
-  "uplink-full": { title: "The server does not keep up", remedy: "The network is too slow for speech. Try another one." },
+  "uplink-full": {
+    title: "The server does not keep up",
+    remedy: "The network is too slow for speech. Try another one.",
+  },
   unsupported: {
     title: "This browser cannot hold a call",
     remedy: "A current Chrome, Edge, Firefox or Safari can, over https or on this machine.",

@@ -2,7 +2,15 @@ import { expect, test } from "vitest";
 import { changes, detailsOf, money, nameOf, orderOf, type Item, type Order } from "./order.js";
 
 const TARO: Item = {
-  id: 1, quantity: 1, drink: "taro milk tea", size: "large", milk: "oat", sugar_percent: 75, ice: "regular", toppings: ["boba"], price: "6.85",
+  id: 1,
+  quantity: 1,
+  drink: "taro milk tea",
+  size: "large",
+  milk: "oat",
+  sugar_percent: 75,
+  ice: "regular",
+  toppings: ["boba"],
+  price: "6.85",
 };
 
 function order(...items: Item[]): Order {

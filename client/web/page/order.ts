@@ -49,7 +49,10 @@ export function money(amount: string, currency: string): string {
 }
 
 /** What became of the lines: ids that are new, and ids of lines that say something else than before. */
-export function changes(before: Order | null, now: Order | null): { readonly added: Set<number>; readonly changed: Set<number> } {
+export function changes(
+  before: Order | null,
+  now: Order | null,
+): { readonly added: Set<number>; readonly changed: Set<number> } {
   const old = new Map((before?.items ?? []).map((item) => [item.id, `${nameOf(item)}|${detailsOf(item)}`]));
   const added = new Set<number>();
   const changed = new Set<number>();

@@ -149,7 +149,10 @@ export class Page {
     try {
       const answer = await fetch(`${this.#configuration.demo_url}/crash?worker=${worker}`, { method: "POST" });
       if (!answer.ok) throw new Error(await answer.text());
-      this.#line.announce(`${worker} is being killed`, "By SIGKILL: nothing of it remains. It is started again in two seconds.");
+      this.#line.announce(
+        `${worker} is being killed`,
+        "By SIGKILL: nothing of it remains. It is started again in two seconds.",
+      );
     } catch (error) {
       this.#line.announce(`${worker} could not be killed`, error instanceof Error ? error.message : String(error));
     }
@@ -160,7 +163,10 @@ export class Page {
     const { phase, transport } = view;
     const isUnderWay = UNDER_WAY.includes(phase);
     document.body.dataset["phase"] = phase;
-    write(part("connection-text", HTMLElement), transport !== null && isUnderWay ? `${STATUS[phase]} · ${nameOf(transport)}` : STATUS[phase]);
+    write(
+      part("connection-text", HTMLElement),
+      transport !== null && isUnderWay ? `${STATUS[phase]} · ${nameOf(transport)}` : STATUS[phase],
+    );
     write(part("hint", HTMLElement), HINTS[phase]);
     write(part("call-text", HTMLElement), isUnderWay ? "Hang up" : "Call");
     this.#mute.hidden = !isUnderWay;
@@ -176,7 +182,9 @@ export class Page {
   #showFault({ fault, knownTrouble }: View): void {
     this.#fault.hidden = fault === null;
     if (fault === null) return;
-    const advice = adviceFor(knownTrouble !== null && HIDDEN_BY_THE_BROWSER.includes(fault.kind) ? "certificate-refused" : fault.kind);
+    const advice = adviceFor(
+      knownTrouble !== null && HIDDEN_BY_THE_BROWSER.includes(fault.kind) ? "certificate-refused" : fault.kind,
+    );
     write(part("fault-title", HTMLElement), advice.title);
     write(part("fault-why", HTMLElement), knownTrouble ?? asSentence(fault.message));
     write(part("fault-remedy", HTMLElement), advice.remedy);

@@ -15,15 +15,39 @@ const CONFIGURATION: Configuration = {
 };
 
 const taro = {
-  id: 1, quantity: 1, drink: "taro milk tea", size: "large", milk: "oat", sugar_percent: 75, ice: "regular", toppings: ["boba"], price: "6.85",
+  id: 1,
+  quantity: 1,
+  drink: "taro milk tea",
+  size: "large",
+  milk: "oat",
+  sugar_percent: 75,
+  ice: "regular",
+  toppings: ["boba"],
+  price: "6.85",
 };
 const matcha = {
-  id: 2, quantity: 2, drink: "matcha latte", size: "medium", milk: "whole", sugar_percent: 100, ice: "no", toppings: [], price: "10.50",
+  id: 2,
+  quantity: 2,
+  drink: "matcha latte",
+  size: "medium",
+  milk: "whole",
+  sugar_percent: 100,
+  ice: "no",
+  toppings: [],
+  price: "10.50",
 };
 const order = (status: string, ...items: (typeof taro | typeof matcha)[]) => ({
-  type: "state" as const, revision: 1, state: { kind: "drink-order", status, currency: "USD", items, total: "17.35" },
+  type: "state" as const,
+  revision: 1,
+  state: { kind: "drink-order", status, currency: "USD", items, total: "17.35" },
 });
-const said = (turn: number, role: "user" | "agent", text: string, isFinal = true) => ({ type: "transcript" as const, turn, role, text, isFinal });
+const said = (turn: number, role: "user" | "agent", text: string, isFinal = true) => ({
+  type: "transcript" as const,
+  turn,
+  role,
+  text,
+  isFinal,
+});
 
 const TALK: VoiceEvent[] = [
   { type: "transport", transport: "webtransport", tookMs: 41, attempts: [] },
@@ -41,7 +65,15 @@ const TALK: VoiceEvent[] = [
 const SWITCHED: VoiceEvent[] = [
   ...TALK,
   { type: "interrupted", reason: "the network changed" },
-  { type: "resumed", atS: 9, worker: "worker-1", transport: "webtransport", gapMs: 212, hasReconnected: true, framesAgain: 11 },
+  {
+    type: "resumed",
+    atS: 9,
+    worker: "worker-1",
+    transport: "webtransport",
+    gapMs: 212,
+    hasReconnected: true,
+    framesAgain: 11,
+  },
   said(2, "user", "and two matcha lattes without ice"),
   order("open", taro, matcha),
   said(2, "agent", "Two matcha lattes, no ice. Anything else?"),
@@ -51,20 +83,44 @@ const SWITCHED: VoiceEvent[] = [
 const SCRIPTS: Readonly<Record<string, readonly VoiceEvent[]>> = {
   calling: [{ type: "status", status: "connecting" }],
   talking: TALK,
-  reconnecting: [...TALK, { type: "interrupted", reason: "the network changed" }, { type: "status", status: "reconnecting" }],
+  reconnecting: [
+    ...TALK,
+    { type: "interrupted", reason: "the network changed" },
+    { type: "status", status: "reconnecting" },
+  ],
   switched: SWITCHED,
   crashed: [
     ...TALK,
     { type: "interrupted", reason: "nothing is acknowledged any more" },
-    { type: "resumed", atS: 9, worker: "worker-2", transport: "webtransport", gapMs: 1312, hasReconnected: true, framesAgain: 66 },
+    {
+      type: "resumed",
+      atS: 9,
+      worker: "worker-2",
+      transport: "webtransport",
+      gapMs: 1312,
+      hasReconnected: true,
+      framesAgain: 66,
+    },
     { type: "status", status: "connected" },
   ],
   websocket: [
-    { type: "transport", transport: "websocket", tookMs: 560, attempts: [{ transport: "webtransport", startedMs: 0, endedMs: 540, failure: new UdpBlocked("no datagram comes back") }] },
+    {
+      type: "transport",
+      transport: "websocket",
+      tookMs: 560,
+      attempts: [
+        { transport: "webtransport", startedMs: 0, endedMs: 540, failure: new UdpBlocked("no datagram comes back") },
+      ],
+    },
     { ...TALK[1], transport: "websocket" } as VoiceEvent,
     ...TALK.slice(2),
   ],
-  ended: [...SWITCHED, order("confirmed", taro, matcha), said(3, "user", "that is all"), { type: "closed", error: null }],
+  ended: [
+    ...SWITCHED,
+    order("confirmed", taro, matcha),
+    said(3, "user", "that is all"),
+    { type: "closed", error: null },
+  ],
 };
 const FAULTS: Readonly<Record<string, VoiceError>> = {
   microphone: new MicrophoneMissing("the browser found no microphone"),

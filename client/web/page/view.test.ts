@@ -15,7 +15,14 @@ function said(turn: number, role: "user" | "agent", text: string, isFinal = true
 }
 
 function resumed(change: Partial<Extract<VoiceEvent, { type: "resumed" }>> = {}): VoiceEvent {
-  const usual = { atS: 3, worker: "worker-1", transport: "webtransport", gapMs: 212.4, hasReconnected: true, framesAgain: 11 } as const;
+  const usual = {
+    atS: 3,
+    worker: "worker-1",
+    transport: "webtransport",
+    gapMs: 212.4,
+    hasReconnected: true,
+    framesAgain: 11,
+  } as const;
   return { type: "resumed", ...usual, ...change };
 }
 
@@ -26,7 +33,12 @@ describe("what was said", () => {
   });
 
   test("lines stand in the order of the conversation, whatever came first", () => {
-    const { turns } = played(said(2, "user", "c"), said(1, "agent", "b"), said(1, "user", "a"), said(0, "agent", "hello"));
+    const { turns } = played(
+      said(2, "user", "c"),
+      said(1, "agent", "b"),
+      said(1, "user", "a"),
+      said(0, "agent", "hello"),
+    );
     expect(turns.map((turn) => turn.text)).toEqual(["hello", "a", "b", "c"]);
   });
 

@@ -80,7 +80,8 @@ export function after(view: View, event: VoiceEvent, atMs: number): View {
         ...view,
         transport: event.transport,
         setUpMs: event.tookMs,
-        incidents: detour === null ? view.incidents : happened("This call runs over WebSocket", detour, view.session === null),
+        incidents:
+          detour === null ? view.incidents : happened("This call runs over WebSocket", detour, view.session === null),
       };
     }
     case "connected":
