@@ -10,6 +10,8 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from gateway.errors import ConfigurationError
+from gateway.quic.sealing import SECRET_OCTETS
+from gateway.quic.settings import SharedSecrets
 from quiclb import QuicLbConfig
 from quiclb.errors import QuicLbError
 from quiclb.fields import HexOctets, HostPort
@@ -87,7 +89,12 @@ class TlsSection(_Section):
 
 
 class QuicSection(_Section):
-    """`[quic]`: `retry_key` (16 or 32 octets) and `reset_key` (at least 16), in hexadecimal, are shared by all workers.
+    """`[quic]`: keys in hexadecimal, 16 to 64 octets, the same at all workers; without one each worker draws its own.
+
+    `reset_key` makes stateless resets, `retry_key` the tokens that prove a client's address, `ticket_key` the tickets
+    that resume a TLS session. Of the last two there may be several, separated by spaces or lines: the first one seals,
+    all of them open. Replace a key by adding the new one behind the old at every worker, then moving it to the front,
+    then removing the old one a day later; a reload takes these two.
 
     Without `routable_cids` a load balancer sends a client that changed its address to any worker; such clients are
     asked not to, unless `unroutable_clients_may_migrate`. `config_id` chooses among several `[[config]]` tables.
@@ -98,6 +105,8 @@ class QuicSection(_Section):
     config_id: int | None = None
     retry_key: SecretStr | None = None
     retry_key_file: Path | None = None
+    ticket_key: SecretStr | None = None
+    ticket_key_file: Path | None = None
     reset_key: SecretStr | None = None
     reset_key_file: Path | None = None
     retry_after_half_open: int = Field(default=64, ge=0)
@@ -106,13 +115,16 @@ class QuicSection(_Section):
     handshake_timeout_s: float = Field(default=10.0, gt=0)
     idle_timeout_s: float = Field(default=30.0, gt=0)
 
-    def read_retry_key(self) -> bytes | None:
-        """Return the key, from its file if need be; raises `ConfigurationError`."""
-        return _read_octets("quic.retry_key", self.retry_key, self.retry_key_file, (16, 32))
+    def read_secrets(self) -> SharedSecrets:
+        """Return what tokens and tickets are sealed with, from files if need be; raises `ConfigurationError`."""
+        return SharedSecrets(
+            retry=_read_keys("quic.retry_key", self.retry_key, self.retry_key_file),
+            ticket=_read_keys("quic.ticket_key", self.ticket_key, self.ticket_key_file),
+        )
 
     def read_reset_key(self) -> bytes | None:
         """Return the key, from its file if need be; raises `ConfigurationError`."""
-        return _read_octets("quic.reset_key", self.reset_key, self.reset_key_file, range(16, 65))
+        return _read_key("quic.reset_key", self.reset_key, self.reset_key_file)
 
 
 class AgentSection(_Section):
@@ -245,7 +257,7 @@ class GatewaySettings(_Section):
 
     @model_validator(mode="after")
     def _check_secrets(self) -> Self:
-        self.quic.read_retry_key()
+        self.quic.read_secrets()
         self.quic.read_reset_key()
         self.access.read_token()
         if self.telephony is not None:
@@ -318,18 +330,21 @@ def _read_full_secret(name: str, value: SecretStr | None, path: Path | None) -> 
     return text
 
 
-def _read_octets(
-    name: str, value: SecretStr | None, path: Path | None, lengths: range | tuple[int, ...]
-) -> bytes | None:
+def _read_keys(name: str, value: SecretStr | None, path: Path | None) -> tuple[bytes, ...]:
     text = _read_secret(name, value, path)
-    if text is None:
-        return None
+    return () if text is None else tuple(_octets(name, each) for each in text.split() or [""])
+
+
+def _read_key(name: str, value: SecretStr | None, path: Path | None) -> bytes | None:
+    text = _read_secret(name, value, path)
+    return None if text is None else _octets(name, text)
+
+
+def _octets(name: str, text: str) -> bytes:
     try:
         octets = bytes.fromhex(text)
     except ValueError:
         octets = b""
-    if len(octets) not in lengths:
-        least, most = min(lengths), max(lengths)
-        how_many = f"{least} to {most}" if isinstance(lengths, range) else " or ".join(map(str, lengths))
-        raise ConfigurationError(f"{name}: must be {how_many} octets in hexadecimal")
+    if len(octets) not in SECRET_OCTETS:
+        raise ConfigurationError(f"{name}: must be {min(SECRET_OCTETS)} to {max(SECRET_OCTETS)} octets in hexadecimal")
     return octets

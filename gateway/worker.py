@@ -247,7 +247,7 @@ def _endpoint_settings(settings: GatewaySettings) -> EndpointSettings:
         inner_host=inner_host,
         inner_port=inner_port,
         forwarders=worker.forwarders,
-        retry_key=quic.read_retry_key(),
+        secrets=quic.read_secrets(),
         retry_after_half_open=quic.retry_after_half_open,
         max_half_open=quic.max_half_open,
         max_connections=quic.max_connections,

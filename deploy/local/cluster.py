@@ -67,7 +67,7 @@ class Cluster:
     async def __aenter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="voice-cluster-"))
         self.addresses = _free_addresses(self.options)
-        keys = Secrets(secrets.token_hex(16), secrets.token_hex(32), secrets.token_hex(32))
+        keys = Secrets(secrets.token_hex(16), *(secrets.token_hex(32) for _ in range(3)))
         self._forwarder = self._process("forwarder", "quiclb", forwarder_toml(self.addresses, keys))
         self._workers = [
             self._process(

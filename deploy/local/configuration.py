@@ -24,10 +24,11 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What forwarder and workers share: the QUIC-LB key, and the keys of Retry and stateless reset."""
+    """What forwarder and workers share: the QUIC-LB key, and the keys of tokens, tickets and stateless reset."""
 
     quic_lb_key: str
     retry_key: str
+    ticket_key: str
     reset_key: str
 
 
@@ -85,6 +86,7 @@ key = "{certificates / "leaf.key"}"
 [quic]
 routable_cids = {str(has_routable_cids).lower()}
 {may_migrate}retry_key = "{secrets.retry_key}"
+ticket_key = "{secrets.ticket_key}"
 reset_key = "{secrets.reset_key}"
 
 [agent]

@@ -30,6 +30,10 @@ class EndpointCounters:
     retries_sent: int = 0
     retry_tokens_accepted: int = 0
     retry_tokens_rejected: int = 0
+    new_tokens_accepted: int = 0
+    """Clients whose address was proven by a token of an earlier connection."""
+    handshakes_resumed: int = 0
+    """Of the completed ones: TLS sessions resumed from a ticket, of this worker or another."""
     version_negotiations_sent: int = 0
     stateless_resets_sent: int = 0
     stateless_resets_suppressed: int = 0

@@ -113,6 +113,7 @@ class Cluster:
                 "routable_cids": self.plan.has_routable_cids,
                 "unroutable_clients_may_migrate": not self.plan.has_routable_cids,
                 "retry_key": "11" * 16,
+                "ticket_key": "33" * 32,
                 "reset_key": "22" * 32,
             },
             "session": dict(self.plan.session),

@@ -12,14 +12,14 @@ from aioquic.quic.connection import END_STATES, QuicConnectionState, QuicNetwork
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketPacer, QuicPacketSpace
 
-from gateway.quic.connection.identifiers import Identifiers
+from gateway.quic.connection.resumption import Resumption
 from gateway.quic.events import PathFailed, PathValidated, PeerMoved
 
 # `sent + delay - delay` may come out above `sent`: aioquic finds a loss only a little after its own deadline.
 _TIMER_SLACK_S: Final = 1e-6
 
 
-class Paths(Identifiers):
+class Paths(Resumption):
     """Active migration, path validation, and a fresh start on each path (RFC 9000 section 9)."""
 
     def __init__(self, **more: Any) -> None:

@@ -57,11 +57,13 @@ def test_every_private_name_that_is_overridden_exists_in_aioquic() -> None:
         "_has_path_to_validate",
         "_is_idle",
         "_is_stateless_reset",
+        "_issue_tickets",
         "_new_host_cid",
         "_on_new_token_delivery",
         "_path_followed",
         "_raise_data_limit",
         "_reset_congestion_state",
+        "_send_early_data_again",
         "_stream_limit_wanted",
         "_write_new_token_frame",
     }
