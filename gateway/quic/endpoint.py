@@ -123,6 +123,11 @@ class Endpoint:
             connection.quic.rotate_cids(cids)
             connection.flush_soon()
 
+    def renew_identity(self, identity: TlsIdentity) -> None:
+        """Show another certificate from the next handshake on; connections that are up keep theirs."""
+        self._identity = identity
+        self._configuration = quic_configuration(self._settings, identity, self._cids.length_octets)
+
     @property
     def address(self) -> tuple[str, int] | None:
         """Host and port of the public socket as really bound."""
