@@ -17,6 +17,7 @@
 `client.errors` says why there is no call.
 """
 
+from client.credentials import CredentialStore
 from client.errors import (
     AccessRefused,
     CallLost,
@@ -62,6 +63,7 @@ __all__ = [
     "Closed",
     "ConnectError",
     "Connected",
+    "CredentialStore",
     "Draining",
     "Event",
     "Flushed",

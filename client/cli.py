@@ -81,6 +81,10 @@ def call(
         typer.Option(help="Local address to move to, one for each --migrate-at in turn; without it, another port."),
     ] = None,
     record: Annotated[Path | None, typer.Option(help="Write what was played to this WAV file.")] = None,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(help="Keep what servers hand out for quicker connections in this file, and use it."),
+    ] = None,
     playback: Annotated[
         bool,
         typer.Option(
@@ -115,6 +119,7 @@ def call(
             migrate_at_s=tuple(migrate_at or ()),
             migrate_to=tuple(migrate_to or ()),
             record=record,
+            credentials_file=credentials,
             has_playback=playback,
             waits_for_greeting=greeting,
             connect_timeout_s=timeout,

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from client.credentials import CredentialStore
 from client.display import Display
 from client.errors import ClientError, InvalidSetting, MigrationFailed, SourceError
 from client.link import PLAYBACK_RATE_HZ
@@ -42,6 +43,7 @@ class CallPlan:
     migrate_at_s: tuple[float, ...] = ()
     migrate_to: tuple[str, ...] = ()
     record: Path | None = None
+    credentials_file: Path | None = None
     has_playback: bool = True
     waits_for_greeting: bool = True
     connect_timeout_s: float = 10.0
@@ -72,6 +74,7 @@ async def place_call(plan: CallPlan, console: Console | None) -> CallReport:
             local_address=plan.local_address,
             has_playback=plan.has_playback,
             sinks=sinks,
+            credentials=None if plan.credentials_file is None else CredentialStore(plan.credentials_file),
             connect_timeout_s=plan.connect_timeout_s,
         )
         async with client as call, _shown(call, console):

@@ -11,12 +11,13 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from client.call import Call, CallSettings
-from client.connection import connect
+from client.credentials import CredentialStore
 from client.errors import CallLost, InvalidSetting, MigrationFailed, Unreachable
 from client.events import Closed, Event, Migration, PathChanged, Resumed, Transcript
 from client.link import Link
 from client.pace import Pace
 from client.player import Sink
+from client.reach import connect
 from client.report import CallReport
 from client.source import FRAME_OCTETS, RATE_HZ, PcmSource, Source, open_wav
 from client.target import parse_url
@@ -38,7 +39,8 @@ class VoiceClient:
     `certificate_hash`, or be vouched for by `ca_file` (PEM), or, without either, by a public authority. `codec` is
     for both directions. With `has_playback` False an answer counts as played as soon as it has arrived whole.
     `sinks` get what is played. A call whose connection is lost goes on over another one by itself, for which it tries
-    for `resume_timeout_s`; 0 ends it at once. Settings that cannot be used raise `InvalidSetting` here; entering raises
+    for `resume_timeout_s`; 0 ends it at once. `credentials` make its connections quicker that are not the first to
+    this server, and those of later calls. Settings that cannot be used raise `InvalidSetting` here; entering raises
     `ConnectError` where no session comes about within `connect_timeout_s`.
     """
 
@@ -57,6 +59,7 @@ class VoiceClient:
         connect_timeout_s: float = 10.0,
         heartbeat_s: float = 0.25,
         resume_timeout_s: float = 60.0,
+        credentials: CredentialStore | None = None,
         rng: Callable[[int], bytes] = os.urandom,
     ) -> None:
         if codec not in _CODECS:
@@ -68,6 +71,7 @@ class VoiceClient:
         self._token = token
         uplink, accept = _CODECS[codec]
         self._settings = CallSettings(uplink, accept, agent, has_playback, tuple(sinks), heartbeat_s, resume_timeout_s)
+        self._credentials = credentials or CredentialStore()
         self._local_address = local_address
         self._connect_timeout_s = connect_timeout_s
         self._rng = rng
@@ -252,6 +256,12 @@ class VoiceClient:
         return self._last_local_address
 
     @property
+    def remote_address(self) -> str | None:
+        """`host:port` of the server that the call sends to now: a load balancer's, or that of the worker itself."""
+        link = None if self._entered is None else self._entered.link
+        return None if link is None or link.connection is None else link.connection.remote_address
+
+    @property
     def is_finished(self) -> bool:
         """Whether the server said bye after all was heard."""
         return self._call.is_finished
@@ -290,6 +300,7 @@ class VoiceClient:
             self._target,
             self._trust,
             link,
+            credentials=self._credentials,
             headers={} if self._token is None else {"authorization": f"Bearer {self._token}"},
             local_address=self._local_address if has_address else None,
             timeout_s=self._connect_timeout_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from gateway.errors import ConfigurationError
+from gateway.quic.connection import PreferredAddress
 from gateway.quic.sealing import SECRET_OCTETS
 from gateway.quic.settings import SharedSecrets
 from quiclb import QuicLbConfig
+from quiclb.address import Address, parse_address
 from quiclb.errors import QuicLbError
 from quiclb.fields import HexOctets, HostPort
 from quiclb.sections import ConfigEntry
@@ -63,7 +66,9 @@ class WorkerSection(_Section):
     """`[worker]`: who this worker is and where its datagrams arrive.
 
     `listen` takes clients that come straight here, `inner` what the load balancers named in `forwarders` pass on.
-    `server_id` is this worker's in the `[[config]]` table it issues connection IDs by.
+    `server_id` is this worker's in the `[[config]]` table it issues connection IDs by. `preferred` is where clients
+    that came through a load balancer find `listen`: an IPv4 address, an IPv6 address or one of each, with the port.
+    Those that obey (RFC 9000 section 9.6) go on there, past the load balancer.
     """
 
     name: str = Field(default="worker", min_length=1, max_length=64)
@@ -71,6 +76,7 @@ class WorkerSection(_Section):
     listen: HostPort | None = None
     inner: HostPort | None = None
     forwarders: List = ()
+    preferred: List = ()
 
     @model_validator(mode="after")
     def _check_sockets(self) -> Self:
@@ -78,7 +84,24 @@ class WorkerSection(_Section):
             raise ValueError("give listen, inner or both")
         if self.inner is not None and not self.forwarders:
             raise ValueError("inner needs forwarders, the load balancers to believe")
+        if self.preferred and (self.listen is None or self.inner is None):
+            raise ValueError("preferred leads clients of inner to listen: give both")
+        self.preferred_address()
         return self
+
+    def preferred_address(self) -> PreferredAddress | None:
+        """Return what clients are told; raises `ValueError`."""
+        found: dict[int, Address] = {}
+        for text in self.preferred:
+            try:
+                host, port = parse_address(text)
+                version = ipaddress.ip_address(host).version
+            except ValueError:
+                raise ValueError(f"preferred is IP:port, got {text!r}") from None
+            if version in found or not port:
+                raise ValueError(f"preferred is at most one IPv4 and one IPv6 address with a port, got {text!r}")
+            found[version] = host, port
+        return PreferredAddress(found.get(4), found.get(6)) if found else None
 
 
 class TlsSection(_Section):

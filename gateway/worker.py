@@ -266,6 +266,7 @@ def _endpoint_settings(settings: GatewaySettings) -> EndpointSettings:
         inner_host=inner_host,
         inner_port=inner_port,
         forwarders=worker.forwarders,
+        preferred=worker.preferred_address(),
         secrets=quic.read_secrets(),
         retry_after_half_open=quic.retry_after_half_open,
         max_half_open=quic.max_half_open,
@@ -286,5 +287,6 @@ def _cid_source(settings: GatewaySettings, rng: Callable[[int], bytes]) -> Serve
         reset_key,
         rng,
         is_migration_disabled=not may_migrate,
-        active_limit=DEFAULT_ACTIVE_LIMIT if may_migrate else 1,
+        # no load balancer stands between a client and the preferred address: there it may move
+        active_limit=DEFAULT_ACTIVE_LIMIT if may_migrate or settings.worker.preferred else 1,
     )

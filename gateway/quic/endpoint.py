@@ -277,6 +277,7 @@ class Endpoint:
             retry_source_connection_id=retried.retry_source_cid if retried else None,
             session_ticket_fetcher=self.credentials.open_session,
             ticket_sealer=self.credentials.seal_session,
+            preferred_address=self._settings.preferred if via is not None else None,
         )
         self.counters.retry_tokens_accepted += retried is not None
         self.counters.new_tokens_accepted += isinstance(verdict, KnownAddress)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from aioquic.quic.configuration import QuicConfiguration
 
-from gateway.quic.connection import ConnectionOptions
+from gateway.quic.connection import ConnectionOptions, PreferredAddress
 from gateway.quic.stateless import SUPPORTED_VERSIONS
 from gateway.quic.tls import TlsIdentity
 
@@ -28,9 +28,9 @@ class EndpointSettings:
     """Where to listen and how much to bear.
 
     `host` None opens no public socket, `inner_host` None no inner one; port 0 takes any free port. Only `forwarders`
-    (`IP` or `IP:port`) are believed on the inner socket. `secrets` must be the same on all workers behind one load
-    balancer. From `retry_after_half_open` unfinished handshakes on, new clients must
-    prove their address first; beyond `max_half_open` they are dropped.
+    (`IP` or `IP:port`) are believed on the inner socket; `preferred` is where clients that came through one may reach
+    the public socket. `secrets` must be the same on all workers behind one load balancer. From `retry_after_half_open`
+    unfinished handshakes on, new clients must prove their address first; beyond `max_half_open` they are dropped.
     """
 
     host: str | None = "127.0.0.1"
@@ -38,6 +38,7 @@ class EndpointSettings:
     inner_host: str | None = None
     inner_port: int = 0
     forwarders: tuple[str, ...] = ()
+    preferred: PreferredAddress | None = None
     secrets: SharedSecrets = field(default_factory=lambda: SharedSecrets())
     retry_after_half_open: int = 64
     max_half_open: int = 512
