@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.tls import SessionTicket
 
 from client.conditions import Conditions
+from client.configuration import CID_OCTETS, quic_configuration
 from client.credentials import Account
 from client.errors import (
     CallLost,
@@ -49,8 +49,6 @@ from gateway.quic.connection import (
 )
 from gateway.wire import CloseCode
 
-_CID_OCTETS = 8
-_IDLE_TIMEOUT_S = 30.0
 _SPARE_CID_TIMEOUT_S = 2.0
 _OLD_ADDRESS_S = 1.0
 _FORBIDDEN = "the server allows no migration"
@@ -106,8 +104,8 @@ class WebTransportConnection:
         self._headers = headers
         self._loop = asyncio.get_running_loop()
         self._quic = Connection(
-            configuration=_configuration(target, trust, account),
-            cids=RandomCids(_CID_OCTETS, rng),
+            configuration=quic_configuration(target, trust, account),
+            cids=RandomCids(CID_OCTETS, rng),
             session_ticket_handler=self._ticket_received,
             token_handler=self._token_received,
         )
@@ -387,19 +385,3 @@ class WebTransportConnection:
 
 
 _H3_NO_ERROR = 0x100
-
-
-def _configuration(target: Target, trust: Trust, account: Account) -> QuicConfiguration:
-    ticket, token = account.take()
-    configuration = QuicConfiguration(
-        is_client=True,
-        alpn_protocols=["h3"],
-        server_name=target.host,
-        connection_id_length=_CID_OCTETS,
-        idle_timeout=_IDLE_TIMEOUT_S,
-        max_datagram_frame_size=65_536,
-        session_ticket=ticket,
-        token=token,
-    )
-    trust.configure(configuration)
-    return configuration

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from aioquic._buffer import Buffer
-from aioquic.quic.packet import QuicErrorCode, QuicPacketType, encode_quic_retry, pull_quic_header
+from aioquic.quic.packet import QuicErrorCode, encode_quic_retry
 
 from gateway.quic.allowance import Allowance
 from gateway.quic.cid_source import RandomOctets
@@ -28,6 +28,7 @@ from gateway.quic.stateless import (
     SUPPORTED_VERSIONS,
     LongHeader,
     initial_close,
+    initial_token,
     parse_long_header,
     stateless_reset,
     version_negotiation,
@@ -143,6 +144,12 @@ class Endpoint:
         """Connections that are open, opening or closing."""
         return len(self._connections)
 
+    def connections_by_config(self) -> Counter[int]:
+        """How many connections can be called by a connection ID of each config ID; 7 is that of unroutable ones."""
+        return Counter(
+            config_id for each in self._connections for config_id in {cid[0] >> 5 for cid in each.quic.host_cids}
+        )
+
     @property
     def half_open_count(self) -> int:
         """Connections whose handshake is not finished."""
@@ -222,7 +229,7 @@ class Endpoint:
     # New connections
 
     def _open_connection(self, header: LongHeader, datagram: bytes, path: Any, forwarder: Any) -> None:
-        token = _initial_token(datagram)
+        token = initial_token(datagram)
         if (
             token is None
             or len(datagram) < MIN_INITIAL_OCTETS
@@ -389,12 +396,3 @@ class Endpoint:
         if self._loop is None:
             raise RuntimeError("the endpoint is not open: call open() first")
         return self._loop
-
-
-def _initial_token(datagram: bytes) -> bytes | None:
-    """The token of an Initial packet, empty where it has none; `None` for any other packet."""
-    try:
-        header = pull_quic_header(Buffer(data=datagram), host_cid_length=0)
-    except ValueError:
-        return None
-    return header.token if header.packet_type is QuicPacketType.INITIAL else None

@@ -5,9 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from aioquic._buffer import Buffer
 from aioquic.quic.connection import TRANSPORT_CLOSE_FRAME_CAPACITY
 from aioquic.quic.crypto import CryptoPair
-from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicPacketType, QuicProtocolVersion
+from aioquic.quic.packet import (
+    QuicErrorCode,
+    QuicFrameType,
+    QuicPacketType,
+    QuicProtocolVersion,
+    pull_quic_header,
+)
 from aioquic.quic.packet_builder import QuicPacketBuilder
 
 from gateway.quic.cid_source import RESET_TOKEN_OCTETS, RandomOctets
@@ -41,6 +48,15 @@ def parse_long_header(datagram: bytes) -> LongHeader | None:
         return None
     version = int.from_bytes(datagram[1:5], "big")
     return LongHeader(version, datagram[6:destination_end], datagram[destination_end + 1 : source_end])
+
+
+def initial_token(datagram: bytes) -> bytes | None:
+    """The token of an Initial packet, empty where it has none; `None` for any other packet."""
+    try:
+        header = pull_quic_header(Buffer(data=datagram), host_cid_length=0)
+    except ValueError:
+        return None
+    return header.token if header.packet_type is QuicPacketType.INITIAL else None
 
 
 def version_negotiation(header: LongHeader, rng: RandomOctets) -> bytes:

@@ -93,20 +93,28 @@ async def cluster(
     quic: tuple[Mapping[str, Any], ...] = ({}, {}),
     worker: Mapping[str, Any] | None = None,
     config: list[Any] | None = None,
+    source: Any = None,
 ) -> AsyncIterator[Cluster]:
-    """As many workers as there are items in `quic`, which adds to each one's section of that name; one memory store."""
+    """As many workers as there are items in `quic`, which adds to each one's section of that name; one memory store.
+
+    `source` is the load balancer's, and has the workers' at `source(number)`.
+    """
     ensure_certificate(folder, now=time.time())
     store = MemoryStore()
     config = [CONFIG] if config is None else config
     async with AsyncExitStack() as running:
         workers = tuple(
-            Worker(worker_settings(folder, number, more, worker or {}, config), store=store)
+            Worker(
+                worker_settings(folder, number, more, worker or {}, config),
+                store=store,
+                source=None if source is None else source.source(number),
+            )
             for number, more in enumerate(quic)
         )
         for each in workers:
             await each.start()
             running.push_async_callback(each.stop, 0.0)
-        forwarder = Forwarder(forwarder_settings(workers, config))
+        forwarder = Forwarder(forwarder_settings(workers, config), source)
         await forwarder.start()
         running.push_async_callback(forwarder.stop)
         yield Cluster(folder, forwarder, workers)

