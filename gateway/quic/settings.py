@@ -39,7 +39,7 @@ class EndpointSettings:
     inner_port: int = 0
     forwarders: tuple[str, ...] = ()
     preferred: PreferredAddress | None = None
-    secrets: SharedSecrets = field(default_factory=lambda: SharedSecrets())
+    secrets: SharedSecrets = field(default_factory=SharedSecrets)
     retry_after_half_open: int = 64
     max_half_open: int = 512
     max_connections: int = 4096
