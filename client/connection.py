@@ -49,6 +49,7 @@ from gateway.quic.connection import (
 )
 from gateway.wire import CloseCode
 
+_H3_NO_ERROR = 0x100
 _SPARE_CID_TIMEOUT_S = 2.0
 _OLD_ADDRESS_S = 1.0
 _FORBIDDEN = "the server allows no migration"
@@ -382,6 +383,3 @@ class WebTransportConnection:
     def _over(self) -> None:
         self._is_over = True
         self._conditions.end()
-
-
-_H3_NO_ERROR = 0x100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 
 from gateway.config import GatewaySettings, TelephonySection, WebSocketSection
+from gateway.entrance import Entrance
 from gateway.served_certificate import ServedCertificate
 from gateway.transport.base import Acceptor
 from gateway.transport.twilio.counters import TelephonyCounters
@@ -19,13 +20,15 @@ from quiclb.address import Address
 class TcpListeners:
     """`start` those the settings name, `stop_accepting` to drain, `stop` in the end; part of the composition root."""
 
-    def __init__(self, settings: GatewaySettings, accept: Acceptor, certificate: ServedCertificate) -> None:
+    def __init__(
+        self, settings: GatewaySettings, accept: Acceptor, certificate: ServedCertificate, entrance: Entrance
+    ) -> None:
         self.telephony_counters = TelephonyCounters()
         self.telephony_address: Address | None = None
         self.websocket_address: Address | None = None
         self._settings = settings
         self._certificate = certificate
-        self._telephony = _telephony(settings, accept, self.telephony_counters)
+        self._telephony = _telephony(settings, accept, self.telephony_counters, entrance)
         self._websocket = WebServer({}, {VOICE_PATH: VoiceOverWebSocket(accept)}, max_message_octets=MAX_MESSAGE_OCTETS)
 
     @property
@@ -57,7 +60,9 @@ class TcpListeners:
         return self._certificate.tls_context() if section.tls else None
 
 
-def _telephony(settings: GatewaySettings, accept: Acceptor, counters: TelephonyCounters) -> WebServer:
+def _telephony(
+    settings: GatewaySettings, accept: Acceptor, counters: TelephonyCounters, entrance: Entrance
+) -> WebServer:
     telephony = settings.telephony
     if telephony is None:
         return WebServer({}, {})
@@ -67,7 +72,7 @@ def _telephony(settings: GatewaySettings, accept: Acceptor, counters: TelephonyC
         counters,
         public_url=telephony.public_url,
         signatures=SignatureCheck(auth_token, shared_key) if auth_token or shared_key else None,
-        access_token=settings.access.read_token(),
+        access_token=entrance.telephone_token,
         has_tls=telephony.tls,
     )
     return WebServer({TWIML_PATH: service.twiml}, {STREAM_PATH: service.stream})

@@ -49,10 +49,16 @@ class SessionCollector(Collector):
         for code, count in sorted(counters.ended.items()):
             ended.add_metric([code], count)
         yield ended
-        refused = CounterMetricFamily("voice_sessions_refused", "Requests declined.", labels=["status"])
-        for status, count in sorted(counters.refused.items()):
-            refused.add_metric([str(status)], count)
+        refused = CounterMetricFamily("voice_sessions_refused", "Requests declined.", labels=["status", "cause"])
+        for (status, cause), count in sorted(counters.refused.items()):
+            refused.add_metric([str(status), cause], count)
         yield refused
+        limited = CounterMetricFamily(
+            "voice_sessions_limited", "Callers cut off for going beyond a limit.", labels=["limit"]
+        )
+        for limit, count in sorted(counters.limited.items()):
+            limited.add_metric([limit], count)
+        yield limited
         accepted = CounterMetricFamily("voice_sessions_accepted", "Sessions let in.", labels=["transport"])
         for kind, count in sorted(counters.accepted.items()):
             accepted.add_metric([kind], count)

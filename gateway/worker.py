@@ -21,6 +21,7 @@ from gateway.agent.base import Agent
 from gateway.agent.registry import make_agent
 from gateway.config import GatewaySettings
 from gateway.connection_ids import ConnectionIds
+from gateway.entrance import Entrance
 from gateway.errors import ConfigurationError
 from gateway.listeners import TcpListeners
 from gateway.metrics import UpkeepCollector, worker_registry
@@ -28,7 +29,7 @@ from gateway.quic.endpoint import Endpoint, EndpointSettings
 from gateway.reload import Reloader, SettingsSource
 from gateway.served_certificate import ServedCertificate
 from gateway.session.limits import SessionLimits
-from gateway.session.manager import Admission, SessionManager
+from gateway.session.manager import SessionManager
 from gateway.shared_keys import SharedKeys
 from gateway.store.base import SessionStore
 from gateway.store.factory import open_store
@@ -84,13 +85,14 @@ class Worker:
         self.settings = settings
         self._agent = agent or _agent(settings)
         self._store = store or open_store(settings.session.store, ttl_s=settings.session.record_ttl_s, clock=clock)
+        self.entrance = Entrance(settings, clock)
         self.sessions = SessionManager(
             settings.worker.name,
             self._agent,
             self._store,
             new_id=lambda: rng(16).hex(),
             new_token=lambda: rng(32).hex(),
-            admission=_admission(settings),
+            admission=self.entrance.admission,
             limits=_limits(settings),
         )
         self.certificate = ServedCertificate(settings.tls, clock)
@@ -100,14 +102,15 @@ class Worker:
             self.certificate.identity,
             self.connection_ids.source,
             VoiceOverWebTransport(self.sessions.accept),
+            handshakes=self.entrance.handshakes,
             wall_clock=clock,
             rng=rng,
         )
         self.certificate.follow(self.endpoint.renew_identity)
-        self.listeners = TcpListeners(settings, self.sessions.accept, self.certificate)
+        self.listeners = TcpListeners(settings, self.sessions.accept, self.certificate, self.entrance)
         self.connection_ids.follow(self.endpoint.rotate_cids)
         keys = SharedKeys(self.endpoint.credentials.adopt)
-        self.reloader = Reloader(settings, [self.certificate, self.connection_ids, keys], source)
+        self.reloader = Reloader(settings, [self.certificate, self.entrance, self.connection_ids, keys], source)
         registry = worker_registry(self.sessions, self.endpoint, self.listeners.telephony_counters)
         registry.register(UpkeepCollector(self.certificate, self.reloader))
         self._admin = AdminServer(worker_pages(self.sessions, registry))
@@ -220,8 +223,8 @@ def _log_start(worker: Worker) -> None:
     is_signed = telephony is not None and (telephony.read_auth_token() or telephony.read_shared_key()) is not None
     reached = (addresses.direct, addresses.inner, addresses.websocket, None if is_signed else addresses.telephony)
     bound = [address for address in reached if address]
-    if settings.access.read_token() is None and not all(ipaddress.ip_address(host).is_loopback for host, _ in bound):
-        _log.warning("access_open_to_all", remedy="set access.token or access.token_file")
+    if settings.access.is_open and not all(ipaddress.ip_address(host).is_loopback for host, _ in bound):
+        _log.warning("access_open_to_all", remedy="set access.key_files or access.token_file")
 
 
 def _agent(settings: GatewaySettings) -> Agent:
@@ -236,15 +239,6 @@ def _read_text(key: str, path: Path) -> str:
         raise ConfigurationError(f"{key} {path}: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{key} {path}: not text") from None
-
-
-def _admission(settings: GatewaySettings) -> Admission:
-    origins = settings.access.origins
-    return Admission(
-        access_token=settings.access.read_token(),
-        origins=None if origins is None else frozenset(origins),
-        max_sessions=settings.session.max_sessions,
-    )
 
 
 def _limits(settings: GatewaySettings) -> SessionLimits:
@@ -274,4 +268,5 @@ def _endpoint_settings(settings: GatewaySettings) -> EndpointSettings:
         max_connections=quic.max_connections,
         handshake_timeout_s=quic.handshake_timeout_s,
         idle_timeout_s=quic.idle_timeout_s,
+        resets_for_lost_servers=quic.resets_for_lost_servers and quic.read_reset_key() is not None,
     )

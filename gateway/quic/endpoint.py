@@ -11,7 +11,7 @@ from typing import Any
 
 from aioquic.quic.packet import QuicErrorCode, encode_quic_retry
 
-from gateway.quic.allowance import Allowance
+from gateway.quic.admission import Handshake, HandshakePolicy
 from gateway.quic.cid_source import RandomOctets
 from gateway.quic.cids import ServerCidSource
 from gateway.quic.connection import H3_NO_ERROR, Connection
@@ -19,6 +19,7 @@ from gateway.quic.counters import EndpointCounters
 from gateway.quic.credentials import Credentials, TokenVerdict
 from gateway.quic.new_token import KnownAddress
 from gateway.quic.paths import ForwardedPath, Forwarders, parse_envelope
+from gateway.quic.resets import Resets
 from gateway.quic.retry import RejectedToken, ValidToken
 from gateway.quic.served import Application, ServedConnection
 from gateway.quic.settings import EndpointSettings, early_data_context, quic_configuration
@@ -27,10 +28,9 @@ from gateway.quic.stateless import (
     MIN_INITIAL_OCTETS,
     SUPPORTED_VERSIONS,
     LongHeader,
+    first_token,
     initial_close,
-    initial_token,
     parse_long_header,
-    stateless_reset,
     version_negotiation,
 )
 from gateway.quic.tls import TlsIdentity
@@ -38,15 +38,13 @@ from quiclb.envelope import EnvelopeFault
 
 __all__ = ["Endpoint", "EndpointSettings"]
 
-MIN_CLIENT_DCID_OCTETS = 8
-"""The least a client must draw for its first destination connection ID (RFC 9000 section 7.2)."""
-
 
 class Endpoint:
     """Accepts QUIC connections and runs `application` on each; `open` it, and `close` it in the end.
 
-    `wall_clock` gives seconds since 1970 for tokens and tickets, `rng` unpredictable octets. Timers run on the event
-    loop's own clock. Nothing that arrives raises: it is counted in `counters`.
+    `handshakes` is asked about each new client. `wall_clock` gives seconds since 1970 for tokens and tickets, `rng`
+    unpredictable octets. Timers run on the event loop's own clock. Nothing that arrives raises: it is counted in
+    `counters`.
     """
 
     def __init__(
@@ -56,6 +54,7 @@ class Endpoint:
         cids: ServerCidSource,
         application: Application,
         *,
+        handshakes: HandshakePolicy | None = None,
         wall_clock: Callable[[], float] = time.time,
         rng: RandomOctets = os.urandom,
     ) -> None:
@@ -65,6 +64,7 @@ class Endpoint:
         self._cids = cids
         self._former_cids: dict[bytes, ServerCidSource] = {}
         self._application = application
+        self._handshakes = handshakes
         self._rng = rng
         self._forwarders = Forwarders(settings.forwarders)
         self.credentials = Credentials(settings.secrets, early_data_context(settings), wall_clock, rng)
@@ -74,7 +74,7 @@ class Endpoint:
         self._half_open = 0
         self._dirty: list[ServedConnection] = []
         self._is_accepting = True
-        self._reset_allowance = Allowance(settings.max_resets_per_s)
+        self._resets = Resets(settings, self.counters, rng)
         self._public: DatagramSocket | None = None
         self._inner: DatagramSocket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -213,29 +213,16 @@ class Endpoint:
         return True
 
     def _unknown(self, cid: bytes, datagram: bytes, path: Any, forwarder: Any) -> None:
-        owner = next((each for each in (self._cids, *self._former_cids.values()) if each.owns(cid)), None)
-        if owner is None:
-            self.counters.unknown_foreign += 1
-            return
-        reset = stateless_reset(len(datagram), owner.reset_token(cid), self._rng)
-        if reset is None:
-            self.counters.malformed += 1
-        elif self._reset_allowance.take(self._now()):
-            self.counters.stateless_resets_sent += 1
+        sources = (self._cids, *self._former_cids.values())
+        reset = self._resets.answer(cid, len(datagram), sources, is_forwarded=forwarder is not None, now=self._now())
+        if reset is not None:
             self.send(reset, path, forwarder)
-        else:
-            self.counters.stateless_resets_suppressed += 1
 
     # New connections
 
     def _open_connection(self, header: LongHeader, datagram: bytes, path: Any, forwarder: Any) -> None:
-        token = initial_token(datagram)
-        if (
-            token is None
-            or len(datagram) < MIN_INITIAL_OCTETS
-            or not MIN_CLIENT_DCID_OCTETS <= len(header.destination_cid) <= 20
-            or len(header.source_cid) > 20
-        ):
+        token = first_token(header, datagram)
+        if token is None:
             self.counters.malformed += 1
             return
         if not self._is_accepting:
@@ -252,10 +239,21 @@ class Endpoint:
             self.send(initial_close(header, QuicErrorCode.INVALID_TOKEN), path, forwarder)
         elif verdict is None and self._half_open >= self._settings.retry_after_half_open:
             self._send_retry(header, path, forwarder)
+        elif (met := self._meet(path, is_proven=verdict is not None)) is Handshake.PROVE:
+            self.counters.retries_for_address += 1
+            self._send_retry(header, path, forwarder)
+        elif met is Handshake.REFUSE:
+            self.counters.refused_address += 1
+            self.send(initial_close(header, QuicErrorCode.CONNECTION_REFUSED), path, forwarder)
         elif self._half_open >= self._settings.max_half_open:
             self.counters.refused_half_open += 1
         else:
             self._start(header, verdict, datagram, path, forwarder)
+
+    def _meet(self, path: Any, *, is_proven: bool) -> Handshake:
+        if self._handshakes is None:
+            return Handshake.ADMIT
+        return self._handshakes.meet(path[0], is_proven=is_proven, now=self._now())
 
     def _send_retry(self, header: LongHeader, path: Any, forwarder: Any) -> None:
         source_cid = self._cids.issue()
