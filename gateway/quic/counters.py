@@ -37,7 +37,8 @@ class EndpointCounters:
     new_tokens_accepted: int = 0
     """Clients whose address was proven by a token of an earlier connection."""
     handshakes_resumed: int = 0
-    """Of the completed ones: TLS sessions resumed from a ticket, of this worker or another."""
+    early_data_accepted: int = 0
+    """Of the completed ones: those that went on from a ticket of any worker, and of them those with 0-RTT packets."""
     version_negotiations_sent: int = 0
     stateless_resets_sent: int = 0
     stateless_resets_suppressed: int = 0

@@ -334,6 +334,7 @@ class Endpoint:
         """The client's address is proven."""
         self.counters.handshakes_completed += 1
         self.counters.handshakes_resumed += connection.quic.is_resumed
+        self.counters.early_data_accepted += connection.quic.has_early_data
         self._half_opened(connection)
         self._give_token(connection)
         self.cid_retired(connection.quic.original_destination_connection_id, 3 * connection.quic.probe_timeout_s)

@@ -39,6 +39,11 @@ class Resumption(Identifiers):
         return self.tls.session_resumed
 
     @property
+    def has_early_data(self) -> bool:
+        """Whether the server accepted the client's early data."""
+        return self.tls.early_data_accepted
+
+    @property
     def has_early_keys(self) -> bool:
         """Client, after `connect`: whether what is sent now goes out in 0-RTT packets."""
         return self._cryptos[tls.Epoch.ZERO_RTT].send.is_valid()
