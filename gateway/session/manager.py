@@ -24,7 +24,7 @@ from gateway.transport.base import Refusal, SessionRequest, Transport
 from gateway.wire import VOICE_PATH, CloseCode, Resume
 
 _REMEMBERED = 64
-_MOVE_INTERVAL_S = 0.05
+_MOVE_INTERVAL_S = 0.2
 _log = structlog.get_logger("gateway.session")
 
 
