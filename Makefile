@@ -49,8 +49,8 @@ bench-gaps: setup ## the gap at migration, rebinding and forwarder restart
 bench-calls: setup ## 60 calls at once through the forwarder to one worker
 	$(BIN)/python -m bench.calls
 
-bench-survival: setup ## what calls lose when workers, paths and load balancers die
-	$(BIN)/python -m bench.survival
+bench-survival: setup ## what calls lose when parts die, 20 minutes (QUICK=1: 4 calls an event)
+	$(BIN)/python -m bench.survival $(if $(QUICK),--quick)
 
 bench-lb: $(PEERS) ## the load balancer beside C, nginx and Envoy (QUICK=1: in three minutes)
 	@$(BIN)/python -m bench.lb.install

@@ -118,8 +118,10 @@ class VoiceClient:
         elif isinstance(source, str | Path):
             source = open_wav(source)
         pace = Pace()
+        is_continued = False
         async for pcm in source.frames():
-            self._call.send_pcm(pcm)
+            self._call.send_pcm(pcm, is_continued=is_continued)
+            is_continued = True
             if not source.is_live:
                 await pace.wait(len(pcm) / 2 / RATE_HZ)
 

@@ -56,6 +56,14 @@ def test_labelled_counters_and_gauges():
     assert values["voice_sessions_accepted_total", "twilio"] == 5
 
 
+def test_a_store_that_is_away_is_visible():
+    counters = SessionCounters(is_store_away=True, save_failures=7)
+    values = of(SessionCollector(SimpleNamespace(counters=counters, count=3, is_draining=False, unsaved_count=2)))
+    assert values["voice_store_away",] == 1
+    assert values["voice_saves_pending",] == 2
+    assert values["voice_save_failures_total",] == 7
+
+
 def test_the_gap_histogram_is_cumulative():
     counters = SessionCounters()
     for gap_s in (0.02, 0.02, 0.07, 60.0):
