@@ -17,6 +17,7 @@
 `client.errors` says why there is no call.
 """
 
+from client.credentials import TokenSource
 from client.errors import (
     AccessRefused,
     CallLost,
@@ -82,6 +83,7 @@ __all__ = [
     "Speech",
     "SpeechEnded",
     "StateChanged",
+    "TokenSource",
     "Transcript",
     "Unreachable",
     "UplinkFull",

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
+from client.credentials import TokenSource
 from client.display import Display
 from client.errors import ClientError, InvalidSetting, MigrationFailed, SourceError
 from client.link import PLAYBACK_RATE_HZ
@@ -33,7 +34,7 @@ class CallPlan:
     wav: Path | None = None
     text: str | None = None
     has_microphone: bool = False
-    token: str | None = None
+    token: str | TokenSource | None = None
     ca_file: Path | None = None
     certificate_hash: str | None = None
     codec: Literal["opus", "pcm16"] = "opus"

@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 
 from client.call import Call, CallSettings
 from client.connection import connect
+from client.credentials import Credentials, TokenSource
 from client.errors import CallLost, InvalidSetting, MigrationFailed, Unreachable
 from client.events import Closed, Event, Migration, PathChanged, Resumed, Transcript
 from client.link import Link
@@ -34,19 +35,20 @@ _BACKLOG = 1000
 class VoiceClient:
     """A call to a voice gateway; enter it with `async with`, speak, and `finish`.
 
-    `url` is `https://host:port/v1/voice`. The server's certificate must be the one whose SHA-256 fingerprint is
-    `certificate_hash`, or be vouched for by `ca_file` (PEM), or, without either, by a public authority. `codec` is
-    for both directions. With `has_playback` False an answer counts as played as soon as it has arrived whole.
-    `sinks` get what is played. A call whose connection is lost goes on over another one by itself, for which it tries
-    for `resume_timeout_s`; 0 ends it at once. Settings that cannot be used raise `InvalidSetting` here; entering raises
-    `ConnectError` where no session comes about within `connect_timeout_s`.
+    `url` is `https://host:port/v1/voice`. `token` is an access token, or a function, async or not, that gives a fresh
+    one whenever the call connects: tokens may end sooner than calls. The server's certificate must be the one whose
+    SHA-256 fingerprint is `certificate_hash`, or be vouched for by `ca_file` (PEM), or, without either, by a public
+    authority. `codec` is for both directions. With `has_playback` False an answer counts as played as soon as it has
+    arrived whole. `sinks` get what is played. A call whose connection is lost goes on over another one by itself, for
+    which it tries for `resume_timeout_s`; 0 ends it at once. Settings that cannot be used raise `InvalidSetting` here;
+    entering raises `ConnectError` where no session comes about within `connect_timeout_s`.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        token: str | None = None,
+        token: str | TokenSource | None = None,
         certificate_hash: str | None = None,
         ca_file: str | Path | None = None,
         codec: Literal["opus", "pcm16"] = "opus",
@@ -61,11 +63,9 @@ class VoiceClient:
     ) -> None:
         if codec not in _CODECS:
             raise InvalidSetting(f"the codec is one of {', '.join(_CODECS)}, got {codec!r}")
-        if token is not None and not (token.isascii() and token.isprintable() and " " not in token and token):
-            raise InvalidSetting("the access token must consist of printable ASCII characters without spaces")
         self._target = parse_url(url)
         self._trust = trust(certificate_hash, ca_file)
-        self._token = token
+        self._credentials = Credentials(token)
         uplink, accept = _CODECS[codec]
         self._settings = CallSettings(uplink, accept, agent, has_playback, tuple(sinks), heartbeat_s, resume_timeout_s)
         self._local_address = local_address
@@ -290,7 +290,7 @@ class VoiceClient:
             self._target,
             self._trust,
             link,
-            headers={} if self._token is None else {"authorization": f"Bearer {self._token}"},
+            headers=await self._credentials.headers(),
             local_address=self._local_address if has_address else None,
             timeout_s=self._connect_timeout_s,
             rng=self._rng,
