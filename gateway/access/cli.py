@@ -132,11 +132,11 @@ def key(
 
 def _signing_key(file: Path | None, key_id: str | None, access: AccessSection) -> AccessKey:
     if file is not None:
+        text = read_text(f"--key-file {file}", file)
         try:
-            return signing_key(file.stem if key_id is None else key_id, read_text("--key-file", file))
+            return signing_key(file.stem if key_id is None else key_id, text)
         except ConfigurationError as fault:
-            text = str(fault)
-            raise ConfigurationError(text if text.startswith("--key-file") else f"--key-file {file}: {text}") from None
+            raise ConfigurationError(f"--key-file {file}: {fault}") from None
     secret = os.environ.get(_SECRET_VARIABLE)
     if secret:
         try:
