@@ -82,6 +82,8 @@ class QuicSection(Section):
 
     Without `routable_cids` a load balancer sends a client that changed its address to any worker; such clients are
     asked not to, unless `unroutable_clients_may_migrate`. `config_id` chooses among several `[[config]]` tables.
+    `resets_for_lost_servers` (default true, where `reset_key` is set) lets clients of a dead worker know at once;
+    false is for load balancers in `forwarders` that do not route by connection ID.
     """
 
     routable_cids: bool | None = None
@@ -91,6 +93,7 @@ class QuicSection(Section):
     retry_key_file: Path | None = None
     reset_key: SecretStr | None = None
     reset_key_file: Path | None = None
+    resets_for_lost_servers: bool = True
     retry_after_half_open: int = Field(default=64, ge=0)
     max_half_open: int = Field(default=512, ge=1)
     max_connections: int = Field(default=4096, ge=1)

@@ -206,7 +206,10 @@ class Endpoint:
         return True
 
     def _unknown(self, cid: bytes, datagram: bytes, path: Any, forwarder: Any) -> None:
-        owner = next((each for each in (self._cids, *self._former_cids.values()) if each.owns(cid)), None)
+        sources = (self._cids, *self._former_cids.values())
+        owner = next((each for each in sources if each.owns(cid)), None)
+        if owner is None and forwarder is not None and self._settings.resets_for_lost_servers:
+            owner = next((each for each in sources if each.is_of_pool(cid)), None)
         if owner is None:
             self.counters.unknown_foreign += 1
             return
