@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from gateway.access import gate, tokens
 from gateway.access.limits import AccessLimits
+from gateway.access.settings import LimitsSection
 from gateway.config import GatewaySettings, load_settings
 from gateway.errors import ConfigurationError
+from gateway.session import admission
 from tests.unit.gateway.access.access_keys import SECRET, pair
 
+PAGE = (Path(__file__).parents[4] / "deploy" / "access.md").read_text()
 LEAST = '[worker]\nlisten = "127.0.0.1:4433"\n[tls]\ncertificate = "leaf.pem"\nkey = "leaf.key"\n'
 
 
@@ -73,3 +78,17 @@ def test_variables_name_them_too(load, tmp_path):
 def test_mistakes_are_named_by_their_key(load, text, message):
     with pytest.raises(ConfigurationError, match=message):
         load(text)
+
+
+@pytest.mark.parametrize("name", LimitsSection.model_fields)
+def test_the_page_lists_every_limit(name):
+    assert f"`{name}`" in PAGE
+
+
+def test_the_page_lists_every_cause_of_a_refusal():
+    sources = [Path(module.__file__ or "").read_text() for module in (gate, tokens, admission)]
+    denials = re.findall(r'(?:Denial\(\d+, |TokenFault\()"(\w+)"|Refusal\(\d+, .*?, "(\w+)"', "\n".join(sources))
+    causes = {first or second for first, second in denials}
+    assert {"token_missing", "expired", "draining"} <= causes
+    for cause in causes:
+        assert f"`{cause}`" in PAGE or f"`token_{cause}`" in PAGE
