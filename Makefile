@@ -38,8 +38,8 @@ unit: setup $(PEERS)
 demo: setup ## the spoken order, the network switch and the killed load balancer
 	@$(BIN)/python -m deploy.local.demo
 
-serve: setup ## keep the demonstration's cluster up for a person
-	@$(BIN)/python -m deploy.local.serve
+serve: setup ## keep the demonstration's cluster up for a person (TOKENS=1: callers need a token)
+	@$(BIN)/python -m deploy.local.serve $(if $(TOKENS),--tokens)
 
 bench: bench-gaps bench-calls bench-survival ## every benchmark; results go to bench/results
 

@@ -17,6 +17,7 @@
 `client.errors` says why there is no call.
 """
 
+from client.access_token import TokenSource
 from client.credentials import CredentialStore
 from client.errors import (
     AccessRefused,
@@ -84,6 +85,7 @@ __all__ = [
     "Speech",
     "SpeechEnded",
     "StateChanged",
+    "TokenSource",
     "Transcript",
     "Unreachable",
     "UplinkFull",

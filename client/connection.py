@@ -331,7 +331,8 @@ class WebTransportConnection:
                 if not self._opened.done():
                     self._opened.set_result(None)
             elif isinstance(event, SessionRefusedEvent):
-                self._fail(session_refused(event.status, self._target.path))
+                has_token = "authorization" in self._headers
+                self._fail(session_refused(event.status, self._target.path, event.headers, has_token=has_token))
             elif isinstance(event, SessionClosed):
                 self._fail(None if event.code == CloseCode.NORMAL else session_ended(event.code, event.reason))
 

@@ -6,12 +6,13 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
+from client.access_token import TokenSource
 from client.credentials import CredentialStore
 from client.display import Display
 from client.errors import ClientError, InvalidSetting, MigrationFailed, SourceError
@@ -34,7 +35,7 @@ class CallPlan:
     wav: Path | None = None
     text: str | None = None
     has_microphone: bool = False
-    token: str | None = None
+    token: str | TokenSource | None = field(default=None, repr=False)
     ca_file: Path | None = None
     certificate_hash: str | None = None
     codec: Literal["opus", "pcm16"] = "opus"

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from client.access_token import AccessToken, TokenSource
 from client.call import Call, CallSettings
 from client.credentials import CredentialStore
 from client.errors import CallLost, InvalidSetting, MigrationFailed, Unreachable
@@ -35,20 +36,21 @@ _BACKLOG = 1000
 class VoiceClient:
     """A call to a voice gateway; enter it with `async with`, speak, and `finish`.
 
-    `url` is `https://host:port/v1/voice`. The server's certificate must be the one whose SHA-256 fingerprint is
-    `certificate_hash`, or be vouched for by `ca_file` (PEM), or, without either, by a public authority. `codec` is
-    for both directions. With `has_playback` False an answer counts as played as soon as it has arrived whole.
-    `sinks` get what is played. A call whose connection is lost goes on over another one by itself, for which it tries
-    for `resume_timeout_s`; 0 ends it at once. `credentials` make its connections quicker that are not the first to
-    this server, and those of later calls. Settings that cannot be used raise `InvalidSetting` here; entering raises
-    `ConnectError` where no session comes about within `connect_timeout_s`.
+    `url` is `https://host:port/v1/voice`. `token` is an access token, or a function, async or not, that gives a fresh
+    one whenever the call connects: tokens may end sooner than calls. The server's certificate must be the one whose
+    SHA-256 fingerprint is `certificate_hash`, or be vouched for by `ca_file` (PEM), or, without either, by a public
+    authority. `codec` is for both directions. With `has_playback` False an answer counts as played as soon as it has
+    arrived whole. `sinks` get what is played. A call whose connection is lost goes on over another one by itself, for
+    which it tries for `resume_timeout_s`; 0 ends it at once. `credentials` make its connections quicker that are not
+    the first to this server, and those of later calls. Settings that cannot be used raise `InvalidSetting` here;
+    entering raises `ConnectError` where no session comes about within `connect_timeout_s`.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        token: str | None = None,
+        token: str | TokenSource | None = None,
         certificate_hash: str | None = None,
         ca_file: str | Path | None = None,
         codec: Literal["opus", "pcm16"] = "opus",
@@ -64,11 +66,9 @@ class VoiceClient:
     ) -> None:
         if codec not in _CODECS:
             raise InvalidSetting(f"the codec is one of {', '.join(_CODECS)}, got {codec!r}")
-        if token is not None and not (token.isascii() and token.isprintable() and " " not in token and token):
-            raise InvalidSetting("the access token must consist of printable ASCII characters without spaces")
         self._target = parse_url(url)
         self._trust = trust(certificate_hash, ca_file)
-        self._token = token
+        self._access_token = AccessToken(token)
         uplink, accept = _CODECS[codec]
         self._settings = CallSettings(uplink, accept, agent, has_playback, tuple(sinks), heartbeat_s, resume_timeout_s)
         self._credentials = credentials or CredentialStore()
@@ -303,7 +303,7 @@ class VoiceClient:
             self._trust,
             link,
             credentials=self._credentials,
-            headers={} if self._token is None else {"authorization": f"Bearer {self._token}"},
+            headers=await self._access_token.headers(),
             local_address=self._local_address if has_address else None,
             timeout_s=self._connect_timeout_s,
             rng=self._rng,

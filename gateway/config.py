@@ -160,7 +160,7 @@ class SessionSection(Section):
     store. `drain_timeout_s` is how long a worker that stops waits for its callers to go on elsewhere.
     """
 
-    store: str = "memory://"
+    store: str = Field(default="memory://", repr=False)
     max_sessions: int = Field(default=500, ge=1)
     start_timeout_s: float = Field(default=10.0, gt=0)
     idle_timeout_s: float = Field(default=30.0, gt=0)

@@ -39,6 +39,8 @@ class ClusterOptions:
     port: int | None = None
     host: str = "127.0.0.1"
     token: str | None = None
+    has_signed_tokens: bool = False
+    """Whether callers need a token that `Cluster.access_key`, a file, has signed."""
     has_routable_cids: bool = True
     store: str | None = None
     """A session store's address; without one, a SQLite file in the cluster's folder that all workers share."""
@@ -83,6 +85,7 @@ class Cluster:
                     certificates=CERTIFICATES,
                     agent=self.options.agent,
                     token=self.options.token,
+                    access_key=self._access_key(),
                     has_routable_cids=self.options.has_routable_cids,
                     store=self.options.store or f"sqlite:///{self.folder / 'sessions.db'}",
                     drain_timeout_s=self.options.drain_timeout_s,
@@ -108,6 +111,11 @@ class Cluster:
     @property
     def ca_file(self) -> Path:
         return CERTIFICATES / "ca.pem"
+
+    @property
+    def access_key(self) -> Path:
+        """The secret that signs access tokens, if any are needed: `voice-gateway token --key-file`."""
+        return self.folder / "local.key"
 
     @property
     def forwarder_config(self) -> Path:
@@ -189,6 +197,14 @@ class Cluster:
         await asyncio.gather(*(_stop(process) for process in (self._forwarder, *self._workers)))
         if not self._keeps_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _access_key(self) -> Path | None:
+        if not self.options.has_signed_tokens:
+            return None
+        if not self.access_key.exists():
+            self.access_key.touch(mode=0o600)
+            self.access_key.write_text(secrets.token_urlsafe(32))
+        return self.access_key
 
     def _process(self, name: str, command: str, toml: str) -> _Process:
         config = self.folder / f"{name}.toml"

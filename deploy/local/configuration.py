@@ -67,13 +67,16 @@ def worker_toml(
     certificates: Path,
     agent: str,
     token: str | None,
+    access_key: Path | None = None,
     has_routable_cids: bool,
     store: str,
     drain_timeout_s: float,
 ) -> str:
     # a caller whose network is gone has to move, whatever the server says
     may_migrate = "" if has_routable_cids else "unroutable_clients_may_migrate = true\n"
-    access = f'\n[access]\ntoken = "{token}"\n' if token else ""
+    ways = [f'token = "{token}"'] if token else []
+    ways += [f'key_files = ["{access_key}"]'] if access_key else []
+    access = "\n".join(("\n[access]", *ways, "")) if ways else ""
     return f"""[worker]
 name = "{worker_name(index)}"
 server_id = "{server_id(index)}"

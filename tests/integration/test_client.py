@@ -221,7 +221,7 @@ async def test_a_stranger_to_every_authority_is_refused(server: ScriptedServer) 
 
 
 async def test_a_wrong_token_is_refused(server: ScriptedServer) -> None:
-    with pytest.raises(AccessRefused, match="refused the access token"):
+    with pytest.raises(AccessRefused, match="refused access: unknown token"):
         async with client_of(server, token="wrong"):
             pass
 
