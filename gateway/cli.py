@@ -78,6 +78,7 @@ def serve(
     store: Annotated[str | None, typer.Option(help="Where sessions are saved, as memory://.")] = None,
     admin: Annotated[str | None, typer.Option(help="Where to serve metrics, health and sessions.")] = None,
     telephony: Annotated[str | None, typer.Option(help="Where Twilio reaches this worker.")] = None,
+    page: Annotated[str | None, typer.Option(help="Where browsers get the page that calls it.")] = None,
     log_format: Annotated[LogFormat, typer.Option(envvar="VOICE_GATEWAY_LOG_FORMAT")] = LogFormat.AUTO,
     log_level: Annotated[
         str, typer.Option(envvar="VOICE_GATEWAY_LOG_LEVEL", help="debug, info, warning, error.")
@@ -99,6 +100,7 @@ def serve(
         "session.store": store,
         "admin.listen": admin,
         "telephony.listen": telephony,
+        "page.listen": page,
     }
     if log_level.lower() not in ("debug", "info", "warning", "error"):
         raise ConfigurationError(f"--log-level must be debug, info, warning or error, got {log_level!r}")
@@ -241,6 +243,7 @@ def _facts(settings: GatewaySettings) -> dict[str, Any]:
         "admin": _address(settings.admin.listen) if settings.admin else None,
         "telephony": _address(settings.telephony.listen) if settings.telephony else None,
         "websocket": _address(settings.websocket.listen) if settings.websocket else None,
+        "page": _address(settings.page.listen) if settings.page else None,
         "certificate_expires": f"{identity.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
         "certificate_sha256": identity.fingerprint_sha256.hex(),
         "agent": settings.agent.name,
@@ -304,6 +307,7 @@ def _print_start(worker: Worker) -> None:
             "admin": _address(addresses.admin),
             "telephony": _address(addresses.telephony),
             "websocket": _address(addresses.websocket),
+            "page": _address(addresses.page),
         }
     )
 

@@ -42,7 +42,7 @@ def load_settings(
             _resolve_paths(section, given, path.parent)
             given |= _variables(name, section, environ or {})
             given |= _flags(name, flags or {})
-    for optional in ("admin", "telephony", "websocket"):
+    for optional in ("admin", "telephony", "websocket", "page"):
         if document[optional] == {}:
             del document[optional]
     try:
@@ -208,6 +208,31 @@ class WebSocketSection(Section):
     tls: bool = True
 
 
+class PageSection(Section):
+    """`[page]`: where browsers get the page that calls this gateway; the same port takes its WebSockets.
+
+    The page calls `voice_url`; without it, the port of `worker.listen` on the host it came from. Workers of one host
+    may listen on one port, each with `shared_port`. `tls` false leaves TLS to a proxy: browsers give the microphone to
+    pages of https and of loopback addresses only. For a loopback address `development` gives the page what it would
+    have to be told: the access token, the certificate's hash, and `demo_url`, where its buttons break things.
+    """
+
+    listen: HostPort
+    tls: bool = True
+    shared_port: bool = False
+    voice_url: str | None = Field(default=None, pattern=r"^https://[^/?#\s;,]+/[^?#\s;,]*$")
+    development: bool = False
+    demo_url: str | None = Field(default=None, pattern=r"^http://[^/?#\s;,]+$")
+
+    @model_validator(mode="after")
+    def _check_development(self) -> Self:
+        if self.demo_url is not None and not self.development:
+            raise ValueError("demo_url is for development")
+        if self.development and not ipaddress.ip_address(self.listen[0]).is_loopback:
+            raise ValueError("development gives the access token away: listen must be a loopback address")
+        return self
+
+
 class GatewaySettings(Section):
     """The whole file."""
 
@@ -222,6 +247,7 @@ class GatewaySettings(Section):
     admin: AdminSection | None = None
     telephony: TelephonySection | None = None
     websocket: WebSocketSection | None = None
+    page: PageSection | None = None
 
     @property
     def has_routable_cids(self) -> bool:
@@ -262,6 +288,12 @@ class GatewaySettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_page(self) -> Self:
+        if self.page is not None and self.page.voice_url is None and self.worker.listen is None:
+            raise ValueError("page.voice_url is required where worker.listen is not given")
+        return self
+
+    @model_validator(mode="after")
     def _check_secrets(self) -> Self:
         self.quic.read_secrets()
         self.quic.read_reset_key()
@@ -284,6 +316,7 @@ _SECTIONS: Mapping[str, type[Section]] = {
     "admin": AdminSection,
     "telephony": TelephonySection,
     "websocket": WebSocketSection,
+    "page": PageSection,
 }
 
 

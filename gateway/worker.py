@@ -62,6 +62,7 @@ class Addresses:
     admin: Address | None
     telephony: Address | None
     websocket: Address | None
+    page: Address | None
 
 
 class Worker:
@@ -127,6 +128,7 @@ class Worker:
             self._admin_address,
             tcp.telephony_address,
             tcp.websocket_address,
+            tcp.page_address,
         )
 
     async def start(self) -> None:
@@ -217,11 +219,18 @@ def _log_start(worker: Worker) -> None:
         admin=format_address(addresses.admin) if addresses.admin else None,
         telephony=format_address(addresses.telephony) if addresses.telephony else None,
         websocket=format_address(addresses.websocket) if addresses.websocket else None,
+        page=format_address(addresses.page) if addresses.page else None,
         agent=settings.agent.name,
     )
     telephony = settings.telephony
     is_signed = telephony is not None and (telephony.read_auth_token() or telephony.read_shared_key()) is not None
-    reached = (addresses.direct, addresses.inner, addresses.websocket, None if is_signed else addresses.telephony)
+    reached = (
+        addresses.direct,
+        addresses.inner,
+        addresses.websocket,
+        addresses.page,
+        None if is_signed else addresses.telephony,
+    )
     bound = [address for address in reached if address]
     if settings.access.is_open and not all(ipaddress.ip_address(host).is_loopback for host, _ in bound):
         _log.warning("access_open_to_all", remedy="set access.key_files or access.token_file")

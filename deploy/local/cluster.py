@@ -46,6 +46,13 @@ class ClusterOptions:
     """A session store's address; without one, a SQLite file in the cluster's folder that all workers share."""
     drain_timeout_s: float = 5.0
     forwarder_processes: int = 1
+    has_page: bool = False
+    """Whether the workers serve the browser page too."""
+    page_port: int | None = None
+    page_calls: str | None = None
+    """The `host:port` that the page calls in place of the load balancer itself."""
+    demo_port: int | None = None
+    """Where somebody offers the page's incidents (`deploy.local.incidents`); the page shows no buttons without."""
 
 
 @dataclass(slots=True)
@@ -107,6 +114,11 @@ class Cluster:
     def url(self) -> str:
         """Where a caller reaches the cluster."""
         return f"https://{self.addresses.listen}/v1/voice"
+
+    @property
+    def page_url(self) -> str:
+        """Where a browser finds the page."""
+        return f"http://{self.addresses.page}/"
 
     @property
     def ca_file(self) -> Path:
@@ -264,6 +276,9 @@ def _free_addresses(options: ClusterOptions) -> Addresses:
         held[-1].bind((options.host, 0))
         return f"{options.host}:{held[-1].getsockname()[1]}"
 
+    def chosen(port: int | None) -> str:
+        return free(socket.SOCK_STREAM) if port is None else f"{options.host}:{port}"
+
     try:
         return Addresses(
             listen=f"{options.host}:{options.port}" if options.port else free(socket.SOCK_DGRAM),
@@ -271,6 +286,9 @@ def _free_addresses(options: ClusterOptions) -> Addresses:
             forwarder_metrics=free(socket.SOCK_STREAM),
             worker_inner=tuple(free(socket.SOCK_DGRAM) for _ in range(options.workers)),
             worker_admin=tuple(free(socket.SOCK_STREAM) for _ in range(options.workers)),
+            page_calls=options.page_calls,
+            page=chosen(options.page_port) if options.has_page else None,
+            demo=None if options.demo_port is None else f"{options.host}:{options.demo_port}",
         )
     finally:
         for each in held:

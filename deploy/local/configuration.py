@@ -20,6 +20,9 @@ class Addresses:
     forwarder_metrics: str
     worker_inner: tuple[str, ...]
     worker_admin: tuple[str, ...]
+    page: str | None = None
+    page_calls: str | None = None
+    demo: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,22 @@ drain_timeout_s = {drain_timeout_s}
 
 [admin]
 listen = "{addresses.worker_admin[index]}"
-"""
+{_page(addresses)}"""
+
+
+def _page(addresses: Addresses) -> str:
+    if addresses.page is None:
+        return ""
+    demo = "" if addresses.demo is None else f'demo_url = "http://{addresses.demo}"\n'
+    # the workers share one port, so that the page outlives each of them; loopback needs no TLS for the microphone
+    return f"""
+[page]
+listen = "{addresses.page}"
+shared_port = true
+tls = false
+voice_url = "https://{addresses.page_calls or addresses.listen}/v1/voice"
+development = true
+{demo}"""
 
 
 def _quic_lb(secrets: Secrets) -> str:

@@ -25,7 +25,7 @@ from gateway.quic.connection import H3_NO_ERROR
 from gateway.quic.events import PeerMoved
 from gateway.quic.paths import peer_name
 from gateway.quic.served import ConnectionHandler, ServedConnection
-from gateway.transport.access import access_token, refusal_fields
+from gateway.transport.access import access_token, refusal_code, refusal_fields
 from gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
 from gateway.transport.uplink import ControlReader, UnidirectionalReader, UnknownStream
 from gateway.wire import (
@@ -303,9 +303,11 @@ class _Sessions:
                 self._unproven.pop(session_id, None)
                 transport = self._transports.pop(session_id, None)
                 if transport is not None:
-                    transport.left(
-                        f"closed by the caller with code {code}: {reason}" if reason else "closed by the caller"
-                    )
+                    why = f"closed by the caller with code {code}: {reason}" if reason else "closed by the caller"
+                    if code == CloseCode.TAKEN_OVER:
+                        transport.lost(why)
+                    else:
+                        transport.left(why)
                     self._leave()
             case _:
                 transport = self._transports.get(event.session_id)
@@ -328,8 +330,14 @@ class _Sessions:
         transport = WebTransport(self._layer, self._connection, event.session_id, self._left)
         answer = self._accept(request, transport)
         if isinstance(answer, Refusal):
-            fields = refusal_fields(answer, has_token=token is not None)
-            self._layer.refuse(event.session_id, answer.status, fields)
+            code = refusal_code(url.query, answer)
+            if code is None:
+                fields = refusal_fields(answer, has_token=token is not None)
+                self._layer.refuse(event.session_id, answer.status, fields)
+            else:
+                self._transports[event.session_id] = transport
+                self._layer.accept(event.session_id)
+                transport.close(code, answer.reason)
             return
         self._transports[event.session_id] = transport
         transport.begin(answer)

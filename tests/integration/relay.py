@@ -37,6 +37,10 @@ class Relay(asyncio.DatagramProtocol):
             self._backs[addr] = asyncio.create_task(self._open(addr))
         self._backs[addr].add_done_callback(lambda back: back.result().sendto(data))
 
+    def passes_back(self) -> bool:
+        """Whether the server's datagrams get through now."""
+        return not self.is_mute
+
     def cut(self) -> None:
         """Swallow all that comes from the sockets that callers use now."""
         self._cut.update(self._backs)
@@ -58,7 +62,7 @@ class Relay(asyncio.DatagramProtocol):
 
         class Back(asyncio.DatagramProtocol):
             def datagram_received(self, data: bytes, addr: Address) -> None:
-                if not (front.is_closing() or relay.is_mute):
+                if not front.is_closing() and relay.passes_back():
                     front.sendto(data, caller)
 
         back, _ = await asyncio.get_running_loop().create_datagram_endpoint(Back, remote_addr=self._server)

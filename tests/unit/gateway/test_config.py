@@ -56,6 +56,14 @@ tls = false
 
 [websocket]
 listen = "127.0.0.1:4433"
+
+[page]
+listen = "127.0.0.1:8080"
+tls = false
+shared_port = true
+voice_url = "https://127.0.0.1:4433/v1/voice"
+development = true
+demo_url = "http://127.0.0.1:8081"
 """
 LEAST = """
 [worker]
@@ -103,6 +111,9 @@ def test_a_full_file(load, tmp_path):
     assert not settings.telephony.tls
     assert settings.websocket.listen == ("127.0.0.1", 4433)
     assert settings.websocket.tls
+    assert settings.page.listen == ("127.0.0.1", 8080)
+    assert settings.page.shared_port
+    assert settings.page.demo_url == "http://127.0.0.1:8081"
 
 
 def test_the_least_that_serves(load):
@@ -113,7 +124,21 @@ def test_the_least_that_serves(load):
     assert settings.admin is None
     assert settings.telephony is None
     assert settings.websocket is None
+    assert settings.page is None
     assert settings.agent.name == "order"
+
+
+def test_what_is_for_development_stays_on_this_machine(load):
+    page = LEAST + '[page]\nlisten = "0.0.0.0:8080"\n'
+    assert not load(page).page.development
+    assert "page: development gives the access token away" in fault(load, page + "development = true\n")
+    assert "page: demo_url is for development" in fault(load, page + 'demo_url = "http://127.0.0.1:1"\n')
+
+
+def test_a_page_needs_somewhere_to_call(load):
+    text = FULL.replace('voice_url = "https://127.0.0.1:4433/v1/voice"\n', "").replace('listen = "0.0.0.0:4433"\n', "")
+    assert "page.voice_url is required where worker.listen is not given" in fault(load, text)
+    assert "page.voice_url" in fault(load, FULL.replace("https://127.0.0.1:4433/v1/voice", "http://127.0.0.1/v1/voice"))
 
 
 def test_clients_behind_a_load_balancer_migrate_only_with_routable_cids(load):

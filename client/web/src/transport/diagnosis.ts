@@ -1,0 +1,50 @@
+/** Browsers do not say why a connection failed; this is what the attempts tell when put together. */
+import { CertificateRefused, type ConnectError, NoAnswer, UdpBlocked, Unreachable } from "../errors.js";
+import type { Attempt } from "../events.js";
+import type { Settings } from "../settings.js";
+
+const PROBE_TIMEOUT_MS = 2_000;
+
+/** The error for a race that nobody won. */
+export async function diagnose(attempts: readonly Attempt[], settings: Settings): Promise<ConnectError> {
+  const failed = attempts.find((each) => each.transport === "webtransport")?.failure;
+  if (failed && (await answersOverTcp(settings.webSocketUrl))) {
+    return webTransportFailure(failed instanceof NoAnswer, settings);
+  }
+  const { host } = settings.url;
+  const mistrusted = settings.certificateHashes.length ? ", or its certificate is not the pinned one or has expired" : "";
+  return new Unreachable(`no connection to ${host}: nobody answers there${mistrusted}`);
+}
+
+/** An attempt beside one that succeeded: the server is there, so its failure has another reason. */
+export function blame(attempt: Attempt, attempts: readonly Attempt[], settings: Settings): Attempt {
+  const isServerThere = attempts.some((each) => each.transport === "websocket" && !each.failure);
+  if (!attempt.failure || attempt.transport !== "webtransport" || !isServerThere) {
+    return attempt;
+  }
+  return { ...attempt, failure: webTransportFailure(attempt.failure instanceof NoAnswer, settings) };
+}
+
+function webTransportFailure(isSilent: boolean, { url, certificateHashes }: Settings): ConnectError {
+  if (isSilent) {
+    return new UdpBlocked(`${url.host} answers over TCP, but the network lets no UDP through to it`);
+  }
+  return new CertificateRefused(
+    certificateHashes.length
+      ? `the certificate of ${url.host} is not the pinned one, or has expired`
+      : `the browser does not trust the certificate of ${url.host}, or nobody listens on its UDP port`,
+  );
+}
+
+/** Whether anything answers where the WebSocket is served. */
+async function answersOverTcp(webSocketUrl: URL | null): Promise<boolean> {
+  if (webSocketUrl === null || typeof fetch === "undefined") {
+    return false;
+  }
+  const url = webSocketUrl.href.replace(/^ws/, "http");
+  const probe = fetch(url, { mode: "no-cors", cache: "no-store", signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
+  return probe.then(
+    () => true,
+    () => false,
+  );
+}
