@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 import uvloop
 
-from quiclb.address import Kind, ip_facts
+from quiclb.address import is_wildcard, normalise
 from quiclb.datapath.sockets import SocketPair
 from quiclb.engine import Engine, open_datapath
 from quiclb.log import configure_logging
@@ -120,7 +120,7 @@ async def release(sockets: SocketPair) -> None:
     for sock in (sockets.vip, sockets.inner):
         address = sock.getsockname()
         # connecting would bind a wildcard to one address
-        if ip_facts(address[0]).kind is not Kind.UNSPECIFIED:
+        if not is_wildcard(normalise(address)):
             sock.connect(address)
         queues.register(sock, select.POLLIN)
     for _ in range(round(DRAIN_TIMEOUT_S / DRAIN_POLL_S)):
