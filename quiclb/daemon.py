@@ -13,6 +13,7 @@ from quiclb.counters import ForwarderCounters
 from quiclb.datapath.sockets import SocketPair
 from quiclb.engine import Engine, open_datapath
 from quiclb.forwarder import ForwardingCore
+from quiclb.interpreter import settle
 from quiclb.keeper import SettingsSource, TableKeeper
 from quiclb.keeper_metrics import KeeperCollector
 from quiclb.metrics import ForwarderCollector, MetricsServer, collector_renderer
@@ -57,6 +58,7 @@ async def run(
         )
     loop.add_signal_handler(signal.SIGHUP, forwarder.reload)
     await forwarder.start()
+    settle()
     try:
         spec = forwarder.spec
         log.info(

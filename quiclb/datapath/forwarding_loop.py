@@ -23,13 +23,13 @@ from quiclb.forwarder import ForwardingCore
 BATCH: Final = 512
 """Datagrams a receive call takes from clients."""
 
-JOINED_BATCH: Final = 128
+JOINED_BATCH: Final = 256
 """Messages a receive call takes from backends, each of up to 128 datagrams; few would throttle backends without GSO."""
 
-SINGLES: Final = 16
+SINGLES: Final = 8
 """After so many datagrams of a side, taken one by one while more waited each time, a batch is taken."""
 
-FEW: Final = 24
+FEW: Final = 6
 """A batch of so many or fewer would have left sooner one by one, and so will the next."""
 
 JOIN_FROM: Final = 48
@@ -122,7 +122,7 @@ class ForwardingLoop:
         batch = self._backends
         count = batch.receive(self._inner_fd)
         segment_lengths = np.where(batch.control_lengths[:count] > 0, self._segment_lengths[:count], 0)
-        self._has_many_backends, self._single_backends = count > FEW or bool(segment_lengths.any()), 0
+        self._has_many_backends, self._single_backends = count > FEW or bool(np.count_nonzero(segment_lengths)), 0
         if not count:
             return
         replies = self._vectors.from_backends(count, segment_lengths)

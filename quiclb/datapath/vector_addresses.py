@@ -58,8 +58,8 @@ class Family(Protocol):
     def doubtful_names(self, names: Addresses) -> Flags:
         """Which socket addresses may not be a client's; wrongly suspecting a few costs time only."""
 
-    def doubtful_headers(self, headers: Records) -> Flags:
-        """Which headers may not name a client that this socket can reach."""
+    def doubtful_headers(self, headers: Records, names: Addresses) -> Flags:
+        """Which headers may not name a client that this socket can reach; `names` are their `names_of`."""
 
     def write_headers(self, names: Addresses, headers: Records) -> None:
         """Put clients into headers."""
@@ -124,8 +124,8 @@ class Ipv4:
         doubtful |= (fields["all"].astype(np.uint64) & _LOW_48) == self._vip_key
         return doubtful
 
-    def doubtful_headers(self, headers: Records) -> Flags:
-        doubtful = self.doubtful_names(self.names_of(headers))
+    def doubtful_headers(self, headers: Records, names: Addresses) -> Flags:
+        doubtful = self.doubtful_names(names)
         doubtful |= headers["client_high"] != 0
         doubtful |= headers["client_prefix"] != _MAPPED_PREFIX
         return doubtful
@@ -193,7 +193,7 @@ class Ipv6:
     def doubtful_names(self, names: Addresses) -> Flags:
         return self._doubtful(*self.flow_words(names))
 
-    def doubtful_headers(self, headers: Records) -> Flags:
+    def doubtful_headers(self, headers: Records, names: Addresses) -> Flags:
         high, low = headers["client_high"].astype(np.uint64), headers["client_low"].astype(np.uint64)
         doubtful = self._doubtful(high, low, headers["port"].astype(np.uint64))
         if not self._is_wildcard:

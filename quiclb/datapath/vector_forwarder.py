@@ -112,7 +112,7 @@ class VectorForwarder:
         batch = self._backends
         sources = self._sources.find(*self.inner_family.keys(batch.names[:count]))
         lengths = batch.lengths[:count].astype(np.int64)
-        if count == 0 or (not segment_lengths.any() and sources.min() >= 0):
+        if not np.count_nonzero(segment_lengths) and not np.count_nonzero(sources < 0):
             starts = batch.offsets[:count]
         else:
             messages, offsets, lengths = split_lengths(lengths, segment_lengths)
@@ -129,19 +129,20 @@ class VectorForwarder:
         headers = raw.view(HEADER)
         is_odd = headers["magic"] != MAGIC
         is_odd |= lengths <= HEADER_LENGTH
-        is_odd |= self.family.doubtful_headers(headers)
+        names = self.family.names_of(headers)
+        is_odd |= self.family.doubtful_headers(headers, names)
         if self._core.is_wildcard:
             is_odd |= self.family.doubtful_departures(headers)
-        if is_odd.any():
+        if np.count_nonzero(is_odd):
             for row in np.flatnonzero(is_odd):
                 is_odd[row] = self._is_bad_reply(int(starts[row]), int(lengths[row]))
             if is_odd.any():
                 headers, starts, lengths = raw[~is_odd].view(HEADER), starts[~is_odd], lengths[~is_odd]
-                sources = sources[~is_odd]
+                names, sources = names[~is_odd], sources[~is_odd]
         self._sent += len(starts)
         self._from_octets += _sums(sources, lengths - HEADER_LENGTH, len(self._from_octets))
         departures = self.family.departures(headers) if self._core.is_wildcard else None
-        return Replies(starts + HEADER_LENGTH, lengths - HEADER_LENGTH, self.family.names_of(headers), departures)
+        return Replies(starts + HEADER_LENGTH, lengths - HEADER_LENGTH, names, departures)
 
     def flush(self) -> None:
         """Add what was counted since the last call to the core's counters."""
@@ -184,7 +185,7 @@ class VectorForwarder:
         return vip_hashes(*vips, self._core.vip[1]), high, low, ports
 
     def _count_packets(self, backends: Integers, outcomes: Octets, lengths: Integers) -> None:
-        if outcomes.any():
+        if np.count_nonzero(outcomes):
             places = outcomes.astype(np.int64) * 2 + (backends >= 0)
             self._outcome_totals += np.bincount(places, minlength=len(self._outcome_totals))
             is_placed = backends >= 0
@@ -197,7 +198,7 @@ class VectorForwarder:
     def _refused(self, names: Addresses) -> Flags | None:
         """Which senders can be no clients; `None` if all can. Counts them."""
         is_refused = self.family.doubtful_names(names)
-        if not is_refused.any():
+        if not np.count_nonzero(is_refused):
             return None
         for row in np.flatnonzero(is_refused):
             fault = self._core.client_fault(self.family.address(names[row].tobytes()))

@@ -63,7 +63,7 @@ class VectorRouter:
         cid_starts, available = starts + 1, lengths - 1
         is_truncated = None
         is_long = first >= _LONG_FORM
-        if is_long.any():
+        if np.count_nonzero(is_long):
             long_rows = np.flatnonzero(is_long)
             cid_starts[long_rows] += 5
             is_cut, dcid_lengths = _long_headers(octets, starts[long_rows], lengths[long_rows])
@@ -81,13 +81,13 @@ class VectorRouter:
                 outcomes[rows] = _CODES[Reason.RESERVED if is_reserved else Reason.NO_CONFIG]
             else:
                 backends[rows], outcomes[rows] = config.decode(cids[rows], available[rows], is_long[rows])
-        if available.min() <= 0:
+        if np.count_nonzero(available <= 0):
             outcomes[available <= 0] = _CODES[Reason.EMPTY]
         if is_truncated is not None:
             outcomes[is_truncated] = _CODES[PacketFault.TRUNCATED]
-        if lengths.min() == 0:
+        if np.count_nonzero(lengths) < count:
             outcomes[lengths == 0] = _CODES[PacketFault.EMPTY]
-        if outcomes.any():
+        if np.count_nonzero(outcomes):
             self._place(backends, outcomes, flow_words)
         return Routes(backends, outcomes)
 
@@ -180,7 +180,7 @@ def _long_headers(octets: Octets, starts: Integers, lengths: Integers) -> tuple[
 
 def _present(codepoints: Octets) -> list[int] | list[None]:
     """Which codepoints occur; `[None]` if all are the same, which most batches are."""
-    if (codepoints == codepoints[0]).all():
+    if not np.count_nonzero(codepoints != codepoints[0]):
         return [None]
     return [int(codepoint) for codepoint in np.flatnonzero(np.bincount(codepoints, minlength=8))]
 

@@ -16,6 +16,7 @@ import uvloop
 from quiclb.address import is_wildcard, normalise
 from quiclb.datapath.sockets import SocketPair
 from quiclb.engine import Engine, open_datapath
+from quiclb.interpreter import settle
 from quiclb.log import configure_logging
 from quiclb.processes.messages import Ask, Ready, Report, Serve, Setup, Stop, Table, encode, read_downward
 from quiclb.spec import TableSpec
@@ -102,6 +103,7 @@ class _Child:
                     os.close(fd)
         datapath = await open_datapath(setup.datapath, self._sockets)
         self._engine = Engine(datapath, self._table, is_loopback_allowed=setup.is_loopback_allowed)
+        settle()
         self._engine.serve()
         self._watching = asyncio.create_task(self._watch(self._engine))
 
