@@ -18,9 +18,10 @@ from bench.figures import RESULTS
 from bench.lb import measure, memory, plots
 from bench.lb.bed import Bed
 from bench.lb.contenders import Contender, NotReadyError, contenders, started
-from bench.lb.machine import Spent, describe_machine, raise_file_limit
+from bench.lb.machine import Spent, describe_machine, raise_file_limit, raise_priority
 from bench.lb.native import CompilerMissingError
 from bench.lb.pool import Traffic
+from bench.lb.process import end_at_sigterm
 from bench.lb.report import markdown
 from bench.lb.results import Results
 
@@ -43,6 +44,8 @@ def main() -> None:
     folder: Path = options.out
     folder.mkdir(parents=True, exist_ok=True)
     raise_file_limit()
+    raise_priority()
+    end_at_sigterm()
     try:
         bed = Bed(folder / "work")
     except CompilerMissingError as error:
