@@ -13,7 +13,6 @@ import socket
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -232,7 +231,7 @@ class Cluster:
                 break
             try:
                 await asyncio.to_thread(_get, url)
-            except (urllib.error.URLError, ConnectionError):
+            except OSError:  # not there yet, or too busy to answer
                 await asyncio.sleep(0.02)
             else:
                 return
