@@ -10,9 +10,10 @@ await rm(here("dist"), { recursive: true, force: true });
 await Promise.all([
   build({
     ...common,
-    entryPoints: { index: here("src/index.ts") },
+    entryPoints: { index: here("src/index.ts"), react: here("src/react.ts"), pipecat: here("src/pipecat.ts") },
     outdir: here("dist"),
     packages: "external",
+    splitting: true,
   }),
   // for a page without a bundler
   build({ ...common, entryPoints: { "voice-client": here("src/index.ts") }, outdir: here("dist") }),

@@ -169,9 +169,10 @@ class WebTransport:
                 self._unidirectional_received(event)
             case StreamData():
                 self._control_received(event)
-            case StreamReset(stream_id=stream_id) | StreamStopped(stream_id=stream_id):
+            case StreamReset(stream_id=stream_id, code=code) | StreamStopped(stream_id=stream_id, code=code):
                 self._readers.pop(stream_id, None)
-                if stream_id == self._control_id:
+                # without a code of the client's it goes with its session, whose end may arrive behind it
+                if stream_id == self._control_id and code is not None:
                     self._fault(Malformed("the control stream was reset", CloseCode.WRONG_ORDER))
 
     def _control_received(self, event: StreamData) -> None:

@@ -105,14 +105,13 @@ async def test_a_killed_worker_costs_no_word(bed: Bed, caller: Path) -> None:
         await page.call()
         (connected,) = await page.events("connected")
         await page.at_speech(MATCHA_S)
-        before = await page.items()
-        assert len(before) == 1
+        before = await page.items(1)
         await page.page.get_by_role("button", name="Crash the worker").click()
-        await page.phase("reconnecting")
+        await page.happened("interrupted")
         await page.photograph("reconnecting")
-        await page.until("observed.events.some((event) => event.type === 'resumed')")
+        await page.happened("resumed")
         await page.photograph("resumed")
-        assert (await page.items())[:1] == before
+        assert (await page.items())[: len(before)] == before
         notice = await page.text("notices")
         assert "Another worker took over, order kept" in notice
         assert re.search(r"went on over \w+ after [\d.]+ m?s; .* none lost", notice)
@@ -145,11 +144,10 @@ async def test_another_network_costs_no_word(bed: Bed, caller: Path) -> None:
         ):
             await page.call()
             await page.at_speech(MATCHA_S)
-            before = await page.items()
-            assert len(before) == 1
+            before = await page.items(1)
             machine.move()
-            await page.until("observed.events.some((event) => event.type === 'resumed')")
-            assert (await page.items())[:1] == before
+            await page.happened("resumed")
+            assert (await page.items())[: len(before)] == before
             notice = await page.text("notices")
             assert re.search(r"(Network switched|Another worker took over), order kept", notice)
             assert re.search(r"went on over \w+ after [\d.]+ m?s", notice)
@@ -176,7 +174,7 @@ async def test_an_interrupted_answer_is_silent_at_once(bed: Bed, tmp_path: Path)
     recording = speech(tmp_path / "early.wav", 1.2, Part(CALLER))
     async with browsing(recording) as browser, opened(browser, bed.url, is_recorded=True) as page:
         await page.call()
-        await page.until("observed.events.some((event) => event.type === 'flushed')")
+        await page.happened("flushed")
         await asyncio.sleep(0.3)
         flushed_s = await page.ask("observed.flushes[0]")
         sound = await page.sound()
@@ -206,12 +204,12 @@ async def greeting(bed: Bed, browser: Any, relay: TcpRelay, blackout_s: float) -
     """What is heard of it while nothing comes through for so long, 0.3 s after it began."""
     async with opened(browser, f"http://{relay.address}/", expected=BROKEN_LINE, is_recorded=True) as page:
         await page.call()
-        await page.until("observed.events.some((event) => event.type === 'speech')")
+        await page.happened("speech")
         await asyncio.sleep(0.3)
         relay.has_light.clear()
         await bed.path.black_out(blackout_s)
         relay.has_light.set()
-        await page.until("observed.events.some((event) => event.type === 'speech-ended')")
+        await page.happened("speech-ended")
         await asyncio.sleep(0.2)
         return await page.sound()
 

@@ -55,6 +55,10 @@ class VoicePage:
             while not await self.ask(f"Boolean({expression})"):  # noqa: ASYNC110 - the page has no event for it
                 await asyncio.sleep(0.02)
 
+    async def happened(self, kind: str) -> None:
+        """Wait until the library has told of an event of this type."""
+        await self.until(f"observed.events.some((event) => event.type === {json.dumps(kind)})")
+
     async def at_speech(self, seconds: float) -> None:
         """Wait until the microphone has played so much of its recording."""
         await self.until(
@@ -115,7 +119,7 @@ async def opened(
     is_recorded: bool = False,
 ) -> AsyncIterator[VoicePage]:
     """Open the page; `told` replaces parts of what the gateway tells it, `expected` is what the console may
-    say, `called` a `host:port` that it calls from elsewhere: all it loads comes by way of this process then. With
+    say, `called` a `host:port` that it calls in place of the usual one. With
     `is_recorded` the sound is kept for `VoicePage.sound`.
 
     Fails at the end where the page complained of anything else.
@@ -132,7 +136,8 @@ async def opened(
         await tab.grant_permissions(["microphone", "local-network-access"])
         await page.route(url, admit_recorder)
     if called is not None:
-        await page.route(f"{url}**", lambda route: bring(route, called))
+        told = {"voice_url": f"https://{called}/v1/voice"} | (told or {})
+        await page.route(url, lambda route: redirect(route, called))
     if told is not None:
         await page.route("**/config.json", lambda route: tell(route, told))
     try:
@@ -150,16 +155,12 @@ async def tell(route: Route, told: dict[str, Any]) -> None:
     await route.fulfill(response=response, json=await response.json() | told)
 
 
-async def bring(route: Route, called: str) -> None:
-    """Fetch here what the browser cannot reach, and let it call another address."""
+async def redirect(route: Route, called: str) -> None:
+    """Let the page call another address than its policy says."""
     response = await route.fetch()
     headers = dict(response.headers)
     headers["content-security-policy"] += f" https://{called}"
-    if route.request.url.endswith("/config.json"):
-        document = await response.json() | {"voice_url": f"https://{called}/v1/voice"}
-        await route.fulfill(response=response, headers=headers, json=document)
-    else:
-        await route.fulfill(response=response, headers=headers)
+    await route.fulfill(response=response, headers=headers)
 
 
 async def admit_recorder(route: Route) -> None:

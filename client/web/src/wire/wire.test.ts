@@ -65,9 +65,7 @@ it("cuts a stream into bodies wherever its octets are cut", () => {
     const reader = new LengthPrefixedReader(20_000);
     const found: Uint8Array[] = [];
     for (let offset = 0; offset < stream.length; offset += step) {
-      const fed = reader.feed(stream.subarray(offset, offset + step));
-      expect(fed).not.toBeInstanceOf(Malformed);
-      found.push(...(fed as Uint8Array[]));
+      found.push(...(reader.feed(stream.subarray(offset, offset + step)) as Uint8Array[]));
     }
     expect(found.map(hex)).toEqual(bodies.map(hex));
   }
