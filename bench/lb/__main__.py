@@ -44,7 +44,7 @@ def main() -> None:
     folder: Path = options.out
     folder.mkdir(parents=True, exist_ok=True)
     raise_file_limit()
-    raise_priority()
+    raise_priority(is_realtime=options.realtime)
     end_at_sigterm()
     try:
         bed = Bed(folder / "work")
@@ -135,6 +135,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="under three minutes: short, one round, fewer kinds")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure; default: everything")
+    parser.add_argument("--realtime", action="store_true", help="stop the machine's other work meanwhile; needs root")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="contenders whose name contains this")
     default = RESULTS / "lb"
     parser.add_argument("--out", type=Path, default=default, help="where results go; default: %(default)s")
