@@ -33,17 +33,24 @@ class Redial:
         self._attempt = attempt
         self._fail = fail
         self._rng = rng
+        self.is_over = False
+        """Whether no further attempt will be made."""
         self._shortest_s = max(_SHORTEST_ATTEMPT_S, 3 * (rtt_ms or 0.0) / 1000)
         self._task = asyncio.get_running_loop().create_task(self._run())
 
+    def succeeded(self) -> None:
+        """Make no more attempts; the one that is under way carries the call, and ends by itself."""
+        self.is_over = True
+
     def cancel(self) -> None:
         """Make no more attempts; one that is under way is abandoned."""
+        self.is_over = True
         if self._task is not asyncio.current_task():
             self._task.cancel()
 
     async def _run(self) -> None:
         attempt_s, delay_s, number, has_address = self._shortest_s, _FIRST_DELAY_S, 0, True
-        while True:
+        while not self.is_over:
             number += 1
             is_answered, least_s = True, 0.0
             try:
