@@ -53,8 +53,8 @@ wheel: setup web ## a wheel with the page in it, in dist
 demo: setup ## the spoken order, the network switch and the killed load balancer
 	@$(BIN)/python -m deploy.local.demo
 
-serve: setup $(if $(shell command -v npm),web) ## keep the demonstration's cluster up for a person, page and all
-	@$(BIN)/python -m deploy.local.serve
+serve: setup $(if $(shell command -v npm),web) ## keep the demonstration's cluster up, page and all (TOKENS=1: callers need a token)
+	@$(BIN)/python -m deploy.local.serve $(if $(TOKENS),--tokens)
 
 bench: bench-gaps bench-calls bench-survival ## every benchmark; results go to bench/results
 
@@ -64,8 +64,8 @@ bench-gaps: setup ## the gap at migration, rebinding and forwarder restart
 bench-calls: setup ## 60 calls at once through the forwarder to one worker
 	$(BIN)/python -m bench.calls
 
-bench-survival: setup ## what calls lose when workers, paths and load balancers die
-	$(BIN)/python -m bench.survival
+bench-survival: setup ## what calls lose when parts die, 20 minutes (QUICK=1: 4 calls an event)
+	$(BIN)/python -m bench.survival $(if $(QUICK),--quick)
 
 bench-lb: $(PEERS) ## the load balancer beside C, nginx and Envoy (QUICK=1: in three minutes)
 	@$(BIN)/python -m bench.lb.install

@@ -13,7 +13,6 @@ import socket
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +38,8 @@ class ClusterOptions:
     port: int | None = None
     host: str = "127.0.0.1"
     token: str | None = None
+    has_signed_tokens: bool = False
+    """Whether callers need a token that `Cluster.access_key`, a file, has signed."""
     has_routable_cids: bool = True
     store: str | None = None
     """A session store's address; without one, a SQLite file in the cluster's folder that all workers share."""
@@ -75,7 +76,7 @@ class Cluster:
     async def __aenter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="voice-cluster-"))
         self.addresses = _free_addresses(self.options)
-        keys = Secrets(secrets.token_hex(16), secrets.token_hex(32), secrets.token_hex(32))
+        keys = Secrets(secrets.token_hex(16), *(secrets.token_hex(32) for _ in range(3)))
         self._forwarder = self._process(
             "forwarder", "quiclb", forwarder_toml(self.addresses, keys, self.options.forwarder_processes)
         )
@@ -90,6 +91,7 @@ class Cluster:
                     certificates=CERTIFICATES,
                     agent=self.options.agent,
                     token=self.options.token,
+                    access_key=self._access_key(),
                     has_routable_cids=self.options.has_routable_cids,
                     store=self.options.store or f"sqlite:///{self.folder / 'sessions.db'}",
                     drain_timeout_s=self.options.drain_timeout_s,
@@ -120,6 +122,11 @@ class Cluster:
     @property
     def ca_file(self) -> Path:
         return CERTIFICATES / "ca.pem"
+
+    @property
+    def access_key(self) -> Path:
+        """The secret that signs access tokens, if any are needed: `voice-gateway token --key-file`."""
+        return self.folder / "local.key"
 
     @property
     def forwarder_config(self) -> Path:
@@ -202,6 +209,14 @@ class Cluster:
         if not self._keeps_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _access_key(self) -> Path | None:
+        if not self.options.has_signed_tokens:
+            return None
+        if not self.access_key.exists():
+            self.access_key.touch(mode=0o600)
+            self.access_key.write_text(secrets.token_urlsafe(32))
+        return self.access_key
+
     def _process(self, name: str, command: str, toml: str) -> _Process:
         config = self.folder / f"{name}.toml"
         config.touch(mode=0o600)
@@ -216,7 +231,7 @@ class Cluster:
                 break
             try:
                 await asyncio.to_thread(_get, url)
-            except (urllib.error.URLError, ConnectionError):
+            except OSError:  # not there yet, or too busy to answer
                 await asyncio.sleep(0.02)
             else:
                 return

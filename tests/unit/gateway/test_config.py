@@ -98,7 +98,7 @@ def test_a_full_file(load, tmp_path):
     assert settings.tls.certificate == tmp_path / "certs/leaf.pem"
     assert settings.tls.key == Path("/etc/voice/leaf.key")
     assert settings.issuing_config().cid_length == 17
-    assert settings.quic.read_retry_key() == bytes.fromhex(KEY)
+    assert settings.quic.read_secrets().retry == (bytes.fromhex(KEY),)
     assert settings.quic.read_reset_key() == bytes.fromhex(KEY * 2)
     assert settings.quic.idle_timeout_s == 15.5
     assert settings.access.read_token() == "sesame-the-secret"
@@ -190,7 +190,7 @@ class TestFaults:
             ('server_id = "00000001"', 'server_id = "0001"', "worker.server_id is 2 octets, config 0 expects 4"),
             ('server_id = "00000001"', "", "worker.server_id is required"),
             ('forwarders = ["10.0.0.1", "10.0.0.2:4433"]', "", "inner needs forwarders"),
-            (f'retry_key = "{KEY}"', 'retry_key = "aabb"', "quic.retry_key: must be 16 or 32 octets"),
+            (f'retry_key = "{KEY}"', 'retry_key = "aabb"', "quic.retry_key: must be 16 to 64 octets"),
             ("id = 0", "id = 9", "config[0]"),
             ("[worker]", "[worker", "not valid TOML"),
             ('token = "sesame-the-secret"', 'token = ""', "access.token: is empty"),
