@@ -13,8 +13,8 @@ import socket
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -143,10 +143,11 @@ class Cluster:
         """Return once the load balancer's probes have found every worker."""
         deadline = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline:
-            text = await asyncio.to_thread(_get, f"http://{self.addresses.forwarder_metrics}/metrics")
-            healthy = [line for line in text.splitlines() if line.startswith("quiclb_backend_info{")]
-            if all('health="up"' in line for line in healthy):
-                return
+            with suppress(OSError):
+                text = await asyncio.to_thread(_get, f"http://{self.addresses.forwarder_metrics}/metrics")
+                workers = [line for line in text.splitlines() if line.startswith("quiclb_backend_info{")]
+                if all('health="up"' in line for line in workers):
+                    return
             await asyncio.sleep(0.1)
         raise ClusterError("the load balancer does not find every worker healthy")
 
@@ -204,7 +205,7 @@ class Cluster:
                 break
             try:
                 await asyncio.to_thread(_get, url)
-            except (urllib.error.URLError, ConnectionError):
+            except OSError:
                 await asyncio.sleep(0.02)
             else:
                 return
