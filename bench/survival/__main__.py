@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from bench.survival import events
 from bench.survival.calls import Event, Outcome, hold
-from bench.survival.report import Result, write
+from bench.survival.report import Result, read, write
 from bench.survival.script import CountedWords, Script, SpokenOrder, SurvivalError
 from bench.survival.stores import RedisProcess, redis
 from deploy.local.cluster import Cluster, ClusterOptions
