@@ -37,7 +37,7 @@ from gateway.session.snapshot import Migration, SessionSnapshot
 from gateway.session.speaker import Speaker
 from gateway.session.state import SessionState
 from gateway.store.base import Fenced, SessionRecord, SessionStore
-from gateway.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Resume
+from gateway.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Measured, Resume
 
 _MOST_MIGRATIONS = 64
 _log = structlog.get_logger("gateway.session")
@@ -104,6 +104,8 @@ class LiveSession:
 
     def message_received(self, message: ClientMessage) -> None:
         """A control message arrived."""
+        if isinstance(message, Measured):
+            self._services.counters.frames_replayed += message.frames_replayed
         self._apply(self.session.message_received(message, self._loop.time()))
 
     def audio_received(self, frame: AudioFrame) -> None:
@@ -125,7 +127,9 @@ class LiveSession:
 
     def path_changed(self, peer: str) -> None:
         """The caller's validated address changed."""
-        self._migrations.append(Migration(round(self._loop.time() - self._began, 6), peer))
+        now = self._loop.time()
+        gap_s = self.session.turns.latencies.migrated(self.session.ledger.turn, now)
+        self._migrations.append(Migration(round(now - self._began, 6), peer, round(gap_s * 1000, 1)))
         self._services.counters.migrations += 1
         self._log.info("session_migrated", was=self._port.peer, peer=peer)
 
@@ -166,6 +170,7 @@ class LiveSession:
             heard_sequence=session.ledger.heard_sequence,
             uplink=session.uplink.summary(),
             migrations=tuple(self._migrations),
+            turns=self.session.turns.latencies.recent(),
             close_code=self._closed.code if self._closed else None,
             close_reason=self._closed.reason if self._closed else None,
         )

@@ -186,7 +186,8 @@ class SessionManager:
 
     def _session(self, session_id: str, *, token: str | None = None, record: SessionRecord | None = None) -> Session:
         identity = Identity(session_id, self.worker, self._agent.name, self._agent.output_rate_hz)
-        return Session(identity, self._limits, asyncio.get_running_loop().time(), token=token, record=record)
+        now, observe = asyncio.get_running_loop().time(), self.counters.observe
+        return Session(identity, self._limits, now, token=token, record=record, observe=observe)
 
     def _keep(self, session: Session, port: Port) -> LiveSession:
         live = LiveSession(session, port, self._services, self)

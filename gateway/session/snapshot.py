@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from gateway.session.turn_latency import TurnLatency
 from gateway.session.uplink import UplinkSummary
 from gateway.wire import CloseCode
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """The caller's address became `peer`, `at_s` after the session began."""
+    """The caller's address became `peer`, `at_s` after the session began; no frame came for `gap_ms` around it."""
 
     at_s: float
     peer: str
+    gap_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class SessionSnapshot:
     heard_sequence: int | None
     uplink: UplinkSummary
     migrations: tuple[Migration, ...]
+    turns: tuple[TurnLatency, ...]
     close_code: CloseCode | None
     close_reason: str | None
 
@@ -41,6 +44,7 @@ class SessionSnapshot:
         """Return it as the plain maps and lists of the admin interface's `/sessions`."""
         document = asdict(self)
         document["close_code"] = None if self.close_code is None else self.close_code.name.lower()
+        document["turns"] = [latency.as_json() for latency in self.turns]
         document["uplink"]["largest_gaps"] = [
             {"sequence": sequence, "gap_ms": gap_ms} for sequence, gap_ms in self.uplink.largest_gaps
         ]
