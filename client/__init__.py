@@ -48,9 +48,11 @@ from client.events import (
     SpeechEnded,
     StateChanged,
     Transcript,
+    TurnMeasured,
 )
 from client.report import CallReport
 from client.source import PcmSource, Source, open_wav
+from client.turns import TurnLatency
 from client.voice import VoiceClient
 
 __all__ = [
@@ -83,6 +85,8 @@ __all__ = [
     "SpeechEnded",
     "StateChanged",
     "Transcript",
+    "TurnLatency",
+    "TurnMeasured",
     "Unreachable",
     "UplinkFull",
     "VoiceClient",

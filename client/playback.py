@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from client.loudness import is_voiced
+
 _OCTETS_PER_SAMPLE = 2
 _REPORT_MS = 200
 
@@ -37,6 +39,7 @@ class Playback:
         self._played_samples = 0
         self._underrun_samples = 0
         self._longest_underrun_samples = 0
+        self._audible: list[int] = []
 
     @property
     def is_active(self) -> bool:
@@ -111,12 +114,20 @@ class Playback:
             chunk = generation.pcm[: wanted - len(taken)]
             del generation.pcm[: len(chunk)]
             generation.played_samples += len(chunk) // _OCTETS_PER_SAMPLE
+            if not generation.is_audible and is_voiced(chunk):
+                generation.is_audible = True
+                self._audible.append(generation.number)
             taken += chunk
             if generation.pcm or not generation.is_ended:
                 break
         self._played_samples += len(taken) // _OCTETS_PER_SAMPLE
         self._note_underrun(samples - len(taken) // _OCTETS_PER_SAMPLE)
         return bytes(taken)
+
+    def take_audible(self) -> list[int]:
+        """Return the generations whose first audible sample was in what `pull` has returned since the last call."""
+        taken, self._audible = self._audible, []
+        return taken
 
     def take_positions(self) -> list[Position]:
         """Return what is worth telling the server: every generation completed, and the present one each 200 ms."""
@@ -152,5 +163,6 @@ class _Generation:
     number: int
     pcm: bytearray = field(default_factory=bytearray)
     is_ended: bool = False
+    is_audible: bool = False
     played_samples: int = 0
     reported_ms: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from client.playback import Playback, Position
 
@@ -24,13 +24,28 @@ class Sink(Protocol):
         """No more follows."""
 
 
+@runtime_checkable
+class Delayed(Protocol):
+    """What a sink may be besides: one whose sound is heard `latency_s` after it was due."""
+
+    latency_s: float
+
+
 class Player:
     """Plays in real time, in steps of 20 ms without drift, as long as there is speech."""
 
-    def __init__(self, playback: Playback, report: Callable[[Position], None], sinks: Sequence[Sink]) -> None:
+    def __init__(
+        self,
+        playback: Playback,
+        report: Callable[[Position], None],
+        audible: Callable[[int, float], None],
+        sinks: Sequence[Sink],
+    ) -> None:
         self._playback = playback
         self._report = report
+        self._audible = audible
         self._sinks = sinks
+        self._latency_s = max((sink.latency_s for sink in sinks if isinstance(sink, Delayed)), default=0.0)
         self._loop = asyncio.get_running_loop()
         self._samples = round(playback.rate_hz * TICK_S)
         self._tick_at = 0.0
@@ -43,10 +58,11 @@ class Player:
             self._tick_at = self._loop.time()
             self._timer = self._loop.call_at(self._tick_at, self._tick)
 
-    def flush(self) -> None:
-        """Silence the sinks at once; the buffer is the caller's to flush."""
+    def flush(self) -> float:
+        """Silence the sinks at once, and return when that is heard; the buffer is the caller's to flush."""
         for sink in self._sinks:
             sink.flush()
+        return self._loop.time() + self._latency_s
 
     def pause(self) -> None:
         """Play no more until `go_on`, so that the position stays as it is."""
@@ -73,6 +89,8 @@ class Player:
         for position in self._playback.take_positions():
             self._report(position)
         pcm = self._playback.pull(self._samples)
+        for generation in self._playback.take_audible():
+            self._audible(generation, self._tick_at + self._latency_s)
         if pcm:
             for sink in self._sinks:
                 sink.play(self._tick_at, pcm)
@@ -84,13 +102,19 @@ class Player:
 class InstantPlayer:
     """For callers without ears: speech counts as played as soon as all of a generation has arrived."""
 
-    def __init__(self, playback: Playback, report: Callable[[Position], None]) -> None:
+    def __init__(
+        self, playback: Playback, report: Callable[[Position], None], audible: Callable[[int, float], None]
+    ) -> None:
         self._playback = playback
         self._report = report
+        self._audible = audible
+        self._loop = asyncio.get_running_loop()
 
     def wake(self) -> None:
         """Take all there is."""
         self._playback.pull(self._playback.buffered_samples)
+        for generation in self._playback.take_audible():
+            self._audible(generation, self._loop.time())
         for position in self._playback.take_positions():
             if position.is_complete:
                 self._report(position)
@@ -101,8 +125,9 @@ class InstantPlayer:
     def go_on(self) -> None:
         """Nothing waits to be played."""
 
-    def flush(self) -> None:
+    def flush(self) -> float:
         """Nothing is on its way to an ear."""
+        return self._loop.time()
 
     def close(self) -> None:
         """Nothing to stop."""

@@ -55,6 +55,8 @@ SANS_IO = [
     "gateway/session/opening.py",
     "gateway/session/replies.py",
     "gateway/session/ticket.py",
+    "gateway/session/arrivals.py",
+    "gateway/session/turn_latency.py",
     "gateway/session/turns.py",
     "gateway/session/session.py",
     "gateway/audio/g711.py",
@@ -74,6 +76,8 @@ SANS_IO = [
     "client/progress.py",
     "client/report.py",
     "client/target.py",
+    "client/turns.py",
+    "client/turn_table.py",
     "client/uplink.py",
     "client/wav.py",
 ]
