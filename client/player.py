@@ -116,8 +116,7 @@ class InstantPlayer:
         for generation in self._playback.take_audible():
             self._audible(generation, self._loop.time())
         for position in self._playback.take_positions():
-            if position.is_complete:
-                self._report(position)
+            self._report(position)
 
     def pause(self) -> None:
         """Nothing waits to be played."""

@@ -28,6 +28,7 @@ from gateway.quic.endpoint import Endpoint, EndpointSettings
 from gateway.quic.tls import TlsIdentity
 from gateway.session.limits import SessionLimits
 from gateway.session.manager import Admission, SessionManager
+from gateway.session.pacing import Lead
 from gateway.store.base import SessionStore
 from gateway.store.factory import open_store
 from gateway.transport.webtransport import VoiceOverWebTransport
@@ -86,6 +87,7 @@ class Worker:
             new_token=lambda: rng(32).hex(),
             admission=_admission(settings),
             limits=_limits(settings),
+            lead=Lead(settings.session.downlink_target_s, settings.session.downlink_cap_s),
         )
         self.endpoint = Endpoint(
             _endpoint_settings(settings),

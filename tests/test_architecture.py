@@ -53,6 +53,7 @@ SANS_IO = [
     "gateway/session/state.py",
     "gateway/session/ledger.py",
     "gateway/session/opening.py",
+    "gateway/session/pacing.py",
     "gateway/session/replies.py",
     "gateway/session/ticket.py",
     "gateway/session/arrivals.py",

@@ -16,6 +16,7 @@ from gateway.session.claim import Verdict, claim
 from gateway.session.counters import SessionCounters
 from gateway.session.limits import Identity, SessionLimits
 from gateway.session.live import LiveSession, Services
+from gateway.session.pacing import Lead
 from gateway.session.port import Port
 from gateway.session.session import Session
 from gateway.session.snapshot import SessionSnapshot
@@ -53,6 +54,7 @@ class SessionManager:
         new_token: Callable[[], str] | None = None,
         admission: Admission | None = None,
         limits: SessionLimits | None = None,
+        lead: Lead | None = None,
     ) -> None:
         self.worker = worker
         self.counters = SessionCounters()
@@ -63,7 +65,7 @@ class SessionManager:
         self._admission = admission or Admission()
         self._limits = limits or SessionLimits()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._services = Services(agent, store, self.counters, self._spawn)
+        self._services = Services(agent, store, self.counters, self._spawn, lead or Lead())
         self._live: dict[str, LiveSession] = {}
         self._ended: deque[SessionSnapshot] = deque(maxlen=_REMEMBERED)
         self._is_empty = asyncio.Event()

@@ -21,7 +21,10 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class SessionSnapshot:
-    """A session at one moment; `close_code` and `close_reason` are `None` while it goes on."""
+    """A session at one moment; `close_code` and `close_reason` are `None` while it goes on.
+
+    `downlink_lead_s` is the speech that was sent and not reported as played.
+    """
 
     id: str
     worker: str
@@ -37,6 +40,7 @@ class SessionSnapshot:
     uplink: UplinkSummary
     migrations: tuple[Migration, ...]
     turns: tuple[TurnLatency, ...]
+    downlink_lead_s: float
     close_code: CloseCode | None
     close_reason: str | None
 
