@@ -265,7 +265,7 @@ class Call:
             return
         is_answered = isinstance(error, SessionFailed)
         is_passing = isinstance(error, ServerDrained) or (
-            isinstance(error, SessionFailed) and error.code == CloseCode.OVERLOADED and not self._is_live
+            isinstance(error, SessionFailed) and not self._is_live and self.recovery.may_pass(error.code)
         )
         if error is not None and (is_passing or not is_answered) and self.can_resume:
             self.recovery.interrupted(link, str(error), error)

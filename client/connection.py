@@ -177,6 +177,12 @@ class WebTransportConnection:
         finally:
             self._is_migrating = False
 
+    def probe(self) -> None:
+        """Ask the server for a sign of life."""
+        if not self._is_over:
+            self._quic.probe()
+            self._transmit_soon()
+
     def close(self, code: CloseCode, reason: str) -> None:
         """End the session and the connection now; what is queued goes out first as far as the window allows."""
         if not self._is_over:

@@ -151,5 +151,6 @@ async def test_a_session_that_is_gone_ends_the_call(tmp_path: Path) -> None:
         calling(relay, tmp_path) as call,
     ):
         relay.lead_to(second.addresses.direct)
+        call.send_pcm(TONE)
         with pytest.raises(SessionFailed, match="unknown session"):
-            await call.speak(TONE)
+            await call.finish()

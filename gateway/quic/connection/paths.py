@@ -57,6 +57,10 @@ class Paths(Identifiers):
             and not self.is_ended
         )
 
+    def probe(self) -> None:
+        """Ask the peer for an acknowledgement, as a probe timeout does (RFC 9002 section 6.2.4); transmit at once."""
+        self._probe_pending = True
+
     def begin_migration(self, now: float) -> bool:
         """Client: go on from a new local address, with a fresh connection ID and a challenge to the server.
 
