@@ -111,6 +111,9 @@ class Recovery:
         now = self._loop.time()
         gap_ms = (now - self._progressed_at) * 1000
         resumed = Resumed(now - (self._call.began_at or now), worker, gap_ms, has_reconnected)
+        if has_reconnected:
+            # the attempt that succeeded ends by itself; to cancel it could be to abandon the connection it has just made
+            self._redial = None
         self._stop_dialling()
         self._is_interrupted = False
         self._strangers = 0
