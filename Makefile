@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
 
-.PHONY: help setup test lint types unit demo serve bench bench-calls bench-gaps bench-lb bench-lb-faults bench-survival interop fuzz clean
+.PHONY: help setup test lint types unit demo serve bench bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,10 @@ demo: setup ## the spoken order, the network switch and the killed load balancer
 serve: setup ## keep the demonstration's cluster up for a person
 	@$(BIN)/python -m deploy.local.serve
 
-bench: bench-gaps bench-calls bench-survival ## every benchmark; results go to bench/results
+bench: bench-audio bench-gaps bench-calls bench-survival ## every benchmark; results go to bench/results
+
+bench-audio: setup ## rate conversion beside soxr, scipy and linear interpolation
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.audio
 
 bench-gaps: setup ## the gap at migration, rebinding and forwarder restart
 	$(BIN)/python -m bench.gaps
