@@ -175,10 +175,9 @@ class Call:
         if former is not None:
             self._loop.call_soon(former.leave)
         self._is_live = False
-        self._player.pause()
         for position in self.playback.take_positions():
             self._report(position)
-        next_generation, position_ms = self.playback.unplayed
+        next_generation, position_ms = self.playback.hold()
         return Resume(
             session=self.conversation.session or "",
             token=self._token,
@@ -210,6 +209,7 @@ class Call:
             case SpeechMessage():
                 self._speaking.add(message.generation)
                 self.turns.announced(message.generation, message.turn)
+                self.playback.inherit(message.generation, is_again=message.is_again)
                 self.playback.begin(message.generation)
                 self._emit(Speech(message.generation, message.turn))
                 self._player.wake()
@@ -301,8 +301,6 @@ class Call:
                 return
             self._is_live = True
             self._speaking.clear()
-            self.playback.flush(self.playback.newest)
-            self._player.flush()
             for frame in frames:
                 link.send_frame(frame)
             link.settled.set()
@@ -310,7 +308,6 @@ class Call:
             replayed = max(0, self._frames_sent - ready.next_sequence)
             self._frames_sent = self.uplink.sent
             self._measured(self.turns.resumed(self.conversation.newest_turn, gap_ms, replayed))
-            self._player.go_on()
         self._heartbeat.start()
         if self._has_said_bye:
             self._send(Bye(frames=self.uplink.sent))

@@ -50,11 +50,10 @@ class Player:
         self._samples = round(playback.rate_hz * TICK_S)
         self._tick_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._is_paused = False
 
     def wake(self) -> None:
         """Begin to play, unless that is going on; call it after every change of the buffer."""
-        if self._timer is None and self._playback.is_active and not self._is_paused:
+        if self._timer is None and self._playback.is_active:
             self._tick_at = self._loop.time()
             self._timer = self._loop.call_at(self._tick_at, self._tick)
 
@@ -63,18 +62,6 @@ class Player:
         for sink in self._sinks:
             sink.flush()
         return self._loop.time() + self._latency_s
-
-    def pause(self) -> None:
-        """Play no more until `go_on`, so that the position stays as it is."""
-        self._is_paused = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def go_on(self) -> None:
-        """Play again."""
-        self._is_paused = False
-        self.wake()
 
     def close(self) -> None:
         """Stop playing."""
@@ -117,12 +104,6 @@ class InstantPlayer:
             self._audible(generation, self._loop.time())
         for position in self._playback.take_positions():
             self._report(position)
-
-    def pause(self) -> None:
-        """Nothing waits to be played."""
-
-    def go_on(self) -> None:
-        """Nothing waits to be played."""
 
     def flush(self) -> float:
         """Nothing is on its way to an ear."""

@@ -116,8 +116,8 @@ class Turns:
     def _reply(self, text: str, is_attached: bool, now: float) -> Sequence[Effect]:
         ended = self.end_reply()
         again, self._again = self._again, None
-        turn = self._ledger.turn
-        if again is not None and again.text == text:
+        turn, is_again = self._ledger.turn, again is not None and again.text == text
+        if again is not None and is_again:
             turn = again.lines[-1].turn
             generation = self._replies.begin(text, again.heard_ms)
             self._ledger.answered_again(again.lines, text, generation, again.heard_ms)
@@ -128,7 +128,7 @@ class Turns:
         if not is_attached:
             self._replies.abandon()
         transcript = Send(Transcript(turn=turn, role="agent", text=text, is_final=True))
-        return (*ended, transcript, Send(Speech(generation=generation, turn=turn)))
+        return (*ended, transcript, Send(Speech(generation=generation, turn=turn, is_again=is_again)))
 
 
 def transcript(line: Line) -> Transcript:

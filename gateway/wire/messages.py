@@ -130,10 +130,14 @@ class Heard(Message, frozen=True, tag="heard"):
 
 
 class Speech(Message, frozen=True, tag="speech"):
-    """Server: the answer to `turn` begins; its audio is the downlink stream of this generation."""
+    """Server: the answer to `turn` begins; its audio is the downlink stream of this generation.
+
+    `is_again`: it is what was being said when the connection was lost, from the position that `resume` named.
+    """
 
     generation: Count
     turn: Count
+    is_again: bool = False
 
 
 class Flush(Message, frozen=True, tag="flush"):
