@@ -38,6 +38,7 @@ from gateway.quic.connection import Connection, PathFailed, PathValidated, PeerC
 from gateway.wire import CloseCode
 
 _CID_OCTETS = 8
+_H3_NO_ERROR = 0x100
 _IDLE_TIMEOUT_S = 30.0
 _SPARE_CID_TIMEOUT_S = 2.0
 _CERTIFICATE_ALERTS = range(42, 50)  # bad_certificate to access_denied (RFC 8446 section 6.2)
@@ -383,9 +384,6 @@ class WebTransportConnection:
     def _over(self) -> None:
         self._is_over = True
         self._wake_waiters()
-
-
-_H3_NO_ERROR = 0x100
 
 
 def _configuration(target: Target, trust: Trust) -> QuicConfiguration:

@@ -112,7 +112,7 @@ class Recovery:
         gap_ms = (now - self._progressed_at) * 1000
         resumed = Resumed(now - (self._call.began_at or now), worker, gap_ms, has_reconnected)
         if has_reconnected:
-            # the attempt that succeeded ends by itself; to cancel it could be to abandon the connection it has just made
+            # the attempt that succeeded ends by itself; cancelled, it could abandon the connection it has just made
             self._redial = None
         self._stop_dialling()
         self._is_interrupted = False

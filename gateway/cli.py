@@ -23,6 +23,7 @@ from gateway.certificate import DevelopmentCertificate, ensure_certificate
 from gateway.config import GatewaySettings, load_settings
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.quic.tls import TlsIdentity
+from gateway.reload import SettingsSource
 from gateway.simulator.cli import simulate_twilio
 from gateway.worker import Worker, run
 from quiclb.address import Address, format_address
@@ -98,7 +99,8 @@ def serve(
     if log_level.lower() not in ("debug", "info", "warning", "error"):
         raise ConfigurationError(f"--log-level must be debug, info, warning or error, got {log_level!r}")
     configure_logging(log_format, log_level)
-    status = run(load_settings(config, os.environ, flags), _print_start if is_json else None)
+    source = SettingsSource(config, lambda: load_settings(config, os.environ, flags))
+    status = run(source.load(), _print_start if is_json else None, source)
     raise typer.Exit(status)
 
 

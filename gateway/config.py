@@ -5,11 +5,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 
+from gateway.access.settings import AccessSection, LimitsSection
 from gateway.errors import ConfigurationError
+from gateway.fields import List, Section, read_full_secret, read_octets
 from quiclb import QuicLbConfig
 from quiclb.errors import QuicLbError
 from quiclb.fields import HexOctets, HostPort
@@ -46,18 +48,7 @@ def load_settings(
         raise ConfigurationError(f"{path}: {error}") from None
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-def _split(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-List = Annotated[tuple[str, ...], BeforeValidator(_split)]
-
-
-class WorkerSection(_Section):
+class WorkerSection(Section):
     """`[worker]`: who this worker is and where its datagrams arrive.
 
     `listen` takes clients that come straight here, `inner` what the load balancers named in `forwarders` pass on.
@@ -79,18 +70,20 @@ class WorkerSection(_Section):
         return self
 
 
-class TlsSection(_Section):
+class TlsSection(Section):
     """`[tls]`: PEM files; the certificate's chain may follow it in its file."""
 
     certificate: Path
     key: Path
 
 
-class QuicSection(_Section):
+class QuicSection(Section):
     """`[quic]`: `retry_key` (16 or 32 octets) and `reset_key` (at least 16), in hexadecimal, are shared by all workers.
 
     Without `routable_cids` a load balancer sends a client that changed its address to any worker; such clients are
     asked not to, unless `unroutable_clients_may_migrate`. `config_id` chooses among several `[[config]]` tables.
+    `resets_for_lost_servers` (default true, where `reset_key` is set) lets clients of a dead worker know at once;
+    false is for load balancers in `forwarders` that do not route by connection ID.
     """
 
     routable_cids: bool | None = None
@@ -100,6 +93,7 @@ class QuicSection(_Section):
     retry_key_file: Path | None = None
     reset_key: SecretStr | None = None
     reset_key_file: Path | None = None
+    resets_for_lost_servers: bool = True
     retry_after_half_open: int = Field(default=64, ge=0)
     max_half_open: int = Field(default=512, ge=1)
     max_connections: int = Field(default=4096, ge=1)
@@ -108,33 +102,21 @@ class QuicSection(_Section):
 
     def read_retry_key(self) -> bytes | None:
         """Return the key, from its file if need be; raises `ConfigurationError`."""
-        return _read_octets("quic.retry_key", self.retry_key, self.retry_key_file, (16, 32))
+        return read_octets("quic.retry_key", self.retry_key, self.retry_key_file, (16, 32))
 
     def read_reset_key(self) -> bytes | None:
         """Return the key, from its file if need be; raises `ConfigurationError`."""
-        return _read_octets("quic.reset_key", self.reset_key, self.reset_key_file, range(16, 65))
+        return read_octets("quic.reset_key", self.reset_key, self.reset_key_file, range(16, 65))
 
 
-class AgentSection(_Section):
+class AgentSection(Section):
     """`[agent]`: who answers; `menu` is a TOML file for the agent `order` in place of its own."""
 
     name: str = "order"
     menu: Path | None = None
 
 
-class AccessSection(_Section):
-    """`[access]`: the token callers must bring, and the origins whose pages may call; without them anybody may."""
-
-    token: SecretStr | None = None
-    token_file: Path | None = None
-    origins: Annotated[tuple[str, ...] | None, BeforeValidator(_split)] = None
-
-    def read_token(self) -> str | None:
-        """Return the token, from its file if need be; raises `ConfigurationError`."""
-        return _read_full_secret("access.token", self.token, self.token_file)
-
-
-class SessionSection(_Section):
+class SessionSection(Section):
     """`[session]`: where sessions are saved, how many there may be, and how long they wait for others.
 
     `store` is `memory://` (one worker, lost with it), `sqlite:///PATH` (all workers of a host) or `redis://HOST:PORT/0`,
@@ -165,13 +147,13 @@ class SessionSection(_Section):
         return self
 
 
-class AdminSection(_Section):
+class AdminSection(Section):
     """`[admin]`: where metrics, health and sessions are served; keep it where only operators reach it."""
 
     listen: HostPort
 
 
-class TelephonySection(_Section):
+class TelephonySection(Section):
     """`[telephony]`: where Twilio reaches this worker: `/twiml` for webhooks, `/v1/twilio` for Media Streams.
 
     `public_url` is the address Twilio calls, without a path; needed where a proxy changes scheme or host on the way, as
@@ -189,21 +171,21 @@ class TelephonySection(_Section):
 
     def read_auth_token(self) -> str | None:
         """Return the token, from its file if need be; raises `ConfigurationError`."""
-        return _read_full_secret("telephony.auth_token", self.auth_token, self.auth_token_file)
+        return read_full_secret("telephony.auth_token", self.auth_token, self.auth_token_file)
 
     def read_shared_key(self) -> str | None:
         """Return the key, from its file if need be; raises `ConfigurationError`."""
-        return _read_full_secret("telephony.shared_key", self.shared_key, self.shared_key_file)
+        return read_full_secret("telephony.shared_key", self.shared_key, self.shared_key_file)
 
 
-class WebSocketSection(_Section):
+class WebSocketSection(Section):
     """`[websocket]`: where the voice protocol is spoken over TCP, for callers without UDP; TLS as in `[telephony]`."""
 
     listen: HostPort
     tls: bool = True
 
 
-class GatewaySettings(_Section):
+class GatewaySettings(Section):
     """The whole file."""
 
     worker: WorkerSection
@@ -212,6 +194,7 @@ class GatewaySettings(_Section):
     quic: QuicSection = QuicSection()
     agent: AgentSection = AgentSection()
     access: AccessSection = AccessSection()
+    limits: LimitsSection = LimitsSection()
     session: SessionSection = SessionSection()
     admin: AdminSection | None = None
     telephony: TelephonySection | None = None
@@ -260,18 +243,20 @@ class GatewaySettings(_Section):
         self.quic.read_retry_key()
         self.quic.read_reset_key()
         self.access.read_token()
+        self.access.read_keys()
         if self.telephony is not None:
             self.telephony.read_auth_token()
             self.telephony.read_shared_key()
         return self
 
 
-_SECTIONS: Mapping[str, type[_Section]] = {
+_SECTIONS: Mapping[str, type[Section]] = {
     "worker": WorkerSection,
     "tls": TlsSection,
     "quic": QuicSection,
     "agent": AgentSection,
     "access": AccessSection,
+    "limits": LimitsSection,
     "session": SessionSection,
     "admin": AdminSection,
     "telephony": TelephonySection,
@@ -288,13 +273,15 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: not valid TOML: {error}") from None
 
 
-def _resolve_paths(section: type[_Section], given: dict[str, Any], directory: Path) -> None:
+def _resolve_paths(section: type[Section], given: dict[str, Any], directory: Path) -> None:
     for name, field in section.model_fields.items():
         if field.annotation in (Path, Path | None) and isinstance(given.get(name), str):
             given[name] = directory / given[name]
+        elif field.annotation == tuple[Path, ...] and isinstance(given.get(name), list):
+            given[name] = [directory / each if isinstance(each, str) else each for each in given[name]]
 
 
-def _variables(name: str, section: type[_Section], environ: Mapping[str, str]) -> dict[str, str]:
+def _variables(name: str, section: type[Section], environ: Mapping[str, str]) -> dict[str, str]:
     prefix = f"{ENVIRONMENT_PREFIX}{name.upper()}_"
     found = {variable: variable.removeprefix(prefix).lower() for variable in environ if variable.startswith(prefix)}
     for variable, key in found.items():
@@ -308,40 +295,3 @@ def _flags(name: str, flags: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key.removeprefix(prefix): value for key, value in flags.items() if key.startswith(prefix) and value is not None
     }
-
-
-def _read_secret(name: str, value: SecretStr | None, path: Path | None) -> str | None:
-    if path is None:
-        return None if value is None else value.get_secret_value()
-    if value is not None:
-        raise ConfigurationError(f"{name}: give it or {name}_file, not both")
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigurationError(f"{name}_file {path}: {(error.strerror or str(error)).lower()}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{name}_file {path}: not text") from None
-
-
-def _read_full_secret(name: str, value: SecretStr | None, path: Path | None) -> str | None:
-    text = _read_secret(name, value, path)
-    if text == "":
-        raise ConfigurationError(f"{name}: is empty; leave it out to let everybody in")
-    return text
-
-
-def _read_octets(
-    name: str, value: SecretStr | None, path: Path | None, lengths: range | tuple[int, ...]
-) -> bytes | None:
-    text = _read_secret(name, value, path)
-    if text is None:
-        return None
-    try:
-        octets = bytes.fromhex(text)
-    except ValueError:
-        octets = b""
-    if len(octets) not in lengths:
-        least, most = min(lengths), max(lengths)
-        how_many = f"{least} to {most}" if isinstance(lengths, range) else " or ".join(map(str, lengths))
-        raise ConfigurationError(f"{name}: must be {how_many} octets in hexadecimal")
-    return octets

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ssl
 
 from gateway.config import GatewaySettings, TelephonySection, WebSocketSection
-from gateway.errors import IdentityError
+from gateway.entrance import Entrance
+from gateway.served_certificate import ServedCertificate
 from gateway.transport.base import Acceptor
 from gateway.transport.twilio.counters import TelephonyCounters
 from gateway.transport.twilio.service import STREAM_PATH, TWIML_PATH, TelephonyService
@@ -19,12 +20,15 @@ from quiclb.address import Address
 class TcpListeners:
     """`start` those the settings name, `stop_accepting` to drain, `stop` in the end; part of the composition root."""
 
-    def __init__(self, settings: GatewaySettings, accept: Acceptor) -> None:
+    def __init__(
+        self, settings: GatewaySettings, accept: Acceptor, certificate: ServedCertificate, entrance: Entrance
+    ) -> None:
         self.telephony_counters = TelephonyCounters()
         self.telephony_address: Address | None = None
         self.websocket_address: Address | None = None
         self._settings = settings
-        self._telephony = _telephony(settings, accept, self.telephony_counters)
+        self._certificate = certificate
+        self._telephony = _telephony(settings, accept, self.telephony_counters, entrance)
         self._websocket = WebServer({}, {VOICE_PATH: VoiceOverWebSocket(accept)}, max_message_octets=MAX_MESSAGE_OCTETS)
 
     @property
@@ -53,18 +57,12 @@ class TcpListeners:
         await self._websocket.stop()
 
     def _tls(self, section: TelephonySection | WebSocketSection) -> ssl.SSLContext | None:
-        if not section.tls:
-            return None
-        files = self._settings.tls
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        try:
-            context.load_cert_chain(files.certificate, files.key)
-        except OSError as error:
-            raise IdentityError(f"{files.certificate}: {(error.strerror or str(error)).lower()}") from None
-        return context
+        return self._certificate.tls_context() if section.tls else None
 
 
-def _telephony(settings: GatewaySettings, accept: Acceptor, counters: TelephonyCounters) -> WebServer:
+def _telephony(
+    settings: GatewaySettings, accept: Acceptor, counters: TelephonyCounters, entrance: Entrance
+) -> WebServer:
     telephony = settings.telephony
     if telephony is None:
         return WebServer({}, {})
@@ -74,7 +72,7 @@ def _telephony(settings: GatewaySettings, accept: Acceptor, counters: TelephonyC
         counters,
         public_url=telephony.public_url,
         signatures=SignatureCheck(auth_token, shared_key) if auth_token or shared_key else None,
-        access_token=settings.access.read_token(),
+        access_token=entrance.telephone_token,
         has_tls=telephony.tls,
     )
     return WebServer({TWIML_PATH: service.twiml}, {STREAM_PATH: service.stream})

@@ -20,14 +20,16 @@ from gateway.admin import AdminServer, worker_pages
 from gateway.agent.base import Agent
 from gateway.agent.registry import make_agent
 from gateway.config import GatewaySettings
+from gateway.entrance import Entrance
 from gateway.errors import ConfigurationError
 from gateway.listeners import TcpListeners
-from gateway.metrics import worker_registry
+from gateway.metrics import UpkeepCollector, worker_registry
 from gateway.quic.cids import DEFAULT_ACTIVE_LIMIT, CidIssuer, ServerCidSource, UnroutableIssuer
 from gateway.quic.endpoint import Endpoint, EndpointSettings
-from gateway.quic.tls import TlsIdentity
+from gateway.reload import Reloader, SettingsSource
+from gateway.served_certificate import ServedCertificate
 from gateway.session.limits import SessionLimits
-from gateway.session.manager import Admission, SessionManager
+from gateway.session.manager import SessionManager
 from gateway.session.pacing import Lead
 from gateway.store.base import SessionStore
 from gateway.store.factory import open_store
@@ -41,12 +43,17 @@ _GOODBYE_S = 1.0
 _log = structlog.get_logger("gateway.worker")
 
 
-def run(settings: GatewaySettings, on_start: Callable[[Worker], None] | None = None) -> int:
+def run(
+    settings: GatewaySettings,
+    on_start: Callable[[Worker], None] | None = None,
+    source: SettingsSource | None = None,
+) -> int:
     """Serve until SIGTERM or SIGINT, then let calls end, and return the exit status; a second signal exits at once.
 
-    `on_start` is called once the worker takes sessions. Raises `GatewayError` where it cannot start.
+    `on_start` is called once the worker takes sessions. On SIGHUP, and when files change, what can be is read again,
+    the settings too if there is a `source`. Raises `GatewayError` where it cannot start.
     """
-    return uvloop.run(_serve(settings, on_start))
+    return uvloop.run(_serve(settings, on_start, source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,8 @@ class Worker:
     """A worker in the running event loop: `await start()`, later `await stop()`.
 
     `agent` and `store` replace those the settings name; the worker opens and closes them. `clock` gives seconds since
-    1970, `rng` unpredictable octets. The constructor raises `GatewayError` for settings that cannot be served.
+    1970, `rng` unpredictable octets. `source` is where the settings are read again. The constructor raises
+    `GatewayError` for settings that cannot be served.
     """
 
     def __init__(
@@ -73,32 +81,39 @@ class Worker:
         *,
         agent: Agent | None = None,
         store: SessionStore | None = None,
+        source: SettingsSource | None = None,
         clock: Callable[[], float] = time.time,
         rng: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.settings = settings
         self._agent = agent or _agent(settings)
         self._store = store or open_store(settings.session.store, ttl_s=settings.session.record_ttl_s, clock=clock)
+        self.entrance = Entrance(settings, clock)
         self.sessions = SessionManager(
             settings.worker.name,
             self._agent,
             self._store,
             new_id=lambda: rng(16).hex(),
             new_token=lambda: rng(32).hex(),
-            admission=_admission(settings),
+            admission=self.entrance.admission,
             limits=_limits(settings),
             lead=Lead(settings.session.downlink_target_s, settings.session.downlink_cap_s),
         )
+        self.certificate = ServedCertificate(settings.tls, clock)
         self.endpoint = Endpoint(
             _endpoint_settings(settings),
-            TlsIdentity.load(settings.tls.certificate, settings.tls.key, now=clock()),
+            self.certificate.identity,
             _cid_source(settings, rng),
             VoiceOverWebTransport(self.sessions.accept),
+            handshakes=self.entrance.handshakes,
             wall_clock=clock,
             rng=rng,
         )
-        self.listeners = TcpListeners(settings, self.sessions.accept)
+        self.certificate.follow(self.endpoint.renew_identity)
+        self.listeners = TcpListeners(settings, self.sessions.accept, self.certificate, self.entrance)
+        self.reloader = Reloader(settings, [self.certificate, self.entrance], source)
         registry = worker_registry(self.sessions, self.endpoint, self.listeners.telephony_counters)
+        registry.register(UpkeepCollector(self.certificate, self.reloader))
         self._admin = AdminServer(worker_pages(self.sessions, registry))
         self._admin_address: Address | None = None
         self._open: AsyncExitStack | None = None
@@ -128,6 +143,10 @@ class Worker:
             if self.settings.admin is not None:
                 opened.push_async_callback(self._admin.stop)
                 self._admin_address = await self._admin.start(self.settings.admin.listen)
+            opened.callback(self.certificate.stop)
+            self.certificate.start()
+            opened.callback(self.reloader.stop)
+            self.reloader.start()
             self._open = opened.pop_all()
 
     async def stop(self, deadline_s: float | None = None) -> None:
@@ -157,7 +176,9 @@ class Worker:
             await asyncio.sleep(0.02)
 
 
-async def _serve(settings: GatewaySettings, on_start: Callable[[Worker], None] | None) -> int:
+async def _serve(
+    settings: GatewaySettings, on_start: Callable[[Worker], None] | None, source: SettingsSource | None
+) -> int:
     asked = asyncio.Event()
 
     def on_signal(number: signal.Signals) -> None:
@@ -169,8 +190,9 @@ async def _serve(settings: GatewaySettings, on_start: Callable[[Worker], None] |
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    worker = Worker(settings)
+    worker = Worker(settings, source=source)
     await worker.start()
+    loop.add_signal_handler(signal.SIGHUP, worker.reloader.reload)
     # models and modules stay for good: the collector need not walk them while calls are under way
     gc.collect()
     gc.freeze()
@@ -202,8 +224,8 @@ def _log_start(worker: Worker) -> None:
     is_signed = telephony is not None and (telephony.read_auth_token() or telephony.read_shared_key()) is not None
     reached = (addresses.direct, addresses.inner, addresses.websocket, None if is_signed else addresses.telephony)
     bound = [address for address in reached if address]
-    if settings.access.read_token() is None and not all(ipaddress.ip_address(host).is_loopback for host, _ in bound):
-        _log.warning("access_open_to_all", remedy="set access.token or access.token_file")
+    if settings.access.is_open and not all(ipaddress.ip_address(host).is_loopback for host, _ in bound):
+        _log.warning("access_open_to_all", remedy="set access.key_files or access.token_file")
 
 
 def _agent(settings: GatewaySettings) -> Agent:
@@ -218,15 +240,6 @@ def _read_text(key: str, path: Path) -> str:
         raise ConfigurationError(f"{key} {path}: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{key} {path}: not text") from None
-
-
-def _admission(settings: GatewaySettings) -> Admission:
-    origins = settings.access.origins
-    return Admission(
-        access_token=settings.access.read_token(),
-        origins=None if origins is None else frozenset(origins),
-        max_sessions=settings.session.max_sessions,
-    )
 
 
 def _limits(settings: GatewaySettings) -> SessionLimits:
@@ -255,6 +268,7 @@ def _endpoint_settings(settings: GatewaySettings) -> EndpointSettings:
         max_connections=quic.max_connections,
         handshake_timeout_s=quic.handshake_timeout_s,
         idle_timeout_s=quic.idle_timeout_s,
+        resets_for_lost_servers=quic.resets_for_lost_servers and quic.read_reset_key() is not None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from quiclb.address import Address
 from quiclb.datapath.sockets import SocketPair, open_sockets
@@ -18,18 +19,31 @@ from quiclb.table import RoutingTable
 class Engine:
     """Forwards in the running event loop from `serve` until `stop`.
 
-    `publish` changes the table. If forwarding ends by itself, which it never should, `failed` returns why.
+    `publish` changes the table. If forwarding ends by itself, which it never should, `failed` returns why. `refused` is
+    called in the event loop with the backends where, by the network's word, nobody listens.
     """
 
     def __init__(
-        self, datapath: UserspaceDatapath | VectorisedDatapath, table: RoutingTable, *, is_loopback_allowed: bool
+        self,
+        datapath: UserspaceDatapath | VectorisedDatapath,
+        table: RoutingTable,
+        *,
+        is_loopback_allowed: bool,
+        refused: Callable[[Address], None],
     ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._refused = refused
         self.datapath = datapath
         self.core = ForwardingCore(
-            table, datapath.vip, datapath.inner, is_loopback_allowed=is_loopback_allowed, is_own_ip=is_own_ip
+            table,
+            datapath.vip,
+            datapath.inner,
+            is_loopback_allowed=is_loopback_allowed,
+            is_own_ip=is_own_ip,
+            refused=self._tell_refused,
         )
         self._installer = TableInstaller(self._install)
-        self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._failure: asyncio.Future[BaseException] = self._loop.create_future()
 
     def serve(self) -> None:
         """Forward from now on."""
@@ -54,6 +68,9 @@ class Engine:
     def _install(self, table: RoutingTable) -> None:
         self.core.table = table
         self.core.counters.keep_backends({backend.name for backend in table.pool})
+
+    def _tell_refused(self, address: Address) -> None:
+        self._loop.call_soon_threadsafe(self._refused, address)
 
     def _fail(self, error: BaseException) -> None:
         if not self._failure.done():

@@ -26,7 +26,8 @@ class ForwardingCore:
 
     `vip` and `inner` are the two sockets' addresses. Assign `table` to change configs or backends: it takes effect
     with the next datagram. Loopback clients are for tests and demonstrations on one machine. `is_own_ip` tells which
-    IP addresses a VIP such as 0.0.0.0 stands for.
+    IP addresses a VIP such as 0.0.0.0 stands for. `refused` is what a datapath calls, in its own thread, with the
+    backends whose datagrams came back by ICMP.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class ForwardingCore:
         *,
         is_loopback_allowed: bool = False,
         is_own_ip: Callable[[str], bool] = lambda ip: False,
+        refused: Callable[[Address], None] = lambda address: None,
     ) -> None:
         self.table = table
         self.vip = vip
         self.inner = inner
         self.counters = ForwarderCounters()
         self.is_loopback_allowed = is_loopback_allowed
+        self.refused = refused
         self._is_own_ip = is_own_ip
         self._is_wildcard = ip_facts(vip[0]).kind is Kind.UNSPECIFIED
         self._has_both_families = vip[0] == "::"

@@ -87,6 +87,12 @@ class Prober(asyncio.DatagramProtocol):
         """Judge by this policy from now on."""
         self._monitor.policy = policy
 
+    def refused(self, address: Address) -> None:
+        """Forwarded datagrams came back from this address: find out at once."""
+        self._monitor.refused(address, self._now())
+        self._tell()
+        self._schedule()
+
     def health(self, address: Address) -> Health:
         """What the probes say of this address."""
         return self._monitor.health(address)

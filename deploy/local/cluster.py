@@ -43,6 +43,7 @@ class ClusterOptions:
     store: str | None = None
     """A session store's address; without one, a SQLite file in the cluster's folder that all workers share."""
     drain_timeout_s: float = 5.0
+    forwarder_processes: int = 1
 
 
 @dataclass(slots=True)
@@ -68,7 +69,9 @@ class Cluster:
         self.folder = Path(tempfile.mkdtemp(prefix="voice-cluster-"))
         self.addresses = _free_addresses(self.options)
         keys = Secrets(secrets.token_hex(16), secrets.token_hex(32), secrets.token_hex(32))
-        self._forwarder = self._process("forwarder", "quiclb", forwarder_toml(self.addresses, keys))
+        self._forwarder = self._process(
+            "forwarder", "quiclb", forwarder_toml(self.addresses, keys, self.options.forwarder_processes)
+        )
         self._workers = [
             self._process(
                 worker_name(index),
@@ -135,6 +138,24 @@ class Cluster:
             raise ClusterError(f"{self._workers[index].name} does not run")
         handle.terminate()
         return await handle.wait()
+
+    async def until_healthy(self) -> None:
+        """Return once the load balancer's probes have found every worker."""
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < deadline:
+            text = await asyncio.to_thread(_get, f"http://{self.addresses.forwarder_metrics}/metrics")
+            healthy = [line for line in text.splitlines() if line.startswith("quiclb_backend_info{")]
+            if all('health="up"' in line for line in healthy):
+                return
+            await asyncio.sleep(0.1)
+        raise ClusterError("the load balancer does not find every worker healthy")
+
+    def forwarding_processes(self) -> list[int]:
+        """The processes that a load balancer of several has started, spares among them."""
+        handle = self._forwarder.handle
+        if handle is None:
+            raise ClusterError("the load balancer does not run")
+        return [int(pid) for pid in Path(f"/proc/{handle.pid}/task/{handle.pid}/children").read_text().split()]
 
     def worker_pid(self, index: int) -> int:
         handle = self._workers[index].handle

@@ -39,7 +39,7 @@ def server_id(index: int) -> str:
     return f"{index + 1:0{2 * SERVER_ID_OCTETS}x}"
 
 
-def forwarder_toml(addresses: Addresses, secrets: Secrets) -> str:
+def forwarder_toml(addresses: Addresses, secrets: Secrets, processes: int = 1) -> str:
     backends = "".join(
         f"""
 [[backend]]
@@ -54,6 +54,7 @@ listen = "{addresses.listen}"
 inner = "{addresses.inner}"
 metrics = "{addresses.forwarder_metrics}"
 allow_loopback_clients = true
+processes = {processes}
 {_quic_lb(secrets)}{backends}"""
 
 

@@ -20,8 +20,11 @@ class ServerCidSource(CidSource, Protocol):
     def owns(self, cid: bytes) -> bool:
         """Whether `cid` carries this server's ID, so that no other server can hold its connection.
 
-        Only then may a stateless reset be sent for it (RFC 9000 section 21.11).
+        Only then may a stateless reset be sent to whoever asks for it (RFC 9000 section 21.11).
         """
+
+    def is_of_pool(self, cid: bytes) -> bool:
+        """Whether `cid` carries some server's ID, so that a load balancer which brings it here found that one gone."""
 
 
 class CidIssuer:
@@ -60,6 +63,9 @@ class CidIssuer:
         decoded = self._decoder.decode(cid, is_long_header=False)
         return isinstance(decoded, Decoded) and decoded.server_id == self._encoder.server_id
 
+    def is_of_pool(self, cid: bytes) -> bool:
+        return isinstance(self._decoder.decode(cid, is_long_header=False), Decoded)
+
 
 class UnroutableIssuer:
     """Connection IDs for a server without a config: codepoint 0b111, one on each connection.
@@ -92,6 +98,9 @@ class UnroutableIssuer:
         return _reset_token(self._reset_key, cid)
 
     def owns(self, cid: bytes) -> bool:
+        return False
+
+    def is_of_pool(self, cid: bytes) -> bool:
         return False
 
 

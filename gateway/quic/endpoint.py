@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from aioquic._buffer import Buffer
-from aioquic.quic.packet import QuicErrorCode, QuicPacketType, encode_quic_retry, pull_quic_header
+from aioquic.quic.packet import QuicErrorCode, encode_quic_retry
 
+from gateway.quic.admission import Handshake, HandshakePolicy
 from gateway.quic.cid_source import RandomOctets
 from gateway.quic.cids import ServerCidSource
 from gateway.quic.connection import H3_NO_ERROR, Connection
@@ -24,6 +24,7 @@ from gateway.quic.stateless import (
     MIN_INITIAL_OCTETS,
     SUPPORTED_VERSIONS,
     LongHeader,
+    first_token,
     initial_close,
     parse_long_header,
     stateless_reset,
@@ -34,14 +35,12 @@ from quiclb.envelope import EnvelopeFault
 
 __all__ = ["Endpoint", "EndpointSettings"]
 
-MIN_CLIENT_DCID_OCTETS = 8
-"""The least a client must draw for its first destination connection ID (RFC 9000 section 7.2)."""
-
 
 class Endpoint:
     """Accepts QUIC connections and runs `application` on each; `open` it, and `close` it in the end.
 
-    `wall_clock` gives seconds since 1970 for Retry tokens, `rng` unpredictable octets. Timers run on the event loop's
+    `handshakes` is asked about each new client. `wall_clock` gives seconds since 1970 for Retry tokens, `rng`
+    unpredictable octets. Timers run on the event loop's
     own clock. Nothing that arrives raises: it is counted in `counters`.
     """
 
@@ -52,6 +51,7 @@ class Endpoint:
         cids: ServerCidSource,
         application: Application,
         *,
+        handshakes: HandshakePolicy | None = None,
         wall_clock: Callable[[], float] = time.time,
         rng: RandomOctets = os.urandom,
     ) -> None:
@@ -61,6 +61,7 @@ class Endpoint:
         self._cids = cids
         self._former_cids: dict[bytes, ServerCidSource] = {}
         self._application = application
+        self._handshakes = handshakes
         self._wall_clock = wall_clock
         self._rng = rng
         self._forwarders = Forwarders(settings.forwarders)
@@ -121,6 +122,11 @@ class Endpoint:
         for connection in self._connections:
             connection.quic.rotate_cids(cids)
             connection.flush_soon()
+
+    def renew_identity(self, identity: TlsIdentity) -> None:
+        """Show another certificate from the next handshake on; connections that are up keep theirs."""
+        self._identity = identity
+        self._configuration = quic_configuration(self._settings, identity, self._cids.length_octets)
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -200,7 +206,10 @@ class Endpoint:
         return True
 
     def _unknown(self, cid: bytes, datagram: bytes, path: Any, forwarder: Any) -> None:
-        owner = next((each for each in (self._cids, *self._former_cids.values()) if each.owns(cid)), None)
+        sources = (self._cids, *self._former_cids.values())
+        owner = next((each for each in sources if each.owns(cid)), None)
+        if owner is None and forwarder is not None and self._settings.resets_for_lost_servers:
+            owner = next((each for each in sources if each.is_of_pool(cid)), None)
         if owner is None:
             self.counters.unknown_foreign += 1
             return
@@ -226,13 +235,8 @@ class Endpoint:
     # New connections
 
     def _open_connection(self, header: LongHeader, datagram: bytes, path: Any, forwarder: Any) -> None:
-        token = _initial_token(datagram)
-        if (
-            token is None
-            or len(datagram) < MIN_INITIAL_OCTETS
-            or not MIN_CLIENT_DCID_OCTETS <= len(header.destination_cid) <= 20
-            or len(header.source_cid) > 20
-        ):
+        token = first_token(header, datagram)
+        if token is None:
             self.counters.malformed += 1
             return
         if not self._is_accepting:
@@ -249,10 +253,21 @@ class Endpoint:
             self.send(initial_close(header, QuicErrorCode.INVALID_TOKEN), path, forwarder)
         elif verdict is None and self._half_open >= self._settings.retry_after_half_open:
             self._send_retry(header, path, forwarder)
+        elif (met := self._meet(path, is_proven=verdict is not None)) is Handshake.PROVE:
+            self.counters.retries_for_address += 1
+            self._send_retry(header, path, forwarder)
+        elif met is Handshake.REFUSE:
+            self.counters.refused_address += 1
+            self.send(initial_close(header, QuicErrorCode.CONNECTION_REFUSED), path, forwarder)
         elif self._half_open >= self._settings.max_half_open:
             self.counters.refused_half_open += 1
         else:
             self._start(header, verdict, datagram, path, forwarder)
+
+    def _meet(self, path: Any, *, is_proven: bool) -> Handshake:
+        if self._handshakes is None:
+            return Handshake.ADMIT
+        return self._handshakes.meet(path[0], is_proven=is_proven, now=self._now())
 
     def _send_retry(self, header: LongHeader, path: Any, forwarder: Any) -> None:
         source_cid = self._cids.issue()
@@ -382,12 +397,3 @@ class Endpoint:
         if self._loop is None:
             raise RuntimeError("the endpoint is not open: call open() first")
         return self._loop
-
-
-def _initial_token(datagram: bytes) -> bytes | None:
-    """The token of an Initial packet, empty where it has none; `None` for any other packet."""
-    try:
-        header = pull_quic_header(Buffer(data=datagram), host_cid_length=0)
-    except ValueError:
-        return None
-    return header.token if header.packet_type is QuicPacketType.INITIAL else None

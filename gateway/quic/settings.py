@@ -18,7 +18,9 @@ class EndpointSettings:
     `host` None opens no public socket, `inner_host` None no inner one; port 0 takes any free port. Only `forwarders`
     (`IP` or `IP:port`) are believed on the inner socket. `retry_key` (16 or 32 octets) must be the same on all workers
     behind one load balancer; None draws one. From `retry_after_half_open` unfinished handshakes on, new clients must
-    prove their address first; beyond `max_half_open` they are dropped.
+    prove their address first; beyond `max_half_open` they are dropped. With `resets_for_lost_servers` a client whose
+    connection ID names another server of the pool is told at once that its connection is gone: `forwarders` must send
+    such a client here only while that server does not answer.
     """
 
     host: str | None = "127.0.0.1"
@@ -35,6 +37,7 @@ class EndpointSettings:
     max_data_octets: int = 1 << 20
     max_stream_data_octets: int = 1 << 18
     max_resets_per_s: float = 100.0
+    resets_for_lost_servers: bool = False
     receive_buffer_octets: int = 4 << 20
     alpn: tuple[str, ...] = ("h3",)
     connection: ConnectionOptions = field(default_factory=ConnectionOptions)

@@ -59,7 +59,7 @@ class Session:
         self.identity = identity
         self.state = SessionState.NEW if record is None else SessionState.DETACHED
         self.uplink = UplinkStatistics()
-        self.ledger = Ledger(identity.session_id, limits.silence_interval_s, identity.worker, record)
+        self.ledger = Ledger(identity.session_id, limits.silence_interval_s, identity.worker, record, identity.subject)
         self.replies = Replies(identity.output_rate_hz, record.generation if record else 0)
         self.turns = Turns(self.ledger, self.replies, self.uplink, observe)
         heard_sequence = self.ledger.heard_sequence

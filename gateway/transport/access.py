@@ -1,9 +1,12 @@
-"""How a caller shows its access token, whatever it connects by."""
+"""How a caller shows its access token over HTTP, and how it is told why that was not enough."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from urllib.parse import parse_qs
+
+from gateway.transport.base import Refusal
 
 
 def access_token(headers: Mapping[str, str], query: str) -> str | None:
@@ -12,3 +15,14 @@ def access_token(headers: Mapping[str, str], query: str) -> str | None:
     if scheme.lower() == "bearer" and credentials:
         return credentials.strip()
     return next(iter(parse_qs(query).get("token", ())), None)
+
+
+def refusal_fields(refusal: Refusal, *, has_token: bool) -> dict[str, str]:
+    """Header fields that go with the refusal's status (RFC 6750 section 3, RFC 9110 section 10.2.3)."""
+    if refusal.status in (401, 403):
+        error = {401: "invalid_token", 403: "insufficient_scope"}[refusal.status]
+        detail = f', error="{error}", error_description="{refusal.reason}"' if has_token else ""
+        return {"www-authenticate": f'Bearer realm="voice"{detail}'}
+    if refusal.retry_after_s is not None:
+        return {"retry-after": str(max(1, math.ceil(refusal.retry_after_s)))}
+    return {}

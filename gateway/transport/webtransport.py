@@ -25,8 +25,8 @@ from gateway.quic.connection import H3_NO_ERROR
 from gateway.quic.events import PeerMoved
 from gateway.quic.paths import peer_name
 from gateway.quic.served import ConnectionHandler, ServedConnection
-from gateway.transport.access import access_token
-from gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
+from gateway.transport.access import access_token, refusal_fields
+from gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
 from gateway.transport.uplink import ControlReader, UnidirectionalReader, UnknownStream
 from gateway.wire import (
     VOICE_PATH,
@@ -78,6 +78,7 @@ class WebTransport:
         self._connection = connection
         self._session_id = session_id
         self._handler: TransportHandler | None = None
+        self._count: Callable[[int], None] | None = None
         self._is_closed = False
         self._control: ControlReader | None = None
         self._control_id: int | None = None
@@ -136,6 +137,7 @@ class WebTransport:
         """The session was accepted: `handler` is called from now on."""
         if not self._is_closed:
             self._handler = handler
+            self._count = handler.octets_received if isinstance(handler, Metered) else None
 
     def moved(self, peer: str) -> None:
         """The client's address changed."""
@@ -158,6 +160,8 @@ class WebTransport:
 
     def received(self, event: WebTransportEvent) -> None:
         """Take an event of a stream of this session."""
+        if self._handler is not None and self._count is not None and isinstance(event, StreamData):
+            self._count(len(event.data))
         if self._handler is None:
             return
         match event:
@@ -306,11 +310,13 @@ class _Sessions:
         if url.path != self._path:
             self._layer.refuse(event.session_id, 404)
             return
-        request = SessionRequest(url.path, self._connection.peer, access_token(event.headers, url.query), event.origin)
+        token = access_token(event.headers, url.query)
+        request = SessionRequest(url.path, self._connection.peer, token, event.origin)
         transport = WebTransport(self._layer, self._connection, event.session_id, self._left)
         answer = self._accept(request, transport)
         if isinstance(answer, Refusal):
-            self._layer.refuse(event.session_id, answer.status)
+            fields = refusal_fields(answer, has_token=token is not None)
+            self._layer.refuse(event.session_id, answer.status, fields)
             return
         self._transports[event.session_id] = transport
         transport.begin(answer)

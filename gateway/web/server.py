@@ -10,7 +10,7 @@ import asyncio
 import errno
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
@@ -54,6 +54,7 @@ class WebResponse:
     status: HTTPStatus
     text: str = ""
     content_type: str = "text/plain; charset=utf-8"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 Page = Callable[[WebRequest], WebResponse]
@@ -228,9 +229,10 @@ async def _with_body(request: WebRequest, reader: asyncio.StreamReader) -> WebRe
 
 def _encode(response: WebResponse) -> bytes:
     body = response.text.encode()
+    fields = "".join(f"{name.title()}: {value}\r\n" for name, value in response.headers.items())
     allow = "Allow: GET, POST\r\n" if response.status is HTTPStatus.METHOD_NOT_ALLOWED else ""
     head = (
         f"HTTP/1.1 {response.status.value} {response.status.phrase}\r\nContent-Type: {response.content_type}\r\n"
-        f"Content-Length: {len(body)}\r\n{allow}Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {len(body)}\r\n{allow}{fields}Cache-Control: no-store\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from quiclb.address import normalise
 from quiclb.datapath.base import Side
 from quiclb.datapath.messages import Integers, ReceiveBatch, SendBatch
 from quiclb.datapath.scalar_forwarder import MAX_DATAGRAM_OCTETS, ScalarForwarder
@@ -36,6 +37,8 @@ JOIN_FROM: Final = 48
 
 FLUSH_BATCHES: Final = 64
 """How many batches the counters may lag behind under load; they are exact when the loop comes to rest."""
+
+_NOBODY_THERE: Final = {"ECONNREFUSED", "EHOSTUNREACH"}
 
 
 class ForwardingLoop:
@@ -159,8 +162,13 @@ class ForwardingLoop:
         self._unflushed = 0
 
     def _read_errors(self) -> None:
-        for _, symbol in read_error_queue(self._sockets[Side.INNER]):
+        refused = set()
+        for destination, symbol in read_error_queue(self._sockets[Side.INNER]):
             self._core.send_failed(Side.INNER, symbol)
+            if symbol in _NOBODY_THERE:
+                refused.add(normalise(destination))
+        for address in refused:
+            self._core.refused(address)
 
     def _failed(self, side: Side, error: int, count: int) -> None:
         for _ in range(count):

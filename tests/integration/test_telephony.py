@@ -206,7 +206,7 @@ async def test_a_stream_without_the_access_token_is_closed(worker: Worker) -> No
     result = await TwilioSimulator(stream).run(LOUD)
     assert result.closed is not None
     assert "1008" in result.closed
-    assert worker.sessions.counters.refused == {401: 1}
+    assert worker.sessions.counters.refused == {(401, "token_missing"): 1}
 
 
 async def test_nonsense_is_skipped_and_the_call_goes_on(worker: Worker) -> None:

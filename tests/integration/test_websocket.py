@@ -106,4 +106,4 @@ async def test_a_wrong_token_is_refused_by_status(worker: Worker, tmp_path: Path
     with pytest.raises(InvalidStatus) as refused:
         await dial(worker, tmp_path, token="wrong")
     assert refused.value.response.status_code == 401
-    assert worker.sessions.counters.refused == {401: 1}
+    assert worker.sessions.counters.refused == {(401, "token_wrong"): 1}

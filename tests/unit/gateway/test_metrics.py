@@ -44,13 +44,15 @@ def test_every_counter_of_the_sessions_is_exported():
 def test_labelled_counters_and_gauges():
     counters = SessionCounters()
     counters.ended.update({"normal": 2, "idle": 1})
-    counters.refused[401] = 4
+    counters.refused[401, "token_expired"] = 4
+    counters.limited["session_octets"] = 6
     counters.accepted["twilio"] = 5
     values = of(SessionCollector(SimpleNamespace(counters=counters, count=3, is_draining=True, unsaved_count=2)))
     assert values["voice_sessions",] == 3
     assert values["voice_draining",] == 1
     assert values["voice_sessions_ended_total", "normal"] == 2
-    assert values["voice_sessions_refused_total", "401"] == 4
+    assert values["voice_sessions_refused_total", "token_expired", "401"] == 4
+    assert values["voice_sessions_limited_total", "session_octets"] == 6
     assert values["voice_sessions_accepted_total", "twilio"] == 5
 
 
