@@ -86,7 +86,7 @@ class Turns:
             return NOTHING
         is_begun = lines[0].generation == resume.next_generation
         heard_ms = lines[0].heard_ms + (resume.position_ms if is_begun else 0)
-        self._again = _Again(lines, " ".join(line.text for line in lines), heard_ms)
+        self._again = _Again(lines, " ".join(line.text for line in lines), heard_ms, is_begun or lines[0].heard_ms > 0)
         return (SayAgain(self._again.text),)
 
     def _speak(self, generation: int, pcm: bytes, now: float) -> Sequence[Effect]:
@@ -116,8 +116,9 @@ class Turns:
     def _reply(self, text: str, is_attached: bool, now: float) -> Sequence[Effect]:
         ended = self.end_reply()
         again, self._again = self._again, None
-        turn, is_again = self._ledger.turn, again is not None and again.text == text
-        if again is not None and is_again:
+        turn, is_again = self._ledger.turn, False
+        if again is not None and again.text == text:
+            is_again = again.is_rest
             turn = again.lines[-1].turn
             generation = self._replies.begin(text, again.heard_ms)
             self._ledger.answered_again(again.lines, text, generation, again.heard_ms)
@@ -143,3 +144,5 @@ class _Again:
     lines: tuple[Line, ...]
     text: str
     heard_ms: int
+    is_rest: bool
+    """Whether the caller has heard its beginning, and may be playing on from there."""
