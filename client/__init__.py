@@ -17,6 +17,8 @@
 `client.errors` says why there is no call.
 """
 
+from client.access_token import TokenSource
+from client.credentials import CredentialStore
 from client.errors import (
     AccessRefused,
     CallLost,
@@ -64,6 +66,7 @@ __all__ = [
     "Closed",
     "ConnectError",
     "Connected",
+    "CredentialStore",
     "Draining",
     "Event",
     "Flushed",
@@ -84,6 +87,7 @@ __all__ = [
     "Speech",
     "SpeechEnded",
     "StateChanged",
+    "TokenSource",
     "Transcript",
     "TurnLatency",
     "TurnMeasured",
