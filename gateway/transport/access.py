@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import parse_qs
 
 from gateway.transport.base import Refusal
+from gateway.wire import CloseCode
 
 
 def access_token(headers: Mapping[str, str], query: str) -> str | None:
@@ -26,3 +28,19 @@ def refusal_fields(refusal: Refusal, *, has_token: bool) -> dict[str, str]:
     if refusal.retry_after_s is not None:
         return {"retry-after": str(max(1, math.ceil(refusal.retry_after_s)))}
     return {}
+
+
+def refusal_code(query: str, refusal: Refusal) -> CloseCode | None:
+    """The code to close a session with in place of answering the status; `None` where the caller sees the status.
+
+    A browser hides it from the page, which asks for the code with `refusal=close` (PROTOCOL.md, "Connecting").
+    """
+    return _CODES.get(refusal.status) if parse_qs(query).get("refusal") == ["close"] else None
+
+
+_CODES: Final[Mapping[int, CloseCode]] = {
+    401: CloseCode.UNAUTHORISED,
+    403: CloseCode.UNAUTHORISED,
+    429: CloseCode.OVERLOADED,
+    503: CloseCode.OVERLOADED,
+}

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.transport.access import access_token, refusal_fields
+from gateway.transport.access import access_token, refusal_code, refusal_fields
 from gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
 from gateway.web.server import WebRequest, WebResponse
 from gateway.web.websocket import Ending, WebSocket
@@ -58,9 +58,13 @@ class VoiceOverWebSocket:
         transport = WebSocketTransport(socket)
         answer = self._accept(asked, transport)
         if isinstance(answer, Refusal):
-            fields = refusal_fields(answer, has_token=token is not None)
-            return WebResponse(HTTPStatus(answer.status), f"{answer.reason}\n", headers=fields)
-        transport.begin(answer)
+            code = refusal_code(url.query, answer)
+            if code is None:
+                fields = refusal_fields(answer, has_token=token is not None)
+                return WebResponse(HTTPStatus(answer.status), f"{answer.reason}\n", headers=fields)
+            transport.close(code, answer.reason)
+        else:
+            transport.begin(answer)
         return transport
 
 
@@ -143,9 +147,9 @@ class WebSocketTransport:
         match ending:
             case Ending.TOO_LARGE:
                 handler.malformed_received(Malformed(f"a message's body holds at most {MAX_CONTROL_OCTETS} octets"))
-            case Ending.CLOSED:
+            case Ending.CLOSED if self._socket.received_close_code != CLOSE_CODE_BASE + CloseCode.TAKEN_OVER:
                 handler.left(reason)
-            case Ending.BROKEN:
+            case Ending.CLOSED | Ending.BROKEN:
                 handler.lost(reason)
 
     def _fault(self, fault: Malformed) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
-from aioquic.quic.events import QuicEvent
+from aioquic.quic.events import HandshakeCompleted, QuicEvent
 
 from gateway.h3.webtransport import (
     SessionClosed,
@@ -25,7 +25,7 @@ from gateway.quic.connection import H3_NO_ERROR
 from gateway.quic.events import PeerMoved
 from gateway.quic.paths import peer_name
 from gateway.quic.served import ConnectionHandler, ServedConnection
-from gateway.transport.access import access_token, refusal_fields
+from gateway.transport.access import access_token, refusal_code, refusal_fields
 from gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
 from gateway.transport.uplink import ControlReader, UnidirectionalReader, UnknownStream
 from gateway.wire import (
@@ -169,9 +169,10 @@ class WebTransport:
                 self._unidirectional_received(event)
             case StreamData():
                 self._control_received(event)
-            case StreamReset(stream_id=stream_id) | StreamStopped(stream_id=stream_id):
+            case StreamReset(stream_id=stream_id, code=code) | StreamStopped(stream_id=stream_id, code=code):
                 self._readers.pop(stream_id, None)
-                if stream_id == self._control_id:
+                # without a code of the client's it goes with its session, whose end may arrive behind it
+                if stream_id == self._control_id and code is not None:
                     self._fault(Malformed("the control stream was reset", CloseCode.WRONG_ORDER))
 
     def _control_received(self, event: StreamData) -> None:
@@ -274,6 +275,7 @@ class _Sessions:
         self._path = path
         self._layer = WebTransportLayer(connection.quic)
         self._transports: dict[int, WebTransport] = {}
+        self._unproven: dict[int, SessionRequested] = {}
         connection.loop.call_later(SESSION_DEADLINE_S, self._expect_session)
 
     def event_received(self, event: QuicEvent) -> None:
@@ -281,6 +283,8 @@ class _Sessions:
             for transport in list(self._transports.values()):
                 transport.moved(peer_name(event.address))
             return
+        if isinstance(event, HandshakeCompleted):
+            self._proven()
         for each in self._layer.handle_event(event):
             self._handle(each)
 
@@ -291,19 +295,31 @@ class _Sessions:
 
     def _handle(self, event: WebTransportEvent) -> None:
         match event:
+            case SessionRequested(session_id=session_id) if not self._connection.quic.is_confirmed:
+                # early data, which anybody may have sent again: a session must not be made twice (RFC 8470 section 3)
+                self._unproven[session_id] = event
             case SessionRequested():
                 self._requested(event)
             case SessionClosed(session_id=session_id, code=code, reason=reason):
+                self._unproven.pop(session_id, None)
                 transport = self._transports.pop(session_id, None)
                 if transport is not None:
-                    transport.left(
-                        f"closed by the caller with code {code}: {reason}" if reason else "closed by the caller"
-                    )
+                    why = f"closed by the caller with code {code}: {reason}" if reason else "closed by the caller"
+                    if code == CloseCode.TAKEN_OVER:
+                        transport.lost(why)
+                    else:
+                        transport.left(why)
                     self._leave()
             case _:
                 transport = self._transports.get(event.session_id)
                 if transport is not None:
                     transport.received(event)
+
+    def _proven(self) -> None:
+        """The client took part in the handshake: what it asked for in early data is no replay."""
+        unproven, self._unproven = self._unproven, {}
+        for request in unproven.values():
+            self._requested(request)
 
     def _requested(self, event: SessionRequested) -> None:
         url = urlsplit(event.path)
@@ -315,8 +331,14 @@ class _Sessions:
         transport = WebTransport(self._layer, self._connection, event.session_id, self._left)
         answer = self._accept(request, transport)
         if isinstance(answer, Refusal):
-            fields = refusal_fields(answer, has_token=token is not None)
-            self._layer.refuse(event.session_id, answer.status, fields)
+            code = refusal_code(url.query, answer)
+            if code is None:
+                fields = refusal_fields(answer, has_token=token is not None)
+                self._layer.refuse(event.session_id, answer.status, fields)
+            else:
+                self._transports[event.session_id] = transport
+                self._layer.accept(event.session_id)
+                transport.close(code, answer.reason)
             return
         self._transports[event.session_id] = transport
         transport.begin(answer)
