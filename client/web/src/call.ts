@@ -8,6 +8,7 @@ import { Heartbeat } from "./heartbeat.js";
 import { Liveness } from "./liveness.js";
 import { Recovery } from "./recovery.js";
 import { ReplyClock } from "./reply-clock.js";
+import { Settlement } from "./settlement.js";
 import type { Link, LinkHandler } from "./transport/base.js";
 import { Uplink } from "./uplink.js";
 import { CloseCode, type Codec, Malformed } from "./wire/codepoints.js";
@@ -32,11 +33,6 @@ export type Connect = (
 /** How long a server that took the connection may look for the session. */
 const ANSWER_TIMEOUT_MS = 5_000;
 
-interface Settled {
-  resolve(): void;
-  reject(error: unknown): void;
-}
-
 /** Call `tick` each 50 ms or so. `closed` resolves at the end; `error` says with what. */
 export class Call implements LinkHandler {
   readonly conversation = new Conversation();
@@ -49,14 +45,14 @@ export class Call implements LinkHandler {
   error: VoiceError | null = null;
   /** Whether the server said bye with every frame heard. */
   isFinished = false;
+  isOver = false;
+  hasSaidBye = false;
   #link: Link | null = null;
   #former: Link | null = null;
   #isLive = false;
-  #isOver = false;
   #hasBegun = false;
-  #hasSaidBye = false;
   #token: string | null = null;
-  #settled: Settled | undefined;
+  #settled: Settlement | undefined;
   readonly #liveness = new Liveness();
   #resolveClosed!: () => void;
 
@@ -64,19 +60,11 @@ export class Call implements LinkHandler {
     private readonly settings: CallSettings,
     private readonly answers: Answers,
     private readonly connect: Connect,
-    private readonly emitEvent: (event: VoiceEvent) => void,
+    readonly emit: (event: VoiceEvent) => void,
   ) {
     this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
     this.heartbeat = new Heartbeat((id) => this.#send({ type: "ping", id }), settings.heartbeatMs);
     this.recovery = new Recovery(this, settings.resumeTimeoutMs);
-  }
-
-  get isOver(): boolean {
-    return this.#isOver;
-  }
-
-  get hasSaidBye(): boolean {
-    return this.#hasSaidBye;
   }
 
   /** What carries the call now; null while it is between two connections. */
@@ -87,7 +75,7 @@ export class Call implements LinkHandler {
   // Recovering
 
   get canResume(): boolean {
-    return this.#token !== null && this.settings.resumeTimeoutMs > 0 && !this.#isOver;
+    return this.#token !== null && this.settings.resumeTimeoutMs > 0 && !this.isOver;
   }
 
   get rttMs(): number | null {
@@ -98,39 +86,25 @@ export class Call implements LinkHandler {
     return this.conversation.worker;
   }
 
-  emit(event: VoiceEvent): void {
-    this.emitEvent(event);
-  }
-
   /** Open a link and say `start`, or `resume` in place of the link before; resolves once the server is ready. */
   async reconnect(signal: AbortSignal, wanted?: TransportKind): Promise<void> {
     const { link, chosen } = await this.connect(this, signal, wanted);
-    if (this.#isOver || signal.aborted) {
+    if (this.isOver || signal.aborted) {
       link.leave();
       throw signal.reason ?? this.error ?? new CallLost("the call is over");
     }
     this.emit(chosen);
-    const settled = new Promise<void>((resolve, reject) => (this.#settled = { resolve, reject }));
-    const limit = setTimeout(() => {
-      if (this.#link === link && !this.#isLive) {
-        this.#link = null;
-        link.leave();
-        this.#settled?.reject(new Unreachable("the server accepted the connection but opened no session"));
-      }
-    }, ANSWER_TIMEOUT_MS);
-    try {
-      this.#opened(link);
-      await settled;
-    } finally {
-      clearTimeout(limit);
-    }
+    const settled = new Settlement(ANSWER_TIMEOUT_MS, () => this.#unanswered(link));
+    this.#settled = settled;
+    this.#opened(link);
+    await settled.promise;
   }
 
   // What the caller does
 
   /** Send a frame, or keep it for when the call goes on. */
   sendFrame(codec: Codec, timestamp: number, payload: Uint8Array): void {
-    if (this.#isOver || this.#hasSaidBye) {
+    if (this.isOver || this.hasSaidBye) {
       return;
     }
     try {
@@ -149,19 +123,15 @@ export class Call implements LinkHandler {
 
   /** Say that no more audio follows; the server's bye resolves `closed`. */
   sayBye(): void {
-    if (!this.#hasSaidBye && !this.#isOver) {
-      this.#hasSaidBye = true;
+    if (!this.hasSaidBye && !this.isOver) {
+      this.hasSaidBye = true;
       this.#send({ type: "bye", frames: this.uplink.sent });
     }
   }
 
-  hangUp(): void {
-    this.end(new CallLost("the call was ended before it was finished"), CloseCode.NORMAL, "the caller hung up");
-  }
-
   /** Look after the connection. */
   tick(now: number): void {
-    if (this.#isOver || !this.#hasBegun) {
+    if (this.isOver || !this.#hasBegun) {
       return;
     }
     this.#liveness.tick(now);
@@ -173,7 +143,7 @@ export class Call implements LinkHandler {
 
   /** The network changed, the system says. */
   networkChanged(now: number): void {
-    if (this.#isLive && !this.#isOver) {
+    if (this.#isLive && !this.isOver) {
       this.heartbeat.measure(now, () => undefined);
     }
     this.recovery.networkChanged(now);
@@ -193,7 +163,7 @@ export class Call implements LinkHandler {
   // LinkHandler
 
   messageReceived(link: Link, message: ServerMessage): void {
-    if (link !== this.#link || this.#isOver) {
+    if (link !== this.#link || this.isOver) {
       return;
     }
     const now = performance.now();
@@ -236,7 +206,7 @@ export class Call implements LinkHandler {
   }
 
   frameReceived(link: Link, generation: number, frame: AudioFrame): void {
-    if (link !== this.#link || this.#isOver) {
+    if (link !== this.#link || this.isOver) {
       return;
     }
     const now = performance.now();
@@ -246,7 +216,7 @@ export class Call implements LinkHandler {
   }
 
   speechEnded(link: Link, generation: number): void {
-    if (link === this.#link && !this.#isOver) {
+    if (link === this.#link && !this.isOver) {
       this.answers.end(generation);
     }
   }
@@ -258,7 +228,7 @@ export class Call implements LinkHandler {
   }
 
   lost(link: Link, error: VoiceError | null): void {
-    if (link === this.#link && !this.#isOver) {
+    if (link === this.#link && !this.isOver) {
       this.#link = null;
       this.#ended(error);
     }
@@ -295,10 +265,10 @@ export class Call implements LinkHandler {
 
   /** The call is over, with this error or as it should. */
   end(error: VoiceError | null, code: number = CloseCode.NORMAL, reason = ""): void {
-    if (this.#isOver) {
+    if (this.isOver) {
       return;
     }
-    this.#isOver = true;
+    this.isOver = true;
     this.error = error;
     this.recovery.stop();
     this.answers.close();
@@ -360,7 +330,7 @@ export class Call implements LinkHandler {
       this.emit({ type: "connected", session: ready.session, worker: ready.worker, transport: link.kind });
     }
     this.heartbeat.restart(now);
-    if (this.#hasSaidBye) {
+    if (this.hasSaidBye) {
       this.#send({ type: "bye", frames: this.uplink.sent });
     }
     this.#settled?.resolve();
@@ -378,7 +348,7 @@ export class Call implements LinkHandler {
       this.recovery.interrupted(now - this.#stalledMs(now), error.message, error);
       this.recovery.redial();
       this.#settled?.reject(error);
-    } else if (isAnswer && this.#hasSaidBye && this.uplink.heard === this.uplink.sent && !wasLive) {
+    } else if (isAnswer && this.hasSaidBye && this.uplink.heard === this.uplink.sent && !wasLive) {
       this.isFinished = true; // the server's bye was lost with the connection
       this.end(null);
     } else if (isAnswer && !this.#hasBegun) {
@@ -390,10 +360,10 @@ export class Call implements LinkHandler {
 
   #serverSaidBye(frames: number, reason: string): void {
     const { sent, heard } = this.uplink;
-    this.isFinished = this.#hasSaidBye && heard === sent && sent === frames;
+    this.isFinished = this.hasSaidBye && heard === sent && sent === frames;
     if (this.isFinished) {
       this.end(null);
-    } else if (this.#hasSaidBye) {
+    } else if (this.hasSaidBye) {
       this.end(new ProtocolFault(`the server said bye although ${sent - heard} of ${sent} frames were not heard`));
     } else {
       this.end(sessionEnded(CloseCode.NORMAL, reason));
@@ -404,13 +374,20 @@ export class Call implements LinkHandler {
     this.end(new ProtocolFault(`the server broke the voice protocol: ${fault.reason}`), fault.code, fault.reason);
   }
 
+  #unanswered(link: Link): void {
+    if (this.#link === link && !this.#isLive) {
+      this.#forget(link);
+      this.#settled?.reject(new Unreachable("the server accepted the connection but opened no session"));
+    }
+  }
+
   #forget(link: Link): void {
     this.#link = null;
     link.leave();
   }
 
   #send(message: ClientMessage): void {
-    if (this.#isLive && !this.#isOver) {
+    if (this.#isLive && !this.isOver) {
       this.#link?.send(message);
     }
   }

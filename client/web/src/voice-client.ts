@@ -12,6 +12,7 @@ import { EventStream } from "./event-stream.js";
 import type { EventOf, Resumed, Status, Transcript, TransportKind, VoiceEvent } from "./events.js";
 import { checkSettings, type Settings, type VoiceOptions } from "./settings.js";
 import { connector, timedOut } from "./transport/connect.js";
+import { CloseCode } from "./wire/codepoints.js";
 
 const TICK_MS = 50;
 const FINISH_TIMEOUT_MS = 60_000;
@@ -58,11 +59,14 @@ export class VoiceClient {
     try {
       await this.#connect();
     } catch (error) {
-      if (!this.#call?.isOver) {
+      const failure = this.#call?.error ?? (error instanceof VoiceError ? error : new CallLost(String(error)));
+      if (this.#call) {
+        this.#call.end(failure);
+      } else if (this.status !== "closed") {
         this.#closed();
-        this.#events.emit({ type: "closed", error: error instanceof VoiceError ? error : new CallLost(String(error)) });
+        this.#events.emit({ type: "closed", error: failure });
       }
-      throw this.#call?.error ?? error;
+      throw failure;
     }
   }
 
@@ -89,9 +93,10 @@ export class VoiceClient {
   /** End the call now, whatever is outstanding; does nothing after `finish`. */
   close(): void {
     if (this.#call) {
-      this.#call.hangUp();
-    } else {
+      this.#call.end(new CallLost("the call was ended before it was finished"), CloseCode.NORMAL, "the caller hung up");
+    } else if (this.#status !== "closed") {
       this.#closed();
+      this.#events.emit({ type: "closed", error: new CallLost("the call was ended before it began") });
     }
   }
 
@@ -211,7 +216,7 @@ export class VoiceClient {
   // The rest
 
   async #connect(): Promise<void> {
-    const { codec, agent, heartbeatMs, resumeTimeoutMs, connectTimeoutMs, url } = this.#settings;
+    const { codec, agent, heartbeatMs, resumeTimeoutMs, connectTimeoutMs } = this.#settings;
     let take = (_samples: Float32Array, _frame: number): void => undefined; // until there is somebody to listen
     const opened = this.source.open({
       samples: (samples, frame) => take(samples, frame),
@@ -232,13 +237,18 @@ export class VoiceClient {
     const encoder = await openEncoder(codec, sampleRate, (timestamp, payload) =>
       call.sendFrame(encoder.codec, timestamp, payload),
     );
+    if (this.#status === "closed") {
+      encoder.close();
+      this.#closed();
+      throw new CallLost("the call was ended before it began");
+    }
     this.#answers = answers;
     this.#encoder = encoder;
     this.#call = call;
     this.#watch(call);
     const limit = AbortSignal.timeout(connectTimeoutMs);
-    await call.reconnect(limit).catch((error: unknown) => {
-      throw limit.aborted && error === limit.reason ? timedOut(url, connectTimeoutMs) : error;
+    await call.reconnect(AbortSignal.any([limit, this.#release.signal])).catch(async (error: unknown) => {
+      throw limit.aborted && error === limit.reason ? await timedOut(this.#settings) : error;
     });
     let first: number | undefined;
     take = (samples, frame) => {

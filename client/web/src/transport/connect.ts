@@ -1,6 +1,6 @@
 /** How this browser reaches the gateway, and what to say when it cannot. */
 import type { Connect } from "../call.js";
-import { type ConnectError, Unreachable, Unsupported } from "../errors.js";
+import { NoAnswer, UdpBlocked, Unsupported, type VoiceError } from "../errors.js";
 import type { TransportKind } from "../events.js";
 import type { Settings } from "../settings.js";
 import type { Dial } from "./base.js";
@@ -61,7 +61,11 @@ async function address(url: URL, { token }: Settings): Promise<string> {
   return whole.href;
 }
 
-/** What `connect` rejects with after `timeoutMs`. */
-export function timedOut(url: URL, timeoutMs: number): ConnectError {
-  return new Unreachable(`no answer from ${url.host} within ${timeoutMs / 1000} s`);
+/** What `connect` rejects with where nothing came of it in time. */
+export async function timedOut(settings: Settings): Promise<VoiceError> {
+  const seconds = settings.connectTimeoutMs / 1000;
+  const failure = new NoAnswer(`no answer from ${settings.url.host} within ${seconds} s`);
+  const silent = { transport: "webtransport", startedMs: 0, endedMs: settings.connectTimeoutMs, failure } as const;
+  const told = await diagnose([silent], settings);
+  return told instanceof UdpBlocked ? told : failure;
 }

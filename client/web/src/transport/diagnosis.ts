@@ -1,12 +1,16 @@
 /** Browsers do not say why a connection failed; this is what the attempts tell when put together. */
-import { CertificateRefused, type ConnectError, NoAnswer, UdpBlocked, Unreachable } from "../errors.js";
+import { AccessRefused, CertificateRefused, NoAnswer, SessionRefused, UdpBlocked, Unreachable, type VoiceError } from "../errors.js";
 import type { Attempt } from "../events.js";
 import type { Settings } from "../settings.js";
 
 const PROBE_TIMEOUT_MS = 2_000;
 
 /** The error for a race that nobody won. */
-export async function diagnose(attempts: readonly Attempt[], settings: Settings): Promise<ConnectError> {
+export async function diagnose(attempts: readonly Attempt[], settings: Settings): Promise<VoiceError> {
+  const told = attempts.find(({ failure }) => failure instanceof AccessRefused || failure instanceof SessionRefused);
+  if (told?.failure) {
+    return told.failure;
+  }
   const failed = attempts.find((each) => each.transport === "webtransport")?.failure;
   if (failed && (await answersOverTcp(settings.webSocketUrl))) {
     return webTransportFailure(failed instanceof NoAnswer, settings);
@@ -25,7 +29,7 @@ export function blame(attempt: Attempt, attempts: readonly Attempt[], settings: 
   return { ...attempt, failure: webTransportFailure(attempt.failure instanceof NoAnswer, settings) };
 }
 
-function webTransportFailure(isSilent: boolean, { url, certificateHashes }: Settings): ConnectError {
+function webTransportFailure(isSilent: boolean, { url, certificateHashes }: Settings): VoiceError {
   if (isSilent) {
     return new UdpBlocked(`${url.host} answers over TCP, but the network lets no UDP through to it`);
   }
@@ -36,15 +40,23 @@ function webTransportFailure(isSilent: boolean, { url, certificateHashes }: Sett
   );
 }
 
-/** Whether anything answers where the WebSocket is served. */
-async function answersOverTcp(webSocketUrl: URL | null): Promise<boolean> {
-  if (webSocketUrl === null || typeof fetch === "undefined") {
-    return false;
+/** Whether the server takes a WebSocket: unlike `fetch`, one may be opened to another origin from any page. */
+function answersOverTcp(webSocketUrl: URL | null): Promise<boolean> {
+  if (webSocketUrl === null) {
+    return Promise.resolve(false);
   }
-  const url = webSocketUrl.href.replace(/^ws/, "http");
-  const probe = fetch(url, { mode: "no-cors", cache: "no-store", signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
-  return probe.then(
-    () => true,
-    () => false,
-  );
+  const url = new URL(webSocketUrl);
+  url.searchParams.set("refusal", "close");
+  return new Promise((resolve) => {
+    const socket = new WebSocket(url);
+    const timer = setTimeout(() => socket.close(), PROBE_TIMEOUT_MS);
+    socket.onopen = () => {
+      resolve(true);
+      socket.close();
+    };
+    socket.onclose = () => {
+      clearTimeout(timer);
+      resolve(false);
+    };
+  });
 }

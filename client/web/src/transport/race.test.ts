@@ -108,6 +108,18 @@ describe("dialling persistently", () => {
   });
 });
 
+/** A WebSocket to which this happens. */
+function socketThat(outcome: "onopen" | "onclose") {
+  return class {
+    onopen: (() => void) | undefined;
+    onclose: (() => void) | undefined;
+    constructor() {
+      queueMicrotask(() => this[outcome]?.());
+    }
+    close(): void {}
+  };
+}
+
 describe("what a failure is put down to", () => {
   const pinned = { certificateHashes: ["00".repeat(32)], webSocketUrl: "ws://127.0.0.1:1/v1/voice" };
   const settings = checkSettings("https://127.0.0.1:1/v1/voice", pinned);
@@ -122,12 +134,17 @@ describe("what a failure is put down to", () => {
   });
 
   it("is nothing special where nobody answers at all", async () => {
-    vi.stubGlobal("fetch", () => Promise.reject(new TypeError("refused")));
+    vi.stubGlobal("WebSocket", socketThat("onclose"));
     expect((await diagnose([failed(new Unreachable("x"))], settings)).kind).toBe("unreachable");
   });
 
+  it("is what the server says, where it says something", async () => {
+    const refused = { ...opened, failure: new AccessRefused("expired") };
+    expect((await diagnose([failed(new Unreachable("x")), refused], settings)).kind).toBe("access-refused");
+  });
+
   it("is UDP where the server answers over TCP and WebTransport hears nothing", async () => {
-    vi.stubGlobal("fetch", () => Promise.resolve({}));
+    vi.stubGlobal("WebSocket", socketThat("onopen"));
     expect((await diagnose([failed(new NoAnswer("x"))], settings)).kind).toBe("udp-blocked");
   });
 });

@@ -1,10 +1,13 @@
 /** A call over WebTransport: a control stream, an uplink stream, and one stream from the server for each answer. */
-import { CallLost, sessionEnded, Unreachable, type VoiceError } from "../errors.js";
+import { CallLost, sessionEnded, sessionRefused, Unreachable, type VoiceError } from "../errors.js";
 import { CloseCode, Malformed, MAX_CONTROL_OCTETS, StreamType } from "../wire/codepoints.js";
 import { DownlinkStream } from "../wire/downlink-stream.js";
 import { encodeVarint, lengthPrefixed, LengthPrefixedReader } from "../wire/framing.js";
 import { type ClientMessage, decodeServerMessage, encodeMessage } from "../wire/messages.js";
 import type { Link, LinkHandler } from "./base.js";
+
+/** A refused session closes at once, and its streams cannot be opened a moment before the reason is there. */
+const REFUSAL_WAIT_MS = 200;
 
 /** Open a session; it is `close`d where `signal` aborts first. */
 export async function openWebTransport(
@@ -30,12 +33,23 @@ export async function openWebTransport(
     signal.throwIfAborted();
     return new WebTransportLink(session, control, uplink, handler);
   } catch (error) {
-    abandon();
     signal.throwIfAborted();
+    const refusal = await refused(session);
+    abandon();
+    if (refusal) {
+      throw refusal;
+    }
     throw new Unreachable(`no WebTransport session: ${error instanceof Error ? error.message : String(error)}`);
   } finally {
     signal.removeEventListener("abort", abandon);
   }
+}
+
+/** Why the server closed a session as soon as it was open; undefined where it never was. */
+async function refused(session: WebTransport): Promise<VoiceError | undefined> {
+  const unknown = new Promise<undefined>((resolve) => setTimeout(resolve, REFUSAL_WAIT_MS));
+  const closed = await Promise.race([session.closed.catch(() => undefined), unknown]);
+  return closed?.closeCode ? sessionRefused(closed.closeCode, closed.reason ?? "") : undefined;
 }
 
 class WebTransportLink implements Link {
