@@ -36,7 +36,8 @@ types: $(READY)
 	$(BIN)/mypy
 
 unit: setup $(PEERS) $(BROWSER) web
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto tests/unit tests/property tests/sim
+	$(BIN)/pytest --ignore tests/unit --ignore tests/property --ignore tests/sim
 
 web: $(PAGE) ## the browser library and the page (needs Node.js 20)
 

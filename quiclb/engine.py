@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from quiclb.address import Address
 from quiclb.datapath.sockets import SocketPair, open_sockets
@@ -14,6 +15,9 @@ from quiclb.installer import TableInstaller
 from quiclb.sections import DatapathKind
 from quiclb.spec import TableSpec
 from quiclb.table import RoutingTable
+
+REFUSALS_APART_S: Final = 0.02
+"""How soon a backend is named again: every datagram that it refuses says the same."""
 
 
 class Engine:
@@ -33,6 +37,7 @@ class Engine:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._refused = refused
+        self._refused_at: dict[Address, float] = {}
         self.datapath = datapath
         self.core = ForwardingCore(
             table,
@@ -67,9 +72,15 @@ class Engine:
 
     def _install(self, table: RoutingTable) -> None:
         self.core.table = table
+        self._refused_at = {}
         self.core.counters.keep_backends({backend.name for backend in table.pool})
 
     def _tell_refused(self, address: Address) -> None:
+        """Called by the datapath's thread."""
+        now = self._loop.time()
+        if now - self._refused_at.get(address, 0.0) < REFUSALS_APART_S:
+            return
+        self._refused_at[address] = now
         self._loop.call_soon_threadsafe(self._refused, address)
 
     def _fail(self, error: BaseException) -> None:

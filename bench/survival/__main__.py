@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from bench.survival import events
 from bench.survival.calls import Event, Outcome, hold
-from bench.survival.report import Result, write
+from bench.survival.report import Result, read, write
 from bench.survival.script import CountedWords, Script, SpokenOrder, SurvivalError
 from bench.survival.stores import RedisProcess, redis
 from deploy.local.cluster import Cluster, ClusterOptions
@@ -86,21 +86,25 @@ def _two_processes() -> ClusterOptions:
 
 
 async def measure(count: int, at_once: int, pattern: str) -> bool:
-    """Run the rows whose names hold `pattern`; return whether each was as it must be."""
+    """Run the rows whose names hold `pattern`; return whether each was as it must be.
+
+    What was measured is written after each row. Rows that are left out keep what an earlier run has found.
+    """
     results: list[Result] = []
     async with redis() as server:
+        names = [row.name for row in rows(server)]
         chosen = [row for row in rows(server) if pattern in row.name]
         if not chosen:
             raise SurvivalError(f"no event is called {pattern!r}")
+        former = {} if len(chosen) == len(names) else {each.name: each for each in read()}
         for options in dict.fromkeys(row.options for row in chosen):
             async with Cluster(options) as cluster:
                 await cluster.until_healthy()
                 for row in (row for row in chosen if row.options == options):
                     result = await _run(cluster, row, count, at_once)
                     results.append(result)
-                    print(" | ".join(str(cell) for cell in result.cells()), flush=True)
-    results.sort(key=lambda result: [row.name for row in chosen].index(result.name))
-    write(results)
+                    known = former | {each.name: each for each in results}
+                    write([known[name] for name in names if name in known])
     faults = {each.fault for result in results if not result.is_control for each in result.outcomes if each.fault}
     for fault in sorted(faults):
         print(f"a call ended with: {fault}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -58,6 +59,20 @@ class Result:
         ]
 
 
+def read() -> list[Result]:
+    """What an earlier run has written, if any."""
+    try:
+        events = json.loads((RESULTS / "survival.json").read_text())["events"]
+    except FileNotFoundError:
+        return []
+    return [
+        Result(
+            name, each["times"], each["is_control"], each["is_way_open"], [Outcome(**call) for call in each["calls"]]
+        )
+        for name, each in events.items()
+    ]
+
+
 def write(results: Sequence[Result]) -> None:
     """Write `survival.md`, `survival.json` and `survival.png` under bench/results, and print the table."""
     round_trip_ms = 2000 * ONE_WAY_S
@@ -66,7 +81,12 @@ def write(results: Sequence[Result]) -> None:
     document: dict[str, Any] = {
         "round_trip_ms": round_trip_ms,
         "events": {
-            result.name: {"times": result.times, "calls": [asdict(each) for each in result.outcomes]}
+            result.name: {
+                "times": result.times,
+                "is_control": result.is_control,
+                "is_way_open": result.is_way_open,
+                "calls": [asdict(each) for each in result.outcomes],
+            }
             for result in results
         },
     }

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -162,10 +163,11 @@ class Cluster:
         """Return once the load balancer's probes have found every worker."""
         deadline = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline:
-            text = await asyncio.to_thread(_get, f"http://{self.addresses.forwarder_metrics}/metrics")
-            healthy = [line for line in text.splitlines() if line.startswith("quiclb_backend_info{")]
-            if all('health="up"' in line for line in healthy):
-                return
+            with suppress(OSError):
+                text = await asyncio.to_thread(_get, f"http://{self.addresses.forwarder_metrics}/metrics")
+                workers = [line for line in text.splitlines() if line.startswith("quiclb_backend_info{")]
+                if all('health="up"' in line for line in workers):
+                    return
             await asyncio.sleep(0.1)
         raise ClusterError("the load balancer does not find every worker healthy")
 

@@ -215,6 +215,7 @@ def _departure_control(layout: pktinfo.Layout) -> np.dtype[np.void]:
 
 
 def _aligned(octets: int) -> Octets:
-    buffer = np.zeros(octets + _CACHE_LINE, np.uint8)
+    # filled now, not page by page in mid-traffic: memory is the same from the first datagram to the last
+    buffer = np.full(octets + _CACHE_LINE, 0, np.uint8)
     start = -buffer.ctypes.data % _CACHE_LINE
     return buffer[start : start + octets]
