@@ -103,7 +103,7 @@ class Recovery:
 
     def redial(self) -> None:
         """Look for another connection, unless that is going on."""
-        if self._redial is None:
+        if self._redial is None or self._redial.is_over:
             self._redial = Redial(self._attempt, self._call.end, self._rng, self._call.latest_rtt_ms)
 
     def resumed(self, worker: str, *, has_reconnected: bool) -> None:
@@ -111,6 +111,8 @@ class Recovery:
         now = self._loop.time()
         gap_ms = (now - self._progressed_at) * 1000
         resumed = Resumed(now - (self._call.began_at or now), worker, gap_ms, has_reconnected)
+        if has_reconnected and self._redial is not None:
+            self._redial.succeeded()
         self._stop_dialling()
         self._is_interrupted = False
         self._strangers = 0
@@ -125,7 +127,7 @@ class Recovery:
             self._watcher.cancel()
 
     def _stop_dialling(self) -> None:
-        if self._redial is not None:
+        if self._redial is not None and not self._redial.is_over:
             self._redial.cancel()
             self._redial = None
         if self._give_up is not None:

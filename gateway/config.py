@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +12,12 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from gateway.access.settings import AccessSection, LimitsSection
 from gateway.errors import ConfigurationError
-from gateway.fields import List, Section, read_full_secret, read_octets
+from gateway.fields import List, Section, read_full_secret, read_octets, read_octets_of_each
+from gateway.quic.connection import PreferredAddress
+from gateway.quic.sealing import SECRET_OCTETS
+from gateway.quic.settings import SharedSecrets
 from quiclb import QuicLbConfig
+from quiclb.address import Address, parse_address
 from quiclb.errors import QuicLbError
 from quiclb.fields import HexOctets, HostPort
 from quiclb.sections import ConfigEntry
@@ -37,7 +42,7 @@ def load_settings(
             _resolve_paths(section, given, path.parent)
             given |= _variables(name, section, environ or {})
             given |= _flags(name, flags or {})
-    for optional in ("admin", "telephony", "websocket"):
+    for optional in ("admin", "telephony", "websocket", "page"):
         if document[optional] == {}:
             del document[optional]
     try:
@@ -52,7 +57,9 @@ class WorkerSection(Section):
     """`[worker]`: who this worker is and where its datagrams arrive.
 
     `listen` takes clients that come straight here, `inner` what the load balancers named in `forwarders` pass on.
-    `server_id` is this worker's in the `[[config]]` table it issues connection IDs by.
+    `server_id` is this worker's in the `[[config]]` table it issues connection IDs by. `preferred` is where clients
+    that came through a load balancer find `listen`: an IPv4 address, an IPv6 address or one of each, with the port.
+    Those that obey (RFC 9000 section 9.6) go on there, past the load balancer.
     """
 
     name: str = Field(default="worker", min_length=1, max_length=64)
@@ -60,6 +67,7 @@ class WorkerSection(Section):
     listen: HostPort | None = None
     inner: HostPort | None = None
     forwarders: List = ()
+    preferred: List = ()
 
     @model_validator(mode="after")
     def _check_sockets(self) -> Self:
@@ -67,7 +75,24 @@ class WorkerSection(Section):
             raise ValueError("give listen, inner or both")
         if self.inner is not None and not self.forwarders:
             raise ValueError("inner needs forwarders, the load balancers to believe")
+        if self.preferred and (self.listen is None or self.inner is None):
+            raise ValueError("preferred leads clients of inner to listen: give both")
+        self.preferred_address()
         return self
+
+    def preferred_address(self) -> PreferredAddress | None:
+        """Return what clients are told; raises `ValueError`."""
+        found: dict[int, Address] = {}
+        for text in self.preferred:
+            try:
+                host, port = parse_address(text)
+                version = ipaddress.ip_address(host).version
+            except ValueError:
+                raise ValueError(f"preferred is IP:port, got {text!r}") from None
+            if version in found or not port:
+                raise ValueError(f"preferred is at most one IPv4 and one IPv6 address with a port, got {text!r}")
+            found[version] = host, port
+        return PreferredAddress(found.get(4), found.get(6)) if found else None
 
 
 class TlsSection(Section):
@@ -78,7 +103,12 @@ class TlsSection(Section):
 
 
 class QuicSection(Section):
-    """`[quic]`: `retry_key` (16 or 32 octets) and `reset_key` (at least 16), in hexadecimal, are shared by all workers.
+    """`[quic]`: keys in hexadecimal, 16 to 64 octets, the same at all workers; without one each worker draws its own.
+
+    `reset_key` makes stateless resets, `retry_key` the tokens that prove a client's address, `ticket_key` the tickets
+    that resume a TLS session. Of the last two there may be several, separated by spaces or lines: the first one seals,
+    all of them open. Replace a key by adding the new one behind the old at every worker, then moving it to the front,
+    then removing the old one a day later; a reload takes these two.
 
     Without `routable_cids` a load balancer sends a client that changed its address to any worker; such clients are
     asked not to, unless `unroutable_clients_may_migrate`. `config_id` chooses among several `[[config]]` tables.
@@ -91,6 +121,8 @@ class QuicSection(Section):
     config_id: int | None = None
     retry_key: SecretStr | None = None
     retry_key_file: Path | None = None
+    ticket_key: SecretStr | None = None
+    ticket_key_file: Path | None = None
     reset_key: SecretStr | None = None
     reset_key_file: Path | None = None
     resets_for_lost_servers: bool = True
@@ -100,13 +132,16 @@ class QuicSection(Section):
     handshake_timeout_s: float = Field(default=10.0, gt=0)
     idle_timeout_s: float = Field(default=30.0, gt=0)
 
-    def read_retry_key(self) -> bytes | None:
-        """Return the key, from its file if need be; raises `ConfigurationError`."""
-        return read_octets("quic.retry_key", self.retry_key, self.retry_key_file, (16, 32))
+    def read_secrets(self) -> SharedSecrets:
+        """Return what tokens and tickets are sealed with, from files if need be; raises `ConfigurationError`."""
+        return SharedSecrets(
+            retry=read_octets_of_each("quic.retry_key", self.retry_key, self.retry_key_file, SECRET_OCTETS),
+            ticket=read_octets_of_each("quic.ticket_key", self.ticket_key, self.ticket_key_file, SECRET_OCTETS),
+        )
 
     def read_reset_key(self) -> bytes | None:
         """Return the key, from its file if need be; raises `ConfigurationError`."""
-        return read_octets("quic.reset_key", self.reset_key, self.reset_key_file, range(16, 65))
+        return read_octets("quic.reset_key", self.reset_key, self.reset_key_file, SECRET_OCTETS)
 
 
 class AgentSection(Section):
@@ -125,7 +160,7 @@ class SessionSection(Section):
     store. `drain_timeout_s` is how long a worker that stops waits for its callers to go on elsewhere.
     """
 
-    store: str = "memory://"
+    store: str = Field(default="memory://", repr=False)
     max_sessions: int = Field(default=500, ge=1)
     start_timeout_s: float = Field(default=10.0, gt=0)
     idle_timeout_s: float = Field(default=30.0, gt=0)
@@ -173,6 +208,31 @@ class WebSocketSection(Section):
     tls: bool = True
 
 
+class PageSection(Section):
+    """`[page]`: where browsers get the page that calls this gateway; the same port takes its WebSockets.
+
+    The page calls `voice_url`; without it, the port of `worker.listen` on the host it came from. Workers of one host
+    may listen on one port, each with `shared_port`. `tls` false leaves TLS to a proxy: browsers give the microphone to
+    pages of https and of loopback addresses only. For a loopback address `development` gives the page what it would
+    have to be told: the access token, the certificate's hash, and `demo_url`, where its buttons break things.
+    """
+
+    listen: HostPort
+    tls: bool = True
+    shared_port: bool = False
+    voice_url: str | None = Field(default=None, pattern=r"^https://[^/?#\s;,]+/[^?#\s;,]*$")
+    development: bool = False
+    demo_url: str | None = Field(default=None, pattern=r"^http://[^/?#\s;,]+$")
+
+    @model_validator(mode="after")
+    def _check_development(self) -> Self:
+        if self.demo_url is not None and not self.development:
+            raise ValueError("demo_url is for development")
+        if self.development and not ipaddress.ip_address(self.listen[0]).is_loopback:
+            raise ValueError("development gives the access token away: listen must be a loopback address")
+        return self
+
+
 class GatewaySettings(Section):
     """The whole file."""
 
@@ -187,6 +247,7 @@ class GatewaySettings(Section):
     admin: AdminSection | None = None
     telephony: TelephonySection | None = None
     websocket: WebSocketSection | None = None
+    page: PageSection | None = None
 
     @property
     def has_routable_cids(self) -> bool:
@@ -227,8 +288,14 @@ class GatewaySettings(Section):
         return self
 
     @model_validator(mode="after")
+    def _check_page(self) -> Self:
+        if self.page is not None and self.page.voice_url is None and self.worker.listen is None:
+            raise ValueError("page.voice_url is required where worker.listen is not given")
+        return self
+
+    @model_validator(mode="after")
     def _check_secrets(self) -> Self:
-        self.quic.read_retry_key()
+        self.quic.read_secrets()
         self.quic.read_reset_key()
         self.access.read_token()
         self.access.read_keys()
@@ -249,6 +316,7 @@ _SECTIONS: Mapping[str, type[Section]] = {
     "admin": AdminSection,
     "telephony": TelephonySection,
     "websocket": WebSocketSection,
+    "page": PageSection,
 }
 
 

@@ -30,17 +30,18 @@ def read_secret(name: str, value: SecretStr | None, path: Path | None) -> str | 
         return None if value is None else value.get_secret_value()
     if value is not None:
         raise ConfigurationError(f"{name}: give it or {name}_file, not both")
+    # the file's name is not repeated: it is the secret itself where somebody took the wrong key
     return read_text(f"{name}_file", path)
 
 
-def read_text(key: str, path: Path) -> str:
-    """Return what a file holds without the space around it; raises `ConfigurationError` that names `key`."""
+def read_text(shown: str, path: Path) -> str:
+    """Return what a file holds without the space around it; raises `ConfigurationError` that begins with `shown`."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise ConfigurationError(f"{key} {path}: {(error.strerror or str(error)).lower()}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{key} {path}: not text") from None
+        raise ConfigurationError(f"{shown}: {(error.strerror or 'cannot be read').lower()}") from None
+    except (UnicodeDecodeError, ValueError):
+        raise ConfigurationError(f"{shown}: not text") from None
 
 
 def read_full_secret(name: str, value: SecretStr | None, path: Path | None) -> str | None:
@@ -56,8 +57,18 @@ def read_octets(
 ) -> bytes | None:
     """`read_secret` in hexadecimal, of one of these lengths."""
     text = read_secret(name, value, path)
-    if text is None:
-        return None
+    return None if text is None else _octets(name, text, lengths)
+
+
+def read_octets_of_each(
+    name: str, value: SecretStr | None, path: Path | None, lengths: range | tuple[int, ...]
+) -> tuple[bytes, ...]:
+    """`read_octets` of several, separated by spaces or lines; none where nothing was given."""
+    text = read_secret(name, value, path)
+    return () if text is None else tuple(_octets(name, each, lengths) for each in text.split() or [""])
+
+
+def _octets(name: str, text: str, lengths: range | tuple[int, ...]) -> bytes:
     try:
         octets = bytes.fromhex(text)
     except ValueError:

@@ -75,7 +75,7 @@ class SessionCollector(Collector):
 
 
 class EndpointCollector(Collector):
-    """What the worker's QUIC endpoint did: every field of `EndpointCounters`, and two gauges."""
+    """What the worker's QUIC endpoint did: every field of `EndpointCounters`, and three gauges."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -84,6 +84,14 @@ class EndpointCollector(Collector):
         endpoint = self._endpoint
         yield GaugeMetricFamily("quic_connections", "Connections there are now.", endpoint.connection_count)
         yield GaugeMetricFamily("quic_half_open", "Connections in their handshake now.", endpoint.half_open_count)
+        by_config = GaugeMetricFamily(
+            "quic_connections_by_config",
+            "Connections that a connection ID of this config still leads to; 7 is unroutable.",
+            labels=["config"],
+        )
+        for config_id, count in sorted(endpoint.connections_by_config().items()):
+            by_config.add_metric([str(config_id)], count)
+        yield by_config
         for field in fields(EndpointCounters):
             text = f"{field.name.replace('_', ' ').capitalize()} since the worker began."
             yield CounterMetricFamily(f"quic_{field.name}", text, getattr(endpoint.counters, field.name))

@@ -20,24 +20,22 @@ from gateway.admin import AdminServer, worker_pages
 from gateway.agent.base import Agent
 from gateway.agent.registry import make_agent
 from gateway.config import GatewaySettings
+from gateway.connection_ids import ConnectionIds
 from gateway.entrance import Entrance
 from gateway.errors import ConfigurationError
 from gateway.listeners import TcpListeners
 from gateway.metrics import UpkeepCollector, worker_registry
-from gateway.quic.cids import DEFAULT_ACTIVE_LIMIT, CidIssuer, ServerCidSource, UnroutableIssuer
 from gateway.quic.endpoint import Endpoint, EndpointSettings
 from gateway.reload import Reloader, SettingsSource
 from gateway.served_certificate import ServedCertificate
 from gateway.session.limits import SessionLimits
 from gateway.session.manager import SessionManager
+from gateway.shared_keys import SharedKeys
 from gateway.store.base import SessionStore
 from gateway.store.factory import open_store
 from gateway.transport.webtransport import VoiceOverWebTransport
-from quiclb import CidEncoder
 from quiclb.address import Address, format_address
 
-_UNROUTABLE_CID_OCTETS = 17
-_KEY_OCTETS = 32
 _GOODBYE_S = 1.0
 _log = structlog.get_logger("gateway.worker")
 
@@ -64,6 +62,7 @@ class Addresses:
     admin: Address | None
     telephony: Address | None
     websocket: Address | None
+    page: Address | None
 
 
 class Worker:
@@ -98,10 +97,11 @@ class Worker:
             limits=_limits(settings),
         )
         self.certificate = ServedCertificate(settings.tls, clock)
+        self.connection_ids = ConnectionIds(settings, rng)
         self.endpoint = Endpoint(
             _endpoint_settings(settings),
             self.certificate.identity,
-            _cid_source(settings, rng),
+            self.connection_ids.source,
             VoiceOverWebTransport(self.sessions.accept),
             handshakes=self.entrance.handshakes,
             wall_clock=clock,
@@ -109,7 +109,9 @@ class Worker:
         )
         self.certificate.follow(self.endpoint.renew_identity)
         self.listeners = TcpListeners(settings, self.sessions.accept, self.certificate, self.entrance)
-        self.reloader = Reloader(settings, [self.certificate, self.entrance], source)
+        self.connection_ids.follow(self.endpoint.rotate_cids)
+        keys = SharedKeys(self.endpoint.credentials.adopt)
+        self.reloader = Reloader(settings, [self.certificate, self.entrance, self.connection_ids, keys], source)
         registry = worker_registry(self.sessions, self.endpoint, self.listeners.telephony_counters)
         registry.register(UpkeepCollector(self.certificate, self.reloader))
         self._admin = AdminServer(worker_pages(self.sessions, registry))
@@ -126,6 +128,7 @@ class Worker:
             self._admin_address,
             tcp.telephony_address,
             tcp.websocket_address,
+            tcp.page_address,
         )
 
     async def start(self) -> None:
@@ -216,11 +219,18 @@ def _log_start(worker: Worker) -> None:
         admin=format_address(addresses.admin) if addresses.admin else None,
         telephony=format_address(addresses.telephony) if addresses.telephony else None,
         websocket=format_address(addresses.websocket) if addresses.websocket else None,
+        page=format_address(addresses.page) if addresses.page else None,
         agent=settings.agent.name,
     )
     telephony = settings.telephony
     is_signed = telephony is not None and (telephony.read_auth_token() or telephony.read_shared_key()) is not None
-    reached = (addresses.direct, addresses.inner, addresses.websocket, None if is_signed else addresses.telephony)
+    reached = (
+        addresses.direct,
+        addresses.inner,
+        addresses.websocket,
+        addresses.page,
+        None if is_signed else addresses.telephony,
+    )
     bound = [address for address in reached if address]
     if settings.access.is_open and not all(ipaddress.ip_address(host).is_loopback for host, _ in bound):
         _log.warning("access_open_to_all", remedy="set access.key_files or access.token_file")
@@ -260,26 +270,12 @@ def _endpoint_settings(settings: GatewaySettings) -> EndpointSettings:
         inner_host=inner_host,
         inner_port=inner_port,
         forwarders=worker.forwarders,
-        retry_key=quic.read_retry_key(),
+        preferred=worker.preferred_address(),
+        secrets=quic.read_secrets(),
         retry_after_half_open=quic.retry_after_half_open,
         max_half_open=quic.max_half_open,
         max_connections=quic.max_connections,
         handshake_timeout_s=quic.handshake_timeout_s,
         idle_timeout_s=quic.idle_timeout_s,
         resets_for_lost_servers=quic.resets_for_lost_servers and quic.read_reset_key() is not None,
-    )
-
-
-def _cid_source(settings: GatewaySettings, rng: Callable[[int], bytes]) -> ServerCidSource:
-    reset_key = settings.quic.read_reset_key() or rng(_KEY_OCTETS)
-    server_id = settings.worker.server_id
-    if settings.has_routable_cids and server_id is not None:
-        return CidIssuer(CidEncoder(settings.issuing_config(), server_id, rng=rng), reset_key, rng)
-    may_migrate = settings.may_unroutable_clients_migrate
-    return UnroutableIssuer(
-        _UNROUTABLE_CID_OCTETS,
-        reset_key,
-        rng,
-        is_migration_disabled=not may_migrate,
-        active_limit=DEFAULT_ACTIVE_LIMIT if may_migrate else 1,
     )

@@ -204,7 +204,10 @@ def route_command(
     config: ConfigFile,
     client: Annotated[str | None, typer.Option(help="Where the datagram comes from, as 198.51.100.7:40001.")] = None,
     datagram: Annotated[str | None, typer.Option(help="The datagram, hexadecimal.")] = None,
-    vip: Annotated[str | None, typer.Option(help="Where it was sent to; by default the file's listen.")] = None,
+    vip: Annotated[
+        str | None,
+        typer.Option(help="Where it was sent to; by default the file's listen. Say it if that is a wildcard."),
+    ] = None,
     is_json: JsonOutput = False,
 ) -> None:
     """Say where datagrams would go: one by --client and --datagram, or JSON lines on standard input.

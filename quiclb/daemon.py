@@ -12,6 +12,7 @@ from quiclb.counters import ForwarderCounters
 from quiclb.datapath.sockets import SocketPair
 from quiclb.engine import Engine, open_datapath
 from quiclb.forwarder import ForwardingCore
+from quiclb.interpreter import settle
 from quiclb.keeper import SettingsSource, TableKeeper
 from quiclb.log import get_logger
 from quiclb.processes.messages import LogChoice
@@ -59,6 +60,7 @@ async def run(
         )
     loop.add_signal_handler(signal.SIGHUP, forwarder.reload)
     await forwarder.start()
+    settle()
     try:
         spec = forwarder.spec
         get_logger().info(

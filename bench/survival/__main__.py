@@ -45,9 +45,9 @@ def rows(server: RedisProcess) -> list[Row]:
     """Everything that happens; those in clusters that are alike follow each other."""
     in_redis = ClusterOptions(store=server.url)
     brief, long = CountedWords(5, 3.0, 2.0), CountedWords(10, 4.0, 2.0)
-    load = CountedWords(8, 10.0, 3.0)
+    load = CountedWords(8, 12.0, 3.0)
     echo = ClusterOptions(agent="echo", store=server.url)
-    many = ClusterOptions(agent="echo", workers=WORKERS_UNDER_LOAD, store=server.url, drain_timeout_s=10.0)
+    many = ClusterOptions(agent="echo", workers=WORKERS_UNDER_LOAD, store=server.url, drain_timeout_s=30.0)
     return [
         Row("nothing happens", events.NOTHING),
         Row("NAT rebinding", events.REBINDING),
@@ -115,7 +115,7 @@ async def _run(cluster: Cluster, row: Row, count: int, at_once: int) -> Result:
     while len(outcomes) < wanted:
         outcomes += await hold(cluster, row.script, row.event, min(at_once, wanted - len(outcomes)), row.victim)
         times += 1
-    return Result(row.name, times, row.is_control, outcomes)
+    return Result(row.name, times, row.is_control, row.event.is_way_open, outcomes)
 
 
 def main() -> None:

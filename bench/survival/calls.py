@@ -57,11 +57,13 @@ class Event:
     """Something that happens to calls.
 
     `is_sudden`: from then on nothing is heard for a while, so that is where the gap of a call begins that goes on at
-    another worker; else it begins with the last acknowledgement.
+    another worker; else it begins with the last acknowledgement. `is_way_open`: a new connection is possible at
+    once, so that the time it takes is the client's and the worker's own.
     """
 
     happen: Callable[[Cluster, Sequence[Caller]], Awaitable[None]]
     is_sudden: bool = True
+    is_way_open: bool = False
 
 
 async def hold(cluster: Cluster, script: Script, event: Event, count: int, victim: int | None) -> list[Outcome]:
@@ -97,7 +99,12 @@ async def _place(opened: AsyncExitStack, cluster: Cluster, script: Script, victi
     url = f"https://{link.address[0]}:{link.address[1]}/v1/voice"
     for _ in range(_MOST_PLACEMENTS):
         client = VoiceClient(
-            url, ca_file=cluster.ca_file, local_address="127.0.0.2", agent=script.agent, has_playback=False
+            url,
+            ca_file=cluster.ca_file,
+            local_address="127.0.0.2",
+            agent=script.agent,
+            has_playback=False,
+            **script.settings,
         )
         await client.__aenter__()
         if victim in (None, _index(client.worker)):

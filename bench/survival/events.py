@@ -50,7 +50,7 @@ REBINDING = Event(_rebind)
 MIGRATION = Event(_migrate)
 FORWARDER_KILL = Event(_kill_forwarder)
 FORWARDING_PROCESS_KILL = Event(_kill_forwarding_process)
-NEW_ADDRESS = Event(_cut)
+NEW_ADDRESS = Event(_cut, is_way_open=True)
 """The path dies for good, as a browser's does when its interface changes: a new connection from elsewhere."""
 
 
@@ -89,7 +89,7 @@ def worker_kill(victim: int) -> Event:
         await cluster.start_worker(victim)
         await cluster.until_healthy()
 
-    return Event(happen)
+    return Event(happen, is_way_open=True)
 
 
 def drain(victim: int) -> Event:
@@ -100,7 +100,7 @@ def drain(victim: int) -> Event:
         await cluster.start_worker(victim)
         await cluster.until_healthy()
 
-    return Event(happen, is_sudden=False)
+    return Event(happen, is_sudden=False, is_way_open=True)
 
 
 def rolling_restart(workers: int) -> Event:

@@ -25,6 +25,7 @@ class Result:
     name: str
     times: int
     is_control: bool
+    is_way_open: bool
     outcomes: Sequence[Outcome]
 
     @property
@@ -61,7 +62,7 @@ def write(results: Sequence[Result]) -> None:
     """Write `survival.md`, `survival.json` and `survival.png` under bench/results, and print the table."""
     round_trip_ms = 2000 * ONE_WAY_S
     lines = [f"What calls lose, {round_trip_ms:g} ms round trip, 20 ms frames", "", table(_HEADER, _rows(results)), ""]
-    lines += [_resumes(result, round_trip_ms) for result in results if result.resumes_ms]
+    lines += [_resumes(result, round_trip_ms) for result in results if result.is_way_open and result.resumes_ms]
     document: dict[str, Any] = {
         "round_trip_ms": round_trip_ms,
         "events": {

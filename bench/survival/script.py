@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +33,10 @@ class Script(Protocol):
     def event_at_s(self) -> float:
         """When something happens: in the middle of what is said."""
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Further settings of `VoiceClient`."""
+
     async def perform(self, call: VoiceClient) -> None:
         """Say all of it."""
 
@@ -47,6 +52,7 @@ class SpokenOrder:
 
     agent = "order"
     event_at_s = middle_of("first_sentence")
+    settings: Mapping[str, Any] = MappingProxyType({})
 
     async def perform(self, call: VoiceClient) -> None:
         await call.speak(RECORDING)
@@ -66,12 +72,19 @@ class SpokenOrder:
 
 @dataclass(frozen=True, slots=True)
 class CountedWords:
-    """Bursts of noise that the echo agent counts, each followed by a pause that ends the turn, then silence."""
+    """Bursts of noise that the echo agent counts, each followed by a pause that ends the turn, then silence.
+
+    These callers are cheap, so that many fit on one machine: what they send needs no encoding.
+    """
 
     words: int
     every_s: float
     event_at_s: float
     agent: str = "echo"
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return {"codec": "pcm16", "heartbeat_s": 0.5}
 
     async def perform(self, call: VoiceClient) -> None:
         loop = asyncio.get_running_loop()

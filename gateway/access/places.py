@@ -33,7 +33,7 @@ class Places:
         for kind, name in _keys(holder):
             limit = most[kind]
             if limit is not None and self._taken[kind, name] >= limit + spare:
-                return Excess(f"{kind}_sessions", f"this {kind} may have {limit} sessions at a time", RETRY_AFTER_S)
+                return Excess(f"{kind}_sessions", f"sessions of one {kind} at a time: at most {limit}", RETRY_AFTER_S)
         return None
 
 

@@ -45,7 +45,8 @@ class AccessSection(Section):
     def read_keys(self) -> tuple[AccessKey, ...]:
         """Return the keys of signed tokens; raises `ConfigurationError`."""
         texts = {
-            path.stem: (f"access.key_files {path}", read_text("access.key_files", path)) for path in self.key_files
+            path.stem: (f"access.key_files {path}", read_text(f"access.key_files {path}", path))
+            for path in self.key_files
         }
         if len(texts) != len(self.key_files):
             raise ConfigurationError("access.key_files: two files have one name, and names are the keys' IDs")

@@ -32,10 +32,9 @@ class CidIssuer:
 
     Reset tokens derive from `reset_key`, the same on every server of the pool, through one key for each config
     codepoint, and from the connection ID (RFC 9000 section 10.3.2). Once the encoder has no nonce left, unroutable IDs
-    are issued, which keeps new connections alive until the next config.
+    are issued, one on each connection and without leave to migrate: that keeps new connections alive until the next
+    config.
     """
-
-    is_migration_disabled = False
 
     def __init__(
         self, encoder: CidEncoder, reset_key: bytes, rng: RandomOctets, active_limit: int = DEFAULT_ACTIVE_LIMIT
@@ -44,6 +43,7 @@ class CidIssuer:
         self.length_octets = encoder.cid_length
         # without a key, spare connection IDs would show an observer which of them belong together
         self.active_limit = active_limit if config.key is not None else 1
+        self.is_migration_disabled = False
         self.key_name = bytes((config.config_id,))
         self._encoder = encoder
         self._decoder = CidDecoder([config])
@@ -54,6 +54,7 @@ class CidIssuer:
         try:
             return self._encoder.encode()
         except NonceExhaustedError:
+            self.active_limit, self.is_migration_disabled = 1, True
             return unroutable_cid(self.length_octets, self._rng)
 
     def reset_token(self, cid: bytes) -> bytes:

@@ -34,6 +34,11 @@ class EndpointCounters:
     """Of these, those sent because many connections seemed to come from one address."""
     retry_tokens_accepted: int = 0
     retry_tokens_rejected: int = 0
+    new_tokens_accepted: int = 0
+    """Clients whose address was proven by a token of an earlier connection."""
+    handshakes_resumed: int = 0
+    early_data_accepted: int = 0
+    """Of the completed ones: those that went on from a ticket of any worker, and of them those with 0-RTT packets."""
     version_negotiations_sent: int = 0
     stateless_resets_sent: int = 0
     stateless_resets_suppressed: int = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +16,13 @@ from gateway.quic.cid_source import RandomOctets
 from gateway.quic.cids import ServerCidSource
 from gateway.quic.connection import H3_NO_ERROR, Connection
 from gateway.quic.counters import EndpointCounters
+from gateway.quic.credentials import Credentials, TokenVerdict
+from gateway.quic.new_token import KnownAddress
 from gateway.quic.paths import ForwardedPath, Forwarders, parse_envelope
-from gateway.quic.retry import RejectedToken, RetryTokens, ValidToken
+from gateway.quic.resets import Resets
+from gateway.quic.retry import RejectedToken, ValidToken
 from gateway.quic.served import Application, ServedConnection
-from gateway.quic.settings import EndpointSettings, quic_configuration
+from gateway.quic.settings import EndpointSettings, early_data_context, quic_configuration
 from gateway.quic.sockets import DatagramSocket
 from gateway.quic.stateless import (
     MIN_INITIAL_OCTETS,
@@ -27,7 +31,6 @@ from gateway.quic.stateless import (
     first_token,
     initial_close,
     parse_long_header,
-    stateless_reset,
     version_negotiation,
 )
 from gateway.quic.tls import TlsIdentity
@@ -39,9 +42,9 @@ __all__ = ["Endpoint", "EndpointSettings"]
 class Endpoint:
     """Accepts QUIC connections and runs `application` on each; `open` it, and `close` it in the end.
 
-    `handshakes` is asked about each new client. `wall_clock` gives seconds since 1970 for Retry tokens, `rng`
-    unpredictable octets. Timers run on the event loop's
-    own clock. Nothing that arrives raises: it is counted in `counters`.
+    `handshakes` is asked about each new client. `wall_clock` gives seconds since 1970 for tokens and tickets, `rng`
+    unpredictable octets. Timers run on the event loop's own clock. Nothing that arrives raises: it is counted in
+    `counters`.
     """
 
     def __init__(
@@ -62,18 +65,16 @@ class Endpoint:
         self._former_cids: dict[bytes, ServerCidSource] = {}
         self._application = application
         self._handshakes = handshakes
-        self._wall_clock = wall_clock
         self._rng = rng
         self._forwarders = Forwarders(settings.forwarders)
-        self._retry = RetryTokens(settings.retry_key or rng(32), rng)
+        self.credentials = Credentials(settings.secrets, early_data_context(settings), wall_clock, rng)
         self._configuration = quic_configuration(settings, identity, cids.length_octets)
         self._by_cid: dict[bytes, ServedConnection] = {}
         self._connections: set[ServedConnection] = set()
         self._half_open = 0
         self._dirty: list[ServedConnection] = []
         self._is_accepting = True
-        self._reset_credit = settings.max_resets_per_s
-        self._reset_credit_at = 0.0
+        self._resets = Resets(settings, self.counters, rng)
         self._public: DatagramSocket | None = None
         self._inner: DatagramSocket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -143,6 +144,12 @@ class Endpoint:
         """Connections that are open, opening or closing."""
         return len(self._connections)
 
+    def connections_by_config(self) -> Counter[int]:
+        """How many connections can be called by a connection ID of each config ID; 7 is that of unroutable ones."""
+        return Counter(
+            config_id for each in self._connections for config_id in {cid[0] >> 5 for cid in each.quic.host_cids}
+        )
+
     @property
     def half_open_count(self) -> int:
         """Connections whose handshake is not finished."""
@@ -207,30 +214,9 @@ class Endpoint:
 
     def _unknown(self, cid: bytes, datagram: bytes, path: Any, forwarder: Any) -> None:
         sources = (self._cids, *self._former_cids.values())
-        owner = next((each for each in sources if each.owns(cid)), None)
-        if owner is None and forwarder is not None and self._settings.resets_for_lost_servers:
-            owner = next((each for each in sources if each.is_of_pool(cid)), None)
-        if owner is None:
-            self.counters.unknown_foreign += 1
-            return
-        reset = stateless_reset(len(datagram), owner.reset_token(cid), self._rng)
-        if reset is None:
-            self.counters.malformed += 1
-        elif self._take_reset_credit():
-            self.counters.stateless_resets_sent += 1
+        reset = self._resets.answer(cid, len(datagram), sources, is_forwarded=forwarder is not None, now=self._now())
+        if reset is not None:
             self.send(reset, path, forwarder)
-        else:
-            self.counters.stateless_resets_suppressed += 1
-
-    def _take_reset_credit(self) -> bool:
-        now = self._now()
-        limit = self._settings.max_resets_per_s
-        self._reset_credit = min(limit, self._reset_credit + (now - self._reset_credit_at) * limit)
-        self._reset_credit_at = now
-        if self._reset_credit < 1:
-            return False
-        self._reset_credit -= 1
-        return True
 
     # New connections
 
@@ -247,7 +233,7 @@ class Endpoint:
             self.counters.refused_full += 1
             self.send(initial_close(header, QuicErrorCode.CONNECTION_REFUSED), path, forwarder)
             return
-        verdict = self._retry.check(token, path, header.destination_cid, self._wall_clock()) if token else None
+        verdict = self.credentials.judge(token, path, header.destination_cid) if token else None
         if isinstance(verdict, RejectedToken):
             self.counters.retry_tokens_rejected += 1
             self.send(initial_close(header, QuicErrorCode.INVALID_TOKEN), path, forwarder)
@@ -273,7 +259,7 @@ class Endpoint:
         source_cid = self._cids.issue()
         while source_cid == header.destination_cid:  # RFC 9000 section 17.2.5.1
             source_cid = self._cids.issue()
-        token = self._retry.issue(path, header.destination_cid, source_cid, self._wall_clock())
+        token = self.credentials.retry_token(path, header.destination_cid, source_cid)
         packet = encode_quic_retry(
             version=header.version,
             source_cid=source_cid,
@@ -284,20 +270,22 @@ class Endpoint:
         self.counters.retries_sent += 1
         self.send(packet, path, forwarder)
 
-    def _start(self, header: LongHeader, verdict: ValidToken | None, datagram: bytes, path: Any, via: Any) -> None:
+    def _start(self, header: LongHeader, verdict: TokenVerdict, datagram: bytes, path: Any, via: Any) -> None:
+        retried = verdict if isinstance(verdict, ValidToken) else None
         quic = Connection(
             configuration=self._configuration,
             cids=self._cids,
             options=self._settings.connection,
             original_destination_connection_id=(
-                verdict.original_destination_cid if verdict else header.destination_cid
+                retried.original_destination_cid if retried else header.destination_cid
             ),
-            retry_source_connection_id=header.destination_cid if verdict else None,
-            session_ticket_fetcher=self._identity.ticket_fetcher,
-            session_ticket_handler=self._identity.ticket_handler,
+            retry_source_connection_id=retried.retry_source_cid if retried else None,
+            session_ticket_fetcher=self.credentials.open_session,
+            ticket_sealer=self.credentials.seal_session,
+            preferred_address=self._settings.preferred if via is not None else None,
         )
-        if verdict is not None:
-            self.counters.retry_tokens_accepted += 1
+        self.counters.retry_tokens_accepted += retried is not None
+        self.counters.new_tokens_accepted += isinstance(verdict, KnownAddress)
         connection = ServedConnection(quic, self, self._application, self._running_loop())
         self._connections.add(connection)
         self._half_open += 1
@@ -309,6 +297,8 @@ class Endpoint:
             self.counters.undecryptable_initials += 1
             connection.discard()
             return
+        if verdict is not None:
+            quic.prove_address()
         self._running_loop().call_later(self._settings.handshake_timeout_s, self._give_up, connection)
 
     def _give_up(self, connection: ServedConnection) -> None:
@@ -343,12 +333,16 @@ class Endpoint:
     def handshake_completed(self, connection: ServedConnection) -> None:
         """The client's address is proven."""
         self.counters.handshakes_completed += 1
+        self.counters.handshakes_resumed += connection.quic.is_resumed
+        self.counters.early_data_accepted += connection.quic.has_early_data
         self._half_opened(connection)
+        self._give_token(connection)
         self.cid_retired(connection.quic.original_destination_connection_id, 3 * connection.quic.probe_timeout_s)
 
-    def path_changed(self) -> None:
+    def path_changed(self, connection: ServedConnection) -> None:
         """A client's new address was validated."""
         self.counters.path_changes += 1
+        self._give_token(connection)
 
     def failed(self) -> None:
         """Handling a connection raised."""
@@ -365,6 +359,10 @@ class Endpoint:
             self.counters.protocol_errors += 1
         for cid in [cid for cid, each in self._by_cid.items() if each is connection]:
             del self._by_cid[cid]
+
+    def _give_token(self, connection: ServedConnection) -> None:
+        """A later connection from the address that was proven needs no Retry."""
+        connection.quic.send_new_token(self.credentials.new_token(connection.quic.get_peer_address()))
 
     def _half_opened(self, connection: ServedConnection) -> None:
         if connection.is_half_open:

@@ -25,6 +25,8 @@ class Verdict(Enum):
     """There is no such session, or the token does not open it, or it is another subject's."""
     STORE_AWAY = auto()
     """Nobody can tell before the store is back."""
+    CONTESTED = auto()
+    """Others claim it in the same moment: whoever asks again gets an answer."""
 
 
 async def claim(
@@ -64,4 +66,4 @@ async def claim(
     except (StoreError, OSError, TimeoutError):
         is_live = ledger is not None and ledger.opens_to(resume.token, subject)
         return Verdict.HERE_UNSAVED if is_live else Verdict.STORE_AWAY
-    return Verdict.UNKNOWN
+    return Verdict.CONTESTED

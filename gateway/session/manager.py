@@ -23,7 +23,7 @@ from gateway.transport.base import Refusal, SessionRequest, Transport
 from gateway.wire import CloseCode, Resume
 
 _REMEMBERED = 64
-_MOVE_INTERVAL_S = 0.05
+_MOVE_INTERVAL_S = 0.2
 _log = structlog.get_logger("gateway.session")
 
 
@@ -157,15 +157,19 @@ class SessionManager:
             or live is None
             or not live.session.ledger.opens_to(resume.token, subject)
         ):
-            self._refuse_resume(port, claimed)
+            is_gone = claimed in (Verdict.HERE, Verdict.HERE_UNSAVED)  # meanwhile; the store knows what became of it
+            self._refuse_resume(port, Verdict.CONTESTED if is_gone else claimed)
             return
         if port.is_open:
             live.attach(port, resume, resume.token if claimed is Verdict.HERE_UNSAVED else token)
 
     def _refuse_resume(self, port: Port, verdict: Verdict) -> None:
         self.counters.resumes_refused += 1
+        _log.info("resume_refused", peer=port.peer, reason=verdict.name.lower())
         if verdict is Verdict.STORE_AWAY:
             port.refuse(CloseCode.OVERLOADED, "the session store cannot be reached now")
+        elif verdict is Verdict.CONTESTED:
+            port.refuse(CloseCode.OVERLOADED, "the session is just being taken up elsewhere")
         else:
             port.refuse(CloseCode.UNKNOWN_SESSION, "there is no such session, or the resume token does not open it")
 

@@ -7,7 +7,7 @@ the session answers through the `Transport`. Neither side awaits the other, and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from gateway.wire import AudioFrame, ClientMessage, CloseCode, Malformed, ServerMessage
@@ -72,7 +72,7 @@ class SessionRequest:
 
     path: str
     peer: str
-    access_token: str | None
+    access_token: str | None = field(repr=False)
     origin: str | None = None
     key: str | None = None
 

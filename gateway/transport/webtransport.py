@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
-from aioquic.quic.events import QuicEvent
+from aioquic.quic.events import HandshakeCompleted, QuicEvent
 
 from gateway.h3.webtransport import (
     SessionClosed,
@@ -275,6 +275,7 @@ class _Sessions:
         self._path = path
         self._layer = WebTransportLayer(connection.quic)
         self._transports: dict[int, WebTransport] = {}
+        self._unproven: dict[int, SessionRequested] = {}
         connection.loop.call_later(SESSION_DEADLINE_S, self._expect_session)
 
     def event_received(self, event: QuicEvent) -> None:
@@ -282,6 +283,8 @@ class _Sessions:
             for transport in list(self._transports.values()):
                 transport.moved(peer_name(event.address))
             return
+        if isinstance(event, HandshakeCompleted):
+            self._proven()
         for each in self._layer.handle_event(event):
             self._handle(each)
 
@@ -292,9 +295,13 @@ class _Sessions:
 
     def _handle(self, event: WebTransportEvent) -> None:
         match event:
+            case SessionRequested(session_id=session_id) if not self._connection.quic.is_confirmed:
+                # early data, which anybody may have sent again: a session must not be made twice (RFC 8470 section 3)
+                self._unproven[session_id] = event
             case SessionRequested():
                 self._requested(event)
             case SessionClosed(session_id=session_id, code=code, reason=reason):
+                self._unproven.pop(session_id, None)
                 transport = self._transports.pop(session_id, None)
                 if transport is not None:
                     why = f"closed by the caller with code {code}: {reason}" if reason else "closed by the caller"
@@ -307,6 +314,12 @@ class _Sessions:
                 transport = self._transports.get(event.session_id)
                 if transport is not None:
                     transport.received(event)
+
+    def _proven(self) -> None:
+        """The client took part in the handshake: what it asked for in early data is no replay."""
+        unproven, self._unproven = self._unproven, {}
+        for request in unproven.values():
+            self._requested(request)
 
     def _requested(self, event: SessionRequested) -> None:
         url = urlsplit(event.path)

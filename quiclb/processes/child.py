@@ -13,9 +13,10 @@ from typing import Final
 
 import uvloop
 
-from quiclb.address import Address, Kind, ip_facts
+from quiclb.address import Address, is_wildcard, normalise
 from quiclb.datapath.sockets import SocketPair
 from quiclb.engine import Engine, open_datapath
+from quiclb.interpreter import settle
 from quiclb.log import configure_logging_on_use, get_logger
 from quiclb.processes.messages import Ask, Ready, Refused, Report, Serve, Setup, Stop, Table, encode, read_downward
 from quiclb.spec import TableSpec
@@ -102,6 +103,7 @@ class _Child:
                     os.close(fd)
         datapath = await open_datapath(setup.datapath, self._sockets)
         self._engine = Engine(datapath, self._table, is_loopback_allowed=setup.is_loopback_allowed, refused=refused)
+        settle()
         self._engine.serve()
         self._watching = asyncio.create_task(self._watch(self._engine))
 
@@ -120,7 +122,7 @@ async def release(sockets: SocketPair) -> None:
     for sock in (sockets.vip, sockets.inner):
         address = sock.getsockname()
         # connecting would bind a wildcard to one address
-        if ip_facts(address[0]).kind is not Kind.UNSPECIFIED:
+        if not is_wildcard(normalise(address)):
             sock.connect(address)
         queues.register(sock, select.POLLIN)
     for _ in range(round(DRAIN_TIMEOUT_S / DRAIN_POLL_S)):

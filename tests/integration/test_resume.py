@@ -175,6 +175,27 @@ async def test_a_worker_that_never_saw_the_session_takes_it_up_from_the_store(tm
     assert report.frames_heard == report.frames_sent
 
 
+async def test_a_caller_that_missed_the_goodbye_comes_back_for_it(tmp_path: Path) -> None:
+    async with (
+        working(tmp_path) as worker,
+        relaying(worker.addresses.direct) as relay,
+        calling(relay, tmp_path, has_playback=False) as call,
+    ):
+        await call.speak(TONE)
+        relay.is_mute = True
+        finishing = asyncio.create_task(call.finish())
+        async with asyncio.timeout(10.0):
+            while worker.sessions.count:  # noqa: ASYNC110 - a worker has no event for it
+                await asyncio.sleep(0.02)
+        relay.cut()
+        relay.is_mute = False
+        await finishing
+        report = call.report()
+    assert report.is_complete
+    assert report.frames_heard == report.frames_sent
+    assert call.order["utterances"] == 1
+
+
 async def test_a_session_that_is_gone_ends_the_call(tmp_path: Path) -> None:
     async with (
         working(tmp_path, "w-1") as first,

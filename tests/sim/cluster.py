@@ -45,6 +45,7 @@ class Plan:
     has_routable_cids: bool = True
     has_shared_store: bool = True
     session: tuple[tuple[str, Any], ...] = ()
+    quic: tuple[tuple[str, Any], ...] = ()
 
 
 class Cluster:
@@ -116,7 +117,9 @@ class Cluster:
                 "routable_cids": self.plan.has_routable_cids,
                 "unroutable_clients_may_migrate": not self.plan.has_routable_cids,
                 "retry_key": "11" * 16,
+                "ticket_key": "33" * 32,
                 "reset_key": "22" * 32,
+                **dict(self.plan.quic),
             },
             "session": dict(self.plan.session),
         }

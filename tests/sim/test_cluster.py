@@ -30,7 +30,8 @@ async def _moved(cluster: Cluster, call: VoiceClient, rng: random.Random) -> Non
 def _is_lost(certificate: DevelopmentCertificate, seed: int, *, has_routable_cids: bool) -> bool:
     async def scenario(sim: Simulation) -> Outcome | None:
         try:
-            return await place_call(sim, certificate, Plan(has_routable_cids=has_routable_cids), _moved)
+            plan = Plan(has_routable_cids=has_routable_cids, has_shared_store=False)
+            return await place_call(sim, certificate, plan, _moved)
         except ClientError:
             return None
 
