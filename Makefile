@@ -10,7 +10,7 @@ BROWSER := $(VENV)/.browser
 WEB := client/web
 PAGE := gateway/web/static/page.js
 
-.PHONY: help setup test lint types unit web web-test wheel demo serve bench bench-calls bench-gaps bench-lb bench-lb-faults bench-survival interop fuzz clean
+.PHONY: help setup test lint types unit web web-test wheel demo serve bench bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,7 +57,10 @@ demo: setup ## the spoken order, the network switch and the killed load balancer
 serve: setup $(if $(shell command -v npm),web) ## keep the demonstration's cluster up, page and all (TOKENS=1: callers need a token)
 	@$(BIN)/python -m deploy.local.serve $(if $(TOKENS),--tokens)
 
-bench: bench-gaps bench-calls bench-survival ## every benchmark; results go to bench/results
+bench: bench-audio bench-gaps bench-calls bench-survival ## every benchmark; results go to bench/results
+
+bench-audio: setup ## rate conversion beside soxr, scipy and linear interpolation
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.audio
 
 bench-gaps: setup ## the gap at migration, rebinding and forwarder restart
 	$(BIN)/python -m bench.gaps

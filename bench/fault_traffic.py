@@ -24,7 +24,7 @@ from quiclb.envelope import HEADER_LENGTH
 KEY: Final = bytes.fromhex("8f95f09245765f80256934e50c66207f")
 CONFIG: Final = QuicLbConfig(0, 4, 12, KEY)
 DATAGRAM_OCTETS: Final = 200
-QUIET_S: Final = 0.3
+QUIET_S: Final = 1.0
 """No arrival for so long ends a run."""
 
 _TAG: Final = struct.Struct("!4sHHI")

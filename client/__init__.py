@@ -50,9 +50,11 @@ from client.events import (
     SpeechEnded,
     StateChanged,
     Transcript,
+    TurnMeasured,
 )
 from client.report import CallReport
 from client.source import PcmSource, Source, open_wav
+from client.turns import TurnLatency
 from client.voice import VoiceClient
 
 __all__ = [
@@ -87,6 +89,8 @@ __all__ = [
     "StateChanged",
     "TokenSource",
     "Transcript",
+    "TurnLatency",
+    "TurnMeasured",
     "Unreachable",
     "UplinkFull",
     "VoiceClient",

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from client.conversation import Conversation
 from client.errors import CallLost, ClientError, ProtocolFault, ServerDrained, SessionFailed, session_ended
 from client.events import (
@@ -18,13 +16,16 @@ from client.events import (
     Heard,
     Speech,
     SpeechEnded,
+    TurnMeasured,
 )
 from client.heartbeat import Heartbeat
 from client.link import PLAYBACK_RATE_HZ, Link
+from client.loudness import is_voiced
 from client.playback import Playback, Position
 from client.player import InstantPlayer, Player, Sink
 from client.recovery import Dial, Recovery
 from client.source import RATE_HZ
+from client.turns import Turns
 from client.uplink import Uplink
 from gateway.audio.codec import FrameEncoder
 from gateway.wire import (
@@ -36,7 +37,9 @@ from gateway.wire import (
     Drain,
     Error,
     Flush,
+    Latency,
     Malformed,
+    Measured,
     Ping,
     Played,
     Pong,
@@ -50,7 +53,6 @@ from gateway.wire import Speech as SpeechMessage
 
 _MAX_BUFFERED_S = 600
 _MAX_CLOCK_LAG_S = 0.2
-_VOICED_AMPLITUDE = 32768 * 10 ** (-45 / 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +88,14 @@ class Call:
         self._heartbeat = Heartbeat(lambda identifier: self._send(Ping(id=identifier)), settings.heartbeat_s)
         self.playback = Playback(PLAYBACK_RATE_HZ)
         self._player: Player | InstantPlayer = (
-            Player(self.playback, self._report, settings.sinks)
+            Player(self.playback, self._report, self._audible, settings.sinks)
             if settings.has_playback
-            else InstantPlayer(self.playback, self._report)
+            else InstantPlayer(self.playback, self._report, self._audible)
         )
         self.uplink = Uplink(settings.codec)
         self.conversation = Conversation()
+        self.turns = Turns()
+        self._frames_sent = 0
         self.reply_latencies_ms: list[float] = []
         self.recovery = Recovery(self, emit, dial, rng, settings.resume_timeout_s)
         self.began_at: float | None = None
@@ -175,10 +179,9 @@ class Call:
         if former is not None:
             self._loop.call_soon(former.leave)
         self._is_live = False
-        self._player.pause()
         for position in self.playback.take_positions():
             self._report(position)
-        next_generation, position_ms = self.playback.unplayed
+        next_generation, position_ms = self.playback.hold()
         return Resume(
             session=self.conversation.session or "",
             token=self._token,
@@ -199,6 +202,8 @@ class Call:
             case Pong():
                 if not self._heartbeat.pong(message.id):
                     self.fault_found(link, Malformed(f"pong {message.id} answers no ping"))
+                elif self.latest_rtt_ms is not None:
+                    self.turns.round_trip(self.latest_rtt_ms, self._loop.time())
             case HeardMessage():
                 if self.uplink.acknowledge(message.sequence):
                     self._emit(Heard(message.sequence))
@@ -207,11 +212,15 @@ class Call:
                     self.fault_found(link, Malformed(reason))
             case SpeechMessage():
                 self._speaking.add(message.generation)
+                self.turns.announced(message.generation, message.turn)
+                self.playback.inherit(message.generation, is_again=message.is_again)
                 self.playback.begin(message.generation)
                 self._emit(Speech(message.generation, message.turn))
                 self._player.wake()
             case Flush():
-                self._flush(message.generation)
+                self._flush(message)
+            case Latency():
+                self._measured(self.turns.told(message))
             case Drain():
                 self._emit(Draining(message.deadline_s))
                 if self.can_resume:
@@ -233,6 +242,7 @@ class Call:
             return
         if generation > self._latest_audio:
             self._latest_audio = generation
+            self.turns.arrived(generation, self._loop.time())
             if self._voiced_at is not None:
                 self.reply_latencies_ms.append((self._loop.time() - self._voiced_at) * 1000)
                 self._voiced_at = None
@@ -295,13 +305,13 @@ class Call:
                 return
             self._is_live = True
             self._speaking.clear()
-            self.playback.flush(self.playback.newest)
-            self._player.flush()
             for frame in frames:
                 link.send_frame(frame)
             link.settled.set()
-            self.recovery.resumed(ready.worker, has_reconnected=True)
-            self._player.go_on()
+            gap_ms = self.recovery.resumed(ready.worker, has_reconnected=True)
+            replayed = max(0, self._frames_sent - ready.next_sequence)
+            self._frames_sent = self.uplink.sent
+            self._measured(self.turns.resumed(self.conversation.newest_turn, gap_ms, replayed))
         self._heartbeat.start()
         if self._has_said_bye:
             self._send(Bye(frames=self.uplink.sent))
@@ -320,12 +330,22 @@ class Call:
         else:
             self.end(session_ended(CloseCode.NORMAL, message.reason))
 
-    def _flush(self, generation: int) -> None:
-        for position in self.playback.flush(generation):
+    def _flush(self, flush: Flush) -> None:
+        for position in self.playback.flush(flush.generation):
             self._send(Played(generation=position.generation, position_ms=position.position_ms))
             self._emit(Flushed(position.generation, position.position_ms))
-        self._speaking = {each for each in self._speaking if each > generation}
-        self._player.flush()
+        self._speaking = {each for each in self._speaking if each > flush.generation}
+        silent_at = self._player.flush()
+        self._measured(self.turns.flushed(flush.generation, flush.sequence, silent_at))
+
+    def _audible(self, generation: int, at: float) -> None:
+        self._measured(self.turns.audible(generation, at))
+
+    def _measured(self, measured: Measured | None) -> None:
+        """Tell the server and the caller what this side has measured."""
+        if measured is not None:
+            self._send(measured)
+            self._emit(TurnMeasured(self.turns.of(measured.turn)))
 
     def _report(self, position: Position) -> None:
         self._send(
@@ -341,9 +361,11 @@ class Call:
 
     def _send_frames(self, frames: Sequence[tuple[int, bytes]]) -> None:
         for timestamp, payload in frames:
+            self.turns.captured(self.uplink.sent, self._loop.time())
             octets = self.uplink.append(timestamp, payload)
             if self._link is not None and self._is_live:
                 self._link.send_frame(octets)
+                self._frames_sent = self.uplink.sent
 
     def _follow_clock(self) -> None:
         """A pause in which nothing was sent is a gap in the timestamps too."""
@@ -369,11 +391,3 @@ class Call:
         if self._link is not None:
             # not from within the connection's own event loop turn
             self._loop.call_soon(self._link.close, code, reason)
-
-
-def is_voiced(pcm: bytes) -> bool:
-    """Whether PCM16 is louder than -45 dBFS."""
-    if len(pcm) < 2:
-        return False
-    samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], "<i2").astype(np.float32)
-    return bool(np.sqrt(np.mean(samples * samples)) > _VOICED_AMPLITUDE)

@@ -26,6 +26,7 @@ from client.events import (
     Transcript,
 )
 from client.report import CallReport
+from client.turn_table import turn_table
 
 _ROLE_STYLE = {"user": "bold cyan", "agent": "bold green"}
 _ROLE_NAME = {"user": "you", "agent": "agent"}
@@ -66,6 +67,8 @@ class Display:
         """Show what the call came to."""
         if self._live is None and report.state:
             self._console.print(receipt(report.state))
+        if report.turns:
+            self._console.print(turn_table(report.turns))
         self._console.print(summary(report))
 
     def _apply(self, event: Event) -> Text | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from client.errors import ClientError
+from client.turns import TurnLatency
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,13 @@ class Flushed:
 
     generation: int
     played_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnMeasured:
+    """Something new is known of where the time of a turn went; each event of a turn holds all that is known."""
+
+    latency: TurnLatency
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +141,7 @@ Event = (
     | Speech
     | SpeechEnded
     | Flushed
+    | TurnMeasured
     | Heard
     | PathChanged
     | Interrupted

@@ -49,6 +49,7 @@ class Loudspeaker:
         self._stream, self._rate_hz = _open(output, "loudspeaker", rate_hz, self._wanted, device)
         self._resampler = Resampler(rate_hz, self._rate_hz)
         self._stream.start()
+        self.latency_s = float(self._stream.latency)
 
     def play(self, at_s: float, pcm: bytes) -> None:
         """Queue the sound; what would lag more than 0.3 s behind is dropped."""

@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from client.loudness import is_voiced
+
 _OCTETS_PER_SAMPLE = 2
 _REPORT_MS = 200
+_HEIR_MS = 200
+"""How much of what takes the place of held audio must have arrived beyond what is skipped of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,8 @@ class Playback:
         self._played_samples = 0
         self._underrun_samples = 0
         self._longest_underrun_samples = 0
+        self._audible: list[int] = []
+        self._held: _Held | None = None
 
     @property
     def is_active(self) -> bool:
@@ -85,7 +91,32 @@ class Playback:
             self.late_octets += len(pcm)
             return False
         target.pcm += pcm
+        target.skip()
         return True
+
+    def hold(self) -> tuple[int, int]:
+        """The connection was lost: return the first generation not played to its end, and the position there in ms.
+
+        What is buffered is played on. What is said again from that position as `inherit` announces takes its place
+        without a seam.
+        """
+        if self._held is None:
+            generation, position_ms = self.unplayed
+            begun = self._find(generation)
+            ahead = 0 if begun is None else begun.played_samples - position_ms * self.rate_hz // 1000
+            self._held = _Held(generation, position_ms, self._played_samples - ahead)
+        for waiting in self._queue:
+            waiting.is_ended = True  # nothing more comes over the lost connection
+        return self._held.generation, self._held.position_ms
+
+    def inherit(self, generation: int, *, is_again: bool) -> None:
+        """The server begins to say this over the new connection: the rest of what was held, or something else."""
+        if self._held is None:
+            return
+        if is_again:
+            self._held.heir = generation
+        else:
+            self.flush(generation - 1)
 
     def end(self, generation: int) -> None:
         """No more speech of this generation follows."""
@@ -97,6 +128,7 @@ class Playback:
     def flush(self, generation: int) -> list[Position]:
         """Drop this generation and all before; returns how far those that were not complete had come."""
         self._newest = max(self._newest, generation)
+        self._held = None
         flushed = []
         while self._queue and self._queue[0].number <= generation:
             dropped = self._queue.popleft()
@@ -107,16 +139,26 @@ class Playback:
         """Return the next `samples` of speech, fewer where less is buffered, none where nobody speaks."""
         taken = bytearray()
         wanted = samples * _OCTETS_PER_SAMPLE
+        if self._held is not None:
+            self._hand_over(self._held, wanted)
         for generation in self._queue:
             chunk = generation.pcm[: wanted - len(taken)]
             del generation.pcm[: len(chunk)]
             generation.played_samples += len(chunk) // _OCTETS_PER_SAMPLE
+            if not generation.is_audible and is_voiced(chunk):
+                generation.is_audible = True
+                self._audible.append(generation.number)
             taken += chunk
             if generation.pcm or not generation.is_ended:
                 break
         self._played_samples += len(taken) // _OCTETS_PER_SAMPLE
         self._note_underrun(samples - len(taken) // _OCTETS_PER_SAMPLE)
         return bytes(taken)
+
+    def take_audible(self) -> list[int]:
+        """Return the generations whose first audible sample was in what `pull` has returned since the last call."""
+        taken, self._audible = self._audible, []
+        return taken
 
     def take_positions(self) -> list[Position]:
         """Return what is worth telling the server: every generation completed, and the present one each 200 ms."""
@@ -131,6 +173,21 @@ class Playback:
                 current.reported_ms = position_ms
                 positions.append(Position(current.number, position_ms, is_complete=False))
         return positions
+
+    def _hand_over(self, held: _Held, wanted: int) -> None:
+        """Once there is enough of the heir, or nothing else, play that; some of it was played since `resume`."""
+        heir = None if held.heir is None else self._find(held.heir)
+        if heir is None:
+            return
+        played = (self._played_samples - held.played_samples) * _OCTETS_PER_SAMPLE
+        left = sum(len(generation.pcm) for generation in self._queue if generation.number < heir.number)
+        enough = played + self.rate_hz * _HEIR_MS // 1000 * _OCTETS_PER_SAMPLE
+        if left < wanted or heir.is_ended or len(heir.pcm) >= enough:
+            self._held = None
+            while self._queue[0] is not heir:
+                self._queue.popleft()
+            heir.skip_octets = played
+            heir.skip()
 
     def _note_underrun(self, missing_samples: int) -> None:
         is_starved = bool(self._queue) and not self._queue[0].is_ended and self._queue[0].played_samples > 0
@@ -152,5 +209,24 @@ class _Generation:
     number: int
     pcm: bytearray = field(default_factory=bytearray)
     is_ended: bool = False
+    is_audible: bool = False
     played_samples: int = 0
     reported_ms: int = 0
+    skip_octets: int = 0
+
+    def skip(self) -> None:
+        """Take what was played under another number for played."""
+        skipped = min(self.skip_octets, len(self.pcm))
+        self.skip_octets -= skipped
+        self.played_samples += skipped // _OCTETS_PER_SAMPLE
+        del self.pcm[:skipped]
+
+
+@dataclass(slots=True)
+class _Held:
+    """What was playing when the connection was lost; `heir` is the generation that takes its place."""
+
+    generation: int
+    position_ms: int
+    played_samples: int
+    heir: int | None = None

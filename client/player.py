@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from client.playback import Playback, Position
 
@@ -24,41 +24,44 @@ class Sink(Protocol):
         """No more follows."""
 
 
+@runtime_checkable
+class Delayed(Protocol):
+    """What a sink may be besides: one whose sound is heard `latency_s` after it was due."""
+
+    latency_s: float
+
+
 class Player:
     """Plays in real time, in steps of 20 ms without drift, as long as there is speech."""
 
-    def __init__(self, playback: Playback, report: Callable[[Position], None], sinks: Sequence[Sink]) -> None:
+    def __init__(
+        self,
+        playback: Playback,
+        report: Callable[[Position], None],
+        audible: Callable[[int, float], None],
+        sinks: Sequence[Sink],
+    ) -> None:
         self._playback = playback
         self._report = report
+        self._audible = audible
         self._sinks = sinks
+        self._latency_s = max((sink.latency_s for sink in sinks if isinstance(sink, Delayed)), default=0.0)
         self._loop = asyncio.get_running_loop()
         self._samples = round(playback.rate_hz * TICK_S)
         self._tick_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._is_paused = False
 
     def wake(self) -> None:
         """Begin to play, unless that is going on; call it after every change of the buffer."""
-        if self._timer is None and self._playback.is_active and not self._is_paused:
+        if self._timer is None and self._playback.is_active:
             self._tick_at = self._loop.time()
             self._timer = self._loop.call_at(self._tick_at, self._tick)
 
-    def flush(self) -> None:
-        """Silence the sinks at once; the buffer is the caller's to flush."""
+    def flush(self) -> float:
+        """Silence the sinks at once, and return when that is heard; the buffer is the caller's to flush."""
         for sink in self._sinks:
             sink.flush()
-
-    def pause(self) -> None:
-        """Play no more until `go_on`, so that the position stays as it is."""
-        self._is_paused = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def go_on(self) -> None:
-        """Play again."""
-        self._is_paused = False
-        self.wake()
+        return self._loop.time() + self._latency_s
 
     def close(self) -> None:
         """Stop playing."""
@@ -73,6 +76,8 @@ class Player:
         for position in self._playback.take_positions():
             self._report(position)
         pcm = self._playback.pull(self._samples)
+        for generation in self._playback.take_audible():
+            self._audible(generation, self._tick_at + self._latency_s)
         if pcm:
             for sink in self._sinks:
                 sink.play(self._tick_at, pcm)
@@ -84,25 +89,25 @@ class Player:
 class InstantPlayer:
     """For callers without ears: speech counts as played as soon as all of a generation has arrived."""
 
-    def __init__(self, playback: Playback, report: Callable[[Position], None]) -> None:
+    def __init__(
+        self, playback: Playback, report: Callable[[Position], None], audible: Callable[[int, float], None]
+    ) -> None:
         self._playback = playback
         self._report = report
+        self._audible = audible
+        self._loop = asyncio.get_running_loop()
 
     def wake(self) -> None:
         """Take all there is."""
         self._playback.pull(self._playback.buffered_samples)
+        for generation in self._playback.take_audible():
+            self._audible(generation, self._loop.time())
         for position in self._playback.take_positions():
-            if position.is_complete:
-                self._report(position)
+            self._report(position)
 
-    def pause(self) -> None:
-        """Nothing waits to be played."""
-
-    def go_on(self) -> None:
-        """Nothing waits to be played."""
-
-    def flush(self) -> None:
+    def flush(self) -> float:
         """Nothing is on its way to an ear."""
+        return self._loop.time()
 
     def close(self) -> None:
         """Nothing to stop."""

@@ -106,8 +106,8 @@ class Recovery:
         if self._redial is None or self._redial.is_over:
             self._redial = Redial(self._attempt, self._call.end, self._rng, self._call.latest_rtt_ms)
 
-    def resumed(self, worker: str, *, has_reconnected: bool) -> None:
-        """The call goes on."""
+    def resumed(self, worker: str, *, has_reconnected: bool) -> float:
+        """The call goes on; return the gap in ms."""
         now = self._loop.time()
         gap_ms = (now - self._progressed_at) * 1000
         resumed = Resumed(now - (self._call.began_at or now), worker, gap_ms, has_reconnected)
@@ -119,6 +119,7 @@ class Recovery:
         if has_reconnected:
             self.resumes.append(resumed)
         self._emit(resumed)
+        return gap_ms
 
     def stop(self) -> None:
         """The call is over."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from client.events import Migration, Resumed, Transcript
+from client.turns import TurnLatency
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class CallReport:
 
     `is_complete`: all frames were heard and the server said bye. `reply_latencies_ms`: from the last frame louder
     than -45 dBFS to the first audio of the answer to it. `longest_downlink_gap_ms`: the longest silence within an
-    answer because its audio came too late, `None` where nothing was played.
+    answer because its audio came too late, `None` where nothing was played. `turns` tells where the time of each went.
     """
 
     is_complete: bool
@@ -31,6 +32,7 @@ class CallReport:
     rtts_ms: tuple[float, ...]
     longest_downlink_gap_ms: int | None
     reply_latencies_ms: tuple[float, ...]
+    turns: tuple[TurnLatency, ...]
     played_ms: int
     duration_s: float
 
@@ -64,6 +66,7 @@ class CallReport:
             "rtt_ms": {"n": len(self.rtts_ms), "p50": quantile(self.rtts_ms, 0.5), "p99": quantile(self.rtts_ms, 0.99)},
             "longest_downlink_gap_ms": self.longest_downlink_gap_ms,
             "reply_latencies_ms": [round(latency, 1) for latency in self.reply_latencies_ms],
+            "turns": [asdict(latency) for latency in self.turns],
             "played_ms": self.played_ms,
             "duration_s": round(self.duration_s, 1),
         }
@@ -94,6 +97,7 @@ def failure(error: Exception) -> CallReport:
         rtts_ms=(),
         longest_downlink_gap_ms=None,
         reply_latencies_ms=(),
+        turns=(),
         played_ms=0,
         duration_s=0.0,
     )

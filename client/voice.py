@@ -188,6 +188,7 @@ class VoiceClient:
             gap_ms=switch.gap_ms,
         )
         self._migrations.append(migration)
+        self._call.turns.migrated(self._call.conversation.newest_turn, migration.gap_ms)
         self._emit(PathChanged(migration))
         return migration
 
@@ -287,6 +288,7 @@ class VoiceClient:
             rtts_ms=call.rtts_ms,
             longest_downlink_gap_ms=call.playback.longest_underrun_ms if self._settings.has_playback else None,
             reply_latencies_ms=tuple(call.reply_latencies_ms),
+            turns=call.turns.latencies,
             played_ms=call.playback.played_ms,
             duration_s=(call.ended_at if call.ended_at is not None else now) - began_at,
         )

@@ -157,7 +157,9 @@ class SessionSection(Section):
     `store` is `memory://` (one worker, lost with it), `sqlite:///PATH` (all workers of a host) or `redis://HOST:PORT/0`,
     `rediss://`, `redis+sentinel://HOST,HOST/NAME`, `redis+cluster://HOST,HOST` (any number of hosts). A session that
     has no connection is kept for `resume_window_s` at its worker, and for `record_ttl_s` since its last change in the
-    store. `drain_timeout_s` is how long a worker that stops waits for its callers to go on elsewhere.
+    store. `drain_timeout_s` is how long a worker that stops waits for its callers to go on elsewhere. Speech is sent
+    `downlink_target_s` ahead of the caller's ear (more bridges longer outages, and wastes more on an interruption), and
+    never more than `downlink_cap_s` beyond what the caller has reported as played.
     """
 
     store: str = Field(default="memory://", repr=False)
@@ -168,6 +170,16 @@ class SessionSection(Section):
     resume_window_s: float = Field(default=60.0, ge=0)
     record_ttl_s: float = Field(default=900.0, gt=0)
     drain_timeout_s: float = Field(default=30.0, ge=0)
+    downlink_target_s: float = Field(default=20.0, ge=0.5)
+    downlink_cap_s: float = Field(default=30.0, ge=1.0)
+
+    @model_validator(mode="after")
+    def _check_lead(self) -> Self:
+        if self.downlink_cap_s < self.downlink_target_s:
+            raise ValueError(
+                f"downlink_cap_s is {self.downlink_cap_s:g}, less than downlink_target_s {self.downlink_target_s:g}"
+            )
+        return self
 
 
 class AdminSection(Section):

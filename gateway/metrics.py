@@ -16,6 +16,7 @@ from gateway.reload import Reloader
 from gateway.served_certificate import ServedCertificate
 from gateway.session.counters import Histogram
 from gateway.session.manager import SessionManager
+from gateway.session.turn_latency import Figure
 from gateway.transport.twilio.counters import TelephonyCounters
 
 
@@ -65,13 +66,10 @@ class SessionCollector(Collector):
         yield accepted
         for field, (name, text) in _SESSION_TOTALS.items():
             yield CounterMetricFamily(name, text, getattr(counters, field))
-        gap = counters.uplink_gap
-        yield HistogramMetricFamily(
-            "voice_uplink_gap_seconds",
-            "Time between a caller's audio frame and the one before it, less pauses in its timestamps.",
-            buckets=_cumulative(gap),
-            sum_value=gap.total,
-        )
+        text = "Time between a caller's audio frame and the one before it, less pauses in its timestamps."
+        yield _histogram("voice_uplink_gap_seconds", text, counters.uplink_gap)
+        for figure, text in _LATENCIES.items():
+            yield _histogram(f"voice_{figure.value}_seconds", text, counters.latencies[figure])
 
 
 class EndpointCollector(Collector):
@@ -148,9 +146,29 @@ _SESSION_TOTALS: Final = {
     "migrations": ("voice_migrations", "Changes of a caller's address within a session."),
     "resumes": ("voice_resumes", "Sessions taken up over a new connection."),
     "resumes_refused": ("voice_resumes_refused", "Callers whose session was not there, or not theirs."),
+    "frames_replayed": ("voice_frames_replayed", "Audio frames that callers say they sent again after a resume."),
     "saves": ("voice_saves", "Records the session store took."),
     "save_failures": ("voice_save_failures", "Records the session store did not take."),
 }
+
+_LATENCIES: Final = {
+    Figure.UPLINK_AGE: "From the caller's last voiced frame to its arrival, as the caller measured it.",
+    Figure.ENDPOINTING: "From that arrival to the decision that the caller's turn is over.",
+    Figure.STT_TTFB: "From the end of a turn to its final words.",
+    Figure.LLM_TTFB: "From the final words to the first words of the answer.",
+    Figure.TTS_TTFB: "From the first words of an answer to its first audio.",
+    Figure.TTS_PROCESSING: "From the first words of an answer to the last of its audio.",
+    Figure.USER_BOT_LATENCY: "From the caller's last voiced frame to the first audible sample of the answer, there.",
+    Figure.PLAYOUT: "From the arrival of an answer's first audio to its first audible sample, at the caller.",
+    Figure.INTERRUPTION: "From the arrival of the first frame that interrupts an answer to the flush.",
+    Figure.BARGE_IN: "From the first frame that interrupts an answer to silence, at the caller.",
+    Figure.MIGRATION_GAP: "The longest wait for an audio frame around a change of the caller's address.",
+    Figure.RESUME_GAP: "From the last sign of life of a lost connection until the session went on, at the caller.",
+}
+
+
+def _histogram(name: str, text: str, histogram: Histogram) -> HistogramMetricFamily:
+    return HistogramMetricFamily(name, text, buckets=_cumulative(histogram), sum_value=histogram.total)
 
 
 def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:

@@ -30,6 +30,7 @@ from gateway.reload import Reloader, SettingsSource
 from gateway.served_certificate import ServedCertificate
 from gateway.session.limits import SessionLimits
 from gateway.session.manager import SessionManager
+from gateway.session.pacing import Lead
 from gateway.shared_keys import SharedKeys
 from gateway.store.base import SessionStore
 from gateway.store.factory import open_store
@@ -95,6 +96,7 @@ class Worker:
             new_token=lambda: rng(32).hex(),
             admission=self.entrance.admission,
             limits=_limits(settings),
+            lead=Lead(settings.session.downlink_target_s, settings.session.downlink_cap_s),
         )
         self.certificate = ServedCertificate(settings.tls, clock)
         self.connection_ids = ConnectionIds(settings, rng)

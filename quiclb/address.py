@@ -33,7 +33,7 @@ class IpFacts:
     kind: Kind
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=4096)
 def ip_facts(ip: str) -> IpFacts:
     """Take an IP address in text form apart; raises `ValueError` if it is none."""
     parsed = ipaddress.ip_address(ip)
@@ -45,7 +45,7 @@ def ip_facts(ip: str) -> IpFacts:
     return IpFacts(_V4_MAPPED + parsed.packed, str(parsed), _kind(parsed))
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=4096)
 def ip_text(packed: bytes) -> str:
     """The text form of 16 octets."""
     if packed.startswith(_V4_MAPPED):

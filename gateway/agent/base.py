@@ -21,7 +21,21 @@ class HeardAudio:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """The caller began to speak; whatever the agent is saying is interrupted (barge-in)."""
+    """The caller began to speak; whatever the agent is saying is interrupted (barge-in).
+
+    `sequence` is the first frame of the utterance, `onset` the first with voice, where the agent knows it.
+    """
+
+    sequence: int
+    onset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped:
+    """The caller's turn is taken as over, and its words will follow; `sequence` is its last frame with voice.
+
+    For the account of latencies; an agent that does not tell may leave it out.
+    """
 
     sequence: int
 
@@ -85,7 +99,16 @@ class AgentFailed:
 
 
 AgentEvent = (
-    SpeechStarted | PartialTranscript | Understood | Silence | Reply | ReplyAudio | ReplyEnded | Finished | AgentFailed
+    SpeechStarted
+    | SpeechStopped
+    | PartialTranscript
+    | Understood
+    | Silence
+    | Reply
+    | ReplyAudio
+    | ReplyEnded
+    | Finished
+    | AgentFailed
 )
 
 

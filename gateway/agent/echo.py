@@ -15,6 +15,7 @@ from gateway.agent.base import (
     ReplyEnded,
     Silence,
     SpeechStarted,
+    SpeechStopped,
     Understood,
 )
 from gateway.agent.turn import NothingPending, TurnContinued, TurnEnded, TurnEvent, TurnStarted, TurnTaker, TurnTiming
@@ -81,12 +82,13 @@ class EchoConversation:
 
     def _follow(self, event: TurnEvent) -> None:
         match event:
-            case TurnStarted(sequence, pcm):
+            case TurnStarted(sequence, pcm, onset):
                 self._pcm[:] = pcm
-                self._tell(SpeechStarted(sequence))
+                self._tell(SpeechStarted(sequence, onset))
             case TurnContinued(pcm):
                 self._pcm += pcm
-            case TurnEnded(through_sequence):
+            case TurnEnded(through_sequence, voice_sequence):
+                self._tell(SpeechStopped(voice_sequence))
                 self._utterances += 1
                 text = f"echo {self._utterances}"
                 self._tell(Understood(text, through_sequence, {"kind": "echo", "utterances": self._utterances}))

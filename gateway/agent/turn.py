@@ -37,10 +37,11 @@ class TurnTiming:
 
 @dataclass(frozen=True, slots=True)
 class TurnStarted:
-    """The caller speaks, from the frame `sequence` on; `pcm` is all of it so far."""
+    """The caller speaks, from the frame `sequence` on, with voice from `onset` on; `pcm` is all of it so far."""
 
     sequence: int
     pcm: bytes
+    onset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,13 @@ class TurnContinued:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """The turn is over, and all frames up to `through_sequence` belong to it or to the time before."""
+    """The turn is over, and all frames up to `through_sequence` belong to it or to the time before.
+
+    `voice_sequence` is the last one with voice.
+    """
 
     through_sequence: int
+    voice_sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +133,22 @@ class TurnTaker:
         self._turn_ms = 0.0
         self._unreported_ms = 0.0
         self._last_sequence: int | None = None
+        self._onset = 0
+        self._voice_sequence = 0
 
     def hear(self, audio: HeardAudio, probability: float) -> list[TurnEvent]:
         """Take the next frame and how likely it is speech; return what follows from it."""
         self._last_sequence = audio.sequence
-        signal = self._signal(len(audio.pcm) / self._octets_per_ms, probability)
+        signal = self._signal(len(audio.pcm) / self._octets_per_ms, probability, audio.sequence)
         self.phase, action = TRANSITIONS[self.phase, signal]
         match action:
             case Action.KEEP:
                 return self._keep(audio)
             case Action.BEGIN:
                 self._preroll.append(audio)
-                begun = TurnStarted(self._preroll[0].sequence, b"".join(frame.pcm for frame in self._preroll))
+                begun = TurnStarted(
+                    self._preroll[0].sequence, b"".join(frame.pcm for frame in self._preroll), self._onset
+                )
                 self._turn_ms = len(begun.pcm) / self._octets_per_ms
                 self._forget_preroll()
                 return [begun]
@@ -158,10 +167,14 @@ class TurnTaker:
         self._forget_preroll()
         return [NothingPending(self._last_sequence)]
 
-    def _signal(self, duration_ms: float, probability: float) -> Signal:
+    def _signal(self, duration_ms: float, probability: float, sequence: int) -> Signal:
         is_in_turn = self.phase in (Phase.SPEAKING, Phase.PAUSING)
         threshold = self._timing.voice_probability if is_in_turn else self._timing.onset_probability
         is_voice = probability >= threshold
+        if is_voice:
+            self._voice_sequence = sequence
+            if not self._voice_ms:
+                self._onset = sequence
         self._voice_ms = self._voice_ms + duration_ms if is_voice else 0.0
         self._silence_ms = 0.0 if is_voice else self._silence_ms + duration_ms
         self._turn_ms += duration_ms
@@ -196,7 +209,7 @@ class TurnTaker:
     def _end(self, sequence: int) -> TurnEnded:
         self.is_unfinished = False
         self._forget_preroll()
-        return TurnEnded(sequence)
+        return TurnEnded(sequence, self._voice_sequence)
 
     def _forget_preroll(self) -> None:
         self._preroll.clear()

@@ -34,27 +34,31 @@ class Resampler:
         self.delay_ms = 0.0 if self._is_identity else _HALF_LENGTH * 1000 / min(input_rate_hz, output_rate_hz)
         divisor = gcd(input_rate_hz, output_rate_hz)
         self._up, self._down = output_rate_hz // divisor, input_rate_hz // divisor
-        self._bank = _filter_bank(self._up, self._down)
+        self._bank = filter_bank(self._up, self._down)
         self._history = np.zeros(len(self._bank) - self._down, np.float32)
 
     def push(self, pcm: bytes) -> bytes:
         """Take the stream's next samples and return those that are due."""
         if self._is_identity:
             return pcm
-        samples = np.concatenate((self._history, np.frombuffer(pcm, "<i2").astype(np.float32)))
-        width = len(self._bank)
+        samples = np.concatenate((self._history, np.frombuffer(pcm, "<i2")), dtype=np.float32)
+        width, step = len(self._bank), 4 * self._down
         blocks = (len(samples) - width) // self._down + 1
         if blocks <= 0:
             self._history = samples
             return b""
-        windows = np.lib.stride_tricks.sliding_window_view(samples, width)[:: self._down][:blocks]
+        # the windows overlap: the product wants a copy, and numpy's own views of them take longer to make than that
+        windows: NDArray[np.float32] = np.ndarray((blocks, width), np.float32, samples, strides=(step, 4))
         self._history = samples[blocks * self._down :].copy()
-        output = (np.ascontiguousarray(windows) @ self._bank).reshape(-1)
-        return bytes(np.clip(np.rint(output), -32_768, 32_767).astype("<i2"))
+        output = windows.copy() @ self._bank
+        np.rint(output, out=output)
+        np.maximum(output, -32_768.0, out=output)
+        np.minimum(output, 32_767.0, out=output)
+        return output.astype("<i2").tobytes()
 
 
 @lru_cache
-def _filter_bank(up: int, down: int) -> NDArray[np.float32]:
+def filter_bank(up: int, down: int) -> NDArray[np.float32]:
     """Return the matrix that turns a window of input samples into the next `up` output samples.
 
     Column p is the low-pass filter sampled where output p of the block sees the input samples; a block consumes
@@ -75,4 +79,4 @@ def _filter_bank(up: int, down: int) -> NDArray[np.float32]:
         inside = np.abs(offsets) <= half
         bank[inside, phase] = prototype[offsets[inside] + half]
     bank /= bank.sum(axis=0)
-    return bank.astype(np.float32)
+    return np.asfortranarray(bank, np.float32)  # what BLAS is quickest with

@@ -12,11 +12,15 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import soxr
+from numpy.typing import NDArray
 
 from gateway.errors import GatewayError
 
 SPEECH_RATE_HZ: Final = 24_000
 
+_LEAD_S: Final = 0.03
+_LEAD_AMPLITUDE: Final = 0.004
+"""Under the softest consonant and over the voice's own noise."""
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
 _CACHE_OCTETS: Final = 16_000_000
 _ESPEAK_TIMEOUT_S: Final = 10
@@ -47,7 +51,7 @@ class HibariSpeech:
     def synthesize(self, text: str) -> Iterator[bytes]:
         """Yield a chunk a sentence; the same text always gives the same samples."""
         for sentence in sentences(text):
-            samples = self._voice(sentence, seed=0)
+            samples = _without_lead(np.asarray(self._voice(sentence, seed=0)))
             if len(samples):
                 yield (np.clip(samples, -1.0, 1.0) * 32_767).astype("<i2").tobytes()
 
@@ -100,6 +104,12 @@ class CachedSpeech:
         self._octets += len(chunk)
         while self._octets > self._max_octets:
             self._octets -= len(self._chunks.popitem(last=False)[1])
+
+
+def _without_lead(samples: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Cut off the silence before the first sound: the caller would wait for it."""
+    loud = np.flatnonzero(np.abs(samples) > _LEAD_AMPLITUDE)
+    return samples[max(0, loud[0] - round(_LEAD_S * SPEECH_RATE_HZ)) :] if len(loud) else samples
 
 
 def sentences(text: str) -> list[str]:

@@ -7,7 +7,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
+from gateway.session.turn_latency import Figure
+
 GAP_BOUNDS_S: Final = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0)
+LATENCY_BOUNDS_S: Final = (
+    0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0,
+)  # fmt: skip
+"""Among them what a turn's parts may take of 0.8 s: 0.04 capture and uplink, 0.3 STT, 0.4 LLM, 0.15 TTS."""
 
 
 class Histogram:
@@ -52,4 +58,12 @@ class SessionCounters:
     saves: int = 0
     save_failures: int = 0
     is_store_away: bool = False
+    frames_replayed: int = 0
     uplink_gap: Histogram = field(default_factory=lambda: Histogram(GAP_BOUNDS_S))
+    latencies: dict[Figure, Histogram] = field(
+        default_factory=lambda: {figure: Histogram(LATENCY_BOUNDS_S) for figure in Figure}
+    )
+
+    def observe(self, figure: Figure, value_s: float) -> None:
+        """Count a figure of some turn."""
+        self.latencies[figure].observe(value_s)

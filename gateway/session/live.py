@@ -31,13 +31,14 @@ from gateway.session.effects import (
     Speak,
     TakeUp,
 )
+from gateway.session.pacing import Lead
 from gateway.session.port import Port
 from gateway.session.session import Session
 from gateway.session.snapshot import Migration, SessionSnapshot
 from gateway.session.speaker import Speaker
 from gateway.session.state import SessionState
 from gateway.store.base import Fenced, SessionRecord, SessionStore
-from gateway.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Resume
+from gateway.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Measured, Played, Resume
 
 _MOST_MIGRATIONS = 64
 _log = structlog.get_logger("gateway.session")
@@ -52,6 +53,7 @@ class Services:
     counters: SessionCounters
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     """Runs a coroutine as a task that the worker waits for when it stops."""
+    lead: Lead
 
 
 class Owner(Protocol):
@@ -104,7 +106,11 @@ class LiveSession:
 
     def message_received(self, message: ClientMessage) -> None:
         """A control message arrived."""
+        if isinstance(message, Measured):
+            self._services.counters.frames_replayed += message.frames_replayed
         self._apply(self.session.message_received(message, self._loop.time()))
+        if isinstance(message, Played) and self._speaker:
+            self._speaker.played(message.generation, message.position_ms, message.is_complete)
 
     def audio_received(self, frame: AudioFrame) -> None:
         """An uplink frame arrived. Deadlines only move away from it, so the timer is left alone."""
@@ -125,7 +131,9 @@ class LiveSession:
 
     def path_changed(self, peer: str) -> None:
         """The caller's validated address changed."""
-        self._migrations.append(Migration(round(self._loop.time() - self._began, 6), peer))
+        now = self._loop.time()
+        gap_s = self.session.turns.latencies.migrated(self.session.ledger.turn, now)
+        self._migrations.append(Migration(round(now - self._began, 6), peer, round(gap_s * 1000, 1)))
         self._services.counters.migrations += 1
         self._log.info("session_migrated", was=self._port.peer, peer=peer)
 
@@ -166,6 +174,8 @@ class LiveSession:
             heard_sequence=session.ledger.heard_sequence,
             uplink=session.uplink.summary(),
             migrations=tuple(self._migrations),
+            turns=self.session.turns.latencies.recent(),
+            downlink_lead_s=round(self._speaker.lead_s, 3) if self._speaker else 0.0,
             close_code=self._closed.code if self._closed else None,
             close_reason=self._closed.reason if self._closed else None,
         )
@@ -253,7 +263,9 @@ class LiveSession:
 
     def _speak_in(self, codec: Codec) -> None:
         services = self._services
-        self._speaker = Speaker(self._port.transport, codec, services.agent.output_rate_hz, services.counters)
+        self._speaker = Speaker(
+            self._port.transport, codec, services.agent.output_rate_hz, services.counters, services.lead
+        )
 
     def _hand_over(self, resume: Resume) -> None:
         if self._timer:

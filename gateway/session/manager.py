@@ -15,6 +15,7 @@ from gateway.session.claim import Verdict, claim
 from gateway.session.counters import SessionCounters
 from gateway.session.limits import Identity, SessionLimits
 from gateway.session.live import LiveSession, Services
+from gateway.session.pacing import Lead
 from gateway.session.port import Port
 from gateway.session.session import Session
 from gateway.session.snapshot import SessionSnapshot
@@ -43,6 +44,7 @@ class SessionManager:
         new_token: Callable[[], str] | None = None,
         admission: Admission | None = None,
         limits: SessionLimits | None = None,
+        lead: Lead | None = None,
     ) -> None:
         self.worker = worker
         self.counters = SessionCounters()
@@ -53,7 +55,7 @@ class SessionManager:
         self.admission = admission or Admission()
         self._limits = limits or SessionLimits()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._services = Services(agent, store, self.counters, self._spawn)
+        self._services = Services(agent, store, self.counters, self._spawn, lead or Lead())
         self._live: dict[str, LiveSession] = {}
         self._ended: deque[SessionSnapshot] = deque(maxlen=_REMEMBERED)
         self._is_empty = asyncio.Event()
@@ -177,7 +179,8 @@ class SessionManager:
         self, session_id: str, subject: str | None, *, token: str | None = None, record: SessionRecord | None = None
     ) -> Session:
         identity = Identity(session_id, self.worker, self._agent.name, self._agent.output_rate_hz, subject)
-        return Session(identity, self._limits, asyncio.get_running_loop().time(), token=token, record=record)
+        now, observe = asyncio.get_running_loop().time(), self.counters.observe
+        return Session(identity, self._limits, now, token=token, record=record, observe=observe)
 
     def _keep(self, session: Session, port: Port, *, is_resumed: bool = False) -> LiveSession:
         self.admission.entered(session.identity.session_id, port.visit, is_resumed=is_resumed)

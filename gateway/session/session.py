@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from gateway.agent.base import AgentEvent, AgentFailed, Finished, Silence, Understood
@@ -13,9 +13,10 @@ from gateway.session.limits import Identity, SessionLimits
 from gateway.session.opening import agree
 from gateway.session.replies import Replies
 from gateway.session.state import SessionInput, SessionState, next_state
-from gateway.session.turns import NOTHING, Turns
+from gateway.session.turn_latency import Figure
+from gateway.session.turns import NOTHING, Turns, transcript
 from gateway.session.uplink import UplinkStatistics
-from gateway.store.base import Line, SessionRecord
+from gateway.store.base import SessionRecord
 from gateway.wire import (
     AudioFrame,
     Bye,
@@ -27,6 +28,7 @@ from gateway.wire import (
     Error,
     Heard,
     Malformed,
+    Measured,
     Ping,
     Played,
     Pong,
@@ -34,7 +36,6 @@ from gateway.wire import (
     Resume,
     Start,
     State,
-    Transcript,
 )
 
 
@@ -53,14 +54,16 @@ class Session:
         *,
         token: str | None = None,
         record: SessionRecord | None = None,
+        observe: Callable[[Figure, float], None] = lambda figure, value_s: None,
     ) -> None:
         self.identity = identity
         self.state = SessionState.NEW if record is None else SessionState.DETACHED
         self.uplink = UplinkStatistics()
         self.ledger = Ledger(identity.session_id, limits.silence_interval_s, identity.worker, record, identity.subject)
         self.replies = Replies(identity.output_rate_hz, record.generation if record else 0)
-        self.turns = Turns(self.ledger, self.replies)
-        self.next_sequence = _behind(record.heard_sequence) if record else 0
+        self.turns = Turns(self.ledger, self.replies, self.uplink, observe)
+        heard_sequence = self.ledger.heard_sequence
+        self.next_sequence = 0 if heard_sequence is None else heard_sequence + 1
         self._limits = limits
         self._token = token
         self._is_restored = record is not None
@@ -100,12 +103,15 @@ class Session:
             return (*self._save(), *self._take(message, now))
         return self._take(message, now)
 
-    def _take(self, message: Ping | Played | Dtmf | Bye, now: float) -> Sequence[Effect]:
+    def _take(self, message: Ping | Played | Measured | Dtmf | Bye, now: float) -> Sequence[Effect]:
         if isinstance(message, Ping):
             return (Send(Pong(id=message.id)),)
         if isinstance(message, Played):
             self.replies.played(message.generation, message.position_ms, message.is_complete)
             return (*self._settle(now), *self._tell_drain(now))
+        if isinstance(message, Measured):
+            self.turns.latencies.measured(message, self.ledger.turn)
+            return NOTHING
         if isinstance(message, Dtmf):
             return (Press(message.digit),)
         return self._bye(message, now)
@@ -228,7 +234,7 @@ class Session:
         effects: list[Effect] = [Send(self._ready(codec, self.next_sequence)), TakeUp(codec, ledger.state)]
         if ledger.heard_sequence is not None:
             effects.append(Send(Heard(sequence=ledger.heard_sequence)))
-        effects += (Send(_transcript(line)) for line in ledger.lines_since(resume.turn))
+        effects += (Send(transcript(line)) for line in ledger.lines_since(resume.turn))
         if ledger.state:
             effects.append(Send(State(revision=ledger.revision, state=dict(ledger.state))))
         again = self.turns.say_again(resume)
@@ -390,11 +396,3 @@ _NOT_RESUMED: Final = (CloseCode.IDLE, "the caller did not come back")
 _IDLE: Final = (CloseCode.IDLE, "nothing arrived for too long")
 _NOT_FINISHED: Final = (CloseCode.AGENT_FAILED, "the last words could not be answered and saved in time")
 _DRAINED: Final = (CloseCode.DRAINING, "this worker is going away")
-
-
-def _behind(sequence: int | None) -> int:
-    return 0 if sequence is None else sequence + 1
-
-
-def _transcript(line: Line) -> Transcript:
-    return Transcript(turn=line.turn, role="user" if line.role == "user" else "agent", text=line.text, is_final=True)

@@ -5,21 +5,26 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from gateway.session.turn_latency import TurnLatency
 from gateway.session.uplink import UplinkSummary
 from gateway.wire import CloseCode
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """The caller's address became `peer`, `at_s` after the session began."""
+    """The caller's address became `peer`, `at_s` after the session began; no frame came for `gap_ms` around it."""
 
     at_s: float
     peer: str
+    gap_ms: float
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSnapshot:
-    """A session at one moment; `close_code` and `close_reason` are `None` while it goes on."""
+    """A session at one moment; `close_code` and `close_reason` are `None` while it goes on.
+
+    `downlink_lead_s` is the speech that was sent and not reported as played.
+    """
 
     id: str
     worker: str
@@ -34,6 +39,8 @@ class SessionSnapshot:
     heard_sequence: int | None
     uplink: UplinkSummary
     migrations: tuple[Migration, ...]
+    turns: tuple[TurnLatency, ...]
+    downlink_lead_s: float
     close_code: CloseCode | None
     close_reason: str | None
 
@@ -41,6 +48,7 @@ class SessionSnapshot:
         """Return it as the plain maps and lists of the admin interface's `/sessions`."""
         document = asdict(self)
         document["close_code"] = None if self.close_code is None else self.close_code.name.lower()
+        document["turns"] = [latency.as_json() for latency in self.turns]
         document["uplink"]["largest_gaps"] = [
             {"sequence": sequence, "gap_ms": gap_ms} for sequence, gap_ms in self.uplink.largest_gaps
         ]

@@ -1,4 +1,7 @@
-"""Encodes what the agent says and sends it, in slices that leave the event loop to the other sessions."""
+"""Encodes what the agent says and sends it ahead of the caller's ear, as far as its `Pacer` allows.
+
+In slices, which leave the event loop to the other sessions.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +11,33 @@ from dataclasses import dataclass, field
 
 from gateway.audio.codec import FrameEncoder
 from gateway.session.counters import SessionCounters
+from gateway.session.pacing import Lead, Pacer
 from gateway.transport.base import Transport
 from gateway.wire import AudioFrame, Codec
 
 _SLICE_S = 0.2
+_STEP_S = 0.1
+"""What is worth sending once the lead has been reached."""
+_SHORTEST_WAIT_S = 0.02
 
 
 class Speaker:
     """One session's way from PCM16 at `rate_hz` to downlink frames of `codec`, one generation after the other."""
 
-    def __init__(self, transport: Transport, codec: Codec, rate_hz: int, counters: SessionCounters) -> None:
+    def __init__(self, transport: Transport, codec: Codec, rate_hz: int, counters: SessionCounters, lead: Lead) -> None:
         self._transport = transport
         self._codec = codec
         self._rate_hz = rate_hz
         self._counters = counters
-        self._slice_octets = int(rate_hz * _SLICE_S) * 2
+        self._pacer = Pacer(lead)
+        self._loop = asyncio.get_running_loop()
         self._queue: deque[_Utterance] = deque()
         self._next_slice: asyncio.Handle | None = None
+
+    @property
+    def lead_s(self) -> float:
+        """How much was sent that the caller has not reported as played."""
+        return self._pacer.lead_s
 
     def speak(self, generation: int, pcm: bytes) -> None:
         """Add audio to the generation; a new one waits until those before it are encoded."""
@@ -36,10 +49,16 @@ class Speaker:
         self._utterance(generation).is_ended = True
         self._pump()
 
+    def played(self, generation: int, position_ms: int, is_complete: bool) -> None:
+        """The caller has played so much."""
+        self._pacer.played(generation, position_ms / 1000, is_complete, self._loop.time())
+        self._pump()
+
     def reset(self, generation: int) -> None:
         """Forget what of the generation is not encoded, and abandon what is not delivered."""
         self._queue = deque(utterance for utterance in self._queue if utterance.generation != generation)
         self._transport.reset_audio(generation)
+        self._pacer.dropped(generation, self._loop.time())
 
     def close(self) -> None:
         """Forget everything."""
@@ -62,15 +81,31 @@ class Speaker:
         if not self._queue:
             return
         utterance = self._queue[0]
-        piece = bytes(utterance.pcm[: self._slice_octets])
-        del utterance.pcm[: self._slice_octets]
+        octets = self._octets_due(len(utterance.pcm))
+        if octets is None:
+            return
+        piece = bytes(utterance.pcm[:octets])
+        del utterance.pcm[:octets]
+        self._pacer.sent(utterance.generation, octets / 2 / self._rate_hz, self._loop.time())
         self._send(utterance, utterance.encoder.push(piece))
         if utterance.is_ended and not utterance.pcm:
             self._send(utterance, utterance.encoder.flush())
             self._transport.end_audio(utterance.generation)
             self._queue.popleft()
         if self._queue and (self._queue[0].pcm or self._queue[0].is_ended):
-            self._next_slice = asyncio.get_running_loop().call_soon(self._encode_slice)
+            self._next_slice = self._loop.call_soon(self._encode_slice)
+
+    def _octets_due(self, octets: int) -> int | None:
+        """How much of so much to send now; `None` if it must wait, for its time or for a report."""
+        wanted_s = min(octets / 2 / self._rate_hz, _STEP_S)
+        now = self._loop.time()
+        allowed_s = min(self._pacer.allowance_s(now), _SLICE_S)
+        if allowed_s >= wanted_s:
+            return min(octets, int(allowed_s * self._rate_hz) * 2)
+        delay_s = self._pacer.delay_s(wanted_s, now)
+        if delay_s is not None:
+            self._next_slice = self._loop.call_later(max(delay_s, _SHORTEST_WAIT_S), self._encode_slice)
+        return None
 
     def _send(self, utterance: _Utterance, packets: list[tuple[int, bytes]]) -> None:
         for timestamp, payload in packets:

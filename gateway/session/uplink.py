@@ -6,6 +6,7 @@ import heapq
 import math
 from dataclasses import dataclass
 
+from gateway.session.arrivals import Arrivals
 from gateway.wire import CLOCK_HZ
 
 LARGEST_GAPS = 16
@@ -43,6 +44,7 @@ class UplinkStatistics:
         "_last_timestamp",
         "_smallest_gap",
         "_transits",
+        "arrivals",
         "duplicates",
         "frames",
         "last_gap_s",
@@ -50,6 +52,7 @@ class UplinkStatistics:
     )
 
     def __init__(self) -> None:
+        self.arrivals = Arrivals()
         self.frames = 0
         self.duplicates = 0
         self.octets = 0
@@ -73,6 +76,7 @@ class UplinkStatistics:
             self.last_gap_s = gap if gap > 0.0 else 0.0
             if gap > self._smallest_gap:
                 self._keep(gap, sequence)
+        self.arrivals.note(sequence, now, self.last_gap_s, transit_ms)
         self.frames += 1
         self.octets += octets
         self._last_arrival = now

@@ -9,6 +9,7 @@ import msgspec
 from gateway.wire.codepoints import PROTOCOL_VERSION, Codec, Malformed
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True, kw_only=True):
@@ -49,6 +50,24 @@ class Played(Message, frozen=True, tag="played"):
     generation: Count
     position_ms: Count
     is_complete: bool = False
+
+
+class Measured(Message, frozen=True, tag="measured"):
+    """Client: what its side measured of `turn` since the last report, each on its own clock.
+
+    `response_ms` is from the end of the last frame with voice (`latency.sequence`) to the answer's first audible
+    sample, `uplink_age_ms` the part of it until that frame arrived, `playout_ms` the part since the answer's first
+    audio arrived; `barge_in_ms` from the first frame that interrupted the answer (`flush.sequence`) to silence.
+    `resume_gap_ms` is how long the session was without a connection, after which `frames_replayed` were sent again.
+    """
+
+    turn: Count
+    response_ms: Milliseconds | None = None
+    uplink_age_ms: Milliseconds | None = None
+    playout_ms: Milliseconds | None = None
+    barge_in_ms: Milliseconds | None = None
+    resume_gap_ms: Milliseconds | None = None
+    frames_replayed: Count = 0
 
 
 class Ping(Message, frozen=True, tag="ping"):
@@ -111,16 +130,41 @@ class Heard(Message, frozen=True, tag="heard"):
 
 
 class Speech(Message, frozen=True, tag="speech"):
-    """Server: the answer to `turn` begins; its audio is the downlink stream of this generation."""
+    """Server: the answer to `turn` begins; its audio is the downlink stream of this generation.
+
+    `is_again`: it is what was being said when the connection was lost, from the position that `resume` named.
+    """
 
     generation: Count
     turn: Count
+    is_again: bool = False
 
 
 class Flush(Message, frozen=True, tag="flush"):
-    """Server: drop the buffered audio of `generation` and of all before, and any of it that still arrives."""
+    """Server: drop the buffered audio of `generation` and of all before, and any of it that still arrives.
+
+    `sequence` is the uplink frame with which the caller began to speak, where the agent knows it.
+    """
 
     generation: Count
+    sequence: Count | None = None
+
+
+class Latency(Message, frozen=True, tag="latency"):
+    """Server: where the worker spent the time before the answer `generation` to `turn`; sent with its first audio.
+
+    `sequence` is the last uplink frame with voice, and arrived `uplink_ms` later than the fastest frame of late. The
+    rest follow each other, each measured on the worker's clock; `None` where the agent does not say.
+    """
+
+    turn: Count
+    generation: Count
+    sequence: Count | None = None
+    uplink_ms: Milliseconds | None = None
+    endpointing_ms: Milliseconds | None = None
+    stt_ms: Milliseconds | None = None
+    llm_ms: Milliseconds | None = None
+    tts_ms: Milliseconds | None = None
 
 
 class Drain(Message, frozen=True, tag="drain"):
@@ -142,8 +186,8 @@ class Error(Message, frozen=True, tag="error"):
     message: str
 
 
-ClientMessage = Start | Resume | Played | Ping | Dtmf | Bye
-ServerMessage = Ready | Transcript | State | Heard | Speech | Flush | Drain | Pong | Error | Bye
+ClientMessage = Start | Resume | Played | Measured | Ping | Dtmf | Bye
+ServerMessage = Ready | Transcript | State | Heard | Speech | Flush | Latency | Drain | Pong | Error | Bye
 
 
 def encode_message(message: ClientMessage | ServerMessage) -> bytes:

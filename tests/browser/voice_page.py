@@ -38,7 +38,7 @@ class VoicePage:
     async def call(self) -> None:
         """Press the button, by the keyboard, and return once somebody answers."""
         await self.page.get_by_role("button", name="Call", exact=True).press("Enter")
-        await self.phase("talking")
+        await self.phase("talking", 40.0)
 
     async def hang_up(self) -> dict[str, Any]:
         """Press it again, and return how the call ended: frames sent and heard, and so on."""

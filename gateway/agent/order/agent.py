@@ -21,6 +21,7 @@ from gateway.agent.base import (
     ReplyEnded,
     Silence,
     SpeechStarted,
+    SpeechStopped,
     Understood,
 )
 from gateway.agent.order.bandwidth import BandwidthExtension
@@ -221,8 +222,8 @@ class OrderConversation:
         if self._emit is None:
             return
         match event:
-            case TurnStarted(sequence, pcm):
-                self._tell(SpeechStarted(sequence))
+            case TurnStarted(sequence, pcm, onset):
+                self._tell(SpeechStarted(sequence, onset))
                 self._stop_saying()
                 turn = _Turn(BandwidthExtension(pcm))
                 self._turns.append(turn)
@@ -234,7 +235,8 @@ class OrderConversation:
                 turn = self._turns[-1]
                 if turn.utterance is not None:
                     turn.utterance.feed(turn.band.extend(pcm))
-            case TurnEnded(through_sequence):
+            case TurnEnded(through_sequence, voice_sequence):
+                self._tell(SpeechStopped(voice_sequence))
                 turn = self._turns[-1]
                 turn.through_sequence = through_sequence
                 if turn.final is not None:  # the recogniser was lost within the turn

@@ -129,3 +129,55 @@ def test_sound_is_played_dropped_or_still_buffered_and_never_after_its_flush(
     assert accepted == played + dropped + playback.buffered_samples
     assert playback.played_ms == played
     assert complete == sorted(set(complete))
+
+
+class TestHeld:
+    """Audio that outlives its connection."""
+
+    STORY = bytes(i % 251 for i in range(96_000))
+
+    def held(self, played: int) -> Playback:
+        playback = Playback(24_000)
+        playback.push(1, self.STORY[:48_000])
+        playback.pull(played)
+        return playback
+
+    def test_what_is_said_again_goes_on_without_a_seam(self) -> None:
+        playback = self.held(2_417)
+        assert playback.hold() == (1, 100)
+        heard = self.STORY[: 2_417 * 2] + playback.pull(480) + playback.pull(480)
+        playback.inherit(2, is_again=True)
+        playback.push(2, self.STORY[100 * 48 :])
+        playback.end(2)
+        while chunk := playback.pull(480):
+            heard += chunk
+        assert heard == self.STORY
+
+    def test_the_audio_may_come_before_its_announcement(self) -> None:
+        playback = self.held(2_400)
+        playback.hold()
+        playback.push(2, self.STORY[100 * 48 :])
+        heard = self.STORY[:4_800] + playback.pull(480)
+        playback.inherit(2, is_again=True)
+        heard += playback.pull(480)
+        assert heard == self.STORY[: len(heard)]
+        assert playback.unplayed[0] == 2
+
+    def test_something_else_takes_the_place_of_what_was_held_at_once(self) -> None:
+        playback = self.held(2_400)
+        playback.hold()
+        playback.inherit(2, is_again=False)
+        playback.push(2, b"\1\1" * 480)
+        assert playback.pull(480) == b"\1\1" * 480
+
+    def test_a_second_loss_names_the_same_position(self) -> None:
+        playback = self.held(2_400)
+        assert playback.hold() == (1, 100)
+        playback.pull(4_800)
+        assert playback.hold() == (1, 100)
+
+    def test_an_interruption_drops_what_was_held(self) -> None:
+        playback = self.held(2_400)
+        playback.hold()
+        assert [position.generation for position in playback.flush(1)] == [1]
+        assert playback.pull(480) == b""

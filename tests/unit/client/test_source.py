@@ -9,8 +9,8 @@ import pytest
 
 import client
 from client import errors
-from client.call import is_voiced
 from client.errors import ServerDrained, SourceError, session_ended, session_refused
+from client.loudness import is_voiced
 from client.recording import Recording
 from client.source import PcmSource, from_sound, open_wav
 from client.wav import Sound, parse_wav

@@ -37,7 +37,7 @@ def test_every_counter_of_the_sessions_is_exported():
     values = of(
         SessionCollector(SimpleNamespace(counters=counters, count=3, is_draining=True, unsaved_count=2))
     ).values()
-    assert len(numbers) == 15
+    assert len(numbers) == 16
     assert set(numbers.values()) <= set(values)
 
 

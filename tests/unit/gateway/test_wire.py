@@ -17,6 +17,8 @@ CLIENT_MESSAGES = [
     wire.Start(version=2, accept=(Codec.PCMU,), agent="echo"),
     wire.Resume(session="5f2c", token="a1", generation=4, next_generation=3, position_ms=1240, turn=2),
     wire.Played(generation=3, position_ms=1240, is_complete=True),
+    wire.Measured(turn=2, response_ms=912.5, uplink_age_ms=31.0, playout_ms=20.0),
+    wire.Measured(turn=2, barge_in_ms=340, resume_gap_ms=1250.5, frames_replayed=61),
     wire.Dtmf(digit="#"),
     wire.Ping(id=7),
     wire.Bye(frames=412),
@@ -27,7 +29,10 @@ SERVER_MESSAGES = [
     wire.State(revision=2, state={"items": [{"drink": "matcha latte", "price": "5.25"}]}),
     wire.Heard(sequence=90),
     wire.Speech(generation=1, turn=1),
-    wire.Flush(generation=1),
+    wire.Flush(generation=1, sequence=88),
+    wire.Latency(
+        turn=1, generation=2, sequence=80, uplink_ms=3.5, endpointing_ms=651.0, stt_ms=12, llm_ms=0.4, tts_ms=48.1
+    ),
     wire.Drain(deadline_s=30.0),
     wire.Pong(id=7),
     wire.Error(code=CloseCode.MALFORMED, message="length prefix is 70000, the limit is 65536"),
@@ -84,6 +89,10 @@ def test_unknown_types_and_keys_are_skipped() -> None:
         msgspec.msgpack.encode({"type": "ping", "id": -1}),
         msgspec.msgpack.encode({"type": "ping", "id": 1 << 63}),
         msgspec.msgpack.encode({"type": "played", "generation": "one", "position_ms": 1}),
+        msgspec.msgpack.encode({"type": "measured", "turn": 1, "response_ms": -1.0}),
+        msgspec.msgpack.encode({"type": "measured", "turn": 1, "response_ms": 3_600_001.0}),
+        msgspec.msgpack.encode({"type": "measured", "turn": 1, "barge_in_ms": float("nan")}),
+        msgspec.msgpack.encode({"type": "measured", "turn": 1, "resume_gap_ms": float("inf")}),
         b"\x91" * 40_000,
     ],
 )

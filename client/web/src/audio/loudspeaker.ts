@@ -6,13 +6,13 @@ import { RingBuffer } from "./ring-buffer.js";
 
 /** Opus' own rate, so that nothing is resampled before the sound card. */
 const RATE_HZ = 48_000;
-/** Filled ahead of time: a page that is stopped for this long goes on speaking. */
-const CAPACITY_S = 30;
 
 export interface LoudspeakerOptions {
   readonly workletUrl?: string | URL;
   /** False: by messages even where memory could be shared. */
   readonly isShared?: boolean;
+  /** How much is handed over ahead of time (default 30 s): a page that is stopped for as long goes on speaking. */
+  readonly aheadS?: number;
 }
 
 export class Loudspeaker implements AudioSink {
@@ -20,6 +20,7 @@ export class Loudspeaker implements AudioSink {
   output: AudioNode | undefined;
   context: AudioContext | undefined;
   readonly #options: LoudspeakerOptions;
+  readonly #capacity: number;
   readonly #ring: RingBuffer | undefined;
   readonly #buffer: SharedArrayBuffer | number;
   readonly #waiting: Float32Array[] = [];
@@ -33,8 +34,9 @@ export class Loudspeaker implements AudioSink {
 
   constructor(options: LoudspeakerOptions = {}) {
     this.#options = options;
+    this.#capacity = Math.round((options.aheadS ?? 30) * RATE_HZ);
     const isShared = (options.isShared ?? true) && globalThis.crossOriginIsolated === true;
-    this.#buffer = isShared ? new SharedArrayBuffer(RingBuffer.octets(CAPACITY_S * RATE_HZ)) : CAPACITY_S * RATE_HZ;
+    this.#buffer = isShared ? new SharedArrayBuffer(RingBuffer.octets(this.#capacity)) : this.#capacity;
     this.#ring = typeof this.#buffer === "number" ? undefined : new RingBuffer(this.#buffer);
   }
 
@@ -126,7 +128,7 @@ export class Loudspeaker implements AudioSink {
   }
 
   #post(samples: Float32Array): number {
-    const room = CAPACITY_S * RATE_HZ - ((this.#written - this.#raw) | 0);
+    const room = this.#capacity - ((this.#written - this.#raw) | 0);
     const count = this.#port ? Math.min(room, samples.length) : 0;
     if (count) {
       const part = samples.slice(0, count);

@@ -10,6 +10,7 @@ from gateway.agent.base import (
     ReplyAudio,
     ReplyEnded,
     SpeechStarted,
+    SpeechStopped,
     Understood,
 )
 from gateway.agent.echo import EchoAgent
@@ -32,7 +33,7 @@ def test_an_utterance_comes_back_with_its_beginning() -> None:
     word = tone(300, 16_000, 0.5, 6_000)
     events = hear(bytes(16_000) + word + bytes(32_000))
     kinds = [type(event) for event in events if type(event).__name__ != "Silence"]
-    assert kinds == [SpeechStarted, Understood, Reply, ReplyAudio, ReplyEnded, Finished]
+    assert kinds == [SpeechStarted, SpeechStopped, Understood, Reply, ReplyAudio, ReplyEnded, Finished]
     assert word in next(event.pcm for event in events if isinstance(event, ReplyAudio))
 
 

@@ -57,6 +57,7 @@ def test_a_turn_has_its_preroll_and_ends_after_patience() -> None:
     started_at, started = next((at, event) for at, event in events if isinstance(event, TurnStarted))
     assert started_at == 12
     assert started.sequence == 7
+    assert started.onset == 10
     assert started.pcm == b"".join(frame(sequence).pcm for sequence in range(7, 13))
     ended_at, ended = next((at, event) for at, event in events if isinstance(event, TurnEnded))
     assert (ended_at, ended.through_sequence) == (24, 24)
@@ -90,7 +91,7 @@ def test_an_endless_turn_is_cut() -> None:
 def test_finish_ends_a_pending_turn() -> None:
     taker = TurnTaker(16_000, TIMING)
     heard(taker, "....vvvvv")
-    assert taker.finish() == [TurnEnded(8)]
+    assert taker.finish() == [TurnEnded(8, voice_sequence=8)]
     assert taker.finish() == [NothingPending(8)]
     assert TurnTaker(16_000).finish() == []
 
@@ -105,16 +106,18 @@ def test_no_frame_is_forgotten_before_its_turn(seed: int) -> None:
         kind, length = rng.choice("v."), rng.randrange(1, 25)
         for _, event in heard(taker, kind * length, sequence):
             match event:
-                case TurnStarted(first, pcm):
+                case TurnStarted(first, pcm, onset):
                     assert not is_in_turn
                     assert first > covered
+                    assert first <= onset
                     is_in_turn = True
                     fed = {first: pcm}
                 case TurnContinued():
                     assert is_in_turn
-                case TurnEnded(through):
+                case TurnEnded(through, voice):
                     assert fed
                     assert through > covered
+                    assert voice <= through
                     covered, is_in_turn = through, False
                 case NothingPending(through):
                     assert not is_in_turn

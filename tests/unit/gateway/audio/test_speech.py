@@ -44,6 +44,8 @@ def test_hibari_speaks_and_repeats_itself_exactly() -> None:
     assert len(first) == 2
     assert 0.2 < len(first[1]) / 2 / SPEECH_RATE_HZ < 3
     assert level(first[1]) > 500
+    assert all(level(chunk[: 2 * 24 * 60]) > 100 for chunk in first)  # it begins within 60 ms
+    assert all(level(chunk[: 2 * 24 * 20]) < 100 for chunk in first)  # and is not cut into
     assert list(voice.synthesize("Hi! What can I get you?")) == first
     assert list(voice.synthesize("  ")) == []
 

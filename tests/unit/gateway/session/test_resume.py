@@ -108,7 +108,9 @@ class TestResume:
         session.lost("gone", 1.0)
         effects = session.resume(back(generation=1, next_generation=1, position_ms=600), "second", 2.0)
         assert of(effects, SayAgain) == [SayAgain("One. Two.")]
-        assert sent(session.agent_emitted(Reply("One. Two."), 2.0), Speech) == [Speech(generation=2, turn=0)]
+        assert sent(session.agent_emitted(Reply("One. Two."), 2.0), Speech) == [
+            Speech(generation=2, turn=0, is_again=True)
+        ]
         (speak,) = of(session.agent_emitted(ReplyAudio(ONE_SECOND), 2.0), Speak)
         assert len(speak.pcm) == 0.4 * 48_000
         assert [line.text for line in session.ledger.record().transcript] == ["One. Two."]

@@ -17,6 +17,7 @@ from gateway.agent.base import (
     ReplyEnded,
     Silence,
     SpeechStarted,
+    SpeechStopped,
     Understood,
 )
 from gateway.agent.order.agent import OrderAgent, OrderConversation
@@ -97,8 +98,9 @@ class Call:
 def test_a_turn_is_understood_saved_and_answered() -> None:
     call = Call()
     call.turn().says("a taro")
-    started, understood, reply, *audio, ended = call.taken()
-    assert started == SpeechStarted(0)
+    started, stopped, understood, reply, *audio, ended = call.taken()
+    assert started == SpeechStarted(0, onset=0)
+    assert stopped == SpeechStopped(9)
     assert isinstance(understood, Understood)
     assert (understood.text, understood.through_sequence) == ("a taro", 42)
     assert understood.state is not None
@@ -155,7 +157,7 @@ def test_words_so_far_are_told_and_an_unfinished_sentence_waits() -> None:
 def test_what_makes_no_sense_is_asked_again_and_changes_nothing() -> None:
     call = Call()
     call.turn().says("the cheese")
-    understood, reply = call.taken()[1:3]
+    understood, reply = call.taken()[2:4]
     assert isinstance(understood, Understood)
     assert understood.state is None
     assert reply == Reply(NOT_UNDERSTOOD)

@@ -1,0 +1,1 @@
+"""Streaming rate conversion: ours beside what else there is."""

@@ -1,0 +1,147 @@
+"""An answer on its way to the ear: how far the worker runs ahead, and what an outage of the network sounds like."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import structlog
+
+from gateway.agent.base import AgentEvent, Finished, HeardAudio, Reply, ReplyAudio, ReplyEnded
+from gateway.certificate import DevelopmentCertificate
+from tests.sim.cluster import Cluster, Plan
+from tests.sim.links import Profile
+from tests.sim.simulation import Simulation, simulate
+
+LECTURE_S = 14
+LECTURE = bytes(np.random.default_rng(1).normal(0, 3_000, LECTURE_S * 24_000).astype("<i2"))
+TARGET_S, CAP_S = 4.0, 5.0
+
+
+class Lecturer:
+    """An agent that greets with a long lecture, made at once."""
+
+    name = "lecturer"
+    input_rate_hz = 16_000
+    output_rate_hz = 24_000
+
+    async def open(self) -> None: ...
+
+    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> _Lecture:
+        return _Lecture(emit)
+
+    async def close(self) -> None: ...
+
+
+class _Lecture:
+    def __init__(self, emit: Callable[[AgentEvent], None]) -> None:
+        self._emit = emit
+
+    def greet(self) -> None:
+        self.say_again("a long story")
+
+    def hear(self, audio: HeardAudio) -> None: ...
+
+    def interrupted(self, played_ms: int) -> None: ...
+
+    def say_again(self, text: str) -> None:
+        self._emit(Reply(text))
+        self._emit(ReplyAudio(LECTURE))
+        self._emit(ReplyEnded())
+
+    def finish(self) -> None:
+        self._emit(Finished())
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class Ear:
+    """A `Sink` that notes when it is given sound."""
+
+    heard: list[tuple[float, bytes]] = field(default_factory=list)
+
+    def play(self, at_s: float, pcm: bytes) -> None:
+        self.heard.append((at_s, pcm))
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    @property
+    def longest_silence_s(self) -> float:
+        ends = [(at, at + len(pcm) / 48_000) for at, pcm in self.heard]
+        return max(begin - end for (_, end), (begin, _) in itertools.pairwise(ends))
+
+    @property
+    def sound(self) -> bytes:
+        return b"".join(pcm for _, pcm in self.heard)
+
+
+@dataclass
+class Outcome:
+    ear: Ear
+    leads_s: list[float]
+    resumes: int
+    underrun_ms: int
+
+
+def lecture(certificate: DevelopmentCertificate, outages: list[tuple[float, float]]) -> Outcome:
+    """Listen to the whole lecture over a path with these outages, each from and to so many seconds of the call."""
+
+    async def scenario(sim: Simulation) -> Outcome:
+        session = (("downlink_target_s", TARGET_S), ("downlink_cap_s", CAP_S))
+        plan = Plan(Profile(delay_s=0.05), workers=1, session=session)
+        cluster = Cluster(sim, certificate, lambda name: Lecturer(), plan)
+        await cluster.start()
+        ear, leads_s = Ear(), []
+
+        async def call() -> Outcome:
+            async with cluster.client(codec="pcm16", sinks=[ear]) as client:
+                for begin, end in outages:
+                    cluster.caller.link.black_out(sim.now() + begin, sim.now() + end)
+                listening = sim.loop.create_task(client.listen())
+                while not listening.done():
+                    await asyncio.sleep(0.1)
+                    leads_s.extend(
+                        one.downlink_lead_s for worker in cluster.workers.values() for one in worker.sessions.snapshot()
+                    )
+                await listening
+                await client.finish()
+                report = client.report()
+                return Outcome(ear, leads_s, len(report.resumes), report.longest_downlink_gap_ms or 0)
+
+        try:
+            return await cluster.caller.run(call())
+        finally:
+            await cluster.stop()
+
+    with structlog.testing.capture_logs():
+        return simulate(scenario, seed=5)[0]
+
+
+def test_the_worker_runs_ahead_as_far_as_it_may(certificate: DevelopmentCertificate) -> None:
+    outcome = lecture(certificate, [])
+    assert outcome.ear.sound == LECTURE
+    assert outcome.ear.longest_silence_s < 0.001
+    assert max(outcome.leads_s) <= CAP_S
+    assert max(outcome.leads_s) > TARGET_S - 0.5
+
+
+@pytest.mark.parametrize("outage_s", [0.5, 2.0, 3.0, 3.5])
+def test_an_outage_shorter_than_the_buffer_is_not_heard(certificate: DevelopmentCertificate, outage_s: float) -> None:
+    """Also where the session is resumed over another connection in the meantime."""
+    outcome = lecture(certificate, [(5.0, 5.0 + outage_s)])
+    assert outcome.ear.longest_silence_s < 0.001
+    assert outcome.ear.sound == LECTURE, "octet by octet, whatever connection it came over"
+    assert outcome.underrun_ms == 0
+    assert max(outcome.leads_s) <= CAP_S
+
+
+def test_an_outage_longer_than_the_buffer_is_heard(certificate: DevelopmentCertificate) -> None:
+    assert lecture(certificate, [(5.0, 5.0 + CAP_S + 2)]).ear.longest_silence_s > 1.0

@@ -1,0 +1,147 @@
+"""Where the time of a turn goes, on the worker's clock and on the caller's."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.agent.base import Reply, ReplyAudio, ReplyEnded, SpeechStarted, SpeechStopped, Understood
+from gateway.session.effects import Send
+from gateway.session.limits import Identity, SessionLimits
+from gateway.session.session import Session
+from gateway.session.turn_latency import Figure
+from gateway.wire import AudioFrame, Codec, Flush, Latency, Measured, Start
+
+PIECE = bytes(4_800)
+
+
+class Talk:
+    """A session whose caller speaks frames 0 to 49, of which 40 came 25 ms late, into an agent that the test plays."""
+
+    def __init__(self) -> None:
+        self.observed: list[tuple[Figure, float]] = []
+        identity = Identity("s-1", "worker-1", "order", 24_000)
+        self.session = Session(
+            identity, SessionLimits(), 0.0, observe=lambda figure, value_s: self.observed.append((figure, value_s))
+        )
+        self.session.message_received(Start(), 0.0)
+        for sequence in range(50):
+            self.arrive(sequence, 0.025 if sequence == 40 else 0.0)
+
+    def arrive(self, sequence: int, late_s: float = 0.0) -> None:
+        frame = AudioFrame(sequence, sequence * 960, Codec.PCMU, b"\xff" * 160)
+        self.session.audio_received(frame, 1.0 + sequence * 0.02 + late_s)
+
+    def emit(self, event: object, now: float) -> list[object]:
+        return [effect.message for effect in self.session.agent_emitted(event, now) if isinstance(effect, Send)]
+
+    def latencies(self, event: object, now: float) -> list[Latency]:
+        return [message for message in self.emit(event, now) if isinstance(message, Latency)]
+
+
+@pytest.fixture
+def talk() -> Talk:
+    return Talk()
+
+
+def answered(talk: Talk) -> Latency:
+    talk.emit(SpeechStopped(40), 2.475)
+    talk.emit(Understood("taro", 49, None), 2.5)
+    talk.emit(Reply("One taro."), 2.51)
+    (latency,) = talk.latencies(ReplyAudio(PIECE), 2.56)
+    return latency
+
+
+def test_each_part_of_a_turn_follows_the_one_before(talk: Talk) -> None:
+    assert answered(talk) == Latency(
+        turn=1, generation=1, sequence=40, uplink_ms=25.0, endpointing_ms=650.0, stt_ms=25.0, llm_ms=10.0, tts_ms=50.0
+    )
+    assert talk.latencies(ReplyAudio(PIECE), 2.6) == []
+    talk.emit(ReplyEnded(), 2.66)
+    assert dict(talk.observed) == pytest.approx(
+        {
+            Figure.ENDPOINTING: 0.65,
+            Figure.STT_TTFB: 0.025,
+            Figure.LLM_TTFB: 0.01,
+            Figure.TTS_TTFB: 0.05,
+            Figure.TTS_PROCESSING: 0.15,
+        }
+    )
+
+
+def test_a_greeting_is_no_turn(talk: Talk) -> None:
+    talk.emit(Reply("Hello."), 0.1)
+    assert talk.latencies(ReplyAudio(PIECE), 0.2) == []
+    assert dict(talk.observed) == pytest.approx({Figure.TTS_TTFB: 0.1})
+
+
+def test_an_agent_that_does_not_say_when_a_turn_ended_leaves_two_parts_out(talk: Talk) -> None:
+    talk.emit(Understood("taro", 49, None), 2.5)
+    talk.emit(Reply("One taro."), 2.75)
+    assert talk.latencies(ReplyAudio(PIECE), 2.8) == [Latency(turn=1, generation=1, llm_ms=250.0, tts_ms=50.0)]
+
+
+def test_of_two_turns_answered_at_once_the_later_counts(talk: Talk) -> None:
+    talk.emit(SpeechStopped(20), 1.9)
+    talk.emit(SpeechStopped(45), 2.5)
+    talk.emit(Understood("large", 30, None), 2.6)
+    talk.emit(Understood("taro", 49, None), 2.7)
+    talk.emit(Reply("One large taro."), 2.7)
+    (latency,) = talk.latencies(ReplyAudio(PIECE), 2.7)
+    assert (latency.turn, latency.sequence, latency.stt_ms, latency.llm_ms) == (2, 45, 200.0, 0.0)
+
+
+def test_a_turn_without_words_does_not_shift_the_others(talk: Talk) -> None:
+    talk.emit(SpeechStopped(20), 1.9)
+    talk.emit(SpeechStopped(45), 2.5)
+    talk.emit(Understood("taro", 49, None), 2.6)
+    talk.emit(Reply("One taro."), 2.6)
+    assert talk.latencies(ReplyAudio(PIECE), 2.6)[0].stt_ms == 100.0
+
+
+def test_an_interruption_is_named_by_its_first_frame_with_voice(talk: Talk) -> None:
+    answered(talk)
+    for sequence in range(50, 100):
+        talk.arrive(sequence)
+    assert talk.emit(SpeechStarted(75, onset=90), 2.92) == [Flush(generation=1, sequence=90)]
+    assert dict(talk.observed)[Figure.INTERRUPTION] == pytest.approx(0.12)
+
+
+def test_what_the_caller_measured_is_kept_with_its_turn(talk: Talk) -> None:
+    answered(talk)
+    talk.session.message_received(Measured(turn=1, response_ms=812.0, uplink_age_ms=41.0, playout_ms=20.0), 3.0)
+    talk.session.message_received(Measured(turn=1, barge_in_ms=300.0), 3.1)
+    talk.session.message_received(Measured(turn=1, resume_gap_ms=1_500.0, frames_replayed=70), 3.2)
+    (turn,) = talk.session.turns.latencies.recent()
+    assert turn.as_json() == {
+        "turn": 1,
+        "generation": 1,
+        "frames_replayed": 70,
+        "endpointing_ms": 650.0,
+        "stt_ttfb_ms": 25.0,
+        "llm_ttfb_ms": 10.0,
+        "tts_ttfb_ms": 50.0,
+        "user_bot_latency_ms": 812.0,
+        "uplink_age_ms": 41.0,
+        "playout_ms": 20.0,
+        "barge_in_ms": 300.0,
+        "resume_gap_ms": 1_500.0,
+    }
+    assert dict(talk.observed)[Figure.USER_BOT_LATENCY] == pytest.approx(0.812)
+
+
+def test_a_turn_that_was_not_yet_cannot_be_measured(talk: Talk) -> None:
+    talk.session.message_received(Measured(turn=7, response_ms=1.0), 3.0)
+    assert talk.session.turns.latencies.recent() == ()
+    assert talk.observed == []
+
+
+def test_only_the_last_turns_are_kept(talk: Talk) -> None:
+    for turn in range(1, 41):
+        talk.emit(Understood(str(turn), 49, None), 3.0 + turn)
+    assert [each.turn for each in talk.session.turns.latencies.recent()] == list(range(9, 41))
+
+
+def test_a_move_is_charged_with_the_gap_it_made(talk: Talk) -> None:
+    talk.arrive(50, 0.3)
+    assert talk.session.turns.latencies.migrated(0, 2.35) == pytest.approx(0.32)
+    assert dict(talk.observed)[Figure.MIGRATION_GAP] == pytest.approx(0.32)
