@@ -45,6 +45,7 @@ SANS_IO = [
     "quiclb/probe.py",
     "quiclb/envelope.py",
     "quiclb/counters.py",
+    "gateway/wire/datagrams.py",
     "gateway/wire/framing.py",
     "gateway/wire/messages.py",
     "gateway/quic/cids.py",
