@@ -26,9 +26,11 @@ from client.player import InstantPlayer, Player, Sink
 from client.recovery import Dial, Recovery
 from client.source import RATE_HZ
 from client.uplink import Uplink
+from client.uplink_sender import UplinkCounters
 from gateway.audio.codec import FrameEncoder
 from gateway.wire import (
     CLOCK_HZ,
+    AudioFrame,
     Bye,
     ClientMessage,
     CloseCode,
@@ -44,6 +46,7 @@ from gateway.wire import (
     Resume,
     ServerMessage,
     Start,
+    UplinkMode,
 )
 from gateway.wire import Heard as HeardMessage
 from gateway.wire import Speech as SpeechMessage
@@ -64,6 +67,8 @@ class CallSettings:
     sinks: Sequence[Sink] = ()
     heartbeat_s: float = 0.25
     resume_timeout_s: float = 60.0
+    uplink: UplinkMode = UplinkMode.RELIABLE
+    uplink_limit_s: float = 0.5
 
 
 class Call:
@@ -91,6 +96,8 @@ class Call:
             else InstantPlayer(self.playback, self._report)
         )
         self.uplink = Uplink(settings.codec)
+        self.uplink_counters = UplinkCounters()
+        self.uplink_mode: str | None = None
         self.conversation = Conversation()
         self.reply_latencies_ms: list[float] = []
         self.recovery = Recovery(self, emit, dial, rng, settings.resume_timeout_s)
@@ -164,7 +171,7 @@ class Call:
         """Say `start`, or `resume` in place of the link before, whose position is final from now on."""
         former, self._link = self._link, link
         if self._token is None:
-            return Start(accept=self._settings.accept, agent=self._settings.agent)
+            return Start(accept=self._settings.accept, agent=self._settings.agent, uplink=self._settings.uplink)
         if self.closed.done():
             return None
         self.recovery.interrupted(former, "the call moves to another connection")
@@ -183,6 +190,7 @@ class Call:
             next_generation=next_generation,
             position_ms=position_ms,
             turn=self.conversation.newest_turn,
+            uplink=self._settings.uplink,
         )
 
     def message_received(self, link: Link, message: ServerMessage) -> None:
@@ -280,6 +288,7 @@ class Call:
         if self.began_at is None:
             self.began_at = self._loop.time()
             self._is_live = True
+            self._begin_uplink(link, ready, ())
             self.recovery.watch()
             self.ready.set_result(None)
             if event is not None:
@@ -293,14 +302,17 @@ class Call:
             self._speaking.clear()
             self.playback.flush(self.playback.newest)
             self._player.flush()
-            for frame in frames:
-                link.send_frame(frame)
+            self._begin_uplink(link, ready, frames)
             link.settled.set()
             self.recovery.resumed(ready.worker, has_reconnected=True)
             self._player.go_on()
         self._heartbeat.start()
         if self._has_said_bye:
             self._send(Bye(frames=self.uplink.sent))
+
+    def _begin_uplink(self, link: Link, ready: Ready, again: Sequence[AudioFrame]) -> None:
+        self.uplink_mode = ready.uplink
+        link.begin_uplink(ready, again, self._settings.uplink_limit_s, self.uplink_counters)
 
     # The rest
 
@@ -337,9 +349,9 @@ class Call:
 
     def _send_frames(self, frames: Sequence[tuple[int, bytes]]) -> None:
         for timestamp, payload in frames:
-            octets = self.uplink.append(timestamp, payload)
+            frame = self.uplink.append(timestamp, payload)
             if self._link is not None and self._is_live:
-                self._link.send_frame(octets)
+                self._link.send_frame(frame)
 
     def _follow_clock(self) -> None:
         """A pause in which nothing was sent is a gap in the timestamps too."""

@@ -12,16 +12,16 @@ from aioquic.quic.packet import QuicErrorCode
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.quic.cid_source import CidSource
+from gateway.quic.connection.floor import Floor
 from gateway.quic.connection.flow import ConnectionOptions
 from gateway.quic.connection.identifiers import PreferredAddress
-from gateway.quic.connection.paths import Paths
 from gateway.quic.events import PeerClosed
 
 H3_NO_ERROR: Final = 0x100
 MAX_REASON_CHARACTERS: Final = 200  # a reason that does not fit the packet would keep the close from being sent
 
 
-class Connection(Paths):
+class Connection(Floor):
     """One QUIC connection, sans-IO: drive it by datagrams, timers and `next_event`, as aioquic's own.
 
     `cids` issues this side's connection IDs, of the length that `configuration.connection_id_length` says.

@@ -1,0 +1,27 @@
+"""What aioquic is told for a call's connections."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aioquic.quic.configuration import QuicConfiguration
+
+from client.target import Target
+from client.trust import Trust
+
+CID_OCTETS: Final = 8
+_IDLE_TIMEOUT_S: Final = 30.0
+
+
+def quic_configuration(target: Target, trust: Trust) -> QuicConfiguration:
+    """Connection IDs have `CID_OCTETS`."""
+    configuration = QuicConfiguration(
+        is_client=True,
+        alpn_protocols=["h3"],
+        server_name=target.host,
+        connection_id_length=CID_OCTETS,
+        idle_timeout=_IDLE_TIMEOUT_S,
+        max_datagram_frame_size=65_536,
+    )
+    trust.configure(configuration)
+    return configuration
