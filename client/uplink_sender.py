@@ -12,6 +12,7 @@ from gateway.quic.connection.allowance import Allowance
 from gateway.wire import (
     MAX_DATAGRAM_FRAMES,
     AudioFrame,
+    Codec,
     Malformed,
     UplinkDatagram,
     UplinkReport,
@@ -27,6 +28,7 @@ LAST_RESORT_LOSSES: Final = 4
 TAIL_S: Final = 0.030
 PROBE_INTERVAL_S: Final = 0.040
 PROBE_FRAMES: Final = 8
+PROBE_BACK_S: Final = 0.080
 PROBE_EAGERLY_S: Final = 4.0
 PROBE_LONGEST_S: Final = 1.0
 
@@ -108,15 +110,14 @@ class UplinkSender:
 
     def append(self, frame: AudioFrame, now: float, *, has_room: bool = True) -> list[Outgoing]:
         """Send the next frame; on the stream if the connection has no room for it in a datagram."""
-        is_fit = _size(frame) + _HEADER_OCTETS <= self._max_octets() and frame.timestamp >= self._latest_timestamp
+        is_rising = frame.timestamp >= self._latest_timestamp
         self._latest_timestamp = max(self._latest_timestamp, frame.timestamp)
-        if not (has_room and is_fit):
+        if not (has_room and is_rising and self._is_fit(frame)):
             self.on_stream((frame,))
             return [frame]
         self._next = frame.sequence + 1
         sent = self._frames[frame.sequence] = _Unreported(frame, now, self._number, self._number)
-        repeats = [each for each in self._repeats(_size(frame), now) if each.frame.codec is frame.codec]
-        return [self._datagram([*repeats, sent], now)]
+        return [self._datagram([*self._repeats(_size(frame), frame.codec, now), sent], now)]
 
     def report_received(self, report: UplinkReport, now: float) -> list[Outgoing] | Malformed:
         """Take the worker's report; what it shows to be lost is sent again."""
@@ -145,7 +146,8 @@ class UplinkSender:
             outgoing.append(self._probe(now))
         tail_at = self._tail_at()
         if tail_at is not None and now >= tail_at:
-            outgoing.append(self._datagram(self._repeats(_PACKET_OCTETS, now), now))
+            codec = next(reversed(self._frames.values())).frame.codec if self._frames else None
+            outgoing.append(self._datagram(self._repeats(_PACKET_OCTETS, codec, now), now))
         return outgoing
 
     def _acknowledge(self, report: UplinkReport) -> None:
@@ -165,6 +167,9 @@ class UplinkSender:
     def _move_first(self) -> None:
         while self._first < self._next and self._first not in self._frames and self._first not in self._on_stream:
             self._first += 1
+
+    def _is_fit(self, frame: AudioFrame) -> bool:
+        return _size(frame) + _HEADER_OCTETS <= self._max_octets()
 
     def _to_stream(self, sent: _Unreported) -> AudioFrame:
         del self._frames[sent.frame.sequence]
@@ -210,6 +215,8 @@ class UplinkSender:
             self._allowance.spend(sum(_size(sent.frame) for sent in batch) + _PACKET_OCTETS, now)
             outgoing.append(self._datagram(batch, now))
             waiting = waiting[len(batch) :]
+        if waiting and not self._is_fit(waiting[0].frame):  # datagrams have become smaller
+            outgoing.append(self._to_stream(waiting.pop(0)))
         if patience is not None:
             for sent in waiting:
                 patience -= _size(sent.frame)
@@ -233,11 +240,12 @@ class UplinkSender:
     def _is_repeated(self, sent: _Unreported) -> bool:
         return not sent.is_waiting and self._number - sent.since in self.redundancy.distances
 
-    def _repeats(self, taken: int, now: float) -> list[_Unreported]:
+    def _repeats(self, taken: int, codec: Codec | None, now: float) -> list[_Unreported]:
         """Those that belong into the next datagram beside what takes so many octets, as far as the allowance goes."""
         if self._is_silent:
             return []
-        wanted = [sent for sent in reversed(self._frames.values()) if self._is_repeated(sent)]
+        unreported = reversed(self._frames.values())
+        wanted = [sent for sent in unreported if self._is_repeated(sent) and sent.frame.codec is codec]
         room = min(self._max_octets() - _HEADER_OCTETS - taken, self._allowance.left(now))
         batch: list[_Unreported] = []
         for sent in wanted[: MAX_DATAGRAM_FRAMES - 1]:
@@ -277,7 +285,10 @@ class UplinkSender:
         elif now - self._silent_since > PROBE_EAGERLY_S:
             self._probe_interval_s = min(2 * self._probe_interval_s, PROBE_LONGEST_S)
         self._probe_at = now + self._probe_interval_s
-        oldest = self._fitting(list(self._frames.values())[:PROBE_FRAMES], self._max_octets())
+        unreported = list(self._frames.values())
+        # what was made before has most likely arrived, and only the report of it was lost
+        since = [sent for sent in unreported if sent.made_at >= self._reported_at - PROBE_BACK_S] or unreported
+        oldest = self._fitting(since[:PROBE_FRAMES], self._max_octets())
         self._allowance.spend(sum(_size(sent.frame) for sent in oldest) + _PACKET_OCTETS, now)
         return self._datagram(oldest, now)
 

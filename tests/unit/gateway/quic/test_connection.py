@@ -58,6 +58,7 @@ def test_every_private_name_that_is_overridden_exists_in_aioquic() -> None:
         "_is_floor_held",
         "_is_idle",
         "_is_stateless_reset",
+        "_let_acknowledgement_ride",
         "_new_host_cid",
         "_next_datagram_octets",
         "_sent_despite_window",
