@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
 
-.PHONY: help setup test lint types unit demo serve bench bench-calls bench-gaps bench-lb bench-lb-faults bench-survival interop fuzz clean
+.PHONY: help setup test lint types unit demo serve bench bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ demo: setup ## the spoken order, the network switch and the killed load balancer
 serve: setup ## keep the demonstration's cluster up for a person
 	@$(BIN)/python -m deploy.local.serve
 
-bench: bench-gaps bench-calls bench-survival ## every benchmark; results go to bench/results
+bench: bench-gaps bench-calls bench-survival bench-uplink ## every benchmark; results go to bench/results
 
 bench-gaps: setup ## the gap at migration, rebinding and forwarder restart
 	$(BIN)/python -m bench.gaps
@@ -51,6 +51,9 @@ bench-calls: setup ## 60 calls at once through the forwarder to one worker
 
 bench-survival: setup ## what calls lose when workers, paths and load balancers die
 	$(BIN)/python -m bench.survival
+
+bench-uplink: setup ## how late frames come over a poor link, by each way of sending (the WebSocket needs root)
+	$(BIN)/python -m bench.uplink
 
 bench-lb: $(PEERS) ## the load balancer beside C, nginx and Envoy (QUICK=1: in three minutes)
 	@$(BIN)/python -m bench.lb.install
