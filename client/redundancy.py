@@ -45,9 +45,9 @@ class Redundancy:
         lost = max(0, (sent - before) - (received - arrived))
         self.loss = (lost + 0.5) / max(sent - before, _LEAST)
         wanted = sum(self.loss > threshold for threshold in THRESHOLDS)
-        if wanted >= self.repeats or self._may_fall_at is None:
+        if self._may_fall_at is None or wanted > self.repeats:
             self._may_fall_at = now + _HOLD_S
             self.repeats = max(self.repeats, wanted)
-        elif now >= self._may_fall_at:
+        elif wanted < self.repeats and now >= self._may_fall_at:
             self._may_fall_at = now + _HOLD_S
             self.repeats -= 1
