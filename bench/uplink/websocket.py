@@ -14,9 +14,11 @@ import ssl
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from bench.uplink.conditions import FRAME_S
 from bench.uplink.tunnel import CALLER, SERVER
@@ -35,10 +37,11 @@ async def _serve(certificate: str, key: str, ports: Sequence[int]) -> None:
 
     async def listen(connection: ServerConnection) -> None:
         heard = heard_at[connection.local_address[1]]
-        async for message in connection:
-            frame = decode_audio_frame(bytes(message[1:])) if isinstance(message, bytes) else None
-            if isinstance(frame, AudioFrame):
-                heard[frame.sequence] = time.monotonic()
+        with suppress(ConnectionClosed):  # the caller ends without a word
+            async for message in connection:
+                frame = decode_audio_frame(bytes(message[1:])) if isinstance(message, bytes) else None
+                if isinstance(frame, AudioFrame):
+                    heard[frame.sequence] = time.monotonic()
 
     servers = [await serve(listen, SERVER, port, ssl=context, compression=None, ping_interval=None) for port in ports]
     print("ready", flush=True)
