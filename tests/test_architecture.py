@@ -61,6 +61,9 @@ SANS_IO = [
     "gateway/audio/g711.py",
     "gateway/audio/resample.py",
     "gateway/agent/turn.py",
+    "gateway/quic/connection/allowance.py",
+    "gateway/transport/reassembler.py",
+    "gateway/transport/stand_in.py",
     "gateway/transport/twilio/messages.py",
     "gateway/transport/twilio/playout.py",
     "gateway/transport/twilio/signature.py",
@@ -73,9 +76,12 @@ SANS_IO = [
     "client/events.py",
     "client/playback.py",
     "client/progress.py",
+    "client/redundancy.py",
     "client/report.py",
+    "client/round_trip.py",
     "client/target.py",
     "client/uplink.py",
+    "client/uplink_sender.py",
     "client/wav.py",
 ]
 IMPURE = {"asyncio", "socket", "time", "random", "secrets", "os", "uvloop", "threading"}
