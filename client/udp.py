@@ -26,6 +26,8 @@ class UdpSocket(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
         self.local_address = "unknown"
         """`host:port` of this end, also after it was closed."""
+        self.remote: Address | None = None
+        """Where it is connected to."""
 
     @property
     def is_open(self) -> bool:
@@ -46,7 +48,7 @@ class UdpSocket(asyncio.DatagramProtocol):
         self._transport = cast(asyncio.DatagramTransport, transport)
         name = transport.get_extra_info("sockname")
         if name:
-            self.local_address = f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+            self.local_address = format_address(name)
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         self._received(data)
@@ -74,6 +76,12 @@ async def open_socket(
         where = "a socket" if local_address is None else f"the local address {local_address}"
         raise InvalidSetting(f"cannot use {where} to reach {remote[0]}: {_sentence(error)}") from None
     return opened
+
+
+def format_address(address: Address) -> str:
+    """`host:port`, an IPv6 host in brackets."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def resolve(target: Target) -> list[Address]:

@@ -10,13 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from client.access_token import AccessToken, TokenSource
 from client.call import Call, CallSettings
-from client.connection import connect
+from client.credentials import CredentialStore
 from client.errors import CallLost, InvalidSetting, MigrationFailed, Unreachable
 from client.events import Closed, Event, Migration, PathChanged, Resumed, Transcript
 from client.link import Link
 from client.pace import Pace
 from client.player import Sink
+from client.reach import connect
 from client.report import CallReport
 from client.source import FRAME_OCTETS, RATE_HZ, PcmSource, Source, open_wav
 from client.target import parse_url
@@ -34,22 +36,24 @@ _BACKLOG = 1000
 class VoiceClient:
     """A call to a voice gateway; enter it with `async with`, speak, and `finish`.
 
-    `url` is `https://host:port/v1/voice`. The server's certificate must be the one whose SHA-256 fingerprint is
-    `certificate_hash`, or be vouched for by `ca_file` (PEM), or, without either, by a public authority. `codec` is
-    for both directions. With `has_playback` False an answer counts as played as soon as it has arrived whole.
-    `sinks` get what is played. A call whose connection is lost goes on over another one by itself, for which it tries
-    for `resume_timeout_s`; 0 ends it at once. `uplink` is how frames travel: on a stream, complete, and late where
-    packets are lost; "hybrid", in datagrams that are repeated and repaired, complete and seldom late; or "deadline",
-    where frames older than `uplink_limit_s` are given up. A server that knows no other takes the first. Settings that
-    cannot be used raise `InvalidSetting` here; entering raises `ConnectError` where no session comes about within
-    `connect_timeout_s`.
+    `url` is `https://host:port/v1/voice`. `token` is an access token, or a function, async or not, that gives a fresh
+    one whenever the call connects: tokens may end sooner than calls. The server's certificate must be the one whose
+    SHA-256 fingerprint is `certificate_hash`, or be vouched for by `ca_file` (PEM), or, without either, by a public
+    authority. `codec` is for both directions. With `has_playback` False an answer counts as played as soon as it has
+    arrived whole. `sinks` get what is played. A call whose connection is lost goes on over another one by itself, for
+    which it tries for `resume_timeout_s`; 0 ends it at once. `uplink` is how frames travel: on a stream, complete, and
+    late where packets are lost; "hybrid", in datagrams that are repeated and repaired, complete and seldom late; or
+    "deadline", where frames older than `uplink_limit_s` are given up. A server that knows no other takes the first.
+    `credentials` make its connections quicker that are not the first to this server, and those of later calls.
+    Settings that cannot be used raise `InvalidSetting` here; entering raises `ConnectError` where no session comes
+    about within `connect_timeout_s`.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        token: str | None = None,
+        token: str | TokenSource | None = None,
         certificate_hash: str | None = None,
         ca_file: str | Path | None = None,
         codec: Literal["opus", "pcm16"] = "opus",
@@ -62,6 +66,7 @@ class VoiceClient:
         resume_timeout_s: float = 60.0,
         uplink: Literal["reliable", "hybrid", "deadline"] = "reliable",
         uplink_limit_s: float = 0.5,
+        credentials: CredentialStore | None = None,
         rng: Callable[[int], bytes] = os.urandom,
     ) -> None:
         if codec not in _CODECS:
@@ -70,11 +75,9 @@ class VoiceClient:
             raise InvalidSetting(f"the uplink is one of {', '.join(UplinkMode)}, got {uplink!r}")
         if not uplink_limit_s > 0:
             raise InvalidSetting(f"the limit of the uplink's deadline is more than 0 s, got {uplink_limit_s:g}")
-        if token is not None and not (token.isascii() and token.isprintable() and " " not in token and token):
-            raise InvalidSetting("the access token must consist of printable ASCII characters without spaces")
         self._target = parse_url(url)
         self._trust = trust(certificate_hash, ca_file)
-        self._token = token
+        self._access_token = AccessToken(token)
         spoken, accept = _CODECS[codec]
         self._settings = CallSettings(
             codec=spoken,
@@ -87,6 +90,7 @@ class VoiceClient:
             uplink=UplinkMode(uplink),
             uplink_limit_s=uplink_limit_s,
         )
+        self._credentials = credentials or CredentialStore()
         self._local_address = local_address
         self._connect_timeout_s = connect_timeout_s
         self._rng = rng
@@ -133,8 +137,10 @@ class VoiceClient:
         elif isinstance(source, str | Path):
             source = open_wav(source)
         pace = Pace()
+        is_continued = False
         async for pcm in source.frames():
-            self._call.send_pcm(pcm)
+            self._call.send_pcm(pcm, is_continued=is_continued)
+            is_continued = True
             if not source.is_live:
                 await pace.wait(len(pcm) / 2 / RATE_HZ)
 
@@ -271,6 +277,12 @@ class VoiceClient:
         return self._last_local_address
 
     @property
+    def remote_address(self) -> str | None:
+        """`host:port` of the server that the call sends to now: a load balancer's, or that of the worker itself."""
+        link = None if self._entered is None else self._entered.link
+        return None if link is None or link.connection is None else link.connection.remote_address
+
+    @property
     def is_finished(self) -> bool:
         """Whether the server said bye after all was heard."""
         return self._call.is_finished
@@ -311,7 +323,8 @@ class VoiceClient:
             self._target,
             self._trust,
             link,
-            headers={} if self._token is None else {"authorization": f"Bearer {self._token}"},
+            credentials=self._credentials,
+            headers=await self._access_token.headers(),
             local_address=self._local_address if has_address else None,
             timeout_s=self._connect_timeout_s,
             rng=self._rng,

@@ -1,4 +1,4 @@
-"""`voice-gateway`: run a worker, check its settings, make a development certificate, look at its sessions."""
+"""`voice-gateway`: run a worker, check its settings, make certificates, keys and tokens, look at its sessions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from gateway.access.cli import key as make_key
+from gateway.access.cli import token as make_token
 from gateway.agent.order.menu import Milk, Size, Topping, default_menu, parse_menu
 from gateway.certificate import DevelopmentCertificate, ensure_certificate
 from gateway.config import GatewaySettings, load_settings
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.quic.tls import TlsIdentity
+from gateway.reload import SettingsSource
 from gateway.simulator.cli import simulate_twilio
 from gateway.worker import Worker, run
 from quiclb.address import Address, format_address
@@ -40,6 +43,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.command("token")(make_token)
+app.command("key")(make_key)
 app.command()(simulate_twilio)
 
 ConfigFile = Annotated[
@@ -73,6 +78,7 @@ def serve(
     store: Annotated[str | None, typer.Option(help="Where sessions are saved, as memory://.")] = None,
     admin: Annotated[str | None, typer.Option(help="Where to serve metrics, health and sessions.")] = None,
     telephony: Annotated[str | None, typer.Option(help="Where Twilio reaches this worker.")] = None,
+    page: Annotated[str | None, typer.Option(help="Where browsers get the page that calls it.")] = None,
     log_format: Annotated[LogFormat, typer.Option(envvar="VOICE_GATEWAY_LOG_FORMAT")] = LogFormat.AUTO,
     log_level: Annotated[
         str, typer.Option(envvar="VOICE_GATEWAY_LOG_LEVEL", help="debug, info, warning, error.")
@@ -94,11 +100,13 @@ def serve(
         "session.store": store,
         "admin.listen": admin,
         "telephony.listen": telephony,
+        "page.listen": page,
     }
     if log_level.lower() not in ("debug", "info", "warning", "error"):
         raise ConfigurationError(f"--log-level must be debug, info, warning or error, got {log_level!r}")
     configure_logging(log_format, log_level)
-    status = run(load_settings(config, os.environ, flags), _print_start if is_json else None)
+    source = SettingsSource(config, lambda: load_settings(config, os.environ, flags))
+    status = run(source.load(), _print_start if is_json else None, source)
     raise typer.Exit(status)
 
 
@@ -235,13 +243,23 @@ def _facts(settings: GatewaySettings) -> dict[str, Any]:
         "admin": _address(settings.admin.listen) if settings.admin else None,
         "telephony": _address(settings.telephony.listen) if settings.telephony else None,
         "websocket": _address(settings.websocket.listen) if settings.websocket else None,
+        "page": _address(settings.page.listen) if settings.page else None,
         "certificate_expires": f"{identity.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
         "certificate_sha256": identity.fingerprint_sha256.hex(),
         "agent": settings.agent.name,
-        "access": "open to all" if settings.access.read_token() is None else "by token",
+        "access": _access(settings),
+        "access_keys": [f"{each.id or '(secret)'} {each.algorithm}" for each in settings.access.read_keys()],
+        "access_audience": settings.access.audience if settings.access.read_keys() else None,
+        "origins": list(settings.access.origins) if settings.access.origins is not None else ["any"],
         "store": settings.session.store.partition("://")[0],
         "max_sessions": settings.session.max_sessions,
     }
+
+
+def _access(settings: GatewaySettings) -> str:
+    ways = {"token": settings.access.read_token(), "signed token": settings.access.read_keys()}
+    shown = [name for name, given in ways.items() if given]
+    return f"by {' or '.join(shown)}" if shown else "open to all"
 
 
 def _certificate_facts(made: DevelopmentCertificate) -> dict[str, Any]:
@@ -289,6 +307,7 @@ def _print_start(worker: Worker) -> None:
             "admin": _address(addresses.admin),
             "telephony": _address(addresses.telephony),
             "websocket": _address(addresses.websocket),
+            "page": _address(addresses.page),
         }
     )
 

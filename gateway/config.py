@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import ipaddress
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 
+from gateway.access.settings import AccessSection, LimitsSection
 from gateway.errors import ConfigurationError
+from gateway.fields import List, Section, read_full_secret, read_octets, read_octets_of_each
+from gateway.quic.connection import PreferredAddress
+from gateway.quic.sealing import SECRET_OCTETS
+from gateway.quic.settings import SharedSecrets
 from quiclb import QuicLbConfig
+from quiclb.address import Address, parse_address
 from quiclb.errors import QuicLbError
 from quiclb.fields import HexOctets, HostPort
 from quiclb.sections import ConfigEntry
@@ -35,7 +42,7 @@ def load_settings(
             _resolve_paths(section, given, path.parent)
             given |= _variables(name, section, environ or {})
             given |= _flags(name, flags or {})
-    for optional in ("admin", "telephony", "websocket"):
+    for optional in ("admin", "telephony", "websocket", "page"):
         if document[optional] == {}:
             del document[optional]
     try:
@@ -46,22 +53,13 @@ def load_settings(
         raise ConfigurationError(f"{path}: {error}") from None
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-def _split(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-List = Annotated[tuple[str, ...], BeforeValidator(_split)]
-
-
-class WorkerSection(_Section):
+class WorkerSection(Section):
     """`[worker]`: who this worker is and where its datagrams arrive.
 
     `listen` takes clients that come straight here, `inner` what the load balancers named in `forwarders` pass on.
-    `server_id` is this worker's in the `[[config]]` table it issues connection IDs by.
+    `server_id` is this worker's in the `[[config]]` table it issues connection IDs by. `preferred` is where clients
+    that came through a load balancer find `listen`: an IPv4 address, an IPv6 address or one of each, with the port.
+    Those that obey (RFC 9000 section 9.6) go on there, past the load balancer.
     """
 
     name: str = Field(default="worker", min_length=1, max_length=64)
@@ -69,6 +67,7 @@ class WorkerSection(_Section):
     listen: HostPort | None = None
     inner: HostPort | None = None
     forwarders: List = ()
+    preferred: List = ()
 
     @model_validator(mode="after")
     def _check_sockets(self) -> Self:
@@ -76,21 +75,45 @@ class WorkerSection(_Section):
             raise ValueError("give listen, inner or both")
         if self.inner is not None and not self.forwarders:
             raise ValueError("inner needs forwarders, the load balancers to believe")
+        if self.preferred and (self.listen is None or self.inner is None):
+            raise ValueError("preferred leads clients of inner to listen: give both")
+        self.preferred_address()
         return self
 
+    def preferred_address(self) -> PreferredAddress | None:
+        """Return what clients are told; raises `ValueError`."""
+        found: dict[int, Address] = {}
+        for text in self.preferred:
+            try:
+                host, port = parse_address(text)
+                version = ipaddress.ip_address(host).version
+            except ValueError:
+                raise ValueError(f"preferred is IP:port, got {text!r}") from None
+            if version in found or not port:
+                raise ValueError(f"preferred is at most one IPv4 and one IPv6 address with a port, got {text!r}")
+            found[version] = host, port
+        return PreferredAddress(found.get(4), found.get(6)) if found else None
 
-class TlsSection(_Section):
+
+class TlsSection(Section):
     """`[tls]`: PEM files; the certificate's chain may follow it in its file."""
 
     certificate: Path
     key: Path
 
 
-class QuicSection(_Section):
-    """`[quic]`: `retry_key` (16 or 32 octets) and `reset_key` (at least 16), in hexadecimal, are shared by all workers.
+class QuicSection(Section):
+    """`[quic]`: keys in hexadecimal, 16 to 64 octets, the same at all workers; without one each worker draws its own.
+
+    `reset_key` makes stateless resets, `retry_key` the tokens that prove a client's address, `ticket_key` the tickets
+    that resume a TLS session. Of the last two there may be several, separated by spaces or lines: the first one seals,
+    all of them open. Replace a key by adding the new one behind the old at every worker, then moving it to the front,
+    then removing the old one a day later; a reload takes these two.
 
     Without `routable_cids` a load balancer sends a client that changed its address to any worker; such clients are
     asked not to, unless `unroutable_clients_may_migrate`. `config_id` chooses among several `[[config]]` tables.
+    `resets_for_lost_servers` (default true, where `reset_key` is set) lets clients of a dead worker know at once;
+    false is for load balancers in `forwarders` that do not route by connection ID.
     """
 
     routable_cids: bool | None = None
@@ -98,43 +121,37 @@ class QuicSection(_Section):
     config_id: int | None = None
     retry_key: SecretStr | None = None
     retry_key_file: Path | None = None
+    ticket_key: SecretStr | None = None
+    ticket_key_file: Path | None = None
     reset_key: SecretStr | None = None
     reset_key_file: Path | None = None
+    resets_for_lost_servers: bool = True
     retry_after_half_open: int = Field(default=64, ge=0)
     max_half_open: int = Field(default=512, ge=1)
     max_connections: int = Field(default=4096, ge=1)
     handshake_timeout_s: float = Field(default=10.0, gt=0)
     idle_timeout_s: float = Field(default=30.0, gt=0)
 
-    def read_retry_key(self) -> bytes | None:
-        """Return the key, from its file if need be; raises `ConfigurationError`."""
-        return _read_octets("quic.retry_key", self.retry_key, self.retry_key_file, (16, 32))
+    def read_secrets(self) -> SharedSecrets:
+        """Return what tokens and tickets are sealed with, from files if need be; raises `ConfigurationError`."""
+        return SharedSecrets(
+            retry=read_octets_of_each("quic.retry_key", self.retry_key, self.retry_key_file, SECRET_OCTETS),
+            ticket=read_octets_of_each("quic.ticket_key", self.ticket_key, self.ticket_key_file, SECRET_OCTETS),
+        )
 
     def read_reset_key(self) -> bytes | None:
         """Return the key, from its file if need be; raises `ConfigurationError`."""
-        return _read_octets("quic.reset_key", self.reset_key, self.reset_key_file, range(16, 65))
+        return read_octets("quic.reset_key", self.reset_key, self.reset_key_file, SECRET_OCTETS)
 
 
-class AgentSection(_Section):
+class AgentSection(Section):
     """`[agent]`: who answers; `menu` is a TOML file for the agent `order` in place of its own."""
 
     name: str = "order"
     menu: Path | None = None
 
 
-class AccessSection(_Section):
-    """`[access]`: the token callers must bring, and the origins whose pages may call; without them anybody may."""
-
-    token: SecretStr | None = None
-    token_file: Path | None = None
-    origins: Annotated[tuple[str, ...] | None, BeforeValidator(_split)] = None
-
-    def read_token(self) -> str | None:
-        """Return the token, from its file if need be; raises `ConfigurationError`."""
-        return _read_full_secret("access.token", self.token, self.token_file)
-
-
-class SessionSection(_Section):
+class SessionSection(Section):
     """`[session]`: where sessions are saved, how many there may be, and how long they wait for others.
 
     `store` is `memory://` (one worker, lost with it), `sqlite:///PATH` (all workers of a host) or `redis://HOST:PORT/0`,
@@ -143,7 +160,7 @@ class SessionSection(_Section):
     store. `drain_timeout_s` is how long a worker that stops waits for its callers to go on elsewhere.
     """
 
-    store: str = "memory://"
+    store: str = Field(default="memory://", repr=False)
     max_sessions: int = Field(default=500, ge=1)
     start_timeout_s: float = Field(default=10.0, gt=0)
     idle_timeout_s: float = Field(default=30.0, gt=0)
@@ -153,13 +170,13 @@ class SessionSection(_Section):
     drain_timeout_s: float = Field(default=30.0, ge=0)
 
 
-class AdminSection(_Section):
+class AdminSection(Section):
     """`[admin]`: where metrics, health and sessions are served; keep it where only operators reach it."""
 
     listen: HostPort
 
 
-class TelephonySection(_Section):
+class TelephonySection(Section):
     """`[telephony]`: where Twilio reaches this worker: `/twiml` for webhooks, `/v1/twilio` for Media Streams.
 
     `public_url` is the address Twilio calls, without a path; needed where a proxy changes scheme or host on the way, as
@@ -177,21 +194,46 @@ class TelephonySection(_Section):
 
     def read_auth_token(self) -> str | None:
         """Return the token, from its file if need be; raises `ConfigurationError`."""
-        return _read_full_secret("telephony.auth_token", self.auth_token, self.auth_token_file)
+        return read_full_secret("telephony.auth_token", self.auth_token, self.auth_token_file)
 
     def read_shared_key(self) -> str | None:
         """Return the key, from its file if need be; raises `ConfigurationError`."""
-        return _read_full_secret("telephony.shared_key", self.shared_key, self.shared_key_file)
+        return read_full_secret("telephony.shared_key", self.shared_key, self.shared_key_file)
 
 
-class WebSocketSection(_Section):
+class WebSocketSection(Section):
     """`[websocket]`: where the voice protocol is spoken over TCP, for callers without UDP; TLS as in `[telephony]`."""
 
     listen: HostPort
     tls: bool = True
 
 
-class GatewaySettings(_Section):
+class PageSection(Section):
+    """`[page]`: where browsers get the page that calls this gateway; the same port takes its WebSockets.
+
+    The page calls `voice_url`; without it, the port of `worker.listen` on the host it came from. Workers of one host
+    may listen on one port, each with `shared_port`. `tls` false leaves TLS to a proxy: browsers give the microphone to
+    pages of https and of loopback addresses only. For a loopback address `development` gives the page what it would
+    have to be told: the access token, the certificate's hash, and `demo_url`, where its buttons break things.
+    """
+
+    listen: HostPort
+    tls: bool = True
+    shared_port: bool = False
+    voice_url: str | None = Field(default=None, pattern=r"^https://[^/?#\s;,]+/[^?#\s;,]*$")
+    development: bool = False
+    demo_url: str | None = Field(default=None, pattern=r"^http://[^/?#\s;,]+$")
+
+    @model_validator(mode="after")
+    def _check_development(self) -> Self:
+        if self.demo_url is not None and not self.development:
+            raise ValueError("demo_url is for development")
+        if self.development and not ipaddress.ip_address(self.listen[0]).is_loopback:
+            raise ValueError("development gives the access token away: listen must be a loopback address")
+        return self
+
+
+class GatewaySettings(Section):
     """The whole file."""
 
     worker: WorkerSection
@@ -200,10 +242,12 @@ class GatewaySettings(_Section):
     quic: QuicSection = QuicSection()
     agent: AgentSection = AgentSection()
     access: AccessSection = AccessSection()
+    limits: LimitsSection = LimitsSection()
     session: SessionSection = SessionSection()
     admin: AdminSection | None = None
     telephony: TelephonySection | None = None
     websocket: WebSocketSection | None = None
+    page: PageSection | None = None
 
     @property
     def has_routable_cids(self) -> bool:
@@ -244,26 +288,35 @@ class GatewaySettings(_Section):
         return self
 
     @model_validator(mode="after")
+    def _check_page(self) -> Self:
+        if self.page is not None and self.page.voice_url is None and self.worker.listen is None:
+            raise ValueError("page.voice_url is required where worker.listen is not given")
+        return self
+
+    @model_validator(mode="after")
     def _check_secrets(self) -> Self:
-        self.quic.read_retry_key()
+        self.quic.read_secrets()
         self.quic.read_reset_key()
         self.access.read_token()
+        self.access.read_keys()
         if self.telephony is not None:
             self.telephony.read_auth_token()
             self.telephony.read_shared_key()
         return self
 
 
-_SECTIONS: Mapping[str, type[_Section]] = {
+_SECTIONS: Mapping[str, type[Section]] = {
     "worker": WorkerSection,
     "tls": TlsSection,
     "quic": QuicSection,
     "agent": AgentSection,
     "access": AccessSection,
+    "limits": LimitsSection,
     "session": SessionSection,
     "admin": AdminSection,
     "telephony": TelephonySection,
     "websocket": WebSocketSection,
+    "page": PageSection,
 }
 
 
@@ -276,13 +329,15 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: not valid TOML: {error}") from None
 
 
-def _resolve_paths(section: type[_Section], given: dict[str, Any], directory: Path) -> None:
+def _resolve_paths(section: type[Section], given: dict[str, Any], directory: Path) -> None:
     for name, field in section.model_fields.items():
         if field.annotation in (Path, Path | None) and isinstance(given.get(name), str):
             given[name] = directory / given[name]
+        elif field.annotation == tuple[Path, ...] and isinstance(given.get(name), list):
+            given[name] = [directory / each if isinstance(each, str) else each for each in given[name]]
 
 
-def _variables(name: str, section: type[_Section], environ: Mapping[str, str]) -> dict[str, str]:
+def _variables(name: str, section: type[Section], environ: Mapping[str, str]) -> dict[str, str]:
     prefix = f"{ENVIRONMENT_PREFIX}{name.upper()}_"
     found = {variable: variable.removeprefix(prefix).lower() for variable in environ if variable.startswith(prefix)}
     for variable, key in found.items():
@@ -296,40 +351,3 @@ def _flags(name: str, flags: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key.removeprefix(prefix): value for key, value in flags.items() if key.startswith(prefix) and value is not None
     }
-
-
-def _read_secret(name: str, value: SecretStr | None, path: Path | None) -> str | None:
-    if path is None:
-        return None if value is None else value.get_secret_value()
-    if value is not None:
-        raise ConfigurationError(f"{name}: give it or {name}_file, not both")
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigurationError(f"{name}_file {path}: {(error.strerror or str(error)).lower()}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{name}_file {path}: not text") from None
-
-
-def _read_full_secret(name: str, value: SecretStr | None, path: Path | None) -> str | None:
-    text = _read_secret(name, value, path)
-    if text == "":
-        raise ConfigurationError(f"{name}: is empty; leave it out to let everybody in")
-    return text
-
-
-def _read_octets(
-    name: str, value: SecretStr | None, path: Path | None, lengths: range | tuple[int, ...]
-) -> bytes | None:
-    text = _read_secret(name, value, path)
-    if text is None:
-        return None
-    try:
-        octets = bytes.fromhex(text)
-    except ValueError:
-        octets = b""
-    if len(octets) not in lengths:
-        least, most = min(lengths), max(lengths)
-        how_many = f"{least} to {most}" if isinstance(lengths, range) else " or ".join(map(str, lengths))
-        raise ConfigurationError(f"{name}: must be {how_many} octets in hexadecimal")
-    return octets

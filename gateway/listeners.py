@@ -1,11 +1,13 @@
-"""A worker's listeners on TCP, as its settings want them: telephone calls, and the voice protocol over WebSocket."""
+"""A worker's listeners on TCP, as its settings want them: telephone calls, WebSockets, and the page for browsers."""
 
 from __future__ import annotations
 
 import ssl
 
-from gateway.config import GatewaySettings, TelephonySection, WebSocketSection
-from gateway.errors import IdentityError
+from gateway.config import GatewaySettings, PageSection, TelephonySection, WebSocketSection
+from gateway.entrance import Entrance
+from gateway.page import pages_of
+from gateway.served_certificate import ServedCertificate
 from gateway.transport.base import Acceptor
 from gateway.transport.twilio.counters import TelephonyCounters
 from gateway.transport.twilio.service import STREAM_PATH, TWIML_PATH, TelephonyService
@@ -19,52 +21,59 @@ from quiclb.address import Address
 class TcpListeners:
     """`start` those the settings name, `stop_accepting` to drain, `stop` in the end; part of the composition root."""
 
-    def __init__(self, settings: GatewaySettings, accept: Acceptor) -> None:
+    def __init__(
+        self, settings: GatewaySettings, accept: Acceptor, certificate: ServedCertificate, entrance: Entrance
+    ) -> None:
         self.telephony_counters = TelephonyCounters()
         self.telephony_address: Address | None = None
         self.websocket_address: Address | None = None
+        self.page_address: Address | None = None
         self._settings = settings
-        self._telephony = _telephony(settings, accept, self.telephony_counters)
-        self._websocket = WebServer({}, {VOICE_PATH: VoiceOverWebSocket(accept)}, max_message_octets=MAX_MESSAGE_OCTETS)
+        self._certificate = certificate
+        self._telephony = _telephony(settings, accept, self.telephony_counters, entrance)
+        sockets = {VOICE_PATH: VoiceOverWebSocket(accept)}
+        self._websocket = WebServer({}, sockets, max_message_octets=MAX_MESSAGE_OCTETS)
+        self._page = WebServer(pages_of(settings, certificate), sockets, max_message_octets=MAX_MESSAGE_OCTETS)
 
     @property
     def connection_count(self) -> int:
         """How many connections there are."""
-        return self._telephony.connection_count + self._websocket.connection_count
+        return sum(server.connection_count for server in self._servers)
 
     async def start(self) -> None:
         """Listen; raises `GatewayError`, call `stop` then too."""
-        telephony, websocket = self._settings.telephony, self._settings.websocket
+        telephony, websocket, page = self._settings.telephony, self._settings.websocket, self._settings.page
         if telephony is not None:
             tls = self._tls(telephony)
             self.telephony_address = await self._telephony.start("telephony.listen", telephony.listen, tls)
         if websocket is not None:
             tls = self._tls(websocket)
             self.websocket_address = await self._websocket.start("websocket.listen", websocket.listen, tls)
+        if page is not None:
+            tls = self._tls(page)
+            self.page_address = await self._page.start("page.listen", page.listen, tls, is_shared=page.shared_port)
 
     def stop_accepting(self) -> None:
         """Take no further connection; those there are go on."""
-        self._telephony.stop_accepting()
-        self._websocket.stop_accepting()
+        for server in self._servers:
+            server.stop_accepting()
 
     async def stop(self) -> None:
         """Close; connections that are left are cut off."""
-        await self._telephony.stop()
-        await self._websocket.stop()
+        for server in self._servers:
+            await server.stop()
 
-    def _tls(self, section: TelephonySection | WebSocketSection) -> ssl.SSLContext | None:
-        if not section.tls:
-            return None
-        files = self._settings.tls
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        try:
-            context.load_cert_chain(files.certificate, files.key)
-        except OSError as error:
-            raise IdentityError(f"{files.certificate}: {(error.strerror or str(error)).lower()}") from None
-        return context
+    @property
+    def _servers(self) -> tuple[WebServer, ...]:
+        return self._telephony, self._websocket, self._page
+
+    def _tls(self, section: TelephonySection | WebSocketSection | PageSection) -> ssl.SSLContext | None:
+        return self._certificate.tls_context() if section.tls else None
 
 
-def _telephony(settings: GatewaySettings, accept: Acceptor, counters: TelephonyCounters) -> WebServer:
+def _telephony(
+    settings: GatewaySettings, accept: Acceptor, counters: TelephonyCounters, entrance: Entrance
+) -> WebServer:
     telephony = settings.telephony
     if telephony is None:
         return WebServer({}, {})
@@ -74,7 +83,7 @@ def _telephony(settings: GatewaySettings, accept: Acceptor, counters: TelephonyC
         counters,
         public_url=telephony.public_url,
         signatures=SignatureCheck(auth_token, shared_key) if auth_token or shared_key else None,
-        access_token=settings.access.read_token(),
+        access_token=entrance.telephone_token,
         has_tls=telephony.tls,
     )
     return WebServer({TWIML_PATH: service.twiml}, {STREAM_PATH: service.stream})

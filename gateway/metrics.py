@@ -12,6 +12,8 @@ from prometheus_client.registry import Collector
 
 from gateway.quic.counters import EndpointCounters
 from gateway.quic.endpoint import Endpoint
+from gateway.reload import Reloader
+from gateway.served_certificate import ServedCertificate
 from gateway.session.counters import Histogram
 from gateway.session.manager import SessionManager
 from gateway.transport.twilio.counters import TelephonyCounters
@@ -47,10 +49,16 @@ class SessionCollector(Collector):
         for code, count in sorted(counters.ended.items()):
             ended.add_metric([code], count)
         yield ended
-        refused = CounterMetricFamily("voice_sessions_refused", "Requests declined.", labels=["status"])
-        for status, count in sorted(counters.refused.items()):
-            refused.add_metric([str(status)], count)
+        refused = CounterMetricFamily("voice_sessions_refused", "Requests declined.", labels=["status", "cause"])
+        for (status, cause), count in sorted(counters.refused.items()):
+            refused.add_metric([str(status), cause], count)
         yield refused
+        limited = CounterMetricFamily(
+            "voice_sessions_limited", "Callers cut off for going beyond a limit.", labels=["limit"]
+        )
+        for limit, count in sorted(counters.limited.items()):
+            limited.add_metric([limit], count)
+        yield limited
         accepted = CounterMetricFamily("voice_sessions_accepted", "Sessions let in.", labels=["transport"])
         for kind, count in sorted(counters.accepted.items()):
             accepted.add_metric([kind], count)
@@ -67,7 +75,7 @@ class SessionCollector(Collector):
 
 
 class EndpointCollector(Collector):
-    """What the worker's QUIC endpoint did: every field of `EndpointCounters`, and two gauges."""
+    """What the worker's QUIC endpoint did: every field of `EndpointCounters`, and three gauges."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
@@ -76,6 +84,14 @@ class EndpointCollector(Collector):
         endpoint = self._endpoint
         yield GaugeMetricFamily("quic_connections", "Connections there are now.", endpoint.connection_count)
         yield GaugeMetricFamily("quic_half_open", "Connections in their handshake now.", endpoint.half_open_count)
+        by_config = GaugeMetricFamily(
+            "quic_connections_by_config",
+            "Connections that a connection ID of this config still leads to; 7 is unroutable.",
+            labels=["config"],
+        )
+        for config_id, count in sorted(endpoint.connections_by_config().items()):
+            by_config.add_metric([str(config_id)], count)
+        yield by_config
         for field in fields(EndpointCounters):
             text = f"{field.name.replace('_', ' ').capitalize()} since the worker began."
             yield CounterMetricFamily(f"quic_{field.name}", text, getattr(endpoint.counters, field.name))
@@ -96,6 +112,27 @@ class TelephonyCollector(Collector):
             if field.name != "skipped":
                 text = f"{field.name.replace('_', ' ').capitalize()} since the worker began."
                 yield CounterMetricFamily(f"telephony_{field.name}", text, getattr(self._counters, field.name))
+
+
+class UpkeepCollector(Collector):
+    """What an operator has to look after: the certificate, and what was read again."""
+
+    def __init__(self, certificate: ServedCertificate, reloader: Reloader) -> None:
+        self._certificate = certificate
+        self._reloader = reloader
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "voice_certificate_expiry_timestamp_seconds",
+            "When the certificate ends to be valid, in seconds since 1970.",
+            self._certificate.expires,
+        )
+        reloads = CounterMetricFamily(
+            "voice_reloads", "What was read again; refused is what was bad.", labels=["what", "result"]
+        )
+        for (what, result), count in sorted(self._reloader.counts.items()):
+            reloads.add_metric([what, result], count)
+        yield reloads
 
 
 _SESSION_TOTALS: Final = {

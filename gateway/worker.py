@@ -20,32 +20,37 @@ from gateway.admin import AdminServer, worker_pages
 from gateway.agent.base import Agent
 from gateway.agent.registry import make_agent
 from gateway.config import GatewaySettings
+from gateway.connection_ids import ConnectionIds
+from gateway.entrance import Entrance
 from gateway.errors import ConfigurationError
 from gateway.listeners import TcpListeners
-from gateway.metrics import worker_registry
-from gateway.quic.cids import DEFAULT_ACTIVE_LIMIT, CidIssuer, ServerCidSource, UnroutableIssuer
+from gateway.metrics import UpkeepCollector, worker_registry
 from gateway.quic.endpoint import Endpoint, EndpointSettings
-from gateway.quic.tls import TlsIdentity
+from gateway.reload import Reloader, SettingsSource
+from gateway.served_certificate import ServedCertificate
 from gateway.session.limits import SessionLimits
-from gateway.session.manager import Admission, SessionManager
+from gateway.session.manager import SessionManager
+from gateway.shared_keys import SharedKeys
 from gateway.store.base import SessionStore
 from gateway.store.factory import open_store
 from gateway.transport.webtransport import VoiceOverWebTransport
-from quiclb import CidEncoder
 from quiclb.address import Address, format_address
 
-_UNROUTABLE_CID_OCTETS = 17
-_KEY_OCTETS = 32
 _GOODBYE_S = 1.0
 _log = structlog.get_logger("gateway.worker")
 
 
-def run(settings: GatewaySettings, on_start: Callable[[Worker], None] | None = None) -> int:
+def run(
+    settings: GatewaySettings,
+    on_start: Callable[[Worker], None] | None = None,
+    source: SettingsSource | None = None,
+) -> int:
     """Serve until SIGTERM or SIGINT, then let calls end, and return the exit status; a second signal exits at once.
 
-    `on_start` is called once the worker takes sessions. Raises `GatewayError` where it cannot start.
+    `on_start` is called once the worker takes sessions. On SIGHUP, and when files change, what can be is read again,
+    the settings too if there is a `source`. Raises `GatewayError` where it cannot start.
     """
-    return uvloop.run(_serve(settings, on_start))
+    return uvloop.run(_serve(settings, on_start, source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +62,15 @@ class Addresses:
     admin: Address | None
     telephony: Address | None
     websocket: Address | None
+    page: Address | None
 
 
 class Worker:
     """A worker in the running event loop: `await start()`, later `await stop()`.
 
     `agent` and `store` replace those the settings name; the worker opens and closes them. `clock` gives seconds since
-    1970, `rng` unpredictable octets. The constructor raises `GatewayError` for settings that cannot be served.
+    1970, `rng` unpredictable octets. `source` is where the settings are read again. The constructor raises
+    `GatewayError` for settings that cannot be served.
     """
 
     def __init__(
@@ -72,31 +79,41 @@ class Worker:
         *,
         agent: Agent | None = None,
         store: SessionStore | None = None,
+        source: SettingsSource | None = None,
         clock: Callable[[], float] = time.time,
         rng: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.settings = settings
         self._agent = agent or _agent(settings)
         self._store = store or open_store(settings.session.store, ttl_s=settings.session.record_ttl_s, clock=clock)
+        self.entrance = Entrance(settings, clock)
         self.sessions = SessionManager(
             settings.worker.name,
             self._agent,
             self._store,
             new_id=lambda: rng(16).hex(),
             new_token=lambda: rng(32).hex(),
-            admission=_admission(settings),
+            admission=self.entrance.admission,
             limits=_limits(settings),
         )
+        self.certificate = ServedCertificate(settings.tls, clock)
+        self.connection_ids = ConnectionIds(settings, rng)
         self.endpoint = Endpoint(
             _endpoint_settings(settings),
-            TlsIdentity.load(settings.tls.certificate, settings.tls.key, now=clock()),
-            _cid_source(settings, rng),
+            self.certificate.identity,
+            self.connection_ids.source,
             VoiceOverWebTransport(self.sessions.accept),
+            handshakes=self.entrance.handshakes,
             wall_clock=clock,
             rng=rng,
         )
-        self.listeners = TcpListeners(settings, self.sessions.accept)
+        self.certificate.follow(self.endpoint.renew_identity)
+        self.listeners = TcpListeners(settings, self.sessions.accept, self.certificate, self.entrance)
+        self.connection_ids.follow(self.endpoint.rotate_cids)
+        keys = SharedKeys(self.endpoint.credentials.adopt)
+        self.reloader = Reloader(settings, [self.certificate, self.entrance, self.connection_ids, keys], source)
         registry = worker_registry(self.sessions, self.endpoint, self.listeners.telephony_counters)
+        registry.register(UpkeepCollector(self.certificate, self.reloader))
         self._admin = AdminServer(worker_pages(self.sessions, registry))
         self._admin_address: Address | None = None
         self._open: AsyncExitStack | None = None
@@ -111,6 +128,7 @@ class Worker:
             self._admin_address,
             tcp.telephony_address,
             tcp.websocket_address,
+            tcp.page_address,
         )
 
     async def start(self) -> None:
@@ -126,6 +144,10 @@ class Worker:
             if self.settings.admin is not None:
                 opened.push_async_callback(self._admin.stop)
                 self._admin_address = await self._admin.start(self.settings.admin.listen)
+            opened.callback(self.certificate.stop)
+            self.certificate.start()
+            opened.callback(self.reloader.stop)
+            self.reloader.start()
             self._open = opened.pop_all()
 
     async def stop(self, deadline_s: float | None = None) -> None:
@@ -155,7 +177,9 @@ class Worker:
             await asyncio.sleep(0.02)
 
 
-async def _serve(settings: GatewaySettings, on_start: Callable[[Worker], None] | None) -> int:
+async def _serve(
+    settings: GatewaySettings, on_start: Callable[[Worker], None] | None, source: SettingsSource | None
+) -> int:
     asked = asyncio.Event()
 
     def on_signal(number: signal.Signals) -> None:
@@ -167,8 +191,9 @@ async def _serve(settings: GatewaySettings, on_start: Callable[[Worker], None] |
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    worker = Worker(settings)
+    worker = Worker(settings, source=source)
     await worker.start()
+    loop.add_signal_handler(signal.SIGHUP, worker.reloader.reload)
     # models and modules stay for good: the collector need not walk them while calls are under way
     gc.collect()
     gc.freeze()
@@ -194,14 +219,21 @@ def _log_start(worker: Worker) -> None:
         admin=format_address(addresses.admin) if addresses.admin else None,
         telephony=format_address(addresses.telephony) if addresses.telephony else None,
         websocket=format_address(addresses.websocket) if addresses.websocket else None,
+        page=format_address(addresses.page) if addresses.page else None,
         agent=settings.agent.name,
     )
     telephony = settings.telephony
     is_signed = telephony is not None and (telephony.read_auth_token() or telephony.read_shared_key()) is not None
-    reached = (addresses.direct, addresses.inner, addresses.websocket, None if is_signed else addresses.telephony)
+    reached = (
+        addresses.direct,
+        addresses.inner,
+        addresses.websocket,
+        addresses.page,
+        None if is_signed else addresses.telephony,
+    )
     bound = [address for address in reached if address]
-    if settings.access.read_token() is None and not all(ipaddress.ip_address(host).is_loopback for host, _ in bound):
-        _log.warning("access_open_to_all", remedy="set access.token or access.token_file")
+    if settings.access.is_open and not all(ipaddress.ip_address(host).is_loopback for host, _ in bound):
+        _log.warning("access_open_to_all", remedy="set access.key_files or access.token_file")
 
 
 def _agent(settings: GatewaySettings) -> Agent:
@@ -216,15 +248,6 @@ def _read_text(key: str, path: Path) -> str:
         raise ConfigurationError(f"{key} {path}: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{key} {path}: not text") from None
-
-
-def _admission(settings: GatewaySettings) -> Admission:
-    origins = settings.access.origins
-    return Admission(
-        access_token=settings.access.read_token(),
-        origins=None if origins is None else frozenset(origins),
-        max_sessions=settings.session.max_sessions,
-    )
 
 
 def _limits(settings: GatewaySettings) -> SessionLimits:
@@ -247,25 +270,12 @@ def _endpoint_settings(settings: GatewaySettings) -> EndpointSettings:
         inner_host=inner_host,
         inner_port=inner_port,
         forwarders=worker.forwarders,
-        retry_key=quic.read_retry_key(),
+        preferred=worker.preferred_address(),
+        secrets=quic.read_secrets(),
         retry_after_half_open=quic.retry_after_half_open,
         max_half_open=quic.max_half_open,
         max_connections=quic.max_connections,
         handshake_timeout_s=quic.handshake_timeout_s,
         idle_timeout_s=quic.idle_timeout_s,
-    )
-
-
-def _cid_source(settings: GatewaySettings, rng: Callable[[int], bytes]) -> ServerCidSource:
-    reset_key = settings.quic.read_reset_key() or rng(_KEY_OCTETS)
-    server_id = settings.worker.server_id
-    if settings.has_routable_cids and server_id is not None:
-        return CidIssuer(CidEncoder(settings.issuing_config(), server_id, rng=rng), reset_key, rng)
-    may_migrate = settings.may_unroutable_clients_migrate
-    return UnroutableIssuer(
-        _UNROUTABLE_CID_OCTETS,
-        reset_key,
-        rng,
-        is_migration_disabled=not may_migrate,
-        active_limit=DEFAULT_ACTIVE_LIMIT if may_migrate else 1,
+        resets_for_lost_servers=quic.resets_for_lost_servers and quic.read_reset_key() is not None,
     )

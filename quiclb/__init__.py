@@ -4,22 +4,26 @@ Servers make connection IDs with `CidEncoder`; load balancers read them with `Ci
 `Forwarder`. The algorithms are those of draft-ietf-quic-load-balancers.
 """
 
-from quiclb.config import Algorithm, QuicLbConfig
-from quiclb.daemon import Forwarder
-from quiclb.decoder import CidDecoder, Decoded, Reason, Unroutable
-from quiclb.encoder import CidEncoder, unroutable_cid
-from quiclb.envelope import SppHeader, unwrap, wrap
-from quiclb.errors import (
-    ConfigError,
-    EncodeError,
-    EnvelopeError,
-    NonceExhaustedError,
-    QuicLbError,
-    ScrapeError,
-    StartError,
-)
-from quiclb.routing import route
-from quiclb.settings import Settings, load_settings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quiclb.config import Algorithm, QuicLbConfig
+    from quiclb.daemon import Forwarder
+    from quiclb.decoder import CidDecoder, Decoded, Reason, Unroutable
+    from quiclb.encoder import CidEncoder, unroutable_cid
+    from quiclb.envelope import SppHeader, unwrap, wrap
+    from quiclb.errors import (
+        ConfigError,
+        EncodeError,
+        EnvelopeError,
+        NonceExhaustedError,
+        QuicLbError,
+        ScrapeError,
+        StartError,
+    )
+    from quiclb.routing import route
+    from quiclb.settings import Settings, load_settings
 
 __all__ = [
     "Algorithm",
@@ -45,3 +49,36 @@ __all__ = [
     "unwrap",
     "wrap",
 ]
+
+# a server that only makes connection IDs need not load a load balancer
+_HOMES = {
+    "config": ("Algorithm", "QuicLbConfig"),
+    "daemon": ("Forwarder",),
+    "decoder": ("CidDecoder", "Decoded", "Reason", "Unroutable"),
+    "encoder": ("CidEncoder", "unroutable_cid"),
+    "envelope": ("SppHeader", "unwrap", "wrap"),
+    "errors": (
+        "ConfigError",
+        "EncodeError",
+        "EnvelopeError",
+        "NonceExhaustedError",
+        "QuicLbError",
+        "ScrapeError",
+        "StartError",
+    ),
+    "routing": ("route",),
+    "settings": ("Settings", "load_settings"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -63,6 +63,11 @@ def is_ipv6(address: Address) -> bool:
     return ":" in address[0]
 
 
+def is_wildcard(address: Address) -> bool:
+    """Whether it stands for all addresses of the machine, as 0.0.0.0 does."""
+    return ip_facts(address[0]).kind is Kind.UNSPECIFIED
+
+
 def parse_address(text: str) -> Address:
     """Read `192.0.2.1:443` or `[2001:db8::1]:443`; raises `ConfigError`. Host names are not resolved."""
     host, colon, port = text.rpartition(":")

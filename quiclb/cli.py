@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import uvloop
-from rich.console import Console
-from rich.table import Table
 
 from quiclb.address import Address, format_address, parse_address
 from quiclb.config import QuicLbConfig
 from quiclb.crypto import cipher_for
-from quiclb.daemon import run
 from quiclb.decoder import CidDecoder, Unroutable
 from quiclb.encoder import CidEncoder
 from quiclb.errors import ConfigError, QuicLbError
 from quiclb.files import SettingsFile
-from quiclb.log import LogFormat, configure_logging
-from quiclb.processes.messages import LogChoice
+from quiclb.log import LogFormat, configure_logging, configure_logging_on_use
 from quiclb.routing import Decision, Drop, route
-from quiclb.scrape import metrics_url
 from quiclb.sections import parse_key
 from quiclb.settings import Settings, load_settings
-from quiclb.summary import summarise
 from quiclb.table import UnknownServerId
-from quiclb.top import report, watch
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(
     name="quiclb",
@@ -83,6 +79,13 @@ def serve(
 
     The file is read again when it changes and on SIGHUP; a bad one changes nothing.
     """
+    # what a start loads stays: walking it again and again would be an eighth of the time that no client is served
+    gc.disable()
+    import uvloop
+
+    from quiclb.daemon import run
+    from quiclb.processes.messages import LogChoice
+
     flags = {
         "listen": listen,
         "inner": inner,
@@ -92,9 +95,11 @@ def serve(
         "allow_loopback_clients": allow_loopback_clients,
         "processes": processes,
     }
-    configure_logging(log_format, log_level)
+    configure_logging_on_use(log_format, log_level)
     source = SettingsFile(config, os.environ, flags)
     settings = source.load()
+    gc.freeze()
+    gc.enable()
     uvloop.run(run(settings, source, environ=os.environ, log_choice=LogChoice(log_format, log_level)))
 
 
@@ -105,6 +110,10 @@ def check(
     is_json: JsonOutput = False,
 ) -> None:
     """Check the settings and show the table they give; keys are never shown."""
+    from rich.console import Console
+
+    from quiclb.summary import summarise
+
     configure_logging(level="critical")  # what goes wrong is this command's own output
     found = asyncio.run(summarise(load_settings(config, os.environ), is_resolving=is_resolving))
     if is_json:
@@ -195,7 +204,10 @@ def route_command(
     config: ConfigFile,
     client: Annotated[str | None, typer.Option(help="Where the datagram comes from, as 198.51.100.7:40001.")] = None,
     datagram: Annotated[str | None, typer.Option(help="The datagram, hexadecimal.")] = None,
-    vip: Annotated[str | None, typer.Option(help="Where it was sent to; by default the file's listen.")] = None,
+    vip: Annotated[
+        str | None,
+        typer.Option(help="Where it was sent to; by default the file's listen. Say it if that is a wildcard."),
+    ] = None,
     is_json: JsonOutput = False,
 ) -> None:
     """Say where datagrams would go: one by --client and --datagram, or JSON lines on standard input.
@@ -228,6 +240,11 @@ def top_command(
     is_json: Annotated[bool, typer.Option("--json", help="Print JSON, with --once.")] = False,
 ) -> None:
     """Show what a forwarder does: decisions, backends, losses. Ctrl-C ends it."""
+    from rich.console import Console
+
+    from quiclb.scrape import metrics_url
+    from quiclb.top import report, watch
+
     if metrics is None and config is not None:
         address = load_settings(config, os.environ).forwarder.metrics
         metrics = None if address is None else format_address(address)
@@ -300,6 +317,8 @@ def _print_json(document: dict[str, Any]) -> None:
 def _print_table(console: Console, rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
+    from rich.table import Table
+
     table = Table(*(name.replace("_", " ") for name in rows[0]))
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Mapping
-
-import structlog
+from typing import TYPE_CHECKING
 
 from quiclb.address import Address, format_address
 from quiclb.counters import ForwarderCounters
 from quiclb.datapath.sockets import SocketPair
 from quiclb.engine import Engine, open_datapath
 from quiclb.forwarder import ForwardingCore
+from quiclb.interpreter import settle
 from quiclb.keeper import SettingsSource, TableKeeper
-from quiclb.keeper_metrics import KeeperCollector
-from quiclb.metrics import ForwarderCollector, MetricsServer, collector_renderer
+from quiclb.log import get_logger
 from quiclb.processes.messages import LogChoice
-from quiclb.processes.supervisor import Supervisor
 from quiclb.settings import Settings
 from quiclb.spec import TableSpec
 from quiclb.systemd import inherited_sockets, notify
+
+if TYPE_CHECKING:
+    from quiclb.metrics import MetricsServer
+    from quiclb.processes.supervisor import Supervisor
 
 
 async def run(
@@ -36,7 +38,6 @@ async def run(
     is ready. `log_choice` tells further processes how to log. Nothing has to be drained: whatever forwarder gets a
     connection's next datagram knows where it belongs.
     """
-    log = structlog.get_logger()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -47,6 +48,8 @@ async def run(
         inherited = inherited_sockets(environ, settings.forwarder.listen, settings.forwarder.inner, 1)
         forwarder = Forwarder(settings, source, sockets=inherited[0] if inherited else None)
     else:
+        from quiclb.processes.supervisor import Supervisor
+
         forwarder = Supervisor(
             settings,
             source,
@@ -57,9 +60,10 @@ async def run(
         )
     loop.add_signal_handler(signal.SIGHUP, forwarder.reload)
     await forwarder.start()
+    settle()
     try:
         spec = forwarder.spec
-        log.info(
+        get_logger().info(
             "forwarder started",
             vip=format_address(forwarder.vip),
             inner=format_address(forwarder.inner),
@@ -76,7 +80,7 @@ async def run(
     finally:
         notify(environ, "STOPPING=1")
         await forwarder.stop()
-        log.info("forwarder stopped", packets=forwarder.counters.packets.total())
+        get_logger().info("forwarder stopped", packets=forwarder.counters.packets.total())
 
 
 class Forwarder:
@@ -138,8 +142,15 @@ class Forwarder:
             await keeper.start()
             self._keeper = keeper
             table = keeper.spec.build()
-            self._engine = Engine(datapath, table, is_loopback_allowed=section.allow_loopback_clients)
+            self._engine = Engine(
+                datapath, table, is_loopback_allowed=section.allow_loopback_clients, refused=keeper.refused
+            )
+            self._engine.serve()
             if section.metrics is not None:
+                # not before clients are served: loading this takes a while
+                from quiclb.keeper_metrics import KeeperCollector
+                from quiclb.metrics import ForwarderCollector, MetricsServer, collector_renderer
+
                 collectors = ForwarderCollector(self._engine.core, datapath), KeeperCollector(keeper)
                 self._metrics_server = MetricsServer(collector_renderer(*collectors))
                 self.metrics = await self._metrics_server.start(section.metrics)
@@ -147,7 +158,6 @@ class Forwarder:
             await self.stop()
             await datapath.close()
             raise
-        self._engine.serve()
 
     async def failed(self) -> BaseException:
         """Wait until forwarding ends by itself, which it never should, and return why."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Final
 
 from quiclb.address import Address
 from quiclb.datapath.sockets import SocketPair, open_sockets
@@ -14,22 +16,39 @@ from quiclb.sections import DatapathKind
 from quiclb.spec import TableSpec
 from quiclb.table import RoutingTable
 
+REFUSALS_APART_S: Final = 0.02
+"""How soon a backend is named again: every datagram that it refuses says the same."""
+
 
 class Engine:
     """Forwards in the running event loop from `serve` until `stop`.
 
-    `publish` changes the table. If forwarding ends by itself, which it never should, `failed` returns why.
+    `publish` changes the table. If forwarding ends by itself, which it never should, `failed` returns why. `refused` is
+    called in the event loop with the backends where, by the network's word, nobody listens.
     """
 
     def __init__(
-        self, datapath: UserspaceDatapath | VectorisedDatapath, table: RoutingTable, *, is_loopback_allowed: bool
+        self,
+        datapath: UserspaceDatapath | VectorisedDatapath,
+        table: RoutingTable,
+        *,
+        is_loopback_allowed: bool,
+        refused: Callable[[Address], None],
     ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._refused = refused
+        self._refused_at: dict[Address, float] = {}
         self.datapath = datapath
         self.core = ForwardingCore(
-            table, datapath.vip, datapath.inner, is_loopback_allowed=is_loopback_allowed, is_own_ip=is_own_ip
+            table,
+            datapath.vip,
+            datapath.inner,
+            is_loopback_allowed=is_loopback_allowed,
+            is_own_ip=is_own_ip,
+            refused=self._tell_refused,
         )
         self._installer = TableInstaller(self._install)
-        self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._failure: asyncio.Future[BaseException] = self._loop.create_future()
 
     def serve(self) -> None:
         """Forward from now on."""
@@ -53,7 +72,16 @@ class Engine:
 
     def _install(self, table: RoutingTable) -> None:
         self.core.table = table
+        self._refused_at = {}
         self.core.counters.keep_backends({backend.name for backend in table.pool})
+
+    def _tell_refused(self, address: Address) -> None:
+        """Called by the datapath's thread."""
+        now = self._loop.time()
+        if now - self._refused_at.get(address, 0.0) < REFUSALS_APART_S:
+            return
+        self._refused_at[address] = now
+        self._loop.call_soon_threadsafe(self._refused, address)
 
     def _fail(self, error: BaseException) -> None:
         if not self._failure.done():

@@ -56,7 +56,7 @@ def flow_hash(client: Address, vip: Address) -> int:
 def vip_hash(vip: Address) -> int:
     """The part of `flow_hash` that is the same for all clients of a VIP."""
     high, low = _WORDS.unpack(ip_facts(vip[0]).packed)
-    return mix(mix(mix(_SEED ^ high) ^ low) ^ vip[1])
+    return mix(mix(mix(HASH_SEED ^ high) ^ low) ^ vip[1])
 
 
 def mix(word: int) -> int:
@@ -67,8 +67,8 @@ def mix(word: int) -> int:
 
 
 MIX_MULTIPLIER = 0xD6E8FEB86659FD93
+HASH_SEED = int.from_bytes(b"quiclb-f", "big")
 _WORD = 2**64 - 1
-_SEED = int.from_bytes(b"quiclb-f", "big")
 _WORDS = struct.Struct("!QQ")
 
 

@@ -45,6 +45,9 @@ TRANSITIONS: Final = {
 }
 """(health, was answered): what enough such results in a row lead to. All others confirm the health."""
 
+REFUSAL_PATIENCE_S: Final = 0.1
+"""How long a probe must stay unanswered before a second refusal is believed: an answer proves the first one forged."""
+
 JITTER: Final = 0.2
 """The part of an interval by which probes wander, so that forwarders that started together do not probe together."""
 
@@ -53,8 +56,8 @@ class HealthMonitor:
     """Says when to probe whom, and what the results mean.
 
     Call `watch` with the addresses, then `poll` whenever `next_deadline` has come: it returns whom to probe now. Call
-    `answered` for each answer. `health` changes in `poll` and `answered` only; both tell through `has_changed`. `rng`
-    draws from 0 to 1.
+    `answered` for each answer, and `refused` when the network says that nobody listens. `health` changes in these three
+    only; all tell through `has_changed`. `rng` draws from 0 to 1.
     """
 
     def __init__(self, policy: HealthPolicy, rng: Callable[[], float]) -> None:
@@ -104,6 +107,24 @@ class HealthMonitor:
         self._judge(target, True, now)
         return True
 
+    def refused(self, address: Address, now: float) -> None:
+        """Forwarded datagrams came back by ICMP: probe at once, and do not wait for `fall` misses if it goes on.
+
+        ICMP messages can be forged, but not beside a backend that answers the probe.
+        """
+        target = self._targets.get(address)
+        if target is None or target.health is Health.DOWN:
+            return
+        if target.refused_at is None:
+            target.refused_at = now
+            if not target.is_waiting:
+                target.next_at = now
+        elif target.is_waiting and now - target.refused_at >= REFUSAL_PATIENCE_S:
+            target.is_waiting = False
+            self.results[address, "missed"] += 1
+            target.streak = self.policy.needed(target.health, False) - 1
+            self._judge(target, False, now)
+
     def health(self, address: Address) -> Health:
         """What is known of this address."""
         target = self._targets.get(address)
@@ -115,12 +136,16 @@ class HealthMonitor:
 
     def _judge(self, target: _Target, is_answered: bool, now: float) -> None:
         policy = self.policy
+        target.refused_at = None
         following = TRANSITIONS.get((target.health, is_answered))
         target.streak = 0 if following is None else target.streak + 1
         if following is not None and target.streak >= policy.needed(target.health, is_answered):
             target.health, target.streak = following, 0
             self.has_changed = True
-        if target.streak == 0:
+        if target.health is Health.DOWN and not is_answered:
+            # a restart should be noticed soon, and the miss has already cost the timeout
+            target.next_at = now + policy.timeout_s * JITTER * self._rng()
+        elif target.streak == 0:
             target.next_at = now + policy.interval_s * (1 + JITTER * (2 * self._rng() - 1))
         else:
             # a miss has already cost the timeout
@@ -146,9 +171,11 @@ def apply_health(backends: Sequence[Backend], health: dict[Address, Health]) -> 
 
 @dataclass(slots=True)
 class _Target:
-    """`next_at` is when to probe, or while `is_waiting` when to give an answer up."""
+    """`next_at` is when to probe, or while `is_waiting` when to give an answer up. `refused_at` is since the last probe
+    that was judged."""
 
     next_at: float
     health: Health = Health.UNKNOWN
     streak: int = 0
     is_waiting: bool = False
+    refused_at: float | None = None

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
-import structlog
-
-from quiclb.address import format_address
+from quiclb.address import Address, format_address
 from quiclb.config import QuicLbConfig
 from quiclb.discovery import join
 from quiclb.errors import QuicLbError
 from quiclb.health import Health, apply_health
+from quiclb.log import get_logger
 from quiclb.pool import Backend, BackendState
 from quiclb.prober import Prober
 from quiclb.sections import DiscoveryEntry
@@ -74,7 +73,6 @@ class TableKeeper:
         self._healths: dict[str, Health] = {}
         self._watcher: asyncio.Task[None] | None = None
         self._due: asyncio.TimerHandle | None = None
-        self._log = structlog.get_logger()
 
     @property
     def spec(self) -> TableSpec:
@@ -122,6 +120,11 @@ class TableKeeper:
         """Load the settings again soon, changed or not, as SIGHUP asks for."""
         self._is_reload_asked.set()
 
+    def refused(self, address: Address) -> None:
+        """The network says that nobody listens at a backend's address."""
+        if self._prober is not None:
+            self._prober.refused(address)
+
     async def _watch(self, source: SettingsSource) -> None:
         seen = self._signature
         while True:
@@ -146,11 +149,11 @@ class TableKeeper:
             result = "applied" if self._update() else "unchanged"
         except QuicLbError as error:
             self.reloads["refused"] += 1
-            self._log.error("settings refused, the old table stays", fault=str(error))
+            get_logger().error("settings refused, the old table stays", fault=str(error))
             return
         self._say_what_needs_a_restart(settings)
         self.reloads[result] += 1
-        self._log.info("settings reloaded", result=result, generation=self.spec.generation)
+        get_logger().info("settings reloaded", result=result, generation=self.spec.generation)
 
     async def _adopt(self, settings: Settings, configs: tuple[QuicLbConfig, ...]) -> None:
         """Start and stop what discovers and what probes, keeping what the settings did not change."""
@@ -210,7 +213,7 @@ class TableKeeper:
         )
         for conflict in conflicts:
             if conflict not in self.conflicts:
-                self._log.warning("discovery conflict", fault=conflict)
+                get_logger().warning("discovery conflict", fault=conflict)
         self.conflicts = conflicts
         if spec == former:
             return False
@@ -234,11 +237,11 @@ class TableKeeper:
             health = by_name[backend.name]
             if health is not self._healths.get(backend.name, Health.UNKNOWN):
                 address = format_address(backend.address)
-                self._log.info("backend health changed", backend=backend.name, address=address, health=health.value)
+                get_logger().info("backend health changed", backend=backend.name, address=address, health=health.value)
         if is_fail_open and not self.is_fail_open:
-            self._log.warning("no active backend answers probes, health is ignored")
+            get_logger().warning("no active backend answers probes, health is ignored")
         elif self.is_fail_open and not is_fail_open:
-            self._log.info("backends answer probes again, health counts")
+            get_logger().info("backends answer probes again, health counts")
         self.is_fail_open, self._healths = is_fail_open, by_name
         return effective
 
@@ -247,7 +250,7 @@ class TableKeeper:
         keys = [name for name in type(new).model_fields if getattr(new, name) != getattr(old, name)]
         for key in keys:
             if key not in LIVE_KEYS:
-                self._log.warning("a setting changed that needs a restart", key=f"forwarder.{key}")
+                get_logger().warning("a setting changed that needs a restart", key=f"forwarder.{key}")
 
 
 def _configs(settings: Settings) -> tuple[QuicLbConfig, ...]:
@@ -259,4 +262,4 @@ async def _first_answer(source: BackendSource) -> None:
         async with asyncio.timeout(FIRST_ANSWER_TIMEOUT_S):
             await source.refresh()
     except TimeoutError:
-        structlog.get_logger().warning("discovery has not answered yet, going on without", source=source.name)
+        get_logger().warning("discovery has not answered yet, going on without", source=source.name)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from enum import StrEnum
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-import structlog
+if TYPE_CHECKING:
+    import structlog
+
+_deferred: list[Callable[[], None]] = []
 
 
 class LogFormat(StrEnum):
@@ -22,6 +26,8 @@ def configure_logging(
     log_format: LogFormat = LogFormat.AUTO, level: str = "info", stream: TextIO | None = None
 ) -> None:
     """Set structlog up for the whole process; call it once, in a composition root."""
+    import structlog
+
     target = stream or sys.stderr
     is_console = log_format is LogFormat.CONSOLE or (log_format is LogFormat.AUTO and target.isatty())
     renderer: structlog.typing.Processor
@@ -41,3 +47,17 @@ def configure_logging(
         logger_factory=structlog.WriteLoggerFactory(file=target),
         cache_logger_on_first_use=False,
     )
+
+
+def configure_logging_on_use(log_format: LogFormat, level: str) -> None:
+    """As `configure_logging`, but when `get_logger` is first called: structlog takes long to load, and clients wait."""
+    _deferred[:] = [lambda: configure_logging(log_format, level)]
+
+
+def get_logger() -> Any:
+    """structlog's logger, set up as asked for."""
+    import structlog
+
+    while _deferred:
+        _deferred.pop()()
+    return structlog.get_logger()

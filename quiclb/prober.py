@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from quiclb.address import Address, Kind, format_address, ip_facts, is_ipv6, normalise
+from quiclb.address import Address, format_address, is_ipv6, is_wildcard, normalise
 from quiclb.binding import explain_refusal
 from quiclb.datapath import libc
 from quiclb.envelope import EnvelopeFault, SppHeader, unwrap, wrap
@@ -62,9 +62,8 @@ class Prober(asyncio.DatagramProtocol):
         self._transport = transport
         _forbid_fragments(transport.get_extra_info("socket"), is_ipv6(self._inner))
         bound = normalise(transport.get_extra_info("sockname"))
-        is_wildcard = ip_facts(bound[0]).kind is Kind.UNSPECIFIED
         # replies come back to the sender; the client named must only look like one (RFC 5737)
-        self._client = ("192.0.2.1", bound[1]) if is_wildcard else bound
+        self._client = ("192.0.2.1", bound[1]) if is_wildcard(bound) else bound
         self._schedule()
 
     async def stop(self) -> None:
@@ -86,6 +85,12 @@ class Prober(asyncio.DatagramProtocol):
     def adopt(self, policy: HealthPolicy) -> None:
         """Judge by this policy from now on."""
         self._monitor.policy = policy
+
+    def refused(self, address: Address) -> None:
+        """Forwarded datagrams came back from this address: find out at once."""
+        self._monitor.refused(address, self._now())
+        self._tell()
+        self._schedule()
 
     def health(self, address: Address) -> Health:
         """What the probes say of this address."""

@@ -10,13 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
-
 from quiclb.address import Address, format_address, normalise
 from quiclb.config import QuicLbConfig
 from quiclb.discovery import Roster, backends_at
 from quiclb.errors import ConfigError
 from quiclb.files import files_signature
+from quiclb.log import get_logger
 from quiclb.pool import Backend
 from quiclb.sections import DnsDiscovery, FileDiscovery
 from quiclb.settings import load_backends
@@ -42,7 +41,6 @@ class BackendSource:
         self.fault: str | None = None
         """Why the last question got no answer, if it got none."""
         self._task: asyncio.Task[None] | None = None
-        self._log = structlog.get_logger()
 
     def backends(self, configs: Sequence[QuicLbConfig]) -> list[Backend]:
         """What is found now, with server IDs under these configs."""
@@ -56,7 +54,7 @@ class BackendSource:
             self.results["failed"] += 1
             fault = str(error)
             if fault != self.fault:
-                self._log.error("discovery failed, the last answer stays", source=self.name, fault=fault)
+                get_logger().error("discovery failed, the last answer stays", source=self.name, fault=fault)
             self.fault = fault
             return False
         self.fault = None
@@ -120,7 +118,7 @@ class DnsSource(BackendSource):
         self._roster.update(
             [Backend(format_address(address), address) for address in answer], asyncio.get_running_loop().time()
         )
-        self._log.info("backends found", source=self.name, addresses=[format_address(address) for address in answer])
+        get_logger().info("backends found", source=self.name, addresses=[format_address(address) for address in answer])
 
 
 class FileSource(BackendSource):
@@ -144,7 +142,7 @@ class FileSource(BackendSource):
 
     def _accept(self, answer: tuple[Backend, ...]) -> None:
         self._roster.update(answer, asyncio.get_running_loop().time())
-        self._log.info("backends found", source=self.name, backends=[backend.name for backend in answer])
+        get_logger().info("backends found", source=self.name, backends=[backend.name for backend in answer])
 
 
 def make_source(entry: DnsDiscovery | FileDiscovery, changed: Callable[[], None]) -> BackendSource:

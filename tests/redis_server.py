@@ -27,8 +27,8 @@ class Server:
     def __init__(self, folder: Path, *options: str) -> None:
         self.port = free_port()
         folder.mkdir(parents=True, exist_ok=True)
-        self._command = [program(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
-        self._command += ["--save", "", *options]
+        self._command = [program(), *options, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
+        self._command += ["--save", ""]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -85,6 +85,35 @@ def redis_cluster(folder: Path, nodes: int = 3) -> Iterator[str]:
                 raise RuntimeError("the Redis Cluster did not come up")
             time.sleep(0.05)
         yield "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in servers)
+    finally:
+        for server in servers:
+            server.stop()
+
+
+@contextmanager
+def redis_sentinel(folder: Path) -> Iterator[tuple[str, Server]]:
+    """The address of a master with a replica that one Sentinel would put in its place, and the master to stop."""
+    master = Server(folder / "master")
+    replica = Server(folder / "replica", "--replicaof", "127.0.0.1", str(master.port))
+    settings = folder / "sentinel.conf"
+    settings.write_text(
+        f"sentinel monitor calls 127.0.0.1 {master.port} 1\n"
+        "sentinel down-after-milliseconds calls 500\n"
+        "sentinel failover-timeout calls 3000\n"
+    )
+    sentinel = Server(folder / "sentinel", str(settings), "--sentinel")
+    servers = (master, replica, sentinel)
+    try:
+        for server in servers:
+            server.start()
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while "state=online" not in master.ask("INFO", "replication") or "slaves=1" not in sentinel.ask(
+            "INFO", "sentinel"
+        ):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the replica did not come up")
+            time.sleep(0.05)
+        yield f"redis+sentinel://127.0.0.1:{sentinel.port}/calls", master
     finally:
         for server in servers:
             server.stop()

@@ -18,9 +18,10 @@ from bench.figures import RESULTS
 from bench.lb import measure, memory, plots
 from bench.lb.bed import Bed
 from bench.lb.contenders import Contender, NotReadyError, contenders, started
-from bench.lb.machine import Spent, describe_machine, raise_file_limit
+from bench.lb.machine import Spent, describe_machine, raise_file_limit, raise_priority
 from bench.lb.native import CompilerMissingError
 from bench.lb.pool import Traffic
+from bench.lb.process import end_at_sigterm
 from bench.lb.report import markdown
 from bench.lb.results import Results
 
@@ -43,6 +44,8 @@ def main() -> None:
     folder: Path = options.out
     folder.mkdir(parents=True, exist_ok=True)
     raise_file_limit()
+    raise_priority(is_realtime=options.realtime)
+    end_at_sigterm()
     try:
         bed = Bed(folder / "work")
     except CompilerMissingError as error:
@@ -132,6 +135,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="under three minutes: short, one round, fewer kinds")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure; default: everything")
+    parser.add_argument("--realtime", action="store_true", help="stop the machine's other work meanwhile; needs root")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="contenders whose name contains this")
     default = RESULTS / "lb"
     parser.add_argument("--out", type=Path, default=default, help="where results go; default: %(default)s")

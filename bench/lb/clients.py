@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.lb.outcome import Outcome
 from bench.lb.pool import Address
-from bench.lb.process import Pinned
+from bench.lb.process import Pinned, end_with_parent
 
 DEFAULT_FLOWS = 64
 
@@ -52,8 +53,7 @@ class Clients:
 
     def run(self, target: Address, heads: Path, load: Load, contenders: Sequence[Pinned] = ()) -> Outcome:
         """Run to the end; `contenders` are the processes whose CPU time counts. Raises `CalledProcessError`."""
-        command = self.command(target, heads, load)
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with self.started(target, heads, load) as process:
             assert process.stdout is not None
             cpu_at: dict[str, int] = {}
             result = ""
@@ -63,12 +63,19 @@ class Clients:
                 else:
                     cpu_at[line.strip()] = sum(contender.usage().cpu_ns for contender in contenders)
         if process.returncode or not result:
-            raise subprocess.CalledProcessError(process.returncode, command)
+            raise subprocess.CalledProcessError(process.returncode, process.args)
         return outcome(result, cpu_at.get("done", 0) - cpu_at.get("measuring", 0))
 
-    def start(self, target: Address, heads: Path, load: Load) -> subprocess.Popen[str]:
-        """Start and return; read the result with `finish`."""
-        return subprocess.Popen(self.command(target, heads, load), stdout=subprocess.PIPE, text=True)
+    @contextlib.contextmanager
+    def started(self, target: Address, heads: Path, load: Load) -> Iterator[subprocess.Popen[str]]:
+        """Run beside the block, which reads the result with `finish`; end it if the block fails."""
+        command = self.command(target, heads, load)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=end_with_parent) as process:
+            try:
+                yield process
+            except BaseException:
+                process.kill()
+                raise
 
 
 def finish(process: subprocess.Popen[str]) -> Outcome:

@@ -23,7 +23,7 @@ from quiclb.sections import ForwarderSection
 Commands = Callable[[Pool, Path, int], list[list[str]]]
 """Writes what is needed into a folder; returns the commands that make up that many processes."""
 
-_READY_S = 20.0
+_READY_S = 60.0
 _PROBE_OCTETS = 200
 
 

@@ -64,7 +64,7 @@ def remember(bed: Bed, contender: Contender, addresses: int, rate: float) -> Mem
 
         samples = [sample(0)]
         begun = time.monotonic()
-        with bed.clients.start(pool.vip, bed.heads[Traffic.PLAINTEXT], load) as generator:
+        with bed.clients.started(pool.vip, bed.heads[Traffic.PLAINTEXT], load) as generator:
             while generator.poll() is None:
                 time.sleep(_SAMPLE_S)
                 samples.append(sample((time.monotonic() - begun) * rate))

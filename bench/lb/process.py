@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 _STOP_S = 5
 _KB = 1024
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Pinned:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                preexec_fn=end_with_parent,
             )
         self.command = command
         self.log = log
@@ -70,6 +76,22 @@ def running(command: list[str], cores: Collection[int], log: Path) -> Iterator[P
         yield process
     finally:
         process.stop()
+
+
+def end_at_sigterm() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, by an exception, so that what it started is stopped."""
+    signal.signal(signal.SIGTERM, _exit)
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this new process with its parent, should that be killed: for `preexec_fn`."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _exit(number: int, _: FrameType | None) -> None:
+    # once: a second one must not interrupt the stopping
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def _session(leader: int) -> Iterator[Path]:

@@ -26,9 +26,9 @@ def _head(results: Results) -> str:
     machine = results.machine
     lines = [
         "# The forwarder beside others, on loopback",
-        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}. Each "
-        "contender has one core; only ratios within this run mean anything, and the less the more others used of the "
-        f"machine meanwhile: {100 * results.others_share:.0f} %."
+        f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}, "
+        f"{machine['priority']}. Each contender has one core; only ratios within this run mean anything, and the less "
+        f"the more others used of the machine meanwhile: {100 * results.others_share:.0f} %."
         + (" A quick run: short and with few rounds." if results.is_quick else ""),
         table(["contender", "version"], [[n, v] for n, v in results.versions.items()]),
     ]

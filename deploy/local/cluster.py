@@ -13,8 +13,8 @@ import socket
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -39,10 +39,20 @@ class ClusterOptions:
     port: int | None = None
     host: str = "127.0.0.1"
     token: str | None = None
+    has_signed_tokens: bool = False
+    """Whether callers need a token that `Cluster.access_key`, a file, has signed."""
     has_routable_cids: bool = True
     store: str | None = None
     """A session store's address; without one, a SQLite file in the cluster's folder that all workers share."""
     drain_timeout_s: float = 5.0
+    forwarder_processes: int = 1
+    has_page: bool = False
+    """Whether the workers serve the browser page too."""
+    page_port: int | None = None
+    page_calls: str | None = None
+    """The `host:port` that the page calls in place of the load balancer itself."""
+    demo_port: int | None = None
+    """Where somebody offers the page's incidents (`deploy.local.incidents`); the page shows no buttons without."""
 
 
 @dataclass(slots=True)
@@ -67,8 +77,10 @@ class Cluster:
     async def __aenter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="voice-cluster-"))
         self.addresses = _free_addresses(self.options)
-        keys = Secrets(secrets.token_hex(16), secrets.token_hex(32), secrets.token_hex(32))
-        self._forwarder = self._process("forwarder", "quiclb", forwarder_toml(self.addresses, keys))
+        keys = Secrets(secrets.token_hex(16), *(secrets.token_hex(32) for _ in range(3)))
+        self._forwarder = self._process(
+            "forwarder", "quiclb", forwarder_toml(self.addresses, keys, self.options.forwarder_processes)
+        )
         self._workers = [
             self._process(
                 worker_name(index),
@@ -80,6 +92,7 @@ class Cluster:
                     certificates=CERTIFICATES,
                     agent=self.options.agent,
                     token=self.options.token,
+                    access_key=self._access_key(),
                     has_routable_cids=self.options.has_routable_cids,
                     store=self.options.store or f"sqlite:///{self.folder / 'sessions.db'}",
                     drain_timeout_s=self.options.drain_timeout_s,
@@ -103,8 +116,18 @@ class Cluster:
         return f"https://{self.addresses.listen}/v1/voice"
 
     @property
+    def page_url(self) -> str:
+        """Where a browser finds the page."""
+        return f"http://{self.addresses.page}/"
+
+    @property
     def ca_file(self) -> Path:
         return CERTIFICATES / "ca.pem"
+
+    @property
+    def access_key(self) -> Path:
+        """The secret that signs access tokens, if any are needed: `voice-gateway token --key-file`."""
+        return self.folder / "local.key"
 
     @property
     def forwarder_config(self) -> Path:
@@ -135,6 +158,25 @@ class Cluster:
             raise ClusterError(f"{self._workers[index].name} does not run")
         handle.terminate()
         return await handle.wait()
+
+    async def until_healthy(self) -> None:
+        """Return once the load balancer's probes have found every worker."""
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < deadline:
+            with suppress(OSError):
+                text = await asyncio.to_thread(_get, f"http://{self.addresses.forwarder_metrics}/metrics")
+                workers = [line for line in text.splitlines() if line.startswith("quiclb_backend_info{")]
+                if all('health="up"' in line for line in workers):
+                    return
+            await asyncio.sleep(0.1)
+        raise ClusterError("the load balancer does not find every worker healthy")
+
+    def forwarding_processes(self) -> list[int]:
+        """The processes that a load balancer of several has started, spares among them."""
+        handle = self._forwarder.handle
+        if handle is None:
+            raise ClusterError("the load balancer does not run")
+        return [int(pid) for pid in Path(f"/proc/{handle.pid}/task/{handle.pid}/children").read_text().split()]
 
     def worker_pid(self, index: int) -> int:
         handle = self._workers[index].handle
@@ -169,6 +211,14 @@ class Cluster:
         if not self._keeps_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _access_key(self) -> Path | None:
+        if not self.options.has_signed_tokens:
+            return None
+        if not self.access_key.exists():
+            self.access_key.touch(mode=0o600)
+            self.access_key.write_text(secrets.token_urlsafe(32))
+        return self.access_key
+
     def _process(self, name: str, command: str, toml: str) -> _Process:
         config = self.folder / f"{name}.toml"
         config.touch(mode=0o600)
@@ -183,7 +233,7 @@ class Cluster:
                 break
             try:
                 await asyncio.to_thread(_get, url)
-            except (urllib.error.URLError, ConnectionError):
+            except OSError:  # not there yet, or too busy to answer
                 await asyncio.sleep(0.02)
             else:
                 return
@@ -227,6 +277,9 @@ def _free_addresses(options: ClusterOptions) -> Addresses:
         held[-1].bind((options.host, 0))
         return f"{options.host}:{held[-1].getsockname()[1]}"
 
+    def chosen(port: int | None) -> str:
+        return free(socket.SOCK_STREAM) if port is None else f"{options.host}:{port}"
+
     try:
         return Addresses(
             listen=f"{options.host}:{options.port}" if options.port else free(socket.SOCK_DGRAM),
@@ -234,6 +287,9 @@ def _free_addresses(options: ClusterOptions) -> Addresses:
             forwarder_metrics=free(socket.SOCK_STREAM),
             worker_inner=tuple(free(socket.SOCK_DGRAM) for _ in range(options.workers)),
             worker_admin=tuple(free(socket.SOCK_STREAM) for _ in range(options.workers)),
+            page_calls=options.page_calls,
+            page=chosen(options.page_port) if options.has_page else None,
+            demo=None if options.demo_port is None else f"{options.host}:{options.demo_port}",
         )
     finally:
         for each in held:

@@ -20,14 +20,18 @@ class Addresses:
     forwarder_metrics: str
     worker_inner: tuple[str, ...]
     worker_admin: tuple[str, ...]
+    page: str | None = None
+    page_calls: str | None = None
+    demo: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What forwarder and workers share: the QUIC-LB key, and the keys of Retry and stateless reset."""
+    """What forwarder and workers share: the QUIC-LB key, and the keys of tokens, tickets and stateless reset."""
 
     quic_lb_key: str
     retry_key: str
+    ticket_key: str
     reset_key: str
 
 
@@ -39,7 +43,7 @@ def server_id(index: int) -> str:
     return f"{index + 1:0{2 * SERVER_ID_OCTETS}x}"
 
 
-def forwarder_toml(addresses: Addresses, secrets: Secrets) -> str:
+def forwarder_toml(addresses: Addresses, secrets: Secrets, processes: int = 1) -> str:
     backends = "".join(
         f"""
 [[backend]]
@@ -54,6 +58,7 @@ listen = "{addresses.listen}"
 inner = "{addresses.inner}"
 metrics = "{addresses.forwarder_metrics}"
 allow_loopback_clients = true
+processes = {processes}
 {_quic_lb(secrets)}{backends}"""
 
 
@@ -65,13 +70,16 @@ def worker_toml(
     certificates: Path,
     agent: str,
     token: str | None,
+    access_key: Path | None = None,
     has_routable_cids: bool,
     store: str,
     drain_timeout_s: float,
 ) -> str:
     # a caller whose network is gone has to move, whatever the server says
     may_migrate = "" if has_routable_cids else "unroutable_clients_may_migrate = true\n"
-    access = f'\n[access]\ntoken = "{token}"\n' if token else ""
+    ways = [f'token = "{token}"'] if token else []
+    ways += [f'key_files = ["{access_key}"]'] if access_key else []
+    access = "\n".join(("\n[access]", *ways, "")) if ways else ""
     return f"""[worker]
 name = "{worker_name(index)}"
 server_id = "{server_id(index)}"
@@ -85,6 +93,7 @@ key = "{certificates / "leaf.key"}"
 [quic]
 routable_cids = {str(has_routable_cids).lower()}
 {may_migrate}retry_key = "{secrets.retry_key}"
+ticket_key = "{secrets.ticket_key}"
 reset_key = "{secrets.reset_key}"
 
 [agent]
@@ -96,7 +105,22 @@ drain_timeout_s = {drain_timeout_s}
 
 [admin]
 listen = "{addresses.worker_admin[index]}"
-"""
+{_page(addresses)}"""
+
+
+def _page(addresses: Addresses) -> str:
+    if addresses.page is None:
+        return ""
+    demo = "" if addresses.demo is None else f'demo_url = "http://{addresses.demo}"\n'
+    # the workers share one port, so that the page outlives each of them; loopback needs no TLS for the microphone
+    return f"""
+[page]
+listen = "{addresses.page}"
+shared_port = true
+tls = false
+voice_url = "https://{addresses.page_calls or addresses.listen}/v1/voice"
+development = true
+{demo}"""
 
 
 def _quic_lb(secrets: Secrets) -> str:

@@ -59,7 +59,8 @@ class Teller:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.story = Story()
-        self.call = VoiceClient(cluster.url, ca_file=cluster.ca_file, local_address=FIRST_ADDRESS)
+        # without resuming: the story is about a connection that lives on, not about one that is replaced
+        self.call = VoiceClient(cluster.url, ca_file=cluster.ca_file, local_address=FIRST_ADDRESS, resume_timeout_s=0)
         self._began_at = 0.0
         self._frames_at: dict[str, int] = {}
 

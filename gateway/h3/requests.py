@@ -45,3 +45,8 @@ def encode_fields(fields: Mapping[str, str]) -> Headers:
 def decode_fields(headers: Headers) -> dict[str, str]:
     """Fields as text; octets beyond ASCII become what no path or token matches. Of a repeated one the last counts."""
     return {name.decode("ascii", "replace"): value.decode("ascii", "replace") for name, value in headers}
+
+
+def regular_fields(fields: Mapping[str, str]) -> dict[str, str]:
+    """Those that are no pseudo-header fields."""
+    return {name: value for name, value in fields.items() if not name.startswith(":")}

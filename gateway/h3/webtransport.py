@@ -40,7 +40,7 @@ from gateway.h3.events import (
     StreamStopped,
     WebTransportEvent,
 )
-from gateway.h3.requests import connect_fields, decode_fields, encode_fields, fault_status
+from gateway.h3.requests import connect_fields, decode_fields, encode_fields, fault_status, regular_fields
 from gateway.quic.connection import Connection
 from gateway.wire import Malformed, encode_varint
 
@@ -107,9 +107,10 @@ class WebTransportLayer:
         self._h3.send_headers(session_id, encode_fields(answer))
         return list(self._early.take(session_id))
 
-    def refuse(self, session_id: int, status: int) -> None:
+    def refuse(self, session_id: int, status: int, headers: Mapping[str, str] | None = None) -> None:
         """Server: answer with an HTTP status; there is no session."""
-        self._h3.send_headers(session_id, encode_fields({":status": str(status)}), end_stream=True)
+        fields = {":status": str(status), **(headers or {})}
+        self._h3.send_headers(session_id, encode_fields(fields), end_stream=True)
         self._h3.stop_receiving(session_id, ErrorCode.H3_NO_ERROR)
         self._end(session_id)
 
@@ -207,7 +208,7 @@ class WebTransportLayer:
             self.refuse(session_id, status)
             return []
         self._sessions[session_id] = _Session()
-        regular = {name: value for name, value in fields.items() if not name.startswith(":")}
+        regular = regular_fields(fields)
         authority, path = fields[":authority"], fields[":path"]
         return [SessionRequested(session_id, authority, path, regular.get("origin"), regular)]
 
@@ -220,7 +221,7 @@ class WebTransportLayer:
             return []
         if status >= 300 or event.stream_ended:
             self._end(session_id)
-            return [SessionRefused(session_id, status)]
+            return [SessionRefused(session_id, status, regular_fields(fields))]
         session.is_open = True
         return [SessionOpened(session_id, fields), *self._early.take(session_id)]
 

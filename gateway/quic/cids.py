@@ -20,8 +20,11 @@ class ServerCidSource(CidSource, Protocol):
     def owns(self, cid: bytes) -> bool:
         """Whether `cid` carries this server's ID, so that no other server can hold its connection.
 
-        Only then may a stateless reset be sent for it (RFC 9000 section 21.11).
+        Only then may a stateless reset be sent to whoever asks for it (RFC 9000 section 21.11).
         """
+
+    def is_of_pool(self, cid: bytes) -> bool:
+        """Whether `cid` carries some server's ID, so that a load balancer which brings it here found that one gone."""
 
 
 class CidIssuer:
@@ -29,10 +32,9 @@ class CidIssuer:
 
     Reset tokens derive from `reset_key`, the same on every server of the pool, through one key for each config
     codepoint, and from the connection ID (RFC 9000 section 10.3.2). Once the encoder has no nonce left, unroutable IDs
-    are issued, which keeps new connections alive until the next config.
+    are issued, one on each connection and without leave to migrate: that keeps new connections alive until the next
+    config.
     """
-
-    is_migration_disabled = False
 
     def __init__(
         self, encoder: CidEncoder, reset_key: bytes, rng: RandomOctets, active_limit: int = DEFAULT_ACTIVE_LIMIT
@@ -41,6 +43,7 @@ class CidIssuer:
         self.length_octets = encoder.cid_length
         # without a key, spare connection IDs would show an observer which of them belong together
         self.active_limit = active_limit if config.key is not None else 1
+        self.is_migration_disabled = False
         self.key_name = bytes((config.config_id,))
         self._encoder = encoder
         self._decoder = CidDecoder([config])
@@ -51,6 +54,7 @@ class CidIssuer:
         try:
             return self._encoder.encode()
         except NonceExhaustedError:
+            self.active_limit, self.is_migration_disabled = 1, True
             return unroutable_cid(self.length_octets, self._rng)
 
     def reset_token(self, cid: bytes) -> bytes:
@@ -59,6 +63,9 @@ class CidIssuer:
     def owns(self, cid: bytes) -> bool:
         decoded = self._decoder.decode(cid, is_long_header=False)
         return isinstance(decoded, Decoded) and decoded.server_id == self._encoder.server_id
+
+    def is_of_pool(self, cid: bytes) -> bool:
+        return isinstance(self._decoder.decode(cid, is_long_header=False), Decoded)
 
 
 class UnroutableIssuer:
@@ -92,6 +99,9 @@ class UnroutableIssuer:
         return _reset_token(self._reset_key, cid)
 
     def owns(self, cid: bytes) -> bool:
+        return False
+
+    def is_of_pool(self, cid: bytes) -> bool:
         return False
 
 

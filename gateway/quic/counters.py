@@ -25,11 +25,20 @@ class EndpointCounters:
     refused_full: int = 0
     refused_half_open: int = 0
     refused_stopped: int = 0
-    """New connections turned away: at `max_connections`, at `max_half_open`, after `stop_accepting`."""
+    refused_address: int = 0
+    """New connections turned away: at `max_connections`, at `max_half_open`, after `stop_accepting`, too many attempts
+    of one proven address."""
 
     retries_sent: int = 0
+    retries_for_address: int = 0
+    """Of these, those sent because many connections seemed to come from one address."""
     retry_tokens_accepted: int = 0
     retry_tokens_rejected: int = 0
+    new_tokens_accepted: int = 0
+    """Clients whose address was proven by a token of an earlier connection."""
+    handshakes_resumed: int = 0
+    early_data_accepted: int = 0
+    """Of the completed ones: those that went on from a ticket of any worker, and of them those with 0-RTT packets."""
     version_negotiations_sent: int = 0
     stateless_resets_sent: int = 0
     stateless_resets_suppressed: int = 0

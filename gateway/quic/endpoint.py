@@ -5,28 +5,32 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from aioquic._buffer import Buffer
-from aioquic.quic.packet import QuicErrorCode, QuicPacketType, encode_quic_retry, pull_quic_header
+from aioquic.quic.packet import QuicErrorCode, encode_quic_retry
 
+from gateway.quic.admission import Handshake, HandshakePolicy
 from gateway.quic.cid_source import RandomOctets
 from gateway.quic.cids import ServerCidSource
 from gateway.quic.connection import H3_NO_ERROR, Connection
 from gateway.quic.counters import EndpointCounters
+from gateway.quic.credentials import Credentials, TokenVerdict
+from gateway.quic.new_token import KnownAddress
 from gateway.quic.paths import ForwardedPath, Forwarders, parse_envelope
-from gateway.quic.retry import RejectedToken, RetryTokens, ValidToken
+from gateway.quic.resets import Resets
+from gateway.quic.retry import RejectedToken, ValidToken
 from gateway.quic.served import Application, ServedConnection
-from gateway.quic.settings import EndpointSettings, quic_configuration
+from gateway.quic.settings import EndpointSettings, early_data_context, quic_configuration
 from gateway.quic.sockets import DatagramSocket
 from gateway.quic.stateless import (
     MIN_INITIAL_OCTETS,
     SUPPORTED_VERSIONS,
     LongHeader,
+    first_token,
     initial_close,
     parse_long_header,
-    stateless_reset,
     version_negotiation,
 )
 from gateway.quic.tls import TlsIdentity
@@ -34,15 +38,13 @@ from quiclb.envelope import EnvelopeFault
 
 __all__ = ["Endpoint", "EndpointSettings"]
 
-MIN_CLIENT_DCID_OCTETS = 8
-"""The least a client must draw for its first destination connection ID (RFC 9000 section 7.2)."""
-
 
 class Endpoint:
     """Accepts QUIC connections and runs `application` on each; `open` it, and `close` it in the end.
 
-    `wall_clock` gives seconds since 1970 for Retry tokens, `rng` unpredictable octets. Timers run on the event loop's
-    own clock. Nothing that arrives raises: it is counted in `counters`.
+    `handshakes` is asked about each new client. `wall_clock` gives seconds since 1970 for tokens and tickets, `rng`
+    unpredictable octets. Timers run on the event loop's own clock. Nothing that arrives raises: it is counted in
+    `counters`.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Endpoint:
         cids: ServerCidSource,
         application: Application,
         *,
+        handshakes: HandshakePolicy | None = None,
         wall_clock: Callable[[], float] = time.time,
         rng: RandomOctets = os.urandom,
     ) -> None:
@@ -61,18 +64,17 @@ class Endpoint:
         self._cids = cids
         self._former_cids: dict[bytes, ServerCidSource] = {}
         self._application = application
-        self._wall_clock = wall_clock
+        self._handshakes = handshakes
         self._rng = rng
         self._forwarders = Forwarders(settings.forwarders)
-        self._retry = RetryTokens(settings.retry_key or rng(32), rng)
+        self.credentials = Credentials(settings.secrets, early_data_context(settings), wall_clock, rng)
         self._configuration = quic_configuration(settings, identity, cids.length_octets)
         self._by_cid: dict[bytes, ServedConnection] = {}
         self._connections: set[ServedConnection] = set()
         self._half_open = 0
         self._dirty: list[ServedConnection] = []
         self._is_accepting = True
-        self._reset_credit = settings.max_resets_per_s
-        self._reset_credit_at = 0.0
+        self._resets = Resets(settings, self.counters, rng)
         self._public: DatagramSocket | None = None
         self._inner: DatagramSocket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -122,6 +124,11 @@ class Endpoint:
             connection.quic.rotate_cids(cids)
             connection.flush_soon()
 
+    def renew_identity(self, identity: TlsIdentity) -> None:
+        """Show another certificate from the next handshake on; connections that are up keep theirs."""
+        self._identity = identity
+        self._configuration = quic_configuration(self._settings, identity, self._cids.length_octets)
+
     @property
     def address(self) -> tuple[str, int] | None:
         """Host and port of the public socket as really bound."""
@@ -136,6 +143,12 @@ class Endpoint:
     def connection_count(self) -> int:
         """Connections that are open, opening or closing."""
         return len(self._connections)
+
+    def connections_by_config(self) -> Counter[int]:
+        """How many connections can be called by a connection ID of each config ID; 7 is that of unroutable ones."""
+        return Counter(
+            config_id for each in self._connections for config_id in {cid[0] >> 5 for cid in each.quic.host_cids}
+        )
 
     @property
     def half_open_count(self) -> int:
@@ -200,39 +213,16 @@ class Endpoint:
         return True
 
     def _unknown(self, cid: bytes, datagram: bytes, path: Any, forwarder: Any) -> None:
-        owner = next((each for each in (self._cids, *self._former_cids.values()) if each.owns(cid)), None)
-        if owner is None:
-            self.counters.unknown_foreign += 1
-            return
-        reset = stateless_reset(len(datagram), owner.reset_token(cid), self._rng)
-        if reset is None:
-            self.counters.malformed += 1
-        elif self._take_reset_credit():
-            self.counters.stateless_resets_sent += 1
+        sources = (self._cids, *self._former_cids.values())
+        reset = self._resets.answer(cid, len(datagram), sources, is_forwarded=forwarder is not None, now=self._now())
+        if reset is not None:
             self.send(reset, path, forwarder)
-        else:
-            self.counters.stateless_resets_suppressed += 1
-
-    def _take_reset_credit(self) -> bool:
-        now = self._now()
-        limit = self._settings.max_resets_per_s
-        self._reset_credit = min(limit, self._reset_credit + (now - self._reset_credit_at) * limit)
-        self._reset_credit_at = now
-        if self._reset_credit < 1:
-            return False
-        self._reset_credit -= 1
-        return True
 
     # New connections
 
     def _open_connection(self, header: LongHeader, datagram: bytes, path: Any, forwarder: Any) -> None:
-        token = _initial_token(datagram)
-        if (
-            token is None
-            or len(datagram) < MIN_INITIAL_OCTETS
-            or not MIN_CLIENT_DCID_OCTETS <= len(header.destination_cid) <= 20
-            or len(header.source_cid) > 20
-        ):
+        token = first_token(header, datagram)
+        if token is None:
             self.counters.malformed += 1
             return
         if not self._is_accepting:
@@ -243,22 +233,33 @@ class Endpoint:
             self.counters.refused_full += 1
             self.send(initial_close(header, QuicErrorCode.CONNECTION_REFUSED), path, forwarder)
             return
-        verdict = self._retry.check(token, path, header.destination_cid, self._wall_clock()) if token else None
+        verdict = self.credentials.judge(token, path, header.destination_cid) if token else None
         if isinstance(verdict, RejectedToken):
             self.counters.retry_tokens_rejected += 1
             self.send(initial_close(header, QuicErrorCode.INVALID_TOKEN), path, forwarder)
         elif verdict is None and self._half_open >= self._settings.retry_after_half_open:
             self._send_retry(header, path, forwarder)
+        elif (met := self._meet(path, is_proven=verdict is not None)) is Handshake.PROVE:
+            self.counters.retries_for_address += 1
+            self._send_retry(header, path, forwarder)
+        elif met is Handshake.REFUSE:
+            self.counters.refused_address += 1
+            self.send(initial_close(header, QuicErrorCode.CONNECTION_REFUSED), path, forwarder)
         elif self._half_open >= self._settings.max_half_open:
             self.counters.refused_half_open += 1
         else:
             self._start(header, verdict, datagram, path, forwarder)
 
+    def _meet(self, path: Any, *, is_proven: bool) -> Handshake:
+        if self._handshakes is None:
+            return Handshake.ADMIT
+        return self._handshakes.meet(path[0], is_proven=is_proven, now=self._now())
+
     def _send_retry(self, header: LongHeader, path: Any, forwarder: Any) -> None:
         source_cid = self._cids.issue()
         while source_cid == header.destination_cid:  # RFC 9000 section 17.2.5.1
             source_cid = self._cids.issue()
-        token = self._retry.issue(path, header.destination_cid, source_cid, self._wall_clock())
+        token = self.credentials.retry_token(path, header.destination_cid, source_cid)
         packet = encode_quic_retry(
             version=header.version,
             source_cid=source_cid,
@@ -269,20 +270,22 @@ class Endpoint:
         self.counters.retries_sent += 1
         self.send(packet, path, forwarder)
 
-    def _start(self, header: LongHeader, verdict: ValidToken | None, datagram: bytes, path: Any, via: Any) -> None:
+    def _start(self, header: LongHeader, verdict: TokenVerdict, datagram: bytes, path: Any, via: Any) -> None:
+        retried = verdict if isinstance(verdict, ValidToken) else None
         quic = Connection(
             configuration=self._configuration,
             cids=self._cids,
             options=self._settings.connection,
             original_destination_connection_id=(
-                verdict.original_destination_cid if verdict else header.destination_cid
+                retried.original_destination_cid if retried else header.destination_cid
             ),
-            retry_source_connection_id=header.destination_cid if verdict else None,
-            session_ticket_fetcher=self._identity.ticket_fetcher,
-            session_ticket_handler=self._identity.ticket_handler,
+            retry_source_connection_id=retried.retry_source_cid if retried else None,
+            session_ticket_fetcher=self.credentials.open_session,
+            ticket_sealer=self.credentials.seal_session,
+            preferred_address=self._settings.preferred if via is not None else None,
         )
-        if verdict is not None:
-            self.counters.retry_tokens_accepted += 1
+        self.counters.retry_tokens_accepted += retried is not None
+        self.counters.new_tokens_accepted += isinstance(verdict, KnownAddress)
         connection = ServedConnection(quic, self, self._application, self._running_loop())
         self._connections.add(connection)
         self._half_open += 1
@@ -294,6 +297,8 @@ class Endpoint:
             self.counters.undecryptable_initials += 1
             connection.discard()
             return
+        if verdict is not None:
+            quic.prove_address()
         self._running_loop().call_later(self._settings.handshake_timeout_s, self._give_up, connection)
 
     def _give_up(self, connection: ServedConnection) -> None:
@@ -328,12 +333,16 @@ class Endpoint:
     def handshake_completed(self, connection: ServedConnection) -> None:
         """The client's address is proven."""
         self.counters.handshakes_completed += 1
+        self.counters.handshakes_resumed += connection.quic.is_resumed
+        self.counters.early_data_accepted += connection.quic.has_early_data
         self._half_opened(connection)
+        self._give_token(connection)
         self.cid_retired(connection.quic.original_destination_connection_id, 3 * connection.quic.probe_timeout_s)
 
-    def path_changed(self) -> None:
+    def path_changed(self, connection: ServedConnection) -> None:
         """A client's new address was validated."""
         self.counters.path_changes += 1
+        self._give_token(connection)
 
     def failed(self) -> None:
         """Handling a connection raised."""
@@ -350,6 +359,10 @@ class Endpoint:
             self.counters.protocol_errors += 1
         for cid in [cid for cid, each in self._by_cid.items() if each is connection]:
             del self._by_cid[cid]
+
+    def _give_token(self, connection: ServedConnection) -> None:
+        """A later connection from the address that was proven needs no Retry."""
+        connection.quic.send_new_token(self.credentials.new_token(connection.quic.get_peer_address()))
 
     def _half_opened(self, connection: ServedConnection) -> None:
         if connection.is_half_open:
@@ -382,12 +395,3 @@ class Endpoint:
         if self._loop is None:
             raise RuntimeError("the endpoint is not open: call open() first")
         return self._loop
-
-
-def _initial_token(datagram: bytes) -> bytes | None:
-    """The token of an Initial packet, empty where it has none; `None` for any other packet."""
-    try:
-        header = pull_quic_header(Buffer(data=datagram), host_cid_length=0)
-    except ValueError:
-        return None
-    return header.token if header.packet_type is QuicPacketType.INITIAL else None

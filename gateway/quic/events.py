@@ -35,6 +35,23 @@ class PathValidated(QuicEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class PreferredAddressOffered(QuicEvent):
+    """Client: the server wants to be reached at `address` from now on (RFC 9000 section 9.6).
+
+    Open a socket to it, and call `Connection.probe_preferred_address`.
+    """
+
+    address: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ServerMoved(QuicEvent):
+    """Client: the server answered at its preferred `address`, to which everything is sent from now on."""
+
+    address: Any
+
+
+@dataclass(frozen=True, slots=True)
 class PathFailed(QuicEvent):
     """Client: nobody answered the challenge of `Connection.begin_migration`; try another socket, or connect anew."""
 

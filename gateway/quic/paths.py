@@ -36,6 +36,14 @@ def peer_name(address: Any) -> str:
     return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
 
 
+def packed_host(address: Any) -> bytes:
+    """The host as 16 octets, the same directly, IPv4-mapped and behind a forwarder."""
+    host = ipaddress.ip_address(address[0].partition("%")[0])
+    if isinstance(host, ipaddress.IPv4Address):
+        return b"\0" * 10 + b"\xff\xff" + host.packed
+    return host.packed
+
+
 class Forwarders:
     """The hosts whose envelopes are believed: `10.0.0.1` from any port, `10.0.0.2:4433` or `[fd00::2]:4433` from one.
 

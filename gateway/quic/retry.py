@@ -1,22 +1,18 @@
-"""Retry tokens that any worker with the same key can check (RFC 9000 section 8.1.2)."""
+"""Retry tokens that any worker with the same secrets can check (RFC 9000 section 8.1.2)."""
 
 from __future__ import annotations
 
-import ipaddress
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from gateway.quic.cid_source import RandomOctets
+from gateway.quic.paths import packed_host
+from gateway.quic.sealing import SealingKeys
 
 LIFETIME_S: Final = 30.0
 """Clients return a Retry token at once, so it lives only this long (RFC 9000 section 8.1.4)."""
-
-_NONCE_OCTETS: Final = 12
-_LABEL: Final = b"retry token 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +30,19 @@ class RejectedToken:
     reason: str
 
 
-TokenVerdict = ValidToken | RejectedToken | None
-"""`None` is no Retry token of this key, and counts as no token at all."""
-
-
 class RetryTokens:
-    """Makes and checks tokens bound to a client's address, the connection IDs of its Retry, and the wall clock.
+    """Issues tokens for Retry packets and checks those that clients return; `secrets` are those of `SealingKeys`.
 
-    `key` has 16 or 32 octets. Raises `ValueError` for any other.
+    A token holds the time, the client's address and port, and the connection IDs that the transport parameters must
+    repeat (RFC 9000 section 7.3), sealed so that only workers with the same secrets can make or read one. Times are
+    seconds since 1970, the same on every worker.
     """
 
-    def __init__(self, key: bytes, rng: RandomOctets) -> None:
-        if len(key) not in (16, 32):
-            raise ValueError(f"a retry key has 16 or 32 octets, got {len(key)}")
-        self._aead = AESGCM(key)
-        self._rng = rng
+    def __init__(self, secrets: Sequence[bytes], rng: RandomOctets) -> None:
+        self._keys = SealingKeys(secrets, b"retry token 2", rng)
 
     def issue(self, address: Any, original_destination_cid: bytes, retry_source_cid: bytes, now: float) -> bytes:
-        """Return the token of a Retry packet sent to `address` at `now`, in seconds since 1970."""
+        """Return a token for the client at `address`, to be sent in a Retry whose source is `retry_source_cid`."""
         plain = b"".join(
             (
                 struct.pack("!Q", int(now * 1000)),
@@ -61,16 +52,14 @@ class RetryTokens:
                 retry_source_cid,
             )
         )
-        nonce = self._rng(_NONCE_OCTETS)
-        return nonce + self._aead.encrypt(nonce, plain, _LABEL)
+        return self._keys.seal(plain, now)
 
     def check(
         self, token: bytes, address: Any, destination_cid: bytes, now: float
     ) -> ValidToken | RejectedToken | None:
-        """Judge the token of an Initial packet; `None` is no Retry token of this key, and counts as no token at all."""
-        try:
-            plain = self._aead.decrypt(token[:_NONCE_OCTETS], token[_NONCE_OCTETS:], _LABEL)
-        except (InvalidTag, ValueError):
+        """Judge the token of an Initial packet; `None` is no Retry token of these secrets, and counts as none."""
+        plain = self._keys.open(token, now)
+        if plain is None:
             return None
         issued_at_ms = int.from_bytes(plain[:8], "big")
         original_end = 27 + plain[26]
@@ -85,8 +74,5 @@ class RetryTokens:
 
 
 def _packed(address: Any) -> bytes:
-    host = ipaddress.ip_address(address[0].partition("%")[0])
-    if isinstance(host, ipaddress.IPv4Address):
-        host = ipaddress.IPv6Address(b"\0" * 10 + b"\xff\xff" + host.packed)
     port: int = address[1]
-    return host.packed + port.to_bytes(2, "big")
+    return packed_host(address) + port.to_bytes(2, "big")

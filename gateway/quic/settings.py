@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 from aioquic.quic.configuration import QuicConfiguration
 
-from gateway.quic.connection import ConnectionOptions
+from gateway.quic.connection import ConnectionOptions, PreferredAddress
 from gateway.quic.stateless import SUPPORTED_VERSIONS
 from gateway.quic.tls import TlsIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSecrets:
+    """What lets a client of one worker be known to another; the newest first, none for one drawn by each worker.
+
+    `retry` seals what validates addresses (Retry, NEW_TOKEN), `ticket` TLS sessions; see `SealingKeys`.
+    """
+
+    retry: tuple[bytes, ...] = field(default=(), repr=False)
+    ticket: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +28,11 @@ class EndpointSettings:
     """Where to listen and how much to bear.
 
     `host` None opens no public socket, `inner_host` None no inner one; port 0 takes any free port. Only `forwarders`
-    (`IP` or `IP:port`) are believed on the inner socket. `retry_key` (16 or 32 octets) must be the same on all workers
-    behind one load balancer; None draws one. From `retry_after_half_open` unfinished handshakes on, new clients must
-    prove their address first; beyond `max_half_open` they are dropped.
+    (`IP` or `IP:port`) are believed on the inner socket; `preferred` is where clients that came through one may reach
+    the public socket. `secrets` must be the same on all workers behind one load balancer. From `retry_after_half_open`
+    unfinished handshakes on, new clients must prove their address first; beyond `max_half_open` they are dropped. With
+    `resets_for_lost_servers` a client whose connection ID names another server of the pool is told at once that its
+    connection is gone: `forwarders` must send such a client here only while that server does not answer.
     """
 
     host: str | None = "127.0.0.1"
@@ -26,7 +40,8 @@ class EndpointSettings:
     inner_host: str | None = None
     inner_port: int = 0
     forwarders: tuple[str, ...] = ()
-    retry_key: bytes | None = field(default=None, repr=False)
+    preferred: PreferredAddress | None = None
+    secrets: SharedSecrets = field(default_factory=SharedSecrets)
     retry_after_half_open: int = 64
     max_half_open: int = 512
     max_connections: int = 4096
@@ -35,9 +50,21 @@ class EndpointSettings:
     max_data_octets: int = 1 << 20
     max_stream_data_octets: int = 1 << 18
     max_resets_per_s: float = 100.0
+    resets_for_lost_servers: bool = False
     receive_buffer_octets: int = 4 << 20
     alpn: tuple[str, ...] = ("h3",)
     connection: ConnectionOptions = field(default_factory=ConnectionOptions)
+
+
+def early_data_context(settings: EndpointSettings) -> bytes:
+    """8 octets that differ if what a client's early data relied on is no longer so (RFC 9000 section 7.4.1)."""
+    relied_on = (
+        settings.max_data_octets,
+        settings.max_stream_data_octets,
+        settings.connection.max_streams,
+        settings.alpn,
+    )
+    return hashlib.sha256(repr(relied_on).encode()).digest()[:8]
 
 
 def quic_configuration(settings: EndpointSettings, identity: TlsIdentity, length_octets: int) -> QuicConfiguration:

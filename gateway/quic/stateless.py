@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from aioquic._buffer import Buffer
 from aioquic.quic.connection import TRANSPORT_CLOSE_FRAME_CAPACITY
 from aioquic.quic.crypto import CryptoPair
-from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicPacketType, QuicProtocolVersion
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicPacketType, QuicProtocolVersion, pull_quic_header
 from aioquic.quic.packet_builder import QuicPacketBuilder
 
 from gateway.quic.cid_source import RESET_TOKEN_OCTETS, RandomOctets
@@ -15,6 +16,9 @@ from gateway.quic.cid_source import RESET_TOKEN_OCTETS, RandomOctets
 SUPPORTED_VERSIONS: Final = (QuicProtocolVersion.VERSION_1, QuicProtocolVersion.VERSION_2)
 MIN_INITIAL_OCTETS: Final = 1200
 """The least a client must pad an Initial datagram to (RFC 9000 section 14.1)."""
+MIN_CLIENT_DCID_OCTETS: Final = 8
+"""The least a client must draw for its first destination connection ID (RFC 9000 section 7.2)."""
+MAX_CID_OCTETS: Final = 20
 
 _MIN_RESET_OCTETS: Final = 21
 _MAX_RESET_OCTETS: Final = 43
@@ -41,6 +45,21 @@ def parse_long_header(datagram: bytes) -> LongHeader | None:
         return None
     version = int.from_bytes(datagram[1:5], "big")
     return LongHeader(version, datagram[6:destination_end], datagram[destination_end + 1 : source_end])
+
+
+def first_token(header: LongHeader, datagram: bytes) -> bytes | None:
+    """The token of an Initial that may begin a connection, empty where it has none; `None` for any other packet."""
+    if (
+        len(datagram) < MIN_INITIAL_OCTETS
+        or not MIN_CLIENT_DCID_OCTETS <= len(header.destination_cid) <= MAX_CID_OCTETS
+        or len(header.source_cid) > MAX_CID_OCTETS
+    ):
+        return None
+    try:
+        initial = pull_quic_header(Buffer(data=datagram), host_cid_length=0)
+    except ValueError:
+        return None
+    return initial.token if initial.packet_type is QuicPacketType.INITIAL else None
 
 
 def version_negotiation(header: LongHeader, rng: RandomOctets) -> bytes:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aioquic.tls import SessionTicketFetcher, SessionTicketHandler
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -20,26 +19,15 @@ from gateway.errors import IdentityError
 class TlsIdentity:
     """A certificate, the chain that follows it, and its private key, known to belong together.
 
-    Make one by `from_pem` or `load`. `ticket_fetcher` and `ticket_handler` are TLS's hooks for session resumption: the
-    handler keeps a ticket that was issued, the fetcher finds one by what the client sent; without both, none is issued.
+    Make one by `from_pem` or `load`.
     """
 
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...]
     private_key: Any = field(repr=False)
-    ticket_fetcher: SessionTicketFetcher | None = None
-    ticket_handler: SessionTicketHandler | None = None
 
     @classmethod
-    def from_pem(
-        cls,
-        certificate_pem: bytes,
-        key_pem: bytes,
-        *,
-        now: float,
-        ticket_fetcher: SessionTicketFetcher | None = None,
-        ticket_handler: SessionTicketHandler | None = None,
-    ) -> TlsIdentity:
+    def from_pem(cls, certificate_pem: bytes, key_pem: bytes, *, now: float) -> TlsIdentity:
         """Read the leaf, any chain behind it, and the unencrypted key; `now` is seconds since 1970.
 
         Raises `IdentityError` for what is no PEM, a key of another certificate, and a certificate out of its dates.
@@ -63,7 +51,7 @@ class TlsIdentity:
             raise IdentityError(
                 f"the certificate of {_subject(certificate)} is valid from {certificate.not_valid_before_utc:%Y-%m-%d}"
             )
-        return cls(certificate, tuple(chain), private_key, ticket_fetcher, ticket_handler)
+        return cls(certificate, tuple(chain), private_key)
 
     @classmethod
     def load(cls, certificate: Path, key: Path, *, now: float) -> TlsIdentity:

@@ -22,21 +22,29 @@ class Verdict(Enum):
     HERE_UNSAVED = auto()
     """The same, but the store does not know the new token: the one that was used must stay good."""
     UNKNOWN = auto()
-    """There is no such session, or the token does not open it."""
+    """There is no such session, or the token does not open it, or it is another subject's."""
     STORE_AWAY = auto()
     """Nobody can tell before the store is back."""
+    CONTESTED = auto()
+    """Others claim it in the same moment: whoever asks again gets an answer."""
 
 
 async def claim(
-    store: SessionStore, resume: Resume, token: str, worker: str, ledger: Ledger | None
+    store: SessionStore,
+    resume: Resume,
+    token: str,
+    worker: str,
+    ledger: Ledger | None,
+    subject: str | None = None,
 ) -> SessionRecord | Verdict:
     """Make `worker` the session's owner, with `token` as its next; `ledger` is the live session's, if there is one.
 
+    A session opens to the `subject` that began it alone, `None` where access tokens name none.
     Another worker may have gone on with a session that is still live here: the store knows, and while it is away the
     token tells, for each resume renews it.
     """
     try:
-        if ledger is not None and ledger.tickets.accepts(resume.token):
+        if ledger is not None and ledger.opens_to(resume.token, subject):
             mine = ledger.claim(ledger.tickets.renewed(token, used=resume.token))
             if await store.claim(mine):
                 ledger.claimed(mine)
@@ -49,13 +57,13 @@ async def claim(
             if stored is None:
                 return Verdict.UNKNOWN
             tickets = Tickets(stored.token_hashes)
-            if not tickets.accepts(resume.token):
+            if stored.subject != subject or not tickets.accepts(resume.token):
                 return Verdict.UNKNOWN
             hashes = tickets.renewed(token, used=resume.token).hashes
             record = replace(stored, epoch=stored.epoch + 1, owner=worker, token_hashes=hashes)
             if await store.claim(record):
                 return record
     except (StoreError, OSError, TimeoutError):
-        is_live = ledger is not None and ledger.tickets.accepts(resume.token)
+        is_live = ledger is not None and ledger.opens_to(resume.token, subject)
         return Verdict.HERE_UNSAVED if is_live else Verdict.STORE_AWAY
-    return Verdict.UNKNOWN
+    return Verdict.CONTESTED

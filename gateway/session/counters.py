@@ -28,12 +28,16 @@ class Histogram:
 
 @dataclass(slots=True)
 class SessionCounters:
-    """Totals since the worker began; `ended` counts by code, `refused` by HTTP status, `accepted` by transport."""
+    """Totals since the worker began.
+
+    `ended` counts by code, `refused` by HTTP status and cause, `accepted` by transport, `limited` by limit.
+    """
 
     started: int = 0
     ended: Counter[str] = field(default_factory=Counter)
-    refused: Counter[int] = field(default_factory=Counter)
+    refused: Counter[tuple[int, str]] = field(default_factory=Counter)
     accepted: Counter[str] = field(default_factory=Counter)
+    limited: Counter[str] = field(default_factory=Counter)
     frames_received: int = 0
     octets_received: int = 0
     frames_dropped: int = 0

@@ -110,12 +110,14 @@ class Save:
 class Close:
     """Close the transport and the conversation. The last effect of a session.
 
-    The saved record is forgotten, unless another worker may go on with it.
+    The saved record is forgotten after `forget_after_s`, in which its caller may come back for a goodbye that was lost;
+    it is left alone where another worker may go on with it.
     """
 
     code: CloseCode
     reason: str
     is_record_kept: bool = False
+    forget_after_s: float = 0.0
 
 
 Effect = (

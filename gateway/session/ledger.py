@@ -22,10 +22,16 @@ class Ledger:
     """
 
     def __init__(
-        self, session_id: str, silence_interval_s: float, owner: str = "", record: SessionRecord | None = None
+        self,
+        session_id: str,
+        silence_interval_s: float,
+        owner: str = "",
+        record: SessionRecord | None = None,
+        subject: str | None = None,
     ) -> None:
         self.session_id = session_id
         self.owner = owner
+        self.subject = subject
         self.epoch = 1
         self.revision = 0
         self.turn = 0
@@ -51,6 +57,10 @@ class Ledger:
     def is_saved(self) -> bool:
         """Whether a process that ended now would lose nothing."""
         return self._saved_revision == self.revision
+
+    def opens_to(self, token: str, subject: str | None) -> bool:
+        """Whether a caller whom its access token names `subject` may go on with the session by this resume token."""
+        return self.subject == subject and self.tickets.accepts(token)
 
     def understood(self, text: str, through_sequence: int | None, state: Mapping[str, Any] | None) -> None:
         """A turn of the caller is complete."""
@@ -124,6 +134,7 @@ class Ledger:
             owner=self.owner,
             generation=self._generation,
             token_hashes=self.tickets.hashes,
+            subject=self.subject,
         )
 
     def claim(self, tickets: Tickets) -> SessionRecord:

@@ -27,9 +27,10 @@ class SessionLimits:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a session says of itself and of the worker and the agent that serve it."""
+    """What a session says of itself and of the worker and the agent that serve it; `subject` is whose it is."""
 
     session_id: str
     worker: str
     agent: str
     output_rate_hz: int
+    subject: str | None = None

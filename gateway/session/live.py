@@ -286,7 +286,11 @@ class LiveSession:
             self._services.counters.is_store_away = False
             self._apply(self.session.saved(record.revision, self._loop.time()))
 
-    async def _forget(self, saving: asyncio.Task[None]) -> None:
+    def _forget(self) -> None:
+        if self._saving is not None:
+            self._services.spawn(self._delete(self._saving))
+
+    async def _delete(self, saving: asyncio.Task[None]) -> None:
         await asyncio.wait([saving])
         try:
             await self._services.store.delete(self.session.identity.session_id, self.session.ledger.epoch)
@@ -315,8 +319,10 @@ class LiveSession:
             if self._conversation:
                 self._conversation.close()
         finally:
-            if self._saving and not close.is_record_kept:
-                self._services.spawn(self._forget(self._saving))
+            if close.forget_after_s:
+                self._loop.call_later(close.forget_after_s, self._forget)
+            elif not close.is_record_kept:
+                self._forget()
             self._owner.session_ended(self)
 
     def _arm(self) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
 from gateway.agent.base import Agent
+from gateway.session.admission import Admission
 from gateway.session.claim import Verdict, claim
 from gateway.session.counters import SessionCounters
 from gateway.session.limits import Identity, SessionLimits
@@ -21,20 +20,11 @@ from gateway.session.session import Session
 from gateway.session.snapshot import SessionSnapshot
 from gateway.store.base import SessionRecord, SessionStore
 from gateway.transport.base import Refusal, SessionRequest, Transport
-from gateway.wire import VOICE_PATH, CloseCode, Resume
+from gateway.wire import CloseCode, Resume
 
 _REMEMBERED = 64
-_MOVE_INTERVAL_S = 0.05
+_MOVE_INTERVAL_S = 0.2
 _log = structlog.get_logger("gateway.session")
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """Who is let in. `access_token` `None` lets everybody in; `origins` `None` any page, else only those named."""
-
-    access_token: str | None = field(default=None, repr=False)
-    origins: frozenset[str] | None = None
-    max_sessions: int = 500
 
 
 class SessionManager:
@@ -60,7 +50,7 @@ class SessionManager:
         self._agent = agent
         self._new_id = new_id
         self._new_token = new_token
-        self._admission = admission or Admission()
+        self.admission = admission or Admission()
         self._limits = limits or SessionLimits()
         self._tasks: set[asyncio.Task[None]] = set()
         self._services = Services(agent, store, self.counters, self._spawn)
@@ -81,14 +71,22 @@ class SessionManager:
 
     def accept(self, request: SessionRequest, transport: Transport) -> Port | Refusal:
         """The `Acceptor`: begin a session, or say why not."""
-        refusal = self._objection(request)
-        if refusal:
-            self.counters.refused[refusal.status] += 1
-            _log.info("session_refused", peer=request.peer, status=refusal.status, reason=refusal.reason)
-            return refusal
+        loop = asyncio.get_running_loop()
+        visit = self.admission.judge(
+            request,
+            self._agent.name,
+            len(self._live),
+            self.counters,
+            is_draining=self.is_draining,
+            clock=loop.time,
+        )
+        if isinstance(visit, Refusal):
+            self.counters.refused[visit.status, visit.cause] += 1
+            _log.info("session_refused", peer=request.peer, status=visit.status, cause=visit.cause)
+            return visit
         token = None if self._new_token is None else self._new_token()
-        port = Port(request, transport)
-        self._keep(self._session(self._new_id(), token=token), port)
+        port = Port(request, transport, visit)
+        self._keep(self._session(self._new_id(), visit.holder.subject, token=token), port)
         self.counters.accepted[transport.kind] += 1
         return port
 
@@ -128,20 +126,6 @@ class SessionManager:
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
-    def _objection(self, request: SessionRequest) -> Refusal | None:
-        admission = self._admission
-        if request.path != VOICE_PATH:
-            return Refusal(404, "no voice sessions on this path")
-        if admission.access_token is not None and not _is_same(request.access_token, admission.access_token):
-            return Refusal(401, "the access token is missing or wrong")
-        if admission.origins is not None and request.origin is not None and request.origin not in admission.origins:
-            return Refusal(403, "pages of this origin may not call")
-        if self.is_draining:
-            return Refusal(503, "this worker is going away")
-        if len(self._live) >= admission.max_sessions:
-            return Refusal(503, f"all {admission.max_sessions} sessions are taken")
-        return None
-
     # What sessions tell their owner
 
     def session_ended(self, live: LiveSession) -> None:
@@ -158,37 +142,45 @@ class SessionManager:
         if self._new_token is None:
             self._refuse_resume(port, Verdict.UNKNOWN)
             return
-        token = self._new_token()
+        token, subject = self._new_token(), port.visit.holder.subject
         live = self._live.get(resume.session)
         store = self._services.store
-        claimed = await claim(store, resume, token, self.worker, None if live is None else live.session.ledger)
+        ledger = None if live is None else live.session.ledger
+        claimed = await claim(store, resume, token, self.worker, ledger, subject)
         live = self._live.get(resume.session)
         if isinstance(claimed, SessionRecord):
             if live is not None:
                 live.fence()  # another worker went on from where it stands
-            live = self._keep(self._session(claimed.session_id, record=claimed), port)
+            live = self._keep(self._session(claimed.session_id, subject, record=claimed), port, is_resumed=True)
         elif (
             claimed not in (Verdict.HERE, Verdict.HERE_UNSAVED)
             or live is None
-            or not live.session.ledger.tickets.accepts(resume.token)
+            or not live.session.ledger.opens_to(resume.token, subject)
         ):
-            self._refuse_resume(port, claimed)
+            is_gone = claimed in (Verdict.HERE, Verdict.HERE_UNSAVED)  # meanwhile; the store knows what became of it
+            self._refuse_resume(port, Verdict.CONTESTED if is_gone else claimed)
             return
         if port.is_open:
             live.attach(port, resume, resume.token if claimed is Verdict.HERE_UNSAVED else token)
 
     def _refuse_resume(self, port: Port, verdict: Verdict) -> None:
         self.counters.resumes_refused += 1
+        _log.info("resume_refused", peer=port.peer, reason=verdict.name.lower())
         if verdict is Verdict.STORE_AWAY:
             port.refuse(CloseCode.OVERLOADED, "the session store cannot be reached now")
+        elif verdict is Verdict.CONTESTED:
+            port.refuse(CloseCode.OVERLOADED, "the session is just being taken up elsewhere")
         else:
             port.refuse(CloseCode.UNKNOWN_SESSION, "there is no such session, or the resume token does not open it")
 
-    def _session(self, session_id: str, *, token: str | None = None, record: SessionRecord | None = None) -> Session:
-        identity = Identity(session_id, self.worker, self._agent.name, self._agent.output_rate_hz)
+    def _session(
+        self, session_id: str, subject: str | None, *, token: str | None = None, record: SessionRecord | None = None
+    ) -> Session:
+        identity = Identity(session_id, self.worker, self._agent.name, self._agent.output_rate_hz, subject)
         return Session(identity, self._limits, asyncio.get_running_loop().time(), token=token, record=record)
 
-    def _keep(self, session: Session, port: Port) -> LiveSession:
+    def _keep(self, session: Session, port: Port, *, is_resumed: bool = False) -> LiveSession:
+        self.admission.entered(session.identity.session_id, port.visit, is_resumed=is_resumed)
         live = LiveSession(session, port, self._services, self)
         self._live[session.identity.session_id] = live
         self._is_empty.clear()
@@ -196,6 +188,7 @@ class SessionManager:
 
     def _let_go(self, live: LiveSession) -> None:
         del self._live[live.session.identity.session_id]
+        self.admission.left(live.session.identity.session_id)
         if not self._live:
             self._is_empty.set()
 
@@ -204,8 +197,3 @@ class SessionManager:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _is_same(offered: str | None, expected: str) -> bool:
-    """Compare in a time that does not tell how much of the token is right."""
-    return hmac.compare_digest((offered or "").encode(errors="backslashreplace"), expected.encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.session.visit import Visit, unlimited_visit
 from gateway.transport.base import SessionRequest, Transport, TransportHandler
 from gateway.wire import AudioFrame, ClientMessage, CloseCode, Error, Malformed
 
@@ -9,8 +10,9 @@ from gateway.wire import AudioFrame, ClientMessage, CloseCode, Error, Malformed
 class Port:
     """The `TransportHandler` of a transport. What comes from a transport that no session has is dropped."""
 
-    def __init__(self, request: SessionRequest, transport: Transport) -> None:
+    def __init__(self, request: SessionRequest, transport: Transport, visit: Visit | None = None) -> None:
         self.request = request
+        self.visit = visit or unlimited_visit()
         self.transport = transport
         self.peer = request.peer
         self.is_open = True
@@ -28,12 +30,23 @@ class Port:
         self.transport.send(Error(code=code, message=reason))
         self.transport.close(code, reason)
 
+    def octets_received(self, count: int) -> None:
+        fault = self.visit.octets(count)
+        if fault is not None:
+            self.malformed_received(fault)
+
     def message_received(self, message: ClientMessage) -> None:
-        if self._handler is not None:
+        fault = self.visit.message(message)
+        if fault is not None:
+            self.malformed_received(fault)
+        elif self._handler is not None:
             self._handler.message_received(message)
 
     def audio_received(self, frame: AudioFrame) -> None:
-        if self._handler is not None:
+        fault = self.visit.audio()
+        if fault is not None:
+            self.malformed_received(fault)
+        elif self._handler is not None:
             self._handler.audio_received(frame)
 
     def malformed_received(self, fault: Malformed) -> None:

@@ -57,7 +57,7 @@ class Session:
         self.identity = identity
         self.state = SessionState.NEW if record is None else SessionState.DETACHED
         self.uplink = UplinkStatistics()
-        self.ledger = Ledger(identity.session_id, limits.silence_interval_s, identity.worker, record)
+        self.ledger = Ledger(identity.session_id, limits.silence_interval_s, identity.worker, record, identity.subject)
         self.replies = Replies(identity.output_rate_hz, record.generation if record else 0)
         self.turns = Turns(self.ledger, self.replies)
         self.next_sequence = _behind(record.heard_sequence) if record else 0
@@ -347,15 +347,15 @@ class Session:
         if self.state is not SessionState.FINISHING:
             return NOTHING
         if not self._is_finish_sent:
-            if self.next_sequence != self._frames_promised:
-                return NOTHING
-            self._is_finish_sent = True
-            return (Finish(),)
+            self._is_finish_sent = self.next_sequence == self._frames_promised
+            return (Finish(),) if self._is_finish_sent else NOTHING
         is_played = not self.replies.has_outstanding or now >= self._played_by()
         if not (self._is_finished and self.ledger.is_saved and is_played):
             return NOTHING
         self._advance(SessionInput.DONE)
-        return (Send(Bye(frames=self.next_sequence)), Close(CloseCode.NORMAL, "bye"))
+        forget_after_s = 0.0 if self._token is None else self._limits.resume_window_s
+        close = Close(CloseCode.NORMAL, "bye", forget_after_s=forget_after_s)
+        return (Send(Bye(frames=self.next_sequence)), close)
 
     def _played_by(self) -> float:
         return self.replies.speech_until + self._limits.playout_grace_s

@@ -36,7 +36,8 @@ class SessionRecord:
 
     `epoch` grows by one whenever a worker claims the session; only its `owner` writes. `revision` grows with every
     change of the rest, saved or not. `heard_sequence` is the last uplink frame whose effect is in `state`, `None` where
-    there is none. `token_hashes` are of the resume tokens that open the session. `version` is that of this layout.
+    there is none. `token_hashes` are of the resume tokens that open the session, to the `subject` that began it alone.
+    `version` is that of this layout.
     """
 
     session_id: str
@@ -50,6 +51,7 @@ class SessionRecord:
     generation: int = 0
     token_hashes: tuple[bytes, ...] = ()
     version: int = RECORD_VERSION
+    subject: str | None = None
 
 
 class SessionStore(Protocol):

@@ -14,15 +14,17 @@ from gateway.store.base import Fenced, SessionRecord
 from gateway.store.encoding import decode_record, encode_record
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Sequence
 
 _TIMEOUT_S: Final = 1.0
 _PREFIX: Final = "voice:session:"
 _DEFAULT_PORT, _SENTINEL_PORT = 6379, 26379
 
 
-def connect(address: SplitResult) -> Any:
-    """Return the client for an address; nothing is connected before it is used. Raises `StoreError`.
+def connect(address: SplitResult) -> list[Any]:
+    """Return the client for an address and, behind it, what it asks for its server; raises `StoreError`.
+
+    Nothing is connected before it is used.
 
     `redis://` and `rediss://` name one server, `redis+sentinel://HOST,HOST/NAME` a master that Sentinels know,
     `redis+cluster://HOST,HOST` a Cluster; the last two with `?tls=true` where wanted.
@@ -30,7 +32,7 @@ def connect(address: SplitResult) -> Any:
     options: dict[str, Any] = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
     if address.scheme in ("redis", "rediss"):
         try:
-            return redis.Redis.from_url(address.geturl(), **options)
+            return [redis.Redis.from_url(address.geturl(), **options)]
         except ValueError as error:
             raise StoreError(f"the session store's address is wrong: {error}") from None
     if address.password is not None:
@@ -39,20 +41,23 @@ def connect(address: SplitResult) -> Any:
         options["ssl"] = True
     if address.scheme == "redis+cluster":
         nodes = [redis.cluster.ClusterNode(host, port) for host, port in _hosts(address, _DEFAULT_PORT)]
-        return redis.RedisCluster(startup_nodes=nodes, **options)
+        return [redis.RedisCluster(startup_nodes=nodes, **options)]
     name = address.path.strip("/")
     if not name:
         raise StoreError("redis+sentinel:// needs the name of the master behind the hosts, as in HOST,HOST/NAME")
     # redis-py gives its Sentinel no types
     sentinel = Sentinel(_hosts(address, _SENTINEL_PORT), **options)  # type: ignore[no-untyped-call]
-    return sentinel.master_for(name)
+    return [sentinel.master_for(name), *sentinel.sentinels]
 
 
 class RedisStore:
-    """A `SessionStore` in a Redis client of any kind; every record is one hash, changed by one script at a time."""
+    """A `SessionStore` in the first of the clients that `connect` gave; all are closed with it.
 
-    def __init__(self, client: Any, *, ttl_s: float) -> None:
-        self._client = client
+    Every record is one hash, changed by one script at a time.
+    """
+
+    def __init__(self, clients: Sequence[Any], *, ttl_s: float) -> None:
+        self._client, *self._others = clients
         self._ttl_ms = round(ttl_s * 1000)
 
     async def save(self, record: SessionRecord) -> None:
@@ -78,7 +83,8 @@ class RedisStore:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        for client in (self._client, *self._others):
+            await client.aclose()
 
     async def _run(self, script: str, session_id: str, *arguments: int | bytes) -> int:
         return int(await self._ask(self._client.eval(script, 1, _PREFIX + session_id, self._ttl_ms, *arguments)))

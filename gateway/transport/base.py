@@ -7,8 +7,8 @@ the session answers through the `Transport`. Neither side awaits the other, and 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from gateway.wire import AudioFrame, ClientMessage, CloseCode, Malformed, ServerMessage
 
@@ -55,6 +55,14 @@ class TransportHandler(Protocol):
         """The caller closed the transport, and will not come back. Nothing can be sent any more."""
 
 
+@runtime_checkable
+class Metered(Protocol):
+    """A `TransportHandler` that wants to know how much arrives, what the protocol skips included."""
+
+    def octets_received(self, count: int) -> None:
+        """So many octets of the caller's arrived; called before what they say."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
     """What is known of a caller before a session exists.
@@ -64,17 +72,22 @@ class SessionRequest:
 
     path: str
     peer: str
-    access_token: str | None
+    access_token: str | None = field(repr=False)
     origin: str | None = None
     key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The request is declined with this HTTP status."""
+    """The request is declined with this HTTP status and sentence.
+
+    `cause` is one of few words, for metrics; `retry_after_s` is when the caller may try again, if that helps.
+    """
 
     status: int
     reason: str
+    cause: str = "other"
+    retry_after_s: float | None = None
 
 
 Acceptor = Callable[[SessionRequest, Transport], TransportHandler | Refusal]

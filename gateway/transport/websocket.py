@@ -5,13 +5,14 @@ Each binary message is a kind octet and what would be on a stream of that kind: 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.transport.access import access_token
-from gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
+from gateway.transport.access import access_token, refusal_code, refusal_fields
+from gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
 from gateway.web.server import WebRequest, WebResponse
 from gateway.web.websocket import Ending, WebSocket
 from gateway.wire import (
@@ -52,14 +53,18 @@ class VoiceOverWebSocket:
 
     def __call__(self, request: WebRequest, socket: WebSocket) -> WebSocketTransport | WebResponse:
         url = urlsplit(request.target)
-        asked = SessionRequest(
-            url.path, request.peer, access_token(request.headers, url.query), request.headers.get("origin")
-        )
+        token = access_token(request.headers, url.query)
+        asked = SessionRequest(url.path, request.peer, token, request.headers.get("origin"))
         transport = WebSocketTransport(socket)
         answer = self._accept(asked, transport)
         if isinstance(answer, Refusal):
-            return WebResponse(HTTPStatus(answer.status), f"{answer.reason}\n")
-        transport.begin(answer)
+            code = refusal_code(url.query, answer)
+            if code is None:
+                fields = refusal_fields(answer, has_token=token is not None)
+                return WebResponse(HTTPStatus(answer.status), f"{answer.reason}\n", headers=fields)
+            transport.close(code, answer.reason)
+        else:
+            transport.begin(answer)
         return transport
 
 
@@ -71,6 +76,7 @@ class WebSocketTransport:
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
         self._handler: TransportHandler | None = None
+        self._count: Callable[[int], None] | None = None
         self._is_closed = False
         self._ended: set[int] = set()
         self._reset: set[int] = set()
@@ -79,6 +85,7 @@ class WebSocketTransport:
         """The session was accepted: `handler` is called from now on."""
         if not self._is_closed:
             self._handler = handler
+            self._count = handler.octets_received if isinstance(handler, Metered) else None
 
     # gateway.transport.base.Transport
 
@@ -112,6 +119,8 @@ class WebSocketTransport:
         self._fault(Malformed("messages are binary, a text message arrived"))
 
     def binary_received(self, octets: bytes) -> None:
+        if self._count is not None:
+            self._count(len(octets))
         handler = self._handler
         if handler is None:
             return
@@ -138,9 +147,9 @@ class WebSocketTransport:
         match ending:
             case Ending.TOO_LARGE:
                 handler.malformed_received(Malformed(f"a message's body holds at most {MAX_CONTROL_OCTETS} octets"))
-            case Ending.CLOSED:
+            case Ending.CLOSED if self._socket.received_close_code != CLOSE_CODE_BASE + CloseCode.TAKEN_OVER:
                 handler.left(reason)
-            case Ending.BROKEN:
+            case Ending.CLOSED | Ending.BROKEN:
                 handler.lost(reason)
 
     def _fault(self, fault: Malformed) -> None:
@@ -157,4 +166,4 @@ class WebSocketTransport:
 
     def _end(self) -> None:
         self._is_closed = True
-        self._handler = None
+        self._handler = self._count = None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from aioquic.quic.events import QuicEvent
+from aioquic.quic.events import HandshakeCompleted, QuicEvent
 
 from gateway.h3.webtransport import (
     DatagramReceived,
@@ -26,8 +26,8 @@ from gateway.quic.connection import H3_NO_ERROR
 from gateway.quic.events import PeerMoved
 from gateway.quic.paths import peer_name
 from gateway.quic.served import ConnectionHandler, ServedConnection
-from gateway.transport.access import access_token
-from gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
+from gateway.transport.access import access_token, refusal_code, refusal_fields
+from gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
 from gateway.transport.intake import UplinkIntake
 from gateway.transport.uplink import ControlReader, UnidirectionalReader, UnknownStream
 from gateway.wire import (
@@ -80,6 +80,7 @@ class WebTransport:
         self._connection = connection
         self._session_id = session_id
         self._handler: TransportHandler | None = None
+        self._count: Callable[[int], None] | None = None
         self._is_closed = False
         self._control: ControlReader | None = None
         self._control_id: int | None = None
@@ -140,6 +141,7 @@ class WebTransport:
         """The session was accepted: `handler` is called from now on."""
         if not self._is_closed:
             self._handler = handler
+            self._count = handler.octets_received if isinstance(handler, Metered) else None
 
     def moved(self, peer: str) -> None:
         """The client's address changed."""
@@ -164,6 +166,8 @@ class WebTransport:
 
     def received(self, event: WebTransportEvent) -> None:
         """Take an event of a stream of this session."""
+        if self._handler is not None and self._count is not None and isinstance(event, StreamData):
+            self._count(len(event.data))
         if self._handler is None:
             return
         match event:
@@ -173,9 +177,10 @@ class WebTransport:
                 self._control_received(event)
             case DatagramReceived(data=data):
                 self._deliver(self._intake.datagram_received(data))
-            case StreamReset(stream_id=stream_id) | StreamStopped(stream_id=stream_id):
+            case StreamReset(stream_id=stream_id, code=code) | StreamStopped(stream_id=stream_id, code=code):
                 self._readers.pop(stream_id, None)
-                if stream_id == self._control_id:
+                # without a code of the client's it goes with its session, whose end may arrive behind it
+                if stream_id == self._control_id and code is not None:
                     self._fault(Malformed("the control stream was reset", CloseCode.WRONG_ORDER))
 
     def _control_received(self, event: StreamData) -> None:
@@ -294,6 +299,7 @@ class _Sessions:
         self._path = path
         self._layer = WebTransportLayer(connection.quic)
         self._transports: dict[int, WebTransport] = {}
+        self._unproven: dict[int, SessionRequested] = {}
         connection.loop.call_later(SESSION_DEADLINE_S, self._expect_session)
 
     def event_received(self, event: QuicEvent) -> None:
@@ -301,6 +307,8 @@ class _Sessions:
             for transport in list(self._transports.values()):
                 transport.moved(peer_name(event.address))
             return
+        if isinstance(event, HandshakeCompleted):
+            self._proven()
         for each in self._layer.handle_event(event):
             self._handle(each)
 
@@ -311,30 +319,50 @@ class _Sessions:
 
     def _handle(self, event: WebTransportEvent) -> None:
         match event:
+            case SessionRequested(session_id=session_id) if not self._connection.quic.is_confirmed:
+                # early data, which anybody may have sent again: a session must not be made twice (RFC 8470 section 3)
+                self._unproven[session_id] = event
             case SessionRequested():
                 self._requested(event)
             case SessionClosed(session_id=session_id, code=code, reason=reason):
+                self._unproven.pop(session_id, None)
                 transport = self._transports.pop(session_id, None)
                 if transport is not None:
-                    transport.left(
-                        f"closed by the caller with code {code}: {reason}" if reason else "closed by the caller"
-                    )
+                    why = f"closed by the caller with code {code}: {reason}" if reason else "closed by the caller"
+                    if code == CloseCode.TAKEN_OVER:
+                        transport.lost(why)
+                    else:
+                        transport.left(why)
                     self._leave()
             case _:
                 transport = self._transports.get(event.session_id)
                 if transport is not None:
                     transport.received(event)
 
+    def _proven(self) -> None:
+        """The client took part in the handshake: what it asked for in early data is no replay."""
+        unproven, self._unproven = self._unproven, {}
+        for request in unproven.values():
+            self._requested(request)
+
     def _requested(self, event: SessionRequested) -> None:
         url = urlsplit(event.path)
         if url.path != self._path:
             self._layer.refuse(event.session_id, 404)
             return
-        request = SessionRequest(url.path, self._connection.peer, access_token(event.headers, url.query), event.origin)
+        token = access_token(event.headers, url.query)
+        request = SessionRequest(url.path, self._connection.peer, token, event.origin)
         transport = WebTransport(self._layer, self._connection, event.session_id, self._left)
         answer = self._accept(request, transport)
         if isinstance(answer, Refusal):
-            self._layer.refuse(event.session_id, answer.status)
+            code = refusal_code(url.query, answer)
+            if code is None:
+                fields = refusal_fields(answer, has_token=token is not None)
+                self._layer.refuse(event.session_id, answer.status, fields)
+            else:
+                self._transports[event.session_id] = transport
+                self._layer.accept(event.session_id)
+                transport.close(code, answer.reason)
             return
         self._transports[event.session_id] = transport
         transport.begin(answer)

@@ -10,7 +10,7 @@ import asyncio
 import errno
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final
 
@@ -49,11 +49,14 @@ class WebRequest:
 
 @dataclass(frozen=True, slots=True)
 class WebResponse:
-    """An answer, after which the connection is closed."""
+    """An answer, after which the connection is closed; `headers` add to those every answer has, or replace them."""
 
     status: HTTPStatus
     text: str = ""
     content_type: str = "text/plain; charset=utf-8"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    octets: bytes | None = None
+    """The body in place of `text`, where it is no text."""
 
 
 Page = Callable[[WebRequest], WebResponse]
@@ -62,7 +65,7 @@ Upgrade = Callable[[WebRequest, WebSocket], WebSocketHandler | WebResponse]
 
 
 class WebServer:
-    """Serves `pages` (GET and POST) and `sockets` by path: `start` it, `stop_accepting` to drain it, `stop` in the end.
+    """Serves `pages` (GET, HEAD, POST) and `sockets` by path: `start` it, `stop_accepting` to drain it, `stop` at last.
 
     A head of more than 16 KiB, a body of more than 64 KiB, a WebSocket message of more than `max_message_octets`, a
     request slower than 10 s, and connections beyond `max_connections` are cut off.
@@ -88,8 +91,13 @@ class WebServer:
         """How many connections there are."""
         return len(self._open)
 
-    async def start(self, key: str, address: Address, tls: ssl.SSLContext | None) -> Address:
-        """Listen and return the address really bound; raises `BindError` that names the setting `key`."""
+    async def start(
+        self, key: str, address: Address, tls: ssl.SSLContext | None, *, is_shared: bool = False
+    ) -> Address:
+        """Listen and return the address really bound; raises `BindError` that names the setting `key`.
+
+        A port that `is_shared` takes several processes, among which the kernel deals connections out (SO_REUSEPORT).
+        """
         try:
             self._server = await asyncio.start_server(
                 self._connected,
@@ -97,6 +105,7 @@ class WebServer:
                 ssl=tls,
                 ssl_handshake_timeout=None if tls is None else REQUEST_TIMEOUT_S,
                 limit=MAX_HEAD_OCTETS,
+                reuse_port=is_shared,
             )
         except OSError as error:
             in_use = error.errno == errno.EADDRINUSE
@@ -154,16 +163,18 @@ class WebServer:
         elif request.path in self._sockets:
             await self._upgrade(head, request, reader, writer)
         else:
-            writer.write(_encode(self._answer(request)))
+            writer.write(_encode(self._answer(request), has_body=request.method != "HEAD"))
 
     def _answer(self, request: WebRequest) -> WebResponse:
         page = self._pages.get(request.path)
         if page is None:
             return WebResponse(HTTPStatus.NOT_FOUND, "there is nothing on this path\n")
-        if request.method not in ("GET", "POST"):
-            return WebResponse(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and POST are served\n")
+        if request.method not in ("GET", "HEAD", "POST"):
+            return WebResponse(
+                HTTPStatus.METHOD_NOT_ALLOWED, "only GET and POST are served\n", headers={"Allow": "GET, HEAD, POST"}
+            )
         try:
-            return page(request)
+            return page(replace(request, method="GET") if request.method == "HEAD" else request)
         except Exception:
             _log.exception("web_page_failed", path=request.path)
             return WebResponse(HTTPStatus.INTERNAL_SERVER_ERROR, "this page failed; the log says why\n")
@@ -226,11 +237,17 @@ async def _with_body(request: WebRequest, reader: asyncio.StreamReader) -> WebRe
     return WebRequest(request.method, request.target, request.headers, request.peer, body)
 
 
-def _encode(response: WebResponse) -> bytes:
-    body = response.text.encode()
-    allow = "Allow: GET, POST\r\n" if response.status is HTTPStatus.METHOD_NOT_ALLOWED else ""
-    head = (
-        f"HTTP/1.1 {response.status.value} {response.status.phrase}\r\nContent-Type: {response.content_type}\r\n"
-        f"Content-Length: {len(body)}\r\n{allow}Cache-Control: no-store\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + body
+def _encode(response: WebResponse, *, has_body: bool = True) -> bytes:
+    body = response.text.encode() if response.octets is None else response.octets
+    headers = {
+        "Content-Type": response.content_type,
+        "Content-Length": str(len(body)),
+        "Cache-Control": "no-store",
+        "Connection": "close",
+        **response.headers,
+    }
+    if response.status is HTTPStatus.NOT_MODIFIED:
+        del headers["Content-Length"]  # RFC 9110 section 8.6: it would be the length of what is not sent
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"HTTP/1.1 {response.status.value} {response.status.phrase}\r\n{lines}\r\n".encode()
+    return head + body if has_body else head

@@ -64,6 +64,12 @@ class WebSocket:
         self._has_said_close = False
         self._linger: tuple[asyncio.TimerHandle, ...] = ()
 
+    @property
+    def received_close_code(self) -> int | None:
+        """The code with which the peer closed, if it did."""
+        received = self._protocol.close_rcvd
+        return None if received is None else received.code
+
     def send_text(self, text: bytes) -> None:
         """Queue a text message."""
         if self._protocol.state is State.CONNECTING:

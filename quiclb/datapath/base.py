@@ -7,9 +7,13 @@ from enum import StrEnum
 from typing import Protocol
 
 from quiclb.address import Address
+from quiclb.envelope import SppHeader
 
 Datagrams = Sequence[tuple[bytes, Address]]
 """A batch: payloads with the address each came from or goes to."""
+
+Replies = Sequence[tuple[bytes, SppHeader]]
+"""Payloads for clients; each header names the client, and the VIP's address to send from if that is a wildcard."""
 
 
 class Side(StrEnum):
@@ -22,10 +26,13 @@ class Side(StrEnum):
 class DatapathHandler(Protocol):
     """What a datapath calls with the datagrams it received. No call raises or blocks."""
 
-    def from_clients(self, batch: Datagrams) -> Datagrams:
-        """Take what arrived at the VIP; the datapath sends the result from the inner side."""
+    def from_clients(self, batch: Datagrams, vip: Address | None = None) -> Datagrams:
+        """Take what arrived at the VIP; the datapath sends the result from the inner side.
 
-    def from_backends(self, batch: Datagrams) -> Datagrams:
+        If the VIP is a wildcard, `vip` is the address that the batch was sent to.
+        """
+
+    def from_backends(self, batch: Datagrams) -> Replies:
         """Take what arrived on the inner side; the datapath sends the result from the VIP."""
 
     def send_failed(self, side: Side, error: str) -> None:

@@ -33,4 +33,5 @@ class MemoryDatapath:
     def backend_sends(self, datagram: bytes, source: Address) -> None:
         """Let a datagram of `source` arrive on the inner side."""
         if self._handler is not None:
-            self.to_clients += self._handler.from_backends([(datagram, source)])
+            replies = self._handler.from_backends([(datagram, source)])
+            self.to_clients += [(payload, header.client) for payload, header in replies]

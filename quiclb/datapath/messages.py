@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from quiclb.datapath import libc
+from quiclb.datapath import libc, pktinfo
 
 Octets = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
@@ -17,18 +17,12 @@ Words = npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
 Addresses = npt.NDArray[np.void]
 """Socket addresses as the kernel writes them, `libc.SOCKADDR` each."""
+Sources = npt.NDArray[np.uint32]
+"""The machine's own addresses that datagrams leave from, a row of words each, as they are in memory."""
 
 _CACHE_LINE: Final = 64
 _CONTROL_OCTETS: Final = 64
 _SEGMENT_CONTROL_OCTETS: Final = 24
-_SEGMENT_CONTROL: Final = np.dtype(
-    {
-        "names": ["length", "level", "type", "segment"],
-        "formats": ["u8", "i4", "i4", "u2"],
-        "offsets": [0, 8, 12, 16],
-        "itemsize": _CONTROL_OCTETS,
-    }
-)
 
 
 class ReceiveBatch:
@@ -88,30 +82,34 @@ class ReceiveBatch:
                 raise OSError(-count, errno.errorcode.get(-count, "recvmmsg"))
         return 0
 
-    def payload(self, row: int) -> bytes:
-        """A copy of one message."""
-        start = int(self.offsets[row])
-        return bytes(self.buffer.data[start : start + int(self.lengths[row])])
-
-    def name(self, row: int) -> bytes:
-        """The socket address a message came from."""
-        return bytes(self.names[row])
-
 
 class SendBatch:
-    """Prepare up to `capacity` datagrams for `sendmmsg`: `load` them, then hand the batch to a `Sender`."""
+    """Prepare up to `capacity` datagrams for `sendmmsg`: `load` them, then hand the batch to a `Sender`.
 
-    def __init__(self, capacity: int, name_length: int) -> None:
+    With a `departure` each message says which of the machine's addresses it is sent from.
+    """
+
+    def __init__(self, capacity: int, name_length: int, departure: pktinfo.Layout | None = None) -> None:
         self._headers = np.zeros(capacity, libc.MMSGHDR)
         self._iovecs = np.zeros(capacity, libc.IOVEC)
         self._control: Octets = np.zeros((capacity, _CONTROL_OCTETS), np.uint8)
         self._headers["namelen"] = name_length
         self._headers["control"] = self._control.ctypes.data + np.arange(capacity) * _CONTROL_OCTETS
-        # every message has its UDP_SEGMENT ready, in force where the control length is not 0
-        segment = self._control.view(_SEGMENT_CONTROL)[:, 0]
+        # every message has its control data ready, UDP_SEGMENT last and in force where the length includes it
+        self._departure_octets = departure.space_octets if departure else 0
+        segment = self._control.view(_segment_control(self._departure_octets))[:, 0]
         segment["length"] = libc.CMSGHDR.itemsize + 2
         segment["level"], segment["type"] = libc.SOL_UDP, libc.UDP_SEGMENT
         self._segment_lengths: npt.NDArray[np.uint16] = segment["segment"]
+        self._sources: Sources | None = None
+        if departure:
+            control = self._control.view(_departure_control(departure))[:, 0]
+            control["length"], control["level"], control["type"] = (
+                departure.length_octets,
+                departure.level,
+                departure.kind,
+            )
+            self._sources = control["address"]
         self._piece_addresses: Words = self._iovecs["base"]
         self._piece_lengths: Words = self._iovecs["length"]
         self._piece_locations: Integers = self._iovecs.ctypes.data + np.arange(capacity) * libc.IOVEC.itemsize
@@ -121,12 +119,19 @@ class SendBatch:
         self._control_lengths: Words = self._headers["controllen"]
         self.address: Final = self._headers.ctypes.data
 
-    def load(self, addresses: Integers, lengths: Integers, names: Integers, starts: Integers | None) -> int:
+    def load(
+        self,
+        addresses: Integers,
+        lengths: Integers,
+        names: Integers,
+        starts: Integers | None,
+        sources: Sources | None = None,
+    ) -> int:
         """Prepare datagrams in this order and return how many messages they make.
 
         `addresses` and `names` say where each datagram and its socket address lie in memory; they must stay there until
         the batch is sent. `starts` are the datagrams at which messages begin (see `segments.message_starts`), `None` if
-        each is a message.
+        each is a message. `sources` are the addresses to send from, where there is a departure.
         """
         count = len(addresses)
         self._piece_addresses[:count] = addresses
@@ -135,15 +140,19 @@ class SendBatch:
             self._names[:count] = names
             self._first_pieces[:count] = self._piece_locations[:count]
             self.piece_counts[:count] = 1
-            self._control_lengths[:count] = 0
+            self._control_lengths[:count] = self._departure_octets
+            if self._sources is not None and sources is not None:
+                self._sources[:count] = sources
             return count
         messages = len(starts)
+        if self._sources is not None and sources is not None:
+            self._sources[:messages] = sources[starts]
         self._names[:messages] = names[starts]
         self._first_pieces[:messages] = self._piece_locations[starts]
         counts = run_lengths(starts, count)
         self.piece_counts[:messages] = counts
         self._segment_lengths[:messages] = lengths[starts]
-        self._control_lengths[:messages] = (counts > 1) * _SEGMENT_CONTROL_OCTETS
+        self._control_lengths[:messages] = (counts > 1) * _SEGMENT_CONTROL_OCTETS + self._departure_octets
         return messages
 
     def take_apart(self, message: int, into: SendBatch) -> int:
@@ -153,7 +162,8 @@ class SendBatch:
         into._headers["namelen"] = self._headers["namelen"][message]
         addresses = self._piece_addresses[pieces].astype(np.int64)
         names = np.full(len(addresses), self._names[message])
-        return into.load(addresses, self._piece_lengths[pieces].astype(np.int64), names, None)
+        sources = self._sources[message] if self._sources is not None else None
+        return into.load(addresses, self._piece_lengths[pieces].astype(np.int64), names, None, sources)
 
 
 def run_lengths(starts: Integers, end: int) -> Integers:
@@ -182,7 +192,30 @@ PENDING_ERRORS: Final = frozenset(
 _RECEIVE_ATTEMPTS = 8
 
 
+def _segment_control(start: int) -> np.dtype[np.void]:
+    return np.dtype(
+        {
+            "names": ["length", "level", "type", "segment"],
+            "formats": ["u8", "i4", "i4", "u2"],
+            "offsets": [start, start + 8, start + 12, start + 16],
+            "itemsize": _CONTROL_OCTETS,
+        }
+    )
+
+
+def _departure_control(layout: pktinfo.Layout) -> np.dtype[np.void]:
+    return np.dtype(
+        {
+            "names": ["length", "level", "type", "address"],
+            "formats": ["u8", "i4", "i4", ("u4", (layout.address_words,))],
+            "offsets": [0, 8, 12, layout.departure_at],
+            "itemsize": _CONTROL_OCTETS,
+        }
+    )
+
+
 def _aligned(octets: int) -> Octets:
-    buffer = np.zeros(octets + _CACHE_LINE, np.uint8)
+    # filled now, not page by page in mid-traffic: memory is the same from the first datagram to the last
+    buffer = np.full(octets + _CACHE_LINE, 0, np.uint8)
     start = -buffer.ctypes.data % _CACHE_LINE
     return buffer[start : start + octets]

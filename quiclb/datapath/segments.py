@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from quiclb.datapath import libc
-from quiclb.datapath.messages import Addresses, Flags, Integers, run_lengths
+from quiclb.datapath.messages import Addresses, Flags, Integers, Sources, run_lengths
 
 MAX_SEGMENTS: Final = 64
 """The kernel's limit until Linux 6.9, 128 since; what 128 would gain is not measurable."""
@@ -37,12 +37,14 @@ def message_starts(destinations: Integers, lengths: Integers) -> Integers:
     return _cut_long_runs(is_start, lengths)
 
 
-def runs(names: Addresses) -> Integers:
-    """Number socket addresses so that neighbours with the same address have the same number."""
+def runs(names: Addresses, sources: Sources | None = None) -> Integers:
+    """Number datagrams so that neighbours with the same socket address, and the same source, have the same number."""
     words = names.view(np.uint64).reshape(-1, libc.SOCKADDR.itemsize // 8).T
     differs = words[0, 1:] != words[0, :-1]
     for word in words[1:]:
         differs |= word[1:] != word[:-1]
+    if sources is not None:
+        differs |= (sources[1:] != sources[:-1]).any(axis=1)
     numbers = np.zeros(len(names), np.int64)
     np.cumsum(differs, out=numbers[1:])
     return numbers

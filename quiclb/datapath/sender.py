@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from quiclb.datapath import libc
+from quiclb.datapath import libc, pktinfo
 from quiclb.datapath.messages import PENDING_ERRORS, SendBatch
 from quiclb.datapath.segments import MAX_SEGMENTS
 
@@ -19,12 +19,14 @@ WRITABLE_TIMEOUT_MS: Final = 5
 class Sender:
     """Sends through one socket; `failed` is called with the errno and the number of datagrams of every failure."""
 
-    def __init__(self, sock: socket.socket, failed: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, sock: socket.socket, failed: Callable[[int, int], None], departure: pktinfo.Layout | None = None
+    ) -> None:
         self._fd = sock.fileno()
         self._failed = failed
         self._writable = select.poll()
         self._writable.register(self._fd, select.POLLOUT)
-        self._single = SendBatch(MAX_SEGMENTS, libc.SOCKADDR_IN6_LENGTH)
+        self._single = SendBatch(MAX_SEGMENTS, libc.SOCKADDR_IN6_LENGTH, departure)
         self.can_join = True
         """Whether messages of several datagrams are worth making; false once the kernel has refused."""
 

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
-from quiclb.address import Address, format_address, is_ipv6, normalise
+from quiclb.address import Address, format_address, is_ipv6, is_wildcard, normalise
 from quiclb.binding import explain_refusal
-from quiclb.datapath.base import Datagrams, DatapathHandler, Side
+from quiclb.datapath.base import Datagrams, DatapathHandler, Replies, Side
+from quiclb.datapath.sockets import open_socket
+from quiclb.datapath.wildcard import WildcardEndpoint
 from quiclb.errors import StartError
 
 RECEIVE_BUFFER_OCTETS: Final = 4 << 20
@@ -47,12 +49,17 @@ class UserspaceDatapath:
 
     def __init__(self) -> None:
         self._handler: DatapathHandler | None = None
-        self._vip = _Endpoint(Side.VIP, self._from_clients, self._failed)
+        self._vip: _Endpoint | WildcardEndpoint = _Endpoint(Side.VIP, self._from_clients, self._failed)
         self._inner = _Endpoint(Side.INNER, self._from_backends, self._failed)
 
     async def open(self, vip: Address | socket.socket, inner: Address | socket.socket) -> None:
         await self._inner.open(inner)
-        await self._vip.open(vip)
+        address = normalise(vip.getsockname()) if isinstance(vip, socket.socket) else vip
+        if is_wildcard(address) and sys.platform == "linux":
+            sock = vip if isinstance(vip, socket.socket) else open_socket(vip, Side.VIP)
+            self._vip = WildcardEndpoint(sock, self._from_client, lambda error: self._failed(Side.VIP, error))
+        elif isinstance(self._vip, _Endpoint):
+            await self._vip.open(vip)
 
     @property
     def vip(self) -> Address:
@@ -75,9 +82,13 @@ class UserspaceDatapath:
         if self._handler is not None:
             self._inner.send(self._handler.from_clients(batch))
 
+    def _from_client(self, datagram: bytes, client: Address, vip: Address) -> None:
+        if self._handler is not None:
+            self._inner.send(self._handler.from_clients([(datagram, client)], vip))
+
     def _from_backends(self, batch: Datagrams) -> None:
         if self._handler is not None:
-            self._vip.send(self._handler.from_backends(batch))
+            self._vip.reply(self._handler.from_backends(batch))
 
     def _failed(self, side: Side, error: str) -> None:
         if self._handler is not None:
@@ -140,6 +151,9 @@ class _Endpoint(asyncio.DatagramProtocol):
                 transport.sendto(datagram, (f"::ffff:{ip}" if self._is_ipv6 and ":" not in ip else ip, port))
             except (OSError, ValueError) as error:
                 self.error_received(error)
+
+    def reply(self, replies: Replies) -> None:
+        self.send([(payload, header.client) for payload, header in replies])
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         self._receive([(data, normalise((addr[0], addr[1])))])

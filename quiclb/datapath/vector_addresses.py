@@ -11,20 +11,26 @@ import numpy.typing as npt
 
 from quiclb.address import Address, Kind, ip_facts, ip_text, is_ipv6
 from quiclb.datapath import libc
-from quiclb.datapath.messages import Addresses, Flags, Words
+from quiclb.datapath.messages import Addresses, Flags, Sources, Words
 from quiclb.datapath.word_index import WordIndex
 
 Records = npt.NDArray[np.void]
 
 HEADER: Final = np.dtype(
     {
-        "names": ["magic", "client", "client_high", "client_low", "client_prefix", "client_v4", "port", "raw_port"],
-        "formats": [">u2", "V16", ">u8", ">u8", "u4", "u4", ">u2", "u2"],
-        "offsets": [0, 2, 2, 10, 10, 14, 34, 34],
+        "names": [
+            *("magic", "client", "client_high", "client_low", "client_prefix", "client_v4"),
+            *("vip", "vip_high", "vip_low", "vip_v4", "port", "raw_port"),
+        ],
+        "formats": [
+            *(">u2", "V16", ">u8", ">u8", "u4", "u4"),
+            *(("u4", (4,)), ">u8", ">u8", ("u4", (1,)), ">u2", "u2"),
+        ],
+        "offsets": [0, 2, 2, 10, 10, 14, 18, 18, 26, 30, 34, 34],
         "itemsize": 38,
     }
 )
-"""The envelope's header, the client's part of it read in several ways."""
+"""The envelope's header, the addresses in it read in several ways."""
 
 
 class Family(Protocol):
@@ -52,14 +58,23 @@ class Family(Protocol):
     def doubtful_names(self, names: Addresses) -> Flags:
         """Which socket addresses may not be a client's; wrongly suspecting a few costs time only."""
 
-    def doubtful_headers(self, headers: Records) -> Flags:
-        """Which headers may not name a client that this socket can reach."""
+    def doubtful_headers(self, headers: Records, names: Addresses) -> Flags:
+        """Which headers may not name a client that this socket can reach; `names` are their `names_of`."""
 
     def write_headers(self, names: Addresses, headers: Records) -> None:
         """Put clients into headers."""
 
     def names_of(self, headers: Records) -> Addresses:
         """The socket addresses of the clients that headers name."""
+
+    def write_arrivals(self, arrivals: Sources, headers: Records) -> None:
+        """Put the addresses that datagrams were sent to into headers; the port is there."""
+
+    def doubtful_departures(self, headers: Records) -> Flags:
+        """Which headers may not name an address to send from, for a wildcard VIP."""
+
+    def departures(self, headers: Records) -> Sources:
+        """The addresses that headers say to send from, all zero for the kernel to choose."""
 
 
 def family_of(vip: Address, *, is_loopback_allowed: bool) -> Family:
@@ -109,8 +124,8 @@ class Ipv4:
         doubtful |= (fields["all"].astype(np.uint64) & _LOW_48) == self._vip_key
         return doubtful
 
-    def doubtful_headers(self, headers: Records) -> Flags:
-        doubtful = self.doubtful_names(self.names_of(headers))
+    def doubtful_headers(self, headers: Records, names: Addresses) -> Flags:
+        doubtful = self.doubtful_names(names)
         doubtful |= headers["client_high"] != 0
         doubtful |= headers["client_prefix"] != _MAPPED_PREFIX
         return doubtful
@@ -127,6 +142,18 @@ class Ipv4:
         fields["raw_port"] = headers["raw_port"]
         fields["raw_address"] = headers["client_v4"]
         return names
+
+    def write_arrivals(self, arrivals: Sources, headers: Records) -> None:
+        headers["vip_v4"] = arrivals
+
+    def doubtful_departures(self, headers: Records) -> Flags:
+        doubtful: Flags = headers["vip_high"] != 0
+        doubtful |= headers["vip_low"] >> _HALF_WORD != _MAPPED
+        return doubtful
+
+    def departures(self, headers: Records) -> Sources:
+        departures: Sources = headers["vip_v4"]
+        return departures
 
 
 class Ipv6:
@@ -166,7 +193,7 @@ class Ipv6:
     def doubtful_names(self, names: Addresses) -> Flags:
         return self._doubtful(*self.flow_words(names))
 
-    def doubtful_headers(self, headers: Records) -> Flags:
+    def doubtful_headers(self, headers: Records, names: Addresses) -> Flags:
         high, low = headers["client_high"].astype(np.uint64), headers["client_low"].astype(np.uint64)
         doubtful = self._doubtful(high, low, headers["port"].astype(np.uint64))
         if not self._is_wildcard:
@@ -186,6 +213,21 @@ class Ipv6:
         fields["address"] = headers["client"]
         return names
 
+    def write_arrivals(self, arrivals: Sources, headers: Records) -> None:
+        headers["vip"] = arrivals
+
+    def doubtful_departures(self, headers: Records) -> Flags:
+        doubtful: Flags = _is_mapped(headers, "client") != _is_mapped(headers, "vip")
+        return doubtful
+
+    def departures(self, headers: Records) -> Sources:
+        departures: Sources = headers["vip"].copy()
+        # the kernel wants its leave to choose in the client's family
+        is_other = _is_mapped(headers, "client") != _is_mapped(headers, "vip")
+        departures[is_other] = (0, 0, 0, 0)
+        departures[is_other & _is_mapped(headers, "client"), 2] = _MAPPED_PREFIX
+        return departures
+
     def _doubtful(self, high: Words, low: Words, ports: Words) -> Flags:
         doubtful = self._suspects[(high >> _TOP_16).astype(np.int64)]
         mapped = np.flatnonzero((high == 0) & (low >> _HALF_WORD == _MAPPED))
@@ -196,6 +238,12 @@ class Ipv6:
         vip_high, vip_low, vip_port = self._vip
         doubtful |= (low == vip_low) & (high == vip_high) & (ports == vip_port)
         return doubtful
+
+
+def _is_mapped(headers: Records, whose: str) -> Flags:
+    is_mapped: Flags = headers[f"{whose}_high"] == 0
+    is_mapped &= headers[f"{whose}_low"] >> _HALF_WORD == _MAPPED
+    return is_mapped
 
 
 def _ipv4_suspects(is_loopback_allowed: bool) -> Flags:

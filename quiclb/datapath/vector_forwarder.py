@@ -6,6 +6,7 @@ so that every rule about them is written once.
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -13,24 +14,30 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from quiclb.datapath import libc
-from quiclb.datapath.messages import Addresses, Flags, Integers, Octets, ReceiveBatch
+from quiclb.address import is_ipv6
+from quiclb.datapath import libc, pktinfo
+from quiclb.datapath.messages import Addresses, Flags, Integers, Octets, ReceiveBatch, Sources, Words
 from quiclb.datapath.segments import split_lengths
 from quiclb.datapath.vector_addresses import HEADER, family_of
-from quiclb.datapath.vector_router import OUTCOMES, VectorRouter, overlapping
+from quiclb.datapath.vector_router import OUTCOMES, VectorRouter, overlapping, vip_hashes
 from quiclb.datapath.word_index import MISSING
 from quiclb.envelope import HEADER_LENGTH, MAGIC, SppHeader, wrap
+from quiclb.fallback import vip_hash
 from quiclb.forwarder import ForwardingCore, ReplyFault
 from quiclb.table import RoutingTable
 
 
 @dataclass(frozen=True, slots=True)
 class Replies:
-    """Datagrams for clients: where each payload starts in the receive buffer, its length, and its destination."""
+    """Datagrams for clients: where each payload starts in the receive buffer, its length, and its destination.
+
+    `sources` are the addresses to send from, `None` if the VIP is one address.
+    """
 
     starts: Integers
     lengths: Integers
     names: Addresses
+    sources: Sources | None
 
 
 class VectorForwarder:
@@ -53,6 +60,14 @@ class VectorForwarder:
             (clients.capacity,), HEADER, clients.buffer.data, start, (clients.stride,)
         )
         self._reply_headers = overlapping(backends.buffer, HEADER_LENGTH)
+        self._vip_hash = np.uint64(vip_hash(core.vip))
+        self._arrivals: Sources | None = None
+        if core.is_wildcard:
+            family = socket.AF_INET6 if is_ipv6(core.vip) else socket.AF_INET
+            layout = pktinfo.LAYOUTS[family]
+            words = clients.control.view(np.uint32)
+            first = layout.arrival_at // words.itemsize
+            self._arrivals = words[:, first : first + layout.address_words]
         self._outcome_totals = np.zeros(2 * len(OUTCOMES), np.int64)
         self._to_totals = self._from_totals = self._to_octets = self._from_octets = np.zeros(0, np.int64)
         self._sent = 0
@@ -70,8 +85,11 @@ class VectorForwarder:
         batch, router = self._clients, self._router
         names = batch.names[:count]
         lengths = batch.lengths[:count].astype(np.int64)
+        headers = self._headers[:count]
+        if self._arrivals is not None:
+            self.family.write_arrivals(self._arrivals[:count], headers)
         routes = router.route(
-            batch.buffer, batch.offsets[:count], lengths, lambda rows: self.family.flow_words(names[rows])
+            batch.buffer, batch.offsets[:count], lengths, lambda rows: self._flow_words(names[rows], headers[rows])
         )
         backends = routes.backends
         is_refused = self._refused(names)
@@ -80,7 +98,7 @@ class VectorForwarder:
         else:
             backends[is_refused] = MISSING
             self._count_packets(backends[~is_refused], routes.outcomes[~is_refused], lengths[~is_refused])
-        self.family.write_headers(names, self._headers[:count])
+        self.family.write_headers(names, headers)
         if backends.min() >= 0:
             return np.arange(count), backends
         rows = np.flatnonzero(backends >= 0)
@@ -94,7 +112,7 @@ class VectorForwarder:
         batch = self._backends
         sources = self._sources.find(*self.inner_family.keys(batch.names[:count]))
         lengths = batch.lengths[:count].astype(np.int64)
-        if count == 0 or (not segment_lengths.any() and sources.min() >= 0):
+        if not np.count_nonzero(segment_lengths) and not np.count_nonzero(sources < 0):
             starts = batch.offsets[:count]
         else:
             messages, offsets, lengths = split_lengths(lengths, segment_lengths)
@@ -111,16 +129,20 @@ class VectorForwarder:
         headers = raw.view(HEADER)
         is_odd = headers["magic"] != MAGIC
         is_odd |= lengths <= HEADER_LENGTH
-        is_odd |= self.family.doubtful_headers(headers)
-        if is_odd.any():
+        names = self.family.names_of(headers)
+        is_odd |= self.family.doubtful_headers(headers, names)
+        if self._core.is_wildcard:
+            is_odd |= self.family.doubtful_departures(headers)
+        if np.count_nonzero(is_odd):
             for row in np.flatnonzero(is_odd):
                 is_odd[row] = self._is_bad_reply(int(starts[row]), int(lengths[row]))
             if is_odd.any():
                 headers, starts, lengths = raw[~is_odd].view(HEADER), starts[~is_odd], lengths[~is_odd]
-                sources = sources[~is_odd]
+                names, sources = names[~is_odd], sources[~is_odd]
         self._sent += len(starts)
         self._from_octets += _sums(sources, lengths - HEADER_LENGTH, len(self._from_octets))
-        return Replies(starts + HEADER_LENGTH, lengths - HEADER_LENGTH, self.family.names_of(headers))
+        departures = self.family.departures(headers) if self._core.is_wildcard else None
+        return Replies(starts + HEADER_LENGTH, lengths - HEADER_LENGTH, names, departures)
 
     def flush(self) -> None:
         """Add what was counted since the last call to the core's counters."""
@@ -145,7 +167,7 @@ class VectorForwarder:
 
     def _use(self, table: RoutingTable) -> None:
         self.flush()
-        self._router = VectorRouter(table, self._core.vip)
+        self._router = VectorRouter(table)
         addresses = [backend.address for backend in self._router.backends]
         self._sources = self.inner_family.index(addresses)
         names = b"".join(self.inner_family.name(address) for address in addresses)
@@ -155,8 +177,15 @@ class VectorForwarder:
         self._to_octets = np.zeros(len(addresses), np.int64)
         self._from_octets = np.zeros(len(addresses), np.int64)
 
+    def _flow_words(self, names: Addresses, headers: npt.NDArray[np.void]) -> tuple[Words, Words, Words, Words]:
+        high, low, ports = self.family.flow_words(names)
+        if self._arrivals is None:
+            return np.full(len(high), self._vip_hash), high, low, ports
+        vips = headers["vip_high"].astype(np.uint64), headers["vip_low"].astype(np.uint64)
+        return vip_hashes(*vips, self._core.vip[1]), high, low, ports
+
     def _count_packets(self, backends: Integers, outcomes: Octets, lengths: Integers) -> None:
-        if outcomes.any():
+        if np.count_nonzero(outcomes):
             places = outcomes.astype(np.int64) * 2 + (backends >= 0)
             self._outcome_totals += np.bincount(places, minlength=len(self._outcome_totals))
             is_placed = backends >= 0
@@ -169,7 +198,7 @@ class VectorForwarder:
     def _refused(self, names: Addresses) -> Flags | None:
         """Which senders can be no clients; `None` if all can. Counts them."""
         is_refused = self.family.doubtful_names(names)
-        if not is_refused.any():
+        if not np.count_nonzero(is_refused):
             return None
         for row in np.flatnonzero(is_refused):
             fault = self._core.client_fault(self.family.address(names[row].tobytes()))

@@ -12,14 +12,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from quiclb.address import Address
 from quiclb.cid import LOW_BITS, MAX_CID_LENGTH, UNROUTABLE_CONFIG_ID
 from quiclb.config import QuicLbConfig
 from quiclb.datapath.messages import Flags, Integers, Octets, Words
 from quiclb.datapath.vector_cipher import server_ids_of
 from quiclb.datapath.word_index import MISSING, WordIndex
 from quiclb.decoder import Reason
-from quiclb.fallback import MIX_MULTIPLIER, vip_hash
+from quiclb.fallback import HASH_SEED, MIX_MULTIPLIER
 from quiclb.packet import PacketFault
 from quiclb.pool import BackendState
 from quiclb.routing import DropReason
@@ -28,8 +27,8 @@ from quiclb.table import RoutingTable, UnknownServerId
 OUTCOMES: Final = (None, *Reason, *PacketFault, *DropReason)
 """What an outcome code stands for, by index: `None` for a routable connection ID, otherwise the reason it is not."""
 
-FlowWords = Callable[[Integers], tuple[Words, Words, Words]]
-"""Gives the clients of some rows: high and low word of the 16-octet address, and the port."""
+FlowWords = Callable[[Integers], tuple[Words, Words, Words, Words]]
+"""Gives the 4-tuples of some rows: `vip_hash`, high and low word of the client's 16-octet address, and its port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +43,9 @@ class Routes:
 
 
 class VectorRouter:
-    """One routing table, ready for batches that `vip` receives. Make a new one for a new table."""
+    """One routing table, ready for batches. Make a new one for a new table."""
 
-    def __init__(self, table: RoutingTable, vip: Address) -> None:
+    def __init__(self, table: RoutingTable) -> None:
         self.table: Final = table
         self.backends: Final = tuple(table.pool)
         self._configs: list[_ConfigDecoder | None] = [None] * 8
@@ -55,7 +54,6 @@ class VectorRouter:
         place = {backend.name: index for index, backend in enumerate(self.backends)}
         active = [place[backend.name] for backend in table.pool.in_state(BackendState.ACTIVE)]
         self._fallback = np.array(active, np.int64)[np.asarray(table.maglev.slots, np.int64)]
-        self._vip_hash = np.uint64(vip_hash(vip))
         self._cids: tuple[Octets, npt.NDArray[np.void]] | None = None
 
     def route(self, octets: Octets, starts: Integers, lengths: Integers, flow_words: FlowWords) -> Routes:
@@ -65,7 +63,7 @@ class VectorRouter:
         cid_starts, available = starts + 1, lengths - 1
         is_truncated = None
         is_long = first >= _LONG_FORM
-        if is_long.any():
+        if np.count_nonzero(is_long):
             long_rows = np.flatnonzero(is_long)
             cid_starts[long_rows] += 5
             is_cut, dcid_lengths = _long_headers(octets, starts[long_rows], lengths[long_rows])
@@ -83,13 +81,13 @@ class VectorRouter:
                 outcomes[rows] = _CODES[Reason.RESERVED if is_reserved else Reason.NO_CONFIG]
             else:
                 backends[rows], outcomes[rows] = config.decode(cids[rows], available[rows], is_long[rows])
-        if available.min() <= 0:
+        if np.count_nonzero(available <= 0):
             outcomes[available <= 0] = _CODES[Reason.EMPTY]
         if is_truncated is not None:
             outcomes[is_truncated] = _CODES[PacketFault.TRUNCATED]
-        if lengths.min() == 0:
+        if np.count_nonzero(lengths) < count:
             outcomes[lengths == 0] = _CODES[PacketFault.EMPTY]
-        if outcomes.any():
+        if np.count_nonzero(outcomes):
             self._place(backends, outcomes, flow_words)
         return Routes(backends, outcomes)
 
@@ -103,8 +101,8 @@ class VectorRouter:
         if not len(self._fallback):
             outcomes[rows] = _CODES[DropReason.NO_BACKEND]
             return
-        high, low, ports = flow_words(rows)
-        hashes = _mix(_mix(_mix(high ^ self._vip_hash) ^ low) ^ ports)
+        vip_hashes, high, low, ports = flow_words(rows)
+        hashes = _mix(_mix(_mix(high ^ vip_hashes) ^ low) ^ ports)
         backends[rows] = self._fallback[(hashes % np.uint64(len(self._fallback))).astype(np.int64)]
 
     def _gather(self, octets: Octets) -> npt.NDArray[np.void]:
@@ -112,6 +110,11 @@ class VectorRouter:
         if self._cids is None or self._cids[0] is not octets:
             self._cids = (octets, overlapping(octets, MAX_CID_LENGTH))
         return self._cids[1]
+
+
+def vip_hashes(high: Words, low: Words, port: int) -> Words:
+    """`quiclb.fallback.vip_hash` of many addresses with one port."""
+    return _mix(_mix(_mix(high ^ _SEED) ^ low) ^ np.uint64(port))
 
 
 def overlapping(octets: Octets, width: int) -> npt.NDArray[np.void]:
@@ -177,7 +180,7 @@ def _long_headers(octets: Octets, starts: Integers, lengths: Integers) -> tuple[
 
 def _present(codepoints: Octets) -> list[int] | list[None]:
     """Which codepoints occur; `[None]` if all are the same, which most batches are."""
-    if (codepoints == codepoints[0]).all():
+    if not np.count_nonzero(codepoints != codepoints[0]):
         return [None]
     return [int(codepoint) for codepoint in np.flatnonzero(np.bincount(codepoints, minlength=8))]
 
@@ -196,6 +199,7 @@ _LONG_FORM = 0x80
 _EVERYTHING = slice(None)
 _HALF_WORD = np.uint64(32)
 _MULTIPLIER = np.uint64(MIX_MULTIPLIER)
+_SEED = np.uint64(HASH_SEED)
 _CODES: Final = {outcome: code for code, outcome in enumerate(OUTCOMES)}
 _FALLS_BACK: Final = {
     choice: np.array(

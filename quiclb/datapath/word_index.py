@@ -32,13 +32,13 @@ class WordIndex:
         """The value of each row's key, or `MISSING`."""
         if not len(self._values):
             return np.full(len(columns[0]), MISSING)
-        places = np.searchsorted(self._folded, self._fold(columns))
+        places = self._folded.searchsorted(self._fold(columns))
         np.minimum(places, len(self._values) - 1, out=places)
         is_found = self._columns[0][places] == columns[0]
         for ours, theirs in zip(self._columns[1:], columns[1:], strict=True):
             is_found &= ours[places] == theirs
         found = self._values[places]
-        return found if is_found.all() else np.where(is_found, found, MISSING)
+        return found if np.count_nonzero(is_found) == len(found) else np.where(is_found, found, MISSING)
 
     def _fold(self, columns: Sequence[Words]) -> Words:
         folded = columns[0]

@@ -8,16 +8,17 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Final
 
-import structlog
 import uvloop
 
-from quiclb.address import Kind, ip_facts
+from quiclb.address import Address, is_wildcard, normalise
 from quiclb.datapath.sockets import SocketPair
 from quiclb.engine import Engine, open_datapath
-from quiclb.log import configure_logging
-from quiclb.processes.messages import Ask, Ready, Report, Serve, Setup, Stop, Table, encode, read_downward
+from quiclb.interpreter import settle
+from quiclb.log import configure_logging_on_use, get_logger
+from quiclb.processes.messages import Ask, Ready, Refused, Report, Serve, Setup, Stop, Table, encode, read_downward
 from quiclb.spec import TableSpec
 from quiclb.table import RoutingTable
 
@@ -51,7 +52,7 @@ class _Child:
         setup = await read_downward(reader)
         if not isinstance(setup, Setup):
             return 1
-        configure_logging(setup.log_choice.log_format, setup.log_choice.level)
+        configure_logging_on_use(setup.log_choice.log_format, setup.log_choice.level)
         obeying = loop.create_task(self._obey(reader, writer, setup))
         await self._stopped.wait()
         obeying.cancel()
@@ -62,7 +63,7 @@ class _Child:
             writer.write(encode(Report.of(self._engine.core.counters)))
         writer.close()
         if self._failure is not None:
-            structlog.get_logger().error("forwarding ended", fault=repr(self._failure))
+            get_logger().error("forwarding ended", fault=repr(self._failure))
             return 1
         return 0
 
@@ -71,14 +72,14 @@ class _Child:
             if isinstance(message, Table):
                 await self._take(message.spec, writer)
             elif isinstance(message, Serve):
-                await self._serve(message.slot, setup)
+                await self._serve(message.slot, setup, lambda address: writer.write(encode(Refused(address))))
             elif isinstance(message, Ask) and self._engine is not None:
                 writer.write(encode(Report.of(self._engine.core.counters)))
             elif isinstance(message, Stop):
                 self._stopped.set()
         if self._engine is not None:
             # The supervisor is gone: whoever follows it binds beside these sockets.
-            structlog.get_logger().warning("supervisor lost", ends_in_s=setup.orphan_grace_s)
+            get_logger().warning("supervisor lost", ends_in_s=setup.orphan_grace_s)
             await asyncio.sleep(setup.orphan_grace_s)
         self._stopped.set()
 
@@ -91,7 +92,7 @@ class _Child:
         if is_first:
             writer.write(encode(Ready()))
 
-    async def _serve(self, slot: int, setup: Setup) -> None:
+    async def _serve(self, slot: int, setup: Setup, refused: Callable[[Address], None]) -> None:
         if self._table is None:
             raise RuntimeError("told to serve before there was a table")
         self._sockets = SocketPair(*(socket.socket(fileno=fd) for fd in setup.slots[slot]))
@@ -101,7 +102,8 @@ class _Child:
                 for fd in fds:
                     os.close(fd)
         datapath = await open_datapath(setup.datapath, self._sockets)
-        self._engine = Engine(datapath, self._table, is_loopback_allowed=setup.is_loopback_allowed)
+        self._engine = Engine(datapath, self._table, is_loopback_allowed=setup.is_loopback_allowed, refused=refused)
+        settle()
         self._engine.serve()
         self._watching = asyncio.create_task(self._watch(self._engine))
 
@@ -120,7 +122,7 @@ async def release(sockets: SocketPair) -> None:
     for sock in (sockets.vip, sockets.inner):
         address = sock.getsockname()
         # connecting would bind a wildcard to one address
-        if ip_facts(address[0]).kind is not Kind.UNSPECIFIED:
+        if not is_wildcard(normalise(address)):
             sock.connect(address)
         queues.register(sock, select.POLLIN)
     for _ in range(round(DRAIN_TIMEOUT_S / DRAIN_POLL_S)):

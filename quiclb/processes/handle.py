@@ -8,13 +8,27 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 
+from quiclb.address import Address
 from quiclb.counters import ForwarderCounters
-from quiclb.processes.messages import Ask, Downward, Ready, Report, Serve, Setup, Stop, Table, encode, read_upward
+from quiclb.processes.messages import (
+    Ask,
+    Downward,
+    Ready,
+    Refused,
+    Report,
+    Serve,
+    Setup,
+    Stop,
+    Table,
+    encode,
+    read_upward,
+)
 from quiclb.spec import TableSpec
 
 
 class ChildHandle:
-    """Made by `start_child`. `ready` is called when it can serve; `wait` returns when it is gone.
+    """Made by `start_child`. `ready` is called when it can serve, `refused` with backends where nobody seems to listen;
+    `wait` returns when it is gone.
 
     `slot` is the one it serves, `None` while it is a spare; `counters` is what it reported last.
     """
@@ -25,6 +39,7 @@ class ChildHandle:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         ready: Callable[[ChildHandle], None],
+        refused: Callable[[Address], None],
     ) -> None:
         self.slot: int | None = None
         self.is_ready = False
@@ -33,6 +48,7 @@ class ChildHandle:
         self._reader = reader
         self._writer = writer
         self._ready = ready
+        self._refused = refused
         self._reported = asyncio.Event()
         self._listening = asyncio.get_running_loop().create_task(self._listen())
 
@@ -83,12 +99,18 @@ class ChildHandle:
             elif isinstance(message, Report):
                 self.counters = message.counters()
                 self._reported.set()
+            elif isinstance(message, Refused):
+                self._refused(message.address)
         self.is_ready = False
         self._reported.set()
 
 
 async def start_child(
-    setup: Setup, spec: TableSpec, ready: Callable[[ChildHandle], None], fds: Sequence[int]
+    setup: Setup,
+    spec: TableSpec,
+    ready: Callable[[ChildHandle], None],
+    refused: Callable[[Address], None],
+    fds: Sequence[int],
 ) -> ChildHandle:
     """Start a process that inherits `fds`; it is a spare until told to serve."""
     ours, theirs = socket.socketpair()
@@ -103,7 +125,7 @@ async def start_child(
             env={name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN},
         )
     reader, writer = await asyncio.open_connection(sock=ours)
-    handle = ChildHandle(process, reader, writer, ready)
+    handle = ChildHandle(process, reader, writer, ready, refused)
     writer.write(encode(setup) + encode(Table(spec)))
     return handle
 

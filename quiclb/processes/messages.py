@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from quiclb.address import Address
 from quiclb.counters import ForwarderCounters
 from quiclb.log import LogFormat
 from quiclb.sections import DatapathKind
@@ -83,8 +84,14 @@ class Report(msgspec.Struct, frozen=True, tag=True):
         return counters
 
 
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """The network says that nobody listens at this backend's address."""
+
+    address: Address
+
+
 Downward = Setup | Table | Serve | Ask | Stop
-Upward = Ready | Report
+Upward = Ready | Report | Refused
 
 
 def encode(message: Downward | Upward) -> bytes:

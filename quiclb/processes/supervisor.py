@@ -7,8 +7,6 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
-import structlog
-
 from quiclb.address import Address, normalise
 from quiclb.counters import ForwarderCounters
 from quiclb.datapath.base import Side
@@ -16,6 +14,7 @@ from quiclb.datapath.sockets import SocketPair, bind_socket, make_socket, receiv
 from quiclb.errors import StartError
 from quiclb.keeper import SettingsSource, TableKeeper
 from quiclb.keeper_metrics import KeeperCollector
+from quiclb.log import get_logger
 from quiclb.metrics import MetricsServer, collector_renderer
 from quiclb.processes.collector import SupervisorCollector
 from quiclb.processes.handle import ChildHandle, start_child
@@ -65,7 +64,6 @@ class Supervisor:
         self._is_serving = asyncio.Event()
         self._stopping = asyncio.Event()
         self._first_fault: str | None = None
-        self._log = structlog.get_logger()
         self.restarts = 0
         self.metrics: Address | None = None
 
@@ -158,7 +156,7 @@ class Supervisor:
             async with asyncio.timeout(REPORT_INTERVAL_S):
                 await asyncio.gather(*answers)
         except TimeoutError:
-            self._log.warning("a forwarding process did not report")
+            get_logger().warning("a forwarding process did not report")
 
     async def stop(self) -> None:
         """Let the processes forward what waits, end them and close the sockets; the counters stay readable."""
@@ -195,7 +193,7 @@ class Supervisor:
         backoff_s = FIRST_BACKOFF_S
         while not self._stopping.is_set():
             born = loop.time()
-            child = await start_child(self._setup(), self.spec, self._child_ready, self._fds())
+            child = await start_child(self._setup(), self.spec, self._child_ready, self._refused, self._fds())
             self._children.add(child)
             # what was published while the process was started
             child.publish(self.spec)
@@ -205,7 +203,7 @@ class Supervisor:
             if self._stopping.is_set():
                 return
             self.restarts += 1
-            self._log.error("forwarding process ended", pid=child.pid, slot=child.slot, status=status)
+            get_logger().error("forwarding process ended", pid=child.pid, slot=child.slot, status=status)
             self._fill()
             if not self._is_serving.is_set():
                 self._fail_start(f"a forwarding process ended with status {status} before it was ready")
@@ -219,6 +217,10 @@ class Supervisor:
 
     def _child_ready(self, child: ChildHandle) -> None:
         self._fill()
+
+    def _refused(self, address: Address) -> None:
+        if self._keeper is not None:
+            self._keeper.refused(address)
 
     def _fill(self) -> None:
         """Give every vacant slot to a process that is ready."""
@@ -236,7 +238,7 @@ class Supervisor:
             self._is_bound = True
         for slot, child in zip(sorted(vacant), idle, strict=False):
             child.serve(slot)
-            self._log.info("forwarding process serves", pid=child.pid, slot=slot)
+            get_logger().info("forwarding process serves", pid=child.pid, slot=slot)
             vacant.discard(slot)
         if not vacant:
             self._is_serving.set()
@@ -252,7 +254,7 @@ class Supervisor:
             async with asyncio.timeout(REPORT_TIMEOUT_S):
                 await child.refresh()
         except TimeoutError:
-            self._log.error("forwarding process hangs", pid=child.pid, slot=child.slot)
+            get_logger().error("forwarding process hangs", pid=child.pid, slot=child.slot)
             child.kill()
 
     async def _pause(self, delay_s: float) -> None:

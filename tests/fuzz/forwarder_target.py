@@ -50,12 +50,12 @@ def check(data: bytes) -> None:
         scalar, again, vector = forwarders(index)
         if choice & IS_REPLY:
             batch: Datagrams = [(datagram, SOURCES[choice % len(SOURCES)])]
-            out = scalar.from_backends(batch)
-            assert again.from_backends(batch) == out
-            assert list(vector.from_backends(batch)) == out
-            for payload, target in out:
+            replies = scalar.from_backends(batch)
+            assert again.from_backends(batch) == replies
+            assert list(vector.from_backends(batch)) == replies
+            for payload, header in replies:
                 assert datagram.endswith(payload)
-                assert target not in (VIP, INNER)
+                assert header.client not in (VIP, INNER)
         else:
             client = CLIENTS[choice % len(CLIENTS)]
             batch = [(datagram, client)]

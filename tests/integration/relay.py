@@ -15,6 +15,8 @@ class Relay(asyncio.DatagramProtocol):
 
     def __init__(self, server: Address) -> None:
         self.swallowed_hosts: set[str] = set()
+        self.is_mute = False
+        """Swallow what the server says."""
         self._server = server
         self._cut: set[Address] = set()
         self._front: asyncio.DatagramTransport | None = None
@@ -35,6 +37,10 @@ class Relay(asyncio.DatagramProtocol):
             self._backs[addr] = asyncio.create_task(self._open(addr))
         self._backs[addr].add_done_callback(lambda back: back.result().sendto(data))
 
+    def passes_back(self) -> bool:
+        """Whether the server's datagrams get through now."""
+        return not self.is_mute
+
     def cut(self) -> None:
         """Swallow all that comes from the sockets that callers use now."""
         self._cut.update(self._backs)
@@ -51,12 +57,12 @@ class Relay(asyncio.DatagramProtocol):
         self.renew()
 
     async def _open(self, caller: Address) -> asyncio.DatagramTransport:
-        front = self._front
+        front, relay = self._front, self
         assert front is not None
 
         class Back(asyncio.DatagramProtocol):
             def datagram_received(self, data: bytes, addr: Address) -> None:
-                if not front.is_closing():
+                if not front.is_closing() and relay.passes_back():
                     front.sendto(data, caller)
 
         back, _ = await asyncio.get_running_loop().create_datagram_endpoint(Back, remote_addr=self._server)

@@ -19,6 +19,7 @@ from gateway.h3.webtransport import SessionOpened
 from gateway.quic.cid_source import RandomCids
 from gateway.quic.connection import Connection, PeerClosed
 from gateway.quic.endpoint import Endpoint
+from gateway.quic.settings import SharedSecrets
 from quiclb import SppHeader, wrap
 from tests.integration.udp import Client, Socket, issuer, serving, until
 from tests.unit.gateway.quic.harness import SERVER_ADDRESS, client_configuration, connected, seeded
@@ -42,7 +43,7 @@ def assert_unharmed(endpoint: Endpoint) -> None:
 
 async def test_an_initial_flood_is_answered_with_retries_that_keep_no_state() -> None:
     answers: list[bytes] = []
-    async with serving(retry_after_half_open=5, max_half_open=8, retry_key=KEY) as endpoint:
+    async with serving(retry_after_half_open=5, max_half_open=8, secrets=SharedSecrets(retry=(KEY,))) as endpoint:
         flooder = await Socket.open(lambda datagram, _: answers.append(datagram))
         for seed in range(40):
             flooder.send(initial(seed), endpoint.address)
@@ -75,8 +76,8 @@ async def test_the_connection_id_of_a_retry_is_routable_and_not_the_clients() ->
 
 async def test_a_retry_of_one_worker_is_good_at_another() -> None:
     async with (
-        serving(cids=issuer(1), retry_after_half_open=0, retry_key=KEY) as first,
-        serving(cids=issuer(2), retry_after_half_open=0, retry_key=KEY) as second,
+        serving(cids=issuer(1), retry_after_half_open=0, secrets=SharedSecrets(retry=(KEY,))) as first,
+        serving(cids=issuer(2), retry_after_half_open=0, secrets=SharedSecrets(retry=(KEY,))) as second,
     ):
         client = Client(first.address or ("", 0))
         received = client._received

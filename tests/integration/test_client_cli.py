@@ -121,9 +121,9 @@ async def test_an_interrupt_ends_the_speech_and_says_goodbye(server: ScriptedSer
 async def test_a_wrong_token_is_one_sentence_and_a_document(server: ScriptedServer, wav: Path) -> None:
     outcome = await voice_client("call", wav, "--url", server.url, "--ca", server.ca_file, "--token", "wrong", "--json")
     assert outcome.status == 1
-    assert outcome.err == "voice-client: the server refused the access token (HTTP status 401)\n"
+    assert outcome.err == "voice-client: the server refused access: unknown token (HTTP status 401)\n"
     assert outcome.document["ok"] is False
-    assert outcome.document["error"] == "the server refused the access token (HTTP status 401)"
+    assert outcome.document["error"] == "the server refused access: unknown token (HTTP status 401)"
 
 
 class FailingSession(ScriptedSession):

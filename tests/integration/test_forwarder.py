@@ -17,6 +17,7 @@ from quiclb import Forwarder, Settings, SppHeader, StartError, unroutable_cid, u
 from quiclb.address import format_address
 from quiclb.datapath import forwarding_loop
 from quiclb.datapath.vectorised import VectorisedDatapath
+from quiclb.datapath.wildcard import WildcardEndpoint
 from tests.unit.quiclb.pools import KEY, cid, short_packet
 
 TIMEOUT_S = 5.0
@@ -26,13 +27,12 @@ CHOSEN = contextvars.ContextVar("CHOSEN", default="vectorised")
 def on_every_datapath(test):
     """Run an async test with the asyncio datapath on either event loop, and with the vectorised one.
 
-    A few datagrams are below what is worth an array, so the vectorised one runs once more with that threshold at 0.
+    A few datagrams are below what is worth an array, so the vectorised one runs once more with nothing but arrays.
     """
 
     @functools.wraps(test)
     def run(monkeypatch, datapath, **arguments):
         if datapath == "arrays":
-            monkeypatch.setattr(forwarding_loop, "SCALAR_BATCH", 0)
             monkeypatch.setattr(forwarding_loop, "SINGLES", 0)
             monkeypatch.setattr(forwarding_loop, "JOIN_FROM", 2)
             monkeypatch.setattr(forwarding_loop, "FLUSH_BATCHES", 1)
@@ -95,7 +95,9 @@ def sockets_of(forwarder: Forwarder) -> list[socket.socket]:
     datapath = forwarder.engine.datapath
     if isinstance(datapath, VectorisedDatapath):
         return list(datapath._sockets.values())
-    return [endpoint._transport.get_extra_info("socket") for endpoint in (datapath._vip, datapath._inner)]
+    vip, inner = datapath._vip, datapath._inner
+    vip_socket = vip._socket if isinstance(vip, WildcardEndpoint) else vip._transport.get_extra_info("socket")
+    return [vip_socket, inner._transport.get_extra_info("socket")]
 
 
 @asynccontextmanager
@@ -195,6 +197,26 @@ async def test_a_wildcard_vip_sends_nothing_to_itself():
         assert (await client.next())[0] == b"reply"
         assert forwarder.counters.replies == {("drop", "client-is-vip"): 1, ("sent", "ok"): 1}
         assert forwarder.counters.packets == {}
+
+
+@pytest.mark.parametrize(
+    ("listen", "asked"), [("0.0.0.0:0", "127.0.0.77"), ("[::]:0", "127.0.0.77"), ("[::]:0", "::1")]
+)
+@on_every_datapath
+async def test_a_wildcard_vip_answers_from_the_address_that_was_asked(listen, asked):
+    async with running(listen=listen) as (forwarder, _, backends):
+        vip = (asked, forwarder.vip[1])
+        client = await Peer().open("::1" if ":" in asked else "127.0.0.3")
+        for _ in range(8):
+            client.send(short_packet(cid(1)), vip)
+            datagram, _ = await backends[0].next()
+            assert unwrap(datagram) == (SppHeader(client.address, vip), short_packet(cid(1)))
+            backends[0].send(datagram, forwarder.inner)
+            assert await client.next() == (short_packet(cid(1)), vip)
+        backends[0].send(wrap(SppHeader(client.address, ("2001:db8::1", 1)), b"foreign"), forwarder.inner)
+        backends[0].send(wrap(SppHeader(client.address, forwarder.vip), b"any"), forwarder.inner)
+        assert (await client.next())[0] == b"any"
+        client.transport.close()
 
 
 @on_every_datapath

@@ -17,6 +17,7 @@ from gateway.certificate import ensure_certificate
 from gateway.config import GatewaySettings
 from gateway.store.base import SessionStore
 from gateway.store.memory import MemoryStore
+from gateway.wire import CloseCode
 from gateway.worker import Worker
 from tests.integration.relay import Relay, relaying
 
@@ -24,7 +25,9 @@ TONE = (np.sin(np.arange(32_000) / 10) * 8000).astype("<i2").tobytes()
 
 
 @asynccontextmanager
-async def working(folder: Path, name: str = "w-1", store: SessionStore | None = None) -> AsyncIterator[Worker]:
+async def working(
+    folder: Path, name: str = "w-1", store: SessionStore | None = None, token: str | None = None
+) -> AsyncIterator[Worker]:
     ensure_certificate(folder, now=time.time())
     worker = Worker(
         GatewaySettings.model_validate(
@@ -32,6 +35,7 @@ async def working(folder: Path, name: str = "w-1", store: SessionStore | None = 
                 "worker": {"name": name, "listen": "127.0.0.1:0"},
                 "tls": {"certificate": folder / "leaf.pem", "key": folder / "leaf.key"},
                 "agent": {"name": "echo"},
+                "access": {"token": token},
             }
         ),
         store=store,
@@ -71,6 +75,34 @@ async def test_a_connection_that_dies_in_mid_speech_loses_and_repeats_no_frame(t
     assert call.order["utterances"] == 1
     assert ended_session.uplink.frames == report.frames_sent == report.frames_heard
     assert ended_session.uplink.duplicates == 0
+
+
+async def test_a_connection_that_the_caller_leaves_does_not_end_the_session(tmp_path: Path) -> None:
+    async with (
+        working(tmp_path) as worker,
+        relaying(worker.addresses.direct) as relay,
+        calling(relay, tmp_path) as call,
+    ):
+        assert call._call.link is not None
+        assert call._call.link.connection is not None
+        call._call.link.connection.close(CloseCode.TAKEN_OVER, "moving")
+        call._call.recovery.redial()
+        async for event in call.events():
+            if isinstance(event, Resumed):
+                break
+        assert not worker.sessions.ended()
+        await ended(call)
+    assert call.is_finished
+
+
+async def test_a_caller_that_cannot_see_a_status_is_refused_by_a_close_code(tmp_path: Path) -> None:
+    async with working(tmp_path, token="sesame") as worker:
+        assert worker.addresses.direct
+        url = f"https://127.0.0.1:{worker.addresses.direct[1]}/v1/voice?refusal=close"
+        with pytest.raises(SessionFailed, match="access token") as refused:
+            async with VoiceClient(url, token="wrong", ca_file=tmp_path / "ca.pem"):
+                pass
+    assert refused.value.code == CloseCode.UNAUTHORISED
 
 
 async def test_a_connection_that_comes_back_before_another_is_open_is_kept(tmp_path: Path) -> None:
@@ -143,6 +175,27 @@ async def test_a_worker_that_never_saw_the_session_takes_it_up_from_the_store(tm
     assert report.frames_heard == report.frames_sent
 
 
+async def test_a_caller_that_missed_the_goodbye_comes_back_for_it(tmp_path: Path) -> None:
+    async with (
+        working(tmp_path) as worker,
+        relaying(worker.addresses.direct) as relay,
+        calling(relay, tmp_path, has_playback=False) as call,
+    ):
+        await call.speak(TONE)
+        relay.is_mute = True
+        finishing = asyncio.create_task(call.finish())
+        async with asyncio.timeout(10.0):
+            while worker.sessions.count:  # noqa: ASYNC110 - a worker has no event for it
+                await asyncio.sleep(0.02)
+        relay.cut()
+        relay.is_mute = False
+        await finishing
+        report = call.report()
+    assert report.is_complete
+    assert report.frames_heard == report.frames_sent
+    assert call.order["utterances"] == 1
+
+
 async def test_a_session_that_is_gone_ends_the_call(tmp_path: Path) -> None:
     async with (
         working(tmp_path, "w-1") as first,
@@ -151,5 +204,6 @@ async def test_a_session_that_is_gone_ends_the_call(tmp_path: Path) -> None:
         calling(relay, tmp_path) as call,
     ):
         relay.lead_to(second.addresses.direct)
+        call.send_pcm(TONE)
         with pytest.raises(SessionFailed, match="unknown session"):
-            await call.speak(TONE)
+            await call.finish()

@@ -64,16 +64,30 @@ async def test_without_a_shared_store_a_worker_takes_its_calls_with_it() -> None
     assert {report.worker for report in lost} == {"worker-1"}
 
 
-async def test_a_rolling_restart_under_calls_loses_none() -> None:
-    async def restarted() -> None:
-        for index in range(2):
+async def test_a_rolling_restart_of_all_workers_under_calls_loses_none() -> None:
+    is_over = asyncio.Event()
+
+    async def talking() -> CallReport:
+        """A caller who says one word after the other until all is over."""
+        async with VoiceClient(cluster.url, ca_file=cluster.ca_file, codec="pcm16", has_playback=False) as call:
+            turns = 0
+            while not is_over.is_set():
+                await call.speak(PcmSource(words(1)))
+                turns += 1
+            await call.finish()
+        assert call.state["utterances"] == turns
+        return call.report()
+
+    async with Cluster(ClusterOptions(agent="echo", workers=4)) as cluster:
+        calls = [asyncio.create_task(talking()) for _ in range(CALLS)]
+        await asyncio.sleep(0.5)
+        for index in range(4):
             assert await cluster.terminate_worker(index) == 0
             await cluster.start_worker(index)
-
-    async with Cluster(ClusterOptions(agent="echo")) as cluster:
-        reports = await calls_while(cluster, restarted(), turns=5)
+        is_over.set()
+        reports = await asyncio.gather(*calls)
     assert_complete(reports)
-    assert any(report.resumes for report in reports)
+    assert sum(len(report.resumes) for report in reports) >= CALLS
 
 
 async def calls_while(cluster: Cluster, event: Awaitable[None], turns: int = 2) -> list[CallReport]:

@@ -51,6 +51,7 @@ async def serving(certificates: Path, *, agent: str = "echo", **telephony: Any) 
             "tls": {"certificate": certificates / "leaf.pem", "key": certificates / "leaf.key"},
             "agent": {"name": agent},
             "access": {"token": TOKEN},
+            "session": {"resume_window_s": 0.5},
             "telephony": {"listen": "127.0.0.1:0", "auth_token": AUTH_TOKEN, "tls": False} | telephony,
         }
     )
@@ -186,7 +187,7 @@ async def test_a_call_that_breaks_off_ends_its_session(worker: Worker) -> None:
         await begun(worker)
         caller.socket.transport.abort()
     await emptied(worker)
-    assert [session.close_reason for session in worker.sessions.ended()] == ["the caller left: the connection broke"]
+    assert [session.close_reason for session in worker.sessions.ended()] == ["the caller did not come back"]
 
 
 @pytest.mark.parametrize("auth_token", [None, "12346"])
@@ -205,7 +206,7 @@ async def test_a_stream_without_the_access_token_is_closed(worker: Worker) -> No
     result = await TwilioSimulator(stream).run(LOUD)
     assert result.closed is not None
     assert "1008" in result.closed
-    assert worker.sessions.counters.refused == {401: 1}
+    assert worker.sessions.counters.refused == {(401, "token_missing"): 1}
 
 
 async def test_nonsense_is_skipped_and_the_call_goes_on(worker: Worker) -> None:

@@ -99,6 +99,27 @@ def masked(opcode: int, payload: bytes, *, is_final: bool = True) -> bytes:
     return bytes((opcode | (0x80 if is_final else 0), 0x80 | len(payload))) + bytes(4) + payload
 
 
+async def test_head_is_get_without_the_body(bench: Bench) -> None:
+    reader, writer = await asyncio.open_connection(*bench.address)
+    writer.write(b"HEAD /page HTTP/1.1\r\nHost: h\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    assert b"Content-Length: 6\r\n" in answer
+    assert answer.endswith(b"\r\n\r\n")
+    assert bench.requests[0].method == "GET"
+
+
+async def test_two_servers_share_a_port_and_one_may_go(bench: Bench) -> None:
+    servers = [WebServer({"/page": lambda request: WebResponse(HTTPStatus.OK, "ours\n")}, {}) for _ in range(2)]
+    shared = await servers[0].start("page.listen", ("127.0.0.1", 0), None, is_shared=True)
+    assert await servers[1].start("page.listen", shared, None, is_shared=True) == shared
+    bench.address = shared
+    await servers[0].stop()
+    for _ in range(8):
+        assert await bench.ask(b"GET /page HTTP/1.1\r\nHost: h\r\n\r\n") == (200, b"ours\n")
+    await servers[1].stop()
+
+
 async def test_a_page_learns_what_was_asked(bench: Bench) -> None:
     body = b"CallSid=CA1"
     head = b"POST /page?x=1 HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\nX-Mixed: Case \r\n\r\n" % len(body)

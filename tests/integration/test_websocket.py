@@ -19,10 +19,12 @@ from gateway.transport.websocket import Kind
 from gateway.wire import (
     AudioFrame,
     Bye,
+    CloseCode,
     Codec,
     Heard,
     Played,
     Ready,
+    Resume,
     Speech,
     Start,
     Transcript,
@@ -106,4 +108,32 @@ async def test_a_wrong_token_is_refused_by_status(worker: Worker, tmp_path: Path
     with pytest.raises(InvalidStatus) as refused:
         await dial(worker, tmp_path, token="wrong")
     assert refused.value.response.status_code == 401
-    assert worker.sessions.counters.refused == {401: 1}
+    assert worker.sessions.counters.refused == {(401, "token_wrong"): 1}
+
+
+async def test_a_caller_that_cannot_see_a_status_is_refused_by_a_close_code(worker: Worker, tmp_path: Path) -> None:
+    async with asyncio.timeout(20), dial(worker, tmp_path, token="wrong&refusal=close") as socket:
+        with pytest.raises(ConnectionClosed) as closed:
+            await socket.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4005
+    assert "access token" in closed.value.rcvd.reason
+
+
+async def test_a_caller_that_leaves_a_connection_keeps_its_session(worker: Worker, tmp_path: Path) -> None:
+    async def ready(socket: ClientConnection, first: Start | Resume) -> Ready:
+        await say(socket, Kind.CONTROL, encode_message(first))
+        octets = await socket.recv()
+        assert isinstance(octets, bytes)
+        message = decode_server_message(octets[1:])
+        assert isinstance(message, Ready)
+        return message
+
+    async with asyncio.timeout(20):
+        async with dial(worker, tmp_path) as socket:
+            before = await ready(socket, Start())
+            await socket.close(4000 + CloseCode.TAKEN_OVER)
+        async with dial(worker, tmp_path) as socket:
+            after = await ready(socket, Resume(session=before.session, token=before.token or ""))
+            assert after.session == before.session
+            assert not worker.sessions.ended()

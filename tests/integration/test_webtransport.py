@@ -250,6 +250,41 @@ async def test_a_restarted_worker_resets_the_connections_it_has_forgotten(client
     nat.close()
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_another_worker_resets_what_a_forwarder_brings_it_in_place_of_a_lost_one(
+    clients: list[Client], is_told: bool
+) -> None:
+    settings = {"inner_host": "127.0.0.1", "forwarders": ("127.0.0.11",), "resets_for_lost_servers": is_told}
+    async with serving(cids=issuer(1), **settings) as lost, serving(cids=issuer(2), **settings) as other:
+        vip = await Vip().open(lost.inner_address, ("127.0.0.11",))
+        client = await connect(clients, vip.public.address)
+        await until(lambda: client.has(SessionOpened))
+        vip.forwarders[0]._backend = other.inner_address or ("", 0)
+        client.speak()
+        if is_told:
+            await until(lambda: client.has(PeerClosed))
+            [closed] = [each for each in client.quic_events if isinstance(each, PeerClosed)]
+            assert closed.is_stateless_reset
+        else:
+            await until(lambda: other.counters.unknown_foreign)
+            assert other.counters.stateless_resets_sent == 0
+        vip.close()
+
+
+async def test_a_stranger_gets_no_reset_for_another_workers_connection(clients: list[Client]) -> None:
+    """Whoever sees a connection ID could otherwise end its connection (RFC 9000 section 21.11)."""
+    nat = await Nat(("127.0.0.1", 0)).open()
+    async with serving(cids=issuer(1)) as first, serving(cids=issuer(2), resets_for_lost_servers=True) as other:
+        nat._server = first.address or ("", 0)
+        client = await connect(clients, nat.inside.address)
+        await until(lambda: client.has(SessionOpened))
+        nat._server = other.address or ("", 0)
+        client.speak()
+        await until(lambda: other.counters.unknown_foreign)
+        assert other.counters.stateless_resets_sent == 0
+    nat.close()
+
+
 async def test_rotation_moves_a_live_connection_to_the_new_config(clients: list[Client]) -> None:
     async with serving(cids=issuer(1, config_id=0)) as endpoint:
         client = await connect(clients, endpoint.address)

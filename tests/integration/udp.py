@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from aioquic.quic.events import ConnectionTerminated, QuicEvent
+from aioquic.tls import SessionTicket
 
 from gateway.h3.webtransport import StreamData, WebTransportEvent, WebTransportLayer
 from gateway.quic.cid_source import RandomCids
@@ -126,10 +127,15 @@ async def serving(
 class Client:
     """A voice client on real sockets, which can change them."""
 
-    def __init__(self, server: Address) -> None:
+    def __init__(self, server: Address, **configuration: Any) -> None:
         self.server = server
         self.loop = asyncio.get_running_loop()
-        self.quic = Connection(configuration=client_configuration(), cids=RandomCids(8, os.urandom))
+        self.tickets: list[SessionTicket] = []
+        self.quic = Connection(
+            configuration=client_configuration(**configuration),
+            cids=RandomCids(8, os.urandom),
+            session_ticket_handler=self.tickets.append,
+        )
         self.sockets: list[Socket] = []
         self.quic_events: list[QuicEvent] = []
         self.events: list[WebTransportEvent] = []

@@ -48,6 +48,7 @@ class _NotingConversation:
         self._heard = heard
         self._inner = inner
         self.greet = inner.greet
+        self.say_again = inner.say_again
         self.interrupted = inner.interrupted
         self.finish = inner.finish
         self.close = inner.close

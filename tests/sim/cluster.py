@@ -13,6 +13,7 @@ from client import VoiceClient
 from gateway.agent.base import Agent
 from gateway.certificate import DevelopmentCertificate, ensure_certificate
 from gateway.config import GatewaySettings
+from gateway.store.memory import MemoryStore
 from gateway.worker import Worker
 from quiclb.daemon import Forwarder
 from quiclb.settings import Settings
@@ -42,7 +43,9 @@ class Plan:
     forwarders: int = 1
     workers: int = 2
     has_routable_cids: bool = True
+    has_shared_store: bool = True
     session: tuple[tuple[str, Any], ...] = ()
+    quic: tuple[tuple[str, Any], ...] = ()
 
 
 class Cluster:
@@ -67,6 +70,7 @@ class Cluster:
             network.host(f"worker-{number}", _worker_inner(number), up=_DATACENTRE) for number in range(plan.workers)
         ]
         network.route(VIP, Ecmp(self.forwarder_hosts))
+        self._shared_store = _SharedStore(clock=self._wall_clock)
         self.forwarders: dict[str, Forwarder] = {}
         self.workers: dict[str, Worker] = {}
 
@@ -113,23 +117,34 @@ class Cluster:
                 "routable_cids": self.plan.has_routable_cids,
                 "unroutable_clients_may_migrate": not self.plan.has_routable_cids,
                 "retry_key": "11" * 16,
+                "ticket_key": "33" * 32,
                 "reset_key": "22" * 32,
+                **dict(self.plan.quic),
             },
             "session": dict(self.plan.session),
         }
         settings = GatewaySettings.model_validate(document)
         agent = self._make_agent(host.name)
+        store = self._shared_store if self.plan.has_shared_store else None
         worker = host.call(
-            lambda: Worker(
-                settings, agent=agent, clock=lambda: WALL_EPOCH_S + self.sim.loop.elapsed(), rng=self._rng.randbytes
-            )
+            lambda: Worker(settings, agent=agent, store=store, clock=self._wall_clock, rng=self._rng.randbytes)
         )
         await host.run(worker.start())
         self.workers[host.name] = worker
 
+    def _wall_clock(self) -> float:
+        return WALL_EPOCH_S + self.sim.loop.elapsed()
+
     def client(self, **options: Any) -> VoiceClient:
         """A client that calls through the forwarders; enter it on `caller`."""
         return VoiceClient(URL, ca_file=self._certificate.authority, rng=self._rng.randbytes, **options)
+
+
+class _SharedStore(MemoryStore):
+    """As Redis would be: what one worker does at its end is no end for the others."""
+
+    async def close(self) -> None:
+        """Keep everything."""
 
 
 def make_certificate(folder: Path) -> DevelopmentCertificate:

@@ -9,7 +9,14 @@ from gateway.quic.cid_source import CidSource, RandomCids
 from gateway.quic.connection.core import H3_NO_ERROR, Connection
 from gateway.quic.connection.flow import AIOQUIC_VERSION, ConnectionOptions
 from gateway.quic.connection.identifiers import PreferredAddress
-from gateway.quic.events import PathFailed, PathValidated, PeerClosed, PeerMoved
+from gateway.quic.events import (
+    PathFailed,
+    PathValidated,
+    PeerClosed,
+    PeerMoved,
+    PreferredAddressOffered,
+    ServerMoved,
+)
 
 __all__ = [
     "AIOQUIC_VERSION",
@@ -22,5 +29,7 @@ __all__ = [
     "PeerClosed",
     "PeerMoved",
     "PreferredAddress",
+    "PreferredAddressOffered",
     "RandomCids",
+    "ServerMoved",
 ]

@@ -15,6 +15,7 @@ from gateway.quic.cid_source import CidSource
 from gateway.quic.connection.floor import Floor
 from gateway.quic.connection.flow import ConnectionOptions
 from gateway.quic.connection.identifiers import PreferredAddress
+from gateway.quic.connection.resumption import TicketSealer
 from gateway.quic.events import PeerClosed
 
 H3_NO_ERROR: Final = 0x100
@@ -37,6 +38,7 @@ class Connection(Floor):
         retry_source_connection_id: bytes | None = None,
         session_ticket_fetcher: tls.SessionTicketFetcher | None = None,
         session_ticket_handler: tls.SessionTicketHandler | None = None,
+        ticket_sealer: TicketSealer | None = None,
         token_handler: Any = None,
         preferred_address: PreferredAddress | None = None,
     ) -> None:
@@ -48,6 +50,7 @@ class Connection(Floor):
             retry_source_connection_id=retry_source_connection_id,
             session_ticket_fetcher=session_ticket_fetcher,
             session_ticket_handler=session_ticket_handler,
+            ticket_sealer=ticket_sealer,
             token_handler=token_handler,
             preferred_address=preferred_address,
         )

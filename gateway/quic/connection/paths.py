@@ -12,14 +12,15 @@ from aioquic.quic.connection import END_STATES, QuicConnectionState, QuicNetwork
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketPacer, QuicPacketSpace
 
-from gateway.quic.connection.identifiers import Identifiers
-from gateway.quic.events import PathFailed, PathValidated, PeerMoved
+from gateway.quic.connection.resumption import Resumption
+from gateway.quic.events import PathFailed, PathValidated, PeerMoved, PreferredAddressOffered, ServerMoved
 
 # `sent + delay - delay` may come out above `sent`: aioquic finds a loss only a little after its own deadline.
 _TIMER_SLACK_S: Final = 1e-6
+_MOST_PROBES: Final = 3
 
 
-class Paths(Identifiers):
+class Paths(Resumption):
     """Active migration, path validation, and a fresh start on each path (RFC 9000 section 9)."""
 
     def __init__(self, **more: Any) -> None:
@@ -28,6 +29,8 @@ class Paths(Identifiers):
         self._is_challenge_due = False
         self._challenge_deadline: float | None = None
         self._first_packet_on_path: int | None = None
+        self._is_at_preferred_address = False
+        self._probes_left = _MOST_PROBES
 
     @property
     def probe_timeout_s(self) -> float:
@@ -52,10 +55,15 @@ class Paths(Identifiers):
         return (
             self._is_client
             and self._handshake_confirmed
-            and not self._remote_forbids_migration
+            # the ban is for the address of the handshake alone (RFC 9000 section 18.2)
+            and (self._is_at_preferred_address or not self._remote_forbids_migration)
             and bool(self._peer_cid_available)
             and not self.is_ended
         )
+
+    def probe(self) -> None:
+        """Ask the peer for an acknowledgement, as a probe timeout does (RFC 9002 section 6.2.4); transmit at once."""
+        self._probe_pending = True
 
     def begin_migration(self, now: float) -> bool:
         """Client: go on from a new local address, with a fresh connection ID and a challenge to the server.
@@ -70,6 +78,22 @@ class Paths(Identifiers):
         self._is_challenge_due = True
         self._challenge_deadline = now + 3 * max(self.probe_timeout_s, 2 * self._configuration.initial_rtt)
         self._reset_congestion_state()
+        return True
+
+    def probe_preferred_address(self, address: Any) -> bool:
+        """Client: see whether the server answers at its preferred address, and go there if it does.
+
+        Transmit at once; datagrams for `address` are to leave through a socket of their own. `ServerMoved` follows, or
+        `PathFailed`. Returns False, and does nothing, without a connection ID for that path.
+        """
+        if self.is_ended or not self._peer_cid_available:
+            return False
+        # that of the transport parameter, unless it was used up meanwhile
+        spare = min(self._peer_cid_available, key=lambda each: each.sequence_number or 0)
+        self._peer_cid_available.remove(spare)
+        path = QuicNetworkPath(address)
+        path.peer_cid = spare
+        self._add_network_path(path)
         return True
 
     def get_timer(self) -> float | None:
@@ -150,18 +174,44 @@ class Paths(Identifiers):
         path = self._network_paths[0]
         is_answer = self._challenge_deadline is not None and data in path.local_challenges
         super()._handle_path_response_frame(context, frame_type, buf)
+        if self._is_client and self._network_paths[0] is not path:
+            self._is_at_preferred_address = True
+            self._reset_congestion_state()
+            self._events.append(ServerMoved(self._network_paths[0].addr))
         if is_answer:
             self._is_challenge_due = False
             self._challenge_deadline = None
             self._events.append(PathValidated(path.addr))
 
+    def _probe_preferred_address(self) -> None:
+        """Leave it to the client, which needs a socket first."""
+        address = self._find_preferred_address()
+        self._remote_preferred_address = None
+        if address is not None:
+            self._events.append(PreferredAddressOffered(address))
+
     def _on_path_challenge_delivery(self, delivery: QuicDeliveryState, network_path: QuicNetworkPath) -> None:
         if network_path is not self._network_paths[0]:
+            self._on_probe_delivery(delivery, network_path)
             return
         # Acknowledged and still not answered means that the response was lost, and no one sends that again.
         if not network_path.is_validated:
             network_path.local_challenge_sent = False
         self._is_challenge_due = self._challenge_deadline is not None
+
+    def _on_probe_delivery(self, delivery: QuicDeliveryState, path: QuicNetworkPath) -> None:
+        """A challenge to the server's preferred address: ask again a few times, then leave it."""
+        if delivery is QuicDeliveryState.ACKED or path.is_validated or path not in self._network_paths:
+            return
+        if not self._is_client or path.peer_cid is None:
+            return
+        self._probes_left -= 1
+        if self._probes_left > 0:
+            path.local_challenge_sent = False
+        else:
+            self._network_paths.remove(path)
+            self._retire_peer_cid(path.peer_cid)
+            self._events.append(PathFailed(path.addr))
 
     def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
         super()._write_connection_limits(builder, space)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
@@ -30,15 +31,15 @@ class TelephonyService:
     """The pages and the socket of a worker's telephony, by `STREAM_PATH` and `TWIML_PATH`.
 
     `public_url` is what Twilio calls, as `https://gateway.example.com`; without it, the request's host is believed.
-    `signatures` None lets anybody in that `accept` lets in. `access_token` goes into the TwiML of signed requests, so
-    that the stream can show it.
+    `signatures` None lets anybody in that `accept` lets in. `access_token` makes one by the call's SID, `None` where
+    none is needed; it goes into the TwiML of signed requests, so that the stream can show it.
     """
 
     accept: Acceptor
     counters: TelephonyCounters
     public_url: str | None = None
     signatures: SignatureCheck | None = None
-    access_token: str | None = field(default=None, repr=False)
+    access_token: Callable[[str], str | None] = lambda call_sid: None
     has_tls: bool = True
 
     def stream(self, request: WebRequest, socket: WebSocket) -> TwilioCall | WebResponse:
@@ -62,8 +63,9 @@ class TelephonyService:
             return WebResponse(HTTPStatus.OK, EMPTY_RESPONSE, _XML)
         agent = {name: value for name, (value, *_) in query.items() if name == AGENT_PARAMETER}
         parameters = dict(agent)
-        if self.access_token is not None and self.signatures is not None:
-            parameters[TOKEN_PARAMETER] = self.access_token
+        token = self.access_token(dict(_form(request)).get("CallSid", "")) if self.signatures is not None else None
+        if token is not None:
+            parameters[TOKEN_PARAMETER] = token
         action = f"{base}{TWIML_PATH}?{urlencode(agent | {'again': again + 1})}"
         document = connect_stream(f"{_as_socket(base)}{STREAM_PATH}", parameters, action)
         return WebResponse(HTTPStatus.OK, document, _XML)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
+from gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
 from gateway.transport.twilio.counters import TelephonyCounters
 from gateway.transport.twilio.messages import (
     MEDIA_FORMAT,
@@ -70,6 +71,7 @@ class TwilioCall:
         self._log = _log.bind(peer=peer)
         self._stream_sid: str | None = None
         self._handler: TransportHandler | None = None
+        self._count: Callable[[int], None] | None = None
         self._uplink = UplinkClock()
         self._playout = Playout()
         self._reported: Heard | None = None
@@ -121,6 +123,10 @@ class TwilioCall:
         if self._is_closed:
             return
         self._counters.messages += 1
+        if self._count is not None:
+            self._count(len(text))
+            if self._is_closed:
+                return
         message = parse_message(text)
         fault = message if isinstance(message, Skip) else self._receive(message)
         if fault is not None:
@@ -185,9 +191,10 @@ class TwilioCall:
         answer = self._accept(request, self)
         if isinstance(answer, Refusal):
             self._end()
-            self._socket.close(_TRY_LATER if answer.status == _UNAVAILABLE else _REFUSED, answer.reason)
+            self._socket.close(_TRY_LATER if answer.status in _UNAVAILABLE else _REFUSED, answer.reason)
         elif not self._is_closed:
             self._handler = answer
+            self._count = answer.octets_received if isinstance(answer, Metered) else None
             answer.message_received(StartSession(accept=(Codec.PCMU,), agent=parameters.get(AGENT_PARAMETER)))
         return None
 
@@ -249,7 +256,7 @@ class TwilioCall:
 
     def _end(self) -> None:
         self._is_closed = True
-        self._handler = None
+        self._handler = self._count = None
         self._start_timer.cancel()
 
 
@@ -259,7 +266,7 @@ _UNSUPPORTED: Final = 1003
 _REFUSED: Final = 1008
 _INTERNAL: Final = 1011
 _TRY_LATER: Final = 1013
-_UNAVAILABLE: Final = 503
+_UNAVAILABLE: Final = (429, 503)
 _CLOSE_CODES: Final = {
     CloseCode.DRAINING: _GOING_AWAY,
     CloseCode.OVERLOADED: _TRY_LATER,

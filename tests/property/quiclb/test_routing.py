@@ -11,7 +11,8 @@ from quiclb import SppHeader, wrap
 from quiclb.fallback import Maglev
 from quiclb.forwarder import ForwardingCore
 from quiclb.pool import Backend, BackendState
-from quiclb.routing import Drop, route
+from quiclb.routing import Drop, Routable, route
+from quiclb.shortcut import Shortcut
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, cid, long_packet, short_packet, table
 
 STATES = st.dictionaries(st.integers(1, 3), st.sampled_from(list(BackendState)))
@@ -35,6 +36,15 @@ def test_two_routers_with_one_table_agree_and_never_raise(states, datagram, clie
     assert decision == route(table(states), cut, client, VIP)
     if not isinstance(decision, Drop):
         assert decision.backend.state is not BackendState.DOWN
+
+
+@given(states=STATES, datagram=PACKETS, checks=st.booleans(), cut=st.integers(0, 40))
+@settings(deadline=None)
+def test_the_shortcut_says_nothing_that_the_router_does_not(states, datagram, checks, cut):
+    made = table(states, check_cid_length=checks)
+    found = Shortcut(made, {backend.name: backend for backend in made.pool}).find(datagram[:cut])
+    decision = route(made, datagram[:cut], CLIENT, VIP)
+    assert found is None or (isinstance(decision, Routable) and decision.backend is found)
 
 
 @given(batch=st.lists(st.tuples(PACKETS, CLIENTS), max_size=5), seed=st.binary(max_size=80))

@@ -150,6 +150,32 @@ def test_replies_are_forwarded_alike(seed, entropy, count):
     assert_same_counters(scalar, vector)
 
 
+@given(seed=st.integers(0, 59), entropy=st.integers(0, 2**64), is_ipv6=st.booleans())
+def test_a_wildcard_vip_is_where_each_was_sent_to_and_answers_from_there(seed, entropy, is_ipv6):
+    wildcard = ("::" if is_ipv6 else "0.0.0.0", 443)
+    ours = ["192.0.2.1", "192.0.2.77", *(["2001:db8::1", "2001:db8::77"] if is_ipv6 else [])]
+    backends = [Backend(f"b{number}", (f"10.0.0.{number + 16}", 4433)) for number in range(3)]
+    table = build_table(pool_of(seed)[1], backends, fallback_size=1021)
+    scalar = ForwardingCore(table, wildcard, ("10.0.0.1", 4434), is_own_ip=ours.__contains__)
+    vector = VectorHarness(table, wildcard, ("10.0.0.1", 4434), capacity=12, is_own_ip=ours.__contains__)
+    rng = random.Random(entropy)
+    clients = IPV4_CLIENTS + (IPV6_CLIENTS if is_ipv6 else [])
+    batch = [(datagram_of(rng, pool_of(seed)[2]), rng.choice(clients)) for _ in range(8)]
+    vips = [(rng.choice([ip for ip in ours if (":" in ip) == (":" in client[0])]), 443) for _, client in batch]
+    expected = [out for item, vip in zip(batch, vips, strict=True) for out in scalar.from_clients([item], vip)]
+    assert vector.from_clients(batch, vips) == expected
+    replies = [
+        (
+            wrap(SppHeader(rng.choice(IPV4_CLIENTS + IPV6_CLIENTS), (rng.choice([*ours, "0.0.0.0", "::"]), 443)), b"x"),
+            b.address,
+        )
+        for b in backends
+        for _ in range(4)
+    ]
+    assert vector.from_backends(replies) == scalar.from_backends(replies)
+    assert_same_counters(scalar, vector)
+
+
 def reply_of(rng: random.Random, seed: int) -> tuple[bytes, tuple[str, int]]:
     table, vip = pool_of(seed)[0], VIPS[seed % 3]
     client = rng.choice([clients_of(vip)[0], rng.choice(IPV4_CLIENTS + IPV6_CLIENTS)])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from quiclb.address import Address
-from quiclb.datapath.base import Datagrams
+from quiclb.address import Address, ip_facts, ip_text, is_ipv6, is_wildcard
+from quiclb.datapath.base import Datagrams, Replies
 from quiclb.datapath.messages import ReceiveBatch
 from quiclb.datapath.vector_forwarder import VectorForwarder
-from quiclb.envelope import HEADER_LENGTH
+from quiclb.envelope import HEADER_LENGTH, SppHeader
 from quiclb.forwarder import ForwardingCore
 from quiclb.table import RoutingTable
 
 SLOT_OCTETS = 512
+V4_MAPPED = bytes(10) + b"\xff\xff"
 
 
 class VectorHarness:
@@ -20,12 +23,17 @@ class VectorHarness:
 
     def __init__(self, table: RoutingTable, vip: Address, inner: Address, *, capacity: int = 512, **options) -> None:
         self.core = ForwardingCore(table, vip, inner, **options)
-        self._clients = ReceiveBatch(capacity, SLOT_OCTETS)
+        self._clients = ReceiveBatch(capacity, SLOT_OCTETS, has_control=self.core.is_wildcard)
         self._backends = ReceiveBatch(capacity, 65536)
         self._forwarder = VectorForwarder(self.core, self._clients, self._backends)
 
-    def from_clients(self, batch: Datagrams) -> Datagrams:
+    def from_clients(self, batch: Datagrams, vips: Sequence[Address] = ()) -> Datagrams:
+        """`vips` are the addresses that each was sent to, for a wildcard VIP."""
         _fill(self._clients, batch, self._forwarder.family)
+        for row, vip in enumerate(vips):
+            packed = ip_facts(vip[0]).packed[-16 if is_ipv6(self.core.vip) else -4 :]
+            start = 16 if is_ipv6(self.core.vip) else 24
+            self._clients.control[row, start : start + len(packed)] = np.frombuffer(packed, np.uint8)
         rows, backends = self._forwarder.from_clients(len(batch))
         self._forwarder.flush()
         out = []
@@ -36,15 +44,21 @@ class VectorHarness:
             out.append((datagram, self._forwarder.inner_family.address(name)))
         return out
 
-    def from_backends(self, batch: Datagrams, segment_lengths: list[int] | None = None) -> Datagrams:
+    def from_backends(self, batch: Datagrams, segment_lengths: list[int] | None = None) -> Replies:
         _fill(self._backends, batch, self._forwarder.inner_family)
         segments = np.array(segment_lengths or [0] * len(batch), np.int64)
         replies = self._forwarder.from_backends(len(batch), segments)
         self._forwarder.flush()
-        return [
-            (self._backends.buffer[start : start + length].tobytes(), self._forwarder.family.address(name.tobytes()))
-            for start, length, name in zip(replies.starts, replies.lengths, replies.names, strict=True)
-        ]
+        out = []
+        for row, (start, length, name) in enumerate(zip(replies.starts, replies.lengths, replies.names, strict=True)):
+            client = self._forwarder.family.address(name.tobytes())
+            vip = self.core.vip
+            if replies.sources is not None:
+                source = replies.sources[row].tobytes()
+                named = (ip_text(source if len(source) == 16 else V4_MAPPED + source), vip[1])
+                vip = vip if is_wildcard(named) else named
+            out.append((self._backends.buffer[start : start + length].tobytes(), SppHeader(client, vip)))
+        return out
 
 
 def _fill(into: ReceiveBatch, batch: Datagrams, family) -> None:

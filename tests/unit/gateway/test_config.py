@@ -56,6 +56,14 @@ tls = false
 
 [websocket]
 listen = "127.0.0.1:4433"
+
+[page]
+listen = "127.0.0.1:8080"
+tls = false
+shared_port = true
+voice_url = "https://127.0.0.1:4433/v1/voice"
+development = true
+demo_url = "http://127.0.0.1:8081"
 """
 LEAST = """
 [worker]
@@ -90,7 +98,7 @@ def test_a_full_file(load, tmp_path):
     assert settings.tls.certificate == tmp_path / "certs/leaf.pem"
     assert settings.tls.key == Path("/etc/voice/leaf.key")
     assert settings.issuing_config().cid_length == 17
-    assert settings.quic.read_retry_key() == bytes.fromhex(KEY)
+    assert settings.quic.read_secrets().retry == (bytes.fromhex(KEY),)
     assert settings.quic.read_reset_key() == bytes.fromhex(KEY * 2)
     assert settings.quic.idle_timeout_s == 15.5
     assert settings.access.read_token() == "sesame-the-secret"
@@ -103,6 +111,9 @@ def test_a_full_file(load, tmp_path):
     assert not settings.telephony.tls
     assert settings.websocket.listen == ("127.0.0.1", 4433)
     assert settings.websocket.tls
+    assert settings.page.listen == ("127.0.0.1", 8080)
+    assert settings.page.shared_port
+    assert settings.page.demo_url == "http://127.0.0.1:8081"
 
 
 def test_the_least_that_serves(load):
@@ -113,7 +124,21 @@ def test_the_least_that_serves(load):
     assert settings.admin is None
     assert settings.telephony is None
     assert settings.websocket is None
+    assert settings.page is None
     assert settings.agent.name == "order"
+
+
+def test_what_is_for_development_stays_on_this_machine(load):
+    page = LEAST + '[page]\nlisten = "0.0.0.0:8080"\n'
+    assert not load(page).page.development
+    assert "page: development gives the access token away" in fault(load, page + "development = true\n")
+    assert "page: demo_url is for development" in fault(load, page + 'demo_url = "http://127.0.0.1:1"\n')
+
+
+def test_a_page_needs_somewhere_to_call(load):
+    text = FULL.replace('voice_url = "https://127.0.0.1:4433/v1/voice"\n', "").replace('listen = "0.0.0.0:4433"\n', "")
+    assert "page.voice_url is required where worker.listen is not given" in fault(load, text)
+    assert "page.voice_url" in fault(load, FULL.replace("https://127.0.0.1:4433/v1/voice", "http://127.0.0.1/v1/voice"))
 
 
 def test_clients_behind_a_load_balancer_migrate_only_with_routable_cids(load):
@@ -165,7 +190,7 @@ class TestFaults:
             ('server_id = "00000001"', 'server_id = "0001"', "worker.server_id is 2 octets, config 0 expects 4"),
             ('server_id = "00000001"', "", "worker.server_id is required"),
             ('forwarders = ["10.0.0.1", "10.0.0.2:4433"]', "", "inner needs forwarders"),
-            (f'retry_key = "{KEY}"', 'retry_key = "aabb"', "quic.retry_key: must be 16 or 32 octets"),
+            (f'retry_key = "{KEY}"', 'retry_key = "aabb"', "quic.retry_key: must be 16 to 64 octets"),
             ("id = 0", "id = 9", "config[0]"),
             ("[worker]", "[worker", "not valid TOML"),
             ('token = "sesame-the-secret"', 'token = ""', "access.token: is empty"),

@@ -44,14 +44,24 @@ def test_every_counter_of_the_sessions_is_exported():
 def test_labelled_counters_and_gauges():
     counters = SessionCounters()
     counters.ended.update({"normal": 2, "idle": 1})
-    counters.refused[401] = 4
+    counters.refused[401, "token_expired"] = 4
+    counters.limited["session_octets"] = 6
     counters.accepted["twilio"] = 5
     values = of(SessionCollector(SimpleNamespace(counters=counters, count=3, is_draining=True, unsaved_count=2)))
     assert values["voice_sessions",] == 3
     assert values["voice_draining",] == 1
     assert values["voice_sessions_ended_total", "normal"] == 2
-    assert values["voice_sessions_refused_total", "401"] == 4
+    assert values["voice_sessions_refused_total", "token_expired", "401"] == 4
+    assert values["voice_sessions_limited_total", "session_octets"] == 6
     assert values["voice_sessions_accepted_total", "twilio"] == 5
+
+
+def test_a_store_that_is_away_is_visible():
+    counters = SessionCounters(is_store_away=True, save_failures=7)
+    values = of(SessionCollector(SimpleNamespace(counters=counters, count=3, is_draining=False, unsaved_count=2)))
+    assert values["voice_store_away",] == 1
+    assert values["voice_saves_pending",] == 2
+    assert values["voice_save_failures_total",] == 7
 
 
 def test_the_gap_histogram_is_cumulative():
@@ -66,14 +76,24 @@ def test_the_gap_histogram_is_cumulative():
     assert values["voice_uplink_gap_seconds_count",] == 4
 
 
+def endpoint(counters: EndpointCounters, connection_count: int = 0, half_open_count: int = 0) -> SimpleNamespace:
+    return SimpleNamespace(
+        counters=counters,
+        connection_count=connection_count,
+        half_open_count=half_open_count,
+        connections_by_config=lambda: {7: 1, 0: 3},
+    )
+
+
 def test_every_counter_of_the_endpoint_is_exported():
     counters = EndpointCounters()
     for number, field in enumerate(fields(EndpointCounters), start=100):
         setattr(counters, field.name, number)
-    values = of(EndpointCollector(SimpleNamespace(counters=counters, connection_count=1, half_open_count=2)))
+    values = of(EndpointCollector(endpoint(counters, connection_count=1, half_open_count=2)))
     for number, field in enumerate(fields(EndpointCounters), start=100):
         assert values[f"quic_{field.name}_total",] == number
     assert (values["quic_connections",], values["quic_half_open",]) == (1, 2)
+    assert (values["quic_connections_by_config", "0"], values["quic_connections_by_config", "7"]) == (3, 1)
 
 
 def test_every_counter_of_the_telephony_is_exported():
@@ -91,8 +111,7 @@ def test_every_counter_of_the_telephony_is_exported():
 def test_workers_in_one_process_do_not_share_metrics():
     def worker(count: int) -> CollectorRegistry:
         sessions = SimpleNamespace(counters=SessionCounters(), count=count, is_draining=False, unsaved_count=0)
-        endpoint = SimpleNamespace(counters=EndpointCounters(), connection_count=0, half_open_count=0)
-        return worker_registry(sessions, endpoint, TelephonyCounters())
+        return worker_registry(sessions, endpoint(EndpointCounters()), TelephonyCounters())
 
     one, two = worker(1), worker(2)
     assert scraped(one)["voice_sessions",] == 1

@@ -25,6 +25,13 @@ def test_datagrams_reach_their_backend_whole_with_the_client_in_front(core):
     assert core.counters.backend_packets == {("b2", "to"): 1}
 
 
+def test_coalesced_packets_go_where_the_first_one_does_and_stay_together(core):
+    datagram = long_packet(cid(2)) + long_packet(cid(2)) + short_packet(cid(2))
+    [(sent, destination)] = core.from_clients([(datagram, CLIENT)])
+    assert destination == BACKEND
+    assert sent.endswith(datagram)
+
+
 def test_a_batch_keeps_its_order_and_skips_what_is_dropped(core):
     batch = [(short_packet(cid(1)), CLIENT), (b"", CLIENT), (short_packet(cid(3)), CLIENT), (long_packet(b""), CLIENT)]
     destinations = [destination for _, destination in core.from_clients(batch)]
@@ -50,7 +57,9 @@ def test_addresses_that_are_no_clients_are_dropped_in_both_directions(core, clie
 
 
 def test_replies_go_to_the_client_the_header_names(core):
-    assert core.from_backends([(wrap(SppHeader(CLIENT, VIP), b"reply"), BACKEND)]) == [(b"reply", CLIENT)]
+    assert core.from_backends([(wrap(SppHeader(CLIENT, VIP), b"reply"), BACKEND)]) == [
+        (b"reply", SppHeader(CLIENT, VIP))
+    ]
     assert core.counters.replies == {("sent", "ok"): 1}
     assert core.counters.backend_packets == {("b2", "from"): 1}
 
@@ -80,7 +89,7 @@ def test_a_dual_stack_vip_serves_both_families():
     core = ForwardingCore(table(), ("::", 443), INNER)
     for client in (CLIENT, ("2001:db8::7", 40001)):
         [(sent, destination)] = core.from_clients([(short_packet(cid(2)), client)])
-        assert core.from_backends([(sent, destination)]) == [(short_packet(cid(2)), client)]
+        assert core.from_backends([(sent, destination)]) == [(short_packet(cid(2)), SppHeader(client, core.vip))]
 
 
 def test_a_wildcard_vip_knows_its_own_addresses():
@@ -88,13 +97,36 @@ def test_a_wildcard_vip_knows_its_own_addresses():
     own, other = ("10.0.0.1", 443), ("10.0.0.2", 443)
     assert core.from_backends([(wrap(SppHeader(own, core.vip), b"loop"), BACKEND)]) == []
     assert core.counters.replies == {("drop", "client-is-vip"): 1}
-    assert core.from_backends([(wrap(SppHeader(other, core.vip), b"reply"), BACKEND)]) == [(b"reply", other)]
+    assert core.from_backends([(wrap(SppHeader(other, core.vip), b"reply"), BACKEND)]) == [
+        (b"reply", SppHeader(other, core.vip))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("client", "named", "source"),
+    [
+        (CLIENT, ("192.0.2.9", 443), ("192.0.2.9", 443)),
+        (CLIENT, ("192.0.2.9", 1), ("192.0.2.9", 443)),
+        (CLIENT, ("0.0.0.0", 443), ("::", 443)),
+        (("2001:db8::7", 40001), ("2001:db8::9", 443), ("2001:db8::9", 443)),
+        (("2001:db8::7", 40001), ("::", 443), ("::", 443)),
+    ],
+)
+def test_a_wildcard_vip_answers_from_the_address_that_the_header_names(client, named, source):
+    core = ForwardingCore(table(), ("::", 443), INNER)
+    assert core.from_backends([(wrap(SppHeader(client, named), b"x"), BACKEND)]) == [(b"x", SppHeader(client, source))]
+
+
+def test_a_wildcard_vip_answers_nobody_from_the_other_family():
+    core = ForwardingCore(table(), ("::", 443), INNER)
+    assert core.from_backends([(wrap(SppHeader(CLIENT, ("2001:db8::9", 443)), b"x"), BACKEND)]) == []
+    assert core.counters.replies == {("drop", "vip-wrong-family"): 1}
 
 
 def test_any_forwarder_delivers_any_reply(core):
     other = ForwardingCore(table(), VIP, ("10.0.0.2", 4434))
     [(sent, destination)] = core.from_clients([(short_packet(cid(2)), CLIENT)])
-    assert other.from_backends([(sent, destination)]) == [(short_packet(cid(2)), CLIENT)]
+    assert other.from_backends([(sent, destination)]) == [(short_packet(cid(2)), SppHeader(CLIENT, VIP))]
 
 
 def test_a_new_table_takes_effect_with_the_next_datagram(core):

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from quiclb.health import JITTER, TRANSITIONS, Health, HealthMonitor, HealthPolicy, apply_health
+from quiclb.health import JITTER, REFUSAL_PATIENCE_S, TRANSITIONS, Health, HealthMonitor, HealthPolicy, apply_health
 from quiclb.pool import BackendState
 from tests.unit.quiclb.pools import backend
 
@@ -133,6 +133,50 @@ def test_a_late_or_unasked_answer_counts_for_nothing():
     assert not monitor.answered(B, 0.0)
     assert monitor.health(A) is Health.UNKNOWN
     assert not monitor.has_changed
+
+
+def test_a_backend_that_refuses_and_does_not_answer_the_probe_is_down_at_once():
+    probed = Probed(A, answering=[A])
+    probed.probe(1)
+    probed.answering.clear()
+    monitor, began = probed.monitor, probed.now + 0.01
+    monitor.has_changed = False
+    monitor.refused(A, began)
+    assert monitor.next_deadline() == began
+    assert monitor.poll(began) == [A]
+    for _ in range(100):
+        monitor.refused(A, began + REFUSAL_PATIENCE_S * 0.9)
+    assert (probed.health(), monitor.has_changed) == (Health.UP, False)
+    monitor.refused(A, began + REFUSAL_PATIENCE_S * 1.1)
+    assert (probed.health(), monitor.has_changed) == (Health.DOWN, True)
+    assert monitor.results[A, "missed"] == 1
+
+
+def test_refusals_beside_a_backend_that_answers_are_forged():
+    probed = Probed(A, answering=[A])
+    probed.probe(1)
+    for step in range(100):
+        probed.now += REFUSAL_PATIENCE_S
+        probed.monitor.refused(A, probed.now)
+        probed.probe(1)
+        assert probed.health() is Health.UP, step
+
+
+def test_a_refusal_of_nobody_or_of_one_that_is_down_changes_nothing():
+    probed = Probed(A)
+    probed.probe(5)
+    deadline = probed.monitor.next_deadline()
+    for address in (A, B):
+        probed.monitor.refused(address, probed.now)
+    assert probed.monitor.next_deadline() == deadline
+    assert probed.health() is Health.DOWN
+
+
+def test_one_that_is_down_is_probed_as_soon_as_the_miss_is_known():
+    probed = Probed(A)
+    probed.probe(20)
+    gaps = [after[0] - before[0] for before, after in pairwise(probed.sent[3:])]
+    assert max(gaps) <= POLICY.timeout_s * (1 + JITTER)
 
 
 def test_what_is_known_is_kept_for_those_that_stay_and_forgotten_for_those_that_go():

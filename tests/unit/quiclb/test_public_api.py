@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import pytest
+
 import quiclb
 
 
@@ -12,3 +17,22 @@ def test_every_exception_has_one_root():
     errors = [value for name in quiclb.__all__ if name.endswith("Error") for value in [getattr(quiclb, name)]]
     assert len(errors) >= 5
     assert all(issubclass(error, quiclb.QuicLbError) for error in errors)
+
+
+def test_other_names_are_none():
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        quiclb.nonsense  # noqa: B018 - the lookup is the test
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("from quiclb import CidEncoder, CidDecoder, wrap", {"numpy", "pydantic", "structlog", "prometheus_client"}),
+        ("import quiclb.cli, quiclb.daemon", {"structlog", "prometheus_client", "rich.console"}),
+    ],
+)
+def test_nothing_is_loaded_before_it_is_needed(statement, absent):
+    """Clients wait while a load balancer starts again."""
+    program = f"{statement}; import sys; print(*({absent!r} & sys.modules.keys()))"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from quiclb import unroutable_cid
+from quiclb import CidEncoder, QuicLbConfig, unroutable_cid
 from quiclb.decoder import Reason
 from quiclb.packet import PacketFault
 from quiclb.pool import Backend, BackendState
 from quiclb.routing import Drop, DropReason, Fallback, Routable, route
 from quiclb.table import UnknownServerId, build_table
-from tests.unit.quiclb.pools import CLIENT, CONFIGS, VIP, cid, long_packet, short_packet, table
+from tests.unit.quiclb.pools import CLIENT, CONFIGS, KEY, VIP, cid, long_packet, short_packet, table
 from tests.unit.quiclb.vectors import VECTORS, config_of
 
 TABLE = table()
@@ -22,6 +22,27 @@ def test_a_routable_cid_wins_in_every_packet_and_config(packet, config, number):
     assert isinstance(decision, Routable)
     assert decision.backend.name == f"b{number}"
     assert decision.config_id == config.config_id
+
+
+def test_seven_configs_at_once_each_have_their_own_map():
+    configs = [QuicLbConfig(config_id, 3, 4 + config_id, KEY if config_id % 2 else None) for config_id in range(7)]
+    # the same server ID is another backend's in each config
+    backends = [Backend(f"b{number}", ("10.0.0.1", number + 1), server_ids={number: (b"sid",)}) for number in range(7)]
+    made = build_table(configs, backends, fallback_size=11)
+    for config in configs:
+        dcid = CidEncoder(config, b"sid", rng=bytes).encode_nonce(bytes(config.nonce_length))
+        for packet in (short_packet, long_packet):
+            assert route(made, packet(dcid), CLIENT, VIP).backend.name == f"b{config.config_id}"
+
+
+def test_the_plaintext_layout_that_aws_load_balancers_route():
+    """Octet 0 is 0x00 to 0x1f, octets 1 to 8 are the server ID."""
+    config = QuicLbConfig(0, 8, 7)
+    dcid = CidEncoder(config, b"quic-id1", rng=bytes).encode_nonce(b"n" * 7)
+    assert dcid == b"\x0fquic-id1nnnnnnn"
+    made = build_table([config], [Backend("b", ("10.0.0.1", 1), server_ids={0: (b"quic-id1",)})], fallback_size=3)
+    for first in range(0x20):
+        assert isinstance(route(made, short_packet(bytes((first,)) + dcid[1:]), CLIENT, VIP), Routable)
 
 
 def test_the_client_address_does_not_matter_to_a_routable_cid():

@@ -12,7 +12,14 @@ from bench.lb.report import markdown
 from bench.lb.results import REFERENCE, Results, goals, speed
 
 OURS = "quiclb"
-MACHINE: dict[str, str | int | float] = {"cpu": "x", "cores": 2, "kernel": "6", "python": "3.11", "files": 1024}
+MACHINE: dict[str, str | int | float] = {
+    "cpu": "x",
+    "cores": 2,
+    "kernel": "6",
+    "python": "3.11",
+    "priority": "nice 0",
+    "files": 1024,
+}
 
 
 def outcome(cost_ns: int, p50_us: int = 100, lost: int = 0) -> Outcome:

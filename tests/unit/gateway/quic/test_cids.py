@@ -66,7 +66,10 @@ def test_when_nonces_are_exhausted_connection_ids_are_unroutable_and_of_the_same
 
     config = QuicLbConfig(2, 2, 14, key=KEY)
     mine = CidIssuer(CidEncoder(config, b"\0\1", rng=seeded(1), nonces=OneNonce()), b"r" * 32, seeded(2))
-    routable, unroutable = mine.issue(), mine.issue()
+    routable = mine.issue()
+    assert (mine.active_limit, mine.is_migration_disabled) == (4, False)
+    unroutable = mine.issue()
+    assert (mine.active_limit, mine.is_migration_disabled) == (1, True)
     assert (routable[0] >> 5, unroutable[0] >> 5) == (2, 7)
     assert len(routable) == len(unroutable) == mine.length_octets
 

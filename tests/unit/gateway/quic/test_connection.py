@@ -15,12 +15,10 @@ from gateway.quic.connection import (
     Connection,
     ConnectionOptions,
     PeerClosed,
-    PreferredAddress,
 )
 from gateway.quic.stateless import stateless_reset
 from quiclb import CidDecoder, CidEncoder, Decoded, QuicLbConfig
 from tests.unit.gateway.quic.harness import (
-    CLIENT_ADDRESS,
     SERVER_ADDRESS,
     client_configuration,
     connected,
@@ -58,14 +56,17 @@ def test_every_private_name_that_is_overridden_exists_in_aioquic() -> None:
         "_is_floor_held",
         "_is_idle",
         "_is_stateless_reset",
+        "_issue_tickets",
         "_let_acknowledgement_ride",
         "_new_host_cid",
         "_next_datagram_octets",
         "_sent_despite_window",
         "_on_new_token_delivery",
+        "_on_probe_delivery",
         "_path_followed",
         "_raise_data_limit",
         "_reset_congestion_state",
+        "_send_early_data_again",
         "_stream_limit_wanted",
         "_write_new_token_frame",
     }
@@ -164,18 +165,6 @@ def test_without_disable_active_migration_the_client_can_migrate() -> None:
 
 def test_an_unroutable_server_issues_exactly_one_connection_id() -> None:
     assert len(connected(server_cids=UnroutableIssuer(17, b"r" * 32, seeded(4))).server.host_cids) == 1
-
-
-def test_a_preferred_address_is_told_to_the_client_which_probes_it() -> None:
-    pair = connected(preferred_address=PreferredAddress(ipv4=("192.0.2.99", 4444)), is_handshaken=False)
-    destinations = set()
-    for _ in range(6):
-        pair.now += 0.01
-        for datagram, address in pair.client.datagrams_to_send(pair.now):
-            destinations.add(address)
-            pair.server.receive_datagram(datagram, CLIENT_ADDRESS, pair.now)
-        pair.server_sends()
-    assert ("192.0.2.99", 4444) in destinations
 
 
 def test_streams_of_each_type_up_to_the_option_may_be_opened() -> None:

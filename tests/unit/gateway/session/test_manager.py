@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.access.gate import Gate
 from gateway.agent.base import HeardAudio, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
+from gateway.session.admission import Admission
 from gateway.session.limits import SessionLimits
-from gateway.session.manager import Admission, SessionManager
+from gateway.session.manager import SessionManager
 from gateway.session.port import Port
 from gateway.store.base import SessionRecord
 from gateway.store.memory import MemoryStore
@@ -188,15 +190,15 @@ class TestAdmission:
 
     @pytest.mark.parametrize("token", [None, "", "wrong", "sesam\ud800", "sésame"])
     async def test_a_wrong_token_is_unauthorised(self, token):
-        assert self.refusal(Bench(Admission("sesame")), access_token=token).status == 401
+        assert self.refusal(Bench(Admission(Gate("sesame"))), access_token=token).status == 401
 
     async def test_the_right_token_is_let_in(self):
-        bench = Bench(Admission("sesame"))
+        bench = Bench(Admission(Gate("sesame")))
         assert self.refusal(bench, access_token="sesame") is None
         await bench.manager.close()
 
     async def test_pages_of_other_origins_are_forbidden(self):
-        bench = Bench(Admission(origins=frozenset({"https://shop.example"})))
+        bench = Bench(Admission(Gate(origins=frozenset({"https://shop.example"}))))
         assert self.refusal(bench, origin="https://evil.example").status == 403
         assert self.refusal(bench, origin="https://shop.example") is None
         assert self.refusal(bench, origin=None) is None
@@ -212,7 +214,7 @@ class TestAdmission:
 
     async def test_refusals_are_counted(self, bench):
         self.refusal(bench, path="/")
-        assert bench.manager.counters.refused == {404: 1}
+        assert bench.manager.counters.refused == {(404, "path"): 1}
 
 
 class TestStop:

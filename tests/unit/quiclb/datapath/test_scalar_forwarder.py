@@ -1,20 +1,25 @@
 from __future__ import annotations
 
 import errno
+import socket
 import struct
 import sys
 
 import pytest
 
-from quiclb import SppHeader, unwrap, wrap
+from quiclb import QuicLbConfig, SppHeader, unwrap, wrap
 from quiclb.address import normalise
-from quiclb.datapath import libc
+from quiclb.datapath import libc, scalar_forwarder
 from quiclb.datapath.base import Side
 from quiclb.datapath.scalar_forwarder import MAX_DATAGRAM_OCTETS, ScalarForwarder
 from quiclb.datapath.sockets import open_socket
 from quiclb.forwarder import ForwardingCore
-from quiclb.pool import Backend
-from quiclb.table import build_table
+from quiclb.pool import Backend, BackendState
+from quiclb.table import RoutingTable, build_table
+
+CONFIG = QuicLbConfig(0, 4, 12)
+SERVER_ID = b"wxyz"
+ROUTABLE = b"\x40\x10" + SERVER_ID + bytes(40)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="UDP_GRO is Linux's")
 
@@ -26,10 +31,28 @@ class Bench:
         self.vip, self.inner = open_socket(("127.0.0.1", 0), Side.VIP), open_socket(("127.0.0.1", 0), Side.INNER)
         self.client, self.backend = open_socket(("127.0.0.1", 0), Side.VIP), open_socket(("127.0.0.1", 0), Side.VIP)
         self.vip_address, self.client_address = normalise(self.vip.getsockname()), normalise(self.client.getsockname())
-        table = build_table([], [Backend("b", normalise(self.backend.getsockname()))], fallback_size=7)
-        core = ForwardingCore(table, self.vip_address, normalise(self.inner.getsockname()), is_loopback_allowed=True)
+        table = self.table()
+        self.core = ForwardingCore(
+            table, self.vip_address, normalise(self.inner.getsockname()), is_loopback_allowed=True
+        )
         self.failures: list[tuple[Side, int]] = []
-        self.forwarder = ScalarForwarder(self.vip, self.inner, core, lambda *failure: self.failures.append(failure))
+        self.forwarder = ScalarForwarder(
+            self.vip, self.inner, self.core, lambda *failure: self.failures.append(failure)
+        )
+
+    def table(self, state: BackendState = BackendState.ACTIVE) -> RoutingTable:
+        backend = Backend("b", normalise(self.backend.getsockname()), state, {0: (SERVER_ID,)})
+        return build_table([CONFIG], [backend], fallback_size=7)
+
+    def exchange(self, client: socket.socket, datagram: bytes) -> None:
+        """One datagram to the backend, which sends it back."""
+        client.sendto(datagram, self.vip_address)
+        assert self.forwarder.forward_client()
+        wrapped, inner = self.backend.recvfrom(4096)
+        assert unwrap(wrapped) == (SppHeader(normalise(client.getsockname()), self.vip_address), datagram)
+        self.backend.sendto(wrapped, inner)
+        assert self.forwarder.forward_backend() == 1
+        assert client.recvfrom(4096) == (datagram, self.vip_address)
 
     def close(self) -> None:
         for sock in (self.vip, self.inner, self.client, self.backend):
@@ -48,6 +71,43 @@ def test_a_datagram_reaches_the_backend(bench):
     assert bench.forwarder.forward_client()
     assert not bench.forwarder.forward_client()
     assert unwrap(bench.backend.recv(2048)) == (SppHeader(bench.client_address, bench.vip_address), b"\x40hello")
+
+
+def test_the_next_datagrams_of_a_client_go_the_same_way_and_are_counted(bench):
+    for _ in range(3):
+        bench.exchange(bench.client, ROUTABLE)
+    assert bench.core.counters.packets == {("routable", "ok"): 3}
+    assert bench.core.counters.replies == {("sent", "ok"): 3}
+    assert bench.core.counters.backend_packets == {("b", "to"): 3, ("b", "from"): 3}
+    assert bench.core.counters.backend_octets == {("b", "to"): 3 * len(ROUTABLE), ("b", "from"): 3 * len(ROUTABLE)}
+
+
+def test_a_new_table_counts_for_clients_that_are_known(bench):
+    bench.exchange(bench.client, ROUTABLE)
+    bench.core.table = bench.table(BackendState.DOWN)
+    bench.client.sendto(ROUTABLE, bench.vip_address)
+    assert bench.forwarder.forward_client()
+    with pytest.raises(BlockingIOError):
+        bench.backend.recv(4096)
+    assert bench.core.counters.packets == {("routable", "ok"): 1, ("drop", "no-active-backend"): 1}
+
+
+def test_a_known_header_from_a_stranger_is_dropped(bench):
+    bench.exchange(bench.client, ROUTABLE)
+    header = SppHeader(bench.client_address, bench.vip_address)
+    bench.client.sendto(wrap(header, b"forged"), bench.inner.getsockname())
+    assert bench.forwarder.forward_backend() == 1
+    assert bench.core.counters.replies == {("sent", "ok"): 1, ("drop", "stranger"): 1}
+
+
+def test_no_more_clients_are_kept_than_allowed(bench, monkeypatch):
+    monkeypatch.setattr(scalar_forwarder, "MAX_KEPT", 2)
+    for host in range(2, 9):
+        with open_socket((f"127.0.0.{host}", 0), Side.VIP) as client:
+            for _ in range(2):
+                bench.exchange(client, ROUTABLE)
+            assert len(bench.forwarder._headers) <= 2
+            assert len(bench.forwarder._ways) <= 2
 
 
 def test_joined_replies_are_taken_apart(bench):

@@ -10,6 +10,7 @@ from quiclb.processes.messages import (
     Ask,
     LogChoice,
     Ready,
+    Refused,
     Report,
     Serve,
     Setup,
@@ -41,8 +42,10 @@ async def test_what_the_supervisor_says_arrives(message):
 
 
 async def test_messages_keep_their_order_and_the_end_is_none():
-    reader = reader_of(encode(Ready()) + encode(Report.of(ForwarderCounters())))
+    refused = Refused(("10.0.0.1", 4433))
+    reader = reader_of(encode(Ready()) + encode(refused) + encode(Report.of(ForwarderCounters())))
     assert isinstance(await read_upward(reader), Ready)
+    assert await read_upward(reader) == refused
     assert isinstance(await read_upward(reader), Report)
     assert await read_upward(reader) is None
 

@@ -1,0 +1,123 @@
+/** The agent's answers from their frames to the ear: a decoder for each generation, one playback for all. */
+import { Malformed } from "../wire/codepoints.js";
+import type { AudioFrame } from "../wire/framing.js";
+import type { AudioSink } from "./base.js";
+import { Playback, type PlaybackHandler } from "./playback.js";
+import { SpeechDecoder } from "./speech-decoder.js";
+
+export interface AnswersHandler extends PlaybackHandler {
+  /** The server sent what cannot be played. */
+  failed(fault: Malformed): void;
+}
+
+const MAX_BUFFERED_MS = 600_000;
+
+export class Answers {
+  #playback: Playback | undefined;
+  #rateHz = 0;
+  #flushed = 0;
+  readonly #incoming = new Map<number, { decoder: SpeechDecoder; nextSequence: number }>();
+
+  constructor(
+    private readonly sink: AudioSink,
+    private readonly handler: AnswersHandler,
+  ) {}
+
+  /** Get the sink ready; before that nothing may be pushed. */
+  async open(): Promise<void> {
+    const { sampleRate } = await this.sink.open({
+      played: (position) => this.#playback?.played(position),
+      flushed: (playedTo) => this.#playback?.flushed(playedTo),
+    });
+    this.#rateHz = sampleRate;
+    this.#playback = new Playback(this.sink, sampleRate, this.handler);
+  }
+
+  get newest(): number {
+    return this.#playback?.newest ?? 0;
+  }
+
+  get bufferedMs(): number {
+    return this.#playback?.bufferedMs ?? 0;
+  }
+
+  get playedMs(): number {
+    return this.#playback?.playedMs ?? 0;
+  }
+
+  begin(generation: number): void {
+    this.#playback?.begin(generation);
+  }
+
+  /** Take a frame; it is dropped where it comes late, after its generation was flushed. */
+  push(generation: number, frame: AudioFrame): void {
+    if (generation <= this.#flushed) {
+      return;
+    }
+    this.begin(generation);
+    const incoming = this.#incoming.get(generation) ?? this.#decode(generation);
+    if (frame.sequence !== incoming.nextSequence) {
+      this.handler.failed(new Malformed(`downlink frame is ${frame.sequence}, expected ${incoming.nextSequence}`));
+      return;
+    }
+    incoming.nextSequence++;
+    incoming.decoder.push(frame);
+    if (this.bufferedMs > MAX_BUFFERED_MS) {
+      this.handler.failed(new Malformed("more than ten minutes of speech are waiting to be played"));
+    }
+  }
+
+  /** No more of this generation comes over its connection. */
+  end(generation: number): void {
+    const incoming = this.#incoming.get(generation);
+    if (incoming) {
+      this.#incoming.delete(generation);
+      incoming.decoder.end();
+    } else {
+      this.#playback?.end(generation);
+    }
+  }
+
+  /** Silence this generation and all before. */
+  flush(generation: number, isQuiet = false): void {
+    this.#flushed = Math.max(this.#flushed, generation);
+    for (const [number, { decoder }] of this.#incoming) {
+      if (number <= generation) {
+        decoder.close();
+        this.#incoming.delete(number);
+      }
+    }
+    this.#playback?.flush(generation, isQuiet);
+  }
+
+  /** Hold, and say what has not been heard yet. */
+  hold(): { generation: number; positionMs: number } {
+    this.sink.pause();
+    this.#playback?.played(this.sink.position);
+    return this.#playback?.unplayed ?? { generation: 1, positionMs: 0 };
+  }
+
+  /** Play again. */
+  goOn(): void {
+    this.sink.resume();
+  }
+
+  close(): void {
+    for (const { decoder } of this.#incoming.values()) {
+      decoder.close();
+    }
+    this.#incoming.clear();
+    this.sink.close();
+  }
+
+  #decode(generation: number): { decoder: SpeechDecoder; nextSequence: number } {
+    const decoder = new SpeechDecoder(this.#rateHz, {
+      decoded: (samples) => this.#playback?.push(generation, samples),
+      ended: () => this.#playback?.end(generation),
+      failed: (fault) => this.handler.failed(fault),
+    });
+    const incoming = { decoder, nextSequence: 0 };
+    this.#incoming.set(generation, incoming);
+    return incoming;
+  }
+}

@@ -1,0 +1,398 @@
+/** The caller's side of the voice protocol, over one connection after the other. */
+import type { Answers } from "./audio/answers.js";
+import type { Position } from "./audio/playback.js";
+import { Conversation } from "./conversation.js";
+import { CallLost, ProtocolFault, SessionFailed, sessionEnded, sessionRefused, Unreachable, type VoiceError } from "./errors.js";
+import type { TransportChosen, TransportKind, VoiceEvent } from "./events.js";
+import { Heartbeat } from "./heartbeat.js";
+import { Liveness } from "./liveness.js";
+import { Recovery } from "./recovery.js";
+import { ReplyClock } from "./reply-clock.js";
+import { Settlement } from "./settlement.js";
+import type { Link, LinkHandler } from "./transport/base.js";
+import { Uplink } from "./uplink.js";
+import { CloseCode, type Codec, Malformed } from "./wire/codepoints.js";
+import type { AudioFrame } from "./wire/framing.js";
+import type { ClientMessage, Ready, ServerMessage } from "./wire/messages.js";
+
+export interface CallSettings {
+  /** What the server may answer in, most wanted first. */
+  readonly accept: readonly Codec[];
+  readonly agent: string | null;
+  readonly heartbeatMs: number;
+  readonly resumeTimeoutMs: number;
+}
+
+/** Opens a link by whichever way is fastest, or by the one `wanted`. */
+export type Connect = (
+  handler: LinkHandler,
+  signal: AbortSignal,
+  wanted: TransportKind | undefined,
+) => Promise<{ link: Link; chosen: TransportChosen }>;
+
+/** How long a server that took the connection may look for the session. */
+const ANSWER_TIMEOUT_MS = 5_000;
+
+/** Call `tick` each 50 ms or so. `closed` resolves at the end; `error` says with what. */
+export class Call implements LinkHandler {
+  readonly conversation = new Conversation();
+  readonly uplink = new Uplink();
+  readonly recovery: Recovery;
+  readonly heartbeat: Heartbeat;
+  readonly replies = new ReplyClock();
+  readonly closed: Promise<void>;
+  beganAt = 0;
+  error: VoiceError | null = null;
+  /** Whether the server said bye with every frame heard. */
+  isFinished = false;
+  isOver = false;
+  hasSaidBye = false;
+  #link: Link | null = null;
+  #former: Link | null = null;
+  #isLive = false;
+  #hasBegun = false;
+  #token: string | null = null;
+  #settled: Settlement | undefined;
+  readonly #liveness = new Liveness();
+  #resolveClosed!: () => void;
+
+  constructor(
+    private readonly settings: CallSettings,
+    private readonly answers: Answers,
+    private readonly connect: Connect,
+    readonly emit: (event: VoiceEvent) => void,
+  ) {
+    this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
+    this.heartbeat = new Heartbeat((id) => this.#send({ type: "ping", id }), settings.heartbeatMs);
+    this.recovery = new Recovery(this, settings.resumeTimeoutMs);
+  }
+
+  /** What carries the call now; null while it is between two connections. */
+  get transport(): TransportKind | null {
+    return this.#isLive && this.#link ? this.#link.kind : null;
+  }
+
+  // Recovering
+
+  get canResume(): boolean {
+    return this.#token !== null && this.settings.resumeTimeoutMs > 0 && !this.isOver;
+  }
+
+  get rttMs(): number | null {
+    return this.heartbeat.rttMs;
+  }
+
+  get worker(): string | null {
+    return this.conversation.worker;
+  }
+
+  /** Open a link and say `start`, or `resume` in place of the link before; resolves once the server is ready. */
+  async reconnect(signal: AbortSignal, wanted?: TransportKind): Promise<void> {
+    const { link, chosen } = await this.connect(this, signal, wanted);
+    if (this.isOver || signal.aborted) {
+      link.leave();
+      throw signal.reason ?? this.error ?? new CallLost("the call is over");
+    }
+    this.emit(chosen);
+    const settled = new Settlement(ANSWER_TIMEOUT_MS, () => this.#unanswered(link));
+    this.#settled = settled;
+    this.#opened(link);
+    await settled.promise;
+  }
+
+  // What the caller does
+
+  /** Send a frame, or keep it for when the call goes on. */
+  sendFrame(codec: Codec, timestamp: number, payload: Uint8Array): void {
+    if (this.isOver || this.hasSaidBye) {
+      return;
+    }
+    try {
+      const octets = this.uplink.append(codec, timestamp, payload);
+      if (this.#isLive) {
+        this.#link?.sendFrame(octets);
+      }
+    } catch (error) {
+      this.end(error as VoiceError);
+    }
+  }
+
+  sendDigit(digit: string): void {
+    this.#send({ type: "dtmf", digit });
+  }
+
+  /** Say that no more audio follows; the server's bye resolves `closed`. */
+  sayBye(): void {
+    if (!this.hasSaidBye && !this.isOver) {
+      this.hasSaidBye = true;
+      this.#send({ type: "bye", frames: this.uplink.sent });
+    }
+  }
+
+  /** Look after the connection. */
+  tick(now: number): void {
+    if (this.isOver || !this.#hasBegun) {
+      return;
+    }
+    this.#liveness.tick(now);
+    if (this.#isLive) {
+      this.heartbeat.tick(now);
+      this.recovery.tick(now, this.#stalledMs(now));
+    }
+  }
+
+  /** The network changed, the system says. */
+  networkChanged(now: number): void {
+    if (this.#isLive && !this.isOver) {
+      this.heartbeat.measure(now, () => undefined);
+    }
+    this.recovery.networkChanged(now);
+  }
+
+  /** Go deaf and mute on the present connection, as when its network disappears, and look for another one. */
+  dropConnection(now: number, wanted?: TransportKind): void {
+    if (this.canResume && this.#isLive) {
+      this.recovery.interrupted(now, "the network was switched");
+      this.#former = this.#link;
+      this.#link = null;
+      this.#isLive = false;
+      this.recovery.redial(wanted);
+    }
+  }
+
+  // LinkHandler
+
+  messageReceived(link: Link, message: ServerMessage): void {
+    if (link !== this.#link || this.isOver) {
+      return;
+    }
+    const now = performance.now();
+    this.#liveness.received(now);
+    switch (message.type) {
+      case "ready":
+        return this.#ready(link, message);
+      case "transcript":
+        return this.emit(this.conversation.said(message));
+      case "state": {
+        const event = this.conversation.changed(message);
+        return event && this.emit(event);
+      }
+      case "heard":
+        if (!this.uplink.acknowledge(message.sequence)) {
+          const sent = this.uplink.sent;
+          return this.faultFound(link, new Malformed(`heard ${message.sequence}, but only ${sent} frames were sent`));
+        }
+        return this.emit({ type: "heard", sequence: message.sequence });
+      case "speech":
+        this.replies.announced(message.generation, message.turn);
+        this.answers.begin(message.generation);
+        return this.emit({ type: "speech", generation: message.generation, turn: message.turn });
+      case "flush":
+        return this.answers.flush(message.generation);
+      case "drain":
+        this.emit({ type: "draining", deadlineS: message.deadline_s });
+        return this.canResume ? this.recovery.redial() : undefined;
+      case "pong":
+        if (!this.heartbeat.pong(message.id, now)) {
+          this.faultFound(link, new Malformed(`pong ${message.id} answers no ping`));
+        }
+        return;
+      case "error":
+        this.#forget(link);
+        return this.#ended(sessionEnded(message.code, message.message));
+      case "bye":
+        return this.#serverSaidBye(message.frames, message.reason);
+    }
+  }
+
+  frameReceived(link: Link, generation: number, frame: AudioFrame): void {
+    if (link !== this.#link || this.isOver) {
+      return;
+    }
+    const now = performance.now();
+    this.#liveness.received(now);
+    this.replies.arrived(generation, now);
+    this.answers.push(generation, frame);
+  }
+
+  speechEnded(link: Link, generation: number): void {
+    if (link === this.#link && !this.isOver) {
+      this.answers.end(generation);
+    }
+  }
+
+  faultFound(link: Link, fault: Malformed): void {
+    if (link === this.#link) {
+      this.#fault(fault);
+    }
+  }
+
+  lost(link: Link, error: VoiceError | null): void {
+    if (link === this.#link && !this.isOver) {
+      this.#link = null;
+      this.#ended(error);
+    }
+  }
+
+  // AnswersHandler
+
+  progressed({ generation, positionMs, isComplete }: Position): void {
+    this.#send({ type: "played", generation, position_ms: positionMs, is_complete: isComplete });
+    if (isComplete) {
+      this.replies.over(generation);
+      this.emit({ type: "speech-ended", generation, playedMs: positionMs });
+    }
+  }
+
+  cut({ generation, positionMs }: Position): void {
+    this.replies.over(generation);
+    this.#send({ type: "played", generation, position_ms: positionMs });
+    this.emit({ type: "flushed", generation, playedMs: positionMs });
+  }
+
+  began(generation: number, agoMs: number): void {
+    const reply = this.replies.began(generation, performance.now() - agoMs);
+    if (reply) {
+      this.emit(reply);
+    }
+  }
+
+  failed(fault: Malformed): void {
+    this.#fault(fault);
+  }
+
+  // The rest
+
+  /** The call is over, with this error or as it should. */
+  end(error: VoiceError | null, code: number = CloseCode.NORMAL, reason = ""): void {
+    if (this.isOver) {
+      return;
+    }
+    this.isOver = true;
+    this.error = error;
+    this.recovery.stop();
+    this.answers.close();
+    this.#settled?.reject(error ?? new CallLost("the call is over"));
+    this.#former?.leave();
+    this.#link?.close(code, reason);
+    this.#resolveClosed();
+    this.emit({ type: "closed", error });
+  }
+
+  #opened(link: Link): void {
+    const now = performance.now();
+    const former = this.#link ?? this.#former;
+    this.#link = link;
+    this.#former = null;
+    if (this.#token === null) {
+      link.send({ type: "start", accept: this.settings.accept, agent: this.settings.agent });
+      return;
+    }
+    this.recovery.interrupted(now, "the call moves to another connection");
+    this.#isLive = false;
+    const { generation, positionMs } = this.answers.hold();
+    former?.leave();
+    link.send({
+      type: "resume",
+      session: this.conversation.session ?? "",
+      token: this.#token,
+      accept: this.settings.accept,
+      generation: this.answers.newest,
+      next_generation: generation,
+      position_ms: positionMs,
+      turn: this.conversation.newestTurn,
+    });
+  }
+
+  #ready(link: Link, ready: Ready): void {
+    if (this.#isLive) {
+      return;
+    }
+    const now = performance.now();
+    const frames = this.uplink.again(ready.next_sequence);
+    if (!frames) {
+      this.#fault(new Malformed(`the session goes on at frame ${ready.next_sequence}, which is gone`));
+      return;
+    }
+    this.conversation.served(ready);
+    this.#token = ready.token;
+    this.#isLive = true;
+    this.#liveness.restart(now);
+    frames.forEach((octets) => link.sendFrame(octets));
+    if (this.#hasBegun) {
+      this.replies.forget();
+      this.answers.flush(this.answers.newest, true);
+      this.recovery.resumed(now, { hasReconnected: true, framesAgain: frames.length });
+      this.answers.goOn();
+    } else {
+      this.#hasBegun = true;
+      this.beganAt = now;
+      this.emit({ type: "connected", session: ready.session, worker: ready.worker, transport: link.kind });
+    }
+    this.heartbeat.restart(now);
+    if (this.hasSaidBye) {
+      this.#send({ type: "bye", frames: this.uplink.sent });
+    }
+    this.#settled?.resolve();
+  }
+
+  /** The link is gone or the server ended the session: go on over another one where that can be. */
+  #ended(error: VoiceError | null): void {
+    const wasLive = this.#isLive;
+    const isAnswer = error instanceof SessionFailed;
+    const isPassing =
+      error?.kind === "server-drained" || (isAnswer && !wasLive && this.recovery.mayPass(error.code));
+    this.#isLive = false;
+    if (error && (isPassing || !isAnswer) && this.canResume) {
+      const now = performance.now();
+      this.recovery.interrupted(now - this.#stalledMs(now), error.message, error);
+      this.recovery.redial();
+      this.#settled?.reject(error);
+    } else if (isAnswer && this.hasSaidBye && this.uplink.heard === this.uplink.sent && !wasLive) {
+      this.isFinished = true; // the server's bye was lost with the connection
+      this.end(null);
+    } else if (isAnswer && !this.#hasBegun) {
+      this.end(sessionRefused(error.code, error.reason));
+    } else {
+      this.end(error ?? new CallLost("the server closed the session before the call was finished"));
+    }
+  }
+
+  #serverSaidBye(frames: number, reason: string): void {
+    const { sent, heard } = this.uplink;
+    this.isFinished = this.hasSaidBye && heard === sent && sent === frames;
+    if (this.isFinished) {
+      this.end(null);
+    } else if (this.hasSaidBye) {
+      this.end(new ProtocolFault(`the server said bye although ${sent - heard} of ${sent} frames were not heard`));
+    } else {
+      this.end(sessionEnded(CloseCode.NORMAL, reason));
+    }
+  }
+
+  #fault(fault: Malformed): void {
+    this.end(new ProtocolFault(`the server broke the voice protocol: ${fault.reason}`), fault.code, fault.reason);
+  }
+
+  #unanswered(link: Link): void {
+    if (this.#link === link && !this.#isLive) {
+      this.#forget(link);
+      this.#settled?.reject(new Unreachable("the server accepted the connection but opened no session"));
+    }
+  }
+
+  #forget(link: Link): void {
+    this.#link = null;
+    link.leave();
+  }
+
+  #send(message: ClientMessage): void {
+    if (this.#isLive && !this.isOver) {
+      this.#link?.send(message);
+    }
+  }
+
+  #stalledMs(now: number): number {
+    return this.#liveness.stalledMs(now, this.heartbeat.waitingSince);
+  }
+}

@@ -1,0 +1,145 @@
+/** What happens in a call, in the order in which it happens. */
+import type { VoiceError } from "./errors.js";
+
+export type TransportKind = "webtransport" | "websocket";
+
+/**
+ * Where a call stands: `idle` before `connect`, `reconnecting` while it is between two connections, `finishing` after
+ * `finish`, `closed` for good.
+ */
+export type Status = "idle" | "connecting" | "connected" | "reconnecting" | "finishing" | "closed";
+
+export interface StatusChanged {
+  readonly type: "status";
+  readonly status: Status;
+}
+
+/** What became of one way to connect; `failure` is absent where it won or was called off. */
+export interface Attempt {
+  readonly transport: TransportKind;
+  readonly startedMs: number;
+  readonly endedMs: number;
+  readonly failure?: VoiceError;
+}
+
+/** A connection was won: by what, after how long, and what became of the others. Times count from the race's start. */
+export interface TransportChosen {
+  readonly type: "transport";
+  readonly transport: TransportKind;
+  readonly tookMs: number;
+  readonly attempts: readonly Attempt[];
+}
+
+/** The session exists, at this worker. */
+export interface Connected {
+  readonly type: "connected";
+  readonly session: string;
+  readonly worker: string;
+  readonly transport: TransportKind;
+}
+
+/** What was said in a turn; one that is not final is replaced by the next of the same turn and role. */
+export interface Transcript {
+  readonly type: "transcript";
+  readonly turn: number;
+  readonly role: "user" | "agent";
+  readonly text: string;
+  readonly isFinal: boolean;
+}
+
+/** The agent's state after `revision` changes, whole; the default agent's state is the order. */
+export interface StateChanged {
+  readonly type: "state";
+  readonly revision: number;
+  readonly state: Readonly<Record<string, unknown>>;
+}
+
+/** The agent begins to answer `turn` (0 is its greeting); the audio is numbered `generation`. */
+export interface Speech {
+  readonly type: "speech";
+  readonly generation: number;
+  readonly turn: number;
+}
+
+/**
+ * The first sound of an answer. `latencyMs` counts from the last sound of the caller's voice until the answer's first
+ * sample is handed to the loudspeaker; `arrivalMs` until it arrived.
+ */
+export interface Reply {
+  readonly type: "reply";
+  readonly generation: number;
+  readonly turn: number;
+  readonly latencyMs: number;
+  readonly arrivalMs: number;
+}
+
+/** All of a generation has been played. */
+export interface SpeechEnded {
+  readonly type: "speech-ended";
+  readonly generation: number;
+  readonly playedMs: number;
+}
+
+/** The caller interrupted the agent: the rest of this generation is dropped after `playedMs`. */
+export interface Flushed {
+  readonly type: "flushed";
+  readonly generation: number;
+  readonly playedMs: number;
+}
+
+/** The effect of all frames up to `sequence` is saved at the server. */
+export interface Heard {
+  readonly type: "heard";
+  readonly sequence: number;
+}
+
+/** The connection is lost or silent; the call is being taken up over another one. Speak on: nothing is lost. */
+export interface Interrupted {
+  readonly type: "interrupted";
+  readonly reason: string;
+}
+
+/**
+ * The call goes on, at `worker`, `atS` seconds after it began. `gapMs` is from the last sign of life before until the
+ * server was ready again; `hasReconnected` is false where the old connection came back to life first.
+ */
+export interface Resumed {
+  readonly type: "resumed";
+  readonly atS: number;
+  readonly worker: string;
+  readonly transport: TransportKind;
+  readonly gapMs: number;
+  readonly hasReconnected: boolean;
+  /** How many frames were kept through the gap and sent again, or for the first time, on the new connection. */
+  readonly framesAgain: number;
+}
+
+/** The worker is going away within `deadlineS`; the call moves to another one by itself. */
+export interface Draining {
+  readonly type: "draining";
+  readonly deadlineS: number;
+}
+
+/** The last event. `error` is null after the server's bye. */
+export interface Closed {
+  readonly type: "closed";
+  readonly error: VoiceError | null;
+}
+
+export type VoiceEvent =
+  | StatusChanged
+  | TransportChosen
+  | Connected
+  | Transcript
+  | StateChanged
+  | Speech
+  | Reply
+  | SpeechEnded
+  | Flushed
+  | Heard
+  | Interrupted
+  | Resumed
+  | Draining
+  | Closed;
+
+export type EventOf<T extends VoiceEvent["type"]> = Extract<VoiceEvent, { type: T }>;

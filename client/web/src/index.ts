@@ -1,0 +1,8 @@
+export type { AudioSink, AudioSource, SinkHandler, SourceHandler } from "./audio/base.js";
+export { Loudspeaker, type LoudspeakerOptions } from "./audio/loudspeaker.js";
+export { Microphone, type MicrophoneOptions } from "./audio/microphone.js";
+export * from "./errors.js";
+export type * from "./events.js";
+export type { VoiceOptions } from "./settings.js";
+export { VoiceClient } from "./voice-client.js";
+export { CloseCode } from "./wire/codepoints.js";

@@ -1,0 +1,117 @@
+/** Links and a sink for tests: what a call sends is written down, and the test is the server. */
+import type { AudioSink, SinkHandler } from "../audio/base.js";
+import type { VoiceError } from "../errors.js";
+import type { TransportKind } from "../events.js";
+import type { Link, LinkHandler } from "../transport/base.js";
+import { type AudioFrame, decodeAudioFrame } from "../wire/framing.js";
+import type { ClientMessage, ServerMessage } from "../wire/messages.js";
+
+export class FakeLink implements Link {
+  readonly sent: ClientMessage[] = [];
+  readonly frames: number[] = [];
+  ending: string | undefined;
+
+  constructor(
+    readonly kind: TransportKind,
+    private readonly handler: LinkHandler,
+  ) {}
+
+  send(message: ClientMessage): void {
+    this.sent.push(message);
+  }
+
+  sendFrame(octets: Uint8Array): void {
+    this.frames.push((decodeAudioFrame(octets) as AudioFrame).sequence);
+  }
+
+  close(code: number, reason: string): void {
+    this.ending = `closed ${code} ${reason}`.trim();
+  }
+
+  leave(): void {
+    this.ending = "left";
+  }
+
+  // The server
+
+  /** All that the call sent of this type. */
+  of<T extends ClientMessage["type"]>(type: T): Extract<ClientMessage, { type: T }>[] {
+    return this.sent.filter((each): each is Extract<ClientMessage, { type: T }> => each.type === type);
+  }
+
+  say(message: ServerMessage): void {
+    this.handler.messageReceived(this, message);
+  }
+
+  ready(nextSequence = 0, worker = "worker-1"): void {
+    const token = `token at ${worker}`;
+    this.say({
+      type: "ready",
+      session: "5f2c",
+      worker,
+      codec: 3,
+      next_sequence: nextSequence,
+      token,
+      resume_window_s: 60,
+      version: 1,
+    });
+  }
+
+  /** Answer every ping so far. */
+  pong(): void {
+    for (const { id } of this.of("ping")) {
+      this.say({ type: "pong", id });
+    }
+  }
+
+  speak(generation: number, frame: AudioFrame): void {
+    this.handler.frameReceived(this, generation, frame);
+  }
+
+  end(generation: number): void {
+    this.handler.speechEnded(this, generation);
+  }
+
+  lose(error: VoiceError | null): void {
+    this.handler.lost(this, error);
+  }
+}
+
+/** Plays when told to. */
+export class FakeSink implements AudioSink {
+  position = 0;
+  written = 0;
+  isPaused = false;
+  #handler: SinkHandler | undefined;
+
+  open(handler: SinkHandler): Promise<{ sampleRate: number }> {
+    this.#handler = handler;
+    return Promise.resolve({ sampleRate: 48_000 });
+  }
+
+  write(samples: Float32Array): void {
+    this.written += samples.length;
+  }
+
+  flush(): void {
+    const playedTo = this.position;
+    this.position = this.written;
+    this.#handler?.flushed(playedTo, this.position);
+  }
+
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  resume(): void {
+    this.isPaused = false;
+  }
+
+  close(): void {}
+
+  /** Let time pass at the loudspeaker. */
+  play(ms: number): void {
+    this.position = Math.min(this.written, this.position + ms * 48);
+    this.#handler?.played(this.position);
+  }
+}

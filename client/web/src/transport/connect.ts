@@ -1,0 +1,71 @@
+/** How this browser reaches the gateway, and what to say when it cannot. */
+import type { Connect } from "../call.js";
+import { NoAnswer, UdpBlocked, Unsupported, type VoiceError } from "../errors.js";
+import type { TransportKind } from "../events.js";
+import type { Settings } from "../settings.js";
+import type { Dial } from "./base.js";
+import { blame, diagnose } from "./diagnosis.js";
+import { race, RaceLost, type Runner } from "./race.js";
+import { persistently } from "./redial.js";
+import { openWebSocket } from "./websocket.js";
+import { openWebTransport } from "./webtransport.js";
+
+/** The first try waits for a distant server; later ones know that a load balancer can lead astray. */
+const FIRST_TRY_MS = 3_000;
+const NEXT_TRY_MS = 600;
+
+/** The connector of a call: WebTransport with a head start, then a WebSocket beside it. */
+export function connector(settings: Settings): Connect {
+  let hasConnected = false;
+  return async (handler, signal, wanted) => {
+    const runners = settings.transports
+      .filter((kind) => wanted === undefined || kind === wanted)
+      .map((kind) => runner(kind, settings, hasConnected ? NEXT_TRY_MS : FIRST_TRY_MS))
+      .filter((each) => each !== undefined);
+    if (!runners.length) {
+      throw new Unsupported("this browser has no WebTransport, and there is no WebSocket to fall back to");
+    }
+    try {
+      const { link, attempts, tookMs } = await race(runners, settings.headStartMs, handler, signal);
+      hasConnected = true;
+      const told = attempts.map((each) => blame(each, attempts, settings));
+      return { link, chosen: { type: "transport", transport: link.kind, tookMs, attempts: told } };
+    } catch (error) {
+      throw error instanceof RaceLost ? await diagnose(error.attempts, settings) : error;
+    }
+  };
+}
+
+function runner(kind: TransportKind, settings: Settings, firstTryMs: number): Runner | undefined {
+  if (kind === "webtransport") {
+    const dial: Dial = async (handler, signal) =>
+      openWebTransport(await address(settings.url, settings), settings.certificateHashes, handler, signal);
+    return typeof WebTransport === "undefined" ? undefined : { kind, dial: persistently(dial, firstTryMs) };
+  }
+  const { webSocketUrl } = settings;
+  if (webSocketUrl === null) {
+    return undefined;
+  }
+  const dial: Dial = async (handler, signal) => openWebSocket(await address(webSocketUrl, settings), handler, signal);
+  return { kind, dial: persistently(dial, FIRST_TRY_MS) };
+}
+
+/** Browsers cannot set the headers of either, and cannot read the answer's: the query serves. */
+async function address(url: URL, { token }: Settings): Promise<string> {
+  const whole = new URL(url);
+  whole.searchParams.set("refusal", "close"); // a page does not see the status of an answer
+  const current = typeof token === "function" ? await token() : token;
+  if (current !== undefined) {
+    whole.searchParams.set("token", current);
+  }
+  return whole.href;
+}
+
+/** What `connect` rejects with where nothing came of it in time. */
+export async function timedOut(settings: Settings): Promise<VoiceError> {
+  const seconds = settings.connectTimeoutMs / 1000;
+  const failure = new NoAnswer(`no answer from ${settings.url.host} within ${seconds} s`);
+  const silent = { transport: "webtransport", startedMs: 0, endedMs: settings.connectTimeoutMs, failure } as const;
+  const told = await diagnose([silent], settings);
+  return told instanceof UdpBlocked ? told : failure;
+}

@@ -1,0 +1,313 @@
+/** The client that applications use. */
+import { Answers } from "./audio/answers.js";
+import type { AudioSink, AudioSource } from "./audio/base.js";
+import { Loudspeaker } from "./audio/loudspeaker.js";
+import { rms, VOICED_LEVEL } from "./audio/loudness.js";
+import { Microphone } from "./audio/microphone.js";
+import { playableCodecs } from "./audio/speech-decoder.js";
+import { openEncoder, type SpeechEncoder } from "./audio/speech-encoder.js";
+import { Call } from "./call.js";
+import { CallLost, InvalidSetting, VoiceError } from "./errors.js";
+import { EventStream } from "./event-stream.js";
+import type { EventOf, Resumed, Status, Transcript, TransportKind, VoiceEvent } from "./events.js";
+import { checkSettings, type Settings, type VoiceOptions } from "./settings.js";
+import { connector, timedOut } from "./transport/connect.js";
+import { CloseCode } from "./wire/codepoints.js";
+
+const TICK_MS = 50;
+const FINISH_TIMEOUT_MS = 60_000;
+
+/**
+ * A call to a voice gateway: `connect`, speak, `finish`.
+ *
+ * `url` is `https://host:port/v1/voice`. A call whose connection is lost goes on over another one by itself. Settings
+ * that cannot be used throw `InvalidSetting` here.
+ */
+export class VoiceClient {
+  /** Send silence in place of the microphone, or no longer. */
+  isMuted = false;
+  /** Where speech comes from. */
+  readonly source: AudioSource;
+  /** Where answers go; the default one is a `Loudspeaker`, whose `output` can be tapped. */
+  readonly sink: AudioSink;
+  readonly #settings: Settings;
+  readonly #events = new EventStream();
+  #status: Status = "idle";
+  #call: Call | undefined;
+  #answers: Answers | undefined;
+  #encoder: SpeechEncoder | undefined;
+  #release = new AbortController();
+
+  constructor(url: string, options: VoiceOptions = {}) {
+    this.#settings = checkSettings(url, options);
+    const { capture, playback } = options.workletUrls ?? {};
+    this.source = options.source ?? new Microphone(capture === undefined ? {} : { workletUrl: capture });
+    this.sink = options.sink ?? new Loudspeaker(playback === undefined ? {} : { workletUrl: playback });
+  }
+
+  // Beginning and end
+
+  /**
+   * Ask for the microphone, connect, and return once the session exists. Call it from a click: browsers let no page
+   * sound before. Rejects with a `MicrophoneError`, a `ConnectError` or `Unsupported`.
+   */
+  async connect(): Promise<void> {
+    if (this.#status !== "idle") {
+      throw new InvalidSetting("a VoiceClient is for one call: make another one");
+    }
+    this.#changed("connecting");
+    try {
+      await this.#connect();
+    } catch (error) {
+      const failure = this.#call?.error ?? (error instanceof VoiceError ? error : new CallLost(String(error)));
+      if (this.#call) {
+        this.#call.end(failure);
+      } else if (this.status !== "closed") {
+        this.#closed();
+        this.#events.emit({ type: "closed", error: failure });
+      }
+      throw failure;
+    }
+  }
+
+  /** Say goodbye: returns once all was heard, answered and played, and the server said bye; rejects with why not. */
+  async finish(timeoutMs = FINISH_TIMEOUT_MS): Promise<void> {
+    const call = this.#entered;
+    if (!call.isOver && !call.hasSaidBye) {
+      this.#changed("finishing");
+      this.source.close();
+      await this.#encoder?.flush();
+      call.sayBye();
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const limit = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => reject(new CallLost(`the server said no bye within ${timeoutMs / 1000} s`)), timeoutMs);
+      });
+      await Promise.race([call.closed, limit]).finally(() => clearTimeout(timer));
+    }
+    await call.closed;
+    if (call.error) {
+      throw call.error;
+    }
+  }
+
+  /** End the call now, whatever is outstanding; does nothing after `finish`. */
+  close(): void {
+    if (this.#call) {
+      this.#call.end(new CallLost("the call was ended before it was finished"), CloseCode.NORMAL, "the caller hung up");
+    } else if (this.#status !== "closed") {
+      this.#closed();
+      this.#events.emit({ type: "closed", error: new CallLost("the call was ended before it began") });
+    }
+  }
+
+  // Listening
+
+  /** Call `listener` for each event of this type, or of every type with `"*"`; returns what ends that. */
+  on<T extends VoiceEvent["type"]>(type: T, listener: (event: EventOf<T>) => void): () => void;
+  on(type: "*", listener: (event: VoiceEvent) => void): () => void;
+  on(type: string, listener: (event: never) => void): () => void {
+    return this.#events.on(type, listener as (event: VoiceEvent) => void);
+  }
+
+  /** Iterate over what happened and happens, until `closed`. Whoever comes late gets the last thousand first. */
+  events(): AsyncIterableIterator<VoiceEvent> {
+    return this.#events.iterate();
+  }
+
+  // Doing
+
+  /** Drop the connection as a change of network does, and go on over another one; `transport` picks its kind. */
+  simulateNetworkChange(transport?: TransportKind): void {
+    this.#entered.dropConnection(performance.now(), transport);
+  }
+
+  /** Press a key of a telephone: one of 0123456789ABCD*#. */
+  sendDigit(digit: string): void {
+    if (!/^[0-9A-D*#]$/.test(digit)) {
+      throw new InvalidSetting(`a key of a telephone is one of 0123456789ABCD*#, got ${digit}`);
+    }
+    this.#entered.sendDigit(digit);
+  }
+
+  /** Measure a round trip to the session, in ms. */
+  ping(): Promise<number> {
+    const call = this.#entered;
+    return new Promise((resolve, reject) => {
+      call.heartbeat.measure(performance.now(), resolve);
+      void call.closed.then(() => reject(call.error ?? new CallLost("the call is over")));
+    });
+  }
+
+  // Seeing
+
+  get status(): Status {
+    return this.#status;
+  }
+
+  /** What carries the call now; null between two connections. */
+  get transport(): TransportKind | null {
+    return this.#call?.transport ?? null;
+  }
+
+  get session(): string | null {
+    return this.#call?.conversation.session ?? null;
+  }
+
+  /** The name of the worker that serves the call. */
+  get worker(): string | null {
+    return this.#call?.conversation.worker ?? null;
+  }
+
+  /** What was said, in order. */
+  get transcript(): readonly Transcript[] {
+    return this.#call?.conversation.transcript ?? [];
+  }
+
+  /** The agent's state, as last told by the server; the default agent's is the order. */
+  get state(): Readonly<Record<string, unknown>> {
+    return this.#call?.conversation.state ?? {};
+  }
+
+  get framesSent(): number {
+    return this.#call?.uplink.sent ?? 0;
+  }
+
+  get framesHeard(): number {
+    return this.#call?.uplink.heard ?? 0;
+  }
+
+  get resumes(): readonly Resumed[] {
+    return this.#call?.recovery.resumes ?? [];
+  }
+
+  get replyLatenciesMs(): readonly number[] {
+    return this.#call?.replies.latenciesMs ?? [];
+  }
+
+  /** The newest round trip of the heartbeat. */
+  get rttMs(): number | null {
+    return this.#call?.rttMs ?? null;
+  }
+
+  /** Loudness of the microphone now, RMS, 0 to 1. */
+  get inputLevel(): number {
+    return this.isMuted ? 0 : this.source.level;
+  }
+
+  /** Speech that has arrived and waits to be played. */
+  get bufferedMs(): number {
+    return this.#answers?.bufferedMs ?? 0;
+  }
+
+  get playedMs(): number {
+    return this.#answers?.playedMs ?? 0;
+  }
+
+  /** Whether an answer was announced that has not been played to its end or flushed. */
+  get isAgentSpeaking(): boolean {
+    return this.#call?.replies.isAgentSpeaking ?? false;
+  }
+
+  /** Whether the server said bye after all was heard. */
+  get isFinished(): boolean {
+    return this.#call?.isFinished ?? false;
+  }
+
+  // The rest
+
+  async #connect(): Promise<void> {
+    const { codec, agent, heartbeatMs, resumeTimeoutMs, connectTimeoutMs } = this.#settings;
+    let take = (_samples: Float32Array, _frame: number): void => undefined; // until there is somebody to listen
+    const opened = this.source.open({
+      samples: (samples, frame) => take(samples, frame),
+      ended: (error) => error && this.#call?.end(error instanceof VoiceError ? error : new CallLost(error.message)),
+    });
+    const [{ sampleRate }, accept] = await Promise.all([opened, playableCodecs(codec)]);
+    const answers: Answers = new Answers(this.sink, {
+      progressed: (position) => call.progressed(position),
+      cut: (position) => call.cut(position),
+      began: (generation, agoMs) => call.began(generation, agoMs),
+      failed: (fault) => call.failed(fault),
+    });
+    await answers.open();
+    const connect = connector(this.#settings);
+    const call: Call = new Call({ accept, agent, heartbeatMs, resumeTimeoutMs }, answers, connect, (event) =>
+      this.#happened(event),
+    );
+    const encoder = await openEncoder(codec, sampleRate, (timestamp, payload) =>
+      call.sendFrame(encoder.codec, timestamp, payload),
+    );
+    if (this.#status === "closed") {
+      encoder.close();
+      this.#closed();
+      throw new CallLost("the call was ended before it began");
+    }
+    this.#answers = answers;
+    this.#encoder = encoder;
+    this.#call = call;
+    this.#watch(call);
+    const limit = AbortSignal.timeout(connectTimeoutMs);
+    await call.reconnect(AbortSignal.any([limit, this.#release.signal])).catch(async (error: unknown) => {
+      throw limit.aborted && error === limit.reason ? await timedOut(this.#settings) : error;
+    });
+    let first: number | undefined;
+    take = (samples, frame) => {
+      if (call.isOver || call.hasSaidBye) {
+        return;
+      }
+      first ??= frame;
+      const sound = this.isMuted ? new Float32Array(samples.length) : samples;
+      if (rms(sound) > VOICED_LEVEL) {
+        call.replies.voiced(performance.now());
+      }
+      encoder.push(sound, frame - first);
+      call.tick(performance.now());
+    };
+  }
+
+  /** Look after the connection by a timer, with each sound (timers are slow in a hidden tab), and on the system's word. */
+  #watch(call: Call): void {
+    const timer = setInterval(() => call.tick(performance.now()), TICK_MS);
+    const changed = () => call.networkChanged(performance.now());
+    const { signal } = this.#release;
+    globalThis.addEventListener?.("online", changed, { signal });
+    const connection = (globalThis.navigator as { connection?: EventTarget } | undefined)?.connection;
+    connection?.addEventListener?.("change", changed, { signal });
+    signal.addEventListener("abort", () => clearInterval(timer));
+  }
+
+  #happened(event: VoiceEvent): void {
+    if (event.type === "connected" || event.type === "resumed") {
+      this.#changed(this.#call?.hasSaidBye ? "finishing" : "connected");
+    } else if (event.type === "interrupted") {
+      this.#changed("reconnecting");
+    } else if (event.type === "closed") {
+      this.#closed();
+    }
+    this.#events.emit(event);
+  }
+
+  #closed(): void {
+    this.#release.abort();
+    this.source.close();
+    this.#encoder?.close();
+    if (!this.#call) {
+      this.sink.close();
+    }
+    this.#changed("closed");
+  }
+
+  #changed(status: Status): void {
+    if (status !== this.#status && this.#status !== "closed") {
+      this.#status = status;
+      this.#events.emit({ type: "status", status });
+    }
+  }
+
+  get #entered(): Call {
+    if (!this.#call) {
+      throw new CallLost("there is no call yet: await connect()");
+    }
+    return this.#call;
+  }
+}

@@ -1,0 +1,50 @@
+/** One utterance of the agent as it arrives on its stream. */
+import { Malformed, MAX_AUDIO_OCTETS, StreamType } from "./codepoints.js";
+import { type AudioFrame, concat, decodeAudioFrame, decodeVarint, LengthPrefixedReader } from "./framing.js";
+
+const FRAME_HEAD_OCTETS = 17;
+
+/** Reads `stream type | generation | frames` from a stream that the server opened. */
+export class DownlinkStream {
+  /** Undefined until the stream's head has arrived. */
+  generation: number | undefined;
+  /** Whether the stream is of a type that this version does not know: its octets are skipped. */
+  isForeign = false;
+  #head: Uint8Array = new Uint8Array(0);
+  readonly #reader = new LengthPrefixedReader(MAX_AUDIO_OCTETS + FRAME_HEAD_OCTETS);
+
+  /** Take the next octets and return the frames that are complete; drop the stream on `Malformed`. */
+  feed(data: Uint8Array): AudioFrame[] | Malformed {
+    if (this.isForeign) {
+      return [];
+    }
+    if (this.generation === undefined) {
+      this.#head = concat(this.#head, data);
+      data = this.#readHead();
+    }
+    const bodies = this.#reader.feed(data);
+    if (bodies instanceof Malformed) {
+      return bodies;
+    }
+    const frames: AudioFrame[] = [];
+    for (const body of bodies) {
+      const frame = decodeAudioFrame(body);
+      if (frame instanceof Malformed) {
+        return frame;
+      }
+      frames.push(frame);
+    }
+    return frames;
+  }
+
+  #readHead(): Uint8Array {
+    const type = decodeVarint(this.#head, 0);
+    const generation = type && decodeVarint(this.#head, type.end);
+    this.isForeign = type !== undefined && type.value !== StreamType.DOWNLINK_AUDIO;
+    if (this.isForeign || !generation) {
+      return new Uint8Array(0);
+    }
+    this.generation = generation.value;
+    return this.#head.subarray(generation.end);
+  }
+}

@@ -1,0 +1,154 @@
+/** Control messages: MessagePack maps whose `type` names them. Unknown keys and unknown types are skipped. */
+import { decode, encode } from "@msgpack/msgpack";
+import { Malformed } from "./codepoints.js";
+
+interface Field {
+  readonly key: string;
+  readonly kind: Kind;
+  /** Absent: the key must be there. */
+  readonly preset?: unknown;
+}
+type Kind = keyof typeof CHECKS;
+
+const isCount = (value: unknown) => typeof value === "number" && Number.isInteger(value) && value >= 0 && value < 2 ** 62;
+const CHECKS = {
+  count: isCount,
+  number: (value: unknown) => typeof value === "number",
+  text: (value: unknown) => typeof value === "string",
+  flag: (value: unknown) => typeof value === "boolean",
+  counts: (value: unknown) => Array.isArray(value) && value.every(isCount),
+  role: (value: unknown) => value === "user" || value === "agent",
+  map: (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value),
+  textOrNil: (value: unknown) => value === null || typeof value === "string",
+} as const;
+
+const field = (key: string, kind: Kind, ...preset: readonly unknown[]): Field =>
+  preset.length ? { key, kind, preset: preset[0] } : { key, kind };
+
+const CLIENT_FIELDS = {
+  start: [field("version", "count", 1), field("accept", "counts", [1, 3]), field("agent", "textOrNil", null)],
+  resume: [
+    field("session", "text"),
+    field("token", "text"),
+    field("version", "count", 1),
+    field("accept", "counts", [1, 3]),
+    field("generation", "count", 0),
+    field("next_generation", "count", 0),
+    field("position_ms", "count", 0),
+    field("turn", "count", 0),
+  ],
+  played: [field("generation", "count"), field("position_ms", "count"), field("is_complete", "flag", false)],
+  dtmf: [field("digit", "text")],
+  ping: [field("id", "count")],
+  bye: [field("frames", "count"), field("reason", "text", "")],
+} as const satisfies Record<string, readonly Field[]>;
+
+const SERVER_FIELDS = {
+  ready: [
+    field("session", "text"),
+    field("worker", "text"),
+    field("codec", "count"),
+    field("next_sequence", "count", 0),
+    field("token", "textOrNil", null),
+    field("resume_window_s", "number", 0),
+    field("version", "count", 1),
+  ],
+  transcript: [field("turn", "count"), field("role", "role"), field("text", "text"), field("is_final", "flag")],
+  state: [field("revision", "count"), field("state", "map")],
+  heard: [field("sequence", "count")],
+  speech: [field("generation", "count"), field("turn", "count")],
+  flush: [field("generation", "count")],
+  drain: [field("deadline_s", "number")],
+  pong: [field("id", "count")],
+  error: [field("code", "count"), field("message", "text")],
+  bye: [field("frames", "count"), field("reason", "text", "")],
+} as const satisfies Record<string, readonly Field[]>;
+
+export type ClientMessage =
+  | { type: "start"; version?: number; accept?: readonly number[]; agent?: string | null }
+  | {
+      type: "resume";
+      session: string;
+      token: string;
+      accept?: readonly number[];
+      generation?: number;
+      next_generation?: number;
+      position_ms?: number;
+      turn?: number;
+    }
+  | { type: "played"; generation: number; position_ms: number; is_complete?: boolean }
+  | { type: "dtmf"; digit: string }
+  | { type: "ping"; id: number }
+  | { type: "bye"; frames: number; reason?: string };
+
+export interface Ready {
+  type: "ready";
+  session: string;
+  worker: string;
+  codec: number;
+  next_sequence: number;
+  token: string | null;
+  resume_window_s: number;
+  version: number;
+}
+
+export type ServerMessage =
+  | Ready
+  | { type: "transcript"; turn: number; role: "user" | "agent"; text: string; is_final: boolean }
+  | { type: "state"; revision: number; state: Record<string, unknown> }
+  | { type: "heard"; sequence: number }
+  | { type: "speech"; generation: number; turn: number }
+  | { type: "flush"; generation: number }
+  | { type: "drain"; deadline_s: number }
+  | { type: "pong"; id: number }
+  | { type: "error"; code: number; message: string }
+  | { type: "bye"; frames: number; reason: string };
+
+/** The MessagePack map, keys at their default left out; on a stream send it through `lengthPrefixed`. */
+export function encodeMessage(message: ClientMessage): Uint8Array {
+  const values = message as unknown as Readonly<Record<string, unknown>>;
+  const map: Record<string, unknown> = { type: message.type };
+  for (const { key, preset } of CLIENT_FIELDS[message.type] as readonly Field[]) {
+    const value = values[key];
+    if (value !== undefined && !isSame(value, preset)) {
+      map[key] = value;
+    }
+  }
+  return encode(map);
+}
+
+/** Read what a server sent; null is a message of an unknown type, to be skipped. */
+export function decodeServerMessage(body: Uint8Array): ServerMessage | Malformed | null {
+  let map: unknown;
+  try {
+    map = decode(body);
+  } catch (error) {
+    return new Malformed(`control message: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  if (!CHECKS.map(map)) {
+    return new Malformed("control message: not a map");
+  }
+  const values = map as Readonly<Record<string, unknown>>;
+  const type = values["type"];
+  if (typeof type !== "string") {
+    return new Malformed("control message: no type");
+  }
+  if (!Object.hasOwn(SERVER_FIELDS, type)) {
+    return null;
+  }
+  const message: Record<string, unknown> = { type };
+  for (const { key, kind, preset } of SERVER_FIELDS[type as keyof typeof SERVER_FIELDS] as readonly Field[]) {
+    const value = values[key] === undefined ? preset : values[key];
+    if (value === undefined || !CHECKS[kind](value)) {
+      return new Malformed(`control message: ${type}.${key} is ${value === undefined ? "missing" : "of the wrong kind"}`);
+    }
+    message[key] = value;
+  }
+  return message as unknown as ServerMessage;
+}
+
+function isSame(value: unknown, preset: unknown): boolean {
+  return Array.isArray(value) && Array.isArray(preset)
+    ? value.length === preset.length && value.every((each, index) => each === preset[index])
+    : value === preset;
+}

@@ -1,0 +1,95 @@
+import { describe, expect, it } from "vitest";
+import { hex, unhex, vectors } from "../testing/vectors.js";
+import { CloseCode, Codec, Malformed } from "./codepoints.js";
+import { DownlinkStream } from "./downlink-stream.js";
+import {
+  type AudioFrame,
+  concat,
+  decodeAudioFrame,
+  decodeVarint,
+  encodeAudioFrame,
+  encodeVarint,
+  lengthPrefixed,
+  LengthPrefixedReader,
+} from "./framing.js";
+import { type ClientMessage, decodeServerMessage, encodeMessage } from "./messages.js";
+
+const frames = vectors.frames.map(
+  (each) => ({ ...each, payload: unhex(each.payload) }) as unknown as AudioFrame & { octets: string; on_stream: string },
+);
+
+describe("the same bytes as the reference implementation's", () => {
+  it.each(vectors.varints)("varint $value", ({ value, octets }) => {
+    expect(hex(encodeVarint(value))).toBe(octets);
+    expect(decodeVarint(unhex(octets), 0)).toEqual({ value, end: octets.length / 2 });
+  });
+
+  it.each(frames)("frame $sequence", (frame) => {
+    const { sequence, timestamp, codec, payload } = frame;
+    const octets = encodeAudioFrame(frame);
+    expect(hex(octets)).toBe(frame.octets);
+    expect(hex(lengthPrefixed(octets))).toBe(frame.on_stream);
+    expect(decodeAudioFrame(unhex(frame.octets))).toEqual({ sequence, timestamp, codec, payload });
+  });
+
+  it.each(vectors.client_messages)("client message $message", ({ message, octets }) => {
+    expect(hex(encodeMessage(message as ClientMessage))).toBe(octets);
+  });
+
+  it.each(vectors.server_messages)("server message $message", ({ message, octets }) => {
+    expect(decodeServerMessage(unhex(octets))).toEqual(message);
+  });
+
+  it("close codes and codecs", () => {
+    expect(CloseCode).toEqual(vectors.close_codes);
+    expect(Codec).toEqual(vectors.codecs);
+  });
+});
+
+it.each(vectors.skipped)("skips an unknown message %s", (octets) => {
+  expect(decodeServerMessage(unhex(octets))).toBeNull();
+});
+
+it.each(vectors.malformed)("finds fault with %s", (octets) => {
+  expect(decodeServerMessage(unhex(octets))).toBeInstanceOf(Malformed);
+});
+
+it("does not take what every object has for a message", () => {
+  expect(decodeServerMessage(unhex("81a474797065ab636f6e7374727563746f72"))).toBeNull();
+});
+
+it("cuts a stream into bodies wherever its octets are cut", () => {
+  const bodies = [new Uint8Array(0), unhex("01"), new Uint8Array(100).fill(7), new Uint8Array(20_000).fill(9)];
+  const stream = concat(...bodies.map(lengthPrefixed));
+  for (const step of [1, 2, 63, 4_096, stream.length]) {
+    const reader = new LengthPrefixedReader(20_000);
+    const found: Uint8Array[] = [];
+    for (let offset = 0; offset < stream.length; offset += step) {
+      found.push(...(reader.feed(stream.subarray(offset, offset + step)) as Uint8Array[]));
+    }
+    expect(found.map(hex)).toEqual(bodies.map(hex));
+  }
+});
+
+it("takes no body longer than the limit", () => {
+  expect(new LengthPrefixedReader(10).feed(unhex("0b"))).toBeInstanceOf(Malformed);
+});
+
+it("reads an answer octet by octet, and leaves foreign streams alone", () => {
+  const octets = concat(unhex("0240c8"), ...frames.map((each) => unhex(each.on_stream)));
+  const stream = new DownlinkStream();
+  const read = [...octets].flatMap((octet) => stream.feed(Uint8Array.of(octet)) as AudioFrame[]);
+  expect(stream.generation).toBe(200);
+  expect(read.map((each) => each.sequence)).toEqual(frames.map((each) => each.sequence));
+  const foreign = new DownlinkStream();
+  expect(foreign.feed(unhex("09ffffff"))).toEqual([]);
+  expect(foreign.isForeign).toBe(true);
+});
+
+it("refuses what cannot be sent", () => {
+  expect(() => encodeVarint(-1)).toThrow(RangeError);
+  expect(() => encodeVarint(2 ** 53)).toThrow(RangeError);
+  expect(() => encodeAudioFrame({ sequence: 0, timestamp: 0, codec: 1, payload: new Uint8Array(16_385) })).toThrow(
+    RangeError,
+  );
+});

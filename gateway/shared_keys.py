@@ -1,0 +1,25 @@
+"""The keys of tokens and tickets, which may be replaced while the worker runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from gateway.config import GatewaySettings
+from gateway.quic.settings import SharedSecrets
+
+
+class SharedKeys:
+    """The `Reloadable` of that name: reads `retry_key` and `ticket_key` of `[quic]` again."""
+
+    name = "shared_keys"
+
+    def __init__(self, adopt: Callable[[SharedSecrets], None]) -> None:
+        self._adopt = adopt
+
+    def files(self, settings: GatewaySettings) -> Iterable[Path]:
+        quic = settings.quic
+        return [file for file in (quic.retry_key_file, quic.ticket_key_file) if file is not None]
+
+    def reload(self, settings: GatewaySettings) -> None:
+        self._adopt(settings.quic.read_secrets())

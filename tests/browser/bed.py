@@ -1,0 +1,91 @@
+"""What the browser tests share: a cluster, the way to it, and the judgement of a call."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.local.cluster import Cluster, ClusterOptions
+from deploy.local.incidents import Incidents
+from tests.browser.path import Path, path_to
+
+TOKEN = "sesame"
+ORDER = ["Taro milk tea", "large, oat milk, 75 % sugar", "Matcha latte"]
+WORDS = ("taro", "oat", "seventy five", "matcha latte")
+
+
+@dataclass(frozen=True, slots=True)
+class Bed:
+    """A cluster whose page calls through `path`."""
+
+    cluster: Cluster
+    path: Path
+
+    @property
+    def url(self) -> str:
+        return self.cluster.page_url
+
+    @property
+    def server(self) -> tuple[str, int]:
+        """Where the load balancer is."""
+        host, port = self.cluster.addresses.listen.split(":")
+        return host, int(port)
+
+    async def session(self, session: str) -> dict[str, Any]:
+        """What the worker that has or had the session last says of it."""
+        found = [each for each in await self.cluster.sessions() if each["id"] == session]
+        return max(found, key=lambda each: (each["close_code"] is None, each["revision"]))
+
+    async def worker_index(self, name: str) -> int:
+        return int(name.rpartition("-")[2]) - 1
+
+
+@asynccontextmanager
+async def a_bed() -> AsyncIterator[Bed]:
+    async with path_to(("127.0.0.1", 0)) as path:
+        page_port, demo_port = free_ports(2)
+        options = ClusterOptions(
+            token=TOKEN,
+            has_page=True,
+            page_port=page_port,
+            page_calls=f"127.0.0.1:{path.port}",
+            demo_port=demo_port,
+            drain_timeout_s=0.2,
+        )
+        async with Cluster(options) as cluster, Incidents(cluster, demo_port, away_s=1.0):
+            bed = Bed(cluster, path)
+            path.lead_to(bed.server)
+            yield bed
+
+
+def free_ports(count: int) -> list[int]:
+    held = [socket.socket() for _ in range(count)]
+    try:
+        for each in held:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in held]
+    finally:
+        for each in held:
+            each.close()
+
+
+def lost(items: list[str], ended: dict[str, Any] | None, said: str) -> list[str]:
+    """A sentence for each thing a call has lost; none for a call that lost nothing."""
+    faults = [f"the receipt lacks {part!r}: {items}" for part in ORDER if part not in " | ".join(items)]
+    if len(items) != 2:
+        faults.append(f"the receipt has {len(items)} lines: {items}")
+    faults += [f"the transcript lacks {word!r}: {said}" for word in WORDS if word not in said]
+    if ended is None:
+        return [*faults, "the call did not end well"]
+    if not ended["isFinished"] or ended["sent"] != ended["heard"]:
+        faults.append(f"{ended['sent']} frames were sent, {ended['heard']} were heard")
+    return faults
+
+
+async def settle() -> None:
+    """Let what was just started by a click reach the event loop."""
+    await asyncio.sleep(0)

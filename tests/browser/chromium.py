@@ -1,0 +1,101 @@
+"""A real Chromium: found or, for root on Debian, installed; it listens to a recording in place of a microphone.
+
+Without one the tests that need it are skipped, or fail where `STRICT=1` is set.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
+NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+INSTALLS = (["apt-get", "install", "-qq", "-y", "chromium"], ["apt-get", "update", "-qq"])
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+)
+
+
+@asynccontextmanager
+async def browsing(
+    recording: Path | None, *, is_allowed: bool = True, inside: str | None = None, trusted: str | None = None
+) -> AsyncIterator[Browser]:
+    """A browser whose microphone plays `recording` from the moment a page asks for it, or that has none.
+
+    Pages may use it where `is_allowed`. `inside` names a network namespace to run the browser in, `trusted` an origin
+    that may use the microphone without TLS.
+    """
+    try:
+        from playwright.async_api import async_playwright
+    except ImportError:
+        missing("Playwright is not installed: make unit does it, or pip install -e '.[browser]'")
+    arguments: Sequence[str] = ARGUMENTS
+    if recording is not None:
+        arguments = (
+            *ARGUMENTS,
+            "--use-fake-device-for-media-stream",
+            *(["--use-fake-ui-for-media-stream"] if is_allowed else []),
+            f"--use-file-for-fake-audio-capture={recording}%noloop",
+        )
+    if trusted is not None:
+        arguments = (*arguments, f"--unsafely-treat-insecure-origin-as-secure={trusted}")
+    async with async_playwright() as playwright, AsyncExitStack() as stack:
+        executable = program()
+        if inside is not None:
+            executable = stack.enter_context(wrapped(executable, inside))
+        browser = await playwright.chromium.launch(executable_path=executable, args=list(arguments))
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@cache
+def program() -> str:
+    """The path of Chromium; skips the test, or fails it under STRICT=1, where there is none."""
+    if found := find():
+        return found
+    if os.geteuid() == 0 and shutil.which("apt-get") is not None:
+        install, update = INSTALLS
+        for command in (install, update, install):
+            subprocess.run(command, capture_output=True, check=False)
+            if found := find():
+                return found
+    return missing("there is no Chromium on this machine; on Debian: apt-get install chromium")
+
+
+def find() -> str | None:
+    return next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+def missing(message: str) -> str:
+    if os.environ.get("STRICT") == "1":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@contextmanager
+def wrapped(executable: str, namespace: str) -> Iterator[str]:
+    """A script that is Chromium in a network namespace."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "chromium"
+        script.write_text(f'#!/bin/sh\nexec ip netns exec {namespace} {executable} "$@"\n')
+        script.chmod(0o755)
+        yield str(script)

@@ -1,0 +1,41 @@
+"""The way between a browser and the load balancer, which can go dark and give the browser another address."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.integration.relay import Address, Relay
+
+
+class Path(Relay):
+    """A relay; while `is_dark` nothing passes in either direction, as behind a firewall that drops UDP."""
+
+    def __init__(self, server: Address) -> None:
+        super().__init__(server)
+        self.is_dark = False
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        if not self.is_dark:
+            super().datagram_received(data, addr)
+
+    def passes_back(self) -> bool:
+        """Not while it is dark."""
+        return not self.is_dark
+
+    async def black_out(self, seconds: float) -> None:
+        """Let nothing through for a while."""
+        self.is_dark = True
+        await asyncio.sleep(seconds)
+        self.is_dark = False
+
+
+@asynccontextmanager
+async def path_to(server: Address, host: str = "127.0.0.1") -> AsyncIterator[Path]:
+    loop = asyncio.get_running_loop()
+    _, path = await loop.create_datagram_endpoint(lambda: Path(server), local_addr=(host, 0))
+    try:
+        yield path
+    finally:
+        path.close()

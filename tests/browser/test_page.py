@@ -1,0 +1,261 @@
+"""The page in a real Chromium that listens to a recorded caller, over networks that fail."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from deploy.local.story import middle_of
+from tests.browser.bed import TOKEN, Bed, a_bed, lost
+from tests.browser.chromium import browsing
+from tests.browser.namespace import CAN_BE_MADE, SERVER, two_networks
+from tests.browser.path import path_to
+from tests.browser.recordings import CALLER, Part, speech
+from tests.browser.sound import Sound, missing_s
+from tests.browser.tcp_relay import TcpRelay, tcp_relay
+from tests.browser.voice_page import VoicePage, opened
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(150)]
+
+LEAD_S = 0.6
+FIRST_SENTENCE, SECOND_SENTENCE = Part(CALLER, 0.0, 5.17), Part(CALLER, 5.17)
+PAUSE_S = 2.2
+"""Long enough for the first sentence to be a turn of its own."""
+TARO_S, OAT_S, MATCHA_S = LEAD_S + middle_of("taro"), LEAD_S + 2.6, LEAD_S + PAUSE_S + middle_of("matcha")
+"""When the caller is in the middle of these words; at the last one the first drink is on the receipt."""
+REBOUND = (TARO_S, OAT_S, MATCHA_S)
+"""When the NAT gives another address, in the middle of words; of the three waits the middle one counts."""
+BROKEN_LINE = r"Failed to establish a connection|WebSocket connection to|net::ERR_|Connection lost"
+"""What Chromium itself writes to the console of a connection that fails."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bed() -> AsyncIterator[Bed]:
+    async with a_bed() as bed:
+        yield bed
+
+
+@pytest.fixture(scope="module")
+def caller(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Interrupts the greeting, and says one sentence, then the other."""
+    parts = (LEAD_S, FIRST_SENTENCE, PAUSE_S, SECOND_SENTENCE, 1.0)
+    return speech(tmp_path_factory.mktemp("speech") / "caller.wav", *parts)
+
+
+async def words_of(page: VoicePage) -> str:
+    return " ".join(
+        event["text"] for event in await page.events("transcript") if event["role"] == "user" and event["isFinal"]
+    )
+
+
+async def judged(page: VoicePage) -> list[str]:
+    """Wait for the whole order, hang up, and return what was lost."""
+    items = await page.items(2, timeout_s=30.0)
+    ended = await page.hang_up()
+    return lost(items, ended, await words_of(page))
+
+
+async def test_a_nat_that_gives_another_address_in_mid_word_is_not_noticed(bed: Bed, caller: Path) -> None:
+    async with browsing(caller) as browser, opened(browser, bed.url) as page:
+        await page.photograph("ready")
+        assert await page.barriers() == []
+        await page.call()
+        sent = []
+        for instant_s in REBOUND:
+            await page.at_speech(instant_s)
+            bed.path.renew()
+            sent.append(await page.ask("voicePage.call.framesSent"))
+        await page.items(2)
+        await page.photograph("talking")
+        (connected,) = await page.events("connected")
+        served = await bed.session(connected["session"])
+        assert await judged(page) == []
+        assert not await page.events("interrupted")
+        assert len(served["migrations"]) == len(REBOUND)
+        assert median(gap_near(served, each) for each in sent) <= 80.0, "more than two frames of 20 ms are late"
+        assert (await bed.session(connected["session"]))["uplink"]["frames"] == (await page.ask("observed.ended"))[
+            "sent"
+        ]
+        assert await page.barriers() == []
+        await page.page.set_viewport_size({"width": 360, "height": 740})
+        await page.page.emulate_media(color_scheme="dark")
+        assert await page.ask("document.documentElement.scrollWidth") <= 360
+        await page.photograph("ended-on-a-phone-in-the-dark")
+
+
+def gap_near(served: dict[str, Any], sequence: int) -> float:
+    """The longest wait between two frames around this one, as the worker saw it; it keeps only its largest."""
+    gaps = served["uplink"]["largest_gaps"]
+    return max((gap["gap_ms"] for gap in gaps if -5 <= gap["sequence"] - sequence <= 25), default=20.0)
+
+
+async def test_a_killed_worker_costs_no_word(bed: Bed, caller: Path) -> None:
+    async with browsing(caller) as browser, opened(browser, bed.url, expected=BROKEN_LINE) as page:
+        await page.call()
+        (connected,) = await page.events("connected")
+        await page.at_speech(MATCHA_S)
+        before = await page.items(1)
+        await page.page.get_by_role("button", name="Crash the worker").click()
+        await page.happened("interrupted")
+        await page.photograph("reconnecting")
+        await page.happened("resumed")
+        await page.photograph("resumed")
+        assert (await page.items())[: len(before)] == before
+        notice = await page.text("notices")
+        assert "Another worker took over, order kept" in notice
+        assert re.search(r"went on over \w+ after [\d.]+ m?s; .* none lost", notice)
+        assert await judged(page) == []
+        assert await page.text("worker") != connected["worker"]
+
+
+async def test_the_control_whose_record_is_lost_with_its_worker_fails(bed: Bed, caller: Path) -> None:
+    async with browsing(caller) as browser, opened(browser, bed.url, expected=BROKEN_LINE) as page:
+        await page.call()
+        await page.at_speech(MATCHA_S)
+        with closing(sqlite3.connect(bed.cluster.folder / "sessions.db")) as store, store:
+            for (table,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                store.execute(f"DELETE FROM {table}")  # noqa: S608 - our own tables
+        await page.page.get_by_role("button", name="Crash the worker").click()
+        await page.phase("failed")
+        await page.photograph("lost")
+        assert await page.page.get_by_role("alert").is_visible()
+        assert lost(await page.items(), None, await words_of(page))
+
+
+@pytest.mark.skipif(not CAN_BE_MADE, reason="network namespaces need root")
+async def test_another_network_costs_no_word(bed: Bed, caller: Path) -> None:
+    with two_networks() as machine:
+        async with (
+            path_to(bed.server, SERVER) as path,
+            tcp_relay(SERVER, str(bed.cluster.addresses.page)) as relay,
+            browsing(caller, inside=machine.name, trusted=f"http://{relay.address}") as browser,
+            opened(browser, f"http://{relay.address}/", expected=BROKEN_LINE, called=f"{SERVER}:{path.port}") as page,
+        ):
+            await page.call()
+            await page.at_speech(MATCHA_S)
+            before = await page.items(1)
+            machine.move()
+            await page.happened("resumed")
+            assert (await page.items())[: len(before)] == before
+            notice = await page.text("notices")
+            assert re.search(r"(Network switched|Another worker took over), order kept", notice)
+            assert re.search(r"went on over \w+ after [\d.]+ m?s", notice)
+            assert await judged(page) == []
+
+
+async def test_blocked_udp_is_gone_around(bed: Bed, caller: Path) -> None:
+    bed.path.is_dark = True
+    try:
+        async with browsing(caller) as browser, opened(browser, bed.url, expected=BROKEN_LINE) as page:
+            await page.call()
+            (chosen,) = await page.events("transport")
+            assert chosen["transport"] == "websocket"
+            (attempt,) = [each for each in chosen["attempts"] if each["transport"] == "websocket"]
+            assert chosen["tookMs"] - attempt["startedMs"] <= 1000
+            assert "This call runs over WebSocket" in await page.text("notices")
+            await page.photograph("websocket")
+            assert await judged(page) == []
+    finally:
+        bed.path.is_dark = False
+
+
+async def test_an_interrupted_answer_is_silent_at_once(bed: Bed, tmp_path: Path) -> None:
+    recording = speech(tmp_path / "early.wav", 1.2, Part(CALLER))
+    async with browsing(recording) as browser, opened(browser, bed.url, is_recorded=True) as page:
+        await page.call()
+        await page.happened("flushed")
+        await asyncio.sleep(0.3)
+        flushed_s = await page.ask("observed.flushes[0]")
+        sound = await page.sound()
+        loud = sound.loud_s
+        assert loud[0] < flushed_s, "the greeting was not heard at all"
+        until_answer = loud[loud < flushed_s + 0.25]
+        assert until_answer[-1] - flushed_s <= 0.050
+
+
+async def test_a_blackout_during_an_answer_is_not_heard(bed: Bed, tmp_path: Path) -> None:
+    silence = speech(tmp_path / "silence.wav", 0.1)
+    async with browsing(silence) as browser, tcp_relay("127.0.0.1", str(bed.cluster.addresses.page)) as relay:
+        undisturbed = await greeting(bed, browser, relay, blackout_s=0.0)
+        disturbed = await greeting(bed, browser, relay, blackout_s=1.0)
+    assert missing_s(undisturbed, disturbed) == 0.0
+    assert missing_s(undisturbed, with_silence(disturbed, at_s=1.0, lasting_s=0.06)) > 0.0, "the comparison is deaf"
+
+
+def with_silence(sound: Sound, at_s: float, lasting_s: float) -> Sound:
+    """The same with a pause in it that pushes what follows back."""
+    at, length = (round(each * sound.rate_hz) for each in (sound.loud_s[0] - sound.first_s + at_s, lasting_s))
+    pause = np.zeros(length, np.int16)
+    return replace(sound, samples=np.concatenate((sound.samples[:at], pause, sound.samples[at:])))
+
+
+async def greeting(bed: Bed, browser: Any, relay: TcpRelay, blackout_s: float) -> Sound:
+    """What is heard of it while nothing comes through for so long, 0.3 s after it began."""
+    async with opened(browser, f"http://{relay.address}/", expected=BROKEN_LINE, is_recorded=True) as page:
+        await page.call()
+        await page.happened("speech")
+        await asyncio.sleep(0.3)
+        relay.has_light.clear()
+        await bed.path.black_out(blackout_s)
+        relay.has_light.set()
+        await page.happened("speech-ended")
+        await asyncio.sleep(0.2)
+        return await page.sound()
+
+
+async def test_no_microphone_and_a_forbidden_one_are_told_apart(bed: Bed, caller: Path) -> None:
+    async with browsing(None) as browser, opened(browser, bed.url, permissions=["microphone"]) as page:
+        assert await fault(page) == "There is no microphone"
+        await page.photograph("no-microphone")
+    async with browsing(caller, is_allowed=False) as browser, opened(browser, bed.url) as page:
+        assert await fault(page) == "The microphone is not allowed"
+
+
+async def test_a_refused_token_may_be_entered_again_and_the_network_switched(bed: Bed, tmp_path: Path) -> None:
+    silence = speech(tmp_path / "silence.wav", 0.1)
+    async with (
+        browsing(silence) as browser,
+        opened(browser, bed.url, expected=BROKEN_LINE, told={"token": "wrong"}) as page,
+    ):
+        assert await fault(page) == "The access token is refused"
+        assert await page.barriers() == []
+        await page.photograph("refused-token")
+        await page.page.get_by_label("Access token").focus()
+        await page.page.keyboard.type(TOKEN)
+        await page.page.keyboard.press("Enter")
+        await page.phase("talking")
+        assert not await page.page.get_by_role("alert").is_visible()
+        await page.page.get_by_role("button", name="Switch the network").click()
+        await page.happened("resumed")
+        assert "order kept" in await page.text("notices")
+
+
+async def test_an_expired_certificate_is_named(bed: Bed, tmp_path: Path) -> None:
+    silence = speech(tmp_path / "silence.wav", 0.1)
+    expected = f"{BROKEN_LINE}|status of 404"
+    told = {"certificate_hashes": ["A" * 43 + "="], "certificate_expires": "2020-01-02T00:00:00Z"}
+    async with browsing(silence) as browser:
+        async with opened(browser, bed.url, expected=BROKEN_LINE, told=told) as page:
+            await page.call()
+            assert "The certificate expired on 2020-01-02." in await page.text("notices")
+        async with opened(browser, bed.url, expected=expected, told=told | {"web_socket_path": "/none"}) as page:
+            assert await fault(page) == "The server's certificate is not accepted"
+            assert await page.text("fault-why") == "The certificate expired on 2020-01-02."
+            await page.photograph("expired-certificate")
+
+
+async def fault(page: VoicePage) -> str:
+    await page.page.get_by_role("button", name="Call", exact=True).click()
+    await page.phase("failed")
+    return await page.text("fault-title")

@@ -1,0 +1,120 @@
+"""A real load balancer before real workers, all in this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from client import VoiceClient
+from gateway.certificate import ensure_certificate
+from gateway.config import GatewaySettings
+from gateway.store.memory import MemoryStore
+from gateway.worker import Worker
+from quiclb.daemon import Forwarder
+from quiclb.settings import Settings
+
+CONFIG = {"id": 0, "server_id_length": 4, "nonce_length": 12, "key": "8f95f09245765f80256934e50c66207f"}
+SHARED = {"retry_key": "11" * 32, "ticket_key": "22" * 32, "reset_key": "33" * 32}
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    folder: Path
+    forwarder: Forwarder
+    workers: tuple[Worker, ...]
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.forwarder.vip[1]}/v1/voice"
+
+    def client(self, **more: Any) -> VoiceClient:
+        settings = {"ca_file": self.folder / "ca.pem", "codec": "pcm16", "has_playback": False}
+        return VoiceClient(self.url, **settings | more)
+
+    def counted(self, name: str) -> list[int]:
+        """One of the endpoint counters, of each worker."""
+        return [getattr(worker.endpoint.counters, name) for worker in self.workers]
+
+
+def server_id(number: int) -> str:
+    return f"{number + 1:08x}"
+
+
+def worker_settings(
+    folder: Path, number: int, quic: Mapping[str, Any], worker: Mapping[str, Any], config: list[Any]
+) -> GatewaySettings:
+    return GatewaySettings.model_validate(
+        {
+            "worker": {
+                "name": f"w-{number}",
+                "server_id": server_id(number),
+                "inner": "127.0.0.1:0",
+                "forwarders": ("127.0.0.1",),
+                **worker,
+            },
+            "tls": {"certificate": folder / "leaf.pem", "key": folder / "leaf.key"},
+            "agent": {"name": "echo"},
+            "config": config,
+            "quic": {**SHARED, **quic},
+        }
+    )
+
+
+def forwarder_settings(workers: tuple[Worker, ...], config: list[Any]) -> Settings:
+    return Settings.model_validate(
+        {
+            "forwarder": {
+                "listen": "127.0.0.1:0",
+                "inner": "127.0.0.1:0",
+                "allow_loopback_clients": True,
+                "datapath": "asyncio",
+            },
+            "config": config,
+            "backend": [
+                {
+                    "name": worker.settings.worker.name,
+                    "address": "{}:{}".format(*worker.addresses.inner or ("", 0)),
+                    "server_ids": {str(each["id"]): server_id(number) for each in config},
+                }
+                for number, worker in enumerate(workers)
+            ],
+        }
+    )
+
+
+@asynccontextmanager
+async def cluster(
+    folder: Path,
+    *,
+    quic: tuple[Mapping[str, Any], ...] = ({}, {}),
+    worker: Mapping[str, Any] | None = None,
+    config: list[Any] | None = None,
+    source: Any = None,
+) -> AsyncIterator[Cluster]:
+    """As many workers as there are items in `quic`, which adds to each one's section of that name; one memory store.
+
+    `source` is the load balancer's, and has the workers' at `source(number)`.
+    """
+    ensure_certificate(folder, now=time.time())
+    store = MemoryStore()
+    config = [CONFIG] if config is None else config
+    async with AsyncExitStack() as running:
+        workers = tuple(
+            Worker(
+                worker_settings(folder, number, more, worker or {}, config),
+                store=store,
+                source=None if source is None else source.source(number),
+            )
+            for number, more in enumerate(quic)
+        )
+        for each in workers:
+            await each.start()
+            running.push_async_callback(each.stop, 0.0)
+        forwarder = Forwarder(forwarder_settings(workers, config), source)
+        await forwarder.start()
+        running.push_async_callback(forwarder.stop)
+        yield Cluster(folder, forwarder, workers)

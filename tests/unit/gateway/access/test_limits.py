@@ -1,0 +1,138 @@
+"""Addresses, attempts, places and uplinks."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.access.attempts import Attempts, Handshakes
+from gateway.access.limits import AccessLimits, Holder
+from gateway.access.network import network_of, network_of_peer
+from gateway.access.places import Places
+from gateway.access.uplinks import Uplinks
+from gateway.quic.admission import Handshake
+
+ALICE = Holder(network_of("192.0.2.1"), "alice")
+BOB = Holder(network_of("192.0.2.1"), "bob")
+
+
+class TestNetwork:
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("192.0.2.1", "::ffff:192.0.2.1"),
+            ("2001:db8::1", "2001:db8:0:0:ffff::2"),
+            ("fe80::1%eth0", "fe80::2%eth1"),
+        ],
+    )
+    def test_one_caller(self, one, other):
+        assert network_of(one) == network_of(other)
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8:0:1::1"), ("192.0.2.1", "::c000:201")],
+    )
+    def test_two_callers(self, one, other):
+        assert network_of(one) != network_of(other)
+
+    @pytest.mark.parametrize(
+        ("peer", "host"), [("192.0.2.1:5000", "192.0.2.1"), ("[2001:db8::1]:5000", "2001:db8::1"), ("?:0", "nobody")]
+    )
+    def test_of_a_peer(self, peer, host):
+        assert network_of_peer(peer) == network_of(host)
+
+
+class TestHandshakes:
+    def test_beyond_the_limit_an_address_must_be_proven_and_is_refused_only_then(self):
+        policy = Handshakes(AccessLimits(address_attempts_per_s=0.1))
+        meet = [policy.meet("192.0.2.1", is_proven=False, now=0.0) for _ in range(2)]
+        assert meet == [Handshake.ADMIT, Handshake.PROVE]
+        meet = [policy.meet("192.0.2.1", is_proven=True, now=0.0) for _ in range(2)]
+        assert meet == [Handshake.ADMIT, Handshake.REFUSE]
+        assert policy.meet("192.0.2.2", is_proven=False, now=0.0) is Handshake.ADMIT
+        assert policy.meet("192.0.2.1", is_proven=True, now=10.0) is Handshake.ADMIT
+
+    def test_who_spoofs_addresses_takes_nothing_from_those_who_prove_theirs(self):
+        policy = Handshakes(AccessLimits(address_attempts_per_s=1.0))
+        for number in range(17_000):
+            policy.meet(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", is_proven=False, now=0.0)
+            policy.meet("192.0.2.1", is_proven=False, now=0.0)
+        assert policy.meet("192.0.2.1", is_proven=True, now=0.0) is Handshake.ADMIT
+
+    def test_without_a_limit_all_are_admitted(self):
+        policy = Handshakes(AccessLimits())
+        assert {policy.meet("192.0.2.1", is_proven=False, now=0.0) for _ in range(1000)} == {Handshake.ADMIT}
+
+    def test_limits_can_change(self):
+        policy = Handshakes(AccessLimits())
+        policy.renew(AccessLimits(address_attempts_per_s=0.1))
+        policy.meet("192.0.2.1", is_proven=True, now=0.0)
+        assert policy.meet("192.0.2.1", is_proven=True, now=0.0) is Handshake.REFUSE
+
+
+class TestAttempts:
+    def test_by_network_and_by_subject(self):
+        attempts = Attempts(AccessLimits(address_attempts_per_s=0.2, subject_attempts_per_s=0.1))
+        assert [attempts.by_network(ALICE.network, 0.0) is None for _ in range(3)] == [True, True, False]
+        assert [attempts.by_subject("alice", 0.0) is None for _ in range(2)] == [True, False]
+        excess = attempts.by_subject("alice", 4.0)
+        assert excess is not None
+        assert (excess.limit, round(excess.wait_s, 6)) == ("subject_attempts", 6.0)
+        assert attempts.by_subject("bob", 0.0) is None
+
+    def test_nobody_in_particular_is_not_limited(self):
+        attempts = Attempts(AccessLimits(address_attempts_per_s=0.1, subject_attempts_per_s=0.1))
+        assert {attempts.by_network(None, 0.0) for _ in range(9)} == {attempts.by_subject(None, 0.0)} == {None}
+
+
+class TestPlaces:
+    def test_are_counted_by_address_and_by_subject(self):
+        limits = AccessLimits(address_sessions=2, subject_sessions=1)
+        places = Places()
+        places.enter(ALICE)
+        excess = places.full(ALICE, limits)
+        assert excess is not None
+        assert excess.limit == "subject_sessions"
+        assert places.full(BOB, limits) is None
+        places.enter(BOB)
+        excess = places.full(Holder(ALICE.network, "carol"), limits)
+        assert excess is not None
+        assert excess.limit == "address_sessions"
+        places.leave(ALICE)
+        assert places.full(ALICE, limits) is None
+        assert places.full(ALICE, limits, spare=-1) is not None
+
+    def test_nobody_in_particular_needs_none(self):
+        places = Places()
+        for _ in range(9):
+            places.enter(Holder())
+        assert places.full(Holder(), AccessLimits(address_sessions=1, subject_sessions=1)) is None
+
+    def test_who_left_is_forgotten(self):
+        places = Places()
+        places.enter(ALICE)
+        places.leave(ALICE)
+        assert not places._taken
+
+
+class TestUplinks:
+    def test_a_session_has_its_own_measure(self):
+        uplinks = Uplinks(AccessLimits(session_octets_per_s=10))
+        first, second = uplinks.meter(ALICE), uplinks.meter(ALICE)
+        assert first.octets(600, 0.0) is None
+        excess = first.octets(5, 0.0)
+        assert excess is not None
+        assert (excess.limit, excess.wait_s) == ("session_octets", 0.5)
+        assert second.octets(600, 0.0) is None
+        assert first.octets(5, 0.5) is None
+
+    @pytest.mark.parametrize("whose", ["address", "subject"])
+    def test_those_of_one_share_one(self, whose):
+        uplinks = Uplinks(AccessLimits(**{f"{whose}_messages_per_s": 0.05}))
+        meters = [uplinks.meter(ALICE), uplinks.meter(ALICE)]
+        assert [meter.message(0.0) is None for meter in meters * 2] == [True, True, True, False]
+        other = Holder(network_of("192.0.2.2"), "bob")
+        assert uplinks.meter(other).message(0.0) is None
+
+    def test_without_limits_nothing_is_measured(self):
+        meter = Uplinks(AccessLimits()).meter(ALICE)
+        assert meter.octets(1 << 40, 0.0) is meter.message(0.0) is None

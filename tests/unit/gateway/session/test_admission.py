@@ -1,0 +1,289 @@
+"""Who gets a session, who gets one back, and who has had enough."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from gateway.access.gate import Gate
+from gateway.access.keys import signing_key, verification_key
+from gateway.access.limits import AccessLimits
+from gateway.access.tokens import TokenVerifier, mint
+from gateway.session.admission import Admission
+from gateway.session.manager import SessionManager
+from gateway.session.port import Port
+from gateway.store.base import SessionStore
+from gateway.store.memory import MemoryStore
+from gateway.transport.base import Refusal, SessionRequest
+from gateway.wire import AudioFrame, CloseCode, Codec, Error, Ping, Ready, Resume, Start
+from tests.unit.gateway.access.access_keys import SECRET
+from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
+
+NOW = 1_800_000_000.0
+GATE = Gate(verifier=TokenVerifier([verification_key("k", SECRET)], audience="voice", issuer=None))
+
+
+def token(subject: str, **changes: object) -> str:
+    options = {"now": NOW, "lifetime_s": 60.0, "audience": "voice"} | changes
+    return mint(signing_key("k", SECRET), subject=subject, **options)  # type: ignore[arg-type]
+
+
+def request(subject: str = "alice", peer: str = "192.0.2.1:5000", **changes: object) -> SessionRequest:
+    return replace(REQUEST, access_token=token(subject), peer=peer, **changes)  # type: ignore[arg-type]
+
+
+class Worker:
+    """A manager with resumable sessions, whose wall clock stands at `NOW` unless a test moves it."""
+
+    def __init__(self, limits: AccessLimits | None = None, store: SessionStore | None = None, name: str = "w") -> None:
+        ids, tokens = itertools.count(1), itertools.count(1)
+        self.now = NOW
+        self.agent = FakeAgent()
+        self.store = store or MemoryStore()
+        self.manager = SessionManager(
+            name,
+            self.agent,
+            self.store,
+            new_id=lambda: f"{name}-{next(ids)}",
+            new_token=lambda: f"{name}-token-{next(tokens)}",
+            admission=Admission(GATE, limits, max_sessions=50, wall_clock=lambda: self.now),
+        )
+
+    def knock(self, asked: SessionRequest) -> tuple[Port, FakeTransport] | Refusal:
+        transport = FakeTransport()
+        answer = self.manager.accept(asked, transport)
+        return answer if isinstance(answer, Refusal) else (answer, transport)  # type: ignore[return-value]
+
+    def enter(self, asked: SessionRequest) -> tuple[Port, FakeTransport]:
+        answer = self.knock(asked)
+        assert not isinstance(answer, Refusal), answer
+        return answer
+
+    def begin(self, asked: SessionRequest) -> tuple[Port, FakeTransport, Ready]:
+        port, transport = self.enter(asked)
+        port.message_received(Start(accept=(Codec.PCM16_24K,)))
+        return port, transport, transport.of(Ready)[0]
+
+    async def resume(self, asked: SessionRequest, session: str, resume_token: str) -> tuple[Port, FakeTransport]:
+        port, transport = self.enter(asked)
+        port.message_received(Resume(session=session, token=resume_token, accept=(Codec.PCM16_24K,)))
+        await settled()
+        return port, transport
+
+
+@pytest.fixture
+async def workers() -> AsyncIterator[list[Worker]]:
+    """Two that share a store."""
+    store = MemoryStore()
+    workers = [Worker(store=store, name=name) for name in ("one", "two")]
+    yield workers
+    for worker in workers:
+        await worker.manager.close()
+
+
+async def settled() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def refused_with(answer: object) -> tuple[int, str]:
+    assert isinstance(answer, Refusal)
+    return answer.status, answer.cause
+
+
+class TestResume:
+    @pytest.mark.parametrize("elsewhere", [0, 1])
+    async def test_is_for_the_subject_that_began(self, workers, elsewhere):
+        first, second = workers[0], workers[elsewhere]
+        port, _, ready = first.begin(request("alice"))
+        await settled()
+        port.lost("gone")
+        _, transport = await second.resume(request("mallory"), ready.session, ready.token)
+        assert transport.closed[0][0] is CloseCode.UNKNOWN_SESSION
+        _, transport = await second.resume(request("alice"), ready.session, ready.token)
+        assert transport.of(Ready)[0].session == ready.session
+        _, transport = await second.resume(request("mallory"), ready.session, transport.of(Ready)[0].token)
+        assert transport.closed[0][0] is CloseCode.UNKNOWN_SESSION
+
+    async def test_does_not_tell_a_foreign_session_from_none(self, workers):
+        port, _, ready = workers[0].begin(request("alice"))
+        await settled()
+        port.lost("gone")
+        _, foreign = await workers[0].resume(request("mallory"), ready.session, ready.token)
+        _, none = await workers[0].resume(request("mallory"), "nowhere", ready.token)
+        assert foreign.closed == none.closed
+        assert foreign.of(Error) == none.of(Error)
+
+    async def test_needs_an_access_token_that_is_still_good(self, workers):
+        port, _, ready = workers[0].begin(request("alice"))
+        await settled()
+        port.lost("gone")
+        workers[0].now += 60
+        assert refused_with(workers[0].knock(request("alice"))) == (401, "token_expired")
+        assert refused_with(workers[0].knock(replace(REQUEST, access_token=None))) == (401, "token_missing")
+        fresh = replace(REQUEST, access_token=token("alice", now=workers[0].now))
+        _, transport = await workers[0].resume(fresh, ready.session, ready.token)
+        assert transport.of(Ready)
+
+    @pytest.mark.parametrize("elsewhere", [0, 1])
+    async def test_takes_each_resume_token_once(self, workers, elsewhere):
+        port, _, ready = workers[0].begin(request("alice"))
+        await settled()
+        port.lost("gone")
+        port, transport = await workers[elsewhere].resume(request("alice"), ready.session, ready.token)
+        port.message_received(Ping(id=1))
+        await settled()
+        for worker in workers:
+            _, replayed = await worker.resume(request("alice"), ready.session, ready.token)
+            assert replayed.closed[0][0] is CloseCode.UNKNOWN_SESSION
+        assert transport.closed == []
+
+    async def test_is_for_one_session(self, workers):
+        _, _, ready = workers[0].begin(request("alice"))
+        _, _, other = workers[0].begin(request("alice"))
+        await settled()
+        _, transport = await workers[0].resume(request("alice"), ready.session, other.token)
+        assert transport.closed[0][0] is CloseCode.UNKNOWN_SESSION
+
+
+class TestSessions:
+    async def test_a_subject_has_so_many_and_no_more(self):
+        worker = Worker(AccessLimits(subject_sessions=1))
+        port, _, _ = worker.begin(request("alice"))
+        second, transport = worker.enter(request("alice"))
+        second.message_received(Start())
+        assert transport.closed == [(CloseCode.OVERLOADED, "sessions of one subject at a time: at most 1")]
+        worker.begin(request("bob"))
+        port.left("bye")
+        worker.begin(request("alice"))
+        assert worker.manager.counters.limited == {"subject_sessions": 1}
+        await worker.manager.close()
+
+    async def test_at_the_limit_a_session_can_still_be_taken_up(self):
+        worker = Worker(AccessLimits(subject_sessions=1, address_sessions=1))
+        _, former, ready = worker.begin(request("alice"))
+        await settled()
+        port, transport = await worker.resume(request("alice"), ready.session, ready.token)
+        assert transport.of(Ready)
+        assert former.closed[0][0] is CloseCode.TAKEN_OVER
+        port.left("bye")
+        worker.begin(request("alice"))
+        await worker.manager.close()
+
+    async def test_a_session_from_elsewhere_has_a_place_even_where_there_is_none(self):
+        store = MemoryStore()
+        one, two = (Worker(AccessLimits(subject_sessions=1), store, name) for name in ("one", "two"))
+        _, _, ready = one.begin(request("alice"))
+        await settled()
+        blocker, _, _ = two.begin(request("alice"))
+        port, transport = await two.resume(request("alice"), ready.session, ready.token)
+        assert transport.of(Ready)
+        blocker.left("bye")
+        second, refused = two.enter(request("alice"))
+        second.message_received(Start())
+        assert refused.closed[0][0] is CloseCode.OVERLOADED
+        port.left("bye")
+        two.begin(request("alice"))
+        for worker in (one, two):
+            await worker.manager.close()
+
+    async def test_those_who_wait_to_say_what_they_want_are_few(self):
+        worker = Worker(AccessLimits(address_sessions=1))
+        worker.begin(request("alice"))
+        answers = [worker.knock(request("alice")) for _ in range(12)]
+        refusals = [answer for answer in answers if isinstance(answer, Refusal)]
+        assert len(refusals) == 3
+        assert {(each.status, each.cause) for each in refusals} == {(429, "address_sessions")}
+        assert all(each.retry_after_s for each in refusals)
+        await worker.manager.close()
+
+    async def test_addresses_are_counted_by_network(self):
+        worker = Worker(AccessLimits(address_sessions=1))
+        worker.begin(request("alice", "[2001:db8::1]:5000"))
+        port, transport = worker.enter(request("bob", "[2001:db8::2]:5000"))
+        port.message_received(Start())
+        assert transport.closed[0][0] is CloseCode.OVERLOADED
+        worker.begin(request("bob", "[2001:db8:0:1::2]:5000"))
+        await worker.manager.close()
+
+    async def test_a_carrier_s_address_is_no_caller_s(self):
+        worker = Worker(AccessLimits(address_sessions=1, address_attempts_per_s=0.1))
+        for number in range(3):
+            worker.begin(request("alice", key=f"CA{number}"))
+        await worker.manager.close()
+
+
+class TestAttempts:
+    async def test_come_too_fast(self):
+        worker = Worker(AccessLimits(address_attempts_per_s=0.2, subject_attempts_per_s=0.1))
+        assert not isinstance(worker.knock(request("alice")), Refusal)
+        refusal = worker.knock(request("alice"))
+        assert refused_with(refusal) == (429, "subject_attempts")
+        assert isinstance(refusal, Refusal)
+        assert refusal.retry_after_s == pytest.approx(10, abs=0.5)
+        assert refused_with(worker.knock(request("bob"))) == (429, "address_attempts")
+        assert worker.manager.counters.refused == {(429, "subject_attempts"): 1, (429, "address_attempts"): 1}
+        await worker.manager.close()
+
+    async def test_with_a_wrong_token_are_counted_too(self):
+        worker = Worker(AccessLimits(address_attempts_per_s=0.3))
+        wrong = replace(REQUEST, access_token="guess")
+        assert [refused_with(worker.knock(wrong))[0] for _ in range(5)] == [401, 401, 401, 429, 429]
+
+
+class TestUplink:
+    LIMITS = AccessLimits(session_octets_per_s=10, session_messages_per_s=0.2)
+
+    async def test_too_many_octets_end_the_session(self):
+        worker = Worker(self.LIMITS)
+        port, transport, _ = worker.begin(request())
+        port.octets_received(600)
+        assert transport.closed == []
+        port.octets_received(100)
+        assert transport.closed == [(CloseCode.OVERLOADED, "too many octets arrive")]
+        assert transport.of(Error)[0].code == CloseCode.OVERLOADED
+        assert worker.manager.count == 0
+        assert worker.manager.counters.limited == {"session_octets": 1}
+
+    async def test_too_many_messages_and_frames_end_the_session(self):
+        worker = Worker(self.LIMITS)
+        port, transport, _ = worker.begin(request())
+        for sequence in range(6):
+            port.audio_received(AudioFrame(sequence, sequence * 960, Codec.PCM16_16K, bytes(640)))
+        for number in range(5):
+            port.message_received(Ping(id=number))
+        assert transport.closed == []
+        port.message_received(Ping(id=6))
+        assert transport.closed == [(CloseCode.OVERLOADED, "too many messages arrive")]
+
+    async def test_others_go_on(self):
+        worker = Worker(self.LIMITS)
+        port, _, _ = worker.begin(request())
+        other, transport, _ = worker.begin(request())
+        port.octets_received(10_000)
+        port.octets_received(1)
+        other.message_received(Ping(id=1))
+        assert transport.closed == []
+        await worker.manager.close()
+
+    async def test_limits_can_change(self):
+        worker = Worker(AccessLimits())
+        worker.manager.admission.renew(GATE, self.LIMITS)
+        port, transport, _ = worker.begin(request())
+        port.octets_received(600)
+        port.octets_received(600)
+        assert transport.closed[0][0] is CloseCode.OVERLOADED
+
+
+async def test_keys_can_change_under_a_call():
+    worker = Worker()
+    port, transport, _ = worker.begin(request())
+    worker.manager.admission.renew(Gate("other"), AccessLimits())
+    assert refused_with(worker.knock(request())) == (401, "token_wrong")
+    port.message_received(Ping(id=1))
+    assert transport.closed == []
+    await worker.manager.close()

@@ -1,0 +1,62 @@
+"""The files that the local cluster writes for its processes."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from deploy.local.configuration import Addresses, Secrets, worker_toml
+from deploy.local.serve import _renewed
+from gateway.access.tokens import DEFAULT_AUDIENCE
+from gateway.certificate import ensure_certificate
+from gateway.config import GatewaySettings, load_settings
+from tests.unit.gateway.access.access_keys import SECRET
+
+ADDRESSES = Addresses("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", ("127.0.0.1:4",), ("127.0.0.1:5",))
+
+
+def settings(folder: Path, token: str | None, access_key: Path | None) -> GatewaySettings:
+    text = worker_toml(
+        0,
+        ADDRESSES,
+        Secrets("00" * 16, "11" * 32, "22" * 32),
+        certificates=folder,
+        agent="echo",
+        token=token,
+        access_key=access_key,
+        has_routable_cids=True,
+        store="memory://",
+        drain_timeout_s=1.0,
+    )
+    (folder / "worker.toml").write_text(text)
+    return load_settings(folder / "worker.toml")
+
+
+def test_access_is_open_unless_asked_otherwise(tmp_path: Path) -> None:
+    assert settings(tmp_path, None, None).access.is_open
+
+
+@pytest.mark.parametrize("token", [None, "sesame"])
+def test_workers_check_what_the_cluster_s_key_signs(tmp_path: Path, token: str | None) -> None:
+    (tmp_path / "local.key").write_text(SECRET)
+    access = settings(tmp_path, token, tmp_path / "local.key").access
+    assert [(key.id, key.algorithm) for key in access.read_keys()] == [("local", "HS256")]
+    assert access.audience == DEFAULT_AUDIENCE
+    assert access.read_token() == token
+
+
+async def test_the_certificate_is_renewed_before_browsers_refuse_it(tmp_path: Path) -> None:
+    ensure_certificate(tmp_path, now=time.time() - 12 * 86_400)
+    fingerprint = tmp_path / "fingerprint.txt"
+    old = fingerprint.read_text()
+    said = io.StringIO()
+    async with _renewed(tmp_path, Console(file=said, width=200), look_every_s=0.01), asyncio.timeout(60):
+        while "renewed" not in said.getvalue():  # noqa: ASYNC110 - the certificate is made in a thread
+            await asyncio.sleep(0.01)
+    assert fingerprint.read_text() != old
+    assert fingerprint.read_text().split()[0] in said.getvalue()

@@ -1,0 +1,101 @@
+"""The voice protocol's bytes for clients in other languages: writes `voice_wire.json`.
+
+Run `python -m tests.vectors.voice_wire` after a change of `gateway.wire`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway import wire
+from gateway.wire import AudioFrame, CloseCode, Codec
+
+PATH = Path(__file__).with_suffix(".json")
+
+CLIENT_MESSAGES = (
+    wire.Start(),
+    wire.Start(accept=(Codec.PCM16_24K,), agent="echo"),
+    wire.Resume(session="5f2c", token="a1"),
+    wire.Resume(session="5f2c", token="a1", accept=(1,), generation=4, next_generation=3, position_ms=70_000, turn=2),
+    wire.Played(generation=3, position_ms=1240, is_complete=True),
+    wire.Played(generation=0, position_ms=0),
+    wire.Dtmf(digit="#"),
+    wire.Ping(id=7),
+    wire.Ping(id=2**40 + 3),
+    wire.Bye(frames=412),
+    wire.Bye(frames=70_000, reason="größer"),
+)
+SERVER_MESSAGES = (
+    wire.Ready(session="5f2c", worker="worker-1", codec=Codec.OPUS),
+    wire.Ready(session="5f2c", worker="w", codec=Codec.OPUS, next_sequence=17, token="a1", resume_window_s=60.5),
+    wire.Transcript(turn=1, role="user", text="a crème brûlée \U0001f9cb", is_final=False),
+    wire.State(revision=2, state={"items": [{"drink": "matcha latte", "price": "5.25", "ice": None}], "total": 5.25}),
+    wire.Heard(sequence=90),
+    wire.Speech(generation=1, turn=1),
+    wire.Flush(generation=1),
+    wire.Drain(deadline_s=30.0),
+    wire.Pong(id=300),
+    wire.Error(code=CloseCode.MALFORMED, message="length prefix is 70000, the limit is 65536"),
+    wire.Bye(frames=412, reason="finished"),
+)
+SKIPPED = ({"type": "weather", "is_sunny": True},)
+MALFORMED = (
+    b"",
+    b"\xc1",
+    b"\x01",
+    b"\x80",
+    msgspec.msgpack.encode({"type": 7}),
+    msgspec.msgpack.encode({"type": "heard"}),
+    msgspec.msgpack.encode({"type": "heard", "sequence": -1}),
+    msgspec.msgpack.encode({"type": "heard", "sequence": "1"}),
+    msgspec.msgpack.encode({"type": "transcript", "turn": 1, "role": "cat", "text": "", "is_final": True}),
+    wire.encode_message(wire.Heard(sequence=90))[:-1],
+)
+FRAMES = (
+    AudioFrame(7, 7_104, Codec.PCM16_16K, b"\x01\x00\xff\xff"),
+    AudioFrame(0, 0, Codec.OPUS, b""),
+    AudioFrame(16_384, 2**32 + 5, Codec.OPUS, bytes(range(20))),
+)
+VARINTS = (0, 63, 64, 16_383, 16_384, 2**30 - 1, 2**30, 2**32, 2**53 - 1)
+
+
+def vectors() -> dict[str, Any]:
+    """All of them; octets are in hexadecimal."""
+    return {
+        "varints": [{"value": value, "octets": wire.encode_varint(value).hex()} for value in VARINTS],
+        "frames": [
+            {
+                "sequence": frame.sequence,
+                "timestamp": frame.timestamp,
+                "codec": frame.codec,
+                "payload": frame.payload.hex(),
+                "octets": wire.encode_audio_frame(frame).hex(),
+                "on_stream": wire.length_prefixed(wire.encode_audio_frame(frame)).hex(),
+            }
+            for frame in FRAMES
+        ],
+        "client_messages": [_message(message) for message in CLIENT_MESSAGES],
+        "server_messages": [_message(message) for message in SERVER_MESSAGES],
+        "skipped": [msgspec.msgpack.encode(message).hex() for message in SKIPPED],
+        "malformed": [octets.hex() for octets in MALFORMED],
+        "close_codes": {code.name: code.value for code in CloseCode},
+        "codecs": {codec.name: codec.value for codec in Codec},
+    }
+
+
+def text() -> str:
+    """What the file holds."""
+    return json.dumps(vectors(), indent=1, ensure_ascii=True) + "\n"
+
+
+def _message(message: wire.ClientMessage | wire.ServerMessage) -> dict[str, Any]:
+    whole = {"type": message.__struct_config__.tag} | msgspec.structs.asdict(message)
+    return {"message": json.loads(msgspec.json.encode(whole)), "octets": wire.encode_message(message).hex()}
+
+
+if __name__ == "__main__":
+    PATH.write_text(text())
