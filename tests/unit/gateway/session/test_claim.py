@@ -6,7 +6,11 @@ import asyncio
 import itertools
 from dataclasses import replace
 
+import pytest
+
+from gateway.errors import StoreError
 from gateway.session.claim import Verdict, claim
+from gateway.session.ledger import Ledger
 from gateway.session.limits import SessionLimits
 from gateway.session.manager import SessionManager
 from gateway.session.port import Port
@@ -54,6 +58,29 @@ async def test_a_claim_that_others_overtake_time_and_again_is_contested() -> Non
     stored = await store.load("s-1")
     assert stored is not None
     assert (stored.owner, stored.epoch) == ("rival", 4)
+
+
+class AwayStore(MemoryStore):
+    """Whatever it is asked, it fails so."""
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__()
+        self.failure = failure
+
+    async def claim(self, record: SessionRecord) -> bool:
+        raise self.failure
+
+    async def load(self, session_id: str) -> SessionRecord | None:
+        raise self.failure
+
+
+@pytest.mark.parametrize("failure", [StoreError("away"), OSError("refused"), RuntimeError("the driver is confused")])
+async def test_while_the_store_is_away_a_live_session_goes_on_and_others_wait(failure: Exception) -> None:
+    store = AwayStore(failure)
+    ledger = Ledger("s-1", 2.0, "w-1", RECORD)
+    assert await claim(store, RESUME, "second", "w-1", ledger) is Verdict.HERE_UNSAVED
+    assert ledger.epoch == RECORD.epoch
+    assert await claim(store, RESUME, "second", "w-2", None) is Verdict.STORE_AWAY
 
 
 async def test_a_caller_whose_session_is_contested_is_told_to_ask_again_and_then_has_it() -> None:
