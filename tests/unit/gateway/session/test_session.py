@@ -331,6 +331,26 @@ class TestBye:
         assert session.tick(30.9) == ()
         assert closing(session.tick(31.0)) is CloseCode.AGENT_FAILED
 
+    def test_has_patience_with_an_agent_that_is_slow_but_makes_progress(self, session):
+        for sequence in range(3):
+            session.audio_received(frame(sequence), 0.9)
+        session.message_received(Bye(frames=3), 1.0)
+        first = save(session.agent_emitted(Silence(0), 29.0)).record
+        session.saved(first.revision, 29.1)
+        assert session.agent_emitted(PartialTranscript("a"), 58.0)
+        assert session.tick(31.0) == ()
+        record = save(session.agent_emitted(Understood("a latte", 2), 87.0)).record
+        assert session.tick(88.0) == ()
+        self.finish(session, 116.0)
+        assert session.saved(record.revision, 116.1)[-1] == Close(CloseCode.NORMAL, "bye")
+
+    def test_gives_up_on_an_agent_that_falls_silent(self, session):
+        session.message_received(Bye(frames=0), 1.0)
+        session.agent_emitted(PartialTranscript("a"), 20.0)
+        assert session.deadline == 50.0
+        assert session.tick(49.9) == ()
+        assert closing(session.tick(50.0)) is CloseCode.AGENT_FAILED
+
     def test_keeps_trying_to_save_until_it_gives_up(self, session):
         session.audio_received(frame(0), 0.9)
         session.message_received(Bye(frames=1), 1.0)
