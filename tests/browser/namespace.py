@@ -23,9 +23,12 @@ class Namespace:
 
     name: str
 
-    def move(self) -> None:
-        """Take the address at home away, and give the machine another one on the other network."""
+    def leave(self) -> None:
+        """Take the address at home away: there is no network now."""
         self._ip("address", "delete", f"{AT_HOME}/30", "dev", "wifi")
+
+    def arrive(self) -> None:
+        """Give the machine an address on the other network."""
         self._ip("address", "add", f"{ABROAD}/30", "dev", "mobile")
         self._ip("route", "add", "default", "via", GATEWAY_ABROAD)
 

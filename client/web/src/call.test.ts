@@ -131,6 +131,7 @@ describe("a call whose connection is gone", () => {
     bed.sink.play(100);
     bed.link.ready();
     bed.link.say({ type: "speech", generation: 2, turn: 1, is_again: true });
+    bed.link.say({ type: "speech", generation: 3, turn: 2, is_again: false });
     bed.answer(2, 14); // 80 ms short of 200 beyond what was played meanwhile
     bed.sink.play(60);
     expect(bed.sink.written - bed.sink.position).toBe(840 * 48);
@@ -141,6 +142,7 @@ describe("a call whose connection is gone", () => {
     expect(bed.link.of("played").at(-1)).toMatchObject({ generation: 2, position_ms: 560 });
     bed.sink.play(2_000);
     expect(bed.of("speech-ended")).toEqual([{ type: "speech-ended", generation: 2, playedMs: 1000 }]);
+    expect(bed.link.of("played").some((each) => each.generation === 3)).toBe(false); // it waits for its audio
   });
 
   it("drops what it has where something else is said", async () => {

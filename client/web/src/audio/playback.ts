@@ -175,9 +175,12 @@ export class Playback {
 
   /** The server begins to say this over the new connection: the rest of what is held, or something else. */
   inherit(generation: number, isAgain: boolean): void {
-    if (this.#held?.heir === undefined && isAgain && this.#held) {
+    if (!this.#held || this.#held.heir !== undefined) {
+      return; // what is said after the heir follows it
+    }
+    if (isAgain) {
       this.#held.heir = generation;
-    } else if (this.#held && !isAgain) {
+    } else {
       this.flush(generation - 1, true);
     }
   }
