@@ -110,6 +110,11 @@ class TwilioSimulator:
         self._spoken_at: float | None = None
 
     @property
+    def said_ms(self) -> int:
+        """How far the caller has come in what it says."""
+        return self._position * FRAME_MS // FRAME_OCTETS
+
+    @property
     def recording(self) -> bytes:
         """What the caller heard, in mu-law, with the silences."""
         return bytes(self._loudspeaker.recording)

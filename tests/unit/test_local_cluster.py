@@ -24,7 +24,7 @@ def settings(folder: Path, token: str | None, access_key: Path | None) -> Gatewa
     text = worker_toml(
         0,
         ADDRESSES,
-        Secrets("00" * 16, "11" * 32, "22" * 32),
+        Secrets("00" * 16, "11" * 32, "22" * 32, "33" * 32),
         certificates=folder,
         agent="echo",
         token=token,
