@@ -48,6 +48,8 @@ class ClusterOptions:
     store: str | None = None
     """A session store's address; without one, a SQLite file in the cluster's folder that all workers share."""
     drain_timeout_s: float = 5.0
+    twilio_auth_token: str | None = None
+    """Signs the requests of telephone calls; without one the workers take none."""
     forwarder_processes: int = 1
     has_page: bool = False
     """Whether the workers serve the browser page too."""
@@ -99,6 +101,7 @@ class Cluster:
                     has_routable_cids=self.options.has_routable_cids,
                     store=self.options.store or f"sqlite:///{self.folder / 'sessions.db'}",
                     drain_timeout_s=self.options.drain_timeout_s,
+                    twilio_auth_token=self.options.twilio_auth_token,
                 ),
             )
             for index in range(self.options.workers)
@@ -294,6 +297,9 @@ def _free_addresses(options: ClusterOptions) -> Addresses:
             forwarder_metrics=free(socket.SOCK_STREAM),
             worker_inner=tuple(free(socket.SOCK_DGRAM) for _ in range(options.workers)),
             worker_admin=tuple(free(socket.SOCK_STREAM) for _ in range(options.workers)),
+            worker_telephony=tuple(
+                free(socket.SOCK_STREAM) for _ in range(options.workers if options.twilio_auth_token else 0)
+            ),
             page_calls=options.page_calls,
             page=chosen(options.page_port) if options.has_page else None,
             demo=None if options.demo_port is None else f"{options.host}:{options.demo_port}",

@@ -216,10 +216,11 @@ class Session:
             return NOTHING
         return (Close(CloseCode.NORMAL, f"the caller left: {reason}"),)
 
-    def resume(self, resume: Resume, token: str, now: float) -> Sequence[Effect]:
+    def resume(self, resume: Resume, token: str, now: float, *, has_gap: bool = False) -> Sequence[Effect]:
         """The caller is back over a new transport; call `lost` first where the old one is still there.
 
-        The agent says again what was not heard; `token` is for the next resume.
+        `token` is for the next resume. The agent says again what was not heard; to a caller who cannot send again what
+        was not understood, `has_gap`, where the conversation stands.
         """
         codec = agree(resume)
         if isinstance(codec, Malformed):
@@ -236,7 +237,7 @@ class Session:
         effects += (Send(transcript(line)) for line in ledger.lines_since(resume.turn))
         if ledger.state:
             effects.append(Send(State(revision=ledger.revision, state=dict(ledger.state))))
-        again = self.turns.say_again(resume)
+        again = (Greet(is_after_gap=True),) if has_gap else self.turns.say_again(resume)
         effects += again
         if is_restored and not again and not ledger.has_answered:
             effects.append(Greet())
