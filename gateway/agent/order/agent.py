@@ -257,7 +257,7 @@ class OrderConversation:
         if is_final:
             turn.final = words
             self._answer_turns()
-        elif turn is self._turns[-1]:
+        elif self._turns and turn is self._turns[-1]:
             self._taker.is_unfinished = parse(words, self._agent.lexicon) is None
             self._tell(PartialTranscript(" ".join(words)))
 
