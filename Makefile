@@ -10,10 +10,10 @@ BROWSER := $(VENV)/.browser
 WEB := client/web
 PAGE := gateway/web/static/page.js
 
-.PHONY: help setup test lint types unit web web-test wheel demo demo-phone serve bench bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-words interop fuzz clean
+.PHONY: help setup test lint types unit web web-test wheel demo demo-phone serve bench bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink bench-words interop fuzz clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## the virtual environment and the development certificate
 	@$(BIN)/voice-gateway certificate --out certs/dev >/dev/null
@@ -60,7 +60,7 @@ demo-phone: setup ## the spoken order as a telephone call, whose worker is kille
 serve: setup $(if $(shell command -v npm),web) ## keep the demonstration's cluster up, page and all (TOKENS=1: callers need a token)
 	@$(BIN)/python -m deploy.local.serve $(if $(TOKENS),--tokens)
 
-bench: bench-audio bench-gaps bench-calls bench-survival ## every benchmark; results go to bench/results
+bench: bench-audio bench-gaps bench-calls bench-survival bench-uplink ## every benchmark; results go to bench/results
 
 bench-audio: setup ## rate conversion beside soxr, scipy and linear interpolation
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.audio
@@ -76,6 +76,9 @@ bench-words: setup ## how well the order agent understands three voices, by tele
 
 bench-survival: setup ## what calls lose when parts die, 20 minutes (QUICK=1: 4 calls an event)
 	$(BIN)/python -m bench.survival $(if $(QUICK),--quick)
+
+bench-uplink: setup ## how late frames come over a poor link, by each way of sending (the WebSocket needs root)
+	$(BIN)/python -m bench.uplink
 
 bench-lb: $(PEERS) ## the load balancer beside C, nginx and Envoy (QUICK=1: in three minutes)
 	@$(BIN)/python -m bench.lb.install

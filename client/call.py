@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from client.call_settings import CallSettings
 from client.conversation import Conversation
 from client.errors import CallLost, ClientError, ProtocolFault, ServerDrained, SessionFailed, session_ended
 from client.events import (
@@ -22,18 +22,19 @@ from client.heartbeat import Heartbeat
 from client.link import PLAYBACK_RATE_HZ, Link
 from client.loudness import is_voiced
 from client.playback import Playback, Position
-from client.player import InstantPlayer, Player, Sink
+from client.player import InstantPlayer, Player
 from client.recovery import Dial, Recovery
 from client.source import RATE_HZ
 from client.turns import Turns
 from client.uplink import Uplink
+from client.uplink_sender import UplinkCounters
 from gateway.audio.codec import FrameEncoder
 from gateway.wire import (
     CLOCK_HZ,
+    AudioFrame,
     Bye,
     ClientMessage,
     CloseCode,
-    Codec,
     Drain,
     Error,
     Flush,
@@ -53,19 +54,6 @@ from gateway.wire import Speech as SpeechMessage
 
 _MAX_BUFFERED_S = 600
 _MAX_CLOCK_LAG_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class CallSettings:
-    """How to speak and listen; `accept` is what the server may answer in, most wanted first."""
-
-    codec: Codec
-    accept: tuple[Codec, ...]
-    agent: str | None = None
-    has_playback: bool = True
-    sinks: Sequence[Sink] = ()
-    heartbeat_s: float = 0.25
-    resume_timeout_s: float = 60.0
 
 
 class Call:
@@ -93,6 +81,8 @@ class Call:
             else InstantPlayer(self.playback, self._report, self._audible)
         )
         self.uplink = Uplink(settings.codec)
+        self.uplink_counters = UplinkCounters()
+        self.uplink_mode: str | None = None
         self.conversation = Conversation()
         self.turns = Turns()
         self._frames_sent = 0
@@ -172,7 +162,7 @@ class Call:
         """Say `start`, or `resume` in place of the link before, whose position is final from now on."""
         former, self._link = self._link, link
         if self._token is None:
-            return Start(accept=self._settings.accept, agent=self._settings.agent)
+            return Start(accept=self._settings.accept, agent=self._settings.agent, uplink=self._settings.uplink)
         if self.closed.done():
             return None
         self.recovery.interrupted(former, "the call moves to another connection")
@@ -190,6 +180,7 @@ class Call:
             next_generation=next_generation,
             position_ms=position_ms,
             turn=self.conversation.newest_turn,
+            uplink=self._settings.uplink,
         )
 
     def message_received(self, link: Link, message: ServerMessage) -> None:
@@ -294,6 +285,7 @@ class Call:
         if self.began_at is None:
             self.began_at = self._loop.time()
             self._is_live = True
+            self._begin_uplink(link, ready, ())
             self.recovery.watch()
             self.ready.set_result(None)
             if event is not None:
@@ -305,8 +297,7 @@ class Call:
                 return
             self._is_live = True
             self._speaking.clear()
-            for frame in frames:
-                link.send_frame(frame)
+            self._begin_uplink(link, ready, frames)
             link.settled.set()
             gap_ms = self.recovery.resumed(ready.worker, has_reconnected=True)
             replayed = max(0, self._frames_sent - ready.next_sequence)
@@ -315,6 +306,10 @@ class Call:
         self._heartbeat.start()
         if self._has_said_bye:
             self._send(Bye(frames=self.uplink.sent))
+
+    def _begin_uplink(self, link: Link, ready: Ready, again: Sequence[AudioFrame]) -> None:
+        self.uplink_mode = ready.uplink
+        link.begin_uplink(ready, again, self._settings.uplink_limit_s, self.uplink_counters)
 
     # The rest
 
@@ -362,9 +357,9 @@ class Call:
     def _send_frames(self, frames: Sequence[tuple[int, bytes]]) -> None:
         for timestamp, payload in frames:
             self.turns.captured(self.uplink.sent, self._loop.time())
-            octets = self.uplink.append(timestamp, payload)
+            frame = self.uplink.append(timestamp, payload)
             if self._link is not None and self._is_live:
-                self._link.send_frame(octets)
+                self._link.send_frame(frame)
                 self._frames_sent = self.uplink.sent
 
     def _follow_clock(self) -> None:

@@ -36,6 +36,14 @@ class CodecName(StrEnum):
     pcm16 = "pcm16"
 
 
+class UplinkName(StrEnum):
+    """How speech travels."""
+
+    reliable = "reliable"
+    hybrid = "hybrid"
+    deadline = "deadline"
+
+
 Token = Annotated[
     str | None,
     typer.Option(
@@ -72,6 +80,14 @@ def call(
     ca: Authority = None,
     certificate_hash: CertificateHash = None,
     codec: Annotated[CodecName, typer.Option(help="Codec, both ways.")] = CodecName.opus,
+    uplink: Annotated[
+        UplinkName,
+        typer.Option(
+            help="How speech travels: on a stream; in repeated and repaired datagrams, complete and seldom late; or so "
+            "that what is older than --uplink-limit is given up."
+        ),
+    ] = UplinkName.reliable,
+    uplink_limit: Annotated[float, typer.Option(help="Seconds, for --uplink deadline.", min=0.02)] = 0.5,
     agent: Annotated[str | None, typer.Option(help="Agent to talk to; default: the server's.")] = None,
     local: Local = None,
     migrate_at: Annotated[
@@ -116,6 +132,8 @@ def call(
             ca_file=ca,
             certificate_hash=certificate_hash,
             codec=codec.value,
+            uplink=uplink.value,
+            uplink_limit_s=uplink_limit,
             agent=agent,
             local_address=local,
             migrate_at_s=tuple(migrate_at or ()),

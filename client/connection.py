@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent
 from aioquic.quic.packet import QuicErrorCode
@@ -26,11 +25,13 @@ from client.errors import (
     session_refused,
 )
 from client.progress import ProgressMeter
+from client.session_handler import SessionHandler
 from client.sockets import Sockets
 from client.target import Target, parse_local_address
 from client.trust import Trust
 from client.udp import Address, UdpSocket, format_address
 from gateway.h3.webtransport import (
+    DatagramReceived,
     SessionClosed,
     SessionOpened,
     StreamData,
@@ -50,26 +51,12 @@ from gateway.quic.connection import (
 from gateway.wire import CloseCode
 
 _H3_NO_ERROR = 0x100
+_LONGEST_SESSION_OCTETS = 8  # the quarter stream ID before each datagram
+_MAX_WAITING_DATAGRAMS = 8
 _SPARE_CID_TIMEOUT_S = 2.0
 _OLD_ADDRESS_S = 1.0
 _FORBIDDEN = "the server allows no migration"
 _CERTIFICATE_ALERTS = range(42, 50)  # bad_certificate to access_denied (RFC 8446 section 6.2)
-
-
-class SessionHandler(Protocol):
-    """What a connection calls."""
-
-    def session_requested(self, connection: WebTransportConnection) -> None:
-        """The server has proved who it is: streams may be opened, ahead of its answer to the request."""
-
-    def stream_received(self, stream_id: int, data: bytes, is_ended: bool) -> None:
-        """The server sent on a stream."""
-
-    def stream_reset(self, stream_id: int) -> None:
-        """The server abandoned a stream."""
-
-    def session_closed(self, error: ClientError | None) -> None:
-        """Nothing more can be sent or will come; `None` where the server closed the session normally."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +144,26 @@ class WebTransportConnection:
         """Send on a stream, reliably; all that is sent in one turn of the event loop shares datagrams."""
         if not self._is_over:
             self._h3.send(stream_id, data)
+            self._transmit_soon()
+
+    @property
+    def max_datagram_octets(self) -> int:
+        """The largest datagram that can be sent now; 0 where the server takes none."""
+        return max(0, self._quic.max_datagram_octets - _LONGEST_SESSION_OCTETS)
+
+    @property
+    def has_datagram_room(self) -> bool:
+        """Whether a datagram would leave soon: few wait before it."""
+        return self._quic.queued_datagrams < _MAX_WAITING_DATAGRAMS
+
+    def hold_floor(self) -> None:
+        """Let datagrams go whatever the congestion window, at the rate of speech."""
+        self._quic.hold_floor(self._loop.time())
+
+    def send_datagram(self, data: bytes) -> None:
+        """Send a datagram, which may be lost."""
+        if not self._is_over and self._session_id is not None:
+            self._h3.send_datagram(self._session_id, data)
             self._transmit_soon()
 
     async def migrate(self, local_address: str | None, keep_old_s: float) -> Switch:
@@ -325,6 +332,8 @@ class WebTransportConnection:
         for event in self._h3.handle_event(quic_event):
             if isinstance(event, StreamData):
                 self._handler.stream_received(event.stream_id, event.data, event.is_ended)
+            elif isinstance(event, DatagramReceived):
+                self._handler.datagram_received(event.data)
             elif isinstance(event, StreamReset):
                 self._handler.stream_reset(event.stream_id)
             elif isinstance(event, SessionOpened):

@@ -39,6 +39,8 @@ class CallPlan:
     ca_file: Path | None = None
     certificate_hash: str | None = None
     codec: Literal["opus", "pcm16"] = "opus"
+    uplink: Literal["reliable", "hybrid", "deadline"] = "reliable"
+    uplink_limit_s: float = 0.5
     agent: str | None = None
     local_address: str | None = None
     migrate_at_s: tuple[float, ...] = ()
@@ -71,6 +73,8 @@ async def place_call(plan: CallPlan, console: Console | None) -> CallReport:
             ca_file=plan.ca_file,
             certificate_hash=plan.certificate_hash,
             codec=plan.codec,
+            uplink=plan.uplink,
+            uplink_limit_s=plan.uplink_limit_s,
             agent=plan.agent,
             local_address=plan.local_address,
             has_playback=plan.has_playback,

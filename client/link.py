@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from client.connection import WebTransportConnection
 from client.downlink import DownlinkStream
 from client.errors import ClientError
+from client.uplink_path import UplinkPath
+from client.uplink_sender import UplinkCounters
 from gateway.audio.codec import FrameDecoder
 from gateway.wire import (
     MAX_CONTROL_OCTETS,
+    AudioFrame,
     ClientMessage,
     CloseCode,
     LengthPrefixedReader,
     Malformed,
+    Ready,
     ServerMessage,
-    StreamType,
     decode_server_message,
     encode_message,
-    encode_varint,
     length_prefixed,
 )
 
@@ -60,10 +62,11 @@ class Link:
     def __init__(self, call: LinkHandler, opened: Callable[[], None] = lambda: None) -> None:
         self._call = call
         self._opened = opened
-        self._control_id = self._uplink_id = -1
+        self._control_id = -1
         self._control = LengthPrefixedReader(MAX_CONTROL_OCTETS)
         self._incoming: dict[int, _Incoming] = {}
         self.connection: WebTransportConnection | None = None
+        self.uplink: UplinkPath | None = None
         self.is_lost = False
         self.settled = asyncio.Event()
         """Set when the link carries the call, and when it is lost."""
@@ -73,10 +76,15 @@ class Link:
         if self.connection is not None:
             self.connection.send(self._control_id, length_prefixed(encode_message(message)))
 
-    def send_frame(self, octets: bytes) -> None:
-        """Send an uplink frame behind its length."""
-        if self.connection is not None:
-            self.connection.send(self._uplink_id, octets)
+    def begin_uplink(self, ready: Ready, again: Sequence[AudioFrame], limit_s: float, counters: UplinkCounters) -> None:
+        """Send frames as the server agreed, these first; `limit_s` is for the deadline mode."""
+        if self.uplink is not None:
+            self.uplink.begin(ready, again, limit_s, counters)
+
+    def send_frame(self, frame: AudioFrame) -> None:
+        """Send the next uplink frame."""
+        if self.uplink is not None:
+            self.uplink.send(frame)
 
     def close(self, code: CloseCode, reason: str) -> None:
         """End the session at the server, and the connection."""
@@ -99,9 +107,8 @@ class Link:
             return
         self._opened()
         self._control_id = connection.open_stream(is_unidirectional=False)
-        self._uplink_id = connection.open_stream(is_unidirectional=True)
         self.send(first)
-        self.send_frame(encode_varint(StreamType.UPLINK_AUDIO))
+        self.uplink = UplinkPath(connection)
 
     def stream_received(self, stream_id: int, data: bytes, is_ended: bool) -> None:
         if self.is_lost:
@@ -116,6 +123,11 @@ class Link:
         if incoming is not None and incoming.stream.generation is not None and not self.is_lost:
             self._call.speech_ended(self, incoming.stream.generation)
 
+    def datagram_received(self, data: bytes) -> None:
+        fault = None if self.is_lost or self.uplink is None else self.uplink.datagram_received(data)
+        if fault is not None:
+            self._call.fault_found(self, fault)
+
     def session_closed(self, error: ClientError | None) -> None:
         if not self.is_lost:
             self._lose()
@@ -124,6 +136,8 @@ class Link:
     def _lose(self) -> None:
         self.is_lost = True
         self.settled.set()
+        if self.uplink is not None:
+            self.uplink.close()
 
     def _control_received(self, data: bytes) -> None:
         bodies = self._control.feed(data)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from client.connection import SessionHandler, WebTransportConnection
+from client.connection import WebTransportConnection
 from client.credentials import CredentialStore
 from client.errors import ClientError, InvalidSetting, Unreachable
+from client.session_handler import SessionHandler
 from client.target import Target
 from client.trust import Trust
 from client.udp import resolve

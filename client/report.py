@@ -17,6 +17,7 @@ class CallReport:
     `is_complete`: all frames were heard and the server said bye. `reply_latencies_ms`: from the last frame louder
     than -45 dBFS to the first audio of the answer to it. `longest_downlink_gap_ms`: the longest silence within an
     answer because its audio came too late, `None` where nothing was played. `turns` tells where the time of each went.
+    `uplink` is the mode the server agreed to.
     """
 
     is_complete: bool
@@ -27,6 +28,8 @@ class CallReport:
     state: Mapping[str, Any]
     frames_sent: int
     frames_heard: int
+    uplink: str | None
+    frames_given_up: int
     migrations: tuple[Migration, ...]
     resumes: tuple[Resumed, ...]
     rtts_ms: tuple[float, ...]
@@ -49,6 +52,8 @@ class CallReport:
             "state": dict(self.state),
             "frames_sent": self.frames_sent,
             "frames_heard": self.frames_heard,
+            "uplink": self.uplink,
+            "frames_given_up": self.frames_given_up,
             "migrations": [
                 {
                     "at_s": round(migration.at_s, 3),
@@ -92,6 +97,8 @@ def failure(error: Exception) -> CallReport:
         state={},
         frames_sent=0,
         frames_heard=0,
+        uplink=None,
+        frames_given_up=0,
         migrations=(),
         resumes=(),
         rtts_ms=(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from client.errors import UplinkFull
-from gateway.wire import CLOCK_HZ, AudioFrame, Codec, encode_audio_frame, length_prefixed
+from gateway.wire import CLOCK_HZ, AudioFrame, Codec
 
 
 class Uplink:
@@ -23,8 +23,8 @@ class Uplink:
         self.heard = 0
         """How many of them the server has heard."""
 
-    def append(self, timestamp: int, payload: bytes) -> bytes:
-        """Number a frame, keep it, and return its octets for the uplink stream."""
+    def append(self, timestamp: int, payload: bytes) -> AudioFrame:
+        """Number a frame, keep it, and return it to be sent."""
         if self._kept and timestamp - self._kept[0].timestamp > self._keep_s * CLOCK_HZ:
             raise UplinkFull(
                 f"the server has not heard the last {self._keep_s:g} s of audio; send no faster than real time"
@@ -32,7 +32,7 @@ class Uplink:
         frame = AudioFrame(self.sent, timestamp, self._codec, payload)
         self.sent += 1
         self._kept.append(frame)
-        return length_prefixed(encode_audio_frame(frame))
+        return frame
 
     def acknowledge(self, sequence: int) -> bool:
         """Forget the frames up to `sequence`; `False` where the server claims to have heard what was never sent."""
@@ -43,8 +43,8 @@ class Uplink:
         self.heard = max(self.heard, sequence + 1)
         return True
 
-    def again(self, next_sequence: int) -> list[bytes] | None:
-        """The octets of every frame from `next_sequence` on; `None` where that is none of those kept, or the next."""
+    def again(self, next_sequence: int) -> list[AudioFrame] | None:
+        """Every frame from `next_sequence` on; `None` where that is none of those kept, or the next."""
         if not self.heard <= next_sequence <= self.sent:
             return None
-        return [length_prefixed(encode_audio_frame(frame)) for frame in self._kept if frame.sequence >= next_sequence]
+        return [frame for frame in self._kept if frame.sequence >= next_sequence]

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from client.access_token import AccessToken, TokenSource
-from client.call import Call, CallSettings
+from client.call import Call
+from client.call_settings import CallSettings
 from client.credentials import CredentialStore
 from client.errors import CallLost, InvalidSetting, MigrationFailed, Unreachable
 from client.events import Closed, Event, Migration, PathChanged, Resumed, Transcript
@@ -23,7 +24,7 @@ from client.report import CallReport
 from client.source import FRAME_OCTETS, RATE_HZ, PcmSource, Source, open_wav
 from client.target import parse_url
 from client.trust import trust
-from gateway.wire import Codec
+from gateway.wire import Codec, UplinkMode
 
 _CODECS: Mapping[str, tuple[Codec, tuple[Codec, ...]]] = {
     "opus": (Codec.OPUS, (Codec.OPUS, Codec.PCM16_24K)),
@@ -41,9 +42,12 @@ class VoiceClient:
     SHA-256 fingerprint is `certificate_hash`, or be vouched for by `ca_file` (PEM), or, without either, by a public
     authority. `codec` is for both directions. With `has_playback` False an answer counts as played as soon as it has
     arrived whole. `sinks` get what is played. A call whose connection is lost goes on over another one by itself, for
-    which it tries for `resume_timeout_s`; 0 ends it at once. `credentials` make its connections quicker that are not
-    the first to this server, and those of later calls. Settings that cannot be used raise `InvalidSetting` here;
-    entering raises `ConnectError` where no session comes about within `connect_timeout_s`.
+    which it tries for `resume_timeout_s`; 0 ends it at once. `uplink` is how frames travel: on a stream, complete, and
+    late where packets are lost; "hybrid", in datagrams that are repeated and repaired, complete and seldom late; or
+    "deadline", where frames older than `uplink_limit_s` are given up. A server that knows no other takes the first.
+    `credentials` make its connections quicker that are not the first to this server, and those of later calls.
+    Settings that cannot be used raise `InvalidSetting` here; entering raises `ConnectError` where no session comes
+    about within `connect_timeout_s`.
     """
 
     def __init__(
@@ -61,16 +65,32 @@ class VoiceClient:
         connect_timeout_s: float = 10.0,
         heartbeat_s: float = 0.25,
         resume_timeout_s: float = 60.0,
+        uplink: Literal["reliable", "hybrid", "deadline"] = "reliable",
+        uplink_limit_s: float = 0.5,
         credentials: CredentialStore | None = None,
         rng: Callable[[int], bytes] = os.urandom,
     ) -> None:
         if codec not in _CODECS:
             raise InvalidSetting(f"the codec is one of {', '.join(_CODECS)}, got {codec!r}")
+        if uplink not in set(UplinkMode):
+            raise InvalidSetting(f"the uplink is one of {', '.join(UplinkMode)}, got {uplink!r}")
+        if not uplink_limit_s > 0:
+            raise InvalidSetting(f"the limit of the uplink's deadline is more than 0 s, got {uplink_limit_s:g}")
         self._target = parse_url(url)
         self._trust = trust(certificate_hash, ca_file)
         self._access_token = AccessToken(token)
-        uplink, accept = _CODECS[codec]
-        self._settings = CallSettings(uplink, accept, agent, has_playback, tuple(sinks), heartbeat_s, resume_timeout_s)
+        spoken, accept = _CODECS[codec]
+        self._settings = CallSettings(
+            codec=spoken,
+            accept=accept,
+            agent=agent,
+            has_playback=has_playback,
+            sinks=tuple(sinks),
+            heartbeat_s=heartbeat_s,
+            resume_timeout_s=resume_timeout_s,
+            uplink=UplinkMode(uplink),
+            uplink_limit_s=uplink_limit_s,
+        )
         self._credentials = credentials or CredentialStore()
         self._local_address = local_address
         self._connect_timeout_s = connect_timeout_s
@@ -283,6 +303,8 @@ class VoiceClient:
             state=call.conversation.state,
             frames_sent=call.uplink.sent,
             frames_heard=call.uplink.heard,
+            uplink=call.uplink_mode,
+            frames_given_up=call.uplink_counters.given_up,
             migrations=self.migrations,
             resumes=self.resumes,
             rtts_ms=call.rtts_ms,

@@ -103,6 +103,8 @@ async def measure(count: int, at_once: int, pattern: str) -> bool:
                 for row in (row for row in chosen if row.options == options):
                     result = await _run(cluster, row, count, at_once)
                     results.append(result)
+                    if not result.is_as_it_must_be:
+                        print(f"{row.name}: the logs are kept in {cluster.keep_logs()}", file=sys.stderr)
                     known = former | {each.name: each for each in results}
                     write([known[name] for name in names if name in known])
     faults = {each.fault for result in results if not result.is_control for each in result.outcomes if each.fault}

@@ -6,13 +6,14 @@ One client-opened bidirectional stream carries control messages, client-opened u
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
 from aioquic.quic.events import HandshakeCompleted, QuicEvent
 
 from gateway.h3.webtransport import (
+    DatagramReceived,
     SessionClosed,
     SessionRequested,
     StreamData,
@@ -27,6 +28,7 @@ from gateway.quic.paths import peer_name
 from gateway.quic.served import ConnectionHandler, ServedConnection
 from gateway.transport.access import access_token, refusal_code, refusal_fields
 from gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
+from gateway.transport.intake import UplinkIntake
 from gateway.transport.uplink import ControlReader, UnidirectionalReader, UnknownStream
 from gateway.wire import (
     VOICE_PATH,
@@ -87,13 +89,14 @@ class WebTransport:
         self._downlinks: dict[int, int] = {}
         self._ended: set[int] = set()
         self._highest_generation = -1
+        self._intake = UplinkIntake(connection.loop, self._has_datagrams, self._send_report)
 
     # gateway.transport.base.Transport
 
     def send(self, message: ServerMessage) -> None:
         if self._is_closed:
             return
-        octets = length_prefixed(encode_message(message))
+        octets = length_prefixed(encode_message(self._intake.answered(message)))
         if self._control_id is None:
             self._waiting += octets
         else:
@@ -126,6 +129,7 @@ class WebTransport:
             return
         self._is_closed = True
         self._handler = None
+        self._intake.close()
         if self._control_id is not None:
             self._write(self._control_id, b"", end_stream=True)
         loop = self._connection.loop
@@ -147,6 +151,7 @@ class WebTransport:
     def lost(self, reason: str) -> None:
         """The connection is gone; the handler is told once."""
         self._is_closed = True
+        self._intake.close()
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.lost(reason)
@@ -154,6 +159,7 @@ class WebTransport:
     def left(self, reason: str) -> None:
         """The caller closed the session; the handler is told once."""
         self._is_closed = True
+        self._intake.close()
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.left(reason)
@@ -169,6 +175,8 @@ class WebTransport:
                 self._unidirectional_received(event)
             case StreamData():
                 self._control_received(event)
+            case DatagramReceived(data=data):
+                self._deliver(self._intake.datagram_received(data))
             case StreamReset(stream_id=stream_id, code=code) | StreamStopped(stream_id=stream_id, code=code):
                 self._readers.pop(stream_id, None)
                 # without a code of the client's it goes with its session, whose end may arrive behind it
@@ -186,6 +194,7 @@ class WebTransport:
             return
         messages, fault = self._control.feed(event.data, event.is_ended)
         for message in messages:
+            self._intake.asked(message)
             if self._handler is not None:
                 self._handler.message_received(message)
         if fault is not None:
@@ -210,10 +219,25 @@ class WebTransport:
             self._connection.flush_soon()
             return
         for frame in frames[0]:
-            if self._handler is not None:
-                self._handler.audio_received(frame)
+            self._deliver(self._intake.frame_received(frame))
         if frames[1] is not None:
             self._fault(frames[1])
+
+    def _deliver(self, frames: Sequence[AudioFrame] | Malformed) -> None:
+        if isinstance(frames, Malformed):
+            self._fault(frames)
+            return
+        for frame in frames:
+            if self._handler is not None:
+                self._handler.audio_received(frame)
+
+    def _has_datagrams(self) -> bool:
+        return self._connection.quic.max_datagram_octets > 0
+
+    def _send_report(self, report: bytes) -> None:
+        self._connection.quic.hold_floor(self._connection.loop.time())
+        self._layer.send_datagram(self._session_id, report)
+        self._connection.flush_soon()
 
     def _fault(self, fault: Malformed) -> None:
         """Report a breach once; the handler answers it with `close`, and nothing more is read."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Final
 
 PROTOCOL_VERSION: Final = 1
@@ -33,6 +33,24 @@ class StreamType(IntEnum):
 
     UPLINK_AUDIO = 1
     DOWNLINK_AUDIO = 2
+
+
+class DatagramType(IntEnum):
+    """The first varint of every datagram of the WebTransport session."""
+
+    UPLINK_AUDIO = 1
+    UPLINK_REPORT = 2
+
+
+class UplinkMode(StrEnum):
+    """How frames travel from the client to the worker: in `start`, `resume` and `ready`."""
+
+    RELIABLE = "reliable"
+    """On one stream: complete and in order, and late wherever the path loses packets."""
+    HYBRID = "hybrid"
+    """In datagrams that repeat themselves and are repaired: as complete, and seldom late."""
+    DEADLINE = "deadline"
+    """As hybrid, but the client gives up frames that became too old."""
 
 
 class CloseCode(IntEnum):

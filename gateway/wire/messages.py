@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 
-from gateway.wire.codepoints import PROTOCOL_VERSION, Codec, Malformed
+from gateway.wire.codepoints import PROTOCOL_VERSION, Codec, Malformed, UplinkMode
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
@@ -19,12 +19,14 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True,
 class Start(Message, frozen=True, tag="start"):
     """Client: opens a new session; must be its first message.
 
-    `accept` lists the codecs the client can play, most wanted first. `agent` None asks for the default one.
+    `accept` lists the codecs the client can play, most wanted first. `agent` None asks for the default one. `uplink`
+    is the `UplinkMode` the client would like; `ready` says which one it is.
     """
 
     version: int = PROTOCOL_VERSION
     accept: tuple[int, ...] = (Codec.OPUS, Codec.PCM16_24K)
     agent: str | None = None
+    uplink: str = UplinkMode.RELIABLE
 
 
 class Resume(Message, frozen=True, tag="resume"):
@@ -42,6 +44,7 @@ class Resume(Message, frozen=True, tag="resume"):
     next_generation: Count = 0
     position_ms: Count = 0
     turn: Count = 0
+    uplink: str = UplinkMode.RELIABLE
 
 
 class Played(Message, frozen=True, tag="played"):
@@ -93,7 +96,7 @@ class Bye(Message, frozen=True, tag="bye"):
 
 
 class Ready(Message, frozen=True, tag="ready"):
-    """Server: the session exists. It speaks `codec`, and expects the uplink frame `next_sequence`.
+    """Server: the session exists. It speaks `codec`, and expects the uplink frame `next_sequence` by `uplink`.
 
     `token` is good for one `resume` within `resume_window_s`; `None` where a lost connection ends the session.
     """
@@ -105,6 +108,7 @@ class Ready(Message, frozen=True, tag="ready"):
     token: str | None = None
     resume_window_s: float = 0.0
     version: int = PROTOCOL_VERSION
+    uplink: str = UplinkMode.RELIABLE
 
 
 class Transcript(Message, frozen=True, tag="transcript"):

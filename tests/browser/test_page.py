@@ -6,7 +6,7 @@ import asyncio
 import re
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -36,6 +36,8 @@ TARO_S, OAT_S, MATCHA_S = LEAD_S + middle_of("taro"), LEAD_S + 2.6, LEAD_S + PAU
 """When the caller is in the middle of these words; at the last one the first drink is on the receipt."""
 REBOUND = (TARO_S, OAT_S, MATCHA_S)
 """When the NAT gives another address, in the middle of words; of the three waits the middle one counts."""
+TRIES = 4
+"""A call waits 0.8 s before it dials again; which connection is up first after a blackout of 1 s is a race."""
 BROKEN_LINE = r"Failed to establish a connection|WebSocket connection to|net::ERR_|Connection lost"
 """What Chromium itself writes to the console of a connection that fails."""
 
@@ -188,7 +190,12 @@ async def test_a_blackout_during_an_answer_is_not_heard(bed: Bed, tmp_path: Path
     silence = speech(tmp_path / "silence.wav", 0.1)
     async with browsing(silence) as browser, tcp_relay("127.0.0.1", str(bed.cluster.addresses.page)) as relay:
         undisturbed = await greeting(bed, browser, relay, blackout_s=0.0)
-        disturbed = await greeting(bed, browser, relay, blackout_s=1.0)
+        for _ in range(TRIES):
+            with suppress(ReconnectedError):
+                disturbed = await greeting(bed, browser, relay, blackout_s=1.0)
+                break
+        else:
+            pytest.fail("no connection came back by itself from a blackout of 1 s")
     assert missing_s(undisturbed, disturbed) == 0.0
     assert missing_s(undisturbed, with_silence(disturbed, at_s=1.0, lasting_s=0.06)) > 0.0, "the comparison is deaf"
 
@@ -198,6 +205,10 @@ def with_silence(sound: Sound, at_s: float, lasting_s: float) -> Sound:
     at, length = (round(each * sound.rate_hz) for each in (sound.loud_s[0] - sound.first_s + at_s, lasting_s))
     pause = np.zeros(length, np.int16)
     return replace(sound, samples=np.concatenate((sound.samples[:at], pause, sound.samples[at:])))
+
+
+class ReconnectedError(Exception):
+    """Another connection was up before the old one came back: the answer is then said again from where it stopped."""
 
 
 async def greeting(bed: Bed, browser: Any, relay: TcpRelay, blackout_s: float) -> Sound:
@@ -211,6 +222,8 @@ async def greeting(bed: Bed, browser: Any, relay: TcpRelay, blackout_s: float) -
         relay.has_light.set()
         await page.happened("speech-ended")
         await asyncio.sleep(0.2)
+        if any(event["hasReconnected"] for event in await page.events("resumed")):
+            raise ReconnectedError
         return await page.sound()
 
 

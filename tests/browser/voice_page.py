@@ -57,7 +57,10 @@ class VoicePage:
 
     async def happened(self, kind: str) -> None:
         """Wait until the library has told of an event of this type."""
-        await self.until(f"observed.events.some((event) => event.type === {json.dumps(kind)})")
+        try:
+            await self.until(f"observed.events.some((event) => event.type === {json.dumps(kind)})")
+        except TimeoutError:
+            pytest.fail(f"no event {kind}; the line: {await self.page.locator('#history').inner_text()}")
 
     async def at_speech(self, seconds: float) -> None:
         """Wait until the microphone has played so much of its recording."""

@@ -32,7 +32,7 @@ TEXTS = {
     name: f"sentinel-{name}-of-at-least-thirty-two-octets"
     for name in ("token", "secret", "key", "auth", "shared", "password", "offered")
 }
-HEXES = {"quic-lb": "a1" * 16, "retry": "b2" * 16, "reset": "c3" * 32}
+HEXES = {"quic-lb": "a1" * 16, "retry": "b2" * 16, "reset": "c3" * 32, "ticket": "d4" * 32}
 SETTINGS = f"""
 [worker]
 name = "worker-1"
@@ -49,6 +49,7 @@ key = "{HEXES["quic-lb"]}"
 [quic]
 retry_key = "{HEXES["retry"]}"
 reset_key_file = "reset.key"
+ticket_key = "{HEXES["ticket"]}"
 [agent]
 name = "echo"
 [access]
@@ -138,6 +139,8 @@ async def test_a_worker_that_cannot_start_shows_none(config: Path) -> None:
         (f'"{TEXTS["auth"]}"', f'["{TEXTS["auth"]}"]'),
         (f'"{TEXTS["auth"]}"', f'{{ x = "{TEXTS["auth"]}" }}'),
         ("retry_key =", "retry_key_file ="),
+        ("ticket_key =", "ticket_key_file ="),
+        (HEXES["ticket"], HEXES["ticket"][:10]),
         (HEXES["retry"], HEXES["retry"] + "0"),
         (HEXES["quic-lb"], HEXES["quic-lb"] + "zz"),
         ('reset_key_file = "reset.key"', 'reset_key_file = "reset.key"\nreset_key = "00"'),

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """Gilbert's loss: each datagram may `enter` a bad spell or `leave` it; in a spell `loss` of them are lost."""
+    """Gilbert's loss: each datagram may `enter` a bad spell or `leave` it; in a spell `loss` of them are lost.
+
+    With a `length` each spell is of so many datagrams, all lost.
+    """
 
     enter: float
-    leave: float
+    leave: float = 1.0
     loss: float = 1.0
+    length: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Direction:
         self.profile = profile
         self.blackouts: list[tuple[float, float]] = []
         self._is_bad_spell = False
+        self._spell_left = 0
         self._last_arrival = 0.0
 
     def carry(self, now: float, size: int, rng: random.Random) -> list[float] | str:
@@ -64,7 +69,11 @@ class Direction:
 
     def _is_lost(self, rng: random.Random) -> bool:
         profile = self.profile
-        if (burst := profile.burst) is not None:
+        if (burst := profile.burst) is not None and burst.length is not None:
+            self._spell_left = self._spell_left - 1 if self._spell_left else burst.length * (rng.random() < burst.enter)
+            if self._spell_left:
+                return True
+        elif burst is not None:
             self._is_bad_spell = rng.random() >= burst.leave if self._is_bad_spell else rng.random() < burst.enter
             if self._is_bad_spell and rng.random() < burst.loss:
                 return True

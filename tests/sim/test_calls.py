@@ -12,6 +12,7 @@ import wave
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,8 +54,9 @@ async def place_call(
     certificate: DevelopmentCertificate,
     plan: Plan,
     misfortune: weather.Misfortune = weather.nothing,
+    **options: Any,
 ) -> Outcome:
-    """Say the recording while `misfortune` takes its course; raises the call's error."""
+    """Say the recording while `misfortune` takes its course; raises the call's error. `options` are the client's."""
     agents: list[NotingAgent] = []
 
     def make_agent(name: str) -> NotingAgent:
@@ -66,7 +68,7 @@ async def place_call(
     rng = random.Random(sim.rng.getrandbits(64))
 
     async def call() -> CallReport:
-        async with cluster.client(codec="pcm16", has_playback=False) as client:
+        async with cluster.client(codec="pcm16", has_playback=False, **options) as client:
             taking_its_course = sim.loop.create_task(misfortune(cluster, client, rng))
             try:
                 await client.speak(RECORDING)

@@ -129,7 +129,7 @@ describe("a call on one connection", () => {
   });
 
   it("reports what was played, and where an interruption cut in", () => {
-    bed.link.say({ type: "speech", generation: 1, turn: 1 });
+    bed.link.say({ type: "speech", generation: 1, turn: 1, is_again: false });
     bed.answer(1, 100);
     bed.sink.play(500);
     expect(bed.link.of("played").at(-1)).toEqual({
@@ -138,7 +138,7 @@ describe("a call on one connection", () => {
       position_ms: 500,
       is_complete: false,
     });
-    bed.link.say({ type: "flush", generation: 1 });
+    bed.link.say({ type: "flush", generation: 1, sequence: null });
     expect(bed.of("flushed")).toEqual([{ type: "flushed", generation: 1, playedMs: 500 }]);
     expect(bed.call.replies.isAgentSpeaking).toBe(false);
     bed.link.speak(1, { sequence: 100, timestamp: 96_000, codec: Codec.PCM16_24K, payload: new Uint8Array(960) });
@@ -197,7 +197,7 @@ describe("a call whose connection is gone", () => {
   });
 
   it("names what was not heard to its end, and plays it again from there", async () => {
-    bed.link.say({ type: "speech", generation: 1, turn: 1 });
+    bed.link.say({ type: "speech", generation: 1, turn: 1, is_again: false });
     bed.link.say({ type: "transcript", turn: 1, role: "agent", text: "yes", is_final: true });
     bed.answer(1, 100);
     bed.link.end(1);
@@ -212,7 +212,7 @@ describe("a call whose connection is gone", () => {
     bed.link.ready();
     expect(bed.sink.isPaused).toBe(false);
     expect(bed.sink.position).toBe(bed.sink.written);
-    bed.link.say({ type: "speech", generation: 2, turn: 1 });
+    bed.link.say({ type: "speech", generation: 2, turn: 1, is_again: false });
     bed.answer(2, 50);
     bed.link.end(2);
     bed.sink.play(2_000);

@@ -12,9 +12,9 @@ from aioquic.quic.packet import QuicErrorCode
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.quic.cid_source import CidSource
+from gateway.quic.connection.floor import Floor
 from gateway.quic.connection.flow import ConnectionOptions
 from gateway.quic.connection.identifiers import PreferredAddress
-from gateway.quic.connection.paths import Paths
 from gateway.quic.connection.resumption import TicketSealer
 from gateway.quic.events import PeerClosed
 
@@ -22,7 +22,7 @@ H3_NO_ERROR: Final = 0x100
 MAX_REASON_CHARACTERS: Final = 200  # a reason that does not fit the packet would keep the close from being sent
 
 
-class Connection(Paths):
+class Connection(Floor):
     """One QUIC connection, sans-IO: drive it by datagrams, timers and `next_event`, as aioquic's own.
 
     `cids` issues this side's connection IDs, of the length that `configuration.connection_id_length` says.
@@ -107,7 +107,14 @@ class Connection(Paths):
         if self._has_nothing_to_send(now):
             self._pacing_at = None
             return []
+        self._let_acknowledgement_ride(now)
         return super().datagrams_to_send(now)
+
+    def _let_acknowledgement_ride(self, now: float) -> None:
+        """An ACK that would be due later costs less in a packet that is sent now (RFC 9000 section 13.2.1)."""
+        space = self._spaces.get(tls.Epoch.ONE_RTT)
+        if self._handshake_confirmed and space is not None and space.ack_at is not None:
+            space.ack_at = min(space.ack_at, now)
 
     def _has_nothing_to_send(self, now: float) -> bool:
         """Whether building a packet would surely yield none; half of all attempts on a voice connection."""

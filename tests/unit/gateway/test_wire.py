@@ -14,8 +14,10 @@ from gateway.wire import AudioFrame, CloseCode, Codec, LengthPrefixedReader, Mal
 PROTOCOL = (Path(__file__).parents[3] / "PROTOCOL.md").read_text()
 CLIENT_MESSAGES = [
     wire.Start(),
-    wire.Start(version=2, accept=(Codec.PCMU,), agent="echo"),
-    wire.Resume(session="5f2c", token="a1", generation=4, next_generation=3, position_ms=1240, turn=2),
+    wire.Start(version=2, accept=(Codec.PCMU,), agent="echo", uplink="hybrid"),
+    wire.Resume(
+        session="5f2c", token="a1", generation=4, next_generation=3, position_ms=1240, turn=2, uplink="deadline"
+    ),
     wire.Played(generation=3, position_ms=1240, is_complete=True),
     wire.Measured(turn=2, response_ms=912.5, uplink_age_ms=31.0, playout_ms=20.0),
     wire.Measured(turn=2, barge_in_ms=340, resume_gap_ms=1250.5, frames_replayed=61),

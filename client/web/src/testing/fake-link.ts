@@ -54,6 +54,7 @@ export class FakeLink implements Link {
       token,
       resume_window_s: 60,
       version: 1,
+      uplink: "reliable",
     });
   }
 

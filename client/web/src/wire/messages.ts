@@ -20,13 +20,20 @@ const CHECKS = {
   role: (value: unknown) => value === "user" || value === "agent",
   map: (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value),
   textOrNil: (value: unknown) => value === null || typeof value === "string",
+  countOrNil: (value: unknown) => value === null || isCount(value),
+  millisecondsOrNil: (value: unknown) => value === null || (typeof value === "number" && value >= 0),
 } as const;
 
 const field = (key: string, kind: Kind, ...preset: readonly unknown[]): Field =>
   preset.length ? { key, kind, preset: preset[0] } : { key, kind };
 
 const CLIENT_FIELDS = {
-  start: [field("version", "count", 1), field("accept", "counts", [1, 3]), field("agent", "textOrNil", null)],
+  start: [
+    field("version", "count", 1),
+    field("accept", "counts", [1, 3]),
+    field("agent", "textOrNil", null),
+    field("uplink", "text", "reliable"),
+  ],
   resume: [
     field("session", "text"),
     field("token", "text"),
@@ -36,8 +43,18 @@ const CLIENT_FIELDS = {
     field("next_generation", "count", 0),
     field("position_ms", "count", 0),
     field("turn", "count", 0),
+    field("uplink", "text", "reliable"),
   ],
   played: [field("generation", "count"), field("position_ms", "count"), field("is_complete", "flag", false)],
+  measured: [
+    field("turn", "count"),
+    field("response_ms", "millisecondsOrNil", null),
+    field("uplink_age_ms", "millisecondsOrNil", null),
+    field("playout_ms", "millisecondsOrNil", null),
+    field("barge_in_ms", "millisecondsOrNil", null),
+    field("resume_gap_ms", "millisecondsOrNil", null),
+    field("frames_replayed", "count", 0),
+  ],
   dtmf: [field("digit", "text")],
   ping: [field("id", "count")],
   bye: [field("frames", "count"), field("reason", "text", "")],
@@ -52,12 +69,23 @@ const SERVER_FIELDS = {
     field("token", "textOrNil", null),
     field("resume_window_s", "number", 0),
     field("version", "count", 1),
+    field("uplink", "text", "reliable"),
   ],
   transcript: [field("turn", "count"), field("role", "role"), field("text", "text"), field("is_final", "flag")],
   state: [field("revision", "count"), field("state", "map")],
   heard: [field("sequence", "count")],
-  speech: [field("generation", "count"), field("turn", "count")],
-  flush: [field("generation", "count")],
+  speech: [field("generation", "count"), field("turn", "count"), field("is_again", "flag", false)],
+  flush: [field("generation", "count"), field("sequence", "countOrNil", null)],
+  latency: [
+    field("turn", "count"),
+    field("generation", "count"),
+    field("sequence", "countOrNil", null),
+    field("uplink_ms", "millisecondsOrNil", null),
+    field("endpointing_ms", "millisecondsOrNil", null),
+    field("stt_ms", "millisecondsOrNil", null),
+    field("llm_ms", "millisecondsOrNil", null),
+    field("tts_ms", "millisecondsOrNil", null),
+  ],
   drain: [field("deadline_s", "number")],
   pong: [field("id", "count")],
   error: [field("code", "count"), field("message", "text")],
@@ -65,7 +93,7 @@ const SERVER_FIELDS = {
 } as const satisfies Record<string, readonly Field[]>;
 
 export type ClientMessage =
-  | { type: "start"; version?: number; accept?: readonly number[]; agent?: string | null }
+  | { type: "start"; version?: number; accept?: readonly number[]; agent?: string | null; uplink?: string }
   | {
       type: "resume";
       session: string;
@@ -75,11 +103,36 @@ export type ClientMessage =
       next_generation?: number;
       position_ms?: number;
       turn?: number;
+      uplink?: string;
     }
   | { type: "played"; generation: number; position_ms: number; is_complete?: boolean }
+  | ({ type: "measured"; turn: number } & Partial<Measurements>)
   | { type: "dtmf"; digit: string }
   | { type: "ping"; id: number }
   | { type: "bye"; frames: number; reason?: string };
+
+/** What the client measured of a turn; see PROTOCOL.md 5.1. */
+export interface Measurements {
+  response_ms: number | null;
+  uplink_age_ms: number | null;
+  playout_ms: number | null;
+  barge_in_ms: number | null;
+  resume_gap_ms: number | null;
+  frames_replayed: number;
+}
+
+/** Where the worker spent the time before an answer; see PROTOCOL.md 5.1. */
+export interface Latency {
+  type: "latency";
+  turn: number;
+  generation: number;
+  sequence: number | null;
+  uplink_ms: number | null;
+  endpointing_ms: number | null;
+  stt_ms: number | null;
+  llm_ms: number | null;
+  tts_ms: number | null;
+}
 
 export interface Ready {
   type: "ready";
@@ -90,6 +143,7 @@ export interface Ready {
   token: string | null;
   resume_window_s: number;
   version: number;
+  uplink: string;
 }
 
 export type ServerMessage =
@@ -97,8 +151,9 @@ export type ServerMessage =
   | { type: "transcript"; turn: number; role: "user" | "agent"; text: string; is_final: boolean }
   | { type: "state"; revision: number; state: Record<string, unknown> }
   | { type: "heard"; sequence: number }
-  | { type: "speech"; generation: number; turn: number }
-  | { type: "flush"; generation: number }
+  | { type: "speech"; generation: number; turn: number; is_again: boolean }
+  | { type: "flush"; generation: number; sequence: number | null }
+  | Latency
   | { type: "drain"; deadline_s: number }
   | { type: "pong"; id: number }
   | { type: "error"; code: number; message: string }

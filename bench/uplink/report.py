@@ -1,0 +1,81 @@
+"""The table and the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+
+from bench.figures import table
+from bench.uplink.outcome import Outcome
+
+BASE: Final = "one stream"
+HEADER: Final = ["link", "way", "delivered %", "p50 ms", "p95 ms", "p99 ms", "max ms", "octets, of a stream's"]
+_LATEST_MS: Final = 4_000
+
+Results = Mapping[str, Mapping[str, Outcome]]
+"""By condition and way."""
+
+
+def as_table(results: Results) -> str:
+    """One row for each link and way."""
+    rows: list[list[object]] = []
+    for condition, ways in results.items():
+        for way, outcome in ways.items():
+            late = [f"{outcome.late_by(percent):.0f}" for percent in (50, 95, 99, 100)]
+            share = outcome.octets / outcome.sent / (ways[BASE].octets / ways[BASE].sent)
+            rows.append([condition, way, f"{outcome.delivered_percent:.2f}", *late, f"{share:.2f}"])
+    return table(HEADER, rows)
+
+
+def as_document(results: Results) -> dict[str, Any]:
+    """The same figures, for programs."""
+    return {
+        condition: {
+            way: {
+                "frames": outcome.sent,
+                "delivered_percent": round(outcome.delivered_percent, 3),
+                "lateness_ms": {f"p{percent}": round(outcome.late_by(percent), 1) for percent in (50, 95, 99, 100)},
+                "octets_per_frame": round(outcome.octets / outcome.sent, 1),
+            }
+            for way, outcome in ways.items()
+        }
+        for condition, ways in results.items()
+    }
+
+
+def draw(results: Results, path: Path) -> None:
+    """For each link, how many frames are later than so much; one that never comes is later than anything."""
+    columns = 4
+    rows = -(-len(results) // columns)
+    figure, panels = plt.subplots(rows, columns, figsize=(15, 3.8 * rows), sharex=True, sharey=True, squeeze=False)
+    for axes, (condition, ways) in zip(panels.flat, results.items(), strict=False):
+        for way, outcome in ways.items():
+            ordered = sorted(outcome.lateness_ms)
+            later = [100 * (outcome.sent - index) / outcome.sent for index in range(len(ordered))]
+            left = 100 - outcome.delivered_percent
+            ends = ([*ordered, _LATEST_MS], [*later, left]) if left > 0 else (ordered, later)
+            style = {"hybrid": {"linewidth": 2.4, "zorder": 5}}.get(way, {"linewidth": 1.2})
+            axes.step(*ends, where="post", label=way, **style)
+        axes.set_title(condition, fontsize="medium")
+        axes.set_xscale("symlog", linthresh=10)
+        axes.set_xlim(0, _LATEST_MS)
+        axes.set_yscale("log")
+        axes.set_ylim(0.01, 100)
+        axes.grid(alpha=0.3)
+    for axes in panels.flat[len(results) :]:
+        axes.axis("off")
+    handles, labels = panels.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower right", bbox_to_anchor=(0.97, 0.12))
+    figure.supxlabel("ms later than the link's 50 ms")
+    figure.supylabel("% of frames later than that, or lost")
+    figure.suptitle("An uplink of 20 ms frames over 50 ms one way and up to 30 ms of jitter")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

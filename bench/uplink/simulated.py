@@ -1,0 +1,180 @@
+"""Calls of the production client to the production worker, on simulated hosts and virtual time, over an exact link."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+from unittest import mock
+
+import numpy as np
+import structlog
+
+from bench.uplink.conditions import FRAME_S, ONE_WAY_S, Condition
+from bench.uplink.outcome import Outcome
+from client.errors import CallLost
+from client.source import FRAME_OCTETS
+from gateway.agent.base import AgentEvent, Finished, HeardAudio, Silence
+from gateway.transport import reassembler
+from gateway.transport.stand_in import stand_in
+from gateway.wire import AudioFrame
+from tests.sim.cluster import Cluster, Plan, make_certificate
+from tests.sim.links import Direction, Profile
+from tests.sim.simulation import Simulation, simulate
+
+IP_UDP_OCTETS: Final = 28
+DEADLINE_S: Final = 0.2
+MODES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "one stream": {"uplink": "reliable"},
+    "hybrid": {"uplink": "hybrid"},
+    f"deadline of {DEADLINE_S:g} s": {"uplink": "deadline", "uplink_limit_s": DEADLINE_S},
+}
+_PLAIN_HEADER_OCTETS: Final = IP_UDP_OCTETS + 40  # QUIC, DATAGRAM, and what a frame says of itself
+_PLAIN_PAYLOAD_OCTETS: Final = 52
+
+
+def place_call(condition: Condition, mode: str, seed: int, seconds: float) -> Outcome:
+    """One call of so many seconds in one of `MODES`."""
+    bench = _Call(condition, MODES[mode], round(seconds / FRAME_S))
+    with tempfile.TemporaryDirectory() as folder, structlog.testing.capture_logs():
+        certificate = make_certificate(Path(folder))
+        with mock.patch.object(reassembler, "stand_in", bench.note_stand_in):
+            simulate(lambda sim: bench.run(sim, certificate), seed=seed, limit_s=seconds + 120)
+    return bench.outcome()
+
+
+def plain_datagrams(condition: Condition, seed: int, seconds: float) -> Outcome:
+    """Each frame once, in a datagram of its own, and never again: what the link does by itself."""
+    rng, link, frames = random.Random(seed), Direction(condition.profile), round(seconds / FRAME_S)
+    start = 1_000.0
+    link.blackouts = [(start + begin, start + begin + length) for begin, length in condition.blackouts]
+    lateness = []
+    for sent_at in (start + index * FRAME_S for index in range(frames)):
+        arrivals = link.carry(sent_at, _PLAIN_PAYLOAD_OCTETS, rng)
+        if not isinstance(arrivals, str):
+            lateness.append(1000 * (arrivals[0] - sent_at - ONE_WAY_S))
+    return Outcome(frames, tuple(lateness), frames * (_PLAIN_PAYLOAD_OCTETS + _PLAIN_HEADER_OCTETS))
+
+
+class _Call:
+    """The caller's speech and the listening agent, who both write down when."""
+
+    is_live = False
+
+    def __init__(self, condition: Condition, options: Mapping[str, Any], frames: int) -> None:
+        self._condition = condition
+        self._options = options
+        self._frames = frames
+        self._spoken_at: list[float] = []
+        self._heard_at: dict[int, float] = {}
+        self._stood_in: set[int] = set()
+        self._octets = 0
+
+    def outcome(self) -> Outcome:
+        heard = [(n, at) for n, at in self._heard_at.items() if n not in self._stood_in]
+        lateness = [1000 * (at - self._spoken_at[n] - ONE_WAY_S) for n, at in heard]
+        return Outcome(len(self._spoken_at), tuple(lateness), self._octets)
+
+    def note_stand_in(self, sequence: int, before: AudioFrame | None, after: AudioFrame | None) -> AudioFrame:
+        self._stood_in.add(sequence)
+        return stand_in(sequence, before, after)
+
+    async def run(self, sim: Simulation, certificate: Any) -> None:
+        cluster = Cluster(sim, certificate, lambda name: _Listener(self._heard), Plan(access=Profile()))
+        await cluster.start()
+        up = cluster.caller.link.up = _Counting(self._condition.profile)
+        # the far side of the caller's link is the datacentre's, 0.2 ms away
+        cluster.caller.link.down = Direction(self._condition.profile)
+
+        async def call() -> None:
+            async with cluster.client(codec="opus", has_playback=False, **self._options) as client:
+                start = sim.loop.time()
+                for begin, length in self._condition.blackouts:
+                    cluster.caller.link.black_out(start + begin, start + begin + length)
+                up.octets = 0
+                await client.speak(self)
+                self._octets = up.octets
+                with suppress(CallLost):  # on a bad link the last word may be lost, after all was heard
+                    await client.finish()
+
+        try:
+            await cluster.caller.run(call())
+        finally:
+            await cluster.stop()
+
+    def frames(self) -> AsyncIterator[bytes]:
+        """Noise as loud as speech, in pieces of 20 ms (`client.source.Source`)."""
+        return self._speech()
+
+    async def _speech(self) -> AsyncIterator[bytes]:
+        loop, noise = asyncio.get_running_loop(), np.random.default_rng(7)
+        for _ in range(self._frames):
+            samples = noise.normal(0, 4000, FRAME_OCTETS // 2).clip(-32768, 32767).astype("<i2")
+            self._spoken_at.append(loop.time())
+            yield samples.tobytes()
+
+    def _heard(self, sequence: int) -> None:
+        self._heard_at[sequence] = asyncio.get_running_loop().time()
+
+
+class _Counting(Direction):
+    octets = 0
+
+    def carry(self, now: float, size: int, rng: random.Random) -> list[float] | str:
+        self.octets += size + IP_UDP_OCTETS
+        return super().carry(now, size, rng)
+
+
+class _Listener:
+    """An agent, and its only conversation: it notes each frame, and has nothing to say."""
+
+    name = "listener"
+    input_rate_hz = 16_000
+    output_rate_hz = 16_000
+
+    def __init__(self, heard: Callable[[int], None]) -> None:
+        self._heard = heard
+        self._emit: Callable[[AgentEvent], None] = lambda event: None
+        self._latest = -1
+
+    async def open(self) -> None:
+        """Nothing to load."""
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Any:
+        self._emit = emit
+        return _Listening(self)
+
+    def hear(self, audio: HeardAudio) -> None:
+        self._latest = audio.sequence
+        self._heard(audio.sequence)
+        if audio.sequence % 50 == 49:
+            self._emit(Silence(audio.sequence))
+
+    def finish(self) -> None:
+        self._emit(Silence(self._latest))
+        self._emit(Finished())
+
+
+class _Listening:
+    def __init__(self, agent: _Listener) -> None:
+        self.hear = agent.hear
+        self.finish = agent.finish
+
+    def greet(self) -> None:
+        """It listens."""
+
+    def interrupted(self, played_ms: int) -> None:
+        """It says nothing."""
+
+    def say_again(self, text: str) -> None:
+        """It said nothing."""
+
+    def close(self) -> None:
+        """It holds nothing."""

@@ -1,0 +1,29 @@
+"""What a connection tells the one who uses it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from client.errors import ClientError
+
+if TYPE_CHECKING:
+    from client.connection import WebTransportConnection
+
+
+class SessionHandler(Protocol):
+    """What a connection calls."""
+
+    def session_requested(self, connection: WebTransportConnection) -> None:
+        """The server has proved who it is: streams may be opened, ahead of its answer to the request."""
+
+    def stream_received(self, stream_id: int, data: bytes, is_ended: bool) -> None:
+        """The server sent on a stream."""
+
+    def stream_reset(self, stream_id: int) -> None:
+        """The server abandoned a stream."""
+
+    def datagram_received(self, data: bytes) -> None:
+        """The server sent a datagram."""
+
+    def session_closed(self, error: ClientError | None) -> None:
+        """Nothing more can be sent or will come; `None` where the server closed the session normally."""

@@ -1,0 +1,92 @@
+"""The uplink of one WebTransport session as it was agreed: frames of the stream and of datagrams, reports back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from msgspec.structs import replace
+
+from gateway.transport.reassembler import UplinkReassembler
+from gateway.wire import AudioFrame, ClientMessage, Malformed, Ready, Resume, ServerMessage, Start, UplinkMode
+
+_MODES: Final = frozenset(UplinkMode)
+
+
+class Loop(Protocol):
+    """The event loop, as far as it is needed."""
+
+    def time(self) -> float: ...
+    def call_at(self, when: float, callback: Callable[..., None], *args: Any) -> Any: ...
+
+
+class UplinkIntake:
+    """Shows each frame's way to the session. `close` it when the session is over.
+
+    The client asks for a mode in its first message, and `ready` agrees to it, where datagrams pass at all.
+    """
+
+    def __init__(self, loop: Loop, has_datagrams: Callable[[], bool], send_report: Callable[[bytes], None]) -> None:
+        self.reassembler: UplinkReassembler | None = None
+        """`None` where all frames come on the stream, in order."""
+        self._loop = loop
+        self._has_datagrams = has_datagrams
+        self._send_report = send_report
+        self._wanted = UplinkMode.RELIABLE
+        self._passed = 0
+        self._timer: Any = None
+
+    def asked(self, message: ClientMessage) -> None:
+        """Note what the client would like."""
+        if isinstance(message, Start | Resume) and message.uplink in _MODES and self.reassembler is None:
+            self._wanted = UplinkMode(message.uplink)
+
+    def answered(self, message: ServerMessage) -> ServerMessage:
+        """Return what is to be sent: `ready` names the mode that is in force from then on."""
+        if not isinstance(message, Ready) or self._wanted is UplinkMode.RELIABLE or not self._has_datagrams():
+            return message
+        # frames of the stream may have come, and gone on, ahead of the answer
+        self.reassembler = UplinkReassembler(max(message.next_sequence, self._passed), self._wanted)
+        return replace(message, uplink=self._wanted)
+
+    def frame_received(self, frame: AudioFrame) -> Sequence[AudioFrame]:
+        """Take a frame of the stream, and return those that are next."""
+        if self.reassembler is not None:
+            return self.reassembler.frame_received(frame)
+        self._passed = frame.sequence + 1
+        return (frame,)
+
+    def datagram_received(self, body: bytes) -> Sequence[AudioFrame] | Malformed:
+        """Take a datagram, and return the frames that are next."""
+        if self.reassembler is None:
+            return ()
+        frames = self.reassembler.datagram_received(body, self._loop.time())
+        self._arm()
+        return frames
+
+    def close(self) -> None:
+        """Report nothing any more."""
+        self.reassembler = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _arm(self) -> None:
+        due = None if self.reassembler is None else self.reassembler.report_at
+        if due is None:
+            return
+        if due <= self._loop.time():
+            self._report()
+        elif self._timer is None or self._timer.when() > due:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(due, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        if self.reassembler is not None and self.reassembler.report_at is not None:
+            self._report()
+
+    def _report(self) -> None:
+        if self.reassembler is not None:
+            self._send_report(self.reassembler.report(self._loop.time()))

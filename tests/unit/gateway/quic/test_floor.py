@@ -1,0 +1,111 @@
+"""The floor under the congestion window: speech goes on behind a window that loss has closed, and only speech."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.quic.connection.allowance import Allowance
+from gateway.quic.connection.floor import FLOOR_BITS_PER_S, FLOOR_BURST_OCTETS, FLOOR_ENDS_AFTER_S
+from tests.unit.gateway.quic.harness import Pair, connected
+
+SPOKEN = bytes(200)
+FRAME_S = 0.020
+IP_UDP_OCTETS = 28
+
+
+def speak_into_the_void(pair: Pair, seconds: float, octets: int = len(SPOKEN)) -> list[int]:
+    """What leaves the client, octets for each 20 ms, while nothing comes back."""
+    left = []
+    for _ in range(round(seconds / FRAME_S)):
+        pair.client.offer_datagram(bytes(octets))
+        pair.now += FRAME_S
+        pair.fire_timers()
+        left.append(sum(len(data) + IP_UDP_OCTETS for data, _ in pair.client.datagrams_to_send(pair.now)))
+    return left
+
+
+def test_without_a_floor_speech_stops_when_the_window_is_full() -> None:
+    pair = connected()
+    assert sum(speak_into_the_void(pair, 4.0)[150:]) < 5_000
+
+
+def test_with_a_floor_every_frame_leaves_at_once() -> None:
+    pair = connected()
+    pair.client.hold_floor(pair.now)
+    assert all(octets > len(SPOKEN) for octets in speak_into_the_void(pair, FLOOR_ENDS_AFTER_S - 0.1))
+
+
+def test_the_floor_ends_some_time_after_the_last_acknowledgement() -> None:
+    pair = connected()
+    pair.client.hold_floor(pair.now)
+    speak_into_the_void(pair, FLOOR_ENDS_AFTER_S)
+    assert sum(speak_into_the_void(pair, 2.0)) < 5_000
+
+
+def test_an_acknowledgement_brings_it_back() -> None:
+    pair = connected()
+    pair.client.hold_floor(pair.now)
+    speak_into_the_void(pair, FLOOR_ENDS_AFTER_S + 1)
+    pair.exchange(8)
+    assert all(octets > len(SPOKEN) for octets in speak_into_the_void(pair, 2.0))
+
+
+def test_no_more_than_its_rate_leaves_behind_a_closed_window() -> None:
+    pair = connected()
+    speak_into_the_void(pair, 4.0, 1_000)
+    pair.client.hold_floor(pair.now)
+    seconds = FLOOR_ENDS_AFTER_S - 0.1
+    left = sum(speak_into_the_void(pair, seconds, 1_000))
+    assert 0.8 * FLOOR_BITS_PER_S / 8 * seconds < left < FLOOR_BITS_PER_S / 8 * seconds + FLOOR_BURST_OCTETS + 2_000
+
+
+def test_a_datagram_that_waits_for_the_allowance_sets_the_timer() -> None:
+    pair = connected()
+    speak_into_the_void(pair, 4.0, 1_000)
+    pair.client.hold_floor(pair.now)
+    while pair.client.datagrams_to_send(pair.now):
+        pair.client.offer_datagram(bytes(1_000))
+    timer_at = pair.client.get_timer()
+    assert timer_at is not None
+    assert pair.now < timer_at <= pair.now + 1_100 * 8 / FLOOR_BITS_PER_S
+    assert pair.client.datagrams_to_send(timer_at)
+
+
+def test_streams_alone_have_no_floor() -> None:
+    pair = connected()
+    pair.client.hold_floor(pair.now)
+    stream_id = pair.client.get_next_available_stream_id()
+    pair.client.send_stream_data(stream_id, bytes(200_000))
+    left = 0
+    for _ in range(100):
+        pair.now += FRAME_S
+        left += sum(len(data) for data, _ in pair.client.datagrams_to_send(pair.now))
+    assert left < 20_000
+
+
+def test_the_window_is_as_before_after_sending() -> None:
+    pair = connected()
+    controller = pair.client._loss._cc
+    pair.client.hold_floor(pair.now)
+    window = controller.congestion_window
+    speak_into_the_void(pair, 0.5)
+    assert controller.congestion_window == window
+    assert controller.bytes_in_flight > 0
+
+
+def test_an_allowance_grows_with_time_up_to_its_most() -> None:
+    allowance = Allowance(8_000, 500, now=1.0)
+    allowance.spend(400, 1.0)
+    assert allowance.left(1.0) == 100
+    assert allowance.left(1.1) == pytest.approx(200)
+    assert allowance.left(60.0) == 500
+    allowance.spend(10_000, 60.0)
+    assert allowance.left(60.0) == 0
+
+
+@pytest.mark.parametrize("octets", [1, 333, 499.9, 500, 9_000])
+def test_what_is_said_to_be_ready_is(octets: float) -> None:
+    allowance = Allowance(192_000, 500, now=12345.678)
+    allowance.spend(500, 12345.678)
+    ready_at = allowance.ready_at(octets)
+    assert allowance.left(ready_at) >= min(octets, 500 - 1e-6)

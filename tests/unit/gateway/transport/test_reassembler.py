@@ -1,0 +1,182 @@
+"""Frames from datagrams and the stream, put in order; and what is reported of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.audio.codec import FrameDecoder
+from gateway.audio.opus import OpusEncoder
+from gateway.transport.reassembler import MAX_AHEAD, REPORT_INTERVAL_S, UplinkReassembler
+from gateway.transport.stand_in import stand_in
+from gateway.wire import (
+    MAX_REPORT_RUNS,
+    AudioFrame,
+    CloseCode,
+    Codec,
+    Malformed,
+    UplinkDatagram,
+    UplinkMode,
+    UplinkReport,
+    decode_uplink_report,
+    encode_uplink_datagram,
+)
+
+NOW = 50.0
+
+
+def frame(sequence: int) -> AudioFrame:
+    return AudioFrame(sequence, sequence * 960, Codec.PCMU, b"\x55" * 160)
+
+
+def datagram(number: int, *sequences: int, first: int = 0) -> bytes:
+    return encode_uplink_datagram(UplinkDatagram(number, first, tuple(frame(each) for each in sequences)))
+
+
+def reported(reassembler: UplinkReassembler, now: float = NOW) -> UplinkReport:
+    report = decode_uplink_report(reassembler.report(now))
+    assert isinstance(report, UplinkReport)
+    return report
+
+
+def fed(reassembler: UplinkReassembler, body: bytes, now: float = NOW) -> list[int]:
+    frames = reassembler.datagram_received(body, now)
+    assert not isinstance(frames, Malformed), frames
+    return [each.sequence for each in frames]
+
+
+def test_frames_come_out_in_order_and_once() -> None:
+    reassembler = UplinkReassembler(7, UplinkMode.HYBRID)
+    assert fed(reassembler, datagram(0, 7)) == [7]
+    assert fed(reassembler, datagram(2, 9)) == []
+    assert fed(reassembler, datagram(3, 9, 10)) == []
+    assert fed(reassembler, datagram(1, 7, 8)) == [8, 9, 10]
+    assert fed(reassembler, datagram(1, 7, 8)) == []
+
+
+def test_the_stream_fills_gaps_too() -> None:
+    reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
+    assert fed(reassembler, datagram(0, 1)) == []
+    assert [each.sequence for each in reassembler.frame_received(frame(0))] == [0, 1]
+    assert reassembler.frame_received(frame(0)) == []
+
+
+def test_a_report_says_what_is_missing() -> None:
+    reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
+    fed(reassembler, datagram(0, 0, 1))
+    fed(reassembler, datagram(4, 4, 5, 8))
+    assert reported(reassembler, NOW + 0.012) == UplinkReport(4, 2, 12, 2, ((2, 2), (2, 1)))
+
+
+def test_a_datagram_that_comes_twice_is_counted_once() -> None:
+    reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
+    for number in (0, 3, 3, 1, 1, 5_000, 5_000, 2):
+        fed(reassembler, datagram(number))
+    assert reported(reassembler).received == 4, "the last one is too old to know of"
+
+
+def test_a_long_list_of_gaps_is_cut() -> None:
+    reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
+    for number in range(40):
+        fed(reassembler, datagram(number, 2 * number + 1))
+    assert reported(reassembler).runs == ((1, 1),) * MAX_REPORT_RUNS
+
+
+def test_reports_are_due_at_once_where_a_datagram_is_missing_and_else_seldom() -> None:
+    reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
+    assert reassembler.report_at is None
+    fed(reassembler, datagram(0, 0))
+    assert reassembler.report_at == NOW
+    reported(reassembler)
+    assert reassembler.report_at is None
+    fed(reassembler, datagram(1, 1), NOW + 0.020)
+    assert reassembler.report_at == NOW + REPORT_INTERVAL_S
+    fed(reassembler, datagram(3, 3), NOW + 0.030)
+    assert reassembler.report_at == NOW + 0.030
+    reported(reassembler, NOW + 0.030)
+    fed(reassembler, datagram(2, 2), NOW + 0.035)
+    assert reassembler.report_at == NOW + 0.035, "a late one is news as well"
+
+
+def test_frames_too_far_ahead_are_neither_kept_nor_reported() -> None:
+    reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
+    fed(reassembler, datagram(0, MAX_AHEAD - 1, MAX_AHEAD))
+    assert reported(reassembler).runs == ((MAX_AHEAD - 1, 1),)
+
+
+def test_hybrid_gives_nothing_up() -> None:
+    reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
+    assert fed(reassembler, datagram(0, 9, first=9)) == []
+    assert reported(reassembler).next_sequence == 0
+
+
+def test_what_the_client_gave_up_is_stood_in_for() -> None:
+    reassembler = UplinkReassembler(0, UplinkMode.DEADLINE)
+    fed(reassembler, datagram(0, 0))
+    frames = reassembler.datagram_received(datagram(5, 4, first=4), NOW)
+    assert isinstance(frames, list)
+    assert [(each.sequence, each.timestamp) for each in frames] == [(n, n * 960) for n in range(1, 5)]
+    assert [each.payload for each in frames] == [b"\xff" * 160] * 3 + [frame(4).payload]
+    assert reassembler.given_up == 3
+    assert reported(reassembler).next_sequence == 5
+
+
+def test_what_came_before_it_was_given_up_is_delivered() -> None:
+    reassembler = UplinkReassembler(0, UplinkMode.DEADLINE)
+    fed(reassembler, datagram(0, 1))
+    frames = reassembler.datagram_received(datagram(1, first=3), NOW)
+    assert isinstance(frames, list)
+    assert frames[1] == frame(1)
+    assert reassembler.given_up == 2
+
+
+def test_too_much_cannot_be_given_up_at_once() -> None:
+    reassembler = UplinkReassembler(5, UplinkMode.DEADLINE)
+    assert len(fed(reassembler, datagram(0, first=5 + MAX_AHEAD))) == MAX_AHEAD
+    fault = reassembler.datagram_received(datagram(1, first=6 + 2 * MAX_AHEAD), NOW)
+    assert isinstance(fault, Malformed)
+    assert fault.code is CloseCode.WRONG_ORDER
+
+
+@pytest.mark.parametrize("body", [b"", b"\x01", bytes.fromhex("0105070700")])
+def test_malformed_datagrams_are_values(body: bytes) -> None:
+    assert isinstance(UplinkReassembler(0, UplinkMode.HYBRID).datagram_received(body, NOW), Malformed)
+
+
+def test_other_datagrams_are_skipped() -> None:
+    reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
+    assert fed(reassembler, b"\x03anything") == []
+    assert reassembler.report_at is None
+
+
+@pytest.mark.parametrize(
+    ("codec", "payload", "silence"),
+    [
+        (Codec.PCMU, b"\x12" * 160, b"\xff" * 160),
+        (Codec.PCMA, b"\x12" * 160, b"\xd5" * 160),
+        (Codec.PCM16_16K, b"\x12\x34" * 320, bytes(640)),
+        (Codec.OPUS, b"\x4b\x41\x01", b"\x48"),
+    ],
+)
+def test_a_stand_in_is_as_long_as_what_it_stands_for(codec: Codec, payload: bytes, silence: bytes) -> None:
+    before = AudioFrame(4, 9_000, codec, payload)
+    assert stand_in(5, before, None) == AudioFrame(5, 9_960, codec, silence)
+    assert stand_in(3, None, before) == AudioFrame(3, 8_040, codec, silence)
+    close = AudioFrame(6, 9_960, codec, payload)
+    assert stand_in(5, before, close).timestamp == 9_480
+
+
+@pytest.mark.parametrize("has_neighbours", [True, False])
+def test_a_listener_hears_a_gap_of_the_right_length(has_neighbours: bool) -> None:
+    encoder, decoder = OpusEncoder(16_000), FrameDecoder(16_000)
+    spoken = [AudioFrame(n, n * 960, Codec.OPUS, encoder.encode(bytes(range(256)) * 2 + bytes(128))) for n in range(6)]
+    given_up = {2, 3} if has_neighbours else {0, 1, 2}
+    before: AudioFrame | None = None
+    samples = 0
+    for each in spoken:
+        after = None if before is None else spoken[-1]
+        heard = stand_in(each.sequence, before, after) if each.sequence in given_up else each
+        pcm = decoder.decode(heard)
+        assert isinstance(pcm, bytes)
+        samples += len(pcm) // 2
+        before = heard
+    assert samples == 6 * 320

@@ -1,0 +1,106 @@
+"""An uplink without a network: the client's sender, the worker's reassembler, and a link with a weather."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+
+from client.uplink_sender import Outgoing, UplinkCounters, UplinkSender
+from gateway.transport.reassembler import UplinkReassembler
+from gateway.wire import AudioFrame, Codec, Malformed, UplinkMode, UplinkReport, decode_uplink_report
+
+FRAME_S = 0.020
+Weather = Callable[[float, bool], list[float]]
+"""For a datagram sent at that time, upwards or not: after how long each of its copies arrives."""
+
+
+def spoken(sequence: int, octets: int = 60) -> AudioFrame:
+    return AudioFrame(sequence, sequence * 960, Codec.OPUS, bytes((0x48, sequence & 0xFF)) * (octets // 2))
+
+
+@dataclass
+class UplinkOverLink:
+    """`say` frames, `run_until` some time, and look at `delivered`: (time, frame)."""
+
+    weather: Weather
+    mode: UplinkMode = UplinkMode.HYBRID
+    limit_s: float | None = None
+    stream_delay_s: float = 0.150
+    now: float = 100.0
+    delivered: list[tuple[float, AudioFrame]] = field(default_factory=list)
+    made_at: dict[int, float] = field(default_factory=dict)
+    datagrams: list[tuple[float, int]] = field(default_factory=list)
+    """(time, octets) of each sent upwards."""
+    streamed: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.counters = UplinkCounters()
+        self.sender = UplinkSender(0, lambda: 1_180, self.counters, self.now, limit_s=self.limit_s)
+        self.reassembler = UplinkReassembler(0, self.mode)
+        self._events: list[tuple[float, int, str, object]] = []
+        self._order = count()
+        self._stream_free_at = 0.0
+
+    def say(self, frames: int, at: float | None = None, octets: int = 60) -> None:
+        """So many frames more, one each 20 ms."""
+        start, first = at if at is not None else self.now, len(self.made_at)
+        for index in range(frames):
+            self.made_at[first + index] = start + index * FRAME_S
+            self._at(start + index * FRAME_S, "say", spoken(first + index, octets))
+
+    def run_until(self, end: float) -> None:
+        while (at := self._next_at()) is not None and at <= end:
+            self.now = max(self.now, at)
+            if self._events and self._events[0][0] <= self.now:
+                _, _, kind, what = heapq.heappop(self._events)
+                self._happen(kind, what)
+            elif self.reassembler.report_at is not None and self.reassembler.report_at <= self.now:
+                self._send("report", self.reassembler.report(self.now), is_up=False)
+            else:
+                self._carry(self.sender.tick(self.now))
+        self.now = end
+
+    def lateness(self, one_way_s: float) -> list[float]:
+        """Of each delivered frame, beyond the way itself."""
+        return [at - self.made_at[frame.sequence] - one_way_s for at, frame in self.delivered]
+
+    def _next_at(self) -> float | None:
+        due = [self.sender.deadline, self.reassembler.report_at, self._events[0][0] if self._events else None]
+        return min((at for at in due if at is not None), default=None)
+
+    def _happen(self, kind: str, what: object) -> None:
+        if kind == "say" and isinstance(what, AudioFrame):
+            self._carry(self.sender.append(what, self.now))
+        elif kind == "audio" and isinstance(what, bytes):
+            self._deliver(self.reassembler.datagram_received(what, self.now))
+        elif kind == "stream" and isinstance(what, AudioFrame):
+            self._deliver(self.reassembler.frame_received(what))
+        elif isinstance(what, bytes):
+            report = decode_uplink_report(what)
+            assert isinstance(report, UplinkReport)
+            outgoing = self.sender.report_received(report, self.now)
+            assert not isinstance(outgoing, Malformed), outgoing
+            self._carry(outgoing)
+
+    def _deliver(self, frames: list[AudioFrame] | Malformed) -> None:
+        assert not isinstance(frames, Malformed), frames
+        self.delivered += ((self.now, frame) for frame in frames)
+
+    def _carry(self, outgoing: list[Outgoing]) -> None:
+        for each in outgoing:
+            if isinstance(each, AudioFrame):
+                self.streamed.append(each.sequence)
+                self._stream_free_at = max(self.now + self.stream_delay_s, self._stream_free_at)
+                self._at(self._stream_free_at, "stream", each)
+            else:
+                self.datagrams.append((self.now, len(each)))
+                self._send("audio", each, is_up=True)
+
+    def _send(self, kind: str, datagram: bytes, is_up: bool) -> None:
+        for delay_s in self.weather(self.now, is_up):
+            self._at(self.now + delay_s, kind, datagram)
+
+    def _at(self, when: float, kind: str, what: object) -> None:
+        heapq.heappush(self._events, (when, next(self._order), kind, what))
