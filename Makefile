@@ -37,7 +37,8 @@ types: $(READY)
 
 unit: setup $(PEERS) $(BROWSER) web
 	$(BIN)/pytest --numprocesses auto tests/unit tests/property tests/sim
-	$(BIN)/pytest --ignore tests/unit --ignore tests/property --ignore tests/sim
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 12 tests/integration tests/interop
+	$(BIN)/pytest --durations 12 --ignore tests/unit --ignore tests/property --ignore tests/sim --ignore tests/integration --ignore tests/interop
 
 web: $(PAGE) ## the browser library and the page (needs Node.js 20)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import secrets
 import shutil
 import socket
@@ -23,6 +24,8 @@ from deploy.local.configuration import Addresses, Secrets, forwarder_toml, worke
 
 ROOT = Path(__file__).parents[2]
 CERTIFICATES = ROOT / "certs" / "dev"
+_PORTS = range(20_000, 32_000)
+"""Below those that the kernel gives to sockets that ask for none."""
 READY_TIMEOUT_S = 30.0
 
 
@@ -104,7 +107,9 @@ class Cluster:
             for index in range(self.options.workers)
         ]
         try:
-            await asyncio.gather(self.start_forwarder(), *(self.start_worker(i) for i in range(self.options.workers)))
+            await asyncio.gather(*(self.start_worker(i) for i in range(self.options.workers)))
+            await self.start_forwarder()
+            await self.until_healthy()
         except BaseException:
             await self.stop()
             raise
@@ -277,8 +282,10 @@ def _free_addresses(options: ClusterOptions) -> Addresses:
 
     def free(kind: socket.SocketKind) -> str:
         held.append(socket.socket(socket.AF_INET, kind))
-        held[-1].bind((options.host, 0))
-        return f"{options.host}:{held[-1].getsockname()[1]}"
+        while True:
+            with suppress(OSError):
+                held[-1].bind((options.host, random.choice(_PORTS)))
+                return f"{options.host}:{held[-1].getsockname()[1]}"
 
     def chosen(port: int | None) -> str:
         return free(socket.SOCK_STREAM) if port is None else f"{options.host}:{port}"

@@ -8,11 +8,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 
 CAN_BE_MADE = os.geteuid() == 0 and shutil.which("ip") is not None
 # of the block for tests of networks (RFC 2544)
 SERVER, AT_HOME = "198.18.77.1", "198.18.77.2"
 GATEWAY_ABROAD, ABROAD = "198.18.78.1", "198.18.78.2"
+_NUMBERS = count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +23,12 @@ class Namespace:
 
     name: str
 
-    def move(self) -> None:
-        """Take the address at home away, and give the machine another one on the other network."""
+    def leave(self) -> None:
+        """Take the address at home away: there is no network now."""
         self._ip("address", "delete", f"{AT_HOME}/30", "dev", "wifi")
+
+    def arrive(self) -> None:
+        """Give the machine an address on the other network."""
         self._ip("address", "add", f"{ABROAD}/30", "dev", "mobile")
         self._ip("route", "add", "default", "via", GATEWAY_ABROAD)
 
@@ -34,8 +39,9 @@ class Namespace:
 @contextmanager
 def two_networks() -> Iterator[Namespace]:
     """Make one, and take it away in the end, links and all."""
-    name = f"voice-{os.getpid()}"
-    home, abroad = f"vh{os.getpid()}", f"va{os.getpid()}"
+    number = next(_NUMBERS)
+    name = f"voice-{os.getpid()}-{number}"
+    home, abroad = f"vh{os.getpid()}-{number}", f"va{os.getpid()}-{number}"
     commands = [
         ["ip", "netns", "add", name],
         ["ip", "link", "add", home, "type", "veth", "peer", "name", "wifi", "netns", name],
@@ -52,4 +58,6 @@ def two_networks() -> Iterator[Namespace]:
             subprocess.run(command, check=True, capture_output=True)
         yield Namespace(name)
     finally:
+        for link in (home, abroad):  # a deleted namespace takes its links along, but only some time later
+            subprocess.run(["ip", "link", "delete", link], check=False, capture_output=True)
         subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)

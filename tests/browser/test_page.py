@@ -136,7 +136,8 @@ async def test_the_control_whose_record_is_lost_with_its_worker_fails(bed: Bed, 
 
 
 @pytest.mark.skipif(not CAN_BE_MADE, reason="network namespaces need root")
-async def test_another_network_costs_no_word(bed: Bed, caller: Path) -> None:
+@pytest.mark.parametrize("between_s", [0.0, 2.0])
+async def test_another_network_costs_no_word(bed: Bed, caller: Path, between_s: float) -> None:
     with two_networks() as machine:
         async with (
             path_to(bed.server, SERVER) as path,
@@ -147,13 +148,17 @@ async def test_another_network_costs_no_word(bed: Bed, caller: Path) -> None:
             await page.call()
             await page.at_speech(MATCHA_S)
             before = await page.items(1)
-            machine.move()
+            machine.leave()
+            await asyncio.sleep(between_s)
+            machine.arrive()
             await page.happened("resumed")
             assert (await page.items())[: len(before)] == before
             notice = await page.text("notices")
             assert re.search(r"(Network switched|Another worker took over), order kept", notice)
             assert re.search(r"went on over \w+ after [\d.]+ m?s", notice)
             assert await judged(page) == []
+            assert (await page.events("turn"))[-1]["responseMs"] > 0
+            assert "playout" in await page.text("latency-parts")
 
 
 async def test_blocked_udp_is_gone_around(bed: Bed, caller: Path) -> None:

@@ -1,6 +1,6 @@
 /** The live transcript; each answer says how soon it came. */
 import { make, part, write } from "./document.js";
-import { inWords, type Turn } from "./view.js";
+import { inWords, partsOf, type Turn } from "./view.js";
 
 export class Conversation {
   readonly #list = part("transcript", HTMLOListElement);
@@ -47,7 +47,9 @@ function keyOf(turn: Turn): string {
 
 function aboutOf(turn: Turn): string {
   const said: string[] = [];
-  if (turn.latencyMs !== null) said.push(`answered after ${inWords(turn.latencyMs)}`);
+  const answeredMs = turn.measured?.responseMs ?? turn.latencyMs;
+  if (answeredMs !== null) said.push(`answered after ${inWords(answeredMs)}`);
+  if (turn.measured && turn.measured.responseMs !== null) said.push(`${partsOf(turn.measured)} ms`);
   if (turn.stoppedMs !== null) said.push(`you interrupted after ${inWords(turn.stoppedMs)}`);
   return said.join(" · ");
 }

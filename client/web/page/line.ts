@@ -1,6 +1,6 @@
 /** What a developer wants to know of the line: transport, path, worker, figures, and what happened to it. */
 import { make, part, write } from "./document.js";
-import { inWords, medianOf, nameOf, type Incident, type View } from "./view.js";
+import { inWords, medianOf, nameOf, partsOf, type Incident, type View } from "./view.js";
 
 export class Line {
   readonly #transport = part("transport", HTMLElement);
@@ -8,6 +8,7 @@ export class Line {
   readonly #worker = part("worker", HTMLElement);
   readonly #session = part("session", HTMLElement);
   readonly #latencies = part("latencies", HTMLElement);
+  readonly #parts = part("latency-parts", HTMLElement);
   readonly #history = part("history", HTMLOListElement);
   readonly #notices = part("notices", HTMLElement);
   #toldOf = 0;
@@ -24,6 +25,7 @@ export class Line {
     const latest = view.latenciesMs.at(-1);
     const many = `median ${inWords(median ?? 0)} of ${view.latenciesMs.length}, last ${inWords(latest ?? 0)}`;
     write(this.#latencies, median === null ? "–" : many);
+    write(this.#parts, view.measured === null ? "–" : `${partsOf(view.measured)} ms`);
     this.#tell(view.incidents);
   }
 

@@ -1,5 +1,5 @@
 /** What the page shows of a call: a plain value, and how each event changes it. Nothing here touches the document. */
-import type { Attempt, TransportKind, VoiceEvent } from "../src/events.js";
+import type { Attempt, TransportKind, TurnMeasured, VoiceEvent } from "../src/events.js";
 import type { ErrorKind } from "../src/errors.js";
 import { type Order, orderOf } from "./order.js";
 
@@ -14,6 +14,8 @@ export interface Turn {
   readonly latencyMs: number | null;
   /** How much of this answer was played when the caller interrupted it. */
   readonly stoppedMs: number | null;
+  /** Where the time before this answer went. */
+  readonly measured: TurnMeasured | null;
 }
 
 /** Something that happened to the line, `atMs` after the call began; the important ones are announced as well. */
@@ -33,6 +35,8 @@ export interface View {
   readonly turns: readonly Turn[];
   readonly order: Order | null;
   readonly latenciesMs: readonly number[];
+  /** Where the time of the last turn that was answered went. */
+  readonly measured: TurnMeasured | null;
   readonly incidents: readonly Incident[];
   readonly fault: { readonly kind: ErrorKind; readonly message: string } | null;
   /** Why WebTransport cannot work, where the page knows before it calls. */
@@ -50,6 +54,7 @@ export const NO_CALL: View = {
   turns: [],
   order: null,
   latenciesMs: [],
+  measured: null,
   incidents: [],
   fault: null,
   knownTrouble: null,
@@ -104,6 +109,16 @@ export function after(view: View, event: VoiceEvent, atMs: number): View {
         latenciesMs: [...view.latenciesMs, event.latencyMs],
         turns: withTurn(view, event.turn, "agent", { latencyMs: event.latencyMs }),
       };
+    case "turn": {
+      const isAnswered = event.responseMs !== null;
+      const isShown = view.turns.some((each) => each.turn === event.turn && each.role === "agent");
+      if (!isAnswered && !isShown) return view;
+      return {
+        ...view,
+        measured: isAnswered ? event : view.measured,
+        turns: withTurn(view, event.turn, "agent", { measured: event }),
+      };
+    }
     case "flushed": {
       const turn = view.answers.get(event.generation);
       if (turn === undefined || event.playedMs === 0) return view;
@@ -140,6 +155,20 @@ export function inWords(milliseconds: number): string {
   return milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
 }
 
+/** The parts of an answer's latency, those that are known, in their order. */
+export function partsOf(turn: TurnMeasured): string {
+  const parts: readonly (readonly [string, number | null])[] = [
+    ["up", turn.uplinkAgeMs],
+    ["pause", turn.endpointingMs],
+    ["words", turn.sttMs],
+    ["thought", turn.llmMs],
+    ["voice", turn.ttsMs],
+    ["down", turn.downlinkMs],
+    ["playout", turn.playoutMs],
+  ];
+  return parts.flatMap(([name, ms]) => (ms === null ? [] : `${name} ${Math.round(ms)}`)).join(" · ");
+}
+
 export function nameOf(transport: TransportKind): string {
   return transport === "webtransport" ? "WebTransport" : "WebSocket";
 }
@@ -153,7 +182,7 @@ function withTurn(view: View, turn: number, role: Turn["role"], news: Partial<Tu
   const isThis = (each: Turn) => each.turn === turn && each.role === role;
   const known = view.turns.find(isThis);
   if (known !== undefined) return view.turns.map((each) => (isThis(each) ? { ...each, ...news } : each));
-  const fresh: Turn = { turn, role, text: "", isFinal: false, latencyMs: null, stoppedMs: null, ...news };
+  const fresh: Turn = { turn, role, text: "", isFinal: false, latencyMs: null, stoppedMs: null, measured: null, ...news };
   // an answer's first sound may come before its words, and both before a late word of the caller's
   const place = view.turns.findIndex((each) => each.turn > turn || (each.turn === turn && role === "user"));
   return place < 0 ? [...view.turns, fresh] : [...view.turns.slice(0, place), fresh, ...view.turns.slice(place)];

@@ -1,100 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Answers } from "./audio/answers.js";
-import { Call } from "./call.js";
-import { AccessRefused, CallLost, Unreachable, type VoiceError } from "./errors.js";
-import type { TransportKind, VoiceEvent } from "./events.js";
-import { FakeLink, FakeSink } from "./testing/fake-link.js";
-import type { Link } from "./transport/base.js";
+import { AccessRefused, CallLost, Unreachable } from "./errors.js";
+import { Bed, FRAME_MS } from "./testing/call-bed.js";
 import { CloseCode, Codec } from "./wire/codepoints.js";
-
-const TICK_MS = 50;
-const FRAME_MS = 20;
-
-class Bed {
-  readonly events: VoiceEvent[] = [];
-  readonly links: FakeLink[] = [];
-  readonly sink = new FakeSink();
-  readonly call: Call;
-  /** What the next dials come to: a kind of link, an error, or nothing for ever. */
-  readonly dials: (TransportKind | VoiceError | "silence")[] = [];
-  /** Whether the servers of links answer pings. */
-  isAnswering = true;
-  #timestamp = 0;
-
-  constructor(answers?: Answers) {
-    const calling = answers ?? new Answers(this.sink, this.#handler());
-    this.call = new Call(
-      { accept: [1, 3], agent: null, heartbeatMs: 250, resumeTimeoutMs: 60_000 },
-      calling,
-      (handler, signal, wanted) => {
-        const outcome = this.dials.shift() ?? wanted ?? "webtransport";
-        if (outcome === "silence") {
-          return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
-        }
-        if (outcome instanceof Error) {
-          return Promise.reject(outcome);
-        }
-        const link = new FakeLink(outcome, handler);
-        this.links.push(link);
-        const chosen = { type: "transport", transport: outcome, tookMs: 0, attempts: [] } as const;
-        return Promise.resolve({ link: link as Link, chosen });
-      },
-      (event) => this.events.push(event),
-    );
-    void calling.open();
-  }
-
-  get link(): FakeLink {
-    return this.links.at(-1)!;
-  }
-
-  of(type: VoiceEvent["type"]): VoiceEvent[] {
-    return this.events.filter((each) => each.type === type);
-  }
-
-  /** Let time pass, a tick at a time. */
-  async pass(ms: number): Promise<void> {
-    for (let passed = 0; passed < ms; passed += TICK_MS) {
-      await vi.advanceTimersByTimeAsync(TICK_MS);
-      this.call.tick(performance.now());
-      if (this.isAnswering) {
-        this.link.pong();
-        this.link.sent.splice(0, this.link.sent.length, ...this.link.sent.filter((each) => each.type !== "ping"));
-      }
-    }
-  }
-
-  speak(frames: number): void {
-    for (let index = 0; index < frames; index++) {
-      this.call.sendFrame(Codec.OPUS, this.#timestamp, Uint8Array.of(1));
-      this.#timestamp += FRAME_MS * 48;
-    }
-  }
-
-  /** An answer of 20 ms frames in PCM16. */
-  answer(generation: number, frames: number): void {
-    for (let sequence = 0; sequence < frames; sequence++) {
-      const payload = new Uint8Array(48 * FRAME_MS);
-      this.link.speak(generation, { sequence, timestamp: sequence * 960, codec: Codec.PCM16_24K, payload });
-    }
-  }
-
-  async begin(): Promise<void> {
-    const connected = this.call.reconnect(new AbortController().signal);
-    await vi.advanceTimersByTimeAsync(0);
-    this.link.ready();
-    await connected;
-  }
-
-  #handler() {
-    return {
-      progressed: (position: Parameters<Call["progressed"]>[0]) => this.call.progressed(position),
-      cut: (position: Parameters<Call["cut"]>[0]) => this.call.cut(position),
-      began: (generation: number, agoMs: number) => this.call.began(generation, agoMs),
-      failed: (fault: Parameters<Call["failed"]>[0]) => this.call.failed(fault),
-    };
-  }
-}
 
 let bed: Bed;
 
@@ -144,6 +51,19 @@ describe("a call on one connection", () => {
     bed.link.speak(1, { sequence: 100, timestamp: 96_000, codec: Codec.PCM16_24K, payload: new Uint8Array(960) });
     expect(bed.call.isOver).toBe(false); // late, and dropped
     expect(bed.sink.written).toBe(bed.sink.position);
+  });
+
+  it("reports what was played at least every 250 ms", () => {
+    bed.link.say({ type: "speech", generation: 1, turn: 1, is_again: false });
+    bed.answer(1, 100);
+    bed.link.end(1);
+    for (let passed = 0; passed < 2_000; passed += FRAME_MS) {
+      bed.sink.play(FRAME_MS);
+    }
+    const positions = [0, ...bed.link.of("played").map((each) => each.position_ms)];
+    const steps = positions.slice(1).map((each, index) => each - positions[index]!);
+    expect(Math.max(...steps)).toBeLessThanOrEqual(250);
+    expect(bed.link.of("played").at(-1)).toMatchObject({ position_ms: 2_000, is_complete: true });
   });
 
   it("finishes once all was heard and the server said bye", () => {
@@ -196,7 +116,7 @@ describe("a call whose connection is gone", () => {
     ]);
   });
 
-  it("names what was not heard to its end, and plays it again from there", async () => {
+  it("plays on what it has, and goes on with what is said again where that has come to", async () => {
     bed.link.say({ type: "speech", generation: 1, turn: 1, is_again: false });
     bed.link.say({ type: "transcript", turn: 1, role: "agent", text: "yes", is_final: true });
     bed.answer(1, 100);
@@ -208,15 +128,58 @@ describe("a call whose connection is gone", () => {
     expect(bed.link.of("resume")).toEqual([
       expect.objectContaining({ generation: 1, next_generation: 1, position_ms: 1000, turn: 1 }),
     ]);
-    expect(bed.sink.isPaused).toBe(true);
+    bed.sink.play(100);
     bed.link.ready();
-    expect(bed.sink.isPaused).toBe(false);
-    expect(bed.sink.position).toBe(bed.sink.written);
-    bed.link.say({ type: "speech", generation: 2, turn: 1, is_again: false });
-    bed.answer(2, 50);
+    bed.link.say({ type: "speech", generation: 2, turn: 1, is_again: true });
+    bed.link.say({ type: "speech", generation: 3, turn: 2, is_again: false });
+    bed.answer(2, 14); // 80 ms short of 200 beyond what was played meanwhile
+    bed.sink.play(60);
+    expect(bed.sink.written - bed.sink.position).toBe(840 * 48);
+    bed.answer(2, 36, 14);
     bed.link.end(2);
+    expect(bed.sink.written - bed.sink.position).toBe(840 * 48); // the new one's, of which 160 ms were played
+    bed.sink.play(400);
+    expect(bed.link.of("played").at(-1)).toMatchObject({ generation: 2, position_ms: 560 });
     bed.sink.play(2_000);
     expect(bed.of("speech-ended")).toEqual([{ type: "speech-ended", generation: 2, playedMs: 1000 }]);
+    expect(bed.link.of("played").some((each) => each.generation === 3)).toBe(false); // it waits for its audio
+  });
+
+  it("drops what it has where something else is said", async () => {
+    bed.link.say({ type: "speech", generation: 1, turn: 1, is_again: false });
+    bed.answer(1, 100);
+    bed.sink.play(700);
+    bed.link.lose(new CallLost("cable"));
+    await vi.advanceTimersByTimeAsync(0);
+    bed.link.ready();
+    bed.link.say({ type: "speech", generation: 2, turn: 2, is_again: false });
+    expect(bed.sink.position).toBe(bed.sink.written);
+    bed.answer(2, 10);
+    bed.link.end(2);
+    bed.sink.play(2_000);
+    expect(bed.of("speech-ended")).toEqual([{ type: "speech-ended", generation: 2, playedMs: 200 }]);
+  });
+
+  it("holds the same place through a second loss before anything was said again", async () => {
+    bed.link.say({ type: "speech", generation: 1, turn: 1, is_again: false });
+    bed.answer(1, 100);
+    bed.sink.play(700);
+    bed.link.lose(new CallLost("cable"));
+    await vi.advanceTimersByTimeAsync(0);
+    bed.link.ready();
+    bed.link.say({ type: "speech", generation: 2, turn: 1, is_again: true });
+    bed.answer(2, 2);
+    bed.link.lose(new CallLost("cable"));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(bed.link.of("resume")).toEqual([
+      expect.objectContaining({ generation: 2, next_generation: 1, position_ms: 700 }),
+    ]);
+    bed.link.ready();
+    bed.link.say({ type: "speech", generation: 3, turn: 1, is_again: true });
+    bed.answer(3, 65);
+    bed.link.end(3);
+    bed.sink.play(3_000);
+    expect(bed.of("speech-ended")).toEqual([{ type: "speech-ended", generation: 3, playedMs: 1300 }]);
   });
 
   it("tries again after refusals, with growing delays, and gives up after a minute", async () => {

@@ -1,37 +1,21 @@
 /** The caller's side of the voice protocol, over one connection after the other. */
 import type { Answers } from "./audio/answers.js";
 import type { Position } from "./audio/playback.js";
+import { ANSWER_TIMEOUT_MS, type CallSettings, type Connect } from "./call-settings.js";
 import { Conversation } from "./conversation.js";
 import { CallLost, ProtocolFault, SessionFailed, sessionEnded, sessionRefused, Unreachable, type VoiceError } from "./errors.js";
-import type { TransportChosen, TransportKind, VoiceEvent } from "./events.js";
+import type { TransportKind, VoiceEvent } from "./events.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Liveness } from "./liveness.js";
 import { Recovery } from "./recovery.js";
 import { ReplyClock } from "./reply-clock.js";
 import { Settlement } from "./settlement.js";
 import type { Link, LinkHandler } from "./transport/base.js";
+import { Turns } from "./turns.js";
 import { Uplink } from "./uplink.js";
 import { CloseCode, type Codec, Malformed } from "./wire/codepoints.js";
 import type { AudioFrame } from "./wire/framing.js";
 import type { ClientMessage, Ready, ServerMessage } from "./wire/messages.js";
-
-export interface CallSettings {
-  /** What the server may answer in, most wanted first. */
-  readonly accept: readonly Codec[];
-  readonly agent: string | null;
-  readonly heartbeatMs: number;
-  readonly resumeTimeoutMs: number;
-}
-
-/** Opens a link by whichever way is fastest, or by the one `wanted`. */
-export type Connect = (
-  handler: LinkHandler,
-  signal: AbortSignal,
-  wanted: TransportKind | undefined,
-) => Promise<{ link: Link; chosen: TransportChosen }>;
-
-/** How long a server that took the connection may look for the session. */
-const ANSWER_TIMEOUT_MS = 5_000;
 
 /** Call `tick` each 50 ms or so. `closed` resolves at the end; `error` says with what. */
 export class Call implements LinkHandler {
@@ -40,6 +24,10 @@ export class Call implements LinkHandler {
   readonly recovery: Recovery;
   readonly heartbeat: Heartbeat;
   readonly replies = new ReplyClock();
+  readonly turns = new Turns((measured, turn) => {
+    this.#send(measured);
+    this.emit(turn);
+  });
   readonly closed: Promise<void>;
   beganAt = 0;
   error: VoiceError | null = null;
@@ -51,6 +39,7 @@ export class Call implements LinkHandler {
   #former: Link | null = null;
   #isLive = false;
   #hasBegun = false;
+  #framesSent = 0;
   #token: string | null = null;
   #settled: Settlement | undefined;
   readonly #liveness = new Liveness();
@@ -108,9 +97,11 @@ export class Call implements LinkHandler {
       return;
     }
     try {
+      this.turns.captured(this.uplink.sent, performance.now());
       const octets = this.uplink.append(codec, timestamp, payload);
       if (this.#isLive) {
         this.#link?.sendFrame(octets);
+        this.#framesSent = this.uplink.sent;
       }
     } catch (error) {
       this.end(error as VoiceError);
@@ -185,18 +176,23 @@ export class Call implements LinkHandler {
         return this.emit({ type: "heard", sequence: message.sequence });
       case "speech":
         this.replies.announced(message.generation, message.turn);
+        this.turns.announced(message.generation, message.turn);
+        this.answers.inherit(message.generation, message.is_again);
         this.answers.begin(message.generation);
         return this.emit({ type: "speech", generation: message.generation, turn: message.turn });
+      case "latency":
+        return this.turns.served(message);
       case "flush":
+        this.turns.interrupted(message.generation, message.sequence);
         return this.answers.flush(message.generation);
       case "drain":
         this.emit({ type: "draining", deadlineS: message.deadline_s });
         return this.canResume ? this.recovery.redial() : undefined;
       case "pong":
         if (!this.heartbeat.pong(message.id, now)) {
-          this.faultFound(link, new Malformed(`pong ${message.id} answers no ping`));
+          return this.faultFound(link, new Malformed(`pong ${message.id} answers no ping`));
         }
-        return;
+        return this.turns.roundTrip(this.heartbeat.rttMs ?? 0, now);
       case "error":
         this.#forget(link);
         return this.#ended(sessionEnded(message.code, message.message));
@@ -212,6 +208,7 @@ export class Call implements LinkHandler {
     const now = performance.now();
     this.#liveness.received(now);
     this.replies.arrived(generation, now);
+    this.turns.arrived(generation, now);
     this.answers.push(generation, frame);
   }
 
@@ -246,6 +243,7 @@ export class Call implements LinkHandler {
 
   cut({ generation, positionMs }: Position): void {
     this.replies.over(generation);
+    this.turns.silent(performance.now());
     this.#send({ type: "played", generation, position_ms: positionMs });
     this.emit({ type: "flushed", generation, playedMs: positionMs });
   }
@@ -255,6 +253,10 @@ export class Call implements LinkHandler {
     if (reply) {
       this.emit(reply);
     }
+  }
+
+  audible(generation: number, agoMs: number): void {
+    this.turns.audible(generation, performance.now() - agoMs);
   }
 
   failed(fault: Malformed): void {
@@ -321,9 +323,9 @@ export class Call implements LinkHandler {
     frames.forEach((octets) => link.sendFrame(octets));
     if (this.#hasBegun) {
       this.replies.forget();
-      this.answers.flush(this.answers.newest, true);
-      this.recovery.resumed(now, { hasReconnected: true, framesAgain: frames.length });
-      this.answers.goOn();
+      const { gapMs } = this.recovery.resumed(now, { hasReconnected: true, framesAgain: frames.length });
+      this.turns.resumed(this.conversation.newestTurn, gapMs, Math.max(0, this.#framesSent - ready.next_sequence));
+      this.#framesSent = this.uplink.sent;
     } else {
       this.#hasBegun = true;
       this.beganAt = now;

@@ -73,6 +73,29 @@ export interface Reply {
   readonly arrivalMs: number;
 }
 
+/**
+ * Something new is known of where the time of a turn went; each event of a turn holds all that is known, in ms, and null
+ * for what is not, or did not happen.
+ *
+ * `responseMs`, from the last word to the answer's first audible sample, is the sum of `uplinkAgeMs`, `endpointingMs`,
+ * `sttMs`, `llmMs`, `ttsMs`, `downlinkMs` and `playoutMs`. `resumeGapMs` is the worst of the turn.
+ */
+export interface TurnMeasured {
+  readonly type: "turn";
+  readonly turn: number;
+  readonly responseMs: number | null;
+  readonly uplinkAgeMs: number | null;
+  readonly endpointingMs: number | null;
+  readonly sttMs: number | null;
+  readonly llmMs: number | null;
+  readonly ttsMs: number | null;
+  readonly downlinkMs: number | null;
+  readonly playoutMs: number | null;
+  readonly bargeInMs: number | null;
+  readonly resumeGapMs: number | null;
+  readonly framesReplayed: number;
+}
+
 /** All of a generation has been played. */
 export interface SpeechEnded {
   readonly type: "speech-ended";
@@ -134,6 +157,7 @@ export type VoiceEvent =
   | StateChanged
   | Speech
   | Reply
+  | TurnMeasured
   | SpeechEnded
   | Flushed
   | Heard

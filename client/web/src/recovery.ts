@@ -89,8 +89,8 @@ export class Recovery {
     }
   }
 
-  /** The call goes on. */
-  resumed(now: number, how: { hasReconnected: boolean; framesAgain: number }): void {
+  /** The call goes on; returns how. */
+  resumed(now: number, how: { hasReconnected: boolean; framesAgain: number }): Resumed {
     const resumed: Resumed = {
       type: "resumed",
       atS: (now - this.call.beganAt) / 1000,
@@ -106,6 +106,7 @@ export class Recovery {
       this.resumes.push(resumed);
     }
     this.call.emit(resumed);
+    return resumed;
   }
 
   /** The call is over. */

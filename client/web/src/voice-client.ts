@@ -9,7 +9,7 @@ import { openEncoder, type SpeechEncoder } from "./audio/speech-encoder.js";
 import { Call } from "./call.js";
 import { CallLost, InvalidSetting, VoiceError } from "./errors.js";
 import { EventStream } from "./event-stream.js";
-import type { EventOf, Resumed, Status, Transcript, TransportKind, VoiceEvent } from "./events.js";
+import type { EventOf, Resumed, Status, Transcript, TransportKind, TurnMeasured, VoiceEvent } from "./events.js";
 import { checkSettings, type Settings, type VoiceOptions } from "./settings.js";
 import { connector, timedOut } from "./transport/connect.js";
 import { CloseCode } from "./wire/codepoints.js";
@@ -184,6 +184,11 @@ export class VoiceClient {
     return this.#call?.replies.latenciesMs ?? [];
   }
 
+  /** Where the time of each turn went, a turn after the other. */
+  get turns(): readonly TurnMeasured[] {
+    return this.#call?.turns.all ?? [];
+  }
+
   /** The newest round trip of the heartbeat. */
   get rttMs(): number | null {
     return this.#call?.rttMs ?? null;
@@ -227,6 +232,7 @@ export class VoiceClient {
       progressed: (position) => call.progressed(position),
       cut: (position) => call.cut(position),
       began: (generation, agoMs) => call.began(generation, agoMs),
+      audible: (generation, agoMs) => call.audible(generation, agoMs),
       failed: (fault) => call.failed(fault),
     });
     await answers.open();

@@ -90,24 +90,28 @@ export class Answers {
     this.#playback?.flush(generation, isQuiet);
   }
 
-  /** Hold, and say what has not been heard yet. */
+  /** The connection is lost: play on what is there, and say from where on the server is to say it again. */
   hold(): { generation: number; positionMs: number } {
-    this.sink.pause();
-    this.#playback?.played(this.sink.position);
-    return this.#playback?.unplayed ?? { generation: 1, positionMs: 0 };
+    this.#forget();
+    return this.#playback?.hold() ?? { generation: 1, positionMs: 0 };
   }
 
-  /** Play again. */
-  goOn(): void {
-    this.sink.resume();
+  /** The server begins an utterance over the new connection: what was held, again, or something else. */
+  inherit(generation: number, isAgain: boolean): void {
+    this.#playback?.inherit(generation, isAgain);
   }
 
   close(): void {
+    this.#forget();
+    this.sink.close();
+  }
+
+  /** Nothing more comes of what is coming in. */
+  #forget(): void {
     for (const { decoder } of this.#incoming.values()) {
       decoder.close();
     }
     this.#incoming.clear();
-    this.sink.close();
   }
 
   #decode(generation: number): { decoder: SpeechDecoder; nextSequence: number } {

@@ -27,9 +27,6 @@ export interface AudioSink {
   write(samples: Float32Array): void;
   /** Drop all that was written and not played, within one quantum; `position` jumps ahead when it is done. */
   flush(): void;
-  /** Hold, and go on. */
-  pause(): void;
-  resume(): void;
   /** How many samples were played or flushed. */
   readonly position: number;
   close(): void;

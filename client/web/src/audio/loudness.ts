@@ -11,3 +11,13 @@ export function rms(samples: Float32Array): number {
 
 /** Above -45 dBFS somebody speaks. */
 export const VOICED_LEVEL = 10 ** (-45 / 20);
+
+/** Where the first window with somebody's voice begins; undefined where there is none. */
+export function firstVoiced(samples: Float32Array, window: number): number | undefined {
+  for (let start = 0; start < samples.length; start += window) {
+    if (rms(samples.subarray(start, start + window)) > VOICED_LEVEL) {
+      return start;
+    }
+  }
+  return undefined;
+}

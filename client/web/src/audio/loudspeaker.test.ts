@@ -26,6 +26,7 @@ describe.each([
     playback = new Playback(sink, 48_000, {
       progressed: (each) => tell(each.isComplete ? "complete" : "progress")(each),
       cut: tell("cut"),
+      audible: () => undefined,
       began: (generation) => told.push(`began ${generation}`),
     });
   });

@@ -90,28 +90,12 @@ export class Loudspeaker implements AudioSink {
     }
   }
 
-  pause(): void {
-    this.#pause(true);
-  }
-
-  resume(): void {
-    this.#pause(false);
-  }
-
   close(): void {
     this.#order({ close: true });
     this.#handler = undefined;
     this.output?.disconnect();
     if (this.context && this.context.state !== "closed") {
       void this.context.close();
-    }
-  }
-
-  #pause(isPaused: boolean): void {
-    if (this.#ring) {
-      this.#ring.pause(isPaused);
-    } else {
-      this.#order({ pause: isPaused });
     }
   }
 

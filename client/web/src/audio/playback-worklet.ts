@@ -2,7 +2,7 @@
 import { RingBuffer } from "./ring-buffer.js";
 
 /** To the worklet, where memory cannot be shared. */
-export type PlaybackOrder = { write: Float32Array } | { flush: true } | { pause: boolean } | { close: true };
+export type PlaybackOrder = { write: Float32Array } | { flush: true } | { close: true };
 /** From the worklet: positions as `RingBuffer` counts them. */
 export interface PlaybackReport {
   readonly position: number;
@@ -58,8 +58,6 @@ class PlaybackProcessor extends AudioWorkletProcessor {
       this.#ring.write(order.write);
     } else if ("flush" in order) {
       this.#ring.flush();
-    } else if ("pause" in order) {
-      this.#ring.pause(order.pause);
     } else {
       this.#isOpen = false;
     }

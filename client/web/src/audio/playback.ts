@@ -5,6 +5,7 @@
  * both; what arrives late of an interrupted generation is dropped. Positions are the sink's sample count.
  */
 import type { AudioSink } from "./base.js";
+import { firstVoiced } from "./loudness.js";
 
 /** `positionMs` of a generation have been played; `isComplete` once that is all of it. */
 export interface Position {
@@ -20,9 +21,13 @@ export interface PlaybackHandler {
   cut(position: Position): void;
   /** A generation's first sample left `agoMs` ago. */
   began(generation: number, agoMs: number): void;
+  /** A generation's first audible sample left `agoMs` ago. */
+  audible(generation: number, agoMs: number): void;
 }
 
 const REPORT_MS = 200;
+/** How much of what takes the place of held speech must have arrived beyond what is skipped of it. */
+const HEIR_MS = 200;
 
 interface Generation {
   readonly number: number;
@@ -34,6 +39,20 @@ interface Generation {
   isEnded: boolean;
   hasBegun: boolean;
   reportedMs: number;
+  /** How many samples from here on were played under another number, and are not given to the sink. */
+  toSkip: number;
+  /** Where its first audible sample is; null once that was told. */
+  audibleAt: number | null | undefined;
+}
+
+/** What was playing when the connection was lost, and what takes its place. */
+interface Held {
+  readonly generation: number;
+  readonly positionMs: number;
+  /** Where at the sink the first sample of what takes its place belongs. */
+  readonly start: number;
+  heir: number | undefined;
+  isDropping: boolean;
 }
 
 export class Playback {
@@ -42,6 +61,7 @@ export class Playback {
   #queue: Generation[] = [];
   #cut: Generation[] = [];
   #newest = 0;
+  #held: Held | undefined;
   #written = 0;
   #playedSamples = 0;
 
@@ -74,15 +94,15 @@ export class Playback {
   }
 
   /** The first generation that was neither played to its end nor flushed, and how much of it was played. */
-  get unplayed(): { generation: number; positionMs: number } {
+  get unplayed(): { generation: number; positionMs: number; played: number } {
     const position = this.sink.position;
     for (const each of this.#queue) {
       const played = this.#played(each, position);
       if (!each.isEnded || played < each.samples) {
-        return { generation: each.number, positionMs: this.#toMs(played) };
+        return { generation: each.number, positionMs: this.#toMs(played), played };
       }
     }
-    return { generation: this.#newest + 1, positionMs: 0 };
+    return { generation: this.#newest + 1, positionMs: 0, played: 0 };
   }
 
   /** Announce a generation; `push` and `end` do so too. Those up to the newest one known are not taken again. */
@@ -97,6 +117,8 @@ export class Playback {
         isEnded: false,
         hasBegun: false,
         reportedMs: 0,
+        toSkip: 0,
+        audibleAt: undefined,
       });
       this.#advance();
     }
@@ -110,14 +132,57 @@ export class Playback {
       this.lateSamples += samples.length;
       return false;
     }
+    if (target.audibleAt === undefined) {
+      const voiced = firstVoiced(samples, this.rateHz / 100);
+      target.audibleAt = voiced === undefined ? undefined : target.samples + voiced;
+    }
     target.samples += samples.length;
     if (!target.hasBegun) {
       target.chunks.push(samples);
     }
     if (target.start !== undefined) {
-      this.#write(samples);
+      this.#write(target, samples);
     }
+    this.#handOver();
     return true;
+  }
+
+  /**
+   * The connection was lost: return the first generation not played to its end, and the position there.
+   *
+   * What is buffered is played on. What is said again from that position, as `inherit` announces, takes its place.
+   */
+  hold(): { generation: number; positionMs: number } {
+    this.played(this.sink.position);
+    if (!this.#held) {
+      const { generation, positionMs, played } = this.unplayed;
+      const begun = this.#queue.find((each) => each.number === generation && each.start !== undefined);
+      const ahead = played - Math.round((positionMs * this.rateHz) / 1000);
+      const start = (begun ? begun.start! + played : this.#written) - ahead;
+      this.#held = { generation, positionMs, start, heir: undefined, isDropping: false };
+    }
+    const { heir } = this.#held;
+    if (heir !== undefined) {
+      this.#queue = this.#queue.filter((each) => each.number < heir);
+      this.#held.heir = undefined;
+    }
+    for (const each of this.#queue) {
+      each.isEnded = true; // nothing more comes over the lost connection
+    }
+    this.#advance();
+    return this.#held;
+  }
+
+  /** The server begins to say this over the new connection: the rest of what is held, or something else. */
+  inherit(generation: number, isAgain: boolean): void {
+    if (!this.#held || this.#held.heir !== undefined) {
+      return; // what is said after the heir follows it
+    }
+    if (isAgain) {
+      this.#held.heir = generation;
+    } else {
+      this.flush(generation - 1, true);
+    }
   }
 
   /** No more speech of this generation follows. */
@@ -127,6 +192,7 @@ export class Playback {
     if (target) {
       target.isEnded = true;
       this.#advance();
+      this.#handOver();
       this.played(this.sink.position);
     }
   }
@@ -135,6 +201,7 @@ export class Playback {
   flush(generation: number, isQuiet = false): void {
     this.played(this.sink.position);
     this.#newest = Math.max(this.#newest, generation);
+    this.#held = undefined;
     const dropped = this.#queue.filter((each) => each.number <= generation);
     if (!dropped.length) {
       return;
@@ -162,6 +229,10 @@ export class Playback {
         head.chunks = [];
         this.handler.began(head.number, this.#toMs(position - head.start));
       }
+      if (typeof head.audibleAt === "number" && played > head.audibleAt) {
+        this.handler.audible(head.number, this.#toMs(position - head.start - head.audibleAt));
+        head.audibleAt = null;
+      }
       const positionMs = this.#toMs(played);
       if (head.isEnded && played >= head.samples) {
         this.#queue.shift();
@@ -173,12 +244,16 @@ export class Playback {
         head.reportedMs = positionMs;
         this.handler.progressed({ generation: head.number, positionMs, isComplete: false });
       }
-      return;
+      break;
     }
+    this.#handOver();
   }
 
   /** The sink has dropped what it held: `playedTo` is how far it had come. */
   flushed(playedTo: number): void {
+    if (this.#held?.isDropping) {
+      this.#handedOver(this.#held, playedTo);
+    }
     for (const each of this.#cut.splice(0)) {
       const played = this.#played(each, playedTo);
       this.#playedSamples += played;
@@ -186,12 +261,46 @@ export class Playback {
     }
   }
 
+  /** Once there is enough of the heir, or nothing else, drop what the sink holds of those before. */
+  #handOver(): void {
+    const held = this.#held;
+    const heir = held?.heir === undefined ? undefined : this.#queue.find((each) => each.number === held.heir);
+    if (!held || !heir || held.isDropping) {
+      return;
+    }
+    const position = this.sink.position;
+    const enough = position - held.start + (HEIR_MS * this.rateHz) / 1000;
+    if (position >= this.#written || heir.isEnded || heir.samples >= enough) {
+      held.isDropping = true;
+      this.sink.flush();
+    }
+  }
+
+  /** Those before the heir are out of the sink, which played them to here; the heir goes on from there. */
+  #handedOver(held: Held, playedTo: number): void {
+    const before = this.#queue.filter((each) => each.number < held.heir!);
+    this.#playedSamples += before.reduce((total, each) => total + this.#played(each, playedTo), 0);
+    this.#queue = this.#queue.slice(before.length);
+    this.#held = undefined;
+    const heir = this.#queue[0];
+    if (heir) {
+      heir.toSkip = Math.max(0, playedTo - held.start);
+      this.#playedSamples -= heir.toSkip; // counted with those before
+      heir.start = this.#written - heir.toSkip;
+      heir.chunks.forEach((chunk) => this.#write(heir, chunk));
+      this.#advance();
+    }
+  }
+
   /** Hand the next generation to the sink once those before it have ended. */
   #advance(): void {
     for (const each of this.#queue) {
+      if (each.number === this.#held?.heir) {
+        return;
+      }
       if (each.start === undefined) {
         each.start = this.#written;
-        each.chunks.forEach((chunk) => this.#write(chunk));
+        each.chunks.forEach((chunk) => this.#write(each, chunk));
       }
       if (!each.isEnded) {
         return;
@@ -199,9 +308,13 @@ export class Playback {
     }
   }
 
-  #write(samples: Float32Array): void {
-    this.#written += samples.length;
-    this.sink.write(samples);
+  #write(generation: Generation, samples: Float32Array): void {
+    const skipped = Math.min(generation.toSkip, samples.length);
+    generation.toSkip -= skipped;
+    if (skipped < samples.length) {
+      this.#written += samples.length - skipped;
+      this.sink.write(samples.subarray(skipped));
+    }
   }
 
   #played(generation: Generation, position: number): number {

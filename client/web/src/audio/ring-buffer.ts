@@ -9,8 +9,7 @@ const READ = 1;
 const FLUSH_TO = 2;
 const FLUSHES_ASKED = 3;
 const FLUSHES_DONE = 4;
-const PAUSED = 5;
-const HEAD_OCTETS = 6 * Int32Array.BYTES_PER_ELEMENT;
+const HEAD_OCTETS = 5 * Int32Array.BYTES_PER_ELEMENT;
 
 /** What a call of `read` did: `flushedFrom` is where a flush found the reader, undefined where there was none. */
 export interface ReadResult {
@@ -49,10 +48,6 @@ export class RingBuffer {
     return Atomics.load(this.#head, FLUSHES_DONE);
   }
 
-  get isPaused(): boolean {
-    return Atomics.load(this.#head, PAUSED) === 1;
-  }
-
   // The writer's
 
   /** Append as many samples as there is room for, and return how many. */
@@ -73,11 +68,6 @@ export class RingBuffer {
     Atomics.add(this.#head, FLUSHES_ASKED, 1);
   }
 
-  /** Have the reader hold, or go on. */
-  pause(isPaused: boolean): void {
-    Atomics.store(this.#head, PAUSED, isPaused ? 1 : 0);
-  }
-
   // The reader's
 
   /** Fill `output` from its beginning; what a flush cuts off fades out within this one call. */
@@ -85,7 +75,7 @@ export class RingBuffer {
     const asked = Atomics.load(this.#head, FLUSHES_ASKED);
     const isFlush = asked !== Atomics.load(this.#head, FLUSHES_DONE);
     const read = this.position;
-    const count = this.isPaused ? 0 : Math.min(output.length, (this.written - read) | 0);
+    const count = Math.min(output.length, (this.written - read) | 0);
     const start = (read >>> 0) % this.capacity;
     const first = Math.min(count, this.capacity - start);
     output.set(this.#samples.subarray(start, start + first));

@@ -82,7 +82,6 @@ export class FakeLink implements Link {
 export class FakeSink implements AudioSink {
   position = 0;
   written = 0;
-  isPaused = false;
   #handler: SinkHandler | undefined;
 
   open(handler: SinkHandler): Promise<{ sampleRate: number }> {
@@ -98,14 +97,6 @@ export class FakeSink implements AudioSink {
     const playedTo = this.position;
     this.position = this.written;
     this.#handler?.flushed(playedTo, this.position);
-  }
-
-  pause(): void {
-    this.isPaused = true;
-  }
-
-  resume(): void {
-    this.isPaused = false;
   }
 
   close(): void {}

@@ -1,12 +1,12 @@
 /** How this browser reaches the gateway, and what to say when it cannot. */
-import type { Connect } from "../call.js";
-import { NoAnswer, UdpBlocked, Unsupported, type VoiceError } from "../errors.js";
+import type { Connect } from "../call-settings.js";
+import { NoAnswer, UdpBlocked, Unreachable, Unsupported, type VoiceError } from "../errors.js";
 import type { TransportKind } from "../events.js";
 import type { Settings } from "../settings.js";
 import type { Dial } from "./base.js";
-import { blame, diagnose } from "./diagnosis.js";
+import { blame, diagnose, refusal } from "./diagnosis.js";
 import { race, RaceLost, type Runner } from "./race.js";
-import { persistently } from "./redial.js";
+import { patienceMs, persistently } from "./redial.js";
 import { openWebSocket } from "./websocket.js";
 import { openWebTransport } from "./webtransport.js";
 
@@ -16,31 +16,51 @@ const NEXT_TRY_MS = 600;
 
 /** The connector of a call: WebTransport with a head start, then a WebSocket beside it. */
 export function connector(settings: Settings): Connect {
-  let hasConnected = false;
+  let connectedBy: TransportKind | undefined;
+  let lostRaces = 0;
   return async (handler, signal, wanted) => {
     const runners = settings.transports
       .filter((kind) => wanted === undefined || kind === wanted)
-      .map((kind) => runner(kind, settings, hasConnected ? NEXT_TRY_MS : FIRST_TRY_MS))
+      .map((kind) => {
+        const firstTryMs = connectedBy ? patienceMs(NEXT_TRY_MS, lostRaces) : FIRST_TRY_MS;
+        // it worked before: a network that is just changing is no reason to prefer another way
+        const retryForMs = connectedBy === kind && lostRaces === 0 ? settings.headStartMs : 0;
+        return runner(kind, settings, firstTryMs, retryForMs);
+      })
       .filter((each) => each !== undefined);
     if (!runners.length) {
       throw new Unsupported("this browser has no WebTransport, and there is no WebSocket to fall back to");
     }
     try {
       const { link, attempts, tookMs } = await race(runners, settings.headStartMs, handler, signal);
-      hasConnected = true;
+      connectedBy = link.kind;
+      lostRaces = 0;
       const told = attempts.map((each) => blame(each, attempts, settings));
       return { link, chosen: { type: "transport", transport: link.kind, tookMs, attempts: told } };
     } catch (error) {
-      throw error instanceof RaceLost ? await diagnose(error.attempts, settings) : error;
+      if (!(error instanceof RaceLost)) {
+        throw error;
+      }
+      lostRaces++;
+      if (connectedBy) {
+        // no diagnosis: its probe would find a network that came back meanwhile, and blame the certificate
+        throw refusal(error.attempts) ?? new Unreachable(`no connection to ${settings.url.host} just now`);
+      }
+      throw await diagnose(error.attempts, settings);
     }
   };
 }
 
-function runner(kind: TransportKind, settings: Settings, firstTryMs: number): Runner | undefined {
+function runner(
+  kind: TransportKind,
+  settings: Settings,
+  firstTryMs: number,
+  retryForMs: number,
+): Runner | undefined {
   if (kind === "webtransport") {
     const dial: Dial = async (handler, signal) =>
       openWebTransport(await address(settings.url, settings), settings.certificateHashes, handler, signal);
-    return typeof WebTransport === "undefined" ? undefined : { kind, dial: persistently(dial, firstTryMs) };
+    return typeof WebTransport === "undefined" ? undefined : { kind, dial: persistently(dial, firstTryMs, retryForMs) };
   }
   const { webSocketUrl } = settings;
   if (webSocketUrl === null) {

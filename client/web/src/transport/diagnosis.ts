@@ -7,9 +7,9 @@ const PROBE_TIMEOUT_MS = 2_000;
 
 /** The error for a race that nobody won. */
 export async function diagnose(attempts: readonly Attempt[], settings: Settings): Promise<VoiceError> {
-  const told = attempts.find(({ failure }) => failure instanceof AccessRefused || failure instanceof SessionRefused);
-  if (told?.failure) {
-    return told.failure;
+  const told = refusal(attempts);
+  if (told) {
+    return told;
   }
   const failed = attempts.find((each) => each.transport === "webtransport")?.failure;
   if (failed && (await answersOverTcp(settings.webSocketUrl))) {
@@ -18,6 +18,11 @@ export async function diagnose(attempts: readonly Attempt[], settings: Settings)
   const { host } = settings.url;
   const mistrusted = settings.certificateHashes.length ? ", or its certificate is not the pinned one or has expired" : "";
   return new Unreachable(`no connection to ${host}: nobody answers there${mistrusted}`);
+}
+
+/** What the server itself said, where one of the attempts came so far. */
+export function refusal(attempts: readonly Attempt[]): VoiceError | undefined {
+  return attempts.map(({ failure }) => failure).find((each) => each instanceof AccessRefused || each instanceof SessionRefused);
 }
 
 /** An attempt beside one that succeeded: the server is there, so its failure has another reason. */

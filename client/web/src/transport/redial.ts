@@ -1,16 +1,21 @@
 /** Dials again and again, for a connection that must come about. */
-import { NoAnswer, VoiceError } from "../errors.js";
+import { NoAnswer, Unreachable, VoiceError } from "../errors.js";
 import type { Dial } from "./base.js";
 
 const GROWTH = 1.3;
 const LONGEST_TRY_MS = 4_000;
+const FIRST_PAUSE_MS = 100;
+/** A browser lets each further attempt wait twice as long after failures (Chromium does): be as patient, and make few. */
+const BACKOFF_GROWTH = 3;
 
 /**
  * A dial that gives each try a short time and a new source port: a load balancer may have chosen a worker that is gone.
- * A refusal is not repeated.
+ * A refusal is not repeated. What fails at once is tried again for `retryForMs`: there may be no route just now.
  */
-export function persistently(dial: Dial, firstTryMs: number): Dial {
+export function persistently(dial: Dial, firstTryMs: number, retryForMs = 0): Dial {
   return async (handler, signal) => {
+    const beganAt = performance.now();
+    let pauseMs = FIRST_PAUSE_MS;
     for (let tryMs = firstTryMs; ; tryMs = Math.min(tryMs * GROWTH, Math.max(LONGEST_TRY_MS, firstTryMs))) {
       const limit = new AbortController();
       const timer = setTimeout(() => limit.abort(new NoAnswer(`no answer within ${Math.round(tryMs)} ms`)), tryMs);
@@ -21,7 +26,12 @@ export function persistently(dial: Dial, firstTryMs: number): Dial {
       } catch (error) {
         signal.throwIfAborted();
         if (!limit.signal.aborted) {
-          throw error;
+          if (!(error instanceof Unreachable) || performance.now() + pauseMs - beganAt > retryForMs) {
+            throw error;
+          }
+          await passed(pauseMs, signal);
+          signal.throwIfAborted();
+          pauseMs *= 2;
         }
       } finally {
         clearTimeout(timer);
@@ -31,7 +41,12 @@ export function persistently(dial: Dial, firstTryMs: number): Dial {
   };
 }
 
-/** Delays that double, between half and one and a half of their length; `hurry` ends the present one. */
+/** How long the first try of a dial may take after so many races were lost. */
+export function patienceMs(firstTryMs: number, lostRaces: number): number {
+  return Math.min(firstTryMs * 1.5 ** lostRaces, Math.max(LONGEST_TRY_MS, firstTryMs));
+}
+
+/** Delays that treble, between half and one and a half of their length; `hurry` ends the present one. */
 export class Backoff {
   #delayMs = 50;
   #end: (() => void) | undefined;
@@ -42,18 +57,9 @@ export class Backoff {
   ) {}
 
   wait(signal: AbortSignal): Promise<void> {
-    const delayMs = this.#delayMs * (0.5 + this.random());
-    this.#delayMs = Math.min(this.#delayMs * 2, this.longestMs);
-    return new Promise((resolve) => {
-      const end = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", end);
-        resolve();
-      };
-      const timer = setTimeout(end, delayMs);
-      signal.addEventListener("abort", end);
-      this.#end = end;
-    });
+    const delayMs = Math.min(this.#delayMs * (0.5 + this.random()), this.longestMs);
+    this.#delayMs = Math.min(this.#delayMs * BACKOFF_GROWTH, this.longestMs);
+    return passed(delayMs, signal, (end) => (this.#end = end));
   }
 
   /** Something changed for the better: try now. */
@@ -61,6 +67,20 @@ export class Backoff {
     this.#delayMs = 50;
     this.#end?.();
   }
+}
+
+/** A pause, unless `signal` or who was given `end` ends it sooner. */
+function passed(ms: number, signal: AbortSignal, give?: (end: () => void) => void): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end);
+    give?.(end);
+  });
 }
 
 /** Whether another try could end differently. */

@@ -1,0 +1,22 @@
+/** What a call is told when it is made. */
+import type { TransportChosen, TransportKind } from "./events.js";
+import type { Link, LinkHandler } from "./transport/base.js";
+import type { Codec } from "./wire/codepoints.js";
+
+/** How long a server that took the connection may look for the session. */
+export const ANSWER_TIMEOUT_MS = 5_000;
+
+export interface CallSettings {
+  /** What the server may answer in, most wanted first. */
+  readonly accept: readonly Codec[];
+  readonly agent: string | null;
+  readonly heartbeatMs: number;
+  readonly resumeTimeoutMs: number;
+}
+
+/** Opens a link by whichever way is fastest, or by the one `wanted`. */
+export type Connect = (
+  handler: LinkHandler,
+  signal: AbortSignal,
+  wanted: TransportKind | undefined,
+) => Promise<{ link: Link; chosen: TransportChosen }>;

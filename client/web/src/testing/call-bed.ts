@@ -1,0 +1,99 @@
+/** A call among fake links, a fake loudspeaker and fake time. */
+import { vi } from "vitest";
+import { Answers } from "../audio/answers.js";
+import { Call } from "../call.js";
+import type { VoiceError } from "../errors.js";
+import type { TransportKind, VoiceEvent } from "../events.js";
+import type { Link } from "../transport/base.js";
+import { Codec } from "../wire/codepoints.js";
+import { FakeLink, FakeSink } from "./fake-link.js";
+
+const TICK_MS = 50;
+export const FRAME_MS = 20;
+
+export class Bed {
+  readonly events: VoiceEvent[] = [];
+  readonly links: FakeLink[] = [];
+  readonly sink = new FakeSink();
+  readonly call: Call;
+  /** What the next dials come to: a kind of link, an error, or nothing for ever. */
+  readonly dials: (TransportKind | VoiceError | "silence")[] = [];
+  /** Whether the servers of links answer pings. */
+  isAnswering = true;
+  #timestamp = 0;
+
+  constructor(answers?: Answers) {
+    const calling = answers ?? new Answers(this.sink, this.#handler());
+    this.call = new Call(
+      { accept: [1, 3], agent: null, heartbeatMs: 250, resumeTimeoutMs: 60_000 },
+      calling,
+      (handler, signal, wanted) => {
+        const outcome = this.dials.shift() ?? wanted ?? "webtransport";
+        if (outcome === "silence") {
+          return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
+        }
+        if (outcome instanceof Error) {
+          return Promise.reject(outcome);
+        }
+        const link = new FakeLink(outcome, handler);
+        this.links.push(link);
+        const chosen = { type: "transport", transport: outcome, tookMs: 0, attempts: [] } as const;
+        return Promise.resolve({ link: link as Link, chosen });
+      },
+      (event) => this.events.push(event),
+    );
+    void calling.open();
+  }
+
+  get link(): FakeLink {
+    return this.links.at(-1)!;
+  }
+
+  of(type: VoiceEvent["type"]): VoiceEvent[] {
+    return this.events.filter((each) => each.type === type);
+  }
+
+  /** Let time pass, a tick at a time. */
+  async pass(ms: number): Promise<void> {
+    for (let passed = 0; passed < ms; passed += TICK_MS) {
+      await vi.advanceTimersByTimeAsync(TICK_MS);
+      this.call.tick(performance.now());
+      if (this.isAnswering) {
+        this.link.pong();
+        this.link.sent.splice(0, this.link.sent.length, ...this.link.sent.filter((each) => each.type !== "ping"));
+      }
+    }
+  }
+
+  speak(frames: number): void {
+    for (let index = 0; index < frames; index++) {
+      this.call.sendFrame(Codec.OPUS, this.#timestamp, Uint8Array.of(1));
+      this.#timestamp += FRAME_MS * 48;
+    }
+  }
+
+  /** An answer of 20 ms frames in PCM16. */
+  answer(generation: number, frames: number, first = 0, loudness = 0): void {
+    for (let sequence = first; sequence < first + frames; sequence++) {
+      const payload = new Uint8Array(new Int16Array(24 * FRAME_MS).fill(loudness).buffer);
+      this.link.speak(generation, { sequence, timestamp: sequence * 960, codec: Codec.PCM16_24K, payload });
+    }
+  }
+
+  async begin(): Promise<void> {
+    const connected = this.call.reconnect(new AbortController().signal);
+    await vi.advanceTimersByTimeAsync(0);
+    this.link.ready();
+    await connected;
+  }
+
+  #handler() {
+    return {
+      progressed: (position: Parameters<Call["progressed"]>[0]) => this.call.progressed(position),
+      cut: (position: Parameters<Call["cut"]>[0]) => this.call.cut(position),
+      began: (generation: number, agoMs: number) => this.call.began(generation, agoMs),
+      audible: (generation: number, agoMs: number) => this.call.audible(generation, agoMs),
+      failed: (fault: Parameters<Call["failed"]>[0]) => this.call.failed(fault),
+    };
+  }
+}

@@ -1,0 +1,161 @@
+/** How long each turn took and where the time went, on the caller's clock alone (PROTOCOL.md 5.1). */
+import type { TurnMeasured } from "./events.js";
+import type { ClientMessage, Latency } from "./wire/messages.js";
+
+type Measured = Extract<ClientMessage, { type: "measured" }>;
+
+const KEPT_FRAMES = 1_024;
+const KEPT_GENERATIONS = 64;
+const RTT_WINDOW_MS = 30_000;
+
+/** Tell it what happens, with the time; `told` gets what to send to the server, and all that is known of that turn. */
+export class Turns {
+  readonly #turns = new Map<number, TurnMeasured>();
+  readonly #captured = new Map<number, number>();
+  readonly #arrived = new Map<number, number>();
+  readonly #audible = new Map<number, number>();
+  readonly #turnOf = new Map<number, number>();
+  #rtts: { readonly at: number; readonly rttMs: number }[] = [];
+  #latency: Latency | undefined;
+  #onset: { readonly generation: number; readonly sequence: number | null } | undefined;
+
+  constructor(private readonly told: (measured: Measured, turn: TurnMeasured) => void) {}
+
+  /** What is known so far, a turn after the other. */
+  get all(): readonly TurnMeasured[] {
+    return [...this.#turns.values()].sort((one, other) => one.turn - other.turn);
+  }
+
+  /** All samples of an uplink frame are there. */
+  captured(sequence: number, now: number): void {
+    keep(this.#captured, sequence, now, KEPT_FRAMES);
+  }
+
+  /** A round trip was measured. */
+  roundTrip(rttMs: number, now: number): void {
+    this.#rtts = this.#rtts.filter((each) => each.at >= now - RTT_WINDOW_MS && each.rttMs < rttMs);
+    this.#rtts.push({ at: now, rttMs });
+  }
+
+  /** An answer to `turn` begins. */
+  announced(generation: number, turn: number): void {
+    keep(this.#turnOf, generation, turn, KEPT_GENERATIONS);
+  }
+
+  /** Audio of an answer has arrived; the first counts. */
+  arrived(generation: number, now: number): void {
+    if (!this.#arrived.has(generation)) {
+      keep(this.#arrived, generation, now, KEPT_GENERATIONS);
+    }
+  }
+
+  /** The first audible sample of an answer has left the loudspeaker. */
+  audible(generation: number, at: number): void {
+    if (!this.#audible.has(generation)) {
+      keep(this.#audible, generation, at, KEPT_GENERATIONS);
+      this.#answered();
+    }
+  }
+
+  /** The server says where its time went. */
+  served(latency: Latency): void {
+    this.#latency = latency;
+    this.#answered();
+  }
+
+  /** The caller began to speak into an answer with the frame `sequence`; `silent` follows. */
+  interrupted(generation: number, sequence: number | null): void {
+    this.#onset = { generation, sequence };
+  }
+
+  /** The loudspeaker fell silent in the middle of an answer. */
+  silent(at: number): void {
+    const { generation = 0, sequence = null } = this.#onset ?? {};
+    this.#onset = undefined;
+    const turn = this.#turnOf.get(generation);
+    const capturedAt = sequence === null ? undefined : this.#captured.get(sequence);
+    if (turn !== undefined && capturedAt !== undefined) {
+      const bargeInMs = since(capturedAt, at);
+      this.#know(turn, { bargeInMs }, { type: "measured", turn, barge_in_ms: bargeInMs });
+    }
+  }
+
+  /** The call went on over another connection, where so many frames were sent again. */
+  resumed(turn: number, gapMs: number, replayed: number): void {
+    const { resumeGapMs, framesReplayed } = this.#of(turn);
+    this.#know(
+      turn,
+      { resumeGapMs: Math.max(gapMs, resumeGapMs ?? 0), framesReplayed: framesReplayed + replayed },
+      { type: "measured", turn, resume_gap_ms: gapMs, frames_replayed: replayed },
+    );
+  }
+
+  /** Put together what the server tells and what is heard of the same answer, whichever comes first. */
+  #answered(): void {
+    const served = this.#latency;
+    const audibleAt = served && this.#audible.get(served.generation);
+    if (!served || audibleAt === undefined) {
+      return;
+    }
+    this.#latency = undefined;
+    const { turn, sequence } = served;
+    const capturedAt = sequence === null ? undefined : this.#captured.get(sequence);
+    const responseMs = capturedAt === undefined ? null : since(capturedAt, audibleAt);
+    const playoutMs = since(this.#arrived.get(served.generation) ?? audibleAt, audibleAt);
+    const shortest = this.#rtts[0]?.rttMs;
+    const uplinkAgeMs = served.uplink_ms === null || shortest === undefined ? null : tenth(shortest / 2 + served.uplink_ms);
+    const parts = {
+      uplinkAgeMs,
+      endpointingMs: served.endpointing_ms,
+      sttMs: served.stt_ms,
+      llmMs: served.llm_ms,
+      ttsMs: served.tts_ms,
+      playoutMs,
+    };
+    const known = Object.values(parts).filter((part) => part !== null);
+    const hasAll = responseMs !== null && known.length === Object.keys(parts).length;
+    const downlinkMs = hasAll ? tenth(known.reduce((rest, part) => rest - part, responseMs)) : null;
+    this.#know(
+      turn,
+      { ...parts, responseMs, downlinkMs },
+      { type: "measured", turn, response_ms: responseMs, uplink_age_ms: uplinkAgeMs, playout_ms: playoutMs },
+    );
+  }
+
+  #know(turn: number, news: Partial<TurnMeasured>, measured: Measured): void {
+    const known = { ...this.#of(turn), ...news };
+    this.#turns.set(turn, known);
+    this.told(measured, known);
+  }
+
+  #of(turn: number): TurnMeasured {
+    return this.#turns.get(turn) ?? { ...UNKNOWN, turn };
+  }
+}
+
+const UNKNOWN: TurnMeasured = {
+  type: "turn",
+  turn: 0,
+  responseMs: null,
+  uplinkAgeMs: null,
+  endpointingMs: null,
+  sttMs: null,
+  llmMs: null,
+  ttsMs: null,
+  downlinkMs: null,
+  playoutMs: null,
+  bargeInMs: null,
+  resumeGapMs: null,
+  framesReplayed: 0,
+};
+
+/** Set it, and forget the oldest beyond `count`. */
+function keep(map: Map<number, number>, key: number, value: number, count: number): void {
+  map.set(key, value);
+  if (map.size > count) {
+    map.delete(map.keys().next().value!);
+  }
+}
+
+const tenth = (ms: number): number => Math.round(ms * 10) / 10;
+const since = (from: number, to: number): number => tenth(Math.max(0, to - from));
