@@ -10,7 +10,7 @@ BROWSER := $(VENV)/.browser
 WEB := client/web
 PAGE := gateway/web/static/page.js
 
-.PHONY: help setup test lint types unit web web-test wheel demo demo-phone serve bench bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink interop fuzz clean
+.PHONY: help setup test lint types unit web web-test wheel demo demo-phone serve bench bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink bench-words interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ bench-gaps: setup ## the gap at migration, rebinding and forwarder restart
 
 bench-calls: setup ## 60 calls at once through the forwarder to one worker
 	$(BIN)/python -m bench.calls
+
+bench-words: setup ## how well the order agent understands three voices, by telephone and with audio missing (needs flite)
+	$(BIN)/python -m bench.words
 
 bench-survival: setup ## what calls lose when parts die, 20 minutes (QUICK=1: 4 calls an event)
 	$(BIN)/python -m bench.survival $(if $(QUICK),--quick)
