@@ -10,7 +10,7 @@ BROWSER := $(VENV)/.browser
 WEB := client/web
 PAGE := gateway/web/static/page.js
 
-.PHONY: help setup test lint types unit web web-test wheel demo serve bench bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink interop fuzz clean
+.PHONY: help setup test lint types unit web web-test wheel demo demo-phone serve bench bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,8 @@ types: $(READY)
 
 unit: setup $(PEERS) $(BROWSER) web
 	$(BIN)/pytest --numprocesses auto tests/unit tests/property tests/sim
-	$(BIN)/pytest --ignore tests/unit --ignore tests/property --ignore tests/sim
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 12 tests/integration tests/interop
+	$(BIN)/pytest --durations 12 --ignore tests/unit --ignore tests/property --ignore tests/sim --ignore tests/integration --ignore tests/interop
 
 web: $(PAGE) ## the browser library and the page (needs Node.js 20)
 
@@ -53,6 +54,9 @@ wheel: setup web ## a wheel with the page in it, in dist
 
 demo: setup ## the spoken order, the network switch and the killed load balancer
 	@$(BIN)/python -m deploy.local.demo
+
+demo-phone: setup ## the spoken order as a telephone call, whose worker is killed in mid-sentence
+	@$(BIN)/python -m deploy.local.demo_phone
 
 serve: setup $(if $(shell command -v npm),web) ## keep the demonstration's cluster up, page and all (TOKENS=1: callers need a token)
 	@$(BIN)/python -m deploy.local.serve $(if $(TOKENS),--tokens)

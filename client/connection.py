@@ -77,7 +77,7 @@ class WebTransportConnection:
         self,
         target: Target,
         trust: Trust,
-        handler: SessionHandler,
+        handler: SessionHandler[WebTransportConnection],
         remote: Address,
         *,
         account: Account,

@@ -17,7 +17,7 @@ from client.udp import resolve
 async def connect(
     target: Target,
     trust: Trust,
-    handler: SessionHandler,
+    handler: SessionHandler[WebTransportConnection],
     *,
     credentials: CredentialStore,
     headers: dict[str, str],

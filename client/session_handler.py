@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TypeVar
 
 from client.errors import ClientError
 
-if TYPE_CHECKING:
-    from client.connection import WebTransportConnection
+ConnectionT = TypeVar("ConnectionT", contravariant=True)
 
 
-class SessionHandler(Protocol):
+class SessionHandler(Protocol[ConnectionT]):
     """What a connection calls."""
 
-    def session_requested(self, connection: WebTransportConnection) -> None:
+    def session_requested(self, connection: ConnectionT) -> None:
         """The server has proved who it is: streams may be opened, ahead of its answer to the request."""
 
     def stream_received(self, stream_id: int, data: bytes, is_ended: bool) -> None:

@@ -157,7 +157,8 @@ class SessionSection(Section):
     `store` is `memory://` (one worker, lost with it), `sqlite:///PATH` (all workers of a host) or `redis://HOST:PORT/0`,
     `rediss://`, `redis+sentinel://HOST,HOST/NAME`, `redis+cluster://HOST,HOST` (any number of hosts). A session that
     has no connection is kept for `resume_window_s` at its worker, and for `record_ttl_s` since its last change in the
-    store. `drain_timeout_s` is how long a worker that stops waits for its callers to go on elsewhere. Speech is sent
+    store. `drain_timeout_s` is how long a worker that stops waits for its callers to go on elsewhere,
+    and `finish_timeout_s` how long an agent may be silent after the caller's `bye`. Speech is sent
     `downlink_target_s` ahead of the caller's ear (more bridges longer outages, and wastes more on an interruption), and
     never more than `downlink_cap_s` beyond what the caller has reported as played.
     """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import secrets
 import shutil
 import socket
@@ -23,6 +24,8 @@ from deploy.local.configuration import Addresses, Secrets, forwarder_toml, worke
 
 ROOT = Path(__file__).parents[2]
 CERTIFICATES = ROOT / "certs" / "dev"
+_PORTS = range(20_000, 32_000)
+"""Below those that the kernel gives to sockets that ask for none."""
 READY_TIMEOUT_S = 30.0
 
 
@@ -45,6 +48,8 @@ class ClusterOptions:
     store: str | None = None
     """A session store's address; without one, a SQLite file in the cluster's folder that all workers share."""
     drain_timeout_s: float = 5.0
+    twilio_auth_token: str | None = None
+    """Signs the requests of telephone calls; without one the workers take none."""
     forwarder_processes: int = 1
     has_page: bool = False
     """Whether the workers serve the browser page too."""
@@ -96,12 +101,15 @@ class Cluster:
                     has_routable_cids=self.options.has_routable_cids,
                     store=self.options.store or f"sqlite:///{self.folder / 'sessions.db'}",
                     drain_timeout_s=self.options.drain_timeout_s,
+                    twilio_auth_token=self.options.twilio_auth_token,
                 ),
             )
             for index in range(self.options.workers)
         ]
         try:
-            await asyncio.gather(self.start_forwarder(), *(self.start_worker(i) for i in range(self.options.workers)))
+            await asyncio.gather(*(self.start_worker(i) for i in range(self.options.workers)))
+            await self.start_forwarder()
+            await self.until_healthy()
         except BaseException:
             await self.stop()
             raise
@@ -274,8 +282,10 @@ def _free_addresses(options: ClusterOptions) -> Addresses:
 
     def free(kind: socket.SocketKind) -> str:
         held.append(socket.socket(socket.AF_INET, kind))
-        held[-1].bind((options.host, 0))
-        return f"{options.host}:{held[-1].getsockname()[1]}"
+        while True:
+            with suppress(OSError):
+                held[-1].bind((options.host, random.choice(_PORTS)))
+                return f"{options.host}:{held[-1].getsockname()[1]}"
 
     def chosen(port: int | None) -> str:
         return free(socket.SOCK_STREAM) if port is None else f"{options.host}:{port}"
@@ -287,6 +297,9 @@ def _free_addresses(options: ClusterOptions) -> Addresses:
             forwarder_metrics=free(socket.SOCK_STREAM),
             worker_inner=tuple(free(socket.SOCK_DGRAM) for _ in range(options.workers)),
             worker_admin=tuple(free(socket.SOCK_STREAM) for _ in range(options.workers)),
+            worker_telephony=tuple(
+                free(socket.SOCK_STREAM) for _ in range(options.workers if options.twilio_auth_token else 0)
+            ),
             page_calls=options.page_calls,
             page=chosen(options.page_port) if options.has_page else None,
             demo=None if options.demo_port is None else f"{options.host}:{options.demo_port}",

@@ -20,6 +20,7 @@ class Addresses:
     forwarder_metrics: str
     worker_inner: tuple[str, ...]
     worker_admin: tuple[str, ...]
+    worker_telephony: tuple[str, ...] = ()
     page: str | None = None
     page_calls: str | None = None
     demo: str | None = None
@@ -74,6 +75,7 @@ def worker_toml(
     has_routable_cids: bool,
     store: str,
     drain_timeout_s: float,
+    twilio_auth_token: str | None = None,
 ) -> str:
     # a caller whose network is gone has to move, whatever the server says
     may_migrate = "" if has_routable_cids else "unroutable_clients_may_migrate = true\n"
@@ -105,7 +107,18 @@ drain_timeout_s = {drain_timeout_s}
 
 [admin]
 listen = "{addresses.worker_admin[index]}"
-{_page(addresses)}"""
+{_telephony(index, addresses, twilio_auth_token)}{_page(addresses)}"""
+
+
+def _telephony(index: int, addresses: Addresses, auth_token: str | None) -> str:
+    if auth_token is None:
+        return ""
+    return f"""
+[telephony]
+listen = "{addresses.worker_telephony[index]}"
+tls = false
+auth_token = "{auth_token}"
+"""
 
 
 def _page(addresses: Addresses) -> str:

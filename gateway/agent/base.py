@@ -141,6 +141,17 @@ class Conversation(Protocol):
 
 
 @runtime_checkable
+class TakesUp(Protocol):
+    """What a conversation may be besides: one that says where it stands to a caller who was cut off."""
+
+    def take_up(self) -> None:
+        """The caller is back; called once, before any audio, in place of `greet`.
+
+        What was being said when the line broke is lost, on both sides, and was not understood: ask for it.
+        """
+
+
+@runtime_checkable
 class TakesDigits(Protocol):
     """What a conversation may be besides: one that cares for the keys of a telephone."""
 

@@ -56,6 +56,10 @@ class Admission:
             self._attempts = Attempts(limits)
             self._uplinks = Uplinks(limits)
 
+    def trusts_key(self, request: SessionRequest) -> bool:
+        """Whether the request's key names its session: its network signed it, or its token was asked for."""
+        return request.key is not None and (request.is_key_signed or not self._gate.is_open)
+
     def judge(
         self,
         request: SessionRequest,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import Enum, auto
 
-from gateway.errors import StoreError
+import structlog
+
 from gateway.session.ledger import Ledger
 from gateway.session.ticket import Tickets
 from gateway.store.base import SessionRecord, SessionStore
 from gateway.wire import Resume
 
 _ATTEMPTS = 3
+_log = structlog.get_logger("gateway.session")
 
 
 class Verdict(Enum):
@@ -63,7 +65,8 @@ async def claim(
             record = replace(stored, epoch=stored.epoch + 1, owner=worker, token_hashes=hashes)
             if await store.claim(record):
                 return record
-    except (StoreError, OSError, TimeoutError):
+    except Exception as error:  # a foreign store may raise anything, and the caller must have an answer
+        _log.warning("session_claim_failed", session=resume.session, error=str(error))
         is_live = ledger is not None and ledger.opens_to(resume.token, subject)
         return Verdict.HERE_UNSAVED if is_live else Verdict.STORE_AWAY
     return Verdict.CONTESTED

@@ -34,7 +34,9 @@ class TakeUp:
 
 @dataclass(frozen=True, slots=True)
 class Greet:
-    """Let the agent open the conversation."""
+    """Let the agent open the conversation, or after a gap take it up: some of what the caller said is lost."""
+
+    is_after_gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)

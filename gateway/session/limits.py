@@ -10,8 +10,8 @@ class SessionLimits:
     """How long and how much a session waits before it gives up.
 
     `unheard_frames` bounds what the caller must keep for a resume (12 000 frames of 20 ms are four minutes);
-    `early_frames` bounds what is kept of audio that overtook `start`; `resume_window_s` is how long a session without
-    a connection is kept.
+    `early_frames` bounds what is kept of audio that overtook `start`; `finish_timeout_s` is how long an agent may tell
+    nothing after the caller's `bye`; `resume_window_s` is how long a session without a connection is kept.
     """
 
     start_timeout_s: float = 10.0

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from gateway.agent.base import Agent, AgentEvent, Conversation, HeardAudio, Reply, TakesDigits, Understood
+from gateway.agent.base import Agent, AgentEvent, Conversation, HeardAudio, Reply, TakesDigits, TakesUp, Understood
 from gateway.audio.codec import FrameDecoder
 from gateway.session.counters import SessionCounters
 from gateway.session.effects import (
@@ -89,8 +89,11 @@ class LiveSession:
         port.lead_to(self)
         self._arm()
 
-    def attach(self, port: Port, resume: Resume, token: str) -> None:
-        """Go on over another transport. One that is still there is closed: the newest connection has the session."""
+    def attach(self, port: Port, resume: Resume, token: str, *, has_gap: bool = False) -> None:
+        """Go on over another transport. One that is still there is closed: the newest connection has the session.
+
+        After a gap half an utterance is forgotten: the caller will say it from its start.
+        """
         former, self._port = self._port, port
         if former is not port and former.is_open:
             former.refuse(CloseCode.TAKEN_OVER, "the session goes on over a newer connection")
@@ -98,7 +101,11 @@ class LiveSession:
         port.lead_to(self)
         self._services.counters.resumes += 1
         self._log.info("session_resumed", peer=port.peer, frames=self.session.next_sequence)
-        self._apply(self.session.resume(resume, token, self._loop.time()))
+        if has_gap and self._conversation is not None:
+            self._conversation.close()
+            self._conversation = None
+            self._decoder = FrameDecoder(self._services.agent.input_rate_hz)
+        self._apply(self.session.resume(resume, token, self._loop.time(), has_gap=has_gap))
 
     def fence(self) -> None:
         """Another worker has the session: let go of it, and leave its record alone."""
@@ -226,8 +233,8 @@ class LiveSession:
                 self._converse(codec)
             case TakeUp(codec, state):
                 self._take_up(codec, state)
-            case Greet():
-                self._require_conversation().greet()
+            case Greet(is_after_gap):
+                self._greet(is_after_gap)
             case SayAgain(text):
                 self._require_conversation().say_again(text)
             case HandOver(resume):
@@ -243,6 +250,13 @@ class LiveSession:
             self._run(self.session.malformed_received(pcm))
         else:
             self._require_conversation().hear(HeardAudio(frame.sequence, pcm))
+
+    def _greet(self, is_after_gap: bool) -> None:
+        conversation = self._require_conversation()
+        if is_after_gap and isinstance(conversation, TakesUp):
+            conversation.take_up()
+        else:
+            conversation.greet()
 
     def _press(self, digit: str) -> None:
         conversation = self._require_conversation()

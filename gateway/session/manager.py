@@ -17,11 +17,12 @@ from gateway.session.limits import Identity, SessionLimits
 from gateway.session.live import LiveSession, Services
 from gateway.session.pacing import Lead
 from gateway.session.port import Port
+from gateway.session.recall import Opened, Reception, recall, returning, session_of
 from gateway.session.session import Session
 from gateway.session.snapshot import SessionSnapshot
 from gateway.store.base import SessionRecord, SessionStore
 from gateway.transport.base import Refusal, SessionRequest, Transport
-from gateway.wire import CloseCode, Resume
+from gateway.wire import CloseCode, Resume, Start
 
 _REMEMBERED = 64
 _MOVE_INTERVAL_S = 0.2
@@ -86,8 +87,13 @@ class SessionManager:
             self.counters.refused[visit.status, visit.cause] += 1
             _log.info("session_refused", peer=request.peer, status=visit.status, cause=visit.cause)
             return visit
-        token = None if self._new_token is None else self._new_token()
         port = Port(request, transport, visit)
+        if request.key is not None and self._new_token is not None and self.admission.trusts_key(request):
+            session_id = session_of(request.key)
+            port.lead_to(Reception(port, lambda start: self._spawn(self._recall(port, session_id, start))))
+            self.counters.accepted[transport.kind] += 1
+            return port
+        token = None if self._new_token is None else self._new_token()
         self._keep(self._session(self._new_id(), visit.holder.subject, token=token), port)
         self.counters.accepted[transport.kind] += 1
         return port
@@ -164,6 +170,34 @@ class SessionManager:
             return
         if port.is_open:
             live.attach(port, resume, resume.token if claimed is Verdict.HERE_UNSAVED else token)
+
+    async def _recall(self, port: Port, session_id: str, start: Start) -> None:
+        """Go on with the session of a call that comes back, or begin one.
+
+        While the store is away a call begins anew rather than not at all, and cannot be taken up.
+        """
+        token, subject = (self._new_token or self._new_id)(), port.visit.holder.subject
+        live = self._live.get(session_id)
+        ledger = None if live is None else live.session.ledger
+        found = await recall(self._services.store, session_id, token, self.worker, ledger, subject)
+        live = self._live.get(session_id)
+        if not port.is_open:
+            return
+        if isinstance(found, Opened | SessionRecord) and live is not None:
+            live.fence()
+        if isinstance(found, Opened):
+            session = self._session(session_id, subject, token=token)
+            session.ledger.claimed(found.record)
+            self._keep(session, port).message_received(start)
+        elif found is Verdict.STORE_AWAY:
+            self._keep(self._session(self._new_id(), subject, token=token), port).message_received(start)
+        elif isinstance(found, SessionRecord):
+            live = self._keep(self._session(session_id, subject, record=found), port, is_resumed=True)
+            live.attach(port, returning(session_id, start), token, has_gap=True)
+        elif live is not None and found in (Verdict.HERE, Verdict.HERE_UNSAVED):
+            live.attach(port, returning(session_id, start), token, has_gap=True)
+        else:
+            self._refuse_resume(port, Verdict.UNKNOWN if found is Verdict.UNKNOWN else Verdict.CONTESTED)
 
     def _refuse_resume(self, port: Port, verdict: Verdict) -> None:
         self.counters.resumes_refused += 1

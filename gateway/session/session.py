@@ -8,6 +8,7 @@ from typing import Final
 
 from gateway.agent.base import AgentEvent, AgentFailed, Finished, Silence, Understood
 from gateway.session.effects import Close, Converse, Effect, Finish, Greet, HandOver, Hear, Press, Save, Send, TakeUp
+from gateway.session.goodbye import Goodbye
 from gateway.session.ledger import Ledger
 from gateway.session.limits import Identity, SessionLimits
 from gateway.session.opening import agree
@@ -75,10 +76,7 @@ class Session:
         self._drain_at: float | None = None
         self._drain_told_by = math.inf
         self._retry_save_at: float | None = None
-        self._finish_by = math.inf
-        self._frames_promised: int | None = None
-        self._is_finish_sent = False
-        self._is_finished = False
+        self._goodbye = Goodbye(limits.finish_timeout_s)
 
     @property
     def deadline(self) -> float | None:
@@ -127,8 +125,8 @@ class Session:
                 return self._fault(CloseCode.WRONG_ORDER, f"uplink frame {sequence} where {self.next_sequence} is next")
             self.uplink.duplicates += 1
             return NOTHING
-        if self._frames_promised is not None and sequence >= self._frames_promised:
-            return self._fault(CloseCode.WRONG_ORDER, f"uplink frame {sequence} after a bye of {self._frames_promised}")
+        if self._goodbye.is_past(sequence):
+            return self._fault(CloseCode.WRONG_ORDER, f"uplink frame {sequence} after a bye of {self._goodbye.frames}")
         self.next_sequence = sequence + 1
         self.uplink.arrived(sequence, frame.timestamp, len(frame.payload), now)
         if self.state is SessionState.NEW:
@@ -140,7 +138,7 @@ class Session:
         unheard = self.next_sequence if through is None else sequence - through
         if unheard > self._limits.unheard_frames:
             return self._fault(CloseCode.OVERLOADED, f"the agent is {unheard} frames behind")
-        if self._frames_promised is None:
+        if self._goodbye.frames is None:
             return (Hear(frame),)
         return (Hear(frame), *self._settle(now))
 
@@ -154,8 +152,9 @@ class Session:
 
     def agent_emitted(self, event: AgentEvent, now: float) -> Sequence[Effect]:
         """Take what the agent made of the audio."""
-        if self.state in (SessionState.NEW, SessionState.CLOSED) or self._is_finished:
+        if self.state in (SessionState.NEW, SessionState.CLOSED) or self._goodbye.is_agent_finished:
             return NOTHING
+        self._goodbye.progressed(now)
         effects = self._follow(event, now)
         return (*effects, *self._tell_drain(now)) if self._is_drain_untold else effects
 
@@ -217,10 +216,11 @@ class Session:
             return NOTHING
         return (Close(CloseCode.NORMAL, f"the caller left: {reason}"),)
 
-    def resume(self, resume: Resume, token: str, now: float) -> Sequence[Effect]:
+    def resume(self, resume: Resume, token: str, now: float, *, has_gap: bool = False) -> Sequence[Effect]:
         """The caller is back over a new transport; call `lost` first where the old one is still there.
 
-        The agent says again what was not heard; `token` is for the next resume.
+        `token` is for the next resume. The agent says again what was not heard; to a caller who cannot send again what
+        was not understood, `has_gap`, where the conversation stands.
         """
         codec = agree(resume)
         if isinstance(codec, Malformed):
@@ -237,7 +237,7 @@ class Session:
         effects += (Send(transcript(line)) for line in ledger.lines_since(resume.turn))
         if ledger.state:
             effects.append(Send(State(revision=ledger.revision, state=dict(ledger.state))))
-        again = self.turns.say_again(resume)
+        again = (Greet(is_after_gap=True),) if has_gap else self.turns.say_again(resume)
         effects += again
         if is_restored and not again and not ledger.has_answered:
             effects.append(Greet())
@@ -275,8 +275,8 @@ class Session:
         if self.state is SessionState.NEW:
             deadlines.append((self._created + limits.start_timeout_s, _NEVER_STARTED))
         elif self.state is SessionState.FINISHING:
-            is_answered = self._is_finished and self.ledger.is_saved
-            deadlines.append((self._played_by() if is_answered else self._finish_by, _NOT_FINISHED))
+            is_answered = self._goodbye.is_agent_finished and self.ledger.is_saved
+            deadlines.append((self._played_by() if is_answered else self._goodbye.deadline, _NOT_FINISHED))
         elif self.state is SessionState.DETACHED:
             deadlines.append((self._detached_at + limits.resume_window_s, _NOT_RESUMED))
         else:
@@ -337,14 +337,13 @@ class Session:
             return self._fault(CloseCode.WRONG_ORDER, f"bye of {bye.frames} frames after {self.next_sequence}")
         if not self._advance(SessionInput.BYE):
             return self._fault(CloseCode.WRONG_ORDER, "bye comes once")
-        self._frames_promised = bye.frames
-        self._finish_by = now + self._limits.finish_timeout_s
+        self._goodbye.said(bye.frames, now)
         return self._settle(now)
 
     def _finished(self, now: float) -> Sequence[Effect]:
-        if not self._is_finish_sent:
+        if not self._goodbye.is_agent_told:
             return NOTHING
-        self._is_finished = True
+        self._goodbye.is_agent_finished = True
         self.ledger.completed(self._received(self.next_sequence - 1))
         return (*self.turns.end_reply(), *self._save(), *self._settle(now))
 
@@ -352,11 +351,12 @@ class Session:
         """In `FINISHING`: take the next step that is possible."""
         if self.state is not SessionState.FINISHING:
             return NOTHING
-        if not self._is_finish_sent:
-            self._is_finish_sent = self.next_sequence == self._frames_promised
-            return (Finish(),) if self._is_finish_sent else NOTHING
+        goodbye = self._goodbye
+        if not goodbye.is_agent_told:
+            goodbye.is_agent_told = self.next_sequence == goodbye.frames
+            return (Finish(),) if goodbye.is_agent_told else NOTHING
         is_played = not self.replies.has_outstanding or now >= self._played_by()
-        if not (self._is_finished and self.ledger.is_saved and is_played):
+        if not (goodbye.is_agent_finished and self.ledger.is_saved and is_played):
             return NOTHING
         self._advance(SessionInput.DONE)
         forget_after_s = 0.0 if self._token is None else self._limits.resume_window_s

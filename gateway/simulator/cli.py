@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import ssl
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +14,18 @@ from rich.console import Console
 
 from gateway.errors import ConfigurationError
 from gateway.simulator.sound import read_telephone_wav, telephone_wav
-from gateway.simulator.twilio import DEFAULT_CALL_SID, Call, TwilioSimulator
+from gateway.simulator.twilio import Call, TwilioSimulator
 
 
 def simulate_twilio(
     file: Annotated[Path, typer.Argument(metavar="FILE.wav", help="What the caller says; PCM16 of any rate.")],
-    url: Annotated[str, typer.Argument(metavar="URL", help="A worker's /twiml (https:) or its stream (wss:).")],
-    call_sid: Annotated[str, typer.Option(help="The call's SID.")] = DEFAULT_CALL_SID,
+    urls: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="URL...", help="A worker's /twiml (https:), then those of others; or one stream (wss:)."
+        ),
+    ],
+    call_sid: Annotated[str | None, typer.Option(help="The call's SID; a new one unless given.")] = None,
     auth_token_file: Annotated[Path | None, typer.Option(help="Sign with the auth token in this file.")] = None,
     param: Annotated[list[str] | None, typer.Option(help="A custom parameter as NAME=VALUE; repeatable.")] = None,
     record: Annotated[Path | None, typer.Option(metavar="OUT.wav", help="Write what the caller heard.")] = None,
@@ -28,15 +34,17 @@ def simulate_twilio(
 ) -> None:
     """Play Twilio's side of a telephone call in real time: say FILE.wav, hear the answer, hang up.
 
+    When the stream breaks, Twilio asks again what to do: the same worker, and the others where that is gone.
     Exit status 0 after an answer, 1 without one.
     """
     call = Call(
-        url,
-        call_sid=call_sid,
+        urls[0],
+        others=tuple(urls[1:]),
+        call_sid=call_sid or f"CA{secrets.token_hex(16)}",
         auth_token=None if auth_token_file is None else _read(auth_token_file).decode().strip(),
         parameters=dict(_parameter(each) for each in param or ()),
     )
-    simulator = TwilioSimulator(call, tls=_tls(ca_file) if url.startswith(("https:", "wss:")) else None)
+    simulator = TwilioSimulator(call, tls=_tls(ca_file) if urls[0].startswith(("https:", "wss:")) else None)
     result = asyncio.run(simulator.run(read_telephone_wav(file)))
     if record is not None:
         _write(record, telephone_wav(simulator.recording))

@@ -13,7 +13,11 @@ RECORD_VERSION = 1
 
 
 class Fenced(StoreError):  # noqa: N818 - it says what happened
-    """Another worker has claimed the session: whoever holds an older epoch must let go of it."""
+    """The session was claimed as `epoch`, or deleted: whoever holds an older one must let go of it."""
+
+    def __init__(self, epoch: int, offered: int) -> None:
+        super().__init__(f"epoch {epoch} was claimed, the record is of epoch {offered}")
+        self.epoch = epoch
 
 
 @dataclass(frozen=True, slots=True)

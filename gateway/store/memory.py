@@ -21,7 +21,7 @@ class MemoryStore:
         """Keep the record."""
         found = self._find(record.session_id)
         if found is not None and found.epoch > record.epoch:
-            raise Fenced(f"epoch {found.epoch} was claimed, the record is of epoch {record.epoch}")
+            raise Fenced(found.epoch, record.epoch)
         if (
             found is None
             or found.epoch < record.epoch

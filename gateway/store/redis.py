@@ -65,7 +65,7 @@ class RedisStore:
         octets = encode_record(record)
         epoch = await self._run(_SAVE, record.session_id, record.epoch, record.revision, octets)
         if epoch > record.epoch:
-            raise Fenced(f"epoch {epoch} was claimed, the record is of epoch {record.epoch}")
+            raise Fenced(epoch, record.epoch)
 
     async def claim(self, record: SessionRecord) -> bool:
         """Take the session over from the epoch before."""

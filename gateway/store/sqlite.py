@@ -81,7 +81,7 @@ class SqliteStore:
         if self._database.execute(_SAVE, (*row, now)).rowcount == 0:
             found = self._database.execute(_EPOCH, (record.session_id,)).fetchone()
             if found is not None and found[0] > record.epoch:
-                raise Fenced(f"epoch {found[0]} was claimed, the record is of epoch {record.epoch}")
+                raise Fenced(found[0], record.epoch)
         self._writes += 1
         if self._writes % _PURGE_EVERY == 0:
             self._database.execute(_PURGE, (now,))

@@ -67,7 +67,8 @@ class Metered(Protocol):
 class SessionRequest:
     """What is known of a caller before a session exists.
 
-    `key` names the call beyond this connection where its network does: a telephone call's SID.
+    `key` names the call beyond this connection where its network does: a telephone call's SID. `is_key_signed` says
+    that the network vouches for it.
     """
 
     path: str
@@ -75,6 +76,7 @@ class SessionRequest:
     access_token: str | None = field(repr=False)
     origin: str | None = None
     key: str | None = None
+    is_key_signed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

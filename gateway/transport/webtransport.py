@@ -47,8 +47,10 @@ MAX_OPEN_STREAMS: Final = 8
 """Streams a session may have open towards the server; a well-behaved client needs two."""
 SESSION_DEADLINE_S: Final = 10.0
 """How long a connection may live without a session."""
-DELIVERY_DEADLINE_S: Final = 2.0
-"""How long the end of a session waits for its last messages to be acknowledged."""
+DELIVERY_DEADLINE_S: Final = 10.0
+"""How long the end of a session waits at least for its last messages to be acknowledged."""
+DELIVERY_PROBE_TIMEOUTS: Final = 6
+"""And how long in probe timeouts of the path, where that is longer: it may lose what is sent several times."""
 DELIVERY_POLL_S: Final = 0.02
 
 
@@ -132,8 +134,7 @@ class WebTransport:
         self._intake.close()
         if self._control_id is not None:
             self._write(self._control_id, b"", end_stream=True)
-        loop = self._connection.loop
-        loop.call_soon(self._close_when_delivered, code, reason, loop.time() + DELIVERY_DEADLINE_S)
+        self._connection.loop.call_soon(self._close_when_delivered, code, reason, self._delivery_deadline())
 
     # What the connection hands down
 
@@ -275,7 +276,7 @@ class WebTransport:
         if self._has_arrived(self._control_id, deadline):
             self._layer.close_session(self._session_id, code, reason)
             self._connection.flush_soon()
-            self._leave_when_delivered(loop.time() + DELIVERY_DEADLINE_S)
+            self._leave_when_delivered(self._delivery_deadline())
         else:
             loop.call_later(DELIVERY_POLL_S, self._close_when_delivered, code, reason, deadline)
 
@@ -284,6 +285,10 @@ class WebTransport:
             self._left(self._session_id)
         else:
             self._connection.loop.call_later(DELIVERY_POLL_S, self._leave_when_delivered, deadline)
+
+    def _delivery_deadline(self) -> float:
+        patience_s = max(DELIVERY_DEADLINE_S, DELIVERY_PROBE_TIMEOUTS * self._connection.quic.probe_timeout_s)
+        return self._connection.loop.time() + patience_s
 
     def _has_arrived(self, stream_id: int | None, deadline: float) -> bool:
         is_late = self._connection.loop.time() >= deadline or self._connection.quic.is_ended

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from quiclb.counters import ForwarderCounters
 from quiclb.datapath.base import Side
 from quiclb.metrics import table_families, traffic_families
-
-if TYPE_CHECKING:
-    from quiclb.processes.supervisor import Supervisor
+from quiclb.spec import TableSpec
 
 PROCESSES_HELP: Final = "Forwarding processes. state: serving, or spare: ready to take the place of one that dies."
 RESTARTS_HELP: Final = "Forwarding processes that ended without being asked to."
 
 
+class Supervised(Protocol):
+    """What is known of the processes."""
+
+    restarts: int
+
+    @property
+    def spec(self) -> TableSpec: ...
+    @property
+    def counters(self) -> ForwarderCounters: ...
+    @property
+    def pids(self) -> dict[int, int]: ...
+    @property
+    def spares(self) -> int: ...
+    def receive_drops(self, side: Side) -> int: ...
+
+
 class SupervisorCollector(Collector):
     """Sums the processes' counters when scraped; `Supervisor.refresh` comes first."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
+    def __init__(self, supervisor: Supervised) -> None:
         self._supervisor = supervisor
 
     def collect(self) -> Iterator[Metric]:

@@ -131,7 +131,8 @@ async def test_a_caller_without_ears_has_heard_it_at_once(server: ScriptedServer
         await call.finish()
         assert call.report().longest_downlink_gap_ms is None
     played = [message for message in server.sessions[0].messages if isinstance(message, Played)]
-    assert [(each.position_ms, each.is_complete) for each in played] == [(400, True)]
+    assert (played[-1].position_ms, played[-1].is_complete) == (400, True)
+    assert all(each.position_ms <= 400 for each in played)
 
 
 async def test_a_call_moves_to_another_address_without_losing_a_frame(server: ScriptedServer) -> None:

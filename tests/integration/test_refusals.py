@@ -11,7 +11,7 @@ from bench.fault_daemon import Daemon
 from bench.fault_traffic import Backends, Clients, settings_text
 
 INSTEAD = 'quiclb_packets_total{decision="fallback",reason="backend-down"}'
-TIMEOUT_S = 10.0
+TIMEOUT_S = 40.0
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -31,6 +31,7 @@ def test_datagrams_of_a_backend_that_refuses_them_go_to_another(tmp_path: Path, 
         while not daemon.scrape().get(INSTEAD):
             assert time.monotonic() < deadline
             clients.send_for(0.1, 500.0, [daemon.vip])
+        daemon.wait_for("backend health changed")
         changed = [line for line in daemon.events() if line["event"] == "backend health changed"]
         assert [(line["backend"], line["health"]) for line in changed] == [("b0", "down")]
     finally:

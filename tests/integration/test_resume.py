@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from gateway.worker import Worker
 from tests.integration.relay import Relay, relaying
 
 TONE = (np.sin(np.arange(32_000) / 10) * 8000).astype("<i2").tobytes()
+TIMEOUT_S = 30.0
 
 
 @asynccontextmanager
@@ -52,6 +53,19 @@ def calling(relay: Relay, folder: Path, **changes: Any) -> VoiceClient:
     return VoiceClient(url, **{"ca_file": folder / "ca.pem", "codec": "pcm16"} | changes)
 
 
+def came_back(events: Iterable[object]) -> list[Resumed]:
+    """What ended each interruption; a busy machine may have more of them than the test made."""
+    breaks = [event for event in events if isinstance(event, Interrupted | Resumed)]
+    assert [type(event) for event in breaks] == [Interrupted, Resumed] * (len(breaks) // 2)
+    return [event for event in breaks if isinstance(event, Resumed)]
+
+
+async def until(is_true: Callable[[], object]) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while not is_true():  # noqa: ASYNC110 - neither side has an event for it
+            await asyncio.sleep(0.02)
+
+
 async def ended(call: VoiceClient) -> None:
     await call.listen()
     await call.finish()
@@ -68,9 +82,9 @@ async def test_a_connection_that_dies_in_mid_speech_loses_and_repeats_no_frame(t
             events = [event async for event in call.events()]
         (ended_session,) = worker.sessions.ended()
     report = call.report()
-    assert [type(event) for event in events if isinstance(event, Interrupted | Resumed)] == [Interrupted, Resumed]
-    (resumed,) = report.resumes
-    assert 750 < resumed.gap_ms < 2000
+    resumed = next(event for event in came_back(events) if event.has_reconnected)
+    # noticed by what is not acknowledged, long before the connection would have timed out after 30 s
+    assert 750 < resumed.gap_ms < 15_000
     assert report.is_complete
     assert call.order["utterances"] == 1
     assert ended_session.uplink.frames == report.frames_sent == report.frames_heard
@@ -118,8 +132,8 @@ async def test_a_connection_that_comes_back_before_another_is_open_is_kept(tmp_p
         relay.swallowed_hosts.clear()
         await speaking
         await ended(call)
-        events = [event async for event in call.events() if isinstance(event, Interrupted | Resumed)]
-    assert [type(event) for event in events] == [Interrupted, Resumed]
+        events = [event async for event in call.events()]
+    assert came_back(events)
     assert call.report().is_complete
     assert call.order["utterances"] == 1
 
@@ -129,12 +143,10 @@ async def test_the_rest_of_an_answer_is_heard_on_the_new_connection(tmp_path: Pa
         heard = Heard()
         async with calling(relay, tmp_path, sinks=[heard]) as call:
             call.send_pcm(TONE + bytes(32_000))
-            await asyncio.sleep(0.8)
-            assert call.report().played_ms > 100
+            await until(lambda: call.report().played_ms > 100)
             relay.cut()
-            await asyncio.sleep(2.0)
+            await until(lambda: call.report().resumes)
             await call.finish()
-    assert len(call.report().resumes) == 1
     # the echo has 2 s of tone and the pause that ended the turn; a repeated or lost piece would be longer than a frame
     assert len(heard.pcm) // 2 / 24_000 == pytest.approx(2.65, abs=0.15)
 
@@ -170,7 +182,7 @@ async def test_a_worker_that_never_saw_the_session_takes_it_up_from_the_store(tm
         await ended(call)
         report = call.report()
     assert report.is_complete
-    assert [resumed.worker for resumed in report.resumes] == ["w-2"]
+    assert report.resumes[-1].worker == "w-2"
     assert call.order["utterances"] == 1
     assert report.frames_heard == report.frames_sent
 
@@ -184,9 +196,7 @@ async def test_a_caller_that_missed_the_goodbye_comes_back_for_it(tmp_path: Path
         await call.speak(TONE)
         relay.is_mute = True
         finishing = asyncio.create_task(call.finish())
-        async with asyncio.timeout(10.0):
-            while worker.sessions.count:  # noqa: ASYNC110 - a worker has no event for it
-                await asyncio.sleep(0.02)
+        await until(lambda: not worker.sessions.count)
         relay.cut()
         relay.is_mute = False
         await finishing

@@ -25,7 +25,7 @@ from gateway.agent.base import (
     Understood,
 )
 from gateway.agent.order.bandwidth import BandwidthExtension
-from gateway.agent.order.dialogue import Dialogue, answer, greeting, restored
+from gateway.agent.order.dialogue import Dialogue, answer, greeting, restored, where_it_stands
 from gateway.agent.order.grammar import Lexicon
 from gateway.agent.order.menu import Menu, default_menu
 from gateway.agent.order.parse import parse
@@ -182,6 +182,10 @@ class OrderConversation:
     def greet(self) -> None:
         """Say hello."""
         self._say(greeting(self._dialogue))
+
+    def take_up(self) -> None:
+        """Say where the order stands, and ask for what was lost."""
+        self._say(where_it_stands(self._dialogue))
 
     def hear(self, audio: HeardAudio) -> None:
         """Take the next frame; one with silence in front, as DTX leaves, is heard piece by piece."""

@@ -53,6 +53,19 @@ def greeting(dialogue: Dialogue) -> str:
     return f"Hi, welcome to {dialogue.menu.shop}! What can I get you?"
 
 
+def where_it_stands(dialogue: Dialogue) -> str:
+    """Return what the clerk says to a customer who was cut off, and whose last words may be lost."""
+    said = ["Sorry, we were cut off."]
+    if dialogue.order.status is Status.CONFIRMED:
+        return " ".join([*said, "Your order is placed. See you soon!"])
+    if dialogue.order.items:
+        said.append(_read_back(dialogue))
+    elif dialogue.question is Question.MORE:
+        return " ".join([*said, "What can I get you?"])
+    question = [] if dialogue.question is Question.MORE else _next_question(dialogue, ())
+    return " ".join([*said, *(question or ["What did you say last?"])])
+
+
 def answer(dialogue: Dialogue, intents: Sequence[Intent] | None) -> tuple[Dialogue, str]:
     """Act on what was meant, `None` where it was not understood, and return the next dialogue and the answer."""
     if not intents:

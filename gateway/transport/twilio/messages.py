@@ -30,6 +30,8 @@ class Skip(StrEnum):
     BAD_PAYLOAD = "bad_payload"
     """Audio that is no base64, empty, or more than one frame may hold."""
     BEFORE_START = "before_start"
+    BEFORE_READY = "before_ready"
+    """More than is held back while the session store looks for the call."""
     SECOND_START = "second_start"
     WRONG_STREAM = "wrong_stream"
     OTHER_TRACK = "other_track"

@@ -46,7 +46,8 @@ class TelephonyService:
         """Take the WebSocket of a call (`gateway.web.server.Upgrade`)."""
         if not self._is_genuine(request, _as_socket(self._base(request))):
             return _FORBIDDEN
-        return TwilioCall(socket, VOICE_PATH, request.peer, self.accept, self.counters)
+        is_signed = self.signatures is not None
+        return TwilioCall(socket, VOICE_PATH, request.peer, self.accept, self.counters, is_signed=is_signed)
 
     def twiml(self, request: WebRequest) -> WebResponse:
         """Answer Twilio's question what to do with a call (`gateway.web.server.Page`).

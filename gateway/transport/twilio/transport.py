@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -35,6 +36,7 @@ from gateway.wire import (
     Bye,
     CloseCode,
     Codec,
+    Drain,
     Dtmf,
     Played,
     Ready,
@@ -49,6 +51,8 @@ AGENT_PARAMETER: Final = "agent"
 _REPORT_EVERY: Final = 5
 """Frames of the caller between two reports of what was played: 100 ms."""
 _OCTETS_PER_MS: Final = 8
+_MOST_HELD: Final = 500
+"""Messages of Twilio, 10 s of audio, that wait for the session store to say where the call stands."""
 _log = structlog.get_logger("gateway.telephony")
 
 
@@ -56,17 +60,31 @@ class TwilioCall:
     """`gateway.transport.base.Transport` over the WebSocket of one stream, and that socket's handler.
 
     It asks `accept` when Twilio says `start`, with the custom parameter `token` as the access token and the call's SID
-    as the key, and starts the session in G.711 with the agent of the custom parameter `agent`.
+    as the key, and starts the session in G.711 with the agent of the custom parameter `agent`. What Twilio says before
+    the session is `Ready`, new or taken up, is held back. When the worker drains the stream ends, so that Twilio asks
+    for another one.
     """
 
     kind = "twilio"
 
-    def __init__(self, socket: WebSocket, path: str, peer: str, accept: Acceptor, counters: TelephonyCounters) -> None:
+    def __init__(
+        self,
+        socket: WebSocket,
+        path: str,
+        peer: str,
+        accept: Acceptor,
+        counters: TelephonyCounters,
+        *,
+        is_signed: bool = False,
+    ) -> None:
         self._socket = socket
         self._path = path
         self._peer = peer
         self._accept = accept
         self._counters = counters
+        self._is_signed = is_signed
+        self._held: deque[Media | MarkEvent | DtmfEvent | Stop] | None = deque()
+        self._may_return = False
         self._loop = asyncio.get_running_loop()
         self._log = _log.bind(peer=peer)
         self._stream_sid: str | None = None
@@ -89,6 +107,9 @@ class TwilioCall:
         """A telephone shows no messages: what one means for the audio comes by the calls below."""
         if isinstance(message, Ready):
             self._log.info("call_connected", session=message.session)
+            self._ready(message)
+        elif isinstance(message, Drain) and self._may_return:
+            self._leave("this worker is going away")
 
     def send_audio(self, generation: int, frame: AudioFrame) -> None:
         if len(frame.payload) > MAX_AUDIO_OCTETS:
@@ -160,18 +181,46 @@ class TwilioCall:
         if self._is_stopped:
             return Skip.AFTER_STOP
         self._count_missing(message.sequence_number)
+        if self._held is None:
+            return self._take(message, self._handler)
+        if len(self._held) == _MOST_HELD:
+            return Skip.BEFORE_READY
+        self._held.append(message)
+        return None
+
+    def _take(self, message: Media | MarkEvent | DtmfEvent | Stop, handler: TransportHandler) -> Skip | None:
         match message:
             case Media():
-                return self._hear(message, self._handler)
+                return self._hear(message, handler)
             case MarkEvent():
-                self._returned(message.mark.name, self._handler)
+                self._returned(message.mark.name, handler)
             case DtmfEvent():
                 self._counters.digits += 1
-                self._handler.message_received(Dtmf(digit=message.dtmf.digit))
+                handler.message_received(Dtmf(digit=message.dtmf.digit))
             case Stop():
                 self._is_stopped = True
-                self._handler.message_received(Bye(frames=self._uplink.next_sequence, reason="the call ended"))
+                handler.message_received(Bye(frames=self._uplink.next_sequence, reason="the call ended"))
         return None
+
+    def _ready(self, ready: Ready) -> None:
+        """The session is there: give it, by its numbers, what Twilio has said meanwhile."""
+        self._may_return = bool(ready.resume_window_s) and self._is_signed
+        self._uplink.next_sequence = ready.next_sequence
+        held, self._held = self._held or (), None
+        for message in held:
+            if self._handler is None:
+                return
+            fault = Skip.AFTER_STOP if self._is_stopped else self._take(message, self._handler)
+            if fault is not None:
+                self._skip(fault)
+
+    def _leave(self, reason: str) -> None:
+        """End the stream, not the call: it comes back over another stream, to another worker."""
+        handler = self._handler
+        self._end()
+        self._socket.close(_GOING_AWAY, reason)
+        if handler is not None:
+            handler.lost(reason)
 
     def _start(self, message: Start) -> Skip | None:
         facts = message.start
@@ -187,7 +236,10 @@ class TwilioCall:
         self._last_sequence = message.sequence_number or None
         self._log = self._log.bind(call=facts.call_sid)
         parameters = facts.custom_parameters
-        request = SessionRequest(self._path, self._peer, parameters.get(TOKEN_PARAMETER), key=facts.call_sid)
+        token = parameters.get(TOKEN_PARAMETER)
+        request = SessionRequest(
+            self._path, self._peer, token, key=facts.call_sid or None, is_key_signed=self._is_signed
+        )
         answer = self._accept(request, self)
         if isinstance(answer, Refusal):
             self._end()

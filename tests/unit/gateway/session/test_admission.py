@@ -213,7 +213,11 @@ class TestSessions:
     async def test_a_carrier_s_address_is_no_caller_s(self):
         worker = Worker(AccessLimits(address_sessions=1, address_attempts_per_s=0.1))
         for number in range(3):
-            worker.begin(request("alice", key=f"CA{number}"))
+            port, transport = worker.enter(request("alice", key=f"CA{number}"))
+            port.message_received(Start(accept=(Codec.PCM16_24K,)))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert transport.of(Ready)
         await worker.manager.close()
 
 

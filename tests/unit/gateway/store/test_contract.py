@@ -136,8 +136,9 @@ async def test_an_owner_of_old_is_fenced_off(store):
     await store.save(RECORD)
     claimed = replace(RECORD, epoch=2, owner="worker-2")
     await store.claim(claimed)
-    with pytest.raises(Fenced):
+    with pytest.raises(Fenced) as fenced:
         await store.save(replace(RECORD, revision=99))
+    assert fenced.value.epoch == 2
     await store.delete("s-1", 1)
     assert await store.load("s-1") == claimed
     await store.save(replace(claimed, revision=5))
@@ -162,6 +163,16 @@ async def test_a_deleted_session_does_not_come_back(store):
         await store.save(replace(RECORD, revision=4))
     assert not await store.claim(replace(RECORD, epoch=2))
     assert await store.load("s-1") is None
+
+
+async def test_another_session_may_take_the_name_of_a_deleted_one(store):
+    await store.save(RECORD)
+    await store.delete("s-1", 1)
+    with pytest.raises(Fenced) as fenced:
+        await store.save(RECORD)
+    another = replace(RECORD, epoch=fenced.value.epoch + 1, revision=0)
+    await store.save(another)
+    assert await store.load("s-1") == another
 
 
 async def test_a_state_that_no_octets_can_hold_is_an_error(store):

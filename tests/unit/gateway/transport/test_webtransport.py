@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from gateway.transport.base import SessionRequest
-from gateway.transport.webtransport import MAX_OPEN_STREAMS
+from gateway.transport.webtransport import DELIVERY_DEADLINE_S, MAX_OPEN_STREAMS
 from gateway.wire import (
     MAX_AUDIO_OCTETS,
     AudioFrame,
+    Bye,
     CloseCode,
     Codec,
     Malformed,
@@ -61,6 +62,21 @@ def test_another_path_is_not_found_and_nobody_is_asked(path: str) -> None:
     assert caller.refusal is not None
     assert caller.refusal.status == 404
     assert session.requests == []
+
+
+def test_the_goodbye_outlasts_a_path_that_loses_it_for_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, caller = opened()
+    caller.send(Start())
+    assert session.transport is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(caller.pair.client, "receive_datagram", lambda *datagram: None)
+        session.transport.send(Bye(frames=0))
+        session.transport.close(CloseCode.NORMAL, "bye")
+        caller.settle(5.0)
+    assert not caller.messages
+    caller.settle(10.0)
+    assert caller.messages == [Bye(frames=0)]
+    assert caller.closed == (CloseCode.NORMAL, "bye")
 
 
 def test_a_second_control_stream_breaks_the_order() -> None:
@@ -158,7 +174,9 @@ def test_a_close_that_nobody_acknowledges_ends_all_the_same() -> None:
     assert session.transport is not None
     session.transport.close(CloseCode.IDLE, "no one there")
     caller.address = ("203.0.113.1", 1)  # nothing arrives any more
-    caller.loop.run_until(caller.loop.now + 10.0)
+    caller.loop.run_until(caller.loop.now + 2 * DELIVERY_DEADLINE_S - 1.0)
+    assert not caller.pair.server.is_ended
+    caller.loop.run_until(caller.loop.now + 2.0)
     assert caller.pair.server.is_ended
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.agent.order.dialogue import NOT_UNDERSTOOD, Dialogue, answer, greeting, restored
+from gateway.agent.order.dialogue import NOT_UNDERSTOOD, Dialogue, answer, greeting, restored, where_it_stands
 from gateway.agent.order.grammar import Lexicon
 from gateway.agent.order.menu import Menu, default_menu, parse_menu
 from gateway.agent.order.order import MAX_ITEMS, Status
@@ -175,3 +175,19 @@ def test_a_returning_caller_is_told_the_order() -> None:
     assert greeting(restored(MENU, dialogue.to_state())) == (
         "Welcome back. You have one medium taro milk tea. That is $5.50."
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "stands"),
+    [
+        ((), "Sorry, we were cut off. What can I get you?"),
+        (("a large taro milk tea",), "You have one large taro milk tea. That is $6.00. What did you say last?"),
+        (("a large taro milk tea", "that is all"), "Shall I place the order?"),
+        (("a large taro milk tea", "place the order"), "Your order is placed. See you soon!"),
+    ],
+)
+def test_a_customer_who_was_cut_off_hears_where_the_order_stands(said, stands):
+    dialogue, _ = converse(*said)
+    told = where_it_stands(restored(MENU, dialogue.to_state()))
+    assert told.startswith("Sorry, we were cut off.")
+    assert stands in told

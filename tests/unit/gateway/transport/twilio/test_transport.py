@@ -29,6 +29,7 @@ from gateway.wire import (
 from tests.unit.gateway.transport.harness import Session
 
 SPEECH = bytes(range(160))
+READY = Ready(session="s-1", worker="worker-1", codec=Codec.PCMU)
 FORMAT = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
 
 
@@ -51,11 +52,19 @@ class FakeSocket:
 class Line:
     """Twilio's end of one stream, and the session behind it."""
 
-    def __init__(self, session: Session | None = None) -> None:
+    def __init__(self, session: Session | None = None, *, is_signed: bool = False) -> None:
         self.session = session or Session()
         self.socket = FakeSocket()
         self.counters = TelephonyCounters()
-        self.call = TwilioCall(self.socket, VOICE_PATH, "192.0.2.1:5000", self.session.accept, self.counters)  # type: ignore[arg-type]
+        accept = self.session.accept
+        self.call = TwilioCall(
+            self.socket,  # type: ignore[arg-type]
+            VOICE_PATH,
+            "192.0.2.1:5000",
+            accept,
+            self.counters,
+            is_signed=is_signed,
+        )
         self.sequence = 0
         self.chunk = 0
 
@@ -68,6 +77,7 @@ class Line:
         facts = {"streamSid": "MZ1", "callSid": "CA1", "accountSid": "AC1", "tracks": ["inbound"]}
         facts |= {"mediaFormat": FORMAT, "customParameters": {}} | changes
         self.event("start", start=facts)
+        self.call.send(READY)
         return self
 
     def media(self, payload: bytes = SPEECH, **changes: Any) -> None:

@@ -1,0 +1,207 @@
+"""The demonstration by telephone: a worker is killed in the middle of a sentence, and the call goes on at another one.
+
+What plays Twilio's side asks again what to do with the call, as Twilio does. Ends with exit status 0 only if the order
+is complete, and the control's, whose workers share no store, is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import secrets
+import sys
+import time
+import tomllib
+import urllib.request
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local.cluster import Cluster, ClusterError, ClusterOptions
+from deploy.local.judgement import expected_order, named
+from deploy.local.story import RECORDING, Moment
+from gateway.errors import GatewayError
+from gateway.session.recall import session_of
+from gateway.simulator.loudspeaker import SILENCE
+from gateway.simulator.sound import read_telephone_wav
+from gateway.simulator.twilio import Call, TwilioSimulator
+from gateway.store.sqlite import SqliteStore
+
+VICTIM: Final = 0
+GREETING_S, ANSWER_S = 4.0, 6.0
+"""How long the caller lets the agent speak."""
+_OCTETS_PER_S: Final = 8_000
+
+
+@dataclass(slots=True)
+class Telling:
+    """What came of one call; `order` is as the session store has it, `turns` as the last worker counted them."""
+
+    moments: list[Moment] = field(default_factory=list)
+    call: dict[str, Any] = field(default_factory=dict)
+    order: list[dict[str, Any]] = field(default_factory=list)
+    transcript: list[tuple[str, str]] = field(default_factory=list)
+    worker: str | None = None
+    turns: int = 0
+    gap_ms: float | None = None
+    """From the worker's death until the caller is joined to the next one."""
+    failure: str | None = None
+
+
+def script() -> tuple[bytes, float]:
+    """What the caller says, in mu-law, and the instant in s at which the worker dies: in the second sentence."""
+    instants = tomllib.loads(RECORDING.with_suffix(".toml").read_text())
+    spoken = read_telephone_wav(RECORDING)
+    first, second = (
+        spoken[int(instants[name]["start"] * _OCTETS_PER_S) : int(instants[name]["end"] * _OCTETS_PER_S)]
+        for name in ("first_sentence", "second_sentence")
+    )
+    before = _silence(GREETING_S) + first + _silence(ANSWER_S)
+    return before + second + _silence(1.0), (len(before) + len(second) / 2) / _OCTETS_PER_S
+
+
+async def place_call(*, store: str | None = None, tick_s: float = 0.02) -> Telling:
+    """Call, kill the worker in mid-sentence, and return once the call is over, one way or the other.
+
+    A `tick_s` of less than 0.02 is faster than real time.
+    """
+    auth_token = secrets.token_hex(16)
+    async with Cluster(ClusterOptions(twilio_auth_token=auth_token, store=store)) as cluster:
+        pages = [f"http://{address}/twiml" for address in cluster.addresses.worker_telephony]
+        call = Call(pages[VICTIM], tuple(pages), f"CA{secrets.token_hex(16)}", auth_token=auth_token)
+        telling = Telling()
+        began = time.monotonic()
+        died_at: list[float] = []
+
+        def note(what: str, detail: str) -> None:
+            telling.moments.append(Moment(time.monotonic() - began, what, detail))
+            if what == "stream" and died_at:
+                telling.gap_ms = (time.monotonic() - died_at[0]) * 1000
+
+        async def kill() -> None:
+            while simulator.said_ms < 1000 * killed_at_s:  # noqa: ASYNC110 - the call's own clock
+                await asyncio.sleep(0.01)
+            await cluster.kill_worker(VICTIM)
+            died_at.append(time.monotonic())
+            note("kill", f"SIGKILL ends worker-{VICTIM + 1} in the middle of the second sentence")
+
+        simulator = TwilioSimulator(call, tick_s=tick_s, noted=note)
+        speech, killed_at_s = script()
+        killing = asyncio.create_task(kill())
+        try:
+            telling.call = (await simulator.run(speech)).as_json()
+            note("end", "the caller has heard the last answer and hangs up")
+        except GatewayError as error:
+            telling.failure = str(error)
+            note("lost", telling.failure)
+        finally:
+            killing.cancel()
+            await asyncio.gather(killing, return_exceptions=True)
+        await _look_up(cluster, call.call_sid, telling, has_file=store is None)
+    return telling
+
+
+async def _look_up(cluster: Cluster, call_sid: str, telling: Telling, *, has_file: bool) -> None:
+    async with asyncio.timeout(10):
+        while not (sessions := await _ended(cluster)):  # noqa: ASYNC110 - what was said last is being saved
+            await asyncio.sleep(0.05)
+    telling.worker, telling.turns = sessions[-1]["worker"], sessions[-1]["turn"]
+    if not has_file:
+        return
+    store = SqliteStore(cluster.folder / "sessions.db", ttl_s=60.0, clock=time.time)
+    try:
+        record = await store.load(session_of(call_sid))
+    finally:
+        await store.close()
+    if record is not None:
+        telling.order = list(record.state.get("items", []))
+        telling.transcript = [(line.role, line.text) for line in record.transcript]
+
+
+async def _ended(cluster: Cluster) -> list[dict[str, Any]]:
+    """The sessions that ended at the worker that is left."""
+    pages = [f"http://{admin}/sessions" for i, admin in enumerate(cluster.addresses.worker_admin) if i != VICTIM]
+    documents = [json.loads(await asyncio.to_thread(_get, page)) for page in pages]
+    return [session for document in documents for session in document["ended"]]
+
+
+def _get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=2.0) as answer:  # noqa: S310 - the cluster's own loopback address
+        return bytes(answer.read())
+
+
+def judge(telling: Telling) -> list[str]:
+    """Return a sentence for each thing that was lost."""
+    faults = [] if telling.failure is None else [f"the call did not end well: {telling.failure}"]
+    if [named(item, like) for item, like in zip(telling.order, expected_order(), strict=False)] != expected_order():
+        faults.append(f"the order is not what was said: {telling.order}")
+    if len(telling.order) != len(expected_order()):
+        faults.append(f"the order has {len(telling.order)} items, {len(expected_order())} were said")
+    if telling.worker == f"worker-{VICTIM + 1}" or telling.call.get("streams") != 2:
+        faults.append(f"{telling.worker} ended the call, after {telling.call.get('streams')} streams")
+    if not telling.call.get("is_answered"):
+        faults.append("the caller's last words were not answered")
+    return faults
+
+
+def show(console: Console, title: str, telling: Telling) -> None:
+    """Timeline, transcript and order on a terminal."""
+    console.rule(f"[bold]{title}")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for moment in telling.moments:
+        table.add_row(f"[dim]{moment.at_s:6.2f} s", moment.what, moment.detail)
+    console.print(table)
+    if telling.gap_ms is not None:
+        console.print(f"The caller was without a worker for {telling.gap_ms:.0f} ms.")
+    for role, text in telling.transcript:
+        console.print(f"[bold]{'caller' if role == 'user' else 'agent':>6}[/]  {text}")
+    for item in telling.order:
+        console.print(f"{item['quantity']}x {item['size']} {item['drink']}, {item['milk']} milk: {item['price']}")
+    console.print(f"{telling.worker} ended the call, and knows of {telling.turns} turns of the caller.\n")
+
+
+async def run(console: Console) -> dict[str, Any]:
+    """Both calls; returns the document that `--json` prints."""
+    story = await place_call()
+    show(console, "A spoken order by telephone, a worker killed in mid-sentence", story)
+    control = await place_call(store="memory://")
+    show(console, "The control: the same call, workers that share no store", control)
+    lost = judge(story)
+    has_control_failed = control.turns < story.turns
+    for fault in lost:
+        console.print(f"[bold red]Lost:[/] {fault}")
+    if not has_control_failed:
+        console.print("[bold red]The control lost nothing: this run proves nothing.")
+    if not lost and has_control_failed:
+        console.print("[bold green]Nothing that was understood is lost, and the control shows that it could have been.")
+    return {
+        "ok": not lost and has_control_failed,
+        "lost": lost,
+        "story": asdict(story),
+        "control": asdict(control),
+    }
+
+
+def _silence(seconds: float) -> bytes:
+    return SILENCE * round(seconds * _OCTETS_PER_S)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make demo-phone", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout, the story on stderr")
+    arguments = parser.parse_args()
+    console = Console(stderr=arguments.json, highlight=False)
+    try:
+        document = asyncio.run(run(console))
+    except ClusterError as error:
+        sys.exit(f"demo-phone: {error}")
+    if arguments.json:
+        print(json.dumps(document, indent=2))
+    sys.exit(0 if document["ok"] else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Claims that meet others, against stores that answer at the worst moment."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from gateway.errors import StoreError
+from gateway.session.claim import Verdict, claim
+from gateway.session.ledger import Ledger
+from gateway.session.limits import SessionLimits
+from gateway.session.manager import SessionManager
+from gateway.session.port import Port
+from gateway.session.ticket import Tickets
+from gateway.store.base import SessionRecord
+from gateway.store.memory import MemoryStore
+from gateway.wire import CloseCode, Codec, Error, Ready, Resume
+from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
+
+RECORD = SessionRecord("s-1", 7, 120, 1, (), {}, 1, "w-1", token_hashes=Tickets().renewed("first").hashes)
+RESUME = Resume(session="s-1", token="first", accept=(Codec.PCM16_24K,))
+
+
+class ContestedStore(MemoryStore):
+    """Before each of the next `rivals` claims another worker has made one."""
+
+    def __init__(self, rivals: int) -> None:
+        super().__init__()
+        self.rivals = rivals
+
+    async def claim(self, record: SessionRecord) -> bool:
+        if self.rivals:
+            self.rivals -= 1
+            assert await super().claim(replace(record, owner="rival"))
+        return await super().claim(record)
+
+
+async def contested(rivals: int) -> ContestedStore:
+    store = ContestedStore(rivals)
+    await store.save(RECORD)
+    return store
+
+
+async def test_a_claim_that_others_overtake_is_made_again() -> None:
+    store = await contested(rivals=2)
+    claimed = await claim(store, RESUME, "second", "w-2", None)
+    assert isinstance(claimed, SessionRecord)
+    assert (claimed.owner, claimed.epoch) == ("w-2", 4)
+    assert await store.load("s-1") == claimed
+
+
+async def test_a_claim_that_others_overtake_time_and_again_is_contested() -> None:
+    store = await contested(rivals=3)
+    assert await claim(store, RESUME, "second", "w-2", None) is Verdict.CONTESTED
+    stored = await store.load("s-1")
+    assert stored is not None
+    assert (stored.owner, stored.epoch) == ("rival", 4)
+
+
+class AwayStore(MemoryStore):
+    """Whatever it is asked, it fails so."""
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__()
+        self.failure = failure
+
+    async def claim(self, record: SessionRecord) -> bool:
+        raise self.failure
+
+    async def load(self, session_id: str) -> SessionRecord | None:
+        raise self.failure
+
+
+@pytest.mark.parametrize("failure", [StoreError("away"), OSError("refused"), RuntimeError("the driver is confused")])
+async def test_while_the_store_is_away_a_live_session_goes_on_and_others_wait(failure: Exception) -> None:
+    store = AwayStore(failure)
+    ledger = Ledger("s-1", 2.0, "w-1", RECORD)
+    assert await claim(store, RESUME, "second", "w-1", ledger) is Verdict.HERE_UNSAVED
+    assert ledger.epoch == RECORD.epoch
+    assert await claim(store, RESUME, "second", "w-2", None) is Verdict.STORE_AWAY
+
+
+async def test_a_caller_whose_session_is_contested_is_told_to_ask_again_and_then_has_it() -> None:
+    store = await contested(rivals=3)
+    tokens = (f"token-{number}" for number in itertools.count())
+    ids = (f"new-{number}" for number in itertools.count())
+    manager = SessionManager(
+        "w-2", FakeAgent(), store, new_id=lambda: next(ids), new_token=lambda: next(tokens), limits=SessionLimits()
+    )
+    refused = await resumed(manager)
+    assert refused.closed == [(CloseCode.OVERLOADED, "the session is just being taken up elsewhere")]
+    assert [fault.code for fault in refused.of(Error)] == [CloseCode.OVERLOADED]
+    assert manager.count == 0
+    assert manager.counters.resumes_refused == 1
+    served = await resumed(manager)
+    assert [ready.next_sequence for ready in served.of(Ready)] == [121]
+    assert not served.closed
+    await manager.close()
+
+
+async def resumed(manager: SessionManager) -> FakeTransport:
+    """A caller that asks for its session, and the answer it got."""
+    transport = FakeTransport()
+    port = manager.accept(REQUEST, transport)
+    assert isinstance(port, Port)
+    port.message_received(RESUME)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    return transport

@@ -1,0 +1,227 @@
+"""Telephone calls that come back, by nothing but their key."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from gateway.access.gate import Gate
+from gateway.agent.base import HeardAudio, Silence, Understood
+from gateway.errors import StoreError
+from gateway.session.admission import Admission
+from gateway.session.limits import SessionLimits
+from gateway.session.manager import SessionManager
+from gateway.session.port import Port
+from gateway.session.recall import session_of
+from gateway.store.memory import MemoryStore
+from gateway.wire import AudioFrame, CloseCode, Codec, Ready, Resume, Start, State
+from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
+
+SIGNED = replace(REQUEST, key="CA1", is_key_signed=True)
+ORDER = {"items": ["taro"]}
+
+
+class RecallingConversation(FakeConversation):
+    def take_up(self) -> None:
+        self.calls.append("take up")
+
+
+class RecallingAgent(FakeAgent):
+    kind: type[FakeConversation] = RecallingConversation
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.states = []
+
+    def converse(self, emit, state):
+        self.states.append(state)
+        self.conversations.append(self.kind(emit))
+        return self.conversations[-1]
+
+
+class Worker:
+    """One worker's sessions; workers share a store."""
+
+    def __init__(self, name: str, store: MemoryStore, gate: Gate | None = None) -> None:
+        ids, tokens = ((f"{name}-{kind}{n}" for n in itertools.count()) for kind in "it")
+        self.agent = RecallingAgent()
+        self.manager = SessionManager(
+            name,
+            self.agent,
+            store,
+            new_id=lambda: next(ids),
+            new_token=lambda: next(tokens),
+            admission=Admission(gate),
+            limits=SessionLimits(resume_window_s=60.0),
+        )
+
+    async def call(self, request=SIGNED) -> tuple[Port, FakeTransport]:
+        transport = FakeTransport()
+        port = self.manager.accept(request, transport)
+        assert isinstance(port, Port)
+        port.message_received(Start(accept=(Codec.PCMU,)))
+        await settled()
+        return port, transport
+
+    @property
+    def conversation(self) -> FakeConversation:
+        return self.agent.conversations[-1]
+
+
+async def settled() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def say(port: Port, sequence: int) -> None:
+    port.audio_received(AudioFrame(sequence, sequence * 960, Codec.PCMU, bytes(160)))
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+async def workers(store):
+    workers = [Worker("worker-1", store), Worker("worker-2", store)]
+    yield workers
+    for worker in workers:
+        await worker.manager.close()
+
+
+async def ordered(worker: Worker) -> Port:
+    """A call in which one order was understood, up to frame 1, and half of another one was heard."""
+    port, _ = await worker.call()
+    for sequence in range(4):
+        say(port, sequence)
+    worker.conversation.emit(Understood("a taro", 1, ORDER))
+    await settled()
+    return port
+
+
+async def test_a_new_call_is_greeted_under_the_name_its_key_gives(workers, store):
+    _, transport = await workers[0].call()
+    assert transport.of(Ready)[0].session == session_of("CA1")
+    assert workers[0].conversation.calls == ["greet"]
+    assert await store.load(session_of("CA1")) is not None
+
+
+async def test_a_call_goes_on_at_another_worker_from_what_was_understood(workers):
+    first, second = workers
+    await ordered(first)  # and now this worker is gone without a word
+    port, transport = await second.call()
+    (ready,) = transport.of(Ready)
+    assert (ready.session, ready.worker, ready.next_sequence) == (session_of("CA1"), "worker-2", 2)
+    assert transport.of(State)[0].state == ORDER
+    assert second.agent.states == [ORDER]
+    assert second.conversation.calls == ["take up"]
+    say(port, 2)
+    assert isinstance(second.conversation.calls[-1], HeardAudio)
+
+
+async def test_a_worker_that_lost_the_call_is_fenced_off(workers, store):
+    first, second = workers
+    await ordered(first)
+    await second.call()
+    first.conversation.emit(Understood("late words", 3, {"items": []}))
+    await settled()
+    assert first.manager.count == 0
+    assert first.manager.ended()[-1].close_code is CloseCode.TAKEN_OVER
+    record = await store.load(session_of("CA1"))
+    assert (record.state, record.owner, record.epoch) == (ORDER, "worker-2", 2)
+
+
+async def test_a_call_that_comes_back_to_its_worker_forgets_half_an_utterance_only(workers):
+    worker = workers[0]
+    port = await ordered(worker)
+    port.lost("the stream broke")
+    _, transport = await worker.call()
+    former, current = worker.agent.conversations
+    assert former.calls[-1] == "close"
+    assert worker.agent.states == [None, ORDER]
+    assert current.calls == ["take up"]
+    assert transport.of(Ready)[0].next_sequence == 4
+    assert worker.manager.count == 1
+    assert worker.manager.counters.resumes == 1
+
+
+async def test_the_newest_stream_has_the_call(workers):
+    port = await ordered(workers[0])
+    await workers[0].call()
+    assert not port.is_open
+    assert port.transport.closed[0][0] is CloseCode.TAKEN_OVER
+
+
+async def test_an_agent_that_cannot_take_up_greets(workers):
+    await ordered(workers[0])
+    workers[1].agent.kind = FakeConversation
+    await workers[1].call()
+    assert workers[1].conversation.calls == ["greet"]
+
+
+async def test_an_unsigned_key_opens_nothing_where_no_token_is_asked_for(workers):
+    await ordered(workers[0])
+    _, transport = await workers[1].call(replace(SIGNED, is_key_signed=False))
+    assert transport.of(Ready)[0].session != session_of("CA1")
+    assert workers[1].agent.states == [None]
+
+
+async def test_a_shared_access_token_vouches_for_a_key(store):
+    workers = [Worker(name, store, Gate("sesame")) for name in ("worker-1", "worker-2")]
+    request = replace(SIGNED, is_key_signed=False, access_token="sesame")
+    for worker in workers:
+        await worker.call(request)
+    assert workers[1].conversation.calls == ["take up"]
+    for worker in workers:
+        await worker.manager.close()
+
+
+async def test_the_name_of_a_calls_session_opens_it_to_no_other_caller(workers):
+    await ordered(workers[0])
+    transport = FakeTransport()
+    port = workers[1].manager.accept(REQUEST, transport)
+    port.message_received(Resume(session=session_of("CA1"), token=""))
+    await settled()
+    assert transport.closed[0][0] is CloseCode.UNKNOWN_SESSION
+
+
+async def test_a_key_is_used_again_after_its_session_has_ended(workers, store):
+    await ordered(workers[0])
+    record = await store.load(session_of("CA1"))
+    await store.delete(record.session_id, record.epoch)
+    _, transport = await workers[1].call()
+    assert workers[1].conversation.calls == ["greet"]
+    workers[1].conversation.emit(Understood("a matcha", 0, {"items": ["matcha"]}))
+    workers[1].conversation.emit(Silence(0))
+    await settled()
+    assert transport.closed == []
+    assert (await store.load(session_of("CA1"))).state == {"items": ["matcha"]}
+
+
+async def test_a_call_begins_anew_while_the_store_is_away(workers, store, monkeypatch):
+    async def away(session_id):
+        raise StoreError("away")
+
+    monkeypatch.setattr(store, "load", away)
+    _, transport = await workers[0].call()
+    assert workers[0].conversation.calls == ["greet"]
+    assert transport.of(Ready)[0].session != session_of("CA1")
+
+
+async def test_a_stream_that_ends_while_its_session_is_looked_for_leaves_nothing_behind(workers):
+    transport = FakeTransport()
+    port = workers[0].manager.accept(SIGNED, transport)
+    port.message_received(Start(accept=(Codec.PCMU,)))
+    port.lost("gone")
+    await settled()
+    assert workers[0].manager.count == 0
+
+
+async def test_what_comes_before_the_session_is_ready_ends_the_connection(workers):
+    port = workers[0].manager.accept(SIGNED, FakeTransport())
+    say(port, 0)
+    assert port.transport.closed[0][0] is CloseCode.WRONG_ORDER

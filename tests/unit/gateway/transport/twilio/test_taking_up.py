@@ -1,0 +1,69 @@
+"""A stream whose session is looked for, and one that has to go on elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from gateway.transport.twilio import transport
+from gateway.wire import Bye, Drain, Dtmf
+from tests.unit.gateway.transport.twilio.test_transport import READY, SPEECH, Line, frame
+
+
+def begun() -> Line:
+    """A stream whose session is not ready."""
+    line = Line()
+    facts = {"streamSid": "MZ1", "callSid": "CA1", "customParameters": {}}
+    form = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
+    line.event("start", start=facts | {"mediaFormat": form})
+    return line
+
+
+async def test_what_is_said_before_the_session_is_ready_is_held_back_and_numbered_by_it() -> None:
+    line = begun()
+    line.media()
+    line.event("dtmf", dtmf={"digit": "5"})
+    line.media()
+    assert line.heard == []
+    line.call.send(msgspec.structs.replace(READY, next_sequence=40))
+    line.media()
+    first, digit, second, third = line.heard
+    assert [each.sequence for each in (first, second, third)] == [40, 41, 42]
+    assert digit == Dtmf(digit="5")
+
+
+async def test_a_caller_who_hangs_up_before_the_session_is_ready_is_heard_to_the_end() -> None:
+    line = begun()
+    line.media()
+    line.event("stop", stop={"callSid": "CA1"})
+    line.media()
+    line.call.send(READY)
+    assert line.heard == [replace(frame(0), payload=SPEECH), Bye(frames=1, reason="the call ended")]
+    assert line.counters.skipped == {"after_stop": 1}
+
+
+async def test_no_more_than_ten_seconds_are_held_back() -> None:
+    line = begun()
+    for _ in range(transport._MOST_HELD + 2):
+        line.media()
+    assert line.counters.skipped == {"before_ready": 2}
+    line.call.send(READY)
+    assert len(line.heard) == transport._MOST_HELD
+
+
+async def test_a_signed_stream_ends_when_its_worker_drains_so_that_the_call_goes_on_elsewhere() -> None:
+    line = Line(is_signed=True)
+    line.start()
+    line.call.send(msgspec.structs.replace(READY, resume_window_s=60.0))
+    line.call.send(Drain(deadline_s=5.0))
+    assert line.socket.closed == (1001, "this worker is going away")
+    assert line.heard == ["this worker is going away"]
+    assert line.session.calls[-1][0] == "lost"
+
+
+async def test_a_stream_that_nobody_vouches_for_stays_with_its_worker() -> None:
+    line = Line().start()
+    line.call.send(msgspec.structs.replace(READY, resume_window_s=60.0))
+    line.call.send(Drain(deadline_s=5.0))
+    assert line.socket.closed is None
