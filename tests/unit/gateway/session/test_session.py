@@ -13,26 +13,21 @@ from gateway.agent.base import (
     Understood,
 )
 from gateway.session.effects import (
-    Close,
     Converse,
     EndSpeech,
     Hear,
     Interrupt,
     ResetSpeech,
-    Save,
     Send,
     Speak,
 )
-from gateway.session.limits import Identity, SessionLimits
 from gateway.session.session import Session
 from gateway.session.state import SessionState
 from gateway.store.base import Line
 from gateway.wire import (
-    AudioFrame,
     Bye,
     CloseCode,
     Codec,
-    Error,
     Flush,
     Heard,
     Malformed,
@@ -44,38 +39,7 @@ from gateway.wire import (
     State,
     Transcript,
 )
-
-ONE_SECOND = bytes(48_000)
-LIMITS = SessionLimits(early_frames=3, unheard_frames=10)
-
-
-def frame(sequence: int) -> AudioFrame:
-    return AudioFrame(sequence, sequence * 960, Codec.PCMU, b"\xff" * 160)
-
-
-def new_session(limits: SessionLimits = LIMITS) -> Session:
-    return Session(Identity("s-1", "worker-1", "order", 24_000), limits, 0.0)
-
-
-@pytest.fixture
-def session() -> Session:
-    session = new_session()
-    session.message_received(Start(), 0.0)
-    return session
-
-
-def closing(effects) -> CloseCode:
-    """The two effects a fault has: the caller is told, and the transport closes with the same code."""
-    assert isinstance(effects[0].message, Error)
-    assert isinstance(effects[-1], Close)
-    assert effects[0].message.code == effects[-1].code
-    assert effects[0].message.message == effects[-1].reason
-    return effects[-1].code
-
-
-def save(effects) -> Save:
-    (effect,) = (effect for effect in effects if isinstance(effect, Save))
-    return effect
+from tests.unit.gateway.session.sessions import ONE_SECOND, closing, frame, new_session, save
 
 
 class TestStart:

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.session.session import Session
+from gateway.wire import Start
+from tests.unit.gateway.session.sessions import new_session
+
+
+@pytest.fixture
+def session() -> Session:
+    session = new_session()
+    session.message_received(Start(), 0.0)
+    return session

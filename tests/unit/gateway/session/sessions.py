@@ -1,0 +1,33 @@
+"""Sessions for the tests of their rules, and what their effects hold."""
+
+from __future__ import annotations
+
+from gateway.session.effects import Close, Save
+from gateway.session.limits import Identity, SessionLimits
+from gateway.session.session import Session
+from gateway.wire import AudioFrame, CloseCode, Codec, Error
+
+ONE_SECOND = bytes(48_000)
+LIMITS = SessionLimits(early_frames=3, unheard_frames=10)
+
+
+def frame(sequence: int) -> AudioFrame:
+    return AudioFrame(sequence, sequence * 960, Codec.PCMU, b"\xff" * 160)
+
+
+def new_session(limits: SessionLimits = LIMITS) -> Session:
+    return Session(Identity("s-1", "worker-1", "order", 24_000), limits, 0.0)
+
+
+def closing(effects) -> CloseCode:
+    """The two effects a fault has: the caller is told, and the transport closes with the same code."""
+    assert isinstance(effects[0].message, Error)
+    assert isinstance(effects[-1], Close)
+    assert effects[0].message.code == effects[-1].code
+    assert effects[0].message.message == effects[-1].reason
+    return effects[-1].code
+
+
+def save(effects) -> Save:
+    (effect,) = (effect for effect in effects if isinstance(effect, Save))
+    return effect
