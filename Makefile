@@ -10,7 +10,7 @@ BROWSER := $(VENV)/.browser
 WEB := client/web
 PAGE := gateway/web/static/page.js
 
-.PHONY: help setup test lint types unit web web-test wheel demo demo-phone serve bench bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink bench-words interop fuzz clean
+.PHONY: help setup test lint types unit tools web web-test wheel demo demo-phone serve bench bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink bench-words interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,10 +35,20 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-unit: setup $(PEERS) $(BROWSER) web
+unit: setup tools $(PEERS) $(BROWSER) web
 	$(BIN)/pytest --numprocesses auto tests/unit tests/property tests/sim
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 12 tests/integration tests/interop
 	$(BIN)/pytest --durations 12 --ignore tests/unit --ignore tests/property --ignore tests/sim --ignore tests/integration --ignore tests/interop
+
+tools: ## what the tests want of the machine; Debian's packages, where we may install them
+	@wanted=; for tool in redis-server=redis-server chromium=chromium ip=iproute2; do \
+	  command -v $${tool%%=*} >/dev/null || wanted="$$wanted $${tool#*=}"; done; \
+	if [ -z "$$wanted" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing$$wanted"; \
+	  apt-get install -qq -y $$wanted >/dev/null 2>&1 || { apt-get update -qq && apt-get install -qq -y $$wanted >/dev/null; } || \
+	  echo "could not be installed:$$wanted" >&2; \
+	else echo "tests that need$$wanted are left out; on Debian: apt-get install$$wanted" >&2; fi
 
 web: $(PAGE) ## the browser library and the page (needs Node.js 20)
 
