@@ -5,18 +5,16 @@ Ends with exit status 0 only if nothing of the call was lost, and the control's 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import functools
-import json
 import socket
-import sys
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 
 from deploy.local.cluster import Cluster, ClusterError, ClusterOptions
+from deploy.local.command import command
 from deploy.local.judgement import expected_order, judge
 from deploy.local.story import Story, Teller, middle_of
 from deploy.local.telling import show_control, show_story, show_verdict
@@ -94,19 +92,5 @@ async def run(console: Console) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout, the story on stderr")
-    arguments = parser.parse_args()
-    console = Console(stderr=arguments.json, highlight=False)
-    try:
-        document = asyncio.run(run(console))
-    except ClusterError as error:
-        sys.exit(f"demo: {error}")
-    if arguments.json:
-        print(json.dumps(document, indent=2))
-    sys.exit(0 if document["ok"] else 1)
-
-
 if __name__ == "__main__":
-    main()
+    command("demo", __doc__, run)

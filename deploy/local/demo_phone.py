@@ -6,11 +6,9 @@ is complete, and the control's, whose workers share no store, is not.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import secrets
-import sys
 import time
 import tomllib
 import urllib.request
@@ -20,7 +18,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local.cluster import Cluster, ClusterError, ClusterOptions
+from deploy.local.cluster import Cluster, ClusterOptions
+from deploy.local.command import command
 from deploy.local.judgement import expected_order, named
 from deploy.local.story import RECORDING, Moment
 from gateway.errors import GatewayError
@@ -189,19 +188,5 @@ def _silence(seconds: float) -> bytes:
     return SILENCE * round(seconds * _OCTETS_PER_S)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="make demo-phone", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout, the story on stderr")
-    arguments = parser.parse_args()
-    console = Console(stderr=arguments.json, highlight=False)
-    try:
-        document = asyncio.run(run(console))
-    except ClusterError as error:
-        sys.exit(f"demo-phone: {error}")
-    if arguments.json:
-        print(json.dumps(document, indent=2))
-    sys.exit(0 if document["ok"] else 1)
-
-
 if __name__ == "__main__":
-    main()
+    command("demo-phone", __doc__, run)

@@ -1,0 +1,33 @@
+"""A demonstration as a command: its story in words or in JSON, its outcome as the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+from rich.console import Console
+
+from deploy.local.cluster import ClusterError
+
+
+def command(name: str, description: str | None, run: Callable[[Console], Awaitable[dict[str, Any]]]) -> NoReturn:
+    """Run a demonstration that tells its story on the console; its document says with `ok` whether nothing was lost."""
+    parser = argparse.ArgumentParser(prog=f"make {name}", description=description)
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout, the story on stderr")
+    arguments = parser.parse_args()
+    console = Console(stderr=arguments.json, highlight=False)
+
+    async def told() -> dict[str, Any]:
+        return await run(console)
+
+    try:
+        document = asyncio.run(told())
+    except ClusterError as error:
+        sys.exit(f"{name}: {error}")
+    if arguments.json:
+        print(json.dumps(document, indent=2))
+    sys.exit(0 if document["ok"] else 1)
