@@ -1,4 +1,9 @@
-"""Which backends answer: several probes in a row must agree before anything changes."""
+"""Which backends answer, and what becomes of their traffic.
+
+Nobody else can go on with a backend's connections: others only tell their clients that they are lost. So a backend
+keeps them until probes have shown that it is dead, and has them again with its first answer; new connections it gets
+when it has answered `rise` times in a row.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +18,13 @@ from quiclb.pool import Backend, BackendState
 
 
 class Health(StrEnum):
-    """What the probes say. A backend never heard of is used like one that is up: a restart must not cost a call."""
+    """What the probes say."""
 
     UNKNOWN = "unknown"
+    """Never judged; used like one that is up: a restart of the load balancer must not cost a call."""
     UP = "up"
+    DOUBTFUL = "doubtful"
+    """Was down, and has answered since or was judged when nobody answered: keeps its connections, gets no new ones."""
     DOWN = "down"
 
 
@@ -31,17 +39,19 @@ class HealthPolicy:
     rise: int = 2
 
     def needed(self, health: Health, is_answered: bool) -> int:
-        """How many results in a row it takes to leave this health; the first word of a backend is taken at once."""
-        if is_answered:
-            return 1 if health is Health.UNKNOWN else self.rise
-        return self.fall
+        """How many results in a row it takes to leave this health; a first answer is taken at once."""
+        if not is_answered:
+            return self.fall
+        return self.rise if health is Health.DOUBTFUL else 1
 
 
 TRANSITIONS: Final = {
     (Health.UNKNOWN, True): Health.UP,
     (Health.UNKNOWN, False): Health.DOWN,
     (Health.UP, False): Health.DOWN,
-    (Health.DOWN, True): Health.UP,
+    (Health.DOWN, True): Health.DOUBTFUL,
+    (Health.DOUBTFUL, True): Health.UP,
+    (Health.DOUBTFUL, False): Health.DOWN,
 }
 """(health, was answered): what enough such results in a row lead to. All others confirm the health."""
 
@@ -56,8 +66,8 @@ class HealthMonitor:
     """Says when to probe whom, and what the results mean.
 
     Call `watch` with the addresses, then `poll` whenever `next_deadline` has come: it returns whom to probe now. Call
-    `answered` for each answer, and `refused` when the network says that nobody listens. `health` changes in these three
-    only; all tell through `has_changed`. `rng` draws from 0 to 1.
+    `answered` for each answer, `refused` when the network says that nobody listens, and `doubt` when what was judged
+    may be wrong. `health` changes in these four only; all tell through `has_changed`. `rng` draws from 0 to 1.
     """
 
     def __init__(self, policy: HealthPolicy, rng: Callable[[], float]) -> None:
@@ -122,8 +132,17 @@ class HealthMonitor:
         elif target.is_waiting and now - target.refused_at >= REFUSAL_PATIENCE_S:
             target.is_waiting = False
             self.results[address, "missed"] += 1
-            target.streak = self.policy.needed(target.health, False) - 1
+            target.was_answered, target.streak = False, self.policy.needed(target.health, False) - 1
             self._judge(target, False, now)
+
+    def doubt(self, now: float) -> None:
+        """Hear those that are down again, before their connections are taken from them."""
+        for target in self._targets.values():
+            if target.health is Health.DOWN:
+                target.health, target.streak = Health.DOUBTFUL, 0
+                self.has_changed = True
+                if not target.is_waiting:
+                    target.next_at = now
 
     def health(self, address: Address) -> Health:
         """What is known of this address."""
@@ -137,31 +156,31 @@ class HealthMonitor:
     def _judge(self, target: _Target, is_answered: bool, now: float) -> None:
         policy = self.policy
         target.refused_at = None
-        following = TRANSITIONS.get((target.health, is_answered))
-        target.streak = 0 if following is None else target.streak + 1
-        if following is not None and target.streak >= policy.needed(target.health, is_answered):
-            target.health, target.streak = following, 0
+        target.streak = target.streak + 1 if is_answered is target.was_answered else 1
+        target.was_answered = is_answered
+        while (following := TRANSITIONS.get((target.health, is_answered))) is not None:
+            if target.streak < policy.needed(target.health, is_answered):
+                break
+            target.health = following
             self.has_changed = True
-        if target.health is Health.DOWN and not is_answered:
+        if target.health is Health.DOWN:
             # a restart should be noticed soon, and the miss has already cost the timeout
             target.next_at = now + policy.timeout_s * JITTER * self._rng()
-        elif target.streak == 0:
+        elif (target.health, is_answered) not in TRANSITIONS:
             target.next_at = now + policy.interval_s * (1 + JITTER * (2 * self._rng() - 1))
         else:
             # a miss has already cost the timeout
             target.next_at = now + (min(policy.interval_s, policy.timeout_s) if is_answered else 0.0)
 
 
-def apply_health(backends: Sequence[Backend], health: dict[Address, Health]) -> tuple[tuple[Backend, ...], bool]:
+def apply_health(backends: Sequence[Backend], health: Callable[[Address], Health]) -> tuple[tuple[Backend, ...], bool]:
     """Return the backends in the state they have in effect, and whether health had to be ignored (fail open).
 
     Health only ever takes away: a backend that is down by configuration stays down. When no active backend is left,
-    the probes are more likely wrong than all backends dead, so everything is used as configured.
+    the probes are more likely wrong than all backends dead, so everything is used as configured. When that ends,
+    `doubt` whoever is down and ask again: those may live as well, and have been used until now.
     """
-    judged = tuple(
-        replace(backend, state=BackendState.DOWN) if health.get(backend.address) is Health.DOWN else backend
-        for backend in backends
-    )
+    judged = tuple(_in_effect(backend, health(backend.address)) for backend in backends)
     is_any_active = any(backend.state is BackendState.ACTIVE for backend in judged)
     was_any_active = any(backend.state is BackendState.ACTIVE for backend in backends)
     if was_any_active and not is_any_active:
@@ -169,13 +188,22 @@ def apply_health(backends: Sequence[Backend], health: dict[Address, Health]) -> 
     return judged, False
 
 
+def _in_effect(backend: Backend, health: Health) -> Backend:
+    if health is Health.DOWN:
+        return replace(backend, state=BackendState.DOWN)
+    if health is Health.DOUBTFUL and backend.state is BackendState.ACTIVE:
+        return replace(backend, state=BackendState.DRAINING)
+    return backend
+
+
 @dataclass(slots=True)
 class _Target:
-    """`next_at` is when to probe, or while `is_waiting` when to give an answer up. `refused_at` is since the last probe
-    that was judged."""
+    """`next_at` is when to probe, or while `is_waiting` when to give an answer up. `streak` counts the results in a row
+    that were as the last one. `refused_at` is since the last probe that was judged."""
 
     next_at: float
     health: Health = Health.UNKNOWN
+    was_answered: bool = False
     streak: int = 0
     is_waiting: bool = False
     refused_at: float | None = None

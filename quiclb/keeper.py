@@ -230,9 +230,11 @@ class TableKeeper:
             self.is_fail_open, self._healths = False, {}
             return self.backends
         prober.watch(backend.address for backend in self.backends if backend.state is not BackendState.DOWN)
-        healths = {backend.address: prober.health(backend.address) for backend in self.backends}
-        effective, is_fail_open = apply_health(self.backends, healths)
-        by_name = {backend.name: healths[backend.address] for backend in self.backends}
+        effective, is_fail_open = apply_health(self.backends, prober.health)
+        if self.is_fail_open and not is_fail_open:
+            prober.doubt()
+            effective, _ = apply_health(self.backends, prober.health)
+        by_name = {backend.name: prober.health(backend.address) for backend in self.backends}
         for backend in self.backends:
             health = by_name[backend.name]
             if health is not self._healths.get(backend.name, Health.UNKNOWN):

@@ -48,5 +48,5 @@ FAIL_OPEN_HELP = "1 while no active backend answers probes and all are used neve
 PROBES_HELP = "Health probes. result: answered, missed, or error: not even sent."
 INFO_HELP = (
     "1 for each backend. state is the one in effect: active, draining (keeps its connections) or down; health is what "
-    "probes say: up, down, or unknown before the first result."
+    "probes say: up, down, doubtful after it was down, or unknown before the first result."
 )

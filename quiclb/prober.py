@@ -92,6 +92,12 @@ class Prober(asyncio.DatagramProtocol):
         self._tell()
         self._schedule()
 
+    def doubt(self) -> None:
+        """Take nobody for dead any longer, and find out at once; `health` has changed on return."""
+        self._monitor.doubt(self._now())
+        self._monitor.has_changed = False
+        self._schedule()
+
     def health(self, address: Address) -> Health:
         """What the probes say of this address."""
         return self._monitor.health(address)

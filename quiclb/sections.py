@@ -170,7 +170,9 @@ class HealthSection(Section):
 
     A backend must answer an enveloped QUIC packet of a reserved version with Version Negotiation. Probes come from the
     inner IP address and a port of their own, so backends must take envelopes from that IP address, whatever the port.
-    While no active backend answers, health is ignored and every backend is used as the file says (fail open).
+    A backend that is down loses its connections to the fallback; it has them again with its first answer, and gets new
+    ones once it is up. While no active backend is up, health is ignored and every backend is used as the file says
+    (fail open).
     """
 
     enabled: bool = True

@@ -159,7 +159,14 @@ async def watch(url: str, interval_s: float, console: Console) -> None:
 
 
 _OUTCOME_STYLES = {"routable": "green", "sent": "green", "fallback": "yellow", "drop": "red"}
-_STATE_STYLES = {"active": "green", "up": "green", "draining": "yellow", "unknown": "dim", "down": "red"}
+_STATE_STYLES = {
+    "active": "green",
+    "up": "green",
+    "draining": "yellow",
+    "doubtful": "yellow",
+    "unknown": "dim",
+    "down": "red",
+}
 
 
 def _plural(noun: str, count: int) -> str:

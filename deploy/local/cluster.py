@@ -109,7 +109,6 @@ class Cluster:
         try:
             await asyncio.gather(*(self.start_worker(i) for i in range(self.options.workers)))
             await self.start_forwarder()
-            await self.until_healthy()
         except BaseException:
             await self.stop()
             raise

@@ -59,6 +59,15 @@ def test_every_state_leaves_as_the_table_says(health, is_answered):
     assert monitor.has_changed == (following is not None)
 
 
+def test_rise_of_one_believes_the_first_answer():
+    probed = Probed(A, policy=HealthPolicy(rise=1))
+    probed.probe(5)
+    assert probed.health() is Health.DOWN
+    probed.answering.add(A)
+    probed.probe(1)
+    assert probed.health() is Health.UP
+
+
 def test_a_first_answer_is_enough_for_a_backend_never_heard_of():
     probed = Probed(A, answering=[A])
     assert probed.health() is Health.UNKNOWN
@@ -79,7 +88,7 @@ def test_it_takes_fall_misses_in_a_row_to_go_down_and_rise_answers_to_come_back(
     assert probed.now - first_miss < POLICY.fall * POLICY.timeout_s + POLICY.interval_s
     probed.answering.add(A)
     probed.probe(1)
-    assert probed.health() is Health.DOWN
+    assert probed.health() is Health.DOUBTFUL
     probed.probe(1)
     assert probed.health() is Health.UP
 
@@ -95,16 +104,47 @@ def test_lost_probes_that_are_not_in_a_row_change_nothing():
         assert probed.health() is Health.UP
 
 
-def test_a_backend_that_flaps_slower_than_rise_stays_down():
+def test_a_backend_that_flaps_keeps_its_connections_and_gets_no_new_ones():
     probed = Probed(A)
     probed.probe(5)
     assert probed.health() is Health.DOWN
     for _ in range(5):
         probed.answering.add(A)
         probed.probe(1)
+        assert probed.health() is Health.DOUBTFUL
         probed.answering.clear()
-        probed.probe(2)
-        assert probed.health() is Health.DOWN
+        probed.probe(POLICY.fall)
+        assert probed.health() is Health.DOUBTFUL
+    probed.probe(1)
+    assert probed.health() is Health.DOWN
+
+
+def test_doubt_hears_those_that_are_down_again_at_once():
+    probed = Probed(A, B)
+    monitor = probed.monitor
+    probed.probe(20)
+    assert (monitor.health(A), monitor.health(B)) == (Health.DOWN, Health.DOWN)
+    monitor.has_changed = False
+    probed.answering.add(A)
+    monitor.doubt(probed.now)
+    assert (monitor.health(A), monitor.health(B), monitor.has_changed) == (Health.DOUBTFUL, Health.DOUBTFUL, True)
+    began = probed.now
+    while monitor.health(B) is Health.DOUBTFUL:
+        probed.probe(1)
+    assert monitor.health(A) is Health.UP
+    assert monitor.health(B) is Health.DOWN
+    assert probed.now - began <= (POLICY.fall + 1) * POLICY.timeout_s
+
+
+def test_one_in_doubt_that_refuses_is_down_at_once():
+    probed = Probed(A)
+    probed.probe(5)
+    monitor, now = probed.monitor, probed.now
+    monitor.doubt(now)
+    monitor.refused(A, now)
+    monitor.poll(now)
+    monitor.refused(A, now + REFUSAL_PATIENCE_S)
+    assert probed.health() is Health.DOWN
 
 
 def test_probes_wander_around_the_interval():
@@ -204,16 +244,19 @@ ACTIVE, DRAINING, DOWN = BackendState.ACTIVE, BackendState.DRAINING, BackendStat
         ("aaa", "ddd", "aaa", True),
         ("ada", "dud", "ada", True),
         ("ddd", "ddu", "xxd", False),
+        ("aaa", "ubd", "adx", False),
+        ("dxa", "bbu", "dxa", False),
+        ("aad", "bdu", "aad", True),
         ("xxx", "uuu", "xxx", False),
         ("", "", "", False),
     ],
 )
 def test_health_only_takes_away_and_never_everything(configured, healths, effective, is_fail_open):
     states = {"a": ACTIVE, "d": DRAINING, "x": DOWN}
-    known = {"u": Health.UP, "d": Health.DOWN, "?": Health.UNKNOWN}
+    known = {"u": Health.UP, "d": Health.DOWN, "b": Health.DOUBTFUL, "?": Health.UNKNOWN}
     backends = [backend(number, states[state]) for number, state in enumerate(configured)]
     by_address = {each.address: known[health] for each, health in zip(backends, healths, strict=True)}
-    judged, is_open = apply_health(backends, by_address)
+    judged, is_open = apply_health(backends, by_address.__getitem__)
     assert [each.state for each in judged] == [states[state] for state in effective]
     assert is_open is is_fail_open
     assert [each.server_ids for each in judged] == [each.server_ids for each in backends]

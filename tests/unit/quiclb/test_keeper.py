@@ -235,8 +235,30 @@ async def test_health_takes_backends_out_and_back_and_fails_open():
         servers[0].is_answering = True
         await asyncio.sleep(3)
         assert kept.states() == {"b1": "active", "b2": "active"}
-        assert [spec.generation for spec in kept.specs] == [0, 1, 2, 3, 4]
         assert kept.events().count("no active backend answers probes, health is ignored") == 1
+        for server in servers:
+            server.transport.abort()
+
+
+@on_virtual_time
+async def test_the_end_of_fail_open_takes_no_connections_from_backends_that_live():
+    """They answer again together, but their answers come one after the other."""
+    servers = [await Server().open() for _ in range(4)]
+    async with Kept(await probed_settings(servers)) as kept:
+        for server in servers:
+            server.is_answering = False
+        await asyncio.sleep(5)
+        assert kept.keeper.is_fail_open
+        before = len(kept.specs)
+        for server in servers[1:]:
+            server.is_answering = True
+            await asyncio.sleep(0.15)
+        await asyncio.sleep(5)
+        assert not kept.keeper.is_fail_open
+        assert kept.states() == {"b1": "down", "b2": "active", "b3": "active", "b4": "active"}
+        for spec in kept.specs[before:-1]:
+            names = {each.name for each in spec.backends if each.state is BackendState.DOWN}
+            assert names <= {"b1"}
         for server in servers:
             server.transport.abort()
 

@@ -93,7 +93,7 @@ async def test_it_goes_down_and_comes_back():
         assert probing.result("missed") >= 3
         probing.server.is_answering = True
         await asyncio.sleep(2.4 + 0.5 + 0.1)
-        assert probing.changes == [Health.UP, Health.DOWN, Health.UP]
+        assert probing.changes == [Health.UP, Health.DOWN, Health.DOUBTFUL, Health.UP]
 
 
 @on_virtual_time
