@@ -88,8 +88,6 @@ class UplinkPath:
     def _arm(self) -> None:
         deadline = None if self.sender is None else self.sender.deadline
         if self._timer is not None:
-            if deadline is not None and self._timer.when() <= deadline:
-                return
             self._timer.cancel()
         self._timer = None if deadline is None else self._loop.call_at(deadline, self._timer_fired, deadline)
 

@@ -17,6 +17,7 @@ from aioquic.quic.events import (
 )
 from aioquic.quic.packet import QuicErrorCode
 
+from gateway.alarm import Alarm
 from gateway.quic.connection import Connection
 from gateway.quic.events import PeerClosed, PeerMoved
 from gateway.quic.paths import ForwardedPath, peer_name
@@ -67,7 +68,7 @@ class ServedConnection:
         self._application = application
         self._handler: ConnectionHandler | None = None
         self._routes: dict[ForwardedPath, Any] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(loop, self._timer_fired)
         self._is_over = False
 
     @property
@@ -163,9 +164,7 @@ class ServedConnection:
                 self._fail()
 
     def _forget(self, error_code: int | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarm.cancel()
         self._owner.ended(self, error_code)
 
     def _fail(self) -> None:
@@ -176,23 +175,14 @@ class ServedConnection:
         self._end("internal error")
 
     def _arm(self) -> None:
-        """Have the timer fire no later than needed; one that fires early costs less than setting it anew each time."""
         timer_at = self.quic.get_timer()
-        if timer_at is None:
-            return
-        if self._timer is not None:
-            if self._timer.when() <= timer_at:
-                return
-            self._timer.cancel()
-        self._timer = self.loop.call_at(timer_at, self._timer_fired)
+        if timer_at is not None:
+            self._alarm.set(timer_at)
 
-    def _timer_fired(self) -> None:
-        self._timer = None
+    def _timer_fired(self, now: float) -> None:
         timer_at = self.quic.get_timer()
         if timer_at is None:
             return
-        # loops fire a little early within their clock's resolution, and aioquic wants to see its deadline passed
-        now = self.loop.time()
         if timer_at <= now + 0.001:
             try:
                 self.quic.handle_timer(max(now, timer_at))

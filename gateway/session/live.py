@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import structlog
 
 from gateway.agent.base import Agent, AgentEvent, Conversation, HeardAudio, Reply, TakesDigits, TakesUp, Understood
+from gateway.alarm import Alarm
 from gateway.audio.codec import FrameDecoder
 from gateway.session.counters import SessionCounters
 from gateway.session.effects import (
@@ -84,7 +85,7 @@ class LiveSession:
         self._saving: asyncio.Task[None] | None = None
         self._effects: deque[Effect] = deque()
         self._is_running = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(self._loop, self._tick)
         self._log = _log.bind(session=session.identity.session_id, transport=port.transport.kind)
         port.lead_to(self)
         self._arm()
@@ -282,8 +283,7 @@ class LiveSession:
         )
 
     def _hand_over(self, resume: Resume) -> None:
-        if self._timer:
-            self._timer.cancel()
+        self._alarm.cancel()
         self._port.lead_to(None)
         self._owner.resume_asked(self, self._port, resume)
 
@@ -326,8 +326,7 @@ class LiveSession:
     def _close(self, close: Close) -> None:
         self._closed = close
         self._effects.clear()
-        if self._timer:
-            self._timer.cancel()
+        self._alarm.cancel()
         if self._speaker:
             self._speaker.close()
         counters = self._services.counters
@@ -353,18 +352,11 @@ class LiveSession:
 
     def _arm(self) -> None:
         deadline = self.session.deadline
-        if deadline is None:
-            return
-        if self._timer is not None:
-            if self._timer.when() <= deadline:
-                return
-            self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._tick, deadline)
+        if deadline is not None:
+            self._alarm.set(deadline)
 
-    def _tick(self, deadline: float) -> None:
-        self._timer = None
-        # the loop may call a little early, by the resolution of its clock
-        self._apply(self.session.tick(max(deadline, self._loop.time())))
+    def _tick(self, now: float) -> None:
+        self._apply(self.session.tick(now))
 
     def _require_conversation(self) -> Conversation:
         if self._conversation is None:

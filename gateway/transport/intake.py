@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from typing import Final
 
 from msgspec.structs import replace
 
+from gateway.alarm import Alarm, Clock
 from gateway.transport.reassembler import UplinkReassembler
 from gateway.wire import AudioFrame, ClientMessage, Malformed, Ready, Resume, ServerMessage, Start, UplinkMode
 
 _MODES: Final = frozenset(UplinkMode)
-
-
-class Loop(Protocol):
-    """The event loop, as far as it is needed."""
-
-    def time(self) -> float: ...
-    def call_at(self, when: float, callback: Callable[..., None], *args: Any) -> Any: ...
 
 
 class UplinkIntake:
@@ -26,15 +20,15 @@ class UplinkIntake:
     The client asks for a mode in its first message, and `ready` agrees to it, where datagrams pass at all.
     """
 
-    def __init__(self, loop: Loop, has_datagrams: Callable[[], bool], send_report: Callable[[bytes], None]) -> None:
+    def __init__(self, clock: Clock, has_datagrams: Callable[[], bool], send_report: Callable[[bytes], None]) -> None:
         self.reassembler: UplinkReassembler | None = None
         """`None` where all frames come on the stream, in order."""
-        self._loop = loop
+        self._clock = clock
         self._has_datagrams = has_datagrams
         self._send_report = send_report
         self._wanted = UplinkMode.RELIABLE
         self._passed = 0
-        self._timer: Any = None
+        self._alarm = Alarm(clock, self._alarmed)
 
     def asked(self, message: ClientMessage) -> None:
         """Note what the client would like."""
@@ -60,33 +54,29 @@ class UplinkIntake:
         """Take a datagram, and return the frames that are next."""
         if self.reassembler is None:
             return ()
-        frames = self.reassembler.datagram_received(body, self._loop.time())
+        frames = self.reassembler.datagram_received(body, self._clock.time())
         self._arm()
         return frames
 
     def close(self) -> None:
         """Report nothing any more."""
         self.reassembler = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarm.cancel()
 
     def _arm(self) -> None:
         due = None if self.reassembler is None else self.reassembler.report_at
         if due is None:
             return
-        if due <= self._loop.time():
-            self._report()
-        elif self._timer is None or self._timer.when() > due:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = self._loop.call_at(due, self._timer_fired)
+        now = self._clock.time()
+        if due <= now:
+            self._report(now)
+        else:
+            self._alarm.set(due)
 
-    def _timer_fired(self) -> None:
-        self._timer = None
+    def _alarmed(self, now: float) -> None:
         if self.reassembler is not None and self.reassembler.report_at is not None:
-            self._report()
+            self._report(now)
 
-    def _report(self) -> None:
+    def _report(self, now: float) -> None:
         if self.reassembler is not None:
-            self._send_report(self.reassembler.report(self._loop.time()))
+            self._send_report(self.reassembler.report(now))

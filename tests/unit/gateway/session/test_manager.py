@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+import uvloop
 
 from gateway.access.gate import Gate
 from gateway.agent.base import HeardAudio, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
@@ -271,6 +273,27 @@ class TestStoreFailure:
         assert not bench.manager.counters.is_store_away
         assert transport.of(Heard) == [Heard(sequence=0)]
         await bench.manager.close()
+
+    def test_a_retry_that_is_due_at_once_does_not_end_the_session(self):
+        async def retry() -> None:
+            bench = Bench(limits=SessionLimits(save_retry_s=0.0))
+
+            async def save(record: SessionRecord) -> None:
+                raise OSError("connection refused")
+
+            bench.store.save = save
+            live, transport = bench.call()
+            bench.conversation.on_hear = lambda audio: bench.conversation.emit(Silence(audio.sequence))
+            for sequence in range(50):
+                bench.conversation.emit(Understood("hi", sequence))
+                live.audio_received(frame(sequence))
+                await asyncio.sleep(0)
+            assert bench.manager.counters.save_failures
+            assert transport.closed == []
+            bench.store.save = functools.partial(MemoryStore.save, bench.store)
+            await bench.manager.close()
+
+        uvloop.run(retry())
 
 
 class TestSnapshot:
