@@ -70,3 +70,20 @@ async def claim(
         is_live = ledger is not None and ledger.opens_to(resume.token, subject)
         return Verdict.HERE_UNSAVED if is_live else Verdict.STORE_AWAY
     return Verdict.CONTESTED
+
+
+async def reclaim(store: SessionStore, ledger: Ledger) -> bool:
+    """Whether the live session is still its owner's, whose saves the store refused; its epoch is then the store's.
+
+    A claim may succeed without its answer: the store was killed, or took too long. While it is away nobody can tell,
+    and the session stays until the store says otherwise.
+    """
+    try:
+        stored = await store.load(ledger.session_id)
+    except Exception as error:
+        _log.warning("session_claim_failed", session=ledger.session_id, error=str(error))
+        return True
+    if stored is None or stored.owner != ledger.owner:
+        return False
+    ledger.claimed(stored)
+    return True

@@ -13,6 +13,7 @@ import structlog
 from gateway.agent.base import Agent, AgentEvent, Conversation, HeardAudio, Reply, TakesDigits, TakesUp, Understood
 from gateway.alarm import Alarm
 from gateway.audio.codec import FrameDecoder
+from gateway.session.claim import reclaim
 from gateway.session.counters import SessionCounters
 from gateway.session.effects import (
     Close,
@@ -298,10 +299,7 @@ class LiveSession:
         try:
             await self._services.store.save(record)
         except Fenced:
-            if record.epoch < self.session.ledger.epoch:  # it was overtaken by this worker's own claim
-                self._apply(self.session.save_failed(record.revision, self._loop.time()))
-            else:
-                self.fence()
+            await self._overtaken(record)
         except Exception as error:  # a foreign store may raise anything; the session saves again
             self._services.counters.save_failures += 1
             self._services.counters.is_store_away = True
@@ -311,6 +309,16 @@ class LiveSession:
             self._services.counters.saves += 1
             self._services.counters.is_store_away = False
             self._apply(self.session.saved(record.revision, self._loop.time()))
+
+    async def _overtaken(self, record: SessionRecord) -> None:
+        """A newer claim keeps the record from being saved, perhaps this worker's own, whose answer is late or lost."""
+        ledger = self.session.ledger
+        if self.session.state is SessionState.CLOSED:
+            return
+        if record.epoch == ledger.epoch and not await reclaim(self._services.store, ledger):
+            self.fence()
+        else:
+            self._apply(self.session.save_failed(record.revision, self._loop.time()))
 
     def _forget(self) -> None:
         if self._saving is not None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.agent.base import Understood
 from gateway.errors import StoreError
 from gateway.session.claim import Verdict, claim
 from gateway.session.ledger import Ledger
@@ -17,7 +18,7 @@ from gateway.session.port import Port
 from gateway.session.ticket import Tickets
 from gateway.store.base import SessionRecord
 from gateway.store.memory import MemoryStore
-from gateway.wire import CloseCode, Codec, Error, Ready, Resume
+from gateway.wire import AudioFrame, CloseCode, Codec, Error, Ready, Resume, Start
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 
 RECORD = SessionRecord("s-1", 7, 120, 1, (), {}, 1, "w-1", token_hashes=Tickets().renewed("first").hashes)
@@ -99,6 +100,86 @@ async def test_a_caller_whose_session_is_contested_is_told_to_ask_again_and_then
     assert [ready.next_sequence for ready in served.of(Ready)] == [121]
     assert not served.closed
     await manager.close()
+
+
+class LateStore(MemoryStore):
+    """A claim is made at once; its answer is held back until `answer` is set, and is `failure` if there is one."""
+
+    def __init__(self, failure: Exception | None) -> None:
+        super().__init__()
+        self.failure = failure
+        self.answer = asyncio.Event()
+
+    async def claim(self, record: SessionRecord) -> bool:
+        is_claimed = await super().claim(record)
+        await self.answer.wait()
+        if self.failure is not None:
+            raise self.failure
+        return is_claimed
+
+
+@pytest.mark.parametrize("failure", [None, StoreError("timed out")])
+@pytest.mark.parametrize("is_saved_meanwhile", [True, False])
+async def test_a_claim_whose_answer_is_late_or_lost_does_not_fence_its_own_session_off(
+    failure: Exception | None, is_saved_meanwhile: bool
+) -> None:
+    store, agent = LateStore(failure), FakeAgent()
+    tokens = (f"token-{number}" for number in itertools.count())
+    ids = (f"s-{number}" for number in itertools.count(1))
+    limits = SessionLimits(save_retry_s=0.0)
+    manager = SessionManager(
+        "w-1", agent, store, new_id=lambda: next(ids), new_token=lambda: next(tokens), limits=limits
+    )
+    first, second = FakeTransport(), FakeTransport()
+    port = manager.accept(REQUEST, first)
+    assert isinstance(port, Port)
+    port.message_received(Start(accept=(Codec.PCM16_24K,)))
+    port.audio_received(AudioFrame(0, 0, Codec.PCM16_16K, bytes(640)))
+    await settled()
+    returning = manager.accept(REQUEST, second)
+    assert isinstance(returning, Port)
+    [ready] = first.of(Ready)
+    assert ready.token is not None
+    returning.message_received(Resume(session="s-1", token=ready.token, accept=(Codec.PCM16_24K,)))
+    await settled()
+    if is_saved_meanwhile:
+        agent.conversations[0].emit(Understood("hi", 0))
+        await settled()
+    store.answer.set()
+    await settled()
+    agent.conversations[0].emit(Understood("there", 0))
+    await settled()
+    assert second.of(Ready)
+    assert second.closed == []
+    assert first.closed == [(CloseCode.TAKEN_OVER, "the session goes on over a newer connection")]
+    stored = await store.load("s-1")
+    assert stored is not None
+    assert stored.epoch == 2
+    assert stored.transcript[-1].text == "there"
+    await manager.close()
+
+
+async def test_a_rivals_claim_fences_the_session_off() -> None:
+    store, agent = MemoryStore(), FakeAgent()
+    manager = SessionManager("w-1", agent, store, new_id=lambda: "s-1", new_token=lambda: "token")
+    transport = FakeTransport()
+    port = manager.accept(REQUEST, transport)
+    assert isinstance(port, Port)
+    port.message_received(Start(accept=(Codec.PCM16_24K,)))
+    await settled()
+    mine = await store.load("s-1")
+    assert mine is not None
+    assert await store.claim(replace(mine, epoch=2, owner="rival"))
+    agent.conversations[0].emit(Understood("hi", 0))
+    await settled()
+    assert [code for code, _ in transport.closed] == [CloseCode.TAKEN_OVER]
+    assert manager.count == 0
+    await manager.close()
+
+
+async def settled() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
 
 
 async def resumed(manager: SessionManager) -> FakeTransport:
