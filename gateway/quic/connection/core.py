@@ -110,6 +110,12 @@ class Connection(Floor):
         self._let_acknowledgement_ride(now)
         return super().datagrams_to_send(now)
 
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        if self._is_client:
+            # a third of the first flight's cost were keys for two more groups, and a TLS 1.3 server has P-256
+            self.tls._supported_groups = [tls.Group.SECP256R1, tls.Group.X25519]
+
     def _let_acknowledgement_ride(self, now: float) -> None:
         """An ACK that would be due later costs less in a packet that is sent now (RFC 9000 section 13.2.1)."""
         space = self._spaces.get(tls.Epoch.ONE_RTT)

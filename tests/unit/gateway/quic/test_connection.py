@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import aioquic
 import pytest
+from aioquic import tls
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent, StreamDataReceived
 from aioquic.quic.packet import QuicErrorCode
@@ -70,6 +71,13 @@ def test_every_private_name_that_is_overridden_exists_in_aioquic() -> None:
         "_stream_limit_wanted",
         "_write_new_token_frame",
     }
+
+
+def test_a_client_makes_keys_for_two_groups_alone() -> None:
+    pair = connected()
+    assert pair.client.tls._supported_groups == [tls.Group.SECP256R1, tls.Group.X25519]
+    assert len(pair.client.tls._ec_private_keys) == 1
+    assert len(pair.server.tls._supported_groups) > 2
 
 
 # Connection IDs
