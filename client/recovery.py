@@ -138,7 +138,8 @@ class Recovery:
     async def _attempt(self, limit: asyncio.Timeout, has_address: bool) -> bool:
         former = self._call.link
         if former is not None and former.connection is not None:
-            former.connection.probe()
+            # not before the first packet of the new connection, which everybody waits for
+            self._loop.call_later(_WATCH_S, former.connection.probe)
         link = Link(self._call, lambda: answered(limit))
         try:
             await self._dial(link, has_address)
