@@ -66,14 +66,15 @@ class ScalarForwarder:
         if header is None or lane is None or self._core.table is not self._table or len(datagram) > MAX_DATAGRAM_OCTETS:
             self._from_client(path, datagram, normalise(client), pktinfo.arrival(control))
             return True
-        counters = self._core.counters
-        counters.packets["routable", "ok"] += 1
-        counters.backend_packets[lane.to_key] += 1
-        counters.backend_octets[lane.to_key] += len(datagram)
         try:
             self._inner.sendto(header + datagram, lane.address)
         except OSError as error:
             self._send_again(Side.INNER, header + datagram, lane.address, [], error.errno or 0)
+        # while it is on its way
+        counters = self._core.counters
+        counters.packets["routable", "ok"] += 1
+        counters.backend_packets[lane.to_key] += 1
+        counters.backend_octets[lane.to_key] += len(datagram)
         return True
 
     def forward_backend(self) -> int | None:
@@ -86,11 +87,11 @@ class ScalarForwarder:
         way = self._ways.get(bytes(self._octets[:HEADER_LENGTH]))
         if control or lane is None or way is None or self._core.table is not self._table or length <= HEADER_LENGTH:
             return self._from_backend(length, control, normalise(source))
+        self._reply(self._octets[HEADER_LENGTH:length], way)
         counters = self._core.counters
         counters.replies["sent", "ok"] += 1
         counters.backend_packets[lane.from_key] += 1
         counters.backend_octets[lane.from_key] += length - HEADER_LENGTH
-        self._reply(self._octets[HEADER_LENGTH:length], way)
         return 1
 
     def from_clients(self, datagrams: Datagrams, vip: Address | None = None) -> None:
