@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import structlog
 
 from gateway.agent.base import Agent, AgentEvent, Conversation, HeardAudio, Reply, TakesDigits, TakesUp, Understood
-from gateway.audio.codec import FrameDecoder
+from gateway.session.agent_audio import AgentAudio
 from gateway.session.counters import SessionCounters
 from gateway.session.effects import (
     Close,
@@ -49,6 +49,7 @@ class Services:
     """What the sessions of one worker share."""
 
     agent: Agent
+    audio: AgentAudio
     store: SessionStore
     counters: SessionCounters
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
@@ -80,7 +81,7 @@ class LiveSession:
         self._closed: Close | None = None
         self._conversation: Conversation | None = None
         self._speaker: Speaker | None = None
-        self._decoder = FrameDecoder(services.agent.input_rate_hz)
+        self._decoder = services.audio.decoder()
         self._saving: asyncio.Task[None] | None = None
         self._effects: deque[Effect] = deque()
         self._is_running = False
@@ -104,7 +105,7 @@ class LiveSession:
         if has_gap and self._conversation is not None:
             self._conversation.close()
             self._conversation = None
-            self._decoder = FrameDecoder(self._services.agent.input_rate_hz)
+            self._decoder = self._services.audio.decoder()
         self._apply(self.session.resume(resume, token, self._loop.time(), has_gap=has_gap))
 
     def fence(self) -> None:
@@ -245,11 +246,11 @@ class LiveSession:
                 self._close(effect)
 
     def _hear(self, frame: AudioFrame) -> None:
-        pcm = self._decoder.decode(frame)
-        if isinstance(pcm, Malformed):
-            self._run(self.session.malformed_received(pcm))
+        audio = self._decoder.decode(frame)
+        if isinstance(audio, Malformed):
+            self._run(self.session.malformed_received(audio))
         else:
-            self._require_conversation().hear(HeardAudio(frame.sequence, pcm))
+            self._require_conversation().hear(HeardAudio(frame.sequence, audio))
 
     def _greet(self, is_after_gap: bool) -> None:
         conversation = self._require_conversation()
@@ -277,9 +278,7 @@ class LiveSession:
 
     def _speak_in(self, codec: Codec) -> None:
         services = self._services
-        self._speaker = Speaker(
-            self._port.transport, codec, services.agent.output_rate_hz, services.counters, services.lead
-        )
+        self._speaker = Speaker(self._port.transport, codec, services.audio, services.counters, services.lead)
 
     def _hand_over(self, resume: Resume) -> None:
         if self._timer:

@@ -11,6 +11,7 @@ import structlog
 
 from gateway.agent.base import Agent
 from gateway.session.admission import Admission
+from gateway.session.agent_audio import audio_of
 from gateway.session.claim import Verdict, claim
 from gateway.session.counters import SessionCounters
 from gateway.session.limits import Identity, SessionLimits
@@ -56,7 +57,7 @@ class SessionManager:
         self.admission = admission or Admission()
         self._limits = limits or SessionLimits()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._services = Services(agent, store, self.counters, self._spawn, lead or Lead())
+        self._services = Services(agent, audio_of(agent), store, self.counters, self._spawn, lead or Lead())
         self._live: dict[str, LiveSession] = {}
         self._ended: deque[SessionSnapshot] = deque(maxlen=_REMEMBERED)
         self._is_empty = asyncio.Event()
@@ -212,7 +213,7 @@ class SessionManager:
     def _session(
         self, session_id: str, subject: str | None, *, token: str | None = None, record: SessionRecord | None = None
     ) -> Session:
-        identity = Identity(session_id, self.worker, self._agent.name, self._agent.output_rate_hz, subject)
+        identity = Identity(session_id, self.worker, self._agent.name, self._services.audio, subject)
         now, observe = asyncio.get_running_loop().time(), self.counters.observe
         return Session(identity, self._limits, now, token=token, record=record, observe=observe)
 
