@@ -100,11 +100,12 @@ class Worker:
         )
         self.certificate = ServedCertificate(settings.tls, clock)
         self.connection_ids = ConnectionIds(settings, rng)
+        voice = VoiceOverWebTransport(self.sessions.accept)
         self.endpoint = Endpoint(
             _endpoint_settings(settings),
             self.certificate.identity,
             self.connection_ids.source,
-            VoiceOverWebTransport(self.sessions.accept),
+            voice,
             handshakes=self.entrance.handshakes,
             wall_clock=clock,
             rng=rng,
@@ -114,7 +115,7 @@ class Worker:
         self.connection_ids.follow(self.endpoint.rotate_cids)
         keys = SharedKeys(self.endpoint.credentials.adopt)
         self.reloader = Reloader(settings, [self.certificate, self.entrance, self.connection_ids, keys], source)
-        registry = worker_registry(self.sessions, self.endpoint, self.listeners.telephony_counters)
+        registry = worker_registry(self.sessions, self.endpoint, voice.uplinks, self.listeners.telephony_counters)
         registry.register(UpkeepCollector(self.certificate, self.reloader))
         self._admin = AdminServer(worker_pages(self.sessions, registry))
         self._admin_address: Address | None = None
