@@ -37,9 +37,6 @@ class Listener(NotingAgent):
         asyncio.run(self.open())
 
     def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Conversation:
-        self._understood.clear()
-        self.heard.clear()
-
         def note(event: AgentEvent) -> None:
             if isinstance(event, Understood):
                 self._understood.append(event)
@@ -48,14 +45,19 @@ class Listener(NotingAgent):
         return super().converse(note, state)
 
     def understanding(self) -> Understanding:
-        """What came of the last call; asked once."""
+        """What came of the call since this was asked last.
+
+        There are two conversations where the end of a call was lost, and the caller came back to hear of it.
+        """
         understanding = Understanding()
         for each in self._understood:
             understanding.words += each.text.split()
             if each.state is not None:
                 understanding.items = list(each.state["items"])
-        heard = self.heard.pop()
-        understanding.digest = hashlib.sha256(b"".join(audio.pcm for audio in heard)).hexdigest()
+        heard = b"".join(audio.pcm for conversation in self.heard for audio in conversation)
+        understanding.digest = hashlib.sha256(heard).hexdigest()
+        self._understood.clear()
+        self.heard.clear()
         return understanding
 
     def hear(self, pieces: Iterator[HeardAudio]) -> Understanding:

@@ -37,6 +37,7 @@ from gateway.session.session import Session
 from gateway.session.snapshot import Migration, SessionSnapshot
 from gateway.session.speaker import Speaker
 from gateway.session.state import SessionState
+from gateway.session.turn_latency import TurnOver
 from gateway.store.base import Fenced, SessionRecord, SessionStore
 from gateway.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Measured, Played, Resume
 
@@ -55,6 +56,7 @@ class Services:
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     """Runs a coroutine as a task that the worker waits for when it stops."""
     lead: Lead
+    turn_over: TurnOver | None = None
 
 
 class Owner(Protocol):
@@ -289,6 +291,7 @@ class LiveSession:
     def _emit(self, event: AgentEvent) -> None:
         if isinstance(event, Understood):
             self._services.counters.turns += 1
+            self._tell_turns()
         elif isinstance(event, Reply):
             self._services.counters.replies += 1
         self._apply(self.session.agent_emitted(event, self._loop.time()))
@@ -322,8 +325,14 @@ class LiveSession:
         except Exception as error:
             self._log.warning("session_delete_failed", error=str(error))
 
+    def _tell_turns(self) -> None:
+        if self._services.turn_over is not None:
+            for turn in self.session.turns.latencies.take_over():
+                self._services.turn_over(self.session.identity.session_id, turn, self._loop.time())
+
     def _close(self, close: Close) -> None:
         self._closed = close
+        self._tell_turns()
         self._effects.clear()
         if self._timer:
             self._timer.cancel()

@@ -21,6 +21,7 @@ from gateway.session.port import Port
 from gateway.session.recall import Opened, Reception, recall, returning, session_of
 from gateway.session.session import Session
 from gateway.session.snapshot import SessionSnapshot
+from gateway.session.turn_latency import TurnOver
 from gateway.store.base import SessionRecord, SessionStore
 from gateway.transport.base import Refusal, SessionRequest, Transport
 from gateway.wire import CloseCode, Resume, Start
@@ -47,6 +48,7 @@ class SessionManager:
         admission: Admission | None = None,
         limits: SessionLimits | None = None,
         lead: Lead | None = None,
+        turn_over: TurnOver | None = None,
     ) -> None:
         self.worker = worker
         self.counters = SessionCounters()
@@ -57,7 +59,7 @@ class SessionManager:
         self.admission = admission or Admission()
         self._limits = limits or SessionLimits()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._services = Services(agent, audio_of(agent), store, self.counters, self._spawn, lead or Lead())
+        self._services = Services(agent, audio_of(agent), store, self.counters, self._spawn, lead or Lead(), turn_over)
         self._live: dict[str, LiveSession] = {}
         self._ended: deque[SessionSnapshot] = deque(maxlen=_REMEMBERED)
         self._is_empty = asyncio.Event()

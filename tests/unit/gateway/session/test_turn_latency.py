@@ -117,6 +117,7 @@ def test_what_the_caller_measured_is_kept_with_its_turn(talk: Talk) -> None:
         "turn": 1,
         "generation": 1,
         "frames_replayed": 70,
+        "was_interrupted": False,
         "endpointing_ms": 650.0,
         "stt_ttfb_ms": 25.0,
         "llm_ttfb_ms": 10.0,
