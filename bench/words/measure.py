@@ -41,7 +41,7 @@ def measure(path: str, voice: str, repeats: int) -> Scores:
                             heard[way] = voice_call(listener, certificate, pcm, uplink, loss, seed)
                     else:
                         heard["one stream"] = telephone_call(listener, frames, loss, seed)
-                    complete = complete or heard["without"]
+                    complete = complete or heard["without"]  # the first link loses nothing
                     for way, understood in heard.items():
                         scores[loss, way].add(text, understood, complete)
     return dict(scores)

@@ -38,11 +38,11 @@ class UplinkReassembler:
     one that stands in for it, so that its time passes for the listener.
     """
 
-    def __init__(self, next_sequence: int, mode: UplinkMode, counters: UplinkCounters) -> None:
+    def __init__(self, next_sequence: int, mode: UplinkMode, counters: UplinkCounters | None = None) -> None:
         self.next_sequence = next_sequence
         self.report_at: float | None = None
         """When a report is due; `None` while there is nothing new to say."""
-        self._counters = counters
+        self._counters = counters or UplinkCounters()
         self._is_giving_up = mode is UplinkMode.DEADLINE
         self._given_up_before = next_sequence
         self._held: dict[int, AudioFrame] = {}

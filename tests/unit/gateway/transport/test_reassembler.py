@@ -24,10 +24,6 @@ from gateway.wire import (
 NOW = 50.0
 
 
-def uplink(mode: UplinkMode, *, next_sequence: int = 0, counters: UplinkCounters | None = None) -> UplinkReassembler:
-    return UplinkReassembler(next_sequence, mode, counters or UplinkCounters())
-
-
 def frame(sequence: int) -> AudioFrame:
     return AudioFrame(sequence, sequence * 960, Codec.PCMU, b"\x55" * 160)
 
@@ -49,7 +45,7 @@ def fed(reassembler: UplinkReassembler, body: bytes, now: float = NOW) -> list[i
 
 
 def test_frames_come_out_in_order_and_once() -> None:
-    reassembler = uplink(UplinkMode.HYBRID, next_sequence=7)
+    reassembler = UplinkReassembler(7, UplinkMode.HYBRID)
     assert fed(reassembler, datagram(0, 7)) == [7]
     assert fed(reassembler, datagram(2, 9)) == []
     assert fed(reassembler, datagram(3, 9, 10)) == []
@@ -58,35 +54,35 @@ def test_frames_come_out_in_order_and_once() -> None:
 
 
 def test_the_stream_fills_gaps_too() -> None:
-    reassembler = uplink(UplinkMode.HYBRID)
+    reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
     assert fed(reassembler, datagram(0, 1)) == []
     assert [each.sequence for each in reassembler.frame_received(frame(0))] == [0, 1]
     assert reassembler.frame_received(frame(0)) == []
 
 
 def test_a_report_says_what_is_missing() -> None:
-    reassembler = uplink(UplinkMode.HYBRID)
+    reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
     fed(reassembler, datagram(0, 0, 1))
     fed(reassembler, datagram(4, 4, 5, 8))
     assert reported(reassembler, NOW + 0.012) == UplinkReport(4, 2, 12, 2, ((2, 2), (2, 1)))
 
 
 def test_a_datagram_that_comes_twice_is_counted_once() -> None:
-    reassembler = uplink(UplinkMode.HYBRID)
+    reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
     for number in (0, 3, 3, 1, 1, 5_000, 5_000, 2):
         fed(reassembler, datagram(number))
     assert reported(reassembler).received == 4, "the last one is too old to know of"
 
 
 def test_a_long_list_of_gaps_is_cut() -> None:
-    reassembler = uplink(UplinkMode.HYBRID)
+    reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
     for number in range(40):
         fed(reassembler, datagram(number, 2 * number + 1))
     assert reported(reassembler).runs == ((1, 1),) * MAX_REPORT_RUNS
 
 
 def test_reports_are_due_at_once_where_a_datagram_is_missing_and_else_seldom() -> None:
-    reassembler = uplink(UplinkMode.HYBRID)
+    reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
     assert reassembler.report_at is None
     fed(reassembler, datagram(0, 0))
     assert reassembler.report_at == NOW
@@ -102,20 +98,20 @@ def test_reports_are_due_at_once_where_a_datagram_is_missing_and_else_seldom() -
 
 
 def test_frames_too_far_ahead_are_neither_kept_nor_reported() -> None:
-    reassembler = uplink(UplinkMode.HYBRID)
+    reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
     fed(reassembler, datagram(0, MAX_AHEAD - 1, MAX_AHEAD))
     assert reported(reassembler).runs == ((MAX_AHEAD - 1, 1),)
 
 
 def test_hybrid_gives_nothing_up() -> None:
-    reassembler = uplink(UplinkMode.HYBRID)
+    reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
     assert fed(reassembler, datagram(0, 9, first=9)) == []
     assert reported(reassembler).next_sequence == 0
 
 
 def test_what_the_client_gave_up_is_stood_in_for() -> None:
     counters = UplinkCounters()
-    reassembler = uplink(UplinkMode.DEADLINE, counters=counters)
+    reassembler = UplinkReassembler(0, UplinkMode.DEADLINE, counters)
     fed(reassembler, datagram(0, 0))
     frames = reassembler.datagram_received(datagram(5, 4, first=4), NOW)
     assert isinstance(frames, list)
@@ -127,7 +123,7 @@ def test_what_the_client_gave_up_is_stood_in_for() -> None:
 
 def test_what_came_before_it_was_given_up_is_delivered() -> None:
     counters = UplinkCounters()
-    reassembler = uplink(UplinkMode.DEADLINE, counters=counters)
+    reassembler = UplinkReassembler(0, UplinkMode.DEADLINE, counters)
     fed(reassembler, datagram(0, 1))
     frames = reassembler.datagram_received(datagram(1, first=3), NOW)
     assert isinstance(frames, list)
@@ -136,7 +132,7 @@ def test_what_came_before_it_was_given_up_is_delivered() -> None:
 
 
 def test_too_much_cannot_be_given_up_at_once() -> None:
-    reassembler = uplink(UplinkMode.DEADLINE, next_sequence=5)
+    reassembler = UplinkReassembler(5, UplinkMode.DEADLINE)
     assert len(fed(reassembler, datagram(0, first=5 + MAX_AHEAD))) == MAX_AHEAD
     fault = reassembler.datagram_received(datagram(1, first=6 + 2 * MAX_AHEAD), NOW)
     assert isinstance(fault, Malformed)
@@ -145,11 +141,11 @@ def test_too_much_cannot_be_given_up_at_once() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"\x01", bytes.fromhex("0105070700")])
 def test_malformed_datagrams_are_values(body: bytes) -> None:
-    assert isinstance(uplink(UplinkMode.HYBRID).datagram_received(body, NOW), Malformed)
+    assert isinstance(UplinkReassembler(0, UplinkMode.HYBRID).datagram_received(body, NOW), Malformed)
 
 
 def test_other_datagrams_are_skipped() -> None:
-    reassembler = uplink(UplinkMode.HYBRID)
+    reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
     assert fed(reassembler, b"\x03anything") == []
     assert reassembler.report_at is None
 
