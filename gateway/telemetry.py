@@ -5,9 +5,11 @@ The SDK reads its OTEL_* variables itself. No span holds what was said.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
+import structlog
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -15,6 +17,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from gateway.session.turn_latency import Figure, TurnLatency
 
+_log = structlog.get_logger("gateway.telemetry")
 _BEFORE: Final = (Figure.UPLINK_AGE, Figure.ENDPOINTING, Figure.STT_TTFB)
 """What lies between the caller's last word and `TurnLatency.at`."""
 
@@ -63,10 +66,19 @@ class TurnSpans:
 
 def open_turn_spans(worker: str, agent: str, clock: Callable[[], float]) -> TurnSpans:
     """Send spans where OTEL_EXPORTER_OTLP_ENDPOINT says, by HTTP, from a thread of the SDK's."""
+    sdk = logging.getLogger("opentelemetry")
+    sdk.handlers, sdk.propagate = [_SdkLog(logging.WARNING)], False
     named = Resource({"service.name": "voice-gateway", "service.instance.id": worker})
     provider = TracerProvider(resource=named.merge(OTELResourceDetector().detect()))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return TurnSpans(provider, agent, clock)
+
+
+class _SdkLog(logging.Handler):
+    """Writes what the SDK reports as the worker writes everything."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _log.warning("telemetry_failed", reason=record.getMessage())
 
 
 def _ns(at_s: float) -> int:

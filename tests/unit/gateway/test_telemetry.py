@@ -157,6 +157,16 @@ def test_spans_go_where_the_environment_says(collector, monkeypatch, name: str |
     assert [span.name for span in of_resource.scope_spans[0].spans] == ["turn"]
 
 
+def test_a_collector_that_is_not_there_is_a_line_in_the_log(monkeypatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")
+    spans = open_turn_spans("worker-1", "order", lambda: EPOCH_S)
+    with structlog.testing.capture_logs() as logs:
+        spans.turn_over("s-1", TURN, 60.0)
+        spans.close()
+    assert {line["event"] for line in logs} == {"telemetry_failed"}
+
+
 @pytest.fixture
 def settings() -> GatewaySettings:
     document = {"worker": {"listen": "127.0.0.1:0"}, "tls": {"certificate": Path("a"), "key": Path("b")}}
