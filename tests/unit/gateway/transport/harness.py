@@ -109,15 +109,16 @@ class ManualLoop:
     """The few calls of an event loop that a connection needs, on a clock of its own."""
 
     now: float = 10.0
-    _due: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = field(default_factory=list)
+    _due: list[tuple[float, int, _Handle]] = field(default_factory=list)
     _order: Any = field(default_factory=count)
 
     def time(self) -> float:
         return self.now
 
     def call_at(self, when: float, callback: Callable[..., None], *args: Any) -> Any:
-        heapq.heappush(self._due, (when, next(self._order), callback, args))
-        return _Handle(when)
+        handle = _Handle(callback, args)
+        heapq.heappush(self._due, (when, next(self._order), handle))
+        return handle
 
     def call_later(self, delay: float, callback: Callable[..., None], *args: Any) -> Any:
         return self.call_at(self.now + delay, callback, *args)
@@ -127,21 +128,21 @@ class ManualLoop:
 
     def run_until(self, end: float) -> None:
         while self._due and self._due[0][0] <= end:
-            when, _, callback, args = heapq.heappop(self._due)
+            when, _, handle = heapq.heappop(self._due)
             self.now = max(self.now, when)
-            callback(*args)
+            if not handle.is_cancelled:
+                handle.callback(*handle.args)
         self.now = end
 
 
 @dataclass
 class _Handle:
-    at: float
-
-    def when(self) -> float:
-        return self.at
+    callback: Callable[..., None]
+    args: tuple[Any, ...]
+    is_cancelled: bool = False
 
     def cancel(self) -> None:
-        """A connection's timer checks itself whether it is due."""
+        self.is_cancelled = True
 
 
 class WebTransportCaller:
@@ -156,7 +157,8 @@ class WebTransportCaller:
         self.loop = ManualLoop()
         self.pair: Pair = connected(is_handshaken=False)
         self.address: Any = self.pair.client_address
-        self.served = ServedConnection(self.pair.server, _Owner(self), VoiceOverWebTransport(accept), self.loop)  # type: ignore[arg-type]
+        self.application = VoiceOverWebTransport(accept)
+        self.served = ServedConnection(self.pair.server, _Owner(self), self.application, self.loop)  # type: ignore[arg-type]
         self.layer = WebTransportLayer(self.pair.client)
         self.session_id = self.layer.connect("gateway.example", path, headers)
         self.control = self.layer.open_stream(self.session_id, is_unidirectional=False)
