@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.link import NatLink
 from bench.survival.script import Script, SurvivalError
-from client import ClientError, Draining, Interrupted, Resumed, VoiceClient
+from client import ClientError, Interrupted, Resumed, VoiceClient
 from client.report import CallReport
 from deploy.local.cluster import Cluster
 
@@ -20,15 +20,6 @@ STAGGER_S = 0.5
 _MOST_PLACEMENTS = 40
 _FRAMES_BEFORE, _FRAMES_AFTER = 3, 25
 """Where the frame is that came late because of the event, as counted from those sent by then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """A call went on over a new connection at `at_s`; `took_s` before that it had begun to dial."""
-
-    at_s: float
-    took_s: float
-    gap_ms: float
 
 
 @dataclass(slots=True)
@@ -41,7 +32,7 @@ class Caller:
     struck_frames: int = 0
     first_worker: str = ""
     fault: str | None = None
-    resumes: list[Resume] = field(default_factory=list)
+    interruptions: list[tuple[float, Interrupted | Resumed]] = field(default_factory=list)
 
     def strike(self) -> None:
         """Note that it happens now."""
@@ -135,14 +126,9 @@ async def _perform(caller: Caller, script: Script) -> None:
 
 async def _follow(caller: Caller) -> None:
     loop = asyncio.get_running_loop()
-    dialled_s: float | None = None
     async for event in caller.client.events():
-        if isinstance(event, Draining | Interrupted) and dialled_s is None:
-            dialled_s = loop.time()
-        elif isinstance(event, Resumed) and dialled_s is not None:
-            now, began_s, dialled_s = loop.time(), dialled_s, None
-            if event.has_reconnected:
-                caller.resumes.append(Resume(now, now - began_s, event.gap_ms))
+        if isinstance(event, Interrupted | Resumed):
+            caller.interruptions.append((loop.time(), event))
 
 
 async def _sessions(cluster: Cluster) -> list[dict[str, Any]]:
@@ -156,18 +142,22 @@ async def _sessions(cluster: Cluster) -> list[dict[str, Any]]:
 def _outcome(
     script: Script, caller: Caller, report: CallReport, is_sudden: bool, session: dict[str, Any] | None
 ) -> Outcome:
-    resumes = caller.resumes
+    resumes = [
+        (at_s - before_s, event, at_s)
+        for (before_s, _), (at_s, event) in zip(caller.interruptions, caller.interruptions[1:], strict=False)
+        if isinstance(event, Resumed) and event.has_reconnected
+    ]
     if resumes and report.worker != caller.first_worker:
-        gaps_ms = [resume.gap_ms + ONE_WAY_S * 1000 for resume in resumes]
+        gaps_ms = [event.gap_ms + ONE_WAY_S * 1000 for _, event, _ in resumes]
         if is_sudden:
-            gaps_ms[0] = (resumes[0].at_s - caller.struck_at + ONE_WAY_S) * 1000
+            gaps_ms[0] = (resumes[0][2] - caller.struck_at + ONE_WAY_S) * 1000
     else:
         largest = [] if session is None else session["uplink"]["largest_gaps"]
         near = range(caller.struck_frames - _FRAMES_BEFORE, caller.struck_frames + _FRAMES_AFTER)
         gaps_ms = [gap["gap_ms"] for gap in largest if gap["sequence"] in near]
     return Outcome(
         gap_ms=max(gaps_ms, default=None),
-        resume_ms=max((resume.took_s * 1000 for resume in resumes), default=None),
+        resume_ms=max((took_s * 1000 for took_s, _, _ in resumes), default=None),
         frames_lost=report.frames_sent - report.frames_heard,
         words_lost=script.words_lost(report.state),
         is_order_kept=script.is_in_order(report.state),

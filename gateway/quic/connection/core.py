@@ -113,7 +113,7 @@ class Connection(Floor):
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
         if self._is_client:
-            # a third of the first flight's cost were keys for two more groups, and a TLS 1.3 server has P-256
+            # each group costs a key before the first packet, and every server has P-256 (RFC 8446 section 9.1)
             self.tls._supported_groups = [tls.Group.SECP256R1, tls.Group.X25519]
 
     def _let_acknowledgement_ride(self, now: float) -> None:
