@@ -1,12 +1,12 @@
 /** The caller's side of the voice protocol, over one connection after the other. */
 import type { Answers } from "./audio/answers.js";
-import type { Position } from "./audio/playback.js";
 import { ANSWER_TIMEOUT_MS, type CallSettings, type Connect } from "./call-settings.js";
 import { Conversation } from "./conversation.js";
 import { CallLost, ProtocolFault, SessionFailed, sessionEnded, sessionRefused, Unreachable, type VoiceError } from "./errors.js";
 import type { TransportKind, VoiceEvent } from "./events.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Liveness } from "./liveness.js";
+import { Playout } from "./playout.js";
 import { Recovery } from "./recovery.js";
 import { ReplyClock } from "./reply-clock.js";
 import { Settlement } from "./settlement.js";
@@ -28,6 +28,8 @@ export class Call implements LinkHandler {
     this.#send(measured);
     this.emit(turn);
   });
+  /** Tell it what the loudspeaker does. */
+  readonly playout: Playout;
   readonly closed: Promise<void>;
   beganAt = 0;
   error: VoiceError | null = null;
@@ -54,6 +56,13 @@ export class Call implements LinkHandler {
     this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
     this.heartbeat = new Heartbeat((id) => this.#send({ type: "ping", id }), settings.heartbeatMs);
     this.recovery = new Recovery(this, settings.resumeTimeoutMs);
+    this.playout = new Playout({
+      replies: this.replies,
+      turns: this.turns,
+      send: (message) => this.#send(message),
+      emit: (event) => this.emit(event),
+      fault: (fault) => this.#fault(fault),
+    });
   }
 
   /** What carries the call now; null while it is between two connections. */
@@ -229,38 +238,6 @@ export class Call implements LinkHandler {
       this.#link = null;
       this.#ended(error);
     }
-  }
-
-  // AnswersHandler
-
-  progressed({ generation, positionMs, isComplete }: Position): void {
-    this.#send({ type: "played", generation, position_ms: positionMs, is_complete: isComplete });
-    if (isComplete) {
-      this.replies.over(generation);
-      this.emit({ type: "speech-ended", generation, playedMs: positionMs });
-    }
-  }
-
-  cut({ generation, positionMs }: Position): void {
-    this.replies.over(generation);
-    this.turns.silent(performance.now());
-    this.#send({ type: "played", generation, position_ms: positionMs });
-    this.emit({ type: "flushed", generation, playedMs: positionMs });
-  }
-
-  began(generation: number, agoMs: number): void {
-    const reply = this.replies.began(generation, performance.now() - agoMs);
-    if (reply) {
-      this.emit(reply);
-    }
-  }
-
-  audible(generation: number, agoMs: number): void {
-    this.turns.audible(generation, performance.now() - agoMs);
-  }
-
-  failed(fault: Malformed): void {
-    this.#fault(fault);
   }
 
   // The rest

@@ -229,11 +229,11 @@ export class VoiceClient {
     });
     const [{ sampleRate }, accept] = await Promise.all([opened, playableCodecs(codec)]);
     const answers: Answers = new Answers(this.sink, {
-      progressed: (position) => call.progressed(position),
-      cut: (position) => call.cut(position),
-      began: (generation, agoMs) => call.began(generation, agoMs),
-      audible: (generation, agoMs) => call.audible(generation, agoMs),
-      failed: (fault) => call.failed(fault),
+      progressed: (position) => call.playout.progressed(position),
+      cut: (position) => call.playout.cut(position),
+      began: (generation, agoMs) => call.playout.began(generation, agoMs),
+      audible: (generation, agoMs) => call.playout.audible(generation, agoMs),
+      failed: (fault) => call.playout.failed(fault),
     });
     await answers.open();
     const connect = connector(this.#settings);
