@@ -12,8 +12,9 @@ import { ReplyClock } from "./reply-clock.js";
 import { Settlement } from "./settlement.js";
 import type { Link, LinkHandler } from "./transport/base.js";
 import { Turns } from "./turns.js";
-import { Uplink } from "./uplink.js";
-import { CloseCode, type Codec, Malformed } from "./wire/codepoints.js";
+import type { UplinkCounters } from "./uplink/sender.js";
+import { Uplink } from "./uplink/uplink.js";
+import { CloseCode, type Codec, Malformed, type UplinkMode } from "./wire/codepoints.js";
 import type { AudioFrame } from "./wire/framing.js";
 import type { ClientMessage, Ready, ServerMessage } from "./wire/messages.js";
 
@@ -21,6 +22,9 @@ import type { ClientMessage, Ready, ServerMessage } from "./wire/messages.js";
 export class Call implements LinkHandler {
   readonly conversation = new Conversation();
   readonly uplink = new Uplink();
+  readonly uplinkCounters: UplinkCounters = { givenUp: 0, repaired: 0 };
+  /** How frames travel over the newest connection; null before the first one. */
+  uplinkMode: UplinkMode | null = null;
   readonly recovery: Recovery;
   readonly heartbeat: Heartbeat;
   readonly replies = new ReplyClock();
@@ -107,9 +111,9 @@ export class Call implements LinkHandler {
     }
     try {
       this.turns.captured(this.uplink.sent, performance.now());
-      const octets = this.uplink.append(codec, timestamp, payload);
+      const frame = this.uplink.append(codec, timestamp, payload);
       if (this.#isLive) {
-        this.#link?.sendFrame(octets);
+        this.#link?.sendFrame(frame);
         this.#framesSent = this.uplink.sent;
       }
     } catch (error) {
@@ -263,8 +267,10 @@ export class Call implements LinkHandler {
     const former = this.#link ?? this.#former;
     this.#link = link;
     this.#former = null;
+    const { accept, agent } = this.settings;
+    const uplink = link.hasDatagrams ? this.settings.uplink : "reliable";
     if (this.#token === null) {
-      link.send({ type: "start", accept: this.settings.accept, agent: this.settings.agent });
+      link.send({ type: "start", accept, agent, uplink });
       return;
     }
     this.recovery.interrupted(now, "the call moves to another connection");
@@ -275,11 +281,12 @@ export class Call implements LinkHandler {
       type: "resume",
       session: this.conversation.session ?? "",
       token: this.#token,
-      accept: this.settings.accept,
+      accept,
       generation: this.answers.newest,
       next_generation: generation,
       position_ms: positionMs,
       turn: this.conversation.newestTurn,
+      uplink,
     });
   }
 
@@ -297,7 +304,8 @@ export class Call implements LinkHandler {
     this.#token = ready.token;
     this.#isLive = true;
     this.#liveness.restart(now);
-    frames.forEach((octets) => link.sendFrame(octets));
+    const { uplinkLimitMs: limitMs } = this.settings;
+    this.uplinkMode = link.beginUplink(ready, frames, { limitMs, counters: this.uplinkCounters });
     if (this.#hasBegun) {
       this.replies.forget();
       const { gapMs } = this.recovery.resumed(now, { hasReconnected: true, framesAgain: frames.length });

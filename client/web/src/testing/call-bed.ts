@@ -5,7 +5,7 @@ import { Call } from "../call.js";
 import type { VoiceError } from "../errors.js";
 import type { TransportKind, VoiceEvent } from "../events.js";
 import type { Link } from "../transport/base.js";
-import { Codec } from "../wire/codepoints.js";
+import { Codec, type UplinkMode } from "../wire/codepoints.js";
 import { FakeLink, FakeSink } from "./fake-link.js";
 
 const TICK_MS = 50;
@@ -22,10 +22,17 @@ export class Bed {
   isAnswering = true;
   #timestamp = 0;
 
-  constructor() {
+  constructor(uplink: UplinkMode = "reliable") {
     const answers = new Answers(this.sink, this.#handler());
     this.call = new Call(
-      { accept: [1, 3], agent: null, heartbeatMs: 250, resumeTimeoutMs: 60_000 },
+      {
+        accept: [1, 3],
+        agent: null,
+        heartbeatMs: 250,
+        resumeTimeoutMs: 60_000,
+        uplink,
+        uplinkLimitMs: 500,
+      },
       answers,
       (handler, signal, wanted) => {
         const outcome = this.dials.shift() ?? wanted ?? "webtransport";
