@@ -181,6 +181,24 @@ async def test_two_seconds_without_any_network_do_not_end_the_call(bed: Bed, tmp
             assert (await page.hang_up())["isFinished"]
 
 
+async def test_a_call_in_datagrams_is_complete_though_some_are_lost(bed: Bed, caller: Path) -> None:
+    async with browsing(caller) as browser, opened(browser, f"{bed.url}?uplink=hybrid") as page:
+        await page.call()
+        assert await page.ask("voicePage.call.uplink") == "hybrid"
+        (connected,) = await page.events("connected")
+        bed.path.loss, bed.path.lost = 0.05, 0
+        try:
+            assert await judged(page) == []
+        finally:
+            bed.path.loss = 0.0
+        ended = await page.ask("observed.ended")
+        served = await bed.session(connected["session"])
+        assert not await page.events("interrupted")
+        assert bed.path.lost > 0
+        assert served["uplink"]["frames"] == ended["sent"]
+        assert served["datagrams"] > 0.9 * ended["sent"], "most frames came on the stream"
+
+
 async def test_blocked_udp_is_gone_around(bed: Bed, caller: Path) -> None:
     bed.path.is_dark = True
     try:
