@@ -1,4 +1,4 @@
-"""The way between a browser and the load balancer: it can lose packets, go dark, and give the browser another address."""
+"""The way between a browser and the load balancer: it may lose packets, go dark, or change the address."""
 
 from __future__ import annotations
 
