@@ -1,6 +1,7 @@
 /** The caller's side of the voice protocol, over one connection after the other. */
 import type { Answers } from "./audio/answers.js";
 import { ANSWER_TIMEOUT_MS, type CallSettings, type Connect } from "./call-settings.js";
+import { CaptureClock } from "./capture-clock.js";
 import { Conversation } from "./conversation.js";
 import { CallLost, ProtocolFault, SessionFailed, sessionEnded, sessionRefused, Unreachable, type VoiceError } from "./errors.js";
 import type { TransportKind, VoiceEvent } from "./events.js";
@@ -14,7 +15,7 @@ import type { Link, LinkHandler } from "./transport/base.js";
 import { Turns } from "./turns.js";
 import type { UplinkCounters } from "./uplink/sender.js";
 import { Uplink } from "./uplink/uplink.js";
-import { CloseCode, type Codec, Malformed, type UplinkMode } from "./wire/codepoints.js";
+import { CLOCK_HZ, CloseCode, type Codec, Malformed, type UplinkMode } from "./wire/codepoints.js";
 import type { AudioFrame } from "./wire/framing.js";
 import type { ClientMessage, Ready, ServerMessage } from "./wire/messages.js";
 
@@ -49,6 +50,7 @@ export class Call implements LinkHandler {
   #token: string | null = null;
   #settled: Settlement | undefined;
   readonly #liveness = new Liveness();
+  readonly #captureClock = new CaptureClock();
   #resolveClosed!: () => void;
 
   constructor(
@@ -109,8 +111,9 @@ export class Call implements LinkHandler {
     if (this.isOver || this.hasSaidBye) {
       return;
     }
+    const mediaMs = (timestamp * 1_000) / CLOCK_HZ;
+    this.turns.captured(this.uplink.sent, this.#captureClock.captured(mediaMs, performance.now()));
     try {
-      this.turns.captured(this.uplink.sent, performance.now());
       const frame = this.uplink.append(codec, timestamp, payload);
       if (this.#isLive) {
         this.#link?.sendFrame(frame);
