@@ -37,6 +37,10 @@ TARO_S, OAT_S, MATCHA_S = LEAD_S + middle_of("taro"), LEAD_S + 2.6, LEAD_S + PAU
 """When the caller is in the middle of these words; at the last one the first drink is on the receipt."""
 REBOUND = (TARO_S, OAT_S, MATCHA_S)
 """When the NAT gives another address, in the middle of words; of the three waits the middle one counts."""
+PARTS = ("uplinkAgeMs", "endpointingMs", "sttMs", "llmMs", "ttsMs", "downlinkMs", "playoutMs")
+"""What a response consists of."""
+CLOCKS_MS = 40.0
+"""By how much the parts may exceed the whole: they are measured on two clocks, on a machine that may be busy."""
 TRIES = 4
 """A call waits 0.8 s before it dials again; which connection is up first after a blackout of 1 s is a race."""
 BROKEN_LINE = r"Failed to establish a connection|WebSocket connection to|net::ERR_|Connection lost"
@@ -197,6 +201,9 @@ async def test_a_call_in_datagrams_is_complete_though_some_are_lost(bed: Bed, ca
         assert bed.path.lost > 0
         assert served["uplink"]["frames"] == ended["sent"]
         assert served["datagrams"] > 0.9 * ended["sent"], "most frames came on the stream"
+        answered = [event for event in await page.events("turn") if event["responseMs"] is not None]
+        assert answered
+        assert all(sum(turn[part] for part in PARTS) - turn["responseMs"] <= CLOCKS_MS for turn in answered), answered
 
 
 async def test_blocked_udp_is_gone_around(bed: Bed, caller: Path) -> None:
