@@ -75,7 +75,7 @@ def free_ports(count: int) -> list[int]:
 
 def lost(items: list[str], ended: dict[str, Any] | None, said: str) -> list[str]:
     """A sentence for each thing a call has lost; none for a call that lost nothing."""
-    faults = [f"the receipt lacks {part!r}: {items}" for part in ORDER if part not in " | ".join(items)]
+    faults = [f"the receipt lacks {part!r}: {items}, of: {said}" for part in ORDER if part not in " | ".join(items)]
     if len(items) != 2:
         faults.append(f"the receipt has {len(items)} lines: {items}")
     faults += [f"the transcript lacks {word!r}: {said}" for word in WORDS if word not in said]

@@ -31,6 +31,7 @@ from gateway.wire import AudioFrame, Codec
 from tests.unit.gateway.recordings import recording
 
 PAUSE = bytes(32_000 * 2)
+SECOND_SENTENCE_MS = 5_170
 CALLERS_ORDER = [
     ("taro milk tea", 1, "large", "oat", 75),
     ("matcha latte", 1, "medium", "whole", 100),
@@ -135,6 +136,22 @@ def test_an_utterance_sent_again_from_its_start_is_understood_the_same(agent: Or
         resumed.hear(HeardAudio(frame.sequence, bytes(decoder.decode(frame))))
     resumed.close()
     assert lines(last_state(second)) == CALLERS_ORDER
+
+
+@pytest.mark.parametrize("offset", [0, 16, 148, 200, 316])
+def test_a_sentence_is_understood_wherever_its_frames_begin(agent: OrderAgent, offset: int) -> None:
+    """At some of these offsets what sounds most alike is no sentence: "it and a matcha latte"."""
+    sentence = recording("caller")[SECOND_SENTENCE_MS * 32 :]
+    events = call(agent, bytes(2 * (9_600 + offset)) + sentence + PAUSE)
+    assert lines(last_state(events)) == CALLERS_ORDER[1:]
+
+
+def test_the_same_audio_gives_the_same_words_whoever_spoke_before(agent: OrderAgent) -> None:
+    said = []
+    for before in ("caller", "rms_off_menu", "slt_total"):
+        call(agent, recording(before))
+        said.append([event.text for event in call(agent, recording("slt_order")) if isinstance(event, Understood)])
+    assert said == [said[0]] * 3
 
 
 @pytest.mark.parametrize("pcm", [bytes(32_000 * 4), recording("rms_off_menu") + PAUSE], ids=["silence", "off the menu"])

@@ -19,6 +19,7 @@ from gateway.agent.order.grammar import Kind, Lexicon, Token
 from gateway.agent.order.intents import Add, Change, Changes, Intent, Remove, Target, Wish
 
 _MODIFIERS = frozenset((Kind.SIZE, Kind.MILK, Kind.SUGAR, Kind.ICE, Kind.TOPPING, Kind.WITHOUT_TOPPING))
+_BEGINNINGS = frozenset((Kind.AND, Kind.ADD, Kind.CHANGE, Kind.REMOVE))
 _COUNTS = frozenset((Kind.QUANTITY, Kind.ARTICLE))
 _FIELDS = {
     Kind.DRINK: "drink",
@@ -35,6 +36,8 @@ def parse(words: Sequence[str], lexicon: Lexicon) -> tuple[Intent, ...] | None:
     tokens = lexicon.tokens(words)
     if not tokens:
         return None
+    if tokens[0].kind is Kind.IT and tokens[1:] and tokens[1].kind in _BEGINNINGS:
+        tokens = tokens[1:]  # the breath before a sentence sounds like it
     parser = _Parser(tokens)
     intents: list[Intent] = []
     while parser.rest:

@@ -27,9 +27,10 @@ _STOP_TIMEOUT_S: Final = 2.0
 
 
 class Load(msgspec.Struct, frozen=True, tag="load"):
-    """To the process, first: the folder of the models; it answers with `Words` of utterance 0."""
+    """To the process, first: the folder of the models of `menu`; it answers with `Words` of utterance 0."""
 
     folder: str
+    menu: Menu
 
 
 class Feed(msgspec.Struct, frozen=True, tag="feed"):
@@ -62,7 +63,7 @@ class ProcessRecogniser:
             raise ValueError(f"recognition needs at least one process, got {processes}")
         self._menu = menu
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._workers = [_Worker() for _ in range(processes)]
+        self._workers = [_Worker(menu) for _ in range(processes)]
 
     async def open(self) -> None:
         """Make the models and start the processes, which load them; raises `AgentError`."""
@@ -89,8 +90,9 @@ class ProcessRecogniser:
 
 
 class _Worker:
-    def __init__(self) -> None:
+    def __init__(self, menu: Menu) -> None:
         self.on_words: dict[int, OnWords] = {}
+        self._menu = menu
         self._folder = ""
         self._ids = itertools.count(1)
         self._process: asyncio.subprocess.Process | None = None
@@ -133,7 +135,7 @@ class _Worker:
         )
         if process.stdin is None or process.stdout is None:
             raise AgentError("the recogniser's process has no pipes")
-        process.stdin.write(_framed(Load(self._folder)))
+        process.stdin.write(_framed(Load(self._folder, self._menu)))
         if await _received(process.stdout) is None:
             await _stop(process)
             raise AgentError("the recogniser's process ended before it was ready; its message is above")
@@ -221,8 +223,9 @@ def serve() -> None:
     load = read()
     if load is None:
         return
+    models = msgspec.msgpack.decode(load, type=Load)
     try:
-        decoders = DecoderPool(Path(msgspec.msgpack.decode(load, type=Load).folder))
+        decoders = DecoderPool(Path(models.folder), models.menu)
     except AgentError as error:
         sys.exit(str(error))
     write(Words(0, (), True))

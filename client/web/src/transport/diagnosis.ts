@@ -28,7 +28,7 @@ export function refusal(attempts: readonly Attempt[]): VoiceError | undefined {
 /** An attempt beside one that succeeded: the server is there, so its failure has another reason. */
 export function blame(attempt: Attempt, attempts: readonly Attempt[], settings: Settings): Attempt {
   const isServerThere = attempts.some((each) => each.transport === "websocket" && !each.failure);
-  if (!attempt.failure || attempt.transport !== "webtransport" || !isServerThere) {
+  if (!attempt.failure || refusal([attempt]) || attempt.transport !== "webtransport" || !isServerThere) {
     return attempt;
   }
   return { ...attempt, failure: webTransportFailure(attempt.failure instanceof NoAnswer, settings) };

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { AccessRefused, CertificateRefused, NoAnswer, Unreachable } from "../errors.js";
+import { AccessRefused, CertificateRefused, NoAnswer, Unreachable, type VoiceError } from "../errors.js";
 import type { TransportKind } from "../events.js";
 import { checkSettings } from "../settings.js";
 import { FakeLink } from "../testing/fake-link.js";
@@ -66,6 +66,12 @@ describe("a race", () => {
     ]);
   });
 
+  it("goes no other way where access is refused", async () => {
+    const [first, second] = [runner("webtransport", 20, new AccessRefused("expired")), runner("websocket", 30)];
+    await expect(run([first, second])).rejects.toBeInstanceOf(RaceLost);
+    expect(second.dialled).toBe(0);
+  });
+
   it("is won by the first still, where it opens before the second", async () => {
     const [first, second] = [runner("webtransport", 600), runner("websocket", 300)];
     expect((await run([first, second])).link).toBe(first.link);
@@ -123,7 +129,7 @@ function socketThat(outcome: "onopen" | "onclose") {
 describe("what a failure is put down to", () => {
   const pinned = { certificateHashes: ["00".repeat(32)], webSocketUrl: "ws://127.0.0.1:1/v1/voice" };
   const settings = checkSettings("https://127.0.0.1:1/v1/voice", pinned);
-  const failed = (failure: Unreachable) => ({ transport: "webtransport", startedMs: 0, endedMs: 9, failure }) as const;
+  const failed = (failure: VoiceError) => ({ transport: "webtransport", startedMs: 0, endedMs: 9, failure }) as const;
   const opened = { transport: "websocket", startedMs: 0, endedMs: 9 } as const;
 
   afterEach(() => void vi.unstubAllGlobals());
@@ -131,6 +137,11 @@ describe("what a failure is put down to", () => {
   it("is the certificate where the server is there and refused at once", () => {
     const told = blame(failed(new Unreachable("x")), [opened], settings);
     expect(told.failure?.kind).toBe("certificate-refused");
+  });
+
+  it("is not the certificate where the server itself refused", () => {
+    const told = blame(failed(new AccessRefused("expired")), [opened], settings);
+    expect(told.failure?.kind).toBe("access-refused");
   });
 
   it("is nothing special where nobody answers at all", async () => {

@@ -1,5 +1,5 @@
 /** Several ways to connect, the best with a head start: whoever opens first carries the call. */
-import { Unreachable, VoiceError } from "../errors.js";
+import { AccessRefused, Unreachable, VoiceError } from "../errors.js";
 import type { Attempt, TransportKind } from "../events.js";
 import type { Dial, Link, LinkHandler } from "./base.js";
 
@@ -17,7 +17,7 @@ export class RaceLost extends Error {
 
 /**
  * Start the first runner, the others `headStartMs` later or as soon as those before have failed. The losers are called
- * off. Rejects with `RaceLost`, or with the reason of `signal`.
+ * off. Rejects with `RaceLost`, or with the reason of `signal`. Who is refused access on one way needs no other.
  */
 export async function race(
   runners: readonly Runner[],
@@ -62,7 +62,7 @@ export async function race(
       if (runner !== runners.at(-1)) {
         const first = Promise.any(running);
         await Promise.race([first.then(() => undefined, () => undefined), delay(headStartMs, called.signal)]);
-        if (isWon) {
+        if (isWon || attempts.some(({ failure }) => failure instanceof AccessRefused)) {
           break;
         }
       }

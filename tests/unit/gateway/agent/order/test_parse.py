@@ -103,6 +103,8 @@ UNDERSTOOD: list[tuple[str, tuple[Intent, ...]]] = [
     ("a small thai tea and what's the total", (add("thai tea", size="small"), Wish.TOTAL)),
     ("make the taro half sugar and add a matcha", (change(Target(drink=TARO), sugar_percent=50), add(MATCHA))),
     ("boba and a matcha latte", (change(toppings=("boba",)), add(MATCHA))),
+    ("it and add a matcha latte", (add(MATCHA),)),
+    ("it remove the taro", (Remove(Target(drink=TARO)),)),
 ]
 
 NOT_UNDERSTOOD = [
@@ -156,6 +158,8 @@ NOT_UNDERSTOOD = [
     "no the",
     "that",
     "make it make it",
+    "it matcha latte",
+    "it and",
 ]
 
 
