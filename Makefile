@@ -82,7 +82,7 @@ bench-gaps: setup ## the gap at migration, rebinding and forwarder restart
 bench-calls: setup ## 60 calls at once through the forwarder to one worker
 	$(BIN)/python -m bench.calls
 
-bench-words: setup ## how well the order agent understands three voices, by telephone and with audio missing (needs flite)
+bench-words: setup ## how well the order agent understands three voices when audio is lost, without the gateway and with it, 5 minutes (needs flite)
 	$(BIN)/python -m bench.words
 
 bench-survival: setup ## what calls lose when parts die, 20 minutes (QUICK=1: 4 calls an event)

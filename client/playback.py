@@ -105,14 +105,17 @@ class Playback:
             begun = self._find(generation)
             ahead = 0 if begun is None else begun.played_samples - position_ms * self.rate_hz // 1000
             self._held = _Held(generation, position_ms, self._played_samples - ahead)
+        elif (heir := self._held.heir) is not None:
+            self._held.heir = None  # it had no turn yet, and will be said once more
+            self._queue = deque(waiting for waiting in self._queue if waiting.number < heir)
         for waiting in self._queue:
             waiting.is_ended = True  # nothing more comes over the lost connection
         return self._held.generation, self._held.position_ms
 
     def inherit(self, generation: int, *, is_again: bool) -> None:
         """The server begins to say this over the new connection: the rest of what was held, or something else."""
-        if self._held is None:
-            return
+        if self._held is None or self._held.heir is not None:
+            return  # what is said after the heir follows it
         if is_again:
             self._held.heir = generation
         else:

@@ -74,7 +74,7 @@ def serve(
     listen: Annotated[str | None, typer.Option(help="Where clients come directly, as 192.0.2.1:4433.")] = None,
     inner: Annotated[str | None, typer.Option(help="Where load balancers pass datagrams on to.")] = None,
     forwarders: Annotated[str | None, typer.Option(help="The load balancers to believe, by commas.")] = None,
-    agent: Annotated[str | None, typer.Option(help="Who answers: order or echo.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Who answers: order, echo or echo-pcmu.")] = None,
     store: Annotated[str | None, typer.Option(help="Where sessions are saved, as memory://.")] = None,
     admin: Annotated[str | None, typer.Option(help="Where to serve metrics, health and sessions.")] = None,
     telephony: Annotated[str | None, typer.Option(help="Where Twilio reaches this worker.")] = None,

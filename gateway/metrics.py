@@ -17,14 +17,18 @@ from gateway.served_certificate import ServedCertificate
 from gateway.session.counters import Histogram
 from gateway.session.manager import SessionManager
 from gateway.session.turn_latency import Figure
+from gateway.transport.reassembler import UplinkCounters
 from gateway.transport.twilio.counters import TelephonyCounters
 
 
-def worker_registry(sessions: SessionManager, endpoint: Endpoint, telephony: TelephonyCounters) -> CollectorRegistry:
+def worker_registry(
+    sessions: SessionManager, endpoint: Endpoint, uplinks: UplinkCounters, telephony: TelephonyCounters
+) -> CollectorRegistry:
     """Return a registry of this worker alone, for `prometheus_client.generate_latest`."""
     registry = CollectorRegistry()
     registry.register(SessionCollector(sessions))
     registry.register(EndpointCollector(endpoint))
+    registry.register(UplinkCollector(uplinks))
     registry.register(TelephonyCollector(telephony))
     return registry
 
@@ -93,6 +97,17 @@ class EndpointCollector(Collector):
         for field in fields(EndpointCounters):
             text = f"{field.name.replace('_', ' ').capitalize()} since the worker began."
             yield CounterMetricFamily(f"quic_{field.name}", text, getattr(endpoint.counters, field.name))
+
+
+class UplinkCollector(Collector):
+    """What came of uplinks in datagrams."""
+
+    def __init__(self, counters: UplinkCounters) -> None:
+        self._counters = counters
+
+    def collect(self) -> Iterator[Metric]:
+        text = "Audio frames that callers gave up for being late (deadline), and that others stand in for."
+        yield CounterMetricFamily("voice_frames_given_up", text, self._counters.frames_given_up)
 
 
 class TelephonyCollector(Collector):

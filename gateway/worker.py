@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 import uvloop
@@ -31,13 +32,18 @@ from gateway.served_certificate import ServedCertificate
 from gateway.session.limits import SessionLimits
 from gateway.session.manager import SessionManager
 from gateway.session.pacing import Lead
+from gateway.session.turn_latency import TurnOver
 from gateway.shared_keys import SharedKeys
 from gateway.store.base import SessionStore
 from gateway.store.factory import open_store
 from gateway.transport.webtransport import VoiceOverWebTransport
 from quiclb.address import Address, format_address
 
+if TYPE_CHECKING:
+    from gateway.telemetry import TurnSpans  # needs the extra
+
 _GOODBYE_S = 1.0
+_OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _log = structlog.get_logger("gateway.worker")
 
 
@@ -70,8 +76,8 @@ class Worker:
     """A worker in the running event loop: `await start()`, later `await stop()`.
 
     `agent` and `store` replace those the settings name; the worker opens and closes them. `clock` gives seconds since
-    1970, `rng` unpredictable octets. `source` is where the settings are read again. The constructor raises
-    `GatewayError` for settings that cannot be served.
+    1970, `rng` unpredictable octets. `source` is where the settings are read again. `turn_over` is told of every turn.
+    The constructor raises `GatewayError` for settings that cannot be served.
     """
 
     def __init__(
@@ -81,6 +87,7 @@ class Worker:
         agent: Agent | None = None,
         store: SessionStore | None = None,
         source: SettingsSource | None = None,
+        turn_over: TurnOver | None = None,
         clock: Callable[[], float] = time.time,
         rng: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -97,14 +104,16 @@ class Worker:
             admission=self.entrance.admission,
             limits=_limits(settings),
             lead=Lead(settings.session.downlink_target_s, settings.session.downlink_cap_s),
+            turn_over=turn_over,
         )
         self.certificate = ServedCertificate(settings.tls, clock)
         self.connection_ids = ConnectionIds(settings, rng)
+        voice = VoiceOverWebTransport(self.sessions.accept)
         self.endpoint = Endpoint(
             _endpoint_settings(settings),
             self.certificate.identity,
             self.connection_ids.source,
-            VoiceOverWebTransport(self.sessions.accept),
+            voice,
             handshakes=self.entrance.handshakes,
             wall_clock=clock,
             rng=rng,
@@ -114,7 +123,7 @@ class Worker:
         self.connection_ids.follow(self.endpoint.rotate_cids)
         keys = SharedKeys(self.endpoint.credentials.adopt)
         self.reloader = Reloader(settings, [self.certificate, self.entrance, self.connection_ids, keys], source)
-        registry = worker_registry(self.sessions, self.endpoint, self.listeners.telephony_counters)
+        registry = worker_registry(self.sessions, self.endpoint, voice.uplinks, self.listeners.telephony_counters)
         registry.register(UpkeepCollector(self.certificate, self.reloader))
         self._admin = AdminServer(worker_pages(self.sessions, registry))
         self._admin_address: Address | None = None
@@ -193,7 +202,8 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    worker = Worker(settings, source=source)
+    spans = _turn_spans(settings)
+    worker = Worker(settings, source=source, turn_over=None if spans is None else spans.turn_over)
     await worker.start()
     loop.add_signal_handler(signal.SIGHUP, worker.reloader.reload)
     # models and modules stay for good: the collector need not walk them while calls are under way
@@ -205,8 +215,23 @@ async def _serve(
     await asked.wait()
     _log.info("worker_draining", sessions=worker.sessions.count, deadline_s=settings.session.drain_timeout_s)
     await worker.stop()
+    if spans is not None:
+        await loop.run_in_executor(None, spans.close)
     _log.info("worker_stopped")
     return 0
+
+
+def _turn_spans(settings: GatewaySettings) -> TurnSpans | None:
+    """Where the environment says so, in OpenTelemetry's own variables, spans of turns are sent."""
+    named = [name for name in _OTLP_ENDPOINTS if os.environ.get(name)]
+    if not named or os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
+        return None
+    try:
+        from gateway.telemetry import open_turn_spans
+    except ImportError:
+        _log.warning("traces_not_sent", asked_by=named[0], remedy="pip install 'quic-voice-gateway[otel]'")
+        return None
+    return open_turn_spans(settings.worker.name, settings.agent.name, time.time)
 
 
 def _log_start(worker: Worker) -> None:

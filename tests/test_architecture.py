@@ -22,6 +22,7 @@ DOORS = [
         {"gateway/web/server.py", "gateway/web/websocket.py", "gateway/simulator/twilio.py"},
     ),
     ("jwt", {"gateway/access/tokens.py"}),
+    ("opentelemetry", {"gateway/telemetry.py"}),
     ("redis", {"gateway/store/redis.py"}),
     ("sqlite3", {"gateway/store/sqlite.py"}),
 ]

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
 class HeardAudio:
-    """One uplink frame as PCM16 mono at the agent's `input_rate_hz`; `sequence` is the frame's on the wire."""
+    """One uplink frame as PCM16 mono at the agent's `input_rate_hz`; `sequence` is the frame's on the wire.
+
+    For an agent that `SpeaksPcmu` it is mu-law, an octet a sample.
+    """
 
     sequence: int
     pcm: bytes
@@ -76,7 +79,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class ReplyAudio:
-    """Speech of the current reply: PCM16 mono at the agent's `output_rate_hz`, any length, as soon as it is made."""
+    """Speech of the current reply: PCM16 mono at the agent's `output_rate_hz`, any length, as soon as it is made.
+
+    From an agent that `SpeaksPcmu` it is mu-law, an octet a sample.
+    """
 
     pcm: bytes
 
@@ -174,3 +180,13 @@ class Agent(Protocol):
 
     async def close(self) -> None:
         """Close all conversations and release the models."""
+
+
+@runtime_checkable
+class SpeaksPcmu(Protocol):
+    """What an agent may be besides: one that hears and says mu-law (G.711) where others have PCM16, both at 8 kHz.
+
+    What a telephone says and hears passes through untouched; the gateway converts for callers with another codec.
+    """
+
+    speaks_pcmu: Literal[True]

@@ -1,9 +1,9 @@
-"""The agent named "echo": says every utterance back. No models, for developers and benchmarks."""
+"""The agents named "echo" and "echo-pcmu": say every utterance back. No models, for developers and benchmarks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from gateway.agent.base import (
     AgentEvent,
@@ -19,6 +19,7 @@ from gateway.agent.base import (
     Understood,
 )
 from gateway.agent.turn import NothingPending, TurnContinued, TurnEnded, TurnEvent, TurnStarted, TurnTaker, TurnTiming
+from gateway.audio.g711 import pcmu_decode
 from gateway.audio.vad import EnergyVoiceActivity
 
 
@@ -37,21 +38,44 @@ class EchoAgent:
 
     def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Conversation:
         """Begin or go on; the state counts the utterances."""
-        utterances = int(state.get("utterances", 0)) if state else 0
-        return EchoConversation(emit, utterances, TurnTaker(self.input_rate_hz, self._timing))
+        voice = EnergyVoiceActivity(self.input_rate_hz).probability
+        return EchoConversation(emit, _utterances(state), TurnTaker(self.input_rate_hz, self._timing), voice)
 
     async def close(self) -> None:
         """Nothing to release."""
 
 
+class PcmuEchoAgent(EchoAgent):
+    """Repeats what a telephone says in the very octets (`gateway.agent.base.SpeaksPcmu`)."""
+
+    name = "echo-pcmu"
+    input_rate_hz = 8_000
+    output_rate_hz = 8_000
+    speaks_pcmu: Literal[True] = True
+
+    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Conversation:
+        """Begin or go on, as the echo in PCM16."""
+        activity = EnergyVoiceActivity(self.input_rate_hz)
+        taker = TurnTaker(self.input_rate_hz, self._timing, sample_octets=1)
+        return EchoConversation(
+            emit, _utterances(state), taker, lambda octets: activity.probability(pcmu_decode(octets))
+        )
+
+
 class EchoConversation:
     """One caller's echo."""
 
-    def __init__(self, emit: Callable[[AgentEvent], None], utterances: int, taker: TurnTaker) -> None:
+    def __init__(
+        self,
+        emit: Callable[[AgentEvent], None],
+        utterances: int,
+        taker: TurnTaker,
+        voice_probability: Callable[[bytes], float],
+    ) -> None:
         self._emit: Callable[[AgentEvent], None] | None = emit
         self._utterances = utterances
         self._taker = taker
-        self._voice = EnergyVoiceActivity(EchoAgent.input_rate_hz)
+        self._voice_probability = voice_probability
         self._pcm = bytearray()
 
     def greet(self) -> None:
@@ -59,7 +83,7 @@ class EchoConversation:
 
     def hear(self, audio: HeardAudio) -> None:
         """Take the next frame, and answer if it ends an utterance."""
-        for event in self._taker.hear(audio, self._voice.probability(audio.pcm)):
+        for event in self._taker.hear(audio, self._voice_probability(audio.pcm)):
             self._follow(event)
 
     def interrupted(self, played_ms: int) -> None:
@@ -104,3 +128,7 @@ class EchoConversation:
     def _tell(self, event: AgentEvent) -> None:
         if self._emit is not None:
             self._emit(event)
+
+
+def _utterances(state: Mapping[str, Any] | None) -> int:
+    return int(state.get("utterances", 0)) if state else 0

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from gateway.agent.base import Agent
-from gateway.agent.echo import EchoAgent
+from gateway.agent.echo import EchoAgent, PcmuEchoAgent
 from gateway.agent.order.agent import OrderAgent
 from gateway.agent.order.menu import parse_menu
 from gateway.errors import AgentError
@@ -34,4 +34,6 @@ def make_agent(name: str, *, menu: str | None = None) -> Agent:
     return OrderAgent(parse_menu(menu))
 
 
-FACTORIES: Final[Mapping[str, Callable[[], Agent]]] = MappingProxyType({"echo": EchoAgent, "order": OrderAgent})
+FACTORIES: Final[Mapping[str, Callable[[], Agent]]] = MappingProxyType(
+    {"echo": EchoAgent, "echo-pcmu": PcmuEchoAgent, "order": OrderAgent}
+)

@@ -119,13 +119,16 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Signal], tuple[Phase, Action]]] = {
 
 
 class TurnTaker:
-    """Gives every frame its place in a turn. Set `is_unfinished` whenever the words so far call for more patience."""
+    """Gives every frame its place in a turn. Set `is_unfinished` whenever the words so far call for more patience.
 
-    def __init__(self, rate_hz: int, timing: TurnTiming | None = None) -> None:
+    Frames hold `sample_octets` a sample.
+    """
+
+    def __init__(self, rate_hz: int, timing: TurnTiming | None = None, *, sample_octets: int = 2) -> None:
         self.is_unfinished = False
         self.phase = Phase.QUIET
         self._timing = timing or TurnTiming()
-        self._octets_per_ms = rate_hz * 2 // 1000
+        self._octets_per_ms = rate_hz * sample_octets // 1000
         self._preroll: deque[HeardAudio] = deque()
         self._preroll_ms = 0.0
         self._voice_ms = 0.0

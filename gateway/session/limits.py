@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.session.agent_audio import AgentAudio
+
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
@@ -32,5 +34,5 @@ class Identity:
     session_id: str
     worker: str
     agent: str
-    output_rate_hz: int
+    audio: AgentAudio
     subject: str | None = None

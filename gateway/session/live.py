@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import structlog
 
 from gateway.agent.base import Agent, AgentEvent, Conversation, HeardAudio, Reply, TakesDigits, TakesUp, Understood
-from gateway.audio.codec import FrameDecoder
+from gateway.session.agent_audio import AgentAudio
 from gateway.session.counters import SessionCounters
 from gateway.session.effects import (
     Close,
@@ -37,6 +37,7 @@ from gateway.session.session import Session
 from gateway.session.snapshot import Migration, SessionSnapshot
 from gateway.session.speaker import Speaker
 from gateway.session.state import SessionState
+from gateway.session.turn_latency import TurnOver
 from gateway.store.base import Fenced, SessionRecord, SessionStore
 from gateway.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Measured, Played, Resume
 
@@ -49,11 +50,13 @@ class Services:
     """What the sessions of one worker share."""
 
     agent: Agent
+    audio: AgentAudio
     store: SessionStore
     counters: SessionCounters
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     """Runs a coroutine as a task that the worker waits for when it stops."""
     lead: Lead
+    turn_over: TurnOver | None = None
 
 
 class Owner(Protocol):
@@ -80,7 +83,7 @@ class LiveSession:
         self._closed: Close | None = None
         self._conversation: Conversation | None = None
         self._speaker: Speaker | None = None
-        self._decoder = FrameDecoder(services.agent.input_rate_hz)
+        self._decoder = services.audio.decoder()
         self._saving: asyncio.Task[None] | None = None
         self._effects: deque[Effect] = deque()
         self._is_running = False
@@ -104,7 +107,7 @@ class LiveSession:
         if has_gap and self._conversation is not None:
             self._conversation.close()
             self._conversation = None
-            self._decoder = FrameDecoder(self._services.agent.input_rate_hz)
+            self._decoder = self._services.audio.decoder()
         self._apply(self.session.resume(resume, token, self._loop.time(), has_gap=has_gap))
 
     def fence(self) -> None:
@@ -246,11 +249,11 @@ class LiveSession:
                 self._close(effect)
 
     def _hear(self, frame: AudioFrame) -> None:
-        pcm = self._decoder.decode(frame)
-        if isinstance(pcm, Malformed):
-            self._run(self.session.malformed_received(pcm))
+        audio = self._decoder.decode(frame)
+        if isinstance(audio, Malformed):
+            self._run(self.session.malformed_received(audio))
         else:
-            self._require_conversation().hear(HeardAudio(frame.sequence, pcm))
+            self._require_conversation().hear(HeardAudio(frame.sequence, audio))
 
     def _greet(self, is_after_gap: bool) -> None:
         conversation = self._require_conversation()
@@ -278,9 +281,7 @@ class LiveSession:
 
     def _speak_in(self, codec: Codec) -> None:
         services = self._services
-        self._speaker = Speaker(
-            self._port.transport, codec, services.agent.output_rate_hz, services.counters, services.lead
-        )
+        self._speaker = Speaker(self._port.transport, codec, services.audio, services.counters, services.lead)
 
     def _hand_over(self, resume: Resume) -> None:
         if self._timer:
@@ -291,6 +292,7 @@ class LiveSession:
     def _emit(self, event: AgentEvent) -> None:
         if isinstance(event, Understood):
             self._services.counters.turns += 1
+            self._tell_turns()
         elif isinstance(event, Reply):
             self._services.counters.replies += 1
         self._apply(self.session.agent_emitted(event, self._loop.time()))
@@ -324,8 +326,14 @@ class LiveSession:
         except Exception as error:
             self._log.warning("session_delete_failed", error=str(error))
 
+    def _tell_turns(self) -> None:
+        if self._services.turn_over is not None:
+            for turn in self.session.turns.latencies.take_over():
+                self._services.turn_over(self.session.identity.session_id, turn, self._loop.time())
+
     def _close(self, close: Close) -> None:
         self._closed = close
+        self._tell_turns()
         self._effects.clear()
         if self._timer:
             self._timer.cancel()

@@ -11,6 +11,7 @@ import structlog
 
 from gateway.agent.base import Agent
 from gateway.session.admission import Admission
+from gateway.session.agent_audio import audio_of
 from gateway.session.claim import Verdict, claim
 from gateway.session.counters import SessionCounters
 from gateway.session.limits import Identity, SessionLimits
@@ -20,6 +21,7 @@ from gateway.session.port import Port
 from gateway.session.recall import Opened, Reception, recall, returning, session_of
 from gateway.session.session import Session
 from gateway.session.snapshot import SessionSnapshot
+from gateway.session.turn_latency import TurnOver
 from gateway.store.base import SessionRecord, SessionStore
 from gateway.transport.base import Refusal, SessionRequest, Transport
 from gateway.wire import CloseCode, Resume, Start
@@ -46,6 +48,7 @@ class SessionManager:
         admission: Admission | None = None,
         limits: SessionLimits | None = None,
         lead: Lead | None = None,
+        turn_over: TurnOver | None = None,
     ) -> None:
         self.worker = worker
         self.counters = SessionCounters()
@@ -56,7 +59,7 @@ class SessionManager:
         self.admission = admission or Admission()
         self._limits = limits or SessionLimits()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._services = Services(agent, store, self.counters, self._spawn, lead or Lead())
+        self._services = Services(agent, audio_of(agent), store, self.counters, self._spawn, lead or Lead(), turn_over)
         self._live: dict[str, LiveSession] = {}
         self._ended: deque[SessionSnapshot] = deque(maxlen=_REMEMBERED)
         self._is_empty = asyncio.Event()
@@ -212,7 +215,7 @@ class SessionManager:
     def _session(
         self, session_id: str, subject: str | None, *, token: str | None = None, record: SessionRecord | None = None
     ) -> Session:
-        identity = Identity(session_id, self.worker, self._agent.name, self._agent.output_rate_hz, subject)
+        identity = Identity(session_id, self.worker, self._agent.name, self._services.audio, subject)
         now, observe = asyncio.get_running_loop().time(), self.counters.observe
         return Session(identity, self._limits, now, token=token, record=record, observe=observe)
 

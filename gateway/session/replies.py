@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.session.agent_audio import AgentAudio
+
 _MOST_OUTSTANDING = 64
 
 
@@ -18,12 +20,13 @@ class Cut:
 class Replies:
     """Numbers the replies of one session from 1 and follows them until they were played or interrupted."""
 
-    def __init__(self, rate_hz: int, generation: int = 0) -> None:
+    def __init__(self, audio: AgentAudio, generation: int = 0) -> None:
         self.generation = generation
         """The newest generation, 0 before the first reply."""
         self.speech_until = 0.0
         """When a loudspeaker that plays all that was made, as soon as it was made, falls silent."""
-        self._octets_per_ms = 2 * rate_hz / 1000
+        self._samples_per_ms = audio.output_rate_hz / 1000
+        self._sample_octets = audio.sample_octets
         self._speaking: _Reply | None = None
         self._outstanding: dict[int, _Reply] = {}
 
@@ -41,7 +44,7 @@ class Replies:
         """Number a new reply, of which `heard_ms` are not said again; first call `end` for one that is being made."""
         self.generation += 1
         self._speaking = self._outstanding[self.generation] = _Reply(
-            self.generation, text, heard_ms, skip_octets=round(heard_ms * self._octets_per_ms) & ~1
+            self.generation, text, heard_ms, skip_octets=int(heard_ms * self._samples_per_ms) * self._sample_octets
         )
         if len(self._outstanding) > _MOST_OUTSTANDING:
             del self._outstanding[next(iter(self._outstanding))]
@@ -54,7 +57,7 @@ class Replies:
             return b""
         skipped = min(reply.skip_octets, len(pcm))
         reply.skip_octets -= skipped
-        duration_ms = (len(pcm) - skipped) / self._octets_per_ms
+        duration_ms = (len(pcm) - skipped) / self._sample_octets / self._samples_per_ms
         reply.made_ms += duration_ms
         self.speech_until = max(self.speech_until, now) + duration_ms / 1000
         return pcm[skipped:] if skipped else pcm

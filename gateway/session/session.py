@@ -61,7 +61,7 @@ class Session:
         self.state = SessionState.NEW if record is None else SessionState.DETACHED
         self.uplink = UplinkStatistics()
         self.ledger = Ledger(identity.session_id, limits.silence_interval_s, identity.worker, record, identity.subject)
-        self.replies = Replies(identity.output_rate_hz, record.generation if record else 0)
+        self.replies = Replies(identity.audio, record.generation if record else 0)
         self.turns = Turns(self.ledger, self.replies, self.uplink, observe)
         heard_sequence = self.ledger.heard_sequence
         self.next_sequence = 0 if heard_sequence is None else heard_sequence + 1

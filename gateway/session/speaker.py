@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
-from gateway.audio.codec import FrameEncoder
+from gateway.session.agent_audio import AgentAudio, Encoder
 from gateway.session.counters import SessionCounters
 from gateway.session.pacing import Lead, Pacer
 from gateway.transport.base import Transport
@@ -22,12 +22,15 @@ _SHORTEST_WAIT_S = 0.02
 
 
 class Speaker:
-    """One session's way from PCM16 at `rate_hz` to downlink frames of `codec`, one generation after the other."""
+    """One session's way from the agent's `audio` to downlink frames of `codec`, one generation after the other."""
 
-    def __init__(self, transport: Transport, codec: Codec, rate_hz: int, counters: SessionCounters, lead: Lead) -> None:
+    def __init__(
+        self, transport: Transport, codec: Codec, audio: AgentAudio, counters: SessionCounters, lead: Lead
+    ) -> None:
         self._transport = transport
         self._codec = codec
-        self._rate_hz = rate_hz
+        self._audio = audio
+        self._octets_per_s = audio.output_rate_hz * audio.sample_octets
         self._counters = counters
         self._pacer = Pacer(lead)
         self._loop = asyncio.get_running_loop()
@@ -39,9 +42,9 @@ class Speaker:
         """How much was sent that the caller has not reported as played."""
         return self._pacer.lead_s
 
-    def speak(self, generation: int, pcm: bytes) -> None:
+    def speak(self, generation: int, audio: bytes) -> None:
         """Add audio to the generation; a new one waits until those before it are encoded."""
-        self._utterance(generation).pcm += pcm
+        self._utterance(generation).audio += audio
         self._pump()
 
     def end(self, generation: int) -> None:
@@ -68,8 +71,7 @@ class Speaker:
 
     def _utterance(self, generation: int) -> _Utterance:
         if not self._queue or self._queue[-1].generation != generation:
-            encoder = FrameEncoder(self._codec, self._rate_hz, has_dtx=False)
-            self._queue.append(_Utterance(generation, encoder))
+            self._queue.append(_Utterance(generation, self._audio.encoder(self._codec)))
         return self._queue[-1]
 
     def _pump(self) -> None:
@@ -81,27 +83,27 @@ class Speaker:
         if not self._queue:
             return
         utterance = self._queue[0]
-        octets = self._octets_due(len(utterance.pcm))
+        octets = self._octets_due(len(utterance.audio))
         if octets is None:
             return
-        piece = bytes(utterance.pcm[:octets])
-        del utterance.pcm[:octets]
-        self._pacer.sent(utterance.generation, octets / 2 / self._rate_hz, self._loop.time())
+        piece = bytes(utterance.audio[:octets])
+        del utterance.audio[:octets]
+        self._pacer.sent(utterance.generation, octets / self._octets_per_s, self._loop.time())
         self._send(utterance, utterance.encoder.push(piece))
-        if utterance.is_ended and not utterance.pcm:
+        if utterance.is_ended and not utterance.audio:
             self._send(utterance, utterance.encoder.flush())
             self._transport.end_audio(utterance.generation)
             self._queue.popleft()
-        if self._queue and (self._queue[0].pcm or self._queue[0].is_ended):
+        if self._queue and (self._queue[0].audio or self._queue[0].is_ended):
             self._next_slice = self._loop.call_soon(self._encode_slice)
 
     def _octets_due(self, octets: int) -> int | None:
         """How much of so much to send now; `None` if it must wait, for its time or for a report."""
-        wanted_s = min(octets / 2 / self._rate_hz, _STEP_S)
+        wanted_s = min(octets / self._octets_per_s, _STEP_S)
         now = self._loop.time()
         allowed_s = min(self._pacer.allowance_s(now), _SLICE_S)
         if allowed_s >= wanted_s:
-            return min(octets, int(allowed_s * self._rate_hz) * 2)
+            return min(octets, int(allowed_s * self._audio.output_rate_hz) * self._audio.sample_octets)
         delay_s = self._pacer.delay_s(wanted_s, now)
         if delay_s is not None:
             self._next_slice = self._loop.call_later(max(delay_s, _SHORTEST_WAIT_S), self._encode_slice)
@@ -119,7 +121,7 @@ class Speaker:
 @dataclass(slots=True)
 class _Utterance:
     generation: int
-    encoder: FrameEncoder
-    pcm: bytearray = field(default_factory=bytearray)
+    encoder: Encoder
+    audio: bytearray = field(default_factory=bytearray)
     sequence: int = 0
     is_ended: bool = False

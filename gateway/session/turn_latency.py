@@ -51,18 +51,28 @@ class Figure(StrEnum):
 
 @dataclass(slots=True)
 class TurnLatency:
-    """The figures of one turn in ms, by the name of their `Figure`; those that are not known are missing."""
+    """The figures of one turn in ms, by the name of their `Figure`; those that are not known are missing.
+
+    `at` is when its words were final, or its answer began where the caller said none, on the session's clock.
+    """
 
     turn: int
     generation: int | None = None
     frames_replayed: int = 0
+    was_interrupted: bool = False
+    at: float | None = None
     figures: dict[Figure, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return plain maps and numbers."""
         document = asdict(self)
+        del document["at"]
         figures = document.pop("figures") or {}
         return document | {f"{figure.value}_ms": round(value, 1) for figure, value in figures.items()}
+
+
+TurnOver = Callable[[str, TurnLatency, float], None]
+"""Is told a session's ID, a turn of it that is over, and the present on the session's clock."""
 
 
 class TurnLatencies:
@@ -78,10 +88,17 @@ class TurnLatencies:
         self._replied_at: float | None = None
         self._speaking: TurnLatency | None = None
         self._has_sound = False
+        self._newest_over = -1
 
     def recent(self) -> tuple[TurnLatency, ...]:
         """The last 32 turns, oldest first."""
         return tuple(self._turns.values())
+
+    def take_over(self) -> list[TurnLatency]:
+        """Return the turns there have been, each once; call it when a new one begins, and at the end."""
+        over = [latency for turn, latency in self._turns.items() if turn > self._newest_over]
+        self._newest_over = max((latency.turn for latency in over), default=self._newest_over)
+        return over
 
     def stopped(self, sequence: int, now: float) -> None:
         """The caller's turn was taken as over; `sequence` is its last frame with voice."""
@@ -97,6 +114,7 @@ class TurnLatencies:
         while self._stops and through_sequence is not None and self._stops[0].sequence <= through_sequence:
             self._answered = self._stops.popleft()
         stop, latency = self._answered, self._turn(turn)
+        latency.at = now
         if stop is not None:
             if stop.endpointing_s is not None:
                 self._note(latency, Figure.ENDPOINTING, stop.endpointing_s)
@@ -106,6 +124,7 @@ class TurnLatencies:
         """The agent begins to answer, or to greet."""
         latency = self._speaking = self._turn(turn)
         latency.generation = generation
+        latency.at = now if latency.at is None else latency.at
         self._replied_at, self._has_sound = now, False
         if self._understood_at is not None:
             self._note(latency, Figure.LLM_TTFB, now - self._understood_at)
@@ -142,8 +161,10 @@ class TurnLatencies:
         """The caller speaks over the answer to `turn`, from frame `onset` on."""
         arrival = None if onset is None else self._arrivals.of(onset)
         self._speaking = self._replied_at = None
+        latency = self._turn(turn)
+        latency.was_interrupted = True
         if arrival is not None:
-            self._note(self._turn(turn), Figure.INTERRUPTION, now - arrival.at)
+            self._note(latency, Figure.INTERRUPTION, now - arrival.at)
 
     def migrated(self, turn: int, now: float) -> float:
         """The caller's address changed; return the gap that it made, in seconds."""

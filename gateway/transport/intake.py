@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 from msgspec.structs import replace
 
-from gateway.transport.reassembler import UplinkReassembler
+from gateway.transport.reassembler import UplinkCounters, UplinkReassembler
 from gateway.wire import AudioFrame, ClientMessage, Malformed, Ready, Resume, ServerMessage, Start, UplinkMode
 
 _MODES: Final = frozenset(UplinkMode)
@@ -26,7 +26,13 @@ class UplinkIntake:
     The client asks for a mode in its first message, and `ready` agrees to it, where datagrams pass at all.
     """
 
-    def __init__(self, loop: Loop, has_datagrams: Callable[[], bool], send_report: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        has_datagrams: Callable[[], bool],
+        send_report: Callable[[bytes], None],
+        counters: UplinkCounters,
+    ) -> None:
         self.reassembler: UplinkReassembler | None = None
         """`None` where all frames come on the stream, in order."""
         self.datagrams = 0
@@ -34,6 +40,7 @@ class UplinkIntake:
         self._loop = loop
         self._has_datagrams = has_datagrams
         self._send_report = send_report
+        self._counters = counters
         self._wanted = UplinkMode.RELIABLE
         self._passed = 0
         self._timer: Any = None
@@ -48,7 +55,8 @@ class UplinkIntake:
         if not isinstance(message, Ready) or self._wanted is UplinkMode.RELIABLE or not self._has_datagrams():
             return message
         # frames of the stream may have come, and gone on, ahead of the answer
-        self.reassembler = UplinkReassembler(max(message.next_sequence, self._passed), self._wanted)
+        next_sequence = max(message.next_sequence, self._passed)
+        self.reassembler = UplinkReassembler(next_sequence, self._wanted, self._counters)
         return replace(message, uplink=self._wanted)
 
     def frame_received(self, frame: AudioFrame) -> Sequence[AudioFrame]:

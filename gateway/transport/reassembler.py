@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.transport.stand_in import stand_in
@@ -23,6 +24,13 @@ REPORT_INTERVAL_S: Final = 0.040
 _NUMBERS_REMEMBERED: Final = 1_024
 
 
+@dataclass(slots=True)
+class UplinkCounters:
+    """What the uplinks of one worker count, since it began."""
+
+    frames_given_up: int = 0
+
+
 class UplinkReassembler:
     """Feed it what arrives, with the time; it returns the frames that are next, in order, each once.
 
@@ -30,11 +38,11 @@ class UplinkReassembler:
     one that stands in for it, so that its time passes for the listener.
     """
 
-    def __init__(self, next_sequence: int, mode: UplinkMode) -> None:
+    def __init__(self, next_sequence: int, mode: UplinkMode, counters: UplinkCounters | None = None) -> None:
         self.next_sequence = next_sequence
         self.report_at: float | None = None
         """When a report is due; `None` while there is nothing new to say."""
-        self.given_up = 0
+        self._counters = counters or UplinkCounters()
         self._is_giving_up = mode is UplinkMode.DEADLINE
         self._given_up_before = next_sequence
         self._held: dict[int, AudioFrame] = {}
@@ -103,7 +111,7 @@ class UplinkReassembler:
                 if after is None or after.sequence < self.next_sequence:
                     after = self._held[min(self._held)] if self._held else None
                 frame = stand_in(self.next_sequence, self._latest, after)
-                self.given_up += 1
+                self._counters.frames_given_up += 1
             if frame is None:
                 return frames
             frames.append(frame)

@@ -29,6 +29,7 @@ from gateway.quic.served import ConnectionHandler, ServedConnection
 from gateway.transport.access import access_token, refusal_code, refusal_fields
 from gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
 from gateway.transport.intake import UplinkIntake
+from gateway.transport.reassembler import UplinkCounters
 from gateway.transport.uplink import ControlReader, UnidirectionalReader, UnknownStream
 from gateway.wire import (
     VOICE_PATH,
@@ -58,11 +59,12 @@ class VoiceOverWebTransport:
     """The application an `Endpoint` runs on each connection: asks `accept` for every session requested on `path`."""
 
     def __init__(self, accept: Acceptor, path: str = VOICE_PATH) -> None:
+        self.uplinks = UplinkCounters()
         self._accept = accept
         self._path = path
 
     def __call__(self, connection: ServedConnection) -> ConnectionHandler:
-        return _Sessions(connection, self._accept, self._path)
+        return _Sessions(connection, self._accept, self._path, self.uplinks)
 
 
 class WebTransport:
@@ -76,6 +78,7 @@ class WebTransport:
         connection: ServedConnection,
         session_id: int,
         left: Callable[[int], None],
+        uplinks: UplinkCounters,
     ) -> None:
         self._layer = layer
         self._left = left
@@ -91,7 +94,7 @@ class WebTransport:
         self._downlinks: dict[int, int] = {}
         self._ended: set[int] = set()
         self._highest_generation = -1
-        self._intake = UplinkIntake(connection.loop, self._has_datagrams, self._send_report)
+        self._intake = UplinkIntake(connection.loop, self._has_datagrams, self._send_report, uplinks)
 
     # gateway.transport.base.Transport
 
@@ -302,10 +305,11 @@ class WebTransport:
 class _Sessions:
     """The sessions of one connection. Chromium leaves QUIC without a word, so the server ends it with the last one."""
 
-    def __init__(self, connection: ServedConnection, accept: Acceptor, path: str) -> None:
+    def __init__(self, connection: ServedConnection, accept: Acceptor, path: str, uplinks: UplinkCounters) -> None:
         self._connection = connection
         self._accept = accept
         self._path = path
+        self._uplinks = uplinks
         self._layer = WebTransportLayer(connection.quic)
         self._transports: dict[int, WebTransport] = {}
         self._unproven: dict[int, SessionRequested] = {}
@@ -361,7 +365,7 @@ class _Sessions:
             return
         token = access_token(event.headers, url.query)
         request = SessionRequest(url.path, self._connection.peer, token, event.origin)
-        transport = WebTransport(self._layer, self._connection, event.session_id, self._left)
+        transport = WebTransport(self._layer, self._connection, event.session_id, self._left, self._uplinks)
         answer = self._accept(request, transport)
         if isinstance(answer, Refusal):
             code = refusal_code(url.query, answer)

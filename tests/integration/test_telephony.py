@@ -8,9 +8,10 @@ import ssl
 import sys
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,14 +45,21 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def serving(certificates: Path, *, agent: str = "echo", **telephony: Any) -> AsyncIterator[Worker]:
+async def serving(
+    certificates: Path,
+    *,
+    name: str = "worker-1",
+    agent: str = "echo",
+    session: Mapping[str, Any] = MappingProxyType({"resume_window_s": 0.5}),
+    **telephony: Any,
+) -> AsyncIterator[Worker]:
     settings = GatewaySettings.model_validate(
         {
-            "worker": {"name": "worker-1", "listen": "127.0.0.1:0"},
+            "worker": {"name": name, "listen": "127.0.0.1:0"},
             "tls": {"certificate": certificates / "leaf.pem", "key": certificates / "leaf.key"},
             "agent": {"name": agent},
             "access": {"token": TOKEN},
-            "session": {"resume_window_s": 0.5},
+            "session": session,
             "telephony": {"listen": "127.0.0.1:0", "auth_token": AUTH_TOKEN, "tls": False} | telephony,
         }
     )

@@ -6,8 +6,10 @@ import pytest
 
 from gateway.certificate import DevelopmentCertificate
 from tests.sim.cluster import Plan
+from tests.sim.links import Burst, Profile
 from tests.sim.simulation import seeds, simulate
 from tests.sim.test_calls import KINDS, assert_is_whole, place_call
+from tests.sim.weather import nothing
 
 pytestmark = pytest.mark.usefixtures("order_agent_models")
 
@@ -20,3 +22,17 @@ def test_a_hybrid_call_comes_through_whole(certificate: DevelopmentCertificate, 
     )[0]
     assert_is_whole(outcome)
     assert outcome.report.uplink == "hybrid", name
+
+
+@pytest.mark.parametrize("uplink", ["hybrid", "reliable"])
+@pytest.mark.parametrize("seed", seeds(2))
+def test_the_agent_hears_every_sample_that_was_said_though_bursts_are_lost(
+    certificate: DevelopmentCertificate, seed: int, uplink: str
+) -> None:
+    """5 % of the datagrams are lost both ways, five in a row: 100 ms of speech, were they not sent again."""
+    access = Profile(delay_s=0.050, jitter_s=0.030, burst=Burst(enter=0.0105, length=5))
+    outcome, sim = simulate(
+        lambda sim: place_call(sim, certificate, Plan(access=access), nothing, uplink=uplink), seed=seed
+    )
+    assert sim.trace.counts["lost"] >= 10
+    assert_is_whole(outcome)

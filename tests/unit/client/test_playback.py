@@ -170,6 +170,28 @@ class TestHeld:
         playback.push(2, b"\1\1" * 480)
         assert playback.pull(480) == b"\1\1" * 480
 
+    def test_what_is_said_after_the_repeated_answer_follows_it(self) -> None:
+        playback = self.held(2_400)
+        playback.hold()
+        playback.inherit(2, is_again=True)
+        playback.push(2, self.STORY[100 * 48 : 60_000])
+        playback.end(2)
+        playback.inherit(3, is_again=False)
+        playback.push(3, self.STORY[60_000:])
+        assert self.STORY[:4_800] + playback.pull(48_000) == self.STORY
+
+    def test_a_loss_before_the_repeated_answer_had_its_turn_forgets_it(self) -> None:
+        playback = self.held(2_400)
+        playback.hold()
+        playback.inherit(2, is_again=True)
+        playback.push(2, self.STORY[100 * 48 : 110 * 48])
+        assert playback.hold() == (1, 100)
+        heard = self.STORY[:4_800] + playback.pull(480)
+        playback.inherit(3, is_again=True)
+        playback.push(3, self.STORY[100 * 48 :])
+        playback.end(3)
+        assert heard + playback.pull(48_000) == self.STORY
+
     def test_a_second_loss_names_the_same_position(self) -> None:
         playback = self.held(2_400)
         assert playback.hold() == (1, 100)

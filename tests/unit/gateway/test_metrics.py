@@ -6,9 +6,10 @@ from types import SimpleNamespace
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.metrics import EndpointCollector, SessionCollector, TelephonyCollector, worker_registry
+from gateway.metrics import EndpointCollector, SessionCollector, TelephonyCollector, UplinkCollector, worker_registry
 from gateway.quic.counters import EndpointCounters
 from gateway.session.counters import GAP_BOUNDS_S, SessionCounters
+from gateway.transport.reassembler import UplinkCounters
 from gateway.transport.twilio.counters import TelephonyCounters
 
 
@@ -108,10 +109,14 @@ def test_every_counter_of_the_telephony_is_exported():
     assert values["telephony_skipped_total", "malformed"] == 7
 
 
+def test_frames_that_callers_gave_up_are_exported():
+    assert of(UplinkCollector(UplinkCounters(frames_given_up=7)))["voice_frames_given_up_total",] == 7
+
+
 def test_workers_in_one_process_do_not_share_metrics():
     def worker(count: int) -> CollectorRegistry:
         sessions = SimpleNamespace(counters=SessionCounters(), count=count, is_draining=False, unsaved_count=0)
-        return worker_registry(sessions, endpoint(EndpointCounters()), TelephonyCounters())
+        return worker_registry(sessions, endpoint(EndpointCounters()), UplinkCounters(), TelephonyCounters())
 
     one, two = worker(1), worker(2)
     assert scraped(one)["voice_sessions",] == 1

@@ -13,16 +13,19 @@ from gateway.agent.base import (
     SpeechStopped,
     Understood,
 )
-from gateway.agent.echo import EchoAgent
+from gateway.agent.echo import EchoAgent, PcmuEchoAgent
+from gateway.audio.g711 import pcmu_encode
 from tests.unit.gateway.audio.signals import tone
 
 
-def hear(pcm: bytes, state: dict[str, int] | None = None) -> list[AgentEvent]:
+def hear(
+    pcm: bytes, state: dict[str, int] | None = None, agent: EchoAgent | None = None, frame_octets: int = 640
+) -> list[AgentEvent]:
     events: list[AgentEvent] = []
-    conversation = EchoAgent().converse(events.append, state)
+    conversation = (agent or EchoAgent()).converse(events.append, state)
     conversation.greet()
-    for sequence, at in enumerate(range(0, len(pcm), 640)):
-        conversation.hear(HeardAudio(sequence, pcm[at : at + 640]))
+    for sequence, at in enumerate(range(0, len(pcm), frame_octets)):
+        conversation.hear(HeardAudio(sequence, pcm[at : at + frame_octets]))
     conversation.finish()
     conversation.close()
     conversation.finish()
@@ -45,3 +48,11 @@ def test_finish_answers_what_is_pending() -> None:
 
 def test_silence_is_not_answered() -> None:
     assert not any(isinstance(event, Reply) for event in hear(bytes(64_000)))
+
+
+def test_a_telephone_gets_its_own_octets_back() -> None:
+    word = pcmu_encode(tone(300, 8_000, 0.5, 6_000))
+    events = hear(b"\x7f" * 4_000 + word + b"\x7f" * 8_000, agent=PcmuEchoAgent(), frame_octets=160)
+    (reply,) = (event.pcm for event in events if isinstance(event, ReplyAudio))
+    assert word in reply
+    assert reply.startswith(b"\x7f"), "the silence before it is what was heard, too"

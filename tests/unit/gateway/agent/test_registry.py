@@ -16,7 +16,7 @@ def test_an_agent_has_the_name_it_is_made_by(name: str) -> None:
 
 
 def test_an_unknown_agent_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(GatewayError, match="no agent 'oracle'; known are echo, order"):
+    with pytest.raises(GatewayError, match="no agent 'oracle'; known are echo, echo-pcmu, order"):
         make_agent("oracle")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from gateway.session.agent_audio import AgentAudio
 from gateway.session.effects import Close, Save
 from gateway.session.limits import Identity, SessionLimits
 from gateway.session.session import Session
 from gateway.wire import AudioFrame, CloseCode, Codec, Error
 
+AUDIO = AgentAudio(16_000, 24_000)
 ONE_SECOND = bytes(48_000)
 LIMITS = SessionLimits(early_frames=3, unheard_frames=10)
 
@@ -16,7 +18,7 @@ def frame(sequence: int) -> AudioFrame:
 
 
 def new_session(limits: SessionLimits = LIMITS) -> Session:
-    return Session(Identity("s-1", "worker-1", "order", 24_000), limits, 0.0)
+    return Session(Identity("s-1", "worker-1", "order", AUDIO), limits, 0.0)
 
 
 def closing(effects) -> CloseCode:

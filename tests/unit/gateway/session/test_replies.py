@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.session.agent_audio import AgentAudio
 from gateway.session.replies import Cut, Replies
 
 RATE = 24_000
+AUDIO = AgentAudio(RATE, RATE)
 ONE_SECOND = RATE * 2
 
 
@@ -16,12 +18,12 @@ def spoken(replies, text, seconds, now=0.0):
 
 
 def test_generations_count_from_one():
-    replies = Replies(RATE)
+    replies = Replies(AUDIO)
     assert [spoken(replies, "hi", 1), spoken(replies, "hi", 1)] == [1, 2]
 
 
 def test_a_reply_is_outstanding_until_it_was_played_to_its_end():
-    replies = Replies(RATE)
+    replies = Replies(AUDIO)
     generation = spoken(replies, "hello there", 1)
     replies.played(generation, 400, is_complete=False)
     assert replies.has_outstanding
@@ -31,7 +33,7 @@ def test_a_reply_is_outstanding_until_it_was_played_to_its_end():
 
 
 def test_a_reply_that_is_still_being_made_cannot_be_complete():
-    replies = Replies(RATE)
+    replies = Replies(AUDIO)
     generation = replies.begin("hello")
     replies.played(generation, 0, is_complete=True)
     assert replies.has_outstanding
@@ -39,21 +41,21 @@ def test_a_reply_that_is_still_being_made_cannot_be_complete():
 
 @pytest.mark.parametrize(("played_ms", "said"), [(0, ""), (500, "one two"), (1000, "one two three four")])
 def test_an_interruption_keeps_the_words_that_were_played(played_ms, said):
-    replies = Replies(RATE)
+    replies = Replies(AUDIO)
     generation = spoken(replies, "one two three four", 1)
     replies.played(generation, played_ms, is_complete=False)
     assert replies.interrupt(0.5) == (played_ms, (Cut(generation, said),))
 
 
 def test_an_interruption_cuts_all_that_is_outstanding_and_reports_the_newest():
-    replies = Replies(RATE)
+    replies = Replies(AUDIO)
     first, second = spoken(replies, "a b", 1), spoken(replies, "c d", 1)
     replies.played(first, 500, is_complete=False)
     assert replies.interrupt(0.5) == (0, (Cut(first, "a"), Cut(second, "")))
 
 
 def test_reports_of_old_and_of_unknown_generations_say_nothing():
-    replies = Replies(RATE)
+    replies = Replies(AUDIO)
     first = spoken(replies, "a b", 1)
     replies.interrupt(0.5)
     second = spoken(replies, "c d", 1)
@@ -63,7 +65,7 @@ def test_reports_of_old_and_of_unknown_generations_say_nothing():
 
 
 def test_a_report_never_goes_back():
-    replies = Replies(RATE)
+    replies = Replies(AUDIO)
     generation = spoken(replies, "a b", 1)
     replies.played(generation, 600, is_complete=False)
     replies.played(generation, 200, is_complete=False)
@@ -71,7 +73,7 @@ def test_a_report_never_goes_back():
 
 
 def test_playout_is_reckoned_from_when_audio_was_made():
-    replies = Replies(RATE)
+    replies = Replies(AUDIO)
     spoken(replies, "a", 2, now=10.0)
     assert replies.speech_until == 12.0
     spoken(replies, "b", 1, now=10.5)
@@ -81,7 +83,7 @@ def test_playout_is_reckoned_from_when_audio_was_made():
 
 
 def test_a_caller_who_never_reports_costs_bounded_memory():
-    replies = Replies(RATE)
+    replies = Replies(AUDIO)
     for _ in range(1000):
         spoken(replies, "a", 0.1)
     assert len(replies.interrupt(0.0)[1]) == 64

@@ -29,8 +29,9 @@ from gateway.wire import (
     State,
     Transcript,
 )
+from tests.unit.gateway.session.sessions import AUDIO
 
-IDENTITY = Identity("s-1", "worker-1", "order", 24_000)
+IDENTITY = Identity("s-1", "worker-1", "order", AUDIO)
 LIMITS = SessionLimits(resume_window_s=60.0)
 ONE_SECOND = bytes(48_000)
 RECORD = SessionRecord("s-1", 7, 120, 1, (Line(1, "user", "a latte"),), {"items": ["latte"]}, 2, "worker-1", 3)

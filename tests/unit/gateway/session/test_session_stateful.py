@@ -22,6 +22,7 @@ from gateway.session.limits import Identity, SessionLimits
 from gateway.session.session import Session
 from gateway.session.state import SessionState
 from gateway.wire import AudioFrame, Bye, Codec, Heard, Malformed, Ping, Played, Speech, Start
+from tests.unit.gateway.session.sessions import AUDIO
 
 SEQUENCES = st.integers(0, 40)
 AGENT_EVENTS = st.one_of(
@@ -40,7 +41,7 @@ class SessionMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.session = Session(Identity("s", "w", "a", 24_000), SessionLimits(unheard_frames=30, early_frames=5), 0.0)
+        self.session = Session(Identity("s", "w", "a", AUDIO), SessionLimits(unheard_frames=30, early_frames=5), 0.0)
         self.next_to_send = 0
         self.heard_by_agent: list[int] = []
         self.acknowledged = -1

@@ -10,6 +10,7 @@ from gateway.session.limits import Identity, SessionLimits
 from gateway.session.session import Session
 from gateway.session.turn_latency import Figure
 from gateway.wire import AudioFrame, Codec, Flush, Latency, Measured, Start
+from tests.unit.gateway.session.sessions import AUDIO
 
 PIECE = bytes(4_800)
 
@@ -19,7 +20,7 @@ class Talk:
 
     def __init__(self) -> None:
         self.observed: list[tuple[Figure, float]] = []
-        identity = Identity("s-1", "worker-1", "order", 24_000)
+        identity = Identity("s-1", "worker-1", "order", AUDIO)
         self.session = Session(
             identity, SessionLimits(), 0.0, observe=lambda figure, value_s: self.observed.append((figure, value_s))
         )
@@ -116,6 +117,7 @@ def test_what_the_caller_measured_is_kept_with_its_turn(talk: Talk) -> None:
         "turn": 1,
         "generation": 1,
         "frames_replayed": 70,
+        "was_interrupted": False,
         "endpointing_ms": 650.0,
         "stt_ttfb_ms": 25.0,
         "llm_ttfb_ms": 10.0,

@@ -156,7 +156,8 @@ class WebTransportCaller:
         self.loop = ManualLoop()
         self.pair: Pair = connected(is_handshaken=False)
         self.address: Any = self.pair.client_address
-        self.served = ServedConnection(self.pair.server, _Owner(self), VoiceOverWebTransport(accept), self.loop)  # type: ignore[arg-type]
+        self.application = VoiceOverWebTransport(accept)
+        self.served = ServedConnection(self.pair.server, _Owner(self), self.application, self.loop)  # type: ignore[arg-type]
         self.layer = WebTransportLayer(self.pair.client)
         self.session_id = self.layer.connect("gateway.example", path, headers)
         self.control = self.layer.open_stream(self.session_id, is_unidirectional=False)

@@ -143,6 +143,7 @@ def test_what_was_given_up_is_stood_in_for() -> None:
     caller.say(0, 0)
     caller.say(3, 3, first=3)
     assert heard(session) == [0, 1, 2, 3]
+    assert caller.application.uplinks.frames_given_up == 2
 
 
 def test_a_malformed_datagram_is_a_breach() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.audio.codec import FrameDecoder
 from gateway.audio.opus import OpusEncoder
-from gateway.transport.reassembler import MAX_AHEAD, REPORT_INTERVAL_S, UplinkReassembler
+from gateway.transport.reassembler import MAX_AHEAD, REPORT_INTERVAL_S, UplinkCounters, UplinkReassembler
 from gateway.transport.stand_in import stand_in
 from gateway.wire import (
     MAX_REPORT_RUNS,
@@ -110,23 +110,25 @@ def test_hybrid_gives_nothing_up() -> None:
 
 
 def test_what_the_client_gave_up_is_stood_in_for() -> None:
-    reassembler = UplinkReassembler(0, UplinkMode.DEADLINE)
+    counters = UplinkCounters()
+    reassembler = UplinkReassembler(0, UplinkMode.DEADLINE, counters)
     fed(reassembler, datagram(0, 0))
     frames = reassembler.datagram_received(datagram(5, 4, first=4), NOW)
     assert isinstance(frames, list)
     assert [(each.sequence, each.timestamp) for each in frames] == [(n, n * 960) for n in range(1, 5)]
     assert [each.payload for each in frames] == [b"\xff" * 160] * 3 + [frame(4).payload]
-    assert reassembler.given_up == 3
+    assert counters.frames_given_up == 3
     assert reported(reassembler).next_sequence == 5
 
 
 def test_what_came_before_it_was_given_up_is_delivered() -> None:
-    reassembler = UplinkReassembler(0, UplinkMode.DEADLINE)
+    counters = UplinkCounters()
+    reassembler = UplinkReassembler(0, UplinkMode.DEADLINE, counters)
     fed(reassembler, datagram(0, 1))
     frames = reassembler.datagram_received(datagram(1, first=3), NOW)
     assert isinstance(frames, list)
     assert frames[1] == frame(1)
-    assert reassembler.given_up == 2
+    assert counters.frames_given_up == 2
 
 
 def test_too_much_cannot_be_given_up_at_once() -> None:

@@ -1,0 +1,1 @@
+"""How well the order agent understands strangers, and what lost audio does to that."""

@@ -1,0 +1,75 @@
+"""The order agent with all its models, and what it understood of a call."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.agent.base import AgentEvent, Conversation, HeardAudio, Understood
+from gateway.agent.order.agent import OrderAgent
+from gateway.agent.order.recogniser import InlineRecogniser
+from tests.sim.agents import NotingAgent, RememberingRecogniser
+
+
+@dataclass(slots=True)
+class Understanding:
+    """The words and the order that came of a call; calls that heard the same samples have the same `digest`."""
+
+    words: list[str] = field(default_factory=list)
+    items: list[Any] = field(default_factory=list)
+    digest: str = ""
+
+
+class Listener(NotingAgent):
+    """The order agent, mute; it takes one call after the other, and no recognition is made twice.
+
+    Make it outside of simulations, and within `tests.sim.agents.one_voice_detector`.
+    """
+
+    def __init__(self) -> None:
+        recogniser = RememberingRecogniser()
+        super().__init__(OrderAgent(recogniser=recogniser, speech=_Mute(), is_inline=True))
+        self._understood: list[Understood] = []
+        asyncio.run(InlineRecogniser.open(recogniser))
+        asyncio.run(self.open())
+
+    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Conversation:
+        def note(event: AgentEvent) -> None:
+            if isinstance(event, Understood):
+                self._understood.append(event)
+            emit(event)
+
+        return super().converse(note, state)
+
+    def understanding(self) -> Understanding:
+        """What came of the call since this was asked last.
+
+        There are two conversations where the end of a call was lost, and the caller came back to hear of it.
+        """
+        understanding = Understanding()
+        for each in self._understood:
+            understanding.words += each.text.split()
+            if each.state is not None:
+                understanding.items = list(each.state["items"])
+        heard = b"".join(audio.pcm for conversation in self.heard for audio in conversation)
+        understanding.digest = hashlib.sha256(heard).hexdigest()
+        self._understood.clear()
+        self.heard.clear()
+        return understanding
+
+    def hear(self, pieces: Iterator[HeardAudio]) -> Understanding:
+        """Listen to a call that has no session."""
+        conversation = self.converse(lambda event: None, None)
+        for piece in pieces:
+            conversation.hear(piece)
+        conversation.finish()
+        conversation.close()
+        return self.understanding()
+
+
+class _Mute:
+    def synthesize(self, text: str) -> Iterator[bytes]:
+        yield b""

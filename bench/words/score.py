@@ -1,0 +1,60 @@
+"""How many words were wrong, and how many orders right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from bench.words.listener import Understanding
+from gateway.agent.order.dialogue import Dialogue, answer
+from gateway.agent.order.grammar import Lexicon
+from gateway.agent.order.menu import default_menu
+from gateway.agent.order.parse import parse
+
+_MENU: Final = default_menu()
+_LEXICON: Final = Lexicon(_MENU)
+
+
+@dataclass(slots=True)
+class Score:
+    """Of `words` said, `errors` were wrong; of `orders`, `right` became what was ordered.
+
+    `same` of them were heard, sample by sample, as the recording that lost nothing.
+    """
+
+    words: int = 0
+    errors: int = 0
+    orders: int = 0
+    right: int = 0
+    same: int = 0
+
+    def add(self, text: str, understood: Understanding, complete: Understanding) -> None:
+        """Count one more order."""
+        said = text.split()
+        wanted, _ = answer(Dialogue(_MENU), parse(said, _LEXICON))
+        self.words += len(said)
+        self.errors += distance(said, understood.words)
+        self.orders += 1
+        self.right += understood.items == wanted.to_state()["items"]
+        self.same += understood == complete
+
+    def figures(self) -> list[str]:
+        """Both, for a table."""
+        return [f"{self.errors / self.words:.1%}", f"{self.right} of {self.orders}"]
+
+
+def total(scores: Iterable[Score]) -> Score:
+    """All of them as one."""
+    every = list(scores)
+    return Score(*(sum(getattr(each, name) for each in every) for name in Score.__slots__))
+
+
+def distance(said: list[str], heard: list[str]) -> int:
+    """The fewest words to leave out, put in or replace that make the one of the other."""
+    row = list(range(len(heard) + 1))
+    for number, word in enumerate(said, 1):
+        diagonal, row[0] = row[0], number
+        for place, other in enumerate(heard, 1):
+            diagonal, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, diagonal + (word != other))
+    return row[-1]
