@@ -83,12 +83,12 @@ class WebTransportLink implements Link {
     );
   }
 
-  send(message: ClientMessage): void {
-    this.#write(this.#control, lengthPrefixed(encodeMessage(message)));
-  }
-
   get hasDatagrams(): boolean {
     return this.#uplink.hasDatagrams;
+  }
+
+  send(message: ClientMessage): void {
+    this.#write(this.#control, lengthPrefixed(encodeMessage(message)));
   }
 
   beginUplink(ready: Ready, again: readonly AudioFrame[], terms: UplinkTerms): UplinkMode {

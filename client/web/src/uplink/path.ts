@@ -5,37 +5,35 @@ import { type AudioFrame, encodeAudioFrame, encodeVarint, lengthPrefixed } from 
 import type { Ready } from "../wire/messages.js";
 import { type Outgoing, UplinkSender, type UplinkTerms } from "./sender.js";
 
-/** What the browser could not send for so long is repaired by then, and would only delay what is new. */
+/** What the browser could not send for so long is sent again by then, and would only delay what is new. */
 const MAX_AGE_MS = 250;
 /** As many datagrams may wait in the browser before frames take the stream. */
 const MOST_WAITING = 8;
 
 /** Begins the uplink stream, which `writeStream` writes; `begin` once the server is ready, `close` when it is left. */
 export class UplinkPath {
-  readonly #datagrams: WebTransportDatagramDuplexStream | undefined;
   #sender: UplinkSender | undefined;
   #writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
   #waiting = 0;
   #timer: { readonly at: number; readonly id: ReturnType<typeof setTimeout> } | undefined;
 
   constructor(
-    datagrams: WebTransportDatagramDuplexStream | undefined,
+    private readonly datagrams: WebTransportDatagramDuplexStream | undefined,
     private readonly writeStream: (octets: Uint8Array) => void,
     private readonly faultFound: (fault: Malformed) => void,
   ) {
-    this.#datagrams = datagrams;
     writeStream(encodeVarint(StreamType.UPLINK_AUDIO));
   }
 
   get hasDatagrams(): boolean {
-    return (this.#datagrams?.maxDatagramSize ?? 0) > 0;
+    return (this.datagrams?.maxDatagramSize ?? 0) > 0;
   }
 
   /** Send the frames that the server wants `again`, and from now on in the mode that this returns. */
   begin(ready: Ready, again: readonly AudioFrame[], { limitMs, counters }: UplinkTerms): UplinkMode {
     again.forEach((frame) => this.#sendOnStream(frame));
-    const datagrams = this.#datagrams;
-    const mode = ready.uplink;
+    const { datagrams } = this;
+    const { uplink: mode } = ready;
     if (!datagrams || (mode !== "hybrid" && mode !== "deadline")) {
       return "reliable";
     }
