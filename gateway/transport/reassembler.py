@@ -42,7 +42,7 @@ class UplinkReassembler:
         self.next_sequence = next_sequence
         self.report_at: float | None = None
         """When a report is due; `None` while there is nothing new to say."""
-        self._counters = counters or UplinkCounters()
+        self.counters = counters or UplinkCounters()
         self._is_giving_up = mode is UplinkMode.DEADLINE
         self._given_up_before = next_sequence
         self._held: dict[int, AudioFrame] = {}
@@ -111,7 +111,7 @@ class UplinkReassembler:
                 if after is None or after.sequence < self.next_sequence:
                     after = self._held[min(self._held)] if self._held else None
                 frame = stand_in(self.next_sequence, self._latest, after)
-                self._counters.frames_given_up += 1
+                self.counters.frames_given_up += 1
             if frame is None:
                 return frames
             frames.append(frame)

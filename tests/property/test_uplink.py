@@ -97,7 +97,7 @@ def test_deadline_gives_up_only_what_is_older_than_its_limit(
     assert [frame.sequence for _, frame in link.delivered] == list(range(total))
     stand_ins = [(at, frame) for at, frame in link.delivered if frame != spoken(frame.sequence)]
     assert all(at - link.made_at[frame.sequence] > limit_s for at, frame in stand_ins)
-    assert len(stand_ins) == link.reassembler.given_up <= link.counters.given_up
+    assert len(stand_ins) == link.reassembler.counters.frames_given_up <= link.counters.given_up
     assert all(frame.timestamp <= frame.sequence * 960 for _, frame in stand_ins)
     timestamps = [frame.timestamp for _, frame in link.delivered]
     assert timestamps == sorted(timestamps)

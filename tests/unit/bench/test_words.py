@@ -1,9 +1,11 @@
 from __future__ import annotations
 
-import numpy as np
+from itertools import pairwise
+
 import pytest
 
-from bench.words import _lossy, distance
+from bench.words.paths import in_plain_datagrams, telephone_frames
+from bench.words.score import distance
 
 
 @pytest.mark.parametrize(
@@ -21,7 +23,8 @@ def test_words_are_counted_as_left_out_put_in_or_replaced(said: str, heard: str,
 
 
 def test_about_as_much_is_lost_as_asked_for_in_bursts() -> None:
-    frames = [b"x"] * 50_000
-    lossy = _lossy(frames, 0.05, np.random.default_rng(1))
-    assert 0.04 < lossy.count(b"\x00") / len(frames) < 0.06
-    assert _lossy(frames, 0.0, np.random.default_rng(1)) == frames
+    frames = telephone_frames(bytes(2 * 16_000 * 400))
+    heard = [audio.sequence for audio in in_plain_datagrams(frames, 0.05, seed=1)]
+    assert 0.03 < 1 - len(heard) / len(frames) < 0.07
+    assert sum(later - earlier > 5 for earlier, later in pairwise(heard)) > 100
+    assert len(list(in_plain_datagrams(frames, 0.0, seed=1))) == len(frames)
