@@ -184,6 +184,7 @@ class LiveSession:
             revision=session.ledger.revision,
             generation=session.replies.generation,
             heard_sequence=session.ledger.heard_sequence,
+            datagrams=self._port.transport.datagrams,
             uplink=session.uplink.summary(),
             migrations=tuple(self._migrations),
             turns=self.session.turns.latencies.recent(),

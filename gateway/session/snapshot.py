@@ -23,7 +23,8 @@ class Migration:
 class SessionSnapshot:
     """A session at one moment; `close_code` and `close_reason` are `None` while it goes on.
 
-    `downlink_lead_s` is the speech that was sent and not reported as played.
+    `datagrams` with the caller's audio came over its newest connection. `downlink_lead_s` is the speech that was sent
+    and not reported as played.
     """
 
     id: str
@@ -37,6 +38,7 @@ class SessionSnapshot:
     revision: int
     generation: int
     heard_sequence: int | None
+    datagrams: int
     uplink: UplinkSummary
     migrations: tuple[Migration, ...]
     turns: tuple[TurnLatency, ...]

@@ -19,6 +19,10 @@ class Transport(Protocol):
     kind: str
     """`webtransport`, `websocket`, `twilio` or `memory`, for logs and metrics."""
 
+    @property
+    def datagrams(self) -> int:
+        """How many datagrams with the caller's audio have come; 0 where there are none."""
+
     def send(self, message: ServerMessage) -> None:
         """Queue a control message, reliably and in order."""
 

@@ -29,6 +29,8 @@ class UplinkIntake:
     ) -> None:
         self.reassembler: UplinkReassembler | None = None
         """`None` where all frames come on the stream, in order."""
+        self.datagrams = 0
+        """How many were taken."""
         self._clock = clock
         self._has_datagrams = has_datagrams
         self._send_report = send_report
@@ -62,6 +64,7 @@ class UplinkIntake:
         """Take a datagram, and return the frames that are next."""
         if self.reassembler is None:
             return ()
+        self.datagrams += 1
         frames = self.reassembler.datagram_received(body, self._clock.time())
         self._arm()
         return frames

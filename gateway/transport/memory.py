@@ -112,6 +112,7 @@ class MemoryTransport:
     """`gateway.transport.base.Transport` to a `MemoryCaller`."""
 
     kind = "memory"
+    datagrams = 0
 
     def __init__(self, caller: MemoryCaller) -> None:
         self._caller = caller

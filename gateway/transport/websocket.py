@@ -72,6 +72,7 @@ class WebSocketTransport:
     """`gateway.transport.base.Transport` over one WebSocket, and that socket's handler."""
 
     kind = "websocket"
+    datagrams = 0
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket

@@ -98,6 +98,10 @@ class WebTransport:
 
     # gateway.transport.base.Transport
 
+    @property
+    def datagrams(self) -> int:
+        return self._intake.datagrams
+
     def send(self, message: ServerMessage) -> None:
         if self._is_closed:
             return

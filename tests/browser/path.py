@@ -1,8 +1,9 @@
-"""The way between a browser and the load balancer, which can go dark and give the browser another address."""
+"""The way between a browser and the load balancer: it may lose packets, go dark, or change the address."""
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,14 +11,22 @@ from tests.integration.relay import Address, Relay
 
 
 class Path(Relay):
-    """A relay; while `is_dark` nothing passes in either direction, as behind a firewall that drops UDP."""
+    """A relay; while `is_dark` nothing passes in either direction, as behind a firewall that drops UDP.
+
+    Of what the browser sends, the share `loss` is lost.
+    """
 
     def __init__(self, server: Address) -> None:
         super().__init__(server)
         self.is_dark = False
+        self.loss = 0.0
+        self.lost = 0
+        self._random = random.Random(5)
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
-        if not self.is_dark:
+        if self._random.random() < self.loss:
+            self.lost += 1
+        elif not self.is_dark:
             super().datagram_received(data, addr)
 
     def passes_back(self) -> bool:

@@ -45,6 +45,7 @@ async def test_a_hybrid_call_over_a_lossy_path_is_complete(tmp_path: Path) -> No
     assert report.uplink == "hybrid"
     assert session.uplink.frames == report.frames_sent == report.frames_heard
     assert session.uplink.duplicates == report.frames_given_up == 0
+    assert session.datagrams > report.frames_sent / 2
 
 
 @MODES

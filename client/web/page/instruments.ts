@@ -1,4 +1,5 @@
 /** Needles that move by themselves: they are read from the call a few times a second. */
+import type { UplinkMode } from "../src/wire/codepoints.js";
 import { part, write } from "./document.js";
 import { inWords } from "./view.js";
 
@@ -9,6 +10,8 @@ export interface Readings {
   readonly rttMs: number | null;
   readonly framesSent: number;
   readonly framesHeard: number;
+  readonly uplink: UplinkMode | null;
+  readonly framesRepaired: number;
 }
 
 const FULL_S = 10;
@@ -34,9 +37,14 @@ export class Instruments {
     write(this.#aheadText, `${aheadS.toFixed(1)} s`);
     if (readings === null) return;
     write(this.#roundTrip, readings.rttMs === null ? "–" : inWords(readings.rttMs));
-    const behind = readings.framesSent - readings.framesHeard;
-    write(this.#heard, `${readings.framesHeard} of ${readings.framesSent} frames, ${inWords(behind * 20)} kept`);
+    write(this.#heard, heardOf(readings));
   }
+}
+
+/** How many frames were heard, and how they travel where that is not the plain way. */
+export function heardOf({ framesSent, framesHeard, uplink, framesRepaired }: Readings): string {
+  const heard = `${framesHeard} of ${framesSent} frames, ${inWords((framesSent - framesHeard) * 20)} kept`;
+  return uplink === null || uplink === "reliable" ? heard : `${heard}; ${uplink}, ${framesRepaired} repaired`;
 }
 
 /** Where a loudness (RMS, 0 to 1) is on the scale of a meter in decibels. */

@@ -4,6 +4,7 @@ import type { VoiceClient } from "../src/voice-client.js";
 import type { VoiceOptions } from "../src/settings.js";
 import type { VoiceEvent } from "../src/events.js";
 import { type ErrorKind, VoiceError } from "../src/errors.js";
+import type { UplinkMode } from "../src/wire/codepoints.js";
 import { type Configuration, webSocketUrl } from "./configuration.js";
 import { Conversation } from "./conversation.js";
 import { part, write } from "./document.js";
@@ -113,6 +114,7 @@ export class Page {
         certificateHashes: certificate_hashes,
         webSocketUrl: webSocketUrl(this.#configuration),
         workletUrls: { capture: "capture-worklet.js" },
+        ...wantedUplink(),
         sink: this.#loudspeaker,
       });
       this.#call = call;
@@ -191,6 +193,12 @@ export class Page {
     this.#tokenForm.hidden = !advice.needsToken;
     if (advice.needsToken) part("token", HTMLInputElement).focus();
   }
+}
+
+/** The page's address may name another than the default: `?uplink=hybrid`. */
+function wantedUplink(): Pick<VoiceOptions, "uplink"> {
+  const uplink = new URLSearchParams(location.search).get("uplink");
+  return uplink === null ? {} : { uplink: uplink as UplinkMode }; // checked by the library
 }
 
 function gatewayOf(configuration: Configuration, view: View): string {

@@ -151,6 +151,8 @@ class Rehearsed {
   readonly rttMs = 12.3;
   readonly framesSent = 412;
   readonly framesHeard = 398;
+  readonly uplink = "reliable";
+  readonly framesRepaired = 0;
   #listener: (event: VoiceEvent) => void = () => undefined;
 
   on(_: "*", listener: (event: VoiceEvent) => void): () => void {

@@ -1,7 +1,7 @@
 /** What a call is told when it is made. */
 import type { TransportChosen, TransportKind } from "./events.js";
 import type { Link, LinkHandler } from "./transport/base.js";
-import type { Codec } from "./wire/codepoints.js";
+import type { Codec, UplinkMode } from "./wire/codepoints.js";
 
 /** How long a server that took the connection may look for the session. */
 export const ANSWER_TIMEOUT_MS = 5_000;
@@ -12,6 +12,9 @@ export interface CallSettings {
   readonly agent: string | null;
   readonly heartbeatMs: number;
   readonly resumeTimeoutMs: number;
+  /** How frames travel where the connection and the server can do it. */
+  readonly uplink: UplinkMode;
+  readonly uplinkLimitMs: number;
 }
 
 /** Opens a link by whichever way is fastest, or by the one `wanted`. */

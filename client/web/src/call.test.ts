@@ -19,7 +19,7 @@ afterEach(() => {
 describe("a call on one connection", () => {
   it("starts, and sends frames as they are made", () => {
     bed.speak(3);
-    expect(bed.link.of("start")).toEqual([{ type: "start", accept: [1, 3], agent: null }]);
+    expect(bed.link.of("start")).toEqual([{ type: "start", accept: [1, 3], agent: null, uplink: "reliable" }]);
     expect(bed.link.frames).toEqual([0, 1, 2]);
     expect(bed.of("connected")).toEqual([
       { type: "connected", session: "5f2c", worker: "worker-1", transport: "webtransport" },
@@ -309,6 +309,29 @@ it("moves to another transport when told that the network changes, and drops wha
   expect(bed.link.frames).toEqual([1]);
   expect(old.ending).toBe("left");
   expect(bed.call.transport).toBe("websocket");
+});
+
+it("asks each connection for what it can do, and sends again over the next one what was not heard", async () => {
+  const other = new Bed("hybrid");
+  await other.begin();
+  expect(other.link.of("start")).toEqual([expect.objectContaining({ uplink: "hybrid" })]);
+  other.speak(3);
+  other.link.say({ type: "heard", sequence: 0 });
+  other.dials.push("websocket");
+  other.link.lose(new CallLost("cable"));
+  await vi.advanceTimersByTimeAsync(0);
+  expect(other.link.of("resume")).toEqual([expect.objectContaining({ uplink: "reliable" })]);
+  other.link.ready(1);
+  expect(other.link.frames).toEqual([1, 2]);
+  expect(other.call.uplinkMode).toBe("reliable");
+  other.call.dropConnection(performance.now(), "webtransport");
+  await vi.advanceTimersByTimeAsync(0);
+  expect(other.link.of("resume")).toEqual([expect.objectContaining({ uplink: "hybrid" })]);
+  other.link.ready(1, "worker-2", "hybrid");
+  other.speak(1);
+  expect(other.link.frames).toEqual([1, 2, 3]);
+  expect(other.call.uplinkMode).toBe("hybrid");
+  other.call.end(null);
 });
 
 it("moves away from a worker that drains, before that one is gone", async () => {

@@ -1,19 +1,21 @@
 /** The caller's side of the voice protocol, over one connection after the other. */
 import type { Answers } from "./audio/answers.js";
-import type { Position } from "./audio/playback.js";
 import { ANSWER_TIMEOUT_MS, type CallSettings, type Connect } from "./call-settings.js";
+import { CaptureClock } from "./capture-clock.js";
 import { Conversation } from "./conversation.js";
 import { CallLost, ProtocolFault, SessionFailed, sessionEnded, sessionRefused, Unreachable, type VoiceError } from "./errors.js";
 import type { TransportKind, VoiceEvent } from "./events.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Liveness } from "./liveness.js";
+import { Playout } from "./playout.js";
 import { Recovery } from "./recovery.js";
 import { ReplyClock } from "./reply-clock.js";
 import { Settlement } from "./settlement.js";
 import type { Link, LinkHandler } from "./transport/base.js";
 import { Turns } from "./turns.js";
-import { Uplink } from "./uplink.js";
-import { CloseCode, type Codec, Malformed } from "./wire/codepoints.js";
+import type { UplinkCounters } from "./uplink/sender.js";
+import { Uplink } from "./uplink/uplink.js";
+import { CLOCK_HZ, CloseCode, type Codec, Malformed, type UplinkMode } from "./wire/codepoints.js";
 import type { AudioFrame } from "./wire/framing.js";
 import type { ClientMessage, Ready, ServerMessage } from "./wire/messages.js";
 
@@ -21,6 +23,9 @@ import type { ClientMessage, Ready, ServerMessage } from "./wire/messages.js";
 export class Call implements LinkHandler {
   readonly conversation = new Conversation();
   readonly uplink = new Uplink();
+  readonly uplinkCounters: UplinkCounters = { givenUp: 0, repaired: 0 };
+  /** How frames travel over the newest connection; null before the first one. */
+  uplinkMode: UplinkMode | null = null;
   readonly recovery: Recovery;
   readonly heartbeat: Heartbeat;
   readonly replies = new ReplyClock();
@@ -28,6 +33,8 @@ export class Call implements LinkHandler {
     this.#send(measured);
     this.emit(turn);
   });
+  /** Tell it what the loudspeaker does. */
+  readonly playout: Playout;
   readonly closed: Promise<void>;
   beganAt = 0;
   error: VoiceError | null = null;
@@ -43,6 +50,7 @@ export class Call implements LinkHandler {
   #token: string | null = null;
   #settled: Settlement | undefined;
   readonly #liveness = new Liveness();
+  readonly #captureClock = new CaptureClock();
   #resolveClosed!: () => void;
 
   constructor(
@@ -54,6 +62,13 @@ export class Call implements LinkHandler {
     this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
     this.heartbeat = new Heartbeat((id) => this.#send({ type: "ping", id }), settings.heartbeatMs);
     this.recovery = new Recovery(this, settings.resumeTimeoutMs);
+    this.playout = new Playout({
+      replies: this.replies,
+      turns: this.turns,
+      send: (message) => this.#send(message),
+      emit: (event) => this.emit(event),
+      fault: (fault) => this.#fault(fault),
+    });
   }
 
   /** What carries the call now; null while it is between two connections. */
@@ -96,11 +111,12 @@ export class Call implements LinkHandler {
     if (this.isOver || this.hasSaidBye) {
       return;
     }
+    const mediaMs = (timestamp * 1_000) / CLOCK_HZ;
+    this.turns.captured(this.uplink.sent, this.#captureClock.captured(mediaMs, performance.now()));
     try {
-      this.turns.captured(this.uplink.sent, performance.now());
-      const octets = this.uplink.append(codec, timestamp, payload);
+      const frame = this.uplink.append(codec, timestamp, payload);
       if (this.#isLive) {
-        this.#link?.sendFrame(octets);
+        this.#link?.sendFrame(frame);
         this.#framesSent = this.uplink.sent;
       }
     } catch (error) {
@@ -231,38 +247,6 @@ export class Call implements LinkHandler {
     }
   }
 
-  // AnswersHandler
-
-  progressed({ generation, positionMs, isComplete }: Position): void {
-    this.#send({ type: "played", generation, position_ms: positionMs, is_complete: isComplete });
-    if (isComplete) {
-      this.replies.over(generation);
-      this.emit({ type: "speech-ended", generation, playedMs: positionMs });
-    }
-  }
-
-  cut({ generation, positionMs }: Position): void {
-    this.replies.over(generation);
-    this.turns.silent(performance.now());
-    this.#send({ type: "played", generation, position_ms: positionMs });
-    this.emit({ type: "flushed", generation, playedMs: positionMs });
-  }
-
-  began(generation: number, agoMs: number): void {
-    const reply = this.replies.began(generation, performance.now() - agoMs);
-    if (reply) {
-      this.emit(reply);
-    }
-  }
-
-  audible(generation: number, agoMs: number): void {
-    this.turns.audible(generation, performance.now() - agoMs);
-  }
-
-  failed(fault: Malformed): void {
-    this.#fault(fault);
-  }
-
   // The rest
 
   /** The call is over, with this error or as it should. */
@@ -286,8 +270,10 @@ export class Call implements LinkHandler {
     const former = this.#link ?? this.#former;
     this.#link = link;
     this.#former = null;
+    const { accept, agent } = this.settings;
+    const uplink = link.hasDatagrams ? this.settings.uplink : "reliable";
     if (this.#token === null) {
-      link.send({ type: "start", accept: this.settings.accept, agent: this.settings.agent });
+      link.send({ type: "start", accept, agent, uplink });
       return;
     }
     this.recovery.interrupted(now, "the call moves to another connection");
@@ -298,11 +284,12 @@ export class Call implements LinkHandler {
       type: "resume",
       session: this.conversation.session ?? "",
       token: this.#token,
-      accept: this.settings.accept,
+      accept,
       generation: this.answers.newest,
       next_generation: generation,
       position_ms: positionMs,
       turn: this.conversation.newestTurn,
+      uplink,
     });
   }
 
@@ -320,7 +307,8 @@ export class Call implements LinkHandler {
     this.#token = ready.token;
     this.#isLive = true;
     this.#liveness.restart(now);
-    frames.forEach((octets) => link.sendFrame(octets));
+    const { uplinkLimitMs: limitMs } = this.settings;
+    this.uplinkMode = link.beginUplink(ready, frames, { limitMs, counters: this.uplinkCounters });
     if (this.#hasBegun) {
       this.replies.forget();
       const { gapMs } = this.recovery.resumed(now, { hasReconnected: true, framesAgain: frames.length });

@@ -78,7 +78,8 @@ export interface Reply {
  * for what is not, or did not happen.
  *
  * `responseMs`, from the last word to the answer's first audible sample, is the sum of `uplinkAgeMs`, `endpointingMs`,
- * `sttMs`, `llmMs`, `ttsMs`, `downlinkMs` and `playoutMs`. `resumeGapMs` is the worst of the turn.
+ * `sttMs`, `llmMs`, `ttsMs`, `downlinkMs` and `playoutMs`. `downlinkMs` is what the others leave of it, 0 at least: it takes
+ * up their errors, a few ms each. `resumeGapMs` is the worst of the turn.
  */
 export interface TurnMeasured {
   readonly type: "turn";

@@ -5,4 +5,4 @@ export * from "./errors.js";
 export type * from "./events.js";
 export type { VoiceOptions } from "./settings.js";
 export { VoiceClient } from "./voice-client.js";
-export { CloseCode } from "./wire/codepoints.js";
+export { CloseCode, type UplinkMode } from "./wire/codepoints.js";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { InvalidSetting } from "./errors.js";
-import { checkSettings, parseFingerprint } from "./settings.js";
+import { checkSettings, parseFingerprint, type VoiceOptions } from "./settings.js";
 
 const URL_ = "https://voice.example/v1/voice";
 
@@ -24,8 +24,10 @@ describe("settings", () => {
     [URL_, { heartbeatMs: 501 }],
     [URL_, { heartbeatMs: 0 }],
     [URL_, { certificateHashes: ["ab"] }],
+    [URL_, { uplink: "fast" }],
+    [URL_, { uplinkLimitMs: 0 }],
   ])("refuse %s %o", (url, options) => {
-    expect(() => checkSettings(url, options)).toThrow(InvalidSetting);
+    expect(() => checkSettings(url, options as VoiceOptions)).toThrow(InvalidSetting);
   });
 
   it("read a fingerprint in each of its spellings", () => {

@@ -2,6 +2,7 @@
 import type { AudioSink, AudioSource } from "./audio/base.js";
 import { InvalidSetting } from "./errors.js";
 import type { TransportKind } from "./events.js";
+import { UPLINK_MODES, type UplinkMode } from "./wire/codepoints.js";
 
 export interface VoiceOptions {
   /** The access token, or what gets a fresh one for each connection. */
@@ -30,6 +31,14 @@ export interface VoiceOptions {
   readonly heartbeatMs?: number;
   /** How long a lost call looks for another connection (default 60 s); 0 ends it at once. */
   readonly resumeTimeoutMs?: number;
+  /**
+   * How frames travel: on a stream, complete, and late where packets are lost ("reliable"); over WebTransport also in
+   * datagrams, complete, and hardly late ("hybrid"); or so that those older than `uplinkLimitMs` are given up
+   * ("deadline"). A WebSocket, and a server that knows no other, takes the first.
+   */
+  readonly uplink?: UplinkMode;
+  /** By default 500 ms. */
+  readonly uplinkLimitMs?: number;
 }
 
 /** The same, checked. */
@@ -45,6 +54,8 @@ export interface Settings {
   readonly connectTimeoutMs: number;
   readonly heartbeatMs: number;
   readonly resumeTimeoutMs: number;
+  readonly uplink: UplinkMode;
+  readonly uplinkLimitMs: number;
 }
 
 /** Check what the caller set; throws `InvalidSetting`. */
@@ -53,6 +64,13 @@ export function checkSettings(url: string, options: VoiceOptions): Settings {
   const heartbeatMs = options.heartbeatMs ?? 250;
   if (!(heartbeatMs > 0 && heartbeatMs <= 500)) {
     throw new InvalidSetting(`the heartbeat is above 0 and at most 500 ms, got ${heartbeatMs}`);
+  }
+  const { uplink = "reliable", uplinkLimitMs = 500 } = options;
+  if (!UPLINK_MODES.includes(uplink)) {
+    throw new InvalidSetting(`the uplink is one of ${UPLINK_MODES.join(", ")}, got ${String(uplink)}`);
+  }
+  if (!(uplinkLimitMs > 0)) {
+    throw new InvalidSetting(`the limit of the uplink's deadline is more than 0 ms, got ${uplinkLimitMs}`);
   }
   return {
     url: target,
@@ -66,6 +84,8 @@ export function checkSettings(url: string, options: VoiceOptions): Settings {
     connectTimeoutMs: options.connectTimeoutMs ?? 10_000,
     heartbeatMs,
     resumeTimeoutMs: options.resumeTimeoutMs ?? 60_000,
+    uplink,
+    uplinkLimitMs,
   };
 }
 

@@ -114,7 +114,7 @@ export class Turns {
     };
     const known = Object.values(parts).filter((part) => part !== null);
     const hasAll = responseMs !== null && known.length === Object.keys(parts).length;
-    const downlinkMs = hasAll ? tenth(known.reduce((rest, part) => rest - part, responseMs)) : null;
+    const downlinkMs = hasAll ? tenth(Math.max(0, known.reduce((rest, part) => rest - part, responseMs))) : null;
     this.#know(
       turn,
       { ...parts, responseMs, downlinkMs },

@@ -12,7 +12,7 @@ import { EventStream } from "./event-stream.js";
 import type { EventOf, Resumed, Status, Transcript, TransportKind, TurnMeasured, VoiceEvent } from "./events.js";
 import { checkSettings, type Settings, type VoiceOptions } from "./settings.js";
 import { connector, timedOut } from "./transport/connect.js";
-import { CloseCode } from "./wire/codepoints.js";
+import { CloseCode, type UplinkMode } from "./wire/codepoints.js";
 
 const TICK_MS = 50;
 const FINISH_TIMEOUT_MS = 60_000;
@@ -176,6 +176,21 @@ export class VoiceClient {
     return this.#call?.uplink.heard ?? 0;
   }
 
+  /** How frames travel over the newest connection; null before the first one. */
+  get uplink(): UplinkMode | null {
+    return this.#call?.uplinkMode ?? null;
+  }
+
+  /** How many times a frame in datagrams was sent again because it was lost. */
+  get framesRepaired(): number {
+    return this.#call?.uplinkCounters.repaired ?? 0;
+  }
+
+  /** How many frames became too old: with the uplink "deadline" only. */
+  get framesGivenUp(): number {
+    return this.#call?.uplinkCounters.givenUp ?? 0;
+  }
+
   get resumes(): readonly Resumed[] {
     return this.#call?.recovery.resumes ?? [];
   }
@@ -221,7 +236,7 @@ export class VoiceClient {
   // The rest
 
   async #connect(): Promise<void> {
-    const { codec, agent, heartbeatMs, resumeTimeoutMs, connectTimeoutMs } = this.#settings;
+    const { codec, connectTimeoutMs } = this.#settings;
     let take = (_samples: Float32Array, _frame: number): void => undefined; // until there is somebody to listen
     const opened = this.source.open({
       samples: (samples, frame) => take(samples, frame),
@@ -229,17 +244,15 @@ export class VoiceClient {
     });
     const [{ sampleRate }, accept] = await Promise.all([opened, playableCodecs(codec)]);
     const answers: Answers = new Answers(this.sink, {
-      progressed: (position) => call.progressed(position),
-      cut: (position) => call.cut(position),
-      began: (generation, agoMs) => call.began(generation, agoMs),
-      audible: (generation, agoMs) => call.audible(generation, agoMs),
-      failed: (fault) => call.failed(fault),
+      progressed: (position) => call.playout.progressed(position),
+      cut: (position) => call.playout.cut(position),
+      began: (generation, agoMs) => call.playout.began(generation, agoMs),
+      audible: (generation, agoMs) => call.playout.audible(generation, agoMs),
+      failed: (fault) => call.playout.failed(fault),
     });
     await answers.open();
     const connect = connector(this.#settings);
-    const call: Call = new Call({ accept, agent, heartbeatMs, resumeTimeoutMs }, answers, connect, (event) =>
-      this.#happened(event),
-    );
+    const call: Call = new Call({ ...this.#settings, accept }, answers, connect, (event) => this.#happened(event));
     const encoder = await openEncoder(codec, sampleRate, (timestamp, payload) =>
       call.sendFrame(encoder.codec, timestamp, payload),
     );

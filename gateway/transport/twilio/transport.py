@@ -66,6 +66,7 @@ class TwilioCall:
     """
 
     kind = "twilio"
+    datagrams = 0
 
     def __init__(
         self,

@@ -18,6 +18,8 @@ export interface SpeechEncoder {
 const FRAME_TICKS = CLOCK_HZ / 50;
 /** In silence one frame in five is sent: the listener can tell that time passed, and ends a turn, 100 ms late at most. */
 const MAX_SILENCE_TICKS = 5 * FRAME_TICKS;
+/** By then the encoder has answered, unless it swallowed what it was given. */
+const ENCODED_AFTER_MS = 25;
 const BITRATE = 24_000;
 
 /** Opus where the browser has it, else PCM16. */
@@ -44,6 +46,8 @@ export class OpusSpeechEncoder implements SpeechEncoder {
   readonly #encoder: AudioEncoder;
   readonly #sampleRate: number;
   readonly #emit: Emit;
+  /** What the encoder may still be at work on: where it ends, and since when. */
+  readonly #pushed: { readonly end: number; readonly at: number }[] = [];
   #next = 0;
   #toc = 0;
 
@@ -72,7 +76,9 @@ export class OpusSpeechEncoder implements SpeechEncoder {
     });
     this.#encoder.encode(data);
     data.close();
-    this.#bridgeSilence(Math.round((frame * CLOCK_HZ) / this.#sampleRate));
+    const now = performance.now();
+    this.#pushed.push({ end: Math.round(((frame + samples.length) * CLOCK_HZ) / this.#sampleRate), at: now });
+    this.#bridgeSilence(now);
   }
 
   async flush(): Promise<void> {
@@ -94,10 +100,15 @@ export class OpusSpeechEncoder implements SpeechEncoder {
     this.#send(Math.round((chunk.timestamp * CLOCK_HZ) / 1e6), payload);
   }
 
-  /** WebCodecs swallows the packets of silence: stand in for one each 100 ms (RFC 6716: a packet of its TOC alone). */
+  /**
+   * WebCodecs swallows the packets of silence: stand in for one each 100 ms (RFC 6716: a packet of its TOC alone). What a
+   * page that was busy pushes all at once is no silence, only because the encoder has not answered yet.
+   */
   #bridgeSilence(now: number): void {
-    if (this.#toc && now - this.#next > MAX_SILENCE_TICKS) {
-      this.#send(now - FRAME_TICKS, Uint8Array.of(this.#toc & 0xfc));
+    const underWay = this.#pushed.findIndex(({ at }) => now - at < ENCODED_AFTER_MS);
+    const encoded = this.#pushed.splice(0, underWay).at(-1);
+    if (this.#toc && encoded && encoded.end - this.#next >= MAX_SILENCE_TICKS) {
+      this.#send(encoded.end - FRAME_TICKS, Uint8Array.of(this.#toc & 0xfc));
     }
   }
 

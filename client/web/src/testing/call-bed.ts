@@ -1,11 +1,11 @@
 /** A call among fake links, a fake loudspeaker and fake time. */
 import { vi } from "vitest";
-import { Answers } from "../audio/answers.js";
+import { Answers, type AnswersHandler } from "../audio/answers.js";
 import { Call } from "../call.js";
 import type { VoiceError } from "../errors.js";
 import type { TransportKind, VoiceEvent } from "../events.js";
 import type { Link } from "../transport/base.js";
-import { Codec } from "../wire/codepoints.js";
+import { Codec, type UplinkMode } from "../wire/codepoints.js";
 import { FakeLink, FakeSink } from "./fake-link.js";
 
 const TICK_MS = 50;
@@ -22,11 +22,18 @@ export class Bed {
   isAnswering = true;
   #timestamp = 0;
 
-  constructor(answers?: Answers) {
-    const calling = answers ?? new Answers(this.sink, this.#handler());
+  constructor(uplink: UplinkMode = "reliable") {
+    const answers = new Answers(this.sink, this.#handler());
     this.call = new Call(
-      { accept: [1, 3], agent: null, heartbeatMs: 250, resumeTimeoutMs: 60_000 },
-      calling,
+      {
+        accept: [1, 3],
+        agent: null,
+        heartbeatMs: 250,
+        resumeTimeoutMs: 60_000,
+        uplink,
+        uplinkLimitMs: 500,
+      },
+      answers,
       (handler, signal, wanted) => {
         const outcome = this.dials.shift() ?? wanted ?? "webtransport";
         if (outcome === "silence") {
@@ -42,7 +49,7 @@ export class Bed {
       },
       (event) => this.events.push(event),
     );
-    void calling.open();
+    void answers.open();
   }
 
   get link(): FakeLink {
@@ -87,13 +94,14 @@ export class Bed {
     await connected;
   }
 
-  #handler() {
+  /** The call exists once its answers do. */
+  #handler(): AnswersHandler {
     return {
-      progressed: (position: Parameters<Call["progressed"]>[0]) => this.call.progressed(position),
-      cut: (position: Parameters<Call["cut"]>[0]) => this.call.cut(position),
-      began: (generation: number, agoMs: number) => this.call.began(generation, agoMs),
-      audible: (generation: number, agoMs: number) => this.call.audible(generation, agoMs),
-      failed: (fault: Parameters<Call["failed"]>[0]) => this.call.failed(fault),
+      progressed: (position) => this.call.playout.progressed(position),
+      cut: (position) => this.call.playout.cut(position),
+      began: (generation, agoMs) => this.call.playout.began(generation, agoMs),
+      audible: (generation, agoMs) => this.call.playout.audible(generation, agoMs),
+      failed: (fault) => this.call.playout.failed(fault),
     };
   }
 }

@@ -3,8 +3,9 @@ import type { AudioSink, SinkHandler } from "../audio/base.js";
 import type { VoiceError } from "../errors.js";
 import type { TransportKind } from "../events.js";
 import type { Link, LinkHandler } from "../transport/base.js";
-import { type AudioFrame, decodeAudioFrame } from "../wire/framing.js";
-import type { ClientMessage, ServerMessage } from "../wire/messages.js";
+import type { UplinkMode } from "../wire/codepoints.js";
+import type { AudioFrame } from "../wire/framing.js";
+import type { ClientMessage, Ready, ServerMessage } from "../wire/messages.js";
 
 export class FakeLink implements Link {
   readonly sent: ClientMessage[] = [];
@@ -20,8 +21,17 @@ export class FakeLink implements Link {
     this.sent.push(message);
   }
 
-  sendFrame(octets: Uint8Array): void {
-    this.frames.push((decodeAudioFrame(octets) as AudioFrame).sequence);
+  get hasDatagrams(): boolean {
+    return this.kind === "webtransport";
+  }
+
+  beginUplink(ready: Ready, again: readonly AudioFrame[]): UplinkMode {
+    again.forEach((frame) => this.sendFrame(frame));
+    return ready.uplink as UplinkMode;
+  }
+
+  sendFrame(frame: AudioFrame): void {
+    this.frames.push(frame.sequence);
   }
 
   close(code: number, reason: string): void {
@@ -43,7 +53,7 @@ export class FakeLink implements Link {
     this.handler.messageReceived(this, message);
   }
 
-  ready(nextSequence = 0, worker = "worker-1"): void {
+  ready(nextSequence = 0, worker = "worker-1", uplink: UplinkMode = "reliable"): void {
     const token = `token at ${worker}`;
     this.say({
       type: "ready",
@@ -54,7 +64,7 @@ export class FakeLink implements Link {
       token,
       resume_window_s: 60,
       version: 1,
-      uplink: "reliable",
+      uplink,
     });
   }
 

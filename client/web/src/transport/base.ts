@@ -1,16 +1,21 @@
 /** One connection of a call, whatever carries it. */
 import type { VoiceError } from "../errors.js";
 import type { TransportKind } from "../events.js";
-import type { Malformed } from "../wire/codepoints.js";
+import type { UplinkTerms } from "../uplink/sender.js";
+import type { Malformed, UplinkMode } from "../wire/codepoints.js";
 import type { AudioFrame } from "../wire/framing.js";
-import type { ClientMessage, ServerMessage } from "../wire/messages.js";
+import type { ClientMessage, Ready, ServerMessage } from "../wire/messages.js";
 
 export interface Link {
   readonly kind: TransportKind;
+  /** Whether it can carry frames in datagrams. */
+  readonly hasDatagrams: boolean;
   /** Send a control message, reliably and in order. */
   send(message: ClientMessage): void;
-  /** Send an uplink frame as `encodeAudioFrame` made it. */
-  sendFrame(octets: Uint8Array): void;
+  /** The server is ready: send the frames that it wants `again`, and from now on in the mode that this returns. */
+  beginUplink(ready: Ready, again: readonly AudioFrame[], terms: UplinkTerms): UplinkMode;
+  /** Send the next uplink frame. */
+  sendFrame(frame: AudioFrame): void;
   /** End the session at the server, and the connection. */
   close(code: number, reason: string): void;
   /** Drop the connection and leave the session be, to be taken up over another link. */

@@ -1,8 +1,8 @@
 /** A call over one WebSocket, where UDP does not get through or the browser has no WebTransport. */
 import { CallLost, sessionEnded, Unreachable } from "../errors.js";
-import { CloseCode, Kind, Malformed, WEBSOCKET_CLOSE_BASE } from "../wire/codepoints.js";
-import { concat, decodeAudioFrame, decodeVarint } from "../wire/framing.js";
-import { type ClientMessage, decodeServerMessage, encodeMessage } from "../wire/messages.js";
+import { CloseCode, Kind, Malformed, type UplinkMode, WEBSOCKET_CLOSE_BASE } from "../wire/codepoints.js";
+import { type AudioFrame, concat, decodeAudioFrame, decodeVarint, encodeAudioFrame } from "../wire/framing.js";
+import { type ClientMessage, decodeServerMessage, encodeMessage, type Ready } from "../wire/messages.js";
 import type { Link, LinkHandler } from "./base.js";
 
 const MAX_REASON_OCTETS = 123;
@@ -31,6 +31,7 @@ export function openWebSocket(url: string, handler: LinkHandler, signal: AbortSi
 
 class WebSocketLink implements Link {
   readonly kind = "websocket";
+  readonly hasDatagrams = false;
   #isOver = false;
 
   constructor(
@@ -45,8 +46,13 @@ class WebSocketLink implements Link {
     this.#send(Kind.CONTROL, encodeMessage(message));
   }
 
-  sendFrame(octets: Uint8Array): void {
-    this.#send(Kind.UPLINK_AUDIO, octets);
+  beginUplink(_ready: Ready, again: readonly AudioFrame[]): UplinkMode {
+    again.forEach((frame) => this.sendFrame(frame));
+    return "reliable";
+  }
+
+  sendFrame(frame: AudioFrame): void {
+    this.#send(Kind.UPLINK_AUDIO, encodeAudioFrame(frame));
   }
 
   close(code: number, reason: string): void {

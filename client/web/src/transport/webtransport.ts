@@ -1,9 +1,11 @@
 /** A call over WebTransport: a control stream, an uplink stream, and one stream from the server for each answer. */
 import { CallLost, sessionEnded, sessionRefused, Unreachable, type VoiceError } from "../errors.js";
-import { CloseCode, Malformed, MAX_CONTROL_OCTETS, StreamType } from "../wire/codepoints.js";
+import { UplinkPath } from "../uplink/path.js";
+import type { UplinkTerms } from "../uplink/sender.js";
+import { CloseCode, Malformed, MAX_CONTROL_OCTETS, type UplinkMode } from "../wire/codepoints.js";
 import { DownlinkStream } from "../wire/downlink-stream.js";
-import { encodeVarint, lengthPrefixed, LengthPrefixedReader } from "../wire/framing.js";
-import { type ClientMessage, decodeServerMessage, encodeMessage } from "../wire/messages.js";
+import { type AudioFrame, lengthPrefixed, LengthPrefixedReader } from "../wire/framing.js";
+import { type ClientMessage, decodeServerMessage, encodeMessage, type Ready } from "../wire/messages.js";
 import type { Link, LinkHandler } from "./base.js";
 
 /** A refused session closes at once, and its streams cannot be opened a moment before the reason is there. */
@@ -57,7 +59,7 @@ class WebTransportLink implements Link {
   readonly #session: WebTransport;
   readonly #handler: LinkHandler;
   readonly #control: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #uplink: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #uplink: UplinkPath;
   #isOver = false;
 
   constructor(
@@ -69,8 +71,10 @@ class WebTransportLink implements Link {
     this.#session = session;
     this.#handler = handler;
     this.#control = (control.writable as WritableStream<Uint8Array>).getWriter();
-    this.#uplink = uplink.getWriter();
-    this.#write(this.#uplink, encodeVarint(StreamType.UPLINK_AUDIO));
+    const stream = uplink.getWriter();
+    this.#uplink = new UplinkPath(session.datagrams, (octets) => this.#write(stream, octets), (fault) => {
+      handler.faultFound(this, fault);
+    });
     void this.#readControl(control.readable as ReadableStream<Uint8Array>);
     void this.#acceptStreams();
     session.closed.then(
@@ -79,16 +83,25 @@ class WebTransportLink implements Link {
     );
   }
 
+  get hasDatagrams(): boolean {
+    return this.#uplink.hasDatagrams;
+  }
+
   send(message: ClientMessage): void {
     this.#write(this.#control, lengthPrefixed(encodeMessage(message)));
   }
 
-  sendFrame(octets: Uint8Array): void {
-    this.#write(this.#uplink, lengthPrefixed(octets));
+  beginUplink(ready: Ready, again: readonly AudioFrame[], terms: UplinkTerms): UplinkMode {
+    return this.#uplink.begin(ready, again, terms);
+  }
+
+  sendFrame(frame: AudioFrame): void {
+    this.#uplink.send(frame);
   }
 
   close(code: number, reason: string): void {
     this.#isOver = true;
+    this.#uplink.close();
     this.#session.close({ closeCode: code, reason });
   }
 
@@ -170,6 +183,7 @@ class WebTransportLink implements Link {
   #lost(error: VoiceError | null): void {
     if (!this.#isOver) {
       this.#isOver = true;
+      this.#uplink.close();
       this.#handler.lost(this, error);
     }
   }

@@ -20,6 +20,13 @@ export type Codec = (typeof Codec)[keyof typeof Codec];
 /** The first varint of every unidirectional stream. */
 export const StreamType = { UPLINK_AUDIO: 1, DOWNLINK_AUDIO: 2 } as const;
 
+/** The first varint of every datagram. */
+export const DatagramType = { UPLINK_AUDIO: 1, UPLINK_REPORT: 2 } as const;
+
+/** How the caller's frames travel: PROTOCOL.md 11. */
+export const UPLINK_MODES = ["reliable", "hybrid", "deadline"] as const;
+export type UplinkMode = (typeof UPLINK_MODES)[number];
+
 /** The first octet of every WebSocket message. */
 export const Kind = { CONTROL: 0, UPLINK_AUDIO: 1, DOWNLINK_AUDIO: 2, END: 3, RESET: 4 } as const;
 

@@ -14,6 +14,7 @@ REQUEST = SessionRequest(VOICE_PATH, "192.0.2.1:5000", None)
 
 class FakeTransport:
     kind = "fake"
+    datagrams = 0
 
     def __init__(self) -> None:
         self.messages: list[ServerMessage] = []

@@ -1,13 +1,7 @@
 /** The caller's frames from their making until the server has heard them. */
-import { UplinkFull } from "./errors.js";
-import { CLOCK_HZ, type Codec } from "./wire/codepoints.js";
-import { encodeAudioFrame } from "./wire/framing.js";
-
-interface Kept {
-  readonly sequence: number;
-  readonly timestamp: number;
-  readonly octets: Uint8Array;
-}
+import { UplinkFull } from "../errors.js";
+import { CLOCK_HZ, type Codec } from "../wire/codepoints.js";
+import type { AudioFrame } from "../wire/framing.js";
 
 /** Numbers frames from 0 without gaps, and keeps each until `heard`; `keepS` is how much media time may wait. */
 export class Uplink {
@@ -15,19 +9,19 @@ export class Uplink {
   sent = 0;
   /** How many of them the server has heard. */
   heard = 0;
-  #kept: Kept[] = [];
+  #kept: AudioFrame[] = [];
 
   constructor(private readonly keepS = 120) {}
 
-  /** Number a frame, keep it, and return its octets; throws `UplinkFull`. */
-  append(codec: Codec, timestamp: number, payload: Uint8Array): Uint8Array {
+  /** Number a frame, keep it, and return it to be sent; throws `UplinkFull`. */
+  append(codec: Codec, timestamp: number, payload: Uint8Array): AudioFrame {
     const oldest = this.#kept[0];
     if (oldest && timestamp - oldest.timestamp > this.keepS * CLOCK_HZ) {
       throw new UplinkFull(`the server has not heard the last ${this.keepS} s of audio`);
     }
-    const octets = encodeAudioFrame({ sequence: this.sent, timestamp, codec, payload });
-    this.#kept.push({ sequence: this.sent++, timestamp, octets });
-    return octets;
+    const frame = { sequence: this.sent++, timestamp, codec, payload };
+    this.#kept.push(frame);
+    return frame;
   }
 
   /** Forget the frames up to `sequence`; false where the server claims to have heard what was never sent. */
@@ -41,11 +35,11 @@ export class Uplink {
     return true;
   }
 
-  /** The octets of every frame from `nextSequence` on; undefined where that is none of those kept, or the next. */
-  again(nextSequence: number): Uint8Array[] | undefined {
+  /** Every frame from `nextSequence` on; undefined where that is none of those kept, or the next. */
+  again(nextSequence: number): AudioFrame[] | undefined {
     if (nextSequence < this.heard || nextSequence > this.sent) {
       return undefined;
     }
-    return this.#kept.filter((each) => each.sequence >= nextSequence).map((each) => each.octets);
+    return this.#kept.filter((each) => each.sequence >= nextSequence);
   }
 }

@@ -1,0 +1,51 @@
+/** What leaves the loudspeaker, as the server and the application are told of it. */
+import type { AnswersHandler } from "./audio/answers.js";
+import type { Position } from "./audio/playback.js";
+import type { VoiceEvent } from "./events.js";
+import type { ReplyClock } from "./reply-clock.js";
+import type { Turns } from "./turns.js";
+import type { Malformed } from "./wire/codepoints.js";
+import type { ClientMessage } from "./wire/messages.js";
+
+/** The call, as its loudspeaker sees it. */
+export interface Listening {
+  readonly replies: ReplyClock;
+  readonly turns: Turns;
+  send(message: ClientMessage): void;
+  emit(event: VoiceEvent): void;
+  fault(fault: Malformed): void;
+}
+
+export class Playout implements AnswersHandler {
+  constructor(private readonly call: Listening) {}
+
+  progressed({ generation, positionMs, isComplete }: Position): void {
+    this.call.send({ type: "played", generation, position_ms: positionMs, is_complete: isComplete });
+    if (isComplete) {
+      this.call.replies.over(generation);
+      this.call.emit({ type: "speech-ended", generation, playedMs: positionMs });
+    }
+  }
+
+  cut({ generation, positionMs }: Position): void {
+    this.call.replies.over(generation);
+    this.call.turns.silent(performance.now());
+    this.call.send({ type: "played", generation, position_ms: positionMs });
+    this.call.emit({ type: "flushed", generation, playedMs: positionMs });
+  }
+
+  began(generation: number, agoMs: number): void {
+    const reply = this.call.replies.began(generation, performance.now() - agoMs);
+    if (reply) {
+      this.call.emit(reply);
+    }
+  }
+
+  audible(generation: number, agoMs: number): void {
+    this.call.turns.audible(generation, performance.now() - agoMs);
+  }
+
+  failed(fault: Malformed): void {
+    this.call.fault(fault);
+  }
+}

@@ -1,0 +1,51 @@
+/** The round trip of datagrams, by what the other side reports of them. */
+
+const INITIAL_PATIENCE_MS = 500;
+const REPORT_DELAY_MS = 60;
+
+/** Smoothed as RFC 9002 section 5.3 does it. */
+export class RoundTrip {
+  #smoothedMs: number | undefined;
+  #deviationMs = 0;
+  #sentAt: number[] = [];
+  #oldest = 0;
+
+  /** When the datagram behind the newest reported one was sent; undefined if there is none. */
+  get oldestUnreportedAt(): number | undefined {
+    return this.#sentAt[0];
+  }
+
+  /** How long a report may take to come. */
+  get patienceMs(): number {
+    return this.#smoothedMs === undefined
+      ? INITIAL_PATIENCE_MS
+      : this.#smoothedMs + 4 * this.#deviationMs + REPORT_DELAY_MS;
+  }
+
+  /** Datagrams are numbered without gaps. */
+  sent(number: number, now: number): void {
+    if (!this.#sentAt.length) {
+      this.#oldest = number;
+    }
+    this.#sentAt.push(now);
+  }
+
+  /** Of all reported datagrams this is the newest; false where one as new was reported before. */
+  reported(newest: number, heldMs: number, now: number): boolean {
+    const sentAt = this.#sentAt[newest - this.#oldest];
+    if (sentAt === undefined) {
+      return false;
+    }
+    this.#sentAt = this.#sentAt.slice(newest - this.#oldest + 1);
+    this.#oldest = newest + 1;
+    const sampleMs = Math.max(now - sentAt - heldMs, 0);
+    if (this.#smoothedMs === undefined) {
+      this.#smoothedMs = sampleMs;
+      this.#deviationMs = sampleMs / 2;
+    } else {
+      this.#deviationMs += (Math.abs(this.#smoothedMs - sampleMs) - this.#deviationMs) / 4;
+      this.#smoothedMs += (sampleMs - this.#smoothedMs) / 8;
+    }
+    return true;
+  }
+}
