@@ -323,7 +323,7 @@ class WebTransportConnection:
             elif isinstance(event, ServerMoved):
                 self._server_moved(event.address)
             elif isinstance(event, PeerClosed):
-                self._connection_ended(event.error_code, event.reason)
+                self._connection_ended(event.error_code, event.reason, is_reset=event.is_stateless_reset)
             elif isinstance(event, ConnectionTerminated):
                 self._connection_ended(event.error_code, event.reason_phrase)
             self._session_event(event)
@@ -370,7 +370,7 @@ class WebTransportConnection:
         if self._session_id is not None:
             self._account.keep_token(token)
 
-    def _connection_ended(self, error_code: int, reason: str) -> None:
+    def _connection_ended(self, error_code: int, reason: str, *, is_reset: bool = False) -> None:
         if self._opened.done():
             self._fail(CallLost(f"the connection was lost: {reason or f'error {error_code:#x}'}"))
             return
@@ -381,7 +381,7 @@ class WebTransportConnection:
             self._fail(SessionRefused("the server takes no more calls now", 503))
         else:
             why = reason or f"error {error_code:#x}"
-            self._fail(Unreachable(f"no connection to {self._target.authority}: {why}"))
+            self._fail(Unreachable(f"no connection to {self._target.authority}: {why}", is_reset=is_reset))
 
     def _fail(self, error: ClientError | None) -> None:
         if not self._opened.done():

@@ -47,7 +47,14 @@ class ConnectError(ClientError):
 
 
 class Unreachable(ConnectError):
-    """The server did not answer in time, or nothing listens there."""
+    """The server did not answer in time, or nothing listens there.
+
+    `is_reset`: it answered at first and knew nothing of it then, as when a worker is replaced; another try may succeed.
+    """
+
+    def __init__(self, message: str, *, is_reset: bool = False) -> None:
+        super().__init__(message)
+        self.is_reset = is_reset
 
 
 class CertificateRefused(ConnectError):

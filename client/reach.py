@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from client.connection import WebTransportConnection
 from client.credentials import CredentialStore
@@ -12,6 +13,8 @@ from client.session_handler import SessionHandler
 from client.target import Target
 from client.trust import Trust
 from client.udp import resolve
+
+_MOST_RESETS: Final = 4
 
 
 async def connect(
@@ -26,26 +29,39 @@ async def connect(
     rng: Callable[[int], bytes],
 ) -> WebTransportConnection:
     """Open the session at the first of the host's addresses that answers; raises `ConnectError` or `InvalidSetting`."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_s
+    deadline = asyncio.get_running_loop().time() + timeout_s
     addresses = await resolve(target)
     failure: ClientError = Unreachable(f"the host {target.host} has no address")
     for position, remote in enumerate(addresses):
-        account = credentials.of(target, trust)
-        connection = WebTransportConnection(target, trust, handler, remote, account=account, headers=headers, rng=rng)
-        try:
-            # an address that swallows everything leaves time for those after it
-            async with asyncio.timeout_at(loop.time() + (deadline - loop.time()) / (len(addresses) - position)):
-                await connection.open(local_address)
-        except TimeoutError:
-            connection.abandon()
-            failure = Unreachable(f"no answer from {target.authority} within {timeout_s:g} s")
-        except (Unreachable, InvalidSetting) as error:
-            connection.abandon()
-            failure = error
-        except BaseException:
-            connection.abandon()
-            raise
-        else:
-            return connection
+        for _ in range(_MOST_RESETS):
+            account = credentials.of(target, trust)
+            connection = WebTransportConnection(
+                target, trust, handler, remote, account=account, headers=headers, rng=rng
+            )
+            try:
+                await _open(connection, local_address, deadline, len(addresses) - position)
+            except TimeoutError:
+                failure = Unreachable(f"no answer from {target.authority} within {timeout_s:g} s")
+            except Unreachable as error:
+                failure = error
+                if error.is_reset:
+                    continue  # its worker was replaced in this moment; from another port it is somebody else's
+            except InvalidSetting as error:
+                failure = error
+            else:
+                return connection
+            break
     raise failure
+
+
+async def _open(
+    connection: WebTransportConnection, local_address: str | None, deadline: float, addresses_left: int
+) -> None:
+    """Open the session, or abandon the connection; an address that swallows everything leaves time for the others."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout_at(loop.time() + (deadline - loop.time()) / addresses_left):
+            await connection.open(local_address)
+    except BaseException:
+        connection.abandon()
+        raise

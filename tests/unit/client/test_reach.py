@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from client import CredentialStore, Unreachable, reach
+from client.errors import ClientError, InvalidSetting
+from client.target import parse_url
+from client.trust import trust
+
+RESET = Unreachable("no connection to here: stateless reset", is_reset=True)
+SILENT = Unreachable("nobody listens at here")
+
+
+class Dialled:
+    """Connections that fail one after the other, as told, before one opens."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, failures: list[ClientError]) -> None:
+        self.failures = failures
+        self.opened = self.abandoned = 0
+        monkeypatch.setattr(reach, "WebTransportConnection", lambda *_, **__: self)
+
+    async def open(self, local_address: str | None) -> None:
+        self.opened += 1
+        if self.failures:
+            raise self.failures.pop(0)
+
+    def abandon(self) -> None:
+        self.abandoned += 1
+
+
+async def connect() -> Any:
+    return await reach.connect(
+        parse_url("https://127.0.0.1:4433/v1/voice"),
+        trust(None, None),
+        None,  # type: ignore[arg-type]
+        credentials=CredentialStore(),
+        headers={},
+        local_address=None,
+        timeout_s=5.0,
+        rng=lambda octets: bytes(octets),
+    )
+
+
+@pytest.mark.parametrize("resets", [0, 1, 3])
+async def test_a_connection_that_is_reset_is_replaced(monkeypatch: pytest.MonkeyPatch, resets: int) -> None:
+    dialled = Dialled(monkeypatch, [RESET] * resets)
+    assert await connect() is dialled
+    assert (dialled.opened, dialled.abandoned) == (resets + 1, resets)
+
+
+@pytest.mark.parametrize(
+    ("failures", "tries"), [([RESET] * 9, 4), ([SILENT], 1), ([RESET, SILENT], 2), ([InvalidSetting("no")], 1)]
+)
+async def test_what_fails_otherwise_or_for_good_is_told(
+    monkeypatch: pytest.MonkeyPatch, failures: list[ClientError], tries: int
+) -> None:
+    dialled = Dialled(monkeypatch, list(failures))
+    with pytest.raises(type(failures[-1]), match=str(failures[-1])):
+        await connect()
+    assert dialled.opened == dialled.abandoned == tries
