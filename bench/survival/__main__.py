@@ -57,6 +57,7 @@ def rows(server: RedisProcess) -> list[Row]:
         Row("blackout of 10 s", events.blackout(10.0)),
         Row("worker stalls for 1 s", events.worker_stall(VICTIM, 1.0), victim=VICTIM),
         Row("new address, new connection", events.NEW_ADDRESS),
+        Row("new address, two calls at a time", events.NEW_ADDRESS, brief, ClusterOptions(agent="echo"), at_once=2),
         Row("worker killed, SQLite", events.worker_kill(VICTIM), victim=VICTIM),
         Row("worker drained", events.drain(VICTIM), victim=VICTIM),
         Row("worker killed, Redis", events.worker_kill(VICTIM), options=in_redis, victim=VICTIM),
