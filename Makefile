@@ -85,7 +85,7 @@ bench-calls: setup ## 60 calls at once through the forwarder to one worker
 bench-words: setup ## how well the order agent understands three voices when audio is lost, without the gateway and with it, 5 minutes (needs flite)
 	$(BIN)/python -m bench.words
 
-bench-survival: setup ## what calls lose when parts die, 20 minutes (QUICK=1: 4 calls an event)
+bench-survival: setup ## what calls lose when parts die, half an hour (QUICK=1: 4 calls an event)
 	$(BIN)/python -m bench.survival $(if $(QUICK),--quick)
 
 bench-uplink: setup ## how late frames come over a poor link, by each way of sending (the WebSocket needs root)
