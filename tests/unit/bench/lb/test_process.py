@@ -10,9 +10,10 @@ import sys
 import pytest
 
 PARENT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from bench.lb.process import end_at_sigterm, running
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 end_at_sigterm()
 log, core = Path(sys.argv[1]), int(sys.argv[2])
 with running([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"], [core], log) as it:
