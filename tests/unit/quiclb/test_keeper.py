@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 
 import pytest
@@ -269,7 +270,8 @@ async def test_backends_lost_together_make_one_table():
     async with Kept(await probed_settings(servers)) as kept:
         await asyncio.sleep(3)
         for server in servers[1:5]:
-            kept.keeper.prober._monitor._targets[server.address].health = Health.DOWN
+            target = kept.keeper.prober._monitor._targets[server.address]
+            target.health, target.is_waiting, target.next_at = Health.DOWN, False, math.inf  # and no answer comes
             kept.keeper._changed()
         await asyncio.sleep(0.1)
         assert list(kept.states().values()).count("down") == 4
