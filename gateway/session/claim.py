@@ -80,10 +80,10 @@ async def reclaim(store: SessionStore, ledger: Ledger) -> bool:
     """
     try:
         stored = await store.load(ledger.session_id)
-    except Exception as error:
+    except Exception as error:  # as above
         _log.warning("session_claim_failed", session=ledger.session_id, error=str(error))
         return True
-    if stored is None or stored.owner != ledger.owner:
+    if stored is None or not ledger.has_claimed(stored):
         return False
     ledger.claimed(stored)
     return True

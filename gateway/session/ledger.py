@@ -52,6 +52,7 @@ class Ledger:
         self._revised_through = self.through_sequence
         self._saved_revision = self.revision
         self._saving: SessionRecord | None = None
+        self._claim: SessionRecord | None = None
 
     @property
     def is_saved(self) -> bool:
@@ -139,7 +140,13 @@ class Ledger:
 
     def claim(self, tickets: Tickets) -> SessionRecord:
         """What to claim the session with; call `claimed` once that was done."""
-        return replace(self.record(), epoch=self.epoch + 1, token_hashes=tickets.hashes)
+        self._claim = replace(self.record(), epoch=self.epoch + 1, token_hashes=tickets.hashes)
+        return self._claim
+
+    def has_claimed(self, stored: SessionRecord) -> bool:
+        """Whether what the store holds is this process's own claim; another of the same name has other tickets."""
+        mine = self._claim
+        return mine is not None and (stored.epoch, stored.token_hashes) == (mine.epoch, mine.token_hashes)
 
     def claimed(self, record: SessionRecord) -> None:
         """The session is this worker's under a new epoch: saves of the old one that are under way will fail."""

@@ -331,7 +331,7 @@ class LiveSession:
         await asyncio.wait([saving])
         try:
             await self._services.store.delete(self.session.identity.session_id, self.session.ledger.epoch)
-        except Exception as error:
+        except Exception as error:  # a foreign store may raise anything; the record expires by itself
             self._log.warning("session_delete_failed", error=str(error))
 
     def _tell_turns(self) -> None:

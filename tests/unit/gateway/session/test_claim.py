@@ -159,7 +159,8 @@ async def test_a_claim_whose_answer_is_late_or_lost_does_not_fence_its_own_sessi
     await manager.close()
 
 
-async def test_a_rivals_claim_fences_the_session_off() -> None:
+@pytest.mark.parametrize("rival", ["w-2", "w-1"], ids=["another worker", "its own successor"])
+async def test_a_rivals_claim_fences_the_session_off(rival: str) -> None:
     store, agent = MemoryStore(), FakeAgent()
     manager = SessionManager("w-1", agent, store, new_id=lambda: "s-1", new_token=lambda: "token")
     transport = FakeTransport()
@@ -169,7 +170,7 @@ async def test_a_rivals_claim_fences_the_session_off() -> None:
     await settled()
     mine = await store.load("s-1")
     assert mine is not None
-    assert await store.claim(replace(mine, epoch=2, owner="rival"))
+    assert await store.claim(replace(mine, epoch=2, owner=rival))
     agent.conversations[0].emit(Understood("hi", 0))
     await settled()
     assert [code for code, _ in transport.closed] == [CloseCode.TAKEN_OVER]
