@@ -1,101 +1,138 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { OpusSpeechEncoder } from "./speech-encoder.js";
 
-const BATCH = 960;
+const TICKS = 960;
 const TOC = 0x4b;
+const VOICE = Uint8Array.of(TOC, 0x80, 2);
+const NO_VOICE = Uint8Array.of(TOC, 0x00, 2);
 
-/** WebCodecs' Opus: swallows silence, and answers when the page gets round to it. */
+/** Chromium's Opus: a packet for each 20 ms, when it gets round to it, on a clock that no gap advances. */
 class FakeAudioEncoder {
   state = "unconfigured";
-  isSilent = false;
+  hasVoice = true;
   isBusy = false;
-  readonly #waiting: number[] = [];
+  wantsDtx: boolean | undefined;
+  readonly #waiting: Uint8Array[] = [];
+  #packets = 0;
 
   constructor(private readonly init: { output(chunk: unknown): void }) {
     encoder = this;
   }
 
-  configure(): void {
+  configure(config: { opus?: { usedtx?: boolean } }): void {
     this.state = "configured";
+    this.wantsDtx = config.opus?.usedtx;
   }
 
-  encode({ timestamp }: { timestamp: number }): void {
-    if (!this.isSilent) {
-      this.#waiting.push(timestamp);
-    }
+  encode(): void {
+    this.#waiting.push(this.hasVoice ? VOICE : NO_VOICE);
     if (!this.isBusy) {
       this.answer();
     }
   }
 
   answer(): void {
-    for (const timestamp of this.#waiting.splice(0)) {
-      const copyTo = (octets: Uint8Array) => octets.set([TOC, 1, 2]);
-      this.init.output({ timestamp, byteLength: 3, copyTo });
+    for (const packet of this.#waiting.splice(0)) {
+      const copyTo = (octets: Uint8Array) => octets.set(packet);
+      this.init.output({ timestamp: this.#packets++ * 20_000, byteLength: packet.length, copyTo });
     }
   }
 }
 
 let encoder: FakeAudioEncoder;
 let speech: OpusSpeechEncoder;
+let batchSize: number;
 let frame: number;
-const emitted: { timestamp: number; octets: number }[] = [];
+const emitted: number[] = [];
 
-/** So many batches of 20 ms, handed over each 20 ms, or all at once. */
-function push(batches: number, everyMs = 20): void {
+/** The indices of the frames emitted. */
+function indices(): number[] {
+  return emitted.map((timestamp) => timestamp / TICKS);
+}
+
+function upTo(end: number, first = 0): number[] {
+  return Array.from({ length: end - first }, (_, index) => first + index);
+}
+
+/** So many batches of 20 ms. */
+function push(batches: number): void {
   for (let batch = 0; batch < batches; batch++) {
-    vi.advanceTimersByTime(everyMs);
-    speech.push(new Float32Array(BATCH), frame);
-    frame += BATCH;
+    speech.push(new Float32Array(batchSize), frame);
+    frame += batchSize;
   }
 }
 
+function open(sampleRate: number): void {
+  batchSize = sampleRate / 50;
+  const config = { codec: "opus", sampleRate, numberOfChannels: 1 };
+  speech = new OpusSpeechEncoder(config, (timestamp) => void emitted.push(timestamp));
+}
+
 beforeEach(() => {
-  vi.useFakeTimers({ now: 0 });
   vi.stubGlobal("AudioEncoder", FakeAudioEncoder);
   vi.stubGlobal("AudioData", class {
-    readonly timestamp: number;
-    constructor({ timestamp }: { timestamp: number }) {
-      this.timestamp = timestamp;
-    }
     close(): void {}
   });
   frame = 0;
   emitted.length = 0;
-  const config = { codec: "opus", sampleRate: 48_000, numberOfChannels: 1 };
-  speech = new OpusSpeechEncoder(config, (timestamp, { length: octets }) => void emitted.push({ timestamp, octets }));
+  open(48_000);
 });
 
-afterEach(() => {
-  vi.unstubAllGlobals();
-  vi.useRealTimers();
-});
+afterEach(() => void vi.unstubAllGlobals());
 
 it("emits what the encoder does, in its place in time", () => {
   push(3);
-  expect(emitted).toEqual([0, 960, 1_920].map((timestamp) => ({ timestamp, octets: 3 })));
+  expect(indices()).toEqual([0, 1, 2]);
 });
 
-it("stands in for a packet of silence each 100 ms", () => {
+it("sends 800 ms of silence, and then one frame in five", () => {
   push(2);
-  encoder.isSilent = true;
-  push(50);
-  encoder.isSilent = false;
-  push(1);
-  const silence = emitted.filter(({ octets }) => octets === 1).map(({ timestamp }) => timestamp);
-  expect(silence.length).toBe(9);
-  expect(new Set(silence.slice(1).map((each, index) => each - silence[index]!))).toEqual(new Set([5 * BATCH]));
-  expect(emitted.at(-1)).toEqual({ timestamp: 52 * BATCH, octets: 3 });
+  encoder.hasVoice = false;
+  push(67);
+  expect(indices()).toEqual([...upTo(42), 46, 51, 56, 61, 66]);
 });
 
-it("takes no busy page for silence", () => {
+it("sends what came just before a voice along with it", () => {
+  encoder.hasVoice = false;
+  push(53);
+  encoder.hasVoice = true;
+  push(2);
+  expect(indices()).toEqual([...upTo(40), 44, ...upTo(55, 49)]);
+});
+
+it("takes each pause by itself", () => {
+  for (let word = 0; word < 5; word++) {
+    encoder.hasVoice = true;
+    push(1);
+    encoder.hasVoice = false;
+    push(30);
+  }
+  expect(indices()).toEqual(upTo(155));
+});
+
+it("takes no busy encoder for silence, however often there was some", () => {
+  encoder.hasVoice = false;
+  push(48);
+  encoder.hasVoice = true;
   push(5);
+  const before = indices().length;
   encoder.isBusy = true;
-  push(1);
-  vi.advanceTimersByTime(300);
-  push(15, 0);
+  push(16);
+  expect(indices().length).toBe(before);
   encoder.answer();
   encoder.isBusy = false;
   push(5);
-  expect(emitted).toEqual(Array.from({ length: 26 }, (_, index) => ({ timestamp: index * BATCH, octets: 3 })));
+  expect(indices().slice(before)).toEqual(upTo(74, 53));
+});
+
+it.each([48_000, 44_100])("leaves a gap where the sound card stopped, at %i Hz", (sampleRate) => {
+  open(sampleRate);
+  encoder.isBusy = true;
+  push(3);
+  frame += 4 * batchSize;
+  push(2);
+  frame += 50 * batchSize;
+  push(1);
+  encoder.answer();
+  expect(indices()).toEqual([0, 1, 2, 7, 8, 59]);
 });

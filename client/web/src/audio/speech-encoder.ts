@@ -1,6 +1,7 @@
 /** Speech on its way out: samples in, payloads with their media time out. */
 import { Unsupported } from "../errors.js";
 import { CLOCK_HZ, Codec } from "../wire/codepoints.js";
+import { hasVoice } from "./opus-packet.js";
 import { Resampler, toPcm16 } from "./resample.js";
 
 /** Takes the next payload; `timestamp` is in ticks. */
@@ -16,10 +17,10 @@ export interface SpeechEncoder {
 }
 
 const FRAME_TICKS = CLOCK_HZ / 50;
-/** In silence one frame in five is sent: the listener can tell that time passed, and ends a turn, 100 ms late at most. */
-const MAX_SILENCE_TICKS = 5 * FRAME_TICKS;
-/** By then the encoder has answered, unless it swallowed what it was given. */
-const ENCODED_AFTER_MS = 25;
+/** In silence one frame in five is sent: the listener can tell that time passes. */
+const SILENCE_FRAMES = 5;
+/** For 800 ms all are: by then the listener has found that a turn is over, and none of them may keep it waiting. */
+const FRAMES_BEFORE_SILENCE = 40;
 const BITRATE = 24_000;
 
 /** Opus where the browser has it, else PCM16. */
@@ -36,24 +37,29 @@ export async function openEncoder(wanted: "opus" | "pcm16", sampleRate: number, 
 
 function opusConfig(sampleRate: number): AudioEncoderConfig {
   // not in TypeScript's library yet: signal, application and usedtx (WebCodecs Opus registration)
-  const opus = { frameDuration: 20_000, application: "voip", signal: "voice", usedtx: true } as OpusEncoderConfig;
+  const opus = { frameDuration: 20_000, application: "voip", signal: "voice", usedtx: false } as OpusEncoderConfig;
   return { codec: "opus", sampleRate, numberOfChannels: 1, bitrate: BITRATE, opus };
 }
 
-/** WebCodecs' Opus with discontinuous transmission. */
+/**
+ * WebCodecs' Opus with discontinuous transmission of our own. An encoder that leaves out silence itself does not say that
+ * it did: one that is late looks the same, and Chromium's timestamps stand still meanwhile.
+ */
 export class OpusSpeechEncoder implements SpeechEncoder {
   readonly codec = Codec.OPUS;
   readonly #encoder: AudioEncoder;
   readonly #sampleRate: number;
   readonly #emit: Emit;
-  /** What the encoder may still be at work on: where it ends, and since when. */
-  readonly #pushed: { readonly end: number; readonly at: number }[] = [];
+  readonly #clock: EncoderClock;
   #next = 0;
-  #toc = 0;
+  #framesWithoutVoice = 0;
+  /** Left out so far, since the last that was sent: a voice that begins softly was in them already. */
+  readonly #held: [number, Uint8Array][] = [];
 
   constructor(config: AudioEncoderConfig, emit: Emit) {
     this.#sampleRate = config.sampleRate;
     this.#emit = emit;
+    this.#clock = new EncoderClock(config.sampleRate);
     this.#encoder = new AudioEncoder({
       output: (chunk) => this.#encoded(chunk),
       // the codec's failure is told by the next push, which throws
@@ -74,11 +80,9 @@ export class OpusSpeechEncoder implements SpeechEncoder {
       timestamp: Math.round((frame * 1e6) / this.#sampleRate),
       data: samples as Float32Array<ArrayBuffer>,
     });
+    this.#clock.pushed(samples.length, frame);
     this.#encoder.encode(data);
     data.close();
-    const now = performance.now();
-    this.#pushed.push({ end: Math.round(((frame + samples.length) * CLOCK_HZ) / this.#sampleRate), at: now });
-    this.#bridgeSilence(now);
   }
 
   async flush(): Promise<void> {
@@ -96,26 +100,54 @@ export class OpusSpeechEncoder implements SpeechEncoder {
   #encoded(chunk: EncodedAudioChunk): void {
     const payload = new Uint8Array(chunk.byteLength);
     chunk.copyTo(payload);
-    this.#toc = payload[0] ?? 0;
-    this.#send(Math.round((chunk.timestamp * CLOCK_HZ) / 1e6), payload);
-  }
-
-  /**
-   * WebCodecs swallows the packets of silence: stand in for one each 100 ms (RFC 6716: a packet of its TOC alone). What a
-   * page that was busy pushes all at once is no silence, only because the encoder has not answered yet.
-   */
-  #bridgeSilence(now: number): void {
-    const underWay = this.#pushed.findIndex(({ at }) => now - at < ENCODED_AFTER_MS);
-    const encoded = this.#pushed.splice(0, underWay).at(-1);
-    if (this.#toc && encoded && encoded.end - this.#next >= MAX_SILENCE_TICKS) {
-      this.#send(encoded.end - FRAME_TICKS, Uint8Array.of(this.#toc & 0xfc));
-    }
-  }
-
-  #send(timestamp: number, payload: Uint8Array): void {
-    const at = Math.max(timestamp, this.#next);
+    const at = Math.max(this.#clock.encoded(), this.#next);
     this.#next = at + FRAME_TICKS;
+    this.#framesWithoutVoice = hasVoice(payload) ? 0 : this.#framesWithoutVoice + 1;
+    const silentFor = this.#framesWithoutVoice - FRAMES_BEFORE_SILENCE;
+    if (silentFor > 0 && silentFor % SILENCE_FRAMES !== 0) {
+      this.#held.push([at, payload]);
+      return;
+    }
+    if (silentFor <= 0) {
+      for (const held of this.#held) {
+        this.#emit(...held);
+      }
+    }
+    this.#held.length = 0;
     this.#emit(at, payload);
+  }
+}
+
+/**
+ * The media time of an encoder's packets: the n-th holds the n-th 20 ms of what it was given, whatever time stood on it.
+ * Chromium counts on where the sound card had stopped.
+ */
+class EncoderClock {
+  readonly #sampleRate: number;
+  /** From this sample given on the source's clock is so far ahead: the oldest that still counts, and later ones. */
+  readonly #jumps: { readonly from: number; readonly ahead: number }[] = [];
+  #given = 0;
+  #packets = 0;
+
+  constructor(sampleRate: number) {
+    this.#sampleRate = sampleRate;
+  }
+
+  pushed(samples: number, frame: number): void {
+    const ahead = frame - this.#given;
+    if (ahead !== this.#jumps.at(-1)?.ahead) {
+      this.#jumps.push({ from: this.#given, ahead });
+    }
+    this.#given += samples;
+  }
+
+  /** When the next packet begins, in ticks. */
+  encoded(): number {
+    const samples = (this.#packets++ * this.#sampleRate * FRAME_TICKS) / CLOCK_HZ;
+    while (this.#jumps[1] && this.#jumps[1].from <= samples) {
+      this.#jumps.shift();
+    }
+    return Math.round(((samples + (this.#jumps[0]?.ahead ?? 0)) * CLOCK_HZ) / this.#sampleRate);
   }
 }
 
@@ -136,7 +168,7 @@ export class Pcm16SpeechEncoder implements SpeechEncoder {
 
   push(samples: Float32Array, frame: number): void {
     const due = Math.round((frame * CLOCK_HZ) / this.sampleRate) - this.#filled * 3;
-    if (due - this.#next > MAX_SILENCE_TICKS) {
+    if (due - this.#next > SILENCE_FRAMES * FRAME_TICKS) {
       this.#next = due; // the source stood still: a gap in time
     }
     for (const sample of this.#resampler.push(samples)) {
