@@ -78,12 +78,17 @@ def lost(items: list[str], ended: dict[str, Any] | None, said: str) -> list[str]
     faults = [f"the receipt lacks {part!r}: {items}, of: {said}" for part in ORDER if part not in " | ".join(items)]
     if len(items) != 2:
         faults.append(f"the receipt has {len(items)} lines: {items}")
-    faults += [f"the transcript lacks {word!r}: {said}" for word in WORDS if word not in said]
+    faults += [f"the transcript lacks {word!r}: {said}" for word in lacking(said)]
     if ended is None:
         return [*faults, "the call did not end well"]
     if not ended["isFinished"] or ended["sent"] != ended["heard"]:
         faults.append(f"{ended['sent']} frames were sent, {ended['heard']} were heard")
     return faults
+
+
+def lacking(said: str) -> list[str]:
+    """The words of the order that were not said."""
+    return [word for word in WORDS if word not in said]
 
 
 async def settle() -> None:

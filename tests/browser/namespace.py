@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 
 CAN_BE_MADE = os.geteuid() == 0 and shutil.which("ip") is not None
 # of the block for tests of networks (RFC 2544)
@@ -53,6 +55,7 @@ def two_networks() -> Iterator[Namespace]:
         *(["ip", "-netns", name, "link", "set", each, "up"] for each in ("lo", "wifi", "mobile")),
         ["ip", "-netns", name, "address", "add", f"{AT_HOME}/30", "dev", "wifi"],
     ]
+    sweep()
     try:
         for command in commands:
             subprocess.run(command, check=True, capture_output=True)
@@ -61,3 +64,11 @@ def two_networks() -> Iterator[Namespace]:
         for link in (home, abroad):  # a deleted namespace takes its links along, but only some time later
             subprocess.run(["ip", "link", "delete", link], check=False, capture_output=True)
         subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+
+
+def sweep() -> None:
+    """Delete what tests left that were killed: the addresses are the same for all."""
+    listed = subprocess.run(["ip", "netns", "list"], check=False, capture_output=True, text=True).stdout
+    for name in (line.split()[0] for line in listed.splitlines()):
+        if (made_by := re.fullmatch(r"voice-(\d+)-\d+", name)) and not Path("/proc", made_by[1]).exists():
+            subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)

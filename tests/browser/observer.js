@@ -7,6 +7,7 @@
     ended: null,
     flushes: [],
     output: null,
+    input: { rate: 0, chunks: [] },
   };
   globalThis.observed = observed;
 
@@ -58,9 +59,24 @@
     };
   }
 
+  // what the capture worklet hands to the page, before the page does anything to it
+  const { input } = observed;
+  globalThis.AudioWorkletNode = class extends AudioWorkletNode {
+    constructor(context, name, options) {
+      super(context, name, options);
+      if (name !== "voice-capture") return;
+      input.rate = context.sampleRate;
+      this.port.addEventListener("message", ({ data }) =>
+        input.chunks.push({ frame: data.frame, samples: data.samples.slice() }),
+      );
+    }
+  };
+
+  observed.heard = () => asText(observed.output);
+  observed.captured = () => asText(input);
+
   // 16 bits suffice, and get out of the page as text
-  observed.heard = () => {
-    const { chunks, rate } = observed.output;
+  function asText({ chunks, rate }) {
     const first = chunks[0]?.frame ?? 0;
     const last = chunks.at(-1);
     const samples = new Int16Array(last ? last.frame + last.samples.length - first : 0);
@@ -73,5 +89,5 @@
       text += String.fromCharCode(...octets.subarray(start, start + 32768));
     }
     return { first, rate, samples: btoa(text) };
-  };
+  }
 })();

@@ -18,8 +18,9 @@ import pytest
 import pytest_asyncio
 
 from deploy.local.story import middle_of
-from tests.browser.bed import TOKEN, Bed, a_bed, lost
+from tests.browser.bed import TOKEN, Bed, a_bed, lacking, lost
 from tests.browser.chromium import browsing
+from tests.browser.microphone import MicrophoneError, until_the_microphone_works, words_in
 from tests.browser.namespace import CAN_BE_MADE, SERVER, two_networks
 from tests.browser.path import path_to
 from tests.browser.recordings import CALLER, Part, speech
@@ -67,12 +68,19 @@ async def words_of(page: VoicePage) -> str:
 
 
 async def judged(page: VoicePage) -> list[str]:
-    """Wait for the whole order, hang up, and return what was lost."""
+    """Wait for the whole order, hang up, and return what was lost.
+
+    Raises `MicrophoneError` where the page was not given what is missing.
+    """
     items = await page.items(2, timeout_s=30.0)
     ended = await page.hang_up()
-    return lost(items, ended, await words_of(page))
+    faults = lost(items, ended, await words_of(page))
+    if faults and lacking(await words_in(await page.microphone())):
+        raise MicrophoneError
+    return faults
 
 
+@until_the_microphone_works
 async def test_a_nat_that_gives_another_address_in_mid_word_is_not_noticed(bed: Bed, caller: Path) -> None:
     async with browsing(caller) as browser, opened(browser, bed.url) as page:
         await page.photograph("ready")
@@ -88,6 +96,7 @@ async def test_a_nat_that_gives_another_address_in_mid_word_is_not_noticed(bed: 
         (connected,) = await page.events("connected")
         served = await bed.session(connected["session"])
         assert await judged(page) == []
+        assert lacking(await words_in(await page.microphone())) == [], "a loss would be taken for the microphone's"
         assert not await page.events("interrupted")
         assert len(served["migrations"]) == len(REBOUND)
         assert median(gap_near(served, each) for each in sent) <= 80.0, "more than two frames of 20 ms are late"
@@ -107,6 +116,7 @@ def gap_near(served: dict[str, Any], sequence: int) -> float:
     return max((gap["gap_ms"] for gap in gaps if -5 <= gap["sequence"] - sequence <= 25), default=20.0)
 
 
+@until_the_microphone_works
 async def test_a_killed_worker_costs_no_word(bed: Bed, caller: Path) -> None:
     async with browsing(caller) as browser, opened(browser, bed.url, expected=BROKEN_LINE) as page:
         await page.call()
@@ -141,6 +151,7 @@ async def test_the_control_whose_record_is_lost_with_its_worker_fails(bed: Bed, 
 
 
 @pytest.mark.skipif(not os.environ.get("STRICT") and not CAN_BE_MADE, reason="network namespaces need root")
+@until_the_microphone_works
 async def test_another_network_costs_no_word(bed: Bed, caller: Path) -> None:
     with two_networks() as machine:
         async with (
@@ -185,6 +196,7 @@ async def test_two_seconds_without_any_network_do_not_end_the_call(bed: Bed, tmp
             assert (await page.hang_up())["isFinished"]
 
 
+@until_the_microphone_works
 async def test_a_call_in_datagrams_is_complete_though_some_are_lost(bed: Bed, caller: Path) -> None:
     async with browsing(caller) as browser, opened(browser, f"{bed.url}?uplink=hybrid") as page:
         await page.call()
@@ -206,6 +218,7 @@ async def test_a_call_in_datagrams_is_complete_though_some_are_lost(bed: Bed, ca
         assert all(sum(turn[part] for part in PARTS) - turn["responseMs"] <= CLOCKS_MS for turn in answered), answered
 
 
+@until_the_microphone_works
 async def test_blocked_udp_is_gone_around(bed: Bed, caller: Path) -> None:
     bed.path.is_dark = True
     try:

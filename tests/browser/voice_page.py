@@ -86,7 +86,14 @@ class VoicePage:
 
     async def sound(self) -> Sound:
         """All that left for the loudspeaker so far."""
-        heard = await self.ask("observed.heard()")
+        return await self._sound("observed.heard()")
+
+    async def microphone(self) -> Sound:
+        """All that the microphone gave to the page so far."""
+        return await self._sound("observed.captured()")
+
+    async def _sound(self, expression: str) -> Sound:
+        heard = await self.ask(expression)
         samples = np.frombuffer(base64.b64decode(heard["samples"]), "<i2")
         return Sound(heard["first"] / heard["rate"], heard["rate"], samples)
 
