@@ -5,7 +5,7 @@ const VOICE_FLAG = 0x80;
 
 /**
  * Whether the encoder found a voice in a packet's first frame: the first bit of SILK's header (section 4.2.3). CELT does
- * not say, and counts as voice. Encoders find a voice in much that is none, hardly ever none in one.
+ * not say, and counts as voice.
  */
 export function hasVoice(packet: Uint8Array): boolean {
   const [toc = 0, header = 0] = packet;

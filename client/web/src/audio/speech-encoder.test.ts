@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { OpusSpeechEncoder } from "./speech-encoder.js";
+import { openEncoder, type SpeechEncoder } from "./speech-encoder.js";
 
 const TICKS = 960;
 const TOC = 0x4b;
@@ -14,6 +14,10 @@ class FakeAudioEncoder {
   wantsDtx: boolean | undefined;
   readonly #waiting: Uint8Array[] = [];
   #packets = 0;
+
+  static async isConfigSupported(): Promise<{ supported: boolean }> {
+    return { supported: true };
+  }
 
   constructor(private readonly init: { output(chunk: unknown): void }) {
     encoder = this;
@@ -40,7 +44,7 @@ class FakeAudioEncoder {
 }
 
 let encoder: FakeAudioEncoder;
-let speech: OpusSpeechEncoder;
+let speech: SpeechEncoder;
 let batchSize: number;
 let frame: number;
 const emitted: number[] = [];
@@ -62,20 +66,19 @@ function push(batches: number): void {
   }
 }
 
-function open(sampleRate: number): void {
+async function open(sampleRate: number): Promise<void> {
   batchSize = sampleRate / 50;
-  const config = { codec: "opus", sampleRate, numberOfChannels: 1 };
-  speech = new OpusSpeechEncoder(config, (timestamp) => void emitted.push(timestamp));
+  speech = await openEncoder("opus", sampleRate, (timestamp) => void emitted.push(timestamp));
 }
 
-beforeEach(() => {
+beforeEach(async () => {
   vi.stubGlobal("AudioEncoder", FakeAudioEncoder);
   vi.stubGlobal("AudioData", class {
     close(): void {}
   });
   frame = 0;
   emitted.length = 0;
-  open(48_000);
+  await open(48_000);
 });
 
 afterEach(() => void vi.unstubAllGlobals());
@@ -83,6 +86,10 @@ afterEach(() => void vi.unstubAllGlobals());
 it("emits what the encoder does, in its place in time", () => {
   push(3);
   expect(indices()).toEqual([0, 1, 2]);
+});
+
+it("lets the encoder leave nothing out", () => {
+  expect(encoder.wantsDtx).toBe(false);
 });
 
 it("sends 800 ms of silence, and then one frame in five", () => {
@@ -125,8 +132,8 @@ it("takes no busy encoder for silence, however often there was some", () => {
   expect(indices().slice(before)).toEqual(upTo(74, 53));
 });
 
-it.each([48_000, 44_100])("leaves a gap where the sound card stopped, at %i Hz", (sampleRate) => {
-  open(sampleRate);
+it.each([48_000, 44_100])("leaves a gap where the sound card stopped, at %i Hz", async (sampleRate) => {
+  await open(sampleRate);
   encoder.isBusy = true;
   push(3);
   frame += 4 * batchSize;

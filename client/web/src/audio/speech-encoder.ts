@@ -51,7 +51,6 @@ export class OpusSpeechEncoder implements SpeechEncoder {
   readonly #sampleRate: number;
   readonly #emit: Emit;
   readonly #clock: EncoderClock;
-  #next = 0;
   #framesWithoutVoice = 0;
   /** Left out so far, since the last that was sent: a voice that begins softly was in them already. */
   readonly #held: [number, Uint8Array][] = [];
@@ -100,8 +99,7 @@ export class OpusSpeechEncoder implements SpeechEncoder {
   #encoded(chunk: EncodedAudioChunk): void {
     const payload = new Uint8Array(chunk.byteLength);
     chunk.copyTo(payload);
-    const at = Math.max(this.#clock.encoded(), this.#next);
-    this.#next = at + FRAME_TICKS;
+    const at = this.#clock.encoded();
     this.#framesWithoutVoice = hasVoice(payload) ? 0 : this.#framesWithoutVoice + 1;
     const silentFor = this.#framesWithoutVoice - FRAMES_BEFORE_SILENCE;
     if (silentFor > 0 && silentFor % SILENCE_FRAMES !== 0) {
