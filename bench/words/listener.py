@@ -11,7 +11,7 @@ from typing import Any
 from gateway.agent.base import AgentEvent, Conversation, HeardAudio, Understood
 from gateway.agent.order.agent import OrderAgent
 from gateway.agent.order.recogniser import InlineRecogniser
-from tests.sim.agents import NotingAgent, RememberingRecogniser
+from tests.sim.agents import Mute, NotingAgent, RememberingRecogniser
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class Listener(NotingAgent):
 
     def __init__(self) -> None:
         recogniser = RememberingRecogniser()
-        super().__init__(OrderAgent(recogniser=recogniser, speech=_Mute(), is_inline=True))
+        super().__init__(OrderAgent(recogniser=recogniser, speech=Mute(), is_inline=True))
         self._understood: list[Understood] = []
         asyncio.run(InlineRecogniser.open(recogniser))
         asyncio.run(self.open())
@@ -68,8 +68,3 @@ class Listener(NotingAgent):
         conversation.finish()
         conversation.close()
         return self.understanding()
-
-
-class _Mute:
-    def synthesize(self, text: str) -> Iterator[bytes]:
-        yield b""

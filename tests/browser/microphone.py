@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import wraps
 from typing import ParamSpec
@@ -15,6 +15,7 @@ from gateway.agent.order.agent import OrderAgent
 from gateway.agent.order.menu import default_menu
 from gateway.agent.order.recogniser import RECOGNISER_RATE_HZ, InlineRecogniser
 from tests.browser.sound import Sound
+from tests.sim.agents import Mute
 
 P = ParamSpec("P")
 TRIES = 3
@@ -46,8 +47,7 @@ async def words_in(sound: Sound) -> str:
         if isinstance(event, Understood):
             said.append(event.text)
 
-    menu = default_menu()
-    agent = OrderAgent(menu, recogniser=InlineRecogniser(menu), speech=Mute(), is_inline=True)
+    agent = OrderAgent(recogniser=InlineRecogniser(default_menu()), speech=Mute(), is_inline=True)
     await agent.open()
     try:
         conversation = agent.converse(note, None)
@@ -58,8 +58,3 @@ async def words_in(sound: Sound) -> str:
     finally:
         await agent.close()
     return " ".join(said)
-
-
-class Mute:
-    def synthesize(self, text: str) -> Iterator[bytes]:
-        yield b""

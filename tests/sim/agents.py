@@ -58,6 +58,14 @@ class _NotingConversation:
         self._inner.hear(audio)
 
 
+class Mute:
+    """A voice that says nothing, for agents that only listen."""
+
+    def synthesize(self, text: str) -> Iterator[bytes]:
+        """Yield silence of no length."""
+        yield b""
+
+
 def noting_order_agent(_worker: str = "") -> NotingAgent:
     """The order agent with all its models, inline, whose networks remember what they were asked before."""
     return NotingAgent(OrderAgent(recogniser=_recogniser(), speech=_speech(), is_inline=True))
