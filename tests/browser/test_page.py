@@ -24,7 +24,7 @@ from tests.browser.microphone import MicrophoneError, until_the_microphone_works
 from tests.browser.namespace import CAN_BE_MADE, SERVER, two_networks
 from tests.browser.path import path_to
 from tests.browser.recordings import CALLER, Part, speech
-from tests.browser.sound import Sound, missing_s
+from tests.browser.sound import BLOCK_S, Sound, missing_s
 from tests.browser.tcp_relay import TcpRelay, tcp_relay
 from tests.browser.voice_page import VoicePage, opened
 
@@ -260,8 +260,9 @@ async def test_a_blackout_during_an_answer_is_not_heard(bed: Bed, tmp_path: Path
                 break
         else:
             pytest.fail("no connection came back by itself from a blackout of 1 s")
-    assert missing_s(undisturbed, disturbed) == 0.0
-    assert missing_s(undisturbed, with_silence(disturbed, at_s=1.0, lasting_s=0.06)) > 0.0, "the comparison is deaf"
+    # a buffer that ran dry pushes back all that follows; one block by itself is Chromium's, which let its sound wait
+    assert missing_s(undisturbed, disturbed) <= BLOCK_S
+    assert missing_s(undisturbed, with_silence(disturbed, at_s=1.0, lasting_s=0.005)) > 0.2, "the comparison is deaf"
 
 
 def with_silence(sound: Sound, at_s: float, lasting_s: float) -> Sound:
