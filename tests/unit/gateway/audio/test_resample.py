@@ -53,6 +53,7 @@ def test_agrees_with_soxr_on_noise_in_the_telephone_band(source: int, target: in
 
 
 def test_the_cut_into_pushes_does_not_matter() -> None:
+    """Up to one step of 16 bits: BLAS adds up in another order for another number of rows, on some processors."""
     rng = Random(3)
     pcm = tone(700, 24_000, 0.3)
     whole, cut = Resampler(24_000, 16_000), Resampler(24_000, 16_000)
@@ -61,7 +62,10 @@ def test_the_cut_into_pushes_does_not_matter() -> None:
         length = rng.randrange(0, 400) * 2
         pieces.append(cut.push(pcm[at : at + length]))
         at += length
-    assert b"".join(pieces) == whole.push(pcm)
+    made, expected = (np.frombuffer(each, "<i2").astype(int) for each in (b"".join(pieces), whole.push(pcm)))
+    assert len(made) == len(expected)
+    assert np.abs(made - expected).max() <= 1
+    assert np.abs(np.diff(expected)).max() > 100  # a sample lost or twice would show
 
 
 def test_loud_input_is_clipped_not_wrapped() -> None:
