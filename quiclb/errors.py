@@ -42,3 +42,8 @@ class ScrapeError(QuicLbError):
 
 class StartError(QuicLbError):
     """The forwarder could not open its sockets."""
+
+
+def explain(error: Exception) -> str:
+    """Return a line for a log: the message of an expected error, with the type's name in front of any other."""
+    return str(error) if isinstance(error, OSError | QuicLbError) else f"{type(error).__name__}: {error}"

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from quiclb.address import Address, format_address
 from quiclb.config import QuicLbConfig
 from quiclb.discovery import join
-from quiclb.errors import QuicLbError
+from quiclb.errors import explain
 from quiclb.health import Health, apply_health
 from quiclb.log import get_logger
 from quiclb.pool import Backend, BackendState
@@ -147,9 +147,9 @@ class TableKeeper:
             settings = source.load()
             await self._adopt(settings, _configs(settings))
             result = "applied" if self._update() else "unchanged"
-        except QuicLbError as error:
+        except Exception as error:  # the watch must go on, or no later reload is noticed
             self.reloads["refused"] += 1
-            get_logger().error("settings refused, the old table stays", fault=str(error))
+            get_logger().error("settings refused, the old table stays", fault=explain(error))
             return
         self._say_what_needs_a_restart(settings)
         self.reloads[result] += 1
@@ -192,7 +192,13 @@ class TableKeeper:
     def _changed(self) -> None:
         """Update soon: a switch that fails takes many backends within moments, and they shall make one table."""
         if self._spec is not None and self._due is None:
-            self._due = asyncio.get_running_loop().call_later(GATHERING_S, self._update)
+            self._due = asyncio.get_running_loop().call_later(GATHERING_S, self._update_soon)
+
+    def _update_soon(self) -> None:
+        try:
+            self._update()
+        except Exception as error:
+            get_logger().error("table refused, the old one stays", fault=explain(error))
 
     def _update(self) -> bool:
         """Put everything together and publish it if it is another table; return whether it is."""

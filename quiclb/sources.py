@@ -13,7 +13,7 @@ from typing import Any, Final
 from quiclb.address import Address, format_address, normalise
 from quiclb.config import QuicLbConfig
 from quiclb.discovery import Roster, backends_at
-from quiclb.errors import ConfigError
+from quiclb.errors import ConfigError, explain
 from quiclb.files import files_signature
 from quiclb.log import get_logger
 from quiclb.pool import Backend
@@ -26,6 +26,8 @@ LOOKUP_TIMEOUT_S: Final = 10.0
 
 class BackendSource:
     """Asks again and again, and calls `changed` when the answer differs; a failure leaves the last answer in place.
+
+    Whatever the question raises is logged and counted as `failed`, and asked again after the interval.
 
     `await refresh()` asks once, `start` goes on asking until `stop`. `results` counts by `changed`, `unchanged` and
     `failed`.
@@ -50,19 +52,19 @@ class BackendSource:
         """Ask once; return whether the answer is another."""
         try:
             answer = await self._ask()
-        except (OSError, ConfigError) as error:
+            is_new = bool(answer != self._answer)
+            if is_new:
+                self._accept(answer)
+        except Exception as error:  # a source that ends would keep its last answer for good, in silence
             self.results["failed"] += 1
-            fault = str(error)
+            fault = explain(error)
             if fault != self.fault:
                 get_logger().error("discovery failed, the last answer stays", source=self.name, fault=fault)
             self.fault = fault
             return False
         self.fault = None
-        is_new = bool(answer != self._answer)
+        self._answer = answer
         self.results["changed" if is_new else "unchanged"] += 1
-        if is_new:
-            self._answer = answer
-            self._accept(answer)
         return is_new
 
     def start(self) -> None:
@@ -84,7 +86,7 @@ class BackendSource:
 
     @abstractmethod
     async def _ask(self) -> Any:
-        """Return the answer in a form that compares; raises `OSError` or `ConfigError`."""
+        """Return the answer in a form that compares; may raise anything, usually `OSError` or `ConfigError`."""
 
     @abstractmethod
     def _accept(self, answer: Any) -> None:

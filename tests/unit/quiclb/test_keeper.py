@@ -48,7 +48,7 @@ class Source:
     """Settings that a test changes by assignment; an exception is a bad file."""
 
     def __init__(self, first: Settings) -> None:
-        self.content: Settings | ConfigError = first
+        self.content: Settings | Exception = first
         self.version = 0
 
     def change(self, content) -> None:
@@ -59,7 +59,7 @@ class Source:
         return self.version
 
     def load(self) -> Settings:
-        if isinstance(self.content, ConfigError):
+        if isinstance(self.content, Exception):
             raise self.content
         return self.content
 
@@ -123,6 +123,15 @@ async def test_a_bad_file_leaves_the_table_and_says_so_once():
         await kept.change(settings((OLD, NEW)))
         assert kept.keeper.reloads == {"refused": 1, "applied": 1}
         assert len(kept.specs[-1].configs) == 2
+
+
+@on_virtual_time
+async def test_the_watch_survives_any_exception_of_a_reload():
+    async with Kept(settings()) as kept:
+        await kept.change(RuntimeError("bug"))
+        assert (kept.keeper.reloads, kept.logs[0]["fault"]) == ({"refused": 1}, "RuntimeError: bug")
+        await kept.change(settings((OLD, NEW)))
+        assert kept.keeper.reloads == {"refused": 1, "applied": 1}
 
 
 @on_virtual_time

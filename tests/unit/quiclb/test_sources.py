@@ -84,6 +84,25 @@ async def test_a_failed_lookup_changes_nothing_and_is_said_once(fault):
     assert [line["event"] for line in logs] == ["discovery failed, the last answer stays"]
 
 
+@pytest.mark.parametrize("fault", [UnicodeError("label empty or too long"), RuntimeError("bug"), MemoryError()])
+@on_virtual_time
+async def test_a_source_survives_any_exception_and_asks_again(fault):
+    resolver, changed = Resolver("10.0.0.1"), Changes()
+    source = make_source(DNS, changed)
+    await source.refresh()
+    source.start()
+    resolver.ips = [fault]
+    with structlog.testing.capture_logs() as logs:
+        await asyncio.sleep(12)
+    assert (names(source), source.results["failed"]) == (["10.0.0.1:4433"], 2)
+    [line] = logs
+    assert line["fault"].startswith(type(fault).__name__)
+    resolver.ips = ["10.0.0.2"]
+    await asyncio.sleep(5)
+    await source.stop()
+    assert names(source) == ["10.0.0.2:4433"]
+
+
 @on_virtual_time
 async def test_a_resolver_that_hangs_is_given_up():
     async def hang(*_, **__):
