@@ -20,6 +20,7 @@ from bench.link import NatLink
 from client import VoiceClient
 from client.source import PcmSource
 from deploy.local.cluster import Cluster, ClusterOptions
+from quiclb.address import parse_address
 
 CALL_S = 4.0
 EVENT_AT_S = 1.5
@@ -64,8 +65,7 @@ EVENTS: list[tuple[str, Event, str]] = [
 
 async def one_call(cluster: Cluster, event: Event, delay_s: float) -> dict[str, Any]:
     """Place one call, let the event happen, and return what the worker says of its uplink."""
-    host, port = cluster.addresses.listen.rsplit(":", 1)
-    async with NatLink((host, int(port)), delay_s) as link:
+    async with NatLink(parse_address(cluster.addresses.listen), delay_s) as link:
         url = f"https://{link.address[0]}:{link.address[1]}/v1/voice"
         async with VoiceClient(
             url, ca_file=cluster.ca_file, local_address="127.0.0.2", agent="echo", has_playback=False

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from client.errors import InvalidSetting
+from quiclb.address import parse_address, parse_host, parse_host_port
+from quiclb.errors import ConfigError
 
 DEFAULT_PORT = 443
 
@@ -29,31 +31,31 @@ def parse_url(url: str) -> Target:
     """Read the URL of a voice service; `InvalidSetting` says what is wrong with it."""
     try:
         parts = urlsplit(url)
-        port = parts.port
     except ValueError as error:
         raise InvalidSetting(f"{url!r} is not a usable URL: {error}") from None
     if parts.scheme != "https":
         raise InvalidSetting(f"the URL must begin with https://, got {url!r}")
-    if not parts.hostname:
-        raise InvalidSetting(f"the URL names no host: {url!r}")
     if parts.username is not None or parts.password is not None:
         raise InvalidSetting("the URL must not hold a user name or a password; give the token apart")
+    if not parts.netloc:
+        raise InvalidSetting(f"the URL names no host: {url!r}")
+    try:
+        # a URL may end in a colon where its port is the default (RFC 3986 section 3.2.3)
+        host, port = parse_host_port(parts.netloc.removesuffix(":"), DEFAULT_PORT)
+    except ConfigError as error:
+        raise InvalidSetting(f"{url!r} is not a usable URL: {error}") from None
     path = parts.path or "/"
-    return Target(parts.hostname, port or DEFAULT_PORT, f"{path}?{parts.query}" if parts.query else path)
+    return Target(host, port, f"{path}?{parts.query}" if parts.query else path)
 
 
 def parse_local_address(text: str) -> tuple[str, int]:
     """Read `host`, `host:port`, an IPv6 address or `[v6]:port`; without a port the system picks one."""
-    if text.count(":") > 1 and not text.startswith("["):
-        return text, 0
-    try:
-        parts = urlsplit(f"//{text}")
-        host, port = parts.hostname, parts.port or 0
-    except ValueError:
-        host, port = None, 0
-    if host is None or parts.path:
-        raise InvalidSetting(f"a local address is an IP address, with :port where wanted, got {text!r}")
-    return host, port
+    for read in (parse_address, lambda bare: (parse_host(bare), 0)):
+        try:
+            return read(text)
+        except ConfigError:
+            continue
+    raise InvalidSetting(f"a local address is an IP address, with :port where wanted, got {text!r}")
 
 
 def parse_fingerprint(text: str) -> bytes:

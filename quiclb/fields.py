@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
-from quiclb.address import Address, parse_address
+from quiclb.address import Address, parse_address, parse_host
 
 
 class Section(BaseModel):
@@ -16,7 +16,11 @@ class Section(BaseModel):
 
 
 def _to_address(value: object) -> object:
-    return parse_address(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return parse_address(value)
+    if isinstance(value, tuple):
+        return value  # made by code; TOML has lists only
+    raise ValueError("must be text such as '192.0.2.1:443' or '[2001:db8::1]:443'")
 
 
 def _to_octets(value: object) -> object:
@@ -32,6 +36,8 @@ def _to_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+HostName = Annotated[str, AfterValidator(parse_host)]
+"""An IP address, or a host name in the form that is looked up."""
 HostPort = Annotated[Address, BeforeValidator(_to_address)]
 HexOctets = Annotated[bytes, BeforeValidator(_to_octets)]
 ServerIds = Annotated[tuple[HexOctets, ...], BeforeValidator(_to_list)]

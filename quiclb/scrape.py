@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from quiclb.errors import ScrapeError
+from quiclb.address import parse_host_port
+from quiclb.errors import ConfigError, ScrapeError
 
 TIMEOUT_S = 5.0
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,14 @@ def metrics_url(text: str) -> str:
     """Complete what a person typed: `127.0.0.1:9100` is `http://127.0.0.1:9100/metrics`; raises `ScrapeError`."""
     url = text if "://" in text else f"http://{text}"
     scheme, _, rest = url.partition("://")
-    if scheme not in ("http", "https") or not rest:
-        raise ScrapeError(f"metrics must be an address such as 127.0.0.1:9100 or an http URL, got {text!r}")
-    return url if "/" in rest else f"{url}/metrics"
+    authority, slash, _ = rest.partition("/")
+    try:
+        if scheme not in ("http", "https"):
+            raise ConfigError(f"not a scheme of the metrics: {scheme!r}")
+        parse_host_port(authority.rpartition("@")[2], _DEFAULT_PORTS[scheme])
+    except ConfigError as error:
+        raise ScrapeError(f"metrics must be an address such as 127.0.0.1:9100 or an http URL: {error}") from None
+    return url if slash else f"{url}/metrics"
 
 
 async def scrape(url: str) -> Sample:

@@ -13,7 +13,7 @@ from quiclb.config import KEY_LENGTH, QuicLbConfig
 from quiclb.datapath.libc import IS_SUPPORTED
 from quiclb.discovery import ServerIdPattern
 from quiclb.errors import ConfigError
-from quiclb.fields import HostPort, Section, ServerIds
+from quiclb.fields import HostName, HostPort, Section, ServerIds
 from quiclb.health import HealthPolicy
 from quiclb.pool import Backend, BackendState
 from quiclb.table import UnknownServerId
@@ -205,8 +205,8 @@ class DnsDiscovery(Section):
 
     kind: Literal["dns"]
 
-    host: str = Field(min_length=1)
-    """The name, such as `workers.default.svc.cluster.local`; required."""
+    host: HostName
+    """The name, such as `workers.default.svc.cluster.local`; required. Labels of 1 to 63 bytes, 253 in all; IDNA."""
 
     port: int = Field(ge=1, le=65535)
     """The port of every backend, 1 to 65535; required."""

@@ -14,6 +14,7 @@ from bench.survival.script import Script, SurvivalError
 from client import ClientError, Interrupted, Resumed, VoiceClient
 from client.report import CallReport
 from deploy.local.cluster import Cluster
+from quiclb.address import parse_address
 
 ONE_WAY_S = 0.025
 STAGGER_S = 0.5
@@ -94,8 +95,7 @@ async def _happen(event: Event, cluster: Cluster, callers: Sequence[Caller]) -> 
 
 
 async def _place(opened: AsyncExitStack, cluster: Cluster, script: Script, victim: int | None) -> Caller:
-    host, port = cluster.addresses.listen.rsplit(":", 1)
-    link = await opened.enter_async_context(NatLink((host, int(port)), ONE_WAY_S))
+    link = await opened.enter_async_context(NatLink(parse_address(cluster.addresses.listen), ONE_WAY_S))
     url = f"https://{link.address[0]}:{link.address[1]}/v1/voice"
     for _ in range(_MOST_PLACEMENTS):
         client = VoiceClient(

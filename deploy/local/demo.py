@@ -19,6 +19,7 @@ from deploy.local.judgement import expected_order, judge
 from deploy.local.story import Story, Teller, middle_of
 from deploy.local.telling import show_control, show_story, show_verdict
 from quiclb import route, unroutable_cid
+from quiclb.address import parse_address
 from quiclb.settings import load_settings
 
 SECOND_HOST = "127.0.0.3"
@@ -64,13 +65,13 @@ def elsewhere(cluster: Cluster, worker: str) -> str:
     Which address a new network gives is luck; two workers lose every second caller. The control takes an unlucky one.
     """
     table = load_settings(cluster.forwarder_config).build_table()
-    host, port = cluster.addresses.listen.rsplit(":", 1)
+    vip = parse_address(cluster.addresses.listen)
     datagram = b"\x40" + unroutable_cid(17, rng=lambda count: bytes(count)) + bytes(32)
     for _ in range(256):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind((SECOND_HOST, 0))
             address = free.getsockname()
-        decision = route(table, datagram, address, (host, int(port)))
+        decision = route(table, datagram, address, vip)
         backend = getattr(decision, "backend", None)
         if backend is not None and backend.name != worker:
             return f"{address[0]}:{address[1]}"

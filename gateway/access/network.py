@@ -6,6 +6,9 @@ import ipaddress
 from functools import lru_cache
 from typing import Final
 
+from quiclb.address import parse_address
+from quiclb.errors import ConfigError
+
 _IPV6_PREFIX_OCTETS: Final = 8
 
 
@@ -28,4 +31,7 @@ def network_of(host: str) -> bytes:
 
 def network_of_peer(peer: str) -> bytes:
     """`network_of` for `host:port` and `[host]:port`."""
-    return network_of(peer.rpartition(":")[0].strip("[]"))
+    try:
+        return network_of(parse_address(peer)[0])
+    except ConfigError:
+        return b""

@@ -6,7 +6,9 @@ import ipaddress
 from typing import Any, NamedTuple
 
 from gateway.errors import ConfigurationError
+from quiclb.address import ip_facts, parse_address
 from quiclb.envelope import HEADER_LENGTH, EnvelopeFault, unwrap
+from quiclb.errors import ConfigError
 
 
 class ForwardedPath(NamedTuple):
@@ -68,12 +70,13 @@ class Forwarders:
 
 def _parse(name: str) -> tuple[str, int | None]:
     try:
-        return str(ipaddress.ip_address(name)), None
+        return ip_facts(name).text, None
     except ValueError:
-        host, separator, port = name.rpartition(":")
+        pass
     try:
-        if not separator or not 0 < int(port) < 1 << 16:
-            raise ValueError
-        return str(ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))), int(port)
-    except ValueError:
-        raise ConfigurationError(f"a forwarder is an IP address or IP:port, got {name!r}") from None
+        host, port = parse_address(name)
+    except ConfigError as error:
+        raise ConfigurationError(f"a forwarder is an IP address or IP:port: {error}") from None
+    if port == 0:
+        raise ConfigurationError(f"a forwarder's port must be 1 to 65535, got {name!r}")
+    return host, port
