@@ -17,6 +17,7 @@ from quiclb.address import Address, format_address, parse_address
 from quiclb.config import QuicLbConfig
 from quiclb.crypto import cipher_for
 from quiclb.decoder import CidDecoder, Unroutable
+from quiclb.documents import read_text
 from quiclb.encoder import CidEncoder
 from quiclb.errors import ConfigError, QuicLbError
 from quiclb.files import SettingsFile
@@ -298,9 +299,9 @@ def _key(key: str | None, key_file: Path | None) -> bytes | None:
     if key_file is None:
         return None if key is None else parse_key(key)
     try:
-        return parse_key(key_file.read_text(encoding="ascii").strip())
-    except OSError as error:
-        raise ConfigError(f"key file {key_file}: {str(error.strerror).lower()}") from None
+        return parse_key(read_text(key_file).strip())
+    except ConfigError as error:
+        raise ConfigError(f"key file {key_file}: {error}") from None
 
 
 def _hex(what: str, text: str) -> bytes:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from quiclb.documents import read_document
+from quiclb.errors import ConfigError
 from quiclb.settings import Settings, load_settings
 
 Signature = tuple[tuple[str, int, int, int] | tuple[str, None], ...]
@@ -41,8 +42,8 @@ class SettingsFile:
 
     def _key_files(self) -> list[Path]:
         try:
-            entries = tomllib.loads(self._path.read_text(encoding="utf-8")).get("config")
-        except (OSError, ValueError):
+            entries = read_document(self._path).get("config")
+        except ConfigError:
             return []
         entries = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
         return [self._path.parent / entry["key_file"] for entry in entries if isinstance(entry.get("key_file"), str)]

@@ -12,6 +12,7 @@ from quiclb.address import Address
 from quiclb.config import KEY_LENGTH, QuicLbConfig
 from quiclb.datapath.libc import IS_SUPPORTED
 from quiclb.discovery import ServerIdPattern
+from quiclb.documents import read_text
 from quiclb.errors import ConfigError
 from quiclb.fields import HostName, HostPort, Section, ServerIds
 from quiclb.health import HealthPolicy
@@ -108,12 +109,7 @@ class ConfigEntry(Section):
         if self.key_file is None:
             return None if self.key is None else parse_key(self.key.get_secret_value())
         try:
-            text = self.key_file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = str(error.strerror).lower() if isinstance(error, OSError) else "not hexadecimal text"
-            raise ConfigError(f"key_file {self.key_file}: {reason}") from None
-        try:
-            return parse_key(text)
+            return parse_key(read_text(self.key_file).strip())
         except ConfigError as error:
             raise ConfigError(f"key_file {self.key_file}: {error}") from None
 

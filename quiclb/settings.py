@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from quiclb.discovery import ServerIdPattern, join
+from quiclb.documents import read_document
 from quiclb.errors import ConfigError
 from quiclb.fields import Section
 from quiclb.pool import Backend
@@ -37,7 +36,7 @@ def load_settings(
     `environ`, usually `os.environ`, may hold `QUICLB_LISTEN` and so on for every key of `[forwarder]`. `flags` has the
     same keys in lower case, `None` meaning not given. Relative file names are looked up beside the TOML file.
     """
-    document = _read_document(path)
+    document = read_document(path)
     forwarder = document.get("forwarder", {})
     if isinstance(forwarder, dict):
         names = ForwarderSection.model_fields
@@ -60,7 +59,7 @@ def load_settings(
 def load_backends(path: Path) -> tuple[Backend, ...]:
     """Read the `[[backend]]` entries of a discovery file, TOML or JSON; raises `ConfigError` like `load_settings`."""
     try:
-        entries = _BackendsDocument.model_validate(_read_document(path)).backend
+        entries = _BackendsDocument.model_validate(read_document(path)).backend
     except ValidationError as error:
         raise ConfigError("\n".join(f"{path}: {line}" for line in describe_faults(error))) from None
     return tuple(entry.build() for entry in entries)
@@ -115,20 +114,6 @@ class Settings(Section):
 
 class _BackendsDocument(Section):
     backend: list[BackendEntry] = Field(default_factory=list)
-
-
-def _read_document(path: Path) -> dict[str, Any]:
-    is_json = path.suffix == ".json"
-    try:
-        text = path.read_text(encoding="utf-8")
-        document = json.loads(text) if is_json else tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: not valid {'JSON' if is_json else 'TOML'}: {error}") from None
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path}: not a JSON object")
-    return document
 
 
 def _key_path(location: tuple[int | str, ...]) -> str:

@@ -21,11 +21,17 @@ def inherited_sockets(environ: Mapping[str, str], listen: Address, inner: Addres
     The socket units name them `vip` and `inner` (`FileDescriptorName=`), and there must be `count` of each, bound to
     the addresses of the settings (sd_listen_fds(3)).
     """
-    if environ.get("LISTEN_PID") != str(os.getpid()):
+    number = environ.get("LISTEN_FDS", "")
+    if environ.get("LISTEN_PID") != str(os.getpid()) or number in ("", "0"):
         return []
     names = environ.get("LISTEN_FDNAMES", "").split(":")
+    if number != str(len(names)):
+        raise StartError(
+            f"LISTEN_FDS must be the number of names in LISTEN_FDNAMES, {len(names)} here, got {number!r}; set "
+            "FileDescriptorName= in the socket units"
+        )
     found: dict[str, list[socket.socket]] = {side.value: [] for side in Side}
-    for fd, name in enumerate(names[: int(environ.get("LISTEN_FDS", "0"))], start=FIRST_FD):
+    for fd, name in enumerate(names, start=FIRST_FD):
         if name not in found:
             raise StartError(f"systemd passes a socket named {name!r}; its name must be vip or inner")
         found[name].append(_adopt(fd, Side(name), listen if name == Side.VIP else inner))

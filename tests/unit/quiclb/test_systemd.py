@@ -19,6 +19,19 @@ def test_without_socket_activation_there_is_nothing_to_take_over():
     assert inherited_sockets({"LISTEN_PID": "1", "LISTEN_FDS": "2", "LISTEN_FDNAMES": "vip:inner"}, ANY, ANY, 1) == []
 
 
+@pytest.mark.parametrize("number", ["", "0", None])
+def test_socket_activation_without_sockets_is_none_as_in_sd_listen_fds(number):
+    environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDNAMES": "vip:inner"}
+    assert inherited_sockets(environ | ({} if number is None else {"LISTEN_FDS": number}), ANY, ANY, 1) == []
+
+
+@pytest.mark.parametrize("number", ["x", "-1", "3", "1", "2 ", "9" * 5000])
+def test_a_number_of_sockets_that_is_not_that_of_their_names_is_a_start_error(number):
+    environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": number, "LISTEN_FDNAMES": "vip:inner"}
+    with pytest.raises(StartError, match="LISTEN_FDS must be the number of names in LISTEN_FDNAMES, 2 here"):
+        inherited_sockets(environ, ANY, ANY, 1)
+
+
 @pytest.fixture
 def activated(monkeypatch):
     """Pass sockets as systemd does; they are copies at the numbers that `FIRST_FD` is made to start at."""
