@@ -7,8 +7,12 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import Final
 
 from quiclb.errors import ConfigError
+
+V4_MAPPED: Final = bytes(10) + b"\xff\xff"
+"""The first 12 octets of an IPv4 address in the form of an IPv6 one."""
 
 Address = tuple[str, int]
 """IP address in text form and port; IPv4 without the v4-mapped prefix."""
@@ -43,13 +47,13 @@ def ip_facts(ip: str) -> IpFacts:
         if mapped is None:
             return IpFacts(parsed.packed, str(parsed), _kind(parsed))
         parsed = mapped
-    return IpFacts(_V4_MAPPED + parsed.packed, str(parsed), _kind(parsed))
+    return IpFacts(V4_MAPPED + parsed.packed, str(parsed), _kind(parsed))
 
 
 @lru_cache(maxsize=4096)
 def ip_text(packed: bytes) -> str:
     """The text form of 16 octets."""
-    if packed.startswith(_V4_MAPPED):
+    if packed.startswith(V4_MAPPED):
         return str(ipaddress.IPv4Address(packed[12:]))
     return str(ipaddress.IPv6Address(packed))
 
@@ -138,7 +142,6 @@ _MAX_NAME_BYTES = 253
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _SHOWN_CHARACTERS = 80
-_V4_MAPPED = bytes(10) + b"\xff\xff"
 _V4_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 
 

@@ -138,7 +138,9 @@ class Forwarder:
         section = self._settings.forwarder
         datapath = await open_datapath(section.datapath, self._sockets or (section.listen, section.inner))
         try:
-            keeper = TableKeeper(self._settings, self._publish, source=self._source)
+            keeper = TableKeeper(
+                self._settings, self._publish, source=self._source, sockets=(datapath.vip, datapath.inner)
+            )
             await keeper.start()
             self._keeper = keeper
             table = keeper.spec.build()

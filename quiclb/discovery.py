@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from quiclb.address import Address, format_address, ip_facts, is_ipv6
@@ -105,11 +105,15 @@ class Roster:
 
 
 def join(
-    configs: Sequence[QuicLbConfig], listed: Iterable[Backend], found: Iterable[Backend]
+    configs: Sequence[QuicLbConfig],
+    listed: Iterable[Backend],
+    found: Iterable[Backend],
+    address_fault: Callable[[Address], str | None] = lambda address: None,
 ) -> tuple[tuple[Backend, ...], tuple[str, ...]]:
     """Return listed and found backends together, and a line for everything found that had to be left out.
 
-    What is listed wins, then what was found first: one address, name or server ID given twice must not stop the rest.
+    What is listed wins, then what was found first: one address, name or server ID given twice must not stop the rest,
+    nor an address that no backend may have, by `BackendAddresses.fault`.
     """
     lengths = {config.config_id: config.server_id_length for config in configs}
     joined = list(listed)
@@ -120,6 +124,10 @@ def join(
     for backend in found:
         if backend.address in addresses:
             continue  # nothing wrong: what is found may be listed too, to set its state by hand
+        fault = address_fault(backend.address)
+        if fault is not None:
+            faults.append(f"backend {backend.name!r} is left out: address {fault}")
+            continue
         if backend.name in names:
             faults.append(f"backend {backend.name!r} is left out: the name is taken")
             continue

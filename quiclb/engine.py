@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from quiclb.address import Address
 from quiclb.datapath.sockets import SocketPair, open_sockets
-from quiclb.datapath.userspace import UserspaceDatapath, is_own_ip, open_userspace
+from quiclb.datapath.userspace import UserspaceDatapath, open_userspace
 from quiclb.datapath.vectorised import VectorisedDatapath
 from quiclb.forwarder import ForwardingCore
 from quiclb.installer import TableInstaller
+from quiclb.kernel_routes import is_local_ip
 from quiclb.sections import DatapathKind
 from quiclb.spec import TableSpec
 from quiclb.table import RoutingTable
@@ -44,7 +46,7 @@ class Engine:
             datapath.vip,
             datapath.inner,
             is_loopback_allowed=is_loopback_allowed,
-            is_own_ip=is_own_ip,
+            is_own_ip=lru_cache(maxsize=1024)(is_local_ip),
             refused=self._tell_refused,
         )
         self._installer = TableInstaller(self._install)

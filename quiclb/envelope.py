@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from quiclb.address import Address, Kind, ip_facts, ip_text
+from quiclb.address import V4_MAPPED, Address, Kind, ip_facts, ip_text
 from quiclb.errors import EnvelopeError
 
 MAGIC: Final = 0x56EC
@@ -66,6 +66,18 @@ def unwrap(datagram: bytes) -> tuple[SppHeader, bytes] | EnvelopeFault:
     return header, datagram[HEADER_LENGTH:]
 
 
+def is_wrapped(datagram: bytes) -> bool:
+    """Whether a client's datagram is one that a load balancer has wrapped already: a loop, or one behind another.
+
+    To QUIC it is a short header whose connection ID begins with 0xEC, which no configuration issues (codepoint 0b111);
+    that the random octets behind it spell an IPv4-mapped client, or a second header, is a matter of 2**-80 and 2**-16.
+    """
+    if len(datagram) <= HEADER_LENGTH or not datagram.startswith(_MAGIC_OCTETS):
+        return False
+    is_nested = len(datagram) > 2 * HEADER_LENGTH and datagram.startswith(_MAGIC_OCTETS, HEADER_LENGTH)
+    return is_nested or datagram.startswith(V4_MAPPED, 2)
+
+
 def client_fault(client: Address, vip: Address, *, is_loopback_allowed: bool = False) -> ClientFault | None:
     """Say why `client` must get no datagram, or `None` if it may.
 
@@ -81,6 +93,7 @@ def client_fault(client: Address, vip: Address, *, is_loopback_allowed: bool = F
     return None
 
 
+_MAGIC_OCTETS = MAGIC.to_bytes(2, "big")
 _LAYOUT = struct.Struct("!H16s16sHH")
 _FAULTS = {
     Kind.LOOPBACK: ClientFault.LOOPBACK,

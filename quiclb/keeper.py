@@ -11,10 +11,12 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from quiclb.address import Address, format_address
+from quiclb.backend_addresses import BackendAddresses
 from quiclb.config import QuicLbConfig
 from quiclb.discovery import join
 from quiclb.errors import explain
 from quiclb.health import Health, apply_health
+from quiclb.kernel_routes import is_local_ip
 from quiclb.log import get_logger
 from quiclb.pool import Backend, BackendState
 from quiclb.prober import Prober
@@ -49,10 +51,18 @@ class TableKeeper:
 
     `publish` must return at once: see `TableInstaller`. With a `source`, settings are loaded again when its signature
     changes or on `reload`; settings that are bad leave the table as it is. `reloads` counts by `applied`, `unchanged`
-    and `refused`.
+    and `refused`. `sockets` are the addresses of the VIP and the inner side where they are bound already, as backends
+    must have others; by default those of the settings.
     """
 
-    def __init__(self, settings: Settings, publish: Publish, *, source: SettingsSource | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        publish: Publish,
+        *,
+        source: SettingsSource | None = None,
+        sockets: tuple[Address, Address] | None = None,
+    ) -> None:
         self.settings = settings
         self.reloads: Counter[str] = Counter()
         self.backends: tuple[Backend, ...] = ()
@@ -62,6 +72,8 @@ class TableKeeper:
         self.is_fail_open = False
         """No active backend answers its probes, so health is ignored."""
         self._started_with = settings
+        listen, inner = sockets or (settings.forwarder.listen, settings.forwarder.inner)
+        self._addresses = BackendAddresses(listen, inner, is_local_ip)
         self._configs = _configs(settings)
         self._publish = publish
         self._source = source
@@ -95,6 +107,7 @@ class TableKeeper:
         """Publish the first spec before returning, then watch for changes; raises `StartError` and `ConfigError`."""
         if self._source is not None:
             self._signature = self._source.signature()
+        self.settings.check_backend_addresses(self._addresses)
         try:
             await self._adopt(self.settings, self._configs)
             self._update()
@@ -145,6 +158,7 @@ class TableKeeper:
     async def _reload(self, source: SettingsSource) -> None:
         try:
             settings = source.load()
+            settings.check_backend_addresses(self._addresses)
             await self._adopt(settings, _configs(settings))
             result = "applied" if self._update() else "unchanged"
         except Exception as error:  # the watch must go on, or no later reload is noticed
@@ -207,7 +221,7 @@ class TableKeeper:
             self._due = None
         found = [backend for source in self.sources for backend in source.backends(self._configs)]
         listed = [entry.build() for entry in self.settings.backend]
-        self.backends, conflicts = join(self._configs, listed, found)
+        self.backends, conflicts = join(self._configs, listed, found, self._addresses.fault)
         effective = self._judge()
         former = self._spec
         spec = TableSpec(

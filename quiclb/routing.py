@@ -12,15 +12,17 @@ from enum import StrEnum
 
 from quiclb.address import Address
 from quiclb.decoder import Reason, Unroutable
+from quiclb.envelope import is_wrapped
 from quiclb.packet import LongHeader, PacketFault, parse_packet
 from quiclb.pool import Backend, BackendState
 from quiclb.table import RoutingTable, UnknownServerId
 
 
 class DropReason(StrEnum):
-    """Why a datagram cannot be forwarded although it is QUIC."""
+    """Why a datagram is not forwarded although it may be QUIC."""
 
     NO_BACKEND = "no-active-backend"
+    LOOP = "forwarding-loop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ def route(table: RoutingTable, datagram: bytes, client: Address, vip: Address) -
         return Drop(packet)
     decoded = table.decoder.decode(packet.dcid, isinstance(packet, LongHeader))
     if isinstance(decoded, Unroutable):
+        if decoded.reason is Reason.RESERVED and is_wrapped(datagram):
+            return Drop(DropReason.LOOP, decoded.config_id)
         return _fall_back(table, client, vip, decoded.reason, decoded.config_id, None)
     backend = table.backends_by_server_id.get((decoded.config_id, decoded.server_id))
     if backend is None:

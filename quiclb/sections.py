@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from quiclb.address import Address
+from quiclb.address import Address, Kind, format_address, ip_facts
+from quiclb.backend_addresses import overlap
 from quiclb.config import KEY_LENGTH, QuicLbConfig
 from quiclb.datapath.libc import IS_SUPPORTED
 from quiclb.discovery import ServerIdPattern
@@ -66,6 +67,20 @@ class ForwarderSection(Section):
     orphan_grace_s: float = Field(default=30.0, ge=0, le=3600)
     """How long forwarding processes go on after the death of their supervisor, in seconds, 0 to 3600; default 30.
     Longer than the service manager takes to start another."""
+
+    @field_validator("listen", "inner", "metrics")
+    @classmethod
+    def _check_address(cls, value: Address | None) -> Address | None:
+        if value is not None and (kind := ip_facts(value[0]).kind) in (Kind.MULTICAST, Kind.BROADCAST):
+            raise ConfigError(f"must be an address of this machine, {value[0]} is a {kind} address")
+        return value
+
+    @model_validator(mode="after")
+    def _check_sockets(self) -> ForwarderSection:
+        if overlap(self.listen, self.inner):
+            both = f"listen {format_address(self.listen)} and inner {format_address(self.inner)}"
+            raise ConfigError(f"{both} overlap: give one of them another port")
+        return self
 
 
 class ConfigEntry(Section):
@@ -141,7 +156,9 @@ class BackendEntry(Section):
     and a renamed backend is a new one to the fallback."""
 
     address: HostPort
-    """Where it takes enveloped datagrams; required, unique."""
+    """Where it takes enveloped datagrams; required, unique. The unicast address and port of one host, not this load
+    balancer's own, and of a family that `inner` can send to. Its path must carry clients' first datagrams: packets of
+    1,266 bytes by IPv4, 1,286 by IPv6."""
 
     state: BackendState = BackendState.ACTIVE
     """`active` (default); `draining`: keeps its connection IDs and gets no new connections, set it before maintenance;
@@ -149,13 +166,6 @@ class BackendEntry(Section):
 
     server_ids: dict[int, ServerIds] = Field(default_factory=dict)
     """Config ID to hexadecimal server ID, or a list of them; default none: it then gets fallback traffic only."""
-
-    @field_validator("address")
-    @classmethod
-    def _check_port(cls, value: Address) -> Address:
-        if value[1] == 0:
-            raise ConfigError("port must be 1 to 65535, got 0")
-        return value
 
     def build(self) -> Backend:
         return Backend(self.name, self.address, self.state, self.server_ids)

@@ -8,10 +8,12 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from quiclb.backend_addresses import BackendAddresses
 from quiclb.discovery import ServerIdPattern, join
 from quiclb.documents import read_document
 from quiclb.errors import ConfigError
 from quiclb.fields import Section
+from quiclb.kernel_routes import is_local_ip
 from quiclb.pool import Backend
 from quiclb.sections import (
     BackendEntry,
@@ -82,7 +84,7 @@ class Settings(Section):
     def table_spec(self, found: Iterable[Backend] = (), generation: int = 0) -> TableSpec:
         """Return what the file and the `found` backends say, before health; reads key files, raises `ConfigError`."""
         configs = tuple(entry.build() for entry in self.config)
-        backends, _ = join(configs, (entry.build() for entry in self.backend), found)
+        backends, _ = join(configs, (entry.build() for entry in self.backend), found, self.backend_addresses().fault)
         return TableSpec(
             configs=configs,
             backends=backends,
@@ -90,6 +92,17 @@ class Settings(Section):
             check_cid_length=self.forwarder.check_cid_length,
             generation=generation,
         )
+
+    def backend_addresses(self) -> BackendAddresses:
+        """Return the rule that backends' addresses must keep."""
+        return BackendAddresses(self.forwarder.listen, self.forwarder.inner, is_local_ip)
+
+    def check_backend_addresses(self, rule: BackendAddresses) -> None:
+        """Raise `ConfigError` where a listed backend breaks the rule; what is found is left out instead."""
+        for index, entry in enumerate(self.backend):
+            fault = rule.fault(entry.address)
+            if fault is not None:
+                raise ConfigError(f"backend[{index}].address: {fault}")
 
     def build_table(self) -> RoutingTable:
         """Return the routing table of what the file and its discovery files list now; raises `ConfigError`."""
@@ -100,6 +113,13 @@ class Settings(Section):
     def _check_sources(self) -> Settings:
         if not self.backend and not self.discovery:
             raise ConfigError("backend: is required where there is no discovery")
+        self.check_backend_addresses(self.backend_addresses())
+        places: dict[object, int] = {}
+        for index, entry in enumerate(self.discovery):
+            place = (entry.host, entry.port) if isinstance(entry, DnsDiscovery) else entry.path
+            if place in places:
+                raise ConfigError(f"discovery[{index}]: asks the same as discovery[{places[place]}]")
+            places[place] = index
         lengths = {entry.id: entry.server_id_length for entry in self.config}
         for index, entry in enumerate(self.discovery):
             for config_id, pattern in entry.server_ids.items() if isinstance(entry, DnsDiscovery) else ():

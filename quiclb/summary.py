@@ -34,7 +34,7 @@ async def summarise(settings: Settings, *, is_resolving: bool = False) -> dict[s
             discoveries.append({"source": source.name, "backends": len(answer)})
         else:
             discoveries.append({"source": source.name, "backends": None})
-    backends, conflicts = join(spec.configs, spec.backends, found)
+    backends, conflicts = join(spec.configs, spec.backends, found, settings.backend_addresses().fault)
     section = settings.forwarder
     return {
         "forwarder": {

@@ -30,6 +30,8 @@ AIOQUIC_INSIDERS = ("gateway/quic/connection/", "gateway/h3/webtransport.py")
 # Where sockets, clocks, randomness and the event loop are forbidden: what they need are arguments.
 SANS_IO = [
     "quiclb/errors.py",
+    "quiclb/address.py",
+    "quiclb/backend_addresses.py",
     "quiclb/config.py",
     "quiclb/crypto.py",
     "quiclb/cid.py",

@@ -8,7 +8,6 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, Final
 
 from quiclb.address import Address, format_address, is_ipv6, is_wildcard, normalise
@@ -31,17 +30,6 @@ async def open_userspace(vip: Address | socket.socket, inner: Address | socket.s
         await datapath.close()
         raise
     return datapath
-
-
-@lru_cache(maxsize=1024)
-def is_own_ip(ip: str) -> bool:
-    """Whether this machine has the IP address: it can be bound."""
-    with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((ip, 0))
-        except OSError:
-            return False
-    return True
 
 
 class UserspaceDatapath:

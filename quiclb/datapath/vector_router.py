@@ -12,12 +12,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from quiclb.address import V4_MAPPED
 from quiclb.cid import LOW_BITS, MAX_CID_LENGTH, UNROUTABLE_CONFIG_ID
 from quiclb.config import QuicLbConfig
 from quiclb.datapath.messages import Flags, Integers, Octets, Words
 from quiclb.datapath.vector_cipher import server_ids_of
 from quiclb.datapath.word_index import MISSING, WordIndex
 from quiclb.decoder import Reason
+from quiclb.envelope import HEADER_LENGTH, MAGIC
 from quiclb.fallback import HASH_SEED, MIX_MULTIPLIER
 from quiclb.packet import PacketFault
 from quiclb.pool import BackendState
@@ -77,8 +79,11 @@ class VectorRouter:
             rows: slice | Integers = _EVERYTHING if codepoint is None else np.flatnonzero(codepoints == codepoint)
             config = self._configs[int(codepoints[0]) if codepoint is None else codepoint]
             if config is None:
-                is_reserved = (codepoints[0] if codepoint is None else codepoint) == UNROUTABLE_CONFIG_ID
-                outcomes[rows] = _CODES[Reason.RESERVED if is_reserved else Reason.NO_CONFIG]
+                if (codepoints[0] if codepoint is None else codepoint) == UNROUTABLE_CONFIG_ID:
+                    is_wrapped = _are_wrapped(octets, starts[rows], lengths[rows], _rows(cids[rows]))
+                    outcomes[rows] = np.where(is_wrapped, _CODES[DropReason.LOOP], _CODES[Reason.RESERVED])
+                else:
+                    outcomes[rows] = _CODES[Reason.NO_CONFIG]
             else:
                 backends[rows], outcomes[rows] = config.decode(cids[rows], available[rows], is_long[rows])
         if np.count_nonzero(available <= 0):
@@ -178,6 +183,18 @@ def _long_headers(octets: Octets, starts: Integers, lengths: Integers) -> tuple[
     return is_cut, dcid_lengths
 
 
+def _are_wrapped(octets: Octets, starts: Integers, lengths: Integers, cids: Octets) -> Flags:
+    """`quiclb.envelope.is_wrapped` of datagrams whose connection IDs begin with codepoint 0b111."""
+    is_wrapped: Flags = (octets[starts] == _MAGIC[0]) & (cids[:, 0] == _MAGIC[1]) & (lengths > HEADER_LENGTH)
+    rows = np.flatnonzero(is_wrapped)
+    if len(rows):
+        second = starts[rows] + HEADER_LENGTH
+        is_nested = (octets[second] == _MAGIC[0]) & (octets[second + 1] == _MAGIC[1])
+        is_nested &= lengths[rows] > 2 * HEADER_LENGTH
+        is_wrapped[rows] = is_nested | (cids[rows, 1 : 1 + len(V4_MAPPED)] == _V4_MAPPED).all(axis=1)
+    return is_wrapped
+
+
 def _present(codepoints: Octets) -> list[int] | list[None]:
     """Which codepoints occur; `[None]` if all are the same, which most batches are."""
     if not np.count_nonzero(codepoints != codepoints[0]):
@@ -195,6 +212,8 @@ def _mix(words: Words) -> Words:
     return words ^ words >> _HALF_WORD
 
 
+_MAGIC = MAGIC.to_bytes(2, "big")
+_V4_MAPPED = np.frombuffer(V4_MAPPED, np.uint8)
 _LONG_FORM = 0x80
 _EVERYTHING = slice(None)
 _HALF_WORD = np.uint64(32)

@@ -109,6 +109,9 @@ def datagram_of(rng: random.Random, cids: tuple[bytes, ...]) -> bytes:
         version = rng.choice([b"\0\0\0\1", b"\x6b\x33\x43\xcf", bytes(4), rng.randbytes(4)])
         head = bytes((rng.randint(0x80, 0xFF),)) + version + bytes((len(dcid),)) + dcid
         packet = (head + bytes((len(scid),)) + scid)[:400] + rng.randbytes(rng.randint(0, 40))
+    for _ in range(rng.choice([0, 0, 0, 0, 1, 2])):
+        client = rng.choice([IPV4_CLIENTS[0], IPV6_CLIENTS[0]])
+        packet = wrap(SppHeader(client, rng.choice(VIPS)), packet)
     kind = rng.random()
     if kind < 0.2:
         packet = packet[: rng.randint(0, min(len(packet), 30))]

@@ -368,6 +368,44 @@ async def test_what_discovery_cannot_place_is_logged_and_counted():
 
 
 @on_virtual_time
+async def test_a_discovered_address_that_would_loop_or_multiply_is_skipped_logged_and_counted():
+    resolve_to("127.0.0.1", "224.0.0.1", "10.0.0.21")
+    async with Kept(settings(discovery=[DNS | {"port": 443}])) as kept:
+        assert set(kept.states()) == {"b1", "b2", "10.0.0.21:443"}
+        faults = [line["fault"] for line in kept.logs if line["event"] == "discovery conflict"]
+        assert len(faults) == len(kept.keeper.conflicts) == 2
+        assert "127.0.0.1:443 is forwarder.listen" in faults[0]
+        assert "224.0.0.1 is a multicast address" in faults[1]
+        text = collector_renderer(KeeperCollector(kept.keeper))().decode()
+        assert "quiclb_discovery_conflicts 2.0" in text.splitlines()
+
+
+@on_virtual_time
+async def test_one_bad_address_in_a_discovery_file_costs_that_entry_alone(tmp_path):
+    path = tmp_path / "backends.toml"
+    addresses = ("127.0.0.1:4434", "10.0.0.21:0", "255.255.255.255:9", "[2001:db8::2]:4433", "10.0.0.22:4433")
+    path.write_text("".join(f'[[backend]]\nname="f{n}"\naddress="{a}"\n' for n, a in enumerate(addresses)))
+    async with Kept(settings(discovery=[{"kind": "file", "path": path}])) as kept:
+        assert set(kept.states()) == {"b1", "b2", "f4"}
+        assert len(kept.keeper.conflicts) == 4
+
+
+@on_virtual_time
+async def test_a_reload_that_lists_a_bound_address_is_refused_whatever_the_new_file_calls_it():
+    bound = ("127.0.0.1", 5443), ("127.0.0.1", 5444)
+    first = settings()
+    source, specs = Source(first), []
+    keeper = TableKeeper(first, specs.append, source=source, sockets=bound)
+    await keeper.start()
+    with structlog.testing.capture_logs() as logs:
+        source.change(settings(configs=(), backends=[{"name": "a", "address": "127.0.0.1:5443"}]))
+        await asyncio.sleep(SETTLED_S)
+    await keeper.stop()
+    assert (len(specs), keeper.reloads) == (1, {"refused": 1})
+    assert "backend[0].address: 127.0.0.1:5443 is forwarder.listen" in logs[0]["fault"]
+
+
+@on_virtual_time
 async def test_the_keepers_metrics():
     resolve_to("10.0.0.21")
     server = await Server().open()

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from quiclb import CidEncoder, QuicLbConfig, unroutable_cid
+from quiclb import CidEncoder, QuicLbConfig, SppHeader, unroutable_cid, wrap
+from quiclb.cid import UNROUTABLE_CONFIG_ID
 from quiclb.decoder import Reason
 from quiclb.packet import PacketFault
 from quiclb.pool import Backend, BackendState
@@ -110,6 +111,23 @@ def test_without_active_backends_only_routable_cids_are_served():
 def test_what_is_not_quic_is_dropped():
     assert route(TABLE, b"", CLIENT, VIP) == Drop(PacketFault.EMPTY)
     assert route(TABLE, b"\xc0\0\0\0\1\x14abc", CLIENT, VIP) == Drop(PacketFault.TRUNCATED)
+
+
+@pytest.mark.parametrize("client", [CLIENT, ("2001:db8::7", 40001)])
+def test_a_datagram_that_a_load_balancer_has_wrapped_is_dropped_as_a_loop(client):
+    once = wrap(SppHeader(client, VIP), short_packet(cid(1)))
+    twice = wrap(SppHeader(("2001:db8::1", 4434), ("2001:db8::2", 443)), once)
+    loop = Drop(DropReason.LOOP, UNROUTABLE_CONFIG_ID)
+    assert route(TABLE, twice, CLIENT, VIP) == loop
+    # with IPv6 one header alone looks like any unroutable connection ID: the next load balancer drops it
+    assert (route(TABLE, once, CLIENT, VIP) == loop) is (client is CLIENT)
+
+
+@pytest.mark.parametrize("length", [1, 2, 14, 37, 38])
+def test_the_magic_of_a_header_alone_is_a_legal_short_header(length):
+    whole = wrap(SppHeader(CLIENT, VIP), b"")
+    assert isinstance(route(TABLE, whole[:length], CLIENT, VIP), Fallback)
+    assert isinstance(route(TABLE, whole[:2] + b"\x55" * 60, CLIENT, VIP), Fallback)
 
 
 def test_with_no_config_every_cid_is_unroutable():

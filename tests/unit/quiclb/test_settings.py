@@ -9,7 +9,7 @@ from quiclb.table import UnknownServerId
 GOOD = """
 [forwarder]
 listen = "0.0.0.0:443"
-inner = "10.0.0.1:4434"
+inner = "[::]:4434"
 metrics = "127.0.0.1:9100"
 [[config]]
 id = 0
@@ -68,7 +68,7 @@ def test_precedence_is_default_file_environment_flag(load):
     assert from_environment.check_cid_length is True
     flags = {"listen": "192.0.2.1:2", "inner": None}
     from_flags = load(text, environ, flags).forwarder
-    assert (from_flags.listen, from_flags.inner) == (("192.0.2.1", 2), ("10.0.0.1", 4434))
+    assert (from_flags.listen, from_flags.inner) == (("192.0.2.1", 2), ("::", 4434))
 
 
 @pytest.mark.parametrize(
