@@ -14,10 +14,12 @@ from gateway.access.settings import AccessSection, LimitsSection
 from gateway.errors import ConfigurationError
 from gateway.fields import List, Section, read_full_secret, read_octets, read_octets_of_each
 from gateway.quic.connection import PreferredAddress
+from gateway.quic.paths import Forwarders
 from gateway.quic.sealing import SECRET_OCTETS
 from gateway.quic.settings import SharedSecrets
 from quiclb import QuicLbConfig
-from quiclb.address import Address, parse_address
+from quiclb.address import Address, Kind, format_address, ip_facts, parse_address
+from quiclb.backend_addresses import overlap
 from quiclb.errors import QuicLbError
 from quiclb.fields import HexOctets, HostPort
 from quiclb.sections import ConfigEntry
@@ -57,9 +59,11 @@ class WorkerSection(Section):
     """`[worker]`: who this worker is and where its datagrams arrive.
 
     `listen` takes clients that come straight here, `inner` what the load balancers named in `forwarders` pass on.
-    `server_id` is this worker's in the `[[config]]` table it issues connection IDs by. `preferred` is where clients
-    that came through a load balancer find `listen`: an IPv4 address, an IPv6 address or one of each, with the port.
-    Those that obey (RFC 9000 section 9.6) go on there, past the load balancer.
+    A load balancer is named by its inner IP address, or by IP:port where others on its host are not to be believed;
+    its health probes, which come from another port, are answered in both cases. `server_id` is this worker's in the
+    `[[config]]` table it issues connection IDs by. `preferred` is where clients that came through a load balancer find
+    `listen`: an IPv4 address, an IPv6 address or one of each, with the port. Those that obey (RFC 9000 section 9.6) go
+    on there, past the load balancer.
     """
 
     name: str = Field(default="worker", min_length=1, max_length=64)
@@ -77,6 +81,16 @@ class WorkerSection(Section):
             raise ValueError("inner needs forwarders, the load balancers to believe")
         if self.preferred and (self.listen is None or self.inner is None):
             raise ValueError("preferred leads clients of inner to listen: give both")
+        for key, address in (("listen", self.listen), ("inner", self.inner)):
+            if address is not None and (kind := ip_facts(address[0]).kind) in (Kind.MULTICAST, Kind.BROADCAST):
+                raise ValueError(f"{key} must be an address of this machine, {address[0]} is a {kind} address")
+        if self.listen is not None and self.inner is not None and overlap(self.listen, self.inner):
+            both = f"listen {format_address(self.listen)} and inner {format_address(self.inner)}"
+            raise ValueError(f"{both} overlap: give one of them another port")
+        try:
+            Forwarders(self.forwarders)
+        except ConfigurationError as error:
+            raise ValueError(f"forwarders: {error}") from None
         self.preferred_address()
         return self
 
@@ -89,8 +103,8 @@ class WorkerSection(Section):
                 version = ipaddress.ip_address(host).version
             except ValueError:
                 raise ValueError(f"preferred is IP:port, got {text!r}") from None
-            if version in found or not port:
-                raise ValueError(f"preferred is at most one IPv4 and one IPv6 address with a port, got {text!r}")
+            if version in found or not port or ip_facts(host).kind in _NOT_PREFERRED:
+                raise ValueError(f"preferred is at most one IPv4 and one IPv6 host with a port, got {text!r}")
             found[version] = host, port
         return PreferredAddress(found.get(4), found.get(6)) if found else None
 
@@ -317,6 +331,8 @@ class GatewaySettings(Section):
             self.telephony.read_shared_key()
         return self
 
+
+_NOT_PREFERRED = {Kind.MULTICAST, Kind.BROADCAST, Kind.UNSPECIFIED}
 
 _SECTIONS: Mapping[str, type[Section]] = {
     "worker": WorkerSection,

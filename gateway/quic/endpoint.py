@@ -164,7 +164,8 @@ class Endpoint:
     def _inner_received(self, datagram: bytes, forwarder: Any) -> None:
         self._count_received(datagram)
         if not self._forwarders.has(forwarder):
-            self.counters.inner_strangers += 1
+            if not (self._forwarders.may_probe(forwarder) and self._answer_probe(datagram, forwarder)):
+                self.counters.inner_strangers += 1
             return
         parsed = parse_envelope(datagram)
         if not isinstance(parsed, EnvelopeFault):
@@ -203,13 +204,15 @@ class Endpoint:
             self._open_connection(header, datagram, path, forwarder)
 
     def _answer_probe(self, datagram: bytes, forwarder: Any) -> bool:
-        """A forwarder's health probe: a bare packet of a reserved version, answered as to any client."""
-        header = parse_long_header(datagram) if datagram and datagram[0] & 0x80 else None
-        if header is None or header.version in (0, *SUPPORTED_VERSIONS) or len(datagram) < MIN_INITIAL_OCTETS:
+        """A forwarder's health probe: a packet of a reserved version, bare or in an envelope, answered alike."""
+        parsed = parse_envelope(datagram)
+        packet, envelope = (datagram, b"") if isinstance(parsed, EnvelopeFault) else (parsed[1], parsed[0].envelope)
+        header = parse_long_header(packet) if packet and packet[0] & 0x80 else None
+        if header is None or header.version in (0, *SUPPORTED_VERSIONS) or len(packet) < MIN_INITIAL_OCTETS:
             return False
         if self._inner is not None:
             self.counters.version_negotiations_sent += 1
-            self._transmit(self._inner, version_negotiation(header, self._rng), forwarder)
+            self._transmit(self._inner, envelope + version_negotiation(header, self._rng), forwarder)
         return True
 
     def _unknown(self, cid: bytes, datagram: bytes, path: Any, forwarder: Any) -> None:

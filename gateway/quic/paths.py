@@ -49,6 +49,8 @@ def packed_host(address: Any) -> bytes:
 class Forwarders:
     """The hosts whose envelopes are believed: `10.0.0.1` from any port, `10.0.0.2:4433` or `[fd00::2]:4433` from one.
 
+    Health probes come from a port of their own, and are answered whatever the port: the answer, Version Negotiation,
+    is what any client gets, and goes to the sender.
     Raises `ConfigurationError` for what is neither.
     """
 
@@ -61,11 +63,16 @@ class Forwarders:
                 self._hosts.add(host)
             else:
                 self._addresses.add((host, port))
+        self._probers = self._hosts | {host for host, _ in self._addresses}
 
     def has(self, address: Any) -> bool:
         """Whether a datagram from this socket address is a forwarder's."""
         host = address[0].removeprefix("::ffff:")
         return host in self._hosts or (host, address[1]) in self._addresses
+
+    def may_probe(self, address: Any) -> bool:
+        """Whether a datagram from this socket address may be a health probe of a forwarder."""
+        return address[0].removeprefix("::ffff:") in self._probers
 
 
 def _parse(name: str) -> tuple[str, int | None]:
@@ -78,5 +85,5 @@ def _parse(name: str) -> tuple[str, int | None]:
     except ConfigError as error:
         raise ConfigurationError(f"a forwarder is an IP address or IP:port: {error}") from None
     if port == 0:
-        raise ConfigurationError(f"a forwarder's port must be 1 to 65535, got {name!r}")
+        raise ConfigurationError(f"a forwarder is an IP address or IP:port: port must be 1 to 65535, got {name!r}")
     return host, port

@@ -17,6 +17,7 @@ from gateway.quic.endpoint import Endpoint, EndpointSettings
 from gateway.quic.stateless import MIN_INITIAL_OCTETS
 from gateway.transport.webtransport import VoiceOverWebTransport
 from gateway.wire import AudioFrame
+from quiclb import SppHeader, wrap
 from tests.integration.udp import Client, Forwarder, Nat, Sessions, Socket, issuer, serving, until
 from tests.unit.gateway.quic.harness import identity
 
@@ -199,6 +200,26 @@ async def test_a_forwarders_health_probe_is_answered_without_an_envelope() -> No
         prober.send(b"\x40nonsense without an envelope", endpoint.inner_address)
         await until(lambda: endpoint.counters.inner_malformed == 1)
         prober.close()
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True])
+async def test_a_health_probe_is_answered_from_any_port_of_a_forwarder_that_is_named_with_one(is_wrapped: bool) -> None:
+    answers: list[bytes] = []
+    async with serving(host=None, inner_host="127.0.0.1", forwarders=("127.0.0.11:4434",)) as endpoint:
+        prober = await Socket.open(lambda datagram, _: answers.append(datagram), "127.0.0.11")
+        stranger = await Socket.open(lambda datagram, _: answers.append(datagram), "127.0.0.12")
+        probe = PROBE.ljust(MIN_INITIAL_OCTETS, b"\0")
+        header = wrap(SppHeader(("127.0.0.11", 9), ("192.0.2.1", 443)), b"") if is_wrapped else b""
+        stranger.send(header + probe, endpoint.inner_address)
+        prober.send(wrap(SppHeader(("192.0.2.9", 9), ("192.0.2.1", 443)), b"\x40" * 60), endpoint.inner_address)
+        await until(lambda: endpoint.counters.inner_strangers == 2)
+        prober.send(header + probe, endpoint.inner_address)
+        await until(lambda: answers)
+        assert answers[0][: len(header)] == header
+        assert answers[0][len(header) + 1 : len(header) + 5] == bytes(4)
+        assert len(answers) == 1
+        prober.close()
+        stranger.close()
 
 
 # Endings

@@ -13,7 +13,7 @@ FULL = f"""
 name = "worker-1"
 server_id = "00000001"
 listen = "0.0.0.0:4433"
-inner = "10.0.0.11:4433"
+inner = "10.0.0.11:4434"
 forwarders = ["10.0.0.1", "10.0.0.2:4433"]
 
 [tls]
@@ -190,6 +190,18 @@ class TestFaults:
             ('server_id = "00000001"', 'server_id = "0001"', "worker.server_id is 2 octets, config 0 expects 4"),
             ('server_id = "00000001"', "", "worker.server_id is required"),
             ('forwarders = ["10.0.0.1", "10.0.0.2:4433"]', "", "inner needs forwarders"),
+            ('"10.0.0.2:4433"', '"10.0.0.2:0"', "port must be 1 to 65535, got '10.0.0.2:0'"),
+            ('"10.0.0.2:4433"', '"lb.test:4433"', "worker: forwarders: a forwarder is an IP address or IP:port"),
+            (
+                'inner = "10.0.0.11:4434"',
+                'inner = "10.0.0.11:4433"',
+                "and inner 10.0.0.11:4433 overlap",
+            ),
+            (
+                'inner = "10.0.0.11:4434"',
+                'inner = "224.0.0.1:4434"',
+                "worker: inner must be an address",
+            ),
             (f'retry_key = "{KEY}"', 'retry_key = "aabb"', "quic.retry_key: must be 16 to 64 octets"),
             ("id = 0", "id = 9", "config[0]"),
             ("[worker]", "[worker", "not valid TOML"),
