@@ -131,8 +131,10 @@ def check(
         count = source["backends"]
         lines.append(f"{source['source']}: " + ("not looked up, see --resolve" if count is None else f"{count} found"))
     console = Console()
-    for line in lines + [f"conflict: {conflict}" for conflict in found["conflicts"]]:
-        console.print(line, soft_wrap=True)
+    lines += [f"conflict: {conflict}" for conflict in found["conflicts"]]
+    lines += [f"path: {fault}" for fault in found["paths"]]
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
     _print_table(console, found["configs"])
     _print_table(console, found["backends"])
 
@@ -319,10 +321,11 @@ def _print_table(console: Console, rows: list[dict[str, Any]]) -> None:
     if not rows:
         return
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*(name.replace("_", " ") for name in rows[0]))
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
     console.print(table)
 
 

@@ -145,7 +145,11 @@ class Forwarder:
             self._keeper = keeper
             table = keeper.spec.build()
             self._engine = Engine(
-                datapath, table, is_loopback_allowed=section.allow_loopback_clients, refused=keeper.refused
+                datapath,
+                table,
+                is_loopback_allowed=section.allow_loopback_clients,
+                refused=keeper.refused,
+                too_large=keeper.too_large,
             )
             self._engine.serve()
             if section.metrics is not None:

@@ -21,12 +21,15 @@ from quiclb.table import RoutingTable
 REFUSALS_APART_S: Final = 0.02
 """How soon a backend is named again: every datagram that it refuses says the same."""
 
+TOO_LARGE_APART_S: Final = 1.0
+
 
 class Engine:
     """Forwards in the running event loop from `serve` until `stop`.
 
     `publish` changes the table. If forwarding ends by itself, which it never should, `failed` returns why. `refused` is
-    called in the event loop with the backends where, by the network's word, nobody listens.
+    called in the event loop with the backends where, by the network's word, nobody listens; `too_large` there when
+    datagrams do not fit the path to a backend.
     """
 
     def __init__(
@@ -36,9 +39,12 @@ class Engine:
         *,
         is_loopback_allowed: bool,
         refused: Callable[[Address], None],
+        too_large: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._refused = refused
+        self._too_large = too_large
+        self._too_large_at = float("-inf")
         self._refused_at: dict[Address, float] = {}
         self.datapath = datapath
         self.core = ForwardingCore(
@@ -48,6 +54,7 @@ class Engine:
             is_loopback_allowed=is_loopback_allowed,
             is_own_ip=lru_cache(maxsize=1024)(is_local_ip),
             refused=self._tell_refused,
+            too_large=self._tell_too_large,
         )
         self._installer = TableInstaller(self._install)
         self._failure: asyncio.Future[BaseException] = self._loop.create_future()
@@ -84,6 +91,14 @@ class Engine:
             return
         self._refused_at[address] = now
         self._loop.call_soon_threadsafe(self._refused, address)
+
+    def _tell_too_large(self) -> None:
+        """Called by the datapath's thread."""
+        now = self._loop.time()
+        if now - self._too_large_at < TOO_LARGE_APART_S:
+            return
+        self._too_large_at = now
+        self._loop.call_soon_threadsafe(self._too_large)
 
     def _fail(self, error: BaseException) -> None:
         if not self._failure.done():

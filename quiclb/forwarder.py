@@ -28,7 +28,7 @@ class ForwardingCore:
     `vip` and `inner` are the two sockets' addresses. Assign `table` to change configs or backends: it takes effect
     with the next datagram. Loopback clients are for tests and demonstrations on one machine. `is_own_ip` tells which
     IP addresses a wildcard VIP, such as 0.0.0.0, stands for. `refused` is what a datapath calls, in its own thread,
-    with the backends whose datagrams came back by ICMP.
+    with the backends whose datagrams came back by ICMP, and `too_large` when a datagram did not fit the path to one.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class ForwardingCore:
         is_loopback_allowed: bool = False,
         is_own_ip: Callable[[str], bool] = lambda ip: False,
         refused: Callable[[Address], None] = lambda address: None,
+        too_large: Callable[[], None] = lambda: None,
     ) -> None:
         self.table = table
         self.vip = vip
@@ -47,6 +48,7 @@ class ForwardingCore:
         self.counters = ForwarderCounters()
         self.is_loopback_allowed = is_loopback_allowed
         self.refused = refused
+        self._too_large = too_large
         self._is_own_ip = is_own_ip
         self.is_wildcard = is_wildcard(vip)
         self._has_both_families = vip[0] == "::"
@@ -97,6 +99,8 @@ class ForwardingCore:
     def send_failed(self, side: Side, error: str) -> None:
         """Count a datagram the kernel would not send; `error` is a symbol such as `EMSGSIZE`."""
         self.counters.send_errors[side, error] += 1
+        if side is Side.INNER and error == "EMSGSIZE":
+            self._too_large()
 
     def open_reply(self, datagram: bytes) -> tuple[bytes, SppHeader] | StrEnum:
         """Take the header off a backend's datagram: what to send, to whom and from where, or why not. Counts nothing.

@@ -16,8 +16,9 @@ from quiclb.config import QuicLbConfig
 from quiclb.discovery import join
 from quiclb.errors import explain
 from quiclb.health import Health, apply_health
-from quiclb.kernel_routes import is_local_ip
+from quiclb.kernel_routes import PathMtu, is_local_ip, path_mtu
 from quiclb.log import get_logger
+from quiclb.path_watch import PathWatch
 from quiclb.pool import Backend, BackendState
 from quiclb.prober import Prober
 from quiclb.sections import DiscoveryEntry
@@ -31,6 +32,10 @@ WATCH_INTERVAL_S: Final = 0.5
 GATHERING_S: Final = 0.05
 FIRST_ANSWER_TIMEOUT_S: Final = 3.0
 """How long a new `[[discovery]]` may hold up the start or a reload; its backends join when it answers."""
+
+PATHS_APART_S: Final = 1.0
+"""How soon the paths are looked at again, however many datagrams are too large for one."""
+PATHS_AGAIN_S: Final = 10.0
 
 LIVE_KEYS: Final = {"unknown_server_id", "check_cid_length"}
 """What of `[forwarder]` a reload changes; the rest belongs to the open sockets."""
@@ -52,7 +57,8 @@ class TableKeeper:
     `publish` must return at once: see `TableInstaller`. With a `source`, settings are loaded again when its signature
     changes or on `reload`; settings that are bad leave the table as it is. `reloads` counts by `applied`, `unchanged`
     and `refused`. `sockets` are the addresses of the VIP and the inner side where they are bound already, as backends
-    must have others; by default those of the settings.
+    must have others; by default those of the settings. `path_mtu` is asked about the route to each backend when it is
+    new, when its health changes, soon after `too_large`, and every `PATHS_AGAIN_S` while there is a fault.
     """
 
     def __init__(
@@ -62,6 +68,7 @@ class TableKeeper:
         *,
         source: SettingsSource | None = None,
         sockets: tuple[Address, Address] | None = None,
+        path_mtu: Callable[[Address, Address], PathMtu] = path_mtu,
     ) -> None:
         self.settings = settings
         self.reloads: Counter[str] = Counter()
@@ -74,6 +81,9 @@ class TableKeeper:
         self._started_with = settings
         listen, inner = sockets or (settings.forwarder.listen, settings.forwarder.inner)
         self._addresses = BackendAddresses(listen, inner, is_local_ip)
+        self.paths = PathWatch(inner, path_mtu)
+        self._paths_due: asyncio.TimerHandle | None = None
+        self._is_stopped = False
         self._configs = _configs(settings)
         self._publish = publish
         self._source = source
@@ -119,6 +129,7 @@ class TableKeeper:
 
     async def stop(self) -> None:
         """Watch no longer; nothing is published after this."""
+        self._is_stopped = True
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.cancel()
@@ -126,8 +137,9 @@ class TableKeeper:
         await asyncio.gather(*(source.stop() for source in self.sources))
         if self._prober is not None:
             await self._prober.stop()
-        if self._due is not None:
-            self._due.cancel()
+        for timer in (self._due, self._paths_due):
+            if timer is not None:
+                timer.cancel()
 
     def reload(self) -> None:
         """Load the settings again soon, changed or not, as SIGHUP asks for."""
@@ -137,6 +149,25 @@ class TableKeeper:
         """The network says that nobody listens at a backend's address."""
         if self._prober is not None:
             self._prober.refused(address)
+
+    def too_large(self) -> None:
+        """A datagram to a backend was too large for its path, by the network's word: look at the paths."""
+        if self._is_stopped:
+            return
+        if self._paths_due is None:
+            self._look_in(GATHERING_S)
+        elif self._paths_due.when() - asyncio.get_running_loop().time() > PATHS_APART_S:
+            self._paths_due.cancel()
+            self._look_in(PATHS_APART_S)
+
+    def _look_in(self, delay_s: float) -> None:
+        self._paths_due = asyncio.get_running_loop().call_later(delay_s, self._look_at_paths)
+
+    def _look_at_paths(self) -> None:
+        self.paths.look(self.backends)
+        self._paths_due = None
+        if self.paths.has_fault:
+            self._look_in(PATHS_AGAIN_S)
 
     async def _watch(self, source: SettingsSource) -> None:
         seen = self._signature
@@ -199,7 +230,15 @@ class TableKeeper:
             await prober.stop()
         elif settings.health.enabled:
             section = self._started_with.forwarder
-            prober = Prober(policy, section.inner, section.listen, self._changed, rng=os.urandom, jitter=random.random)
+            prober = Prober(
+                policy,
+                section.inner,
+                section.listen,
+                self._changed,
+                rng=os.urandom,
+                jitter=random.random,
+                too_large=self.too_large,
+            )
             await prober.start()
             self._prober = prober
 
@@ -222,7 +261,10 @@ class TableKeeper:
         found = [backend for source in self.sources for backend in source.backends(self._configs)]
         listed = [entry.build() for entry in self.settings.backend]
         self.backends, conflicts = join(self._configs, listed, found, self._addresses.fault)
+        self.paths.look(self.paths.keep(self.backends))
         effective = self._judge()
+        if self.paths.has_fault and self._paths_due is None:
+            self._look_in(PATHS_AGAIN_S)
         former = self._spec
         spec = TableSpec(
             configs=self._configs,
@@ -260,6 +302,7 @@ class TableKeeper:
             if health is not self._healths.get(backend.name, Health.UNKNOWN):
                 address = format_address(backend.address)
                 get_logger().info("backend health changed", backend=backend.name, address=address, health=health.value)
+                self.paths.look([backend])
         if is_fail_open and not self.is_fail_open:
             get_logger().warning("no active backend answers probes, health is ignored")
         elif self.is_fail_open and not is_fail_open:

@@ -39,6 +39,12 @@ class KeeperCollector(Collector):
             health = Health.UNKNOWN if prober is None else prober.health(backend.address)
             states.add_metric((backend.name, format_address(backend.address), backend.state, health), 1)
         yield states
+        mtus = GaugeMetricFamily("quiclb_backend_path_mtu_bytes", PATH_MTU_HELP, labels=("backend",))
+        for backend in keeper.spec.backends:
+            mtu_bytes = keeper.paths.mtu_bytes(backend.address)
+            if mtu_bytes is not None:
+                mtus.add_metric((backend.name,), mtu_bytes)
+        yield mtus
 
 
 RELOADS_HELP = "Settings read again. result: applied, unchanged, or refused: the file is bad and the old table stays."
@@ -46,6 +52,7 @@ DISCOVERY_HELP = "Answers of each source. result: changed, unchanged, or failed:
 CONFLICTS_HELP = "What discovery found and the table could not take, such as a server ID that another backend has."
 FAIL_OPEN_HELP = "1 while no active backend answers probes and all are used nevertheless: look at the probes first."
 PROBES_HELP = "Health probes. result: answered, missed, or error: not even sent."
+PATH_MTU_HELP = "MTU of the route to each backend when last looked at; 1,266 by IPv4 and 1,286 by IPv6 are needed."
 INFO_HELP = (
     "1 for each backend. state is the one in effect: active, draining (keeps its connections) or down; health is what "
     "probes say: up, down, doubtful after it was down, or unknown before the first result."

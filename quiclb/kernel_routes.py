@@ -51,9 +51,8 @@ def path_mtu(source: Address, destination: Address) -> PathMtu:
             level, option = (socket.IPPROTO_IPV6, _IPV6_MTU) if is_v6 else (socket.IPPROTO_IP, _IP_MTU)
             return PathMtu(probe.getsockopt(level, option) if sys.platform == "linux" else None)
         except OSError as error:
-            if error.errno == errno.EACCES:
-                return PathMtu(None, "it is a broadcast address")
-            return PathMtu(None, (error.strerror or str(error)).lower())
+            reason = _CONNECT_REASONS.get(error.errno or 0, (error.strerror or str(error)).lower())
+            return PathMtu(None, reason)
 
 
 def _route_type(ip: str) -> int:
@@ -70,6 +69,11 @@ def _route_type(ip: str) -> int:
     route_type: int = _RTMSG.unpack_from(answer, _NLMSGHDR.size)[7]
     return route_type
 
+
+_CONNECT_REASONS: Final = {
+    errno.EACCES: "it is a broadcast address",
+    errno.EINVAL: "it cannot be reached from the inner address",
+}
 
 # linux/netlink.h, linux/rtnetlink.h, linux/in.h, linux/in6.h
 _NLMSGHDR: Final = struct.Struct("=IHHII")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import sys
 from collections import Counter
@@ -26,7 +27,8 @@ class Prober(asyncio.DatagramProtocol):
 
     `inner` is the forwarder's inner side, whose IP address the probes come from; `vip` is named in their envelope as
     in any client's. Await `start` first (it raises `StartError`), `stop` in the end. `results` counts by
-    (address, `answered`, `missed` or `error`).
+    (address, `answered`, `missed` or `error`). `too_large` is called when a probe, as long as a client's first
+    datagram, does not fit a path.
     """
 
     def __init__(
@@ -38,12 +40,15 @@ class Prober(asyncio.DatagramProtocol):
         *,
         rng: Callable[[int], bytes],
         jitter: Callable[[], float],
+        too_large: Callable[[], None] = lambda: None,
     ) -> None:
         self._monitor = HealthMonitor(policy, jitter)
         self.results: Counter[tuple[Address, str]] = self._monitor.results
         self._inner = inner
         self._vip = vip
         self._changed = changed
+        self._too_large = too_large
+        self._sending_to: Address | None = None
         self._rng = rng
         self._probes: dict[Address, Probe] = {}
         self._client: Address = inner
@@ -116,7 +121,11 @@ class Prober(asyncio.DatagramProtocol):
         self._schedule()
 
     def error_received(self, exc: Exception) -> None:
-        """An ICMP error; it does not say for which probe, and the timeout will."""
+        """A probe was not sent, or an ICMP error came; that does not say for which probe, and the timeout will."""
+        if self._sending_to is not None:
+            self.results[self._sending_to, "error"] += 1
+        if isinstance(exc, OSError) and exc.errno == errno.EMSGSIZE:
+            self._too_large()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._closed is not None and not self._closed.done():
@@ -135,10 +144,13 @@ class Prober(asyncio.DatagramProtocol):
         probe = Probe.make(self._rng)
         self._probes[address] = probe
         ip = f"::ffff:{address[0]}" if is_ipv6(self._inner) and not is_ipv6(address) else address[0]
+        self._sending_to = address
         try:
             self._transport.sendto(wrap(SppHeader(self._client, self._vip), probe.datagram), (ip, address[1]))
-        except (OSError, ValueError):
-            self.results[address, "error"] += 1
+        except (OSError, ValueError) as error:
+            self.error_received(error)
+        finally:
+            self._sending_to = None
 
     def _tell(self) -> None:
         if self._monitor.has_changed:

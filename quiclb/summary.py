@@ -8,6 +8,8 @@ from quiclb.address import format_address
 from quiclb.config import QuicLbConfig
 from quiclb.discovery import join
 from quiclb.errors import ConfigError
+from quiclb.kernel_routes import path_mtu
+from quiclb.path_watch import path_fault
 from quiclb.pool import Backend
 from quiclb.sections import DnsDiscovery
 from quiclb.settings import Settings
@@ -18,7 +20,7 @@ async def summarise(settings: Settings, *, is_resolving: bool = False) -> dict[s
     """Describe the effective table without its keys; raises `ConfigError` where it cannot be had.
 
     Discovery files are read; host names are looked up only if `is_resolving`. `conflicts` says what discovery found
-    and the table cannot take.
+    and the table cannot take, `paths` to which backends this machine's routes do not carry clients' first datagrams.
     """
     spec = settings.table_spec()
     found: list[Backend] = []
@@ -49,6 +51,11 @@ async def summarise(settings: Settings, *, is_resolving: bool = False) -> dict[s
         "configs": [_config(layout) for layout in spec.configs],
         "backends": [_backend(backend) for backend in sorted(backends, key=lambda backend: backend.name)],
         "conflicts": list(conflicts),
+        "paths": [
+            fault
+            for backend in backends
+            if (fault := path_fault(backend, path_mtu(section.inner, backend.address))) is not None
+        ],
     }
 
 

@@ -92,7 +92,7 @@ class Report:
             for flow in sorted(group, key=lambda flow: -flow.total):
                 style = _OUTCOME_STYLES.get(flow.outcome, "") if side != "lost " else "red"
                 outcome = Text(side + flow.outcome, style=style)
-                flows.add_row(outcome, flow.reason, f"{flow.total:,}", f"{flow.per_s:,.0f}")
+                flows.add_row(outcome, Text(flow.reason), f"{flow.total:,}", f"{flow.per_s:,.0f}")
         room = None if height is None else max(3, height - len(self.packets + self.replies + self.losses) - 11)
         ranked = sorted(self.backends, key=lambda row: (_is_well(row), -row.to_per_s, row.name))
         # rows keep their places while rates change
@@ -102,8 +102,8 @@ class Report:
             rows.add_column(name, justify="right")
         for row in shown:
             rows.add_row(
-                row.name,
-                "" if row.address == row.name else row.address,
+                Text(row.name),
+                Text("" if row.address == row.name else row.address),
                 Text(row.state, style=_STATE_STYLES.get(row.state, "")),
                 Text(row.health, style=_STATE_STYLES.get(row.health, "")),
                 f"{row.to_per_s:,.0f}",

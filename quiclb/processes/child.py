@@ -8,17 +8,28 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from typing import Final
 
 import uvloop
 
-from quiclb.address import Address, is_wildcard, normalise
+from quiclb.address import is_wildcard, normalise
 from quiclb.datapath.sockets import SocketPair
 from quiclb.engine import Engine, open_datapath
 from quiclb.interpreter import settle
 from quiclb.log import configure_logging_on_use, get_logger
-from quiclb.processes.messages import Ask, Ready, Refused, Report, Serve, Setup, Stop, Table, encode, read_downward
+from quiclb.processes.messages import (
+    Ask,
+    Ready,
+    Refused,
+    Report,
+    Serve,
+    Setup,
+    Stop,
+    Table,
+    TooLarge,
+    encode,
+    read_downward,
+)
 from quiclb.spec import TableSpec
 from quiclb.table import RoutingTable
 
@@ -72,7 +83,7 @@ class _Child:
             if isinstance(message, Table):
                 await self._take(message.spec, writer)
             elif isinstance(message, Serve):
-                await self._serve(message.slot, setup, lambda address: writer.write(encode(Refused(address))))
+                await self._serve(message.slot, setup, writer)
             elif isinstance(message, Ask) and self._engine is not None:
                 writer.write(encode(Report.of(self._engine.core.counters)))
             elif isinstance(message, Stop):
@@ -92,7 +103,7 @@ class _Child:
         if is_first:
             writer.write(encode(Ready()))
 
-    async def _serve(self, slot: int, setup: Setup, refused: Callable[[Address], None]) -> None:
+    async def _serve(self, slot: int, setup: Setup, writer: asyncio.StreamWriter) -> None:
         if self._table is None:
             raise RuntimeError("told to serve before there was a table")
         self._sockets = SocketPair(*(socket.socket(fileno=fd) for fd in setup.slots[slot]))
@@ -102,7 +113,13 @@ class _Child:
                 for fd in fds:
                     os.close(fd)
         datapath = await open_datapath(setup.datapath, self._sockets)
-        self._engine = Engine(datapath, self._table, is_loopback_allowed=setup.is_loopback_allowed, refused=refused)
+        self._engine = Engine(
+            datapath,
+            self._table,
+            is_loopback_allowed=setup.is_loopback_allowed,
+            refused=lambda address: writer.write(encode(Refused(address))),
+            too_large=lambda: writer.write(encode(TooLarge())),
+        )
         settle()
         self._engine.serve()
         self._watching = asyncio.create_task(self._watch(self._engine))

@@ -20,6 +20,7 @@ from quiclb.processes.messages import (
     Setup,
     Stop,
     Table,
+    TooLarge,
     encode,
     read_upward,
 )
@@ -27,8 +28,8 @@ from quiclb.spec import TableSpec
 
 
 class ChildHandle:
-    """Made by `start_child`. `ready` is called when it can serve, `refused` with backends where nobody seems to listen;
-    `wait` returns when it is gone.
+    """Made by `start_child`. `ready` is called when it can serve, `refused` with backends where nobody seems to listen,
+    `too_large` when datagrams do not fit the path to one; `wait` returns when it is gone.
 
     `slot` is the one it serves, `None` while it is a spare; `counters` is what it reported last.
     """
@@ -40,6 +41,7 @@ class ChildHandle:
         writer: asyncio.StreamWriter,
         ready: Callable[[ChildHandle], None],
         refused: Callable[[Address], None],
+        too_large: Callable[[], None],
     ) -> None:
         self.slot: int | None = None
         self.is_ready = False
@@ -49,6 +51,7 @@ class ChildHandle:
         self._writer = writer
         self._ready = ready
         self._refused = refused
+        self._too_large = too_large
         self._reported = asyncio.Event()
         self._listening = asyncio.get_running_loop().create_task(self._listen())
 
@@ -101,6 +104,8 @@ class ChildHandle:
                 self._reported.set()
             elif isinstance(message, Refused):
                 self._refused(message.address)
+            elif isinstance(message, TooLarge):
+                self._too_large()
         self.is_ready = False
         self._reported.set()
 
@@ -110,6 +115,7 @@ async def start_child(
     spec: TableSpec,
     ready: Callable[[ChildHandle], None],
     refused: Callable[[Address], None],
+    too_large: Callable[[], None],
     fds: Sequence[int],
 ) -> ChildHandle:
     """Start a process that inherits `fds`; it is a spare until told to serve."""
@@ -125,7 +131,7 @@ async def start_child(
             env={name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN},
         )
     reader, writer = await asyncio.open_connection(sock=ours)
-    handle = ChildHandle(process, reader, writer, ready, refused)
+    handle = ChildHandle(process, reader, writer, ready, refused, too_large)
     writer.write(encode(setup) + encode(Table(spec)))
     return handle
 

@@ -90,8 +90,12 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     address: Address
 
 
+class TooLarge(msgspec.Struct, frozen=True, tag=True):
+    """Datagrams do not fit the path to a backend."""
+
+
 Downward = Setup | Table | Serve | Ask | Stop
-Upward = Ready | Report | Refused
+Upward = Ready | Report | Refused | TooLarge
 
 
 def encode(message: Downward | Upward) -> bytes:

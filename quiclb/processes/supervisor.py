@@ -193,7 +193,9 @@ class Supervisor:
         backoff_s = FIRST_BACKOFF_S
         while not self._stopping.is_set():
             born = loop.time()
-            child = await start_child(self._setup(), self.spec, self._child_ready, self._refused, self._fds())
+            child = await start_child(
+                self._setup(), self.spec, self._child_ready, self._refused, self._too_large, self._fds()
+            )
             self._children.add(child)
             # what was published while the process was started
             child.publish(self.spec)
@@ -221,6 +223,10 @@ class Supervisor:
     def _refused(self, address: Address) -> None:
         if self._keeper is not None:
             self._keeper.refused(address)
+
+    def _too_large(self) -> None:
+        if self._keeper is not None:
+            self._keeper.too_large()
 
     def _fill(self) -> None:
         """Give every vacant slot to a process that is ready."""

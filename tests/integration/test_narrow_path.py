@@ -12,6 +12,7 @@ import pytest
 
 from quiclb.envelope import HEADER_LENGTH
 from tests.integration.narrow_path import SIZES
+from tests.integration.narrow_start import GOOD, LOST, STARTED
 
 HAS_NAMESPACES = os.geteuid() == 0 and shutil.which("unshare") is not None and shutil.which("ip") is not None
 
@@ -30,3 +31,18 @@ def test_too_large_with_the_envelope_is_dropped_and_counted(family, datapath):
     # two forwarded inward and two outward, none of which a router may cut
     assert len(seen["sent"]) >= 4
     assert not any(seen["sent"])
+
+
+@pytest.mark.skipif(not os.environ.get("STRICT") and not HAS_NAMESPACES, reason="network namespaces need root")
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_path_too_narrow_for_clients_first_datagrams_is_named_with_the_bytes_needed(processes):
+    """1,200 of an Initial (RFC 9000 14.1), 38 of SPP, 8 of UDP, 40 of IPv6: 1,286, more than IPv6's least MTU."""
+    command = ["unshare", "--net", sys.executable, "-m", "tests.integration.narrow_start", processes]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
+    seen = json.loads(ended.stdout)
+    fault = "too large for the path to backend 'a' at [::1]:4433: 1286 bytes needed, the route's MTU is 1280"
+    assert f"path: {fault}" in seen["check"].splitlines()
+    assert [entry["event"] for entry in seen["events"]] == [LOST, STARTED, GOOD, LOST]
+    assert seen["events"][0]["fault"] == seen["events"][3]["fault"] == fault
+    assert (seen["events"][0]["needed_bytes"], seen["events"][0]["mtu_bytes"]) == (1286, 1280)
+    assert seen["arrived"] == 1238

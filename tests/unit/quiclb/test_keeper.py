@@ -13,6 +13,7 @@ from quiclb.forwarder import ForwardingCore
 from quiclb.health import Health
 from quiclb.keeper import WATCH_INTERVAL_S, TableKeeper
 from quiclb.keeper_metrics import KeeperCollector
+from quiclb.kernel_routes import PathMtu
 from quiclb.metrics import collector_renderer
 from quiclb.pool import BackendState
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, short_packet
@@ -64,13 +65,18 @@ class Source:
         return self.content
 
 
+def wide(inner, address) -> PathMtu:
+    """Every path is as wide as an Ethernet."""
+    return PathMtu(1500)
+
+
 class Kept:
     """A keeper with everything it published."""
 
     def __init__(self, first: Settings) -> None:
         self.source = Source(first)
         self.specs = []
-        self.keeper = TableKeeper(first, self.specs.append, source=self.source)
+        self.keeper = TableKeeper(first, self.specs.append, source=self.source, path_mtu=wide)
 
     async def __aenter__(self):
         self.capture = structlog.testing.capture_logs()
@@ -395,7 +401,7 @@ async def test_a_reload_that_lists_a_bound_address_is_refused_whatever_the_new_f
     bound = ("127.0.0.1", 5443), ("127.0.0.1", 5444)
     first = settings()
     source, specs = Source(first), []
-    keeper = TableKeeper(first, specs.append, source=source, sockets=bound)
+    keeper = TableKeeper(first, specs.append, source=source, sockets=bound, path_mtu=wide)
     await keeper.start()
     with structlog.testing.capture_logs() as logs:
         source.change(settings(configs=(), backends=[{"name": "a", "address": "127.0.0.1:5443"}]))
