@@ -96,6 +96,8 @@ def serve(
         "allow_loopback_clients": allow_loopback_clients,
         "processes": processes,
     }
+    if log_level.lower() not in ("debug", "info", "warning", "error"):
+        raise ConfigError(f"--log-level must be debug, info, warning or error, got {log_level!r}")
     configure_logging_on_use(log_format, log_level)
     source = SettingsFile(config, os.environ, flags)
     settings = source.load()

@@ -52,6 +52,6 @@ class SettingsFile:
 def _signature(path: Path) -> tuple[str, int, int, int] | tuple[str, None]:
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # a name with a null character is none
         return str(path), None
     return str(path), status.st_mtime_ns, status.st_ino, status.st_size

@@ -70,6 +70,8 @@ class Pool:
     def _check_unique(what: str, owned: list[tuple[str, str]]) -> None:
         owners: dict[str, str] = {}
         for value, name in owned:
+            if owners.get(value) == name and what == "server ID":
+                raise ConfigError(f"backend {name!r} has a server ID twice: {value}")
             if value in owners:
                 raise ConfigError(f"backends {owners[value]!r} and {name!r} have the same {what}: {value}")
             owners[value] = name

@@ -15,7 +15,7 @@ from quiclb.datapath.libc import IS_SUPPORTED
 from quiclb.discovery import ServerIdPattern
 from quiclb.documents import read_text
 from quiclb.errors import ConfigError
-from quiclb.fields import HostName, HostPort, Section, ServerIds
+from quiclb.fields import ConfigIds, HostName, HostPort, Name, Section, ServerIds
 from quiclb.health import HealthPolicy
 from quiclb.pool import Backend, BackendState
 from quiclb.table import UnknownServerId
@@ -123,6 +123,8 @@ class ConfigEntry(Section):
     def _read_key(self) -> bytes | None:
         if self.key_file is None:
             return None if self.key is None else parse_key(self.key.get_secret_value())
+        if len(self.key_file.name) == 2 * KEY_LENGTH and not self.key_file.exists():
+            raise ConfigError("key_file must be the name of a file; a key itself is given as key")
         try:
             return parse_key(read_text(self.key_file).strip())
         except ConfigError as error:
@@ -151,9 +153,9 @@ class ConfigEntry(Section):
 class BackendEntry(Section):
     """One `[[backend]]`, here or in a discovery file."""
 
-    name: str = Field(min_length=1)
-    """What logs and metrics call it; required, unique. The fallback hashes it, so all forwarders need the same names,
-    and a renamed backend is a new one to the fallback."""
+    name: Name
+    """What logs and metrics call it, 1 to 128 printable characters; required, unique. The fallback hashes it, so all
+    forwarders need the same names, and a renamed backend is a new one to the fallback."""
 
     address: HostPort
     """Where it takes enveloped datagrams; required, unique. The unicast address and port of one host, not this load
@@ -164,7 +166,7 @@ class BackendEntry(Section):
     """`active` (default); `draining`: keeps its connection IDs and gets no new connections, set it before maintenance;
     `down`: nothing is sent to it, whatever health probes say."""
 
-    server_ids: dict[int, ServerIds] = Field(default_factory=dict)
+    server_ids: Annotated[dict[int, ServerIds], ConfigIds] = Field(default_factory=dict)
     """Config ID to hexadecimal server ID, or a list of them; default none: it then gets fallback traffic only."""
 
     def build(self) -> Backend:
@@ -224,7 +226,7 @@ class DnsDiscovery(Section):
     """Seconds that a backend keeps its connections after its address left the answer, 0 to 86400, default 300. Use the
     grace period in which a terminating backend still serves."""
 
-    server_ids: dict[int, str] = Field(default_factory=dict)
+    server_ids: Annotated[dict[int, str], ConfigIds] = Field(default_factory=dict)
     """Config ID to a pattern: hexadecimal digits with `{address:N}` for the last N octets of the address (IPv4 with
     zeros in front) and `{port}` for two octets of the port. Default: `{address:N}` in every config, N being its server
     ID length. Configure the backends alike, and give plaintext configs patterns of their own where others have keys."""

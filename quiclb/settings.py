@@ -40,6 +40,7 @@ def load_settings(
     """
     document = read_document(path)
     forwarder = document.get("forwarder", {})
+    variables: dict[str, str] = {}
     if isinstance(forwarder, dict):
         names = ForwarderSection.model_fields
         environ = environ or {}
@@ -48,11 +49,13 @@ def load_settings(
         }
         given = {name: value for name, value in (flags or {}).items() if value is not None}
         document["forwarder"] = forwarder | variables | given
+        variables = {name: value for name, value in variables.items() if name not in given}
     try:
         settings = Settings.model_validate(document, context={"directory": path.parent})
         settings.table_spec().check()
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in describe_faults(error))) from None
+        lines = [_say_variable(line, variables) or f"{path}: {line}" for line in describe_faults(error)]
+        raise ConfigError("\n".join(lines)) from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return settings
@@ -114,9 +117,12 @@ class Settings(Section):
         if not self.backend and not self.discovery:
             raise ConfigError("backend: is required where there is no discovery")
         self.check_backend_addresses(self.backend_addresses())
+        for index, layout in enumerate(self.config):
+            if layout.id in [other.id for other in self.config[:index]]:
+                raise ConfigError(f"config[{index}].id: config ID {layout.id} is given twice")
         places: dict[object, int] = {}
-        for index, entry in enumerate(self.discovery):
-            place = (entry.host, entry.port) if isinstance(entry, DnsDiscovery) else entry.path
+        for index, source in enumerate(self.discovery):
+            place = (source.host, source.port) if isinstance(source, DnsDiscovery) else source.path
             if place in places:
                 raise ConfigError(f"discovery[{index}]: asks the same as discovery[{places[place]}]")
             places[place] = index
@@ -136,6 +142,16 @@ class _BackendsDocument(Section):
     backend: list[BackendEntry] = Field(default_factory=list)
 
 
+def _say_variable(line: str, variables: Mapping[str, str]) -> str | None:
+    """The line with a variable's name in place of a key of `[forwarder]` that came from the environment."""
+    key, colon, rest = line.removeprefix("forwarder.").partition(":")
+    return (
+        f"{ENVIRONMENT_PREFIX}{key.upper()}{colon}{rest}"
+        if line.startswith("forwarder.") and key in variables
+        else None
+    )
+
+
 def _key_path(location: tuple[int | str, ...]) -> str:
     path = ""
     for part in location:
@@ -147,9 +163,43 @@ def _key_path(location: tuple[int | str, ...]) -> str:
 
 
 def _message(fault: Any) -> str:
-    if fault["type"] == "extra_forbidden":
-        return "unknown key"
-    if fault["type"] == "missing":
-        return "is required"
+    kind, location = fault["type"], fault["loc"]
+    if kind == "list_type" and len(location) == 1:
+        return f"must be a list of tables, each written as [[{location[0]}]]"
+    if kind in _MESSAGES:
+        shown = {name: str(value).removesuffix(".0") for name, value in fault.get("ctx", {}).items()}
+        return _MESSAGES[kind].format(**shown)
+    for prefix, message in _MESSAGE_PREFIXES.items():
+        if kind.startswith(prefix):
+            return message
     message = str(fault["msg"]).removeprefix("Value error, ")
     return message[:1].lower() + message[1:]
+
+
+_MESSAGES = {
+    "extra_forbidden": "unknown key",
+    "missing": "is required",
+    "enum": "must be {expected}",
+    "literal_error": "must be {expected}",
+    "union_tag_not_found": "kind is required",
+    "union_tag_invalid": "kind must be one of {expected_tags}",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must be at most {max_length} characters long",
+}
+_MESSAGE_PREFIXES = {
+    "model_": "must be a table",
+    "dict_": "must be a table",
+    "list_": "must be a list",
+    "tuple_type": "must be a list",
+    "string_type": "must be text in quotes",
+    "path_type": "must be a file name in quotes",
+    "int_": "must be a whole number",
+    "float_": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_": "must be true or false",
+}
+"""What pydantic's kinds of faults mean to somebody who writes TOML; all others speak for themselves."""

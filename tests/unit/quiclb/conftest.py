@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import gc
 import io
 
 import pytest
 import structlog
 
+from quiclb import log
 from quiclb.cli import main
 
 
@@ -21,4 +23,6 @@ def quiclb(monkeypatch, capsys):
         return int(ended.value.code or 0), captured.out, captured.err
 
     yield run
+    gc.enable()  # `serve` runs without until its settings are read
+    log._deferred.clear()  # or the next test's first logger would set logging up once more
     structlog.reset_defaults()

@@ -85,7 +85,7 @@ def test_precedence_is_default_file_environment_flag(load):
         ("[forwarder]", "[gateway]\n[forwarder]", "gateway: unknown key"),
         ('"0.0.0.0:443"', '"example.org:443"', r"forwarder\.listen: address must hold an IP address"),
         ('"10.0.0.11:4433"', '"10.0.0.11:0"', r"backend\[0\]\.address: port must be 1 to 65535"),
-        ('"draining"', '"asleep"', r"backend\[1\]\.state: input should be 'active', 'draining' or 'down'"),
+        ('"draining"', '"asleep"', r"backend\[1\]\.state: must be 'active', 'draining' or 'down'"),
         ('"ed793a",', '"ed793",', r"backend\[0\]\.server_ids\.0\[0\]: must be hexadecimal digits"),
         ('"ed793a",', '"ed79",', "backend 'a': server ID is 2 octets, config 0 expects 3"),
         ('name = "b"', 'name = "a"', "same name: a"),
