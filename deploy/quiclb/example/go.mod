@@ -1,0 +1,3 @@
+module quiclb.example/spp
+
+go 1.21
