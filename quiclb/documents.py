@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
-from quiclb.errors import ConfigError
+from quiclb.errors import ConfigError, UnreadableError
 
 MAX_FILE_BYTES: Final = 16 << 20
 """More than any pool needs; a device given by mistake would never end."""
@@ -20,7 +20,7 @@ def read_text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ConfigError((error.strerror or str(error)).lower()) from None
+        raise UnreadableError((error.strerror or str(error)).lower()) from None
     except ValueError:
         raise ConfigError("a file name must not hold a null character") from None
     if len(content) > MAX_FILE_BYTES:
@@ -40,7 +40,7 @@ def read_document(path: Path) -> dict[str, Any]:
         text = read_text(path)
         document = json.loads(text) if is_json else tomllib.loads(text)
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise type(error)(f"{path}: {error}") from None
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise ConfigError(f"{path}: not valid {'JSON' if is_json else 'TOML'}: {reason}") from None

@@ -3,6 +3,7 @@
 ```
 QuicLbError
 ├── ConfigError        a layout, pool or settings value that breaks a rule (also a ValueError)
+│   └── UnreadableError  a file that the system does not let us read; it may later
 ├── EncodeError        a connection ID that cannot be made from what the caller gave (also a ValueError)
 │   └── NonceExhaustedError  no nonce is left under this key: switch the config or issue unroutable CIDs
 ├── EnvelopeError      an address that the envelope cannot carry (also a ValueError)
@@ -22,6 +23,10 @@ class QuicLbError(Exception):
 
 class ConfigError(QuicLbError, ValueError):
     """A value breaks a rule of the configuration; the message names the rule and the value."""
+
+
+class UnreadableError(ConfigError):
+    """A file cannot be read: it is missing, not permitted, or no descriptor is free. Another try may succeed."""
 
 
 class EncodeError(QuicLbError, ValueError):

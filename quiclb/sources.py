@@ -13,7 +13,7 @@ from typing import Any, Final
 from quiclb.address import Address, format_address, normalise
 from quiclb.config import QuicLbConfig
 from quiclb.discovery import Roster, backends_at
-from quiclb.errors import ConfigError, explain
+from quiclb.errors import ConfigError, UnreadableError, explain
 from quiclb.files import files_signature
 from quiclb.log import get_logger
 from quiclb.pool import Backend
@@ -42,6 +42,7 @@ class BackendSource:
         self._answer: object = None
         self.fault: str | None = None
         """Why the last question got no answer, if it got none."""
+        self._may_pass = False
         self._task: asyncio.Task[None] | None = None
 
     def backends(self, configs: Sequence[QuicLbConfig]) -> list[Backend]:
@@ -57,6 +58,7 @@ class BackendSource:
                 self._accept(answer)
         except Exception as error:  # a source that ends would keep its last answer for good, in silence
             self.results["failed"] += 1
+            self._may_pass = isinstance(error, UnreadableError) or not isinstance(error, ConfigError)
             fault = explain(error)
             if fault != self.fault:
                 get_logger().error("discovery failed, the last answer stays", source=self.name, fault=fault)
@@ -137,7 +139,10 @@ class FileSource(BackendSource):
         if signature == self._signature:
             return False
         self._signature = signature
-        return await super().refresh()
+        is_new = await super().refresh()
+        if self.fault is not None and self._may_pass and self._path.exists():
+            self._signature = None  # as without a free descriptor: the same file may be read next time
+        return is_new
 
     async def _ask(self) -> tuple[Backend, ...]:
         return load_backends(self._path)

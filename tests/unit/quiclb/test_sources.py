@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import socket
 
@@ -112,6 +113,28 @@ async def test_a_resolver_that_hangs_is_given_up():
     source = make_source(DNS, Changes())
     assert not await source.refresh()
     assert source.results == {"failed": 1}
+
+
+@on_virtual_time
+async def test_a_file_that_could_not_be_read_is_read_again_unchanged(tmp_path, monkeypatch):
+    path, changed = tmp_path / "backends.toml", Changes()
+    path.write_text('[[backend]]\nname = "a"\naddress = "10.0.0.1:4433"\n')
+
+    def exhausted(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    source = make_source(FileDiscovery(kind="file", path=path), changed)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "open", exhausted)
+        assert not await source.refresh()
+    assert source.fault == f"{path}: too many open files"
+    source.start()
+    await asyncio.sleep(1)
+    assert (names(source), changed.count) == (["a"], 1)
+    path.write_text("{")
+    await asyncio.sleep(5)
+    await source.stop()
+    assert source.results == {"failed": 2, "changed": 1}
 
 
 @pytest.mark.parametrize("name", ["backends.toml", "backends.json"])
