@@ -12,7 +12,7 @@ from typing import Final
 from quiclb.errors import ConfigError
 
 V4_MAPPED: Final = bytes(10) + b"\xff\xff"
-"""The first 12 octets of an IPv4 address in the form of an IPv6 one."""
+"""The first 12 bytes of an IPv4 address in the form of an IPv6 one."""
 
 Address = tuple[str, int]
 """IP address in text form and port; IPv4 without the v4-mapped prefix."""

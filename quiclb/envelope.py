@@ -70,7 +70,7 @@ def is_wrapped(datagram: bytes) -> bool:
     """Whether a client's datagram is one that a load balancer has wrapped already: a loop, or one behind another.
 
     To QUIC it is a short header whose connection ID begins with 0xEC, which no configuration issues (codepoint 0b111);
-    that the random octets behind it spell an IPv4-mapped client, or a second header, is a matter of 2**-80 and 2**-16.
+    random bytes behind it look like an IPv4-mapped client with probability 2**-96, like a second header with 2**-16.
     """
     if len(datagram) <= HEADER_LENGTH or not datagram.startswith(_MAGIC_OCTETS):
         return False

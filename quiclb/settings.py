@@ -202,4 +202,4 @@ _MESSAGE_PREFIXES = {
     "finite_number": "must be a finite number",
     "bool_": "must be true or false",
 }
-"""What pydantic's kinds of faults mean to somebody who writes TOML; all others speak for themselves."""
+"""Messages for pydantic's kinds of faults in the words of TOML; other kinds keep pydantic's message."""

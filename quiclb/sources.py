@@ -27,7 +27,7 @@ LOOKUP_TIMEOUT_S: Final = 10.0
 class BackendSource:
     """Asks again and again, and calls `changed` when the answer differs; a failure leaves the last answer in place.
 
-    Whatever the question raises is logged and counted as `failed`, and asked again after the interval.
+    Any exception is logged and counted as `failed`, and the source is asked again after the interval.
 
     `await refresh()` asks once, `start` goes on asking until `stop`. `results` counts by `changed`, `unchanged` and
     `failed`.

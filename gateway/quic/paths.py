@@ -49,8 +49,8 @@ def packed_host(address: Any) -> bytes:
 class Forwarders:
     """The hosts whose envelopes are believed: `10.0.0.1` from any port, `10.0.0.2:4433` or `[fd00::2]:4433` from one.
 
-    Health probes come from a port of their own, and are answered whatever the port: the answer, Version Negotiation,
-    is what any client gets, and goes to the sender.
+    Health probes come from a port of their own, and are answered from any port: the answer, Version Negotiation, is
+    what any client gets, and goes to the sender.
     Raises `ConfigurationError` for what is neither.
     """
 

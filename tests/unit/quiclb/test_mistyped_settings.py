@@ -1,4 +1,4 @@
-"""Whatever is mistyped in lb.toml, `check` and `serve` say so in one line that names the key, and end with status 1."""
+"""`check` and `serve` report each mistake in lb.toml in one line that names the key, and end with status 1."""
 
 from __future__ import annotations
 
