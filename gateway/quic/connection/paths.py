@@ -112,8 +112,12 @@ class Paths(Resumption):
             self._events.append(PathFailed(self._network_paths[0].addr))
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
-        if self._peer_cid.cid:
-            return super().datagrams_to_send(now)
+        path = self._network_paths[0]
+        is_close_limited = self._close_pending and not path.is_validated
+        datagrams = super().datagrams_to_send(now) if self._peer_cid.cid else self._sent_without_peer_cids(now)
+        return self._within_amplification_limit(datagrams, path) if is_close_limited else datagrams
+
+    def _sent_without_peer_cids(self, now: float) -> list[tuple[bytes, Any]]:
         # A peer with a zero-length connection ID never gives a spare one for a probed path, and needs none.
         others = self._network_paths[1:]
         for path in others:
@@ -123,6 +127,23 @@ class Paths(Resumption):
         finally:
             for path in others:
                 path.peer_cid = None
+
+    @staticmethod
+    def _within_amplification_limit(
+        datagrams: list[tuple[bytes, Any]], path: QuicNetworkPath
+    ) -> list[tuple[bytes, Any]]:
+        """Leave out of a close what exceeds three times the bytes received (RFC 9000 section 8.1).
+
+        aioquic counts the bytes of a close and does not limit them. What is left out is not sent later: the peer finds
+        the connection gone when it sends again.
+        """
+        path.bytes_sent -= sum(len(datagram) for datagram, _ in datagrams)
+        allowed = []
+        for datagram, address in datagrams:
+            if path.can_send(len(datagram)):
+                path.bytes_sent += len(datagram)
+                allowed.append((datagram, address))
+        return allowed
 
     def _path_followed(self, before: QuicNetworkPath | None) -> None:
         """A datagram was received while `before` was the active path: see whether another is now."""

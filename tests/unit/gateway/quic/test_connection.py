@@ -62,6 +62,8 @@ def test_every_private_name_that_is_overridden_exists_in_aioquic() -> None:
         "_new_host_cid",
         "_next_datagram_octets",
         "_sent_despite_window",
+        "_sent_without_peer_cids",
+        "_within_amplification_limit",
         "_on_new_token_delivery",
         "_on_probe_delivery",
         "_path_followed",

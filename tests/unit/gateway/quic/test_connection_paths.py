@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from aioquic.quic.connection import QuicNetworkPath
 from aioquic.quic.events import ConnectionTerminated, StreamDataReceived
 
@@ -137,3 +138,29 @@ def test_a_probe_only_packet_of_a_peer_without_connection_ids_is_answered() -> N
     assert pair.server.get_peer_address() == CLIENT_ADDRESS
     pair.exchange()
     assert not of(ConnectionTerminated, pair.client_events + pair.server_events)
+
+
+@pytest.mark.parametrize("reason", ["", "x" * 200])
+def test_a_close_to_an_unvalidated_address_stays_within_three_times_what_it_sent(reason: str) -> None:
+    """RFC 9000 section 8.1: every byte counts, those of a CONNECTION_CLOSE too."""
+    pair = connected(is_handshaken=False)
+    initials = [datagram for datagram, _ in pair.client.datagrams_to_send(10.0)]
+    for initial in initials:
+        pair.server.receive_datagram(initial, pair.client_address, 10.0)
+    received, sent, now = sum(map(len, initials)), 0, 10.0
+    while 3 * received - sent >= 100:  # probe timeouts fill what the limit allows
+        sent += sum(len(datagram) for datagram, _ in pair.server.datagrams_to_send(now))
+        now = pair.server.get_timer() or now
+        if 3 * received - sent >= 100:
+            pair.server.handle_timer(now)
+    assert not pair.server.is_ended
+    pair.server.close(reason_phrase=reason)
+    sent += sum(len(datagram) for datagram, _ in pair.server.datagrams_to_send(now))
+    assert sent <= 3 * received
+
+
+def test_a_close_that_fits_the_amplification_limit_is_sent() -> None:
+    pair = connected(is_handshaken=False)
+    pair.client_sends()
+    pair.server.close()
+    assert len(pair.server.datagrams_to_send(pair.now)) == 1
