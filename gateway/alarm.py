@@ -43,7 +43,15 @@ class Alarm:
             self._handle.cancel()
             self._handle = None
 
+    def release(self) -> None:
+        """Never ring again, and let go of `ring`, so that an alarm and its owner do not refer to each other."""
+        self.cancel()
+        self._ring = _ignore
+
     def _fired(self) -> None:
         self._handle = None
         # the loop may call a little early, by the resolution of its clock
         self._ring(max(self._at, self._clock.time()))
+
+
+def _ignore(now: float) -> None: ...

@@ -303,6 +303,7 @@ def _endpoint_settings(settings: GatewaySettings) -> EndpointSettings:
         max_half_open=quic.max_half_open,
         max_connections=quic.max_connections,
         handshake_timeout_s=quic.handshake_timeout_s,
+        loaded_handshake_timeout_s=quic.loaded_handshake_timeout_s,
         idle_timeout_s=quic.idle_timeout_s,
         resets_for_lost_servers=quic.resets_for_lost_servers and quic.read_reset_key() is not None,
     )

@@ -39,11 +39,18 @@ class Buckets:
         What is more than a bucket can hold is given by a full one, which then owes the rest.
         """
         rate, levels = self._rate, self._levels
-        level, at = levels.get(key, (rate.burst, now))
-        level = min(rate.burst, level + (now - at) * rate.per_s)
+        level = self._level(key, now)
         missing = min(amount, rate.burst) - level
         levels[key] = (level if missing > 0 else level - amount, now)
         levels.move_to_end(key)
         if len(levels) > self._most_keys:
             levels.popitem(last=False)
         return max(0.0, missing / rate.per_s)
+
+    def wait_s(self, key: Hashable, amount: float, now: float) -> float:
+        """Return what `take` would, and take nothing."""
+        return max(0.0, (min(amount, self._rate.burst) - self._level(key, now)) / self._rate.per_s)
+
+    def _level(self, key: Hashable, now: float) -> float:
+        level, at = self._levels.get(key, (self._rate.burst, now))
+        return min(self._rate.burst, level + (now - at) * self._rate.per_s)

@@ -22,16 +22,21 @@ class EndpointCounters:
     handshake_timeouts: int = 0
     """Half-open connections dropped because the client never finished."""
 
+    half_open_evicted: int = 0
+    """Half-open connections closed at `max_half_open` to make room for a newcomer: the oldest of the network that held
+    most."""
+
     refused_full: int = 0
-    refused_half_open: int = 0
     refused_stopped: int = 0
     refused_address: int = 0
-    """New connections turned away: at `max_connections`, at `max_half_open`, after `stop_accepting`, too many attempts
-    of one proven address."""
+    """New connections turned away: at `max_connections`, after `stop_accepting`, too many attempts of one proven
+    address."""
 
     retries_sent: int = 0
     retries_for_address: int = 0
     """Of these, those sent because many connections seemed to come from one address."""
+    retries_for_undecryptable: int = 0
+    """New clients that had to prove their address because many Initials could not be decrypted."""
     retry_tokens_accepted: int = 0
     retry_tokens_rejected: int = 0
     new_tokens_accepted: int = 0
@@ -47,6 +52,7 @@ class EndpointCounters:
     malformed: int = 0
     """Datagrams that are no QUIC packet, or too small for what they claim to be."""
     undecryptable_initials: int = 0
+    """Initials that are not protected with the keys of their connection ID; no connection is made for them."""
     unknown_foreign: int = 0
     """Datagrams for a connection ID that is not known here and may live on another server."""
 

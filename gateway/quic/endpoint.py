@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aioquic.quic.packet import QuicErrorCode, encode_quic_retry
 
-from gateway.quic.admission import Handshake, HandshakePolicy
+from gateway.access.network import network_of
+from gateway.alarm import Alarm
+from gateway.quic.admission import DecryptionFailures, Handshake, HandshakePolicy
 from gateway.quic.cid_source import RandomOctets
 from gateway.quic.cids import ServerCidSource
 from gateway.quic.connection import H3_NO_ERROR, Connection
 from gateway.quic.counters import EndpointCounters
 from gateway.quic.credentials import Credentials, TokenVerdict
+from gateway.quic.half_open import HalfOpenTable
 from gateway.quic.new_token import KnownAddress
 from gateway.quic.paths import ForwardedPath, Forwarders, parse_envelope
 from gateway.quic.resets import Resets
@@ -28,7 +32,8 @@ from gateway.quic.stateless import (
     MIN_INITIAL_OCTETS,
     SUPPORTED_VERSIONS,
     LongHeader,
-    first_token,
+    can_decrypt,
+    first_initial,
     initial_close,
     parse_long_header,
     version_negotiation,
@@ -71,7 +76,9 @@ class Endpoint:
         self._configuration = quic_configuration(settings, identity, cids.length_octets)
         self._by_cid: dict[bytes, ServedConnection] = {}
         self._connections: set[ServedConnection] = set()
-        self._half_open = 0
+        self._half_open: HalfOpenTable[ServedConnection] = HalfOpenTable(settings.max_half_open)
+        self._failures = DecryptionFailures()
+        self._handshake_deadline: Alarm | None = None
         self._dirty: list[ServedConnection] = []
         self._is_accepting = True
         self._resets = Resets(settings, self.counters, rng)
@@ -83,6 +90,7 @@ class Endpoint:
         """Bind the sockets; raises `BindError` with the address that cannot be had."""
         settings = self._settings
         self._loop = asyncio.get_running_loop()
+        self._handshake_deadline = Alarm(self._loop, self._expire_handshakes)
         size = settings.receive_buffer_octets
         if settings.host is not None:
             self._public = await DatagramSocket.open(
@@ -105,6 +113,8 @@ class Endpoint:
             connection.close(H3_NO_ERROR, reason)
             connection.flush()
             connection.discard()
+        if self._handshake_deadline is not None:
+            self._handshake_deadline.cancel()
         for each in (self._public, self._inner):
             if each is not None:
                 each.close()
@@ -153,7 +163,7 @@ class Endpoint:
     @property
     def half_open_count(self) -> int:
         """Connections whose handshake is not finished."""
-        return self._half_open
+        return len(self._half_open)
 
     # Datagrams in
 
@@ -224,8 +234,8 @@ class Endpoint:
     # New connections
 
     def _open_connection(self, header: LongHeader, datagram: bytes, path: Any, forwarder: Any) -> None:
-        token = first_token(header, datagram)
-        if token is None:
+        initial = first_initial(header, datagram)
+        if initial is None:
             self.counters.malformed += 1
             return
         if not self._is_accepting:
@@ -236,11 +246,20 @@ class Endpoint:
             self.counters.refused_full += 1
             self.send(initial_close(header, QuicErrorCode.CONNECTION_REFUSED), path, forwarder)
             return
-        verdict = self.credentials.judge(token, path, header.destination_cid) if token else None
+        network, now = network_of(path[0]), self._now()
+        must_prove = self._must_prove(network, now)
+        if must_prove and not initial.token:
+            self._send_retry(header, path, forwarder)
+            return
+        if not can_decrypt(header, initial, datagram):
+            self.counters.undecryptable_initials += 1
+            self._failures.count(network, now)
+            return
+        verdict = self.credentials.judge(initial.token, path, header.destination_cid) if initial.token else None
         if isinstance(verdict, RejectedToken):
             self.counters.retry_tokens_rejected += 1
             self.send(initial_close(header, QuicErrorCode.INVALID_TOKEN), path, forwarder)
-        elif verdict is None and self._half_open >= self._settings.retry_after_half_open:
+        elif verdict is None and must_prove:
             self._send_retry(header, path, forwarder)
         elif (met := self._meet(path, is_proven=verdict is not None)) is Handshake.PROVE:
             self.counters.retries_for_address += 1
@@ -248,10 +267,16 @@ class Endpoint:
         elif met is Handshake.REFUSE:
             self.counters.refused_address += 1
             self.send(initial_close(header, QuicErrorCode.CONNECTION_REFUSED), path, forwarder)
-        elif self._half_open >= self._settings.max_half_open:
-            self.counters.refused_half_open += 1
         else:
             self._start(header, verdict, datagram, path, forwarder)
+
+    def _must_prove(self, network: bytes, now: float) -> bool:
+        if len(self._half_open) >= self._settings.retry_after_half_open:
+            return True
+        if self._failures.are_too_many(network, now):
+            self.counters.retries_for_undecryptable += 1
+            return True
+        return False
 
     def _meet(self, path: Any, *, is_proven: bool) -> Handshake:
         if self._handshakes is None:
@@ -291,23 +316,41 @@ class Endpoint:
         self.counters.new_tokens_accepted += isinstance(verdict, KnownAddress)
         connection = ServedConnection(quic, self, self._application, self._running_loop())
         self._connections.add(connection)
-        self._half_open += 1
         self.counters.connections_opened += 1
         for cid in (header.destination_cid, *quic.host_cids):
-            self._by_cid[cid] = connection
+            self.cid_issued(cid, connection)
+        self._add_half_open(connection, path)
         connection.received(datagram, path, via)
         if not quic.has_heard_peer:
             self.counters.undecryptable_initials += 1
             connection.discard()
-            return
-        if verdict is not None:
+        elif verdict is not None:
             quic.prove_address()
-        self._running_loop().call_later(self._settings.handshake_timeout_s, self._give_up, connection)
 
-    def _give_up(self, connection: ServedConnection) -> None:
-        if connection.is_half_open and connection in self._connections:
+    def _add_half_open(self, connection: ServedConnection, path: Any) -> None:
+        evicted = self._half_open.add(connection, network_of(path[0]), self._now())
+        if evicted is not None:
+            self.counters.half_open_evicted += 1
+            evicted.refuse(QuicErrorCode.CONNECTION_REFUSED)
+        self._await_handshakes()
+
+    def _await_handshakes(self) -> None:
+        oldest_at = self._half_open.oldest_at
+        if oldest_at is not None and self._handshake_deadline is not None:
+            self._handshake_deadline.set(oldest_at + self._handshake_timeout_s)
+
+    @property
+    def _handshake_timeout_s(self) -> float:
+        settings = self._settings
+        is_loaded = 2 * len(self._half_open) > settings.max_half_open
+        timeout_s = settings.handshake_timeout_s
+        return min(timeout_s, settings.loaded_handshake_timeout_s) if is_loaded else timeout_s
+
+    def _expire_handshakes(self, now: float) -> None:
+        for connection in self._half_open.take_expired(now, self._handshake_timeout_s):
             self.counters.handshake_timeouts += 1
             connection.discard()
+        self._await_handshakes()
 
     # What connections ask of their owner
 
@@ -328,19 +371,33 @@ class Endpoint:
     def cid_issued(self, cid: bytes, connection: ServedConnection) -> None:
         """Datagrams for `cid` are this connection's."""
         self._by_cid[cid] = connection
+        connection.routed_cids.add(cid)
 
-    def cid_retired(self, cid: bytes, after_s: float) -> None:
+    def cid_retired(self, cid: bytes, connection: ServedConnection, after_s: float) -> None:
         """Forget `cid` once nothing sent to it can still be on its way; until then it must not be reset."""
-        self._running_loop().call_later(after_s, self._by_cid.pop, cid, None)
+        # by a weak reference: a timer must not keep a connection that has ended
+        self._running_loop().call_later(after_s, self._forget_cid, cid, weakref.ref(connection))
+
+    def _forget_cid(self, cid: bytes, reference: weakref.ref[ServedConnection]) -> None:
+        connection = reference()
+        if connection is not None:
+            self._forget_cids(connection, (cid,))
+            connection.routed_cids.discard(cid)
+
+    def _forget_cids(self, connection: ServedConnection, cids: Iterable[bytes]) -> None:
+        for cid in cids:
+            if self._by_cid.get(cid) is connection:
+                del self._by_cid[cid]
 
     def handshake_completed(self, connection: ServedConnection) -> None:
         """The client's address is proven."""
         self.counters.handshakes_completed += 1
         self.counters.handshakes_resumed += connection.quic.is_resumed
         self.counters.early_data_accepted += connection.quic.has_early_data
-        self._half_opened(connection)
+        self._half_open.remove(connection)
         self._give_token(connection)
-        self.cid_retired(connection.quic.original_destination_connection_id, 3 * connection.quic.probe_timeout_s)
+        quic = connection.quic
+        self.cid_retired(quic.original_destination_connection_id, connection, 3 * quic.probe_timeout_s)
 
     def path_changed(self, connection: ServedConnection) -> None:
         """A client's new address was validated."""
@@ -356,21 +413,16 @@ class Endpoint:
         if connection not in self._connections:
             return
         self._connections.discard(connection)
-        self._half_opened(connection)
+        self._half_open.remove(connection)
         self.counters.connections_closed += 1
         if error_code is not None and connection.quic.has_found_fault:
             self.counters.protocol_errors += 1
-        for cid in [cid for cid, each in self._by_cid.items() if each is connection]:
-            del self._by_cid[cid]
+        self._forget_cids(connection, connection.routed_cids)
+        connection.routed_cids.clear()
 
     def _give_token(self, connection: ServedConnection) -> None:
         """A later connection from the address that was proven needs no Retry."""
         connection.quic.send_new_token(self.credentials.new_token(connection.quic.get_peer_address()))
-
-    def _half_opened(self, connection: ServedConnection) -> None:
-        if connection.is_half_open:
-            connection.is_half_open = False
-            self._half_open -= 1
 
     # Datagrams out
 

@@ -15,10 +15,11 @@ from aioquic.quic.events import (
     ProtocolNegotiated,
     QuicEvent,
 )
-from aioquic.quic.packet import QuicErrorCode
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 
 from gateway.alarm import Alarm
 from gateway.quic.connection import Connection
+from gateway.quic.connection.release import break_cycles
 from gateway.quic.events import PeerClosed, PeerMoved
 from gateway.quic.paths import ForwardedPath, peer_name
 
@@ -47,7 +48,7 @@ class Owner(Protocol):
     def send(self, datagram: bytes, path: Any, forwarder: Any) -> None: ...
     def flush_soon(self, connection: ServedConnection) -> None: ...
     def cid_issued(self, cid: bytes, connection: ServedConnection) -> None: ...
-    def cid_retired(self, cid: bytes, after_s: float) -> None: ...
+    def cid_retired(self, cid: bytes, connection: ServedConnection, after_s: float) -> None: ...
     def handshake_completed(self, connection: ServedConnection) -> None: ...
     def path_changed(self, connection: ServedConnection) -> None: ...
     def failed(self) -> None: ...
@@ -55,14 +56,18 @@ class Owner(Protocol):
 
 
 class ServedConnection:
-    """A connection the endpoint accepted. Handlers use `quic`, `flush_soon` after queueing, and `close`."""
+    """A connection the endpoint accepted. Handlers use `quic`, `flush_soon` after queueing, and `close`.
+
+    `routed_cids` are the connection IDs by which the endpoint finds it; the endpoint alone changes them. Once the
+    connection is forgotten nothing is received, sent or timed any more, so that no timer can hold it in memory.
+    """
 
     def __init__(
         self, quic: Connection, owner: Owner, application: Application, loop: asyncio.AbstractEventLoop
     ) -> None:
         self.quic = quic
         self.loop = loop
-        self.is_half_open = True
+        self.routed_cids: set[bytes] = set()
         self.is_flush_pending = False
         self._owner = owner
         self._application = application
@@ -70,6 +75,7 @@ class ServedConnection:
         self._routes: dict[ForwardedPath, Any] = {}
         self._alarm = Alarm(loop, self._timer_fired)
         self._is_over = False
+        self._is_forgotten = False
 
     @property
     def peer(self) -> str:
@@ -89,13 +95,15 @@ class ServedConnection:
 
     def flush_soon(self) -> None:
         """Send, once in this turn of the loop, whatever is queued by then."""
-        if not self.is_flush_pending:
+        if not self.is_flush_pending and not self._is_forgotten:
             self.is_flush_pending = True
             self._owner.flush_soon(self)
 
     def flush(self) -> None:
         """Send what is queued and set the timer."""
         self.is_flush_pending = False
+        if self._is_forgotten:
+            return
         try:
             datagrams = self.quic.datagrams_to_send(self.loop.time())
         except Exception:
@@ -111,6 +119,13 @@ class ServedConnection:
         self.quic.close(error_code=error_code, reason_phrase=reason)
         self._end(reason)
         self.flush_soon()
+
+    def refuse(self, error_code: int) -> None:
+        """Close a half-open connection with one CONNECTION_CLOSE and forget it at once, without a closing period."""
+        self.quic.close(error_code=error_code, frame_type=QuicFrameType.PADDING)
+        self._end("refused")
+        self.flush()
+        self._forget(None)
 
     def discard(self) -> None:
         """Forget a connection without a word to the peer."""
@@ -136,7 +151,7 @@ class ServedConnection:
                 self._owner.cid_issued(cid, self)
                 return
             case ConnectionIdRetired(connection_id=cid):
-                self._owner.cid_retired(cid, 3 * self.quic.probe_timeout_s)
+                self._owner.cid_retired(cid, self, 3 * self.quic.probe_timeout_s)
                 return
             case ProtocolNegotiated() if not self._is_over:
                 self._handler = self._application(self)
@@ -164,8 +179,10 @@ class ServedConnection:
                 self._fail()
 
     def _forget(self, error_code: int | None) -> None:
-        self._alarm.cancel()
+        self._is_forgotten = True
+        self._alarm.release()
         self._owner.ended(self, error_code)
+        break_cycles(self.quic)
 
     def _fail(self) -> None:
         """A defect of ours must cost one connection, not the worker."""
@@ -175,6 +192,8 @@ class ServedConnection:
         self._end("internal error")
 
     def _arm(self) -> None:
+        if self._is_forgotten:
+            return
         timer_at = self.quic.get_timer()
         if timer_at is not None:
             self._alarm.set(timer_at)

@@ -30,9 +30,11 @@ class EndpointSettings:
     `host` None opens no public socket, `inner_host` None no inner one; port 0 takes any free port. Only `forwarders`
     (`IP` or `IP:port`) are believed on the inner socket; `preferred` is where clients that came through one may reach
     the public socket. `secrets` must be the same on all workers behind one load balancer. From `retry_after_half_open`
-    unfinished handshakes on, new clients must prove their address first; beyond `max_half_open` they are dropped. With
-    `resets_for_lost_servers` a client whose connection ID names another server of the pool is told at once that its
-    connection is gone: `forwarders` must send such a client here only while that server does not answer.
+    unfinished handshakes on, new clients must prove their address first; beyond `max_half_open` a newcomer takes the
+    place of the oldest one of the network that holds most. A handshake may take `handshake_timeout_s`, and at most
+    `loaded_handshake_timeout_s` while more than half of these places are taken. With `resets_for_lost_servers` a client
+    whose connection ID names another server of the pool is told at once that its connection is gone: `forwarders` must
+    send such a client here only while that server does not answer.
     """
 
     host: str | None = "127.0.0.1"
@@ -43,9 +45,10 @@ class EndpointSettings:
     preferred: PreferredAddress | None = None
     secrets: SharedSecrets = field(default_factory=SharedSecrets)
     retry_after_half_open: int = 64
-    max_half_open: int = 512
+    max_half_open: int = 192
     max_connections: int = 4096
     handshake_timeout_s: float = 10.0
+    loaded_handshake_timeout_s: float = 3.0
     idle_timeout_s: float = 30.0
     max_data_octets: int = 1 << 20
     max_stream_data_octets: int = 1 << 18

@@ -313,7 +313,7 @@ class _Sessions:
         self._layer = WebTransportLayer(connection.quic)
         self._transports: dict[int, WebTransport] = {}
         self._unproven: dict[int, SessionRequested] = {}
-        connection.loop.call_later(SESSION_DEADLINE_S, self._expect_session)
+        self._deadline = connection.loop.call_later(SESSION_DEADLINE_S, self._expect_session)
 
     def event_received(self, event: QuicEvent) -> None:
         if isinstance(event, PeerMoved):
@@ -326,6 +326,7 @@ class _Sessions:
             self._handle(each)
 
     def terminated(self, reason: str) -> None:
+        self._deadline.cancel()  # or the loop would keep the connection until then
         transports, self._transports = self._transports, {}
         for transport in transports.values():
             transport.lost(reason)

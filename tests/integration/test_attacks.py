@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicErrorCode, QuicPacketType, pull_quic_header
 
 from gateway.h3.webtransport import SessionOpened
+from gateway.quic.admission import NETWORK_FAILURES
 from gateway.quic.cid_source import RandomCids
 from gateway.quic.connection import Connection, PeerClosed
 from gateway.quic.endpoint import Endpoint
@@ -27,11 +29,22 @@ from tests.unit.gateway.quic.harness import SERVER_ADDRESS, client_configuration
 KEY = b"s" * 32
 
 
-def initial(seed: int) -> bytes:
-    """The first datagram of an honest client's handshake."""
+def client_and_initial(seed: int) -> tuple[Connection, bytes]:
+    """A client that has sent the first datagram of an honest handshake, and that datagram."""
     client = Connection(configuration=client_configuration(), cids=RandomCids(8, seeded(seed)))
     client.connect(SERVER_ADDRESS, 0.0)
-    return client.datagrams_to_send(0.0)[0][0]
+    return client, client.datagrams_to_send(0.0)[0][0]
+
+
+def initial(seed: int) -> bytes:
+    """The first datagram of an honest client's handshake."""
+    return client_and_initial(seed)[1]
+
+
+def undecryptable(seed: int) -> bytes:
+    """An Initial whose payload was overwritten."""
+    datagram = initial(seed)
+    return datagram[:200] + os.urandom(100) + datagram[300:]
 
 
 def assert_unharmed(endpoint: Endpoint) -> None:
@@ -110,16 +123,25 @@ async def test_a_retry_token_used_from_another_address_is_refused() -> None:
         thief.close()
 
 
-async def test_beyond_the_cap_on_half_open_connections_initials_are_dropped() -> None:
+async def test_beyond_the_cap_on_half_open_connections_the_oldest_is_evicted_and_told() -> None:
+    answers: list[tuple[bytes, bytes]] = []
     async with serving(retry_after_half_open=100, max_half_open=4, handshake_timeout_s=0.2) as endpoint:
-        flooder = await Socket.open(lambda datagram, _: None)
-        for seed in range(10):
-            flooder.send(initial(seed), endpoint.address)
-        await until(lambda: endpoint.counters.refused_half_open == 6)
-        assert endpoint.half_open_count == 4
+        flooder = await Socket.open(lambda datagram, _: answers.append((datagram[6:14], datagram)))
+        clients = [client_and_initial(seed) for seed in range(10)]
+        for _, datagram in clients:
+            flooder.send(datagram, endpoint.address)
+        await until(lambda: endpoint.counters.half_open_evicted == 6)
+        assert endpoint.half_open_count == endpoint.connection_count == 4
+        oldest, _ = clients[0]
+        await until(lambda: any(cid == oldest.host_cid for cid, _ in answers))
         await until(lambda: endpoint.connection_count == 0)
         assert endpoint.counters.handshake_timeouts == 4
         assert not endpoint._by_cid
+        for cid, datagram in answers:
+            if cid == oldest.host_cid:
+                oldest.receive_datagram(datagram, SERVER_ADDRESS, 0.1)
+        closed = [event for _ in range(9) if isinstance(event := oldest.next_event(), PeerClosed)]
+        assert closed[0].error_code == QuicErrorCode.CONNECTION_REFUSED
         flooder.close()
 
 
@@ -137,13 +159,93 @@ async def test_at_the_cap_on_all_connections_new_ones_are_refused() -> None:
 async def test_initials_that_cannot_be_decrypted_leave_nothing_behind() -> None:
     async with serving() as endpoint:
         flooder = await Socket.open(lambda datagram, _: None)
-        for seed in range(10):
-            datagram = initial(seed)
-            flooder.send(datagram[:200] + os.urandom(100) + datagram[300:], endpoint.address)
-        await until(lambda: endpoint.counters.undecryptable_initials == 10)
+        for seed in range(8):
+            flooder.send(undecryptable(seed), endpoint.address)
+        await until(lambda: endpoint.counters.undecryptable_initials == 8)
+        assert endpoint.counters.connections_opened == 0
         assert endpoint.connection_count == endpoint.half_open_count == 0
         assert not endpoint._by_cid
         flooder.close()
+
+
+async def test_a_network_that_sends_undecryptable_initials_is_answered_with_retry_and_gets_in() -> None:
+    async with serving() as endpoint:
+        flooder = await Socket.open(lambda datagram, _: None)
+        for seed in range(20):
+            flooder.send(undecryptable(seed), endpoint.address)
+        await until(lambda: endpoint.counters.datagrams_received == 20)
+        assert endpoint.counters.undecryptable_initials == NETWORK_FAILURES.burst
+        assert endpoint.counters.retries_sent == 20 - NETWORK_FAILURES.burst
+        neighbour = await Client(endpoint.address or ("", 0)).connect()
+        await until(lambda: neighbour.has(SessionOpened))
+        assert endpoint.counters.retry_tokens_accepted == 1
+        stranger = await Client(endpoint.address or ("", 0)).connect(host="127.0.0.2")
+        await until(lambda: stranger.has(SessionOpened))
+        assert endpoint.counters.retry_tokens_accepted == 1
+        for each in (neighbour, stranger, flooder):
+            each.close()
+
+
+async def test_networks_that_pass_retry_and_fall_silent_do_not_shut_out_a_newcomer_of_another() -> None:
+    async with serving(retry_after_half_open=2, max_half_open=8) as endpoint:
+        silent: list[Socket] = []
+        for host in ("127.0.0.2", "127.0.0.3"):
+            for _ in range(10):
+                client, first = client_and_initial(len(silent))
+                socket = await Socket.open(lambda _datagram, _address: None, host)
+                socket._received = answering_retry_alone(client, socket)
+                socket.send(first, endpoint.address)
+                silent.append(socket)
+        await until(lambda: endpoint.counters.connections_opened == 20)
+        assert endpoint.half_open_count == 8
+        newcomer = await Client(endpoint.address or ("", 0)).connect()
+        await until(lambda: newcomer.has(SessionOpened), 1.0)
+        assert endpoint.counters.half_open_evicted == 13
+        newcomer.close()
+        for each in silent:
+            each.close()
+
+
+def answering_retry_alone(client: Connection, socket: Socket) -> Callable[[bytes, Any], None]:
+    """A receiver that sends the second Initial and nothing after it."""
+
+    def received(datagram: bytes, address: Any) -> None:
+        if datagram[0] & 0xF0 == 0xF0:
+            client.receive_datagram(datagram, SERVER_ADDRESS, 0.0)
+            for answer, _ in client.datagrams_to_send(0.0):
+                socket.send(answer, address)
+
+    return received
+
+
+async def test_under_load_a_handshake_has_less_time() -> None:
+    async with serving(max_half_open=4, handshake_timeout_s=60.0, loaded_handshake_timeout_s=0.05) as endpoint:
+        flooder = await Socket.open(lambda datagram, _: None)
+        for seed in range(3):
+            flooder.send(initial(seed), endpoint.address)
+        await until(lambda: endpoint.counters.handshake_timeouts >= 1)
+        await until(lambda: endpoint.half_open_count <= 2)
+        flooder.close()
+
+
+async def test_closing_a_connection_forgets_its_connection_ids_and_no_others() -> None:
+    async with serving() as endpoint:
+        stays = await Client(endpoint.address or ("", 0)).connect()
+        leaves = await Client(endpoint.address or ("", 0)).connect()
+        await until(lambda: stays.has(SessionOpened) and leaves.has(SessionOpened))
+        before = set(endpoint._by_cid)
+        [gone] = [each for each in endpoint._connections if each.quic.get_peer_address()[1] == port_of(leaves)]
+        own = set(gone.routed_cids)
+        gone.discard()
+        assert own
+        assert set(endpoint._by_cid) == before - own
+        assert all(each in endpoint._connections for each in endpoint._by_cid.values())
+        stays.close()
+        leaves.close()
+
+
+def port_of(client: Client) -> int:
+    return client.sockets[0].address[1]
 
 
 async def test_a_version_negotiation_is_smaller_than_what_asks_for_it_and_never_answers_another() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 import uvloop
@@ -78,3 +79,27 @@ async def test_whoever_is_called_may_set_it_again():
     alarm.set(loop.time())
     await asyncio.wait_for(is_over.wait(), 5.0)
     assert len(times) == 3
+
+
+def test_one_that_is_released_lets_go_of_its_callback_and_never_rings():
+    class Clock:
+        calls = 0
+
+        def time(self) -> float:
+            return 0.0
+
+        def call_at(self, when, callback, *args):
+            self.calls += 1
+            callback()
+            return self
+
+        def cancel(self) -> None: ...
+
+    times: list[float] = []
+    note = times.append
+    alarm = Alarm(Clock(), note)
+    before = sys.getrefcount(note)
+    alarm.release()
+    assert sys.getrefcount(note) == before - 1
+    alarm.set(1.0)
+    assert times == []

@@ -9,6 +9,8 @@ from gateway.quic.cid_source import RandomCids
 from gateway.quic.connection import Connection
 from gateway.quic.stateless import (
     LongHeader,
+    can_decrypt,
+    first_initial,
     initial_close,
     parse_long_header,
     stateless_reset,
@@ -16,6 +18,7 @@ from gateway.quic.stateless import (
 )
 from tests.unit.gateway.quic.harness import SERVER_ADDRESS, client_configuration, seeded
 
+MIN_INITIAL_BYTES = 1200
 HEADER = LongHeader(QuicProtocolVersion.VERSION_1, b"destination", b"source")
 
 
@@ -61,3 +64,45 @@ def test_a_client_understands_a_refusal() -> None:
     events = [client.next_event() for _ in range(3)]
     [ended] = [event for event in events if isinstance(event, ConnectionTerminated)]
     assert ended.error_code == QuicErrorCode.CONNECTION_REFUSED
+
+
+def first_datagram(version: int = QuicProtocolVersion.VERSION_1) -> bytes:
+    configuration = client_configuration(original_version=version)
+    client = Connection(configuration=configuration, cids=RandomCids(8, seeded(1)))
+    client.connect(SERVER_ADDRESS, 0.0)
+    return client.datagrams_to_send(0.0)[0][0]
+
+
+def is_decryptable(datagram: bytes) -> bool:
+    header = parse_long_header(datagram)
+    assert header is not None
+    initial = first_initial(header, datagram)
+    assert initial is not None
+    return can_decrypt(header, initial, datagram)
+
+
+@pytest.mark.parametrize("version", [QuicProtocolVersion.VERSION_1, QuicProtocolVersion.VERSION_2])
+def test_an_initial_is_decrypted_with_the_keys_of_its_version_and_connection_id(version: int) -> None:
+    datagram = first_datagram(version)
+    assert is_decryptable(datagram)
+    assert is_decryptable(datagram + b"another packet")
+
+
+@pytest.mark.parametrize("offset", [6, 19, 60, 300])
+def test_an_initial_with_one_changed_byte_cannot_be_decrypted(offset: int) -> None:
+    datagram = first_datagram()
+    assert not is_decryptable(datagram[:offset] + bytes((datagram[offset] ^ 1,)) + datagram[offset + 1 :])
+
+
+def test_an_initial_too_short_to_be_sampled_cannot_be_decrypted() -> None:
+    # one byte of packet number, nothing to sample for header protection (RFC 9001 section 5.4.2)
+    datagram = b"\xc0\0\0\0\1\x08" + bytes(8) + b"\0\0\1x"
+    assert not is_decryptable(datagram.ljust(1200, b"\0"))
+
+
+def test_an_answer_without_a_connection_is_smaller_than_the_initial() -> None:
+    """RFC 9000 section 8.1: less than three times; version negotiation with the longest connection IDs of RFC 8999."""
+    longest = LongHeader(0x1A2A3A4A, bytes(255), bytes(255))
+    assert len(version_negotiation(longest, seeded(1))) < MIN_INITIAL_BYTES
+    header = LongHeader(QuicProtocolVersion.VERSION_1, bytes(20), bytes(20))
+    assert len(initial_close(header, QuicErrorCode.CONNECTION_REFUSED)) < MIN_INITIAL_BYTES
