@@ -27,7 +27,7 @@ from gateway.quic.resets import Resets
 from gateway.quic.retry import RejectedToken, ValidToken
 from gateway.quic.served import Application, ServedConnection
 from gateway.quic.settings import EndpointSettings, early_data_context, quic_configuration
-from gateway.quic.sockets import DatagramSocket
+from gateway.quic.sockets import UdpSocket, open_udp_socket
 from gateway.quic.stateless import (
     MIN_INITIAL_OCTETS,
     SUPPORTED_VERSIONS,
@@ -82,8 +82,8 @@ class Endpoint:
         self._dirty: list[ServedConnection] = []
         self._is_accepting = True
         self._resets = Resets(settings, self.counters, rng)
-        self._public: DatagramSocket | None = None
-        self._inner: DatagramSocket | None = None
+        self._public: UdpSocket | None = None
+        self._inner: UdpSocket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
@@ -93,12 +93,12 @@ class Endpoint:
         self._handshake_deadline = Alarm(self._loop, self._expire_handshakes)
         size = settings.receive_buffer_octets
         if settings.host is not None:
-            self._public = await DatagramSocket.open(
+            self._public = await open_udp_socket(
                 self._loop, settings.host, settings.port, size, self._public_received, self._send_failed
             )
         if settings.inner_host is not None:
             try:
-                self._inner = await DatagramSocket.open(
+                self._inner = await open_udp_socket(
                     self._loop, settings.inner_host, settings.inner_port, size, self._inner_received, self._send_failed
                 )
             except BaseException:
@@ -431,7 +431,7 @@ class Endpoint:
         for connection in dirty:
             connection.flush()
 
-    def _transmit(self, socket: DatagramSocket, datagram: bytes, address: Any) -> None:
+    def _transmit(self, socket: UdpSocket, datagram: bytes, address: Any) -> None:
         self.counters.datagrams_sent += 1
         self.counters.octets_sent += len(datagram)
         socket.send(datagram, address)

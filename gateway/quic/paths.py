@@ -23,6 +23,20 @@ class ForwardedPath(NamedTuple):
     envelope: bytes
 
 
+class FourTuple(NamedTuple):
+    """A client at a socket that is bound to a wildcard address: both ends of the path (RFC 9000 section 9).
+
+    Replies to `remote`, the socket API's form of `host` and `port`, leave from `local`, the IP address that the client
+    sent to (`None` where the kernel does not say); from another one it takes none. A client that goes over to another
+    local address is on another path.
+    """
+
+    host: str
+    port: int
+    remote: Any
+    local: str | None
+
+
 def parse_envelope(datagram: bytes) -> tuple[ForwardedPath, bytes] | EnvelopeFault:
     """Take the envelope off a datagram that a forwarder sent."""
     unwrapped = unwrap(datagram)
