@@ -13,6 +13,7 @@ import structlog
 
 from gateway.config import GatewaySettings, TlsSection
 from gateway.errors import IdentityError
+from gateway.quic.self_test import handshake_in_memory
 from gateway.quic.tls import TlsIdentity
 
 WARN_BELOW: Final = 0.2
@@ -24,14 +25,15 @@ _log = structlog.get_logger("gateway.certificate")
 class ServedCertificate:
     """Read from the files of `[tls]`; the `Reloadable` of that name.
 
-    New handshakes get what was read last, connections that are up keep what they began with. The constructor raises
+    New handshakes get what was read last, connections that are up keep what they began with. What is read is served
+    only once it has passed a QUIC handshake in memory and OpenSSL's own checks; the constructor raises
     `IdentityError` for what cannot be served.
     """
 
     name = "certificate"
 
     def __init__(self, files: TlsSection, clock: Callable[[], float]) -> None:
-        self.identity = TlsIdentity.load(files.certificate, files.key, now=clock())
+        self.identity = _load(files, clock())
         self._served = files
         self._clock = clock
         self._contexts: list[ssl.SSLContext] = []
@@ -49,8 +51,7 @@ class ServedCertificate:
 
     def tls_context(self) -> ssl.SSLContext:
         """Return a server's context that always shows the newest certificate; raises `IdentityError`."""
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        _load_chain(context, self._served)
+        context = _server_context(self._served)
         self._contexts.append(context)
         return context
 
@@ -59,7 +60,7 @@ class ServedCertificate:
 
     def reload(self, settings: GatewaySettings) -> None:
         former, files = self.identity, settings.tls
-        identity = TlsIdentity.load(files.certificate, files.key, now=self._clock())
+        identity = _load(files, self._clock())
         for context in self._contexts:
             _load_chain(context, files)
         self.identity, self._served = identity, files
@@ -93,6 +94,20 @@ class ServedCertificate:
 
     def _date(self) -> str:
         return f"{self.identity.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _load(files: TlsSection, now: float) -> TlsIdentity:
+    """Read and try what is to be served, on QUIC and on TCP; raises `IdentityError`."""
+    identity = TlsIdentity.load(files.certificate, files.key, now=now)
+    _server_context(files)
+    handshake_in_memory(identity)
+    return identity
+
+
+def _server_context(files: TlsSection) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    _load_chain(context, files)
+    return context
 
 
 def _load_chain(context: ssl.SSLContext, files: TlsSection) -> None:

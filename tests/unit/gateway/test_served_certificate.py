@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from structlog.testing import capture_logs
 
 from gateway.config import GatewaySettings, TlsSection
@@ -49,19 +51,46 @@ def test_followers_get_the_new_one(tmp_path: Path) -> None:
     ("file", "contents", "message"),
     [
         ("leaf.pem", b"nonsense", "certificate cannot be read"),
+        ("both", ec.SECP521R1(), "key of the curve secp521r1"),
+        ("both", ec.SECP256K1(), "key of the curve secp256k1"),
+        ("both", 1024, "key of RSA with 1024 bits"),
         ("leaf.key", pem(name="other")[1], "does not match"),
         ("leaf.pem", pem(days=1, offset_days=-20)[0], "does not match|expired"),
     ],
 )
-def test_a_bad_one_is_refused_and_the_old_one_stays(tmp_path: Path, file: str, contents: bytes, message: str) -> None:
+def test_a_bad_one_is_refused_and_the_old_one_stays(
+    tmp_path: Path, file: str, contents: bytes | int | ec.EllipticCurve, message: str
+) -> None:
     tls = write(tmp_path)
     served = ServedCertificate(tls, lambda: NOW)
     served.tls_context()
     served.follow(lambda identity: pytest.fail("a bad certificate was passed on"))
-    (tmp_path / file).write_bytes(contents)
+    if isinstance(contents, bytes):
+        (tmp_path / file).write_bytes(contents)
+    else:
+        write_pair(tmp_path, key_of(contents))
     with pytest.raises(IdentityError, match=message):
         served.reload(settings(tls))
     assert names(served) == "CN=localhost"
+
+
+def key_of(kind: int | ec.EllipticCurve) -> Any:
+    return rsa.generate_private_key(65537, kind) if isinstance(kind, int) else ec.generate_private_key(kind)
+
+
+def write_pair(folder: Path, key: Any) -> None:
+    for name, contents in zip(("leaf.pem", "leaf.key"), pem(name="weak", key=key), strict=True):
+        (folder / name).write_bytes(contents)
+
+
+@pytest.mark.parametrize("kind", [ec.SECP521R1(), ec.SECP256K1(), 1024], ids=["P-521", "secp256k1", "RSA-1024"])
+def test_one_that_no_caller_can_be_served_with_is_refused_at_the_start(
+    tmp_path: Path, kind: int | ec.EllipticCurve
+) -> None:
+    tls = write(tmp_path)
+    write_pair(tmp_path, key_of(kind))
+    with pytest.raises(IdentityError, match="no client can be served"):
+        ServedCertificate(tls, lambda: NOW)
 
 
 def test_settings_may_name_other_files(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import QuicEvent
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
@@ -38,9 +38,10 @@ def seeded(seed: int) -> Callable[[int], bytes]:
 
 
 @cache
-def pem(days: int = 10, offset_days: int = -1, name: str = "localhost") -> tuple[bytes, bytes]:
-    """A self-signed P-256 certificate around `NOW` and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def pem(days: int = 10, offset_days: int = -1, name: str = "localhost", key: Any = None) -> tuple[bytes, bytes]:
+    """A self-signed certificate around `NOW` and its key, of P-256 unless another `key` is given."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    is_edwards = isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     begin = datetime.fromtimestamp(NOW, UTC) + timedelta(days=offset_days)
     certificate = (
@@ -52,7 +53,7 @@ def pem(days: int = 10, offset_days: int = -1, name: str = "localhost") -> tuple
         .not_valid_before(begin)
         .not_valid_after(begin + timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
+        .sign(key, None if is_edwards else hashes.SHA256())
     )
     return (
         certificate.public_bytes(Encoding.PEM),
