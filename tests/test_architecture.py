@@ -48,6 +48,8 @@ SANS_IO = [
     "quiclb/probe.py",
     "quiclb/envelope.py",
     "quiclb/counters.py",
+    "quiclb/http1.py",
+    "quiclb/connection_limiter.py",
     "gateway/wire/datagrams.py",
     "gateway/wire/framing.py",
     "gateway/wire/messages.py",
