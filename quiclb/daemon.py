@@ -158,7 +158,7 @@ class Forwarder:
                 from quiclb.metrics import ForwarderCollector, MetricsServer, collector_renderer
 
                 collectors = ForwarderCollector(self._engine.core, datapath), KeeperCollector(keeper)
-                self._metrics_server = MetricsServer(collector_renderer(*collectors))
+                self._metrics_server = MetricsServer(collector_renderer(*collectors), hosts=section.metrics_hosts)
                 self.metrics = await self._metrics_server.start(section.metrics)
         except BaseException:
             await self.stop()

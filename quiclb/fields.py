@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from quiclb.address import Address, parse_address, parse_host
+from quiclb.address import Address, parse_address, parse_host, parse_host_name
 
 
 class Section(BaseModel):
@@ -68,11 +68,22 @@ def _check_name(value: str) -> str:
     return value
 
 
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _check_host_pattern(value: str) -> str:
+    parent = value.removeprefix("*.")
+    return value[: len(value) - len(parent)] + parse_host_name(parent)
+
+
 HostName = Annotated[str, AfterValidator(parse_host)]
 """An IP address, or a host name in the form that is looked up."""
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_check_name)]
 """What logs and metrics call something."""
 HostPort = Annotated[Address, BeforeValidator(_to_address)]
+HostNames = Annotated[tuple[Annotated[str, AfterValidator(_check_host_pattern)], ...], BeforeValidator(_split)]
+"""Host names, as a list or separated by commas; `*.example.com` is every name below `example.com`."""
 HexOctets = Annotated[bytes, BeforeValidator(_to_octets)]
 ServerIds = Annotated[tuple[HexOctets, ...], BeforeValidator(_to_list)]
 """One server ID in hexadecimal, or a list of them."""

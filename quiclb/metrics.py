@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,14 +14,20 @@ from prometheus_client.registry import Collector
 
 from quiclb.address import Address, format_address
 from quiclb.binding import explain_refusal
+from quiclb.connection_limiter import ConnectionLimiter, ConnectionLimits
 from quiclb.counters import ForwarderCounters
 from quiclb.datapath.base import Datapath, Side
 from quiclb.errors import StartError
 from quiclb.forwarder import ForwardingCore
+from quiclb.http1 import MAX_HEAD_BYTES, BadRequest, HostRule, encode_response, parse_head, split_target
+from quiclb.log import get_logger
+from quiclb.log_limits import LimitedLog
 from quiclb.pool import Backend
+from quiclb.tcp import ListenerCounters, TcpConnection, TcpListener, own_names
 
+METRICS_PATH = "/metrics"
 REQUEST_TIMEOUT_S = 5.0
-MAX_REQUEST_OCTETS = 8192
+MAX_CONNECTIONS = 32
 
 PACKETS_HELP = (
     "Client datagrams. decision: routable (by connection ID), fallback (by 4-tuple) or drop; reason: ok, or why the "
@@ -32,6 +38,7 @@ BACKEND_PACKETS_HELP = "Datagrams to and from each backend; a backend that left 
 BACKEND_BYTES_HELP = "Octets of UDP payload to and from each backend, without the envelope."
 SEND_ERRORS_HELP = "Datagrams the kernel refused; EMSGSIZE: too large for the path to the backend or client."
 RECEIVE_DROPS_HELP = "Datagrams lost because the socket's receive queue was full: the forwarder is overloaded."
+FAILURES_HELP = "Requests for metrics that failed by a defect; the log says why."
 GENERATION_HELP = "Number of the table in use; every change of configs, backends or their states adds one."
 
 
@@ -74,47 +81,66 @@ def table_families(generation: int, config_count: int, backends: Iterable[Backen
 
 
 class MetricsServer:
-    """Answers `GET /metrics`. `render` returns the body, see `collector_renderer`; `refresh` is awaited before it."""
+    """Answers `GET /metrics`. `render` returns the body, see `collector_renderer`; `refresh` is awaited before it.
 
-    def __init__(self, render: Callable[[], bytes], refresh: Callable[[], Awaitable[None]] | None = None) -> None:
+    It is asked by IP address, `localhost`, this machine's names, or one of `hosts` (`forwarder.metrics_hosts`). It has
+    32 connections at once; one that is silent makes room for the next, and none has more than 5 s for its request.
+    """
+
+    def __init__(
+        self,
+        render: Callable[[], bytes],
+        refresh: Callable[[], Awaitable[None]] | None = None,
+        hosts: Iterable[str] = (),
+    ) -> None:
         self._render = render
         self._refresh = refresh
-        self._server: asyncio.Server | None = None
+        self._hosts = HostRule.of((*own_names(), *hosts), "forwarder.metrics_hosts")
+        self._log: LimitedLog | None = None
+        self.counters = ListenerCounters()
+        self._render_own = collector_renderer(_FailureCollector(self.counters))
+        limits = ConnectionLimits(MAX_CONNECTIONS, MAX_CONNECTIONS, MAX_CONNECTIONS, MAX_CONNECTIONS)
+        limiter: ConnectionLimiter[TcpConnection] = ConnectionLimiter(limits)
+        self._listener = TcpListener(
+            self._serve,
+            limiter,
+            self.counters,
+            max_line_bytes=MAX_HEAD_BYTES,
+            request_timeout_s=REQUEST_TIMEOUT_S,
+            on_failure=self._failed,
+        )
 
     async def start(self, address: Address) -> Address:
         """Listen and return the address really bound; raises `StartError`."""
         try:
-            self._server = await asyncio.start_server(self._answer, *address, limit=MAX_REQUEST_OCTETS)
+            return await self._listener.start(address)
         except OSError as error:
             raise StartError(f"cannot serve metrics on {format_address(address)}: {explain_refusal(error)}") from None
-        bound = self._server.sockets[0].getsockname()
-        return (bound[0], bound[1])
 
     async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+        await self._listener.stop()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(REQUEST_TIMEOUT_S):
-                request = await reader.readuntil(b"\r\n\r\n")
-                writer.write(await self._response(request))
-                await writer.drain()
-        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+    async def _serve(self, connection: TcpConnection) -> None:
+        request = parse_head(await connection.reader.readuntil(b"\r\n\r\n"))
+        if isinstance(request, BadRequest):
+            response = _text(request.status, request.reason)
+        elif refusal := self._hosts.refusal(request.fields):
+            response = _text(refusal.status, refusal.reason)
+        elif split_target(request.target)[0] != METRICS_PATH:
+            response = _text(HTTPStatus.NOT_FOUND, f"there is: {METRICS_PATH}")
+        elif request.method not in ("GET", "HEAD"):
+            response = _text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are served", {"Allow": "GET, HEAD"})
+        else:
+            if self._refresh is not None:
+                await self._refresh()
+            fields = {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
+            has_body = request.method == "GET"
+            response = encode_response(HTTPStatus.OK, fields, self._render() + self._render_own(), has_body=has_body)
+        connection.writer.write(response)
 
-    async def _response(self, request: bytes) -> bytes:
-        target = request.split(b"\r\n", 1)[0].split(b" ")
-        if target[:1] != [b"GET"]:
-            return _http("405 Method Not Allowed", b"")
-        if target[1:2] != [b"/metrics"]:
-            return _http("404 Not Found", b"")
-        if self._refresh is not None:
-            await self._refresh()
-        return _http("200 OK", self._render())
+    def _failed(self, defect: Exception) -> None:
+        self._log = self._log or LimitedLog(get_logger())
+        self._log.exception("metrics_request_failed")
 
 
 def collector_renderer(*collectors: Collector) -> Callable[[], bytes]:
@@ -133,6 +159,14 @@ def counter_family(name: str, text: str, labels: tuple[str, ...], values: Mappin
     return family
 
 
-def _http(status: str, body: bytes) -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE_PLAIN_0_0_4}\r\n"
-    return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+class _FailureCollector(Collector):
+    def __init__(self, counters: ListenerCounters) -> None:
+        self._counters = counters
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily("quiclb_metrics_failures", FAILURES_HELP, value=self._counters.failed)
+
+
+def _text(status: HTTPStatus, text: str, fields: Mapping[str, str] | None = None) -> bytes:
+    content = {"Content-Type": "text/plain; charset=utf-8", **(fields or {})}
+    return encode_response(status, content, f"{text}\n".encode())

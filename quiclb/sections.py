@@ -15,7 +15,7 @@ from quiclb.datapath.libc import IS_SUPPORTED
 from quiclb.discovery import ServerIdPattern
 from quiclb.documents import read_text
 from quiclb.errors import ConfigError
-from quiclb.fields import ConfigIds, HostName, HostPort, Name, Section, ServerIds
+from quiclb.fields import ConfigIds, HostName, HostNames, HostPort, Name, Section, ServerIds
 from quiclb.health import HealthPolicy
 from quiclb.pool import Backend, BackendState
 from quiclb.table import UnknownServerId
@@ -45,6 +45,11 @@ class ForwarderSection(Section):
 
     metrics: HostPort | None = None
     """Serves Prometheus text at `/metrics`; default none. Keep it off public addresses: it names the backends."""
+
+    metrics_hosts: HostNames = ()
+    """Names by which the metrics may be asked for, besides IP addresses, `localhost` and this machine's host name;
+    default none. `*.example.com` is every name below. Others get 421, so that no web page reads them by DNS rebinding.
+    Set it where Prometheus scrapes by another name."""
 
     unknown_server_id: UnknownServerId = UnknownServerId.FALLBACK
     """What becomes of a datagram whose server ID no backend has: `fallback` (default) places it by its 4-tuple, as the

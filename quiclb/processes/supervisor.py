@@ -122,7 +122,9 @@ class Supervisor:
             await self._keeper.start()
             if section.metrics is not None:
                 collectors = SupervisorCollector(self), KeeperCollector(self._keeper)
-                self._metrics_server = MetricsServer(collector_renderer(*collectors), self.refresh)
+                self._metrics_server = MetricsServer(
+                    collector_renderer(*collectors), self.refresh, section.metrics_hosts
+                )
                 self.metrics = await self._metrics_server.start(section.metrics)
             tending = [self._tend() for _ in range(section.processes + 1)]
             self._tasks = [asyncio.create_task(task) for task in (*tending, self._poll())]

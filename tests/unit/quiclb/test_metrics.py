@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
+from quiclb.address import Address
 from quiclb.datapath.base import Side
 from quiclb.datapath.memory import MemoryDatapath
 from quiclb.forwarder import ForwardingCore
-from quiclb.metrics import ForwarderCollector, MetricsServer, collector_renderer
+from quiclb.metrics import MAX_CONNECTIONS, ForwarderCollector, MetricsServer, collector_renderer
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, cid, short_packet, table
 
 
@@ -41,30 +43,75 @@ def test_every_counter_is_exposed(line):
 async def fetch(address, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(*address)
     writer.write(request)
-    response = await reader.read()
-    writer.close()
-    return response
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.close()
+
+
+@pytest.fixture
+async def address() -> AsyncIterator[Address]:
+    server = MetricsServer(lambda: b"body\n", hosts=["*.pool.example"])
+    yield await server.start(("127.0.0.1", 0))
+    await server.stop()
 
 
 @pytest.mark.parametrize(
     ("request_line", "status"),
     [
         (b"GET /metrics HTTP/1.1", b"HTTP/1.1 200 OK"),
+        (b"GET /metrics?name=x HTTP/1.1", b"HTTP/1.1 200 OK"),
         (b"GET / HTTP/1.1", b"HTTP/1.1 404"),
-        (b"POST /metrics HTTP/1.1", b"HTTP/1.1 405"),
-        (b"\xff\0", b"HTTP/1.1 405"),
+        (b"GET //[ HTTP/1.1", b"HTTP/1.1 404"),
+        (b"\xff\0", b"HTTP/1.1 400"),
         (b"x" * 20000, b""),
     ],
 )
-async def test_the_endpoint_answers_scrapes_and_nothing_else(request_line, status):
-    server = MetricsServer(lambda: b"body")
+async def test_the_endpoint_answers_scrapes_and_nothing_else(address, request_line, status):
+    response = await fetch(address, request_line + b"\r\nHost: 127.0.0.1:9100\r\n\r\n")
+    assert response.startswith(status)
+    assert (b"\nbody\n" in response) == (status == b"HTTP/1.1 200 OK")
+
+
+async def test_a_405_names_the_allowed_methods(address):
+    """RFC 9110 section 15.5.6."""
+    response = await fetch(address, b"POST /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert response.startswith(b"HTTP/1.1 405 ")
+    assert b"\r\nAllow: GET, HEAD\r\n" in response
+
+
+async def test_a_foreign_host_gets_421_that_names_the_setting(address):
+    response = await fetch(address, b"GET /metrics HTTP/1.1\r\nHost: attacker.example\r\n\r\n")
+    assert response.startswith(b"HTTP/1.1 421 ")
+    assert b"forwarder.metrics_hosts" in response
+    response = await fetch(address, b"GET /metrics HTTP/1.1\r\nHost: lb-1.pool.example\r\n\r\n")
+    assert response.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_slow_heads_beyond_the_limit_make_room_for_a_scrape(address):
+    slow = [await asyncio.open_connection(*address) for _ in range(MAX_CONNECTIONS + 8)]
+    response = await fetch(address, b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert response.startswith(b"HTTP/1.1 200 ")
+    for _, writer in slow:
+        writer.close()
+
+
+async def test_a_defect_closes_one_connection_and_is_counted(capsys):
+    answers = iter([b"", ValueError("a defect"), b""])
+
+    def render() -> bytes:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    server = MetricsServer(render)
     address = await server.start(("127.0.0.1", 0))
-    try:
-        try:
-            response = await fetch(address, request_line + b"\r\n\r\n")
-        except ConnectionResetError:
-            response = b""
-        assert response.startswith(status)
-        assert response.endswith(b"body") == (status == b"HTTP/1.1 200 OK")
-    finally:
-        await server.stop()
+    request = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    assert b"quiclb_metrics_failures_total 0.0" in await fetch(address, request)
+    assert await fetch(address, request) == b""
+    assert b"quiclb_metrics_failures_total 1.0" in await fetch(address, request)
+    assert "metrics_request_failed" in capsys.readouterr().out
+    await server.stop()
