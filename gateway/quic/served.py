@@ -22,8 +22,9 @@ from gateway.quic.connection import Connection
 from gateway.quic.connection.release import break_cycles
 from gateway.quic.events import PeerClosed, PeerMoved
 from gateway.quic.paths import ForwardedPath, peer_name
+from quiclb.log_limits import LimitedLog
 
-_log = structlog.get_logger(__name__)
+_log = LimitedLog(structlog.get_logger(__name__))
 
 MAX_ROUTES = 16
 """How many client paths of one connection have a forwarder on record; aioquic itself keeps 8."""

@@ -25,10 +25,11 @@ from gateway.session.turn_latency import TurnOver
 from gateway.store.base import SessionRecord, SessionStore
 from gateway.transport.base import Refusal, SessionRequest, Transport
 from gateway.wire import CloseCode, Resume, Start
+from quiclb.log_limits import LimitedLog
 
 _REMEMBERED = 64
 _MOVE_INTERVAL_S = 0.2
-_log = structlog.get_logger("gateway.session")
+_log = LimitedLog(structlog.get_logger("gateway.session"))
 
 
 class SessionManager:
