@@ -21,7 +21,7 @@ from quiclb import QuicLbConfig
 from quiclb.address import Address, Kind, format_address, ip_facts, parse_address
 from quiclb.backend_addresses import overlap
 from quiclb.errors import QuicLbError
-from quiclb.fields import HexOctets, HostPort
+from quiclb.fields import HexOctets, HostNames, HostPort
 from quiclb.sections import ConfigEntry
 from quiclb.settings import describe_faults
 
@@ -205,9 +205,15 @@ class SessionSection(Section):
 
 
 class AdminSection(Section):
-    """`[admin]`: where metrics, health and sessions are served; keep it where only operators reach it."""
+    """`[admin]`: where metrics, health and sessions are served; keep it where only operators reach it.
+
+    It answers requests whose `Host` is an IP address, `localhost`, this machine's host name, or a name in `hosts`
+    (default none; `*.example.com` is every name below), and 421 to others, so that no web page reads it by DNS
+    rebinding. Set `hosts` where Prometheus or a probe uses another name, such as that of a Kubernetes Service.
+    """
 
     listen: HostPort
+    hosts: HostNames = ()
 
 
 class TelephonySection(Section):
@@ -248,7 +254,8 @@ class PageSection(Section):
     The page calls `voice_url`; without it, the port of `worker.listen` on the host it came from. Workers of one host
     may listen on one port, each with `shared_port`. `tls` false leaves TLS to a proxy: browsers give the microphone to
     pages of https and of loopback addresses only. For a loopback address `development` gives the page what it would
-    have to be told: the access token, the certificate's hash, and `demo_url`, where its buttons break things.
+    have to be told: the access token, the certificate's hash, and `demo_url`, where its buttons break things; it then
+    answers only requests whose `Host` is a loopback address or `localhost`.
     """
 
     listen: HostPort

@@ -3,37 +3,62 @@
 from __future__ import annotations
 
 import ssl
+from typing import TypedDict
 
 from gateway.config import GatewaySettings, PageSection, TelephonySection, WebSocketSection
 from gateway.entrance import Entrance
-from gateway.page import pages_of
+from gateway.page import page_hosts, pages_of
 from gateway.served_certificate import ServedCertificate
 from gateway.transport.base import Acceptor
 from gateway.transport.twilio.counters import TelephonyCounters
 from gateway.transport.twilio.service import STREAM_PATH, TWIML_PATH, TelephonyService
 from gateway.transport.twilio.signature import SignatureCheck
 from gateway.transport.websocket import MAX_MESSAGE_OCTETS, VoiceOverWebSocket
-from gateway.web.server import WebServer
+from gateway.web.counters import WebCounters
+from gateway.web.server import WebServer, connection_limiter
 from gateway.wire import VOICE_PATH
 from quiclb.address import Address
+from quiclb.connection_limiter import ConnectionLimiter, ConnectionLimits
+from quiclb.tcp import TcpConnection
+
+
+class _Shared(TypedDict):
+    """What the three servers have in common."""
+
+    limiter: ConnectionLimiter[TcpConnection]
+    counters: WebCounters
 
 
 class TcpListeners:
-    """`start` those the settings name, `stop_accepting` to drain, `stop` in the end; part of the composition root."""
+    """`start` those the settings name, `stop_accepting` to drain, `stop` in the end; part of the composition root.
+
+    Together they have at most `tcp_connections` at once.
+    """
 
     def __init__(
-        self, settings: GatewaySettings, accept: Acceptor, certificate: ServedCertificate, entrance: Entrance
+        self,
+        settings: GatewaySettings,
+        accept: Acceptor,
+        certificate: ServedCertificate,
+        entrance: Entrance,
+        tcp_connections: int,
     ) -> None:
+        self.web_counters = WebCounters()
         self.telephony_counters = TelephonyCounters()
         self.telephony_address: Address | None = None
         self.websocket_address: Address | None = None
         self.page_address: Address | None = None
         self._settings = settings
         self._certificate = certificate
-        self._telephony = _telephony(settings, accept, self.telephony_counters, entrance)
+        self.limiter = connection_limiter(
+            ConnectionLimits.share(tcp_connections, settings.limits.address_tcp_connections)
+        )
+        shared = _Shared(limiter=self.limiter, counters=self.web_counters)
+        self._telephony = _telephony(settings, accept, self.telephony_counters, entrance, shared)
         sockets = {VOICE_PATH: VoiceOverWebSocket(accept)}
-        self._websocket = WebServer({}, sockets, max_message_octets=MAX_MESSAGE_OCTETS)
-        self._page = WebServer(pages_of(settings, certificate), sockets, max_message_octets=MAX_MESSAGE_OCTETS)
+        self._websocket = WebServer({}, sockets, max_message_octets=MAX_MESSAGE_OCTETS, **shared)
+        pages, hosts = pages_of(settings, certificate), page_hosts(settings)
+        self._page = WebServer(pages, sockets, hosts=hosts, max_message_octets=MAX_MESSAGE_OCTETS, **shared)
 
     @property
     def connection_count(self) -> int:
@@ -72,11 +97,11 @@ class TcpListeners:
 
 
 def _telephony(
-    settings: GatewaySettings, accept: Acceptor, counters: TelephonyCounters, entrance: Entrance
+    settings: GatewaySettings, accept: Acceptor, counters: TelephonyCounters, entrance: Entrance, shared: _Shared
 ) -> WebServer:
     telephony = settings.telephony
     if telephony is None:
-        return WebServer({}, {})
+        return WebServer({}, {}, **shared)
     auth_token, shared_key = telephony.read_auth_token(), telephony.read_shared_key()
     service = TelephonyService(
         accept,
@@ -86,4 +111,4 @@ def _telephony(
         access_token=entrance.telephone_token,
         has_tls=telephony.tls,
     )
-    return WebServer({TWIML_PATH: service.twiml}, {STREAM_PATH: service.stream})
+    return WebServer({TWIML_PATH: service.twiml}, {STREAM_PATH: service.stream}, posts={TWIML_PATH}, **shared)

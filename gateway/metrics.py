@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gateway.listeners import TcpListeners
 from gateway.quic.counters import EndpointCounters
 from gateway.quic.endpoint import Endpoint
 from gateway.reload import Reloader
@@ -19,17 +20,22 @@ from gateway.session.manager import SessionManager
 from gateway.session.turn_latency import Figure
 from gateway.transport.reassembler import UplinkCounters
 from gateway.transport.twilio.counters import TelephonyCounters
+from gateway.web.counters import WebCounters
+from quiclb.connection_limiter import ConnectionLimiter
+from quiclb.log_limits import suppressed_lines
+from quiclb.tcp import TcpConnection
 
 
 def worker_registry(
-    sessions: SessionManager, endpoint: Endpoint, uplinks: UplinkCounters, telephony: TelephonyCounters
+    sessions: SessionManager, endpoint: Endpoint, uplinks: UplinkCounters, listeners: TcpListeners
 ) -> CollectorRegistry:
     """Return a registry of this worker alone, for `prometheus_client.generate_latest`."""
     registry = CollectorRegistry()
     registry.register(SessionCollector(sessions))
     registry.register(EndpointCollector(endpoint))
     registry.register(UplinkCollector(uplinks))
-    registry.register(TelephonyCollector(telephony))
+    registry.register(TelephonyCollector(listeners.telephony_counters))
+    registry.register(WebCollector(listeners.web_counters, listeners.limiter))
     return registry
 
 
@@ -125,6 +131,37 @@ class TelephonyCollector(Collector):
             if field.name != "skipped":
                 text = f"{field.name.replace('_', ' ').capitalize()} since the worker began."
                 yield CounterMetricFamily(f"telephony_{field.name}", text, getattr(self._counters, field.name))
+
+
+class WebCollector(Collector):
+    """What the TCP listeners did, and the log lines that strangers caused too many of."""
+
+    def __init__(self, counters: WebCounters, limiter: ConnectionLimiter[TcpConnection]) -> None:
+        self._counters = counters
+        self._limiter = limiter
+
+    def collect(self) -> Iterator[Metric]:
+        counters, connections, limits = self._counters, self._counters.connections, self._limiter.limits
+        yield GaugeMetricFamily("web_connections", "TCP connections there are now.", len(self._limiter))
+        yield GaugeMetricFamily(
+            "web_connections_waiting", "Those without a whole request, or about to close.", self._limiter.waiting_count
+        )
+        yield GaugeMetricFamily("web_connections_max", "TCP connections there may be at once.", limits.total)
+        yield CounterMetricFamily("web_connections_accepted", "TCP connections accepted.", connections.accepted)
+        families: tuple[tuple[str, str, str, Mapping[Any, int]], ...] = (
+            ("web_connections_refused", "TCP connections closed at accept.", "cause", connections.refused),
+            ("web_connections_evicted", "TCP connections closed before a request.", "cause", connections.evicted),
+            ("web_accept_errors", "Refusals of the system to accept a connection.", "error", connections.accept_errors),
+            ("web_responses", "HTTP answers.", "status", counters.responses),
+            ("web_sockets_cut_off", "WebSockets ended for what their peer did.", "cause", counters.websockets_cut_off),
+            ("voice_log_lines_suppressed", "Log lines beyond their limit.", "event", suppressed_lines),
+        )
+        for name, text, label, counts in families:
+            family = CounterMetricFamily(name, text, labels=[label])
+            for value, count in sorted(counts.items()):
+                family.add_metric([str(value)], count)
+            yield family
+        yield CounterMetricFamily("web_failures", "Requests that met a defect; the log says which.", connections.failed)
 
 
 class UpkeepCollector(Collector):

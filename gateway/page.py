@@ -12,6 +12,7 @@ from gateway.served_certificate import ServedCertificate
 from gateway.web.page import PageFacts, voice_pages
 from gateway.web.server import Page
 from gateway.wire import VOICE_PATH
+from quiclb.http1 import HostRule
 
 
 def pages_of(settings: GatewaySettings, certificate: ServedCertificate) -> Mapping[str, Page]:
@@ -33,6 +34,12 @@ def pages_of(settings: GatewaySettings, certificate: ServedCertificate) -> Mappi
         )
 
     return voice_pages(page_files(), with_certificate)
+
+
+def page_hosts(settings: GatewaySettings) -> HostRule | None:
+    """With `development` the page gives the access token away, so it answers to loopback names and addresses alone."""
+    page = settings.page
+    return HostRule(loopback_only=True) if page is not None and page.development else None
 
 
 def page_files() -> Mapping[str, bytes]:

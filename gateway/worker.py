@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 import structlog
 import uvloop
 
-from gateway.admin import AdminServer, worker_pages
+from gateway.admin import admin_server, worker_pages
 from gateway.agent.base import Agent
 from gateway.agent.registry import make_agent
 from gateway.config import GatewaySettings
 from gateway.connection_ids import ConnectionIds
+from gateway.descriptors import HELD_BACK, DescriptorBudget, raise_descriptor_limit
 from gateway.entrance import Entrance
 from gateway.errors import ConfigurationError
 from gateway.listeners import TcpListeners
@@ -37,6 +38,7 @@ from gateway.shared_keys import SharedKeys
 from gateway.store.base import SessionStore
 from gateway.store.factory import open_store
 from gateway.transport.webtransport import VoiceOverWebTransport
+from gateway.web.server import MAX_CONNECTIONS
 from quiclb.address import Address, format_address
 
 if TYPE_CHECKING:
@@ -119,13 +121,17 @@ class Worker:
             rng=rng,
         )
         self.certificate.follow(self.endpoint.renew_identity)
-        self.listeners = TcpListeners(settings, self.sessions.accept, self.certificate, self.entrance)
+        self.descriptors = DescriptorBudget.of_process(_most_tcp_connections(settings))
+        self.listeners = TcpListeners(
+            settings, self.sessions.accept, self.certificate, self.entrance, self.descriptors.tcp_connections
+        )
         self.connection_ids.follow(self.endpoint.rotate_cids)
         keys = SharedKeys(self.endpoint.credentials.adopt)
         self.reloader = Reloader(settings, [self.certificate, self.entrance, self.connection_ids, keys], source)
-        registry = worker_registry(self.sessions, self.endpoint, voice.uplinks, self.listeners.telephony_counters)
+        registry = worker_registry(self.sessions, self.endpoint, voice.uplinks, self.listeners)
         registry.register(UpkeepCollector(self.certificate, self.reloader))
-        self._admin = AdminServer(worker_pages(self.sessions, registry))
+        admin_hosts = () if settings.admin is None else settings.admin.hosts
+        self._admin = admin_server(worker_pages(self.sessions, registry), admin_hosts)
         self._admin_address: Address | None = None
         self._open: AsyncExitStack | None = None
 
@@ -154,7 +160,7 @@ class Worker:
             await self.listeners.start()
             if self.settings.admin is not None:
                 opened.push_async_callback(self._admin.stop)
-                self._admin_address = await self._admin.start(self.settings.admin.listen)
+                self._admin_address = await self._admin.start("admin.listen", self.settings.admin.listen, None)
             opened.callback(self.certificate.stop)
             self.certificate.start()
             opened.callback(self.reloader.stop)
@@ -203,6 +209,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     spans = _turn_spans(settings)
+    raise_descriptor_limit(_most_tcp_connections(settings) + HELD_BACK)
     worker = Worker(settings, source=source, turn_over=None if spans is None else spans.turn_over)
     await worker.start()
     loop.add_signal_handler(signal.SIGHUP, worker.reloader.reload)
@@ -248,6 +255,8 @@ def _log_start(worker: Worker) -> None:
         websocket=format_address(addresses.websocket) if addresses.websocket else None,
         page=format_address(addresses.page) if addresses.page else None,
         agent=settings.agent.name,
+        descriptors=worker.descriptors.limit,
+        tcp_connections=worker.descriptors.tcp_connections,
     )
     telephony = settings.telephony
     is_signed = telephony is not None and (telephony.read_auth_token() or telephony.read_shared_key()) is not None
@@ -261,6 +270,11 @@ def _log_start(worker: Worker) -> None:
     bound = [address for address in reached if address]
     if settings.access.is_open and not all(ipaddress.ip_address(host).is_loopback for host, _ in bound):
         _log.warning("access_open_to_all", remedy="set access.key_files or access.token_file")
+
+
+def _most_tcp_connections(settings: GatewaySettings) -> int:
+    """As many as are worth having: a call of every session, and as many requests again."""
+    return max(MAX_CONNECTIONS, 2 * settings.session.max_sessions)
 
 
 def _agent(settings: GatewaySettings) -> Agent:

@@ -22,7 +22,7 @@ class Incidents:
         self._cluster = cluster
         self._port = port
         self._away_s = away_s
-        self._server = WebServer({CRASH_PATH: self._crash}, {})
+        self._server = WebServer({CRASH_PATH: self._crash}, {}, posts={CRASH_PATH})
         self._crashes: dict[int, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Incidents:

@@ -62,12 +62,16 @@ class LimitsSection(Section):
     `octets` are what arrives, `messages` are control messages and audio frames: 60 s of a rate may come at once, as a
     caller that resumes has much to say. `attempts` are connections and requests for sessions: 10 s of a rate may come
     at once, after which an address must prove itself before it is refused. Many callers may share one address.
+    `address_tcp_connections` is how many connections to telephony, WebSocket and page one address has at once, from
+    accept on; default three quarters of all that the descriptors allow. Lower it where no proxy is in front; a change
+    needs a restart.
     """
 
     session_octets_per_s: float | None = Field(default=262_144, gt=0)
     session_messages_per_s: float | None = Field(default=200, gt=0)
     address_attempts_per_s: float | None = Field(default=50, gt=0)
     address_sessions: int | None = Field(default=None, ge=1)
+    address_tcp_connections: int | None = Field(default=None, ge=1)
     address_octets_per_s: float | None = Field(default=None, gt=0)
     address_messages_per_s: float | None = Field(default=None, gt=0)
     subject_attempts_per_s: float | None = Field(default=None, gt=0)
@@ -77,7 +81,7 @@ class LimitsSection(Section):
 
     def build(self) -> AccessLimits:
         """Return them as the session layer takes them."""
-        return AccessLimits(**self.model_dump())
+        return AccessLimits(**self.model_dump(exclude={"address_tcp_connections"}))
 
 
 def _key(name: str, key_id: str, text: str) -> AccessKey:

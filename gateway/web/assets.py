@@ -45,12 +45,6 @@ class _Asset:
 
 
 def _answer(asset: _Asset, headers: Callable[[WebRequest], Mapping[str, str]], request: WebRequest) -> WebResponse:
-    if request.method != "GET":
-        return WebResponse(
-            HTTPStatus.METHOD_NOT_ALLOWED,
-            "only GET is served here\n",
-            headers={"Allow": "GET, HEAD", **headers(request)},
-        )
     carried = {"Cache-Control": "no-cache", "ETag": asset.tag, "Vary": "Accept-Encoding", **headers(request)}
     if asset.tag in (tag.strip() for tag in request.headers.get("if-none-match", "").split(",")):
         return WebResponse(HTTPStatus.NOT_MODIFIED, content_type=asset.content_type, headers=carried)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final
@@ -18,17 +18,30 @@ import structlog
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
+from gateway.access.network import network_of
 from gateway.errors import BindError
-from gateway.web.websocket import SILENT_LOG, WebSocket, WebSocketHandler
-from quiclb.address import Address, format_address, normalise
+from gateway.web.counters import WebCounters
+from gateway.web.websocket import FRAMES_PER_TURN, SILENT_LOG, SLICE_BYTES, WebSocket, WebSocketHandler
+from quiclb.address import Address, format_address
+from quiclb.connection_limiter import ConnectionLimiter, ConnectionLimits
+from quiclb.http1 import (
+    MAX_HEAD_BYTES,
+    BadRequest,
+    HostRule,
+    body_length,
+    encode_response,
+    parse_head,
+    split_target,
+)
+from quiclb.log_limits import LimitedLog
+from quiclb.tcp import TcpConnection, TcpListener
 
-MAX_HEAD_OCTETS: Final = 16_384
 MAX_BODY_OCTETS: Final = 65_536
 REQUEST_TIMEOUT_S: Final = 10.0
 MAX_CONNECTIONS: Final = 2_048
 MAX_MESSAGE_OCTETS: Final = 65_536
 _READ_OCTETS: Final = 65_536
-_log = structlog.get_logger("gateway.web")
+_log = LimitedLog(structlog.get_logger("gateway.web"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +57,12 @@ class WebRequest:
     @property
     def path(self) -> str:
         """The target without its query."""
-        return self.target.partition("?")[0]
+        return split_target(self.target)[0]
+
+    @property
+    def query(self) -> str:
+        """What follows the question mark."""
+        return split_target(self.target)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +82,18 @@ Upgrade = Callable[[WebRequest, WebSocket], WebSocketHandler | WebResponse]
 """Decides on a WebSocket: who listens to it, or why there is none."""
 
 
-class WebServer:
-    """Serves `pages` (GET, HEAD, POST) and `sockets` by path: `start` it, `stop_accepting` to drain it, `stop` at last.
+def connection_limiter(limits: ConnectionLimits) -> ConnectionLimiter[TcpConnection]:
+    """Return what counts the connections of the servers it is given to, together."""
+    return ConnectionLimiter(limits)
 
-    A head of more than 16 KiB, a body of more than 64 KiB, a WebSocket message of more than `max_message_octets`, a
-    request slower than 10 s, and connections beyond `max_connections` are cut off.
+
+class WebServer:
+    """Serves `pages` and `sockets` by path: `start` it, `stop_accepting` to drain it, `stop` at last.
+
+    Pages take GET and HEAD, those whose path is in `posts` POST too; anything else is answered 405 with `Allow`. A head
+    of more than 16 KiB, a body of more than 64 KiB, a WebSocket message of more than `max_message_octets`, and a
+    request that is not there `request_timeout_s` after accept are cut off. `limiter` and `counters` may be shared with
+    other servers. `hosts` says which hosts it may be asked for; `None` is any. `not_found` is the text of a 404.
     """
 
     def __init__(
@@ -76,20 +101,35 @@ class WebServer:
         pages: Mapping[str, Page],
         sockets: Mapping[str, Upgrade],
         *,
-        max_connections: int = MAX_CONNECTIONS,
+        posts: Collection[str] = (),
+        hosts: HostRule | None = None,
+        limiter: ConnectionLimiter[TcpConnection] | None = None,
+        counters: WebCounters | None = None,
         max_message_octets: int = MAX_MESSAGE_OCTETS,
+        request_timeout_s: float = REQUEST_TIMEOUT_S,
+        not_found: str = "there is nothing on this path\n",
     ) -> None:
         self._pages = pages
         self._sockets = sockets
-        self._max_connections = max_connections
+        self._posts = posts
+        self._hosts = hosts
         self._max_message_octets = max_message_octets
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.Task[None]] = set()
+        self._not_found = not_found
+        self.counters = counters or WebCounters()
+        self._listener = TcpListener(
+            self._serve,
+            limiter or connection_limiter(ConnectionLimits.share(MAX_CONNECTIONS)),
+            self.counters.connections,
+            max_line_bytes=MAX_HEAD_BYTES,
+            request_timeout_s=request_timeout_s,
+            network_of=network_of,
+            on_failure=lambda defect: _log.exception("web_connection_failed"),
+        )
 
     @property
     def connection_count(self) -> int:
         """How many connections there are."""
-        return len(self._open)
+        return self._listener.connection_count
 
     async def start(
         self, key: str, address: Address, tls: ssl.SSLContext | None, *, is_shared: bool = False
@@ -99,155 +139,133 @@ class WebServer:
         A port that `is_shared` takes several processes, among which the kernel deals connections out (SO_REUSEPORT).
         """
         try:
-            self._server = await asyncio.start_server(
-                self._connected,
-                *address,
-                ssl=tls,
-                ssl_handshake_timeout=None if tls is None else REQUEST_TIMEOUT_S,
-                limit=MAX_HEAD_OCTETS,
-                reuse_port=is_shared,
-            )
+            return await self._listener.start(address, tls, is_shared=is_shared)
         except OSError as error:
             in_use = error.errno == errno.EADDRINUSE
             reason = "address already in use" if in_use else (error.strerror or str(error)).lower()
             raise BindError(f"{key}: cannot listen on {format_address(address)}: {reason}") from None
-        bound = self._server.sockets[0].getsockname()
-        return bound[0], bound[1]
 
     def stop_accepting(self) -> None:
         """Take no further connection; those there are go on."""
-        if self._server is not None:
-            self._server.close()
+        self._listener.stop_accepting()
 
     async def stop(self) -> None:
         """Close; connections that are left are cut off."""
-        if self._server is None:
-            return
-        self._server.close()
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
-        await self._server.wait_closed()
+        await self._listener.stop()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or len(self._open) >= self._max_connections:
-            writer.transport.abort()
+    async def _serve(self, connection: TcpConnection) -> None:
+        head = await connection.reader.readuntil(b"\r\n\r\n")
+        request = await self._request(head, connection)
+        if isinstance(request, WebRequest) and request.path in self._sockets:
+            await self._upgrade(head, request, connection)
             return
-        self._open.add(task)
-        try:
-            await self._serve(reader, writer)
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
-            writer.transport.abort()
-        except asyncio.CancelledError:
-            # only `stop` cancels; asyncio's streams take a task that ends cancelled for a failure
-            writer.transport.abort()
-        finally:
-            self._open.discard(task)
-            writer.close()
-            try:
-                await asyncio.wait_for(writer.wait_closed(), REQUEST_TIMEOUT_S)
-            except OSError:
-                pass
-            except TimeoutError:
-                writer.transport.abort()
+        is_head = isinstance(request, WebRequest) and request.method == "HEAD"
+        answer = request if isinstance(request, WebResponse) else self._answer(request)
+        connection.restart_deadline()
+        self._send(connection, answer, has_body=not is_head)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async with asyncio.timeout(REQUEST_TIMEOUT_S):
-            head = await reader.readuntil(b"\r\n\r\n")
-            request = _parse_head(head, format_address(normalise(writer.get_extra_info("peername")[:2])))
-            if isinstance(request, WebRequest) and request.path in self._pages:
-                request = await _with_body(request, reader)
-        if isinstance(request, WebResponse):
-            writer.write(_encode(request))
-        elif request.path in self._sockets:
-            await self._upgrade(head, request, reader, writer)
-        else:
-            writer.write(_encode(self._answer(request), has_body=request.method != "HEAD"))
+    async def _request(self, head: bytes, connection: TcpConnection) -> WebRequest | WebResponse:
+        parsed = parse_head(head)
+        if isinstance(parsed, BadRequest):
+            return _refusal(parsed)
+        if self._hosts is not None and (refusal := self._hosts.refusal(parsed.fields)):
+            return _refusal(refusal)
+        request = WebRequest(parsed.method, parsed.target, parsed.fields, format_address(connection.peer))
+        if request.path in self._sockets:
+            return request if request.method == "GET" else _method_not_allowed("GET")
+        if request.path not in self._pages:
+            return WebResponse(HTTPStatus.NOT_FOUND, self._not_found)
+        allowed = ("GET", "HEAD", "POST") if request.path in self._posts else ("GET", "HEAD")
+        if request.method not in allowed:
+            return _method_not_allowed(*allowed)
+        length = body_length(parsed.fields, MAX_BODY_OCTETS)
+        if isinstance(length, BadRequest):
+            return _refusal(length)
+        return replace(request, body=await connection.reader.readexactly(length)) if length else request
 
     def _answer(self, request: WebRequest) -> WebResponse:
-        page = self._pages.get(request.path)
-        if page is None:
-            return WebResponse(HTTPStatus.NOT_FOUND, "there is nothing on this path\n")
-        if request.method not in ("GET", "HEAD", "POST"):
-            return WebResponse(
-                HTTPStatus.METHOD_NOT_ALLOWED, "only GET and POST are served\n", headers={"Allow": "GET, HEAD, POST"}
-            )
         try:
-            return page(replace(request, method="GET") if request.method == "HEAD" else request)
+            return self._pages[request.path](replace(request, method="GET") if request.method == "HEAD" else request)
         except Exception:
+            self.counters.connections.failed += 1
             _log.exception("web_page_failed", path=request.path)
             return WebResponse(HTTPStatus.INTERNAL_SERVER_ERROR, "this page failed; the log says why\n")
 
-    async def _upgrade(
-        self, head: bytes, request: WebRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def _send(self, connection: TcpConnection, response: WebResponse, *, has_body: bool = True) -> None:
+        self.counters.responses[response.status.value] += 1
+        connection.writer.write(_encode(response, has_body=has_body))
+
+    async def _upgrade(self, head: bytes, request: WebRequest, connection: TcpConnection) -> None:
         protocol = ServerProtocol(max_size=self._max_message_octets, logger=SILENT_LOG)
         protocol.receive_data(head)
         event = next(iter(protocol.events_received()), None)
         if not isinstance(event, Request):
-            writer.write(_encode(WebResponse(HTTPStatus.BAD_REQUEST, "this is no WebSocket handshake\n")))
+            self._send(connection, WebResponse(HTTPStatus.BAD_REQUEST, "this is no WebSocket handshake\n"))
             return
         response = protocol.accept(event)
-        socket = WebSocket(protocol, writer, asyncio.get_running_loop())
+        socket = WebSocket(protocol, connection.writer, asyncio.get_running_loop(), self._cut_off)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            self.counters.responses[response.status_code] += 1
             protocol.send_response(response)
             socket.flush()
             return
-        handler = self._sockets[request.path](request, socket)
+        try:
+            handler = self._sockets[request.path](request, socket)
+        except Exception:
+            self.counters.connections.failed += 1
+            _log.exception("web_socket_failed", path=request.path)
+            handler = WebResponse(HTTPStatus.INTERNAL_SERVER_ERROR, "this socket failed; the log says why\n")
         if isinstance(handler, WebResponse):
-            writer.write(_encode(handler))
+            self._send(connection, handler)
             return
+        self.counters.responses[response.status_code] += 1
         protocol.send_response(response)
+        connection.establish()
         socket.open(handler)
         try:
-            while data := await reader.read(_READ_OCTETS):
-                socket.received(data)
+            await _feed(socket, connection.reader)
         except OSError:
             pass
         finally:
             socket.detached()
+        if socket.is_cut_off:
+            await connection.abort_after_linger()
+
+    def _cut_off(self, cause: str) -> None:
+        self.counters.websockets_cut_off[cause] += 1
 
 
-def _parse_head(head: bytes, peer: str) -> WebRequest | WebResponse:
-    try:
-        line, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
-        method, target, version = line.split(" ")
-    except ValueError:
-        return WebResponse(HTTPStatus.BAD_REQUEST, "this is HTTP/1.1\n")
-    if version not in ("HTTP/1.1", "HTTP/1.0") or not target.startswith("/"):
-        return WebResponse(HTTPStatus.BAD_REQUEST, "this is HTTP/1.1\n")
-    return WebRequest(method, target, dict(_headers(lines)), peer)
+async def _feed(socket: WebSocket, reader: asyncio.StreamReader) -> None:
+    """Give a WebSocket what arrives, few frames in each turn of the event loop."""
+    frames = 0
+    while data := await reader.read(_READ_OCTETS):
+        for start in range(0, len(data), SLICE_BYTES):
+            frames += socket.received(data[start : start + SLICE_BYTES])
+            if socket.is_cut_off:
+                return
+            if frames >= FRAMES_PER_TURN:
+                frames = 0
+                await asyncio.sleep(0)
+        if len(data) > MAX_HEAD_BYTES:
+            await asyncio.sleep(0)  # `read` waits for nothing while more is there
 
 
-def _headers(lines: list[str]) -> Iterator[tuple[str, str]]:
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if colon:
-            yield name.lower(), value.strip()
+def _refusal(fault: BadRequest) -> WebResponse:
+    return WebResponse(fault.status, f"{fault.reason}\n")
 
 
-async def _with_body(request: WebRequest, reader: asyncio.StreamReader) -> WebRequest | WebResponse:
-    length = request.headers.get("content-length", "0")
-    if "transfer-encoding" in request.headers or not (length.isascii() and length.isdecimal()):
-        return WebResponse(HTTPStatus.LENGTH_REQUIRED, "a body is announced by its length\n")
-    if int(length) > MAX_BODY_OCTETS:
-        return WebResponse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body holds at most {MAX_BODY_OCTETS} octets\n")
-    body = await reader.readexactly(int(length))
-    return WebRequest(request.method, request.target, request.headers, request.peer, body)
+def _method_not_allowed(*methods: str) -> WebResponse:
+    """RFC 9110 section 15.5.6: a 405 names the methods there are."""
+    return WebResponse(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        f"only {' and '.join(methods)} are served here\n"
+        if len(methods) > 1
+        else f"only {methods[0]} is served here\n",
+        headers={"Allow": ", ".join(methods)},
+    )
 
 
 def _encode(response: WebResponse, *, has_body: bool = True) -> bytes:
     body = response.text.encode() if response.octets is None else response.octets
-    headers = {
-        "Content-Type": response.content_type,
-        "Content-Length": str(len(body)),
-        "Cache-Control": "no-store",
-        "Connection": "close",
-        **response.headers,
-    }
-    if response.status is HTTPStatus.NOT_MODIFIED:
-        del headers["Content-Length"]  # RFC 9110 section 8.6: it would be the length of what is not sent
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    head = f"HTTP/1.1 {response.status.value} {response.status.phrase}\r\n{lines}\r\n".encode()
-    return head + body if has_body else head
+    fields = {"Content-Type": response.content_type, **response.headers}
+    return encode_response(response.status, fields, body, has_body=has_body)

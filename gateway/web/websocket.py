@@ -13,6 +13,18 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from gateway.quic.allowance import Allowance
+from quiclb.log_limits import LimitedLog
+
+MAX_FRAGMENTS: Final = 64
+"""Frames of one message; more close the WebSocket with 1008."""
+EXTRA_FRAMES_PER_S: Final = 100.0
+"""Frames that end no message (fragments and control frames), and all after our own close: as many a second and at once;
+more close with 1008. Messages are limited by their handler."""
+FRAMES_PER_TURN: Final = 8
+"""Frames of one connection that are taken in one turn of the event loop."""
+SLICE_BYTES: Final = 256
+"""What is parsed at once, so that a turn cannot hold thousands of empty frames: at most 42 of 6 bytes."""
 MAX_UNSENT_OCTETS: Final = 8 << 20
 """What may wait for a peer that does not read: a quarter of an hour of G.711 in JSON."""
 LINGER_S: Final = 2.0
@@ -20,7 +32,7 @@ LINGER_S: Final = 2.0
 
 SILENT_LOG: Final = logging.Logger("gateway.websocket", logging.CRITICAL)
 """What `websockets` would log at lower levels holds payloads: speech."""
-_log = structlog.get_logger("gateway.web")
+_log = LimitedLog(structlog.get_logger("gateway.web"))
 
 
 class Ending(Enum):
@@ -50,16 +62,28 @@ class WebSocketHandler(Protocol):
 class WebSocket:
     """Send with `send_text` and `send_binary`, end with `close`; after that, or once the peer left, they do nothing.
 
-    What is sent before the socket opens follows the handshake.
+    What is sent before the socket opens follows the handshake. `on_cut_off` is told why a WebSocket was ended for what
+    its peer did or left undone: `frame_rate`, `fragments`, `unread`, or `failed` for a defect of ours.
     """
 
-    def __init__(self, protocol: ServerProtocol, writer: asyncio.StreamWriter, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        protocol: ServerProtocol,
+        writer: asyncio.StreamWriter,
+        loop: asyncio.AbstractEventLoop,
+        on_cut_off: Callable[[str], None] = lambda cause: None,
+    ) -> None:
         self._protocol = protocol
         self._writer = writer
         self._loop = loop
+        self._on_cut_off = on_cut_off
+        self._extra_frames = Allowance(EXTRA_FRAMES_PER_S)
+        self.is_cut_off = False
+        """Whether it was failed for a breach: nothing more is parsed."""
         self._early: list[Callable[[], None]] = []
         self._handler: WebSocketHandler | None = None
-        self._parts: list[bytes] = []
+        self._message = bytearray()
+        self._fragment_count = 0
         self._is_text = False
         self._has_said_close = False
         self._linger: tuple[asyncio.TimerHandle, ...] = ()
@@ -69,6 +93,11 @@ class WebSocket:
         """The code with which the peer closed, if it did."""
         received = self._protocol.close_rcvd
         return None if received is None else received.code
+
+    @property
+    def now(self) -> float:
+        """The event loop's clock, in seconds."""
+        return self._loop.time()
 
     def send_text(self, text: bytes) -> None:
         """Queue a text message."""
@@ -103,15 +132,26 @@ class WebSocket:
         for send in early:
             send()
 
-    def received(self, data: bytes) -> None:
-        """Take octets of the connection."""
+    def received(self, data: bytes) -> int:
+        """Take at most `SLICE_BYTES` of the connection, and return how many frames they completed."""
+        if self.is_cut_off:
+            return 0
         self._protocol.receive_data(data)
-        for event in self._protocol.events_received():
-            if isinstance(event, Frame) and event.opcode in _DATA and not self._has_said_close:
+        events = self._protocol.events_received()
+        for event in events:
+            if not isinstance(event, Frame):
+                continue
+            is_wanted = event.fin and event.opcode in _DATA and not self._has_said_close
+            if not is_wanted and not self._extra_frames.take(self._loop.time()):
+                self._cut_off("frame_rate", "too many control frames or fragments")
+            elif event.opcode in _DATA and not self._has_said_close:
                 self._assemble(event)
+            if self.is_cut_off:
+                break
         self.flush()
         if self._protocol.state is not State.OPEN:
             self.ended()
+        return len(events)
 
     def ended(self) -> None:
         """The WebSocket is over, by either side's close or with its connection: the handler is told once."""
@@ -136,6 +176,7 @@ class WebSocket:
                 self._writer.write_eof()
         if self._writer.transport.get_write_buffer_size() > MAX_UNSENT_OCTETS:
             _log.warning("websocket_unread", unsent_octets=self._writer.transport.get_write_buffer_size())
+            self._on_cut_off("unread")
             self._writer.transport.abort()
         if self._protocol.close_expected() and not self._linger:
             self._linger = (
@@ -150,18 +191,33 @@ class WebSocket:
     def _assemble(self, frame: Frame) -> None:
         if frame.opcode is not Opcode.CONT:
             self._is_text = frame.opcode is Opcode.TEXT
-            self._parts.clear()
-        if frame.data:
-            self._parts.append(bytes(frame.data))
-        if frame.fin and self._handler is not None:
-            message = b"".join(self._parts)
-            self._parts.clear()
-            try:
-                (self._handler.text_received if self._is_text else self._handler.binary_received)(message)
-            except Exception:
-                # a defect in one session must not reach the server's other connections
-                _log.exception("websocket_handler_failed")
-                self.close(CloseCode.INTERNAL_ERROR, "internal error")
+            self._message.clear()
+            self._fragment_count = 0
+        self._fragment_count += 1
+        if self._fragment_count > MAX_FRAGMENTS:
+            self._cut_off("fragments", f"a message has at most {MAX_FRAGMENTS} fragments")
+            return
+        if not frame.fin:
+            self._message += frame.data
+            return
+        message = bytes(self._message + frame.data) if self._message else bytes(frame.data)
+        self._message.clear()
+        if self._handler is None:
+            return
+        try:
+            (self._handler.text_received if self._is_text else self._handler.binary_received)(message)
+        except Exception:
+            # a defect in one session must not reach the server's other connections
+            _log.exception("websocket_handler_failed")
+            self._on_cut_off("failed")
+            self.close(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def _cut_off(self, cause: str, reason: str) -> None:
+        """Close with 1008; what still arrives is not parsed any more (RFC 6455 section 7.1.7)."""
+        self.is_cut_off = True
+        self._message.clear()
+        self._on_cut_off(cause)
+        self._protocol.fail(CloseCode.POLICY_VIOLATION, reason)
 
     def _ending(self) -> Ending:
         sent = self._protocol.close_sent

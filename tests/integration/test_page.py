@@ -42,11 +42,11 @@ async def worker(folder: Path) -> AsyncIterator[Worker]:
     await worker.stop(0.0)
 
 
-async def get(worker: Worker, folder: Path, path: str) -> tuple[str, str]:
+async def get(worker: Worker, folder: Path, path: str, host: str = "127.0.0.1") -> tuple[str, str]:
     assert worker.addresses.page
     tls = ssl.create_default_context(cafile=str(folder / "ca.pem"))
     reader, writer = await asyncio.open_connection(*worker.addresses.page, ssl=tls)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
     return head.decode(), body.decode()
@@ -81,3 +81,13 @@ async def test_the_page_and_its_websocket_share_a_port(worker: Worker, folder: P
     with pytest.raises(InvalidStatus) as refused:
         await connect(f"wss://{host}:{port}/v1/voice?token=wrong", ssl=tls, proxy=None)
     assert refused.value.response.status_code == 401
+
+
+async def test_the_development_token_is_given_to_loopback_hosts_alone(worker: Worker, folder: Path) -> None:
+    """A page whose name was rebound to 127.0.0.1 sends that name as its Host."""
+    head, body = await get(worker, folder, "/config.json", "attacker.example:8443")
+    assert head.startswith("HTTP/1.1 421 ")
+    assert "token" not in body
+    for host in ("localhost:8443", "[::1]:8443", "127.0.0.1"):
+        head, _ = await get(worker, folder, "/config.json", host)
+        assert head.startswith("HTTP/1.1 200 ")

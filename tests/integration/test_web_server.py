@@ -9,9 +9,11 @@ from http import HTTPStatus
 import pytest
 
 from gateway.web import websocket
-from gateway.web.server import MAX_BODY_OCTETS, MAX_HEAD_OCTETS, WebRequest, WebResponse, WebServer
-from gateway.web.websocket import Ending, WebSocket
+from gateway.web.server import MAX_BODY_OCTETS, WebRequest, WebResponse, WebServer, connection_limiter
+from gateway.web.websocket import EXTRA_FRAMES_PER_S, FRAMES_PER_TURN, MAX_FRAGMENTS, SLICE_BYTES, Ending, WebSocket
 from quiclb.address import Address
+from quiclb.connection_limiter import ConnectionLimits
+from quiclb.http1 import MAX_HEAD_BYTES, HostRule
 
 HANDSHAKE = (
     b"GET %s HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -48,7 +50,9 @@ class Bench:
         self.requests: list[WebRequest] = []
         self.listener = Listener()
         self.server = WebServer(
-            {"/page": self._page, "/broken": self._broken}, {"/socket": self._socket, "/closed": self._refused}
+            {"/page": self._page, "/read": self._page, "/broken": self._broken},
+            {"/socket": self._socket, "/closed": self._refused, "/faulty": self._faulty},
+            posts={"/page"},
         )
         self.address: Address = ("", 0)
 
@@ -62,6 +66,9 @@ class Bench:
     def _socket(self, request: WebRequest, socket: WebSocket) -> Listener:
         self.listener.socket = socket
         return self.listener
+
+    def _faulty(self, request: WebRequest, socket: WebSocket) -> Listener:
+        raise ZeroDivisionError
 
     def _refused(self, request: WebRequest, socket: WebSocket) -> WebResponse:
         return WebResponse(HTTPStatus.FORBIDDEN, "no\n")
@@ -133,18 +140,22 @@ async def test_a_page_learns_what_was_asked(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("octets", "status"),
     [
-        (b"GET /else HTTP/1.1\r\n\r\n", 404),
-        (b"PUT /page HTTP/1.1\r\n\r\n", 405),
-        (b"GET /broken HTTP/1.1\r\n\r\n", 500),
+        (b"GET /else HTTP/1.1\r\nHost: h\r\n\r\n", 404),
+        (b"GET //[ HTTP/1.1\r\nHost: h\r\n\r\n", 404),
+        (b"GET /broken HTTP/1.1\r\nHost: h\r\n\r\n", 500),
         (b"nonsense\r\n\r\n", 400),
-        (b"GET /page SIP/2.0\r\n\r\n", 400),
-        (b"GET http://h/page HTTP/1.1\r\n\r\n", 400),
-        (b"POST /page HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_OCTETS + 1), 413),
-        (b"POST /page HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 411),
-        (b"POST /page HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
-        (b"GET /page HTTP/1.1\r\nX: " + b"x" * 2 * MAX_HEAD_OCTETS, 0),
+        (b"GET /page SIP/2.0\r\nHost: h\r\n\r\n", 400),
+        (b"GET http://h/page HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        (b"GET /page HTTP/1.1\r\nHost: [\r\n\r\n", 400),
+        (b"GET /page HTTP/1.1\r\n\r\n", 400),
+        (b"POST /page HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_OCTETS + 1), 413),
+        (b"POST /page HTTP/1.1\r\nHost: h\r\nContent-Length: %b\r\n\r\n" % (b"1" * 5_000), 413),
+        (b"POST /page HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", 411),
+        (b"POST /page HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
+        (b"GET /page HTTP/1.1\r\nX: " + b"x" * 2 * MAX_HEAD_BYTES, 0),
         (b"GET /socket HTTP/1.1\r\nHost: h\r\n\r\n", 426),
-        (b"POST /socket HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", 400),
+        (b"POST /socket HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", 405),
+        (HANDSHAKE % b"/faulty", 500),
         (HANDSHAKE % b"/closed", 403),
         (HANDSHAKE.replace(b"Version: 13", b"Version: 8") % b"/socket", 400),
     ],
@@ -252,14 +263,106 @@ async def test_a_peer_that_answers_no_close_is_cut_off(bench: Bench, monkeypatch
 
 
 async def test_connections_are_limited() -> None:
-    server = WebServer({}, {}, max_connections=1)
+    server = WebServer({}, {"/": Bench()._socket}, limiter=connection_limiter(ConnectionLimits(1, 1, 1, 1)))
     address = await server.start("web.listen", ("127.0.0.1", 0), None)
-    _, first = await asyncio.open_connection(*address)
-    while not server.connection_count:  # noqa: ASYNC110 - the connection is on its way
-        await asyncio.sleep(0.01)
+    reader, first = await asyncio.open_connection(*address)
+    first.write(HANDSHAKE % b"/")
+    assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
     reader, second = await asyncio.open_connection(*address)
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
         await reader.readexactly(1)
     first.close()
     second.close()
     await server.stop()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("PUT", "/page", "GET, HEAD, POST"), ("POST", "/read", "GET, HEAD"), ("POST", "/socket", "GET")],
+)
+async def test_a_405_names_the_allowed_methods(bench: Bench, method: str, path: str, allowed: str) -> None:
+    """RFC 9110 section 15.5.6."""
+    reader, writer = await asyncio.open_connection(*bench.address)
+    writer.write(f"{method} {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+    answer = (await reader.read()).decode()
+    writer.close()
+    assert answer.startswith("HTTP/1.1 405 ")
+    assert f"\r\nAllow: {allowed}\r\n" in answer
+
+
+async def test_a_rebound_host_reaches_no_page_and_no_socket() -> None:
+    bench = Bench()
+    bench.server = WebServer({"/page": bench._page}, {"/socket": bench._socket}, hosts=HostRule(loopback_only=True))
+    bench.address = await bench.server.start("web.listen", ("127.0.0.1", 0), None)
+    assert (await bench.ask(b"GET /page HTTP/1.1\r\nHost: attacker.example\r\n\r\n"))[0] == 421
+    assert (await bench.ask((HANDSHAKE % b"/socket").replace(b"Host: h", b"Host: attacker.example")))[0] == 421
+    assert (await bench.ask(b"GET /page HTTP/1.1\r\nHost: localhost:8080\r\n\r\n"))[0] == 200
+    assert bench.listener.socket is None
+    await bench.server.stop()
+
+
+async def test_defects_are_counted(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    await bench.ask(b"GET /broken HTTP/1.1\r\nHost: h\r\n\r\n")
+    await bench.ask(HANDSHAKE % b"/faulty")
+    assert bench.server.counters.connections.failed == 2
+    assert bench.server.counters.responses == {500: 2}
+
+
+FLOODS = {
+    "pings": masked(9, b"") * 10_000,
+    "empty_fragments": masked(2, b"a", is_final=False) + masked(0, b"", is_final=False) * 10_000,
+    "one_byte_fragments": masked(2, b"a", is_final=False) + masked(0, b"b", is_final=False) * 9_000,
+    "pongs": masked(10, b"") * 10_000,
+    "short_fragmented_messages": (masked(2, b"a", is_final=False) + masked(0, b"b")) * 4_500,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_too_many_frames_that_end_no_message_close_with_1008(bench: Bench, flood: str) -> None:
+    """RFC 6455 section 7.4.1: 1008 is for a message that violates the endpoint's policy."""
+    reader, writer = await bench.open()
+    writer.write(FLOODS[flood])
+    octets = await asyncio.wait_for(reader.read(), 5)
+    close = octets[octets.rindex(b"\x88") :]
+    assert int.from_bytes(close[2:4], "big") == 1008
+    assert octets.count(b"\x8a\x00") <= EXTRA_FRAMES_PER_S + SLICE_BYTES // 6
+    ((reason, ending),) = bench.listener.ended
+    assert "1008" in reason
+    assert ending is Ending.BROKEN
+    assert sum(bench.server.counters.websockets_cut_off.values()) == 1
+    writer.close()
+
+
+async def test_a_message_has_at_most_64_fragments(bench: Bench) -> None:
+    reader, writer = await bench.open()
+    whole = masked(2, b"a", is_final=False) + masked(0, b"a", is_final=False) * (MAX_FRAGMENTS - 2) + masked(0, b"a")
+    writer.write(whole)
+    assert await reader.readexactly(2 + MAX_FRAGMENTS) == bytes((0x82, MAX_FRAGMENTS)) + b"a" * MAX_FRAGMENTS
+    writer.write(masked(2, b"a", is_final=False) + masked(0, b"", is_final=False) * MAX_FRAGMENTS)
+    assert int.from_bytes((await reader.readexactly(4))[2:], "big") == 1008
+    assert bench.server.counters.websockets_cut_off.total() == 1
+    writer.close()
+
+
+async def test_few_frames_of_one_connection_are_taken_in_a_turn_of_the_loop(bench: Bench) -> None:
+    reader, writer = await bench.open()
+    count, turns = 800, 0
+    writer.write(masked(2, b"a") * count)
+    done = asyncio.create_task(reader.readexactly(3 * count))
+    while not done.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert len(bench.listener.got) == count
+    assert turns >= count // (FRAMES_PER_TURN + SLICE_BYTES // 7)
+    writer.close()
+
+
+async def test_compression_is_not_negotiated(bench: Bench) -> None:
+    """RFC 7692 section 7.1: without an answer there is no extension."""
+    reader, writer = await asyncio.open_connection(*bench.address)
+    offer = b"Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Key"
+    writer.write((HANDSHAKE % b"/socket").replace(b"Sec-WebSocket-Key", offer))
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b" 101 " in head
+    assert b"extensions" not in head.lower()
+    writer.close()

@@ -96,7 +96,7 @@ async def tapped(server: tuple[str, int]) -> AsyncIterator[tuple[tuple[str, int]
 async def get(worker: Worker, path: str) -> tuple[int, str]:
     assert worker.addresses.admin
     reader, writer = await asyncio.open_connection(*worker.addresses.admin)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: worker\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     answer = (await reader.read()).decode()
     writer.close()
     await writer.wait_closed()

@@ -2,21 +2,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gateway.admin import MAX_CONNECTIONS, AdminServer, Page, worker_pages
+from gateway.admin import admin_server, worker_pages
+from gateway.descriptors import ADMIN_CONNECTIONS
 from gateway.errors import BindError
 from gateway.session.manager import SessionManager
 from gateway.store.memory import MemoryStore
+from gateway.web.server import WebRequest, WebResponse
 from quiclb.address import Address
 from tests.unit.gateway.session.fakes import FakeAgent
 
 
-def fails() -> Page:
+def fails(request: WebRequest) -> WebResponse:
     raise RuntimeError("a defect")
 
 
@@ -27,8 +30,8 @@ def manager() -> SessionManager:
 
 @pytest.fixture
 async def address(manager: SessionManager) -> AsyncIterator[Address]:
-    server = AdminServer({**worker_pages(manager, CollectorRegistry()), "/broken": fails})
-    yield await server.start(("127.0.0.1", 0))
+    server = admin_server({**worker_pages(manager, CollectorRegistry()), "/broken": fails}, ["worker.example.com"])
+    yield await server.start("admin.listen", ("127.0.0.1", 0), None)
     await server.stop()
 
 
@@ -44,7 +47,7 @@ async def exchange(address: Address, request: bytes) -> bytes:
 
 
 async def get(address: Address, path: str) -> tuple[int, dict[str, str], bytes]:
-    answer = await exchange(address, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    answer = await exchange(address, f"GET {path} HTTP/1.1\r\nHost: 10.1.2.3:9090\r\n\r\n".encode())
     head, _, body = answer.partition(b"\r\n\r\n")
     status, *lines = head.decode().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines)
@@ -86,11 +89,42 @@ async def test_a_page_that_fails_answers_500_and_the_next_is_served(address):
     assert (await get(address, "/healthz"))[0] == 200
 
 
-@pytest.mark.parametrize("method", ["POST", "HEAD", "DELETE"])
-async def test_nothing_but_get_is_served(address, method):
-    answer = await exchange(address, f"{method} /healthz HTTP/1.1\r\n\r\n".encode())
+@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS"])
+async def test_a_405_names_the_allowed_methods(address, method):
+    """RFC 9110 section 15.5.6."""
+    answer = await exchange(address, f"{method} /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 405 ")
-    assert b"\r\nAllow: GET\r\n" in answer
+    assert b"\r\nAllow: GET, HEAD\r\n" in answer
+
+
+async def test_head_is_answered_like_get_without_a_body(address):
+    answer = await exchange(address, b"HEAD /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"Content-Length: 6\r\n" in answer
+    assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/sessions", "/readyz"])
+async def test_a_foreign_host_gets_421_that_names_the_setting(address, path):
+    """A page whose name was rebound to this address sends that name (RFC 9110 section 15.5.20)."""
+    answer = await exchange(address, f"GET {path} HTTP/1.1\r\nHost: attacker.example:9090\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 421 ")
+    assert b"admin.hosts" in answer
+
+
+@pytest.mark.parametrize(
+    "host", ["10.244.0.7:9090", "[::1]:9090", "localhost:9090", "worker.example.com", socket.gethostname()]
+)
+async def test_probes_and_scrapes_by_address_or_known_name_are_served(address, host):
+    answer = await exchange(address, f"GET /readyz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_pages_of_a_foreign_origin_get_403(address):
+    request = b"GET /sessions HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: https://attacker.example\r\n\r\n"
+    answer = await exchange(address, request)
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert b"Access-Control" not in answer
 
 
 @pytest.mark.parametrize(
@@ -106,19 +140,20 @@ async def test_an_endless_request_is_cut_off_and_the_next_is_served(address):
     assert (await get(address, "/healthz"))[0] == 200
 
 
-async def test_connections_beyond_the_limit_are_cut_off(address):
-    waiting = [await asyncio.open_connection(*address) for _ in range(MAX_CONNECTIONS)]
-    assert await exchange(address, b"GET /healthz HTTP/1.1\r\n\r\n") == b""
-    for _, writer in waiting:
+async def test_slow_heads_beyond_the_limit_make_room_for_a_probe(address):
+    slow = []
+    for _ in range(ADMIN_CONNECTIONS + 8):
+        _, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET /")
+        slow.append(writer)
+    assert (await get(address, "/readyz"))[0] == 200
+    for writer in slow:
         writer.close()
-        await writer.wait_closed()
-    await asyncio.sleep(0.01)
-    assert (await get(address, "/healthz"))[0] == 200
 
 
 async def test_stop_cuts_off_who_is_waiting(manager):
-    server = AdminServer(worker_pages(manager, CollectorRegistry()))
-    address = await server.start(("127.0.0.1", 0))
+    server = admin_server(worker_pages(manager, CollectorRegistry()))
+    address = await server.start("admin.listen", ("127.0.0.1", 0), None)
     _reader, writer = await asyncio.open_connection(*address)
     await asyncio.sleep(0.01)
     await server.stop()
@@ -129,4 +164,4 @@ async def test_stop_cuts_off_who_is_waiting(manager):
 
 async def test_a_port_in_use_is_one_sentence(address, manager):
     with pytest.raises(BindError, match=r"admin\.listen: .*address already in use"):
-        await AdminServer(worker_pages(manager, CollectorRegistry())).start(address)
+        await admin_server(worker_pages(manager, CollectorRegistry())).start("admin.listen", address, None)

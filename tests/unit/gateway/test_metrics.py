@@ -6,11 +6,20 @@ from types import SimpleNamespace
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.metrics import EndpointCollector, SessionCollector, TelephonyCollector, UplinkCollector, worker_registry
+from gateway.metrics import (
+    EndpointCollector,
+    SessionCollector,
+    TelephonyCollector,
+    UplinkCollector,
+    WebCollector,
+    worker_registry,
+)
 from gateway.quic.counters import EndpointCounters
 from gateway.session.counters import GAP_BOUNDS_S, SessionCounters
 from gateway.transport.reassembler import UplinkCounters
 from gateway.transport.twilio.counters import TelephonyCounters
+from gateway.web.counters import WebCounters
+from quiclb.connection_limiter import ConnectionLimiter, ConnectionLimits
 
 
 def scraped(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:
@@ -116,8 +125,33 @@ def test_frames_that_callers_gave_up_are_exported():
 def test_workers_in_one_process_do_not_share_metrics():
     def worker(count: int) -> CollectorRegistry:
         sessions = SimpleNamespace(counters=SessionCounters(), count=count, is_draining=False, unsaved_count=0)
-        return worker_registry(sessions, endpoint(EndpointCounters()), UplinkCounters(), TelephonyCounters())
+        listeners = SimpleNamespace(
+            telephony_counters=TelephonyCounters(),
+            web_counters=WebCounters(),
+            limiter=ConnectionLimiter(ConnectionLimits.share(40)),
+        )
+        return worker_registry(sessions, endpoint(EndpointCounters()), UplinkCounters(), listeners)
 
     one, two = worker(1), worker(2)
     assert scraped(one)["voice_sessions",] == 1
     assert scraped(two)["voice_sessions",] == 2
+
+
+def test_every_counter_of_the_tcp_listeners_is_exported():
+    counters = WebCounters()
+    connections = counters.connections
+    connections.accepted, connections.failed = 101, 102
+    for number, each in enumerate(
+        (
+            connections.refused,
+            connections.evicted,
+            connections.accept_errors,
+            counters.responses,
+            counters.websockets_cut_off,
+        ),
+        start=103,
+    ):
+        each["cause"] = number
+    values = of(WebCollector(counters, ConnectionLimiter(ConnectionLimits.share(40)))).values()
+    assert set(range(101, 108)) <= set(values)
+    assert 40 in values
