@@ -9,8 +9,8 @@ from collections.abc import Callable
 from enum import IntEnum
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import urlsplit
 
+from gateway.quic.allowance import Allowance
 from gateway.transport.access import access_token, refusal_code, refusal_fields
 from gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
 from gateway.web.server import WebRequest, WebResponse
@@ -29,6 +29,8 @@ from gateway.wire import (
 )
 
 MAX_MESSAGE_OCTETS: Final = MAX_CONTROL_OCTETS + 1
+SKIPPED_PER_S: Final = 100.0
+"""Messages of unknown kinds and types: as many a second and at once; more end the session with `OVERLOADED`."""
 CLOSE_CODE_BASE: Final = 4000
 """A session that ends with `CloseCode` n closes the WebSocket with this plus n (RFC 6455 section 7.4.2)."""
 
@@ -52,13 +54,13 @@ class VoiceOverWebSocket:
         self._accept = accept
 
     def __call__(self, request: WebRequest, socket: WebSocket) -> WebSocketTransport | WebResponse:
-        url = urlsplit(request.target)
-        token = access_token(request.headers, url.query)
-        asked = SessionRequest(url.path, request.peer, token, request.headers.get("origin"))
+        query = request.query
+        token = access_token(request.headers, query)
+        asked = SessionRequest(request.path, request.peer, token, request.headers.get("origin"))
         transport = WebSocketTransport(socket)
         answer = self._accept(asked, transport)
         if isinstance(answer, Refusal):
-            code = refusal_code(url.query, answer)
+            code = refusal_code(query, answer)
             if code is None:
                 fields = refusal_fields(answer, has_token=token is not None)
                 return WebResponse(HTTPStatus(answer.status), f"{answer.reason}\n", headers=fields)
@@ -79,6 +81,7 @@ class WebSocketTransport:
         self._handler: TransportHandler | None = None
         self._count: Callable[[int], None] | None = None
         self._is_closed = False
+        self._skipped = Allowance(SKIPPED_PER_S)
         self._ended: set[int] = set()
         self._reset: set[int] = set()
 
@@ -133,12 +136,16 @@ class WebSocketTransport:
                 self._fault(message)
             elif message is not None:
                 handler.message_received(message)
+            else:
+                self._skip()
         elif octets[0] == Kind.UPLINK_AUDIO:
             frame = decode_audio_frame(octets[1:])
             if isinstance(frame, Malformed):
                 self._fault(frame)
             else:
                 handler.audio_received(frame)
+        else:
+            self._skip()
 
     def closed(self, reason: str, ending: Ending) -> None:
         handler = self._handler
@@ -152,6 +159,11 @@ class WebSocketTransport:
                 handler.left(reason)
             case Ending.CLOSED | Ending.BROKEN:
                 handler.lost(reason)
+
+    def _skip(self) -> None:
+        """Pass over a message from a later version of the protocol; no session counts it."""
+        if not self._skipped.take(self._socket.now):
+            self._fault(Malformed("too many messages of unknown kinds arrive", CloseCode.OVERLOADED))
 
     def _fault(self, fault: Malformed) -> None:
         """Report a breach once; the handler answers it with `close`, and nothing more is read."""

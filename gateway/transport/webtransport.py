@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 from aioquic.quic.events import HandshakeCompleted, QuicEvent
 
@@ -43,6 +42,7 @@ from gateway.wire import (
     encode_varint,
     length_prefixed,
 )
+from quiclb.http1 import split_target
 
 MAX_OPEN_STREAMS: Final = 8
 """Streams a session may have open towards the server; a well-behaved client needs two."""
@@ -360,16 +360,16 @@ class _Sessions:
             self._requested(request)
 
     def _requested(self, event: SessionRequested) -> None:
-        url = urlsplit(event.path)
-        if url.path != self._path:
+        path, query = split_target(event.path)
+        if path != self._path:
             self._layer.refuse(event.session_id, 404)
             return
-        token = access_token(event.headers, url.query)
-        request = SessionRequest(url.path, self._connection.peer, token, event.origin)
+        token = access_token(event.headers, query)
+        request = SessionRequest(path, self._connection.peer, token, event.origin)
         transport = WebTransport(self._layer, self._connection, event.session_id, self._left, self._uplinks)
         answer = self._accept(request, transport)
         if isinstance(answer, Refusal):
-            code = refusal_code(url.query, answer)
+            code = refusal_code(query, answer)
             if code is None:
                 fields = refusal_fields(answer, has_token=token is not None)
                 self._layer.refuse(event.session_id, answer.status, fields)

@@ -14,6 +14,8 @@ class TelephonyCounters:
     refused_signatures: int = 0
     twiml_pages: int = 0
     messages: int = 0
+    limited: int = 0
+    """Streams closed for more messages than a limit."""
     missing_messages: int = 0
     digits: int = 0
     marks_sent: int = 0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
 import structlog
 
@@ -18,12 +18,15 @@ from gateway.transport.twilio.twiml import EMPTY_RESPONSE, connect_stream
 from gateway.web.server import WebRequest, WebResponse
 from gateway.web.websocket import WebSocket
 from gateway.wire import VOICE_PATH
+from quiclb.log_limits import LimitedLog
 
 STREAM_PATH: Final = "/v1/twilio"
 TWIML_PATH: Final = "/twiml"
 MOST_RECONNECTIONS: Final = 10
 """How often a call whose stream broke is joined to a new one before it ends."""
-_log = structlog.get_logger("gateway.telephony")
+MAX_FORM_FIELDS: Final = 256
+"""Twilio sends some forty; sorting many thousands for a signature takes long."""
+_log = LimitedLog(structlog.get_logger("gateway.telephony"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class TelephonyService:
         if not self._is_genuine(request, base):
             return _FORBIDDEN
         self.counters.twiml_pages += 1
-        query = parse_qs(urlsplit(request.target).query)
+        query = parse_qs(request.query)
         again = _count(query.get("again", ["0"])[0])
         if _is_over(request) or again > MOST_RECONNECTIONS:
             return WebResponse(HTTPStatus.OK, EMPTY_RESPONSE, _XML)
@@ -93,7 +96,8 @@ def _as_socket(base: str) -> str:
 def _form(request: WebRequest) -> list[tuple[str, str]]:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         return []
-    return parse_qsl(request.body.decode("latin-1"), keep_blank_values=True)
+    text = request.body.decode("latin-1")
+    return parse_qsl(text, keep_blank_values=True) if text.count("&") < MAX_FORM_FIELDS else []
 
 
 def _is_over(request: WebRequest) -> bool:

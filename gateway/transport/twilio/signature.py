@@ -12,7 +12,6 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urlsplit
 
 SIGNATURE_HEADER: Final = "x-twilio-signature"
 SETTINGS_HEADER: Final = "x-twilio-webhooks-signature-settings"
@@ -57,13 +56,15 @@ def _algorithm(settings: str) -> str:
 
 
 def _spellings(url: str) -> tuple[str, ...]:
-    """The URL as it is, without its port, and with the port that its scheme implies."""
-    parts = urlsplit(url)
-    host, colon, port = parts.netloc.rpartition(":")
+    """The URL as it is, without its port, and with the port that its scheme implies. Total: a host is any text."""
+    scheme, _, rest = url.partition("://")
+    authority, slash, target = rest.partition("/")
+    host, colon, port = authority.rpartition(":")
     if not colon or not port.isdecimal():
-        host = parts.netloc
-    default = f"{host}:{_PORTS.get(parts.scheme, 443)}"
-    return tuple(dict.fromkeys((url, parts._replace(netloc=host).geturl(), parts._replace(netloc=default).geturl())))
+        host = authority
+    default = f"{host}:{_PORTS.get(scheme, 443)}"
+    spelled = (url, *(f"{scheme}://{each}{slash}{target}" for each in (host, default)))
+    return tuple(dict.fromkeys(spelled))
 
 
 _DIGESTS: Final = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}

@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from gateway.access.buckets import Buckets, Rate
 from gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
 from gateway.transport.twilio.counters import TelephonyCounters
 from gateway.transport.twilio.messages import (
@@ -43,9 +44,15 @@ from gateway.wire import (
     ServerMessage,
 )
 from gateway.wire import Start as StartSession
+from quiclb.log_limits import LimitedLog
 
 START_TIMEOUT_S: Final = 10.0
 """How long a stream may be open without `start`."""
+MAX_MESSAGES_BEFORE_START: Final = 8
+"""Twilio sends `connected` and then `start`; more messages before it close the stream with 1008."""
+MESSAGES_PER_S: Final = 200.0
+MESSAGES_AT_ONCE: Final = 2_000.0
+"""Messages of any kind, 40 s of audio at once after an outage; more close the stream with 1008."""
 TOKEN_PARAMETER: Final = "token"  # noqa: S105 - the name of one
 AGENT_PARAMETER: Final = "agent"
 _REPORT_EVERY: Final = 5
@@ -54,6 +61,7 @@ _OCTETS_PER_MS: Final = 8
 _MOST_HELD: Final = 500
 """Messages of Twilio, 10 s of audio, that wait for the session store to say where the call stands."""
 _log = structlog.get_logger("gateway.telephony")
+_limited_log = LimitedLog(_log)
 
 
 class TwilioCall:
@@ -89,6 +97,7 @@ class TwilioCall:
         self._loop = asyncio.get_running_loop()
         self._log = _log.bind(peer=peer)
         self._stream_sid: str | None = None
+        self._call_sid: str | None = None
         self._handler: TransportHandler | None = None
         self._count: Callable[[int], None] | None = None
         self._uplink = UplinkClock()
@@ -96,6 +105,8 @@ class TwilioCall:
         self._reported: Heard | None = None
         self._over: set[int] = set()
         self._last_sequence: int | None = None
+        self._early_messages = 0
+        self._messages = Buckets(Rate(MESSAGES_PER_S, MESSAGES_AT_ONCE), most_keys=1)
         self._skipped: set[Skip] = set()
         self._is_stopped = False
         self._is_closed = False
@@ -145,6 +156,8 @@ class TwilioCall:
         if self._is_closed:
             return
         self._counters.messages += 1
+        if not self._is_within_limits():
+            return
         if self._count is not None:
             self._count(len(text))
             if self._is_closed:
@@ -157,7 +170,8 @@ class TwilioCall:
     def binary_received(self, octets: bytes) -> None:
         if not self._is_closed:
             self._counters.messages += 1
-            self._skip(Skip.BINARY)
+            if self._is_within_limits():
+                self._skip(Skip.BINARY)
 
     def closed(self, reason: str, ending: Ending) -> None:
         if ending is Ending.TOO_LARGE:
@@ -168,6 +182,26 @@ class TwilioCall:
         is_lost = not self._is_stopped
         self._end()
         if handler is not None and is_lost:
+            handler.lost(reason)
+
+    def _is_within_limits(self) -> bool:
+        """Count a message; beyond a limit the stream is closed, before the message is read."""
+        if self._stream_sid is None:
+            self._early_messages += 1
+            if self._early_messages > MAX_MESSAGES_BEFORE_START:
+                self._close_beyond("too many messages before start")
+                return False
+        elif self._messages.take("", 1, self._loop.time()) > 0:
+            self._close_beyond("too many messages")
+            return False
+        return True
+
+    def _close_beyond(self, reason: str) -> None:
+        handler = self._handler
+        self._counters.limited += 1
+        self._end()
+        self._socket.close(_REFUSED, reason)
+        if handler is not None:
             handler.lost(reason)
 
     def _receive(self, message: TwilioMessage) -> Skip | None:
@@ -235,6 +269,7 @@ class TwilioCall:
         self._start_timer.cancel()
         self._stream_sid = message.stream_sid
         self._last_sequence = message.sequence_number or None
+        self._call_sid = facts.call_sid
         self._log = self._log.bind(call=facts.call_sid)
         parameters = facts.custom_parameters
         token = parameters.get(TOKEN_PARAMETER)
@@ -300,7 +335,7 @@ class TwilioCall:
         self._counters.skipped[fault.value] += 1
         if fault not in self._skipped:
             self._skipped.add(fault)
-            self._log.warning("twilio_message_skipped", fault=fault.value)
+            _limited_log.warning("twilio_message_skipped", peer=self._peer, call=self._call_sid, fault=fault.value)
 
     def _expect_start(self) -> None:
         if not self._is_closed:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.transport.base import SessionRequest
-from gateway.transport.websocket import Kind
+from gateway.transport.websocket import SKIPPED_PER_S, Kind, VoiceOverWebSocket
+from gateway.web.server import WebRequest
 from gateway.wire import AudioFrame, CloseCode, Codec, Malformed, Ping, Start, encode_audio_frame, encode_message
 from tests.unit.gateway.transport.harness import Session, WebSocketCaller
 
@@ -104,3 +105,28 @@ def test_a_caller_who_closes_has_left_for_good() -> None:
     session, caller = opened()
     caller.leave()
     assert session.calls[1:] == [("left", "closed by the caller with code 1000")]
+
+
+@pytest.mark.parametrize("path", ["//[", "//[::1]/v1/voice?token=a", "/v1/voice#?"])
+def test_any_target_is_split_without_an_exception(path: str) -> None:
+    session = Session()
+    VoiceOverWebSocket(session.accept)(WebRequest("GET", path, {}, "198.51.100.7:40001"), Silent())  # type: ignore[arg-type]
+    assert session.requests[0].path == path.partition("?")[0]
+
+
+class Silent:
+    """A socket that nothing is sent on."""
+
+    now = 0.0
+
+
+@pytest.mark.parametrize("octets", [b"\x63", b"\x00\x81\xa4type\xa6future"])
+def test_too_many_messages_of_unknown_kinds_end_the_session_as_overloaded(octets: bytes) -> None:
+    session, caller = opened()
+    for _ in range(int(SKIPPED_PER_S)):
+        caller.client.send_binary(octets)
+    caller.settle()
+    assert [name for name, _ in session.calls] == ["message"]
+    caller.client.send_binary(octets)
+    caller.settle()
+    assert fault(session).code is CloseCode.OVERLOADED

@@ -56,7 +56,7 @@ def test_the_access_token_comes_from_the_header_or_the_query(
     assert session.requests == [SessionRequest("/v1/voice", "198.51.100.7:40001", token, "https://app.example")]
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/voice/", "/v2/voice", "/v1/voice%00"])
+@pytest.mark.parametrize("path", ["/", "/v1/voice/", "/v2/voice", "/v1/voice%00", "//[", "//[::1/v1/voice", "/?//["])
 def test_another_path_is_not_found_and_nobody_is_asked(path: str) -> None:
     session, caller = opened(path)
     assert caller.refusal is not None

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from gateway.transport.twilio.counters import TelephonyCounters
-from gateway.transport.twilio.service import MOST_RECONNECTIONS, TelephonyService
+from gateway.transport.twilio.service import MAX_FORM_FIELDS, MOST_RECONNECTIONS, TelephonyService
 from gateway.transport.twilio.signature import SignatureCheck, signature
 from gateway.transport.twilio.twiml import connect_stream
 from gateway.web.server import WebRequest, WebResponse
@@ -99,3 +99,23 @@ def test_values_are_escaped() -> None:
     assert parameter is not None
     assert parameter.attrib == {"name": 'a"<', "value": "b&'"}
     assert "action" not in document
+
+
+@pytest.mark.parametrize("host", ["[", "[::1", "::", "", "a b", "x" * 300])
+def test_any_host_is_no_signature_and_no_exception(host: str) -> None:
+    headers = {"host": host, "x-twilio-signature": "x"}
+    answer = service(public_url=None).twiml(WebRequest("POST", "/twiml", headers, "192.0.2.1:5000"))
+    assert answer.status is HTTPStatus.FORBIDDEN
+
+
+def test_a_form_of_thousands_of_fields_is_not_sorted_for_a_signature() -> None:
+    form = {f"f{number}": "" for number in range(MAX_FORM_FIELDS + 1)}
+    assert service().twiml(asked(form=form)).status is HTTPStatus.FORBIDDEN
+
+
+def test_unsigned_requests_write_a_bounded_number_of_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    twilio = service()
+    for _ in range(500):
+        twilio.twiml(WebRequest("POST", "/twiml", {}, "192.0.2.1:5000"))
+    assert twilio.counters.refused_signatures == 500
+    assert capsys.readouterr().out.count("twilio_signature_refused") <= 11

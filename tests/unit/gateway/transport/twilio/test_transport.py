@@ -10,7 +10,7 @@ import pytest
 
 from gateway.transport.base import Refusal
 from gateway.transport.twilio.counters import TelephonyCounters
-from gateway.transport.twilio.transport import TwilioCall
+from gateway.transport.twilio.transport import MAX_MESSAGES_BEFORE_START, MESSAGES_AT_ONCE, TwilioCall
 from gateway.web.websocket import Ending
 from gateway.wire import (
     MAX_AUDIO_OCTETS,
@@ -357,3 +357,40 @@ async def test_a_message_too_large_is_counted() -> None:
     line.call.closed("closed with code 1009: too big", Ending.TOO_LARGE)
     assert line.counters.skipped == {"too_large": 1}
     assert line.session.calls[-1][0] == "lost"
+
+
+async def test_messages_before_start_beyond_8_close_with_1008() -> None:
+    line = Line()
+    line.event("connected")
+    for _ in range(MAX_MESSAGES_BEFORE_START - 1):
+        line.call.text_received(b"{}")
+    assert line.socket.closed is None
+    line.call.text_received(b"{}")
+    assert line.socket.closed == (1008, "too many messages before start")
+    line.start()
+    assert line.session.requests == []
+    assert line.counters.limited == 1
+
+
+@pytest.mark.parametrize("kind", ["skipped", "binary", "marks"])
+async def test_messages_beyond_the_rate_close_with_1008_and_the_call_may_come_back(kind: str) -> None:
+    line = Line().start()
+    while line.socket.closed is None and line.counters.messages < 2 * MESSAGES_AT_ONCE:
+        match kind:
+            case "skipped":
+                line.call.text_received(b"{}")
+            case "binary":
+                line.call.binary_received(b"")
+            case "marks":
+                line.mark("unknown")
+    assert line.socket.closed == (1008, "too many messages")
+    assert MESSAGES_AT_ONCE <= line.counters.messages < 2 * MESSAGES_AT_ONCE
+    assert line.session.calls[-1] == ("lost", "too many messages")
+
+
+async def test_forty_seconds_of_audio_may_arrive_at_once() -> None:
+    line = Line().start()
+    for _ in range(int(MESSAGES_AT_ONCE) - 10):
+        line.media()
+    assert line.socket.closed is None
+    assert len(line.heard) == MESSAGES_AT_ONCE - 10
