@@ -136,7 +136,7 @@ class MetricsServer:
             fields = {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
             has_body = request.method == "GET"
             response = encode_response(HTTPStatus.OK, fields, self._render() + self._render_own(), has_body=has_body)
-        connection.writer.write(response)
+        await connection.respond(response)
 
     def _failed(self, defect: Exception) -> None:
         self._log = self._log or LimitedLog(get_logger())

@@ -45,8 +45,7 @@ class ListenerCounters:
 class TcpConnection:
     """An accepted connection: `peer` is its address, `reader` and `writer` are set once TLS is done.
 
-    Call `establish` when the request is one that lasts, such as a WebSocket, and `restart_deadline` when a new part of
-    the exchange begins.
+    Call `establish` when the request is one that lasts, such as a WebSocket, else `respond` once.
     """
 
     reader: asyncio.StreamReader
@@ -67,8 +66,14 @@ class TcpConnection:
         self._cancel_deadline()
         self._owner.limiter.establish(self)
 
-    def restart_deadline(self) -> None:
-        """Give the rest of the exchange as much time as the request had."""
+    async def respond(self, response: bytes) -> None:
+        """Write the response and wait until the peer took it, for as long as it had for its request."""
+        self._restart_deadline()
+        self.writer.transport.set_write_buffer_limits(0)  # `drain` waits for all of it
+        self.writer.write(response)
+        await self.writer.drain()
+
+    def _restart_deadline(self) -> None:
         self._cancel_deadline()
         self._deadline = asyncio.get_running_loop().call_later(self._owner.request_timeout_s, self._expire)
 
@@ -109,7 +114,7 @@ class TcpConnection:
 
     def start(self, tls: ssl.SSLContext | None) -> asyncio.Task[None]:
         """Serve it in a task of its own, and return that."""
-        self.restart_deadline()
+        self._restart_deadline()
         self._task = asyncio.get_running_loop().create_task(self._run(tls))
         return self._task
 

@@ -116,9 +116,11 @@ class WebServer:
         self._max_message_octets = max_message_octets
         self._not_found = not_found
         self.counters = counters or WebCounters()
+        if limiter is None:  # an empty one is false
+            limiter = connection_limiter(ConnectionLimits.share(MAX_CONNECTIONS))
         self._listener = TcpListener(
             self._serve,
-            limiter or connection_limiter(ConnectionLimits.share(MAX_CONNECTIONS)),
+            limiter,
             self.counters.connections,
             max_line_bytes=MAX_HEAD_BYTES,
             request_timeout_s=request_timeout_s,
@@ -161,8 +163,7 @@ class WebServer:
             return
         is_head = isinstance(request, WebRequest) and request.method == "HEAD"
         answer = request if isinstance(request, WebResponse) else self._answer(request)
-        connection.restart_deadline()
-        self._send(connection, answer, has_body=not is_head)
+        await self._send(connection, answer, has_body=not is_head)
 
     async def _request(self, head: bytes, connection: TcpConnection) -> WebRequest | WebResponse:
         parsed = parse_head(head)
@@ -191,16 +192,16 @@ class WebServer:
             _log.exception("web_page_failed", path=request.path)
             return WebResponse(HTTPStatus.INTERNAL_SERVER_ERROR, "this page failed; the log says why\n")
 
-    def _send(self, connection: TcpConnection, response: WebResponse, *, has_body: bool = True) -> None:
+    async def _send(self, connection: TcpConnection, response: WebResponse, *, has_body: bool = True) -> None:
         self.counters.responses[response.status.value] += 1
-        connection.writer.write(_encode(response, has_body=has_body))
+        await connection.respond(_encode(response, has_body=has_body))
 
     async def _upgrade(self, head: bytes, request: WebRequest, connection: TcpConnection) -> None:
         protocol = ServerProtocol(max_size=self._max_message_octets, logger=SILENT_LOG)
         protocol.receive_data(head)
         event = next(iter(protocol.events_received()), None)
         if not isinstance(event, Request):
-            self._send(connection, WebResponse(HTTPStatus.BAD_REQUEST, "this is no WebSocket handshake\n"))
+            await self._send(connection, WebResponse(HTTPStatus.BAD_REQUEST, "this is no WebSocket handshake\n"))
             return
         response = protocol.accept(event)
         socket = WebSocket(protocol, connection.writer, asyncio.get_running_loop(), self._cut_off)
@@ -216,7 +217,7 @@ class WebServer:
             _log.exception("web_socket_failed", path=request.path)
             handler = WebResponse(HTTPStatus.INTERNAL_SERVER_ERROR, "this socket failed; the log says why\n")
         if isinstance(handler, WebResponse):
-            self._send(connection, handler)
+            await self._send(connection, handler)
             return
         self.counters.responses[response.status_code] += 1
         protocol.send_response(response)

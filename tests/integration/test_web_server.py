@@ -269,8 +269,9 @@ async def test_connections_are_limited() -> None:
     first.write(HANDSHAKE % b"/")
     assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
     reader, second = await asyncio.open_connection(*address)
-    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-        await reader.readexactly(1)
+    async with asyncio.timeout(5):
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await reader.readexactly(1)
     first.close()
     second.close()
     await server.stop()

@@ -277,3 +277,12 @@ def test_settings_can_be_made_without_a_file():
         "tls": {"certificate": "leaf.pem", "key": "leaf.key"},
     }
     assert GatewaySettings.model_validate(document).worker.name == "worker"
+
+
+def test_admin_hosts_are_names_from_file_or_environment(load):
+    assert load(FULL).admin.hosts == ()
+    environ = {"VOICE_GATEWAY_ADMIN_HOSTS": "worker-1.example.com, *.voice.svc"}
+    assert load(FULL, environ).admin.hosts == ("worker-1.example.com", "*.voice.svc")
+    for wrong in ("https://a.example", "a.example:9090", "a b", "*"):
+        with pytest.raises(ConfigurationError, match=r"admin\.hosts\[0\]: host name must be labels"):
+            load(FULL, {"VOICE_GATEWAY_ADMIN_HOSTS": wrong})

@@ -52,7 +52,7 @@ def test_the_commented_defaults_are_the_defaults(example):
     lines = example.read_text().splitlines()
     text = "\n".join(line[2:] if line.startswith("# ") and " = " in line else line for line in lines)
     told = tomllib.loads(text)
-    explicit = {"listen", "inner", "metrics", "host", "port", "path", "kind", "server_ids"}
+    explicit = {"listen", "inner", "metrics", "metrics_hosts", "host", "port", "path", "kind", "server_ids"}
     sections = [
         (ForwarderSection, told["forwarder"]),
         (HealthSection, told["health"]),

@@ -14,6 +14,8 @@ from quiclb.address import Address
 from quiclb.connection_limiter import ConnectionLimiter, ConnectionLimits
 from quiclb.tcp import ListenerCounters, TcpConnection, TcpListener
 
+MUCH = 20_000_000
+
 
 class Server:
     """Answers each line with itself; a connection that says `stay` is established."""
@@ -35,7 +37,7 @@ class Server:
         line = await connection.reader.readline()
         if line == b"break\n":
             raise ZeroDivisionError
-        connection.writer.write(line)
+        await connection.respond(line if line != b"much\n" else bytes(MUCH))
         if line == b"stay\n":
             connection.establish()
             await connection.reader.read()
@@ -116,6 +118,17 @@ async def test_a_connection_without_a_request_is_cut_off_in_time() -> None:
     assert server.counters.evicted == {"timeout": 1}
     writer.close()
     await server.listener.stop()
+
+
+async def test_a_large_response_is_delivered_to_a_reader_that_is_slow(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the time of a request, not that of a close."""
+    monkeypatch.setattr(tcp, "LINGER_S", 0.001)
+    reader, writer = await asyncio.open_connection(*server.address)
+    writer.write(b"much\n")
+    assert len(await reader.read()) == MUCH
+    writer.close()
 
 
 async def test_a_defect_closes_one_connection_and_is_counted(server: Server) -> None:
