@@ -34,6 +34,7 @@ from quiclb.log import LogFormat, configure_logging
 
 ADMIN_TIMEOUT_S: Final = 5.0
 _SESSIONS_COLUMNS: Final = 104
+_MAX_REASON_BYTES: Final = 500
 
 app = typer.Typer(
     name="voice-gateway",
@@ -283,6 +284,10 @@ def _fetch_sessions(admin: str) -> dict[str, Any]:
     try:
         with urllib.request.urlopen(url, timeout=ADMIN_TIMEOUT_S) as answer:  # noqa: S310 - http only, checked above
             document = json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:  # what it says names the remedy
+            told = error.read(_MAX_REASON_BYTES).decode("utf-8", "replace").partition("\n")[0]
+        raise ConfigurationError(f"no worker answers at {url}: {error.code} {told or error.reason}") from None
     except urllib.error.URLError as error:
         raise ConfigurationError(f"no worker answers at {url}: {_reason(error.reason)}") from None
     except (OSError, ValueError) as error:

@@ -8,8 +8,10 @@ import pytest
 from quiclb.address import Address
 from quiclb.datapath.base import Side
 from quiclb.datapath.memory import MemoryDatapath
+from quiclb.errors import ScrapeError
 from quiclb.forwarder import ForwardingCore
 from quiclb.metrics import MAX_CONNECTIONS, ForwarderCollector, MetricsServer, collector_renderer
+from quiclb.scrape import scrape
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, cid, short_packet, table
 
 
@@ -115,3 +117,9 @@ async def test_a_defect_closes_one_connection_and_is_counted(capsys):
     assert b"quiclb_metrics_failures_total 1.0" in await fetch(address, request)
     assert "metrics_request_failed" in capsys.readouterr().out
     await server.stop()
+
+
+async def test_a_reader_is_told_what_the_endpoint_says(address):
+    """A refused Host names its setting, a wrong path the right one."""
+    with pytest.raises(ScrapeError, match="404 there is: /metrics"):
+        await scrape(f"http://{address[0]}:{address[1]}/other")
