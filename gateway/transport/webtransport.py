@@ -174,7 +174,7 @@ class WebTransport:
 
     def received(self, event: WebTransportEvent) -> None:
         """Take an event of a stream of this session."""
-        if self._handler is not None and self._count is not None and isinstance(event, StreamData):
+        if self._handler is not None and self._count is not None and isinstance(event, StreamData | DatagramReceived):
             self._count(len(event.data))
         if self._handler is None:
             return

@@ -192,3 +192,32 @@ def test_a_defect_in_the_session_costs_one_connection(capsys: pytest.CaptureFixt
     assert caller.pair.client.is_ended
     assert session.calls == [("lost", "internal error")]
     capsys.readouterr()
+
+
+class MeteredSession(Session):
+    """Counts what arrives, as `gateway.session.port.Port` does."""
+
+    octets = 0
+
+    def octets_received(self, count: int) -> None:
+        self.octets += count
+
+
+def test_the_bytes_of_datagrams_count_as_those_of_streams_do() -> None:
+    session = MeteredSession()
+    caller = WebTransportCaller(session.accept)
+    before = session.octets
+    assert caller.layer.send_datagram(caller.session_id, bytes(300))
+    caller.settle()
+    assert session.octets == before + 300
+
+
+def test_datagrams_of_no_session_leave_nothing_behind() -> None:
+    session = MeteredSession()
+    caller = WebTransportCaller(session.accept)
+    before = session.octets
+    for number in range(1, 40):
+        assert caller.layer.send_datagram(caller.session_id + 4 * number, bytes(300))
+        caller.settle()
+    assert session.octets == before
+    assert not caller.pair.server._events
