@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gateway.quic.cid_source import CidSource
 from gateway.quic.connection.floor import Floor
 from gateway.quic.connection.flow import ConnectionOptions
+from gateway.quic.connection.hello_retry import RetryingContext
 from gateway.quic.connection.identifiers import PreferredAddress
 from gateway.quic.connection.resumption import TicketSealer
 from gateway.quic.events import PeerClosed
@@ -115,6 +116,8 @@ class Connection(Floor):
         if self._is_client:
             # each group costs a key before the first packet, and every server has P-256 (RFC 8446 section 9.1)
             self.tls._supported_groups = [tls.Group.SECP256R1, tls.Group.X25519]
+        else:
+            RetryingContext.adopt(self.tls)
 
     def _let_acknowledgement_ride(self, now: float) -> None:
         """An ACK that would be due later costs less in a packet that is sent now (RFC 9000 section 13.2.1)."""
