@@ -5,13 +5,20 @@ from __future__ import annotations
 from typing import Any, Final
 
 from aioquic import tls
+from aioquic._buffer import Buffer
 from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import END_STATES, QuicConnectionState
+from aioquic.quic.connection import END_STATES, QuicConnectionError, QuicConnectionState, QuicReceiveContext
 from aioquic.quic.packet import QuicErrorCode
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.quic.cid_source import CidSource
+from gateway.quic.connection.crypto_buffer import (
+    CLIENT_WINDOW_BYTES,
+    SERVER_WINDOW_BYTES,
+    CryptoOverflowError,
+    CryptoReceiver,
+)
 from gateway.quic.connection.floor import Floor
 from gateway.quic.connection.flow import ConnectionOptions
 from gateway.quic.connection.hello_retry import RetryingContext
@@ -56,6 +63,7 @@ class Connection(Floor):
             preferred_address=preferred_address,
         )
         self._has_found_fault = False
+        self._crypto_window = CLIENT_WINDOW_BYTES if self._is_client else SERVER_WINDOW_BYTES
 
     @property
     def is_confirmed(self) -> bool:
@@ -118,6 +126,32 @@ class Connection(Floor):
             self.tls._supported_groups = [tls.Group.SECP256R1, tls.Group.X25519]
         else:
             RetryingContext.adopt(self.tls)
+        for stream in self._crypto_streams.values():
+            stream.receiver = CryptoReceiver(self._crypto_window)  # type: ignore[assignment]  # what CRYPTO needs of it
+
+    # What a peer's frames may cost
+
+    def _handle_crypto_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        is_hello_over = not self._is_client and self.tls.state is not tls.State.SERVER_EXPECT_CLIENT_HELLO
+        offset = self._crypto_streams[context.epoch].receiver.starting_offset()
+        try:
+            super()._handle_crypto_frame(context, frame_type, buf)
+        except CryptoOverflowError as overflow:
+            raise self._crypto_overflow(frame_type) from overflow
+        if len(self.tls._receive_buffer) > self._crypto_window:
+            raise self._crypto_overflow(frame_type)
+        is_more = self._crypto_streams[context.epoch].receiver.starting_offset() > offset
+        if is_more and is_hello_over and context.epoch is tls.Epoch.INITIAL:  # RFC 9001 section 4.1.3
+            raise QuicConnectionError(
+                QuicErrorCode.PROTOCOL_VIOLATION, frame_type, "CRYPTO data of an earlier encryption level"
+            )
+
+    def _crypto_overflow(self, frame_type: int) -> QuicConnectionError:
+        return QuicConnectionError(
+            QuicErrorCode.CRYPTO_BUFFER_EXCEEDED,
+            frame_type,
+            f"more than {self._crypto_window} bytes of CRYPTO data that TLS cannot take yet",
+        )
 
     def _let_acknowledgement_ride(self, now: float) -> None:
         """An ACK that would be due later costs less in a packet that is sent now (RFC 9000 section 13.2.1)."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, TypeVar
 
+from aioquic import tls
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import QuicEvent
+from aioquic.quic.packet import QuicPacketType
+from aioquic.quic.packet_builder import QuicPacketBuilder
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
@@ -170,3 +173,37 @@ def connected(
     if is_handshaken:
         pair.exchange()
     return pair
+
+
+_PACKET_TYPES = {
+    tls.Epoch.INITIAL: QuicPacketType.INITIAL,
+    tls.Epoch.HANDSHAKE: QuicPacketType.HANDSHAKE,
+    tls.Epoch.ONE_RTT: QuicPacketType.ONE_RTT,
+}
+
+
+def packet(sender: Connection, frames: bytes, epoch: tls.Epoch = tls.Epoch.ONE_RTT) -> bytes:
+    """A datagram of `sender` with exactly these frames; padded where it is an Initial."""
+    builder = QuicPacketBuilder(
+        host_cid=sender.host_cid,
+        peer_cid=sender._peer_cid.cid,
+        version=sender._version or 1,
+        is_client=True,
+        max_datagram_size=1472,
+        packet_number=sender._packet_number,
+    )
+    builder.start_packet(_PACKET_TYPES[epoch], sender._cryptos[epoch])
+    builder._buffer.push_bytes(frames)
+    sender._packet_number += 1
+    return builder.flush()[0][0]
+
+
+def packets(sender: Connection, frames: Iterable[bytes], epoch: tls.Epoch = tls.Epoch.ONE_RTT) -> Iterator[bytes]:
+    """As many frames in each packet as fit."""
+    payload = b""
+    for frame in frames:
+        if len(payload) + len(frame) > 1300:
+            yield packet(sender, payload, epoch)
+            payload = b""
+        payload += frame
+    yield packet(sender, payload, epoch)

@@ -50,6 +50,7 @@ def test_every_private_name_that_is_overridden_exists_in_aioquic() -> None:
     ours = {name for name in overridden if not hasattr(QuicConnection, name)}
     assert ours == {
         "_adopt",
+        "_crypto_overflow",
         "_forget_round_trip_time",
         "_has_limit_to_raise",
         "_has_nothing_to_send",
