@@ -174,6 +174,8 @@ class WebTransportLayer:
 
     def handle_event(self, event: quic_events.QuicEvent) -> list[WebTransportEvent]:
         """Take a QUIC event, and return what it means for sessions and streams."""
+        if isinstance(event, quic_events.StreamDataReceived) and event.stream_id not in self._streams:
+            self._quic.charge(len(event.data) // 2)  # as much as frames of two bytes would cost
         answers: list[WebTransportEvent] = []
         for each in self._h3.handle_event(event):
             match each:

@@ -61,6 +61,12 @@ class EndpointCounters:
     inner_malformed: int = 0
     """Datagrams of a forwarder without a usable envelope."""
 
+    packets_ignored: int = 0
+    """Datagrams of a connection dropped unread, for their size, their rate or the work of those before them; added when
+    the connection ends."""
+    datagram_frames_ignored: int = 0
+    """DATAGRAM frames of a connection beyond `ConnectionOptions.max_datagram_frames_per_s`; added when it ends."""
+
     path_changes: int = 0
     protocol_errors: int = 0
     """Connections that this side closed because the peer broke QUIC or HTTP/3."""

@@ -415,6 +415,8 @@ class Endpoint:
         self._connections.discard(connection)
         self._half_open.remove(connection)
         self.counters.connections_closed += 1
+        self.counters.packets_ignored += connection.quic.packets_ignored
+        self.counters.datagram_frames_ignored += connection.quic.datagram_frames_ignored
         if error_code is not None and connection.quic.has_found_fault:
             self.counters.protocol_errors += 1
         self._forget_cids(connection, connection.routed_cids)

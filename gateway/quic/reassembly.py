@@ -16,12 +16,13 @@ class ReassemblyBudget:
     """What all streams of one connection share.
 
     `delivered_octets` is what the application has been given or will never get, the base of connection flow control;
-    `chunks` counts the pieces that wait behind a gap.
+    `chunks` counts the pieces that wait behind a gap, `steps` each time one of them was looked at for a frame.
     """
 
     max_chunks: int = 1024
     chunks: int = 0
     delivered_octets: int = 0
+    steps: int = 0
 
 
 class ReassemblyOverflowError(Exception):
@@ -114,6 +115,7 @@ class StreamReceiver:
         if index >= 0:
             cursor = max(cursor, self._end_of(index))
         while cursor < end:
+            self._budget.steps += 1
             following = bisect_left(self._starts, cursor)
             stop = min(end, self._starts[following]) if following < len(self._starts) else end
             if stop > cursor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 from aioquic import tls
@@ -10,6 +11,8 @@ from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import END_STATES, QuicConnectionError, QuicConnectionState, QuicReceiveContext
 from aioquic.quic.packet import QuicErrorCode
+from aioquic.quic.packet_builder import QuicPacketBuilder, QuicPacketBuilderStop
+from aioquic.quic.recovery import QuicPacketSpace
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.quic.cid_source import CidSource
@@ -22,12 +25,17 @@ from gateway.quic.connection.crypto_buffer import (
 from gateway.quic.connection.floor import Floor
 from gateway.quic.connection.flow import ConnectionOptions
 from gateway.quic.connection.hello_retry import RetryingContext
-from gateway.quic.connection.identifiers import PreferredAddress
+from gateway.quic.connection.identifiers import MAX_UDP_PAYLOAD_BYTES, PreferredAddress
+from gateway.quic.connection.recovery import ACKS_BEFORE_PING, BoundedRecovery
 from gateway.quic.connection.resumption import TicketSealer
+from gateway.quic.connection.workload import EVENT_UNITS, FrameTable, Workload
 from gateway.quic.events import PeerClosed
 
 H3_NO_ERROR: Final = 0x100
 MAX_REASON_CHARACTERS: Final = 200  # a reason that does not fit the packet would keep the close from being sent
+MAX_ACK_FRAMES_PER_PACKET: Final = 8
+"""One says all there is to say about a packet number space."""
+_MIGRATION_UNITS: Final = 200
 
 
 class Connection(Floor):
@@ -63,7 +71,25 @@ class Connection(Floor):
             preferred_address=preferred_address,
         )
         self._has_found_fault = False
+        self.packets_ignored = 0
+        """Datagrams dropped unread for the work that the peer's earlier ones made, or their size."""
+        self.datagram_frames_ignored = 0
+        """DATAGRAM frames dropped at their rate limit."""
+        self._workload = Workload(self.options.max_packets_per_s, self.options.max_datagram_frames_per_s)
+        table = "_QuicConnection__frame_handlers"
+        vars(self)[table] = FrameTable(vars(self)[table], self._workload)
+        self._ack_context: QuicReceiveContext | None = None
+        self._ack_frames = 0
         self._crypto_window = CLIENT_WINDOW_BYTES if self._is_client else SERVER_WINDOW_BYTES
+        self._loss: BoundedRecovery = BoundedRecovery(
+            congestion_control_algorithm=configuration.congestion_control_algorithm,
+            initial_rtt=configuration.initial_rtt,
+            max_datagram_size=self._max_datagram_size,
+            peer_completed_address_validation=not self._is_client,
+            quic_logger=self._quic_logger,
+            send_probe=self._send_probe,
+            logger=self._logger,
+        )
 
     @property
     def is_confirmed(self) -> bool:
@@ -101,14 +127,25 @@ class Connection(Floor):
             self._events.append(PeerClosed(QuicErrorCode.NO_ERROR, "stateless reset", is_stateless_reset=True))
             self._close_end()
             return
+        if len(data) > MAX_UDP_PAYLOAD_BYTES or not (self._is_client or self._workload.admits_packet(now)):
+            self.packets_ignored += 1
+            return
         before = self._network_paths[0] if self._network_paths else None
         super().receive_datagram(data, addr, now)
+        self._workload.units += EVENT_UNITS * len(self._events) + self._budget.steps + len(self._streams_queue) // 4
+        self._budget.steps = 0
         if not self._network_paths:
             return
         self._path_followed(before)
+        if before is not None and self._network_paths[0] is not before:
+            self._workload.units += _MIGRATION_UNITS
         space = self._spaces.get(tls.Epoch.ONE_RTT)
         if space is not None and space.ack_at is not None and len(space.ack_queue) > 1:
             space.ack_at = min(space.ack_at, now)  # a gap is reported at once (RFC 9000 section 13.2.1)
+
+    def charge(self, units: int) -> None:
+        """Count work that the peer's last datagram made above QUIC, in `Workload` units."""
+        self._workload.units += units
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
         if not self._network_paths:
@@ -152,6 +189,46 @@ class Connection(Floor):
             frame_type,
             f"more than {self._crypto_window} bytes of CRYPTO data that TLS cannot take yet",
         )
+
+    def _handle_ack_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        if context is not self._ack_context:
+            self._ack_context, self._ack_frames = context, 0
+        self._ack_frames += 1
+        if self._ack_frames > MAX_ACK_FRAMES_PER_PACKET:
+            raise QuicConnectionError(
+                QuicErrorCode.PROTOCOL_VIOLATION,
+                frame_type,
+                f"more than {MAX_ACK_FRAMES_PER_PACKET} ACK frames in a packet",
+            )
+        start = buf.tell()
+        largest, _, ranges = buf.pull_uint_var(), buf.pull_uint_var(), buf.pull_uint_var()
+        buf.seek(start)
+        if largest > self._loss.largest_sent.get(context.epoch, -1):
+            raise QuicConnectionError(
+                QuicErrorCode.PROTOCOL_VIOLATION, frame_type, f"packet {largest} was acknowledged, but never sent"
+            )
+        self._workload.units += min(ranges, MAX_UDP_PAYLOAD_BYTES)
+        super()._handle_ack_frame(context, frame_type, buf)
+
+    def _handle_datagram_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        super()._handle_datagram_frame(context, frame_type, buf)
+        if not self._workload.admits_datagram_frame(context.time):
+            self._events.pop()
+            self.datagram_frames_ignored += 1
+
+    def _handle_padding_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        """As aioquic's, but not byte for byte."""
+        start = buf.tell()
+        rest = buf.data_slice(start, buf.capacity)
+        buf.seek(start + len(rest) - len(rest.lstrip(b"\0")))
+        if self._quic_logger is not None and context.quic_logger_frames is not None:
+            context.quic_logger_frames.append(self._quic_logger.encode_padding_frame())
+
+    def _write_ack_frame(self, builder: QuicPacketBuilder, space: QuicPacketSpace, now: float) -> None:
+        super()._write_ack_frame(builder, space, now)
+        if self._loss.acks_unanswered >= ACKS_BEFORE_PING and space.is_application_data:
+            with suppress(QuicPacketBuilderStop):
+                self._write_ping_frame(builder, comment="ACK-of-ACK trigger")
 
     def _let_acknowledgement_ride(self, now: float) -> None:
         """An ACK that would be due later costs less in a packet that is sent now (RFC 9000 section 13.2.1)."""

@@ -47,11 +47,17 @@ class ConnectionOptions:
     `ack_delay_s` must stay below the 25 ms that are advertised: a frame every 20 ms then costs an ACK for one or two
     of them. `max_streams` bounds how many streams of each type a peer may have open. `max_queued_datagrams` bounds
     how stale a DATAGRAM can get behind a closed congestion window; the oldest is dropped.
+
+    A server reads up to `max_packets_per_s` of one connection, in bursts of as many, and drops the rest unread; raise
+    it where one client sends more than 10 Mbit/s. `max_datagram_frames_per_s` goes to the application; a voice needs
+    150, with every frame repeated twice.
     """
 
     ack_delay_s: float = 0.020
     max_streams: int = 256
     max_queued_datagrams: int = 16
+    max_packets_per_s: int = 1500
+    max_datagram_frames_per_s: int = 500
 
 
 class FlowControl(QuicConnection):

@@ -30,8 +30,18 @@ from aioquic.quic.recovery import QuicPacketSpace
 
 from gateway.quic.cid_source import RESET_TOKEN_OCTETS, CidSource
 from gateway.quic.connection.flow import FlowControl
+from gateway.quic.connection.workload import TokenBucket
 
 _MIN_STATELESS_RESET_OCTETS: Final = 21
+MAX_UDP_PAYLOAD_BYTES: Final = 1500
+"""Larger ones only come in fragments, and could hold thousands of frames."""
+MAX_NEW_TOKENS: Final = 4
+"""NEW_TOKEN frames that wait to be sent; an older one is not missed."""
+MAX_RETIREMENTS: Final = 32
+RETIREMENTS_PER_S: Final = 1.0
+"""How many connection IDs a peer may have replaced: each costs a nonce, and is kept for three probe timeouts."""
+_REMEMBERED_PEER_CIDS: Final = 64
+_MAX_UDP_PAYLOAD_SIZE: Final = 0x03
 _DISABLE_ACTIVE_MIGRATION: Final = 0x0C
 _PREFERRED_ADDRESS: Final = 0x0D
 
@@ -62,6 +72,7 @@ class Identifiers(FlowControl):
         self._highest_cid_sent = 0
         self._new_tokens: list[bytes] = []
         self._remote_forbids_migration = False
+        self._retirements = TokenBucket(RETIREMENTS_PER_S, MAX_RETIREMENTS)
         self._host_cid_seq = 0
         first = self._new_host_cid(was_sent=True)
         if self._is_client:
@@ -87,7 +98,7 @@ class Identifiers(FlowControl):
 
     def send_new_token(self, token: bytes) -> None:
         """Server: queue a NEW_TOKEN frame, by which the client skips address validation next time."""
-        self._new_tokens.append(token)
+        self._new_tokens = [*self._new_tokens[1 - MAX_NEW_TOKENS :], token]
 
     def rotate_cids(self, cids: CidSource) -> None:
         """Issue from `cids` from now on, and have the peer retire every connection ID issued so far."""
@@ -144,11 +155,38 @@ class Identifiers(FlowControl):
             raise QuicConnectionError(
                 QuicErrorCode.PROTOCOL_VIOLATION, frame_type, f"connection ID {sequence_number} was never sent"
             )
+        if not self._retirements.take(1, context.time):
+            raise QuicConnectionError(
+                QuicErrorCode.PROTOCOL_VIOLATION,
+                frame_type,
+                f"more than {MAX_RETIREMENTS} connection IDs retired",
+            )
         buf.seek(start)
         super()._handle_retire_connection_id_frame(context, frame_type, buf)
 
+    def _handle_new_connection_id_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        super()._handle_new_connection_id_frame(context, frame_type, buf)
+        numbers = self._peer_cid_sequence_numbers
+        if len(numbers) > _REMEMBERED_PEER_CIDS:
+            # numbers grow by one, so that what is below these was used up; aioquic remembers each for ever
+            kept = sorted(numbers)[-_REMEMBERED_PEER_CIDS // 2 :]
+            self._peer_retire_prior_to = max(self._peer_retire_prior_to, kept[0])
+            self._peer_cid_sequence_numbers = set(kept)
+
+    def _consume_peer_cid(self) -> None:
+        if not self._peer_cid_available:
+            raise QuicConnectionError(
+                QuicErrorCode.PROTOCOL_VIOLATION,
+                QuicFrameType.NEW_CONNECTION_ID,
+                "every connection ID was retired and none given in their place",
+            )
+        super()._consume_peer_cid()
+
     def _serialize_transport_parameters(self) -> bytes:
         data = super()._serialize_transport_parameters()
+        buf = Buffer(capacity=UINT_VAR_MAX_SIZE)
+        buf.push_uint_var(MAX_UDP_PAYLOAD_BYTES)
+        data += _parameter(_MAX_UDP_PAYLOAD_SIZE, buf.data)
         if not self._is_client and self._cids.is_migration_disabled:
             data += _parameter(_DISABLE_ACTIVE_MIGRATION, b"")
         if self._preferred_address is not None:
@@ -181,7 +219,7 @@ class Identifiers(FlowControl):
 
     def _on_new_token_delivery(self, delivery: QuicDeliveryState, token: bytes) -> None:
         if delivery != QuicDeliveryState.ACKED:
-            self._new_tokens.append(token)
+            self.send_new_token(token)
 
 
 def _check_length(cids: CidSource, configuration: QuicConfiguration) -> None:

@@ -194,6 +194,7 @@ def packet(sender: Connection, frames: bytes, epoch: tls.Epoch = tls.Epoch.ONE_R
     )
     builder.start_packet(_PACKET_TYPES[epoch], sender._cryptos[epoch])
     builder._buffer.push_bytes(frames)
+    sender._loss.largest_sent[epoch] = sender._packet_number
     sender._packet_number += 1
     return builder.flush()[0][0]
 

@@ -1,0 +1,117 @@
+"""What one peer's datagrams may cost this side, beside what they bring (RFC 9000 section 21.9). Sans-IO.
+
+A packet of 1200 bytes holds 300 STREAM or 1200 PING frames, and each is handled in Python. What an ordinary packet
+costs is free; the rest is paid from a token bucket, and while that is in debt, datagrams are dropped unread, as a full
+receive buffer would. An honest sender takes that for congestion, and no connection takes the event loop for itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aioquic.quic.packet import QuicFrameType
+
+DATAGRAM_UNITS: Final = 50
+EVENT_UNITS: Final = 10
+FREE_UNITS: Final = 200
+EXTRA_UNITS_PER_S: Final = 100_000
+EXTRA_UNITS_BURST: Final = 10_000
+"""A unit is about a microsecond of one core; each datagram, and each event for the application, costs some."""
+
+_STREAM_UNITS: Final = 6
+_STREAM_FRAMES: Final = range(QuicFrameType.STREAM_BASE, QuicFrameType.STREAM_BASE + 8)
+
+FRAME_UNITS: Final[Mapping[int, int]] = {
+    QuicFrameType.PADDING: 1,
+    QuicFrameType.PING: 1,
+    QuicFrameType.ACK: 10,
+    QuicFrameType.ACK_ECN: 10,
+    QuicFrameType.RESET_STREAM: 10,
+    QuicFrameType.STOP_SENDING: 10,
+    QuicFrameType.CRYPTO: 6,
+    QuicFrameType.NEW_TOKEN: 3,
+    **dict.fromkeys(_STREAM_FRAMES, _STREAM_UNITS),
+    QuicFrameType.MAX_DATA: 2,
+    QuicFrameType.MAX_STREAM_DATA: 3,
+    QuicFrameType.MAX_STREAMS_BIDI: 3,
+    QuicFrameType.MAX_STREAMS_UNI: 3,
+    QuicFrameType.DATA_BLOCKED: 2,
+    QuicFrameType.STREAM_DATA_BLOCKED: 3,
+    QuicFrameType.STREAMS_BLOCKED_BIDI: 2,
+    QuicFrameType.STREAMS_BLOCKED_UNI: 2,
+    QuicFrameType.NEW_CONNECTION_ID: 20,
+    QuicFrameType.RETIRE_CONNECTION_ID: 50,
+    QuicFrameType.PATH_CHALLENGE: 5,
+    QuicFrameType.PATH_RESPONSE: 5,
+    QuicFrameType.TRANSPORT_CLOSE: 2,
+    QuicFrameType.APPLICATION_CLOSE: 2,
+    QuicFrameType.HANDSHAKE_DONE: 2,
+    0x24: 10,  # RESET_STREAM_AT, of a draft
+    QuicFrameType.DATAGRAM: _STREAM_UNITS,
+    QuicFrameType.DATAGRAM_WITH_LENGTH: _STREAM_UNITS,
+}
+"""The cost of each frame that aioquic handles."""
+
+
+class TokenBucket:
+    """Gains `per_s` up to `burst`, which it begins with; it may go into debt."""
+
+    def __init__(self, per_s: float, burst: float) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._level = burst
+        self._at = -math.inf
+
+    def level(self, now: float) -> float:
+        """What is left; below zero, what is owed."""
+        if now > self._at:
+            self._level = min(self._burst, self._level + (now - self._at) * self._per_s)
+            self._at = now
+        return self._level
+
+    def take(self, amount: float, now: float) -> bool:
+        """Take `amount` if it is there; otherwise nothing."""
+        if self.level(now) < amount:
+            return False
+        self._level -= amount
+        return True
+
+    def charge(self, amount: float) -> None:
+        """Take `amount`, owing what is not there."""
+        self._level -= amount
+
+
+class Workload:
+    """Measures the work of one connection; `units` grows by what is done."""
+
+    def __init__(self, packets_per_s: float, datagram_frames_per_s: float) -> None:
+        self.units = 0
+        self._packets = TokenBucket(packets_per_s, packets_per_s)
+        self._datagram_frames = TokenBucket(datagram_frames_per_s, datagram_frames_per_s)
+        self._extra = TokenBucket(EXTRA_UNITS_PER_S, EXTRA_UNITS_BURST)
+
+    def admits_packet(self, now: float) -> bool:
+        """Charge what was done since the last call, and return whether another datagram may be read."""
+        extra = self.units + DATAGRAM_UNITS - FREE_UNITS
+        self.units = 0
+        if extra > 0:
+            self._extra.charge(extra)
+        return self._extra.level(now) >= 0 and self._packets.take(1, now)
+
+    def admits_datagram_frame(self, now: float) -> bool:
+        """Return whether one more DATAGRAM frame may go to the application."""
+        return self._datagram_frames.take(1, now)
+
+
+class FrameTable(dict[int, Any]):
+    """aioquic's table of frame handlers, which counts each look-up: there is one for each frame."""
+
+    def __init__(self, handlers: Mapping[int, Any], workload: Workload) -> None:
+        super().__init__(handlers)
+        self._workload = workload
+
+    def __getitem__(self, frame_type: int) -> Any:
+        self._workload.units += FRAME_UNITS.get(frame_type, _STREAM_UNITS)
+        return super().__getitem__(frame_type)
