@@ -102,7 +102,7 @@ class RetryingContext(tls.Context):
         self._asked = _Asked(group, Hello.parse(_whole(message)), synthetic + initial.data_slice(start, initial.tell()))
 
     def _check_second(self, asked: _Asked, message: Buffer) -> None:
-        """Refuse whatever the first ClientHello does not allow (RFC 8446 sections 4.1.2, 4.2.8 and 4.2.10)."""
+        """Refuse what the first ClientHello does not allow (RFC 8446 sections 4.1.2, 4.2.8 and 4.2.10)."""
         hello = tls.pull_client_hello(message)
         message.seek(0)
         if hello.key_share is None or [group for group, _ in hello.key_share] != [asked.group]:
@@ -126,8 +126,8 @@ class Hello:
         """Split a ClientHello that aioquic has parsed before."""
         buf = Buffer(data=message)
         buf.seek(_RANDOM_AND_LATER + 32)
-        for length_octets in (1, 2, 1):
-            buf.pull_bytes(int.from_bytes(buf.pull_bytes(length_octets), "big"))
+        for length_size in (1, 2, 1):
+            buf.pull_bytes(int.from_bytes(buf.pull_bytes(length_size), "big"))
         fields = buf.data_slice(_RANDOM_AND_LATER, buf.tell())
         buf.pull_uint16()
         extensions = {}
