@@ -182,9 +182,17 @@ class SessionSection(Section):
     and `finish_timeout_s` how long an agent may be silent after the caller's `bye`. Speech is sent
     `downlink_target_s` ahead of the caller's ear (more bridges longer outages, and wastes more on an interruption), and
     never more than `downlink_cap_s` beyond what the caller has reported as played.
+
+    `store_key` seals the records in SQLite and Redis (AES-256-GCM): hexadecimal, 16 to 64 bytes, the same at all
+    workers. There may be several, separated by spaces or lines: the first one seals, all of them open. Default: none,
+    transcripts are stored in clear. Give it wherever others can read the file, the server or their backups. Replace a
+    key by adding the new one behind the old at every worker, then moving it to the front, then removing the old one
+    `record_ttl_s` later; a reload takes it. A record that no key opens counts as absent.
     """
 
     store: str = Field(default="memory://", repr=False)
+    store_key: SecretStr | None = None
+    store_key_file: Path | None = None
     max_sessions: int = Field(default=500, ge=1)
     start_timeout_s: float = Field(default=10.0, gt=0)
     idle_timeout_s: float = Field(default=30.0, gt=0)
@@ -194,6 +202,10 @@ class SessionSection(Section):
     drain_timeout_s: float = Field(default=30.0, ge=0)
     downlink_target_s: float = Field(default=20.0, ge=0.5)
     downlink_cap_s: float = Field(default=30.0, ge=1.0)
+
+    def read_store_keys(self) -> tuple[bytes, ...]:
+        """Return the keys that seal records, from their file if need be; raises `ConfigurationError`."""
+        return read_octets_of_each("session.store_key", self.store_key, self.store_key_file, SECRET_OCTETS)
 
     @model_validator(mode="after")
     def _check_lead(self) -> Self:
@@ -340,6 +352,7 @@ class GatewaySettings(Section):
         self.quic.read_reset_key()
         self.access.read_token()
         self.access.read_keys()
+        self.session.read_store_keys()
         if self.telephony is not None:
             self.telephony.read_auth_token()
             self.telephony.read_shared_key()

@@ -1,8 +1,8 @@
-"""The keys of tokens and tickets, which may be replaced while the worker runs."""
+"""The keys that workers share, which may be replaced while the worker runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from gateway.config import GatewaySettings
@@ -23,3 +23,19 @@ class SharedKeys:
 
     def reload(self, settings: GatewaySettings) -> None:
         self._adopt(settings.quic.read_secrets())
+
+
+class StoreKeys:
+    """The `Reloadable` of that name: reads `store_key` of `[session]` again."""
+
+    name = "store_keys"
+
+    def __init__(self, adopt: Callable[[Sequence[bytes]], None]) -> None:
+        self._adopt = adopt
+
+    def files(self, settings: GatewaySettings) -> Iterable[Path]:
+        file = settings.session.store_key_file
+        return [] if file is None else [file]
+
+    def reload(self, settings: GatewaySettings) -> None:
+        self._adopt(settings.session.read_store_keys())

@@ -34,9 +34,11 @@ from gateway.session.limits import SessionLimits
 from gateway.session.manager import SessionManager
 from gateway.session.pacing import Lead
 from gateway.session.turn_latency import TurnOver
-from gateway.shared_keys import SharedKeys
+from gateway.shared_keys import SharedKeys, StoreKeys
 from gateway.store.base import SessionStore
+from gateway.store.encoding import RecordCodec
 from gateway.store.factory import open_store
+from gateway.store.guarded import guarded
 from gateway.transport.webtransport import VoiceOverWebTransport
 from gateway.web.server import MAX_CONNECTIONS
 from quiclb.address import Address, format_address
@@ -95,7 +97,12 @@ class Worker:
     ) -> None:
         self.settings = settings
         self._agent = agent or _agent(settings)
-        self._store = store or open_store(settings.session.store, ttl_s=settings.session.record_ttl_s, clock=clock)
+        codec = RecordCodec(settings.session.read_store_keys(), rng=rng)
+        self._store = (
+            open_store(settings.session.store, ttl_s=settings.session.record_ttl_s, clock=clock, codec=codec)
+            if store is None
+            else guarded(store)
+        )
         self.entrance = Entrance(settings, clock)
         self.sessions = SessionManager(
             settings.worker.name,
@@ -126,8 +133,9 @@ class Worker:
             settings, self.sessions.accept, self.certificate, self.entrance, self.descriptors.tcp_connections
         )
         self.connection_ids.follow(self.endpoint.rotate_cids)
-        keys = SharedKeys(self.endpoint.credentials.adopt)
-        self.reloader = Reloader(settings, [self.certificate, self.entrance, self.connection_ids, keys], source)
+        keys, store_keys = SharedKeys(self.endpoint.credentials.adopt), StoreKeys(codec.renew)
+        parts = (self.certificate, self.entrance, self.connection_ids, keys, store_keys)
+        self.reloader = Reloader(settings, parts, source)
         registry = worker_registry(self.sessions, self.endpoint, voice.uplinks, self.listeners)
         registry.register(UpkeepCollector(self.certificate, self.reloader))
         admin_hosts = () if settings.admin is None else settings.admin.hosts

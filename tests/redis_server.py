@@ -51,10 +51,15 @@ class Server:
 
     def ask(self, *command: str) -> str:
         """Send a command and return the answer, empty where there is none."""
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1.0) as connection:
-            connection.sendall((" ".join(command) + "\r\n").encode())
-            return connection.recv(65_536).decode().strip().lstrip("+:")
-        return ""
+        return ask(self.port, *command)
+
+
+def ask(port: int, *command: str) -> str:
+    """Send a command to the server at this port and return the answer, empty where there is none."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0) as connection:
+        connection.sendall((" ".join(command) + "\r\n").encode())
+        return connection.recv(65_536).decode().strip().lstrip("+:")
+    return ""
 
 
 @contextmanager

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Final
 
-from gateway.errors import StoreError
+import structlog
+
 from gateway.session.claim import Verdict
 from gateway.session.ledger import Ledger
 from gateway.session.port import Port
@@ -14,7 +17,10 @@ from gateway.session.ticket import Tickets
 from gateway.store.base import Fenced, SessionRecord, SessionStore
 from gateway.wire import AudioFrame, ClientMessage, CloseCode, Malformed, Resume, Start
 
+RECALL_TIMEOUT_S: Final = 5.0
+"""How long a caller may hear nothing while the store is asked, all questions together."""
 _ATTEMPTS = 3
+_log = structlog.get_logger("gateway.session")
 
 
 def session_of(key: str) -> str:
@@ -44,34 +50,42 @@ async def recall(
     """
     if ledger is not None and ledger.subject != subject:
         return Verdict.UNKNOWN
-    hashes = Tickets().renewed(token).hashes
     try:
-        if ledger is not None:
-            mine = ledger.claim(Tickets(hashes))
-            if await store.claim(mine):
-                ledger.claimed(mine)
-                return Verdict.HERE
-            stored = await store.load(session_id)
-            if stored is None or stored.epoch <= ledger.epoch:
-                return Verdict.HERE_UNSAVED
-        epoch = 1
-        for _ in range(_ATTEMPTS):
-            stored = await store.load(session_id)
-            if stored is None:
-                place = SessionRecord(session_id, 0, None, 0, (), {}, epoch, worker, subject=subject)
-                try:
-                    await store.save(place)
-                except Fenced as fenced:  # a session of that name has ended here before
-                    epoch = fenced.epoch + 1
-                    continue
-                return Opened(place)
-            if stored.subject != subject:
-                return Verdict.UNKNOWN
-            record = replace(stored, epoch=stored.epoch + 1, owner=worker, token_hashes=hashes)
-            if await store.claim(record):
-                return record
-    except (StoreError, OSError, TimeoutError):
+        async with asyncio.timeout(RECALL_TIMEOUT_S):
+            return await _recall(store, session_id, token, worker, ledger, subject)
+    except Exception as error:  # a foreign store may raise anything, and the caller must have an answer
+        _log.warning("session_claim_failed", session=session_id, error=str(error) or type(error).__name__)
         return Verdict.STORE_AWAY if ledger is None else Verdict.HERE_UNSAVED
+
+
+async def _recall(
+    store: SessionStore, session_id: str, token: str, worker: str, ledger: Ledger | None, subject: str | None
+) -> Opened | SessionRecord | Verdict:
+    hashes = Tickets().renewed(token).hashes
+    if ledger is not None:
+        mine = ledger.claim(Tickets(hashes))
+        if await store.claim(mine):
+            ledger.claimed(mine)
+            return Verdict.HERE
+        stored = await store.load(session_id)
+        if stored is None or stored.epoch <= ledger.epoch:
+            return Verdict.HERE_UNSAVED
+    epoch = 1
+    for _ in range(_ATTEMPTS):
+        stored = await store.load(session_id)
+        if stored is None:
+            place = SessionRecord(session_id, 0, None, 0, (), {}, epoch, worker, subject=subject)
+            try:
+                await store.save(place)
+            except Fenced as fenced:  # a session of that name has ended here before
+                epoch = fenced.epoch + 1
+                continue
+            return Opened(place)
+        if stored.subject != subject:
+            return Verdict.UNKNOWN
+        record = replace(stored, epoch=stored.epoch + 1, owner=worker, token_hashes=hashes)
+        if await store.claim(record):
+            return record
     return Verdict.CONTESTED
 
 

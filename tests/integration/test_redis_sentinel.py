@@ -9,7 +9,7 @@ from pathlib import Path
 from gateway.errors import StoreError
 from gateway.store.base import SessionRecord
 from gateway.store.factory import open_store
-from tests.redis_server import redis_sentinel
+from tests.redis_server import ask, redis_sentinel
 
 FAILOVER_TIMEOUT_S = 60.0
 
@@ -34,4 +34,27 @@ async def test_a_session_outlives_the_master_that_it_was_saved_on(tmp_path: Path
                 await asyncio.sleep(0.1)
         assert faults > 0
         assert await store.load("s-1") == claimed
+        await store.close()
+
+
+async def test_saves_go_to_the_new_master_while_the_old_one_lives(tmp_path: Path) -> None:
+    with redis_sentinel(tmp_path) as (url, master):
+        store = open_store(url)
+        await store.save(SessionRecord("s-1", 0, None, 0, (), {}))
+        assert master.ask("WAIT", "1", "5000") == "1"
+        assert ask(int(url.rpartition("/")[0].rpartition(":")[2]), "SENTINEL", "FAILOVER", "calls") == "OK"
+        revision = 0
+        async with asyncio.timeout(FAILOVER_TIMEOUT_S):
+            while "role:slave" not in master.ask("INFO", "replication"):  # noqa: ASYNC110 - another process's doing
+                await asyncio.sleep(0.05)
+            while True:
+                revision += 1
+                try:
+                    await store.save(SessionRecord("s-1", revision, None, 0, (), {}))
+                    break
+                except StoreError:
+                    await asyncio.sleep(0.1)
+        loaded = await store.load("s-1")
+        assert loaded is not None
+        assert loaded.revision == revision
         await store.close()

@@ -32,7 +32,7 @@ TEXTS = {
     name: f"sentinel-{name}-of-at-least-thirty-two-octets"
     for name in ("token", "secret", "key", "auth", "shared", "password", "offered")
 }
-HEXES = {"quic-lb": "a1" * 16, "retry": "b2" * 16, "reset": "c3" * 32, "ticket": "d4" * 32}
+HEXES = {"quic-lb": "a1" * 16, "retry": "b2" * 16, "reset": "c3" * 32, "ticket": "d4" * 32, "store": "e5" * 32}
 SETTINGS = f"""
 [worker]
 name = "worker-1"
@@ -57,6 +57,7 @@ token_file = "token"
 key_files = ["one.key", "two.pub"]
 [session]
 store = "redis://user:{TEXTS["password"]}@127.0.0.1:1/0"
+store_key = "{HEXES["store"]}"
 drain_timeout_s = 0.5
 [telephony]
 listen = "127.0.0.1:0"

@@ -42,6 +42,7 @@ origins = ["https://shop.example"]
 
 [session]
 store = "memory://"
+store_key = "{KEY} {KEY}"
 max_sessions = 5
 
 [admin]
@@ -104,6 +105,7 @@ def test_a_full_file(load, tmp_path):
     assert settings.access.read_token() == "sesame-the-secret"
     assert settings.access.origins == ("https://shop.example",)
     assert settings.session.max_sessions == 5
+    assert settings.session.read_store_keys() == (bytes.fromhex(KEY),) * 2
     assert settings.admin.listen == ("127.0.0.1", 9090)
     assert settings.telephony.listen == ("127.0.0.1", 8443)
     assert settings.telephony.read_auth_token() == "sesame-of-twilio"
@@ -205,6 +207,8 @@ class TestFaults:
             (f'retry_key = "{KEY}"', 'retry_key = "aabb"', "quic.retry_key: must be 16 to 64 octets"),
             ("id = 0", "id = 9", "config[0]"),
             ("[worker]", "[worker", "not valid TOML"),
+            (f'store_key = "{KEY} {KEY}"', 'store_key = "sesame"', "session.store_key: must be 16 to 64 octets"),
+            (f'store_key = "{KEY} {KEY}"', 'store_key = ""', "session.store_key: must be 16 to 64 octets"),
             ('token = "sesame-the-secret"', 'token = ""', "access.token: is empty"),
             ("routable_cids = true", "config_id = 3", "there are: 0"),
             ("gateway.example.com", "gateway.example.com/voice", "telephony.public_url: "),

@@ -9,7 +9,7 @@ from gateway.config import GatewaySettings
 from gateway.connection_ids import ConnectionIds
 from gateway.errors import ConfigurationError
 from gateway.quic.cids import ServerCidSource
-from gateway.shared_keys import SharedKeys
+from gateway.shared_keys import SharedKeys, StoreKeys
 from tests.unit.gateway.quic.harness import seeded
 
 ZERO = {"id": 0, "server_id_length": 4, "nonce_length": 12, "key": "00" * 16}
@@ -111,3 +111,15 @@ def test_shared_keys_are_read_again_from_their_files(tmp_path: Path) -> None:
     file.write_text("bb")
     with pytest.raises(ConfigurationError, match=r"quic\.ticket_key: must be 16 to 64 octets"):
         keys.reload(there)
+
+
+def test_keys_of_the_session_store_are_read_again_from_their_file(tmp_path: Path) -> None:
+    file = tmp_path / "store.key"
+    file.write_text("aa" * 32)
+    there = settings(ZERO, session={"store_key_file": file})
+    adopted: list[Any] = []
+    keys = StoreKeys(adopted.append)
+    assert list(keys.files(there)) == [file]
+    file.write_text(f"{'bb' * 32}\n{'aa' * 32}\n")
+    keys.reload(there)
+    assert adopted == [(b"\xbb" * 32, b"\xaa" * 32)]

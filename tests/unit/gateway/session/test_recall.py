@@ -11,6 +11,7 @@ import pytest
 from gateway.access.gate import Gate
 from gateway.agent.base import HeardAudio, Silence, Understood
 from gateway.errors import StoreError
+from gateway.session import recall
 from gateway.session.admission import Admission
 from gateway.session.limits import SessionLimits
 from gateway.session.manager import SessionManager
@@ -202,11 +203,23 @@ async def test_a_key_is_used_again_after_its_session_has_ended(workers, store):
     assert (await store.load(session_of("CA1"))).state == {"items": ["matcha"]}
 
 
-async def test_a_call_begins_anew_while_the_store_is_away(workers, store, monkeypatch):
+@pytest.mark.parametrize("error", [StoreError("away"), OSError("refused"), RuntimeError("the driver is confused")])
+async def test_a_call_begins_anew_while_the_store_is_away(workers, store, monkeypatch, error):
     async def away(session_id):
-        raise StoreError("away")
+        raise error
 
     monkeypatch.setattr(store, "load", away)
+    _, transport = await workers[0].call()
+    assert workers[0].conversation.calls == ["greet"]
+    assert transport.of(Ready)[0].session != session_of("CA1")
+
+
+async def test_a_call_begins_anew_when_the_store_says_nothing_in_time(workers, store, monkeypatch):
+    async def silent(session_id):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(recall, "RECALL_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(store, "load", silent)
     _, transport = await workers[0].call()
     assert workers[0].conversation.calls == ["greet"]
     assert transport.of(Ready)[0].session != session_of("CA1")
