@@ -231,9 +231,11 @@ class AdminSection(Section):
 class TelephonySection(Section):
     """`[telephony]`: where Twilio reaches this worker: `/twiml` for webhooks, `/v1/twilio` for Media Streams.
 
-    `public_url` is the address Twilio calls, without a path; needed where a proxy changes scheme or host on the way, as
-    signatures cover them. With `auth_token` of the Twilio account (`shared_key` for signatures by SHA-256) only Twilio
-    gets in. `tls` false leaves TLS, else made with the files of `[tls]`, to a proxy: Twilio speaks nothing else.
+    With `auth_token` of the Twilio account (`shared_key` for signatures by SHA-256) only Twilio gets in. Both require
+    `public_url`, the address Twilio calls, as `https://gateway.example.com`: signatures cover it, and the `Host` of a
+    request says whatever its sender wants. All workers that take the calls of one number have the same secrets, and
+    share the session store. `tls` false leaves TLS, else made with the files of `[tls]`, to a proxy: Twilio speaks
+    nothing else.
     """
 
     listen: HostPort
@@ -243,6 +245,17 @@ class TelephonySection(Section):
     shared_key: SecretStr | None = None
     shared_key_file: Path | None = None
     tls: bool = True
+
+    @model_validator(mode="after")
+    def _check_public_url(self) -> Self:
+        secrets = ("auth_token", "auth_token_file", "shared_key", "shared_key_file")
+        given = [name for name in secrets if getattr(self, name) is not None]
+        if given and self.public_url is None:
+            raise ValueError(
+                f"telephony.{given[0]} requires telephony.public_url, the address that Twilio calls and signs, "
+                "such as https://gateway.example.com"
+            )
+        return self
 
     def read_auth_token(self) -> str | None:
         """Return the token, from its file if need be; raises `ConfigurationError`."""

@@ -15,7 +15,7 @@ from gateway.config import GatewaySettings
 from gateway.session.admission import Admission
 
 TELEPHONE_TOKEN_S: Final = 60.0
-"""Twilio opens the stream that a call's TwiML names at once."""
+"""It is checked at once, and does not leave the worker."""
 
 
 class Entrance:
@@ -36,8 +36,13 @@ class Entrance:
             self._gate, self._limits, max_sessions=settings.session.max_sessions, wall_clock=clock
         )
 
+    @property
+    def asks_for_tokens(self) -> bool:
+        """Whether callers need an access token."""
+        return not self._gate.is_open
+
     def telephone_token(self, call_sid: str) -> str | None:
-        """Return the access token of a call whose TwiML was asked for by Twilio; `None` where none is needed."""
+        """Return the access token of a call that showed its stream token; `None` where none is needed."""
         key = _telephone_key(self._settings)
         if self._gate.verifier is None or key is None or self._gate.shared_token is not None:
             return self._gate.shared_token

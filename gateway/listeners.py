@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ssl
+from functools import partial
 from typing import TypedDict
 
 from gateway.config import GatewaySettings, PageSection, TelephonySection, WebSocketSection
 from gateway.entrance import Entrance
 from gateway.page import page_hosts, pages_of
 from gateway.served_certificate import ServedCertificate
+from gateway.store.base import SessionStore
+from gateway.store.once import claim_once
 from gateway.transport.base import Acceptor
 from gateway.transport.twilio.counters import TelephonyCounters
 from gateway.transport.twilio.service import STREAM_PATH, TWIML_PATH, TelephonyService
@@ -41,6 +44,7 @@ class TcpListeners:
         accept: Acceptor,
         certificate: ServedCertificate,
         entrance: Entrance,
+        store: SessionStore,
         tcp_connections: int,
     ) -> None:
         self.web_counters = WebCounters()
@@ -54,7 +58,7 @@ class TcpListeners:
             ConnectionLimits.share(tcp_connections, settings.limits.address_tcp_connections)
         )
         shared = _Shared(limiter=self.limiter, counters=self.web_counters)
-        self._telephony = _telephony(settings, accept, self.telephony_counters, entrance, shared)
+        self._telephony = _telephony(settings, accept, self.telephony_counters, entrance, store, shared)
         sockets = {VOICE_PATH: VoiceOverWebSocket(accept)}
         self._websocket = WebServer({}, sockets, max_message_octets=MAX_MESSAGE_OCTETS, **shared)
         pages, hosts = pages_of(settings, certificate), page_hosts(settings)
@@ -97,7 +101,12 @@ class TcpListeners:
 
 
 def _telephony(
-    settings: GatewaySettings, accept: Acceptor, counters: TelephonyCounters, entrance: Entrance, shared: _Shared
+    settings: GatewaySettings,
+    accept: Acceptor,
+    counters: TelephonyCounters,
+    entrance: Entrance,
+    store: SessionStore,
+    shared: _Shared,
 ) -> WebServer:
     telephony = settings.telephony
     if telephony is None:
@@ -109,6 +118,8 @@ def _telephony(
         public_url=telephony.public_url,
         signatures=SignatureCheck(auth_token, shared_key) if auth_token or shared_key else None,
         access_token=entrance.telephone_token,
+        needs_access_token=lambda: entrance.asks_for_tokens,
+        claim_use=partial(claim_once, store, settings.worker.name),
         has_tls=telephony.tls,
     )
     return WebServer({TWIML_PATH: service.twiml}, {STREAM_PATH: service.stream}, posts={TWIML_PATH}, **shared)

@@ -116,6 +116,7 @@ def _telephony(index: int, addresses: Addresses, auth_token: str | None) -> str:
     return f"""
 [telephony]
 listen = "{addresses.worker_telephony[index]}"
+public_url = "http://{addresses.worker_telephony[index]}"
 tls = false
 auth_token = "{auth_token}"
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -175,9 +176,14 @@ class TwilioSimulator:
         if not url.startswith("http"):
             return Plan(url, self._call.parameters)
         faults = []
+        token = str(uuid.uuid4())  # of one webhook, however often it is sent
+
+        def signed(url: str, form: Mapping[str, str]) -> dict[str, str]:
+            return {"I-Twilio-Idempotency-Token": token} | self._signed(url, form)
+
         for each in dict.fromkeys((url, *(_at(other, url) for other in self._call.others))):
             try:
-                document = await asyncio.to_thread(fetch, each, self._form(status), self._signed, self._tls)
+                document = await asyncio.to_thread(fetch, each, self._form(status), signed, self._tls)
             except SimulationError as error:
                 faults.append(str(error))
                 continue

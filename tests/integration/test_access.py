@@ -28,6 +28,7 @@ from tests.integration.relay import relaying
 from tests.integration.test_attacks import initial
 from tests.integration.test_telephony import FAST_S, LOUD, QUIET
 from tests.integration.udp import Client, Forwarder, Socket, until
+from tests.redis_server import free_port
 from tests.unit.gateway.access.access_keys import SECRET, pair
 
 AUDIENCE = "voice.example"
@@ -144,7 +145,11 @@ async def test_a_telephone_call_shows_its_token_as_a_parameter(folder: Path) -> 
 
 
 async def test_a_call_that_twilio_signed_is_given_its_token_by_the_worker(folder: Path) -> None:
-    async with working(folder, telephony={"auth_token": "12345"}) as worker:
+    port = free_port()
+    async with working(
+        folder,
+        telephony={"auth_token": "12345", "listen": f"127.0.0.1:{port}", "public_url": f"http://127.0.0.1:{port}"},
+    ) as worker:
         result = await rung(worker, "/twiml", auth_token="12345").run(LOUD + QUIET)
         assert result.is_answered
         assert worker.sessions.counters.refused == {}

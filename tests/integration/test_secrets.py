@@ -61,6 +61,7 @@ store_key = "{HEXES["store"]}"
 drain_timeout_s = 0.5
 [telephony]
 listen = "127.0.0.1:0"
+public_url = "https://gateway.example.com"
 auth_token = "{TEXTS["auth"]}"
 shared_key = "{TEXTS["shared"]}"
 [websocket]

@@ -24,10 +24,12 @@ from gateway.audio.g711 import pcmu_decode, pcmu_encode
 from gateway.certificate import ensure_certificate
 from gateway.config import GatewaySettings
 from gateway.errors import BindError
+from gateway.simulator.plan import fetch, read_plan
 from gateway.simulator.sound import read_telephone_wav, telephone_wav
 from gateway.simulator.twilio import Call, SimulationError, TwilioSimulator
 from gateway.transport.twilio.signature import signature
 from gateway.worker import Worker
+from tests.redis_server import free_port
 from tests.unit.gateway.recordings import ROOT
 
 AUTH_TOKEN = "12345"
@@ -51,16 +53,21 @@ async def serving(
     name: str = "worker-1",
     agent: str = "echo",
     session: Mapping[str, Any] = MappingProxyType({"resume_window_s": 0.5}),
+    access: Mapping[str, Any] = MappingProxyType({"token": TOKEN}),
     **telephony: Any,
 ) -> AsyncIterator[Worker]:
+    # signatures cover the port: it has to be known before
+    listen = telephony.pop("listen", None) or ("127.0.0.1", free_port())
+    scheme = "https" if telephony.get("tls") else "http"
+    signed = {"auth_token": AUTH_TOKEN, "public_url": f"{scheme}://{listen[0]}:{listen[1]}", "tls": False}
     settings = GatewaySettings.model_validate(
         {
             "worker": {"name": name, "listen": "127.0.0.1:0"},
             "tls": {"certificate": certificates / "leaf.pem", "key": certificates / "leaf.key"},
             "agent": {"name": agent},
-            "access": {"token": TOKEN},
+            "access": access,
             "session": session,
-            "telephony": {"listen": "127.0.0.1:0", "auth_token": AUTH_TOKEN, "tls": False} | telephony,
+            "telephony": {"listen": listen} | signed | telephony,
         }
     )
     worker = Worker(settings)
@@ -99,10 +106,11 @@ class Line:
         head = {"event": event, "sequenceNumber": str(self.sequence), "streamSid": stream}
         await self.socket.send(json.dumps(head | facts))
 
-    async def start(self, token: str = TOKEN) -> None:
+    async def start(self, **parameters: str) -> None:
         form = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
-        facts = {"streamSid": "MZ1", "callSid": "CA1", "mediaFormat": form, "customParameters": {"token": token}}
-        await self.event("start", start=facts)
+        facts = {"streamSid": "MZ1", "callSid": "CA1", "mediaFormat": form}
+        custom = {"customParameters": parameters or {"token": TOKEN}}
+        await self.event("start", start=facts | custom)
 
     async def say(self, speech: bytes) -> None:
         for offset in range(0, len(speech), 160):
@@ -343,3 +351,61 @@ async def test_a_worker_that_is_not_there_is_one_sentence() -> None:
     for url in ("ws://127.0.0.1:1/v1/twilio", "http://127.0.0.1:1/twiml"):
         with pytest.raises(SimulationError, match=url):
             await TwilioSimulator(Call(url)).run(LOUD)
+
+
+async def refused_stream(worker: Worker, **parameters: str) -> str:
+    """Open a stream with what was captured: the signature of its URL, which is the same for all calls."""
+    stream = Call(at(worker, "/v1/twilio", "ws"), auth_token=AUTH_TOKEN, call_sid="CA1", parameters=parameters)
+    return (await TwilioSimulator(stream, tick_s=FAST_S).run(LOUD)).closed or ""
+
+
+async def test_a_captured_signature_opens_no_live_call_by_its_sid(certificates: Path) -> None:
+    async with serving(certificates, access={}) as worker:
+        simulator = TwilioSimulator(call(worker, call_sid="CA1"), tick_s=FAST_S)
+        calling = asyncio.create_task(simulator.run(LOUD + QUIET))
+        await begun(worker)
+        assert "1008" in await refused_stream(worker)
+        assert "1008" in await refused_stream(worker, stream_token="x", token=TOKEN)
+        assert (await calling).closed is None
+        assert worker.sessions.counters.accepted == {"twilio": 1}
+        assert worker.listeners.telephony_counters.refused_streams == 2
+
+
+async def test_a_webhook_answered_by_one_worker_opens_one_stream_at_another(certificates: Path, tmp_path: Path) -> None:
+    """As behind one public name, where each request may reach any worker."""
+    shared = {"access": {}, "session": {"store": f"sqlite:///{tmp_path / 'sessions.db'}"}}
+    public = "https://gw.example.com"
+    async with (
+        serving(certificates, public_url=public, **shared) as first,
+        serving(certificates, public_url=public, name="worker-2", **shared) as second,
+    ):
+        form = {"CallSid": "CA1", "CallStatus": "ringing"}
+        headers = {"X-Twilio-Signature": signature(AUTH_TOKEN, f"{public}/twiml", form.items())}
+        page = await asyncio.to_thread(fetch, at(first, "/twiml", "http"), form, lambda url, form: headers, None)
+        plan = read_plan("", page, {})
+        assert plan is not None
+        assert plan.url == "wss://gw.example.com/v1/twilio"
+        signed = {"X-Twilio-Signature": signature(AUTH_TOKEN, plan.url)}
+        for worker, is_first in ((second, True), (second, False), (first, False)):
+            async with connect(at(worker, "/v1/twilio", "ws"), additional_headers=signed, max_queue=None) as socket:
+                caller = Line(socket)
+                await caller.start(**plan.parameters)
+                if is_first:
+                    await caller.say(LOUD + QUIET)
+                    await caller.next("mark")
+                    await caller.event("stop")
+                else:
+                    with pytest.raises(ConnectionClosed) as closed:
+                        await caller.next("mark")
+                    assert closed.value.rcvd is not None
+                    assert closed.value.rcvd.code == 1008
+        assert (first.sessions.counters.accepted, second.sessions.counters.accepted) == ({}, {"twilio": 1})
+
+
+@pytest.mark.parametrize(
+    "store", ["redis+cluster://127.0.0.1:1", "redis+sentinel://127.0.0.1:1/calls", "redis://127.0.0.1:1"]
+)
+async def test_a_signed_call_is_answered_while_the_store_is_away(certificates: Path, store: str) -> None:
+    async with serving(certificates, access={}, session={"store": store}) as worker, asyncio.timeout(20):
+        result = await TwilioSimulator(call(worker), tick_s=FAST_S * 5).run(LOUD + QUIET)
+        assert result.is_answered

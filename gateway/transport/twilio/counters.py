@@ -12,6 +12,8 @@ class TelephonyCounters:
 
     streams: int = 0
     refused_signatures: int = 0
+    refused_replays: int = 0
+    refused_streams: int = 0
     twiml_pages: int = 0
     messages: int = 0
     limited: int = 0

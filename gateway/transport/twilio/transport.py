@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -18,6 +19,7 @@ from gateway.transport.twilio.messages import (
     Media,
     Skip,
     Start,
+    StartFacts,
     Stop,
     TwilioMessage,
     clear,
@@ -64,11 +66,24 @@ _log = structlog.get_logger("gateway.telephony")
 _limited_log = LimitedLog(_log)
 
 
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """What speaks for a stream: the access token that it shows, and whether its call's SID is proven."""
+
+    access_token: str | None = field(repr=False)
+    is_key_signed: bool = False
+
+
+Vouch = Callable[[str, Mapping[str, str]], Awaitable[Vouched | None]]
+"""Says what speaks for the stream of a call, by its SID and custom parameters; `None` refuses it. Does not raise."""
+
+
 class TwilioCall:
     """`gateway.transport.base.Transport` over the WebSocket of one stream, and that socket's handler.
 
-    It asks `accept` when Twilio says `start`, with the custom parameter `token` as the access token and the call's SID
-    as the key, and starts the session in G.711 with the agent of the custom parameter `agent`. What Twilio says before
+    It asks `accept` when Twilio says `start`, with the call's SID as the key and, unless `vouch` gives another one, the
+    custom parameter `token` as the access token, and starts the session in G.711 with the agent of the custom parameter
+    `agent`. What Twilio says before
     the session is `Ready`, new or taken up, is held back. When the worker drains the stream ends, so that Twilio asks
     for another one.
     """
@@ -85,6 +100,7 @@ class TwilioCall:
         counters: TelephonyCounters,
         *,
         is_signed: bool = False,
+        vouch: Vouch | None = None,
     ) -> None:
         self._socket = socket
         self._path = path
@@ -92,6 +108,8 @@ class TwilioCall:
         self._accept = accept
         self._counters = counters
         self._is_signed = is_signed
+        self._vouch = vouch
+        self._vouching: asyncio.Task[None] | None = None
         self._held: deque[Media | MarkEvent | DtmfEvent | Stop] | None = deque()
         self._may_return = False
         self._loop = asyncio.get_running_loop()
@@ -209,16 +227,16 @@ class TwilioCall:
             return None
         if isinstance(message, Start):
             return Skip.SECOND_START if self._stream_sid is not None else self._start(message)
-        if self._stream_sid is None or self._handler is None:
+        if self._stream_sid is None or (self._handler is None and self._vouching is None):
             return Skip.BEFORE_START
         if message.stream_sid != self._stream_sid:
             return Skip.WRONG_STREAM
         if self._is_stopped:
             return Skip.AFTER_STOP
         self._count_missing(message.sequence_number)
-        if self._held is None:
+        if self._held is None and self._handler is not None:
             return self._take(message, self._handler)
-        if len(self._held) == _MOST_HELD:
+        if self._held is None or len(self._held) == _MOST_HELD:
             return Skip.BEFORE_READY
         self._held.append(message)
         return None
@@ -271,10 +289,30 @@ class TwilioCall:
         self._last_sequence = message.sequence_number or None
         self._call_sid = facts.call_sid
         self._log = self._log.bind(call=facts.call_sid)
-        parameters = facts.custom_parameters
-        token = parameters.get(TOKEN_PARAMETER)
+        if self._vouch is None:
+            self._begin(facts, Vouched(facts.custom_parameters.get(TOKEN_PARAMETER), self._is_signed))
+        else:
+            self._vouching = self._loop.create_task(self._begin_vouched(facts, self._vouch))
+        return None
+
+    async def _begin_vouched(self, facts: StartFacts, vouch: Vouch) -> None:
+        vouched = await vouch(facts.call_sid, facts.custom_parameters)
+        if self._is_closed:
+            return
+        self._vouching = None
+        if vouched is None:
+            self._end()
+            self._socket.close(_REFUSED, "nothing says that this stream is the call's")
+        else:
+            self._begin(facts, vouched)
+
+    def _begin(self, facts: StartFacts, vouched: Vouched) -> None:
         request = SessionRequest(
-            self._path, self._peer, token, key=facts.call_sid or None, is_key_signed=self._is_signed
+            self._path,
+            self._peer,
+            vouched.access_token,
+            key=facts.call_sid or None,
+            is_key_signed=vouched.is_key_signed,
         )
         answer = self._accept(request, self)
         if isinstance(answer, Refusal):
@@ -283,8 +321,8 @@ class TwilioCall:
         elif not self._is_closed:
             self._handler = answer
             self._count = answer.octets_received if isinstance(answer, Metered) else None
-            answer.message_received(StartSession(accept=(Codec.PCMU,), agent=parameters.get(AGENT_PARAMETER)))
-        return None
+            agent = facts.custom_parameters.get(AGENT_PARAMETER)
+            answer.message_received(StartSession(accept=(Codec.PCMU,), agent=agent))
 
     def _hear(self, message: Media, handler: TransportHandler) -> Skip | None:
         if message.media.track != "inbound":
@@ -344,6 +382,9 @@ class TwilioCall:
 
     def _end(self) -> None:
         self._is_closed = True
+        if self._vouching is not None:
+            self._vouching.cancel()
+            self._vouching = None
         self._handler = self._count = None
         self._start_timer.cancel()
 

@@ -213,6 +213,16 @@ class TestFaults:
             ("routable_cids = true", "config_id = 3", "there are: 0"),
             ("gateway.example.com", "gateway.example.com/voice", "telephony.public_url: "),
             ('auth_token = "sesame-of-twilio"', 'auth_token = ""', "telephony.auth_token: is empty"),
+            (
+                'public_url = "https://gateway.example.com"',
+                "",
+                "telephony.auth_token requires telephony.public_url, the address that Twilio calls",
+            ),
+            (
+                'public_url = "https://gateway.example.com"\nauth_token = "sesame-of-twilio"',
+                "",
+                "telephony.shared_key requires telephony.public_url",
+            ),
         ],
     )
     def test_name_the_file_and_the_key(self, load, was, becomes, message):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config import GatewaySettings
+from gateway.config import GatewaySettings, SessionSection
 from gateway.connection_ids import ConnectionIds
 from gateway.errors import ConfigurationError
 from gateway.quic.cids import ServerCidSource
@@ -116,7 +116,7 @@ def test_shared_keys_are_read_again_from_their_files(tmp_path: Path) -> None:
 def test_keys_of_the_session_store_are_read_again_from_their_file(tmp_path: Path) -> None:
     file = tmp_path / "store.key"
     file.write_text("aa" * 32)
-    there = settings(ZERO, session={"store_key_file": file})
+    there = settings(ZERO).model_copy(update={"session": SessionSection(store_key_file=file)})
     adopted: list[Any] = []
     keys = StoreKeys(adopted.append)
     assert list(keys.files(there)) == [file]

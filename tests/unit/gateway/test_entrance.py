@@ -13,7 +13,7 @@ from gateway.quic.admission import Handshake
 from tests.unit.gateway.access.access_keys import SECRET, pair
 
 NOW = 1_800_000_000.0
-TELEPHONY = {"listen": "127.0.0.1:0", "auth_token": "12345"}
+TELEPHONY = {"public_url": "https://gw.example.com", "listen": "127.0.0.1:0", "auth_token": "12345"}
 
 
 def settings(**sections: Any) -> GatewaySettings:

@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 import pytest
 
+from gateway.errors import StoreError
+from gateway.store.base import SessionRecord
+from gateway.store.memory import MemoryStore
+from gateway.store.once import claim_once
 from gateway.transport.twilio.counters import TelephonyCounters
+from gateway.transport.twilio.replays import RETRY_WINDOW_S
 from gateway.transport.twilio.service import MAX_FORM_FIELDS, MOST_RECONNECTIONS, TelephonyService
 from gateway.transport.twilio.signature import SignatureCheck, signature
+from gateway.transport.twilio.stream_token import StreamTokens
+from gateway.transport.twilio.transport import Vouched
 from gateway.transport.twilio.twiml import connect_stream
 from gateway.web.server import WebRequest, WebResponse
 from tests.unit.gateway.transport.harness import Session
 
+NOW = 1_700_000_000.0
 PUBLIC = "https://gw.example.com"
 FORM = {"CallSid": "CA1", "CallStatus": "ringing", "From": "+14158675309"}
 FORM_TYPE = {"content-type": "application/x-www-form-urlencoded; charset=UTF-8"}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def service(**changes: object) -> TelephonyService:
     options = {
         "public_url": PUBLIC,
         "signatures": SignatureCheck("12345"),
-        "access_token": lambda call_sid: "sesame",
+        "access_token": lambda call_sid: f"for {call_sid}",
+        "clock": lambda: NOW,
     } | changes
     return TelephonyService(Session().accept, TelephonyCounters(), **options)  # type: ignore[arg-type]
 
 
-def asked(target: str = "/twiml", form: dict[str, str] = FORM, base: str = PUBLIC) -> WebRequest:
+def asked(
+    target: str = "/twiml", form: dict[str, str] = FORM, base: str = PUBLIC, idempotency: str = "retry-1"
+) -> WebRequest:
     headers = {"x-twilio-signature": signature("12345", base + target, form.items())} | FORM_TYPE
+    headers |= {"i-twilio-idempotency-token": idempotency}
     return WebRequest("POST", target, headers, "192.0.2.1:5000", urlencode(form).encode())
 
 
@@ -45,19 +67,128 @@ def connected(response: WebResponse) -> tuple[str, str, dict[str, str]]:
     return stream.attrib["url"], connect.attrib["action"], {p.attrib["name"]: p.attrib["value"] for p in stream}
 
 
-def test_a_call_is_connected_to_the_stream_with_the_token() -> None:
+def test_a_call_is_connected_to_the_stream_with_a_token_for_it_and_no_other() -> None:
     url, action, parameters = connected(service().twiml(asked()))
     assert url == "wss://gw.example.com/v1/twilio"
     assert action == "https://gw.example.com/twiml?again=1"
-    assert parameters == {"token": "sesame"}
+    assert parameters.keys() == {"stream_token"}, "the access token stays here"
+    assert StreamTokens("12345").check(parameters["stream_token"], "CA1", NOW) is not None
+    assert StreamTokens("12345").check(parameters["stream_token"], "CA2", NOW) is None
 
 
 def test_a_get_is_answered_too() -> None:
-    target = "/twiml?agent=echo"
+    target = "/twiml?agent=echo&CallSid=CA1"
     headers = {"x-twilio-signature": signature("12345", PUBLIC + target)}
     _, action, parameters = connected(service().twiml(WebRequest("GET", target, headers, "192.0.2.1:5000")))
     assert action == "https://gw.example.com/twiml?agent=echo&again=1"
-    assert parameters == {"agent": "echo", "token": "sesame"}
+    assert parameters["agent"] == "echo"
+    assert StreamTokens("12345").check(parameters["stream_token"], "CA1", NOW) is not None
+
+
+def test_a_webhook_without_a_call_is_refused() -> None:
+    assert service().twiml(asked(form={"CallStatus": "ringing"})).status is HTTPStatus.BAD_REQUEST
+
+
+class TestReplays:
+    """A signed webhook is answered once; Twilio's own retries get the same answer."""
+
+    def test_a_retry_of_twilio_gets_the_same_answer(self) -> None:
+        clock = Clock()
+        telephony = service(clock=clock)
+        first = telephony.twiml(asked())
+        clock.now += RETRY_WINDOW_S - 1
+        assert telephony.twiml(asked()) is first
+        assert telephony.counters.twiml_pages == 1
+
+    @pytest.mark.parametrize("idempotency", ["retry-1", "retry-2", ""])
+    def test_a_webhook_that_is_sent_again_later_is_forbidden(self, idempotency: str) -> None:
+        clock = Clock()
+        telephony = service(clock=clock)
+        telephony.twiml(asked())
+        clock.now += RETRY_WINDOW_S
+        answer = telephony.twiml(asked(idempotency=idempotency))
+        assert (answer.status, "stream_token" in answer.text) == (HTTPStatus.FORBIDDEN, False)
+        assert telephony.counters.refused_replays == 1
+
+    def test_a_webhook_with_another_idempotency_token_is_no_retry(self) -> None:
+        telephony = service()
+        telephony.twiml(asked())
+        assert telephony.twiml(asked(idempotency="retry-2")).status is HTTPStatus.FORBIDDEN
+
+    def test_a_body_in_another_order_is_the_same_webhook(self) -> None:
+        """Twilio's signature sorts the parameters, and so covers them in any order."""
+        telephony = service()
+        telephony.twiml(asked(idempotency="retry-1"))
+        turned = asked(form=dict(reversed(FORM.items())), idempotency="retry-2")
+        assert telephony.twiml(turned).status is HTTPStatus.FORBIDDEN
+
+    def test_the_next_webhook_of_a_call_is_another(self) -> None:
+        telephony = service()
+        answers = [
+            telephony.twiml(request)
+            for request in (asked(), asked("/twiml?again=1"), asked(form=FORM | {"CallStatus": "in-progress"}))
+        ]
+        assert len({connected(answer)[2]["stream_token"] for answer in answers}) == 3
+
+
+class TestVouching:
+    """The signature of a stream covers its URL alone: a stream token, or an access token, has to speak for the call."""
+
+    def token(self, telephony: TelephonyService) -> dict[str, str]:
+        return connected(telephony.twiml(asked()))[2]
+
+    async def test_a_stream_token_proves_the_call_once(self) -> None:
+        telephony = service()
+        parameters = self.token(telephony)
+        assert await telephony._vouch("CA1", parameters) == Vouched("for CA1", is_key_signed=True)
+        assert await telephony._vouch("CA1", parameters) is None
+        assert telephony.counters.refused_streams == 1
+
+    async def test_a_stream_token_made_by_one_worker_opens_a_stream_at_another(self) -> None:
+        assert await service()._vouch("CA1", self.token(service())) is not None
+
+    async def test_the_workers_that_share_a_store_take_a_stream_token_once_together(self) -> None:
+        store, now = MemoryStore(), Clock()
+        workers = [service(clock=now, claim_use=partial(claim_once, store, f"worker-{n}")) for n in range(4)]
+        parameters = self.token(workers[0])
+        vouched = await asyncio.gather(*(worker._vouch("CA1", parameters) for worker in workers))
+        assert sum(each is not None for each in vouched) == 1
+
+    async def test_a_webhook_replayed_at_another_worker_opens_no_second_stream(self) -> None:
+        store, now = MemoryStore(), Clock()
+        first, second = (service(clock=now, claim_use=partial(claim_once, store, name)) for name in "ab")
+        assert await first._vouch("CA1", self.token(first)) is not None
+        now.now += 600.0
+        assert await second._vouch("CA1", self.token(second)) is None
+
+    @pytest.mark.parametrize("error", [StoreError("away"), RuntimeError("the driver is confused")])
+    async def test_a_stream_is_taken_once_at_each_worker_while_the_store_is_away(self, error: Exception) -> None:
+        class Away(MemoryStore):
+            async def save(self, record: SessionRecord) -> None:
+                raise error
+
+        telephony = service(claim_use=partial(claim_once, Away(), "worker-1"))
+        parameters = self.token(telephony)
+        assert await telephony._vouch("CA1", parameters) is not None
+        assert await telephony._vouch("CA1", parameters) is None
+
+    @pytest.mark.parametrize(("call_sid", "later_s"), [("CA2", 0.0), ("CA1", 60.0)])
+    async def test_a_stream_token_of_another_call_or_of_long_ago_is_refused(
+        self, call_sid: str, later_s: float
+    ) -> None:
+        clock = Clock()
+        telephony = service(clock=clock)
+        parameters = self.token(telephony)
+        clock.now += later_s
+        assert await telephony._vouch(call_sid, parameters) is None
+
+    async def test_a_captured_signature_alone_opens_nothing(self) -> None:
+        assert await service()._vouch("CA1", {}) is None
+        assert await service()._vouch("CA1", {"token": "anything"}) is None
+
+    async def test_twiml_of_the_operators_own_shows_an_access_token(self) -> None:
+        telephony = service(needs_access_token=lambda: True)
+        assert await telephony._vouch("CA1", {"token": "sesame"}) == Vouched("sesame", is_key_signed=False)
 
 
 def test_without_a_public_address_the_host_is_believed() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
 
 from gateway.transport.twilio import transport
+from gateway.transport.twilio.transport import Vouched
+from gateway.web.websocket import Ending
 from gateway.wire import Bye, Drain, Dtmf
 from tests.unit.gateway.transport.twilio.test_transport import READY, SPEECH, Line, frame
 
@@ -67,3 +71,62 @@ async def test_a_stream_that_nobody_vouches_for_stays_with_its_worker() -> None:
     line.call.send(msgspec.structs.replace(READY, resume_window_s=60.0))
     line.call.send(Drain(deadline_s=5.0))
     assert line.socket.closed is None
+
+
+class Vouching:
+    """Speaks for a stream when told to."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[Vouched | None] = asyncio.get_running_loop().create_future()
+        self.asked: list[tuple[str, dict[str, str]]] = []
+
+    async def __call__(self, call_sid: str, parameters: Mapping[str, str]) -> Vouched | None:
+        self.asked.append((call_sid, dict(parameters)))
+        return await self.answer
+
+
+def begun_by(vouch: Vouching) -> Line:
+    line = Line(is_signed=True, vouch=vouch)
+    form = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
+    facts = {"streamSid": "MZ1", "callSid": "CA1", "customParameters": {"stream_token": "x", "agent": "echo"}}
+    line.event("start", start=facts | {"mediaFormat": form})
+    return line
+
+
+async def settled() -> None:
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
+async def test_what_is_said_while_a_stream_is_vouched_for_is_held_back() -> None:
+    vouch = Vouching()
+    line = begun_by(vouch)
+    await settled()
+    line.media()
+    assert line.session.requests == []
+    vouch.answer.set_result(Vouched("for CA1", is_key_signed=True))
+    await settled()
+    (request,) = line.session.requests
+    assert (request.access_token, request.key, request.is_key_signed) == ("for CA1", "CA1", True)
+    assert vouch.asked == [("CA1", {"stream_token": "x", "agent": "echo"})]
+    line.call.send(READY)
+    assert line.heard == [replace(frame(0), payload=SPEECH)]
+
+
+async def test_a_stream_for_which_nothing_speaks_is_closed_with_1008() -> None:
+    vouch = Vouching()
+    line = begun_by(vouch)
+    vouch.answer.set_result(None)
+    await settled()
+    assert line.socket.closed == (1008, "nothing says that this stream is the call's")
+    assert line.session.requests == []
+
+
+async def test_a_stream_that_ends_while_it_is_vouched_for_asks_for_no_session() -> None:
+    vouch = Vouching()
+    line = begun_by(vouch)
+    await settled()
+    line.call.closed("gone", Ending.BROKEN)
+    await settled()
+    assert vouch.answer.cancelled()
+    assert line.session.requests == []

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.transport.base import Refusal
 from gateway.transport.twilio.counters import TelephonyCounters
-from gateway.transport.twilio.transport import MAX_MESSAGES_BEFORE_START, MESSAGES_AT_ONCE, TwilioCall
+from gateway.transport.twilio.transport import MAX_MESSAGES_BEFORE_START, MESSAGES_AT_ONCE, TwilioCall, Vouch
 from gateway.web.websocket import Ending
 from gateway.wire import (
     MAX_AUDIO_OCTETS,
@@ -52,7 +52,7 @@ class FakeSocket:
 class Line:
     """Twilio's end of one stream, and the session behind it."""
 
-    def __init__(self, session: Session | None = None, *, is_signed: bool = False) -> None:
+    def __init__(self, session: Session | None = None, *, is_signed: bool = False, vouch: Vouch | None = None) -> None:
         self.session = session or Session()
         self.socket = FakeSocket()
         self.counters = TelephonyCounters()
@@ -64,6 +64,7 @@ class Line:
             accept,
             self.counters,
             is_signed=is_signed,
+            vouch=vouch,
         )
         self.sequence = 0
         self.chunk = 0
