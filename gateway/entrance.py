@@ -77,6 +77,7 @@ def _gate(settings: GatewaySettings) -> Gate:
         audience=access.audience,
         issuer=access.issuer,
         leeway_s=access.leeway_s,
+        max_lifetime_s=access.max_lifetime_s,
     )
     return Gate(
         shared_token=access.read_token(),

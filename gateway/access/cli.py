@@ -74,7 +74,14 @@ def token(
     lifetime_s, starts_in_s = _seconds("--expires-in", expires_in), _seconds("--starts-in", starts_in)
     if not lifetime_s:
         raise ConfigurationError("--expires-in must be more than nothing")
+    if lifetime_s > access.max_lifetime_s:
+        whose = "the default of access.max_lifetime_s" if config is None else "access.max_lifetime_s"
+        message = f"--expires-in is {lifetime_s} s, {whose} is {access.max_lifetime_s:g}: raise it, or ask for less"
+        if config is not None:
+            raise ConfigurationError(message)
     key = _signing_key(key_file, key_id, access)
+    if lifetime_s > access.max_lifetime_s:
+        typer.echo(f"voice-gateway: workers may refuse this token: {message}", err=True)
     now = time.time()
     audience = audience or access.audience
     made = mint(

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 
 from gateway.access.keys import AccessKey, verification_key
 from gateway.access.limits import AccessLimits
-from gateway.access.tokens import DEFAULT_AUDIENCE
+from gateway.access.tokens import DEFAULT_AUDIENCE, DEFAULT_MAX_LIFETIME_S
 from gateway.errors import ConfigurationError
 from gateway.fields import Section, read_full_secret, read_text, split
 
@@ -20,7 +20,11 @@ class AccessSection(Section):
     `token` is one for all callers. `key_files` check signed tokens: each holds a public P-256 key in PEM (ES256) or a
     secret of at least 32 octets (HS256), and its name without suffix is the key's ID (`kid`); name the old and the new
     one while keys change. `secret` is one more key of HS256, without an ID. Signed tokens must name `audience`, and
-    `issuer` where it is given; clocks may differ by `leeway_s`.
+    `issuer` where it is given; clocks may differ by `leeway_s` (default 10 s, 0 to 300).
+
+    A signed token may be good for `max_lifetime_s` (default 86,400 s, a day; 60 to 315,360,000) from `iat` to `exp` and
+    from now to `exp`: one that is found in a log is worthless then. Lower it to what your clients need to get a fresh
+    one; raise it for devices that are given theirs by hand.
     """
 
     token: SecretStr | None = None
@@ -31,6 +35,7 @@ class AccessSection(Section):
     audience: str = Field(default=DEFAULT_AUDIENCE, min_length=1)
     issuer: str | None = Field(default=None, min_length=1)
     leeway_s: float = Field(default=10.0, ge=0, le=300)
+    max_lifetime_s: float = Field(default=DEFAULT_MAX_LIFETIME_S, ge=60, le=315_360_000)
     origins: Annotated[tuple[str, ...] | None, BeforeValidator(split)] = None
 
     @property

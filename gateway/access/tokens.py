@@ -1,7 +1,7 @@
 """Access tokens: signed by whoever knows the caller, checked by every worker (RFC 7519). Sans-IO.
 
-A token names its subject and audience and ends by itself. `origins` and `agents`, where it has them, say from which
-pages and to which agents it lets its bearer call.
+A token names its subject and audience and ends by itself, soon. `origins` and `agents`, where it has them, say from
+which pages and to which agents it lets its bearer call.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from gateway.access.keys import AccessKey
 DEFAULT_AUDIENCE: Final = "voice-gateway"
 MAX_TOKEN_OCTETS: Final = 4096
 MAX_SUBJECT_CHARACTERS: Final = 255
+DEFAULT_MAX_LIFETIME_S: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +43,24 @@ class TokenFault:
 class TokenVerifier:
     """Checks tokens with the keys of several generations: those named by `kid`, or any where a token names none.
 
-    `leeway_s` is how far the clocks of signer and worker may be apart.
+    `leeway_s` is how far the clocks of signer and worker may be apart. No token is taken that is good for longer than
+    `max_lifetime_s`: from its `iat` (or `nbf`, where that is later) to its `exp`, and from now to its `exp`.
     """
 
     def __init__(
-        self, keys: Iterable[AccessKey], *, audience: str = DEFAULT_AUDIENCE, issuer: str | None, leeway_s: float = 0.0
+        self,
+        keys: Iterable[AccessKey],
+        *,
+        audience: str = DEFAULT_AUDIENCE,
+        issuer: str | None,
+        leeway_s: float = 0.0,
+        max_lifetime_s: float = DEFAULT_MAX_LIFETIME_S,
     ) -> None:
         self.keys = tuple(keys)
         self._audience = audience
         self._issuer = issuer
         self._leeway_s = leeway_s
+        self._max_lifetime_s = max_lifetime_s
 
     def verify(self, token: str, now: float) -> Claims | TokenFault:
         """Return what the token says at `now`, in seconds since 1970, or why it counts for nothing."""
@@ -95,8 +104,10 @@ class TokenVerifier:
             return TokenFault("issuer", "is of another issuer")
         if not math.isfinite(said.exp) or now >= said.exp + self._leeway_s:
             return TokenFault("expired", "has expired")
-        if said.nbf is not None and not now >= said.nbf - self._leeway_s:
+        if not all(now >= begins - self._leeway_s for begins in (said.nbf, said.iat) if begins is not None):
             return TokenFault("not_yet_valid", "is not valid yet")
+        if said.exp - _begin(said, now) > self._max_lifetime_s + self._leeway_s:
+            return TokenFault("lifetime", f"is good for longer than {self._max_lifetime_s:g} s")
         return None
 
 
@@ -122,11 +133,17 @@ def mint(
     return jwt.encode(claims, key.material, algorithm=key.algorithm, headers={"kid": key.id} if key.id else None)
 
 
+def _begin(said: _Payload, now: float) -> float:
+    """When the lifetime began: at `iat`, or `nbf` where that is later, and now at the latest; now without `iat`."""
+    return now if said.iat is None else min(now, max(said.iat, said.nbf or said.iat))
+
+
 class _Payload(msgspec.Struct):
     sub: str
     exp: float
     aud: str | list[str]
     nbf: float | None = None
+    iat: float | None = None
     iss: str | None = None
     origins: list[str] | None = None
     agents: list[str] | None = None

@@ -114,6 +114,20 @@ def test_what_is_wrong_is_one_sentence(capsys, monkeypatch, arguments, message):
     assert message in sentence(capsys, monkeypatch, "token", "--subject", "alice", *arguments)
 
 
+def test_a_token_that_workers_would_refuse_is_not_made_for_them(capsys, monkeypatch, config):
+    arguments = ("token", "--subject", "alice", "--expires-in", "2d", "--config", str(config))
+    assert "--expires-in is 172800 s, access.max_lifetime_s is 86400" in sentence(capsys, monkeypatch, *arguments)
+
+
+def test_a_token_that_workers_may_refuse_is_made_with_a_warning(tmp_path):
+    (tmp_path / "k").write_text(SECRET)
+    arguments = ["token", "-s", "a", "--expires-in", "2d", "--key-file", str(tmp_path / "k")]
+    result = CliRunner().invoke(cli.app, arguments)
+    assert result.exit_code == 0
+    assert result.stdout.count(".") == 2
+    assert "workers may refuse this token: --expires-in is 172800 s, the default" in result.stderr
+
+
 def test_check_names_the_keys_and_not_what_they_are(config, tmp_path):
     assert CliRunner().invoke(cli.app, ["certificate", "--out", str(tmp_path)]).exit_code == 0
     config.write_text(

@@ -66,6 +66,46 @@ class TestRotation:
         assert cause(minted(signing_key("gone", SECRET))) == "signature"
 
 
+class TestLifetime:
+    """No token is taken that is good for longer than `max_lifetime_s`, a day unless something else is said."""
+
+    DAY = 86_400
+
+    def test_a_token_for_a_day_is_taken_and_one_for_longer_is_not(self):
+        assert isinstance(verifier().verify(minted(lifetime_s=self.DAY), NOW), Claims)
+        assert cause(minted(lifetime_s=self.DAY + 1)) == "lifetime"
+
+    def test_the_reason_names_the_limit(self):
+        fault = verifier(max_lifetime_s=900.0).verify(minted(lifetime_s=901.0), NOW)
+        assert fault == TokenFault("lifetime", "is good for longer than 900 s")
+
+    def test_a_long_token_is_refused_in_its_last_second_too(self):
+        assert cause(minted(lifetime_s=self.DAY * 30), NOW + self.DAY * 30 - 1) == "lifetime"
+
+    def test_a_token_that_begins_later_is_measured_from_there(self):
+        token = minted(lifetime_s=self.DAY, starts_in_s=3600.0)
+        assert isinstance(verifier().verify(token, NOW + 3600), Claims)
+        assert cause(minted(lifetime_s=self.DAY + 1, starts_in_s=3600.0), NOW + 3600) == "lifetime"
+
+    @pytest.mark.parametrize("claims", [{}, {"nbf": 0}, {"nbf": NOW}])
+    def test_without_iat_the_rest_of_the_lifetime_counts(self, claims):
+        """RFC 7519 section 4.1.6: `iat` is optional."""
+        assert isinstance(verifier().verify(signed(claims | {"exp": NOW + self.DAY}), NOW), Claims)
+        assert cause(signed(claims | {"exp": NOW + self.DAY + 1})) == "lifetime"
+
+    def test_a_token_issued_in_the_future_is_not_valid_yet(self):
+        claims = {"iat": NOW + self.DAY * 365, "exp": NOW + self.DAY * 365 + 60}
+        assert cause(signed(claims)) == "not_yet_valid"
+        assert isinstance(verifier(leeway_s=10.0).verify(signed({"iat": NOW + 9}), NOW), Claims)
+
+    @pytest.mark.parametrize("iat", [float("nan"), float("inf"), float("-inf"), -1e300, "now", True])
+    def test_an_odd_iat_lengthens_nothing(self, iat):
+        assert cause(signed({"iat": iat, "exp": NOW + self.DAY * 2})) in ("claims", "lifetime", "not_yet_valid")
+
+    def test_clocks_may_differ(self):
+        assert isinstance(verifier(leeway_s=10.0).verify(minted(lifetime_s=self.DAY + 10), NOW), Claims)
+
+
 class TestTime:
     def test_it_ends_at_its_second(self):
         token = minted()
