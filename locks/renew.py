@@ -40,7 +40,11 @@ def renew(name: str, *, is_upgrade: bool) -> None:
     command += ["--output-file", f"locks/{name}.lock"]
     command += [] if name == SETUP else ["--constraints", f"locks/{SETUP}.lock"]
     command += ["--upgrade"] if is_upgrade else []
+    lock = ROOT / f"locks/{name}.lock"
+    before, times = lock.read_text() if lock.exists() else None, lock.stat() if lock.exists() else None
     subprocess.run(command, input="\n".join(requirements(name)), text=True, cwd=ROOT, env=_environment(), check=True)
+    if times is not None and lock.read_text() == before:
+        os.utime(lock, ns=(times.st_atime_ns, times.st_mtime_ns))  # make would install all of it again
 
 
 def _environment() -> dict[str, str]:
