@@ -130,7 +130,12 @@ class Worker:
         self.certificate.follow(self.endpoint.renew_identity)
         self.descriptors = DescriptorBudget.of_process(_most_tcp_connections(settings))
         self.listeners = TcpListeners(
-            settings, self.sessions.accept, self.certificate, self.entrance, self._store, self.descriptors.tcp_connections
+            settings,
+            self.sessions.accept,
+            self.certificate,
+            self.entrance,
+            self._store,
+            self.descriptors.tcp_connections,
         )
         self.connection_ids.follow(self.endpoint.rotate_cids)
         keys, store_keys = SharedKeys(self.endpoint.credentials.adopt), StoreKeys(codec.renew)
