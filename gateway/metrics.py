@@ -23,6 +23,7 @@ from gateway.transport.twilio.counters import TelephonyCounters
 from gateway.web.counters import WebCounters
 from quiclb.connection_limiter import ConnectionLimiter
 from quiclb.log_limits import suppressed_lines
+from quiclb.log_writer import LOG_LINES_LOST_HELP, lines_lost
 from quiclb.tcp import TcpConnection
 
 
@@ -183,6 +184,7 @@ class UpkeepCollector(Collector):
         for (what, result), count in sorted(self._reloader.counts.items()):
             reloads.add_metric([what, result], count)
         yield reloads
+        yield CounterMetricFamily("voice_log_lines_lost", LOG_LINES_LOST_HELP, lines_lost())
 
 
 _SESSION_TOTALS: Final = {

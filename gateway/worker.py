@@ -41,6 +41,7 @@ from gateway.store.factory import open_store
 from gateway.store.guarded import guarded
 from gateway.transport.webtransport import VoiceOverWebTransport
 from gateway.web.server import MAX_CONNECTIONS
+from quiclb import log_writer
 from quiclb.address import Address, format_address
 
 if TYPE_CHECKING:
@@ -215,6 +216,7 @@ async def _serve(
     def on_signal(number: signal.Signals) -> None:
         if asked.is_set():
             _log.warning("worker_killed", signal=number.name)
+            log_writer.flush()
             os._exit(128 + number)
         asked.set()
 

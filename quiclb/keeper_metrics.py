@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from quiclb.address import format_address
 from quiclb.health import Health
 from quiclb.keeper import TableKeeper
+from quiclb.log_writer import LOG_LINES_LOST_HELP, lines_lost
 from quiclb.metrics import counter_family
 
 
 class KeeperCollector(Collector):
     """Reads the keeper when scraped; register it in a `CollectorRegistry`."""
 
-    def __init__(self, keeper: TableKeeper) -> None:
+    def __init__(self, keeper: TableKeeper, log_lines_lost: Callable[[], int] = lines_lost) -> None:
         self._keeper = keeper
+        self._log_lines_lost = log_lines_lost
 
     def collect(self) -> Iterator[Metric]:
         keeper = self._keeper
@@ -45,6 +47,7 @@ class KeeperCollector(Collector):
             if mtu_bytes is not None:
                 mtus.add_metric((backend.name,), mtu_bytes)
         yield mtus
+        yield CounterMetricFamily("quiclb_log_lines_lost", LOG_LINES_LOST_HELP, value=self._log_lines_lost())
 
 
 RELOADS_HELP = "Settings read again. result: applied, unchanged, or refused: the file is bad and the old table stays."

@@ -17,6 +17,7 @@ from quiclb.datapath.sockets import SocketPair
 from quiclb.engine import Engine, open_datapath
 from quiclb.interpreter import settle
 from quiclb.log import configure_logging_on_use, get_logger
+from quiclb.log_writer import lines_lost
 from quiclb.processes.messages import (
     Ask,
     Ready,
@@ -71,7 +72,7 @@ class _Child:
             if setup.is_release_allowed:
                 await release(self._sockets)
             await self._engine.stop()
-            writer.write(encode(Report.of(self._engine.core.counters)))
+            writer.write(encode(Report.of(self._engine.core.counters, lines_lost())))
         writer.close()
         if self._failure is not None:
             get_logger().error("forwarding ended", fault=repr(self._failure))
@@ -85,7 +86,7 @@ class _Child:
             elif isinstance(message, Serve):
                 await self._serve(message.slot, setup, writer)
             elif isinstance(message, Ask) and self._engine is not None:
-                writer.write(encode(Report.of(self._engine.core.counters)))
+                writer.write(encode(Report.of(self._engine.core.counters, lines_lost())))
             elif isinstance(message, Stop):
                 self._stopped.set()
         if self._engine is not None:

@@ -31,7 +31,7 @@ class ChildHandle:
     """Made by `start_child`. `ready` is called when it can serve, `refused` with backends where nobody seems to listen,
     `too_large` when datagrams do not fit the path to one; `wait` returns when it is gone.
 
-    `slot` is the one it serves, `None` while it is a spare; `counters` is what it reported last.
+    `slot` is the one it serves, `None` while it is a spare; `counters` and `log_lines_lost` are what it reported last.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class ChildHandle:
         self.slot: int | None = None
         self.is_ready = False
         self.counters = ForwarderCounters()
+        self.log_lines_lost = 0
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -101,6 +102,7 @@ class ChildHandle:
                 self._ready(self)
             elif isinstance(message, Report):
                 self.counters = message.counters()
+                self.log_lines_lost = message.log_lines_lost
                 self._reported.set()
             elif isinstance(message, Refused):
                 self._refused(message.address)

@@ -70,16 +70,18 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     backend_packets: list[tuple[tuple[str, str], int]]
     backend_octets: list[tuple[tuple[str, str], int]]
     send_errors: list[tuple[tuple[str, str], int]]
+    log_lines_lost: int = 0
 
     @classmethod
-    def of(cls, counters: ForwarderCounters) -> Report:
+    def of(cls, counters: ForwarderCounters, log_lines_lost: int = 0) -> Report:
         # copied in one step each, as the datapath's thread counts on
-        return cls(*(list(getattr(counters, name).copy().items()) for name in cls.__struct_fields__))
+        totals = {name: list(getattr(counters, name).copy().items()) for name in _COUNTERS}
+        return cls(**totals, log_lines_lost=log_lines_lost)
 
     def counters(self) -> ForwarderCounters:
         """Return what `of` was given."""
         counters = ForwarderCounters()
-        for name in self.__struct_fields__:
+        for name in _COUNTERS:
             getattr(counters, name).update(dict(getattr(self, name)))
         return counters
 
@@ -125,3 +127,4 @@ async def _read(reader: asyncio.StreamReader) -> bytes | None:
 
 _downward: msgspec.json.Decoder[Downward] = msgspec.json.Decoder(Downward)
 _upward: msgspec.json.Decoder[Upward] = msgspec.json.Decoder(Upward)
+_COUNTERS: Final = tuple(name for name in Report.__struct_fields__ if name != "log_lines_lost")

@@ -15,6 +15,7 @@ from quiclb.errors import StartError
 from quiclb.keeper import SettingsSource, TableKeeper
 from quiclb.keeper_metrics import KeeperCollector
 from quiclb.log import get_logger
+from quiclb.log_writer import lines_lost
 from quiclb.metrics import MetricsServer, collector_renderer
 from quiclb.processes.collector import SupervisorCollector
 from quiclb.processes.handle import ChildHandle, start_child
@@ -61,6 +62,7 @@ class Supervisor:
         self._children: set[ChildHandle] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._ended = ForwarderCounters()
+        self._ended_log_lines_lost = 0
         self._is_serving = asyncio.Event()
         self._stopping = asyncio.Event()
         self._first_fault: str | None = None
@@ -93,6 +95,11 @@ class Supervisor:
         return total
 
     @property
+    def log_lines_lost(self) -> int:
+        """Log lines that this process and all others dropped, as last reported."""
+        return lines_lost() + self._ended_log_lines_lost + sum(child.log_lines_lost for child in self._children)
+
+    @property
     def pids(self) -> dict[int, int]:
         """Which process serves each slot."""
         return {child.slot: child.pid for child in self._children if child.slot is not None}
@@ -121,7 +128,7 @@ class Supervisor:
                 ]
             await self._keeper.start()
             if section.metrics is not None:
-                collectors = SupervisorCollector(self), KeeperCollector(self._keeper)
+                collectors = SupervisorCollector(self), KeeperCollector(self._keeper, lambda: self.log_lines_lost)
                 self._metrics_server = MetricsServer(
                     collector_renderer(*collectors), self.refresh, section.metrics_hosts
                 )
@@ -204,6 +211,7 @@ class Supervisor:
             status = await child.wait()
             self._children.discard(child)
             self._ended.add(child.counters)
+            self._ended_log_lines_lost += child.log_lines_lost
             if self._stopping.is_set():
                 return
             self.restarts += 1

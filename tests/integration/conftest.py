@@ -1,0 +1,25 @@
+"""With `VOICE_TEST_LOG_SINK` in the environment, what the tests' own process logs goes there, as to /dev/full."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from quiclb.log import LogFormat, configure_logging
+from quiclb.log_writer import LogWriter, StandardError, json_loss
+
+
+@pytest.fixture(autouse=True)
+def _log_sink() -> Iterator[None]:
+    sink = os.environ.get("VOICE_TEST_LOG_SINK")
+    if sink is None:
+        yield
+        return
+    fd = os.open(sink, os.O_WRONLY)
+    writer = LogWriter(fd, json_loss, retry_s=0.01, max_pending_bytes=256)
+    configure_logging(LogFormat.JSON, "debug", StandardError(writer, fd, is_terminal=False))
+    yield
+    structlog.reset_defaults()
