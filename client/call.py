@@ -14,6 +14,7 @@ from client.events import (
     Event,
     Flushed,
     Heard,
+    SinkFailed,
     Speech,
     SpeechEnded,
     TurnMeasured,
@@ -22,7 +23,7 @@ from client.heartbeat import Heartbeat
 from client.link import PLAYBACK_RATE_HZ, Link
 from client.loudness import is_voiced
 from client.playback import Playback, Position
-from client.player import InstantPlayer, Player
+from client.player import InstantPlayer, Player, Sink
 from client.recovery import Dial, Recovery
 from client.source import RATE_HZ
 from client.turns import Turns
@@ -75,8 +76,9 @@ class Call:
         self._speaking: set[int] = set()
         self._heartbeat = Heartbeat(lambda identifier: self._send(Ping(id=identifier)), settings.heartbeat_s)
         self.playback = Playback(PLAYBACK_RATE_HZ)
+        self.sink_errors: list[Exception] = []
         self._player: Player | InstantPlayer = (
-            Player(self.playback, self._report, self._audible, settings.sinks)
+            Player(self.playback, self._report, self._audible, settings.sinks, self._sink_failed)
             if settings.has_playback
             else InstantPlayer(self.playback, self._report, self._audible)
         )
@@ -335,6 +337,10 @@ class Call:
 
     def _audible(self, generation: int, at: float) -> None:
         self._measured(self.turns.audible(generation, at))
+
+    def _sink_failed(self, sink: Sink, error: Exception) -> None:
+        self.sink_errors.append(error)
+        self._emit(SinkFailed(sink, error))
 
     def _measured(self, measured: Measured | None) -> None:
         """Tell the server and the caller what this side has measured."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -18,6 +16,7 @@ from client.access_token import TokenSource, token_file
 from client.dial import CallPlan, ping, place_call
 from client.errors import ClientError
 from client.report import failure
+from quiclb.output import optional_output, print_json, report_error, run_command
 
 app = typer.Typer(
     name="voice-client",
@@ -144,15 +143,16 @@ def call(
             waits_for_greeting=greeting,
             connect_timeout_s=timeout,
         )
-        report = asyncio.run(place_call(plan, None if as_json else Console()))
+        with optional_output():
+            report = asyncio.run(place_call(plan, None if as_json else Console()))
     except ClientError as error:
         if as_json:
-            _print_json(failure(error).as_json())
+            print_json(failure(error).as_json())
         _fail(error)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     if as_json:
-        _print_json(report.as_json())
+        print_json(report.as_json())
     if report.error is not None:
         _fail(report.error)
     if not report.is_complete:
@@ -187,10 +187,8 @@ def ping_command(
         _fail(error)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    typer.echo(f"worker {result.worker}: session ready after {result.setup_ms:.1f} ms")
-    typer.echo(
-        f"round trip of {len(result.rtts_ms)} pings: " + ", ".join(f"{rtt:.1f}" for rtt in result.rtts_ms) + " ms"
-    )
+    print(f"worker {result.worker}: session ready after {result.setup_ms:.1f} ms")
+    print(f"round trip of {len(result.rtts_ms)} pings: " + ", ".join(f"{rtt:.1f}" for rtt in result.rtts_ms) + " ms")
 
 
 @app.command()
@@ -211,8 +209,8 @@ def devices() -> None:
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; what is wrong is one sentence on standard error and exit status 1."""
+    run_command("voice-client", app, (ClientError,))
 
 
 def _token(token: str | None, file: Path | None) -> str | TokenSource | None:
@@ -223,10 +221,6 @@ def _token(token: str | None, file: Path | None) -> str | TokenSource | None:
     return functools.partial(token_file, file)
 
 
-def _print_json(document: object) -> None:
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
-
-
 def _fail(error: Exception | str) -> NoReturn:
-    print(f"voice-client: {error}", file=sys.stderr)
+    report_error("voice-client", str(error))
     raise typer.Exit(1)

@@ -83,11 +83,13 @@ async def place_call(plan: CallPlan, console: Console | None) -> CallReport:
             connect_timeout_s=plan.connect_timeout_s,
         )
         async with client as call, _shown(call, console):
-            error = await _hold(call, plan, source)
+            error: Exception | None = await _hold(call, plan, source)
             report = call.report()
+            error = error or next(iter(call.sink_errors), None)
     finally:
         for sink in sinks:
-            sink.close()
+            with suppress(Exception):  # the call has told of it
+                sink.close()
     if error is not None:
         report = replace(report, error=str(error))
     if console is not None:

@@ -22,6 +22,7 @@ from client.events import (
     Interrupted,
     PathChanged,
     Resumed,
+    SinkFailed,
     StateChanged,
     Transcript,
 )
@@ -94,6 +95,9 @@ class Display:
                 return self._path
             case Resumed():
                 self._path = Text.assemble("goes on at ", (event.worker, "bold"), f" after {event.gap_ms:.0f} ms")
+                return self._path
+            case SinkFailed():
+                self._path = Text(f"{event.error}; the call goes on", style="yellow")
                 return self._path
             case Closed():
                 self._connection.append(" - ended", style="dim")

@@ -128,6 +128,14 @@ class Draining:
 
 
 @dataclass(frozen=True, slots=True)
+class SinkFailed:
+    """A sink raised, was closed, and gets no more of what is played; the call goes on."""
+
+    sink: object
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """The last event. `error` is `None` after the server's bye."""
 
@@ -147,5 +155,6 @@ Event = (
     | Interrupted
     | Resumed
     | Draining
+    | SinkFailed
     | Closed
 )

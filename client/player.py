@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 from client.playback import Playback, Position
@@ -12,7 +13,7 @@ TICK_S = 0.02
 
 
 class Sink(Protocol):
-    """Takes what is played, PCM16 mono at 24 kHz: a loudspeaker, a recording."""
+    """Takes what is played, PCM16 mono at 24 kHz: a loudspeaker, a recording. One that raises is closed and left."""
 
     def play(self, at_s: float, pcm: bytes) -> None:
         """Play up to 20 ms, on the event loop's clock due at `at_s`; returns at once."""
@@ -40,11 +41,13 @@ class Player:
         report: Callable[[Position], None],
         audible: Callable[[int, float], None],
         sinks: Sequence[Sink],
+        sink_failed: Callable[[Sink, Exception], None],
     ) -> None:
         self._playback = playback
         self._report = report
         self._audible = audible
-        self._sinks = sinks
+        self._sinks = list(sinks)
+        self._sink_failed = sink_failed
         self._latency_s = max((sink.latency_s for sink in sinks if isinstance(sink, Delayed)), default=0.0)
         self._loop = asyncio.get_running_loop()
         self._samples = round(playback.rate_hz * TICK_S)
@@ -59,8 +62,7 @@ class Player:
 
     def flush(self) -> float:
         """Silence the sinks at once, and return when that is heard; the buffer is the caller's to flush."""
-        for sink in self._sinks:
-            sink.flush()
+        self._each(lambda sink: sink.flush())
         return self._loop.time() + self._latency_s
 
     def close(self) -> None:
@@ -68,8 +70,18 @@ class Player:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for sink in self._sinks:
-            sink.close()
+        self._each(lambda sink: sink.close())
+
+    def _each(self, act: Callable[[Sink], None]) -> None:
+        """Do it with every sink; one that fails must end neither the call nor what the others play."""
+        for sink in tuple(self._sinks):
+            try:
+                act(sink)
+            except Exception as error:  # the application's own
+                self._sinks.remove(sink)
+                with suppress(Exception):
+                    sink.close()
+                self._sink_failed(sink, error)
 
     def _tick(self) -> None:
         self._timer = None
@@ -79,8 +91,7 @@ class Player:
         for generation in self._playback.take_audible():
             self._audible(generation, self._tick_at + self._latency_s)
         if pcm:
-            for sink in self._sinks:
-                sink.play(self._tick_at, pcm)
+            self._each(lambda sink: sink.play(self._tick_at, pcm))
         if self._playback.is_active:
             self._tick_at += TICK_S
             self._timer = self._loop.call_at(self._tick_at, self._tick)

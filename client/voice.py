@@ -46,6 +46,7 @@ class VoiceClient:
     late where packets are lost; "hybrid", in datagrams that are repeated and repaired, complete and seldom late; or
     "deadline", where frames older than `uplink_limit_s` are given up. A server that knows no other takes the first.
     `credentials` make its connections quicker that are not the first to this server, and those of later calls.
+    A sink that raises is closed and gets no more (`SinkFailed`).
     Settings that cannot be used raise `InvalidSetting` here; entering raises `ConnectError` where no session comes
     about within `connect_timeout_s`.
     """
@@ -283,6 +284,11 @@ class VoiceClient:
         """`host:port` of the server that the call sends to now: a load balancer's, or that of the worker itself."""
         link = None if self._entered is None else self._entered.link
         return None if link is None or link.connection is None else link.connection.remote_address
+
+    @property
+    def sink_errors(self) -> tuple[Exception, ...]:
+        """What the sinks raised that failed, in order."""
+        return tuple(self._call.sink_errors)
 
     @property
     def is_finished(self) -> bool:

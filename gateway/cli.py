@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -31,6 +30,7 @@ from gateway.worker import Worker, run
 from quiclb.address import Address, format_address
 from quiclb.errors import QuicLbError
 from quiclb.log import LogFormat, configure_logging
+from quiclb.output import optional_output, print_json, run_command
 
 ADMIN_TIMEOUT_S: Final = 5.0
 _SESSIONS_COLUMNS: Final = 104
@@ -57,14 +57,7 @@ JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 def main() -> None:
     """Run the command line; what is wrong with the input is one sentence on standard error and exit status 1."""
-    try:
-        app()
-    except (GatewayError, QuicLbError) as error:
-        print(f"voice-gateway: {error}", file=sys.stderr)
-        sys.exit(1)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    run_command("voice-gateway", app, (GatewayError, QuicLbError))
 
 
 @app.command()
@@ -118,7 +111,7 @@ def check(config: ConfigFile, is_json: JsonOutput = False) -> None:
     Worker(settings)
     facts = _facts(settings)
     if is_json:
-        _print_json(facts)
+        print_json(facts)
         return
     table = Table(show_header=False, box=None)
     for key, value in facts.items():
@@ -144,7 +137,7 @@ def certificate(
     """
     made = ensure_certificate(out, now=time.time(), hosts=host or (), is_forced=force)
     if is_json:
-        _print_json(_certificate_facts(made))
+        print_json(_certificate_facts(made))
         return
     console = Console(highlight=False)
     console.print(f"{made.leaf}: {'new' if made.is_new else 'still good'}, until {made.expires:%Y-%m-%d %H:%M} UTC")
@@ -166,7 +159,7 @@ def sessions(
     """Show the sessions of running workers: figures and addresses, never words."""
     documents = [_fetch_sessions(url) for url in admin or ["http://127.0.0.1:9090"]]
     if is_json:
-        _print_json({"workers": documents})
+        print_json({"workers": documents})
         return
     headings = ("session", "worker", "state", "peer", "age s", "turns", "frames", "gap ms", "late ms", "moves")
     table = Table(
@@ -194,7 +187,7 @@ def menu(
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"{file}: {getattr(error, 'strerror', None) or 'not text'}") from None
     if is_json:
-        _print_json(msgspec.to_builtins(shown))
+        print_json(msgspec.to_builtins(shown))
         return
     console = Console()
     table = Table("drink", "also said as", "price", title=shown.shop)
@@ -304,22 +297,18 @@ def _reason(error: object) -> str:
 
 def _print_start(worker: Worker) -> None:
     addresses = worker.addresses
-    _print_json(
-        {
-            "worker": worker.settings.worker.name,
-            "direct": _address(addresses.direct),
-            "inner": _address(addresses.inner),
-            "admin": _address(addresses.admin),
-            "telephony": _address(addresses.telephony),
-            "websocket": _address(addresses.websocket),
-            "page": _address(addresses.page),
-        }
-    )
+    facts = {
+        "worker": worker.settings.worker.name,
+        "direct": _address(addresses.direct),
+        "inner": _address(addresses.inner),
+        "admin": _address(addresses.admin),
+        "telephony": _address(addresses.telephony),
+        "websocket": _address(addresses.websocket),
+        "page": _address(addresses.page),
+    }
+    with optional_output():  # callers are served whether or not this can be printed
+        print_json(facts)
 
 
 def _address(address: Address | None) -> str | None:
     return None if address is None else format_address(address)
-
-
-def _print_json(document: object) -> None:
-    print(json.dumps(document, indent=2), flush=True)

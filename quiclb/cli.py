@@ -22,6 +22,7 @@ from quiclb.encoder import CidEncoder
 from quiclb.errors import ConfigError, QuicLbError
 from quiclb.files import SettingsFile
 from quiclb.log import LogFormat, configure_logging, configure_logging_on_use
+from quiclb.output import print_json, run_command
 from quiclb.routing import Decision, Drop, route
 from quiclb.sections import parse_key
 from quiclb.settings import Settings, load_settings
@@ -53,14 +54,7 @@ Key = Annotated[str | None, typer.Option(help="The key in hexadecimal; others on
 
 def main() -> None:
     """Run the command line; what is wrong with the input is one sentence on standard error and exit status 1."""
-    try:
-        app()
-    except QuicLbError as error:
-        print(f"quiclb: {error}", file=sys.stderr)
-        sys.exit(1)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    run_command("quiclb", app, (QuicLbError,))
 
 
 @app.command()
@@ -120,7 +114,7 @@ def check(
     configure_logging(level="critical")  # what goes wrong is this command's own output
     found = asyncio.run(summarise(load_settings(config, os.environ), is_resolving=is_resolving))
     if is_json:
-        _print_json(found)
+        print_json(found, indent=None)
         return
     section, health = found["forwarder"], found["health"]
     sides = f"Clients at {section['listen']}, backends at {section['inner']}"
@@ -163,7 +157,7 @@ def encode(
     encoder = CidEncoder(layout, server_octets, rng=os.urandom)
     cid = encoder.encode() if nonce_octets is None else encoder.encode_nonce(nonce_octets)
     if is_json:
-        _print_json({"cid": cid.hex(), "config_id": config_id, "server_id": server_octets.hex()})
+        print_json({"cid": cid.hex(), "config_id": config_id, "server_id": server_octets.hex()}, indent=None)
     else:
         print(cid.hex())
 
@@ -199,7 +193,7 @@ def decode(
         found["nonce"] = plaintext[layout.server_id_length :].hex()
         found["backend"] = owners.get((outcome.config_id, outcome.server_id))
     if is_json:
-        _print_json(found)
+        print_json(found, indent=None)
     else:
         print("  ".join(f"{name} {value}" for name, value in found.items() if value is not None))
 
@@ -265,7 +259,7 @@ def top_command(
     except KeyboardInterrupt:
         return
     if is_json:
-        _print_json(found.as_json())
+        print_json(found.as_json(), indent=None)
     else:
         console.print(found.render())
 
@@ -313,10 +307,6 @@ def _hex(what: str, text: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError:
         raise ConfigError(f"{what} must be hexadecimal digits, two for each octet, got {text!r}") from None
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    print(json.dumps(document))
 
 
 def _print_table(console: Console, rows: list[dict[str, Any]]) -> None:

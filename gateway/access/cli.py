@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -22,6 +21,7 @@ from gateway.access.tokens import DEFAULT_AUDIENCE, MAX_SUBJECT_CHARACTERS, mint
 from gateway.config import load_settings
 from gateway.errors import ConfigurationError
 from gateway.fields import read_text
+from quiclb.output import print_json
 
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LONGEST_S: Final = 3650 * 86_400
@@ -96,11 +96,11 @@ def token(
         agents=agent or (),
     )
     if not is_json:
-        typer.echo(made)
+        print(made)
         return
     expires = datetime.fromtimestamp(int(now) + starts_in_s + lifetime_s, UTC)
     facts = {"token": made, "subject": subject, "audience": audience, "expires": f"{expires:%Y-%m-%dT%H:%M:%SZ}"}
-    typer.echo(json.dumps(facts | {"algorithm": key.algorithm, "key_id": key.id or None}, indent=2))
+    print_json(facts | {"algorithm": key.algorithm, "key_id": key.id or None})
 
 
 def key(
@@ -131,10 +131,10 @@ def key(
     checks = private if algorithm is Algorithm.HS256 else public
     if is_json:
         facts = {"key_id": name, "algorithm": algorithm.value, "signs": str(private), "checks": str(checks)}
-        typer.echo(json.dumps(facts, indent=2))
+        print_json(facts)
         return
-    typer.echo(f"{private}: signs access tokens; keep it secret")
-    typer.echo(f'{checks}: for the workers: key_files = ["{checks}"] in [access]')
+    print(f"{private}: signs access tokens; keep it secret")
+    print(f'{checks}: for the workers: key_files = ["{checks}"] in [access]')
 
 
 def _signing_key(file: Path | None, key_id: str | None, access: AccessSection) -> AccessKey:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import ssl
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.console import Console
 from gateway.errors import ConfigurationError
 from gateway.simulator.sound import read_telephone_wav, telephone_wav
 from gateway.simulator.twilio import Call, TwilioSimulator
+from quiclb.output import print_json
 
 
 def simulate_twilio(
@@ -50,7 +50,7 @@ def simulate_twilio(
         _write(record, telephone_wav(simulator.recording))
     facts = result.as_json()
     if is_json:
-        print(json.dumps(facts, indent=2))
+        print_json(facts)
     else:
         console = Console(highlight=False)
         for name, value in facts.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -102,6 +103,73 @@ async def test_a_person_sees_who_said_what(server: ScriptedServer, wav: Path) ->
     assert outcome.status == 0
     for text in ("session s-1 at w-1", "you  one black tea", "agent  anything else?", "frames heard"):
         assert text in outcome.out
+
+
+CALL = ("call", "{wav}", "--url", "{url}", "--ca", "{ca}", "--token", TOKEN, "--no-greeting", "--codec", "pcm16")
+PROGRAM = f'"{sys.executable}" -c "from client.cli import main; main()"'
+
+
+async def shell(template: str, server: ScriptedServer, wav: Path, **environment: str) -> Outcome:
+    """Run a call by a shell, where `@` stands for the command."""
+    places = {"wav": wav, "url": server.url, "ca": server.ca_file}
+    command = " ".join((PROGRAM, *(each.format(**places) for each in CALL)))
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", "set -o pipefail; " + template.replace("@", command)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ | environment,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode is not None
+    return Outcome(process.returncode, out.decode(), err.decode())
+
+
+async def test_a_recording_whose_disk_fills_up_is_reported_once_and_the_call_goes_on(
+    server: ScriptedServer, wav: Path, tmp_path: Path
+) -> None:
+    record = tmp_path / "out.wav"
+    outcome = await shell(f"ulimit -f 8; @ --record {record} --json", server, wav)  # 8 KiB
+    assert outcome.status == 1
+    assert outcome.err == f"voice-client: cannot write {record}: file too large\n"
+    assert outcome.document["error"] == f"cannot write {record}: file too large"
+    assert outcome.document["frames_heard"] == 50
+    assert outcome.document["duration_s"] < 10
+    assert 0.1 < parse_wav(record.read_bytes()).duration_s < 0.2
+
+
+async def test_a_call_whose_output_nothing_reads_goes_on_quietly(server: ScriptedServer, wav: Path) -> None:
+    outcome = await shell("@ | head -1", server, wav)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out == "session s-1 at w-1\n"
+    assert [frame.sequence for frame in server.sessions[0].frames] == list(range(50))
+
+
+async def test_a_call_whose_output_cannot_be_written_goes_on_and_fails_in_a_sentence(
+    server: ScriptedServer, wav: Path
+) -> None:
+    outcome = await shell("@ > /dev/full", server, wav)
+    sentence = "voice-client: cannot write to standard output: no space left on device"
+    assert (outcome.status, outcome.err) == (1, f"{sentence}; going on without it\n")
+    assert [frame.sequence for frame in server.sessions[0].frames] == list(range(50))
+
+
+async def test_a_document_that_cannot_be_written_is_a_sentence(server: ScriptedServer, wav: Path) -> None:
+    outcome = await shell("@ --json > /dev/full", server, wav)
+    sentence = "voice-client: cannot write to standard output: no space left on device\n"
+    assert (outcome.status, outcome.err) == (1, sentence)
+
+
+@pytest.mark.parametrize("options", ["", "--json", "--migrate-at 0.2"])
+async def test_a_call_is_shown_in_ascii_where_the_terminal_knows_no_more(
+    server: ScriptedServer, wav: Path, options: str
+) -> None:
+    outcome = await shell(f"@ {options}", server, wav, PYTHONIOENCODING="ascii")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.isascii()
+    if options == "--json":
+        assert outcome.document["state"] == ORDER
+    else:
+        assert "agent  anything else?" in outcome.out
 
 
 async def test_an_interrupt_ends_the_speech_and_says_goodbye(server: ScriptedServer, tmp_path: Path) -> None:
