@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from client.errors import SourceError
-from client.wav import wav_header
+from gateway.audio.wav import wav_header
 
 
 class Recording:

@@ -10,8 +10,8 @@ import numpy as np
 import soxr
 
 from client.errors import SourceError
-from client.wav import Sound, parse_wav
 from gateway.audio.speech import SPEECH_RATE_HZ, HibariSpeech
+from gateway.audio.wav import Sound, WavError, parse_wav
 
 RATE_HZ = 16_000
 FRAME_OCTETS = RATE_HZ // 50 * 2
@@ -58,7 +58,7 @@ def open_wav(path: str | Path) -> PcmSource:
         raise SourceError(f"cannot read {path}: {error.strerror or error}") from None
     try:
         return from_sound(parse_wav(data))
-    except SourceError as error:
+    except WavError as error:
         raise SourceError(f"cannot use {path}: {error}") from None
 
 

@@ -115,7 +115,7 @@ SANS_IO = [
     "client/turn_table.py",
     "client/uplink.py",
     "client/uplink_sender.py",
-    "client/wav.py",
+    "gateway/audio/wav.py",
 ]
 IMPURE = {"asyncio", "socket", "time", "random", "secrets", "os", "uvloop", "threading"}
 

@@ -18,7 +18,9 @@ from quiclb.output import print_json
 
 
 def simulate_twilio(
-    file: Annotated[Path, typer.Argument(metavar="FILE.wav", help="What the caller says; PCM16 of any rate.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.wav", help="What the caller says; any rate, width and number of channels.")
+    ],
     urls: Annotated[
         list[str],
         typer.Argument(

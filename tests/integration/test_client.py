@@ -349,7 +349,7 @@ async def test_listening_sends_silence_until_the_agent_has_spoken(server: Script
 
 async def test_a_recorded_answer_is_what_was_played(server: ScriptedServer, tmp_path: Path) -> None:
     from client.recording import Recording
-    from client.wav import parse_wav
+    from gateway.audio.wav import parse_wav
 
     async with client_of(server, sinks=[Recording(tmp_path / "out.wav", 24_000)]) as call:
         call.send_pcm(SPEECH)

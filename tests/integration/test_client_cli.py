@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from client.cli import app
-from client.wav import parse_wav, wav_header
+from gateway.audio.wav import parse_wav, wav_header
 from gateway.wire import Bye, ClientMessage, CloseCode, Error, Start
 from tests.integration.scripted_server import ORDER, TOKEN, ScriptedServer, ScriptedSession, serving
 

@@ -14,7 +14,7 @@ import pytest
 
 import client
 from client.source import spoken
-from client.wav import wav_header
+from gateway.audio.wav import wav_header
 from gateway.certificate import ensure_certificate
 from gateway.config import GatewaySettings
 from gateway.worker import Worker

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from client.cli import app
-from client.wav import wav_header
+from gateway.audio.wav import wav_header
 from gateway.store.memory import MemoryStore
 from gateway.transport.intake import UplinkIntake
 from tests.integration.relay import Address, Relay, relaying

@@ -78,7 +78,7 @@ def test_a_recording_on_a_full_disk_is_one_sentence():
 
 
 def test_a_recording_that_cannot_go_on_holds_what_came_before(tmp_path: Path):
-    from client.wav import parse_wav
+    from gateway.audio.wav import parse_wav
 
     recording = Recording(tmp_path / "out.wav", RATE_HZ)
     recording.play(0.0, bytes(960))

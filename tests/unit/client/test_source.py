@@ -13,7 +13,7 @@ from client.errors import ServerDrained, SourceError, session_ended, session_ref
 from client.loudness import is_voiced
 from client.recording import Recording
 from client.source import PcmSource, from_sound, open_wav
-from client.wav import Sound, parse_wav
+from gateway.audio.wav import Sound, parse_wav
 from gateway.wire import CloseCode
 
 

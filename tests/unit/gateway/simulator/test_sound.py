@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 import wave
 from pathlib import Path
 
@@ -47,13 +48,29 @@ def test_what_was_written_can_be_read(tmp_path: Path) -> None:
     assert read_telephone_wav(tmp_path / "a.wav") == payload
 
 
+def test_extensible_pcm_and_streamed_files_are_read(tmp_path: Path) -> None:
+    pcm = tone(8_000).tobytes()
+    guid = bytes.fromhex("0100000000001000800000aa00389b71")
+    form = struct.pack("<HHIIHHHHI", 0xFFFE, 1, 8_000, 16_000, 2, 16, 22, 16, 4) + guid
+    chunks = b"fmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", 0xFFFFFFFF) + pcm
+    (tmp_path / "a.wav").write_bytes(b"RIFF\xff\xff\xff\xffWAVE" + chunks)
+    assert read_telephone_wav(tmp_path / "a.wav") == pcmu_encode(pcm)
+
+
+@pytest.mark.parametrize(("octets", "scale"), [(3, 256), (4, 65_536)])
+def test_wide_samples_are_read(tmp_path: Path, octets: int, scale: int) -> None:
+    wide = (tone(8_000).astype("<i4") * scale).view(np.uint8).reshape(-1, 4)[:, :octets]
+    path = written(tmp_path / "a.wav", np.ascontiguousarray(wide), 8_000, octets=octets)
+    assert read_telephone_wav(path) == pcmu_encode(tone(8_000).tobytes())
+
+
 def test_files_that_cannot_be_read_are_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("no sound")
-    narrow = written(tmp_path / "narrow.wav", np.zeros(10, np.uint8), 8_000, octets=1)
+    (tmp_path / "empty.wav").write_bytes(telephone_wav(b""))
     for path, message in (
         (tmp_path / "none.wav", "no such file"),
-        (tmp_path / "text.wav", "no WAV file"),
-        (narrow, "8 bits a sample, must be 16"),
+        (tmp_path / "text.wav", "not a WAV file"),
+        (tmp_path / "empty.wav", "the WAV file holds no samples"),
     ):
         with pytest.raises(ConfigurationError, match=message):
             read_telephone_wav(path)

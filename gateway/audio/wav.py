@@ -1,6 +1,7 @@
 """WAV files of any rate, width and number of channels, as mono samples. Sans-IO.
 
-The standard library's `wave` refuses float samples and, before Python 3.12, WAVE_FORMAT_EXTENSIBLE.
+The standard library's `wave` refuses float samples, before Python 3.12 WAVE_FORMAT_EXTENSIBLE, and the headers of files
+that were streamed.
 """
 
 from __future__ import annotations
@@ -8,13 +9,34 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from client.errors import SourceError
-
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+_KNOWN_CHUNKS: Final = frozenset(
+    (
+        b"fmt ",
+        b"data",
+        b"fact",
+        b"LIST",
+        b"INFO",
+        b"bext",
+        b"cue ",
+        b"plst",
+        b"smpl",
+        b"inst",
+        b"PEAK",
+        b"JUNK",
+        b"junk",
+    )
+)
+_RELATIVES: Final = {b"RF64": "an RF64 file", b"BW64": "a BW64 file", b"RIFX": "a big-endian WAV file"}
+
+
+class WavError(ValueError):
+    """What is no WAV file, or one of a kind that is not read; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +53,24 @@ class Sound:
 
 
 def parse_wav(data: bytes) -> Sound:
-    """Read a RIFF/WAVE file and mix its channels; `SourceError` says what is wrong with it."""
+    """Read a RIFF/WAVE file and mix its channels; raises `WavError`.
+
+    A program that writes to a pipe cannot know the length of the samples and leaves 0 or a number beyond the end of the
+    file in front of them: then they reach to the end.
+    """
+    if data[:4] in _RELATIVES and data[8:12] == b"WAVE":
+        raise WavError(f"{_RELATIVES[data[:4]]}, which is not supported; convert it to a plain WAV file")
     if len(data) < 12 or data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise SourceError("not a WAV file")
+        raise WavError("not a WAV file")
     form: tuple[int, int, int, int] | None = None
     for name, body in _chunks(data):
         if name == b"fmt ":
             form = _format(body)
         elif name == b"data":
             if form is None:
-                raise SourceError("the WAV file has samples before their format")
+                raise WavError("the WAV file has samples before their format")
             return _sound(body, *form)
-    raise SourceError("the WAV file holds no samples")
+    raise WavError("the WAV file holds no samples")
 
 
 def wav_header(rate_hz: int, data_octets: int) -> bytes:
@@ -56,30 +84,54 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     offset = 12
     while offset + 8 <= len(data):
         name, length = struct.unpack_from("<4sI", data, offset)
-        yield name, data[offset + 8 : offset + 8 + length]  # a stream's header may claim more than there is
-        offset += 8 + length + length % 2
+        offset += 8
+        if name == b"data" and length == 0 and not _is_chunk_chain(data, offset):
+            length = len(data) - offset
+        yield name, data[offset : offset + length]
+        offset = _next_chunk(data, offset + length, length)
+
+
+def _next_chunk(data: bytes, end: int, length: int) -> int:
+    """Where the chunk after one of `length` bytes begins: behind a pad byte if that is odd. Some writers omit it."""
+    if length % 2 == 0:
+        return end
+    name, padded_name = data[end : end + 4], data[end + 1 : end + 5]
+    is_left_out = padded_name not in _KNOWN_CHUNKS and (name in _KNOWN_CHUNKS or (len(name) == 4 and _is_id(name)))
+    return end if is_left_out else end + 1
+
+
+def _is_chunk_chain(data: bytes, offset: int) -> bool:
+    """Whether nothing but chunks lies between `offset` and the end of the file."""
+    while offset + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, offset)
+        if not _is_id(name):
+            return False
+        offset = _next_chunk(data, offset + 8 + length, length)
+    return offset - len(data) in (0, 1)  # the last pad byte may be missing
+
+
+def _is_id(name: bytes) -> bool:
+    return all(0x20 <= byte <= 0x7E for byte in name)
 
 
 def _format(body: bytes) -> tuple[int, int, int, int]:
     if len(body) < 16:
-        raise SourceError("the WAV file's format is cut short")
+        raise WavError("the WAV file's format is cut short")
     tag, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", body)
     if tag == _EXTENSIBLE and len(body) >= 26:
         (tag,) = struct.unpack_from("<H", body, 24)
     if not channels or not 1000 <= rate_hz <= 768_000:
-        raise SourceError(f"the WAV file claims {channels} channels at {rate_hz} Hz")
+        raise WavError(f"the WAV file claims {channels} channels at {rate_hz} Hz")
     return tag, channels, rate_hz, bits
 
 
 def _sound(body: bytes, tag: int, channels: int, rate_hz: int, bits: int) -> Sound:
     width = bits // 8 * channels
     if not (width and _is_readable(tag, bits)):
-        raise SourceError(
-            f"WAV format {tag} with {bits} bits is not supported; PCM of 8, 16, 24 or 32 bits and float are"
-        )
+        raise WavError(f"WAV format {tag} with {bits} bits is not supported; PCM of 8, 16, 24 or 32 bits and float are")
     body = body[: len(body) // width * width]
     if not body:
-        raise SourceError("the WAV file holds no samples")
+        raise WavError("the WAV file holds no samples")
     samples = np.nan_to_num(_samples(body, tag, bits)).reshape(-1, channels).mean(axis=1)
     return Sound(samples.clip(-1.0, 1.0).astype(np.float32), rate_hz)
 

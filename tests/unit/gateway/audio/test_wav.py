@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.errors import SourceError
-from client.wav import parse_wav, wav_header
+from gateway.audio.wav import WavError, parse_wav, wav_header
 
 EXTENSIBLE_TAIL = struct.pack("<HHIH", 22, 16, 0, 1) + bytes.fromhex("0000000010008000 00aa00389b71")
 
@@ -54,11 +53,43 @@ def test_every_common_form_is_read(name: str) -> None:
     assert sound.samples == pytest.approx([0.5], abs=1e-4)
 
 
+def sized(data: bytes, size: int) -> bytes:
+    """The same file with this size of its samples in the header."""
+    at = data.rindex(b"data") + 4
+    return data[:at] + struct.pack("<I", size) + data[at + 4 :]
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFFFFF, 1000])
+@pytest.mark.parametrize("samples", [[1000], [1000, -2000, 3000], [0x4141, 0x4141, 0x4141, 0x4141]])
+def test_samples_of_a_streamed_file_reach_to_its_end(size: int, samples: list[int]) -> None:
+    data = riff(np.array(samples, "<i2").tobytes())
+    assert list(np.round(parse_wav(sized(data, size)).samples * 32768)) == samples
+
+
+def test_no_samples_are_none_even_where_other_chunks_follow() -> None:
+    for rest in (b"", b"LIST\x04\x00\x00\x00abcd", b"LIST\x03\x00\x00\x00abc\x00"):
+        with pytest.raises(WavError, match="holds no samples"):
+            parse_wav(riff(b"") + rest)
+
+
+@pytest.mark.parametrize("name", [b"LIST", b"bext", b"xyz!"])
+def test_a_chunk_of_odd_length_may_lack_its_pad_byte(name: bytes) -> None:
+    data = riff(struct.pack("<h", 16384))
+    at = data.index(b"LIST")
+    padded = data[:at] + name + struct.pack("<I", 3) + b"abc\x00" + data[at + 12 :]
+    unpadded = padded.replace(b"abc\x00", b"abc")
+    assert len(padded) == len(unpadded) + 1
+    for each in (padded, unpadded):
+        assert parse_wav(each).samples == pytest.approx([0.5])
+
+
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
         (b"", "not a WAV file"),
         (b"ID3" + bytes(40), "not a WAV file"),
+        (b"RF64\xff\xff\xff\xffWAVE" + bytes(40), "an RF64 file, which is not supported; convert it"),
+        (b"RIFX\x00\x00\x00\x04WAVE" + bytes(40), "a big-endian WAV file, which is not supported; convert it"),
         (b"RIFF\x04\x00\x00\x00WAVE", "holds no samples"),
         (riff(b""), "holds no samples"),
         (riff(b"\x00\x00", tag=2), "WAV format 2 with 16 bits is not supported"),
@@ -69,11 +100,11 @@ def test_every_common_form_is_read(name: str) -> None:
     ],
 )
 def test_what_cannot_be_read_is_named(data: bytes, sentence: str) -> None:
-    with pytest.raises(SourceError, match=sentence):
+    with pytest.raises(WavError, match=sentence):
         parse_wav(data)
 
 
 @given(st.binary(max_size=120))
 def test_no_octets_raise_anything_else(body: bytes) -> None:
-    with suppress(SourceError):
+    with suppress(WavError):
         parse_wav(b"RIFF\x00\x00\x00\x00WAVE" + body)
