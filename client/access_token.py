@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from client.errors import AccessRefused, ClientError, InvalidSetting
+from quiclb import documents
+from quiclb.errors import ConfigError
 
 TokenSource = Callable[[], str | Awaitable[str]]
 """Gives a token whenever the call connects: tokens may end sooner than calls."""
@@ -51,10 +53,10 @@ class AccessToken:
 def token_file(path: Path) -> str:
     """Read a token; raises `InvalidSetting`."""
     try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not ASCII text"
-        raise InvalidSetting(f"cannot read the token file {path}: {reason}") from None
+        text = documents.read_text(path).strip()
+    except ConfigError as error:
+        raise InvalidSetting(f"cannot read the token file {path}: {error}") from None
+    return _checked(text)
 
 
 def _checked(token: str) -> str:

@@ -20,7 +20,7 @@ def quic_configuration(target: Target, trust: Trust, account: Account) -> QuicCo
     configuration = QuicConfiguration(
         is_client=True,
         alpn_protocols=["h3"],
-        server_name=target.host,
+        server_name=target.server_name,
         connection_id_length=CID_OCTETS,
         idle_timeout=_IDLE_TIMEOUT_S,
         max_datagram_frame_size=65_536,

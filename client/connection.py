@@ -282,7 +282,7 @@ class WebTransportConnection:
 
     def _refused(self) -> None:
         if not self._opened.done():
-            self._opened.set_exception(Unreachable(f"nobody listens at {self._target.authority}"))
+            self._opened.set_exception(Unreachable(f"nobody listens at {self._target.shown}"))
 
     def _timer_fired(self) -> None:
         self._timer = None
@@ -353,7 +353,7 @@ class WebTransportConnection:
 
     def _handshake_completed(self) -> None:
         if not self._quic.is_resumed and not self._trust.accepts(self._quic.peer_certificate_der):
-            self._fail(CertificateRefused(f"{self._target.authority} shows another certificate than the pinned one"))
+            self._fail(CertificateRefused(f"{self._target.shown} shows another certificate than the pinned one"))
             self._quic.close(error_code=QuicErrorCode.CRYPTO_ERROR + _CERTIFICATE_ALERTS[0])
             return
         # only now: the token is not for a server that could not prove who it is
@@ -376,12 +376,12 @@ class WebTransportConnection:
             return
         alert = error_code - QuicErrorCode.CRYPTO_ERROR
         if alert in _CERTIFICATE_ALERTS:
-            self._fail(CertificateRefused(f"the certificate of {self._target.authority} is not trusted: {reason}"))
+            self._fail(CertificateRefused(f"the certificate of {self._target.shown} is not trusted: {reason}"))
         elif error_code == QuicErrorCode.CONNECTION_REFUSED:
             self._fail(SessionRefused("the server takes no more calls now", 503))
         else:
             why = reason or f"error {error_code:#x}"
-            self._fail(Unreachable(f"no connection to {self._target.authority}: {why}", is_reset=is_reset))
+            self._fail(Unreachable(f"no connection to {self._target.shown}: {why}", is_reset=is_reset))
 
     def _fail(self, error: ClientError | None) -> None:
         if not self._opened.done():

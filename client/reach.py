@@ -31,7 +31,7 @@ async def connect(
     """Open the session at the first of the host's addresses that answers; raises `ConnectError` or `InvalidSetting`."""
     deadline = asyncio.get_running_loop().time() + timeout_s
     addresses = await resolve(target)
-    failure: ClientError = Unreachable(f"the host {target.host} has no address")
+    failure: ClientError = Unreachable(f"the host {target.typed or target.host} has no address")
     for position, remote in enumerate(addresses):
         for _ in range(_MOST_RESETS):
             account = credentials.of(target, trust)
@@ -41,7 +41,7 @@ async def connect(
             try:
                 await _open(connection, local_address, deadline, len(addresses) - position)
             except TimeoutError:
-                failure = Unreachable(f"no answer from {target.authority} within {timeout_s:g} s")
+                failure = Unreachable(f"no answer from {target.shown} within {timeout_s:g} s")
             except Unreachable as error:
                 failure = error
                 if error.is_reset:

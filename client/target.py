@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlsplit
 
 from client.errors import InvalidSetting
 from quiclb.address import parse_address, parse_host, parse_host_port
 from quiclb.errors import ConfigError
 
 DEFAULT_PORT = 443
+_PATH_CHARACTERS = "/%:@!$&'()*+,;="
+"""What a path holds beside letters, digits and `-._~` (RFC 3986 section 3.3); all else is percent-encoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a session is opened: `https://host:port/path`."""
+    """Where a session is opened: `https://host:port/path`.
+
+    `host` is an IP address or a name in A-labels, as it is looked up: a final dot stays (RFC 1034 section 3.1).
+    """
 
     host: str
     port: int
     path: str
+    typed: str | None = field(default=None, compare=False)
+    """The host as a person wrote it; default: `host`."""
+
+    @property
+    def server_name(self) -> str:
+        """The host as it stands in SNI and in certificates: without the final dot (RFC 6066 section 3)."""
+        return self.host.removesuffix(".")
 
     @property
     def authority(self) -> str:
-        """`host:port` as it stands in a CONNECT request."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        """`host:port` as it stands in a CONNECT request, the host as in SNI."""
+        return _with_port(self.server_name, self.port)
+
+    @property
+    def shown(self) -> str:
+        """`host:port` for messages, the host as it was typed."""
+        return _with_port(self.typed or self.host, self.port)
+
+
+def _with_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def parse_url(url: str) -> Target:
@@ -44,8 +64,9 @@ def parse_url(url: str) -> Target:
         host, port = parse_host_port(parts.netloc.removesuffix(":"), DEFAULT_PORT)
     except ConfigError as error:
         raise InvalidSetting(f"{url!r} is not a usable URL: {error}") from None
-    path = parts.path or "/"
-    return Target(host, port, f"{path}?{parts.query}" if parts.query else path)
+    path = quote(parts.path or "/", safe=_PATH_CHARACTERS)
+    query = quote(parts.query, safe=_PATH_CHARACTERS + "?")
+    return Target(host, port, f"{path}?{query}" if query else path, parts.hostname)
 
 
 def parse_local_address(text: str) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import hmac
 import ssl
@@ -47,7 +48,10 @@ def trust(certificate_hash: str | None, ca_file: str | Path | None) -> Trust:
     if ca_file is None:
         return Trust()
     try:
-        certificates = x509.load_pem_x509_certificates(Path(ca_file).read_bytes())
+        content = Path(ca_file).read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise InvalidSetting(f"the CA file {ca_file} is UTF-16; save it as UTF-8")
+        certificates = x509.load_pem_x509_certificates(content)
     except OSError as error:
         raise InvalidSetting(f"cannot read the CA file {ca_file}: {error.strerror or error}") from None
     except ValueError:

@@ -90,7 +90,7 @@ async def resolve(target: Target) -> list[Address]:
     try:
         found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError) as error:
-        raise Unreachable(f"cannot find the host {target.host}: {_sentence(error)}") from None
+        raise Unreachable(f"cannot find the host {target.typed or target.host}: {_sentence(error)}") from None
     return list(dict.fromkeys((str(address[0]), int(address[1])) for *_, address in found))
 
 

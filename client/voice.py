@@ -110,7 +110,7 @@ class VoiceClient:
                 await call.ready
         except TimeoutError:
             call.hang_up()
-            raise Unreachable(f"{self._target.authority} accepted the call but opened no session") from None
+            raise Unreachable(f"{self._target.shown} accepted the call but opened no session") from None
         except asyncio.CancelledError:
             call.hang_up()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import time
@@ -23,12 +24,13 @@ from gateway.agent.order.menu import Milk, Size, Topping, default_menu, parse_me
 from gateway.certificate import DevelopmentCertificate, ensure_certificate
 from gateway.config import GatewaySettings, load_settings
 from gateway.errors import ConfigurationError, GatewayError
+from gateway.fields import read_text
 from gateway.quic.tls import TlsIdentity
 from gateway.reload import SettingsSource
 from gateway.simulator.cli import simulate_twilio
 from gateway.worker import Worker, run
-from quiclb.address import Address, format_address
-from quiclb.errors import QuicLbError
+from quiclb.address import Address, format_address, parse_host_port
+from quiclb.errors import ConfigError, QuicLbError
 from quiclb.log import LogFormat, configure_logging
 from quiclb.output import optional_output, print_json, run_command
 
@@ -179,13 +181,7 @@ def menu(
     is_json: JsonOutput = False,
 ) -> None:
     """Print what the agent named order sells."""
-    if file is None:
-        shown = default_menu()
-    else:
-        try:
-            shown = parse_menu(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{file}: {getattr(error, 'strerror', None) or 'not text'}") from None
+    shown = default_menu() if file is None else parse_menu(read_text(str(file), file))
     if is_json:
         print_json(msgspec.to_builtins(shown))
         return
@@ -271,8 +267,13 @@ def _certificate_facts(made: DevelopmentCertificate) -> dict[str, Any]:
 
 def _fetch_sessions(admin: str) -> dict[str, Any]:
     base = admin if "://" in admin else f"http://{admin}"
-    if not base.startswith("http://"):
+    scheme, _, authority = base.rstrip("/").partition("://")
+    if scheme != "http":
         raise ConfigurationError(f"--admin must be an http:// address, got {admin!r}")
+    try:
+        parse_host_port(authority.partition("/")[0], default_port=80)
+    except ConfigError as error:
+        raise ConfigurationError(f"--admin: {error}") from None
     url = f"{base.rstrip('/')}/sessions"
     try:
         with urllib.request.urlopen(url, timeout=ADMIN_TIMEOUT_S) as answer:  # noqa: S310 - http only, checked above
@@ -283,7 +284,7 @@ def _fetch_sessions(admin: str) -> dict[str, Any]:
         raise ConfigurationError(f"no worker answers at {url}: {error.code} {told or error.reason}") from None
     except urllib.error.URLError as error:
         raise ConfigurationError(f"no worker answers at {url}: {_reason(error.reason)}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise ConfigurationError(f"no worker answers at {url}: {_reason(error)}") from None
     if not isinstance(document, dict) or not {"worker", "sessions", "ended"} <= document.keys():
         raise ConfigurationError(f"what answers at {url} is no worker")

@@ -20,7 +20,8 @@ from gateway.quic.settings import SharedSecrets
 from quiclb import QuicLbConfig
 from quiclb.address import Address, Kind, format_address, ip_facts, parse_address
 from quiclb.backend_addresses import overlap
-from quiclb.errors import QuicLbError
+from quiclb.documents import read_text
+from quiclb.errors import ConfigError, QuicLbError
 from quiclb.fields import HexOctets, HostNames, HostPort
 from quiclb.sections import ConfigEntry
 from quiclb.settings import describe_faults
@@ -391,11 +392,12 @@ _SECTIONS: Mapping[str, type[Section]] = {
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: not valid TOML: {error}") from None
+        return tomllib.loads(read_text(path))
+    except ConfigError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ConfigurationError(f"{path}: not valid TOML: {reason}") from None
 
 
 def _resolve_paths(section: type[Section], given: dict[str, Any], directory: Path) -> None:

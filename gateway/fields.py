@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 
 from gateway.errors import ConfigurationError
+from quiclb import documents
+from quiclb.errors import ConfigError
 
 
 class Section(BaseModel):
@@ -35,13 +37,14 @@ def read_secret(name: str, value: SecretStr | None, path: Path | None) -> str | 
 
 
 def read_text(shown: str, path: Path) -> str:
-    """Return what a file holds without the space around it; raises `ConfigurationError` that begins with `shown`."""
+    """Return what a UTF-8 file holds without the space around it; raises `ConfigurationError` that begins with `shown`.
+
+    A byte order mark in front is left out.
+    """
     try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigurationError(f"{shown}: {(error.strerror or 'cannot be read').lower()}") from None
-    except (UnicodeDecodeError, ValueError):
-        raise ConfigurationError(f"{shown}: not text") from None
+        return documents.read_text(path).strip()
+    except ConfigError as error:
+        raise ConfigurationError(f"{shown}: {error}") from None
 
 
 def read_full_secret(name: str, value: SecretStr | None, path: Path | None) -> str | None:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -24,7 +23,7 @@ from gateway.config import GatewaySettings
 from gateway.connection_ids import ConnectionIds
 from gateway.descriptors import HELD_BACK, DescriptorBudget, raise_descriptor_limit
 from gateway.entrance import Entrance
-from gateway.errors import ConfigurationError
+from gateway.fields import read_text
 from gateway.listeners import TcpListeners
 from gateway.metrics import UpkeepCollector, worker_registry
 from gateway.quic.endpoint import Endpoint, EndpointSettings
@@ -294,16 +293,7 @@ def _most_tcp_connections(settings: GatewaySettings) -> int:
 
 def _agent(settings: GatewaySettings) -> Agent:
     menu = settings.agent.menu
-    return make_agent(settings.agent.name, menu=None if menu is None else _read_text("agent.menu", menu))
-
-
-def _read_text(key: str, path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{key} {path}: {(error.strerror or str(error)).lower()}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{key} {path}: not text") from None
+    return make_agent(settings.agent.name, menu=None if menu is None else read_text(f"agent.menu {menu}", menu))
 
 
 def _limits(settings: GatewaySettings) -> SessionLimits:

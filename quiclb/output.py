@@ -26,6 +26,7 @@ def run_command(name: str, command: Callable[[], object], errors: tuple[type[Exc
     An exception of `errors` is one sentence on standard error and exit status 1, and so is output that cannot be
     written; a broken pipe ends the command quietly with `BROKEN_PIPE_STATUS`, an interrupt with 130.
     """
+    stdout = sys.stdout
     output = _guard_streams(name)
     status: object = 0
     try:
@@ -44,6 +45,7 @@ def run_command(name: str, command: Callable[[], object], errors: tuple[type[Exc
         status = 1
     with suppress(OutputError):
         output.flush()
+    sys.stdout = stdout
     sys.exit(output.exit_status(int(status) if isinstance(status, int) else 0))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,9 +90,12 @@ class TlsIdentity:
 
 def _read(path: Path, what: str) -> bytes:
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise IdentityError(f"the {what} {path} cannot be read: {error.strerror}") from error
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise IdentityError(f"the {what} {path} is UTF-16; save it as UTF-8")
+    return content
 
 
 def _public_octets(key: Any) -> bytes:

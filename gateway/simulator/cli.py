@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 
 from gateway.errors import ConfigurationError
+from gateway.fields import read_text
+from gateway.simulator.plan import check_url
 from gateway.simulator.sound import read_telephone_wav, telephone_wav
 from gateway.simulator.twilio import Call, TwilioSimulator
 from quiclb.output import print_json
@@ -39,14 +41,15 @@ def simulate_twilio(
     When the stream breaks, Twilio asks again what to do: the same worker, and the others where that is gone.
     Exit status 0 after an answer, 1 without one.
     """
+    page, *others = (check_url(url) for url in urls)
     call = Call(
-        urls[0],
-        others=tuple(urls[1:]),
+        page,
+        others=tuple(others),
         call_sid=call_sid or f"CA{secrets.token_hex(16)}",
-        auth_token=None if auth_token_file is None else _read(auth_token_file).decode().strip(),
+        auth_token=None if auth_token_file is None else read_text(str(auth_token_file), auth_token_file),
         parameters=dict(_parameter(each) for each in param or ()),
     )
-    simulator = TwilioSimulator(call, tls=_tls(ca_file) if urls[0].startswith(("https:", "wss:")) else None)
+    simulator = TwilioSimulator(call, tls=_tls(ca_file) if page.startswith(("https:", "wss:")) else None)
     result = asyncio.run(simulator.run(read_telephone_wav(file)))
     if record is not None:
         _write(record, telephone_wav(simulator.recording))
@@ -70,15 +73,8 @@ def _parameter(text: str) -> tuple[str, str]:
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
-    except OSError as error:
+    except OSError as error:  # ssl.SSLError too
         raise ConfigurationError(f"{ca_file}: {(error.strerror or str(error)).lower()}") from None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {(error.strerror or str(error)).lower()}") from None
 
 
 def _write(path: Path, octets: bytes) -> None:

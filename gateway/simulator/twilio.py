@@ -154,7 +154,7 @@ class TwilioSimulator:
         except ConnectionClosed as closed:
             self.result.closed = str(closed)
             return True
-        except (OSError, InvalidHandshake, InvalidURI, TimeoutError) as error:
+        except (OSError, InvalidHandshake, InvalidURI, TimeoutError, ValueError) as error:
             if self.result.streams == 1:
                 raise SimulationError(f"{plan.url}: {error}") from None
             self.result.closed = str(error)
@@ -262,20 +262,25 @@ class TwilioSimulator:
 
     async def _listen(self, socket: ClientConnection) -> None:
         async for text in socket:
-            message = json.loads(text)
-            match message["event"]:
-                case "media":
-                    self._loudspeaker.media(b64decode(message["media"]["payload"], validate=True))
-                    self._count_media()
-                case "mark":
-                    self._loudspeaker.mark(message["mark"]["name"])
-                case "clear":
-                    self.result.clears += 1
-                    for name in self._loudspeaker.clear():
-                        self.result.marks_cleared += 1
-                        await self._send_numbered(socket, "mark", {"mark": {"name": name}})
-                case event:
-                    raise SimulationError(f"Twilio knows no event {event!r}")
+            try:
+                await self._take(socket, json.loads(text))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                raise SimulationError(f"no message of Media Streams: {text[:100]!r}") from None
+
+    async def _take(self, socket: ClientConnection, message: dict[str, Any]) -> None:
+        match message["event"]:
+            case "media":
+                self._loudspeaker.media(b64decode(message["media"]["payload"], validate=True))
+                self._count_media()
+            case "mark":
+                self._loudspeaker.mark(message["mark"]["name"])
+            case "clear":
+                self.result.clears += 1
+                for name in self._loudspeaker.clear():
+                    self.result.marks_cleared += 1
+                    await self._send_numbered(socket, "mark", {"mark": {"name": name}})
+            case event:
+                raise SimulationError(f"Twilio knows no event {event!r}")
 
     def _count_media(self) -> None:
         self.result.media_received += 1

@@ -34,10 +34,11 @@ from client import (
     VoiceClient,
 )
 from client.events import Event
+from client.target import Target
 from gateway.wire import Bye, ClientMessage, CloseCode, Error, Flush, Played, Start
 from gateway.wire import Heard as HeardMessage
 from tests.integration.relay import relaying
-from tests.integration.scripted_server import ORDER, TOKEN, ScriptedServer, ScriptedSession, serving
+from tests.integration.scripted_server import ORDER, TOKEN, ScriptedServer, ScriptedSession, self_signed, serving
 
 SPEECH = (np.sin(np.arange(16_000) / 10) * 8000).astype("<i2").tobytes()
 
@@ -358,3 +359,27 @@ async def test_a_recorded_answer_is_what_was_played(server: ScriptedServer, tmp_
     assert sound.rate_hz == 24_000
     assert len(sound.samples) == 9600
     assert set(np.round(sound.samples * 32768)) == {0x1000}
+
+
+@pytest.mark.parametrize("url_host", ["bücher.test", "bücher.test.", "XN--bcher-kva.TEST."])
+async def test_a_name_in_other_scripts_or_with_a_final_dot_is_called_and_its_certificate_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url_host: str
+) -> None:
+    name = "xn--bcher-kva.test"
+    monkeypatch.setattr("tests.integration.scripted_server.self_signed", lambda: self_signed(name))
+    looked_up = []
+
+    async def resolve(target: Target) -> list[tuple[str, int]]:
+        looked_up.append(target.host)
+        return [("127.0.0.1", target.port)]
+
+    monkeypatch.setattr("client.reach.resolve", resolve)
+    async with serving(tmp_path) as server:
+        url = server.url.replace("127.0.0.1", url_host)
+        async with VoiceClient(url, ca_file=server.ca_file, token=TOKEN) as call:
+            assert call.session == "s-1"
+        assert looked_up == [name + ("." if url_host.endswith(".") else "")]
+        other = server.url.replace("127.0.0.1", "gebücher.test.")
+        with pytest.raises(CertificateRefused, match=r"the certificate of gebücher\.test\.:\d+ is not trusted"):
+            async with VoiceClient(other, ca_file=server.ca_file, token=TOKEN):
+                pass

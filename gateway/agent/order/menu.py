@@ -99,10 +99,11 @@ def parse_menu(text: str) -> Menu:
     """Read a menu from TOML; raises `MenuError`."""
     try:
         menu = msgspec.convert(tomllib.loads(text), Menu)
-    except tomllib.TOMLDecodeError as error:
-        raise MenuError(f"menu: no TOML: {error}") from error
     except msgspec.ValidationError as error:
         raise MenuError(f"menu: {error}") from error
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise MenuError(f"menu: no TOML: {reason}") from error
     for fault in _faults(menu):
         raise MenuError(f"menu: {fault}")
     return menu

@@ -78,9 +78,23 @@ async def test_a_source_that_fails_is_one_sentence_and_can_be_asked_again(failur
     assert await token.headers() == {"authorization": "Bearer good"}
 
 
-def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path):
-    (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    with pytest.raises(InvalidSetting, match=r"none: No such file"):
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "none: no such file or directory$"),
+        ("sesame".encode("utf-16"), "none: is UTF-16; save it as UTF-8$"),
+        (b"\xe4", "none: is not UTF-8 text"),
+        ("sésame".encode(), "printable ASCII characters"),
+        (b"", "printable ASCII characters"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path, content: bytes | None, sentence: str):
+    if content is not None:
+        (tmp_path / "none").write_bytes(content)
+    with pytest.raises(InvalidSetting, match=sentence):
         token_file(tmp_path / "none")
-    with pytest.raises(InvalidSetting, match="not ASCII"):
-        token_file(tmp_path / "binary")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_token(tmp_path: Path):
+    (tmp_path / "token").write_bytes(b"\xef\xbb\xbfsesame\r\n")
+    assert token_file(tmp_path / "token") == "sesame"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from client.configuration import quic_configuration
+from client.credentials import CredentialStore
 from client.errors import InvalidSetting
 from client.target import Target, parse_fingerprint, parse_local_address, parse_url
 from client.trust import Trust, trust
@@ -30,6 +32,43 @@ def test_urls_are_taken_apart(url: str, target: Target, authority: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "looked_up", "server_name", "shown"),
+    [
+        ("https://bücher.test/", "xn--bcher-kva.test", "xn--bcher-kva.test", "bücher.test:443"),
+        ("https://gw.test.:4433/", "gw.test.", "gw.test", "gw.test.:4433"),
+        ("https://bücher.test./", "xn--bcher-kva.test.", "xn--bcher-kva.test", "bücher.test.:443"),
+        ("https://GW.test/", "gw.test", "gw.test", "gw.test:443"),
+    ],
+)
+def test_a_host_is_shown_as_typed_and_sent_as_a_labels_without_the_final_dot(
+    url: str, looked_up: str, server_name: str, shown: str
+) -> None:
+    target = parse_url(url)
+    assert (target.host, target.server_name, target.shown) == (looked_up, server_name, shown)
+    assert target.authority == f"{server_name}:{target.port}"
+    configuration = quic_configuration(target, trust(None, None), CredentialStore().of(target, trust(None, None)))
+    assert configuration.server_name == server_name
+
+
+def test_a_path_is_sent_percent_encoded() -> None:
+    assert parse_url("https://h/grüße %20?q=a b#part").path == "/gr%C3%BC%C3%9Fe%20%20?q=a%20b"
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("https://h:0/", "port must be 1 to 65535"),
+        ("https://a..b/", "labels of 1 to 63"),
+        (f"https://{'a' * 64}.test/", "labels of 1 to 63"),
+        (f"https://{'ü' * 64}.test/", "cannot be written in ASCII"),
+    ],
+)
+def test_hosts_and_ports_that_do_not_exist_are_named(url: str, sentence: str) -> None:
+    with pytest.raises(InvalidSetting, match=sentence):
+        parse_url(url)
+
+
+@pytest.mark.parametrize(
     "url", ["", "h:4433", "http://h", "https://", "https://h:x/", "https://[::1", "https://u:p@h/"]
 )
 def test_other_urls_are_refused(url: str) -> None:
@@ -50,6 +89,15 @@ def test_other_fingerprints_are_refused(text: str) -> None:
 def test_one_proof_of_identity_is_enough(tmp_path: Path) -> None:
     with pytest.raises(InvalidSetting, match="not both"):
         trust("ab" * 32, tmp_path)
+
+
+def test_an_authority_s_file_may_have_a_byte_order_mark_and_is_no_utf_16(tmp_path: Path) -> None:
+    pem, _ = self_signed()
+    (tmp_path / "ca.pem").write_bytes(b"\xef\xbb\xbf" + pem)
+    assert trust(None, tmp_path / "ca.pem") == Trust(authorities_pem=pem)
+    (tmp_path / "ca.pem").write_text(pem.decode(), "utf-16")
+    with pytest.raises(InvalidSetting, match=r"ca\.pem is UTF-16; save it as UTF-8$"):
+        trust(None, tmp_path / "ca.pem")
 
 
 def test_an_authority_s_file_may_hold_other_text(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway import cli
+from gateway.audio.wav import wav_header
 
 SETTINGS = """
 [worker]
@@ -130,3 +131,14 @@ class TestSessions:
 def test_serve_checks_the_log_level(config, capsys, monkeypatch):
     said = sentence(capsys, monkeypatch, "serve", "--config", str(config), "--log-level", "loud")
     assert "--log-level" in said
+
+
+@pytest.mark.parametrize("url", ["http://a..b/twiml", "https://w:0/twiml"])
+def test_simulate_twilio_names_a_url_that_leads_nowhere(capsys, monkeypatch, tmp_path, url):
+    (tmp_path / "a.wav").write_bytes(wav_header(8_000, 160) + bytes(160))
+    assert repr(url) in sentence(capsys, monkeypatch, "simulate-twilio", str(tmp_path / "a.wav"), url)
+
+
+@pytest.mark.parametrize("admin", ["http://a..b:9090", "127.0.0.1:0", "http://127.0.0.1:x"])
+def test_sessions_names_an_admin_address_that_leads_nowhere(capsys, monkeypatch, admin):
+    assert "--admin: " in sentence(capsys, monkeypatch, "sessions", "--admin", admin)

@@ -285,6 +285,37 @@ class TestSeveralConfigs:
         assert settings.issuing_config().config_id == 1
 
 
+def test_a_byte_order_mark_is_no_part_of_settings_and_key_files(tmp_path):
+    bom = b"\xef\xbb\xbf"
+    (tmp_path / "worker.toml").write_bytes(bom + FULL.replace(f'retry_key = "{KEY}"', 'retry_key_file = "a"').encode())
+    (tmp_path / "a").write_bytes(bom + KEY.encode() + b"\r\n")
+    settings = load_settings(tmp_path / "worker.toml")
+    assert settings.quic.read_secrets().retry == (bytes.fromhex(KEY),)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (FULL.encode("utf-16"), "worker.toml: is UTF-16; save it as UTF-8"),
+        (b"a = '\xfc'", "worker.toml: is not UTF-8 text: byte 6 is 0xfc"),
+        (b"a = " + b"[" * 100_000, "worker.toml: not valid TOML: nested too deeply"),
+    ],
+    ids=["utf-16", "latin-1", "deep"],
+)
+def test_settings_that_are_no_text_are_one_sentence(tmp_path, content, message):
+    (tmp_path / "worker.toml").write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(tmp_path / "worker.toml")
+    assert str(caught.value).endswith(message)
+
+
+def test_a_key_file_in_utf_16_is_named_by_its_key(tmp_path):
+    (tmp_path / "worker.toml").write_text(FULL.replace(f'retry_key = "{KEY}"', 'retry_key_file = "a"'))
+    (tmp_path / "a").write_text(KEY, "utf-16")
+    with pytest.raises(ConfigurationError, match=r"quic\.retry_key_file: is UTF-16; save it as UTF-8"):
+        load_settings(tmp_path / "worker.toml")
+
+
 def test_settings_can_be_made_without_a_file():
     document = {
         "worker": {"listen": "127.0.0.1:0"},
