@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import json
@@ -108,9 +109,12 @@ def serve(
 
 @app.command()
 def check(config: ConfigFile, is_json: JsonOutput = False) -> None:
-    """Check settings, certificate and menu without opening a socket, and show what they mean; secrets are not shown."""
+    """Open all that `serve` opens but sockets: settings, keys, certificate, agent and menu; show what they mean.
+
+    Secrets are not shown. Exit status 1, with one sentence, where `serve` could not start.
+    """
     settings = load_settings(config, os.environ)
-    Worker(settings)
+    asyncio.run(_open_once(settings))
     facts = _facts(settings)
     if is_json:
         print_json(facts)
@@ -198,6 +202,10 @@ def menu(
             console.print(f"{kind}: {', '.join(offered)}", highlight=False)
     console.print(f"sugar: {', '.join(f'{each.percent} %' for each in shown.sugar)}", highlight=False)
     console.print(f"ice: {', '.join(each.name for each in shown.ice)}", highlight=False)
+
+
+async def _open_once(settings: GatewaySettings) -> None:
+    await Worker(settings).check()
 
 
 def _session_cells(session: dict[str, Any]) -> tuple[str, ...]:

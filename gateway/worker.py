@@ -161,6 +161,13 @@ class Worker:
             tcp.page_address,
         )
 
+    async def check(self) -> None:
+        """Open and close what `start` opens before its sockets, the agent; raises `GatewayError`. Use it instead."""
+        async with AsyncExitStack() as opened:
+            opened.push_async_callback(self._store.close)
+            opened.push_async_callback(self._agent.close)
+            await self._agent.open()
+
     async def start(self) -> None:
         """Open the agent and the sockets; raises `GatewayError` and leaves nothing open."""
         async with AsyncExitStack() as opened:

@@ -164,5 +164,26 @@ def _phrases(menu: Menu) -> dict[tuple[str, ...], Token | None]:
 
 
 def plural(phrase: str) -> str:
-    """Return `taro milk teas` for `taro milk tea`."""
-    return phrase + ("es" if phrase.endswith(("s", "x", "ch", "sh")) else "s")
+    """Return `taro milk teas` for `taro milk tea`; a phrase that ends in a single `s` counts as a plural and stays."""
+    if phrase.endswith("s") and not phrase.endswith("ss"):
+        return phrase
+    if phrase.endswith(_SIBILANTS):
+        return f"{phrase}es"
+    if phrase.endswith("y") and phrase[-2:-1] not in "aeiou":
+        return f"{phrase[:-1]}ies"
+    return f"{phrase}s"
+
+
+def singulars(word: str) -> tuple[str, ...]:
+    """Return what `word` may be the plural of, the likeliest first; nothing for a word without `s` at its end."""
+    if not word.endswith("s"):
+        return ()
+    found = [word[:-1]]
+    if word.endswith("es") and word[:-2].endswith(_SIBILANTS):
+        found.insert(0, word[:-2])
+    if word.endswith("ies"):
+        found.insert(0, f"{word[:-3]}y")
+    return tuple(found)
+
+
+_SIBILANTS: Final = ("s", "x", "z", "ch", "sh")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Final
 
-from gateway.agent.order.grammar import NUMBERS, PLACES, SAYINGS, WISHES, Kind, Lexicon, plural
+from gateway.agent.order.grammar import NUMBERS, PLACES, SAYINGS, WISHES, Kind, Lexicon, plural, singulars
 from gateway.agent.order.menu import Menu, MenuError, spoken
 
 SENTENCES: Final = 30_000
@@ -101,7 +101,7 @@ def dictionary(menu: Menu, entries: Iterable[str]) -> str:
     A plural that neither knows is its singular and a sibilant. Raises `MenuError` for a word nobody can pronounce.
     """
     wanted = Lexicon(menu).vocabulary
-    wanted_or_singular = wanted | {word[:-1] for word in wanted if word.endswith("s")}
+    wanted_or_singular = wanted | {singular for word in wanted for singular in singulars(word)}
     known: defaultdict[str, list[str]] = defaultdict(list)
     for entry in entries:
         head, _, phones = entry.strip().partition(" ")
@@ -111,9 +111,9 @@ def dictionary(menu: Menu, entries: Iterable[str]) -> str:
     known.update((word, list(variants)) for word, variants in menu.pronunciations.items())
     lines = []
     for word in sorted(wanted):
-        variants: list[str] = known.get(word) or [
-            _with_sibilant(phones) for phones in known.get(word[:-1], ()) if word[-1] == "s"
-        ]
+        variants: list[str] = known.get(word) or next(
+            ([_with_sibilant(phones) for phones in known[each]] for each in singulars(word) if known.get(each)), []
+        )
         if not variants:
             raise MenuError(f"menu: pronunciations.{word} is missing, and no dictionary knows the word")
         lines += [f"{word}{f'({n})' if n > 1 else ''} {phones}" for n, phones in enumerate(variants, start=1)]

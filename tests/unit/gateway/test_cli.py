@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,13 @@ class TestCheck:
     def test_says_what_is_wrong_in_one_line(self, config, capsys, monkeypatch, was, becomes, message):
         config.write_text(SETTINGS.replace(was, becomes, 1))
         assert message in sentence(capsys, monkeypatch, "check", "--config", str(config))
+
+    def test_refuses_a_menu_that_serve_would_refuse(self, config, capsys, monkeypatch):
+        menu = resources.files("gateway.agent.order").joinpath("menu.toml").read_text("utf-8")
+        config.with_name("menu.toml").write_text(menu.replace('"taro tea"', '"taro xyzzyk"'))
+        config.write_text(SETTINGS.replace('name = "echo"', 'name = "order"\nmenu = "menu.toml"'))
+        message = sentence(capsys, monkeypatch, "check", "--config", str(config))
+        assert "pronunciations.xyzzyk is missing" in message
 
 
 class TestCertificate:

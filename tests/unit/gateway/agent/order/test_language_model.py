@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
 import pytest
 
-from gateway.agent.order.grammar import Lexicon
+from gateway.agent.order.grammar import Lexicon, plural, singulars
 from gateway.agent.order.language_model import LanguageModel, dictionary, sentences
 from gateway.agent.order.menu import Menu, MenuError, default_menu
 from gateway.agent.order.parse import parse
@@ -75,3 +76,34 @@ def test_a_word_without_pronunciation_is_named(menu: Menu) -> None:
     known = [f"{word} T IY" for word in Lexicon(menu).vocabulary if word != "honeydew"]
     with pytest.raises(MenuError, match=r"pronunciations\.honeydew is missing"):
         dictionary(menu, known)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "plural_phrase"),
+    [
+        ("taro milk tea", "taro milk teas"),
+        ("mango slush", "mango slushes"),
+        ("mango slushes", "mango slushes"),
+        ("milk teas", "milk teas"),
+        ("lychee fizz", "lychee fizzes"),
+        ("blueberry", "blueberries"),
+        ("chai", "chais"),
+        ("soy", "soys"),
+        ("glass", "glasses"),
+        ("tiramisu", "tiramisus"),
+    ],
+)
+def test_a_plural_is_formed_once(phrase: str, plural_phrase: str) -> None:
+    assert plural(phrase) == plural_phrase
+    assert plural(plural_phrase) == plural_phrase
+    last, plural_last = phrase.split()[-1], plural_phrase.split()[-1]
+    assert last == plural_last or last in singulars(plural_last)
+
+
+def test_a_menu_that_lists_plurals_needs_no_pronunciation_of_their_plurals(menu: Menu) -> None:
+    drink = msgspec.structs.replace(menu.drink[0], name="mango slush", also=("mango slushes", "slushes"))
+    offered = msgspec.structs.replace(menu, drink=(drink, *menu.drink))
+    known = [f"{word} T IY" for word in Lexicon(menu).vocabulary] + ["slush S L AH SH"]
+    lines = dictionary(offered, known).splitlines()
+    assert "slushes S L AH SH IH Z" in lines
+    assert not any("slusheses" in line for line in lines)
