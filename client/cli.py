@@ -144,7 +144,7 @@ def call(
             connect_timeout_s=timeout,
         )
         with optional_output():
-            report = asyncio.run(place_call(plan, None if as_json else Console()))
+            report = asyncio.run(place_call(plan, None if as_json else Console(markup=False)))
     except ClientError as error:
         if as_json:
             print_json(failure(error).as_json())
@@ -205,7 +205,7 @@ def devices() -> None:
     table = Table("device", "inputs", "outputs", "default", box=None)
     for name, inputs, outputs, is_default in found:
         table.add_row(name, str(inputs), str(outputs), "yes" if is_default else "")
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
+import structlog
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -23,7 +24,7 @@ from gateway.access.cli import key as make_key
 from gateway.access.cli import token as make_token
 from gateway.agent.order.menu import Milk, Size, Topping, default_menu, parse_menu
 from gateway.certificate import DevelopmentCertificate, ensure_certificate
-from gateway.config import GatewaySettings, load_settings
+from gateway.config import GatewaySettings, load_settings, secret_files
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.fields import read_text
 from gateway.quic.tls import TlsIdentity
@@ -32,12 +33,14 @@ from gateway.simulator.cli import simulate_twilio
 from gateway.worker import Worker, run
 from quiclb.address import Address, format_address, parse_host_port
 from quiclb.errors import ConfigError, QuicLbError
+from quiclb.files import exposed_files
 from quiclb.log import LogFormat, configure_logging
 from quiclb.output import optional_output, print_json, run_command
 
 ADMIN_TIMEOUT_S: Final = 5.0
 _SESSIONS_COLUMNS: Final = 104
 _MAX_REASON_BYTES: Final = 500
+_log = structlog.get_logger("gateway.cli")
 
 app = typer.Typer(
     name="voice-gateway",
@@ -102,7 +105,16 @@ def serve(
     if log_level.lower() not in ("debug", "info", "warning", "error"):
         raise ConfigurationError(f"--log-level must be debug, info, warning or error, got {log_level!r}")
     configure_logging(log_format, log_level)
-    source = SettingsSource(config, lambda: load_settings(config, os.environ, flags))
+
+    def load() -> GatewaySettings:
+        settings = load_settings(config, os.environ, flags)
+        for file in exposed_files(secret_files(settings, config)):
+            _log.warning(
+                "secret_file_open_to_all_users", file=str(file.path), mode=f"{file.mode:04o}", remedy=file.remedy
+            )
+        return settings
+
+    source = SettingsSource(config, load)
     status = run(source.load(), _print_start if is_json else None, source)
     raise typer.Exit(status)
 
@@ -116,15 +128,18 @@ def check(config: ConfigFile, is_json: JsonOutput = False) -> None:
     settings = load_settings(config, os.environ)
     asyncio.run(_open_once(settings))
     facts = _facts(settings)
+    warnings = [str(file) for file in exposed_files(secret_files(settings, config))]
     if is_json:
-        print_json(facts)
+        print_json(facts | {"warnings": warnings})
         return
     table = Table(show_header=False, box=None)
     for key, value in facts.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
         table.add_row(key.replace("_", " "), "-" if shown in (None, "") else str(shown))
-    console = Console()
-    console.print(f"{config}: good", highlight=False)
+    console = Console(markup=False, highlight=False)
+    console.print(f"{config}: good", soft_wrap=True)
+    for warning in warnings:
+        console.print(f"warning: {warning}", soft_wrap=True)
     console.print(table)
 
 
@@ -145,7 +160,7 @@ def certificate(
     if is_json:
         print_json(_certificate_facts(made))
         return
-    console = Console(highlight=False)
+    console = Console(markup=False, highlight=False)
     console.print(f"{made.leaf}: {'new' if made.is_new else 'still good'}, until {made.expires:%Y-%m-%d %H:%M} UTC")
     console.print(f"for {', '.join(made.hosts)}")
     console.print(f"SHA-256 {made.sha256.hex()}", soft_wrap=True)
@@ -174,7 +189,7 @@ def sessions(
     for document in documents:
         for session in document["sessions"] + (document["ended"] if has_ended else []):
             table.add_row(*_session_cells(session))
-    Console(width=max(Console().width, _SESSIONS_COLUMNS)).print(table)
+    Console(width=max(Console().width, _SESSIONS_COLUMNS), markup=False).print(table)
 
 
 @app.command()
@@ -189,7 +204,7 @@ def menu(
     if is_json:
         print_json(msgspec.to_builtins(shown))
         return
-    console = Console()
+    console = Console(markup=False)
     table = Table("drink", "also said as", "price", title=shown.shop)
     for drink in shown.drink:
         table.add_row(drink.name, ", ".join(drink.also), shown.money(drink.price))

@@ -390,6 +390,37 @@ _SECTIONS: Mapping[str, type[Section]] = {
 }
 
 
+def secret_files(settings: GatewaySettings, path: Path) -> list[Path]:
+    """Return the files that hold secrets, `path` among them where keys, tokens or passwords stand in it itself."""
+    secrets = {key.id for key in settings.access.read_keys() if key.algorithm == "HS256"}
+    telephony = settings.telephony
+    files = [
+        settings.tls.key,
+        settings.quic.retry_key_file,
+        settings.quic.ticket_key_file,
+        settings.quic.reset_key_file,
+        settings.access.token_file,
+        settings.access.secret_file,
+        *(file for file in settings.access.key_files if file.stem in secrets),
+        telephony.auth_token_file if telephony is not None else None,
+        telephony.shared_key_file if telephony is not None else None,
+        *(entry.key_file for entry in settings.config),
+        path if _holds_secrets(_read_toml(path)) else None,
+    ]
+    return [file for file in files if file is not None]
+
+
+def _holds_secrets(document: Mapping[str, Any]) -> bool:
+    for name, section in _SECTIONS.items():
+        given = document.get(name)
+        names = {key for key, field in section.model_fields.items() if field.annotation == SecretStr | None}
+        if isinstance(given, dict) and names & given.keys():
+            return True
+    if any("key" in entry for entry in document.get("config", ())):
+        return True
+    return "@" in document.get("session", {}).get("store", "")  # a password
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path))

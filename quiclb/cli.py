@@ -20,7 +20,7 @@ from quiclb.decoder import CidDecoder, Unroutable
 from quiclb.documents import read_text
 from quiclb.encoder import CidEncoder
 from quiclb.errors import ConfigError, QuicLbError
-from quiclb.files import SettingsFile
+from quiclb.files import SettingsFile, exposed_files, secret_files
 from quiclb.log import LogFormat, configure_logging, configure_logging_on_use
 from quiclb.output import print_json, run_command
 from quiclb.routing import Decision, Drop, route
@@ -112,7 +112,9 @@ def check(
     from quiclb.summary import summarise
 
     configure_logging(level="critical")  # what goes wrong is this command's own output
-    found = asyncio.run(summarise(load_settings(config, os.environ), is_resolving=is_resolving))
+    settings = load_settings(config, os.environ)
+    found = asyncio.run(summarise(settings, is_resolving=is_resolving))
+    found["warnings"] = [str(file) for file in exposed_files(secret_files(settings, config))]
     if is_json:
         print_json(found, indent=None)
         return
@@ -129,6 +131,7 @@ def check(
     console = Console()
     lines += [f"conflict: {conflict}" for conflict in found["conflicts"]]
     lines += [f"path: {fault}" for fault in found["paths"]]
+    lines += [f"warning: {warning}" for warning in found["warnings"]]
     for line in lines:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
     _print_table(console, found["configs"])

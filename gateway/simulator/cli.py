@@ -57,7 +57,7 @@ def simulate_twilio(
     if is_json:
         print_json(facts)
     else:
-        console = Console(highlight=False)
+        console = Console(markup=False, highlight=False)
         for name, value in facts.items():
             console.print(f"{name.replace('_', ' ')}: {'-' if value is None else value}", soft_wrap=True)
     raise typer.Exit(0 if result.is_answered and result.closed is None else 1)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from importlib import resources
 from pathlib import Path
 
@@ -87,6 +89,24 @@ class TestCheck:
     def test_says_what_is_wrong_in_one_line(self, config, capsys, monkeypatch, was, becomes, message):
         config.write_text(SETTINGS.replace(was, becomes, 1))
         assert message in sentence(capsys, monkeypatch, "check", "--config", str(config))
+
+    def test_warns_of_secrets_open_to_all_users(self, config):
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder).chmod(0o755)
+            for file in config.parent.iterdir():
+                shutil.copy(file, folder)
+            copy = Path(folder, "worker.toml")
+            copy.chmod(0o640)
+            arguments = ["check", "--json", "--config", str(copy)]
+            assert json.loads(CliRunner().invoke(cli.app, arguments).output)["warnings"] == []
+            copy.chmod(0o644)
+            copy.with_name("leaf.key").chmod(0o604)
+            result = CliRunner().invoke(cli.app, arguments)
+            assert result.exit_code == 0
+            key, settings = json.loads(result.output)["warnings"]
+            assert f"leaf.key has mode 0604: every user of this machine can read or write it; chmod 600 {folder}" in key
+            assert "worker.toml has mode 0644" in settings
+            assert f"warning: {settings}" in CliRunner().invoke(cli.app, ["check", "--config", str(copy)]).output
 
     def test_refuses_a_menu_that_serve_would_refuse(self, config, capsys, monkeypatch):
         menu = resources.files("gateway.agent.order").joinpath("menu.toml").read_text("utf-8")

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import json
+import re
+import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.config import GatewaySettings, load_settings
+from gateway.config import GatewaySettings, load_settings, secret_files
 from gateway.errors import ConfigurationError
+from gateway.fields import Section
 
 KEY = "8f95f09245765f80256934e50c66207f"
 FULL = f"""
@@ -283,6 +290,69 @@ class TestSeveralConfigs:
         text = (FULL + self.SECOND).replace("[quic]", "[quic]\nconfig_id = 1")
         settings = load(text.replace('server_id = "00000001"', 'server_id = "0000000000000001"'))
         assert settings.issuing_config().config_id == 1
+
+
+PUBLIC_FILES = {("tls", "certificate"), ("agent", "menu")}
+
+
+def test_every_file_of_the_settings_is_known_to_be_secret_or_public(tmp_path):
+    """A new key with a path must be added to `secret_files`, or to `PUBLIC_FILES` here."""
+    text = re.sub(r'^(retry_key|reset_key|token|auth_token|shared_key|key) = "[^"]*"\n', "", FULL, flags=re.MULTILINE)
+    text = text.replace("[tls]\n", '[tls]\nkey = "tls.key"\n')
+    (tmp_path / "access.secret_file").write_text("s" * 32)
+    expected = {"tls.key", "old.key", "config.key_file"}
+    document = tomllib.loads(text)
+    for name, field in GatewaySettings.model_fields.items():
+        section = next((each for each in (field.annotation, *get_args(field.annotation)) if is_section(each)), None)
+        for key, path in section.model_fields.items() if section is not None else ():
+            if path.annotation == Path | None and (name, key) not in PUBLIC_FILES:
+                document.setdefault(name, {})[key] = f"{name}.{key}"
+                (tmp_path / f"{name}.{key}").write_text(KEY)
+                expected.add(f"{name}.{key}")
+            else:
+                assert path.annotation is not Path or (name, key) in {*PUBLIC_FILES, ("tls", "key")}
+    document["access"]["key_files"] = ["old.key", "new.pub"]
+    (tmp_path / "old.key").write_text("s" * 32)
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "new.pub").write_bytes(pem)
+    document["config"][0]["key_file"] = "config.key_file"
+    (tmp_path / "config.key_file").write_text(KEY)
+    path = tmp_path / "worker.toml"
+    path.write_text(as_toml(document))
+    found = secret_files(load_settings(path), path)
+    assert {file.name for file in found} == expected
+    assert len(found) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "holds_secrets"),
+    [
+        (FULL, True),
+        (LEAST, False),
+        (LEAST + '[quic]\nreset_key = "' + KEY + '"\n', True),
+        (LEAST + '[session]\nstore = "redis://user:password@127.0.0.1/0"\n', True),
+        (LEAST + '[session]\nstore = "redis://127.0.0.1/0"\n', False),
+    ],
+    ids=["full", "least", "key", "password", "no-password"],
+)
+def test_a_settings_file_with_secrets_in_it_is_one_of_the_secret_files(tmp_path, text, holds_secrets):
+    path = tmp_path / "worker.toml"
+    path.write_text(text)
+    assert (path in secret_files(load_settings(path), path)) is holds_secrets
+
+
+def is_section(annotation):
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def as_toml(document):
+    lines = []
+    for name, section in document.items():
+        for each in section if isinstance(section, list) else [section]:
+            lines.append(f"[[{name}]]" if isinstance(section, list) else f"[{name}]")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in each.items()]
+    return "\n".join(lines)
 
 
 def test_a_byte_order_mark_is_no_part_of_settings_and_key_files(tmp_path):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +58,19 @@ def test_route_takes_one_datagram_from_flags(quiclb, config):
     flags = ("--client", "198.51.100.7:40001", "--datagram", "400720b1d07b359d3c")
     status, out, _ = quiclb("route", "--config", config, *flags, "--json")
     assert (status, json.loads(out)["backend"]) == (0, "a")
+
+
+def test_check_warns_of_key_files_open_to_all_users(quiclb, config):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        copy = Path(folder, "lb.toml")
+        copy.write_text(Path(config).read_text())
+        for mode, count in ((0o644, 1), (0o640, 0)):
+            copy.chmod(mode)
+            status, out, _ = quiclb("check", "--config", str(copy), "--json")
+            assert (status, len(json.loads(out)["warnings"])) == (0, count)
+            _, out, _ = quiclb("check", "--config", str(copy))
+            assert out.count(f"warning: {copy} has mode 0644") == count
 
 
 def test_check_shows_the_layout_and_no_key(quiclb, config):
