@@ -143,7 +143,7 @@ def call(
             waits_for_greeting=greeting,
             connect_timeout_s=timeout,
         )
-        with optional_output():
+        with optional_output(is_background=True):
             report = asyncio.run(place_call(plan, None if as_json else Console(markup=False)))
     except ClientError as error:
         if as_json:

@@ -7,13 +7,19 @@ import errno
 import io
 import json
 import os
+import queue
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Final, NoReturn, TextIO
 
 BROKEN_PIPE_STATUS: Final = 141
 """The exit status of a command whose output nothing reads any more: what a shell shows for SIGPIPE."""
+MAX_WAITING_WRITES: Final = 10_000
+"""How many pieces wait for a background thread; what comes beyond is left out."""
+_FLUSH: Final = ""
 
 
 class OutputError(Exception):
@@ -67,16 +73,23 @@ def print_json(document: object, indent: int | None = 2) -> None:
 
 
 @contextmanager
-def optional_output() -> Iterator[None]:
-    """Within this block, standard output that fails is taken out and reported, and what goes on beside it goes on."""
+def optional_output(*, is_background: bool = False) -> Iterator[None]:
+    """Within this block, standard output that fails is taken out and reported, and what goes on beside it goes on.
+
+    With `is_background` a thread writes, so that a pipe that nothing reads or a stopped terminal does not hold up an
+    event loop; the end of the block waits for it.
+    """
     output = sys.stdout
     if not isinstance(output, Output):
         yield
         return
     output.is_optional = True
+    if is_background:
+        output.begin_background()
     try:
         yield
     finally:
+        output.end_background()
         output.is_optional = False
 
 
@@ -92,23 +105,52 @@ class Output(io.TextIOBase):
         self._was_optional = False
         self._stream = stream
         self._name = name
+        self._waiting: queue.SimpleQueue[str | None] | None = None
+        self._thread: threading.Thread | None = None
 
     def write(self, text: str) -> int:
-        if self.failure is None:
-            try:
-                return self._stream.write(text)
-            except OSError as error:
-                self._fail(error)
+        if self._waiting is not None:
+            self._put(self._waiting, text)
+        elif self.failure is None:
+            self._try(lambda: self._stream.write(text))
         elif not self.is_optional:
             raise OutputError
         return len(text)
 
     def flush(self) -> None:
-        if self.failure is None:
-            try:
-                self._stream.flush()
-            except OSError as error:
-                self._fail(error)
+        if self._waiting is not None:
+            self._put(self._waiting, _FLUSH)
+        elif self.failure is None:
+            self._try(self._stream.flush)
+
+    def begin_background(self) -> None:
+        """Let a thread write from now on; a failure must raise nothing then (`is_optional`)."""
+        self._waiting = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write_waiting, args=(self._waiting,), name="output", daemon=True)
+        self._thread.start()
+
+    def end_background(self) -> None:
+        """Wait until the thread has written everything, and write in the caller's again."""
+        if self._waiting is not None and self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join()
+            self._waiting = self._thread = None
+
+    def _write_waiting(self, waiting: queue.SimpleQueue[str | None]) -> None:
+        while (text := waiting.get()) is not None:
+            if self.failure is None:
+                self._try(self._stream.flush if text == _FLUSH else partial(self._stream.write, text))
+
+    @staticmethod
+    def _put(waiting: queue.SimpleQueue[str | None], text: str) -> None:
+        if waiting.qsize() < MAX_WAITING_WRITES:
+            waiting.put(text)
+
+    def _try(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except OSError as error:
+            self._fail(error)
 
     def exit_status(self, status: int) -> int:
         """The command's exit status in view of what became of its output."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+
+from quiclb.output import Output, OutputError, optional_output
 
 COMMANDS = ["quiclb --help", "voice-gateway menu", "voice-gateway menu --json", "voice-client --help"]
 BIN = Path(sys.executable).parent
@@ -68,3 +72,41 @@ def test_a_name_that_is_no_text_is_shown_escaped():
     status, _, errors = shell("voice-gateway check -c $'/nowhere/\\xff.toml'")
     assert status == 1
     assert "/nowhere/\\udcff.toml" in errors
+
+
+class Stopped(io.StringIO):
+    """A terminal that takes nothing until it `is_open`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_open = threading.Event()
+
+    def write(self, text: str) -> int:
+        assert self.is_open.wait(10)
+        return super().write(text)
+
+
+def test_output_in_the_background_does_not_wait_for_a_terminal_that_is_stopped(monkeypatch):
+    terminal = Stopped()
+    monkeypatch.setattr("sys.stdout", Output(terminal, "voice-client"))
+    with optional_output(is_background=True):
+        for number in range(3):
+            print(number, flush=True)
+        assert terminal.getvalue() == ""
+        terminal.is_open.set()
+    assert terminal.getvalue() == "0\n1\n2\n"
+    print("after")
+    assert terminal.getvalue().endswith("after\n")
+
+
+def test_output_in_the_background_that_fails_is_reported_once(monkeypatch, capsys):
+    with open("/dev/full", "w") as full:
+        output = Output(full, "voice-client")
+        monkeypatch.setattr("sys.stdout", output)
+        with optional_output(is_background=True):
+            for number in range(3):
+                print(number, flush=True)
+        assert capsys.readouterr().err.count("cannot write to standard output: no space left on device; going on") == 1
+        with pytest.raises(OutputError):
+            print("after")
+        assert output.exit_status(0) == 1
