@@ -401,6 +401,7 @@ def secret_files(settings: GatewaySettings, path: Path) -> list[Path]:
         settings.quic.reset_key_file,
         settings.access.token_file,
         settings.access.secret_file,
+        settings.session.store_key_file,
         *(file for file in settings.access.key_files if file.stem in secrets),
         telephony.auth_token_file if telephony is not None else None,
         telephony.shared_key_file if telephony is not None else None,
