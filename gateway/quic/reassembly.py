@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aioquic.quic.events import StreamDataReceived, StreamReset
 from aioquic.quic.packet import QuicErrorCode, QuicStopSendingFrame, QuicStreamFrame
@@ -16,13 +16,15 @@ class ReassemblyBudget:
     """What all streams of one connection share.
 
     `delivered_octets` is what the application has been given or will never get, the base of connection flow control;
-    `chunks` counts the pieces that wait behind a gap, `steps` each time one of them was looked at for a frame.
+    `chunks` counts the pieces that wait behind a gap, `steps` each time one of them was looked at for a frame. `resets`
+    are those that became due behind the data of the frame just handled.
     """
 
     max_chunks: int = 1024
     chunks: int = 0
     delivered_octets: int = 0
     steps: int = 0
+    resets: list[StreamReset] = field(default_factory=list)
 
 
 class ReassemblyOverflowError(Exception):
@@ -40,6 +42,8 @@ class StreamReceiver:
         self.highest_offset = 0
         self.is_finished = False
         self.stop_pending = False
+        self.next_reliable_size = 0
+        """How much of the stream the next `handle_reset` still promises (RESET_STREAM_AT)."""
         self._budget = budget
         self._stream_id = stream_id
         self._delivered = 0
@@ -47,6 +51,8 @@ class StreamReceiver:
         self._starts: list[int] = []
         self._pieces: dict[int, bytearray] = {}
         self._stop_error_code = 0
+        self._reliable_size = 0
+        self._reset: StreamReset | None = None
 
     def starting_offset(self) -> int:
         """The offset of the next octet to deliver."""
@@ -64,6 +70,8 @@ class StreamReceiver:
         else:
             self._keep(frame.offset, frame.data)
             data = self._take()
+        if self._reset is not None:
+            return self._received_before(self._reset, data)
         self._advance(len(data))
         self.is_finished = self._delivered == self._final_size
         if data or self.is_finished:
@@ -71,18 +79,36 @@ class StreamReceiver:
         return None
 
     def handle_reset(self, *, final_size: int, error_code: int = QuicErrorCode.NO_ERROR) -> StreamReset | None:
-        """Take a RESET_STREAM: what was not delivered is dropped."""
+        """Take a RESET_STREAM: what was not delivered is dropped, but for the first `next_reliable_size` bytes.
+
+        While some of those are missing the event is due behind them: `ReassemblyBudget.resets`. A later reset may
+        promise less, never more, and keeps the code of the first (draft-ietf-quic-reliable-stream-reset section 4).
+        """
         if self._final_size not in (None, final_size) or final_size < self.highest_offset:
             raise FinalSizeError(f"final size is {final_size}, data reached {self._final_size or self.highest_offset}")
         self.highest_offset = self._final_size = final_size
         if self.is_finished:
             return None
+        if self._reset is None:
+            self._reset = StreamReset(error_code=error_code, stream_id=self._stream_id)
+            self._reliable_size = self.next_reliable_size
+        self._reliable_size = min(self._reliable_size, self.next_reliable_size)
+        return self._finish(self._reset, final_size) if self._delivered >= self._reliable_size else None
+
+    def _received_before(self, reset: StreamReset, data: bytes) -> StreamDataReceived | None:
+        data = data[: self._reliable_size - self._delivered]
+        self._advance(len(data))
+        if self._delivered == self._reliable_size and self._final_size is not None:
+            self._budget.resets.append(self._finish(reset, self._final_size))
+        return StreamDataReceived(data=data, end_stream=False, stream_id=self._stream_id) if data else None
+
+    def _finish(self, reset: StreamReset, final_size: int) -> StreamReset:
         self._budget.chunks -= len(self._starts)
         self._starts.clear()
         self._pieces.clear()
         self._advance(final_size - self._delivered)
         self.is_finished = True
-        return StreamReset(error_code=error_code, stream_id=self._stream_id)
+        return reset
 
     def stop(self, error_code: int = QuicErrorCode.NO_ERROR) -> None:
         """Ask the peer to stop sending."""

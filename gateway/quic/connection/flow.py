@@ -153,6 +153,9 @@ class FlowControl(QuicConnection):
             raise QuicConnectionError(
                 QuicErrorCode.INTERNAL_ERROR, frame_type, f"more than {self._budget.max_chunks} gaps in streams"
             ) from overflow
+        if self._budget.resets:
+            self._events.extend(self._budget.resets)
+            self._budget.resets.clear()
 
     def _raise_data_limit(self) -> None:
         limit = self._local_max_data

@@ -29,7 +29,7 @@ from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 
 from gateway.quic.cid_source import RESET_TOKEN_OCTETS, CidSource
-from gateway.quic.connection.flow import FlowControl
+from gateway.quic.connection.reset_stream_at import ResetStreamAt
 from gateway.quic.connection.workload import TokenBucket
 
 _MIN_STATELESS_RESET_OCTETS: Final = 21
@@ -54,7 +54,7 @@ class PreferredAddress:
     ipv6: tuple[str, int] | None = None
 
 
-class Identifiers(FlowControl):
+class Identifiers(ResetStreamAt):
     """Connection IDs from a `CidSource`, their rotation, stateless resets and NEW_TOKEN."""
 
     def __init__(

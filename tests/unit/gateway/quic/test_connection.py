@@ -52,6 +52,7 @@ def test_every_private_name_that_is_overridden_exists_in_aioquic() -> None:
         "_adopt",
         "_crypto_overflow",
         "_forget_round_trip_time",
+        "_handle_reset_stream_at_frame",
         "_has_limit_to_raise",
         "_has_nothing_to_send",
         "_has_path_to_validate",
