@@ -216,8 +216,7 @@ class Call:
                 self._measured(self.turns.told(message))
             case Drain():
                 self._emit(Draining(message.deadline_s))
-                if self.can_resume:
-                    self.recovery.redial()
+                self.link_draining(link)
             case Error():
                 link.is_lost = True
                 self._loop.call_soon(link.leave)
@@ -228,6 +227,11 @@ class Call:
                 event = self.conversation.apply(message)
                 if event is not None:
                     self._emit(event)
+
+    def link_draining(self, link: Link) -> None:
+        """Look for another connection: this one is asked to end soon."""
+        if link is self._link and self.can_resume and not self.closed.done():
+            self.recovery.redial()
 
     def speech_received(self, link: Link, generation: int, pcm: bytes) -> None:
         """Buffer speech until it is played."""

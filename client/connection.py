@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent
+from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.tls import SessionTicket
 
@@ -30,12 +30,16 @@ from client.sockets import Sockets
 from client.target import Target, parse_local_address
 from client.trust import Trust
 from client.udp import Address, UdpSocket, format_address
+from gateway.h3.limits import STOPPED_SESSION_S
 from gateway.h3.webtransport import (
     DatagramReceived,
     SessionClosed,
+    SessionDraining,
     SessionOpened,
+    SessionStopped,
     StreamData,
     StreamReset,
+    WebTransportEvent,
     WebTransportLayer,
 )
 from gateway.h3.webtransport import SessionRefused as SessionRefusedEvent
@@ -326,10 +330,10 @@ class WebTransportConnection:
                 self._connection_ended(event.error_code, event.reason, is_reset=event.is_stateless_reset)
             elif isinstance(event, ConnectionTerminated):
                 self._connection_ended(event.error_code, event.reason_phrase)
-            self._session_event(event)
+            self._session_events(self._h3.handle_event(event))
 
-    def _session_event(self, quic_event: QuicEvent) -> None:
-        for event in self._h3.handle_event(quic_event):
+    def _session_events(self, events: Sequence[WebTransportEvent]) -> None:
+        for event in events:
             if isinstance(event, StreamData):
                 self._handler.stream_received(event.stream_id, event.data, event.is_ended)
             elif isinstance(event, DatagramReceived):
@@ -342,8 +346,17 @@ class WebTransportConnection:
             elif isinstance(event, SessionRefusedEvent):
                 has_token = "authorization" in self._headers
                 self._fail(session_refused(event.status, self._target.path, event.headers, has_token=has_token))
+            elif isinstance(event, SessionDraining):
+                self._handler.session_draining()
+            elif isinstance(event, SessionStopped):
+                self._loop.call_later(STOPPED_SESSION_S, self._stopped_too_long, event.session_id)
             elif isinstance(event, SessionClosed):
                 self._fail(None if event.code == CloseCode.NORMAL else session_ended(event.code, event.reason))
+
+    def _stopped_too_long(self, session_id: int) -> None:
+        if not self._is_over:
+            self._session_events(self._h3.end_stopped_session(session_id))
+            self._transmit_soon()
 
     def _path_failed(self, address: Address) -> None:
         if address == self._remote:

@@ -43,6 +43,9 @@ class LinkHandler(Protocol):
     def speech_ended(self, link: Link, generation: int) -> None:
         """No more of a generation comes over this link."""
 
+    def link_draining(self, link: Link) -> None:
+        """The server, or a proxy before it, asks to end this session soon."""
+
     def fault_found(self, link: Link, fault: Malformed) -> None:
         """The server broke the voice protocol."""
 
@@ -127,6 +130,10 @@ class Link:
         fault = None if self.is_lost or self.uplink is None else self.uplink.datagram_received(data)
         if fault is not None:
             self._call.fault_found(self, fault)
+
+    def session_draining(self) -> None:
+        if not self.is_lost:
+            self._call.link_draining(self)
 
     def session_closed(self, error: ClientError | None) -> None:
         if not self.is_lost:

@@ -24,5 +24,8 @@ class SessionHandler(Protocol[ConnectionT]):
     def datagram_received(self, data: bytes) -> None:
         """The server sent a datagram."""
 
+    def session_draining(self) -> None:
+        """The server, or a proxy before it, asks to end the session soon (WT_DRAIN_SESSION)."""
+
     def session_closed(self, error: ClientError | None) -> None:
         """Nothing more can be sent or will come; `None` where the server closed the session normally."""

@@ -26,7 +26,7 @@ DOORS = [
     ("sqlite3", {"gateway/store/sqlite.py"}),
 ]
 # Who may use names of aioquic's that begin with an underscore.
-AIOQUIC_INSIDERS = ("gateway/quic/connection/", "gateway/h3/webtransport.py")
+AIOQUIC_INSIDERS = ("gateway/quic/connection/", "gateway/h3/http3.py")
 # Where sockets, clocks, randomness and the event loop are forbidden: what they need are arguments.
 SANS_IO = [
     "quiclb/errors.py",
@@ -64,6 +64,8 @@ SANS_IO = [
     "gateway/quic/single_use.py",
     "gateway/h3/codepoints.py",
     "gateway/h3/capsules.py",
+    "gateway/h3/dialect.py",
+    "gateway/h3/flow_control.py",
     "gateway/session/state.py",
     "gateway/session/ledger.py",
     "gateway/session/opening.py",

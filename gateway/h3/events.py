@@ -85,6 +85,17 @@ class SessionDraining:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionStopped:
+    """The peer reads no more of the session's own stream, as libraries do that are about to close the session.
+
+    Why it ends comes in the capsule behind (draft-16 section 6). The owner waits for that for
+    `gateway.h3.limits.STOPPED_SESSION_S`, then calls `WebTransportLayer.end_stopped_session`.
+    """
+
+    session_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class SessionClosed:
     """The peer ended the session; its streams are gone."""
 
@@ -102,5 +113,6 @@ WebTransportEvent = (
     | StreamStopped
     | DatagramReceived
     | SessionDraining
+    | SessionStopped
     | SessionClosed
 )

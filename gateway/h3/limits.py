@@ -11,7 +11,10 @@ MAX_HEADERS_OCTETS: Final = 8192
 MAX_FIELD_SECTION_OCTETS: Final = 32768
 MAX_CONTROL_FRAME_OCTETS: Final = 4096
 MAX_REQUESTS: Final = 64
+"""Requests of a connection that are not finished yet; one more is rejected, finished ones give their place back."""
 MAX_SESSIONS: Final = 4
+STOPPED_SESSION_S: Final = 1.0
+"""How long the end of a session may come behind the STOP_SENDING for its own stream."""
 
 
 class ExcessiveLoadError(ProtocolError):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from aioquic.h3.events import Headers
+
+from gateway.h3.dialect import PROTOCOL, PROTOCOLS
 
 
 def connect_fields(authority: str, path: str, headers: Mapping[str, str]) -> Headers:
@@ -15,18 +18,27 @@ def connect_fields(authority: str, path: str, headers: Mapping[str, str]) -> Hea
             ":scheme": "https",
             ":authority": authority,
             ":path": path,
-            ":protocol": "webtransport",
+            ":protocol": PROTOCOL,
             "sec-webtransport-http3-draft02": "1",
             **headers,
         }
     )
 
 
+METHOD_NOT_ALLOWED: Final[Mapping[str, str]] = {"allow": "CONNECT"}
+"""The fields that go with status 405 (RFC 9110 section 15.5.6)."""
+
+
+def is_trailer_section(fields: Mapping[str, str]) -> bool:
+    """Whether a client's HEADERS are trailers: a request has a method (RFC 9114 section 4.3.1)."""
+    return ":method" not in fields
+
+
 def fault_status(fields: Mapping[str, str], is_ended: bool) -> int | None:
     """The HTTP status that refuses a request which is no WebTransport CONNECT; `None` for one that is."""
     if fields.get(":method") != "CONNECT":
         return 404 if fields.get(":method") in ("GET", "HEAD") else 405
-    if fields.get(":protocol") != "webtransport":
+    if fields.get(":protocol") not in PROTOCOLS:
         return 501
     is_sound = (
         not is_ended

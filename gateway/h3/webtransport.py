@@ -1,6 +1,6 @@
-"""WebTransport over HTTP/3 (draft-02) for both sides, on top of aioquic's `H3Connection`.
+"""WebTransport over HTTP/3 for both sides: sessions, their streams and datagrams.
 
-This is the one file that touches private names of `H3Connection`; tests/unit/gateway/h3 holds a test for each.
+A server speaks every dialect of `gateway.h3.dialect`, each session the one its client means; a client speaks draft-02.
 Sans-IO: feed it the QUIC events of one connection, act on what it returns, and flush the connection after any call.
 """
 
@@ -8,25 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
-import pylsqpack
 from aioquic.h3 import events as h3_events
-from aioquic.h3.connection import (
-    ErrorCode,
-    FrameType,
-    FrameUnexpected,
-    H3Connection,
-    H3Stream,
-    HeadersState,
-    Setting,
-    StreamCreationError,
-)
+from aioquic.h3.connection import ErrorCode
 from aioquic.quic import events as quic_events
 from aioquic.quic.connection import stream_is_unidirectional
 
 from gateway.h3 import limits
-from gateway.h3.capsules import CapsuleReader, CloseSession, DrainSession, encode_capsule
-from gateway.h3.codepoints import BUFFERED_STREAM_REJECTED, SESSION_GONE, from_http_code, to_http_code
+from gateway.h3.capsules import CapsuleReader, CloseSession, DrainSession, MaxData, MaxStreams
+from gateway.h3.codepoints import (
+    BUFFERED_STREAM_REJECTED,
+    FLOW_CONTROL_ERROR,
+    SESSION_GONE,
+    from_http_code,
+    to_http_code,
+)
+from gateway.h3.dialect import Terms, terms
 from gateway.h3.early import EarlyStreams
 from gateway.h3.events import (
     DatagramReceived,
@@ -35,12 +33,23 @@ from gateway.h3.events import (
     SessionOpened,
     SessionRefused,
     SessionRequested,
+    SessionStopped,
     StreamData,
     StreamReset,
     StreamStopped,
     WebTransportEvent,
 )
-from gateway.h3.requests import connect_fields, decode_fields, encode_fields, fault_status, regular_fields
+from gateway.h3.flow_control import Outbox, Write
+from gateway.h3.http3 import Http3
+from gateway.h3.requests import (
+    METHOD_NOT_ALLOWED,
+    connect_fields,
+    decode_fields,
+    encode_fields,
+    fault_status,
+    is_trailer_section,
+    regular_fields,
+)
 from gateway.quic.connection import Connection
 from gateway.wire import Malformed, encode_varint
 
@@ -51,6 +60,7 @@ __all__ = [
     "SessionOpened",
     "SessionRefused",
     "SessionRequested",
+    "SessionStopped",
     "StreamData",
     "StreamReset",
     "StreamStopped",
@@ -59,9 +69,15 @@ __all__ = [
 ]
 
 
+_STREAM_TYPE_OCTETS: Final = 2  # 0x41 and 0x54 as varints
+
+
 @dataclass(slots=True)
 class _Session:
+    terms: Terms
+    outbox: Outbox | None = None
     is_open: bool = False
+    is_stopped: bool = False
     capsules: CapsuleReader = field(default_factory=CapsuleReader)
 
 
@@ -81,10 +97,14 @@ class WebTransportLayer:
 
     def __init__(self, quic: Connection) -> None:
         self._quic = quic
-        self._h3 = _Http3(quic)
+        self._h3 = Http3(quic)
         self._is_client = quic.configuration.is_client
         self._sessions: dict[int, _Session] = {}
-        self._over: set[int] = set()
+        self._waiting: dict[int, h3_events.HeadersReceived] = {}
+        """Sound requests that overtook the SETTINGS, which say what dialect they are in."""
+        self._over: dict[int, None] = {}
+        """Answered requests and ended sessions, as long as their streams last and there is room, oldest first."""
+        self._over_below = 0
         self._streams: dict[int, _Stream] = {}
         self._early = EarlyStreams()
 
@@ -96,21 +116,21 @@ class WebTransportLayer:
         May be called before the handshake is over, and streams may be opened at once: that saves a round trip.
         """
         session_id = self._quic.get_next_available_stream_id()
-        self._sessions[session_id] = _Session()
+        self._sessions[session_id] = _Session(Terms())
         self._h3.send_headers(session_id, connect_fields(authority, path, headers or {}))
         return session_id
 
     def accept(self, session_id: int) -> list[WebTransportEvent]:
         """Server: answer 200, and return what the client sent ahead of the answer, to be handled now."""
-        self._sessions[session_id].is_open = True
-        answer = {":status": "200", "sec-webtransport-http3-draft": "draft02"}
-        self._h3.send_headers(session_id, encode_fields(answer))
+        session = self._sessions[session_id]
+        session.is_open = True
+        self._h3.answer(session_id, encode_fields({":status": "200", **session.terms.answer}))
         return list(self._early.take(session_id))
 
     def refuse(self, session_id: int, status: int, headers: Mapping[str, str] | None = None) -> None:
         """Server: answer with an HTTP status; there is no session."""
         fields = {":status": str(status), **(headers or {})}
-        self._h3.send_headers(session_id, encode_fields(fields), end_stream=True)
+        self._h3.answer(session_id, encode_fields(fields), end_stream=True)
         self._h3.stop_receiving(session_id, ErrorCode.H3_NO_ERROR)
         self._end(session_id)
 
@@ -120,7 +140,7 @@ class WebTransportLayer:
         if session is None or self._quic.is_ended:
             return
         if session.is_open:
-            self._h3.send_data(session_id, encode_capsule(CloseSession(code, reason)), end_stream=True)
+            self._h3.send_capsule(session_id, CloseSession(code, reason), end_stream=True)
         else:
             self._quic.reset_stream(session_id, ErrorCode.H3_REQUEST_CANCELLED)
         self._end(session_id)
@@ -129,14 +149,28 @@ class WebTransportLayer:
         """Ask the peer to end the session soon."""
         session = self._sessions.get(session_id)
         if session is not None and session.is_open:
-            self._h3.send_data(session_id, encode_capsule(DrainSession()), end_stream=False)
+            self._h3.send_capsule(session_id, DrainSession())
+
+    def end_stopped_session(self, session_id: int) -> list[WebTransportEvent]:
+        """Give up waiting for the end of a session that was stopped; without effect if it has come or there is none."""
+        session = self._sessions.get(session_id)
+        if session is None or not session.is_stopped:
+            return []
+        self._h3.stop_receiving(session_id, ErrorCode.H3_REQUEST_CANCELLED)
+        self._end(session_id)
+        return [SessionClosed(session_id, 0, "the session's stream was stopped")]
 
     # Streams and datagrams
 
     def open_stream(self, session_id: int, *, is_unidirectional: bool) -> int:
-        """Open a stream in the session, and return its ID."""
-        stream_id = self._h3.create_webtransport_stream(session_id, is_unidirectional)
+        """Open a stream in the session, and return its ID; where credit is wanting it waits, with all sent on it."""
+        stream_id, header = self._h3.reserve_stream(session_id, is_unidirectional=is_unidirectional)
         self._streams[stream_id] = _Stream(session_id, can_send=True, can_receive=not is_unidirectional)
+        outbox = self._outbox(session_id)
+        if outbox is None:
+            self._quic.send_stream_data(stream_id, header)
+        else:
+            self._write(session_id, outbox, outbox.open(stream_id, header, is_unidirectional=is_unidirectional))
         return stream_id
 
     def send(self, stream_id: int, data: bytes, *, end_stream: bool = False) -> None:
@@ -144,14 +178,18 @@ class WebTransportLayer:
         stream = self._streams.get(stream_id)
         if stream is None or not stream.can_send or self._quic.is_ended:
             return
-        self._quic.send_stream_data(stream_id, data, end_stream)
+        outbox = self._outbox(stream.session_id)
+        if outbox is None:
+            self._quic.send_stream_data(stream_id, data, end_stream)
+        else:
+            self._write(stream.session_id, outbox, outbox.write(stream_id, data, end_stream))
         if end_stream:
             self._update(stream_id, stream, can_send=False)
 
     def reset(self, stream_id: int, code: int) -> None:
         """Abandon this half of a stream, even one that was ended: what was not delivered never will be."""
         if not self._quic.is_delivered(stream_id) and not self._quic.is_ended:
-            self._quic.reset_stream(stream_id, to_http_code(code))
+            self._reset(stream_id, to_http_code(code))
         stream = self._streams.get(stream_id)
         if stream is not None:
             self._update(stream_id, stream, can_send=False)
@@ -177,7 +215,11 @@ class WebTransportLayer:
         if isinstance(event, quic_events.StreamDataReceived) and event.stream_id not in self._streams:
             self._quic.charge(len(event.data) // 2)  # as much as frames of two bytes would cost
         answers: list[WebTransportEvent] = []
-        for each in self._h3.handle_event(event):
+        http_events = self._h3.handle_event(event)
+        if self._waiting and self._h3.received_settings is not None:
+            http_events = [*self._waiting.values(), *http_events]
+            self._waiting.clear()
+        for each in http_events:
             match each:
                 case h3_events.WebTransportStreamDataReceived():
                     answers += self._stream_data(each)
@@ -197,22 +239,41 @@ class WebTransportLayer:
 
     def _request(self, event: h3_events.HeadersReceived) -> list[WebTransportEvent]:
         session_id = event.stream_id
-        if session_id in self._sessions or session_id in self._over:
-            return []  # trailers
-        if len(self._over) >= limits.MAX_REQUESTS:
-            self._h3.fail(ErrorCode.H3_EXCESSIVE_LOAD, f"more than {limits.MAX_REQUESTS} requests")
-            return []
         fields = decode_fields(event.headers)
-        status = fault_status(fields, event.stream_ended)
-        if status is None and len(self._sessions) >= limits.MAX_SESSIONS:
-            status = 429
-        if status is not None:
-            self.refuse(session_id, status)
+        if is_trailer_section(fields):
             return []
-        self._sessions[session_id] = _Session()
+        if not self._has_place():
+            self._h3.reject(session_id)
+            return []
+        status = fault_status(fields, event.stream_ended)
+        if status is not None:
+            self.refuse(session_id, status, METHOD_NOT_ALLOWED if status == 405 else None)
+            return []
+        settings = self._h3.received_settings
+        if settings is None and len(self._waiting) < limits.MAX_SESSIONS:
+            self._waiting[session_id] = event
+            return []
+        agreed = terms(settings or {}, fields[":protocol"])
+        if len(self._sessions) >= agreed.max_sessions:
+            if agreed.rejects_by_reset:
+                self._h3.reject(session_id)
+            else:
+                self.refuse(session_id, 429)
+            return []
+        self._sessions[session_id] = _Session(agreed, None if agreed.limits is None else Outbox(agreed.limits))
         regular = regular_fields(fields)
         authority, path = fields[":authority"], fields[":path"]
         return [SessionRequested(session_id, authority, path, regular.get("origin"), regular)]
+
+    def _has_place(self) -> bool:
+        """Whether one more request may be answered; forgets those that are finished first, if need be."""
+        if len(self._over) >= limits.MAX_REQUESTS:
+            quic = self._quic
+            finished = [each for each in self._over if quic.is_delivered(each) and not quic.is_receiving(each)]
+            for each in finished:
+                del self._over[each]
+                self._over_below = max(self._over_below, each + 1)
+        return len(self._over) < limits.MAX_REQUESTS
 
     def _response(self, event: h3_events.HeadersReceived) -> list[WebTransportEvent]:
         session_id = event.stream_id
@@ -233,19 +294,36 @@ class WebTransportLayer:
             return []
         capsules = session.capsules.feed(data)
         if isinstance(capsules, Malformed):
-            self._quic.reset_stream(session_id, ErrorCode.H3_MESSAGE_ERROR)
-            self._end(session_id)
-            return [SessionClosed(session_id, 0, capsules.reason)]
+            return self._fail_session(session_id, ErrorCode.H3_MESSAGE_ERROR, capsules.reason)
         answers: list[WebTransportEvent] = []
         for capsule in capsules:
-            if isinstance(capsule, CloseSession):
-                return [*answers, *self._peer_closed(session_id, capsule.code, capsule.reason)]
-            answers.append(SessionDraining(session_id))
+            match capsule:
+                case CloseSession(code, reason):
+                    return [*answers, *self._peer_closed(session_id, code, reason)]
+                case DrainSession():
+                    answers.append(SessionDraining(session_id))
+                case MaxData() | MaxStreams() if not self._raised(session_id, session, capsule):
+                    reason = f"{type(capsule).__name__} lowered a limit to {capsule.maximum}"
+                    return [*answers, *self._fail_session(session_id, FLOW_CONTROL_ERROR, reason)]
         return [*answers, *self._peer_closed(session_id, 0, "")] if is_ended else answers
+
+    def _raised(self, session_id: int, session: _Session, capsule: MaxData | MaxStreams) -> bool:
+        """Use new credit; False if it is less. Without flow control it is ignored (draft-16 section 5.1)."""
+        if session.outbox is None:
+            return True
+        writes = session.outbox.raised(capsule)
+        self._write(session_id, session.outbox, writes or [])
+        return writes is not None
+
+    def _fail_session(self, session_id: int, http_code: int, reason: str) -> list[WebTransportEvent]:
+        self._quic.reset_stream(session_id, http_code)
+        self._h3.stop_receiving(session_id, http_code)
+        self._end(session_id)
+        return [SessionClosed(session_id, 0, reason)]
 
     def _peer_closed(self, session_id: int, code: int, reason: str) -> list[WebTransportEvent]:
         if self._sessions[session_id].is_open:
-            self._h3.send_data(session_id, b"", end_stream=True)
+            self._h3.send_capsule(session_id, None, end_stream=True)
         self._end(session_id)
         return [SessionClosed(session_id, code, reason)]
 
@@ -263,13 +341,14 @@ class WebTransportLayer:
         data = StreamData(session_id, stream_id, event.data, event.stream_ended, is_unidirectional)
         if self._is_open(session_id):
             return [data]
-        if session_id in self._over:
+        if self._is_over(session_id):
             self._abandon(stream_id, SESSION_GONE)
         elif not self._early.keep(data):
             self._abandon(stream_id, BUFFERED_STREAM_REJECTED)
         return []
 
     def _peer_reset(self, stream_id: int, http_code: int) -> list[WebTransportEvent]:
+        self._waiting.pop(stream_id, None)
         if stream_id in self._sessions:
             self._quic.reset_stream(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
             self._end(stream_id)
@@ -281,15 +360,42 @@ class WebTransportLayer:
         return [StreamReset(stream.session_id, stream_id, from_http_code(http_code))]
 
     def _peer_stopped(self, stream_id: int, http_code: int) -> list[WebTransportEvent]:
-        if self._is_open(stream_id):
-            self._h3.stop_receiving(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
-            self._end(stream_id)
-            return [SessionClosed(stream_id, 0, "the session's stream was stopped")]
+        session = self._sessions.get(stream_id)
+        if session is not None:
+            session.is_stopped = session.is_open
+            return [SessionStopped(stream_id)] if session.is_open else []
         stream = self._streams.get(stream_id)
         if stream is None or not stream.can_send:
             return []
+        self._drop(stream_id)
         self._update(stream_id, stream, can_send=False)
         return [StreamStopped(stream.session_id, stream_id, from_http_code(http_code))]
+
+    def _outbox(self, session_id: int) -> Outbox | None:
+        session = self._sessions.get(session_id)
+        return None if session is None else session.outbox
+
+    def _write(self, session_id: int, outbox: Outbox, writes: list[Write]) -> None:
+        for write in writes:
+            self._quic.send_stream_data(write.stream_id, write.data, write.end_stream)
+        for capsule in outbox.blocked():
+            self._h3.send_capsule(session_id, capsule)
+
+    def _drop(self, stream_id: int) -> None:
+        for session in self._sessions.values():
+            if session.outbox is not None:
+                session.outbox.drop(stream_id)
+
+    def _reset(self, stream_id: int, http_code: int) -> None:
+        """Reset this half of a stream; its header arrives all the same, where the peer can do that (draft-16 4.4)."""
+        self._drop(stream_id)
+        is_ours = stream_id % 2 == (0 if self._is_client else 1)
+        header_octets = _STREAM_TYPE_OCTETS + len(encode_varint(max(self._sessions, default=0)))
+        self._quic.reset_stream_at(stream_id, http_code, header_octets if is_ours else 0)
+
+    def _is_over(self, session_id: int) -> bool:
+        is_forgotten = session_id < self._over_below and session_id not in self._sessions
+        return session_id in self._over or is_forgotten
 
     def _is_open(self, session_id: int) -> bool:
         session = self._sessions.get(session_id)
@@ -313,89 +419,14 @@ class WebTransportLayer:
         if stream.can_receive:
             self._h3.stop_receiving(stream_id, http_code)
         if stream.can_send:
-            self._quic.reset_stream(stream_id, http_code)
+            self._reset(stream_id, http_code)
             self._update(stream_id, stream, can_send=False)
 
     def _end(self, session_id: int) -> None:
         self._sessions.pop(session_id, None)
-        self._over.add(session_id)
+        self._over[session_id] = None
         self._early.take(session_id)
         for stream_id, stream in list(self._streams.items()):
             if stream.session_id == session_id:
                 self._abandon(stream_id, SESSION_GONE)
                 self._streams.pop(stream_id, None)
-
-
-class _Http3(H3Connection):
-    """HTTP/3 with static QPACK, small headers, no push, and WebTransport streams where they may be."""
-
-    _quic: Connection
-
-    def __init__(self, quic: Connection) -> None:
-        super().__init__(quic, enable_webtransport=True)
-        self._decoder = pylsqpack.Decoder(0, 0)
-
-    def fail(self, code: ErrorCode, reason: str) -> None:
-        """Close the connection; whatever else arrives on it is ignored."""
-        self._is_done = True
-        self._quic.close(error_code=code, reason_phrase=reason)
-
-    def create_webtransport_stream(self, session_id: int, is_unidirectional: bool = False) -> int:
-        stream_id = super().create_webtransport_stream(session_id, is_unidirectional)
-        if not is_unidirectional:
-            # the peer answers without a frame header, so that what comes back must not be parsed for one
-            stream = self._stream[stream_id] = H3Stream(stream_id)
-            stream.frame_type = FrameType.WEBTRANSPORT_STREAM
-            stream.session_id = session_id
-        return stream_id
-
-    def sending_ended(self, stream_id: int) -> None:
-        """This half of the stream is finished: forget it once the peer's is, too."""
-        stream = self._stream.get(stream_id)
-        if stream is not None:
-            stream.sending_ended = True
-            if stream.is_ended():
-                del self._stream[stream_id]
-
-    def stop_receiving(self, stream_id: int, http_code: int) -> None:
-        """Send STOP_SENDING, unless the peer has finished already."""
-        if self._quic.is_receiving(stream_id):
-            self._quic.stop_stream(stream_id, http_code)
-
-    def _init_connection(self) -> None:
-        self._max_push_id = None  # a client must not announce any push, a server has none to limit
-        super()._init_connection()
-
-    def _get_local_settings(self) -> dict[int, int]:
-        return super()._get_local_settings() | {
-            Setting.QPACK_MAX_TABLE_CAPACITY: 0,
-            Setting.QPACK_BLOCKED_STREAMS: 0,
-            Setting.MAX_FIELD_SECTION_SIZE: limits.MAX_FIELD_SECTION_OCTETS,
-        }
-
-    def _validate_settings(self, settings: dict[int, int]) -> None:
-        super()._validate_settings(settings)
-        # our encoder stays static too: nothing to gain on one request, and no number a peer picks reaches its allocator
-        settings[Setting.QPACK_MAX_TABLE_CAPACITY] = settings[Setting.QPACK_BLOCKED_STREAMS] = 0
-
-    def _check_control_frame_type(self, frame_type: int) -> None:
-        super()._check_control_frame_type(frame_type)
-        stream = self._stream[self._peer_control_stream_id or 0]
-        if frame_type in (FrameType.SETTINGS, FrameType.MAX_PUSH_ID):
-            limits.check_frame_size(stream, limits.MAX_CONTROL_FRAME_OCTETS)
-
-    def _check_request_or_push_frame_type(self, frame_type: int, stream: H3Stream) -> None:
-        super()._check_request_or_push_frame_type(frame_type, stream)
-        is_peer_opened = stream.stream_id % 4 == (1 if self._is_client else 0)
-        if frame_type == FrameType.WEBTRANSPORT_STREAM:
-            if not is_peer_opened or stream.headers_recv_state is not HeadersState.INITIAL:
-                raise FrameUnexpected("WEBTRANSPORT_STREAM is only allowed first on a stream its sender opened")
-        elif self._is_client and is_peer_opened:
-            raise StreamCreationError("servers open bidirectional streams for WebTransport only")
-        elif frame_type in (FrameType.HEADERS, FrameType.PUSH_PROMISE):
-            limits.check_frame_size(stream, limits.MAX_HEADERS_OCTETS)
-
-    def _decode_headers(self, stream_id: int, frame_data: bytes | None) -> list[tuple[bytes, bytes]]:
-        headers = super()._decode_headers(stream_id, frame_data)
-        limits.check_field_section(headers)
-        return headers

@@ -11,10 +11,13 @@ from typing import Final
 
 from aioquic.quic.events import HandshakeCompleted, QuicEvent
 
+from gateway.h3.limits import STOPPED_SESSION_S
 from gateway.h3.webtransport import (
     DatagramReceived,
     SessionClosed,
+    SessionDraining,
     SessionRequested,
+    SessionStopped,
     StreamData,
     StreamReset,
     StreamStopped,
@@ -34,6 +37,7 @@ from gateway.wire import (
     VOICE_PATH,
     AudioFrame,
     CloseCode,
+    Drain,
     Malformed,
     ServerMessage,
     StreamType,
@@ -45,7 +49,12 @@ from gateway.wire import (
 from quiclb.http1 import split_target
 
 MAX_OPEN_STREAMS: Final = 8
-"""Streams a session may have open towards the server; a well-behaved client needs two."""
+"""Streams of audio a session may have open towards the server; a well-behaved client needs one.
+
+Those of unknown types are stopped and not counted: QUIC limits how many there are.
+"""
+PEER_DRAIN_S: Final = 30.0
+"""The deadline that `drain` names where not this worker goes away, but something between it and the client."""
 SESSION_DEADLINE_S: Final = 10.0
 """How long a connection may live without a session."""
 DELIVERY_DEADLINE_S: Final = 10.0
@@ -87,10 +96,13 @@ class WebTransport:
         self._handler: TransportHandler | None = None
         self._count: Callable[[int], None] | None = None
         self._is_closed = False
+        self._is_draining = False
         self._control: ControlReader | None = None
         self._control_id: int | None = None
         self._waiting = b""
-        self._readers: dict[int, UnidirectionalReader | UnknownStream] = {}
+        self._readers: dict[int, UnidirectionalReader] = {}
+        self._skipped: set[int] = set()
+        """Streams of unknown types whose end has not come yet."""
         self._downlinks: dict[int, int] = {}
         self._ended: set[int] = set()
         self._highest_generation = -1
@@ -105,6 +117,9 @@ class WebTransport:
     def send(self, message: ServerMessage) -> None:
         if self._is_closed:
             return
+        if isinstance(message, Drain) and not self._is_draining:
+            self._is_draining = True
+            self._layer.drain_session(self._session_id)
         octets = length_prefixed(encode_message(self._intake.answered(message)))
         if self._control_id is None:
             self._waiting += octets
@@ -185,8 +200,12 @@ class WebTransport:
                 self._control_received(event)
             case DatagramReceived(data=data):
                 self._deliver(self._intake.datagram_received(data))
+            case SessionDraining() if not self._is_draining:
+                # a proxy before this worker that goes away, say: the caller goes on over another connection
+                self.send(Drain(deadline_s=PEER_DRAIN_S))
             case StreamReset(stream_id=stream_id, code=code) | StreamStopped(stream_id=stream_id, code=code):
                 self._readers.pop(stream_id, None)
+                self._skipped.discard(stream_id)
                 # without a code of the client's it goes with its session, whose end may arrive behind it
                 if stream_id == self._control_id and code is not None:
                     self._fault(Malformed("the control stream was reset", CloseCode.WRONG_ORDER))
@@ -209,6 +228,10 @@ class WebTransport:
             self._fault(fault)
 
     def _unidirectional_received(self, event: StreamData) -> None:
+        if event.stream_id in self._skipped:
+            if event.is_ended:
+                self._skipped.discard(event.stream_id)
+            return
         reader = self._readers.get(event.stream_id)
         if reader is None:
             if len(self._readers) >= MAX_OPEN_STREAMS:
@@ -217,12 +240,11 @@ class WebTransport:
             reader = self._readers[event.stream_id] = UnidirectionalReader()
         if event.is_ended:
             del self._readers[event.stream_id]
-        if isinstance(reader, UnknownStream):
-            return
         frames = reader.feed(event.data, event.is_ended)
         if isinstance(frames, UnknownStream):
             if not event.is_ended:
-                self._readers[event.stream_id] = frames
+                del self._readers[event.stream_id]
+                self._skipped.add(event.stream_id)
             self._layer.stop(event.stream_id, CloseCode.NORMAL)
             self._connection.flush_soon()
             return
@@ -338,6 +360,8 @@ class _Sessions:
                 self._unproven[session_id] = event
             case SessionRequested():
                 self._requested(event)
+            case SessionStopped(session_id=session_id):
+                self._connection.loop.call_later(STOPPED_SESSION_S, self._end_stopped, session_id)
             case SessionClosed(session_id=session_id, code=code, reason=reason):
                 self._unproven.pop(session_id, None)
                 transport = self._transports.pop(session_id, None)
@@ -382,6 +406,11 @@ class _Sessions:
         transport.begin(answer)
         for early in self._layer.accept(event.session_id):
             self._handle(early)
+
+    def _end_stopped(self, session_id: int) -> None:
+        for each in self._layer.end_stopped_session(session_id):
+            self._handle(each)
+        self._connection.flush_soon()
 
     def _left(self, session_id: int) -> None:
         if self._transports.pop(session_id, None) is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from aioquic.h3.connection import ErrorCode
+from aioquic.h3.connection import ErrorCode, H3Connection
 
+from gateway.h3.capsules import CloseSession, encode_capsule
+from gateway.h3.codepoints import SESSION_GONE
 from gateway.h3.early import MAX_EARLY_STREAMS
 from gateway.h3.webtransport import (
     DatagramReceived,
@@ -13,12 +15,13 @@ from gateway.h3.webtransport import (
     SessionOpened,
     SessionRefused,
     SessionRequested,
+    SessionStopped,
     StreamData,
     StreamReset,
     StreamStopped,
 )
 from gateway.wire import encode_varint
-from tests.unit.gateway.h3.harness import CONNECT, ends, of, open_session, plain_client
+from tests.unit.gateway.h3.harness import CONNECT, Ends, ends, of, open_session, plain_client
 
 # Sessions
 
@@ -114,15 +117,56 @@ def test_a_session_whose_stream_just_ends_or_is_reset_is_closed(is_reset: bool) 
     assert [each.code for each in of(SessionClosed, both.from_client)] == [0]
 
 
-@pytest.mark.parametrize("is_open", [False, True])
-def test_a_peer_that_stops_the_answer_to_its_request_raises_nothing(is_open: bool) -> None:
+def test_a_peer_that_stops_the_answer_to_its_request_raises_nothing() -> None:
     both, http = plain_client()
     http.send_headers(0, [(name.encode(), value.encode()) for name, value in CONNECT.items()])
-    if is_open:
-        both.exchange(2)
     both.pair.client._streams[0].receiver.stop(ErrorCode.H3_REQUEST_CANCELLED)
     both.exchange(3)
-    assert [type(each) for each in both.from_client] == [SessionRequested, *[SessionClosed] * is_open]
+    assert [type(each) for each in both.from_client] == [SessionRequested]
+    assert not both.pair.server.is_ended
+
+
+def stopped() -> tuple[Ends, H3Connection]:
+    both, http = plain_client()
+    http.send_headers(0, [(name.encode(), value.encode()) for name, value in CONNECT.items()])
+    both.exchange(2)
+    both.pair.client._streams[0].receiver.stop(SESSION_GONE)
+    return both, http
+
+
+def test_a_stop_ahead_of_the_close_capsule_does_not_cost_its_code() -> None:
+    both, http = stopped()
+    http.send_data(0, encode_capsule(CloseSession(13, "over there")), True)  # STOP_SENDING goes first in the packet
+    both.exchange(2)
+    assert both.from_client[1:] == [SessionStopped(0), SessionClosed(0, 13, "over there")]
+    assert both.server.end_stopped_session(0) == []
+    assert not both.pair.server.is_ended
+
+
+def test_a_close_capsule_one_packet_behind_the_stop_still_counts() -> None:
+    both, http = stopped()
+    both.exchange(2)
+    both.server.send_datagram(0, b"the session goes on until then")
+    both.server.close_session(4, 0, "")
+    http.send_data(0, encode_capsule(CloseSession(13, "")), False)
+    both.exchange(2)
+    assert of(SessionClosed, both.from_client) == [SessionClosed(0, 13, "")]
+
+
+def test_a_stopped_session_that_never_ends_is_ended_by_its_owner() -> None:
+    both, _ = stopped()
+    both.exchange(2)
+    assert both.from_client[1:] == [SessionStopped(0)]
+    assert [type(each) for each in both.server.end_stopped_session(0)] == [SessionClosed]
+    assert both.server.end_stopped_session(0) == []
+
+
+def test_a_stopped_session_can_be_closed_from_this_side() -> None:
+    both, _ = stopped()
+    both.exchange(2)
+    both.server.drain_session(0)
+    both.server.close_session(0, 8, "drained")
+    both.exchange(2)
     assert not both.pair.server.is_ended
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import pylsqpack
 import pytest
-from aioquic.h3.connection import ErrorCode, FrameType, encode_frame, encode_settings
+from aioquic.h3.connection import ErrorCode, FrameType, H3Connection, encode_frame, encode_settings
+from aioquic.h3.events import HeadersReceived
+from aioquic.quic.events import StopSendingReceived
+from aioquic.quic.events import StreamReset as QuicStreamReset
 
+from gateway.h3.codepoints import SESSION_GONE
 from gateway.h3.limits import MAX_HEADERS_OCTETS, MAX_REQUESTS
-from gateway.h3.webtransport import (
-    SessionRequested,
-    WebTransportLayer,
-)
+from gateway.h3.webtransport import SessionRequested, StreamData, WebTransportLayer
 from gateway.wire import encode_varint
 from tests.unit.gateway.h3.harness import CONNECT, Ends, closed_with, ends, of, open_session, plain_client
 from tests.unit.gateway.quic.harness import connected
@@ -122,13 +123,101 @@ def test_aioquics_settings_are_extended_by_a_field_section_limit_and_no_dynamic_
     assert (settings[0x1], settings[0x7], settings[0x8], settings[0x33], settings[0x2B603742]) == (0, 0, 1, 1, 1)
 
 
-def test_requests_on_one_connection_are_limited() -> None:
-    both = ends()
-    both.refusal = 404
-    for _ in range(MAX_REQUESTS + 1):
-        both.client.connect("gateway.example", "/elsewhere")
-        both.exchange(1)
-    assert closed_with(both) == ErrorCode.H3_EXCESSIVE_LOAD
+def answers(both: Ends, http: H3Connection) -> dict[int, bytes]:
+    """The status of each request that was answered."""
+    events = [each for event in both.pair.client_events for each in http.handle_event(event)]
+    return {each.stream_id: dict(each.headers)[b":status"] for each in events if isinstance(each, HeadersReceived)}
+
+
+def ask(http: H3Connection, stream_id: int, *, end_stream: bool = True, **changes: str) -> None:
+    fields = CONNECT | {f":{name}": value for name, value in changes.items()}
+    if changes.get("method", "CONNECT") != "CONNECT":
+        del fields[":protocol"]
+    http.send_headers(stream_id, [(name.encode(), value.encode()) for name, value in fields.items()], end_stream)
+
+
+def serve(both: Ends, rounds: int = 4) -> None:
+    """Let the server answer, and keep what the client was told."""
+    for _ in range(rounds):
+        both.pair.exchange(1)
+        for event in both.pair.server_events:
+            for each in both.server.handle_event(event):
+                both._serve(each)
+        both.pair.server_events.clear()
+
+
+def test_finished_requests_give_their_place_back_and_the_live_session_goes_on() -> None:
+    both, http = plain_client()
+    ask(http, 0, end_stream=False)
+    serve(both)
+    for number in range(1, 3 * MAX_REQUESTS):
+        ask(http, 4 * number, method="GET")
+        serve(both, 1)
+    serve(both)
+    statuses = answers(both, http)
+    assert (statuses.pop(0), set(statuses.values()), len(statuses)) == (b"200", {b"404"}, 3 * MAX_REQUESTS - 1)
+    assert len(both.server._over) <= MAX_REQUESTS
+    http._quic.send_stream_data(2 + 4 * 3, encode_varint(0x54) + b"\0still here")
+    both.exchange(2)
+    assert [each.data for each in of(StreamData, both.from_client)] == [b"still here"]
+    assert not both.pair.server.is_ended
+
+
+def test_one_request_too_many_is_rejected_alone() -> None:
+    both, http = plain_client()
+    ask(http, 0, end_stream=False)
+    serve(both)
+    for _ in range(MAX_REQUESTS + 1):  # none of them is ever finished by the client
+        stream_id = both.pair.client.get_next_available_stream_id()
+        ask(http, stream_id, end_stream=False, method="GET")
+    for stream in both.pair.client._streams.values():
+        stream.sender.reset = lambda error_code: None  # type: ignore[method-assign]
+    serve(both)
+    resets = [event for event in both.pair.client_events if isinstance(event, QuicStreamReset)]
+    assert [(each.stream_id, each.error_code) for each in resets] == [
+        (4 * (MAX_REQUESTS + 1), ErrorCode.H3_REQUEST_REJECTED)
+    ]
+    assert not both.pair.server.is_ended
+
+
+def test_status_405_names_the_method_that_is_allowed() -> None:
+    both, http = plain_client()
+    ask(http, 0, method="POST")
+    serve(both)
+    [headers] = [
+        each.headers
+        for event in both.pair.client_events
+        for each in http.handle_event(event)
+        if isinstance(each, HeadersReceived)
+    ]
+    assert dict(headers)[b"allow"] == b"CONNECT"  # RFC 9110 section 15.5.6
+
+
+def test_trailers_behind_a_finished_request_are_no_request() -> None:
+    both, http = plain_client()
+    ask(http, 0, end_stream=False)
+    serve(both)
+    http.send_headers(0, [(b"x-checksum", b"1")], True)
+    serve(both)
+    assert len(of(SessionRequested, both.from_client)) == 1
+    assert not both.pair.server.is_ended
+
+
+def test_streams_of_a_session_long_forgotten_are_refused() -> None:
+    both, http = plain_client()
+    ask(http, 0, end_stream=False)
+    serve(both)
+    both.server.close_session(0, 0, "")
+    both.pair.client.send_stream_data(0, b"", True)
+    for number in range(1, MAX_REQUESTS + 2):
+        ask(http, 4 * number, method="GET")
+        serve(both, 1)
+    assert 0 not in both.server._over
+    late = both.pair.client.get_next_available_stream_id(is_unidirectional=True)
+    both.pair.client.send_stream_data(late, encode_varint(0x54) + b"\0late")
+    serve(both)
+    stops = [event for event in both.pair.client_events if isinstance(event, StopSendingReceived)]
+    assert (late, SESSION_GONE) in [(each.stream_id, each.error_code) for each in stops]
 
 
 @pytest.mark.parametrize("mangle", [lambda data: data[:-1], lambda data: b"\xff" + data, lambda data: bytes(len(data))])
