@@ -40,6 +40,11 @@ class Http3(H3Connection):
         self._is_done = True
         self._quic.close(error_code=code, reason_phrase=reason)
 
+    def session_of(self, stream_id: int) -> int | None:
+        """The session that the header of a peer's stream named; `None` if it has not arrived, or there is none."""
+        stream = self._stream.get(stream_id)
+        return None if stream is None else stream.session_id
+
     def reserve_stream(self, session_id: int, *, is_unidirectional: bool) -> tuple[int, bytes]:
         """Take the next stream ID for a session; returns it and the header that the stream must begin with."""
         stream_id = self._quic.get_next_available_stream_id(is_unidirectional)

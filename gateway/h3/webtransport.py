@@ -215,6 +215,7 @@ class WebTransportLayer:
         if isinstance(event, quic_events.StreamDataReceived) and event.stream_id not in self._streams:
             self._quic.charge(len(event.data) // 2)  # as much as frames of two bytes would cost
         answers: list[WebTransportEvent] = []
+        named = self._h3.session_of(event.stream_id) if isinstance(event, quic_events.StreamReset) else None
         http_events = self._h3.handle_event(event)
         if self._waiting and self._h3.received_settings is not None:
             http_events = [*self._waiting.values(), *http_events]
@@ -232,7 +233,7 @@ class WebTransportLayer:
                     answers += self._session_data(session_id, data, is_ended)
         match event:
             case quic_events.StreamReset(stream_id=stream_id, error_code=code):
-                answers += self._peer_reset(stream_id, code)
+                answers += self._peer_reset(stream_id, code, named)
             case quic_events.StopSendingReceived(stream_id=stream_id, error_code=code):
                 answers += self._peer_stopped(stream_id, code)
         return answers
@@ -347,7 +348,7 @@ class WebTransportLayer:
             self._abandon(stream_id, BUFFERED_STREAM_REJECTED)
         return []
 
-    def _peer_reset(self, stream_id: int, http_code: int) -> list[WebTransportEvent]:
+    def _peer_reset(self, stream_id: int, http_code: int, named: int | None) -> list[WebTransportEvent]:
         self._waiting.pop(stream_id, None)
         if stream_id in self._sessions:
             self._quic.reset_stream(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
@@ -355,7 +356,8 @@ class WebTransportLayer:
             return [SessionClosed(stream_id, 0, "the session's stream was reset")]
         stream = self._streams.get(stream_id)
         if stream is None:
-            return []
+            is_known = named is not None and self._is_open(named)
+            return [StreamReset(named or 0, stream_id, from_http_code(http_code))] if is_known else []
         self._update(stream_id, stream, can_receive=False)
         return [StreamReset(stream.session_id, stream_id, from_http_code(http_code))]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from aioquic.h3.connection import H3Connection
-from aioquic.quic.events import ConnectionTerminated
+from aioquic.quic.events import ConnectionTerminated, QuicEvent
 
 from gateway.h3.webtransport import (
     SessionRequested,
@@ -33,6 +34,14 @@ class Ends:
         for _ in range(rounds):
             self.pair.exchange(1)
             self.handle()
+
+    def exchange_with(self, received: Callable[[QuicEvent], None]) -> None:
+        """One round against a client that is not ours."""
+        self.pair.exchange(1)
+        events = self.pair.client_events[:]
+        self.handle()
+        for event in events:
+            received(event)
 
     def handle(self) -> None:
         for event in self.pair.server_events:

@@ -16,6 +16,7 @@ from websockets.uri import parse_uri
 
 from gateway.h3.webtransport import (
     SessionClosed,
+    SessionDraining,
     SessionRefused,
     StreamData,
     StreamReset,
@@ -153,6 +154,7 @@ class WebTransportCaller:
         self.messages: list[ServerMessage] = []
         self.generations: dict[int, Downlink] = {}
         self.closed: tuple[int, str] | None = None
+        self.drains = 0
         self.is_gone = False
         self.loop = ManualLoop()
         self.pair: Pair = connected(is_handshaken=False)
@@ -211,6 +213,8 @@ class WebTransportCaller:
                         self.refusal = Refusal(status, "")
                     case SessionClosed(code=code, reason=reason):
                         self.closed = (code, reason)
+                    case SessionDraining():
+                        self.drains += 1
                     case StreamData(is_unidirectional=True):
                         self._downlink(each)
                     case StreamData(data=data):

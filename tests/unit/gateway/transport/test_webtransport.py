@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from aioquic._buffer import Buffer
+
+from gateway.h3.limits import STOPPED_SESSION_S
 from gateway.transport.base import SessionRequest
-from gateway.transport.webtransport import DELIVERY_DEADLINE_S, MAX_OPEN_STREAMS
+from gateway.transport.webtransport import DELIVERY_DEADLINE_S, MAX_OPEN_STREAMS, PEER_DRAIN_S
 from gateway.wire import (
     MAX_AUDIO_OCTETS,
     AudioFrame,
     Bye,
     CloseCode,
     Codec,
+    Drain,
     Malformed,
     Ping,
     Start,
@@ -105,6 +110,78 @@ def test_a_stream_of_an_unknown_type_is_stopped_and_the_session_goes_on() -> Non
     assert caller.pair.client.is_delivered(unknown)  # reset, as the server asked to stop
     caller.send(Ping(id=1))
     assert session.calls == [("message", Ping(id=1))]
+
+
+def test_any_number_of_open_extension_streams_is_skipped() -> None:
+    session, caller = opened()
+    # a client that goes on sending although it was asked to stop
+    caller.pair.client._handle_stop_sending_frame = ignored  # type: ignore[method-assign]
+    handlers = caller.pair.client._QuicConnection__frame_handlers  # type: ignore[attr-defined]
+    handlers[0x05] = (ignored, handlers[0x05][1])
+    streams = [caller.layer.open_stream(caller.session_id, is_unidirectional=True) for _ in range(4 * MAX_OPEN_STREAMS)]
+    for stream in streams:
+        caller.layer.send(stream, encode_varint(99) + b"from the future")
+    caller.settle()
+    for stream in streams:
+        caller.layer.send(stream, AUDIO, end_stream=stream % 8 == 2)
+    caller.settle()
+    caller.send(Ping(id=1))
+    caller.send_audio(FRAME)
+    assert session.calls == [("message", Ping(id=1)), ("audio", FRAME)]
+    [transport] = caller.served._handler._transports.values()  # type: ignore[union-attr]
+    assert len(transport._skipped) == sum(stream % 8 != 2 for stream in streams)
+
+
+def ignored(context: Any, frame_type: int, buf: Buffer) -> None:
+    buf.pull_uint_var()
+    buf.pull_uint_var()
+
+
+def test_a_draining_session_is_told_by_message_and_by_capsule() -> None:
+    session, caller = opened()
+    caller.send(Start())
+    assert session.transport is not None
+    session.transport.send(Drain(deadline_s=3.0))
+    caller.settle()
+    assert (caller.messages, caller.drains) == ([Drain(deadline_s=3.0)], 1)
+
+
+def test_a_proxy_that_drains_the_session_sends_the_caller_elsewhere_once() -> None:
+    session, caller = opened()
+    caller.send(Start())
+    for _ in range(3):
+        caller.layer.drain_session(caller.session_id)
+    caller.settle()
+    assert caller.messages == [Drain(deadline_s=PEER_DRAIN_S)]
+    assert [name for name, _ in session.calls] == ["message"]
+
+
+def stop_reading(caller: WebTransportCaller) -> None:
+    """Send STOP_SENDING on the session's own stream, and take no notice of the reset that answers it."""
+    caller.pair.client._streams[caller.session_id].receiver.stop(0x170D7B68)
+    caller.layer._peer_reset = lambda *reset: []  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(("code", "told"), [(CloseCode.TAKEN_OVER, "lost"), (CloseCode.NORMAL, "left")])
+def test_a_stop_ahead_of_the_close_leaves_its_meaning(code: CloseCode, told: str) -> None:
+    session, caller = opened()
+    caller.send(Start())
+    stop_reading(caller)
+    caller.settle(0.1)
+    assert [name for name, _ in session.calls] == ["message"]
+    caller.layer.close_session(caller.session_id, code, "over there")
+    caller.settle()
+    assert session.calls[1:] == [(told, f"closed by the caller with code {code}: over there")]
+
+
+def test_a_stopped_session_ends_after_a_second_at_most() -> None:
+    session, caller = opened()
+    caller.send(Start())
+    stop_reading(caller)
+    caller.settle(STOPPED_SESSION_S - 0.2)
+    assert [name for name, _ in session.calls] == ["message"]
+    caller.settle(0.5)
+    assert [name for name, _ in session.calls] == ["message", "left"]
 
 
 def test_a_stream_type_cut_into_octets_is_put_together() -> None:
