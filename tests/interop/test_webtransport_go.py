@@ -1,0 +1,91 @@
+"""webtransport-go, which speaks draft-16, places an order: tests/interop/go is a caller written from PROTOCOL.md."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.h3 import http3
+from gateway.h3.dialect import ENABLE_WEBTRANSPORT
+from tests.interop.worker import ORDER, Bed, first_item, recording, working
+
+SOURCE = Path(__file__).parent / "go"
+FRAMES = 333
+"""20 ms each of the recording."""
+
+pytestmark = [
+    pytest.mark.skipif(
+        os.environ.get("STRICT") != "1" and shutil.which("go") is None, reason="there is no Go on this machine"
+    ),
+    pytest.mark.timeout(240),
+]
+
+
+@pytest.fixture(scope="module")
+def caller(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program, built."""
+    program = tmp_path_factory.mktemp("go") / "caller"
+    command = ["go", "build", "-mod=readonly", "-o", str(program), "."]
+    built = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, check=False, timeout=200)
+    assert built.returncode == 0, built.stderr
+    return program
+
+
+async def call(program: Path, bed: Bed, *more: str) -> tuple[int, str, str]:
+    pcm = recording(bed.folder / "recording.pcm")
+    arguments = ("-url", bed.url, "-ca", str(bed.ca_file), "-recording", str(pcm), *more)
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(str(program), *arguments, stdout=pipe, stderr=pipe)
+    output, errors = await process.communicate()
+    return process.returncode or 0, output.decode(), errors.decode()
+
+
+async def report(program: Path, bed: Bed, *more: str) -> dict[str, Any]:
+    code, output, errors = await call(program, bed, *more)
+    assert code == 0, errors
+    return dict(json.loads(output))
+
+
+def check(did: dict[str, Any]) -> None:
+    assert first_item(did["state"]) == ORDER
+    assert (did["sent"], did["bye_frames"], did["closed"]) == (FRAMES, FRAMES, 0)
+    assert did["answers"] >= 1
+    assert did["spoken_bytes"] > 32_000
+
+
+async def test_an_order_is_placed(caller: Path, tmp_path: Path) -> None:
+    async with working(tmp_path) as bed:
+        did = await report(caller, bed)
+    check(did)
+    assert did["ready"] == 1
+
+
+async def test_a_session_left_with_taken_over_is_resumed_with_every_frame(caller: Path, tmp_path: Path) -> None:
+    """The library closes with STOP_SENDING first and the capsule behind it in the same packet."""
+    async with working(tmp_path) as bed:
+        did = await report(caller, bed, "-move")
+    check(did)
+    assert did["ready"] == 2
+
+
+async def test_an_order_is_placed_within_the_clients_flow_control(caller: Path, tmp_path: Path) -> None:
+    async with working(tmp_path) as bed:
+        did = await report(caller, bed, "-window", "20000")
+    check(did)
+
+
+async def test_a_server_of_draft_02_alone_is_refused(
+    caller: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative control."""
+    monkeypatch.setattr(http3, "SERVER_SETTINGS", {ENABLE_WEBTRANSPORT: 1})
+    async with working(tmp_path, "echo") as bed:
+        code, _, errors = await call(caller, bed)
+    assert (code, errors.strip()) == (1, "server didn't enable WebTransport")
