@@ -35,12 +35,17 @@ ARGUMENTS = (
 
 @asynccontextmanager
 async def browsing(
-    recording: Path | None, *, is_allowed: bool = True, inside: str | None = None, trusted: str | None = None
+    recording: Path | None,
+    *,
+    is_allowed: bool = True,
+    inside: str | None = None,
+    trusted: str | None = None,
+    features: Sequence[str] = (),
 ) -> AsyncIterator[Browser]:
     """A browser whose microphone plays `recording` from the moment a page asks for it, or that has none.
 
     Pages may use it where `is_allowed`. `inside` names a network namespace to run the browser in, `trusted` an origin
-    that may use the microphone without TLS.
+    that may use the microphone without TLS, `features` what Chromium would not do by itself.
     """
     try:
         from playwright.async_api import async_playwright
@@ -56,6 +61,8 @@ async def browsing(
         )
     if trusted is not None:
         arguments = (*arguments, f"--unsafely-treat-insecure-origin-as-secure={trusted}")
+    if features:
+        arguments = (*arguments, f"--enable-features={','.join(features)}")
     async with async_playwright() as playwright, AsyncExitStack() as stack:
         executable = program()
         if inside is not None:

@@ -67,18 +67,14 @@ async def test_an_order_is_placed(caller: Path, tmp_path: Path) -> None:
     assert did["ready"] == 1
 
 
-async def test_a_session_left_with_taken_over_is_resumed_with_every_frame(caller: Path, tmp_path: Path) -> None:
+async def test_a_session_left_with_taken_over_is_resumed_within_the_clients_flow_control(
+    caller: Path, tmp_path: Path
+) -> None:
     """The library closes with STOP_SENDING first and the capsule behind it in the same packet."""
     async with working(tmp_path) as bed:
-        did = await report(caller, bed, "-move")
+        did = await report(caller, bed, "-move", "-window", "20000")
     check(did)
     assert did["ready"] == 2
-
-
-async def test_an_order_is_placed_within_the_clients_flow_control(caller: Path, tmp_path: Path) -> None:
-    async with working(tmp_path) as bed:
-        did = await report(caller, bed, "-window", "20000")
-    check(did)
 
 
 async def test_a_server_of_draft_02_alone_is_refused(
