@@ -48,7 +48,8 @@ unit: setup tools $(PEERS) $(BROWSER) web
 	$(BIN)/pytest --durations 12 --ignore tests/unit --ignore tests/property --ignore tests/sim --ignore tests/integration --ignore tests/interop
 
 tools: ## what the tests want of the machine; Debian's packages, where we may install them
-	@wanted=; for tool in redis-server=redis-server chromium=chromium ip=iproute2; do \
+	@command -v go >/dev/null || echo "a test that needs Go 1.26 is left out" >&2
+	@wanted=; for tool in redis-server=redis-server chromium=chromium firefox-esr=firefox-esr ip=iproute2; do \
 	  command -v $${tool%%=*} >/dev/null || wanted="$$wanted $${tool#*=}"; done; \
 	if [ -z "$$wanted" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -105,7 +106,7 @@ bench-lb: $(PEERS) ## the load balancer beside C, nginx and Envoy (QUICK=1: in t
 bench-lb-faults: setup ## what the load balancer loses when parts of it are killed
 	$(BIN)/python -m bench.lb_faults
 
-interop: $(PEERS) ## connection IDs that Envoy makes, read by ours
+interop: setup tools $(PEERS) $(BROWSER) ## connection IDs that Envoy makes; orders by webtransport-go, Firefox and Chromium
 	STRICT=1 $(BIN)/pytest tests/interop
 
 $(PEERS): $(READY) locks/peers.lock
