@@ -56,30 +56,29 @@ class Outbox:
     def open(self, stream_id: int, header: bytes, *, is_unidirectional: bool) -> list[Write]:
         """Open a stream by its header, at once or when there is credit for it; return what to write now."""
         self._held[stream_id] = _Held(is_unidirectional, header)
-        return self._release()
+        return self.release()
 
     def write(self, stream_id: int, data: bytes, end_stream: bool = False) -> list[Write]:
         """Send on a stream; return what to write now."""
         held = self._held.setdefault(stream_id, _Held(is_unidirectional=False, header=None))
         held.data += data
         held.end_stream = end_stream
-        return self._release()
+        return self.release()
 
     def drop(self, stream_id: int) -> None:
         """Forget what is held back for a stream that was reset."""
         self._held.pop(stream_id, None)
 
-    def raised(self, capsule: MaxData | MaxStreams) -> list[Write] | None:
-        """Take a new limit and return what to write now; `None` if it is lower than before: a session error."""
+    def raise_limit(self, capsule: MaxData | MaxStreams) -> bool:
+        """Take a new limit, to be used by `release`; False if it is lower than before, which is a session error."""
         if isinstance(capsule, MaxData):
-            if capsule.maximum < self._max_data:
-                return None
-            self._max_data = capsule.maximum
+            is_lower = capsule.maximum < self._max_data
+            self._max_data = max(self._max_data, capsule.maximum)
         else:
-            if capsule.maximum < self._max_streams[capsule.is_unidirectional]:
-                return None
-            self._max_streams[capsule.is_unidirectional] = capsule.maximum
-        return self._release()
+            former = self._max_streams[capsule.is_unidirectional]
+            is_lower = capsule.maximum < former
+            self._max_streams[capsule.is_unidirectional] = max(former, capsule.maximum)
+        return not is_lower
 
     def blocked(self) -> list[Capsule]:
         """What to tell the peer of the limits that hold something back, each limit once."""
@@ -94,7 +93,8 @@ class Outbox:
         self._announced = blocked
         return list(fresh)
 
-    def _release(self) -> list[Write]:
+    def release(self) -> list[Write]:
+        """What there is credit for of all that is held back, to be written now."""
         if not self._held:
             return []
         writes = []

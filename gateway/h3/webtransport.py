@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from aioquic.h3 import events as h3_events
 from aioquic.h3.connection import ErrorCode
@@ -69,9 +68,6 @@ __all__ = [
 ]
 
 
-_STREAM_TYPE_OCTETS: Final = 2  # 0x41 and 0x54 as varints
-
-
 @dataclass(slots=True)
 class _Session:
     terms: Terms
@@ -100,12 +96,14 @@ class WebTransportLayer:
         self._h3 = Http3(quic)
         self._is_client = quic.configuration.is_client
         self._sessions: dict[int, _Session] = {}
-        self._waiting: dict[int, h3_events.HeadersReceived] = {}
-        """Sound requests that overtook the SETTINGS, which say what dialect they are in."""
+        self._waiting: dict[int, list[h3_events.HeadersReceived | h3_events.DataReceived]] = {}
+        """Sound requests, and what followed them, that overtook the SETTINGS, which say what dialect they are in."""
         self._over: dict[int, None] = {}
         """Answered requests and ended sessions, as long as their streams last and there is room, oldest first."""
         self._over_below = 0
         self._streams: dict[int, _Stream] = {}
+        self._header_octets = 0
+        """The longest header of a stream opened here: what every reset of one still delivers."""
         self._early = EarlyStreams()
 
     # Sessions
@@ -121,8 +119,13 @@ class WebTransportLayer:
         return session_id
 
     def accept(self, session_id: int) -> list[WebTransportEvent]:
-        """Server: answer 200, and return what the client sent ahead of the answer, to be handled now."""
-        session = self._sessions[session_id]
+        """Server: answer 200, and return what the client sent ahead of the answer, to be handled now.
+
+        Nothing happens where the client has ended the session meanwhile; `SessionClosed` follows then.
+        """
+        session = self._sessions.get(session_id)
+        if session is None:
+            return []
         session.is_open = True
         self._h3.answer(session_id, encode_fields({":status": "200", **session.terms.answer}))
         return list(self._early.take(session_id))
@@ -165,6 +168,7 @@ class WebTransportLayer:
     def open_stream(self, session_id: int, *, is_unidirectional: bool) -> int:
         """Open a stream in the session, and return its ID; where credit is wanting it waits, with all sent on it."""
         stream_id, header = self._h3.reserve_stream(session_id, is_unidirectional=is_unidirectional)
+        self._header_octets = max(self._header_octets, len(header))
         self._streams[stream_id] = _Stream(session_id, can_send=True, can_receive=not is_unidirectional)
         outbox = self._outbox(session_id)
         if outbox is None:
@@ -218,10 +222,12 @@ class WebTransportLayer:
         named = self._h3.session_of(event.stream_id) if isinstance(event, quic_events.StreamReset) else None
         http_events = self._h3.handle_event(event)
         if self._waiting and self._h3.received_settings is not None:
-            http_events = [*self._waiting.values(), *http_events]
+            http_events = [each for waiting in self._waiting.values() for each in waiting] + http_events
             self._waiting.clear()
         for each in http_events:
             match each:
+                case h3_events.DataReceived(stream_id=stream_id) if stream_id in self._waiting:
+                    self._wait(each)
                 case h3_events.WebTransportStreamDataReceived():
                     answers += self._stream_data(each)
                 case h3_events.DatagramReceived(stream_id=session_id, data=data):
@@ -251,10 +257,10 @@ class WebTransportLayer:
             self.refuse(session_id, status, METHOD_NOT_ALLOWED if status == 405 else None)
             return []
         settings = self._h3.received_settings
-        if settings is None and len(self._waiting) < limits.MAX_SESSIONS:
-            self._waiting[session_id] = event
+        if settings is None:
+            self._wait(event)
             return []
-        agreed = terms(settings or {}, fields[":protocol"])
+        agreed = terms(settings, fields[":protocol"])
         if len(self._sessions) >= agreed.max_sessions:
             if agreed.rejects_by_reset:
                 self._h3.reject(session_id)
@@ -265,6 +271,16 @@ class WebTransportLayer:
         regular = regular_fields(fields)
         authority, path = fields[":authority"], fields[":path"]
         return [SessionRequested(session_id, authority, path, regular.get("origin"), regular)]
+
+    def _wait(self, event: h3_events.HeadersReceived | h3_events.DataReceived) -> None:
+        """Keep a request, or data behind it, until the SETTINGS arrive; reject it where it is too much."""
+        waiting = self._waiting.setdefault(event.stream_id, [])
+        waiting.append(event)
+        octets = sum(len(each.data) for each in waiting if isinstance(each, h3_events.DataReceived))
+        is_too_much = octets > limits.MAX_WAITING_OCTETS or len(waiting) > limits.MAX_WAITING_PIECES
+        if is_too_much or len(self._waiting) > limits.MAX_SESSIONS:
+            del self._waiting[event.stream_id]
+            self._h3.reject(event.stream_id)
 
     def _has_place(self) -> bool:
         """Whether one more request may be answered; forgets those that are finished first, if need be."""
@@ -303,18 +319,14 @@ class WebTransportLayer:
                     return [*answers, *self._peer_closed(session_id, code, reason)]
                 case DrainSession():
                     answers.append(SessionDraining(session_id))
-                case MaxData() | MaxStreams() if not self._raised(session_id, session, capsule):
+                case MaxData() | MaxStreams() if session.outbox is not None and not session.outbox.raise_limit(capsule):
                     reason = f"{type(capsule).__name__} lowered a limit to {capsule.maximum}"
                     return [*answers, *self._fail_session(session_id, FLOW_CONTROL_ERROR, reason)]
-        return [*answers, *self._peer_closed(session_id, 0, "")] if is_ended else answers
-
-    def _raised(self, session_id: int, session: _Session, capsule: MaxData | MaxStreams) -> bool:
-        """Use new credit; False if it is less. Without flow control it is ignored (draft-16 section 5.1)."""
-        if session.outbox is None:
-            return True
-        writes = session.outbox.raised(capsule)
-        self._write(session_id, session.outbox, writes or [])
-        return writes is not None
+        if is_ended:
+            return [*answers, *self._peer_closed(session_id, 0, "")]
+        if session.outbox is not None:
+            self._write(session_id, session.outbox, session.outbox.release())
+        return answers
 
     def _fail_session(self, session_id: int, http_code: int, reason: str) -> list[WebTransportEvent]:
         self._quic.reset_stream(session_id, http_code)
@@ -325,6 +337,8 @@ class WebTransportLayer:
     def _peer_closed(self, session_id: int, code: int, reason: str) -> list[WebTransportEvent]:
         if self._sessions[session_id].is_open:
             self._h3.send_capsule(session_id, None, end_stream=True)
+        else:
+            self._quic.reset_stream(session_id, ErrorCode.H3_REQUEST_CANCELLED)
         self._end(session_id)
         return [SessionClosed(session_id, code, reason)]
 
@@ -349,7 +363,8 @@ class WebTransportLayer:
         return []
 
     def _peer_reset(self, stream_id: int, http_code: int, named: int | None) -> list[WebTransportEvent]:
-        self._waiting.pop(stream_id, None)
+        if self._waiting.pop(stream_id, None) is not None:
+            self._quic.reset_stream(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
         if stream_id in self._sessions:
             self._quic.reset_stream(stream_id, ErrorCode.H3_REQUEST_CANCELLED)
             self._end(stream_id)
@@ -392,8 +407,7 @@ class WebTransportLayer:
         """Reset this half of a stream; its header arrives all the same, where the peer can do that (draft-16 4.4)."""
         self._drop(stream_id)
         is_ours = stream_id % 2 == (0 if self._is_client else 1)
-        header_octets = _STREAM_TYPE_OCTETS + len(encode_varint(max(self._sessions, default=0)))
-        self._quic.reset_stream_at(stream_id, http_code, header_octets if is_ours else 0)
+        self._quic.reset_stream_at(stream_id, http_code, self._header_octets if is_ours else 0)
 
     def _is_over(self, session_id: int) -> bool:
         is_forgotten = session_id < self._over_below and session_id not in self._sessions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 from aioquic.h3.connection import ErrorCode
@@ -19,6 +19,7 @@ from gateway.h3.capsules import (
 )
 from gateway.h3.dialect import SERVER_SETTINGS, Dialect, terms
 from gateway.h3.flow_control import Limits
+from gateway.h3.limits import MAX_SESSIONS, MAX_WAITING_PIECES
 from gateway.h3.webtransport import SessionClosed, SessionDraining, SessionRequested, StreamData, StreamReset
 from tests.unit.gateway.h3.harness import of
 from tests.unit.gateway.h3.peers import (
@@ -168,19 +169,53 @@ def test_only_draft_02_is_answered_with_its_header() -> None:
     assert {name for name, answer in answers.items() if answer == "draft02"} == {"chromium", "firefox"}
 
 
-def test_a_request_that_overtakes_its_settings_waits_for_them() -> None:
-    peer = Peer(PYWEBTRANSPORT)
-    control = peer.quic._streams.pop(2)  # the SETTINGS stay behind
+def ahead_of_settings(script: Script) -> tuple[Peer, Callable[[], None]]:
+    """A client whose SETTINGS are held back until the second is called."""
+    peer = Peer(script)
+    control = peer.quic._streams.pop(2)
     peer.quic._streams_queue.remove(control)
+
+    def release() -> None:
+        peer.quic._streams[2] = control
+        peer.quic._streams_queue.append(control)
+        peer.turn()
+
+    return peer, release
+
+
+def test_a_request_that_overtakes_its_settings_waits_for_them() -> None:
+    peer, release = ahead_of_settings(PYWEBTRANSPORT)
     peer.session_id = peer.request()
     peer.turn()
     assert not peer.ends.from_client
-    peer.quic._streams[2] = control
-    peer.quic._streams_queue.append(control)
-    peer.turn()
+    release()
     assert [each.session_id for each in of(SessionRequested, peer.ends.from_client)] == [peer.session_id]
     assert peer.status == 200
     assert peer.ends.server._sessions[peer.session_id].terms.limits == Limits(1000, 1, 1)
+
+
+def test_what_follows_a_request_that_waits_is_not_lost() -> None:
+    peer, release = ahead_of_settings(CHROMIUM)
+    peer.session_id = peer.request()
+    peer.tell(CloseSession(13, "so soon"), end_stream=True)
+    peer.turn()
+    release()
+    assert [type(each) for each in peer.ends.from_client] == [SessionRequested, SessionClosed]
+    assert of(SessionClosed, peer.ends.from_client)[0].code == 13
+
+
+def test_requests_that_wait_for_settings_are_bounded() -> None:
+    peer, release = ahead_of_settings(FIREFOX)
+    requests = [peer.request() for _ in range(MAX_SESSIONS + 1)]
+    peer.session_id = requests[0]
+    peer.turn()
+    assert list(peer.resets) == requests[-1:]
+    for _ in range(MAX_WAITING_PIECES + 1):
+        peer.tell(DrainSession())
+        peer.turn(1)
+    assert list(peer.resets) == [requests[-1], requests[0]]
+    release()
+    assert [each.session_id for each in of(SessionRequested, peer.ends.from_client)] == requests[1:-1]
 
 
 def test_a_session_too_many_is_rejected_and_the_first_goes_on() -> None:

@@ -184,6 +184,16 @@ def test_a_stopped_session_ends_after_a_second_at_most() -> None:
     assert [name for name, _ in session.calls] == ["message", "left"]
 
 
+def test_a_session_closed_in_the_packet_that_asks_for_it_is_no_defect() -> None:
+    session, caller = opened("/elsewhere")
+    session_id = caller.layer.connect("gateway.example", "/v1/voice")
+    caller.layer._sessions[session_id].is_open = True
+    caller.layer.close_session(session_id, 3, "changed my mind")
+    caller.settle()
+    assert [name for name, _ in session.calls] == ["left"]
+    assert not caller.errors
+
+
 def test_a_stream_type_cut_into_octets_is_put_together() -> None:
     session, caller = opened()
     stream = caller.layer.open_stream(caller.session_id, is_unidirectional=True)
