@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from gateway.h3 import http3, webtransport
 from gateway.h3.dialect import Dialect
@@ -30,7 +31,7 @@ SCRIPT = Path(__file__).parent / "caller.js"
 FRAMES = 333
 """20 ms each of the recording."""
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 
 @asynccontextmanager
@@ -59,6 +60,12 @@ class BrowserCase:
 CHROMIUM = BrowserCase(in_chromium, Dialect.DRAFT_02)
 FIREFOX = BrowserCase(in_firefox, Dialect.DRAFT_02)
 CHROMIUM_07 = BrowserCase(lambda page: in_chromium(page, "EnableWebTransportDraft07"), Dialect.DRAFT_07)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bed]:
+    async with working(tmp_path_factory.mktemp("worker")) as bed:
+        yield bed
 
 
 @contextmanager
@@ -107,11 +114,10 @@ def spoken(monkeypatch: pytest.MonkeyPatch) -> list[Dialect]:
 
 
 @pytest.mark.parametrize("case", [CHROMIUM, CHROMIUM_07, FIREFOX], ids=["chromium", "chromium-07", "firefox"])
-async def test_an_order_is_placed(case: BrowserCase, tmp_path: Path, spoken: list[Dialect]) -> None:
-    async with working(tmp_path) as bed:
-        with page(tmp_path) as url:
-            async with case.browsing(url) as evaluate:
-                did = await evaluate(calling(bed))
+async def test_an_order_is_placed(case: BrowserCase, bed: Bed, tmp_path: Path, spoken: list[Dialect]) -> None:
+    with page(tmp_path) as url:
+        async with case.browsing(url) as evaluate:
+            did = await evaluate(calling(bed))
     assert first_item(did["state"]) == ORDER
     assert (did["ready"], did["sent"], did["byeFrames"], did["closed"]) == (1, FRAMES, FRAMES, 0)
     assert did["answers"] >= 1
@@ -121,13 +127,12 @@ async def test_an_order_is_placed(case: BrowserCase, tmp_path: Path, spoken: lis
 
 @pytest.mark.parametrize("case", [CHROMIUM, FIREFOX], ids=["chromium", "firefox"])
 async def test_a_server_without_webtransport_is_refused(
-    case: BrowserCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoken: list[Dialect]
+    case: BrowserCase, bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoken: list[Dialect]
 ) -> None:
     """The negative control."""
     monkeypatch.setattr(http3, "SERVER_SETTINGS", dict.fromkeys(http3.SERVER_SETTINGS, 0))
-    async with working(tmp_path, "echo") as bed:
-        with page(tmp_path) as url:
-            async with case.browsing(url) as evaluate:
-                with pytest.raises(Exception, match=r"WebTransport|connection"):
-                    await asyncio.wait_for(evaluate(calling(bed)), 30.0)
+    with page(tmp_path) as url:
+        async with case.browsing(url) as evaluate:
+            with pytest.raises(Exception, match=r"WebTransport|connection"):
+                await asyncio.wait_for(evaluate(calling(bed)), 30.0)
     assert spoken == []

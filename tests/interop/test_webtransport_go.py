@@ -6,10 +6,12 @@ import asyncio
 import json
 import shutil
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from gateway.h3 import http3
 from gateway.h3.dialect import ENABLE_WEBTRANSPORT
@@ -20,7 +22,7 @@ SOURCE = Path(__file__).parent / "go"
 FRAMES = 333
 """20 ms each of the recording."""
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,12 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, check=False, timeout=200)
     assert built.returncode == 0, built.stderr
     return program
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bed]:
+    async with working(tmp_path_factory.mktemp("worker")) as bed:
+        yield bed
 
 
 async def call(program: Path, bed: Bed, *more: str) -> tuple[int, str, str]:
@@ -60,28 +68,23 @@ def check(did: dict[str, Any]) -> None:
     assert did["spoken_bytes"] > 32_000
 
 
-async def test_an_order_is_placed(caller: Path, tmp_path: Path) -> None:
-    async with working(tmp_path) as bed:
-        did = await report(caller, bed)
+async def test_an_order_is_placed(caller: Path, bed: Bed) -> None:
+    did = await report(caller, bed)
     check(did)
     assert did["ready"] == 1
 
 
 async def test_a_session_left_with_taken_over_is_resumed_within_the_clients_flow_control(
-    caller: Path, tmp_path: Path
+    caller: Path, bed: Bed
 ) -> None:
     """The library closes with STOP_SENDING first and the capsule behind it in the same packet."""
-    async with working(tmp_path) as bed:
-        did = await report(caller, bed, "-move", "-window", "20000")
+    did = await report(caller, bed, "-move", "-window", "20000")
     check(did)
     assert did["ready"] == 2
 
 
-async def test_a_server_of_draft_02_alone_is_refused(
-    caller: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_of_draft_02_alone_is_refused(caller: Path, bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
     """The negative control."""
     monkeypatch.setattr(http3, "SERVER_SETTINGS", {ENABLE_WEBTRANSPORT: 1})
-    async with working(tmp_path, "echo") as bed:
-        code, _, errors = await call(caller, bed)
+    code, _, errors = await call(caller, bed)
     assert (code, errors.strip()) == (1, "server didn't enable WebTransport")
