@@ -142,6 +142,8 @@ class ResetStreamAt(FlowControl):
             stream.sender = partial  # type: ignore[assignment]  # same shape
 
     def _write_reset_stream_frame(self, builder: QuicPacketBuilder, stream: QuicStream) -> None:
+        if stream.is_blocked:
+            return  # a reset opens the stream, too, which the peer does not allow yet (RFC 9000 section 4.6)
         sender: Any = stream.sender
         if not isinstance(sender, PartialSender) or not sender.reliable_size:
             super()._write_reset_stream_frame(builder, stream)

@@ -10,7 +10,7 @@ from aioquic.quic.events import StreamDataReceived, StreamReset
 from aioquic.quic.packet import QuicErrorCode, QuicStreamFrame
 from aioquic.quic.stream import FinalSizeError
 
-from gateway.quic.connection import Connection
+from gateway.quic.connection import Connection, ConnectionOptions
 from gateway.quic.connection.reset_stream_at import PARAMETERS, RESET_STREAM_AT
 from gateway.quic.reassembly import ReassemblyBudget, StreamReceiver
 from tests.unit.gateway.quic.harness import Pair, connected, of
@@ -198,3 +198,21 @@ def test_a_second_reset_of_another_final_size_is_an_error() -> None:
     reset(stream, final_size=100, reliable_size=10)
     with pytest.raises(FinalSizeError):
         reset(stream, final_size=99, reliable_size=10)
+
+
+@pytest.mark.parametrize("is_partial", [False, True])
+def test_a_stream_beyond_the_peers_limit_is_reset_only_once_it_may_be_opened(is_partial: bool) -> None:
+    """RFC 9000 section 4.6: a RESET_STREAM opens a stream, too."""
+    pair = connected(options=ConnectionOptions(max_streams=2))
+    pair.client._peer_takes_partial_resets = is_partial
+    streams = [2, 6, 10]
+    for stream_id in streams:
+        pair.client.send_stream_data(stream_id, HEADER)
+    pair.client.reset_stream_at(streams[-1], 77, len(HEADER))
+    pair.exchange(2)
+    assert not pair.server.is_ended
+    assert not of(StreamReset, pair.server_events)
+    pair.client.send_stream_data(streams[0], b"", end_stream=True)
+    pair.exchange(6)
+    assert of(StreamReset, pair.server_events) == [StreamReset(error_code=77, stream_id=streams[-1])]
+    assert not pair.server.is_ended
