@@ -142,7 +142,7 @@ def _parse(capsule_type: int, body: bytes) -> Capsule | Malformed:
         return Malformed(f"capsule {capsule_type:#x} belongs to WebTransport over HTTP/2")
     value = decode_varint(body)
     if value is None or value[1] != len(body):
-        return Malformed(f"capsule {capsule_type:#x} holds one varint, got {len(body)} octets")
+        return Malformed(f"capsule {capsule_type:#x} holds one varint, got {len(body)} bytes")
     return _limit(capsule_type, value[0])
 
 

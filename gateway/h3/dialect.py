@@ -45,7 +45,7 @@ SERVER_SETTINGS: Final[Mapping[int, int]] = {
 
 
 class Dialect(IntEnum):
-    """The first draft of each family whose members understand each other; the newer, the higher."""
+    """Each named by its first draft; the drafts up to the next one are the same on the wire."""
 
     DRAFT_02 = 2
     DRAFT_07 = 7
@@ -102,5 +102,5 @@ def _limits(settings: Mapping[int, int], dialect: Dialect) -> Limits | None:
         settings.get(INITIAL_MAX_STREAMS_BIDI, 0),
         settings.get(INITIAL_MAX_STREAMS_UNI, 0),
     )
-    # draft-16 section 5.1; in draft-13, too: a peer that grants nothing at all is heard of, and listens all the same
+    # draft-16 section 5.1. In draft-13 too, since Safari is reported to grant nothing and to take streams all the same
     return limits if any((limits.max_data, limits.max_streams_bidi, limits.max_streams_uni)) else None

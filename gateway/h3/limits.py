@@ -13,7 +13,7 @@ MAX_CONTROL_FRAME_OCTETS: Final = 4096
 MAX_REQUESTS: Final = 64
 """Requests of a connection that are not finished yet; one more is rejected, finished ones give their place back."""
 MAX_SESSIONS: Final = 4
-MAX_WAITING_OCTETS: Final = 8192
+MAX_WAITING_BYTES: Final = 8192
 MAX_WAITING_PIECES: Final = 64
 """What of a request may wait for SETTINGS that it has overtaken, besides its headers."""
 STOPPED_SESSION_S: Final = 1.0

@@ -102,7 +102,7 @@ class WebTransportLayer:
         """Answered requests and ended sessions, as long as their streams last and there is room, oldest first."""
         self._over_below = 0
         self._streams: dict[int, _Stream] = {}
-        self._header_octets = 0
+        self._header_bytes = 0
         """The longest header of a stream opened here: what every reset of one still delivers."""
         self._early = EarlyStreams()
 
@@ -168,7 +168,7 @@ class WebTransportLayer:
     def open_stream(self, session_id: int, *, is_unidirectional: bool) -> int:
         """Open a stream in the session, and return its ID; where credit is wanting it waits, with all sent on it."""
         stream_id, header = self._h3.reserve_stream(session_id, is_unidirectional=is_unidirectional)
-        self._header_octets = max(self._header_octets, len(header))
+        self._header_bytes = max(self._header_bytes, len(header))
         self._streams[stream_id] = _Stream(session_id, can_send=True, can_receive=not is_unidirectional)
         outbox = self._outbox(session_id)
         if outbox is None:
@@ -277,7 +277,7 @@ class WebTransportLayer:
         waiting = self._waiting.setdefault(event.stream_id, [])
         waiting.append(event)
         octets = sum(len(each.data) for each in waiting if isinstance(each, h3_events.DataReceived))
-        is_too_much = octets > limits.MAX_WAITING_OCTETS or len(waiting) > limits.MAX_WAITING_PIECES
+        is_too_much = octets > limits.MAX_WAITING_BYTES or len(waiting) > limits.MAX_WAITING_PIECES
         if is_too_much or len(self._waiting) > limits.MAX_SESSIONS:
             del self._waiting[event.stream_id]
             self._h3.reject(event.stream_id)
@@ -407,7 +407,7 @@ class WebTransportLayer:
         """Reset this half of a stream; its header arrives all the same, where the peer can do that (draft-16 4.4)."""
         self._drop(stream_id)
         is_ours = stream_id % 2 == (0 if self._is_client else 1)
-        self._quic.reset_stream_at(stream_id, http_code, self._header_octets if is_ours else 0)
+        self._quic.reset_stream_at(stream_id, http_code, self._header_bytes if is_ours else 0)
 
     def _is_over(self, session_id: int) -> bool:
         is_forgotten = session_id < self._over_below and session_id not in self._sessions

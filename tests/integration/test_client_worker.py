@@ -13,9 +13,11 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from client import AccessRefused, Draining, MigrationFailed, ServerDrained, VoiceClient
+from client import AccessRefused, Draining, MigrationFailed, Resumed, ServerDrained, VoiceClient
 from gateway.certificate import ensure_certificate
 from gateway.config import GatewaySettings
+from gateway.transport.base import TransportHandler
+from gateway.transport.webtransport import WebTransport
 from gateway.worker import Worker
 
 TOKEN = "sesame"
@@ -99,3 +101,34 @@ async def test_a_draining_worker_says_so_and_ends_the_call(tmp_path: Path) -> No
             await call.speak(os.urandom(64_000))
         await stopping
         assert 0.3 in [event.deadline_s async for event in call.events() if isinstance(event, Draining)]
+
+
+async def test_a_drain_capsule_moves_the_call_to_another_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that goes away sends it on its own: there is no message beside it."""
+    transports: list[WebTransport] = []
+    begin = WebTransport.begin
+
+    def noting(transport: WebTransport, handler: TransportHandler) -> None:
+        transports.append(transport)
+        begin(transport, handler)
+
+    monkeypatch.setattr(WebTransport, "begin", noting)
+    async with (
+        working(tmp_path) as (_, url),
+        VoiceClient(url, token=TOKEN, ca_file=tmp_path / "ca.pem", has_playback=False) as call,
+    ):
+        await call.speak(TONE)
+        transports[0]._layer.drain_session(transports[0]._session_id)
+        transports[0]._connection.flush_soon()
+        async for event in call.events():
+            if isinstance(event, Resumed):
+                break
+        assert event.has_reconnected
+        await call.speak(TONE)
+        await call.finish()
+        report = call.report().as_json()
+    assert len(transports) == 2
+    assert report["ok"]
+    assert report["frames_heard"] == report["frames_sent"] > 0

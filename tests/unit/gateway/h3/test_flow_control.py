@@ -100,8 +100,8 @@ def test_flow_control_capsules_have_the_drafts_numbers(capsule: Capsule, number:
 @pytest.mark.parametrize(
     ("number", "body", "reason"),
     [
-        (0x190B4D3D, b"", "capsule 0x190b4d3d holds one varint, got 0 octets"),
-        (0x190B4D3D, b"\x01\x02", "capsule 0x190b4d3d holds one varint, got 2 octets"),
+        (0x190B4D3D, b"", "capsule 0x190b4d3d holds one varint, got 0 bytes"),
+        (0x190B4D3D, b"\x01\x02", "capsule 0x190b4d3d holds one varint, got 2 bytes"),
         (0x190B4D40, encode_varint((1 << 60) + 1), "capsule 0x190b4d40 names 1152921504606846977 streams"),
         (0x190B4D3E, b"\x00\x00", "capsule 0x190b4d3e belongs to WebTransport over HTTP/2"),
         (0x190B4D42, b"\x00\x00", "capsule 0x190b4d42 belongs to WebTransport over HTTP/2"),
