@@ -297,7 +297,9 @@ PUBLIC_FILES = {("tls", "certificate"), ("agent", "menu")}
 
 def test_every_file_of_the_settings_is_known_to_be_secret_or_public(tmp_path):
     """A new key with a path must be added to `secret_files`, or to `PUBLIC_FILES` here."""
-    text = re.sub(r'^(retry_key|reset_key|store_key|token|auth_token|shared_key|key) = "[^"]*"\n', "", FULL, flags=re.MULTILINE)
+    text = re.sub(
+        r'^(retry_key|reset_key|store_key|token|auth_token|shared_key|key) = "[^"]*"\n', "", FULL, flags=re.MULTILINE
+    )
     text = text.replace("[tls]\n", '[tls]\nkey = "tls.key"\n')
     (tmp_path / "access.secret_file").write_text("s" * 32)
     expected = {"tls.key", "old.key", "config.key_file"}
