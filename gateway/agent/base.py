@@ -140,7 +140,10 @@ class Conversation(Protocol):
         """
 
     def finish(self) -> None:
-        """No more audio follows: take a pending utterance as ended, answer it, and emit `Finished`."""
+        """No more audio follows: take a pending utterance as ended, answer it, and emit `Finished`.
+
+        Called again, and answered with `Finished` again, where the caller lost its connection meanwhile and came back.
+        """
 
     def close(self) -> None:
         """Let go of everything; no event is emitted any more."""

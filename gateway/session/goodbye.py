@@ -1,4 +1,4 @@
-"""The end of a call: what the caller promised with its `bye`, and how far the agent is with it, sans-IO."""
+"""The closing handshake of one connection: the caller's `bye`, and how far the agent has answered it. Sans-IO."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 
 
 class Goodbye:
-    """Tell it what happens after `bye`. Only an agent that is silent for `timeout_s` has failed: a slow one has not."""
+    """One per connection: after a resume the caller says `bye` again, and what is said again is played first.
+
+    Only an agent that emits nothing for `timeout_s` has failed; a slow one has not.
+    """
 
     __slots__ = ("_timeout_s", "deadline", "frames", "is_agent_finished", "is_agent_told")
 
@@ -21,7 +24,7 @@ class Goodbye:
         self._timeout_s = timeout_s
 
     def said(self, frames: int, now: float) -> None:
-        """The caller said `bye`, perhaps once more after a resume."""
+        """The caller said `bye`."""
         self.frames = frames
         self.deadline = now + self._timeout_s
 

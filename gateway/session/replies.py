@@ -83,6 +83,7 @@ class Replies:
         """The connection is gone, and with it what was not played: it will be said again as a new reply, or not."""
         self._outstanding.clear()
         self._speaking = None
+        self.speech_until = 0.0
 
     def interrupt(self, now: float) -> tuple[int, tuple[Cut, ...]] | None:
         """The caller spoke: return how much of the newest reply was played in ms, and all that were cut off.

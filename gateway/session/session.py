@@ -229,6 +229,8 @@ class Session:
             return NOTHING
         ledger, is_restored = self.ledger, self._is_restored
         self._token, self._last_input, self._is_restored = token, now, False
+        # a bye belongs to its connection: the caller says it again, and the agent may have more to say before its end
+        self._goodbye = Goodbye(self._limits.finish_timeout_s)
         ledger.tickets = ledger.tickets.renewed(token, used=resume.token)
         ledger.changed()
         effects: list[Effect] = [Send(self._ready(codec, self.next_sequence)), TakeUp(codec, ledger.state)]

@@ -151,6 +151,21 @@ async def test_the_rest_of_an_answer_is_heard_on_the_new_connection(tmp_path: Pa
     assert len(heard.pcm) // 2 / 24_000 == pytest.approx(2.65, abs=0.15)
 
 
+async def test_after_bye_the_rest_of_the_last_answer_is_heard_on_the_new_connection(tmp_path: Path) -> None:
+    """PROTOCOL section 6: at the same worker, too."""
+    async with working(tmp_path) as worker, relaying(worker.addresses.direct) as relay:
+        heard = Heard()
+        async with calling(relay, tmp_path, sinks=[heard]) as call:
+            call.send_pcm(TONE + bytes(32_000))
+            await until(lambda: call.report().played_ms > 100)
+            finishing = asyncio.create_task(call.finish())
+            await until(lambda: call.report().played_ms > 300)
+            relay.cut()
+            await finishing
+            assert call.report().resumes
+    assert len(heard.pcm) // 2 / 24_000 == pytest.approx(2.65, abs=0.15)
+
+
 class Heard:
     """A sink that keeps what was played."""
 

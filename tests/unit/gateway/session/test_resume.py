@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.agent.base import Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
-from gateway.session.effects import Close, Converse, Greet, HandOver, Save, SayAgain, Send, Speak, TakeUp
+from gateway.agent.base import Finished, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
+from gateway.session.effects import Close, Converse, Finish, Greet, HandOver, Save, SayAgain, Send, Speak, TakeUp
 from gateway.session.limits import Identity, SessionLimits
 from gateway.session.session import Session
 from gateway.session.state import SessionState
@@ -159,6 +159,40 @@ class TestResume:
         session.message_received(Bye(frames=12), 2.2)
         assert session.state is SessionState.FINISHING
         assert session.audio_received(frame(11), 2.3)
+
+    def test_after_bye_says_the_rest_of_the_last_answer_before_the_worker_says_bye(self, session):
+        """PROTOCOL section 6: what the caller had not heard to its end is said again, after a bye as well."""
+        session.message_received(Bye(frames=10), 0.3)
+        session.agent_emitted(Reply("Your total is five."), 0.4)
+        session.agent_emitted(ReplyAudio(ONE_SECOND), 0.4)
+        session.agent_emitted(Finished(), 0.5)
+        session.lost("gone", 0.8)
+        effects = session.resume(back(generation=1, next_generation=1, position_ms=400), "second", 1.0)
+        assert of(effects, SayAgain) == [SayAgain("Your total is five.")]
+        assert sent(session.agent_emitted(Reply("Your total is five."), 1.0), Speech)
+        session.message_received(Bye(frames=10), 1.1)
+        (speak,) = of(session.agent_emitted(ReplyAudio(ONE_SECOND), 1.2), Speak)
+        assert len(speak.pcm) == 0.6 * 48_000
+        session.agent_emitted(Finished(), 1.3)
+        for revision in range(session.ledger.revision + 1):
+            session.saved(revision, 1.4)
+        assert session.ledger.is_saved
+        assert session.state is SessionState.FINISHING
+        played = session.message_received(Played(generation=2, position_ms=600, is_complete=True), 2.0)
+        assert sent(played, Bye) == [Bye(frames=10)]
+
+    def test_after_bye_tells_the_agent_again_that_no_more_audio_follows(self, session):
+        assert of(session.message_received(Bye(frames=10), 0.3), Finish)
+        session.agent_emitted(Finished(), 0.4)
+        session.lost("gone", 0.8)
+        session.resume(back(), "second", 1.0)
+        assert of(session.message_received(Bye(frames=10), 1.1), Finish)
+
+    def test_an_answer_that_was_cut_off_does_not_delay_the_end_of_a_caller_that_never_reports(self, session):
+        session.agent_emitted(Reply("A long one."), 0.5)
+        session.agent_emitted(ReplyAudio(ONE_SECOND * 60), 0.5)
+        session.lost("gone", 1.0)
+        assert session.replies.speech_until == 0.0
 
     @pytest.mark.parametrize(
         ("changes", "code"),
