@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 import msgspec
@@ -220,9 +221,29 @@ def _decode(body: bytes, decoder: msgspec.msgpack.Decoder[_M], tags: frozenset[s
     try:
         if _TAG_DECODER.decode(body).type not in tags:
             return None
-        return decoder.decode(body)
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError:
+            return msgspec.convert(_with_whole_numbers(msgspec.msgpack.decode(body)), decoder.type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Malformed(f"control message: {error}")
+
+
+def _with_whole_numbers(fields: dict[str, Any]) -> dict[str, Any]:
+    """Turn floats into the integers that they equal, and round positions. What the agent's state holds is kept."""
+    return {
+        key: [_whole(key, each) for each in value] if isinstance(value, list) else _whole(key, value)
+        for key, value in fields.items()
+    }
+
+
+def _whole(key: str, value: Any) -> Any:
+    if isinstance(value, float) and (value.is_integer() or (key in _ROUNDED and math.isfinite(value))):
+        return round(value)
+    return value
+
+
+_ROUNDED: Final = frozenset({"position_ms"})
 
 
 def _tags(union: object) -> frozenset[str]:

@@ -160,3 +160,16 @@ def test_the_reader_cuts_any_chunks_alike(bodies: list[bytes], chunks: list[int]
 def test_the_reader_refuses_a_length_before_its_body_arrives() -> None:
     fault = LengthPrefixedReader(100).feed(wire.encode_varint(101))
     assert fault == Malformed("length prefix is 101, the limit is 100")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["id", "frames", "position_ms", "generation", "accept", "turn", "session"]),
+        st.floats() | st.lists(st.floats() | st.lists(st.none())) | st.text(max_size=3) | st.booleans(),
+    ),
+    st.sampled_from(["ping", "bye", "played", "start", "resume", "measured", "heard"]),
+)
+def test_no_number_raises(fields: dict[str, object], kind: str) -> None:
+    body = msgspec.msgpack.encode({"type": kind} | fields)
+    wire.decode_client_message(body)
+    wire.decode_server_message(body)
