@@ -8,6 +8,8 @@ from typing import Final
 
 _KEPT: Final = 512
 _WINDOW_S: Final = 30.0
+_LARGEST_EXCESS_MS: Final = 3_600_000.0
+"""The largest figure of the protocol: timestamps are the caller's, and may say anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Arrivals:
         fastest_ms = min(self._fastest_ms, self._former_fastest_ms)
         for number, at, gap_s, transit_ms in reversed(self._frames):
             if number == sequence:
-                return Arrival(number, at, gap_s, max(0.0, transit_ms - fastest_ms))
+                return Arrival(number, at, gap_s, min(max(0.0, transit_ms - fastest_ms), _LARGEST_EXCESS_MS))
             if number < sequence:
                 break
         return None

@@ -41,7 +41,7 @@ from gateway.session.speaker import Speaker
 from gateway.session.state import SessionState
 from gateway.session.turn_latency import TurnOver
 from gateway.store.base import Fenced, SessionRecord, SessionStore
-from gateway.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Measured, Played, Resume
+from gateway.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Played, Resume
 
 _MOST_MIGRATIONS = 64
 _log = structlog.get_logger("gateway.session")
@@ -118,9 +118,9 @@ class LiveSession:
 
     def message_received(self, message: ClientMessage) -> None:
         """A control message arrived."""
-        if isinstance(message, Measured):
-            self._services.counters.frames_replayed += message.frames_replayed
+        replayed = self.session.frames_replayed
         self._apply(self.session.message_received(message, self._loop.time()))
+        self._services.counters.frames_replayed += self.session.frames_replayed - replayed
         if isinstance(message, Played) and self._speaker:
             self._speaker.played(message.generation, message.position_ms, message.is_complete)
 

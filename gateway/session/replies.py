@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gateway.session.agent_audio import AgentAudio
@@ -71,11 +72,14 @@ class Replies:
         return reply.generation
 
     def played(self, generation: int, position_ms: int, is_complete: bool) -> None:
-        """Take the caller's report; one about a generation that is over, or was never begun, says nothing."""
+        """Take the caller's report; one about a generation that is over, or was never begun, is ignored.
+
+        A position counts from the first sample sent of the generation, and is at most what was made of it.
+        """
         reply = self._outstanding.get(generation)
         if reply is None:
             return
-        reply.played_ms = max(reply.played_ms, position_ms)
+        reply.played_ms = max(reply.played_ms, min(position_ms, math.ceil(reply.made_ms)))
         if is_complete and reply.is_ended:
             del self._outstanding[generation]
 

@@ -77,6 +77,9 @@ class Session:
         self._drain_told_by = math.inf
         self._retry_save_at: float | None = None
         self._goodbye = Goodbye(limits.finish_timeout_s)
+        self.frames_replayed = 0
+        """How many frames the caller says that it sent again, as far as that can be."""
+        self._replayable = 0
 
     @property
     def deadline(self) -> float | None:
@@ -108,7 +111,7 @@ class Session:
             self.replies.played(message.generation, message.position_ms, message.is_complete)
             return (*self._settle(now), *self._tell_drain(now))
         if isinstance(message, Measured):
-            self.turns.latencies.measured(message, self.ledger.turn)
+            self._measured(message, now)
             return NOTHING
         if isinstance(message, Dtmf):
             return (Press(message.digit),)
@@ -229,6 +232,7 @@ class Session:
             return NOTHING
         ledger, is_restored = self.ledger, self._is_restored
         self._token, self._last_input, self._is_restored = token, now, False
+        self._replayable = self._limits.unheard_frames
         # a bye belongs to its connection: the caller says it again, and the agent may have more to say before its end
         self._goodbye = Goodbye(self._limits.finish_timeout_s)
         ledger.tickets = ledger.tickets.renewed(token, used=resume.token)
@@ -333,6 +337,14 @@ class Session:
             return NOTHING
         self._is_drain_untold = False
         return (Send(Drain(deadline_s=round(max(0.0, self._drain_at - now), 3))),)
+
+    def _measured(self, measured: Measured, now: float) -> None:
+        """Believe what can be: no figure began before the session, no resume repeats more than a caller may keep."""
+        replayed = min(measured.frames_replayed, self._replayable)
+        self._replayable -= replayed
+        self.frames_replayed += replayed
+        longest_s = now - self._created + self._limits.resume_window_s
+        self.turns.latencies.measured(measured, self.ledger.turn, replayed, longest_s * 1000)
 
     def _bye(self, bye: Bye, now: float) -> Sequence[Effect]:
         if bye.frames < self.next_sequence:

@@ -172,12 +172,15 @@ class TurnLatencies:
         self._note(self._turn(turn), Figure.MIGRATION_GAP, gap_s)
         return gap_s
 
-    def measured(self, measured: Measured, newest_turn: int) -> None:
-        """Take what the caller's side measured; about a turn that was not yet, it says nothing."""
-        if measured.turn > newest_turn:
+    def measured(self, measured: Measured, newest_turn: int, frames_replayed: int, longest_ms: float) -> None:
+        """Take what the caller's side measured, with as many replayed frames as the session believes.
+
+        A report about a turn that has not begun, or is no longer kept, is ignored; so is a figure above `longest_ms`.
+        """
+        if not newest_turn - _KEPT_TURNS < measured.turn <= newest_turn:
             return
         latency = self._turn(measured.turn)
-        latency.frames_replayed += measured.frames_replayed
+        latency.frames_replayed += frames_replayed
         for figure, value_ms in (
             (Figure.USER_BOT_LATENCY, measured.response_ms),
             (Figure.UPLINK_AGE, measured.uplink_age_ms),
@@ -185,7 +188,7 @@ class TurnLatencies:
             (Figure.BARGE_IN, measured.barge_in_ms),
             (Figure.RESUME_GAP, measured.resume_gap_ms),
         ):
-            if value_ms is not None:
+            if value_ms is not None and value_ms <= longest_ms:
                 self._note(latency, figure, value_ms / 1000)
 
     def _turn(self, turn: int) -> TurnLatency:

@@ -25,6 +25,10 @@ from gateway.store.base import Line
 from gateway.wire import Flush, Resume, Speech, State, Transcript
 
 NOTHING: Final[tuple[Effect, ...]] = ()
+_MOST_UNSAVED_ANSWERS: Final = 65_536
+"""How far the newest generation that a caller names may be ahead of the one that was saved."""
+_MOST_SAID_AGAIN: Final = 64
+_LONGEST_ANSWER_MS: Final = 86_400_000
 
 
 class Turns:
@@ -80,12 +84,13 @@ class Turns:
 
     def say_again(self, resume: Resume) -> Sequence[Effect]:
         """Have the agent say what the caller, who is back, has not heard of it; nothing where all was heard."""
-        self._replies.generation = max(self._replies.generation, resume.generation)
-        lines = self._ledger.unsaid(resume.next_generation)
+        newest = self._replies.generation
+        self._replies.generation = max(newest, min(resume.generation, newest + _MOST_UNSAVED_ANSWERS))
+        lines = self._ledger.unsaid(resume.next_generation)[-_MOST_SAID_AGAIN:]
         if not lines:
             return NOTHING
         is_begun = lines[0].generation == resume.next_generation
-        heard_ms = lines[0].heard_ms + (resume.position_ms if is_begun else 0)
+        heard_ms = min(lines[0].heard_ms + (resume.position_ms if is_begun else 0), _LONGEST_ANSWER_MS)
         self._again = _Again(lines, " ".join(line.text for line in lines), heard_ms, is_begun or lines[0].heard_ms > 0)
         return (SayAgain(self._again.text),)
 

@@ -87,3 +87,10 @@ def test_a_caller_who_never_reports_costs_bounded_memory():
     for _ in range(1000):
         spoken(replies, "a", 0.1)
     assert len(replies.interrupt(0.0)[1]) == 64
+
+
+def test_no_more_is_played_than_was_made():
+    replies = Replies(AUDIO)
+    generation = spoken(replies, "a b", 1)
+    replies.played(generation, 2**62 - 1, is_complete=False)
+    assert replies.interrupt(1.0) == (1000, (Cut(generation, "a b"),))

@@ -141,6 +141,27 @@ class TestResume:
         session.resume(back(generation=9, next_generation=10), "second", 1.0)
         assert sent(session.agent_emitted(Reply("Hi."), 1.1), Speech)[0].generation == 10
 
+    def test_what_a_caller_claims_to_know_does_not_exhaust_the_numbers(self):
+        session = Session(IDENTITY, LIMITS, 0.0, record=RECORD)
+        session.resume(back(generation=2**62 - 1, next_generation=2**62 - 1), "second", 1.0)
+        assert sent(session.agent_emitted(Reply("Hi."), 1.1), Speech)[0].generation < 2**20
+
+    def test_positions_that_were_never_reached_do_not_add_up(self, session):
+        session.agent_emitted(Reply("One."), 0.5)
+        for number in range(1, 8):
+            session.lost("gone", 1.0)
+            claim = back(generation=number, next_generation=number, position_ms=2**62 - 1)
+            session.resume(claim, "next", 2.0)
+            session.agent_emitted(Reply("One."), 2.1)
+        assert session.ledger.record().transcript[-1].heard_ms <= 86_400_000
+
+    def test_says_no_more_than_64_answers_again(self, session):
+        for number in range(100):
+            session.agent_emitted(Reply(f"{number}."), 0.5)
+        session.lost("gone", 1.0)
+        (again,) = of(session.resume(back(), "second", 2.0), SayAgain)
+        assert len(again.text.split()) == 64
+
     def test_renews_the_token_and_keeps_the_used_one_until_the_next_message(self, session):
         session.lost("gone", 1.0)
         session.resume(back(), "second", 2.0)

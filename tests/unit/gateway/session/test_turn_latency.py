@@ -9,7 +9,7 @@ from gateway.session.effects import Send
 from gateway.session.limits import Identity, SessionLimits
 from gateway.session.session import Session
 from gateway.session.turn_latency import Figure
-from gateway.wire import AudioFrame, Codec, Flush, Latency, Measured, Start
+from gateway.wire import AudioFrame, Codec, Flush, Latency, Measured, Resume, Start
 from tests.unit.gateway.session.sessions import AUDIO
 
 PIECE = bytes(4_800)
@@ -22,7 +22,11 @@ class Talk:
         self.observed: list[tuple[Figure, float]] = []
         identity = Identity("s-1", "worker-1", "order", AUDIO)
         self.session = Session(
-            identity, SessionLimits(), 0.0, observe=lambda figure, value_s: self.observed.append((figure, value_s))
+            identity,
+            SessionLimits(),
+            0.0,
+            token="first",
+            observe=lambda figure, value_s: self.observed.append((figure, value_s)),
         )
         self.session.message_received(Start(), 0.0)
         for sequence in range(50):
@@ -111,6 +115,8 @@ def test_what_the_caller_measured_is_kept_with_its_turn(talk: Talk) -> None:
     answered(talk)
     talk.session.message_received(Measured(turn=1, response_ms=812.0, uplink_age_ms=41.0, playout_ms=20.0), 3.0)
     talk.session.message_received(Measured(turn=1, barge_in_ms=300.0), 3.1)
+    talk.session.lost("gone", 3.1)
+    talk.session.resume(Resume(session="s-1", token="first"), "second", 3.15)
     talk.session.message_received(Measured(turn=1, resume_gap_ms=1_500.0, frames_replayed=70), 3.2)
     (turn,) = talk.session.turns.latencies.recent()
     assert turn.as_json() == {
@@ -147,3 +153,44 @@ def test_a_move_is_charged_with_the_gap_it_made(talk: Talk) -> None:
     talk.arrive(50, 0.3)
     assert talk.session.turns.latencies.migrated(0, 2.35) == pytest.approx(0.32)
     assert dict(talk.observed)[Figure.MIGRATION_GAP] == pytest.approx(0.32)
+
+
+class TestReports:
+    """What a caller reports is believed as far as the worker knows that it can be."""
+
+    def test_frames_replayed_are_at_most_what_a_caller_may_keep_for_each_resume(self, talk: Talk) -> None:
+        answered(talk)
+        session, most = talk.session, SessionLimits().unheard_frames
+        session.message_received(Measured(turn=1, frames_replayed=2**62 - 1), 3.0)
+        assert session.frames_replayed == 0, "there was no resume"
+        for number in (1, 2):
+            session.lost("gone", 3.0)
+            session.resume(Resume(session="s-1", token="first"), "second", 3.1)
+            session.message_received(Measured(turn=1, frames_replayed=2**62 - 1), 3.2)
+            session.message_received(Measured(turn=1, frames_replayed=2**62 - 1), 3.3)
+            assert session.frames_replayed == number * most
+        assert session.turns.latencies.recent()[-1].frames_replayed == 2 * most
+
+    def test_no_figure_is_longer_than_the_session_and_a_resume_window(self, talk: Talk) -> None:
+        answered(talk)
+        longest_ms = (10.0 + SessionLimits().resume_window_s) * 1000
+        talk.session.message_received(Measured(turn=1, response_ms=longest_ms + 1), 10.0)
+        assert Figure.USER_BOT_LATENCY not in dict(talk.observed)
+        talk.session.message_received(Measured(turn=1, response_ms=longest_ms), 10.0)
+        assert dict(talk.observed)[Figure.USER_BOT_LATENCY] == longest_ms / 1000
+
+    def test_a_turn_that_is_not_kept_takes_no_other_s_place(self, talk: Talk) -> None:
+        for _ in range(40):
+            talk.emit(Understood("taro", 49, None), 2.5)
+        before = talk.session.turns.latencies.recent()
+        for turn in (0, 8, 41, 2**62 - 1):
+            talk.session.message_received(Measured(turn=turn, barge_in_ms=1.0), 3.0)
+        assert talk.session.turns.latencies.recent() == before
+        assert Figure.BARGE_IN not in dict(talk.observed)
+
+    def test_timestamps_that_go_back_give_no_figure_beyond_the_protocol_s(self, talk: Talk) -> None:
+        talk.session.audio_received(AudioFrame(50, 2**62 - 1, Codec.PCMU, b"\xff"), 2.1)
+        talk.session.audio_received(AudioFrame(51, 0, Codec.PCMU, b"\xff"), 2.2)
+        arrival = talk.session.uplink.arrivals.of(51)
+        assert arrival is not None
+        assert arrival.excess_ms == 3_600_000.0
