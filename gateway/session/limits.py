@@ -12,8 +12,9 @@ class SessionLimits:
     """How long and how much a session waits before it gives up.
 
     `unheard_frames` bounds what the caller must keep for a resume (12 000 frames of 20 ms are four minutes);
-    `early_frames` bounds what is kept of audio that overtook `start`; `finish_timeout_s` is how long an agent may tell
-    nothing after the caller's `bye`; `resume_window_s` is how long a session without a connection is kept.
+    `early_frames` and `early_bytes` bound what is kept of audio that overtook `start`; `finish_timeout_s` is how long
+    an agent may tell nothing after the caller's `bye`; `resume_window_s` is how long a session without a connection
+    is kept.
     """
 
     start_timeout_s: float = 10.0
@@ -24,6 +25,7 @@ class SessionLimits:
     save_retry_s: float = 1.0
     resume_window_s: float = 60.0
     early_frames: int = 250
+    early_bytes: int = 512 * 1024
     unheard_frames: int = 12_000
 
 

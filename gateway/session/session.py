@@ -70,6 +70,7 @@ class Session:
         self._is_restored = record is not None
         self._is_drain_untold = False
         self._early: list[AudioFrame] = []
+        self._early_bytes = 0
         self._last_input = now
         self._created = now
         self._detached_at = now
@@ -135,6 +136,10 @@ class Session:
         if self.state is SessionState.NEW:
             if len(self._early) == self._limits.early_frames:
                 return self._fault(CloseCode.WRONG_ORDER, f"{self._limits.early_frames} uplink frames before start")
+            self._early_bytes += len(frame.payload)
+            if self._early_bytes > self._limits.early_bytes:
+                reason = f"more than {self._limits.early_bytes} bytes of audio before start"
+                return self._fault(CloseCode.OVERLOADED, reason)
             self._early.append(frame)
             return NOTHING
         through = self.ledger.through_sequence

@@ -53,7 +53,7 @@ class UplinkIntake:
         self.reassembler = UplinkReassembler(next_sequence, self._wanted, self._counters)
         return replace(message, uplink=self._wanted)
 
-    def frame_received(self, frame: AudioFrame) -> Sequence[AudioFrame]:
+    def frame_received(self, frame: AudioFrame) -> Sequence[AudioFrame] | Malformed:
         """Take a frame of the stream, and return those that are next."""
         if self.reassembler is not None:
             return self.reassembler.frame_received(frame)

@@ -20,6 +20,8 @@ from gateway.wire import (
 
 MAX_AHEAD: Final = 3_000
 """How many frames beyond the next one are kept, or may be given up at once."""
+MAX_AHEAD_BYTES: Final = 2 * 1024 * 1024
+"""How many bytes of payload they may hold: 65 s of 16-bit samples at 16 kHz, 21 s at 48 kHz."""
 REPORT_INTERVAL_S: Final = 0.040
 _NUMBERS_REMEMBERED: Final = 1_024
 
@@ -46,6 +48,7 @@ class UplinkReassembler:
         self._is_giving_up = mode is UplinkMode.DEADLINE
         self._given_up_before = next_sequence
         self._held: dict[int, AudioFrame] = {}
+        self._held_bytes = 0
         self._latest: AudioFrame | None = None
         self._newest = -1
         self._newest_at = 0.0
@@ -53,13 +56,15 @@ class UplinkReassembler:
         self._seen = 0  # bit n: the datagram n before the newest has come
         self._reported_at = float("-inf")
 
-    def frame_received(self, frame: AudioFrame) -> list[AudioFrame]:
-        """Take a frame of the stream."""
-        self._keep(frame)
+    def frame_received(self, frame: AudioFrame) -> list[AudioFrame] | Malformed:
+        """Take a frame of the stream; one that is too far ahead ends the session, as a stream delivers it only once."""
+        if not self._keep(frame):
+            reason = f"more than {MAX_AHEAD} frames or {MAX_AHEAD_BYTES} bytes wait for uplink frame"
+            return Malformed(f"{reason} {self.next_sequence}", CloseCode.OVERLOADED)
         return self._in_order()
 
     def datagram_received(self, body: bytes, now: float) -> list[AudioFrame] | Malformed:
-        """Take a datagram; one of another type is skipped."""
+        """Take a datagram; one of another type is skipped. Frames too far ahead are ignored: they are sent again."""
         datagram = decode_uplink_datagram(body)
         if datagram is None:
             return []
@@ -98,21 +103,33 @@ class UplinkReassembler:
         if self.report_at is None or at < self.report_at:
             self.report_at = at
 
-    def _keep(self, frame: AudioFrame) -> None:
-        if self.next_sequence <= frame.sequence < self.next_sequence + MAX_AHEAD:
-            self._held.setdefault(frame.sequence, frame)
+    def _keep(self, frame: AudioFrame) -> bool:
+        """Keep a frame unless it is known; false if it is too far ahead, or there is no room for what it holds."""
+        ahead = frame.sequence - self.next_sequence
+        if ahead < 0 or frame.sequence in self._held:
+            return True
+        size = len(frame.payload)
+        if ahead and (ahead >= MAX_AHEAD or self._held_bytes + size > MAX_AHEAD_BYTES):
+            return False
+        self._held[frame.sequence] = frame
+        self._held_bytes += size
+        return True
 
     def _in_order(self) -> list[AudioFrame]:
         frames: list[AudioFrame] = []
-        after: AudioFrame | None = None
+        ahead: list[int] | None = None
         while True:
             frame = self._held.pop(self.next_sequence, None)
-            if frame is None and self.next_sequence < self._given_up_before:
-                if after is None or after.sequence < self.next_sequence:
-                    after = self._held[min(self._held)] if self._held else None
-                frame = stand_in(self.next_sequence, self._latest, after)
+            if frame is not None:
+                self._held_bytes -= len(frame.payload)
+            elif self.next_sequence < self._given_up_before:
+                if ahead is None:
+                    ahead = sorted(self._held, reverse=True)
+                while ahead and ahead[-1] < self.next_sequence:
+                    ahead.pop()
+                frame = stand_in(self.next_sequence, self._latest, self._held[ahead[-1]] if ahead else None)
                 self.counters.frames_given_up += 1
-            if frame is None:
+            else:
                 return frames
             frames.append(frame)
             self._latest = frame

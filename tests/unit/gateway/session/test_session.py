@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.agent.base import (
@@ -21,10 +23,12 @@ from gateway.session.effects import (
     Send,
     Speak,
 )
+from gateway.session.limits import SessionLimits
 from gateway.session.session import Session
 from gateway.session.state import SessionState
 from gateway.store.base import Line
 from gateway.wire import (
+    AudioFrame,
     Bye,
     CloseCode,
     Codec,
@@ -83,6 +87,13 @@ class TestStart:
         for i in range(3):
             session.audio_received(frame(i), 0.1)
         assert closing(session.audio_received(frame(3), 0.1)) is CloseCode.WRONG_ORDER
+
+    def test_must_come_before_512_kb_of_audio(self):
+        session = new_session(SessionLimits())
+        large = AudioFrame(0, 0, Codec.OPUS, bytes(16_384))
+        for sequence in range(32):
+            assert session.audio_received(replace(large, sequence=sequence), 0.1) == ()
+        assert closing(session.audio_received(replace(large, sequence=32), 0.1)) is CloseCode.OVERLOADED
 
     def test_must_come_in_time(self):
         session = new_session()

@@ -6,7 +6,13 @@ import pytest
 
 from gateway.audio.codec import FrameDecoder
 from gateway.audio.opus import OpusEncoder
-from gateway.transport.reassembler import MAX_AHEAD, REPORT_INTERVAL_S, UplinkCounters, UplinkReassembler
+from gateway.transport.reassembler import (
+    MAX_AHEAD,
+    MAX_AHEAD_BYTES,
+    REPORT_INTERVAL_S,
+    UplinkCounters,
+    UplinkReassembler,
+)
 from gateway.transport.stand_in import stand_in
 from gateway.wire import (
     MAX_REPORT_RUNS,
@@ -56,7 +62,7 @@ def test_frames_come_out_in_order_and_once() -> None:
 def test_the_stream_fills_gaps_too() -> None:
     reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
     assert fed(reassembler, datagram(0, 1)) == []
-    assert [each.sequence for each in reassembler.frame_received(frame(0))] == [0, 1]
+    assert reassembler.frame_received(frame(0)) == [frame(0), frame(1)]
     assert reassembler.frame_received(frame(0)) == []
 
 
@@ -182,3 +188,57 @@ def test_a_listener_hears_a_gap_of_the_right_length(has_neighbours: bool) -> Non
         samples += len(pcm) // 2
         before = heard
     assert samples == 6 * 320
+
+
+class TestBytes:
+    """PROTOCOL section 11: what waits for a missing frame is bounded in frames and in bytes."""
+
+    LARGE = 16_384
+    MOST = MAX_AHEAD_BYTES // LARGE
+
+    def large(self, sequence: int) -> AudioFrame:
+        return AudioFrame(sequence, sequence * 960, Codec.OPUS, bytes(self.LARGE))
+
+    @pytest.mark.parametrize("mode", [UplinkMode.HYBRID, UplinkMode.DEADLINE])
+    def test_frames_of_the_stream_ahead_of_a_gap_beyond_2_mb_end_the_session(self, mode: UplinkMode) -> None:
+        reassembler = UplinkReassembler(0, mode)
+        for sequence in range(1, self.MOST + 1):
+            assert reassembler.frame_received(self.large(sequence)) == []
+        fault = reassembler.frame_received(self.large(self.MOST + 1))
+        assert isinstance(fault, Malformed)
+        assert fault.code is CloseCode.OVERLOADED
+        assert str(MAX_AHEAD_BYTES) in fault.reason
+
+    def test_frames_of_datagrams_beyond_2_mb_are_ignored_and_not_reported(self) -> None:
+        reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
+        for sequence in range(1, self.MOST + 1):
+            reassembler.frame_received(self.large(sequence))
+        assert fed(reassembler, datagram(0, self.MOST + 1)) == []
+        assert reported(reassembler).runs == ((1, self.MOST),)
+
+    def test_the_missing_frame_is_taken_where_nothing_else_has_room(self) -> None:
+        reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
+        for sequence in range(1, self.MOST + 1):
+            reassembler.frame_received(self.large(sequence))
+        frames = reassembler.frame_received(self.large(0))
+        assert isinstance(frames, list)
+        assert len(frames) == self.MOST + 1
+        for sequence in range(self.MOST + 2, 2 * self.MOST + 2):
+            assert reassembler.frame_received(self.large(sequence)) == [], "there is room again"
+
+    def test_a_frame_that_comes_twice_takes_room_once(self) -> None:
+        reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
+        for _ in range(3 * self.MOST):
+            assert reassembler.frame_received(self.large(1)) == []
+
+    def test_a_frame_of_the_stream_too_many_ahead_ends_the_session(self) -> None:
+        reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
+        assert reassembler.frame_received(frame(MAX_AHEAD - 1)) == []
+        fault = reassembler.frame_received(frame(MAX_AHEAD))
+        assert isinstance(fault, Malformed)
+        assert fault.code is CloseCode.OVERLOADED
+
+    def test_60_s_of_samples_at_16_khz_have_room(self) -> None:
+        reassembler = UplinkReassembler(0, UplinkMode.HYBRID)
+        for sequence in range(1, MAX_AHEAD):
+            assert reassembler.frame_received(AudioFrame(sequence, sequence * 960, Codec.PCM16_16K, bytes(640))) == []
