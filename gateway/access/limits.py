@@ -12,8 +12,8 @@ from gateway.access.buckets import Buckets, Rate
 class AccessLimits:
     """`None` is no limit. An address is an IPv4 address or an IPv6 /64, a subject that of an access token.
 
-    Attempts are connections and requests for sessions. Octets count as they arrive, whatever they say; messages are
-    control messages and audio frames.
+    Sessions count from `start`. Attempts are connections and requests for sessions. Octets count as they arrive,
+    whatever they say; messages are control messages and audio frames.
     """
 
     session_octets_per_s: float | None = None

@@ -1,13 +1,20 @@
-"""How many sessions each address and each subject has. Sans-IO."""
+"""How many sessions each address and each subject has, and how many connections wait to begin one. Sans-IO."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from collections.abc import Hashable
+from typing import Final, Generic, TypeVar
 
 from gateway.access.limits import AccessLimits, Excess, Holder
 
 RETRY_AFTER_S: Final = 10.0
+MAX_WAITING: Final = 512
+MAX_WAITING_OF_ADDRESS: Final = 64
+"""A client waits for a round trip at most, so this many of one NAT may come back within the same one."""
+WAITING_RETRY_AFTER_S: Final = 1.0
+
+_C = TypeVar("_C", bound=Hashable)
 
 
 class Places:
@@ -27,14 +34,58 @@ class Places:
             if not self._taken[key]:
                 del self._taken[key]
 
-    def full(self, holder: Holder, limits: AccessLimits, spare: int = 0) -> Excess | None:
-        """Say why there is no place for one more; `spare` places are there beyond the limit."""
+    def full(self, holder: Holder, limits: AccessLimits) -> Excess | None:
+        """Say why there is no place for one more."""
         most = {"address": limits.address_sessions, "subject": limits.subject_sessions}
         for kind, name in _keys(holder):
             limit = most[kind]
-            if limit is not None and self._taken[kind, name] >= limit + spare:
+            if limit is not None and self._taken[kind, name] >= limit:
                 return Excess(f"{kind}_sessions", f"sessions of one {kind} at a time: at most {limit}", RETRY_AFTER_S)
         return None
+
+
+class Waiting(Generic[_C]):
+    """The connections that were accepted and have said neither `start` nor `resume`, by the network of their address.
+
+    They are no sessions. One network has a share of them, and where all are taken the oldest connection of the network
+    with the most gives way, so that no sender keeps another one out. `None` is the network of telephone carriers.
+    """
+
+    def __init__(self, most: int = MAX_WAITING, most_of_address: int = MAX_WAITING_OF_ADDRESS) -> None:
+        self._most = most
+        self._most_of_address = most_of_address
+        self._networks: dict[_C, bytes | None] = {}
+        self._counts: Counter[bytes | None] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._networks)
+
+    def full(self, network: bytes | None) -> Excess | None:
+        """Say why one more of this network may not wait."""
+        if network is None or self._counts[network] < self._most_of_address:
+            return None
+        reason = f"connections of one address that wait to begin: at most {self._most_of_address}"
+        return Excess("address_waiting", reason, WAITING_RETRY_AFTER_S)
+
+    def enter(self, connection: _C, network: bytes | None) -> _C | None:
+        """Let the connection wait; return the one to close in its place, where there is no room."""
+        replaced = None
+        if len(self._networks) >= self._most:
+            (largest, _), *_ = self._counts.most_common(1)
+            replaced = next(each for each, of in self._networks.items() if of == largest)
+            self.leave(replaced)
+        self._networks[connection] = network
+        self._counts[network] += 1
+        return replaced
+
+    def leave(self, connection: _C) -> None:
+        """The connection has said what it wants, or is gone; harmless for one that does not wait."""
+        if connection not in self._networks:
+            return
+        network = self._networks.pop(connection)
+        self._counts[network] -= 1
+        if not self._counts[network]:
+            del self._counts[network]
 
 
 def _keys(holder: Holder) -> list[tuple[str, bytes | str]]:

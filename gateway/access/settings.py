@@ -66,21 +66,28 @@ class LimitsSection(Section):
 
     `octets` are what arrives, `messages` are control messages and audio frames: 60 s of a rate may come at once, as a
     caller that resumes has much to say. `attempts` are connections and requests for sessions: 10 s of a rate may come
-    at once, after which an address must prove itself before it is refused. Many callers may share one address.
+    at once, after which an address must prove itself before it is refused.
     `address_tcp_connections` is how many connections to telephony, WebSocket and page one address has at once, from
     accept on; default three quarters of all that the descriptors allow. Lower it where no proxy is in front; a change
     needs a restart.
+
+    `sessions` are those at one time at this worker, from `start` until they can no longer be resumed; a resume is never
+    refused for them. Offices and mobile networks put many callers behind one address: `address_sessions` (100 by
+    default, 1 or more) lets an office of a hundred in and leaves four fifths of `session.max_sessions` to others.
+    Raise it where a call centre or one carrier's customers call; lower it where each caller has an address of its own.
+    A subject is a person with a device or three, or a shop's tills: `subject_sessions` (50 by default, 1 or more) keeps
+    one lost token from more than a tenth of the worker. Raise it where one subject stands for a whole application.
     """
 
     session_octets_per_s: float | None = Field(default=262_144, gt=0)
     session_messages_per_s: float | None = Field(default=200, gt=0)
     address_attempts_per_s: float | None = Field(default=50, gt=0)
-    address_sessions: int | None = Field(default=None, ge=1)
+    address_sessions: int | None = Field(default=100, ge=1)
     address_tcp_connections: int | None = Field(default=None, ge=1)
     address_octets_per_s: float | None = Field(default=None, gt=0)
     address_messages_per_s: float | None = Field(default=None, gt=0)
     subject_attempts_per_s: float | None = Field(default=None, gt=0)
-    subject_sessions: int | None = Field(default=None, ge=1)
+    subject_sessions: int | None = Field(default=50, ge=1)
     subject_octets_per_s: float | None = Field(default=None, gt=0)
     subject_messages_per_s: float | None = Field(default=None, gt=0)
 

@@ -10,24 +10,22 @@ from gateway.access.attempts import Attempts
 from gateway.access.gate import Denial, Gate
 from gateway.access.limits import AccessLimits, Excess, Holder
 from gateway.access.network import network_of_peer
-from gateway.access.places import Places
+from gateway.access.places import Places, Waiting
 from gateway.access.uplinks import Uplinks
 from gateway.session.counters import SessionCounters
+from gateway.session.port import Port
 from gateway.session.visit import Visit
 from gateway.transport.base import Refusal, SessionRequest
-from gateway.wire import VOICE_PATH
+from gateway.wire import VOICE_PATH, Malformed
 
 DRAINING_RETRY_AFTER_S: Final = 1.0
-FULL_RETRY_AFTER_S: Final = 5.0
-SPARE_PLACES: Final = 8
-"""How many connections beyond the limit may wait to say which session they take up: attempts overlap when they fail."""
 
 
 class Admission:
     """Decides on requests by `gate` and `limits`, which `renew` replaces; `wall_clock` gives seconds since 1970.
 
-    A caller may come back to its session at any time, so whoever is beyond a limit on sessions is let in, and may
-    `resume` but not `start`.
+    A session counts from its `start`. A caller may come back to its session at any time: limits on sessions refuse a
+    `start`, and never a connection or a `resume`.
     """
 
     def __init__(
@@ -44,9 +42,14 @@ class Admission:
         self._uplinks = Uplinks(self._limits)
         self._max_sessions = max_sessions
         self._wall_clock = wall_clock
+        self.waiting = Waiting[Port]()
         self._places = Places()
-        self._waiting = Places()
-        self._holders: dict[str, tuple[Places, Holder]] = {}
+        self._holders: dict[str, Holder] = {}
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions have started and are not over."""
+        return len(self._holders)
 
     def renew(self, gate: Gate, limits: AccessLimits) -> None:
         """Decide by others from now on; who is in stays in."""
@@ -64,18 +67,17 @@ class Admission:
         self,
         request: SessionRequest,
         agent: str,
-        sessions: int,
         counters: SessionCounters,
         *,
         is_draining: bool,
         clock: Callable[[], float],
     ) -> Visit | Refusal:
-        """Decide on a request to talk to `agent` at a worker with so many `sessions`; `clock` is the event loop's."""
+        """Decide on a request to talk to `agent`; `clock` is the event loop's."""
         now = clock()
         if request.path != VOICE_PATH:
             return Refusal(404, "no voice sessions on this path", "path")
-        # a call's key is its carrier's, and so is the address then: it is no caller's own
-        network = network_of_peer(request.peer) if request.key is None else None
+        # the address of a call whose key is trusted is its carrier's, and no caller's own
+        network = None if self.trusts_key(request) else network_of_peer(request.peer)
         if excess := self._attempts.by_network(network, now):
             return _too_many(excess)
         grant = self._gate.admit(request.access_token, request.origin, agent, self._wall_clock())
@@ -85,24 +87,30 @@ class Admission:
             return _too_many(excess)
         if is_draining:
             return Refusal(503, "this worker is going away", "draining", DRAINING_RETRY_AFTER_S)
-        if sessions >= self._max_sessions:
-            return Refusal(503, f"all {self._max_sessions} sessions are taken", "full", FULL_RETRY_AFTER_S)
+        if excess := self.waiting.full(network):
+            return _too_many(excess)
         holder = Holder(network, grant.subject)
-        no_place = self._places.full(holder, self._limits)
-        if no_place is not None and (crowd := self._waiting.full(holder, self._limits, SPARE_PLACES)):
-            return _too_many(crowd)
-        return Visit(holder, self._uplinks.meter(holder), clock, counters, no_place)
+        return Visit(holder, self._uplinks.meter(holder), clock, counters)
 
-    def entered(self, session_id: str, visit: Visit, *, is_resumed: bool = False) -> None:
-        """There is a session now that this visit opened or took up; call `left` once it is gone."""
-        places = self._waiting if visit.no_place is not None and not is_resumed else self._places
-        places.enter(visit.holder)
-        self._holders[session_id] = places, visit.holder
+    def start(self, session_id: str, visit: Visit) -> Malformed | None:
+        """Give a new session a place until `left`; the answer is why there is none."""
+        if self.sessions >= self._max_sessions:
+            return visit.fault(Excess("sessions", f"all {self._max_sessions} sessions are taken"))
+        if excess := self._places.full(visit.holder, self._limits):
+            return visit.fault(excess)
+        self.resumed(session_id, visit)
+        return None
+
+    def resumed(self, session_id: str, visit: Visit) -> None:
+        """A session that began elsewhere goes on here, and has a place until `left`."""
+        self._places.enter(visit.holder)
+        self._holders[session_id] = visit.holder
 
     def left(self, session_id: str) -> None:
-        """The session is gone."""
-        places, holder = self._holders.pop(session_id)
-        places.leave(holder)
+        """The session is gone; one that never had a place leaves none."""
+        holder = self._holders.pop(session_id, None)
+        if holder is not None:
+            self._places.leave(holder)
 
 
 def _too_many(excess: Excess) -> Refusal:

@@ -41,7 +41,7 @@ from gateway.session.speaker import Speaker
 from gateway.session.state import SessionState
 from gateway.session.turn_latency import TurnOver
 from gateway.store.base import Fenced, SessionRecord, SessionStore
-from gateway.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Played, Resume
+from gateway.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Played, Resume, Start
 
 _MOST_MIGRATIONS = 64
 _log = structlog.get_logger("gateway.session")
@@ -66,6 +66,9 @@ class Owner(Protocol):
 
     def session_ended(self, live: LiveSession) -> None:
         """The session is over; called once."""
+
+    def start_asked(self, live: LiveSession, port: Port) -> Malformed | None:
+        """The caller said `start`; the answer is why the session may not begin."""
 
     def resume_asked(self, live: LiveSession, port: Port, resume: Resume) -> None:
         """The caller wants to go on with another session; this one is over before it began."""
@@ -118,6 +121,11 @@ class LiveSession:
 
     def message_received(self, message: ClientMessage) -> None:
         """A control message arrived."""
+        if isinstance(message, Start) and self.session.state is SessionState.NEW:
+            fault = self._owner.start_asked(self, self._port)
+            if fault is not None:
+                self.malformed_received(fault)
+                return
         replayed = self.session.frames_replayed
         self._apply(self.session.message_received(message, self._loop.time()))
         self._services.counters.frames_replayed += self.session.frames_replayed - replayed
@@ -356,8 +364,7 @@ class LiveSession:
             turns=self.session.ledger.turn,
         )
         try:
-            self._port.is_open = False
-            self._port.transport.close(close.code, close.reason)
+            self._port.close(close.code, close.reason)
             if self._conversation:
                 self._conversation.close()
         finally:

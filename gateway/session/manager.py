@@ -24,11 +24,12 @@ from gateway.session.snapshot import SessionSnapshot
 from gateway.session.turn_latency import TurnOver
 from gateway.store.base import SessionRecord, SessionStore
 from gateway.transport.base import Refusal, SessionRequest, Transport
-from gateway.wire import CloseCode, Resume, Start
+from gateway.wire import CloseCode, Malformed, Resume, Start
 from quiclb.log_limits import LimitedLog
 
 _REMEMBERED = 64
 _MOVE_INTERVAL_S = 0.2
+_WAITED_TOO_LONG = Malformed("too many connections wait to begin, this one for longest", CloseCode.OVERLOADED)
 _log = LimitedLog(structlog.get_logger("gateway.session"))
 
 
@@ -68,8 +69,8 @@ class SessionManager:
 
     @property
     def count(self) -> int:
-        """How many sessions there are."""
-        return len(self._live)
+        """How many sessions there are; one counts from its `start`."""
+        return self.admission.sessions
 
     @property
     def unsaved_count(self) -> int:
@@ -82,7 +83,6 @@ class SessionManager:
         visit = self.admission.judge(
             request,
             self._agent.name,
-            len(self._live),
             self.counters,
             is_draining=self.is_draining,
             clock=loop.time,
@@ -95,12 +95,21 @@ class SessionManager:
         if request.key is not None and self._new_token is not None and self.admission.trusts_key(request):
             session_id = session_of(request.key)
             port.lead_to(Reception(port, lambda start: self._spawn(self._recall(port, session_id, start))))
-            self.counters.accepted[transport.kind] += 1
-            return port
-        token = None if self._new_token is None else self._new_token()
-        self._keep(self._session(self._new_id(), visit.holder.subject, token=token), port)
+        else:
+            token = None if self._new_token is None else self._new_token()
+            self._keep(self._session(self._new_id(), visit.holder.subject, token=token), port)
         self.counters.accepted[transport.kind] += 1
+        self._wait(port)
         return port
+
+    def _wait(self, port: Port) -> None:
+        """Let the connection wait for its first message; where too many do, another one gives way."""
+        waiting = self.admission.waiting
+        port.wait(lambda: waiting.leave(port))
+        replaced = waiting.enter(port, port.visit.holder.network)
+        if replaced is not None:
+            self.counters.limited["waiting"] += 1
+            replaced.malformed_received(_WAITED_TOO_LONG)
 
     def snapshot(self) -> list[SessionSnapshot]:
         """Describe the sessions there are, oldest first."""
@@ -144,6 +153,10 @@ class SessionManager:
         """Remember that there was such a session."""
         self._ended.append(live.snapshot())
         self._let_go(live)
+
+    def start_asked(self, live: LiveSession, port: Port) -> Malformed | None:
+        """Give the session a place, or say why there is none."""
+        return self.admission.start(live.session.identity.session_id, port.visit)
 
     def resume_asked(self, live: LiveSession, port: Port, resume: Resume) -> None:
         """Find the session that the caller means."""
@@ -221,7 +234,8 @@ class SessionManager:
         return Session(identity, self._limits, now, token=token, record=record, observe=observe)
 
     def _keep(self, session: Session, port: Port, *, is_resumed: bool = False) -> LiveSession:
-        self.admission.entered(session.identity.session_id, port.visit, is_resumed=is_resumed)
+        if is_resumed:
+            self.admission.resumed(session.identity.session_id, port.visit)
         live = LiveSession(session, port, self._services, self)
         self._live[session.identity.session_id] = live
         self._is_empty.clear()

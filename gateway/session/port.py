@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gateway.session.visit import Visit, unlimited_visit
 from gateway.transport.base import SessionRequest, Transport, TransportHandler
-from gateway.wire import AudioFrame, ClientMessage, CloseCode, Error, Malformed
+from gateway.wire import AudioFrame, ClientMessage, CloseCode, Error, Malformed, Resume, Start
 
 
 class Port:
@@ -18,6 +20,11 @@ class Port:
         self.is_open = True
         """Whether the transport still carries anything."""
         self._handler: TransportHandler | None = None
+        self._on_settled: Callable[[], None] | None = None
+
+    def wait(self, on_settled: Callable[[], None]) -> None:
+        """Call `on_settled` once the caller has said which session it wants, or the transport is closed."""
+        self._on_settled = on_settled
 
     def lead_to(self, handler: TransportHandler | None) -> None:
         """Give what the transport brings to `handler` from now on."""
@@ -25,9 +32,13 @@ class Port:
 
     def refuse(self, code: CloseCode, reason: str) -> None:
         """Tell the caller why it has no session over this transport, and close it."""
-        self.is_open = False
         self._handler = None
         self.transport.send(Error(code=code, message=reason))
+        self.close(code, reason)
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Close the transport."""
+        self._closed()
         self.transport.close(code, reason)
 
     def octets_received(self, count: int) -> None:
@@ -36,7 +47,9 @@ class Port:
             self.malformed_received(fault)
 
     def message_received(self, message: ClientMessage) -> None:
-        fault = self.visit.message(message)
+        fault = self.visit.message()
+        if isinstance(message, Start | Resume):
+            self._settle()
         if fault is not None:
             self.malformed_received(fault)
         elif self._handler is not None:
@@ -61,13 +74,22 @@ class Port:
         self.peer = peer
 
     def lost(self, reason: str) -> None:
-        self.is_open = False
+        self._closed()
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.lost(reason)
 
     def left(self, reason: str) -> None:
-        self.is_open = False
+        self._closed()
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.left(reason)
+
+    def _closed(self) -> None:
+        self.is_open = False
+        self._settle()
+
+    def _settle(self) -> None:
+        settled, self._on_settled = self._on_settled, None
+        if settled is not None:
+            settled()

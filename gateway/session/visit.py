@@ -7,14 +7,11 @@ from collections.abc import Callable
 from gateway.access.limits import AccessLimits, Excess, Holder
 from gateway.access.uplinks import Meter, Uplinks
 from gateway.session.counters import SessionCounters
-from gateway.wire import ClientMessage, CloseCode, Malformed, Start
+from gateway.wire import CloseCode, Malformed
 
 
 class Visit:
-    """Ask it about all that arrives; `clock` is the event loop's.
-
-    With `no_place` the caller may take its session up again, but begin none.
-    """
+    """Ask it about all that arrives; `clock` is the event loop's."""
 
     def __init__(
         self,
@@ -22,10 +19,8 @@ class Visit:
         meter: Meter,
         clock: Callable[[], float],
         counters: SessionCounters,
-        no_place: Excess | None = None,
     ) -> None:
         self.holder = holder
-        self.no_place = no_place
         self._meter = meter
         self._clock = clock
         self._counters = counters
@@ -38,17 +33,17 @@ class Visit:
         """A frame arrived."""
         return self._fault(self._meter.message(self._clock()))
 
-    def message(self, message: ClientMessage) -> Malformed | None:
+    def message(self) -> Malformed | None:
         """A control message arrived."""
-        if self.no_place is not None and isinstance(message, Start):
-            return self._fault(self.no_place)
         return self._fault(self._meter.message(self._clock()))
 
-    def _fault(self, excess: Excess | None) -> Malformed | None:
-        if excess is None:
-            return None
+    def fault(self, excess: Excess) -> Malformed:
+        """Count a limit that the caller has reached, and say so."""
         self._counters.limited[excess.limit] += 1
         return Malformed(excess.reason, CloseCode.OVERLOADED)
+
+    def _fault(self, excess: Excess | None) -> Malformed | None:
+        return None if excess is None else self.fault(excess)
 
 
 def unlimited_visit() -> Visit:

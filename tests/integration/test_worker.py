@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from client import AccessRefused, Flushed, SessionFailed, SessionRefused, Speech, SpeechEnded, VoiceClient
+from client import AccessRefused, Flushed, SessionFailed, Speech, SpeechEnded, VoiceClient
 from gateway.certificate import ensure_certificate
 from gateway.config import GatewaySettings
 from gateway.errors import BindError, IdentityError
@@ -210,7 +210,7 @@ async def test_a_full_worker_refuses(certificates: Path) -> None:
     await worker.start()
     try:
         async with client(worker, certificates):
-            with pytest.raises(SessionRefused):
+            with pytest.raises(SessionFailed, match=r"overloaded \(all 1 sessions are taken\)"):
                 async with client(worker, certificates):
                     pass
     finally:

@@ -7,7 +7,7 @@ import pytest
 from gateway.access.attempts import Attempts, Handshakes
 from gateway.access.limits import AccessLimits, Holder
 from gateway.access.network import network_of, network_of_peer
-from gateway.access.places import Places
+from gateway.access.places import Places, Waiting
 from gateway.access.uplinks import Uplinks
 from gateway.quic.admission import Handshake
 
@@ -84,6 +84,38 @@ class TestAttempts:
         assert {attempts.by_network(None, 0.0) for _ in range(9)} == {attempts.by_subject(None, 0.0)} == {None}
 
 
+class TestWaiting:
+    def test_one_network_has_a_share(self):
+        waiting = Waiting[int](most=10, most_of_address=2)
+        assert waiting.enter(1, ALICE.network) is None
+        assert waiting.full(ALICE.network) is None
+        assert waiting.enter(2, ALICE.network) is None
+        excess = waiting.full(ALICE.network)
+        assert excess is not None
+        assert (excess.limit, excess.wait_s) == ("address_waiting", 1.0)
+        assert waiting.full(BOB.network if BOB.network != ALICE.network else b"other") is None
+        waiting.leave(1)
+        waiting.leave(1)
+        assert waiting.full(ALICE.network) is None
+
+    def test_where_all_wait_the_oldest_of_the_largest_network_gives_way(self):
+        waiting = Waiting[int](most=4, most_of_address=3)
+        for connection, network in ((1, b"a"), (2, b"b"), (3, b"b"), (4, b"c")):
+            assert waiting.enter(connection, network) is None
+        assert waiting.enter(5, b"d") == 2
+        assert len(waiting) == 4
+        for connection in (1, 3, 4, 5):
+            waiting.leave(connection)
+        assert len(waiting) == 0
+        assert not waiting._counts
+
+    def test_a_carrier_has_no_share(self):
+        waiting = Waiting[int](most=10, most_of_address=2)
+        for connection in range(5):
+            waiting.enter(connection, None)
+        assert waiting.full(None) is None
+
+
 class TestPlaces:
     def test_are_counted_by_address_and_by_subject(self):
         limits = AccessLimits(address_sessions=2, subject_sessions=1)
@@ -99,7 +131,6 @@ class TestPlaces:
         assert excess.limit == "address_sessions"
         places.leave(ALICE)
         assert places.full(ALICE, limits) is None
-        assert places.full(ALICE, limits, spare=-1) is not None
 
     def test_nobody_in_particular_needs_none(self):
         places = Places()

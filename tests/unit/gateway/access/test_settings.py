@@ -37,7 +37,11 @@ def test_nothing_said_is_open_with_limits_that_nobody_meets(load):
     assert settings.access.is_open
     assert settings.access.read_keys() == ()
     assert settings.limits.build() == AccessLimits(
-        session_octets_per_s=262_144, session_messages_per_s=200, address_attempts_per_s=50
+        session_octets_per_s=262_144,
+        session_messages_per_s=200,
+        address_attempts_per_s=50,
+        address_sessions=100,
+        subject_sessions=50,
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from gateway.access.gate import Gate
 from gateway.access.keys import signing_key, verification_key
 from gateway.access.limits import AccessLimits
+from gateway.access.places import MAX_WAITING, MAX_WAITING_OF_ADDRESS
 from gateway.access.tokens import TokenVerifier, mint
 from gateway.session.admission import Admission
 from gateway.session.manager import SessionManager
@@ -19,7 +20,7 @@ from gateway.session.port import Port
 from gateway.store.base import SessionStore
 from gateway.store.memory import MemoryStore
 from gateway.transport.base import Refusal, SessionRequest
-from gateway.wire import AudioFrame, CloseCode, Codec, Error, Ping, Ready, Resume, Start
+from gateway.wire import AudioFrame, CloseCode, Codec, Error, Malformed, Ping, Ready, Resume, Start
 from tests.unit.gateway.access.access_keys import SECRET
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 
@@ -191,14 +192,92 @@ class TestSessions:
         for worker in (one, two):
             await worker.manager.close()
 
-    async def test_those_who_wait_to_say_what_they_want_are_few(self):
-        worker = Worker(AccessLimits(address_sessions=1))
-        worker.begin(request("alice"))
-        answers = [worker.knock(request("alice")) for _ in range(12)]
+    async def test_at_the_worker_s_limit_a_session_can_still_be_taken_up_here_and_from_elsewhere(self, workers):
+        """A resume passes `session.max_sessions`; a start does not."""
+        one, two = workers
+        _, _, here = two.begin(request("alice"))
+        _, _, elsewhere = one.begin(request("alice"))
+        await settled()
+        for number in range(49):
+            two.begin(request("bob", f"192.0.2.{number}:5000"))
+        newcomer, refused = two.enter(request("carol"))
+        newcomer.message_received(Start(accept=(Codec.PCM16_24K,)))
+        assert refused.closed == [(CloseCode.OVERLOADED, "all 50 sessions are taken")]
+        for ready in (here, elsewhere):
+            _, transport = await two.resume(request("alice"), ready.session, ready.token)
+            assert transport.of(Ready)
+        assert two.manager.count == 51
+
+    async def test_a_returning_call_passes_the_worker_s_limit(self, workers):
+        worker = workers[0]
+        for number in range(50):
+            port, transport = worker.enter(request("alice", key=f"CA{number}"))
+            port.message_received(Start(accept=(Codec.PCM16_24K,)))
+            await settled()
+            assert transport.of(Ready)
+        port.lost("the stream broke")
+        for key, is_let_in in (("CA50", False), ("CA49", True)):
+            port, transport = worker.enter(request("alice", key=key))
+            port.message_received(Start(accept=(Codec.PCM16_24K,)))
+            await settled()
+            assert bool(transport.of(Ready)) == is_let_in
+
+
+class TestWaiting:
+    """A connection that has said neither `start` nor `resume` is no session."""
+
+    async def test_130_connections_that_never_start_take_no_session_s_place(self):
+        worker = Worker()
+        answers = [worker.knock(request("mallory", "198.51.100.1:5000")) for _ in range(130)]
         refusals = [answer for answer in answers if isinstance(answer, Refusal)]
-        assert len(refusals) == 3
-        assert {(each.status, each.cause) for each in refusals} == {(429, "address_sessions")}
+        assert len(refusals) == 130 - MAX_WAITING_OF_ADDRESS
+        assert {(each.status, each.cause) for each in refusals} == {(429, "address_waiting")}
         assert all(each.retry_after_s for each in refusals)
+        assert worker.manager.count == 0
+        for number in range(50):
+            worker.begin(request("alice", f"192.0.2.{number}:5000"))
+        assert worker.manager.count == 50
+        await worker.manager.close()
+
+    async def test_the_oldest_connection_of_the_address_with_most_gives_way(self):
+        worker = Worker()
+        mallory = [worker.enter(request("mallory", f"198.51.100.{number // 64}:5000")) for number in range(MAX_WAITING)]
+        extra, _ = worker.enter(request("mallory", "198.51.100.200:5000"))
+        assert mallory[0][1].closed[0][0] is CloseCode.OVERLOADED
+        assert not any(transport.closed for _, transport in mallory[1:])
+        worker.begin(request("alice"))
+        assert [transport for _, transport in mallory if transport.closed] == [mallory[0][1], mallory[64][1]]
+        assert worker.manager.counters.limited == {"waiting": 2}
+        extra.lost("gone")
+        await worker.manager.close()
+        assert len(worker.manager.admission.waiting) == 0
+
+    @pytest.mark.parametrize(
+        "end",
+        [
+            lambda port: port.message_received(Start()),
+            lambda port: port.message_received(Start(version=9)),
+            lambda port: port.message_received(Ping(id=1)),
+            lambda port: port.message_received(Resume(session="s", token="t")),
+            lambda port: port.malformed_received(Malformed("garbage")),
+            lambda port: port.lost("gone"),
+            lambda port: port.left("bye"),
+        ],
+    )
+    @pytest.mark.parametrize("key", [None, "CA1"])
+    async def test_it_waits_until_its_first_message_or_its_end(self, end, key):
+        worker = Worker()
+        port, _ = worker.enter(request("alice", key=key))
+        assert len(worker.manager.admission.waiting) == 1
+        end(port)
+        assert len(worker.manager.admission.waiting) == 0
+        await worker.manager.close()
+
+    async def test_a_call_that_no_carrier_vouches_for_has_its_sender_s_address(self):
+        worker = Worker(AccessLimits(address_attempts_per_s=0.1))
+        worker.manager.admission.renew(Gate(), AccessLimits(address_attempts_per_s=0.1))
+        assert not isinstance(worker.knock(request("alice", key="CA1")), Refusal)
+        assert refused_with(worker.knock(request("alice", key="CA2"))) == (429, "address_attempts")
         await worker.manager.close()
 
     async def test_addresses_are_counted_by_network(self):

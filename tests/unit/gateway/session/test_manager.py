@@ -209,9 +209,12 @@ class TestAdmission:
     async def test_a_full_worker_says_so(self):
         bench = Bench(Admission(max_sessions=1))
         live, _ = bench.call()
-        assert self.refusal(bench).status == 503
+        _, transport = bench.call()
+        assert transport.closed == [(CloseCode.OVERLOADED, "all 1 sessions are taken")]
+        assert bench.manager.counters.limited == {"sessions": 1}
         live.lost("gone")
-        assert self.refusal(bench) is None
+        _, transport = bench.call()
+        assert transport.of(Ready)
         await bench.manager.close()
 
     async def test_refusals_are_counted(self, bench):
