@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final
 
+from gateway.access.buckets import Buckets, Rate
 from gateway.access.limits import AccessLimits, Excess, Holder, Measure
 
 CATCH_UP_S: Final = 60.0
 """How many seconds of its rate may come at once: after a resume a client sends again what was not heard."""
+
+MEDIA_RATE: Final = 1.1
+"""Seconds of audio that may come in a second; clocks differ by less."""
+MEDIA_BURST_S: Final = 60.0
+"""And at once, at the beginning of a session: a caller speaks while it connects."""
+MEDIA_CATCH_UP_S: Final = 300.0
+"""And at once, of a session that began elsewhere, or has saved it up: what a caller may keep for a resume, and more."""
 
 
 class Uplinks:
@@ -67,3 +75,21 @@ def _first(measured: list[tuple[Measure, Hashable]], amount: float, now: float) 
         if excess is not None:
             return excess
     return None
+
+
+class MediaTime:
+    """Meters the playing time of one session's audio, pauses that are heard as silence included.
+
+    It belongs to the session, not to its connections: a caller that resumes where it was sends only what is missing.
+    """
+
+    def __init__(self, now: float, *, has_resumed: bool) -> None:
+        self._buckets = Buckets(Rate(MEDIA_RATE, MEDIA_CATCH_UP_S))
+        if not has_resumed:
+            self._buckets.take("", MEDIA_CATCH_UP_S - MEDIA_BURST_S, now)
+
+    def take(self, audio_s: float, now: float) -> Excess | None:
+        """So much audio arrived; the answer is why it is too much."""
+        if self._buckets.take("", audio_s, now) <= 0:
+            return None
+        return Excess("session_media", "more audio arrives than time passes")

@@ -24,6 +24,9 @@ CODEC_RATE_HZ: Final[Mapping[Codec, int | None]] = MappingProxyType(
 """The rate that belongs to the codec; `None` where it runs at any of the rates."""
 FRAME_TICKS: Final = CLOCK_HZ * FRAME_MS // 1000
 
+MAX_FRAME_MS: Final = 120
+"""How much audio a payload may hold: as much as an Opus packet can (RFC 6716 section 3.2.5)."""
+
 _MAX_GAP_S: Final = 2
 _MAX_SKIPPED_FRAMES: Final = 4
 
@@ -72,9 +75,14 @@ class FrameDecoder:
             pcm = g711.pcma_decode(pcm)
         elif len(pcm) % 2:
             return Malformed(f"{frame.codec.name.lower()} payload: {len(pcm)} octets are no whole samples")
+        rate_hz = _native_rate_hz(frame.codec)
+        if len(pcm) * 500 > MAX_FRAME_MS * rate_hz:
+            return Malformed(
+                f"{frame.codec.name.lower()} payload: {len(pcm) * 500 // rate_hz} ms, at most {MAX_FRAME_MS}"
+            )
         if self._codec is not frame.codec or self._resampler is None:
             self._codec = frame.codec
-            self._resampler = Resampler(_native_rate_hz(frame.codec), self._rate_hz)
+            self._resampler = Resampler(rate_hz, self._rate_hz)
         return self._resampler.push(pcm)
 
 

@@ -85,9 +85,13 @@ class OpusDecoder:
         return bytes(self._pcm_octets[: samples * 2])
 
     def conceal(self, samples: int) -> bytes:
-        """Return what a listener expects to hear while no packet comes: comfort noise once DTX has begun."""
+        """Return what a listener expects to hear while no packet comes: comfort noise once DTX has begun.
+
+        After the longest that a packet could have been, 120 ms, it is silence: concealment costs as much as decoding,
+        and has faded by then.
+        """
         parts = []
-        for _ in range(samples // self._conceal_step):
+        for _ in range(min(samples, self._max_samples) // self._conceal_step):
             made = self._decode(None, self._conceal_step)
             parts.append(bytes(self._pcm_octets[: max(made, 0) * 2]))
         return b"".join(parts).ljust(samples * 2, b"\0")

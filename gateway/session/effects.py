@@ -68,6 +68,13 @@ class Press:
 
 
 @dataclass(frozen=True, slots=True)
+class Due:
+    """A frame, a key or the end that had to wait may reach the agent now."""
+
+    effect: Hear | Press | Finish
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupt:
     """Tell the agent that its current reply was cut off after `played_ms` at the caller's ear."""
 
@@ -131,6 +138,7 @@ Effect = (
     | HandOver
     | Hear
     | Press
+    | Due
     | Interrupt
     | Finish
     | Speak

@@ -10,14 +10,17 @@ from typing import Any, Protocol
 
 import structlog
 
+from gateway.access.uplinks import MediaTime
 from gateway.agent.base import Agent, AgentEvent, Conversation, HeardAudio, Reply, TakesDigits, TakesUp, Understood
 from gateway.alarm import Alarm
 from gateway.session.agent_audio import AgentAudio
+from gateway.session.backlog import Backlog, UplinkScheduler
 from gateway.session.claim import reclaim
 from gateway.session.counters import SessionCounters
 from gateway.session.effects import (
     Close,
     Converse,
+    Due,
     Effect,
     EndSpeech,
     Finish,
@@ -58,6 +61,7 @@ class Services:
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     """Runs a coroutine as a task that the worker waits for when it stops."""
     lead: Lead
+    uplinks: UplinkScheduler
     turn_over: TurnOver | None = None
 
 
@@ -89,6 +93,11 @@ class LiveSession:
         self._conversation: Conversation | None = None
         self._speaker: Speaker | None = None
         self._decoder = services.audio.decoder()
+        self._octets_per_s = services.audio.input_rate_hz * services.audio.sample_octets
+        self._backlog = Backlog(
+            services.uplinks, lambda effect: self._run((Due(effect),)), session.limits.waiting_bytes
+        )
+        self._media_time = MediaTime(self._began, has_resumed=session.state is SessionState.DETACHED)
         self._saving: asyncio.Task[None] | None = None
         self._effects: deque[Effect] = deque()
         self._is_running = False
@@ -112,6 +121,7 @@ class LiveSession:
         if has_gap and self._conversation is not None:
             self._conversation.close()
             self._conversation = None
+            self._backlog.clear()
             self._decoder = self._services.audio.decoder()
         self._apply(self.session.resume(resume, token, self._loop.time(), has_gap=has_gap))
 
@@ -138,7 +148,7 @@ class LiveSession:
         counters.frames_received += 1
         counters.octets_received += len(frame.payload)
         frames = uplink.frames
-        effects = self.session.audio_received(frame, self._loop.time())
+        effects = self.session.audio_received(frame, self._loop.time(), len(self._backlog))
         if uplink.frames == frames:
             counters.frames_dropped += 1
         elif frames:
@@ -226,8 +236,10 @@ class LiveSession:
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case Hear(frame):
-                self._hear(frame)
+            case Hear() | Press() | Finish():
+                self._listen(effect)
+            case Due(listening):
+                self._take_in(listening)
             case Send(message):
                 self._port.transport.send(message)
             case Speak(generation, pcm):
@@ -239,8 +251,6 @@ class LiveSession:
             case Interrupt(played_ms):
                 self._services.counters.interruptions += 1
                 self._require_conversation().interrupted(played_ms)
-            case Press(digit):
-                self._press(digit)
             case Save(record):
                 self._saving = self._services.spawn(self._save(record))
             case Converse(codec):
@@ -253,15 +263,35 @@ class LiveSession:
                 self._require_conversation().say_again(text)
             case HandOver(resume):
                 self._hand_over(resume)
-            case Finish():
-                self._require_conversation().finish()
             case Close():
                 self._close(effect)
+
+    def _listen(self, effect: Hear | Press | Finish) -> None:
+        is_due = self._backlog.is_due(effect)
+        if is_due:
+            self._take_in(effect)
+        elif is_due is None:
+            self._run(self.session.end(CloseCode.OVERLOADED, "more audio arrives than can wait to be decoded"))
+
+    def _take_in(self, effect: Hear | Press | Finish) -> None:
+        match effect:
+            case Hear(frame):
+                self._hear(frame)
+            case Press(digit):
+                self._press(digit)
+            case Finish():
+                self._require_conversation().finish()
 
     def _hear(self, frame: AudioFrame) -> None:
         audio = self._decoder.decode(frame)
         if isinstance(audio, Malformed):
             self._run(self.session.malformed_received(audio))
+            return
+        audio_s = len(audio) / self._octets_per_s
+        self._backlog.spent(audio_s)
+        excess = self._media_time.take(audio_s, self._loop.time())
+        if excess is not None:
+            self._run(self.session.malformed_received(self._port.visit.fault(excess)))
         else:
             self._require_conversation().hear(HeardAudio(frame.sequence, audio))
 
@@ -351,6 +381,7 @@ class LiveSession:
         self._closed = close
         self._tell_turns()
         self._effects.clear()
+        self._backlog.clear()
         self._alarm.cancel()
         if self._speaker:
             self._speaker.close()

@@ -12,6 +12,7 @@ import structlog
 from gateway.agent.base import Agent
 from gateway.session.admission import Admission
 from gateway.session.agent_audio import audio_of
+from gateway.session.backlog import UplinkScheduler
 from gateway.session.claim import Verdict, claim
 from gateway.session.counters import SessionCounters
 from gateway.session.limits import Identity, SessionLimits
@@ -61,7 +62,16 @@ class SessionManager:
         self.admission = admission or Admission()
         self._limits = limits or SessionLimits()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._services = Services(agent, audio_of(agent), store, self.counters, self._spawn, lead or Lead(), turn_over)
+        self._services = Services(
+            agent,
+            audio_of(agent),
+            store,
+            self.counters,
+            self._spawn,
+            lead or Lead(),
+            UplinkScheduler(),
+            turn_over,
+        )
         self._live: dict[str, LiveSession] = {}
         self._ended: deque[SessionSnapshot] = deque(maxlen=_REMEMBERED)
         self._is_empty = asyncio.Event()

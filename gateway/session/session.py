@@ -65,7 +65,7 @@ class Session:
         self.turns = Turns(self.ledger, self.replies, self.uplink, observe)
         heard_sequence = self.ledger.heard_sequence
         self.next_sequence = 0 if heard_sequence is None else heard_sequence + 1
-        self._limits = limits
+        self.limits = limits
         self._token = token
         self._is_restored = record is not None
         self._is_drain_untold = False
@@ -118,8 +118,11 @@ class Session:
             return (Press(message.digit),)
         return self._bye(message, now)
 
-    def audio_received(self, frame: AudioFrame, now: float) -> Sequence[Effect]:
-        """Take an uplink frame; the effects give it to the agent once the session has started."""
+    def audio_received(self, frame: AudioFrame, now: float, waiting: int = 0) -> Sequence[Effect]:
+        """Take an uplink frame; the effects give it to the agent once the session has started.
+
+        `waiting` frames before it have not reached the agent, which is not behind with those.
+        """
         if self.state is SessionState.CLOSED:
             return NOTHING
         self._last_input = now
@@ -134,17 +137,19 @@ class Session:
         self.next_sequence = sequence + 1
         self.uplink.arrived(sequence, frame.timestamp, len(frame.payload), now)
         if self.state is SessionState.NEW:
-            if len(self._early) == self._limits.early_frames:
-                return self._fault(CloseCode.WRONG_ORDER, f"{self._limits.early_frames} uplink frames before start")
+            if len(self._early) == self.limits.early_frames:
+                return self._fault(CloseCode.WRONG_ORDER, f"{self.limits.early_frames} uplink frames before start")
             self._early_bytes += len(frame.payload)
-            if self._early_bytes > self._limits.early_bytes:
-                reason = f"more than {self._limits.early_bytes} bytes of audio before start"
+            if self._early_bytes > self.limits.early_bytes:
+                reason = f"more than {self.limits.early_bytes} bytes of audio before start"
                 return self._fault(CloseCode.OVERLOADED, reason)
             self._early.append(frame)
             return NOTHING
         through = self.ledger.through_sequence
-        unheard = self.next_sequence if through is None else sequence - through
-        if unheard > self._limits.unheard_frames:
+        unheard = (self.next_sequence if through is None else sequence - through) - waiting
+        if waiting > self.limits.unheard_frames:
+            return self._fault(CloseCode.OVERLOADED, f"{waiting} uplink frames wait to be decoded")
+        if unheard > self.limits.unheard_frames:
             return self._fault(CloseCode.OVERLOADED, f"the agent is {unheard} frames behind")
         if self._goodbye.frames is None:
             return (Hear(frame),)
@@ -191,7 +196,7 @@ class Session:
     def save_failed(self, revision: int, now: float) -> Sequence[Effect]:
         """The effect `Save` of this revision failed: it is asked for again a little later."""
         if self.ledger.failed(revision):
-            self._retry_save_at = now + self._limits.save_retry_s
+            self._retry_save_at = now + self.limits.save_retry_s
         return NOTHING
 
     def drain(self, deadline_s: float, now: float) -> Sequence[Effect]:
@@ -210,7 +215,7 @@ class Session:
 
     def lost(self, reason: str, now: float) -> Sequence[Effect]:
         """The connection is gone: wait for the caller to come back, or for the end of `resume_window_s`."""
-        if self._token is None or self._limits.resume_window_s <= 0:
+        if self._token is None or self.limits.resume_window_s <= 0:
             return self.left(reason)
         if self.state is SessionState.NEW or not self._advance(SessionInput.LOST):
             return self.left(reason)
@@ -237,9 +242,9 @@ class Session:
             return NOTHING
         ledger, is_restored = self.ledger, self._is_restored
         self._token, self._last_input, self._is_restored = token, now, False
-        self._replayable = self._limits.unheard_frames
+        self._replayable = self.limits.unheard_frames
         # a bye belongs to its connection: the caller says it again, and the agent may have more to say before its end
-        self._goodbye = Goodbye(self._limits.finish_timeout_s)
+        self._goodbye = Goodbye(self.limits.finish_timeout_s)
         ledger.tickets = ledger.tickets.renewed(token, used=resume.token)
         ledger.changed()
         effects: list[Effect] = [Send(self._ready(codec, self.next_sequence)), TakeUp(codec, ledger.state)]
@@ -281,7 +286,7 @@ class Session:
 
     def _deadlines(self) -> list[tuple[float, tuple[CloseCode, str]]]:
         """Everything that is waited for, and the fault if it does not come."""
-        limits = self._limits
+        limits = self.limits
         deadlines = []
         if self.state is SessionState.NEW:
             deadlines.append((self._created + limits.start_timeout_s, _NEVER_STARTED))
@@ -328,7 +333,7 @@ class Session:
             codec=codec,
             next_sequence=next_sequence,
             token=self._token,
-            resume_window_s=0.0 if self._token is None else self._limits.resume_window_s,
+            resume_window_s=0.0 if self._token is None else self.limits.resume_window_s,
         )
 
     def _tell_drain(self, now: float) -> Sequence[Effect]:
@@ -348,7 +353,7 @@ class Session:
         replayed = min(measured.frames_replayed, self._replayable)
         self._replayable -= replayed
         self.frames_replayed += replayed
-        longest_s = now - self._created + self._limits.resume_window_s
+        longest_s = now - self._created + self.limits.resume_window_s
         self.turns.latencies.measured(measured, self.ledger.turn, replayed, longest_s * 1000)
 
     def _bye(self, bye: Bye, now: float) -> Sequence[Effect]:
@@ -378,12 +383,12 @@ class Session:
         if not (goodbye.is_agent_finished and self.ledger.is_saved and is_played):
             return NOTHING
         self._advance(SessionInput.DONE)
-        forget_after_s = 0.0 if self._token is None else self._limits.resume_window_s
+        forget_after_s = 0.0 if self._token is None else self.limits.resume_window_s
         close = Close(CloseCode.NORMAL, "bye", forget_after_s=forget_after_s)
         return (Send(Bye(frames=self.next_sequence)), close)
 
     def _played_by(self) -> float:
-        return self.replies.speech_until + self._limits.playout_grace_s
+        return self.replies.speech_until + self.limits.playout_grace_s
 
     def _save(self) -> Sequence[Effect]:
         if self._retry_save_at is not None:

@@ -34,11 +34,23 @@ class ControlReader:
 
     def __init__(self) -> None:
         self._reader = LengthPrefixedReader(MAX_CONTROL_OCTETS)
+        self._is_ended = False
 
-    def feed(self, data: bytes, is_ended: bool) -> tuple[list[ClientMessage], Malformed | None]:
-        """Return the messages that are complete, and the fault behind them if there is one: then drop the reader."""
+    @property
+    def has_more(self) -> bool:
+        """Whether messages that have arrived wait for another `feed`, of no data perhaps."""
+        return self._reader.has_more
+
+    def feed(
+        self, data: bytes, is_ended: bool, most: int | None = None
+    ) -> tuple[list[ClientMessage], Malformed | None]:
+        """Return the messages that are complete, and the fault behind them if there is one: then drop the reader.
+
+        Of more than `most` the rest is kept for the next call.
+        """
+        self._is_ended = self._is_ended or is_ended
         messages: list[ClientMessage] = []
-        bodies = self._reader.feed(data)
+        bodies = self._reader.feed(data, most)
         if isinstance(bodies, Malformed):
             return messages, bodies
         for body in bodies:
@@ -47,7 +59,7 @@ class ControlReader:
                 return messages, message
             if message is not None:
                 messages.append(message)
-        return messages, _cut_short(self._reader, is_ended)
+        return messages, _cut_short(self._reader, self._is_ended and not self.has_more)
 
 
 class UnidirectionalReader:
@@ -57,9 +69,23 @@ class UnidirectionalReader:
         self._reader = LengthPrefixedReader(MAX_FRAME_OCTETS)
         self._head = b""
         self._has_type = False
+        self._is_ended = False
 
-    def feed(self, data: bytes, is_ended: bool) -> tuple[list[AudioFrame], Malformed | None] | UnknownStream:
-        """As `ControlReader.feed`."""
+    @property
+    def has_more(self) -> bool:
+        """Whether frames that have arrived wait for another `feed`, of no data perhaps."""
+        return self._reader.has_more
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the stream ended, and all of it was read."""
+        return self._is_ended and not self.has_more
+
+    def feed(
+        self, data: bytes, is_ended: bool, most: int | None = None
+    ) -> tuple[list[AudioFrame], Malformed | None] | UnknownStream:
+        """As `ControlReader.feed`, `most` frames at a time."""
+        self._is_ended = self._is_ended or is_ended
         if not self._has_type:
             self._head += data
             stream_type = decode_varint(self._head)
@@ -70,7 +96,7 @@ class UnidirectionalReader:
             self._has_type = True
             data, self._head = self._head[stream_type[1] :], b""
         frames: list[AudioFrame] = []
-        bodies = self._reader.feed(data)
+        bodies = self._reader.feed(data, most)
         if isinstance(bodies, Malformed):
             return frames, bodies
         for body in bodies:
@@ -78,7 +104,7 @@ class UnidirectionalReader:
             if isinstance(frame, Malformed):
                 return frames, frame
             frames.append(frame)
-        return frames, _cut_short(self._reader, is_ended)
+        return frames, _cut_short(self._reader, self.is_done)
 
 
 def _cut_short(reader: LengthPrefixedReader, is_ended: bool) -> Malformed | None:

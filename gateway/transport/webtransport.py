@@ -6,6 +6,7 @@ One client-opened bidirectional stream carries control messages, client-opened u
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -55,6 +56,8 @@ Those of unknown types are stopped and not counted: QUIC limits how many there a
 """
 PEER_DRAIN_S: Final = 30.0
 """The deadline that `drain` names where not this worker goes away, but something between it and the client."""
+FRAMES_A_TURN: Final = 256
+"""Frames or messages that a stream brings, or a session takes, in one turn of the loop: 2 ms of work."""
 SESSION_DEADLINE_S: Final = 10.0
 """How long a connection may live without a session."""
 DELIVERY_DEADLINE_S: Final = 10.0
@@ -103,6 +106,9 @@ class WebTransport:
         self._readers: dict[int, UnidirectionalReader] = {}
         self._skipped: set[int] = set()
         """Streams of unknown types whose end has not come yet."""
+        self._unread: set[int] = set()
+        self._is_control_unread = False
+        self._undelivered: deque[AudioFrame] = deque()
         self._downlinks: dict[int, int] = {}
         self._ended: set[int] = set()
         self._highest_generation = -1
@@ -219,13 +225,24 @@ class WebTransport:
         elif event.stream_id != self._control_id:
             self._fault(Malformed("a session has one control stream, a second was opened", CloseCode.WRONG_ORDER))
             return
-        messages, fault = self._control.feed(event.data, event.is_ended)
+        self._read_control(self._control, event.data, event.is_ended)
+
+    def _read_control(self, reader: ControlReader, data: bytes, is_ended: bool) -> None:
+        messages, fault = reader.feed(data, is_ended, FRAMES_A_TURN)
         for message in messages:
             self._intake.asked(message)
             if self._handler is not None:
                 self._handler.message_received(message)
         if fault is not None:
             self._fault(fault)
+        elif reader.has_more and not self._is_control_unread:
+            self._is_control_unread = True
+            self._connection.loop.call_soon(self._read_control_on)
+
+    def _read_control_on(self) -> None:
+        self._is_control_unread = False
+        if self._handler is not None and self._control is not None:
+            self._read_control(self._control, b"", is_ended=False)
 
     def _unidirectional_received(self, event: StreamData) -> None:
         if event.stream_id in self._skipped:
@@ -238,28 +255,56 @@ class WebTransport:
                 self._fault(Malformed(f"more than {MAX_OPEN_STREAMS} streams are open", CloseCode.WRONG_ORDER))
                 return
             reader = self._readers[event.stream_id] = UnidirectionalReader()
-        if event.is_ended:
-            del self._readers[event.stream_id]
-        frames = reader.feed(event.data, event.is_ended)
+        self._read(event.stream_id, reader, event.data, event.is_ended)
+
+    def _read(self, stream_id: int, reader: UnidirectionalReader, data: bytes, is_ended: bool) -> None:
+        """Take what a stream brings, `FRAMES_A_TURN` at a time: one stream's backlog must not stall the loop."""
+        frames = reader.feed(data, is_ended, FRAMES_A_TURN)
         if isinstance(frames, UnknownStream):
-            if not event.is_ended:
-                del self._readers[event.stream_id]
-                self._skipped.add(event.stream_id)
-            self._layer.stop(event.stream_id, CloseCode.NORMAL)
+            del self._readers[stream_id]
+            if not is_ended:
+                self._skipped.add(stream_id)
+            self._layer.stop(stream_id, CloseCode.NORMAL)
             self._connection.flush_soon()
             return
+        if reader.is_done:
+            del self._readers[stream_id]
         for frame in frames[0]:
             self._deliver(self._intake.frame_received(frame))
         if frames[1] is not None:
             self._fault(frames[1])
+        elif reader.has_more and stream_id not in self._unread:
+            self._unread.add(stream_id)
+            self._connection.loop.call_soon(self._read_on, stream_id)
+
+    def _read_on(self, stream_id: int) -> None:
+        self._unread.discard(stream_id)
+        reader = self._readers.get(stream_id)
+        if self._handler is not None and reader is not None:
+            self._read(stream_id, reader, b"", is_ended=False)
 
     def _deliver(self, frames: Sequence[AudioFrame] | Malformed) -> None:
         if isinstance(frames, Malformed):
             self._fault(frames)
-            return
-        for frame in frames:
-            if self._handler is not None:
-                self._handler.audio_received(frame)
+        elif self._undelivered:
+            self._undelivered.extend(frames)
+        elif len(frames) > FRAMES_A_TURN:
+            self._undelivered.extend(frames)
+            self._deliver_on()
+        else:
+            for frame in frames:
+                if self._handler is not None:
+                    self._handler.audio_received(frame)
+
+    def _deliver_on(self) -> None:
+        """Frames that waited for one that was missing, or stand in for it: so many in a turn of the loop."""
+        for _ in range(min(len(self._undelivered), FRAMES_A_TURN)):
+            if self._handler is None:
+                self._undelivered.clear()
+                return
+            self._handler.audio_received(self._undelivered.popleft())
+        if self._undelivered:
+            self._connection.loop.call_soon(self._deliver_on)
 
     def _has_datagrams(self) -> bool:
         return self._connection.quic.max_datagram_octets > 0

@@ -55,17 +55,26 @@ class LengthPrefixedReader:
     def __init__(self, max_octets: int) -> None:
         self._max_octets = max_octets
         self._buffer = bytearray()
+        self.has_more = False
+        """Whether another complete body waits."""
 
-    def feed(self, data: bytes) -> list[bytes] | Malformed:
-        """Take the stream's next octets and return all bodies that are complete; drop the reader on `Malformed`."""
+    def feed(self, data: bytes, most: int | None = None) -> list[bytes] | Malformed:
+        """Take the stream's next octets and return all bodies that are complete; drop the reader on `Malformed`.
+
+        Of more than `most` the rest is kept for the next call.
+        """
         self._buffer += data
-        bodies = []
+        self.has_more = False
+        bodies: list[bytes] = []
         offset = 0
         while (head := decode_varint(self._buffer, offset)) is not None:
             length, start = head
             if length > self._max_octets:
                 return Malformed(f"length prefix is {length}, the limit is {self._max_octets}")
             if start + length > len(self._buffer):
+                break
+            if len(bodies) == most:
+                self.has_more = True
                 break
             bodies.append(bytes(self._buffer[start : start + length]))
             offset = start + length

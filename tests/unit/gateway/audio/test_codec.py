@@ -78,3 +78,31 @@ def test_the_codec_may_change_within_a_stream() -> None:
     for sequence, codec in enumerate((Codec.PCMU, Codec.OPUS, Codec.PCM16_48K, Codec.PCMA)):
         payload = frames_of(codec, tone(300, 16_000, 0.02), 16_000)[0].payload
         assert len(bytes(decoder.decode(AudioFrame(sequence, sequence * FRAME_TICKS, codec, payload)))) == 960
+
+
+@pytest.mark.parametrize(
+    ("codec", "octets"),
+    [
+        (Codec.PCM16_16K, 3_840),
+        (Codec.PCM16_24K, 5_760),
+        (Codec.PCM16_48K, 11_520),
+        (Codec.PCMU, 960),
+        (Codec.PCMA, 960),
+    ],
+)
+def test_a_payload_of_more_than_120_ms_is_malformed(codec: Codec, octets: int) -> None:
+    """PROTOCOL section 3, as an Opus packet is at most 120 ms (RFC 6716 section 3.2.5)."""
+    decoder = FrameDecoder(16_000)
+    longest = decoder.decode(AudioFrame(0, 0, codec, bytes(octets)))
+    assert isinstance(longest, bytes)
+    assert len(longest) == pytest.approx(0.12 * 32_000, abs=64)
+    fault = decoder.decode(AudioFrame(1, 5_760, codec, bytes(octets + 2)))
+    assert isinstance(fault, Malformed)
+    assert "120" in fault.reason
+
+
+def test_an_opus_packet_of_120_ms_is_taken_and_a_longer_one_is_malformed() -> None:
+    decoder = FrameDecoder(16_000)
+    six, seven = (bytes((0x08 | 3, count)) for count in (6, 7))  # code 3: so many frames of 20 ms, all of them empty
+    assert len(bytes(decoder.decode(AudioFrame(0, 0, Codec.OPUS, six)))) == 3_840
+    assert isinstance(decoder.decode(AudioFrame(1, 5_760, Codec.OPUS, seven)), Malformed)

@@ -63,3 +63,21 @@ def test_concealment_has_the_length_asked_for() -> None:
     decoder = OpusDecoder(16_000)
     assert len(decoder.conceal(1_000)) == 2_000
     assert len(decoder.conceal(10)) == 20
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_concealment_of_a_long_gap_costs_120_ms_of_decoding_and_is_silence_then(
+    rate_hz: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 6716 section 3.2.5: no packet is longer than 120 ms."""
+    encoder, decoder = OpusEncoder(rate_hz, has_dtx=False), OpusDecoder(rate_hz)
+    speech = tone(200, rate_hz, 0.2)
+    for start in range(0, len(speech), encoder.frame_octets):
+        decoder.decode(encoder.encode(speech[start : start + encoder.frame_octets]))
+    decode, lost = decoder._decode, []
+    monkeypatch.setattr(decoder, "_decode", lambda packet, most: lost.append(most) or decode(packet, most))
+    concealed = decoder.conceal(2 * rate_hz)
+    assert sum(lost) == rate_hz * 120 // 1000
+    assert len(concealed) == 4 * rate_hz
+    assert level(concealed[: rate_hz // 50 * 2]) > 100
+    assert not any(concealed[rate_hz * 120 // 1000 * 2 :])

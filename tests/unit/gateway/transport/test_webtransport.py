@@ -8,8 +8,16 @@ import pytest
 from aioquic._buffer import Buffer
 
 from gateway.h3.limits import STOPPED_SESSION_S
+from gateway.h3.webtransport import DatagramReceived, StreamData
 from gateway.transport.base import SessionRequest
-from gateway.transport.webtransport import DELIVERY_DEADLINE_S, MAX_OPEN_STREAMS, PEER_DRAIN_S
+from gateway.transport.reassembler import MAX_AHEAD
+from gateway.transport.webtransport import (
+    DELIVERY_DEADLINE_S,
+    FRAMES_A_TURN,
+    MAX_OPEN_STREAMS,
+    PEER_DRAIN_S,
+    WebTransport,
+)
 from gateway.wire import (
     MAX_AUDIO_OCTETS,
     AudioFrame,
@@ -19,9 +27,13 @@ from gateway.wire import (
     Drain,
     Malformed,
     Ping,
+    Ready,
     Start,
     StreamType,
+    UplinkDatagram,
     encode_audio_frame,
+    encode_message,
+    encode_uplink_datagram,
     encode_varint,
     length_prefixed,
 )
@@ -308,3 +320,73 @@ def test_datagrams_of_no_session_leave_nothing_behind() -> None:
         caller.settle()
     assert session.octets == before
     assert not caller.pair.server._events
+
+
+class TestTurns:
+    """What one caller sends at once is taken in turns of the loop: others are served between them."""
+
+    def frames(self, session: Session) -> list[int]:
+        return [call.sequence for name, call in session.calls if name == "audio"]
+
+    def event(self, caller: WebTransportCaller, stream_id: int, data: bytes, *, is_ended: bool = False) -> WebTransport:
+        """What a stream brings once a gap at its beginning is filled: all at once."""
+        [transport] = caller.served._handler._transports.values()
+        transport.received(StreamData(caller.session_id, stream_id, data, is_ended, stream_id == caller.uplink))
+        return transport
+
+    def many(self, count: int) -> bytes:
+        frames = (AudioFrame(each, each * 960, Codec.OPUS, b"\x08") for each in range(count))
+        return b"".join(length_prefixed(encode_audio_frame(frame)) for frame in frames)
+
+    def test_frames_of_a_stream_are_taken_256_in_a_turn_and_all_in_order(self) -> None:
+        session, caller = opened()
+        self.event(caller, caller.uplink, self.many(3 * FRAMES_A_TURN + 5), is_ended=True)
+        assert self.frames(session) == list(range(FRAMES_A_TURN))
+        caller.settle()
+        assert self.frames(session) == list(range(3 * FRAMES_A_TURN + 5))
+
+    def test_what_follows_comes_behind_what_waits(self) -> None:
+        session, caller = opened()
+        data = self.many(2 * FRAMES_A_TURN + 9)
+        self.event(caller, caller.uplink, data[:-3])
+        self.event(caller, caller.uplink, data[-3:])
+        caller.settle()
+        assert self.frames(session) == list(range(2 * FRAMES_A_TURN + 9))
+        assert not [name for name, _ in session.calls if name == "malformed"]
+
+    def test_a_stream_that_ends_within_a_frame_is_malformed_once_it_is_read(self) -> None:
+        session, caller = opened()
+        self.event(caller, caller.uplink, self.many(FRAMES_A_TURN + 9)[:-1], is_ended=True)
+        assert self.frames(session) == list(range(FRAMES_A_TURN))
+        caller.settle()
+        assert self.frames(session) == list(range(FRAMES_A_TURN + 8))
+        assert "ended within" in fault(session).reason
+
+    def test_control_messages_are_taken_256_in_a_turn(self) -> None:
+        session, caller = opened()
+        caller.send(Start())
+        pings = b"".join(length_prefixed(encode_message(Ping(id=each))) for each in range(2 * FRAMES_A_TURN + 5))
+        self.event(caller, caller.control, pings)
+        assert len(session.calls) == 1 + FRAMES_A_TURN
+        caller.settle()
+        assert [each.id for _, each in session.calls[1:]] == list(range(2 * FRAMES_A_TURN + 5))
+
+    def test_frames_that_stand_in_for_3000_are_taken_256_in_a_turn(self) -> None:
+        session, caller = opened()
+        caller.send(Start(uplink="deadline"))
+        assert session.transport is not None
+        session.transport.send(Ready(session="s", worker="w", codec=Codec.OPUS))
+        caller.settle()
+        body = encode_uplink_datagram(UplinkDatagram(0, MAX_AHEAD, ()))
+        [transport] = caller.served._handler._transports.values()
+        transport.received(DatagramReceived(caller.session_id, body))
+        assert self.frames(session) == list(range(FRAMES_A_TURN))
+        caller.settle()
+        assert self.frames(session) == list(range(MAX_AHEAD))
+
+    def test_nothing_is_read_after_the_end(self) -> None:
+        session, caller = opened()
+        transport = self.event(caller, caller.uplink, self.many(3 * FRAMES_A_TURN))
+        transport.close(CloseCode.OVERLOADED, "too much")
+        caller.settle()
+        assert self.frames(session) == list(range(FRAMES_A_TURN))
