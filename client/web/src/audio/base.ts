@@ -21,7 +21,7 @@ export interface SourceHandler {
 
 /** The agent's side: a loudspeaker, a recorder. Samples are counted from `open`, flushed ones included. */
 export interface AudioSink {
-  /** Get ready to play at `sampleRate` Hz. */
+  /** Get ready to play; answers are converted to the `sampleRate` that it names, in Hz. */
   open(handler: SinkHandler): Promise<{ readonly sampleRate: number }>;
   /** Append samples; the sink plays them as soon as those before are played, at the pace of its clock. */
   write(samples: Float32Array): void;

@@ -68,7 +68,7 @@ export class Loudspeaker implements AudioSink {
     this.#port = node.port;
     this.output = node;
     this.#feed();
-    return { sampleRate: RATE_HZ };
+    return { sampleRate: context.sampleRate };
   }
 
   get position(): number {

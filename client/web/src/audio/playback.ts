@@ -133,7 +133,7 @@ export class Playback {
       return false;
     }
     if (target.audibleAt === undefined) {
-      const voiced = firstVoiced(samples, this.rateHz / 100);
+      const voiced = firstVoiced(samples, Math.round(this.rateHz / 100));
       target.audibleAt = voiced === undefined ? undefined : target.samples + voiced;
     }
     target.samples += samples.length;

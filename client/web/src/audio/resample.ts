@@ -1,4 +1,4 @@
-/** Sample rate conversion for PCM16, where the browser has no Opus. */
+/** Sample rate conversion: between a codec's rate and that of the source or the sink, any to any. */
 
 const TAPS = 24;
 const ROLLOFF = 0.92;

@@ -35,12 +35,12 @@ export async function playableCodecs(wanted: "opus" | "pcm16"): Promise<Codec[]>
 
 const OPUS_CONFIG: AudioDecoderConfig = { codec: "opus", sampleRate: CLOCK_HZ, numberOfChannels: 1 };
 
-/** Decodes a generation; a gap in the timestamps comes out as silence. */
+/** Decodes a generation to the sink's rate, whatever rate its codec has; a gap in the timestamps comes out as silence. */
 export class SpeechDecoder {
   readonly #rateHz: number;
   readonly #handler: DecoderHandler;
   #opus: AudioDecoder | undefined;
-  #resampler: { codec: Codec; resampler: Resampler } | undefined;
+  #resampler: { fromHz: number; resampler: Resampler } | undefined;
   #next: number | undefined;
   #isClosed = false;
 
@@ -56,11 +56,7 @@ export class SpeechDecoder {
     } else if (rateHz === undefined) {
       this.#handler.failed(new Malformed(`downlink codec ${frame.codec} was not asked for`));
     } else {
-      if (this.#resampler?.codec !== frame.codec) {
-        this.#resampler = { codec: frame.codec, resampler: new Resampler(rateHz, this.#rateHz) };
-      }
-      const samples = fromPcm16(frame.payload);
-      this.#emit(frame.timestamp, (samples.length * CLOCK_HZ) / rateHz, this.#resampler.resampler.push(samples));
+      this.#emit(frame.timestamp, rateHz, fromPcm16(frame.payload));
     }
   }
 
@@ -72,9 +68,6 @@ export class SpeechDecoder {
         () => this.#ended(),
       );
     } else {
-      if (this.#resampler) {
-        this.#handler.decoded(this.#resampler.resampler.flush());
-      }
       this.#ended();
     }
   }
@@ -89,6 +82,7 @@ export class SpeechDecoder {
 
   #ended(): void {
     if (!this.#isClosed) {
+      this.#give(this.#resampler?.resampler.flush());
       this.close();
       this.#handler.ended();
     }
@@ -111,19 +105,35 @@ export class SpeechDecoder {
   #decoded(data: AudioData): void {
     const samples = new Float32Array(data.numberOfFrames);
     data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
-    this.#emit(Math.round((data.timestamp * CLOCK_HZ) / 1e6), data.numberOfFrames, samples);
+    this.#emit(Math.round((data.timestamp * CLOCK_HZ) / 1e6), data.sampleRate, samples);
     data.close();
   }
 
-  #emit(timestamp: number, duration: number, samples: Float32Array): void {
-    const gap = this.#next === undefined ? 0 : timestamp - this.#next;
+  /** Samples of `rateHz` that begin at `timestamp`, behind the silence before them. */
+  #emit(timestamp: number, rateHz: number, samples: Float32Array): void {
     if (this.#isClosed) {
       return;
     }
+    const gap = this.#next === undefined ? 0 : timestamp - this.#next;
+    const resampler = this.#from(rateHz);
     if (gap > GAP_TICKS && gap <= MAX_GAP_TICKS) {
-      this.#handler.decoded(new Float32Array(Math.round((gap * this.#rateHz) / CLOCK_HZ)));
+      this.#give(resampler.push(new Float32Array(Math.round((gap * rateHz) / CLOCK_HZ))));
     }
-    this.#next = timestamp + duration;
-    this.#handler.decoded(samples);
+    this.#next = timestamp + (samples.length * CLOCK_HZ) / rateHz;
+    this.#give(resampler.push(samples));
+  }
+
+  #from(rateHz: number): Resampler {
+    if (this.#resampler?.fromHz !== rateHz) {
+      this.#give(this.#resampler?.resampler.flush());
+      this.#resampler = { fromHz: rateHz, resampler: new Resampler(rateHz, this.#rateHz) };
+    }
+    return this.#resampler.resampler;
+  }
+
+  #give(samples: Float32Array | undefined): void {
+    if (samples?.length) {
+      this.#handler.decoded(samples);
+    }
   }
 }
