@@ -47,6 +47,17 @@ def test_each_frame_goes_at_once_with_those_before_it() -> None:
     assert INITIAL_REPEATS == 2
 
 
+def test_repeats_too_big_for_the_datagram_of_a_new_frame_are_left_out() -> None:
+    """PROTOCOL section 11: 20 ms of PCM16 at 16 kHz are repaired, and not repeated."""
+    sender = new()
+    frames = (AudioFrame(n, n * 960, Codec.PCM16_16K, bytes(640)) for n in range(6))
+    datagrams = [read(sender.append(frame, NOW + frame.sequence * FRAME_S))[0] for frame in frames]
+    assert [sequences(each) for each in datagrams] == [[n] for n in range(6)]
+    assert [
+        sequences(each) for each in read(sender.report_received(UplinkReport(5, 5, 0, 2, ((1, 3),)), NOW + 0.2))
+    ] == [[2]]
+
+
 def test_what_was_reported_is_not_repeated() -> None:
     sender = new()
     speak(sender, range(3))
