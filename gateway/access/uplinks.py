@@ -13,8 +13,8 @@ CATCH_UP_S: Final = 60.0
 
 MEDIA_RATE: Final = 1.1
 """Seconds of audio that may come in a second; clocks differ by less."""
-MEDIA_BURST_S: Final = 60.0
-"""And at once, at the beginning of a session: a caller speaks while it connects."""
+MEDIA_BURST_S: Final = 120.0
+"""And at once, at the beginning of a session: our SDK sends so much of a recording before it says `UplinkFull`."""
 MEDIA_CATCH_UP_S: Final = 300.0
 """And at once, of a session that began elsewhere, or has saved it up: what a caller may keep for a resume, and more."""
 

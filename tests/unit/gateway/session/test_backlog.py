@@ -204,7 +204,7 @@ async def test_what_waits_is_forgotten_with_its_session(worker: Worker) -> None:
 
 
 async def test_more_media_time_than_passes_ends_the_session(worker: Worker) -> None:
-    """A gap of 2 s in each frame's timestamp is 2 s of audio: 60 s may come at once."""
+    """A gap of 2 s in each frame's timestamp is 2 s of audio: 120 s may come at once."""
     port, transport, conversation = worker.call()
     for sequence in range(1_000):
         port.audio_received(opus(sequence, sequence * 96_960))
@@ -215,7 +215,7 @@ async def test_more_media_time_than_passes_ends_the_session(worker: Worker) -> N
 
 
 class TestMediaTime:
-    def test_a_new_session_may_bring_60_s_at_once(self) -> None:
+    def test_a_new_session_may_bring_120_s_at_once(self) -> None:
         media = MediaTime(0.0, has_resumed=False)
         assert media.take(MEDIA_BURST_S, 0.0) is None
         assert media.take(0.02, 0.0) is not None
