@@ -12,7 +12,6 @@ RETRY_AFTER_S: Final = 10.0
 MAX_WAITING: Final = 512
 MAX_WAITING_OF_ADDRESS: Final = 64
 """A client waits for a round trip at most, so this many of one NAT may come back within the same one."""
-WAITING_RETRY_AFTER_S: Final = 1.0
 
 _C = TypeVar("_C", bound=Hashable)
 
@@ -47,8 +46,9 @@ class Places:
 class Waiting(Generic[_C]):
     """The connections that were accepted and have said neither `start` nor `resume`, by the network of their address.
 
-    They are no sessions. One network has a share of them, and where all are taken the oldest connection of the network
-    with the most gives way, so that no sender keeps another one out. `None` is the network of telephone carriers.
+    They are no sessions. Beyond the share of a network its oldest connection gives way to a new one, and where all
+    places are taken the oldest of the network with the most. A client waits for a round trip only, so that one which
+    waits for longer keeps no other out. `None` is the network of telephone carriers, which has no share.
     """
 
     def __init__(self, most: int = MAX_WAITING, most_of_address: int = MAX_WAITING_OF_ADDRESS) -> None:
@@ -60,23 +60,22 @@ class Waiting(Generic[_C]):
     def __len__(self) -> int:
         return len(self._networks)
 
-    def full(self, network: bytes | None) -> Excess | None:
-        """Say why one more of this network may not wait."""
-        if network is None or self._counts[network] < self._most_of_address:
-            return None
-        reason = f"connections of one address that wait to begin: at most {self._most_of_address}"
-        return Excess("address_waiting", reason, WAITING_RETRY_AFTER_S)
-
     def enter(self, connection: _C, network: bytes | None) -> _C | None:
-        """Let the connection wait; return the one to close in its place, where there is no room."""
+        """Let the connection wait; return the one to close in its place, if need be."""
         replaced = None
-        if len(self._networks) >= self._most:
+        if network is not None and self._counts[network] >= self._most_of_address:
+            replaced = self._oldest(network)
+        elif len(self._networks) >= self._most:
             (largest, _), *_ = self._counts.most_common(1)
-            replaced = next(each for each, of in self._networks.items() if of == largest)
+            replaced = self._oldest(largest)
+        if replaced is not None:
             self.leave(replaced)
         self._networks[connection] = network
         self._counts[network] += 1
         return replaced
+
+    def _oldest(self, network: bytes | None) -> _C:
+        return next(connection for connection, of in self._networks.items() if of == network)
 
     def leave(self, connection: _C) -> None:
         """The connection has said what it wants, or is gone; harmless for one that does not wait."""

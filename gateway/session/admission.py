@@ -87,8 +87,6 @@ class Admission:
             return _too_many(excess)
         if is_draining:
             return Refusal(503, "this worker is going away", "draining", DRAINING_RETRY_AFTER_S)
-        if excess := self.waiting.full(network):
-            return _too_many(excess)
         holder = Holder(network, grant.subject)
         return Visit(holder, self._uplinks.meter(holder), clock, counters)
 

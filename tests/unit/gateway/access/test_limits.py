@@ -85,18 +85,16 @@ class TestAttempts:
 
 
 class TestWaiting:
-    def test_one_network_has_a_share(self):
+    def test_beyond_the_share_of_a_network_its_oldest_gives_way(self):
         waiting = Waiting[int](most=10, most_of_address=2)
-        assert waiting.enter(1, ALICE.network) is None
-        assert waiting.full(ALICE.network) is None
-        assert waiting.enter(2, ALICE.network) is None
-        excess = waiting.full(ALICE.network)
-        assert excess is not None
-        assert (excess.limit, excess.wait_s) == ("address_waiting", 1.0)
-        assert waiting.full(BOB.network if BOB.network != ALICE.network else b"other") is None
-        waiting.leave(1)
-        waiting.leave(1)
-        assert waiting.full(ALICE.network) is None
+        assert [waiting.enter(1, b"a"), waiting.enter(2, b"b"), waiting.enter(3, b"a")] == [None, None, None]
+        assert waiting.enter(4, b"a") == 1
+        assert waiting.enter(5, b"b") is None
+        waiting.leave(3)
+        waiting.leave(3)
+        assert waiting.enter(6, b"a") is None
+        assert waiting.enter(7, b"a") == 4
+        assert len(waiting) == 4
 
     def test_where_all_wait_the_oldest_of_the_largest_network_gives_way(self):
         waiting = Waiting[int](most=4, most_of_address=3)
@@ -111,9 +109,7 @@ class TestWaiting:
 
     def test_a_carrier_has_no_share(self):
         waiting = Waiting[int](most=10, most_of_address=2)
-        for connection in range(5):
-            waiting.enter(connection, None)
-        assert waiting.full(None) is None
+        assert [waiting.enter(connection, None) for connection in range(5)] == [None] * 5
 
 
 class TestPlaces:

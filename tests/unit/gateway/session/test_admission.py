@@ -228,15 +228,25 @@ class TestWaiting:
 
     async def test_130_connections_that_never_start_take_no_session_s_place(self):
         worker = Worker()
-        answers = [worker.knock(request("mallory", "198.51.100.1:5000")) for _ in range(130)]
-        refusals = [answer for answer in answers if isinstance(answer, Refusal)]
-        assert len(refusals) == 130 - MAX_WAITING_OF_ADDRESS
-        assert {(each.status, each.cause) for each in refusals} == {(429, "address_waiting")}
-        assert all(each.retry_after_s for each in refusals)
+        mallory = [worker.enter(request("mallory", "198.51.100.1:5000")) for _ in range(130)]
+        assert [bool(transport.closed) for _, transport in mallory] == [True] * 66 + [False] * MAX_WAITING_OF_ADDRESS
+        assert mallory[0][1].closed[0][0] is CloseCode.OVERLOADED
         assert worker.manager.count == 0
         for number in range(50):
             worker.begin(request("alice", f"192.0.2.{number}:5000"))
         assert worker.manager.count == 50
+        await worker.manager.close()
+
+    async def test_those_that_never_start_do_not_keep_others_of_their_address_out(self):
+        """A newcomer, and a caller that resumes, behind the NAT of a sender that holds all its places."""
+        worker = Worker()
+        _, _, ready = worker.begin(request("alice"))
+        await settled()
+        for _ in range(130):
+            worker.enter(request("mallory"))
+        worker.begin(request("bob"))
+        _, transport = await worker.resume(request("alice"), ready.session, ready.token)
+        assert transport.of(Ready)
         await worker.manager.close()
 
     async def test_the_oldest_connection_of_the_address_with_most_gives_way(self):
