@@ -31,7 +31,7 @@ from gateway.transport.twilio.messages import (
 from gateway.transport.twilio.messages import Dtmf as DtmfEvent
 from gateway.transport.twilio.messages import Mark as MarkEvent
 from gateway.transport.twilio.playout import Heard, Playout
-from gateway.transport.twilio.uplink import UplinkClock
+from gateway.transport.twilio.uplink import MAX_FRAME_OCTETS, OCTETS_PER_MS, UplinkClock
 from gateway.web.websocket import Ending, WebSocket
 from gateway.wire import (
     MAX_AUDIO_OCTETS,
@@ -330,11 +330,15 @@ class TwilioCall:
         payload = parse_payload(message.media.payload)
         if isinstance(payload, Skip):
             return payload
-        frame = self._uplink.frame(message.media.timestamp, payload)
-        if frame.sequence % _REPORT_EVERY == 0:
-            # before the frame: should it interrupt our speech, the session knows how much of that was heard
-            self._report(self._playout.heard(self._loop.time()), handler)
-        handler.audio_received(frame)
+        for start in range(0, len(payload), MAX_FRAME_OCTETS):
+            at_ms = message.media.timestamp + start // OCTETS_PER_MS
+            frame = self._uplink.frame(at_ms, payload[start : start + MAX_FRAME_OCTETS])
+            if frame.sequence % _REPORT_EVERY == 0:
+                # before the frame: should it interrupt our speech, the session knows how much of that was heard
+                self._report(self._playout.heard(self._loop.time()), handler)
+            handler.audio_received(frame)
+            if self._handler is None:
+                break
         return None
 
     def _returned(self, name: str, handler: TransportHandler) -> None:

@@ -136,6 +136,17 @@ async def test_media_arrive_untouched_in_order() -> None:
     assert line.heard == [frame(0), frame(1), frame(2)]
 
 
+async def test_a_payload_of_more_than_120_ms_becomes_several_frames() -> None:
+    """PROTOCOL section 3 allows 120 ms; a longer payload must not end the call."""
+    line = Line().start()
+    line.media(bytes(960 * 2 + 160))
+    line.media()
+    frames = line.heard
+    assert [len(each.payload) for each in frames] == [960, 960, 160, 160]
+    assert [each.sequence for each in frames] == [0, 1, 2, 3]
+    assert [each.timestamp for each in frames] == [0, 5_760, 11_520, 12_480]
+
+
 async def test_speech_goes_out_as_media_with_marks() -> None:
     line = Line().start()
     said(line, 1, 12)
