@@ -10,7 +10,7 @@ TOLERANCE_MS: Final = 60
 """A timestamp this far ahead of the audio received is a gap, one less far is unevenness: samples stay joined."""
 OCTETS_PER_MS: Final = 8
 MAX_FRAME_OCTETS: Final = 120 * OCTETS_PER_MS
-"""A frame holds at most 120 ms (PROTOCOL.md, section 3); Twilio sends 20, others that speak as it does may send more."""
+"""A frame holds at most 120 ms (PROTOCOL.md, section 3). Twilio sends 20; others with its protocol may send more."""
 _TICKS_PER_MS: Final = CLOCK_HZ // 1000
 _TICKS_PER_OCTET: Final = CLOCK_HZ // 8000
 

@@ -21,6 +21,7 @@ from gateway.agent.order.order import Item, Order
 from gateway.audio.codec import MAX_FRAME_MS
 from gateway.config import SessionSection
 from gateway.h3.limits import MAX_SESSIONS
+from gateway.quic.connection import ConnectionOptions
 from gateway.session import ledger, ticket, turns
 from gateway.session.limits import SessionLimits
 from gateway.transport.reassembler import MAX_AHEAD, MAX_AHEAD_BYTES
@@ -38,6 +39,8 @@ LIMITS: dict[str, tuple[float, ...]] = {
     "WebSocket message": (MAX_MESSAGE_OCTETS,),
     "frames in a datagram": (MAX_DATAGRAM_FRAMES,),
     "runs in a report": (MAX_REPORT_RUNS,),
+    "QUIC packets of a connection": (ConnectionOptions().max_packets_per_s,),
+    "DATAGRAM frames of a connection": (ConnectionOptions().max_datagram_frames_per_s,),
     "bytes of a session": (CALLERS.session_octets_per_s or 0, CATCH_UP_S),
     "control messages and frames of a session": (CALLERS.session_messages_per_s or 0, CATCH_UP_S),
     "playing time of a session's audio, gaps as they are heard included": (MEDIA_RATE, MEDIA_BURST_S, MEDIA_CATCH_UP_S),
@@ -47,7 +50,7 @@ LIMITS: dict[str, tuple[float, ...]] = {
     "audio before `start`, in bytes": (SESSION.early_bytes,),
     "frames ahead of a missing one": (MAX_AHEAD, MAX_AHEAD_BYTES),
     "frames given up at once": (MAX_AHEAD,),
-    "streams of a session open towards the worker": (MAX_OPEN_STREAMS,),
+    "streams of audio that a session has open towards the worker": (MAX_OPEN_STREAMS,),
     "WebTransport sessions on one connection": (MAX_SESSIONS,),
     "requests and handshakes of one address": (CALLERS.address_attempts_per_s or 0, RUSH_S),
     "connections of one address that have not said `start` or `resume`": (MAX_WAITING_OF_ADDRESS,),
