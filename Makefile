@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
 BROWSER := $(VENV)/.browser
 WEB := client/web
-PAGE := gateway/web/static/page.js
+PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
@@ -124,4 +124,4 @@ fuzz: $(READY) ## strangers' datagrams, coverage-guided (SECONDS=60)
 	$(BIN)/python -m tests.fuzz.fuzz_forwarder .fuzz tests/fuzz/corpus -max_len=512 -max_total_time=$(or $(SECONDS),60)
 
 clean: ## remove what make made
-	rm -rf $(VENV) certs/dev build dist $(WEB)/dist $(WEB)/node_modules gateway/web/static .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) certs/dev build dist $(WEB)/dist $(WEB)/node_modules gateway/src/voice_gateway/web/static .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

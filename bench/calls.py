@@ -22,8 +22,8 @@ from typing import Any, Literal
 
 from bench.figures import percentile, save, summary, table
 from bench.gaps import noise
-from client import VoiceClient
-from client.source import PcmSource
+from voice_client import VoiceClient
+from voice_client.audio.source import PcmSource
 from deploy.local.cluster import Cluster, ClusterOptions
 
 TALK_S, PAUSE_S = 2.0, 3.0

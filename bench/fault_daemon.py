@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
-from quiclb.address import Address, parse_address
+from quiclb.net.address import Address, parse_address
 
 START_TIMEOUT_S: Final = 40.0
 

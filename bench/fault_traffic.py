@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from quiclb import CidEncoder, QuicLbConfig, unwrap
-from quiclb.address import Address, format_address, normalise
-from quiclb.envelope import HEADER_LENGTH
+from quiclb.net.address import Address, format_address, normalise
+from quiclb.net.spp import HEADER_LENGTH
 
 KEY: Final = bytes.fromhex("8f95f09245765f80256934e50c66207f")
 CONFIG: Final = QuicLbConfig(0, 4, 12, KEY)

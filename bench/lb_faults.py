@@ -23,8 +23,8 @@ from typing import Final
 
 from bench.fault_daemon import Daemon, children_of
 from bench.fault_traffic import Backends, Clients, Tally, settings_text
-from quiclb.address import format_address
-from quiclb.envelope import SppHeader, wrap
+from quiclb.net.address import format_address
+from quiclb.net.spp import SppHeader, wrap
 
 RESULTS: Final = Path(__file__).parent / "results" / "lb-faults.md"
 FLOWS: Final = 64

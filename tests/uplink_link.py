@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
-from client.uplink_sender import Outgoing, UplinkCounters, UplinkSender
-from gateway.transport.reassembler import UplinkReassembler
-from gateway.wire import AudioFrame, Codec, Malformed, UplinkMode, UplinkReport, decode_uplink_report
+from voice_client.uplink.sender import Outgoing, UplinkCounters, UplinkSender
+from voice_gateway.transport.reassembler import UplinkReassembler
+from voicelink.wire import AudioFrame, Codec, Malformed, UplinkMode, UplinkReport, decode_uplink_report
 
 FRAME_S = 0.020
 Weather = Callable[[float, bool], list[float]]

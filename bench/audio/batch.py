@@ -6,7 +6,7 @@ from math import gcd
 
 import numpy as np
 
-from gateway.audio.resample import filter_bank
+from voicelink.audio.resample import filter_bank
 
 
 class BatchResampler:

@@ -11,7 +11,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from gateway.audio.resample import Resampler
+from voicelink.audio.resample import Resampler
 
 Convert = Callable[[bytes], bytes]
 """Takes the stream's next 20 ms, returns what is due."""

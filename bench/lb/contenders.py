@@ -18,7 +18,7 @@ from bench.lb import configs
 from bench.lb.install import find_nginx
 from bench.lb.pool import Address, Pool
 from bench.lb.process import Pinned, running
-from quiclb.sections import ForwarderSection
+from quiclb.settings.sections import ForwarderSection
 
 Commands = Callable[[Pool, Path, int], list[list[str]]]
 """Writes what is needed into a folder; returns the commands that make up that many processes."""

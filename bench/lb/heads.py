@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.lb.pool import BACKEND_IPS, CONFIGS, Traffic, server_id
 from quiclb import CidEncoder
-from quiclb.nonces import RandomOctets
+from quiclb.codec.nonces import RandomOctets
 
 ANY_BACKEND = 255
 _FIXED_BIT = 0x40

@@ -11,10 +11,10 @@ from typing import Any
 
 from bench.link import NatLink
 from bench.survival.script import Script, SurvivalError
-from client import ClientError, Interrupted, Resumed, VoiceClient
-from client.report import CallReport
+from voice_client import ClientError, Interrupted, Resumed, VoiceClient
+from voice_client.call.report import CallReport
 from deploy.local.cluster import Cluster
-from quiclb.address import parse_address
+from quiclb.net.address import parse_address
 
 ONE_WAY_S = 0.025
 STAGGER_S = 0.5

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from client import VoiceClient
-from client.source import PcmSource
+from voice_client import VoiceClient
+from voice_client.audio.source import PcmSource
 from deploy.local.judgement import expected_order, named
 from deploy.local.story import RECORDING, middle_of
 

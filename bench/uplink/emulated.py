@@ -14,7 +14,7 @@ from typing import Any
 from bench.uplink.conditions import ONE_WAY_S, Condition
 from bench.uplink.outcome import Outcome
 from bench.uplink.tunnel import SERVER, Tunnel
-from gateway.certificate import ensure_certificate
+from voice_gateway.certificates.development import ensure_certificate
 
 _FIRST_PORT = 7_001
 

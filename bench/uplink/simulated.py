@@ -16,12 +16,12 @@ import structlog
 
 from bench.uplink.conditions import FRAME_S, ONE_WAY_S, Condition
 from bench.uplink.outcome import Outcome
-from client.errors import CallLost
-from client.source import FRAME_OCTETS
-from gateway.agent.base import AgentEvent, Finished, HeardAudio, Silence
-from gateway.transport import reassembler
-from gateway.transport.stand_in import stand_in
-from gateway.wire import AudioFrame
+from voice_client.errors import CallLost
+from voice_client.audio.source import FRAME_OCTETS
+from voice_gateway.agent.base import AgentEvent, Finished, HeardAudio, Silence
+from voice_gateway.transport import reassembler
+from voice_gateway.transport.stand_in import stand_in
+from voicelink.wire import AudioFrame
 from tests.sim.cluster import Cluster, Plan, make_certificate
 from tests.sim.links import Direction, Profile
 from tests.sim.simulation import Simulation, simulate
@@ -107,7 +107,7 @@ class _Call:
             await cluster.stop()
 
     def frames(self) -> AsyncIterator[bytes]:
-        """Noise as loud as speech, in pieces of 20 ms (`client.source.Source`)."""
+        """Noise as loud as speech, in pieces of 20 ms (`voice_client.audio.source.Source`)."""
         return self._speech()
 
     async def _speech(self) -> AsyncIterator[bytes]:

@@ -22,8 +22,8 @@ from websockets.exceptions import ConnectionClosed
 
 from bench.uplink.conditions import FRAME_S
 from bench.uplink.tunnel import CALLER, SERVER
-from gateway.transport.websocket import Kind
-from gateway.wire import AudioFrame, Codec, decode_audio_frame, encode_audio_frame
+from voice_gateway.transport.websocket import Kind
+from voicelink.wire import AudioFrame, Codec, decode_audio_frame, encode_audio_frame
 
 PAYLOAD_OCTETS = 52
 _CONGESTION_CONTROL = b"cubic"

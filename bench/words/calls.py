@@ -13,15 +13,15 @@ from typing import Any, Final, cast
 from bench.uplink.conditions import FRAME_S
 from bench.words.listener import Listener, Understanding
 from bench.words.paths import link
-from client.errors import CallLost
-from client.source import PcmSource
-from gateway.certificate import DevelopmentCertificate
-from gateway.session.manager import SessionManager
-from gateway.store.memory import MemoryStore
-from gateway.transport.twilio.counters import TelephonyCounters
-from gateway.transport.twilio.transport import TwilioCall
-from gateway.web.websocket import WebSocket
-from gateway.wire import VOICE_PATH, AudioFrame
+from voice_client.errors import CallLost
+from voice_client.audio.source import PcmSource
+from voice_gateway.certificates.development import DevelopmentCertificate
+from voice_gateway.session.manager import SessionManager
+from voice_gateway.store.memory import MemoryStore
+from voice_gateway.telephony.twilio.counters import TelephonyCounters
+from voice_gateway.telephony.twilio.transport import TwilioCall
+from voice_gateway.web.websocket import WebSocket
+from voicelink.wire import VOICE_PATH, AudioFrame
 from tests.sim.cluster import Cluster, Plan
 from tests.sim.links import Direction, Profile
 from tests.sim.simulation import Simulation, simulate

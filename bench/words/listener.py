@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.agent.base import AgentEvent, Conversation, HeardAudio, Understood
-from gateway.agent.order.agent import OrderAgent
-from gateway.agent.order.recogniser import InlineRecogniser
+from voice_gateway.agent.base import AgentEvent, Conversation, HeardAudio, Understood
+from voice_gateway.agents.order.agent import OrderAgent
+from voice_gateway.agents.order.recogniser import InlineRecogniser
 from tests.sim.agents import Mute, NotingAgent, RememberingRecogniser
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.words.listener import Understanding
-from gateway.agent.order.dialogue import Dialogue, answer
-from gateway.agent.order.grammar import Lexicon
-from gateway.agent.order.menu import default_menu
-from gateway.agent.order.parse import parse
+from voice_gateway.agents.order.dialogue import Dialogue, answer
+from voice_gateway.agents.order.grammar import Lexicon
+from voice_gateway.agents.order.menu import default_menu
+from voice_gateway.agents.order.parse import parse
 
 _MENU: Final = default_menu()
 _LEXICON: Final = Lexicon(_MENU)

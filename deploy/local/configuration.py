@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from quiclb.address import parse_address
+from quiclb.net.address import parse_address
 
 SERVER_ID_OCTETS = 4
 NONCE_OCTETS = 12

@@ -19,8 +19,8 @@ from deploy.local.judgement import expected_order, judge
 from deploy.local.story import Story, Teller, middle_of
 from deploy.local.telling import show_control, show_story, show_verdict
 from quiclb import route, unroutable_cid
-from quiclb.address import parse_address
-from quiclb.settings import load_settings
+from quiclb.net.address import parse_address
+from quiclb.settings.loader import load_settings
 
 SECOND_HOST = "127.0.0.3"
 

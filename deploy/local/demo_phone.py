@@ -22,12 +22,12 @@ from deploy.local.cluster import Cluster, ClusterOptions
 from deploy.local.command import command
 from deploy.local.judgement import expected_order, named
 from deploy.local.story import RECORDING, Moment
-from gateway.errors import GatewayError
-from gateway.session.recall import session_of
-from gateway.simulator.loudspeaker import SILENCE
-from gateway.simulator.sound import read_telephone_wav
-from gateway.simulator.twilio import Call, TwilioSimulator
-from gateway.store.sqlite import SqliteStore
+from voice_gateway.errors import GatewayError
+from voice_gateway.session.recall import session_of
+from voice_gateway.telephony.simulator.loudspeaker import SILENCE
+from voice_gateway.telephony.simulator.sound import read_telephone_wav
+from voice_gateway.telephony.simulator.twilio import Call, TwilioSimulator
+from voice_gateway.store.sqlite import SqliteStore
 
 VICTIM: Final = 0
 GREETING_S, ANSWER_S = 4.0, 6.0

@@ -9,7 +9,7 @@ from typing import Final
 
 from deploy.local.cluster import Cluster
 from deploy.local.configuration import worker_name
-from gateway.web.server import WebRequest, WebResponse, WebServer
+from voice_gateway.web.server import WebRequest, WebResponse, WebServer
 
 CRASH_PATH: Final = "/crash"
 AWAY_S: Final = 2.0

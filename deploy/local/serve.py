@@ -18,9 +18,9 @@ from rich.console import Console
 
 from deploy.local.cluster import CERTIFICATES, ROOT, Cluster, ClusterError, ClusterOptions
 from deploy.local.incidents import Incidents
-from gateway.certificate import ensure_certificate
-from gateway.errors import BindError
-from gateway.page import page_files
+from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.errors import BindError
+from voice_gateway.worker.page import page_files
 
 
 async def serve(options: ClusterOptions, console: Console) -> None:

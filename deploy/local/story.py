@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from client import ClientError, MigrationFailed, VoiceClient
+from voice_client import ClientError, MigrationFailed, VoiceClient
 from deploy.local.cluster import Cluster
 
 RECORDING = Path(__file__).with_name("caller.wav")

@@ -15,8 +15,8 @@ import soxr
 from numpy.typing import NDArray
 from pocketsphinx import Decoder, get_model_path
 
-from gateway.agent.order.language_model import dictionary
-from gateway.agent.order.menu import default_menu
+from voice_gateway.agents.order.language_model import dictionary
+from voice_gateway.agents.order.menu import default_menu
 
 RATE_HZ = 16_000
 ROOT = Path(__file__).resolve().parents[2]

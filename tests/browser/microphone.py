@@ -10,10 +10,10 @@ from typing import ParamSpec
 import pytest
 import soxr
 
-from gateway.agent.base import AgentEvent, HeardAudio, Understood
-from gateway.agent.order.agent import OrderAgent
-from gateway.agent.order.menu import default_menu
-from gateway.agent.order.recogniser import RECOGNISER_RATE_HZ, InlineRecogniser
+from voice_gateway.agent.base import AgentEvent, HeardAudio, Understood
+from voice_gateway.agents.order.agent import OrderAgent
+from voice_gateway.agents.order.menu import default_menu
+from voice_gateway.agents.order.recogniser import RECOGNISER_RATE_HZ, InlineRecogniser
 from tests.browser.sound import Sound
 from tests.sim.agents import Mute
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from functools import cache
 
-from quiclb.address import Address
-from quiclb.config import QuicLbConfig
+from quiclb.net.address import Address
+from quiclb.codec.config import QuicLbConfig
 from quiclb.datapath.base import Datagrams
-from quiclb.envelope import SppHeader, unwrap, wrap
-from quiclb.forwarder import ForwardingCore
-from quiclb.pool import Backend, BackendState
-from quiclb.routing import Drop, route
-from quiclb.table import RoutingTable, UnknownServerId, build_table
+from quiclb.net.spp import SppHeader, unwrap, wrap
+from quiclb.datapath.core import ForwardingCore
+from quiclb.routing.pool import Backend, BackendState
+from quiclb.routing.router import Drop, route
+from quiclb.routing.table import RoutingTable, UnknownServerId, build_table
 from tests.property.quiclb.vector_harness import SLOT_OCTETS, VectorHarness
 
 KEY = bytes.fromhex("8f95f09245765f80256934e50c66207f")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from quiclb.log import LogFormat, configure_logging
-from quiclb.log_writer import LogWriter, StandardError, json_loss
+from quiclb.logs.setup import LogFormat, configure_logging
+from quiclb.logs.writer import LogWriter, StandardError, json_loss
 
 
 @pytest.fixture(autouse=True)

@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gateway.quic.cids import UnroutableIssuer
-from gateway.quic.endpoint import Endpoint, EndpointSettings
-from gateway.quic.tls import TlsIdentity
-from gateway.transport.base import Refusal, SessionRequest, Transport
-from gateway.transport.webtransport import VoiceOverWebTransport
-from gateway.wire import (
+from voice_gateway.endpoint.cids import UnroutableIssuer
+from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
+from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.transport.base import Refusal, SessionRequest, Transport
+from voice_gateway.transport.webtransport import VoiceOverWebTransport
+from voicelink.wire import (
     AudioFrame,
     Bye,
     ClientMessage,

@@ -15,14 +15,14 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from client import AccessRefused, SessionFailed, SessionRefused, VoiceClient
-from gateway.access.keys import signing_key
-from gateway.access.tokens import mint
-from gateway.certificate import ensure_certificate
-from gateway.config import GatewaySettings
-from gateway.h3.webtransport import SessionOpened
-from gateway.simulator.twilio import Call, TwilioSimulator
-from gateway.worker import Worker
+from voice_client import AccessRefused, SessionFailed, SessionRefused, VoiceClient
+from voice_gateway.access.keys import signing_key
+from voice_gateway.access.tokens import mint
+from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voicelink.h3.webtransport import SessionOpened
+from voice_gateway.telephony.simulator.twilio import Call, TwilioSimulator
+from voice_gateway.worker.worker import Worker
 from quiclb import SppHeader, wrap
 from tests.integration.relay import relaying
 from tests.integration.test_attacks import initial

@@ -16,12 +16,12 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicErrorCode, QuicPacketType, pull_quic_header
 
-from gateway.h3.webtransport import SessionOpened
-from gateway.quic.admission import NETWORK_FAILURES
-from gateway.quic.cid_source import RandomCids
-from gateway.quic.connection import Connection, PeerClosed
-from gateway.quic.endpoint import Endpoint
-from gateway.quic.settings import SharedSecrets
+from voicelink.h3.webtransport import SessionOpened
+from voice_gateway.endpoint.admission import NETWORK_FAILURES
+from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.connection import Connection, PeerClosed
+from voice_gateway.endpoint.endpoint import Endpoint
+from voice_gateway.endpoint.settings import SharedSecrets
 from quiclb import SppHeader, wrap
 from tests.integration.udp import Client, Socket, issuer, serving, until
 from tests.unit.gateway.quic.harness import SERVER_ADDRESS, client_configuration, connected, seeded
@@ -423,7 +423,7 @@ def test_a_comb_of_single_octets_ends_the_connection_at_the_budget() -> None:
 
 
 def test_headers_in_many_fragments_are_refused_at_the_first() -> None:
-    from gateway.h3.webtransport import WebTransportLayer
+    from voicelink.h3.webtransport import WebTransportLayer
 
     pair = connected()
     layer = WebTransportLayer(pair.server)

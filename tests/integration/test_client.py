@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client import (
+from voice_client import (
     AccessRefused,
     CallLost,
     CertificateRefused,
@@ -33,10 +33,10 @@ from client import (
     Unreachable,
     VoiceClient,
 )
-from client.events import Event
-from client.target import Target
-from gateway.wire import Bye, ClientMessage, CloseCode, Error, Flush, Played, Start
-from gateway.wire import Heard as HeardMessage
+from voice_client.events import Event
+from voice_client.connect.target import Target
+from voicelink.wire import Bye, ClientMessage, CloseCode, Error, Flush, Played, Start
+from voicelink.wire import Heard as HeardMessage
 from tests.integration.relay import relaying
 from tests.integration.scripted_server import ORDER, TOKEN, ScriptedServer, ScriptedSession, self_signed, serving
 
@@ -349,8 +349,8 @@ async def test_listening_sends_silence_until_the_agent_has_spoken(server: Script
 
 
 async def test_a_recorded_answer_is_what_was_played(server: ScriptedServer, tmp_path: Path) -> None:
-    from client.recording import Recording
-    from gateway.audio.wav import parse_wav
+    from voice_client.audio.recording import Recording
+    from voicelink.audio.wav import parse_wav
 
     async with client_of(server, sinks=[Recording(tmp_path / "out.wav", 24_000)]) as call:
         call.send_pcm(SPEECH)
@@ -373,7 +373,7 @@ async def test_a_name_in_other_scripts_or_with_a_final_dot_is_called_and_its_cer
         looked_up.append(target.host)
         return [("127.0.0.1", target.port)]
 
-    monkeypatch.setattr("client.reach.resolve", resolve)
+    monkeypatch.setattr("voice_client.connect.reach.resolve", resolve)
     async with serving(tmp_path) as server:
         url = server.url.replace("127.0.0.1", url_host)
         async with VoiceClient(url, ca_file=server.ca_file, token=TOKEN) as call:

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from client.cli import app
-from gateway.audio.wav import parse_wav, wav_header
-from gateway.wire import Bye, ClientMessage, CloseCode, Error, Start
+from voice_client.cli.main import app
+from voicelink.audio.wav import parse_wav, wav_header
+from voicelink.wire import Bye, ClientMessage, CloseCode, Error, Start
 from tests.integration.scripted_server import ORDER, TOKEN, ScriptedServer, ScriptedSession, serving
 
 
@@ -44,7 +44,7 @@ async def voice_client(*arguments: object, **environment: str) -> Outcome:
 @asynccontextmanager
 async def voice_client_process(*arguments: object) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from client.cli import main; main()", *map(str, arguments)),
+        *(sys.executable, "-c", "from voice_client.cli.main import main; main()", *map(str, arguments)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -106,7 +106,7 @@ async def test_a_person_sees_who_said_what(server: ScriptedServer, wav: Path) ->
 
 
 CALL = ("call", "{wav}", "--url", "{url}", "--ca", "{ca}", "--token", TOKEN, "--no-greeting", "--codec", "pcm16")
-PROGRAM = f'"{sys.executable}" -c "from client.cli import main; main()"'
+PROGRAM = f'"{sys.executable}" -c "from voice_client.cli.main import main; main()"'
 
 
 async def shell(template: str, server: ScriptedServer, wav: Path, **environment: str) -> Outcome:

@@ -13,12 +13,12 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from client import AccessRefused, Draining, MigrationFailed, Resumed, ServerDrained, VoiceClient
-from gateway.certificate import ensure_certificate
-from gateway.config import GatewaySettings
-from gateway.transport.base import TransportHandler
-from gateway.transport.webtransport import WebTransport
-from gateway.worker import Worker
+from voice_client import AccessRefused, Draining, MigrationFailed, Resumed, ServerDrained, VoiceClient
+from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.transport.base import TransportHandler
+from voice_gateway.transport.webtransport import WebTransport
+from voice_gateway.worker.worker import Worker
 
 TOKEN = "sesame"
 TONE = (np.sin(np.arange(12_800) / 10) * 8000).astype("<i2").tobytes()

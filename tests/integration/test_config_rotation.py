@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from gateway.config import GatewaySettings
-from gateway.errors import ConfigurationError
-from gateway.reload import SettingsSource
-from quiclb.settings import Settings
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.errors import ConfigurationError
+from voice_gateway.ops.reload import SettingsSource
+from quiclb.settings.loader import Settings
 from tests.integration.cluster import CONFIG, Cluster, cluster, forwarder_settings, worker_settings
 from tests.integration.test_resume import TONE
 from tests.integration.udp import until

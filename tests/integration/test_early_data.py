@@ -9,9 +9,9 @@ from typing import Any
 from aioquic.quic.events import HandshakeCompleted
 from aioquic.tls import SessionTicket
 
-from gateway.h3.webtransport import WebTransportLayer
-from gateway.quic.endpoint import Endpoint
-from gateway.quic.settings import SharedSecrets
+from voicelink.h3.webtransport import WebTransportLayer
+from voice_gateway.endpoint.endpoint import Endpoint
+from voice_gateway.endpoint.settings import SharedSecrets
 from tests.integration.udp import Client, Sessions, Socket, issuer, serving, until
 
 SECRETS = SharedSecrets(retry=(b"r" * 32,), ticket=(b"t" * 32,))

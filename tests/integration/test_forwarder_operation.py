@@ -9,9 +9,9 @@ import signal
 import time
 from pathlib import Path
 
-from gateway.quic.cids import UnroutableIssuer
-from gateway.quic.endpoint import Endpoint, EndpointSettings
-from gateway.quic.tls import TlsIdentity
+from voice_gateway.endpoint.cids import UnroutableIssuer
+from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
+from voice_gateway.endpoint.tls import TlsIdentity
 from quiclb import Forwarder, Settings
 from tests.integration.scripted_server import self_signed
 from tests.integration.test_forwarder import CHOSEN, on_every_datapath

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from quiclb.envelope import HEADER_LENGTH
+from quiclb.net.spp import HEADER_LENGTH
 from tests.integration.narrow_path import SIZES
 from tests.integration.narrow_start import GOOD, LOST, STARTED
 

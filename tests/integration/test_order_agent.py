@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.agent.base import (
+from voice_gateway.agent.base import (
     AgentEvent,
     Conversation,
     Finished,
@@ -22,12 +22,12 @@ from gateway.agent.base import (
     SpeechStarted,
     Understood,
 )
-from gateway.agent.order.agent import OrderAgent
-from gateway.agent.order.menu import default_menu
-from gateway.agent.order.recogniser import InlineRecogniser
-from gateway.agent.order.recogniser_process import ProcessRecogniser
-from gateway.audio.codec import FrameDecoder, FrameEncoder
-from gateway.wire import AudioFrame, Codec
+from voice_gateway.agents.order.agent import OrderAgent
+from voice_gateway.agents.order.menu import default_menu
+from voice_gateway.agents.order.recogniser import InlineRecogniser
+from voice_gateway.agents.order.recogniser_process import ProcessRecogniser
+from voicelink.audio.codec import FrameDecoder, FrameEncoder
+from voicelink.wire import AudioFrame, Codec
 from tests.unit.gateway.recordings import recording
 
 PAUSE = bytes(32_000 * 2)

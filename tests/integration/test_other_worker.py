@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from client import CredentialStore
+from voice_client import CredentialStore
 from tests.integration.cluster import Cluster, cluster
 
 MANY = 40

@@ -14,9 +14,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from gateway.certificate import ensure_certificate
-from gateway.config import GatewaySettings
-from gateway.worker import Worker
+from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.worker.worker import Worker
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from client import MigrationFailed
+from voice_client import MigrationFailed
 from tests.integration.cluster import Cluster, cluster
 from tests.integration.test_resume import TONE
 from tests.integration.udp import until

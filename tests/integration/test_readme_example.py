@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-import client
-from client.source import spoken
-from gateway.audio.wav import wav_header
-from gateway.certificate import ensure_certificate
-from gateway.config import GatewaySettings
-from gateway.worker import Worker
+import voice_client as client
+from voice_client.audio.source import spoken
+from voicelink.audio.wav import wav_header
+from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.worker.worker import Worker
 
 ROOT = Path(__file__).parents[2]
 SPEECH = "Can I get a large taro milk tea with half sugar?"

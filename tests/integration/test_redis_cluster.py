@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store.base import Fenced, SessionRecord
-from gateway.store.factory import open_store
+from voice_gateway.store.base import Fenced, SessionRecord
+from voice_gateway.store.factory import open_store
 from tests.redis_server import redis_cluster
 
 

@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.errors import StoreError
-from gateway.store.base import SessionRecord
-from gateway.store.factory import open_store
+from voice_gateway.errors import StoreError
+from voice_gateway.store.base import SessionRecord
+from voice_gateway.store.factory import open_store
 from tests.redis_server import ask, redis_sentinel
 
 FAILOVER_TIMEOUT_S = 60.0

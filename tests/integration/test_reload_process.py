@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from client import CertificateRefused, VoiceClient
-from gateway.certificate import ensure_certificate
+from voice_client import CertificateRefused, VoiceClient
+from voice_gateway.certificates.development import ensure_certificate
 from tests.integration.test_worker_process import PROGRAM, SETTINGS, started
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client import Interrupted, Resumed, SessionFailed, VoiceClient
-from gateway.certificate import ensure_certificate
-from gateway.config import GatewaySettings
-from gateway.store.base import SessionStore
-from gateway.store.memory import MemoryStore
-from gateway.wire import CloseCode
-from gateway.worker import Worker
+from voice_client import Interrupted, Resumed, SessionFailed, VoiceClient
+from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.store.base import SessionStore
+from voice_gateway.store.memory import MemoryStore
+from voicelink.wire import CloseCode
+from voice_gateway.worker.worker import Worker
 from tests.integration.relay import Relay, relaying
 
 TONE = (np.sin(np.arange(32_000) / 10) * 8000).astype("<i2").tobytes()

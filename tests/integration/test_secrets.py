@@ -15,16 +15,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from client import AccessRefused, VoiceClient
-from client.dial import CallPlan
-from gateway import cli
-from gateway.access.keys import signing_key
-from gateway.access.tokens import mint
-from gateway.certificate import ensure_certificate
-from gateway.config import load_settings
-from gateway.errors import GatewayError
-from gateway.transport.base import SessionRequest
-from gateway.worker import Worker
+from voice_client import AccessRefused, VoiceClient
+from voice_client.cli.dial import CallPlan
+from voice_gateway.cli import main as cli
+from voice_gateway.access.keys import signing_key
+from voice_gateway.access.tokens import mint
+from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.settings.gateway_settings import load_settings
+from voice_gateway.errors import GatewayError
+from voice_gateway.transport.base import SessionRequest
+from voice_gateway.worker.worker import Worker
 from tests.integration.test_worker_process import PROGRAM, run, started
 from tests.unit.gateway.access.access_keys import pair
 

@@ -13,8 +13,8 @@ import pytest
 
 from bench.fault_daemon import Daemon, is_alive
 from bench.fault_traffic import Backends, Clients, Tally, settings_text
-from quiclb.address import format_address
-from quiclb.envelope import SppHeader, wrap
+from quiclb.net.address import format_address
+from quiclb.net.spp import SppHeader, wrap
 
 RATE = 3000.0
 TIMEOUT_S = 40.0

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from client import CallReport, ClientError, VoiceClient
-from client.source import PcmSource
+from voice_client import CallReport, ClientError, VoiceClient
+from voice_client.audio.source import PcmSource
 from deploy.local.cluster import Cluster, ClusterOptions
 from deploy.local.judgement import expected_order, named
 from deploy.local.story import RECORDING, middle_of

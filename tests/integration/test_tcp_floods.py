@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from gateway.certificate import ensure_certificate
-from gateway.descriptors import HELD_BACK
+from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.web.descriptors import HELD_BACK
 
 PROGRAM = str(Path(sys.executable).with_name("voice-gateway"))
 DESCRIPTORS = 256

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from gateway.certificate import ensure_certificate
+from voice_gateway.certificates.development import ensure_certificate
 from tests.integration.test_telephony import LOUD, QUIET, emptied, line, serving
 from tests.redis_server import redis_server
 

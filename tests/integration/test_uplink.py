@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from client.cli import app
-from gateway.audio.wav import wav_header
-from gateway.store.memory import MemoryStore
-from gateway.transport.intake import UplinkIntake
+from voice_client.cli.main import app
+from voicelink.audio.wav import wav_header
+from voice_gateway.store.memory import MemoryStore
+from voice_gateway.transport.intake import UplinkIntake
 from tests.integration.relay import Address, Relay, relaying
 from tests.integration.scripted_server import TOKEN, serving
 from tests.integration.test_resume import TONE, calling, ended, working

@@ -8,12 +8,12 @@ from http import HTTPStatus
 
 import pytest
 
-from gateway.web import websocket
-from gateway.web.server import MAX_BODY_OCTETS, WebRequest, WebResponse, WebServer, connection_limiter
-from gateway.web.websocket import EXTRA_FRAMES_PER_S, FRAMES_PER_TURN, MAX_FRAGMENTS, SLICE_BYTES, Ending, WebSocket
-from quiclb.address import Address
-from quiclb.connection_limiter import ConnectionLimits
-from quiclb.http1 import MAX_HEAD_BYTES, HostRule
+from voice_gateway.web import websocket
+from voice_gateway.web.server import MAX_BODY_OCTETS, WebRequest, WebResponse, WebServer, connection_limiter
+from voice_gateway.web.websocket import EXTRA_FRAMES_PER_S, FRAMES_PER_TURN, MAX_FRAGMENTS, SLICE_BYTES, Ending, WebSocket
+from quiclb.net.address import Address
+from quiclb.http.connection_limiter import ConnectionLimits
+from quiclb.http.http1 import MAX_HEAD_BYTES, HostRule
 
 HANDSHAKE = (
     b"GET %s HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"

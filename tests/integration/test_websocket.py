@@ -13,10 +13,10 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from gateway.certificate import ensure_certificate
-from gateway.config import GatewaySettings
-from gateway.transport.websocket import Kind
-from gateway.wire import (
+from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.transport.websocket import Kind
+from voicelink.wire import (
     AudioFrame,
     Bye,
     CloseCode,
@@ -32,7 +32,7 @@ from gateway.wire import (
     encode_audio_frame,
     encode_message,
 )
-from gateway.worker import Worker
+from voice_gateway.worker.worker import Worker
 
 TOKEN = "sesame"
 SAID = (np.sin(np.arange(8_000) / 6) * 9000).astype("<i2").tobytes() + bytes(16_000 * 2)

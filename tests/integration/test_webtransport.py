@@ -10,13 +10,13 @@ import pytest
 import uvloop
 from aioquic.quic.packet import QuicErrorCode
 
-from gateway.errors import BindError, ConfigurationError
-from gateway.h3.webtransport import SessionOpened
-from gateway.quic.connection import PathValidated, PeerClosed
-from gateway.quic.endpoint import Endpoint, EndpointSettings
-from gateway.quic.stateless import MIN_INITIAL_OCTETS
-from gateway.transport.webtransport import VoiceOverWebTransport
-from gateway.wire import AudioFrame
+from voice_gateway.errors import BindError, ConfigurationError
+from voicelink.h3.webtransport import SessionOpened
+from voicelink.quic.connection import PathValidated, PeerClosed
+from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
+from voice_gateway.endpoint.stateless import MIN_INITIAL_OCTETS
+from voice_gateway.transport.webtransport import VoiceOverWebTransport
+from voicelink.wire import AudioFrame
 from quiclb import SppHeader, wrap
 from tests.integration.udp import Client, Forwarder, Nat, Sessions, Socket, issuer, serving, until
 from tests.unit.gateway.quic.harness import identity

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gateway.h3.webtransport import SessionOpened
-from gateway.quic.connection import PeerClosed
-from gateway.quic.endpoint import Endpoint
+from voicelink.h3.webtransport import SessionOpened
+from voicelink.quic.connection import PeerClosed
+from voice_gateway.endpoint.endpoint import Endpoint
 from quiclb import SppHeader, unwrap, wrap
-from quiclb.envelope import EnvelopeFault
+from quiclb.net.spp import EnvelopeFault
 from tests.integration.test_attacks import initial
 from tests.integration.udp import Client, Sessions, Socket, issuer, serving, until
 
@@ -144,7 +144,7 @@ async def test_a_forwarder_is_answered_from_the_inner_address_it_sent_to(wildcar
 
 
 async def test_a_wildcard_port_that_is_taken_is_named() -> None:
-    from gateway.errors import BindError
+    from voice_gateway.errors import BindError
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("0.0.0.0", 0))

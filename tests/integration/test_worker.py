@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from client import AccessRefused, Flushed, SessionFailed, Speech, SpeechEnded, VoiceClient
-from gateway.certificate import ensure_certificate
-from gateway.config import GatewaySettings
-from gateway.errors import BindError, IdentityError
-from gateway.worker import Worker
+from voice_client import AccessRefused, Flushed, SessionFailed, Speech, SpeechEnded, VoiceClient
+from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.errors import BindError, IdentityError
+from voice_gateway.worker.worker import Worker
 from quiclb import CidDecoder, Decoded, QuicLbConfig
 from tests.unit.gateway.session.fakes import FakeAgent
 

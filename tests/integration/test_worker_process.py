@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from client import VoiceClient
+from voice_client import VoiceClient
 
 PROGRAM = str(Path(sys.executable).with_name("voice-gateway"))
 SETTINGS = """

@@ -12,14 +12,14 @@ from typing import Any, cast
 from aioquic.quic.events import ConnectionTerminated, QuicEvent
 from aioquic.tls import SessionTicket
 
-from gateway.h3.webtransport import StreamData, WebTransportEvent, WebTransportLayer
-from gateway.quic.cid_source import RandomCids
-from gateway.quic.cids import CidIssuer
-from gateway.quic.connection import Connection
-from gateway.quic.endpoint import Endpoint, EndpointSettings
-from gateway.transport.base import Transport
-from gateway.transport.webtransport import VoiceOverWebTransport
-from gateway.wire import (
+from voicelink.h3.webtransport import StreamData, WebTransportEvent, WebTransportLayer
+from voicelink.quic.cid_source import RandomCids
+from voice_gateway.endpoint.cids import CidIssuer
+from voicelink.quic.connection import Connection
+from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
+from voice_gateway.transport.base import Transport
+from voice_gateway.transport.webtransport import VoiceOverWebTransport
+from voicelink.wire import (
     AudioFrame,
     ClientMessage,
     Codec,
@@ -34,7 +34,7 @@ from gateway.wire import (
     length_prefixed,
 )
 from quiclb import CidEncoder, QuicLbConfig, SppHeader, unwrap, wrap
-from quiclb.envelope import EnvelopeFault
+from quiclb.net.spp import EnvelopeFault
 from tests.unit.gateway.quic.harness import client_configuration, identity
 from tests.unit.gateway.transport.harness import Session
 
@@ -216,7 +216,7 @@ class Client:
 
 def messages(octets: bytes) -> list[ServerMessage]:
     """All messages of a control stream's octets."""
-    from gateway.wire import LengthPrefixedReader, decode_server_message
+    from voicelink.wire import LengthPrefixedReader, decode_server_message
 
     bodies = LengthPrefixedReader(1 << 20).feed(octets)
     assert not isinstance(bodies, Malformed)

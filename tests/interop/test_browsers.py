@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gateway.h3 import http3, webtransport
-from gateway.h3.dialect import Dialect
+from voicelink.h3 import http3
+
+from voicelink.h3 import webtransport
+from voicelink.h3.dialect import Dialect
 from tests.browser import chromium
 from tests.interop import firefox
 from tests.interop.worker import ORDER, Bed, first_item, recording, working

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gateway.h3 import http3
-from gateway.h3.dialect import ENABLE_WEBTRANSPORT
+from voicelink.h3 import http3
+from voicelink.h3.dialect import ENABLE_WEBTRANSPORT
 from tests.browser.chromium import missing
 from tests.interop.worker import ORDER, Bed, first_item, recording, working
 

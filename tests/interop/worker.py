@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.certificate import ensure_certificate
-from gateway.config import GatewaySettings
-from gateway.worker import Worker
+from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.worker.worker import Worker
 from tests.browser.recordings import CALLER, Part, samples_of
 
 TOKEN = "sesame"

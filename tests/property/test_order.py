@@ -8,10 +8,10 @@ from itertools import chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.agent.order.dialogue import Dialogue, answer, restored
-from gateway.agent.order.grammar import Lexicon
-from gateway.agent.order.menu import default_menu
-from gateway.agent.order.parse import parse
+from voice_gateway.agents.order.dialogue import Dialogue, answer, restored
+from voice_gateway.agents.order.grammar import Lexicon
+from voice_gateway.agents.order.menu import default_menu
+from voice_gateway.agents.order.parse import parse
 
 MENU = default_menu()
 LEXICON = Lexicon(MENU)

@@ -15,17 +15,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.agent.base import AgentEvent, Finished, HeardAudio, Understood
-from gateway.errors import StoreError
-from gateway.session.limits import SessionLimits
-from gateway.session.live import LiveSession
-from gateway.session.manager import SessionManager
-from gateway.session.port import Port
-from gateway.store.base import SessionRecord
-from gateway.store.memory import MemoryStore
-from gateway.transport.base import SessionRequest
-from gateway.transport.memory import MemoryCaller
-from gateway.wire import VOICE_PATH, AudioFrame, CloseCode, Codec, Heard, Ping, Ready, Resume, Start
+from voice_gateway.agent.base import AgentEvent, Finished, HeardAudio, Understood
+from voice_gateway.errors import StoreError
+from voice_gateway.session.limits import SessionLimits
+from voice_gateway.session.live import LiveSession
+from voice_gateway.session.manager import SessionManager
+from voice_gateway.session.port import Port
+from voice_gateway.store.base import SessionRecord
+from voice_gateway.store.memory import MemoryStore
+from voice_gateway.transport.base import SessionRequest
+from voice_gateway.transport.memory import MemoryCaller
+from voicelink.wire import VOICE_PATH, AudioFrame, CloseCode, Codec, Heard, Ping, Ready, Resume, Start
 
 WORKERS = 3
 LIMITS = SessionLimits(save_retry_s=0.002, resume_window_s=3600.0, idle_timeout_s=3600.0, start_timeout_s=3600.0)

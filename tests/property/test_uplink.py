@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.wire import UplinkMode
+from voicelink.wire import UplinkMode
 from tests.uplink_link import FRAME_S, UplinkOverLink, spoken
 
 ONE_WAY_S = 0.05

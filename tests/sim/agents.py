@@ -13,13 +13,13 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.agent.base import Agent, AgentEvent, Conversation, HeardAudio
-from gateway.agent.order import agent as order_agent
-from gateway.agent.order.agent import OrderAgent
-from gateway.agent.order.menu import default_menu
-from gateway.agent.order.recogniser import InlineRecogniser, OnWords, Utterance
-from gateway.audio.speech import CachedSpeech, HibariSpeech
-from gateway.audio.vad import SileroModel
+from voice_gateway.agent.base import Agent, AgentEvent, Conversation, HeardAudio
+from voice_gateway.agents.order import agent as order_agent
+from voice_gateway.agents.order.agent import OrderAgent
+from voice_gateway.agents.order.menu import default_menu
+from voice_gateway.agents.order.recogniser import InlineRecogniser, OnWords, Utterance
+from voicelink.audio.speech import CachedSpeech, HibariSpeech
+from voicelink.audio.vad import SileroModel
 
 
 class NotingAgent:

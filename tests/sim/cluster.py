@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from client import VoiceClient
-from gateway.agent.base import Agent
-from gateway.certificate import DevelopmentCertificate, ensure_certificate
-from gateway.config import GatewaySettings
-from gateway.store.memory import MemoryStore
-from gateway.worker import Worker
-from quiclb.daemon import Forwarder
-from quiclb.settings import Settings
+from voice_client import VoiceClient
+from voice_gateway.agent.base import Agent
+from voice_gateway.certificates.development import DevelopmentCertificate, ensure_certificate
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.store.memory import MemoryStore
+from voice_gateway.worker.worker import Worker
+from quiclb.daemon.forwarder import Forwarder
+from quiclb.settings.loader import Settings
 from tests.sim.determinism import deterministic
 from tests.sim.links import Profile
 from tests.sim.loop import VirtualLoop

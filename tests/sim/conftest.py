@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from gateway.certificate import DevelopmentCertificate
+from voice_gateway.certificates.development import DevelopmentCertificate
 from tests.sim.agents import one_voice_detector
 from tests.sim.cluster import make_certificate
 

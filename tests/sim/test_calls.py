@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from client.report import CallReport
-from gateway.agent.base import HeardAudio
-from gateway.certificate import DevelopmentCertificate
+from voice_client.call.report import CallReport
+from voice_gateway.agent.base import HeardAudio
+from voice_gateway.certificates.development import DevelopmentCertificate
 from tests.sim import weather
 from tests.sim.agents import NotingAgent, noting_order_agent
 from tests.sim.cluster import Cluster, Plan

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from client import CallLost, ClientError, ServerDrained, VoiceClient
-from gateway.certificate import DevelopmentCertificate
+from voice_client import CallLost, ClientError, ServerDrained, VoiceClient
+from voice_gateway.certificates.development import DevelopmentCertificate
 from tests.sim import weather
 from tests.sim.agents import noting_order_agent
 from tests.sim.cluster import Cluster, Plan

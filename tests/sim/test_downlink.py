@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import structlog
 
-from gateway.agent.base import AgentEvent, Finished, HeardAudio, Reply, ReplyAudio, ReplyEnded
-from gateway.certificate import DevelopmentCertificate
+from voice_gateway.agent.base import AgentEvent, Finished, HeardAudio, Reply, ReplyAudio, ReplyEnded
+from voice_gateway.certificates.development import DevelopmentCertificate
 from tests.sim.cluster import Cluster, Plan
 from tests.sim.links import Profile
 from tests.sim.simulation import Simulation, simulate

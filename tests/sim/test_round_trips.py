@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from client import CallLost, CredentialStore, Resumed
-from client.link import Link
-from gateway.agent.registry import make_agent
-from gateway.certificate import DevelopmentCertificate
+from voice_client import CallLost, CredentialStore, Resumed
+from voice_client.call.link import Link
+from voice_gateway.agents.registry import make_agent
+from voice_gateway.certificates.development import DevelopmentCertificate
 from tests.sim.cluster import Cluster, Plan
 from tests.sim.simulation import Simulation, simulate
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.certificate import DevelopmentCertificate
+from voice_gateway.certificates.development import DevelopmentCertificate
 from tests.sim.cluster import Plan
 from tests.sim.links import Burst, Profile
 from tests.sim.simulation import seeds, simulate

@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from client import MigrationFailed, VoiceClient
+from voice_client import MigrationFailed, VoiceClient
 from tests.sim.cluster import HOME, MOBILE, Cluster
 from tests.sim.links import Profile
 from tests.sim.network import Host

@@ -1,4 +1,4 @@
-"""Every place that reads `host:port` takes and refuses the same texts: `quiclb.address` reads them all."""
+"""Every place that reads `host:port` takes and refuses the same texts: `quiclb.net.address` reads them all."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from client.errors import InvalidSetting
-from client.target import parse_url
-from gateway.errors import ConfigurationError
-from gateway.quic.paths import Forwarders
+from voice_client.errors import InvalidSetting
+from voice_client.connect.target import parse_url
+from voice_gateway.errors import ConfigurationError
+from voice_gateway.endpoint.paths import Forwarders
 from quiclb import ConfigError, ScrapeError
-from quiclb.address import parse_address, parse_host_port
-from quiclb.scrape import metrics_url
+from quiclb.net.address import parse_address, parse_host_port
+from quiclb.cli.scrape import metrics_url
 from tests.unit.quiclb.test_address import ADDRESSES, REFUSED
 
 Reader = Callable[[str], tuple[str, int]]

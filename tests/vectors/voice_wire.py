@@ -1,6 +1,6 @@
 """The voice protocol's bytes for clients in other languages: writes `voice_wire.json`.
 
-Run `python -m tests.vectors.voice_wire` after a change of `gateway.wire`.
+Run `python -m tests.vectors.voice_wire` after a change of `voicelink.wire`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from gateway import wire
-from gateway.wire import AudioFrame, CloseCode, Codec
+from voicelink import wire
+from voicelink.wire import AudioFrame, CloseCode, Codec
 
 PATH = Path(__file__).with_suffix(".json")
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quiclb import CidDecoder, CidEncoder, Decoded, QuicLbConfig, SppHeader, Unroutable, unwrap, wrap
-from quiclb.envelope import EnvelopeFault
-from quiclb.packet import parse_packet
+from quiclb.net.spp import EnvelopeFault
+from quiclb.routing.packet import parse_packet
 
 
 @st.composite

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quiclb import CidEncoder, QuicLbConfig, SppHeader, wrap
-from quiclb.forwarder import ForwardingCore
-from quiclb.pool import Backend, BackendState
-from quiclb.table import RoutingTable, UnknownServerId, build_table
+from quiclb.datapath.core import ForwardingCore
+from quiclb.routing.pool import Backend, BackendState
+from quiclb.routing.table import RoutingTable, UnknownServerId, build_table
 from tests.property.quiclb.vector_harness import VectorHarness
 
 VIPS = [("192.0.2.1", 443), ("2001:db8::1", 443), ("::", 443)]

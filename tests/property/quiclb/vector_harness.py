@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quiclb.address import Address, ip_facts, ip_text, is_ipv6, is_wildcard
+from quiclb.net.address import Address, ip_facts, ip_text, is_ipv6, is_wildcard
 from quiclb.datapath.base import Datagrams, Replies
-from quiclb.datapath.messages import ReceiveBatch
-from quiclb.datapath.vector_forwarder import VectorForwarder
-from quiclb.envelope import HEADER_LENGTH, SppHeader
-from quiclb.forwarder import ForwardingCore
-from quiclb.table import RoutingTable
+from quiclb.datapath.linux.messages import ReceiveBatch
+from quiclb.datapath.vectorised.batch import VectorForwarder
+from quiclb.net.spp import HEADER_LENGTH, SppHeader
+from quiclb.datapath.core import ForwardingCore
+from quiclb.routing.table import RoutingTable
 
 SLOT_OCTETS = 512
 V4_MAPPED = bytes(10) + b"\xff\xff"

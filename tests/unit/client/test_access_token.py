@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from client.access_token import AccessToken, token_file
-from client.errors import AccessRefused, InvalidSetting
+from voice_client.access_token import AccessToken, token_file
+from voice_client.errors import AccessRefused, InvalidSetting
 
 
 async def test_one_token_for_all_connections():

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from aioquic.tls import CipherSuite, SessionTicket
 
-from client import CredentialStore, InvalidSetting
-from client.target import parse_url
-from client.trust import Trust
+from voice_client import CredentialStore, InvalidSetting
+from voice_client.connect.target import parse_url
+from voice_client.connect.trust import Trust
 
 SERVER = parse_url("https://gateway.example:4433/v1/voice")
 PINNED = Trust(fingerprint=b"f" * 32)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.downlink import DownlinkStream
-from gateway.wire import AudioFrame, Codec, Malformed, StreamType, encode_audio_frame, encode_varint, length_prefixed
+from voice_client.audio.utterance_stream import DownlinkStream
+from voicelink.wire import AudioFrame, Codec, Malformed, StreamType, encode_audio_frame, encode_varint, length_prefixed
 
 
 def utterance(generation: int, frames: list[AudioFrame]) -> bytes:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from client.errors import AccessRefused, SessionRefused, session_refused
+from voice_client.errors import AccessRefused, SessionRefused, session_refused
 
 CHALLENGE = 'Bearer realm="voice", error="invalid_token", error_description="the access token has expired"'
 

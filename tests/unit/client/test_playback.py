@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.playback import Playback, Position
+from voice_client.audio.playback import Playback, Position
 
 RATE = 1000  # a sample a millisecond
 

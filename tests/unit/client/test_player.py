@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from client.errors import SourceError
-from client.playback import Playback
-from client.player import Player
-from client.recording import Recording
+from voice_client.errors import SourceError
+from voice_client.audio.playback import Playback
+from voice_client.audio.player import Player
+from voice_client.audio.recording import Recording
 
 RATE_HZ = 24_000
 
@@ -78,7 +78,7 @@ def test_a_recording_on_a_full_disk_is_one_sentence():
 
 
 def test_a_recording_that_cannot_go_on_holds_what_came_before(tmp_path: Path):
-    from gateway.audio.wav import parse_wav
+    from voicelink.audio.wav import parse_wav
 
     recording = Recording(tmp_path / "out.wav", RATE_HZ)
     recording.play(0.0, bytes(960))

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from client import CredentialStore, Unreachable, reach
-from client.errors import ClientError, InvalidSetting
-from client.target import parse_url
-from client.trust import trust
+from voice_client import CredentialStore, Unreachable
+
+from voice_client.connect import reach
+from voice_client.errors import ClientError, InvalidSetting
+from voice_client.connect.target import parse_url
+from voice_client.connect.trust import trust
 
 RESET = Unreachable("no connection to here: stateless reset", is_reset=True)
 SILENT = Unreachable("nobody listens at here")

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from client.conversation import Conversation
-from client.display import Display
-from client.errors import AccessRefused, CallLost
-from client.events import Connected, Flushed, Migration, PathChanged, StateChanged, Transcript
-from client.report import failure, quantile
-from gateway.wire import Ready, State
-from gateway.wire import Transcript as TranscriptMessage
+from voice_client.call.conversation import Conversation
+from voice_client.cli.display import Display
+from voice_client.errors import AccessRefused, CallLost
+from voice_client.events import Connected, Flushed, Migration, PathChanged, StateChanged, Transcript
+from voice_client.call.report import failure, quantile
+from voicelink.wire import Ready, State
+from voicelink.wire import Transcript as TranscriptMessage
 
 MIGRATION = Migration(at_s=1.23456, old="127.0.0.2:1", new="127.0.0.3:2", validated_ms=12.345, gap_ms=33.333)
 ORDER = {

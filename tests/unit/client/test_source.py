@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import client
-from client import errors
-from client.errors import ServerDrained, SourceError, session_ended, session_refused
-from client.loudness import is_voiced
-from client.recording import Recording
-from client.source import PcmSource, from_sound, open_wav
-from gateway.audio.wav import Sound, parse_wav
-from gateway.wire import CloseCode
+import voice_client as client
+from voice_client import errors
+from voice_client.errors import ServerDrained, SourceError, session_ended, session_refused
+from voice_client.audio.loudness import is_voiced
+from voice_client.audio.recording import Recording
+from voice_client.audio.source import PcmSource, from_sound, open_wav
+from voicelink.audio.wav import Sound, parse_wav
+from voicelink.wire import CloseCode
 
 
 async def test_speech_comes_in_pieces_of_20_ms() -> None:

@@ -8,10 +8,10 @@ from itertools import permutations
 import pytest
 from rich.console import Console
 
-from client.playback import Playback
-from client.turn_table import turn_table
-from client.turns import TurnLatency, Turns
-from gateway.wire import Latency, Measured
+from voice_client.audio.playback import Playback
+from voice_client.cli.turn_table import turn_table
+from voice_client.call.turns import TurnLatency, Turns
+from voicelink.wire import Latency, Measured
 from tests.unit.gateway.audio.signals import tone
 
 TOLD = Latency(

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.errors import UplinkFull
-from client.uplink import Uplink
-from gateway.wire import AudioFrame, Codec
+from voice_client.errors import UplinkFull
+from voice_client.uplink.uplink import Uplink
+from voicelink.wire import AudioFrame, Codec
 
 
 def test_what_is_sent_is_what_is_kept() -> None:

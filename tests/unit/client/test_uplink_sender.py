@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from client.redundancy import FARTHEST, INITIAL_REPEATS, Redundancy
-from client.round_trip import RoundTrip
-from client.uplink_sender import (
+from voice_client.uplink.redundancy import FARTHEST, INITIAL_REPEATS, Redundancy
+from voice_client.uplink.round_trip import RoundTrip
+from voice_client.uplink.sender import (
     LAST_RESORT_LOSSES,
     PROBE_FRAMES,
     PROBE_INTERVAL_S,
@@ -15,7 +15,7 @@ from client.uplink_sender import (
     UplinkCounters,
     UplinkSender,
 )
-from gateway.wire import AudioFrame, Codec, Malformed, UplinkDatagram, UplinkMode, UplinkReport, decode_uplink_datagram
+from voicelink.wire import AudioFrame, Codec, Malformed, UplinkDatagram, UplinkMode, UplinkReport, decode_uplink_datagram
 from tests.uplink_link import FRAME_S, UplinkOverLink, spoken
 
 NOW = 10.0

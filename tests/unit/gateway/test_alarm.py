@@ -6,7 +6,7 @@ import sys
 import pytest
 import uvloop
 
-from gateway.alarm import Alarm
+from voice_gateway.deadline_timer import Alarm
 
 LONG_S = 3600.0
 

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from gateway.certificate import DEFAULT_HOSTS, ensure_certificate
-from gateway.errors import IdentityError
+from voice_gateway.certificates.development import DEFAULT_HOSTS, ensure_certificate
+from voice_gateway.errors import IdentityError
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC).timestamp()
 DAY = 86_400

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gateway import cli
-from gateway.audio.wav import wav_header
+from voice_gateway.cli import main as cli
+from voicelink.audio.wav import wav_header
 
 SETTINGS = """
 [worker]
@@ -109,7 +109,7 @@ class TestCheck:
             assert f"warning: {settings}" in CliRunner().invoke(cli.app, ["check", "--config", str(copy)]).output
 
     def test_refuses_a_menu_that_serve_would_refuse(self, config, capsys, monkeypatch):
-        menu = resources.files("gateway.agent.order").joinpath("menu.toml").read_text("utf-8")
+        menu = resources.files("voice_gateway.agents.order").joinpath("menu.toml").read_text("utf-8")
         config.with_name("menu.toml").write_text(menu.replace('"taro tea"', '"taro xyzzyk"'))
         config.write_text(SETTINGS.replace('name = "echo"', 'name = "order"\nmenu = "menu.toml"'))
         message = sentence(capsys, monkeypatch, "check", "--config", str(config))

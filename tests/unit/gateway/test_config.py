@@ -10,9 +10,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.config import GatewaySettings, load_settings, secret_files
-from gateway.errors import ConfigurationError
-from gateway.fields import Section
+from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings, secret_files
+from voice_gateway.errors import ConfigurationError
+from voice_gateway.settings.fields import Section
 
 KEY = "8f95f09245765f80256934e50c66207f"
 FULL = f"""

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from gateway.config import GatewaySettings, SessionSection
-from gateway.connection_ids import ConnectionIds
-from gateway.errors import ConfigurationError
-from gateway.quic.cids import ServerCidSource
-from gateway.shared_keys import SharedKeys, StoreKeys
+from voice_gateway.settings.gateway_settings import GatewaySettings, SessionSection
+from voice_gateway.worker.connection_ids import ConnectionIds
+from voice_gateway.errors import ConfigurationError
+from voice_gateway.endpoint.cids import ServerCidSource
+from voice_gateway.worker.shared_keys import SharedKeys, StoreKeys
 from tests.unit.gateway.quic.harness import seeded
 
 ZERO = {"id": 0, "server_id_length": 4, "nonce_length": 12, "key": "00" * 16}

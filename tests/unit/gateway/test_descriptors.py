@@ -6,8 +6,8 @@ import resource
 
 import pytest
 
-from gateway import descriptors
-from gateway.descriptors import HELD_BACK, DescriptorBudget, raise_descriptor_limit
+from voice_gateway.web import descriptors
+from voice_gateway.web.descriptors import HELD_BACK, DescriptorBudget, raise_descriptor_limit
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from gateway.access.gate import Denial, Gate, Grant
-from gateway.config import GatewaySettings
-from gateway.entrance import Entrance
-from gateway.errors import ConfigurationError
-from gateway.quic.admission import Handshake
+from voice_gateway.access.gate import Denial, Gate, Grant
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.worker.access_control import Entrance
+from voice_gateway.errors import ConfigurationError
+from voice_gateway.endpoint.admission import Handshake
 from tests.unit.gateway.access.access_keys import SECRET, pair
 
 NOW = 1_800_000_000.0

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.metrics import (
+from voice_gateway.worker.metrics import (
     EndpointCollector,
     SessionCollector,
     TelephonyCollector,
@@ -14,12 +14,12 @@ from gateway.metrics import (
     WebCollector,
     worker_registry,
 )
-from gateway.quic.counters import EndpointCounters
-from gateway.session.counters import GAP_BOUNDS_S, SessionCounters
-from gateway.transport.reassembler import UplinkCounters
-from gateway.transport.twilio.counters import TelephonyCounters
-from gateway.web.counters import WebCounters
-from quiclb.connection_limiter import ConnectionLimiter, ConnectionLimits
+from voice_gateway.endpoint.counters import EndpointCounters
+from voice_gateway.session.counters import GAP_BOUNDS_S, SessionCounters
+from voice_gateway.transport.reassembler import UplinkCounters
+from voice_gateway.telephony.twilio.counters import TelephonyCounters
+from voice_gateway.web.counters import WebCounters
+from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
 
 
 def scraped(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:

@@ -8,26 +8,28 @@ from typing import Any
 
 import msgspec
 
-from gateway import wire
-from gateway.access.attempts import RUSH_S
-from gateway.access.places import MAX_WAITING, MAX_WAITING_OF_ADDRESS
-from gateway.access.settings import LimitsSection
-from gateway.access.uplinks import CATCH_UP_S, MEDIA_BURST_S, MEDIA_CATCH_UP_S, MEDIA_RATE
-from gateway.agent.base import HeardAudio, Understood
-from gateway.agent.echo import EchoAgent
-from gateway.agent.order.dialogue import Dialogue, Question
-from gateway.agent.order.menu import default_menu
-from gateway.agent.order.order import Item, Order
-from gateway.audio.codec import MAX_FRAME_MS
-from gateway.config import SessionSection
-from gateway.h3.limits import MAX_SESSIONS
-from gateway.quic.connection import ConnectionOptions
-from gateway.session import ledger, ticket, turns
-from gateway.session.limits import SessionLimits
-from gateway.transport.reassembler import MAX_AHEAD, MAX_AHEAD_BYTES
-from gateway.transport.websocket import MAX_MESSAGE_OCTETS
-from gateway.transport.webtransport import DELIVERY_DEADLINE_S, MAX_OPEN_STREAMS, SESSION_DEADLINE_S
-from gateway.wire import MAX_AUDIO_OCTETS, MAX_CONTROL_OCTETS, MAX_DATAGRAM_FRAMES, MAX_REPORT_RUNS
+from voicelink import wire
+from voice_gateway.access.attempts import RUSH_S
+from voice_gateway.access.places import MAX_WAITING, MAX_WAITING_OF_ADDRESS
+from voice_gateway.settings.access_sections import LimitsSection
+from voice_gateway.access.uplinks import CATCH_UP_S, MEDIA_BURST_S, MEDIA_CATCH_UP_S, MEDIA_RATE
+from voice_gateway.agent.base import HeardAudio, Understood
+from voice_gateway.agents.echo import EchoAgent
+from voice_gateway.agents.order.dialogue import Dialogue, Question
+from voice_gateway.agents.order.menu import default_menu
+from voice_gateway.agents.order.order import Item, Order
+from voicelink.audio.codec import MAX_FRAME_MS
+from voice_gateway.settings.gateway_settings import SessionSection
+from voicelink.h3.limits import MAX_SESSIONS
+from voicelink.quic.connection import ConnectionOptions
+from voice_gateway.session import ledger
+from voice_gateway.session import ticket
+from voice_gateway.session import turns
+from voice_gateway.session.limits import SessionLimits
+from voice_gateway.transport.reassembler import MAX_AHEAD, MAX_AHEAD_BYTES
+from voice_gateway.transport.websocket import MAX_MESSAGE_OCTETS
+from voice_gateway.transport.webtransport import DELIVERY_DEADLINE_S, MAX_OPEN_STREAMS, SESSION_DEADLINE_S
+from voicelink.wire import MAX_AUDIO_OCTETS, MAX_CONTROL_OCTETS, MAX_DATAGRAM_FRAMES, MAX_REPORT_RUNS
 
 PAGE = (Path(__file__).parents[3] / "PROTOCOL.md").read_text()
 SESSION, DEFAULTS, CALLERS = SessionLimits(), SessionSection(), LimitsSection()

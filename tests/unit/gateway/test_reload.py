@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.config import GatewaySettings
-from gateway.errors import ConfigurationError
-from gateway.reload import Reloader, SettingsSource
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.errors import ConfigurationError
+from voice_gateway.ops.reload import Reloader, SettingsSource
 from tests.sim.loop import VirtualLoop
 
 

@@ -17,14 +17,14 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from gateway import worker
-from gateway.agent.base import Reply, ReplyAudio, ReplyEnded, SpeechStarted, Understood
-from gateway.config import GatewaySettings
-from gateway.session.manager import SessionManager
-from gateway.session.turn_latency import Figure, TurnLatency
-from gateway.store.memory import MemoryStore
-from gateway.telemetry import TurnSpans, open_turn_spans
-from gateway.wire import Measured, Start
+from voice_gateway.worker import worker
+from voice_gateway.agent.base import Reply, ReplyAudio, ReplyEnded, SpeechStarted, Understood
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.session.manager import SessionManager
+from voice_gateway.session.turn_latency import Figure, TurnLatency
+from voice_gateway.store.memory import MemoryStore
+from voice_gateway.ops.telemetry import TurnSpans, open_turn_spans
+from voicelink.wire import Measured, Start
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 
 EPOCH_S = 1_790_000_000.0
@@ -183,7 +183,7 @@ def test_nothing_is_traced_unasked(settings, monkeypatch) -> None:
 
 def test_without_the_extra_the_worker_says_what_is_missing(settings, monkeypatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces")
-    monkeypatch.setitem(sys.modules, "gateway.telemetry", None)
+    monkeypatch.setitem(sys.modules, "voice_gateway.ops.telemetry", None)
     with structlog.testing.capture_logs() as logs:
         assert worker._turn_spans(settings) is None
     assert logs[0]["remedy"] == "pip install 'quic-voice-gateway[otel]'"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway import wire
-from gateway.wire import Malformed
+from voicelink import wire
+from voicelink.wire import Malformed
 from tests.vectors import voice_wire
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import wire
-from gateway.wire import AudioFrame, CloseCode, Codec, LengthPrefixedReader, Malformed
+from voicelink import wire
+from voicelink.wire import AudioFrame, CloseCode, Codec, LengthPrefixedReader, Malformed
 
 PROTOCOL = (Path(__file__).parents[3] / "PROTOCOL.md").read_text()
 CLIENT_MESSAGES = [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire import (
+from voicelink.wire import (
     MAX_DATAGRAM_FRAMES,
     MAX_REPORT_RUNS,
     AudioFrame,

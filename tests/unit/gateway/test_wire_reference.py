@@ -9,7 +9,7 @@ import msgpack
 import msgspec
 import pytest
 
-from gateway import wire
+from voicelink import wire
 from tests.unit.gateway.test_wire import CLIENT_MESSAGES, SERVER_MESSAGES
 from tests.vectors import voice_wire
 

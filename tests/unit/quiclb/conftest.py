@@ -6,8 +6,8 @@ import io
 import pytest
 import structlog
 
-from quiclb import log
-from quiclb.cli import main
+from quiclb.logs import setup as log
+from quiclb.cli.main import main
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from quiclb import CidEncoder, QuicLbConfig
-from quiclb.pool import Backend, BackendState
-from quiclb.table import RoutingTable, build_table
+from quiclb.routing.pool import Backend, BackendState
+from quiclb.routing.table import RoutingTable, build_table
 
 KEY = bytes.fromhex("8f95f09245765f80256934e50c66207f")
 CONFIGS = (QuicLbConfig(0, 4, 12, KEY), QuicLbConfig(1, 3, 4, KEY), QuicLbConfig(2, 8, 7))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from quiclb import ConfigError
-from quiclb.address import (
+from quiclb.net.address import (
     format_address,
     ip_facts,
     ip_text,

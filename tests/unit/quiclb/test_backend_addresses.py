@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from quiclb import Settings
-from quiclb.address import parse_address
-from quiclb.backend_addresses import BackendAddresses, overlap
-from quiclb.discovery import join
-from quiclb.pool import Backend
+from quiclb.net.address import parse_address
+from quiclb.net.backend_addresses import BackendAddresses, overlap
+from quiclb.backends.discovery import join
+from quiclb.routing.pool import Backend
 from tests.unit.quiclb.test_keeper import settings
 
 OWN_IPS = {"192.0.2.1", "10.0.0.1", "2001:db8::1"}

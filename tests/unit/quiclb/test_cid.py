@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from quiclb.cid import config_id_of, first_octet, self_encoded_length
+from quiclb.codec.cid import config_id_of, first_octet, self_encoded_length
 
 
 @pytest.mark.parametrize("config_id", range(8))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quiclb.connection_limiter import Admission, ConnectionLimiter, ConnectionLimits
+from quiclb.http.connection_limiter import Admission, ConnectionLimiter, ConnectionLimits
 
 
 def limiter(total: int = 8, per_network: int = 6, waiting: int = 4, per_waiting: int = 3) -> ConnectionLimiter[str]:

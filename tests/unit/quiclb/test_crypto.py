@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from quiclb import QuicLbConfig
-from quiclb.crypto import FourPass, aes_encrypt, cipher_for, expand, truncate
+from quiclb.codec.crypto import FourPass, aes_encrypt, cipher_for, expand, truncate
 from tests.unit.quiclb.feistel_model import four_pass
 from tests.unit.quiclb.vectors import VECTORS, config_of, label
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from quiclb.datapath.base import Datapath
 from quiclb.datapath.memory import MemoryDatapath
-from quiclb.forwarder import ForwardingCore
+from quiclb.datapath.core import ForwardingCore
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, cid, short_packet, table
 
 

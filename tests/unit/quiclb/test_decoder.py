@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from quiclb import CidDecoder, ConfigError, Decoded, QuicLbConfig, Unroutable
-from quiclb.decoder import Reason
+from quiclb.codec.decoder import Reason
 from tests.unit.quiclb.vectors import VECTORS, config_of, label
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from quiclb import ConfigError, QuicLbConfig
-from quiclb.discovery import Roster, ServerIdPattern, backends_at, join
-from quiclb.pool import Backend, BackendState
+from quiclb.backends.discovery import Roster, ServerIdPattern, backends_at, join
+from quiclb.routing.pool import Backend, BackendState
 
 V4, V6 = ("10.1.2.3", 4433), ("2001:db8::a:b", 4433)
 CONFIGS = (QuicLbConfig(0, 4, 12), QuicLbConfig(2, 8, 7))

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from quiclb import ConfigError, load_settings
-from quiclb.documents import MAX_FILE_BYTES, read_document, read_text
-from quiclb.files import SettingsFile
-from quiclb.settings import load_backends
+from quiclb.settings.documents import MAX_FILE_BYTES, read_document, read_text
+from quiclb.settings.files import SettingsFile
+from quiclb.settings.loader import load_backends
 from tests.unit.quiclb.test_settings import GOOD
 
 BOM = b"\xef\xbb\xbf"

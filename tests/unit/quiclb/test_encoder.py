@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from quiclb import CidDecoder, CidEncoder, Decoded, EncodeError, QuicLbConfig, unroutable_cid
-from quiclb.cid import config_id_of, self_encoded_length
+from quiclb.codec.cid import config_id_of, self_encoded_length
 from tests.unit.quiclb.vectors import VECTORS, config_of, fixed_rng, label
 
 KEY = bytes(range(16))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from quiclb import EnvelopeError, SppHeader, unwrap, wrap
-from quiclb.envelope import ClientFault, EnvelopeFault, client_fault
+from quiclb.net.spp import ClientFault, EnvelopeFault, client_fault
 
 VIP = ("192.0.2.1", 443)
 

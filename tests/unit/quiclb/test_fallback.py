@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 
 from quiclb import ConfigError
-from quiclb.fallback import TABLE_SIZE, Maglev, flow_hash
-from quiclb.pool import Backend
+from quiclb.routing.fallback import TABLE_SIZE, Maglev, flow_hash
+from quiclb.routing.pool import Backend
 
 VIP = ("192.0.2.1", 443)
 
@@ -36,7 +36,7 @@ def test_the_order_in_which_backends_are_given_does_not_matter():
 
 def test_another_process_with_another_hash_seed_agrees():
     program = (
-        "from quiclb.fallback import Maglev, flow_hash; from quiclb.pool import Backend;"
+        "from quiclb.routing.fallback import Maglev, flow_hash; from quiclb.routing.pool import Backend;"
         "m = Maglev([Backend(f'backend-{n}', (f'10.0.0.{n+1}', 4433)) for n in range(5)], 1021);"
         "print([m.lookup(('198.51.100.7', port), ('192.0.2.1', 443)).name for port in range(1, 200)])"
     )

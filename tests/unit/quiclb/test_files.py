@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from quiclb import ConfigError
-from quiclb.files import SettingsFile, exposed_files, files_signature, secret_files
+from quiclb.settings.files import SettingsFile, exposed_files, files_signature, secret_files
 from tests.unit.quiclb.test_settings import GOOD
 
 WITH_KEY_FILE = GOOD.replace('key = "8f95f09245765f80256934e50c66207f"', 'key_file = "lb.key"')

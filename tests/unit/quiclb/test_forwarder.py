@@ -4,8 +4,8 @@ import pytest
 
 from quiclb import SppHeader, unwrap, wrap
 from quiclb.datapath.base import Side
-from quiclb.forwarder import ForwardingCore
-from quiclb.table import UnknownServerId
+from quiclb.datapath.core import ForwardingCore
+from quiclb.routing.table import UnknownServerId
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, cid, long_packet, short_packet, table
 
 BACKEND = ("10.0.0.12", 4433)

@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from quiclb.health import JITTER, REFUSAL_PATIENCE_S, TRANSITIONS, Health, HealthMonitor, HealthPolicy, apply_health
-from quiclb.pool import BackendState
+from quiclb.backends.health import JITTER, REFUSAL_PATIENCE_S, TRANSITIONS, Health, HealthMonitor, HealthPolicy, apply_health
+from quiclb.routing.pool import BackendState
 from tests.unit.quiclb.pools import backend
 
 A, B = ("10.0.0.1", 4433), ("10.0.0.2", 4433)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quiclb.http1 import (
+from quiclb.http.http1 import (
     BadRequest,
     HostRule,
     RequestHead,

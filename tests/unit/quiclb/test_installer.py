@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from quiclb.installer import TableInstaller
-from quiclb.spec import TableSpec
+from quiclb.daemon.table_installer import TableInstaller
+from quiclb.routing.table_spec import TableSpec
 from tests.unit.quiclb.pools import CONFIGS, backend
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from quiclb import kernel_routes
-from quiclb.kernel_routes import PathMtu, is_local_ip, path_mtu
+from quiclb.net import kernel_routes
+from quiclb.net.kernel_routes import PathMtu, is_local_ip, path_mtu
 
 ANY = ("0.0.0.0", 0)
 

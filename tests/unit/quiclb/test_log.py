@@ -6,7 +6,7 @@ import json
 import pytest
 import structlog
 
-from quiclb.log import LogFormat, configure_logging
+from quiclb.logs.setup import LogFormat, configure_logging
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quiclb.log_limits import LimitedLog, suppressed_lines
+from quiclb.logs.limits import LimitedLog, suppressed_lines
 
 
 class Lines:

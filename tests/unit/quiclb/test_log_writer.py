@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from quiclb.log_writer import LogWriter, StandardError, json_loss
+from quiclb.logs.writer import LogWriter, StandardError, json_loss
 
 TIMEOUT_S = 10.0
 

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from quiclb.address import Address
+from quiclb.net.address import Address
 from quiclb.datapath.base import Side
 from quiclb.datapath.memory import MemoryDatapath
 from quiclb.errors import ScrapeError
-from quiclb.forwarder import ForwardingCore
-from quiclb.metrics import MAX_CONNECTIONS, ForwarderCollector, MetricsServer, collector_renderer
-from quiclb.scrape import scrape
+from quiclb.datapath.core import ForwardingCore
+from quiclb.daemon.metrics import MAX_CONNECTIONS, ForwarderCollector, MetricsServer, collector_renderer
+from quiclb.cli.scrape import scrape
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, cid, short_packet, table
 
 

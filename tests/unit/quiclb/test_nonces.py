@@ -5,7 +5,7 @@ import os
 import pytest
 
 from quiclb import EncodeError, NonceExhaustedError
-from quiclb.nonces import CounterNonces, RandomNonces
+from quiclb.codec.nonces import CounterNonces, RandomNonces
 from tests.unit.quiclb.vectors import fixed_rng
 
 

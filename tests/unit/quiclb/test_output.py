@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from quiclb.output import Output, OutputError, optional_output
+from quiclb.logs.command_output import Output, OutputError, optional_output
 
 COMMANDS = ["quiclb --help", "voice-gateway menu", "voice-gateway menu --json", "voice-client --help"]
 BIN = Path(sys.executable).parent

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from quiclb.packet import LongHeader, PacketFault, ShortHeader, parse_packet
+from quiclb.routing.packet import LongHeader, PacketFault, ShortHeader, parse_packet
 
 
 def long_header(dcid: bytes, scid: bytes, first: int = 0xC0, version: int = 1) -> bytes:

@@ -7,12 +7,12 @@ import asyncio
 import pytest
 import structlog.testing
 
-from quiclb.keeper import PATHS_AGAIN_S, TableKeeper
-from quiclb.keeper_metrics import KeeperCollector
-from quiclb.kernel_routes import PathMtu
-from quiclb.metrics import collector_renderer
-from quiclb.path_watch import PathWatch, needed_bytes, path_fault
-from quiclb.pool import Backend
+from quiclb.control.table_controller import PATHS_AGAIN_S, TableKeeper
+from quiclb.daemon.control_metrics import KeeperCollector
+from quiclb.net.kernel_routes import PathMtu
+from quiclb.daemon.metrics import collector_renderer
+from quiclb.control.path_watch import PathWatch, needed_bytes, path_fault
+from quiclb.routing.pool import Backend
 from tests.unit.quiclb.test_keeper import settings
 from tests.unit.quiclb.virtual import on_virtual_time
 

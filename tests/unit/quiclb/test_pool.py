@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from quiclb import ConfigError
-from quiclb.pool import Backend, BackendState, Pool
+from quiclb.routing.pool import Backend, BackendState, Pool
 
 A = ("10.0.0.1", 4433)
 B = ("10.0.0.2", 4433)

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from gateway.quic.stateless import SUPPORTED_VERSIONS, parse_long_header, version_negotiation
-from quiclb.packet import LongHeader, parse_packet
-from quiclb.probe import PROBE_OCTETS, Probe
+from voice_gateway.endpoint.stateless import SUPPORTED_VERSIONS, parse_long_header, version_negotiation
+from quiclb.routing.packet import LongHeader, parse_packet
+from quiclb.backends.probe import PROBE_OCTETS, Probe
 
 
 def test_a_probe_is_a_clients_first_datagram_of_a_reserved_version():

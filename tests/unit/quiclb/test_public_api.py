@@ -28,7 +28,7 @@ def test_other_names_are_none():
     ("statement", "absent"),
     [
         ("from quiclb import CidEncoder, CidDecoder, wrap", {"numpy", "pydantic", "structlog", "prometheus_client"}),
-        ("import quiclb.cli, quiclb.daemon", {"structlog", "prometheus_client", "rich.console"}),
+        ("import quiclb.cli.main, quiclb.daemon", {"structlog", "prometheus_client", "rich.console"}),
     ],
 )
 def test_nothing_is_loaded_before_it_is_needed(statement, absent):

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from quiclb import CidEncoder, QuicLbConfig, SppHeader, unroutable_cid, wrap
-from quiclb.cid import UNROUTABLE_CONFIG_ID
-from quiclb.decoder import Reason
-from quiclb.packet import PacketFault
-from quiclb.pool import Backend, BackendState
-from quiclb.routing import Drop, DropReason, Fallback, Routable, route
-from quiclb.table import UnknownServerId, build_table
+from quiclb.codec.cid import UNROUTABLE_CONFIG_ID
+from quiclb.codec.decoder import Reason
+from quiclb.routing.packet import PacketFault
+from quiclb.routing.pool import Backend, BackendState
+from quiclb.routing.router import Drop, DropReason, Fallback, Routable, route
+from quiclb.routing.table import UnknownServerId, build_table
 from tests.unit.quiclb.pools import CLIENT, CONFIGS, KEY, VIP, cid, long_packet, short_packet, table
 from tests.unit.quiclb.vectors import VECTORS, config_of
 

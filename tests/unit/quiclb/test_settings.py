@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from quiclb import ConfigError, load_settings
-from quiclb.sections import ConfigEntry
-from quiclb.table import UnknownServerId
+from quiclb.settings.sections import ConfigEntry
+from quiclb.routing.table import UnknownServerId
 
 GOOD = """
 [forwarder]

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from quiclb.pool import BackendState
-from quiclb.shortcut import Shortcut
+from quiclb.routing.pool import BackendState
+from quiclb.routing.fast_path import Shortcut
 from tests.unit.quiclb.pools import CONFIGS, cid, long_packet, short_packet, table
 
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from quiclb import ConfigError, route
-from quiclb.pool import Backend, BackendState
-from quiclb.spec import TableSpec
-from quiclb.table import UnknownServerId
+from quiclb.routing.pool import Backend, BackendState
+from quiclb.routing.table_spec import TableSpec
+from quiclb.routing.table import UnknownServerId
 from tests.unit.quiclb.pools import CLIENT, CONFIGS, KEY, VIP, backend, cid, short_packet
 
 SPEC = TableSpec(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quiclb import load_settings
-from quiclb.sections import (
+from quiclb.settings.sections import (
     BackendEntry,
     ConfigEntry,
     DnsDiscovery,

@@ -6,10 +6,10 @@ import socket
 import pytest
 
 from quiclb import StartError
-from quiclb.address import normalise
+from quiclb.net.address import normalise
 from quiclb.datapath.base import Side
-from quiclb.datapath.sockets import open_socket
-from quiclb.systemd import FIRST_FD, inherited_sockets, notify
+from quiclb.datapath.linux.sockets import open_socket
+from quiclb.daemon.systemd import FIRST_FD, inherited_sockets, notify
 
 ANY = ("127.0.0.1", 0)
 
@@ -42,7 +42,7 @@ def activated(monkeypatch):
         first = os.dup2(passed[0].fileno(), 500)
         for offset, (_, sock) in enumerate(named):
             os.dup2(sock.fileno(), first + offset)
-        monkeypatch.setattr("quiclb.systemd.FIRST_FD", first)
+        monkeypatch.setattr("quiclb.daemon.systemd.FIRST_FD", first)
         names = ":".join(name for name, _ in named)
         return {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(named)), "LISTEN_FDNAMES": names}
 

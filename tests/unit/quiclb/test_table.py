@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from quiclb import ConfigError, QuicLbConfig
-from quiclb.pool import Backend
-from quiclb.table import build_table
+from quiclb.routing.pool import Backend
+from quiclb.routing.table import build_table
 
 CONFIG = QuicLbConfig(2, 8, 8)
 

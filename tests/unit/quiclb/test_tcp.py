@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from quiclb import tcp
-from quiclb.address import Address
-from quiclb.connection_limiter import ConnectionLimiter, ConnectionLimits
-from quiclb.tcp import ListenerCounters, TcpConnection, TcpListener
+from quiclb.http import listener as tcp
+from quiclb.net.address import Address
+from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
+from quiclb.http.listener import ListenerCounters, TcpConnection, TcpListener
 
 MUCH = 20_000_000
 

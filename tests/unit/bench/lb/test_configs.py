@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.lb import configs
 from bench.lb.pool import BACKEND_IPS, CONFIGS, Pool, Traffic, server_id, server_ids
-from quiclb.settings import Settings
+from quiclb.settings.loader import Settings
 
 POOL = Pool(("127.0.1.1", 4433), ("127.0.1.2", 4434), tuple((ip, 4435) for ip in BACKEND_IPS))
 

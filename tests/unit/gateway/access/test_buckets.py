@@ -5,7 +5,7 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access.buckets import Buckets, Rate
+from voice_gateway.net.token_buckets import Buckets, Rate
 
 
 def test_a_full_bucket_gives_its_burst_and_then_its_rate():

@@ -4,8 +4,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.access.keys import signing_key, verification_key
-from gateway.errors import ConfigurationError
+from voice_gateway.access.keys import signing_key, verification_key
+from voice_gateway.errors import ConfigurationError
 from tests.unit.gateway.access.access_keys import SECRET, pair
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.access.attempts import Attempts, Handshakes
-from gateway.access.limits import AccessLimits, Holder
-from gateway.access.network import network_of, network_of_peer
-from gateway.access.places import Places, Waiting
-from gateway.access.uplinks import Uplinks
-from gateway.quic.admission import Handshake
+from voice_gateway.access.attempts import Attempts, Handshakes
+from voice_gateway.access.limits import AccessLimits, Holder
+from voice_gateway.net.network import network_of, network_of_peer
+from voice_gateway.access.places import Places, Waiting
+from voice_gateway.access.uplinks import Uplinks
+from voice_gateway.endpoint.admission import Handshake
 
 ALICE = Holder(network_of("192.0.2.1"), "alice")
 BOB = Holder(network_of("192.0.2.1"), "bob")

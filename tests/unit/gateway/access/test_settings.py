@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway.access import gate, tokens
-from gateway.access.limits import AccessLimits
-from gateway.access.settings import LimitsSection
-from gateway.config import GatewaySettings, load_settings
-from gateway.errors import ConfigurationError
-from gateway.session import admission
+from voice_gateway.access import gate
+
+from voice_gateway.access import tokens
+from voice_gateway.access.limits import AccessLimits
+from voice_gateway.settings.access_sections import LimitsSection
+from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings
+from voice_gateway.errors import ConfigurationError
+from voice_gateway.session import admission
 from tests.unit.gateway.access.access_keys import SECRET, pair
 
 PAGE = (Path(__file__).parents[4] / "deploy" / "access.md").read_text()

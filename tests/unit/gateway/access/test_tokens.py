@@ -7,8 +7,8 @@ from typing import Any
 import jwt
 import pytest
 
-from gateway.access.keys import AccessKey, signing_key, verification_key
-from gateway.access.tokens import Claims, TokenFault, TokenVerifier, mint
+from voice_gateway.access.keys import AccessKey, signing_key, verification_key
+from voice_gateway.access.tokens import Claims, TokenFault, TokenVerifier, mint
 from tests.unit.gateway.access.access_keys import SECRET, pair
 
 NOW = 1_800_000_000.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.agent.base import (
+from voice_gateway.agent.base import (
     AgentEvent,
     Finished,
     HeardAudio,
@@ -13,8 +13,8 @@ from gateway.agent.base import (
     SpeechStopped,
     Understood,
 )
-from gateway.agent.echo import EchoAgent, PcmuEchoAgent
-from gateway.audio.g711 import pcmu_encode
+from voice_gateway.agents.echo import EchoAgent, PcmuEchoAgent
+from voicelink.audio.g711 import pcmu_encode
 from tests.unit.gateway.audio.signals import tone
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.agent import registry
-from gateway.agent.echo import EchoAgent
-from gateway.agent.registry import FACTORIES, make_agent
-from gateway.errors import GatewayError
+from voice_gateway.agents import registry
+from voice_gateway.agents.echo import EchoAgent
+from voice_gateway.agents.registry import FACTORIES, make_agent
+from voice_gateway.errors import GatewayError
 
 
 @pytest.mark.parametrize("name", FACTORIES)

@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from gateway.agent.base import HeardAudio
-from gateway.agent.turn import (
+from voice_gateway.agent.base import HeardAudio
+from voice_gateway.agent.turn import (
     TRANSITIONS,
     Action,
     NothingPending,

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from gateway.audio.codec import FRAME_TICKS, FrameDecoder, FrameEncoder
-from gateway.wire import AudioFrame, Codec, Malformed
+from voicelink.audio.codec import FRAME_TICKS, FrameDecoder, FrameEncoder
+from voicelink.wire import AudioFrame, Codec, Malformed
 from tests.unit.gateway.audio.signals import level, tone
 
 

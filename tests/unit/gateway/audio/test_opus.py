@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from gateway.audio.opus import MAX_DTX_OCTETS, RATES_HZ, OpusDecoder, OpusEncoder
-from gateway.wire import Malformed
+from voicelink.audio.opus import MAX_DTX_OCTETS, RATES_HZ, OpusDecoder, OpusEncoder
+from voicelink.wire import Malformed
 from tests.unit.gateway.audio.signals import level, tone
 
 

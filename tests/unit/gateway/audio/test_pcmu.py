@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.audio.codec import FRAME_TICKS, FrameDecoder
-from gateway.audio.g711 import pcmu_decode, pcmu_encode
-from gateway.audio.pcmu import PcmuDecoder, PcmuEncoder
-from gateway.wire import AudioFrame, Codec, Malformed
+from voicelink.audio.codec import FRAME_TICKS, FrameDecoder
+from voicelink.audio.g711 import pcmu_decode, pcmu_encode
+from voicelink.audio.pcmu import PcmuDecoder, PcmuEncoder
+from voicelink.wire import AudioFrame, Codec, Malformed
 from tests.unit.gateway.audio.signals import level, tone
 
 EVERY_OCTET = bytes(range(256))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soxr
 
-from gateway.audio.resample import RATES_HZ, Resampler
+from voicelink.audio.resample import RATES_HZ, Resampler
 from tests.unit.gateway.audio.signals import level, tone
 
 PAIRS = [pair for pair in itertools.product(RATES_HZ, RATES_HZ) if pair[0] != pair[1]]

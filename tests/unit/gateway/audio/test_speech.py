@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.audio import speech
-from gateway.audio.speech import SPEECH_RATE_HZ, CachedSpeech, EspeakSpeech, HibariSpeech
-from gateway.errors import GatewayError
+from voicelink.audio import speech
+from voicelink.audio.speech import SPEECH_RATE_HZ, CachedSpeech, EspeakSpeech, HibariSpeech
+from voice_gateway.errors import GatewayError
 from tests.unit.gateway.audio.signals import level
 
 

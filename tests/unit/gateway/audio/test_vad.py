@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gateway.audio.vad import EnergyVoiceActivity, SileroModel, VoiceActivity
+from voicelink.audio.vad import EnergyVoiceActivity, SileroModel, VoiceActivity
 from tests.unit.gateway.audio.signals import tone
 from tests.unit.gateway.recordings import recording
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.audio.wav import WavError, parse_wav, wav_header
+from voicelink.audio.wav import WavError, parse_wav, wav_header
 
 EXTENSIBLE_TAIL = struct.pack("<HHIH", 22, 16, 0, 1) + bytes.fromhex("0000000010008000 00aa00389b71")
 

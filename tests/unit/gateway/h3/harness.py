@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from aioquic.h3.connection import H3Connection
 from aioquic.quic.events import ConnectionTerminated, QuicEvent
 
-from gateway.h3.webtransport import (
+from voicelink.h3.webtransport import (
     SessionRequested,
     WebTransportEvent,
     WebTransportLayer,

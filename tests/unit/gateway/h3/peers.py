@@ -14,10 +14,10 @@ from aioquic.h3.connection import FrameType, H3Connection, H3Stream
 from aioquic.h3.events import DatagramReceived, DataReceived, HeadersReceived, WebTransportStreamDataReceived
 from aioquic.quic.events import QuicEvent, StreamReset
 
-from gateway.h3.capsules import Capsule, CapsuleReader, CloseSession, MaxData, MaxStreams, encode_capsule
-from gateway.h3.codepoints import from_http_code
-from gateway.h3.webtransport import WebTransportLayer
-from gateway.wire import Malformed, encode_varint
+from voicelink.h3.capsules import Capsule, CapsuleReader, CloseSession, MaxData, MaxStreams, encode_capsule
+from voicelink.h3.codepoints import from_http_code
+from voicelink.h3.webtransport import WebTransportLayer
+from voicelink.wire import Malformed, encode_varint
 from tests.unit.gateway.h3.harness import CONNECT, Ends
 from tests.unit.gateway.quic.harness import connected
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.h3.capsules import (
+from voicelink.h3.capsules import (
     MAX_CAPSULE_OCTETS,
     MAX_REASON_OCTETS,
     Capsule,
@@ -11,7 +11,7 @@ from gateway.h3.capsules import (
     DrainSession,
     encode_capsule,
 )
-from gateway.wire import Malformed, encode_varint
+from voicelink.wire import Malformed, encode_varint
 
 GREASE = 0x1D + 0x1F * 7
 

@@ -8,8 +8,8 @@ import pytest
 from aioquic.h3.connection import ErrorCode
 from aioquic.quic.events import StreamReset as QuicStreamReset
 
-from gateway.h3 import http3
-from gateway.h3.capsules import (
+from voicelink.h3 import http3
+from voicelink.h3.capsules import (
     CloseSession,
     DataBlocked,
     DrainSession,
@@ -17,10 +17,10 @@ from gateway.h3.capsules import (
     MaxStreams,
     StreamsBlocked,
 )
-from gateway.h3.dialect import SERVER_SETTINGS, Dialect, terms
-from gateway.h3.flow_control import Limits
-from gateway.h3.limits import MAX_SESSIONS, MAX_WAITING_PIECES
-from gateway.h3.webtransport import SessionClosed, SessionDraining, SessionRequested, StreamData, StreamReset
+from voicelink.h3.dialect import SERVER_SETTINGS, Dialect, terms
+from voicelink.h3.flow_control import Limits
+from voicelink.h3.limits import MAX_SESSIONS, MAX_WAITING_PIECES
+from voicelink.h3.webtransport import SessionClosed, SessionDraining, SessionRequested, StreamData, StreamReset
 from tests.unit.gateway.h3.harness import of
 from tests.unit.gateway.h3.peers import (
     CHROMIUM,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.h3.capsules import (
+from voicelink.h3.capsules import (
     Capsule,
     CapsuleReader,
     DataBlocked,
@@ -13,8 +13,8 @@ from gateway.h3.capsules import (
     StreamsBlocked,
     encode_capsule,
 )
-from gateway.h3.flow_control import Limits, Outbox, Write
-from gateway.wire import Malformed, encode_varint
+from voicelink.h3.flow_control import Limits, Outbox, Write
+from voicelink.wire import Malformed, encode_varint
 
 HEADER = b"\x40\x54\x00"
 

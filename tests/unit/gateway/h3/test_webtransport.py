@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from aioquic.h3.connection import ErrorCode, H3Connection
 
-from gateway.h3.capsules import CloseSession, encode_capsule
-from gateway.h3.codepoints import SESSION_GONE
-from gateway.h3.early import MAX_EARLY_STREAMS
-from gateway.h3.webtransport import (
+from voicelink.h3.capsules import CloseSession, encode_capsule
+from voicelink.h3.codepoints import SESSION_GONE
+from voicelink.h3.early import MAX_EARLY_STREAMS
+from voicelink.h3.webtransport import (
     DatagramReceived,
     SessionClosed,
     SessionDraining,
@@ -20,7 +20,7 @@ from gateway.h3.webtransport import (
     StreamReset,
     StreamStopped,
 )
-from gateway.wire import encode_varint
+from voicelink.wire import encode_varint
 from tests.unit.gateway.h3.harness import CONNECT, Ends, ends, of, open_session, plain_client
 
 # Sessions

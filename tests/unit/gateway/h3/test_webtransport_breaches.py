@@ -11,10 +11,10 @@ from aioquic.h3.events import HeadersReceived
 from aioquic.quic.events import StopSendingReceived
 from aioquic.quic.events import StreamReset as QuicStreamReset
 
-from gateway.h3.codepoints import SESSION_GONE
-from gateway.h3.limits import MAX_HEADERS_OCTETS, MAX_REQUESTS
-from gateway.h3.webtransport import SessionRequested, StreamData, WebTransportLayer
-from gateway.wire import encode_varint
+from voicelink.h3.codepoints import SESSION_GONE
+from voicelink.h3.limits import MAX_HEADERS_OCTETS, MAX_REQUESTS
+from voicelink.h3.webtransport import SessionRequested, StreamData, WebTransportLayer
+from voicelink.wire import encode_varint
 from tests.unit.gateway.h3.harness import CONNECT, Ends, closed_with, ends, of, open_session, plain_client
 from tests.unit.gateway.quic.harness import connected
 

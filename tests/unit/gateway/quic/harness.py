@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from gateway.quic.cid_source import CidSource, RandomCids
-from gateway.quic.connection import Connection, ConnectionOptions
-from gateway.quic.tls import TlsIdentity
+from voicelink.quic.cid_source import CidSource, RandomCids
+from voicelink.quic.connection import Connection, ConnectionOptions
+from voice_gateway.endpoint.tls import TlsIdentity
 
 NOW = 1_800_000_000.0
 """The wall clock of the tests, seconds since 1970."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from gateway.quic.cids import CidIssuer, UnroutableIssuer
+from voice_gateway.endpoint.cids import CidIssuer, UnroutableIssuer
 from quiclb import CidEncoder, QuicLbConfig
 from tests.unit.gateway.quic.harness import seeded
 

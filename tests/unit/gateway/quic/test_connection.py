@@ -1,4 +1,4 @@
-"""One test for each gap of aioquic that `gateway.quic.connection` closes."""
+"""One test for each gap of aioquic that `voicelink.quic.connection` closes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent, StreamDataReceived
 from aioquic.quic.packet import QuicErrorCode
 
-from gateway.quic.cid_source import RandomCids
-from gateway.quic.cids import CidIssuer, UnroutableIssuer
-from gateway.quic.connection import (
+from voicelink.quic.cid_source import RandomCids
+from voice_gateway.endpoint.cids import CidIssuer, UnroutableIssuer
+from voicelink.quic.connection import (
     AIOQUIC_VERSION,
     Connection,
     ConnectionOptions,
     PeerClosed,
 )
-from gateway.quic.stateless import stateless_reset
+from voice_gateway.endpoint.stateless import stateless_reset
 from quiclb import CidDecoder, CidEncoder, Decoded, QuicLbConfig
 from tests.unit.gateway.quic.harness import (
     SERVER_ADDRESS,

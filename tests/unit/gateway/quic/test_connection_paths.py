@@ -1,4 +1,4 @@
-"""Migration, rebinding and path validation: the gaps of aioquic that `gateway.quic.connection` closes."""
+"""Migration, rebinding and path validation: the gaps of aioquic that `voicelink.quic.connection` closes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 from aioquic.quic.connection import QuicNetworkPath
 from aioquic.quic.events import ConnectionTerminated, StreamDataReceived
 
-from gateway.quic.cid_source import RandomCids
-from gateway.quic.connection import (
+from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.connection import (
     PathFailed,
     PathValidated,
     PeerMoved,

@@ -11,7 +11,7 @@ from aioquic.buffer import encode_uint_var
 from aioquic.quic.events import HandshakeCompleted
 from aioquic.quic.packet import QuicErrorCode, QuicStreamFrame
 
-from gateway.quic.connection.crypto_buffer import SERVER_WINDOW_BYTES, CryptoOverflowError, CryptoReceiver
+from voicelink.quic.connection.crypto_buffer import SERVER_WINDOW_BYTES, CryptoOverflowError, CryptoReceiver
 from tests.unit.gateway.quic.harness import Pair, connected, of, packet, packets
 
 EPOCHS = [tls.Epoch.INITIAL, tls.Epoch.HANDSHAKE, tls.Epoch.ONE_RTT]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.quic.connection.allowance import Allowance
-from gateway.quic.connection.floor import FLOOR_BITS_PER_S, FLOOR_BURST_OCTETS, FLOOR_ENDS_AFTER_S
+from voicelink.quic.connection.allowance import Allowance
+from voicelink.quic.connection.floor import FLOOR_BITS_PER_S, FLOOR_BURST_OCTETS, FLOOR_ENDS_AFTER_S
 from tests.unit.gateway.quic.harness import Pair, connected
 
 SPOKEN = bytes(200)

@@ -14,10 +14,10 @@ from aioquic.buffer import Buffer
 from aioquic.quic.events import HandshakeCompleted, ProtocolNegotiated, StreamDataReceived
 from aioquic.quic.packet import QuicErrorCode
 
-from gateway.quic.cid_source import RandomCids
-from gateway.quic.connection import Connection, PeerClosed
-from gateway.quic.credentials import Credentials
-from gateway.quic.settings import SharedSecrets
+from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.connection import Connection, PeerClosed
+from voice_gateway.endpoint.credentials import Credentials
+from voice_gateway.endpoint.settings import SharedSecrets
 from tests.unit.gateway.quic.harness import (
     SERVER_ADDRESS,
     Pair,

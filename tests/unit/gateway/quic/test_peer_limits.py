@@ -13,11 +13,11 @@ from aioquic.quic.packet import QuicErrorCode
 from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.stream import QuicStreamReceiver
 
-from gateway.quic.connection import ConnectionOptions
-from gateway.quic.connection.core import MAX_ACK_FRAMES_PER_PACKET
-from gateway.quic.connection.identifiers import MAX_NEW_TOKENS, MAX_RETIREMENTS, MAX_UDP_PAYLOAD_BYTES
-from gateway.quic.connection.recovery import ACKS_BEFORE_PING, MAX_ACK_ONLY_PACKETS, MAX_SENT_PACKETS
-from gateway.quic.connection.workload import (
+from voicelink.quic.connection import ConnectionOptions
+from voicelink.quic.connection.core import MAX_ACK_FRAMES_PER_PACKET
+from voicelink.quic.connection.identifiers import MAX_NEW_TOKENS, MAX_RETIREMENTS, MAX_UDP_PAYLOAD_BYTES
+from voicelink.quic.connection.recovery import ACKS_BEFORE_PING, MAX_ACK_ONLY_PACKETS, MAX_SENT_PACKETS
+from voicelink.quic.connection.workload import (
     DATAGRAM_UNITS,
     EXTRA_UNITS_BURST,
     EXTRA_UNITS_PER_S,

@@ -11,10 +11,10 @@ from aioquic.quic.events import HandshakeCompleted, StreamDataReceived
 from aioquic.quic.packet import encode_quic_retry
 from aioquic.tls import SessionTicket
 
-from gateway.quic.cid_source import RandomCids
-from gateway.quic.connection import Connection
-from gateway.quic.credentials import Credentials
-from gateway.quic.settings import SharedSecrets
+from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.connection import Connection
+from voice_gateway.endpoint.credentials import Credentials
+from voice_gateway.endpoint.settings import SharedSecrets
 from tests.unit.gateway.quic.harness import (
     SERVER_ADDRESS,
     Pair,

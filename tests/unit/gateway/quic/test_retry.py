@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.quic.paths import ForwardedPath
-from gateway.quic.retry import LIFETIME_S, RejectedToken, RetryTokens, ValidToken
+from voice_gateway.endpoint.paths import ForwardedPath
+from voice_gateway.endpoint.retry import LIFETIME_S, RejectedToken, RetryTokens, ValidToken
 from tests.unit.gateway.quic.harness import NOW, seeded
 
 ADDRESS = ("198.51.100.7", 40001)

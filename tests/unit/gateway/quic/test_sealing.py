@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.quic.sealing import PERIOD_S, SealingKeys
+from voice_gateway.endpoint.sealing import PERIOD_S, SealingKeys
 from tests.unit.gateway.quic.harness import NOW, seeded
 
 OLD, NEW = b"o" * 16, b"n" * 32

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from aioquic.tls import CipherSuite
 
-from gateway.quic.session_tickets import LIFETIME_S, SessionTickets
+from voice_gateway.endpoint.session_tickets import LIFETIME_S, SessionTickets
 from tests.unit.gateway.quic.harness import NOW, seeded
 
 SECRET, CONTEXT = b"k" * 32, b"context1"

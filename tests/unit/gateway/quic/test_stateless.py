@@ -5,9 +5,9 @@ from aioquic._buffer import Buffer
 from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicErrorCode, QuicPacketType, QuicProtocolVersion, pull_quic_header
 
-from gateway.quic.cid_source import RandomCids
-from gateway.quic.connection import Connection
-from gateway.quic.stateless import (
+from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.connection import Connection
+from voice_gateway.endpoint.stateless import (
     LongHeader,
     can_decrypt,
     first_initial,

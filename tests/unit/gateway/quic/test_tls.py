@@ -9,9 +9,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.errors import GatewayError, IdentityError
-from gateway.quic.self_test import handshake_in_memory
-from gateway.quic.tls import TlsIdentity
+from voice_gateway.errors import GatewayError, IdentityError
+from voice_gateway.endpoint.self_test import handshake_in_memory
+from voice_gateway.endpoint.tls import TlsIdentity
 from tests.unit.gateway.quic.harness import NOW, pem
 
 DAY_S = 86_400

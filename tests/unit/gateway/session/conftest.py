@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.session.session import Session
-from gateway.wire import Start
+from voice_gateway.session.session import Session
+from voicelink.wire import Start
 from tests.unit.gateway.session.sessions import new_session
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway.agent.base import AgentEvent, Finished, HeardAudio
-from gateway.transport.base import SessionRequest
-from gateway.wire import VOICE_PATH, AudioFrame, CloseCode, ServerMessage
+from voice_gateway.agent.base import AgentEvent, Finished, HeardAudio
+from voice_gateway.transport.base import SessionRequest
+from voicelink.wire import VOICE_PATH, AudioFrame, CloseCode, ServerMessage
 
 REQUEST = SessionRequest(VOICE_PATH, "192.0.2.1:5000", None)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gateway.session.agent_audio import AgentAudio
-from gateway.session.effects import Close, Save
-from gateway.session.limits import Identity, SessionLimits
-from gateway.session.session import Session
-from gateway.wire import AudioFrame, CloseCode, Codec, Error
+from voice_gateway.session.agent_audio import AgentAudio
+from voice_gateway.session.effects import Close, Save
+from voice_gateway.session.limits import Identity, SessionLimits
+from voice_gateway.session.session import Session
+from voicelink.wire import AudioFrame, CloseCode, Codec, Error
 
 AUDIO = AgentAudio(16_000, 24_000)
 ONE_SECOND = bytes(48_000)

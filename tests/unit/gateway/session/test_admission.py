@@ -9,18 +9,18 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.access.gate import Gate
-from gateway.access.keys import signing_key, verification_key
-from gateway.access.limits import AccessLimits
-from gateway.access.places import MAX_WAITING, MAX_WAITING_OF_ADDRESS
-from gateway.access.tokens import TokenVerifier, mint
-from gateway.session.admission import Admission
-from gateway.session.manager import SessionManager
-from gateway.session.port import Port
-from gateway.store.base import SessionStore
-from gateway.store.memory import MemoryStore
-from gateway.transport.base import Refusal, SessionRequest
-from gateway.wire import AudioFrame, CloseCode, Codec, Error, Malformed, Ping, Ready, Resume, Start
+from voice_gateway.access.gate import Gate
+from voice_gateway.access.keys import signing_key, verification_key
+from voice_gateway.access.limits import AccessLimits
+from voice_gateway.access.places import MAX_WAITING, MAX_WAITING_OF_ADDRESS
+from voice_gateway.access.tokens import TokenVerifier, mint
+from voice_gateway.session.admission import Admission
+from voice_gateway.session.manager import SessionManager
+from voice_gateway.session.port import Port
+from voice_gateway.store.base import SessionStore
+from voice_gateway.store.memory import MemoryStore
+from voice_gateway.transport.base import Refusal, SessionRequest
+from voicelink.wire import AudioFrame, CloseCode, Codec, Error, Malformed, Ping, Ready, Resume, Start
 from tests.unit.gateway.access.access_keys import SECRET
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 

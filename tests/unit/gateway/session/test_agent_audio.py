@@ -9,14 +9,14 @@ from typing import Literal
 
 import pytest
 
-from gateway.agent.base import Agent, HeardAudio, Reply, ReplyAudio, ReplyEnded
-from gateway.agent.echo import EchoAgent, PcmuEchoAgent
-from gateway.audio.g711 import pcmu_encode
-from gateway.errors import AgentError
-from gateway.session.agent_audio import AgentAudio, audio_of
-from gateway.session.manager import SessionManager
-from gateway.store.memory import MemoryStore
-from gateway.wire import AudioFrame, Codec, Start
+from voice_gateway.agent.base import Agent, HeardAudio, Reply, ReplyAudio, ReplyEnded
+from voice_gateway.agents.echo import EchoAgent, PcmuEchoAgent
+from voicelink.audio.g711 import pcmu_encode
+from voice_gateway.errors import AgentError
+from voice_gateway.session.agent_audio import AgentAudio, audio_of
+from voice_gateway.session.manager import SessionManager
+from voice_gateway.store.memory import MemoryStore
+from voicelink.wire import AudioFrame, Codec, Start
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
 from tests.unit.gateway.transport.twilio.test_transport import Line
 

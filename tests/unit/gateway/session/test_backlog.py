@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from gateway.access.limits import AccessLimits
-from gateway.access.uplinks import MEDIA_BURST_S, MEDIA_CATCH_UP_S, MEDIA_RATE, MediaTime
-from gateway.agent.base import HeardAudio, Silence
-from gateway.session.admission import Admission
-from gateway.session.backlog import SHORTEST_S, SLICE_S, Backlog, UplinkScheduler
-from gateway.session.effects import Finish, Hear
-from gateway.session.limits import SessionLimits
-from gateway.session.manager import SessionManager
-from gateway.session.port import Port
-from gateway.store.memory import MemoryStore
-from gateway.wire import AudioFrame, Bye, CloseCode, Codec, Dtmf, Ready, Resume, Start
+from voice_gateway.access.limits import AccessLimits
+from voice_gateway.access.uplinks import MEDIA_BURST_S, MEDIA_CATCH_UP_S, MEDIA_RATE, MediaTime
+from voice_gateway.agent.base import HeardAudio, Silence
+from voice_gateway.session.admission import Admission
+from voice_gateway.session.backlog import SHORTEST_S, SLICE_S, Backlog, UplinkScheduler
+from voice_gateway.session.effects import Finish, Hear
+from voice_gateway.session.limits import SessionLimits
+from voice_gateway.session.manager import SessionManager
+from voice_gateway.session.port import Port
+from voice_gateway.store.memory import MemoryStore
+from voicelink.wire import AudioFrame, Bye, CloseCode, Codec, Dtmf, Ready, Resume, Start
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
 
 A_SLICE = round(SLICE_S / 0.02)

@@ -8,17 +8,17 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.agent.base import Understood
-from gateway.errors import StoreError
-from gateway.session.claim import Verdict, claim
-from gateway.session.ledger import Ledger
-from gateway.session.limits import SessionLimits
-from gateway.session.manager import SessionManager
-from gateway.session.port import Port
-from gateway.session.ticket import Tickets
-from gateway.store.base import SessionRecord
-from gateway.store.memory import MemoryStore
-from gateway.wire import AudioFrame, CloseCode, Codec, Error, Ready, Resume, Start
+from voice_gateway.agent.base import Understood
+from voice_gateway.errors import StoreError
+from voice_gateway.session.claim import Verdict, claim
+from voice_gateway.session.ledger import Ledger
+from voice_gateway.session.limits import SessionLimits
+from voice_gateway.session.manager import SessionManager
+from voice_gateway.session.port import Port
+from voice_gateway.session.ticket import Tickets
+from voice_gateway.store.base import SessionRecord
+from voice_gateway.store.memory import MemoryStore
+from voicelink.wire import AudioFrame, CloseCode, Codec, Error, Ready, Resume, Start
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 
 RECORD = SessionRecord("s-1", 7, 120, 1, (), {}, 1, "w-1", token_hashes=Tickets().renewed("first").hashes)

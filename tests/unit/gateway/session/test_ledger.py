@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from gateway.session.ledger import Ledger
-from gateway.session.replies import Cut
-from gateway.store.base import Line
+from voice_gateway.session.ledger import Ledger
+from voice_gateway.session.replies import Cut
+from voice_gateway.store.base import Line
 
 
 def test_a_fresh_session_has_nothing_to_save():

@@ -9,16 +9,16 @@ from dataclasses import replace
 import pytest
 import uvloop
 
-from gateway.access.gate import Gate
-from gateway.agent.base import HeardAudio, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
-from gateway.session.admission import Admission
-from gateway.session.limits import SessionLimits
-from gateway.session.manager import SessionManager
-from gateway.session.port import Port
-from gateway.store.base import SessionRecord
-from gateway.store.memory import MemoryStore
-from gateway.transport.base import Refusal
-from gateway.wire import (
+from voice_gateway.access.gate import Gate
+from voice_gateway.agent.base import HeardAudio, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
+from voice_gateway.session.admission import Admission
+from voice_gateway.session.limits import SessionLimits
+from voice_gateway.session.manager import SessionManager
+from voice_gateway.session.port import Port
+from voice_gateway.store.base import SessionRecord
+from voice_gateway.store.memory import MemoryStore
+from voice_gateway.transport.base import Refusal
+from voicelink.wire import (
     AudioFrame,
     Bye,
     CloseCode,

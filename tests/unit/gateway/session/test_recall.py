@@ -8,17 +8,17 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.access.gate import Gate
-from gateway.agent.base import HeardAudio, Silence, Understood
-from gateway.errors import StoreError
-from gateway.session import recall
-from gateway.session.admission import Admission
-from gateway.session.limits import SessionLimits
-from gateway.session.manager import SessionManager
-from gateway.session.port import Port
-from gateway.session.recall import session_of
-from gateway.store.memory import MemoryStore
-from gateway.wire import AudioFrame, CloseCode, Codec, Ready, Resume, Start, State
+from voice_gateway.access.gate import Gate
+from voice_gateway.agent.base import HeardAudio, Silence, Understood
+from voice_gateway.errors import StoreError
+from voice_gateway.session import recall
+from voice_gateway.session.admission import Admission
+from voice_gateway.session.limits import SessionLimits
+from voice_gateway.session.manager import SessionManager
+from voice_gateway.session.port import Port
+from voice_gateway.session.recall import session_of
+from voice_gateway.store.memory import MemoryStore
+from voicelink.wire import AudioFrame, CloseCode, Codec, Ready, Resume, Start, State
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
 
 SIGNED = replace(REQUEST, key="CA1", is_key_signed=True)

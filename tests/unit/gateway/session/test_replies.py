@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.session.agent_audio import AgentAudio
-from gateway.session.replies import Cut, Replies
+from voice_gateway.session.agent_audio import AgentAudio
+from voice_gateway.session.replies import Cut, Replies
 
 RATE = 24_000
 AUDIO = AgentAudio(RATE, RATE)

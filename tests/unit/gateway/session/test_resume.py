@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.agent.base import Finished, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
-from gateway.session.effects import Close, Converse, Finish, Greet, HandOver, Save, SayAgain, Send, Speak, TakeUp
-from gateway.session.limits import Identity, SessionLimits
-from gateway.session.session import Session
-from gateway.session.state import SessionState
-from gateway.store.base import Line, SessionRecord
-from gateway.wire import (
+from voice_gateway.agent.base import Finished, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
+from voice_gateway.session.effects import Close, Converse, Finish, Greet, HandOver, Save, SayAgain, Send, Speak, TakeUp
+from voice_gateway.session.limits import Identity, SessionLimits
+from voice_gateway.session.session import Session
+from voice_gateway.session.state import SessionState
+from voice_gateway.store.base import Line, SessionRecord
+from voicelink.wire import (
     AudioFrame,
     Bye,
     CloseCode,

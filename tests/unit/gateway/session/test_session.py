@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.agent.base import (
+from voice_gateway.agent.base import (
     AgentFailed,
     PartialTranscript,
     Reply,
@@ -14,7 +14,7 @@ from gateway.agent.base import (
     SpeechStarted,
     Understood,
 )
-from gateway.session.effects import (
+from voice_gateway.session.effects import (
     Converse,
     EndSpeech,
     Hear,
@@ -23,11 +23,11 @@ from gateway.session.effects import (
     Send,
     Speak,
 )
-from gateway.session.limits import SessionLimits
-from gateway.session.session import Session
-from gateway.session.state import SessionState
-from gateway.store.base import Line
-from gateway.wire import (
+from voice_gateway.session.limits import SessionLimits
+from voice_gateway.session.session import Session
+from voice_gateway.session.state import SessionState
+from voice_gateway.store.base import Line
+from voicelink.wire import (
     AudioFrame,
     Bye,
     CloseCode,

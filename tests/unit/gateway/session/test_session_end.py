@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.agent.base import (
+from voice_gateway.agent.base import (
     Finished,
     PartialTranscript,
     Reply,
@@ -12,7 +12,7 @@ from gateway.agent.base import (
     Silence,
     Understood,
 )
-from gateway.session.effects import (
+from voice_gateway.session.effects import (
     Close,
     EndSpeech,
     Finish,
@@ -20,8 +20,8 @@ from gateway.session.effects import (
     Save,
     Send,
 )
-from gateway.session.state import SessionState
-from gateway.wire import (
+from voice_gateway.session.state import SessionState
+from voicelink.wire import (
     Bye,
     CloseCode,
     Drain,

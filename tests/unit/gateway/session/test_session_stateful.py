@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.agent.base import (
+from voice_gateway.agent.base import (
     AgentFailed,
     Finished,
     PartialTranscript,
@@ -17,11 +17,11 @@ from gateway.agent.base import (
     SpeechStarted,
     Understood,
 )
-from gateway.session.effects import Close, Converse, Finish, Hear, Interrupt, ResetSpeech, Save, Send, Speak
-from gateway.session.limits import Identity, SessionLimits
-from gateway.session.session import Session
-from gateway.session.state import SessionState
-from gateway.wire import AudioFrame, Bye, Codec, Heard, Malformed, Ping, Played, Speech, Start
+from voice_gateway.session.effects import Close, Converse, Finish, Hear, Interrupt, ResetSpeech, Save, Send, Speak
+from voice_gateway.session.limits import Identity, SessionLimits
+from voice_gateway.session.session import Session
+from voice_gateway.session.state import SessionState
+from voicelink.wire import AudioFrame, Bye, Codec, Heard, Malformed, Ping, Played, Speech, Start
 from tests.unit.gateway.session.sessions import AUDIO
 
 SEQUENCES = st.integers(0, 40)

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from gateway.session.state import TRANSITIONS, SessionInput, SessionState, next_state
+from voice_gateway.session.state import TRANSITIONS, SessionInput, SessionState, next_state
 
 
 @pytest.mark.parametrize(("state", "given"), list(product(SessionState, SessionInput)))

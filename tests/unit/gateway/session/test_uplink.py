@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.session.uplink import LARGEST_GAPS, UplinkStatistics
-from gateway.wire import CLOCK_HZ
+from voice_gateway.session.uplink import LARGEST_GAPS, UplinkStatistics
+from voicelink.wire import CLOCK_HZ
 
 TICKS = CLOCK_HZ // 50
 

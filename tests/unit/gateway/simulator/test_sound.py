@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.audio.g711 import pcmu_encode
-from gateway.errors import ConfigurationError
-from gateway.simulator.sound import read_telephone_wav, telephone_wav
+from voicelink.audio.g711 import pcmu_encode
+from voice_gateway.errors import ConfigurationError
+from voice_gateway.telephony.simulator.sound import read_telephone_wav, telephone_wav
 
 
 def written(path: Path, samples: np.ndarray, rate_hz: int, channels: int = 1, octets: int = 2) -> Path:

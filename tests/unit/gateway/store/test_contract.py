@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import structlog
 
-from gateway.errors import StoreError
-from gateway.store import sqlite
-from gateway.store.base import Fenced, Line, SessionRecord, SessionStore
-from gateway.store.encoding import RecordCodec
-from gateway.store.factory import open_store
-from gateway.store.guarded import OPERATION_TIMEOUT_S, GuardedStore
-from gateway.store.memory import MemoryStore
-from gateway.store.sqlite import PURGE_EVERY_S, SqliteStore
+from voice_gateway.errors import StoreError
+from voice_gateway.store import sqlite
+from voice_gateway.store.base import Fenced, Line, SessionRecord, SessionStore
+from voice_gateway.store.encoding import RecordCodec
+from voice_gateway.store.factory import open_store
+from voice_gateway.store.guarded import OPERATION_TIMEOUT_S, GuardedStore
+from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.sqlite import PURGE_EVERY_S, SqliteStore
 from tests.redis_server import Server, free_port, redis_server
 
 RECORD = SessionRecord(

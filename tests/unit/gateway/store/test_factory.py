@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.errors import StoreError
-from gateway.store.address import split_server_address
-from gateway.store.factory import open_store
-from gateway.store.memory import MemoryStore
-from gateway.store.redis import connect
+from voice_gateway.errors import StoreError
+from voice_gateway.store.address import split_server_address
+from voice_gateway.store.factory import open_store
+from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.redis import connect
 
 SECRET = "hunter2"
 

@@ -14,7 +14,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from gateway.h3.webtransport import (
+from voicelink.h3.webtransport import (
     SessionClosed,
     SessionDraining,
     SessionRefused,
@@ -22,14 +22,14 @@ from gateway.h3.webtransport import (
     StreamReset,
     WebTransportLayer,
 )
-from gateway.quic.served import ServedConnection
-from gateway.transport.base import Acceptor, Refusal, SessionRequest, Transport
-from gateway.transport.memory import Downlink, MemoryCaller
-from gateway.transport.websocket import CLOSE_CODE_BASE, MAX_MESSAGE_OCTETS, Kind, VoiceOverWebSocket
-from gateway.transport.webtransport import VoiceOverWebTransport
-from gateway.web.server import WebRequest, WebResponse
-from gateway.web.websocket import SILENT_LOG, WebSocket
-from gateway.wire import (
+from voice_gateway.endpoint.served import ServedConnection
+from voice_gateway.transport.base import Acceptor, Refusal, SessionRequest, Transport
+from voice_gateway.transport.memory import Downlink, MemoryCaller
+from voice_gateway.transport.websocket import CLOSE_CODE_BASE, MAX_MESSAGE_OCTETS, Kind, VoiceOverWebSocket
+from voice_gateway.transport.webtransport import VoiceOverWebTransport
+from voice_gateway.web.server import WebRequest, WebResponse
+from voice_gateway.web.websocket import SILENT_LOG, WebSocket
+from voicelink.wire import (
     VOICE_PATH,
     AudioFrame,
     ClientMessage,

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.transport.base import Refusal, SessionRequest
-from gateway.wire import (
+from voice_gateway.transport.base import Refusal, SessionRequest
+from voicelink.wire import (
     MAX_AUDIO_OCTETS,
     MAX_CONTROL_OCTETS,
     VOICE_PATH,

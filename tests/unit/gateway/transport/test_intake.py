@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.h3.webtransport import DatagramReceived, WebTransportEvent
-from gateway.wire import (
+from voicelink.h3.webtransport import DatagramReceived, WebTransportEvent
+from voicelink.wire import (
     AudioFrame,
     CloseCode,
     Codec,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.audio.codec import FrameDecoder
-from gateway.audio.opus import OpusEncoder
-from gateway.transport.reassembler import (
+from voicelink.audio.codec import FrameDecoder
+from voicelink.audio.opus import OpusEncoder
+from voice_gateway.transport.reassembler import (
     MAX_AHEAD,
     MAX_AHEAD_BYTES,
     REPORT_INTERVAL_S,
     UplinkCounters,
     UplinkReassembler,
 )
-from gateway.transport.stand_in import stand_in
-from gateway.wire import (
+from voice_gateway.transport.stand_in import stand_in
+from voicelink.wire import (
     MAX_REPORT_RUNS,
     AudioFrame,
     CloseCode,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.transport.base import SessionRequest
-from gateway.transport.websocket import SKIPPED_PER_S, Kind, VoiceOverWebSocket
-from gateway.web.server import WebRequest
-from gateway.wire import AudioFrame, CloseCode, Codec, Malformed, Ping, Start, encode_audio_frame, encode_message
+from voice_gateway.transport.base import SessionRequest
+from voice_gateway.transport.websocket import SKIPPED_PER_S, Kind, VoiceOverWebSocket
+from voice_gateway.web.server import WebRequest
+from voicelink.wire import AudioFrame, CloseCode, Codec, Malformed, Ping, Start, encode_audio_frame, encode_message
 from tests.unit.gateway.transport.harness import Session, WebSocketCaller
 
 PROTOCOL = (Path(__file__).parents[4] / "PROTOCOL.md").read_text()

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 from aioquic._buffer import Buffer
 
-from gateway.h3.limits import STOPPED_SESSION_S
-from gateway.h3.webtransport import DatagramReceived, StreamData
-from gateway.transport.base import SessionRequest
-from gateway.transport.reassembler import MAX_AHEAD
-from gateway.transport.webtransport import (
+from voicelink.h3.limits import STOPPED_SESSION_S
+from voicelink.h3.webtransport import DatagramReceived, StreamData
+from voice_gateway.transport.base import SessionRequest
+from voice_gateway.transport.reassembler import MAX_AHEAD
+from voice_gateway.transport.webtransport import (
     DELIVERY_DEADLINE_S,
     FRAMES_A_TURN,
     MAX_OPEN_STREAMS,
     PEER_DRAIN_S,
     WebTransport,
 )
-from gateway.wire import (
+from voicelink.wire import (
     MAX_AUDIO_OCTETS,
     AudioFrame,
     Bye,
@@ -294,7 +294,7 @@ def test_a_defect_in_the_session_costs_one_connection(capsys: pytest.CaptureFixt
 
 
 class MeteredSession(Session):
-    """Counts what arrives, as `gateway.session.port.Port` does."""
+    """Counts what arrives, as `voice_gateway.session.port.Port` does."""
 
     octets = 0
 

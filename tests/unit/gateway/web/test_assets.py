@@ -7,8 +7,8 @@ from http import HTTPStatus
 
 import pytest
 
-from gateway.web.assets import asset_pages
-from gateway.web.server import WebRequest, WebResponse
+from voice_gateway.web.assets import asset_pages
+from voice_gateway.web.server import WebRequest, WebResponse
 
 SCRIPT = b"let x = 1;\n" * 40
 

@@ -6,8 +6,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from gateway.web.page import PageFacts, voice_pages
-from gateway.web.server import WebRequest, WebResponse
+from voice_gateway.web.page import PageFacts, voice_pages
+from voice_gateway.web.server import WebRequest, WebResponse
 
 FACTS = PageFacts(voice_path="/v1/voice", voice_port=4433)
 

@@ -8,14 +8,15 @@ import sys
 import pytest
 
 from quiclb import QuicLbConfig, SppHeader, unwrap, wrap
-from quiclb.address import normalise
-from quiclb.datapath import libc, scalar_forwarder
+from quiclb.net.address import normalise
+from quiclb.datapath.linux import libc
+from quiclb.datapath.vectorised import single as scalar_forwarder
 from quiclb.datapath.base import Side
-from quiclb.datapath.scalar_forwarder import MAX_DATAGRAM_OCTETS, ScalarForwarder
-from quiclb.datapath.sockets import open_socket
-from quiclb.forwarder import ForwardingCore
-from quiclb.pool import Backend, BackendState
-from quiclb.table import RoutingTable, build_table
+from quiclb.datapath.vectorised.single import MAX_DATAGRAM_OCTETS, ScalarForwarder
+from quiclb.datapath.linux.sockets import open_socket
+from quiclb.datapath.core import ForwardingCore
+from quiclb.routing.pool import Backend, BackendState
+from quiclb.routing.table import RoutingTable, build_table
 
 CONFIG = QuicLbConfig(0, 4, 12)
 SERVER_ID = b"wxyz"

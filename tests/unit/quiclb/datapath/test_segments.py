@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quiclb.datapath import libc
-from quiclb.datapath.segments import MAX_JOINED_OCTETS, MAX_SEGMENTS, message_starts, runs, split_lengths
+from quiclb.datapath.linux import libc
+from quiclb.datapath.linux.segments import MAX_JOINED_OCTETS, MAX_SEGMENTS, message_starts, runs, split_lengths
 
 
 def starts(datagrams: list[tuple[int, int]]) -> list[int]:

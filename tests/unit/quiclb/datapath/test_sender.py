@@ -7,12 +7,12 @@ import sys
 import numpy as np
 import pytest
 
-from quiclb.datapath import libc
+from quiclb.datapath.linux import libc
 from quiclb.datapath.base import Side
-from quiclb.datapath.messages import ReceiveBatch, SendBatch
-from quiclb.datapath.sender import Sender
-from quiclb.datapath.sockets import open_socket, read_error_queue
-from quiclb.datapath.vector_addresses import Ipv4
+from quiclb.datapath.linux.messages import ReceiveBatch, SendBatch
+from quiclb.datapath.linux.sender import Sender
+from quiclb.datapath.linux.sockets import open_socket, read_error_queue
+from quiclb.datapath.vectorised.addresses import Ipv4
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="recvmmsg and sendmmsg are Linux's")
 FAMILY = Ipv4(("127.0.0.1", 1), is_loopback_allowed=True)

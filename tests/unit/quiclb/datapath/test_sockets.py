@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from quiclb.datapath.base import Side
-from quiclb.datapath.sockets import open_socket, receive_drops
+from quiclb.datapath.linux.sockets import open_socket, receive_drops
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="SO_MEMINFO is Linux's")
 

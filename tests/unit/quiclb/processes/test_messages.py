@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from quiclb.counters import ForwarderCounters
-from quiclb.processes.messages import (
+from quiclb.datapath.counters import ForwarderCounters
+from quiclb.daemon.processes.messages import (
     PREFIX_OCTETS,
     Ask,
     LogChoice,
@@ -20,8 +20,8 @@ from quiclb.processes.messages import (
     read_downward,
     read_upward,
 )
-from quiclb.sections import DatapathKind
-from quiclb.spec import TableSpec
+from quiclb.settings.sections import DatapathKind
+from quiclb.routing.table_spec import TableSpec
 from tests.unit.quiclb.pools import CONFIGS, backend
 
 

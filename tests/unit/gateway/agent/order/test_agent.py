@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.agent.base import (
+from voice_gateway.agent.base import (
     AgentEvent,
     AgentFailed,
     Finished,
@@ -20,11 +20,11 @@ from gateway.agent.base import (
     SpeechStopped,
     Understood,
 )
-from gateway.agent.order.agent import OrderAgent, OrderConversation
-from gateway.agent.order.dialogue import NOT_UNDERSTOOD, Dialogue
-from gateway.agent.order.menu import default_menu
-from gateway.agent.order.recogniser import OnWords
-from gateway.errors import GatewayError
+from voice_gateway.agents.order.agent import OrderAgent, OrderConversation
+from voice_gateway.agents.order.dialogue import NOT_UNDERSTOOD, Dialogue
+from voice_gateway.agents.order.menu import default_menu
+from voice_gateway.agents.order.recogniser import OnWords
+from voice_gateway.errors import GatewayError
 
 SPEECH, QUIET = b"\1\0" * 320, bytes(640)
 

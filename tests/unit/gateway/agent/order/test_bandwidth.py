@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gateway.agent.order.bandwidth import BandwidthExtension
-from gateway.audio.codec import FrameDecoder, FrameEncoder
-from gateway.wire import AudioFrame, Codec
+from voice_gateway.agents.order.bandwidth import BandwidthExtension
+from voicelink.audio.codec import FrameDecoder, FrameEncoder
+from voicelink.wire import AudioFrame, Codec
 from tests.unit.gateway.audio.signals import tone
 from tests.unit.gateway.recordings import recording
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.agent.order.dialogue import NOT_UNDERSTOOD, Dialogue, answer, greeting, restored, where_it_stands
-from gateway.agent.order.grammar import Lexicon
-from gateway.agent.order.menu import Menu, default_menu, parse_menu
-from gateway.agent.order.order import MAX_ITEMS, Status
-from gateway.agent.order.parse import parse
+from voice_gateway.agents.order.dialogue import NOT_UNDERSTOOD, Dialogue, answer, greeting, restored, where_it_stands
+from voice_gateway.agents.order.grammar import Lexicon
+from voice_gateway.agents.order.menu import Menu, default_menu, parse_menu
+from voice_gateway.agents.order.order import MAX_ITEMS, Status
+from voice_gateway.agents.order.parse import parse
 from tests.unit.gateway.agent.order.test_menu import SMALL
 
 MENU = default_menu()

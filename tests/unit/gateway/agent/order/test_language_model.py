@@ -7,10 +7,10 @@ from random import Random
 import msgspec
 import pytest
 
-from gateway.agent.order.grammar import Lexicon, plural, singulars
-from gateway.agent.order.language_model import LanguageModel, dictionary, sentences
-from gateway.agent.order.menu import Menu, MenuError, default_menu
-from gateway.agent.order.parse import parse
+from voice_gateway.agents.order.grammar import Lexicon, plural, singulars
+from voice_gateway.agents.order.language_model import LanguageModel, dictionary, sentences
+from voice_gateway.agents.order.menu import Menu, MenuError, default_menu
+from voice_gateway.agents.order.parse import parse
 
 
 @pytest.fixture(scope="module")

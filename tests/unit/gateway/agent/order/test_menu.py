@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from gateway.agent.order.menu import MenuError, default_menu, parse_menu
+from voice_gateway.agents.order.menu import MenuError, default_menu, parse_menu
 
 SMALL = """
 shop = "Corner"

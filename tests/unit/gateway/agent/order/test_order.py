@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import pytest
 
-from gateway.agent.order.intents import Changes
-from gateway.agent.order.menu import default_menu
-from gateway.agent.order.order import MAX_QUANTITY, Order, order_from_state
-from gateway.errors import GatewayError
+from voice_gateway.agents.order.intents import Changes
+from voice_gateway.agents.order.menu import default_menu
+from voice_gateway.agents.order.order import MAX_QUANTITY, Order, order_from_state
+from voice_gateway.errors import GatewayError
 
 MENU = default_menu()
 CALLERS = (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.agent.order.grammar import Lexicon
-from gateway.agent.order.intents import Add, Change, Changes, Intent, Remove, Target, Wish
-from gateway.agent.order.menu import default_menu
-from gateway.agent.order.parse import parse
+from voice_gateway.agents.order.grammar import Lexicon
+from voice_gateway.agents.order.intents import Add, Change, Changes, Intent, Remove, Target, Wish
+from voice_gateway.agents.order.menu import default_menu
+from voice_gateway.agents.order.parse import parse
 
 LEXICON = Lexicon(default_menu())
 TARO, MATCHA, JASMINE = "taro milk tea", "matcha latte", "jasmine green tea"

@@ -10,18 +10,18 @@ from xml.etree import ElementTree
 
 import pytest
 
-from gateway.errors import StoreError
-from gateway.store.base import SessionRecord
-from gateway.store.memory import MemoryStore
-from gateway.store.once import claim_once
-from gateway.transport.twilio.counters import TelephonyCounters
-from gateway.transport.twilio.replays import RETRY_WINDOW_S
-from gateway.transport.twilio.service import MAX_FORM_FIELDS, MOST_RECONNECTIONS, TelephonyService
-from gateway.transport.twilio.signature import SignatureCheck, signature
-from gateway.transport.twilio.stream_token import StreamTokens
-from gateway.transport.twilio.transport import Vouched
-from gateway.transport.twilio.twiml import connect_stream
-from gateway.web.server import WebRequest, WebResponse
+from voice_gateway.errors import StoreError
+from voice_gateway.store.base import SessionRecord
+from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.once import claim_once
+from voice_gateway.telephony.twilio.counters import TelephonyCounters
+from voice_gateway.telephony.twilio.replays import RETRY_WINDOW_S
+from voice_gateway.telephony.twilio.service import MAX_FORM_FIELDS, MOST_RECONNECTIONS, TelephonyService
+from voice_gateway.telephony.twilio.signature import SignatureCheck, signature
+from voice_gateway.telephony.twilio.stream_token import StreamTokens
+from voice_gateway.telephony.twilio.transport import Vouched
+from voice_gateway.telephony.twilio.twiml import connect_stream
+from voice_gateway.web.server import WebRequest, WebResponse
 from tests.unit.gateway.transport.harness import Session
 
 NOW = 1_700_000_000.0

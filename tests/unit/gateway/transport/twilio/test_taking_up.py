@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import msgspec
 
-from gateway.transport.twilio import transport
-from gateway.transport.twilio.transport import Vouched
-from gateway.web.websocket import Ending
-from gateway.wire import Bye, Drain, Dtmf
+from voice_gateway.telephony.twilio import transport
+from voice_gateway.telephony.twilio.transport import Vouched
+from voice_gateway.web.websocket import Ending
+from voicelink.wire import Bye, Drain, Dtmf
 from tests.unit.gateway.transport.twilio.test_transport import READY, SPEECH, Line, frame
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gateway.transport.base import Refusal
-from gateway.transport.twilio.counters import TelephonyCounters
-from gateway.transport.twilio.transport import MAX_MESSAGES_BEFORE_START, MESSAGES_AT_ONCE, TwilioCall, Vouch
-from gateway.web.websocket import Ending
-from gateway.wire import (
+from voice_gateway.transport.base import Refusal
+from voice_gateway.telephony.twilio.counters import TelephonyCounters
+from voice_gateway.telephony.twilio.transport import MAX_MESSAGES_BEFORE_START, MESSAGES_AT_ONCE, TwilioCall, Vouch
+from voice_gateway.web.websocket import Ending
+from voicelink.wire import (
     MAX_AUDIO_OCTETS,
     VOICE_PATH,
     AudioFrame,

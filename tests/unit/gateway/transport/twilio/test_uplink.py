@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from gateway.transport.twilio.uplink import UplinkClock
-from gateway.wire import Codec
+from voice_gateway.telephony.twilio.uplink import UplinkClock
+from voicelink.wire import Codec
 
 FRAME = bytes(range(160))
 

@@ -1,0 +1,100 @@
+"""Call a voice gateway from Python.
+
+    import asyncio
+    from voice_client import VoiceClient
+
+    async def main() -> None:
+        async with VoiceClient("https://127.0.0.1:4433/v1/voice", ca_file="certs/dev/ca.pem") as call:
+            await call.listen()                                 # the greeting
+            speaking = asyncio.create_task(call.speak("order.wav"))
+            print(await call.migrate())                         # a new socket in mid-speech, the same call
+            await speaking
+            await call.finish()                                 # all heard, answered and played
+            print(*(f"{line.role}: {line.text}" for line in call.transcript), call.order, sep="\\n")
+
+    asyncio.run(main())
+
+`voice_client.errors` says why there is no call.
+"""
+
+from voice_client.access_token import TokenSource
+from voice_client.connect.credentials import CredentialStore
+from voice_client.errors import (
+    AccessRefused,
+    CallLost,
+    CertificateRefused,
+    ClientError,
+    ConnectError,
+    InvalidSetting,
+    MigrationFailed,
+    ProtocolFault,
+    ServerDrained,
+    SessionFailed,
+    SessionRefused,
+    SourceError,
+    Unreachable,
+    UplinkFull,
+)
+from voice_client.events import (
+    Closed,
+    Connected,
+    Draining,
+    Event,
+    Flushed,
+    Heard,
+    Interrupted,
+    Migration,
+    PathChanged,
+    Resumed,
+    SinkFailed,
+    Speech,
+    SpeechEnded,
+    StateChanged,
+    Transcript,
+    TurnMeasured,
+)
+from voice_client.call.report import CallReport
+from voice_client.audio.source import PcmSource, Source, open_wav
+from voice_client.call.turns import TurnLatency
+from voice_client.voice import VoiceClient
+
+__all__ = [
+    "AccessRefused",
+    "CallLost",
+    "CallReport",
+    "CertificateRefused",
+    "ClientError",
+    "Closed",
+    "ConnectError",
+    "Connected",
+    "CredentialStore",
+    "Draining",
+    "Event",
+    "Flushed",
+    "Heard",
+    "Interrupted",
+    "InvalidSetting",
+    "Migration",
+    "MigrationFailed",
+    "PathChanged",
+    "PcmSource",
+    "ProtocolFault",
+    "Resumed",
+    "ServerDrained",
+    "SessionFailed",
+    "SessionRefused",
+    "SinkFailed",
+    "Source",
+    "SourceError",
+    "Speech",
+    "SpeechEnded",
+    "StateChanged",
+    "TokenSource",
+    "Transcript",
+    "TurnLatency",
+    "TurnMeasured",
+    "Unreachable",
+    "UplinkFull",
+    "VoiceClient",
+    "open_wav",
+]

@@ -1,0 +1,50 @@
+"""The caller's frames from their making until the server has heard them. Sans-IO."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from voice_client.errors import UplinkFull
+from voicelink.wire import CLOCK_HZ, AudioFrame, Codec
+
+
+class Uplink:
+    """Numbers frames from 0 without gaps, and keeps each until `heard`.
+
+    `keep_s` is how much media time may wait to be heard; more is the caller's mistake and raises `UplinkFull`.
+    """
+
+    def __init__(self, codec: Codec, *, keep_s: float = 120.0) -> None:
+        self._codec = codec
+        self._keep_s = keep_s
+        self._kept: deque[AudioFrame] = deque()
+        self.sent = 0
+        """How many frames were numbered."""
+        self.heard = 0
+        """How many of them the server has heard."""
+
+    def append(self, timestamp: int, payload: bytes) -> AudioFrame:
+        """Number a frame, keep it, and return it to be sent."""
+        if self._kept and timestamp - self._kept[0].timestamp > self._keep_s * CLOCK_HZ:
+            raise UplinkFull(
+                f"the server has not heard the last {self._keep_s:g} s of audio; send no faster than real time"
+            )
+        frame = AudioFrame(self.sent, timestamp, self._codec, payload)
+        self.sent += 1
+        self._kept.append(frame)
+        return frame
+
+    def acknowledge(self, sequence: int) -> bool:
+        """Forget the frames up to `sequence`; `False` where the server claims to have heard what was never sent."""
+        if sequence >= self.sent:
+            return False
+        while self._kept and self._kept[0].sequence <= sequence:
+            self._kept.popleft()
+        self.heard = max(self.heard, sequence + 1)
+        return True
+
+    def again(self, next_sequence: int) -> list[AudioFrame] | None:
+        """Every frame from `next_sequence` on; `None` where that is none of those kept, or the next."""
+        if not self.heard <= next_sequence <= self.sent:
+            return None
+        return [frame for frame in self._kept if frame.sequence >= next_sequence]

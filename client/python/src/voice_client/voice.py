@@ -1,0 +1,363 @@
+"""The client that applications use."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from voice_client.access_token import AccessToken, TokenSource
+from voice_client.call.call import Call
+from voice_client.call.settings import CallSettings
+from voice_client.connect.credentials import CredentialStore
+from voice_client.errors import CallLost, InvalidSetting, MigrationFailed, Unreachable
+from voice_client.events import Closed, Event, Migration, PathChanged, Resumed, Transcript
+from voice_client.call.link import Link
+from voice_client.call.pace import Pace
+from voice_client.audio.player import Sink
+from voice_client.connect.reach import connect
+from voice_client.call.report import CallReport
+from voice_client.audio.source import FRAME_OCTETS, RATE_HZ, PcmSource, Source, open_wav
+from voice_client.connect.target import parse_url
+from voice_client.connect.trust import trust
+from voicelink.wire import Codec, UplinkMode
+
+_CODECS: Mapping[str, tuple[Codec, tuple[Codec, ...]]] = {
+    "opus": (Codec.OPUS, (Codec.OPUS, Codec.PCM16_24K)),
+    "pcm16": (Codec.PCM16_16K, (Codec.PCM16_24K, Codec.OPUS)),
+}
+_FRAME_S = 0.02
+_BACKLOG = 1000
+
+
+class VoiceClient:
+    """A call to a voice gateway; enter it with `async with`, speak, and `finish`.
+
+    `url` is `https://host:port/v1/voice`. `token` is an access token, or a function, async or not, that gives a fresh
+    one whenever the call connects: tokens may end sooner than calls. The server's certificate must be the one whose
+    SHA-256 fingerprint is `certificate_hash`, or be vouched for by `ca_file` (PEM), or, without either, by a public
+    authority. `codec` is for both directions. With `has_playback` False an answer counts as played as soon as it has
+    arrived whole. `sinks` get what is played. A call whose connection is lost goes on over another one by itself, for
+    which it tries for `resume_timeout_s`; 0 ends it at once. `uplink` is how frames travel: on a stream, complete, and
+    late where packets are lost; "hybrid", in datagrams that are repeated and repaired, complete and seldom late; or
+    "deadline", where frames older than `uplink_limit_s` are given up. A server that knows no other takes the first.
+    `credentials` make its connections quicker that are not the first to this server, and those of later calls.
+    A sink that raises is closed and gets no more (`SinkFailed`).
+    Settings that cannot be used raise `InvalidSetting` here; entering raises `ConnectError` where no session comes
+    about within `connect_timeout_s`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | TokenSource | None = None,
+        certificate_hash: str | None = None,
+        ca_file: str | Path | None = None,
+        codec: Literal["opus", "pcm16"] = "opus",
+        agent: str | None = None,
+        local_address: str | None = None,
+        has_playback: bool = True,
+        sinks: Sequence[Sink] = (),
+        connect_timeout_s: float = 10.0,
+        heartbeat_s: float = 0.25,
+        resume_timeout_s: float = 60.0,
+        uplink: Literal["reliable", "hybrid", "deadline"] = "reliable",
+        uplink_limit_s: float = 0.5,
+        credentials: CredentialStore | None = None,
+        rng: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        if codec not in _CODECS:
+            raise InvalidSetting(f"the codec is one of {', '.join(_CODECS)}, got {codec!r}")
+        if uplink not in set(UplinkMode):
+            raise InvalidSetting(f"the uplink is one of {', '.join(UplinkMode)}, got {uplink!r}")
+        if not uplink_limit_s > 0:
+            raise InvalidSetting(f"the limit of the uplink's deadline is more than 0 s, got {uplink_limit_s:g}")
+        self._target = parse_url(url)
+        self._trust = trust(certificate_hash, ca_file)
+        self._access_token = AccessToken(token)
+        spoken, accept = _CODECS[codec]
+        self._settings = CallSettings(
+            codec=spoken,
+            accept=accept,
+            agent=agent,
+            has_playback=has_playback,
+            sinks=tuple(sinks),
+            heartbeat_s=heartbeat_s,
+            resume_timeout_s=resume_timeout_s,
+            uplink=UplinkMode(uplink),
+            uplink_limit_s=uplink_limit_s,
+        )
+        self._credentials = credentials or CredentialStore()
+        self._local_address = local_address
+        self._connect_timeout_s = connect_timeout_s
+        self._rng = rng
+        self._backlog: deque[Event] = deque(maxlen=_BACKLOG)
+        self._subscriptions: list[_Subscription] = []
+        self._entered: Call | None = None
+        self._migrations: list[Migration] = []
+        self._last_local_address: str | None = None
+
+    async def __aenter__(self) -> Self:
+        self._entered = call = Call(self._settings, self._emit, self._dial, self._rng)
+        await self._dial(Link(call), has_address=True)
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                await call.ready
+        except TimeoutError:
+            call.hang_up()
+            raise Unreachable(f"{self._target.shown} accepted the call but opened no session") from None
+        except asyncio.CancelledError:
+            call.hang_up()
+            raise
+        call.raise_if_over()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+        await asyncio.sleep(0)  # the connection closes its sockets in the loop's next turn
+
+    # Speaking
+
+    def send_pcm(self, pcm: bytes) -> None:
+        """Send speech, PCM16 mono at 16 kHz of any length, at once; the pace is the caller's.
+
+        Raises `UplinkFull` when the server is two minutes behind, and the call's error once it is over.
+        """
+        self._call.send_pcm(pcm)
+
+    async def speak(self, source: Source | bytes | str | Path) -> None:
+        """Say a WAV file, PCM16 at 16 kHz or a `Source` at the pace of speech; returns when all of it is said."""
+        if isinstance(source, bytes):
+            source = PcmSource(source)
+        elif isinstance(source, str | Path):
+            source = open_wav(source)
+        pace = Pace()
+        is_continued = False
+        async for pcm in source.frames():
+            self._call.send_pcm(pcm, is_continued=is_continued)
+            is_continued = True
+            if not source.is_live:
+                await pace.wait(len(pcm) / 2 / RATE_HZ)
+
+    async def listen(self, grace_s: float = 2.0) -> None:
+        """Keep silent until the agent has said what it has to say; it may take `grace_s` to begin.
+
+        The silence is sent as such, by which the server knows that the caller's turn is over.
+        """
+        loop = asyncio.get_running_loop()
+        pace = Pace()
+        give_up_at = loop.time() + grace_s
+        while self._call.is_agent_speaking or loop.time() < give_up_at:
+            if self._call.is_agent_speaking:
+                give_up_at = loop.time()
+            self._call.send_pcm(bytes(FRAME_OCTETS))
+            await pace.wait(_FRAME_S)
+
+    async def finish(self, timeout_s: float = 60.0) -> None:
+        """Say goodbye: wait until all was heard, answered and played, and the server says bye; raises why not."""
+        call = self._call
+        if not call.closed.done():
+            call.say_bye()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await asyncio.shield(call.closed)
+            except TimeoutError:
+                raise CallLost(f"the server said no bye within {timeout_s:g} s") from None
+        if call.error is not None:
+            raise call.error
+
+    def close(self) -> None:
+        """End the call now, whatever is outstanding; does nothing after `finish`."""
+        if self._entered is not None:
+            self._entered.hang_up()
+
+    async def ping(self) -> float:
+        """Measure a round trip to the session in ms, beside those of the heartbeat."""
+        measured = self._call.ping()
+        await asyncio.wait([measured])
+        if measured.cancelled():
+            self._call.raise_if_over()
+        return measured.result()
+
+    # Moving
+
+    async def migrate(self, local_address: str | None = None, keep_old_s: float = 1.0) -> Migration:
+        """Go on from a new UDP socket, on `local_address` if given, under a new connection ID (RFC 9000 section 9).
+
+        Returns once the server has answered on the new path. The old socket is read for `keep_old_s` more; 0 drops
+        it at once, as when a network disappears. `MigrationFailed` leaves the call on the old socket if there is one.
+        """
+        self._call.raise_if_over()
+        link = self._call.link
+        if link is None or link.connection is None:
+            raise MigrationFailed("the call is between two connections")
+        switch = await link.connection.migrate(local_address, keep_old_s)
+        self._local_address = local_address or self._local_address
+        began_at = self._call.began_at or switch.started_at
+        migration = Migration(
+            at_s=switch.started_at - began_at,
+            old=switch.old,
+            new=switch.new,
+            validated_ms=switch.validated_ms,
+            gap_ms=switch.gap_ms,
+        )
+        self._migrations.append(migration)
+        self._call.turns.migrated(self._call.conversation.newest_turn, migration.gap_ms)
+        self._emit(PathChanged(migration))
+        return migration
+
+    # Listening
+
+    def events(self) -> AsyncIterator[Event]:
+        """Iterate over what happened and happens, from `Connected` to `Closed`.
+
+        Whoever comes late gets the last thousand events first.
+        """
+        subscription = _Subscription()
+        for event in self._backlog:
+            subscription.put(event)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    @property
+    def session(self) -> str | None:
+        """The session's ID."""
+        return None if self._entered is None else self._entered.conversation.session
+
+    @property
+    def worker(self) -> str | None:
+        """The name of the worker that serves the call."""
+        return None if self._entered is None else self._entered.conversation.worker
+
+    @property
+    def transcript(self) -> tuple[Transcript, ...]:
+        """What was said, in order."""
+        return self._call.conversation.transcript
+
+    @property
+    def state(self) -> Mapping[str, Any]:
+        """The agent's state, as last told by the server."""
+        return self._call.conversation.state
+
+    @property
+    def order(self) -> Mapping[str, Any]:
+        """The state of the default agent: what was ordered."""
+        return self.state
+
+    @property
+    def frames_sent(self) -> int:
+        """How many frames of speech were sent."""
+        return self._call.uplink.sent
+
+    @property
+    def frames_heard(self) -> int:
+        """How many of them have had their effect at the server."""
+        return self._call.uplink.heard
+
+    @property
+    def migrations(self) -> tuple[Migration, ...]:
+        """The moves from path to path, in order."""
+        return tuple(self._migrations)
+
+    @property
+    def resumes(self) -> tuple[Resumed, ...]:
+        """The times when the call went on over a new connection, in order."""
+        return tuple(self._call.recovery.resumes)
+
+    @property
+    def local_address(self) -> str | None:
+        """`host:port` from which the call sends now."""
+        link = None if self._entered is None else self._entered.link
+        if link is not None and link.connection is not None:
+            self._last_local_address = link.connection.local_address
+        return self._last_local_address
+
+    @property
+    def remote_address(self) -> str | None:
+        """`host:port` of the server that the call sends to now: a load balancer's, or that of the worker itself."""
+        link = None if self._entered is None else self._entered.link
+        return None if link is None or link.connection is None else link.connection.remote_address
+
+    @property
+    def sink_errors(self) -> tuple[Exception, ...]:
+        """What the sinks raised that failed, in order."""
+        return tuple(self._call.sink_errors)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the server said bye after all was heard."""
+        return self._call.is_finished
+
+    def report(self) -> CallReport:
+        """The call so far, in figures."""
+        call = self._call
+        now = asyncio.get_running_loop().time()
+        began_at = call.began_at if call.began_at is not None else now
+        return CallReport(
+            is_complete=call.is_finished,
+            error=None if call.error is None else str(call.error),
+            session=self.session,
+            worker=self.worker,
+            transcript=call.conversation.transcript,
+            state=call.conversation.state,
+            frames_sent=call.uplink.sent,
+            frames_heard=call.uplink.heard,
+            uplink=call.uplink_mode,
+            frames_given_up=call.uplink_counters.given_up,
+            migrations=self.migrations,
+            resumes=self.resumes,
+            rtts_ms=call.rtts_ms,
+            longest_downlink_gap_ms=call.playback.longest_underrun_ms if self._settings.has_playback else None,
+            reply_latencies_ms=tuple(call.reply_latencies_ms),
+            turns=call.turns.latencies,
+            played_ms=call.playback.played_ms,
+            duration_s=(call.ended_at if call.ended_at is not None else now) - began_at,
+        )
+
+    @property
+    def _call(self) -> Call:
+        if self._entered is None:
+            raise CallLost("there is no call yet: use `async with VoiceClient(...)`")
+        return self._entered
+
+    async def _dial(self, link: Link, has_address: bool) -> None:
+        await connect(
+            self._target,
+            self._trust,
+            link,
+            credentials=self._credentials,
+            headers=await self._access_token.headers(),
+            local_address=self._local_address if has_address else None,
+            timeout_s=self._connect_timeout_s,
+            rng=self._rng,
+        )
+
+    def _emit(self, event: Event) -> None:
+        self._backlog.append(event)
+        for subscription in self._subscriptions:
+            subscription.put(event)
+
+
+class _Subscription(AsyncIterator[Event]):
+    """One reader of a call's events."""
+
+    def __init__(self) -> None:
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._is_over = False
+
+    def put(self, event: Event) -> None:
+        self._events.put_nowait(event)
+
+    async def __anext__(self) -> Event:
+        if self._is_over:
+            raise StopAsyncIteration
+        event = await self._events.get()
+        self._is_over = isinstance(event, Closed)
+        return event

@@ -1,0 +1,64 @@
+"""How much one session, one address and one subject may do. Sans-IO."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from voice_gateway.net.token_buckets import Buckets, Rate
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLimits:
+    """`None` is no limit. An address is an IPv4 address or an IPv6 /64, a subject that of an access token.
+
+    Sessions count from `start`. Attempts are connections and requests for sessions. Octets count as they arrive,
+    whatever they say; messages are control messages and audio frames.
+    """
+
+    session_octets_per_s: float | None = None
+    session_messages_per_s: float | None = None
+    address_attempts_per_s: float | None = None
+    address_sessions: int | None = None
+    address_octets_per_s: float | None = None
+    address_messages_per_s: float | None = None
+    subject_attempts_per_s: float | None = None
+    subject_sessions: int | None = None
+    subject_octets_per_s: float | None = None
+    subject_messages_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """A limit that a caller has reached: `limit` for metrics, and a sentence; `wait_s` until it may try again."""
+
+    limit: str
+    reason: str
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who is limited: the network its address is in (`network_of`) and its token's subject, `None` for nobody's."""
+
+    network: bytes | None = None
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One limit on a rate: `name` for metrics, `what` comes "too many" of."""
+
+    buckets: Buckets
+    name: str
+    what: str
+
+    @classmethod
+    def of(cls, per_s: float | None, burst_s: float, name: str, what: str) -> Measure | None:
+        """Allow `per_s`, and what comes in `burst_s` at once; without a rate there is nothing to measure."""
+        return None if per_s is None else cls(Buckets(Rate(per_s, max(1.0, per_s * burst_s))), name, what)
+
+    def take(self, key: Hashable, amount: float, now: float) -> Excess | None:
+        """Count `amount` for `key`, unless that would be too much."""
+        wait_s = self.buckets.take(key, amount, now)
+        return Excess(self.name, f"too many {self.what}", wait_s) if wait_s > 0 else None

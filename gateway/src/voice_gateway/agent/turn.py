@@ -1,0 +1,219 @@
+"""Turn taking: when the caller begins to speak, pauses, and has finished.
+
+    quiet ──voice──► rising ──enough voice──► speaking ◄──voice/no voice──► pausing ──enough silence──► quiet
+
+Only media time counts. A path that stalls or migrates delivers no frames, so it can never end a turn.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from voice_gateway.agent.base import HeardAudio
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTiming:
+    """When a turn begins and ends.
+
+    `patience_ms` is the pause that ends a finished sentence (default 650; 500 cuts slow speakers off, 900 feels
+    slow); `unfinished_patience_ms` the one that ends a sentence which still lacks something. `onset_ms` of voice make
+    a turn; with less, coughs would interrupt the agent. `preroll_ms` before the onset belong to the turn.
+    """
+
+    onset_probability: float = 0.5
+    voice_probability: float = 0.35
+    onset_ms: int = 100
+    preroll_ms: int = 400
+    patience_ms: int = 650
+    unfinished_patience_ms: int = 1_400
+    max_turn_ms: int = 45_000
+    silence_report_ms: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """The caller speaks, from the frame `sequence` on, with voice from `onset` on; `pcm` is all of it so far."""
+
+    sequence: int
+    pcm: bytes
+    onset: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnContinued:
+    """More of the turn."""
+
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The turn is over, and all frames up to `through_sequence` belong to it or to the time before.
+
+    `voice_sequence` is the last one with voice.
+    """
+
+    through_sequence: int
+    voice_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class NothingPending:
+    """No turn can begin at or before `through_sequence` any more."""
+
+    through_sequence: int
+
+
+TurnEvent = TurnStarted | TurnContinued | TurnEnded | NothingPending
+
+
+class Phase(Enum):
+    """Where a turn stands."""
+
+    QUIET = auto()
+    RISING = auto()
+    SPEAKING = auto()
+    PAUSING = auto()
+
+
+class Signal(Enum):
+    """What a frame, together with those before it, says."""
+
+    VOICE = auto()
+    NO_VOICE = auto()
+    ENOUGH_VOICE = auto()
+    ENOUGH_SILENCE = auto()
+    ENOUGH_TURN = auto()
+
+
+class Action(Enum):
+    """What to do with the frame."""
+
+    KEEP = auto()
+    BEGIN = auto()
+    CONTINUE = auto()
+    END = auto()
+
+
+TRANSITIONS: Final[Mapping[tuple[Phase, Signal], tuple[Phase, Action]]] = {
+    (Phase.QUIET, Signal.VOICE): (Phase.RISING, Action.KEEP),
+    (Phase.QUIET, Signal.NO_VOICE): (Phase.QUIET, Action.KEEP),
+    (Phase.QUIET, Signal.ENOUGH_VOICE): (Phase.SPEAKING, Action.BEGIN),
+    (Phase.RISING, Signal.VOICE): (Phase.RISING, Action.KEEP),
+    (Phase.RISING, Signal.NO_VOICE): (Phase.QUIET, Action.KEEP),
+    (Phase.RISING, Signal.ENOUGH_VOICE): (Phase.SPEAKING, Action.BEGIN),
+    (Phase.SPEAKING, Signal.VOICE): (Phase.SPEAKING, Action.CONTINUE),
+    (Phase.SPEAKING, Signal.NO_VOICE): (Phase.PAUSING, Action.CONTINUE),
+    (Phase.SPEAKING, Signal.ENOUGH_SILENCE): (Phase.QUIET, Action.END),
+    (Phase.SPEAKING, Signal.ENOUGH_TURN): (Phase.QUIET, Action.END),
+    (Phase.PAUSING, Signal.VOICE): (Phase.SPEAKING, Action.CONTINUE),
+    (Phase.PAUSING, Signal.NO_VOICE): (Phase.PAUSING, Action.CONTINUE),
+    (Phase.PAUSING, Signal.ENOUGH_SILENCE): (Phase.QUIET, Action.END),
+    (Phase.PAUSING, Signal.ENOUGH_TURN): (Phase.QUIET, Action.END),
+}
+
+
+class TurnTaker:
+    """Gives every frame its place in a turn. Set `is_unfinished` whenever the words so far call for more patience.
+
+    Frames hold `sample_octets` a sample.
+    """
+
+    def __init__(self, rate_hz: int, timing: TurnTiming | None = None, *, sample_octets: int = 2) -> None:
+        self.is_unfinished = False
+        self.phase = Phase.QUIET
+        self._timing = timing or TurnTiming()
+        self._octets_per_ms = rate_hz * sample_octets // 1000
+        self._preroll: deque[HeardAudio] = deque()
+        self._preroll_ms = 0.0
+        self._voice_ms = 0.0
+        self._silence_ms = 0.0
+        self._turn_ms = 0.0
+        self._unreported_ms = 0.0
+        self._last_sequence: int | None = None
+        self._onset = 0
+        self._voice_sequence = 0
+
+    def hear(self, audio: HeardAudio, probability: float) -> list[TurnEvent]:
+        """Take the next frame and how likely it is speech; return what follows from it."""
+        self._last_sequence = audio.sequence
+        signal = self._signal(len(audio.pcm) / self._octets_per_ms, probability, audio.sequence)
+        self.phase, action = TRANSITIONS[self.phase, signal]
+        match action:
+            case Action.KEEP:
+                return self._keep(audio)
+            case Action.BEGIN:
+                self._preroll.append(audio)
+                begun = TurnStarted(
+                    self._preroll[0].sequence, b"".join(frame.pcm for frame in self._preroll), self._onset
+                )
+                self._turn_ms = len(begun.pcm) / self._octets_per_ms
+                self._forget_preroll()
+                return [begun]
+            case Action.CONTINUE:
+                return [TurnContinued(audio.pcm)]
+            case Action.END:
+                return [TurnContinued(audio.pcm), self._end(audio.sequence)]
+
+    def finish(self) -> list[TurnEvent]:
+        """End what is pending, because no frame follows."""
+        if self._last_sequence is None:
+            return []
+        if self.phase in (Phase.SPEAKING, Phase.PAUSING):
+            self.phase = Phase.QUIET
+            return [self._end(self._last_sequence)]
+        self._forget_preroll()
+        return [NothingPending(self._last_sequence)]
+
+    def _signal(self, duration_ms: float, probability: float, sequence: int) -> Signal:
+        is_in_turn = self.phase in (Phase.SPEAKING, Phase.PAUSING)
+        threshold = self._timing.voice_probability if is_in_turn else self._timing.onset_probability
+        is_voice = probability >= threshold
+        if is_voice:
+            self._voice_sequence = sequence
+            if not self._voice_ms:
+                self._onset = sequence
+        self._voice_ms = self._voice_ms + duration_ms if is_voice else 0.0
+        self._silence_ms = 0.0 if is_voice else self._silence_ms + duration_ms
+        self._turn_ms += duration_ms
+        if not is_in_turn:
+            if is_voice and self._voice_ms >= self._timing.onset_ms:
+                return Signal.ENOUGH_VOICE
+        elif self._turn_ms >= self._timing.max_turn_ms:
+            return Signal.ENOUGH_TURN
+        elif self._silence_ms >= self._patience_ms:
+            return Signal.ENOUGH_SILENCE
+        return Signal.VOICE if is_voice else Signal.NO_VOICE
+
+    @property
+    def _patience_ms(self) -> int:
+        return self._timing.unfinished_patience_ms if self.is_unfinished else self._timing.patience_ms
+
+    def _keep(self, audio: HeardAudio) -> list[TurnEvent]:
+        duration_ms = len(audio.pcm) / self._octets_per_ms
+        self._preroll.append(audio)
+        self._preroll_ms += duration_ms
+        dropped: int | None = None
+        while self._preroll_ms > self._timing.preroll_ms and len(self._preroll) > 1:
+            oldest = self._preroll.popleft()
+            self._preroll_ms -= len(oldest.pcm) / self._octets_per_ms
+            dropped = oldest.sequence
+        self._unreported_ms += duration_ms
+        if dropped is None or self._unreported_ms < self._timing.silence_report_ms:
+            return []
+        self._unreported_ms = 0.0
+        return [NothingPending(dropped)]
+
+    def _end(self, sequence: int) -> TurnEnded:
+        self.is_unfinished = False
+        self._forget_preroll()
+        return TurnEnded(sequence, self._voice_sequence)
+
+    def _forget_preroll(self) -> None:
+        self._preroll.clear()
+        self._preroll_ms = self._voice_ms = self._silence_ms = self._unreported_ms = 0.0

@@ -1,0 +1,338 @@
+"""`voice-gateway`: run a worker, check its settings, make certificates, keys and tokens, look at its sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import http.client
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+import structlog
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from voice_gateway.cli.access import key as make_key
+from voice_gateway.cli.access import token as make_token
+from voice_gateway.agents.order.menu import Milk, Size, Topping, default_menu, parse_menu
+from voice_gateway.certificates.development import DevelopmentCertificate, ensure_certificate
+from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings, secret_files
+from voice_gateway.errors import ConfigurationError, GatewayError
+from voice_gateway.settings.fields import read_text
+from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.ops.reload import SettingsSource
+from voice_gateway.cli.simulate import simulate_twilio
+from voice_gateway.worker.worker import Worker, run
+from quiclb.net.address import Address, format_address, parse_host_port
+from quiclb.errors import ConfigError, QuicLbError
+from quiclb.settings.files import exposed_files
+from quiclb.logs.setup import LogFormat, configure_logging
+from quiclb.logs.command_output import optional_output, print_json, run_command
+
+ADMIN_TIMEOUT_S: Final = 5.0
+_SESSIONS_COLUMNS: Final = 104
+_MAX_REASON_BYTES: Final = 500
+_log = structlog.get_logger("voice_gateway.cli.main")
+
+app = typer.Typer(
+    name="voice-gateway",
+    help="A worker that terminates QUIC and WebTransport and holds voice sessions with an agent.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+app.command("token")(make_token)
+app.command("key")(make_key)
+app.command()(simulate_twilio)
+
+ConfigFile = Annotated[
+    Path,
+    typer.Option("--config", "-c", envvar="VOICE_GATEWAY_CONFIG", help="The worker's TOML file."),
+]
+JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+
+
+def main() -> None:
+    """Run the command line; what is wrong with the input is one sentence on standard error and exit status 1."""
+    run_command("voice-gateway", app, (GatewayError, QuicLbError))
+
+
+@app.command()
+def serve(
+    config: ConfigFile,
+    name: Annotated[str | None, typer.Option(help="This worker's name.")] = None,
+    server_id: Annotated[str | None, typer.Option(help="Its QUIC-LB server ID in hexadecimal.")] = None,
+    listen: Annotated[str | None, typer.Option(help="Where clients come directly, as 192.0.2.1:4433.")] = None,
+    inner: Annotated[str | None, typer.Option(help="Where load balancers pass datagrams on to.")] = None,
+    forwarders: Annotated[str | None, typer.Option(help="The load balancers to believe, by commas.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Who answers: order, echo or echo-pcmu.")] = None,
+    store: Annotated[str | None, typer.Option(help="Where sessions are saved, as memory://.")] = None,
+    admin: Annotated[str | None, typer.Option(help="Where to serve metrics, health and sessions.")] = None,
+    telephony: Annotated[str | None, typer.Option(help="Where Twilio reaches this worker.")] = None,
+    page: Annotated[str | None, typer.Option(help="Where browsers get the page that calls it.")] = None,
+    log_format: Annotated[LogFormat, typer.Option(envvar="VOICE_GATEWAY_LOG_FORMAT")] = LogFormat.AUTO,
+    log_level: Annotated[
+        str, typer.Option(envvar="VOICE_GATEWAY_LOG_LEVEL", help="debug, info, warning, error.")
+    ] = "info",
+    is_json: Annotated[bool, typer.Option("--json", help="Print where it listens as JSON, once it does.")] = False,
+) -> None:
+    """Hold voice sessions until SIGTERM, which lets calls end first; a second signal ends it at once.
+
+    Flags win over VOICE_GATEWAY_<SECTION>_<KEY> variables, these over the file. Exit status 0 after a signal, 1 where
+    the worker cannot start.
+    """
+    flags = {
+        "worker.name": name,
+        "worker.server_id": server_id,
+        "worker.listen": listen,
+        "worker.inner": inner,
+        "worker.forwarders": forwarders,
+        "agent.name": agent,
+        "session.store": store,
+        "admin.listen": admin,
+        "telephony.listen": telephony,
+        "page.listen": page,
+    }
+    if log_level.lower() not in ("debug", "info", "warning", "error"):
+        raise ConfigurationError(f"--log-level must be debug, info, warning or error, got {log_level!r}")
+    configure_logging(log_format, log_level)
+
+    def load() -> GatewaySettings:
+        settings = load_settings(config, os.environ, flags)
+        for file in exposed_files(secret_files(settings, config)):
+            _log.warning(
+                "secret_file_open_to_all_users", file=str(file.path), mode=f"{file.mode:04o}", remedy=file.remedy
+            )
+        return settings
+
+    source = SettingsSource(config, load)
+    status = run(source.load(), _print_start if is_json else None, source)
+    raise typer.Exit(status)
+
+
+@app.command()
+def check(config: ConfigFile, is_json: JsonOutput = False) -> None:
+    """Open all that `serve` opens but sockets: settings, keys, certificate, agent and menu; show what they mean.
+
+    Secrets are not shown. Exit status 1, with one sentence, where `serve` could not start.
+    """
+    settings = load_settings(config, os.environ)
+    asyncio.run(_open_once(settings))
+    facts = _facts(settings)
+    warnings = [str(file) for file in exposed_files(secret_files(settings, config))]
+    if is_json:
+        print_json(facts | {"warnings": warnings})
+        return
+    table = Table(show_header=False, box=None)
+    for key, value in facts.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        table.add_row(key.replace("_", " "), "-" if shown in (None, "") else str(shown))
+    console = Console(markup=False, highlight=False)
+    console.print(f"{config}: good", soft_wrap=True)
+    for warning in warnings:
+        console.print(f"warning: {warning}", soft_wrap=True)
+    console.print(table)
+
+
+@app.command()
+def certificate(
+    out: Annotated[Path, typer.Option(help="The folder for ca.pem, leaf.pem, leaf.key, fingerprint.txt.")] = Path(
+        "certs/dev"
+    ),
+    host: Annotated[list[str] | None, typer.Option(help="A further name or IP address; repeatable.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Make new ones even if those there are good.")] = False,
+    is_json: JsonOutput = False,
+) -> None:
+    """Make a development CA and a certificate for localhost that browsers accept by its fingerprint.
+
+    It is valid for 13 days, and left alone until less than two of them remain.
+    """
+    made = ensure_certificate(out, now=time.time(), hosts=host or (), is_forced=force)
+    if is_json:
+        print_json(_certificate_facts(made))
+        return
+    console = Console(markup=False, highlight=False)
+    console.print(f"{made.leaf}: {'new' if made.is_new else 'still good'}, until {made.expires:%Y-%m-%d %H:%M} UTC")
+    console.print(f"for {', '.join(made.hosts)}")
+    console.print(f"SHA-256 {made.sha256.hex()}", soft_wrap=True)
+
+
+@app.command()
+def sessions(
+    admin: Annotated[
+        list[str] | None,
+        typer.Option(
+            envvar="VOICE_GATEWAY_ADMIN", help="A worker's admin address, as http://127.0.0.1:9090; repeatable."
+        ),
+    ] = None,
+    has_ended: Annotated[bool, typer.Option("--ended", help="Show the last sessions that ended too.")] = False,
+    is_json: JsonOutput = False,
+) -> None:
+    """Show the sessions of running workers: figures and addresses, never words."""
+    documents = [_fetch_sessions(url) for url in admin or ["http://127.0.0.1:9090"]]
+    if is_json:
+        print_json({"workers": documents})
+        return
+    headings = ("session", "worker", "state", "peer", "age s", "turns", "frames", "gap ms", "late ms", "moves")
+    table = Table(
+        *headings, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption="gap: the largest; late: the 99th percentile"
+    )
+    for document in documents:
+        for session in document["sessions"] + (document["ended"] if has_ended else []):
+            table.add_row(*_session_cells(session))
+    Console(width=max(Console().width, _SESSIONS_COLUMNS), markup=False).print(table)
+
+
+@app.command()
+def menu(
+    file: Annotated[
+        Path | None, typer.Option("--file", help="A menu of your own; without it, the built-in one.")
+    ] = None,
+    is_json: JsonOutput = False,
+) -> None:
+    """Print what the agent named order sells."""
+    shown = default_menu() if file is None else parse_menu(read_text(str(file), file))
+    if is_json:
+        print_json(msgspec.to_builtins(shown))
+        return
+    console = Console(markup=False)
+    table = Table("drink", "also said as", "price", title=shown.shop)
+    for drink in shown.drink:
+        table.add_row(drink.name, ", ".join(drink.also), shown.money(drink.price))
+    console.print(table)
+    extras: dict[str, tuple[Size | Milk | Topping, ...]]
+    extras = {"size": shown.size, "milk": shown.milk, "topping": shown.topping}
+    for kind, entries in extras.items():
+        offered = [f"{each.name} (+{shown.money(each.extra)})" if each.extra else each.name for each in entries]
+        if offered:
+            console.print(f"{kind}: {', '.join(offered)}", highlight=False)
+    console.print(f"sugar: {', '.join(f'{each.percent} %' for each in shown.sugar)}", highlight=False)
+    console.print(f"ice: {', '.join(each.name for each in shown.ice)}", highlight=False)
+
+
+async def _open_once(settings: GatewaySettings) -> None:
+    await Worker(settings).check()
+
+
+def _session_cells(session: dict[str, Any]) -> tuple[str, ...]:
+    uplink = session["uplink"]
+    gaps, late_ms = uplink["largest_gaps"], uplink["lateness_p99_ms"]
+    return (
+        session["id"][:8],
+        session["worker"],
+        session["state"],
+        session["peer"],
+        f"{session['age_s']:.0f}",
+        str(session["turn"]),
+        str(uplink["frames"]),
+        f"{gaps[0]['gap_ms']:.0f}" if gaps else "-",
+        "-" if late_ms is None else str(late_ms),
+        str(len(session["migrations"])),
+    )
+
+
+def _facts(settings: GatewaySettings) -> dict[str, Any]:
+    identity = TlsIdentity.load(settings.tls.certificate, settings.tls.key, now=time.time())
+    worker = settings.worker
+    layout = settings.issuing_config() if settings.has_routable_cids else None
+    return {
+        "name": worker.name,
+        "server_id": worker.server_id.hex() if worker.server_id is not None else None,
+        "connection_ids": layout.algorithm.value if layout else "unroutable",
+        "config_id": layout.config_id if layout else None,
+        "cid_length": layout.cid_length if layout else None,
+        "direct": _address(worker.listen),
+        "inner": _address(worker.inner),
+        "forwarders": list(worker.forwarders),
+        "admin": _address(settings.admin.listen) if settings.admin else None,
+        "telephony": _address(settings.telephony.listen) if settings.telephony else None,
+        "websocket": _address(settings.websocket.listen) if settings.websocket else None,
+        "page": _address(settings.page.listen) if settings.page else None,
+        "certificate_expires": f"{identity.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "certificate_sha256": identity.fingerprint_sha256.hex(),
+        "agent": settings.agent.name,
+        "access": _access(settings),
+        "access_keys": [f"{each.id or '(secret)'} {each.algorithm}" for each in settings.access.read_keys()],
+        "access_audience": settings.access.audience if settings.access.read_keys() else None,
+        "origins": list(settings.access.origins) if settings.access.origins is not None else ["any"],
+        "store": settings.session.store.partition("://")[0],
+        "max_sessions": settings.session.max_sessions,
+    }
+
+
+def _access(settings: GatewaySettings) -> str:
+    ways = {"token": settings.access.read_token(), "signed token": settings.access.read_keys()}
+    shown = [name for name, given in ways.items() if given]
+    return f"by {' or '.join(shown)}" if shown else "open to all"
+
+
+def _certificate_facts(made: DevelopmentCertificate) -> dict[str, Any]:
+    return {
+        "is_new": made.is_new,
+        "certificate": str(made.leaf),
+        "key": str(made.key),
+        "authority": str(made.authority),
+        "hosts": list(made.hosts),
+        "expires": f"{made.expires:%Y-%m-%dT%H:%M:%SZ}",
+        "sha256": made.sha256.hex(),
+        "sha256_base64": base64.b64encode(made.sha256).decode(),
+    }
+
+
+def _fetch_sessions(admin: str) -> dict[str, Any]:
+    base = admin if "://" in admin else f"http://{admin}"
+    scheme, _, authority = base.rstrip("/").partition("://")
+    if scheme != "http":
+        raise ConfigurationError(f"--admin must be an http:// address, got {admin!r}")
+    try:
+        parse_host_port(authority.partition("/")[0], default_port=80)
+    except ConfigError as error:
+        raise ConfigurationError(f"--admin: {error}") from None
+    url = f"{base.rstrip('/')}/sessions"
+    try:
+        with urllib.request.urlopen(url, timeout=ADMIN_TIMEOUT_S) as answer:  # noqa: S310 - http only, checked above
+            document = json.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:  # what it says names the remedy
+            told = error.read(_MAX_REASON_BYTES).decode("utf-8", "replace").partition("\n")[0]
+        raise ConfigurationError(f"no worker answers at {url}: {error.code} {told or error.reason}") from None
+    except urllib.error.URLError as error:
+        raise ConfigurationError(f"no worker answers at {url}: {_reason(error.reason)}") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise ConfigurationError(f"no worker answers at {url}: {_reason(error)}") from None
+    if not isinstance(document, dict) or not {"worker", "sessions", "ended"} <= document.keys():
+        raise ConfigurationError(f"what answers at {url} is no worker")
+    return document
+
+
+def _reason(error: object) -> str:
+    reason = getattr(error, "strerror", None) or str(error)
+    return reason[:1].lower() + reason[1:]
+
+
+def _print_start(worker: Worker) -> None:
+    addresses = worker.addresses
+    facts = {
+        "worker": worker.settings.worker.name,
+        "direct": _address(addresses.direct),
+        "inner": _address(addresses.inner),
+        "admin": _address(addresses.admin),
+        "telephony": _address(addresses.telephony),
+        "websocket": _address(addresses.websocket),
+        "page": _address(addresses.page),
+    }
+    with optional_output():  # callers are served whether or not this can be printed
+        print_json(facts)
+
+
+def _address(address: Address | None) -> str | None:
+    return None if address is None else format_address(address)

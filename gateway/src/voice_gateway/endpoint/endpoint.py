@@ -1,0 +1,454 @@
+"""A worker's UDP endpoint: gives each datagram to its connection, and answers those that belong to none."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from aioquic.quic.packet import QuicErrorCode, encode_quic_retry
+
+from voice_gateway.net.network import network_of
+from voice_gateway.deadline_timer import Alarm
+from voice_gateway.endpoint.admission import DecryptionFailures, Handshake, HandshakePolicy
+from voicelink.quic.cid_source import RandomOctets
+from voice_gateway.endpoint.cids import ServerCidSource
+from voicelink.quic.connection import H3_NO_ERROR, Connection
+from voice_gateway.endpoint.counters import EndpointCounters
+from voice_gateway.endpoint.credentials import Credentials, TokenVerdict
+from voice_gateway.endpoint.half_open import HalfOpenTable
+from voice_gateway.endpoint.new_token import KnownAddress
+from voice_gateway.endpoint.paths import ForwardedPath, Forwarders, parse_envelope
+from voice_gateway.endpoint.resets import Resets
+from voice_gateway.endpoint.retry import RejectedToken, ValidToken
+from voice_gateway.endpoint.served import Application, ServedConnection
+from voice_gateway.endpoint.settings import EndpointSettings, early_data_context, quic_configuration
+from voice_gateway.endpoint.sockets import UdpSocket, open_udp_socket
+from voice_gateway.endpoint.stateless import (
+    MIN_INITIAL_OCTETS,
+    SUPPORTED_VERSIONS,
+    LongHeader,
+    can_decrypt,
+    first_initial,
+    initial_close,
+    parse_long_header,
+    version_negotiation,
+)
+from voice_gateway.endpoint.tls import TlsIdentity
+from quiclb.net.spp import EnvelopeFault
+
+__all__ = ["Endpoint", "EndpointSettings"]
+
+
+class Endpoint:
+    """Accepts QUIC connections and runs `application` on each; `open` it, and `close` it in the end.
+
+    `handshakes` is asked about each new client. `wall_clock` gives seconds since 1970 for tokens and tickets, `rng`
+    unpredictable octets. Timers run on the event loop's own clock. Nothing that arrives raises: it is counted in
+    `counters`.
+    """
+
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        identity: TlsIdentity,
+        cids: ServerCidSource,
+        application: Application,
+        *,
+        handshakes: HandshakePolicy | None = None,
+        wall_clock: Callable[[], float] = time.time,
+        rng: RandomOctets = os.urandom,
+    ) -> None:
+        self.counters = EndpointCounters()
+        self._settings = settings
+        self._identity = identity
+        self._cids = cids
+        self._former_cids: dict[bytes, ServerCidSource] = {}
+        self._application = application
+        self._handshakes = handshakes
+        self._rng = rng
+        self._forwarders = Forwarders(settings.forwarders)
+        self.credentials = Credentials(settings.secrets, early_data_context(settings), wall_clock, rng)
+        self._configuration = quic_configuration(settings, identity, cids.length_octets)
+        self._by_cid: dict[bytes, ServedConnection] = {}
+        self._connections: set[ServedConnection] = set()
+        self._half_open: HalfOpenTable[ServedConnection] = HalfOpenTable(settings.max_half_open)
+        self._failures = DecryptionFailures()
+        self._handshake_deadline: Alarm | None = None
+        self._dirty: list[ServedConnection] = []
+        self._is_accepting = True
+        self._resets = Resets(settings, self.counters, rng)
+        self._public: UdpSocket | None = None
+        self._inner: UdpSocket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def open(self) -> None:
+        """Bind the sockets; raises `BindError` with the address that cannot be had."""
+        settings = self._settings
+        self._loop = asyncio.get_running_loop()
+        self._handshake_deadline = Alarm(self._loop, self._expire_handshakes)
+        size = settings.receive_buffer_octets
+        if settings.host is not None:
+            self._public = await open_udp_socket(
+                self._loop, settings.host, settings.port, size, self._public_received, self._send_failed
+            )
+        if settings.inner_host is not None:
+            try:
+                self._inner = await open_udp_socket(
+                    self._loop, settings.inner_host, settings.inner_port, size, self._inner_received, self._send_failed
+                )
+            except BaseException:
+                if self._public is not None:
+                    self._public.close()
+                raise
+
+    async def close(self, reason: str = "") -> None:
+        """Tell every client that its connection is over, then close the sockets. Calling it again does nothing."""
+        self.stop_accepting()
+        for connection in list(self._connections):
+            connection.close(H3_NO_ERROR, reason)
+            connection.flush()
+            connection.discard()
+        if self._handshake_deadline is not None:
+            self._handshake_deadline.cancel()
+        for each in (self._public, self._inner):
+            if each is not None:
+                each.close()
+        self._by_cid.clear()
+        await asyncio.sleep(0)
+
+    def stop_accepting(self) -> None:
+        """Refuse new connections from now on; the present ones go on."""
+        self._is_accepting = False
+
+    def rotate_cids(self, cids: ServerCidSource) -> None:
+        """Issue from `cids`, of the same length, and move every connection to it (draft section "Config Rotation")."""
+        self._former_cids[self._cids.key_name] = self._cids
+        self._cids = cids
+        self._former_cids.pop(cids.key_name, None)
+        for connection in self._connections:
+            connection.quic.rotate_cids(cids)
+            connection.flush_soon()
+
+    def renew_identity(self, identity: TlsIdentity) -> None:
+        """Show another certificate from the next handshake on; connections that are up keep theirs."""
+        self._identity = identity
+        self._configuration = quic_configuration(self._settings, identity, self._cids.length_octets)
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port of the public socket as really bound."""
+        return self._public.address if self._public is not None else None
+
+    @property
+    def inner_address(self) -> tuple[str, int] | None:
+        """Host and port of the inner socket as really bound."""
+        return self._inner.address if self._inner is not None else None
+
+    @property
+    def connection_count(self) -> int:
+        """Connections that are open, opening or closing."""
+        return len(self._connections)
+
+    def connections_by_config(self) -> Counter[int]:
+        """How many connections can be called by a connection ID of each config ID; 7 is that of unroutable ones."""
+        return Counter(
+            config_id for each in self._connections for config_id in {cid[0] >> 5 for cid in each.quic.host_cids}
+        )
+
+    @property
+    def half_open_count(self) -> int:
+        """Connections whose handshake is not finished."""
+        return len(self._half_open)
+
+    # Datagrams in
+
+    def _public_received(self, datagram: bytes, address: Any) -> None:
+        self._count_received(datagram)
+        self._route(datagram, address, None)
+
+    def _inner_received(self, datagram: bytes, forwarder: Any) -> None:
+        self._count_received(datagram)
+        if not self._forwarders.has(forwarder):
+            if not (self._forwarders.may_probe(forwarder) and self._answer_probe(datagram, forwarder)):
+                self.counters.inner_strangers += 1
+            return
+        parsed = parse_envelope(datagram)
+        if not isinstance(parsed, EnvelopeFault):
+            self._route(parsed[1], parsed[0], forwarder)
+        elif not self._answer_probe(datagram, forwarder):
+            self.counters.inner_malformed += 1
+
+    def _route(self, datagram: bytes, path: Any, forwarder: Any) -> None:
+        if not datagram:
+            self.counters.malformed += 1
+        elif datagram[0] & 0x80:
+            self._route_long(datagram, path, forwarder)
+        else:
+            cid = datagram[1 : 1 + self._cids.length_octets]
+            connection = self._by_cid.get(cid)
+            if connection is not None:
+                connection.received(datagram, path, forwarder)
+            else:
+                self._unknown(cid, datagram, path, forwarder)
+
+    def _route_long(self, datagram: bytes, path: Any, forwarder: Any) -> None:
+        header = parse_long_header(datagram)
+        if header is None or header.version == 0:
+            self.counters.malformed += 1
+            return
+        connection = self._by_cid.get(header.destination_cid)
+        if connection is not None:
+            connection.received(datagram, path, forwarder)
+        elif header.version not in SUPPORTED_VERSIONS:
+            if len(datagram) < MIN_INITIAL_OCTETS:
+                self.counters.malformed += 1
+                return
+            self.counters.version_negotiations_sent += 1
+            self.send(version_negotiation(header, self._rng), path, forwarder)
+        else:
+            self._open_connection(header, datagram, path, forwarder)
+
+    def _answer_probe(self, datagram: bytes, forwarder: Any) -> bool:
+        """A forwarder's health probe: a packet of a reserved version, bare or in an envelope, answered alike."""
+        parsed = parse_envelope(datagram)
+        packet, envelope = (datagram, b"") if isinstance(parsed, EnvelopeFault) else (parsed[1], parsed[0].envelope)
+        header = parse_long_header(packet) if packet and packet[0] & 0x80 else None
+        if header is None or header.version in (0, *SUPPORTED_VERSIONS) or len(packet) < MIN_INITIAL_OCTETS:
+            return False
+        if self._inner is not None:
+            self.counters.version_negotiations_sent += 1
+            self._transmit(self._inner, envelope + version_negotiation(header, self._rng), forwarder)
+        return True
+
+    def _unknown(self, cid: bytes, datagram: bytes, path: Any, forwarder: Any) -> None:
+        sources = (self._cids, *self._former_cids.values())
+        reset = self._resets.answer(cid, len(datagram), sources, is_forwarded=forwarder is not None, now=self._now())
+        if reset is not None:
+            self.send(reset, path, forwarder)
+
+    # New connections
+
+    def _open_connection(self, header: LongHeader, datagram: bytes, path: Any, forwarder: Any) -> None:
+        initial = first_initial(header, datagram)
+        if initial is None:
+            self.counters.malformed += 1
+            return
+        if not self._is_accepting:
+            self.counters.refused_stopped += 1
+            self.send(initial_close(header, QuicErrorCode.CONNECTION_REFUSED), path, forwarder)
+            return
+        if len(self._connections) >= self._settings.max_connections:
+            self.counters.refused_full += 1
+            self.send(initial_close(header, QuicErrorCode.CONNECTION_REFUSED), path, forwarder)
+            return
+        network, now = network_of(path[0]), self._now()
+        must_prove = self._must_prove(network, now)
+        if must_prove and not initial.token:
+            self._send_retry(header, path, forwarder)
+            return
+        if not can_decrypt(header, initial, datagram):
+            self.counters.undecryptable_initials += 1
+            self._failures.count(network, now)
+            return
+        verdict = self.credentials.judge(initial.token, path, header.destination_cid) if initial.token else None
+        if isinstance(verdict, RejectedToken):
+            self.counters.retry_tokens_rejected += 1
+            self.send(initial_close(header, QuicErrorCode.INVALID_TOKEN), path, forwarder)
+        elif verdict is None and must_prove:
+            self._send_retry(header, path, forwarder)
+        elif (met := self._meet(path, is_proven=verdict is not None)) is Handshake.PROVE:
+            self.counters.retries_for_address += 1
+            self._send_retry(header, path, forwarder)
+        elif met is Handshake.REFUSE:
+            self.counters.refused_address += 1
+            self.send(initial_close(header, QuicErrorCode.CONNECTION_REFUSED), path, forwarder)
+        else:
+            self._start(header, verdict, datagram, path, forwarder)
+
+    def _must_prove(self, network: bytes, now: float) -> bool:
+        if len(self._half_open) >= self._settings.retry_after_half_open:
+            return True
+        if self._failures.are_too_many(network, now):
+            self.counters.retries_for_undecryptable += 1
+            return True
+        return False
+
+    def _meet(self, path: Any, *, is_proven: bool) -> Handshake:
+        if self._handshakes is None:
+            return Handshake.ADMIT
+        return self._handshakes.meet(path[0], is_proven=is_proven, now=self._now())
+
+    def _send_retry(self, header: LongHeader, path: Any, forwarder: Any) -> None:
+        source_cid = self._cids.issue()
+        while source_cid == header.destination_cid:  # RFC 9000 section 17.2.5.1
+            source_cid = self._cids.issue()
+        token = self.credentials.retry_token(path, header.destination_cid, source_cid)
+        packet = encode_quic_retry(
+            version=header.version,
+            source_cid=source_cid,
+            destination_cid=header.source_cid,
+            original_destination_cid=header.destination_cid,
+            retry_token=token,
+        )
+        self.counters.retries_sent += 1
+        self.send(packet, path, forwarder)
+
+    def _start(self, header: LongHeader, verdict: TokenVerdict, datagram: bytes, path: Any, via: Any) -> None:
+        retried = verdict if isinstance(verdict, ValidToken) else None
+        quic = Connection(
+            configuration=self._configuration,
+            cids=self._cids,
+            options=self._settings.connection,
+            original_destination_connection_id=(
+                retried.original_destination_cid if retried else header.destination_cid
+            ),
+            retry_source_connection_id=retried.retry_source_cid if retried else None,
+            session_ticket_fetcher=self.credentials.open_session,
+            ticket_sealer=self.credentials.seal_session,
+            preferred_address=self._settings.preferred if via is not None else None,
+        )
+        self.counters.retry_tokens_accepted += retried is not None
+        self.counters.new_tokens_accepted += isinstance(verdict, KnownAddress)
+        connection = ServedConnection(quic, self, self._application, self._running_loop())
+        self._connections.add(connection)
+        self.counters.connections_opened += 1
+        for cid in (header.destination_cid, *quic.host_cids):
+            self.cid_issued(cid, connection)
+        self._add_half_open(connection, path)
+        connection.received(datagram, path, via)
+        if not quic.has_heard_peer:
+            self.counters.undecryptable_initials += 1
+            connection.discard()
+        elif verdict is not None:
+            quic.prove_address()
+
+    def _add_half_open(self, connection: ServedConnection, path: Any) -> None:
+        evicted = self._half_open.add(connection, network_of(path[0]), self._now())
+        if evicted is not None:
+            self.counters.half_open_evicted += 1
+            evicted.refuse(QuicErrorCode.CONNECTION_REFUSED)
+        self._await_handshakes()
+
+    def _await_handshakes(self) -> None:
+        oldest_at = self._half_open.oldest_at
+        if oldest_at is not None and self._handshake_deadline is not None:
+            self._handshake_deadline.set(oldest_at + self._handshake_timeout_s)
+
+    @property
+    def _handshake_timeout_s(self) -> float:
+        settings = self._settings
+        is_loaded = 2 * len(self._half_open) > settings.max_half_open
+        timeout_s = settings.handshake_timeout_s
+        return min(timeout_s, settings.loaded_handshake_timeout_s) if is_loaded else timeout_s
+
+    def _expire_handshakes(self, now: float) -> None:
+        for connection in self._half_open.take_expired(now, self._handshake_timeout_s):
+            self.counters.handshake_timeouts += 1
+            connection.discard()
+        self._await_handshakes()
+
+    # What connections ask of their owner
+
+    def send(self, datagram: bytes, path: Any, forwarder: Any) -> None:
+        """Send to a client, through the forwarder it was last heard from if its path is a forwarded one."""
+        if isinstance(path, ForwardedPath):
+            if self._inner is not None and forwarder is not None:
+                self._transmit(self._inner, path.envelope + datagram, forwarder)
+        elif self._public is not None:
+            self._transmit(self._public, datagram, path)
+
+    def flush_soon(self, connection: ServedConnection) -> None:
+        """Flush the connection when the loop has delivered the datagrams that are waiting."""
+        if not self._dirty:
+            self._running_loop().call_soon(self._flush)
+        self._dirty.append(connection)
+
+    def cid_issued(self, cid: bytes, connection: ServedConnection) -> None:
+        """Datagrams for `cid` are this connection's."""
+        self._by_cid[cid] = connection
+        connection.routed_cids.add(cid)
+
+    def cid_retired(self, cid: bytes, connection: ServedConnection, after_s: float) -> None:
+        """Forget `cid` once nothing sent to it can still be on its way; until then it must not be reset."""
+        # by a weak reference: a timer must not keep a connection that has ended
+        self._running_loop().call_later(after_s, self._forget_cid, cid, weakref.ref(connection))
+
+    def _forget_cid(self, cid: bytes, reference: weakref.ref[ServedConnection]) -> None:
+        connection = reference()
+        if connection is not None:
+            self._forget_cids(connection, (cid,))
+            connection.routed_cids.discard(cid)
+
+    def _forget_cids(self, connection: ServedConnection, cids: Iterable[bytes]) -> None:
+        for cid in cids:
+            if self._by_cid.get(cid) is connection:
+                del self._by_cid[cid]
+
+    def handshake_completed(self, connection: ServedConnection) -> None:
+        """The client's address is proven."""
+        self.counters.handshakes_completed += 1
+        self.counters.handshakes_resumed += connection.quic.is_resumed
+        self.counters.early_data_accepted += connection.quic.has_early_data
+        self._half_open.remove(connection)
+        self._give_token(connection)
+        quic = connection.quic
+        self.cid_retired(quic.original_destination_connection_id, connection, 3 * quic.probe_timeout_s)
+
+    def path_changed(self, connection: ServedConnection) -> None:
+        """A client's new address was validated."""
+        self.counters.path_changes += 1
+        self._give_token(connection)
+
+    def failed(self) -> None:
+        """Handling a connection raised."""
+        self.counters.internal_errors += 1
+
+    def ended(self, connection: ServedConnection, error_code: int | None) -> None:
+        """The connection may be forgotten; `error_code` is a transport error's."""
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        self._half_open.remove(connection)
+        self.counters.connections_closed += 1
+        self.counters.packets_ignored += connection.quic.packets_ignored
+        self.counters.datagram_frames_ignored += connection.quic.datagram_frames_ignored
+        if error_code is not None and connection.quic.has_found_fault:
+            self.counters.protocol_errors += 1
+        self._forget_cids(connection, connection.routed_cids)
+        connection.routed_cids.clear()
+
+    def _give_token(self, connection: ServedConnection) -> None:
+        """A later connection from the address that was proven needs no Retry."""
+        connection.quic.send_new_token(self.credentials.new_token(connection.quic.get_peer_address()))
+
+    # Datagrams out
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for connection in dirty:
+            connection.flush()
+
+    def _transmit(self, socket: UdpSocket, datagram: bytes, address: Any) -> None:
+        self.counters.datagrams_sent += 1
+        self.counters.octets_sent += len(datagram)
+        socket.send(datagram, address)
+
+    def _send_failed(self) -> None:
+        self.counters.send_errors += 1
+
+    def _count_received(self, datagram: bytes) -> None:
+        self.counters.datagrams_received += 1
+        self.counters.octets_received += len(datagram)
+
+    def _now(self) -> float:
+        return self._running_loop().time()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise RuntimeError("the endpoint is not open: call open() first")
+        return self._loop

@@ -1,0 +1,103 @@
+"""Client addresses as the endpoint sees them: directly, or named by a forwarder's envelope."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, NamedTuple
+
+from voice_gateway.errors import ConfigurationError
+from quiclb.net.address import ip_facts, parse_address
+from quiclb.net.spp import HEADER_LENGTH, EnvelopeFault, unwrap
+from quiclb.errors import ConfigError
+
+
+class ForwardedPath(NamedTuple):
+    """A client behind a forwarder.
+
+    Equal whichever forwarder passed the datagram on, so that forwarders of one address are interchangeable packet by
+    packet without QUIC taking them for paths. `envelope` goes in front of every reply.
+    """
+
+    host: str
+    port: int
+    envelope: bytes
+
+
+class FourTuple(NamedTuple):
+    """A client at a socket that is bound to a wildcard address: both ends of the path (RFC 9000 section 9).
+
+    Replies to `remote`, the socket API's form of `host` and `port`, leave from `local`, the IP address that the client
+    sent to (`None` where the kernel does not say); from another one it takes none. A client that goes over to another
+    local address is on another path.
+    """
+
+    host: str
+    port: int
+    remote: Any
+    local: str | None
+
+
+def parse_envelope(datagram: bytes) -> tuple[ForwardedPath, bytes] | EnvelopeFault:
+    """Take the envelope off a datagram that a forwarder sent."""
+    unwrapped = unwrap(datagram)
+    if isinstance(unwrapped, EnvelopeFault):
+        return unwrapped
+    header, payload = unwrapped
+    return ForwardedPath(*header.client, datagram[:HEADER_LENGTH]), payload
+
+
+def peer_name(address: Any) -> str:
+    """`host:port`, an IPv6 host in brackets, an IPv4-mapped one as IPv4."""
+    host = str(address[0]).removeprefix("::ffff:")
+    return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
+
+
+def packed_host(address: Any) -> bytes:
+    """The host as 16 octets, the same directly, IPv4-mapped and behind a forwarder."""
+    host = ipaddress.ip_address(address[0].partition("%")[0])
+    if isinstance(host, ipaddress.IPv4Address):
+        return b"\0" * 10 + b"\xff\xff" + host.packed
+    return host.packed
+
+
+class Forwarders:
+    """The hosts whose envelopes are believed: `10.0.0.1` from any port, `10.0.0.2:4433` or `[fd00::2]:4433` from one.
+
+    Health probes come from a port of their own, and are answered from any port: the answer, Version Negotiation, is
+    what any client gets, and goes to the sender.
+    Raises `ConfigurationError` for what is neither.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._hosts: set[str] = set()
+        self._addresses: set[tuple[str, int]] = set()
+        for name in names:
+            host, port = _parse(name)
+            if port is None:
+                self._hosts.add(host)
+            else:
+                self._addresses.add((host, port))
+        self._probers = self._hosts | {host for host, _ in self._addresses}
+
+    def has(self, address: Any) -> bool:
+        """Whether a datagram from this socket address is a forwarder's."""
+        host = address[0].removeprefix("::ffff:")
+        return host in self._hosts or (host, address[1]) in self._addresses
+
+    def may_probe(self, address: Any) -> bool:
+        """Whether a datagram from this socket address may be a health probe of a forwarder."""
+        return address[0].removeprefix("::ffff:") in self._probers
+
+
+def _parse(name: str) -> tuple[str, int | None]:
+    try:
+        return ip_facts(name).text, None
+    except ValueError:
+        pass
+    try:
+        host, port = parse_address(name)
+    except ConfigError as error:
+        raise ConfigurationError(f"a forwarder is an IP address or IP:port: {error}") from None
+    if port == 0:
+        raise ConfigurationError(f"a forwarder is an IP address or IP:port: port must be 1 to 65535, got {name!r}")
+    return host, port

@@ -1,0 +1,214 @@
+"""One connection of an endpoint: its timer, its events, and what is to be sent once the loop turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import structlog
+from aioquic.quic.events import (
+    ConnectionIdIssued,
+    ConnectionIdRetired,
+    ConnectionTerminated,
+    HandshakeCompleted,
+    ProtocolNegotiated,
+    QuicEvent,
+)
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType
+
+from voice_gateway.deadline_timer import Alarm
+from voicelink.quic.connection import Connection
+from voicelink.quic.connection.release import break_cycles
+from voicelink.quic.events import PeerClosed, PeerMoved
+from voice_gateway.endpoint.paths import ForwardedPath, peer_name
+from quiclb.logs.limits import LimitedLog
+
+_log = LimitedLog(structlog.get_logger(__name__))
+
+MAX_ROUTES = 16
+"""How many client paths of one connection have a forwarder on record; aioquic itself keeps 8."""
+
+
+class ConnectionHandler(Protocol):
+    """What runs on a connection, on the event loop, from the moment its protocol is agreed."""
+
+    def event_received(self, event: QuicEvent) -> None:
+        """Each QUIC event in order; what it makes the handler send leaves in the same turn of the loop."""
+
+    def terminated(self, reason: str) -> None:
+        """The connection is over; called once, and nothing after it."""
+
+
+Application = Callable[["ServedConnection"], ConnectionHandler]
+
+
+class Owner(Protocol):
+    """What a connection needs of its endpoint."""
+
+    def send(self, datagram: bytes, path: Any, forwarder: Any) -> None: ...
+    def flush_soon(self, connection: ServedConnection) -> None: ...
+    def cid_issued(self, cid: bytes, connection: ServedConnection) -> None: ...
+    def cid_retired(self, cid: bytes, connection: ServedConnection, after_s: float) -> None: ...
+    def handshake_completed(self, connection: ServedConnection) -> None: ...
+    def path_changed(self, connection: ServedConnection) -> None: ...
+    def failed(self) -> None: ...
+    def ended(self, connection: ServedConnection, error_code: int | None) -> None: ...
+
+
+class ServedConnection:
+    """A connection the endpoint accepted. Handlers use `quic`, `flush_soon` after queueing, and `close`.
+
+    `routed_cids` are the connection IDs by which the endpoint finds it; the endpoint alone changes them. Once the
+    connection is forgotten nothing is received, sent or timed any more, so that no timer can hold it in memory.
+    """
+
+    def __init__(
+        self, quic: Connection, owner: Owner, application: Application, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.quic = quic
+        self.loop = loop
+        self.routed_cids: set[bytes] = set()
+        self.is_flush_pending = False
+        self._owner = owner
+        self._application = application
+        self._handler: ConnectionHandler | None = None
+        self._routes: dict[ForwardedPath, Any] = {}
+        self._alarm = Alarm(loop, self._timer_fired)
+        self._is_over = False
+        self._is_forgotten = False
+
+    @property
+    def peer(self) -> str:
+        """The client's address as text."""
+        return peer_name(self.quic.get_peer_address() or ("?", 0))
+
+    def received(self, datagram: bytes, path: Any, forwarder: Any) -> None:
+        """Take a datagram; what it calls for is sent once the loop has read what else is waiting."""
+        if forwarder is not None:
+            self._remember(path, forwarder)
+        try:
+            self.quic.receive_datagram(datagram, path, self.loop.time())
+        except Exception:
+            self._fail()
+        self._dispatch()
+        self.flush_soon()
+
+    def flush_soon(self) -> None:
+        """Send, once in this turn of the loop, whatever is queued by then."""
+        if not self.is_flush_pending and not self._is_forgotten:
+            self.is_flush_pending = True
+            self._owner.flush_soon(self)
+
+    def flush(self) -> None:
+        """Send what is queued and set the timer."""
+        self.is_flush_pending = False
+        if self._is_forgotten:
+            return
+        try:
+            datagrams = self.quic.datagrams_to_send(self.loop.time())
+        except Exception:
+            self._fail()
+            return
+        for datagram, path in datagrams:
+            self._owner.send(datagram, path, self._routes.get(path) if self._routes else None)
+        self._dispatch()
+        self._arm()
+
+    def close(self, error_code: int, reason: str) -> None:
+        """Close the connection; the handler is told that it terminated."""
+        self.quic.close(error_code=error_code, reason_phrase=reason)
+        self._end(reason)
+        self.flush_soon()
+
+    def refuse(self, error_code: int) -> None:
+        """Close a half-open connection with one CONNECTION_CLOSE and forget it at once, without a closing period."""
+        self.quic.close(error_code=error_code, frame_type=QuicFrameType.PADDING)
+        self._end("refused")
+        self.flush()
+        self._forget(None)
+
+    def discard(self) -> None:
+        """Forget a connection without a word to the peer."""
+        self._end("discarded")
+        self._forget(None)
+
+    def _remember(self, path: ForwardedPath, forwarder: Any) -> None:
+        if path not in self._routes and len(self._routes) >= MAX_ROUTES:
+            active = self.quic.get_peer_address()
+            del self._routes[next(each for each in self._routes if each != active)]
+        self._routes[path] = forwarder
+
+    def _dispatch(self) -> None:
+        while (event := self.quic.next_event()) is not None:
+            try:
+                self._handle(event)
+            except Exception:
+                self._fail()
+
+    def _handle(self, event: QuicEvent) -> None:
+        match event:
+            case ConnectionIdIssued(connection_id=cid):
+                self._owner.cid_issued(cid, self)
+                return
+            case ConnectionIdRetired(connection_id=cid):
+                self._owner.cid_retired(cid, self, 3 * self.quic.probe_timeout_s)
+                return
+            case ProtocolNegotiated() if not self._is_over:
+                self._handler = self._application(self)
+            case HandshakeCompleted():
+                self._owner.handshake_completed(self)
+            case PeerMoved():
+                self._owner.path_changed(self)
+            case PeerClosed(reason=reason):
+                self._end(reason or "closed by the peer")
+                return
+            case ConnectionTerminated(error_code=code, frame_type=frame_type, reason_phrase=reason):
+                self._end(reason)
+                self._forget(code if frame_type is not None else None)
+                return
+        if self._handler is not None:
+            self._handler.event_received(event)
+
+    def _end(self, reason: str) -> None:
+        self._is_over = True
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            try:
+                handler.terminated(reason)
+            except Exception:
+                self._fail()
+
+    def _forget(self, error_code: int | None) -> None:
+        self._is_forgotten = True
+        self._alarm.release()
+        self._owner.ended(self, error_code)
+        break_cycles(self.quic)
+
+    def _fail(self) -> None:
+        """A defect of ours must cost one connection, not the worker."""
+        _log.exception("connection_failed", cid=self.quic.host_cid.hex())
+        self._owner.failed()
+        self.quic.close(error_code=QuicErrorCode.INTERNAL_ERROR, reason_phrase="internal error")
+        self._end("internal error")
+
+    def _arm(self) -> None:
+        if self._is_forgotten:
+            return
+        timer_at = self.quic.get_timer()
+        if timer_at is not None:
+            self._alarm.set(timer_at)
+
+    def _timer_fired(self, now: float) -> None:
+        timer_at = self.quic.get_timer()
+        if timer_at is None:
+            return
+        if timer_at <= now + 0.001:
+            try:
+                self.quic.handle_timer(max(now, timer_at))
+            except Exception:
+                self._fail()
+            self._dispatch()
+            self.flush_soon()
+        else:
+            self._arm()

@@ -1,0 +1,87 @@
+"""What an endpoint needs to know of its place."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+from aioquic.quic.configuration import QuicConfiguration
+
+from voicelink.quic.connection import ConnectionOptions, PreferredAddress
+from voice_gateway.endpoint.stateless import SUPPORTED_VERSIONS
+from voice_gateway.endpoint.tls import TlsIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSecrets:
+    """What lets a client of one worker be known to another; the newest first, none for one drawn by each worker.
+
+    `retry` seals what validates addresses (Retry, NEW_TOKEN), `ticket` TLS sessions; see `SealingKeys`.
+    """
+
+    retry: tuple[bytes, ...] = field(default=(), repr=False)
+    ticket: tuple[bytes, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """Where to listen and how much to bear.
+
+    `host` None opens no public socket, `inner_host` None no inner one; port 0 takes any free port. Only `forwarders`
+    (`IP` or `IP:port`) are believed on the inner socket; `preferred` is where clients that came through one may reach
+    the public socket. `secrets` must be the same on all workers behind one load balancer. From `retry_after_half_open`
+    unfinished handshakes on, new clients must prove their address first; beyond `max_half_open` a newcomer takes the
+    place of the oldest one of the network that holds most. A handshake may take `handshake_timeout_s`, and at most
+    `loaded_handshake_timeout_s` while more than half of these places are taken. With `resets_for_lost_servers` a client
+    whose connection ID names another server of the pool is told at once that its connection is gone: `forwarders` must
+    send such a client here only while that server does not answer.
+    """
+
+    host: str | None = "127.0.0.1"
+    port: int = 0
+    inner_host: str | None = None
+    inner_port: int = 0
+    forwarders: tuple[str, ...] = ()
+    preferred: PreferredAddress | None = None
+    secrets: SharedSecrets = field(default_factory=SharedSecrets)
+    retry_after_half_open: int = 64
+    max_half_open: int = 192
+    max_connections: int = 4096
+    handshake_timeout_s: float = 10.0
+    loaded_handshake_timeout_s: float = 3.0
+    idle_timeout_s: float = 30.0
+    max_data_octets: int = 1 << 20
+    max_stream_data_octets: int = 1 << 18
+    max_resets_per_s: float = 100.0
+    resets_for_lost_servers: bool = False
+    receive_buffer_octets: int = 4 << 20
+    alpn: tuple[str, ...] = ("h3",)
+    connection: ConnectionOptions = field(default_factory=ConnectionOptions)
+
+
+def early_data_context(settings: EndpointSettings) -> bytes:
+    """8 octets that differ if what a client's early data relied on is no longer so (RFC 9000 section 7.4.1)."""
+    relied_on = (
+        settings.max_data_octets,
+        settings.max_stream_data_octets,
+        settings.connection.max_streams,
+        settings.alpn,
+    )
+    return hashlib.sha256(repr(relied_on).encode()).digest()[:8]
+
+
+def quic_configuration(settings: EndpointSettings, identity: TlsIdentity, length_octets: int) -> QuicConfiguration:
+    """What aioquic is told for every connection; connection IDs have `length_octets`."""
+    return QuicConfiguration(
+        is_client=False,
+        alpn_protocols=list(settings.alpn),
+        certificate=identity.certificate,
+        certificate_chain=list(identity.chain),
+        private_key=identity.private_key,
+        connection_id_length=length_octets,
+        idle_timeout=settings.idle_timeout_s,
+        max_data=settings.max_data_octets,
+        max_stream_data=settings.max_stream_data_octets,
+        max_datagram_frame_size=65536,
+        supported_versions=list(SUPPORTED_VERSIONS),
+    )

@@ -1,0 +1,60 @@
+"""The form in which a worker's agent hears and speaks, and what stands between it and the callers' codecs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from voice_gateway.agent.base import Agent, SpeaksPcmu
+from voicelink.audio.codec import FrameDecoder, FrameEncoder
+from voicelink.audio.pcmu import PCMU_RATE_HZ, PcmuDecoder, PcmuEncoder
+from voice_gateway.errors import AgentError
+from voicelink.wire import AudioFrame, Codec, Malformed
+
+
+class Decoder(Protocol):
+    """Turns uplink frames into what the agent hears."""
+
+    def decode(self, frame: AudioFrame) -> bytes | Malformed:
+        """Return the frame's audio behind the silence before it."""
+
+
+class Encoder(Protocol):
+    """Turns what the agent says into downlink payloads of 20 ms."""
+
+    def push(self, audio: bytes) -> list[tuple[int, bytes]]:
+        """Take any length of audio and return (timestamp, payload) of every complete frame."""
+
+    def flush(self) -> list[tuple[int, bytes]]:
+        """Return the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentAudio:
+    """PCM16 at the agent's rates, or mu-law at 8 kHz both ways."""
+
+    input_rate_hz: int
+    output_rate_hz: int
+    is_pcmu: bool = False
+
+    @property
+    def sample_octets(self) -> int:
+        """How long a sample is."""
+        return 1 if self.is_pcmu else 2
+
+    def decoder(self) -> Decoder:
+        """Make a new one, for one stream of a caller."""
+        return PcmuDecoder() if self.is_pcmu else FrameDecoder(self.input_rate_hz)
+
+    def encoder(self, codec: Codec) -> Encoder:
+        """Make a new one, for one answer to a caller."""
+        return PcmuEncoder(codec) if self.is_pcmu else FrameEncoder(codec, self.output_rate_hz, has_dtx=False)
+
+
+def audio_of(agent: Agent) -> AgentAudio:
+    """Return the form that the agent declares; raises `AgentError` for mu-law at another rate than 8 kHz."""
+    audio = AgentAudio(agent.input_rate_hz, agent.output_rate_hz, isinstance(agent, SpeaksPcmu))
+    rates = {audio.input_rate_hz, audio.output_rate_hz}
+    if audio.is_pcmu and rates != {PCMU_RATE_HZ}:
+        raise AgentError(f"the agent {agent.name!r} speaks mu-law, which is at {PCMU_RATE_HZ} Hz, got {max(rates)}")
+    return audio

@@ -1,0 +1,111 @@
+"""Uplink audio on its way to the agents: every session's in order, and a slice of it in each turn of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from voice_gateway.session.effects import Finish, Hear, Press
+
+SLICE_S: Final = 0.4
+"""Seconds of audio that all sessions together may bring in one turn of the loop: 3 ms of the order agent's work."""
+SHORTEST_S: Final = 0.01
+"""A frame counts as this long at least: a very short one costs nearly as much."""
+
+Listening = Hear | Press | Finish
+"""What the agent takes in the order in which the caller sent it."""
+
+
+class UplinkScheduler:
+    """Shares the event loop's turns among the sessions of a worker; make one per worker.
+
+    While a turn has time left, audio is heard as it arrives. What is beyond waits in its session's `Backlog`, and the
+    sessions that wait are served in rotation, a frame each: one caller's minutes delay another's frame by a slice.
+    """
+
+    def __init__(self) -> None:
+        self._left_s = SLICE_S
+        self._waiting: deque[Backlog] = deque()
+        self._is_due = False
+
+    @property
+    def has_time(self) -> bool:
+        """Whether more audio may be heard in this turn of the loop."""
+        return self._left_s > 0
+
+    def spent(self, audio_s: float) -> None:
+        """So much audio was heard."""
+        self._left_s -= max(audio_s, SHORTEST_S)
+        self._wake()
+
+    def wait(self, backlog: Backlog) -> None:
+        """Serve the backlog in the turns to come, until it is empty; call it once for one that was empty."""
+        self._waiting.append(backlog)
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._is_due = False
+        self._left_s = SLICE_S
+        waiting = self._waiting
+        while waiting and self._left_s > 0:
+            backlog = waiting.popleft()
+            backlog.step()
+            if len(backlog):
+                waiting.append(backlog)
+        if waiting:
+            self._wake()
+
+
+class Backlog:
+    """One session's part: gives what waits to `perform`, in order. It may hold `max_bytes` of payload."""
+
+    def __init__(self, scheduler: UplinkScheduler, perform: Callable[[Listening], None], max_bytes: int) -> None:
+        self._scheduler = scheduler
+        self._perform = perform
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._effects: deque[Listening] = deque()
+
+    def __len__(self) -> int:
+        """How many frames and other effects wait."""
+        return len(self._effects)
+
+    def is_due(self, effect: Listening) -> bool | None:
+        """Whether the effect may be carried out now; false if it waits, `None` if there is no room for it."""
+        effects = self._effects
+        if not effects and self._scheduler.has_time:
+            return True
+        if isinstance(effect, Hear):
+            size = len(effect.frame.payload)
+            if self._bytes + size > self._max_bytes:
+                return None
+            self._bytes += size
+        effects.append(effect)
+        if len(effects) == 1:
+            self._scheduler.wait(self)
+        return False
+
+    def step(self) -> None:
+        """Carry out the first effect that waits."""
+        if not self._effects:
+            return
+        effect = self._effects.popleft()
+        if isinstance(effect, Hear):
+            self._bytes -= len(effect.frame.payload)
+        self._perform(effect)
+
+    def spent(self, audio_s: float) -> None:
+        """So much audio was heard."""
+        self._scheduler.spent(audio_s)
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._effects.clear()
+        self._bytes = 0

@@ -1,0 +1,191 @@
+"""What a session must not lose, and which part of it is saved."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from voice_gateway.session.replies import Cut
+from voice_gateway.session.ticket import Tickets
+from voice_gateway.store.base import Line, SessionRecord
+
+_LONGEST_TRANSCRIPT = 2_000
+
+
+class Ledger:
+    """The state that follows from the frames up to `through_sequence`, with one save of it under way at most.
+
+    `heard_sequence` is what may be acknowledged: it only moves when a save has been confirmed. `record` is what another
+    worker, `owner`'s predecessor, had saved.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        silence_interval_s: float,
+        owner: str = "",
+        record: SessionRecord | None = None,
+        subject: str | None = None,
+    ) -> None:
+        self.session_id = session_id
+        self.owner = owner
+        self.subject = subject
+        self.epoch = 1
+        self.revision = 0
+        self.turn = 0
+        self.state: Mapping[str, Any] = {}
+        self.through_sequence: int | None = None
+        self.heard_sequence: int | None = None
+        self.tickets = Tickets()
+        self._generation = 0
+        self._transcript: deque[Line] = deque(maxlen=_LONGEST_TRANSCRIPT)
+        self._silence_interval_s = silence_interval_s
+        self._silence_due = 0.0
+        if record is not None:
+            self.epoch, self.revision, self.turn, self.state = record.epoch, record.revision, record.turn, record.state
+            self.through_sequence = self.heard_sequence = record.heard_sequence
+            self.tickets = Tickets(record.token_hashes)
+            self._generation = record.generation
+            self._transcript.extend(record.transcript)
+        self._revised_through = self.through_sequence
+        self._saved_revision = self.revision
+        self._saving: SessionRecord | None = None
+        self._claim: SessionRecord | None = None
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether a process that ended now would lose nothing."""
+        return self._saved_revision == self.revision
+
+    def opens_to(self, token: str, subject: str | None) -> bool:
+        """Whether a caller whom its access token names `subject` may go on with the session by this resume token."""
+        return self.subject == subject and self.tickets.accepts(token)
+
+    def understood(self, text: str, through_sequence: int | None, state: Mapping[str, Any] | None) -> None:
+        """A turn of the caller is complete."""
+        self.turn += 1
+        self._transcript.append(Line(self.turn, "user", text))
+        if state is not None:
+            self.state = state
+        self._reach(through_sequence)
+        self._revise()
+
+    def silent(self, through_sequence: int | None, now: float) -> None:
+        """Nothing was said up to here. Worth a save only once in a while: it moves nothing but the cursor."""
+        if self._reach(through_sequence) and now >= self._silence_due:
+            self._silence_due = now + self._silence_interval_s
+            self._revise()
+
+    def completed(self, through_sequence: int | None) -> None:
+        """Every frame received has had its effect."""
+        self._reach(through_sequence)
+        if self.through_sequence != self._revised_through:
+            self._revise()
+
+    def answered(self, generation: int, text: str) -> None:
+        """The agent begins to say `text`."""
+        self._generation = generation
+        self._transcript.append(Line(self.turn, "agent", text, generation))
+        self._revise()
+
+    def answered_again(self, lines: Sequence[Line], text: str, generation: int, heard_ms: int) -> None:
+        """The agent says once more what it said in `lines`, now as `generation` and from `heard_ms` on."""
+        self._generation = generation
+        self._transcript = deque((line for line in self._transcript if line not in lines), _LONGEST_TRANSCRIPT)
+        self._transcript.append(Line(lines[-1].turn, "agent", text, generation, heard_ms))
+        self._revise()
+
+    def interrupted(self, cuts: tuple[Cut, ...]) -> None:
+        """The transcript keeps what was heard, not what was to be said."""
+        said = {cut.generation: cut.said for cut in cuts}
+        for position, line in enumerate(self._transcript):
+            if line.generation in said:
+                self._transcript[position] = Line(line.turn, line.role, said[line.generation])
+        self._revise()
+
+    def changed(self) -> None:
+        """Something else of the record changed."""
+        self._revise()
+
+    def unsaid(self, next_generation: int) -> tuple[Line, ...]:
+        """The answers from `next_generation` on: what the caller has not heard to its end."""
+        return tuple(line for line in self._transcript if (line.generation or -1) >= max(next_generation, 1))
+
+    def lines_since(self, turn: int) -> tuple[Line, ...]:
+        """What was said in that turn and after it."""
+        return tuple(line for line in self._transcript if line.turn >= turn and line.text)
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether the last word was the agent's."""
+        return bool(self._transcript) and self._transcript[-1].role == "agent"
+
+    def record(self) -> SessionRecord:
+        """Everything as it is now, saved or not."""
+        return SessionRecord(
+            session_id=self.session_id,
+            revision=self.revision,
+            heard_sequence=self.through_sequence,
+            turn=self.turn,
+            transcript=tuple(line for line in self._transcript if line.text),
+            state=self.state,
+            epoch=self.epoch,
+            owner=self.owner,
+            generation=self._generation,
+            token_hashes=self.tickets.hashes,
+            subject=self.subject,
+        )
+
+    def claim(self, tickets: Tickets) -> SessionRecord:
+        """What to claim the session with; call `claimed` once that was done."""
+        self._claim = replace(self.record(), epoch=self.epoch + 1, token_hashes=tickets.hashes)
+        return self._claim
+
+    def has_claimed(self, stored: SessionRecord) -> bool:
+        """Whether what the store holds is this process's own claim; another of the same name has other tickets."""
+        mine = self._claim
+        return mine is not None and (stored.epoch, stored.token_hashes) == (mine.epoch, mine.token_hashes)
+
+    def claimed(self, record: SessionRecord) -> None:
+        """The session is this worker's under a new epoch: saves of the old one that are under way will fail."""
+        self.epoch = record.epoch
+
+    def next_save(self) -> SessionRecord | None:
+        """Return what must be saved now, if anything; answer with `saved` or `failed`."""
+        if self._saving is not None or self.is_saved:
+            return None
+        self._saving = self.record()
+        return self._saving
+
+    def saved(self, revision: int) -> int | None:
+        """The save of `revision` returned: give the sequence that may be acknowledged now, if it is a new one."""
+        record = self._saving
+        if record is None or record.revision != revision:
+            return None
+        self._saving = None
+        self._saved_revision = revision
+        if record.heard_sequence == self.heard_sequence:
+            return None
+        self.heard_sequence = record.heard_sequence
+        return self.heard_sequence
+
+    def failed(self, revision: int) -> bool:
+        """The save of `revision` failed: `next_save` offers the record again. False if it was not under way."""
+        if self._saving is None or self._saving.revision != revision:
+            return False
+        self._saving = None
+        return True
+
+    def _revise(self) -> None:
+        self.revision += 1
+        self._revised_through = self.through_sequence
+
+    def _reach(self, through_sequence: int | None) -> bool:
+        if through_sequence is None or (
+            self.through_sequence is not None and through_sequence <= self.through_sequence
+        ):
+            return False
+        self.through_sequence = through_sequence
+        return True

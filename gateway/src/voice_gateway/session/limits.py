@@ -1,0 +1,42 @@
+"""What a session is told about itself, and how long and how much it waits for others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from voice_gateway.session.agent_audio import AgentAudio
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """How long and how much a session waits before it gives up.
+
+    `unheard_frames` bounds what the caller must keep for a resume (12 000 frames of 20 ms are four minutes), and
+    `waiting_bytes` what of it waits to be decoded (as many frames of PCM16 at 16 kHz);
+    `early_frames` and `early_bytes` bound what is kept of audio that overtook `start`; `finish_timeout_s` is how long
+    an agent may tell nothing after the caller's `bye`; `resume_window_s` is how long a session without a connection
+    is kept.
+    """
+
+    start_timeout_s: float = 10.0
+    idle_timeout_s: float = 30.0
+    finish_timeout_s: float = 30.0
+    playout_grace_s: float = 3.0
+    silence_interval_s: float = 2.0
+    save_retry_s: float = 1.0
+    resume_window_s: float = 60.0
+    early_frames: int = 250
+    early_bytes: int = 512 * 1024
+    unheard_frames: int = 12_000
+    waiting_bytes: int = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a session says of itself and of the worker and the agent that serve it; `subject` is whose it is."""
+
+    session_id: str
+    worker: str
+    agent: str
+    audio: AgentAudio
+    subject: str | None = None

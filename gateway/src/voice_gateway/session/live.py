@@ -1,0 +1,424 @@
+"""A session in operation: carries out what `Session` wants done, with a transport, an agent, codecs and a store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from voice_gateway.access.uplinks import MediaTime
+from voice_gateway.agent.base import Agent, AgentEvent, Conversation, HeardAudio, Reply, TakesDigits, TakesUp, Understood
+from voice_gateway.deadline_timer import Alarm
+from voice_gateway.session.agent_audio import AgentAudio
+from voice_gateway.session.backlog import Backlog, UplinkScheduler
+from voice_gateway.session.claim import reclaim
+from voice_gateway.session.counters import SessionCounters
+from voice_gateway.session.effects import (
+    Close,
+    Converse,
+    Due,
+    Effect,
+    EndSpeech,
+    Finish,
+    Greet,
+    HandOver,
+    Hear,
+    Interrupt,
+    Press,
+    ResetSpeech,
+    Save,
+    SayAgain,
+    Send,
+    Speak,
+    TakeUp,
+)
+from voice_gateway.session.pacing import Lead
+from voice_gateway.session.port import Port
+from voice_gateway.session.session import Session
+from voice_gateway.session.snapshot import Migration, SessionSnapshot
+from voice_gateway.session.speaker import Speaker
+from voice_gateway.session.state import SessionState
+from voice_gateway.session.turn_latency import TurnOver
+from voice_gateway.store.base import Fenced, SessionRecord, SessionStore
+from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Played, Resume, Start
+
+_MOST_MIGRATIONS = 64
+_log = structlog.get_logger("voice_gateway.session")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the sessions of one worker share."""
+
+    agent: Agent
+    audio: AgentAudio
+    store: SessionStore
+    counters: SessionCounters
+    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    """Runs a coroutine as a task that the worker waits for when it stops."""
+    lead: Lead
+    uplinks: UplinkScheduler
+    turn_over: TurnOver | None = None
+
+
+class Owner(Protocol):
+    """What a session tells the one who keeps it."""
+
+    def session_ended(self, live: LiveSession) -> None:
+        """The session is over; called once."""
+
+    def start_asked(self, live: LiveSession, port: Port) -> Malformed | None:
+        """The caller said `start`; the answer is why the session may not begin."""
+
+    def resume_asked(self, live: LiveSession, port: Port, resume: Resume) -> None:
+        """The caller wants to go on with another session; this one is over before it began."""
+
+
+class LiveSession:
+    """One caller's session behind a `Port`, or without one until the caller is back."""
+
+    def __init__(self, session: Session, port: Port, services: Services, owner: Owner) -> None:
+        self.session = session
+        self._port = port
+        self._services = services
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        self._migrations: deque[Migration] = deque(maxlen=_MOST_MIGRATIONS)
+        self._closed: Close | None = None
+        self._conversation: Conversation | None = None
+        self._speaker: Speaker | None = None
+        self._decoder = services.audio.decoder()
+        self._octets_per_s = services.audio.input_rate_hz * services.audio.sample_octets
+        self._backlog = Backlog(
+            services.uplinks, lambda effect: self._run((Due(effect),)), session.limits.waiting_bytes
+        )
+        self._media_time = MediaTime(self._began, has_resumed=session.state is SessionState.DETACHED)
+        self._saving: asyncio.Task[None] | None = None
+        self._effects: deque[Effect] = deque()
+        self._is_running = False
+        self._alarm = Alarm(self._loop, self._tick)
+        self._log = _log.bind(session=session.identity.session_id, transport=port.transport.kind)
+        port.lead_to(self)
+        self._arm()
+
+    def attach(self, port: Port, resume: Resume, token: str, *, has_gap: bool = False) -> None:
+        """Go on over another transport. One that is still there is closed: the newest connection has the session.
+
+        After a gap half an utterance is forgotten: the caller will say it from its start.
+        """
+        former, self._port = self._port, port
+        if former is not port and former.is_open:
+            former.refuse(CloseCode.TAKEN_OVER, "the session goes on over a newer connection")
+            self.lost("taken over by a newer connection")
+        port.lead_to(self)
+        self._services.counters.resumes += 1
+        self._log.info("session_resumed", peer=port.peer, frames=self.session.next_sequence)
+        if has_gap and self._conversation is not None:
+            self._conversation.close()
+            self._conversation = None
+            self._backlog.clear()
+            self._decoder = self._services.audio.decoder()
+        self._apply(self.session.resume(resume, token, self._loop.time(), has_gap=has_gap))
+
+    def fence(self) -> None:
+        """Another worker has the session: let go of it, and leave its record alone."""
+        self._apply(self.session.fenced())
+
+    def message_received(self, message: ClientMessage) -> None:
+        """A control message arrived."""
+        if isinstance(message, Start) and self.session.state is SessionState.NEW:
+            fault = self._owner.start_asked(self, self._port)
+            if fault is not None:
+                self.malformed_received(fault)
+                return
+        replayed = self.session.frames_replayed
+        self._apply(self.session.message_received(message, self._loop.time()))
+        self._services.counters.frames_replayed += self.session.frames_replayed - replayed
+        if isinstance(message, Played) and self._speaker:
+            self._speaker.played(message.generation, message.position_ms, message.is_complete)
+
+    def audio_received(self, frame: AudioFrame) -> None:
+        """An uplink frame arrived. Deadlines only move away from it, so the timer is left alone."""
+        counters, uplink = self._services.counters, self.session.uplink
+        counters.frames_received += 1
+        counters.octets_received += len(frame.payload)
+        frames = uplink.frames
+        effects = self.session.audio_received(frame, self._loop.time(), len(self._backlog))
+        if uplink.frames == frames:
+            counters.frames_dropped += 1
+        elif frames:
+            counters.uplink_gap.observe(uplink.last_gap_s)
+        self._run(effects)
+
+    def malformed_received(self, fault: Malformed) -> None:
+        """The caller broke the wire format."""
+        self._apply(self.session.malformed_received(fault))
+
+    def path_changed(self, peer: str) -> None:
+        """The caller's validated address changed."""
+        now = self._loop.time()
+        gap_s = self.session.turns.latencies.migrated(self.session.ledger.turn, now)
+        self._migrations.append(Migration(round(now - self._began, 6), peer, round(gap_s * 1000, 1)))
+        self._services.counters.migrations += 1
+        self._log.info("session_migrated", was=self._port.peer, peer=peer)
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone."""
+        if self._speaker:
+            self._speaker.close()
+        self._apply(self.session.lost(reason, self._loop.time()))
+        if self.session.state is SessionState.DETACHED:
+            self._log.info("session_detached", reason=reason)
+
+    def left(self, reason: str) -> None:
+        """The caller closed the transport."""
+        self._apply(self.session.left(reason))
+
+    def drain(self, deadline_s: float) -> None:
+        """Tell the caller that the worker goes away."""
+        self._apply(self.session.drain(deadline_s, self._loop.time()))
+
+    def end(self, code: CloseCode, reason: str) -> None:
+        """End the session at once."""
+        self._apply(self.session.end(code, reason))
+
+    def snapshot(self) -> SessionSnapshot:
+        """Describe the session as it is now."""
+        session = self.session
+        return SessionSnapshot(
+            id=session.identity.session_id,
+            worker=session.identity.worker,
+            transport=self._port.transport.kind,
+            path=self._port.request.path,
+            peer=self._port.peer,
+            state=session.state.value,
+            age_s=round(self._loop.time() - self._began, 3),
+            turn=session.ledger.turn,
+            revision=session.ledger.revision,
+            generation=session.replies.generation,
+            heard_sequence=session.ledger.heard_sequence,
+            datagrams=self._port.transport.datagrams,
+            uplink=session.uplink.summary(),
+            migrations=tuple(self._migrations),
+            turns=self.session.turns.latencies.recent(),
+            downlink_lead_s=round(self._speaker.lead_s, 3) if self._speaker else 0.0,
+            close_code=self._closed.code if self._closed else None,
+            close_reason=self._closed.reason if self._closed else None,
+        )
+
+    def _apply(self, effects: Sequence[Effect]) -> None:
+        self._run(effects)
+        self._arm()
+
+    def _run(self, effects: Sequence[Effect]) -> None:
+        """Carry effects out in order, also those that carrying out others brought about."""
+        self._effects.extend(effects)
+        if self._is_running:
+            return
+        self._is_running = True
+        try:
+            while self._effects:
+                effect = self._effects.popleft()
+                try:
+                    self._carry_out(effect)
+                except Exception:
+                    # one session's failure, an agent's above all, must not reach the transport that others share
+                    self._log.exception("session_effect_failed", effect=type(effect).__name__)
+                    self._effects.clear()
+                    self._effects.extend(self.session.end(CloseCode.INTERNAL, "the worker failed"))
+        finally:
+            self._is_running = False
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Hear() | Press() | Finish():
+                self._listen(effect)
+            case Due(listening):
+                self._take_in(listening)
+            case Send(message):
+                self._port.transport.send(message)
+            case Speak(generation, pcm):
+                self._require_speaker().speak(generation, pcm)
+            case EndSpeech(generation):
+                self._require_speaker().end(generation)
+            case ResetSpeech(generation):
+                self._require_speaker().reset(generation)
+            case Interrupt(played_ms):
+                self._services.counters.interruptions += 1
+                self._require_conversation().interrupted(played_ms)
+            case Save(record):
+                self._saving = self._services.spawn(self._save(record))
+            case Converse(codec):
+                self._converse(codec)
+            case TakeUp(codec, state):
+                self._take_up(codec, state)
+            case Greet(is_after_gap):
+                self._greet(is_after_gap)
+            case SayAgain(text):
+                self._require_conversation().say_again(text)
+            case HandOver(resume):
+                self._hand_over(resume)
+            case Close():
+                self._close(effect)
+
+    def _listen(self, effect: Hear | Press | Finish) -> None:
+        is_due = self._backlog.is_due(effect)
+        if is_due:
+            self._take_in(effect)
+        elif is_due is None:
+            self._run(self.session.end(CloseCode.OVERLOADED, "more audio arrives than can wait to be decoded"))
+
+    def _take_in(self, effect: Hear | Press | Finish) -> None:
+        match effect:
+            case Hear(frame):
+                self._hear(frame)
+            case Press(digit):
+                self._press(digit)
+            case Finish():
+                self._require_conversation().finish()
+
+    def _hear(self, frame: AudioFrame) -> None:
+        audio = self._decoder.decode(frame)
+        if isinstance(audio, Malformed):
+            self._run(self.session.malformed_received(audio))
+            return
+        audio_s = len(audio) / self._octets_per_s
+        self._backlog.spent(audio_s)
+        excess = self._media_time.take(audio_s, self._loop.time())
+        if excess is not None:
+            self._run(self.session.malformed_received(self._port.visit.fault(excess)))
+        else:
+            self._require_conversation().hear(HeardAudio(frame.sequence, audio))
+
+    def _greet(self, is_after_gap: bool) -> None:
+        conversation = self._require_conversation()
+        if is_after_gap and isinstance(conversation, TakesUp):
+            conversation.take_up()
+        else:
+            conversation.greet()
+
+    def _press(self, digit: str) -> None:
+        conversation = self._require_conversation()
+        if isinstance(conversation, TakesDigits):
+            conversation.pressed(digit)
+
+    def _converse(self, codec: Codec) -> None:
+        self._services.counters.started += 1
+        self._log.info("session_started", peer=self._port.peer, codec=codec.name)
+        self._speak_in(codec)
+        self._conversation = self._services.agent.converse(self._emit, None)
+        self._conversation.greet()
+
+    def _take_up(self, codec: Codec, state: Mapping[str, Any]) -> None:
+        self._speak_in(codec)
+        if self._conversation is None:
+            self._conversation = self._services.agent.converse(self._emit, state or None)
+
+    def _speak_in(self, codec: Codec) -> None:
+        services = self._services
+        self._speaker = Speaker(self._port.transport, codec, services.audio, services.counters, services.lead)
+
+    def _hand_over(self, resume: Resume) -> None:
+        self._alarm.cancel()
+        self._port.lead_to(None)
+        self._owner.resume_asked(self, self._port, resume)
+
+    def _emit(self, event: AgentEvent) -> None:
+        if isinstance(event, Understood):
+            self._services.counters.turns += 1
+            self._tell_turns()
+        elif isinstance(event, Reply):
+            self._services.counters.replies += 1
+        self._apply(self.session.agent_emitted(event, self._loop.time()))
+
+    async def _save(self, record: SessionRecord) -> None:
+        try:
+            await self._services.store.save(record)
+        except Fenced:
+            await self._overtaken(record)
+        except Exception as error:  # a foreign store may raise anything; the session saves again
+            self._services.counters.save_failures += 1
+            self._services.counters.is_store_away = True
+            self._log.warning("session_save_failed", revision=record.revision, error=str(error))
+            self._apply(self.session.save_failed(record.revision, self._loop.time()))
+        else:
+            self._services.counters.saves += 1
+            self._services.counters.is_store_away = False
+            self._apply(self.session.saved(record.revision, self._loop.time()))
+
+    async def _overtaken(self, record: SessionRecord) -> None:
+        """A newer claim keeps the record from being saved, perhaps this worker's own, whose answer is late or lost."""
+        ledger = self.session.ledger
+        if self.session.state is SessionState.CLOSED:
+            return
+        if record.epoch == ledger.epoch and not await reclaim(self._services.store, ledger):
+            self.fence()
+        else:
+            self._apply(self.session.save_failed(record.revision, self._loop.time()))
+
+    def _forget(self) -> None:
+        if self._saving is not None:
+            self._services.spawn(self._delete(self._saving))
+
+    async def _delete(self, saving: asyncio.Task[None]) -> None:
+        await asyncio.wait([saving])
+        try:
+            await self._services.store.delete(self.session.identity.session_id, self.session.ledger.epoch)
+        except Exception as error:  # a foreign store may raise anything; the record expires by itself
+            self._log.warning("session_delete_failed", error=str(error))
+
+    def _tell_turns(self) -> None:
+        if self._services.turn_over is not None:
+            for turn in self.session.turns.latencies.take_over():
+                self._services.turn_over(self.session.identity.session_id, turn, self._loop.time())
+
+    def _close(self, close: Close) -> None:
+        self._closed = close
+        self._tell_turns()
+        self._effects.clear()
+        self._backlog.clear()
+        self._alarm.cancel()
+        if self._speaker:
+            self._speaker.close()
+        counters = self._services.counters
+        counters.ended[close.code.name.lower()] += 1
+        self._log.info(
+            "session_ended",
+            code=close.code.name,
+            reason=close.reason,
+            frames=self.session.next_sequence,
+            turns=self.session.ledger.turn,
+        )
+        try:
+            self._port.close(close.code, close.reason)
+            if self._conversation:
+                self._conversation.close()
+        finally:
+            if close.forget_after_s:
+                self._loop.call_later(close.forget_after_s, self._forget)
+            elif not close.is_record_kept:
+                self._forget()
+            self._owner.session_ended(self)
+
+    def _arm(self) -> None:
+        deadline = self.session.deadline
+        if deadline is not None:
+            self._alarm.set(deadline)
+
+    def _tick(self, now: float) -> None:
+        self._apply(self.session.tick(now))
+
+    def _require_conversation(self) -> Conversation:
+        if self._conversation is None:
+            raise RuntimeError(f"no conversation in state {self.session.state}")
+        return self._conversation
+
+    def _require_speaker(self) -> Speaker:
+        if self._speaker is None:
+            raise RuntimeError(f"no speaker in state {self.session.state}")
+        return self._speaker

@@ -1,0 +1,95 @@
+"""One transport's door to a session: which session stands behind it may change once, when the caller resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from voice_gateway.session.visit import Visit, unlimited_visit
+from voice_gateway.transport.base import SessionRequest, Transport, TransportHandler
+from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Error, Malformed, Resume, Start
+
+
+class Port:
+    """The `TransportHandler` of a transport. What comes from a transport that no session has is dropped."""
+
+    def __init__(self, request: SessionRequest, transport: Transport, visit: Visit | None = None) -> None:
+        self.request = request
+        self.visit = visit or unlimited_visit()
+        self.transport = transport
+        self.peer = request.peer
+        self.is_open = True
+        """Whether the transport still carries anything."""
+        self._handler: TransportHandler | None = None
+        self._on_settled: Callable[[], None] | None = None
+
+    def wait(self, on_settled: Callable[[], None]) -> None:
+        """Call `on_settled` once the caller has said which session it wants, or the transport is closed."""
+        self._on_settled = on_settled
+
+    def lead_to(self, handler: TransportHandler | None) -> None:
+        """Give what the transport brings to `handler` from now on."""
+        self._handler = handler
+
+    def refuse(self, code: CloseCode, reason: str) -> None:
+        """Tell the caller why it has no session over this transport, and close it."""
+        self._handler = None
+        self.transport.send(Error(code=code, message=reason))
+        self.close(code, reason)
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Close the transport."""
+        self._closed()
+        self.transport.close(code, reason)
+
+    def octets_received(self, count: int) -> None:
+        fault = self.visit.octets(count)
+        if fault is not None:
+            self.malformed_received(fault)
+
+    def message_received(self, message: ClientMessage) -> None:
+        fault = self.visit.message()
+        if isinstance(message, Start | Resume):
+            self._settle()
+        if fault is not None:
+            self.malformed_received(fault)
+        elif self._handler is not None:
+            self._handler.message_received(message)
+
+    def audio_received(self, frame: AudioFrame) -> None:
+        fault = self.visit.audio()
+        if fault is not None:
+            self.malformed_received(fault)
+        elif self._handler is not None:
+            self._handler.audio_received(frame)
+
+    def malformed_received(self, fault: Malformed) -> None:
+        if self._handler is not None:
+            self._handler.malformed_received(fault)
+        elif self.is_open:
+            self.refuse(fault.code, fault.reason)
+
+    def path_changed(self, peer: str) -> None:
+        if self._handler is not None:
+            self._handler.path_changed(peer)
+        self.peer = peer
+
+    def lost(self, reason: str) -> None:
+        self._closed()
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.lost(reason)
+
+    def left(self, reason: str) -> None:
+        self._closed()
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.left(reason)
+
+    def _closed(self) -> None:
+        self.is_open = False
+        self._settle()
+
+    def _settle(self) -> None:
+        settled, self._on_settled = self._on_settled, None
+        if settled is not None:
+            settled()

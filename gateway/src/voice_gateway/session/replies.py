@@ -1,0 +1,121 @@
+"""What the agent says: generations, how much of each was made, and how much of it the caller heard."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from voice_gateway.session.agent_audio import AgentAudio
+
+_MOST_OUTSTANDING = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A generation that the caller did not hear to its end; `said` is the part of its text that was heard."""
+
+    generation: int
+    said: str
+
+
+class Replies:
+    """Numbers the replies of one session from 1 and follows them until they were played or interrupted."""
+
+    def __init__(self, audio: AgentAudio, generation: int = 0) -> None:
+        self.generation = generation
+        """The newest generation, 0 before the first reply."""
+        self.speech_until = 0.0
+        """When a loudspeaker that plays all that was made, as soon as it was made, falls silent."""
+        self._samples_per_ms = audio.output_rate_hz / 1000
+        self._sample_octets = audio.sample_octets
+        self._speaking: _Reply | None = None
+        self._outstanding: dict[int, _Reply] = {}
+
+    @property
+    def speaking(self) -> int | None:
+        """The generation that is being made, if any."""
+        return self._speaking.generation if self._speaking else None
+
+    @property
+    def has_outstanding(self) -> bool:
+        """Whether a generation was neither interrupted nor reported as played to its end."""
+        return bool(self._outstanding)
+
+    def begin(self, text: str, heard_ms: int = 0) -> int:
+        """Number a new reply, of which `heard_ms` are not said again; first call `end` for one that is being made."""
+        self.generation += 1
+        self._speaking = self._outstanding[self.generation] = _Reply(
+            self.generation, text, heard_ms, skip_octets=int(heard_ms * self._samples_per_ms) * self._sample_octets
+        )
+        if len(self._outstanding) > _MOST_OUTSTANDING:
+            del self._outstanding[next(iter(self._outstanding))]
+        return self.generation
+
+    def add(self, pcm: bytes, now: float) -> bytes:
+        """Take audio of the reply that is being made, and return what of it is to be spoken."""
+        reply = self._speaking
+        if reply is None:
+            return b""
+        skipped = min(reply.skip_octets, len(pcm))
+        reply.skip_octets -= skipped
+        duration_ms = (len(pcm) - skipped) / self._sample_octets / self._samples_per_ms
+        reply.made_ms += duration_ms
+        self.speech_until = max(self.speech_until, now) + duration_ms / 1000
+        return pcm[skipped:] if skipped else pcm
+
+    def end(self) -> int | None:
+        """All audio was made; return the generation, or `None` if none is being made."""
+        reply, self._speaking = self._speaking, None
+        if reply is None:
+            return None
+        reply.is_ended = True
+        return reply.generation
+
+    def played(self, generation: int, position_ms: int, is_complete: bool) -> None:
+        """Take the caller's report; one about a generation that is over, or was never begun, is ignored.
+
+        A position counts from the first sample sent of the generation, and is at most what was made of it.
+        """
+        reply = self._outstanding.get(generation)
+        if reply is None:
+            return
+        reply.played_ms = max(reply.played_ms, min(position_ms, math.ceil(reply.made_ms)))
+        if is_complete and reply.is_ended:
+            del self._outstanding[generation]
+
+    def abandon(self) -> None:
+        """The connection is gone, and with it what was not played: it will be said again as a new reply, or not."""
+        self._outstanding.clear()
+        self._speaking = None
+        self.speech_until = 0.0
+
+    def interrupt(self, now: float) -> tuple[int, tuple[Cut, ...]] | None:
+        """The caller spoke: return how much of the newest reply was played in ms, and all that were cut off.
+
+        `None` means that nothing was being said.
+        """
+        if not self._outstanding:
+            return None
+        replies = tuple(self._outstanding.values())
+        self._outstanding.clear()
+        self._speaking = None
+        self.speech_until = now
+        return replies[-1].played_ms, tuple(Cut(reply.generation, reply.said()) for reply in replies)
+
+
+@dataclass(slots=True)
+class _Reply:
+    generation: int
+    text: str
+    heard_ms: int = 0
+    skip_octets: int = 0
+    made_ms: float = 0.0
+    played_ms: int = 0
+    is_ended: bool = False
+
+    def said(self) -> str:
+        """The words that fit into the part that was played, taking all words to be equally long."""
+        words = self.text.split()
+        made_ms = self.heard_ms + self.made_ms
+        share = min(1.0, (self.heard_ms + self.played_ms) / made_ms) if made_ms else 0.0
+        return " ".join(words[: round(len(words) * share)])

@@ -1,0 +1,422 @@
+"""A voice session's rules, sans-IO: what callers and agents may do, and what follows from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from voice_gateway.agent.base import AgentEvent, AgentFailed, Finished, Silence, Understood
+from voice_gateway.session.effects import Close, Converse, Effect, Finish, Greet, HandOver, Hear, Press, Save, Send, TakeUp
+from voice_gateway.session.goodbye import Goodbye
+from voice_gateway.session.ledger import Ledger
+from voice_gateway.session.limits import Identity, SessionLimits
+from voice_gateway.session.opening import agree
+from voice_gateway.session.replies import Replies
+from voice_gateway.session.state import SessionInput, SessionState, next_state
+from voice_gateway.session.turn_latency import Figure
+from voice_gateway.session.turns import NOTHING, Turns, transcript
+from voice_gateway.session.uplink import UplinkStatistics
+from voice_gateway.store.base import SessionRecord
+from voicelink.wire import (
+    AudioFrame,
+    Bye,
+    ClientMessage,
+    CloseCode,
+    Codec,
+    Drain,
+    Dtmf,
+    Error,
+    Heard,
+    Malformed,
+    Measured,
+    Ping,
+    Played,
+    Pong,
+    Ready,
+    Resume,
+    Start,
+    State,
+)
+
+
+class Session:
+    """Feed it what happens, with the time; carry out the effects that each call returns, in their order.
+
+    Call `tick` at `deadline`. After the effect `Close` no call returns effects any more. With a `token` the session
+    outlives its connection: call `resume` when the caller is back. A session made from a `record` awaits that, too.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        limits: SessionLimits,
+        now: float,
+        *,
+        token: str | None = None,
+        record: SessionRecord | None = None,
+        observe: Callable[[Figure, float], None] = lambda figure, value_s: None,
+    ) -> None:
+        self.identity = identity
+        self.state = SessionState.NEW if record is None else SessionState.DETACHED
+        self.uplink = UplinkStatistics()
+        self.ledger = Ledger(identity.session_id, limits.silence_interval_s, identity.worker, record, identity.subject)
+        self.replies = Replies(identity.audio, record.generation if record else 0)
+        self.turns = Turns(self.ledger, self.replies, self.uplink, observe)
+        heard_sequence = self.ledger.heard_sequence
+        self.next_sequence = 0 if heard_sequence is None else heard_sequence + 1
+        self.limits = limits
+        self._token = token
+        self._is_restored = record is not None
+        self._is_drain_untold = False
+        self._early: list[AudioFrame] = []
+        self._early_bytes = 0
+        self._last_input = now
+        self._created = now
+        self._detached_at = now
+        self._drain_at: float | None = None
+        self._drain_told_by = math.inf
+        self._retry_save_at: float | None = None
+        self._goodbye = Goodbye(limits.finish_timeout_s)
+        self.frames_replayed = 0
+        """How many frames the caller says that it sent again, as far as that can be."""
+        self._replayable = 0
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` is due; `None` once the session is closed."""
+        if self.state is SessionState.CLOSED:
+            return None
+        return min(at for at, _ in self._deadlines())
+
+    def message_received(self, message: ClientMessage, now: float) -> Sequence[Effect]:
+        """Take a control message of the caller."""
+        if self.state is SessionState.CLOSED:
+            return NOTHING
+        self._last_input = now
+        if isinstance(message, Start):
+            return self._start(message, now)
+        if isinstance(message, Resume):
+            return self._hand_over(message)
+        if self.state is SessionState.NEW:
+            return self._fault(CloseCode.WRONG_ORDER, "the first message must be start or resume")
+        if self.ledger.tickets.confirm():
+            self.ledger.changed()
+            return (*self._save(), *self._take(message, now))
+        return self._take(message, now)
+
+    def _take(self, message: Ping | Played | Measured | Dtmf | Bye, now: float) -> Sequence[Effect]:
+        if isinstance(message, Ping):
+            return (Send(Pong(id=message.id)),)
+        if isinstance(message, Played):
+            self.replies.played(message.generation, message.position_ms, message.is_complete)
+            return (*self._settle(now), *self._tell_drain(now))
+        if isinstance(message, Measured):
+            self._measured(message, now)
+            return NOTHING
+        if isinstance(message, Dtmf):
+            return (Press(message.digit),)
+        return self._bye(message, now)
+
+    def audio_received(self, frame: AudioFrame, now: float, waiting: int = 0) -> Sequence[Effect]:
+        """Take an uplink frame; the effects give it to the agent once the session has started.
+
+        `waiting` frames before it have not reached the agent, which is not behind with those.
+        """
+        if self.state is SessionState.CLOSED:
+            return NOTHING
+        self._last_input = now
+        sequence = frame.sequence
+        if sequence != self.next_sequence:
+            if sequence > self.next_sequence:
+                return self._fault(CloseCode.WRONG_ORDER, f"uplink frame {sequence} where {self.next_sequence} is next")
+            self.uplink.duplicates += 1
+            return NOTHING
+        if self._goodbye.is_past(sequence):
+            return self._fault(CloseCode.WRONG_ORDER, f"uplink frame {sequence} after a bye of {self._goodbye.frames}")
+        self.next_sequence = sequence + 1
+        self.uplink.arrived(sequence, frame.timestamp, len(frame.payload), now)
+        if self.state is SessionState.NEW:
+            if len(self._early) == self.limits.early_frames:
+                return self._fault(CloseCode.WRONG_ORDER, f"{self.limits.early_frames} uplink frames before start")
+            self._early_bytes += len(frame.payload)
+            if self._early_bytes > self.limits.early_bytes:
+                reason = f"more than {self.limits.early_bytes} bytes of audio before start"
+                return self._fault(CloseCode.OVERLOADED, reason)
+            self._early.append(frame)
+            return NOTHING
+        through = self.ledger.through_sequence
+        unheard = (self.next_sequence if through is None else sequence - through) - waiting
+        if waiting > self.limits.unheard_frames:
+            return self._fault(CloseCode.OVERLOADED, f"{waiting} uplink frames wait to be decoded")
+        if unheard > self.limits.unheard_frames:
+            return self._fault(CloseCode.OVERLOADED, f"the agent is {unheard} frames behind")
+        if self._goodbye.frames is None:
+            return (Hear(frame),)
+        return (Hear(frame), *self._settle(now))
+
+    def malformed_received(self, fault: Malformed) -> Sequence[Effect]:
+        """The caller broke the wire format: end the session and say why."""
+        return self._fault(fault.code, fault.reason)
+
+    def end(self, code: CloseCode, reason: str) -> Sequence[Effect]:
+        """The worker cannot go on with this session."""
+        return self._fault(code, reason)
+
+    def agent_emitted(self, event: AgentEvent, now: float) -> Sequence[Effect]:
+        """Take what the agent made of the audio."""
+        if self.state in (SessionState.NEW, SessionState.CLOSED) or self._goodbye.is_agent_finished:
+            return NOTHING
+        self._goodbye.progressed(now)
+        effects = self._follow(event, now)
+        return (*effects, *self._tell_drain(now)) if self._is_drain_untold else effects
+
+    def _follow(self, event: AgentEvent, now: float) -> Sequence[Effect]:
+        match event:
+            case Silence(through_sequence):
+                self.turns.is_callers = False
+                self.ledger.silent(self._received(through_sequence), now)
+                return self._save()
+            case Finished():
+                return self._finished(now)
+            case AgentFailed(reason):
+                return self._fault(CloseCode.AGENT_FAILED, reason)
+        through = self._received(event.through_sequence) if isinstance(event, Understood) else None
+        is_attached = self.state is not SessionState.DETACHED
+        return (*self.turns.follow(event, now, through, is_attached), *self._save())
+
+    def saved(self, revision: int, now: float) -> Sequence[Effect]:
+        """The effect `Save` of this revision was carried out: what it holds cannot be lost any more."""
+        if self.state is SessionState.CLOSED:
+            return NOTHING
+        sequence = self.ledger.saved(revision)
+        heard = () if sequence is None else (Send(Heard(sequence=sequence)),)
+        return (*heard, *self._save(), *self._settle(now), *self._tell_drain(now))
+
+    def save_failed(self, revision: int, now: float) -> Sequence[Effect]:
+        """The effect `Save` of this revision failed: it is asked for again a little later."""
+        if self.ledger.failed(revision):
+            self._retry_save_at = now + self.limits.save_retry_s
+        return NOTHING
+
+    def drain(self, deadline_s: float, now: float) -> Sequence[Effect]:
+        """The worker goes away within `deadline_s`: tell the caller to go on elsewhere, at a quiet moment of its turn.
+
+        Half of the time is given to that moment.
+        """
+        if self.state is SessionState.NEW:
+            return self._fault(CloseCode.DRAINING, "this worker is going away", SessionInput.DRAIN)
+        if not self._advance(SessionInput.DRAIN):
+            return NOTHING
+        self._drain_at = now + deadline_s
+        self._drain_told_by = now + deadline_s / 2
+        self._is_drain_untold = True
+        return self._tell_drain(now)
+
+    def lost(self, reason: str, now: float) -> Sequence[Effect]:
+        """The connection is gone: wait for the caller to come back, or for the end of `resume_window_s`."""
+        if self._token is None or self.limits.resume_window_s <= 0:
+            return self.left(reason)
+        if self.state is SessionState.NEW or not self._advance(SessionInput.LOST):
+            return self.left(reason)
+        self._detached_at = now
+        self.replies.abandon()
+        return self._tell_drain(now)
+
+    def left(self, reason: str) -> Sequence[Effect]:
+        """The caller closed the session: it will not come back."""
+        if not self._advance(SessionInput.LEFT):
+            return NOTHING
+        return (Close(CloseCode.NORMAL, f"the caller left: {reason}"),)
+
+    def resume(self, resume: Resume, token: str, now: float, *, has_gap: bool = False) -> Sequence[Effect]:
+        """The caller is back over a new transport; call `lost` first where the old one is still there.
+
+        `token` is for the next resume. The agent says again what was not heard; to a caller who cannot send again what
+        was not understood, `has_gap`, where the conversation stands.
+        """
+        codec = agree(resume)
+        if isinstance(codec, Malformed):
+            return self.malformed_received(codec)
+        if not self._advance(SessionInput.RESUME):
+            return NOTHING
+        ledger, is_restored = self.ledger, self._is_restored
+        self._token, self._last_input, self._is_restored = token, now, False
+        self._replayable = self.limits.unheard_frames
+        # a bye belongs to its connection: the caller says it again, and the agent may have more to say before its end
+        self._goodbye = Goodbye(self.limits.finish_timeout_s)
+        ledger.tickets = ledger.tickets.renewed(token, used=resume.token)
+        ledger.changed()
+        effects: list[Effect] = [Send(self._ready(codec, self.next_sequence)), TakeUp(codec, ledger.state)]
+        if ledger.heard_sequence is not None:
+            effects.append(Send(Heard(sequence=ledger.heard_sequence)))
+        effects += (Send(transcript(line)) for line in ledger.lines_since(resume.turn))
+        if ledger.state:
+            effects.append(Send(State(revision=ledger.revision, state=dict(ledger.state))))
+        again = (Greet(is_after_gap=True),) if has_gap else self.turns.say_again(resume)
+        effects += again
+        if is_restored and not again and not ledger.has_answered:
+            effects.append(Greet())
+        return (*effects, *self._save())
+
+    def fenced(self) -> Sequence[Effect]:
+        """Another worker has the session now."""
+        reason = "the session goes on at another worker"
+        if not self._advance(SessionInput.FAULT):
+            return NOTHING
+        return (
+            Send(Error(code=CloseCode.TAKEN_OVER, message=reason)),
+            Close(CloseCode.TAKEN_OVER, reason, is_record_kept=True),
+        )
+
+    def tick(self, now: float) -> Sequence[Effect]:
+        """Do what `deadline` was for; harmless at any other time."""
+        if self.state is SessionState.CLOSED:
+            return NOTHING
+        if self._retry_save_at is not None and now >= self._retry_save_at:
+            self._retry_save_at = None
+            return self._save()
+        if self._is_drain_untold and now >= self._drain_told_by:
+            return self._tell_drain(now)
+        for at, (code, reason) in self._deadlines():
+            if now >= at:
+                settled = self._settle(now)
+                return settled or self._fault(code, reason)
+        return NOTHING
+
+    def _deadlines(self) -> list[tuple[float, tuple[CloseCode, str]]]:
+        """Everything that is waited for, and the fault if it does not come."""
+        limits = self.limits
+        deadlines = []
+        if self.state is SessionState.NEW:
+            deadlines.append((self._created + limits.start_timeout_s, _NEVER_STARTED))
+        elif self.state is SessionState.FINISHING:
+            is_answered = self._goodbye.is_agent_finished and self.ledger.is_saved
+            deadlines.append((self._played_by() if is_answered else self._goodbye.deadline, _NOT_FINISHED))
+        elif self.state is SessionState.DETACHED:
+            deadlines.append((self._detached_at + limits.resume_window_s, _NOT_RESUMED))
+        else:
+            deadlines.append((self._last_input + limits.idle_timeout_s, _IDLE))
+        if self._drain_at is not None:
+            deadlines.append((self._drain_at, _DRAINED))
+            if self._is_drain_untold:
+                deadlines.append((self._drain_told_by, _DRAINED))
+        if self._retry_save_at is not None:
+            deadlines.append((self._retry_save_at, _NOT_FINISHED))
+        return deadlines
+
+    def _start(self, start: Start, now: float) -> Sequence[Effect]:
+        if self.state is not SessionState.NEW:
+            return self._fault(CloseCode.WRONG_ORDER, "start comes once")
+        codec = agree(start)
+        if isinstance(codec, Malformed):
+            return self.malformed_received(codec)
+        identity = self.identity
+        if start.agent not in (None, identity.agent):
+            return self._fault(CloseCode.MALFORMED, f"the agent here is {identity.agent}, start asks for another")
+        self._advance(SessionInput.START)
+        early, self._early = self._early, []
+        if self._token is not None:
+            self.ledger.tickets = self.ledger.tickets.renewed(self._token)
+            self.ledger.changed()
+        return (Send(self._ready(codec, 0)), *self._save(), Converse(codec), *(Hear(frame) for frame in early))
+
+    def _hand_over(self, resume: Resume) -> Sequence[Effect]:
+        if self._early or not self._advance(SessionInput.HAND_OVER):
+            return self._fault(CloseCode.WRONG_ORDER, "resume must come first, and once")
+        return (HandOver(resume),)
+
+    def _ready(self, codec: Codec, next_sequence: int) -> Ready:
+        return Ready(
+            session=self.identity.session_id,
+            worker=self.identity.worker,
+            codec=codec,
+            next_sequence=next_sequence,
+            token=self._token,
+            resume_window_s=0.0 if self._token is None else self.limits.resume_window_s,
+        )
+
+    def _tell_drain(self, now: float) -> Sequence[Effect]:
+        """While the worker goes away: send the caller elsewhere once nobody speaks and nothing waits to be saved."""
+        if self._drain_at is None or self.state is SessionState.CLOSED:
+            return NOTHING
+        if self.state is SessionState.DETACHED and self.ledger.is_saved:
+            return self._fault(*_DRAINED)
+        is_quiet = self.turns.is_quiet and self.ledger.is_saved
+        if not self._is_drain_untold or not (is_quiet or now >= self._drain_told_by):
+            return NOTHING
+        self._is_drain_untold = False
+        return (Send(Drain(deadline_s=round(max(0.0, self._drain_at - now), 3))),)
+
+    def _measured(self, measured: Measured, now: float) -> None:
+        """Believe what can be: no figure began before the session, no resume repeats more than a caller may keep."""
+        replayed = min(measured.frames_replayed, self._replayable)
+        self._replayable -= replayed
+        self.frames_replayed += replayed
+        longest_s = now - self._created + self.limits.resume_window_s
+        self.turns.latencies.measured(measured, self.ledger.turn, replayed, longest_s * 1000)
+
+    def _bye(self, bye: Bye, now: float) -> Sequence[Effect]:
+        if bye.frames < self.next_sequence:
+            return self._fault(CloseCode.WRONG_ORDER, f"bye of {bye.frames} frames after {self.next_sequence}")
+        if not self._advance(SessionInput.BYE):
+            return self._fault(CloseCode.WRONG_ORDER, "bye comes once")
+        self._goodbye.said(bye.frames, now)
+        return self._settle(now)
+
+    def _finished(self, now: float) -> Sequence[Effect]:
+        if not self._goodbye.is_agent_told:
+            return NOTHING
+        self._goodbye.is_agent_finished = True
+        self.ledger.completed(self._received(self.next_sequence - 1))
+        return (*self.turns.end_reply(), *self._save(), *self._settle(now))
+
+    def _settle(self, now: float) -> Sequence[Effect]:
+        """In `FINISHING`: take the next step that is possible."""
+        if self.state is not SessionState.FINISHING:
+            return NOTHING
+        goodbye = self._goodbye
+        if not goodbye.is_agent_told:
+            goodbye.is_agent_told = self.next_sequence == goodbye.frames
+            return (Finish(),) if goodbye.is_agent_told else NOTHING
+        is_played = not self.replies.has_outstanding or now >= self._played_by()
+        if not (goodbye.is_agent_finished and self.ledger.is_saved and is_played):
+            return NOTHING
+        self._advance(SessionInput.DONE)
+        forget_after_s = 0.0 if self._token is None else self.limits.resume_window_s
+        close = Close(CloseCode.NORMAL, "bye", forget_after_s=forget_after_s)
+        return (Send(Bye(frames=self.next_sequence)), close)
+
+    def _played_by(self) -> float:
+        return self.replies.speech_until + self.limits.playout_grace_s
+
+    def _save(self) -> Sequence[Effect]:
+        if self._retry_save_at is not None:
+            return NOTHING
+        record = self.ledger.next_save()
+        return NOTHING if record is None else (Save(record),)
+
+    def _received(self, through_sequence: int) -> int | None:
+        """Cap it at what has arrived: an agent cannot have heard more."""
+        sequence = min(through_sequence, self.next_sequence - 1)
+        return sequence if sequence >= 0 else None
+
+    def _fault(self, code: CloseCode, reason: str, given: SessionInput = SessionInput.FAULT) -> Sequence[Effect]:
+        if not self._advance(given):
+            return NOTHING
+        is_kept = code is CloseCode.DRAINING and self._token is not None
+        return (Send(Error(code=code, message=reason)), Close(code, reason, is_kept))
+
+    def _advance(self, given: SessionInput) -> bool:
+        state = next_state(self.state, given)
+        if state is None:
+            return False
+        self.state = state
+        return True
+
+
+_NEVER_STARTED: Final = (CloseCode.IDLE, "no start arrived")
+_NOT_RESUMED: Final = (CloseCode.IDLE, "the caller did not come back")
+_IDLE: Final = (CloseCode.IDLE, "nothing arrived for too long")
+_NOT_FINISHED: Final = (CloseCode.AGENT_FAILED, "the last words could not be answered and saved in time")
+_DRAINED: Final = (CloseCode.DRAINING, "this worker is going away")

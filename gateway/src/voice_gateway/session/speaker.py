@@ -1,0 +1,127 @@
+"""Encodes what the agent says and sends it ahead of the caller's ear, as far as its `Pacer` allows.
+
+In slices, which leave the event loop to the other sessions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+from voice_gateway.session.agent_audio import AgentAudio, Encoder
+from voice_gateway.session.counters import SessionCounters
+from voice_gateway.session.pacing import Lead, Pacer
+from voice_gateway.transport.base import Transport
+from voicelink.wire import AudioFrame, Codec
+
+_SLICE_S = 0.2
+_STEP_S = 0.1
+"""What is worth sending once the lead has been reached."""
+_SHORTEST_WAIT_S = 0.02
+
+
+class Speaker:
+    """One session's way from the agent's `audio` to downlink frames of `codec`, one generation after the other."""
+
+    def __init__(
+        self, transport: Transport, codec: Codec, audio: AgentAudio, counters: SessionCounters, lead: Lead
+    ) -> None:
+        self._transport = transport
+        self._codec = codec
+        self._audio = audio
+        self._octets_per_s = audio.output_rate_hz * audio.sample_octets
+        self._counters = counters
+        self._pacer = Pacer(lead)
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[_Utterance] = deque()
+        self._next_slice: asyncio.Handle | None = None
+
+    @property
+    def lead_s(self) -> float:
+        """How much was sent that the caller has not reported as played."""
+        return self._pacer.lead_s
+
+    def speak(self, generation: int, audio: bytes) -> None:
+        """Add audio to the generation; a new one waits until those before it are encoded."""
+        self._utterance(generation).audio += audio
+        self._pump()
+
+    def end(self, generation: int) -> None:
+        """No audio of this generation follows."""
+        self._utterance(generation).is_ended = True
+        self._pump()
+
+    def played(self, generation: int, position_ms: int, is_complete: bool) -> None:
+        """The caller has played so much."""
+        self._pacer.played(generation, position_ms / 1000, is_complete, self._loop.time())
+        self._pump()
+
+    def reset(self, generation: int) -> None:
+        """Forget what of the generation is not encoded, and abandon what is not delivered."""
+        self._queue = deque(utterance for utterance in self._queue if utterance.generation != generation)
+        self._transport.reset_audio(generation)
+        self._pacer.dropped(generation, self._loop.time())
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._queue.clear()
+        if self._next_slice:
+            self._next_slice.cancel()
+
+    def _utterance(self, generation: int) -> _Utterance:
+        if not self._queue or self._queue[-1].generation != generation:
+            self._queue.append(_Utterance(generation, self._audio.encoder(self._codec)))
+        return self._queue[-1]
+
+    def _pump(self) -> None:
+        if self._next_slice is None:
+            self._encode_slice()
+
+    def _encode_slice(self) -> None:
+        self._next_slice = None
+        if not self._queue:
+            return
+        utterance = self._queue[0]
+        octets = self._octets_due(len(utterance.audio))
+        if octets is None:
+            return
+        piece = bytes(utterance.audio[:octets])
+        del utterance.audio[:octets]
+        self._pacer.sent(utterance.generation, octets / self._octets_per_s, self._loop.time())
+        self._send(utterance, utterance.encoder.push(piece))
+        if utterance.is_ended and not utterance.audio:
+            self._send(utterance, utterance.encoder.flush())
+            self._transport.end_audio(utterance.generation)
+            self._queue.popleft()
+        if self._queue and (self._queue[0].audio or self._queue[0].is_ended):
+            self._next_slice = self._loop.call_soon(self._encode_slice)
+
+    def _octets_due(self, octets: int) -> int | None:
+        """How much of so much to send now; `None` if it must wait, for its time or for a report."""
+        wanted_s = min(octets / self._octets_per_s, _STEP_S)
+        now = self._loop.time()
+        allowed_s = min(self._pacer.allowance_s(now), _SLICE_S)
+        if allowed_s >= wanted_s:
+            return min(octets, int(allowed_s * self._audio.output_rate_hz) * self._audio.sample_octets)
+        delay_s = self._pacer.delay_s(wanted_s, now)
+        if delay_s is not None:
+            self._next_slice = self._loop.call_later(max(delay_s, _SHORTEST_WAIT_S), self._encode_slice)
+        return None
+
+    def _send(self, utterance: _Utterance, packets: list[tuple[int, bytes]]) -> None:
+        for timestamp, payload in packets:
+            frame = AudioFrame(utterance.sequence, timestamp, self._codec, payload)
+            utterance.sequence += 1
+            self._counters.frames_sent += 1
+            self._counters.octets_sent += len(payload)
+            self._transport.send_audio(utterance.generation, frame)
+
+
+@dataclass(slots=True)
+class _Utterance:
+    generation: int
+    encoder: Encoder
+    audio: bytearray = field(default_factory=bytearray)
+    sequence: int = 0
+    is_ended: bool = False

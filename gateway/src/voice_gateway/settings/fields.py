@@ -1,0 +1,83 @@
+"""What the settings' sections are made of: a strict base, lists, and secrets that files may hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
+
+from voice_gateway.errors import ConfigurationError
+from quiclb.settings import documents
+from quiclb.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A table of the settings file: unknown keys are refused, and errors do not repeat values."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def split(value: object) -> object:
+    """Take a text for a list by its commas."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+List = Annotated[tuple[str, ...], BeforeValidator(split)]
+
+
+def read_secret(name: str, value: SecretStr | None, path: Path | None) -> str | None:
+    """Return the value, or what its file holds without the space around it; raises `ConfigurationError`."""
+    if path is None:
+        return None if value is None else value.get_secret_value()
+    if value is not None:
+        raise ConfigurationError(f"{name}: give it or {name}_file, not both")
+    # the file's name is not repeated: it is the secret itself where somebody took the wrong key
+    return read_text(f"{name}_file", path)
+
+
+def read_text(shown: str, path: Path) -> str:
+    """Return what a UTF-8 file holds without the space around it; raises `ConfigurationError` that begins with `shown`.
+
+    A byte order mark in front is left out.
+    """
+    try:
+        return documents.read_text(path).strip()
+    except ConfigError as error:
+        raise ConfigurationError(f"{shown}: {error}") from None
+
+
+def read_full_secret(name: str, value: SecretStr | None, path: Path | None) -> str | None:
+    """`read_secret` that is not empty."""
+    text = read_secret(name, value, path)
+    if text == "":
+        raise ConfigurationError(f"{name}: is empty; leave it out to let everybody in")
+    return text
+
+
+def read_octets(
+    name: str, value: SecretStr | None, path: Path | None, lengths: range | tuple[int, ...]
+) -> bytes | None:
+    """`read_secret` in hexadecimal, of one of these lengths."""
+    text = read_secret(name, value, path)
+    return None if text is None else _octets(name, text, lengths)
+
+
+def read_octets_of_each(
+    name: str, value: SecretStr | None, path: Path | None, lengths: range | tuple[int, ...]
+) -> tuple[bytes, ...]:
+    """`read_octets` of several, separated by spaces or lines; none where nothing was given."""
+    text = read_secret(name, value, path)
+    return () if text is None else tuple(_octets(name, each, lengths) for each in text.split() or [""])
+
+
+def _octets(name: str, text: str, lengths: range | tuple[int, ...]) -> bytes:
+    try:
+        octets = bytes.fromhex(text)
+    except ValueError:
+        octets = b""
+    if len(octets) not in lengths:
+        least, most = min(lengths), max(lengths)
+        how_many = f"{least} to {most}" if isinstance(lengths, range) else " or ".join(map(str, lengths))
+        raise ConfigurationError(f"{name}: must be {how_many} octets in hexadecimal")
+    return octets

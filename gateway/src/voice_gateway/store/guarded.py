@@ -1,0 +1,61 @@
+"""The boundary of every session store: a bound on time, and one kind of error for whatever a driver raises."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Final, TypeVar
+
+from voice_gateway.errors import StoreError
+from voice_gateway.store.base import SessionRecord, SessionStore
+
+OPERATION_TIMEOUT_S: Final = 3.0
+"""How long one operation may take: a caller hears nothing until the first one is over."""
+_T = TypeVar("_T")
+
+
+class GuardedStore:
+    """A `SessionStore` in front of another, `inner`: an operation ends within `timeout_s`, well or with `StoreError`.
+
+    `Fenced` and other `StoreError`s of `inner` pass as they are. An operation that ran out of time may have happened.
+    """
+
+    def __init__(self, inner: SessionStore, *, timeout_s: float = OPERATION_TIMEOUT_S) -> None:
+        self.inner = inner
+        self._timeout_s = timeout_s
+
+    async def save(self, record: SessionRecord) -> None:
+        """Keep the record."""
+        await self._bounded(self.inner.save(record))
+
+    async def claim(self, record: SessionRecord) -> bool:
+        """Take the session over from the epoch before."""
+        return await self._bounded(self.inner.claim(record))
+
+    async def load(self, session_id: str) -> SessionRecord | None:
+        """Return the record last saved."""
+        return await self._bounded(self.inner.load(session_id))
+
+    async def delete(self, session_id: str, epoch: int) -> None:
+        """Forget the session, but not that it was there."""
+        await self._bounded(self.inner.delete(session_id, epoch))
+
+    async def close(self) -> None:
+        """Release what `inner` holds."""
+        await self._bounded(self.inner.close())
+
+    async def _bounded(self, operation: Awaitable[_T]) -> _T:
+        try:
+            async with asyncio.timeout(self._timeout_s) as bound:
+                return await operation
+        except StoreError:
+            raise
+        except Exception as error:  # each driver has a tree of its own, and not all of it has one root
+            if bound.expired():
+                raise StoreError(f"the session store did not answer within {self._timeout_s:g} s") from error
+            raise StoreError(f"the session store failed: {str(error) or type(error).__name__}") from error
+
+
+def guarded(store: SessionStore) -> GuardedStore:
+    """Return the store behind a `GuardedStore`, itself if it is one."""
+    return store if isinstance(store, GuardedStore) else GuardedStore(store)

@@ -1,0 +1,100 @@
+"""How a session reaches its caller, whatever carries it: WebTransport, WebSocket, a telephone call, memory.
+
+A transport turns its protocol into the messages and frames of `voicelink.wire` and calls a `TransportHandler`;
+the session answers through the `Transport`. Neither side awaits the other, and no call raises for what a peer did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Malformed, ServerMessage
+
+
+class Transport(Protocol):
+    """The session's way to one caller. After `close`, `lost` and `left` every call is a no-op."""
+
+    kind: str
+    """`webtransport`, `websocket`, `twilio` or `memory`, for logs and metrics."""
+
+    @property
+    def datagrams(self) -> int:
+        """How many datagrams with the caller's audio have come; 0 where there are none."""
+
+    def send(self, message: ServerMessage) -> None:
+        """Queue a control message, reliably and in order."""
+
+    def send_audio(self, generation: int, frame: AudioFrame) -> None:
+        """Queue a frame of an utterance, reliably and in order within its generation."""
+
+    def end_audio(self, generation: int) -> None:
+        """No frame of this generation follows."""
+
+    def reset_audio(self, generation: int) -> None:
+        """Abandon what of this generation has not been delivered (barge-in)."""
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Deliver what `send` queued, then end the WebTransport session (or its counterpart)."""
+
+
+class TransportHandler(Protocol):
+    """What a transport calls, on the event loop, in the order in which the caller's octets arrived."""
+
+    def message_received(self, message: ClientMessage) -> None: ...
+
+    def audio_received(self, frame: AudioFrame) -> None: ...
+
+    def malformed_received(self, fault: Malformed) -> None:
+        """The caller broke the protocol; the handler ends the session through `Transport.close`."""
+
+    def path_changed(self, peer: str) -> None:
+        """The caller's address is now `peer`, and validated; the session goes on."""
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone; the caller may come back over another one. Nothing can be sent any more."""
+
+    def left(self, reason: str) -> None:
+        """The caller closed the transport, and will not come back. Nothing can be sent any more."""
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A `TransportHandler` that wants to know how much arrives, what the protocol skips included."""
+
+    def octets_received(self, count: int) -> None:
+        """So many octets of the caller's arrived; called before what they say."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """What is known of a caller before a session exists.
+
+    `key` names the call beyond this connection where its network does: a telephone call's SID. `is_key_signed` says
+    that the network vouches for it.
+    """
+
+    path: str
+    peer: str
+    access_token: str | None = field(repr=False)
+    origin: str | None = None
+    key: str | None = None
+    is_key_signed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The request is declined with this HTTP status and sentence.
+
+    `cause` is one of few words, for metrics; `retry_after_s` is when the caller may try again, if that helps.
+    """
+
+    status: int
+    reason: str
+    cause: str = "other"
+    retry_after_s: float | None = None
+
+
+Acceptor = Callable[[SessionRequest, Transport], TransportHandler | Refusal]
+"""Decides on a request: the handler of its new session, or why there is none."""

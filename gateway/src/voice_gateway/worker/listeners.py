@@ -1,0 +1,125 @@
+"""A worker's listeners on TCP, as its settings want them: telephone calls, WebSockets, and the page for browsers."""
+
+from __future__ import annotations
+
+import ssl
+from functools import partial
+from typing import TypedDict
+
+from voice_gateway.settings.gateway_settings import GatewaySettings, PageSection, TelephonySection, WebSocketSection
+from voice_gateway.worker.access_control import Entrance
+from voice_gateway.worker.page import page_hosts, pages_of
+from voice_gateway.certificates.served import ServedCertificate
+from voice_gateway.store.base import SessionStore
+from voice_gateway.store.once import claim_once
+from voice_gateway.transport.base import Acceptor
+from voice_gateway.telephony.twilio.counters import TelephonyCounters
+from voice_gateway.telephony.twilio.service import STREAM_PATH, TWIML_PATH, TelephonyService
+from voice_gateway.telephony.twilio.signature import SignatureCheck
+from voice_gateway.transport.websocket import MAX_MESSAGE_OCTETS, VoiceOverWebSocket
+from voice_gateway.web.counters import WebCounters
+from voice_gateway.web.server import WebServer, connection_limiter
+from voicelink.wire import VOICE_PATH
+from quiclb.net.address import Address
+from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
+from quiclb.http.listener import TcpConnection
+
+
+class _Shared(TypedDict):
+    """What the three servers have in common."""
+
+    limiter: ConnectionLimiter[TcpConnection]
+    counters: WebCounters
+
+
+class TcpListeners:
+    """`start` those the settings name, `stop_accepting` to drain, `stop` in the end; part of the composition root.
+
+    Together they have at most `tcp_connections` at once.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        accept: Acceptor,
+        certificate: ServedCertificate,
+        entrance: Entrance,
+        store: SessionStore,
+        tcp_connections: int,
+    ) -> None:
+        self.web_counters = WebCounters()
+        self.telephony_counters = TelephonyCounters()
+        self.telephony_address: Address | None = None
+        self.websocket_address: Address | None = None
+        self.page_address: Address | None = None
+        self._settings = settings
+        self._certificate = certificate
+        self.limiter = connection_limiter(
+            ConnectionLimits.share(tcp_connections, settings.limits.address_tcp_connections)
+        )
+        shared = _Shared(limiter=self.limiter, counters=self.web_counters)
+        self._telephony = _telephony(settings, accept, self.telephony_counters, entrance, store, shared)
+        sockets = {VOICE_PATH: VoiceOverWebSocket(accept)}
+        self._websocket = WebServer({}, sockets, max_message_octets=MAX_MESSAGE_OCTETS, **shared)
+        pages, hosts = pages_of(settings, certificate), page_hosts(settings)
+        self._page = WebServer(pages, sockets, hosts=hosts, max_message_octets=MAX_MESSAGE_OCTETS, **shared)
+
+    @property
+    def connection_count(self) -> int:
+        """How many connections there are."""
+        return sum(server.connection_count for server in self._servers)
+
+    async def start(self) -> None:
+        """Listen; raises `GatewayError`, call `stop` then too."""
+        telephony, websocket, page = self._settings.telephony, self._settings.websocket, self._settings.page
+        if telephony is not None:
+            tls = self._tls(telephony)
+            self.telephony_address = await self._telephony.start("telephony.listen", telephony.listen, tls)
+        if websocket is not None:
+            tls = self._tls(websocket)
+            self.websocket_address = await self._websocket.start("websocket.listen", websocket.listen, tls)
+        if page is not None:
+            tls = self._tls(page)
+            self.page_address = await self._page.start("page.listen", page.listen, tls, is_shared=page.shared_port)
+
+    def stop_accepting(self) -> None:
+        """Take no further connection; those there are go on."""
+        for server in self._servers:
+            server.stop_accepting()
+
+    async def stop(self) -> None:
+        """Close; connections that are left are cut off."""
+        for server in self._servers:
+            await server.stop()
+
+    @property
+    def _servers(self) -> tuple[WebServer, ...]:
+        return self._telephony, self._websocket, self._page
+
+    def _tls(self, section: TelephonySection | WebSocketSection | PageSection) -> ssl.SSLContext | None:
+        return self._certificate.tls_context() if section.tls else None
+
+
+def _telephony(
+    settings: GatewaySettings,
+    accept: Acceptor,
+    counters: TelephonyCounters,
+    entrance: Entrance,
+    store: SessionStore,
+    shared: _Shared,
+) -> WebServer:
+    telephony = settings.telephony
+    if telephony is None:
+        return WebServer({}, {}, **shared)
+    auth_token, shared_key = telephony.read_auth_token(), telephony.read_shared_key()
+    service = TelephonyService(
+        accept,
+        counters,
+        public_url=telephony.public_url,
+        signatures=SignatureCheck(auth_token, shared_key) if auth_token or shared_key else None,
+        access_token=entrance.telephone_token,
+        needs_access_token=lambda: entrance.asks_for_tokens,
+        claim_use=partial(claim_once, store, settings.worker.name),
+        has_tls=telephony.tls,
+    )
+    return WebServer({TWIML_PATH: service.twiml}, {STREAM_PATH: service.stream}, posts={TWIML_PATH}, **shared)

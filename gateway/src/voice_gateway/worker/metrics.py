@@ -1,0 +1,234 @@
+"""A worker's counters as Prometheus metrics, read when they are scraped: nothing is counted twice on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from voice_gateway.worker.listeners import TcpListeners
+from voice_gateway.endpoint.counters import EndpointCounters
+from voice_gateway.endpoint.endpoint import Endpoint
+from voice_gateway.ops.reload import Reloader
+from voice_gateway.certificates.served import ServedCertificate
+from voice_gateway.session.counters import Histogram
+from voice_gateway.session.manager import SessionManager
+from voice_gateway.session.turn_latency import Figure
+from voice_gateway.transport.reassembler import UplinkCounters
+from voice_gateway.telephony.twilio.counters import TelephonyCounters
+from voice_gateway.web.counters import WebCounters
+from quiclb.http.connection_limiter import ConnectionLimiter
+from quiclb.logs.limits import suppressed_lines
+from quiclb.logs.writer import LOG_LINES_LOST_HELP, lines_lost
+from quiclb.http.listener import TcpConnection
+
+
+def worker_registry(
+    sessions: SessionManager, endpoint: Endpoint, uplinks: UplinkCounters, listeners: TcpListeners
+) -> CollectorRegistry:
+    """Return a registry of this worker alone, for `prometheus_client.generate_latest`."""
+    registry = CollectorRegistry()
+    registry.register(SessionCollector(sessions))
+    registry.register(EndpointCollector(endpoint))
+    registry.register(UplinkCollector(uplinks))
+    registry.register(TelephonyCollector(listeners.telephony_counters))
+    registry.register(WebCollector(listeners.web_counters, listeners.limiter))
+    return registry
+
+
+class SessionCollector(Collector):
+    """What the sessions of a worker did."""
+
+    def __init__(self, sessions: SessionManager) -> None:
+        self._sessions = sessions
+
+    def collect(self) -> Iterator[Metric]:
+        sessions = self._sessions
+        counters = sessions.counters
+        yield GaugeMetricFamily("voice_sessions", "Sessions there are now.", sessions.count)
+        yield GaugeMetricFamily("voice_draining", "1 once the worker refuses new sessions.", int(sessions.is_draining))
+        yield GaugeMetricFamily(
+            "voice_saves_pending", "Sessions whose state waits to be saved.", sessions.unsaved_count
+        )
+        yield GaugeMetricFamily(
+            "voice_store_away", "1 while the session store does not take records.", int(counters.is_store_away)
+        )
+        ended = CounterMetricFamily("voice_sessions_ended", "Sessions that ended.", labels=["code"])
+        for code, count in sorted(counters.ended.items()):
+            ended.add_metric([code], count)
+        yield ended
+        refused = CounterMetricFamily("voice_sessions_refused", "Requests declined.", labels=["status", "cause"])
+        for (status, cause), count in sorted(counters.refused.items()):
+            refused.add_metric([str(status), cause], count)
+        yield refused
+        limited = CounterMetricFamily(
+            "voice_sessions_limited", "Callers cut off for going beyond a limit.", labels=["limit"]
+        )
+        for limit, count in sorted(counters.limited.items()):
+            limited.add_metric([limit], count)
+        yield limited
+        accepted = CounterMetricFamily("voice_sessions_accepted", "Sessions let in.", labels=["transport"])
+        for kind, count in sorted(counters.accepted.items()):
+            accepted.add_metric([kind], count)
+        yield accepted
+        for field, (name, text) in _SESSION_TOTALS.items():
+            yield CounterMetricFamily(name, text, getattr(counters, field))
+        text = "Time between a caller's audio frame and the one before it, less pauses in its timestamps."
+        yield _histogram("voice_uplink_gap_seconds", text, counters.uplink_gap)
+        for figure, text in _LATENCIES.items():
+            yield _histogram(f"voice_{figure.value}_seconds", text, counters.latencies[figure])
+
+
+class EndpointCollector(Collector):
+    """What the worker's QUIC endpoint did: every field of `EndpointCounters`, and three gauges."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def collect(self) -> Iterator[Metric]:
+        endpoint = self._endpoint
+        yield GaugeMetricFamily("quic_connections", "Connections there are now.", endpoint.connection_count)
+        yield GaugeMetricFamily("quic_half_open", "Connections in their handshake now.", endpoint.half_open_count)
+        by_config = GaugeMetricFamily(
+            "quic_connections_by_config",
+            "Connections that a connection ID of this config still leads to; 7 is unroutable.",
+            labels=["config"],
+        )
+        for config_id, count in sorted(endpoint.connections_by_config().items()):
+            by_config.add_metric([str(config_id)], count)
+        yield by_config
+        for field in fields(EndpointCounters):
+            text = f"{field.name.replace('_', ' ').capitalize()} since the worker began."
+            yield CounterMetricFamily(f"quic_{field.name}", text, getattr(endpoint.counters, field.name))
+
+
+class UplinkCollector(Collector):
+    """What came of uplinks in datagrams."""
+
+    def __init__(self, counters: UplinkCounters) -> None:
+        self._counters = counters
+
+    def collect(self) -> Iterator[Metric]:
+        text = "Audio frames that callers gave up for being late (deadline), and that others stand in for."
+        yield CounterMetricFamily("voice_frames_given_up", text, self._counters.frames_given_up)
+
+
+class TelephonyCollector(Collector):
+    """What Twilio sent and was sent: every field of `TelephonyCounters`."""
+
+    def __init__(self, counters: TelephonyCounters) -> None:
+        self._counters = counters
+
+    def collect(self) -> Iterator[Metric]:
+        skipped = CounterMetricFamily("telephony_skipped", "Messages passed over, by fault.", labels=["fault"])
+        for fault, count in sorted(self._counters.skipped.items()):
+            skipped.add_metric([fault], count)
+        yield skipped
+        for field in fields(TelephonyCounters):
+            if field.name != "skipped":
+                text = f"{field.name.replace('_', ' ').capitalize()} since the worker began."
+                yield CounterMetricFamily(f"telephony_{field.name}", text, getattr(self._counters, field.name))
+
+
+class WebCollector(Collector):
+    """What the TCP listeners did, and the log lines that strangers caused too many of."""
+
+    def __init__(self, counters: WebCounters, limiter: ConnectionLimiter[TcpConnection]) -> None:
+        self._counters = counters
+        self._limiter = limiter
+
+    def collect(self) -> Iterator[Metric]:
+        counters, connections, limits = self._counters, self._counters.connections, self._limiter.limits
+        yield GaugeMetricFamily("web_connections", "TCP connections there are now.", len(self._limiter))
+        yield GaugeMetricFamily(
+            "web_connections_waiting", "Those without a whole request, or about to close.", self._limiter.waiting_count
+        )
+        yield GaugeMetricFamily("web_connections_max", "TCP connections there may be at once.", limits.total)
+        yield CounterMetricFamily("web_connections_accepted", "TCP connections accepted.", connections.accepted)
+        families: tuple[tuple[str, str, str, Mapping[Any, int]], ...] = (
+            ("web_connections_refused", "TCP connections closed at accept.", "cause", connections.refused),
+            ("web_connections_evicted", "TCP connections closed before a request.", "cause", connections.evicted),
+            ("web_accept_errors", "Refusals of the system to accept a connection.", "error", connections.accept_errors),
+            ("web_responses", "HTTP answers.", "status", counters.responses),
+            ("web_sockets_cut_off", "WebSockets ended for what their peer did.", "cause", counters.websockets_cut_off),
+            ("voice_log_lines_suppressed", "Log lines beyond their limit.", "event", suppressed_lines),
+        )
+        for name, text, label, counts in families:
+            family = CounterMetricFamily(name, text, labels=[label])
+            for value, count in sorted(counts.items()):
+                family.add_metric([str(value)], count)
+            yield family
+        yield CounterMetricFamily("web_failures", "Requests that met a defect; the log says which.", connections.failed)
+
+
+class UpkeepCollector(Collector):
+    """What an operator has to look after: the certificate, and what was read again."""
+
+    def __init__(self, certificate: ServedCertificate, reloader: Reloader) -> None:
+        self._certificate = certificate
+        self._reloader = reloader
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "voice_certificate_expiry_timestamp_seconds",
+            "When the certificate ends to be valid, in seconds since 1970.",
+            self._certificate.expires,
+        )
+        reloads = CounterMetricFamily(
+            "voice_reloads", "What was read again; refused is what was bad.", labels=["what", "result"]
+        )
+        for (what, result), count in sorted(self._reloader.counts.items()):
+            reloads.add_metric([what, result], count)
+        yield reloads
+        yield CounterMetricFamily("voice_log_lines_lost", LOG_LINES_LOST_HELP, lines_lost())
+
+
+_SESSION_TOTALS: Final = {
+    "started": ("voice_sessions_started", "Sessions whose caller said start."),
+    "frames_received": ("voice_frames_received", "Audio frames of callers, dropped ones included."),
+    "octets_received": ("voice_audio_octets_received", "Octets of those frames."),
+    "frames_dropped": ("voice_frames_dropped", "Audio frames not heard: duplicates, or out of order."),
+    "frames_sent": ("voice_frames_sent", "Audio frames sent to callers."),
+    "octets_sent": ("voice_audio_octets_sent", "Octets of those frames."),
+    "turns": ("voice_turns", "Utterances that callers completed."),
+    "replies": ("voice_replies", "Replies that the agent began."),
+    "interruptions": ("voice_interruptions", "Replies that callers interrupted."),
+    "migrations": ("voice_migrations", "Changes of a caller's address within a session."),
+    "resumes": ("voice_resumes", "Sessions taken up over a new connection."),
+    "resumes_refused": ("voice_resumes_refused", "Callers whose session was not there, or not theirs."),
+    "frames_replayed": ("voice_frames_replayed", "Audio frames that callers say they sent again after a resume."),
+    "saves": ("voice_saves", "Records the session store took."),
+    "save_failures": ("voice_save_failures", "Records the session store did not take."),
+}
+
+_LATENCIES: Final = {
+    Figure.UPLINK_AGE: "From the caller's last voiced frame to its arrival, as the caller measured it.",
+    Figure.ENDPOINTING: "From that arrival to the decision that the caller's turn is over.",
+    Figure.STT_TTFB: "From the end of a turn to its final words.",
+    Figure.LLM_TTFB: "From the final words to the first words of the answer.",
+    Figure.TTS_TTFB: "From the first words of an answer to its first audio.",
+    Figure.TTS_PROCESSING: "From the first words of an answer to the last of its audio.",
+    Figure.USER_BOT_LATENCY: "From the caller's last voiced frame to the first audible sample of the answer, there.",
+    Figure.PLAYOUT: "From the arrival of an answer's first audio to its first audible sample, at the caller.",
+    Figure.INTERRUPTION: "From the arrival of the first frame that interrupts an answer to the flush.",
+    Figure.BARGE_IN: "From the first frame that interrupts an answer to silence, at the caller.",
+    Figure.MIGRATION_GAP: "The longest wait for an audio frame around a change of the caller's address.",
+    Figure.RESUME_GAP: "From the last sign of life of a lost connection until the session went on, at the caller.",
+}
+
+
+def _histogram(name: str, text: str, histogram: Histogram) -> HistogramMetricFamily:
+    return HistogramMetricFamily(name, text, buckets=_cumulative(histogram), sum_value=histogram.total)
+
+
+def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
+    """What Prometheus calls buckets: how many values were at most each bound."""
+    total, buckets = 0, []
+    for bound, count in zip((*histogram.bounds, float("inf")), histogram.counts, strict=True):
+        total += count
+        buckets.append(("+Inf" if bound == float("inf") else str(bound), float(total)))
+    return buckets

@@ -1,0 +1,335 @@
+"""The composition root: settings in, a running worker out."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ipaddress
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+import uvloop
+
+from voice_gateway.ops.admin import admin_server, worker_pages
+from voice_gateway.agent.base import Agent
+from voice_gateway.agents.registry import make_agent
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.worker.connection_ids import ConnectionIds
+from voice_gateway.web.descriptors import HELD_BACK, DescriptorBudget, raise_descriptor_limit
+from voice_gateway.worker.access_control import Entrance
+from voice_gateway.settings.fields import read_text
+from voice_gateway.worker.listeners import TcpListeners
+from voice_gateway.worker.metrics import UpkeepCollector, worker_registry
+from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
+from voice_gateway.ops.reload import Reloader, SettingsSource
+from voice_gateway.certificates.served import ServedCertificate
+from voice_gateway.session.limits import SessionLimits
+from voice_gateway.session.manager import SessionManager
+from voice_gateway.session.pacing import Lead
+from voice_gateway.session.turn_latency import TurnOver
+from voice_gateway.worker.shared_keys import SharedKeys, StoreKeys
+from voice_gateway.store.base import SessionStore
+from voice_gateway.store.encoding import RecordCodec
+from voice_gateway.store.factory import open_store
+from voice_gateway.store.guarded import guarded
+from voice_gateway.transport.webtransport import VoiceOverWebTransport
+from voice_gateway.web.server import MAX_CONNECTIONS
+from quiclb.logs import writer as log_writer
+from quiclb.net.address import Address, format_address
+
+if TYPE_CHECKING:
+    from voice_gateway.ops.telemetry import TurnSpans  # needs the extra
+
+_GOODBYE_S = 1.0
+_OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_log = structlog.get_logger("voice_gateway.worker.worker")
+
+
+def run(
+    settings: GatewaySettings,
+    on_start: Callable[[Worker], None] | None = None,
+    source: SettingsSource | None = None,
+) -> int:
+    """Serve until SIGTERM or SIGINT, then let calls end, and return the exit status; a second signal exits at once.
+
+    `on_start` is called once the worker takes sessions. On SIGHUP, and when files change, what can be is read again,
+    the settings too if there is a `source`. Raises `GatewayError` where it cannot start.
+    """
+    return uvloop.run(_serve(settings, on_start, source))
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a worker really listens; `None` where it does not."""
+
+    direct: Address | None
+    inner: Address | None
+    admin: Address | None
+    telephony: Address | None
+    websocket: Address | None
+    page: Address | None
+
+
+class Worker:
+    """A worker in the running event loop: `await start()`, later `await stop()`.
+
+    `agent` and `store` replace those the settings name; the worker opens and closes them. `clock` gives seconds since
+    1970, `rng` unpredictable octets. `source` is where the settings are read again. `turn_over` is told of every turn.
+    The constructor raises `GatewayError` for settings that cannot be served.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        agent: Agent | None = None,
+        store: SessionStore | None = None,
+        source: SettingsSource | None = None,
+        turn_over: TurnOver | None = None,
+        clock: Callable[[], float] = time.time,
+        rng: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.settings = settings
+        self._agent = agent or _agent(settings)
+        codec = RecordCodec(settings.session.read_store_keys(), rng=rng)
+        self._store = (
+            open_store(settings.session.store, ttl_s=settings.session.record_ttl_s, clock=clock, codec=codec)
+            if store is None
+            else guarded(store)
+        )
+        self.entrance = Entrance(settings, clock)
+        self.sessions = SessionManager(
+            settings.worker.name,
+            self._agent,
+            self._store,
+            new_id=lambda: rng(16).hex(),
+            new_token=lambda: rng(32).hex(),
+            admission=self.entrance.admission,
+            limits=_limits(settings),
+            lead=Lead(settings.session.downlink_target_s, settings.session.downlink_cap_s),
+            turn_over=turn_over,
+        )
+        self.certificate = ServedCertificate(settings.tls, clock)
+        self.connection_ids = ConnectionIds(settings, rng)
+        voice = VoiceOverWebTransport(self.sessions.accept)
+        self.endpoint = Endpoint(
+            _endpoint_settings(settings),
+            self.certificate.identity,
+            self.connection_ids.source,
+            voice,
+            handshakes=self.entrance.handshakes,
+            wall_clock=clock,
+            rng=rng,
+        )
+        self.certificate.follow(self.endpoint.renew_identity)
+        self.descriptors = DescriptorBudget.of_process(_most_tcp_connections(settings))
+        self.listeners = TcpListeners(
+            settings,
+            self.sessions.accept,
+            self.certificate,
+            self.entrance,
+            self._store,
+            self.descriptors.tcp_connections,
+        )
+        self.connection_ids.follow(self.endpoint.rotate_cids)
+        keys, store_keys = SharedKeys(self.endpoint.credentials.adopt), StoreKeys(codec.renew)
+        parts = (self.certificate, self.entrance, self.connection_ids, keys, store_keys)
+        self.reloader = Reloader(settings, parts, source)
+        registry = worker_registry(self.sessions, self.endpoint, voice.uplinks, self.listeners)
+        registry.register(UpkeepCollector(self.certificate, self.reloader))
+        admin_hosts = () if settings.admin is None else settings.admin.hosts
+        self._admin = admin_server(worker_pages(self.sessions, registry), admin_hosts)
+        self._admin_address: Address | None = None
+        self._open: AsyncExitStack | None = None
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where the worker listens, once it was started."""
+        endpoint, tcp = self.endpoint, self.listeners
+        return Addresses(
+            endpoint.address,
+            endpoint.inner_address,
+            self._admin_address,
+            tcp.telephony_address,
+            tcp.websocket_address,
+            tcp.page_address,
+        )
+
+    async def check(self) -> None:
+        """Open and close what `start` opens before its sockets, the agent; raises `GatewayError`. Use it instead."""
+        async with AsyncExitStack() as opened:
+            opened.push_async_callback(self._store.close)
+            opened.push_async_callback(self._agent.close)
+            await self._agent.open()
+
+    async def start(self) -> None:
+        """Open the agent and the sockets; raises `GatewayError` and leaves nothing open."""
+        async with AsyncExitStack() as opened:
+            opened.push_async_callback(self._store.close)
+            opened.push_async_callback(self._agent.close)
+            await self._agent.open()
+            opened.push_async_callback(self.endpoint.close, "the worker stops")
+            await self.endpoint.open()
+            opened.push_async_callback(self.listeners.stop)
+            await self.listeners.start()
+            if self.settings.admin is not None:
+                opened.push_async_callback(self._admin.stop)
+                self._admin_address = await self._admin.start("admin.listen", self.settings.admin.listen, None)
+            opened.callback(self.certificate.stop)
+            self.certificate.start()
+            opened.callback(self.reloader.stop)
+            self.reloader.start()
+            self._open = opened.pop_all()
+
+    async def stop(self, deadline_s: float | None = None) -> None:
+        """Refuse new sessions, give callers until the deadline to end theirs, and close everything.
+
+        The deadline is `session.drain_timeout_s` unless given. Calling it again, or before `start`, does nothing.
+        """
+        opened, self._open = self._open, None
+        if opened is None:
+            return
+        async with opened:
+            deadline_s = self.settings.session.drain_timeout_s if deadline_s is None else deadline_s
+            self.endpoint.stop_accepting()
+            self.listeners.stop_accepting()
+            self.sessions.drain(deadline_s)
+            await self.sessions.wait_empty(deadline_s)
+            await self.sessions.close()
+            await self._say_goodbye()
+
+    async def _say_goodbye(self) -> None:
+        """Give the last messages of sessions a moment on the way before their connections end."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _GOODBYE_S
+        while loop.time() < deadline:  # an endpoint has no event to wait for
+            if not (self.endpoint.connection_count or self.listeners.connection_count):
+                return
+            await asyncio.sleep(0.02)
+
+
+async def _serve(
+    settings: GatewaySettings, on_start: Callable[[Worker], None] | None, source: SettingsSource | None
+) -> int:
+    asked = asyncio.Event()
+
+    def on_signal(number: signal.Signals) -> None:
+        if asked.is_set():
+            _log.warning("worker_killed", signal=number.name)
+            log_writer.flush()
+            os._exit(128 + number)
+        asked.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    spans = _turn_spans(settings)
+    raise_descriptor_limit(_most_tcp_connections(settings) + HELD_BACK)
+    worker = Worker(settings, source=source, turn_over=None if spans is None else spans.turn_over)
+    await worker.start()
+    loop.add_signal_handler(signal.SIGHUP, worker.reloader.reload)
+    # models and modules stay for good: the collector need not walk them while calls are under way
+    gc.collect()
+    gc.freeze()
+    _log_start(worker)
+    if on_start:
+        on_start(worker)
+    await asked.wait()
+    _log.info("worker_draining", sessions=worker.sessions.count, deadline_s=settings.session.drain_timeout_s)
+    await worker.stop()
+    if spans is not None:
+        await loop.run_in_executor(None, spans.close)
+    _log.info("worker_stopped")
+    return 0
+
+
+def _turn_spans(settings: GatewaySettings) -> TurnSpans | None:
+    """Where the environment says so, in OpenTelemetry's own variables, spans of turns are sent."""
+    named = [name for name in _OTLP_ENDPOINTS if os.environ.get(name)]
+    if not named or os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
+        return None
+    try:
+        from voice_gateway.ops.telemetry import open_turn_spans
+    except ImportError:
+        _log.warning("traces_not_sent", asked_by=named[0], remedy="pip install 'quic-voice-gateway[otel]'")
+        return None
+    return open_turn_spans(settings.worker.name, settings.agent.name, time.time)
+
+
+def _log_start(worker: Worker) -> None:
+    settings, addresses = worker.settings, worker.addresses
+    server_id = settings.worker.server_id
+    _log.info(
+        "worker_started",
+        name=settings.worker.name,
+        server_id=server_id.hex() if server_id is not None and settings.has_routable_cids else None,
+        direct=format_address(addresses.direct) if addresses.direct else None,
+        inner=format_address(addresses.inner) if addresses.inner else None,
+        admin=format_address(addresses.admin) if addresses.admin else None,
+        telephony=format_address(addresses.telephony) if addresses.telephony else None,
+        websocket=format_address(addresses.websocket) if addresses.websocket else None,
+        page=format_address(addresses.page) if addresses.page else None,
+        agent=settings.agent.name,
+        descriptors=worker.descriptors.limit,
+        tcp_connections=worker.descriptors.tcp_connections,
+    )
+    telephony = settings.telephony
+    is_signed = telephony is not None and (telephony.read_auth_token() or telephony.read_shared_key()) is not None
+    reached = (
+        addresses.direct,
+        addresses.inner,
+        addresses.websocket,
+        addresses.page,
+        None if is_signed else addresses.telephony,
+    )
+    bound = [address for address in reached if address]
+    if settings.access.is_open and not all(ipaddress.ip_address(host).is_loopback for host, _ in bound):
+        _log.warning("access_open_to_all", remedy="set access.key_files or access.token_file")
+
+
+def _most_tcp_connections(settings: GatewaySettings) -> int:
+    """As many as are worth having: a call of every session, and as many requests again."""
+    return max(MAX_CONNECTIONS, 2 * settings.session.max_sessions)
+
+
+def _agent(settings: GatewaySettings) -> Agent:
+    menu = settings.agent.menu
+    return make_agent(settings.agent.name, menu=None if menu is None else read_text(f"agent.menu {menu}", menu))
+
+
+def _limits(settings: GatewaySettings) -> SessionLimits:
+    session = settings.session
+    return SessionLimits(
+        start_timeout_s=session.start_timeout_s,
+        idle_timeout_s=session.idle_timeout_s,
+        finish_timeout_s=session.finish_timeout_s,
+        resume_window_s=session.resume_window_s,
+    )
+
+
+def _endpoint_settings(settings: GatewaySettings) -> EndpointSettings:
+    worker, quic = settings.worker, settings.quic
+    host, port = worker.listen or (None, 0)
+    inner_host, inner_port = worker.inner or (None, 0)
+    return EndpointSettings(
+        host=host,
+        port=port,
+        inner_host=inner_host,
+        inner_port=inner_port,
+        forwarders=worker.forwarders,
+        preferred=worker.preferred_address(),
+        secrets=quic.read_secrets(),
+        retry_after_half_open=quic.retry_after_half_open,
+        max_half_open=quic.max_half_open,
+        max_connections=quic.max_connections,
+        handshake_timeout_s=quic.handshake_timeout_s,
+        loaded_handshake_timeout_s=quic.loaded_handshake_timeout_s,
+        idle_timeout_s=quic.idle_timeout_s,
+        resets_for_lost_servers=quic.resets_for_lost_servers and quic.read_reset_key() is not None,
+    )

@@ -1,0 +1,148 @@
+"""From the wire's audio frames to PCM16 at the rate one wants, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from voicelink.audio import g711
+from voicelink.audio.opus import FRAME_MS, MAX_DTX_OCTETS, OpusDecoder, OpusEncoder
+from voicelink.audio.resample import Resampler
+from voicelink.wire import CLOCK_HZ, AudioFrame, Codec, Malformed
+
+CODEC_RATE_HZ: Final[Mapping[Codec, int | None]] = MappingProxyType(
+    {
+        Codec.OPUS: None,
+        Codec.PCM16_16K: 16_000,
+        Codec.PCM16_24K: 24_000,
+        Codec.PCM16_48K: 48_000,
+        Codec.PCMU: 8_000,
+        Codec.PCMA: 8_000,
+    }
+)
+"""The rate that belongs to the codec; `None` where it runs at any of the rates."""
+FRAME_TICKS: Final = CLOCK_HZ * FRAME_MS // 1000
+
+MAX_FRAME_MS: Final = 120
+"""How much audio a payload may hold: as much as an Opus packet can (RFC 6716 section 3.2.5)."""
+
+_MAX_GAP_S: Final = 2
+_MAX_SKIPPED_FRAMES: Final = 4
+
+
+class FrameDecoder:
+    """Turns a stream's frames into PCM16 at `rate_hz`; the codec may change from frame to frame.
+
+    A gap in the timestamps, as DTX leaves, comes out as silence in front of the frame, at most 2 s of it, so that
+    the samples keep counting media time.
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._opus = OpusDecoder(rate_hz)
+        self._resampler: Resampler | None = None
+        self._codec: Codec | None = None
+        self._expected_timestamp: int | None = None
+
+    def decode(self, frame: AudioFrame) -> bytes | Malformed:
+        """Return the frame's samples behind the silence before it."""
+        gap = self._gap_samples(frame.timestamp)
+        pcm = self._payload(frame)
+        if isinstance(pcm, Malformed):
+            return pcm
+        self._expected_timestamp = frame.timestamp + len(pcm) // 2 * CLOCK_HZ // self._rate_hz
+        if not gap:
+            return pcm
+        return gap + pcm
+
+    def _gap_samples(self, timestamp: int) -> bytes:
+        if self._expected_timestamp is None or timestamp <= self._expected_timestamp:
+            return b""
+        samples = min((timestamp - self._expected_timestamp) * self._rate_hz // CLOCK_HZ, _MAX_GAP_S * self._rate_hz)
+        return self._opus.conceal(samples) if self._codec is Codec.OPUS else bytes(samples * 2)
+
+    def _payload(self, frame: AudioFrame) -> bytes | Malformed:
+        if frame.codec is Codec.OPUS:
+            self._codec = frame.codec
+            return self._opus.decode(frame.payload)
+        if not frame.payload:
+            return Malformed(f"{frame.codec.name.lower()} payload: empty")
+        pcm = frame.payload
+        if frame.codec is Codec.PCMU:
+            pcm = g711.pcmu_decode(pcm)
+        elif frame.codec is Codec.PCMA:
+            pcm = g711.pcma_decode(pcm)
+        elif len(pcm) % 2:
+            return Malformed(f"{frame.codec.name.lower()} payload: {len(pcm)} octets are no whole samples")
+        rate_hz = _native_rate_hz(frame.codec)
+        if len(pcm) * 500 > MAX_FRAME_MS * rate_hz:
+            return Malformed(
+                f"{frame.codec.name.lower()} payload: {len(pcm) * 500 // rate_hz} ms, at most {MAX_FRAME_MS}"
+            )
+        if self._codec is not frame.codec or self._resampler is None:
+            self._codec = frame.codec
+            self._resampler = Resampler(rate_hz, self._rate_hz)
+        return self._resampler.push(pcm)
+
+
+class FrameEncoder:
+    """Cuts PCM16 at `input_rate_hz` into 20 ms payloads of `codec`.
+
+    `timestamp` is that of the next payload. Where Opus finds silence, payloads are left out but for one in five:
+    the listener on the other side can tell that time passed, and ends a turn, at most 100 ms late.
+    """
+
+    def __init__(self, codec: Codec, input_rate_hz: int, *, timestamp: int = 0, has_dtx: bool = True) -> None:
+        native_rate_hz = CODEC_RATE_HZ[codec]
+        self.timestamp = timestamp
+        self._codec = codec
+        self._rate_hz = input_rate_hz if native_rate_hz is None else native_rate_hz
+        self._resampler = Resampler(input_rate_hz, self._rate_hz)
+        self._opus = OpusEncoder(input_rate_hz, has_dtx=has_dtx) if codec is Codec.OPUS else None
+        self._frame_octets = self._rate_hz * FRAME_MS // 1000 * 2
+        self._pending = bytearray()
+        self._skipped = 0
+
+    def push(self, pcm: bytes) -> list[tuple[int, bytes]]:
+        """Take any length of PCM16 and return (timestamp, payload) of every complete frame that is worth sending."""
+        self._pending += self._resampler.push(pcm)
+        frames = []
+        while len(self._pending) >= self._frame_octets:
+            payload = self._encode(bytes(self._pending[: self._frame_octets]))
+            del self._pending[: self._frame_octets]
+            if payload is not None:
+                frames.append((self.timestamp, payload))
+            self.timestamp += FRAME_TICKS
+        return frames
+
+    def flush(self) -> list[tuple[int, bytes]]:
+        """Return the rest, padded with silence to a whole frame."""
+        if not self._pending:
+            return []
+        self._pending.extend(bytes(self._frame_octets - len(self._pending)))
+        payload = self._encode(bytes(self._pending))
+        self._pending.clear()
+        self.timestamp += FRAME_TICKS
+        return [] if payload is None else [(self.timestamp - FRAME_TICKS, payload)]
+
+    def _encode(self, pcm: bytes) -> bytes | None:
+        if self._codec is Codec.PCMU:
+            return g711.pcmu_encode(pcm)
+        if self._codec is Codec.PCMA:
+            return g711.pcma_encode(pcm)
+        if self._opus is None:
+            return pcm
+        packet = self._opus.encode(pcm)
+        if len(packet) > MAX_DTX_OCTETS or self._skipped >= _MAX_SKIPPED_FRAMES:
+            self._skipped = 0
+            return packet
+        self._skipped += 1
+        return None
+
+
+def _native_rate_hz(codec: Codec) -> int:
+    rate_hz = CODEC_RATE_HZ[codec]
+    if rate_hz is None:
+        raise ValueError(f"{codec.name} has no rate of its own")
+    return rate_hz

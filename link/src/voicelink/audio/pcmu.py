@@ -1,0 +1,58 @@
+"""From the wire's audio frames to mu-law and back, for agents that speak it: PCMU passes through untouched."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from voicelink.audio.codec import FRAME_TICKS, FrameDecoder, FrameEncoder
+from voicelink.audio.g711 import pcmu_decode, pcmu_encode
+from voicelink.wire import AudioFrame, Codec, Malformed
+
+PCMU_RATE_HZ: Final = 8_000
+_FRAME_OCTETS: Final = 160
+
+
+class PcmuDecoder:
+    """Turns a stream's frames into mu-law, as `voicelink.audio.codec.FrameDecoder` turns them into PCM16."""
+
+    def __init__(self) -> None:
+        self._decoder = FrameDecoder(PCMU_RATE_HZ)
+
+    def decode(self, frame: AudioFrame) -> bytes | Malformed:
+        """Return the frame's octets behind the silence before it."""
+        pcm = self._decoder.decode(frame)
+        if isinstance(pcm, Malformed):
+            return pcm
+        if frame.codec is not Codec.PCMU:
+            return pcmu_encode(pcm)
+        return pcmu_encode(pcm[: -2 * len(frame.payload)]) + frame.payload
+
+
+class PcmuEncoder:
+    """Cuts mu-law into 20 ms payloads of `codec`; the last of PCMU is as short as what is left."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._encoder = None if codec is Codec.PCMU else FrameEncoder(codec, PCMU_RATE_HZ, has_dtx=False)
+        self._timestamp = 0
+        self._pending = b""
+
+    def push(self, octets: bytes) -> list[tuple[int, bytes]]:
+        """Take any length of mu-law and return (timestamp, payload) of every complete frame."""
+        if self._encoder is not None:
+            return self._encoder.push(pcmu_decode(octets))
+        octets = self._pending + octets
+        end = len(octets) // _FRAME_OCTETS * _FRAME_OCTETS
+        self._pending = octets[end:]
+        return [self._dated(octets[start : start + _FRAME_OCTETS]) for start in range(0, end, _FRAME_OCTETS)]
+
+    def flush(self) -> list[tuple[int, bytes]]:
+        """Return the rest."""
+        if self._encoder is not None:
+            return self._encoder.flush()
+        rest, self._pending = self._pending, b""
+        return [self._dated(rest)] if rest else []
+
+    def _dated(self, payload: bytes) -> tuple[int, bytes]:
+        timestamp = self._timestamp
+        self._timestamp += FRAME_TICKS
+        return timestamp, payload

@@ -1,0 +1,111 @@
+"""Length prefixes, variable-length integers and audio frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from voicelink.wire.codepoints import MAX_AUDIO_OCTETS, Codec, Malformed
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFrame:
+    """One packet of speech.
+
+    `sequence` counts without gaps from 0 (uplink: in the session; downlink: in the generation). `timestamp` is
+    the media time of the first sample in ticks of `CLOCK_HZ`; DTX leaves gaps in it.
+    """
+
+    sequence: int
+    timestamp: int
+    codec: Codec
+    payload: bytes
+
+
+def encode_audio_frame(frame: AudioFrame) -> bytes:
+    """Return `codec | sequence | timestamp | payload`; on a stream send it through `length_prefixed`."""
+    if len(frame.payload) > MAX_AUDIO_OCTETS:
+        raise ValueError(f"an audio payload holds at most {MAX_AUDIO_OCTETS} octets, got {len(frame.payload)}")
+    return b"".join(
+        (frame.codec.to_bytes(1), encode_varint(frame.sequence), encode_varint(frame.timestamp), frame.payload)
+    )
+
+
+def decode_audio_frame(body: bytes) -> AudioFrame | Malformed:
+    """Read what `encode_audio_frame` wrote."""
+    sequence = decode_varint(body, 1)
+    timestamp = decode_varint(body, sequence[1]) if sequence else None
+    if sequence is None or timestamp is None:
+        return Malformed(f"audio frame: header cut short at {len(body)} octets")
+    if body[0] not in _CODECS:
+        return Malformed(f"audio frame: unknown codec {body[0]}")
+    return AudioFrame(sequence[0], timestamp[0], _CODECS[body[0]], body[timestamp[1] :])
+
+
+_CODECS = {codec.value: codec for codec in Codec}
+
+
+def length_prefixed(body: bytes) -> bytes:
+    """Return `body` behind its length as a varint."""
+    return encode_varint(len(body)) + body
+
+
+class LengthPrefixedReader:
+    """Cuts a stream into the bodies that `length_prefixed` framed, each at most `max_octets`."""
+
+    def __init__(self, max_octets: int) -> None:
+        self._max_octets = max_octets
+        self._buffer = bytearray()
+        self.has_more = False
+        """Whether another complete body waits."""
+
+    def feed(self, data: bytes, most: int | None = None) -> list[bytes] | Malformed:
+        """Take the stream's next octets and return all bodies that are complete; drop the reader on `Malformed`.
+
+        Of more than `most` the rest is kept for the next call.
+        """
+        self._buffer += data
+        self.has_more = False
+        bodies: list[bytes] = []
+        offset = 0
+        while (head := decode_varint(self._buffer, offset)) is not None:
+            length, start = head
+            if length > self._max_octets:
+                return Malformed(f"length prefix is {length}, the limit is {self._max_octets}")
+            if start + length > len(self._buffer):
+                break
+            if len(bodies) == most:
+                self.has_more = True
+                break
+            bodies.append(bytes(self._buffer[start : start + length]))
+            offset = start + length
+        del self._buffer[:offset]
+        return bodies
+
+    @property
+    def has_partial(self) -> bool:
+        """Whether the stream would be cut within a body if it ended here."""
+        return bool(self._buffer)
+
+
+def encode_varint(value: int) -> bytes:
+    """Encode a variable-length integer (RFC 9000 section 16)."""
+    if 0 <= value < 1 << 6:
+        return value.to_bytes(1, "big")
+    if 0 <= value < 1 << 14:
+        return (value | 1 << 14).to_bytes(2, "big")
+    if 0 <= value < 1 << 30:
+        return (value | 2 << 30).to_bytes(4, "big")
+    if 0 <= value < 1 << 62:
+        return (value | 3 << 62).to_bytes(8, "big")
+    raise ValueError(f"a varint holds 0 to 2^62-1, got {value}")
+
+
+def decode_varint(data: bytes | bytearray, offset: int = 0) -> tuple[int, int] | None:
+    """Return (value, offset behind it), or `None` while octets are missing."""
+    if offset >= len(data):
+        return None
+    length = 1 << (data[offset] >> 6)
+    end = offset + length
+    if end > len(data):
+        return None
+    return int.from_bytes(data[offset:end], "big") & ((1 << (8 * length - 2)) - 1), end

@@ -1,5 +1,0 @@
-"""`python -m quiclb`."""
-
-from quiclb.cli import main
-
-main()

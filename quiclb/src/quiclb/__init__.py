@@ -1,0 +1,84 @@
+"""QUIC-LB: connection IDs that say which server they belong to, and a load balancer that keeps no state.
+
+Servers make connection IDs with `CidEncoder`; load balancers read them with `CidDecoder`, or run a whole
+`Forwarder`. The algorithms are those of draft-ietf-quic-load-balancers.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quiclb.codec.config import Algorithm, QuicLbConfig
+    from quiclb.daemon.forwarder import Forwarder
+    from quiclb.codec.decoder import CidDecoder, Decoded, Reason, Unroutable
+    from quiclb.codec.encoder import CidEncoder, unroutable_cid
+    from quiclb.net.spp import SppHeader, unwrap, wrap
+    from quiclb.errors import (
+        ConfigError,
+        EncodeError,
+        EnvelopeError,
+        NonceExhaustedError,
+        QuicLbError,
+        ScrapeError,
+        StartError,
+    )
+    from quiclb.routing.router import route
+    from quiclb.settings.loader import Settings, load_settings
+
+__all__ = [
+    "Algorithm",
+    "CidDecoder",
+    "CidEncoder",
+    "ConfigError",
+    "Decoded",
+    "EncodeError",
+    "EnvelopeError",
+    "Forwarder",
+    "NonceExhaustedError",
+    "QuicLbConfig",
+    "QuicLbError",
+    "Reason",
+    "ScrapeError",
+    "Settings",
+    "SppHeader",
+    "StartError",
+    "Unroutable",
+    "load_settings",
+    "route",
+    "unroutable_cid",
+    "unwrap",
+    "wrap",
+]
+
+# a server that only makes connection IDs need not load a load balancer
+_HOMES = {
+    "config": ("Algorithm", "QuicLbConfig"),
+    "daemon": ("Forwarder",),
+    "decoder": ("CidDecoder", "Decoded", "Reason", "Unroutable"),
+    "encoder": ("CidEncoder", "unroutable_cid"),
+    "envelope": ("SppHeader", "unwrap", "wrap"),
+    "errors": (
+        "ConfigError",
+        "EncodeError",
+        "EnvelopeError",
+        "NonceExhaustedError",
+        "QuicLbError",
+        "ScrapeError",
+        "StartError",
+    ),
+    "routing": ("route",),
+    "settings": ("Settings", "load_settings"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

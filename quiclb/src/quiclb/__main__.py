@@ -1,0 +1,5 @@
+"""`python -m quiclb`."""
+
+from quiclb.cli.main import main
+
+main()

@@ -1,0 +1,188 @@
+"""The composition root: settings in, a running forwarder out."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from quiclb.net.address import Address, format_address
+from quiclb.datapath.counters import ForwarderCounters
+from quiclb.datapath.linux.sockets import SocketPair
+from quiclb.daemon.engine import Engine, open_datapath
+from quiclb.datapath.core import ForwardingCore
+from quiclb.daemon.interpreter import settle
+from quiclb.control.table_controller import SettingsSource, TableKeeper
+from quiclb.logs.setup import get_logger
+from quiclb.daemon.processes.messages import LogChoice
+from quiclb.settings.loader import Settings
+from quiclb.routing.table_spec import TableSpec
+from quiclb.daemon.systemd import inherited_sockets, notify
+
+if TYPE_CHECKING:
+    from quiclb.daemon.metrics import MetricsServer
+    from quiclb.daemon.processes.supervisor import Supervisor
+
+
+async def run(
+    settings: Settings,
+    source: SettingsSource | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    log_choice: LogChoice | None = None,
+) -> None:
+    """Forward until SIGTERM or SIGINT, reload from `source` on SIGHUP and on change; raises `StartError`.
+
+    `environ`, usually `os.environ`, is where systemd says which sockets it passed and where it wants to hear that all
+    is ready. `log_choice` tells further processes how to log. Nothing has to be drained: whatever forwarder gets a
+    connection's next datagram knows where it belongs.
+    """
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    environ = environ or {}
+    forwarder: Forwarder | Supervisor
+    if settings.forwarder.processes == 1:
+        inherited = inherited_sockets(environ, settings.forwarder.listen, settings.forwarder.inner, 1)
+        forwarder = Forwarder(settings, source, sockets=inherited[0] if inherited else None)
+    else:
+        from quiclb.daemon.processes.supervisor import Supervisor
+
+        forwarder = Supervisor(
+            settings,
+            source,
+            inherited=inherited_sockets(
+                environ, settings.forwarder.listen, settings.forwarder.inner, settings.forwarder.processes
+            ),
+            log_choice=log_choice or LogChoice(),
+        )
+    loop.add_signal_handler(signal.SIGHUP, forwarder.reload)
+    await forwarder.start()
+    settle()
+    try:
+        spec = forwarder.spec
+        get_logger().info(
+            "forwarder started",
+            vip=format_address(forwarder.vip),
+            inner=format_address(forwarder.inner),
+            metrics=format_address(forwarder.metrics) if forwarder.metrics else None,
+            processes=settings.forwarder.processes,
+            configs=[config.config_id for config in spec.configs],
+            backends=[backend.name for backend in spec.backends],
+        )
+        notify(environ, "READY=1")
+        failure = asyncio.ensure_future(forwarder.failed())
+        await asyncio.wait([failure, asyncio.ensure_future(stopped.wait())], return_when=asyncio.FIRST_COMPLETED)
+        if failure.done():
+            raise failure.result()
+    finally:
+        notify(environ, "STOPPING=1")
+        await forwarder.stop()
+        get_logger().info("forwarder stopped", packets=forwarder.counters.packets.total())
+
+
+class Forwarder:
+    """A forwarder in the running event loop: `await start()`, later `await stop()`.
+
+    After `start`, `vip`, `inner` and `metrics` are the addresses really bound. `start` raises `StartError` and leaves
+    nothing open. With a `source`, such as `SettingsFile`, settings are read again when they change. `sockets` are used
+    in place of opening some.
+    """
+
+    def __init__(
+        self, settings: Settings, source: SettingsSource | None = None, *, sockets: SocketPair | None = None
+    ) -> None:
+        settings.table_spec().check()
+        self._settings = settings
+        self._source = source
+        self._sockets = sockets
+        self._keeper: TableKeeper | None = None
+        self._engine: Engine | None = None
+        self._metrics_server: MetricsServer | None = None
+        self.metrics: Address | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """What forwards."""
+        if self._engine is None:
+            raise RuntimeError("the forwarder is not started")
+        return self._engine
+
+    @property
+    def core(self) -> ForwardingCore:
+        """The decisions and counters of the running forwarder."""
+        return self.engine.core
+
+    @property
+    def spec(self) -> TableSpec:
+        """What the table in use, or soon in use, is made of."""
+        if self._keeper is None:
+            raise RuntimeError("the forwarder is not started")
+        return self._keeper.spec
+
+    @property
+    def vip(self) -> Address:
+        return self.core.vip
+
+    @property
+    def inner(self) -> Address:
+        return self.core.inner
+
+    @property
+    def counters(self) -> ForwarderCounters:
+        return self.core.counters
+
+    async def start(self) -> None:
+        section = self._settings.forwarder
+        datapath = await open_datapath(section.datapath, self._sockets or (section.listen, section.inner))
+        try:
+            keeper = TableKeeper(
+                self._settings, self._publish, source=self._source, sockets=(datapath.vip, datapath.inner)
+            )
+            await keeper.start()
+            self._keeper = keeper
+            table = keeper.spec.build()
+            self._engine = Engine(
+                datapath,
+                table,
+                is_loopback_allowed=section.allow_loopback_clients,
+                refused=keeper.refused,
+                too_large=keeper.too_large,
+            )
+            self._engine.serve()
+            if section.metrics is not None:
+                # not before clients are served: loading this takes a while
+                from quiclb.daemon.control_metrics import KeeperCollector
+                from quiclb.daemon.metrics import ForwarderCollector, MetricsServer, collector_renderer
+
+                collectors = ForwarderCollector(self._engine.core, datapath), KeeperCollector(keeper)
+                self._metrics_server = MetricsServer(collector_renderer(*collectors), hosts=section.metrics_hosts)
+                self.metrics = await self._metrics_server.start(section.metrics)
+        except BaseException:
+            await self.stop()
+            await datapath.close()
+            raise
+
+    async def failed(self) -> BaseException:
+        """Wait until forwarding ends by itself, which it never should, and return why."""
+        return await self.engine.failed()
+
+    def reload(self) -> None:
+        """Read the settings again soon, changed or not."""
+        if self._keeper is not None:
+            self._keeper.reload()
+
+    async def stop(self) -> None:
+        """Close the sockets; the counters stay readable."""
+        if self._metrics_server is not None:
+            await self._metrics_server.stop()
+        if self._keeper is not None:
+            await self._keeper.stop()
+        if self._engine is not None:
+            await self._engine.stop()
+
+    def _publish(self, spec: TableSpec) -> None:
+        if self._engine is not None:
+            self._engine.publish(spec)

@@ -1,0 +1,153 @@
+"""The forwarding process: `python -m quiclb.daemon.processes.child FD`, started by the supervisor and by nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import socket
+import sys
+from typing import Final
+
+import uvloop
+
+from quiclb.net.address import is_wildcard, normalise
+from quiclb.datapath.linux.sockets import SocketPair
+from quiclb.daemon.engine import Engine, open_datapath
+from quiclb.daemon.interpreter import settle
+from quiclb.logs.setup import configure_logging_on_use, get_logger
+from quiclb.logs.writer import lines_lost
+from quiclb.daemon.processes.messages import (
+    Ask,
+    Ready,
+    Refused,
+    Report,
+    Serve,
+    Setup,
+    Stop,
+    Table,
+    TooLarge,
+    encode,
+    read_downward,
+)
+from quiclb.routing.table_spec import TableSpec
+from quiclb.routing.table import RoutingTable
+
+DRAIN_TIMEOUT_S: Final = 2.0
+DRAIN_POLL_S: Final = 0.002
+
+
+def main() -> None:
+    """Serve the supervisor at the other end of the socket pair until told to stop, or orphaned for too long."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    sys.exit(uvloop.run(_Child().run(channel)))
+
+
+class _Child:
+    """One process: first a spare, then forwarding in one slot until its end."""
+
+    def __init__(self) -> None:
+        self._stopped = asyncio.Event()
+        self._engine: Engine | None = None
+        self._sockets: SocketPair | None = None
+        self._table: RoutingTable | None = None
+        self._failure: BaseException | None = None
+
+    async def run(self, channel: socket.socket) -> int:
+        loop = asyncio.get_running_loop()
+        # the terminal's Ctrl-C and hang-up reach the whole group; the supervisor decides
+        for number in (signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, lambda: None)
+        loop.add_signal_handler(signal.SIGTERM, self._stopped.set)
+        reader, writer = await asyncio.open_connection(sock=channel)
+        setup = await read_downward(reader)
+        if not isinstance(setup, Setup):
+            return 1
+        configure_logging_on_use(setup.log_choice.log_format, setup.log_choice.level)
+        obeying = loop.create_task(self._obey(reader, writer, setup))
+        await self._stopped.wait()
+        obeying.cancel()
+        if self._engine is not None and self._sockets is not None:
+            if setup.is_release_allowed:
+                await release(self._sockets)
+            await self._engine.stop()
+            writer.write(encode(Report.of(self._engine.core.counters, lines_lost())))
+        writer.close()
+        if self._failure is not None:
+            get_logger().error("forwarding ended", fault=repr(self._failure))
+            return 1
+        return 0
+
+    async def _obey(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, setup: Setup) -> None:
+        while (message := await read_downward(reader)) is not None:
+            if isinstance(message, Table):
+                await self._take(message.spec, writer)
+            elif isinstance(message, Serve):
+                await self._serve(message.slot, setup, writer)
+            elif isinstance(message, Ask) and self._engine is not None:
+                writer.write(encode(Report.of(self._engine.core.counters, lines_lost())))
+            elif isinstance(message, Stop):
+                self._stopped.set()
+        if self._engine is not None:
+            # The supervisor is gone: whoever follows it binds beside these sockets.
+            get_logger().warning("supervisor lost", ends_in_s=setup.orphan_grace_s)
+            await asyncio.sleep(setup.orphan_grace_s)
+        self._stopped.set()
+
+    async def _take(self, spec: TableSpec, writer: asyncio.StreamWriter) -> None:
+        if self._engine is not None:
+            self._engine.publish(spec)
+            return
+        is_first = self._table is None
+        self._table = await asyncio.to_thread(spec.build)
+        if is_first:
+            writer.write(encode(Ready()))
+
+    async def _serve(self, slot: int, setup: Setup, writer: asyncio.StreamWriter) -> None:
+        if self._table is None:
+            raise RuntimeError("told to serve before there was a table")
+        self._sockets = SocketPair(*(socket.socket(fileno=fd) for fd in setup.slots[slot]))
+        for other, fds in enumerate(setup.slots):
+            if other != slot:
+                # Held open here, a dead neighbour's sockets would go on collecting datagrams.
+                for fd in fds:
+                    os.close(fd)
+        datapath = await open_datapath(setup.datapath, self._sockets)
+        self._engine = Engine(
+            datapath,
+            self._table,
+            is_loopback_allowed=setup.is_loopback_allowed,
+            refused=lambda address: writer.write(encode(Refused(address))),
+            too_large=lambda: writer.write(encode(TooLarge())),
+        )
+        settle()
+        self._engine.serve()
+        self._watching = asyncio.create_task(self._watch(self._engine))
+
+    async def _watch(self, engine: Engine) -> None:
+        self._failure = await engine.failed()
+        self._stopped.set()
+
+
+async def release(sockets: SocketPair) -> None:
+    """Let datagrams go to others bound to the address, and return when those that came before are forwarded.
+
+    A connected UDP socket is passed over when the kernel deals out datagrams of others, so nothing is lost between this
+    socket and the next one. Where nobody else is bound, senders see a closed port.
+    """
+    queues = select.poll()
+    for sock in (sockets.vip, sockets.inner):
+        address = sock.getsockname()
+        # connecting would bind a wildcard to one address
+        if not is_wildcard(normalise(address)):
+            sock.connect(address)
+        queues.register(sock, select.POLLIN)
+    for _ in range(round(DRAIN_TIMEOUT_S / DRAIN_POLL_S)):
+        if not queues.poll(0):
+            return
+        await asyncio.sleep(DRAIN_POLL_S)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""The portable datapath: two UDP endpoints on the running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from quiclb.net.address import Address, format_address, is_ipv6, is_wildcard, normalise
+from quiclb.net.bind_errors import explain_refusal
+from quiclb.datapath.base import Datagrams, DatapathHandler, Replies, Side
+from quiclb.datapath.linux.sockets import open_socket
+from quiclb.datapath.linux.wildcard import WildcardEndpoint
+from quiclb.errors import StartError
+
+RECEIVE_BUFFER_OCTETS: Final = 4 << 20
+"""Asked of the kernel, which grants at most net.core.rmem_max: room for bursts while the loop is busy."""
+
+
+async def open_userspace(vip: Address | socket.socket, inner: Address | socket.socket) -> UserspaceDatapath:
+    """Bind both sides; raises `StartError`. Port 0 takes a free port. Sockets that are bound already are taken over."""
+    datapath = UserspaceDatapath()
+    try:
+        await datapath.open(vip, inner)
+    except BaseException:
+        await datapath.close()
+        raise
+    return datapath
+
+
+class UserspaceDatapath:
+    """Made by `open_userspace`. ICMP errors and refused datagrams are counted and change nothing else."""
+
+    def __init__(self) -> None:
+        self._handler: DatapathHandler | None = None
+        self._vip: _Endpoint | WildcardEndpoint = _Endpoint(Side.VIP, self._from_clients, self._failed)
+        self._inner = _Endpoint(Side.INNER, self._from_backends, self._failed)
+
+    async def open(self, vip: Address | socket.socket, inner: Address | socket.socket) -> None:
+        await self._inner.open(inner)
+        address = normalise(vip.getsockname()) if isinstance(vip, socket.socket) else vip
+        if is_wildcard(address) and sys.platform == "linux":
+            sock = vip if isinstance(vip, socket.socket) else open_socket(vip, Side.VIP)
+            self._vip = WildcardEndpoint(sock, self._from_client, lambda error: self._failed(Side.VIP, error))
+        elif isinstance(self._vip, _Endpoint):
+            await self._vip.open(vip)
+
+    @property
+    def vip(self) -> Address:
+        return self._vip.address
+
+    @property
+    def inner(self) -> Address:
+        return self._inner.address
+
+    def serve(self, handler: DatapathHandler) -> None:
+        self._handler = handler
+
+    def receive_drops(self, side: Side) -> int | None:
+        return (self._vip if side is Side.VIP else self._inner).receive_drops()
+
+    async def close(self) -> None:
+        await asyncio.gather(self._vip.close(), self._inner.close())
+
+    def _from_clients(self, batch: Datagrams) -> None:
+        if self._handler is not None:
+            self._inner.send(self._handler.from_clients(batch))
+
+    def _from_client(self, datagram: bytes, client: Address, vip: Address) -> None:
+        if self._handler is not None:
+            self._inner.send(self._handler.from_clients([(datagram, client)], vip))
+
+    def _from_backends(self, batch: Datagrams) -> None:
+        if self._handler is not None:
+            self._vip.reply(self._handler.from_backends(batch))
+
+    def _failed(self, side: Side, error: str) -> None:
+        if self._handler is not None:
+            self._handler.send_failed(side, error)
+
+
+class _Endpoint(asyncio.DatagramProtocol):
+    """One socket."""
+
+    def __init__(self, side: Side, receive: Callable[[Datagrams], None], failed: Callable[[Side, str], None]) -> None:
+        self.address: Address = ("", 0)
+        self._side = side
+        self._receive = receive
+        self._failed = failed
+        self._transport: asyncio.DatagramTransport | None = None
+        self._closed: asyncio.Future[None] | None = None
+        self._is_ipv6 = False
+        self._is_paused = False
+
+    async def open(self, place: Address | socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self._closed = loop.create_future()
+        if isinstance(place, socket.socket):
+            address = normalise(place.getsockname())
+            self._transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=place)
+        else:
+            address = place
+            try:
+                self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=place)
+            except OSError as error:
+                raise StartError(f"cannot listen on {format_address(place)}: {explain_refusal(error)}") from None
+        self._is_ipv6 = is_ipv6(address)
+        bound = self._transport.get_extra_info("sockname")
+        self.address = normalise(bound) if bound else address
+        if not isinstance(place, socket.socket):
+            _set_options(self._transport.get_extra_info("socket"), self._side, self._is_ipv6)
+
+    async def close(self) -> None:
+        transport, self._transport = self._transport, None
+        if transport is not None and self._closed is not None:
+            transport.abort()
+            await self._closed
+
+    def receive_drops(self) -> int | None:
+        sock = self._transport.get_extra_info("socket") if self._transport is not None else None
+        if sock is None or sys.platform != "linux":
+            return None
+        meminfo = struct.unpack("9I", sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36))
+        return int(meminfo[8])
+
+    def send(self, batch: Datagrams) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        for datagram, (ip, port) in batch:
+            if self._is_paused:
+                self._failed(self._side, "ENOBUFS")
+                continue
+            try:
+                transport.sendto(datagram, (f"::ffff:{ip}" if self._is_ipv6 and ":" not in ip else ip, port))
+            except (OSError, ValueError) as error:
+                self.error_received(error)
+
+    def reply(self, replies: Replies) -> None:
+        self.send([(payload, header.client) for payload, header in replies])
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        self._receive([(data, normalise((addr[0], addr[1])))])
+
+    def error_received(self, exc: Exception) -> None:
+        number = exc.errno if isinstance(exc, OSError) else None
+        self._failed(self._side, errno.errorcode.get(number or 0, "other"))
+
+    def pause_writing(self) -> None:
+        """The socket takes no more and the loop's own buffer is full: drop, as a queue would only add delay."""
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+
+
+# Linux: the socket module has no names for these before Python 3.14
+_SO_MEMINFO = 55
+_IP_MTU_DISCOVER = 10
+_IPV6_MTU_DISCOVER = 23
+_PMTUDISC_DO = 2
+_PMTUDISC_PROBE = 3
+
+
+def _set_options(sock: Any, side: Side, is_ipv6_socket: bool) -> None:
+    """Forbid fragments and ask for a large receive buffer; a loop without real sockets has none to set.
+
+    The inner side obeys the path MTU the kernel learnt. Towards clients the server does path MTU discovery itself,
+    so the kernel must not believe ICMP messages that anybody can forge.
+    """
+    if sock is None or sys.platform != "linux":
+        return
+    mode = _PMTUDISC_DO if side is Side.INNER else _PMTUDISC_PROBE
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_OCTETS)
+    if is_ipv6_socket:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, mode)
+    # an IPv6 socket carries IPv4 too, under IPv4's own option
+    sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, mode)

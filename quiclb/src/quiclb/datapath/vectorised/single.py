@@ -1,0 +1,217 @@
+"""The way of datagrams at low load: one at a time, without arrays.
+
+A few datagrams leave sooner this way, above all when the caches are cold after a pause. What the scalar core said of
+the last clients and backends is kept at hand, so that the next usual datagram takes few steps; all others go to the
+core.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from quiclb.net.address import Address, normalise
+from quiclb.datapath.linux import libc
+from quiclb.datapath.linux import pktinfo
+from quiclb.datapath.base import Datagrams, Replies, Side
+from quiclb.datapath.linux.messages import PENDING_ERRORS
+from quiclb.net.spp import HEADER_LENGTH, SppHeader, wrap
+from quiclb.datapath.core import ForwardingCore
+from quiclb.routing.fast_path import Shortcut
+from quiclb.routing.table import RoutingTable
+
+MAX_DATAGRAM_OCTETS: Final = 2048
+"""The longest datagram taken from a client; longer ones are dropped whole and counted as `EMSGSIZE`."""
+
+MAX_KEPT: Final = 4096
+"""How many clients are kept at hand; then all are forgotten. What is kept saves time and decides nothing."""
+
+_MAX_JOINED_OCTETS: Final = 65536
+
+
+class ScalarForwarder:
+    """Receives from and sends to two sockets that do not block; `failed` hears of what was not sent and its errno."""
+
+    def __init__(
+        self, vip: socket.socket, inner: socket.socket, core: ForwardingCore, failed: Callable[[Side, int], None]
+    ) -> None:
+        self._vip, self._inner = vip, inner
+        self._core = core
+        self._failed = failed
+        self._octets = memoryview(bytearray(_MAX_JOINED_OCTETS))
+        self._into = [self._octets]
+        self._is_wildcard = core.is_wildcard
+        if self._is_wildcard:
+            pktinfo.ask(vip)
+        self._headers: dict[Any, bytes] = {}
+        self._ways: dict[bytes, _Way] = {}
+        self._use(core.table)
+
+    def forward_client(self) -> bool:
+        """Forward the next datagram of a client; false if none waits."""
+        control: pktinfo.Control = []
+        try:
+            if self._is_wildcard:
+                datagram, control, _, client = self._vip.recvmsg(MAX_DATAGRAM_OCTETS + 1, pktinfo.CONTROL_OCTETS)
+                path = (client, *control)
+            else:
+                datagram, client = self._vip.recvfrom(MAX_DATAGRAM_OCTETS + 1)
+                path = client
+        except OSError as error:
+            return _is_passing(error)
+        header = self._headers.get(path)
+        lane = self._shortcut.find(datagram) if header is not None else None
+        if header is None or lane is None or self._core.table is not self._table or len(datagram) > MAX_DATAGRAM_OCTETS:
+            self._from_client(path, datagram, normalise(client), pktinfo.arrival(control))
+            return True
+        try:
+            self._inner.sendto(header + datagram, lane.address)
+        except OSError as error:
+            self._send_again(Side.INNER, header + datagram, lane.address, [], error.errno or 0)
+        # while it is on its way
+        counters = self._core.counters
+        counters.packets["routable", "ok"] += 1
+        counters.backend_packets[lane.to_key] += 1
+        counters.backend_octets[lane.to_key] += len(datagram)
+        return True
+
+    def forward_backend(self) -> int | None:
+        """Forward the next message of a backend; returns how many datagrams it held, or `None` if none waits."""
+        try:
+            length, control, _, source = self._inner.recvmsg_into(self._into, pktinfo.CONTROL_OCTETS)
+        except OSError as error:
+            return 0 if _is_passing(error) else None
+        lane = self._lanes.get(source)
+        way = self._ways.get(bytes(self._octets[:HEADER_LENGTH]))
+        if control or lane is None or way is None or self._core.table is not self._table or length <= HEADER_LENGTH:
+            return self._from_backend(length, control, normalise(source))
+        self._reply(self._octets[HEADER_LENGTH:length], way)
+        counters = self._core.counters
+        counters.replies["sent", "ok"] += 1
+        counters.backend_packets[lane.from_key] += 1
+        counters.backend_octets[lane.from_key] += length - HEADER_LENGTH
+        return 1
+
+    def from_clients(self, datagrams: Datagrams, vip: Address | None = None) -> None:
+        """Forward what was received at the VIP, with one octet more than may pass where it is too long."""
+        fitting = []
+        for datagram in datagrams:
+            if len(datagram[0]) <= MAX_DATAGRAM_OCTETS:
+                fitting.append(datagram)
+            else:
+                self._failed(Side.INNER, errno.EMSGSIZE)
+        for wrapped, address in self._core.from_clients(fitting, vip):
+            target = _mapped(address) if self._inner.family == socket.AF_INET6 else address
+            try:
+                self._inner.sendto(wrapped, target)
+            except OSError as error:
+                self._send_again(Side.INNER, wrapped, target, [], error.errno or 0)
+
+    def from_backends(self, datagrams: Datagrams) -> Replies:
+        """Forward what was received on the inner side; returns what was sent."""
+        replies = self._core.from_backends(datagrams)
+        for payload, header in replies:
+            self._reply(payload, self._way(header))
+        return replies
+
+    def _use(self, table: RoutingTable) -> None:
+        is_v6 = self._inner.family == socket.AF_INET6
+        lanes = {
+            backend.name: _Lane(
+                _mapped(backend.address) if is_v6 else backend.address, (backend.name, "to"), (backend.name, "from")
+            )
+            for backend in table.pool
+        }
+        self._shortcut = Shortcut(table, lanes)
+        self._lanes = {(*lane.address, 0, 0) if is_v6 else lane.address: lane for lane in lanes.values()}
+        self._table = table
+
+    def _from_client(self, path: Any, datagram: bytes, client: Address, arrival: str | None) -> None:
+        """Ask the core, and keep the client at hand if it is one."""
+        if self._core.table is not self._table:
+            self._use(self._core.table)
+        vip = (arrival, self._core.vip[1]) if arrival else self._core.vip
+        if path not in self._headers and self._core.client_fault(client) is None:
+            if len(self._headers) >= MAX_KEPT:
+                self._headers.clear()
+            self._headers[path] = wrap(SppHeader(client, vip), b"")
+        self.from_clients([(datagram, client)], vip)
+
+    def _from_backend(self, length: int, control: pktinfo.Control, backend: Address) -> int:
+        if self._core.table is not self._table:
+            self._use(self._core.table)
+        message = self._octets[:length]
+        size = _segment_length(control) or length or 1
+        datagrams = [(bytes(message[at : at + size]), backend) for at in range(0, max(length, 1), size)]
+        replies = self.from_backends(datagrams)
+        if len(datagrams) == 1 and replies:
+            if len(self._ways) >= MAX_KEPT:
+                self._ways.clear()
+            self._ways[datagrams[0][0][:HEADER_LENGTH]] = self._way(replies[0][1])
+        return len(datagrams)
+
+    def _way(self, header: SppHeader) -> _Way:
+        is_v6 = self._vip.family == socket.AF_INET6
+        control = pktinfo.departure(header.proxy[0], self._vip.family) if self._is_wildcard else []
+        return _Way(_mapped(header.client) if is_v6 else header.client, control)
+
+    def _reply(self, payload: bytes | memoryview, way: _Way) -> None:
+        try:
+            if way.control:
+                self._vip.sendmsg([payload], way.control, 0, way.address)
+            else:
+                self._vip.sendto(payload, way.address)
+        except OSError as error:
+            self._send_again(Side.VIP, payload, way.address, way.control, error.errno or 0)
+
+    def _send_again(
+        self, side: Side, datagram: bytes | memoryview, target: Address, control: pktinfo.Control, error: int
+    ) -> None:
+        """The error may be about an earlier datagram to somebody else; reporting it has cleared it."""
+        if error in PENDING_ERRORS:
+            try:
+                (self._vip if side is Side.VIP else self._inner).sendmsg([datagram], control, 0, target)
+                return
+            except OSError as second:
+                error = second.errno or 0
+        self._failed(side, error)
+
+
+class _Lane(NamedTuple):
+    """A backend's address as the inner socket takes it, and the keys it is counted by."""
+
+    address: Address
+    to_key: tuple[str, str]
+    from_key: tuple[str, str]
+
+
+class _Way(NamedTuple):
+    """A client's address as the VIP's socket takes it, and what makes the datagram leave from where it was sent to."""
+
+    address: Address
+    control: pktinfo.Control
+
+
+def _mapped(address: Address) -> Address:
+    ip, port = address
+    return (ip if ":" in ip else f"::ffff:{ip}", port)
+
+
+def _is_passing(error: OSError) -> bool:
+    """Whether a receive call failed for the sake of an earlier datagram, and more may wait; raises what is worse."""
+    if isinstance(error, BlockingIOError):
+        return False
+    if error.errno in PENDING_ERRORS:
+        return True
+    raise error
+
+
+def _segment_length(control: pktinfo.Control) -> int | None:
+    for level, kind, data in control:
+        if (level, kind) == (libc.SOL_UDP, libc.UDP_GRO):
+            length: int = struct.unpack_from("=i", data)[0]
+            return length
+    return None

@@ -1,0 +1,87 @@
+"""Everything a routing decision depends on, as one immutable snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from quiclb.net.address import Address
+from quiclb.codec.config import QuicLbConfig
+from quiclb.codec.decoder import CidDecoder
+from quiclb.errors import ConfigError
+from quiclb.routing.fallback import TABLE_SIZE, Maglev
+from quiclb.routing.pool import Backend, BackendState, Pool
+
+
+class UnknownServerId(StrEnum):
+    """What becomes of a datagram whose server ID no backend has; the draft falls back."""
+
+    FALLBACK = "fallback"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingTable:
+    """Built by `build_table`; replace it whole to change anything."""
+
+    configs: tuple[QuicLbConfig, ...]
+    pool: Pool
+    decoder: CidDecoder
+    maglev: Maglev
+    backends_by_server_id: Mapping[tuple[int, bytes], Backend]
+    backends_by_address: Mapping[Address, Backend]
+    unknown_server_id: UnknownServerId
+    generation: int = 0
+
+
+def build_table(
+    configs: Sequence[QuicLbConfig],
+    backends: Sequence[Backend],
+    *,
+    unknown_server_id: UnknownServerId = UnknownServerId.FALLBACK,
+    check_cid_length: bool = False,
+    generation: int = 0,
+    fallback_size: int = TABLE_SIZE,
+) -> RoutingTable:
+    """Join configs and backends; raises `ConfigError` where they do not fit.
+
+    Set `check_cid_length` only if every server encodes the length in its connection IDs.
+    """
+    decoder = CidDecoder(configs, check_self_length=check_cid_length)
+    pool = check_pool(configs, backends)
+    return RoutingTable(
+        configs=tuple(configs),
+        pool=pool,
+        decoder=decoder,
+        maglev=Maglev(pool.in_state(BackendState.ACTIVE), fallback_size),
+        backends_by_server_id={owned: backend for backend in pool for owned in backend.owned_server_ids()},
+        backends_by_address={backend.address: backend for backend in pool},
+        unknown_server_id=unknown_server_id,
+        generation=generation,
+    )
+
+
+def check_pool(configs: Sequence[QuicLbConfig], backends: Sequence[Backend]) -> Pool:
+    """Return the pool; raises `ConfigError` where it contradicts itself or the configs."""
+    pool = Pool(backends)
+    by_id: dict[int, QuicLbConfig] = {}
+    for config in configs:
+        if config.config_id in by_id:
+            raise ConfigError(f"config ID {config.config_id} is given twice")
+        by_id[config.config_id] = config
+    for backend in pool:
+        for config_id, server_id in backend.owned_server_ids():
+            _check_server_id(backend.name, config_id, server_id, by_id)
+    return pool
+
+
+def _check_server_id(name: str, config_id: int, server_id: bytes, configs: Mapping[int, QuicLbConfig]) -> None:
+    config = configs.get(config_id)
+    if config is None:
+        raise ConfigError(f"backend {name!r} has a server ID in config {config_id}, which does not exist")
+    if len(server_id) != config.server_id_length:
+        raise ConfigError(
+            f"backend {name!r}: server ID is {len(server_id)} octets, config {config_id} expects "
+            f"{config.server_id_length}"
+        )
