@@ -12,7 +12,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: help setup lock test lint types unit tools web web-test wheel demo demo-phone serve bench bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink bench-words interop fuzz clean
+.PHONY: help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink bench-words interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,13 +20,16 @@ help: ## this list
 setup: $(READY) ## the virtual environment and the development certificate
 	@$(BIN)/voice-gateway certificate --out certs/dev >/dev/null
 
-$(READY): pyproject.toml locks/setup.lock
+COMPONENTS := quiclb link gateway client/python
+
+$(READY): locks/setup.lock pyproject.toml $(COMPONENTS:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; found $$($(PYTHON) --version). Name another with: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || \
 	  { echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "installing the packages that the components, their tests and tools need: about a minute"
 	$(INSTALL) locks/setup.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(COMPONENTS:%=-e %) -e .
 	@touch $@
 
 lock: $(READY) ## write locks/*.lock from pyproject.toml (UPGRADE=1: the newest versions)
@@ -67,8 +70,8 @@ $(PAGE): $(shell find $(WEB)/src $(WEB)/page -type f) $(WEB)/package-lock.json $
 web-test: web ## the tests of the browser library and the page, without a browser
 	cd $(WEB) && npm run --silent types && npm test --silent
 
-wheel: setup web ## a wheel with the page in it, in dist
-	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+wheels: setup web ## a wheel of each component, in dist; that of the gateway has the page in it
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist $(COMPONENTS:%=./%)
 
 demo: setup ## the spoken order, the network switch and the killed load balancer
 	@$(BIN)/python -m deploy.local.demo

@@ -7,30 +7,46 @@ the registry that pip is configured for; no file names one.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
+COMPONENTS = ("quiclb", "link", "gateway", "client/python")
 SETUP = "setup"
 LOCKS = {
-    SETUP: ("agent", "bench", "dev", "otel", "redis"),
+    SETUP: ("agent", "bench", "daemon", "dev", "otel", "redis", "speech", "vad"),
     "browser": ("browser",),
     "fuzz": ("fuzz",),
     "lock": ("lock",),
     "microphone": ("microphone",),
     "peers": ("peers",),
 }
-"""Which extras a lock holds; `setup` also holds what the project itself needs, and its build tool."""
+"""Which extras a lock holds; `setup` also holds what the components themselves need, and their build tool."""
+
+
+def documents() -> list[dict[str, Any]]:
+    """Return the components' pyproject.toml and the workspace's own."""
+    return [tomllib.loads((ROOT / each / "pyproject.toml").read_text()) for each in (*COMPONENTS, ".")]
 
 
 def requirements(name: str) -> list[str]:
-    """Return what pyproject.toml asks for on behalf of a lock."""
-    document = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    project = document["project"]
-    own = [*project["dependencies"], *document["build-system"]["requires"]] if name == SETUP else []
-    return own + [each for extra in LOCKS[name] for each in project["optional-dependencies"][extra]]
+    """Return what the components and the workspace ask for on behalf of a lock; not the components themselves."""
+    found = documents()
+    own = {each["project"]["name"] for each in found}
+    asked = [line for each in found for extra in LOCKS[name] for line in _extra(each, extra)]
+    if name == SETUP:
+        asked += [line for each in found for line in each["project"].get("dependencies", ())]
+        asked += [line for each in found for line in each["build-system"]["requires"]]
+    return sorted({line for line in asked if re.split(r"[\[=<>~! ]", line)[0] not in own})
+
+
+def _extra(document: dict[str, Any], extra: str) -> list[str]:
+    lines: list[str] = document["project"].get("optional-dependencies", {}).get(extra, [])
+    return lines
 
 
 def renew(name: str, *, is_upgrade: bool) -> None:

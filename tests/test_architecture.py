@@ -151,7 +151,7 @@ def test_import_contracts_hold(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("module", "files"), DOORS, ids=lambda value: value if isinstance(value, str) else "")
 def test_each_foreign_part_stands_behind_one_door(module: str, files: set[str]) -> None:
-    found = {str(p.relative_to(ROOT)) for p in sources("quiclb", "gateway", "client") if module in imported(p)}
+    found = {str(p.relative_to(ROOT)) for p in sources("quiclb", "link", "gateway", "client") if module in imported(p)}
     assert found == files
 
 
@@ -161,7 +161,7 @@ def test_sans_io_files_touch_neither_world_nor_clock(name: str) -> None:
 
 
 def test_private_names_of_aioquic_stay_in_their_files() -> None:
-    for path in sources("quiclb", "gateway", "client"):
+    for path in sources("quiclb", "link", "gateway", "client"):
         name = str(path.relative_to(ROOT))
         if name.startswith(AIOQUIC_INSIDERS) or "aioquic" not in imported(path):
             continue

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from locks.renew import LOCKS, requirements
+from locks.renew import LOCKS, documents, requirements
 
 ROOT = Path(__file__).parents[1]
 HASHES = r"(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+"
@@ -61,8 +60,8 @@ def test_a_lock_covers_what_pyproject_asks_for(name: str) -> None:
 
 
 def test_every_extra_is_in_a_lock() -> None:
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert {extra for lock in LOCKS.values() for extra in lock} == set(extras)
+    extras = {extra for each in documents() for extra in each["project"].get("optional-dependencies", ())}
+    assert {extra for lock in LOCKS.values() for extra in lock} == extras
 
 
 def test_locks_agree_on_versions() -> None:

@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { rehearsal: { type: "boolean" } } });
-const out = positionals[0] ?? here("../../../gateway/web/static");
+const out = positionals[0] ?? here("../../../gateway/src/voice_gateway/web/static");
 const common = {
   bundle: true,
   format: "esm",

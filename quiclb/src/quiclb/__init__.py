@@ -52,11 +52,11 @@ __all__ = [
 
 # a server that only makes connection IDs need not load a load balancer
 _HOMES = {
-    "config": ("Algorithm", "QuicLbConfig"),
-    "daemon": ("Forwarder",),
-    "decoder": ("CidDecoder", "Decoded", "Reason", "Unroutable"),
-    "encoder": ("CidEncoder", "unroutable_cid"),
-    "envelope": ("SppHeader", "unwrap", "wrap"),
+    "codec.config": ("Algorithm", "QuicLbConfig"),
+    "daemon.forwarder": ("Forwarder",),
+    "codec.decoder": ("CidDecoder", "Decoded", "Reason", "Unroutable"),
+    "codec.encoder": ("CidEncoder", "unroutable_cid"),
+    "net.spp": ("SppHeader", "unwrap", "wrap"),
     "errors": (
         "ConfigError",
         "EncodeError",
@@ -66,8 +66,8 @@ _HOMES = {
         "ScrapeError",
         "StartError",
     ),
-    "routing": ("route",),
-    "settings": ("Settings", "load_settings"),
+    "routing.router": ("route",),
+    "settings.loader": ("Settings", "load_settings"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -25,6 +25,7 @@ from voice_gateway.cli.access import token as make_token
 from voice_gateway.agents.order.menu import Milk, Size, Topping, default_menu, parse_menu
 from voice_gateway.certificates.development import DevelopmentCertificate, ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings, secret_files
+from voicelink.errors import VoiceLinkError
 from voice_gateway.errors import ConfigurationError, GatewayError
 from voice_gateway.settings.fields import read_text
 from voice_gateway.endpoint.tls import TlsIdentity

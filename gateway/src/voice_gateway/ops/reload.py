@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import structlog
 
 from voice_gateway.settings.gateway_settings import GatewaySettings
+from voicelink.errors import VoiceLinkError
 from voice_gateway.errors import GatewayError
 from quiclb.errors import QuicLbError
 from quiclb.settings.files import Signature, files_signature
@@ -106,7 +107,7 @@ class Reloader:
     def _try(self, name: str, attempt: Callable[[], None]) -> bool:
         try:
             attempt()
-        except (GatewayError, QuicLbError) as error:
+        except (GatewayError, VoiceLinkError, QuicLbError) as error:
             self.counts[name, "refused"] += 1
             _log.error("reload_refused", what=name, error=str(error), remedy="correct it; what was there before stays")
             return False

@@ -8,7 +8,7 @@ from typing import Any, Final
 import opuslib_next
 from opuslib_next.api import c_int16_pointer, ctl, decoder, encoder
 
-from voice_gateway.errors import GatewayError
+from voicelink.errors import CodecError
 from voicelink.wire import Malformed
 
 FRAME_MS: Final = 20
@@ -41,7 +41,7 @@ class OpusEncoder:
             ):
                 encoder.encoder_ctl(self._encoder.encoder_state, request, value)
         except opuslib_next.OpusError as error:
-            raise GatewayError(f"opus refuses an encoder at {rate_hz} Hz and {bitrate} bit/s: {error}") from error
+            raise CodecError(f"opus refuses an encoder at {rate_hz} Hz and {bitrate} bit/s: {error}") from error
         self._packet = ctypes.create_string_buffer(_MAX_PACKET_OCTETS)
 
     def encode(self, pcm: bytes) -> bytes:
@@ -56,7 +56,7 @@ class OpusEncoder:
             _MAX_PACKET_OCTETS,
         )
         if length < 0:
-            raise GatewayError(f"opus cannot encode: {opuslib_next.OpusError(length)}")
+            raise CodecError(f"opus cannot encode: {opuslib_next.OpusError(length)}")
         return self._packet.raw[:length]
 
 
@@ -70,7 +70,7 @@ class OpusDecoder:
         try:
             self._decoder = opuslib_next.Decoder(rate_hz, 1)
         except opuslib_next.OpusError as error:
-            raise GatewayError(f"opus refuses a decoder at {rate_hz} Hz: {error}") from error
+            raise CodecError(f"opus refuses a decoder at {rate_hz} Hz: {error}") from error
         self._pcm = (ctypes.c_int16 * self._max_samples)()
         self._pcm_pointer = ctypes.cast(self._pcm, c_int16_pointer)
         self._pcm_octets = memoryview(self._pcm).cast("B")

@@ -14,7 +14,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from voice_gateway.errors import GatewayError
+from voicelink.errors import MissingDependencyError
 
 SPEECH_RATE_HZ: Final = 24_000
 
@@ -34,7 +34,7 @@ class Speech(Protocol):
 
 
 class HibariSpeech:
-    """The voice inside the hibari package, offline; raises `GatewayError` where the package is missing.
+    """The voice inside the hibari package, offline; raises `MissingDependencyError` where the package is missing.
 
     Not for two threads at once.
     """
@@ -43,7 +43,7 @@ class HibariSpeech:
         try:
             hibari: Any = import_module("hibari")
         except ModuleNotFoundError as error:
-            raise GatewayError(
+            raise MissingDependencyError(
                 f"speech synthesis needs {error.name}: pip install 'quic-voice-gateway[agent]'"
             ) from error
         self._voice: Any = hibari.Hibari()
@@ -57,12 +57,12 @@ class HibariSpeech:
 
 
 class EspeakSpeech:
-    """The espeak-ng program: robotic, speaks a hundred languages; raises `GatewayError` where it is not installed."""
+    """The espeak-ng program: robotic, speaks a hundred languages; raises `MissingDependencyError` where it is not installed."""
 
     def __init__(self, voice: str = "en-us", words_per_minute: int = 165) -> None:
         program = shutil.which("espeak-ng")
         if program is None:
-            raise GatewayError("the espeak-ng program is not installed: apt-get install espeak-ng")
+            raise MissingDependencyError("the espeak-ng program is not installed: apt-get install espeak-ng")
         self._command = (program, "-v", voice, "-s", str(words_per_minute), "--stdout", "--stdin")
 
     def synthesize(self, text: str) -> Iterator[bytes]:
@@ -73,7 +73,7 @@ class EspeakSpeech:
                     self._command, input=sentence.encode(), capture_output=True, check=True, timeout=_ESPEAK_TIMEOUT_S
                 )
             except (OSError, subprocess.SubprocessError) as error:
-                raise GatewayError(f"espeak-ng failed: {error}") from error
+                raise MissingDependencyError(f"espeak-ng failed: {error}") from error
             if pcm := _from_22050(made.stdout[44:]):
                 yield pcm
 

