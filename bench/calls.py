@@ -22,9 +22,9 @@ from typing import Any, Literal
 
 from bench.figures import percentile, save, summary, table
 from bench.gaps import noise
+from deploy.local.cluster import Cluster, ClusterOptions
 from voice_client import VoiceClient
 from voice_client.audio.source import PcmSource
-from deploy.local.cluster import Cluster, ClusterOptions
 
 TALK_S, PAUSE_S = 2.0, 3.0
 CALLER_PROCESSES = 2

@@ -23,13 +23,13 @@ from quiclb.net.spp import HEADER_LENGTH
 
 KEY: Final = bytes.fromhex("8f95f09245765f80256934e50c66207f")
 CONFIG: Final = QuicLbConfig(0, 4, 12, KEY)
-DATAGRAM_OCTETS: Final = 200
+DATAGRAM_BYTES: Final = 200
 QUIET_S: Final = 1.0
 """No arrival for so long ends a run."""
 
 _TAG: Final = struct.Struct("!4sHHI")
 _MARK: Final = b"\xf0ult"
-_HEAD_OCTETS: Final = 1 + CONFIG.cid_length
+_HEAD_BYTES: Final = 1 + CONFIG.cid_length
 
 
 @dataclass(slots=True)
@@ -129,7 +129,7 @@ class Backends:
     def _take(self, number: int, sock: socket.socket) -> None:
         datagram, forwarder = sock.recvfrom(2048)
         opened = unwrap(datagram)
-        tag = opened[1][_HEAD_OCTETS : _HEAD_OCTETS + _TAG.size] if isinstance(opened, tuple) else b""
+        tag = opened[1][_HEAD_BYTES : _HEAD_BYTES + _TAG.size] if isinstance(opened, tuple) else b""
         if len(tag) < _TAG.size or not tag.startswith(_MARK):
             self.tally.unmarked += 1
             return
@@ -188,7 +188,7 @@ class Clients:
     def _send(self, number: int, vip: Address) -> None:
         flow = number % len(self._sockets)
         tag = _TAG.pack(_MARK, flow % self._backends, flow, number)
-        datagram = (b"\x40" + self._cids[flow] + tag).ljust(DATAGRAM_OCTETS, b"\x55")
+        datagram = (b"\x40" + self._cids[flow] + tag).ljust(DATAGRAM_BYTES, b"\x55")
         try:
             self._sockets[flow].sendto(datagram, vip)
         except OSError:

@@ -17,10 +17,10 @@ import numpy as np
 
 from bench.figures import percentile, save, summary, table
 from bench.link import NatLink
-from voice_client import VoiceClient
-from voice_client.audio.source import PcmSource
 from deploy.local.cluster import Cluster, ClusterOptions
 from quiclb.net.address import parse_address
+from voice_client import VoiceClient
+from voice_client.audio.source import PcmSource
 
 CALL_S = 4.0
 EVENT_AT_S = 1.5

@@ -226,7 +226,7 @@ def _head(seconds: float, rate: float) -> Iterator[str]:
     yield f"# Faults: `python -m bench.lb_faults --seconds {seconds:g} --rate {rate:g}`"
     yield ""
     yield f"Loopback, {os.cpu_count()} cores shared with the traffic's own processes, Linux {platform.release()}."
-    yield "Datagrams of 200 octets. *Astray*: a backend or client got what was not for it."
+    yield "Datagrams of 200 bytes. *Astray*: a backend or client got what was not for it."
     yield ""
     yield "| fault | sent | lost inward | lost outward | of these in full queues | astray |"
     yield "|---|---|---|---|---|---|"

@@ -18,7 +18,11 @@ DOORS = [
     ("sounddevice", {"client/python/src/voice_client/audio/microphone.py"}),
     (
         "websockets",
-        {"gateway/src/voice_gateway/web/server.py", "gateway/src/voice_gateway/web/websocket.py", "gateway/src/voice_gateway/telephony/simulator/twilio.py"},
+        {
+            "gateway/src/voice_gateway/web/server.py",
+            "gateway/src/voice_gateway/web/websocket.py",
+            "gateway/src/voice_gateway/telephony/simulator/twilio.py",
+        },
     ),
     ("jwt", {"gateway/src/voice_gateway/access/tokens.py"}),
     ("opentelemetry", {"gateway/src/voice_gateway/ops/telemetry.py"}),

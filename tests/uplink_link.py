@@ -16,8 +16,8 @@ Weather = Callable[[float, bool], list[float]]
 """For a datagram sent at that time, upwards or not: after how long each of its copies arrives."""
 
 
-def spoken(sequence: int, octets: int = 60) -> AudioFrame:
-    return AudioFrame(sequence, sequence * 960, Codec.OPUS, bytes((0x48, sequence & 0xFF)) * (octets // 2))
+def spoken(sequence: int, byte_count: int = 60) -> AudioFrame:
+    return AudioFrame(sequence, sequence * 960, Codec.OPUS, bytes((0x48, sequence & 0xFF)) * (byte_count // 2))
 
 
 @dataclass
@@ -32,7 +32,7 @@ class UplinkOverLink:
     delivered: list[tuple[float, AudioFrame]] = field(default_factory=list)
     made_at: dict[int, float] = field(default_factory=dict)
     datagrams: list[tuple[float, int]] = field(default_factory=list)
-    """(time, octets) of each sent upwards."""
+    """(time, bytes) of each sent upwards."""
     streamed: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -43,12 +43,12 @@ class UplinkOverLink:
         self._order = count()
         self._stream_free_at = 0.0
 
-    def say(self, frames: int, at: float | None = None, octets: int = 60) -> None:
+    def say(self, frames: int, at: float | None = None, byte_count: int = 60) -> None:
         """So many frames more, one each 20 ms."""
         start, first = at if at is not None else self.now, len(self.made_at)
         for index in range(frames):
             self.made_at[first + index] = start + index * FRAME_S
-            self._at(start + index * FRAME_S, "say", spoken(first + index, octets))
+            self._at(start + index * FRAME_S, "say", spoken(first + index, byte_count))
 
     def run_until(self, end: float) -> None:
         while (at := self._next_at()) is not None and at <= end:

@@ -24,11 +24,11 @@ _SETTLED: Final = 0.4
 def run(convert: Convert, source_hz: int, samples: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[int]]:
     """Convert frame by frame; return the output, and how many samples of it there were after each frame."""
     pcm = bytes(np.rint(samples).astype("<i2"))
-    octets = source_hz * FRAME_MS // 1000 * 2
+    byte_count = source_hz * FRAME_MS // 1000 * 2
     made: list[NDArray[np.float64]] = []
     counts: list[int] = []
-    for at in range(0, len(pcm) - octets + 1, octets):
-        made.append(np.frombuffer(convert(pcm[at : at + octets]), "<i2").astype(float))
+    for at in range(0, len(pcm) - byte_count + 1, byte_count):
+        made.append(np.frombuffer(convert(pcm[at : at + byte_count]), "<i2").astype(float))
         counts.append(len(made[-1]) + (counts[-1] if counts else 0))
     return np.concatenate(made), counts
 

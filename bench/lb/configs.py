@@ -11,7 +11,7 @@ from bench.lb.pool import CONFIGS, Address, Pool, server_ids
 SESSION_TIMEOUT_S = 60
 """How long nginx and Envoy remember a client that is silent; Envoy's default. The forwarders remember none."""
 
-RECEIVE_BUFFER_OCTETS = 4 << 20
+RECEIVE_BUFFER_BYTES = 4 << 20
 
 
 def reference_arguments(pool: Pool, *, is_shared: bool = False) -> list[str]:
@@ -21,7 +21,7 @@ def reference_arguments(pool: Pool, *, is_shared: bool = False) -> list[str]:
         key = f",{config.key.hex()}" if config.key else ""
         arguments += ["--config", f"{config.config_id},{config.server_id_length},{config.nonce_length}{key}"]
     for number, backend in enumerate(pool.backends):
-        ids = ",".join(f"{config_id}:{octets.hex()}" for config_id, octets in server_ids(number).items())
+        ids = ",".join(f"{config_id}:{data.hex()}" for config_id, data in server_ids(number).items())
         arguments += ["--backend", f"{_text(backend)}={ids}"]
     return [*arguments, "--shared"] if is_shared else arguments
 
@@ -38,7 +38,7 @@ def quiclb(pool: Pool, **forwarder: str | int) -> str:
         lines.append(f"nonce_length = {config.nonce_length}")
         lines += [f'key = "{config.key.hex()}"'] if config.key else []
     for number, backend in enumerate(pool.backends):
-        ids = ", ".join(f'{config_id} = "{octets.hex()}"' for config_id, octets in server_ids(number).items())
+        ids = ", ".join(f'{config_id} = "{data.hex()}"' for config_id, data in server_ids(number).items())
         lines += ["", "[[backend]]", f'name = "backend-{number}"', f'address = "{_text(backend)}"']
         lines.append(f"server_ids = {{ {ids} }}")
     return "\n".join(lines) + "\n"
@@ -67,7 +67,7 @@ stream {{
 {servers}
   }}
   server {{
-    listen {_text(pool.vip)} udp reuseport rcvbuf={RECEIVE_BUFFER_OCTETS};
+    listen {_text(pool.vip)} udp reuseport rcvbuf={RECEIVE_BUFFER_BYTES};
     proxy_pass backends;
     proxy_timeout {SESSION_TIMEOUT_S}s;
   }}
@@ -81,7 +81,7 @@ def envoy(pool: Pool) -> str:
         "name": "vip",
         "address": _socket_address(pool.vip, protocol="UDP"),
         "enable_reuse_port": True,
-        "socket_options": [{"level": 1, "name": 8, "int_value": RECEIVE_BUFFER_OCTETS, "state": "STATE_PREBIND"}],
+        "socket_options": [{"level": 1, "name": 8, "int_value": RECEIVE_BUFFER_BYTES, "state": "STATE_PREBIND"}],
         "listener_filters": [{"name": "envoy.filters.udp_listener.udp_proxy", "typed_config": _udp_proxy()}],
     }
     endpoints = [{"endpoint": {"address": _socket_address(backend)}} for backend in pool.backends]

@@ -24,7 +24,7 @@ Commands = Callable[[Pool, Path, int], list[list[str]]]
 """Writes what is needed into a folder; returns the commands that make up that many processes."""
 
 _READY_S = 60.0
-_PROBE_OCTETS = 200
+_PROBE_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ def _answers(vip: Address, processes: Sequence[Pinned]) -> bool:
         deadline = time.monotonic() + _READY_S
         while time.monotonic() < deadline and all(process.is_alive for process in processes):
             with contextlib.suppress(OSError):
-                probe.send(b"\x5f" + bytes(_PROBE_OCTETS - 1))
-                if len(probe.recv(2048)) == _PROBE_OCTETS:
+                probe.send(b"\x5f" + bytes(_PROBE_BYTES - 1))
+                if len(probe.recv(2048)) == _PROBE_BYTES:
                     return True
             time.sleep(0.05)
     return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.lb.pool import BACKEND_IPS, CONFIGS, Traffic, server_id
 from quiclb import CidEncoder
-from quiclb.codec.nonces import RandomOctets
+from quiclb.codec.nonces import RandomBytes
 
 ANY_BACKEND = 255
 _FIXED_BIT = 0x40
@@ -13,8 +13,8 @@ _VERSION_1 = bytes.fromhex("00000001")
 _CLIENT_CID_LENGTH = 8
 
 
-def heads(traffic: Traffic, count: int, rng: RandomOctets) -> bytes:
-    """Return `count` records of backend (1 octet), length (1) and the octets of header and connection ID.
+def heads(traffic: Traffic, count: int, rng: RandomBytes) -> bytes:
+    """Return `count` records of backend (1 byte), length (1) and the bytes of header and connection ID.
 
     Short headers name the backends in turn, through quiclb's own encoder. Initials carry random destination IDs, as
     clients choose them, so that any backend is right.
@@ -32,7 +32,7 @@ def _record(backend: int, head: bytes) -> bytes:
     return bytes((backend, len(head))) + head
 
 
-def _initial(rng: RandomOctets) -> bytes:
+def _initial(rng: RandomBytes) -> bytes:
     destination, source = rng(_CLIENT_CID_LENGTH), rng(_CLIENT_CID_LENGTH)
     cids = bytes((len(destination),)) + destination + bytes((len(source),)) + source
     return bytes((_INITIAL,)) + _VERSION_1 + cids + b"\0"

@@ -80,7 +80,7 @@ DIRECT = "no forwarder"
 def throughput(
     bed: Bed, contenders: Sequence[Contender], kinds: Iterable[tuple[Traffic, int]], *, is_batched: bool, effort: Effort
 ) -> list[Point]:
-    """As much as each can pass on, for each kind of traffic and datagram size in octets."""
+    """As much as each can pass on, for each kind of traffic and datagram size in bytes."""
     with ExitStack() as stack:
         runners = _start(stack, bed, contenders, is_batched=is_batched)
         points = [Point(r.name, traffic, size, is_batched) for traffic, size in kinds for r in runners]

@@ -23,9 +23,9 @@ class Sample:
     the whole machine's."""
 
     addresses: int
-    resident_octets: int
+    resident_bytes: int
     open_files: int
-    kernel_octets: int
+    kernel_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,15 @@ class MemoryRun:
     end: str | None
 
     @property
-    def late_growth_octets(self) -> int:
+    def late_growth_bytes(self) -> int:
         """How much resident memory grew after the first tenth of the addresses: bounded caches are full by then."""
-        early = max(s.resident_octets for s in self.samples if s.addresses <= self.addresses // 10)
-        return self.samples[-1].resident_octets - early
+        early = max(s.resident_bytes for s in self.samples if s.addresses <= self.addresses // 10)
+        return self.samples[-1].resident_bytes - early
 
     @property
-    def kernel_growth_octets(self) -> int:
+    def kernel_growth_bytes(self) -> int:
         """Of the whole machine: other processes blur it."""
-        return self.samples[-1].kernel_octets - self.samples[0].kernel_octets
+        return self.samples[-1].kernel_bytes - self.samples[0].kernel_bytes
 
 
 def remember(bed: Bed, contender: Contender, addresses: int, rate: float) -> MemoryRun:
@@ -59,8 +59,8 @@ def remember(bed: Bed, contender: Contender, addresses: int, rate: float) -> Mem
 
         def sample(sent: float) -> Sample:
             used = [process.usage() for process in processes]
-            resident, files = sum(u.resident_octets for u in used), sum(u.open_files for u in used)
-            return Sample(min(addresses, int(sent)), resident, files, _slab_octets())
+            resident, files = sum(u.resident_bytes for u in used), sum(u.open_files for u in used)
+            return Sample(min(addresses, int(sent)), resident, files, _slab_bytes())
 
         samples = [sample(0)]
         begun = time.monotonic()
@@ -71,7 +71,7 @@ def remember(bed: Bed, contender: Contender, addresses: int, rate: float) -> Mem
             outcome = finish(generator)
         samples.append(sample(addresses))
         end = None if all(process.is_alive for process in processes) else _last_words(processes[0].log)
-    return MemoryRun(contender.name, addresses, [s for s in samples if s.resident_octets], outcome, end)
+    return MemoryRun(contender.name, addresses, [s for s in samples if s.resident_bytes], outcome, end)
 
 
 def _last_words(log: Path) -> str:
@@ -81,7 +81,7 @@ def _last_words(log: Path) -> str:
     return (telling or lines or ["no word"])[0][-160:].strip()
 
 
-def _slab_octets() -> int:
+def _slab_bytes() -> int:
     """What the kernel holds in slabs: sockets are kept there."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("Slab:"):

@@ -40,7 +40,7 @@ def _throughput(results: Results) -> Figure:
         axes.bar([x + 0.1 * i for x in range(len(names))], speeds, 0.1, label=label)
     axes.set_xticks([x + 0.05 * (len(kinds) - 1) for x in range(len(names))], names, rotation=10)
     axes.set_ylabel("thousand datagrams per second of one core")
-    axes.set_title("Capacity, 200 octets, loopback")
+    axes.set_title("Capacity, 200 bytes, loopback")
     axes.legend(fontsize="small")
     return figure
 
@@ -67,7 +67,7 @@ def _memory(results: Results) -> Figure:
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     for run in results.memory:
         addresses = [max(1, sample.addresses) for sample in run.samples]
-        panels[0].plot(addresses, [s.resident_octets / 1e6 for s in run.samples], ".-", label=run.contender)
+        panels[0].plot(addresses, [s.resident_bytes / 1e6 for s in run.samples], ".-", label=run.contender)
         panels[1].plot(addresses, [s.open_files for s in run.samples], ".-", label=run.contender)
     for axes, what in zip(panels, ("resident memory, MB", "open files"), strict=True):
         axes.set_xscale("log")

@@ -24,7 +24,7 @@ class Usage:
     """What a process and all its children hold; `cpu_ns` is the time that their threads have run."""
 
     cpu_ns: int
-    resident_octets: int
+    resident_bytes: int
     open_files: int
 
 

@@ -45,7 +45,7 @@ def _goals(results: Results) -> str:
     for goal in goals(results, ours):
         verdict = "unknown" if goal.value is None else "yes" if goal.is_met else "no"
         rows.append([goal.text, _number(goal.value, 2), verdict])
-    note = "Speed is by processor time, 200 octets and plaintext; against nginx and Envoy with batching backends."
+    note = "Speed is by processor time, 200 bytes and plaintext; against nginx and Envoy with batching backends."
     return f"## What {ours} aims at\n\n{note}\n\n" + table(["aim", "found", "met"], rows)
 
 
@@ -108,7 +108,7 @@ def _latency(results: Results, is_batched: bool) -> str:
     return "\n\n".join(
         [
             f"## Latency and loss, {_backends(is_batched)}",
-            "200 octets, plaintext. Load is the share of the contender's own capacity by the clock. A round trip is "
+            "200 bytes, plaintext. Load is the share of the contender's own capacity by the clock. A round trip is "
             "two passes through the contender; added is what the quantile exceeds that of clients who talk to a "
             "backend directly at the same rate.",
             table(header, rows),
@@ -126,8 +126,8 @@ def _memory(results: Results) -> str:
             [
                 run.contender,
                 _number(run.addresses),
-                f"{_number(first.resident_octets / 1e6, 1)} to {_number(last.resident_octets / 1e6, 1)}",
-                f"{_number(run.kernel_growth_octets / 1e6, 1)}",
+                f"{_number(first.resident_bytes / 1e6, 1)} to {_number(last.resident_bytes / 1e6, 1)}",
+                f"{_number(run.kernel_growth_bytes / 1e6, 1)}",
                 f"{first.open_files} to {max(sample.open_files for sample in run.samples)}",
                 f"{_number(100 * run.outcome.received / max(1, run.outcome.sent), 2)} %",
             ]

@@ -41,7 +41,7 @@ class Results:
         return next((p for p in self.throughput if (p.contender, p.traffic, p.size, p.backends_batch) == wanted), None)
 
     def speed(self, contender: str, to: str, *, is_batched: bool) -> float | None:
-        """How many datagrams `contender` passes on in the time that `to` needs for one: 200 octets, plaintext."""
+        """How many datagrams `contender` passes on in the time that `to` needs for one: 200 bytes, plaintext."""
         one, other = (self.capacity_of(n, Traffic.PLAINTEXT, 200, is_batched=is_batched) for n in (contender, to))
         return speed(one, other)
 
@@ -116,7 +116,7 @@ def _worst_p50_ms(results: Results, contender: str) -> float | None:
 def _growth_mb(results: Results, contender: str) -> float | None:
     """Unknown after fewer addresses than fill every cache."""
     runs = [run for run in results.memory if run.contender == contender and run.addresses >= _MANY_ADDRESSES]
-    return max(run.late_growth_octets for run in runs) / 1e6 if runs else None
+    return max(run.late_growth_bytes for run in runs) / 1e6 if runs else None
 
 
 def _plain(value: Any) -> Any:

@@ -11,10 +11,10 @@ from typing import Any
 
 from bench.link import NatLink
 from bench.survival.script import Script, SurvivalError
-from voice_client import ClientError, Interrupted, Resumed, VoiceClient
-from voice_client.call.report import CallReport
 from deploy.local.cluster import Cluster
 from quiclb.net.address import parse_address
+from voice_client import ClientError, Interrupted, Resumed, VoiceClient
+from voice_client.call.report import CallReport
 
 ONE_WAY_S = 0.025
 STAGGER_S = 0.5

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from voice_client import VoiceClient
-from voice_client.audio.source import PcmSource
 from deploy.local.judgement import expected_order, named
 from deploy.local.story import RECORDING, middle_of
+from voice_client import VoiceClient
+from voice_client.audio.source import PcmSource
 
 _RATE_HZ = 16_000
 

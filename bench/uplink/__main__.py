@@ -3,7 +3,7 @@
 The modes of the uplink are measured on virtual time: the production client calls the production worker through the load
 balancer, over a link that is exact. A TLS WebSocket is measured in real time over the kernel's TCP (CUBIC), joined by a
 tunnel with the same links, which needs root. Frames are 20 ms of Opus. Lateness is the time from the making of a frame
-to its delivery in order, less the link's 50 ms; octets are those of the caller's IP packets, acknowledgements included.
+to its delivery in order, less the link's 50 ms; bytes are those of the caller's IP packets, acknowledgements included.
 Plain datagrams are computed: each frame once, delivered as it comes.
 """
 

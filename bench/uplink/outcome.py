@@ -10,11 +10,11 @@ from bench.figures import percentile
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`lateness_ms` of each frame delivered, beyond the link's delay; `octets` the caller sent, IP headers included."""
+    """`lateness_ms` of each frame delivered, beyond the link's delay; `bytes` the caller sent, IP headers included."""
 
     sent: int
     lateness_ms: tuple[float, ...]
-    octets: int
+    byte_count: int
 
     @property
     def delivered_percent(self) -> float:
@@ -27,4 +27,4 @@ class Outcome:
 def together(outcomes: Sequence[Outcome]) -> Outcome:
     """All of them as one."""
     lateness = [each for outcome in outcomes for each in outcome.lateness_ms]
-    return Outcome(sum(each.sent for each in outcomes), tuple(lateness), sum(each.octets for each in outcomes))
+    return Outcome(sum(each.sent for each in outcomes), tuple(lateness), sum(each.byte_count for each in outcomes))

@@ -16,7 +16,7 @@ from bench.figures import table
 from bench.uplink.outcome import Outcome
 
 BASE: Final = "one stream"
-HEADER: Final = ["link", "way", "delivered %", "p50 ms", "p95 ms", "p99 ms", "max ms", "octets, of a stream's"]
+HEADER: Final = ["link", "way", "delivered %", "p50 ms", "p95 ms", "p99 ms", "max ms", "bytes, of a stream's"]
 _LATEST_MS: Final = 4_000
 
 Results = Mapping[str, Mapping[str, Outcome]]
@@ -29,7 +29,7 @@ def as_table(results: Results) -> str:
     for condition, ways in results.items():
         for way, outcome in ways.items():
             late = [f"{outcome.late_by(percent):.0f}" for percent in (50, 95, 99, 100)]
-            share = outcome.octets / outcome.sent / (ways[BASE].octets / ways[BASE].sent)
+            share = outcome.byte_count / outcome.sent / (ways[BASE].byte_count / ways[BASE].sent)
             rows.append([condition, way, f"{outcome.delivered_percent:.2f}", *late, f"{share:.2f}"])
     return table(HEADER, rows)
 
@@ -42,7 +42,7 @@ def as_document(results: Results) -> dict[str, Any]:
                 "frames": outcome.sent,
                 "delivered_percent": round(outcome.delivered_percent, 3),
                 "lateness_ms": {f"p{percent}": round(outcome.late_by(percent), 1) for percent in (50, 95, 99, 100)},
-                "octets_per_frame": round(outcome.octets / outcome.sent, 1),
+                "bytes_per_frame": round(outcome.byte_count / outcome.sent, 1),
             }
             for way, outcome in ways.items()
         }

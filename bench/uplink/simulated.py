@@ -16,25 +16,25 @@ import structlog
 
 from bench.uplink.conditions import FRAME_S, ONE_WAY_S, Condition
 from bench.uplink.outcome import Outcome
+from tests.sim.cluster import Cluster, Plan, make_certificate
+from tests.sim.links import Direction, Profile
+from tests.sim.simulation import Simulation, simulate
+from voice_client.audio.source import FRAME_BYTES
 from voice_client.errors import CallLost
-from voice_client.audio.source import FRAME_OCTETS
 from voice_gateway.agent.base import AgentEvent, Finished, HeardAudio, Silence
 from voice_gateway.transport import reassembler
 from voice_gateway.transport.stand_in import stand_in
 from voicelink.wire import AudioFrame
-from tests.sim.cluster import Cluster, Plan, make_certificate
-from tests.sim.links import Direction, Profile
-from tests.sim.simulation import Simulation, simulate
 
-IP_UDP_OCTETS: Final = 28
+IP_UDP_BYTES: Final = 28
 DEADLINE_S: Final = 0.2
 MODES: Final[Mapping[str, Mapping[str, Any]]] = {
     "one stream": {"uplink": "reliable"},
     "hybrid": {"uplink": "hybrid"},
     f"deadline of {DEADLINE_S:g} s": {"uplink": "deadline", "uplink_limit_s": DEADLINE_S},
 }
-_PLAIN_HEADER_OCTETS: Final = IP_UDP_OCTETS + 40  # QUIC, DATAGRAM, and what a frame says of itself
-_PLAIN_PAYLOAD_OCTETS: Final = 52
+_PLAIN_HEADER_BYTES: Final = IP_UDP_BYTES + 40  # QUIC, DATAGRAM, and what a frame says of itself
+_PLAIN_PAYLOAD_BYTES: Final = 52
 
 
 def place_call(condition: Condition, mode: str, seed: int, seconds: float) -> Outcome:
@@ -54,10 +54,10 @@ def plain_datagrams(condition: Condition, seed: int, seconds: float) -> Outcome:
     link.blackouts = [(start + begin, start + begin + length) for begin, length in condition.blackouts]
     lateness = []
     for sent_at in (start + index * FRAME_S for index in range(frames)):
-        arrivals = link.carry(sent_at, _PLAIN_PAYLOAD_OCTETS, rng)
+        arrivals = link.carry(sent_at, _PLAIN_PAYLOAD_BYTES, rng)
         if not isinstance(arrivals, str):
             lateness.append(1000 * (arrivals[0] - sent_at - ONE_WAY_S))
-    return Outcome(frames, tuple(lateness), frames * (_PLAIN_PAYLOAD_OCTETS + _PLAIN_HEADER_OCTETS))
+    return Outcome(frames, tuple(lateness), frames * (_PLAIN_PAYLOAD_BYTES + _PLAIN_HEADER_BYTES))
 
 
 class _Call:
@@ -72,12 +72,12 @@ class _Call:
         self._spoken_at: list[float] = []
         self._heard_at: dict[int, float] = {}
         self._stood_in: set[int] = set()
-        self._octets = 0
+        self._bytes = 0
 
     def outcome(self) -> Outcome:
         heard = [(n, at) for n, at in self._heard_at.items() if n not in self._stood_in]
         lateness = [1000 * (at - self._spoken_at[n] - ONE_WAY_S) for n, at in heard]
-        return Outcome(len(self._spoken_at), tuple(lateness), self._octets)
+        return Outcome(len(self._spoken_at), tuple(lateness), self._bytes)
 
     def note_stand_in(self, sequence: int, before: AudioFrame | None, after: AudioFrame | None) -> AudioFrame:
         self._stood_in.add(sequence)
@@ -95,9 +95,9 @@ class _Call:
                 start = sim.loop.time()
                 for begin, length in self._condition.blackouts:
                     cluster.caller.link.black_out(start + begin, start + begin + length)
-                up.octets = 0
+                up.byte_count = 0
                 await client.speak(self)
-                self._octets = up.octets
+                self._bytes = up.byte_count
                 with suppress(CallLost):  # on a bad link the last word may be lost, after all was heard
                     await client.finish()
 
@@ -113,7 +113,7 @@ class _Call:
     async def _speech(self) -> AsyncIterator[bytes]:
         loop, noise = asyncio.get_running_loop(), np.random.default_rng(7)
         for _ in range(self._frames):
-            samples = noise.normal(0, 4000, FRAME_OCTETS // 2).clip(-32768, 32767).astype("<i2")
+            samples = noise.normal(0, 4000, FRAME_BYTES // 2).clip(-32768, 32767).astype("<i2")
             self._spoken_at.append(loop.time())
             yield samples.tobytes()
 
@@ -122,10 +122,10 @@ class _Call:
 
 
 class _Counting(Direction):
-    octets = 0
+    byte_count = 0
 
     def carry(self, now: float, size: int, rng: random.Random) -> list[float] | str:
-        self.octets += size + IP_UDP_OCTETS
+        self.byte_count += size + IP_UDP_BYTES
         return super().carry(now, size, rng)
 
 

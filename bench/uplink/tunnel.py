@@ -22,7 +22,7 @@ CALLER: Final = "10.99.0.1"
 SERVER: Final = "10.99.0.2"
 _TUNSETIFF: Final = 0x400454CA
 _IFF_TUN_NO_PI: Final = 0x1001
-_IP_UDP_OCTETS: Final = 28
+_IP_UDP_BYTES: Final = 28
 
 
 def is_possible() -> bool:
@@ -39,8 +39,8 @@ class Tunnel:
         self._rngs = {port: random.Random(seed) for port, (_, seed) in links.items()}
         self._fds: list[int] = []
         self.namespaces = [f"uplink-{side}-{os.getpid()}" for side in ("caller", "server")]
-        self.octets = dict.fromkeys(links, 0)
-        """Octets of IP packets from the caller, by port."""
+        self.byte_count = dict.fromkeys(links, 0)
+        """Bytes of IP packets from the caller, by port."""
 
     async def __aenter__(self) -> Self:
         try:
@@ -60,10 +60,10 @@ class Tunnel:
         self._close()
 
     def speech_begins(self) -> None:
-        """Count octets, and let blackouts come, from now on."""
+        """Count bytes, and let blackouts come, from now on."""
         now = asyncio.get_running_loop().time()
         for port, (condition, _) in self._conditions.items():
-            self.octets[port] = 0
+            self.byte_count[port] = 0
             for begin, length in condition.blackouts:
                 self._links[port].black_out(now + begin, now + begin + length)
 
@@ -98,9 +98,9 @@ class Tunnel:
             if link is None:
                 continue
             if side == 0:
-                self.octets[port] += len(packet)
+                self.byte_count[port] += len(packet)
             direction = link.up if side == 0 else link.down
-            arrivals = direction.carry(loop.time(), len(packet) - _IP_UDP_OCTETS, self._rngs[port])
+            arrivals = direction.carry(loop.time(), len(packet) - _IP_UDP_BYTES, self._rngs[port])
             if not isinstance(arrivals, str):
                 for at in arrivals:
                     loop.call_at(at, self._write, 1 - side, packet)

@@ -25,7 +25,7 @@ from bench.uplink.tunnel import CALLER, SERVER
 from voice_gateway.transport.websocket import Kind
 from voicelink.wire import AudioFrame, Codec, decode_audio_frame, encode_audio_frame
 
-PAYLOAD_OCTETS = 52
+PAYLOAD_BYTES = 52
 _CONGESTION_CONTROL = b"cubic"
 _LONGEST_TAIL_S = 6.0
 
@@ -73,7 +73,7 @@ async def _call(seconds: float, ports: Sequence[int]) -> None:
         for sequence in range(round(seconds / FRAME_S)):
             await asyncio.sleep(start + phase_s + sequence * FRAME_S - time.monotonic())
             made_at[port].append(time.monotonic())
-            frame = AudioFrame(sequence, sequence * 960, Codec.OPUS, bytes(PAYLOAD_OCTETS))
+            frame = AudioFrame(sequence, sequence * 960, Codec.OPUS, bytes(PAYLOAD_BYTES))
             waiting.put_nowait(bytes((Kind.UPLINK_AUDIO,)) + encode_audio_frame(frame))
         await asyncio.sleep(_LONGEST_TAIL_S)
         sending.cancel()

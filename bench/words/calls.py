@@ -13,8 +13,11 @@ from typing import Any, Final, cast
 from bench.uplink.conditions import FRAME_S
 from bench.words.listener import Listener, Understanding
 from bench.words.paths import link
-from voice_client.errors import CallLost
+from tests.sim.cluster import Cluster, Plan
+from tests.sim.links import Direction, Profile
+from tests.sim.simulation import Simulation, simulate
 from voice_client.audio.source import PcmSource
+from voice_client.errors import CallLost
 from voice_gateway.certificates.development import DevelopmentCertificate
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.store.memory import MemoryStore
@@ -22,9 +25,6 @@ from voice_gateway.telephony.twilio.counters import TelephonyCounters
 from voice_gateway.telephony.twilio.transport import TwilioCall
 from voice_gateway.web.websocket import WebSocket
 from voicelink.wire import VOICE_PATH, AudioFrame
-from tests.sim.cluster import Cluster, Plan
-from tests.sim.links import Direction, Profile
-from tests.sim.simulation import Simulation, simulate
 
 _LIMIT_S: Final = 120.0
 _TCP_WAITS_S: Final = 0.2

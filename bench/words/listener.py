@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.sim.agents import Mute, NotingAgent, RememberingRecogniser
 from voice_gateway.agent.base import AgentEvent, Conversation, HeardAudio, Understood
 from voice_gateway.agents.order.agent import OrderAgent
 from voice_gateway.agents.order.recogniser import InlineRecogniser
-from tests.sim.agents import Mute, NotingAgent, RememberingRecogniser
 
 
 @dataclass(slots=True)

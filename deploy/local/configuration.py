@@ -7,8 +7,8 @@ from pathlib import Path
 
 from quiclb.net.address import parse_address
 
-SERVER_ID_OCTETS = 4
-NONCE_OCTETS = 12
+SERVER_ID_BYTES = 4
+NONCE_BYTES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def worker_name(index: int) -> str:
 
 
 def server_id(index: int) -> str:
-    return f"{index + 1:0{2 * SERVER_ID_OCTETS}x}"
+    return f"{index + 1:0{2 * SERVER_ID_BYTES}x}"
 
 
 def forwarder_toml(addresses: Addresses, secrets: Secrets, processes: int = 1) -> str:
@@ -141,7 +141,7 @@ def _quic_lb(secrets: Secrets) -> str:
     return f"""
 [[config]]
 id = 0
-server_id_length = {SERVER_ID_OCTETS}
-nonce_length = {NONCE_OCTETS}
+server_id_length = {SERVER_ID_BYTES}
+nonce_length = {NONCE_BYTES}
 key = "{secrets.quic_lb_key}"
 """

@@ -24,15 +24,15 @@ from deploy.local.judgement import expected_order, named
 from deploy.local.story import RECORDING, Moment
 from voice_gateway.errors import GatewayError
 from voice_gateway.session.recall import session_of
+from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.telephony.simulator.loudspeaker import SILENCE
 from voice_gateway.telephony.simulator.sound import read_telephone_wav
 from voice_gateway.telephony.simulator.twilio import Call, TwilioSimulator
-from voice_gateway.store.sqlite import SqliteStore
 
 VICTIM: Final = 0
 GREETING_S, ANSWER_S = 4.0, 6.0
 """How long the caller lets the agent speak."""
-_OCTETS_PER_S: Final = 8_000
+_BYTES_PER_S: Final = 8_000
 
 
 @dataclass(slots=True)
@@ -55,11 +55,11 @@ def script() -> tuple[bytes, float]:
     instants = tomllib.loads(RECORDING.with_suffix(".toml").read_text())
     spoken = read_telephone_wav(RECORDING)
     first, second = (
-        spoken[int(instants[name]["start"] * _OCTETS_PER_S) : int(instants[name]["end"] * _OCTETS_PER_S)]
+        spoken[int(instants[name]["start"] * _BYTES_PER_S) : int(instants[name]["end"] * _BYTES_PER_S)]
         for name in ("first_sentence", "second_sentence")
     )
     before = _silence(GREETING_S) + first + _silence(ANSWER_S)
-    return before + second + _silence(1.0), (len(before) + len(second) / 2) / _OCTETS_PER_S
+    return before + second + _silence(1.0), (len(before) + len(second) / 2) / _BYTES_PER_S
 
 
 async def place_call(*, store: str | None = None, tick_s: float = 0.02) -> Telling:
@@ -185,7 +185,7 @@ async def run(console: Console) -> dict[str, Any]:
 
 
 def _silence(seconds: float) -> bytes:
-    return SILENCE * round(seconds * _OCTETS_PER_S)
+    return SILENCE * round(seconds * _BYTES_PER_S)
 
 
 if __name__ == "__main__":

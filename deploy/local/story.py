@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from voice_client import ClientError, MigrationFailed, VoiceClient
 from deploy.local.cluster import Cluster
+from voice_client import ClientError, MigrationFailed, VoiceClient
 
 RECORDING = Path(__file__).with_name("caller.wav")
 FIRST_ADDRESS = "127.0.0.2"

@@ -10,12 +10,12 @@ from typing import ParamSpec
 import pytest
 import soxr
 
+from tests.browser.sound import Sound
+from tests.sim.agents import Mute
 from voice_gateway.agent.base import AgentEvent, HeardAudio, Understood
 from voice_gateway.agents.order.agent import OrderAgent
 from voice_gateway.agents.order.menu import default_menu
 from voice_gateway.agents.order.recogniser import RECOGNISER_RATE_HZ, InlineRecogniser
-from tests.browser.sound import Sound
-from tests.sim.agents import Mute
 
 P = ParamSpec("P")
 TRIES = 3

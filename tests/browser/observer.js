@@ -84,9 +84,9 @@
       part.forEach((sample, index) => (samples[frame - first + index] = Math.max(-1, Math.min(1, sample)) * 32767));
     }
     let text = "";
-    const octets = new Uint8Array(samples.buffer);
-    for (let start = 0; start < octets.length; start += 32768) {
-      text += String.fromCharCode(...octets.subarray(start, start + 32768));
+    const bytes = new Uint8Array(samples.buffer);
+    for (let start = 0; start < bytes.length; start += 32768) {
+      text += String.fromCharCode(...bytes.subarray(start, start + 32768));
     }
     return { first, rate, samples: btoa(text) };
   }

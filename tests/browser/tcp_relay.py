@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-CHUNK_OCTETS = 65_536
+CHUNK_BYTES = 65_536
 
 
 class TcpRelay:
@@ -30,9 +30,9 @@ class TcpRelay:
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while octets := await reader.read(CHUNK_OCTETS):
+            while data := await reader.read(CHUNK_BYTES):
                 await self.has_light.wait()
-                writer.write(octets)
+                writer.write(data)
                 await writer.drain()
         finally:
             writer.close()

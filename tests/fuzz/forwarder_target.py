@@ -1,6 +1,6 @@
-"""One input through everything that a stranger's octets reach: parser, decoder, router, envelope, both forwarders.
+"""One input through everything that a stranger's bytes reach: parser, decoder, router, envelope, both forwarders.
 
-The first octet chooses the client's address and whether the rest comes from a client or from a backend's side; the rest
+The first byte chooses the client's address and whether the rest comes from a client or from a backend's side; the rest
 is the datagram. Anything but silence is a fault.
 """
 
@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from functools import cache
 
-from quiclb.net.address import Address
 from quiclb.codec.config import QuicLbConfig
 from quiclb.datapath.base import Datagrams
-from quiclb.net.spp import SppHeader, unwrap, wrap
 from quiclb.datapath.core import ForwardingCore
+from quiclb.net.address import Address
+from quiclb.net.spp import SppHeader, unwrap, wrap
 from quiclb.routing.pool import Backend, BackendState
 from quiclb.routing.router import Drop, route
 from quiclb.routing.table import RoutingTable, UnknownServerId, build_table
-from tests.property.quiclb.vector_harness import SLOT_OCTETS, VectorHarness
+from tests.property.quiclb.vector_harness import SLOT_BYTES, VectorHarness
 
 KEY = bytes.fromhex("8f95f09245765f80256934e50c66207f")
 VIP: Address = ("192.0.2.1", 443)
@@ -25,7 +25,7 @@ CONFIGS = (
     QuicLbConfig(0, 4, 12, KEY),
     QuicLbConfig(1, 3, 4, KEY),
     QuicLbConfig(2, 8, 7),
-    QuicLbConfig(3, 10, 5, KEY, first_octet_encodes_cid_length=False),
+    QuicLbConfig(3, 10, 5, KEY, first_byte_encodes_cid_length=False),
     QuicLbConfig(4, 15, 4, KEY),
     QuicLbConfig(5, 1, 4),
 )
@@ -45,7 +45,7 @@ IS_REPLY = 0x80
 
 def check(data: bytes) -> None:
     """Raise `AssertionError`, or whatever the code under test raises, if an input is dealt with wrongly."""
-    choice, datagram = (data[0], data[1:SLOT_OCTETS]) if data else (0, b"")
+    choice, datagram = (data[0], data[1:SLOT_BYTES]) if data else (0, b"")
     for index in range(len(tables())):
         scalar, again, vector = forwarders(index)
         if choice & IS_REPLY:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from quiclb.daemon.forwarder import Forwarder
+from quiclb.settings.loader import Settings
 from voice_client import VoiceClient
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.worker.worker import Worker
-from quiclb.daemon.forwarder import Forwarder
-from quiclb.settings.loader import Settings
 
 CONFIG = {"id": 0, "server_id_length": 4, "nonce_length": 12, "key": "8f95f09245765f80256934e50c66207f"}
 SHARED = {"retry_key": "11" * 32, "ticket_key": "22" * 32, "reset_key": "33" * 32}

@@ -12,17 +12,17 @@ import resource
 import sys
 from pathlib import Path
 
-from voice_gateway.settings.gateway_settings import TlsSection
 from voice_gateway.certificates.served import ServedCertificate
+from voice_gateway.settings.gateway_settings import TlsSection
 from voice_gateway.transport.webtransport import VoiceOverWebTransport
 
 
 async def main(leaf: str, key: str, now: float) -> None:
     certificate = ServedCertificate(TlsSection(certificate=Path(leaf), key=Path(key)), lambda: now)
 
-    from voicelink.h3.webtransport import SessionOpened
-    from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
     from tests.integration.udp import Client, Sessions, Socket, issuer, until
+    from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
+    from voicelink.h3.webtransport import SessionOpened
 
     endpoint = Endpoint(
         EndpointSettings(retry_after_half_open=0),

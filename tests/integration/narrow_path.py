@@ -1,4 +1,4 @@
-"""A forwarder over a path of 1400 octets, in a network namespace of its own, where lowering the MTU harms nobody.
+"""A forwarder over a path of 1400 bytes, in a network namespace of its own, where lowering the MTU harms nobody.
 
 `unshare --net python -m tests.integration.narrow_path v4 vectorised` prints what arrived, what was counted, and whether
 every packet forbade fragmentation.
@@ -18,7 +18,7 @@ from tests.unit.quiclb.pools import cid, short_packet
 
 MTU = 1400
 SIZES = {"v4": (1300, 1350), "v6": (1300, 1345)}
-"""A datagram that fits with 38 octets in front, and one that fits without them only."""
+"""A datagram that fits with 38 bytes in front, and one that fits without them only."""
 
 
 async def main(family: str, datapath: str) -> None:

@@ -123,7 +123,7 @@ class ScriptedServer:
             EndpointSettings(host="127.0.0.1", port=0),
             self.identity,
             UnroutableIssuer(
-                length_octets=17, reset_key=bytes(32), rng=os.urandom, is_migration_disabled=False, active_limit=4
+                length_bytes=17, reset_key=bytes(32), rng=os.urandom, is_migration_disabled=False, active_limit=4
             ),
             VoiceOverWebTransport(self.accept),
             wall_clock=time.time,

@@ -15,14 +15,6 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from voice_client import AccessRefused, SessionFailed, SessionRefused, VoiceClient
-from voice_gateway.access.keys import signing_key
-from voice_gateway.access.tokens import mint
-from voice_gateway.certificates.development import ensure_certificate
-from voice_gateway.settings.gateway_settings import GatewaySettings
-from voicelink.h3.webtransport import SessionOpened
-from voice_gateway.telephony.simulator.twilio import Call, TwilioSimulator
-from voice_gateway.worker.worker import Worker
 from quiclb import SppHeader, wrap
 from tests.integration.relay import relaying
 from tests.integration.test_attacks import initial
@@ -30,6 +22,14 @@ from tests.integration.test_telephony import FAST_S, LOUD, QUIET
 from tests.integration.udp import Client, Forwarder, Socket, until
 from tests.redis_server import free_port
 from tests.unit.gateway.access.access_keys import SECRET, pair
+from voice_client import AccessRefused, SessionFailed, SessionRefused, VoiceClient
+from voice_gateway.access.keys import signing_key
+from voice_gateway.access.tokens import mint
+from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.telephony.simulator.twilio import Call, TwilioSimulator
+from voice_gateway.worker.worker import Worker
+from voicelink.h3.webtransport import SessionOpened
 
 AUDIENCE = "voice.example"
 SHOP = "https://shop.example"
@@ -202,7 +202,7 @@ async def test_a_caller_that_comes_back_shows_a_fresh_token(folder: Path) -> Non
 async def test_keys_are_rotated_while_calls_go_on(folder: Path) -> None:
     async with working(folder) as worker:
         async with client(worker, folder, token(is_new=False)) as call:
-            (folder / "old.key").write_text("another secret of more than 32 octets")
+            (folder / "old.key").write_text("another secret of more than 32 bytes")
             with capture_logs() as logs:
                 worker.reloader.reload()
             assert {(line["event"], line["what"]) for line in logs if "what" in line} >= {("reloaded", "access")}

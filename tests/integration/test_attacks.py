@@ -1,4 +1,4 @@
-"""What is thrown at a public UDP port: the cost is bounded in octets and objects, and nothing raises."""
+"""What is thrown at a public UDP port: the cost is bounded in bytes and objects, and nothing raises."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicErrorCode, QuicPacketType, pull_quic_header
 
-from voicelink.h3.webtransport import SessionOpened
-from voice_gateway.endpoint.admission import NETWORK_FAILURES
-from voicelink.quic.cid_source import RandomCids
-from voicelink.quic.connection import Connection, PeerClosed
-from voice_gateway.endpoint.endpoint import Endpoint
-from voice_gateway.endpoint.settings import SharedSecrets
 from quiclb import SppHeader, wrap
 from tests.integration.udp import Client, Socket, issuer, serving, until
 from tests.unit.gateway.quic.harness import SERVER_ADDRESS, client_configuration, connected, seeded
+from voice_gateway.endpoint.admission import NETWORK_FAILURES
+from voice_gateway.endpoint.endpoint import Endpoint
+from voice_gateway.endpoint.settings import SharedSecrets
+from voicelink.h3.webtransport import SessionOpened
+from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.connection import Connection, PeerClosed
 
 KEY = b"s" * 32
 
@@ -327,12 +327,12 @@ async def test_garbage_on_both_sockets_is_counted_and_logged_nowhere(
         sent = 0
         for datagram in datagrams:
             enveloped = wrap(SppHeader(("198.51.100.7", 40001), ("192.0.2.1", 4433)), datagram)
-            for socket, octets, address in (
+            for socket, raw, address in (
                 (outside, datagram, endpoint.address),
                 (forwarder, datagram, endpoint.inner_address),
                 (forwarder, enveloped, endpoint.inner_address),
             ):
-                socket.send(octets, address)
+                socket.send(raw, address)
                 sent += 1
             await until(lambda sent=sent: endpoint.counters.datagrams_received == sent)  # type: ignore[misc]
         assert_unharmed(endpoint)
@@ -382,7 +382,7 @@ def _inject(client: QuicConnection, payload: bytes, now: float, server: QuicConn
 # Streams
 
 
-def test_ten_octets_at_sparse_offsets_cost_little_memory_and_raise_no_limit() -> None:
+def test_ten_bytes_at_sparse_offsets_cost_little_memory_and_raise_no_limit() -> None:
     pair = connected()
     pair.client.send_stream_data(0, b"x")
     pair.exchange(2)
@@ -409,7 +409,7 @@ def test_an_offset_beyond_the_window_is_a_flow_control_error() -> None:
     assert ended.error_code == QuicErrorCode.FLOW_CONTROL_ERROR
 
 
-def test_a_comb_of_single_octets_ends_the_connection_at_the_budget() -> None:
+def test_a_comb_of_single_bytes_ends_the_connection_at_the_budget() -> None:
     pair = connected()
     offset = 1
     while not pair.server.is_ended:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.integration.relay import relaying
+from tests.integration.scripted_server import ORDER, TOKEN, ScriptedServer, ScriptedSession, self_signed, serving
 from voice_client import (
     AccessRefused,
     CallLost,
@@ -33,12 +35,10 @@ from voice_client import (
     Unreachable,
     VoiceClient,
 )
-from voice_client.events import Event
 from voice_client.connect.target import Target
+from voice_client.events import Event
 from voicelink.wire import Bye, ClientMessage, CloseCode, Error, Flush, Played, Start
 from voicelink.wire import Heard as HeardMessage
-from tests.integration.relay import relaying
-from tests.integration.scripted_server import ORDER, TOKEN, ScriptedServer, ScriptedSession, self_signed, serving
 
 SPEECH = (np.sin(np.arange(16_000) / 10) * 8000).astype("<i2").tobytes()
 

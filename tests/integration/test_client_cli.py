@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.integration.scripted_server import ORDER, TOKEN, ScriptedServer, ScriptedSession, serving
 from voice_client.cli.main import app
 from voicelink.audio.wav import parse_wav, wav_header
 from voicelink.wire import Bye, ClientMessage, CloseCode, Error, Start
-from tests.integration.scripted_server import ORDER, TOKEN, ScriptedServer, ScriptedSession, serving
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from voice_gateway.settings.gateway_settings import GatewaySettings
-from voice_gateway.errors import ConfigurationError
-from voice_gateway.ops.reload import SettingsSource
 from quiclb.settings.loader import Settings
 from tests.integration.cluster import CONFIG, Cluster, cluster, forwarder_settings, worker_settings
 from tests.integration.test_resume import TONE
 from tests.integration.udp import until
+from voice_gateway.errors import ConfigurationError
+from voice_gateway.ops.reload import SettingsSource
+from voice_gateway.settings.gateway_settings import GatewaySettings
 
 NEXT = {**CONFIG, "id": 1, "key": "00112233445566778899aabbccddeeff"}
 
@@ -103,7 +103,7 @@ async def test_a_rotation_can_be_taken_back(tmp_path: Path) -> None:
     ("changed", "fault"),
     [
         ({**CONFIG, "key": NEXT["key"]}, "config 0 and its server ID cannot change"),
-        ({**NEXT, "nonce_length": 8}, "have 17 octets until the worker is started again, the new .* makes 13"),
+        ({**NEXT, "nonce_length": 8}, "have 17 bytes until the worker is started again, the new .* makes 13"),
     ],
     ids=["the key of a config in use", "another length"],
 )

@@ -9,10 +9,10 @@ from typing import Any
 from aioquic.quic.events import HandshakeCompleted
 from aioquic.tls import SessionTicket
 
-from voicelink.h3.webtransport import WebTransportLayer
+from tests.integration.udp import Client, Sessions, Socket, issuer, serving, until
 from voice_gateway.endpoint.endpoint import Endpoint
 from voice_gateway.endpoint.settings import SharedSecrets
-from tests.integration.udp import Client, Sessions, Socket, issuer, serving, until
+from voicelink.h3.webtransport import WebTransportLayer
 
 SECRETS = SharedSecrets(retry=(b"r" * 32,), ticket=(b"t" * 32,))
 

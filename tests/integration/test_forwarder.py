@@ -14,10 +14,10 @@ import pytest
 import uvloop
 
 from quiclb import Forwarder, Settings, SppHeader, StartError, unroutable_cid, unwrap, wrap
-from quiclb.net.address import format_address
+from quiclb.datapath.linux.wildcard import WildcardEndpoint
 from quiclb.datapath.vectorised import loop as forwarding_loop
 from quiclb.datapath.vectorised.datapath import VectorisedDatapath
-from quiclb.datapath.linux.wildcard import WildcardEndpoint
+from quiclb.net.address import format_address
 from tests.unit.quiclb.pools import KEY, cid, short_packet
 
 TIMEOUT_S = 5.0

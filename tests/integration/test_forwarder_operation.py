@@ -9,9 +9,6 @@ import signal
 import time
 from pathlib import Path
 
-from voice_gateway.endpoint.cids import UnroutableIssuer
-from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
-from voice_gateway.endpoint.tls import TlsIdentity
 from quiclb import Forwarder, Settings
 from tests.integration.scripted_server import self_signed
 from tests.integration.test_forwarder import CHOSEN, on_every_datapath
@@ -24,6 +21,9 @@ from tests.integration.test_forwarder_process import (  # fixtures among them
     exchange,
 )
 from tests.unit.quiclb.pools import cid, short_packet
+from voice_gateway.endpoint.cids import UnroutableIssuer
+from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
+from voice_gateway.endpoint.tls import TlsIdentity
 
 __all__ = ["backends", "client", "config"]
 
@@ -60,7 +60,7 @@ def test_a_changed_file_and_sighup_take_effect_and_a_bad_file_does_not(config, c
         replace_file(config, "nonce_length = 12", "nonce_length = 1")
         event = next_event(daemon)
         assert event["event"] == "settings refused, the old table stays"
-        assert "nonce must be at least 4 octets long, got 1" in str(event["fault"])
+        assert "nonce must be at least 4 bytes long, got 1" in str(event["fault"])
         exchange(client, backends[1], daemon.vip, 1)
         daemon.process.send_signal(signal.SIGHUP)
         assert next_event(daemon)["event"] == "settings refused, the old table stays"
@@ -110,7 +110,7 @@ async def gateway_endpoint() -> Endpoint:
     """The QUIC endpoint of a worker, which knows nothing of probes but what QUIC asks of every server."""
     certificate, key = self_signed()
     issuer = UnroutableIssuer(
-        length_octets=17, reset_key=bytes(32), rng=os.urandom, is_migration_disabled=False, active_limit=4
+        length_bytes=17, reset_key=bytes(32), rng=os.urandom, is_migration_disabled=False, active_limit=4
     )
     identity = TlsIdentity.from_pem(certificate, key, now=time.time())
     settings = EndpointSettings(host=None, inner_host="127.0.0.1", forwarders=("127.0.0.1",))

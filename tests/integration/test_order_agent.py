@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.gateway.recordings import recording
 from voice_gateway.agent.base import (
     AgentEvent,
     Conversation,
@@ -28,7 +29,6 @@ from voice_gateway.agents.order.recogniser import InlineRecogniser
 from voice_gateway.agents.order.recogniser_process import ProcessRecogniser
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
 from voicelink.wire import AudioFrame, Codec
-from tests.unit.gateway.recordings import recording
 
 PAUSE = bytes(32_000 * 2)
 SECOND_SENTENCE_MS = 5_170

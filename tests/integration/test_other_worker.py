@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from voice_client import CredentialStore
 from tests.integration.cluster import Cluster, cluster
+from voice_client import CredentialStore
 
 MANY = 40
 """Calls after which both workers of two have surely had one: 2 ** -39."""

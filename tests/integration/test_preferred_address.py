@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from voice_client import MigrationFailed
 from tests.integration.cluster import Cluster, cluster
 from tests.integration.test_resume import TONE
 from tests.integration.udp import until
+from voice_client import MigrationFailed
 
 WORKER_HOST = "127.0.0.9"
 

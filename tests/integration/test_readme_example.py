@@ -14,10 +14,10 @@ import pytest
 
 import voice_client as client
 from voice_client.audio.source import spoken
-from voicelink.audio.wav import wav_header
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.worker.worker import Worker
+from voicelink.audio.wav import wav_header
 
 ROOT = Path(__file__).parents[2]
 SPEECH = "Can I get a large taro milk tea with half sugar?"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.redis_server import redis_cluster
 from voice_gateway.store.base import Fenced, SessionRecord
 from voice_gateway.store.factory import open_store
-from tests.redis_server import redis_cluster
 
 
 async def test_sessions_spread_over_a_cluster_keep_one_owner_each(tmp_path: Path) -> None:

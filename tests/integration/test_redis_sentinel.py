@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+from tests.redis_server import ask, redis_sentinel
 from voice_gateway.errors import StoreError
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.factory import open_store
-from tests.redis_server import ask, redis_sentinel
 
 FAILOVER_TIMEOUT_S = 60.0
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.integration.test_worker_process import PROGRAM, SETTINGS, started
 from voice_client import CertificateRefused, VoiceClient
 from voice_gateway.certificates.development import ensure_certificate
-from tests.integration.test_worker_process import PROGRAM, SETTINGS, started
 
 
 class Daemon:

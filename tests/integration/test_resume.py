@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.integration.relay import Relay, relaying
 from voice_client import Interrupted, Resumed, SessionFailed, VoiceClient
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.store.base import SessionStore
 from voice_gateway.store.memory import MemoryStore
-from voicelink.wire import CloseCode
 from voice_gateway.worker.worker import Worker
-from tests.integration.relay import Relay, relaying
+from voicelink.wire import CloseCode
 
 TONE = (np.sin(np.arange(32_000) / 10) * 8000).astype("<i2").tobytes()
 TIMEOUT_S = 30.0

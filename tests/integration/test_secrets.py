@@ -15,21 +15,21 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.integration.test_worker_process import PROGRAM, run, started
+from tests.unit.gateway.access.access_keys import pair
 from voice_client import AccessRefused, VoiceClient
 from voice_client.cli.dial import CallPlan
-from voice_gateway.cli import main as cli
 from voice_gateway.access.keys import signing_key
 from voice_gateway.access.tokens import mint
 from voice_gateway.certificates.development import ensure_certificate
-from voice_gateway.settings.gateway_settings import load_settings
+from voice_gateway.cli import main as cli
 from voice_gateway.errors import GatewayError
+from voice_gateway.settings.gateway_settings import load_settings
 from voice_gateway.transport.base import SessionRequest
 from voice_gateway.worker.worker import Worker
-from tests.integration.test_worker_process import PROGRAM, run, started
-from tests.unit.gateway.access.access_keys import pair
 
 TEXTS = {
-    name: f"sentinel-{name}-of-at-least-thirty-two-octets"
+    name: f"sentinel-{name}-of-at-least-thirty-two-bytes"
     for name in ("token", "secret", "key", "auth", "shared", "password", "offered")
 }
 HEXES = {"quic-lb": "a1" * 16, "retry": "b2" * 16, "reset": "c3" * 32, "ticket": "d4" * 32, "store": "e5" * 32}
@@ -94,8 +94,8 @@ def secrets(config: Path) -> Iterator[str]:
 
 
 def leaked(config: Path, text: str) -> list[str]:
-    octets = {bytes.fromhex(each).decode("latin-1") for each in HEXES.values()}
-    return [each for each in (*secrets(config), *octets) if each in text or repr(each)[1:-1] in text]
+    data = {bytes.fromhex(each).decode("latin-1") for each in HEXES.values()}
+    return [each for each in (*secrets(config), *data) if each in text or repr(each)[1:-1] in text]
 
 
 def test_the_search_finds_what_it_is_for(config: Path) -> None:

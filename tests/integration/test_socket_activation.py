@@ -11,9 +11,9 @@ import pytest
 
 from bench.fault_traffic import settings_text
 from quiclb import unwrap
-from quiclb.net.address import format_address, normalise
 from quiclb.datapath.base import Side
 from quiclb.datapath.linux.sockets import open_socket
+from quiclb.net.address import format_address, normalise
 from tests.unit.quiclb.pools import short_packet
 
 TIMEOUT_S = 30.0

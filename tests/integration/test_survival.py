@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from voice_client import CallReport, ClientError, VoiceClient
-from voice_client.audio.source import PcmSource
 from deploy.local.cluster import Cluster, ClusterOptions
 from deploy.local.judgement import expected_order, named
 from deploy.local.story import RECORDING, middle_of
 from tests.redis_server import redis_server
+from voice_client import CallReport, ClientError, VoiceClient
+from voice_client.audio.source import PcmSource
 
 CALLS = 10
 

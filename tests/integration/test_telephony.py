@@ -20,17 +20,17 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from voicelink.audio.g711 import pcmu_decode, pcmu_encode
+from tests.redis_server import free_port
+from tests.unit.gateway.recordings import ROOT
 from voice_gateway.certificates.development import ensure_certificate
-from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.errors import BindError
+from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.telephony.simulator.plan import fetch, read_plan
 from voice_gateway.telephony.simulator.sound import read_telephone_wav, telephone_wav
 from voice_gateway.telephony.simulator.twilio import Call, SimulationError, TwilioSimulator
 from voice_gateway.telephony.twilio.signature import signature
 from voice_gateway.worker.worker import Worker
-from tests.redis_server import free_port
-from tests.unit.gateway.recordings import ROOT
+from voicelink.audio.g711 import pcmu_decode, pcmu_encode
 
 AUTH_TOKEN = "12345"
 TOKEN = "sesame"

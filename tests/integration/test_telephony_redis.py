@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from voice_gateway.certificates.development import ensure_certificate
 from tests.integration.test_telephony import LOUD, QUIET, emptied, line, serving
 from tests.redis_server import redis_server
+from voice_gateway.certificates.development import ensure_certificate
 
 
 async def test_a_call_that_breaks_goes_on_at_another_worker_by_its_sid(tmp_path: Path) -> None:

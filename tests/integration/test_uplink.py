@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from voice_client.cli.main import app
-from voicelink.audio.wav import wav_header
-from voice_gateway.store.memory import MemoryStore
-from voice_gateway.transport.intake import UplinkIntake
 from tests.integration.relay import Address, Relay, relaying
 from tests.integration.scripted_server import TOKEN, serving
 from tests.integration.test_resume import TONE, calling, ended, working
+from voice_client.cli.main import app
+from voice_gateway.store.memory import MemoryStore
+from voice_gateway.transport.intake import UplinkIntake
+from voicelink.audio.wav import wav_header
 
 MODES = pytest.mark.parametrize("mode", ["hybrid", "deadline"])
 

@@ -1,4 +1,4 @@
-"""The HTTP and WebSocket listener on a real socket, driven by octets."""
+"""The HTTP and WebSocket listener on a real socket, driven by bytes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from http import HTTPStatus
 
 import pytest
 
-from voice_gateway.web import websocket
-from voice_gateway.web.server import MAX_BODY_OCTETS, WebRequest, WebResponse, WebServer, connection_limiter
-from voice_gateway.web.websocket import EXTRA_FRAMES_PER_S, FRAMES_PER_TURN, MAX_FRAGMENTS, SLICE_BYTES, Ending, WebSocket
-from quiclb.net.address import Address
 from quiclb.http.connection_limiter import ConnectionLimits
 from quiclb.http.http1 import MAX_HEAD_BYTES, HostRule
+from quiclb.net.address import Address
+from voice_gateway.web import websocket
+from voice_gateway.web.server import MAX_BODY_BYTES, WebRequest, WebResponse, WebServer, connection_limiter
+from voice_gateway.web.websocket import (
+    EXTRA_FRAMES_PER_S,
+    FRAMES_PER_TURN,
+    MAX_FRAGMENTS,
+    SLICE_BYTES,
+    Ending,
+    WebSocket,
+)
 
 HANDSHAKE = (
     b"GET %s HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -33,10 +40,10 @@ class Listener:
             raise ZeroDivisionError
         self.got.append(text)
 
-    def binary_received(self, octets: bytes) -> None:
-        self.got.append(octets)
+    def binary_received(self, data: bytes) -> None:
+        self.got.append(data)
         assert self.socket is not None
-        self.socket.send_binary(octets)
+        self.socket.send_binary(data)
 
     def closed(self, reason: str, ending: Ending) -> None:
         self.ended.append((reason, ending))
@@ -73,10 +80,10 @@ class Bench:
     def _refused(self, request: WebRequest, socket: WebSocket) -> WebResponse:
         return WebResponse(HTTPStatus.FORBIDDEN, "no\n")
 
-    async def ask(self, octets: bytes) -> tuple[int, bytes]:
+    async def ask(self, data: bytes) -> tuple[int, bytes]:
         """Send, and return status and body of the answer, (0, b"") for none."""
         reader, writer = await asyncio.open_connection(*self.address)
-        writer.write(octets)
+        writer.write(data)
         try:
             answer = await reader.read()
         except ConnectionError:
@@ -138,7 +145,7 @@ async def test_a_page_learns_what_was_asked(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "status"),
+    ("data", "status"),
     [
         (b"GET /else HTTP/1.1\r\nHost: h\r\n\r\n", 404),
         (b"GET //[ HTTP/1.1\r\nHost: h\r\n\r\n", 404),
@@ -148,7 +155,7 @@ async def test_a_page_learns_what_was_asked(bench: Bench) -> None:
         (b"GET http://h/page HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         (b"GET /page HTTP/1.1\r\nHost: [\r\n\r\n", 400),
         (b"GET /page HTTP/1.1\r\n\r\n", 400),
-        (b"POST /page HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_OCTETS + 1), 413),
+        (b"POST /page HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1), 413),
         (b"POST /page HTTP/1.1\r\nHost: h\r\nContent-Length: %b\r\n\r\n" % (b"1" * 5_000), 413),
         (b"POST /page HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", 411),
         (b"POST /page HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", 411),
@@ -161,17 +168,17 @@ async def test_a_page_learns_what_was_asked(bench: Bench) -> None:
     ],
 )
 async def test_what_cannot_be_served_is_answered_by_status(
-    bench: Bench, octets: bytes, status: int, capsys: pytest.CaptureFixture[str]
+    bench: Bench, data: bytes, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (await bench.ask(octets))[0] == status
+    assert (await bench.ask(data))[0] == status
     assert bench.listener.got == []
 
 
 async def test_messages_go_both_ways(bench: Bench) -> None:
     reader, writer = await bench.open()
-    writer.write(masked(1, b"text") + masked(2, b"octets"))
-    assert await reader.readexactly(8) == b"\x82\x06octets"
-    assert bench.listener.got == [b"text", b"octets"]
+    writer.write(masked(1, b"text") + masked(2, b"bytes"))
+    assert await reader.readexactly(8) == b"\x82\x06bytes"
+    assert bench.listener.got == [b"text", b"bytes"]
     writer.close()
     await bench.listener.is_over.wait()
     assert bench.listener.ended == [("the connection broke", Ending.BROKEN)]
@@ -188,7 +195,7 @@ async def test_fragments_are_joined_around_a_ping(bench: Bench) -> None:
     writer.close()
 
 
-async def test_messages_before_a_close_in_the_same_octets_are_heard(bench: Bench) -> None:
+async def test_messages_before_a_close_in_the_same_bytes_are_heard(bench: Bench) -> None:
     _, writer = await bench.open()
     writer.write(masked(1, b"last words") + masked(8, b""))
     await bench.listener.is_over.wait()
@@ -212,7 +219,7 @@ async def test_after_its_own_close_nothing_is_heard(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "code", "ending"),
+    ("data", "code", "ending"),
     [
         (b"\x81\xff" + (10_000_000).to_bytes(8, "big"), 1009, Ending.TOO_LARGE),
         (masked(1, b"a" * 100, is_final=False) + b"\x80\xff" + (65_500).to_bytes(8, "big"), 1009, Ending.TOO_LARGE),
@@ -222,10 +229,10 @@ async def test_after_its_own_close_nothing_is_heard(bench: Bench) -> None:
     ],
 )
 async def test_faults_close_with_their_code(
-    bench: Bench, octets: bytes, code: int, ending: Ending, capsys: pytest.CaptureFixture[str]
+    bench: Bench, data: bytes, code: int, ending: Ending, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reader, writer = await bench.open()
-    writer.write(octets)
+    writer.write(data)
     close = await reader.readexactly(4)
     assert (close[0], int.from_bytes(close[2:], "big")) == (0x88, code)
     await bench.listener.is_over.wait()
@@ -238,7 +245,7 @@ async def test_faults_close_with_their_code(
 async def test_a_peer_that_reads_nothing_is_cut_off(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(websocket, "MAX_UNSENT_OCTETS", 100_000)
+    monkeypatch.setattr(websocket, "MAX_UNSENT_BYTES", 100_000)
     _, writer = await bench.open()
     socket = bench.listener.socket
     assert socket is not None
@@ -323,10 +330,10 @@ async def test_too_many_frames_that_end_no_message_close_with_1008(bench: Bench,
     """RFC 6455 section 7.4.1: 1008 is for a message that violates the endpoint's policy."""
     reader, writer = await bench.open()
     writer.write(FLOODS[flood])
-    octets = await asyncio.wait_for(reader.read(), 5)
-    close = octets[octets.rindex(b"\x88") :]
+    data = await asyncio.wait_for(reader.read(), 5)
+    close = data[data.rindex(b"\x88") :]
     assert int.from_bytes(close[2:4], "big") == 1008
-    assert octets.count(b"\x8a\x00") <= EXTRA_FRAMES_PER_S + SLICE_BYTES // 6
+    assert data.count(b"\x8a\x00") <= EXTRA_FRAMES_PER_S + SLICE_BYTES // 6
     ((reason, ending),) = bench.listener.ended
     assert "1008" in reason
     assert ending is Ending.BROKEN

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.transport.websocket import Kind
+from voice_gateway.worker.worker import Worker
 from voicelink.wire import (
     AudioFrame,
     Bye,
@@ -32,7 +33,6 @@ from voicelink.wire import (
     encode_audio_frame,
     encode_message,
 )
-from voice_gateway.worker.worker import Worker
 
 TOKEN = "sesame"
 SAID = (np.sin(np.arange(8_000) / 6) * 9000).astype("<i2").tobytes() + bytes(16_000 * 2)
@@ -70,15 +70,15 @@ async def say(socket: ClientConnection, kind: Kind, body: bytes) -> None:
 async def listen(socket: ClientConnection, messages: list[object], frames: list[bytes]) -> None:
     """Take what the worker says, and report it as played."""
     while True:
-        octets = await socket.recv()
-        assert isinstance(octets, bytes)
-        match Kind(octets[0]):
+        data = await socket.recv()
+        assert isinstance(data, bytes)
+        match Kind(data[0]):
             case Kind.CONTROL:
-                messages.append(decode_server_message(octets[1:]))
+                messages.append(decode_server_message(data[1:]))
             case Kind.DOWNLINK_AUDIO:
-                frames.append(octets)
+                frames.append(data)
             case Kind.END:
-                played = Played(generation=octets[1], position_ms=len(frames) * 20, is_complete=True)
+                played = Played(generation=data[1], position_ms=len(frames) * 20, is_complete=True)
                 await say(socket, Kind.CONTROL, encode_message(played))
 
 
@@ -123,9 +123,9 @@ async def test_a_caller_that_cannot_see_a_status_is_refused_by_a_close_code(work
 async def test_a_caller_that_leaves_a_connection_keeps_its_session(worker: Worker, tmp_path: Path) -> None:
     async def ready(socket: ClientConnection, first: Start | Resume) -> Ready:
         await say(socket, Kind.CONTROL, encode_message(first))
-        octets = await socket.recv()
-        assert isinstance(octets, bytes)
-        message = decode_server_message(octets[1:])
+        data = await socket.recv()
+        assert isinstance(data, bytes)
+        message = decode_server_message(data[1:])
         assert isinstance(message, Ready)
         return message
 

@@ -10,16 +10,16 @@ import pytest
 import uvloop
 from aioquic.quic.packet import QuicErrorCode
 
-from voice_gateway.errors import BindError, ConfigurationError
-from voicelink.h3.webtransport import SessionOpened
-from voicelink.quic.connection import PathValidated, PeerClosed
-from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
-from voice_gateway.endpoint.stateless import MIN_INITIAL_OCTETS
-from voice_gateway.transport.webtransport import VoiceOverWebTransport
-from voicelink.wire import AudioFrame
 from quiclb import SppHeader, wrap
 from tests.integration.udp import Client, Forwarder, Nat, Sessions, Socket, issuer, serving, until
 from tests.unit.gateway.quic.harness import identity
+from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
+from voice_gateway.endpoint.stateless import MIN_INITIAL_BYTES
+from voice_gateway.errors import BindError, ConfigurationError
+from voice_gateway.transport.webtransport import VoiceOverWebTransport
+from voicelink.h3.webtransport import SessionOpened
+from voicelink.quic.connection import PathValidated, PeerClosed
+from voicelink.wire import AudioFrame
 
 PROBE = b"\xc0" + 0x1A2A3A4A.to_bytes(4, "big") + b"\x08" + b"d" * 8 + b"\x04" + b"s" * 4
 
@@ -194,7 +194,7 @@ async def test_a_forwarders_health_probe_is_answered_without_an_envelope() -> No
     answers: list[bytes] = []
     async with serving(host=None, inner_host="127.0.0.1", forwarders=("127.0.0.11",)) as endpoint:
         prober = await Socket.open(lambda datagram, _: answers.append(datagram), "127.0.0.11")
-        prober.send(PROBE.ljust(MIN_INITIAL_OCTETS, b"\0"), endpoint.inner_address)
+        prober.send(PROBE.ljust(MIN_INITIAL_BYTES, b"\0"), endpoint.inner_address)
         await until(lambda: answers)
         assert answers[0][1:5] == bytes(4)
         prober.send(b"\x40nonsense without an envelope", endpoint.inner_address)
@@ -208,7 +208,7 @@ async def test_a_health_probe_is_answered_from_any_port_of_a_forwarder_that_is_n
     async with serving(host=None, inner_host="127.0.0.1", forwarders=("127.0.0.11:4434",)) as endpoint:
         prober = await Socket.open(lambda datagram, _: answers.append(datagram), "127.0.0.11")
         stranger = await Socket.open(lambda datagram, _: answers.append(datagram), "127.0.0.12")
-        probe = PROBE.ljust(MIN_INITIAL_OCTETS, b"\0")
+        probe = PROBE.ljust(MIN_INITIAL_BYTES, b"\0")
         header = wrap(SppHeader(("127.0.0.11", 9), ("192.0.2.1", 443)), b"") if is_wrapped else b""
         stranger.send(header + probe, endpoint.inner_address)
         prober.send(wrap(SppHeader(("192.0.2.9", 9), ("192.0.2.1", 443)), b"\x40" * 60), endpoint.inner_address)

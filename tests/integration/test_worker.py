@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from voice_client import AccessRefused, Flushed, SessionFailed, Speech, SpeechEnded, VoiceClient
-from voice_gateway.certificates.development import ensure_certificate
-from voice_gateway.settings.gateway_settings import GatewaySettings
-from voice_gateway.errors import BindError, IdentityError
-from voice_gateway.worker.worker import Worker
 from quiclb import CidDecoder, Decoded, QuicLbConfig
 from tests.unit.gateway.session.fakes import FakeAgent
+from voice_client import AccessRefused, Flushed, SessionFailed, Speech, SpeechEnded, VoiceClient
+from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.errors import BindError, IdentityError
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.worker.worker import Worker
 
 TOKEN = "sesame"
 LOUD = (np.sin(np.arange(8_000) / 6) * 9000).astype("<i2").tobytes()

@@ -12,13 +12,17 @@ from typing import Any, cast
 from aioquic.quic.events import ConnectionTerminated, QuicEvent
 from aioquic.tls import SessionTicket
 
-from voicelink.h3.webtransport import StreamData, WebTransportEvent, WebTransportLayer
-from voicelink.quic.cid_source import RandomCids
+from quiclb import CidEncoder, QuicLbConfig, SppHeader, unwrap, wrap
+from quiclb.net.spp import EnvelopeFault
+from tests.unit.gateway.quic.harness import client_configuration, identity
+from tests.unit.gateway.transport.harness import Session
 from voice_gateway.endpoint.cids import CidIssuer
-from voicelink.quic.connection import Connection
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.transport.base import Transport
 from voice_gateway.transport.webtransport import VoiceOverWebTransport
+from voicelink.h3.webtransport import StreamData, WebTransportEvent, WebTransportLayer
+from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.connection import Connection
 from voicelink.wire import (
     AudioFrame,
     ClientMessage,
@@ -33,10 +37,6 @@ from voicelink.wire import (
     encode_varint,
     length_prefixed,
 )
-from quiclb import CidEncoder, QuicLbConfig, SppHeader, unwrap, wrap
-from quiclb.net.spp import EnvelopeFault
-from tests.unit.gateway.quic.harness import client_configuration, identity
-from tests.unit.gateway.transport.harness import Session
 
 Address = tuple[str, int]
 
@@ -214,11 +214,11 @@ class Client:
             self.events += self.layer.handle_event(event)
 
 
-def messages(octets: bytes) -> list[ServerMessage]:
-    """All messages of a control stream's octets."""
+def messages(raw: bytes) -> list[ServerMessage]:
+    """All messages of a control stream's bytes."""
     from voicelink.wire import LengthPrefixedReader, decode_server_message
 
-    bodies = LengthPrefixedReader(1 << 20).feed(octets)
+    bodies = LengthPrefixedReader(1 << 20).feed(raw)
     assert not isinstance(bodies, Malformed)
     decoded = [decode_server_message(body) for body in bodies]
     return [message for message in decoded if message is not None and not isinstance(message, Malformed)]

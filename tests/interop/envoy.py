@@ -130,8 +130,8 @@ def _http() -> dict[str, Any]:
     }
 
 
-def _base64(octets: bytes) -> str:
-    return base64.b64encode(octets).decode()
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _free_port() -> int:

@@ -17,13 +17,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from voicelink.h3 import http3
-
-from voicelink.h3 import webtransport
-from voicelink.h3.dialect import Dialect
 from tests.browser import chromium
 from tests.interop import firefox
 from tests.interop.worker import ORDER, Bed, first_item, recording, working
+from voicelink.h3 import http3, webtransport
+from voicelink.h3.dialect import Dialect
 
 Evaluate = Callable[[str], Awaitable[Any]]
 """Runs an expression in a page, and returns what its promise comes to."""

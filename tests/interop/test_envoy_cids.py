@@ -1,7 +1,7 @@
 """Connection IDs that Envoy's QUIC-LB generator issues name Envoy's server ID to our decoder.
 
-Envoy appends one octet of its own, the worker's number, so that the connection ID is an octet longer than its first
-octet says. `make interop` installs Envoy.
+Envoy appends one byte of its own, the worker's number, so that the connection ID is a byte longer than its first
+byte says. `make interop` installs Envoy.
 """
 
 import os
@@ -19,7 +19,7 @@ from quiclb import CidDecoder, Decoded, QuicLbConfig, Reason, Unroutable
 from tests.interop.envoy import HOST, find_envoy, serving
 
 KEY = bytes.fromhex("8f95f09245765f80256934e50c66207f")
-WORKER_OCTETS = 1
+WORKER_BYTES = 1
 
 LAYOUTS = {
     "plaintext": (QuicLbConfig(config_id=0, server_id_length=3, nonce_length=4), bytes.fromhex("ed793a")),
@@ -43,11 +43,11 @@ class Listening(QuicConnectionProtocol):
         self.source_cids: set[bytes] = set()
 
     def datagram_received(self, data: bytes | str, addr: object) -> None:
-        octets = bytes(data) if isinstance(data, bytes) else data.encode()
-        if octets[0] & 0x80:
-            after_destination = 6 + octets[5]
-            length = octets[after_destination]
-            self.source_cids.add(octets[after_destination + 1 :][:length])
+        raw = bytes(data) if isinstance(data, bytes) else data.encode()
+        if raw[0] & 0x80:
+            after_destination = 6 + raw[5]
+            length = raw[after_destination]
+            self.source_cids.add(raw[after_destination + 1 :][:length])
         super().datagram_received(data, addr)  # type: ignore[arg-type]
 
     def quic_event_received(self, event: QuicEvent) -> None:
@@ -81,7 +81,7 @@ async def test_the_server_id_of_every_connection_id_is_envoys(layout: str, tmp_p
     assert handshake, "no long header came back"
     assert issued, "envoy gave no spare connection ID"
     for cid in handshake | issued:
-        assert len(cid) == config.cid_length + WORKER_OCTETS
+        assert len(cid) == config.cid_length + WORKER_BYTES
         assert decoder.decode(cid, is_long_header=True) == Decoded(config.config_id, server_id)
     for cid in issued:
         in_short_header = cid + b"what follows in the packet"
@@ -96,7 +96,7 @@ async def test_the_wrong_key_does_not_find_the_server_id(tmp_path: Path) -> None
     assert all(decoder.decode(cid, is_long_header=True) != Decoded(2, server_id) for cid in handshake | issued)
 
 
-async def test_the_optional_length_check_refuses_envoys_appended_octet(tmp_path: Path) -> None:
+async def test_the_optional_length_check_refuses_envoys_appended_byte(tmp_path: Path) -> None:
     config, server_id = LAYOUTS["single-pass"]
     with serving(config, server_id, tmp_path) as port:
         handshake, _ = await cids_issued(port)

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from quiclb import CidEncoder, Forwarder, QuicLbConfig, Settings, SppHeader, wrap
-from quiclb.net.address import Address, format_address, parse_address
 from quiclb.cli.scrape import scrape
+from quiclb.net.address import Address, format_address, parse_address
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "deploy" / "quiclb" / "backends.md"

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from voicelink.h3 import http3
-from voicelink.h3.dialect import ENABLE_WEBTRANSPORT
 from tests.browser.chromium import missing
 from tests.interop.worker import ORDER, Bed, first_item, recording, working
+from voicelink.h3 import http3
+from voicelink.h3.dialect import ENABLE_WEBTRANSPORT
 
 SOURCE = Path(__file__).parent / "go"
 FRAMES = 333

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.browser.recordings import CALLER, Part, samples_of
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.worker.worker import Worker
-from tests.browser.recordings import CALLER, Part, samples_of
 
 TOKEN = "sesame"
 FIRST_DRINK = Part(CALLER, 0.0, 5.17)

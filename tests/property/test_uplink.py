@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voicelink.wire import UplinkMode
 from tests.uplink_link import FRAME_S, UplinkOverLink, spoken
+from voicelink.wire import UplinkMode
 
 ONE_WAY_S = 0.05
 
@@ -105,13 +105,13 @@ def test_deadline_gives_up_only_what_is_older_than_its_limit(
 
 @settings(deadline=None, max_examples=15)
 @given(climates, st.integers(1, 60))
-def test_a_flow_keeps_its_rate(climate: Climate, octets: int) -> None:
+def test_a_flow_keeps_its_rate(climate: Climate, byte_count: int) -> None:
     """Also where nothing comes back: what goes beyond the frames themselves is bounded in any half second."""
     link = UplinkOverLink(climate.weather(100.0))
-    link.say(100, octets=2 * octets)
+    link.say(100, byte_count=2 * byte_count)
     link.run_until(link.now + 20.0)
     for start, _ in link.datagrams:
         window = [size + 60 for at, size in link.datagrams if start <= at < start + 0.5]
-        own = math.ceil(0.5 / FRAME_S) * (2 * octets + 80)
-        probes = math.ceil(0.5 / 0.04) * (8 * (2 * octets + 14) + 80)
+        own = math.ceil(0.5 / FRAME_S) * (2 * byte_count + 80)
+        probes = math.ceil(0.5 / 0.04) * (8 * (2 * byte_count + 14) + 80)
         assert sum(window) <= own + 4_000 + 8_000 + probes

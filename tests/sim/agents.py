@@ -100,7 +100,7 @@ class RememberingSilero(SileroModel):
 class RememberingRecogniser(InlineRecogniser):
     """Recognition is a function of the pieces fed: a turn that begins as an earlier one did is not decoded again.
 
-    The first octet that differs makes a decoder hear the turn from its beginning, so nothing is taken for granted.
+    The first byte that differs makes a decoder hear the turn from its beginning, so nothing is taken for granted.
     """
 
     def __init__(self) -> None:

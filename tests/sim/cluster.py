@@ -9,12 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from voice_client import VoiceClient
-from voice_gateway.agent.base import Agent
-from voice_gateway.certificates.development import DevelopmentCertificate, ensure_certificate
-from voice_gateway.settings.gateway_settings import GatewaySettings
-from voice_gateway.store.memory import MemoryStore
-from voice_gateway.worker.worker import Worker
 from quiclb.daemon.forwarder import Forwarder
 from quiclb.settings.loader import Settings
 from tests.sim.determinism import deterministic
@@ -22,6 +16,12 @@ from tests.sim.links import Profile
 from tests.sim.loop import VirtualLoop
 from tests.sim.network import Ecmp, Host
 from tests.sim.simulation import WALL_EPOCH_S, Simulation
+from voice_client import VoiceClient
+from voice_gateway.agent.base import Agent
+from voice_gateway.certificates.development import DevelopmentCertificate, ensure_certificate
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.store.memory import MemoryStore
+from voice_gateway.worker.worker import Worker
 
 VIP: Final = "192.0.2.1"
 URL: Final = f"https://{VIP}:443/v1/voice"
@@ -148,7 +148,7 @@ class _SharedStore(MemoryStore):
 
 
 def make_certificate(folder: Path) -> DevelopmentCertificate:
-    """The certificate for `VIP`, the same octets whenever it is made."""
+    """The certificate for `VIP`, the same bytes whenever it is made."""
     with _deterministic():
         return ensure_certificate(folder, now=WALL_EPOCH_S, hosts=(VIP,))
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import structlog
 
-from voice_gateway.certificates.development import DevelopmentCertificate
 from tests.sim.agents import one_voice_detector
 from tests.sim.cluster import make_certificate
+from voice_gateway.certificates.development import DevelopmentCertificate
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> DevelopmentCertificate:
-    """For the cluster's VIP; the same octets in every run."""
+    """For the cluster's VIP; the same bytes in every run."""
     folder: Path = tmp_path_factory.mktemp("certificate")
     return make_certificate(folder)
 

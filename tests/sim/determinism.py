@@ -48,8 +48,8 @@ def deterministic(loop: VirtualLoop, rng: random.Random, wall_epoch_s: float) ->
         patch(tls, "utcnow", lambda: datetime.fromtimestamp(elapsed_wall(), UTC))
         patch(QuicStream, "__hash__", _hash_of_stream)
         patch(crypto.X509Store, "__init__", _store_init(crypto.X509Store.__init__))
-        for key, octets in ((x25519.X25519PrivateKey, 32), (x448.X448PrivateKey, 56)):
-            patch(key, "generate", functools.partial(_generate_key, key, octets, rng))
+        for key, byte_count in ((x25519.X25519PrivateKey, 32), (x448.X448PrivateKey, 56)):
+            patch(key, "generate", functools.partial(_generate_key, key, byte_count, rng))
         patch(ec, "generate_private_key", functools.partial(_generate_ec_key, rng))
         patch(ec.ECDSA, "__init__", _deterministic_init(ec.ECDSA.__init__))
         state = random.getstate()
@@ -81,8 +81,8 @@ def _refuse_sleep(seconds: float) -> None:
     raise NotSimulatedError(f"time.sleep({seconds}) would stop the simulation")
 
 
-def _generate_key(key: Any, octets: int, rng: random.Random) -> Any:
-    return key.from_private_bytes(rng.randbytes(octets))
+def _generate_key(key: Any, byte_count: int, rng: random.Random) -> Any:
+    return key.from_private_bytes(rng.randbytes(byte_count))
 
 
 def _deterministic_init(original: Callable[..., None]) -> Callable[..., None]:

@@ -33,7 +33,7 @@ class Profile:
     reorder: float = 0.0
     reorder_s: float = 0.015
     duplicate: float = 0.0
-    max_payload_octets: int = 1_472
+    max_payload_bytes: int = 1_472
 
 
 class Direction:
@@ -49,7 +49,7 @@ class Direction:
     def carry(self, now: float, size: int, rng: random.Random) -> list[float] | str:
         """The instants at which the datagram arrives (two of a duplicate), or why it does not."""
         profile = self.profile
-        if size > profile.max_payload_octets:
+        if size > profile.max_payload_bytes:
             return "too large"
         if any(start <= now < end for start, end in self.blackouts):
             return "blackout"

@@ -16,19 +16,19 @@ from typing import Any
 
 import pytest
 
-from voice_client.call.report import CallReport
-from voice_gateway.agent.base import HeardAudio
-from voice_gateway.certificates.development import DevelopmentCertificate
 from tests.sim import weather
 from tests.sim.agents import NotingAgent, noting_order_agent
 from tests.sim.cluster import Cluster, Plan
 from tests.sim.links import Profile
 from tests.sim.simulation import Simulation, seeds, simulate
+from voice_client.call.report import CallReport
+from voice_gateway.agent.base import HeardAudio
+from voice_gateway.certificates.development import DevelopmentCertificate
 
 pytestmark = pytest.mark.usefixtures("order_agent_models")
 
 RECORDING = Path(__file__).parents[2] / "deploy" / "local" / "caller.wav"
-FRAME_OCTETS = 640
+FRAME_BYTES = 640
 ORDERED = [("taro milk tea", "large", "oat", 75), ("matcha latte", "medium", "whole", 100)]
 
 KINDS: list[tuple[str, Callable[[random.Random], Profile], weather.Misfortune]] = [
@@ -110,7 +110,7 @@ def _spoken() -> bytes:
     """The recording, in whole frames."""
     with wave.open(str(RECORDING)) as recording:
         pcm = recording.readframes(recording.getnframes())
-    return pcm + bytes(-len(pcm) % FRAME_OCTETS)
+    return pcm + bytes(-len(pcm) % FRAME_BYTES)
 
 
 @pytest.mark.parametrize("seed", seeds(100))
@@ -124,7 +124,7 @@ def test_a_call_comes_through_whole(certificate: DevelopmentCertificate, seed: i
     assert_is_whole(simulate(scenario, seed=seed)[0])
 
 
-def test_a_call_is_replayed_octet_by_octet(certificate: DevelopmentCertificate) -> None:
+def test_a_call_is_replayed_byte_by_byte(certificate: DevelopmentCertificate) -> None:
     """Also the first of a process, when nothing is loaded or remembered yet, by whichever run comes first here."""
 
     def digest() -> str:

@@ -7,13 +7,13 @@ import random
 
 import pytest
 
-from voice_client import CallLost, ClientError, ServerDrained, VoiceClient
-from voice_gateway.certificates.development import DevelopmentCertificate
 from tests.sim import weather
 from tests.sim.agents import noting_order_agent
 from tests.sim.cluster import Cluster, Plan
 from tests.sim.simulation import Simulation, seeds, simulate
 from tests.sim.test_calls import RECORDING, Outcome, assert_is_whole, place_call
+from voice_client import CallLost, ClientError, ServerDrained, VoiceClient
+from voice_gateway.certificates.development import DevelopmentCertificate
 
 pytestmark = pytest.mark.usefixtures("order_agent_models")
 

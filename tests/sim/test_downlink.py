@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import structlog
 
-from voice_gateway.agent.base import AgentEvent, Finished, HeardAudio, Reply, ReplyAudio, ReplyEnded
-from voice_gateway.certificates.development import DevelopmentCertificate
 from tests.sim.cluster import Cluster, Plan
 from tests.sim.links import Profile
 from tests.sim.simulation import Simulation, simulate
+from voice_gateway.agent.base import AgentEvent, Finished, HeardAudio, Reply, ReplyAudio, ReplyEnded
+from voice_gateway.certificates.development import DevelopmentCertificate
 
 LECTURE_S = 14
 LECTURE = bytes(np.random.default_rng(1).normal(0, 3_000, LECTURE_S * 24_000).astype("<i2"))
@@ -138,7 +138,7 @@ def test_an_outage_shorter_than_the_buffer_is_not_heard(certificate: Development
     """Also where the session is resumed over another connection in the meantime."""
     outcome = lecture(certificate, [(5.0, 5.0 + outage_s)])
     assert outcome.ear.longest_silence_s < 0.001
-    assert outcome.ear.sound == LECTURE, "octet by octet, whatever connection it came over"
+    assert outcome.ear.sound == LECTURE, "byte by byte, whatever connection it came over"
     assert outcome.underrun_ms == 0
     assert max(outcome.leads_s) <= CAP_S
 

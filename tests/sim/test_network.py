@@ -1,4 +1,4 @@
-"""The network: delays are exact, shares are right, translators behave, and a seed replays every octet."""
+"""The network: delays are exact, shares are right, translators behave, and a seed replays every byte."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_datagrams_sent_in_one_instant_arrive_in_order() -> None:
 
 def test_a_datagram_larger_than_the_link_takes_is_lost_whole() -> None:
     async def scenario(sim: Simulation) -> list[int]:
-        client, server = await pair(sim, Profile(max_payload_octets=1_200))
+        client, server = await pair(sim, Profile(max_payload_bytes=1_200))
         for size in (1_200, 1_201):
             client.transport.sendto(bytes(size), SERVER)
         await asyncio.sleep(1)
@@ -362,6 +362,6 @@ async def _rough_exchange(sim: Simulation) -> None:
     close(client, server)
 
 
-def test_a_seed_replays_every_octet_and_another_does_not() -> None:
+def test_a_seed_replays_every_byte_and_another_does_not() -> None:
     digests = [simulate(_rough_exchange, seed=seed)[1].trace.digest() for seed in (5, 5, 6)]
     assert digests[0] == digests[1] != digests[2]

@@ -1,4 +1,4 @@
-"""The simulation under plain aioquic: a real handshake and a real transfer, replayed octet by octet."""
+"""The simulation under plain aioquic: a real handshake and a real transfer, replayed byte by byte."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ def test_a_transfer_survives_the_link_and_a_rebinding(profile: Profile, seed: in
 
 
 def digest_of_a_transfer(seed: int) -> str:
-    """The trace of a rough transfer, octets included."""
+    """The trace of a rough transfer, bytes included."""
     rough = Profile(delay_s=0.025, jitter_s=0.02, loss=0.05, reorder=0.05, duplicate=0.02)
     return simulate(lambda sim: _upload(sim, rough, rebind_after_s=1.0), seed=seed)[1].trace.digest()
 
 
-def test_a_seed_replays_every_octet_in_another_process() -> None:
+def test_a_seed_replays_every_byte_in_another_process() -> None:
     """Neither hash order nor anything else of the process has a say."""
     script = "from tests.sim.test_quic import digest_of_a_transfer as d; print(d(9), d(10))"
     outputs = [

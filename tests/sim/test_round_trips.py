@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
+from tests.sim.cluster import Cluster, Plan
+from tests.sim.simulation import Simulation, simulate
 from voice_client import CallLost, CredentialStore, Resumed
 from voice_client.call.link import Link
 from voice_gateway.agents.registry import make_agent
 from voice_gateway.certificates.development import DevelopmentCertificate
-from tests.sim.cluster import Cluster, Plan
-from tests.sim.simulation import Simulation, simulate
 
 LINK_ROUND_TRIP_S = 0.050
 ALWAYS_RETRY = (("retry_after_half_open", 0),)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from voice_gateway.certificates.development import DevelopmentCertificate
 from tests.sim.cluster import Plan
 from tests.sim.links import Burst, Profile
 from tests.sim.simulation import seeds, simulate
 from tests.sim.test_calls import KINDS, assert_is_whole, place_call
 from tests.sim.weather import nothing
+from voice_gateway.certificates.development import DevelopmentCertificate
 
 pytestmark = pytest.mark.usefixtures("order_agent_models")
 

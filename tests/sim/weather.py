@@ -7,10 +7,10 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from voice_client import MigrationFailed, VoiceClient
 from tests.sim.cluster import HOME, MOBILE, Cluster
 from tests.sim.links import Profile
 from tests.sim.network import Host
+from voice_client import MigrationFailed, VoiceClient
 
 SPEECH_S = 7.0
 Misfortune = Callable[[Cluster, VoiceClient, random.Random], Awaitable[None]]
@@ -22,7 +22,7 @@ def lossy(rng: random.Random, worst: float = 0.05) -> Profile:
         delay_s=rng.uniform(0.005, 0.080),
         jitter_s=rng.uniform(0, 0.020),
         loss=rng.uniform(0, worst),
-        max_payload_octets=1_472,
+        max_payload_bytes=1_472,
     )
 
 

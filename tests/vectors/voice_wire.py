@@ -68,16 +68,16 @@ VARINTS = (0, 63, 64, 16_383, 16_384, 2**30 - 1, 2**30, 2**32, 2**53 - 1)
 
 
 def vectors() -> dict[str, Any]:
-    """All of them; octets are in hexadecimal."""
+    """All of them; bytes are in hexadecimal."""
     return {
-        "varints": [{"value": value, "octets": wire.encode_varint(value).hex()} for value in VARINTS],
+        "varints": [{"value": value, "data": wire.encode_varint(value).hex()} for value in VARINTS],
         "frames": [
             {
                 "sequence": frame.sequence,
                 "timestamp": frame.timestamp,
                 "codec": frame.codec,
                 "payload": frame.payload.hex(),
-                "octets": wire.encode_audio_frame(frame).hex(),
+                "data": wire.encode_audio_frame(frame).hex(),
                 "on_stream": wire.length_prefixed(wire.encode_audio_frame(frame)).hex(),
             }
             for frame in FRAMES
@@ -85,7 +85,7 @@ def vectors() -> dict[str, Any]:
         "client_messages": [_message(message) for message in CLIENT_MESSAGES],
         "server_messages": [_message(message) for message in SERVER_MESSAGES],
         "skipped": [msgspec.msgpack.encode(message).hex() for message in SKIPPED],
-        "malformed": [octets.hex() for octets in MALFORMED],
+        "malformed": [data.hex() for data in MALFORMED],
         "close_codes": {code.name: code.value for code in CloseCode},
         "codecs": {codec.name: codec.value for codec in Codec},
     }
@@ -98,7 +98,7 @@ def text() -> str:
 
 def _message(message: wire.ClientMessage | wire.ServerMessage) -> dict[str, Any]:
     whole = {"type": message.__struct_config__.tag} | msgspec.structs.asdict(message)
-    return {"message": json.loads(msgspec.json.encode(whole)), "octets": wire.encode_message(message).hex()}
+    return {"message": json.loads(msgspec.json.encode(whole)), "data": wire.encode_message(message).hex()}
 
 
 if __name__ == "__main__":

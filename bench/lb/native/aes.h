@@ -78,7 +78,7 @@ static inline void aes_expand_key(struct aes_key *key, const uint8_t secret[16])
 
 #ifdef __AES__
 
-static inline __m128i aes_load(const uint8_t *octets) { return _mm_loadu_si128((const __m128i *)octets); }
+static inline __m128i aes_load(const uint8_t *bytes) { return _mm_loadu_si128((const __m128i *)bytes); }
 
 static inline void aes_encrypt(const struct aes_key *key, uint8_t block[16]) {
     __m128i state = _mm_xor_si128(aes_load(block), aes_load(key->encrypt[0]));
@@ -94,7 +94,7 @@ static inline void aes_decrypt(const struct aes_key *key, uint8_t block[16]) {
 
 #else
 
-/* Octet i comes from i + step * row, rows counted within a column: 4 shifts rows forth, 12 shifts them back. */
+/* Byte i comes from i + step * row, rows counted within a column: 4 shifts rows forth, 12 shifts them back. */
 static inline void aes_substitute_and_shift(uint8_t block[16], const uint8_t sbox[256], int step) {
     uint8_t in[16];
     memcpy(in, block, 16);

@@ -20,12 +20,12 @@
 #define UDP_GRO 104
 #endif
 
-enum { RECEIVE_BUFFER_OCTETS = 4 << 20, CONTROL_OCTETS = 128 };
+enum { RECEIVE_BUFFER_BYTES = 4 << 20, CONTROL_BYTES = 128 };
 
 /* What a message header points at, besides its data. */
 struct slot {
     struct sockaddr_in peer;
-    _Alignas(struct cmsghdr) char control[CONTROL_OCTETS];
+    _Alignas(struct cmsghdr) char control[CONTROL_BYTES];
 };
 
 static inline void die(const char *what) {
@@ -54,7 +54,7 @@ static inline struct sockaddr_in parse_address(char **text) {
 }
 
 static inline int open_socket(struct sockaddr_in address, int is_shared) {
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1, size = RECEIVE_BUFFER_OCTETS;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1, size = RECEIVE_BUFFER_BYTES;
     if (fd < 0) die("socket");
     if (is_shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one)) die("SO_REUSEPORT");
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);

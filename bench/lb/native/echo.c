@@ -45,7 +45,7 @@ static void answer(int fd, uint8_t backend, int is_batched) {
     for (int i = 0; i < BATCH; i++) {
         incoming[i].msg_hdr = (struct msghdr){.msg_name = &received[i].peer, .msg_namelen = sizeof received[i].peer,
             .msg_iov = &spaces[i], .msg_iovlen = 1, .msg_control = received[i].control,
-            .msg_controllen = CONTROL_OCTETS};
+            .msg_controllen = CONTROL_BYTES};
     }
     int n = receive_batch(fd, incoming, BATCH);
     unsigned count = 0;

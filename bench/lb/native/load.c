@@ -1,6 +1,6 @@
 /* The clients: many addresses, one process. Sends datagrams, takes the echoes, counts what went wrong.
  *
- *   load --target A:P --templates FILE --size OCTETS --flows N --seconds S [--warmup S] [--burst N] [--sticky]
+ *   load --target A:P --templates FILE --size BYTES --flows N --seconds S [--warmup S] [--burst N] [--sticky]
  *        (--window N | --rate DATAGRAMS_PER_SECOND) [--once]
  *
  * Flow i has the address 127.16.0.0 + i, takes the i-th beginning (header and connection ID) of FILE, modulo their
@@ -22,7 +22,7 @@ enum { BATCH = 64, MOST_BURST = 16, BUFFER = 2048, FIRST_CLIENT = 0x7f100000, SE
 
 struct template {
     uint8_t backend, length;
-    uint8_t octets[254];
+    uint8_t bytes[254];
 };
 
 struct flow {
@@ -66,7 +66,7 @@ static void read_templates(void) {
         struct template *next = &templates[template_count++];
         next->backend = (uint8_t)backend;
         next->length = (uint8_t)getc(file);
-        if (fread(next->octets, 1, next->length, file) != next->length) die("templates end early");
+        if (fread(next->bytes, 1, next->length, file) != next->length) die("templates end early");
     }
     if (!template_count) die("no templates");
 }
@@ -110,7 +110,7 @@ static void send_batch(int fd, unsigned count, uint64_t now) {
             struct trailer trailer = {.magic = TRAILER_MAGIC, .flow = (uint32_t)flow, .sequence = ++sequence,
                 .sent_ns = now, .backend = ANY_BACKEND};
             memcpy(bodies[i][k] + options.size - sizeof trailer, &trailer, sizeof trailer);
-            pieces[i][2 * k] = (struct iovec){(void *)head->octets, head->length};
+            pieces[i][2 * k] = (struct iovec){(void *)head->bytes, head->length};
             pieces[i][2 * k + 1] = (struct iovec){bodies[i][k] + head->length, options.size - head->length};
         }
         outgoing[i].msg_hdr.msg_iovlen = 2 * options.burst;
@@ -151,7 +151,7 @@ static int receive(int fd) {
         for (int i = 0; i < BATCH; i++)
             incoming[i].msg_hdr = (struct msghdr){.msg_name = &received_slots[i].peer,
                 .msg_namelen = sizeof received_slots[i].peer, .msg_iov = &spaces[i], .msg_iovlen = 1,
-                .msg_control = received_slots[i].control, .msg_controllen = CONTROL_OCTETS};
+                .msg_control = received_slots[i].control, .msg_controllen = CONTROL_BYTES};
         n = receive_batch(fd, incoming, BATCH);
         uint64_t now = now_ns();
         for (int i = 0; i < n; i++) take(&incoming[i], buffers[i], &received_slots[i].peer, now);

@@ -10,7 +10,7 @@
 #include "batch.h"
 #include "cid.h"
 
-enum { BACKENDS = 64, BATCH = 64, BUFFER = 2048, SPP_OCTETS = 38, SPP_MAGIC = 0x56ec, TABLE = 1024 };
+enum { BACKENDS = 64, BATCH = 64, BUFFER = 2048, SPP_BYTES = 38, SPP_MAGIC = 0x56ec, TABLE = 1024 };
 
 struct server {
     uint8_t config_id, length, id[MAX_CID];
@@ -25,15 +25,15 @@ static uint32_t backend_count;
 static struct mmsghdr incoming[BATCH], outgoing[BATCH];
 static struct slot slots[BATCH];
 static struct iovec spaces[BATCH], pieces[BATCH][2];
-static uint8_t buffers[BATCH][BUFFER], headers[BATCH][SPP_OCTETS];
+static uint8_t buffers[BATCH][BUFFER], headers[BATCH][SPP_BYTES];
 
-static uint32_t hash_octets(const void *data, int length, uint32_t hash) {
-    for (const uint8_t *octet = data; length-- > 0; octet++) hash = (hash ^ *octet) * 16777619u;
+static uint32_t hash_bytes(const void *data, int length, uint32_t hash) {
+    for (const uint8_t *byte = data; length-- > 0; byte++) hash = (hash ^ *byte) * 16777619u;
     return hash;
 }
 
 static struct server *find_server(int config_id, const uint8_t *id, int length) {
-    uint32_t place = hash_octets(id, length, 2166136261u + (uint32_t)config_id) % TABLE;
+    uint32_t place = hash_bytes(id, length, 2166136261u + (uint32_t)config_id) % TABLE;
     while (servers[place].backend) {
         struct server *server = &servers[place];
         int is_same = server->config_id == config_id && server->length == length;
@@ -50,7 +50,7 @@ static const struct sockaddr_in *route(const uint8_t *datagram, int length, cons
     int found = available > 0 ? cid_decode(configs, cid, available, &config_id, server_id) : 0;
     int backend = found ? find_server(config_id, server_id, found)->backend : 0;
     if (backend) return &backends[backend - 1];
-    uint32_t hash = hash_octets(&client->sin_addr, 4, hash_octets(&client->sin_port, 2, 2166136261u));
+    uint32_t hash = hash_bytes(&client->sin_addr, 4, hash_bytes(&client->sin_port, 2, 2166136261u));
     return &backends[(hash ^ hash >> 16) % backend_count];
 }
 
@@ -62,7 +62,7 @@ static void upward(int outer, int inner) {
     for (int i = 0; i < n; i++) {
         memcpy(headers[i] + 14, &slots[i].peer.sin_addr, 4);
         memcpy(headers[i] + 34, &slots[i].peer.sin_port, 2);
-        pieces[i][0] = (struct iovec){headers[i], SPP_OCTETS};
+        pieces[i][0] = (struct iovec){headers[i], SPP_BYTES};
         pieces[i][1] = (struct iovec){buffers[i], incoming[i].msg_len};
         const struct sockaddr_in *backend = route(buffers[i], (int)incoming[i].msg_len, &slots[i].peer);
         outgoing[i].msg_hdr = (struct msghdr){.msg_name = (void *)backend,
@@ -85,7 +85,7 @@ static void downward(int inner, int outer) {
     unsigned count = 0;
     for (int i = 0; i < n; i++) {
         const uint8_t *spp = buffers[i];
-        if (incoming[i].msg_len <= SPP_OCTETS || spp[0] != SPP_MAGIC >> 8 || spp[1] != (SPP_MAGIC & 0xff)) continue;
+        if (incoming[i].msg_len <= SPP_BYTES || spp[0] != SPP_MAGIC >> 8 || spp[1] != (SPP_MAGIC & 0xff)) continue;
         if (!is_backend(&slots[i].peer)) continue;
         struct sockaddr_in *client = &slots[count].peer;
         client->sin_family = AF_INET;
@@ -93,7 +93,7 @@ static void downward(int inner, int outer) {
         memcpy(&client->sin_port, spp + 34, 2);
         if (!client->sin_port || (client->sin_port == vip.sin_port && client->sin_addr.s_addr == vip.sin_addr.s_addr))
             continue;
-        pieces[count][0] = (struct iovec){buffers[i] + SPP_OCTETS, incoming[i].msg_len - SPP_OCTETS};
+        pieces[count][0] = (struct iovec){buffers[i] + SPP_BYTES, incoming[i].msg_len - SPP_BYTES};
         outgoing[count].msg_hdr = (struct msghdr){.msg_name = client, .msg_namelen = sizeof *client,
             .msg_iov = pieces[count], .msg_iovlen = 1};
         count++;
@@ -113,9 +113,9 @@ static void prepare(void) {
     }
 }
 
-static int parse_hex(const char *text, uint8_t *octets, int most) {
+static int parse_hex(const char *text, uint8_t *bytes, int most) {
     int n = 0;
-    for (unsigned value; n < most && sscanf(text + 2 * n, "%2x", &value) == 1; n++) octets[n] = (uint8_t)value;
+    for (unsigned value; n < most && sscanf(text + 2 * n, "%2x", &value) == 1; n++) bytes[n] = (uint8_t)value;
     return n;
 }
 

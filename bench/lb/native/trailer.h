@@ -1,4 +1,4 @@
-/* The last octets of each datagram of the benchmark: who sent it, when, and which backend answered. */
+/* The last bytes of each datagram of the benchmark: who sent it, when, and which backend answered. */
 #pragma once
 
 #include <stdint.h>

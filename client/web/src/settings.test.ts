@@ -31,10 +31,10 @@ describe("settings", () => {
   });
 
   it("read a fingerprint in each of its spellings", () => {
-    const octets = Uint8Array.from({ length: 32 }, (_, index) => index * 7);
-    const digits = [...octets].map((octet) => octet.toString(16).padStart(2, "0"));
-    for (const text of [digits.join(""), digits.join(":").toUpperCase(), btoa(String.fromCharCode(...octets))]) {
-      expect(parseFingerprint(text)).toEqual(octets);
+    const bytes = Uint8Array.from({ length: 32 }, (_, index) => index * 7);
+    const digits = [...bytes].map((byte) => byte.toString(16).padStart(2, "0"));
+    for (const text of [digits.join(""), digits.join(":").toUpperCase(), btoa(String.fromCharCode(...bytes))]) {
+      expect(parseFingerprint(text)).toEqual(bytes);
     }
   });
 });

@@ -92,13 +92,13 @@ export function checkSettings(url: string, options: VoiceOptions): Settings {
 /** Read a certificate's SHA-256 fingerprint: hexadecimal digits, colons allowed, or base64. */
 export function parseFingerprint(text: string): Uint8Array<ArrayBuffer> {
   const digits = text.trim().replaceAll(":", "");
-  const octets = /^[0-9a-f]{64}$/i.test(digits)
+  const bytes = /^[0-9a-f]{64}$/i.test(digits)
     ? Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16))
     : fromBase64(text.trim());
-  if (octets.length !== 32) {
+  if (bytes.length !== 32) {
     throw new InvalidSetting(`a certificate hash is a SHA-256 as 64 hexadecimal digits or base64, got ${text}`);
   }
-  return octets;
+  return bytes;
 }
 
 function fromBase64(text: string): Uint8Array<ArrayBuffer> {

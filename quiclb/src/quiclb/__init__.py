@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quiclb.codec.config import Algorithm, QuicLbConfig
-    from quiclb.daemon.forwarder import Forwarder
     from quiclb.codec.decoder import CidDecoder, Decoded, Reason, Unroutable
     from quiclb.codec.encoder import CidEncoder, unroutable_cid
-    from quiclb.net.spp import SppHeader, unwrap, wrap
+    from quiclb.daemon.forwarder import Forwarder
     from quiclb.errors import (
         ConfigError,
         EncodeError,
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
         ScrapeError,
         StartError,
     )
+    from quiclb.net.spp import SppHeader, unwrap, wrap
     from quiclb.routing.router import route
     from quiclb.settings.loader import Settings, load_settings
 

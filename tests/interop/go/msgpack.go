@@ -67,8 +67,8 @@ func (d *decoder) take(n int) ([]byte, error) {
 	return taken, nil
 }
 
-func (d *decoder) uint(octets int) (int, error) {
-	b, err := d.take(octets)
+func (d *decoder) uint(bytes int) (int, error) {
+	b, err := d.take(bytes)
 	n := 0
 	for _, each := range b {
 		n = n<<8 | int(each)

@@ -20,7 +20,7 @@ def configs(draw) -> QuicLbConfig:
         server_id_length=server_id_length,
         nonce_length=draw(st.integers(4, 19 - server_id_length)),
         key=draw(st.none() | st.binary(min_size=16, max_size=16)),
-        first_octet_encodes_cid_length=draw(st.booleans()),
+        first_byte_encodes_cid_length=draw(st.booleans()),
     )
 
 
@@ -29,7 +29,7 @@ def test_decoding_inverts_encoding_at_every_legal_length(config, data, seed):
     server_id = data.draw(st.binary(min_size=config.server_id_length, max_size=config.server_id_length))
     trailing = data.draw(st.integers(0, 20 - config.cid_length))
     encoder = CidEncoder(config, server_id, rng=random.Random(seed).randbytes, trailing_length=trailing)
-    decoder = CidDecoder([config], check_self_length=config.first_octet_encodes_cid_length)
+    decoder = CidDecoder([config], check_self_length=config.first_byte_encodes_cid_length)
     cids = [encoder.encode() for _ in range(3)]
     assert len(set(cids)) == 3 or config.key is None
     for cid in cids:
@@ -62,12 +62,12 @@ ADDRESSES = st.tuples(st.ip_addresses().map(str), st.integers(0, 65535))
 
 @given(client=ADDRESSES, proxy=ADDRESSES, payload=st.binary(max_size=100), data=st.data())
 def test_envelopes_are_reversible_and_no_mutation_raises(client, proxy, payload, data):
-    octets = wrap(SppHeader(client, proxy), payload)
-    opened = unwrap(octets)
+    raw = wrap(SppHeader(client, proxy), payload)
+    opened = unwrap(raw)
     assert not isinstance(opened, EnvelopeFault)
     assert opened[1] == payload
-    assert wrap(*opened) == octets
-    mutated = bytearray(octets[: data.draw(st.integers(0, len(octets)))])
+    assert wrap(*opened) == raw
+    mutated = bytearray(raw[: data.draw(st.integers(0, len(raw)))])
     if mutated:
         mutated[data.draw(st.integers(0, len(mutated) - 1))] ^= data.draw(st.integers(1, 255))
     unwrap(bytes(mutated))

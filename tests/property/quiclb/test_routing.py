@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quiclb import SppHeader, wrap
-from quiclb.routing.fallback import Maglev
 from quiclb.datapath.core import ForwardingCore
+from quiclb.routing.fallback import Maglev
+from quiclb.routing.fast_path import Shortcut
 from quiclb.routing.pool import Backend, BackendState
 from quiclb.routing.router import Drop, Routable, route
-from quiclb.routing.fast_path import Shortcut
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, cid, long_packet, short_packet, table
 
 STATES = st.dictionaries(st.integers(1, 3), st.sampled_from(list(BackendState)))

@@ -73,8 +73,8 @@ def pool_of(seed: int) -> tuple[RoutingTable, tuple[QuicLbConfig, ...], tuple[by
         ids: dict[int, tuple[bytes, ...]] = {}
         for config in configs:
             drawn = {rng.randbytes(config.server_id_length) for _ in range(rng.choice([0, 1, 1, 1, 3]))}
-            ids[config.config_id] = tuple(sorted(octets for octets in drawn if (config.config_id, octets) not in used))
-            used |= {(config.config_id, octets) for octets in drawn}
+            ids[config.config_id] = tuple(sorted(data for data in drawn if (config.config_id, data) not in used))
+            used |= {(config.config_id, data) for data in drawn}
         has_ipv6 = vip[0] != "192.0.2.1" and (vip[0] != "::" or rng.random() < 0.5)
         address = (f"fd00::{number + 16:x}" if has_ipv6 else f"10.0.0.{number + 16}", 4433)
         state = rng.choice([BackendState.ACTIVE, BackendState.ACTIVE, BackendState.DRAINING, BackendState.DOWN])

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from quiclb.net.address import Address, ip_facts, ip_text, is_ipv6, is_wildcard
 from quiclb.datapath.base import Datagrams, Replies
+from quiclb.datapath.core import ForwardingCore
 from quiclb.datapath.linux.messages import ReceiveBatch
 from quiclb.datapath.vectorised.batch import VectorForwarder
+from quiclb.net.address import Address, ip_facts, ip_text, is_ipv6, is_wildcard
 from quiclb.net.spp import HEADER_LENGTH, SppHeader
-from quiclb.datapath.core import ForwardingCore
 from quiclb.routing.table import RoutingTable
 
-SLOT_OCTETS = 512
+SLOT_BYTES = 512
 V4_MAPPED = bytes(10) + b"\xff\xff"
 
 
@@ -23,7 +23,7 @@ class VectorHarness:
 
     def __init__(self, table: RoutingTable, vip: Address, inner: Address, *, capacity: int = 512, **options) -> None:
         self.core = ForwardingCore(table, vip, inner, **options)
-        self._clients = ReceiveBatch(capacity, SLOT_OCTETS, has_control=self.core.is_wildcard)
+        self._clients = ReceiveBatch(capacity, SLOT_BYTES, has_control=self.core.is_wildcard)
         self._backends = ReceiveBatch(capacity, 65536)
         self._forwarder = VectorForwarder(self.core, self._clients, self._backends)
 

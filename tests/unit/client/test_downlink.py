@@ -18,12 +18,12 @@ def utterance(generation: int, frames: list[AudioFrame]) -> bytes:
 @given(st.integers(0, 1 << 40), st.lists(st.binary(max_size=40), max_size=8), st.data())
 def test_any_cutting_gives_the_same_frames(generation: int, payloads: list[bytes], data: st.DataObject) -> None:
     frames = [AudioFrame(n, n * 960, Codec.PCM16_24K, payload) for n, payload in enumerate(payloads)]
-    octets = utterance(generation, frames)
-    cuts = sorted(data.draw(st.sets(st.integers(0, len(octets)), max_size=10)))
+    raw = utterance(generation, frames)
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(raw)), max_size=10)))
     stream = DownlinkStream()
     found: list[AudioFrame] = []
-    for start, end in zip([0, *cuts], [*cuts, len(octets)], strict=True):
-        part = stream.feed(octets[start:end])
+    for start, end in zip([0, *cuts], [*cuts, len(raw)], strict=True):
+        part = stream.feed(raw[start:end])
         assert not isinstance(part, Malformed)
         found += part
     assert (stream.generation, found) == (generation, frames)
@@ -43,5 +43,5 @@ def test_a_gap_in_the_sequence_is_malformed(sequence: int) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_octets_raise(octets: bytes) -> None:
-    DownlinkStream().feed(octets)
+def test_no_bytes_raise(raw: bytes) -> None:
+    DownlinkStream().feed(raw)

@@ -54,7 +54,7 @@ def test_an_interruption_drops_what_is_buffered_and_what_comes_late() -> None:
     assert playback.flush(1) == [Position(1, 30, is_complete=False)]
     assert playback.pull(10) == b""
     assert not playback.push(1, pcm(5))
-    assert playback.late_octets == 10
+    assert playback.late_bytes == 10
     assert playback.push(2, pcm(5))
     assert playback.pull(10) == pcm(5)
 
@@ -122,7 +122,7 @@ def test_sound_is_played_dropped_or_still_buffered_and_never_after_its_flush(
         elif action == "pull":
             sound = playback.pull(samples)
             assert len(sound) <= samples * 2
-            assert all(octet > flushed for octet in sound)
+            assert all(byte > flushed for byte in sound)
             assert list(sound) == sorted(sound)
             played += len(sound) // 2
         complete += [position.generation for position in playback.take_positions() if position.is_complete]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from voice_client.errors import SourceError
 from voice_client.audio.playback import Playback
 from voice_client.audio.player import Player
 from voice_client.audio.recording import Recording
+from voice_client.errors import SourceError
 
 RATE_HZ = 24_000
 

@@ -5,11 +5,10 @@ from typing import Any
 import pytest
 
 from voice_client import CredentialStore, Unreachable
-
 from voice_client.connect import reach
-from voice_client.errors import ClientError, InvalidSetting
 from voice_client.connect.target import parse_url
 from voice_client.connect.trust import trust
+from voice_client.errors import ClientError, InvalidSetting
 
 RESET = Unreachable("no connection to here: stateless reset", is_reset=True)
 SILENT = Unreachable("nobody listens at here")
@@ -41,7 +40,7 @@ async def connect() -> Any:
         headers={},
         local_address=None,
         timeout_s=5.0,
-        rng=lambda octets: bytes(octets),
+        rng=lambda byte_count: bytes(byte_count),
     )
 
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from voice_client.call.conversation import Conversation
+from voice_client.call.report import failure, quantile
 from voice_client.cli.display import Display
 from voice_client.errors import AccessRefused, CallLost
 from voice_client.events import Connected, Flushed, Migration, PathChanged, StateChanged, Transcript
-from voice_client.call.report import failure, quantile
 from voicelink.wire import Ready, State
 from voicelink.wire import Transcript as TranscriptMessage
 

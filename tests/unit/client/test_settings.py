@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.scripted_server import self_signed
 from voice_client.connect.configuration import quic_configuration
 from voice_client.connect.credentials import CredentialStore
-from voice_client.errors import InvalidSetting
 from voice_client.connect.target import Target, parse_fingerprint, parse_local_address, parse_url
 from voice_client.connect.trust import Trust, trust
+from voice_client.errors import InvalidSetting
 from voice_client.voice import VoiceClient
-from tests.integration.scripted_server import self_signed
 
 URL = "https://h/v1/voice"
 

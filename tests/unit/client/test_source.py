@@ -9,10 +9,10 @@ import pytest
 
 import voice_client as client
 from voice_client import errors
-from voice_client.errors import ServerDrained, SourceError, session_ended, session_refused
 from voice_client.audio.loudness import is_voiced
 from voice_client.audio.recording import Recording
 from voice_client.audio.source import PcmSource, from_sound, open_wav
+from voice_client.errors import ServerDrained, SourceError, session_ended, session_refused
 from voicelink.audio.wav import Sound, parse_wav
 from voicelink.wire import CloseCode
 

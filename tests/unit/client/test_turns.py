@@ -8,11 +8,11 @@ from itertools import permutations
 import pytest
 from rich.console import Console
 
-from voice_client.audio.playback import Playback
-from voice_client.cli.turn_table import turn_table
-from voice_client.call.turns import TurnLatency, Turns
-from voicelink.wire import Latency, Measured
 from tests.unit.gateway.audio.signals import tone
+from voice_client.audio.playback import Playback
+from voice_client.call.turns import TurnLatency, Turns
+from voice_client.cli.turn_table import turn_table
+from voicelink.wire import Latency, Measured
 
 TOLD = Latency(
     turn=1, generation=2, sequence=40, uplink_ms=5.0, endpointing_ms=650.0, stt_ms=20.0, llm_ms=10.0, tts_ms=60.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from tests.uplink_link import FRAME_S, UplinkOverLink, spoken
 from voice_client.uplink.redundancy import FARTHEST, INITIAL_REPEATS, Redundancy
 from voice_client.uplink.round_trip import RoundTrip
 from voice_client.uplink.sender import (
@@ -15,14 +16,21 @@ from voice_client.uplink.sender import (
     UplinkCounters,
     UplinkSender,
 )
-from voicelink.wire import AudioFrame, Codec, Malformed, UplinkDatagram, UplinkMode, UplinkReport, decode_uplink_datagram
-from tests.uplink_link import FRAME_S, UplinkOverLink, spoken
+from voicelink.wire import (
+    AudioFrame,
+    Codec,
+    Malformed,
+    UplinkDatagram,
+    UplinkMode,
+    UplinkReport,
+    decode_uplink_datagram,
+)
 
 NOW = 10.0
 
 
-def new(limit_s: float | None = None, max_octets: int = 1_180, next_sequence: int = 0) -> UplinkSender:
-    return UplinkSender(next_sequence, lambda: max_octets, UplinkCounters(), NOW, limit_s=limit_s)
+def new(limit_s: float | None = None, max_bytes: int = 1_180, next_sequence: int = 0) -> UplinkSender:
+    return UplinkSender(next_sequence, lambda: max_bytes, UplinkCounters(), NOW, limit_s=limit_s)
 
 
 def read(outgoing: list[Outgoing] | Malformed) -> list[UplinkDatagram]:
@@ -94,7 +102,7 @@ def test_the_last_resort_is_the_stream() -> None:
 
 
 def test_a_frame_without_room_goes_on_the_stream_and_holds_first() -> None:
-    sender = new(max_octets=100)
+    sender = new(max_bytes=100)
     assert sender.append(spoken(0, 200), NOW) == [spoken(0, 200)]
     assert sender.append(spoken(1), NOW, has_room=False) == [spoken(1)]
     assert [(each.first, sequences(each)) for each in speak(sender, range(2, 3))] == [(0, [2])]
@@ -216,7 +224,7 @@ def test_a_clean_link_costs_little_and_a_dead_one_is_caught_up_with() -> None:
     link.run_until(140.0)
     assert [frame.sequence for _, frame in link.delivered] == list(range(1_500))
     assert max(link.lateness(0.05)) <= 2.10
-    before = [octets + 60 for at, octets in link.datagrams if 106.0 <= at < 115.0]
+    before = [byte_count + 60 for at, byte_count in link.datagrams if 106.0 <= at < 115.0]
     assert sum(before) / len(before) < 1.01 * (60 + 9 + 5 + 60)
 
 

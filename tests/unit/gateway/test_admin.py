@@ -9,14 +9,14 @@ from http import HTTPStatus
 import pytest
 from prometheus_client import CollectorRegistry
 
-from voice_gateway.ops.admin import admin_server, worker_pages
-from voice_gateway.web.descriptors import ADMIN_CONNECTIONS
-from voice_gateway.errors import BindError
-from voice_gateway.session.manager import SessionManager
-from voice_gateway.store.memory import MemoryStore
-from voice_gateway.web.server import WebRequest, WebResponse
 from quiclb.net.address import Address
 from tests.unit.gateway.session.fakes import FakeAgent
+from voice_gateway.errors import BindError
+from voice_gateway.ops.admin import admin_server, worker_pages
+from voice_gateway.session.manager import SessionManager
+from voice_gateway.store.memory import MemoryStore
+from voice_gateway.web.descriptors import ADMIN_CONNECTIONS
+from voice_gateway.web.server import WebRequest, WebResponse
 
 
 def fails(request: WebRequest) -> WebResponse:

@@ -83,7 +83,7 @@ class TestCheck:
             ('"echo"', '"echo"\nmenu = "worker.toml"', "has no menu"),
             ("[access]", '[session]\nstore = "mongo://x"\n[access]', "memory://"),
             ("token =", "tokn =", "access.tokn: unknown key"),
-            ("00000001", "01", "server_id is 1 octets"),
+            ("00000001", "01", "server_id is 1 bytes"),
         ],
     )
     def test_says_what_is_wrong_in_one_line(self, config, capsys, monkeypatch, was, becomes, message):

@@ -10,9 +10,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings, secret_files
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.fields import Section
+from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings, secret_files
 
 KEY = "8f95f09245765f80256934e50c66207f"
 FULL = f"""
@@ -196,7 +196,7 @@ class TestFaults:
             ("max_sessions = 5", "max_sessions = 0", "session.max_sessions: "),
             ('listen = "0.0.0.0:4433"', 'listen = "localhost"', "worker.listen: "),
             (f'key = "{KEY}"', 'key = "abc"', "config[0].key: "),
-            ('server_id = "00000001"', 'server_id = "0001"', "worker.server_id is 2 octets, config 0 expects 4"),
+            ('server_id = "00000001"', 'server_id = "0001"', "worker.server_id is 2 bytes, config 0 expects 4"),
             ('server_id = "00000001"', "", "worker.server_id is required"),
             ('forwarders = ["10.0.0.1", "10.0.0.2:4433"]', "", "inner needs forwarders"),
             ('"10.0.0.2:4433"', '"10.0.0.2:0"', "port must be 1 to 65535, got '10.0.0.2:0'"),
@@ -211,11 +211,11 @@ class TestFaults:
                 'inner = "224.0.0.1:4434"',
                 "worker: inner must be an address",
             ),
-            (f'retry_key = "{KEY}"', 'retry_key = "aabb"', "quic.retry_key: must be 16 to 64 octets"),
+            (f'retry_key = "{KEY}"', 'retry_key = "aabb"', "quic.retry_key: must be 16 to 64 bytes"),
             ("id = 0", "id = 9", "config[0]"),
             ("[worker]", "[worker", "not valid TOML"),
-            (f'store_key = "{KEY} {KEY}"', 'store_key = "sesame"', "session.store_key: must be 16 to 64 octets"),
-            (f'store_key = "{KEY} {KEY}"', 'store_key = ""', "session.store_key: must be 16 to 64 octets"),
+            (f'store_key = "{KEY} {KEY}"', 'store_key = "sesame"', "session.store_key: must be 16 to 64 bytes"),
+            (f'store_key = "{KEY} {KEY}"', 'store_key = ""', "session.store_key: must be 16 to 64 bytes"),
             ('token = "sesame-the-secret"', 'token = ""', "access.token: is empty"),
             ("routable_cids = true", "config_id = 3", "there are: 0"),
             ("gateway.example.com", "gateway.example.com/voice", "telephony.public_url: "),

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from tests.unit.gateway.quic.harness import seeded
+from voice_gateway.endpoint.cids import ServerCidSource
+from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.gateway_settings import GatewaySettings, SessionSection
 from voice_gateway.worker.connection_ids import ConnectionIds
-from voice_gateway.errors import ConfigurationError
-from voice_gateway.endpoint.cids import ServerCidSource
 from voice_gateway.worker.shared_keys import SharedKeys, StoreKeys
-from tests.unit.gateway.quic.harness import seeded
 
 ZERO = {"id": 0, "server_id_length": 4, "nonce_length": 12, "key": "00" * 16}
 ONE = {**ZERO, "id": 1, "key": "11" * 16}
@@ -63,7 +63,7 @@ def test_a_config_may_be_lost_and_found_again() -> None:
     [
         (settings({**ZERO, "key": "22" * 16}), "config 0 and its server ID cannot change"),
         (settings(ZERO, server_id="00000002"), "config 0 and its server ID cannot change"),
-        (settings({**ONE, "nonce_length": 8}, quic={"config_id": 1}), "have 17 octets .* makes 13"),
+        (settings({**ONE, "nonce_length": 8}, quic={"config_id": 1}), "have 17 bytes .* makes 13"),
     ],
     ids=["key", "server ID", "length"],
 )
@@ -109,7 +109,7 @@ def test_shared_keys_are_read_again_from_their_files(tmp_path: Path) -> None:
     keys.reload(there)
     assert adopted[0].ticket == (b"\xbb" * 32, b"\xaa" * 32)
     file.write_text("bb")
-    with pytest.raises(ConfigurationError, match=r"quic\.ticket_key: must be 16 to 64 octets"):
+    with pytest.raises(ConfigurationError, match=r"quic\.ticket_key: must be 16 to 64 bytes"):
         keys.reload(there)
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from tests.unit.gateway.access.access_keys import SECRET, pair
 from voice_gateway.access.gate import Denial, Gate, Grant
+from voice_gateway.endpoint.admission import Handshake
+from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.worker.access_control import Entrance
-from voice_gateway.errors import ConfigurationError
-from voice_gateway.endpoint.admission import Handshake
-from tests.unit.gateway.access.access_keys import SECRET, pair
 
 NOW = 1_800_000_000.0
 TELEPHONY = {"public_url": "https://gw.example.com", "listen": "127.0.0.1:0", "auth_token": "12345"}
@@ -75,7 +75,7 @@ class TestReload:
         entrance = Entrance(said, lambda: NOW)
         before = gate(entrance)
         (tmp_path / "a.key").write_text("short")
-        with pytest.raises(ConfigurationError, match="5 octets"):
+        with pytest.raises(ConfigurationError, match="5 bytes"):
             entrance.reload(said)
         assert gate(entrance) is before
 

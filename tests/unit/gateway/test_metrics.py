@@ -6,6 +6,12 @@ from types import SimpleNamespace
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
+from voice_gateway.endpoint.counters import EndpointCounters
+from voice_gateway.session.counters import GAP_BOUNDS_S, SessionCounters
+from voice_gateway.telephony.twilio.counters import TelephonyCounters
+from voice_gateway.transport.reassembler import UplinkCounters
+from voice_gateway.web.counters import WebCounters
 from voice_gateway.worker.metrics import (
     EndpointCollector,
     SessionCollector,
@@ -14,12 +20,6 @@ from voice_gateway.worker.metrics import (
     WebCollector,
     worker_registry,
 )
-from voice_gateway.endpoint.counters import EndpointCounters
-from voice_gateway.session.counters import GAP_BOUNDS_S, SessionCounters
-from voice_gateway.transport.reassembler import UplinkCounters
-from voice_gateway.telephony.twilio.counters import TelephonyCounters
-from voice_gateway.web.counters import WebCounters
-from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
 
 
 def scraped(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:
@@ -55,14 +55,14 @@ def test_labelled_counters_and_gauges():
     counters = SessionCounters()
     counters.ended.update({"normal": 2, "idle": 1})
     counters.refused[401, "token_expired"] = 4
-    counters.limited["session_octets"] = 6
+    counters.limited["session_bytes"] = 6
     counters.accepted["twilio"] = 5
     values = of(SessionCollector(SimpleNamespace(counters=counters, count=3, is_draining=True, unsaved_count=2)))
     assert values["voice_sessions",] == 3
     assert values["voice_draining",] == 1
     assert values["voice_sessions_ended_total", "normal"] == 2
     assert values["voice_sessions_refused_total", "token_expired", "401"] == 4
-    assert values["voice_sessions_limited_total", "session_octets"] == 6
+    assert values["voice_sessions_limited_total", "session_bytes"] == 6
     assert values["voice_sessions_accepted_total", "twilio"] == 5
 
 

@@ -8,42 +8,40 @@ from typing import Any
 
 import msgspec
 
-from voicelink import wire
 from voice_gateway.access.attempts import RUSH_S
 from voice_gateway.access.places import MAX_WAITING, MAX_WAITING_OF_ADDRESS
-from voice_gateway.settings.access_sections import LimitsSection
 from voice_gateway.access.uplinks import CATCH_UP_S, MEDIA_BURST_S, MEDIA_CATCH_UP_S, MEDIA_RATE
 from voice_gateway.agent.base import HeardAudio, Understood
 from voice_gateway.agents.echo import EchoAgent
 from voice_gateway.agents.order.dialogue import Dialogue, Question
 from voice_gateway.agents.order.menu import default_menu
 from voice_gateway.agents.order.order import Item, Order
-from voicelink.audio.codec import MAX_FRAME_MS
+from voice_gateway.session import ledger, ticket, turns
+from voice_gateway.session.limits import SessionLimits
+from voice_gateway.settings.access_sections import LimitsSection
 from voice_gateway.settings.gateway_settings import SessionSection
+from voice_gateway.transport.reassembler import MAX_AHEAD, MAX_AHEAD_BYTES
+from voice_gateway.transport.websocket import MAX_MESSAGE_BYTES
+from voice_gateway.transport.webtransport import DELIVERY_DEADLINE_S, MAX_OPEN_STREAMS, SESSION_DEADLINE_S
+from voicelink import wire
+from voicelink.audio.codec import MAX_FRAME_MS
 from voicelink.h3.limits import MAX_SESSIONS
 from voicelink.quic.connection import ConnectionOptions
-from voice_gateway.session import ledger
-from voice_gateway.session import ticket
-from voice_gateway.session import turns
-from voice_gateway.session.limits import SessionLimits
-from voice_gateway.transport.reassembler import MAX_AHEAD, MAX_AHEAD_BYTES
-from voice_gateway.transport.websocket import MAX_MESSAGE_OCTETS
-from voice_gateway.transport.webtransport import DELIVERY_DEADLINE_S, MAX_OPEN_STREAMS, SESSION_DEADLINE_S
-from voicelink.wire import MAX_AUDIO_OCTETS, MAX_CONTROL_OCTETS, MAX_DATAGRAM_FRAMES, MAX_REPORT_RUNS
+from voicelink.wire import MAX_AUDIO_BYTES, MAX_CONTROL_BYTES, MAX_DATAGRAM_FRAMES, MAX_REPORT_RUNS
 
 PAGE = (Path(__file__).parents[3] / "PROTOCOL.md").read_text()
 SESSION, DEFAULTS, CALLERS = SessionLimits(), SessionSection(), LimitsSection()
 MESSAGES = {*wire.ClientMessage.__args__, *wire.ServerMessage.__args__}  # type: ignore[attr-defined]  # a union's
 
 LIMITS: dict[str, tuple[float, ...]] = {
-    "control message": (MAX_CONTROL_OCTETS,),
-    "audio payload": (MAX_AUDIO_OCTETS, MAX_FRAME_MS),
-    "WebSocket message": (MAX_MESSAGE_OCTETS,),
+    "control message": (MAX_CONTROL_BYTES,),
+    "audio payload": (MAX_AUDIO_BYTES, MAX_FRAME_MS),
+    "WebSocket message": (MAX_MESSAGE_BYTES,),
     "frames in a datagram": (MAX_DATAGRAM_FRAMES,),
     "runs in a report": (MAX_REPORT_RUNS,),
     "QUIC packets of a connection": (ConnectionOptions().max_packets_per_s,),
     "DATAGRAM frames of a connection": (ConnectionOptions().max_datagram_frames_per_s,),
-    "bytes of a session": (CALLERS.session_octets_per_s or 0, CATCH_UP_S),
+    "bytes of a session": (CALLERS.session_bytes_per_s or 0, CATCH_UP_S),
     "control messages and frames of a session": (CALLERS.session_messages_per_s or 0, CATCH_UP_S),
     "playing time of a session's audio, gaps as they are heard included": (MEDIA_RATE, MEDIA_BURST_S, MEDIA_CATCH_UP_S),
     "frames that are not `heard`": (SESSION.unheard_frames,),

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from voice_gateway.settings.gateway_settings import GatewaySettings
+from tests.sim.loop import VirtualLoop
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.ops.reload import Reloader, SettingsSource
-from tests.sim.loop import VirtualLoop
+from voice_gateway.settings.gateway_settings import GatewaySettings
 
 
 def settings(name: str = "first") -> GatewaySettings:

@@ -8,12 +8,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from structlog.testing import capture_logs
 
-from voice_gateway.settings.gateway_settings import GatewaySettings, TlsSection
-from voice_gateway.errors import IdentityError
-from voice_gateway.endpoint.tls import TlsIdentity
-from voice_gateway.certificates.served import ServedCertificate
 from tests.sim.loop import VirtualLoop
 from tests.unit.gateway.quic.harness import NOW, pem
+from voice_gateway.certificates.served import ServedCertificate
+from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.errors import IdentityError
+from voice_gateway.settings.gateway_settings import GatewaySettings, TlsSection
 
 DAY = 86_400.0
 

@@ -17,15 +17,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from voice_gateway.worker import worker
+from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 from voice_gateway.agent.base import Reply, ReplyAudio, ReplyEnded, SpeechStarted, Understood
-from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.ops.telemetry import TurnSpans, open_turn_spans
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.turn_latency import Figure, TurnLatency
+from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.store.memory import MemoryStore
-from voice_gateway.ops.telemetry import TurnSpans, open_turn_spans
+from voice_gateway.worker import worker
 from voicelink.wire import Measured, Start
-from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 
 EPOCH_S = 1_790_000_000.0
 TURN = TurnLatency(

@@ -2,9 +2,9 @@
 
 import pytest
 
+from tests.vectors import voice_wire
 from voicelink import wire
 from voicelink.wire import Malformed
-from tests.vectors import voice_wire
 
 
 def test_the_file_of_vectors_is_current() -> None:
@@ -16,6 +16,6 @@ def test_every_message_has_a_vector() -> None:
     assert {type(each) for each in voice_wire.SERVER_MESSAGES} == set(wire.ServerMessage.__args__)
 
 
-@pytest.mark.parametrize("octets", voice_wire.MALFORMED, ids=bytes.hex)
-def test_what_is_malformed_there_is_malformed_here(octets: bytes) -> None:
-    assert isinstance(wire.decode_server_message(octets), Malformed)
+@pytest.mark.parametrize("data", voice_wire.MALFORMED, ids=bytes.hex)
+def test_what_is_malformed_there_is_malformed_here(data: bytes) -> None:
+    assert isinstance(wire.decode_server_message(data), Malformed)

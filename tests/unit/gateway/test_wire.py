@@ -103,7 +103,7 @@ def test_malformed_messages_are_values(body: bytes) -> None:
 
 
 @given(st.binary(max_size=64))
-def test_no_octets_raise(body: bytes) -> None:
+def test_no_bytes_raise(body: bytes) -> None:
     wire.decode_client_message(body)
     wire.decode_server_message(body)
     wire.decode_audio_frame(body)
@@ -124,7 +124,7 @@ def test_varints_outside_their_range_are_refused(value: int) -> None:
 
 
 @given(
-    st.integers(0, 1 << 40), st.integers(0, 1 << 50), st.sampled_from(Codec), st.binary(max_size=wire.MAX_AUDIO_OCTETS)
+    st.integers(0, 1 << 40), st.integers(0, 1 << 50), st.sampled_from(Codec), st.binary(max_size=wire.MAX_AUDIO_BYTES)
 )
 def test_audio_frames_survive_the_round_trip(sequence: int, timestamp: int, codec: Codec, payload: bytes) -> None:
     frame = AudioFrame(sequence, timestamp, codec, payload)

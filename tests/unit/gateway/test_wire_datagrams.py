@@ -110,7 +110,7 @@ def test_datagrams_survive_the_round_trip(datagram: UplinkDatagram) -> None:
 
 
 @given(st.binary(max_size=64), st.sampled_from([b"", b"\x01", b"\x02"]))
-def test_no_octets_raise_and_what_is_read_can_be_written(body: bytes, kind: bytes) -> None:
+def test_no_bytes_raise_and_what_is_read_can_be_written(body: bytes, kind: bytes) -> None:
     datagram, report = decode_uplink_datagram(kind + body), decode_uplink_report(kind + body)
     if isinstance(datagram, UplinkDatagram):
         assert decode_uplink_datagram(encode_uplink_datagram(datagram)) == datagram

@@ -9,9 +9,9 @@ import msgpack
 import msgspec
 import pytest
 
-from voicelink import wire
 from tests.unit.gateway.test_wire import CLIENT_MESSAGES, SERVER_MESSAGES
 from tests.vectors import voice_wire
+from voicelink import wire
 
 VECTORS = json.loads(voice_wire.PATH.read_text())
 MESSAGES = [*CLIENT_MESSAGES, *SERVER_MESSAGES, *voice_wire.CLIENT_MESSAGES, *voice_wire.SERVER_MESSAGES]
@@ -47,9 +47,9 @@ def test_what_the_reference_package_writes_with_every_key_is_the_message(
     assert decoded(msgpack.packb(whole(message))) == message
 
 
-@pytest.mark.parametrize("vector", SHARED, ids=lambda vector: vector["octets"][:48])
+@pytest.mark.parametrize("vector", SHARED, ids=lambda vector: vector["data"][:48])
 def test_the_reference_package_reads_and_writes_every_shared_message(vector: dict[str, Any]) -> None:
-    body = bytes.fromhex(vector["octets"])
+    body = bytes.fromhex(vector["data"])
     read = msgpack.unpackb(body)
     assert msgpack.packb(read) == body
     assert read.items() <= vector["message"].items()
@@ -60,17 +60,17 @@ def test_the_reference_package_reads_and_writes_every_shared_message(vector: dic
     assert msgpack.unpackb(wire.encode_message(message)) == read  # type: ignore[arg-type]  # of one of the sides
 
 
-@pytest.mark.parametrize("octets", VECTORS["skipped"])
-def test_the_reference_package_reads_and_writes_what_is_skipped(octets: str) -> None:
-    assert msgpack.packb(msgpack.unpackb(bytes.fromhex(octets))) == bytes.fromhex(octets)
-    assert wire.decode_server_message(bytes.fromhex(octets)) is None
+@pytest.mark.parametrize("data", VECTORS["skipped"])
+def test_the_reference_package_reads_and_writes_what_is_skipped(data: str) -> None:
+    assert msgpack.packb(msgpack.unpackb(bytes.fromhex(data))) == bytes.fromhex(data)
+    assert wire.decode_server_message(bytes.fromhex(data)) is None
 
 
-@pytest.mark.parametrize("octets", VECTORS["malformed"])
-def test_what_is_malformed_is_no_message_to_the_reference_package_either(octets: str) -> None:
+@pytest.mark.parametrize("data", VECTORS["malformed"])
+def test_what_is_malformed_is_no_message_to_the_reference_package_either(data: str) -> None:
     """It is no MessagePack, or no map with a type, or its reading written again is as malformed."""
     try:
-        read = msgpack.unpackb(bytes.fromhex(octets))
+        read = msgpack.unpackb(bytes.fromhex(data))
     except (ValueError, msgpack.exceptions.UnpackException):
         return
     assert isinstance(wire.decode_server_message(msgpack.packb(read)), wire.Malformed)

@@ -6,8 +6,8 @@ import io
 import pytest
 import structlog
 
-from quiclb.logs import setup as log
 from quiclb.cli.main import main
+from quiclb.logs import setup as log
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def test_socket_addresses_are_cut_to_ip_and_port():
 
 
 @pytest.mark.parametrize("ip", ["192.0.2.1", "2001:db8::1", "::", "::1", "ff02::1"])
-def test_packed_form_is_16_octets_and_reversible(ip):
+def test_packed_form_is_16_bytes_and_reversible(ip):
     packed = ip_facts(ip).packed
     assert len(packed) == 16
     assert ip_text(packed) == ip

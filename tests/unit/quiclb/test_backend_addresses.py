@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from quiclb import Settings
+from quiclb.backends.discovery import join
 from quiclb.net.address import parse_address
 from quiclb.net.backend_addresses import BackendAddresses, overlap
-from quiclb.backends.discovery import join
 from quiclb.routing.pool import Backend
 from tests.unit.quiclb.test_keeper import settings
 

@@ -87,9 +87,9 @@ def test_check_shows_the_layout_and_no_key(quiclb, config):
     [
         (("serve", "--config", "/nonexistent.toml"), "", "/nonexistent.toml: no such file or directory"),
         (("encode", "ed793a", "--nonce-length", "4", "--key", "abc"), "", "key must be 32 hexadecimal digits"),
-        (("encode", "ed79", "--config", "CONFIG"), "", "server ID is 2 octets, config 0 expects 3"),
+        (("encode", "ed79", "--config", "CONFIG"), "", "server ID is 2 bytes, config 0 expects 3"),
         (("encode", "ed79", "--config", "CONFIG", "--config-id", "5"), "", "config 5 does not exist in the file"),
-        (("encode", "ed793a"), "", "nonce must be at least 4 octets long, got 0"),
+        (("encode", "ed793a"), "", "nonce must be at least 4 bytes long, got 0"),
         (("decode", "xyz", "--config", "CONFIG"), "", "connection ID must be hexadecimal digits"),
         (("route", "--config", "CONFIG"), "nonsense\n", "line 1 of standard input: Expecting value"),
         (("route", "--config", "CONFIG"), "[]\n", "line 1 of standard input"),

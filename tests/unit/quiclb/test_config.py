@@ -24,10 +24,10 @@ def test_validation_vectors(case):
     [
         ((7, 4, 4), "config ID must be 0 to 6, got 7"),
         ((-1, 4, 4), "config ID must be 0 to 6, got -1"),
-        ((0, 0, 4), "server ID must be at least 1 octet long, got 0"),
-        ((0, 1, 3), "nonce must be at least 4 octets long, got 3"),
-        ((0, 10, 10), "server ID and nonce hold at most 19 octets together, got 20"),
-        ((0, 4, 4, bytes(15)), "key must be 16 octets long, got 15"),
+        ((0, 0, 4), "server ID must be at least 1 byte long, got 0"),
+        ((0, 1, 3), "nonce must be at least 4 bytes long, got 3"),
+        ((0, 10, 10), "server ID and nonce hold at most 19 bytes together, got 20"),
+        ((0, 4, 4, bytes(15)), "key must be 16 bytes long, got 15"),
     ],
 )
 def test_messages_name_the_rule_and_the_value(arguments, message):

@@ -24,7 +24,7 @@ def test_cipher_vectors(vector):
 
 
 def test_worked_example_step_by_step():
-    """Section 5.4.2.4 of the draft; its step 10 misprints the first octets of the fourth AES output."""
+    """Section 5.4.2.4 of the draft; its step 10 misprints the first bytes of the fourth AES output."""
     seen = []
     encrypt_block = aes_encrypt(KEY)
 

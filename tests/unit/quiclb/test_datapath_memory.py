@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from quiclb.datapath.base import Datapath
-from quiclb.datapath.memory import MemoryDatapath
 from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.memory import MemoryDatapath
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, cid, short_packet, table
 
 

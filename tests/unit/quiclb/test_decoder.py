@@ -38,13 +38,13 @@ def test_each_codepoint_has_its_own_layout_and_key():
         assert decoder.decode(bytes.fromhex(vector["cid"]), True) == expected
 
 
-def test_short_header_octets_behind_the_cid_do_not_matter():
+def test_short_header_bytes_behind_the_cid_do_not_matter():
     decoder = CidDecoder([QuicLbConfig(0, 3, 4)])
     assert decoder.decode(bytes.fromhex("07c4605e4504cc4f") + bytes(12), False) == Decoded(0, b"\xc4\x60\x5e")
 
 
 def test_a_tier_reads_a_prefix_of_the_server_id():
-    """The ciphers see one string of octets, so another split of the same sum reads a shorter server ID."""
+    """The ciphers see one string of bytes, so another split of the same sum reads a shorter server ID."""
     for vector in VECTORS["vectors"]:
         if vector["server_id_len"] == 1:
             continue

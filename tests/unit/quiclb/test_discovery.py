@@ -27,7 +27,7 @@ CONFIGS = (QuicLbConfig(0, 4, 12), QuicLbConfig(2, 8, 7))
 def test_server_ids_follow_from_addresses(pattern, address, server_id):
     parsed = ServerIdPattern.parse(pattern)
     assert parsed.apply(address).hex() == server_id
-    assert parsed.length_octets == len(server_id) // 2
+    assert parsed.length_bytes == len(server_id) // 2
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_listed_backend_wins_over_the_same_one_found():
         ),
         (
             with_ids("c", 9, _0=b"ccc"),
-            "server ID 636363 of backend 'c' in config 0 is left out: the config expects 4 octets",
+            "server ID 636363 of backend 'c' in config 0 is left out: the config expects 4 bytes",
         ),
         (
             with_ids("c", 9, _5=b"cccc"),

@@ -19,7 +19,7 @@ def test_encoder_vectors(vector):
     assert encoder.encode_nonce(bytes.fromhex(vector["nonce"])) == cid
 
 
-def test_self_encoded_length_counts_what_follows_the_first_octet():
+def test_self_encoded_length_counts_what_follows_the_first_byte():
     encoder = CidEncoder(QuicLbConfig(3, 4, 12, KEY), b"abcd", rng=os.urandom, trailing_length=2)
     cid = encoder.encode()
     assert len(cid) == encoder.cid_length == 19
@@ -28,7 +28,7 @@ def test_self_encoded_length_counts_what_follows_the_first_octet():
 
 
 def test_without_self_encoding_the_low_bits_are_noise():
-    config = QuicLbConfig(0, 1, 4, KEY, first_octet_encodes_cid_length=False)
+    config = QuicLbConfig(0, 1, 4, KEY, first_byte_encodes_cid_length=False)
     encoder = CidEncoder(config, b"\1", rng=os.urandom)
     assert len({encoder.encode()[0] for _ in range(400)}) == 32
 
@@ -46,7 +46,7 @@ def test_plaintext_nonces_show_no_order():
     assert len({after - before for before, after in pairwise(nonces)}) == 49
 
 
-def test_trailing_octets_are_random_and_ignored_by_the_decoder():
+def test_trailing_bytes_are_random_and_ignored_by_the_decoder():
     config = QuicLbConfig(0, 4, 12, KEY)
     encoder = CidEncoder(config, b"abcd", rng=os.urandom, trailing_length=3)
     cids = [encoder.encode() for _ in range(20)]
@@ -65,9 +65,9 @@ def test_processes_with_one_server_id_issue_different_cids():
 @pytest.mark.parametrize(
     ("config", "server_id", "options", "message"),
     [
-        (QuicLbConfig(2, 8, 8), b"abc", {}, "server ID is 3 octets, config 2 expects 8"),
-        (QuicLbConfig(0, 8, 8), b"12345678", {"trailing_length": 4}, "at most 20 octets"),
-        (QuicLbConfig(0, 1, 4), b"1", {"trailing_length": -1}, "at most 20 octets"),
+        (QuicLbConfig(2, 8, 8), b"abc", {}, "server ID is 3 bytes, config 2 expects 8"),
+        (QuicLbConfig(0, 8, 8), b"12345678", {"trailing_length": 4}, "at most 20 bytes"),
+        (QuicLbConfig(0, 1, 4), b"1", {"trailing_length": -1}, "at most 20 bytes"),
         (QuicLbConfig(0, 1, 4), b"1", {"nonce_prefix": b"1"}, "needs a key"),
     ],
 )
@@ -77,13 +77,13 @@ def test_misuse_raises(config, server_id, options, message):
 
 
 def test_nonce_of_wrong_length_is_refused():
-    with pytest.raises(EncodeError, match="nonce is 3 octets, config 0 expects 4"):
+    with pytest.raises(EncodeError, match="nonce is 3 bytes, config 0 expects 4"):
         CidEncoder(QuicLbConfig(0, 1, 4), b"1", rng=os.urandom).encode_nonce(b"123")
 
 
 @pytest.mark.parametrize("example", VECTORS["unroutable_examples"])
 def test_unroutable_cid_has_the_reserved_codepoint_and_its_length(example):
-    """The example predates the rule that unroutable connection IDs encode their length: only octet 0 differs."""
+    """The example predates the rule that unroutable connection IDs encode their length: only byte 0 differs."""
     printed = bytes.fromhex(example["first_octet_and_entropy"])
     cid = unroutable_cid(8, fixed_rng(printed[1:]))
     assert cid == b"\xe7" + printed[1:]
@@ -91,5 +91,5 @@ def test_unroutable_cid_has_the_reserved_codepoint_and_its_length(example):
 
 @pytest.mark.parametrize("length", [0, 7, 21])
 def test_unroutable_cid_refuses_lengths_outside_8_to_20(length):
-    with pytest.raises(EncodeError, match="8 to 20 octets"):
+    with pytest.raises(EncodeError, match="8 to 20 bytes"):
         unroutable_cid(length, os.urandom)

@@ -9,8 +9,8 @@ VIP = ("192.0.2.1", 443)
 
 
 def test_layout_is_the_published_one():
-    octets = wrap(SppHeader(("198.51.100.7", 40001), VIP), b"quic")
-    assert octets.hex() == (
+    data = wrap(SppHeader(("198.51.100.7", 40001), VIP), b"quic")
+    assert data.hex() == (
         "56ec"
         + "00000000000000000000ffffc6336407"
         + "00000000000000000000ffffc0000201"

@@ -5,7 +5,15 @@ from random import Random
 
 import pytest
 
-from quiclb.backends.health import JITTER, REFUSAL_PATIENCE_S, TRANSITIONS, Health, HealthMonitor, HealthPolicy, apply_health
+from quiclb.backends.health import (
+    JITTER,
+    REFUSAL_PATIENCE_S,
+    TRANSITIONS,
+    Health,
+    HealthMonitor,
+    HealthPolicy,
+    apply_health,
+)
 from quiclb.routing.pool import BackendState
 from tests.unit.quiclb.pools import backend
 

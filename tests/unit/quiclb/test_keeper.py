@@ -8,13 +8,13 @@ import pytest
 import structlog.testing
 
 from quiclb import CidEncoder, ConfigError, QuicLbConfig, Settings
-from quiclb.datapath.memory import MemoryDatapath
-from quiclb.datapath.core import ForwardingCore
 from quiclb.backends.health import Health
 from quiclb.control.table_controller import WATCH_INTERVAL_S, TableKeeper
 from quiclb.daemon.control_metrics import KeeperCollector
-from quiclb.net.kernel_routes import PathMtu
 from quiclb.daemon.metrics import collector_renderer
+from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.memory import MemoryDatapath
+from quiclb.net.kernel_routes import PathMtu
 from quiclb.routing.pool import BackendState
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, short_packet
 from tests.unit.quiclb.test_prober import Server

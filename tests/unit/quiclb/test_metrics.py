@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from quiclb.net.address import Address
+from quiclb.cli.scrape import scrape
+from quiclb.daemon.metrics import MAX_CONNECTIONS, ForwarderCollector, MetricsServer, collector_renderer
 from quiclb.datapath.base import Side
+from quiclb.datapath.core import ForwardingCore
 from quiclb.datapath.memory import MemoryDatapath
 from quiclb.errors import ScrapeError
-from quiclb.datapath.core import ForwardingCore
-from quiclb.daemon.metrics import MAX_CONNECTIONS, ForwarderCollector, MetricsServer, collector_renderer
-from quiclb.cli.scrape import scrape
+from quiclb.net.address import Address
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, cid, short_packet, table
 
 

@@ -31,6 +31,6 @@ def test_prefix_must_leave_room_for_the_counter():
 
 
 def test_random_nonces_are_what_the_source_gives():
-    octets = iter(range(256))
-    nonces = RandomNonces(4, lambda length: bytes(next(octets) for _ in range(length)))
+    data = iter(range(256))
+    nonces = RandomNonces(4, lambda length: bytes(next(data) for _ in range(length)))
     assert (nonces.next(), nonces.next()) == (bytes((0, 1, 2, 3)), bytes((4, 5, 6, 7)))

@@ -21,12 +21,12 @@ def test_any_version_is_read(version):
 
 
 @pytest.mark.parametrize("first", [0x80, 0x8F, 0xBF, 0xFF])
-def test_only_the_top_bit_of_the_first_octet_counts(first):
+def test_only_the_top_bit_of_the_first_byte_counts(first):
     assert parse_packet(long_header(b"d", b"s", first)) == LongHeader(1, b"d", b"s")
     assert parse_packet(bytes((first & 0x7F,)) + b"abc") == ShortHeader(b"abc")
 
 
-def test_short_header_hands_on_at_most_20_octets():
+def test_short_header_hands_on_at_most_20_bytes():
     assert parse_packet(b"\x40" + bytes(range(100))) == ShortHeader(bytes(range(20)))
     assert parse_packet(b"\x40") == ShortHeader(b"")
 

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 import structlog.testing
 
+from quiclb.control.path_watch import PathWatch, needed_bytes, path_fault
 from quiclb.control.table_controller import PATHS_AGAIN_S, TableKeeper
 from quiclb.daemon.control_metrics import KeeperCollector
-from quiclb.net.kernel_routes import PathMtu
 from quiclb.daemon.metrics import collector_renderer
-from quiclb.control.path_watch import PathWatch, needed_bytes, path_fault
+from quiclb.net.kernel_routes import PathMtu
 from quiclb.routing.pool import Backend
 from tests.unit.quiclb.test_keeper import settings
 from tests.unit.quiclb.virtual import on_virtual_time

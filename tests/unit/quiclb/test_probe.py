@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from voice_gateway.endpoint.stateless import SUPPORTED_VERSIONS, parse_long_header, version_negotiation
+from quiclb.backends.probe import PROBE_BYTES, Probe
 from quiclb.routing.packet import LongHeader, parse_packet
-from quiclb.backends.probe import PROBE_OCTETS, Probe
+from voice_gateway.endpoint.stateless import SUPPORTED_VERSIONS, parse_long_header, version_negotiation
 
 
 def test_a_probe_is_a_clients_first_datagram_of_a_reserved_version():
@@ -18,7 +18,7 @@ def test_a_probe_is_a_clients_first_datagram_of_a_reserved_version():
         assert (packet.dcid, packet.scid) == (probe.dcid, probe.scid)
         assert len(packet.dcid) >= 8
         assert packet.version & 0x0F0F0F0F == 0x0A0A0A0A
-        assert len(probe.datagram) == PROBE_OCTETS >= 1200
+        assert len(probe.datagram) == PROBE_BYTES >= 1200
         assert probe.datagram[0] & 0xC0 == 0xC0
         versions.add(packet.version)
     assert len(versions) > 150

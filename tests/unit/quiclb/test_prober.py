@@ -9,8 +9,8 @@ import pytest
 
 from quiclb import SppHeader, StartError, unwrap, wrap
 from quiclb.backends.health import Health, HealthPolicy
-from quiclb.routing.packet import parse_packet
 from quiclb.control.prober import Prober
+from quiclb.routing.packet import parse_packet
 from tests.unit.quiclb.virtual import on_virtual_time
 
 VIP = ("192.0.2.1", 443)

@@ -37,7 +37,7 @@ def test_seven_configs_at_once_each_have_their_own_map():
 
 
 def test_the_plaintext_layout_that_aws_load_balancers_route():
-    """Octet 0 is 0x00 to 0x1f, octets 1 to 8 are the server ID."""
+    """Byte 0 is 0x00 to 0x1f, bytes 1 to 8 are the server ID."""
     config = QuicLbConfig(0, 8, 7)
     dcid = CidEncoder(config, b"quic-id1", rng=bytes).encode_nonce(b"n" * 7)
     assert dcid == b"\x0fquic-id1nnnnnnn"

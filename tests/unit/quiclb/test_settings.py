@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from quiclb import ConfigError, load_settings
-from quiclb.settings.sections import ConfigEntry
 from quiclb.routing.table import UnknownServerId
+from quiclb.settings.sections import ConfigEntry
 
 GOOD = """
 [forwarder]
@@ -76,7 +76,7 @@ def test_precedence_is_default_file_environment_flag(load):
     [
         ("nonce_length = 4", "nonce_lenth = 4", r"config\[0\]\.nonce_lenth: unknown key"),
         ("nonce_length = 4", "", r"config\[0\]\.nonce_length: is required"),
-        ("nonce_length = 4", "nonce_length = 3", r"config\[0\]: nonce must be at least 4 octets long, got 3"),
+        ("nonce_length = 4", "nonce_length = 3", r"config\[0\]: nonce must be at least 4 bytes long, got 3"),
         ("id = 0", "id = 7", r"config\[0\]: config ID must be 0 to 6, got 7"),
         ("id = 2", "id = 0", "config ID 0 is given twice"),
         ('207f"', '20"', r"config\[0\]\.key: key must be 32 hexadecimal digits"),
@@ -87,7 +87,7 @@ def test_precedence_is_default_file_environment_flag(load):
         ('"10.0.0.11:4433"', '"10.0.0.11:0"', r"backend\[0\]\.address: port must be 1 to 65535"),
         ('"draining"', '"asleep"', r"backend\[1\]\.state: must be 'active', 'draining' or 'down'"),
         ('"ed793a",', '"ed793",', r"backend\[0\]\.server_ids\.0\[0\]: must be hexadecimal digits"),
-        ('"ed793a",', '"ed79",', "backend 'a': server ID is 2 octets, config 0 expects 3"),
+        ('"ed793a",', '"ed79",', "backend 'a': server ID is 2 bytes, config 0 expects 3"),
         ('name = "b"', 'name = "a"', "same name: a"),
         ("[forwarder]", "[forwarder", "not valid TOML"),
     ],

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from quiclb.routing.pool import BackendState
 from quiclb.routing.fast_path import Shortcut
+from quiclb.routing.pool import BackendState
 from tests.unit.quiclb.pools import CONFIGS, cid, long_packet, short_packet, table
 
 

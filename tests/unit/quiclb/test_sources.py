@@ -9,9 +9,9 @@ import pytest
 import structlog.testing
 
 from quiclb import QuicLbConfig
+from quiclb.control.sources import make_source
 from quiclb.routing.pool import BackendState
 from quiclb.settings.sections import DnsDiscovery, FileDiscovery
-from quiclb.control.sources import make_source
 from tests.unit.quiclb.virtual import on_virtual_time
 
 CONFIGS = (QuicLbConfig(0, 4, 12),)

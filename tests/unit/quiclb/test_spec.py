@@ -4,8 +4,8 @@ import pytest
 
 from quiclb import ConfigError, route
 from quiclb.routing.pool import Backend, BackendState
-from quiclb.routing.table_spec import TableSpec
 from quiclb.routing.table import UnknownServerId
+from quiclb.routing.table_spec import TableSpec
 from tests.unit.quiclb.pools import CLIENT, CONFIGS, KEY, VIP, backend, cid, short_packet
 
 SPEC = TableSpec(

@@ -6,10 +6,10 @@ import socket
 import pytest
 
 from quiclb import StartError
-from quiclb.net.address import normalise
+from quiclb.daemon.systemd import FIRST_FD, inherited_sockets, notify
 from quiclb.datapath.base import Side
 from quiclb.datapath.linux.sockets import open_socket
-from quiclb.daemon.systemd import FIRST_FD, inherited_sockets, notify
+from quiclb.net.address import normalise
 
 ANY = ("127.0.0.1", 0)
 

@@ -12,7 +12,7 @@ CONFIG = QuicLbConfig(2, 8, 8)
 @pytest.mark.parametrize(
     ("server_ids", "message"),
     [
-        ({2: (b"abc",)}, "backend 'a': server ID is 3 octets, config 2 expects 8"),
+        ({2: (b"abc",)}, "backend 'a': server ID is 3 bytes, config 2 expects 8"),
         ({1: (b"abc",)}, "backend 'a' has a server ID in config 1, which does not exist"),
     ],
 )

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from quiclb.http import listener as tcp
-from quiclb.net.address import Address
 from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
 from quiclb.http.listener import ListenerCounters, TcpConnection, TcpListener
+from quiclb.net.address import Address
 
 MUCH = 20_000_000
 

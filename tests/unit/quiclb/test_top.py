@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from quiclb import ScrapeError
-from quiclb.daemon.metrics import MetricsServer
 from quiclb.cli.scrape import Sample, metrics_url
 from quiclb.cli.top import Report, report, watch
+from quiclb.daemon.metrics import MetricsServer
 
 
 def text(packets: int, drops: int = 0, fail_open: int = 0) -> str:

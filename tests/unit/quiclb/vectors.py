@@ -18,7 +18,7 @@ def config_of(vector: dict[str, Any]) -> QuicLbConfig:
         server_id_length=vector["server_id_len"],
         nonce_length=vector["nonce_len"],
         key=bytes.fromhex(vector["key"]) if vector["key"] else None,
-        first_octet_encodes_cid_length=vector.get("length_self_encoding", True),
+        first_byte_encodes_cid_length=vector.get("length_self_encoding", True),
     )
 
 
@@ -26,6 +26,6 @@ def label(vector: dict[str, Any]) -> str:
     return f"{vector.get('id', '')}-{vector.get('cid', '')}"
 
 
-def fixed_rng(octets: bytes):
-    """A random source that repeats `octets`."""
-    return lambda length: (octets * (length // len(octets) + 1))[:length]
+def fixed_rng(data: bytes):
+    """A random source that repeats `bytes`."""
+    return lambda length: (data * (length // len(data) + 1))[:length]

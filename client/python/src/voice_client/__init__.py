@@ -18,6 +18,9 @@
 """
 
 from voice_client.access_token import TokenSource
+from voice_client.audio.source import PcmSource, Source, open_wav
+from voice_client.call.report import CallReport
+from voice_client.call.turns import TurnLatency
 from voice_client.connect.credentials import CredentialStore
 from voice_client.errors import (
     AccessRefused,
@@ -53,9 +56,6 @@ from voice_client.events import (
     Transcript,
     TurnMeasured,
 )
-from voice_client.call.report import CallReport
-from voice_client.audio.source import PcmSource, Source, open_wav
-from voice_client.call.turns import TurnLatency
 from voice_client.voice import VoiceClient
 
 __all__ = [

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from voice_client.errors import AccessRefused, ClientError, InvalidSetting
-from quiclb.settings import documents
 from quiclb.errors import ConfigError
+from quiclb.settings import documents
+from voice_client.errors import AccessRefused, ClientError, InvalidSetting
 
 TokenSource = Callable[[], str | Awaitable[str]]
 """Gives a token whenever the call connects: tokens may end sooner than calls."""

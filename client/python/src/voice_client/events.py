@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from voice_client.errors import ClientError
 from voice_client.call.turns import TurnLatency
+from voice_client.errors import ClientError
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,19 +11,19 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from voice_client.access_token import AccessToken, TokenSource
+from voice_client.audio.player import Sink
+from voice_client.audio.source import FRAME_BYTES, RATE_HZ, PcmSource, Source, open_wav
 from voice_client.call.call import Call
-from voice_client.call.settings import CallSettings
-from voice_client.connect.credentials import CredentialStore
-from voice_client.errors import CallLost, InvalidSetting, MigrationFailed, Unreachable
-from voice_client.events import Closed, Event, Migration, PathChanged, Resumed, Transcript
 from voice_client.call.link import Link
 from voice_client.call.pace import Pace
-from voice_client.audio.player import Sink
-from voice_client.connect.reach import connect
 from voice_client.call.report import CallReport
-from voice_client.audio.source import FRAME_OCTETS, RATE_HZ, PcmSource, Source, open_wav
+from voice_client.call.settings import CallSettings
+from voice_client.connect.credentials import CredentialStore
+from voice_client.connect.reach import connect
 from voice_client.connect.target import parse_url
 from voice_client.connect.trust import trust
+from voice_client.errors import CallLost, InvalidSetting, MigrationFailed, Unreachable
+from voice_client.events import Closed, Event, Migration, PathChanged, Resumed, Transcript
 from voicelink.wire import Codec, UplinkMode
 
 _CODECS: Mapping[str, tuple[Codec, tuple[Codec, ...]]] = {
@@ -157,7 +157,7 @@ class VoiceClient:
         while self._call.is_agent_speaking or loop.time() < give_up_at:
             if self._call.is_agent_speaking:
                 give_up_at = loop.time()
-            self._call.send_pcm(bytes(FRAME_OCTETS))
+            self._call.send_pcm(bytes(FRAME_BYTES))
             await pace.wait(_FRAME_S)
 
     async def finish(self, timeout_s: float = 60.0) -> None:

@@ -36,7 +36,7 @@ export class Loudspeaker implements AudioSink {
     this.#options = options;
     this.#capacity = Math.round((options.aheadS ?? 30) * RATE_HZ);
     const isShared = (options.isShared ?? true) && globalThis.crossOriginIsolated === true;
-    this.#buffer = isShared ? new SharedArrayBuffer(RingBuffer.octets(this.#capacity)) : this.#capacity;
+    this.#buffer = isShared ? new SharedArrayBuffer(RingBuffer.bytes(this.#capacity)) : this.#capacity;
     this.#ring = typeof this.#buffer === "number" ? undefined : new RingBuffer(this.#buffer);
   }
 

@@ -8,6 +8,6 @@ it.each([
   ["hybrid, none", [0x78, 0x03, 1], false],
   ["CELT, which does not say", [0x80, 0x00], true],
   ["a packet of DTX", [0x48], false],
-])("is told by the packet: %s", (_, octets, expected) => {
-  expect(hasVoice(Uint8Array.from(octets))).toBe(expected);
+])("is told by the packet: %s", (_, bytes, expected) => {
+  expect(hasVoice(Uint8Array.from(bytes))).toBe(expected);
 });

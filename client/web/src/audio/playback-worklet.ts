@@ -25,7 +25,7 @@ class PlaybackProcessor extends AudioWorkletProcessor {
   constructor(options: AudioWorkletNodeOptions) {
     super();
     const { buffer } = options.processorOptions as PlaybackOptions;
-    this.#ring = new RingBuffer(typeof buffer === "number" ? new ArrayBuffer(RingBuffer.octets(buffer)) : buffer);
+    this.#ring = new RingBuffer(typeof buffer === "number" ? new ArrayBuffer(RingBuffer.bytes(buffer)) : buffer);
     this.port.onmessage = ({ data }: MessageEvent<PlaybackOrder>) => this.#obey(data);
   }
 

@@ -60,7 +60,7 @@ function sinc(x: number): number {
   return x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x);
 }
 
-/** Samples of -1 to 1 as signed 16-bit little-endian octets. */
+/** Samples of -1 to 1 as signed 16-bit little-endian bytes. */
 export function toPcm16(samples: Float32Array): Uint8Array {
   const view = new DataView(new ArrayBuffer(samples.length * 2));
   samples.forEach((sample, index) => {
@@ -70,7 +70,7 @@ export function toPcm16(samples: Float32Array): Uint8Array {
 }
 
 /** What `toPcm16` wrote. */
-export function fromPcm16(octets: Uint8Array): Float32Array {
-  const view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
-  return Float32Array.from({ length: octets.length >> 1 }, (_, index) => view.getInt16(index * 2, true) / 32768);
+export function fromPcm16(bytes: Uint8Array): Float32Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Float32Array.from({ length: bytes.length >> 1 }, (_, index) => view.getInt16(index * 2, true) / 32768);
 }

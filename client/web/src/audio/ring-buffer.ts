@@ -9,7 +9,7 @@ const READ = 1;
 const FLUSH_TO = 2;
 const FLUSHES_ASKED = 3;
 const FLUSHES_DONE = 4;
-const HEAD_OCTETS = 5 * Int32Array.BYTES_PER_ELEMENT;
+const HEAD_BYTES = 5 * Int32Array.BYTES_PER_ELEMENT;
 
 /** What a call of `read` did: `flushedFrom` is where a flush found the reader, undefined where there was none. */
 export interface ReadResult {
@@ -22,14 +22,14 @@ export class RingBuffer {
   readonly #head: Int32Array;
   readonly #samples: Float32Array;
 
-  /** Octets to allocate for `capacity` samples. */
-  static octets(capacity: number): number {
-    return HEAD_OCTETS + capacity * Float32Array.BYTES_PER_ELEMENT;
+  /** Bytes to allocate for `capacity` samples. */
+  static bytes(capacity: number): number {
+    return HEAD_BYTES + capacity * Float32Array.BYTES_PER_ELEMENT;
   }
 
   constructor(buffer: ArrayBufferLike) {
-    this.#head = new Int32Array(buffer, 0, HEAD_OCTETS / Int32Array.BYTES_PER_ELEMENT);
-    this.#samples = new Float32Array(buffer, HEAD_OCTETS);
+    this.#head = new Int32Array(buffer, 0, HEAD_BYTES / Int32Array.BYTES_PER_ELEMENT);
+    this.#samples = new Float32Array(buffer, HEAD_BYTES);
     this.capacity = this.#samples.length;
   }
 

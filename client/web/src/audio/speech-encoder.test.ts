@@ -37,7 +37,7 @@ class FakeAudioEncoder {
 
   answer(): void {
     for (const packet of this.#waiting.splice(0)) {
-      const copyTo = (octets: Uint8Array) => octets.set(packet);
+      const copyTo = (bytes: Uint8Array) => bytes.set(packet);
       this.init.output({ timestamp: this.#packets++ * 20_000, byteLength: packet.length, copyTo });
     }
   }

@@ -11,8 +11,8 @@ const STREAM_DELAY_MS = 150;
 /** For a datagram sent at that time, upwards or not: after how long each of its copies arrives. */
 export type Weather = (now: number, isUp: boolean) => readonly number[];
 
-export function spoken(sequence: number, octets = 60, codec: Codec = Codec.OPUS): AudioFrame {
-  const payload = Uint8Array.from({ length: octets }, (_, index) => (index % 2 ? sequence & 0xff : 0x48));
+export function spoken(sequence: number, bytes = 60, codec: Codec = Codec.OPUS): AudioFrame {
+  const payload = Uint8Array.from({ length: bytes }, (_, index) => (index % 2 ? sequence & 0xff : 0x48));
   return { sequence, timestamp: sequence * 960, codec, payload };
 }
 
@@ -38,8 +38,8 @@ export class UplinkOverLink {
   readonly worker = new WorkerUplink();
   readonly delivered: { readonly at: number; readonly frame: AudioFrame }[] = [];
   readonly madeAt: number[] = [];
-  /** The octets of each datagram sent upwards. */
-  readonly datagrams: { readonly at: number; readonly octets: number }[] = [];
+  /** The bytes of each datagram sent upwards. */
+  readonly datagrams: { readonly at: number; readonly bytes: number }[] = [];
   readonly streamed: number[] = [];
   now = 100_000;
   readonly #happenings: Happening[] = [];
@@ -96,7 +96,7 @@ export class UplinkOverLink {
     }
     for (const each of outgoing) {
       if (each instanceof Uint8Array) {
-        this.datagrams.push({ at: this.now, octets: each.length });
+        this.datagrams.push({ at: this.now, bytes: each.length });
         this.#send(true, () => this.#deliver(this.worker.datagramReceived(each, this.now)));
       } else {
         this.streamed.push(each.sequence);

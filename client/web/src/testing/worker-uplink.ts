@@ -11,7 +11,7 @@ export function decodeUplinkDatagram(body: Uint8Array): UplinkDatagram {
   const varint = (): number => {
     const field = decodeVarint(body, offset);
     if (!field) {
-      throw new RangeError(`no varint at ${offset} of ${body.length} octets`);
+      throw new RangeError(`no varint at ${offset} of ${body.length} bytes`);
     }
     offset = field.end;
     return field.value;

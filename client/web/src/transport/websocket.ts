@@ -5,7 +5,7 @@ import { type AudioFrame, concat, decodeAudioFrame, decodeVarint, encodeAudioFra
 import { type ClientMessage, decodeServerMessage, encodeMessage, type Ready } from "../wire/messages.js";
 import type { Link, LinkHandler } from "./base.js";
 
-const MAX_REASON_OCTETS = 123;
+const MAX_REASON_BYTES = 123;
 
 /** Open a socket; it is closed where `signal` aborts first. */
 export function openWebSocket(url: string, handler: LinkHandler, signal: AbortSignal): Promise<Link> {
@@ -58,7 +58,7 @@ class WebSocketLink implements Link {
   close(code: number, reason: string): void {
     this.#isOver = true;
     let text = reason;
-    while (new TextEncoder().encode(text).length > MAX_REASON_OCTETS) {
+    while (new TextEncoder().encode(text).length > MAX_REASON_BYTES) {
       text = text.slice(0, -1);
     }
     this.socket.close(WEBSOCKET_CLOSE_BASE + code, text);
@@ -74,11 +74,11 @@ class WebSocketLink implements Link {
     }
   }
 
-  #received(octets: Uint8Array): void {
+  #received(bytes: Uint8Array): void {
     if (this.#isOver) {
       return;
     }
-    const fault = this.#dispatch(octets[0], octets.subarray(1));
+    const fault = this.#dispatch(bytes[0], bytes.subarray(1));
     if (fault) {
       this.handler.faultFound(this, fault);
     }

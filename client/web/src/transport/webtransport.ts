@@ -2,7 +2,7 @@
 import { CallLost, sessionEnded, sessionRefused, Unreachable, type VoiceError } from "../errors.js";
 import { UplinkPath } from "../uplink/path.js";
 import type { UplinkTerms } from "../uplink/sender.js";
-import { CloseCode, Malformed, MAX_CONTROL_OCTETS, type UplinkMode } from "../wire/codepoints.js";
+import { CloseCode, Malformed, MAX_CONTROL_BYTES, type UplinkMode } from "../wire/codepoints.js";
 import { DownlinkStream } from "../wire/downlink-stream.js";
 import { type AudioFrame, lengthPrefixed, LengthPrefixedReader } from "../wire/framing.js";
 import { type ClientMessage, decodeServerMessage, encodeMessage, type Ready } from "../wire/messages.js";
@@ -72,7 +72,7 @@ class WebTransportLink implements Link {
     this.#handler = handler;
     this.#control = (control.writable as WritableStream<Uint8Array>).getWriter();
     const stream = uplink.getWriter();
-    this.#uplink = new UplinkPath(session.datagrams, (octets) => this.#write(stream, octets), (fault) => {
+    this.#uplink = new UplinkPath(session.datagrams, (bytes) => this.#write(stream, bytes), (fault) => {
       handler.faultFound(this, fault);
     });
     void this.#readControl(control.readable as ReadableStream<Uint8Array>);
@@ -110,16 +110,16 @@ class WebTransportLink implements Link {
   }
 
   /** The stream keeps the order and what does not fit yet; its failure is the session's, which tells. */
-  #write(writer: WritableStreamDefaultWriter<Uint8Array>, octets: Uint8Array): void {
+  #write(writer: WritableStreamDefaultWriter<Uint8Array>, bytes: Uint8Array): void {
     if (!this.#isOver) {
-      writer.write(octets).catch(() => undefined);
+      writer.write(bytes).catch(() => undefined);
     }
   }
 
   async #readControl(readable: ReadableStream<Uint8Array>): Promise<void> {
-    const reader = new LengthPrefixedReader(MAX_CONTROL_OCTETS);
-    await this.#read(readable, (octets) => {
-      const bodies = reader.feed(octets);
+    const reader = new LengthPrefixedReader(MAX_CONTROL_BYTES);
+    await this.#read(readable, (bytes) => {
+      const bodies = reader.feed(bytes);
       if (bodies instanceof Malformed) {
         return bodies;
       }
@@ -149,8 +149,8 @@ class WebTransportLink implements Link {
 
   async #readSpeech(readable: ReadableStream<Uint8Array>): Promise<void> {
     const stream = new DownlinkStream();
-    await this.#read(readable, (octets) => {
-      const frames = stream.feed(octets);
+    await this.#read(readable, (bytes) => {
+      const frames = stream.feed(bytes);
       if (frames instanceof Malformed) {
         return frames;
       }
@@ -165,7 +165,7 @@ class WebTransportLink implements Link {
   }
 
   /** Read to the end, a reset or the first fault. */
-  async #read(readable: ReadableStream<Uint8Array>, take: (octets: Uint8Array) => Malformed | undefined): Promise<void> {
+  async #read(readable: ReadableStream<Uint8Array>, take: (bytes: Uint8Array) => Malformed | undefined): Promise<void> {
     const reader = readable.getReader();
     try {
       for (let next = await reader.read(); !next.done && !this.#isOver; next = await reader.read()) {

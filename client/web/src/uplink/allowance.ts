@@ -1,36 +1,36 @@
-/** An allowance of octets that grows with time: a token bucket. */
+/** An allowance of bytes that grows with time: a token bucket. */
 
 export class Allowance {
-  readonly #octetsPerMs: number;
-  #octets: number;
+  readonly #bytesPerMs: number;
+  #bytes: number;
 
-  /** It grows up to `mostOctets`, with which it begins. */
+  /** It grows up to `mostBytes`, with which it begins. */
   constructor(
     bitsPerS: number,
-    private readonly mostOctets: number,
+    private readonly mostBytes: number,
     private countedAt: number,
   ) {
-    this.#octetsPerMs = bitsPerS / 8_000;
-    this.#octets = mostOctets;
+    this.#bytesPerMs = bitsPerS / 8_000;
+    this.#bytes = mostBytes;
   }
 
-  /** The octets that may be spent now. */
+  /** The bytes that may be spent now. */
   left(now: number): number {
     if (now > this.countedAt) {
-      this.#octets = Math.min(this.mostOctets, this.#octets + (now - this.countedAt) * this.#octetsPerMs);
+      this.#bytes = Math.min(this.mostBytes, this.#bytes + (now - this.countedAt) * this.#bytesPerMs);
       this.countedAt = now;
     }
-    return this.#octets;
+    return this.#bytes;
   }
 
   /** Take what was used; what is not there is forgiven. */
-  spend(octets: number, now: number): void {
-    this.#octets = Math.max(0, this.left(now) - octets);
+  spend(bytes: number, now: number): void {
+    this.#bytes = Math.max(0, this.left(now) - bytes);
   }
 
   /** When so much will be left; the most there ever is, if that is less. */
-  readyAt(octets: number): number {
-    const missing = Math.min(octets + 1, this.mostOctets) - this.#octets; // one more, for rounding
-    return this.countedAt + Math.max(0, missing) / this.#octetsPerMs;
+  readyAt(bytes: number): number {
+    const missing = Math.min(bytes + 1, this.mostBytes) - this.#bytes; // one more, for rounding
+    return this.countedAt + Math.max(0, missing) / this.#bytesPerMs;
   }
 }

@@ -18,8 +18,8 @@ class FakeDatagrams {
   #in!: ReadableStreamDefaultController<Uint8Array>;
   readonly readable = new ReadableStream<Uint8Array>({ start: (controller) => void (this.#in = controller) });
   readonly writable = new WritableStream<Uint8Array>({
-    write: (octets) => {
-      this.sent.push(decodeUplinkDatagram(octets).frames.map((frame) => frame.sequence));
+    write: (bytes) => {
+      this.sent.push(decodeUplinkDatagram(bytes).frames.map((frame) => frame.sequence));
       return this.isStuck ? new Promise(() => undefined) : undefined;
     },
   });
@@ -43,7 +43,7 @@ function begin(uplink: UplinkMode, again: readonly AudioFrame[] = [], nextSequen
 /** The frames on the stream so far, behind its type. */
 function onStream(): number[] {
   const reader = new LengthPrefixedReader(20_000);
-  const bodies = streamed.slice(1).flatMap((octets) => reader.feed(octets) as Uint8Array[]);
+  const bodies = streamed.slice(1).flatMap((bytes) => reader.feed(bytes) as Uint8Array[]);
   return bodies.map((body) => (decodeAudioFrame(body) as AudioFrame).sequence);
 }
 
@@ -54,7 +54,7 @@ beforeEach(() => {
   faults = [];
   path = new UplinkPath(
     datagrams as unknown as WebTransportDatagramDuplexStream,
-    (octets) => void streamed.push(octets),
+    (bytes) => void streamed.push(bytes),
     (fault) => void faults.push(fault),
   );
 });
@@ -72,7 +72,7 @@ it("sends on the stream where the server agreed to nothing else", () => {
 });
 
 it("does without datagrams where the browser has none", () => {
-  path = new UplinkPath(undefined, (octets) => void streamed.push(octets), () => undefined);
+  path = new UplinkPath(undefined, (bytes) => void streamed.push(bytes), () => undefined);
   expect(path.hasDatagrams).toBe(false);
   expect(begin("hybrid")).toBe("reliable");
 });

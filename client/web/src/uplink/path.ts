@@ -19,7 +19,7 @@ export class UplinkPath {
 
   constructor(
     private readonly datagrams: WebTransportDatagramDuplexStream | undefined,
-    private readonly writeStream: (octets: Uint8Array) => void,
+    private readonly writeStream: (bytes: Uint8Array) => void,
     private readonly faultFound: (fault: Malformed) => void,
   ) {
     writeStream(encodeVarint(StreamType.UPLINK_AUDIO));
@@ -104,10 +104,10 @@ export class UplinkPath {
   }
 
   /** One that cannot be sent is as good as lost. */
-  #sendDatagram(octets: Uint8Array): void {
+  #sendDatagram(bytes: Uint8Array): void {
     this.#waiting++;
     const done = () => void this.#waiting--;
-    this.#writer?.write(octets).then(done, done);
+    this.#writer?.write(bytes).then(done, done);
   }
 
   #sendOnStream(frame: AudioFrame): void {

@@ -9,8 +9,8 @@ const NOW = 10_000;
 const ONE_WAY_MS = 50;
 
 const counters = () => ({ givenUp: 0, repaired: 0 });
-const sender = ({ limitMs, maxOctets = 1_180 }: { limitMs?: number; maxOctets?: number } = {}, counted = counters()) =>
-  new UplinkSender(0, () => maxOctets, counted, NOW, limitMs);
+const sender = ({ limitMs, maxBytes = 1_180 }: { limitMs?: number; maxBytes?: number } = {}, counted = counters()) =>
+  new UplinkSender(0, () => maxBytes, counted, NOW, limitMs);
 
 function read(outgoing: readonly Outgoing[] | Malformed): UplinkDatagram[] {
   return (outgoing as Outgoing[]).filter((each) => each instanceof Uint8Array).map(decodeUplinkDatagram);
@@ -64,7 +64,7 @@ describe("a frame", () => {
   });
 
   it("without room goes on the stream, and holds `first` until it was reported", () => {
-    const uplink = sender({ maxOctets: 100 });
+    const uplink = sender({ maxBytes: 100 });
     expect(uplink.append(spoken(0, 200), NOW)).toEqual([spoken(0, 200)]);
     expect(uplink.append(spoken(1), NOW, false)).toEqual([spoken(1)]);
     expect(speak(uplink, 2, 3)[0]).toMatchObject({ first: 0 });
@@ -171,8 +171,8 @@ describe("over a simulated link", () => {
     link.say(1_500);
     link.runUntil(120_000);
     expect(link.sender.redundancy.distances).toEqual([]);
-    const octets = link.datagrams.filter(({ at }) => at > 110_000).map((each) => each.octets);
-    expect(Math.max(...octets)).toBeLessThan(60 + 20); // each frame once
+    const bytes = link.datagrams.filter(({ at }) => at > 110_000).map((each) => each.bytes);
+    expect(Math.max(...bytes)).toBeLessThan(60 + 20); // each frame once
 
     const worse = new UplinkOverLink(storm(9, 0.08, 0, 110_000));
     worse.say(1_500);

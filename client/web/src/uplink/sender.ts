@@ -8,7 +8,7 @@ import { RoundTrip } from "./round-trip.js";
 
 /** What repeats and repairs may use together, on the wire. */
 const REPAIR_BITS_PER_S = 128_000;
-const REPAIR_BURST_OCTETS = 4_000;
+const REPAIR_BURST_BYTES = 4_000;
 /** Repairs that would wait longer for their allowance go on the stream. */
 const LONGEST_REPAIR_MS = 500;
 export const LAST_RESORT_LOSSES = 4;
@@ -19,9 +19,9 @@ const PROBE_BACK_MS = 80;
 const PROBE_EAGERLY_MS = 4_000;
 const PROBE_LONGEST_MS = 1_000;
 
-const PACKET_OCTETS = 60; // IP, UDP, QUIC and DATAGRAM headers
-const HEADER_OCTETS = 20;
-const FRAME_OCTETS = 14; // the header of a frame, at its longest in any call of less than six hours
+const PACKET_BYTES = 60; // IP, UDP, QUIC and DATAGRAM headers
+const HEADER_BYTES = 20;
+const FRAME_BYTES = 14; // the header of a frame, at its longest in any call of less than six hours
 
 /** A datagram, or a frame for the stream. */
 export type Outgoing = Uint8Array | AudioFrame;
@@ -54,7 +54,7 @@ interface Unreported {
 /**
  * Of one connection, from the frame `nextSequence` on. Send what each call returns; call `tick` at `deadline`.
  *
- * `maxOctets` tells the largest datagram. With `limitMs` frames that were not reported for so long are given up, but for
+ * `maxBytes` tells the largest datagram. With `limitMs` frames that were not reported for so long are given up, but for
  * those on the stream.
  */
 export class UplinkSender {
@@ -77,12 +77,12 @@ export class UplinkSender {
 
   constructor(
     nextSequence: number,
-    private readonly maxOctets: () => number,
+    private readonly maxBytes: () => number,
     private readonly counters: UplinkCounters,
     now: number,
     private readonly limitMs?: number,
   ) {
-    this.#allowance = new Allowance(REPAIR_BITS_PER_S, REPAIR_BURST_OCTETS, now);
+    this.#allowance = new Allowance(REPAIR_BITS_PER_S, REPAIR_BURST_BYTES, now);
     this.#first = this.#next = this.#reportedNext = nextSequence;
     this.#reportedAt = this.#sentAt = this.#silentSince = now;
   }
@@ -148,7 +148,7 @@ export class UplinkSender {
     }
     if (now >= (this.#tailAt ?? Infinity)) {
       const codec = [...this.#frames.values()].at(-1)?.frame.codec;
-      outgoing.push(this.#datagram(this.#repeats(PACKET_OCTETS, codec, now), now));
+      outgoing.push(this.#datagram(this.#repeats(PACKET_BYTES, codec, now), now));
     }
     return outgoing;
   }
@@ -182,7 +182,7 @@ export class UplinkSender {
   }
 
   #isFit(frame: AudioFrame): boolean {
-    return sizeOf({ frame }) + HEADER_OCTETS <= this.maxOctets();
+    return sizeOf({ frame }) + HEADER_BYTES <= this.maxBytes();
   }
 
   #toStream({ frame }: Unreported): AudioFrame {
@@ -216,7 +216,7 @@ export class UplinkSender {
 
   get #repairsAt(): number | undefined {
     const [oldest] = this.#waiting;
-    return oldest && this.#allowance.readyAt(sizeOf(oldest) + PACKET_OCTETS);
+    return oldest && this.#allowance.readyAt(sizeOf(oldest) + PACKET_BYTES);
   }
 
   /** Send what waits, oldest first, as far as the allowance goes. */
@@ -224,7 +224,7 @@ export class UplinkSender {
     const outgoing: Outgoing[] = [];
     let waiting = this.#waiting;
     while (waiting.length) {
-      const batch = this.#fitting(waiting, this.#allowance.left(now) - PACKET_OCTETS);
+      const batch = this.#fitting(waiting, this.#allowance.left(now) - PACKET_BYTES);
       if (!batch.length) {
         break;
       }
@@ -233,7 +233,7 @@ export class UplinkSender {
         sent.since = this.#number;
       }
       this.counters.repaired += batch.length;
-      this.#allowance.spend(octetsOf(batch) + PACKET_OCTETS, now);
+      this.#allowance.spend(bytesOf(batch) + PACKET_BYTES, now);
       outgoing.push(this.#datagram(batch, now));
       waiting = waiting.slice(batch.length);
     }
@@ -253,8 +253,8 @@ export class UplinkSender {
   }
 
   /** The first ones, of one codec, that one datagram can hold and the allowance covers. */
-  #fitting(frames: readonly Unreported[], octets: number, most = MAX_DATAGRAM_FRAMES): Unreported[] {
-    let room = Math.min(this.maxOctets() - HEADER_OCTETS, octets);
+  #fitting(frames: readonly Unreported[], bytes: number, most = MAX_DATAGRAM_FRAMES): Unreported[] {
+    let room = Math.min(this.maxBytes() - HEADER_BYTES, bytes);
     const batch: Unreported[] = [];
     for (const sent of frames.slice(0, most)) {
       room -= sizeOf(sent);
@@ -272,7 +272,7 @@ export class UplinkSender {
     return !sent.isWaiting && this.redundancy.distances.includes(this.#number - sent.since);
   }
 
-  /** Those that belong into the next datagram beside what takes so many octets, as far as the allowance goes. */
+  /** Those that belong into the next datagram beside what takes so many bytes, as far as the allowance goes. */
   #repeats(taken: number, codec: Codec | undefined, now: number): Unreported[] {
     if (this.#isSilent) {
       return [];
@@ -280,9 +280,9 @@ export class UplinkSender {
     const wanted = [...this.#frames.values()]
       .filter((sent) => this.#isRepeated(sent) && sent.frame.codec === codec)
       .reverse();
-    const room = Math.min(this.maxOctets() - HEADER_OCTETS - taken, this.#allowance.left(now));
+    const room = Math.min(this.maxBytes() - HEADER_BYTES - taken, this.#allowance.left(now));
     const batch = this.#fitting(wanted, room, MAX_DATAGRAM_FRAMES - 1);
-    this.#allowance.spend(octetsOf(batch), now);
+    this.#allowance.spend(bytesOf(batch), now);
     return batch;
   }
 
@@ -322,8 +322,8 @@ export class UplinkSender {
     const unreported = [...this.#frames.values()];
     // what was made before has most likely arrived, and only the report of it was lost
     const since = unreported.filter((sent) => sent.madeAt >= this.#reportedAt - PROBE_BACK_MS);
-    const oldest = this.#fitting(since.length ? since : unreported, this.maxOctets(), PROBE_FRAMES);
-    this.#allowance.spend(octetsOf(oldest) + PACKET_OCTETS, now);
+    const oldest = this.#fitting(since.length ? since : unreported, this.maxBytes(), PROBE_FRAMES);
+    this.#allowance.spend(bytesOf(oldest) + PACKET_BYTES, now);
     return this.#datagram(oldest, now);
   }
 
@@ -341,9 +341,9 @@ export class UplinkSender {
 }
 
 function sizeOf({ frame }: { readonly frame: AudioFrame }): number {
-  return frame.payload.length + FRAME_OCTETS;
+  return frame.payload.length + FRAME_BYTES;
 }
 
-function octetsOf(batch: readonly Unreported[]): number {
-  return batch.reduce((octets, sent) => octets + sizeOf(sent), 0);
+function bytesOf(batch: readonly Unreported[]): number {
+  return batch.reduce((bytes, sent) => bytes + sizeOf(sent), 0);
 }

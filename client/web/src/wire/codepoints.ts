@@ -3,8 +3,8 @@
 export const PROTOCOL_VERSION = 1;
 /** Media timestamps count ticks of this clock whatever the codec. */
 export const CLOCK_HZ = 48_000;
-export const MAX_CONTROL_OCTETS = 65_536;
-export const MAX_AUDIO_OCTETS = 16_384;
+export const MAX_CONTROL_BYTES = 65_536;
+export const MAX_AUDIO_BYTES = 16_384;
 
 /** What a frame's payload is. */
 export const Codec = {
@@ -27,7 +27,7 @@ export const DatagramType = { UPLINK_AUDIO: 1, UPLINK_REPORT: 2 } as const;
 export const UPLINK_MODES = ["reliable", "hybrid", "deadline"] as const;
 export type UplinkMode = (typeof UPLINK_MODES)[number];
 
-/** The first octet of every WebSocket message. */
+/** The first byte of every WebSocket message. */
 export const Kind = { CONTROL: 0, UPLINK_AUDIO: 1, DOWNLINK_AUDIO: 2, END: 3, RESET: 4 } as const;
 
 /** Why a session or a stream ended. */

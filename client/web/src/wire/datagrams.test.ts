@@ -6,28 +6,28 @@ import { type Codec, Malformed } from "./codepoints.js";
 import { decodeUplinkReport, encodeUplinkDatagram } from "./datagrams.js";
 
 describe("the same bytes as the reference implementation's", () => {
-  it.each(file.uplink_audio)("uplink audio: $name", ({ hex: octets, number, first, frames }) => {
+  it.each(file.uplink_audio)("uplink audio: $name", ({ hex: bytes, number, first, frames }) => {
     const datagram = {
       number,
       first,
       frames: frames.map((each) => ({ ...each, codec: each.codec as Codec, payload: unhex(each.payload) })),
     };
-    expect(hex(encodeUplinkDatagram(datagram))).toBe(octets);
-    expect(decodeUplinkDatagram(unhex(octets))).toEqual(datagram);
+    expect(hex(encodeUplinkDatagram(datagram))).toBe(bytes);
+    expect(decodeUplinkDatagram(unhex(bytes))).toEqual(datagram);
   });
 
-  it.each(file.uplink_report)("uplink report: $name", ({ hex: octets, held_ms, next_sequence, newest, received, runs }) => {
+  it.each(file.uplink_report)("uplink report: $name", ({ hex: bytes, held_ms, next_sequence, newest, received, runs }) => {
     const report = { newest, received, heldMs: held_ms, nextSequence: next_sequence, runs };
-    expect(decodeUplinkReport(unhex(octets))).toEqual(report);
+    expect(decodeUplinkReport(unhex(bytes))).toEqual(report);
   });
 });
 
-it.each(file.malformed_uplink_report)("finds fault with a report: $name", ({ hex: octets }) => {
-  expect(decodeUplinkReport(unhex(octets))).toBeInstanceOf(Malformed);
+it.each(file.malformed_uplink_report)("finds fault with a report: $name", ({ hex: bytes }) => {
+  expect(decodeUplinkReport(unhex(bytes))).toBeInstanceOf(Malformed);
 });
 
-it.each(file.skipped)("skips $name", ({ hex: octets }) => {
-  expect(decodeUplinkReport(unhex(octets))).toBeNull();
+it.each(file.skipped)("skips $name", ({ hex: bytes }) => {
+  expect(decodeUplinkReport(unhex(bytes))).toBeNull();
 });
 
 it("skips what goes the other way", () => {

@@ -54,14 +54,14 @@ export function decodeUplinkReport(body: Uint8Array): UplinkReport | Malformed |
   for (let offset = 0; offset < body.length; ) {
     const field = decodeVarint(body, offset);
     if (!field) {
-      return new Malformed(`uplink report: cut short at ${body.length} octets`);
+      return new Malformed(`uplink report: cut short at ${body.length} bytes`);
     }
     values.push(field.value);
     offset = field.end;
   }
   const [, newest, received, heldMs, nextSequence, ...lengths] = values;
   if (newest === undefined || received === undefined || heldMs === undefined || nextSequence === undefined) {
-    return new Malformed(`uplink report: header cut short at ${body.length} octets`);
+    return new Malformed(`uplink report: header cut short at ${body.length} bytes`);
   }
   if (lengths.length % 2 || lengths.includes(0) || lengths.length > 2 * MAX_REPORT_RUNS) {
     return new Malformed(`uplink report: ${lengths.length} lengths are not at most ${MAX_REPORT_RUNS} pairs above 0`);

@@ -1,19 +1,19 @@
 /** One utterance of the agent as it arrives on its stream. */
-import { Malformed, MAX_AUDIO_OCTETS, StreamType } from "./codepoints.js";
+import { Malformed, MAX_AUDIO_BYTES, StreamType } from "./codepoints.js";
 import { type AudioFrame, concat, decodeAudioFrame, decodeVarint, LengthPrefixedReader } from "./framing.js";
 
-const FRAME_HEAD_OCTETS = 17;
+const FRAME_HEAD_BYTES = 17;
 
 /** Reads `stream type | generation | frames` from a stream that the server opened. */
 export class DownlinkStream {
   /** Undefined until the stream's head has arrived. */
   generation: number | undefined;
-  /** Whether the stream is of a type that this version does not know: its octets are skipped. */
+  /** Whether the stream is of a type that this version does not know: its bytes are skipped. */
   isForeign = false;
   #head: Uint8Array = new Uint8Array(0);
-  readonly #reader = new LengthPrefixedReader(MAX_AUDIO_OCTETS + FRAME_HEAD_OCTETS);
+  readonly #reader = new LengthPrefixedReader(MAX_AUDIO_BYTES + FRAME_HEAD_BYTES);
 
-  /** Take the next octets and return the frames that are complete; drop the stream on `Malformed`. */
+  /** Take the next bytes and return the frames that are complete; drop the stream on `Malformed`. */
   feed(data: Uint8Array): AudioFrame[] | Malformed {
     if (this.isForeign) {
       return [];

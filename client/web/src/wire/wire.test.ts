@@ -15,29 +15,29 @@ import {
 import { type ClientMessage, decodeServerMessage, encodeMessage } from "./messages.js";
 
 const frames = vectors.frames.map(
-  (each) => ({ ...each, payload: unhex(each.payload) }) as unknown as AudioFrame & { octets: string; on_stream: string },
+  (each) => ({ ...each, payload: unhex(each.payload) }) as unknown as AudioFrame & { bytes: string; on_stream: string },
 );
 
 describe("the same bytes as the reference implementation's", () => {
-  it.each(vectors.varints)("varint $value", ({ value, octets }) => {
-    expect(hex(encodeVarint(value))).toBe(octets);
-    expect(decodeVarint(unhex(octets), 0)).toEqual({ value, end: octets.length / 2 });
+  it.each(vectors.varints)("varint $value", ({ value, bytes }) => {
+    expect(hex(encodeVarint(value))).toBe(bytes);
+    expect(decodeVarint(unhex(bytes), 0)).toEqual({ value, end: bytes.length / 2 });
   });
 
   it.each(frames)("frame $sequence", (frame) => {
     const { sequence, timestamp, codec, payload } = frame;
-    const octets = encodeAudioFrame(frame);
-    expect(hex(octets)).toBe(frame.octets);
-    expect(hex(lengthPrefixed(octets))).toBe(frame.on_stream);
-    expect(decodeAudioFrame(unhex(frame.octets))).toEqual({ sequence, timestamp, codec, payload });
+    const bytes = encodeAudioFrame(frame);
+    expect(hex(bytes)).toBe(frame.bytes);
+    expect(hex(lengthPrefixed(bytes))).toBe(frame.on_stream);
+    expect(decodeAudioFrame(unhex(frame.bytes))).toEqual({ sequence, timestamp, codec, payload });
   });
 
-  it.each(vectors.client_messages)("client message $message", ({ message, octets }) => {
-    expect(hex(encodeMessage(message as ClientMessage))).toBe(octets);
+  it.each(vectors.client_messages)("client message $message", ({ message, bytes }) => {
+    expect(hex(encodeMessage(message as ClientMessage))).toBe(bytes);
   });
 
-  it.each(vectors.server_messages)("server message $message", ({ message, octets }) => {
-    expect(decodeServerMessage(unhex(octets))).toEqual(message);
+  it.each(vectors.server_messages)("server message $message", ({ message, bytes }) => {
+    expect(decodeServerMessage(unhex(bytes))).toEqual(message);
   });
 
   it("close codes and codecs", () => {
@@ -46,19 +46,19 @@ describe("the same bytes as the reference implementation's", () => {
   });
 });
 
-it.each(vectors.skipped)("skips an unknown message %s", (octets) => {
-  expect(decodeServerMessage(unhex(octets))).toBeNull();
+it.each(vectors.skipped)("skips an unknown message %s", (bytes) => {
+  expect(decodeServerMessage(unhex(bytes))).toBeNull();
 });
 
-it.each(vectors.malformed)("finds fault with %s", (octets) => {
-  expect(decodeServerMessage(unhex(octets))).toBeInstanceOf(Malformed);
+it.each(vectors.malformed)("finds fault with %s", (bytes) => {
+  expect(decodeServerMessage(unhex(bytes))).toBeInstanceOf(Malformed);
 });
 
 it("does not take what every object has for a message", () => {
   expect(decodeServerMessage(unhex("81a474797065ab636f6e7374727563746f72"))).toBeNull();
 });
 
-it("cuts a stream into bodies wherever its octets are cut", () => {
+it("cuts a stream into bodies wherever its bytes are cut", () => {
   const bodies = [new Uint8Array(0), unhex("01"), new Uint8Array(100).fill(7), new Uint8Array(20_000).fill(9)];
   const stream = concat(...bodies.map(lengthPrefixed));
   for (const step of [1, 2, 63, 4_096, stream.length]) {
@@ -75,10 +75,10 @@ it("takes no body longer than the limit", () => {
   expect(new LengthPrefixedReader(10).feed(unhex("0b"))).toBeInstanceOf(Malformed);
 });
 
-it("reads an answer octet by octet, and leaves foreign streams alone", () => {
-  const octets = concat(unhex("0240c8"), ...frames.map((each) => unhex(each.on_stream)));
+it("reads an answer byte by byte, and leaves foreign streams alone", () => {
+  const bytes = concat(unhex("0240c8"), ...frames.map((each) => unhex(each.on_stream)));
   const stream = new DownlinkStream();
-  const read = [...octets].flatMap((octet) => stream.feed(Uint8Array.of(octet)) as AudioFrame[]);
+  const read = [...bytes].flatMap((byte) => stream.feed(Uint8Array.of(byte)) as AudioFrame[]);
   expect(stream.generation).toBe(200);
   expect(read.map((each) => each.sequence)).toEqual(frames.map((each) => each.sequence));
   const foreign = new DownlinkStream();

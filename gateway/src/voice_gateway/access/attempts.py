@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from voice_gateway.access.limits import AccessLimits, Excess, Measure
-from voice_gateway.net.network import network_of
 from voice_gateway.endpoint.admission import Handshake
+from voice_gateway.net.network import network_of
 
 RUSH_S: Final = 10.0
 """How many seconds of their rate attempts may come at once: a network that is back brings everybody back."""

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 
 from voice_gateway.errors import ConfigurationError
 
-MIN_SECRET_OCTETS: Final = 32
+MIN_SECRET_BYTES: Final = 32
 """RFC 7518 section 3.2: a key of HS256 is no shorter than its hash."""
 
 
@@ -25,7 +25,7 @@ class AccessKey:
 
 
 def verification_key(key_id: str, text: str) -> AccessKey:
-    """Read what checks tokens: a public P-256 key in PEM (ES256), or a secret of at least 32 octets (HS256).
+    """Read what checks tokens: a public P-256 key in PEM (ES256), or a secret of at least 32 bytes (HS256).
 
     Raises `ConfigurationError`, without the text.
     """
@@ -43,7 +43,7 @@ def verification_key(key_id: str, text: str) -> AccessKey:
 
 
 def signing_key(key_id: str, text: str) -> AccessKey:
-    """Read what signs tokens: a private P-256 key in PEM (ES256), or a secret of at least 32 octets (HS256).
+    """Read what signs tokens: a private P-256 key in PEM (ES256), or a secret of at least 32 bytes (HS256).
 
     Raises `ConfigurationError`, without the text.
     """
@@ -63,7 +63,7 @@ def _is_pem(text: str) -> bool:
 
 
 def _secret(key_id: str, text: str) -> AccessKey:
-    octets = text.strip().encode()
-    if len(octets) < MIN_SECRET_OCTETS:
-        raise ConfigurationError(f"is a secret of {len(octets)} octets, HS256 needs at least {MIN_SECRET_OCTETS}")
-    return AccessKey(key_id, "HS256", octets)
+    data = text.strip().encode()
+    if len(data) < MIN_SECRET_BYTES:
+        raise ConfigurationError(f"is a secret of {len(data)} bytes, HS256 needs at least {MIN_SECRET_BYTES}")
+    return AccessKey(key_id, "HS256", data)

@@ -12,19 +12,19 @@ from voice_gateway.net.token_buckets import Buckets, Rate
 class AccessLimits:
     """`None` is no limit. An address is an IPv4 address or an IPv6 /64, a subject that of an access token.
 
-    Sessions count from `start`. Attempts are connections and requests for sessions. Octets count as they arrive,
+    Sessions count from `start`. Attempts are connections and requests for sessions. Bytes count as they arrive,
     whatever they say; messages are control messages and audio frames.
     """
 
-    session_octets_per_s: float | None = None
+    session_bytes_per_s: float | None = None
     session_messages_per_s: float | None = None
     address_attempts_per_s: float | None = None
     address_sessions: int | None = None
-    address_octets_per_s: float | None = None
+    address_bytes_per_s: float | None = None
     address_messages_per_s: float | None = None
     subject_attempts_per_s: float | None = None
     subject_sessions: int | None = None
-    subject_octets_per_s: float | None = None
+    subject_bytes_per_s: float | None = None
     subject_messages_per_s: float | None = None
 
 

@@ -17,7 +17,7 @@ import msgspec
 from voice_gateway.access.keys import AccessKey
 
 DEFAULT_AUDIENCE: Final = "voice-gateway"
-MAX_TOKEN_OCTETS: Final = 4096
+MAX_TOKEN_BYTES: Final = 4096
 MAX_SUBJECT_CHARACTERS: Final = 255
 DEFAULT_MAX_LIFETIME_S: Final = 86_400.0
 
@@ -64,8 +64,8 @@ class TokenVerifier:
 
     def verify(self, token: str, now: float) -> Claims | TokenFault:
         """Return what the token says at `now`, in seconds since 1970, or why it counts for nothing."""
-        if len(token) > MAX_TOKEN_OCTETS:
-            return TokenFault("malformed", f"is longer than {MAX_TOKEN_OCTETS} octets")
+        if len(token) > MAX_TOKEN_BYTES:
+            return TokenFault("malformed", f"is longer than {MAX_TOKEN_BYTES} bytes")
         if not token.isascii():
             return _MALFORMED
         try:

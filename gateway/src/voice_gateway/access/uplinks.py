@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final
 
-from voice_gateway.net.token_buckets import Buckets, Rate
 from voice_gateway.access.limits import AccessLimits, Excess, Holder, Measure
+from voice_gateway.net.token_buckets import Buckets, Rate
 
 CATCH_UP_S: Final = 60.0
 """How many seconds of its rate may come at once: after a resume a client sends again what was not heard."""
@@ -24,13 +24,13 @@ class Uplinks:
 
     def __init__(self, limits: AccessLimits) -> None:
         self._limits = limits
-        self._of_networks = _measures("address", limits.address_octets_per_s, limits.address_messages_per_s)
-        self._of_subjects = _measures("subject", limits.subject_octets_per_s, limits.subject_messages_per_s)
+        self._of_networks = _measures("address", limits.address_bytes_per_s, limits.address_messages_per_s)
+        self._of_subjects = _measures("subject", limits.subject_bytes_per_s, limits.subject_messages_per_s)
 
     def meter(self, holder: Holder) -> Meter:
         """Return what measures one caller."""
         limits = self._limits
-        own = _measures("session", limits.session_octets_per_s, limits.session_messages_per_s)
+        own = _measures("session", limits.session_bytes_per_s, limits.session_messages_per_s)
         return Meter(
             [
                 (measures, key)
@@ -45,15 +45,15 @@ class Uplinks:
 
 
 class Meter:
-    """Measures one caller: `octets` and `message` answer the limit that it went beyond, if it did."""
+    """Measures one caller: `bytes` and `message` answer the limit that it went beyond, if it did."""
 
     def __init__(self, measured: list[tuple[tuple[Measure | None, Measure | None], Hashable]]) -> None:
-        self._octets = [(octets, key) for (octets, _), key in measured if octets is not None]
+        self._bytes = [(byte_count, key) for (byte_count, _), key in measured if byte_count is not None]
         self._messages = [(messages, key) for (_, messages), key in measured if messages is not None]
 
-    def octets(self, count: int, now: float) -> Excess | None:
-        """So many octets arrived."""
-        return _first(self._octets, count, now)
+    def count_bytes(self, count: int, now: float) -> Excess | None:
+        """So many bytes arrived."""
+        return _first(self._bytes, count, now)
 
     def message(self, now: float) -> Excess | None:
         """A control message or an audio frame arrived."""
@@ -61,10 +61,10 @@ class Meter:
 
 
 def _measures(
-    whose: str, octets_per_s: float | None, messages_per_s: float | None
+    whose: str, bytes_per_s: float | None, messages_per_s: float | None
 ) -> tuple[Measure | None, Measure | None]:
     return (
-        Measure.of(octets_per_s, CATCH_UP_S, f"{whose}_octets", "octets arrive"),
+        Measure.of(bytes_per_s, CATCH_UP_S, f"{whose}_bytes", "bytes arrive"),
         Measure.of(messages_per_s, CATCH_UP_S, f"{whose}_messages", "messages arrive"),
     )
 

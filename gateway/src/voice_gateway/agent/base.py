@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 class HeardAudio:
     """One uplink frame as PCM16 mono at the agent's `input_rate_hz`; `sequence` is the frame's on the wire.
 
-    For an agent that `SpeaksPcmu` it is mu-law, an octet a sample.
+    For an agent that `SpeaksPcmu` it is mu-law, a byte a sample.
     """
 
     sequence: int
@@ -81,7 +81,7 @@ class Reply:
 class ReplyAudio:
     """Speech of the current reply: PCM16 mono at the agent's `output_rate_hz`, any length, as soon as it is made.
 
-    From an agent that `SpeaksPcmu` it is mu-law, an octet a sample.
+    From an agent that `SpeaksPcmu` it is mu-law, a byte a sample.
     """
 
     pcm: bytes

@@ -121,14 +121,14 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Signal], tuple[Phase, Action]]] = {
 class TurnTaker:
     """Gives every frame its place in a turn. Set `is_unfinished` whenever the words so far call for more patience.
 
-    Frames hold `sample_octets` a sample.
+    Frames hold `sample_bytes` a sample.
     """
 
-    def __init__(self, rate_hz: int, timing: TurnTiming | None = None, *, sample_octets: int = 2) -> None:
+    def __init__(self, rate_hz: int, timing: TurnTiming | None = None, *, sample_bytes: int = 2) -> None:
         self.is_unfinished = False
         self.phase = Phase.QUIET
         self._timing = timing or TurnTiming()
-        self._octets_per_ms = rate_hz * sample_octets // 1000
+        self._bytes_per_ms = rate_hz * sample_bytes // 1000
         self._preroll: deque[HeardAudio] = deque()
         self._preroll_ms = 0.0
         self._voice_ms = 0.0
@@ -142,7 +142,7 @@ class TurnTaker:
     def hear(self, audio: HeardAudio, probability: float) -> list[TurnEvent]:
         """Take the next frame and how likely it is speech; return what follows from it."""
         self._last_sequence = audio.sequence
-        signal = self._signal(len(audio.pcm) / self._octets_per_ms, probability, audio.sequence)
+        signal = self._signal(len(audio.pcm) / self._bytes_per_ms, probability, audio.sequence)
         self.phase, action = TRANSITIONS[self.phase, signal]
         match action:
             case Action.KEEP:
@@ -152,7 +152,7 @@ class TurnTaker:
                 begun = TurnStarted(
                     self._preroll[0].sequence, b"".join(frame.pcm for frame in self._preroll), self._onset
                 )
-                self._turn_ms = len(begun.pcm) / self._octets_per_ms
+                self._turn_ms = len(begun.pcm) / self._bytes_per_ms
                 self._forget_preroll()
                 return [begun]
             case Action.CONTINUE:
@@ -195,13 +195,13 @@ class TurnTaker:
         return self._timing.unfinished_patience_ms if self.is_unfinished else self._timing.patience_ms
 
     def _keep(self, audio: HeardAudio) -> list[TurnEvent]:
-        duration_ms = len(audio.pcm) / self._octets_per_ms
+        duration_ms = len(audio.pcm) / self._bytes_per_ms
         self._preroll.append(audio)
         self._preroll_ms += duration_ms
         dropped: int | None = None
         while self._preroll_ms > self._timing.preroll_ms and len(self._preroll) > 1:
             oldest = self._preroll.popleft()
-            self._preroll_ms -= len(oldest.pcm) / self._octets_per_ms
+            self._preroll_ms -= len(oldest.pcm) / self._bytes_per_ms
             dropped = oldest.sequence
         self._unreported_ms += duration_ms
         if dropped is None or self._unreported_ms < self._timing.silence_report_ms:

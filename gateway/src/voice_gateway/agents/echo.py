@@ -18,7 +18,15 @@ from voice_gateway.agent.base import (
     SpeechStopped,
     Understood,
 )
-from voice_gateway.agent.turn import NothingPending, TurnContinued, TurnEnded, TurnEvent, TurnStarted, TurnTaker, TurnTiming
+from voice_gateway.agent.turn import (
+    NothingPending,
+    TurnContinued,
+    TurnEnded,
+    TurnEvent,
+    TurnStarted,
+    TurnTaker,
+    TurnTiming,
+)
 from voicelink.audio.g711 import pcmu_decode
 from voicelink.audio.vad import EnergyVoiceActivity
 
@@ -46,7 +54,7 @@ class EchoAgent:
 
 
 class PcmuEchoAgent(EchoAgent):
-    """Repeats what a telephone says in the very octets (`voice_gateway.agent.base.SpeaksPcmu`)."""
+    """Repeats what a telephone says in the very bytes (`voice_gateway.agent.base.SpeaksPcmu`)."""
 
     name = "echo-pcmu"
     input_rate_hz = 8_000
@@ -56,10 +64,8 @@ class PcmuEchoAgent(EchoAgent):
     def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Conversation:
         """Begin or go on, as the echo in PCM16."""
         activity = EnergyVoiceActivity(self.input_rate_hz)
-        taker = TurnTaker(self.input_rate_hz, self._timing, sample_octets=1)
-        return EchoConversation(
-            emit, _utterances(state), taker, lambda octets: activity.probability(pcmu_decode(octets))
-        )
+        taker = TurnTaker(self.input_rate_hz, self._timing, sample_bytes=1)
+        return EchoConversation(emit, _utterances(state), taker, lambda data: activity.probability(pcmu_decode(data)))
 
 
 class EchoConversation:

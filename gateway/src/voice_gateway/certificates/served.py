@@ -11,10 +11,10 @@ from typing import Final
 
 import structlog
 
-from voice_gateway.settings.gateway_settings import GatewaySettings, TlsSection
-from voice_gateway.errors import IdentityError
 from voice_gateway.endpoint.self_test import handshake_in_memory
 from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.errors import IdentityError
+from voice_gateway.settings.gateway_settings import GatewaySettings, TlsSection
 
 WARN_BELOW: Final = 0.2
 """The part of its lifetime from which on a certificate should have been renewed."""

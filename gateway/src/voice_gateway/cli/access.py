@@ -15,13 +15,13 @@ import typer
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from voice_gateway.access.keys import AccessKey, signing_key
-from voice_gateway.settings.access_sections import AccessSection
-from voice_gateway.access.tokens import DEFAULT_AUDIENCE, MAX_SUBJECT_CHARACTERS, mint
-from voice_gateway.settings.gateway_settings import load_settings
-from voice_gateway.errors import ConfigurationError
-from voice_gateway.settings.fields import read_text
 from quiclb.logs.command_output import print_json
+from voice_gateway.access.keys import AccessKey, signing_key
+from voice_gateway.access.tokens import DEFAULT_AUDIENCE, MAX_SUBJECT_CHARACTERS, mint
+from voice_gateway.errors import ConfigurationError
+from voice_gateway.settings.access_sections import AccessSection
+from voice_gateway.settings.fields import read_text
+from voice_gateway.settings.gateway_settings import load_settings
 
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LONGEST_S: Final = 3650 * 86_400

@@ -20,23 +20,22 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from voice_gateway.cli.access import key as make_key
-from voice_gateway.cli.access import token as make_token
+from quiclb.errors import ConfigError, QuicLbError
+from quiclb.logs.command_output import optional_output, print_json, run_command
+from quiclb.logs.setup import LogFormat, configure_logging
+from quiclb.net.address import Address, format_address, parse_host_port
+from quiclb.settings.files import exposed_files
 from voice_gateway.agents.order.menu import Milk, Size, Topping, default_menu, parse_menu
 from voice_gateway.certificates.development import DevelopmentCertificate, ensure_certificate
-from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings, secret_files
-from voicelink.errors import VoiceLinkError
-from voice_gateway.errors import ConfigurationError, GatewayError
-from voice_gateway.settings.fields import read_text
-from voice_gateway.endpoint.tls import TlsIdentity
-from voice_gateway.ops.reload import SettingsSource
+from voice_gateway.cli.access import key as make_key
+from voice_gateway.cli.access import token as make_token
 from voice_gateway.cli.simulate import simulate_twilio
+from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.errors import ConfigurationError, GatewayError
+from voice_gateway.ops.reload import SettingsSource
+from voice_gateway.settings.fields import read_text
+from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings, secret_files
 from voice_gateway.worker.worker import Worker, run
-from quiclb.net.address import Address, format_address, parse_host_port
-from quiclb.errors import ConfigError, QuicLbError
-from quiclb.settings.files import exposed_files
-from quiclb.logs.setup import LogFormat, configure_logging
-from quiclb.logs.command_output import optional_output, print_json, run_command
 
 ADMIN_TIMEOUT_S: Final = 5.0
 _SESSIONS_COLUMNS: Final = 104

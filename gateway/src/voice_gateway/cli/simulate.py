@@ -11,12 +11,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from quiclb.logs.command_output import print_json
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.fields import read_text
 from voice_gateway.telephony.simulator.plan import check_url
 from voice_gateway.telephony.simulator.sound import read_telephone_wav, telephone_wav
 from voice_gateway.telephony.simulator.twilio import Call, TwilioSimulator
-from quiclb.logs.command_output import print_json
 
 
 def simulate_twilio(
@@ -77,8 +77,8 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
         raise ConfigurationError(f"{ca_file}: {(error.strerror or str(error)).lower()}") from None
 
 
-def _write(path: Path, octets: bytes) -> None:
+def _write(path: Path, data: bytes) -> None:
     try:
-        path.write_bytes(octets)
+        path.write_bytes(data)
     except OSError as error:
         raise ConfigurationError(f"{path}: {(error.strerror or str(error)).lower()}") from None

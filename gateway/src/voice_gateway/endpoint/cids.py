@@ -5,8 +5,8 @@ from __future__ import annotations
 import hmac
 from typing import Protocol
 
-from voicelink.quic.cid_source import RESET_TOKEN_OCTETS, CidSource, RandomOctets
 from quiclb import CidDecoder, CidEncoder, Decoded, NonceExhaustedError, unroutable_cid
+from voicelink.quic.cid_source import RESET_TOKEN_BYTES, CidSource, RandomBytes
 
 DEFAULT_ACTIVE_LIMIT = 4
 
@@ -37,10 +37,10 @@ class CidIssuer:
     """
 
     def __init__(
-        self, encoder: CidEncoder, reset_key: bytes, rng: RandomOctets, active_limit: int = DEFAULT_ACTIVE_LIMIT
+        self, encoder: CidEncoder, reset_key: bytes, rng: RandomBytes, active_limit: int = DEFAULT_ACTIVE_LIMIT
     ) -> None:
         config = encoder.config
-        self.length_octets = encoder.cid_length
+        self.length_bytes = encoder.cid_length
         # without a key, spare connection IDs would show an observer which of them belong together
         self.active_limit = active_limit if config.key is not None else 1
         self.is_migration_disabled = False
@@ -55,7 +55,7 @@ class CidIssuer:
             return self._encoder.encode()
         except NonceExhaustedError:
             self.active_limit, self.is_migration_disabled = 1, True
-            return unroutable_cid(self.length_octets, self._rng)
+            return unroutable_cid(self.length_bytes, self._rng)
 
     def reset_token(self, cid: bytes) -> bytes:
         return _reset_token(self._reset_key, cid)
@@ -79,21 +79,21 @@ class UnroutableIssuer:
 
     def __init__(
         self,
-        length_octets: int,
+        length_bytes: int,
         reset_key: bytes,
-        rng: RandomOctets,
+        rng: RandomBytes,
         *,
         is_migration_disabled: bool = True,
         active_limit: int = 1,
     ) -> None:
-        self.length_octets = length_octets
+        self.length_bytes = length_bytes
         self.active_limit = active_limit
         self.is_migration_disabled = is_migration_disabled
         self._rng = rng
         self._reset_key = _derived_key(reset_key, self.key_name)
 
     def issue(self) -> bytes:
-        return unroutable_cid(self.length_octets, self._rng)
+        return unroutable_cid(self.length_bytes, self._rng)
 
     def reset_token(self, cid: bytes) -> bytes:
         return _reset_token(self._reset_key, cid)
@@ -110,4 +110,4 @@ def _derived_key(reset_key: bytes, name: bytes) -> bytes:
 
 
 def _reset_token(key: bytes, cid: bytes) -> bytes:
-    return hmac.digest(key, cid, "sha256")[:RESET_TOKEN_OCTETS]
+    return hmac.digest(key, cid, "sha256")[:RESET_TOKEN_BYTES]

@@ -10,9 +10,9 @@ class EndpointCounters:
     """Monotonic counts since the endpoint opened; metrics read them, nothing resets them."""
 
     datagrams_received: int = 0
-    octets_received: int = 0
+    bytes_received: int = 0
     datagrams_sent: int = 0
-    octets_sent: int = 0
+    bytes_sent: int = 0
     send_errors: int = 0
     """Datagrams the socket refused: no route, too large for the path, buffer full."""
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from aioquic.tls import CipherSuite, SessionTicket
 
-from voicelink.quic.cid_source import RandomOctets
 from voice_gateway.endpoint.new_token import KnownAddress, NewTokens
 from voice_gateway.endpoint.retry import RejectedToken, RetryTokens, ValidToken
 from voice_gateway.endpoint.session_tickets import SessionTickets
 from voice_gateway.endpoint.settings import SharedSecrets
+from voicelink.quic.cid_source import RandomBytes
 
 TokenVerdict = ValidToken | KnownAddress | RejectedToken | None
 """`None` is no token of these secrets, or one that is worth nothing here: the client is a stranger."""
@@ -24,7 +24,7 @@ class Credentials:
     """
 
     def __init__(
-        self, secrets: SharedSecrets, context: bytes, wall_clock: Callable[[], float], rng: RandomOctets
+        self, secrets: SharedSecrets, context: bytes, wall_clock: Callable[[], float], rng: RandomBytes
     ) -> None:
         self._context = context
         self._wall_clock = wall_clock

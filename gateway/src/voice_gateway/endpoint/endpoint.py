@@ -12,12 +12,10 @@ from typing import Any
 
 from aioquic.quic.packet import QuicErrorCode, encode_quic_retry
 
-from voice_gateway.net.network import network_of
+from quiclb.net.spp import EnvelopeFault
 from voice_gateway.deadline_timer import Alarm
 from voice_gateway.endpoint.admission import DecryptionFailures, Handshake, HandshakePolicy
-from voicelink.quic.cid_source import RandomOctets
 from voice_gateway.endpoint.cids import ServerCidSource
-from voicelink.quic.connection import H3_NO_ERROR, Connection
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.credentials import Credentials, TokenVerdict
 from voice_gateway.endpoint.half_open import HalfOpenTable
@@ -29,7 +27,7 @@ from voice_gateway.endpoint.served import Application, ServedConnection
 from voice_gateway.endpoint.settings import EndpointSettings, early_data_context, quic_configuration
 from voice_gateway.endpoint.sockets import UdpSocket, open_udp_socket
 from voice_gateway.endpoint.stateless import (
-    MIN_INITIAL_OCTETS,
+    MIN_INITIAL_BYTES,
     SUPPORTED_VERSIONS,
     LongHeader,
     can_decrypt,
@@ -39,7 +37,9 @@ from voice_gateway.endpoint.stateless import (
     version_negotiation,
 )
 from voice_gateway.endpoint.tls import TlsIdentity
-from quiclb.net.spp import EnvelopeFault
+from voice_gateway.net.network import network_of
+from voicelink.quic.cid_source import RandomBytes
+from voicelink.quic.connection import H3_NO_ERROR, Connection
 
 __all__ = ["Endpoint", "EndpointSettings"]
 
@@ -48,7 +48,7 @@ class Endpoint:
     """Accepts QUIC connections and runs `application` on each; `open` it, and `close` it in the end.
 
     `handshakes` is asked about each new client. `wall_clock` gives seconds since 1970 for tokens and tickets, `rng`
-    unpredictable octets. Timers run on the event loop's own clock. Nothing that arrives raises: it is counted in
+    unpredictable bytes. Timers run on the event loop's own clock. Nothing that arrives raises: it is counted in
     `counters`.
     """
 
@@ -61,7 +61,7 @@ class Endpoint:
         *,
         handshakes: HandshakePolicy | None = None,
         wall_clock: Callable[[], float] = time.time,
-        rng: RandomOctets = os.urandom,
+        rng: RandomBytes = os.urandom,
     ) -> None:
         self.counters = EndpointCounters()
         self._settings = settings
@@ -73,7 +73,7 @@ class Endpoint:
         self._rng = rng
         self._forwarders = Forwarders(settings.forwarders)
         self.credentials = Credentials(settings.secrets, early_data_context(settings), wall_clock, rng)
-        self._configuration = quic_configuration(settings, identity, cids.length_octets)
+        self._configuration = quic_configuration(settings, identity, cids.length_bytes)
         self._by_cid: dict[bytes, ServedConnection] = {}
         self._connections: set[ServedConnection] = set()
         self._half_open: HalfOpenTable[ServedConnection] = HalfOpenTable(settings.max_half_open)
@@ -91,7 +91,7 @@ class Endpoint:
         settings = self._settings
         self._loop = asyncio.get_running_loop()
         self._handshake_deadline = Alarm(self._loop, self._expire_handshakes)
-        size = settings.receive_buffer_octets
+        size = settings.receive_buffer_bytes
         if settings.host is not None:
             self._public = await open_udp_socket(
                 self._loop, settings.host, settings.port, size, self._public_received, self._send_failed
@@ -137,7 +137,7 @@ class Endpoint:
     def renew_identity(self, identity: TlsIdentity) -> None:
         """Show another certificate from the next handshake on; connections that are up keep theirs."""
         self._identity = identity
-        self._configuration = quic_configuration(self._settings, identity, self._cids.length_octets)
+        self._configuration = quic_configuration(self._settings, identity, self._cids.length_bytes)
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -189,7 +189,7 @@ class Endpoint:
         elif datagram[0] & 0x80:
             self._route_long(datagram, path, forwarder)
         else:
-            cid = datagram[1 : 1 + self._cids.length_octets]
+            cid = datagram[1 : 1 + self._cids.length_bytes]
             connection = self._by_cid.get(cid)
             if connection is not None:
                 connection.received(datagram, path, forwarder)
@@ -205,7 +205,7 @@ class Endpoint:
         if connection is not None:
             connection.received(datagram, path, forwarder)
         elif header.version not in SUPPORTED_VERSIONS:
-            if len(datagram) < MIN_INITIAL_OCTETS:
+            if len(datagram) < MIN_INITIAL_BYTES:
                 self.counters.malformed += 1
                 return
             self.counters.version_negotiations_sent += 1
@@ -218,7 +218,7 @@ class Endpoint:
         parsed = parse_envelope(datagram)
         packet, envelope = (datagram, b"") if isinstance(parsed, EnvelopeFault) else (parsed[1], parsed[0].envelope)
         header = parse_long_header(packet) if packet and packet[0] & 0x80 else None
-        if header is None or header.version in (0, *SUPPORTED_VERSIONS) or len(packet) < MIN_INITIAL_OCTETS:
+        if header is None or header.version in (0, *SUPPORTED_VERSIONS) or len(packet) < MIN_INITIAL_BYTES:
             return False
         if self._inner is not None:
             self.counters.version_negotiations_sent += 1
@@ -435,7 +435,7 @@ class Endpoint:
 
     def _transmit(self, socket: UdpSocket, datagram: bytes, address: Any) -> None:
         self.counters.datagrams_sent += 1
-        self.counters.octets_sent += len(datagram)
+        self.counters.bytes_sent += len(datagram)
         socket.send(datagram, address)
 
     def _send_failed(self) -> None:
@@ -443,7 +443,7 @@ class Endpoint:
 
     def _count_received(self, datagram: bytes) -> None:
         self.counters.datagrams_received += 1
-        self.counters.octets_received += len(datagram)
+        self.counters.bytes_received += len(datagram)
 
     def _now(self) -> float:
         return self._running_loop().time()

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from voicelink.quic.cid_source import RandomOctets
 from voice_gateway.endpoint.paths import packed_host
 from voice_gateway.endpoint.sealing import PERIOD_S, SealingKeys
 from voice_gateway.endpoint.single_use import SingleUse
+from voicelink.quic.cid_source import RandomBytes
 
 LIFETIME_S: Final = PERIOD_S
-_NUMBER_OCTETS: Final = 12
+_NUMBER_BYTES: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class NewTokens:
     Retry, no more (RFC 9000 section 8.1.4).
     """
 
-    def __init__(self, secrets: Sequence[bytes], rng: RandomOctets, used: SingleUse | None = None) -> None:
+    def __init__(self, secrets: Sequence[bytes], rng: RandomBytes, used: SingleUse | None = None) -> None:
         self.used = used or SingleUse(LIFETIME_S)
         """What was accepted here; hand it on to the next when secrets are replaced."""
         self._keys = SealingKeys(secrets, b"new token 1", rng)
@@ -37,7 +37,7 @@ class NewTokens:
 
     def issue(self, address: Any, now: float) -> bytes:
         """Return a token for the client whose address was proven."""
-        plain = struct.pack("!Q", int(now * 1000)) + packed_host(address) + self._rng(_NUMBER_OCTETS)
+        plain = struct.pack("!Q", int(now * 1000)) + packed_host(address) + self._rng(_NUMBER_BYTES)
         return self._keys.seal(plain, now)
 
     def check(self, token: bytes, address: Any, now: float) -> KnownAddress | None:

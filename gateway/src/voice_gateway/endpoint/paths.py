@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 from typing import Any, NamedTuple
 
-from voice_gateway.errors import ConfigurationError
+from quiclb.errors import ConfigError
 from quiclb.net.address import ip_facts, parse_address
 from quiclb.net.spp import HEADER_LENGTH, EnvelopeFault, unwrap
-from quiclb.errors import ConfigError
+from voice_gateway.errors import ConfigurationError
 
 
 class ForwardedPath(NamedTuple):
@@ -53,7 +53,7 @@ def peer_name(address: Any) -> str:
 
 
 def packed_host(address: Any) -> bytes:
-    """The host as 16 octets, the same directly, IPv4-mapped and behind a forwarder."""
+    """The host as 16 bytes, the same directly, IPv4-mapped and behind a forwarder."""
     host = ipaddress.ip_address(address[0].partition("%")[0])
     if isinstance(host, ipaddress.IPv4Address):
         return b"\0" * 10 + b"\xff\xff" + host.packed

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from voice_gateway.endpoint.allowance import Allowance
-from voicelink.quic.cid_source import RandomOctets
 from voice_gateway.endpoint.cids import ServerCidSource
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.settings import EndpointSettings
 from voice_gateway.endpoint.stateless import stateless_reset
+from voicelink.quic.cid_source import RandomBytes
 
 
 class Resets:
     """Decides on datagrams for connection IDs that nobody here answers to, and counts what became of them."""
 
-    def __init__(self, settings: EndpointSettings, counters: EndpointCounters, rng: RandomOctets) -> None:
+    def __init__(self, settings: EndpointSettings, counters: EndpointCounters, rng: RandomBytes) -> None:
         self._is_pools_business = settings.resets_for_lost_servers
         self._counters = counters
         self._rng = rng
         self._allowance = Allowance(settings.max_resets_per_s)
 
     def answer(
-        self, cid: bytes, octets: int, sources: Iterable[ServerCidSource], *, is_forwarded: bool, now: float
+        self, cid: bytes, byte_count: int, sources: Iterable[ServerCidSource], *, is_forwarded: bool, now: float
     ) -> bytes | None:
-        """Return the reset for a datagram of so many octets, or `None` where it gets none.
+        """Return the reset for a datagram of so many bytes, or `None` where it gets none.
 
         One for a connection ID of another server of the pool is due only if a load balancer brought it here.
         """
@@ -35,7 +35,7 @@ class Resets:
         if owner is None:
             self._counters.unknown_foreign += 1
             return None
-        reset = stateless_reset(octets, owner.reset_token(cid), self._rng)
+        reset = stateless_reset(byte_count, owner.reset_token(cid), self._rng)
         if reset is None:
             self._counters.malformed += 1
             return None

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from voicelink.quic.cid_source import RandomOctets
 from voice_gateway.endpoint.paths import packed_host
 from voice_gateway.endpoint.sealing import SealingKeys
+from voicelink.quic.cid_source import RandomBytes
 
 LIFETIME_S: Final = 30.0
 """Clients return a Retry token at once, so it lives only this long (RFC 9000 section 8.1.4)."""
@@ -38,7 +38,7 @@ class RetryTokens:
     seconds since 1970, the same on every worker.
     """
 
-    def __init__(self, secrets: Sequence[bytes], rng: RandomOctets) -> None:
+    def __init__(self, secrets: Sequence[bytes], rng: RandomBytes) -> None:
         self._keys = SealingKeys(secrets, b"retry token 2", rng)
 
     def issue(self, address: Any, original_destination_cid: bytes, retry_source_cid: bytes, now: float) -> bytes:

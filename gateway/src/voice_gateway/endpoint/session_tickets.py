@@ -13,13 +13,13 @@ from typing import Final
 
 from aioquic.tls import CipherSuite, SessionTicket
 
-from voicelink.quic.cid_source import RandomOctets
 from voice_gateway.endpoint.sealing import PERIOD_S, SealingKeys
+from voicelink.quic.cid_source import RandomBytes
 
 LIFETIME_S: Final = PERIOD_S
 
 _HEAD: Final = struct.Struct("!QH8s")
-_CONTEXT_OCTETS: Final = 8
+_CONTEXT_BYTES: Final = 8
 _ALWAYS: Final = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 
@@ -30,9 +30,9 @@ class SessionTickets:
     since a server that lowered a limit must not accept early data sent under the higher one (RFC 9000 section 7.4.1).
     """
 
-    def __init__(self, secrets: Sequence[bytes], context: bytes, rng: RandomOctets) -> None:
-        if len(context) != _CONTEXT_OCTETS:
-            raise ValueError(f"a context has {_CONTEXT_OCTETS} octets, got {len(context)}")
+    def __init__(self, secrets: Sequence[bytes], context: bytes, rng: RandomBytes) -> None:
+        if len(context) != _CONTEXT_BYTES:
+            raise ValueError(f"a context has {_CONTEXT_BYTES} bytes, got {len(context)}")
         self._keys = SealingKeys(secrets, b"session ticket 1", rng)
         self._context = context
 

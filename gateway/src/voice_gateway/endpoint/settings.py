@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from aioquic.quic.configuration import QuicConfiguration
 
-from voicelink.quic.connection import ConnectionOptions, PreferredAddress
 from voice_gateway.endpoint.stateless import SUPPORTED_VERSIONS
 from voice_gateway.endpoint.tls import TlsIdentity
+from voicelink.quic.connection import ConnectionOptions, PreferredAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,38 +50,38 @@ class EndpointSettings:
     handshake_timeout_s: float = 10.0
     loaded_handshake_timeout_s: float = 3.0
     idle_timeout_s: float = 30.0
-    max_data_octets: int = 1 << 20
-    max_stream_data_octets: int = 1 << 18
+    max_data_bytes: int = 1 << 20
+    max_stream_data_bytes: int = 1 << 18
     max_resets_per_s: float = 100.0
     resets_for_lost_servers: bool = False
-    receive_buffer_octets: int = 4 << 20
+    receive_buffer_bytes: int = 4 << 20
     alpn: tuple[str, ...] = ("h3",)
     connection: ConnectionOptions = field(default_factory=ConnectionOptions)
 
 
 def early_data_context(settings: EndpointSettings) -> bytes:
-    """8 octets that differ if what a client's early data relied on is no longer so (RFC 9000 section 7.4.1)."""
+    """8 bytes that differ if what a client's early data relied on is no longer so (RFC 9000 section 7.4.1)."""
     relied_on = (
-        settings.max_data_octets,
-        settings.max_stream_data_octets,
+        settings.max_data_bytes,
+        settings.max_stream_data_bytes,
         settings.connection.max_streams,
         settings.alpn,
     )
     return hashlib.sha256(repr(relied_on).encode()).digest()[:8]
 
 
-def quic_configuration(settings: EndpointSettings, identity: TlsIdentity, length_octets: int) -> QuicConfiguration:
-    """What aioquic is told for every connection; connection IDs have `length_octets`."""
+def quic_configuration(settings: EndpointSettings, identity: TlsIdentity, length_bytes: int) -> QuicConfiguration:
+    """What aioquic is told for every connection; connection IDs have `length_bytes`."""
     return QuicConfiguration(
         is_client=False,
         alpn_protocols=list(settings.alpn),
         certificate=identity.certificate,
         certificate_chain=list(identity.chain),
         private_key=identity.private_key,
-        connection_id_length=length_octets,
+        connection_id_length=length_bytes,
         idle_timeout=settings.idle_timeout_s,
-        max_data=settings.max_data_octets,
-        max_stream_data=settings.max_stream_data_octets,
+        max_data=settings.max_data_bytes,
+        max_stream_data=settings.max_stream_data_bytes,
         max_datagram_frame_size=65536,
         supported_versions=list(SUPPORTED_VERSIONS),
     )

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, cast
 
-from voice_gateway.errors import BindError
-from voice_gateway.endpoint.paths import FourTuple
-from quiclb.net.address import is_wildcard
 from quiclb.datapath.linux import pktinfo
+from quiclb.net.address import is_wildcard
+from voice_gateway.endpoint.paths import FourTuple
+from voice_gateway.errors import BindError
 
 _IP_MTU_DISCOVER = 10
 _IPV6_MTU_DISCOVER = 23
@@ -39,7 +39,7 @@ class DatagramSocket(asyncio.DatagramProtocol):
         loop: asyncio.AbstractEventLoop,
         host: str,
         port: int,
-        receive_buffer_octets: int,
+        receive_buffer_bytes: int,
         received: Callable[[bytes, Any], None],
         send_failed: Callable[[], None],
     ) -> DatagramSocket:
@@ -54,7 +54,7 @@ class DatagramSocket(asyncio.DatagramProtocol):
             raise BindError(f"UDP {host}:{port} cannot be opened: {reason}") from error
         raw = transport.get_extra_info("socket")
         if raw is not None:
-            _tune(raw, receive_buffer_octets)
+            _tune(raw, receive_buffer_bytes)
         return protocol
 
     @property
@@ -117,7 +117,7 @@ class WildcardSocket:
         loop: asyncio.AbstractEventLoop,
         host: str,
         port: int,
-        receive_buffer_octets: int,
+        receive_buffer_bytes: int,
         received: Callable[[bytes, Any], None],
         send_failed: Callable[[], None],
     ) -> WildcardSocket:
@@ -126,7 +126,7 @@ class WildcardSocket:
         try:
             sock.setblocking(False)
             pktinfo.ask(sock)
-            _tune(sock, receive_buffer_octets)
+            _tune(sock, receive_buffer_bytes)
             sock.bind((host, port))
         except OSError as error:
             sock.close()
@@ -160,7 +160,7 @@ class WildcardSocket:
             if self._socket.fileno() < 0:  # a callback closed it
                 return
             try:
-                length, control, _, remote = self._socket.recvmsg_into([self._buffer], pktinfo.CONTROL_OCTETS)
+                length, control, _, remote = self._socket.recvmsg_into([self._buffer], pktinfo.CONTROL_BYTES)
             except BlockingIOError:
                 return
             except OSError:
@@ -176,14 +176,14 @@ async def open_udp_socket(
     loop: asyncio.AbstractEventLoop,
     host: str,
     port: int,
-    receive_buffer_octets: int,
+    receive_buffer_bytes: int,
     received: Callable[[bytes, Any], None],
     send_failed: Callable[[], None],
 ) -> UdpSocket:
     """Bind to `host` and `port`; raises `BindError`. `received` gets a datagram and the path to `send` answers on."""
     if _is_wildcard(host) and sys.platform == "linux":
-        return WildcardSocket.open(loop, host, port, receive_buffer_octets, received, send_failed)
-    return await DatagramSocket.open(loop, host, port, receive_buffer_octets, received, send_failed)
+        return WildcardSocket.open(loop, host, port, receive_buffer_bytes, received, send_failed)
+    return await DatagramSocket.open(loop, host, port, receive_buffer_bytes, received, send_failed)
 
 
 def _is_wildcard(host: str) -> bool:
@@ -197,11 +197,11 @@ def _path(control: tuple[tuple[int, int, bytes], ...], remote: Any) -> FourTuple
     return FourTuple(remote[0], remote[1], remote, pktinfo.arrival(control))
 
 
-def _tune(raw: Any, receive_buffer_octets: int) -> None:
+def _tune(raw: Any, receive_buffer_bytes: int) -> None:
     """Room for the packets of a stall, and don't-fragment; both are best effort."""
     for option in (socket.SO_RCVBUF, _SO_RCVBUFFORCE):
         with contextlib.suppress(OSError):
-            raw.setsockopt(socket.SOL_SOCKET, option, receive_buffer_octets)
+            raw.setsockopt(socket.SOL_SOCKET, option, receive_buffer_bytes)
     with contextlib.suppress(OSError):
         raw.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
     if raw.family == socket.AF_INET6:

@@ -19,17 +19,17 @@ from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicPacketType, Qu
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.tls import cipher_suite_hash, hkdf_expand_label, hkdf_extract
 
-from voicelink.quic.cid_source import RESET_TOKEN_OCTETS, RandomOctets
+from voicelink.quic.cid_source import RESET_TOKEN_BYTES, RandomBytes
 
 SUPPORTED_VERSIONS: Final = (QuicProtocolVersion.VERSION_1, QuicProtocolVersion.VERSION_2)
-MIN_INITIAL_OCTETS: Final = 1200
+MIN_INITIAL_BYTES: Final = 1200
 """The least a client must pad an Initial datagram to (RFC 9000 section 14.1)."""
-MIN_CLIENT_DCID_OCTETS: Final = 8
+MIN_CLIENT_DCID_BYTES: Final = 8
 """The least a client must draw for its first destination connection ID (RFC 9000 section 7.2)."""
-MAX_CID_OCTETS: Final = 20
+MAX_CID_BYTES: Final = 20
 
-_MIN_RESET_OCTETS: Final = 21
-_MAX_RESET_OCTETS: Final = 43
+_MIN_RESET_BYTES: Final = 21
+_MAX_RESET_BYTES: Final = 43
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class FirstInitial:
 def first_initial(header: LongHeader, datagram: bytes) -> FirstInitial | None:
     """Read the Initial packet at the start of a datagram; `None` for any packet that cannot begin a connection."""
     if (
-        len(datagram) < MIN_INITIAL_OCTETS
-        or not MIN_CLIENT_DCID_OCTETS <= len(header.destination_cid) <= MAX_CID_OCTETS
-        or len(header.source_cid) > MAX_CID_OCTETS
+        len(datagram) < MIN_INITIAL_BYTES
+        or not MIN_CLIENT_DCID_BYTES <= len(header.destination_cid) <= MAX_CID_BYTES
+        or len(header.source_cid) > MAX_CID_BYTES
     ):
         return None
     buffer = Buffer(data=datagram)
@@ -104,7 +104,7 @@ def can_decrypt(header: LongHeader, initial: FirstInitial, datagram: bytes) -> b
     return True
 
 
-def version_negotiation(header: LongHeader, rng: RandomOctets) -> bytes:
+def version_negotiation(header: LongHeader, rng: RandomBytes) -> bytes:
     """Tell a client which versions are spoken here (RFC 8999 section 6)."""
     versions = b"".join(version.to_bytes(4, "big") for version in SUPPORTED_VERSIONS)
     return b"".join(
@@ -120,15 +120,15 @@ def version_negotiation(header: LongHeader, rng: RandomOctets) -> bytes:
     )
 
 
-def stateless_reset(trigger_octets: int, token: bytes, rng: RandomOctets) -> bytes | None:
+def stateless_reset(trigger_bytes: int, token: bytes, rng: RandomBytes) -> bytes | None:
     """Return a reset for a datagram of that size, always smaller than it so that two endpoints cannot loop.
 
     `None` where the trigger is too small for any (RFC 9000 section 10.3.3).
     """
-    size = min(trigger_octets - 1, _MAX_RESET_OCTETS)
-    if size < _MIN_RESET_OCTETS:
+    size = min(trigger_bytes - 1, _MAX_RESET_BYTES)
+    if size < _MIN_RESET_BYTES:
         return None
-    noise = rng(size - RESET_TOKEN_OCTETS)
+    noise = rng(size - RESET_TOKEN_BYTES)
     return bytes((noise[0] & 0x3F | 0x40,)) + noise[1:] + token
 
 
@@ -139,7 +139,7 @@ def initial_close(header: LongHeader, error_code: QuicErrorCode) -> bytes:
     builder = QuicPacketBuilder(
         host_cid=header.destination_cid,
         is_client=False,
-        max_datagram_size=MIN_INITIAL_OCTETS,
+        max_datagram_size=MIN_INITIAL_BYTES,
         peer_cid=header.source_cid,
         version=header.version,
     )

@@ -54,7 +54,7 @@ class TlsIdentity:
             raise IdentityError(
                 f"the key in the certificate of {_subject(certificate)} cannot be read: {error}; use {_USABLE_KEYS}"
             ) from error
-        if _public_octets(private_key.public_key()) != _public_octets(public_key):
+        if _public_bytes(private_key.public_key()) != _public_bytes(public_key):
             raise IdentityError(f"the private key does not match the certificate of {_subject(certificate)}")
         if not _is_usable(private_key):
             raise IdentityError(
@@ -98,9 +98,9 @@ def _read(path: Path, what: str) -> bytes:
     return content
 
 
-def _public_octets(key: Any) -> bytes:
-    octets: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return octets
+def _public_bytes(key: Any) -> bytes:
+    data: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return data
 
 
 def _subject(certificate: x509.Certificate) -> str:

@@ -10,13 +10,13 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from voice_gateway.web.descriptors import ADMIN_CONNECTIONS
-from voice_gateway.session.manager import SessionManager
-from voice_gateway.web.counters import WebCounters
-from voice_gateway.web.server import Page, WebRequest, WebResponse, WebServer, connection_limiter
 from quiclb.http.connection_limiter import ConnectionLimits
 from quiclb.http.http1 import HostRule
 from quiclb.http.listener import own_names
+from voice_gateway.session.manager import SessionManager
+from voice_gateway.web.counters import WebCounters
+from voice_gateway.web.descriptors import ADMIN_CONNECTIONS
+from voice_gateway.web.server import Page, WebRequest, WebResponse, WebServer, connection_limiter
 
 REQUEST_TIMEOUT_S: Final = 5.0
 
@@ -45,7 +45,7 @@ def worker_pages(sessions: SessionManager, registry: CollectorRegistry) -> dict[
     """Return what a worker shows, by path."""
     return {
         "/metrics": _page(
-            lambda: WebResponse(HTTPStatus.OK, content_type=CONTENT_TYPE_PLAIN_0_0_4, octets=generate_latest(registry))
+            lambda: WebResponse(HTTPStatus.OK, content_type=CONTENT_TYPE_PLAIN_0_0_4, content=generate_latest(registry))
         ),
         "/healthz": _page(lambda: WebResponse(HTTPStatus.OK, "alive\n")),
         "/readyz": _page(

@@ -11,11 +11,11 @@ from typing import Final, Protocol
 
 import structlog
 
-from voice_gateway.settings.gateway_settings import GatewaySettings
-from voicelink.errors import VoiceLinkError
-from voice_gateway.errors import GatewayError
 from quiclb.errors import QuicLbError
 from quiclb.settings.files import Signature, files_signature
+from voice_gateway.errors import GatewayError
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voicelink.errors import VoiceLinkError
 
 LOOK_EVERY_S: Final = 1.0
 _log = structlog.get_logger("voice_gateway.ops.reload")

@@ -9,9 +9,9 @@ from typing import Final
 from voice_gateway.access.attempts import Attempts
 from voice_gateway.access.gate import Denial, Gate
 from voice_gateway.access.limits import AccessLimits, Excess, Holder
-from voice_gateway.net.network import network_of_peer
 from voice_gateway.access.places import Places, Waiting
 from voice_gateway.access.uplinks import Uplinks
+from voice_gateway.net.network import network_of_peer
 from voice_gateway.session.counters import SessionCounters
 from voice_gateway.session.port import Port
 from voice_gateway.session.visit import Visit

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from voice_gateway.agent.base import Agent, SpeaksPcmu
+from voice_gateway.errors import AgentError
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
 from voicelink.audio.pcmu import PCMU_RATE_HZ, PcmuDecoder, PcmuEncoder
-from voice_gateway.errors import AgentError
 from voicelink.wire import AudioFrame, Codec, Malformed
 
 
@@ -38,7 +38,7 @@ class AgentAudio:
     is_pcmu: bool = False
 
     @property
-    def sample_octets(self) -> int:
+    def sample_bytes(self) -> int:
         """How long a sample is."""
         return 1 if self.is_pcmu else 2
 

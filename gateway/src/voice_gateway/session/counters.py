@@ -45,10 +45,10 @@ class SessionCounters:
     accepted: Counter[str] = field(default_factory=Counter)
     limited: Counter[str] = field(default_factory=Counter)
     frames_received: int = 0
-    octets_received: int = 0
+    bytes_received: int = 0
     frames_dropped: int = 0
     frames_sent: int = 0
-    octets_sent: int = 0
+    bytes_sent: int = 0
     turns: int = 0
     replies: int = 0
     interruptions: int = 0

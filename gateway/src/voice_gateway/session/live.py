@@ -11,7 +11,16 @@ from typing import Any, Protocol
 import structlog
 
 from voice_gateway.access.uplinks import MediaTime
-from voice_gateway.agent.base import Agent, AgentEvent, Conversation, HeardAudio, Reply, TakesDigits, TakesUp, Understood
+from voice_gateway.agent.base import (
+    Agent,
+    AgentEvent,
+    Conversation,
+    HeardAudio,
+    Reply,
+    TakesDigits,
+    TakesUp,
+    Understood,
+)
 from voice_gateway.deadline_timer import Alarm
 from voice_gateway.session.agent_audio import AgentAudio
 from voice_gateway.session.backlog import Backlog, UplinkScheduler
@@ -93,7 +102,7 @@ class LiveSession:
         self._conversation: Conversation | None = None
         self._speaker: Speaker | None = None
         self._decoder = services.audio.decoder()
-        self._octets_per_s = services.audio.input_rate_hz * services.audio.sample_octets
+        self._bytes_per_s = services.audio.input_rate_hz * services.audio.sample_bytes
         self._backlog = Backlog(
             services.uplinks, lambda effect: self._run((Due(effect),)), session.limits.waiting_bytes
         )
@@ -146,7 +155,7 @@ class LiveSession:
         """An uplink frame arrived. Deadlines only move away from it, so the timer is left alone."""
         counters, uplink = self._services.counters, self.session.uplink
         counters.frames_received += 1
-        counters.octets_received += len(frame.payload)
+        counters.bytes_received += len(frame.payload)
         frames = uplink.frames
         effects = self.session.audio_received(frame, self._loop.time(), len(self._backlog))
         if uplink.frames == frames:
@@ -287,7 +296,7 @@ class LiveSession:
         if isinstance(audio, Malformed):
             self._run(self.session.malformed_received(audio))
             return
-        audio_s = len(audio) / self._octets_per_s
+        audio_s = len(audio) / self._bytes_per_s
         self._backlog.spent(audio_s)
         excess = self._media_time.take(audio_s, self._loop.time())
         if excess is not None:

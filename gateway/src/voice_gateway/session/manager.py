@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from quiclb.logs.limits import LimitedLog
 from voice_gateway.agent.base import Agent
 from voice_gateway.session.admission import Admission
 from voice_gateway.session.agent_audio import audio_of
@@ -26,7 +27,6 @@ from voice_gateway.session.turn_latency import TurnOver
 from voice_gateway.store.base import SessionRecord, SessionStore
 from voice_gateway.transport.base import Refusal, SessionRequest, Transport
 from voicelink.wire import CloseCode, Malformed, Resume, Start
-from quiclb.logs.limits import LimitedLog
 
 _REMEMBERED = 64
 _MOVE_INTERVAL_S = 0.2

@@ -41,8 +41,8 @@ class Port:
         self._closed()
         self.transport.close(code, reason)
 
-    def octets_received(self, count: int) -> None:
-        fault = self.visit.octets(count)
+    def bytes_received(self, count: int) -> None:
+        fault = self.visit.count_bytes(count)
         if fault is not None:
             self.malformed_received(fault)
 

@@ -27,7 +27,7 @@ class Replies:
         self.speech_until = 0.0
         """When a loudspeaker that plays all that was made, as soon as it was made, falls silent."""
         self._samples_per_ms = audio.output_rate_hz / 1000
-        self._sample_octets = audio.sample_octets
+        self._sample_bytes = audio.sample_bytes
         self._speaking: _Reply | None = None
         self._outstanding: dict[int, _Reply] = {}
 
@@ -45,7 +45,7 @@ class Replies:
         """Number a new reply, of which `heard_ms` are not said again; first call `end` for one that is being made."""
         self.generation += 1
         self._speaking = self._outstanding[self.generation] = _Reply(
-            self.generation, text, heard_ms, skip_octets=int(heard_ms * self._samples_per_ms) * self._sample_octets
+            self.generation, text, heard_ms, skip_bytes=int(heard_ms * self._samples_per_ms) * self._sample_bytes
         )
         if len(self._outstanding) > _MOST_OUTSTANDING:
             del self._outstanding[next(iter(self._outstanding))]
@@ -56,9 +56,9 @@ class Replies:
         reply = self._speaking
         if reply is None:
             return b""
-        skipped = min(reply.skip_octets, len(pcm))
-        reply.skip_octets -= skipped
-        duration_ms = (len(pcm) - skipped) / self._sample_octets / self._samples_per_ms
+        skipped = min(reply.skip_bytes, len(pcm))
+        reply.skip_bytes -= skipped
+        duration_ms = (len(pcm) - skipped) / self._sample_bytes / self._samples_per_ms
         reply.made_ms += duration_ms
         self.speech_until = max(self.speech_until, now) + duration_ms / 1000
         return pcm[skipped:] if skipped else pcm
@@ -108,7 +108,7 @@ class _Reply:
     generation: int
     text: str
     heard_ms: int = 0
-    skip_octets: int = 0
+    skip_bytes: int = 0
     made_ms: float = 0.0
     played_ms: int = 0
     is_ended: bool = False

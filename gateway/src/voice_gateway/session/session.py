@@ -7,7 +7,19 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from voice_gateway.agent.base import AgentEvent, AgentFailed, Finished, Silence, Understood
-from voice_gateway.session.effects import Close, Converse, Effect, Finish, Greet, HandOver, Hear, Press, Save, Send, TakeUp
+from voice_gateway.session.effects import (
+    Close,
+    Converse,
+    Effect,
+    Finish,
+    Greet,
+    HandOver,
+    Hear,
+    Press,
+    Save,
+    Send,
+    TakeUp,
+)
 from voice_gateway.session.goodbye import Goodbye
 from voice_gateway.session.ledger import Ledger
 from voice_gateway.session.limits import Identity, SessionLimits

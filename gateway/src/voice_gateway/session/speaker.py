@@ -30,7 +30,7 @@ class Speaker:
         self._transport = transport
         self._codec = codec
         self._audio = audio
-        self._octets_per_s = audio.output_rate_hz * audio.sample_octets
+        self._bytes_per_s = audio.output_rate_hz * audio.sample_bytes
         self._counters = counters
         self._pacer = Pacer(lead)
         self._loop = asyncio.get_running_loop()
@@ -83,12 +83,12 @@ class Speaker:
         if not self._queue:
             return
         utterance = self._queue[0]
-        octets = self._octets_due(len(utterance.audio))
-        if octets is None:
+        byte_count = self._bytes_due(len(utterance.audio))
+        if byte_count is None:
             return
-        piece = bytes(utterance.audio[:octets])
-        del utterance.audio[:octets]
-        self._pacer.sent(utterance.generation, octets / self._octets_per_s, self._loop.time())
+        piece = bytes(utterance.audio[:byte_count])
+        del utterance.audio[:byte_count]
+        self._pacer.sent(utterance.generation, byte_count / self._bytes_per_s, self._loop.time())
         self._send(utterance, utterance.encoder.push(piece))
         if utterance.is_ended and not utterance.audio:
             self._send(utterance, utterance.encoder.flush())
@@ -97,13 +97,13 @@ class Speaker:
         if self._queue and (self._queue[0].audio or self._queue[0].is_ended):
             self._next_slice = self._loop.call_soon(self._encode_slice)
 
-    def _octets_due(self, octets: int) -> int | None:
+    def _bytes_due(self, byte_count: int) -> int | None:
         """How much of so much to send now; `None` if it must wait, for its time or for a report."""
-        wanted_s = min(octets / self._octets_per_s, _STEP_S)
+        wanted_s = min(byte_count / self._bytes_per_s, _STEP_S)
         now = self._loop.time()
         allowed_s = min(self._pacer.allowance_s(now), _SLICE_S)
         if allowed_s >= wanted_s:
-            return min(octets, int(allowed_s * self._audio.output_rate_hz) * self._audio.sample_octets)
+            return min(byte_count, int(allowed_s * self._audio.output_rate_hz) * self._audio.sample_bytes)
         delay_s = self._pacer.delay_s(wanted_s, now)
         if delay_s is not None:
             self._next_slice = self._loop.call_later(max(delay_s, _SHORTEST_WAIT_S), self._encode_slice)
@@ -114,7 +114,7 @@ class Speaker:
             frame = AudioFrame(utterance.sequence, timestamp, self._codec, payload)
             utterance.sequence += 1
             self._counters.frames_sent += 1
-            self._counters.octets_sent += len(payload)
+            self._counters.bytes_sent += len(payload)
             self._transport.send_audio(utterance.generation, frame)
 
 

@@ -25,7 +25,7 @@ class UplinkSummary:
 
     frames: int
     duplicates: int
-    octets: int
+    byte_count: int
     largest_gaps: tuple[tuple[int, float], ...]
     lateness_p50_ms: int | None
     lateness_p99_ms: int | None
@@ -45,17 +45,17 @@ class UplinkStatistics:
         "_smallest_gap",
         "_transits",
         "arrivals",
+        "byte_count",
         "duplicates",
         "frames",
         "last_gap_s",
-        "octets",
     )
 
     def __init__(self) -> None:
         self.arrivals = Arrivals()
         self.frames = 0
         self.duplicates = 0
-        self.octets = 0
+        self.byte_count = 0
         self.last_gap_s = 0.0
         """The gap before the newest frame."""
         self._last_arrival = 0.0
@@ -65,7 +65,7 @@ class UplinkStatistics:
         self._first_transit_ms = 0.0
         self._transits: dict[int, int] = {}
 
-    def arrived(self, sequence: int, timestamp: int, octets: int, now: float) -> None:
+    def arrived(self, sequence: int, timestamp: int, byte_count: int, now: float) -> None:
         """Count a new frame that arrived at `now`."""
         transit_ms = now * 1e3 - timestamp * _MS_PER_TICK
         if self.frames == 0:
@@ -78,7 +78,7 @@ class UplinkStatistics:
                 self._keep(gap, sequence)
         self.arrivals.note(sequence, now, self.last_gap_s, transit_ms)
         self.frames += 1
-        self.octets += octets
+        self.byte_count += byte_count
         self._last_arrival = now
         self._last_timestamp = timestamp
         offset = math.floor(transit_ms - self._first_transit_ms + 0.5)
@@ -92,7 +92,7 @@ class UplinkStatistics:
         return UplinkSummary(
             frames=self.frames,
             duplicates=self.duplicates,
-            octets=self.octets,
+            byte_count=self.byte_count,
             largest_gaps=tuple((sequence, round(gap * 1e3, 3)) for gap, sequence in sorted(self._gaps, reverse=True)),
             lateness_p50_ms=_percentile(ordered, self.frames, 0.50),
             lateness_p99_ms=_percentile(ordered, self.frames, 0.99),

@@ -25,9 +25,9 @@ class Visit:
         self._clock = clock
         self._counters = counters
 
-    def octets(self, count: int) -> Malformed | None:
+    def count_bytes(self, count: int) -> Malformed | None:
         """So much arrived; the answer is why it is too much."""
-        return self._fault(self._meter.octets(count, self._clock()))
+        return self._fault(self._meter.count_bytes(count, self._clock()))
 
     def audio(self) -> Malformed | None:
         """A frame arrived."""

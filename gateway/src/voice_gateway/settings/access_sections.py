@@ -18,7 +18,7 @@ class AccessSection(Section):
     """`[access]`: who may come in. Without `token` and keys anybody may, without `origins` from any page.
 
     `token` is one for all callers. `key_files` check signed tokens: each holds a public P-256 key in PEM (ES256) or a
-    secret of at least 32 octets (HS256), and its name without suffix is the key's ID (`kid`); name the old and the new
+    secret of at least 32 bytes (HS256), and its name without suffix is the key's ID (`kid`); name the old and the new
     one while keys change. `secret` is one more key of HS256, without an ID. Signed tokens must name `audience`, and
     `issuer` where it is given; clocks may differ by `leeway_s` (default 10 s, 0 to 300).
 
@@ -64,7 +64,7 @@ class AccessSection(Section):
 class LimitsSection(Section):
     """`[limits]`: what one session, one address (an IPv4 address, an IPv6 /64) and one subject of tokens may do.
 
-    `octets` are what arrives, `messages` are control messages and audio frames: 60 s of a rate may come at once, as a
+    `bytes` are what arrives, `messages` are control messages and audio frames: 60 s of a rate may come at once, as a
     caller that resumes has much to say. `attempts` are connections and requests for sessions: 10 s of a rate may come
     at once, after which an address must prove itself before it is refused.
     `address_tcp_connections` is how many connections to telephony, WebSocket and page one address has at once, from
@@ -79,16 +79,16 @@ class LimitsSection(Section):
     one lost token from more than a tenth of the worker. Raise it where one subject stands for a whole application.
     """
 
-    session_octets_per_s: float | None = Field(default=262_144, gt=0)
+    session_bytes_per_s: float | None = Field(default=262_144, gt=0)
     session_messages_per_s: float | None = Field(default=200, gt=0)
     address_attempts_per_s: float | None = Field(default=50, gt=0)
     address_sessions: int | None = Field(default=100, ge=1)
     address_tcp_connections: int | None = Field(default=None, ge=1)
-    address_octets_per_s: float | None = Field(default=None, gt=0)
+    address_bytes_per_s: float | None = Field(default=None, gt=0)
     address_messages_per_s: float | None = Field(default=None, gt=0)
     subject_attempts_per_s: float | None = Field(default=None, gt=0)
     subject_sessions: int | None = Field(default=50, ge=1)
-    subject_octets_per_s: float | None = Field(default=None, gt=0)
+    subject_bytes_per_s: float | None = Field(default=None, gt=0)
     subject_messages_per_s: float | None = Field(default=None, gt=0)
 
     def build(self) -> AccessLimits:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 
-from voice_gateway.errors import ConfigurationError
-from quiclb.settings import documents
 from quiclb.errors import ConfigError
+from quiclb.settings import documents
+from voice_gateway.errors import ConfigurationError
 
 
 class Section(BaseModel):
@@ -55,29 +55,27 @@ def read_full_secret(name: str, value: SecretStr | None, path: Path | None) -> s
     return text
 
 
-def read_octets(
-    name: str, value: SecretStr | None, path: Path | None, lengths: range | tuple[int, ...]
-) -> bytes | None:
+def read_bytes(name: str, value: SecretStr | None, path: Path | None, lengths: range | tuple[int, ...]) -> bytes | None:
     """`read_secret` in hexadecimal, of one of these lengths."""
     text = read_secret(name, value, path)
-    return None if text is None else _octets(name, text, lengths)
+    return None if text is None else _bytes(name, text, lengths)
 
 
-def read_octets_of_each(
+def read_bytes_of_each(
     name: str, value: SecretStr | None, path: Path | None, lengths: range | tuple[int, ...]
 ) -> tuple[bytes, ...]:
-    """`read_octets` of several, separated by spaces or lines; none where nothing was given."""
+    """`read_bytes` of several, separated by spaces or lines; none where nothing was given."""
     text = read_secret(name, value, path)
-    return () if text is None else tuple(_octets(name, each, lengths) for each in text.split() or [""])
+    return () if text is None else tuple(_bytes(name, each, lengths) for each in text.split() or [""])
 
 
-def _octets(name: str, text: str, lengths: range | tuple[int, ...]) -> bytes:
+def _bytes(name: str, text: str, lengths: range | tuple[int, ...]) -> bytes:
     try:
-        octets = bytes.fromhex(text)
+        data = bytes.fromhex(text)
     except ValueError:
-        octets = b""
-    if len(octets) not in lengths:
+        data = b""
+    if len(data) not in lengths:
         least, most = min(lengths), max(lengths)
         how_many = f"{least} to {most}" if isinstance(lengths, range) else " or ".join(map(str, lengths))
-        raise ConfigurationError(f"{name}: must be {how_many} octets in hexadecimal")
-    return octets
+        raise ConfigurationError(f"{name}: must be {how_many} bytes in hexadecimal")
+    return data

@@ -10,21 +10,21 @@ from typing import Any, Self
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 
-from voice_gateway.settings.access_sections import AccessSection, LimitsSection
-from voice_gateway.errors import ConfigurationError
-from voice_gateway.settings.fields import List, Section, read_full_secret, read_octets, read_octets_of_each
-from voicelink.quic.connection import PreferredAddress
-from voice_gateway.endpoint.paths import Forwarders
-from voice_gateway.endpoint.sealing import SECRET_OCTETS
-from voice_gateway.endpoint.settings import SharedSecrets
 from quiclb import QuicLbConfig
+from quiclb.errors import ConfigError, QuicLbError
 from quiclb.net.address import Address, Kind, format_address, ip_facts, parse_address
 from quiclb.net.backend_addresses import overlap
 from quiclb.settings.documents import read_text
-from quiclb.errors import ConfigError, QuicLbError
-from quiclb.settings.fields import HexOctets, HostNames, HostPort
-from quiclb.settings.sections import ConfigEntry
+from quiclb.settings.fields import HexBytes, HostNames, HostPort
 from quiclb.settings.loader import describe_faults
+from quiclb.settings.sections import ConfigEntry
+from voice_gateway.endpoint.paths import Forwarders
+from voice_gateway.endpoint.sealing import SECRET_BYTES
+from voice_gateway.endpoint.settings import SharedSecrets
+from voice_gateway.errors import ConfigurationError
+from voice_gateway.settings.access_sections import AccessSection, LimitsSection
+from voice_gateway.settings.fields import List, Section, read_bytes, read_bytes_of_each, read_full_secret
+from voicelink.quic.connection import PreferredAddress
 
 ENVIRONMENT_PREFIX = "VOICE_GATEWAY_"
 
@@ -68,7 +68,7 @@ class WorkerSection(Section):
     """
 
     name: str = Field(default="worker", min_length=1, max_length=64)
-    server_id: HexOctets | None = None
+    server_id: HexBytes | None = None
     listen: HostPort | None = None
     inner: HostPort | None = None
     forwarders: List = ()
@@ -118,7 +118,7 @@ class TlsSection(Section):
 
 
 class QuicSection(Section):
-    """`[quic]`: keys in hexadecimal, 16 to 64 octets, the same at all workers; without one each worker draws its own.
+    """`[quic]`: keys in hexadecimal, 16 to 64 bytes, the same at all workers; without one each worker draws its own.
 
     `reset_key` makes stateless resets, `retry_key` the tokens that prove a client's address, `ticket_key` the tickets
     that resume a TLS session. Of the last two there may be several, separated by spaces or lines: the first one seals,
@@ -157,13 +157,13 @@ class QuicSection(Section):
     def read_secrets(self) -> SharedSecrets:
         """Return what tokens and tickets are sealed with, from files if need be; raises `ConfigurationError`."""
         return SharedSecrets(
-            retry=read_octets_of_each("quic.retry_key", self.retry_key, self.retry_key_file, SECRET_OCTETS),
-            ticket=read_octets_of_each("quic.ticket_key", self.ticket_key, self.ticket_key_file, SECRET_OCTETS),
+            retry=read_bytes_of_each("quic.retry_key", self.retry_key, self.retry_key_file, SECRET_BYTES),
+            ticket=read_bytes_of_each("quic.ticket_key", self.ticket_key, self.ticket_key_file, SECRET_BYTES),
         )
 
     def read_reset_key(self) -> bytes | None:
         """Return the key, from its file if need be; raises `ConfigurationError`."""
-        return read_octets("quic.reset_key", self.reset_key, self.reset_key_file, SECRET_OCTETS)
+        return read_bytes("quic.reset_key", self.reset_key, self.reset_key_file, SECRET_BYTES)
 
 
 class AgentSection(Section):
@@ -206,7 +206,7 @@ class SessionSection(Section):
 
     def read_store_keys(self) -> tuple[bytes, ...]:
         """Return the keys that seal records, from their file if need be; raises `ConfigurationError`."""
-        return read_octets_of_each("session.store_key", self.store_key, self.store_key_file, SECRET_OCTETS)
+        return read_bytes_of_each("session.store_key", self.store_key, self.store_key_file, SECRET_BYTES)
 
     @model_validator(mode="after")
     def _check_lead(self) -> Self:
@@ -347,11 +347,11 @@ class GatewaySettings(Section):
         server_id = self.worker.server_id
         if server_id is None:
             raise ValueError(
-                f"worker.server_id is required, {layout.server_id_length} octets for config {layout.config_id}"
+                f"worker.server_id is required, {layout.server_id_length} bytes for config {layout.config_id}"
             )
         if len(server_id) != layout.server_id_length:
             expected = f"config {layout.config_id} expects {layout.server_id_length}"
-            raise ValueError(f"worker.server_id is {len(server_id)} octets, {expected}")
+            raise ValueError(f"worker.server_id is {len(server_id)} bytes, {expected}")
         return self
 
     @model_validator(mode="after")

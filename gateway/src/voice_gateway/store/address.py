@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
-from voice_gateway.errors import StoreError
-from quiclb.net.address import parse_host_port
 from quiclb.errors import ConfigError
+from quiclb.net.address import parse_host_port
+from voice_gateway.errors import StoreError
 
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+]*)://")
 _RESERVED: Final = re.compile(r"[/?#\[\]\s\x00-\x1f\x7f]")

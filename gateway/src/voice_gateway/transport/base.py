@@ -40,7 +40,7 @@ class Transport(Protocol):
 
 
 class TransportHandler(Protocol):
-    """What a transport calls, on the event loop, in the order in which the caller's octets arrived."""
+    """What a transport calls, on the event loop, in the order in which the caller's bytes arrived."""
 
     def message_received(self, message: ClientMessage) -> None: ...
 
@@ -63,8 +63,8 @@ class TransportHandler(Protocol):
 class Metered(Protocol):
     """A `TransportHandler` that wants to know how much arrives, what the protocol skips included."""
 
-    def octets_received(self, count: int) -> None:
-        """So many octets of the caller's arrived; called before what they say."""
+    def bytes_received(self, count: int) -> None:
+        """So many bytes of the caller's arrived; called before what they say."""
 
 
 @dataclass(frozen=True, slots=True)

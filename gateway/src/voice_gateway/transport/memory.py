@@ -33,7 +33,7 @@ class MemoryCaller:
     """The client's end of a transport in memory; making one asks the acceptor.
 
     `refusal` says why there is no session, else read `messages` and `generations`, and `closed` once the session ended.
-    Octets go through the wire's encoders and decoders, so that what cannot be sent fails here as well.
+    Bytes go through the wire's encoders and decoders, so that what cannot be sent fails here as well.
     """
 
     def __init__(self, accept: Acceptor, request: SessionRequest) -> None:
@@ -60,11 +60,11 @@ class MemoryCaller:
         """Send a control message."""
         self.send_raw_control(length_prefixed(encode_message(message)))
 
-    def send_raw_control(self, octets: bytes) -> None:
-        """Send octets on the control stream, sound or not."""
+    def send_raw_control(self, data: bytes) -> None:
+        """Send bytes on the control stream, sound or not."""
         if self._handler is None:
             return
-        messages, fault = self._control.feed(octets, is_ended=False)
+        messages, fault = self._control.feed(data, is_ended=False)
         for message in messages:
             if self._handler is not None:
                 self._handler.message_received(message)

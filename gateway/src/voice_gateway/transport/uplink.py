@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from voicelink.wire import (
-    MAX_AUDIO_OCTETS,
-    MAX_CONTROL_OCTETS,
+    MAX_AUDIO_BYTES,
+    MAX_CONTROL_BYTES,
     AudioFrame,
     ClientMessage,
     LengthPrefixedReader,
@@ -18,7 +18,7 @@ from voicelink.wire import (
     decode_varint,
 )
 
-MAX_FRAME_OCTETS: Final = MAX_AUDIO_OCTETS + 17
+MAX_FRAME_BYTES: Final = MAX_AUDIO_BYTES + 17
 """A payload behind its codec and two varints."""
 
 
@@ -33,7 +33,7 @@ class ControlReader:
     """Turns the control stream into messages."""
 
     def __init__(self) -> None:
-        self._reader = LengthPrefixedReader(MAX_CONTROL_OCTETS)
+        self._reader = LengthPrefixedReader(MAX_CONTROL_BYTES)
         self._is_ended = False
 
     @property
@@ -66,7 +66,7 @@ class UnidirectionalReader:
     """Turns a client's unidirectional stream into audio frames, or finds that its type is unknown."""
 
     def __init__(self) -> None:
-        self._reader = LengthPrefixedReader(MAX_FRAME_OCTETS)
+        self._reader = LengthPrefixedReader(MAX_FRAME_BYTES)
         self._head = b""
         self._has_type = False
         self._is_ended = False

@@ -1,6 +1,6 @@
 """Voice sessions over one WebSocket, for callers whose network lets no UDP through.
 
-Each binary message is a kind octet and what would be on a stream of that kind: PROTOCOL.md, "Over one WebSocket".
+Each binary message is a kind byte and what would be on a stream of that kind: PROTOCOL.md, "Over one WebSocket".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from voice_gateway.transport.base import Acceptor, Metered, Refusal, SessionRequ
 from voice_gateway.web.server import WebRequest, WebResponse
 from voice_gateway.web.websocket import Ending, WebSocket
 from voicelink.wire import (
-    MAX_CONTROL_OCTETS,
+    MAX_CONTROL_BYTES,
     AudioFrame,
     CloseCode,
     Malformed,
@@ -28,7 +28,7 @@ from voicelink.wire import (
     encode_varint,
 )
 
-MAX_MESSAGE_OCTETS: Final = MAX_CONTROL_OCTETS + 1
+MAX_MESSAGE_BYTES: Final = MAX_CONTROL_BYTES + 1
 SKIPPED_PER_S: Final = 100.0
 """Messages of unknown kinds and types: as many a second and at once; more end the session with `OVERLOADED`."""
 CLOSE_CODE_BASE: Final = 4000
@@ -36,7 +36,7 @@ CLOSE_CODE_BASE: Final = 4000
 
 
 class Kind(IntEnum):
-    """The first octet of every message."""
+    """The first byte of every message."""
 
     CONTROL = 0
     UPLINK_AUDIO = 1
@@ -89,7 +89,7 @@ class WebSocketTransport:
         """The session was accepted: `handler` is called from now on."""
         if not self._is_closed:
             self._handler = handler
-            self._count = handler.octets_received if isinstance(handler, Metered) else None
+            self._count = handler.bytes_received if isinstance(handler, Metered) else None
 
     # gateway.transport.base.Transport
 
@@ -97,9 +97,9 @@ class WebSocketTransport:
         self._send(Kind.CONTROL, encode_message(message))
 
     def send_audio(self, generation: int, frame: AudioFrame) -> None:
-        octets = encode_audio_frame(frame)
+        data = encode_audio_frame(frame)
         if generation not in self._ended:
-            self._send(Kind.DOWNLINK_AUDIO, encode_varint(generation) + octets)
+            self._send(Kind.DOWNLINK_AUDIO, encode_varint(generation) + data)
 
     def end_audio(self, generation: int) -> None:
         if generation not in self._ended:
@@ -122,24 +122,24 @@ class WebSocketTransport:
     def text_received(self, text: bytes) -> None:
         self._fault(Malformed("messages are binary, a text message arrived"))
 
-    def binary_received(self, octets: bytes) -> None:
+    def binary_received(self, data: bytes) -> None:
         if self._count is not None:
-            self._count(len(octets))
+            self._count(len(data))
         handler = self._handler
         if handler is None:
             return
-        if not octets:
+        if not data:
             self._fault(Malformed("a message begins with its kind, an empty one arrived"))
-        elif octets[0] == Kind.CONTROL:
-            message = decode_client_message(octets[1:])
+        elif data[0] == Kind.CONTROL:
+            message = decode_client_message(data[1:])
             if isinstance(message, Malformed):
                 self._fault(message)
             elif message is not None:
                 handler.message_received(message)
             else:
                 self._skip()
-        elif octets[0] == Kind.UPLINK_AUDIO:
-            frame = decode_audio_frame(octets[1:])
+        elif data[0] == Kind.UPLINK_AUDIO:
+            frame = decode_audio_frame(data[1:])
             if isinstance(frame, Malformed):
                 self._fault(frame)
             else:
@@ -154,7 +154,7 @@ class WebSocketTransport:
             return
         match ending:
             case Ending.TOO_LARGE:
-                handler.malformed_received(Malformed(f"a message's body holds at most {MAX_CONTROL_OCTETS} octets"))
+                handler.malformed_received(Malformed(f"a message's body holds at most {MAX_CONTROL_BYTES} bytes"))
             case Ending.CLOSED if self._socket.received_close_code != CLOSE_CODE_BASE + CloseCode.TAKEN_OVER:
                 handler.left(reason)
             case Ending.CLOSED | Ending.BROKEN:

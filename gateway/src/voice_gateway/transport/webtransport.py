@@ -12,6 +12,14 @@ from typing import Final
 
 from aioquic.quic.events import HandshakeCompleted, QuicEvent
 
+from quiclb.http.http1 import split_target
+from voice_gateway.endpoint.paths import peer_name
+from voice_gateway.endpoint.served import ConnectionHandler, ServedConnection
+from voice_gateway.transport.access import access_token, refusal_code, refusal_fields
+from voice_gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
+from voice_gateway.transport.intake import UplinkIntake
+from voice_gateway.transport.reassembler import UplinkCounters
+from voice_gateway.transport.uplink import ControlReader, UnidirectionalReader, UnknownStream
 from voicelink.h3.limits import STOPPED_SESSION_S
 from voicelink.h3.webtransport import (
     DatagramReceived,
@@ -27,13 +35,6 @@ from voicelink.h3.webtransport import (
 )
 from voicelink.quic.connection import H3_NO_ERROR
 from voicelink.quic.events import PeerMoved
-from voice_gateway.endpoint.paths import peer_name
-from voice_gateway.endpoint.served import ConnectionHandler, ServedConnection
-from voice_gateway.transport.access import access_token, refusal_code, refusal_fields
-from voice_gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
-from voice_gateway.transport.intake import UplinkIntake
-from voice_gateway.transport.reassembler import UplinkCounters
-from voice_gateway.transport.uplink import ControlReader, UnidirectionalReader, UnknownStream
 from voicelink.wire import (
     VOICE_PATH,
     AudioFrame,
@@ -47,7 +48,6 @@ from voicelink.wire import (
     encode_varint,
     length_prefixed,
 )
-from quiclb.http.http1 import split_target
 
 MAX_OPEN_STREAMS: Final = 8
 """Streams of audio a session may have open towards the server; a well-behaved client needs one.
@@ -126,17 +126,17 @@ class WebTransport:
         if isinstance(message, Drain) and not self._is_draining:
             self._is_draining = True
             self._layer.drain_session(self._session_id)
-        octets = length_prefixed(encode_message(self._intake.answered(message)))
+        raw = length_prefixed(encode_message(self._intake.answered(message)))
         if self._control_id is None:
-            self._waiting += octets
+            self._waiting += raw
         else:
-            self._write(self._control_id, octets)
+            self._write(self._control_id, raw)
 
     def send_audio(self, generation: int, frame: AudioFrame) -> None:
         stream_id = self._downlink(generation)
-        octets = length_prefixed(encode_audio_frame(frame))
+        raw = length_prefixed(encode_audio_frame(frame))
         if stream_id is not None:
-            self._write(stream_id, octets)
+            self._write(stream_id, raw)
 
     def end_audio(self, generation: int) -> None:
         stream_id = self._downlink(generation)
@@ -170,7 +170,7 @@ class WebTransport:
         """The session was accepted: `handler` is called from now on."""
         if not self._is_closed:
             self._handler = handler
-            self._count = handler.octets_received if isinstance(handler, Metered) else None
+            self._count = handler.bytes_received if isinstance(handler, Metered) else None
 
     def moved(self, peer: str) -> None:
         """The client's address changed."""
@@ -307,7 +307,7 @@ class WebTransport:
             self._connection.loop.call_soon(self._deliver_on)
 
     def _has_datagrams(self) -> bool:
-        return self._connection.quic.max_datagram_octets > 0
+        return self._connection.quic.max_datagram_bytes > 0
 
     def _send_report(self, report: bytes) -> None:
         self._connection.quic.hold_floor(self._connection.loop.time())
@@ -340,8 +340,8 @@ class WebTransport:
             self._ended.discard(generation)
             del self._downlinks[generation]
 
-    def _write(self, stream_id: int, octets: bytes, *, end_stream: bool = False) -> None:
-        self._layer.send(stream_id, octets, end_stream=end_stream)
+    def _write(self, stream_id: int, raw: bytes, *, end_stream: bool = False) -> None:
+        self._layer.send(stream_id, raw, end_stream=end_stream)
         self._connection.flush_soon()
 
     def _close_when_delivered(self, code: CloseCode, reason: str, deadline: float) -> None:

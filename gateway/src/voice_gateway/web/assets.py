@@ -22,7 +22,7 @@ def asset_pages(files: Mapping[str, bytes], headers: Callable[[WebRequest], Mapp
     Browsers keep the files and ask each time whether they are still good (`ETag`), so that a new release shows at once.
     `headers` says what else an answer carries. A file of a kind that is not known here raises `ValueError`.
     """
-    assets = {f"/{name}": _Asset.of(name, octets) for name, octets in files.items()}
+    assets = {f"/{name}": _Asset.of(name, data) for name, data in files.items()}
     if f"/{INDEX}" in assets:
         assets["/"] = assets[f"/{INDEX}"]
     return {path: partial(_answer, asset, headers) for path, asset in assets.items()}
@@ -36,12 +36,12 @@ class _Asset:
     packed: bytes
 
     @classmethod
-    def of(cls, name: str, octets: bytes) -> _Asset:
+    def of(cls, name: str, data: bytes) -> _Asset:
         content_type = _CONTENT_TYPES.get(PurePosixPath(name).suffix)
         if content_type is None:
             raise ValueError(f"{name}: files of this kind are not served")
-        tag = f'"{hashlib.sha256(octets).hexdigest()[:20]}"'
-        return cls(content_type, tag, octets, gzip.compress(octets, mtime=0))
+        tag = f'"{hashlib.sha256(data).hexdigest()[:20]}"'
+        return cls(content_type, tag, data, gzip.compress(data, mtime=0))
 
 
 def _answer(asset: _Asset, headers: Callable[[WebRequest], Mapping[str, str]], request: WebRequest) -> WebResponse:
@@ -51,8 +51,8 @@ def _answer(asset: _Asset, headers: Callable[[WebRequest], Mapping[str, str]], r
     accepted = {coding.partition(";")[0].strip() for coding in request.headers.get("accept-encoding", "").split(",")}
     if "gzip" in accepted and len(asset.packed) < len(asset.plain):
         carried["Content-Encoding"] = "gzip"
-        return WebResponse(HTTPStatus.OK, content_type=asset.content_type, headers=carried, octets=asset.packed)
-    return WebResponse(HTTPStatus.OK, content_type=asset.content_type, headers=carried, octets=asset.plain)
+        return WebResponse(HTTPStatus.OK, content_type=asset.content_type, headers=carried, content=asset.packed)
+    return WebResponse(HTTPStatus.OK, content_type=asset.content_type, headers=carried, content=asset.plain)
 
 
 _CONTENT_TYPES: Final = {

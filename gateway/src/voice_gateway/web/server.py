@@ -18,11 +18,6 @@ import structlog
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 
-from voice_gateway.net.network import network_of
-from voice_gateway.errors import BindError
-from voice_gateway.web.counters import WebCounters
-from voice_gateway.web.websocket import FRAMES_PER_TURN, SILENT_LOG, SLICE_BYTES, WebSocket, WebSocketHandler
-from quiclb.net.address import Address, format_address
 from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
 from quiclb.http.http1 import (
     MAX_HEAD_BYTES,
@@ -33,14 +28,19 @@ from quiclb.http.http1 import (
     parse_head,
     split_target,
 )
-from quiclb.logs.limits import LimitedLog
 from quiclb.http.listener import TcpConnection, TcpListener
+from quiclb.logs.limits import LimitedLog
+from quiclb.net.address import Address, format_address
+from voice_gateway.errors import BindError
+from voice_gateway.net.network import network_of
+from voice_gateway.web.counters import WebCounters
+from voice_gateway.web.websocket import FRAMES_PER_TURN, SILENT_LOG, SLICE_BYTES, WebSocket, WebSocketHandler
 
-MAX_BODY_OCTETS: Final = 65_536
+MAX_BODY_BYTES: Final = 65_536
 REQUEST_TIMEOUT_S: Final = 10.0
 MAX_CONNECTIONS: Final = 2_048
-MAX_MESSAGE_OCTETS: Final = 65_536
-_READ_OCTETS: Final = 65_536
+MAX_MESSAGE_BYTES: Final = 65_536
+_READ_BYTES: Final = 65_536
 _log = LimitedLog(structlog.get_logger("voice_gateway.web"))
 
 
@@ -73,7 +73,7 @@ class WebResponse:
     text: str = ""
     content_type: str = "text/plain; charset=utf-8"
     headers: Mapping[str, str] = field(default_factory=dict)
-    octets: bytes | None = None
+    content: bytes | None = None
     """The body in place of `text`, where it is no text."""
 
 
@@ -91,7 +91,7 @@ class WebServer:
     """Serves `pages` and `sockets` by path: `start` it, `stop_accepting` to drain it, `stop` at last.
 
     Pages take GET and HEAD, those whose path is in `posts` POST too; anything else is answered 405 with `Allow`. A head
-    of more than 16 KiB, a body of more than 64 KiB, a WebSocket message of more than `max_message_octets`, and a
+    of more than 16 KiB, a body of more than 64 KiB, a WebSocket message of more than `max_message_bytes`, and a
     request that is not there `request_timeout_s` after accept are cut off. `limiter` and `counters` may be shared with
     other servers. `hosts` says which hosts it may be asked for; `None` is any. `not_found` is the text of a 404.
     """
@@ -105,7 +105,7 @@ class WebServer:
         hosts: HostRule | None = None,
         limiter: ConnectionLimiter[TcpConnection] | None = None,
         counters: WebCounters | None = None,
-        max_message_octets: int = MAX_MESSAGE_OCTETS,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
         not_found: str = "there is nothing on this path\n",
     ) -> None:
@@ -113,7 +113,7 @@ class WebServer:
         self._sockets = sockets
         self._posts = posts
         self._hosts = hosts
-        self._max_message_octets = max_message_octets
+        self._max_message_bytes = max_message_bytes
         self._not_found = not_found
         self.counters = counters or WebCounters()
         if limiter is None:  # an empty one is false
@@ -179,7 +179,7 @@ class WebServer:
         allowed = ("GET", "HEAD", "POST") if request.path in self._posts else ("GET", "HEAD")
         if request.method not in allowed:
             return _method_not_allowed(*allowed)
-        length = body_length(parsed.fields, MAX_BODY_OCTETS)
+        length = body_length(parsed.fields, MAX_BODY_BYTES)
         if isinstance(length, BadRequest):
             return _refusal(length)
         return replace(request, body=await connection.reader.readexactly(length)) if length else request
@@ -197,7 +197,7 @@ class WebServer:
         await connection.respond(_encode(response, has_body=has_body))
 
     async def _upgrade(self, head: bytes, request: WebRequest, connection: TcpConnection) -> None:
-        protocol = ServerProtocol(max_size=self._max_message_octets, logger=SILENT_LOG)
+        protocol = ServerProtocol(max_size=self._max_message_bytes, logger=SILENT_LOG)
         protocol.receive_data(head)
         event = next(iter(protocol.events_received()), None)
         if not isinstance(event, Request):
@@ -239,7 +239,7 @@ class WebServer:
 async def _feed(socket: WebSocket, reader: asyncio.StreamReader) -> None:
     """Give a WebSocket what arrives, few frames in each turn of the event loop."""
     frames = 0
-    while data := await reader.read(_READ_OCTETS):
+    while data := await reader.read(_READ_BYTES):
         for start in range(0, len(data), SLICE_BYTES):
             frames += socket.received(data[start : start + SLICE_BYTES])
             if socket.is_cut_off:
@@ -267,6 +267,6 @@ def _method_not_allowed(*methods: str) -> WebResponse:
 
 
 def _encode(response: WebResponse, *, has_body: bool = True) -> bytes:
-    body = response.text.encode() if response.octets is None else response.octets
+    body = response.text.encode() if response.content is None else response.content
     fields = {"Content-Type": response.content_type, **response.headers}
     return encode_response(response.status, fields, body, has_body=has_body)

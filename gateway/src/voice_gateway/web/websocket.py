@@ -13,8 +13,8 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from voice_gateway.endpoint.allowance import Allowance
 from quiclb.logs.limits import LimitedLog
+from voice_gateway.endpoint.allowance import Allowance
 
 MAX_FRAGMENTS: Final = 64
 """Frames of one message; more close the WebSocket with 1008."""
@@ -25,7 +25,7 @@ FRAMES_PER_TURN: Final = 8
 """Frames of one connection that are taken in one turn of the event loop."""
 SLICE_BYTES: Final = 256
 """What is parsed at once, so that a turn cannot hold thousands of empty frames: at most 42 of 6 bytes."""
-MAX_UNSENT_OCTETS: Final = 8 << 20
+MAX_UNSENT_BYTES: Final = 8 << 20
 """What may wait for a peer that does not read: a quarter of an hour of G.711 in JSON."""
 LINGER_S: Final = 2.0
 """How long the other side has to answer a close, and then the network to take what is unsent."""
@@ -50,9 +50,9 @@ class WebSocketHandler(Protocol):
     """What a socket calls, on the event loop, in the order in which the messages arrived."""
 
     def text_received(self, text: bytes) -> None:
-        """A text message, as its octets; whether they are UTF-8 was not looked at."""
+        """A text message, as its bytes; whether they are UTF-8 was not looked at."""
 
-    def binary_received(self, octets: bytes) -> None:
+    def binary_received(self, raw: bytes) -> None:
         """A binary message."""
 
     def closed(self, reason: str, ending: Ending) -> None:
@@ -107,12 +107,12 @@ class WebSocket:
             self._protocol.send_text(text)
             self.flush()
 
-    def send_binary(self, octets: bytes) -> None:
+    def send_binary(self, raw: bytes) -> None:
         """Queue a binary message."""
         if self._protocol.state is State.CONNECTING:
-            self._early.append(lambda: self.send_binary(octets))
+            self._early.append(lambda: self.send_binary(raw))
         elif self._is_open:
-            self._protocol.send_binary(octets)
+            self._protocol.send_binary(raw)
             self.flush()
 
     def close(self, code: int, reason: str) -> None:
@@ -121,7 +121,7 @@ class WebSocket:
             self._early.append(lambda: self.close(code, reason))
         elif self._is_open:
             self._has_said_close = True
-            self._protocol.send_close(code, reason.encode()[:_MAX_REASON_OCTETS].decode(errors="ignore"))
+            self._protocol.send_close(code, reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore"))
             self.flush()
 
     def open(self, handler: WebSocketHandler) -> None:
@@ -174,8 +174,8 @@ class WebSocket:
                 self._writer.close()
             elif self._writer.can_write_eof():
                 self._writer.write_eof()
-        if self._writer.transport.get_write_buffer_size() > MAX_UNSENT_OCTETS:
-            _log.warning("websocket_unread", unsent_octets=self._writer.transport.get_write_buffer_size())
+        if self._writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            _log.warning("websocket_unread", unsent_bytes=self._writer.transport.get_write_buffer_size())
             self._on_cut_off("unread")
             self._writer.transport.abort()
         if self._protocol.close_expected() and not self._linger:
@@ -238,5 +238,5 @@ class WebSocket:
 
 
 _DATA: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
-_MAX_REASON_OCTETS: Final = 123
-"""RFC 6455 section 5.5: a control frame carries 125 octets, two of them the code."""
+_MAX_REASON_BYTES: Final = 123
+"""RFC 6455 section 5.5: a control frame carries 125 bytes, two of them the code."""

@@ -8,14 +8,14 @@ from typing import Final
 
 import structlog
 
-from voice_gateway.settings.gateway_settings import GatewaySettings
-from voice_gateway.errors import ConfigurationError
-from voicelink.quic.cid_source import RandomOctets
-from voice_gateway.endpoint.cids import DEFAULT_ACTIVE_LIMIT, CidIssuer, ServerCidSource, UnroutableIssuer
 from quiclb import CidEncoder, QuicLbConfig
+from voice_gateway.endpoint.cids import DEFAULT_ACTIVE_LIMIT, CidIssuer, ServerCidSource, UnroutableIssuer
+from voice_gateway.errors import ConfigurationError
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voicelink.quic.cid_source import RandomBytes
 
-_UNROUTABLE_CID_OCTETS: Final = 17
-_KEY_OCTETS: Final = 32
+_UNROUTABLE_CID_BYTES: Final = 17
+_KEY_BYTES: Final = 32
 _log = structlog.get_logger("voice_gateway.worker.connection_ids")
 
 
@@ -29,9 +29,9 @@ class ConnectionIds:
 
     name = "connection_ids"
 
-    def __init__(self, settings: GatewaySettings, rng: RandomOctets) -> None:
+    def __init__(self, settings: GatewaySettings, rng: RandomBytes) -> None:
         self._rng = rng
-        self._reset_key = settings.quic.read_reset_key() or rng(_KEY_OCTETS)
+        self._reset_key = settings.quic.read_reset_key() or rng(_KEY_BYTES)
         self._issued: dict[int, tuple[QuicLbConfig, bytes, CidIssuer]] = {}
         self._unroutable: dict[tuple[bool, int], UnroutableIssuer] = {}
         self._followers: list[Callable[[ServerCidSource], None]] = []
@@ -48,10 +48,10 @@ class ConnectionIds:
         source = self._make(settings)
         if source is self.source:
             return
-        if source.length_octets != self.source.length_octets:
+        if source.length_bytes != self.source.length_bytes:
             raise ConfigurationError(
-                f"connection IDs have {self.source.length_octets} octets until the worker is started again, "
-                f"the new [[config]] makes {source.length_octets}"
+                f"connection IDs have {self.source.length_bytes} bytes until the worker is started again, "
+                f"the new [[config]] makes {source.length_bytes}"
             )
         self.source = source
         for follow in self._followers:
@@ -81,7 +81,7 @@ class ConnectionIds:
         made = self._unroutable.get((may_migrate, active_limit))
         if made is None:
             made = self._unroutable[may_migrate, active_limit] = UnroutableIssuer(
-                _UNROUTABLE_CID_OCTETS,
+                _UNROUTABLE_CID_BYTES,
                 self._reset_key,
                 self._rng,
                 is_migration_disabled=not may_migrate,

@@ -6,23 +6,23 @@ import ssl
 from functools import partial
 from typing import TypedDict
 
-from voice_gateway.settings.gateway_settings import GatewaySettings, PageSection, TelephonySection, WebSocketSection
-from voice_gateway.worker.access_control import Entrance
-from voice_gateway.worker.page import page_hosts, pages_of
+from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
+from quiclb.http.listener import TcpConnection
+from quiclb.net.address import Address
 from voice_gateway.certificates.served import ServedCertificate
+from voice_gateway.settings.gateway_settings import GatewaySettings, PageSection, TelephonySection, WebSocketSection
 from voice_gateway.store.base import SessionStore
 from voice_gateway.store.once import claim_once
-from voice_gateway.transport.base import Acceptor
 from voice_gateway.telephony.twilio.counters import TelephonyCounters
 from voice_gateway.telephony.twilio.service import STREAM_PATH, TWIML_PATH, TelephonyService
 from voice_gateway.telephony.twilio.signature import SignatureCheck
-from voice_gateway.transport.websocket import MAX_MESSAGE_OCTETS, VoiceOverWebSocket
+from voice_gateway.transport.base import Acceptor
+from voice_gateway.transport.websocket import MAX_MESSAGE_BYTES, VoiceOverWebSocket
 from voice_gateway.web.counters import WebCounters
 from voice_gateway.web.server import WebServer, connection_limiter
+from voice_gateway.worker.access_control import Entrance
+from voice_gateway.worker.page import page_hosts, pages_of
 from voicelink.wire import VOICE_PATH
-from quiclb.net.address import Address
-from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
-from quiclb.http.listener import TcpConnection
 
 
 class _Shared(TypedDict):
@@ -60,9 +60,9 @@ class TcpListeners:
         shared = _Shared(limiter=self.limiter, counters=self.web_counters)
         self._telephony = _telephony(settings, accept, self.telephony_counters, entrance, store, shared)
         sockets = {VOICE_PATH: VoiceOverWebSocket(accept)}
-        self._websocket = WebServer({}, sockets, max_message_octets=MAX_MESSAGE_OCTETS, **shared)
+        self._websocket = WebServer({}, sockets, max_message_bytes=MAX_MESSAGE_BYTES, **shared)
         pages, hosts = pages_of(settings, certificate), page_hosts(settings)
-        self._page = WebServer(pages, sockets, hosts=hosts, max_message_octets=MAX_MESSAGE_OCTETS, **shared)
+        self._page = WebServer(pages, sockets, hosts=hosts, max_message_bytes=MAX_MESSAGE_BYTES, **shared)
 
     @property
     def connection_count(self) -> int:

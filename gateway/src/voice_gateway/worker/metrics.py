@@ -10,21 +10,21 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from voice_gateway.worker.listeners import TcpListeners
+from quiclb.http.connection_limiter import ConnectionLimiter
+from quiclb.http.listener import TcpConnection
+from quiclb.logs.limits import suppressed_lines
+from quiclb.logs.writer import LOG_LINES_LOST_HELP, lines_lost
+from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.endpoint import Endpoint
 from voice_gateway.ops.reload import Reloader
-from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.session.counters import Histogram
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.turn_latency import Figure
-from voice_gateway.transport.reassembler import UplinkCounters
 from voice_gateway.telephony.twilio.counters import TelephonyCounters
+from voice_gateway.transport.reassembler import UplinkCounters
 from voice_gateway.web.counters import WebCounters
-from quiclb.http.connection_limiter import ConnectionLimiter
-from quiclb.logs.limits import suppressed_lines
-from quiclb.logs.writer import LOG_LINES_LOST_HELP, lines_lost
-from quiclb.http.listener import TcpConnection
+from voice_gateway.worker.listeners import TcpListeners
 
 
 def worker_registry(
@@ -190,10 +190,10 @@ class UpkeepCollector(Collector):
 _SESSION_TOTALS: Final = {
     "started": ("voice_sessions_started", "Sessions whose caller said start."),
     "frames_received": ("voice_frames_received", "Audio frames of callers, dropped ones included."),
-    "octets_received": ("voice_audio_octets_received", "Octets of those frames."),
+    "bytes_received": ("voice_audio_bytes_received", "Bytes of those frames."),
     "frames_dropped": ("voice_frames_dropped", "Audio frames not heard: duplicates, or out of order."),
     "frames_sent": ("voice_frames_sent", "Audio frames sent to callers."),
-    "octets_sent": ("voice_audio_octets_sent", "Octets of those frames."),
+    "bytes_sent": ("voice_audio_bytes_sent", "Bytes of those frames."),
     "turns": ("voice_turns", "Utterances that callers completed."),
     "replies": ("voice_replies", "Replies that the agent began."),
     "interruptions": ("voice_interruptions", "Replies that callers interrupted."),

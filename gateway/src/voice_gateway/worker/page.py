@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from importlib import resources
 
-from voice_gateway.settings.gateway_settings import GatewaySettings
+from quiclb.http.http1 import HostRule
 from voice_gateway.certificates.served import ServedCertificate
+from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.web.page import PageFacts, voice_pages
 from voice_gateway.web.server import Page
 from voicelink.wire import VOICE_PATH
-from quiclb.http.http1 import HostRule
 
 
 def pages_of(settings: GatewaySettings, certificate: ServedCertificate) -> Mapping[str, Page]:

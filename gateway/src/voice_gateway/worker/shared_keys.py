@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.endpoint.settings import SharedSecrets
+from voice_gateway.settings.gateway_settings import GatewaySettings
 
 
 class SharedKeys:

@@ -16,32 +16,32 @@ from typing import TYPE_CHECKING
 import structlog
 import uvloop
 
-from voice_gateway.ops.admin import admin_server, worker_pages
+from quiclb.logs import writer as log_writer
+from quiclb.net.address import Address, format_address
 from voice_gateway.agent.base import Agent
 from voice_gateway.agents.registry import make_agent
-from voice_gateway.settings.gateway_settings import GatewaySettings
-from voice_gateway.worker.connection_ids import ConnectionIds
-from voice_gateway.web.descriptors import HELD_BACK, DescriptorBudget, raise_descriptor_limit
-from voice_gateway.worker.access_control import Entrance
-from voice_gateway.settings.fields import read_text
-from voice_gateway.worker.listeners import TcpListeners
-from voice_gateway.worker.metrics import UpkeepCollector, worker_registry
-from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
-from voice_gateway.ops.reload import Reloader, SettingsSource
 from voice_gateway.certificates.served import ServedCertificate
+from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
+from voice_gateway.ops.admin import admin_server, worker_pages
+from voice_gateway.ops.reload import Reloader, SettingsSource
 from voice_gateway.session.limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.pacing import Lead
 from voice_gateway.session.turn_latency import TurnOver
-from voice_gateway.worker.shared_keys import SharedKeys, StoreKeys
+from voice_gateway.settings.fields import read_text
+from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.store.base import SessionStore
 from voice_gateway.store.encoding import RecordCodec
 from voice_gateway.store.factory import open_store
 from voice_gateway.store.guarded import guarded
 from voice_gateway.transport.webtransport import VoiceOverWebTransport
+from voice_gateway.web.descriptors import HELD_BACK, DescriptorBudget, raise_descriptor_limit
 from voice_gateway.web.server import MAX_CONNECTIONS
-from quiclb.logs import writer as log_writer
-from quiclb.net.address import Address, format_address
+from voice_gateway.worker.access_control import Entrance
+from voice_gateway.worker.connection_ids import ConnectionIds
+from voice_gateway.worker.listeners import TcpListeners
+from voice_gateway.worker.metrics import UpkeepCollector, worker_registry
+from voice_gateway.worker.shared_keys import SharedKeys, StoreKeys
 
 if TYPE_CHECKING:
     from voice_gateway.ops.telemetry import TurnSpans  # needs the extra
@@ -80,7 +80,7 @@ class Worker:
     """A worker in the running event loop: `await start()`, later `await stop()`.
 
     `agent` and `store` replace those the settings name; the worker opens and closes them. `clock` gives seconds since
-    1970, `rng` unpredictable octets. `source` is where the settings are read again. `turn_over` is told of every turn.
+    1970, `rng` unpredictable bytes. `source` is where the settings are read again. `turn_over` is told of every turn.
     The constructor raises `GatewayError` for settings that cannot be served.
     """
 

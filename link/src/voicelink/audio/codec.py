@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from voicelink.audio import g711
-from voicelink.audio.opus import FRAME_MS, MAX_DTX_OCTETS, OpusDecoder, OpusEncoder
+from voicelink.audio.opus import FRAME_MS, MAX_DTX_BYTES, OpusDecoder, OpusEncoder
 from voicelink.audio.resample import Resampler
 from voicelink.wire import CLOCK_HZ, AudioFrame, Codec, Malformed
 
@@ -74,7 +74,7 @@ class FrameDecoder:
         elif frame.codec is Codec.PCMA:
             pcm = g711.pcma_decode(pcm)
         elif len(pcm) % 2:
-            return Malformed(f"{frame.codec.name.lower()} payload: {len(pcm)} octets are no whole samples")
+            return Malformed(f"{frame.codec.name.lower()} payload: {len(pcm)} bytes are no whole samples")
         rate_hz = _native_rate_hz(frame.codec)
         if len(pcm) * 500 > MAX_FRAME_MS * rate_hz:
             return Malformed(
@@ -100,7 +100,7 @@ class FrameEncoder:
         self._rate_hz = input_rate_hz if native_rate_hz is None else native_rate_hz
         self._resampler = Resampler(input_rate_hz, self._rate_hz)
         self._opus = OpusEncoder(input_rate_hz, has_dtx=has_dtx) if codec is Codec.OPUS else None
-        self._frame_octets = self._rate_hz * FRAME_MS // 1000 * 2
+        self._frame_bytes = self._rate_hz * FRAME_MS // 1000 * 2
         self._pending = bytearray()
         self._skipped = 0
 
@@ -108,9 +108,9 @@ class FrameEncoder:
         """Take any length of PCM16 and return (timestamp, payload) of every complete frame that is worth sending."""
         self._pending += self._resampler.push(pcm)
         frames = []
-        while len(self._pending) >= self._frame_octets:
-            payload = self._encode(bytes(self._pending[: self._frame_octets]))
-            del self._pending[: self._frame_octets]
+        while len(self._pending) >= self._frame_bytes:
+            payload = self._encode(bytes(self._pending[: self._frame_bytes]))
+            del self._pending[: self._frame_bytes]
             if payload is not None:
                 frames.append((self.timestamp, payload))
             self.timestamp += FRAME_TICKS
@@ -120,7 +120,7 @@ class FrameEncoder:
         """Return the rest, padded with silence to a whole frame."""
         if not self._pending:
             return []
-        self._pending.extend(bytes(self._frame_octets - len(self._pending)))
+        self._pending.extend(bytes(self._frame_bytes - len(self._pending)))
         payload = self._encode(bytes(self._pending))
         self._pending.clear()
         self.timestamp += FRAME_TICKS
@@ -134,7 +134,7 @@ class FrameEncoder:
         if self._opus is None:
             return pcm
         packet = self._opus.encode(pcm)
-        if len(packet) > MAX_DTX_OCTETS or self._skipped >= _MAX_SKIPPED_FRAMES:
+        if len(packet) > MAX_DTX_BYTES or self._skipped >= _MAX_SKIPPED_FRAMES:
             self._skipped = 0
             return packet
         self._skipped += 1

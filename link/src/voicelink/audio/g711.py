@@ -7,22 +7,22 @@ from numpy.typing import NDArray
 
 
 def pcmu_encode(pcm: bytes) -> bytes:
-    """Return one mu-law octet for every sample of PCM16."""
+    """Return one mu-law byte for every sample of PCM16."""
     return bytes(_PCMU_FROM_PCM[np.frombuffer(pcm, "<u2")])
 
 
 def pcmu_decode(payload: bytes) -> bytes:
-    """Return PCM16 for mu-law octets."""
+    """Return PCM16 for mu-law bytes."""
     return bytes(_PCM_FROM_PCMU[np.frombuffer(payload, np.uint8)])
 
 
 def pcma_encode(pcm: bytes) -> bytes:
-    """Return one A-law octet for every sample of PCM16."""
+    """Return one A-law byte for every sample of PCM16."""
     return bytes(_PCMA_FROM_PCM[np.frombuffer(pcm, "<u2")])
 
 
 def pcma_decode(payload: bytes) -> bytes:
-    """Return PCM16 for A-law octets."""
+    """Return PCM16 for A-law bytes."""
     return bytes(_PCM_FROM_PCMA[np.frombuffer(payload, np.uint8)])
 
 

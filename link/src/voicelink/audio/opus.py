@@ -13,10 +13,10 @@ from voicelink.wire import Malformed
 
 FRAME_MS: Final = 20
 RATES_HZ: Final = (8_000, 16_000, 24_000, 48_000)
-MAX_DTX_OCTETS: Final = 2
+MAX_DTX_BYTES: Final = 2
 """A packet this short says only that silence goes on; it need not be sent (RFC 7587 section 3.1.3)."""
 
-_MAX_PACKET_OCTETS: Final = 1_275
+_MAX_PACKET_BYTES: Final = 1_275
 _MAX_PACKET_MS: Final = 120
 _COMPLEXITY: Final = 5
 
@@ -29,8 +29,8 @@ class OpusEncoder:
 
     def __init__(self, rate_hz: int, *, bitrate: int = 24_000, has_dtx: bool = True) -> None:
         _require_rate(rate_hz)
-        self.frame_octets = rate_hz * FRAME_MS // 1000 * 2
-        self._frame_samples = self.frame_octets // 2
+        self.frame_bytes = rate_hz * FRAME_MS // 1000 * 2
+        self._frame_samples = self.frame_bytes // 2
         try:
             self._encoder = opuslib_next.Encoder(rate_hz, 1, opuslib_next.APPLICATION_VOIP)
             for request, value in (
@@ -42,18 +42,18 @@ class OpusEncoder:
                 encoder.encoder_ctl(self._encoder.encoder_state, request, value)
         except opuslib_next.OpusError as error:
             raise CodecError(f"opus refuses an encoder at {rate_hz} Hz and {bitrate} bit/s: {error}") from error
-        self._packet = ctypes.create_string_buffer(_MAX_PACKET_OCTETS)
+        self._packet = ctypes.create_string_buffer(_MAX_PACKET_BYTES)
 
     def encode(self, pcm: bytes) -> bytes:
-        """Return one packet for exactly one frame of `frame_octets`; at most `MAX_DTX_OCTETS` long in silence."""
-        if len(pcm) != self.frame_octets:
-            raise ValueError(f"an opus frame is {self.frame_octets} octets of PCM16, got {len(pcm)}")
+        """Return one packet for exactly one frame of `frame_bytes`; at most `MAX_DTX_BYTES` long in silence."""
+        if len(pcm) != self.frame_bytes:
+            raise ValueError(f"an opus frame is {self.frame_bytes} bytes of PCM16, got {len(pcm)}")
         length: int = encoder.libopus_encode(
             self._encoder.encoder_state,
             ctypes.cast(ctypes.c_char_p(pcm), c_int16_pointer),
             self._frame_samples,
             self._packet,
-            _MAX_PACKET_OCTETS,
+            _MAX_PACKET_BYTES,
         )
         if length < 0:
             raise CodecError(f"opus cannot encode: {opuslib_next.OpusError(length)}")
@@ -73,7 +73,7 @@ class OpusDecoder:
             raise CodecError(f"opus refuses a decoder at {rate_hz} Hz: {error}") from error
         self._pcm = (ctypes.c_int16 * self._max_samples)()
         self._pcm_pointer = ctypes.cast(self._pcm, c_int16_pointer)
-        self._pcm_octets = memoryview(self._pcm).cast("B")
+        self._pcm_bytes = memoryview(self._pcm).cast("B")
 
     def decode(self, packet: bytes) -> bytes | Malformed:
         """Return the packet's PCM16, at most 120 ms of it."""
@@ -81,8 +81,8 @@ class OpusDecoder:
             return Malformed("opus packet: empty")
         samples = self._decode(packet, self._max_samples)
         if samples < 0:
-            return Malformed(f"opus packet: {opuslib_next.OpusError(samples)}, {len(packet)} octets")
-        return bytes(self._pcm_octets[: samples * 2])
+            return Malformed(f"opus packet: {opuslib_next.OpusError(samples)}, {len(packet)} bytes")
+        return bytes(self._pcm_bytes[: samples * 2])
 
     def conceal(self, samples: int) -> bytes:
         """Return what a listener expects to hear while no packet comes: comfort noise once DTX has begun.
@@ -93,7 +93,7 @@ class OpusDecoder:
         parts = []
         for _ in range(min(samples, self._max_samples) // self._conceal_step):
             made = self._decode(None, self._conceal_step)
-            parts.append(bytes(self._pcm_octets[: max(made, 0) * 2]))
+            parts.append(bytes(self._pcm_bytes[: max(made, 0) * 2]))
         return b"".join(parts).ljust(samples * 2, b"\0")
 
     def _decode(self, packet: bytes | None, max_samples: int) -> int:

@@ -9,7 +9,7 @@ from voicelink.audio.g711 import pcmu_decode, pcmu_encode
 from voicelink.wire import AudioFrame, Codec, Malformed
 
 PCMU_RATE_HZ: Final = 8_000
-_FRAME_OCTETS: Final = 160
+_FRAME_BYTES: Final = 160
 
 
 class PcmuDecoder:
@@ -19,7 +19,7 @@ class PcmuDecoder:
         self._decoder = FrameDecoder(PCMU_RATE_HZ)
 
     def decode(self, frame: AudioFrame) -> bytes | Malformed:
-        """Return the frame's octets behind the silence before it."""
+        """Return the frame's bytes behind the silence before it."""
         pcm = self._decoder.decode(frame)
         if isinstance(pcm, Malformed):
             return pcm
@@ -36,14 +36,14 @@ class PcmuEncoder:
         self._timestamp = 0
         self._pending = b""
 
-    def push(self, octets: bytes) -> list[tuple[int, bytes]]:
+    def push(self, data: bytes) -> list[tuple[int, bytes]]:
         """Take any length of mu-law and return (timestamp, payload) of every complete frame."""
         if self._encoder is not None:
-            return self._encoder.push(pcmu_decode(octets))
-        octets = self._pending + octets
-        end = len(octets) // _FRAME_OCTETS * _FRAME_OCTETS
-        self._pending = octets[end:]
-        return [self._dated(octets[start : start + _FRAME_OCTETS]) for start in range(0, end, _FRAME_OCTETS)]
+            return self._encoder.push(pcmu_decode(data))
+        data = self._pending + data
+        end = len(data) // _FRAME_BYTES * _FRAME_BYTES
+        self._pending = data[end:]
+        return [self._dated(data[start : start + _FRAME_BYTES]) for start in range(0, end, _FRAME_BYTES)]
 
     def flush(self) -> list[tuple[int, bytes]]:
         """Return the rest."""

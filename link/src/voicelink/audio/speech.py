@@ -22,7 +22,7 @@ _LEAD_S: Final = 0.03
 _LEAD_AMPLITUDE: Final = 0.004
 """Under the softest consonant and over the voice's own noise."""
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
-_CACHE_OCTETS: Final = 16_000_000
+_CACHE_BYTES: Final = 16_000_000
 _ESPEAK_TIMEOUT_S: Final = 10
 
 
@@ -81,10 +81,10 @@ class EspeakSpeech:
 class CachedSpeech:
     """Another voice with a memory of the sentences used last, at most 16 MB (five minutes) of them."""
 
-    def __init__(self, inner: Speech, max_octets: int = _CACHE_OCTETS) -> None:
+    def __init__(self, inner: Speech, max_bytes: int = _CACHE_BYTES) -> None:
         self._inner = inner
-        self._max_octets = max_octets
-        self._octets = 0
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._chunks: OrderedDict[str, bytes] = OrderedDict()
 
     def synthesize(self, text: str) -> Iterator[bytes]:
@@ -101,9 +101,9 @@ class CachedSpeech:
 
     def _remember(self, sentence: str, chunk: bytes) -> None:
         self._chunks[sentence] = chunk
-        self._octets += len(chunk)
-        while self._octets > self._max_octets:
-            self._octets -= len(self._chunks.popitem(last=False)[1])
+        self._bytes += len(chunk)
+        while self._bytes > self._max_bytes:
+            self._bytes -= len(self._chunks.popitem(last=False)[1])
 
 
 def _without_lead(samples: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:

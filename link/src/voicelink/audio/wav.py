@@ -73,11 +73,11 @@ def parse_wav(data: bytes) -> Sound:
     raise WavError("the WAV file holds no samples")
 
 
-def wav_header(rate_hz: int, data_octets: int) -> bytes:
-    """The 44 octets in front of mono PCM16."""
-    head = struct.pack("<4sI4s", b"RIFF", 36 + data_octets, b"WAVE")
+def wav_header(rate_hz: int, data_bytes: int) -> bytes:
+    """The 44 bytes in front of mono PCM16."""
+    head = struct.pack("<4sI4s", b"RIFF", 36 + data_bytes, b"WAVE")
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, _PCM, 1, rate_hz, rate_hz * 2, 2, 16)
-    return head + form + struct.pack("<4sI", b"data", data_octets)
+    return head + form + struct.pack("<4sI", b"data", data_bytes)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -146,8 +146,8 @@ def _samples(body: bytes, tag: int, bits: int) -> NDArray[np.floating]:
     if bits == 8:
         return (np.frombuffer(body, np.uint8) - np.float32(128)) / 128
     if bits == 24:
-        octets = np.frombuffer(body, np.uint8).reshape(-1, 3)
-        wide = np.zeros((len(octets), 4), np.uint8)
-        wide[:, 1:] = octets
+        raw = np.frombuffer(body, np.uint8).reshape(-1, 3)
+        wide = np.zeros((len(raw), 4), np.uint8)
+        wide[:, 1:] = raw
         return np.asarray(wide.view("<i4")[:, 0] / 2**31)
     return np.asarray(np.frombuffer(body, "<i2" if bits == 16 else "<i4") / 2 ** (bits - 1))

@@ -19,8 +19,8 @@ from voicelink.h3.codepoints import (
 )
 from voicelink.wire import Malformed, decode_varint, encode_varint
 
-MAX_REASON_OCTETS: Final = 1024
-MAX_CAPSULE_OCTETS: Final = 4 + MAX_REASON_OCTETS
+MAX_REASON_BYTES: Final = 1024
+MAX_CAPSULE_BYTES: Final = 4 + MAX_REASON_BYTES
 MAX_STREAMS: Final = 1 << 60
 """The highest limit of streams there is (draft-16 section 5.6.2)."""
 
@@ -77,7 +77,7 @@ def encode_capsule(capsule: Capsule) -> bytes:
         case DrainSession():
             return _framed(DRAIN_WEBTRANSPORT_SESSION, b"")
         case CloseSession(code, text):
-            reason = text.encode()[:MAX_REASON_OCTETS].decode(errors="ignore").encode()
+            reason = text.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
             return _framed(CLOSE_WEBTRANSPORT_SESSION, code.to_bytes(4, "big") + reason)
         case MaxData(maximum):
             return _framed(MAX_DATA, encode_varint(maximum))
@@ -106,8 +106,8 @@ class CapsuleReader:
                 del self._buffer[:start]
                 self._skipping = length
                 continue
-            if length > MAX_CAPSULE_OCTETS:
-                return Malformed(f"capsule {capsule_type:#x} is {length} octets, the limit is {MAX_CAPSULE_OCTETS}")
+            if length > MAX_CAPSULE_BYTES:
+                return Malformed(f"capsule {capsule_type:#x} is {length} bytes, the limit is {MAX_CAPSULE_BYTES}")
             if start + length > len(self._buffer):
                 break
             body = bytes(self._buffer[start : start + length])
@@ -136,7 +136,7 @@ def _parse(capsule_type: int, body: bytes) -> Capsule | Malformed:
         return DrainSession()
     if capsule_type == CLOSE_WEBTRANSPORT_SESSION:
         if len(body) < 4:
-            return Malformed(f"capsule {capsule_type:#x} needs 4 octets of code, got {len(body)}")
+            return Malformed(f"capsule {capsule_type:#x} needs 4 bytes of code, got {len(body)}")
         return CloseSession(int.from_bytes(body[:4], "big"), body[4:].decode(errors="replace"))
     if capsule_type in _OF_HTTP2_ONLY:
         return Malformed(f"capsule {capsule_type:#x} belongs to WebTransport over HTTP/2")

@@ -7,7 +7,7 @@ from typing import Final
 from voicelink.h3.events import StreamData
 
 MAX_EARLY_STREAMS: Final = 16
-MAX_EARLY_OCTETS: Final = 65536
+MAX_EARLY_BYTES: Final = 65536
 MAX_EARLY_PIECES: Final = 64
 
 
@@ -21,8 +21,8 @@ class EarlyStreams:
         """Take the data; False where there is no room, and its stream must be rejected."""
         waiting = [each for pieces in self._waiting.values() for each in pieces]
         streams = {each.stream_id for each in waiting} | {data.stream_id}
-        octets = sum(len(each.data) for each in waiting) + len(data.data)
-        if len(streams) > MAX_EARLY_STREAMS or octets > MAX_EARLY_OCTETS or len(waiting) >= MAX_EARLY_PIECES:
+        byte_count = sum(len(each.data) for each in waiting) + len(data.data)
+        if len(streams) > MAX_EARLY_STREAMS or byte_count > MAX_EARLY_BYTES or len(waiting) >= MAX_EARLY_PIECES:
             return False
         self._waiting.setdefault(data.session_id, []).append(data)
         return True

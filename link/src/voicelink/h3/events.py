@@ -42,7 +42,7 @@ class SessionRefused:
 
 @dataclass(frozen=True, slots=True)
 class StreamData:
-    """Octets of a stream that the peer sent; `is_ended` with the last ones."""
+    """Bytes of a stream that the peer sent; `is_ended` with the last ones."""
 
     session_id: int
     stream_id: int

@@ -97,7 +97,7 @@ class Http3(H3Connection):
         if not self._is_client:
             ours.update(SERVER_SETTINGS)
         ours[Setting.QPACK_MAX_TABLE_CAPACITY] = ours[Setting.QPACK_BLOCKED_STREAMS] = 0
-        ours[Setting.MAX_FIELD_SECTION_SIZE] = limits.MAX_FIELD_SECTION_OCTETS
+        ours[Setting.MAX_FIELD_SECTION_SIZE] = limits.MAX_FIELD_SECTION_BYTES
         return ours
 
     def _validate_settings(self, settings: dict[int, int]) -> None:
@@ -109,7 +109,7 @@ class Http3(H3Connection):
         super()._check_control_frame_type(frame_type)
         stream = self._stream[self._peer_control_stream_id or 0]
         if frame_type in (FrameType.SETTINGS, FrameType.MAX_PUSH_ID):
-            limits.check_frame_size(stream, limits.MAX_CONTROL_FRAME_OCTETS)
+            limits.check_frame_size(stream, limits.MAX_CONTROL_FRAME_BYTES)
 
     def _check_request_or_push_frame_type(self, frame_type: int, stream: H3Stream) -> None:
         super()._check_request_or_push_frame_type(frame_type, stream)
@@ -120,7 +120,7 @@ class Http3(H3Connection):
         elif self._is_client and is_peer_opened:
             raise StreamCreationError("servers open bidirectional streams for WebTransport only")
         elif frame_type in (FrameType.HEADERS, FrameType.PUSH_PROMISE):
-            limits.check_frame_size(stream, limits.MAX_HEADERS_OCTETS)
+            limits.check_frame_size(stream, limits.MAX_HEADERS_BYTES)
 
     def _decode_headers(self, stream_id: int, frame_data: bytes | None) -> Headers:
         headers = super()._decode_headers(stream_id, frame_data)

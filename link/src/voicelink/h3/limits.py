@@ -7,9 +7,9 @@ from typing import Final
 from aioquic.h3.connection import ErrorCode, H3Stream, ProtocolError
 from aioquic.h3.events import Headers
 
-MAX_HEADERS_OCTETS: Final = 8192
-MAX_FIELD_SECTION_OCTETS: Final = 32768
-MAX_CONTROL_FRAME_OCTETS: Final = 4096
+MAX_HEADERS_BYTES: Final = 8192
+MAX_FIELD_SECTION_BYTES: Final = 32768
+MAX_CONTROL_FRAME_BYTES: Final = 4096
 MAX_REQUESTS: Final = 64
 """Requests of a connection that are not finished yet; one more is rejected, finished ones give their place back."""
 MAX_SESSIONS: Final = 4
@@ -29,11 +29,11 @@ class ExcessiveLoadError(ProtocolError):
 def check_frame_size(stream: H3Stream, limit: int) -> None:
     """Refuse the frame that begins on a stream by the length it announces, before any of it is kept."""
     if (stream.frame_size or 0) > limit:
-        raise ExcessiveLoadError(f"frame {stream.frame_type:#x} is {stream.frame_size} octets, the limit is {limit}")
+        raise ExcessiveLoadError(f"frame {stream.frame_type:#x} is {stream.frame_size} bytes, the limit is {limit}")
 
 
 def check_field_section(headers: Headers) -> None:
-    """Refuse what small HEADERS have unpacked to, 32 octets added for each field (RFC 9114 section 4.2.2)."""
-    octets = sum(len(name) + len(value) + 32 for name, value in headers)
-    if octets > MAX_FIELD_SECTION_OCTETS:
-        raise ExcessiveLoadError(f"a field section is {octets} octets, the limit is {MAX_FIELD_SECTION_OCTETS}")
+    """Refuse what small HEADERS have unpacked to, 32 bytes added for each field (RFC 9114 section 4.2.2)."""
+    byte_count = sum(len(name) + len(value) + 32 for name, value in headers)
+    if byte_count > MAX_FIELD_SECTION_BYTES:
+        raise ExcessiveLoadError(f"a field section is {byte_count} bytes, the limit is {MAX_FIELD_SECTION_BYTES}")

@@ -55,7 +55,7 @@ def encode_fields(fields: Mapping[str, str]) -> Headers:
 
 
 def decode_fields(headers: Headers) -> dict[str, str]:
-    """Fields as text; octets beyond ASCII become what no path or token matches. Of a repeated one the last counts."""
+    """Fields as text; bytes beyond ASCII become what no path or token matches. Of a repeated one the last counts."""
     return {name.decode("ascii", "replace"): value.decode("ascii", "replace") for name, value in headers}
 
 

@@ -178,7 +178,7 @@ class WebTransportLayer:
         return stream_id
 
     def send(self, stream_id: int, data: bytes, *, end_stream: bool = False) -> None:
-        """Queue octets on a stream."""
+        """Queue bytes on a stream."""
         stream = self._streams.get(stream_id)
         if stream is None or not stream.can_send or self._quic.is_ended:
             return
@@ -276,8 +276,8 @@ class WebTransportLayer:
         """Keep a request, or data behind it, until the SETTINGS arrive; reject it where it is too much."""
         waiting = self._waiting.setdefault(event.stream_id, [])
         waiting.append(event)
-        octets = sum(len(each.data) for each in waiting if isinstance(each, h3_events.DataReceived))
-        is_too_much = octets > limits.MAX_WAITING_BYTES or len(waiting) > limits.MAX_WAITING_PIECES
+        raw = sum(len(each.data) for each in waiting if isinstance(each, h3_events.DataReceived))
+        is_too_much = raw > limits.MAX_WAITING_BYTES or len(waiting) > limits.MAX_WAITING_PIECES
         if is_too_much or len(self._waiting) > limits.MAX_SESSIONS:
             del self._waiting[event.stream_id]
             self._h3.reject(event.stream_id)

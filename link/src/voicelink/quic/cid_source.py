@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-RandomOctets = Callable[[int], bytes]
+RandomBytes = Callable[[int], bytes]
 """`os.urandom`, or a seeded stand-in."""
 
-RESET_TOKEN_OCTETS = 16
+RESET_TOKEN_BYTES = 16
 
 
 class CidSource(Protocol):
     """Issues connection IDs of one length, and the stateless reset token that goes with each."""
 
-    length_octets: int
+    length_bytes: int
     active_limit: int
     """How many connection IDs one connection may have active at once, its first included."""
     is_migration_disabled: bool
@@ -24,21 +24,21 @@ class CidSource(Protocol):
         """A connection ID never issued before."""
 
     def reset_token(self, cid: bytes) -> bytes:
-        """The 16 octets by which the peer recognises that this endpoint has forgotten `cid` (RFC 9000 section 10.3)."""
+        """The 16 bytes by which the peer recognises that this endpoint has forgotten `cid` (RFC 9000 section 10.3)."""
 
 
 class RandomCids:
-    """Connection IDs without meaning, for a client; `length_octets` 0 makes the client's address its only name."""
+    """Connection IDs without meaning, for a client; `length_bytes` 0 makes the client's address its only name."""
 
     is_migration_disabled = False
 
-    def __init__(self, length_octets: int, rng: RandomOctets, active_limit: int = 4) -> None:
-        self.length_octets = length_octets
-        self.active_limit = active_limit if length_octets else 1
+    def __init__(self, length_bytes: int, rng: RandomBytes, active_limit: int = 4) -> None:
+        self.length_bytes = length_bytes
+        self.active_limit = active_limit if length_bytes else 1
         self._rng = rng
 
     def issue(self) -> bytes:
-        return self._rng(self.length_octets)
+        return self._rng(self.length_bytes)
 
     def reset_token(self, cid: bytes) -> bytes:
-        return self._rng(RESET_TOKEN_OCTETS)
+        return self._rng(RESET_TOKEN_BYTES)

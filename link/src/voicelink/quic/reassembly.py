@@ -1,4 +1,4 @@
-"""Puts a stream's frames in order, in memory that grows with the octets received and not with their offsets."""
+"""Puts a stream's frames in order, in memory that grows with the bytes received and not with their offsets."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from aioquic.quic.stream import FinalSizeError
 class ReassemblyBudget:
     """What all streams of one connection share.
 
-    `delivered_octets` is what the application has been given or will never get, the base of connection flow control;
+    `delivered_bytes` is what the application has been given or will never get, the base of connection flow control;
     `chunks` counts the pieces that wait behind a gap, `steps` each time one of them was looked at for a frame. `resets`
     are those that became due behind the data of the frame just handled.
     """
 
     max_chunks: int = 1024
     chunks: int = 0
-    delivered_octets: int = 0
+    delivered_bytes: int = 0
     steps: int = 0
     resets: list[StreamReset] = field(default_factory=list)
 
@@ -35,7 +35,7 @@ class StreamReceiver:
     """The receive half of a stream, in place of aioquic's `QuicStreamReceiver`, which allocates the gaps too.
 
     A window of flow control bounds the offsets, the budget bounds the pieces. Overlapping pieces are cut, the first
-    copy of an octet wins (RFC 9000 section 2.2 lets a receiver assume that all copies agree).
+    copy of a byte wins (RFC 9000 section 2.2 lets a receiver assume that all copies agree).
     """
 
     def __init__(self, stream_id: int, budget: ReassemblyBudget) -> None:
@@ -55,7 +55,7 @@ class StreamReceiver:
         self._reset: StreamReset | None = None
 
     def starting_offset(self) -> int:
-        """The offset of the next octet to deliver."""
+        """The offset of the next byte to deliver."""
         return self._delivered
 
     def handle_frame(self, frame: QuicStreamFrame) -> StreamDataReceived | None:
@@ -161,7 +161,7 @@ class StreamReceiver:
         self._pieces[start] = bytearray(data)
 
     def _take(self) -> bytes:
-        """Remove and return all octets from the front up to the first gap."""
+        """Remove and return all bytes from the front up to the first gap."""
         ready = 0
         cursor = self._delivered
         while ready < len(self._starts) and self._starts[ready] == cursor:
@@ -176,6 +176,6 @@ class StreamReceiver:
         start = self._starts[index]
         return start + len(self._pieces[start])
 
-    def _advance(self, octets: int) -> None:
-        self._delivered += octets
-        self._budget.delivered_octets += octets
+    def _advance(self, byte_count: int) -> None:
+        self._delivered += byte_count
+        self._budget.delivered_bytes += byte_count

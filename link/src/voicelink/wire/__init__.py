@@ -6,8 +6,8 @@ Encoders raise `ValueError` on the caller's mistakes. Decoders never raise on wh
 
 from voicelink.wire.codepoints import (
     CLOCK_HZ,
-    MAX_AUDIO_OCTETS,
-    MAX_CONTROL_OCTETS,
+    MAX_AUDIO_BYTES,
+    MAX_CONTROL_BYTES,
     PROTOCOL_VERSION,
     VOICE_PATH,
     CloseCode,
@@ -63,8 +63,8 @@ from voicelink.wire.messages import (
 
 __all__ = [
     "CLOCK_HZ",
-    "MAX_AUDIO_OCTETS",
-    "MAX_CONTROL_OCTETS",
+    "MAX_AUDIO_BYTES",
+    "MAX_CONTROL_BYTES",
     "MAX_DATAGRAM_FRAMES",
     "MAX_REPORT_RUNS",
     "PROTOCOL_VERSION",

@@ -10,8 +10,8 @@ PROTOCOL_VERSION: Final = 1
 VOICE_PATH: Final = "/v1/voice"
 CLOCK_HZ: Final = 48_000
 """Media timestamps count ticks of this clock whatever the codec, as RFC 7587 does for Opus."""
-MAX_CONTROL_OCTETS: Final = 65_536
-MAX_AUDIO_OCTETS: Final = 16_384
+MAX_CONTROL_BYTES: Final = 65_536
+MAX_AUDIO_BYTES: Final = 16_384
 
 
 class Codec(IntEnum):

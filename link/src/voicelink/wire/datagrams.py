@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from voicelink.wire.codepoints import MAX_AUDIO_OCTETS, Codec, DatagramType, Malformed
+from voicelink.wire.codepoints import MAX_AUDIO_BYTES, Codec, DatagramType, Malformed
 from voicelink.wire.framing import AudioFrame, decode_varint, encode_varint
 
 MAX_DATAGRAM_FRAMES: Final = 64
@@ -86,8 +86,8 @@ def decode_uplink_datagram(body: bytes) -> UplinkDatagram | Malformed | None:
         if fields is None:
             return Malformed("uplink datagram: cut short in a frame's header")
         (skip, advance, length), offset = fields
-        if length > MAX_AUDIO_OCTETS or offset + length > len(body):
-            return Malformed(f"uplink datagram: a frame of {length} octets where {len(body) - offset} are left")
+        if length > MAX_AUDIO_BYTES or offset + length > len(body):
+            return Malformed(f"uplink datagram: a frame of {length} bytes where {len(body) - offset} are left")
         if len(frames) == MAX_DATAGRAM_FRAMES:
             return Malformed(f"uplink datagram: more than {MAX_DATAGRAM_FRAMES} frames")
         sequence += skip
@@ -150,4 +150,4 @@ def _malformed_head(body: bytes, kind: DatagramType) -> Malformed | None:
     found = decode_varint(body)
     if found is not None and found[0] != kind:
         return None
-    return Malformed(f"datagram: header cut short at {len(body)} octets")
+    return Malformed(f"datagram: header cut short at {len(body)} bytes")

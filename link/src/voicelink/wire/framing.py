@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from voicelink.wire.codepoints import MAX_AUDIO_OCTETS, Codec, Malformed
+from voicelink.wire.codepoints import MAX_AUDIO_BYTES, Codec, Malformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class AudioFrame:
 
 def encode_audio_frame(frame: AudioFrame) -> bytes:
     """Return `codec | sequence | timestamp | payload`; on a stream send it through `length_prefixed`."""
-    if len(frame.payload) > MAX_AUDIO_OCTETS:
-        raise ValueError(f"an audio payload holds at most {MAX_AUDIO_OCTETS} octets, got {len(frame.payload)}")
+    if len(frame.payload) > MAX_AUDIO_BYTES:
+        raise ValueError(f"an audio payload holds at most {MAX_AUDIO_BYTES} bytes, got {len(frame.payload)}")
     return b"".join(
         (frame.codec.to_bytes(1), encode_varint(frame.sequence), encode_varint(frame.timestamp), frame.payload)
     )
@@ -35,7 +35,7 @@ def decode_audio_frame(body: bytes) -> AudioFrame | Malformed:
     sequence = decode_varint(body, 1)
     timestamp = decode_varint(body, sequence[1]) if sequence else None
     if sequence is None or timestamp is None:
-        return Malformed(f"audio frame: header cut short at {len(body)} octets")
+        return Malformed(f"audio frame: header cut short at {len(body)} bytes")
     if body[0] not in _CODECS:
         return Malformed(f"audio frame: unknown codec {body[0]}")
     return AudioFrame(sequence[0], timestamp[0], _CODECS[body[0]], body[timestamp[1] :])
@@ -50,16 +50,16 @@ def length_prefixed(body: bytes) -> bytes:
 
 
 class LengthPrefixedReader:
-    """Cuts a stream into the bodies that `length_prefixed` framed, each at most `max_octets`."""
+    """Cuts a stream into the bodies that `length_prefixed` framed, each at most `max_bytes`."""
 
-    def __init__(self, max_octets: int) -> None:
-        self._max_octets = max_octets
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._buffer = bytearray()
         self.has_more = False
         """Whether another complete body waits."""
 
     def feed(self, data: bytes, most: int | None = None) -> list[bytes] | Malformed:
-        """Take the stream's next octets and return all bodies that are complete; drop the reader on `Malformed`.
+        """Take the stream's next bytes and return all bodies that are complete; drop the reader on `Malformed`.
 
         Of more than `most` the rest is kept for the next call.
         """
@@ -69,8 +69,8 @@ class LengthPrefixedReader:
         offset = 0
         while (head := decode_varint(self._buffer, offset)) is not None:
             length, start = head
-            if length > self._max_octets:
-                return Malformed(f"length prefix is {length}, the limit is {self._max_octets}")
+            if length > self._max_bytes:
+                return Malformed(f"length prefix is {length}, the limit is {self._max_bytes}")
             if start + length > len(self._buffer):
                 break
             if len(bodies) == most:
@@ -101,7 +101,7 @@ def encode_varint(value: int) -> bytes:
 
 
 def decode_varint(data: bytes | bytearray, offset: int = 0) -> tuple[int, int] | None:
-    """Return (value, offset behind it), or `None` while octets are missing."""
+    """Return (value, offset behind it), or `None` while bytes are missing."""
     if offset >= len(data):
         return None
     length = 1 << (data[offset] >> 6)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from quiclb.net.address import Address, format_address, ip_facts, is_ipv6
 from quiclb.codec.config import QuicLbConfig
 from quiclb.errors import ConfigError
+from quiclb.net.address import Address, format_address, ip_facts, is_ipv6
 from quiclb.routing.pool import Backend, BackendState
 
 
@@ -16,7 +16,7 @@ from quiclb.routing.pool import Backend, BackendState
 class ServerIdPattern:
     """How a server ID follows from an address: made by `parse` or `whole_address`, used by `apply`.
 
-    A part is fixed octets, or how many of the address's last octets to take; `None` is the port.
+    A part is fixed bytes, or how many of the address's last bytes to take; `None` is the port.
     """
 
     parts: tuple[bytes | int | None, ...]
@@ -31,25 +31,25 @@ class ServerIdPattern:
         return cls(tuple(_part(match) for match in _PART.finditer(text)))
 
     @classmethod
-    def whole_address(cls, length_octets: int) -> ServerIdPattern:
-        """The last octets of the address, as many as the server ID has."""
-        return cls((length_octets,))
+    def whole_address(cls, length_bytes: int) -> ServerIdPattern:
+        """The last bytes of the address, as many as the server ID has."""
+        return cls((length_bytes,))
 
     @property
-    def length_octets(self) -> int:
+    def length_bytes(self) -> int:
         return sum(2 if part is None else part if isinstance(part, int) else len(part) for part in self.parts)
 
     def apply(self, address: Address) -> bytes:
         """The server ID of the backend at this address."""
         packed = ip_facts(address[0]).packed
         packed = packed if is_ipv6(address) else bytes(12) + packed[12:]
-        octets = b""
+        data = b""
         for part in self.parts:
             if part is None:
-                octets += address[1].to_bytes(2, "big")
+                data += address[1].to_bytes(2, "big")
             else:
-                octets += packed[-part:] if isinstance(part, int) else part
-        return octets
+                data += packed[-part:] if isinstance(part, int) else part
+        return data
 
 
 def backends_at(
@@ -137,7 +137,7 @@ def join(
             if config_id not in lengths:
                 faults.append(f"{what}: the config does not exist")
             elif len(server_id) != lengths[config_id]:
-                faults.append(f"{what}: the config expects {lengths[config_id]} octets")
+                faults.append(f"{what}: the config expects {lengths[config_id]} bytes")
             elif (config_id, server_id) in owners:
                 faults.append(f"{what}: it is that of {owners[config_id, server_id]!r}")
             else:

@@ -13,8 +13,8 @@ from typing import Final
 
 from quiclb.routing.packet import LongHeader, parse_packet
 
-PROBE_OCTETS: Final = 1200
-CID_OCTETS: Final = 8
+PROBE_BYTES: Final = 1200
+CID_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ class Probe:
     @classmethod
     def make(cls, rng: Callable[[int], bytes]) -> Probe:
         """Draw version and connection IDs from `rng`, usually `os.urandom`."""
-        dcid, scid = rng(CID_OCTETS), rng(CID_OCTETS)
-        version = bytes(octet & 0xF0 | 0x0A for octet in rng(4))
+        dcid, scid = rng(CID_BYTES), rng(CID_BYTES)
+        version = bytes(byte & 0xF0 | 0x0A for byte in rng(4))
         first = bytes((rng(1)[0] | 0xC0,))
-        header = first + version + bytes((CID_OCTETS,)) + dcid + bytes((CID_OCTETS,)) + scid
-        return cls(dcid, scid, header.ljust(PROBE_OCTETS, b"\0"))
+        header = first + version + bytes((CID_BYTES,)) + dcid + bytes((CID_BYTES,)) + scid
+        return cls(dcid, scid, header.ljust(PROBE_BYTES, b"\0"))
 
     def is_answered_by(self, datagram: bytes) -> bool:
         """Whether this is Version Negotiation for this probe."""

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quiclb.net.address import Address, format_address, parse_address
 from quiclb.codec.config import QuicLbConfig
 from quiclb.codec.crypto import cipher_for
 from quiclb.codec.decoder import CidDecoder, Unroutable
-from quiclb.settings.documents import read_text
 from quiclb.codec.encoder import CidEncoder
 from quiclb.errors import ConfigError, QuicLbError
-from quiclb.settings.files import SettingsFile, exposed_files, secret_files
-from quiclb.logs.setup import LogFormat, configure_logging, configure_logging_on_use
 from quiclb.logs.command_output import print_json, run_command
+from quiclb.logs.setup import LogFormat, configure_logging, configure_logging_on_use
+from quiclb.net.address import Address, format_address, parse_address
 from quiclb.routing.router import Decision, Drop, route
-from quiclb.settings.sections import parse_key
-from quiclb.settings.loader import Settings, load_settings
 from quiclb.routing.table import UnknownServerId
+from quiclb.settings.documents import read_text
+from quiclb.settings.files import SettingsFile, exposed_files, secret_files
+from quiclb.settings.loader import Settings, load_settings
+from quiclb.settings.sections import parse_key
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,7 +47,7 @@ OptionalConfigFile = Annotated[
 ]
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 ConfigId = Annotated[int, typer.Option("--config-id", help="The codepoint, 0 to 6.")]
-NonceLength = Annotated[int | None, typer.Option(help="Octets of the nonce, without --config.")]
+NonceLength = Annotated[int | None, typer.Option(help="Bytes of the nonce, without --config.")]
 KeyFile = Annotated[Path | None, typer.Option(help="File with the key, without --config. None: plaintext.")]
 Key = Annotated[str | None, typer.Option(help="The key in hexadecimal; others on this machine can see it.")]
 
@@ -150,17 +150,17 @@ def encode(
     is_json: JsonOutput = False,
 ) -> None:
     """Make a connection ID for a server."""
-    server_octets = _hex("server ID", server_id)
-    nonce_octets = None if nonce is None else _hex("nonce", nonce)
-    length = nonce_length if nonce_octets is None else len(nonce_octets)
+    server_bytes = _hex("server ID", server_id)
+    nonce_bytes = None if nonce is None else _hex("nonce", nonce)
+    length = nonce_length if nonce_bytes is None else len(nonce_bytes)
     if config is not None:
         layout = _layout(load_settings(config, os.environ), config_id)
     else:
-        layout = QuicLbConfig(config_id, len(server_octets), length or 0, _key(key, key_file))
-    encoder = CidEncoder(layout, server_octets, rng=os.urandom)
-    cid = encoder.encode() if nonce_octets is None else encoder.encode_nonce(nonce_octets)
+        layout = QuicLbConfig(config_id, len(server_bytes), length or 0, _key(key, key_file))
+    encoder = CidEncoder(layout, server_bytes, rng=os.urandom)
+    cid = encoder.encode() if nonce_bytes is None else encoder.encode_nonce(nonce_bytes)
     if is_json:
-        print_json({"cid": cid.hex(), "config_id": config_id, "server_id": server_octets.hex()}, indent=None)
+        print_json({"cid": cid.hex(), "config_id": config_id, "server_id": server_bytes.hex()}, indent=None)
     else:
         print(cid.hex())
 
@@ -170,14 +170,14 @@ def decode(
     cid: Annotated[str, typer.Argument(help="The connection ID, hexadecimal.")],
     config: OptionalConfigFile = None,
     config_id: ConfigId = 0,
-    server_id_length: Annotated[int | None, typer.Option(help="Octets of the server ID, without --config.")] = None,
+    server_id_length: Annotated[int | None, typer.Option(help="Bytes of the server ID, without --config.")] = None,
     nonce_length: NonceLength = None,
     key_file: KeyFile = None,
     key: Key = None,
     is_json: JsonOutput = False,
 ) -> None:
     """Take a connection ID apart, with the keys of a file or of the command line."""
-    octets = _hex("connection ID", cid)
+    data = _hex("connection ID", cid)
     owners: dict[tuple[int, bytes], str] = {}
     if config is not None:
         table = load_settings(config, os.environ).build_table()
@@ -185,13 +185,13 @@ def decode(
         owners = {owned: backend.name for owned, backend in table.backends_by_server_id.items()}
     else:
         layouts = (QuicLbConfig(config_id, server_id_length or 0, nonce_length or 0, _key(key, key_file)),)
-    outcome = CidDecoder(layouts).decode(octets, is_long_header=True)
+    outcome = CidDecoder(layouts).decode(data, is_long_header=True)
     if isinstance(outcome, Unroutable):
         found: dict[str, Any] = {"reason": outcome.reason.value, "config_id": outcome.config_id}
         found |= {"server_id": None, "nonce": None, "backend": None}
     else:
         layout = next(layout for layout in layouts if layout.config_id == outcome.config_id)
-        plaintext = cipher_for(layout).decrypt(octets[1 : layout.cid_length])
+        plaintext = cipher_for(layout).decrypt(data[1 : layout.cid_length])
         found = {"reason": "ok", "config_id": outcome.config_id, "server_id": outcome.server_id.hex()}
         found["nonce"] = plaintext[layout.server_id_length :].hex()
         found["backend"] = owners.get((outcome.config_id, outcome.server_id))
@@ -225,8 +225,8 @@ def route_command(
         queries = iter([(_hex("datagram", datagram), parse_address(client))])
     else:
         queries = _read_queries()
-    for octets, source in queries:
-        decision = _describe(route(table, octets, source, vip_address))
+    for data, source in queries:
+        decision = _describe(route(table, data, source, vip_address))
         line = json.dumps(decision) if is_json else "  ".join(f"{k} {v}" for k, v in decision.items() if v is not None)
         print(line, flush=True)
 
@@ -309,7 +309,7 @@ def _hex(what: str, text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError:
-        raise ConfigError(f"{what} must be hexadecimal digits, two for each octet, got {text!r}") from None
+        raise ConfigError(f"{what} must be hexadecimal digits, two for each byte, got {text!r}") from None
 
 
 def _print_table(console: Console, rows: list[dict[str, Any]]) -> None:

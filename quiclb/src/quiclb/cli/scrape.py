@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from quiclb.net.address import parse_host_port
 from quiclb.errors import ConfigError, ScrapeError
+from quiclb.net.address import parse_host_port
 
 TIMEOUT_S = 5.0
 MAX_REASON_BYTES = 500

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from quiclb.net.address import format_address
-from quiclb.codec.config import QuicLbConfig
 from quiclb.backends.discovery import join
-from quiclb.errors import ConfigError
-from quiclb.net.kernel_routes import path_mtu
+from quiclb.codec.config import QuicLbConfig
 from quiclb.control.path_watch import path_fault
-from quiclb.routing.pool import Backend
-from quiclb.settings.sections import DnsDiscovery
-from quiclb.settings.loader import Settings
 from quiclb.control.sources import make_source
+from quiclb.errors import ConfigError
+from quiclb.net.address import format_address
+from quiclb.net.kernel_routes import path_mtu
+from quiclb.routing.pool import Backend
+from quiclb.settings.loader import Settings
+from quiclb.settings.sections import DnsDiscovery
 
 
 async def summarise(settings: Settings, *, is_resolving: bool = False) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from quiclb.errors import ScrapeError
 from quiclb.cli.scrape import Sample, scrape
+from quiclb.errors import ScrapeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class _Change:
 
     def backends(self) -> tuple[BackendRow, ...]:
         packets = self.rates("quiclb_backend_packets_total", "backend", "direction")
-        octets = self.rates("quiclb_backend_bytes_total", "backend", "direction")
+        data = self.rates("quiclb_backend_bytes_total", "backend", "direction")
         probes = self._after.totals("quiclb_probes_total", "backend", "result")
         rows: Iterable[tuple[str, ...]] = self._after.totals(
             "quiclb_backend_info", "backend", "address", "state", "health"
@@ -218,8 +218,8 @@ class _Change:
                 health=health,
                 to_per_s=round(packets.get((name, "to"), (0, 0.0))[1], 3),
                 from_per_s=round(packets.get((name, "from"), (0, 0.0))[1], 3),
-                to_bits_per_s=round(octets.get((name, "to"), (0, 0.0))[1] * 8, 1),
-                from_bits_per_s=round(octets.get((name, "from"), (0, 0.0))[1] * 8, 1),
+                to_bits_per_s=round(data.get((name, "to"), (0, 0.0))[1] * 8, 1),
+                from_bits_per_s=round(data.get((name, "from"), (0, 0.0))[1] * 8, 1),
                 probes_missed=int(probes.get((name, "missed"), 0)),
             )
             for name, address, state, health in sorted(rows)

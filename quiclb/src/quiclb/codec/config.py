@@ -36,28 +36,28 @@ class QuicLbConfig:
     server_id_length: int
     nonce_length: int
     key: bytes | None = field(default=None, repr=False)
-    first_octet_encodes_cid_length: bool = True
+    first_byte_encodes_cid_length: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.config_id <= MAX_CONFIG_ID:
             raise ConfigError(f"config ID must be 0 to {MAX_CONFIG_ID}, got {self.config_id}")
         if self.server_id_length < MIN_SERVER_ID_LENGTH:
-            raise ConfigError(f"server ID must be at least 1 octet long, got {self.server_id_length}")
+            raise ConfigError(f"server ID must be at least 1 byte long, got {self.server_id_length}")
         if self.nonce_length < MIN_NONCE_LENGTH:
-            raise ConfigError(f"nonce must be at least 4 octets long, got {self.nonce_length}")
+            raise ConfigError(f"nonce must be at least 4 bytes long, got {self.nonce_length}")
         if self.combined_length > MAX_COMBINED_LENGTH:
-            raise ConfigError(f"server ID and nonce hold at most 19 octets together, got {self.combined_length}")
+            raise ConfigError(f"server ID and nonce hold at most 19 bytes together, got {self.combined_length}")
         if self.key is not None and len(self.key) != KEY_LENGTH:
-            raise ConfigError(f"key must be 16 octets long, got {len(self.key)}")
+            raise ConfigError(f"key must be 16 bytes long, got {len(self.key)}")
 
     @property
     def combined_length(self) -> int:
-        """Octets of server ID and nonce together, 5..19."""
+        """Bytes of server ID and nonce together, 5..19."""
         return self.server_id_length + self.nonce_length
 
     @property
     def cid_length(self) -> int:
-        """Octets of a connection ID without any the server appends, 6..20."""
+        """Bytes of a connection ID without any the server appends, 6..20."""
         return 1 + self.combined_length
 
     @property

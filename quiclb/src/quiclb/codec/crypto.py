@@ -15,11 +15,11 @@ from quiclb.codec.config import Algorithm, QuicLbConfig
 BLOCK_LENGTH = 16
 
 BlockFunction = Callable[[bytes], bytes]
-"""Maps one block of 16 octets to another."""
+"""Maps one block of 16 bytes to another."""
 
 
 class CidCipher(Protocol):
-    """What stands behind the first octet, in both directions. All lengths are those of the config."""
+    """What stands behind the first byte, in both directions. All lengths are those of the config."""
 
     def encrypt(self, plaintext: bytes) -> bytes:
         """Hide `server ID | nonce`."""
@@ -75,9 +75,9 @@ class SinglePass:
 
 
 class FourPass:
-    """A Feistel network over two halves of 4n bits, n being the octets of server ID and nonce.
+    """A Feistel network over two halves of 4n bits, n being the bytes of server ID and nonce.
 
-    Integers make the draft's masks for odd n needless: the left half is aligned to the top of its octets, the right
+    Integers make the draft's masks for odd n needless: the left half is aligned to the top of its bytes, the right
     one to the bottom (draft section "Four-Pass Encryption").
     """
 
@@ -120,8 +120,8 @@ class FourPass:
         return left, right
 
     def _right_mask(self, number: int, left: int) -> int:
-        octets = (left << self._pad_bits).to_bytes(self._half_length, "big")
-        return self._pseudorandom(number, octets) & self._half_mask
+        data = (left << self._pad_bits).to_bytes(self._half_length, "big")
+        return self._pseudorandom(number, data) & self._half_mask
 
     def _left_mask(self, number: int, right: int) -> int:
         return self._pseudorandom(number, right.to_bytes(self._half_length, "big")) >> self._pad_bits
@@ -130,8 +130,8 @@ class FourPass:
         block = self._encrypt_block(half + self._tails[number - 1])
         return int.from_bytes(truncate(block, self._half_length), "big")
 
-    def _split(self, octets: bytes) -> tuple[int, int]:
-        value = int.from_bytes(octets, "big")
+    def _split(self, data: bytes) -> tuple[int, int]:
+        value = int.from_bytes(data, "big")
         return value >> self._half_bits, value & self._half_mask
 
     def _join(self, left: int, right: int) -> bytes:
@@ -141,12 +141,12 @@ class FourPass:
 def expand(length: int, number: int, half: bytes) -> bytes:
     """Fill a half up to a block: `half | zeros | length | pass number`; `length` is that of server ID and nonce."""
     if not 5 <= length <= 19:
-        raise ValueError(f"expand takes a length of 5 to 19 octets, got {length}")
+        raise ValueError(f"expand takes a length of 5 to 19 bytes, got {length}")
     return half + bytes(BLOCK_LENGTH - 2 - len(half)) + bytes((length, number))
 
 
 def truncate(block: bytes, length: int) -> bytes:
-    """The first `length` octets of a block."""
+    """The first `length` bytes of a block."""
     return block[:length]
 
 

@@ -44,7 +44,7 @@ class Unroutable:
 class CidDecoder:
     """Decodes under several configs at once, at most one for each codepoint.
 
-    Set `check_self_length` only if every server encodes the length in its first octets: connection IDs whose encoded
+    Set `check_self_length` only if every server encodes the length in its first bytes: connection IDs whose encoded
     length cannot be right are then unroutable. Raises `ConfigError` for a codepoint given twice.
     """
 
@@ -57,9 +57,9 @@ class CidDecoder:
             self._slots[config.config_id] = _Slot(config, cipher_for(config))
 
     def decode(self, cid: bytes, is_long_header: bool) -> Decoded | Unroutable:
-        """Decode the DCID of a long header, or the octets behind the first one of a short header.
+        """Decode the DCID of a long header, or the bytes behind the first one of a short header.
 
-        A short header does not say where its DCID ends: pass at least 20 octets if there are as many.
+        A short header does not say where its DCID ends: pass at least 20 bytes if there are as many.
         """
         if not cid:
             return Unroutable(Reason.EMPTY)

@@ -11,8 +11,8 @@ from typing import Protocol
 
 from quiclb.errors import EncodeError, NonceExhaustedError
 
-RandomOctets = Callable[[int], bytes]
-"""Returns that many unpredictable octets; `os.urandom` in production."""
+RandomBytes = Callable[[int], bytes]
+"""Returns that many unpredictable bytes; `os.urandom` in production."""
 
 
 class Nonces(Protocol):
@@ -29,10 +29,10 @@ class CounterNonces:
     section "Server Process Demultiplexing").
     """
 
-    def __init__(self, length: int, rng: RandomOctets, prefix: bytes = b"") -> None:
+    def __init__(self, length: int, rng: RandomBytes, prefix: bytes = b"") -> None:
         self._counter_length = length - len(prefix)
         if self._counter_length < 1:
-            raise EncodeError(f"nonce prefix of {len(prefix)} octets leaves no counter in {length} octets")
+            raise EncodeError(f"nonce prefix of {len(prefix)} bytes leaves no counter in {length} bytes")
         self._prefix = prefix
         self._modulus = 1 << 8 * self._counter_length
         self._value = int.from_bytes(rng(self._counter_length), "big")
@@ -55,7 +55,7 @@ class CounterNonces:
 class RandomNonces:
     """Independent random values; for configs without a key, where an observer reads them."""
 
-    def __init__(self, length: int, rng: RandomOctets) -> None:
+    def __init__(self, length: int, rng: RandomBytes) -> None:
         self._length = length
         self._rng = rng
 

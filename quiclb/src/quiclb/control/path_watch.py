@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from quiclb.net.address import Address, format_address, is_ipv6
-from quiclb.net.spp import HEADER_LENGTH
-from quiclb.net.kernel_routes import PathMtu, path_mtu
+from quiclb.backends.probe import PROBE_BYTES
 from quiclb.logs.setup import get_logger
+from quiclb.net.address import Address, format_address, is_ipv6
+from quiclb.net.kernel_routes import PathMtu, path_mtu
+from quiclb.net.spp import HEADER_LENGTH
 from quiclb.routing.pool import Backend
-from quiclb.backends.probe import PROBE_OCTETS
 
 UDP_HEADER_BYTES: Final = 8
 IP_HEADER_BYTES: Final = {False: 20, True: 40}
@@ -18,7 +18,7 @@ IP_HEADER_BYTES: Final = {False: 20, True: 40}
 
 def needed_bytes(backend: Address) -> int:
     """The smallest MTU of a usable path: a client's Initial of 1,200 bytes (RFC 9000 14.1), SPP, UDP and IP headers."""
-    return PROBE_OCTETS + HEADER_LENGTH + UDP_HEADER_BYTES + IP_HEADER_BYTES[is_ipv6(backend)]
+    return PROBE_BYTES + HEADER_LENGTH + UDP_HEADER_BYTES + IP_HEADER_BYTES[is_ipv6(backend)]
 
 
 def path_fault(backend: Backend, path: PathMtu) -> str | None:

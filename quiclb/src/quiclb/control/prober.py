@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from quiclb.net.address import Address, format_address, is_ipv6, is_wildcard, normalise
-from quiclb.net.bind_errors import explain_refusal
-from quiclb.datapath.linux import libc
-from quiclb.net.spp import EnvelopeFault, SppHeader, unwrap, wrap
-from quiclb.errors import StartError
 from quiclb.backends.health import Health, HealthMonitor, HealthPolicy
 from quiclb.backends.probe import Probe
+from quiclb.datapath.linux import libc
+from quiclb.errors import StartError
+from quiclb.net.address import Address, format_address, is_ipv6, is_wildcard, normalise
+from quiclb.net.bind_errors import explain_refusal
+from quiclb.net.spp import EnvelopeFault, SppHeader, unwrap, wrap
 
 TICK_S: Final = 0.02
 """The least time between two rounds: probes that are due close together go out together."""

@@ -10,15 +10,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from quiclb.net.address import Address, format_address, normalise
-from quiclb.codec.config import QuicLbConfig
 from quiclb.backends.discovery import Roster, backends_at
+from quiclb.codec.config import QuicLbConfig
 from quiclb.errors import ConfigError, UnreadableError, explain
-from quiclb.settings.files import files_signature
 from quiclb.logs.setup import get_logger
+from quiclb.net.address import Address, format_address, normalise
 from quiclb.routing.pool import Backend
-from quiclb.settings.sections import DnsDiscovery, FileDiscovery
+from quiclb.settings.files import files_signature
 from quiclb.settings.loader import load_backends
+from quiclb.settings.sections import DnsDiscovery, FileDiscovery
 
 FILE_INTERVAL_S: Final = 0.5
 LOOKUP_TIMEOUT_S: Final = 10.0

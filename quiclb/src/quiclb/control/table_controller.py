@@ -10,21 +10,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
+from quiclb.backends.discovery import join
+from quiclb.backends.health import Health, apply_health
+from quiclb.codec.config import QuicLbConfig
+from quiclb.control.path_watch import PathWatch
+from quiclb.control.prober import Prober
+from quiclb.control.sources import BackendSource, make_source
+from quiclb.errors import explain
+from quiclb.logs.setup import get_logger
 from quiclb.net.address import Address, format_address
 from quiclb.net.backend_addresses import BackendAddresses
-from quiclb.codec.config import QuicLbConfig
-from quiclb.backends.discovery import join
-from quiclb.errors import explain
-from quiclb.backends.health import Health, apply_health
 from quiclb.net.kernel_routes import PathMtu, is_local_ip, path_mtu
-from quiclb.logs.setup import get_logger
-from quiclb.control.path_watch import PathWatch
 from quiclb.routing.pool import Backend, BackendState
-from quiclb.control.prober import Prober
-from quiclb.settings.sections import DiscoveryEntry
-from quiclb.settings.loader import Settings
-from quiclb.control.sources import BackendSource, make_source
 from quiclb.routing.table_spec import TableSpec
+from quiclb.settings.loader import Settings
+from quiclb.settings.sections import DiscoveryEntry
 
 Publish = Callable[[TableSpec], None]
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from quiclb.net.address import format_address
 from quiclb.backends.health import Health
 from quiclb.control.table_controller import TableKeeper
-from quiclb.logs.writer import LOG_LINES_LOST_HELP, lines_lost
 from quiclb.daemon.metrics import counter_family
+from quiclb.logs.writer import LOG_LINES_LOST_HELP, lines_lost
+from quiclb.net.address import format_address
 
 
 class KeeperCollector(Collector):

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
-from quiclb.net.address import Address
-from quiclb.datapath.linux.sockets import SocketPair, open_sockets
-from quiclb.datapath.asyncio_datapath import UserspaceDatapath, open_userspace
-from quiclb.datapath.vectorised.datapath import VectorisedDatapath
-from quiclb.datapath.core import ForwardingCore
 from quiclb.daemon.table_installer import TableInstaller
+from quiclb.datapath.asyncio_datapath import UserspaceDatapath, open_userspace
+from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.linux.sockets import SocketPair, open_sockets
+from quiclb.datapath.vectorised.datapath import VectorisedDatapath
+from quiclb.net.address import Address
 from quiclb.net.kernel_routes import is_local_ip
-from quiclb.settings.sections import DatapathKind
-from quiclb.routing.table_spec import TableSpec
 from quiclb.routing.table import RoutingTable
+from quiclb.routing.table_spec import TableSpec
+from quiclb.settings.sections import DatapathKind
 
 REFUSALS_APART_S: Final = 0.02
 """How soon a backend is named again: every datagram that it refuses says the same."""

@@ -7,18 +7,18 @@ import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from quiclb.net.address import Address, format_address
+from quiclb.control.table_controller import SettingsSource, TableKeeper
+from quiclb.daemon.engine import Engine, open_datapath
+from quiclb.daemon.interpreter import settle
+from quiclb.daemon.processes.messages import LogChoice
+from quiclb.daemon.systemd import inherited_sockets, notify
+from quiclb.datapath.core import ForwardingCore
 from quiclb.datapath.counters import ForwarderCounters
 from quiclb.datapath.linux.sockets import SocketPair
-from quiclb.daemon.engine import Engine, open_datapath
-from quiclb.datapath.core import ForwardingCore
-from quiclb.daemon.interpreter import settle
-from quiclb.control.table_controller import SettingsSource, TableKeeper
 from quiclb.logs.setup import get_logger
-from quiclb.daemon.processes.messages import LogChoice
-from quiclb.settings.loader import Settings
+from quiclb.net.address import Address, format_address
 from quiclb.routing.table_spec import TableSpec
-from quiclb.daemon.systemd import inherited_sockets, notify
+from quiclb.settings.loader import Settings
 
 if TYPE_CHECKING:
     from quiclb.daemon.metrics import MetricsServer

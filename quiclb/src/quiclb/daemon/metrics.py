@@ -12,18 +12,18 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from quiclb.datapath.base import Datapath, Side
+from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.counters import ForwarderCounters
+from quiclb.errors import StartError
+from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
+from quiclb.http.http1 import MAX_HEAD_BYTES, BadRequest, HostRule, encode_response, parse_head, split_target
+from quiclb.http.listener import ListenerCounters, TcpConnection, TcpListener, own_names
+from quiclb.logs.limits import LimitedLog
+from quiclb.logs.setup import get_logger
 from quiclb.net.address import Address, format_address
 from quiclb.net.bind_errors import explain_refusal
-from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
-from quiclb.datapath.counters import ForwarderCounters
-from quiclb.datapath.base import Datapath, Side
-from quiclb.errors import StartError
-from quiclb.datapath.core import ForwardingCore
-from quiclb.http.http1 import MAX_HEAD_BYTES, BadRequest, HostRule, encode_response, parse_head, split_target
-from quiclb.logs.setup import get_logger
-from quiclb.logs.limits import LimitedLog
 from quiclb.routing.pool import Backend
-from quiclb.http.listener import ListenerCounters, TcpConnection, TcpListener, own_names
 
 METRICS_PATH = "/metrics"
 REQUEST_TIMEOUT_S = 5.0
@@ -35,7 +35,7 @@ PACKETS_HELP = (
 )
 REPLIES_HELP = "Backend datagrams. result: sent or drop; a stranger is a sender that is no backend of the table."
 BACKEND_PACKETS_HELP = "Datagrams to and from each backend; a backend that left the table is forgotten."
-BACKEND_BYTES_HELP = "Octets of UDP payload to and from each backend, without the envelope."
+BACKEND_BYTES_HELP = "Bytes of UDP payload to and from each backend, without the envelope."
 SEND_ERRORS_HELP = "Datagrams the kernel refused; EMSGSIZE: too large for the path to the backend or client."
 RECEIVE_DROPS_HELP = "Datagrams lost because the socket's receive queue was full: the forwarder is overloaded."
 FAILURES_HELP = "Requests for metrics that failed by a defect; the log says why."
@@ -62,7 +62,7 @@ def traffic_families(counters: ForwarderCounters, receive_drops: Mapping[Side, i
         ("packets", PACKETS_HELP, ("decision", "reason"), counters.packets),
         ("replies", REPLIES_HELP, ("result", "reason"), counters.replies),
         ("backend_packets", BACKEND_PACKETS_HELP, ("backend", "direction"), counters.backend_packets),
-        ("backend_bytes", BACKEND_BYTES_HELP, ("backend", "direction"), counters.backend_octets),
+        ("backend_bytes", BACKEND_BYTES_HELP, ("backend", "direction"), counters.backend_bytes),
         ("send_errors", SEND_ERRORS_HELP, ("side", "error"), counters.send_errors),
     ):
         yield counter_family(f"quiclb_{name}", text, labels, totals)

@@ -7,10 +7,10 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
-from quiclb.net.address import Address, format_address, normalise
 from quiclb.datapath.base import Side
 from quiclb.datapath.linux.sockets import SocketPair, configure_socket
 from quiclb.errors import StartError
+from quiclb.net.address import Address, format_address, normalise
 
 FIRST_FD: Final = 3
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from quiclb.routing.table_spec import TableSpec
 from quiclb.routing.table import RoutingTable
+from quiclb.routing.table_spec import TableSpec
 
 
 class TableInstaller:

@@ -10,14 +10,14 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from quiclb.net.address import Address, format_address, is_ipv6, is_wildcard, normalise
-from quiclb.net.bind_errors import explain_refusal
 from quiclb.datapath.base import Datagrams, DatapathHandler, Replies, Side
 from quiclb.datapath.linux.sockets import open_socket
 from quiclb.datapath.linux.wildcard import WildcardEndpoint
 from quiclb.errors import StartError
+from quiclb.net.address import Address, format_address, is_ipv6, is_wildcard, normalise
+from quiclb.net.bind_errors import explain_refusal
 
-RECEIVE_BUFFER_OCTETS: Final = 4 << 20
+RECEIVE_BUFFER_BYTES: Final = 4 << 20
 """Asked of the kernel, which grants at most net.core.rmem_max: room for bursts while the loop is busy."""
 
 
@@ -179,7 +179,7 @@ def _set_options(sock: Any, side: Side, is_ipv6_socket: bool) -> None:
     if sock is None or sys.platform != "linux":
         return
     mode = _PMTUDISC_DO if side is Side.INNER else _PMTUDISC_PROBE
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_OCTETS)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     if is_ipv6_socket:
         sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, mode)
     # an IPv6 socket carries IPv4 too, under IPv4's own option

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 
-from quiclb.net.address import Address, is_ipv6, is_wildcard
-from quiclb.datapath.counters import ForwarderCounters
 from quiclb.datapath.base import Datagrams, Replies, Side
+from quiclb.datapath.counters import ForwarderCounters
+from quiclb.net.address import Address, is_ipv6, is_wildcard
 from quiclb.net.spp import ClientFault, EnvelopeFault, SppHeader, client_fault, unwrap, wrap
 from quiclb.routing.packet import PacketFault
 from quiclb.routing.router import Drop, Fallback, route
@@ -74,7 +74,7 @@ class ForwardingCore:
             else:
                 self.counters.packets["routable", "ok"] += 1
             self.counters.backend_packets[decision.backend.name, "to"] += 1
-            self.counters.backend_octets[decision.backend.name, "to"] += len(datagram)
+            self.counters.backend_bytes[decision.backend.name, "to"] += len(datagram)
             out.append((wrap(SppHeader(client, vip), datagram), decision.backend.address))
         return out
 
@@ -92,7 +92,7 @@ class ForwardingCore:
                 self.counters.replies["drop", reply] += 1
                 continue
             self.counters.replies["sent", "ok"] += 1
-            self.counters.backend_octets[backend.name, "from"] += len(reply[0])
+            self.counters.backend_bytes[backend.name, "from"] += len(reply[0])
             out.append(reply)
         return out
 

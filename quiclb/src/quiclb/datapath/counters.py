@@ -12,19 +12,19 @@ class ForwarderCounters:
     """All totals since the start. No key comes from a datagram, so the size is bounded by the table's.
 
     `packets` counts client datagrams by (decision, reason); `replies` those of backends by (result, reason);
-    `backend_packets` and `backend_octets` by (backend, direction), direction being `to` or `from`, octets without the
+    `backend_packets` and `backend_bytes` by (backend, direction), direction being `to` or `from`, bytes without the
     envelope; `send_errors` what the kernel refused by (side, error).
     """
 
     packets: Counter[tuple[str, str]] = field(default_factory=Counter)
     replies: Counter[tuple[str, str]] = field(default_factory=Counter)
     backend_packets: Counter[tuple[str, str]] = field(default_factory=Counter)
-    backend_octets: Counter[tuple[str, str]] = field(default_factory=Counter)
+    backend_bytes: Counter[tuple[str, str]] = field(default_factory=Counter)
     send_errors: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def keep_backends(self, names: Container[str]) -> None:
         """Forget the totals of all others, so that backends which come and go leave nothing behind."""
-        for totals in (self.backend_packets, self.backend_octets):
+        for totals in (self.backend_packets, self.backend_bytes):
             for key in list(totals):  # at once: another thread may be counting
                 if key[0] not in names:
                     del totals[key]
@@ -34,5 +34,5 @@ class ForwarderCounters:
         self.packets.update(other.packets)
         self.replies.update(other.replies)
         self.backend_packets.update(other.backend_packets)
-        self.backend_octets.update(other.backend_octets)
+        self.backend_bytes.update(other.backend_bytes)
         self.send_errors.update(other.send_errors)

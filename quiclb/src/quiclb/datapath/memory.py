@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from quiclb.net.address import Address
 from quiclb.datapath.base import DatapathHandler, Side
+from quiclb.net.address import Address
 
 
 class MemoryDatapath:

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Final
 
-from quiclb.net.address import Address, normalise
 from quiclb.http.connection_limiter import ConnectionLimiter
+from quiclb.net.address import Address, normalise
 
 ACCEPTS_PER_TURN: Final = 16
 """Connections accepted in one turn of the event loop, so that a flood of them delays nothing else for long."""

@@ -1,4 +1,4 @@
-"""IP addresses as pairs of text and port, their 16-octet form, and which of them can be a client."""
+"""IP addresses as pairs of text and port, their 16-byte form, and which of them can be a client."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IpFacts:
-    """An IP address, taken apart: 16 octets (IPv4 is v4-mapped), its usual text, and its kind."""
+    """An IP address, taken apart: 16 bytes (IPv4 is v4-mapped), its usual text, and its kind."""
 
     packed: bytes
     text: str
@@ -52,7 +52,7 @@ def ip_facts(ip: str) -> IpFacts:
 
 @lru_cache(maxsize=4096)
 def ip_text(packed: bytes) -> str:
-    """The text form of 16 octets."""
+    """The text form of 16 bytes."""
     if packed.startswith(V4_MAPPED):
         return str(ipaddress.IPv4Address(packed[12:]))
     return str(ipaddress.IPv6Address(packed))

@@ -1,4 +1,4 @@
-"""The Simple Proxy Protocol: 38 octets in front of each datagram between load balancer and backend.
+"""The Simple Proxy Protocol: 38 bytes in front of each datagram between load balancer and backend.
 
 `0x56EC | client address[16] | proxy address[16] | client port[2] | proxy port[2]`, network order, IPv4 as v4-mapped
 IPv6. A backend puts the header it received in front of every reply, so any load balancer can deliver any reply without
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from quiclb.net.address import V4_MAPPED, Address, Kind, ip_facts, ip_text
 from quiclb.errors import EnvelopeError
+from quiclb.net.address import V4_MAPPED, Address, Kind, ip_facts, ip_text
 
 MAGIC: Final = 0x56EC
 HEADER_LENGTH: Final = 38
@@ -72,9 +72,9 @@ def is_wrapped(datagram: bytes) -> bool:
     To QUIC it is a short header whose connection ID begins with 0xEC, which no configuration issues (codepoint 0b111);
     random bytes behind it look like an IPv4-mapped client with probability 2**-96, like a second header with 2**-16.
     """
-    if len(datagram) <= HEADER_LENGTH or not datagram.startswith(_MAGIC_OCTETS):
+    if len(datagram) <= HEADER_LENGTH or not datagram.startswith(_MAGIC_BYTES):
         return False
-    is_nested = len(datagram) > 2 * HEADER_LENGTH and datagram.startswith(_MAGIC_OCTETS, HEADER_LENGTH)
+    is_nested = len(datagram) > 2 * HEADER_LENGTH and datagram.startswith(_MAGIC_BYTES, HEADER_LENGTH)
     return is_nested or datagram.startswith(V4_MAPPED, 2)
 
 
@@ -93,7 +93,7 @@ def client_fault(client: Address, vip: Address, *, is_loopback_allowed: bool = F
     return None
 
 
-_MAGIC_OCTETS = MAGIC.to_bytes(2, "big")
+_MAGIC_BYTES = MAGIC.to_bytes(2, "big")
 _LAYOUT = struct.Struct("!H16s16sHH")
 _FAULTS = {
     Kind.LOOPBACK: ClientFault.LOOPBACK,

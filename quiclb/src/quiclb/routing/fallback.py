@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
-from quiclb.net.address import Address, ip_facts
 from quiclb.errors import ConfigError
+from quiclb.net.address import Address, ip_facts
 from quiclb.routing.pool import Backend
 
 TABLE_SIZE = 65537

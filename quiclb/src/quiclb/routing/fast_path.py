@@ -33,7 +33,7 @@ class Shortcut(Generic[T]):
             self._slots[config.config_id] = (1 + config.cid_length, cipher_for(config).server_id, owners)
 
     def find(self, datagram: bytes) -> T | None:
-        if len(datagram) < _LEAST_OCTETS or datagram[0] >= _LONG_FORM:
+        if len(datagram) < _LEAST_BYTES or datagram[0] >= _LONG_FORM:
             return None
         slot = self._slots[datagram[1] >> 5]
         if slot is None:
@@ -42,5 +42,5 @@ class Shortcut(Generic[T]):
         return owners.get(server_id(datagram[2:end])) if len(datagram) >= end else None
 
 
-_LEAST_OCTETS = 2
+_LEAST_BYTES = 2
 _LONG_FORM = 0x80

@@ -15,7 +15,7 @@ MAX_SHORT_DCID: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class LongHeader:
-    """Connection IDs are 0..255 octets; `version` 0 marks Version Negotiation."""
+    """Connection IDs are 0..255 bytes; `version` 0 marks Version Negotiation."""
 
     version: int
     dcid: bytes
@@ -24,7 +24,7 @@ class LongHeader:
 
 @dataclass(frozen=True, slots=True)
 class ShortHeader:
-    """`dcid` is the first octets behind the first one, at most 20: where the DCID ends is for its issuer to know."""
+    """`dcid` is the first bytes behind the first one, at most 20: where the DCID ends is for its issuer to know."""
 
     dcid: bytes
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from quiclb.net.address import Address, format_address
 from quiclb.errors import ConfigError
+from quiclb.net.address import Address, format_address
 
 
 class BackendState(StrEnum):

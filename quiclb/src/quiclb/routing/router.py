@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from quiclb.net.address import Address
 from quiclb.codec.decoder import Reason, Unroutable
+from quiclb.net.address import Address
 from quiclb.net.spp import is_wrapped
 from quiclb.routing.packet import LongHeader, PacketFault, parse_packet
 from quiclb.routing.pool import Backend, BackendState

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from quiclb.net.address import Address
 from quiclb.codec.config import QuicLbConfig
 from quiclb.codec.decoder import CidDecoder
 from quiclb.errors import ConfigError
+from quiclb.net.address import Address
 from quiclb.routing.fallback import TABLE_SIZE, Maglev
 from quiclb.routing.pool import Backend, BackendState, Pool
 
@@ -82,6 +82,6 @@ def _check_server_id(name: str, config_id: int, server_id: bytes, configs: Mappi
         raise ConfigError(f"backend {name!r} has a server ID in config {config_id}, which does not exist")
     if len(server_id) != config.server_id_length:
         raise ConfigError(
-            f"backend {name!r}: server ID is {len(server_id)} octets, config {config_id} expects "
+            f"backend {name!r}: server ID is {len(server_id)} bytes, config {config_id} expects "
             f"{config.server_id_length}"
         )

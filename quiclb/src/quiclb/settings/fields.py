@@ -36,13 +36,13 @@ def _to_address(value: object) -> object:
     raise ValueError("must be text such as '192.0.2.1:443' or '[2001:db8::1]:443'")
 
 
-def _to_octets(value: object) -> object:
+def _to_bytes(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
         return bytes.fromhex(value)
     except ValueError:
-        raise ValueError(f"must be hexadecimal digits, two for each octet, got {value!r}") from None
+        raise ValueError(f"must be hexadecimal digits, two for each byte, got {value!r}") from None
 
 
 def _to_list(value: object) -> object:
@@ -84,8 +84,8 @@ Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_check
 HostPort = Annotated[Address, BeforeValidator(_to_address)]
 HostNames = Annotated[tuple[Annotated[str, AfterValidator(_check_host_pattern)], ...], BeforeValidator(_split)]
 """Host names, as a list or separated by commas; `*.example.com` is every name below `example.com`."""
-HexOctets = Annotated[bytes, BeforeValidator(_to_octets)]
-ServerIds = Annotated[tuple[HexOctets, ...], BeforeValidator(_to_list)]
+HexBytes = Annotated[bytes, BeforeValidator(_to_bytes)]
+ServerIds = Annotated[tuple[HexBytes, ...], BeforeValidator(_to_list)]
 """One server ID in hexadecimal, or a list of them."""
 ConfigIds = BeforeValidator(_check_config_ids)
 """Marks tables whose keys are config IDs."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quiclb.settings.documents import read_document
 from quiclb.errors import ConfigError
 from quiclb.logs.setup import get_logger
+from quiclb.settings.documents import read_document
 from quiclb.settings.loader import Settings, load_settings
 
 Signature = tuple[tuple[str, int, int, int] | tuple[str, None], ...]

@@ -8,13 +8,15 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from quiclb.net.backend_addresses import BackendAddresses
 from quiclb.backends.discovery import ServerIdPattern, join
-from quiclb.settings.documents import read_document
 from quiclb.errors import ConfigError
-from quiclb.settings.fields import Section
+from quiclb.net.backend_addresses import BackendAddresses
 from quiclb.net.kernel_routes import is_local_ip
 from quiclb.routing.pool import Backend
+from quiclb.routing.table import RoutingTable
+from quiclb.routing.table_spec import TableSpec
+from quiclb.settings.documents import read_document
+from quiclb.settings.fields import Section
 from quiclb.settings.sections import (
     BackendEntry,
     ConfigEntry,
@@ -24,8 +26,6 @@ from quiclb.settings.sections import (
     ForwarderSection,
     HealthSection,
 )
-from quiclb.routing.table_spec import TableSpec
-from quiclb.routing.table import RoutingTable
 
 ENVIRONMENT_PREFIX = "QUICLB_"
 
@@ -132,9 +132,9 @@ class Settings(Section):
                 key = f"discovery[{index}].server_ids.{config_id}"
                 if config_id not in lengths:
                     raise ConfigError(f"{key}: config {config_id} does not exist")
-                length = ServerIdPattern.parse(pattern).length_octets
+                length = ServerIdPattern.parse(pattern).length_bytes
                 if length != lengths[config_id]:
-                    raise ConfigError(f"{key}: pattern gives {length} octets, the config expects {lengths[config_id]}")
+                    raise ConfigError(f"{key}: pattern gives {length} bytes, the config expects {lengths[config_id]}")
         return self
 
 

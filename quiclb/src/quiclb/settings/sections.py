@@ -8,17 +8,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from quiclb.net.address import Address, Kind, format_address, ip_facts
-from quiclb.net.backend_addresses import overlap
+from quiclb.backends.discovery import ServerIdPattern
+from quiclb.backends.health import HealthPolicy
 from quiclb.codec.config import KEY_LENGTH, QuicLbConfig
 from quiclb.datapath.linux.libc import IS_SUPPORTED
-from quiclb.backends.discovery import ServerIdPattern
-from quiclb.settings.documents import read_text
 from quiclb.errors import ConfigError
-from quiclb.settings.fields import ConfigIds, HostName, HostNames, HostPort, Name, Section, ServerIds
-from quiclb.backends.health import HealthPolicy
+from quiclb.net.address import Address, Kind, format_address, ip_facts
+from quiclb.net.backend_addresses import overlap
 from quiclb.routing.pool import Backend, BackendState
 from quiclb.routing.table import UnknownServerId
+from quiclb.settings.documents import read_text
+from quiclb.settings.fields import ConfigIds, HostName, HostNames, HostPort, Name, Section, ServerIds
 
 
 class DatapathKind(StrEnum):
@@ -99,10 +99,10 @@ class ConfigEntry(Section):
     """The codepoint in the first three bits, 0 to 6; required. Do not reuse one while connections under it live."""
 
     server_id_length: int
-    """Octets of the server ID, 1 to 15; required. 4 is plenty, and leaves most random connection IDs unroutable."""
+    """Bytes of the server ID, 1 to 15; required. 4 is plenty, and leaves most random connection IDs unroutable."""
 
     nonce_length: int
-    """Octets of the nonce, 4 to 18, at most 19 with the server ID; required. With a key, 16 octets together cost one
+    """Bytes of the nonce, 4 to 18, at most 19 with the server ID; required. With a key, 16 bytes together cost one
     AES block, any other sum three or four; a longer nonce lasts longer before the key must be replaced."""
 
     key: SecretStr | None = None
@@ -111,7 +111,7 @@ class ConfigEntry(Section):
     key_file: Path | None = None
     """A file with the key, looked up beside this one; default none. Replacing it takes effect like a reload."""
 
-    first_octet_encodes_cid_length: bool = True
+    first_byte_encodes_cid_length: bool = True
     """What servers do with the five low bits: true (default) encodes the length, false fills them with noise. Hardware
     that parses QUIC without state needs true."""
 
@@ -122,7 +122,7 @@ class ConfigEntry(Section):
             server_id_length=self.server_id_length,
             nonce_length=self.nonce_length,
             key=self._read_key(),
-            first_octet_encodes_cid_length=self.first_octet_encodes_cid_length,
+            first_byte_encodes_cid_length=self.first_byte_encodes_cid_length,
         )
 
     def _read_key(self) -> bytes | None:
@@ -193,7 +193,7 @@ class HealthSection(Section):
 
     interval_s: float = Field(default=2.0, ge=0.1, le=3600)
     """Seconds between probes of one backend, 0.1 to 3600, default 2, each with a jitter of a fifth. Raise it for pools
-    of thousands: each probe is 1,238 octets."""
+    of thousands: each probe is 1,238 bytes."""
 
     timeout_s: float = Field(default=1.0, ge=0.05, le=60)
     """Seconds until a probe counts as missed, 0.05 to 60, default 1; also the pause between probes while a change is
@@ -232,8 +232,8 @@ class DnsDiscovery(Section):
     grace period in which a terminating backend still serves."""
 
     server_ids: Annotated[dict[int, str], ConfigIds] = Field(default_factory=dict)
-    """Config ID to a pattern: hexadecimal digits with `{address:N}` for the last N octets of the address (IPv4 with
-    zeros in front) and `{port}` for two octets of the port. Default: `{address:N}` in every config, N being its server
+    """Config ID to a pattern: hexadecimal digits with `{address:N}` for the last N bytes of the address (IPv4 with
+    zeros in front) and `{port}` for two bytes of the port. Default: `{address:N}` in every config, N being its server
     ID length. Configure the backends alike, and give plaintext configs patterns of their own where others have keys."""
 
     @field_validator("server_ids")
@@ -282,5 +282,5 @@ def parse_key(text: str) -> bytes:
     except ValueError:
         key = b""
     if len(key) != KEY_LENGTH:
-        raise ConfigError("key must be 32 hexadecimal digits (16 octets)")
+        raise ConfigError("key must be 32 hexadecimal digits (16 bytes)")
     return key

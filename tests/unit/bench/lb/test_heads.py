@@ -10,11 +10,11 @@ from bench.lb.pool import BACKEND_IPS, CONFIGS, Traffic, server_id
 from quiclb import CidDecoder, Decoded
 
 
-def records(octets: bytes) -> Iterator[tuple[int, bytes]]:
+def records(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
-    while at < len(octets):
-        backend, length = octets[at], octets[at + 1]
-        yield backend, octets[at + 2 : at + 2 + length]
+    while at < len(data):
+        backend, length = data[at], data[at + 1]
+        yield backend, data[at + 2 : at + 2 + length]
         at += 2 + length
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-SECRET = "a secret of at least thirty-two octets"
+SECRET = "a secret of at least thirty-two bytes"
 
 
 @cache

@@ -9,11 +9,11 @@ import jwt
 import pytest
 from typer.testing import CliRunner
 
-from voice_gateway.cli import main as cli
-from voice_gateway.access.keys import verification_key
-from voice_gateway.access.tokens import Claims, TokenVerifier
 from tests.unit.gateway.access.access_keys import SECRET, pair
 from tests.unit.gateway.test_cli import sentence
+from voice_gateway.access.keys import verification_key
+from voice_gateway.access.tokens import Claims, TokenVerifier
+from voice_gateway.cli import main as cli
 
 
 def printed(*arguments: str, env: dict[str, str] | None = None) -> str:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.gateway.access.access_keys import SECRET
 from voice_gateway.access.gate import Denial, Gate, Grant
 from voice_gateway.access.keys import signing_key, verification_key
 from voice_gateway.access.tokens import TokenVerifier, mint
-from tests.unit.gateway.access.access_keys import SECRET
 
 NOW = 1_800_000_000.0
 SHOP, EVIL = "https://shop.example", "https://evil.example"

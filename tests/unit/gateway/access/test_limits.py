@@ -6,10 +6,10 @@ import pytest
 
 from voice_gateway.access.attempts import Attempts, Handshakes
 from voice_gateway.access.limits import AccessLimits, Holder
-from voice_gateway.net.network import network_of, network_of_peer
 from voice_gateway.access.places import Places, Waiting
 from voice_gateway.access.uplinks import Uplinks
 from voice_gateway.endpoint.admission import Handshake
+from voice_gateway.net.network import network_of, network_of_peer
 
 ALICE = Holder(network_of("192.0.2.1"), "alice")
 BOB = Holder(network_of("192.0.2.1"), "bob")
@@ -143,14 +143,14 @@ class TestPlaces:
 
 class TestUplinks:
     def test_a_session_has_its_own_measure(self):
-        uplinks = Uplinks(AccessLimits(session_octets_per_s=10))
+        uplinks = Uplinks(AccessLimits(session_bytes_per_s=10))
         first, second = uplinks.meter(ALICE), uplinks.meter(ALICE)
-        assert first.octets(600, 0.0) is None
-        excess = first.octets(5, 0.0)
+        assert first.count_bytes(600, 0.0) is None
+        excess = first.count_bytes(5, 0.0)
         assert excess is not None
-        assert (excess.limit, excess.wait_s) == ("session_octets", 0.5)
-        assert second.octets(600, 0.0) is None
-        assert first.octets(5, 0.5) is None
+        assert (excess.limit, excess.wait_s) == ("session_bytes", 0.5)
+        assert second.count_bytes(600, 0.0) is None
+        assert first.count_bytes(5, 0.5) is None
 
     @pytest.mark.parametrize("whose", ["address", "subject"])
     def test_those_of_one_share_one(self, whose):
@@ -162,4 +162,4 @@ class TestUplinks:
 
     def test_without_limits_nothing_is_measured(self):
         meter = Uplinks(AccessLimits()).meter(ALICE)
-        assert meter.octets(1 << 40, 0.0) is meter.message(0.0) is None
+        assert meter.count_bytes(1 << 40, 0.0) is meter.message(0.0) is None

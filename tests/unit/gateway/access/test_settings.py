@@ -5,15 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from voice_gateway.access import gate
-
-from voice_gateway.access import tokens
+from tests.unit.gateway.access.access_keys import SECRET, pair
+from voice_gateway.access import gate, tokens
 from voice_gateway.access.limits import AccessLimits
-from voice_gateway.settings.access_sections import LimitsSection
-from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.session import admission
-from tests.unit.gateway.access.access_keys import SECRET, pair
+from voice_gateway.settings.access_sections import LimitsSection
+from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings
 
 PAGE = (Path(__file__).parents[4] / "deploy" / "access.md").read_text()
 LEAST = '[worker]\nlisten = "127.0.0.1:4433"\n[tls]\ncertificate = "leaf.pem"\nkey = "leaf.key"\n'
@@ -39,7 +37,7 @@ def test_nothing_said_is_open_with_limits_that_nobody_meets(load):
     assert settings.access.is_open
     assert settings.access.read_keys() == ()
     assert settings.limits.build() == AccessLimits(
-        session_octets_per_s=262_144,
+        session_bytes_per_s=262_144,
         session_messages_per_s=200,
         address_attempts_per_s=50,
         address_sessions=100,
@@ -68,10 +66,10 @@ def test_variables_name_them_too(load, tmp_path):
     ("text", "message"),
     [
         ('[access]\nkey_files = ["none.pub"]\n', r"access\.key_files .*none\.pub: no such file"),
-        ('[access]\nkey_files = ["short.key"]\n', r"short\.key: is a secret of 5 octets"),
+        ('[access]\nkey_files = ["short.key"]\n', r"short\.key: is a secret of 5 bytes"),
         ('[access]\nkey_files = ["new.key"]\n', r"new\.key: is a private key"),
         ('[access]\nkey_files = ["new.pub", "new.key"]\n', "two files have one name"),
-        ('[access]\nsecret = "short"\n', r"access\.secret: is a secret of 5 octets"),
+        ('[access]\nsecret = "short"\n', r"access\.secret: is a secret of 5 bytes"),
         (f'[access]\nsecret = "{SECRET}"\nsecret_file = "old.key"\n', "give it or access.secret_file, not both"),
         ("[access]\nsecret = 12345\n", r"access\.secret"),
         ("[access]\nleeway_s = 1000\n", r"access\.leeway_s"),

@@ -7,9 +7,9 @@ from typing import Any
 import jwt
 import pytest
 
+from tests.unit.gateway.access.access_keys import SECRET, pair
 from voice_gateway.access.keys import AccessKey, signing_key, verification_key
 from voice_gateway.access.tokens import Claims, TokenFault, TokenVerifier, mint
-from tests.unit.gateway.access.access_keys import SECRET, pair
 
 NOW = 1_800_000_000.0
 OLD, NEW = verification_key("old", SECRET), verification_key("new", pair()[1])
@@ -184,7 +184,7 @@ class TestForgery:
 
     def test_with_another_key_of_the_right_name(self):
         assert cause(minted(signing_key("new", pair("foreign")[0]))) == "signature"
-        assert cause(signed({}, key="another secret of more than 32 octets")) == "signature"
+        assert cause(signed({}, key="another secret of more than 32 bytes")) == "signature"
 
     def test_with_a_changed_claim(self):
         head, _, signature = minted().split(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.unit.gateway.audio.signals import tone
 from voice_gateway.agent.base import (
     AgentEvent,
     Finished,
@@ -15,17 +16,16 @@ from voice_gateway.agent.base import (
 )
 from voice_gateway.agents.echo import EchoAgent, PcmuEchoAgent
 from voicelink.audio.g711 import pcmu_encode
-from tests.unit.gateway.audio.signals import tone
 
 
 def hear(
-    pcm: bytes, state: dict[str, int] | None = None, agent: EchoAgent | None = None, frame_octets: int = 640
+    pcm: bytes, state: dict[str, int] | None = None, agent: EchoAgent | None = None, frame_bytes: int = 640
 ) -> list[AgentEvent]:
     events: list[AgentEvent] = []
     conversation = (agent or EchoAgent()).converse(events.append, state)
     conversation.greet()
-    for sequence, at in enumerate(range(0, len(pcm), frame_octets)):
-        conversation.hear(HeardAudio(sequence, pcm[at : at + frame_octets]))
+    for sequence, at in enumerate(range(0, len(pcm), frame_bytes)):
+        conversation.hear(HeardAudio(sequence, pcm[at : at + frame_bytes]))
     conversation.finish()
     conversation.close()
     conversation.finish()
@@ -50,9 +50,9 @@ def test_silence_is_not_answered() -> None:
     assert not any(isinstance(event, Reply) for event in hear(bytes(64_000)))
 
 
-def test_a_telephone_gets_its_own_octets_back() -> None:
+def test_a_telephone_gets_its_own_bytes_back() -> None:
     word = pcmu_encode(tone(300, 8_000, 0.5, 6_000))
-    events = hear(b"\x7f" * 4_000 + word + b"\x7f" * 8_000, agent=PcmuEchoAgent(), frame_octets=160)
+    events = hear(b"\x7f" * 4_000 + word + b"\x7f" * 8_000, agent=PcmuEchoAgent(), frame_bytes=160)
     (reply,) = (event.pcm for event in events if isinstance(event, ReplyAudio))
     assert word in reply
     assert reply.startswith(b"\x7f"), "the silence before it is what was heard, too"

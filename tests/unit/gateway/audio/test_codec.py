@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
+from tests.unit.gateway.audio.signals import level, tone
 from voicelink.audio.codec import FRAME_TICKS, FrameDecoder, FrameEncoder
 from voicelink.wire import AudioFrame, Codec, Malformed
-from tests.unit.gateway.audio.signals import level, tone
 
 
 def frames_of(codec: Codec, pcm: bytes, rate_hz: int) -> list[AudioFrame]:
@@ -81,7 +81,7 @@ def test_the_codec_may_change_within_a_stream() -> None:
 
 
 @pytest.mark.parametrize(
-    ("codec", "octets"),
+    ("codec", "data"),
     [
         (Codec.PCM16_16K, 3_840),
         (Codec.PCM16_24K, 5_760),
@@ -90,13 +90,13 @@ def test_the_codec_may_change_within_a_stream() -> None:
         (Codec.PCMA, 960),
     ],
 )
-def test_a_payload_of_more_than_120_ms_is_malformed(codec: Codec, octets: int) -> None:
+def test_a_payload_of_more_than_120_ms_is_malformed(codec: Codec, data: int) -> None:
     """PROTOCOL section 3, as an Opus packet is at most 120 ms (RFC 6716 section 3.2.5)."""
     decoder = FrameDecoder(16_000)
-    longest = decoder.decode(AudioFrame(0, 0, codec, bytes(octets)))
+    longest = decoder.decode(AudioFrame(0, 0, codec, bytes(data)))
     assert isinstance(longest, bytes)
     assert len(longest) == pytest.approx(0.12 * 32_000, abs=64)
-    fault = decoder.decode(AudioFrame(1, 5_760, codec, bytes(octets + 2)))
+    fault = decoder.decode(AudioFrame(1, 5_760, codec, bytes(data + 2)))
     assert isinstance(fault, Malformed)
     assert "120" in fault.reason
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soxr
 
-from voicelink.audio.resample import RATES_HZ, Resampler
 from tests.unit.gateway.audio.signals import level, tone
+from voicelink.audio.resample import RATES_HZ, Resampler
 
 PAIRS = [pair for pair in itertools.product(RATES_HZ, RATES_HZ) if pair[0] != pair[1]]
 

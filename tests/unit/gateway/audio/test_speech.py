@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.unit.gateway.audio.signals import level
+from voice_gateway.errors import GatewayError
 from voicelink.audio import speech
 from voicelink.audio.speech import SPEECH_RATE_HZ, CachedSpeech, EspeakSpeech, HibariSpeech
-from voice_gateway.errors import GatewayError
-from tests.unit.gateway.audio.signals import level
 
 
 class CountingSpeech:
@@ -32,7 +32,7 @@ def test_the_first_sentence_is_there_before_the_second_is_made() -> None:
 
 def test_what_was_said_before_is_not_made_again() -> None:
     inner = CountingSpeech()
-    cached = CachedSpeech(inner, max_octets=20)
+    cached = CachedSpeech(inner, max_bytes=20)
     for text in ("Hello there.", "Hello there.", "Anything else?", "Hello there."):
         assert list(cached.synthesize(text)) == [text.encode()]
     assert inner.asked == ["Hello there.", "Anything else?", "Hello there."]

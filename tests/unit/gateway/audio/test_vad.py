@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from voicelink.audio.vad import EnergyVoiceActivity, SileroModel, VoiceActivity
 from tests.unit.gateway.audio.signals import tone
 from tests.unit.gateway.recordings import recording
+from voicelink.audio.vad import EnergyVoiceActivity, SileroModel, VoiceActivity
 
 
 @pytest.fixture(scope="module")

@@ -105,6 +105,6 @@ def test_what_cannot_be_read_is_named(data: bytes, sentence: str) -> None:
 
 
 @given(st.binary(max_size=120))
-def test_no_octets_raise_anything_else(body: bytes) -> None:
+def test_no_bytes_raise_anything_else(body: bytes) -> None:
     with suppress(WavError):
         parse_wav(b"RIFF\x00\x00\x00\x00WAVE" + body)

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 from aioquic.h3.connection import H3Connection
 from aioquic.quic.events import ConnectionTerminated, QuicEvent
 
+from tests.unit.gateway.quic.harness import Pair, connected
 from voicelink.h3.webtransport import (
     SessionRequested,
     WebTransportEvent,
     WebTransportLayer,
 )
-from tests.unit.gateway.quic.harness import Pair, connected
 
 E = TypeVar("E")
 

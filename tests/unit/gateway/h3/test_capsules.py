@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from voicelink.h3.capsules import (
-    MAX_CAPSULE_OCTETS,
-    MAX_REASON_OCTETS,
+    MAX_CAPSULE_BYTES,
+    MAX_REASON_BYTES,
     Capsule,
     CapsuleReader,
     CloseSession,
@@ -20,11 +20,11 @@ def unknown(size: int) -> bytes:
     return encode_varint(GREASE) + encode_varint(size) + bytes(size)
 
 
-def read(octets: bytes, step: int) -> list[Capsule]:
+def read(data: bytes, step: int) -> list[Capsule]:
     reader = CapsuleReader()
     capsules: list[Capsule] = []
-    for start in range(0, len(octets), step):
-        some = reader.feed(octets[start : start + step])
+    for start in range(0, len(data), step):
+        some = reader.feed(data[start : start + step])
         assert not isinstance(some, Malformed)
         capsules += some
     return capsules
@@ -32,14 +32,14 @@ def read(octets: bytes, step: int) -> list[Capsule]:
 
 @pytest.mark.parametrize("step", [1, 2, 7, 10_000])
 def test_capsules_are_found_among_unknown_ones_however_they_are_cut(step: int) -> None:
-    octets = (
+    data = (
         unknown(0)
         + encode_capsule(DrainSession())
         + unknown(300)
         + encode_capsule(CloseSession(7, "auf Wiederhören"))
         + unknown(3)
     )
-    assert read(octets, step) == [DrainSession(), CloseSession(7, "auf Wiederhören")]
+    assert read(data, step) == [DrainSession(), CloseSession(7, "auf Wiederhören")]
 
 
 def test_an_unknown_capsule_of_any_size_is_skipped_without_being_kept() -> None:
@@ -51,19 +51,19 @@ def test_an_unknown_capsule_of_any_size_is_skipped_without_being_kept() -> None:
 
 
 def test_a_known_capsule_beyond_the_limit_is_malformed_before_its_body_arrives() -> None:
-    fault = CapsuleReader().feed(encode_varint(0x2843) + encode_varint(MAX_CAPSULE_OCTETS + 1))
-    assert fault == Malformed(f"capsule 0x2843 is {MAX_CAPSULE_OCTETS + 1} octets, the limit is {MAX_CAPSULE_OCTETS}")
+    fault = CapsuleReader().feed(encode_varint(0x2843) + encode_varint(MAX_CAPSULE_BYTES + 1))
+    assert fault == Malformed(f"capsule 0x2843 is {MAX_CAPSULE_BYTES + 1} bytes, the limit is {MAX_CAPSULE_BYTES}")
 
 
 def test_a_close_without_its_code_is_malformed() -> None:
     assert CapsuleReader().feed(encode_varint(0x2843) + b"\x03abc") == Malformed(
-        "capsule 0x2843 needs 4 octets of code, got 3"
+        "capsule 0x2843 needs 4 bytes of code, got 3"
     )
 
 
 def test_a_reason_that_is_too_long_is_cut_at_a_character() -> None:
     [closed] = read(encode_capsule(CloseSession(1, "ü" * 600)), 10_000)
-    assert closed == CloseSession(1, "ü" * (MAX_REASON_OCTETS // 2))
+    assert closed == CloseSession(1, "ü" * (MAX_REASON_BYTES // 2))
 
 
 def test_a_reason_that_is_no_text_is_read_all_the_same() -> None:

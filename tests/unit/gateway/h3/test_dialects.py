@@ -8,19 +8,6 @@ import pytest
 from aioquic.h3.connection import ErrorCode
 from aioquic.quic.events import StreamReset as QuicStreamReset
 
-from voicelink.h3 import http3
-from voicelink.h3.capsules import (
-    CloseSession,
-    DataBlocked,
-    DrainSession,
-    MaxData,
-    MaxStreams,
-    StreamsBlocked,
-)
-from voicelink.h3.dialect import SERVER_SETTINGS, Dialect, terms
-from voicelink.h3.flow_control import Limits
-from voicelink.h3.limits import MAX_SESSIONS, MAX_WAITING_PIECES
-from voicelink.h3.webtransport import SessionClosed, SessionDraining, SessionRequested, StreamData, StreamReset
 from tests.unit.gateway.h3.harness import of
 from tests.unit.gateway.h3.peers import (
     CHROMIUM,
@@ -41,6 +28,19 @@ from tests.unit.gateway.h3.peers import (
     RefusedError,
     Script,
 )
+from voicelink.h3 import http3
+from voicelink.h3.capsules import (
+    CloseSession,
+    DataBlocked,
+    DrainSession,
+    MaxData,
+    MaxStreams,
+    StreamsBlocked,
+)
+from voicelink.h3.dialect import SERVER_SETTINGS, Dialect, terms
+from voicelink.h3.flow_control import Limits
+from voicelink.h3.limits import MAX_SESSIONS, MAX_WAITING_PIECES
+from voicelink.h3.webtransport import SessionClosed, SessionDraining, SessionRequested, StreamData, StreamReset
 
 SCRIPTS = {
     "chromium": CHROMIUM,

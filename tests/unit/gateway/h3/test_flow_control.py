@@ -92,9 +92,9 @@ def test_a_limit_may_be_repeated_but_not_lowered(capsule: MaxData | MaxStreams) 
     ],
 )
 def test_flow_control_capsules_have_the_drafts_numbers(capsule: Capsule, number: int) -> None:
-    octets = encode_capsule(capsule)
-    assert octets.startswith(encode_varint(number))
-    assert CapsuleReader().feed(octets) == [capsule]
+    data = encode_capsule(capsule)
+    assert data.startswith(encode_varint(number))
+    assert CapsuleReader().feed(data) == [capsule]
 
 
 @pytest.mark.parametrize(

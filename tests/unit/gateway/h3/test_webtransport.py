@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from aioquic.h3.connection import ErrorCode, H3Connection
 
+from tests.unit.gateway.h3.harness import CONNECT, Ends, ends, of, open_session, plain_client
 from voicelink.h3.capsules import CloseSession, encode_capsule
 from voicelink.h3.codepoints import SESSION_GONE
 from voicelink.h3.early import MAX_EARLY_STREAMS
@@ -21,7 +22,6 @@ from voicelink.h3.webtransport import (
     StreamStopped,
 )
 from voicelink.wire import encode_varint
-from tests.unit.gateway.h3.harness import CONNECT, Ends, ends, of, open_session, plain_client
 
 # Sessions
 
@@ -198,7 +198,7 @@ def test_a_malformed_capsule_ends_the_session() -> None:
     both.client._h3.send_data(session_id, encode_varint(0x2843) + b"\x01x", end_stream=False)
     both.exchange()
     assert [each.reason for each in of(SessionClosed, both.from_client)] == [
-        "capsule 0x2843 needs 4 octets of code, got 1"
+        "capsule 0x2843 needs 4 bytes of code, got 1"
     ]
 
 

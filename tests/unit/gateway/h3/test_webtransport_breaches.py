@@ -11,12 +11,12 @@ from aioquic.h3.events import HeadersReceived
 from aioquic.quic.events import StopSendingReceived
 from aioquic.quic.events import StreamReset as QuicStreamReset
 
-from voicelink.h3.codepoints import SESSION_GONE
-from voicelink.h3.limits import MAX_HEADERS_OCTETS, MAX_REQUESTS
-from voicelink.h3.webtransport import SessionRequested, StreamData, WebTransportLayer
-from voicelink.wire import encode_varint
 from tests.unit.gateway.h3.harness import CONNECT, Ends, closed_with, ends, of, open_session, plain_client
 from tests.unit.gateway.quic.harness import connected
+from voicelink.h3.codepoints import SESSION_GONE
+from voicelink.h3.limits import MAX_HEADERS_BYTES, MAX_REQUESTS
+from voicelink.h3.webtransport import SessionRequested, StreamData, WebTransportLayer
+from voicelink.wire import encode_varint
 
 
 def test_a_webtransport_frame_inside_the_connect_stream_is_an_error() -> None:
@@ -41,7 +41,7 @@ def test_a_server_that_opens_a_request_stream_is_an_error() -> None:
 
 def test_headers_beyond_the_cap_are_refused_from_their_length_alone() -> None:
     both = ends()
-    both.pair.client.send_stream_data(0, encode_varint(FrameType.HEADERS) + encode_varint(MAX_HEADERS_OCTETS + 1))
+    both.pair.client.send_stream_data(0, encode_varint(FrameType.HEADERS) + encode_varint(MAX_HEADERS_BYTES + 1))
     assert closed_with(both) == ErrorCode.H3_EXCESSIVE_LOAD
 
 

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from voice_gateway.endpoint.tls import TlsIdentity
 from voicelink.quic.cid_source import CidSource, RandomCids
 from voicelink.quic.connection import Connection, ConnectionOptions
-from voice_gateway.endpoint.tls import TlsIdentity
 
 NOW = 1_800_000_000.0
 """The wall clock of the tests, seconds since 1970."""
@@ -157,12 +157,12 @@ def connected(
     client_cids = client_cids or RandomCids(8, seeded(1))
     server_cids = server_cids or RandomCids(8, seeded(2))
     initiator = Connection(
-        configuration=client_configuration(connection_id_length=client_cids.length_octets, **(client or {})),
+        configuration=client_configuration(connection_id_length=client_cids.length_bytes, **(client or {})),
         cids=client_cids,
         options=options,
     )
     responder = Connection(
-        configuration=server_configuration(connection_id_length=server_cids.length_octets, **(server or {})),
+        configuration=server_configuration(connection_id_length=server_cids.length_bytes, **(server or {})),
         cids=server_cids,
         options=options,
         original_destination_connection_id=initiator.original_destination_connection_id,

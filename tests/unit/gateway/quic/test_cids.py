@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from voice_gateway.endpoint.cids import CidIssuer, UnroutableIssuer
 from quiclb import CidEncoder, QuicLbConfig
 from tests.unit.gateway.quic.harness import seeded
+from voice_gateway.endpoint.cids import CidIssuer, UnroutableIssuer
 
 KEY = b"k" * 16
 
@@ -71,7 +71,7 @@ def test_when_nonces_are_exhausted_connection_ids_are_unroutable_and_of_the_same
     unroutable = mine.issue()
     assert (mine.active_limit, mine.is_migration_disabled) == (1, True)
     assert (routable[0] >> 5, unroutable[0] >> 5) == (2, 7)
-    assert len(routable) == len(unroutable) == mine.length_octets
+    assert len(routable) == len(unroutable) == mine.length_bytes
 
 
 def test_unroutable_connection_ids_encode_their_length_under_the_reserved_codepoint() -> None:

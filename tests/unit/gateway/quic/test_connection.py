@@ -9,15 +9,6 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent, StreamDataReceived
 from aioquic.quic.packet import QuicErrorCode
 
-from voicelink.quic.cid_source import RandomCids
-from voice_gateway.endpoint.cids import CidIssuer, UnroutableIssuer
-from voicelink.quic.connection import (
-    AIOQUIC_VERSION,
-    Connection,
-    ConnectionOptions,
-    PeerClosed,
-)
-from voice_gateway.endpoint.stateless import stateless_reset
 from quiclb import CidDecoder, CidEncoder, Decoded, QuicLbConfig
 from tests.unit.gateway.quic.harness import (
     SERVER_ADDRESS,
@@ -25,6 +16,15 @@ from tests.unit.gateway.quic.harness import (
     connected,
     of,
     seeded,
+)
+from voice_gateway.endpoint.cids import CidIssuer, UnroutableIssuer
+from voice_gateway.endpoint.stateless import stateless_reset
+from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.connection import (
+    AIOQUIC_VERSION,
+    Connection,
+    ConnectionOptions,
+    PeerClosed,
 )
 
 SERVER_ID = b"\0\0\0\7"
@@ -62,7 +62,7 @@ def test_every_private_name_that_is_overridden_exists_in_aioquic() -> None:
         "_issue_tickets",
         "_let_acknowledgement_ride",
         "_new_host_cid",
-        "_next_datagram_octets",
+        "_next_datagram_bytes",
         "_sent_despite_window",
         "_sent_without_peer_cids",
         "_within_amplification_limit",
@@ -95,7 +95,7 @@ def test_the_initial_and_the_spare_connection_ids_are_the_sources() -> None:
 
 
 def test_a_source_of_another_length_than_configured_is_refused() -> None:
-    with pytest.raises(ValueError, match="connection IDs are 9 octets, configured are 8"):
+    with pytest.raises(ValueError, match="connection IDs are 9 bytes, configured are 8"):
         Connection(configuration=client_configuration(), cids=RandomCids(9, seeded(1)))
 
 
@@ -130,7 +130,7 @@ def test_rotation_during_the_handshake_leaves_no_connection_id_of_the_old_config
 
 def test_rotation_refuses_connection_ids_of_another_length() -> None:
     pair = connected(server_cids=issuer())
-    with pytest.raises(ValueError, match="connection IDs are 8 octets, configured are 17"):
+    with pytest.raises(ValueError, match="connection IDs are 8 bytes, configured are 17"):
         pair.server.rotate_cids(RandomCids(8, seeded(3)))
 
 
@@ -279,12 +279,12 @@ def test_a_reset_stream_gives_its_share_of_the_connection_limit_back() -> None:
 
 def test_a_datagram_too_large_for_the_peer_is_dropped_and_does_not_block_the_next() -> None:
     pair = connected()
-    assert not pair.client.offer_datagram(bytes(pair.client.max_datagram_octets + 1))
-    assert pair.client.offer_datagram(bytes(pair.client.max_datagram_octets))
+    assert not pair.client.offer_datagram(bytes(pair.client.max_datagram_bytes + 1))
+    assert pair.client.offer_datagram(bytes(pair.client.max_datagram_bytes))
     assert pair.client.offer_datagram(b"small")
     pair.exchange()
     sizes = [len(event.data) for event in pair.server_events if type(event).__name__ == "DatagramFrameReceived"]
-    assert sizes == [pair.client.max_datagram_octets, 5]
+    assert sizes == [pair.client.max_datagram_bytes, 5]
     assert pair.client.datagrams_dropped == 1
 
 
@@ -331,7 +331,7 @@ def test_a_timer_that_fires_after_the_end_does_nothing() -> None:
     assert len(of(ConnectionTerminated, pair.client_events)) == 1
 
 
-def test_the_handshake_survives_a_connection_id_source_of_twenty_octets() -> None:
+def test_the_handshake_survives_a_connection_id_source_of_twenty_bytes() -> None:
     pair = connected(server_cids=RandomCids(20, seeded(6)))
     assert of(HandshakeCompleted, pair.server_events)
 

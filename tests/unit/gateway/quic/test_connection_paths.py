@@ -6,12 +6,6 @@ import pytest
 from aioquic.quic.connection import QuicNetworkPath
 from aioquic.quic.events import ConnectionTerminated, StreamDataReceived
 
-from voicelink.quic.cid_source import RandomCids
-from voicelink.quic.connection import (
-    PathFailed,
-    PathValidated,
-    PeerMoved,
-)
 from tests.unit.gateway.quic.harness import (
     CLIENT_ADDRESS,
     SERVER_ADDRESS,
@@ -19,6 +13,12 @@ from tests.unit.gateway.quic.harness import (
     connected,
     of,
     seeded,
+)
+from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.connection import (
+    PathFailed,
+    PathValidated,
+    PeerMoved,
 )
 
 ELSEWHERE = ("203.0.113.9", 40002)

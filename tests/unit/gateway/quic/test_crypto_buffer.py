@@ -11,8 +11,8 @@ from aioquic.buffer import encode_uint_var
 from aioquic.quic.events import HandshakeCompleted
 from aioquic.quic.packet import QuicErrorCode, QuicStreamFrame
 
-from voicelink.quic.connection.crypto_buffer import SERVER_WINDOW_BYTES, CryptoOverflowError, CryptoReceiver
 from tests.unit.gateway.quic.harness import Pair, connected, of, packet, packets
+from voicelink.quic.connection.crypto_buffer import SERVER_WINDOW_BYTES, CryptoOverflowError, CryptoReceiver
 
 EPOCHS = [tls.Epoch.INITIAL, tls.Epoch.HANDSHAKE, tls.Epoch.ONE_RTT]
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from voicelink.quic.connection.allowance import Allowance
-from voicelink.quic.connection.floor import FLOOR_BITS_PER_S, FLOOR_BURST_OCTETS, FLOOR_ENDS_AFTER_S
 from tests.unit.gateway.quic.harness import Pair, connected
+from voicelink.quic.connection.allowance import Allowance
+from voicelink.quic.connection.floor import FLOOR_BITS_PER_S, FLOOR_BURST_BYTES, FLOOR_ENDS_AFTER_S
 
 SPOKEN = bytes(200)
 FRAME_S = 0.020
-IP_UDP_OCTETS = 28
+IP_UDP_BYTES = 28
 
 
-def speak_into_the_void(pair: Pair, seconds: float, octets: int = len(SPOKEN)) -> list[int]:
-    """What leaves the client, octets for each 20 ms, while nothing comes back."""
+def speak_into_the_void(pair: Pair, seconds: float, byte_count: int = len(SPOKEN)) -> list[int]:
+    """What leaves the client, bytes for each 20 ms, while nothing comes back."""
     left = []
     for _ in range(round(seconds / FRAME_S)):
-        pair.client.offer_datagram(bytes(octets))
+        pair.client.offer_datagram(bytes(byte_count))
         pair.now += FRAME_S
         pair.fire_timers()
-        left.append(sum(len(data) + IP_UDP_OCTETS for data, _ in pair.client.datagrams_to_send(pair.now)))
+        left.append(sum(len(data) + IP_UDP_BYTES for data, _ in pair.client.datagrams_to_send(pair.now)))
     return left
 
 
@@ -32,7 +32,7 @@ def test_without_a_floor_speech_stops_when_the_window_is_full() -> None:
 def test_with_a_floor_every_frame_leaves_at_once() -> None:
     pair = connected()
     pair.client.hold_floor(pair.now)
-    assert all(octets > len(SPOKEN) for octets in speak_into_the_void(pair, FLOOR_ENDS_AFTER_S - 0.1))
+    assert all(byte_count > len(SPOKEN) for byte_count in speak_into_the_void(pair, FLOOR_ENDS_AFTER_S - 0.1))
 
 
 def test_the_floor_ends_some_time_after_the_last_acknowledgement() -> None:
@@ -47,7 +47,7 @@ def test_an_acknowledgement_brings_it_back() -> None:
     pair.client.hold_floor(pair.now)
     speak_into_the_void(pair, FLOOR_ENDS_AFTER_S + 1)
     pair.exchange(8)
-    assert all(octets > len(SPOKEN) for octets in speak_into_the_void(pair, 2.0))
+    assert all(byte_count > len(SPOKEN) for byte_count in speak_into_the_void(pair, 2.0))
 
 
 def test_no_more_than_its_rate_leaves_behind_a_closed_window() -> None:
@@ -56,7 +56,7 @@ def test_no_more_than_its_rate_leaves_behind_a_closed_window() -> None:
     pair.client.hold_floor(pair.now)
     seconds = FLOOR_ENDS_AFTER_S - 0.1
     left = sum(speak_into_the_void(pair, seconds, 1_000))
-    assert 0.8 * FLOOR_BITS_PER_S / 8 * seconds < left < FLOOR_BITS_PER_S / 8 * seconds + FLOOR_BURST_OCTETS + 2_000
+    assert 0.8 * FLOOR_BITS_PER_S / 8 * seconds < left < FLOOR_BITS_PER_S / 8 * seconds + FLOOR_BURST_BYTES + 2_000
 
 
 def test_a_datagram_that_waits_for_the_allowance_sets_the_timer() -> None:
@@ -103,9 +103,9 @@ def test_an_allowance_grows_with_time_up_to_its_most() -> None:
     assert allowance.left(60.0) == 0
 
 
-@pytest.mark.parametrize("octets", [1, 333, 499.9, 500, 9_000])
-def test_what_is_said_to_be_ready_is(octets: float) -> None:
+@pytest.mark.parametrize("byte_count", [1, 333, 499.9, 500, 9_000])
+def test_what_is_said_to_be_ready_is(byte_count: float) -> None:
     allowance = Allowance(192_000, 500, now=12345.678)
     allowance.spend(500, 12345.678)
-    ready_at = allowance.ready_at(octets)
-    assert allowance.left(ready_at) >= min(octets, 500 - 1e-6)
+    ready_at = allowance.ready_at(byte_count)
+    assert allowance.left(ready_at) >= min(byte_count, 500 - 1e-6)

@@ -14,10 +14,6 @@ from aioquic.buffer import Buffer
 from aioquic.quic.events import HandshakeCompleted, ProtocolNegotiated, StreamDataReceived
 from aioquic.quic.packet import QuicErrorCode
 
-from voicelink.quic.cid_source import RandomCids
-from voicelink.quic.connection import Connection, PeerClosed
-from voice_gateway.endpoint.credentials import Credentials
-from voice_gateway.endpoint.settings import SharedSecrets
 from tests.unit.gateway.quic.harness import (
     SERVER_ADDRESS,
     Pair,
@@ -26,6 +22,10 @@ from tests.unit.gateway.quic.harness import (
     seeded,
     server_configuration,
 )
+from voice_gateway.endpoint.credentials import Credentials
+from voice_gateway.endpoint.settings import SharedSecrets
+from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.connection import Connection, PeerClosed
 
 MLKEM = 0x11EC
 """X25519MLKEM768, which aioquic does not know."""

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.gateway.quic.harness import NOW, seeded
 from voice_gateway.endpoint.new_token import LIFETIME_S, KnownAddress, NewTokens
 from voice_gateway.endpoint.paths import ForwardedPath
 from voice_gateway.endpoint.retry import RetryTokens
 from voice_gateway.endpoint.single_use import SingleUse
-from tests.unit.gateway.quic.harness import NOW, seeded
 
 ADDRESS = ("198.51.100.7", 40001)
 SECRET = b"k" * 32

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from voice_gateway.errors import ConfigurationError
-from voice_gateway.endpoint.paths import ForwardedPath, Forwarders, parse_envelope, peer_name
 from quiclb import SppHeader, wrap
 from quiclb.net.spp import EnvelopeFault
+from voice_gateway.endpoint.paths import ForwardedPath, Forwarders, parse_envelope, peer_name
+from voice_gateway.errors import ConfigurationError
 
 CLIENT, VIP = ("198.51.100.7", 40001), ("192.0.2.1", 4433)
 

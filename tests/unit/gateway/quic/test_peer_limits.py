@@ -13,6 +13,7 @@ from aioquic.quic.packet import QuicErrorCode
 from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.stream import QuicStreamReceiver
 
+from tests.unit.gateway.quic.harness import SERVER_ADDRESS, Pair, connected, of, packet, packets
 from voicelink.quic.connection import ConnectionOptions
 from voicelink.quic.connection.core import MAX_ACK_FRAMES_PER_PACKET
 from voicelink.quic.connection.identifiers import MAX_NEW_TOKENS, MAX_RETIREMENTS, MAX_UDP_PAYLOAD_BYTES
@@ -26,7 +27,6 @@ from voicelink.quic.connection.workload import (
     TokenBucket,
     Workload,
 )
-from tests.unit.gateway.quic.harness import SERVER_ADDRESS, Pair, connected, of, packet, packets
 
 PING = b"\x01"
 

@@ -38,7 +38,7 @@ def test_overlapping_repeated_and_shuffled_frames_give_the_stream_back(seed: int
     for each in frames:
         event = part.handle_frame(each)
         received += event.data if event else b""
-        assert part.starting_offset() == len(received) == budget.delivered_octets
+        assert part.starting_offset() == len(received) == budget.delivered_bytes
     assert received == stream
     assert part.is_finished
     assert budget.chunks == 0
@@ -83,7 +83,7 @@ def test_all_streams_of_a_connection_share_the_budget() -> None:
         StreamReceiver(8, budget).handle_frame(frame(10, b"x"))
 
 
-def test_octets_sent_backwards_are_not_copied_again_and_again() -> None:
+def test_bytes_sent_backwards_are_not_copied_again_and_again() -> None:
     part, budget = receiver(max_chunks=100)
     for offset in range(10_000, 9_900, -1):
         part.handle_frame(frame(offset, b"x"))
@@ -115,7 +115,7 @@ def test_a_reset_drops_what_waits_and_counts_the_rest_as_delivered() -> None:
     event = part.handle_reset(final_size=100, error_code=7)
     assert event is not None
     assert event.error_code == 7
-    assert (budget.chunks, budget.delivered_octets) == (0, 100)
+    assert (budget.chunks, budget.delivered_bytes) == (0, 100)
     assert part.handle_reset(final_size=100, error_code=7) is None
     assert part.handle_frame(frame(3, b"late")) is None
 

@@ -10,10 +10,10 @@ from aioquic.quic.events import StreamDataReceived, StreamReset
 from aioquic.quic.packet import QuicErrorCode, QuicStreamFrame
 from aioquic.quic.stream import FinalSizeError
 
+from tests.unit.gateway.quic.harness import Pair, connected, of
 from voicelink.quic.connection import Connection, ConnectionOptions
 from voicelink.quic.connection.reset_stream_at import PARAMETERS, RESET_STREAM_AT
 from voicelink.quic.reassembly import ReassemblyBudget, StreamReceiver
-from tests.unit.gateway.quic.harness import Pair, connected, of
 
 HEADER, BODY = b"\x40\x54\x00", bytes(50_000)
 
@@ -175,14 +175,14 @@ def test_the_receiver_holds_the_reset_back_until_the_reliable_bytes_are_delivere
     first = stream.handle_frame(QuicStreamFrame(offset=0, data=b"01234"))
     assert first == StreamDataReceived(data=b"0123456789", end_stream=False, stream_id=3)
     assert budget.resets == [StreamReset(error_code=9, stream_id=3)]
-    assert (stream.is_finished, budget.chunks, budget.delivered_octets) == (True, 0, 100)
+    assert (stream.is_finished, budget.chunks, budget.delivered_bytes) == (True, 0, 100)
 
 
 def test_the_receiver_takes_a_reset_at_once_where_the_reliable_bytes_were_delivered() -> None:
     stream, budget = receiver()
     stream.handle_frame(QuicStreamFrame(offset=0, data=b"0123456789"))
     assert reset(stream, final_size=20, reliable_size=10) == StreamReset(error_code=9, stream_id=3)
-    assert budget.delivered_octets == 20
+    assert budget.delivered_bytes == 20
 
 
 @pytest.mark.parametrize(("second", "is_due"), [(20, False), (0, True)])

@@ -11,10 +11,6 @@ from aioquic.quic.events import HandshakeCompleted, StreamDataReceived
 from aioquic.quic.packet import encode_quic_retry
 from aioquic.tls import SessionTicket
 
-from voicelink.quic.cid_source import RandomCids
-from voicelink.quic.connection import Connection
-from voice_gateway.endpoint.credentials import Credentials
-from voice_gateway.endpoint.settings import SharedSecrets
 from tests.unit.gateway.quic.harness import (
     SERVER_ADDRESS,
     Pair,
@@ -23,6 +19,10 @@ from tests.unit.gateway.quic.harness import (
     seeded,
     server_configuration,
 )
+from voice_gateway.endpoint.credentials import Credentials
+from voice_gateway.endpoint.settings import SharedSecrets
+from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.connection import Connection
 
 SECRETS = SharedSecrets(retry=(b"r" * 32,), ticket=(b"t" * 32,))
 

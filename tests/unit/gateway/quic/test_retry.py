@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.gateway.quic.harness import NOW, seeded
 from voice_gateway.endpoint.paths import ForwardedPath
 from voice_gateway.endpoint.retry import LIFETIME_S, RejectedToken, RetryTokens, ValidToken
-from tests.unit.gateway.quic.harness import NOW, seeded
 
 ADDRESS = ("198.51.100.7", 40001)
 ORIGINAL, RETRY = b"original", b"retry source cid"
@@ -38,7 +38,7 @@ def test_a_token_fits_one_address_one_connection_id_and_a_short_time(
 
 
 @pytest.mark.parametrize("token", [b"", b"short", bytes(12), bytes(100)])
-def test_octets_that_are_no_token_of_this_key_count_as_none(token: bytes) -> None:
+def test_bytes_that_are_no_token_of_this_key_count_as_none(token: bytes) -> None:
     assert tokens().check(token, ADDRESS, RETRY, NOW) is None
 
 
@@ -46,7 +46,7 @@ def test_a_token_under_another_key_counts_as_none() -> None:
     assert tokens().check(tokens(b"other key 16 oct").issue(ADDRESS, ORIGINAL, RETRY, NOW), ADDRESS, RETRY, NOW) is None
 
 
-def test_every_truncation_and_every_flipped_octet_counts_as_none() -> None:
+def test_every_truncation_and_every_flipped_byte_counts_as_none() -> None:
     token = tokens().issue(ADDRESS, ORIGINAL, RETRY, NOW)
     for index in range(len(token)):
         flipped = token[:index] + bytes((token[index] ^ 1,)) + token[index + 1 :]

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from voice_gateway.endpoint.sealing import PERIOD_S, SealingKeys
 from tests.unit.gateway.quic.harness import NOW, seeded
+from voice_gateway.endpoint.sealing import PERIOD_S, SealingKeys
 
 OLD, NEW = b"o" * 16, b"n" * 32
 
@@ -48,7 +48,7 @@ def test_a_worker_whose_clock_is_behind_opens_what_the_next_period_sealed() -> N
     assert keys(OLD, seed=2).open(keys(OLD).seal(b"plain", begin), begin - 60) == b"plain"
 
 
-def test_every_truncation_and_every_flipped_octet_opens_nothing() -> None:
+def test_every_truncation_and_every_flipped_byte_opens_nothing() -> None:
     sealed = keys(OLD).seal(b"plain", NOW)
     for index in range(len(sealed)):
         flipped = sealed[:index] + bytes((sealed[index] ^ 1,)) + sealed[index + 1 :]
@@ -58,5 +58,5 @@ def test_every_truncation_and_every_flipped_octet_opens_nothing() -> None:
 
 @pytest.mark.parametrize("length", [0, 15, 65])
 def test_a_secret_of_another_length_is_refused(length: int) -> None:
-    with pytest.raises(ValueError, match=f"16 to 64 octets, got {length}"):
+    with pytest.raises(ValueError, match=f"16 to 64 bytes, got {length}"):
         keys(bytes(length))

@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 from aioquic.quic.packet import QuicErrorCode
 
-from voicelink.quic.connection import H3_NO_ERROR, Connection
-from voice_gateway.endpoint.served import ConnectionHandler, ServedConnection
 from tests.unit.gateway.quic.harness import connected
+from voice_gateway.endpoint.served import ConnectionHandler, ServedConnection
+from voicelink.quic.connection import H3_NO_ERROR, Connection
 
 CLIENT = ("198.51.100.7", 40001)
 

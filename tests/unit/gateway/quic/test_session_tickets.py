@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from aioquic.tls import CipherSuite
 
-from voice_gateway.endpoint.session_tickets import LIFETIME_S, SessionTickets
 from tests.unit.gateway.quic.harness import NOW, seeded
+from voice_gateway.endpoint.session_tickets import LIFETIME_S, SessionTickets
 
 SECRET, CONTEXT = b"k" * 32, b"context1"
 SUITE = CipherSuite.AES_256_GCM_SHA384
@@ -43,5 +43,5 @@ def test_a_ticket_shows_nothing_of_what_is_in_it() -> None:
 
 
 def test_a_context_of_another_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="8 octets, got 3"):
+    with pytest.raises(ValueError, match="8 bytes, got 3"):
         tickets(context=b"abc")

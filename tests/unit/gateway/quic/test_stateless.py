@@ -5,8 +5,7 @@ from aioquic._buffer import Buffer
 from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicErrorCode, QuicPacketType, QuicProtocolVersion, pull_quic_header
 
-from voicelink.quic.cid_source import RandomCids
-from voicelink.quic.connection import Connection
+from tests.unit.gateway.quic.harness import SERVER_ADDRESS, client_configuration, seeded
 from voice_gateway.endpoint.stateless import (
     LongHeader,
     can_decrypt,
@@ -16,7 +15,8 @@ from voice_gateway.endpoint.stateless import (
     stateless_reset,
     version_negotiation,
 )
-from tests.unit.gateway.quic.harness import SERVER_ADDRESS, client_configuration, seeded
+from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.connection import Connection
 
 MIN_INITIAL_BYTES = 1200
 HEADER = LongHeader(QuicProtocolVersion.VERSION_1, b"destination", b"source")

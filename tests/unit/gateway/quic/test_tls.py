@@ -9,10 +9,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from voice_gateway.errors import GatewayError, IdentityError
+from tests.unit.gateway.quic.harness import NOW, pem
 from voice_gateway.endpoint.self_test import handshake_in_memory
 from voice_gateway.endpoint.tls import TlsIdentity
-from tests.unit.gateway.quic.harness import NOW, pem
+from voice_gateway.errors import GatewayError, IdentityError
 
 DAY_S = 86_400
 

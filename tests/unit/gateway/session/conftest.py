@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.gateway.session.sessions import new_session
 from voice_gateway.session.session import Session
 from voicelink.wire import Start
-from tests.unit.gateway.session.sessions import new_session
 
 
 @pytest.fixture

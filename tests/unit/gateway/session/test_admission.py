@@ -9,6 +9,8 @@ from dataclasses import replace
 
 import pytest
 
+from tests.unit.gateway.access.access_keys import SECRET
+from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 from voice_gateway.access.gate import Gate
 from voice_gateway.access.keys import signing_key, verification_key
 from voice_gateway.access.limits import AccessLimits
@@ -21,8 +23,6 @@ from voice_gateway.store.base import SessionStore
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.transport.base import Refusal, SessionRequest
 from voicelink.wire import AudioFrame, CloseCode, Codec, Error, Malformed, Ping, Ready, Resume, Start
-from tests.unit.gateway.access.access_keys import SECRET
-from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 
 NOW = 1_800_000_000.0
 GATE = Gate(verifier=TokenVerifier([verification_key("k", SECRET)], audience="voice", issuer=None))
@@ -329,18 +329,18 @@ class TestAttempts:
 
 
 class TestUplink:
-    LIMITS = AccessLimits(session_octets_per_s=10, session_messages_per_s=0.2)
+    LIMITS = AccessLimits(session_bytes_per_s=10, session_messages_per_s=0.2)
 
-    async def test_too_many_octets_end_the_session(self):
+    async def test_too_many_bytes_end_the_session(self):
         worker = Worker(self.LIMITS)
         port, transport, _ = worker.begin(request())
-        port.octets_received(600)
+        port.bytes_received(600)
         assert transport.closed == []
-        port.octets_received(100)
-        assert transport.closed == [(CloseCode.OVERLOADED, "too many octets arrive")]
+        port.bytes_received(100)
+        assert transport.closed == [(CloseCode.OVERLOADED, "too many bytes arrive")]
         assert transport.of(Error)[0].code == CloseCode.OVERLOADED
         assert worker.manager.count == 0
-        assert worker.manager.counters.limited == {"session_octets": 1}
+        assert worker.manager.counters.limited == {"session_bytes": 1}
 
     async def test_too_many_messages_and_frames_end_the_session(self):
         worker = Worker(self.LIMITS)
@@ -357,8 +357,8 @@ class TestUplink:
         worker = Worker(self.LIMITS)
         port, _, _ = worker.begin(request())
         other, transport, _ = worker.begin(request())
-        port.octets_received(10_000)
-        port.octets_received(1)
+        port.bytes_received(10_000)
+        port.bytes_received(1)
         other.message_received(Ping(id=1))
         assert transport.closed == []
         await worker.manager.close()
@@ -367,8 +367,8 @@ class TestUplink:
         worker = Worker(AccessLimits())
         worker.manager.admission.renew(GATE, self.LIMITS)
         port, transport, _ = worker.begin(request())
-        port.octets_received(600)
-        port.octets_received(600)
+        port.bytes_received(600)
+        port.bytes_received(600)
         assert transport.closed[0][0] is CloseCode.OVERLOADED
 
 

@@ -9,18 +9,18 @@ from typing import Literal
 
 import pytest
 
+from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
+from tests.unit.gateway.transport.twilio.test_transport import Line
 from voice_gateway.agent.base import Agent, HeardAudio, Reply, ReplyAudio, ReplyEnded
 from voice_gateway.agents.echo import EchoAgent, PcmuEchoAgent
-from voicelink.audio.g711 import pcmu_encode
 from voice_gateway.errors import AgentError
 from voice_gateway.session.agent_audio import AgentAudio, audio_of
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.store.memory import MemoryStore
+from voicelink.audio.g711 import pcmu_encode
 from voicelink.wire import AudioFrame, Codec, Start
-from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
-from tests.unit.gateway.transport.twilio.test_transport import Line
 
-EVERY_OCTET = bytes(range(256))
+EVERY_BYTE = bytes(range(256))
 
 
 class PcmuAgent(FakeAgent):
@@ -36,8 +36,8 @@ class PcmuAgent(FakeAgent):
     def conversation(self) -> FakeConversation:
         return self.conversations[-1]
 
-    def say(self, octets: bytes) -> None:
-        for event in (Reply("hello"), ReplyAudio(octets[:7]), ReplyAudio(octets[7:]), ReplyEnded()):
+    def say(self, data: bytes) -> None:
+        for event in (Reply("hello"), ReplyAudio(data[:7]), ReplyAudio(data[7:]), ReplyEnded()):
             self.conversation.emit(event)
 
 
@@ -53,15 +53,15 @@ async def manager(agent: Agent) -> AsyncIterator[SessionManager]:
     await manager.close()
 
 
-async def test_a_telephones_octets_reach_the_agent_and_the_agents_the_telephone(agent, manager) -> None:
+async def test_a_telephones_bytes_reach_the_agent_and_the_agents_the_telephone(agent, manager) -> None:
     line = Line(manager).start()
     for start in range(0, 256, 64):
-        line.media(EVERY_OCTET[start : start + 64])
-    assert b"".join(agent.heard) == EVERY_OCTET
-    agent.say(EVERY_OCTET)
+        line.media(EVERY_BYTE[start : start + 64])
+    assert b"".join(agent.heard) == EVERY_BYTE
+    agent.say(EVERY_BYTE)
     payloads = [b64decode(message["media"]["payload"]) for message in line.socket.of("media")]
     assert [len(payload) for payload in payloads] == [160, 96]
-    assert b"".join(payloads) == EVERY_OCTET
+    assert b"".join(payloads) == EVERY_BYTE
 
 
 @pytest.mark.parametrize("codec", [Codec.PCM16_16K, Codec.OPUS, Codec.PCMA])
@@ -71,13 +71,13 @@ async def test_a_caller_with_another_codec_is_converted(agent, manager, codec: C
     live.message_received(Start(accept=(codec,)))
     live.audio_received(AudioFrame(0, 0, Codec.PCM16_16K, bytes(640)))
     live.audio_received(AudioFrame(1, 960, Codec.PCMA, b"\xd5" * 160))
-    assert [len(octets) for octets in agent.heard] == [160, 160]
+    assert [len(data) for data in agent.heard] == [160, 160]
     assert agent.heard[0] == pcmu_encode(bytes(320))
-    agent.say(EVERY_OCTET * 5)
+    agent.say(EVERY_BYTE * 5)
     assert [frame.codec for _, frame in transport.audio] == [codec] * 8
 
 
-async def test_speech_counts_an_octet_a_sample(agent, manager) -> None:
+async def test_speech_counts_an_byte_a_sample(agent, manager) -> None:
     live = manager.accept(REQUEST, FakeTransport())
     live.message_received(Start(accept=(Codec.PCMU,)))
     agent.say(bytes(16_000))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
 from voice_gateway.access.limits import AccessLimits
 from voice_gateway.access.uplinks import MEDIA_BURST_S, MEDIA_CATCH_UP_S, MEDIA_RATE, MediaTime
 from voice_gateway.agent.base import HeardAudio, Silence
@@ -20,7 +21,6 @@ from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.port import Port
 from voice_gateway.store.memory import MemoryStore
 from voicelink.wire import AudioFrame, Bye, CloseCode, Codec, Dtmf, Ready, Resume, Start
-from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
 
 A_SLICE = round(SLICE_S / 0.02)
 

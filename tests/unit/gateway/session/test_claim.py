@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 from voice_gateway.agent.base import Understood
 from voice_gateway.errors import StoreError
 from voice_gateway.session.claim import Verdict, claim
@@ -19,7 +20,6 @@ from voice_gateway.session.ticket import Tickets
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.memory import MemoryStore
 from voicelink.wire import AudioFrame, CloseCode, Codec, Error, Ready, Resume, Start
-from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 
 RECORD = SessionRecord("s-1", 7, 120, 1, (), {}, 1, "w-1", token_hashes=Tickets().renewed("first").hashes)
 RESUME = Resume(session="s-1", token="first", accept=(Codec.PCM16_24K,))

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import uvloop
 
+from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 from voice_gateway.access.gate import Gate
 from voice_gateway.agent.base import HeardAudio, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
 from voice_gateway.session.admission import Admission
@@ -33,7 +34,6 @@ from voicelink.wire import (
     Start,
     Transcript,
 )
-from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 
 
 def frame(sequence: int, codec: Codec = Codec.PCM16_16K) -> AudioFrame:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
 from voice_gateway.access.gate import Gate
 from voice_gateway.agent.base import HeardAudio, Silence, Understood
 from voice_gateway.errors import StoreError
@@ -19,7 +20,6 @@ from voice_gateway.session.port import Port
 from voice_gateway.session.recall import session_of
 from voice_gateway.store.memory import MemoryStore
 from voicelink.wire import AudioFrame, CloseCode, Codec, Ready, Resume, Start, State
-from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
 
 SIGNED = replace(REQUEST, key="CA1", is_key_signed=True)
 ORDER = {"items": ["taro"]}

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.unit.gateway.session.sessions import AUDIO
 from voice_gateway.agent.base import Finished, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
 from voice_gateway.session.effects import Close, Converse, Finish, Greet, HandOver, Save, SayAgain, Send, Speak, TakeUp
 from voice_gateway.session.limits import Identity, SessionLimits
@@ -29,7 +30,6 @@ from voicelink.wire import (
     State,
     Transcript,
 )
-from tests.unit.gateway.session.sessions import AUDIO
 
 IDENTITY = Identity("s-1", "worker-1", "order", AUDIO)
 LIMITS = SessionLimits(resume_window_s=60.0)

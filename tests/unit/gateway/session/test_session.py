@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.unit.gateway.session.sessions import ONE_SECOND, closing, frame, new_session, save
 from voice_gateway.agent.base import (
     AgentFailed,
     PartialTranscript,
@@ -43,7 +44,6 @@ from voicelink.wire import (
     State,
     Transcript,
 )
-from tests.unit.gateway.session.sessions import ONE_SECOND, closing, frame, new_session, save
 
 
 class TestStart:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.gateway.session.sessions import ONE_SECOND, closing, frame, new_session, save
 from voice_gateway.agent.base import (
     Finished,
     PartialTranscript,
@@ -31,7 +32,6 @@ from voicelink.wire import (
     Pong,
     Start,
 )
-from tests.unit.gateway.session.sessions import ONE_SECOND, closing, frame, new_session, save
 
 
 class TestBye:

@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tests.unit.gateway.session.sessions import AUDIO
 from voice_gateway.agent.base import (
     AgentFailed,
     Finished,
@@ -22,7 +23,6 @@ from voice_gateway.session.limits import Identity, SessionLimits
 from voice_gateway.session.session import Session
 from voice_gateway.session.state import SessionState
 from voicelink.wire import AudioFrame, Bye, Codec, Heard, Malformed, Ping, Played, Speech, Start
-from tests.unit.gateway.session.sessions import AUDIO
 
 SEQUENCES = st.integers(0, 40)
 AGENT_EVENTS = st.one_of(

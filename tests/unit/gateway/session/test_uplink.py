@@ -23,9 +23,9 @@ def test_nothing_is_known_before_the_first_frame():
     assert summary.lateness_p99_ms is None
 
 
-def test_frames_and_octets_are_counted():
+def test_frames_and_bytes_are_counted():
     summary = feed([0.0, 0.02, 0.04])
-    assert (summary.frames, summary.octets) == (3, 180)
+    assert (summary.frames, summary.byte_count) == (3, 180)
 
 
 def test_a_stall_is_the_largest_gap_under_the_sequence_that_ended_it():

@@ -32,4 +32,4 @@ def test_a_clear_returns_all_marks_and_drops_the_audio() -> None:
     assert speaker.clear() == ["1", "2"]
     assert speaker.advance(160) == []
     assert bytes(speaker.recording) == b"a" * 160 + SILENCE * 160
-    assert speaker.played_octets == 160
+    assert speaker.played_bytes == 160

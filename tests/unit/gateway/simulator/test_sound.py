@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voicelink.audio.g711 import pcmu_encode
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.telephony.simulator.sound import read_telephone_wav, telephone_wav
+from voicelink.audio.g711 import pcmu_encode
 
 
-def written(path: Path, samples: np.ndarray, rate_hz: int, channels: int = 1, octets: int = 2) -> Path:
+def written(path: Path, samples: np.ndarray, rate_hz: int, channels: int = 1, byte_count: int = 2) -> Path:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(channels)
-        file.setsampwidth(octets)
+        file.setsampwidth(byte_count)
         file.setframerate(rate_hz)
         file.writeframes(samples.tobytes())
     return path
@@ -57,10 +57,10 @@ def test_extensible_pcm_and_streamed_files_are_read(tmp_path: Path) -> None:
     assert read_telephone_wav(tmp_path / "a.wav") == pcmu_encode(pcm)
 
 
-@pytest.mark.parametrize(("octets", "scale"), [(3, 256), (4, 65_536)])
-def test_wide_samples_are_read(tmp_path: Path, octets: int, scale: int) -> None:
-    wide = (tone(8_000).astype("<i4") * scale).view(np.uint8).reshape(-1, 4)[:, :octets]
-    path = written(tmp_path / "a.wav", np.ascontiguousarray(wide), 8_000, octets=octets)
+@pytest.mark.parametrize(("byte_count", "scale"), [(3, 256), (4, 65_536)])
+def test_wide_samples_are_read(tmp_path: Path, byte_count: int, scale: int) -> None:
+    wide = (tone(8_000).astype("<i4") * scale).view(np.uint8).reshape(-1, 4)[:, :byte_count]
+    path = written(tmp_path / "a.wav", np.ascontiguousarray(wide), 8_000, byte_count=byte_count)
     assert read_telephone_wav(path) == pcmu_encode(tone(8_000).tobytes())
 
 

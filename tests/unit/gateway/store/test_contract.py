@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from tests.redis_server import Server, free_port, redis_server
 from voice_gateway.errors import StoreError
 from voice_gateway.store import sqlite
 from voice_gateway.store.base import Fenced, Line, SessionRecord, SessionStore
@@ -20,7 +21,6 @@ from voice_gateway.store.factory import open_store
 from voice_gateway.store.guarded import OPERATION_TIMEOUT_S, GuardedStore
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.store.sqlite import PURGE_EVERY_S, SqliteStore
-from tests.redis_server import Server, free_port, redis_server
 
 RECORD = SessionRecord(
     session_id="s-1",
@@ -183,7 +183,7 @@ async def test_another_session_may_take_the_name_of_a_deleted_one(store):
     assert await store.load("s-1") == another
 
 
-async def test_a_state_that_no_octets_can_hold_is_an_error(store):
+async def test_a_state_that_no_bytes_can_hold_is_an_error(store):
     if isinstance(store.inner, MemoryStore):
         return
     with pytest.raises(StoreError, match="cannot be saved"):

@@ -14,6 +14,14 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
+from tests.unit.gateway.quic.harness import SERVER_ADDRESS, Pair, connected
+from voice_gateway.endpoint.served import ServedConnection
+from voice_gateway.transport.base import Acceptor, Refusal, SessionRequest, Transport
+from voice_gateway.transport.memory import Downlink, MemoryCaller
+from voice_gateway.transport.websocket import CLOSE_CODE_BASE, MAX_MESSAGE_BYTES, Kind, VoiceOverWebSocket
+from voice_gateway.transport.webtransport import VoiceOverWebTransport
+from voice_gateway.web.server import WebRequest, WebResponse
+from voice_gateway.web.websocket import SILENT_LOG, WebSocket
 from voicelink.h3.webtransport import (
     SessionClosed,
     SessionDraining,
@@ -22,13 +30,6 @@ from voicelink.h3.webtransport import (
     StreamReset,
     WebTransportLayer,
 )
-from voice_gateway.endpoint.served import ServedConnection
-from voice_gateway.transport.base import Acceptor, Refusal, SessionRequest, Transport
-from voice_gateway.transport.memory import Downlink, MemoryCaller
-from voice_gateway.transport.websocket import CLOSE_CODE_BASE, MAX_MESSAGE_OCTETS, Kind, VoiceOverWebSocket
-from voice_gateway.transport.webtransport import VoiceOverWebTransport
-from voice_gateway.web.server import WebRequest, WebResponse
-from voice_gateway.web.websocket import SILENT_LOG, WebSocket
 from voicelink.wire import (
     VOICE_PATH,
     AudioFrame,
@@ -45,7 +46,6 @@ from voicelink.wire import (
     encode_varint,
     length_prefixed,
 )
-from tests.unit.gateway.quic.harness import SERVER_ADDRESS, Pair, connected
 
 
 @dataclass
@@ -93,7 +93,7 @@ class Caller(Protocol):
     @property
     def closed(self) -> tuple[int, str] | None: ...
     def send(self, message: ClientMessage) -> None: ...
-    def send_raw_control(self, octets: bytes) -> None: ...
+    def send_raw_control(self, raw: bytes) -> None: ...
     def send_audio(self, frame: AudioFrame) -> None: ...
     def move(self, peer: str) -> None: ...
     def hang_up(self, reason: str) -> None: ...
@@ -176,8 +176,8 @@ class WebTransportCaller:
     def send(self, message: ClientMessage) -> None:
         self.send_raw_control(length_prefixed(encode_message(message)))
 
-    def send_raw_control(self, octets: bytes) -> None:
-        self.layer.send(self.control, octets)
+    def send_raw_control(self, raw: bytes) -> None:
+        self.layer.send(self.control, raw)
         self.settle()
 
     def send_audio(self, frame: AudioFrame) -> None:
@@ -249,7 +249,7 @@ class WebTransportCaller:
 
 
 class WebSocketCaller:
-    """A client of `websockets` without a socket, joined to the server's `WebSocket` by their octets."""
+    """A client of `websockets` without a socket, joined to the server's `WebSocket` by their bytes."""
 
     def __init__(self, accept: Acceptor, path: str = VOICE_PATH, headers: dict[str, str] | None = None) -> None:
         self.refusal: Refusal | None = None
@@ -258,7 +258,7 @@ class WebSocketCaller:
         self.closed: tuple[int, str] | None = None
         self.client = ClientProtocol(parse_uri(f"ws://gateway.example{path}"))
         self.to_client = bytearray()
-        protocol = ServerProtocol(max_size=MAX_MESSAGE_OCTETS, logger=SILENT_LOG)
+        protocol = ServerProtocol(max_size=MAX_MESSAGE_BYTES, logger=SILENT_LOG)
         self.server = WebSocket(protocol, self, ManualLoop())  # type: ignore[arg-type]
         asked = self.client.connect()
         self.client.send_request(asked)
@@ -278,11 +278,11 @@ class WebSocketCaller:
     def send(self, message: ClientMessage) -> None:
         self.send_kind(Kind.CONTROL, encode_message(message))
 
-    def send_raw_control(self, octets: bytes) -> None:
+    def send_raw_control(self, raw: bytes) -> None:
         """What stands behind its length on a stream is a message of its own here, cut short or not."""
-        head = decode_varint(octets)
+        head = decode_varint(raw)
         assert head is not None
-        self.send_kind(Kind.CONTROL, octets[head[1] :].ljust(head[0], b"\0"))
+        self.send_kind(Kind.CONTROL, raw[head[1] :].ljust(head[0], b"\0"))
 
     def send_audio(self, frame: AudioFrame) -> None:
         self.send_kind(Kind.UPLINK_AUDIO, encode_audio_frame(frame))
@@ -334,7 +334,7 @@ class WebSocketCaller:
         return False
 
     def close(self) -> None:
-        """The octets written before still arrive."""
+        """The bytes written before still arrive."""
 
     def abort(self) -> None:
         """Nothing is ever in flight."""

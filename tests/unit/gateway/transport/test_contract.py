@@ -6,10 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.unit.gateway.transport.harness import (
+    Caller,
+    Session,
+    SettledMemoryCaller,
+    WebSocketCaller,
+    WebTransportCaller,
+)
 from voice_gateway.transport.base import Refusal, SessionRequest
 from voicelink.wire import (
-    MAX_AUDIO_OCTETS,
-    MAX_CONTROL_OCTETS,
+    MAX_AUDIO_BYTES,
+    MAX_CONTROL_BYTES,
     VOICE_PATH,
     AudioFrame,
     CloseCode,
@@ -20,13 +27,6 @@ from voicelink.wire import (
     Start,
     encode_varint,
     length_prefixed,
-)
-from tests.unit.gateway.transport.harness import (
-    Caller,
-    Session,
-    SettledMemoryCaller,
-    WebSocketCaller,
-    WebTransportCaller,
 )
 
 MakeCaller = Callable[[Session], Caller]
@@ -161,7 +161,7 @@ def test_a_frame_too_large_is_the_sessions_mistake(call: MakeCaller) -> None:
     session, _ = opened(call)
     assert session.transport is not None
     with pytest.raises(ValueError, match="an audio payload holds at most"):
-        session.transport.send_audio(1, frame(0, bytes(MAX_AUDIO_OCTETS + 1)))
+        session.transport.send_audio(1, frame(0, bytes(MAX_AUDIO_BYTES + 1)))
 
 
 def test_close_delivers_what_was_sent_before_it(call: MakeCaller) -> None:
@@ -222,16 +222,16 @@ def test_a_new_address_is_reported(call: MakeCaller) -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "reason"),
+    ("data", "reason"),
     [
-        (encode_varint(MAX_CONTROL_OCTETS + 1), "65536"),
+        (encode_varint(MAX_CONTROL_BYTES + 1), "65536"),
         (length_prefixed(b"\xc1"), "control message"),
         (length_prefixed(b"\x81\xa4type\xa4ping"), "control message"),
     ],
 )
-def test_malformed_control_is_reported_behind_what_was_sound(call: MakeCaller, octets: bytes, reason: str) -> None:
+def test_malformed_control_is_reported_behind_what_was_sound(call: MakeCaller, data: bytes, reason: str) -> None:
     session, caller = opened(call)
-    caller.send_raw_control(octets)
+    caller.send_raw_control(data)
     assert [name for name, _ in session.calls] == ["message", "malformed"]
     fault = session.calls[-1][1]
     assert isinstance(fault, Malformed)

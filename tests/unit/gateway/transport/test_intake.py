@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.gateway.transport.harness import Session, WebSocketCaller, WebTransportCaller
 from voicelink.h3.webtransport import DatagramReceived, WebTransportEvent
 from voicelink.wire import (
     AudioFrame,
@@ -18,7 +19,6 @@ from voicelink.wire import (
     decode_uplink_report,
     encode_uplink_datagram,
 )
-from tests.unit.gateway.transport.harness import Session, WebSocketCaller, WebTransportCaller
 
 READY = Ready(session="s-1", worker="w-1", codec=Codec.OPUS)
 
@@ -46,7 +46,7 @@ class DatagramCaller(WebTransportCaller):
             return answers
 
         self.layer.handle_event = watch  # type: ignore[assignment,method-assign]
-        assert self.layer.send_datagram(self.session_id, body), quic.max_datagram_octets
+        assert self.layer.send_datagram(self.session_id, body), quic.max_datagram_bytes
         self.settle()
         self.layer.handle_event = handle  # type: ignore[method-assign]
 

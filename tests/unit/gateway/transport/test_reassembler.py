@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from voicelink.audio.codec import FrameDecoder
-from voicelink.audio.opus import OpusEncoder
 from voice_gateway.transport.reassembler import (
     MAX_AHEAD,
     MAX_AHEAD_BYTES,
@@ -14,6 +12,8 @@ from voice_gateway.transport.reassembler import (
     UplinkReassembler,
 )
 from voice_gateway.transport.stand_in import stand_in
+from voicelink.audio.codec import FrameDecoder
+from voicelink.audio.opus import OpusEncoder
 from voicelink.wire import (
     MAX_REPORT_RUNS,
     AudioFrame,

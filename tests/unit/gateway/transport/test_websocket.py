@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.gateway.transport.harness import Session, WebSocketCaller
 from voice_gateway.transport.base import SessionRequest
 from voice_gateway.transport.websocket import SKIPPED_PER_S, Kind, VoiceOverWebSocket
 from voice_gateway.web.server import WebRequest
 from voicelink.wire import AudioFrame, CloseCode, Codec, Malformed, Ping, Start, encode_audio_frame, encode_message
-from tests.unit.gateway.transport.harness import Session, WebSocketCaller
 
 PROTOCOL = (Path(__file__).parents[4] / "PROTOCOL.md").read_text()
 
@@ -52,18 +52,18 @@ def test_messages_of_an_unknown_kind_are_skipped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "reason"),
+    ("data", "reason"),
     [
         (b"", "an empty one arrived"),
         (b"\x00", "control message"),
-        (b"\x01", "header cut short at 0 octets"),
+        (b"\x01", "header cut short at 0 bytes"),
         (b"\x01\x63\0\0", "unknown codec 99"),
     ],
 )
-def test_malformed_messages_are_reported_once(octets: bytes, reason: str) -> None:
+def test_malformed_messages_are_reported_once(data: bytes, reason: str) -> None:
     session, caller = opened()
-    caller.client.send_binary(octets)
-    caller.client.send_binary(octets)
+    caller.client.send_binary(data)
+    caller.client.send_binary(data)
     caller.settle()
     assert [name for name, _ in session.calls].count("malformed") == 2, "the handler here does not close"
     assert reason in session.calls[-1][1].reason
@@ -120,13 +120,13 @@ class Silent:
     now = 0.0
 
 
-@pytest.mark.parametrize("octets", [b"\x63", b"\x00\x81\xa4type\xa6future"])
-def test_too_many_messages_of_unknown_kinds_end_the_session_as_overloaded(octets: bytes) -> None:
+@pytest.mark.parametrize("data", [b"\x63", b"\x00\x81\xa4type\xa6future"])
+def test_too_many_messages_of_unknown_kinds_end_the_session_as_overloaded(data: bytes) -> None:
     session, caller = opened()
     for _ in range(int(SKIPPED_PER_S)):
-        caller.client.send_binary(octets)
+        caller.client.send_binary(data)
     caller.settle()
     assert [name for name, _ in session.calls] == ["message"]
-    caller.client.send_binary(octets)
+    caller.client.send_binary(data)
     caller.settle()
     assert fault(session).code is CloseCode.OVERLOADED

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from aioquic._buffer import Buffer
 
-from voicelink.h3.limits import STOPPED_SESSION_S
-from voicelink.h3.webtransport import DatagramReceived, StreamData
+from tests.unit.gateway.transport.harness import Session, WebTransportCaller
 from voice_gateway.transport.base import SessionRequest
 from voice_gateway.transport.reassembler import MAX_AHEAD
 from voice_gateway.transport.webtransport import (
@@ -18,8 +17,10 @@ from voice_gateway.transport.webtransport import (
     PEER_DRAIN_S,
     WebTransport,
 )
+from voicelink.h3.limits import STOPPED_SESSION_S
+from voicelink.h3.webtransport import DatagramReceived, StreamData
 from voicelink.wire import (
-    MAX_AUDIO_OCTETS,
+    MAX_AUDIO_BYTES,
     AudioFrame,
     Bye,
     CloseCode,
@@ -37,7 +38,6 @@ from voicelink.wire import (
     encode_varint,
     length_prefixed,
 )
-from tests.unit.gateway.transport.harness import Session, WebTransportCaller
 
 FRAME = AudioFrame(0, 0, Codec.OPUS, b"opus")
 AUDIO = encode_varint(StreamType.UPLINK_AUDIO)
@@ -206,29 +206,29 @@ def test_a_session_closed_in_the_packet_that_asks_for_it_is_no_defect() -> None:
     assert not caller.errors
 
 
-def test_a_stream_type_cut_into_octets_is_put_together() -> None:
+def test_a_stream_type_cut_into_bytes_is_put_together() -> None:
     session, caller = opened()
     stream = caller.layer.open_stream(caller.session_id, is_unidirectional=True)
-    for octet in b"\x40\x01" + length_prefixed(encode_audio_frame(FRAME)):
-        caller.layer.send(stream, bytes((octet,)))
+    for byte in b"\x40\x01" + length_prefixed(encode_audio_frame(FRAME)):
+        caller.layer.send(stream, bytes((byte,)))
         caller.settle(0.06)
     assert session.calls == [("audio", FRAME)]
 
 
 @pytest.mark.parametrize(
-    ("octets", "reason"),
+    ("raw", "reason"),
     [
-        (AUDIO + encode_varint(MAX_AUDIO_OCTETS + 100), "length prefix is 16484, the limit is 16401"),
+        (AUDIO + encode_varint(MAX_AUDIO_BYTES + 100), "length prefix is 16484, the limit is 16401"),
         (AUDIO + length_prefixed(b"\x63\0\0"), "unknown codec 99"),
-        (AUDIO + length_prefixed(b"\x01"), "header cut short at 1 octets"),
+        (AUDIO + length_prefixed(b"\x01"), "header cut short at 1 bytes"),
         (AUDIO + encode_varint(50) + b"half", "a stream ended within a length-prefixed body"),
         (b"\x40", "a stream ended within its type"),
     ],
 )
-def test_malformed_audio_is_reported(octets: bytes, reason: str) -> None:
+def test_malformed_audio_is_reported(raw: bytes, reason: str) -> None:
     session, caller = opened()
     stream = caller.layer.open_stream(caller.session_id, is_unidirectional=True)
-    caller.layer.send(stream, octets, end_stream=True)
+    caller.layer.send(stream, raw, end_stream=True)
     caller.settle()
     assert reason in fault(session).reason
 
@@ -296,29 +296,29 @@ def test_a_defect_in_the_session_costs_one_connection(capsys: pytest.CaptureFixt
 class MeteredSession(Session):
     """Counts what arrives, as `voice_gateway.session.port.Port` does."""
 
-    octets = 0
+    raw = 0
 
-    def octets_received(self, count: int) -> None:
-        self.octets += count
+    def bytes_received(self, count: int) -> None:
+        self.byte_count += count
 
 
 def test_the_bytes_of_datagrams_count_as_those_of_streams_do() -> None:
     session = MeteredSession()
     caller = WebTransportCaller(session.accept)
-    before = session.octets
+    before = session.byte_count
     assert caller.layer.send_datagram(caller.session_id, bytes(300))
     caller.settle()
-    assert session.octets == before + 300
+    assert session.byte_count == before + 300
 
 
 def test_datagrams_of_no_session_leave_nothing_behind() -> None:
     session = MeteredSession()
     caller = WebTransportCaller(session.accept)
-    before = session.octets
+    before = session.byte_count
     for number in range(1, 40):
         assert caller.layer.send_datagram(caller.session_id + 4 * number, bytes(300))
         caller.settle()
-    assert session.octets == before
+    assert session.byte_count == before
     assert not caller.pair.server._events
 
 

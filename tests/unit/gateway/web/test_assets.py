@@ -20,7 +20,7 @@ def ask(path: str, **headers: str) -> WebResponse:
 
 
 def test_the_index_is_at_the_root_as_well() -> None:
-    assert ask("/").octets == ask("/index.html").octets == b"<!doctype html>"
+    assert ask("/").content == ask("/index.html").content == b"<!doctype html>"
     assert ask("/").content_type == "text/html; charset=utf-8"
 
 
@@ -38,16 +38,16 @@ def test_a_browser_that_has_the_file_is_told_so() -> None:
     again = ask("/page.js", if_none_match=f'"other", {first.headers["ETag"]}')
     assert again.status is HTTPStatus.NOT_MODIFIED
     assert again.headers["ETag"] == first.headers["ETag"]
-    assert not again.octets
+    assert not again.content
     assert ask("/page.js", if_none_match='"other"').status is HTTPStatus.OK
 
 
 def test_packed_for_those_who_unpack() -> None:
     packed = ask("/page.js", accept_encoding="br, gzip;q=0.9")
     assert packed.headers["Content-Encoding"] == "gzip"
-    assert packed.octets is not None
-    assert gzip.decompress(packed.octets) == SCRIPT
-    assert ask("/page.js").octets == SCRIPT
+    assert packed.content is not None
+    assert gzip.decompress(packed.content) == SCRIPT
+    assert ask("/page.js").content == SCRIPT
     assert ask("/page.js").headers["Vary"] == "Accept-Encoding"
 
 

@@ -8,13 +8,13 @@ import sys
 import pytest
 
 from quiclb import QuicLbConfig, SppHeader, unwrap, wrap
-from quiclb.net.address import normalise
-from quiclb.datapath.linux import libc
-from quiclb.datapath.vectorised import single as scalar_forwarder
 from quiclb.datapath.base import Side
-from quiclb.datapath.vectorised.single import MAX_DATAGRAM_OCTETS, ScalarForwarder
-from quiclb.datapath.linux.sockets import open_socket
 from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.linux import libc
+from quiclb.datapath.linux.sockets import open_socket
+from quiclb.datapath.vectorised import single as scalar_forwarder
+from quiclb.datapath.vectorised.single import MAX_DATAGRAM_BYTES, ScalarForwarder
+from quiclb.net.address import normalise
 from quiclb.routing.pool import Backend, BackendState
 from quiclb.routing.table import RoutingTable, build_table
 
@@ -80,7 +80,7 @@ def test_the_next_datagrams_of_a_client_go_the_same_way_and_are_counted(bench):
     assert bench.core.counters.packets == {("routable", "ok"): 3}
     assert bench.core.counters.replies == {("sent", "ok"): 3}
     assert bench.core.counters.backend_packets == {("b", "to"): 3, ("b", "from"): 3}
-    assert bench.core.counters.backend_octets == {("b", "to"): 3 * len(ROUTABLE), ("b", "from"): 3 * len(ROUTABLE)}
+    assert bench.core.counters.backend_bytes == {("b", "to"): 3 * len(ROUTABLE), ("b", "from"): 3 * len(ROUTABLE)}
 
 
 def test_a_new_table_counts_for_clients_that_are_known(bench):
@@ -128,7 +128,7 @@ def test_an_empty_datagram_is_one_datagram(bench):
 
 
 def test_what_is_too_long_is_dropped_whole(bench):
-    bench.client.sendto(b"\x40" * (MAX_DATAGRAM_OCTETS + 1), bench.vip_address)
+    bench.client.sendto(b"\x40" * (MAX_DATAGRAM_BYTES + 1), bench.vip_address)
     assert bench.forwarder.forward_client()
     assert bench.failures == [(Side.INNER, errno.EMSGSIZE)]
     with pytest.raises(BlockingIOError):

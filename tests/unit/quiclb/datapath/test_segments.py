@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from quiclb.datapath.linux import libc
-from quiclb.datapath.linux.segments import MAX_JOINED_OCTETS, MAX_SEGMENTS, message_starts, runs, split_lengths
+from quiclb.datapath.linux.segments import MAX_JOINED_BYTES, MAX_SEGMENTS, message_starts, runs, split_lengths
 
 
 def starts(datagrams: list[tuple[int, int]]) -> list[int]:
@@ -48,7 +48,7 @@ def test_every_message_is_one_the_kernel_takes():
             assert set(lengths[first : end - 1].tolist()) <= {lengths[first]}
             assert lengths[end - 1] <= lengths[first]
             assert end - first <= MAX_SEGMENTS
-            assert lengths[first:end].sum() <= MAX_JOINED_OCTETS
+            assert lengths[first:end].sum() <= MAX_JOINED_BYTES
 
 
 def test_joined_messages_come_apart():

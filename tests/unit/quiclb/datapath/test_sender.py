@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from quiclb.datapath.linux import libc
 from quiclb.datapath.base import Side
+from quiclb.datapath.linux import libc
 from quiclb.datapath.linux.messages import ReceiveBatch, SendBatch
 from quiclb.datapath.linux.sender import Sender
 from quiclb.datapath.linux.sockets import open_socket, read_error_queue
@@ -29,11 +29,11 @@ class Bench:
         self.batch = SendBatch(64, FAMILY.name_length)
 
     def send(self, datagrams: list[tuple[bytes, tuple[str, int]]], starts: list[int] | None = None) -> None:
-        octets = [np.frombuffer(datagram, np.uint8) for datagram, _ in datagrams]
+        raw = [np.frombuffer(datagram, np.uint8) for datagram, _ in datagrams]
         names = np.frombuffer(b"".join(FAMILY.name(address) for _, address in datagrams), libc.SOCKADDR)
         messages = self.batch.load(
-            np.array([item.ctypes.data for item in octets]),
-            np.array([len(item) for item in octets]),
+            np.array([item.ctypes.data for item in raw]),
+            np.array([len(item) for item in raw]),
             names.ctypes.data + np.arange(len(names)) * names.itemsize,
             None if starts is None else np.array(starts),
         )
@@ -42,8 +42,8 @@ class Bench:
     def received(self) -> list[bytes]:
         batch = ReceiveBatch(64, 2048)
         count = batch.receive(self.receiver.fileno())
-        rows = zip(batch.octets[:count, batch.HEADROOM :], batch.lengths[:count], strict=True)
-        return [octets[:length].tobytes() for octets, length in rows]
+        rows = zip(batch.rows[:count, batch.HEADROOM :], batch.lengths[:count], strict=True)
+        return [raw[:length].tobytes() for raw, length in rows]
 
 
 @pytest.fixture

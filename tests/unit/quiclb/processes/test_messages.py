@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from quiclb.datapath.counters import ForwarderCounters
 from quiclb.daemon.processes.messages import (
-    PREFIX_OCTETS,
+    PREFIX_BYTES,
     Ask,
     LogChoice,
     Ready,
@@ -20,8 +19,9 @@ from quiclb.daemon.processes.messages import (
     read_downward,
     read_upward,
 )
-from quiclb.settings.sections import DatapathKind
+from quiclb.datapath.counters import ForwarderCounters
 from quiclb.routing.table_spec import TableSpec
+from quiclb.settings.sections import DatapathKind
 from tests.unit.quiclb.pools import CONFIGS, backend
 
 
@@ -50,7 +50,7 @@ async def test_messages_keep_their_order_and_the_end_is_none():
     assert await read_upward(reader) is None
 
 
-@pytest.mark.parametrize("cut", [1, PREFIX_OCTETS, PREFIX_OCTETS + 3])
+@pytest.mark.parametrize("cut", [1, PREFIX_BYTES, PREFIX_BYTES + 3])
 async def test_a_message_cut_by_the_death_of_its_sender_is_the_end(cut):
     assert await read_downward(reader_of(encode(Stop())[:cut])) is None
 
@@ -60,12 +60,12 @@ async def test_counters_survive_the_way():
     counters.packets["drop", "empty-datagram"] = 2
     counters.replies["sent", "ok"] = 3
     counters.backend_packets["b1", "to"] = 5
-    counters.backend_octets["b1", "to"] = 7
+    counters.backend_bytes["b1", "to"] = 7
     counters.send_errors["inner", "EMSGSIZE"] = 11
     report = await read_upward(reader_of(encode(Report.of(counters))))
     assert isinstance(report, Report)
     assert report.counters() == counters
     total = report.counters()
     total.add(counters)
-    assert total.backend_octets == {("b1", "to"): 14}
+    assert total.backend_bytes == {("b1", "to"): 14}
     assert total.send_errors == {("inner", "EMSGSIZE"): 22}

@@ -7,8 +7,8 @@ import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
-from voice_client.errors import SourceError
 from voice_client.audio.source import RATE_HZ
+from voice_client.errors import SourceError
 from voicelink.audio.resample import Resampler
 
 _FALLBACK_RATE_HZ = 48_000

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from voice_client.audio.loudness import is_voiced
 
-_OCTETS_PER_SAMPLE = 2
+_BYTES_PER_SAMPLE = 2
 _REPORT_MS = 200
 _HEIR_MS = 200
 """How much of what takes the place of held audio must have arrived beyond what is skipped of it."""
@@ -34,7 +34,7 @@ class Playback:
 
     def __init__(self, rate_hz: int) -> None:
         self.rate_hz = rate_hz
-        self.late_octets = 0
+        self.late_bytes = 0
         """How much speech arrived after its generation was flushed."""
         self._queue: deque[_Generation] = deque()
         self._newest = -1
@@ -65,7 +65,7 @@ class Playback:
     @property
     def buffered_samples(self) -> int:
         """How much speech waits, all generations together."""
-        return sum(len(generation.pcm) for generation in self._queue) // _OCTETS_PER_SAMPLE
+        return sum(len(generation.pcm) for generation in self._queue) // _BYTES_PER_SAMPLE
 
     @property
     def played_ms(self) -> int:
@@ -88,7 +88,7 @@ class Playback:
         self.begin(generation)
         target = self._find(generation)
         if target is None or target.is_ended:
-            self.late_octets += len(pcm)
+            self.late_bytes += len(pcm)
             return False
         target.pcm += pcm
         target.skip()
@@ -141,21 +141,21 @@ class Playback:
     def pull(self, samples: int) -> bytes:
         """Return the next `samples` of speech, fewer where less is buffered, none where nobody speaks."""
         taken = bytearray()
-        wanted = samples * _OCTETS_PER_SAMPLE
+        wanted = samples * _BYTES_PER_SAMPLE
         if self._held is not None:
             self._hand_over(self._held, wanted)
         for generation in self._queue:
             chunk = generation.pcm[: wanted - len(taken)]
             del generation.pcm[: len(chunk)]
-            generation.played_samples += len(chunk) // _OCTETS_PER_SAMPLE
+            generation.played_samples += len(chunk) // _BYTES_PER_SAMPLE
             if not generation.is_audible and is_voiced(chunk):
                 generation.is_audible = True
                 self._audible.append(generation.number)
             taken += chunk
             if generation.pcm or not generation.is_ended:
                 break
-        self._played_samples += len(taken) // _OCTETS_PER_SAMPLE
-        self._note_underrun(samples - len(taken) // _OCTETS_PER_SAMPLE)
+        self._played_samples += len(taken) // _BYTES_PER_SAMPLE
+        self._note_underrun(samples - len(taken) // _BYTES_PER_SAMPLE)
         return bytes(taken)
 
     def take_audible(self) -> list[int]:
@@ -182,14 +182,14 @@ class Playback:
         heir = None if held.heir is None else self._find(held.heir)
         if heir is None:
             return
-        played = (self._played_samples - held.played_samples) * _OCTETS_PER_SAMPLE
+        played = (self._played_samples - held.played_samples) * _BYTES_PER_SAMPLE
         left = sum(len(generation.pcm) for generation in self._queue if generation.number < heir.number)
-        enough = played + self.rate_hz * _HEIR_MS // 1000 * _OCTETS_PER_SAMPLE
+        enough = played + self.rate_hz * _HEIR_MS // 1000 * _BYTES_PER_SAMPLE
         if left < wanted or heir.is_ended or len(heir.pcm) >= enough:
             self._held = None
             while self._queue[0] is not heir:
                 self._queue.popleft()
-            heir.skip_octets = played
+            heir.skip_bytes = played
             heir.skip()
 
     def _note_underrun(self, missing_samples: int) -> None:
@@ -215,13 +215,13 @@ class _Generation:
     is_audible: bool = False
     played_samples: int = 0
     reported_ms: int = 0
-    skip_octets: int = 0
+    skip_bytes: int = 0
 
     def skip(self) -> None:
         """Take what was played under another number for played."""
-        skipped = min(self.skip_octets, len(self.pcm))
-        self.skip_octets -= skipped
-        self.played_samples += skipped // _OCTETS_PER_SAMPLE
+        skipped = min(self.skip_bytes, len(self.pcm))
+        self.skip_bytes -= skipped
+        self.played_samples += skipped // _BYTES_PER_SAMPLE
         del self.pcm[:skipped]
 
 

@@ -14,7 +14,7 @@ from voicelink.audio.speech import SPEECH_RATE_HZ, HibariSpeech
 from voicelink.audio.wav import Sound, WavError, parse_wav
 
 RATE_HZ = 16_000
-FRAME_OCTETS = RATE_HZ // 50 * 2
+FRAME_BYTES = RATE_HZ // 50 * 2
 
 
 class Source(Protocol):
@@ -36,7 +36,7 @@ class PcmSource:
 
     def __init__(self, pcm: bytes) -> None:
         if len(pcm) % 2:
-            raise SourceError(f"PCM16 comes in whole samples of 2 octets, got {len(pcm)} octets")
+            raise SourceError(f"PCM16 comes in whole samples of 2 bytes, got {len(pcm)} bytes")
         self.pcm = pcm
 
     @property
@@ -46,8 +46,8 @@ class PcmSource:
 
     async def frames(self) -> AsyncIterator[bytes]:
         """Yield the speech in pieces of 20 ms; the last may be shorter."""
-        for offset in range(0, len(self.pcm), FRAME_OCTETS):
-            yield self.pcm[offset : offset + FRAME_OCTETS]
+        for offset in range(0, len(self.pcm), FRAME_BYTES):
+            yield self.pcm[offset : offset + FRAME_BYTES]
 
 
 def open_wav(path: str | Path) -> PcmSource:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from voicelink.wire import (
-    MAX_AUDIO_OCTETS,
+    MAX_AUDIO_BYTES,
     AudioFrame,
     LengthPrefixedReader,
     Malformed,
@@ -12,7 +12,7 @@ from voicelink.wire import (
     decode_varint,
 )
 
-_FRAME_HEAD_OCTETS = 17
+_FRAME_HEAD_BYTES = 17
 
 
 class DownlinkStream:
@@ -20,15 +20,15 @@ class DownlinkStream:
 
     def __init__(self) -> None:
         self._head = bytearray()
-        self._reader = LengthPrefixedReader(MAX_AUDIO_OCTETS + _FRAME_HEAD_OCTETS)
+        self._reader = LengthPrefixedReader(MAX_AUDIO_BYTES + _FRAME_HEAD_BYTES)
         self._next_sequence = 0
         self.generation: int | None = None
         """`None` until the stream's head has arrived."""
         self.is_foreign = False
-        """Whether the stream is of a type that this version does not know: its octets are skipped."""
+        """Whether the stream is of a type that this version does not know: its bytes are skipped."""
 
     def feed(self, data: bytes) -> list[AudioFrame] | Malformed:
-        """Take the next octets and return the frames that are complete; drop the stream on `Malformed`."""
+        """Take the next bytes and return the frames that are complete; drop the stream on `Malformed`."""
         if self.is_foreign:
             return []
         if self.generation is None:

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from voice_client.connect.connection import WebTransportConnection
 from voice_client.audio.utterance_stream import DownlinkStream
+from voice_client.connect.connection import WebTransportConnection
 from voice_client.errors import ClientError
 from voice_client.uplink.path import UplinkPath
 from voice_client.uplink.sender import UplinkCounters
 from voicelink.audio.codec import FrameDecoder
 from voicelink.wire import (
-    MAX_CONTROL_OCTETS,
+    MAX_CONTROL_BYTES,
     AudioFrame,
     ClientMessage,
     CloseCode,
@@ -66,7 +66,7 @@ class Link:
         self._call = call
         self._opened = opened
         self._control_id = -1
-        self._control = LengthPrefixedReader(MAX_CONTROL_OCTETS)
+        self._control = LengthPrefixedReader(MAX_CONTROL_BYTES)
         self._incoming: dict[int, _Incoming] = {}
         self.connection: WebTransportConnection | None = None
         self.uplink: UplinkPath | None = None

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from voice_client.events import Migration, Resumed, Transcript
 from voice_client.call.turns import TurnLatency
+from voice_client.events import Migration, Resumed, Transcript
 
 
 @dataclass(frozen=True, slots=True)

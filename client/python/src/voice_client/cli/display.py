@@ -13,6 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from voice_client.call.report import CallReport
+from voice_client.cli.turn_table import turn_table
 from voice_client.events import (
     Closed,
     Connected,
@@ -26,8 +28,6 @@ from voice_client.events import (
     StateChanged,
     Transcript,
 )
-from voice_client.call.report import CallReport
-from voice_client.cli.turn_table import turn_table
 
 _ROLE_STYLE = {"user": "bold cyan", "agent": "bold green"}
 _ROLE_NAME = {"user": "you", "agent": "agent"}

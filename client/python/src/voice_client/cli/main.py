@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from quiclb.logs.command_output import optional_output, print_json, report_error, run_command
 from voice_client.access_token import TokenSource, token_file
+from voice_client.call.report import failure
 from voice_client.cli.dial import CallPlan, ping, place_call
 from voice_client.errors import ClientError
-from voice_client.call.report import failure
-from quiclb.logs.command_output import optional_output, print_json, report_error, run_command
 
 app = typer.Typer(
     name="voice-client",

@@ -10,7 +10,7 @@ from voice_client.connect.credentials import Account
 from voice_client.connect.target import Target
 from voice_client.connect.trust import Trust
 
-CID_OCTETS: Final = 8
+CID_BYTES: Final = 8
 _IDLE_TIMEOUT_S: Final = 30.0
 
 
@@ -21,7 +21,7 @@ def quic_configuration(target: Target, trust: Trust, account: Account) -> QuicCo
         is_client=True,
         alpn_protocols=["h3"],
         server_name=target.server_name,
-        connection_id_length=CID_OCTETS,
+        connection_id_length=CID_BYTES,
         idle_timeout=_IDLE_TIMEOUT_S,
         max_datagram_frame_size=65_536,
         session_ticket=ticket,

@@ -10,9 +10,15 @@ from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.tls import SessionTicket
 
+from voice_client.call.progress import ProgressMeter
 from voice_client.connect.conditions import Conditions
-from voice_client.connect.configuration import CID_OCTETS, quic_configuration
+from voice_client.connect.configuration import CID_BYTES, quic_configuration
 from voice_client.connect.credentials import Account
+from voice_client.connect.session_handler import SessionHandler
+from voice_client.connect.sockets import Sockets
+from voice_client.connect.target import Target, parse_local_address
+from voice_client.connect.trust import Trust
+from voice_client.connect.udp import Address, UdpSocket, format_address
 from voice_client.errors import (
     CallLost,
     CertificateRefused,
@@ -24,12 +30,6 @@ from voice_client.errors import (
     session_ended,
     session_refused,
 )
-from voice_client.call.progress import ProgressMeter
-from voice_client.connect.session_handler import SessionHandler
-from voice_client.connect.sockets import Sockets
-from voice_client.connect.target import Target, parse_local_address
-from voice_client.connect.trust import Trust
-from voice_client.connect.udp import Address, UdpSocket, format_address
 from voicelink.h3.limits import STOPPED_SESSION_S
 from voicelink.h3.webtransport import (
     DatagramReceived,
@@ -55,7 +55,7 @@ from voicelink.quic.connection import (
 from voicelink.wire import CloseCode
 
 _H3_NO_ERROR = 0x100
-_LONGEST_SESSION_OCTETS = 8  # the quarter stream ID before each datagram
+_LONGEST_SESSION_BYTES = 8  # the quarter stream ID before each datagram
 _MAX_WAITING_DATAGRAMS = 8
 _SPARE_CID_TIMEOUT_S = 2.0
 _OLD_ADDRESS_S = 1.0
@@ -75,7 +75,7 @@ class Switch:
 
 
 class WebTransportConnection:
-    """A session whose streams carry octets; made by `voice_client.connect.reach.connect`, ended by `close`."""
+    """A session whose streams carry bytes; made by `voice_client.connect.reach.connect`, ended by `close`."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class WebTransportConnection:
         self._loop = asyncio.get_running_loop()
         self._quic = Connection(
             configuration=quic_configuration(target, trust, account),
-            cids=RandomCids(CID_OCTETS, rng),
+            cids=RandomCids(CID_BYTES, rng),
             session_ticket_handler=self._ticket_received,
             token_handler=self._token_received,
         )
@@ -151,9 +151,9 @@ class WebTransportConnection:
             self._transmit_soon()
 
     @property
-    def max_datagram_octets(self) -> int:
+    def max_datagram_bytes(self) -> int:
         """The largest datagram that can be sent now; 0 where the server takes none."""
-        return max(0, self._quic.max_datagram_octets - _LONGEST_SESSION_OCTETS)
+        return max(0, self._quic.max_datagram_bytes - _LONGEST_SESSION_BYTES)
 
     @property
     def has_datagram_room(self) -> bool:

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from aioquic.tls import CipherSuite, SessionTicket
 
-from voice_client.errors import InvalidSetting
 from voice_client.connect.target import Target
 from voice_client.connect.trust import Trust
+from voice_client.errors import InvalidSetting
 
 _MOST_KEPT: Final = 4
 _VERSION: Final = 1
@@ -69,7 +69,7 @@ class Account:
         return bool(self._tickets or self._tokens)
 
     def take(self) -> tuple[SessionTicket | None, bytes]:
-        """Return a ticket, or `None`, and a token, or no octets, for one connection."""
+        """Return a ticket, or `None`, and a token, or no bytes, for one connection."""
         had_any = self.has_any
         self._tickets = [ticket for ticket in self._tickets if ticket.is_valid]
         ticket = self._tickets.pop() if self._tickets else None
@@ -102,7 +102,7 @@ def _read(file: Path) -> dict[str, tuple[list[SessionTicket], list[bytes]]]:
         if document["version"] != _VERSION:
             return {}
         return {
-            name: ([_ticket_from_json(each) for each in entry["tickets"]], [_octets(each) for each in entry["tokens"]])
+            name: ([_ticket_from_json(each) for each in entry["tickets"]], [_bytes(each) for each in entry["tokens"]])
             for name, entry in document["servers"].items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -110,7 +110,7 @@ def _read(file: Path) -> dict[str, tuple[list[SessionTicket], list[bytes]]]:
 
 
 def _replace(file: Path, text: str) -> None:
-    """Readable by its owner alone from its first octet on, and never half written."""
+    """Readable by its owner alone from its first byte on, and never half written."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -143,17 +143,17 @@ def _ticket_from_json(entry: dict[str, Any]) -> SessionTicket:
         cipher_suite=CipherSuite(entry["cipher_suite"]),
         not_valid_after=moment("not_valid_after"),
         not_valid_before=moment("not_valid_before"),
-        resumption_secret=_octets(entry["resumption_secret"]),
+        resumption_secret=_bytes(entry["resumption_secret"]),
         server_name=str(entry["server_name"]),
-        ticket=_octets(entry["ticket"]),
+        ticket=_bytes(entry["ticket"]),
         max_early_data_size=entry["max_early_data_size"],
-        other_extensions=[(int(kind), _octets(data)) for kind, data in entry["other_extensions"]],
+        other_extensions=[(int(kind), _bytes(data)) for kind, data in entry["other_extensions"]],
     )
 
 
-def _text(octets: bytes) -> str:
-    return base64.b64encode(octets).decode()
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
 
 
-def _octets(text: str) -> bytes:
+def _bytes(text: str) -> bytes:
     return base64.b64decode(text, validate=True)

@@ -8,11 +8,11 @@ from typing import Final
 
 from voice_client.connect.connection import WebTransportConnection
 from voice_client.connect.credentials import CredentialStore
-from voice_client.errors import ClientError, InvalidSetting, Unreachable
 from voice_client.connect.session_handler import SessionHandler
 from voice_client.connect.target import Target
 from voice_client.connect.trust import Trust
 from voice_client.connect.udp import resolve
+from voice_client.errors import ClientError, InvalidSetting, Unreachable
 
 _MOST_RESETS: Final = 4
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
-from voice_client.errors import InvalidSetting
-from quiclb.net.address import parse_address, parse_host, parse_host_port
 from quiclb.errors import ConfigError
+from quiclb.net.address import parse_address, parse_host, parse_host_port
+from voice_client.errors import InvalidSetting
 
 DEFAULT_PORT = 443
 _PATH_CHARACTERS = "/%:@!$&'()*+,;="

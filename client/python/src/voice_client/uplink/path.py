@@ -39,7 +39,7 @@ class UplinkPath:
         if ready.uplink in (UplinkMode.HYBRID, UplinkMode.DEADLINE):
             self.sender = UplinkSender(
                 ready.next_sequence,
-                lambda: self._connection.max_datagram_octets,
+                lambda: self._connection.max_datagram_bytes,
                 counters,
                 self._loop.time(),
                 limit_s=limit_s if ready.uplink == UplinkMode.DEADLINE else None,

@@ -21,7 +21,7 @@ from voicelink.wire import (
 
 REPAIR_BITS_PER_S: Final = 128_000
 """What repeats and repairs may use together, on the wire."""
-REPAIR_BURST_OCTETS: Final = 4_000
+REPAIR_BURST_BYTES: Final = 4_000
 LONGEST_REPAIR_S: Final = 0.5
 """Repairs that would wait longer for their allowance go on the stream."""
 LAST_RESORT_LOSSES: Final = 4
@@ -32,9 +32,9 @@ PROBE_BACK_S: Final = 0.080
 PROBE_EAGERLY_S: Final = 4.0
 PROBE_LONGEST_S: Final = 1.0
 
-_PACKET_OCTETS: Final = 60  # IP, UDP, QUIC and DATAGRAM headers
-_HEADER_OCTETS: Final = 20
-_FRAME_OCTETS: Final = 14  # the header of a frame, at its longest in any call of less than six hours
+_PACKET_BYTES: Final = 60  # IP, UDP, QUIC and DATAGRAM headers
+_HEADER_BYTES: Final = 20
+_FRAME_BYTES: Final = 14  # the header of a frame, at its longest in any call of less than six hours
 
 Outgoing = bytes | AudioFrame
 """A datagram, or a frame for the stream."""
@@ -65,14 +65,14 @@ class _Unreported:
 class UplinkSender:
     """Of one connection, from the frame `next_sequence` on. Send what each call returns; call `tick` at `deadline`.
 
-    `max_octets` is the largest datagram. With `limit_s` frames that were not reported for so long are given up, but for
+    `max_bytes` is the largest datagram. With `limit_s` frames that were not reported for so long are given up, but for
     those on the stream.
     """
 
     def __init__(
         self,
         next_sequence: int,
-        max_octets: Callable[[], int],
+        max_bytes: Callable[[], int],
         counters: UplinkCounters,
         now: float,
         *,
@@ -81,9 +81,9 @@ class UplinkSender:
         self.redundancy = Redundancy()
         self.round_trip = RoundTrip()
         self.counters = counters
-        self._max_octets = max_octets
+        self._max_bytes = max_bytes
         self._limit_s = limit_s
-        self._allowance = Allowance(REPAIR_BITS_PER_S, REPAIR_BURST_OCTETS, now)
+        self._allowance = Allowance(REPAIR_BITS_PER_S, REPAIR_BURST_BYTES, now)
         self._frames: dict[int, _Unreported] = {}
         self._on_stream: set[int] = set()
         self._first = self._next = self._reported_next = next_sequence
@@ -147,7 +147,7 @@ class UplinkSender:
         tail_at = self._tail_at()
         if tail_at is not None and now >= tail_at:
             codec = next(reversed(self._frames.values())).frame.codec if self._frames else None
-            outgoing.append(self._datagram(self._repeats(_PACKET_OCTETS, codec, now), now))
+            outgoing.append(self._datagram(self._repeats(_PACKET_BYTES, codec, now), now))
         return outgoing
 
     def _acknowledge(self, report: UplinkReport) -> None:
@@ -169,7 +169,7 @@ class UplinkSender:
             self._first += 1
 
     def _is_fit(self, frame: AudioFrame) -> bool:
-        return _size(frame) + _HEADER_OCTETS <= self._max_octets()
+        return _size(frame) + _HEADER_BYTES <= self._max_bytes()
 
     def _to_stream(self, sent: _Unreported) -> AudioFrame:
         del self._frames[sent.frame.sequence]
@@ -198,7 +198,7 @@ class UplinkSender:
         waiting = self._waiting()
         if not waiting:
             return None
-        return self._allowance.ready_at(_size(waiting[0].frame) + _PACKET_OCTETS)
+        return self._allowance.ready_at(_size(waiting[0].frame) + _PACKET_BYTES)
 
     def _repair(self, now: float) -> list[Outgoing]:
         """Send what waits, oldest first, as far as the allowance goes."""
@@ -206,13 +206,13 @@ class UplinkSender:
         waiting = self._waiting()
         patience = LONGEST_REPAIR_S * REPAIR_BITS_PER_S / 8 if self._limit_s is None else None
         while waiting:
-            batch = self._fitting(waiting, self._allowance.left(now) - _PACKET_OCTETS)
+            batch = self._fitting(waiting, self._allowance.left(now) - _PACKET_BYTES)
             if not batch:
                 break
             for sent in batch:
                 sent.is_waiting, sent.since = False, self._number
             self.counters.repaired += len(batch)
-            self._allowance.spend(sum(_size(sent.frame) for sent in batch) + _PACKET_OCTETS, now)
+            self._allowance.spend(sum(_size(sent.frame) for sent in batch) + _PACKET_BYTES, now)
             outgoing.append(self._datagram(batch, now))
             waiting = waiting[len(batch) :]
         if waiting and not self._is_fit(waiting[0].frame):  # datagrams have become smaller
@@ -224,9 +224,9 @@ class UplinkSender:
                     outgoing.append(self._to_stream(sent))
         return outgoing
 
-    def _fitting(self, frames: list[_Unreported], octets: float) -> list[_Unreported]:
+    def _fitting(self, frames: list[_Unreported], byte_count: float) -> list[_Unreported]:
         """The first ones, of one codec, that one datagram can hold and the allowance covers."""
-        room = min(self._max_octets() - _HEADER_OCTETS, octets)
+        room = min(self._max_bytes() - _HEADER_BYTES, byte_count)
         batch: list[_Unreported] = []
         for sent in frames[:MAX_DATAGRAM_FRAMES]:
             room -= _size(sent.frame)
@@ -241,12 +241,12 @@ class UplinkSender:
         return not sent.is_waiting and self._number - sent.since in self.redundancy.distances
 
     def _repeats(self, taken: int, codec: Codec | None, now: float) -> list[_Unreported]:
-        """Those that belong into the next datagram beside what takes so many octets, as far as the allowance goes."""
+        """Those that belong into the next datagram beside what takes so many bytes, as far as the allowance goes."""
         if self._is_silent:
             return []
         unreported = reversed(self._frames.values())
         wanted = [sent for sent in unreported if self._is_repeated(sent) and sent.frame.codec is codec]
-        room = min(self._max_octets() - _HEADER_OCTETS - taken, self._allowance.left(now))
+        room = min(self._max_bytes() - _HEADER_BYTES - taken, self._allowance.left(now))
         batch: list[_Unreported] = []
         for sent in wanted[: MAX_DATAGRAM_FRAMES - 1]:
             room -= _size(sent.frame)
@@ -288,8 +288,8 @@ class UplinkSender:
         unreported = list(self._frames.values())
         # what was made before has most likely arrived, and only the report of it was lost
         since = [sent for sent in unreported if sent.made_at >= self._reported_at - PROBE_BACK_S] or unreported
-        oldest = self._fitting(since[:PROBE_FRAMES], self._max_octets())
-        self._allowance.spend(sum(_size(sent.frame) for sent in oldest) + _PACKET_OCTETS, now)
+        oldest = self._fitting(since[:PROBE_FRAMES], self._max_bytes())
+        self._allowance.spend(sum(_size(sent.frame) for sent in oldest) + _PACKET_BYTES, now)
         return self._datagram(oldest, now)
 
     def _datagram(self, batch: list[_Unreported], now: float) -> bytes:
@@ -305,4 +305,4 @@ class UplinkSender:
 
 
 def _size(frame: AudioFrame) -> int:
-    return len(frame.payload) + _FRAME_OCTETS
+    return len(frame.payload) + _FRAME_BYTES

@@ -24,6 +24,7 @@ from voice_gateway.agent.base import (
     SpeechStopped,
     Understood,
 )
+from voice_gateway.agent.turn import NothingPending, TurnContinued, TurnEnded, TurnStarted, TurnTaker, TurnTiming
 from voice_gateway.agents.order.bandwidth import BandwidthExtension
 from voice_gateway.agents.order.dialogue import Dialogue, answer, greeting, restored, where_it_stands
 from voice_gateway.agents.order.grammar import Lexicon
@@ -31,12 +32,11 @@ from voice_gateway.agents.order.menu import Menu, default_menu
 from voice_gateway.agents.order.parse import parse
 from voice_gateway.agents.order.recogniser import RECOGNISER_RATE_HZ, Recogniser, Utterance
 from voice_gateway.agents.order.recogniser_process import ProcessRecogniser
-from voice_gateway.agent.turn import NothingPending, TurnContinued, TurnEnded, TurnStarted, TurnTaker, TurnTiming
+from voice_gateway.errors import AgentError
 from voicelink.audio.speech import SPEECH_RATE_HZ, CachedSpeech, HibariSpeech, Speech, sentences
 from voicelink.audio.vad import SileroModel, VoiceActivity
-from voice_gateway.errors import AgentError
 
-_PIECE_OCTETS: Final = RECOGNISER_RATE_HZ // 50 * 2
+_PIECE_BYTES: Final = RECOGNISER_RATE_HZ // 50 * 2
 _MAX_MISUNDERSTANDINGS: Final = 3
 """Where so many turns in a row were noise, the caller is not there to be asked again."""
 
@@ -189,11 +189,11 @@ class OrderConversation:
 
     def hear(self, audio: HeardAudio) -> None:
         """Take the next frame; one with silence in front, as DTX leaves, is heard piece by piece."""
-        last = max(len(audio.pcm) - 1, 0) // _PIECE_OCTETS * _PIECE_OCTETS
-        for start in range(0, len(audio.pcm), _PIECE_OCTETS):
+        last = max(len(audio.pcm) - 1, 0) // _PIECE_BYTES * _PIECE_BYTES
+        for start in range(0, len(audio.pcm), _PIECE_BYTES):
             # All but the last piece leave the frame pending: it must not be forgotten with them.
             sequence = audio.sequence if start == last else max(audio.sequence - 1, 0)
-            piece = HeardAudio(sequence, audio.pcm[start : start + _PIECE_OCTETS])
+            piece = HeardAudio(sequence, audio.pcm[start : start + _PIECE_BYTES])
             for event in self._taker.hear(piece, self._voice.probability(piece.pcm)):
                 self._follow(event)
 

@@ -22,7 +22,7 @@ from voice_gateway.agents.order.menu import Menu
 from voice_gateway.agents.order.recogniser import DecoderPool, OnWords, Utterance, write_models
 from voice_gateway.errors import AgentError
 
-_MAX_MESSAGE_OCTETS: Final = 1 << 20
+_MAX_MESSAGE_BYTES: Final = 1 << 20
 _STOP_TIMEOUT_S: Final = 2.0
 
 
@@ -195,8 +195,8 @@ async def _received(stream: asyncio.StreamReader) -> bytes | None:
 
 def _framed(message: msgspec.Struct) -> bytes:
     body = msgspec.msgpack.encode(message)
-    if len(body) > _MAX_MESSAGE_OCTETS:
-        raise ValueError(f"a recogniser message holds at most {_MAX_MESSAGE_OCTETS} octets, got {len(body)}")
+    if len(body) > _MAX_MESSAGE_BYTES:
+        raise ValueError(f"a recogniser message holds at most {_MAX_MESSAGE_BYTES} bytes, got {len(body)}")
     return len(body).to_bytes(4, "big") + body
 
 

@@ -13,8 +13,8 @@ class Loudspeaker:
     """Queue with `media`, `mark` and `clear`; every `advance` plays a little, and all it played is in `recording`."""
 
     def __init__(self) -> None:
-        self.played_octets = 0
-        """Octets of speech that were played, without the silence between."""
+        self.played_bytes = 0
+        """Bytes of speech that were played, without the silence between."""
         self.recording = bytearray()
         self._queue: deque[bytes | str] = deque()
 
@@ -29,7 +29,7 @@ class Loudspeaker:
             self._queue.append(payload)
 
     def mark(self, name: str) -> None:
-        """Queue a mark; the `advance` that plays the last octet before it returns it."""
+        """Queue a mark; the `advance` that plays the last byte before it returns it."""
         self._queue.append(name)
 
     def clear(self) -> list[str]:
@@ -38,10 +38,10 @@ class Loudspeaker:
         self._queue.clear()
         return marks
 
-    def advance(self, octets: int) -> list[str]:
-        """Play so many octets, silence where nothing is queued, and return the marks that were reached."""
+    def advance(self, byte_count: int) -> list[str]:
+        """Play so many bytes, silence where nothing is queued, and return the marks that were reached."""
         marks: list[str] = []
-        missing = octets
+        missing = byte_count
         while self._queue:
             item = self._queue[0]
             if isinstance(item, str):
@@ -51,7 +51,7 @@ class Loudspeaker:
             else:
                 played, rest = item[:missing], item[missing:]
                 self.recording += played
-                self.played_octets += len(played)
+                self.played_bytes += len(played)
                 missing -= len(played)
                 if rest:
                     self._queue[0] = rest

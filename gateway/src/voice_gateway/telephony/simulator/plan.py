@@ -13,9 +13,9 @@ from typing import Final
 from urllib.parse import urlencode, urljoin
 from xml.etree import ElementTree
 
-from voice_gateway.errors import GatewayError
-from quiclb.net.address import parse_host_port
 from quiclb.errors import ConfigError
+from quiclb.net.address import parse_host_port
+from voice_gateway.errors import GatewayError
 
 _TIMEOUT_S: Final = 10.0
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80, "wss": 443, "ws": 80}

@@ -14,14 +14,14 @@ PAUSE_MS: Final = 800
 SETTLED_MS: Final = 1_500
 """So long after its end a sentence counts as taken: whoever was cut off earlier says it again."""
 _LEAD_MS: Final = 200
-_OCTETS_PER_MS: Final = 8
-_FRAME_OCTETS: Final = 160
+_BYTES_PER_MS: Final = 8
+_FRAME_BYTES: Final = 160
 _LOUDEST_SILENCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A stretch of speech between two pauses, in octets of mu-law at 8 kHz."""
+    """A stretch of speech between two pauses, in bytes of mu-law at 8 kHz."""
 
     start: int
     end: int
@@ -32,15 +32,15 @@ def sentences(speech: bytes) -> tuple[Sentence, ...]:
     loud = np.flatnonzero(np.abs(np.frombuffer(pcmu_decode(speech), "<i2").astype(np.int32)) > _LOUDEST_SILENCE)
     if not len(loud):
         return ()
-    breaks = np.flatnonzero(np.diff(loud) > PAUSE_MS * _OCTETS_PER_MS)
+    breaks = np.flatnonzero(np.diff(loud) > PAUSE_MS * _BYTES_PER_MS)
     starts, ends = loud[np.r_[0, breaks + 1]], loud[np.r_[breaks, len(loud) - 1]]
     return tuple(Sentence(int(start), int(end) + 1) for start, end in zip(starts, ends, strict=True))
 
 
 def begin_again(said: tuple[Sentence, ...], position: int) -> int:
-    """Return the octet from which a caller goes on whose line broke at `position`: the start of a frame."""
+    """Return the byte from which a caller goes on whose line broke at `position`: the start of a frame."""
     for each in said:
-        if each.end + SETTLED_MS * _OCTETS_PER_MS > position:
-            start = min(position, max(0, each.start - _LEAD_MS * _OCTETS_PER_MS))
-            return start // _FRAME_OCTETS * _FRAME_OCTETS
-    return position // _FRAME_OCTETS * _FRAME_OCTETS
+        if each.end + SETTLED_MS * _BYTES_PER_MS > position:
+            start = min(position, max(0, each.start - _LEAD_MS * _BYTES_PER_MS))
+            return start // _FRAME_BYTES * _FRAME_BYTES
+    return position // _FRAME_BYTES * _FRAME_BYTES

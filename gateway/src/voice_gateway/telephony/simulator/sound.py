@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import soxr
 
+from voice_gateway.errors import ConfigurationError
 from voicelink.audio.g711 import pcmu_decode, pcmu_encode
 from voicelink.audio.wav import WavError, parse_wav, wav_header
-from voice_gateway.errors import ConfigurationError
 
 _RATE_HZ = 8_000
 

@@ -24,7 +24,7 @@ from voice_gateway.telephony.simulator.sentences import begin_again, sentences
 from voice_gateway.telephony.twilio.signature import signature
 
 DEFAULT_CALL_SID: Final = "CA" + "0" * 31 + "1"
-FRAME_OCTETS: Final = 160
+FRAME_BYTES: Final = 160
 FRAME_MS: Final = 20
 ANSWER_TIMEOUT_S: Final = 20.0
 """How long the caller waits for a first word after having spoken."""
@@ -113,7 +113,7 @@ class TwilioSimulator:
     @property
     def said_ms(self) -> int:
         """How far the caller has come in what it says."""
-        return self._position * FRAME_MS // FRAME_OCTETS
+        return self._position * FRAME_MS // FRAME_BYTES
 
     @property
     def recording(self) -> bytes:
@@ -122,9 +122,9 @@ class TwilioSimulator:
 
     async def run(self, speech: bytes) -> Result:
         """Call, say `speech` (mu-law at 8 kHz), wait for the answer to end, and hang up; raises `SimulationError`."""
-        speech += SILENCE * (-len(speech) % FRAME_OCTETS)
+        speech += SILENCE * (-len(speech) % FRAME_BYTES)
         said = sentences(speech)
-        self._last_word = (said[-1].end - 1) // FRAME_OCTETS + 1 if said else 1
+        self._last_word = (said[-1].end - 1) // FRAME_BYTES + 1 if said else 1
         plan: Plan | None = await self._ask(self._call.url, "ringing")
         if plan is None:
             raise SimulationError(f"{self._call.url}: the TwiML connects to no stream")
@@ -134,7 +134,7 @@ class TwilioSimulator:
             self._noted("broken", self.result.closed or "")
             self._interrupted(begin_again(said, self._position))
             plan = await self._ask(plan.action, "in-progress")
-        self.result.played_ms = self._loudspeaker.played_octets * FRAME_MS // FRAME_OCTETS
+        self.result.played_ms = self._loudspeaker.played_bytes * FRAME_MS // FRAME_BYTES
         return self.result
 
     async def _hold(self, plan: Plan, speech: bytes) -> bool:
@@ -167,7 +167,7 @@ class TwilioSimulator:
         self._listening_ticks = _LONGEST_LISTENING_TICKS
         self._quiet_ticks = 0
         self._position = position
-        if position < self._last_word * FRAME_OCTETS:
+        if position < self._last_word * FRAME_BYTES:
             self._spoken_at = None
             self.result.is_answered = False
 
@@ -235,7 +235,7 @@ class TwilioSimulator:
             if has_spoken:
                 self._spoken_at = loop.time()
             was_silent = self._loudspeaker.is_silent
-            for name in self._loudspeaker.advance(FRAME_OCTETS):
+            for name in self._loudspeaker.advance(FRAME_BYTES):
                 self.result.marks_played += 1
                 await self._send_numbered(socket, "mark", {"mark": {"name": name}})
             self._quiet_ticks = self._quiet_ticks + 1 if was_silent else 0
@@ -248,14 +248,14 @@ class TwilioSimulator:
             has_heard = _LONGEST_LISTENING_TICKS - self._listening_ticks > _SHORTEST_LISTENING_TICKS
             is_quiet = has_heard and self._quiet_ticks >= _POLITE_TICKS
             self._listening_ticks = 0 if is_quiet else self._listening_ticks - 1
-            return SILENCE * FRAME_OCTETS, False
-        payload = speech[self._position : self._position + FRAME_OCTETS] or SILENCE * FRAME_OCTETS
-        self._position += FRAME_OCTETS
-        return payload, self._position == self._last_word * FRAME_OCTETS
+            return SILENCE * FRAME_BYTES, False
+        payload = speech[self._position : self._position + FRAME_BYTES] or SILENCE * FRAME_BYTES
+        self._position += FRAME_BYTES
+        return payload, self._position == self._last_word * FRAME_BYTES
 
-    def _is_done(self, speech_octets: int) -> bool:
+    def _is_done(self, speech_bytes: int) -> bool:
         """The caller has spoken, and heard all of the answer, or waited for it long enough."""
-        if self._position < speech_octets or self._listening_ticks:
+        if self._position < speech_bytes or self._listening_ticks:
             return False
         quiet_s = self._quiet_ticks * FRAME_MS / 1000
         return quiet_s >= (PATIENCE_S if self.result.is_answered else ANSWER_TIMEOUT_S)

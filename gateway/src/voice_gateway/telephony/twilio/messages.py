@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from voicelink.wire import MAX_AUDIO_OCTETS
+from voicelink.wire import MAX_AUDIO_BYTES
 
 MEDIA_FORMAT: Final = ("audio/x-mulaw", 8_000, 1)
 
@@ -150,12 +150,12 @@ def parse_message(text: bytes) -> TwilioMessage | Skip:
 
 
 def parse_payload(payload: str) -> bytes | Skip:
-    """Return the octets of a media payload: whole, unpadded white space and other alphabets refused."""
+    """Return the bytes of a media payload: whole, unpadded white space and other alphabets refused."""
     try:
-        octets = b64decode(payload, validate=True)
+        data = b64decode(payload, validate=True)
     except (binascii.Error, ValueError):
         return Skip.BAD_PAYLOAD
-    return octets if 0 < len(octets) <= MAX_AUDIO_OCTETS else Skip.BAD_PAYLOAD
+    return data if 0 < len(data) <= MAX_AUDIO_BYTES else Skip.BAD_PAYLOAD
 
 
 def media(stream_sid: str, payload: bytes) -> bytes:

@@ -10,8 +10,8 @@ from typing import Final
 
 import structlog
 
+from quiclb.logs.limits import LimitedLog
 from voice_gateway.net.token_buckets import Buckets, Rate
-from voice_gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
 from voice_gateway.telephony.twilio.counters import TelephonyCounters
 from voice_gateway.telephony.twilio.messages import (
     MEDIA_FORMAT,
@@ -31,10 +31,11 @@ from voice_gateway.telephony.twilio.messages import (
 from voice_gateway.telephony.twilio.messages import Dtmf as DtmfEvent
 from voice_gateway.telephony.twilio.messages import Mark as MarkEvent
 from voice_gateway.telephony.twilio.playout import Heard, Playout
-from voice_gateway.telephony.twilio.uplink import MAX_FRAME_OCTETS, OCTETS_PER_MS, UplinkClock
+from voice_gateway.telephony.twilio.uplink import BYTES_PER_MS, MAX_FRAME_BYTES, UplinkClock
+from voice_gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
 from voice_gateway.web.websocket import Ending, WebSocket
 from voicelink.wire import (
-    MAX_AUDIO_OCTETS,
+    MAX_AUDIO_BYTES,
     AudioFrame,
     Bye,
     CloseCode,
@@ -46,7 +47,6 @@ from voicelink.wire import (
     ServerMessage,
 )
 from voicelink.wire import Start as StartSession
-from quiclb.logs.limits import LimitedLog
 
 START_TIMEOUT_S: Final = 10.0
 """How long a stream may be open without `start`."""
@@ -59,7 +59,7 @@ TOKEN_PARAMETER: Final = "token"  # noqa: S105 - the name of one
 AGENT_PARAMETER: Final = "agent"
 _REPORT_EVERY: Final = 5
 """Frames of the caller between two reports of what was played: 100 ms."""
-_OCTETS_PER_MS: Final = 8
+_BYTES_PER_MS: Final = 8
 _MOST_HELD: Final = 500
 """Messages of Twilio, 10 s of audio, that wait for the session store to say where the call stands."""
 _log = structlog.get_logger("gateway.telephony")
@@ -142,13 +142,13 @@ class TwilioCall:
             self._leave("this worker is going away")
 
     def send_audio(self, generation: int, frame: AudioFrame) -> None:
-        if len(frame.payload) > MAX_AUDIO_OCTETS:
-            raise ValueError(f"an audio payload holds at most {MAX_AUDIO_OCTETS} octets, got {len(frame.payload)}")
+        if len(frame.payload) > MAX_AUDIO_BYTES:
+            raise ValueError(f"an audio payload holds at most {MAX_AUDIO_BYTES} bytes, got {len(frame.payload)}")
         if frame.codec is not Codec.PCMU:
             raise ValueError(f"a telephone call takes PCMU, got {frame.codec.name}")
         if self._may_speak(generation) and self._stream_sid is not None:
             self._socket.send_text(media(self._stream_sid, frame.payload))
-            self._mark(self._playout.sent(generation, len(frame.payload) / _OCTETS_PER_MS))
+            self._mark(self._playout.sent(generation, len(frame.payload) / _BYTES_PER_MS))
 
     def end_audio(self, generation: int) -> None:
         if self._may_speak(generation):
@@ -185,7 +185,7 @@ class TwilioCall:
         if fault is not None:
             self._skip(fault)
 
-    def binary_received(self, octets: bytes) -> None:
+    def binary_received(self, data: bytes) -> None:
         if not self._is_closed:
             self._counters.messages += 1
             if self._is_within_limits():
@@ -320,7 +320,7 @@ class TwilioCall:
             self._socket.close(_TRY_LATER if answer.status in _UNAVAILABLE else _REFUSED, answer.reason)
         elif not self._is_closed:
             self._handler = answer
-            self._count = answer.octets_received if isinstance(answer, Metered) else None
+            self._count = answer.bytes_received if isinstance(answer, Metered) else None
             agent = facts.custom_parameters.get(AGENT_PARAMETER)
             answer.message_received(StartSession(accept=(Codec.PCMU,), agent=agent))
 
@@ -330,9 +330,9 @@ class TwilioCall:
         payload = parse_payload(message.media.payload)
         if isinstance(payload, Skip):
             return payload
-        for start in range(0, len(payload), MAX_FRAME_OCTETS):
-            at_ms = message.media.timestamp + start // OCTETS_PER_MS
-            frame = self._uplink.frame(at_ms, payload[start : start + MAX_FRAME_OCTETS])
+        for start in range(0, len(payload), MAX_FRAME_BYTES):
+            at_ms = message.media.timestamp + start // BYTES_PER_MS
+            frame = self._uplink.frame(at_ms, payload[start : start + MAX_FRAME_BYTES])
             if frame.sequence % _REPORT_EVERY == 0:
                 # before the frame: should it interrupt our speech, the session knows how much of that was heard
                 self._report(self._playout.heard(self._loop.time()), handler)

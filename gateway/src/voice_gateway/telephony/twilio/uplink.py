@@ -8,11 +8,11 @@ from voicelink.wire import CLOCK_HZ, AudioFrame, Codec
 
 TOLERANCE_MS: Final = 60
 """A timestamp this far ahead of the audio received is a gap, one less far is unevenness: samples stay joined."""
-OCTETS_PER_MS: Final = 8
-MAX_FRAME_OCTETS: Final = 120 * OCTETS_PER_MS
+BYTES_PER_MS: Final = 8
+MAX_FRAME_BYTES: Final = 120 * BYTES_PER_MS
 """A frame holds at most 120 ms (PROTOCOL.md, section 3). Twilio sends 20; others with its protocol may send more."""
 _TICKS_PER_MS: Final = CLOCK_HZ // 1000
-_TICKS_PER_OCTET: Final = CLOCK_HZ // 8000
+_TICKS_PER_BYTE: Final = CLOCK_HZ // 8000
 
 
 class UplinkClock:
@@ -33,5 +33,5 @@ class UplinkClock:
             timestamp = self._next_timestamp
         frame = AudioFrame(self.next_sequence, timestamp, Codec.PCMU, payload)
         self.next_sequence += 1
-        self._next_timestamp = timestamp + len(payload) * _TICKS_PER_OCTET
+        self._next_timestamp = timestamp + len(payload) * _TICKS_PER_BYTE
         return frame

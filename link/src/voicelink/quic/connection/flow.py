@@ -37,7 +37,7 @@ if aioquic.__version__ != AIOQUIC_VERSION:
 # Every malformed packet is worth a counter, not a line: whoever floods the port would own the disk.
 logging.getLogger("quic").setLevel(logging.ERROR)
 
-_SHORT_HEADER_OVERHEAD: Final = 1 + 2 + 16  # first octet, packet number, AEAD tag
+_SHORT_HEADER_OVERHEAD: Final = 1 + 2 + 16  # first byte, packet number, AEAD tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class FlowControl(QuicConnection):
         return stream is None or stream.sender.is_finished
 
     @property
-    def max_datagram_octets(self) -> int:
+    def max_datagram_bytes(self) -> int:
         """The largest payload that a DATAGRAM frame to this peer can hold now; 0 where the peer takes none."""
         room = self._max_datagram_size - _SHORT_HEADER_OVERHEAD - len(self._peer_cid.cid)
         return max(0, min(room, self._remote_max_datagram_frame_size or 0) - 1 - size_uint_var(room))
@@ -105,7 +105,7 @@ class FlowControl(QuicConnection):
 
         One that never fits would block all later ones, and behind a closed congestion window old ones only get older.
         """
-        if len(data) > self.max_datagram_octets:
+        if len(data) > self.max_datagram_bytes:
             self.datagrams_dropped += 1
             return False
         if len(self._datagrams_pending) >= self.options.max_queued_datagrams:
@@ -160,7 +160,7 @@ class FlowControl(QuicConnection):
     def _raise_data_limit(self) -> None:
         limit = self._local_max_data
         window = self._configuration.max_data
-        wanted = self._budget.delivered_octets + window
+        wanted = self._budget.delivered_bytes + window
         if wanted - limit.value >= window // 2:
             limit.value = wanted
 
@@ -175,7 +175,7 @@ class FlowControl(QuicConnection):
     def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
         self._raise_data_limit()
         limit = self._local_max_data
-        used, limit.used = limit.used, 0  # hides the octets named, by which aioquic would double the limit
+        used, limit.used = limit.used, 0  # hides the bytes named, by which aioquic would double the limit
         try:
             super()._write_connection_limits(builder, space)
         finally:

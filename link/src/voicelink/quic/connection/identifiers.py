@@ -28,11 +28,11 @@ from aioquic.quic.packet import (
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 
-from voicelink.quic.cid_source import RESET_TOKEN_OCTETS, CidSource
+from voicelink.quic.cid_source import RESET_TOKEN_BYTES, CidSource
 from voicelink.quic.connection.reset_stream_at import ResetStreamAt
 from voicelink.quic.connection.workload import TokenBucket
 
-_MIN_STATELESS_RESET_OCTETS: Final = 21
+_MIN_STATELESS_RESET_BYTES: Final = 21
 MAX_UDP_PAYLOAD_BYTES: Final = 1500
 """Larger ones only come in fragments, and could hold thousands of frames."""
 MAX_NEW_TOKENS: Final = 4
@@ -109,14 +109,14 @@ class Identifiers(ResetStreamAt):
             self._replenish_connection_ids()
 
     def _is_stateless_reset(self, data: bytes) -> bool:
-        if len(data) < _MIN_STATELESS_RESET_OCTETS or data[0] & 0x80:
+        if len(data) < _MIN_STATELESS_RESET_BYTES or data[0] & 0x80:
             return False
         length = self._configuration.connection_id_length
         if length and data[1 : 1 + length] in self.host_cids:
             return False
         used = [self._peer_cid, *(path.peer_cid for path in self._network_paths if path.peer_cid is not None)]
         return any(
-            each.stateless_reset_token and hmac.compare_digest(data[-RESET_TOKEN_OCTETS:], each.stateless_reset_token)
+            each.stateless_reset_token and hmac.compare_digest(data[-RESET_TOKEN_BYTES:], each.stateless_reset_token)
             for each in used
         )
 
@@ -223,9 +223,9 @@ class Identifiers(ResetStreamAt):
 
 
 def _check_length(cids: CidSource, configuration: QuicConfiguration) -> None:
-    if cids.length_octets != configuration.connection_id_length:
+    if cids.length_bytes != configuration.connection_id_length:
         raise ValueError(
-            f"connection IDs are {cids.length_octets} octets, configured are {configuration.connection_id_length}"
+            f"connection IDs are {cids.length_bytes} bytes, configured are {configuration.connection_id_length}"
         )
 
 

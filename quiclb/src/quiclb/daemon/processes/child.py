@@ -12,12 +12,8 @@ from typing import Final
 
 import uvloop
 
-from quiclb.net.address import is_wildcard, normalise
-from quiclb.datapath.linux.sockets import SocketPair
 from quiclb.daemon.engine import Engine, open_datapath
 from quiclb.daemon.interpreter import settle
-from quiclb.logs.setup import configure_logging_on_use, get_logger
-from quiclb.logs.writer import lines_lost
 from quiclb.daemon.processes.messages import (
     Ask,
     Ready,
@@ -31,8 +27,12 @@ from quiclb.daemon.processes.messages import (
     encode,
     read_downward,
 )
-from quiclb.routing.table_spec import TableSpec
+from quiclb.datapath.linux.sockets import SocketPair
+from quiclb.logs.setup import configure_logging_on_use, get_logger
+from quiclb.logs.writer import lines_lost
+from quiclb.net.address import is_wildcard, normalise
 from quiclb.routing.table import RoutingTable
+from quiclb.routing.table_spec import TableSpec
 
 DRAIN_TIMEOUT_S: Final = 2.0
 DRAIN_POLL_S: Final = 0.002

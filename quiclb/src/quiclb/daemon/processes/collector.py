@@ -8,9 +8,9 @@ from typing import Final, Protocol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from quiclb.datapath.counters import ForwarderCounters
-from quiclb.datapath.base import Side
 from quiclb.daemon.metrics import table_families, traffic_families
+from quiclb.datapath.base import Side
+from quiclb.datapath.counters import ForwarderCounters
 from quiclb.routing.table_spec import TableSpec
 
 PROCESSES_HELP: Final = "Forwarding processes. state: serving, or spare: ready to take the place of one that dies."

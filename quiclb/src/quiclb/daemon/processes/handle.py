@@ -8,8 +8,6 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 
-from quiclb.net.address import Address
-from quiclb.datapath.counters import ForwarderCounters
 from quiclb.daemon.processes.messages import (
     Ask,
     Downward,
@@ -24,6 +22,8 @@ from quiclb.daemon.processes.messages import (
     encode,
     read_upward,
 )
+from quiclb.datapath.counters import ForwarderCounters
+from quiclb.net.address import Address
 from quiclb.routing.table_spec import TableSpec
 
 

@@ -7,13 +7,13 @@ from typing import Final
 
 import msgspec
 
-from quiclb.net.address import Address
 from quiclb.datapath.counters import ForwarderCounters
 from quiclb.logs.setup import LogFormat
-from quiclb.settings.sections import DatapathKind
+from quiclb.net.address import Address
 from quiclb.routing.table_spec import TableSpec
+from quiclb.settings.sections import DatapathKind
 
-PREFIX_OCTETS: Final = 4
+PREFIX_BYTES: Final = 4
 
 
 class LogChoice(msgspec.Struct, frozen=True):
@@ -68,7 +68,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     packets: list[tuple[tuple[str, str], int]]
     replies: list[tuple[tuple[str, str], int]]
     backend_packets: list[tuple[tuple[str, str], int]]
-    backend_octets: list[tuple[tuple[str, str], int]]
+    backend_bytes: list[tuple[tuple[str, str], int]]
     send_errors: list[tuple[tuple[str, str], int]]
     log_lines_lost: int = 0
 
@@ -103,7 +103,7 @@ Upward = Ready | Report | Refused | TooLarge
 def encode(message: Downward | Upward) -> bytes:
     """One message with its length in front."""
     body = msgspec.json.encode(message)
-    return len(body).to_bytes(PREFIX_OCTETS, "big") + body
+    return len(body).to_bytes(PREFIX_BYTES, "big") + body
 
 
 async def read_downward(reader: asyncio.StreamReader) -> Downward | None:
@@ -120,7 +120,7 @@ async def read_upward(reader: asyncio.StreamReader) -> Upward | None:
 
 async def _read(reader: asyncio.StreamReader) -> bytes | None:
     try:
-        return await reader.readexactly(int.from_bytes(await reader.readexactly(PREFIX_OCTETS), "big"))
+        return await reader.readexactly(int.from_bytes(await reader.readexactly(PREFIX_BYTES), "big"))
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
 

@@ -7,21 +7,21 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
-from quiclb.net.address import Address, normalise
-from quiclb.datapath.counters import ForwarderCounters
-from quiclb.datapath.base import Side
-from quiclb.datapath.linux.sockets import SocketPair, bind_socket, make_socket, receive_drops
-from quiclb.errors import StartError
 from quiclb.control.table_controller import SettingsSource, TableKeeper
 from quiclb.daemon.control_metrics import KeeperCollector
-from quiclb.logs.setup import get_logger
-from quiclb.logs.writer import lines_lost
 from quiclb.daemon.metrics import MetricsServer, collector_renderer
 from quiclb.daemon.processes.collector import SupervisorCollector
 from quiclb.daemon.processes.handle import ChildHandle, start_child
 from quiclb.daemon.processes.messages import LogChoice, Setup
-from quiclb.settings.loader import Settings
+from quiclb.datapath.base import Side
+from quiclb.datapath.counters import ForwarderCounters
+from quiclb.datapath.linux.sockets import SocketPair, bind_socket, make_socket, receive_drops
+from quiclb.errors import StartError
+from quiclb.logs.setup import get_logger
+from quiclb.logs.writer import lines_lost
+from quiclb.net.address import Address, normalise
 from quiclb.routing.table_spec import TableSpec
+from quiclb.settings.loader import Settings
 
 START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 5.0

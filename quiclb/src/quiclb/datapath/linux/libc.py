@@ -18,15 +18,15 @@ MMSGHDR: Final = np.dtype(
         "itemsize": 64,
     }
 )
-"""`struct mmsghdr`: a `struct msghdr` of 56 octets, then the octets received or sent."""
+"""`struct mmsghdr`: a `struct msghdr` of 56 bytes, then the bytes received or sent."""
 
 IOVEC: Final = np.dtype([("base", "u8"), ("length", "u8")])
 
 CMSGHDR: Final = np.dtype([("length", "u8"), ("level", "i4"), ("type", "i4")])
-"""`struct cmsghdr`, 16 octets; its data follow, padded to 8."""
+"""`struct cmsghdr`, 16 bytes; its data follow, padded to 8."""
 
 SOCKADDR: Final = np.dtype((np.void, 32))
-"""Room for a `sockaddr_in` (16 octets) or `sockaddr_in6` (28), of one size so that addresses are taken by index."""
+"""Room for a `sockaddr_in` (16 bytes) or `sockaddr_in6` (28), of one size so that addresses are taken by index."""
 
 SOCKADDR_IN_LENGTH: Final = 16
 SOCKADDR_IN6_LENGTH: Final = 28

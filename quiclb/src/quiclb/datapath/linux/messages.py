@@ -9,11 +9,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from quiclb.datapath.linux import libc
+from quiclb.datapath.linux import libc, pktinfo
 
-from quiclb.datapath.linux import pktinfo
-
-Octets = npt.NDArray[np.uint8]
+ByteArray = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 Flags = npt.NDArray[np.bool_]
@@ -23,44 +21,44 @@ Sources = npt.NDArray[np.uint32]
 """The machine's own addresses that datagrams leave from, a row of words each, as they are in memory."""
 
 _CACHE_LINE: Final = 64
-_CONTROL_OCTETS: Final = 64
-_SEGMENT_CONTROL_OCTETS: Final = 24
+_CONTROL_BYTES: Final = 64
+_SEGMENT_CONTROL_BYTES: Final = 24
 
 
 class ReceiveBatch:
     """Receive up to `capacity` messages at once, each into its own slot of `buffer`.
 
-    Call `receive`, then read the first `count` rows of `lengths`, `names` and `octets` until the next `receive`. Every
-    slot has `HEADROOM` octets in front of the message, so that a header can be put there without a copy. What
-    does not fit `slot_octets` is cut off by the kernel.
+    Call `receive`, then read the first `count` rows of `lengths`, `names` and `bytes` until the next `receive`. Every
+    slot has `HEADROOM` bytes in front of the message, so that a header can be put there without a copy. What
+    does not fit `slot_bytes` is cut off by the kernel.
     """
 
     HEADROOM: Final = _CACHE_LINE
 
-    def __init__(self, capacity: int, slot_octets: int, *, has_control: bool = False) -> None:
+    def __init__(self, capacity: int, slot_bytes: int, *, has_control: bool = False) -> None:
         # An odd number of cache lines a slot: the first lines of all slots then spread over all sets of the cache.
-        lines = -(-(self.HEADROOM + slot_octets) // _CACHE_LINE)
+        lines = -(-(self.HEADROOM + slot_bytes) // _CACHE_LINE)
         self.stride: Final = (lines | 1) * _CACHE_LINE
         self.capacity: Final = capacity
-        self.buffer: Octets = _aligned(capacity * self.stride)
-        self.octets: Octets = self.buffer.reshape(capacity, self.stride)
+        self.buffer: ByteArray = _aligned(capacity * self.stride)
+        self.rows: ByteArray = self.buffer.reshape(capacity, self.stride)
         self.offsets: Integers = np.arange(capacity, dtype=np.int64) * self.stride + self.HEADROOM
         self.addresses: Integers = self.buffer.ctypes.data + self.offsets
         """Where each message begins in memory; `offsets` is the same within `buffer`."""
         self.names: Addresses = np.zeros(capacity, libc.SOCKADDR)
-        self.control: Octets = np.zeros((capacity, _CONTROL_OCTETS), np.uint8)
+        self.control: ByteArray = np.zeros((capacity, _CONTROL_BYTES), np.uint8)
         self._headers = np.zeros(capacity, libc.MMSGHDR)
         self.lengths: npt.NDArray[np.uint32] = self._headers["length"]
         self.control_lengths: Words = self._headers["controllen"]
         self._name_lengths: npt.NDArray[np.uint32] = self._headers["namelen"]
-        self._control_room = _CONTROL_OCTETS if has_control else 0
+        self._control_room = _CONTROL_BYTES if has_control else 0
         self._iovecs = np.zeros(capacity, libc.IOVEC)
         self._iovecs["base"] = self.addresses
-        self._iovecs["length"] = slot_octets
+        self._iovecs["length"] = slot_bytes
         self._headers["name"] = self.names.ctypes.data + np.arange(capacity) * libc.SOCKADDR.itemsize
         self._headers["iov"] = self._iovecs.ctypes.data + np.arange(capacity) * libc.IOVEC.itemsize
         self._headers["iovlen"] = 1
-        self._headers["control"] = self.control.ctypes.data + np.arange(capacity) * _CONTROL_OCTETS
+        self._headers["control"] = self.control.ctypes.data + np.arange(capacity) * _CONTROL_BYTES
         self._address: Final = self._headers.ctypes.data
         self._dirty = capacity
 
@@ -94,12 +92,12 @@ class SendBatch:
     def __init__(self, capacity: int, name_length: int, departure: pktinfo.Layout | None = None) -> None:
         self._headers = np.zeros(capacity, libc.MMSGHDR)
         self._iovecs = np.zeros(capacity, libc.IOVEC)
-        self._control: Octets = np.zeros((capacity, _CONTROL_OCTETS), np.uint8)
+        self._control: ByteArray = np.zeros((capacity, _CONTROL_BYTES), np.uint8)
         self._headers["namelen"] = name_length
-        self._headers["control"] = self._control.ctypes.data + np.arange(capacity) * _CONTROL_OCTETS
+        self._headers["control"] = self._control.ctypes.data + np.arange(capacity) * _CONTROL_BYTES
         # every message has its control data ready, UDP_SEGMENT last and in force where the length includes it
-        self._departure_octets = departure.space_octets if departure else 0
-        segment = self._control.view(_segment_control(self._departure_octets))[:, 0]
+        self._departure_bytes = departure.space_bytes if departure else 0
+        segment = self._control.view(_segment_control(self._departure_bytes))[:, 0]
         segment["length"] = libc.CMSGHDR.itemsize + 2
         segment["level"], segment["type"] = libc.SOL_UDP, libc.UDP_SEGMENT
         self._segment_lengths: npt.NDArray[np.uint16] = segment["segment"]
@@ -107,7 +105,7 @@ class SendBatch:
         if departure:
             control = self._control.view(_departure_control(departure))[:, 0]
             control["length"], control["level"], control["type"] = (
-                departure.length_octets,
+                departure.length_bytes,
                 departure.level,
                 departure.kind,
             )
@@ -142,7 +140,7 @@ class SendBatch:
             self._names[:count] = names
             self._first_pieces[:count] = self._piece_locations[:count]
             self.piece_counts[:count] = 1
-            self._control_lengths[:count] = self._departure_octets
+            self._control_lengths[:count] = self._departure_bytes
             if self._sources is not None and sources is not None:
                 self._sources[:count] = sources
             return count
@@ -154,7 +152,7 @@ class SendBatch:
         counts = run_lengths(starts, count)
         self.piece_counts[:messages] = counts
         self._segment_lengths[:messages] = lengths[starts]
-        self._control_lengths[:messages] = (counts > 1) * _SEGMENT_CONTROL_OCTETS + self._departure_octets
+        self._control_lengths[:messages] = (counts > 1) * _SEGMENT_CONTROL_BYTES + self._departure_bytes
         return messages
 
     def take_apart(self, message: int, into: SendBatch) -> int:
@@ -200,7 +198,7 @@ def _segment_control(start: int) -> np.dtype[np.void]:
             "names": ["length", "level", "type", "segment"],
             "formats": ["u8", "i4", "i4", "u2"],
             "offsets": [start, start + 8, start + 12, start + 16],
-            "itemsize": _CONTROL_OCTETS,
+            "itemsize": _CONTROL_BYTES,
         }
     )
 
@@ -211,13 +209,13 @@ def _departure_control(layout: pktinfo.Layout) -> np.dtype[np.void]:
             "names": ["length", "level", "type", "address"],
             "formats": ["u8", "i4", "i4", ("u4", (layout.address_words,))],
             "offsets": [0, 8, 12, layout.departure_at],
-            "itemsize": _CONTROL_OCTETS,
+            "itemsize": _CONTROL_BYTES,
         }
     )
 
 
-def _aligned(octets: int) -> Octets:
+def _aligned(raw: int) -> ByteArray:
     # filled now, not page by page in mid-traffic: memory is the same from the first datagram to the last
-    buffer = np.full(octets + _CACHE_LINE, 0, np.uint8)
+    buffer = np.full(raw + _CACHE_LINE, 0, np.uint8)
     start = -buffer.ctypes.data % _CACHE_LINE
-    return buffer[start : start + octets]
+    return buffer[start : start + raw]

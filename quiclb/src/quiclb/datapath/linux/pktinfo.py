@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from quiclb.net.address import Kind, ip_facts, ip_text
 from quiclb.datapath.linux import libc
+from quiclb.net.address import Kind, ip_facts, ip_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class Layout:
 
     level: int
     kind: int
-    length_octets: int
-    space_octets: int
+    length_bytes: int
+    space_bytes: int
     arrival_at: int
     departure_at: int
     address_words: int
@@ -38,7 +38,7 @@ LAYOUTS: Final = {
 Control = list[tuple[int, int, bytes]]
 """Ancillary data as Python's sockets give and take it."""
 
-CONTROL_OCTETS: Final = 64
+CONTROL_BYTES: Final = 64
 """Room that suffices for the ancillary data of one datagram."""
 
 

@@ -15,8 +15,8 @@ MAX_SEGMENTS: Final = 64
 MAX_SEGMENTS_RECEIVED: Final = 128
 """The most datagrams that one receive may hold joined."""
 
-MAX_JOINED_OCTETS: Final = 65_000
-"""Joined payload, a little below what an IPv4 or IPv6 packet of 65,535 octets holds."""
+MAX_JOINED_BYTES: Final = 65_000
+"""Joined payload, a little below what an IPv4 or IPv6 packet of 65,535 bytes holds."""
 
 
 def message_starts(destinations: Integers, lengths: Integers) -> Integers:
@@ -77,9 +77,9 @@ def _cut_long_runs(is_start: Flags, lengths: Integers) -> Integers:
     starts = np.flatnonzero(is_start)
     counts = run_lengths(starts, len(lengths))
     most = int(counts.max())
-    if most <= MAX_SEGMENTS and most * int(lengths.max()) <= MAX_JOINED_OCTETS:
+    if most <= MAX_SEGMENTS and most * int(lengths.max()) <= MAX_JOINED_BYTES:
         return starts
-    limits = np.minimum(MAX_JOINED_OCTETS // np.maximum(lengths[starts], 1), MAX_SEGMENTS)
+    limits = np.minimum(MAX_JOINED_BYTES // np.maximum(lengths[starts], 1), MAX_SEGMENTS)
     np.maximum(limits, 1, out=limits)
     positions = np.arange(len(lengths)) - np.repeat(starts, counts)
     return np.flatnonzero(positions % np.repeat(limits, counts) == 0)

@@ -8,9 +8,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from quiclb.datapath.linux import libc
-
-from quiclb.datapath.linux import pktinfo
+from quiclb.datapath.linux import libc, pktinfo
 from quiclb.datapath.linux.messages import PENDING_ERRORS, SendBatch
 from quiclb.datapath.linux.segments import MAX_SEGMENTS
 

@@ -8,13 +8,13 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from quiclb.datapath.base import Side
+from quiclb.datapath.linux import libc
+from quiclb.errors import StartError
 from quiclb.net.address import Address, format_address, is_ipv6
 from quiclb.net.bind_errors import explain_refusal
-from quiclb.datapath.linux import libc
-from quiclb.datapath.base import Side
-from quiclb.errors import StartError
 
-RECEIVE_BUFFER_OCTETS: Final = 4 << 20
+RECEIVE_BUFFER_BYTES: Final = 4 << 20
 """Room for bursts while a batch is worked on or a process is replaced. Without CAP_NET_ADMIN the kernel grants at most
 net.core.rmem_max."""
 
@@ -86,9 +86,9 @@ def configure_socket(sock: socket.socket, side: Side) -> None:
     sock.setblocking(False)
     for forced, asked in ((_SO_RCVBUFFORCE, socket.SO_RCVBUF), (_SO_SNDBUFFORCE, socket.SO_SNDBUF)):
         try:
-            sock.setsockopt(socket.SOL_SOCKET, forced, RECEIVE_BUFFER_OCTETS)
+            sock.setsockopt(socket.SOL_SOCKET, forced, RECEIVE_BUFFER_BYTES)
         except PermissionError:
-            sock.setsockopt(socket.SOL_SOCKET, asked, RECEIVE_BUFFER_OCTETS)
+            sock.setsockopt(socket.SOL_SOCKET, asked, RECEIVE_BUFFER_BYTES)
     discovery = libc.PMTUDISC_DO if side is Side.INNER else libc.PMTUDISC_PROBE
     sock.setsockopt(socket.IPPROTO_IP, libc.IP_MTU_DISCOVER, discovery)
     if is_v6:

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
-from quiclb.net.address import Address, normalise
-from quiclb.datapath.linux import pktinfo
 from quiclb.datapath.base import Replies
+from quiclb.datapath.linux import pktinfo
 from quiclb.datapath.linux.sockets import receive_drops
+from quiclb.net.address import Address, normalise
 
-RECEIVE_OCTETS: Final = 65536
+RECEIVE_BYTES: Final = 65536
 AT_ONCE: Final = 64
 """How many datagrams are taken before others on the loop have their turn."""
 
@@ -65,7 +65,7 @@ class WildcardEndpoint:
             if self._socket.fileno() < 0:
                 return
             try:
-                datagram, control, _, client = self._socket.recvmsg(RECEIVE_OCTETS, pktinfo.CONTROL_OCTETS)
+                datagram, control, _, client = self._socket.recvmsg(RECEIVE_BYTES, pktinfo.CONTROL_BYTES)
             except BlockingIOError:
                 return
             except OSError as error:

@@ -9,10 +9,10 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from quiclb.net.address import Address, Kind, ip_facts, ip_text, is_ipv6
 from quiclb.datapath.linux import libc
 from quiclb.datapath.linux.messages import Addresses, Flags, Sources, Words
 from quiclb.datapath.vectorised.word_index import WordIndex
+from quiclb.net.address import Address, Kind, ip_facts, ip_text, is_ipv6
 
 Records = npt.NDArray[np.void]
 
@@ -38,7 +38,7 @@ class Family(Protocol):
 
     @property
     def name_length(self) -> int:
-        """Octets of a socket address."""
+        """Bytes of a socket address."""
 
     def name(self, address: Address) -> bytes:
         """A socket address to send to, padded to the size of `libc.SOCKADDR`."""
@@ -53,7 +53,7 @@ class Family(Protocol):
         """What `index` knows the socket addresses by."""
 
     def flow_words(self, names: Addresses) -> tuple[Words, Words, Words]:
-        """High and low word of the 16-octet addresses, and the ports."""
+        """High and low word of the 16-byte addresses, and the ports."""
 
     def doubtful_names(self, names: Addresses) -> Flags:
         """Which socket addresses may not be a client's; wrongly suspecting a few costs time only."""
@@ -83,7 +83,7 @@ def family_of(vip: Address, *, is_loopback_allowed: bool) -> Family:
 
 
 class Ipv4:
-    """`sockaddr_in`: family, port and address, 8 octets, then 8 of nothing."""
+    """`sockaddr_in`: family, port and address, 8 bytes, then 8 of nothing."""
 
     name_length: Final = libc.SOCKADDR_IN_LENGTH
 
@@ -247,7 +247,7 @@ def _is_mapped(headers: Records, whose: str) -> Flags:
 
 
 def _ipv4_suspects(is_loopback_allowed: bool) -> Flags:
-    """By the first two octets of an IPv4 address: is it loopback, link-local, multicast, broadcast or unspecified?"""
+    """By the first two bytes of an IPv4 address: is it loopback, link-local, multicast, broadcast or unspecified?"""
     suspects = np.zeros((256, 256), np.bool_)
     suspects[0, 0] = True
     suspects[127] = not is_loopback_allowed

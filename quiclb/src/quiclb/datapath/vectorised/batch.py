@@ -1,4 +1,4 @@
-"""`quiclb.datapath.core.ForwardingCore` over a batch, on the octets where they lie.
+"""`quiclb.datapath.core.ForwardingCore` over a batch, on the bytes where they lie.
 
 Rows that look unusual (an address that can be no client's, a malformed reply) are handed to the scalar core one by one,
 so that every rule about them is written once.
@@ -14,17 +14,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from quiclb.net.address import is_ipv6
-from quiclb.datapath.linux import libc
-from quiclb.datapath.linux import pktinfo
-from quiclb.datapath.linux.messages import Addresses, Flags, Integers, Octets, ReceiveBatch, Sources, Words
+from quiclb.datapath.core import ForwardingCore, ReplyFault
+from quiclb.datapath.linux import libc, pktinfo
+from quiclb.datapath.linux.messages import Addresses, ByteArray, Flags, Integers, ReceiveBatch, Sources, Words
 from quiclb.datapath.linux.segments import split_lengths
 from quiclb.datapath.vectorised.addresses import HEADER, family_of
 from quiclb.datapath.vectorised.router import OUTCOMES, VectorRouter, overlapping, vip_hashes
 from quiclb.datapath.vectorised.word_index import MISSING
+from quiclb.net.address import is_ipv6
 from quiclb.net.spp import HEADER_LENGTH, MAGIC, SppHeader, wrap
 from quiclb.routing.fallback import vip_hash
-from quiclb.datapath.core import ForwardingCore, ReplyFault
 from quiclb.routing.table import RoutingTable
 
 
@@ -55,7 +54,7 @@ class VectorForwarder:
         self._clients = clients
         self._backends = backends
         start = clients.HEADROOM - HEADER_LENGTH
-        self._headroom = clients.octets[:, start : clients.HEADROOM]
+        self._headroom = clients.rows[:, start : clients.HEADROOM]
         self._headroom[:] = np.frombuffer(wrap(SppHeader(("0.0.0.0", 0), core.vip), b""), np.uint8)  # noqa: S104
         self._headers: npt.NDArray[np.void] = np.ndarray(
             (clients.capacity,), HEADER, clients.buffer.data, start, (clients.stride,)
@@ -70,7 +69,7 @@ class VectorForwarder:
             first = layout.arrival_at // words.itemsize
             self._arrivals = words[:, first : first + layout.address_words]
         self._outcome_totals = np.zeros(2 * len(OUTCOMES), np.int64)
-        self._to_totals = self._from_totals = self._to_octets = self._from_octets = np.zeros(0, np.int64)
+        self._to_totals = self._from_totals = self._to_bytes = self._from_bytes = np.zeros(0, np.int64)
         self._sent = 0
         self.backend_names: Addresses = np.zeros(0, libc.SOCKADDR)
         self._use(core.table)
@@ -79,7 +78,7 @@ class VectorForwarder:
         """Put headers in front of the first `count` datagrams of `clients`.
 
         Returns the rows to send, in order of arrival, and the index of each one's backend in `backend_names`. What
-        must be sent begins `HEADER_LENGTH` octets before the datagram.
+        must be sent begins `HEADER_LENGTH` bytes before the datagram.
         """
         if self._core.table is not self._router.table:
             self._use(self._core.table)
@@ -141,7 +140,7 @@ class VectorForwarder:
                 headers, starts, lengths = raw[~is_odd].view(HEADER), starts[~is_odd], lengths[~is_odd]
                 names, sources = names[~is_odd], sources[~is_odd]
         self._sent += len(starts)
-        self._from_octets += _sums(sources, lengths - HEADER_LENGTH, len(self._from_octets))
+        self._from_bytes += _sums(sources, lengths - HEADER_LENGTH, len(self._from_bytes))
         departures = self.family.departures(headers) if self._core.is_wildcard else None
         return Replies(starts + HEADER_LENGTH, lengths - HEADER_LENGTH, names, departures)
 
@@ -156,8 +155,8 @@ class VectorForwarder:
         for into, totals, direction in (
             (counters.backend_packets, self._to_totals, "to"),
             (counters.backend_packets, self._from_totals, "from"),
-            (counters.backend_octets, self._to_octets, "to"),
-            (counters.backend_octets, self._from_octets, "from"),
+            (counters.backend_bytes, self._to_bytes, "to"),
+            (counters.backend_bytes, self._from_bytes, "from"),
         ):
             for index in np.flatnonzero(totals):
                 into[self._router.backends[index].name, direction] += int(totals[index])
@@ -175,8 +174,8 @@ class VectorForwarder:
         self.backend_names = np.frombuffer(names, libc.SOCKADDR).copy()
         self._to_totals = np.zeros(len(addresses), np.int64)
         self._from_totals = np.zeros(len(addresses), np.int64)
-        self._to_octets = np.zeros(len(addresses), np.int64)
-        self._from_octets = np.zeros(len(addresses), np.int64)
+        self._to_bytes = np.zeros(len(addresses), np.int64)
+        self._from_bytes = np.zeros(len(addresses), np.int64)
 
     def _flow_words(self, names: Addresses, headers: npt.NDArray[np.void]) -> tuple[Words, Words, Words, Words]:
         high, low, ports = self.family.flow_words(names)
@@ -185,7 +184,7 @@ class VectorForwarder:
         vips = headers["vip_high"].astype(np.uint64), headers["vip_low"].astype(np.uint64)
         return vip_hashes(*vips, self._core.vip[1]), high, low, ports
 
-    def _count_packets(self, backends: Integers, outcomes: Octets, lengths: Integers) -> None:
+    def _count_packets(self, backends: Integers, outcomes: ByteArray, lengths: Integers) -> None:
         if np.count_nonzero(outcomes):
             places = outcomes.astype(np.int64) * 2 + (backends >= 0)
             self._outcome_totals += np.bincount(places, minlength=len(self._outcome_totals))
@@ -194,7 +193,7 @@ class VectorForwarder:
         else:
             self._outcome_totals[1] += len(backends)
         self._to_totals += np.bincount(backends, minlength=len(self._to_totals))
-        self._to_octets += _sums(backends, lengths, len(self._to_octets))
+        self._to_bytes += _sums(backends, lengths, len(self._to_bytes))
 
     def _refused(self, names: Addresses) -> Flags | None:
         """Which senders can be no clients; `None` if all can. Counts them."""

@@ -8,12 +8,12 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from quiclb.codec.config import Algorithm, QuicLbConfig
-from quiclb.datapath.linux.messages import Octets
+from quiclb.datapath.linux.messages import ByteArray
 
 BLOCK_LENGTH = 16
 
-ServerIds = Callable[[Octets], Octets]
-"""Takes what stands behind the first octets, 19 columns; returns at least 16 columns that begin with the server IDs."""
+ServerIds = Callable[[ByteArray], ByteArray]
+"""Takes what stands behind the first bytes, 19 columns; returns at least 16 columns that begin with the server IDs."""
 
 
 def server_ids_of(config: QuicLbConfig) -> ServerIds:
@@ -22,18 +22,18 @@ def server_ids_of(config: QuicLbConfig) -> ServerIds:
         return _plaintext
     if config.algorithm is Algorithm.SINGLE_PASS:
         decrypt = _Blocks(config.key, is_decryption=True)
-        return lambda octets: decrypt(np.ascontiguousarray(octets[:, :BLOCK_LENGTH]))
+        return lambda raw: decrypt(np.ascontiguousarray(raw[:, :BLOCK_LENGTH]))
     return _FourPass(config, config.key)
 
 
-def _plaintext(octets: Octets) -> Octets:
-    return octets
+def _plaintext(raw: ByteArray) -> ByteArray:
+    return raw
 
 
 class _FourPass:
     """Undoes passes 4, 3 and 2, and pass 1 where the server ID reaches into the right half.
 
-    With an odd number of octets the middle one is shared: its high bits are the left half's, its low bits the right's.
+    With an odd number of bytes the middle one is shared: its high bits are the left half's, its low bits the right's.
     """
 
     def __init__(self, config: QuicLbConfig, key: bytes) -> None:
@@ -43,26 +43,26 @@ class _FourPass:
         self._is_odd = length % 2 == 1
         self._needs_right = config.server_id_length > config.nonce_length
 
-    def __call__(self, octets: Octets) -> Octets:
+    def __call__(self, raw: ByteArray) -> ByteArray:
         length, half = self._length, self._half
-        left = octets[:, :half].copy()
-        right = octets[:, length - half : length].copy()
+        left = raw[:, :half].copy()
+        right = raw[:, length - half : length].copy()
         if self._is_odd:
             left[:, -1] &= 0xF0
             right[:, 0] &= 0x0F
-        block = np.zeros((len(octets), BLOCK_LENGTH), np.uint8)
+        block = np.zeros((len(raw), BLOCK_LENGTH), np.uint8)
         block[:, -2] = length
         self._undo(4, left, right, block)
         self._undo(3, right, left, block)
         self._undo(2, left, right, block)
         if self._needs_right:
             self._undo(1, right, left, block)
-        joined = np.zeros((len(octets), 20), np.uint8)
+        joined = np.zeros((len(raw), 20), np.uint8)
         joined[:, :half] = left
         joined[:, length - half : length] |= right
         return joined
 
-    def _undo(self, number: int, target: Octets, source: Octets, block: Octets) -> None:
+    def _undo(self, number: int, target: ByteArray, source: ByteArray, block: ByteArray) -> None:
         block[:, : self._half] = source
         block[:, -1] = number
         target ^= self._encrypt(block)[:, : self._half]
@@ -73,11 +73,11 @@ class _FourPass:
 
 
 class _Blocks:
-    """AES-128-ECB over rows of 16 octets; one context serves for ever."""
+    """AES-128-ECB over rows of 16 bytes; one context serves for ever."""
 
     def __init__(self, key: bytes, *, is_decryption: bool) -> None:
         cipher = Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305 - the draft's block primitive
         self._update = (cipher.decryptor() if is_decryption else cipher.encryptor()).update
 
-    def __call__(self, rows: Octets) -> Octets:
+    def __call__(self, rows: ByteArray) -> ByteArray:
         return np.frombuffer(self._update(rows.data), np.uint8).reshape(-1, BLOCK_LENGTH)

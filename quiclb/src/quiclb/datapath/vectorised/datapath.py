@@ -8,11 +8,11 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from quiclb.net.address import normalise
 from quiclb.datapath.base import Side
-from quiclb.datapath.vectorised.loop import ForwardingLoop
-from quiclb.datapath.linux.sockets import SocketPair, receive_drops
 from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.linux.sockets import SocketPair, receive_drops
+from quiclb.datapath.vectorised.loop import ForwardingLoop
+from quiclb.net.address import normalise
 
 
 class VectorisedDatapath:

@@ -9,17 +9,17 @@ from typing import Final
 
 import numpy as np
 
-from quiclb.net.address import normalise
-from quiclb.datapath.linux import pktinfo
 from quiclb.datapath.base import Side
+from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.linux import pktinfo
 from quiclb.datapath.linux.messages import Integers, ReceiveBatch, SendBatch
-from quiclb.datapath.vectorised.single import MAX_DATAGRAM_OCTETS, ScalarForwarder
 from quiclb.datapath.linux.segments import MAX_SEGMENTS_RECEIVED, message_starts, runs
 from quiclb.datapath.linux.sender import Sender
 from quiclb.datapath.linux.sockets import read_error_queue
 from quiclb.datapath.vectorised.batch import Replies, VectorForwarder
+from quiclb.datapath.vectorised.single import MAX_DATAGRAM_BYTES, ScalarForwarder
+from quiclb.net.address import normalise
 from quiclb.net.spp import HEADER_LENGTH
-from quiclb.datapath.core import ForwardingCore
 
 BATCH: Final = 512
 """Datagrams a receive call takes from clients."""
@@ -51,8 +51,8 @@ class ForwardingLoop:
         self._wake = wake
         self._sockets = {Side.VIP: vip, Side.INNER: inner}
         self._vip_fd, self._inner_fd = vip.fileno(), inner.fileno()
-        # one octet more than may pass shows what is too long
-        self._clients = ReceiveBatch(BATCH, MAX_DATAGRAM_OCTETS + 1, has_control=core.is_wildcard)
+        # one byte more than may pass shows what is too long
+        self._clients = ReceiveBatch(BATCH, MAX_DATAGRAM_BYTES + 1, has_control=core.is_wildcard)
         self._backends = ReceiveBatch(JOINED_BATCH, 65536, has_control=True)
         self._segment_lengths = self._backends.control.view(np.int32)[:, 4]
         self._vectors = VectorForwarder(core, self._clients, self._backends)
@@ -100,8 +100,8 @@ class ForwardingLoop:
         rows, backends = self._vectors.from_clients(count)
         self._count_batch()
         lengths = batch.lengths[:count].astype(np.int64)[rows]
-        if len(rows) and lengths.max() > MAX_DATAGRAM_OCTETS:
-            fits = lengths <= MAX_DATAGRAM_OCTETS
+        if len(rows) and lengths.max() > MAX_DATAGRAM_BYTES:
+            fits = lengths <= MAX_DATAGRAM_BYTES
             self._failed(Side.INNER, errno.EMSGSIZE, int(np.count_nonzero(~fits)))
             rows, backends, lengths = rows[fits], backends[fits], lengths[fits]
         if self._inner_sender.can_join and len(rows) >= JOIN_FROM:

@@ -12,13 +12,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from quiclb.net.address import V4_MAPPED
 from quiclb.codec.cid import LOW_BITS, MAX_CID_LENGTH, UNROUTABLE_CONFIG_ID
 from quiclb.codec.config import QuicLbConfig
-from quiclb.datapath.linux.messages import Flags, Integers, Octets, Words
+from quiclb.codec.decoder import Reason
+from quiclb.datapath.linux.messages import ByteArray, Flags, Integers, Words
 from quiclb.datapath.vectorised.cipher import server_ids_of
 from quiclb.datapath.vectorised.word_index import MISSING, WordIndex
-from quiclb.codec.decoder import Reason
+from quiclb.net.address import V4_MAPPED
 from quiclb.net.spp import HEADER_LENGTH, MAGIC
 from quiclb.routing.fallback import HASH_SEED, MIX_MULTIPLIER
 from quiclb.routing.packet import PacketFault
@@ -30,7 +30,7 @@ OUTCOMES: Final = (None, *Reason, *PacketFault, *DropReason)
 """What an outcome code stands for, by index: `None` for a routable connection ID, otherwise the reason it is not."""
 
 FlowWords = Callable[[Integers], tuple[Words, Words, Words, Words]]
-"""Gives the 4-tuples of some rows: `vip_hash`, high and low word of the client's 16-octet address, and its port."""
+"""Gives the 4-tuples of some rows: `vip_hash`, high and low word of the client's 16-byte address, and its port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Routes:
     """
 
     backends: Integers
-    outcomes: Octets
+    outcomes: ByteArray
 
 
 class VectorRouter:
@@ -56,22 +56,22 @@ class VectorRouter:
         place = {backend.name: index for index, backend in enumerate(self.backends)}
         active = [place[backend.name] for backend in table.pool.in_state(BackendState.ACTIVE)]
         self._fallback = np.array(active, np.int64)[np.asarray(table.maglev.slots, np.int64)]
-        self._cids: tuple[Octets, npt.NDArray[np.void]] | None = None
+        self._cids: tuple[ByteArray, npt.NDArray[np.void]] | None = None
 
-    def route(self, octets: Octets, starts: Integers, lengths: Integers, flow_words: FlowWords) -> Routes:
-        """Decide on datagrams that lie in `octets`, at least 64 octets from its end."""
+    def route(self, raw: ByteArray, starts: Integers, lengths: Integers, flow_words: FlowWords) -> Routes:
+        """Decide on datagrams that lie in `bytes`, at least 64 bytes from its end."""
         count = len(starts)
-        first = octets[starts]
+        first = raw[starts]
         cid_starts, available = starts + 1, lengths - 1
         is_truncated = None
         is_long = first >= _LONG_FORM
         if np.count_nonzero(is_long):
             long_rows = np.flatnonzero(is_long)
             cid_starts[long_rows] += 5
-            is_cut, dcid_lengths = _long_headers(octets, starts[long_rows], lengths[long_rows])
+            is_cut, dcid_lengths = _long_headers(raw, starts[long_rows], lengths[long_rows])
             available[long_rows] = dcid_lengths
             is_truncated = long_rows[is_cut]
-        cids = self._gather(octets)[cid_starts]
+        cids = self._gather(raw)[cid_starts]
         backends = np.full(count, MISSING)
         outcomes = np.empty(count, np.uint8)
         codepoints = _rows(cids)[:, 0] >> np.uint8(5)
@@ -80,7 +80,7 @@ class VectorRouter:
             config = self._configs[int(codepoints[0]) if codepoint is None else codepoint]
             if config is None:
                 if (codepoints[0] if codepoint is None else codepoint) == UNROUTABLE_CONFIG_ID:
-                    is_wrapped = _are_wrapped(octets, starts[rows], lengths[rows], _rows(cids[rows]))
+                    is_wrapped = _are_wrapped(raw, starts[rows], lengths[rows], _rows(cids[rows]))
                     outcomes[rows] = np.where(is_wrapped, _CODES[DropReason.LOOP], _CODES[Reason.RESERVED])
                 else:
                     outcomes[rows] = _CODES[Reason.NO_CONFIG]
@@ -96,7 +96,7 @@ class VectorRouter:
             self._place(backends, outcomes, flow_words)
         return Routes(backends, outcomes)
 
-    def _place(self, backends: Integers, outcomes: Octets, flow_words: FlowWords) -> None:
+    def _place(self, backends: Integers, outcomes: ByteArray, flow_words: FlowWords) -> None:
         """Let the 4-tuple choose for what is unroutable but no fault, and give faults no backend."""
         backends[outcomes != 0] = MISSING
         falls_back = _FALLS_BACK[self.table.unknown_server_id][outcomes]
@@ -110,10 +110,10 @@ class VectorRouter:
         hashes = _mix(_mix(_mix(high ^ vip_hashes) ^ low) ^ ports)
         backends[rows] = self._fallback[(hashes % np.uint64(len(self._fallback))).astype(np.int64)]
 
-    def _gather(self, octets: Octets) -> npt.NDArray[np.void]:
-        """The same memory as overlapping items of one connection ID each, so that one index takes 20 octets."""
-        if self._cids is None or self._cids[0] is not octets:
-            self._cids = (octets, overlapping(octets, MAX_CID_LENGTH))
+    def _gather(self, raw: ByteArray) -> npt.NDArray[np.void]:
+        """The same memory as overlapping items of one connection ID each, so that one index takes 20 bytes."""
+        if self._cids is None or self._cids[0] is not raw:
+            self._cids = (raw, overlapping(raw, MAX_CID_LENGTH))
         return self._cids[1]
 
 
@@ -122,9 +122,9 @@ def vip_hashes(high: Words, low: Words, port: int) -> Words:
     return _mix(_mix(_mix(high ^ _SEED) ^ low) ^ np.uint64(port))
 
 
-def overlapping(octets: Octets, width: int) -> npt.NDArray[np.void]:
-    """View octets as items of `width` octets that start at every octet."""
-    return np.ndarray((len(octets) - width + 1,), np.dtype((np.void, width)), buffer=octets.data, strides=(1,))
+def overlapping(raw: ByteArray, width: int) -> npt.NDArray[np.void]:
+    """View bytes as items of `width` bytes that start at every byte."""
+    return np.ndarray((len(raw) - width + 1,), np.dtype((np.void, width)), buffer=raw.data, strides=(1,))
 
 
 class _ConfigDecoder:
@@ -151,58 +151,58 @@ class _ConfigDecoder:
         self._is_down = np.array([backend.state is BackendState.DOWN for backend in table.pool], np.bool_)
         self._has_down = bool(self._is_down.any())
 
-    def decode(self, cids: npt.NDArray[np.void], available: Integers, is_long: Flags) -> tuple[Integers, Octets]:
+    def decode(self, cids: npt.NDArray[np.void], available: Integers, is_long: Flags) -> tuple[Integers, ByteArray]:
         """The backends that the server IDs name, and outcome codes; backends of non-zero outcomes mean nothing."""
-        octets = _rows(cids)
-        plaintext = self._server_ids(octets[:, 1:])
+        raw = _rows(cids)
+        plaintext = self._server_ids(raw[:, 1:])
         backends = self._index.find(*self._words(plaintext))
         outcomes = np.zeros(len(cids), np.uint8)
         if self._has_down:
             outcomes[self._is_down[backends]] = _CODES[Reason.BACKEND_DOWN]
         outcomes[backends == MISSING] = _CODES[Reason.UNKNOWN_SERVER_ID]
         if self._checks_length:
-            encoded = octets[:, 0] & LOW_BITS
+            encoded = raw[:, 0] & LOW_BITS
             outcomes[encoded < self._config.combined_length] = _CODES[Reason.SELF_LENGTH_TOO_SMALL]
             outcomes[is_long & (encoded != available - 1)] = _CODES[Reason.SELF_LENGTH_MISMATCH]
         outcomes[available < self._config.cid_length] = _CODES[Reason.TOO_SHORT]
         return backends, outcomes
 
-    def _words(self, plaintext: Octets) -> list[Words]:
+    def _words(self, plaintext: ByteArray) -> list[Words]:
         words = np.ascontiguousarray(plaintext[:, : 8 + 8 * self._is_wide]).view(">u8").astype(np.uint64)
         high = words[:, 0] >> self._high_shift
         return [high, words[:, 1] >> self._low_shift] if self._is_wide else [high]
 
 
-def _long_headers(octets: Octets, starts: Integers, lengths: Integers) -> tuple[Flags, Integers]:
+def _long_headers(raw: ByteArray, starts: Integers, lengths: Integers) -> tuple[Flags, Integers]:
     """Which long headers are cut short, and how long each DCID is."""
-    dcid_lengths = octets[starts + 5].astype(np.int64)
+    dcid_lengths = raw[starts + 5].astype(np.int64)
     dcid_ends = dcid_lengths + 6
     is_cut = (lengths < 7) | (dcid_ends >= lengths)
-    scid_lengths = octets[starts + np.where(is_cut, 0, dcid_ends)]
+    scid_lengths = raw[starts + np.where(is_cut, 0, dcid_ends)]
     is_cut |= dcid_ends + 1 + scid_lengths > lengths
     return is_cut, dcid_lengths
 
 
-def _are_wrapped(octets: Octets, starts: Integers, lengths: Integers, cids: Octets) -> Flags:
+def _are_wrapped(raw: ByteArray, starts: Integers, lengths: Integers, cids: ByteArray) -> Flags:
     """`quiclb.net.spp.is_wrapped` of datagrams whose connection IDs begin with codepoint 0b111."""
-    is_wrapped: Flags = (octets[starts] == _MAGIC[0]) & (cids[:, 0] == _MAGIC[1]) & (lengths > HEADER_LENGTH)
+    is_wrapped: Flags = (raw[starts] == _MAGIC[0]) & (cids[:, 0] == _MAGIC[1]) & (lengths > HEADER_LENGTH)
     rows = np.flatnonzero(is_wrapped)
     if len(rows):
         second = starts[rows] + HEADER_LENGTH
-        is_nested = (octets[second] == _MAGIC[0]) & (octets[second + 1] == _MAGIC[1])
+        is_nested = (raw[second] == _MAGIC[0]) & (raw[second + 1] == _MAGIC[1])
         is_nested &= lengths[rows] > 2 * HEADER_LENGTH
         is_wrapped[rows] = is_nested | (cids[rows, 1 : 1 + len(V4_MAPPED)] == _V4_MAPPED).all(axis=1)
     return is_wrapped
 
 
-def _present(codepoints: Octets) -> list[int] | list[None]:
+def _present(codepoints: ByteArray) -> list[int] | list[None]:
     """Which codepoints occur; `[None]` if all are the same, which most batches are."""
     if not np.count_nonzero(codepoints != codepoints[0]):
         return [None]
     return [int(codepoint) for codepoint in np.flatnonzero(np.bincount(codepoints, minlength=8))]
 
 
-def _rows(cids: npt.NDArray[np.void]) -> Octets:
+def _rows(cids: npt.NDArray[np.void]) -> ByteArray:
     return cids.view(np.uint8).reshape(-1, MAX_CID_LENGTH)
 
 

@@ -13,23 +13,22 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from quiclb.net.address import Address, normalise
-from quiclb.datapath.linux import libc
-from quiclb.datapath.linux import pktinfo
 from quiclb.datapath.base import Datagrams, Replies, Side
-from quiclb.datapath.linux.messages import PENDING_ERRORS
-from quiclb.net.spp import HEADER_LENGTH, SppHeader, wrap
 from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.linux import libc, pktinfo
+from quiclb.datapath.linux.messages import PENDING_ERRORS
+from quiclb.net.address import Address, normalise
+from quiclb.net.spp import HEADER_LENGTH, SppHeader, wrap
 from quiclb.routing.fast_path import Shortcut
 from quiclb.routing.table import RoutingTable
 
-MAX_DATAGRAM_OCTETS: Final = 2048
+MAX_DATAGRAM_BYTES: Final = 2048
 """The longest datagram taken from a client; longer ones are dropped whole and counted as `EMSGSIZE`."""
 
 MAX_KEPT: Final = 4096
 """How many clients are kept at hand; then all are forgotten. What is kept saves time and decides nothing."""
 
-_MAX_JOINED_OCTETS: Final = 65536
+_MAX_JOINED_BYTES: Final = 65536
 
 
 class ScalarForwarder:
@@ -41,8 +40,8 @@ class ScalarForwarder:
         self._vip, self._inner = vip, inner
         self._core = core
         self._failed = failed
-        self._octets = memoryview(bytearray(_MAX_JOINED_OCTETS))
-        self._into = [self._octets]
+        self._bytes = memoryview(bytearray(_MAX_JOINED_BYTES))
+        self._into = [self._bytes]
         self._is_wildcard = core.is_wildcard
         if self._is_wildcard:
             pktinfo.ask(vip)
@@ -55,16 +54,16 @@ class ScalarForwarder:
         control: pktinfo.Control = []
         try:
             if self._is_wildcard:
-                datagram, control, _, client = self._vip.recvmsg(MAX_DATAGRAM_OCTETS + 1, pktinfo.CONTROL_OCTETS)
+                datagram, control, _, client = self._vip.recvmsg(MAX_DATAGRAM_BYTES + 1, pktinfo.CONTROL_BYTES)
                 path = (client, *control)
             else:
-                datagram, client = self._vip.recvfrom(MAX_DATAGRAM_OCTETS + 1)
+                datagram, client = self._vip.recvfrom(MAX_DATAGRAM_BYTES + 1)
                 path = client
         except OSError as error:
             return _is_passing(error)
         header = self._headers.get(path)
         lane = self._shortcut.find(datagram) if header is not None else None
-        if header is None or lane is None or self._core.table is not self._table or len(datagram) > MAX_DATAGRAM_OCTETS:
+        if header is None or lane is None or self._core.table is not self._table or len(datagram) > MAX_DATAGRAM_BYTES:
             self._from_client(path, datagram, normalise(client), pktinfo.arrival(control))
             return True
         try:
@@ -75,31 +74,31 @@ class ScalarForwarder:
         counters = self._core.counters
         counters.packets["routable", "ok"] += 1
         counters.backend_packets[lane.to_key] += 1
-        counters.backend_octets[lane.to_key] += len(datagram)
+        counters.backend_bytes[lane.to_key] += len(datagram)
         return True
 
     def forward_backend(self) -> int | None:
         """Forward the next message of a backend; returns how many datagrams it held, or `None` if none waits."""
         try:
-            length, control, _, source = self._inner.recvmsg_into(self._into, pktinfo.CONTROL_OCTETS)
+            length, control, _, source = self._inner.recvmsg_into(self._into, pktinfo.CONTROL_BYTES)
         except OSError as error:
             return 0 if _is_passing(error) else None
         lane = self._lanes.get(source)
-        way = self._ways.get(bytes(self._octets[:HEADER_LENGTH]))
+        way = self._ways.get(bytes(self._bytes[:HEADER_LENGTH]))
         if control or lane is None or way is None or self._core.table is not self._table or length <= HEADER_LENGTH:
             return self._from_backend(length, control, normalise(source))
-        self._reply(self._octets[HEADER_LENGTH:length], way)
+        self._reply(self._bytes[HEADER_LENGTH:length], way)
         counters = self._core.counters
         counters.replies["sent", "ok"] += 1
         counters.backend_packets[lane.from_key] += 1
-        counters.backend_octets[lane.from_key] += length - HEADER_LENGTH
+        counters.backend_bytes[lane.from_key] += length - HEADER_LENGTH
         return 1
 
     def from_clients(self, datagrams: Datagrams, vip: Address | None = None) -> None:
-        """Forward what was received at the VIP, with one octet more than may pass where it is too long."""
+        """Forward what was received at the VIP, with one byte more than may pass where it is too long."""
         fitting = []
         for datagram in datagrams:
-            if len(datagram[0]) <= MAX_DATAGRAM_OCTETS:
+            if len(datagram[0]) <= MAX_DATAGRAM_BYTES:
                 fitting.append(datagram)
             else:
                 self._failed(Side.INNER, errno.EMSGSIZE)
@@ -143,7 +142,7 @@ class ScalarForwarder:
     def _from_backend(self, length: int, control: pktinfo.Control, backend: Address) -> int:
         if self._core.table is not self._table:
             self._use(self._core.table)
-        message = self._octets[:length]
+        message = self._bytes[:length]
         size = _segment_length(control) or length or 1
         datagrams = [(bytes(message[at : at + size]), backend) for at in range(0, max(length, 1), size)]
         replies = self.from_backends(datagrams)

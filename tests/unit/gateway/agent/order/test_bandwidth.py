@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.unit.gateway.audio.signals import tone
+from tests.unit.gateway.recordings import recording
 from voice_gateway.agents.order.bandwidth import BandwidthExtension
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
 from voicelink.wire import AudioFrame, Codec
-from tests.unit.gateway.audio.signals import tone
-from tests.unit.gateway.recordings import recording
 
 NAMES = ["caller", "rms_change", "slt_order", "slt_done", "awb_confirm", "espeak_place"]
 

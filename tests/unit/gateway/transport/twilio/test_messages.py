@@ -72,7 +72,7 @@ def test_an_unknown_event_is_told_apart() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_octets_raise(text: bytes) -> None:
+def test_no_bytes_raise(text: bytes) -> None:
     assert isinstance(parse_message(text), Skip)
 
 

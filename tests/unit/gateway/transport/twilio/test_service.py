@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.unit.gateway.transport.harness import Session
 from voice_gateway.errors import StoreError
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.memory import MemoryStore
@@ -22,7 +23,6 @@ from voice_gateway.telephony.twilio.stream_token import StreamTokens
 from voice_gateway.telephony.twilio.transport import Vouched
 from voice_gateway.telephony.twilio.twiml import connect_stream
 from voice_gateway.web.server import WebRequest, WebResponse
-from tests.unit.gateway.transport.harness import Session
 
 NOW = 1_700_000_000.0
 PUBLIC = "https://gw.example.com"

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import msgspec
 
+from tests.unit.gateway.transport.twilio.test_transport import READY, SPEECH, Line, frame
 from voice_gateway.telephony.twilio import transport
 from voice_gateway.telephony.twilio.transport import Vouched
 from voice_gateway.web.websocket import Ending
 from voicelink.wire import Bye, Drain, Dtmf
-from tests.unit.gateway.transport.twilio.test_transport import READY, SPEECH, Line, frame
 
 
 def begun() -> Line:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from voice_gateway.transport.base import Refusal
+from tests.unit.gateway.transport.harness import Session
 from voice_gateway.telephony.twilio.counters import TelephonyCounters
 from voice_gateway.telephony.twilio.transport import MAX_MESSAGES_BEFORE_START, MESSAGES_AT_ONCE, TwilioCall, Vouch
+from voice_gateway.transport.base import Refusal
 from voice_gateway.web.websocket import Ending
 from voicelink.wire import (
-    MAX_AUDIO_OCTETS,
+    MAX_AUDIO_BYTES,
     VOICE_PATH,
     AudioFrame,
     Bye,
@@ -26,7 +27,6 @@ from voicelink.wire import (
     Start,
     Transcript,
 )
-from tests.unit.gateway.transport.harness import Session
 
 SPEECH = bytes(range(160))
 READY = Ready(session="s-1", worker="worker-1", codec=Codec.PCMU)
@@ -230,7 +230,7 @@ async def test_an_ended_generation_takes_no_more() -> None:
 async def test_frames_a_telephone_cannot_take_are_the_sessions_mistake() -> None:
     line = Line().start()
     with pytest.raises(ValueError, match="an audio payload holds at most"):
-        line.call.send_audio(1, AudioFrame(0, 0, Codec.PCMU, bytes(MAX_AUDIO_OCTETS + 1)))
+        line.call.send_audio(1, AudioFrame(0, 0, Codec.PCMU, bytes(MAX_AUDIO_BYTES + 1)))
     with pytest.raises(ValueError, match="takes PCMU, got OPUS"):
         line.call.send_audio(1, AudioFrame(0, 0, Codec.OPUS, b"opus"))
 

@@ -36,6 +36,6 @@ def test_time_does_not_run_backwards() -> None:
     assert timestamps(1_000, 0, 0) == [0, 20, 40]
 
 
-def test_payloads_of_any_length_count_by_their_octets() -> None:
+def test_payloads_of_any_length_count_by_their_bytes() -> None:
     clock = UplinkClock()
-    assert [clock.frame(0, bytes(octets)).timestamp for octets in (1, 800, 160)] == [0, 6, 4806]
+    assert [clock.frame(0, bytes(byte_count)).timestamp for byte_count in (1, 800, 160)] == [0, 6, 4806]
