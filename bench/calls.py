@@ -33,13 +33,14 @@ PROFILE_S = 10
 LAYERS = [
     ("aioquic/h3", "HTTP/3 (aioquic)"),
     ("aioquic", "QUIC (aioquic)"),
-    ("gateway/quic", "QUIC (ours)"),
-    ("gateway/h3", "WebTransport"),
-    ("gateway/transport", "transport"),
-    ("gateway/wire", "wire format"),
-    ("gateway/session", "session"),
-    ("gateway/audio", "codecs"),
-    ("gateway/agent", "agent"),
+    ("voicelink/quic", "QUIC (ours)"),
+    ("voice_gateway/endpoint", "UDP endpoint"),
+    ("voicelink/h3", "WebTransport"),
+    ("voice_gateway/transport", "transport"),
+    ("voicelink/wire", "wire format"),
+    ("voice_gateway/session", "session"),
+    ("voicelink/audio", "codecs"),
+    ("voice_gateway/agent", "agent"),
 ]
 
 

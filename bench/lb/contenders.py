@@ -112,7 +112,7 @@ def _quiclb_with(name: str, **keys: str) -> Contender:
         path.write_text(configs.quiclb(pool, **keys, **({"processes": processes} if processes > 1 else {})))
         return [[str(program), "serve", "--config", str(path), "--log-level", "warning"]]
 
-    return Contender(name, metadata.version("quic-voice-gateway"), True, commands, is_scalable=is_scalable)
+    return Contender(name, metadata.version("quiclb"), True, commands, is_scalable=is_scalable)
 
 
 def _nginx() -> Contender:

@@ -70,14 +70,14 @@ VARINTS = (0, 63, 64, 16_383, 16_384, 2**30 - 1, 2**30, 2**32, 2**53 - 1)
 def vectors() -> dict[str, Any]:
     """All of them; bytes are in hexadecimal."""
     return {
-        "varints": [{"value": value, "data": wire.encode_varint(value).hex()} for value in VARINTS],
+        "varints": [{"value": value, "bytes": wire.encode_varint(value).hex()} for value in VARINTS],
         "frames": [
             {
                 "sequence": frame.sequence,
                 "timestamp": frame.timestamp,
                 "codec": frame.codec,
                 "payload": frame.payload.hex(),
-                "data": wire.encode_audio_frame(frame).hex(),
+                "bytes": wire.encode_audio_frame(frame).hex(),
                 "on_stream": wire.length_prefixed(wire.encode_audio_frame(frame)).hex(),
             }
             for frame in FRAMES
@@ -98,7 +98,7 @@ def text() -> str:
 
 def _message(message: wire.ClientMessage | wire.ServerMessage) -> dict[str, Any]:
     whole = {"type": message.__struct_config__.tag} | msgspec.structs.asdict(message)
-    return {"message": json.loads(msgspec.json.encode(whole)), "data": wire.encode_message(message).hex()}
+    return {"message": json.loads(msgspec.json.encode(whole)), "bytes": wire.encode_message(message).hex()}
 
 
 if __name__ == "__main__":

@@ -186,9 +186,10 @@ def test_without_the_extra_the_worker_says_what_is_missing(settings, monkeypatch
     monkeypatch.setitem(sys.modules, "voice_gateway.ops.telemetry", None)
     with structlog.testing.capture_logs() as logs:
         assert worker._turn_spans(settings) is None
-    assert logs[0]["remedy"] == "pip install 'quic-voice-gateway[otel]'"
+    assert logs[0]["remedy"] == "pip install 'voice-gateway[otel]'"
 
 
 def test_a_worker_that_is_not_asked_does_not_import_the_sdk() -> None:
-    program = "import sys, gateway.worker; sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
+    found = "any(name.startswith('opentelemetry') for name in sys.modules)"
+    program = f"import sys, voice_gateway.worker.worker; sys.exit({found})"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

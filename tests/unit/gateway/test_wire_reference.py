@@ -47,9 +47,9 @@ def test_what_the_reference_package_writes_with_every_key_is_the_message(
     assert decoded(msgpack.packb(whole(message))) == message
 
 
-@pytest.mark.parametrize("vector", SHARED, ids=lambda vector: vector["data"][:48])
+@pytest.mark.parametrize("vector", SHARED, ids=lambda vector: vector["bytes"][:48])
 def test_the_reference_package_reads_and_writes_every_shared_message(vector: dict[str, Any]) -> None:
-    body = bytes.fromhex(vector["data"])
+    body = bytes.fromhex(vector["bytes"])
     read = msgpack.unpackb(body)
     assert msgpack.packb(read) == body
     assert read.items() <= vector["message"].items()

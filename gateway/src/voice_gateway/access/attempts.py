@@ -13,7 +13,7 @@ RUSH_S: Final = 10.0
 
 
 class Handshakes:
-    """A `voice_gateway.endpoint.admission.HandshakePolicy`: a spoofed address costs a Retry, and never its owner's handshakes."""
+    """The endpoint's `HandshakePolicy`: a spoofed address costs a Retry, and never its owner's handshakes."""
 
     def __init__(self, limits: AccessLimits) -> None:
         self.renew(limits)

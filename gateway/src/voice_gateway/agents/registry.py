@@ -26,7 +26,7 @@ def make_agent(name: str, *, menu: str | None = None) -> Agent:
         raise AgentError(f"there is no agent {name!r}; known are {', '.join(sorted(FACTORIES))}")
     missing = [package for package in _EXTRAS.get(name, ()) if find_spec(package) is None]
     if missing:
-        raise AgentError(f"the agent {name!r} needs {', '.join(missing)}: pip install 'quic-voice-gateway[agent]'")
+        raise AgentError(f"the agent {name!r} needs {', '.join(missing)}: pip install 'voice-gateway[agent]'")
     if menu is None:
         return factory()
     if name != "order":

@@ -36,6 +36,7 @@ from voice_gateway.ops.reload import SettingsSource
 from voice_gateway.settings.fields import read_text
 from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings, secret_files
 from voice_gateway.worker.worker import Worker, run
+from voicelink.errors import VoiceLinkError
 
 ADMIN_TIMEOUT_S: Final = 5.0
 _SESSIONS_COLUMNS: Final = 104
@@ -63,7 +64,7 @@ JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 def main() -> None:
     """Run the command line; what is wrong with the input is one sentence on standard error and exit status 1."""
-    run_command("voice-gateway", app, (GatewayError, QuicLbError))
+    run_command("voice-gateway", app, (GatewayError, VoiceLinkError, QuicLbError))
 
 
 @app.command()

@@ -46,7 +46,7 @@ async def recall(
     """Make `worker` the owner of a call's session; `ledger` is the live session's, if there is one here.
 
     The answer is a new session's place, the record to go on from, or `HERE` (`HERE_UNSAVED`) for the live session;
-    `UNKNOWN` is a session of another subject's. As in `voice_gateway.session.claim.claim`, `token` is the next resume token.
+    `UNKNOWN` is a session of another subject's. As in `claim`, `token` is the next resume token.
     """
     if ledger is not None and ledger.subject != subject:
         return Verdict.UNKNOWN

@@ -62,7 +62,7 @@ def _open_redis(url: str, ttl_s: float, clock: Clock, codec: RecordCodec) -> Ses
     try:
         from voice_gateway.store.redis import RedisStore, connect
     except ImportError:
-        raise StoreError("the Redis store needs the package redis: install quic-voice-gateway[redis]") from None
+        raise StoreError("the Redis store needs the package redis: install voice-gateway[redis]") from None
     return RedisStore(connect(split_server_address(url)), ttl_s=ttl_s, codec=codec)
 
 

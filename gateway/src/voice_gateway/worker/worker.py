@@ -257,7 +257,7 @@ def _turn_spans(settings: GatewaySettings) -> TurnSpans | None:
     try:
         from voice_gateway.ops.telemetry import open_turn_spans
     except ImportError:
-        _log.warning("traces_not_sent", asked_by=named[0], remedy="pip install 'quic-voice-gateway[otel]'")
+        _log.warning("traces_not_sent", asked_by=named[0], remedy="pip install 'voice-gateway[otel]'")
         return None
     return open_turn_spans(settings.worker.name, settings.agent.name, time.time)
 

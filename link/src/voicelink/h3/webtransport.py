@@ -1,6 +1,6 @@
 """WebTransport over HTTP/3 for both sides: sessions, their streams and datagrams.
 
-A server speaks every dialect of `voicelink.h3.dialect`, each session the one its client means; a client speaks draft-02.
+A server speaks every dialect of `voicelink.h3.dialect`, in each session its client's; a client speaks draft-02.
 Sans-IO: feed it the QUIC events of one connection, act on what it returns, and flush the connection after any call.
 """
 

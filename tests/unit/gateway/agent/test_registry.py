@@ -22,6 +22,6 @@ def test_an_unknown_agent_is_refused_with_the_known_ones() -> None:
 
 def test_missing_packages_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "find_spec", lambda package: None if package == "pocketsphinx" else object())
-    with pytest.raises(GatewayError, match=r"needs pocketsphinx: pip install 'quic-voice-gateway\[agent\]'"):
+    with pytest.raises(GatewayError, match=r"needs pocketsphinx: pip install 'voice-gateway\[agent\]'"):
         make_agent("order")
     assert isinstance(make_agent("echo"), EchoAgent)

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.unit.gateway.audio.signals import level
-from voice_gateway.errors import GatewayError
 from voicelink.audio import speech
 from voicelink.audio.speech import SPEECH_RATE_HZ, CachedSpeech, EspeakSpeech, HibariSpeech
+from voicelink.errors import MissingDependencyError
 
 
 class CountingSpeech:
@@ -59,12 +59,12 @@ def test_espeak_speaks_at_the_same_rate() -> None:
 
 def test_a_missing_program_or_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda program: None)
-    with pytest.raises(GatewayError, match="apt-get install espeak-ng"):
+    with pytest.raises(MissingDependencyError, match="apt-get install espeak-ng"):
         EspeakSpeech()
 
     def missing(name: str) -> None:
         raise ModuleNotFoundError(name=name)
 
     monkeypatch.setattr(speech, "import_module", missing)
-    with pytest.raises(GatewayError, match=r"needs hibari: pip install 'quic-voice-gateway\[agent\]'"):
+    with pytest.raises(MissingDependencyError, match=r"needs hibari: pip install 'voicelink\[speech\]'"):
         HibariSpeech()

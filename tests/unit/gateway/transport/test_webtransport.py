@@ -296,7 +296,7 @@ def test_a_defect_in_the_session_costs_one_connection(capsys: pytest.CaptureFixt
 class MeteredSession(Session):
     """Counts what arrives, as `voice_gateway.session.port.Port` does."""
 
-    raw = 0
+    byte_count = 0
 
     def bytes_received(self, count: int) -> None:
         self.byte_count += count

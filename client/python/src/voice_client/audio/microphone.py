@@ -101,7 +101,7 @@ def _sounddevice() -> Any:
     try:
         import sounddevice
     except ModuleNotFoundError:
-        raise SourceError("sound devices need an extra: pip install 'quic-voice-gateway[microphone]'") from None
+        raise SourceError("sound devices need an extra: pip install 'voice-client[microphone]'") from None
     except OSError:
         raise SourceError("sound devices need the PortAudio library: apt-get install libportaudio2") from None
     return sounddevice

@@ -219,4 +219,4 @@ def _pocketsphinx() -> Any:
     try:
         return import_module("pocketsphinx")
     except ModuleNotFoundError as error:
-        raise AgentError(f"speech recognition needs {error.name}: pip install 'quic-voice-gateway[agent]'") from error
+        raise AgentError(f"speech recognition needs {error.name}: pip install 'voice-gateway[agent]'") from error

@@ -1,4 +1,4 @@
-"""The forwarding process: `python -m quiclb.daemon.processes.child FD`, started by the supervisor and by nobody else."""
+"""The forwarding process: `python -m quiclb.daemon.processes.child FD`, started by the supervisor alone."""
 
 from __future__ import annotations
 
