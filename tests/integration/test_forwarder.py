@@ -337,7 +337,7 @@ async def test_metrics_are_served():
     async with running(metrics="127.0.0.1:0") as (forwarder, client, backends):
         await settle(forwarder, client, backends[0])
         reader, writer = await asyncio.open_connection(*forwarder.metrics)
-        writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         body = (await reader.read()).decode()
         writer.close()
         assert 'quiclb_packets_total{decision="routable",reason="ok"} 1.0' in body
