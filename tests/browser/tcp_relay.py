@@ -1,4 +1,7 @@
-"""The way of the page itself and of its WebSockets, for browsers that cannot reach the gateway, or not always."""
+"""The way of the page itself and of its WebSockets, for browsers that cannot reach the gateway, or not always.
+
+The development page answers to loopback hosts alone: a request names the server's own address behind the relay.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,11 @@ class TcpRelay:
         task = asyncio.current_task()
         assert task is not None
         self.tasks.add(task)
-        with suppress(OSError, asyncio.CancelledError):
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             far_reader, far_writer = await asyncio.open_connection(self._server_host, int(self._server_port))
+            head = await reader.readuntil(b"\r\n\r\n")
+            server = f"{self._server_host}:{self._server_port}"
+            far_writer.write(head.replace(self.address.encode(), server.encode()))
             await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
         self.tasks.discard(task)
 
