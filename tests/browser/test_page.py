@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -141,11 +141,9 @@ async def test_the_control_whose_record_is_lost_with_its_worker_fails(bed: Bed, 
     async with browsing(caller) as browser, opened(browser, bed.url, expected=BROKEN_LINE) as page:
         await page.call()
         await page.at_speech(MATCHA_S)
-        with closing(sqlite3.connect(bed.cluster.folder / "sessions.db")) as store, store:
-            for (table,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-                store.execute(f"DELETE FROM {table}")  # noqa: S608 - our own tables
-        await page.page.get_by_role("button", name="Crash the worker").click()
-        await page.phase("failed")
+        async with records_lost(bed.cluster.folder / "sessions.db"):
+            await page.page.get_by_role("button", name="Crash the worker").click()
+            await page.phase("failed")
         await page.photograph("lost")
         assert await page.page.get_by_role("alert").is_visible()
         assert lost(await page.items(), None, await words_of(page))
@@ -274,6 +272,29 @@ def with_silence(sound: Sound, at_s: float, lasting_s: float) -> Sound:
 
 class ReconnectedError(Exception):
     """Another connection was up before the old one came back: the answer is then said again from where it stopped."""
+
+
+@asynccontextmanager
+async def records_lost(database: Path) -> AsyncIterator[None]:
+    """Delete every record, and again while this lasts: a worker that still runs saves anew."""
+
+    async def lose() -> None:
+        with closing(sqlite3.connect(database)) as store:
+            tables = store.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            while True:
+                with store:
+                    for (table,) in tables:
+                        store.execute(f"DELETE FROM {table}")  # noqa: S608 - our own tables
+                await asyncio.sleep(0.02)
+
+    losing = asyncio.create_task(lose())
+    await asyncio.sleep(0.02)
+    try:
+        yield
+    finally:
+        losing.cancel()
+        with suppress(asyncio.CancelledError):
+            await losing
 
 
 async def greeting(bed: Bed, browser: Any, relay: TcpRelay, blackout_s: float) -> Sound:
