@@ -403,3 +403,61 @@ def test_admin_hosts_are_names_from_file_or_environment(load):
     for wrong in ("https://a.example", "a.example:9090", "a b", "*"):
         with pytest.raises(ConfigurationError, match=r"admin\.hosts\[0\]: host name must be labels"):
             load(FULL, {"VOICE_GATEWAY_ADMIN_HOSTS": wrong})
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "message"),
+    [
+        ("quic", "idle_timeout_s = inf", "quic.idle_timeout_s: must be a finite number"),
+        ("quic", "handshake_timeout_s = nan", "quic.handshake_timeout_s: must be a finite number"),
+        ("quic", "idle_timeout_s = 1e17", "quic.idle_timeout_s: must be at most 86400"),
+        ("session", "resume_window_s = inf", "session.resume_window_s: must be a finite number"),
+        ("limits", "address_attempts_per_s = 1e999", "limits.address_attempts_per_s: must be a finite number"),
+        ("quic", "max_half_open = true", "quic: max_half_open must be a number, got true"),
+        ("limits", "session_bytes_per_s = false", "limits: session_bytes_per_s must be a number, got false"),
+        ("limits", "address_sessions = true", "limits: address_sessions must be a number, got true"),
+    ],
+)
+def test_numbers_are_finite_and_no_truth_values(load, section, line, message):
+    """An infinite idle timeout has no transport parameter (RFC 9000 section 18.2): no caller would get in."""
+    assert message in fault(load, f"{LEAST}\n[{section}]\n{line}\n")
+
+
+def test_an_infinite_number_in_a_variable_is_refused(load):
+    assert "quic.idle_timeout_s: must be a finite number" in fault(
+        load, LEAST, {"VOICE_GATEWAY_QUIC_IDLE_TIMEOUT_S": "inf"}
+    )
+
+
+@pytest.mark.parametrize(
+    "host", ["a..b", "gateway.example.com:0", "gateway.example.com:65536", "-a.test", "user@a.test"]
+)
+def test_urls_in_settings_name_a_host_and_a_port_that_can_be_called(load, host):
+    for section in (
+        f'[telephony]\nlisten = "127.0.0.1:0"\npublic_url = "https://{host}"',
+        f'[page]\nlisten = "127.0.0.1:0"\nvoice_url = "https://{host}/v1/voice"',
+    ):
+        assert re.search(r"(public|voice)_url: (host name|port|address) must", fault(load, f"{LEAST}\n{section}\n"))
+
+
+@pytest.mark.parametrize("host", ["gateway.example.com", "bücher.test", "[2001:db8::1]:8443", "192.0.2.1:65535"])
+def test_urls_in_settings_are_kept_as_they_are_typed(load, host):
+    text = f"""{LEAST}
+[telephony]
+listen = "127.0.0.1:0"
+public_url = "https://{host}"
+[page]
+listen = "127.0.0.1:0"
+voice_url = "https://{host}/v1/voice"
+"""
+    assert load(text).telephony.public_url == f"https://{host}"
+    assert load(text).page.voice_url == f"https://{host}/v1/voice"
+
+
+def test_a_url_with_too_much_or_too_little_is_answered_with_an_example(load):
+    text = f'{LEAST}\n[telephony]\nlisten = "127.0.0.1:0"\npublic_url = "https://gateway.example.com/"\n'
+    assert "without a path, such as https://gateway.example.com, got 'https://gateway.example.com/'" in fault(
+        load, text
+    )
+    text = f'{LEAST}\n[page]\nlisten = "127.0.0.1:0"\nvoice_url = "http://gateway.example.com/v1/voice"\n'
+    assert "such as https://gateway.example.com/v1/voice, got 'http:" in fault(load, text)

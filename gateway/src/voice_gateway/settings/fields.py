@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
+from pydantic import BeforeValidator, ConfigDict, SecretStr
 
 from quiclb.errors import ConfigError
+from quiclb.net.address import parse_host_port
 from quiclb.settings import documents
+from quiclb.settings.fields import Section as StrictSection
 from voice_gateway.errors import ConfigurationError
 
 
-class Section(BaseModel):
-    """A table of the settings file: unknown keys are refused, and errors do not repeat values."""
+class Section(StrictSection):
+    """A table of the settings file: unknown keys and infinite numbers are refused, and errors do not repeat values."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 def split(value: object) -> object:
@@ -24,6 +27,33 @@ def split(value: object) -> object:
 
 
 List = Annotated[tuple[str, ...], BeforeValidator(split)]
+
+
+def check_url_authority(url: str) -> str:
+    """Return the URL if its host and port can be called; raises `ConfigError`, a `ValueError`."""
+    _, _, rest = url.partition("://")
+    parse_host_port(rest.partition("/")[0], default_port=443)
+    return url
+
+
+def check_origin(origin: str) -> str:
+    """Return the origin if a browser can send it as `Origin` (RFC 6454 section 6.2); raises `ValueError`.
+
+    That is `null`, or scheme and host in lower case, and the port where it is not the scheme's own.
+    """
+    scheme, _, host = origin.partition("://")
+    own_port = _OWN_PORTS.get(scheme)
+    is_written_so = _ORIGIN.fullmatch(origin) and not (own_port and host.endswith(own_port))
+    if origin != "null" and not is_written_so:
+        raise ValueError(
+            "an origin is written as browsers send it, in lower case, without a path, and with a port only where it is "
+            f"not the scheme's own, such as https://shop.example.com; got {origin!r}"
+        )
+    return origin
+
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._~%-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_OWN_PORTS = {"https": ":443", "http": ":80"}
 
 
 def read_secret(name: str, value: SecretStr | None, path: Path | None) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
 from quiclb import QuicLbConfig
 from quiclb.errors import ConfigError, QuicLbError
@@ -23,7 +24,14 @@ from voice_gateway.endpoint.sealing import SECRET_BYTES
 from voice_gateway.endpoint.settings import SharedSecrets
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.access_sections import AccessSection, LimitsSection
-from voice_gateway.settings.fields import List, Section, read_bytes, read_bytes_of_each, read_full_secret
+from voice_gateway.settings.fields import (
+    List,
+    Section,
+    check_url_authority,
+    read_bytes,
+    read_bytes_of_each,
+    read_full_secret,
+)
 from voicelink.quic.connection import PreferredAddress
 
 ENVIRONMENT_PREFIX = "VOICE_GATEWAY_"
@@ -135,6 +143,8 @@ class QuicSection(Section):
     all places taken, a newcomer takes that of the oldest one of the network (IPv4 address, IPv6 /64) that holds most. A
     handshake may take `handshake_timeout_s` (default 10 s), and at most `loaded_handshake_timeout_s` (default 3 s)
     while more than half of the places are taken; raise these where clients sit behind slow satellite links.
+
+    A connection on which nothing arrives for `idle_timeout_s` (default 30 s, at most a day) is forgotten.
     """
 
     routable_cids: bool | None = None
@@ -152,7 +162,7 @@ class QuicSection(Section):
     max_connections: int = Field(default=4096, ge=1)
     handshake_timeout_s: float = Field(default=10.0, gt=0)
     loaded_handshake_timeout_s: float = Field(default=3.0, gt=0)
-    idle_timeout_s: float = Field(default=30.0, gt=0)
+    idle_timeout_s: float = Field(default=30.0, gt=0, le=86_400)
 
     def read_secrets(self) -> SharedSecrets:
         """Return what tokens and tickets are sealed with, from files if need be; raises `ConfigurationError`."""
@@ -240,12 +250,19 @@ class TelephonySection(Section):
     """
 
     listen: HostPort
-    public_url: str | None = Field(default=None, pattern=r"^https?://[^/?#]+$")
+    public_url: str | None = None
     auth_token: SecretStr | None = None
     auth_token_file: Path | None = None
     shared_key: SecretStr | None = None
     shared_key_file: Path | None = None
     tls: bool = True
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_form(cls, url: str | None) -> str | None:
+        if url is None or re.fullmatch(r"https?://[^/?#]+", url):
+            return url if url is None else check_url_authority(url)
+        raise ValueError(f"must be scheme and host without a path, such as https://gateway.example.com, got {url!r}")
 
     @model_validator(mode="after")
     def _check_public_url(self) -> Self:
@@ -287,9 +304,16 @@ class PageSection(Section):
     listen: HostPort
     tls: bool = True
     shared_port: bool = False
-    voice_url: str | None = Field(default=None, pattern=r"^https://[^/?#\s;,]+/[^?#\s;,]*$")
+    voice_url: str | None = None
     development: bool = False
     demo_url: str | None = Field(default=None, pattern=r"^http://[^/?#\s;,]+$")
+
+    @field_validator("voice_url")
+    @classmethod
+    def _check_form(cls, url: str | None) -> str | None:
+        if url is None or re.fullmatch(r"https://[^/?#\s;,]+/[^?#\s;,]*", url):
+            return url if url is None else check_url_authority(url)
+        raise ValueError(f"must be https, a host and a path, such as https://gateway.example.com/v1/voice, got {url!r}")
 
     @model_validator(mode="after")
     def _check_development(self) -> Self:

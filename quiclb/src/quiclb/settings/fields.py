@@ -19,13 +19,12 @@ class Section(BaseModel):
     def _check_numbers(cls, values: object) -> object:
         """Refuse `true` for a number; pydantic takes it for 1."""
         for name, value in values.items() if isinstance(values, dict) else ():
-            if (
-                isinstance(value, bool)
-                and name in cls.model_fields
-                and cls.model_fields[name].annotation in (int, float)
-            ):
+            if isinstance(value, bool) and name in cls.model_fields and cls.model_fields[name].annotation in _NUMBERS:
                 raise ValueError(f"{name} must be a number, got {str(value).lower()}")
         return values
+
+
+_NUMBERS = (int, float, int | None, float | None)
 
 
 def _to_address(value: object) -> object:
