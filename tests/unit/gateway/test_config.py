@@ -461,3 +461,34 @@ def test_a_url_with_too_much_or_too_little_is_answered_with_an_example(load):
     )
     text = f'{LEAST}\n[page]\nlisten = "127.0.0.1:0"\nvoice_url = "http://gateway.example.com/v1/voice"\n'
     assert "such as https://gateway.example.com/v1/voice, got 'http:" in fault(load, text)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://shop.example/",
+        "https://Shop.example",
+        "https://shop.example:443",
+        "http://shop.example:80",
+        "shop.example",
+        "https://",
+        "*",
+        "https://shop.example/page",
+    ],
+)
+def test_an_origin_that_no_browser_sends_is_refused(load, origin):
+    """RFC 6454 section 6.2: scheme and host in lower case, and the port unless it is the scheme's own."""
+    assert "access.origins[0]: an origin is written as browsers send it" in fault(
+        load, f'{LEAST}\n[access]\norigins = ["{origin}"]\n'
+    )
+
+
+def test_origins_that_browsers_send_are_taken(load):
+    origins = (
+        "https://shop.example",
+        "http://localhost:8080",
+        "capacitor://localhost",
+        "null",
+        "https://[2001:db8::1]",
+    )
+    assert load(f"{LEAST}\n[access]\norigins = {list(origins)}\n").access.origins == origins

@@ -20,7 +20,7 @@ from voice_gateway.access.keys import AccessKey, signing_key
 from voice_gateway.access.tokens import DEFAULT_AUDIENCE, MAX_SUBJECT_CHARACTERS, mint
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.access_sections import AccessSection
-from voice_gateway.settings.fields import read_text
+from voice_gateway.settings.fields import check_origin, read_text
 from voice_gateway.settings.gateway_settings import load_settings
 
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -74,6 +74,11 @@ def token(
     lifetime_s, starts_in_s = _seconds("--expires-in", expires_in), _seconds("--starts-in", starts_in)
     if not lifetime_s:
         raise ConfigurationError("--expires-in must be more than nothing")
+    for each in origin or ():
+        try:
+            check_origin(each)
+        except ValueError as fault:
+            raise ConfigurationError(f"--origin: {fault}") from None
     if lifetime_s > access.max_lifetime_s:
         whose = "the default of access.max_lifetime_s" if config is None else "access.max_lifetime_s"
         message = f"--expires-in is {lifetime_s} s, {whose} is {access.max_lifetime_s:g}: raise it, or ask for less"

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from voice_gateway.access.keys import AccessKey, verification_key
 from voice_gateway.access.limits import AccessLimits
 from voice_gateway.access.tokens import DEFAULT_AUDIENCE, DEFAULT_MAX_LIFETIME_S
 from voice_gateway.errors import ConfigurationError
-from voice_gateway.settings.fields import Section, read_full_secret, read_text, split
+from voice_gateway.settings.fields import Section, check_origin, read_full_secret, read_text, split
+
+Origin = Annotated[str, AfterValidator(check_origin)]
+"""Where a page comes from, as browsers say it."""
 
 
 class AccessSection(Section):
@@ -36,7 +39,7 @@ class AccessSection(Section):
     issuer: str | None = Field(default=None, min_length=1)
     leeway_s: float = Field(default=10.0, ge=0, le=300)
     max_lifetime_s: float = Field(default=DEFAULT_MAX_LIFETIME_S, ge=60, le=315_360_000)
-    origins: Annotated[tuple[str, ...] | None, BeforeValidator(split)] = None
+    origins: Annotated[tuple[Origin, ...] | None, BeforeValidator(split)] = None
 
     @property
     def is_open(self) -> bool:

@@ -138,3 +138,10 @@ def test_check_names_the_keys_and_not_what_they_are(config, tmp_path):
     assert facts["access"] == "by token or signed token"
     assert facts["access_keys"] == ["s HS256"]
     assert facts["access_audience"] == "voice.example"
+
+
+def test_a_token_for_an_origin_that_no_browser_sends_is_refused(config, capsys, monkeypatch):
+    arguments = ("token", "--subject", "alice", "--expires-in", "15m", "--config", str(config))
+    message = sentence(capsys, monkeypatch, *arguments, "--origin", "https://shop.example/")
+    assert "--origin: an origin is written as browsers send it" in message
+    assert "got 'https://shop.example/'" in message
