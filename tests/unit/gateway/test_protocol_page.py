@@ -17,6 +17,7 @@ from voice_gateway.agents.order.dialogue import Dialogue, Question
 from voice_gateway.agents.order.menu import default_menu
 from voice_gateway.agents.order.order import Item, Order
 from voice_gateway.session import ledger, ticket, turns
+from voice_gateway.session.backlog import FRAMES_BEHIND
 from voice_gateway.session.limits import SessionLimits
 from voice_gateway.settings.access_sections import LimitsSection
 from voice_gateway.settings.gateway_settings import SessionSection
@@ -46,6 +47,7 @@ LIMITS: dict[str, tuple[float, ...]] = {
     "playing time of a session's audio, gaps as they are heard included": (MEDIA_RATE, MEDIA_BURST_S, MEDIA_CATCH_UP_S),
     "frames that are not `heard`": (SESSION.unheard_frames,),
     "audio that waits to be decoded": (SESSION.unheard_frames, SESSION.waiting_bytes),
+    "the same, of streams over WebTransport": (FRAMES_BEHIND,),
     "audio before `start`": (SESSION.early_frames,),
     "audio before `start`, in bytes": (SESSION.early_bytes,),
     "frames ahead of a missing one": (MAX_AHEAD, MAX_AHEAD_BYTES),

@@ -13,6 +13,8 @@ SLICE_S: Final = 0.4
 """Seconds of audio that all sessions together may bring in one turn of the loop: 3 ms of the order agent's work."""
 SHORTEST_S: Final = 0.01
 """A frame counts as this long at least: a very short one costs nearly as much."""
+FRAMES_BEHIND: Final = 256
+"""Frames of one session that wait, from which on its transport leaves what follows where it is."""
 
 Listening = Hear | Press | Finish
 """What the agent takes in the order in which the caller sent it."""

@@ -23,7 +23,7 @@ from voice_gateway.agent.base import (
 )
 from voice_gateway.deadline_timer import Alarm
 from voice_gateway.session.agent_audio import AgentAudio
-from voice_gateway.session.backlog import Backlog, UplinkScheduler
+from voice_gateway.session.backlog import FRAMES_BEHIND, Backlog, UplinkScheduler
 from voice_gateway.session.claim import reclaim
 from voice_gateway.session.counters import SessionCounters
 from voice_gateway.session.effects import (
@@ -137,6 +137,11 @@ class LiveSession:
     def fence(self) -> None:
         """Another worker has the session: let go of it, and leave its record alone."""
         self._apply(self.session.fenced())
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether audio that arrived waits to be decoded, and more than a few seconds of it."""
+        return len(self._backlog) >= FRAMES_BEHIND
 
     def message_received(self, message: ClientMessage) -> None:
         """A control message arrived."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from voice_gateway.session.visit import Visit, unlimited_visit
-from voice_gateway.transport.base import SessionRequest, Transport, TransportHandler
+from voice_gateway.transport.base import Paced, SessionRequest, Transport, TransportHandler
 from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Error, Malformed, Resume, Start
 
 
@@ -20,6 +20,7 @@ class Port:
         self.is_open = True
         """Whether the transport still carries anything."""
         self._handler: TransportHandler | None = None
+        self._paced: Paced | None = None
         self._on_settled: Callable[[], None] | None = None
 
     def wait(self, on_settled: Callable[[], None]) -> None:
@@ -29,6 +30,7 @@ class Port:
     def lead_to(self, handler: TransportHandler | None) -> None:
         """Give what the transport brings to `handler` from now on."""
         self._handler = handler
+        self._paced = handler if isinstance(handler, Paced) else None
 
     def refuse(self, code: CloseCode, reason: str) -> None:
         """Tell the caller why it has no session over this transport, and close it."""
@@ -40,6 +42,10 @@ class Port:
         """Close the transport."""
         self._closed()
         self.transport.close(code, reason)
+
+    @property
+    def is_behind(self) -> bool:
+        return self._paced is not None and self._paced.is_behind
 
     def bytes_received(self, count: int) -> None:
         fault = self.visit.count_bytes(count)

@@ -67,6 +67,15 @@ class Metered(Protocol):
         """So many bytes of the caller's arrived; called before what they say."""
 
 
+@runtime_checkable
+class Paced(Protocol):
+    """A `TransportHandler` whose caller's audio may arrive faster than it is decoded."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much audio waits that the transport does better to leave the rest to flow control."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
     """What is known of a caller before a session exists.

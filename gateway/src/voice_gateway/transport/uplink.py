@@ -41,6 +41,11 @@ class ControlReader:
         """Whether messages that have arrived wait for another `feed`, of no data perhaps."""
         return self._reader.has_more
 
+    @property
+    def unread_bytes(self) -> int:
+        """How many bytes such messages have."""
+        return self._reader.unread_bytes
+
     def feed(
         self, data: bytes, is_ended: bool, most: int | None = None
     ) -> tuple[list[ClientMessage], Malformed | None]:
@@ -75,6 +80,11 @@ class UnidirectionalReader:
     def has_more(self) -> bool:
         """Whether frames that have arrived wait for another `feed`, of no data perhaps."""
         return self._reader.has_more
+
+    @property
+    def unread_bytes(self) -> int:
+        """How many bytes such frames have."""
+        return self._reader.unread_bytes
 
     @property
     def is_done(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from aioquic.quic.events import HandshakeCompleted, QuicEvent
@@ -16,8 +17,9 @@ from quiclb.http.http1 import split_target
 from voice_gateway.endpoint.paths import peer_name
 from voice_gateway.endpoint.served import ConnectionHandler, ServedConnection
 from voice_gateway.transport.access import access_token, refusal_code, refusal_fields
-from voice_gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
+from voice_gateway.transport.base import Acceptor, Metered, Paced, Refusal, SessionRequest, TransportHandler
 from voice_gateway.transport.intake import UplinkIntake
+from voice_gateway.transport.reading import FRAMES_AT_ONCE, ReadScheduler
 from voice_gateway.transport.reassembler import UplinkCounters
 from voice_gateway.transport.uplink import ControlReader, UnidirectionalReader, UnknownStream
 from voicelink.h3.limits import STOPPED_SESSION_S
@@ -56,8 +58,6 @@ Those of unknown types are stopped and not counted: QUIC limits how many there a
 """
 PEER_DRAIN_S: Final = 30.0
 """The deadline that `drain` names where not this worker goes away, but something between it and the client."""
-FRAMES_A_TURN: Final = 256
-"""Frames or messages that a stream brings, or a session takes, in one turn of the loop: 2 ms of work."""
 SESSION_DEADLINE_S: Final = 10.0
 """How long a connection may live without a session."""
 DELIVERY_DEADLINE_S: Final = 10.0
@@ -74,9 +74,12 @@ class VoiceOverWebTransport:
         self.uplinks = UplinkCounters()
         self._accept = accept
         self._path = path
+        self._reads: ReadScheduler | None = None
 
     def __call__(self, connection: ServedConnection) -> ConnectionHandler:
-        return _Sessions(connection, self._accept, self._path, self.uplinks)
+        if self._reads is None:
+            self._reads = ReadScheduler(connection.loop.call_soon)
+        return _Sessions(connection, self._accept, self._path, self.uplinks, self._reads)
 
 
 class WebTransport:
@@ -91,6 +94,7 @@ class WebTransport:
         session_id: int,
         left: Callable[[int], None],
         uplinks: UplinkCounters,
+        reads: ReadScheduler,
     ) -> None:
         self._layer = layer
         self._left = left
@@ -108,6 +112,9 @@ class WebTransport:
         """Streams of unknown types whose end has not come yet."""
         self._unread: set[int] = set()
         self._is_control_unread = False
+        self._unread_bytes = 0
+        self._reads = reads
+        self._paced: Paced | None = None
         self._undelivered: deque[AudioFrame] = deque()
         self._downlinks: dict[int, int] = {}
         self._ended: set[int] = set()
@@ -159,7 +166,7 @@ class WebTransport:
             return
         self._is_closed = True
         self._handler = None
-        self._intake.close()
+        self._read_no_more()
         if self._control_id is not None:
             self._write(self._control_id, b"", end_stream=True)
         self._connection.loop.call_soon(self._close_when_delivered, code, reason, self._delivery_deadline())
@@ -171,6 +178,7 @@ class WebTransport:
         if not self._is_closed:
             self._handler = handler
             self._count = handler.bytes_received if isinstance(handler, Metered) else None
+            self._paced = handler if isinstance(handler, Paced) else None
 
     def moved(self, peer: str) -> None:
         """The client's address changed."""
@@ -180,7 +188,7 @@ class WebTransport:
     def lost(self, reason: str) -> None:
         """The connection is gone; the handler is told once."""
         self._is_closed = True
-        self._intake.close()
+        self._read_no_more()
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.lost(reason)
@@ -188,10 +196,16 @@ class WebTransport:
     def left(self, reason: str) -> None:
         """The caller closed the session; the handler is told once."""
         self._is_closed = True
-        self._intake.close()
+        self._read_no_more()
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.left(reason)
+
+    def _read_no_more(self) -> None:
+        self._intake.close()
+        self._readers.clear()
+        self._undelivered.clear()
+        self._hold_back(0)
 
     def received(self, event: WebTransportEvent) -> None:
         """Take an event of a stream of this session."""
@@ -225,10 +239,11 @@ class WebTransport:
         elif event.stream_id != self._control_id:
             self._fault(Malformed("a session has one control stream, a second was opened", CloseCode.WRONG_ORDER))
             return
-        self._read_control(self._control, event.data, event.is_ended)
+        self._read_control(self._control, event.data, event.is_ended, self._reads.left)
 
-    def _read_control(self, reader: ControlReader, data: bytes, is_ended: bool) -> None:
-        messages, fault = reader.feed(data, is_ended, FRAMES_A_TURN)
+    def _read_control(self, reader: ControlReader, data: bytes, is_ended: bool, most: int) -> None:
+        messages, fault = reader.feed(data, is_ended, 0 if self._is_control_unread else most)
+        self._reads.spent(len(messages))
         for message in messages:
             self._intake.asked(message)
             if self._handler is not None:
@@ -237,12 +252,27 @@ class WebTransport:
             self._fault(fault)
         elif reader.has_more and not self._is_control_unread:
             self._is_control_unread = True
-            self._connection.loop.call_soon(self._read_control_on)
+            self._reads.wait(self._read_control_on)
+        self._count_unread()
 
     def _read_control_on(self) -> None:
         self._is_control_unread = False
         if self._handler is not None and self._control is not None:
-            self._read_control(self._control, b"", is_ended=False)
+            self._read_control(self._control, b"", is_ended=False, most=min(self._reads.left, FRAMES_AT_ONCE))
+
+    def _count_unread(self) -> None:
+        """Have flow control hold back what waits here, so that it grows no further than a window."""
+        if self._is_closed:
+            return
+        readers = [self._readers[each] for each in self._unread if each in self._readers]
+        control = self._control.unread_bytes if self._control is not None else 0
+        self._hold_back(control + sum(reader.unread_bytes for reader in readers))
+
+    def _hold_back(self, unread_bytes: int) -> None:
+        if unread_bytes != self._unread_bytes:
+            self._connection.quic.unread_bytes += unread_bytes - self._unread_bytes
+            self._unread_bytes = unread_bytes
+            self._connection.flush_soon()
 
     def _unidirectional_received(self, event: StreamData) -> None:
         if event.stream_id in self._skipped:
@@ -255,11 +285,11 @@ class WebTransport:
                 self._fault(Malformed(f"more than {MAX_OPEN_STREAMS} streams are open", CloseCode.WRONG_ORDER))
                 return
             reader = self._readers[event.stream_id] = UnidirectionalReader()
-        self._read(event.stream_id, reader, event.data, event.is_ended)
+        self._read(event.stream_id, reader, event.data, event.is_ended, self._reads.left)
 
-    def _read(self, stream_id: int, reader: UnidirectionalReader, data: bytes, is_ended: bool) -> None:
-        """Take what a stream brings, `FRAMES_A_TURN` at a time: one stream's backlog must not stall the loop."""
-        frames = reader.feed(data, is_ended, FRAMES_A_TURN)
+    def _read(self, stream_id: int, reader: UnidirectionalReader, data: bytes, is_ended: bool, most: int) -> None:
+        """Take what a stream brings, as far as the turn and the session have room: no backlog must stall the loop."""
+        frames = reader.feed(data, is_ended, 0 if stream_id in self._unread or self._is_behind() else most)
         if isinstance(frames, UnknownStream):
             del self._readers[stream_id]
             if not is_ended:
@@ -275,36 +305,43 @@ class WebTransport:
             self._fault(frames[1])
         elif reader.has_more and stream_id not in self._unread:
             self._unread.add(stream_id)
-            self._connection.loop.call_soon(self._read_on, stream_id)
+            self._reads.wait(partial(self._read_on, stream_id))
+        self._count_unread()
 
     def _read_on(self, stream_id: int) -> None:
         self._unread.discard(stream_id)
         reader = self._readers.get(stream_id)
         if self._handler is not None and reader is not None:
-            self._read(stream_id, reader, b"", is_ended=False)
+            self._read(stream_id, reader, b"", is_ended=False, most=min(self._reads.left, FRAMES_AT_ONCE))
+
+    def _is_behind(self) -> bool:
+        return bool(self._undelivered) or (self._paced is not None and self._paced.is_behind)
 
     def _deliver(self, frames: Sequence[AudioFrame] | Malformed) -> None:
         if isinstance(frames, Malformed):
             self._fault(frames)
         elif self._undelivered:
             self._undelivered.extend(frames)
-        elif len(frames) > FRAMES_A_TURN:
+        elif len(frames) > FRAMES_AT_ONCE:
             self._undelivered.extend(frames)
-            self._deliver_on()
+            self._reads.wait(self._deliver_on)
         else:
+            self._reads.spent(max(1, len(frames)))
             for frame in frames:
                 if self._handler is not None:
                     self._handler.audio_received(frame)
 
     def _deliver_on(self) -> None:
-        """Frames that waited for one that was missing, or stand in for it: so many in a turn of the loop."""
-        for _ in range(min(len(self._undelivered), FRAMES_A_TURN)):
+        """Frames that waited for one that was missing, or stand in for it."""
+        count = min(len(self._undelivered), FRAMES_AT_ONCE)
+        self._reads.spent(count)
+        for _ in range(count):
             if self._handler is None:
                 self._undelivered.clear()
                 return
             self._handler.audio_received(self._undelivered.popleft())
         if self._undelivered:
-            self._connection.loop.call_soon(self._deliver_on)
+            self._reads.wait(self._deliver_on)
 
     def _has_datagrams(self) -> bool:
         return self._connection.quic.max_datagram_bytes > 0
@@ -372,11 +409,14 @@ class WebTransport:
 class _Sessions:
     """The sessions of one connection. Chromium leaves QUIC without a word, so the server ends it with the last one."""
 
-    def __init__(self, connection: ServedConnection, accept: Acceptor, path: str, uplinks: UplinkCounters) -> None:
+    def __init__(
+        self, connection: ServedConnection, accept: Acceptor, path: str, uplinks: UplinkCounters, reads: ReadScheduler
+    ) -> None:
         self._connection = connection
         self._accept = accept
         self._path = path
         self._uplinks = uplinks
+        self._reads = reads
         self._layer = WebTransportLayer(connection.quic)
         self._transports: dict[int, WebTransport] = {}
         self._unproven: dict[int, SessionRequested] = {}
@@ -435,7 +475,9 @@ class _Sessions:
             return
         token = access_token(event.headers, query)
         request = SessionRequest(path, self._connection.peer, token, event.origin)
-        transport = WebTransport(self._layer, self._connection, event.session_id, self._left, self._uplinks)
+        transport = WebTransport(
+            self._layer, self._connection, event.session_id, self._left, self._uplinks, self._reads
+        )
         answer = self._accept(request, transport)
         if isinstance(answer, Refusal):
             code = refusal_code(query, answer)

@@ -82,6 +82,11 @@ class LengthPrefixedReader:
         return bodies
 
     @property
+    def unread_bytes(self) -> int:
+        """How much waits for another `feed`, though it is complete."""
+        return len(self._buffer) if self.has_more else 0
+
+    @property
     def has_partial(self) -> bool:
         """Whether the stream would be cut within a body if it ended here."""
         return bool(self._buffer)

@@ -274,6 +274,19 @@ def test_a_reset_stream_gives_its_share_of_the_connection_limit_back() -> None:
     assert of(StreamDataReceived, pair.server_events)[-1].data == b"room again"
 
 
+def test_what_the_application_has_not_read_is_held_back_from_connection_flow_control() -> None:
+    """RFC 9000 section 4.1: a receiver advertises what it is ready to buffer."""
+    pair = connected(server={"max_data": 20_000, "max_stream_data": 20_000})
+    pair.server.unread_bytes = 20_000
+    for number in range(8):
+        pair.client.send_stream_data(4 * number + 2, bytes(5_000), end_stream=True)
+    pair.exchange(50)
+    assert sum(len(event.data) for event in of(StreamDataReceived, pair.server_events)) == 20_000
+    pair.server.unread_bytes = 0
+    pair.exchange(50)
+    assert sum(len(event.data) for event in of(StreamDataReceived, pair.server_events)) == 40_000
+
+
 # Datagrams
 
 

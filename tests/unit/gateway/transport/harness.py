@@ -57,6 +57,7 @@ class Session:
     calls: list[tuple[str, Any]] = field(default_factory=list)
     at_once: Callable[[Transport], None] = lambda transport: None
     transport: Transport | None = None
+    is_behind: bool = False
 
     def accept(self, request: SessionRequest, transport: Transport) -> Session | Refusal:
         self.requests.append(request)

@@ -9,10 +9,10 @@ from aioquic._buffer import Buffer
 
 from tests.unit.gateway.transport.harness import Session, WebTransportCaller
 from voice_gateway.transport.base import SessionRequest
+from voice_gateway.transport.reading import FRAMES_A_TURN
 from voice_gateway.transport.reassembler import MAX_AHEAD
 from voice_gateway.transport.webtransport import (
     DELIVERY_DEADLINE_S,
-    FRAMES_A_TURN,
     MAX_OPEN_STREAMS,
     PEER_DRAIN_S,
     WebTransport,
@@ -380,7 +380,7 @@ class TestTurns:
         body = encode_uplink_datagram(UplinkDatagram(0, MAX_AHEAD, ()))
         [transport] = caller.served._handler._transports.values()
         transport.received(DatagramReceived(caller.session_id, body))
-        assert self.frames(session) == list(range(FRAMES_A_TURN))
+        assert len(self.frames(session)) <= FRAMES_A_TURN
         caller.settle()
         assert self.frames(session) == list(range(MAX_AHEAD))
 
@@ -390,3 +390,32 @@ class TestTurns:
         transport.close(CloseCode.OVERLOADED, "too much")
         caller.settle()
         assert self.frames(session) == list(range(FRAMES_A_TURN))
+
+    def test_streams_together_are_read_256_frames_in_a_turn(self) -> None:
+        session, caller = opened()
+        second = caller.layer.open_stream(caller.session_id, is_unidirectional=True)
+        caller.settle()
+        transport = self.event(caller, caller.uplink, self.many(200))
+        transport.received(StreamData(caller.session_id, second, AUDIO + self.many(200), False, True))
+        assert len(self.frames(session)) == FRAMES_A_TURN
+        caller.settle()
+        assert len(self.frames(session)) == 400
+
+    def test_audio_stays_in_its_stream_while_the_session_is_behind_and_flow_control_holds_it_back(self) -> None:
+        session, caller = opened()
+        session.is_behind = True
+        quic, data = caller.served.quic, self.many(300)
+        self.event(caller, caller.uplink, data)
+        assert self.frames(session) == []
+        assert quic.unread_bytes == len(data)
+        session.is_behind = False
+        caller.settle()
+        assert self.frames(session) == list(range(300))
+        assert quic.unread_bytes == 0
+
+    def test_what_is_never_read_gives_its_flow_control_back(self) -> None:
+        session, caller = opened()
+        session.is_behind = True
+        transport = self.event(caller, caller.uplink, self.many(300))
+        transport.close(CloseCode.OVERLOADED, "too much")
+        assert caller.served.quic.unread_bytes == 0

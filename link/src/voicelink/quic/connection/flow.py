@@ -67,6 +67,8 @@ class FlowControl(QuicConnection):
         super().__init__(configuration=configuration, **more)
         self.options = options
         self.datagrams_dropped = 0
+        self.unread_bytes = 0
+        """What the application took, and has not read yet: connection flow control holds so much back."""
         self._budget = ReassemblyBudget()
         self._ack_delay = options.ack_delay_s
         for limit in (self._local_max_streams_bidi, self._local_max_streams_uni):
@@ -160,7 +162,7 @@ class FlowControl(QuicConnection):
     def _raise_data_limit(self) -> None:
         limit = self._local_max_data
         window = self._configuration.max_data
-        wanted = self._budget.delivered_bytes + window
+        wanted = self._budget.delivered_bytes - self.unread_bytes + window
         if wanted - limit.value >= window // 2:
             limit.value = wanted
 
