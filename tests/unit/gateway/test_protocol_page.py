@@ -41,6 +41,7 @@ LIMITS: dict[str, tuple[float, ...]] = {
     "frames in a datagram": (MAX_DATAGRAM_FRAMES,),
     "runs in a report": (MAX_REPORT_RUNS,),
     "QUIC packets of a connection": (ConnectionOptions().max_packets_per_s,),
+    "the same, while all connections take more than half of a core": (ConnectionOptions().busy_packets_per_s,),
     "DATAGRAM frames of a connection": (ConnectionOptions().max_datagram_frames_per_s,),
     "bytes of a session": (CALLERS.session_bytes_per_s or 0, CATCH_UP_S),
     "control messages and frames of a session": (CALLERS.session_messages_per_s or 0, CATCH_UP_S),

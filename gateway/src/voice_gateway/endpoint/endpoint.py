@@ -39,7 +39,7 @@ from voice_gateway.endpoint.stateless import (
 from voice_gateway.endpoint.tls import TlsIdentity
 from voice_gateway.net.network import network_of
 from voicelink.quic.cid_source import RandomBytes
-from voicelink.quic.connection import H3_NO_ERROR, Connection
+from voicelink.quic.connection import H3_NO_ERROR, Connection, SharedLoad
 
 __all__ = ["Endpoint", "EndpointSettings"]
 
@@ -78,6 +78,7 @@ class Endpoint:
         self._connections: set[ServedConnection] = set()
         self._half_open: HalfOpenTable[ServedConnection] = HalfOpenTable(settings.max_half_open)
         self._failures = DecryptionFailures()
+        self._load = SharedLoad()
         self._handshake_deadline: Alarm | None = None
         self._dirty: list[ServedConnection] = []
         self._is_accepting = True
@@ -311,6 +312,7 @@ class Endpoint:
             session_ticket_fetcher=self.credentials.open_session,
             ticket_sealer=self.credentials.seal_session,
             preferred_address=self._settings.preferred if via is not None else None,
+            shared_load=self._load,
         )
         self.counters.retry_tokens_accepted += retried is not None
         self.counters.new_tokens_accepted += isinstance(verdict, KnownAddress)

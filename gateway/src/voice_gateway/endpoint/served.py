@@ -87,10 +87,13 @@ class ServedConnection:
         """Take a datagram; what it calls for is sent once the loop has read what else is waiting."""
         if forwarder is not None:
             self._remember(path, forwarder)
+        ignored = self.quic.packets_ignored
         try:
             self.quic.receive_datagram(datagram, path, self.loop.time())
         except Exception:
             self._fail()
+        if self.quic.packets_ignored != ignored:
+            return  # nothing came of it: a flood must not be paid for twice
         self._dispatch()
         self.flush_soon()
 

@@ -24,6 +24,8 @@ from voicelink.quic.connection.workload import (
     EXTRA_UNITS_PER_S,
     FRAME_UNITS,
     FREE_UNITS,
+    SHARED_BURST_S,
+    SharedLoad,
     TokenBucket,
     Workload,
 )
@@ -425,3 +427,39 @@ def test_stateless_resets_are_read_at_any_load() -> None:
     pair.client._workload.units = 10**9
     pair.client.receive_datagram(b"\x40" + bytes(40) + token, SERVER_ADDRESS, pair.now)
     assert pair.client.is_ended
+
+
+def test_many_connections_each_within_its_limits_leave_others_their_packets() -> None:
+    """RFC 9000 section 21.9: twenty connections of 1,450 packets a second would take three cores."""
+    shared = SharedLoad()
+    greedy = [Workload(1500, 500, shared, busy_packets_per_s=200) for _ in range(20)]
+    call = Workload(1500, 500, shared, busy_packets_per_s=200)
+    admitted, heard = 0, 0
+    for step in range(10 * 1450):
+        now = step / 1450
+        for each in greedy:
+            admitted += each.admits_packet(now)
+            each.units += 10
+        if step % 10 == 0:  # 145 a second
+            heard += call.admits_packet(now)
+    assert heard == 1450
+    assert admitted <= 20 * 200 * 11  # a burst of a second's, and 10 s
+
+
+def test_an_endpoint_is_busy_no_longer_than_its_burst_after_a_flood() -> None:
+    shared = SharedLoad()
+    flood = [Workload(1500, 500, shared, busy_packets_per_s=200) for _ in range(50)]
+    for step in range(1450):
+        for each in flood:
+            each.admits_packet(step / 1450)
+    upload = Workload(1500, 500, shared, busy_packets_per_s=200)
+    began = 1 + 2 * SHARED_BURST_S
+    assert sum(upload.admits_packet(began + step / 1400) for step in range(1400)) == 1400
+
+
+def test_one_connection_at_its_limit_makes_no_endpoint_busy() -> None:
+    shared = SharedLoad()
+    upload = Workload(1500, 500, shared, busy_packets_per_s=200)
+    for step in range(14_000):
+        assert upload.admits_packet(step / 1400)
+        upload.units += 100

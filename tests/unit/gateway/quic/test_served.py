@@ -133,3 +133,13 @@ def test_a_forgotten_connection_is_freed_without_the_cyclic_collector(
     del served, pair
     assert forgotten() is None
     assert quic() is None
+
+
+def test_a_packet_that_is_dropped_unread_makes_no_flush() -> None:
+    owner, loop = Owner(), Loop()
+    connection = half_open(owner, loop)
+    connection.flush()
+    owner.dirty.clear()
+    connection.received(bytes([0x40]) + bytes(2_000), CLIENT, None)  # longer than the advertised UDP payload
+    assert connection.quic.packets_ignored == 1
+    assert owner.dirty == []

@@ -9,6 +9,7 @@ from voicelink.quic.cid_source import CidSource, RandomCids
 from voicelink.quic.connection.core import H3_NO_ERROR, Connection
 from voicelink.quic.connection.flow import AIOQUIC_VERSION, ConnectionOptions
 from voicelink.quic.connection.identifiers import PreferredAddress
+from voicelink.quic.connection.workload import SharedLoad
 from voicelink.quic.events import (
     PathFailed,
     PathValidated,
@@ -32,4 +33,5 @@ __all__ = [
     "PreferredAddressOffered",
     "RandomCids",
     "ServerMoved",
+    "SharedLoad",
 ]

@@ -28,7 +28,7 @@ from voicelink.quic.connection.hello_retry import RetryingContext
 from voicelink.quic.connection.identifiers import MAX_UDP_PAYLOAD_BYTES, PreferredAddress
 from voicelink.quic.connection.recovery import ACKS_BEFORE_PING, BoundedRecovery
 from voicelink.quic.connection.resumption import TicketSealer
-from voicelink.quic.connection.workload import EVENT_UNITS, FrameTable, Workload
+from voicelink.quic.connection.workload import EVENT_UNITS, FrameTable, SharedLoad, Workload
 from voicelink.quic.events import PeerClosed
 
 H3_NO_ERROR: Final = 0x100
@@ -42,6 +42,7 @@ class Connection(Floor):
     """One QUIC connection, sans-IO: drive it by datagrams, timers and `next_event`, as aioquic's own.
 
     `cids` issues this side's connection IDs, of the length that `configuration.connection_id_length` says.
+    `shared_load` counts the work of all connections of one endpoint.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Connection(Floor):
         ticket_sealer: TicketSealer | None = None,
         token_handler: Any = None,
         preferred_address: PreferredAddress | None = None,
+        shared_load: SharedLoad | None = None,
     ) -> None:
         super().__init__(
             configuration=configuration,
@@ -75,7 +77,10 @@ class Connection(Floor):
         """Datagrams dropped unread for the work that the peer's earlier ones made, or their size."""
         self.datagram_frames_ignored = 0
         """DATAGRAM frames dropped at their rate limit."""
-        self._workload = Workload(self.options.max_packets_per_s, self.options.max_datagram_frames_per_s)
+        limits = self.options
+        self._workload = Workload(
+            limits.max_packets_per_s, limits.max_datagram_frames_per_s, shared_load, limits.busy_packets_per_s
+        )
         table = "_QuicConnection__frame_handlers"
         vars(self)[table] = FrameTable(vars(self)[table], self._workload)
         self._ack_context: QuicReceiveContext | None = None

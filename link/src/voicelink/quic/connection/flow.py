@@ -49,14 +49,16 @@ class ConnectionOptions:
     how stale a DATAGRAM can get behind a closed congestion window; the oldest is dropped.
 
     A server reads up to `max_packets_per_s` of one connection, in bursts of as many, and drops the rest unread; raise
-    it where one client sends more than 10 Mbit/s. `max_datagram_frames_per_s` goes to the application; a voice needs
-    150, with every frame repeated twice.
+    it where one client sends more than 10 Mbit/s. While all connections together take more than half of a core, each
+    has `busy_packets_per_s`. `max_datagram_frames_per_s` goes to the application. A voice needs 150 of both, with every
+    frame repeated twice.
     """
 
     ack_delay_s: float = 0.020
     max_streams: int = 256
     max_queued_datagrams: int = 16
     max_packets_per_s: int = 1500
+    busy_packets_per_s: int = 200
     max_datagram_frames_per_s: int = 500
 
 

@@ -20,6 +20,13 @@ EXTRA_UNITS_PER_S: Final = 100_000
 EXTRA_UNITS_BURST: Final = 10_000
 """A unit is about a microsecond of one core; each datagram, and each event for the application, costs some."""
 
+SHARED_UNITS_PER_S: Final = 500_000
+SHARED_DATAGRAM_UNITS: Final = 100
+SHARED_BURST_S: Final = 0.1
+"""What all connections together may cost before each is held to a voice's packets: half of a core, 0.1 s at once.
+
+A datagram costs more here: what it takes to decrypt and acknowledge it is free to its own connection."""
+
 _STREAM_UNITS: Final = 6
 _STREAM_FRAMES: Final = range(QuicFrameType.STREAM_BASE, QuicFrameType.STREAM_BASE + 8)
 
@@ -83,22 +90,52 @@ class TokenBucket:
         self._level -= amount
 
 
-class Workload:
-    """Measures the work of one connection; `units` grows by what is done."""
+class SharedLoad:
+    """The work that all connections of one endpoint make; beyond half of a core the endpoint is busy."""
 
-    def __init__(self, packets_per_s: float, datagram_frames_per_s: float) -> None:
+    def __init__(self, units_per_s: float = SHARED_UNITS_PER_S) -> None:
+        self._burst = units_per_s * SHARED_BURST_S
+        self._units = TokenBucket(units_per_s, self._burst)
+
+    def is_busy_after(self, units: float, now: float) -> bool:
+        """Count so many units of work; what is owed is forgotten beyond `SHARED_BURST_S` of it."""
+        level = self._units.level(now)
+        self._units.charge(min(units, level + self._burst))
+        return level < units
+
+
+class Workload:
+    """Measures the work of one connection; `units` grows by what is done.
+
+    While `shared` is busy the connection has `busy_packets_per_s`: the work of many connections, each within its own
+    limits, must not keep the packets of others waiting.
+    """
+
+    def __init__(
+        self,
+        packets_per_s: float,
+        datagram_frames_per_s: float,
+        shared: SharedLoad | None = None,
+        busy_packets_per_s: float = math.inf,
+    ) -> None:
         self.units = 0
+        self._shared = shared
+        self._busy_packets = TokenBucket(busy_packets_per_s, busy_packets_per_s)
         self._packets = TokenBucket(packets_per_s, packets_per_s)
         self._datagram_frames = TokenBucket(datagram_frames_per_s, datagram_frames_per_s)
         self._extra = TokenBucket(EXTRA_UNITS_PER_S, EXTRA_UNITS_BURST)
 
     def admits_packet(self, now: float) -> bool:
         """Charge what was done since the last call, and return whether another datagram may be read."""
-        extra = self.units + DATAGRAM_UNITS - FREE_UNITS
-        self.units = 0
+        units, self.units = self.units, 0
+        extra = units + DATAGRAM_UNITS - FREE_UNITS
         if extra > 0:
             self._extra.charge(extra)
-        return self._extra.level(now) >= 0 and self._packets.take(1, now)
+        if self._extra.level(now) < 0 or not self._packets.take(1, now):
+            return False
+        is_voice = self._busy_packets.take(1, now)
+        is_busy = self._shared is not None and self._shared.is_busy_after(units + SHARED_DATAGRAM_UNITS, now)
+        return is_voice or not is_busy
 
     def admits_datagram_frame(self, now: float) -> bool:
         """Return whether one more DATAGRAM frame may go to the application."""
