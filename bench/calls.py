@@ -23,7 +23,7 @@ from typing import Any, Literal
 from bench.figures import percentile, save, summary, table
 from bench.gaps import noise
 from deploy.local.cluster import Cluster, ClusterOptions
-from voice_client import VoiceClient
+from voice_client import AudioOptions, Security, VoiceClient
 from voice_client.audio.source import PcmSource
 
 TALK_S, PAUSE_S = 2.0, 3.0
@@ -68,7 +68,9 @@ async def caller(
 ) -> Outcome:
     """One call of `seconds`."""
     await asyncio.sleep(start_in_s)
-    async with VoiceClient(url, ca_file=ca_file, codec=codec, agent="echo", has_playback=False) as call:
+    async with VoiceClient(
+        url, security=Security(ca_file=ca_file), audio=AudioOptions(codec=codec, has_playback=False), agent="echo"
+    ) as call:
         began_s = time.monotonic()
         rounds = max(1, round(seconds / (TALK_S + PAUSE_S)))
         for _ in range(rounds):

@@ -19,7 +19,7 @@ from bench.figures import percentile, save, summary, table
 from bench.link import NatLink
 from deploy.local.cluster import Cluster, ClusterOptions
 from quiclb.net.address import parse_address
-from voice_client import VoiceClient
+from voice_client import AudioOptions, ConnectionOptions, Security, VoiceClient
 from voice_client.audio.source import PcmSource
 
 CALL_S = 4.0
@@ -68,7 +68,11 @@ async def one_call(cluster: Cluster, event: Event, delay_s: float) -> dict[str, 
     async with NatLink(parse_address(cluster.addresses.listen), delay_s) as link:
         url = f"https://{link.address[0]}:{link.address[1]}/v1/voice"
         async with VoiceClient(
-            url, ca_file=cluster.ca_file, local_address="127.0.0.2", agent="echo", has_playback=False
+            url,
+            security=Security(ca_file=cluster.ca_file),
+            audio=AudioOptions(has_playback=False),
+            connection=ConnectionOptions(local_address="127.0.0.2"),
+            agent="echo",
         ) as call:
             speaking = asyncio.create_task(call.speak(PcmSource(noise(CALL_S))))
             await asyncio.sleep(EVENT_AT_S)

@@ -13,7 +13,7 @@ from bench.link import NatLink
 from bench.survival.script import Script, SurvivalError
 from deploy.local.cluster import Cluster
 from quiclb.net.address import parse_address
-from voice_client import ClientError, Interrupted, Resumed, VoiceClient
+from voice_client import AudioOptions, ClientError, ConnectionOptions, Interrupted, Resumed, Security, VoiceClient
 from voice_client.call.report import CallReport
 
 ONE_WAY_S = 0.025
@@ -100,11 +100,10 @@ async def _place(opened: AsyncExitStack, cluster: Cluster, script: Script, victi
     for _ in range(_MOST_PLACEMENTS):
         client = VoiceClient(
             url,
-            ca_file=cluster.ca_file,
-            local_address="127.0.0.2",
             agent=script.agent,
-            has_playback=False,
-            **script.settings,
+            security=Security(ca_file=cluster.ca_file),
+            audio=AudioOptions(script.codec, has_playback=False),
+            connection=ConnectionOptions(local_address="127.0.0.2", heartbeat_s=script.heartbeat_s),
         )
         await client.__aenter__()
         if victim in (None, _index(client.worker)):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -34,8 +33,12 @@ class Script(Protocol):
         """When something happens: in the middle of what is said."""
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """Further settings of `VoiceClient`."""
+    def codec(self) -> Literal["opus", "pcm16"]:
+        """The caller's codec."""
+
+    @property
+    def heartbeat_s(self) -> float:
+        """The caller's heartbeat."""
 
     async def perform(self, call: VoiceClient) -> None:
         """Say all of it."""
@@ -52,7 +55,8 @@ class SpokenOrder:
 
     agent = "order"
     event_at_s = middle_of("first_sentence")
-    settings: Mapping[str, Any] = MappingProxyType({})
+    codec: Literal["opus", "pcm16"] = "opus"
+    heartbeat_s = 0.25
 
     async def perform(self, call: VoiceClient) -> None:
         await call.speak(RECORDING)
@@ -81,10 +85,8 @@ class CountedWords:
     every_s: float
     event_at_s: float
     agent: str = "echo"
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        return {"codec": "pcm16", "heartbeat_s": 0.5}
+    codec: Literal["opus", "pcm16"] = "pcm16"
+    heartbeat_s: float = 0.5
 
     async def perform(self, call: VoiceClient) -> None:
         loop = asyncio.get_running_loop()

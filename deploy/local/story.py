@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local.cluster import Cluster
-from voice_client import ClientError, MigrationFailed, VoiceClient
+from voice_client import ClientError, ConnectionOptions, MigrationFailed, Security, VoiceClient
 
 RECORDING = Path(__file__).with_name("caller.wav")
 FIRST_ADDRESS = "127.0.0.2"
@@ -60,7 +60,11 @@ class Teller:
         self.cluster = cluster
         self.story = Story()
         # without resuming: the story is about a connection that lives on, not about one that is replaced
-        self.call = VoiceClient(cluster.url, ca_file=cluster.ca_file, local_address=FIRST_ADDRESS, resume_timeout_s=0)
+        self.call = VoiceClient(
+            cluster.url,
+            security=Security(ca_file=cluster.ca_file),
+            connection=ConnectionOptions(local_address=FIRST_ADDRESS, resume_timeout_s=0),
+        )
         self._began_at = 0.0
         self._frames_at: dict[str, int] = {}
 

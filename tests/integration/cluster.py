@@ -12,6 +12,7 @@ from typing import Any
 from quiclb.daemon.forwarder import Forwarder
 from quiclb.settings.loader import Settings
 from voice_client import VoiceClient
+from voice_client.options import grouped
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.store.memory import MemoryStore
@@ -33,7 +34,7 @@ class Cluster:
 
     def client(self, **more: Any) -> VoiceClient:
         settings = {"ca_file": self.folder / "ca.pem", "codec": "pcm16", "has_playback": False}
-        return VoiceClient(self.url, **settings | more)
+        return VoiceClient(self.url, **grouped(settings | more))
 
     def counted(self, name: str) -> list[int]:
         """One of the endpoint counters, of each worker."""

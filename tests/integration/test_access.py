@@ -22,7 +22,7 @@ from tests.integration.test_telephony import FAST_S, LOUD, QUIET
 from tests.integration.udp import Client, Forwarder, Socket, until
 from tests.redis_server import free_port
 from tests.unit.gateway.access.access_keys import SECRET, pair
-from voice_client import AccessRefused, SessionFailed, SessionRefused, VoiceClient
+from voice_client import AccessRefused, AudioOptions, Security, SessionFailed, SessionRefused, VoiceClient
 from voice_gateway.access.keys import signing_key
 from voice_gateway.access.tokens import mint
 from voice_gateway.certificates.development import ensure_certificate
@@ -67,7 +67,11 @@ def token(subject: str = "alice", *, is_new: bool = True, **changes: Any) -> str
 def client(worker: Worker, folder: Path, shown: Any, address: Any = None) -> VoiceClient:
     host, port = address or worker.addresses.direct
     url = f"https://{host}:{port}/v1/voice"
-    return VoiceClient(url, token=shown, ca_file=folder / "ca.pem", has_playback=False, codec="pcm16")
+    return VoiceClient(
+        url,
+        security=Security(token=shown, ca_file=folder / "ca.pem"),
+        audio=AudioOptions(has_playback=False, codec="pcm16"),
+    )
 
 
 def dialled(worker: Worker, folder: Path, query: str = "", **headers: str) -> connect:

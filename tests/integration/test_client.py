@@ -16,15 +16,18 @@ from tests.integration.relay import relaying
 from tests.integration.scripted_server import ORDER, TOKEN, ScriptedServer, ScriptedSession, self_signed, serving
 from voice_client import (
     AccessRefused,
+    AudioOptions,
     CallLost,
     CertificateRefused,
     Closed,
     Connected,
+    ConnectionOptions,
     Flushed,
     Heard,
     MigrationFailed,
     PathChanged,
     ProtocolFault,
+    Security,
     ServerDrained,
     SessionFailed,
     SessionRefused,
@@ -37,6 +40,7 @@ from voice_client import (
 )
 from voice_client.connect.target import Target
 from voice_client.events import Event
+from voice_client.options import grouped
 from voicelink.wire import Bye, ClientMessage, CloseCode, Error, Flush, Played, Start
 from voicelink.wire import Heard as HeardMessage
 
@@ -50,7 +54,7 @@ async def server(tmp_path: Path) -> AsyncIterator[ScriptedServer]:
 
 
 def client_of(server: ScriptedServer, **changes: Any) -> VoiceClient:
-    return VoiceClient(server.url, **{"token": TOKEN, "ca_file": server.ca_file} | changes)
+    return VoiceClient(server.url, **grouped({"token": TOKEN, "ca_file": server.ca_file} | changes))
 
 
 async def followed(call: VoiceClient) -> list[Event]:
@@ -174,7 +178,10 @@ async def test_a_path_that_leads_nowhere_leaves_the_call_where_it_was(server: Sc
         relay.swallowed_hosts.add("127.0.0.9")
         url = f"https://127.0.0.1:{relay.port}/v1/voice"
         async with VoiceClient(
-            url, token=TOKEN, ca_file=server.ca_file, codec="pcm16", local_address="127.0.0.2"
+            url,
+            security=Security(token=TOKEN, ca_file=server.ca_file),
+            audio=AudioOptions(codec="pcm16"),
+            connection=ConnectionOptions(local_address="127.0.0.2"),
         ) as call:
             before = call.local_address
             speaking = asyncio.create_task(call.speak(SPEECH))
@@ -230,7 +237,9 @@ async def test_a_wrong_token_is_refused(server: ScriptedServer) -> None:
 
 async def test_a_wrong_path_is_named(server: ScriptedServer) -> None:
     with pytest.raises(SessionRefused, match=r"no voice service at /nowhere") as caught:
-        async with VoiceClient(server.url.replace("/v1/voice", "/nowhere"), token=TOKEN, ca_file=server.ca_file):
+        async with VoiceClient(
+            server.url.replace("/v1/voice", "/nowhere"), security=Security(token=TOKEN, ca_file=server.ca_file)
+        ):
             pass
     assert caught.value.status == 404
 
@@ -248,7 +257,10 @@ async def test_a_silent_host_is_given_up() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
         mute.bind(("127.0.0.1", 0))
         with pytest.raises(Unreachable, match=r"no answer .* within 0\.3 s"):
-            async with VoiceClient(f"https://127.0.0.1:{mute.getsockname()[1]}/v1/voice", connect_timeout_s=0.3):
+            async with VoiceClient(
+                f"https://127.0.0.1:{mute.getsockname()[1]}/v1/voice",
+                connection=ConnectionOptions(connect_timeout_s=0.3),
+            ):
                 pass
 
 
@@ -376,10 +388,10 @@ async def test_a_name_in_other_scripts_or_with_a_final_dot_is_called_and_its_cer
     monkeypatch.setattr("voice_client.connect.reach.resolve", resolve)
     async with serving(tmp_path) as server:
         url = server.url.replace("127.0.0.1", url_host)
-        async with VoiceClient(url, ca_file=server.ca_file, token=TOKEN) as call:
+        async with VoiceClient(url, security=Security(ca_file=server.ca_file, token=TOKEN)) as call:
             assert call.session == "s-1"
         assert looked_up == [name + ("." if url_host.endswith(".") else "")]
         other = server.url.replace("127.0.0.1", "gebücher.test.")
         with pytest.raises(CertificateRefused, match=r"the certificate of gebücher\.test\.:\d+ is not trusted"):
-            async with VoiceClient(other, ca_file=server.ca_file, token=TOKEN):
+            async with VoiceClient(other, security=Security(ca_file=server.ca_file, token=TOKEN)):
                 pass

@@ -13,7 +13,17 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from voice_client import AccessRefused, Draining, MigrationFailed, Resumed, ServerDrained, VoiceClient
+from voice_client import (
+    AccessRefused,
+    AudioOptions,
+    ConnectionOptions,
+    Draining,
+    MigrationFailed,
+    Resumed,
+    Security,
+    ServerDrained,
+    VoiceClient,
+)
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.transport.base import TransportHandler
@@ -51,10 +61,9 @@ async def test_an_echo_survives_a_move_in_mid_speech(tmp_path: Path, codec: Lite
     async with working(tmp_path) as (_, url):
         client = VoiceClient(
             url,
-            token=TOKEN,
-            ca_file=tmp_path / "ca.pem",
-            codec=codec,
-            local_address="127.0.0.2",
+            security=Security(token=TOKEN, ca_file=tmp_path / "ca.pem"),
+            audio=AudioOptions(codec=codec),
+            connection=ConnectionOptions(local_address="127.0.0.2"),
         )
         async with client as call:
             speaking = asyncio.create_task(call.speak(TONE))
@@ -76,7 +85,9 @@ async def test_an_echo_survives_a_move_in_mid_speech(tmp_path: Path, codec: Lite
 async def test_a_worker_that_cannot_be_found_after_a_move_forbids_it(tmp_path: Path) -> None:
     async with (
         working(tmp_path, unroutable_clients_may_migrate=False) as (_, url),
-        VoiceClient(url, token=TOKEN, ca_file=tmp_path / "ca.pem", has_playback=False) as call,
+        VoiceClient(
+            url, security=Security(token=TOKEN, ca_file=tmp_path / "ca.pem"), audio=AudioOptions(has_playback=False)
+        ) as call,
     ):
         with pytest.raises(MigrationFailed, match="the server allows no migration"):
             await call.migrate()
@@ -87,14 +98,18 @@ async def test_a_worker_wants_its_token(tmp_path: Path) -> None:
     async with working(tmp_path) as (_, url):
         for token in (None, "other"):
             with pytest.raises(AccessRefused):
-                async with VoiceClient(url, token=token, ca_file=tmp_path / "ca.pem"):
+                async with VoiceClient(url, security=Security(token=token, ca_file=tmp_path / "ca.pem")):
                     pass
 
 
 async def test_a_draining_worker_says_so_and_ends_the_call(tmp_path: Path) -> None:
     async with (
         working(tmp_path) as (worker, url),
-        VoiceClient(url, token=TOKEN, ca_file=tmp_path / "ca.pem", resume_timeout_s=0) as call,
+        VoiceClient(
+            url,
+            security=Security(token=TOKEN, ca_file=tmp_path / "ca.pem"),
+            connection=ConnectionOptions(resume_timeout_s=0),
+        ) as call,
     ):
         stopping = asyncio.create_task(worker.stop(0.3))
         with pytest.raises(ServerDrained, match="the server went away before the call was finished"):
@@ -117,7 +132,9 @@ async def test_a_drain_capsule_moves_the_call_to_another_connection(
     monkeypatch.setattr(WebTransport, "begin", noting)
     async with (
         working(tmp_path) as (_, url),
-        VoiceClient(url, token=TOKEN, ca_file=tmp_path / "ca.pem", has_playback=False) as call,
+        VoiceClient(
+            url, security=Security(token=TOKEN, ca_file=tmp_path / "ca.pem"), audio=AudioOptions(has_playback=False)
+        ) as call,
     ):
         await call.speak(TONE)
         transports[0]._layer.drain_session(transports[0]._session_id)

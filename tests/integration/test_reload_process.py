@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.integration.test_worker_process import PROGRAM, SETTINGS, started
-from voice_client import CertificateRefused, VoiceClient
+from voice_client import AudioOptions, CertificateRefused, Security, VoiceClient
 from voice_gateway.certificates.development import ensure_certificate
 
 
@@ -45,7 +45,11 @@ class Daemon:
         return (await asyncio.to_thread(get)).decode()
 
     def caller(self, ca: Path) -> VoiceClient:
-        return VoiceClient(f"https://{self.facts['direct']}/v1/voice", ca_file=ca, has_playback=False, codec="pcm16")
+        return VoiceClient(
+            f"https://{self.facts['direct']}/v1/voice",
+            security=Security(ca_file=ca),
+            audio=AudioOptions(has_playback=False, codec="pcm16"),
+        )
 
 
 @pytest.fixture

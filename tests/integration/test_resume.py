@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from tests.integration.relay import Relay, relaying
-from voice_client import Interrupted, Resumed, SessionFailed, VoiceClient
+from voice_client import Interrupted, Resumed, Security, SessionFailed, VoiceClient
+from voice_client.options import grouped
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.store.base import SessionStore
@@ -50,7 +51,7 @@ async def working(
 
 def calling(relay: Relay, folder: Path, **changes: Any) -> VoiceClient:
     url = f"https://127.0.0.1:{relay.port}/v1/voice"
-    return VoiceClient(url, **{"ca_file": folder / "ca.pem", "codec": "pcm16"} | changes)
+    return VoiceClient(url, **grouped({"ca_file": folder / "ca.pem", "codec": "pcm16"} | changes))
 
 
 def came_back(events: Iterable[object]) -> list[Resumed]:
@@ -114,7 +115,7 @@ async def test_a_caller_that_cannot_see_a_status_is_refused_by_a_close_code(tmp_
         assert worker.addresses.direct
         url = f"https://127.0.0.1:{worker.addresses.direct[1]}/v1/voice?refusal=close"
         with pytest.raises(SessionFailed, match="access token") as refused:
-            async with VoiceClient(url, token="wrong", ca_file=tmp_path / "ca.pem"):
+            async with VoiceClient(url, security=Security(token="wrong", ca_file=tmp_path / "ca.pem")):
                 pass
     assert refused.value.code == CloseCode.UNAUTHORISED
 

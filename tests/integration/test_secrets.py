@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from tests.integration.test_worker_process import PROGRAM, run, started
 from tests.unit.gateway.access.access_keys import pair
-from voice_client import AccessRefused, VoiceClient
+from voice_client import AccessRefused, AudioOptions, Security, VoiceClient
 from voice_client.cli.dial import CallPlan
 from voice_gateway.access.keys import signing_key
 from voice_gateway.access.tokens import mint
@@ -183,7 +183,10 @@ def test_descriptions_show_none(config: Path) -> None:
         vars(worker.listeners),
         worker.certificate.identity,
     ]
-    described += [vars(VoiceClient(plan.url, token=plan.token)), SessionRequest("/", "192.0.2.1:1", plan.token)]
+    described += [
+        vars(VoiceClient(plan.url, security=Security(token=plan.token))),
+        SessionRequest("/", "192.0.2.1:1", plan.token),
+    ]
     assert leaked(config, " ".join(map(repr, described))) == []
 
 
@@ -202,18 +205,20 @@ async def test_a_worker_in_trouble_logs_none(config: Path) -> None:
         expired = mint(signing_key("one", TEXTS["key"]), subject="alice", now=0, lifetime_s=60)
         for token in (TEXTS["offered"], expired):
             with pytest.raises(AccessRefused) as refused:
-                async with VoiceClient(url, token=token, ca_file=ca):
+                async with VoiceClient(url, security=Security(token=token, ca_file=ca)):
                     pass
             assert leaked(config, str(refused.value)) == []
             assert token not in str(refused.value)
-        async with VoiceClient(url, token=good, ca_file=ca, has_playback=False, codec="pcm16") as call:
+        async with VoiceClient(
+            url, security=Security(token=good, ca_file=ca), audio=AudioOptions(has_playback=False, codec="pcm16")
+        ) as call:
             call.send_pcm(b"\x00\x20\x00\xe0" * 8_000 + bytes(32_000))
             await asyncio.sleep(0.5)
             report = json.dumps(call.report().as_json())
         (config.parent / "one.key").write_text(TEXTS["key"][:20])
         (config.parent / "leaf.key").write_text(TEXTS["token"])
         process.send_signal(signal.SIGHUP)
-        async with VoiceClient(url, token=TEXTS["token"], ca_file=ca):
+        async with VoiceClient(url, security=Security(token=TEXTS["token"], ca_file=ca)):
             pages = [await page(facts["admin"], name) for name in ("metrics", "sessions")]
         process.send_signal(signal.SIGTERM)
         out, errors = await asyncio.wait_for(process.communicate(), 40)

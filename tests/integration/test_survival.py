@@ -12,7 +12,7 @@ from deploy.local.cluster import Cluster, ClusterOptions
 from deploy.local.judgement import expected_order, named
 from deploy.local.story import RECORDING, middle_of
 from tests.redis_server import redis_server
-from voice_client import CallReport, ClientError, VoiceClient
+from voice_client import AudioOptions, CallReport, ClientError, Security, VoiceClient
 from voice_client.audio.source import PcmSource
 
 CALLS = 10
@@ -30,7 +30,7 @@ def index_of(worker: str | None) -> int:
 
 
 async def test_a_worker_killed_in_mid_sentence_costs_no_word() -> None:
-    async with Cluster() as cluster, VoiceClient(cluster.url, ca_file=cluster.ca_file) as call:
+    async with Cluster() as cluster, VoiceClient(cluster.url, security=Security(ca_file=cluster.ca_file)) as call:
         await call.listen(grace_s=1.0)
         speaking = asyncio.create_task(call.speak(RECORDING))
         await asyncio.sleep(middle_of("first_sentence"))
@@ -69,7 +69,11 @@ async def test_a_rolling_restart_of_all_workers_under_calls_loses_none() -> None
 
     async def talking() -> CallReport:
         """A caller who says one word after the other until all is over."""
-        async with VoiceClient(cluster.url, ca_file=cluster.ca_file, codec="pcm16", has_playback=False) as call:
+        async with VoiceClient(
+            cluster.url,
+            security=Security(ca_file=cluster.ca_file),
+            audio=AudioOptions(codec="pcm16", has_playback=False),
+        ) as call:
             turns = 0
             while not is_over.is_set():
                 await call.speak(PcmSource(words(1)))
@@ -100,7 +104,12 @@ async def calls_while(cluster: Cluster, event: Awaitable[None], turns: int = 2) 
 
 async def one_call(cluster: Cluster, turns: int) -> CallReport:
     """A caller who says so many words to the echo, at the pace of speech."""
-    client = VoiceClient(cluster.url, ca_file=cluster.ca_file, codec="pcm16", agent="echo", has_playback=False)
+    client = VoiceClient(
+        cluster.url,
+        security=Security(ca_file=cluster.ca_file),
+        audio=AudioOptions(codec="pcm16", has_playback=False),
+        agent="echo",
+    )
     async with client as call:
         try:
             await call.speak(PcmSource(words(turns)))

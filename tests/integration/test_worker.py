@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from quiclb import CidDecoder, Decoded, QuicLbConfig
 from tests.unit.gateway.session.fakes import FakeAgent
 from voice_client import AccessRefused, Flushed, SessionFailed, Speech, SpeechEnded, VoiceClient
+from voice_client.options import grouped
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.errors import BindError, IdentityError
 from voice_gateway.settings.gateway_settings import GatewaySettings
@@ -59,7 +60,7 @@ async def worker(certificates: Path) -> AsyncIterator[Worker]:
 def client(worker: Worker, certificates: Path, **changes: Any) -> VoiceClient:
     host, port = changes.pop("address", worker.addresses.direct)
     options = {"token": TOKEN, "ca_file": certificates / "ca.pem", "has_playback": False, "codec": "pcm16"} | changes
-    return VoiceClient(f"https://{host}:{port}/v1/voice", **options)
+    return VoiceClient(f"https://{host}:{port}/v1/voice", **grouped(options))
 
 
 @asynccontextmanager

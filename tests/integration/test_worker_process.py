@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from voice_client import VoiceClient
+from voice_client import Security, VoiceClient
 
 PROGRAM = str(Path(sys.executable).with_name("voice-gateway"))
 SETTINGS = """
@@ -79,7 +79,9 @@ async def started(process: asyncio.subprocess.Process) -> dict[str, Any]:
 
 
 def caller(facts: dict[str, Any], config: Path) -> VoiceClient:
-    return VoiceClient(f"https://{facts['direct']}/v1/voice", ca_file=config.parent / "certs" / "ca.pem")
+    return VoiceClient(
+        f"https://{facts['direct']}/v1/voice", security=Security(ca_file=config.parent / "certs" / "ca.pem")
+    )
 
 
 async def test_sigterm_lets_the_call_end_and_exits_with_0(process: asyncio.subprocess.Process, config: Path) -> None:

@@ -17,6 +17,7 @@ from tests.sim.loop import VirtualLoop
 from tests.sim.network import Ecmp, Host
 from tests.sim.simulation import WALL_EPOCH_S, Simulation
 from voice_client import VoiceClient
+from voice_client.options import grouped
 from voice_gateway.agent.base import Agent
 from voice_gateway.certificates.development import DevelopmentCertificate, ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings
@@ -137,7 +138,8 @@ class Cluster:
 
     def client(self, **options: Any) -> VoiceClient:
         """A client that calls through the forwarders; enter it on `caller`."""
-        return VoiceClient(URL, ca_file=self._certificate.authority, rng=self._rng.randbytes, **options)
+        options = grouped({"ca_file": self._certificate.authority} | options)
+        return VoiceClient(URL, rng=self._rng.randbytes, **options)
 
 
 class _SharedStore(MemoryStore):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from voice_client.connect.credentials import CredentialStore
 from voice_client.connect.target import Target, parse_fingerprint, parse_local_address, parse_url
 from voice_client.connect.trust import Trust, trust
 from voice_client.errors import InvalidSetting
+from voice_client.options import AudioOptions, ConnectionOptions, Security, UplinkOptions, grouped
 from voice_client.voice import VoiceClient
 
 URL = "https://h/v1/voice"
@@ -109,12 +112,69 @@ def test_an_authority_s_file_may_hold_other_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("token", ["", "a b", "a\nb", "ä"])
 def test_tokens_that_would_break_a_header_are_refused(token: str) -> None:
     with pytest.raises(InvalidSetting, match="access token"):
-        VoiceClient(URL, token=token)
+        VoiceClient(URL, security=Security(token=token))
 
 
 def test_unknown_codecs_are_refused() -> None:
-    with pytest.raises(InvalidSetting, match="opus, pcm16, got 'mp3'"):
-        VoiceClient(URL, codec="mp3")  # type: ignore[arg-type]  # the mistake under test
+    with pytest.raises(InvalidSetting, match=r"AudioOptions\.codec is 'mp3': choose one of opus, pcm16"):
+        VoiceClient(URL, audio=AudioOptions(codec="mp3"))  # type: ignore[arg-type]  # the mistake under test
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            lambda: ConnectionOptions(connect_timeout_s=0),
+            "ConnectionOptions.connect_timeout_s is 0: give more than 0 s",
+        ),
+        (lambda: ConnectionOptions(heartbeat_s=-1), "ConnectionOptions.heartbeat_s is -1: give more than 0 s"),
+        (lambda: ConnectionOptions(resume_timeout_s=-1), "ConnectionOptions.resume_timeout_s is -1: give 0 s"),
+        (lambda: UplinkOptions("fast"), "UplinkOptions.mode is 'fast': choose one of reliable, hybrid, deadline"),
+        (lambda: UplinkOptions(limit_s=float("nan")), "UplinkOptions.limit_s is nan: give more than 0 s"),
+    ],
+)
+def test_errors_name_option_value_and_remedy(wrong: Callable[[], object], message: str) -> None:
+    with pytest.raises(InvalidSetting, match=re.escape(message)):
+        wrong()
+
+
+@pytest.mark.parametrize(
+    ("former", "value", "spelling"),
+    [
+        ("token", "t", "security=Security(token=...)"),
+        ("ca_file", None, "security=Security(ca_file=...)"),
+        ("certificate_hash", "00" * 32, "security=Security(certificate_hash=...)"),
+        ("codec", "pcm16", "audio=AudioOptions(codec=...)"),
+        ("has_playback", False, "audio=AudioOptions(has_playback=...)"),
+        ("sinks", (), "audio=AudioOptions(sinks=...)"),
+        ("local_address", "127.0.0.2", "connection=ConnectionOptions(local_address=...)"),
+        ("connect_timeout_s", 1.0, "connection=ConnectionOptions(connect_timeout_s=...)"),
+        ("heartbeat_s", 1.0, "connection=ConnectionOptions(heartbeat_s=...)"),
+        ("resume_timeout_s", 0.0, "connection=ConnectionOptions(resume_timeout_s=...)"),
+        ("credentials", None, "connection=ConnectionOptions(credentials=...)"),
+        ("uplink", "hybrid", "uplink=UplinkOptions(mode=...)"),
+        ("uplink_limit_s", 1.0, "uplink=UplinkOptions(limit_s=...)"),
+    ],
+)
+def test_a_former_keyword_works_and_warns_with_the_new_spelling(former: str, value: Any, spelling: str) -> None:
+    with pytest.warns(DeprecationWarning, match=re.escape(f"is deprecated: use {spelling}")) as warned:
+        client = VoiceClient(URL, **{former: value})
+    assert [warning.filename for warning in warned] == [__file__]
+    assert client._settings == VoiceClient(URL, **grouped({former: value}))._settings
+
+
+def test_a_former_keyword_beside_its_group_is_refused() -> None:
+    with pytest.raises(
+        InvalidSetting, match=r"VoiceClient got codec and audio: give audio=AudioOptions\(codec=\.\.\.\) alone"
+    ):
+        VoiceClient(URL, audio=AudioOptions(), codec="pcm16")
+
+
+def test_a_keyword_that_never_was_is_a_type_error() -> None:
+    with pytest.raises(
+        TypeError, match="no option 'codecs'; it takes security, audio, connection, uplink, agent and rng"
+    ):
+        VoiceClient(URL, codecs="opus")
 
 
 @pytest.mark.parametrize(

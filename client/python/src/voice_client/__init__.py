@@ -1,10 +1,11 @@
 """Call a voice gateway from Python.
 
     import asyncio
-    from voice_client import VoiceClient
+    from voice_client import Security, VoiceClient
 
     async def main() -> None:
-        async with VoiceClient("https://127.0.0.1:4433/v1/voice", ca_file="certs/dev/ca.pem") as call:
+        security = Security(ca_file="certs/dev/ca.pem")
+        async with VoiceClient("https://127.0.0.1:4433/v1/voice", security=security) as call:
             await call.listen()                                 # the greeting
             speaking = asyncio.create_task(call.speak("order.wav"))
             print(await call.migrate())                         # a new socket in mid-speech, the same call
@@ -56,10 +57,12 @@ from voice_client.events import (
     Transcript,
     TurnMeasured,
 )
+from voice_client.options import AudioOptions, ConnectionOptions, Security, UplinkOptions
 from voice_client.voice import VoiceClient
 
 __all__ = [
     "AccessRefused",
+    "AudioOptions",
     "CallLost",
     "CallReport",
     "CertificateRefused",
@@ -67,6 +70,7 @@ __all__ = [
     "Closed",
     "ConnectError",
     "Connected",
+    "ConnectionOptions",
     "CredentialStore",
     "Draining",
     "Event",
@@ -80,6 +84,7 @@ __all__ = [
     "PcmSource",
     "ProtocolFault",
     "Resumed",
+    "Security",
     "ServerDrained",
     "SessionFailed",
     "SessionRefused",
@@ -95,6 +100,7 @@ __all__ = [
     "TurnMeasured",
     "Unreachable",
     "UplinkFull",
+    "UplinkOptions",
     "VoiceClient",
     "open_wav",
 ]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from voice_client.access_token import AccessToken, TokenSource
-from voice_client.audio.player import Sink
+from voice_client.access_token import AccessToken
 from voice_client.audio.source import FRAME_BYTES, RATE_HZ, PcmSource, Source, open_wav
 from voice_client.call.call import Call
 from voice_client.call.link import Link
@@ -22,8 +21,9 @@ from voice_client.connect.credentials import CredentialStore
 from voice_client.connect.reach import connect
 from voice_client.connect.target import parse_url
 from voice_client.connect.trust import trust
-from voice_client.errors import CallLost, InvalidSetting, MigrationFailed, Unreachable
+from voice_client.errors import CallLost, MigrationFailed, Unreachable
 from voice_client.events import Closed, Event, Migration, PathChanged, Resumed, Transcript
+from voice_client.options import GROUPS, AudioOptions, ConnectionOptions, Security, UplinkOptions, former_keywords
 from voicelink.wire import Codec, UplinkMode
 
 _CODECS: Mapping[str, tuple[Codec, tuple[Codec, ...]]] = {
@@ -37,64 +37,57 @@ _BACKLOG = 1000
 class VoiceClient:
     """A call to a voice gateway; enter it with `async with`, speak, and `finish`.
 
-    `url` is `https://host:port/v1/voice`. `token` is an access token, or a function, async or not, that gives a fresh
-    one whenever the call connects: tokens may end sooner than calls. The server's certificate must be the one whose
-    SHA-256 fingerprint is `certificate_hash`, or be vouched for by `ca_file` (PEM), or, without either, by a public
-    authority. `codec` is for both directions. With `has_playback` False an answer counts as played as soon as it has
-    arrived whole. `sinks` get what is played. A call whose connection is lost goes on over another one by itself, for
-    which it tries for `resume_timeout_s`; 0 ends it at once. `uplink` is how frames travel: on a stream, complete, and
-    late where packets are lost; "hybrid", in datagrams that are repeated and repaired, complete and seldom late; or
-    "deadline", where frames older than `uplink_limit_s` are given up. A server that knows no other takes the first.
-    `credentials` make its connections quicker that are not the first to this server, and those of later calls.
-    A sink that raises is closed and gets no more (`SinkFailed`).
-    Settings that cannot be used raise `InvalidSetting` here; entering raises `ConnectError` where no session comes
-    about within `connect_timeout_s`.
+    `url` is `https://host:port/v1/voice`; `agent` the agent's name, by default the server's default agent. The other
+    options come in groups, each with its defaults. `rng` makes connection IDs and delays.
+
+        VoiceClient(url, security=Security(ca_file="ca.pem"), uplink=UplinkOptions(mode="hybrid"))
+
+    Options that cannot be used raise `InvalidSetting` here. Entering raises `ConnectError` where no session opens
+    within `ConnectionOptions.connect_timeout_s`. The options as keywords of their own, such as
+    `VoiceClient(url, token=...)`, are deprecated.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        token: str | TokenSource | None = None,
-        certificate_hash: str | None = None,
-        ca_file: str | Path | None = None,
-        codec: Literal["opus", "pcm16"] = "opus",
+        security: Security | None = None,
+        audio: AudioOptions | None = None,
+        connection: ConnectionOptions | None = None,
+        uplink: UplinkOptions | str | None = None,
         agent: str | None = None,
-        local_address: str | None = None,
-        has_playback: bool = True,
-        sinks: Sequence[Sink] = (),
-        connect_timeout_s: float = 10.0,
-        heartbeat_s: float = 0.25,
-        resume_timeout_s: float = 60.0,
-        uplink: Literal["reliable", "hybrid", "deadline"] = "reliable",
-        uplink_limit_s: float = 0.5,
-        credentials: CredentialStore | None = None,
         rng: Callable[[int], bytes] = os.urandom,
+        **former: Any,
     ) -> None:
-        if codec not in _CODECS:
-            raise InvalidSetting(f"the codec is one of {', '.join(_CODECS)}, got {codec!r}")
-        if uplink not in set(UplinkMode):
-            raise InvalidSetting(f"the uplink is one of {', '.join(UplinkMode)}, got {uplink!r}")
-        if not uplink_limit_s > 0:
-            raise InvalidSetting(f"the limit of the uplink's deadline is more than 0 s, got {uplink_limit_s:g}")
+        frames = None if isinstance(uplink, str) else uplink
+        if isinstance(uplink, str):
+            former["uplink"] = uplink
+        if former:
+            given = {"security": security, "audio": audio, "connection": connection, "uplink": frames}
+            groups = given | former_keywords(former, given)
+            security, audio, connection, frames = (groups[name] for name in GROUPS)
+        security = security or Security()
+        audio = audio or AudioOptions()
+        connection = connection or ConnectionOptions()
+        frames = frames or UplinkOptions()
         self._target = parse_url(url)
-        self._trust = trust(certificate_hash, ca_file)
-        self._access_token = AccessToken(token)
-        spoken, accept = _CODECS[codec]
+        self._trust = trust(security.certificate_hash, security.ca_file)
+        self._access_token = AccessToken(security.token)
+        spoken, accept = _CODECS[audio.codec]
         self._settings = CallSettings(
             codec=spoken,
             accept=accept,
             agent=agent,
-            has_playback=has_playback,
-            sinks=tuple(sinks),
-            heartbeat_s=heartbeat_s,
-            resume_timeout_s=resume_timeout_s,
-            uplink=UplinkMode(uplink),
-            uplink_limit_s=uplink_limit_s,
+            has_playback=audio.has_playback,
+            sinks=tuple(audio.sinks),
+            heartbeat_s=connection.heartbeat_s,
+            resume_timeout_s=connection.resume_timeout_s,
+            uplink=UplinkMode(frames.mode),
+            uplink_limit_s=frames.limit_s,
         )
-        self._credentials = credentials or CredentialStore()
-        self._local_address = local_address
-        self._connect_timeout_s = connect_timeout_s
+        self._credentials = connection.credentials or CredentialStore()
+        self._local_address = connection.local_address
+        self._connect_timeout_s = connection.connect_timeout_s
         self._rng = rng
         self._backlog: deque[Event] = deque(maxlen=_BACKLOG)
         self._subscriptions: list[_Subscription] = []

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rich.console import Console
 
@@ -22,6 +22,7 @@ from voice_client.call.report import CallReport
 from voice_client.cli.display import Display
 from voice_client.connect.credentials import CredentialStore
 from voice_client.errors import ClientError, InvalidSetting, MigrationFailed, SourceError
+from voice_client.options import AudioOptions, ConnectionOptions, Security, UplinkOptions
 from voice_client.voice import VoiceClient
 
 _GREETING_GRACE_S = 1.0
@@ -69,18 +70,15 @@ async def place_call(plan: CallPlan, console: Console | None) -> CallReport:
     try:
         client = VoiceClient(
             plan.url,
-            token=plan.token,
-            ca_file=plan.ca_file,
-            certificate_hash=plan.certificate_hash,
-            codec=plan.codec,
-            uplink=plan.uplink,
-            uplink_limit_s=plan.uplink_limit_s,
+            security=Security(token=plan.token, ca_file=plan.ca_file, certificate_hash=plan.certificate_hash),
+            audio=AudioOptions(codec=plan.codec, has_playback=plan.has_playback, sinks=sinks),
+            connection=ConnectionOptions(
+                local_address=plan.local_address,
+                credentials=None if plan.credentials_file is None else CredentialStore(plan.credentials_file),
+                connect_timeout_s=plan.connect_timeout_s,
+            ),
+            uplink=UplinkOptions(mode=plan.uplink, limit_s=plan.uplink_limit_s),
             agent=plan.agent,
-            local_address=plan.local_address,
-            has_playback=plan.has_playback,
-            sinks=sinks,
-            credentials=None if plan.credentials_file is None else CredentialStore(plan.credentials_file),
-            connect_timeout_s=plan.connect_timeout_s,
         )
         async with client as call, _shown(call, console):
             error: Exception | None = await _hold(call, plan, source)
@@ -97,11 +95,11 @@ async def place_call(plan: CallPlan, console: Console | None) -> CallReport:
     return report
 
 
-async def ping(url: str, count: int, **settings: Any) -> PingResult:
-    """Open a session, measure `count` round trips and hang up; `settings` are `VoiceClient`'s."""
+async def ping(url: str, count: int, security: Security, connection: ConnectionOptions) -> PingResult:
+    """Open a session, measure `count` round trips and hang up."""
     loop = asyncio.get_running_loop()
     began_at = loop.time()
-    async with VoiceClient(url, **settings) as call:
+    async with VoiceClient(url, security=security, connection=connection) as call:
         setup_ms = (loop.time() - began_at) * 1000
         rtts_ms = tuple([await call.ping() for _ in range(count)])
         return PingResult(call.worker or "", setup_ms, rtts_ms)

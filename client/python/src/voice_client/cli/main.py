@@ -17,6 +17,7 @@ from voice_client.access_token import TokenSource, token_file
 from voice_client.call.report import failure
 from voice_client.cli.dial import CallPlan, ping, place_call
 from voice_client.errors import ClientError
+from voice_client.options import ConnectionOptions, Security
 
 app = typer.Typer(
     name="voice-client",
@@ -176,11 +177,8 @@ def ping_command(
             ping(
                 url,
                 count,
-                token=_token(token, token_file),
-                ca_file=ca,
-                certificate_hash=certificate_hash,
-                local_address=local,
-                connect_timeout_s=timeout,
+                Security(_token(token, token_file), ca, certificate_hash),
+                ConnectionOptions(local_address=local, connect_timeout_s=timeout),
             )
         )
     except ClientError as error:

@@ -42,7 +42,9 @@ class Trust:
 def trust(certificate_hash: str | None, ca_file: str | Path | None) -> Trust:
     """Read what the caller trusts; `InvalidSetting` where both are given or one cannot be read."""
     if certificate_hash is not None and ca_file is not None:
-        raise InvalidSetting("give a CA file or a certificate hash, not both")
+        raise InvalidSetting(
+            f"got the CA file {ca_file} and a certificate hash, not both can be trusted: leave one out"
+        )
     if certificate_hash is not None:
         return Trust(fingerprint=parse_fingerprint(certificate_hash))
     if ca_file is None:
