@@ -38,9 +38,9 @@ from voice_client import (
     Unreachable,
     VoiceClient,
 )
-from voice_client.connect.target import Target
 from voice_client.events import Event
 from voice_client.options import grouped
+from voice_client.transport.target import Target
 from voicelink.wire import Bye, ClientMessage, CloseCode, Error, Flush, Played, Start
 from voicelink.wire import Heard as HeardMessage
 
@@ -385,7 +385,7 @@ async def test_a_name_in_other_scripts_or_with_a_final_dot_is_called_and_its_cer
         looked_up.append(target.host)
         return [("127.0.0.1", target.port)]
 
-    monkeypatch.setattr("voice_client.connect.reach.resolve", resolve)
+    monkeypatch.setattr("voice_client.transport.connect.resolve", resolve)
     async with serving(tmp_path) as server:
         url = server.url.replace("127.0.0.1", url_host)
         async with VoiceClient(url, security=Security(ca_file=server.ca_file, token=TOKEN)) as call:

@@ -9,7 +9,7 @@ import pytest
 from tests.sim.cluster import Cluster, Plan
 from tests.sim.simulation import Simulation, simulate
 from voice_client import CallLost, CredentialStore, Resumed
-from voice_client.call.link import Link
+from voice_client.transport.link import Link
 from voice_gateway.agents.registry import make_agent
 from voice_gateway.certificates.development import DevelopmentCertificate
 

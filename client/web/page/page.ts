@@ -1,7 +1,7 @@
 /** The page at work: buttons become calls, events become a view, the view becomes what is seen. */
 import { Loudspeaker } from "../src/audio/loudspeaker.js";
 import type { VoiceClient } from "../src/voice-client.js";
-import type { VoiceOptions } from "../src/settings.js";
+import type { VoiceOptions } from "../src/options.js";
 import type { VoiceEvent } from "../src/events.js";
 import { type ErrorKind, VoiceError } from "../src/errors.js";
 import type { UplinkMode } from "../src/wire/codepoints.js";

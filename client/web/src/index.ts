@@ -3,6 +3,6 @@ export { Loudspeaker, type LoudspeakerOptions } from "./audio/loudspeaker.js";
 export { Microphone, type MicrophoneOptions } from "./audio/microphone.js";
 export * from "./errors.js";
 export type * from "./events.js";
-export type { VoiceOptions } from "./settings.js";
+export type { VoiceOptions } from "./options.js";
 export { VoiceClient } from "./voice-client.js";
 export { CloseCode, type UplinkMode } from "./wire/codepoints.js";

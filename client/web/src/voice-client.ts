@@ -6,11 +6,11 @@ import { rms, VOICED_LEVEL } from "./audio/loudness.js";
 import { Microphone } from "./audio/microphone.js";
 import { playableCodecs } from "./audio/speech-decoder.js";
 import { openEncoder, type SpeechEncoder } from "./audio/speech-encoder.js";
-import { Call } from "./call.js";
+import { Call } from "./call/call.js";
 import { CallLost, InvalidSetting, VoiceError } from "./errors.js";
 import { EventStream } from "./event-stream.js";
 import type { EventOf, Resumed, Status, Transcript, TransportKind, TurnMeasured, VoiceEvent } from "./events.js";
-import { checkSettings, type Settings, type VoiceOptions } from "./settings.js";
+import { checkSettings, type Settings, type VoiceOptions } from "./options.js";
 import { connector, timedOut } from "./transport/connect.js";
 import { CloseCode, type UplinkMode } from "./wire/codepoints.js";
 

@@ -7,8 +7,8 @@ import pytest
 from aioquic.tls import CipherSuite, SessionTicket
 
 from voice_client import CredentialStore, InvalidSetting
-from voice_client.connect.target import parse_url
-from voice_client.connect.trust import Trust
+from voice_client.transport.target import parse_url
+from voice_client.transport.trust import Trust
 
 SERVER = parse_url("https://gateway.example:4433/v1/voice")
 PINNED = Trust(fingerprint=b"f" * 32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voice_client.call.progress import ProgressMeter
+from voice_client.transport.webtransport.progress import ProgressMeter
 
 
 def test_an_interval_runs_from_the_first_packet_in_flight_to_the_next_progress() -> None:

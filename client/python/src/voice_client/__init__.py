@@ -22,7 +22,6 @@ from voice_client.access_token import TokenSource
 from voice_client.audio.source import PcmSource, Source, open_wav
 from voice_client.call.report import CallReport
 from voice_client.call.turns import TurnLatency
-from voice_client.connect.credentials import CredentialStore
 from voice_client.errors import (
     AccessRefused,
     CallLost,
@@ -58,7 +57,8 @@ from voice_client.events import (
     TurnMeasured,
 )
 from voice_client.options import AudioOptions, ConnectionOptions, Security, UplinkOptions
-from voice_client.voice import VoiceClient
+from voice_client.transport.credentials import CredentialStore
+from voice_client.voice_client import VoiceClient
 
 __all__ = [
     "AccessRefused",

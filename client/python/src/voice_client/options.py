@@ -11,8 +11,8 @@ from typing import Any, Final, Literal
 
 from voice_client.access_token import TokenSource
 from voice_client.audio.player import Sink
-from voice_client.connect.credentials import CredentialStore
 from voice_client.errors import InvalidSetting
+from voice_client.transport.credentials import CredentialStore
 from voicelink.wire import UplinkMode
 
 CODECS: Final = ("opus", "pcm16")

@@ -1,10 +1,10 @@
 /** A call among fake links, a fake loudspeaker and fake time. */
 import { vi } from "vitest";
 import { Answers, type AnswersHandler } from "../audio/answers.js";
-import { Call } from "../call.js";
+import { Call } from "../call/call.js";
 import type { VoiceError } from "../errors.js";
 import type { TransportKind, VoiceEvent } from "../events.js";
-import type { Link } from "../transport/base.js";
+import type { Link } from "../transport/link.js";
 import { Codec, type UplinkMode } from "../wire/codepoints.js";
 import { FakeLink, FakeSink } from "./fake-link.js";
 

@@ -2,7 +2,7 @@
 import type { AudioSink, SinkHandler } from "../audio/base.js";
 import type { VoiceError } from "../errors.js";
 import type { TransportKind } from "../events.js";
-import type { Link, LinkHandler } from "../transport/base.js";
+import type { Link, LinkHandler } from "../transport/link.js";
 import type { UplinkMode } from "../wire/codepoints.js";
 import type { AudioFrame } from "../wire/framing.js";
 import type { ClientMessage, Ready, ServerMessage } from "../wire/messages.js";

@@ -1,9 +1,9 @@
 /** How this browser reaches the gateway, and what to say when it cannot. */
-import type { Connect } from "../call-settings.js";
+import type { Connect } from "../call/call-settings.js";
 import { NoAnswer, UdpBlocked, Unreachable, Unsupported, type VoiceError } from "../errors.js";
 import type { TransportKind } from "../events.js";
-import type { Settings } from "../settings.js";
-import type { Dial } from "./base.js";
+import type { Settings } from "../options.js";
+import type { Dial } from "./link.js";
 import { blame, diagnose, refusal } from "./diagnosis.js";
 import { race, RaceLost, type Runner } from "./race.js";
 import { patienceMs, persistently } from "./redial.js";

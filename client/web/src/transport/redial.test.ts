@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { AccessRefused, Unreachable } from "../errors.js";
 import { FakeLink } from "../testing/fake-link.js";
-import type { Dial, LinkHandler } from "./base.js";
+import type { Dial, LinkHandler } from "./link.js";
 import { Backoff, patienceMs, persistently } from "./redial.js";
 
 const handler = {} as LinkHandler;

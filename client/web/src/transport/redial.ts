@@ -1,6 +1,6 @@
 /** Dials again and again, for a connection that must come about. */
 import { NoAnswer, Unreachable, VoiceError } from "../errors.js";
-import type { Dial } from "./base.js";
+import type { Dial } from "./link.js";
 
 const GROWTH = 1.3;
 const LONGEST_TRY_MS = 4_000;

@@ -3,7 +3,7 @@ import { CallLost, sessionEnded, Unreachable } from "../errors.js";
 import { CloseCode, Kind, Malformed, type UplinkMode, WEBSOCKET_CLOSE_BASE } from "../wire/codepoints.js";
 import { type AudioFrame, concat, decodeAudioFrame, decodeVarint, encodeAudioFrame } from "../wire/framing.js";
 import { type ClientMessage, decodeServerMessage, encodeMessage, type Ready } from "../wire/messages.js";
-import type { Link, LinkHandler } from "./base.js";
+import type { Link, LinkHandler } from "./link.js";
 
 const MAX_REASON_BYTES = 123;
 

@@ -3,10 +3,10 @@ import { CallLost, sessionEnded, sessionRefused, Unreachable, type VoiceError } 
 import { UplinkPath } from "../uplink/path.js";
 import type { UplinkTerms } from "../uplink/sender.js";
 import { CloseCode, Malformed, MAX_CONTROL_BYTES, type UplinkMode } from "../wire/codepoints.js";
-import { DownlinkStream } from "../wire/downlink-stream.js";
+import { DownlinkStream } from "./downlink-stream.js";
 import { type AudioFrame, lengthPrefixed, LengthPrefixedReader } from "../wire/framing.js";
 import { type ClientMessage, decodeServerMessage, encodeMessage, type Ready } from "../wire/messages.js";
-import type { Link, LinkHandler } from "./base.js";
+import type { Link, LinkHandler } from "./link.js";
 
 /** A refused session closes at once, and its streams cannot be opened a moment before the reason is there. */
 const REFUSAL_WAIT_MS = 200;

@@ -2,7 +2,7 @@
 import { type Codec, Malformed } from "../wire/codepoints.js";
 import { encodeUplinkDatagram, MAX_DATAGRAM_FRAMES, type UplinkReport } from "../wire/datagrams.js";
 import type { AudioFrame } from "../wire/framing.js";
-import { Allowance } from "./allowance.js";
+import { Allowance } from "./token-bucket.js";
 import { Redundancy } from "./redundancy.js";
 import { RoundTrip } from "./round-trip.js";
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { hex, unhex, vectors } from "../testing/vectors.js";
 import { CloseCode, Codec, Malformed } from "./codepoints.js";
-import { DownlinkStream } from "./downlink-stream.js";
+import { DownlinkStream } from "../transport/downlink-stream.js";
 import {
   type AudioFrame,
   concat,

@@ -9,11 +9,10 @@ from voice_client.audio.loudness import is_voiced
 from voice_client.audio.playback import Playback, Position
 from voice_client.audio.player import InstantPlayer, Player, Sink
 from voice_client.audio.source import RATE_HZ
+from voice_client.call.call_settings import CallSettings
 from voice_client.call.conversation import Conversation
 from voice_client.call.heartbeat import Heartbeat
-from voice_client.call.link import PLAYBACK_RATE_HZ, Link
 from voice_client.call.recovery import Dial, Recovery
-from voice_client.call.settings import CallSettings
 from voice_client.call.turns import Turns
 from voice_client.errors import CallLost, ClientError, ProtocolFault, ServerDrained, SessionFailed, session_ended
 from voice_client.events import (
@@ -27,6 +26,7 @@ from voice_client.events import (
     SpeechEnded,
     TurnMeasured,
 )
+from voice_client.transport.link import PLAYBACK_RATE_HZ, Link
 from voice_client.uplink.sender import UplinkCounters
 from voice_client.uplink.uplink import Uplink
 from voicelink.audio.codec import FrameEncoder

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from voice_client.call.link import Link, LinkHandler
-from voice_client.call.redial import Redial, answered
 from voice_client.errors import CallLost, ClientError
 from voice_client.events import Event, Interrupted, Resumed
+from voice_client.transport.link import Link, LinkHandler
+from voice_client.transport.redial import Redial, answered
 from voicelink.wire import CloseCode
 
 _WATCH_S = 0.05

@@ -17,13 +17,13 @@ from voice_client.audio.microphone import Loudspeaker, Microphone
 from voice_client.audio.player import Sink
 from voice_client.audio.recording import Recording
 from voice_client.audio.source import Source, open_wav, spoken
-from voice_client.call.link import PLAYBACK_RATE_HZ
 from voice_client.call.report import CallReport
 from voice_client.cli.display import Display
-from voice_client.connect.credentials import CredentialStore
 from voice_client.errors import ClientError, InvalidSetting, MigrationFailed, SourceError
 from voice_client.options import AudioOptions, ConnectionOptions, Security, UplinkOptions
-from voice_client.voice import VoiceClient
+from voice_client.transport.credentials import CredentialStore
+from voice_client.transport.link import PLAYBACK_RATE_HZ
+from voice_client.voice_client import VoiceClient
 
 _GREETING_GRACE_S = 1.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from voice_client.connect.connection import WebTransportConnection
+from voice_client.transport.webtransport.connection import WebTransportConnection
 from voice_client.uplink.sender import Outgoing, UplinkCounters, UplinkSender
 from voicelink.wire import (
     AudioFrame,

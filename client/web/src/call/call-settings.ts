@@ -1,7 +1,7 @@
 /** What a call is told when it is made. */
-import type { TransportChosen, TransportKind } from "./events.js";
-import type { Link, LinkHandler } from "./transport/base.js";
-import type { Codec, UplinkMode } from "./wire/codepoints.js";
+import type { TransportChosen, TransportKind } from "../events.js";
+import type { Link, LinkHandler } from "../transport/link.js";
+import type { Codec, UplinkMode } from "../wire/codepoints.js";
 
 /** How long a server that took the connection may look for the session. */
 export const ANSWER_TIMEOUT_MS = 5_000;

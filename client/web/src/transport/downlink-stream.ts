@@ -1,6 +1,6 @@
 /** One utterance of the agent as it arrives on its stream. */
-import { Malformed, MAX_AUDIO_BYTES, StreamType } from "./codepoints.js";
-import { type AudioFrame, concat, decodeAudioFrame, decodeVarint, LengthPrefixedReader } from "./framing.js";
+import { Malformed, MAX_AUDIO_BYTES, StreamType } from "../wire/codepoints.js";
+import { type AudioFrame, concat, decodeAudioFrame, decodeVarint, LengthPrefixedReader } from "../wire/framing.js";
 
 const FRAME_HEAD_BYTES = 17;
 

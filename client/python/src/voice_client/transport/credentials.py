@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from aioquic.tls import CipherSuite, SessionTicket
 
-from voice_client.connect.target import Target
-from voice_client.connect.trust import Trust
 from voice_client.errors import InvalidSetting
+from voice_client.transport.target import Target
+from voice_client.transport.trust import Trust
 
 _MOST_KEPT: Final = 4
 _VERSION: Final = 1

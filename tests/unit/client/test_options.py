@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from tests.integration.scripted_server import self_signed
-from voice_client.connect.configuration import quic_configuration
-from voice_client.connect.credentials import CredentialStore
-from voice_client.connect.target import Target, parse_fingerprint, parse_local_address, parse_url
-from voice_client.connect.trust import Trust, trust
 from voice_client.errors import InvalidSetting
 from voice_client.options import AudioOptions, ConnectionOptions, Security, UplinkOptions, grouped
-from voice_client.voice import VoiceClient
+from voice_client.transport.credentials import CredentialStore
+from voice_client.transport.target import Target, parse_fingerprint, parse_local_address, parse_url
+from voice_client.transport.trust import Trust, trust
+from voice_client.transport.webtransport.configuration import quic_configuration
+from voice_client.voice_client import VoiceClient
 
 URL = "https://h/v1/voice"
 

@@ -1,23 +1,23 @@
 /** The caller's side of the voice protocol, over one connection after the other. */
-import type { Answers } from "./audio/answers.js";
+import type { Answers } from "../audio/answers.js";
 import { ANSWER_TIMEOUT_MS, type CallSettings, type Connect } from "./call-settings.js";
 import { CaptureClock } from "./capture-clock.js";
 import { Conversation } from "./conversation.js";
-import { CallLost, ProtocolFault, SessionFailed, sessionEnded, sessionRefused, Unreachable, type VoiceError } from "./errors.js";
-import type { TransportKind, VoiceEvent } from "./events.js";
+import { CallLost, ProtocolFault, SessionFailed, sessionEnded, sessionRefused, Unreachable, type VoiceError } from "../errors.js";
+import type { TransportKind, VoiceEvent } from "../events.js";
 import { Heartbeat } from "./heartbeat.js";
 import { Liveness } from "./liveness.js";
 import { Playout } from "./playout.js";
 import { Recovery } from "./recovery.js";
 import { ReplyClock } from "./reply-clock.js";
 import { Settlement } from "./settlement.js";
-import type { Link, LinkHandler } from "./transport/base.js";
+import type { Link, LinkHandler } from "../transport/link.js";
 import { Turns } from "./turns.js";
-import type { UplinkCounters } from "./uplink/sender.js";
-import { Uplink } from "./uplink/uplink.js";
-import { CLOCK_HZ, CloseCode, type Codec, Malformed, type UplinkMode } from "./wire/codepoints.js";
-import type { AudioFrame } from "./wire/framing.js";
-import type { ClientMessage, Ready, ServerMessage } from "./wire/messages.js";
+import type { UplinkCounters } from "../uplink/sender.js";
+import { Uplink } from "../uplink/uplink.js";
+import { CLOCK_HZ, CloseCode, type Codec, Malformed, type UplinkMode } from "../wire/codepoints.js";
+import type { AudioFrame } from "../wire/framing.js";
+import type { ClientMessage, Ready, ServerMessage } from "../wire/messages.js";
 
 /** Call `tick` each 50 ms or so. `closed` resolves at the end; `error` says with what. */
 export class Call implements LinkHandler {

@@ -1,5 +1,5 @@
 /** How long a caller waits for each answer. */
-import type { Reply } from "./events.js";
+import type { Reply } from "../events.js";
 
 export class ReplyClock {
   readonly latenciesMs: number[] = [];

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { AccessRefused, CallLost, Unreachable } from "./errors.js";
-import { Bed, FRAME_MS } from "./testing/call-bed.js";
-import { CloseCode, Codec } from "./wire/codepoints.js";
+import { AccessRefused, CallLost, Unreachable } from "../errors.js";
+import { Bed, FRAME_MS } from "../testing/call-bed.js";
+import { CloseCode, Codec } from "../wire/codepoints.js";
 
 let bed: Bed;
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { InvalidSetting } from "./errors.js";
-import { checkSettings, parseFingerprint, type VoiceOptions } from "./settings.js";
+import { checkSettings, parseFingerprint, type VoiceOptions } from "./options.js";
 
 const URL_ = "https://voice.example/v1/voice";
 

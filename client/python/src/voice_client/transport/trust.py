@@ -13,8 +13,8 @@ from aioquic.quic.configuration import QuicConfiguration
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from voice_client.connect.target import parse_fingerprint
 from voice_client.errors import InvalidSetting
+from voice_client.transport.target import parse_fingerprint
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from voice_client.connect.connection import WebTransportConnection
-from voice_client.connect.credentials import CredentialStore
-from voice_client.connect.session_handler import SessionHandler
-from voice_client.connect.target import Target
-from voice_client.connect.trust import Trust
-from voice_client.connect.udp import resolve
 from voice_client.errors import ClientError, InvalidSetting, Unreachable
+from voice_client.transport.credentials import CredentialStore
+from voice_client.transport.target import Target
+from voice_client.transport.trust import Trust
+from voice_client.transport.webtransport.connection import WebTransportConnection
+from voice_client.transport.webtransport.session_handler import SessionHandler
+from voice_client.transport.webtransport.udp import resolve
 
 _MOST_RESETS: Final = 4
 

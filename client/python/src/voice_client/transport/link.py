@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from voice_client.audio.utterance_stream import DownlinkStream
-from voice_client.connect.connection import WebTransportConnection
 from voice_client.errors import ClientError
+from voice_client.transport.downlink_stream import DownlinkStream
+from voice_client.transport.webtransport.connection import WebTransportConnection
 from voice_client.uplink.path import UplinkPath
 from voice_client.uplink.sender import UplinkCounters
 from voicelink.audio.codec import FrameDecoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from voice_client.connect.udp import Address, UdpSocket, open_socket
+from voice_client.transport.webtransport.udp import Address, UdpSocket, open_socket
 
 
 class Sockets:

@@ -13,17 +13,17 @@ from typing import Any, Self
 from voice_client.access_token import AccessToken
 from voice_client.audio.source import FRAME_BYTES, RATE_HZ, PcmSource, Source, open_wav
 from voice_client.call.call import Call
-from voice_client.call.link import Link
+from voice_client.call.call_settings import CallSettings
 from voice_client.call.pace import Pace
 from voice_client.call.report import CallReport
-from voice_client.call.settings import CallSettings
-from voice_client.connect.credentials import CredentialStore
-from voice_client.connect.reach import connect
-from voice_client.connect.target import parse_url
-from voice_client.connect.trust import trust
 from voice_client.errors import CallLost, MigrationFailed, Unreachable
 from voice_client.events import Closed, Event, Migration, PathChanged, Resumed, Transcript
 from voice_client.options import GROUPS, AudioOptions, ConnectionOptions, Security, UplinkOptions, former_keywords
+from voice_client.transport.connect import connect
+from voice_client.transport.credentials import CredentialStore
+from voice_client.transport.link import Link
+from voice_client.transport.target import parse_url
+from voice_client.transport.trust import trust
 from voicelink.wire import Codec, UplinkMode
 
 _CODECS: Mapping[str, tuple[Codec, tuple[Codec, ...]]] = {

@@ -1,6 +1,6 @@
 /** How long each turn took and where the time went, on the caller's clock alone (PROTOCOL.md 5.1). */
-import type { TurnMeasured } from "./events.js";
-import type { ClientMessage, Latency } from "./wire/messages.js";
+import type { TurnMeasured } from "../events.js";
+import type { ClientMessage, Latency } from "../wire/messages.js";
 
 type Measured = Extract<ClientMessage, { type: "measured" }>;
 

@@ -1,11 +1,11 @@
 /** What leaves the loudspeaker, as the server and the application are told of it. */
-import type { AnswersHandler } from "./audio/answers.js";
-import type { Position } from "./audio/playback.js";
-import type { VoiceEvent } from "./events.js";
+import type { AnswersHandler } from "../audio/answers.js";
+import type { Position } from "../audio/playback.js";
+import type { VoiceEvent } from "../events.js";
 import type { ReplyClock } from "./reply-clock.js";
 import type { Turns } from "./turns.js";
-import type { Malformed } from "./wire/codepoints.js";
-import type { ClientMessage } from "./wire/messages.js";
+import type { Malformed } from "../wire/codepoints.js";
+import type { ClientMessage } from "../wire/messages.js";
 
 /** The call, as its loudspeaker sees it. */
 export interface Listening {

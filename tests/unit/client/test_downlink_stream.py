@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_client.audio.utterance_stream import DownlinkStream
+from voice_client.transport.downlink_stream import DownlinkStream
 from voicelink.wire import AudioFrame, Codec, Malformed, StreamType, encode_audio_frame, encode_varint, length_prefixed
 
 

@@ -1,8 +1,8 @@
 /** What a call does while its connection is silent or gone: it notices, dials again, and gives up in the end. */
-import { CallLost, type VoiceError } from "./errors.js";
-import type { Interrupted, Resumed, TransportKind } from "./events.js";
-import { Backoff, isPassing } from "./transport/redial.js";
-import { CloseCode } from "./wire/codepoints.js";
+import { CallLost, type VoiceError } from "../errors.js";
+import type { Interrupted, Resumed, TransportKind } from "../events.js";
+import { Backoff, isPassing } from "../transport/redial.js";
+import { CloseCode } from "../wire/codepoints.js";
 
 /** A connection is taken as dead when a ping waits this long without any sign of the server. */
 const DEAD_AFTER_MS = 750;

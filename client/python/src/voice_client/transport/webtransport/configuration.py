@@ -6,9 +6,9 @@ from typing import Final
 
 from aioquic.quic.configuration import QuicConfiguration
 
-from voice_client.connect.credentials import Account
-from voice_client.connect.target import Target
-from voice_client.connect.trust import Trust
+from voice_client.transport.credentials import Account
+from voice_client.transport.target import Target
+from voice_client.transport.trust import Trust
 
 CID_BYTES: Final = 8
 _IDLE_TIMEOUT_S: Final = 30.0

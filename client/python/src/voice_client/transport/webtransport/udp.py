@@ -7,8 +7,8 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from voice_client.connect.target import Target, parse_local_address
 from voice_client.errors import InvalidSetting, Unreachable
+from voice_client.transport.target import Target, parse_local_address
 
 Address = tuple[str, int]
 

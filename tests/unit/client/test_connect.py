@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from voice_client import CredentialStore, Unreachable
-from voice_client.connect import reach
-from voice_client.connect.target import parse_url
-from voice_client.connect.trust import trust
 from voice_client.errors import ClientError, InvalidSetting
+from voice_client.transport import connect as connecting
+from voice_client.transport.target import parse_url
+from voice_client.transport.trust import trust
 
 RESET = Unreachable("no connection to here: stateless reset", is_reset=True)
 SILENT = Unreachable("nobody listens at here")
@@ -20,7 +20,7 @@ class Dialled:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, failures: list[ClientError]) -> None:
         self.failures = failures
         self.opened = self.abandoned = 0
-        monkeypatch.setattr(reach, "WebTransportConnection", lambda *_, **__: self)
+        monkeypatch.setattr(connecting, "WebTransportConnection", lambda *_, **__: self)
 
     async def open(self, local_address: str | None) -> None:
         self.opened += 1
@@ -32,7 +32,7 @@ class Dialled:
 
 
 async def connect() -> Any:
-    return await reach.connect(
+    return await connecting.connect(
         parse_url("https://127.0.0.1:4433/v1/voice"),
         trust(None, None),
         None,  # type: ignore[arg-type]

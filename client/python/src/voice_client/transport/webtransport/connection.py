@@ -10,15 +10,6 @@ from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.tls import SessionTicket
 
-from voice_client.call.progress import ProgressMeter
-from voice_client.connect.conditions import Conditions
-from voice_client.connect.configuration import CID_BYTES, quic_configuration
-from voice_client.connect.credentials import Account
-from voice_client.connect.session_handler import SessionHandler
-from voice_client.connect.sockets import Sockets
-from voice_client.connect.target import Target, parse_local_address
-from voice_client.connect.trust import Trust
-from voice_client.connect.udp import Address, UdpSocket, format_address
 from voice_client.errors import (
     CallLost,
     CertificateRefused,
@@ -30,6 +21,15 @@ from voice_client.errors import (
     session_ended,
     session_refused,
 )
+from voice_client.transport.credentials import Account
+from voice_client.transport.target import Target, parse_local_address
+from voice_client.transport.trust import Trust
+from voice_client.transport.webtransport.conditions import Conditions
+from voice_client.transport.webtransport.configuration import CID_BYTES, quic_configuration
+from voice_client.transport.webtransport.progress import ProgressMeter
+from voice_client.transport.webtransport.session_handler import SessionHandler
+from voice_client.transport.webtransport.sockets import Sockets
+from voice_client.transport.webtransport.udp import Address, UdpSocket, format_address
 from voicelink.h3.limits import STOPPED_SESSION_S
 from voicelink.h3.webtransport import (
     DatagramReceived,
@@ -75,7 +75,7 @@ class Switch:
 
 
 class WebTransportConnection:
-    """A session whose streams carry bytes; made by `voice_client.connect.reach.connect`, ended by `close`."""
+    """A session whose streams carry bytes; made by `voice_client.transport.connect.connect`, ended by `close`."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 /** What the caller knows of the session: who serves it, what was said, and the agent's state. */
-import type { StateChanged, Transcript } from "./events.js";
-import type { Ready, ServerMessage } from "./wire/messages.js";
+import type { StateChanged, Transcript } from "../events.js";
+import type { Ready, ServerMessage } from "../wire/messages.js";
 
 export class Conversation {
   session: string | null = null;

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { CallLost } from "./errors.js";
-import type { TurnMeasured } from "./events.js";
-import { Bed } from "./testing/call-bed.js";
+import { CallLost } from "../errors.js";
+import type { TurnMeasured } from "../events.js";
+import { Bed } from "../testing/call-bed.js";
 
 let bed: Bed;
 
