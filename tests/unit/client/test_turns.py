@@ -14,7 +14,7 @@ from voice_client.call.turns import TurnLatency, Turns
 from voice_client.cli.turn_table import turn_table
 from voicelink.wire import Latency, Measured
 
-TOLD = Latency(
+SERVED = Latency(
     turn=1, generation=2, sequence=40, uplink_ms=5.0, endpointing_ms=650.0, stt_ms=20.0, llm_ms=10.0, tts_ms=60.0
 )
 
@@ -31,7 +31,7 @@ def spoken() -> Turns:
 
 ORDERS = [
     order
-    for order in permutations(("told", "arrived", "audible"))
+    for order in permutations(("latency", "arrived", "audible"))
     if order.index("arrived") < order.index("audible")  # nothing is audible before it has arrived
 ]
 
@@ -40,7 +40,7 @@ ORDERS = [
 def test_the_parts_add_up_in_any_order(order: tuple[str, ...]) -> None:
     turns = spoken()
     steps = {
-        "told": lambda: turns.told(TOLD),
+        "latency": lambda: turns.latency_received(SERVED),
         "arrived": lambda: turns.arrived(2, 101.6),
         "audible": lambda: turns.audible(2, 101.63),
     }
@@ -55,14 +55,14 @@ def test_an_answer_is_measured_once() -> None:
     turns = spoken()
     turns.arrived(2, 101.6)
     assert turns.audible(2, 101.6) is None
-    assert turns.told(TOLD) is not None
+    assert turns.latency_received(SERVED) is not None
     assert turns.audible(2, 101.7) is None
 
 
 def test_a_part_that_the_agent_does_not_tell_leaves_the_total() -> None:
     turns = spoken()
     turns.arrived(2, 101.6)
-    turns.told(Latency(turn=1, generation=2, sequence=40, llm_ms=10.0, tts_ms=1.0))
+    turns.latency_received(Latency(turn=1, generation=2, sequence=40, llm_ms=10.0, tts_ms=1.0))
     assert turns.audible(2, 101.6) == Measured(turn=1, response_ms=800.0, playout_ms=0.0)
     assert turns.of(1).downlink_ms is None
 
@@ -71,7 +71,7 @@ def test_round_trips_of_long_ago_do_not_count() -> None:
     turns = spoken()
     turns.round_trip(200.0, 140.0)
     turns.arrived(2, 141.0)
-    turns.told(TOLD)
+    turns.latency_received(SERVED)
     assert turns.audible(2, 141.0).uplink_age_ms == 105.0
 
 

@@ -197,9 +197,9 @@ export class Call implements LinkHandler {
         this.answers.begin(message.generation);
         return this.emit({ type: "speech", generation: message.generation, turn: message.turn });
       case "latency":
-        return this.turns.served(message);
+        return this.turns.latencyReceived(message);
       case "flush":
-        this.turns.interrupted(message.generation, message.sequence);
+        this.turns.flushed(message.generation, message.sequence);
         return this.answers.flush(message.generation);
       case "drain":
         this.emit({ type: "draining", deadlineS: message.deadline_s });

@@ -4,16 +4,16 @@ import type { Interrupted, Resumed, TransportKind } from "../events.js";
 import { Backoff, isPassing } from "../transport/redial.js";
 import { CloseCode } from "../wire/codepoints.js";
 
-/** A connection is taken as dead when a ping waits this long without any sign of the server. */
+/** After this and a round trip in which a ping waits and the server sends nothing, a connection counts as lost. */
 const DEAD_AFTER_MS = 750;
-/** Between two looks at a connection that answers. */
+/** The longest wait for an answer on a connection that answers. */
 const ALIVE_MS = 100;
 /** After the system said that the network changed, a shorter silence is enough. */
 const SUSPECT_AFTER_MS = 300;
 const SUSPECT_FOR_MS = 2_000;
 const LONGEST_DELAY_MS = 2_000;
-/** How many workers may not know the session: without a shared store only one does, and each port leads to any. */
-const MOST_STRANGERS = 6;
+/** So many workers may not know the session: without a shared store only one does, and each port leads to any. */
+const MAX_UNKNOWN_SESSIONS = 6;
 
 /** The call, as its recovery sees it. */
 export interface Recovering {
@@ -31,7 +31,7 @@ export interface Recovering {
 export class Recovery {
   readonly resumes: Resumed[] = [];
   #isInterrupted = false;
-  #strangers = 0;
+  #unknownSessions = 0;
   #progressedAt = 0;
   #suspectUntil = 0;
   #dialling: { abort: AbortController; backoff: Backoff } | undefined;
@@ -78,7 +78,7 @@ export class Recovery {
 
   /** Whether a resume that was refused with this code may succeed later, or at another worker. */
   mayPass(code: number): boolean {
-    return code === CloseCode.UNKNOWN_SESSION ? ++this.#strangers < MOST_STRANGERS : code === CloseCode.OVERLOADED;
+    return code === CloseCode.UNKNOWN_SESSION ? ++this.#unknownSessions < MAX_UNKNOWN_SESSIONS : code === CloseCode.OVERLOADED;
   }
 
   /** Look for another connection, unless that is going on. */
@@ -101,7 +101,7 @@ export class Recovery {
     };
     this.#stopDialling();
     this.#isInterrupted = false;
-    this.#strangers = 0;
+    this.#unknownSessions = 0;
     if (how.hasReconnected) {
       this.resumes.push(resumed);
     }

@@ -5,10 +5,11 @@ import type { ClientMessage, Latency } from "../wire/messages.js";
 type Measured = Extract<ClientMessage, { type: "measured" }>;
 
 const KEPT_FRAMES = 1_024;
-const KEPT_GENERATIONS = 64;
+const KEPT_UTTERANCES = 64;
+const KEPT_TURNS = 1_000;
 const RTT_WINDOW_MS = 30_000;
 
-/** Tell it what happens, with the time; `told` gets what to send to the server, and all that is known of that turn. */
+/** Takes each event with its time; `onMeasured` gets what to send to the server, and all that is known of that turn. */
 export class Turns {
   readonly #turns = new Map<number, TurnMeasured>();
   readonly #captured = new Map<number, number>();
@@ -17,9 +18,9 @@ export class Turns {
   readonly #turnOf = new Map<number, number>();
   #rtts: { readonly at: number; readonly rttMs: number }[] = [];
   #latency: Latency | undefined;
-  #onset: { readonly generation: number; readonly sequence: number | null } | undefined;
+  #onset: { readonly utterance: number; readonly onset: number | null } | undefined;
 
-  constructor(private readonly told: (measured: Measured, turn: TurnMeasured) => void) {}
+  constructor(private readonly onMeasured: (measured: Measured, turn: TurnMeasured) => void) {}
 
   /** What is known so far, a turn after the other. */
   get all(): readonly TurnMeasured[] {
@@ -38,42 +39,42 @@ export class Turns {
   }
 
   /** An answer to `turn` begins. */
-  announced(generation: number, turn: number): void {
-    keep(this.#turnOf, generation, turn, KEPT_GENERATIONS);
+  announced(utterance: number, turn: number): void {
+    keep(this.#turnOf, utterance, turn, KEPT_UTTERANCES);
   }
 
   /** Audio of an answer has arrived; the first counts. */
-  arrived(generation: number, now: number): void {
-    if (!this.#arrived.has(generation)) {
-      keep(this.#arrived, generation, now, KEPT_GENERATIONS);
+  arrived(utterance: number, now: number): void {
+    if (!this.#arrived.has(utterance)) {
+      keep(this.#arrived, utterance, now, KEPT_UTTERANCES);
     }
   }
 
   /** The first audible sample of an answer has left the loudspeaker. */
-  audible(generation: number, at: number): void {
-    if (!this.#audible.has(generation)) {
-      keep(this.#audible, generation, at, KEPT_GENERATIONS);
+  audible(utterance: number, at: number): void {
+    if (!this.#audible.has(utterance)) {
+      keep(this.#audible, utterance, at, KEPT_UTTERANCES);
       this.#answered();
     }
   }
 
-  /** The server says where its time went. */
-  served(latency: Latency): void {
+  /** The server reports its parts of a turn's latency. */
+  latencyReceived(latency: Latency): void {
     this.#latency = latency;
     this.#answered();
   }
 
-  /** The caller began to speak into an answer with the frame `sequence`; `silent` follows. */
-  interrupted(generation: number, sequence: number | null): void {
-    this.#onset = { generation, sequence };
+  /** The caller interrupted an answer with the frame `onset`; `silent` follows. */
+  flushed(utterance: number, onset: number | null): void {
+    this.#onset = { utterance, onset };
   }
 
   /** The loudspeaker fell silent in the middle of an answer. */
   silent(at: number): void {
-    const { generation = 0, sequence = null } = this.#onset ?? {};
+    const { utterance = 0, onset = null } = this.#onset ?? {};
     this.#onset = undefined;
-    const turn = this.#turnOf.get(generation);
-    const capturedAt = sequence === null ? undefined : this.#captured.get(sequence);
+    const turn = this.#turnOf.get(utterance);
+    const capturedAt = onset === null ? undefined : this.#captured.get(onset);
     if (turn !== undefined && capturedAt !== undefined) {
       const bargeInMs = since(capturedAt, at);
       this.#know(turn, { bargeInMs }, { type: "measured", turn, barge_in_ms: bargeInMs });
@@ -90,7 +91,7 @@ export class Turns {
     );
   }
 
-  /** Put together what the server tells and what is heard of the same answer, whichever comes first. */
+  /** Join the server's parts and the first audible sample of the same answer, in whichever order they come. */
   #answered(): void {
     const served = this.#latency;
     const audibleAt = served && this.#audible.get(served.generation);
@@ -124,8 +125,8 @@ export class Turns {
 
   #know(turn: number, news: Partial<TurnMeasured>, measured: Measured): void {
     const known = { ...this.#of(turn), ...news };
-    this.#turns.set(turn, known);
-    this.told(measured, known);
+    keep(this.#turns, turn, known, KEPT_TURNS);
+    this.onMeasured(measured, known);
   }
 
   #of(turn: number): TurnMeasured {
@@ -150,7 +151,7 @@ const UNKNOWN: TurnMeasured = {
 };
 
 /** Set it, and forget the oldest beyond `count`. */
-function keep(map: Map<number, number>, key: number, value: number, count: number): void {
+function keep<V>(map: Map<number, V>, key: number, value: V, count: number): void {
   map.set(key, value);
   if (map.size > count) {
     map.delete(map.keys().next().value!);

@@ -65,7 +65,7 @@ export class UplinkOverLink {
         this.#happenings.shift()!.what();
       } else if ((this.worker.reportAt ?? Infinity) <= this.now) {
         const report = decodeUplinkReport(this.worker.report(this.now)) as UplinkReport;
-        this.#send(false, () => this.#carry(this.sender.reported(report, this.now)));
+        this.#send(false, () => this.#carry(this.sender.reportReceived(report, this.now)));
       } else {
         this.#carry(this.sender.tick(this.now));
       }

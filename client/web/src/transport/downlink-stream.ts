@@ -4,13 +4,14 @@ import { type AudioFrame, concat, decodeAudioFrame, decodeVarint, LengthPrefixed
 
 const FRAME_HEAD_BYTES = 17;
 
-/** Reads `stream type | generation | frames` from a stream that the server opened. */
+/** Reads `stream type | utterance ID | frames` from a stream that the server opened. */
 export class DownlinkStream {
-  /** Undefined until the stream's head has arrived. */
-  generation: number | undefined;
+  /** The utterance ID (`generation` on the wire), undefined until the stream's head has arrived. */
+  utterance: number | undefined;
   /** Whether the stream is of a type that this version does not know: its bytes are skipped. */
   isForeign = false;
   #head: Uint8Array = new Uint8Array(0);
+  #nextSequence = 0;
   readonly #reader = new LengthPrefixedReader(MAX_AUDIO_BYTES + FRAME_HEAD_BYTES);
 
   /** Take the next bytes and return the frames that are complete; drop the stream on `Malformed`. */
@@ -18,7 +19,7 @@ export class DownlinkStream {
     if (this.isForeign) {
       return [];
     }
-    if (this.generation === undefined) {
+    if (this.utterance === undefined) {
       this.#head = concat(this.#head, data);
       data = this.#readHead();
     }
@@ -32,6 +33,10 @@ export class DownlinkStream {
       if (frame instanceof Malformed) {
         return frame;
       }
+      if (frame.sequence !== this.#nextSequence) {
+        return new Malformed(`downlink frame is ${frame.sequence}, expected ${this.#nextSequence}`);
+      }
+      this.#nextSequence++;
       frames.push(frame);
     }
     return frames;
@@ -39,12 +44,12 @@ export class DownlinkStream {
 
   #readHead(): Uint8Array {
     const type = decodeVarint(this.#head, 0);
-    const generation = type && decodeVarint(this.#head, type.end);
+    const utterance = type && decodeVarint(this.#head, type.end);
     this.isForeign = type !== undefined && type.value !== StreamType.DOWNLINK_AUDIO;
-    if (this.isForeign || !generation) {
+    if (this.isForeign || !utterance) {
       return new Uint8Array(0);
     }
-    this.generation = generation.value;
-    return this.#head.subarray(generation.end);
+    this.utterance = utterance.value;
+    return this.#head.subarray(utterance.end);
   }
 }

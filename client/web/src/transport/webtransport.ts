@@ -155,12 +155,12 @@ class WebTransportLink implements Link {
         return frames;
       }
       for (const frame of frames) {
-        this.#handler.frameReceived(this, stream.generation!, frame);
+        this.#handler.frameReceived(this, stream.utterance!, frame);
       }
       return undefined;
     });
-    if (stream.generation !== undefined && !this.#isOver) {
-      this.#handler.speechEnded(this, stream.generation);
+    if (stream.utterance !== undefined && !this.#isOver) {
+      this.#handler.speechEnded(this, stream.utterance);
     }
   }
 

@@ -80,7 +80,7 @@ export class UplinkPath {
         if (report === null) {
           continue;
         }
-        const outgoing = report instanceof Malformed ? report : this.#sender.reported(report, performance.now());
+        const outgoing = report instanceof Malformed ? report : this.#sender.reportReceived(report, performance.now());
         if (outgoing instanceof Malformed) {
           this.faultFound(outgoing);
           return;

@@ -40,7 +40,7 @@ describe("a frame", () => {
   it("is not repeated once it was reported", () => {
     const uplink = sender();
     speak(uplink, 0, 3);
-    uplink.reported(report(2, 3, 3), NOW + 100);
+    uplink.reportReceived(report(2, 3, 3), NOW + 100);
     expect(speak(uplink, 3, 4)).toMatchObject([{ first: 3, frames: [{ sequence: 3 }] }]);
   });
 
@@ -48,7 +48,7 @@ describe("a frame", () => {
     const counted = counters();
     const uplink = sender({}, counted);
     speak(uplink, 0, 6);
-    const repairs = read(uplink.reported(report(4, 1, 0, [[3, 2]]), NOW + 200));
+    const repairs = read(uplink.reportReceived(report(4, 1, 0, [[3, 2]]), NOW + 200));
     expect(repairs.map(sequences)).toEqual([[0, 1, 2]]);
     expect(counted.repaired).toBe(3);
   });
@@ -57,9 +57,9 @@ describe("a frame", () => {
     const uplink = sender();
     let number = speak(uplink, 0, 1)[0]!.number;
     for (let loss = 1; loss < LAST_RESORT_LOSSES; loss++) {
-      number = read(uplink.reported(report(number, 0, 0), NOW + loss * 1_000))[0]!.number;
+      number = read(uplink.reportReceived(report(number, 0, 0), NOW + loss * 1_000))[0]!.number;
     }
-    expect(uplink.reported(report(number, 0, 0), NOW + 9_000)).toEqual([spoken(0)]);
+    expect(uplink.reportReceived(report(number, 0, 0), NOW + 9_000)).toEqual([spoken(0)]);
     expect(uplink.deadline).toBeUndefined();
   });
 
@@ -68,7 +68,7 @@ describe("a frame", () => {
     expect(uplink.append(spoken(0, 200), NOW)).toEqual([spoken(0, 200)]);
     expect(uplink.append(spoken(1), NOW, false)).toEqual([spoken(1)]);
     expect(speak(uplink, 2, 3)[0]).toMatchObject({ first: 0 });
-    uplink.reported(report(0, 1, 3), NOW + 100);
+    uplink.reportReceived(report(0, 1, 3), NOW + 100);
     expect(speak(uplink, 3, 4)[0]).toMatchObject({ first: 3 });
   });
 
@@ -76,7 +76,7 @@ describe("a frame", () => {
     const uplink = sender();
     speak(uplink, 0, 2);
     expect(read(uplink.append(spoken(2, 160, Codec.PCMU), NOW + 40)).map(sequences)).toEqual([[2]]);
-    expect(read(uplink.reported(report(2, 0, 0), NOW + 200)).map(sequences)).toEqual([[0, 1], [2]]);
+    expect(read(uplink.reportReceived(report(2, 0, 0), NOW + 200)).map(sequences)).toEqual([[0, 1], [2]]);
   });
 
   it("over its limit is given up, and that is told", () => {
@@ -87,7 +87,7 @@ describe("a frame", () => {
     const [told] = read(uplink.tick(NOW + 140));
     expect(told).toMatchObject({ first: 1, frames: [] });
     expect(counted.givenUp).toBe(1);
-    uplink.reported(report(told!.number, 1, 1), NOW + 200);
+    uplink.reportReceived(report(told!.number, 1, 1), NOW + 200);
     expect(uplink.deadline).toBeUndefined();
   });
 });
@@ -118,7 +118,7 @@ it("sends the oldest again where no report comes", () => {
 it("puts repairs beyond half a second of their allowance on the stream", () => {
   const uplink = sender();
   speak(uplink, 0, 400);
-  const outgoing = uplink.reported(report(399, 0, 0), NOW + 9_000) as Outgoing[];
+  const outgoing = uplink.reportReceived(report(399, 0, 0), NOW + 9_000) as Outgoing[];
   const repaired = read(outgoing).flatMap(sequences);
   const streamed = outgoing.flatMap((each) => (each instanceof Uint8Array ? [] : [each.sequence]));
   const all = Array.from({ length: 400 }, (_, sequence) => sequence);
@@ -130,9 +130,9 @@ it("puts repairs beyond half a second of their allowance on the stream", () => {
 it("finds fault with reports of what was never sent", () => {
   const uplink = sender();
   speak(uplink, 0, 2);
-  expect(uplink.reported(report(2, 1, 0), NOW)).toBeInstanceOf(Malformed);
-  expect(uplink.reported(report(1, 1, 3), NOW)).toBeInstanceOf(Malformed);
-  expect(read(uplink.reported(report(1, 1, 0, [[1, 2 ** 60]]), NOW + 100))).not.toEqual([]);
+  expect(uplink.reportReceived(report(2, 1, 0), NOW)).toBeInstanceOf(Malformed);
+  expect(uplink.reportReceived(report(1, 1, 3), NOW)).toBeInstanceOf(Malformed);
+  expect(read(uplink.reportReceived(report(1, 1, 0, [[1, 2 ** 60]]), NOW + 100))).not.toEqual([]);
 });
 
 describe("over a simulated link", () => {

@@ -2,14 +2,14 @@
 import { type Codec, Malformed } from "../wire/codepoints.js";
 import { encodeUplinkDatagram, MAX_DATAGRAM_FRAMES, type UplinkReport } from "../wire/datagrams.js";
 import type { AudioFrame } from "../wire/framing.js";
-import { Allowance } from "./token-bucket.js";
+import { TokenBucket } from "./token-bucket.js";
 import { Redundancy } from "./redundancy.js";
 import { RoundTrip } from "./round-trip.js";
 
 /** What repeats and repairs may use together, on the wire. */
 const REPAIR_BITS_PER_S = 128_000;
 const REPAIR_BURST_BYTES = 4_000;
-/** Repairs that would wait longer for their allowance go on the stream. */
+/** Repairs that would wait longer for tokens go on the stream. */
 const LONGEST_REPAIR_MS = 500;
 export const LAST_RESORT_LOSSES = 4;
 export const TAIL_MS = 30;
@@ -60,7 +60,7 @@ interface Unreported {
 export class UplinkSender {
   readonly redundancy = new Redundancy();
   readonly #roundTrip = new RoundTrip();
-  readonly #allowance: Allowance;
+  readonly #tokens: TokenBucket;
   readonly #frames = new Map<number, Unreported>(); // in rising order of sequence
   readonly #onStream = new Set<number>();
   #first: number;
@@ -82,7 +82,7 @@ export class UplinkSender {
     now: number,
     private readonly limitMs?: number,
   ) {
-    this.#allowance = new Allowance(REPAIR_BITS_PER_S, REPAIR_BURST_BYTES, now);
+    this.#tokens = new TokenBucket(REPAIR_BITS_PER_S, REPAIR_BURST_BYTES, now);
     this.#first = this.#next = this.#reportedNext = nextSequence;
     this.#reportedAt = this.#sentAt = this.#silentSince = now;
   }
@@ -115,7 +115,7 @@ export class UplinkSender {
   }
 
   /** Take the worker's report; what it shows to be lost is sent again. */
-  reported(report: UplinkReport, now: number): Outgoing[] | Malformed {
+  reportReceived(report: UplinkReport, now: number): Outgoing[] | Malformed {
     const { newest, received, heldMs, nextSequence } = report;
     if (newest >= this.#number || nextSequence > this.#next) {
       return new Malformed(`a report of datagram ${newest} and frame ${nextSequence}, never sent`);
@@ -216,15 +216,15 @@ export class UplinkSender {
 
   get #repairsAt(): number | undefined {
     const [oldest] = this.#waiting;
-    return oldest && this.#allowance.readyAt(sizeOf(oldest) + PACKET_BYTES);
+    return oldest && this.#tokens.readyAt(sizeOf(oldest) + PACKET_BYTES);
   }
 
-  /** Send what waits, oldest first, as far as the allowance goes. */
+  /** Send what waits, oldest first, as far as the token bucket allows. */
   #repair(now: number): Outgoing[] {
     const outgoing: Outgoing[] = [];
     let waiting = this.#waiting;
     while (waiting.length) {
-      const batch = this.#fitting(waiting, this.#allowance.left(now) - PACKET_BYTES);
+      const batch = this.#fitting(waiting, this.#tokens.left(now) - PACKET_BYTES);
       if (!batch.length) {
         break;
       }
@@ -233,7 +233,7 @@ export class UplinkSender {
         sent.since = this.#number;
       }
       this.counters.repaired += batch.length;
-      this.#allowance.spend(bytesOf(batch) + PACKET_BYTES, now);
+      this.#tokens.spend(bytesOf(batch) + PACKET_BYTES, now);
       outgoing.push(this.#datagram(batch, now));
       waiting = waiting.slice(batch.length);
     }
@@ -252,7 +252,7 @@ export class UplinkSender {
     return outgoing;
   }
 
-  /** The first ones, of one codec, that one datagram can hold and the allowance covers. */
+  /** The first ones, of one codec, that one datagram can hold and the token bucket covers. */
   #fitting(frames: readonly Unreported[], bytes: number, most = MAX_DATAGRAM_FRAMES): Unreported[] {
     let room = Math.min(this.maxBytes() - HEADER_BYTES, bytes);
     const batch: Unreported[] = [];
@@ -272,7 +272,7 @@ export class UplinkSender {
     return !sent.isWaiting && this.redundancy.distances.includes(this.#number - sent.since);
   }
 
-  /** Those that belong into the next datagram beside what takes so many bytes, as far as the allowance goes. */
+  /** Those that belong into the next datagram beside what takes so many bytes, as far as the token bucket allows. */
   #repeats(taken: number, codec: Codec | undefined, now: number): Unreported[] {
     if (this.#isSilent) {
       return [];
@@ -280,9 +280,9 @@ export class UplinkSender {
     const wanted = [...this.#frames.values()]
       .filter((sent) => this.#isRepeated(sent) && sent.frame.codec === codec)
       .reverse();
-    const room = Math.min(this.maxBytes() - HEADER_BYTES - taken, this.#allowance.left(now));
+    const room = Math.min(this.maxBytes() - HEADER_BYTES - taken, this.#tokens.left(now));
     const batch = this.#fitting(wanted, room, MAX_DATAGRAM_FRAMES - 1);
-    this.#allowance.spend(bytesOf(batch), now);
+    this.#tokens.spend(bytesOf(batch), now);
     return batch;
   }
 
@@ -323,7 +323,7 @@ export class UplinkSender {
     // what was made before has most likely arrived, and only the report of it was lost
     const since = unreported.filter((sent) => sent.madeAt >= this.#reportedAt - PROBE_BACK_MS);
     const oldest = this.#fitting(since.length ? since : unreported, this.maxBytes(), PROBE_FRAMES);
-    this.#allowance.spend(bytesOf(oldest) + PACKET_BYTES, now);
+    this.#tokens.spend(bytesOf(oldest) + PACKET_BYTES, now);
     return this.#datagram(oldest, now);
   }
 

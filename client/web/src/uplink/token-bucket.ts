@@ -1,10 +1,10 @@
-/** An allowance of bytes that grows with time: a token bucket. */
+/** A token bucket, counted in bytes. */
 
-export class Allowance {
+export class TokenBucket {
   readonly #bytesPerMs: number;
   #bytes: number;
 
-  /** It grows up to `mostBytes`, with which it begins. */
+  /** Begins full, with `mostBytes`. */
   constructor(
     bitsPerS: number,
     private readonly mostBytes: number,

@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { hex, unhex, vectors } from "../testing/vectors.js";
 import { CloseCode, Codec, Malformed } from "./codepoints.js";
-import { DownlinkStream } from "../transport/downlink-stream.js";
 import {
   type AudioFrame,
   concat,
@@ -73,17 +72,6 @@ it("cuts a stream into bodies wherever its bytes are cut", () => {
 
 it("takes no body longer than the limit", () => {
   expect(new LengthPrefixedReader(10).feed(unhex("0b"))).toBeInstanceOf(Malformed);
-});
-
-it("reads an answer byte by byte, and leaves foreign streams alone", () => {
-  const bytes = concat(unhex("0240c8"), ...frames.map((each) => unhex(each.on_stream)));
-  const stream = new DownlinkStream();
-  const read = [...bytes].flatMap((byte) => stream.feed(Uint8Array.of(byte)) as AudioFrame[]);
-  expect(stream.generation).toBe(200);
-  expect(read.map((each) => each.sequence)).toEqual(frames.map((each) => each.sequence));
-  const foreign = new DownlinkStream();
-  expect(foreign.feed(unhex("09ffffff"))).toEqual([]);
-  expect(foreign.isForeign).toBe(true);
 });
 
 it("refuses what cannot be sent", () => {

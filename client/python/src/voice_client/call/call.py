@@ -213,7 +213,7 @@ class Call:
             case Flush():
                 self._flush(message)
             case Latency():
-                self._measured(self.turns.told(message))
+                self._measured(self.turns.latency_received(message))
             case Drain():
                 self._emit(Draining(message.deadline_s))
                 self.link_draining(link)

@@ -14,8 +14,11 @@ from voicelink.wire import CloseCode
 
 _WATCH_S = 0.05
 _DEAD_AFTER_S = 0.75
-_MOST_STRANGERS = 6
-"""How many workers may not know the session: without a shared store only one does, and each port leads to any."""
+"""After this and a round trip without an acknowledgement, a connection counts as lost."""
+_ALIVE_S = 0.1
+"""The longest wait for an acknowledgement on a connection that answers."""
+_MAX_UNKNOWN_SESSIONS = 6
+"""So many workers may not know the session: without a shared store only one does, and each port leads to any."""
 
 Dial = Callable[[Link, bool], Awaitable[None]]
 """Connects the link; the flag is false where the chosen local address cannot be used any more."""
@@ -45,8 +48,8 @@ class Recovering(LinkHandler, Protocol):
 class Recovery:
     """Of one call; `resumes` are the times when it went on over a new connection.
 
-    A connection is taken as dead when what was sent on it waits 0.75 s for an acknowledgement. It is probed and
-    listened to until its heir is connected: if it comes back to life before, the call stays where it is.
+    A connection counts as lost when what was sent on it waits for an acknowledgement for 0.75 s beyond a round trip. It
+    is probed and read until its replacement is connected: if it answers before, the call stays where it is.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class Recovery:
         self._loop = asyncio.get_running_loop()
         self._redial: Redial | None = None
         self._is_interrupted = False
-        self._strangers = 0
+        self._unknown_sessions = 0
         self._progressed_at = 0.0
         self._give_up: asyncio.TimerHandle | None = None
         self._watcher: asyncio.TimerHandle | None = None
@@ -78,10 +81,10 @@ class Recovery:
         if stalled_s is None or not self._call.can_resume:
             return
         if not self._is_interrupted:
-            if stalled_s > _DEAD_AFTER_S:
+            if stalled_s > _DEAD_AFTER_S + (self._call.latest_rtt_ms or 0.0) / 1000:
                 self.interrupted(self._call.link, f"the server has not answered for {stalled_s:.1f} s")
                 self.redial()
-        elif stalled_s < _WATCH_S:
+        elif stalled_s < _ALIVE_S:
             self.resumed("", has_reconnected=False)
 
     def interrupted(self, link: Link | None, reason: str, error: ClientError | None = None) -> None:
@@ -97,8 +100,8 @@ class Recovery:
     def may_pass(self, code: int) -> bool:
         """Whether a resume that was refused with this code may succeed later, or at another worker."""
         if code == CloseCode.UNKNOWN_SESSION:
-            self._strangers += 1
-            return self._strangers < _MOST_STRANGERS
+            self._unknown_sessions += 1
+            return self._unknown_sessions < _MAX_UNKNOWN_SESSIONS
         return code == CloseCode.OVERLOADED
 
     def redial(self) -> None:
@@ -115,7 +118,7 @@ class Recovery:
             self._redial.succeeded()
         self._stop_dialling()
         self._is_interrupted = False
-        self._strangers = 0
+        self._unknown_sessions = 0
         if has_reconnected:
             self.resumes.append(resumed)
         self._emit(resumed)
@@ -138,7 +141,7 @@ class Recovery:
     async def _attempt(self, limit: asyncio.Timeout, has_address: bool) -> bool:
         former = self._call.link
         if former is not None and former.connection is not None:
-            # not before the first packet of the new connection, which everybody waits for
+            # not before the first packet of the new connection, for which the call waits
             self._loop.call_later(_WATCH_S, former.connection.probe)
         link = Link(self._call, lambda: answered(limit))
         try:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from voicelink.wire import Latency, Measured
 
 BUDGET_MS = {"response": 800.0, "uplink_age": 40.0, "stt": 300.0, "llm": 400.0, "tts": 150.0}
 """What people take as a fluent conversation; the parts overlap where an agent streams."""
 
+_V = TypeVar("_V", int, float)
+
 _KEPT_FRAMES = 1_024
+_KEPT_UTTERANCES = 64
 _KEPT_TURNS = 1_000
 _RTT_WINDOW_S = 30.0
 
@@ -20,8 +24,9 @@ class TurnLatency:
     """The figures of a turn in ms; `None` where one is not known, or did not happen.
 
     `response_ms`, from the last word to the answer's first audible sample, is the sum of `uplink_age_ms`,
-    `endpointing_ms`, `stt_ms`, `llm_ms`, `tts_ms`, `downlink_ms` and `playout_ms`. `migration_gap_ms` and
-    `resume_gap_ms` are the worst of the turn.
+    `endpointing_ms`, `stt_ms`, `llm_ms`, `tts_ms`, `downlink_ms` and `playout_ms`. `downlink_ms` is what the others
+    leave of it, 0 at least: it takes up their errors, a few ms each. `migration_gap_ms` and `resume_gap_ms` are the
+    worst of the turn.
     """
 
     turn: int
@@ -40,13 +45,13 @@ class TurnLatency:
 
 
 class Turns:
-    """Tell it what happens, with the time; a `Measured` that comes back is to be sent to the server."""
+    """Takes each event with its time; a `Measured` that a method returns is to be sent to the server."""
 
     def __init__(self) -> None:
         self._turns: OrderedDict[int, TurnLatency] = OrderedDict()
         self._captured: deque[tuple[int, float]] = deque(maxlen=_KEPT_FRAMES)
         self._rtts: deque[tuple[float, float]] = deque()
-        self._told: Latency | None = None
+        self._latency: Latency | None = None
         self._arrived: dict[int, float] = {}
         self._audible: dict[int, float] = {}
         self._turn_of: dict[int, int] = {}
@@ -68,31 +73,31 @@ class Turns:
             self._rtts.pop()
         self._rtts.append((now, rtt_ms))
 
-    def announced(self, generation: int, turn: int) -> None:
+    def announced(self, utterance: int, turn: int) -> None:
         """An answer to `turn` begins."""
-        self._turn_of = {generation: turn, **{old: of for old, of in self._turn_of.items() if old > generation - 64}}
+        _keep(self._turn_of, utterance, turn)
 
-    def arrived(self, generation: int, now: float) -> None:
+    def arrived(self, utterance: int, now: float) -> None:
         """The first audio of an answer has arrived."""
-        if generation not in self._arrived:
-            self._arrived = {generation: now}
+        if utterance not in self._arrived:
+            _keep(self._arrived, utterance, now)
 
-    def audible(self, generation: int, at: float) -> Measured | None:
+    def audible(self, utterance: int, at: float) -> Measured | None:
         """The first audible sample of an answer leaves the loudspeaker."""
-        if generation in self._audible:
+        if utterance in self._audible:
             return None
-        self._audible = {generation: at}
+        _keep(self._audible, utterance, at)
         return self._answered()
 
-    def told(self, latency: Latency) -> Measured | None:
-        """The server says where its time went."""
-        self._told = latency
+    def latency_received(self, latency: Latency) -> Measured | None:
+        """The server reports its parts of a turn's latency."""
+        self._latency = latency
         return self._answered()
 
-    def flushed(self, generation: int, onset: int | None, at: float) -> Measured | None:
+    def flushed(self, utterance: int, onset: int | None, at: float) -> Measured | None:
         """The loudspeaker fell silent because the caller had begun to speak with frame `onset`."""
         captured_at = None if onset is None else self._captured_at(onset)
-        turn = self._turn_of.get(generation)
+        turn = self._turn_of.get(utterance)
         if captured_at is None or turn is None:
             return None
         barge_in_ms = _ms(at - captured_at)
@@ -115,34 +120,34 @@ class Turns:
         return Measured(turn=turn, resume_gap_ms=_ms(gap_ms / 1000), frames_replayed=frames_replayed)
 
     def _answered(self) -> Measured | None:
-        """Put together what the server tells and what is heard of the same answer, whichever comes first."""
-        told = self._told
-        if told is None or told.generation not in self._audible:
+        """Join the server's parts and the first audible sample of the same answer, in whichever order they come."""
+        served = self._latency
+        if served is None or served.generation not in self._audible:
             return None
-        self._told = None
-        audible_at = self._audible[told.generation]
-        arrived_at = self._arrived.get(told.generation, audible_at)
-        captured_at = None if told.sequence is None else self._captured_at(told.sequence)
+        self._latency = None
+        audible_at = self._audible[served.generation]
+        arrived_at = self._arrived.get(served.generation, audible_at)
+        captured_at = None if served.sequence is None else self._captured_at(served.sequence)
         response_ms = None if captured_at is None else _ms(audible_at - captured_at)
         playout_ms = _ms(audible_at - arrived_at)
         uplink_age_ms = None
-        if told.uplink_ms is not None and self._rtts:
-            uplink_age_ms = round(self._rtts[0][1] / 2 + told.uplink_ms, 1)
-        parts = (uplink_age_ms, told.endpointing_ms, told.stt_ms, told.llm_ms, told.tts_ms, playout_ms)
+        if served.uplink_ms is not None and self._rtts:
+            uplink_age_ms = round(self._rtts[0][1] / 2 + served.uplink_ms, 1)
+        parts = (uplink_age_ms, served.endpointing_ms, served.stt_ms, served.llm_ms, served.tts_ms, playout_ms)
         known = [part for part in parts if part is not None]
         has_all = response_ms is not None and len(known) == len(parts)
-        self._turns[told.turn] = replace(
-            self.of(told.turn),
+        self._turns[served.turn] = replace(
+            self.of(served.turn),
             response_ms=response_ms,
             uplink_age_ms=uplink_age_ms,
-            endpointing_ms=told.endpointing_ms,
-            stt_ms=told.stt_ms,
-            llm_ms=told.llm_ms,
-            tts_ms=told.tts_ms,
-            downlink_ms=round(response_ms - sum(known), 1) if has_all and response_ms is not None else None,
+            endpointing_ms=served.endpointing_ms,
+            stt_ms=served.stt_ms,
+            llm_ms=served.llm_ms,
+            tts_ms=served.tts_ms,
+            downlink_ms=round(max(0.0, response_ms - sum(known)), 1) if has_all and response_ms is not None else None,
             playout_ms=playout_ms,
         )
-        return Measured(turn=told.turn, response_ms=response_ms, uplink_age_ms=uplink_age_ms, playout_ms=playout_ms)
+        return Measured(turn=served.turn, response_ms=response_ms, uplink_age_ms=uplink_age_ms, playout_ms=playout_ms)
 
     def of(self, turn: int) -> TurnLatency:
         """What is known of a turn."""
@@ -152,6 +157,13 @@ class Turns:
 
     def _captured_at(self, sequence: int) -> float | None:
         return next((at for number, at in reversed(self._captured) if number == sequence), None)
+
+
+def _keep(kept: dict[int, _V], utterance: int, value: _V) -> None:
+    """Set it, and forget the oldest beyond 64."""
+    kept[utterance] = value
+    if len(kept) > _KEPT_UTTERANCES:
+        del kept[next(iter(kept))]
 
 
 def _ms(seconds: float) -> float:

@@ -23,7 +23,7 @@ REPAIR_BITS_PER_S: Final = 128_000
 """What repeats and repairs may use together, on the wire."""
 REPAIR_BURST_BYTES: Final = 4_000
 LONGEST_REPAIR_S: Final = 0.5
-"""Repairs that would wait longer for their allowance go on the stream."""
+"""Repairs that would wait longer for tokens go on the stream."""
 LAST_RESORT_LOSSES: Final = 4
 TAIL_S: Final = 0.030
 PROBE_INTERVAL_S: Final = 0.040
@@ -83,7 +83,7 @@ class UplinkSender:
         self.counters = counters
         self._max_bytes = max_bytes
         self._limit_s = limit_s
-        self._allowance = Allowance(REPAIR_BITS_PER_S, REPAIR_BURST_BYTES, now)
+        self._tokens = Allowance(REPAIR_BITS_PER_S, REPAIR_BURST_BYTES, now)
         self._frames: dict[int, _Unreported] = {}
         self._on_stream: set[int] = set()
         self._first = self._next = self._reported_next = next_sequence
@@ -198,21 +198,21 @@ class UplinkSender:
         waiting = self._waiting()
         if not waiting:
             return None
-        return self._allowance.ready_at(_size(waiting[0].frame) + _PACKET_BYTES)
+        return self._tokens.ready_at(_size(waiting[0].frame) + _PACKET_BYTES)
 
     def _repair(self, now: float) -> list[Outgoing]:
-        """Send what waits, oldest first, as far as the allowance goes."""
+        """Send what waits, oldest first, as far as the token bucket allows."""
         outgoing: list[Outgoing] = []
         waiting = self._waiting()
         patience = LONGEST_REPAIR_S * REPAIR_BITS_PER_S / 8 if self._limit_s is None else None
         while waiting:
-            batch = self._fitting(waiting, self._allowance.left(now) - _PACKET_BYTES)
+            batch = self._fitting(waiting, self._tokens.left(now) - _PACKET_BYTES)
             if not batch:
                 break
             for sent in batch:
                 sent.is_waiting, sent.since = False, self._number
             self.counters.repaired += len(batch)
-            self._allowance.spend(sum(_size(sent.frame) for sent in batch) + _PACKET_BYTES, now)
+            self._tokens.spend(sum(_size(sent.frame) for sent in batch) + _PACKET_BYTES, now)
             outgoing.append(self._datagram(batch, now))
             waiting = waiting[len(batch) :]
         if waiting and not self._is_fit(waiting[0].frame):  # datagrams have become smaller
@@ -225,7 +225,7 @@ class UplinkSender:
         return outgoing
 
     def _fitting(self, frames: list[_Unreported], byte_count: float) -> list[_Unreported]:
-        """The first ones, of one codec, that one datagram can hold and the allowance covers."""
+        """The first ones, of one codec, that one datagram can hold and the token bucket covers."""
         room = min(self._max_bytes() - _HEADER_BYTES, byte_count)
         batch: list[_Unreported] = []
         for sent in frames[:MAX_DATAGRAM_FRAMES]:
@@ -241,19 +241,19 @@ class UplinkSender:
         return not sent.is_waiting and self._number - sent.since in self.redundancy.distances
 
     def _repeats(self, taken: int, codec: Codec | None, now: float) -> list[_Unreported]:
-        """Those that belong into the next datagram beside what takes so many bytes, as far as the allowance goes."""
+        """Those due in the next datagram beside what takes so many bytes, as far as the token bucket allows."""
         if self._is_silent:
             return []
         unreported = reversed(self._frames.values())
         wanted = [sent for sent in unreported if self._is_repeated(sent) and sent.frame.codec is codec]
-        room = min(self._max_bytes() - _HEADER_BYTES - taken, self._allowance.left(now))
+        room = min(self._max_bytes() - _HEADER_BYTES - taken, self._tokens.left(now))
         batch: list[_Unreported] = []
         for sent in wanted[: MAX_DATAGRAM_FRAMES - 1]:
             room -= _size(sent.frame)
             if room < 0:
                 break
             batch.append(sent)
-        self._allowance.spend(sum(_size(sent.frame) for sent in batch), now)
+        self._tokens.spend(sum(_size(sent.frame) for sent in batch), now)
         return batch
 
     def _tail_at(self) -> float | None:
@@ -289,7 +289,7 @@ class UplinkSender:
         # what was made before has most likely arrived, and only the report of it was lost
         since = [sent for sent in unreported if sent.made_at >= self._reported_at - PROBE_BACK_S] or unreported
         oldest = self._fitting(since[:PROBE_FRAMES], self._max_bytes())
-        self._allowance.spend(sum(_size(sent.frame) for sent in oldest) + _PACKET_BYTES, now)
+        self._tokens.spend(sum(_size(sent.frame) for sent in oldest) + _PACKET_BYTES, now)
         return self._datagram(oldest, now)
 
     def _datagram(self, batch: list[_Unreported], now: float) -> bytes:
