@@ -60,7 +60,7 @@ class ProcessUse:
 
 
 Outcome = tuple[int, int, float]
-"""Frames sent, frames heard, and by how many seconds the caller itself fell behind real time."""
+"""Frames sent, frames acked, and by how many seconds the caller itself fell behind real time."""
 
 
 async def caller(
@@ -77,7 +77,7 @@ async def caller(
             await call.speak(PcmSource(noise(TALK_S) + bytes(int(PAUSE_S * 32_000))))
         behind_s = time.monotonic() - began_s - rounds * (TALK_S + PAUSE_S)
         await call.finish()
-        return call.frames_sent, call.frames_heard, behind_s
+        return call.frames_sent, call.frames_acked, behind_s
 
 
 def caller_process(

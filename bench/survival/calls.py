@@ -157,7 +157,7 @@ def _outcome(
     return Outcome(
         gap_ms=max(gaps_ms, default=None),
         resume_ms=max((took_s * 1000 for took_s, _, _ in resumes), default=None),
-        frames_lost=report.frames_sent - report.frames_heard,
+        frames_lost=report.frames_sent - report.frames_acked,
         words_lost=script.words_lost(report.state),
         is_order_kept=script.is_in_order(report.state),
         fault=caller.fault,

@@ -82,7 +82,7 @@ async def run(console: Console) -> dict[str, Any]:
     """Both calls; returns the document that `--json` prints."""
     story, lost = await main_story(console)
     control = await control_story(console)
-    has_control_failed = control.is_cut_off and control.call["frames_heard"] < control.call["frames_sent"]
+    has_control_failed = control.is_cut_off and control.call["frames_acked"] < control.call["frames_sent"]
     show_verdict(console, lost, has_control_failed=has_control_failed)
     return {
         "ok": not lost and has_control_failed,

@@ -26,8 +26,8 @@ def judge(story: Story) -> list[str]:
         faults.append(f"the order is not what was said: {items}")
     if len(items) != len(expected_order()):
         faults.append(f"the order has {len(items)} items, {len(expected_order())} were said")
-    if call["frames_sent"] != call["frames_heard"]:
-        faults.append(f"{call['frames_sent']} frames were sent, {call['frames_heard']} were heard")
+    if call["frames_sent"] != call["frames_acked"]:
+        faults.append(f"{call['frames_sent']} frames were sent, {call['frames_acked']} were acked")
     received = served.get("uplink", {}).get("frames")
     if received != call["frames_sent"]:
         faults.append(f"{call['frames_sent']} frames were sent, the worker received {received}")

@@ -20,7 +20,7 @@ def show_story(console: Console, story: Story) -> None:
     call, served = story.call, story.worker_session
     console.print(
         f"Held throughout by [bold]{served.get('worker', 'nobody')}[/]: {call['frames_sent']} frames sent, "
-        f"{served.get('uplink', {}).get('frames', 0)} received, {call['frames_heard']} heard.\n"
+        f"{served.get('uplink', {}).get('frames', 0)} received, {call['frames_acked']} acked.\n"
     )
 
 
@@ -28,7 +28,7 @@ def show_control(console: Console, story: Story) -> None:
     """What the same call comes to without routable connection IDs."""
     console.rule("[bold]The control: the same call, connection IDs without a server ID")
     console.print(_timeline(story))
-    heard = f"{story.call['frames_heard']} of {story.call['frames_sent']} frames were heard"
+    heard = f"{story.call['frames_acked']} of {story.call['frames_sent']} frames were acked"
     outcome = "the session is [bold]lost[/], as it must be" if story.failure else "the session [bold]survived[/]"
     console.print(f"{outcome}: {heard}.\n")
 

@@ -81,7 +81,7 @@ def lost(items: list[str], ended: dict[str, Any] | None, said: str) -> list[str]
     faults += [f"the transcript lacks {word!r}: {said}" for word in lacking(said)]
     if ended is None:
         return [*faults, "the call did not end well"]
-    if not ended["isFinished"] or ended["sent"] != ended["heard"]:
+    if not ended["isFinished"] or ended["sent"] != ended["acked"]:
         faults.append(f"{ended['sent']} frames were sent, {ended['heard']} were heard")
     return faults
 

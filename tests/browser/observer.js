@@ -22,7 +22,7 @@
     if (detail.type === "closed" && call) {
       observed.ended = {
         sent: call.framesSent,
-        heard: call.framesHeard,
+        acked: call.framesAcked,
         latencies: [...call.replyLatenciesMs],
         isFinished: call.isFinished,
       };

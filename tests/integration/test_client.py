@@ -16,6 +16,7 @@ from tests.integration.relay import relaying
 from tests.integration.scripted_server import ORDER, TOKEN, ScriptedServer, ScriptedSession, self_signed, serving
 from voice_client import (
     AccessRefused,
+    Acked,
     AudioOptions,
     CallLost,
     CertificateRefused,
@@ -23,7 +24,6 @@ from voice_client import (
     Connected,
     ConnectionOptions,
     Flushed,
-    Heard,
     MigrationFailed,
     PathChanged,
     ProtocolFault,
@@ -41,8 +41,7 @@ from voice_client import (
 from voice_client.events import Event
 from voice_client.options import grouped
 from voice_client.transport.target import Target
-from voicelink.wire import Bye, ClientMessage, CloseCode, Error, Flush, Played, Start
-from voicelink.wire import Heard as HeardMessage
+from voicelink.wire import Bye, ClientMessage, CloseCode, Error, Flush, Heard, Played, Start
 
 SPEECH = (np.sin(np.arange(16_000) / 10) * 8000).astype("<i2").tobytes()
 
@@ -70,14 +69,14 @@ async def test_a_call_is_heard_answered_and_ended(server: ScriptedServer, codec:
         await call.finish()
         report = call.report().as_json()
     (session,) = server.sessions
-    assert len(session.frames) == report["frames_sent"] == report["frames_heard"] > 40
+    assert len(session.frames) == report["frames_sent"] == report["frames_acked"] > 40
     assert report["ok"]
     assert report["session"] == "s-1"
     assert report["state"] == call.order == ORDER
     assert report["played_ms"] == 400
     assert [line["text"] for line in report["transcript"]] == ["one black tea", "anything else?"]
     kinds = [type(event) for event in await following]
-    assert kinds == [Connected, Heard, Transcript, StateChanged, Speech, Transcript, SpeechEnded, Closed]
+    assert kinds == [Connected, Acked, Transcript, StateChanged, Speech, Transcript, SpeechEnded, Closed]
 
 
 async def test_speech_is_paced_in_real_time(server: ScriptedServer) -> None:
@@ -308,7 +307,7 @@ class RudeSession(ScriptedSession):
     def message_received(self, message: ClientMessage) -> None:
         super().message_received(message)
         if isinstance(message, Start):
-            self.transport.send(HeardMessage(sequence=7))
+            self.transport.send(Heard(sequence=7))
 
 
 async def test_a_server_that_breaks_the_protocol_is_left(tmp_path: Path) -> None:
@@ -329,7 +328,7 @@ class ForgetfulSession(ScriptedSession):
 async def test_a_bye_before_all_was_heard_is_no_success(tmp_path: Path) -> None:
     async with serving(tmp_path, ForgetfulSession) as server, client_of(server, codec="pcm16") as call:
         call.send_pcm(SPEECH)
-        with pytest.raises(ProtocolFault, match="50 of 50 frames were not heard"):
+        with pytest.raises(ProtocolFault, match="50 of 50 frames were unacked"):
             await call.finish()
         assert not call.is_finished
 

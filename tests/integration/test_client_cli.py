@@ -82,7 +82,7 @@ async def test_json_tells_all_of_a_call_that_moved(server: ScriptedServer, wav: 
     assert document["ok"] is True
     assert document["error"] is None
     assert (document["session"], document["worker"]) == ("s-1", "w-1")
-    assert document["frames_sent"] == document["frames_heard"] == 50
+    assert document["frames_sent"] == document["frames_acked"] == 50
     assert document["state"] == ORDER
     assert document["transcript"][0] == {"turn": 1, "role": "user", "text": "one black tea"}
     (migration,) = document["migrations"]
@@ -101,7 +101,7 @@ async def test_a_person_sees_who_said_what(server: ScriptedServer, wav: Path) ->
         VOICE_TOKEN=TOKEN,
     )
     assert outcome.status == 0
-    for text in ("session s-1 at w-1", "you  one black tea", "agent  anything else?", "frames heard"):
+    for text in ("session s-1 at w-1", "you  one black tea", "agent  anything else?", "frames acked"):
         assert text in outcome.out
 
 
@@ -132,7 +132,7 @@ async def test_a_recording_whose_disk_fills_up_is_reported_once_and_the_call_goe
     assert outcome.status == 1
     assert outcome.err == f"voice-client: cannot write {record}: file too large\n"
     assert outcome.document["error"] == f"cannot write {record}: file too large"
-    assert outcome.document["frames_heard"] == 50
+    assert outcome.document["frames_acked"] == 50
     assert outcome.document["duration_s"] < 10
     assert 0.1 < parse_wav(record.read_bytes()).duration_s < 0.2
 
@@ -183,7 +183,7 @@ async def test_an_interrupt_ends_the_speech_and_says_goodbye(server: ScriptedSer
     assert (process.returncode, err) == (0, b"")
     document = json.loads(out)
     assert document["ok"] is True
-    assert document["frames_heard"] == document["frames_sent"] < 1500
+    assert document["frames_acked"] == document["frames_sent"] < 1500
 
 
 async def test_a_wrong_token_is_one_sentence_and_a_document(server: ScriptedServer, wav: Path) -> None:

@@ -81,7 +81,7 @@ async def test_no_call_notices_that_the_config_is_another(tmp_path: Path) -> Non
             for call in (one, other):
                 report = call.report()
                 assert report.is_complete
-                assert report.frames_heard == report.frames_sent > 0
+                assert report.frames_acked == report.frames_sent > 0
                 assert call.order["utterances"] == 1
         assert site.counted("stateless_resets_sent") == site.counted("unknown_foreign") == [0, 0]
 

@@ -25,4 +25,4 @@ async def test_the_demonstration_loses_nothing_and_its_control_does() -> None:
     assert [item["drink"] for item in document["story"]["call"]["state"]["items"]] == ["taro milk tea", "matcha latte"]
     assert document["story"]["restart_gap_ms"] > 20
     assert document["control"]["is_cut_off"]
-    assert document["control"]["call"]["frames_heard"] < document["control"]["call"]["frames_sent"]
+    assert document["control"]["call"]["frames_acked"] < document["control"]["call"]["frames_sent"]

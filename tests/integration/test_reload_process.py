@@ -95,7 +95,7 @@ async def test_a_certificate_is_replaced_under_a_call(daemon: Daemon, tmp_path: 
         call.send_pcm(bytes(32_000))
         await call.finish()
         assert call.is_finished
-        assert call.report().as_json()["frames_heard"] == 50
+        assert call.report().as_json()["frames_acked"] == 50
 
     (folder / "leaf.pem").write_text("nonsense")
     daemon.process.send_signal(signal.SIGHUP)

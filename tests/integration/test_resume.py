@@ -88,7 +88,7 @@ async def test_a_connection_that_dies_in_mid_speech_loses_and_repeats_no_frame(t
     assert 750 < resumed.gap_ms < 15_000
     assert report.is_complete
     assert call.order["utterances"] == 1
-    assert ended_session.uplink.frames == report.frames_sent == report.frames_heard
+    assert ended_session.uplink.frames == report.frames_sent == report.frames_acked
     assert ended_session.uplink.duplicates == 0
 
 
@@ -200,7 +200,7 @@ async def test_a_worker_that_never_saw_the_session_takes_it_up_from_the_store(tm
     assert report.is_complete
     assert report.resumes[-1].worker == "w-2"
     assert call.order["utterances"] == 1
-    assert report.frames_heard == report.frames_sent
+    assert report.frames_acked == report.frames_sent
 
 
 async def test_a_caller_that_missed_the_goodbye_comes_back_for_it(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ async def test_a_caller_that_missed_the_goodbye_comes_back_for_it(tmp_path: Path
         await finishing
         report = call.report()
     assert report.is_complete
-    assert report.frames_heard == report.frames_sent
+    assert report.frames_acked == report.frames_sent
     assert call.order["utterances"] == 1
 
 

@@ -49,4 +49,4 @@ async def test_a_call_goes_from_one_config_to_the_next(daemon: Daemon, tmp_path:
             await call.ping()
             assert await connections(daemon) == {str(config_id): 1}
         await call.finish()
-        assert call.report().as_json()["frames_heard"] == 20
+        assert call.report().as_json()["frames_acked"] == 20

@@ -40,7 +40,7 @@ async def test_a_worker_killed_in_mid_sentence_costs_no_word() -> None:
         await call.finish()
     report = call.report()
     assert report.is_complete
-    assert report.frames_heard == report.frames_sent
+    assert report.frames_acked == report.frames_sent
     (resumed,) = report.resumes
     assert resumed.worker != killed
     items = call.order["items"]
@@ -125,4 +125,4 @@ def assert_complete(reports: list[CallReport]) -> None:
     for report in reports:
         assert report.error is None
         assert report.is_complete
-        assert report.frames_heard == report.frames_sent
+        assert report.frames_acked == report.frames_sent

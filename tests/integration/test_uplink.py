@@ -43,7 +43,7 @@ async def test_a_hybrid_call_over_a_lossy_path_is_complete(tmp_path: Path) -> No
     report = call.report()
     assert report.is_complete
     assert report.uplink == "hybrid"
-    assert session.uplink.frames == report.frames_sent == report.frames_heard
+    assert session.uplink.frames == report.frames_sent == report.frames_acked
     assert session.uplink.duplicates == report.frames_given_up == 0
     assert session.datagrams > report.frames_sent / 2
 
@@ -61,7 +61,7 @@ async def test_a_connection_that_dies_in_mid_speech_loses_no_frame(tmp_path: Pat
     report = call.report()
     assert report.is_complete
     assert len(report.resumes) >= 1
-    assert session.uplink.frames == report.frames_sent == report.frames_heard
+    assert session.uplink.frames == report.frames_sent == report.frames_acked
     assert session.uplink.duplicates == 0
 
 
@@ -81,7 +81,7 @@ async def test_another_worker_takes_the_call_up(tmp_path: Path) -> None:
         report = call.report()
     assert report.is_complete
     assert {resumed.worker for resumed in report.resumes} == {"w-2"}
-    assert report.frames_heard == report.frames_sent
+    assert report.frames_acked == report.frames_sent
     assert report.uplink == "hybrid"
 
 
@@ -120,7 +120,7 @@ async def test_the_command_line_chooses_the_mode(tmp_path: Path) -> None:
         )
     assert document["ok"] is True
     assert document["uplink"] == "deadline"
-    assert document["frames_heard"] == document["frames_sent"]
+    assert document["frames_acked"] == document["frames_sent"]
 
 
 async def test_a_server_that_knows_no_modes_gets_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,7 @@ async def test_a_call_is_answered_saved_and_ended(worker: Worker, certificates: 
         report = call.report().as_json()
     assert report["ok"]
     assert report["worker"] == "worker-1"
-    assert report["frames_heard"] == report["frames_sent"] == 75
+    assert report["frames_acked"] == report["frames_sent"] == 75
     assert [line["role"] for line in report["transcript"]] == ["user", "agent"]
     assert report["state"]["utterances"] == 1
     assert report["played_ms"] > 400

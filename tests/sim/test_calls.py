@@ -103,7 +103,7 @@ def assert_is_whole(outcome: Outcome) -> None:
         pieces.update((audio.sequence, audio.pcm) for audio in heard)
     assert sorted(pieces) == list(range(report.frames_sent))
     assert b"".join(pieces[sequence] for sequence in sorted(pieces)) == _spoken()
-    assert report.frames_heard == report.frames_sent
+    assert report.frames_acked == report.frames_sent
 
 
 def _spoken() -> bytes:

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { heardOf, shareOf } from "./instruments.js";
+import { ackedOf, shareOf } from "./instruments.js";
 
 test("the meter is logarithmic, from -60 dBFS to full scale", () => {
   expect(shareOf(0)).toBe(0);
@@ -10,7 +10,7 @@ test("the meter is logarithmic, from -60 dBFS to full scale", () => {
 });
 
 test("what is unusual about the uplink is said", () => {
-  const readings = { inputLevel: 0, bufferedMs: 0, rttMs: null, framesSent: 110, framesHeard: 100, framesRepaired: 3 };
-  expect(heardOf({ ...readings, uplink: "reliable" })).toMatch(/^100 of 110 frames, [^;]* kept$/);
-  expect(heardOf({ ...readings, uplink: "hybrid" })).toMatch(/; hybrid, 3 repaired$/);
+  const readings = { inputLevel: 0, bufferedMs: 0, rttMs: null, framesSent: 110, framesAcked: 100, framesRepaired: 3 };
+  expect(ackedOf({ ...readings, uplink: "reliable" })).toMatch(/^100 of 110 frames, [^;]* unacked$/);
+  expect(ackedOf({ ...readings, uplink: "hybrid" })).toMatch(/; hybrid, 3 repaired$/);
 });

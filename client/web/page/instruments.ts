@@ -9,7 +9,7 @@ export interface Readings {
   readonly bufferedMs: number;
   readonly rttMs: number | null;
   readonly framesSent: number;
-  readonly framesHeard: number;
+  readonly framesAcked: number;
   readonly uplink: UplinkMode | null;
   readonly framesRepaired: number;
 }
@@ -23,7 +23,7 @@ export class Instruments {
   readonly #ahead = part("ahead", HTMLElement);
   readonly #aheadText = part("ahead-text", HTMLOutputElement);
   readonly #roundTrip = part("round-trip", HTMLElement);
-  readonly #heard = part("heard", HTMLElement);
+  readonly #acked = part("acked", HTMLElement);
 
   show(readings: Readings | null): void {
     const loudness = readings === null ? 0 : shareOf(readings.inputLevel);
@@ -37,14 +37,14 @@ export class Instruments {
     write(this.#aheadText, `${aheadS.toFixed(1)} s`);
     if (readings === null) return;
     write(this.#roundTrip, readings.rttMs === null ? "–" : inWords(readings.rttMs));
-    write(this.#heard, heardOf(readings));
+    write(this.#acked, ackedOf(readings));
   }
 }
 
-/** How many frames were heard, and how they travel where that is not the plain way. */
-export function heardOf({ framesSent, framesHeard, uplink, framesRepaired }: Readings): string {
-  const heard = `${framesHeard} of ${framesSent} frames, ${inWords((framesSent - framesHeard) * 20)} kept`;
-  return uplink === null || uplink === "reliable" ? heard : `${heard}; ${uplink}, ${framesRepaired} repaired`;
+/** How many frames are acked, and how they travel where that is not one stream. */
+export function ackedOf({ framesSent, framesAcked, uplink, framesRepaired }: Readings): string {
+  const acked = `${framesAcked} of ${framesSent} frames, ${inWords((framesSent - framesAcked) * 20)} unacked`;
+  return uplink === null || uplink === "reliable" ? acked : `${acked}; ${uplink}, ${framesRepaired} repaired`;
 }
 
 /** Where a loudness (RMS, 0 to 1) is on the scale of a meter in decibels. */

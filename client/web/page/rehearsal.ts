@@ -57,7 +57,7 @@ const TALK: VoiceEvent[] = [
   said(1, "user", "large taro milk tea oat milk seventy five percent sugar"),
   order("open", taro),
   said(1, "agent", "One large taro milk tea with oat milk, 75 percent sugar. Anything else?"),
-  { type: "reply", generation: 2, turn: 1, latencyMs: 642, arrivalMs: 610 },
+  { type: "reply", utteranceId: 2, turn: 1, latencyMs: 642, arrivalMs: 610 },
   {
     type: "turn",
     turn: 1,
@@ -73,8 +73,8 @@ const TALK: VoiceEvent[] = [
     resumeGapMs: null,
     framesReplayed: 0,
   },
-  { type: "speech", generation: 2, turn: 1 },
-  { type: "flushed", generation: 2, playedMs: 1840 },
+  { type: "speech", utteranceId: 2, turn: 1 },
+  { type: "flushed", utteranceId: 2, playedMs: 1840 },
   said(2, "user", "and two matcha", false),
 ];
 const SWITCHED: VoiceEvent[] = [
@@ -92,7 +92,7 @@ const SWITCHED: VoiceEvent[] = [
   said(2, "user", "and two matcha lattes without ice"),
   order("open", taro, matcha),
   said(2, "agent", "Two matcha lattes, no ice. Anything else?"),
-  { type: "reply", generation: 3, turn: 2, latencyMs: 587, arrivalMs: 560 },
+  { type: "reply", utteranceId: 3, turn: 2, latencyMs: 587, arrivalMs: 560 },
   { type: "status", status: "connected" },
 ];
 const SCRIPTS: Readonly<Record<string, readonly VoiceEvent[]>> = {
@@ -150,7 +150,7 @@ class Rehearsed {
   readonly bufferedMs = 4200;
   readonly rttMs = 12.3;
   readonly framesSent = 412;
-  readonly framesHeard = 398;
+  readonly framesAcked = 398;
   readonly uplink = "reliable";
   readonly framesRepaired = 0;
   #listener: (event: VoiceEvent) => void = () => undefined;

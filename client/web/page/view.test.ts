@@ -43,7 +43,7 @@ describe("what was said", () => {
   });
 
   test("an answer knows how soon it came, even before its words do", () => {
-    const reply: VoiceEvent = { type: "reply", generation: 2, turn: 1, latencyMs: 640, arrivalMs: 600 };
+    const reply: VoiceEvent = { type: "reply", utteranceId: 2, turn: 1, latencyMs: 640, arrivalMs: 600 };
     const view = played(said(1, "user", "tea"), reply, said(1, "agent", "One tea."));
     expect(view.turns[1]).toMatchObject({ role: "agent", text: "One tea.", latencyMs: 640 });
     expect(view.latenciesMs).toEqual([640]);
@@ -51,10 +51,10 @@ describe("what was said", () => {
 
   test("an interrupted answer knows where it stopped", () => {
     const view = played(
-      { type: "speech", generation: 7, turn: 1 },
+      { type: "speech", utteranceId: 7, turn: 1 },
       said(1, "agent", "One large tea"),
-      { type: "flushed", generation: 7, playedMs: 400 },
-      { type: "flushed", generation: 8, playedMs: 100 },
+      { type: "flushed", utteranceId: 7, playedMs: 400 },
+      { type: "flushed", utteranceId: 8, playedMs: 100 },
     );
     expect(view.turns).toMatchObject([{ stoppedMs: 400 }]);
   });

@@ -41,7 +41,7 @@ export interface View {
   readonly fault: { readonly kind: ErrorKind; readonly message: string } | null;
   /** Why WebTransport cannot work, where the page knows before it calls. */
   readonly knownTrouble: string | null;
-  /** Which turn each generation of speech answers. */
+  /** Which turn each utterance of speech answers. */
   readonly answers: ReadonlyMap<number, number>;
 }
 
@@ -102,7 +102,7 @@ export function after(view: View, event: VoiceEvent, atMs: number): View {
     case "state":
       return { ...view, order: orderOf(event.state) ?? view.order };
     case "speech":
-      return { ...view, answers: new Map(view.answers).set(event.generation, event.turn) };
+      return { ...view, answers: new Map(view.answers).set(event.utteranceId, event.turn) };
     case "reply":
       return {
         ...view,
@@ -120,7 +120,7 @@ export function after(view: View, event: VoiceEvent, atMs: number): View {
       };
     }
     case "flushed": {
-      const turn = view.answers.get(event.generation);
+      const turn = view.answers.get(event.utteranceId);
       if (turn === undefined || event.playedMs === 0) return view;
       return { ...view, turns: withTurn(view, turn, "agent", { stoppedMs: event.playedMs }) };
     }

@@ -54,10 +54,12 @@ export interface StateChanged {
   readonly state: Readonly<Record<string, unknown>>;
 }
 
-/** The agent begins to answer `turn` (0 is its greeting); the audio is numbered `generation`. */
+/** The agent begins to answer `turn` (0 is its greeting); the audio is numbered `utterance`. */
 export interface Speech {
   readonly type: "speech";
-  readonly generation: number;
+  readonly utteranceId: number;
+  /** @deprecated The former name of `utteranceId`. */
+  readonly generation?: number;
   readonly turn: number;
 }
 
@@ -67,7 +69,9 @@ export interface Speech {
  */
 export interface Reply {
   readonly type: "reply";
-  readonly generation: number;
+  readonly utteranceId: number;
+  /** @deprecated The former name of `utteranceId`. */
+  readonly generation?: number;
   readonly turn: number;
   readonly latencyMs: number;
   readonly arrivalMs: number;
@@ -97,21 +101,31 @@ export interface TurnMeasured {
   readonly framesReplayed: number;
 }
 
-/** All of a generation has been played. */
+/** All of an utterance has been played. */
 export interface SpeechEnded {
   readonly type: "speech-ended";
-  readonly generation: number;
+  readonly utteranceId: number;
+  /** @deprecated The former name of `utteranceId`. */
+  readonly generation?: number;
   readonly playedMs: number;
 }
 
-/** The caller interrupted the agent: the rest of this generation is dropped after `playedMs`. */
+/** The caller interrupted the agent: the rest of this utterance is dropped after `playedMs`. */
 export interface Flushed {
   readonly type: "flushed";
-  readonly generation: number;
+  readonly utteranceId: number;
+  /** @deprecated The former name of `utteranceId`. */
+  readonly generation?: number;
   readonly playedMs: number;
 }
 
-/** The effect of all frames up to `sequence` is saved at the server. */
+/** The server's application-level ACK (`heard` on the wire): the effect of all frames up to `sequence` is saved. */
+export interface Acked {
+  readonly type: "acked";
+  readonly sequence: number;
+}
+
+/** @deprecated Listen to `acked`. */
 export interface Heard {
   readonly type: "heard";
   readonly sequence: number;
@@ -161,7 +175,7 @@ export type VoiceEvent =
   | TurnMeasured
   | SpeechEnded
   | Flushed
-  | Heard
+  | Acked
   | Interrupted
   | Resumed
   | Draining

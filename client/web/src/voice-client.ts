@@ -9,7 +9,7 @@ import { openEncoder, type SpeechEncoder } from "./audio/speech-encoder.js";
 import { Call } from "./call/call.js";
 import { CallLost, InvalidSetting, VoiceError } from "./errors.js";
 import { EventStream } from "./event-stream.js";
-import type { EventOf, Resumed, Status, Transcript, TransportKind, TurnMeasured, VoiceEvent } from "./events.js";
+import type { EventOf, Heard, Resumed, Status, Transcript, TransportKind, TurnMeasured, VoiceEvent } from "./events.js";
 import { checkSettings, type Settings, type VoiceOptions } from "./options.js";
 import { connector, timedOut } from "./transport/connect.js";
 import { CloseCode, type UplinkMode } from "./wire/codepoints.js";
@@ -70,7 +70,7 @@ export class VoiceClient {
     }
   }
 
-  /** Say goodbye: returns once all was heard, answered and played, and the server said bye; rejects with why not. */
+  /** Say bye; resolves once every frame is acked, every answer played and the server said bye; rejects with why not. */
   async finish(timeoutMs = FINISH_TIMEOUT_MS): Promise<void> {
     const call = this.#entered;
     if (!call.isOver && !call.hasSaidBye) {
@@ -105,11 +105,16 @@ export class VoiceClient {
   /** Call `listener` for each event of this type, or of every type with `"*"`; returns what ends that. */
   on<T extends VoiceEvent["type"]>(type: T, listener: (event: EventOf<T>) => void): () => void;
   on(type: "*", listener: (event: VoiceEvent) => void): () => void;
+  /** @deprecated Listen to `acked`. */
+  on(type: "heard", listener: (event: Heard) => void): () => void;
   on(type: string, listener: (event: never) => void): () => void {
+    if (type === "heard") {
+      return this.#events.on("acked", (event) => (listener as (event: object) => void)({ ...event, type }));
+    }
     return this.#events.on(type, listener as (event: VoiceEvent) => void);
   }
 
-  /** Iterate over what happened and happens, until `closed`. Whoever comes late gets the last thousand first. */
+  /** Iterate over what happened and happens, until `closed`. A later iterator gets the last thousand first. */
   events(): AsyncIterableIterator<VoiceEvent> {
     return this.#events.iterate();
   }
@@ -172,8 +177,14 @@ export class VoiceClient {
     return this.#call?.uplink.sent ?? 0;
   }
 
+  /** How many of them the server has acknowledged: their effect is saved. */
+  get framesAcked(): number {
+    return this.#call?.uplink.acked ?? 0;
+  }
+
+  /** @deprecated The former name of `framesAcked`. */
   get framesHeard(): number {
-    return this.#call?.uplink.heard ?? 0;
+    return this.framesAcked;
   }
 
   /** How frames travel over the newest connection; null before the first one. */
@@ -228,7 +239,7 @@ export class VoiceClient {
     return this.#call?.replies.isAgentSpeaking ?? false;
   }
 
-  /** Whether the server said bye after all was heard. */
+  /** Whether the server said bye after it acknowledged every frame. */
   get isFinished(): boolean {
     return this.#call?.isFinished ?? false;
   }
@@ -246,8 +257,8 @@ export class VoiceClient {
     const answers: Answers = new Answers(this.sink, {
       progressed: (position) => call.playout.progressed(position),
       cut: (position) => call.playout.cut(position),
-      began: (generation, agoMs) => call.playout.began(generation, agoMs),
-      audible: (generation, agoMs) => call.playout.audible(generation, agoMs),
+      began: (utteranceId, agoMs) => call.playout.began(utteranceId, agoMs),
+      audible: (utteranceId, agoMs) => call.playout.audible(utteranceId, agoMs),
       failed: (fault) => call.playout.failed(fault),
     });
     await answers.open();
@@ -303,7 +314,8 @@ export class VoiceClient {
     } else if (event.type === "closed") {
       this.#closed();
     }
-    this.#events.emit(event);
+    // the former name of the utterance ID, deprecated
+    this.#events.emit("utteranceId" in event ? { ...event, generation: event.utteranceId } : event);
   }
 
   #closed(): void {

@@ -14,7 +14,7 @@ def pcm(samples: int) -> bytes:
     return b"\x01\x02" * samples
 
 
-def test_generations_are_played_one_after_the_other() -> None:
+def test_utterances_are_played_one_after_the_other() -> None:
     playback = Playback(RATE)
     playback.push(1, b"\x01\x01" * 30)
     playback.end(1)
@@ -28,7 +28,7 @@ def test_generations_are_played_one_after_the_other() -> None:
     assert playback.played_ms == 60
 
 
-def test_a_generation_waits_for_the_end_of_the_one_before() -> None:
+def test_a_utterance_waits_for_the_end_of_the_one_before() -> None:
     playback = Playback(RATE)
     playback.begin(1)
     playback.push(2, pcm(10))
@@ -108,16 +108,16 @@ def test_sound_is_played_dropped_or_still_buffered_and_never_after_its_flush(
     playback = Playback(RATE)
     accepted = played = dropped = flushed = 0
     complete: list[int] = []
-    for action, generation, samples in steps:
+    for action, utterance_id, samples in steps:
         before = playback.buffered_samples
-        if action == "push" and playback.push(generation, bytes([generation]) * 2 * samples):
-            assert generation > flushed
+        if action == "push" and playback.push(utterance_id, bytes([utterance_id]) * 2 * samples):
+            assert utterance_id > flushed
             accepted += samples
         elif action == "end":
-            playback.end(generation)
+            playback.end(utterance_id)
         elif action == "flush":
-            playback.flush(generation)
-            flushed = max(flushed, generation)
+            playback.flush(utterance_id)
+            flushed = max(flushed, utterance_id)
             dropped += before - playback.buffered_samples
         elif action == "pull":
             sound = playback.pull(samples)
@@ -125,7 +125,7 @@ def test_sound_is_played_dropped_or_still_buffered_and_never_after_its_flush(
             assert all(byte > flushed for byte in sound)
             assert list(sound) == sorted(sound)
             played += len(sound) // 2
-        complete += [position.generation for position in playback.take_positions() if position.is_complete]
+        complete += [position.utterance_id for position in playback.take_positions() if position.is_complete]
     assert accepted == played + dropped + playback.buffered_samples
     assert playback.played_ms == played
     assert complete == sorted(set(complete))
@@ -201,5 +201,5 @@ class TestHeld:
     def test_an_interruption_drops_what_was_held(self) -> None:
         playback = self.held(2_400)
         playback.hold()
-        assert [position.generation for position in playback.flush(1)] == [1]
+        assert [position.utterance_id for position in playback.flush(1)] == [1]
         assert playback.pull(480) == b""

@@ -55,7 +55,7 @@ async def test_a_sink_that_fails_is_taken_out_once_and_the_others_play_on():
     player = Player(
         playback,
         lambda position: finished.set() if position.is_complete else None,
-        lambda generation, at: None,
+        lambda utterance_id, at: None,
         [failing, heard],
         lambda sink, error: failures.append((sink, error)),
     )

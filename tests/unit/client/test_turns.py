@@ -92,14 +92,14 @@ def test_gaps_are_the_worst_of_their_turn_and_replayed_frames_add_up() -> None:
     assert turns.of(3) == TurnLatency(3, migration_gap_ms=30.0, resume_gap_ms=1_200.0, frames_replayed=62)
 
 
-def test_a_generation_is_audible_once_and_not_while_it_is_silent() -> None:
+def test_an_utterance_is_audible_once_and_not_while_it_is_silent() -> None:
     playback = Playback(24_000)
     playback.push(1, bytes(9_600) + tone(300, 24_000, 0.1))
     heard = []
     for step in range(15):
         playback.take_positions()
         playback.pull(480)
-        heard += [(step, generation) for generation in playback.take_audible()]
+        heard += [(step, utterance_id) for utterance_id in playback.take_audible()]
     assert heard == [(10, 1)]
 
 

@@ -1,4 +1,4 @@
-"""Frames that wait to be heard."""
+"""Frames that wait for an acknowledgement."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def test_more_than_the_kept_time_is_the_caller_s_mistake() -> None:
 
 
 @given(st.lists(st.one_of(st.just("send"), st.integers(0, 30)), max_size=80))
-def test_the_unheard_are_always_the_last_without_a_gap(steps: list[str | int]) -> None:
+def test_the_unacked_are_always_the_last_without_a_gap(steps: list[str | int]) -> None:
     uplink = Uplink(Codec.OPUS)
-    heard = sent = 0
+    acked = sent = 0
     for step in steps:
         if step == "send":
             uplink.append(sent * 960, b"x")
@@ -49,6 +49,6 @@ def test_the_unheard_are_always_the_last_without_a_gap(steps: list[str | int]) -
         elif isinstance(step, int):
             assert uplink.acknowledge(step) == (step < sent)
             if step < sent:
-                heard = max(heard, step + 1)
-        assert [frame.sequence for frame in uplink.again(heard) or ()] == list(range(heard, sent))
-        assert (uplink.heard, uplink.sent) == (heard, sent)
+                acked = max(acked, step + 1)
+        assert [frame.sequence for frame in uplink.again(acked) or ()] == list(range(acked, sent))
+        assert (uplink.acked, uplink.sent) == (acked, sent)

@@ -10,7 +10,7 @@
             speaking = asyncio.create_task(call.speak("order.wav"))
             print(await call.migrate())                         # a new socket in mid-speech, the same call
             await speaking
-            await call.finish()                                 # all heard, answered and played
+            await call.finish()                                 # all acked, answered and played
             print(*(f"{line.role}: {line.text}" for line in call.transcript), call.order, sep="\\n")
 
     asyncio.run(main())
@@ -39,6 +39,7 @@ from voice_client.errors import (
     UplinkFull,
 )
 from voice_client.events import (
+    Acked,
     Closed,
     Connected,
     Draining,
@@ -62,6 +63,7 @@ from voice_client.voice_client import VoiceClient
 
 __all__ = [
     "AccessRefused",
+    "Acked",
     "AudioOptions",
     "CallLost",
     "CallReport",

@@ -3,7 +3,7 @@
     ClientError
     ├── InvalidSetting        the URL, a fingerprint, an address or an option cannot be used
     ├── SourceError           a WAV file, a microphone or a voice cannot be used
-    ├── UplinkFull            the caller sends faster than the server hears
+    ├── UplinkFull            the caller sends faster than the server acknowledges
     ├── ConnectError          there is no session, and there never was
     │   ├── Unreachable       no answer, or nobody listens
     │   ├── CertificateRefused  the server is not who the caller trusts
@@ -27,7 +27,7 @@ from voicelink.wire import CloseCode
 
 
 class ClientError(Exception):
-    """Whatever the client raises."""
+    """The base of all errors that the client raises."""
 
 
 class InvalidSetting(ClientError):
@@ -39,7 +39,7 @@ class SourceError(ClientError):
 
 
 class UplinkFull(ClientError):
-    """More audio was sent than is kept until the server has heard it; send no faster than real time."""
+    """More audio is unacked than is kept; send no faster than real time."""
 
 
 class ConnectError(ClientError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from voice_client.call.turns import TurnLatency
+from voice_client.deprecation import former
 from voice_client.errors import ClientError
 
 
@@ -38,26 +39,41 @@ class StateChanged:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """The agent begins to answer `turn` (0 is its greeting); the audio is numbered `generation`."""
+    """The agent begins to answer `turn` (0 is its greeting); `utterance_id` (`generation` on the wire) numbers it."""
 
-    generation: int
+    utterance_id: int
     turn: int
+
+    @property
+    def generation(self) -> int:
+        """Deprecated: use `utterance_id`."""
+        return former("generation", "utterance_id", self.utterance_id)
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """All of a generation has been played."""
+    """All of an utterance has been played."""
 
-    generation: int
+    utterance_id: int
     played_ms: int
+
+    @property
+    def generation(self) -> int:
+        """Deprecated: use `utterance_id`."""
+        return former("generation", "utterance_id", self.utterance_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """The caller interrupted the agent: the rest of this generation is dropped after `played_ms`."""
+    """The caller interrupted the agent: the rest of this utterance is dropped after `played_ms`."""
 
-    generation: int
+    utterance_id: int
     played_ms: int
+
+    @property
+    def generation(self) -> int:
+        """Deprecated: use `utterance_id`."""
+        return former("generation", "utterance_id", self.utterance_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +84,8 @@ class TurnMeasured:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """The effect of all frames up to `sequence` is saved at the server."""
+class Acked:
+    """The server's application-level ACK (`heard` on the wire): the effect of all frames up to `sequence` is saved."""
 
     sequence: int
 
@@ -142,6 +158,9 @@ class Closed:
     error: ClientError | None
 
 
+Heard = Acked
+"""Deprecated: use `Acked`."""
+
 Event = (
     Connected
     | Transcript
@@ -150,7 +169,7 @@ Event = (
     | SpeechEnded
     | Flushed
     | TurnMeasured
-    | Heard
+    | Acked
     | PathChanged
     | Interrupted
     | Resumed

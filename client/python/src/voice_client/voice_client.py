@@ -16,6 +16,7 @@ from voice_client.call.call import Call
 from voice_client.call.call_settings import CallSettings
 from voice_client.call.pace import Pace
 from voice_client.call.report import CallReport
+from voice_client.deprecation import former
 from voice_client.errors import CallLost, MigrationFailed, Unreachable
 from voice_client.events import Closed, Event, Migration, PathChanged, Resumed, Transcript
 from voice_client.options import GROUPS, AudioOptions, ConnectionOptions, Security, UplinkOptions, former_keywords
@@ -154,7 +155,7 @@ class VoiceClient:
             await pace.wait(_FRAME_S)
 
     async def finish(self, timeout_s: float = 60.0) -> None:
-        """Say goodbye: wait until all was heard, answered and played, and the server says bye; raises why not."""
+        """Say bye, and wait until every frame is acked, every answer played and the server says bye; else raise why."""
         call = self._call
         if not call.closed.done():
             call.say_bye()
@@ -211,7 +212,7 @@ class VoiceClient:
     def events(self) -> AsyncIterator[Event]:
         """Iterate over what happened and happens, from `Connected` to `Closed`.
 
-        Whoever comes late gets the last thousand events first.
+        A later subscriber gets the last thousand events first.
         """
         subscription = _Subscription()
         for event in self._backlog:
@@ -250,9 +251,14 @@ class VoiceClient:
         return self._call.uplink.sent
 
     @property
+    def frames_acked(self) -> int:
+        """How many of them the server has acknowledged: their effect is saved."""
+        return self._call.uplink.acked
+
+    @property
     def frames_heard(self) -> int:
-        """How many of them have had their effect at the server."""
-        return self._call.uplink.heard
+        """Deprecated: use `frames_acked`."""
+        return former("frames_heard", "frames_acked", self.frames_acked)
 
     @property
     def migrations(self) -> tuple[Migration, ...]:
@@ -285,7 +291,7 @@ class VoiceClient:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the server said bye after all was heard."""
+        """Whether the server said bye after it acknowledged every frame."""
         return self._call.is_finished
 
     def report(self) -> CallReport:
@@ -301,7 +307,7 @@ class VoiceClient:
             transcript=call.conversation.transcript,
             state=call.conversation.state,
             frames_sent=call.uplink.sent,
-            frames_heard=call.uplink.heard,
+            frames_acked=call.uplink.acked,
             uplink=call.uplink_mode,
             frames_given_up=call.uplink_counters.given_up,
             migrations=self.migrations,

@@ -1,4 +1,4 @@
-/** The agent's answers from their frames to the ear: a decoder for each generation, one playback for all. */
+/** The agent's answers from their frames to the ear: a decoder for each utterance, one playback for all. */
 import { Malformed } from "../wire/codepoints.js";
 import type { AudioFrame } from "../wire/framing.js";
 import type { AudioSink } from "./base.js";
@@ -45,17 +45,17 @@ export class Answers {
     return this.#playback?.playedMs ?? 0;
   }
 
-  begin(generation: number): void {
-    this.#playback?.begin(generation);
+  begin(utteranceId: number): void {
+    this.#playback?.begin(utteranceId);
   }
 
-  /** Take a frame; it is dropped where it comes late, after its generation was flushed. */
-  push(generation: number, frame: AudioFrame): void {
-    if (generation <= this.#flushed) {
+  /** Take a frame; it is dropped where it comes late, after its utterance was flushed. */
+  push(utteranceId: number, frame: AudioFrame): void {
+    if (utteranceId <= this.#flushed) {
       return;
     }
-    this.begin(generation);
-    const incoming = this.#incoming.get(generation) ?? this.#decode(generation);
+    this.begin(utteranceId);
+    const incoming = this.#incoming.get(utteranceId) ?? this.#decode(utteranceId);
     if (frame.sequence !== incoming.nextSequence) {
       this.handler.failed(new Malformed(`downlink frame is ${frame.sequence}, expected ${incoming.nextSequence}`));
       return;
@@ -67,38 +67,38 @@ export class Answers {
     }
   }
 
-  /** No more of this generation comes over its connection. */
-  end(generation: number): void {
-    const incoming = this.#incoming.get(generation);
+  /** No more of this utterance comes over its connection. */
+  end(utteranceId: number): void {
+    const incoming = this.#incoming.get(utteranceId);
     if (incoming) {
-      this.#incoming.delete(generation);
+      this.#incoming.delete(utteranceId);
       incoming.decoder.end();
     } else {
-      this.#playback?.end(generation);
+      this.#playback?.end(utteranceId);
     }
   }
 
-  /** Silence this generation and all before. */
-  flush(generation: number, isQuiet = false): void {
-    this.#flushed = Math.max(this.#flushed, generation);
+  /** Silence this utterance and all before. */
+  flush(utteranceId: number, isQuiet = false): void {
+    this.#flushed = Math.max(this.#flushed, utteranceId);
     for (const [number, { decoder }] of this.#incoming) {
-      if (number <= generation) {
+      if (number <= utteranceId) {
         decoder.close();
         this.#incoming.delete(number);
       }
     }
-    this.#playback?.flush(generation, isQuiet);
+    this.#playback?.flush(utteranceId, isQuiet);
   }
 
   /** The connection is lost: play on what is there, and say from where on the server is to say it again. */
-  hold(): { generation: number; positionMs: number } {
+  hold(): { utteranceId: number; positionMs: number } {
     this.#forget();
-    return this.#playback?.hold() ?? { generation: 1, positionMs: 0 };
+    return this.#playback?.hold() ?? { utteranceId: 1, positionMs: 0 };
   }
 
   /** The server begins an utterance over the new connection: what was held, again, or something else. */
-  inherit(generation: number, isAgain: boolean): void {
-    this.#playback?.inherit(generation, isAgain);
+  inherit(utteranceId: number, isAgain: boolean): void {
+    this.#playback?.inherit(utteranceId, isAgain);
   }
 
   close(): void {
@@ -114,14 +114,14 @@ export class Answers {
     this.#incoming.clear();
   }
 
-  #decode(generation: number): { decoder: SpeechDecoder; nextSequence: number } {
+  #decode(utteranceId: number): { decoder: SpeechDecoder; nextSequence: number } {
     const decoder = new SpeechDecoder(this.#rateHz, {
-      decoded: (samples) => this.#playback?.push(generation, samples),
-      ended: () => this.#playback?.end(generation),
+      decoded: (samples) => this.#playback?.push(utteranceId, samples),
+      ended: () => this.#playback?.end(utteranceId),
       failed: (fault) => this.handler.failed(fault),
     });
     const incoming = { decoder, nextSequence: 0 };
-    this.#incoming.set(generation, incoming);
+    this.#incoming.set(utteranceId, incoming);
     return incoming;
   }
 }

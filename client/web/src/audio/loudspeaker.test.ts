@@ -22,12 +22,12 @@ describe.each([
       played: (position) => playback.played(position),
       flushed: (playedTo) => playback.flushed(playedTo),
     });
-    const tell = (kind: string) => (each: Position) => told.push(`${kind} ${each.generation} ${each.positionMs}`);
+    const tell = (kind: string) => (each: Position) => told.push(`${kind} ${each.utteranceId} ${each.positionMs}`);
     playback = new Playback(sink, 48_000, {
       progressed: (each) => tell(each.isComplete ? "complete" : "progress")(each),
       cut: tell("cut"),
       audible: () => undefined,
-      began: (generation) => told.push(`began ${generation}`),
+      began: (utteranceId) => told.push(`began ${utteranceId}`),
     });
   });
 

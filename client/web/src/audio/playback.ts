@@ -1,37 +1,37 @@
 /**
  * What of the agent's speech waits for the ear, and how much has reached it.
  *
- * Speech arrives faster than it is spoken and goes to the sink a generation after the other. An interruption empties
- * both; what arrives late of an interrupted generation is dropped. Positions are the sink's sample count.
+ * Speech arrives faster than it is spoken and goes to the sink an utterance after the other. An interruption empties
+ * both; what arrives late of an interrupted utterance is dropped. Positions are the sink's sample count.
  */
 import type { AudioSink } from "./base.js";
 import { firstVoiced } from "./loudness.js";
 
-/** `positionMs` of a generation have been played; `isComplete` once that is all of it. */
+/** `positionMs` of an utterance have been played; `isComplete` once that is all of it. */
 export interface Position {
-  readonly generation: number;
+  readonly utteranceId: number;
   readonly positionMs: number;
   readonly isComplete: boolean;
 }
 
 export interface PlaybackHandler {
-  /** Worth telling the server: every generation completed, and the present one each 200 ms. */
+  /** Worth telling the server: every utterance completed, and the present one each 200 ms. */
   progressed(position: Position): void;
-  /** A generation was cut off here. */
+  /** An utterance was cut off here. */
   cut(position: Position): void;
-  /** A generation's first sample left `agoMs` ago. */
-  began(generation: number, agoMs: number): void;
-  /** A generation's first audible sample left `agoMs` ago. */
-  audible(generation: number, agoMs: number): void;
+  /** An utterance's first sample left `agoMs` ago. */
+  began(utteranceId: number, agoMs: number): void;
+  /** An utterance's first audible sample left `agoMs` ago. */
+  audible(utteranceId: number, agoMs: number): void;
 }
 
 const REPORT_MS = 200;
 /** How much of what takes the place of held speech must have arrived beyond what is skipped of it. */
 const HEIR_MS = 200;
 
-interface Generation {
+interface Utterance {
   readonly number: number;
-  /** Kept until it begins to play: the flush of an earlier generation takes it out of the sink again. */
+  /** Kept until it begins to play: the flush of an earlier utterance takes it out of the sink again. */
   chunks: Float32Array[];
   /** Where it begins at the sink; undefined while those before it have not ended. */
   start: number | undefined;
@@ -47,19 +47,19 @@ interface Generation {
 
 /** What was playing when the connection was lost, and what takes its place. */
 interface Held {
-  readonly generation: number;
+  readonly utteranceId: number;
   readonly positionMs: number;
   /** Where at the sink the first sample of what takes its place belongs. */
   readonly start: number;
-  heir: number | undefined;
+  replacement: number | undefined;
   isDropping: boolean;
 }
 
 export class Playback {
-  /** How many samples arrived after their generation was flushed. */
+  /** How many samples arrived after their utterance was flushed. */
   lateSamples = 0;
-  #queue: Generation[] = [];
-  #cut: Generation[] = [];
+  #queue: Utterance[] = [];
+  #cut: Utterance[] = [];
   #newest = 0;
   #held: Held | undefined;
   #written = 0;
@@ -71,7 +71,7 @@ export class Playback {
     private readonly handler: PlaybackHandler,
   ) {}
 
-  /** The newest generation announced, 0 before the first. */
+  /** The newest utterance announced, 0 before the first. */
   get newest(): number {
     return this.#newest;
   }
@@ -81,7 +81,7 @@ export class Playback {
     return this.#queue.length > 0;
   }
 
-  /** How much speech waits, all generations together. */
+  /** How much speech waits, all utterances together. */
   get bufferedMs(): number {
     const position = this.sink.position;
     const samples = this.#queue.reduce((total, each) => total + each.samples - this.#played(each, position), 0);
@@ -93,24 +93,24 @@ export class Playback {
     return this.#toMs(this.#queue.reduce((total, each) => total + this.#played(each, position), this.#playedSamples));
   }
 
-  /** The first generation that was neither played to its end nor flushed, and how much of it was played. */
-  get unplayed(): { generation: number; positionMs: number; played: number } {
+  /** The first utterance that was neither played to its end nor flushed, and how much of it was played. */
+  get unplayed(): { utteranceId: number; positionMs: number; played: number } {
     const position = this.sink.position;
     for (const each of this.#queue) {
       const played = this.#played(each, position);
       if (!each.isEnded || played < each.samples) {
-        return { generation: each.number, positionMs: this.#toMs(played), played };
+        return { utteranceId: each.number, positionMs: this.#toMs(played), played };
       }
     }
-    return { generation: this.#newest + 1, positionMs: 0, played: 0 };
+    return { utteranceId: this.#newest + 1, positionMs: 0, played: 0 };
   }
 
-  /** Announce a generation; `push` and `end` do so too. Those up to the newest one known are not taken again. */
-  begin(generation: number): void {
-    if (generation > this.#newest) {
-      this.#newest = generation;
+  /** Announce an utterance; `push` and `end` do so too. Those up to the newest one known are not taken again. */
+  begin(utteranceId: number): void {
+    if (utteranceId > this.#newest) {
+      this.#newest = utteranceId;
       this.#queue.push({
-        number: generation,
+        number: utteranceId,
         chunks: [],
         start: undefined,
         samples: 0,
@@ -124,10 +124,10 @@ export class Playback {
     }
   }
 
-  /** Append speech; false where it came after its generation was flushed or had ended. */
-  push(generation: number, samples: Float32Array): boolean {
-    this.begin(generation);
-    const target = this.#queue.find((each) => each.number === generation);
+  /** Append speech; false where it came after its utterance was flushed or had ended. */
+  push(utteranceId: number, samples: Float32Array): boolean {
+    this.begin(utteranceId);
+    const target = this.#queue.find((each) => each.number === utteranceId);
     if (!target || target.isEnded) {
       this.lateSamples += samples.length;
       return false;
@@ -148,23 +148,23 @@ export class Playback {
   }
 
   /**
-   * The connection was lost: return the first generation not played to its end, and the position there.
+   * The connection was lost: return the first utterance not played to its end, and the position there.
    *
    * What is buffered is played on. What is said again from that position, as `inherit` announces, takes its place.
    */
-  hold(): { generation: number; positionMs: number } {
+  hold(): { utteranceId: number; positionMs: number } {
     this.played(this.sink.position);
     if (!this.#held) {
-      const { generation, positionMs, played } = this.unplayed;
-      const begun = this.#queue.find((each) => each.number === generation && each.start !== undefined);
+      const { utteranceId, positionMs, played } = this.unplayed;
+      const begun = this.#queue.find((each) => each.number === utteranceId && each.start !== undefined);
       const ahead = played - Math.round((positionMs * this.rateHz) / 1000);
       const start = (begun ? begun.start! + played : this.#written) - ahead;
-      this.#held = { generation, positionMs, start, heir: undefined, isDropping: false };
+      this.#held = { utteranceId, positionMs, start, replacement: undefined, isDropping: false };
     }
-    const { heir } = this.#held;
-    if (heir !== undefined) {
-      this.#queue = this.#queue.filter((each) => each.number < heir);
-      this.#held.heir = undefined;
+    const { replacement } = this.#held;
+    if (replacement !== undefined) {
+      this.#queue = this.#queue.filter((each) => each.number < replacement);
+      this.#held.replacement = undefined;
     }
     for (const each of this.#queue) {
       each.isEnded = true; // nothing more comes over the lost connection
@@ -174,21 +174,21 @@ export class Playback {
   }
 
   /** The server begins to say this over the new connection: the rest of what is held, or something else. */
-  inherit(generation: number, isAgain: boolean): void {
-    if (!this.#held || this.#held.heir !== undefined) {
-      return; // what is said after the heir follows it
+  inherit(utteranceId: number, isAgain: boolean): void {
+    if (!this.#held || this.#held.replacement !== undefined) {
+      return; // what is said after the replacement follows it
     }
     if (isAgain) {
-      this.#held.heir = generation;
+      this.#held.replacement = utteranceId;
     } else {
-      this.flush(generation - 1, true);
+      this.flush(utteranceId - 1, true);
     }
   }
 
-  /** No more speech of this generation follows. */
-  end(generation: number): void {
-    this.begin(generation);
-    const target = this.#queue.find((each) => each.number === generation);
+  /** No more speech of this utterance follows. */
+  end(utteranceId: number): void {
+    this.begin(utteranceId);
+    const target = this.#queue.find((each) => each.number === utteranceId);
     if (target) {
       target.isEnded = true;
       this.#advance();
@@ -197,16 +197,16 @@ export class Playback {
     }
   }
 
-  /** Drop this generation and all before; `cut` is called for each once the sink is silent, unless `isQuiet`. */
-  flush(generation: number, isQuiet = false): void {
+  /** Drop this utterance and all before; `cut` is called for each once the sink is silent, unless `isQuiet`. */
+  flush(utteranceId: number, isQuiet = false): void {
     this.played(this.sink.position);
-    this.#newest = Math.max(this.#newest, generation);
+    this.#newest = Math.max(this.#newest, utteranceId);
     this.#held = undefined;
-    const dropped = this.#queue.filter((each) => each.number <= generation);
+    const dropped = this.#queue.filter((each) => each.number <= utteranceId);
     if (!dropped.length) {
       return;
     }
-    this.#queue = this.#queue.filter((each) => each.number > generation);
+    this.#queue = this.#queue.filter((each) => each.number > utteranceId);
     if (isQuiet) {
       const position = this.sink.position;
       this.#playedSamples += dropped.reduce((total, each) => total + this.#played(each, position), 0);
@@ -237,12 +237,12 @@ export class Playback {
       if (head.isEnded && played >= head.samples) {
         this.#queue.shift();
         this.#playedSamples += played;
-        this.handler.progressed({ generation: head.number, positionMs, isComplete: true });
+        this.handler.progressed({ utteranceId: head.number, positionMs, isComplete: true });
         continue;
       }
       if (positionMs - head.reportedMs >= REPORT_MS) {
         head.reportedMs = positionMs;
-        this.handler.progressed({ generation: head.number, positionMs, isComplete: false });
+        this.handler.progressed({ utteranceId: head.number, positionMs, isComplete: false });
       }
       break;
     }
@@ -257,45 +257,45 @@ export class Playback {
     for (const each of this.#cut.splice(0)) {
       const played = this.#played(each, playedTo);
       this.#playedSamples += played;
-      this.handler.cut({ generation: each.number, positionMs: this.#toMs(played), isComplete: false });
+      this.handler.cut({ utteranceId: each.number, positionMs: this.#toMs(played), isComplete: false });
     }
   }
 
-  /** Once there is enough of the heir, or nothing else, drop what the sink holds of those before. */
+  /** Once there is enough of the replacement, or nothing else, drop what the sink holds of those before. */
   #handOver(): void {
     const held = this.#held;
-    const heir = held?.heir === undefined ? undefined : this.#queue.find((each) => each.number === held.heir);
-    if (!held || !heir || held.isDropping) {
+    const replacement = held?.replacement === undefined ? undefined : this.#queue.find((each) => each.number === held.replacement);
+    if (!held || !replacement || held.isDropping) {
       return;
     }
     const position = this.sink.position;
     const enough = position - held.start + (HEIR_MS * this.rateHz) / 1000;
-    if (position >= this.#written || heir.isEnded || heir.samples >= enough) {
+    if (position >= this.#written || replacement.isEnded || replacement.samples >= enough) {
       held.isDropping = true;
       this.sink.flush();
     }
   }
 
-  /** Those before the heir are out of the sink, which played them to here; the heir goes on from there. */
+  /** Those before the replacement are out of the sink, which played them to here; the replacement goes on from there. */
   #handedOver(held: Held, playedTo: number): void {
-    const before = this.#queue.filter((each) => each.number < held.heir!);
+    const before = this.#queue.filter((each) => each.number < held.replacement!);
     this.#playedSamples += before.reduce((total, each) => total + this.#played(each, playedTo), 0);
     this.#queue = this.#queue.slice(before.length);
     this.#held = undefined;
-    const heir = this.#queue[0];
-    if (heir) {
-      heir.toSkip = Math.max(0, playedTo - held.start);
-      this.#playedSamples -= heir.toSkip; // counted with those before
-      heir.start = this.#written - heir.toSkip;
-      heir.chunks.forEach((chunk) => this.#write(heir, chunk));
+    const replacement = this.#queue[0];
+    if (replacement) {
+      replacement.toSkip = Math.max(0, playedTo - held.start);
+      this.#playedSamples -= replacement.toSkip; // counted with those before
+      replacement.start = this.#written - replacement.toSkip;
+      replacement.chunks.forEach((chunk) => this.#write(replacement, chunk));
       this.#advance();
     }
   }
 
-  /** Hand the next generation to the sink once those before it have ended. */
+  /** Hand the next utterance to the sink once those before it have ended. */
   #advance(): void {
     for (const each of this.#queue) {
-      if (each.number === this.#held?.heir) {
+      if (each.number === this.#held?.replacement) {
         return;
       }
       if (each.start === undefined) {
@@ -308,17 +308,17 @@ export class Playback {
     }
   }
 
-  #write(generation: Generation, samples: Float32Array): void {
-    const skipped = Math.min(generation.toSkip, samples.length);
-    generation.toSkip -= skipped;
+  #write(utterance: Utterance, samples: Float32Array): void {
+    const skipped = Math.min(utterance.toSkip, samples.length);
+    utterance.toSkip -= skipped;
     if (skipped < samples.length) {
       this.#written += samples.length - skipped;
       this.sink.write(samples.subarray(skipped));
     }
   }
 
-  #played(generation: Generation, position: number): number {
-    return generation.start === undefined ? 0 : Math.max(0, Math.min(generation.samples, position - generation.start));
+  #played(utterance: Utterance, position: number): number {
+    return utterance.start === undefined ? 0 : Math.max(0, Math.min(utterance.samples, position - utterance.start));
   }
 
   #toMs(samples: number): number {

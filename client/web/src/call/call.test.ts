@@ -46,7 +46,7 @@ describe("a call on one connection", () => {
       is_complete: false,
     });
     bed.link.say({ type: "flush", generation: 1, sequence: null });
-    expect(bed.of("flushed")).toEqual([{ type: "flushed", generation: 1, playedMs: 500 }]);
+    expect(bed.of("flushed")).toEqual([{ type: "flushed", utteranceId: 1, playedMs: 500 }]);
     expect(bed.call.replies.isAgentSpeaking).toBe(false);
     bed.link.speak(1, { sequence: 100, timestamp: 96_000, codec: Codec.PCM16_24K, payload: new Uint8Array(960) });
     expect(bed.call.isOver).toBe(false); // late, and dropped
@@ -141,7 +141,7 @@ describe("a call whose connection is gone", () => {
     bed.sink.play(400);
     expect(bed.link.of("played").at(-1)).toMatchObject({ generation: 2, position_ms: 560 });
     bed.sink.play(2_000);
-    expect(bed.of("speech-ended")).toEqual([{ type: "speech-ended", generation: 2, playedMs: 1000 }]);
+    expect(bed.of("speech-ended")).toEqual([{ type: "speech-ended", utteranceId: 2, playedMs: 1000 }]);
     expect(bed.link.of("played").some((each) => each.generation === 3)).toBe(false); // it waits for its audio
   });
 
@@ -157,7 +157,7 @@ describe("a call whose connection is gone", () => {
     bed.answer(2, 10);
     bed.link.end(2);
     bed.sink.play(2_000);
-    expect(bed.of("speech-ended")).toEqual([{ type: "speech-ended", generation: 2, playedMs: 200 }]);
+    expect(bed.of("speech-ended")).toEqual([{ type: "speech-ended", utteranceId: 2, playedMs: 200 }]);
   });
 
   it("holds the same place through a second loss before anything was said again", async () => {
@@ -179,7 +179,7 @@ describe("a call whose connection is gone", () => {
     bed.answer(3, 65);
     bed.link.end(3);
     bed.sink.play(3_000);
-    expect(bed.of("speech-ended")).toEqual([{ type: "speech-ended", generation: 3, playedMs: 1300 }]);
+    expect(bed.of("speech-ended")).toEqual([{ type: "speech-ended", utteranceId: 3, playedMs: 1300 }]);
   });
 
   it("tries again after refusals, with growing delays, and gives up after a minute", async () => {

@@ -38,7 +38,7 @@ export class Call implements LinkHandler {
   readonly closed: Promise<void>;
   beganAt = 0;
   error: VoiceError | null = null;
-  /** Whether the server said bye with every frame heard. */
+  /** Whether the server said bye with every frame acked. */
   isFinished = false;
   isOver = false;
   hasSaidBye = false;
@@ -189,13 +189,13 @@ export class Call implements LinkHandler {
           const sent = this.uplink.sent;
           return this.faultFound(link, new Malformed(`heard ${message.sequence}, but only ${sent} frames were sent`));
         }
-        return this.emit({ type: "heard", sequence: message.sequence });
+        return this.emit({ type: "acked", sequence: message.sequence });
       case "speech":
         this.replies.announced(message.generation, message.turn);
         this.turns.announced(message.generation, message.turn);
         this.answers.inherit(message.generation, message.is_again);
         this.answers.begin(message.generation);
-        return this.emit({ type: "speech", generation: message.generation, turn: message.turn });
+        return this.emit({ type: "speech", utteranceId: message.generation, turn: message.turn });
       case "latency":
         return this.turns.latencyReceived(message);
       case "flush":
@@ -217,20 +217,20 @@ export class Call implements LinkHandler {
     }
   }
 
-  frameReceived(link: Link, generation: number, frame: AudioFrame): void {
+  frameReceived(link: Link, utteranceId: number, frame: AudioFrame): void {
     if (link !== this.#link || this.isOver) {
       return;
     }
     const now = performance.now();
     this.#liveness.received(now);
-    this.replies.arrived(generation, now);
-    this.turns.arrived(generation, now);
-    this.answers.push(generation, frame);
+    this.replies.arrived(utteranceId, now);
+    this.turns.arrived(utteranceId, now);
+    this.answers.push(utteranceId, frame);
   }
 
-  speechEnded(link: Link, generation: number): void {
+  speechEnded(link: Link, utteranceId: number): void {
     if (link === this.#link && !this.isOver) {
-      this.answers.end(generation);
+      this.answers.end(utteranceId);
     }
   }
 
@@ -278,7 +278,7 @@ export class Call implements LinkHandler {
     }
     this.recovery.interrupted(now, "the call moves to another connection");
     this.#isLive = false;
-    const { generation, positionMs } = this.answers.hold();
+    const { utteranceId, positionMs } = this.answers.hold();
     former?.leave();
     link.send({
       type: "resume",
@@ -286,7 +286,7 @@ export class Call implements LinkHandler {
       token: this.#token,
       accept,
       generation: this.answers.newest,
-      next_generation: generation,
+      next_generation: utteranceId,
       position_ms: positionMs,
       turn: this.conversation.newestTurn,
       uplink,
@@ -338,7 +338,7 @@ export class Call implements LinkHandler {
       this.recovery.interrupted(now - this.#stalledMs(now), error.message, error);
       this.recovery.redial();
       this.#settled?.reject(error);
-    } else if (isAnswer && this.hasSaidBye && this.uplink.heard === this.uplink.sent && !wasLive) {
+    } else if (isAnswer && this.hasSaidBye && this.uplink.acked === this.uplink.sent && !wasLive) {
       this.isFinished = true; // the server's bye was lost with the connection
       this.end(null);
     } else if (isAnswer && !this.#hasBegun) {
@@ -349,12 +349,12 @@ export class Call implements LinkHandler {
   }
 
   #serverSaidBye(frames: number, reason: string): void {
-    const { sent, heard } = this.uplink;
-    this.isFinished = this.hasSaidBye && heard === sent && sent === frames;
+    const { sent, acked } = this.uplink;
+    this.isFinished = this.hasSaidBye && acked === sent && sent === frames;
     if (this.isFinished) {
       this.end(null);
     } else if (this.hasSaidBye) {
-      this.end(new ProtocolFault(`the server said bye although ${sent - heard} of ${sent} frames were not heard`));
+      this.end(new ProtocolFault(`the server said bye although ${sent - acked} of ${sent} frames were unacked`));
     } else {
       this.end(sessionEnded(CloseCode.NORMAL, reason));
     }

@@ -19,30 +19,30 @@ export interface Listening {
 export class Playout implements AnswersHandler {
   constructor(private readonly call: Listening) {}
 
-  progressed({ generation, positionMs, isComplete }: Position): void {
-    this.call.send({ type: "played", generation, position_ms: positionMs, is_complete: isComplete });
+  progressed({ utteranceId, positionMs, isComplete }: Position): void {
+    this.call.send({ type: "played", generation: utteranceId, position_ms: positionMs, is_complete: isComplete });
     if (isComplete) {
-      this.call.replies.over(generation);
-      this.call.emit({ type: "speech-ended", generation, playedMs: positionMs });
+      this.call.replies.over(utteranceId);
+      this.call.emit({ type: "speech-ended", utteranceId, playedMs: positionMs });
     }
   }
 
-  cut({ generation, positionMs }: Position): void {
-    this.call.replies.over(generation);
+  cut({ utteranceId, positionMs }: Position): void {
+    this.call.replies.over(utteranceId);
     this.call.turns.silent(performance.now());
-    this.call.send({ type: "played", generation, position_ms: positionMs });
-    this.call.emit({ type: "flushed", generation, playedMs: positionMs });
+    this.call.send({ type: "played", generation: utteranceId, position_ms: positionMs });
+    this.call.emit({ type: "flushed", utteranceId, playedMs: positionMs });
   }
 
-  began(generation: number, agoMs: number): void {
-    const reply = this.call.replies.began(generation, performance.now() - agoMs);
+  began(utteranceId: number, agoMs: number): void {
+    const reply = this.call.replies.began(utteranceId, performance.now() - agoMs);
     if (reply) {
       this.call.emit(reply);
     }
   }
 
-  audible(generation: number, agoMs: number): void {
-    this.call.turns.audible(generation, performance.now() - agoMs);
+  audible(utteranceId: number, agoMs: number): void {
+    this.call.turns.audible(utteranceId, performance.now() - agoMs);
   }
 
   failed(fault: Malformed): void {

@@ -18,37 +18,37 @@ export class ReplyClock {
     this.#voicedAt = now;
   }
 
-  announced(generation: number, turn: number): void {
-    this.#turns.set(generation, turn);
+  announced(utteranceId: number, turn: number): void {
+    this.#turns.set(utteranceId, turn);
   }
 
   /** A frame of an answer came. */
-  arrived(generation: number, now: number): void {
-    if (generation > this.#newest) {
-      this.#newest = generation;
+  arrived(utteranceId: number, now: number): void {
+    if (utteranceId > this.#newest) {
+      this.#newest = utteranceId;
       if (this.#voicedAt !== undefined) {
-        this.#arrivals.set(generation, { voicedAt: this.#voicedAt, arrivedAt: now });
+        this.#arrivals.set(utteranceId, { voicedAt: this.#voicedAt, arrivedAt: now });
         this.#voicedAt = undefined;
       }
     }
   }
 
   /** An answer began to sound at `startedAt`; undefined where it answers nothing that was said since the last one. */
-  began(generation: number, startedAt: number): Reply | undefined {
-    const arrival = this.#arrivals.get(generation);
+  began(utteranceId: number, startedAt: number): Reply | undefined {
+    const arrival = this.#arrivals.get(utteranceId);
     if (!arrival) {
       return undefined;
     }
-    this.#arrivals.delete(generation);
+    this.#arrivals.delete(utteranceId);
     const arrivalMs = Math.round(arrival.arrivedAt - arrival.voicedAt);
     const latencyMs = Math.max(arrivalMs, Math.round(startedAt - arrival.voicedAt));
     this.latenciesMs.push(latencyMs);
-    return { type: "reply", generation, turn: this.#turns.get(generation) ?? 0, latencyMs, arrivalMs };
+    return { type: "reply", utteranceId, turn: this.#turns.get(utteranceId) ?? 0, latencyMs, arrivalMs };
   }
 
   /** An answer was played to its end or flushed. */
-  over(generation: number): void {
-    this.#turns.delete(generation);
+  over(utteranceId: number): void {
+    this.#turns.delete(utteranceId);
   }
 
   /** The answers announced so far come no more: they will be said again under new numbers. */

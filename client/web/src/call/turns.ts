@@ -18,7 +18,7 @@ export class Turns {
   readonly #turnOf = new Map<number, number>();
   #rtts: { readonly at: number; readonly rttMs: number }[] = [];
   #latency: Latency | undefined;
-  #onset: { readonly utterance: number; readonly onset: number | null } | undefined;
+  #onset: { readonly utteranceId: number; readonly onset: number | null } | undefined;
 
   constructor(private readonly onMeasured: (measured: Measured, turn: TurnMeasured) => void) {}
 
@@ -39,21 +39,21 @@ export class Turns {
   }
 
   /** An answer to `turn` begins. */
-  announced(utterance: number, turn: number): void {
-    keep(this.#turnOf, utterance, turn, KEPT_UTTERANCES);
+  announced(utteranceId: number, turn: number): void {
+    keep(this.#turnOf, utteranceId, turn, KEPT_UTTERANCES);
   }
 
   /** Audio of an answer has arrived; the first counts. */
-  arrived(utterance: number, now: number): void {
-    if (!this.#arrived.has(utterance)) {
-      keep(this.#arrived, utterance, now, KEPT_UTTERANCES);
+  arrived(utteranceId: number, now: number): void {
+    if (!this.#arrived.has(utteranceId)) {
+      keep(this.#arrived, utteranceId, now, KEPT_UTTERANCES);
     }
   }
 
   /** The first audible sample of an answer has left the loudspeaker. */
-  audible(utterance: number, at: number): void {
-    if (!this.#audible.has(utterance)) {
-      keep(this.#audible, utterance, at, KEPT_UTTERANCES);
+  audible(utteranceId: number, at: number): void {
+    if (!this.#audible.has(utteranceId)) {
+      keep(this.#audible, utteranceId, at, KEPT_UTTERANCES);
       this.#answered();
     }
   }
@@ -65,15 +65,15 @@ export class Turns {
   }
 
   /** The caller interrupted an answer with the frame `onset`; `silent` follows. */
-  flushed(utterance: number, onset: number | null): void {
-    this.#onset = { utterance, onset };
+  flushed(utteranceId: number, onset: number | null): void {
+    this.#onset = { utteranceId, onset };
   }
 
   /** The loudspeaker fell silent in the middle of an answer. */
   silent(at: number): void {
-    const { utterance = 0, onset = null } = this.#onset ?? {};
+    const { utteranceId = 0, onset = null } = this.#onset ?? {};
     this.#onset = undefined;
-    const turn = this.#turnOf.get(utterance);
+    const turn = this.#turnOf.get(utteranceId);
     const capturedAt = onset === null ? undefined : this.#captured.get(onset);
     if (turn !== undefined && capturedAt !== undefined) {
       const bargeInMs = since(capturedAt, at);

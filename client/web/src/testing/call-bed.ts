@@ -80,10 +80,10 @@ export class Bed {
   }
 
   /** An answer of 20 ms frames in PCM16. */
-  answer(generation: number, frames: number, first = 0, loudness = 0): void {
+  answer(utteranceId: number, frames: number, first = 0, loudness = 0): void {
     for (let sequence = first; sequence < first + frames; sequence++) {
       const payload = new Uint8Array(new Int16Array(24 * FRAME_MS).fill(loudness).buffer);
-      this.link.speak(generation, { sequence, timestamp: sequence * 960, codec: Codec.PCM16_24K, payload });
+      this.link.speak(utteranceId, { sequence, timestamp: sequence * 960, codec: Codec.PCM16_24K, payload });
     }
   }
 
@@ -99,8 +99,8 @@ export class Bed {
     return {
       progressed: (position) => this.call.playout.progressed(position),
       cut: (position) => this.call.playout.cut(position),
-      began: (generation, agoMs) => this.call.playout.began(generation, agoMs),
-      audible: (generation, agoMs) => this.call.playout.audible(generation, agoMs),
+      began: (utteranceId, agoMs) => this.call.playout.began(utteranceId, agoMs),
+      audible: (utteranceId, agoMs) => this.call.playout.audible(utteranceId, agoMs),
       failed: (fault) => this.call.playout.failed(fault),
     };
   }

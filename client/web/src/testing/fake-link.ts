@@ -75,12 +75,12 @@ export class FakeLink implements Link {
     }
   }
 
-  speak(generation: number, frame: AudioFrame): void {
-    this.handler.frameReceived(this, generation, frame);
+  speak(utteranceId: number, frame: AudioFrame): void {
+    this.handler.frameReceived(this, utteranceId, frame);
   }
 
-  end(generation: number): void {
-    this.handler.speechEnded(this, generation);
+  end(utteranceId: number): void {
+    this.handler.speechEnded(this, utteranceId);
   }
 
   lose(error: VoiceError | null): void {

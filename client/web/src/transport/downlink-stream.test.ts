@@ -16,7 +16,7 @@ const onStream = (...sequences: number[]) =>
 it("reads an utterance byte by byte", () => {
   const stream = new DownlinkStream();
   const read = [...onStream(0, 1, 2)].flatMap((byte) => stream.feed(Uint8Array.of(byte)) as AudioFrame[]);
-  expect(stream.utterance).toBe(200);
+  expect(stream.utteranceId).toBe(200);
   expect(read).toEqual([0, 1, 2].map(frame));
 });
 

@@ -6,8 +6,8 @@ const FRAME_HEAD_BYTES = 17;
 
 /** Reads `stream type | utterance ID | frames` from a stream that the server opened. */
 export class DownlinkStream {
-  /** The utterance ID (`generation` on the wire), undefined until the stream's head has arrived. */
-  utterance: number | undefined;
+  /** The utterance ID (`utterance` on the wire), undefined until the stream's head has arrived. */
+  utteranceId: number | undefined;
   /** Whether the stream is of a type that this version does not know: its bytes are skipped. */
   isForeign = false;
   #head: Uint8Array = new Uint8Array(0);
@@ -19,7 +19,7 @@ export class DownlinkStream {
     if (this.isForeign) {
       return [];
     }
-    if (this.utterance === undefined) {
+    if (this.utteranceId === undefined) {
       this.#head = concat(this.#head, data);
       data = this.#readHead();
     }
@@ -49,7 +49,7 @@ export class DownlinkStream {
     if (this.isForeign || !utterance) {
       return new Uint8Array(0);
     }
-    this.utterance = utterance.value;
+    this.utteranceId = utterance.value;
     return this.#head.subarray(utterance.end);
   }
 }

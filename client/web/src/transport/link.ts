@@ -25,9 +25,9 @@ export interface Link {
 /** What a link tells its call; the call ignores links it has left. */
 export interface LinkHandler {
   messageReceived(link: Link, message: ServerMessage): void;
-  frameReceived(link: Link, generation: number, frame: AudioFrame): void;
-  /** No more of a generation comes over this link: all of it was sent, or the rest is not wanted. */
-  speechEnded(link: Link, generation: number): void;
+  frameReceived(link: Link, utteranceId: number, frame: AudioFrame): void;
+  /** No more of an utterance comes over this link: all of it was sent, or the rest is not wanted. */
+  speechEnded(link: Link, utteranceId: number): void;
   faultFound(link: Link, fault: Malformed): void;
   /** Nothing more can be sent or will come; null where the server closed the session normally. Called once at most. */
   lost(link: Link, error: VoiceError | null): void;

@@ -101,19 +101,19 @@ class WebSocketLink implements Link {
     if (kind !== Kind.DOWNLINK_AUDIO && kind !== Kind.END && kind !== Kind.RESET) {
       return undefined;
     }
-    const generation = decodeVarint(body, 0);
-    if (!generation) {
-      return new Malformed("a message of speech names its generation");
+    const utteranceId = decodeVarint(body, 0);
+    if (!utteranceId) {
+      return new Malformed("a message of speech names its utteranceId");
     }
     if (kind !== Kind.DOWNLINK_AUDIO) {
-      this.handler.speechEnded(this, generation.value);
+      this.handler.speechEnded(this, utteranceId.value);
       return undefined;
     }
-    const frame = decodeAudioFrame(body.subarray(generation.end));
+    const frame = decodeAudioFrame(body.subarray(utteranceId.end));
     if (frame instanceof Malformed) {
       return frame;
     }
-    this.handler.frameReceived(this, generation.value, frame);
+    this.handler.frameReceived(this, utteranceId.value, frame);
     return undefined;
   }
 

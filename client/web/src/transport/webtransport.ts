@@ -155,12 +155,12 @@ class WebTransportLink implements Link {
         return frames;
       }
       for (const frame of frames) {
-        this.#handler.frameReceived(this, stream.utterance!, frame);
+        this.#handler.frameReceived(this, stream.utteranceId!, frame);
       }
       return undefined;
     });
-    if (stream.utterance !== undefined && !this.#isOver) {
-      this.#handler.speechEnded(this, stream.utterance);
+    if (stream.utteranceId !== undefined && !this.#isOver) {
+      this.#handler.speechEnded(this, stream.utteranceId);
     }
   }
 

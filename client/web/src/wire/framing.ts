@@ -2,7 +2,7 @@
 import { CLOCK_HZ, Codec, MAX_AUDIO_BYTES, Malformed } from "./codepoints.js";
 
 /**
- * One packet of speech. `sequence` counts without gaps from 0 (uplink: in the session; downlink: in the generation).
+ * One packet of speech. `sequence` counts without gaps from 0 (uplink: in the session; downlink: in the utterance).
  * `timestamp` is the media time of the first sample in ticks of `CLOCK_HZ`; DTX leaves gaps in it.
  */
 export interface AudioFrame {

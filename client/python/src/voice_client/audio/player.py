@@ -88,8 +88,8 @@ class Player:
         for position in self._playback.take_positions():
             self._report(position)
         pcm = self._playback.pull(self._samples)
-        for generation in self._playback.take_audible():
-            self._audible(generation, self._tick_at + self._latency_s)
+        for utterance_id in self._playback.take_audible():
+            self._audible(utterance_id, self._tick_at + self._latency_s)
         if pcm:
             self._each(lambda sink: sink.play(self._tick_at, pcm))
         if self._playback.is_active:
@@ -98,7 +98,7 @@ class Player:
 
 
 class InstantPlayer:
-    """For callers without ears: speech counts as played as soon as all of a generation has arrived."""
+    """For callers without ears: speech counts as played as soon as all of an utterance has arrived."""
 
     def __init__(
         self, playback: Playback, report: Callable[[Position], None], audible: Callable[[int, float], None]
@@ -111,8 +111,8 @@ class InstantPlayer:
     def wake(self) -> None:
         """Take all there is."""
         self._playback.pull(self._playback.buffered_samples)
-        for generation in self._playback.take_audible():
-            self._audible(generation, self._loop.time())
+        for utterance_id in self._playback.take_audible():
+            self._audible(utterance_id, self._loop.time())
         for position in self._playback.take_positions():
             self._report(position)
 

@@ -16,11 +16,11 @@ from voice_client.call.recovery import Dial, Recovery
 from voice_client.call.turns import Turns
 from voice_client.errors import CallLost, ClientError, ProtocolFault, ServerDrained, SessionFailed, session_ended
 from voice_client.events import (
+    Acked,
     Closed,
     Draining,
     Event,
     Flushed,
-    Heard,
     SinkFailed,
     Speech,
     SpeechEnded,
@@ -39,6 +39,7 @@ from voicelink.wire import (
     Drain,
     Error,
     Flush,
+    Heard,
     Latency,
     Malformed,
     Measured,
@@ -50,7 +51,6 @@ from voicelink.wire import (
     ServerMessage,
     Start,
 )
-from voicelink.wire import Heard as HeardMessage
 from voicelink.wire import Speech as SpeechMessage
 
 _MAX_BUFFERED_S = 600
@@ -94,7 +94,7 @@ class Call:
         self.ended_at: float | None = None
         self.error: ClientError | None = None
         self.is_finished = False
-        """Whether the server said bye with every frame heard."""
+        """Whether the server said bye with every frame acked."""
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
@@ -173,13 +173,13 @@ class Call:
         self._is_live = False
         for position in self.playback.take_positions():
             self._report(position)
-        next_generation, position_ms = self.playback.hold()
+        next_utterance_id, position_ms = self.playback.hold()
         return Resume(
             session=self.conversation.session or "",
             token=self._token,
             accept=self._settings.accept,
             generation=self.playback.newest,
-            next_generation=next_generation,
+            next_generation=next_utterance_id,
             position_ms=position_ms,
             turn=self.conversation.newest_turn,
             uplink=self._settings.uplink,
@@ -197,9 +197,9 @@ class Call:
                     self.fault_found(link, Malformed(f"pong {message.id} answers no ping"))
                 elif self.latest_rtt_ms is not None:
                     self.turns.round_trip(self.latest_rtt_ms, self._loop.time())
-            case HeardMessage():
+            case Heard():
                 if self.uplink.acknowledge(message.sequence):
-                    self._emit(Heard(message.sequence))
+                    self._emit(Acked(message.sequence))
                 else:
                     reason = f"heard {message.sequence}, but only {self.uplink.sent} frames were sent"
                     self.fault_found(link, Malformed(reason))
@@ -233,25 +233,25 @@ class Call:
         if link is self._link and self.can_resume and not self.closed.done():
             self.recovery.redial()
 
-    def speech_received(self, link: Link, generation: int, pcm: bytes) -> None:
+    def speech_received(self, link: Link, utterance_id: int, pcm: bytes) -> None:
         """Buffer speech until it is played."""
         if link is not self._link:
             return
-        if generation > self._latest_audio:
-            self._latest_audio = generation
-            self.turns.arrived(generation, self._loop.time())
+        if utterance_id > self._latest_audio:
+            self._latest_audio = utterance_id
+            self.turns.arrived(utterance_id, self._loop.time())
             if self._voiced_at is not None:
                 self.reply_latencies_ms.append((self._loop.time() - self._voiced_at) * 1000)
                 self._voiced_at = None
-        self.playback.push(generation, pcm)
+        self.playback.push(utterance_id, pcm)
         self._player.wake()
         if self.playback.buffered_samples > _MAX_BUFFERED_S * PLAYBACK_RATE_HZ:
             self.fault_found(link, Malformed(f"more than {_MAX_BUFFERED_S} s of speech are waiting to be played"))
 
-    def speech_ended(self, link: Link, generation: int) -> None:
+    def speech_ended(self, link: Link, utterance_id: int) -> None:
         """Know the end of an answer."""
         if link is self._link:
-            self.playback.end(generation)
+            self.playback.end(utterance_id)
             self._player.wake()
 
     def fault_found(self, link: Link, fault: Malformed) -> None:
@@ -272,7 +272,7 @@ class Call:
             self.recovery.interrupted(link, str(error), error)
             self._is_live = False
             self.recovery.redial()
-        elif is_answered and self._has_said_bye and self.uplink.heard == self.uplink.sent and not self._is_live:
+        elif is_answered and self._has_said_bye and self.uplink.acked == self.uplink.sent and not self._is_live:
             self.is_finished = True  # the server's bye was lost with the connection
             self.end(None)
         else:
@@ -320,27 +320,25 @@ class Call:
     # The rest
 
     def _server_said_bye(self, message: Bye) -> None:
-        self.is_finished = self._has_said_bye and self.uplink.heard == self.uplink.sent == message.frames
+        self.is_finished = self._has_said_bye and self.uplink.acked == self.uplink.sent == message.frames
         if self.is_finished:
             self.end(None, CloseCode.NORMAL)
         elif self._has_said_bye:
-            unheard = self.uplink.sent - self.uplink.heard
-            self.end(
-                ProtocolFault(f"the server said bye although {unheard} of {self.uplink.sent} frames were not heard")
-            )
+            unacked = self.uplink.sent - self.uplink.acked
+            self.end(ProtocolFault(f"the server said bye although {unacked} of {self.uplink.sent} frames were unacked"))
         else:
             self.end(session_ended(CloseCode.NORMAL, message.reason))
 
     def _flush(self, flush: Flush) -> None:
         for position in self.playback.flush(flush.generation):
-            self._send(Played(generation=position.generation, position_ms=position.position_ms))
-            self._emit(Flushed(position.generation, position.position_ms))
+            self._send(Played(generation=position.utterance_id, position_ms=position.position_ms))
+            self._emit(Flushed(position.utterance_id, position.position_ms))
         self._speaking = {each for each in self._speaking if each > flush.generation}
         silent_at = self._player.flush()
         self._measured(self.turns.flushed(flush.generation, flush.sequence, silent_at))
 
-    def _audible(self, generation: int, at: float) -> None:
-        self._measured(self.turns.audible(generation, at))
+    def _audible(self, utterance_id: int, at: float) -> None:
+        self._measured(self.turns.audible(utterance_id, at))
 
     def _sink_failed(self, sink: Sink, error: Exception) -> None:
         self.sink_errors.append(error)
@@ -354,11 +352,11 @@ class Call:
 
     def _report(self, position: Position) -> None:
         self._send(
-            Played(generation=position.generation, position_ms=position.position_ms, is_complete=position.is_complete)
+            Played(generation=position.utterance_id, position_ms=position.position_ms, is_complete=position.is_complete)
         )
         if position.is_complete:
-            self._speaking.discard(position.generation)
-            self._emit(SpeechEnded(position.generation, position.position_ms))
+            self._speaking.discard(position.utterance_id)
+            self._emit(SpeechEnded(position.utterance_id, position.position_ms))
 
     def _send(self, message: ClientMessage) -> None:
         if self._link is not None and self._is_live and not self.closed.done():

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from voice_client.call.turns import TurnLatency
+from voice_client.deprecation import former
 from voice_client.events import Migration, Resumed, Transcript
 
 
@@ -14,7 +15,7 @@ from voice_client.events import Migration, Resumed, Transcript
 class CallReport:
     """The result of a call; `as_json` is the document that `voice-client call --json` prints.
 
-    `is_complete`: all frames were heard and the server said bye. `reply_latencies_ms`: from the last frame louder
+    `is_complete`: all frames were acked and the server said bye. `reply_latencies_ms`: from the last frame louder
     than -45 dBFS to the first audio of the answer to it. `longest_downlink_gap_ms`: the longest silence within an
     answer because its audio came too late, `None` where nothing was played. `turns` tells where the time of each went.
     `uplink` is the mode the server agreed to.
@@ -27,7 +28,7 @@ class CallReport:
     transcript: tuple[Transcript, ...]
     state: Mapping[str, Any]
     frames_sent: int
-    frames_heard: int
+    frames_acked: int
     uplink: str | None
     frames_given_up: int
     migrations: tuple[Migration, ...]
@@ -38,6 +39,11 @@ class CallReport:
     turns: tuple[TurnLatency, ...]
     played_ms: int
     duration_s: float
+
+    @property
+    def frames_heard(self) -> int:
+        """Deprecated: use `frames_acked`."""
+        return former("frames_heard", "frames_acked", self.frames_acked)
 
     def as_json(self) -> dict[str, Any]:
         """Plain maps, lists, strings and numbers; times rounded to a tenth of their unit."""
@@ -51,7 +57,8 @@ class CallReport:
             ],
             "state": dict(self.state),
             "frames_sent": self.frames_sent,
-            "frames_heard": self.frames_heard,
+            "frames_acked": self.frames_acked,
+            "frames_heard": self.frames_acked,  # its former name
             "uplink": self.uplink,
             "frames_given_up": self.frames_given_up,
             "migrations": [
@@ -96,7 +103,7 @@ def failure(error: Exception) -> CallReport:
         transcript=(),
         state={},
         frames_sent=0,
-        frames_heard=0,
+        frames_acked=0,
         uplink=None,
         frames_given_up=0,
         migrations=(),

@@ -73,20 +73,20 @@ class Turns:
             self._rtts.pop()
         self._rtts.append((now, rtt_ms))
 
-    def announced(self, utterance: int, turn: int) -> None:
+    def announced(self, utterance_id: int, turn: int) -> None:
         """An answer to `turn` begins."""
-        _keep(self._turn_of, utterance, turn)
+        _keep(self._turn_of, utterance_id, turn)
 
-    def arrived(self, utterance: int, now: float) -> None:
+    def arrived(self, utterance_id: int, now: float) -> None:
         """The first audio of an answer has arrived."""
-        if utterance not in self._arrived:
-            _keep(self._arrived, utterance, now)
+        if utterance_id not in self._arrived:
+            _keep(self._arrived, utterance_id, now)
 
-    def audible(self, utterance: int, at: float) -> Measured | None:
+    def audible(self, utterance_id: int, at: float) -> Measured | None:
         """The first audible sample of an answer leaves the loudspeaker."""
-        if utterance in self._audible:
+        if utterance_id in self._audible:
             return None
-        _keep(self._audible, utterance, at)
+        _keep(self._audible, utterance_id, at)
         return self._answered()
 
     def latency_received(self, latency: Latency) -> Measured | None:
@@ -94,10 +94,10 @@ class Turns:
         self._latency = latency
         return self._answered()
 
-    def flushed(self, utterance: int, onset: int | None, at: float) -> Measured | None:
+    def flushed(self, utterance_id: int, onset: int | None, at: float) -> Measured | None:
         """The loudspeaker fell silent because the caller had begun to speak with frame `onset`."""
         captured_at = None if onset is None else self._captured_at(onset)
-        turn = self._turn_of.get(utterance)
+        turn = self._turn_of.get(utterance_id)
         if captured_at is None or turn is None:
             return None
         barge_in_ms = _ms(at - captured_at)
@@ -159,9 +159,9 @@ class Turns:
         return next((at for number, at in reversed(self._captured) if number == sequence), None)
 
 
-def _keep(kept: dict[int, _V], utterance: int, value: _V) -> None:
+def _keep(kept: dict[int, _V], utterance_id: int, value: _V) -> None:
     """Set it, and forget the oldest beyond 64."""
-    kept[utterance] = value
+    kept[utterance_id] = value
     if len(kept) > _KEPT_UTTERANCES:
         del kept[next(iter(kept))]
 

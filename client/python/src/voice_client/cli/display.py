@@ -160,7 +160,7 @@ def _item(item: Mapping[str, Any]) -> Text:
 def summary(report: CallReport) -> Text:
     """The figures of a call in a line."""
     figures = report.as_json()
-    parts = [f"{report.frames_heard} of {report.frames_sent} frames heard"]
+    parts = [f"{report.frames_acked} of {report.frames_sent} frames acked"]
     if report.rtts_ms:
         parts.append(f"round trip p50 {figures['rtt_ms']['p50']} ms, p99 {figures['rtt_ms']['p99']} ms")
     if report.reply_latencies_ms:

@@ -16,13 +16,13 @@ _FRAME_HEAD_BYTES = 17
 
 
 class DownlinkStream:
-    """Reads `stream type | generation | frames` from a stream that the server opened."""
+    """Reads `stream type | utterance | frames` from a stream that the server opened."""
 
     def __init__(self) -> None:
         self._head = bytearray()
         self._reader = LengthPrefixedReader(MAX_AUDIO_BYTES + _FRAME_HEAD_BYTES)
         self._next_sequence = 0
-        self.generation: int | None = None
+        self.utterance_id: int | None = None
         """`None` until the stream's head has arrived."""
         self.is_foreign = False
         """Whether the stream is of a type that this version does not know: its bytes are skipped."""
@@ -31,10 +31,10 @@ class DownlinkStream:
         """Take the next bytes and return the frames that are complete; drop the stream on `Malformed`."""
         if self.is_foreign:
             return []
-        if self.generation is None:
+        if self.utterance_id is None:
             self._head += data
             data = self._read_head()
-            if self.generation is None:
+            if self.utterance_id is None:
                 return []
         bodies = self._reader.feed(data)
         if isinstance(bodies, Malformed):
@@ -57,8 +57,8 @@ class DownlinkStream:
         if stream_type[0] != StreamType.DOWNLINK_AUDIO:
             self.is_foreign = True
             return b""
-        generation = decode_varint(self._head, stream_type[1])
-        if generation is None:
+        utterance_id = decode_varint(self._head, stream_type[1])
+        if utterance_id is None:
             return b""
-        self.generation = generation[0]
-        return bytes(self._head[generation[1] :])
+        self.utterance_id = utterance_id[0]
+        return bytes(self._head[utterance_id[1] :])

@@ -38,10 +38,10 @@ class LinkHandler(Protocol):
 
     def message_received(self, link: Link, message: ServerMessage) -> None: ...
 
-    def speech_received(self, link: Link, generation: int, pcm: bytes) -> None: ...
+    def speech_received(self, link: Link, utterance_id: int, pcm: bytes) -> None: ...
 
-    def speech_ended(self, link: Link, generation: int) -> None:
-        """No more of a generation comes over this link."""
+    def speech_ended(self, link: Link, utterance_id: int) -> None:
+        """No more of an utterance comes over this link."""
 
     def link_draining(self, link: Link) -> None:
         """The server, or a proxy before it, asks to end this session soon."""
@@ -123,8 +123,8 @@ class Link:
 
     def stream_reset(self, stream_id: int) -> None:
         incoming = self._incoming.pop(stream_id, None)
-        if incoming is not None and incoming.stream.generation is not None and not self.is_lost:
-            self._call.speech_ended(self, incoming.stream.generation)
+        if incoming is not None and incoming.stream.utterance_id is not None and not self.is_lost:
+            self._call.speech_ended(self, incoming.stream.utterance_id)
 
     def datagram_received(self, data: bytes) -> None:
         fault = None if self.is_lost or self.uplink is None else self.uplink.datagram_received(data)
@@ -168,15 +168,15 @@ class Link:
         if isinstance(frames, Malformed):
             self._call.fault_found(self, frames)
             return
-        generation = incoming.stream.generation
-        if generation is not None:
+        utterance_id = incoming.stream.utterance_id
+        if utterance_id is not None:
             for frame in frames:
                 pcm = incoming.decoder.decode(frame)
                 if isinstance(pcm, Malformed):
                     self._call.fault_found(self, pcm)
                     return
-                self._call.speech_received(self, generation, pcm)
+                self._call.speech_received(self, utterance_id, pcm)
             if is_ended:
-                self._call.speech_ended(self, generation)
+                self._call.speech_ended(self, utterance_id)
         if is_ended:
             self._incoming.pop(stream_id, None)
