@@ -1,12 +1,15 @@
 /** The live transcript; each answer says how soon it came. */
+import type { TurnMeasured } from "../src/events.js";
 import { make, part, write } from "./document.js";
-import { inWords, partsOf, type Turn } from "./view.js";
+import { paint } from "./latency-bar.js";
+import { inWords, type Turn } from "./view.js";
 
 export class Conversation {
   readonly #list = part("transcript", HTMLOListElement);
   readonly #scroll = part("scroll", HTMLElement);
   readonly #empty = part("conversation-empty", HTMLElement);
   readonly #lines = new Map<string, HTMLElement>();
+  readonly #painted = new WeakMap<HTMLElement, TurnMeasured>();
   #shown: readonly Turn[] = [];
 
   show(turns: readonly Turn[]): void {
@@ -27,15 +30,22 @@ export class Conversation {
       line.setAttribute("aria-busy", String(!turn.isFinal)); // not read out while it still changes
       write(line.children[1] as HTMLElement, turn.text);
       write(line.children[2] as HTMLElement, aboutOf(turn));
+      this.#paintLatency(line, turn);
       if (this.#list.children[place] !== line) this.#list.insertBefore(line, this.#list.children[place] ?? null);
     }
     this.#empty.hidden = spoken.length > 0;
     if (isAtEnd) this.#scroll.scrollTop = this.#scroll.scrollHeight;
   }
 
+  #paintLatency(line: HTMLElement, { measured }: Turn): void {
+    if (measured === null || measured.responseMs === null || this.#painted.get(line) === measured) return;
+    this.#painted.set(line, measured);
+    paint(line.children[3] as HTMLElement, measured, false);
+  }
+
   #made(turn: Turn): HTMLElement {
     const line = make("li", `turn ${turn.role}`);
-    line.append(make("small", "", turn.role === "user" ? "You" : "Agent"), make("span", ""), make("small", ""));
+    line.append(make("small", "", turn.role === "user" ? "You" : "Agent"), make("span", ""), make("small", ""), make("div", ""));
     this.#lines.set(keyOf(turn), line);
     return line;
   }
@@ -49,7 +59,6 @@ function aboutOf(turn: Turn): string {
   const said: string[] = [];
   const answeredMs = turn.measured?.responseMs ?? turn.latencyMs;
   if (answeredMs !== null) said.push(`answered after ${inWords(answeredMs)}`);
-  if (turn.measured && turn.measured.responseMs !== null) said.push(`${partsOf(turn.measured)} ms`);
   if (turn.stoppedMs !== null) said.push(`you interrupted after ${inWords(turn.stoppedMs)}`);
   return said.join(" · ");
 }

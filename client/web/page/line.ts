@@ -1,6 +1,8 @@
 /** What a developer wants to know of the line: transport, path, worker, figures, and what happened to it. */
+import type { TurnMeasured } from "../src/events.js";
 import { make, part, write } from "./document.js";
-import { inWords, medianOf, nameOf, partsOf, type Incident, type View } from "./view.js";
+import { paint } from "./latency-bar.js";
+import { inWords, medianOf, nameOf, type Incident, type View } from "./view.js";
 
 export class Line {
   readonly #transport = part("transport", HTMLElement);
@@ -11,6 +13,7 @@ export class Line {
   readonly #parts = part("latency-parts", HTMLElement);
   readonly #history = part("history", HTMLOListElement);
   readonly #notices = part("notices", HTMLElement);
+  #measured: TurnMeasured | null = null;
   #toldOf = 0;
 
   /** `gateway` is the `host:port` that is called over this page's transport. */
@@ -25,7 +28,9 @@ export class Line {
     const latest = view.latenciesMs.at(-1);
     const many = `median ${inWords(median ?? 0)} of ${view.latenciesMs.length}, last ${inWords(latest ?? 0)}`;
     write(this.#latencies, median === null ? "–" : many);
-    write(this.#parts, view.measured === null ? "–" : `${partsOf(view.measured)} ms`);
+    if (view.measured !== null && view.measured !== this.#measured) paint(this.#parts, view.measured, true);
+    else if (view.measured === null) write(this.#parts, "–");
+    this.#measured = view.measured;
     this.#tell(view.incidents);
   }
 

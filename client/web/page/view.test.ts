@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { VoiceEvent } from "../src/events.js";
 import { AccessRefused, UdpBlocked } from "../src/errors.js";
-import { NO_CALL, after, inWords, medianOf, partsOf, type View } from "./view.js";
+import { NO_CALL, after, inWords, medianOf, type View } from "./view.js";
 
 const CONNECTED: VoiceEvent = { type: "connected", session: "9f31", worker: "worker-1", transport: "webtransport" };
 const INTERRUPTED: VoiceEvent = { type: "interrupted", reason: "the network changed" };
@@ -116,14 +116,13 @@ test("the end keeps the order and tells why", () => {
   expect(failed).toMatchObject({ phase: "failed", fault: { kind: "access-refused", message: "no" } });
 });
 
-test("an answer's latency is told by its parts, those that are known", () => {
+test("the measurements of an answer are kept with its turn", () => {
   const none = { bargeInMs: null, resumeGapMs: null, framesReplayed: 0, llmMs: null, downlinkMs: null };
   const measured = { uplinkAgeMs: 12.4, endpointingMs: 480, sttMs: 31, ttsMs: 60, playoutMs: 42, responseMs: 640 };
   const turn = { type: "turn", turn: 1, ...none, ...measured } as const;
   const view = played(said(1, "agent", "One tea."), turn);
   expect(view.measured).toEqual(turn);
   expect(view.turns[0]).toMatchObject({ role: "agent", measured: turn });
-  expect(partsOf(turn)).toBe("up 12 · pause 480 · words 31 · voice 60 · playout 42");
   const interruption = { ...turn, turn: 2, responseMs: null };
   expect(played(turn, interruption)).toMatchObject({ measured: turn, turns: [{ turn: 1 }] });
 });

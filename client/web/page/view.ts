@@ -155,20 +155,6 @@ export function inWords(milliseconds: number): string {
   return milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
 }
 
-/** The parts of an answer's latency, those that are known, in their order. */
-export function partsOf(turn: TurnMeasured): string {
-  const parts: readonly (readonly [string, number | null])[] = [
-    ["up", turn.uplinkAgeMs],
-    ["pause", turn.endpointingMs],
-    ["words", turn.sttMs],
-    ["thought", turn.llmMs],
-    ["voice", turn.ttsMs],
-    ["down", turn.downlinkMs],
-    ["playout", turn.playoutMs],
-  ];
-  return parts.flatMap(([name, ms]) => (ms === null ? [] : `${name} ${Math.round(ms)}`)).join(" · ");
-}
-
 export function nameOf(transport: TransportKind): string {
   return transport === "webtransport" ? "WebTransport" : "WebSocket";
 }
