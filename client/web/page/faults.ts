@@ -1,4 +1,4 @@
-/** What a person is told when something fails: what it is, what they can do. */
+/** The message for each failure: what it is, what the caller can do. */
 import type { ErrorKind } from "../src/errors.js";
 
 export interface Advice {
@@ -69,7 +69,7 @@ export function adviceFor(kind: ErrorKind): Advice {
   return ADVICE[kind];
 }
 
-/** What to tell of a certificate that is past its date, whatever the browser said of it. */
+/** The message for an expired certificate. */
 export function expiry(expires: string | null, now: Date): string | null {
   if (expires === null || now < new Date(expires)) return null;
   return `The certificate expired on ${expires.slice(0, 10)}.`;

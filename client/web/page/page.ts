@@ -128,7 +128,7 @@ export class Page {
   #happened(call: VoiceClient, event: VoiceEvent): void {
     if (call !== this.#call) return;
     this.#show(after(this.#view, event, performance.now() - this.#beganAt));
-    document.dispatchEvent(new CustomEvent("voice", { detail: event })); // for whoever looks on
+    document.dispatchEvent(new CustomEvent("voice", { detail: event })); // for tests and extensions
     if (event.type === "closed") this.#call = null;
   }
 

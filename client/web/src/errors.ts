@@ -10,7 +10,7 @@
  *     │   └── MicrophoneFailed    another program has it, or it went away
  *     ├── UplinkFull            the caller sends faster than the server hears
  *     ├── ConnectError          there is no session, and there never was
- *     │   ├── Unreachable         no answer, or nobody listens
+ *     │   ├── Unreachable         no answer, or the port is closed
  *     │   ├── UdpBlocked          the server answers over TCP, WebTransport's datagrams do not get through
  *     │   ├── CertificateRefused  the certificate is not the pinned one, has expired, or is not vouched for
  *     │   ├── AccessRefused       the token is missing, wrong or expired
@@ -41,7 +41,7 @@ export type ErrorKind =
   | "server-drained"
   | "protocol-fault";
 
-/** Whatever the client throws, or reports in `closed`. */
+/** The base of all errors that the client throws or reports in `closed`. */
 export abstract class VoiceError extends Error {
   abstract readonly kind: ErrorKind;
 

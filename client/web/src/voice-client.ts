@@ -90,7 +90,7 @@ export class VoiceClient {
     }
   }
 
-  /** End the call now, whatever is outstanding; does nothing after `finish`. */
+  /** End the call now, dropping frames and answers under way; does nothing after `finish`. */
   close(): void {
     if (this.#call) {
       this.#call.end(new CallLost("the call was ended before it was finished"), CloseCode.NORMAL, "the caller hung up");
@@ -168,7 +168,7 @@ export class VoiceClient {
     return this.#call?.conversation.transcript ?? [];
   }
 
-  /** The agent's state, as last told by the server; the default agent's is the order. */
+  /** The agent's state, as the server sent it last; the default agent's is the order. */
   get state(): Readonly<Record<string, unknown>> {
     return this.#call?.conversation.state ?? {};
   }
@@ -248,7 +248,7 @@ export class VoiceClient {
 
   async #connect(): Promise<void> {
     const { codec, connectTimeoutMs } = this.#settings;
-    let take = (_samples: Float32Array, _frame: number): void => undefined; // until there is somebody to listen
+    let take = (_samples: Float32Array, _frame: number): void => undefined; // until the encoder is open
     const opened = this.source.open({
       samples: (samples, frame) => take(samples, frame),
       ended: (error) => error && this.#call?.end(error instanceof VoiceError ? error : new CallLost(error.message)),

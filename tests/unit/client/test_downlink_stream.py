@@ -1,4 +1,4 @@
-"""An utterance in whatever pieces the network makes of it."""
+"""An utterance, cut into pieces by the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a turn's time went, on one clock, whatever order things arrive in."""
+"""Where a turn's time went, on one clock, in any order of arrival."""
 
 from __future__ import annotations
 

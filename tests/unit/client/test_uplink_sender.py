@@ -118,7 +118,7 @@ def test_a_repair_that_fits_no_datagram_any_more_goes_on_the_stream() -> None:
     assert sender.report_received(UplinkReport(0, 0, 0, 0), NOW + 0.1) == [spoken(0, 400)]
 
 
-def test_repairs_beyond_half_a_second_of_their_allowance_go_on_the_stream() -> None:
+def test_repairs_beyond_half_a_second_of_their_tokens_go_on_the_stream() -> None:
     sender = new()
     speak(sender, range(400))
     outgoing = sender.report_received(UplinkReport(399, 0, 0, 0), NOW + 9.0)
@@ -166,10 +166,10 @@ def test_a_frame_over_its_limit_is_given_up_and_that_is_told() -> None:
     sender = new(limit_s=0.1)
     speak(sender, range(1))
     assert sender.tick(NOW + 0.099) != []
-    told = read(sender.tick(NOW + 0.140))
-    assert [(each.first, sequences(each)) for each in told] == [(1, [])]
+    announced = read(sender.tick(NOW + 0.140))
+    assert [(each.first, sequences(each)) for each in announced] == [(1, [])]
     assert sender.counters.given_up == 1
-    sender.report_received(UplinkReport(told[0].number, 1, 0, 1), NOW + 0.2)
+    sender.report_received(UplinkReport(announced[0].number, 1, 0, 1), NOW + 0.2)
     assert sender.deadline is None
 
 

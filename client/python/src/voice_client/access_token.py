@@ -31,7 +31,7 @@ class AccessToken:
             return {"authorization": f"Bearer {_checked(await self._fresh(self._token))}"}
         except ClientError as error:
             raise AccessRefused(f"there is no access token: {error}") from None
-        except Exception as error:  # the application's own, whatever it asks
+        except Exception as error:  # raised by the application's token source
             raise AccessRefused(f"there is no access token: {type(error).__name__}") from error
 
     async def _fresh(self, source: TokenSource) -> str:

@@ -5,7 +5,7 @@
     ├── SourceError           a WAV file, a microphone or a voice cannot be used
     ├── UplinkFull            the caller sends faster than the server acknowledges
     ├── ConnectError          there is no session, and there never was
-    │   ├── Unreachable       no answer, or nobody listens
+    │   ├── Unreachable       no answer, or the port is closed
     │   ├── CertificateRefused  the server is not who the caller trusts
     │   ├── AccessRefused     the token is missing, wrong, expired or not for this; or there is none to be had
     │   └── SessionRefused    the server declines for another reason; `status` is its HTTP status

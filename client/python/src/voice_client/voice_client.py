@@ -168,7 +168,7 @@ class VoiceClient:
             raise call.error
 
     def close(self) -> None:
-        """End the call now, whatever is outstanding; does nothing after `finish`."""
+        """End the call now, dropping frames and answers under way; does nothing after `finish`."""
         if self._entered is not None:
             self._entered.hang_up()
 
@@ -237,7 +237,7 @@ class VoiceClient:
 
     @property
     def state(self) -> Mapping[str, Any]:
-        """The agent's state, as last told by the server."""
+        """The agent's state, as the server sent it last."""
         return self._call.conversation.state
 
     @property

@@ -1,4 +1,4 @@
-/** The agent's answers from their frames to the ear: a decoder for each utterance, one playback for all. */
+/** The agent's answers from their frames to the loudspeaker: a decoder for each utterance, one playback for all. */
 import { Malformed } from "../wire/codepoints.js";
 import type { AudioFrame } from "../wire/framing.js";
 import type { AudioSink } from "./base.js";

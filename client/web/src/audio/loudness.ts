@@ -9,10 +9,10 @@ export function rms(samples: Float32Array): number {
   return samples.length ? Math.sqrt(sum / samples.length) : 0;
 }
 
-/** Above -45 dBFS somebody speaks. */
+/** Above -45 dBFS counts as voice. */
 export const VOICED_LEVEL = 10 ** (-45 / 20);
 
-/** Where the first window with somebody's voice begins; undefined where there is none. */
+/** Where the first window with voice begins; undefined where there is none. */
 export function firstVoiced(samples: Float32Array, window: number): number | undefined {
   for (let start = 0; start < samples.length; start += window) {
     if (rms(samples.subarray(start, start + window)) > VOICED_LEVEL) {

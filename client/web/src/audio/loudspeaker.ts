@@ -47,7 +47,7 @@ export class Loudspeaker implements AudioSink {
     this.#handler = handler;
     const context = new AudioContext({ sampleRate: RATE_HZ, latencyHint: "interactive" });
     this.context = context;
-    // starts once a person has touched the page; not waited for, so that a call without ears still goes on
+    // starts once a person has touched the page; not waited for, so that a call without playback still goes on
     void context.resume();
     context.onstatechange = () => {
       if ((context.state as string) === "interrupted") {

@@ -1,5 +1,5 @@
 /**
- * What of the agent's speech waits for the ear, and how much has reached it.
+ * The buffer of the agent's speech, and how much of it was played.
  *
  * Speech arrives faster than it is spoken and goes to the sink an utterance after the other. An interruption empties
  * both; what arrives late of an interrupted utterance is dropped. Positions are the sink's sample count.
@@ -41,7 +41,7 @@ interface Utterance {
   reportedMs: number;
   /** How many samples from here on were played under another number, and are not given to the sink. */
   toSkip: number;
-  /** Where its first audible sample is; null once that was told. */
+  /** Where its first audible sample is; null once that was reported. */
   audibleAt: number | null | undefined;
 }
 

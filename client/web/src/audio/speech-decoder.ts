@@ -35,7 +35,7 @@ export async function playableCodecs(wanted: "opus" | "pcm16"): Promise<Codec[]>
 
 const OPUS_CONFIG: AudioDecoderConfig = { codec: "opus", sampleRate: CLOCK_HZ, numberOfChannels: 1 };
 
-/** Decodes an utterance to the sink's rate, whatever rate its codec has; a gap in the timestamps comes out as silence. */
+/** Decodes an utterance from its codec's rate to the sink's; a gap in the timestamps comes out as silence. */
 export class SpeechDecoder {
   readonly #rateHz: number;
   readonly #handler: DecoderHandler;

@@ -61,7 +61,7 @@ export class OpusSpeechEncoder implements SpeechEncoder {
     this.#clock = new EncoderClock(config.sampleRate);
     this.#encoder = new AudioEncoder({
       output: (chunk) => this.#encoded(chunk),
-      // the codec's failure is told by the next push, which throws
+      // the next push throws the codec's failure
       error: () => undefined,
     });
     this.#encoder.configure(config);
@@ -117,7 +117,7 @@ export class OpusSpeechEncoder implements SpeechEncoder {
 }
 
 /**
- * The media time of an encoder's packets: the n-th holds the n-th 20 ms of what it was given, whatever time stood on it.
+ * The media time of an encoder's packets: the n-th holds the n-th 20 ms of its input; timestamps of the input are ignored.
  * Chromium counts on where the sound card had stopped.
  */
 class EncoderClock {

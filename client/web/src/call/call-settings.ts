@@ -1,4 +1,4 @@
-/** What a call is told when it is made. */
+/** What `VoiceClient` gives its call. */
 import type { TransportChosen, TransportKind } from "../events.js";
 import type { Link, LinkHandler } from "../transport/link.js";
 import type { Codec, UplinkMode } from "../wire/codepoints.js";

@@ -83,9 +83,9 @@ describe("a call on one connection", () => {
   });
 
   it.each([
-    ["hears what was never sent", { type: "heard", sequence: 7 }, "protocol-fault"],
+    ["acknowledges what was never sent", { type: "heard", sequence: 7 }, "protocol-fault"],
     ["answers no ping", { type: "pong", id: 99 }, "protocol-fault"],
-    ["says bye over unheard frames", { type: "bye", frames: 2, reason: "" }, "protocol-fault"],
+    ["says bye over unacked frames", { type: "bye", frames: 2, reason: "" }, "protocol-fault"],
     ["fails", { type: "error", code: CloseCode.AGENT_FAILED, message: "no model" }, "session-failed"],
   ] as const)("ends with the server that %s", (_, message, kind) => {
     bed.speak(2);
@@ -296,7 +296,7 @@ describe("a call whose connection is silent", () => {
   });
 });
 
-it("moves to another transport when told that the network changes, and drops what the old one still says", async () => {
+it("moves to another transport when the network changes, and drops what the old one still sends", async () => {
   const old = bed.link;
   bed.speak(1);
   bed.call.dropConnection(performance.now(), "websocket");

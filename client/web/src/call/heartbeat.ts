@@ -42,7 +42,7 @@ export class Heartbeat {
     this.#ping(now);
   }
 
-  /** Note an answer; false where nobody asked. */
+  /** Note an answer; false where no ping had this ID. */
   pong(id: number, now: number): boolean {
     const sentAt = this.#sentAt.get(id);
     if (sentAt === undefined) {

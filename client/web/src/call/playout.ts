@@ -1,4 +1,4 @@
-/** What leaves the loudspeaker, as the server and the application are told of it. */
+/** Reports what leaves the loudspeaker to the server and the application. */
 import type { AnswersHandler } from "../audio/answers.js";
 import type { Position } from "../audio/playback.js";
 import type { VoiceEvent } from "../events.js";

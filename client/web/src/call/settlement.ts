@@ -1,4 +1,4 @@
-/** A promise for somebody else to keep within a time. */
+/** A promise with a timeout that is resolved from outside. */
 export class Settlement {
   readonly promise: Promise<void>;
   resolve!: () => void;

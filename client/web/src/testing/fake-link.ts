@@ -88,7 +88,7 @@ export class FakeLink implements Link {
   }
 }
 
-/** Plays when told to. */
+/** Plays when `play` is called. */
 export class FakeSink implements AudioSink {
   position = 0;
   written = 0;

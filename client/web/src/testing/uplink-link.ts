@@ -1,4 +1,4 @@
-/** An uplink without a network: the sender, a worker's side, and a link with a weather, on a clock of its own. */
+/** An uplink without a network: the sender, a worker's side, and a link with faults, on a clock of its own. */
 import { type Outgoing, type UplinkCounters, UplinkSender } from "../uplink/sender.js";
 import { Codec, Malformed } from "../wire/codepoints.js";
 import { decodeUplinkReport, type UplinkReport } from "../wire/datagrams.js";
@@ -9,7 +9,7 @@ export const FRAME_MS = 20;
 const STREAM_DELAY_MS = 150;
 
 /** For a datagram sent at that time, upwards or not: after how long each of its copies arrives. */
-export type Weather = (now: number, isUp: boolean) => readonly number[];
+export type NetworkFaults = (now: number, isUp: boolean) => readonly number[];
 
 export function spoken(sequence: number, bytes = 60, codec: Codec = Codec.OPUS): AudioFrame {
   const payload = Uint8Array.from({ length: bytes }, (_, index) => (index % 2 ? sequence & 0xff : 0x48));
@@ -45,7 +45,7 @@ export class UplinkOverLink {
   readonly #happenings: Happening[] = [];
   #streamFreeAt = 0;
 
-  constructor(private readonly weather: Weather) {
+  constructor(private readonly faults: NetworkFaults) {
     this.sender = new UplinkSender(0, () => 1_180, this.counters, this.now);
   }
 
@@ -107,7 +107,7 @@ export class UplinkOverLink {
   }
 
   #send(isUp: boolean, arrived: () => void): void {
-    for (const delayMs of this.weather(this.now, isUp)) {
+    for (const delayMs of this.faults(this.now, isUp)) {
       this.#at(this.now + delayMs, arrived);
     }
   }

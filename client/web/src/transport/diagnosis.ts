@@ -5,7 +5,7 @@ import type { Settings } from "../options.js";
 
 const PROBE_TIMEOUT_MS = 2_000;
 
-/** The error for a race that nobody won. */
+/** The error for a race in which no attempt succeeded. */
 export async function diagnose(attempts: readonly Attempt[], settings: Settings): Promise<VoiceError> {
   const told = refusal(attempts);
   if (told) {

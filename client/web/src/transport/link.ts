@@ -1,4 +1,4 @@
-/** One connection of a call, whatever carries it. */
+/** One connection of a call, over either transport. */
 import type { VoiceError } from "../errors.js";
 import type { TransportKind } from "../events.js";
 import type { UplinkTerms } from "../uplink/sender.js";

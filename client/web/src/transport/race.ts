@@ -1,4 +1,4 @@
-/** Several ways to connect, the best with a head start: whoever opens first carries the call. */
+/** Several ways to connect, the best with a head start: the first to open carries the call. */
 import { AccessRefused, Unreachable, VoiceError } from "../errors.js";
 import type { Attempt, TransportKind } from "../events.js";
 import type { Dial, Link, LinkHandler } from "./link.js";
@@ -8,7 +8,7 @@ export interface Runner {
   readonly dial: Dial;
 }
 
-/** Nobody opened; `attempts` say why not. */
+/** None opened; `attempts` say why. */
 export class RaceLost extends Error {
   constructor(readonly attempts: readonly Attempt[]) {
     super("no way to connect");

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { FRAME_MS, seeded, spoken, UplinkOverLink, type Weather } from "../testing/uplink-link.js";
+import { FRAME_MS, seeded, spoken, UplinkOverLink, type NetworkFaults } from "../testing/uplink-link.js";
 import { decodeUplinkDatagram } from "../testing/worker-uplink.js";
 import { Codec, Malformed } from "../wire/codepoints.js";
 import type { UplinkDatagram, UplinkReport } from "../wire/datagrams.js";
@@ -79,7 +79,7 @@ describe("a frame", () => {
     expect(read(uplink.reportReceived(report(2, 0, 0), NOW + 200)).map(sequences)).toEqual([[0, 1], [2]]);
   });
 
-  it("over its limit is given up, and that is told", () => {
+  it("over its limit is given up, and that is announced", () => {
     const counted = counters();
     const uplink = sender({ limitMs: 100 }, counted);
     speak(uplink, 0, 1);
@@ -115,7 +115,7 @@ it("sends the oldest again where no report comes", () => {
   );
 });
 
-it("puts repairs beyond half a second of their allowance on the stream", () => {
+it("puts repairs beyond half a second of their tokens on the stream", () => {
   const uplink = sender();
   speak(uplink, 0, 400);
   const outgoing = uplink.reportReceived(report(399, 0, 0), NOW + 9_000) as Outgoing[];
@@ -137,7 +137,7 @@ it("finds fault with reports of what was never sent", () => {
 
 describe("over a simulated link", () => {
   /** Loses and delays at random, until a time. */
-  const storm = (seed: number, loss: number, lateBy: number, until = Infinity): Weather => {
+  const storm = (seed: number, loss: number, lateBy: number, until = Infinity): NetworkFaults => {
     const random = seeded(seed);
     return (now) => {
       const delayMs = ONE_WAY_MS + random() * lateBy;

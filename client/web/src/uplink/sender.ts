@@ -286,7 +286,7 @@ export class UplinkSender {
     return batch;
   }
 
-  /** When repeats that no new frame took along go by themselves, or frames given up are told of. */
+  /** When repeats that no new frame took along go by themselves, or frames given up are announced. */
   get #tailAt(): number | undefined {
     if (this.#isSilent) {
       return undefined;

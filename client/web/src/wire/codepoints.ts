@@ -1,7 +1,7 @@
 /** The numbers both sides agree on; PROTOCOL.md is the specification. */
 
 export const PROTOCOL_VERSION = 1;
-/** Media timestamps count ticks of this clock whatever the codec. */
+/** Media timestamps count ticks of this clock for every codec. */
 export const CLOCK_HZ = 48_000;
 export const MAX_CONTROL_BYTES = 65_536;
 export const MAX_AUDIO_BYTES = 16_384;

@@ -1,4 +1,4 @@
-"""What of the agent's speech waits for the ear, and how much has reached it. Sans-IO.
+"""The buffer of the agent's speech, and how much of it was played. Sans-IO.
 
 Speech arrives faster than it is spoken and leaves at the pace of a loudspeaker, an utterance after the other. An
 interruption empties the buffer; what arrives late of an interrupted utterance is dropped.
@@ -139,7 +139,7 @@ class Playback:
         return flushed
 
     def pull(self, samples: int) -> bytes:
-        """Return the next `samples` of speech, fewer where less is buffered, none where nobody speaks."""
+        """Return the next `samples` of speech, fewer where less is buffered, none where no utterance is buffered."""
         taken = bytearray()
         wanted = samples * _BYTES_PER_SAMPLE
         if self._held is not None:

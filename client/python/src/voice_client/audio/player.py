@@ -98,7 +98,7 @@ class Player:
 
 
 class InstantPlayer:
-    """For callers without ears: speech counts as played as soon as all of an utterance has arrived."""
+    """For callers without playback: speech counts as played as soon as all of an utterance has arrived."""
 
     def __init__(
         self, playback: Playback, report: Callable[[Position], None], audible: Callable[[int, float], None]
@@ -117,7 +117,7 @@ class InstantPlayer:
             self._report(position)
 
     def flush(self) -> float:
-        """Nothing is on its way to an ear."""
+        """Nothing is queued for a loudspeaker."""
         return self._loop.time()
 
     def close(self) -> None:

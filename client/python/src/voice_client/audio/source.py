@@ -74,7 +74,7 @@ def spoken(text: str) -> PcmSource:
     """Say `text` with the synthetic voice of the extra `agent`; takes a moment, and blocks."""
     try:
         pcm = b"".join(HibariSpeech().synthesize(text))
-    except Exception as error:  # whatever the synthesiser raises, the caller has nothing to say
+    except Exception as error:  # any error of the synthesiser means that there is no speech
         raise SourceError(f"cannot say the text: {error}") from error
     if not pcm:
         raise SourceError("there is no text to say")

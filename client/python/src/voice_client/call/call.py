@@ -148,7 +148,7 @@ class Call:
         return self._heartbeat.measure()
 
     def hang_up(self) -> None:
-        """End the call now, whatever is outstanding."""
+        """End the call now; frames and answers under way are dropped."""
         self.end(CallLost("the call was ended before it was finished"), CloseCode.NORMAL, "the caller hung up")
 
     def raise_if_over(self) -> None:

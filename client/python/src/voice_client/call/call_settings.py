@@ -1,4 +1,4 @@
-"""What a call is told before it begins."""
+"""What `VoiceClient` gives its call."""
 
 from __future__ import annotations
 

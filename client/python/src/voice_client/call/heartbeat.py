@@ -39,7 +39,7 @@ class Heartbeat:
         return measured
 
     def pong(self, identifier: int) -> bool:
-        """Note an answer; `False` where nobody asked."""
+        """Note an answer; `False` where no ping had this ID."""
         sent_at = self._sent_at.pop(identifier, None)
         if sent_at is None:
             return identifier < self._next_id

@@ -86,7 +86,7 @@ async def place_call(plan: CallPlan, console: Console | None) -> CallReport:
             error = error or next(iter(call.sink_errors), None)
     finally:
         for sink in sinks:
-            with suppress(Exception):  # the call has told of it
+            with suppress(Exception):  # the call has reported it
                 sink.close()
     if error is not None:
         report = replace(report, error=str(error))

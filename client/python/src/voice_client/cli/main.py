@@ -212,7 +212,7 @@ def main() -> None:
 
 
 def _token(token: str | None, file: Path | None) -> str | TokenSource | None:
-    """A file is read again for each connection: whoever keeps it may renew the token during a call."""
+    """A file is read for each connection, so that its token may be renewed during a call."""
     if file is None:
         return token or None
     token_file(file)

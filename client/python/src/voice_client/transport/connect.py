@@ -45,7 +45,7 @@ async def connect(
             except Unreachable as error:
                 failure = error
                 if error.is_reset:
-                    continue  # its worker was replaced in this moment; from another port it is somebody else's
+                    continue  # its worker was just replaced; from another port the load balancer chooses another
             except InvalidSetting as error:
                 failure = error
             else:

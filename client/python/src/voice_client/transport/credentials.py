@@ -54,7 +54,7 @@ class CredentialStore:
 
 
 class Account:
-    """Of one server, newest last. Each is used once: whoever watches must not know a caller again by them."""
+    """Of one server, newest last. Each is used once, so that observers cannot link connections by them."""
 
     def __init__(
         self, changed: Callable[[], None], tickets: Sequence[SessionTicket] = (), tokens: Sequence[bytes] = ()

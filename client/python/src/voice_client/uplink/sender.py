@@ -257,7 +257,7 @@ class UplinkSender:
         return batch
 
     def _tail_at(self) -> float | None:
-        """When repeats that no new frame took along go by themselves, or frames given up are told of."""
+        """When repeats that no new frame took along go by themselves, or frames given up are announced."""
         if self._is_silent:
             return None
         is_repeat_due = any(self._is_repeated(sent) for sent in reversed(self._frames.values()))

@@ -41,12 +41,12 @@ class Conditions:
             raise MigrationFailed("the call ended while it moved to another path")
 
     def check(self) -> None:
-        """Let go on whoever waits for what is true now."""
+        """Resolve the waits whose condition is true now."""
         for is_true, done in self._waiters:
             if not done.done() and (self._is_over or is_true()):
                 done.set_result(None)
 
     def end(self) -> None:
-        """The call is over: whoever waits is told."""
+        """The call is over: end all waits."""
         self._is_over = True
         self.check()

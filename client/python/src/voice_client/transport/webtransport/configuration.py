@@ -1,4 +1,4 @@
-"""What aioquic is told for a connection to a server."""
+"""The configuration of aioquic for a connection to a server."""
 
 from __future__ import annotations
 

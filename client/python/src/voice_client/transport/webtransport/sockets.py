@@ -9,7 +9,7 @@ from voice_client.transport.webtransport.udp import Address, UdpSocket, open_soc
 
 
 class Sockets:
-    """Each is connected to one address of the server; `received` is told from which one a datagram came."""
+    """Each is connected to one address of the server; `received` gets that address with each datagram."""
 
     def __init__(self, received: Callable[[Address, bytes], None]) -> None:
         self._received = received

@@ -16,7 +16,7 @@ Address = tuple[str, int]
 class UdpSocket(asyncio.DatagramProtocol):
     """A connected socket. Errors of the network are the business of QUIC's retransmission, but for a refusal.
 
-    `refused` is called when the host says that nobody listens on the port; only a connection that is still being
+    `refused` is called when the host says that the port is closed; only a connection that is still being
     set up should believe that, for it is not authenticated.
     """
 
