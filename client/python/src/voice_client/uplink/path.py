@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 
-from voice_client.transport.webtransport.connection import WebTransportConnection
 from voice_client.uplink.sender import Outgoing, UplinkCounters, UplinkSender
 from voicelink.wire import (
     AudioFrame,
@@ -20,10 +20,28 @@ from voicelink.wire import (
 )
 
 
+class UplinkConnection(Protocol):
+    """What the uplink needs of a connection."""
+
+    @property
+    def max_datagram_bytes(self) -> int: ...
+
+    @property
+    def has_datagram_room(self) -> bool: ...
+
+    def open_stream(self, *, is_unidirectional: bool) -> int: ...
+
+    def send(self, stream_id: int, data: bytes) -> None: ...
+
+    def send_datagram(self, data: bytes) -> None: ...
+
+    def hold_floor(self) -> None: ...
+
+
 class UplinkPath:
     """Opens the uplink stream; `begin` once the server is ready, `close` when the connection is left."""
 
-    def __init__(self, connection: WebTransportConnection) -> None:
+    def __init__(self, connection: UplinkConnection) -> None:
         self.sender: UplinkSender | None = None
         """`None` where all frames go on the stream."""
         self._connection = connection
