@@ -11,7 +11,6 @@ export class DownlinkStream {
   /** Whether the stream is of a type that this version does not know: its bytes are skipped. */
   isForeign = false;
   #head: Uint8Array = new Uint8Array(0);
-  #nextSequence = 0;
   readonly #reader = new LengthPrefixedReader(MAX_AUDIO_BYTES + FRAME_HEAD_BYTES);
 
   /** Take the next bytes and return the frames that are complete; drop the stream on `Malformed`. */
@@ -33,10 +32,6 @@ export class DownlinkStream {
       if (frame instanceof Malformed) {
         return frame;
       }
-      if (frame.sequence !== this.#nextSequence) {
-        return new Malformed(`downlink frame is ${frame.sequence}, expected ${this.#nextSequence}`);
-      }
-      this.#nextSequence++;
       frames.push(frame);
     }
     return frames;
