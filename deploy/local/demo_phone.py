@@ -23,7 +23,7 @@ from deploy.local.command import command
 from deploy.local.judgement import expected_order, named
 from deploy.local.story import RECORDING, Moment
 from voice_gateway.errors import GatewayError
-from voice_gateway.session.recall import session_of
+from voice_gateway.session.runtime.recall import session_of
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.telephony.simulator.loudspeaker import SILENCE
 from voice_gateway.telephony.simulator.sound import read_telephone_wav

@@ -16,7 +16,7 @@ from tests.integration.scripted_server import TOKEN, serving
 from tests.integration.test_resume import TONE, calling, ended, working
 from voice_client.cli.main import app
 from voice_gateway.store.memory import MemoryStore
-from voice_gateway.transport.intake import UplinkIntake
+from voice_gateway.transport.uplink_receiver import UplinkIntake
 from voicelink.audio.wav import wav_header
 
 MODES = pytest.mark.parametrize("mode", ["hybrid", "deadline"])

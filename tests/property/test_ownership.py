@@ -17,10 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from voice_gateway.agent.base import AgentEvent, Finished, HeardAudio, Understood
 from voice_gateway.errors import StoreError
-from voice_gateway.session.limits import SessionLimits
-from voice_gateway.session.live import LiveSession
+from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.port import Port
+from voice_gateway.session.runtime.client_connection import Port
+from voice_gateway.session.runtime.live_session import LiveSession
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.transport.base import SessionRequest

@@ -9,16 +9,16 @@ from typing import Any
 import msgspec
 
 from voice_gateway.access.attempts import RUSH_S
-from voice_gateway.access.places import MAX_WAITING, MAX_WAITING_OF_ADDRESS
-from voice_gateway.access.uplinks import CATCH_UP_S, MEDIA_BURST_S, MEDIA_CATCH_UP_S, MEDIA_RATE
+from voice_gateway.access.session_quota import MAX_WAITING, MAX_WAITING_OF_ADDRESS
+from voice_gateway.access.uplink_limits import CATCH_UP_S, MEDIA_BURST_S, MEDIA_CATCH_UP_S, MEDIA_RATE
 from voice_gateway.agent.base import HeardAudio, Understood
 from voice_gateway.agents.echo import EchoAgent
 from voice_gateway.agents.order.dialogue import Dialogue, Question
 from voice_gateway.agents.order.menu import default_menu
 from voice_gateway.agents.order.order import Item, Order
-from voice_gateway.session import ledger, ticket, turns
-from voice_gateway.session.backlog import FRAMES_BEHIND
-from voice_gateway.session.limits import SessionLimits
+from voice_gateway.session.core import record_tracker, resume_tokens, turns
+from voice_gateway.session.core.session_limits import SessionLimits
+from voice_gateway.session.runtime.backlog import FRAMES_BEHIND
 from voice_gateway.settings.access_sections import LimitsSection
 from voice_gateway.settings.gateway_settings import SessionSection
 from voice_gateway.transport.reassembler import MAX_AHEAD, MAX_AHEAD_BYTES
@@ -62,8 +62,8 @@ LIMITS: dict[str, tuple[float, ...]] = {
     "sessions of one subject": (CALLERS.subject_sessions or 0,),
     "sessions of a worker": (DEFAULTS.max_sessions,),
     "answers said again after a resume": (turns._MOST_SAID_AGAIN,),
-    "transcript kept": (ledger._LONGEST_TRANSCRIPT,),
-    "resume tokens good at once": (ticket._MOST_UNCONFIRMED,),
+    "transcript kept": (record_tracker._LONGEST_TRANSCRIPT,),
+    "resume tokens good at once": (resume_tokens._MOST_UNCONFIRMED,),
 }
 WAITS: dict[str, tuple[float, ...]] = {
     "for a WebTransport session on a new connection": (SESSION_DEADLINE_S,),

@@ -21,7 +21,7 @@ from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 from voice_gateway.agent.base import Reply, ReplyAudio, ReplyEnded, SpeechStarted, Understood
 from voice_gateway.ops.telemetry import TurnSpans, open_turn_spans
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.turn_latency import Figure, TurnLatency
+from voice_gateway.session.stats.turn_latency import Figure, TurnLatency
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.worker import worker

@@ -15,7 +15,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from voice_gateway.session.turn_latency import Figure, TurnLatency
+from voice_gateway.session.stats.turn_latency import Figure, TurnLatency
 
 _log = structlog.get_logger("voice_gateway.ops.telemetry")
 _BEFORE: Final = (Figure.UPLINK_AGE, Figure.ENDPOINTING, Figure.STT_TTFB)

@@ -11,19 +11,19 @@ import structlog
 
 from quiclb.logs.limits import LimitedLog
 from voice_gateway.agent.base import Agent
-from voice_gateway.session.admission import Admission
-from voice_gateway.session.agent_audio import audio_of
-from voice_gateway.session.backlog import UplinkScheduler
-from voice_gateway.session.claim import Verdict, claim
-from voice_gateway.session.counters import SessionCounters
-from voice_gateway.session.limits import Identity, SessionLimits
-from voice_gateway.session.live import LiveSession, Services
-from voice_gateway.session.pacing import Lead
-from voice_gateway.session.port import Port
-from voice_gateway.session.recall import Opened, Reception, recall, returning, session_of
-from voice_gateway.session.session import Session
-from voice_gateway.session.snapshot import SessionSnapshot
-from voice_gateway.session.turn_latency import TurnOver
+from voice_gateway.session.core.agent_audio import audio_of
+from voice_gateway.session.core.pacing import Lead
+from voice_gateway.session.core.session import Session
+from voice_gateway.session.core.session_limits import Identity, SessionLimits
+from voice_gateway.session.opening.session_admission import Admission
+from voice_gateway.session.runtime.backlog import UplinkScheduler
+from voice_gateway.session.runtime.claim import Verdict, claim
+from voice_gateway.session.runtime.client_connection import Port
+from voice_gateway.session.runtime.live_session import LiveSession, Services
+from voice_gateway.session.runtime.recall import Opened, Reception, recall, returning, session_of
+from voice_gateway.session.stats.counters import SessionCounters
+from voice_gateway.session.stats.snapshot import SessionSnapshot
+from voice_gateway.session.stats.turn_latency import TurnOver
 from voice_gateway.store.base import SessionRecord, SessionStore
 from voice_gateway.transport.base import Refusal, SessionRequest, Transport
 from voicelink.wire import CloseCode, Malformed, Resume, Start

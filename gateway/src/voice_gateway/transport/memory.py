@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from voice_gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
-from voice_gateway.transport.uplink import ControlReader
+from voice_gateway.transport.stream_readers import ControlReader
 from voicelink.wire import (
     AudioFrame,
     ClientMessage,

@@ -11,7 +11,7 @@ from voice_gateway.access.attempts import Handshakes
 from voice_gateway.access.gate import Gate
 from voice_gateway.access.keys import AccessKey
 from voice_gateway.access.tokens import TokenVerifier, mint
-from voice_gateway.session.admission import Admission
+from voice_gateway.session.opening.session_admission import Admission
 from voice_gateway.settings.gateway_settings import GatewaySettings
 
 TELEPHONE_TOKEN_S: Final = 60.0

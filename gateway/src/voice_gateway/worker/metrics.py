@@ -18,9 +18,9 @@ from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.endpoint import Endpoint
 from voice_gateway.ops.reload import Reloader
-from voice_gateway.session.counters import Histogram
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.turn_latency import Figure
+from voice_gateway.session.stats.counters import Histogram
+from voice_gateway.session.stats.turn_latency import Figure
 from voice_gateway.telephony.twilio.counters import TelephonyCounters
 from voice_gateway.transport.reassembler import UplinkCounters
 from voice_gateway.web.counters import WebCounters

@@ -6,8 +6,8 @@ import pytest
 
 from voice_gateway.access.attempts import Attempts, Handshakes
 from voice_gateway.access.limits import AccessLimits, Holder
-from voice_gateway.access.places import Places, Waiting
-from voice_gateway.access.uplinks import Uplinks
+from voice_gateway.access.session_quota import Places, Waiting
+from voice_gateway.access.uplink_limits import Uplinks
 from voice_gateway.endpoint.admission import Handshake
 from voice_gateway.net.network import network_of, network_of_peer
 

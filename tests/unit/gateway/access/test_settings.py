@@ -9,7 +9,7 @@ from tests.unit.gateway.access.access_keys import SECRET, pair
 from voice_gateway.access import gate, tokens
 from voice_gateway.access.limits import AccessLimits
 from voice_gateway.errors import ConfigurationError
-from voice_gateway.session import admission
+from voice_gateway.session.opening import session_admission as admission
 from voice_gateway.settings.access_sections import LimitsSection
 from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings
 

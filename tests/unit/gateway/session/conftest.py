@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.gateway.session.sessions import new_session
-from voice_gateway.session.session import Session
+from voice_gateway.session.core.session import Session
 from voicelink.wire import Start
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from voice_gateway.session.agent_audio import AgentAudio
-from voice_gateway.session.effects import Close, Save
-from voice_gateway.session.limits import Identity, SessionLimits
-from voice_gateway.session.session import Session
+from voice_gateway.session.core.agent_audio import AgentAudio
+from voice_gateway.session.core.effects import Close, Save
+from voice_gateway.session.core.session import Session
+from voice_gateway.session.core.session_limits import Identity, SessionLimits
 from voicelink.wire import AudioFrame, CloseCode, Codec, Error
 
 AUDIO = AgentAudio(16_000, 24_000)

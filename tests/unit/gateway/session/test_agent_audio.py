@@ -14,7 +14,7 @@ from tests.unit.gateway.transport.twilio.test_transport import Line
 from voice_gateway.agent.base import Agent, HeardAudio, Reply, ReplyAudio, ReplyEnded
 from voice_gateway.agents.echo import EchoAgent, PcmuEchoAgent
 from voice_gateway.errors import AgentError
-from voice_gateway.session.agent_audio import AgentAudio, audio_of
+from voice_gateway.session.core.agent_audio import AgentAudio, audio_of
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.store.memory import MemoryStore
 from voicelink.audio.g711 import pcmu_encode

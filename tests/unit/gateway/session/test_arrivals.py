@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voice_gateway.session.arrivals import Arrivals
+from voice_gateway.session.stats.arrivals import Arrivals
 
 
 def arrivals(count: int, late: dict[int, float] | None = None, offset_ms: float = -4_000.0) -> Arrivals:

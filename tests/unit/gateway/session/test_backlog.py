@@ -11,14 +11,14 @@ import pytest
 
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
 from voice_gateway.access.limits import AccessLimits
-from voice_gateway.access.uplinks import MEDIA_BURST_S, MEDIA_CATCH_UP_S, MEDIA_RATE, MediaTime
+from voice_gateway.access.uplink_limits import MEDIA_BURST_S, MEDIA_CATCH_UP_S, MEDIA_RATE, MediaTime
 from voice_gateway.agent.base import HeardAudio, Silence
-from voice_gateway.session.admission import Admission
-from voice_gateway.session.backlog import SHORTEST_S, SLICE_S, Backlog, UplinkScheduler
-from voice_gateway.session.effects import Finish, Hear
-from voice_gateway.session.limits import SessionLimits
+from voice_gateway.session.core.effects import Finish, Hear
+from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.port import Port
+from voice_gateway.session.opening.session_admission import Admission
+from voice_gateway.session.runtime.backlog import SHORTEST_S, SLICE_S, Backlog, UplinkScheduler
+from voice_gateway.session.runtime.client_connection import Port
 from voice_gateway.store.memory import MemoryStore
 from voicelink.wire import AudioFrame, Bye, CloseCode, Codec, Dtmf, Ready, Resume, Start
 

@@ -11,12 +11,12 @@ import pytest
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 from voice_gateway.agent.base import Understood
 from voice_gateway.errors import StoreError
-from voice_gateway.session.claim import Verdict, claim
-from voice_gateway.session.ledger import Ledger
-from voice_gateway.session.limits import SessionLimits
+from voice_gateway.session.core.record_tracker import Ledger
+from voice_gateway.session.core.resume_tokens import Tickets
+from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.port import Port
-from voice_gateway.session.ticket import Tickets
+from voice_gateway.session.runtime.claim import Verdict, claim
+from voice_gateway.session.runtime.client_connection import Port
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.memory import MemoryStore
 from voicelink.wire import AudioFrame, CloseCode, Codec, Error, Ready, Resume, Start

@@ -12,10 +12,10 @@ import uvloop
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 from voice_gateway.access.gate import Gate
 from voice_gateway.agent.base import HeardAudio, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
-from voice_gateway.session.admission import Admission
-from voice_gateway.session.limits import SessionLimits
+from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.port import Port
+from voice_gateway.session.opening.session_admission import Admission
+from voice_gateway.session.runtime.client_connection import Port
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.transport.base import Refusal

@@ -12,12 +12,12 @@ from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeConversatio
 from voice_gateway.access.gate import Gate
 from voice_gateway.agent.base import HeardAudio, Silence, Understood
 from voice_gateway.errors import StoreError
-from voice_gateway.session import recall
-from voice_gateway.session.admission import Admission
-from voice_gateway.session.limits import SessionLimits
+from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.port import Port
-from voice_gateway.session.recall import session_of
+from voice_gateway.session.opening.session_admission import Admission
+from voice_gateway.session.runtime import recall
+from voice_gateway.session.runtime.client_connection import Port
+from voice_gateway.session.runtime.recall import session_of
 from voice_gateway.store.memory import MemoryStore
 from voicelink.wire import AudioFrame, CloseCode, Codec, Ready, Resume, Start, State
 

@@ -8,10 +8,21 @@ import pytest
 
 from tests.unit.gateway.session.sessions import AUDIO
 from voice_gateway.agent.base import Finished, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
-from voice_gateway.session.effects import Close, Converse, Finish, Greet, HandOver, Save, SayAgain, Send, Speak, TakeUp
-from voice_gateway.session.limits import Identity, SessionLimits
-from voice_gateway.session.session import Session
-from voice_gateway.session.state import SessionState
+from voice_gateway.session.core.effects import (
+    Close,
+    Converse,
+    Finish,
+    Greet,
+    HandOver,
+    Save,
+    SayAgain,
+    Send,
+    Speak,
+    TakeUp,
+)
+from voice_gateway.session.core.session import Session
+from voice_gateway.session.core.session_limits import Identity, SessionLimits
+from voice_gateway.session.core.state import SessionState
 from voice_gateway.store.base import Line, SessionRecord
 from voicelink.wire import (
     AudioFrame,

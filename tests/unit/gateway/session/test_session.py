@@ -15,7 +15,7 @@ from voice_gateway.agent.base import (
     SpeechStarted,
     Understood,
 )
-from voice_gateway.session.effects import (
+from voice_gateway.session.core.effects import (
     Converse,
     EndSpeech,
     Hear,
@@ -24,9 +24,9 @@ from voice_gateway.session.effects import (
     Send,
     Speak,
 )
-from voice_gateway.session.limits import SessionLimits
-from voice_gateway.session.session import Session
-from voice_gateway.session.state import SessionState
+from voice_gateway.session.core.session import Session
+from voice_gateway.session.core.session_limits import SessionLimits
+from voice_gateway.session.core.state import SessionState
 from voice_gateway.store.base import Line
 from voicelink.wire import (
     AudioFrame,

@@ -13,7 +13,7 @@ from voice_gateway.agent.base import (
     Silence,
     Understood,
 )
-from voice_gateway.session.effects import (
+from voice_gateway.session.core.effects import (
     Close,
     EndSpeech,
     Finish,
@@ -21,7 +21,7 @@ from voice_gateway.session.effects import (
     Save,
     Send,
 )
-from voice_gateway.session.state import SessionState
+from voice_gateway.session.core.state import SessionState
 from voicelink.wire import (
     Bye,
     CloseCode,

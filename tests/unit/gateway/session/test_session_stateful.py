@@ -18,10 +18,10 @@ from voice_gateway.agent.base import (
     SpeechStarted,
     Understood,
 )
-from voice_gateway.session.effects import Close, Converse, Finish, Hear, Interrupt, ResetSpeech, Save, Send, Speak
-from voice_gateway.session.limits import Identity, SessionLimits
-from voice_gateway.session.session import Session
-from voice_gateway.session.state import SessionState
+from voice_gateway.session.core.effects import Close, Converse, Finish, Hear, Interrupt, ResetSpeech, Save, Send, Speak
+from voice_gateway.session.core.session import Session
+from voice_gateway.session.core.session_limits import Identity, SessionLimits
+from voice_gateway.session.core.state import SessionState
 from voicelink.wire import AudioFrame, Bye, Codec, Heard, Malformed, Ping, Played, Speech, Start
 
 SEQUENCES = st.integers(0, 40)

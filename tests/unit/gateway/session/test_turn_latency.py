@@ -6,10 +6,10 @@ import pytest
 
 from tests.unit.gateway.session.sessions import AUDIO
 from voice_gateway.agent.base import Reply, ReplyAudio, ReplyEnded, SpeechStarted, SpeechStopped, Understood
-from voice_gateway.session.effects import Send
-from voice_gateway.session.limits import Identity, SessionLimits
-from voice_gateway.session.session import Session
-from voice_gateway.session.turn_latency import Figure
+from voice_gateway.session.core.effects import Send
+from voice_gateway.session.core.session import Session
+from voice_gateway.session.core.session_limits import Identity, SessionLimits
+from voice_gateway.session.stats.turn_latency import Figure
 from voicelink.wire import AudioFrame, Codec, Flush, Latency, Measured, Resume, Start
 
 PIECE = bytes(4_800)

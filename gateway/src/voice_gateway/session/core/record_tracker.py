@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from voice_gateway.session.replies import Cut
-from voice_gateway.session.ticket import Tickets
+from voice_gateway.session.core.replies import Cut
+from voice_gateway.session.core.resume_tokens import Tickets
 from voice_gateway.store.base import Line, SessionRecord
 
 _LONGEST_TRANSCRIPT = 2_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from voice_gateway.access.limits import AccessLimits, Excess, Holder
-from voice_gateway.access.uplinks import Meter, Uplinks
-from voice_gateway.session.counters import SessionCounters
+from voice_gateway.access.uplink_limits import Meter, Uplinks
+from voice_gateway.session.stats.counters import SessionCounters
 from voicelink.wire import CloseCode, Malformed
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from voice_gateway.session.arrivals import Arrivals
+from voice_gateway.session.stats.arrivals import Arrivals
 from voicelink.wire import Latency, Measured
 
 _KEPT_TURNS: Final = 32

@@ -9,12 +9,12 @@ from typing import Final
 from voice_gateway.access.attempts import Attempts
 from voice_gateway.access.gate import Denial, Gate
 from voice_gateway.access.limits import AccessLimits, Excess, Holder
-from voice_gateway.access.places import Places, Waiting
-from voice_gateway.access.uplinks import Uplinks
+from voice_gateway.access.session_quota import Places, Waiting
+from voice_gateway.access.uplink_limits import Uplinks
 from voice_gateway.net.network import network_of_peer
-from voice_gateway.session.counters import SessionCounters
-from voice_gateway.session.port import Port
-from voice_gateway.session.visit import Visit
+from voice_gateway.session.runtime.client_connection import Port
+from voice_gateway.session.runtime.connection_rate_limiter import Visit
+from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.transport.base import Refusal, SessionRequest
 from voicelink.wire import VOICE_PATH, Malformed
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from voice_gateway.session.turn_latency import TurnLatency
-from voice_gateway.session.uplink import UplinkSummary
+from voice_gateway.session.stats.turn_latency import TurnLatency
+from voice_gateway.session.stats.uplink_statistics import UplinkSummary
 from voicelink.wire import CloseCode
 
 

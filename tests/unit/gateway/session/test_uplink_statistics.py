@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from voice_gateway.session.uplink import LARGEST_GAPS, UplinkStatistics
+from voice_gateway.session.stats.uplink_statistics import LARGEST_GAPS, UplinkStatistics
 from voicelink.wire import CLOCK_HZ
 
 TICKS = CLOCK_HZ // 50

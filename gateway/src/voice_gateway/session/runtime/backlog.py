@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from voice_gateway.session.effects import Finish, Hear, Press
+from voice_gateway.session.core.effects import Finish, Hear, Press
 
 SLICE_S: Final = 0.4
 """Seconds of audio that all sessions together may bring in one turn of the loop: 3 ms of the order agent's work."""

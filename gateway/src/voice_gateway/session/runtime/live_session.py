@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from voice_gateway.access.uplinks import MediaTime
+from voice_gateway.access.uplink_limits import MediaTime
 from voice_gateway.agent.base import (
     Agent,
     AgentEvent,
@@ -22,11 +22,8 @@ from voice_gateway.agent.base import (
     Understood,
 )
 from voice_gateway.deadline_timer import Alarm
-from voice_gateway.session.agent_audio import AgentAudio
-from voice_gateway.session.backlog import FRAMES_BEHIND, Backlog, UplinkScheduler
-from voice_gateway.session.claim import reclaim
-from voice_gateway.session.counters import SessionCounters
-from voice_gateway.session.effects import (
+from voice_gateway.session.core.agent_audio import AgentAudio
+from voice_gateway.session.core.effects import (
     Close,
     Converse,
     Due,
@@ -45,13 +42,16 @@ from voice_gateway.session.effects import (
     Speak,
     TakeUp,
 )
-from voice_gateway.session.pacing import Lead
-from voice_gateway.session.port import Port
-from voice_gateway.session.session import Session
-from voice_gateway.session.snapshot import Migration, SessionSnapshot
-from voice_gateway.session.speaker import Speaker
-from voice_gateway.session.state import SessionState
-from voice_gateway.session.turn_latency import TurnOver
+from voice_gateway.session.core.pacing import Lead
+from voice_gateway.session.core.session import Session
+from voice_gateway.session.core.state import SessionState
+from voice_gateway.session.runtime.backlog import FRAMES_BEHIND, Backlog, UplinkScheduler
+from voice_gateway.session.runtime.claim import reclaim
+from voice_gateway.session.runtime.client_connection import Port
+from voice_gateway.session.runtime.speaker import Speaker
+from voice_gateway.session.stats.counters import SessionCounters
+from voice_gateway.session.stats.snapshot import Migration, SessionSnapshot
+from voice_gateway.session.stats.turn_latency import TurnOver
 from voice_gateway.store.base import Fenced, SessionRecord, SessionStore
 from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Played, Resume, Start
 

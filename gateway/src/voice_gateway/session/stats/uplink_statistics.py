@@ -6,7 +6,7 @@ import heapq
 import math
 from dataclasses import dataclass
 
-from voice_gateway.session.arrivals import Arrivals
+from voice_gateway.session.stats.arrivals import Arrivals
 from voicelink.wire import CLOCK_HZ
 
 LARGEST_GAPS = 16

@@ -7,8 +7,8 @@ from enum import Enum, auto
 
 import structlog
 
-from voice_gateway.session.ledger import Ledger
-from voice_gateway.session.ticket import Tickets
+from voice_gateway.session.core.record_tracker import Ledger
+from voice_gateway.session.core.resume_tokens import Tickets
 from voice_gateway.store.base import SessionRecord, SessionStore
 from voicelink.wire import Resume
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from voice_gateway.agent.base import AgentEvent, AgentFailed, Finished, Silence, Understood
-from voice_gateway.session.effects import (
+from voice_gateway.session.core.agreement import agree
+from voice_gateway.session.core.closing_handshake import Goodbye
+from voice_gateway.session.core.effects import (
     Close,
     Converse,
     Effect,
@@ -20,15 +22,13 @@ from voice_gateway.session.effects import (
     Send,
     TakeUp,
 )
-from voice_gateway.session.goodbye import Goodbye
-from voice_gateway.session.ledger import Ledger
-from voice_gateway.session.limits import Identity, SessionLimits
-from voice_gateway.session.opening import agree
-from voice_gateway.session.replies import Replies
-from voice_gateway.session.state import SessionInput, SessionState, next_state
-from voice_gateway.session.turn_latency import Figure
-from voice_gateway.session.turns import NOTHING, Turns, transcript
-from voice_gateway.session.uplink import UplinkStatistics
+from voice_gateway.session.core.record_tracker import Ledger
+from voice_gateway.session.core.replies import Replies
+from voice_gateway.session.core.session_limits import Identity, SessionLimits
+from voice_gateway.session.core.state import SessionInput, SessionState, next_state
+from voice_gateway.session.core.turns import NOTHING, Turns, transcript
+from voice_gateway.session.stats.turn_latency import Figure
+from voice_gateway.session.stats.uplink_statistics import UplinkStatistics
 from voice_gateway.store.base import SessionRecord
 from voicelink.wire import (
     AudioFrame,

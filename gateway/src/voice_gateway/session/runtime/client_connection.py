@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from voice_gateway.session.visit import Visit, unlimited_visit
+from voice_gateway.session.runtime.connection_rate_limiter import Visit, unlimited_visit
 from voice_gateway.transport.base import Paced, SessionRequest, Transport, TransportHandler
 from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Error, Malformed, Resume, Start
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from voice_gateway.session.turn_latency import Figure
+from voice_gateway.session.stats.turn_latency import Figure
 
 GAP_BOUNDS_S: Final = (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0)
 LATENCY_BOUNDS_S: Final = (

@@ -10,10 +10,10 @@ from typing import Final
 
 import structlog
 
-from voice_gateway.session.claim import Verdict
-from voice_gateway.session.ledger import Ledger
-from voice_gateway.session.port import Port
-from voice_gateway.session.ticket import Tickets
+from voice_gateway.session.core.record_tracker import Ledger
+from voice_gateway.session.core.resume_tokens import Tickets
+from voice_gateway.session.runtime.claim import Verdict
+from voice_gateway.session.runtime.client_connection import Port
 from voice_gateway.store.base import Fenced, SessionRecord, SessionStore
 from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Malformed, Resume, Start
 

@@ -14,11 +14,11 @@ from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 from voice_gateway.access.gate import Gate
 from voice_gateway.access.keys import signing_key, verification_key
 from voice_gateway.access.limits import AccessLimits
-from voice_gateway.access.places import MAX_WAITING, MAX_WAITING_OF_ADDRESS
+from voice_gateway.access.session_quota import MAX_WAITING, MAX_WAITING_OF_ADDRESS
 from voice_gateway.access.tokens import TokenVerifier, mint
-from voice_gateway.session.admission import Admission
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.port import Port
+from voice_gateway.session.opening.session_admission import Admission
+from voice_gateway.session.runtime.client_connection import Port
 from voice_gateway.store.base import SessionStore
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.transport.base import Refusal, SessionRequest

@@ -16,11 +16,11 @@ from voice_gateway.agent.base import (
     SpeechStopped,
     Understood,
 )
-from voice_gateway.session.effects import Effect, EndSpeech, Interrupt, ResetSpeech, SayAgain, Send, Speak
-from voice_gateway.session.ledger import Ledger
-from voice_gateway.session.replies import Replies
-from voice_gateway.session.turn_latency import Figure, TurnLatencies
-from voice_gateway.session.uplink import UplinkStatistics
+from voice_gateway.session.core.effects import Effect, EndSpeech, Interrupt, ResetSpeech, SayAgain, Send, Speak
+from voice_gateway.session.core.record_tracker import Ledger
+from voice_gateway.session.core.replies import Replies
+from voice_gateway.session.stats.turn_latency import Figure, TurnLatencies
+from voice_gateway.session.stats.uplink_statistics import UplinkStatistics
 from voice_gateway.store.base import Line
 from voicelink.wire import Flush, Resume, Speech, State, Transcript
 
