@@ -67,7 +67,7 @@ class ScriptedSession:
             case Bye():
                 self.caller_bye = message
                 self.end_if_all_arrived()
-            case Played(generation=1, is_complete=True):
+            case Played(utterance_id=1, is_complete=True):
                 self.transport.send(Bye(frames=len(self.frames)))
 
     def audio_received(self, frame: AudioFrame) -> None:
@@ -86,11 +86,13 @@ class ScriptedSession:
         self.transport.send(State(revision=1, state=ORDER))
         self.answer(1)
 
-    def answer(self, generation: int, frames: int = ANSWER_FRAMES) -> None:
-        self.transport.send(Speech(generation=generation, turn=1))
+    def answer(self, utterance_id: int, frames: int = ANSWER_FRAMES) -> None:
+        self.transport.send(Speech(utterance_id=utterance_id, turn=1))
         for number in range(frames):
-            self.transport.send_audio(generation, AudioFrame(number, number * 960, Codec.PCM16_24K, b"\x00\x10" * 480))
-        self.transport.end_audio(generation)
+            self.transport.send_audio(
+                utterance_id, AudioFrame(number, number * 960, Codec.PCM16_24K, b"\x00\x10" * 480)
+            )
+        self.transport.end_audio(utterance_id)
         self.transport.send(Transcript(turn=1, role="agent", text="anything else?", is_final=True))
 
     def malformed_received(self, fault: Malformed) -> None:

@@ -342,13 +342,13 @@ async def test_an_interruption_silences_the_agent(server: ScriptedServer) -> Non
             pass
         await asyncio.sleep(0.1)
         session.transport.reset_audio(1)
-        session.transport.send(Flush(generation=1))
+        session.transport.send(Flush(utterance_id=1))
         while not isinstance(flushed := await anext(events), Flushed):
             pass
         assert flushed.played_ms < 1000
         assert not call._call.is_agent_speaking
         await call.ping()
-    assert session.messages[-2] == Played(generation=1, position_ms=flushed.played_ms)
+    assert session.messages[-2] == Played(utterance_id=1, position_ms=flushed.played_ms)
 
 
 async def test_listening_sends_silence_until_the_agent_has_spoken(server: ScriptedServer) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.redis_server import redis_cluster
 from voice_gateway.store.base import Fenced, SessionRecord

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from tests.redis_server import ask, redis_sentinel
 from voice_gateway.errors import StoreError

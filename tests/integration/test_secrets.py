@@ -178,8 +178,8 @@ def test_descriptions_show_none(config: Path) -> None:
     plan = CallPlan("https://127.0.0.1:1/v1/voice", token=TEXTS["offered"])
     described = [settings, settings.access.read_keys(), worker.endpoint._settings, vars(worker), plan]
     described += [
-        vars(worker.entrance),
-        vars(worker.entrance.admission),
+        vars(worker.access_control),
+        vars(worker.access_control.admission),
         vars(worker.listeners),
         worker.certificate.identity,
     ]

@@ -78,7 +78,7 @@ async def listen(socket: ClientConnection, messages: list[object], frames: list[
             case Kind.DOWNLINK_AUDIO:
                 frames.append(data)
             case Kind.END:
-                played = Played(generation=data[1], position_ms=len(frames) * 20, is_complete=True)
+                played = Played(utterance_id=data[1], position_ms=len(frames) * 20, is_complete=True)
                 await say(socket, Kind.CONTROL, encode_message(played))
 
 
@@ -101,7 +101,7 @@ async def test_a_call_is_answered_saved_and_ended(worker: Worker, tmp_path: Path
     assert {Transcript, Speech, Heard} <= set(kinds)
     assert len(frames) > 20
     (session,) = worker.sessions.ended()
-    assert (session.transport, session.turn, session.heard_sequence) == ("websocket", 1, 74)
+    assert (session.transport, session.turn, session.acked_sequence) == ("websocket", 1, 74)
 
 
 async def test_a_wrong_token_is_refused_by_status(worker: Worker, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ async def test_a_migration_is_seen_and_breaks_nothing(worker: Worker, certificat
         await call.finish()
     (session,) = worker.sessions.ended()
     assert [migration.peer.rpartition(":")[0] for migration in session.migrations] == ["127.0.0.2"]
-    assert session.heard_sequence == 74
+    assert session.acked_sequence == 74
 
 
 async def test_a_caller_who_speaks_up_interrupts_the_answer(worker: Worker, certificates: Path) -> None:

@@ -19,7 +19,7 @@ from voice_gateway.agent.base import AgentEvent, Finished, HeardAudio, Understoo
 from voice_gateway.errors import StoreError
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.runtime.client_connection import Port
+from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.live_session import LiveSession
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.memory import MemoryStore
@@ -78,7 +78,7 @@ class Nobody:
 
     def session_ended(self, live: LiveSession) -> None: ...
 
-    def resume_asked(self, live: LiveSession, port: Port, resume: Resume) -> None: ...
+    def resume_asked(self, live: LiveSession, connection: ClientConnection, resume: Resume) -> None: ...
 
 
 class SharedStore(MemoryStore):
@@ -287,10 +287,10 @@ class Ownership(RuleBasedStateMachine):
             for live in list(self.workers[worker]._live.values()):
                 live._owner = Nobody()
                 live.fence()
-                port: Port = live._port
-                if self.caller is not None and port.transport is self.caller._transport:
+                connection: ClientConnection = live._connection
+                if self.caller is not None and connection.transport is self.caller._transport:
                     self.caller, self.is_ready = None, False
-                port.lead_to(None)
+                connection.set_handler(None)
             self.workers[worker] = self.new_worker()
             await self.settle()
 

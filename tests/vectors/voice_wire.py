@@ -20,9 +20,11 @@ CLIENT_MESSAGES = (
     wire.Start(),
     wire.Start(accept=(Codec.PCM16_24K,), agent="echo", uplink=wire.UplinkMode.HYBRID),
     wire.Resume(session="5f2c", token="a1"),
-    wire.Resume(session="5f2c", token="a1", accept=(1,), generation=4, next_generation=3, position_ms=70_000, turn=2),
-    wire.Played(generation=3, position_ms=1240, is_complete=True),
-    wire.Played(generation=0, position_ms=0),
+    wire.Resume(
+        session="5f2c", token="a1", accept=(1,), utterance_id=4, next_utterance_id=3, position_ms=70_000, turn=2
+    ),
+    wire.Played(utterance_id=3, position_ms=1240, is_complete=True),
+    wire.Played(utterance_id=0, position_ms=0),
     wire.Measured(turn=2, response_ms=780, uplink_age_ms=61, frames_replayed=9),
     wire.Dtmf(digit="#"),
     wire.Ping(id=7),
@@ -36,11 +38,11 @@ SERVER_MESSAGES = (
     wire.Transcript(turn=1, role="user", text="a crème brûlée \U0001f9cb", is_final=False),
     wire.State(revision=2, state={"items": [{"drink": "matcha latte", "price": "5.25", "ice": None}], "total": 5.25}),
     wire.Heard(sequence=90),
-    wire.Speech(generation=1, turn=1),
-    wire.Speech(generation=2, turn=1, is_again=True),
-    wire.Flush(generation=1),
-    wire.Flush(generation=1, sequence=77),
-    wire.Latency(turn=1, generation=1, sequence=70, endpointing_ms=650, stt_ms=3, tts_ms=40),
+    wire.Speech(utterance_id=1, turn=1),
+    wire.Speech(utterance_id=2, turn=1, is_again=True),
+    wire.Flush(utterance_id=1),
+    wire.Flush(utterance_id=1, sequence=77),
+    wire.Latency(turn=1, utterance_id=1, sequence=70, endpointing_ms=650, stt_ms=3, tts_ms=40),
     wire.Drain(deadline_s=30.0),
     wire.Pong(id=300),
     wire.Error(code=CloseCode.MALFORMED, message="length prefix is 70000, the limit is 65536"),
@@ -97,7 +99,8 @@ def text() -> str:
 
 
 def _message(message: wire.ClientMessage | wire.ServerMessage) -> dict[str, Any]:
-    whole = {"type": message.__struct_config__.tag} | msgspec.structs.asdict(message)
+    keys = zip(message.__struct_encode_fields__, msgspec.structs.astuple(message), strict=True)
+    whole = {"type": message.__struct_config__.tag} | dict(keys)
     return {"message": json.loads(msgspec.json.encode(whole)), "bytes": wire.encode_message(message).hex()}
 
 

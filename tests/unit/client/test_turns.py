@@ -16,7 +16,7 @@ from voice_client.cli.turn_table import turn_table
 from voicelink.wire import Latency, Measured
 
 SERVED = Latency(
-    turn=1, generation=2, sequence=40, uplink_ms=5.0, endpointing_ms=650.0, stt_ms=20.0, llm_ms=10.0, tts_ms=60.0
+    turn=1, utterance_id=2, sequence=40, uplink_ms=5.0, endpointing_ms=650.0, stt_ms=20.0, llm_ms=10.0, tts_ms=60.0
 )
 
 
@@ -63,7 +63,7 @@ def test_an_answer_is_measured_once() -> None:
 def test_a_part_that_the_agent_does_not_tell_leaves_the_total() -> None:
     turns = spoken()
     turns.arrived(2, 101.6)
-    turns.latency_received(Latency(turn=1, generation=2, sequence=40, llm_ms=10.0, tts_ms=1.0))
+    turns.latency_received(Latency(turn=1, utterance_id=2, sequence=40, llm_ms=10.0, tts_ms=1.0))
     assert turns.audible(2, 101.6) == Measured(turn=1, response_ms=800.0, playout_ms=0.0)
     assert turns.of(1).downlink_ms is None
 

@@ -46,8 +46,8 @@ LIMITS: dict[str, tuple[float, ...]] = {
     "bytes of a session": (CALLERS.session_bytes_per_s or 0, CATCH_UP_S),
     "control messages and frames of a session": (CALLERS.session_messages_per_s or 0, CATCH_UP_S),
     "playing time of a session's audio, gaps as they are heard included": (MEDIA_RATE, MEDIA_BURST_S, MEDIA_CATCH_UP_S),
-    "frames that are not `heard`": (SESSION.unheard_frames,),
-    "audio that waits to be decoded": (SESSION.unheard_frames, SESSION.waiting_bytes),
+    "frames that are not `heard`": (SESSION.unacked_frames,),
+    "audio that waits to be decoded": (SESSION.unacked_frames, SESSION.waiting_bytes),
     "the same, of streams over WebTransport": (FRAMES_BEHIND,),
     "audio before `start`": (SESSION.early_frames,),
     "audio before `start`, in bytes": (SESSION.early_bytes,),
@@ -123,10 +123,10 @@ def test_the_page_has_the_type_of_every_key() -> None:
     for message in MESSAGES:
         for field in msgspec.structs.fields(message):
             wanted = kind(field.type)
-            if field.name.endswith("_ms") and field.name != "position_ms":
+            if field.encode_name.endswith("_ms") and field.encode_name != "position_ms":
                 assert wanted == "number"
                 continue
-            assert typed[field.name].startswith(wanted), f"{field.name} is {wanted}: {typed.get(field.name)}"
+            assert typed[field.encode_name].startswith(wanted), f"{field.encode_name} is {wanted}"
 
 
 def test_the_page_has_every_key_of_the_default_agent_s_state() -> None:

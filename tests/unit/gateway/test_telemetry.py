@@ -30,7 +30,7 @@ from voicelink.wire import Measured, Start
 EPOCH_S = 1_790_000_000.0
 TURN = TurnLatency(
     3,
-    generation=4,
+    utterance_id=4,
     frames_replayed=2,
     at=50.0,
     figures={
@@ -60,7 +60,7 @@ def spans(exporter: InMemorySpanExporter) -> Iterator[TurnSpans]:
 
 
 def test_a_turn_is_a_span_from_the_last_word_to_the_last_audio(spans, exporter) -> None:
-    spans.turn_over("s-1", TURN, 60.0)
+    spans.on_turn_complete("s-1", TURN, 60.0)
     (span,) = exporter.get_finished_spans()
     assert span.name == "turn"
     assert span.start_time == pytest.approx((EPOCH_S - 10.75) * 1e9, abs=1e3)
@@ -85,13 +85,13 @@ def test_a_turn_is_a_span_from_the_last_word_to_the_last_audio(spans, exporter) 
 
 
 def test_what_happened_outside_of_turns_is_none(spans, exporter) -> None:
-    spans.turn_over("s-1", TurnLatency(0, figures={Figure.MIGRATION_GAP: 30.0}), 60.0)
+    spans.on_turn_complete("s-1", TurnLatency(0, figures={Figure.MIGRATION_GAP: 30.0}), 60.0)
     assert exporter.get_finished_spans() == ()
 
 
 async def test_each_turn_of_a_session_is_told_once_and_none_of_its_words(spans, exporter) -> None:
     agent = FakeAgent()
-    manager = SessionManager("w-1", agent, MemoryStore(), new_id=lambda: "s-1", turn_over=spans.turn_over)
+    manager = SessionManager("w-1", agent, MemoryStore(), new_id=lambda: "s-1", on_turn_complete=spans.on_turn_complete)
     live = manager.accept(REQUEST, FakeTransport())
     live.message_received(Start())
     emit = agent.conversations[-1].emit
@@ -147,7 +147,7 @@ def test_spans_go_where_the_environment_says(collector, monkeypatch, name: str |
     if name is not None:
         monkeypatch.setenv("OTEL_SERVICE_NAME", name)
     spans = open_turn_spans("worker-1", "order", lambda: EPOCH_S)
-    spans.turn_over("s-1", TURN, 60.0)
+    spans.on_turn_complete("s-1", TURN, 60.0)
     spans.close()
     ((path, request),) = collector.received
     (of_resource,) = request.resource_spans
@@ -162,7 +162,7 @@ def test_a_collector_that_is_not_there_is_a_line_in_the_log(monkeypatch) -> None
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")
     spans = open_turn_spans("worker-1", "order", lambda: EPOCH_S)
     with structlog.testing.capture_logs() as logs:
-        spans.turn_over("s-1", TURN, 60.0)
+        spans.on_turn_complete("s-1", TURN, 60.0)
         spans.close()
     assert {line["event"] for line in logs} == {"telemetry_failed"}
 

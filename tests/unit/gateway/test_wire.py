@@ -16,9 +16,9 @@ CLIENT_MESSAGES = [
     wire.Start(),
     wire.Start(version=2, accept=(Codec.PCMU,), agent="echo", uplink="hybrid"),
     wire.Resume(
-        session="5f2c", token="a1", generation=4, next_generation=3, position_ms=1240, turn=2, uplink="deadline"
+        session="5f2c", token="a1", utterance_id=4, next_utterance_id=3, position_ms=1240, turn=2, uplink="deadline"
     ),
-    wire.Played(generation=3, position_ms=1240, is_complete=True),
+    wire.Played(utterance_id=3, position_ms=1240, is_complete=True),
     wire.Measured(turn=2, response_ms=912.5, uplink_age_ms=31.0, playout_ms=20.0),
     wire.Measured(turn=2, barge_in_ms=340, resume_gap_ms=1250.5, frames_replayed=61),
     wire.Dtmf(digit="#"),
@@ -30,10 +30,10 @@ SERVER_MESSAGES = [
     wire.Transcript(turn=1, role="user", text="a matcha latte", is_final=False),
     wire.State(revision=2, state={"items": [{"drink": "matcha latte", "price": "5.25"}]}),
     wire.Heard(sequence=90),
-    wire.Speech(generation=1, turn=1),
-    wire.Flush(generation=1, sequence=88),
+    wire.Speech(utterance_id=1, turn=1),
+    wire.Flush(utterance_id=1, sequence=88),
     wire.Latency(
-        turn=1, generation=2, sequence=80, uplink_ms=3.5, endpointing_ms=651.0, stt_ms=12, llm_ms=0.4, tts_ms=48.1
+        turn=1, utterance_id=2, sequence=80, uplink_ms=3.5, endpointing_ms=651.0, stt_ms=12, llm_ms=0.4, tts_ms=48.1
     ),
     wire.Drain(deadline_s=30.0),
     wire.Pong(id=7),
@@ -57,7 +57,7 @@ def test_the_protocol_page_names_every_message_and_code() -> None:
         config = message.__struct_config__
         row = re.search(rf"^\| `{config.tag}` \|(.*)$", PROTOCOL, re.MULTILINE)
         assert row is not None, config.tag
-        assert all(f"`{field}`" in row[1] for field in message.__struct_fields__), config.tag
+        assert all(f"`{field}`" in row[1] for field in message.__struct_encode_fields__), config.tag
     for code in CloseCode:
         assert f"| {code.value} | `{code.name}` |" in PROTOCOL
     for codec in Codec:

@@ -29,7 +29,7 @@ class AccessLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Excess:
+class LimitExceeded:
     """A limit that a caller has reached: `limit` for metrics, and a sentence; `wait_s` until it may try again."""
 
     limit: str
@@ -38,15 +38,15 @@ class Excess:
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """Who is limited: the network its address is in (`network_of`) and its token's subject, `None` for nobody's."""
+class Principal:
+    """The party that limits apply to: the network of its address (`network_of`), and the subject of its token."""
 
     network: bytes | None = None
     subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class RateLimiter:
     """One limit on a rate: `name` for metrics, `what` comes "too many" of."""
 
     buckets: Buckets
@@ -54,11 +54,11 @@ class Measure:
     what: str
 
     @classmethod
-    def of(cls, per_s: float | None, burst_s: float, name: str, what: str) -> Measure | None:
-        """Allow `per_s`, and what comes in `burst_s` at once; without a rate there is nothing to measure."""
+    def of(cls, per_s: float | None, burst_s: float, name: str, what: str) -> RateLimiter | None:
+        """Allow `per_s`, and what comes in `burst_s` at once; `None` without a rate."""
         return None if per_s is None else cls(Buckets(Rate(per_s, max(1.0, per_s * burst_s))), name, what)
 
-    def take(self, key: Hashable, amount: float, now: float) -> Excess | None:
+    def take(self, key: Hashable, amount: float, now: float) -> LimitExceeded | None:
         """Count `amount` for `key`, unless that would be too much."""
         wait_s = self.buckets.take(key, amount, now)
-        return Excess(self.name, f"too many {self.what}", wait_s) if wait_s > 0 else None
+        return LimitExceeded(self.name, f"too many {self.what}", wait_s) if wait_s > 0 else None

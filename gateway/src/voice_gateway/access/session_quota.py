@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Hashable
 from typing import Final, Generic, TypeVar
 
-from voice_gateway.access.limits import AccessLimits, Excess, Holder
+from voice_gateway.access.limits import AccessLimits, LimitExceeded, Principal
 
 RETRY_AFTER_S: Final = 10.0
 MAX_WAITING: Final = 512
@@ -16,38 +16,40 @@ MAX_WAITING_OF_ADDRESS: Final = 64
 _C = TypeVar("_C", bound=Hashable)
 
 
-class Places:
-    """Whose session begins `enter`s, and `leave`s with the same holder."""
+class SessionQuota:
+    """Counts sessions by address and by subject: `enter` when one begins, `leave` when it ends."""
 
     def __init__(self) -> None:
         self._taken: Counter[tuple[str, bytes | str]] = Counter()
 
-    def enter(self, holder: Holder) -> None:
+    def enter(self, principal: Principal) -> None:
         """A session begins."""
-        self._taken.update(_keys(holder))
+        self._taken.update(_keys(principal))
 
-    def leave(self, holder: Holder) -> None:
+    def leave(self, principal: Principal) -> None:
         """A session is over."""
-        for key in _keys(holder):
+        for key in _keys(principal):
             self._taken[key] -= 1
             if not self._taken[key]:
                 del self._taken[key]
 
-    def full(self, holder: Holder, limits: AccessLimits) -> Excess | None:
-        """Say why there is no place for one more."""
+    def full(self, principal: Principal, limits: AccessLimits) -> LimitExceeded | None:
+        """Return the limit that one more session would exceed."""
         most = {"address": limits.address_sessions, "subject": limits.subject_sessions}
-        for kind, name in _keys(holder):
+        for kind, name in _keys(principal):
             limit = most[kind]
             if limit is not None and self._taken[kind, name] >= limit:
-                return Excess(f"{kind}_sessions", f"sessions of one {kind} at a time: at most {limit}", RETRY_AFTER_S)
+                return LimitExceeded(
+                    f"{kind}_sessions", f"sessions of one {kind} at a time: at most {limit}", RETRY_AFTER_S
+                )
         return None
 
 
-class Waiting(Generic[_C]):
+class WaitingConnections(Generic[_C]):
     """The connections that were accepted and have said neither `start` nor `resume`, by the network of their address.
 
     They are no sessions. Beyond the share of a network its oldest connection gives way to a new one, and where all
-    places are taken the oldest of the network with the most. A client waits for a round trip only, so that one which
+    quota are taken the oldest of the network with the most. A client waits for a round trip only, so that one which
     waits for longer keeps no other out. `None` is the network of telephone carriers, which has no share.
     """
 
@@ -87,6 +89,6 @@ class Waiting(Generic[_C]):
             del self._counts[network]
 
 
-def _keys(holder: Holder) -> list[tuple[str, bytes | str]]:
-    named: tuple[tuple[str, bytes | str | None], ...] = (("address", holder.network), ("subject", holder.subject))
+def _keys(principal: Principal) -> list[tuple[str, bytes | str]]:
+    named: tuple[tuple[str, bytes | str | None], ...] = (("address", principal.network), ("subject", principal.subject))
     return [(kind, name) for kind, name in named if name is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final
 
-from voice_gateway.access.limits import AccessLimits, Excess, Holder, Measure
+from voice_gateway.access.limits import AccessLimits, LimitExceeded, Principal, RateLimiter
 from voice_gateway.net.token_buckets import Buckets, Rate
 
 CATCH_UP_S: Final = 60.0
@@ -19,65 +19,65 @@ MEDIA_CATCH_UP_S: Final = 300.0
 """And at once, of a session that began elsewhere, or has saved it up: what a caller may keep for a resume, and more."""
 
 
-class Uplinks:
-    """All callers of a worker; `meter` gives a measure for each connection of a session."""
+class UplinkRateLimiters:
+    """Rate limits of all callers of a worker, by address and by subject; `of` makes the limiter of one connection."""
 
     def __init__(self, limits: AccessLimits) -> None:
         self._limits = limits
-        self._of_networks = _measures("address", limits.address_bytes_per_s, limits.address_messages_per_s)
-        self._of_subjects = _measures("subject", limits.subject_bytes_per_s, limits.subject_messages_per_s)
+        self._of_networks = _rate_limiters("address", limits.address_bytes_per_s, limits.address_messages_per_s)
+        self._of_subjects = _rate_limiters("subject", limits.subject_bytes_per_s, limits.subject_messages_per_s)
 
-    def meter(self, holder: Holder) -> Meter:
-        """Return what measures one caller."""
+    def of(self, principal: Principal) -> PrincipalRateLimiter:
+        """Return the limiter of one connection of the principal."""
         limits = self._limits
-        own = _measures("session", limits.session_bytes_per_s, limits.session_messages_per_s)
-        return Meter(
+        own = _rate_limiters("session", limits.session_bytes_per_s, limits.session_messages_per_s)
+        return PrincipalRateLimiter(
             [
-                (measures, key)
-                for measures, key in (
+                (limiters, key)
+                for limiters, key in (
                     (own, ""),
-                    (self._of_networks, holder.network),
-                    (self._of_subjects, holder.subject),
+                    (self._of_networks, principal.network),
+                    (self._of_subjects, principal.subject),
                 )
                 if key is not None
             ]
         )
 
 
-class Meter:
+class PrincipalRateLimiter:
     """Measures one caller: `bytes` and `message` answer the limit that it went beyond, if it did."""
 
-    def __init__(self, measured: list[tuple[tuple[Measure | None, Measure | None], Hashable]]) -> None:
+    def __init__(self, measured: list[tuple[tuple[RateLimiter | None, RateLimiter | None], Hashable]]) -> None:
         self._bytes = [(byte_count, key) for (byte_count, _), key in measured if byte_count is not None]
         self._messages = [(messages, key) for (_, messages), key in measured if messages is not None]
 
-    def count_bytes(self, count: int, now: float) -> Excess | None:
+    def count_bytes(self, count: int, now: float) -> LimitExceeded | None:
         """So many bytes arrived."""
         return _first(self._bytes, count, now)
 
-    def message(self, now: float) -> Excess | None:
+    def message(self, now: float) -> LimitExceeded | None:
         """A control message or an audio frame arrived."""
         return _first(self._messages, 1, now)
 
 
-def _measures(
+def _rate_limiters(
     whose: str, bytes_per_s: float | None, messages_per_s: float | None
-) -> tuple[Measure | None, Measure | None]:
+) -> tuple[RateLimiter | None, RateLimiter | None]:
     return (
-        Measure.of(bytes_per_s, CATCH_UP_S, f"{whose}_bytes", "bytes arrive"),
-        Measure.of(messages_per_s, CATCH_UP_S, f"{whose}_messages", "messages arrive"),
+        RateLimiter.of(bytes_per_s, CATCH_UP_S, f"{whose}_bytes", "bytes arrive"),
+        RateLimiter.of(messages_per_s, CATCH_UP_S, f"{whose}_messages", "messages arrive"),
     )
 
 
-def _first(measured: list[tuple[Measure, Hashable]], amount: float, now: float) -> Excess | None:
-    for measure, key in measured:
-        excess = measure.take(key, amount, now)
-        if excess is not None:
-            return excess
+def _first(measured: list[tuple[RateLimiter, Hashable]], amount: float, now: float) -> LimitExceeded | None:
+    for limiter, key in measured:
+        exceeded = limiter.take(key, amount, now)
+        if exceeded is not None:
+            return exceeded
     return None
 
 
-class MediaTime:
+class MediaRateLimiter:
     """Meters the playing time of one session's audio, pauses that are heard as silence included.
 
     It belongs to the session, not to its connections: a caller that resumes where it was sends only what is missing.
@@ -88,8 +88,8 @@ class MediaTime:
         if not has_resumed:
             self._buckets.take("", MEDIA_CATCH_UP_S - MEDIA_BURST_S, now)
 
-    def take(self, audio_s: float, now: float) -> Excess | None:
+    def take(self, audio_s: float, now: float) -> LimitExceeded | None:
         """So much audio arrived; the answer is why it is too much."""
         if self._buckets.take("", audio_s, now) <= 0:
             return None
-        return Excess("session_media", "more audio arrives than time passes")
+        return LimitExceeded("session_media", "more audio arrives than time passes")

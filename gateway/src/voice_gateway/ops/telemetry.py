@@ -23,7 +23,7 @@ _BEFORE: Final = (Figure.UPLINK_AGE, Figure.ENDPOINTING, Figure.STT_TTFB)
 
 
 class TurnSpans:
-    """Give its `turn_over` to the worker, and `close` it at the end.
+    """Give its `on_turn_complete` to the worker, and `close` it at the end.
 
     A span named `turn` begins with the caller's last word and ends with the answer's last audio as it was made. Turn
     attributes are named as Pipecat names them, the conversation's as OpenTelemetry's GenAI conventions do, and each
@@ -36,7 +36,7 @@ class TurnSpans:
         self._agent = agent
         self._clock = clock
 
-    def turn_over(self, session_id: str, turn: TurnLatency, now: float) -> None:
+    def on_turn_complete(self, session_id: str, turn: TurnLatency, now: float) -> None:
         """Write down the turn; `now` is on the session's clock."""
         if turn.at is None:
             return

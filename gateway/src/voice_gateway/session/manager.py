@@ -18,12 +18,12 @@ from voice_gateway.session.core.session_limits import Identity, SessionLimits
 from voice_gateway.session.opening.session_admission import Admission
 from voice_gateway.session.runtime.backlog import UplinkScheduler
 from voice_gateway.session.runtime.claim import Verdict, claim
-from voice_gateway.session.runtime.client_connection import Port
+from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.live_session import LiveSession, Services
-from voice_gateway.session.runtime.recall import Opened, Reception, recall, returning, session_of
+from voice_gateway.session.runtime.recall import NewSession, PendingCall, resume_call, returning, session_of
 from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.session.stats.snapshot import SessionSnapshot
-from voice_gateway.session.stats.turn_latency import TurnOver
+from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.store.base import SessionRecord, SessionStore
 from voice_gateway.transport.base import Refusal, SessionRequest, Transport
 from voicelink.wire import CloseCode, Malformed, Resume, Start
@@ -51,7 +51,7 @@ class SessionManager:
         admission: Admission | None = None,
         limits: SessionLimits | None = None,
         lead: Lead | None = None,
-        turn_over: TurnOver | None = None,
+        on_turn_complete: OnTurnComplete | None = None,
     ) -> None:
         self.worker = worker
         self.counters = SessionCounters()
@@ -70,7 +70,7 @@ class SessionManager:
             self._spawn,
             lead or Lead(),
             UplinkScheduler(),
-            turn_over,
+            on_turn_complete,
         )
         self._live: dict[str, LiveSession] = {}
         self._ended: deque[SessionSnapshot] = deque(maxlen=_REMEMBERED)
@@ -85,38 +85,40 @@ class SessionManager:
     @property
     def unsaved_count(self) -> int:
         """How many of them have a state that the store has not taken yet."""
-        return sum(not live.session.ledger.is_saved for live in self._live.values())
+        return sum(not live.session.tracker.is_saved for live in self._live.values())
 
-    def accept(self, request: SessionRequest, transport: Transport) -> Port | Refusal:
+    def accept(self, request: SessionRequest, transport: Transport) -> ClientConnection | Refusal:
         """The `Acceptor`: begin a session, or say why not."""
         loop = asyncio.get_running_loop()
-        visit = self.admission.judge(
+        rate_limiter = self.admission.judge(
             request,
             self._agent.name,
             self.counters,
             is_draining=self.is_draining,
             clock=loop.time,
         )
-        if isinstance(visit, Refusal):
-            self.counters.refused[visit.status, visit.cause] += 1
-            _log.info("session_refused", peer=request.peer, status=visit.status, cause=visit.cause)
-            return visit
-        port = Port(request, transport, visit)
+        if isinstance(rate_limiter, Refusal):
+            self.counters.refused[rate_limiter.status, rate_limiter.cause] += 1
+            _log.info("session_refused", peer=request.peer, status=rate_limiter.status, cause=rate_limiter.cause)
+            return rate_limiter
+        connection = ClientConnection(request, transport, rate_limiter)
         if request.key is not None and self._new_token is not None and self.admission.trusts_key(request):
             session_id = session_of(request.key)
-            port.lead_to(Reception(port, lambda start: self._spawn(self._recall(port, session_id, start))))
+            connection.set_handler(
+                PendingCall(connection, lambda start: self._spawn(self._resume_call(connection, session_id, start)))
+            )
         else:
             token = None if self._new_token is None else self._new_token()
-            self._keep(self._session(self._new_id(), visit.holder.subject, token=token), port)
+            self._keep(self._session(self._new_id(), rate_limiter.principal.subject, token=token), connection)
         self.counters.accepted[transport.kind] += 1
-        self._wait(port)
-        return port
+        self._wait(connection)
+        return connection
 
-    def _wait(self, port: Port) -> None:
+    def _wait(self, connection: ClientConnection) -> None:
         """Let the connection wait for its first message; where too many do, another one gives way."""
         waiting = self.admission.waiting
-        port.wait(lambda: waiting.leave(port))
-        replaced = waiting.enter(port, port.visit.holder.network)
+        connection.wait(lambda: waiting.leave(connection))
+        replaced = waiting.enter(connection, connection.rate_limiter.principal.network)
         if replaced is not None:
             self.counters.limited["waiting"] += 1
             replaced.malformed_received(_WAITED_TOO_LONG)
@@ -164,77 +166,79 @@ class SessionManager:
         self._ended.append(live.snapshot())
         self._let_go(live)
 
-    def start_asked(self, live: LiveSession, port: Port) -> Malformed | None:
+    def start_asked(self, live: LiveSession, connection: ClientConnection) -> Malformed | None:
         """Give the session a place, or say why there is none."""
-        return self.admission.start(live.session.identity.session_id, port.visit)
+        return self.admission.start(live.session.identity.session_id, connection.rate_limiter)
 
-    def resume_asked(self, live: LiveSession, port: Port, resume: Resume) -> None:
+    def resume_asked(self, live: LiveSession, connection: ClientConnection, resume: Resume) -> None:
         """Find the session that the caller means."""
         self._let_go(live)
-        self._spawn(self._resume(port, resume))
+        self._spawn(self._resume(connection, resume))
 
-    async def _resume(self, port: Port, resume: Resume) -> None:
+    async def _resume(self, connection: ClientConnection, resume: Resume) -> None:
         if self._new_token is None:
-            self._refuse_resume(port, Verdict.UNKNOWN)
+            self._refuse_resume(connection, Verdict.UNKNOWN)
             return
-        token, subject = self._new_token(), port.visit.holder.subject
+        token, subject = self._new_token(), connection.rate_limiter.principal.subject
         live = self._live.get(resume.session)
         store = self._services.store
-        ledger = None if live is None else live.session.ledger
-        claimed = await claim(store, resume, token, self.worker, ledger, subject)
+        tracker = None if live is None else live.session.tracker
+        claimed = await claim(store, resume, token, self.worker, tracker, subject)
         live = self._live.get(resume.session)
         if isinstance(claimed, SessionRecord):
             if live is not None:
                 live.fence()  # another worker went on from where it stands
-            live = self._keep(self._session(claimed.session_id, subject, record=claimed), port, is_resumed=True)
+            live = self._keep(self._session(claimed.session_id, subject, record=claimed), connection, is_resumed=True)
         elif (
             claimed not in (Verdict.HERE, Verdict.HERE_UNSAVED)
             or live is None
-            or not live.session.ledger.opens_to(resume.token, subject)
+            or not live.session.tracker.opens_to(resume.token, subject)
         ):
             is_gone = claimed in (Verdict.HERE, Verdict.HERE_UNSAVED)  # meanwhile; the store knows what became of it
-            self._refuse_resume(port, Verdict.CONTESTED if is_gone else claimed)
+            self._refuse_resume(connection, Verdict.CONTESTED if is_gone else claimed)
             return
-        if port.is_open:
-            live.attach(port, resume, resume.token if claimed is Verdict.HERE_UNSAVED else token)
+        if connection.is_open:
+            live.attach(connection, resume, resume.token if claimed is Verdict.HERE_UNSAVED else token)
 
-    async def _recall(self, port: Port, session_id: str, start: Start) -> None:
+    async def _resume_call(self, connection: ClientConnection, session_id: str, start: Start) -> None:
         """Go on with the session of a call that comes back, or begin one.
 
         While the store is away a call begins anew rather than not at all, and cannot be taken up.
         """
-        token, subject = (self._new_token or self._new_id)(), port.visit.holder.subject
+        token, subject = (self._new_token or self._new_id)(), connection.rate_limiter.principal.subject
         live = self._live.get(session_id)
-        ledger = None if live is None else live.session.ledger
-        found = await recall(self._services.store, session_id, token, self.worker, ledger, subject)
+        tracker = None if live is None else live.session.tracker
+        found = await resume_call(self._services.store, session_id, token, self.worker, tracker, subject)
         live = self._live.get(session_id)
-        if not port.is_open:
+        if not connection.is_open:
             return
-        if isinstance(found, Opened | SessionRecord) and live is not None:
+        if isinstance(found, NewSession | SessionRecord) and live is not None:
             live.fence()
-        if isinstance(found, Opened):
+        if isinstance(found, NewSession):
             session = self._session(session_id, subject, token=token)
-            session.ledger.claimed(found.record)
-            self._keep(session, port).message_received(start)
+            session.tracker.claimed(found.record)
+            self._keep(session, connection).message_received(start)
         elif found is Verdict.STORE_AWAY:
-            self._keep(self._session(self._new_id(), subject, token=token), port).message_received(start)
+            self._keep(self._session(self._new_id(), subject, token=token), connection).message_received(start)
         elif isinstance(found, SessionRecord):
-            live = self._keep(self._session(session_id, subject, record=found), port, is_resumed=True)
-            live.attach(port, returning(session_id, start), token, has_gap=True)
+            live = self._keep(self._session(session_id, subject, record=found), connection, is_resumed=True)
+            live.attach(connection, returning(session_id, start), token, has_gap=True)
         elif live is not None and found in (Verdict.HERE, Verdict.HERE_UNSAVED):
-            live.attach(port, returning(session_id, start), token, has_gap=True)
+            live.attach(connection, returning(session_id, start), token, has_gap=True)
         else:
-            self._refuse_resume(port, Verdict.UNKNOWN if found is Verdict.UNKNOWN else Verdict.CONTESTED)
+            self._refuse_resume(connection, Verdict.UNKNOWN if found is Verdict.UNKNOWN else Verdict.CONTESTED)
 
-    def _refuse_resume(self, port: Port, verdict: Verdict) -> None:
+    def _refuse_resume(self, connection: ClientConnection, verdict: Verdict) -> None:
         self.counters.resumes_refused += 1
-        _log.info("resume_refused", peer=port.peer, reason=verdict.name.lower())
+        _log.info("resume_refused", peer=connection.peer, reason=verdict.name.lower())
         if verdict is Verdict.STORE_AWAY:
-            port.refuse(CloseCode.OVERLOADED, "the session store cannot be reached now")
+            connection.refuse(CloseCode.OVERLOADED, "the session store cannot be reached now")
         elif verdict is Verdict.CONTESTED:
-            port.refuse(CloseCode.OVERLOADED, "the session is just being taken up elsewhere")
+            connection.refuse(CloseCode.OVERLOADED, "the session is just being taken up elsewhere")
         else:
-            port.refuse(CloseCode.UNKNOWN_SESSION, "there is no such session, or the resume token does not open it")
+            connection.refuse(
+                CloseCode.UNKNOWN_SESSION, "there is no such session, or the resume token does not open it"
+            )
 
     def _session(
         self, session_id: str, subject: str | None, *, token: str | None = None, record: SessionRecord | None = None
@@ -243,10 +247,10 @@ class SessionManager:
         now, observe = asyncio.get_running_loop().time(), self.counters.observe
         return Session(identity, self._limits, now, token=token, record=record, observe=observe)
 
-    def _keep(self, session: Session, port: Port, *, is_resumed: bool = False) -> LiveSession:
+    def _keep(self, session: Session, connection: ClientConnection, *, is_resumed: bool = False) -> LiveSession:
         if is_resumed:
-            self.admission.resumed(session.identity.session_id, port.visit)
-        live = LiveSession(session, port, self._services, self)
+            self.admission.resumed(session.identity.session_id, connection.rate_limiter)
+        live = LiveSession(session, connection, self._services, self)
         self._live[session.identity.session_id] = live
         self._is_empty.clear()
         return live

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from voice_gateway.errors import StoreError
 
@@ -20,39 +21,37 @@ class Fenced(StoreError):  # noqa: N818 - it says what happened
         self.epoch = epoch
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """What `role` said in `turn`.
 
-    `generation` is that of an answer which was not cut short; its first `heard_ms` had been played before it began.
+    `utterance_id` is that of an answer which was not cut short; its first `skipped_ms` had been played before it began.
     """
 
     turn: int
     role: str
     text: str
-    generation: int | None = None
-    heard_ms: int = 0
+    utterance_id: int | None = field(default=None, name="generation")
+    skipped_ms: int = field(default=0, name="heard_ms")
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRecord:
+class SessionRecord(Struct, frozen=True):
     """All that another worker needs to go on with a session.
 
     `epoch` grows by one whenever a worker claims the session; only its `owner` writes. `revision` grows with every
-    change of the rest, saved or not. `heard_sequence` is the last uplink frame whose effect is in `state`, `None` where
+    change of the rest, saved or not. `acked_sequence` is the last uplink frame whose effect is in `state`, `None` where
     there is none. `token_hashes` are of the resume tokens that open the session, to the `subject` that began it alone.
     `version` is that of this layout.
     """
 
     session_id: str
     revision: int
-    heard_sequence: int | None
+    acked_sequence: int | None = field(name="heard_sequence")
     turn: int
     transcript: tuple[Line, ...]
     state: Mapping[str, Any]
     epoch: int = 1
     owner: str = ""
-    generation: int = 0
+    utterance_id: int = field(default=0, name="generation")
     token_hashes: tuple[bytes, ...] = ()
     version: int = RECORD_VERSION
     subject: str | None = None

@@ -26,14 +26,14 @@ class Transport(Protocol):
     def send(self, message: ServerMessage) -> None:
         """Queue a control message, reliably and in order."""
 
-    def send_audio(self, generation: int, frame: AudioFrame) -> None:
-        """Queue a frame of an utterance, reliably and in order within its generation."""
+    def send_audio(self, utterance_id: int, frame: AudioFrame) -> None:
+        """Queue a frame of an utterance, reliably and in order within its utterance."""
 
-    def end_audio(self, generation: int) -> None:
-        """No frame of this generation follows."""
+    def end_audio(self, utterance_id: int) -> None:
+        """No frame of this utterance follows."""
 
-    def reset_audio(self, generation: int) -> None:
-        """Abandon what of this generation has not been delivered (barge-in)."""
+    def reset_audio(self, utterance_id: int) -> None:
+        """Abandon what of this utterance has not been delivered (barge-in)."""
 
     def close(self, code: CloseCode, reason: str) -> None:
         """Deliver what `send` queued, then end the WebTransport session (or its counterpart)."""

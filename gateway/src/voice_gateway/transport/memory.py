@@ -22,7 +22,7 @@ from voicelink.wire import (
 
 @dataclass(slots=True)
 class Downlink:
-    """What arrived of one generation."""
+    """What arrived of one utterance."""
 
     frames: list[AudioFrame] = field(default_factory=list)
     is_ended: bool = False
@@ -32,13 +32,13 @@ class Downlink:
 class MemoryCaller:
     """The client's end of a transport in memory; making one asks the acceptor.
 
-    `refusal` says why there is no session, else read `messages` and `generations`, and `closed` once the session ended.
+    `refusal` says why there is no session, else read `messages` and `utterances`, and `closed` once the session ended.
     Bytes go through the wire's encoders and decoders, so that what cannot be sent fails here as well.
     """
 
     def __init__(self, accept: Acceptor, request: SessionRequest) -> None:
         self.messages: list[ServerMessage] = []
-        self.generations: dict[int, Downlink] = {}
+        self.utterances: dict[int, Downlink] = {}
         self.closed: tuple[CloseCode, str] | None = None
         self.refusal: Refusal | None = None
         self._control = ControlReader()
@@ -126,19 +126,19 @@ class MemoryTransport:
             raise ValueError(f"the message cannot be read back: {decoded}")
         self._caller.messages.append(decoded)
 
-    def send_audio(self, generation: int, frame: AudioFrame) -> None:
+    def send_audio(self, utterance_id: int, frame: AudioFrame) -> None:
         encode_audio_frame(frame)
-        downlink = self._downlink(generation)
+        downlink = self._downlink(utterance_id)
         if downlink is not None:
             downlink.frames.append(frame)
 
-    def end_audio(self, generation: int) -> None:
-        downlink = self._downlink(generation)
+    def end_audio(self, utterance_id: int) -> None:
+        downlink = self._downlink(utterance_id)
         if downlink is not None:
             downlink.is_ended = True
 
-    def reset_audio(self, generation: int) -> None:
-        downlink = self._downlink(generation)
+    def reset_audio(self, utterance_id: int) -> None:
+        downlink = self._downlink(utterance_id)
         if downlink is not None:
             downlink.is_reset = True
 
@@ -152,8 +152,8 @@ class MemoryTransport:
         """The caller is gone: every call is a no-op from now on."""
         self._is_over = True
 
-    def _downlink(self, generation: int) -> Downlink | None:
+    def _downlink(self, utterance_id: int) -> Downlink | None:
         if self._is_over:
             return None
-        downlink = self._caller.generations.setdefault(generation, Downlink())
+        downlink = self._caller.utterances.setdefault(utterance_id, Downlink())
         return None if downlink.is_ended or downlink.is_reset else downlink

@@ -14,7 +14,7 @@ from voicelink.wire import AudioFrame, ClientMessage, Malformed, Ready, Resume, 
 _MODES: Final = frozenset(UplinkMode)
 
 
-class UplinkIntake:
+class UplinkReceiver:
     """Shows each frame's way to the session. `close` it when the session is over.
 
     The client asks for a mode in its first message, and `ready` agrees to it, where datagrams pass at all.

@@ -42,9 +42,9 @@ class Kind(IntEnum):
     UPLINK_AUDIO = 1
     DOWNLINK_AUDIO = 2
     END = 3
-    """All of a generation was sent."""
+    """All of an utterance was sent."""
     RESET = 4
-    """The rest of a generation is not wanted (barge-in)."""
+    """The rest of an utterance is not wanted (barge-in)."""
 
 
 class VoiceOverWebSocket:
@@ -96,21 +96,21 @@ class WebSocketTransport:
     def send(self, message: ServerMessage) -> None:
         self._send(Kind.CONTROL, encode_message(message))
 
-    def send_audio(self, generation: int, frame: AudioFrame) -> None:
+    def send_audio(self, utterance_id: int, frame: AudioFrame) -> None:
         data = encode_audio_frame(frame)
-        if generation not in self._ended:
-            self._send(Kind.DOWNLINK_AUDIO, encode_varint(generation) + data)
+        if utterance_id not in self._ended:
+            self._send(Kind.DOWNLINK_AUDIO, encode_varint(utterance_id) + data)
 
-    def end_audio(self, generation: int) -> None:
-        if generation not in self._ended:
-            self._ended.add(generation)
-            self._send(Kind.END, encode_varint(generation))
+    def end_audio(self, utterance_id: int) -> None:
+        if utterance_id not in self._ended:
+            self._ended.add(utterance_id)
+            self._send(Kind.END, encode_varint(utterance_id))
 
-    def reset_audio(self, generation: int) -> None:
-        if generation not in self._reset:
-            self._reset.add(generation)
-            self._ended.add(generation)
-            self._send(Kind.RESET, encode_varint(generation))
+    def reset_audio(self, utterance_id: int) -> None:
+        if utterance_id not in self._reset:
+            self._reset.add(utterance_id)
+            self._ended.add(utterance_id)
+            self._send(Kind.RESET, encode_varint(utterance_id))
 
     def close(self, code: CloseCode, reason: str) -> None:
         if not self._is_closed:

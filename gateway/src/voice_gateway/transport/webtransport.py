@@ -1,7 +1,7 @@
 """Voice sessions over WebTransport, on the server.
 
 One client-opened bidirectional stream carries control messages, client-opened unidirectional streams begin with their
-`StreamType`, and each generation of downlink audio is one server-opened unidirectional stream.
+`StreamType`, and each utterance of downlink audio is one server-opened unidirectional stream.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from voice_gateway.transport.base import Acceptor, Metered, Paced, Refusal, Sess
 from voice_gateway.transport.reading import FRAMES_AT_ONCE, ReadScheduler
 from voice_gateway.transport.reassembler import UplinkCounters
 from voice_gateway.transport.stream_readers import ControlReader, UnidirectionalReader, UnknownStream
-from voice_gateway.transport.uplink_receiver import UplinkIntake
+from voice_gateway.transport.uplink_receiver import UplinkReceiver
 from voicelink.h3.limits import STOPPED_SESSION_S
 from voicelink.h3.webtransport import (
     DatagramReceived,
@@ -118,14 +118,14 @@ class WebTransport:
         self._undelivered: deque[AudioFrame] = deque()
         self._downlinks: dict[int, int] = {}
         self._ended: set[int] = set()
-        self._highest_generation = -1
-        self._intake = UplinkIntake(connection.loop, self._has_datagrams, self._send_report, uplinks)
+        self._highest_utterance_id = -1
+        self._receiver = UplinkReceiver(connection.loop, self._has_datagrams, self._send_report, uplinks)
 
     # gateway.transport.base.Transport
 
     @property
     def datagrams(self) -> int:
-        return self._intake.datagrams
+        return self._receiver.datagrams
 
     def send(self, message: ServerMessage) -> None:
         if self._is_closed:
@@ -133,30 +133,30 @@ class WebTransport:
         if isinstance(message, Drain) and not self._is_draining:
             self._is_draining = True
             self._layer.drain_session(self._session_id)
-        raw = length_prefixed(encode_message(self._intake.answered(message)))
+        raw = length_prefixed(encode_message(self._receiver.answered(message)))
         if self._control_id is None:
             self._waiting += raw
         else:
             self._write(self._control_id, raw)
 
-    def send_audio(self, generation: int, frame: AudioFrame) -> None:
-        stream_id = self._downlink(generation)
+    def send_audio(self, utterance_id: int, frame: AudioFrame) -> None:
+        stream_id = self._downlink(utterance_id)
         raw = length_prefixed(encode_audio_frame(frame))
         if stream_id is not None:
             self._write(stream_id, raw)
 
-    def end_audio(self, generation: int) -> None:
-        stream_id = self._downlink(generation)
+    def end_audio(self, utterance_id: int) -> None:
+        stream_id = self._downlink(utterance_id)
         if stream_id is not None:
-            self._ended.add(generation)
+            self._ended.add(utterance_id)
             self._write(stream_id, b"", end_stream=True)
 
-    def reset_audio(self, generation: int) -> None:
+    def reset_audio(self, utterance_id: int) -> None:
         if self._is_closed:
             return
-        self._highest_generation = max(self._highest_generation, generation)
-        self._ended.discard(generation)
-        stream_id = self._downlinks.pop(generation, None)
+        self._highest_utterance_id = max(self._highest_utterance_id, utterance_id)
+        self._ended.discard(utterance_id)
+        stream_id = self._downlinks.pop(utterance_id, None)
         if stream_id is not None:
             self._layer.reset(stream_id, CloseCode.INTERRUPTED)
             self._connection.flush_soon()
@@ -202,7 +202,7 @@ class WebTransport:
             handler.left(reason)
 
     def _read_no_more(self) -> None:
-        self._intake.close()
+        self._receiver.close()
         self._readers.clear()
         self._undelivered.clear()
         self._hold_back(0)
@@ -219,7 +219,7 @@ class WebTransport:
             case StreamData():
                 self._control_received(event)
             case DatagramReceived(data=data):
-                self._deliver(self._intake.datagram_received(data))
+                self._deliver(self._receiver.datagram_received(data))
             case SessionDraining() if not self._is_draining:
                 # a proxy before this worker that goes away, say: the caller goes on over another connection
                 self.send(Drain(deadline_s=PEER_DRAIN_S))
@@ -245,7 +245,7 @@ class WebTransport:
         messages, fault = reader.feed(data, is_ended, 0 if self._is_control_unread else most)
         self._reads.spent(len(messages))
         for message in messages:
-            self._intake.asked(message)
+            self._receiver.asked(message)
             if self._handler is not None:
                 self._handler.message_received(message)
         if fault is not None:
@@ -300,7 +300,7 @@ class WebTransport:
         if reader.is_done:
             del self._readers[stream_id]
         for frame in frames[0]:
-            self._deliver(self._intake.frame_received(frame))
+            self._deliver(self._receiver.frame_received(frame))
         if frames[1] is not None:
             self._fault(frames[1])
         elif reader.has_more and stream_id not in self._unread:
@@ -359,23 +359,23 @@ class WebTransport:
             if not self._is_closed:
                 self._handler = handler
 
-    def _downlink(self, generation: int) -> int | None:
-        """The open stream of a generation; `None` once it was ended or reset."""
-        if self._is_closed or generation in self._ended:
+    def _downlink(self, utterance_id: int) -> int | None:
+        """The open stream of an utterance; `None` once it was ended or reset."""
+        if self._is_closed or utterance_id in self._ended:
             return None
-        stream_id = self._downlinks.get(generation)
-        if stream_id is None and generation > self._highest_generation:
-            self._highest_generation = generation
+        stream_id = self._downlinks.get(utterance_id)
+        if stream_id is None and utterance_id > self._highest_utterance_id:
+            self._highest_utterance_id = utterance_id
             self._forget_delivered()
             stream_id = self._layer.open_stream(self._session_id, is_unidirectional=True)
-            self._downlinks[generation] = stream_id
-            self._write(stream_id, encode_varint(StreamType.DOWNLINK_AUDIO) + encode_varint(generation))
+            self._downlinks[utterance_id] = stream_id
+            self._write(stream_id, encode_varint(StreamType.DOWNLINK_AUDIO) + encode_varint(utterance_id))
         return stream_id
 
     def _forget_delivered(self) -> None:
-        for generation in [each for each in self._ended if self._layer.is_delivered(self._downlinks[each])]:
-            self._ended.discard(generation)
-            del self._downlinks[generation]
+        for utterance_id in [each for each in self._ended if self._layer.is_delivered(self._downlinks[each])]:
+            self._ended.discard(utterance_id)
+            del self._downlinks[utterance_id]
 
     def _write(self, stream_id: int, raw: bytes, *, end_stream: bool = False) -> None:
         self._layer.send(stream_id, raw, end_stream=end_stream)

@@ -18,7 +18,7 @@ TELEPHONE_TOKEN_S: Final = 60.0
 """It is checked at once, and does not leave the worker."""
 
 
-class Entrance:
+class AccessControl:
     """The admission to sessions and to handshakes, made of `[access]` and `[limits]`; their `Reloadable`.
 
     `clock` gives seconds since 1970. The constructor raises `ConfigurationError`.

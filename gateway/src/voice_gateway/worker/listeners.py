@@ -20,7 +20,7 @@ from voice_gateway.transport.base import Acceptor
 from voice_gateway.transport.websocket import MAX_MESSAGE_BYTES, VoiceOverWebSocket
 from voice_gateway.web.counters import WebCounters
 from voice_gateway.web.server import WebServer, connection_limiter
-from voice_gateway.worker.access_control import Entrance
+from voice_gateway.worker.access_control import AccessControl
 from voice_gateway.worker.page import page_hosts, pages_of
 from voicelink.wire import VOICE_PATH
 
@@ -43,7 +43,7 @@ class TcpListeners:
         settings: GatewaySettings,
         accept: Acceptor,
         certificate: ServedCertificate,
-        entrance: Entrance,
+        access_control: AccessControl,
         store: SessionStore,
         tcp_connections: int,
     ) -> None:
@@ -58,7 +58,7 @@ class TcpListeners:
             ConnectionLimits.share(tcp_connections, settings.limits.address_tcp_connections)
         )
         shared = _Shared(limiter=self.limiter, counters=self.web_counters)
-        self._telephony = _telephony(settings, accept, self.telephony_counters, entrance, store, shared)
+        self._telephony = _telephony(settings, accept, self.telephony_counters, access_control, store, shared)
         sockets = {VOICE_PATH: VoiceOverWebSocket(accept)}
         self._websocket = WebServer({}, sockets, max_message_bytes=MAX_MESSAGE_BYTES, **shared)
         pages, hosts = pages_of(settings, certificate), page_hosts(settings)
@@ -104,7 +104,7 @@ def _telephony(
     settings: GatewaySettings,
     accept: Acceptor,
     counters: TelephonyCounters,
-    entrance: Entrance,
+    access_control: AccessControl,
     store: SessionStore,
     shared: _Shared,
 ) -> WebServer:
@@ -117,8 +117,8 @@ def _telephony(
         counters,
         public_url=telephony.public_url,
         signatures=SignatureCheck(auth_token, shared_key) if auth_token or shared_key else None,
-        access_token=entrance.telephone_token,
-        needs_access_token=lambda: entrance.asks_for_tokens,
+        access_token=access_control.telephone_token,
+        needs_access_token=lambda: access_control.asks_for_tokens,
         claim_use=partial(claim_once, store, settings.worker.name),
         has_tls=telephony.tls,
     )

@@ -27,7 +27,7 @@ from voice_gateway.ops.reload import Reloader, SettingsSource
 from voice_gateway.session.core.pacing import Lead
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.stats.turn_latency import TurnOver
+from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.settings.fields import read_text
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.store.base import SessionStore
@@ -37,7 +37,7 @@ from voice_gateway.store.guarded import guarded
 from voice_gateway.transport.webtransport import VoiceOverWebTransport
 from voice_gateway.web.descriptors import HELD_BACK, DescriptorBudget, raise_descriptor_limit
 from voice_gateway.web.server import MAX_CONNECTIONS
-from voice_gateway.worker.access_control import Entrance
+from voice_gateway.worker.access_control import AccessControl
 from voice_gateway.worker.connection_ids import ConnectionIds
 from voice_gateway.worker.listeners import TcpListeners
 from voice_gateway.worker.metrics import UpkeepCollector, worker_registry
@@ -46,7 +46,7 @@ from voice_gateway.worker.shared_keys import SharedKeys, StoreKeys
 if TYPE_CHECKING:
     from voice_gateway.ops.telemetry import TurnSpans  # needs the extra
 
-_GOODBYE_S = 1.0
+_LAST_MESSAGES_S = 1.0
 _OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _log = structlog.get_logger("voice_gateway.worker.worker")
 
@@ -80,8 +80,8 @@ class Worker:
     """A worker in the running event loop: `await start()`, later `await stop()`.
 
     `agent` and `store` replace those the settings name; the worker opens and closes them. `clock` gives seconds since
-    1970, `rng` unpredictable bytes. `source` is where the settings are read again. `turn_over` is told of every turn.
-    The constructor raises `GatewayError` for settings that cannot be served.
+    1970, `rng` unpredictable bytes. `source` is where the settings are read again. `on_turn_complete` is called
+    with each turn that is over. The constructor raises `GatewayError` for settings that cannot be served.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Worker:
         agent: Agent | None = None,
         store: SessionStore | None = None,
         source: SettingsSource | None = None,
-        turn_over: TurnOver | None = None,
+        on_turn_complete: OnTurnComplete | None = None,
         clock: Callable[[], float] = time.time,
         rng: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -103,17 +103,17 @@ class Worker:
             if store is None
             else guarded(store)
         )
-        self.entrance = Entrance(settings, clock)
+        self.access_control = AccessControl(settings, clock)
         self.sessions = SessionManager(
             settings.worker.name,
             self._agent,
             self._store,
             new_id=lambda: rng(16).hex(),
             new_token=lambda: rng(32).hex(),
-            admission=self.entrance.admission,
+            admission=self.access_control.admission,
             limits=_limits(settings),
             lead=Lead(settings.session.downlink_target_s, settings.session.downlink_cap_s),
-            turn_over=turn_over,
+            on_turn_complete=on_turn_complete,
         )
         self.certificate = ServedCertificate(settings.tls, clock)
         self.connection_ids = ConnectionIds(settings, rng)
@@ -123,7 +123,7 @@ class Worker:
             self.certificate.identity,
             self.connection_ids.source,
             voice,
-            handshakes=self.entrance.handshakes,
+            handshakes=self.access_control.handshakes,
             wall_clock=clock,
             rng=rng,
         )
@@ -133,13 +133,13 @@ class Worker:
             settings,
             self.sessions.accept,
             self.certificate,
-            self.entrance,
+            self.access_control,
             self._store,
             self.descriptors.tcp_connections,
         )
         self.connection_ids.follow(self.endpoint.rotate_cids)
         keys, store_keys = SharedKeys(self.endpoint.credentials.adopt), StoreKeys(codec.renew)
-        parts = (self.certificate, self.entrance, self.connection_ids, keys, store_keys)
+        parts = (self.certificate, self.access_control, self.connection_ids, keys, store_keys)
         self.reloader = Reloader(settings, parts, source)
         registry = worker_registry(self.sessions, self.endpoint, voice.uplinks, self.listeners)
         registry.register(UpkeepCollector(self.certificate, self.reloader))
@@ -202,12 +202,12 @@ class Worker:
             self.sessions.drain(deadline_s)
             await self.sessions.wait_empty(deadline_s)
             await self.sessions.close()
-            await self._say_goodbye()
+            await self._deliver_last_messages()
 
-    async def _say_goodbye(self) -> None:
+    async def _deliver_last_messages(self) -> None:
         """Give the last messages of sessions a moment on the way before their connections end."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _GOODBYE_S
+        deadline = loop.time() + _LAST_MESSAGES_S
         while loop.time() < deadline:  # an endpoint has no event to wait for
             if not (self.endpoint.connection_count or self.listeners.connection_count):
                 return
@@ -231,7 +231,7 @@ async def _serve(
         loop.add_signal_handler(number, on_signal, number)
     spans = _turn_spans(settings)
     raise_descriptor_limit(_most_tcp_connections(settings) + HELD_BACK)
-    worker = Worker(settings, source=source, turn_over=None if spans is None else spans.turn_over)
+    worker = Worker(settings, source=source, on_turn_complete=None if spans is None else spans.on_turn_complete)
     await worker.start()
     loop.add_signal_handler(signal.SIGHUP, worker.reloader.reload)
     # models and modules stay for good: the collector need not walk them while calls are under way

@@ -68,7 +68,7 @@ class CloseCode(IntEnum):
     AGENT_FAILED = 9
     INTERNAL = 10
     INTERRUPTED = 11
-    """Only on a downlink stream: the caller spoke, and the rest of this generation is not wanted."""
+    """Only on a downlink stream: the caller spoke, and the rest of this utterance is not wanted."""
     UNKNOWN_SESSION = 12
     TAKEN_OVER = 13
     """The session goes on over a newer connection, here or at another worker."""

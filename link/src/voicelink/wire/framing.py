@@ -11,7 +11,7 @@ from voicelink.wire.codepoints import MAX_AUDIO_BYTES, Codec, Malformed
 class AudioFrame:
     """One packet of speech.
 
-    `sequence` counts without gaps from 0 (uplink: in the session; downlink: in the generation). `timestamp` is
+    `sequence` counts without gaps from 0 (uplink: in the session; downlink: in the utterance). `timestamp` is
     the media time of the first sample in ticks of `CLOCK_HZ`; DTX leaves gaps in it.
     """
 

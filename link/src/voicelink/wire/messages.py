@@ -6,6 +6,7 @@ import math
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 import msgspec
+from msgspec import field
 
 from voicelink.wire.codepoints import PROTOCOL_VERSION, Codec, Malformed, UplinkMode
 
@@ -33,7 +34,7 @@ class Start(Message, frozen=True, tag="start"):
 class Resume(Message, frozen=True, tag="resume"):
     """Client: takes a session up that lost its connection; must be the first message, the next one follows `ready`.
 
-    `generation` is the newest that was announced to the client. `next_generation` is the first one that was neither
+    `utterance_id` is the newest that was announced to the client. `next_utterance_id` is the first one that was neither
     played to its end nor flushed, and `position_ms` of it have been played. `turn` is the newest of the transcript.
     """
 
@@ -41,17 +42,17 @@ class Resume(Message, frozen=True, tag="resume"):
     token: str
     version: int = PROTOCOL_VERSION
     accept: tuple[int, ...] = (Codec.OPUS, Codec.PCM16_24K)
-    generation: Count = 0
-    next_generation: Count = 0
+    utterance_id: Count = field(default=0, name="generation")
+    next_utterance_id: Count = field(default=0, name="next_generation")
     position_ms: Count = 0
     turn: Count = 0
     uplink: str = UplinkMode.RELIABLE
 
 
 class Played(Message, frozen=True, tag="played"):
-    """Client: `position_ms` of `generation` have left the loudspeaker; `is_complete` once all of it has."""
+    """Client: `position_ms` of `utterance_id` have left the loudspeaker; `is_complete` once all of it has."""
 
-    generation: Count
+    utterance_id: Count = field(name="generation")
     position_ms: Count
     is_complete: bool = False
 
@@ -135,35 +136,35 @@ class Heard(Message, frozen=True, tag="heard"):
 
 
 class Speech(Message, frozen=True, tag="speech"):
-    """Server: the answer to `turn` begins; its audio is the downlink stream of this generation.
+    """Server: the answer to `turn` begins; its audio is the downlink stream of this utterance.
 
     `is_again`: it is what was being said when the connection was lost, from the position that `resume` named.
     """
 
-    generation: Count
+    utterance_id: Count = field(name="generation")
     turn: Count
     is_again: bool = False
 
 
 class Flush(Message, frozen=True, tag="flush"):
-    """Server: drop the buffered audio of `generation` and of all before, and any of it that still arrives.
+    """Server: drop the buffered audio of `utterance_id` and of all before, and any of it that still arrives.
 
     `sequence` is the uplink frame with which the caller began to speak, where the agent knows it.
     """
 
-    generation: Count
+    utterance_id: Count = field(name="generation")
     sequence: Count | None = None
 
 
 class Latency(Message, frozen=True, tag="latency"):
-    """Server: where the worker spent the time before the answer `generation` to `turn`; sent with its first audio.
+    """Server: where the worker spent the time before the answer `utterance_id` to `turn`; sent with its first audio.
 
     `sequence` is the last uplink frame with voice, and arrived `uplink_ms` later than the fastest frame of late. The
     rest follow each other, each measured on the worker's clock; `None` where the agent does not say.
     """
 
     turn: Count
-    generation: Count
+    utterance_id: Count = field(name="generation")
     sequence: Count | None = None
     uplink_ms: Milliseconds | None = None
     endpointing_ms: Milliseconds | None = None

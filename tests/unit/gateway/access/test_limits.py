@@ -1,18 +1,18 @@
-"""Addresses, attempts, places and uplinks."""
+"""Limits on addresses, attempts, sessions and uplinks."""
 
 from __future__ import annotations
 
 import pytest
 
 from voice_gateway.access.attempts import Attempts, Handshakes
-from voice_gateway.access.limits import AccessLimits, Holder
-from voice_gateway.access.session_quota import Places, Waiting
-from voice_gateway.access.uplink_limits import Uplinks
+from voice_gateway.access.limits import AccessLimits, Principal
+from voice_gateway.access.session_quota import SessionQuota, WaitingConnections
+from voice_gateway.access.uplink_limits import UplinkRateLimiters
 from voice_gateway.endpoint.admission import Handshake
 from voice_gateway.net.network import network_of, network_of_peer
 
-ALICE = Holder(network_of("192.0.2.1"), "alice")
-BOB = Holder(network_of("192.0.2.1"), "bob")
+ALICE = Principal(network_of("192.0.2.1"), "alice")
+BOB = Principal(network_of("192.0.2.1"), "bob")
 
 
 class TestNetwork:
@@ -74,9 +74,9 @@ class TestAttempts:
         attempts = Attempts(AccessLimits(address_attempts_per_s=0.2, subject_attempts_per_s=0.1))
         assert [attempts.by_network(ALICE.network, 0.0) is None for _ in range(3)] == [True, True, False]
         assert [attempts.by_subject("alice", 0.0) is None for _ in range(2)] == [True, False]
-        excess = attempts.by_subject("alice", 4.0)
-        assert excess is not None
-        assert (excess.limit, round(excess.wait_s, 6)) == ("subject_attempts", 6.0)
+        exceeded = attempts.by_subject("alice", 4.0)
+        assert exceeded is not None
+        assert (exceeded.limit, round(exceeded.wait_s, 6)) == ("subject_attempts", 6.0)
         assert attempts.by_subject("bob", 0.0) is None
 
     def test_nobody_in_particular_is_not_limited(self):
@@ -86,7 +86,7 @@ class TestAttempts:
 
 class TestWaiting:
     def test_beyond_the_share_of_a_network_its_oldest_gives_way(self):
-        waiting = Waiting[int](most=10, most_of_address=2)
+        waiting = WaitingConnections[int](most=10, most_of_address=2)
         assert [waiting.enter(1, b"a"), waiting.enter(2, b"b"), waiting.enter(3, b"a")] == [None, None, None]
         assert waiting.enter(4, b"a") == 1
         assert waiting.enter(5, b"b") is None
@@ -97,7 +97,7 @@ class TestWaiting:
         assert len(waiting) == 4
 
     def test_where_all_wait_the_oldest_of_the_largest_network_gives_way(self):
-        waiting = Waiting[int](most=4, most_of_address=3)
+        waiting = WaitingConnections[int](most=4, most_of_address=3)
         for connection, network in ((1, b"a"), (2, b"b"), (3, b"b"), (4, b"c")):
             assert waiting.enter(connection, network) is None
         assert waiting.enter(5, b"d") == 2
@@ -108,58 +108,58 @@ class TestWaiting:
         assert not waiting._counts
 
     def test_a_carrier_has_no_share(self):
-        waiting = Waiting[int](most=10, most_of_address=2)
+        waiting = WaitingConnections[int](most=10, most_of_address=2)
         assert [waiting.enter(connection, None) for connection in range(5)] == [None] * 5
 
 
 class TestPlaces:
     def test_are_counted_by_address_and_by_subject(self):
         limits = AccessLimits(address_sessions=2, subject_sessions=1)
-        places = Places()
-        places.enter(ALICE)
-        excess = places.full(ALICE, limits)
-        assert excess is not None
-        assert excess.limit == "subject_sessions"
-        assert places.full(BOB, limits) is None
-        places.enter(BOB)
-        excess = places.full(Holder(ALICE.network, "carol"), limits)
-        assert excess is not None
-        assert excess.limit == "address_sessions"
-        places.leave(ALICE)
-        assert places.full(ALICE, limits) is None
+        quota = SessionQuota()
+        quota.enter(ALICE)
+        exceeded = quota.full(ALICE, limits)
+        assert exceeded is not None
+        assert exceeded.limit == "subject_sessions"
+        assert quota.full(BOB, limits) is None
+        quota.enter(BOB)
+        exceeded = quota.full(Principal(ALICE.network, "carol"), limits)
+        assert exceeded is not None
+        assert exceeded.limit == "address_sessions"
+        quota.leave(ALICE)
+        assert quota.full(ALICE, limits) is None
 
     def test_nobody_in_particular_needs_none(self):
-        places = Places()
+        quota = SessionQuota()
         for _ in range(9):
-            places.enter(Holder())
-        assert places.full(Holder(), AccessLimits(address_sessions=1, subject_sessions=1)) is None
+            quota.enter(Principal())
+        assert quota.full(Principal(), AccessLimits(address_sessions=1, subject_sessions=1)) is None
 
     def test_who_left_is_forgotten(self):
-        places = Places()
-        places.enter(ALICE)
-        places.leave(ALICE)
-        assert not places._taken
+        quota = SessionQuota()
+        quota.enter(ALICE)
+        quota.leave(ALICE)
+        assert not quota._taken
 
 
 class TestUplinks:
     def test_a_session_has_its_own_measure(self):
-        uplinks = Uplinks(AccessLimits(session_bytes_per_s=10))
-        first, second = uplinks.meter(ALICE), uplinks.meter(ALICE)
+        uplinks = UplinkRateLimiters(AccessLimits(session_bytes_per_s=10))
+        first, second = uplinks.of(ALICE), uplinks.of(ALICE)
         assert first.count_bytes(600, 0.0) is None
-        excess = first.count_bytes(5, 0.0)
-        assert excess is not None
-        assert (excess.limit, excess.wait_s) == ("session_bytes", 0.5)
+        exceeded = first.count_bytes(5, 0.0)
+        assert exceeded is not None
+        assert (exceeded.limit, exceeded.wait_s) == ("session_bytes", 0.5)
         assert second.count_bytes(600, 0.0) is None
         assert first.count_bytes(5, 0.5) is None
 
     @pytest.mark.parametrize("whose", ["address", "subject"])
     def test_those_of_one_share_one(self, whose):
-        uplinks = Uplinks(AccessLimits(**{f"{whose}_messages_per_s": 0.05}))
-        meters = [uplinks.meter(ALICE), uplinks.meter(ALICE)]
-        assert [meter.message(0.0) is None for meter in meters * 2] == [True, True, True, False]
-        other = Holder(network_of("192.0.2.2"), "bob")
-        assert uplinks.meter(other).message(0.0) is None
+        uplinks = UplinkRateLimiters(AccessLimits(**{f"{whose}_messages_per_s": 0.05}))
+        meters = [uplinks.of(ALICE), uplinks.of(ALICE)]
+        assert [of.message(0.0) is None for of in meters * 2] == [True, True, True, False]
+        other = Principal(network_of("192.0.2.2"), "bob")
+        assert uplinks.of(other).message(0.0) is None
 
     def test_without_limits_nothing_is_measured(self):
-        meter = Uplinks(AccessLimits()).meter(ALICE)
-        assert meter.count_bytes(1 << 40, 0.0) is meter.message(0.0) is None
+        of = UplinkRateLimiters(AccessLimits()).of(ALICE)
+        assert of.count_bytes(1 << 40, 0.0) is of.message(0.0) is None

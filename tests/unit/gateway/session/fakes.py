@@ -26,14 +26,14 @@ class FakeTransport:
     def send(self, message: ServerMessage) -> None:
         self.messages.append(message)
 
-    def send_audio(self, generation: int, frame: AudioFrame) -> None:
-        self.audio.append((generation, frame))
+    def send_audio(self, utterance_id: int, frame: AudioFrame) -> None:
+        self.audio.append((utterance_id, frame))
 
-    def end_audio(self, generation: int) -> None:
-        self.ended.append(generation)
+    def end_audio(self, utterance_id: int) -> None:
+        self.ended.append(utterance_id)
 
-    def reset_audio(self, generation: int) -> None:
-        self.reset.append(generation)
+    def reset_audio(self, utterance_id: int) -> None:
+        self.reset.append(utterance_id)
 
     def close(self, code: CloseCode, reason: str) -> None:
         self.closed.append((code, reason))

@@ -10,7 +10,7 @@ from voicelink.wire import AudioFrame, CloseCode, Codec, Error
 
 AUDIO = AgentAudio(16_000, 24_000)
 ONE_SECOND = bytes(48_000)
-LIMITS = SessionLimits(early_frames=3, unheard_frames=10)
+LIMITS = SessionLimits(early_frames=3, unacked_frames=10)
 
 
 def frame(sequence: int) -> AudioFrame:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 from voice_gateway.agent.base import Understood
 from voice_gateway.errors import StoreError
-from voice_gateway.session.core.record_tracker import Ledger
-from voice_gateway.session.core.resume_tokens import Tickets
+from voice_gateway.session.core.record_tracker import RecordTracker
+from voice_gateway.session.core.resume_tokens import ResumeTokens
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.runtime.claim import Verdict, claim
-from voice_gateway.session.runtime.client_connection import Port
+from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.memory import MemoryStore
 from voicelink.wire import AudioFrame, CloseCode, Codec, Error, Ready, Resume, Start
 
-RECORD = SessionRecord("s-1", 7, 120, 1, (), {}, 1, "w-1", token_hashes=Tickets().renewed("first").hashes)
+RECORD = SessionRecord("s-1", 7, 120, 1, (), {}, 1, "w-1", token_hashes=ResumeTokens().renewed("first").hashes)
 RESUME = Resume(session="s-1", token="first", accept=(Codec.PCM16_24K,))
 
 
@@ -78,9 +78,9 @@ class AwayStore(MemoryStore):
 @pytest.mark.parametrize("failure", [StoreError("away"), OSError("refused"), RuntimeError("the driver is confused")])
 async def test_while_the_store_is_away_a_live_session_goes_on_and_others_wait(failure: Exception) -> None:
     store = AwayStore(failure)
-    ledger = Ledger("s-1", 2.0, "w-1", RECORD)
-    assert await claim(store, RESUME, "second", "w-1", ledger) is Verdict.HERE_UNSAVED
-    assert ledger.epoch == RECORD.epoch
+    tracker = RecordTracker("s-1", 2.0, "w-1", RECORD)
+    assert await claim(store, RESUME, "second", "w-1", tracker) is Verdict.HERE_UNSAVED
+    assert tracker.epoch == RECORD.epoch
     assert await claim(store, RESUME, "second", "w-2", None) is Verdict.STORE_AWAY
 
 
@@ -131,13 +131,13 @@ async def test_a_claim_whose_answer_is_late_or_lost_does_not_fence_its_own_sessi
         "w-1", agent, store, new_id=lambda: next(ids), new_token=lambda: next(tokens), limits=limits
     )
     first, second = FakeTransport(), FakeTransport()
-    port = manager.accept(REQUEST, first)
-    assert isinstance(port, Port)
-    port.message_received(Start(accept=(Codec.PCM16_24K,)))
-    port.audio_received(AudioFrame(0, 0, Codec.PCM16_16K, bytes(640)))
+    connection = manager.accept(REQUEST, first)
+    assert isinstance(connection, ClientConnection)
+    connection.message_received(Start(accept=(Codec.PCM16_24K,)))
+    connection.audio_received(AudioFrame(0, 0, Codec.PCM16_16K, bytes(640)))
     await settled()
     returning = manager.accept(REQUEST, second)
-    assert isinstance(returning, Port)
+    assert isinstance(returning, ClientConnection)
     [ready] = first.of(Ready)
     assert ready.token is not None
     returning.message_received(Resume(session="s-1", token=ready.token, accept=(Codec.PCM16_24K,)))
@@ -164,9 +164,9 @@ async def test_a_rivals_claim_fences_the_session_off(rival: str) -> None:
     store, agent = MemoryStore(), FakeAgent()
     manager = SessionManager("w-1", agent, store, new_id=lambda: "s-1", new_token=lambda: "token")
     transport = FakeTransport()
-    port = manager.accept(REQUEST, transport)
-    assert isinstance(port, Port)
-    port.message_received(Start(accept=(Codec.PCM16_24K,)))
+    connection = manager.accept(REQUEST, transport)
+    assert isinstance(connection, ClientConnection)
+    connection.message_received(Start(accept=(Codec.PCM16_24K,)))
     await settled()
     mine = await store.load("s-1")
     assert mine is not None
@@ -186,9 +186,9 @@ async def settled() -> None:
 async def resumed(manager: SessionManager) -> FakeTransport:
     """A caller that asks for its session, and the answer it got."""
     transport = FakeTransport()
-    port = manager.accept(REQUEST, transport)
-    assert isinstance(port, Port)
-    port.message_received(RESUME)
+    connection = manager.accept(REQUEST, transport)
+    assert isinstance(connection, ClientConnection)
+    connection.message_received(RESUME)
     for _ in range(20):
         await asyncio.sleep(0)
     return transport

@@ -15,7 +15,7 @@ from voice_gateway.agent.base import HeardAudio, Reply, ReplyAudio, ReplyEnded, 
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.opening.session_admission import Admission
-from voice_gateway.session.runtime.client_connection import Port
+from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.transport.base import Refusal
@@ -51,10 +51,10 @@ class Bench:
             "worker-1", self.agent, self.store, new_id=lambda: next(ids), admission=admission, limits=limits
         )
 
-    def call(self, accept=(Codec.PCM16_24K,)) -> tuple[Port, FakeTransport]:
+    def call(self, accept=(Codec.PCM16_24K,)) -> tuple[ClientConnection, FakeTransport]:
         transport = FakeTransport()
         live = self.manager.accept(REQUEST, transport)
-        assert isinstance(live, Port)
+        assert isinstance(live, ClientConnection)
         live.message_received(Start(accept=accept))
         return live, transport
 
@@ -102,7 +102,7 @@ async def test_speech_goes_out_in_frames_of_its_generation(bench):
     bench.conversation.emit(ReplyEnded())
     for _ in range(10):
         await asyncio.sleep(0)
-    assert [generation for generation, _ in transport.audio] == [1] * 50
+    assert [utterance_id for utterance_id, _ in transport.audio] == [1] * 50
     assert [frame.sequence for _, frame in transport.audio] == list(range(50))
     assert [frame.timestamp for _, frame in transport.audio] == [960 * n for n in range(50)]
     assert transport.ended == [1]
@@ -125,7 +125,7 @@ async def test_barge_in_abandons_what_is_not_encoded(bench):
     await settled()
     assert len(transport.audio) == sent
     assert transport.reset == [1]
-    assert transport.of(Flush) == [Flush(generation=1)]
+    assert transport.of(Flush) == [Flush(utterance_id=1)]
     assert ("interrupted", 0) in bench.conversation.calls
 
 

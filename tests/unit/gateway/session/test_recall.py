@@ -16,7 +16,7 @@ from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.opening.session_admission import Admission
 from voice_gateway.session.runtime import recall
-from voice_gateway.session.runtime.client_connection import Port
+from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.recall import session_of
 from voice_gateway.store.memory import MemoryStore
 from voicelink.wire import AudioFrame, CloseCode, Codec, Ready, Resume, Start, State
@@ -59,13 +59,13 @@ class Worker:
             limits=SessionLimits(resume_window_s=60.0),
         )
 
-    async def call(self, request=SIGNED) -> tuple[Port, FakeTransport]:
+    async def call(self, request=SIGNED) -> tuple[ClientConnection, FakeTransport]:
         transport = FakeTransport()
-        port = self.manager.accept(request, transport)
-        assert isinstance(port, Port)
-        port.message_received(Start(accept=(Codec.PCMU,)))
+        connection = self.manager.accept(request, transport)
+        assert isinstance(connection, ClientConnection)
+        connection.message_received(Start(accept=(Codec.PCMU,)))
         await settled()
-        return port, transport
+        return connection, transport
 
     @property
     def conversation(self) -> FakeConversation:
@@ -77,8 +77,8 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-def say(port: Port, sequence: int) -> None:
-    port.audio_received(AudioFrame(sequence, sequence * 960, Codec.PCMU, bytes(160)))
+def say(connection: ClientConnection, sequence: int) -> None:
+    connection.audio_received(AudioFrame(sequence, sequence * 960, Codec.PCMU, bytes(160)))
 
 
 @pytest.fixture
@@ -94,14 +94,14 @@ async def workers(store):
         await worker.manager.close()
 
 
-async def ordered(worker: Worker) -> Port:
+async def ordered(worker: Worker) -> ClientConnection:
     """A call in which one order was understood, up to frame 1, and half of another one was heard."""
-    port, _ = await worker.call()
+    connection, _ = await worker.call()
     for sequence in range(4):
-        say(port, sequence)
+        say(connection, sequence)
     worker.conversation.emit(Understood("a taro", 1, ORDER))
     await settled()
-    return port
+    return connection
 
 
 async def test_a_new_call_is_greeted_under_the_name_its_key_gives(workers, store):
@@ -114,13 +114,13 @@ async def test_a_new_call_is_greeted_under_the_name_its_key_gives(workers, store
 async def test_a_call_goes_on_at_another_worker_from_what_was_understood(workers):
     first, second = workers
     await ordered(first)  # and now this worker is gone without a word
-    port, transport = await second.call()
+    connection, transport = await second.call()
     (ready,) = transport.of(Ready)
     assert (ready.session, ready.worker, ready.next_sequence) == (session_of("CA1"), "worker-2", 2)
     assert transport.of(State)[0].state == ORDER
     assert second.agent.states == [ORDER]
     assert second.conversation.calls == ["take up"]
-    say(port, 2)
+    say(connection, 2)
     assert isinstance(second.conversation.calls[-1], HeardAudio)
 
 
@@ -138,8 +138,8 @@ async def test_a_worker_that_lost_the_call_is_fenced_off(workers, store):
 
 async def test_a_call_that_comes_back_to_its_worker_forgets_half_an_utterance_only(workers):
     worker = workers[0]
-    port = await ordered(worker)
-    port.lost("the stream broke")
+    connection = await ordered(worker)
+    connection.lost("the stream broke")
     _, transport = await worker.call()
     former, current = worker.agent.conversations
     assert former.calls[-1] == "close"
@@ -151,10 +151,10 @@ async def test_a_call_that_comes_back_to_its_worker_forgets_half_an_utterance_on
 
 
 async def test_the_newest_stream_has_the_call(workers):
-    port = await ordered(workers[0])
+    connection = await ordered(workers[0])
     await workers[0].call()
-    assert not port.is_open
-    assert port.transport.closed[0][0] is CloseCode.TAKEN_OVER
+    assert not connection.is_open
+    assert connection.transport.closed[0][0] is CloseCode.TAKEN_OVER
 
 
 async def test_an_agent_that_cannot_take_up_greets(workers):
@@ -184,8 +184,8 @@ async def test_a_shared_access_token_vouches_for_a_key(store):
 async def test_the_name_of_a_calls_session_opens_it_to_no_other_caller(workers):
     await ordered(workers[0])
     transport = FakeTransport()
-    port = workers[1].manager.accept(REQUEST, transport)
-    port.message_received(Resume(session=session_of("CA1"), token=""))
+    connection = workers[1].manager.accept(REQUEST, transport)
+    connection.message_received(Resume(session=session_of("CA1"), token=""))
     await settled()
     assert transport.closed[0][0] is CloseCode.UNKNOWN_SESSION
 
@@ -218,7 +218,7 @@ async def test_a_call_begins_anew_when_the_store_says_nothing_in_time(workers, s
     async def silent(session_id):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(recall, "RECALL_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(recall, "CALL_LOOKUP_TIMEOUT_S", 0.0)
     monkeypatch.setattr(store, "load", silent)
     _, transport = await workers[0].call()
     assert workers[0].conversation.calls == ["greet"]
@@ -227,14 +227,14 @@ async def test_a_call_begins_anew_when_the_store_says_nothing_in_time(workers, s
 
 async def test_a_stream_that_ends_while_its_session_is_looked_for_leaves_nothing_behind(workers):
     transport = FakeTransport()
-    port = workers[0].manager.accept(SIGNED, transport)
-    port.message_received(Start(accept=(Codec.PCMU,)))
-    port.lost("gone")
+    connection = workers[0].manager.accept(SIGNED, transport)
+    connection.message_received(Start(accept=(Codec.PCMU,)))
+    connection.lost("gone")
     await settled()
     assert workers[0].manager.count == 0
 
 
 async def test_what_comes_before_the_session_is_ready_ends_the_connection(workers):
-    port = workers[0].manager.accept(SIGNED, FakeTransport())
-    say(port, 0)
-    assert port.transport.closed[0][0] is CloseCode.WRONG_ORDER
+    connection = workers[0].manager.accept(SIGNED, FakeTransport())
+    say(connection, 0)
+    assert connection.transport.closed[0][0] is CloseCode.WRONG_ORDER

@@ -11,10 +11,10 @@ ONE_SECOND = RATE * 2
 
 
 def spoken(replies, text, seconds, now=0.0):
-    generation = replies.begin(text)
+    utterance_id = replies.begin(text)
     replies.add(bytes(int(seconds * ONE_SECOND)), now)
     replies.end()
-    return generation
+    return utterance_id
 
 
 def test_generations_count_from_one():
@@ -24,27 +24,27 @@ def test_generations_count_from_one():
 
 def test_a_reply_is_outstanding_until_it_was_played_to_its_end():
     replies = Replies(AUDIO)
-    generation = spoken(replies, "hello there", 1)
-    replies.played(generation, 400, is_complete=False)
+    utterance_id = spoken(replies, "hello there", 1)
+    replies.played(utterance_id, 400, is_complete=False)
     assert replies.has_outstanding
-    replies.played(generation, 1000, is_complete=True)
+    replies.played(utterance_id, 1000, is_complete=True)
     assert not replies.has_outstanding
     assert replies.interrupt(5.0) is None
 
 
 def test_a_reply_that_is_still_being_made_cannot_be_complete():
     replies = Replies(AUDIO)
-    generation = replies.begin("hello")
-    replies.played(generation, 0, is_complete=True)
+    utterance_id = replies.begin("hello")
+    replies.played(utterance_id, 0, is_complete=True)
     assert replies.has_outstanding
 
 
 @pytest.mark.parametrize(("played_ms", "said"), [(0, ""), (500, "one two"), (1000, "one two three four")])
 def test_an_interruption_keeps_the_words_that_were_played(played_ms, said):
     replies = Replies(AUDIO)
-    generation = spoken(replies, "one two three four", 1)
-    replies.played(generation, played_ms, is_complete=False)
-    assert replies.interrupt(0.5) == (played_ms, (Cut(generation, said),))
+    utterance_id = spoken(replies, "one two three four", 1)
+    replies.played(utterance_id, played_ms, is_complete=False)
+    assert replies.interrupt(0.5) == (played_ms, (Cut(utterance_id, said),))
 
 
 def test_an_interruption_cuts_all_that_is_outstanding_and_reports_the_newest():
@@ -66,9 +66,9 @@ def test_reports_of_old_and_of_unknown_generations_say_nothing():
 
 def test_a_report_never_goes_back():
     replies = Replies(AUDIO)
-    generation = spoken(replies, "a b", 1)
-    replies.played(generation, 600, is_complete=False)
-    replies.played(generation, 200, is_complete=False)
+    utterance_id = spoken(replies, "a b", 1)
+    replies.played(utterance_id, 600, is_complete=False)
+    replies.played(utterance_id, 200, is_complete=False)
     assert replies.interrupt(1.0)[0] == 600
 
 
@@ -91,6 +91,6 @@ def test_a_caller_who_never_reports_costs_bounded_memory():
 
 def test_no_more_is_played_than_was_made():
     replies = Replies(AUDIO)
-    generation = spoken(replies, "a b", 1)
-    replies.played(generation, 2**62 - 1, is_complete=False)
-    assert replies.interrupt(1.0) == (1000, (Cut(generation, "a b"),))
+    utterance_id = spoken(replies, "a b", 1)
+    replies.played(utterance_id, 2**62 - 1, is_complete=False)
+    assert replies.interrupt(1.0) == (1000, (Cut(utterance_id, "a b"),))

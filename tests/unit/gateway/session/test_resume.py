@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.gateway.session.sessions import AUDIO
 from voice_gateway.agent.base import Finished, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
@@ -118,22 +117,22 @@ class TestResume:
         session.agent_emitted(ReplyAudio(ONE_SECOND), 0.5)
         session.agent_emitted(ReplyEnded(), 0.5)
         session.lost("gone", 1.0)
-        effects = session.resume(back(generation=1, next_generation=1, position_ms=600), "second", 2.0)
+        effects = session.resume(back(utterance_id=1, next_utterance_id=1, position_ms=600), "second", 2.0)
         assert of(effects, SayAgain) == [SayAgain("One. Two.")]
         assert sent(session.agent_emitted(Reply("One. Two."), 2.0), Speech) == [
-            Speech(generation=2, turn=0, is_again=True)
+            Speech(utterance_id=2, turn=0, is_again=True)
         ]
         (speak,) = of(session.agent_emitted(ReplyAudio(ONE_SECOND), 2.0), Speak)
         assert len(speak.pcm) == 0.4 * 48_000
-        assert [line.text for line in session.ledger.record().transcript] == ["One. Two."]
+        assert [line.text for line in session.tracker.record().transcript] == ["One. Two."]
 
     def test_says_it_again_from_where_it_was_cut_off_a_second_time(self, session):
         session.agent_emitted(Reply("One. Two."), 0.5)
         session.lost("gone", 1.0)
-        session.resume(back(generation=1, next_generation=1, position_ms=300), "second", 2.0)
+        session.resume(back(utterance_id=1, next_utterance_id=1, position_ms=300), "second", 2.0)
         session.agent_emitted(Reply("One. Two."), 2.0)
         session.lost("gone", 2.5)
-        session.resume(back(token="second", generation=2, next_generation=2, position_ms=300), "third", 3.0)
+        session.resume(back(token="second", utterance_id=2, next_utterance_id=2, position_ms=300), "third", 3.0)
         session.agent_emitted(Reply("One. Two."), 3.0)
         (speak,) = of(session.agent_emitted(ReplyAudio(ONE_SECOND), 3.0), Speak)
         assert len(speak.pcm) == 0.4 * 48_000
@@ -141,30 +140,30 @@ class TestResume:
     def test_says_nothing_again_that_was_played_or_interrupted(self, session):
         session.agent_emitted(Reply("One."), 0.5)
         session.agent_emitted(ReplyEnded(), 0.5)
-        session.message_received(Played(generation=1, position_ms=0, is_complete=True), 0.6)
+        session.message_received(Played(utterance_id=1, position_ms=0, is_complete=True), 0.6)
         session.agent_emitted(Reply("Two."), 0.7)
         session.agent_emitted(SpeechStarted(9), 0.8)
         session.lost("gone", 1.0)
-        assert not of(session.resume(back(generation=2, next_generation=3), "second", 2.0), SayAgain)
+        assert not of(session.resume(back(utterance_id=2, next_utterance_id=3), "second", 2.0), SayAgain)
 
     def test_numbers_new_answers_behind_all_that_the_caller_knows(self):
         session = Session(IDENTITY, LIMITS, 0.0, record=RECORD)
-        session.resume(back(generation=9, next_generation=10), "second", 1.0)
-        assert sent(session.agent_emitted(Reply("Hi."), 1.1), Speech)[0].generation == 10
+        session.resume(back(utterance_id=9, next_utterance_id=10), "second", 1.0)
+        assert sent(session.agent_emitted(Reply("Hi."), 1.1), Speech)[0].utterance_id == 10
 
     def test_what_a_caller_claims_to_know_does_not_exhaust_the_numbers(self):
         session = Session(IDENTITY, LIMITS, 0.0, record=RECORD)
-        session.resume(back(generation=2**62 - 1, next_generation=2**62 - 1), "second", 1.0)
-        assert sent(session.agent_emitted(Reply("Hi."), 1.1), Speech)[0].generation < 2**20
+        session.resume(back(utterance_id=2**62 - 1, next_utterance_id=2**62 - 1), "second", 1.0)
+        assert sent(session.agent_emitted(Reply("Hi."), 1.1), Speech)[0].utterance_id < 2**20
 
     def test_positions_that_were_never_reached_do_not_add_up(self, session):
         session.agent_emitted(Reply("One."), 0.5)
         for number in range(1, 8):
             session.lost("gone", 1.0)
-            claim = back(generation=number, next_generation=number, position_ms=2**62 - 1)
+            claim = back(utterance_id=number, next_utterance_id=number, position_ms=2**62 - 1)
             session.resume(claim, "next", 2.0)
             session.agent_emitted(Reply("One."), 2.1)
-        assert session.ledger.record().transcript[-1].heard_ms <= 86_400_000
+        assert session.tracker.record().transcript[-1].skipped_ms <= 86_400_000
 
     def test_says_no_more_than_64_answers_again(self, session):
         for number in range(100):
@@ -176,12 +175,12 @@ class TestResume:
     def test_renews_the_token_and_keeps_the_used_one_until_the_next_message(self, session):
         session.lost("gone", 1.0)
         session.resume(back(), "second", 2.0)
-        tickets = session.ledger.tickets
-        assert tickets.accepts("first")
-        assert tickets.accepts("second")
+        resume_tokens = session.tracker.resume_tokens
+        assert resume_tokens.accepts("first")
+        assert resume_tokens.accepts("second")
         session.message_received(Ping(id=1), 2.1)
-        assert not session.ledger.tickets.accepts("first")
-        assert session.ledger.tickets.accepts("second")
+        assert not session.tracker.resume_tokens.accepts("first")
+        assert session.tracker.resume_tokens.accepts("second")
 
     def test_takes_a_bye_that_was_said_before(self, session):
         session.message_received(Bye(frames=12), 0.9)
@@ -199,18 +198,18 @@ class TestResume:
         session.agent_emitted(ReplyAudio(ONE_SECOND), 0.4)
         session.agent_emitted(Finished(), 0.5)
         session.lost("gone", 0.8)
-        effects = session.resume(back(generation=1, next_generation=1, position_ms=400), "second", 1.0)
+        effects = session.resume(back(utterance_id=1, next_utterance_id=1, position_ms=400), "second", 1.0)
         assert of(effects, SayAgain) == [SayAgain("Your total is five.")]
         assert sent(session.agent_emitted(Reply("Your total is five."), 1.0), Speech)
         session.message_received(Bye(frames=10), 1.1)
         (speak,) = of(session.agent_emitted(ReplyAudio(ONE_SECOND), 1.2), Speak)
         assert len(speak.pcm) == 0.6 * 48_000
         session.agent_emitted(Finished(), 1.3)
-        for revision in range(session.ledger.revision + 1):
+        for revision in range(session.tracker.revision + 1):
             session.saved(revision, 1.4)
-        assert session.ledger.is_saved
+        assert session.tracker.is_saved
         assert session.state is SessionState.FINISHING
-        played = session.message_received(Played(generation=2, position_ms=600, is_complete=True), 2.0)
+        played = session.message_received(Played(utterance_id=2, position_ms=600, is_complete=True), 2.0)
         assert sent(played, Bye) == [Bye(frames=10)]
 
     def test_after_bye_tells_the_agent_again_that_no_more_audio_follows(self, session):
@@ -259,7 +258,7 @@ class TestFromARecord:
     def test_is_silent_where_the_last_word_was_the_agent_s(self):
         answered = replace(RECORD, transcript=(*RECORD.transcript, Line(1, "agent", "One latte.", 3)))
         effects = Session(IDENTITY, LIMITS, 0.0, record=answered).resume(
-            back(generation=3, next_generation=4), "second", 1.0
+            back(utterance_id=3, next_utterance_id=4), "second", 1.0
         )
         assert not of(effects, Greet)
         assert not of(effects, SayAgain)

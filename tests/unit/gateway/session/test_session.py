@@ -55,7 +55,7 @@ class TestStart:
         )
         assert session.state is SessionState.ACTIVE
 
-    @pytest.mark.parametrize("message", [Ping(id=1), Played(generation=1, position_ms=0), Bye(frames=0)])
+    @pytest.mark.parametrize("message", [Ping(id=1), Played(utterance_id=1, position_ms=0), Bye(frames=0)])
     def test_must_come_first(self, message):
         assert closing(new_session().message_received(message, 0.1)) is CloseCode.WRONG_ORDER
 
@@ -141,7 +141,7 @@ class TestHeard:
             Send(State(revision=1, state={"items": ["latte"]})),
         )
         record = save(effects).record
-        assert (record.heard_sequence, record.turn, record.session_id) == (3, 1, "s-1")
+        assert (record.acked_sequence, record.turn, record.session_id) == (3, 1, "s-1")
         assert session.saved(record.revision, 0.3) == (Send(Heard(sequence=3)),)
 
     def test_waits_while_saving_fails(self, session):
@@ -156,11 +156,11 @@ class TestHeard:
 
     def test_never_names_a_frame_that_did_not_arrive(self, session):
         session.audio_received(frame(0), 0.1)
-        assert save(session.agent_emitted(Understood("hi", 99), 0.2)).record.heard_sequence == 0
+        assert save(session.agent_emitted(Understood("hi", 99), 0.2)).record.acked_sequence == 0
 
     def test_needs_a_frame(self, session):
         record = save(session.agent_emitted(Understood("hi", 0), 0.2)).record
-        assert record.heard_sequence is None
+        assert record.acked_sequence is None
         assert session.saved(record.revision, 0.3) == ()
 
     def test_follows_silence_now_and_then(self, session):
@@ -185,7 +185,7 @@ class TestTurns:
     def test_a_greeting_is_turn_0_and_generation_1(self, session):
         assert session.agent_emitted(Reply("Welcome."), 0.1)[:2] == (
             Send(Transcript(turn=0, role="agent", text="Welcome.", is_final=True)),
-            Send(Speech(generation=1, turn=0)),
+            Send(Speech(utterance_id=1, turn=0)),
         )
 
     def test_a_reply_is_spoken_in_its_generation(self, session):
@@ -199,7 +199,7 @@ class TestTurns:
         session.agent_emitted(Reply("One."), 0.1)
         effects = session.agent_emitted(Reply("Two."), 0.1)
         assert effects[0] == EndSpeech(1)
-        assert Send(Speech(generation=2, turn=0)) in effects
+        assert Send(Speech(utterance_id=2, turn=0)) in effects
 
     def test_an_agent_that_failed_ends_the_session(self, session):
         assert closing(session.agent_emitted(AgentFailed("model gone"), 0.1)) is CloseCode.AGENT_FAILED
@@ -213,10 +213,10 @@ class TestBargeIn:
         return session
 
     def test_resets_the_stream_flushes_the_caller_and_tells_the_agent(self, speaking):
-        speaking.message_received(Played(generation=1, position_ms=500), 0.6)
+        speaking.message_received(Played(utterance_id=1, position_ms=500), 0.6)
         assert speaking.agent_emitted(SpeechStarted(7), 0.7)[:3] == (
             ResetSpeech(1),
-            Send(Flush(generation=1)),
+            Send(Flush(utterance_id=1)),
             Interrupt(500),
         )
 
@@ -226,7 +226,7 @@ class TestBargeIn:
 
     def test_needs_something_to_interrupt(self, speaking):
         speaking.agent_emitted(ReplyEnded(), 0.2)
-        speaking.message_received(Played(generation=1, position_ms=1000, is_complete=True), 1.3)
+        speaking.message_received(Played(utterance_id=1, position_ms=1000, is_complete=True), 1.3)
         assert speaking.agent_emitted(SpeechStarted(7), 1.4) == ()
 
     def test_happens_once(self, speaking):
@@ -240,12 +240,12 @@ class TestBargeIn:
 
     def test_saves_the_words_that_were_heard(self, speaking):
         speaking.saved(1, 0.2)
-        speaking.message_received(Played(generation=1, position_ms=500), 0.6)
+        speaking.message_received(Played(utterance_id=1, position_ms=500), 0.6)
         record = save(speaking.agent_emitted(SpeechStarted(7), 0.7)).record
         assert record.transcript == (Line(0, "agent", "one two"),)
 
     def test_a_late_report_of_the_old_generation_says_nothing_about_the_new(self, speaking):
         speaking.agent_emitted(SpeechStarted(7), 0.7)
         speaking.agent_emitted(Reply("five"), 0.8)
-        speaking.message_received(Played(generation=1, position_ms=900, is_complete=True), 0.9)
+        speaking.message_received(Played(utterance_id=1, position_ms=900, is_complete=True), 0.9)
         assert Interrupt(0) in speaking.agent_emitted(SpeechStarted(9), 1.0)

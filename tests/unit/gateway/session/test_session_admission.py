@@ -18,7 +18,7 @@ from voice_gateway.access.session_quota import MAX_WAITING, MAX_WAITING_OF_ADDRE
 from voice_gateway.access.tokens import TokenVerifier, mint
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.opening.session_admission import Admission
-from voice_gateway.session.runtime.client_connection import Port
+from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.store.base import SessionStore
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.transport.base import Refusal, SessionRequest
@@ -54,26 +54,28 @@ class Worker:
             admission=Admission(GATE, limits, max_sessions=50, wall_clock=lambda: self.now),
         )
 
-    def knock(self, asked: SessionRequest) -> tuple[Port, FakeTransport] | Refusal:
+    def knock(self, asked: SessionRequest) -> tuple[ClientConnection, FakeTransport] | Refusal:
         transport = FakeTransport()
         answer = self.manager.accept(asked, transport)
         return answer if isinstance(answer, Refusal) else (answer, transport)  # type: ignore[return-value]
 
-    def enter(self, asked: SessionRequest) -> tuple[Port, FakeTransport]:
+    def enter(self, asked: SessionRequest) -> tuple[ClientConnection, FakeTransport]:
         answer = self.knock(asked)
         assert not isinstance(answer, Refusal), answer
         return answer
 
-    def begin(self, asked: SessionRequest) -> tuple[Port, FakeTransport, Ready]:
-        port, transport = self.enter(asked)
-        port.message_received(Start(accept=(Codec.PCM16_24K,)))
-        return port, transport, transport.of(Ready)[0]
+    def begin(self, asked: SessionRequest) -> tuple[ClientConnection, FakeTransport, Ready]:
+        connection, transport = self.enter(asked)
+        connection.message_received(Start(accept=(Codec.PCM16_24K,)))
+        return connection, transport, transport.of(Ready)[0]
 
-    async def resume(self, asked: SessionRequest, session: str, resume_token: str) -> tuple[Port, FakeTransport]:
-        port, transport = self.enter(asked)
-        port.message_received(Resume(session=session, token=resume_token, accept=(Codec.PCM16_24K,)))
+    async def resume(
+        self, asked: SessionRequest, session: str, resume_token: str
+    ) -> tuple[ClientConnection, FakeTransport]:
+        connection, transport = self.enter(asked)
+        connection.message_received(Resume(session=session, token=resume_token, accept=(Codec.PCM16_24K,)))
         await settled()
-        return port, transport
+        return connection, transport
 
 
 @pytest.fixture
@@ -100,9 +102,9 @@ class TestResume:
     @pytest.mark.parametrize("elsewhere", [0, 1])
     async def test_is_for_the_subject_that_began(self, workers, elsewhere):
         first, second = workers[0], workers[elsewhere]
-        port, _, ready = first.begin(request("alice"))
+        connection, _, ready = first.begin(request("alice"))
         await settled()
-        port.lost("gone")
+        connection.lost("gone")
         _, transport = await second.resume(request("mallory"), ready.session, ready.token)
         assert transport.closed[0][0] is CloseCode.UNKNOWN_SESSION
         _, transport = await second.resume(request("alice"), ready.session, ready.token)
@@ -111,18 +113,18 @@ class TestResume:
         assert transport.closed[0][0] is CloseCode.UNKNOWN_SESSION
 
     async def test_does_not_tell_a_foreign_session_from_none(self, workers):
-        port, _, ready = workers[0].begin(request("alice"))
+        connection, _, ready = workers[0].begin(request("alice"))
         await settled()
-        port.lost("gone")
+        connection.lost("gone")
         _, foreign = await workers[0].resume(request("mallory"), ready.session, ready.token)
         _, none = await workers[0].resume(request("mallory"), "nowhere", ready.token)
         assert foreign.closed == none.closed
         assert foreign.of(Error) == none.of(Error)
 
     async def test_needs_an_access_token_that_is_still_good(self, workers):
-        port, _, ready = workers[0].begin(request("alice"))
+        connection, _, ready = workers[0].begin(request("alice"))
         await settled()
-        port.lost("gone")
+        connection.lost("gone")
         workers[0].now += 60
         assert refused_with(workers[0].knock(request("alice"))) == (401, "token_expired")
         assert refused_with(workers[0].knock(replace(REQUEST, access_token=None))) == (401, "token_missing")
@@ -132,11 +134,11 @@ class TestResume:
 
     @pytest.mark.parametrize("elsewhere", [0, 1])
     async def test_takes_each_resume_token_once(self, workers, elsewhere):
-        port, _, ready = workers[0].begin(request("alice"))
+        connection, _, ready = workers[0].begin(request("alice"))
         await settled()
-        port.lost("gone")
-        port, transport = await workers[elsewhere].resume(request("alice"), ready.session, ready.token)
-        port.message_received(Ping(id=1))
+        connection.lost("gone")
+        connection, transport = await workers[elsewhere].resume(request("alice"), ready.session, ready.token)
+        connection.message_received(Ping(id=1))
         await settled()
         for worker in workers:
             _, replayed = await worker.resume(request("alice"), ready.session, ready.token)
@@ -154,12 +156,12 @@ class TestResume:
 class TestSessions:
     async def test_a_subject_has_so_many_and_no_more(self):
         worker = Worker(AccessLimits(subject_sessions=1))
-        port, _, _ = worker.begin(request("alice"))
+        connection, _, _ = worker.begin(request("alice"))
         second, transport = worker.enter(request("alice"))
         second.message_received(Start())
         assert transport.closed == [(CloseCode.OVERLOADED, "sessions of one subject at a time: at most 1")]
         worker.begin(request("bob"))
-        port.left("bye")
+        connection.left("bye")
         worker.begin(request("alice"))
         assert worker.manager.counters.limited == {"subject_sessions": 1}
         await worker.manager.close()
@@ -168,10 +170,10 @@ class TestSessions:
         worker = Worker(AccessLimits(subject_sessions=1, address_sessions=1))
         _, former, ready = worker.begin(request("alice"))
         await settled()
-        port, transport = await worker.resume(request("alice"), ready.session, ready.token)
+        connection, transport = await worker.resume(request("alice"), ready.session, ready.token)
         assert transport.of(Ready)
         assert former.closed[0][0] is CloseCode.TAKEN_OVER
-        port.left("bye")
+        connection.left("bye")
         worker.begin(request("alice"))
         await worker.manager.close()
 
@@ -181,13 +183,13 @@ class TestSessions:
         _, _, ready = one.begin(request("alice"))
         await settled()
         blocker, _, _ = two.begin(request("alice"))
-        port, transport = await two.resume(request("alice"), ready.session, ready.token)
+        connection, transport = await two.resume(request("alice"), ready.session, ready.token)
         assert transport.of(Ready)
         blocker.left("bye")
         second, refused = two.enter(request("alice"))
         second.message_received(Start())
         assert refused.closed[0][0] is CloseCode.OVERLOADED
-        port.left("bye")
+        connection.left("bye")
         two.begin(request("alice"))
         for worker in (one, two):
             await worker.manager.close()
@@ -211,14 +213,14 @@ class TestSessions:
     async def test_a_returning_call_passes_the_worker_s_limit(self, workers):
         worker = workers[0]
         for number in range(50):
-            port, transport = worker.enter(request("alice", key=f"CA{number}"))
-            port.message_received(Start(accept=(Codec.PCM16_24K,)))
+            connection, transport = worker.enter(request("alice", key=f"CA{number}"))
+            connection.message_received(Start(accept=(Codec.PCM16_24K,)))
             await settled()
             assert transport.of(Ready)
-        port.lost("the stream broke")
+        connection.lost("the stream broke")
         for key, is_let_in in (("CA50", False), ("CA49", True)):
-            port, transport = worker.enter(request("alice", key=key))
-            port.message_received(Start(accept=(Codec.PCM16_24K,)))
+            connection, transport = worker.enter(request("alice", key=key))
+            connection.message_received(Start(accept=(Codec.PCM16_24K,)))
             await settled()
             assert bool(transport.of(Ready)) == is_let_in
 
@@ -238,7 +240,7 @@ class TestWaiting:
         await worker.manager.close()
 
     async def test_those_that_never_start_do_not_keep_others_of_their_address_out(self):
-        """A newcomer, and a caller that resumes, behind the NAT of a sender that holds all its places."""
+        """A newcomer, and a caller that resumes, behind the NAT of a sender that uses up its share."""
         worker = Worker()
         _, _, ready = worker.begin(request("alice"))
         await settled()
@@ -265,21 +267,21 @@ class TestWaiting:
     @pytest.mark.parametrize(
         "end",
         [
-            lambda port: port.message_received(Start()),
-            lambda port: port.message_received(Start(version=9)),
-            lambda port: port.message_received(Ping(id=1)),
-            lambda port: port.message_received(Resume(session="s", token="t")),
-            lambda port: port.malformed_received(Malformed("garbage")),
-            lambda port: port.lost("gone"),
-            lambda port: port.left("bye"),
+            lambda connection: connection.message_received(Start()),
+            lambda connection: connection.message_received(Start(version=9)),
+            lambda connection: connection.message_received(Ping(id=1)),
+            lambda connection: connection.message_received(Resume(session="s", token="t")),
+            lambda connection: connection.malformed_received(Malformed("garbage")),
+            lambda connection: connection.lost("gone"),
+            lambda connection: connection.left("bye"),
         ],
     )
     @pytest.mark.parametrize("key", [None, "CA1"])
     async def test_it_waits_until_its_first_message_or_its_end(self, end, key):
         worker = Worker()
-        port, _ = worker.enter(request("alice", key=key))
+        connection, _ = worker.enter(request("alice", key=key))
         assert len(worker.manager.admission.waiting) == 1
-        end(port)
+        end(connection)
         assert len(worker.manager.admission.waiting) == 0
         await worker.manager.close()
 
@@ -293,8 +295,8 @@ class TestWaiting:
     async def test_addresses_are_counted_by_network(self):
         worker = Worker(AccessLimits(address_sessions=1))
         worker.begin(request("alice", "[2001:db8::1]:5000"))
-        port, transport = worker.enter(request("bob", "[2001:db8::2]:5000"))
-        port.message_received(Start())
+        connection, transport = worker.enter(request("bob", "[2001:db8::2]:5000"))
+        connection.message_received(Start())
         assert transport.closed[0][0] is CloseCode.OVERLOADED
         worker.begin(request("bob", "[2001:db8:0:1::2]:5000"))
         await worker.manager.close()
@@ -302,8 +304,8 @@ class TestWaiting:
     async def test_a_carrier_s_address_is_no_caller_s(self):
         worker = Worker(AccessLimits(address_sessions=1, address_attempts_per_s=0.1))
         for number in range(3):
-            port, transport = worker.enter(request("alice", key=f"CA{number}"))
-            port.message_received(Start(accept=(Codec.PCM16_24K,)))
+            connection, transport = worker.enter(request("alice", key=f"CA{number}"))
+            connection.message_received(Start(accept=(Codec.PCM16_24K,)))
             for _ in range(10):
                 await asyncio.sleep(0)
             assert transport.of(Ready)
@@ -333,10 +335,10 @@ class TestUplink:
 
     async def test_too_many_bytes_end_the_session(self):
         worker = Worker(self.LIMITS)
-        port, transport, _ = worker.begin(request())
-        port.bytes_received(600)
+        connection, transport, _ = worker.begin(request())
+        connection.bytes_received(600)
         assert transport.closed == []
-        port.bytes_received(100)
+        connection.bytes_received(100)
         assert transport.closed == [(CloseCode.OVERLOADED, "too many bytes arrive")]
         assert transport.of(Error)[0].code == CloseCode.OVERLOADED
         assert worker.manager.count == 0
@@ -344,21 +346,21 @@ class TestUplink:
 
     async def test_too_many_messages_and_frames_end_the_session(self):
         worker = Worker(self.LIMITS)
-        port, transport, _ = worker.begin(request())
+        connection, transport, _ = worker.begin(request())
         for sequence in range(6):
-            port.audio_received(AudioFrame(sequence, sequence * 960, Codec.PCM16_16K, bytes(640)))
+            connection.audio_received(AudioFrame(sequence, sequence * 960, Codec.PCM16_16K, bytes(640)))
         for number in range(5):
-            port.message_received(Ping(id=number))
+            connection.message_received(Ping(id=number))
         assert transport.closed == []
-        port.message_received(Ping(id=6))
+        connection.message_received(Ping(id=6))
         assert transport.closed == [(CloseCode.OVERLOADED, "too many messages arrive")]
 
     async def test_others_go_on(self):
         worker = Worker(self.LIMITS)
-        port, _, _ = worker.begin(request())
+        connection, _, _ = worker.begin(request())
         other, transport, _ = worker.begin(request())
-        port.bytes_received(10_000)
-        port.bytes_received(1)
+        connection.bytes_received(10_000)
+        connection.bytes_received(1)
         other.message_received(Ping(id=1))
         assert transport.closed == []
         await worker.manager.close()
@@ -366,17 +368,17 @@ class TestUplink:
     async def test_limits_can_change(self):
         worker = Worker(AccessLimits())
         worker.manager.admission.renew(GATE, self.LIMITS)
-        port, transport, _ = worker.begin(request())
-        port.bytes_received(600)
-        port.bytes_received(600)
+        connection, transport, _ = worker.begin(request())
+        connection.bytes_received(600)
+        connection.bytes_received(600)
         assert transport.closed[0][0] is CloseCode.OVERLOADED
 
 
 async def test_keys_can_change_under_a_call():
     worker = Worker()
-    port, transport, _ = worker.begin(request())
+    connection, transport, _ = worker.begin(request())
     worker.manager.admission.renew(Gate("other"), AccessLimits())
     assert refused_with(worker.knock(request())) == (401, "token_wrong")
-    port.message_received(Ping(id=1))
+    connection.message_received(Ping(id=1))
     assert transport.closed == []
     await worker.manager.close()

@@ -1,4 +1,4 @@
-"""How a session ends: by goodbye, by drain, by silence."""
+"""How a session ends: by bye, by drain, by silence."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ class TestBye:
 
     def test_waits_until_the_last_answer_was_played(self, session):
         self.answered(session, 1)
-        assert session.message_received(Played(generation=1, position_ms=900), 2.0) == ()
-        effects = session.message_received(Played(generation=1, position_ms=1000, is_complete=True), 2.1)
+        assert session.message_received(Played(utterance_id=1, position_ms=900), 2.0) == ()
+        effects = session.message_received(Played(utterance_id=1, position_ms=1000, is_complete=True), 2.1)
         assert effects[-1] == Close(CloseCode.NORMAL, "bye")
 
     def test_waits_for_a_caller_who_never_reports_until_the_answer_must_have_been_played(self, session):

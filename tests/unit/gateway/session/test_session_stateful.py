@@ -41,7 +41,7 @@ class SessionMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.session = Session(Identity("s", "w", "a", AUDIO), SessionLimits(unheard_frames=30, early_frames=5), 0.0)
+        self.session = Session(Identity("s", "w", "a", AUDIO), SessionLimits(unacked_frames=30, early_frames=5), 0.0)
         self.next_to_send = 0
         self.heard_by_agent: list[int] = []
         self.acknowledged = -1
@@ -50,7 +50,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.has_conversation = False
         self.is_finish_sent = False
         self.is_closed = False
-        self.generations: list[int] = []
+        self.utterances: list[int] = []
         self.reset: set[int] = set()
 
     def take(self, effects) -> None:
@@ -78,13 +78,13 @@ class SessionMachine(RuleBasedStateMachine):
                     assert sequence <= self.saved_through, "acknowledged before it was saved"
                     assert sequence in self.heard_by_agent
                     self.acknowledged = sequence
-                case Send(Speech(generation=generation)):
-                    self.generations.append(generation)
-                case ResetSpeech(generation):
-                    self.reset.add(generation)
-                case Speak(generation):
-                    assert generation == self.generations[-1]
-                    assert generation not in self.reset, "audio of an interrupted generation"
+                case Send(Speech(utterance_id=utterance_id)):
+                    self.utterances.append(utterance_id)
+                case ResetSpeech(utterance_id):
+                    self.reset.add(utterance_id)
+                case Speak(utterance_id):
+                    assert utterance_id == self.utterances[-1]
+                    assert utterance_id not in self.reset, "audio of an interrupted utterance_id"
                 case Close():
                     self.is_closed = True
 
@@ -95,7 +95,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     @rule(
         message=st.builds(Ping, id=SEQUENCES)
-        | st.builds(Played, generation=SEQUENCES, position_ms=SEQUENCES, is_complete=st.booleans())
+        | st.builds(Played, utterance_id=SEQUENCES, position_ms=SEQUENCES, is_complete=st.booleans())
     )
     @precondition(lambda self: self.has_conversation)
     def report(self, message):
@@ -122,8 +122,8 @@ class SessionMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.saving is not None)
     def saved(self):
         record, self.saving = self.saving, None
-        if record.heard_sequence is not None:
-            self.saved_through = max(self.saved_through, record.heard_sequence)
+        if record.acked_sequence is not None:
+            self.saved_through = max(self.saved_through, record.acked_sequence)
         self.take(self.session.saved(record.revision, self.now))
 
     @rule()
@@ -183,7 +183,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     @invariant()
     def generations_count_from_one(self):
-        assert self.generations == list(range(1, len(self.generations) + 1))
+        assert self.utterances == list(range(1, len(self.utterances) + 1))
 
     @invariant()
     def a_closed_session_says_so_once(self):

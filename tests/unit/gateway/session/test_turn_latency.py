@@ -58,7 +58,7 @@ def answered(talk: Talk) -> Latency:
 
 def test_each_part_of_a_turn_follows_the_one_before(talk: Talk) -> None:
     assert answered(talk) == Latency(
-        turn=1, generation=1, sequence=40, uplink_ms=25.0, endpointing_ms=650.0, stt_ms=25.0, llm_ms=10.0, tts_ms=50.0
+        turn=1, utterance_id=1, sequence=40, uplink_ms=25.0, endpointing_ms=650.0, stt_ms=25.0, llm_ms=10.0, tts_ms=50.0
     )
     assert talk.latencies(ReplyAudio(PIECE), 2.6) == []
     talk.emit(ReplyEnded(), 2.66)
@@ -82,7 +82,7 @@ def test_a_greeting_is_no_turn(talk: Talk) -> None:
 def test_an_agent_that_does_not_say_when_a_turn_ended_leaves_two_parts_out(talk: Talk) -> None:
     talk.emit(Understood("taro", 49, None), 2.5)
     talk.emit(Reply("One taro."), 2.75)
-    assert talk.latencies(ReplyAudio(PIECE), 2.8) == [Latency(turn=1, generation=1, llm_ms=250.0, tts_ms=50.0)]
+    assert talk.latencies(ReplyAudio(PIECE), 2.8) == [Latency(turn=1, utterance_id=1, llm_ms=250.0, tts_ms=50.0)]
 
 
 def test_of_two_turns_answered_at_once_the_later_counts(talk: Talk) -> None:
@@ -107,7 +107,7 @@ def test_an_interruption_is_named_by_its_first_frame_with_voice(talk: Talk) -> N
     answered(talk)
     for sequence in range(50, 100):
         talk.arrive(sequence)
-    assert talk.emit(SpeechStarted(75, onset=90), 2.92) == [Flush(generation=1, sequence=90)]
+    assert talk.emit(SpeechStarted(75, onset=90), 2.92) == [Flush(utterance_id=1, sequence=90)]
     assert dict(talk.observed)[Figure.INTERRUPTION] == pytest.approx(0.12)
 
 
@@ -121,6 +121,7 @@ def test_what_the_caller_measured_is_kept_with_its_turn(talk: Talk) -> None:
     (turn,) = talk.session.turns.latencies.recent()
     assert turn.as_json() == {
         "turn": 1,
+        "utterance_id": 1,
         "generation": 1,
         "frames_replayed": 70,
         "was_interrupted": False,
@@ -160,7 +161,7 @@ class TestReports:
 
     def test_frames_replayed_are_at_most_what_a_caller_may_keep_for_each_resume(self, talk: Talk) -> None:
         answered(talk)
-        session, most = talk.session, SessionLimits().unheard_frames
+        session, most = talk.session, SessionLimits().unacked_frames
         session.message_received(Measured(turn=1, frames_replayed=2**62 - 1), 3.0)
         assert session.frames_replayed == 0, "there was no resume"
         for number in (1, 2):

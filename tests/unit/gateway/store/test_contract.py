@@ -6,11 +6,11 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from tests.redis_server import Server, free_port, redis_server
 from voice_gateway.errors import StoreError
@@ -25,11 +25,11 @@ from voice_gateway.store.sqlite import PURGE_EVERY_S, SqliteStore
 RECORD = SessionRecord(
     session_id="s-1",
     revision=3,
-    heard_sequence=120,
+    acked_sequence=120,
     turn=2,
     transcript=(Line(2, "user", "a latte"), Line(2, "agent", "Ünïcode, anything else?", 3, 250)),
     owner="worker-1",
-    generation=3,
+    utterance_id=3,
     token_hashes=(b"\x00\xff" * 16, b"\x01" * 32),
     state={"items": [{"name": "latte", "price": 4.5, "extras": []}], "note": None, "is_paid": False},
 )
@@ -91,7 +91,7 @@ async def test_an_unknown_session_is_absent(store):
 
 async def test_a_save_replaces_the_one_before(store):
     await store.save(RECORD)
-    later = replace(RECORD, revision=4, heard_sequence=200)
+    later = replace(RECORD, revision=4, acked_sequence=200)
     await store.save(later)
     assert await store.load("s-1") == later
 

@@ -89,7 +89,7 @@ class Caller(Protocol):
 
     refusal: Refusal | None
     messages: list[ServerMessage]
-    generations: dict[int, Downlink]
+    utterances: dict[int, Downlink]
 
     @property
     def closed(self) -> tuple[int, str] | None: ...
@@ -153,7 +153,7 @@ class WebTransportCaller:
     def __init__(self, accept: Acceptor, path: str = VOICE_PATH, headers: dict[str, str] | None = None) -> None:
         self.refusal: Refusal | None = None
         self.messages: list[ServerMessage] = []
-        self.generations: dict[int, Downlink] = {}
+        self.utterances: dict[int, Downlink] = {}
         self.closed: tuple[int, str] | None = None
         self.drains = 0
         self.is_gone = False
@@ -224,29 +224,29 @@ class WebTransportCaller:
                         self.messages += [decode_server_message(body) for body in bodies]  # type: ignore[misc]
                     case StreamReset(stream_id=stream_id, code=code):
                         assert code == 11
-                        _, generation = self._downlinks[stream_id]
-                        assert generation is not None
-                        self.generations[generation].is_reset = True
+                        _, utterance_id = self._downlinks[stream_id]
+                        assert utterance_id is not None
+                        self.utterances[utterance_id].is_reset = True
 
     def _downlink(self, event: StreamData) -> None:
-        buffer, generation = self._downlinks.setdefault(event.stream_id, (bytearray(), None))
+        buffer, utterance_id = self._downlinks.setdefault(event.stream_id, (bytearray(), None))
         buffer += event.data
-        if generation is None:
+        if utterance_id is None:
             kind = decode_varint(buffer)
             number = decode_varint(buffer, kind[1]) if kind else None
             if kind is None or number is None:
                 return
             assert kind[0] == StreamType.DOWNLINK_AUDIO
-            generation = number[0]
+            utterance_id = number[0]
             del buffer[: number[1]]
-            self._downlinks[event.stream_id] = (buffer, generation)
-            self.generations[generation] = Downlink()
+            self._downlinks[event.stream_id] = (buffer, utterance_id)
+            self.utterances[utterance_id] = Downlink()
         while (head := decode_varint(buffer)) is not None and len(buffer) >= sum(head):
             frame = decode_audio_frame(bytes(buffer[head[1] : sum(head)]))
             assert isinstance(frame, AudioFrame)
-            self.generations[generation].frames.append(frame)
+            self.utterances[utterance_id].frames.append(frame)
             del buffer[: sum(head)]
-        self.generations[generation].is_ended = event.is_ended
+        self.utterances[utterance_id].is_ended = event.is_ended
 
 
 class WebSocketCaller:
@@ -255,7 +255,7 @@ class WebSocketCaller:
     def __init__(self, accept: Acceptor, path: str = VOICE_PATH, headers: dict[str, str] | None = None) -> None:
         self.refusal: Refusal | None = None
         self.messages: list[ServerMessage] = []
-        self.generations: dict[int, Downlink] = {}
+        self.utterances: dict[int, Downlink] = {}
         self.closed: tuple[int, str] | None = None
         self.client = ClientProtocol(parse_uri(f"ws://gateway.example{path}"))
         self.to_client = bytearray()
@@ -359,7 +359,7 @@ class WebSocketCaller:
             return
         head = decode_varint(body)
         assert head is not None
-        downlink = self.generations.setdefault(head[0], Downlink())
+        downlink = self.utterances.setdefault(head[0], Downlink())
         if kind is Kind.DOWNLINK_AUDIO:
             frame = decode_audio_frame(body[head[1] :])
             assert isinstance(frame, AudioFrame)

@@ -116,8 +116,8 @@ def test_downlink_frames_arrive_by_generation_and_end(call: MakeCaller) -> None:
     session.transport.end_audio(1)
     session.transport.send_audio(2, frame(0))
     caller.settle()
-    assert caller.generations[1].frames == [frame(number) for number in range(3)]
-    assert (caller.generations[1].is_ended, caller.generations[2].is_ended) == (True, False)
+    assert caller.utterances[1].frames == [frame(number) for number in range(3)]
+    assert (caller.utterances[1].is_ended, caller.utterances[2].is_ended) == (True, False)
 
 
 def test_a_generation_without_a_frame_ends_all_the_same(call: MakeCaller) -> None:
@@ -125,8 +125,8 @@ def test_a_generation_without_a_frame_ends_all_the_same(call: MakeCaller) -> Non
     assert session.transport is not None
     session.transport.end_audio(4)
     caller.settle()
-    assert caller.generations[4].frames == []
-    assert caller.generations[4].is_ended
+    assert caller.utterances[4].frames == []
+    assert caller.utterances[4].is_ended
 
 
 def test_a_reset_generation_is_abandoned_and_its_late_frames_are_dropped(call: MakeCaller) -> None:
@@ -140,10 +140,10 @@ def test_a_reset_generation_is_abandoned_and_its_late_frames_are_dropped(call: M
     session.transport.end_audio(1)
     session.transport.send_audio(2, frame(0))
     caller.settle()
-    assert caller.generations[1].is_reset
-    assert not caller.generations[1].is_ended
-    assert caller.generations[1].frames == [frame(0)]
-    assert caller.generations[2].frames == [frame(0)]
+    assert caller.utterances[1].is_reset
+    assert not caller.utterances[1].is_ended
+    assert caller.utterances[1].frames == [frame(0)]
+    assert caller.utterances[2].frames == [frame(0)]
 
 
 def test_frames_of_an_ended_generation_are_dropped(call: MakeCaller) -> None:
@@ -154,7 +154,7 @@ def test_frames_of_an_ended_generation_are_dropped(call: MakeCaller) -> None:
     session.transport.end_audio(1)
     session.transport.send_audio(1, frame(1))
     caller.settle()
-    assert caller.generations[1].frames == [frame(0)]
+    assert caller.utterances[1].frames == [frame(0)]
 
 
 def test_a_frame_too_large_is_the_sessions_mistake(call: MakeCaller) -> None:
@@ -186,7 +186,7 @@ def test_after_close_nothing_is_sent_and_nothing_is_reported(call: MakeCaller) -
     caller.send(Ping(id=1))
     caller.settle()
     caller.hang_up("gone")
-    assert (caller.messages, caller.generations) == ([], {})
+    assert (caller.messages, caller.utterances) == ([], {})
     assert caller.closed == (CloseCode.NORMAL, "")
     assert session.calls == [("message", Start())]
 

@@ -178,8 +178,8 @@ class Call:
             session=self.conversation.session or "",
             token=self._token,
             accept=self._settings.accept,
-            generation=self.playback.newest,
-            next_generation=next_utterance_id,
+            utterance_id=self.playback.newest,
+            next_utterance_id=next_utterance_id,
             position_ms=position_ms,
             turn=self.conversation.newest_turn,
             uplink=self._settings.uplink,
@@ -204,11 +204,11 @@ class Call:
                     reason = f"heard {message.sequence}, but only {self.uplink.sent} frames were sent"
                     self.fault_found(link, Malformed(reason))
             case SpeechMessage():
-                self._speaking.add(message.generation)
-                self.turns.announced(message.generation, message.turn)
-                self.playback.inherit(message.generation, is_again=message.is_again)
-                self.playback.begin(message.generation)
-                self._emit(Speech(message.generation, message.turn))
+                self._speaking.add(message.utterance_id)
+                self.turns.announced(message.utterance_id, message.turn)
+                self.playback.inherit(message.utterance_id, is_again=message.is_again)
+                self.playback.begin(message.utterance_id)
+                self._emit(Speech(message.utterance_id, message.turn))
                 self._player.wake()
             case Flush():
                 self._flush(message)
@@ -330,12 +330,12 @@ class Call:
             self.end(session_ended(CloseCode.NORMAL, message.reason))
 
     def _flush(self, flush: Flush) -> None:
-        for position in self.playback.flush(flush.generation):
-            self._send(Played(generation=position.utterance_id, position_ms=position.position_ms))
+        for position in self.playback.flush(flush.utterance_id):
+            self._send(Played(utterance_id=position.utterance_id, position_ms=position.position_ms))
             self._emit(Flushed(position.utterance_id, position.position_ms))
-        self._speaking = {each for each in self._speaking if each > flush.generation}
+        self._speaking = {each for each in self._speaking if each > flush.utterance_id}
         silent_at = self._player.flush()
-        self._measured(self.turns.flushed(flush.generation, flush.sequence, silent_at))
+        self._measured(self.turns.flushed(flush.utterance_id, flush.sequence, silent_at))
 
     def _audible(self, utterance_id: int, at: float) -> None:
         self._measured(self.turns.audible(utterance_id, at))
@@ -352,7 +352,7 @@ class Call:
 
     def _report(self, position: Position) -> None:
         self._send(
-            Played(generation=position.utterance_id, position_ms=position.position_ms, is_complete=position.is_complete)
+            Played(utterance_id=position.utterance_id, position_ms=position.position_ms, is_complete=position.is_complete)
         )
         if position.is_complete:
             self._speaking.discard(position.utterance_id)

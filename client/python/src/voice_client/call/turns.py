@@ -122,11 +122,11 @@ class Turns:
     def _answered(self) -> Measured | None:
         """Join the server's parts and the first audible sample of the same answer, in whichever order they come."""
         served = self._latency
-        if served is None or served.generation not in self._audible:
+        if served is None or served.utterance_id not in self._audible:
             return None
         self._latency = None
-        audible_at = self._audible[served.generation]
-        arrived_at = self._arrived.get(served.generation, audible_at)
+        audible_at = self._audible[served.utterance_id]
+        arrived_at = self._arrived.get(served.utterance_id, audible_at)
         captured_at = None if served.sequence is None else self._captured_at(served.sequence)
         response_ms = None if captured_at is None else _ms(audible_at - captured_at)
         playout_ms = _ms(audible_at - arrived_at)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 
 
-class Goodbye:
+class ClosingHandshake:
     """One per connection: after a resume the caller says `bye` again, and what is said again is played first.
 
     Only an agent that emits nothing for `timeout_s` has failed; a slow one has not.
     """
 
-    __slots__ = ("_timeout_s", "deadline", "frames", "is_agent_finished", "is_agent_told")
+    __slots__ = ("_timeout_s", "deadline", "frames", "is_agent_finished", "is_finish_sent")
 
     def __init__(self, timeout_s: float) -> None:
         self.frames: int | None = None
         """How many uplink frames the caller sends in all; `None` before its `bye`."""
-        self.is_agent_told = False
+        self.is_finish_sent = False
         """Whether the agent knows that no more audio follows."""
         self.is_agent_finished = False
         self.deadline = math.inf

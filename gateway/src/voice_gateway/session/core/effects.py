@@ -88,24 +88,24 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Speak:
-    """Encode PCM16 of the agent's output rate and send it as part of `generation`."""
+    """Encode PCM16 of the agent's output rate and send it as part of `utterance_id`."""
 
-    generation: int
+    utterance_id: int
     pcm: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class EndSpeech:
-    """All of `generation` was given; send what the encoder still holds and end its stream."""
+    """All of `utterance_id` was given; send what the encoder still holds and end its stream."""
 
-    generation: int
+    utterance_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class ResetSpeech:
-    """Abandon what of `generation` has not been encoded or delivered."""
+    """Abandon what of `utterance_id` has not been encoded or delivered."""
 
-    generation: int
+    utterance_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Save:
 class Close:
     """Close the transport and the conversation. The last effect of a session.
 
-    The saved record is forgotten after `forget_after_s`, in which its caller may come back for a goodbye that was lost;
+    The saved record is forgotten after `forget_after_s`, in which its caller may come back for a closing that was lost;
     it is left alone where another worker may go on with it.
     """
 

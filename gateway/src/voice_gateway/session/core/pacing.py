@@ -46,24 +46,24 @@ class Pacer:
             return None
         return max(0.0, self._estimate_s + wanted_s - self._lead.target_s)
 
-    def sent(self, generation: int, duration_s: float, now: float) -> None:
-        """Speech of this generation is on its way."""
+    def sent(self, utterance_id: int, duration_s: float, now: float) -> None:
+        """Speech of this utterance is on its way."""
         self._play_on(now)
-        self._unplayed.setdefault(generation, _Sent()).sent_s += duration_s
+        self._unplayed.setdefault(utterance_id, _Sent()).sent_s += duration_s
         self._estimate_s += duration_s
 
-    def played(self, generation: int, position_s: float, is_complete: bool, now: float) -> None:
+    def played(self, utterance_id: int, position_s: float, is_complete: bool, now: float) -> None:
         """The caller reports; what it cannot have played, as it was never sent, does not count."""
-        sent = self._unplayed.get(generation)
+        sent = self._unplayed.get(utterance_id)
         if sent is None:
             return
         sent.played_s = sent.sent_s if is_complete else max(sent.played_s, min(position_s, sent.sent_s))
-        self._unplayed = {each: of for each, of in self._unplayed.items() if each >= generation}
+        self._unplayed = {each: of for each, of in self._unplayed.items() if each >= utterance_id}
         self._settle(now)
 
-    def dropped(self, generation: int, now: float) -> None:
-        """The caller throws this generation and all before away."""
-        self._unplayed = {each: of for each, of in self._unplayed.items() if each > generation}
+    def dropped(self, utterance_id: int, now: float) -> None:
+        """The caller throws this utterance and all before away."""
+        self._unplayed = {each: of for each, of in self._unplayed.items() if each > utterance_id}
         self._settle(now)
 
     def _settle(self, now: float) -> None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
+from msgspec.structs import replace
+
 from voice_gateway.session.core.replies import Cut
-from voice_gateway.session.core.resume_tokens import Tickets
+from voice_gateway.session.core.resume_tokens import ResumeTokens
 from voice_gateway.store.base import Line, SessionRecord
 
 _LONGEST_TRANSCRIPT = 2_000
 
 
-class Ledger:
+class RecordTracker:
     """The state that follows from the frames up to `through_sequence`, with one save of it under way at most.
 
-    `heard_sequence` is what may be acknowledged: it only moves when a save has been confirmed. `record` is what another
+    `acked_sequence` is what may be acknowledged: it only moves when a save has been confirmed. `record` is what another
     worker, `owner`'s predecessor, had saved.
     """
 
@@ -37,17 +38,17 @@ class Ledger:
         self.turn = 0
         self.state: Mapping[str, Any] = {}
         self.through_sequence: int | None = None
-        self.heard_sequence: int | None = None
-        self.tickets = Tickets()
-        self._generation = 0
+        self.acked_sequence: int | None = None
+        self.resume_tokens = ResumeTokens()
+        self._utterance_id = 0
         self._transcript: deque[Line] = deque(maxlen=_LONGEST_TRANSCRIPT)
         self._silence_interval_s = silence_interval_s
         self._silence_due = 0.0
         if record is not None:
             self.epoch, self.revision, self.turn, self.state = record.epoch, record.revision, record.turn, record.state
-            self.through_sequence = self.heard_sequence = record.heard_sequence
-            self.tickets = Tickets(record.token_hashes)
-            self._generation = record.generation
+            self.through_sequence = self.acked_sequence = record.acked_sequence
+            self.resume_tokens = ResumeTokens(record.token_hashes)
+            self._utterance_id = record.utterance_id
             self._transcript.extend(record.transcript)
         self._revised_through = self.through_sequence
         self._saved_revision = self.revision
@@ -61,7 +62,7 @@ class Ledger:
 
     def opens_to(self, token: str, subject: str | None) -> bool:
         """Whether a caller whom its access token names `subject` may go on with the session by this resume token."""
-        return self.subject == subject and self.tickets.accepts(token)
+        return self.subject == subject and self.resume_tokens.accepts(token)
 
     def understood(self, text: str, through_sequence: int | None, state: Mapping[str, Any] | None) -> None:
         """A turn of the caller is complete."""
@@ -84,34 +85,34 @@ class Ledger:
         if self.through_sequence != self._revised_through:
             self._revise()
 
-    def answered(self, generation: int, text: str) -> None:
+    def answered(self, utterance_id: int, text: str) -> None:
         """The agent begins to say `text`."""
-        self._generation = generation
-        self._transcript.append(Line(self.turn, "agent", text, generation))
+        self._utterance_id = utterance_id
+        self._transcript.append(Line(self.turn, "agent", text, utterance_id))
         self._revise()
 
-    def answered_again(self, lines: Sequence[Line], text: str, generation: int, heard_ms: int) -> None:
-        """The agent says once more what it said in `lines`, now as `generation` and from `heard_ms` on."""
-        self._generation = generation
+    def answered_again(self, lines: Sequence[Line], text: str, utterance_id: int, skipped_ms: int) -> None:
+        """The agent says once more what it said in `lines`, now as `utterance_id` and from `skipped_ms` on."""
+        self._utterance_id = utterance_id
         self._transcript = deque((line for line in self._transcript if line not in lines), _LONGEST_TRANSCRIPT)
-        self._transcript.append(Line(lines[-1].turn, "agent", text, generation, heard_ms))
+        self._transcript.append(Line(lines[-1].turn, "agent", text, utterance_id, skipped_ms))
         self._revise()
 
     def interrupted(self, cuts: tuple[Cut, ...]) -> None:
         """The transcript keeps what was heard, not what was to be said."""
-        said = {cut.generation: cut.said for cut in cuts}
+        said = {cut.utterance_id: cut.said for cut in cuts}
         for position, line in enumerate(self._transcript):
-            if line.generation in said:
-                self._transcript[position] = Line(line.turn, line.role, said[line.generation])
+            if line.utterance_id in said:
+                self._transcript[position] = Line(line.turn, line.role, said[line.utterance_id])
         self._revise()
 
     def changed(self) -> None:
         """Something else of the record changed."""
         self._revise()
 
-    def unsaid(self, next_generation: int) -> tuple[Line, ...]:
-        """The answers from `next_generation` on: what the caller has not heard to its end."""
-        return tuple(line for line in self._transcript if (line.generation or -1) >= max(next_generation, 1))
+    def unsaid(self, next_utterance_id: int) -> tuple[Line, ...]:
+        """The answers from `next_utterance_id` on: what the caller has not heard to its end."""
+        return tuple(line for line in self._transcript if (line.utterance_id or -1) >= max(next_utterance_id, 1))
 
     def lines_since(self, turn: int) -> tuple[Line, ...]:
         """What was said in that turn and after it."""
@@ -127,24 +128,24 @@ class Ledger:
         return SessionRecord(
             session_id=self.session_id,
             revision=self.revision,
-            heard_sequence=self.through_sequence,
+            acked_sequence=self.through_sequence,
             turn=self.turn,
             transcript=tuple(line for line in self._transcript if line.text),
             state=self.state,
             epoch=self.epoch,
             owner=self.owner,
-            generation=self._generation,
-            token_hashes=self.tickets.hashes,
+            utterance_id=self._utterance_id,
+            token_hashes=self.resume_tokens.hashes,
             subject=self.subject,
         )
 
-    def claim(self, tickets: Tickets) -> SessionRecord:
+    def claim(self, resume_tokens: ResumeTokens) -> SessionRecord:
         """What to claim the session with; call `claimed` once that was done."""
-        self._claim = replace(self.record(), epoch=self.epoch + 1, token_hashes=tickets.hashes)
+        self._claim = replace(self.record(), epoch=self.epoch + 1, token_hashes=resume_tokens.hashes)
         return self._claim
 
     def has_claimed(self, stored: SessionRecord) -> bool:
-        """Whether what the store holds is this process's own claim; another of the same name has other tickets."""
+        """Whether what the store holds is this process's own claim; another of the same name has other tokens."""
         mine = self._claim
         return mine is not None and (stored.epoch, stored.token_hashes) == (mine.epoch, mine.token_hashes)
 
@@ -166,10 +167,10 @@ class Ledger:
             return None
         self._saving = None
         self._saved_revision = revision
-        if record.heard_sequence == self.heard_sequence:
+        if record.acked_sequence == self.acked_sequence:
             return None
-        self.heard_sequence = record.heard_sequence
-        return self.heard_sequence
+        self.acked_sequence = record.acked_sequence
+        return self.acked_sequence
 
     def failed(self, revision: int) -> bool:
         """The save of `revision` failed: `next_save` offers the record again. False if it was not under way."""

@@ -8,7 +8,7 @@ import hmac
 _MOST_UNCONFIRMED = 4
 
 
-class Tickets:
+class ResumeTokens:
     """The tokens that open one session; only their hashes are kept.
 
     After a resume the token that was used stays good until the caller shows that it has the next one: its connection
@@ -18,13 +18,13 @@ class Tickets:
     def __init__(self, hashes: tuple[bytes, ...] = ()) -> None:
         self.hashes = hashes
 
-    def renewed(self, token: str, used: str | None = None) -> Tickets:
+    def renewed(self, token: str, used: str | None = None) -> ResumeTokens:
         """Return those that hold once `token` was issued to the caller that came with `used`."""
         if used is None:
-            return Tickets((_hash(token),))
+            return ResumeTokens((_hash(token),))
         # of two attempts with one token the one that is served last need not be the one that the caller waits for
         hashes = dict.fromkeys((_hash(token), _hash(used), *self.hashes))
-        return Tickets(tuple(hashes)[:_MOST_UNCONFIRMED])
+        return ResumeTokens(tuple(hashes)[:_MOST_UNCONFIRMED])
 
     def confirm(self) -> bool:
         """The caller has the newest token: it alone is good from now on. False where that was known."""

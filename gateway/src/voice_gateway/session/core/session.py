@@ -8,7 +8,7 @@ from typing import Final
 
 from voice_gateway.agent.base import AgentEvent, AgentFailed, Finished, Silence, Understood
 from voice_gateway.session.core.agreement import agree
-from voice_gateway.session.core.closing_handshake import Goodbye
+from voice_gateway.session.core.closing_handshake import ClosingHandshake
 from voice_gateway.session.core.effects import (
     Close,
     Converse,
@@ -22,7 +22,7 @@ from voice_gateway.session.core.effects import (
     Send,
     TakeUp,
 )
-from voice_gateway.session.core.record_tracker import Ledger
+from voice_gateway.session.core.record_tracker import RecordTracker
 from voice_gateway.session.core.replies import Replies
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
 from voice_gateway.session.core.state import SessionInput, SessionState, next_state
@@ -72,24 +72,26 @@ class Session:
         self.identity = identity
         self.state = SessionState.NEW if record is None else SessionState.DETACHED
         self.uplink = UplinkStatistics()
-        self.ledger = Ledger(identity.session_id, limits.silence_interval_s, identity.worker, record, identity.subject)
-        self.replies = Replies(identity.audio, record.generation if record else 0)
-        self.turns = Turns(self.ledger, self.replies, self.uplink, observe)
-        heard_sequence = self.ledger.heard_sequence
-        self.next_sequence = 0 if heard_sequence is None else heard_sequence + 1
+        self.tracker = RecordTracker(
+            identity.session_id, limits.silence_interval_s, identity.worker, record, identity.subject
+        )
+        self.replies = Replies(identity.audio, record.utterance_id if record else 0)
+        self.turns = Turns(self.tracker, self.replies, self.uplink, observe)
+        acked_sequence = self.tracker.acked_sequence
+        self.next_sequence = 0 if acked_sequence is None else acked_sequence + 1
         self.limits = limits
         self._token = token
         self._is_restored = record is not None
-        self._is_drain_untold = False
+        self._is_drain_pending = False
         self._early: list[AudioFrame] = []
         self._early_bytes = 0
         self._last_input = now
         self._created = now
         self._detached_at = now
         self._drain_at: float | None = None
-        self._drain_told_by = math.inf
+        self._drain_notice_by = math.inf
         self._retry_save_at: float | None = None
-        self._goodbye = Goodbye(limits.finish_timeout_s)
+        self._closing = ClosingHandshake(limits.finish_timeout_s)
         self.frames_replayed = 0
         """How many frames the caller says that it sent again, as far as that can be."""
         self._replayable = 0
@@ -112,8 +114,8 @@ class Session:
             return self._hand_over(message)
         if self.state is SessionState.NEW:
             return self._fault(CloseCode.WRONG_ORDER, "the first message must be start or resume")
-        if self.ledger.tickets.confirm():
-            self.ledger.changed()
+        if self.tracker.resume_tokens.confirm():
+            self.tracker.changed()
             return (*self._save(), *self._take(message, now))
         return self._take(message, now)
 
@@ -121,8 +123,8 @@ class Session:
         if isinstance(message, Ping):
             return (Send(Pong(id=message.id)),)
         if isinstance(message, Played):
-            self.replies.played(message.generation, message.position_ms, message.is_complete)
-            return (*self._settle(now), *self._tell_drain(now))
+            self.replies.played(message.utterance_id, message.position_ms, message.is_complete)
+            return (*self._settle(now), *self._send_drain(now))
         if isinstance(message, Measured):
             self._measured(message, now)
             return NOTHING
@@ -144,8 +146,8 @@ class Session:
                 return self._fault(CloseCode.WRONG_ORDER, f"uplink frame {sequence} where {self.next_sequence} is next")
             self.uplink.duplicates += 1
             return NOTHING
-        if self._goodbye.is_past(sequence):
-            return self._fault(CloseCode.WRONG_ORDER, f"uplink frame {sequence} after a bye of {self._goodbye.frames}")
+        if self._closing.is_past(sequence):
+            return self._fault(CloseCode.WRONG_ORDER, f"uplink frame {sequence} after a bye of {self._closing.frames}")
         self.next_sequence = sequence + 1
         self.uplink.arrived(sequence, frame.timestamp, len(frame.payload), now)
         if self.state is SessionState.NEW:
@@ -157,13 +159,13 @@ class Session:
                 return self._fault(CloseCode.OVERLOADED, reason)
             self._early.append(frame)
             return NOTHING
-        through = self.ledger.through_sequence
-        unheard = (self.next_sequence if through is None else sequence - through) - waiting
-        if waiting > self.limits.unheard_frames:
+        through = self.tracker.through_sequence
+        unacked = (self.next_sequence if through is None else sequence - through) - waiting
+        if waiting > self.limits.unacked_frames:
             return self._fault(CloseCode.OVERLOADED, f"{waiting} uplink frames wait to be decoded")
-        if unheard > self.limits.unheard_frames:
-            return self._fault(CloseCode.OVERLOADED, f"the agent is {unheard} frames behind")
-        if self._goodbye.frames is None:
+        if unacked > self.limits.unacked_frames:
+            return self._fault(CloseCode.OVERLOADED, f"the agent is {unacked} frames behind")
+        if self._closing.frames is None:
             return (Hear(frame),)
         return (Hear(frame), *self._settle(now))
 
@@ -177,17 +179,17 @@ class Session:
 
     def agent_emitted(self, event: AgentEvent, now: float) -> Sequence[Effect]:
         """Take what the agent made of the audio."""
-        if self.state in (SessionState.NEW, SessionState.CLOSED) or self._goodbye.is_agent_finished:
+        if self.state in (SessionState.NEW, SessionState.CLOSED) or self._closing.is_agent_finished:
             return NOTHING
-        self._goodbye.progressed(now)
+        self._closing.progressed(now)
         effects = self._follow(event, now)
-        return (*effects, *self._tell_drain(now)) if self._is_drain_untold else effects
+        return (*effects, *self._send_drain(now)) if self._is_drain_pending else effects
 
     def _follow(self, event: AgentEvent, now: float) -> Sequence[Effect]:
         match event:
             case Silence(through_sequence):
                 self.turns.is_callers = False
-                self.ledger.silent(self._received(through_sequence), now)
+                self.tracker.silent(self._received(through_sequence), now)
                 return self._save()
             case Finished():
                 return self._finished(now)
@@ -201,13 +203,13 @@ class Session:
         """The effect `Save` of this revision was carried out: what it holds cannot be lost any more."""
         if self.state is SessionState.CLOSED:
             return NOTHING
-        sequence = self.ledger.saved(revision)
+        sequence = self.tracker.saved(revision)
         heard = () if sequence is None else (Send(Heard(sequence=sequence)),)
-        return (*heard, *self._save(), *self._settle(now), *self._tell_drain(now))
+        return (*heard, *self._save(), *self._settle(now), *self._send_drain(now))
 
     def save_failed(self, revision: int, now: float) -> Sequence[Effect]:
         """The effect `Save` of this revision failed: it is asked for again a little later."""
-        if self.ledger.failed(revision):
+        if self.tracker.failed(revision):
             self._retry_save_at = now + self.limits.save_retry_s
         return NOTHING
 
@@ -221,9 +223,9 @@ class Session:
         if not self._advance(SessionInput.DRAIN):
             return NOTHING
         self._drain_at = now + deadline_s
-        self._drain_told_by = now + deadline_s / 2
-        self._is_drain_untold = True
-        return self._tell_drain(now)
+        self._drain_notice_by = now + deadline_s / 2
+        self._is_drain_pending = True
+        return self._send_drain(now)
 
     def lost(self, reason: str, now: float) -> Sequence[Effect]:
         """The connection is gone: wait for the caller to come back, or for the end of `resume_window_s`."""
@@ -233,7 +235,7 @@ class Session:
             return self.left(reason)
         self._detached_at = now
         self.replies.abandon()
-        return self._tell_drain(now)
+        return self._send_drain(now)
 
     def left(self, reason: str) -> Sequence[Effect]:
         """The caller closed the session: it will not come back."""
@@ -252,22 +254,22 @@ class Session:
             return self.malformed_received(codec)
         if not self._advance(SessionInput.RESUME):
             return NOTHING
-        ledger, is_restored = self.ledger, self._is_restored
+        tracker, is_restored = self.tracker, self._is_restored
         self._token, self._last_input, self._is_restored = token, now, False
-        self._replayable = self.limits.unheard_frames
+        self._replayable = self.limits.unacked_frames
         # a bye belongs to its connection: the caller says it again, and the agent may have more to say before its end
-        self._goodbye = Goodbye(self.limits.finish_timeout_s)
-        ledger.tickets = ledger.tickets.renewed(token, used=resume.token)
-        ledger.changed()
-        effects: list[Effect] = [Send(self._ready(codec, self.next_sequence)), TakeUp(codec, ledger.state)]
-        if ledger.heard_sequence is not None:
-            effects.append(Send(Heard(sequence=ledger.heard_sequence)))
-        effects += (Send(transcript(line)) for line in ledger.lines_since(resume.turn))
-        if ledger.state:
-            effects.append(Send(State(revision=ledger.revision, state=dict(ledger.state))))
+        self._closing = ClosingHandshake(self.limits.finish_timeout_s)
+        tracker.resume_tokens = tracker.resume_tokens.renewed(token, used=resume.token)
+        tracker.changed()
+        effects: list[Effect] = [Send(self._ready(codec, self.next_sequence)), TakeUp(codec, tracker.state)]
+        if tracker.acked_sequence is not None:
+            effects.append(Send(Heard(sequence=tracker.acked_sequence)))
+        effects += (Send(transcript(line)) for line in tracker.lines_since(resume.turn))
+        if tracker.state:
+            effects.append(Send(State(revision=tracker.revision, state=dict(tracker.state))))
         again = (Greet(is_after_gap=True),) if has_gap else self.turns.say_again(resume)
         effects += again
-        if is_restored and not again and not ledger.has_answered:
+        if is_restored and not again and not tracker.has_answered:
             effects.append(Greet())
         return (*effects, *self._save())
 
@@ -288,8 +290,8 @@ class Session:
         if self._retry_save_at is not None and now >= self._retry_save_at:
             self._retry_save_at = None
             return self._save()
-        if self._is_drain_untold and now >= self._drain_told_by:
-            return self._tell_drain(now)
+        if self._is_drain_pending and now >= self._drain_notice_by:
+            return self._send_drain(now)
         for at, (code, reason) in self._deadlines():
             if now >= at:
                 settled = self._settle(now)
@@ -303,16 +305,16 @@ class Session:
         if self.state is SessionState.NEW:
             deadlines.append((self._created + limits.start_timeout_s, _NEVER_STARTED))
         elif self.state is SessionState.FINISHING:
-            is_answered = self._goodbye.is_agent_finished and self.ledger.is_saved
-            deadlines.append((self._played_by() if is_answered else self._goodbye.deadline, _NOT_FINISHED))
+            is_answered = self._closing.is_agent_finished and self.tracker.is_saved
+            deadlines.append((self._played_by() if is_answered else self._closing.deadline, _NOT_FINISHED))
         elif self.state is SessionState.DETACHED:
             deadlines.append((self._detached_at + limits.resume_window_s, _NOT_RESUMED))
         else:
             deadlines.append((self._last_input + limits.idle_timeout_s, _IDLE))
         if self._drain_at is not None:
             deadlines.append((self._drain_at, _DRAINED))
-            if self._is_drain_untold:
-                deadlines.append((self._drain_told_by, _DRAINED))
+            if self._is_drain_pending:
+                deadlines.append((self._drain_notice_by, _DRAINED))
         if self._retry_save_at is not None:
             deadlines.append((self._retry_save_at, _NOT_FINISHED))
         return deadlines
@@ -329,8 +331,8 @@ class Session:
         self._advance(SessionInput.START)
         early, self._early = self._early, []
         if self._token is not None:
-            self.ledger.tickets = self.ledger.tickets.renewed(self._token)
-            self.ledger.changed()
+            self.tracker.resume_tokens = self.tracker.resume_tokens.renewed(self._token)
+            self.tracker.changed()
         return (Send(self._ready(codec, 0)), *self._save(), Converse(codec), *(Hear(frame) for frame in early))
 
     def _hand_over(self, resume: Resume) -> Sequence[Effect]:
@@ -348,16 +350,16 @@ class Session:
             resume_window_s=0.0 if self._token is None else self.limits.resume_window_s,
         )
 
-    def _tell_drain(self, now: float) -> Sequence[Effect]:
+    def _send_drain(self, now: float) -> Sequence[Effect]:
         """While the worker goes away: send the caller elsewhere once nobody speaks and nothing waits to be saved."""
         if self._drain_at is None or self.state is SessionState.CLOSED:
             return NOTHING
-        if self.state is SessionState.DETACHED and self.ledger.is_saved:
+        if self.state is SessionState.DETACHED and self.tracker.is_saved:
             return self._fault(*_DRAINED)
-        is_quiet = self.turns.is_quiet and self.ledger.is_saved
-        if not self._is_drain_untold or not (is_quiet or now >= self._drain_told_by):
+        is_quiet = self.turns.is_quiet and self.tracker.is_saved
+        if not self._is_drain_pending or not (is_quiet or now >= self._drain_notice_by):
             return NOTHING
-        self._is_drain_untold = False
+        self._is_drain_pending = False
         return (Send(Drain(deadline_s=round(max(0.0, self._drain_at - now), 3))),)
 
     def _measured(self, measured: Measured, now: float) -> None:
@@ -366,33 +368,33 @@ class Session:
         self._replayable -= replayed
         self.frames_replayed += replayed
         longest_s = now - self._created + self.limits.resume_window_s
-        self.turns.latencies.measured(measured, self.ledger.turn, replayed, longest_s * 1000)
+        self.turns.latencies.measured(measured, self.tracker.turn, replayed, longest_s * 1000)
 
     def _bye(self, bye: Bye, now: float) -> Sequence[Effect]:
         if bye.frames < self.next_sequence:
             return self._fault(CloseCode.WRONG_ORDER, f"bye of {bye.frames} frames after {self.next_sequence}")
         if not self._advance(SessionInput.BYE):
             return self._fault(CloseCode.WRONG_ORDER, "bye comes once")
-        self._goodbye.said(bye.frames, now)
+        self._closing.said(bye.frames, now)
         return self._settle(now)
 
     def _finished(self, now: float) -> Sequence[Effect]:
-        if not self._goodbye.is_agent_told:
+        if not self._closing.is_finish_sent:
             return NOTHING
-        self._goodbye.is_agent_finished = True
-        self.ledger.completed(self._received(self.next_sequence - 1))
+        self._closing.is_agent_finished = True
+        self.tracker.completed(self._received(self.next_sequence - 1))
         return (*self.turns.end_reply(), *self._save(), *self._settle(now))
 
     def _settle(self, now: float) -> Sequence[Effect]:
         """In `FINISHING`: take the next step that is possible."""
         if self.state is not SessionState.FINISHING:
             return NOTHING
-        goodbye = self._goodbye
-        if not goodbye.is_agent_told:
-            goodbye.is_agent_told = self.next_sequence == goodbye.frames
-            return (Finish(),) if goodbye.is_agent_told else NOTHING
+        closing = self._closing
+        if not closing.is_finish_sent:
+            closing.is_finish_sent = self.next_sequence == closing.frames
+            return (Finish(),) if closing.is_finish_sent else NOTHING
         is_played = not self.replies.has_outstanding or now >= self._played_by()
-        if not (goodbye.is_agent_finished and self.ledger.is_saved and is_played):
+        if not (closing.is_agent_finished and self.tracker.is_saved and is_played):
             return NOTHING
         self._advance(SessionInput.DONE)
         forget_after_s = 0.0 if self._token is None else self.limits.resume_window_s
@@ -405,7 +407,7 @@ class Session:
     def _save(self) -> Sequence[Effect]:
         if self._retry_save_at is not None:
             return NOTHING
-        record = self.ledger.next_save()
+        record = self.tracker.next_save()
         return NOTHING if record is None else (Save(record),)
 
     def _received(self, through_sequence: int) -> int | None:

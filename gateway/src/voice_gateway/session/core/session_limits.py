@@ -11,7 +11,7 @@ from voice_gateway.session.core.agent_audio import AgentAudio
 class SessionLimits:
     """How long and how much a session waits before it gives up.
 
-    `unheard_frames` bounds what the caller must keep for a resume (12 000 frames of 20 ms are four minutes), and
+    `unacked_frames` bounds what the caller must keep for a resume (12 000 frames of 20 ms are four minutes), and
     `waiting_bytes` what of it waits to be decoded (as many frames of PCM16 at 16 kHz);
     `early_frames` and `early_bytes` bound what is kept of audio that overtook `start`; `finish_timeout_s` is how long
     an agent may tell nothing after the caller's `bye`; `resume_window_s` is how long a session without a connection
@@ -27,7 +27,7 @@ class SessionLimits:
     resume_window_s: float = 60.0
     early_frames: int = 250
     early_bytes: int = 512 * 1024
-    unheard_frames: int = 12_000
+    unacked_frames: int = 12_000
     waiting_bytes: int = 8 * 1024 * 1024
 
 

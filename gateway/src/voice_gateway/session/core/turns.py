@@ -17,7 +17,7 @@ from voice_gateway.agent.base import (
     Understood,
 )
 from voice_gateway.session.core.effects import Effect, EndSpeech, Interrupt, ResetSpeech, SayAgain, Send, Speak
-from voice_gateway.session.core.record_tracker import Ledger
+from voice_gateway.session.core.record_tracker import RecordTracker
 from voice_gateway.session.core.replies import Replies
 from voice_gateway.session.stats.turn_latency import Figure, TurnLatencies
 from voice_gateway.session.stats.uplink_statistics import UplinkStatistics
@@ -26,19 +26,23 @@ from voicelink.wire import Flush, Resume, Speech, State, Transcript
 
 NOTHING: Final[tuple[Effect, ...]] = ()
 _MOST_UNSAVED_ANSWERS: Final = 65_536
-"""How far the newest generation that a caller names may be ahead of the one that was saved."""
+"""How far the newest utterance that a caller names may be ahead of the one that was saved."""
 _MOST_SAID_AGAIN: Final = 64
 _LONGEST_ANSWER_MS: Final = 86_400_000
 
 
 class Turns:
-    """Writes what is said into the ledger and follows how much of it is heard; returns what is to be done about it."""
+    """Writes the conversation into the session record, follows how much of it was played, and returns effects."""
 
     def __init__(
-        self, ledger: Ledger, replies: Replies, uplink: UplinkStatistics, observe: Callable[[Figure, float], None]
+        self,
+        tracker: RecordTracker,
+        replies: Replies,
+        uplink: UplinkStatistics,
+        observe: Callable[[Figure, float], None],
     ) -> None:
         self.latencies = TurnLatencies(uplink.arrivals, observe)
-        self._ledger = ledger
+        self._tracker = tracker
         self._replies = replies
         self._again: _Again | None = None
         self.is_callers = False
@@ -63,15 +67,15 @@ class Turns:
             case SpeechStopped(sequence):
                 self.latencies.stopped(sequence, now)
             case PartialTranscript(text):
-                return (Send(Transcript(turn=self._ledger.turn + 1, role="user", text=text, is_final=False)),)
+                return (Send(Transcript(turn=self._tracker.turn + 1, role="user", text=text, is_final=False)),)
             case Understood():
                 return self._understood(event, through_sequence, now)
             case Reply(text):
                 return self._reply(text, is_attached, now)
             case ReplyAudio(pcm):
-                generation = self._replies.speaking
+                utterance_id = self._replies.speaking
                 spoken = self._replies.add(pcm, now)
-                return self._speak(generation, spoken, now) if generation is not None and spoken else NOTHING
+                return self._speak(utterance_id, spoken, now) if utterance_id is not None and spoken else NOTHING
             case ReplyEnded():
                 self.latencies.reply_ended(now)
                 return self.end_reply()
@@ -79,24 +83,26 @@ class Turns:
 
     def end_reply(self) -> Sequence[Effect]:
         """The agent has made all of its answer."""
-        generation = self._replies.end()
-        return NOTHING if generation is None else (EndSpeech(generation),)
+        utterance_id = self._replies.end()
+        return NOTHING if utterance_id is None else (EndSpeech(utterance_id),)
 
     def say_again(self, resume: Resume) -> Sequence[Effect]:
         """Have the agent say what the caller, who is back, has not heard of it; nothing where all was heard."""
-        newest = self._replies.generation
-        self._replies.generation = max(newest, min(resume.generation, newest + _MOST_UNSAVED_ANSWERS))
-        lines = self._ledger.unsaid(resume.next_generation)[-_MOST_SAID_AGAIN:]
+        newest = self._replies.utterance_id
+        self._replies.utterance_id = max(newest, min(resume.utterance_id, newest + _MOST_UNSAVED_ANSWERS))
+        lines = self._tracker.unsaid(resume.next_utterance_id)[-_MOST_SAID_AGAIN:]
         if not lines:
             return NOTHING
-        is_begun = lines[0].generation == resume.next_generation
-        heard_ms = min(lines[0].heard_ms + (resume.position_ms if is_begun else 0), _LONGEST_ANSWER_MS)
-        self._again = _Again(lines, " ".join(line.text for line in lines), heard_ms, is_begun or lines[0].heard_ms > 0)
+        is_begun = lines[0].utterance_id == resume.next_utterance_id
+        skipped_ms = min(lines[0].skipped_ms + (resume.position_ms if is_begun else 0), _LONGEST_ANSWER_MS)
+        self._again = _Again(
+            lines, " ".join(line.text for line in lines), skipped_ms, is_begun or lines[0].skipped_ms > 0
+        )
         return (SayAgain(self._again.text),)
 
-    def _speak(self, generation: int, pcm: bytes, now: float) -> Sequence[Effect]:
-        latency = self.latencies.sounded(now)
-        spoken = Speak(generation, pcm)
+    def _speak(self, utterance_id: int, pcm: bytes, now: float) -> Sequence[Effect]:
+        latency = self.latencies.first_audio(now)
+        spoken = Speak(utterance_id, pcm)
         return (spoken,) if latency is None else (spoken, Send(latency))
 
     def _interrupt(self, onset: int | None, now: float) -> Sequence[Effect]:
@@ -104,37 +110,37 @@ class Turns:
         if interrupted is None:
             return NOTHING
         played_ms, cuts = interrupted
-        self._ledger.interrupted(cuts)
-        self.latencies.interrupted(self._ledger.turn, onset, now)
-        resets = (ResetSpeech(cut.generation) for cut in cuts)
-        return (*resets, Send(Flush(generation=cuts[-1].generation, sequence=onset)), Interrupt(played_ms))
+        self._tracker.interrupted(cuts)
+        self.latencies.interrupted(self._tracker.turn, onset, now)
+        resets = (ResetSpeech(cut.utterance_id) for cut in cuts)
+        return (*resets, Send(Flush(utterance_id=cuts[-1].utterance_id, sequence=onset)), Interrupt(played_ms))
 
     def _understood(self, event: Understood, through_sequence: int | None, now: float) -> Sequence[Effect]:
-        ledger, self.is_callers = self._ledger, False
-        ledger.understood(event.text, through_sequence, event.state)
-        self.latencies.understood(ledger.turn, through_sequence, now)
-        transcript = Send(Transcript(turn=ledger.turn, role="user", text=event.text, is_final=True))
+        tracker, self.is_callers = self._tracker, False
+        tracker.understood(event.text, through_sequence, event.state)
+        self.latencies.understood(tracker.turn, through_sequence, now)
+        transcript = Send(Transcript(turn=tracker.turn, role="user", text=event.text, is_final=True))
         if event.state is None:
             return (transcript,)
-        return (transcript, Send(State(revision=ledger.revision, state=dict(event.state))))
+        return (transcript, Send(State(revision=tracker.revision, state=dict(event.state))))
 
     def _reply(self, text: str, is_attached: bool, now: float) -> Sequence[Effect]:
         ended = self.end_reply()
         again, self._again = self._again, None
-        turn, is_again = self._ledger.turn, False
+        turn, is_again = self._tracker.turn, False
         if again is not None and again.text == text:
             is_again = again.is_rest
             turn = again.lines[-1].turn
-            generation = self._replies.begin(text, again.heard_ms)
-            self._ledger.answered_again(again.lines, text, generation, again.heard_ms)
+            utterance_id = self._replies.begin(text, again.skipped_ms)
+            self._tracker.answered_again(again.lines, text, utterance_id, again.skipped_ms)
         else:
-            generation = self._replies.begin(text)
-            self._ledger.answered(generation, text)
-        self.latencies.replied(turn, generation, now)
+            utterance_id = self._replies.begin(text)
+            self._tracker.answered(utterance_id, text)
+        self.latencies.replied(turn, utterance_id, now)
         if not is_attached:
             self._replies.abandon()
         transcript = Send(Transcript(turn=turn, role="agent", text=text, is_final=True))
-        return (*ended, transcript, Send(Speech(generation=generation, turn=turn, is_again=is_again)))
+        return (*ended, transcript, Send(Speech(utterance_id=utterance_id, turn=turn, is_again=is_again)))
 
 
 def transcript(line: Line) -> Transcript:
@@ -144,10 +150,10 @@ def transcript(line: Line) -> Transcript:
 
 @dataclass(frozen=True, slots=True)
 class _Again:
-    """What the agent was asked to say again: `text` of `lines`, of which `heard_ms` were played."""
+    """What the agent was asked to say again: `text` of `lines`, of which `skipped_ms` were played."""
 
     lines: tuple[Line, ...]
     text: str
-    heard_ms: int
+    skipped_ms: int
     is_rest: bool
     """Whether the caller has heard its beginning, and may be playing on from there."""

@@ -8,12 +8,12 @@ from typing import Final
 
 from voice_gateway.access.attempts import Attempts
 from voice_gateway.access.gate import Denial, Gate
-from voice_gateway.access.limits import AccessLimits, Excess, Holder
-from voice_gateway.access.session_quota import Places, Waiting
-from voice_gateway.access.uplink_limits import Uplinks
+from voice_gateway.access.limits import AccessLimits, LimitExceeded, Principal
+from voice_gateway.access.session_quota import SessionQuota, WaitingConnections
+from voice_gateway.access.uplink_limits import UplinkRateLimiters
 from voice_gateway.net.network import network_of_peer
-from voice_gateway.session.runtime.client_connection import Port
-from voice_gateway.session.runtime.connection_rate_limiter import Visit
+from voice_gateway.session.runtime.client_connection import ClientConnection
+from voice_gateway.session.runtime.connection_rate_limiter import ConnectionRateLimiter
 from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.transport.base import Refusal, SessionRequest
 from voicelink.wire import VOICE_PATH, Malformed
@@ -39,12 +39,12 @@ class Admission:
         self._gate = gate or Gate()
         self._limits = limits or AccessLimits()
         self._attempts = Attempts(self._limits)
-        self._uplinks = Uplinks(self._limits)
+        self._uplink_limiters = UplinkRateLimiters(self._limits)
         self._max_sessions = max_sessions
         self._wall_clock = wall_clock
-        self.waiting = Waiting[Port]()
-        self._places = Places()
-        self._holders: dict[str, Holder] = {}
+        self.waiting = WaitingConnections[ClientConnection]()
+        self._quota = SessionQuota()
+        self._holders: dict[str, Principal] = {}
 
     @property
     def sessions(self) -> int:
@@ -57,7 +57,7 @@ class Admission:
         if limits != self._limits:
             self._limits = limits
             self._attempts = Attempts(limits)
-            self._uplinks = Uplinks(limits)
+            self._uplink_limiters = UplinkRateLimiters(limits)
 
     def trusts_key(self, request: SessionRequest) -> bool:
         """Whether the request's key names its session: its network signed it, or its token was asked for."""
@@ -71,45 +71,45 @@ class Admission:
         *,
         is_draining: bool,
         clock: Callable[[], float],
-    ) -> Visit | Refusal:
+    ) -> ConnectionRateLimiter | Refusal:
         """Decide on a request to talk to `agent`; `clock` is the event loop's."""
         now = clock()
         if request.path != VOICE_PATH:
             return Refusal(404, "no voice sessions on this path", "path")
         # the address of a call whose key is trusted is its carrier's, and no caller's own
         network = None if self.trusts_key(request) else network_of_peer(request.peer)
-        if excess := self._attempts.by_network(network, now):
-            return _too_many(excess)
+        if exceeded := self._attempts.by_network(network, now):
+            return _too_many(exceeded)
         grant = self._gate.admit(request.access_token, request.origin, agent, self._wall_clock())
         if isinstance(grant, Denial):
             return Refusal(grant.status, grant.reason, grant.cause)
-        if excess := self._attempts.by_subject(grant.subject, now):
-            return _too_many(excess)
+        if exceeded := self._attempts.by_subject(grant.subject, now):
+            return _too_many(exceeded)
         if is_draining:
             return Refusal(503, "this worker is going away", "draining", DRAINING_RETRY_AFTER_S)
-        holder = Holder(network, grant.subject)
-        return Visit(holder, self._uplinks.meter(holder), clock, counters)
+        principal = Principal(network, grant.subject)
+        return ConnectionRateLimiter(principal, self._uplink_limiters.of(principal), clock, counters)
 
-    def start(self, session_id: str, visit: Visit) -> Malformed | None:
+    def start(self, session_id: str, rate_limiter: ConnectionRateLimiter) -> Malformed | None:
         """Give a new session a place until `left`; the answer is why there is none."""
         if self.sessions >= self._max_sessions:
-            return visit.fault(Excess("sessions", f"all {self._max_sessions} sessions are taken"))
-        if excess := self._places.full(visit.holder, self._limits):
-            return visit.fault(excess)
-        self.resumed(session_id, visit)
+            return rate_limiter.fault(LimitExceeded("sessions", f"all {self._max_sessions} sessions are taken"))
+        if exceeded := self._quota.full(rate_limiter.principal, self._limits):
+            return rate_limiter.fault(exceeded)
+        self.resumed(session_id, rate_limiter)
         return None
 
-    def resumed(self, session_id: str, visit: Visit) -> None:
+    def resumed(self, session_id: str, rate_limiter: ConnectionRateLimiter) -> None:
         """A session that began elsewhere goes on here, and has a place until `left`."""
-        self._places.enter(visit.holder)
-        self._holders[session_id] = visit.holder
+        self._quota.enter(rate_limiter.principal)
+        self._holders[session_id] = rate_limiter.principal
 
     def left(self, session_id: str) -> None:
         """The session is gone; one that never had a place leaves none."""
-        holder = self._holders.pop(session_id, None)
-        if holder is not None:
-            self._places.leave(holder)
+        principal = self._holders.pop(session_id, None)
+        if principal is not None:
+            self._quota.leave(principal)
 
 
-def _too_many(excess: Excess) -> Refusal:
-    return Refusal(429, excess.reason, excess.limit, excess.wait_s)
+def _too_many(exceeded: LimitExceeded) -> Refusal:
+    return Refusal(429, exceeded.reason, exceeded.limit, exceeded.wait_s)

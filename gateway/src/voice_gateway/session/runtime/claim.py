@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum, auto
 
 import structlog
+from msgspec.structs import replace
 
-from voice_gateway.session.core.record_tracker import Ledger
-from voice_gateway.session.core.resume_tokens import Tickets
+from voice_gateway.session.core.record_tracker import RecordTracker
+from voice_gateway.session.core.resume_tokens import ResumeTokens
 from voice_gateway.store.base import SessionRecord, SessionStore
 from voicelink.wire import Resume
 
@@ -36,54 +36,54 @@ async def claim(
     resume: Resume,
     token: str,
     worker: str,
-    ledger: Ledger | None,
+    tracker: RecordTracker | None,
     subject: str | None = None,
 ) -> SessionRecord | Verdict:
-    """Make `worker` the session's owner, with `token` as its next; `ledger` is the live session's, if there is one.
+    """Make `worker` the session's owner, with `token` as its next; `tracker` is the live session's, if there is one.
 
     A session opens to the `subject` that began it alone, `None` where access tokens name none.
     Another worker may have gone on with a session that is still live here: the store knows, and while it is away the
     token tells, for each resume renews it.
     """
     try:
-        if ledger is not None and ledger.opens_to(resume.token, subject):
-            mine = ledger.claim(ledger.tickets.renewed(token, used=resume.token))
+        if tracker is not None and tracker.opens_to(resume.token, subject):
+            mine = tracker.claim(tracker.resume_tokens.renewed(token, used=resume.token))
             if await store.claim(mine):
-                ledger.claimed(mine)
+                tracker.claimed(mine)
                 return Verdict.HERE
             stored = await store.load(resume.session)
-            if stored is None or stored.epoch <= ledger.epoch:
+            if stored is None or stored.epoch <= tracker.epoch:
                 return Verdict.HERE_UNSAVED
         for _ in range(_ATTEMPTS):
             stored = await store.load(resume.session)
             if stored is None:
                 return Verdict.UNKNOWN
-            tickets = Tickets(stored.token_hashes)
-            if stored.subject != subject or not tickets.accepts(resume.token):
+            resume_tokens = ResumeTokens(stored.token_hashes)
+            if stored.subject != subject or not resume_tokens.accepts(resume.token):
                 return Verdict.UNKNOWN
-            hashes = tickets.renewed(token, used=resume.token).hashes
+            hashes = resume_tokens.renewed(token, used=resume.token).hashes
             record = replace(stored, epoch=stored.epoch + 1, owner=worker, token_hashes=hashes)
             if await store.claim(record):
                 return record
     except Exception as error:  # a foreign store may raise anything, and the caller must have an answer
         _log.warning("session_claim_failed", session=resume.session, error=str(error))
-        is_live = ledger is not None and ledger.opens_to(resume.token, subject)
+        is_live = tracker is not None and tracker.opens_to(resume.token, subject)
         return Verdict.HERE_UNSAVED if is_live else Verdict.STORE_AWAY
     return Verdict.CONTESTED
 
 
-async def reclaim(store: SessionStore, ledger: Ledger) -> bool:
+async def reclaim(store: SessionStore, tracker: RecordTracker) -> bool:
     """Whether the live session is still its owner's, whose saves the store refused; its epoch is then the store's.
 
     A claim may succeed without its answer: the store was killed, or took too long. While it is away nobody can tell,
     and the session stays until the store says otherwise.
     """
     try:
-        stored = await store.load(ledger.session_id)
+        stored = await store.load(tracker.session_id)
     except Exception as error:  # as above
-        _log.warning("session_claim_failed", session=ledger.session_id, error=str(error))
+        _log.warning("session_claim_failed", session=tracker.session_id, error=str(error))
         return True
-    if stored is None or not ledger.has_claimed(stored):
+    if stored is None or not tracker.has_claimed(stored):
         return False
-    ledger.claimed(stored)
+    tracker.claimed(stored)
     return True

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from voice_gateway.session.runtime.connection_rate_limiter import Visit, unlimited_visit
+from voice_gateway.session.runtime.connection_rate_limiter import ConnectionRateLimiter, unlimited_connection
 from voice_gateway.transport.base import Paced, SessionRequest, Transport, TransportHandler
 from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Error, Malformed, Resume, Start
 
 
-class Port:
+class ClientConnection:
     """The `TransportHandler` of a transport. What comes from a transport that no session has is dropped."""
 
-    def __init__(self, request: SessionRequest, transport: Transport, visit: Visit | None = None) -> None:
+    def __init__(
+        self, request: SessionRequest, transport: Transport, rate_limiter: ConnectionRateLimiter | None = None
+    ) -> None:
         self.request = request
-        self.visit = visit or unlimited_visit()
+        self.rate_limiter = rate_limiter or unlimited_connection()
         self.transport = transport
         self.peer = request.peer
         self.is_open = True
@@ -27,7 +29,7 @@ class Port:
         """Call `on_settled` once the caller has said which session it wants, or the transport is closed."""
         self._on_settled = on_settled
 
-    def lead_to(self, handler: TransportHandler | None) -> None:
+    def set_handler(self, handler: TransportHandler | None) -> None:
         """Give what the transport brings to `handler` from now on."""
         self._handler = handler
         self._paced = handler if isinstance(handler, Paced) else None
@@ -48,12 +50,12 @@ class Port:
         return self._paced is not None and self._paced.is_behind
 
     def bytes_received(self, count: int) -> None:
-        fault = self.visit.count_bytes(count)
+        fault = self.rate_limiter.count_bytes(count)
         if fault is not None:
             self.malformed_received(fault)
 
     def message_received(self, message: ClientMessage) -> None:
-        fault = self.visit.message()
+        fault = self.rate_limiter.message()
         if isinstance(message, Start | Resume):
             self._settle()
         if fault is not None:
@@ -62,7 +64,7 @@ class Port:
             self._handler.message_received(message)
 
     def audio_received(self, frame: AudioFrame) -> None:
-        fault = self.visit.audio()
+        fault = self.rate_limiter.audio()
         if fault is not None:
             self.malformed_received(fault)
         elif self._handler is not None:

@@ -4,48 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from voice_gateway.access.limits import AccessLimits, Excess, Holder
-from voice_gateway.access.uplink_limits import Meter, Uplinks
+from voice_gateway.access.limits import AccessLimits, LimitExceeded, Principal
+from voice_gateway.access.uplink_limits import PrincipalRateLimiter, UplinkRateLimiters
 from voice_gateway.session.stats.counters import SessionCounters
 from voicelink.wire import CloseCode, Malformed
 
 
-class Visit:
+class ConnectionRateLimiter:
     """Ask it about all that arrives; `clock` is the event loop's."""
 
     def __init__(
         self,
-        holder: Holder,
-        meter: Meter,
+        principal: Principal,
+        of: PrincipalRateLimiter,
         clock: Callable[[], float],
         counters: SessionCounters,
     ) -> None:
-        self.holder = holder
-        self._meter = meter
+        self.principal = principal
+        self._rate_limiter = of
         self._clock = clock
         self._counters = counters
 
     def count_bytes(self, count: int) -> Malformed | None:
         """So much arrived; the answer is why it is too much."""
-        return self._fault(self._meter.count_bytes(count, self._clock()))
+        return self._fault(self._rate_limiter.count_bytes(count, self._clock()))
 
     def audio(self) -> Malformed | None:
         """A frame arrived."""
-        return self._fault(self._meter.message(self._clock()))
+        return self._fault(self._rate_limiter.message(self._clock()))
 
     def message(self) -> Malformed | None:
         """A control message arrived."""
-        return self._fault(self._meter.message(self._clock()))
+        return self._fault(self._rate_limiter.message(self._clock()))
 
-    def fault(self, excess: Excess) -> Malformed:
+    def fault(self, exceeded: LimitExceeded) -> Malformed:
         """Count a limit that the caller has reached, and say so."""
-        self._counters.limited[excess.limit] += 1
-        return Malformed(excess.reason, CloseCode.OVERLOADED)
+        self._counters.limited[exceeded.limit] += 1
+        return Malformed(exceeded.reason, CloseCode.OVERLOADED)
 
-    def _fault(self, excess: Excess | None) -> Malformed | None:
-        return None if excess is None else self.fault(excess)
+    def _fault(self, exceeded: LimitExceeded | None) -> Malformed | None:
+        return None if exceeded is None else self.fault(exceeded)
 
 
-def unlimited_visit() -> Visit:
-    """A visit of nobody in particular who may do anything."""
-    return Visit(Holder(), Uplinks(AccessLimits()).meter(Holder()), lambda: 0.0, SessionCounters())
+def unlimited_connection() -> ConnectionRateLimiter:
+    """Return a limiter without limits, for a connection without a principal."""
+    return ConnectionRateLimiter(
+        Principal(), UplinkRateLimiters(AccessLimits()).of(Principal()), lambda: 0.0, SessionCounters()
+    )

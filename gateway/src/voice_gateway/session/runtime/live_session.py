@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from voice_gateway.access.uplink_limits import MediaTime
+from voice_gateway.access.uplink_limits import MediaRateLimiter
 from voice_gateway.agent.base import (
     Agent,
     AgentEvent,
@@ -47,11 +47,11 @@ from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.state import SessionState
 from voice_gateway.session.runtime.backlog import FRAMES_BEHIND, Backlog, UplinkScheduler
 from voice_gateway.session.runtime.claim import reclaim
-from voice_gateway.session.runtime.client_connection import Port
+from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.speaker import Speaker
 from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.session.stats.snapshot import Migration, SessionSnapshot
-from voice_gateway.session.stats.turn_latency import TurnOver
+from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.store.base import Fenced, SessionRecord, SessionStore
 from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Played, Resume, Start
 
@@ -71,7 +71,7 @@ class Services:
     """Runs a coroutine as a task that the worker waits for when it stops."""
     lead: Lead
     uplinks: UplinkScheduler
-    turn_over: TurnOver | None = None
+    on_turn_complete: OnTurnComplete | None = None
 
 
 class Owner(Protocol):
@@ -80,19 +80,19 @@ class Owner(Protocol):
     def session_ended(self, live: LiveSession) -> None:
         """The session is over; called once."""
 
-    def start_asked(self, live: LiveSession, port: Port) -> Malformed | None:
+    def start_asked(self, live: LiveSession, connection: ClientConnection) -> Malformed | None:
         """The caller said `start`; the answer is why the session may not begin."""
 
-    def resume_asked(self, live: LiveSession, port: Port, resume: Resume) -> None:
+    def resume_asked(self, live: LiveSession, connection: ClientConnection, resume: Resume) -> None:
         """The caller wants to go on with another session; this one is over before it began."""
 
 
 class LiveSession:
-    """One caller's session behind a `Port`, or without one until the caller is back."""
+    """One caller's session behind a `ClientConnection`, or without one until the caller is back."""
 
-    def __init__(self, session: Session, port: Port, services: Services, owner: Owner) -> None:
+    def __init__(self, session: Session, connection: ClientConnection, services: Services, owner: Owner) -> None:
         self.session = session
-        self._port = port
+        self._connection = connection
         self._services = services
         self._owner = owner
         self._loop = asyncio.get_running_loop()
@@ -106,27 +106,27 @@ class LiveSession:
         self._backlog = Backlog(
             services.uplinks, lambda effect: self._run((Due(effect),)), session.limits.waiting_bytes
         )
-        self._media_time = MediaTime(self._began, has_resumed=session.state is SessionState.DETACHED)
+        self._media_rate_limiter = MediaRateLimiter(self._began, has_resumed=session.state is SessionState.DETACHED)
         self._saving: asyncio.Task[None] | None = None
         self._effects: deque[Effect] = deque()
         self._is_running = False
         self._alarm = Alarm(self._loop, self._tick)
-        self._log = _log.bind(session=session.identity.session_id, transport=port.transport.kind)
-        port.lead_to(self)
+        self._log = _log.bind(session=session.identity.session_id, transport=connection.transport.kind)
+        connection.set_handler(self)
         self._arm()
 
-    def attach(self, port: Port, resume: Resume, token: str, *, has_gap: bool = False) -> None:
+    def attach(self, connection: ClientConnection, resume: Resume, token: str, *, has_gap: bool = False) -> None:
         """Go on over another transport. One that is still there is closed: the newest connection has the session.
 
         After a gap half an utterance is forgotten: the caller will say it from its start.
         """
-        former, self._port = self._port, port
-        if former is not port and former.is_open:
+        former, self._connection = self._connection, connection
+        if former is not connection and former.is_open:
             former.refuse(CloseCode.TAKEN_OVER, "the session goes on over a newer connection")
             self.lost("taken over by a newer connection")
-        port.lead_to(self)
+        connection.set_handler(self)
         self._services.counters.resumes += 1
-        self._log.info("session_resumed", peer=port.peer, frames=self.session.next_sequence)
+        self._log.info("session_resumed", peer=connection.peer, frames=self.session.next_sequence)
         if has_gap and self._conversation is not None:
             self._conversation.close()
             self._conversation = None
@@ -146,7 +146,7 @@ class LiveSession:
     def message_received(self, message: ClientMessage) -> None:
         """A control message arrived."""
         if isinstance(message, Start) and self.session.state is SessionState.NEW:
-            fault = self._owner.start_asked(self, self._port)
+            fault = self._owner.start_asked(self, self._connection)
             if fault is not None:
                 self.malformed_received(fault)
                 return
@@ -154,7 +154,7 @@ class LiveSession:
         self._apply(self.session.message_received(message, self._loop.time()))
         self._services.counters.frames_replayed += self.session.frames_replayed - replayed
         if isinstance(message, Played) and self._speaker:
-            self._speaker.played(message.generation, message.position_ms, message.is_complete)
+            self._speaker.played(message.utterance_id, message.position_ms, message.is_complete)
 
     def audio_received(self, frame: AudioFrame) -> None:
         """An uplink frame arrived. Deadlines only move away from it, so the timer is left alone."""
@@ -176,10 +176,10 @@ class LiveSession:
     def path_changed(self, peer: str) -> None:
         """The caller's validated address changed."""
         now = self._loop.time()
-        gap_s = self.session.turns.latencies.migrated(self.session.ledger.turn, now)
+        gap_s = self.session.turns.latencies.migrated(self.session.tracker.turn, now)
         self._migrations.append(Migration(round(now - self._began, 6), peer, round(gap_s * 1000, 1)))
         self._services.counters.migrations += 1
-        self._log.info("session_migrated", was=self._port.peer, peer=peer)
+        self._log.info("session_migrated", was=self._connection.peer, peer=peer)
 
     def lost(self, reason: str) -> None:
         """The connection is gone."""
@@ -207,16 +207,16 @@ class LiveSession:
         return SessionSnapshot(
             id=session.identity.session_id,
             worker=session.identity.worker,
-            transport=self._port.transport.kind,
-            path=self._port.request.path,
-            peer=self._port.peer,
+            transport=self._connection.transport.kind,
+            path=self._connection.request.path,
+            peer=self._connection.peer,
             state=session.state.value,
             age_s=round(self._loop.time() - self._began, 3),
-            turn=session.ledger.turn,
-            revision=session.ledger.revision,
-            generation=session.replies.generation,
-            heard_sequence=session.ledger.heard_sequence,
-            datagrams=self._port.transport.datagrams,
+            turn=session.tracker.turn,
+            revision=session.tracker.revision,
+            utterance_id=session.replies.utterance_id,
+            acked_sequence=session.tracker.acked_sequence,
+            datagrams=self._connection.transport.datagrams,
             uplink=session.uplink.summary(),
             migrations=tuple(self._migrations),
             turns=self.session.turns.latencies.recent(),
@@ -255,13 +255,13 @@ class LiveSession:
             case Due(listening):
                 self._take_in(listening)
             case Send(message):
-                self._port.transport.send(message)
-            case Speak(generation, pcm):
-                self._require_speaker().speak(generation, pcm)
-            case EndSpeech(generation):
-                self._require_speaker().end(generation)
-            case ResetSpeech(generation):
-                self._require_speaker().reset(generation)
+                self._connection.transport.send(message)
+            case Speak(utterance_id, pcm):
+                self._require_speaker().speak(utterance_id, pcm)
+            case EndSpeech(utterance_id):
+                self._require_speaker().end(utterance_id)
+            case ResetSpeech(utterance_id):
+                self._require_speaker().reset(utterance_id)
             case Interrupt(played_ms):
                 self._services.counters.interruptions += 1
                 self._require_conversation().interrupted(played_ms)
@@ -303,9 +303,9 @@ class LiveSession:
             return
         audio_s = len(audio) / self._bytes_per_s
         self._backlog.spent(audio_s)
-        excess = self._media_time.take(audio_s, self._loop.time())
-        if excess is not None:
-            self._run(self.session.malformed_received(self._port.visit.fault(excess)))
+        exceeded = self._media_rate_limiter.take(audio_s, self._loop.time())
+        if exceeded is not None:
+            self._run(self.session.malformed_received(self._connection.rate_limiter.fault(exceeded)))
         else:
             self._require_conversation().hear(HeardAudio(frame.sequence, audio))
 
@@ -323,7 +323,7 @@ class LiveSession:
 
     def _converse(self, codec: Codec) -> None:
         self._services.counters.started += 1
-        self._log.info("session_started", peer=self._port.peer, codec=codec.name)
+        self._log.info("session_started", peer=self._connection.peer, codec=codec.name)
         self._speak_in(codec)
         self._conversation = self._services.agent.converse(self._emit, None)
         self._conversation.greet()
@@ -335,17 +335,17 @@ class LiveSession:
 
     def _speak_in(self, codec: Codec) -> None:
         services = self._services
-        self._speaker = Speaker(self._port.transport, codec, services.audio, services.counters, services.lead)
+        self._speaker = Speaker(self._connection.transport, codec, services.audio, services.counters, services.lead)
 
     def _hand_over(self, resume: Resume) -> None:
         self._alarm.cancel()
-        self._port.lead_to(None)
-        self._owner.resume_asked(self, self._port, resume)
+        self._connection.set_handler(None)
+        self._owner.resume_asked(self, self._connection, resume)
 
     def _emit(self, event: AgentEvent) -> None:
         if isinstance(event, Understood):
             self._services.counters.turns += 1
-            self._tell_turns()
+            self._report_turns()
         elif isinstance(event, Reply):
             self._services.counters.replies += 1
         self._apply(self.session.agent_emitted(event, self._loop.time()))
@@ -367,10 +367,10 @@ class LiveSession:
 
     async def _overtaken(self, record: SessionRecord) -> None:
         """A newer claim keeps the record from being saved, perhaps this worker's own, whose answer is late or lost."""
-        ledger = self.session.ledger
+        tracker = self.session.tracker
         if self.session.state is SessionState.CLOSED:
             return
-        if record.epoch == ledger.epoch and not await reclaim(self._services.store, ledger):
+        if record.epoch == tracker.epoch and not await reclaim(self._services.store, tracker):
             self.fence()
         else:
             self._apply(self.session.save_failed(record.revision, self._loop.time()))
@@ -382,18 +382,18 @@ class LiveSession:
     async def _delete(self, saving: asyncio.Task[None]) -> None:
         await asyncio.wait([saving])
         try:
-            await self._services.store.delete(self.session.identity.session_id, self.session.ledger.epoch)
+            await self._services.store.delete(self.session.identity.session_id, self.session.tracker.epoch)
         except Exception as error:  # a foreign store may raise anything; the record expires by itself
             self._log.warning("session_delete_failed", error=str(error))
 
-    def _tell_turns(self) -> None:
-        if self._services.turn_over is not None:
-            for turn in self.session.turns.latencies.take_over():
-                self._services.turn_over(self.session.identity.session_id, turn, self._loop.time())
+    def _report_turns(self) -> None:
+        if self._services.on_turn_complete is not None:
+            for turn in self.session.turns.latencies.completed_turns():
+                self._services.on_turn_complete(self.session.identity.session_id, turn, self._loop.time())
 
     def _close(self, close: Close) -> None:
         self._closed = close
-        self._tell_turns()
+        self._report_turns()
         self._effects.clear()
         self._backlog.clear()
         self._alarm.cancel()
@@ -406,10 +406,10 @@ class LiveSession:
             code=close.code.name,
             reason=close.reason,
             frames=self.session.next_sequence,
-            turns=self.session.ledger.turn,
+            turns=self.session.tracker.turn,
         )
         try:
-            self._port.close(close.code, close.reason)
+            self._connection.close(close.code, close.reason)
             if self._conversation:
                 self._conversation.close()
         finally:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
-from voice_gateway.session.core.record_tracker import Ledger
-from voice_gateway.session.core.resume_tokens import Tickets
+from voice_gateway.session.core.record_tracker import RecordTracker
+from voice_gateway.session.core.resume_tokens import ResumeTokens
 from voice_gateway.session.runtime.claim import Verdict
-from voice_gateway.session.runtime.client_connection import Port
+from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.store.base import Fenced, SessionRecord, SessionStore
 from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Malformed, Resume, Start
 
-RECALL_TIMEOUT_S: Final = 5.0
+CALL_LOOKUP_TIMEOUT_S: Final = 5.0
 """How long a caller may hear nothing while the store is asked, all questions together."""
 _ATTEMPTS = 3
 _log = structlog.get_logger("voice_gateway.session")
@@ -34,41 +35,46 @@ def returning(session_id: str, start: Start) -> Resume:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class NewSession:
     """There was no such session; the store holds the place of a new one."""
 
     record: SessionRecord
 
 
-async def recall(
-    store: SessionStore, session_id: str, token: str, worker: str, ledger: Ledger | None, subject: str | None = None
-) -> Opened | SessionRecord | Verdict:
-    """Make `worker` the owner of a call's session; `ledger` is the live session's, if there is one here.
+async def resume_call(
+    store: SessionStore,
+    session_id: str,
+    token: str,
+    worker: str,
+    tracker: RecordTracker | None,
+    subject: str | None = None,
+) -> NewSession | SessionRecord | Verdict:
+    """Make `worker` the owner of a call's session; `tracker` is the live session's, if there is one here.
 
     The answer is a new session's place, the record to go on from, or `HERE` (`HERE_UNSAVED`) for the live session;
     `UNKNOWN` is a session of another subject's. As in `claim`, `token` is the next resume token.
     """
-    if ledger is not None and ledger.subject != subject:
+    if tracker is not None and tracker.subject != subject:
         return Verdict.UNKNOWN
     try:
-        async with asyncio.timeout(RECALL_TIMEOUT_S):
-            return await _recall(store, session_id, token, worker, ledger, subject)
+        async with asyncio.timeout(CALL_LOOKUP_TIMEOUT_S):
+            return await _resume_call(store, session_id, token, worker, tracker, subject)
     except Exception as error:  # a foreign store may raise anything, and the caller must have an answer
         _log.warning("session_claim_failed", session=session_id, error=str(error) or type(error).__name__)
-        return Verdict.STORE_AWAY if ledger is None else Verdict.HERE_UNSAVED
+        return Verdict.STORE_AWAY if tracker is None else Verdict.HERE_UNSAVED
 
 
-async def _recall(
-    store: SessionStore, session_id: str, token: str, worker: str, ledger: Ledger | None, subject: str | None
-) -> Opened | SessionRecord | Verdict:
-    hashes = Tickets().renewed(token).hashes
-    if ledger is not None:
-        mine = ledger.claim(Tickets(hashes))
+async def _resume_call(
+    store: SessionStore, session_id: str, token: str, worker: str, tracker: RecordTracker | None, subject: str | None
+) -> NewSession | SessionRecord | Verdict:
+    hashes = ResumeTokens().renewed(token).hashes
+    if tracker is not None:
+        mine = tracker.claim(ResumeTokens(hashes))
         if await store.claim(mine):
-            ledger.claimed(mine)
+            tracker.claimed(mine)
             return Verdict.HERE
         stored = await store.load(session_id)
-        if stored is None or stored.epoch <= ledger.epoch:
+        if stored is None or stored.epoch <= tracker.epoch:
             return Verdict.HERE_UNSAVED
     epoch = 1
     for _ in range(_ATTEMPTS):
@@ -80,7 +86,7 @@ async def _recall(
             except Fenced as fenced:  # a session of that name has ended here before
                 epoch = fenced.epoch + 1
                 continue
-            return Opened(place)
+            return NewSession(place)
         if stored.subject != subject:
             return Verdict.UNKNOWN
         record = replace(stored, epoch=stored.epoch + 1, owner=worker, token_hashes=hashes)
@@ -89,11 +95,11 @@ async def _recall(
     return Verdict.CONTESTED
 
 
-class Reception:
+class PendingCall:
     """The `TransportHandler` of a call until its session is found: it gives `Start` to `begin`, and waits."""
 
-    def __init__(self, port: Port, begin: Callable[[Start], object]) -> None:
-        self._port = port
+    def __init__(self, connection: ClientConnection, begin: Callable[[Start], object]) -> None:
+        self._connection = connection
         self._begin = begin
         self._has_begun = False
 
@@ -108,7 +114,7 @@ class Reception:
         self.malformed_received(_TOO_EARLY)
 
     def malformed_received(self, fault: Malformed) -> None:
-        self._port.refuse(fault.code, fault.reason)
+        self._connection.refuse(fault.code, fault.reason)
 
     def path_changed(self, peer: str) -> None: ...
 

@@ -22,7 +22,7 @@ _SHORTEST_WAIT_S = 0.02
 
 
 class Speaker:
-    """One session's way from the agent's `audio` to downlink frames of `codec`, one generation after the other."""
+    """One session's way from the agent's `audio` to downlink frames of `codec`, one utterance after the other."""
 
     def __init__(
         self, transport: Transport, codec: Codec, audio: AgentAudio, counters: SessionCounters, lead: Lead
@@ -42,26 +42,26 @@ class Speaker:
         """How much was sent that the caller has not reported as played."""
         return self._pacer.lead_s
 
-    def speak(self, generation: int, audio: bytes) -> None:
-        """Add audio to the generation; a new one waits until those before it are encoded."""
-        self._utterance(generation).audio += audio
+    def speak(self, utterance_id: int, audio: bytes) -> None:
+        """Add audio to the utterance; a new one waits until those before it are encoded."""
+        self._utterance(utterance_id).audio += audio
         self._pump()
 
-    def end(self, generation: int) -> None:
-        """No audio of this generation follows."""
-        self._utterance(generation).is_ended = True
+    def end(self, utterance_id: int) -> None:
+        """No audio of this utterance follows."""
+        self._utterance(utterance_id).is_ended = True
         self._pump()
 
-    def played(self, generation: int, position_ms: int, is_complete: bool) -> None:
+    def played(self, utterance_id: int, position_ms: int, is_complete: bool) -> None:
         """The caller has played so much."""
-        self._pacer.played(generation, position_ms / 1000, is_complete, self._loop.time())
+        self._pacer.played(utterance_id, position_ms / 1000, is_complete, self._loop.time())
         self._pump()
 
-    def reset(self, generation: int) -> None:
-        """Forget what of the generation is not encoded, and abandon what is not delivered."""
-        self._queue = deque(utterance for utterance in self._queue if utterance.generation != generation)
-        self._transport.reset_audio(generation)
-        self._pacer.dropped(generation, self._loop.time())
+    def reset(self, utterance_id: int) -> None:
+        """Forget what of the utterance is not encoded, and abandon what is not delivered."""
+        self._queue = deque(utterance for utterance in self._queue if utterance.utterance_id != utterance_id)
+        self._transport.reset_audio(utterance_id)
+        self._pacer.dropped(utterance_id, self._loop.time())
 
     def close(self) -> None:
         """Forget everything."""
@@ -69,9 +69,9 @@ class Speaker:
         if self._next_slice:
             self._next_slice.cancel()
 
-    def _utterance(self, generation: int) -> _Utterance:
-        if not self._queue or self._queue[-1].generation != generation:
-            self._queue.append(_Utterance(generation, self._audio.encoder(self._codec)))
+    def _utterance(self, utterance_id: int) -> _Utterance:
+        if not self._queue or self._queue[-1].utterance_id != utterance_id:
+            self._queue.append(_Utterance(utterance_id, self._audio.encoder(self._codec)))
         return self._queue[-1]
 
     def _pump(self) -> None:
@@ -88,11 +88,11 @@ class Speaker:
             return
         piece = bytes(utterance.audio[:byte_count])
         del utterance.audio[:byte_count]
-        self._pacer.sent(utterance.generation, byte_count / self._bytes_per_s, self._loop.time())
+        self._pacer.sent(utterance.utterance_id, byte_count / self._bytes_per_s, self._loop.time())
         self._send(utterance, utterance.encoder.push(piece))
         if utterance.is_ended and not utterance.audio:
             self._send(utterance, utterance.encoder.flush())
-            self._transport.end_audio(utterance.generation)
+            self._transport.end_audio(utterance.utterance_id)
             self._queue.popleft()
         if self._queue and (self._queue[0].audio or self._queue[0].is_ended):
             self._next_slice = self._loop.call_soon(self._encode_slice)
@@ -115,12 +115,12 @@ class Speaker:
             utterance.sequence += 1
             self._counters.frames_sent += 1
             self._counters.bytes_sent += len(payload)
-            self._transport.send_audio(utterance.generation, frame)
+            self._transport.send_audio(utterance.utterance_id, frame)
 
 
 @dataclass(slots=True)
 class _Utterance:
-    generation: int
+    utterance_id: int
     encoder: Encoder
     audio: bytearray = field(default_factory=bytearray)
     sequence: int = 0

@@ -36,8 +36,8 @@ class SessionSnapshot:
     age_s: float
     turn: int
     revision: int
-    generation: int
-    heard_sequence: int | None
+    utterance_id: int
+    acked_sequence: int | None
     datagrams: int
     uplink: UplinkSummary
     migrations: tuple[Migration, ...]
@@ -49,6 +49,8 @@ class SessionSnapshot:
     def as_json(self) -> dict[str, Any]:
         """Return it as the plain maps and lists of the admin interface's `/sessions`."""
         document = asdict(self)
+        # the names that these had before: what reads this page may still ask for them
+        document |= {"generation": self.utterance_id, "heard_sequence": self.acked_sequence}
         document["close_code"] = None if self.close_code is None else self.close_code.name.lower()
         document["turns"] = [latency.as_json() for latency in self.turns]
         document["uplink"]["largest_gaps"] = [

@@ -57,7 +57,7 @@ class TurnLatency:
     """
 
     turn: int
-    generation: int | None = None
+    utterance_id: int | None = None
     frames_replayed: int = 0
     was_interrupted: bool = False
     at: float | None = None
@@ -67,11 +67,12 @@ class TurnLatency:
         """Return plain maps and numbers."""
         document = asdict(self)
         del document["at"]
+        document["generation"] = self.utterance_id  # its name before
         figures = document.pop("figures") or {}
         return document | {f"{figure.value}_ms": round(value, 1) for figure, value in figures.items()}
 
 
-TurnOver = Callable[[str, TurnLatency, float], None]
+OnTurnComplete = Callable[[str, TurnLatency, float], None]
 """Is told a session's ID, a turn of it that is over, and the present on the session's clock."""
 
 
@@ -94,7 +95,7 @@ class TurnLatencies:
         """The last 32 turns, oldest first."""
         return tuple(self._turns.values())
 
-    def take_over(self) -> list[TurnLatency]:
+    def completed_turns(self) -> list[TurnLatency]:
         """Return the turns there have been, each once; call it when a new one begins, and at the end."""
         over = [latency for turn, latency in self._turns.items() if turn > self._newest_over]
         self._newest_over = max((latency.turn for latency in over), default=self._newest_over)
@@ -120,19 +121,19 @@ class TurnLatencies:
                 self._note(latency, Figure.ENDPOINTING, stop.endpointing_s)
             self._note(latency, Figure.STT_TTFB, now - stop.at)
 
-    def replied(self, turn: int, generation: int, now: float) -> None:
+    def replied(self, turn: int, utterance_id: int, now: float) -> None:
         """The agent begins to answer, or to greet."""
         latency = self._speaking = self._turn(turn)
-        latency.generation = generation
+        latency.utterance_id = utterance_id
         latency.at = now if latency.at is None else latency.at
         self._replied_at, self._has_sound = now, False
         if self._understood_at is not None:
             self._note(latency, Figure.LLM_TTFB, now - self._understood_at)
 
-    def sounded(self, now: float) -> Latency | None:
+    def first_audio(self, now: float) -> Latency | None:
         """Audio of the answer was made; with the first of an answer to the caller, return what to tell it."""
         latency = self._speaking
-        if latency is None or latency.generation is None or self._replied_at is None or self._has_sound:
+        if latency is None or latency.utterance_id is None or self._replied_at is None or self._has_sound:
             return None
         self._has_sound = True
         self._note(latency, Figure.TTS_TTFB, now - self._replied_at)
@@ -142,7 +143,7 @@ class TurnLatencies:
         figures = latency.figures or {}
         return Latency(
             turn=latency.turn,
-            generation=latency.generation,
+            utterance_id=latency.utterance_id,
             sequence=None if stop is None else stop.sequence,
             uplink_ms=None if stop is None or stop.excess_ms is None else round(stop.excess_ms, 1),
             endpointing_ms=_rounded(figures.get(Figure.ENDPOINTING)),

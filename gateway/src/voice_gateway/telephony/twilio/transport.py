@@ -354,7 +354,7 @@ class TwilioCall:
             return
         self._reported = heard
         handler.message_received(
-            Played(generation=heard.generation, position_ms=heard.position_ms, is_complete=heard.is_complete)
+            Played(utterance_id=heard.generation, position_ms=heard.position_ms, is_complete=heard.is_complete)
         )
 
     def _count_missing(self, sequence: int) -> None:

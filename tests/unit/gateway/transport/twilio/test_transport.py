@@ -162,9 +162,9 @@ async def test_marks_that_come_back_are_reported_as_played() -> None:
     for name in ("1:20", "1:220", "1:240:end"):
         line.mark(name)
     assert line.heard == [
-        Played(generation=1, position_ms=20),
-        Played(generation=1, position_ms=220),
-        Played(generation=1, position_ms=240, is_complete=True),
+        Played(utterance_id=1, position_ms=20),
+        Played(utterance_id=1, position_ms=220),
+        Played(utterance_id=1, position_ms=240, is_complete=True),
     ]
     assert (line.counters.marks_sent, line.counters.marks_played) == (3, 3)
 
@@ -181,11 +181,11 @@ async def test_barge_in_clears_once_and_returned_marks_are_not_heard() -> None:
         line.mark(name)
     assert len(line.socket.of("clear")) == line.counters.clears == 1
     assert line.socket.sent[-1]["event"] == "clear"
-    assert line.heard == [Played(generation=1, position_ms=20)]
+    assert line.heard == [Played(utterance_id=1, position_ms=20)]
     assert (line.counters.marks_played, line.counters.marks_cleared) == (1, 5)
     said(line, 3, 1)
     line.mark("3:20")
-    assert line.heard[-1] == Played(generation=3, position_ms=20)
+    assert line.heard[-1] == Played(utterance_id=3, position_ms=20)
 
 
 async def test_the_session_knows_what_was_heard_before_the_frame_that_may_interrupt() -> None:
@@ -194,7 +194,7 @@ async def test_the_session_knows_what_was_heard_before_the_frame_that_may_interr
     line.mark("1:20")
     line.call._loop = SlowClock(line.call._loop, ahead_s=0.1)  # type: ignore[assignment]
     line.media()
-    assert line.heard[0] == Played(generation=1, position_ms=20)
+    assert line.heard[0] == Played(utterance_id=1, position_ms=20)
     played = line.heard[1]
     assert isinstance(played, Played)
     assert 120 <= played.position_ms <= 220
