@@ -23,7 +23,7 @@ from deploy.local.command import command
 from deploy.local.judgement import expected_order, named
 from deploy.local.story import RECORDING, Moment
 from voice_gateway.errors import GatewayError
-from voice_gateway.session.runtime.recall import session_of
+from voice_gateway.session.runtime.ownership import call_session_id
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.telephony.simulator.loudspeaker import SILENCE
 from voice_gateway.telephony.simulator.sound import read_telephone_wav
@@ -112,7 +112,7 @@ async def _look_up(cluster: Cluster, call_sid: str, telling: Telling, *, has_fil
         return
     store = SqliteStore(cluster.folder / "sessions.db", ttl_s=60.0, clock=time.time)
     try:
-        record = await store.load(session_of(call_sid))
+        record = await store.load(call_session_id(call_sid))
     finally:
         await store.close()
     if record is not None:

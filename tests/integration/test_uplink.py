@@ -16,7 +16,7 @@ from tests.integration.scripted_server import TOKEN, serving
 from tests.integration.test_resume import TONE, calling, ended, working
 from voice_client.cli.main import app
 from voice_gateway.store.memory import MemoryStore
-from voice_gateway.transport.uplink_receiver import UplinkReceiver
+from voice_gateway.transport.webtransport import WebTransport
 from voicelink.audio.wav import wav_header
 
 MODES = pytest.mark.parametrize("mode", ["hybrid", "deadline"])
@@ -124,7 +124,7 @@ async def test_the_command_line_chooses_the_mode(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_knows_no_modes_gets_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(UplinkReceiver, "answered", lambda self, message: message)
+    monkeypatch.setattr(WebTransport, "datagram_uplink", None)
     async with serving(tmp_path) as server:
         document = await command(
             *("call", recording(tmp_path), "--url", server.url, "--ca", server.ca_file, "--token", TOKEN, "--json"),

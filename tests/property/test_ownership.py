@@ -78,8 +78,6 @@ class Nobody:
 
     def session_ended(self, live: LiveSession) -> None: ...
 
-    def resume_asked(self, live: LiveSession, connection: ClientConnection, resume: Resume) -> None: ...
-
 
 class SharedStore(MemoryStore):
     """A store that may be away, and that watches who writes."""

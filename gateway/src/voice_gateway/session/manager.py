@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import structlog
@@ -12,21 +12,22 @@ import structlog
 from quiclb.logs.limits import LimitedLog
 from voice_gateway.agent.base import Agent
 from voice_gateway.session.core.agent_audio import audio_of
+from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.pacing import Lead
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
+from voice_gateway.session.opening.opening import LookUp, Opening
 from voice_gateway.session.opening.session_admission import Admission
 from voice_gateway.session.runtime.backlog import UplinkScheduler
-from voice_gateway.session.runtime.claim import Verdict, claim
 from voice_gateway.session.runtime.client_connection import ClientConnection
-from voice_gateway.session.runtime.live_session import LiveSession, Services
-from voice_gateway.session.runtime.recall import NewSession, PendingCall, resume_call, returning, session_of
+from voice_gateway.session.runtime.live_session import EarlyFrame, LiveSession, Services
+from voice_gateway.session.runtime.ownership import Claim, NewSession, Verdict, claim
 from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.session.stats.snapshot import SessionSnapshot
 from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.store.base import SessionRecord, SessionStore
 from voice_gateway.transport.base import Refusal, SessionRequest, Transport
-from voicelink.wire import CloseCode, Malformed, Resume, Start
+from voicelink.wire import CloseCode, Malformed
 
 _REMEMBERED = 64
 _MOVE_INTERVAL_S = 0.2
@@ -56,7 +57,7 @@ class SessionManager:
         self.worker = worker
         self.counters = SessionCounters()
         self.is_draining = False
-        self._agent = agent
+        self.agent_name = agent.name
         self._new_id = new_id
         self._new_token = new_token
         self.admission = admission or Admission()
@@ -72,6 +73,7 @@ class SessionManager:
             UplinkScheduler(),
             on_turn_complete,
         )
+        self._openings: dict[ClientConnection, Opening] = {}
         self._live: dict[str, LiveSession] = {}
         self._ended: deque[SessionSnapshot] = deque(maxlen=_REMEMBERED)
         self._is_empty = asyncio.Event()
@@ -88,11 +90,11 @@ class SessionManager:
         return sum(not live.session.tracker.is_saved for live in self._live.values())
 
     def accept(self, request: SessionRequest, transport: Transport) -> ClientConnection | Refusal:
-        """The `Acceptor`: begin a session, or say why not."""
+        """The `Acceptor`: take a connection whose first message opens a session, or say why not."""
         loop = asyncio.get_running_loop()
         rate_limiter = self.admission.judge(
             request,
-            self._agent.name,
+            self.agent_name,
             self.counters,
             is_draining=self.is_draining,
             clock=loop.time,
@@ -102,26 +104,28 @@ class SessionManager:
             _log.info("session_refused", peer=request.peer, status=rate_limiter.status, cause=rate_limiter.cause)
             return rate_limiter
         connection = ClientConnection(request, transport, rate_limiter)
-        if request.key is not None and self._new_token is not None and self.admission.trusts_key(request):
-            session_id = session_of(request.key)
-            connection.set_handler(
-                PendingCall(connection, lambda start: self._spawn(self._resume_call(connection, session_id, start)))
-            )
-        else:
-            token = None if self._new_token is None else self._new_token()
-            self._keep(self._session(self._new_id(), rate_limiter.principal.subject, token=token), connection)
+        is_known_call = self._new_token is not None and self.admission.trusts_key(request)
+        self._openings[connection] = Opening(
+            connection,
+            self,
+            self._limits,
+            self.counters,
+            loop,
+            lambda: self._decided(connection),
+            call_id=request.key if is_known_call else None,
+        )
+        self._is_empty.clear()
         self.counters.accepted[transport.kind] += 1
-        self._wait(connection)
-        return connection
-
-    def _wait(self, connection: ClientConnection) -> None:
-        """Let the connection wait for its first message; where too many do, another one gives way."""
-        waiting = self.admission.waiting
-        connection.wait(lambda: waiting.leave(connection))
-        replaced = waiting.enter(connection, connection.rate_limiter.principal.network)
+        replaced = self.admission.waiting.enter(connection, rate_limiter.principal.network)
         if replaced is not None:
             self.counters.limited["waiting"] += 1
             replaced.malformed_received(_WAITED_TOO_LONG)
+        return connection
+
+    def _decided(self, connection: ClientConnection) -> None:
+        self.admission.waiting.leave(connection)
+        del self._openings[connection]
+        self._note_empty()
 
     def snapshot(self) -> list[SessionSnapshot]:
         """Describe the sessions there are, oldest first."""
@@ -134,6 +138,7 @@ class SessionManager:
     def drain(self, deadline_s: float) -> None:
         """Refuse new sessions and send all callers elsewhere, one after the other, within `deadline_s`."""
         self.is_draining = True
+        self._end_openings()
         loop = asyncio.get_running_loop()
         step_s = min(_MOVE_INTERVAL_S, deadline_s / 4 / max(1, len(self._live)))
         for position, live in enumerate(list(self._live.values())):
@@ -154,79 +159,87 @@ class SessionManager:
     async def close(self) -> None:
         """End what sessions are left, and wait for the store to take what they gave it."""
         self.is_draining = True
+        self._end_openings()
         for live in list(self._live.values()):
             live.end(CloseCode.DRAINING, "this worker is going away")
         while self._tasks:
             await asyncio.wait(set(self._tasks))
 
-    # What sessions tell their owner
+    def _end_openings(self) -> None:
+        for opening in list(self._openings.values()):
+            opening.end(CloseCode.DRAINING, "this worker is going away")
+
+    # What a session tells its owner
 
     def session_ended(self, live: LiveSession) -> None:
         """Remember that there was such a session."""
         self._ended.append(live.snapshot())
-        self._let_go(live)
+        session_id = live.session.identity.session_id
+        del self._live[session_id]
+        self.admission.left(session_id)
+        self._note_empty()
 
-    def start_asked(self, live: LiveSession, connection: ClientConnection) -> Malformed | None:
-        """Give the session a place, or say why there is none."""
-        return self.admission.start(live.session.identity.session_id, connection.rate_limiter)
+    # What an opening asks for
 
-    def resume_asked(self, live: LiveSession, connection: ClientConnection, resume: Resume) -> None:
-        """Find the session that the caller means."""
-        self._let_go(live)
-        self._spawn(self._resume(connection, resume))
+    def check_start(self, connection: ClientConnection) -> Malformed | None:
+        """Return why no further session may start, if so."""
+        return self.admission.check_start(connection.rate_limiter)
 
-    async def _resume(self, connection: ClientConnection, resume: Resume) -> None:
+    def create(self, connection: ClientConnection, agreement: Agreement, early: Sequence[EarlyFrame]) -> None:
+        """Start a new session over the connection."""
+        token = None if self._new_token is None else self._new_token()
+        self._keep(self._session(self._new_id(), connection, token=token), connection).start(agreement, early)
+
+    def look_up(self, connection: ClientConnection, request: LookUp) -> None:
+        """Find the session, here or in the store, and attach the connection to it; or refuse the connection."""
+        self._spawn(self._look_up(connection, request))
+
+    async def _look_up(self, connection: ClientConnection, request: LookUp) -> None:
+        """Attach to the live session, or to one made from the store's record; a call without one begins.
+
+        While the store is away a call begins anew rather than not at all, and cannot be resumed.
+        """
         if self._new_token is None:
             self._refuse_resume(connection, Verdict.UNKNOWN)
             return
-        token, subject = self._new_token(), connection.rate_limiter.principal.subject
+        resume, token, is_call = request.resume, self._new_token(), request.is_call
+        subject = connection.rate_limiter.principal.subject
+        asked = Claim(resume.session, self.worker, subject, token, None if is_call else resume.token)
         live = self._live.get(resume.session)
-        store = self._services.store
-        tracker = None if live is None else live.session.tracker
-        claimed = await claim(store, resume, token, self.worker, tracker, subject)
+        found = await claim(self._services.store, asked, None if live is None else live.session.tracker)
         live = self._live.get(resume.session)
-        if isinstance(claimed, SessionRecord):
-            if live is not None:
-                live.fence()  # another worker went on from where it stands
-            live = self._keep(self._session(claimed.session_id, subject, record=claimed), connection, is_resumed=True)
-        elif (
-            claimed not in (Verdict.HERE, Verdict.HERE_UNSAVED)
-            or live is None
-            or not live.session.tracker.opens_to(resume.token, subject)
-        ):
-            is_gone = claimed in (Verdict.HERE, Verdict.HERE_UNSAVED)  # meanwhile; the store knows what became of it
-            self._refuse_resume(connection, Verdict.CONTESTED if is_gone else claimed)
+        if isinstance(found, NewSession | SessionRecord) and live is not None:
+            live.fence()  # another worker went on from where it stands
+        if isinstance(found, NewSession) or (found is Verdict.STORE_AWAY and is_call):
+            self._begin_call(connection, request, token, found.record if isinstance(found, NewSession) else None)
+            return
+        if isinstance(found, SessionRecord):
+            live = self._keep(self._session(found.session_id, connection, record=found), connection)
+        elif found not in (Verdict.HERE, Verdict.HERE_UNSAVED):
+            self._refuse_resume(connection, found)
+            return
+        elif live is None or not asked.opens(live.session.tracker.subject, live.session.tracker.resume_tokens):
+            self._refuse_resume(connection, Verdict.CONTESTED)  # it ended meanwhile; the store knows more
             return
         if connection.is_open:
-            live.attach(connection, resume, resume.token if claimed is Verdict.HERE_UNSAVED else token)
+            if found is Verdict.HERE_UNSAVED and not is_call:
+                token = resume.token
+            live.attach(connection, request.agreement, resume, token, has_gap=is_call)
 
-    async def _resume_call(self, connection: ClientConnection, session_id: str, start: Start) -> None:
-        """Go on with the session of a call that comes back, or begin one.
-
-        While the store is away a call begins anew rather than not at all, and cannot be taken up.
-        """
-        token, subject = (self._new_token or self._new_id)(), connection.rate_limiter.principal.subject
-        live = self._live.get(session_id)
-        tracker = None if live is None else live.session.tracker
-        found = await resume_call(self._services.store, session_id, token, self.worker, tracker, subject)
-        live = self._live.get(session_id)
+    def _begin_call(
+        self, connection: ClientConnection, request: LookUp, token: str, place: SessionRecord | None
+    ) -> None:
+        """Start the session of a call, in the `place` that the store holds for it."""
         if not connection.is_open:
             return
-        if isinstance(found, NewSession | SessionRecord) and live is not None:
-            live.fence()
-        if isinstance(found, NewSession):
-            session = self._session(session_id, subject, token=token)
-            session.tracker.claimed(found.record)
-            self._keep(session, connection).message_received(start)
-        elif found is Verdict.STORE_AWAY:
-            self._keep(self._session(self._new_id(), subject, token=token), connection).message_received(start)
-        elif isinstance(found, SessionRecord):
-            live = self._keep(self._session(session_id, subject, record=found), connection, is_resumed=True)
-            live.attach(connection, returning(session_id, start), token, has_gap=True)
-        elif live is not None and found in (Verdict.HERE, Verdict.HERE_UNSAVED):
-            live.attach(connection, returning(session_id, start), token, has_gap=True)
-        else:
-            self._refuse_resume(connection, Verdict.UNKNOWN if found is Verdict.UNKNOWN else Verdict.CONTESTED)
+        fault = self.check_start(connection)
+        if fault is not None:
+            connection.refuse(fault.code, fault.reason)
+            return
+        session = self._session(self._new_id() if place is None else place.session_id, connection, token=token)
+        if place is not None:
+            session.tracker.claimed(place)
+        self._keep(session, connection).start(request.agreement, ())
 
     def _refuse_resume(self, connection: ClientConnection, verdict: Verdict) -> None:
         self.counters.resumes_refused += 1
@@ -241,24 +254,27 @@ class SessionManager:
             )
 
     def _session(
-        self, session_id: str, subject: str | None, *, token: str | None = None, record: SessionRecord | None = None
+        self,
+        session_id: str,
+        connection: ClientConnection,
+        *,
+        token: str | None = None,
+        record: SessionRecord | None = None,
     ) -> Session:
-        identity = Identity(session_id, self.worker, self._agent.name, self._services.audio, subject)
+        subject = connection.rate_limiter.principal.subject
+        identity = Identity(session_id, self.worker, self.agent_name, self._services.audio, subject)
         now, observe = asyncio.get_running_loop().time(), self.counters.observe
         return Session(identity, self._limits, now, token=token, record=record, observe=observe)
 
-    def _keep(self, session: Session, connection: ClientConnection, *, is_resumed: bool = False) -> LiveSession:
-        if is_resumed:
-            self.admission.resumed(session.identity.session_id, connection.rate_limiter)
-        live = LiveSession(session, connection, self._services, self)
-        self._live[session.identity.session_id] = live
+    def _keep(self, session: Session, connection: ClientConnection) -> LiveSession:
+        session_id = session.identity.session_id
+        self.admission.enter(session_id, connection.rate_limiter)
+        live = self._live[session_id] = LiveSession(session, connection, self._services, self)
         self._is_empty.clear()
         return live
 
-    def _let_go(self, live: LiveSession) -> None:
-        del self._live[live.session.identity.session_id]
-        self.admission.left(live.session.identity.session_id)
-        if not self._live:
+    def _note_empty(self) -> None:
+        if not self._live and not self._openings:
             self._is_empty.set()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -10,7 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Malformed, ServerMessage
+from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Malformed, ServerMessage, UplinkMode
+
+
+class DatagramUplink(Protocol):
+    """A transport's means to take the caller's audio in datagrams."""
+
+    def begin(self, mode: UplinkMode, next_sequence: int) -> None:
+        """Take datagrams from now on; `next_sequence` is the first frame that has not arrived. `Ready` follows."""
 
 
 class Transport(Protocol):
@@ -21,7 +28,11 @@ class Transport(Protocol):
 
     @property
     def datagrams(self) -> int:
-        """How many datagrams with the caller's audio have come; 0 where there are none."""
+        """How many datagrams with the caller's audio have arrived."""
+
+    @property
+    def datagram_uplink(self) -> DatagramUplink | None:
+        """`None` where all audio comes on a stream, in order."""
 
     def send(self, message: ServerMessage) -> None:
         """Queue a control message, reliably and in order."""

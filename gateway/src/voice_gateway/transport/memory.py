@@ -113,6 +113,7 @@ class MemoryTransport:
 
     kind = "memory"
     datagrams = 0
+    datagram_uplink = None
 
     def __init__(self, caller: MemoryCaller) -> None:
         self._caller = caller

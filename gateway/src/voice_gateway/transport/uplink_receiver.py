@@ -1,29 +1,23 @@
-"""The uplink of one WebTransport session as it was agreed: frames of the stream and of datagrams, reports back."""
+"""The uplink of one WebTransport session: frames of the stream and of datagrams in, reports back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
-
-from msgspec.structs import replace
 
 from voice_gateway.deadline_timer import Alarm, Clock
 from voice_gateway.transport.reassembler import UplinkCounters, UplinkReassembler
-from voicelink.wire import AudioFrame, ClientMessage, Malformed, Ready, Resume, ServerMessage, Start, UplinkMode
-
-_MODES: Final = frozenset(UplinkMode)
+from voicelink.wire import AudioFrame, Malformed, UplinkMode
 
 
 class UplinkReceiver:
-    """Shows each frame's way to the session. `close` it when the session is over.
+    """Puts the frames of the stream and of datagrams in order. `close` it when the session is over.
 
-    The client asks for a mode in its first message, and `ready` agrees to it, where datagrams pass at all.
+    All frames come on the stream until `begin`.
     """
 
     def __init__(
         self,
         clock: Clock,
-        has_datagrams: Callable[[], bool],
         send_report: Callable[[bytes], None],
         counters: UplinkCounters,
     ) -> None:
@@ -32,26 +26,15 @@ class UplinkReceiver:
         self.datagrams = 0
         """How many were taken."""
         self._clock = clock
-        self._has_datagrams = has_datagrams
         self._send_report = send_report
         self._counters = counters
-        self._wanted = UplinkMode.RELIABLE
         self._passed = 0
         self._alarm = Alarm(clock, self._alarmed)
 
-    def asked(self, message: ClientMessage) -> None:
-        """Note what the client would like."""
-        if isinstance(message, Start | Resume) and message.uplink in _MODES and self.reassembler is None:
-            self._wanted = UplinkMode(message.uplink)
-
-    def answered(self, message: ServerMessage) -> ServerMessage:
-        """Return what is to be sent: `ready` names the mode that is in force from then on."""
-        if not isinstance(message, Ready) or self._wanted is UplinkMode.RELIABLE or not self._has_datagrams():
-            return message
+    def begin(self, mode: UplinkMode, next_sequence: int) -> None:
+        """Take datagrams from now on; `next_sequence` is the first frame that has not arrived."""
         # frames of the stream may have come, and gone on, ahead of the answer
-        next_sequence = max(message.next_sequence, self._passed)
-        self.reassembler = UplinkReassembler(next_sequence, self._wanted, self._counters)
-        return replace(message, uplink=self._wanted)
+        self.reassembler = UplinkReassembler(max(next_sequence, self._passed), mode, self._counters)
 
     def frame_received(self, frame: AudioFrame) -> Sequence[AudioFrame] | Malformed:
         """Take a frame of the stream, and return those that are next."""

@@ -75,6 +75,7 @@ class WebSocketTransport:
 
     kind = "websocket"
     datagrams = 0
+    datagram_uplink = None
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket

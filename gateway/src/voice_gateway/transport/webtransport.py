@@ -119,7 +119,7 @@ class WebTransport:
         self._downlinks: dict[int, int] = {}
         self._ended: set[int] = set()
         self._highest_utterance_id = -1
-        self._receiver = UplinkReceiver(connection.loop, self._has_datagrams, self._send_report, uplinks)
+        self._receiver = UplinkReceiver(connection.loop, self._send_report, uplinks)
 
     # gateway.transport.base.Transport
 
@@ -127,13 +127,17 @@ class WebTransport:
     def datagrams(self) -> int:
         return self._receiver.datagrams
 
+    @property
+    def datagram_uplink(self) -> UplinkReceiver | None:
+        return self._receiver if self._connection.quic.max_datagram_bytes > 0 else None
+
     def send(self, message: ServerMessage) -> None:
         if self._is_closed:
             return
         if isinstance(message, Drain) and not self._is_draining:
             self._is_draining = True
             self._layer.drain_session(self._session_id)
-        raw = length_prefixed(encode_message(self._receiver.answered(message)))
+        raw = length_prefixed(encode_message(message))
         if self._control_id is None:
             self._waiting += raw
         else:
@@ -245,7 +249,6 @@ class WebTransport:
         messages, fault = reader.feed(data, is_ended, 0 if self._is_control_unread else most)
         self._reads.spent(len(messages))
         for message in messages:
-            self._receiver.asked(message)
             if self._handler is not None:
                 self._handler.message_received(message)
         if fault is not None:
@@ -342,9 +345,6 @@ class WebTransport:
             self._handler.audio_received(self._undelivered.popleft())
         if self._undelivered:
             self._reads.wait(self._deliver_on)
-
-    def _has_datagrams(self) -> bool:
-        return self._connection.quic.max_datagram_bytes > 0
 
     def _send_report(self, report: bytes) -> None:
         self._connection.quic.hold_floor(self._connection.loop.time())

@@ -15,6 +15,7 @@ REQUEST = SessionRequest(VOICE_PATH, "192.0.2.1:5000", None)
 class FakeTransport:
     kind = "fake"
     datagrams = 0
+    datagram_uplink = None
 
     def __init__(self) -> None:
         self.messages: list[ServerMessage] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from voice_gateway.session.core.agent_audio import AgentAudio
+from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.effects import Close, Save
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
@@ -19,6 +20,10 @@ def frame(sequence: int) -> AudioFrame:
 
 def new_session(limits: SessionLimits = LIMITS) -> Session:
     return Session(Identity("s-1", "worker-1", "order", AUDIO), limits, 0.0)
+
+
+def start(session: Session, now: float, codec: Codec = Codec.OPUS):
+    return session.start(Agreement(codec), now)
 
 
 def closing(effects) -> CloseCode:

@@ -7,12 +7,12 @@ from msgspec.structs import replace
 
 from tests.unit.gateway.session.sessions import AUDIO
 from voice_gateway.agent.base import Finished, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
+from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.effects import (
     Close,
     Converse,
     Finish,
     Greet,
-    HandOver,
     Save,
     SayAgain,
     Send,
@@ -36,13 +36,13 @@ from voicelink.wire import (
     Ready,
     Resume,
     Speech,
-    Start,
     State,
     Transcript,
 )
 
 IDENTITY = Identity("s-1", "worker-1", "order", AUDIO)
 LIMITS = SessionLimits(resume_window_s=60.0)
+AGREED = Agreement(Codec.OPUS)
 ONE_SECOND = bytes(48_000)
 RECORD = SessionRecord("s-1", 7, 120, 1, (Line(1, "user", "a latte"),), {"items": ["latte"]}, 2, "worker-1", 3)
 
@@ -67,7 +67,7 @@ def of(effects, kind: type) -> list:
 def session() -> Session:
     """A session that heard ten frames, and whose start is saved."""
     session = Session(IDENTITY, LIMITS, 0.0, token="first")
-    effects = session.message_received(Start(accept=(Codec.OPUS,)), 0.1)
+    effects = session.start(AGREED, 0.1)
     assert sent(effects, Ready)[0].token == "first"
     assert of(effects, Converse)
     (save,) = of(effects, Save)
@@ -89,7 +89,7 @@ class TestDetached:
 
     def test_without_a_token_a_lost_connection_ends_the_session(self):
         session = Session(IDENTITY, LIMITS, 0.0)
-        session.message_received(Start(), 0.1)
+        session.start(AGREED, 0.1)
         assert of(session.lost("gone", 1.0), Close)
 
     def test_the_agent_goes_on_but_speaks_to_nobody(self, session):
@@ -103,7 +103,7 @@ class TestDetached:
 class TestResume:
     def test_goes_on_with_the_first_frame_that_did_not_arrive(self, session):
         session.lost("gone", 1.0)
-        effects = session.resume(back(), "second", 2.0)
+        effects = session.resume(AGREED, back(), "second", 2.0)
         (ready,) = sent(effects, Ready)
         assert (ready.next_sequence, ready.token, ready.codec) == (10, "second", Codec.OPUS)
         assert of(effects, TakeUp) == [TakeUp(Codec.OPUS, {})]
@@ -117,7 +117,7 @@ class TestResume:
         session.agent_emitted(ReplyAudio(ONE_SECOND), 0.5)
         session.agent_emitted(ReplyEnded(), 0.5)
         session.lost("gone", 1.0)
-        effects = session.resume(back(utterance_id=1, next_utterance_id=1, position_ms=600), "second", 2.0)
+        effects = session.resume(AGREED, back(utterance_id=1, next_utterance_id=1, position_ms=600), "second", 2.0)
         assert of(effects, SayAgain) == [SayAgain("One. Two.")]
         assert sent(session.agent_emitted(Reply("One. Two."), 2.0), Speech) == [
             Speech(utterance_id=2, turn=0, is_again=True)
@@ -129,10 +129,10 @@ class TestResume:
     def test_says_it_again_from_where_it_was_cut_off_a_second_time(self, session):
         session.agent_emitted(Reply("One. Two."), 0.5)
         session.lost("gone", 1.0)
-        session.resume(back(utterance_id=1, next_utterance_id=1, position_ms=300), "second", 2.0)
+        session.resume(AGREED, back(utterance_id=1, next_utterance_id=1, position_ms=300), "second", 2.0)
         session.agent_emitted(Reply("One. Two."), 2.0)
         session.lost("gone", 2.5)
-        session.resume(back(token="second", utterance_id=2, next_utterance_id=2, position_ms=300), "third", 3.0)
+        session.resume(AGREED, back(token="second", utterance_id=2, next_utterance_id=2, position_ms=300), "third", 3.0)
         session.agent_emitted(Reply("One. Two."), 3.0)
         (speak,) = of(session.agent_emitted(ReplyAudio(ONE_SECOND), 3.0), Speak)
         assert len(speak.pcm) == 0.4 * 48_000
@@ -144,16 +144,16 @@ class TestResume:
         session.agent_emitted(Reply("Two."), 0.7)
         session.agent_emitted(SpeechStarted(9), 0.8)
         session.lost("gone", 1.0)
-        assert not of(session.resume(back(utterance_id=2, next_utterance_id=3), "second", 2.0), SayAgain)
+        assert not of(session.resume(AGREED, back(utterance_id=2, next_utterance_id=3), "second", 2.0), SayAgain)
 
     def test_numbers_new_answers_behind_all_that_the_caller_knows(self):
         session = Session(IDENTITY, LIMITS, 0.0, record=RECORD)
-        session.resume(back(utterance_id=9, next_utterance_id=10), "second", 1.0)
+        session.resume(AGREED, back(utterance_id=9, next_utterance_id=10), "second", 1.0)
         assert sent(session.agent_emitted(Reply("Hi."), 1.1), Speech)[0].utterance_id == 10
 
     def test_what_a_caller_claims_to_know_does_not_exhaust_the_numbers(self):
         session = Session(IDENTITY, LIMITS, 0.0, record=RECORD)
-        session.resume(back(utterance_id=2**62 - 1, next_utterance_id=2**62 - 1), "second", 1.0)
+        session.resume(AGREED, back(utterance_id=2**62 - 1, next_utterance_id=2**62 - 1), "second", 1.0)
         assert sent(session.agent_emitted(Reply("Hi."), 1.1), Speech)[0].utterance_id < 2**20
 
     def test_positions_that_were_never_reached_do_not_add_up(self, session):
@@ -161,7 +161,7 @@ class TestResume:
         for number in range(1, 8):
             session.lost("gone", 1.0)
             claim = back(utterance_id=number, next_utterance_id=number, position_ms=2**62 - 1)
-            session.resume(claim, "next", 2.0)
+            session.resume(AGREED, claim, "next", 2.0)
             session.agent_emitted(Reply("One."), 2.1)
         assert session.tracker.record().transcript[-1].skipped_ms <= 86_400_000
 
@@ -169,12 +169,12 @@ class TestResume:
         for number in range(100):
             session.agent_emitted(Reply(f"{number}."), 0.5)
         session.lost("gone", 1.0)
-        (again,) = of(session.resume(back(), "second", 2.0), SayAgain)
+        (again,) = of(session.resume(AGREED, back(), "second", 2.0), SayAgain)
         assert len(again.text.split()) == 64
 
     def test_renews_the_token_and_keeps_the_used_one_until_the_next_message(self, session):
         session.lost("gone", 1.0)
-        session.resume(back(), "second", 2.0)
+        session.resume(AGREED, back(), "second", 2.0)
         resume_tokens = session.tracker.resume_tokens
         assert resume_tokens.accepts("first")
         assert resume_tokens.accepts("second")
@@ -185,7 +185,7 @@ class TestResume:
     def test_takes_a_bye_that_was_said_before(self, session):
         session.message_received(Bye(frames=12), 0.9)
         session.lost("gone", 1.0)
-        session.resume(back(), "second", 2.0)
+        session.resume(AGREED, back(), "second", 2.0)
         session.audio_received(frame(10), 2.1)
         session.message_received(Bye(frames=12), 2.2)
         assert session.state is SessionState.FINISHING
@@ -198,7 +198,7 @@ class TestResume:
         session.agent_emitted(ReplyAudio(ONE_SECOND), 0.4)
         session.agent_emitted(Finished(), 0.5)
         session.lost("gone", 0.8)
-        effects = session.resume(back(utterance_id=1, next_utterance_id=1, position_ms=400), "second", 1.0)
+        effects = session.resume(AGREED, back(utterance_id=1, next_utterance_id=1, position_ms=400), "second", 1.0)
         assert of(effects, SayAgain) == [SayAgain("Your total is five.")]
         assert sent(session.agent_emitted(Reply("Your total is five."), 1.0), Speech)
         session.message_received(Bye(frames=10), 1.1)
@@ -216,7 +216,7 @@ class TestResume:
         assert of(session.message_received(Bye(frames=10), 0.3), Finish)
         session.agent_emitted(Finished(), 0.4)
         session.lost("gone", 0.8)
-        session.resume(back(), "second", 1.0)
+        session.resume(AGREED, back(), "second", 1.0)
         assert of(session.message_received(Bye(frames=10), 1.1), Finish)
 
     def test_an_answer_that_was_cut_off_does_not_delay_the_end_of_a_caller_that_never_reports(self, session):
@@ -225,19 +225,6 @@ class TestResume:
         session.lost("gone", 1.0)
         assert session.replies.speech_until == 0.0
 
-    @pytest.mark.parametrize(
-        ("changes", "code"),
-        [({"version": 2}, CloseCode.UNSUPPORTED_VERSION), ({"accept": (99,)}, CloseCode.UNSUPPORTED_CODEC)],
-    )
-    def test_is_checked(self, session, changes, code):
-        session.lost("gone", 1.0)
-        assert sent(session.resume(back(**changes), "second", 2.0), Error)[0].code == code
-
-    def test_belongs_to_another_session_when_it_comes_first(self):
-        session = Session(IDENTITY, LIMITS, 0.0, token="x")
-        assert session.message_received(back(), 0.1) == (HandOver(back()),)
-        assert session.state is SessionState.CLOSED
-
     def test_cannot_follow_start(self, session):
         assert sent(session.message_received(back(), 1.0), Error)[0].code == CloseCode.WRONG_ORDER
 
@@ -245,7 +232,7 @@ class TestResume:
 class TestFromARecord:
     def test_goes_on_behind_what_was_heard_with_all_that_was_saved(self):
         session = Session(IDENTITY, LIMITS, 0.0, record=RECORD)
-        effects = session.resume(back(), "second", 1.0)
+        effects = session.resume(AGREED, back(), "second", 1.0)
         assert sent(effects, Ready)[0].next_sequence == 121
         assert sent(effects, Heard) == [Heard(sequence=120)]
         assert sent(effects, Transcript) == [Transcript(turn=1, role="user", text="a latte", is_final=True)]
@@ -253,12 +240,12 @@ class TestFromARecord:
         assert of(effects, TakeUp) == [TakeUp(Codec.OPUS, {"items": ["latte"]})]
 
     def test_lets_the_agent_speak_where_the_caller_waits_for_an_answer(self):
-        assert of(Session(IDENTITY, LIMITS, 0.0, record=RECORD).resume(back(), "second", 1.0), Greet)
+        assert of(Session(IDENTITY, LIMITS, 0.0, record=RECORD).resume(AGREED, back(), "second", 1.0), Greet)
 
     def test_is_silent_where_the_last_word_was_the_agent_s(self):
         answered = replace(RECORD, transcript=(*RECORD.transcript, Line(1, "agent", "One latte.", 3)))
         effects = Session(IDENTITY, LIMITS, 0.0, record=answered).resume(
-            back(utterance_id=3, next_utterance_id=4), "second", 1.0
+            AGREED, back(utterance_id=3, next_utterance_id=4), "second", 1.0
         )
         assert not of(effects, Greet)
         assert not of(effects, SayAgain)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from tests.unit.gateway.session.sessions import ONE_SECOND, closing, frame, new_session, save
@@ -15,7 +13,9 @@ from voice_gateway.agent.base import (
     SpeechStarted,
     Understood,
 )
+from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.effects import (
+    BeginUplink,
     Converse,
     EndSpeech,
     Hear,
@@ -25,82 +25,40 @@ from voice_gateway.session.core.effects import (
     Speak,
 )
 from voice_gateway.session.core.session import Session
-from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.core.state import SessionState
 from voice_gateway.store.base import Line
 from voicelink.wire import (
-    AudioFrame,
-    Bye,
     CloseCode,
     Codec,
     Flush,
     Heard,
     Malformed,
-    Ping,
     Played,
     Ready,
     Speech,
     Start,
     State,
     Transcript,
+    UplinkMode,
 )
 
 
 class TestStart:
     def test_is_answered_with_ready_and_opens_the_conversation(self):
         session = new_session()
-        assert session.message_received(Start(accept=(99, Codec.PCMU, Codec.OPUS)), 0.1) == (
+        assert session.start(Agreement(Codec.PCMU), 0.1) == (
             Send(Ready(session="s-1", worker="worker-1", codec=Codec.PCMU)),
             Converse(Codec.PCMU),
         )
         assert session.state is SessionState.ACTIVE
 
-    @pytest.mark.parametrize("message", [Ping(id=1), Played(utterance_id=1, position_ms=0), Bye(frames=0)])
-    def test_must_come_first(self, message):
-        assert closing(new_session().message_received(message, 0.1)) is CloseCode.WRONG_ORDER
+    def test_begins_the_uplink_that_was_agreed_before_ready(self):
+        effects = new_session().start(Agreement(Codec.PCMU, UplinkMode.HYBRID), 0.1)
+        assert effects[0] == BeginUplink(UplinkMode.HYBRID, 0)
+        assert effects[1].message.uplink == "hybrid"
 
     def test_comes_once(self, session):
         assert closing(session.message_received(Start(), 0.1)) is CloseCode.WRONG_ORDER
-
-    @pytest.mark.parametrize(
-        ("start", "code"),
-        [
-            (Start(version=2), CloseCode.UNSUPPORTED_VERSION),
-            (Start(accept=(77,)), CloseCode.UNSUPPORTED_CODEC),
-            (Start(accept=()), CloseCode.UNSUPPORTED_CODEC),
-            (Start(agent="florist"), CloseCode.MALFORMED),
-        ],
-    )
-    def test_is_checked(self, start, code):
-        assert closing(new_session().message_received(start, 0.1)) is code
-
-    def test_may_name_the_agent(self):
-        assert new_session().message_received(Start(agent="order"), 0.1)
-
-    def test_may_be_overtaken_by_a_little_audio_which_is_heard_in_order(self):
-        session = new_session()
-        assert [session.audio_received(frame(i), 0.1) for i in range(3)] == [(), (), ()]
-        assert session.message_received(Start(), 0.2)[2:] == (Hear(frame(0)), Hear(frame(1)), Hear(frame(2)))
-
-    def test_must_come_before_much_audio(self):
-        session = new_session()
-        for i in range(3):
-            session.audio_received(frame(i), 0.1)
-        assert closing(session.audio_received(frame(3), 0.1)) is CloseCode.WRONG_ORDER
-
-    def test_must_come_before_512_kb_of_audio(self):
-        session = new_session(SessionLimits())
-        large = AudioFrame(0, 0, Codec.OPUS, bytes(16_384))
-        for sequence in range(32):
-            assert session.audio_received(replace(large, sequence=sequence), 0.1) == ()
-        assert closing(session.audio_received(replace(large, sequence=32), 0.1)) is CloseCode.OVERLOADED
-
-    def test_must_come_in_time(self):
-        session = new_session()
-        session.audio_received(frame(0), 9.0)
-        assert session.deadline == 10.0
-        assert session.tick(9.9) == ()
-        assert closing(session.tick(10.0)) is CloseCode.IDLE
 
 
 class TestUplink:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.gateway.session.sessions import ONE_SECOND, closing, frame, new_session, save
+from tests.unit.gateway.session.sessions import ONE_SECOND, closing, frame, save
 from voice_gateway.agent.base import (
     Finished,
     PartialTranscript,
@@ -146,9 +146,6 @@ class TestDrain:
         session.drain(20.0, 1.0)
         assert session.deadline == 21.0
         assert closing(session.tick(21.0)) is CloseCode.DRAINING
-
-    def test_ends_a_session_that_has_not_started(self):
-        assert closing(new_session().drain(20.0, 1.0)) is CloseCode.DRAINING
 
 
 class TestLiveliness:

@@ -18,11 +18,12 @@ from voice_gateway.agent.base import (
     SpeechStarted,
     Understood,
 )
+from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.effects import Close, Converse, Finish, Hear, Interrupt, ResetSpeech, Save, Send, Speak
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
 from voice_gateway.session.core.state import SessionState
-from voicelink.wire import AudioFrame, Bye, Codec, Heard, Malformed, Ping, Played, Speech, Start
+from voicelink.wire import AudioFrame, Bye, Codec, Heard, Malformed, Ping, Played, Speech
 
 SEQUENCES = st.integers(0, 40)
 AGENT_EVENTS = st.one_of(
@@ -88,10 +89,10 @@ class SessionMachine(RuleBasedStateMachine):
                 case Close():
                     self.is_closed = True
 
-    @rule(message=st.builds(Start, accept=st.sampled_from([(Codec.OPUS,), (Codec.PCMU,)])))
+    @rule(codec=st.sampled_from([Codec.OPUS, Codec.PCMU]))
     @precondition(lambda self: not self.has_conversation)
-    def start(self, message):
-        self.take(self.session.message_received(message, self.now))
+    def start(self, codec):
+        self.take(self.session.start(Agreement(codec), self.now))
 
     @rule(
         message=st.builds(Ping, id=SEQUENCES)
@@ -102,6 +103,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.take(self.session.message_received(message, self.now))
 
     @rule(count=st.integers(1, 8))
+    @precondition(lambda self: self.has_conversation)
     def speak(self, count):
         for _ in range(count):
             frame = AudioFrame(self.next_to_send, self.next_to_send * 960, Codec.PCMU, b"\xff")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.gateway.session.sessions import AUDIO
+from tests.unit.gateway.session.sessions import AUDIO, start
 from voice_gateway.agent.base import Reply, ReplyAudio, ReplyEnded, SpeechStarted, SpeechStopped, Understood
+from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.effects import Send
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
 from voice_gateway.session.stats.turn_latency import Figure
-from voicelink.wire import AudioFrame, Codec, Flush, Latency, Measured, Resume, Start
+from voicelink.wire import AudioFrame, Codec, Flush, Latency, Measured, Resume
 
 PIECE = bytes(4_800)
 
@@ -28,7 +29,7 @@ class Talk:
             token="first",
             observe=lambda figure, value_s: self.observed.append((figure, value_s)),
         )
-        self.session.message_received(Start(), 0.0)
+        start(self.session, 0.0)
         for sequence in range(50):
             self.arrive(sequence, 0.025 if sequence == 40 else 0.0)
 
@@ -116,7 +117,7 @@ def test_what_the_caller_measured_is_kept_with_its_turn(talk: Talk) -> None:
     talk.session.message_received(Measured(turn=1, response_ms=812.0, uplink_age_ms=41.0, playout_ms=20.0), 3.0)
     talk.session.message_received(Measured(turn=1, barge_in_ms=300.0), 3.1)
     talk.session.lost("gone", 3.1)
-    talk.session.resume(Resume(session="s-1", token="first"), "second", 3.15)
+    talk.session.resume(Agreement(Codec.OPUS), Resume(session="s-1", token="first"), "second", 3.15)
     talk.session.message_received(Measured(turn=1, resume_gap_ms=1_500.0, frames_replayed=70), 3.2)
     (turn,) = talk.session.turns.latencies.recent()
     assert turn.as_json() == {
@@ -166,7 +167,7 @@ class TestReports:
         assert session.frames_replayed == 0, "there was no resume"
         for number in (1, 2):
             session.lost("gone", 3.0)
-            session.resume(Resume(session="s-1", token="first"), "second", 3.1)
+            session.resume(Agreement(Codec.OPUS), Resume(session="s-1", token="first"), "second", 3.1)
             session.message_received(Measured(turn=1, frames_replayed=2**62 - 1), 3.2)
             session.message_received(Measured(turn=1, frames_replayed=2**62 - 1), 3.3)
             assert session.frames_replayed == number * most

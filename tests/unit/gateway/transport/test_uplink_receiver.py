@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
+from msgspec.structs import replace
 
 from tests.unit.gateway.transport.harness import Session, WebSocketCaller, WebTransportCaller
 from voicelink.h3.webtransport import DatagramReceived, WebTransportEvent
@@ -15,6 +15,7 @@ from voicelink.wire import (
     Resume,
     Start,
     UplinkDatagram,
+    UplinkMode,
     UplinkReport,
     decode_uplink_report,
     encode_uplink_datagram,
@@ -58,42 +59,41 @@ def agreed(mode: str, next_sequence: int = 0) -> tuple[Session, DatagramCaller]:
     session = Session()
     caller = DatagramCaller(session.accept)
     caller.send(Resume(session="s-1", token="t", uplink=mode))
-    assert session.transport is not None
-    session.transport.send(Ready(session="s-1", worker="w-1", codec=Codec.OPUS, next_sequence=next_sequence))
+    begin(session, UplinkMode(mode), next_sequence)
     caller.settle()
     return session, caller
+
+
+def begin(session: Session, mode: UplinkMode, next_sequence: int = 0) -> None:
+    """Do what a session does when its opening agreed on the mode."""
+    assert session.transport is not None
+    assert session.transport.datagram_uplink is not None
+    session.transport.datagram_uplink.begin(mode, next_sequence)
+    session.transport.send(replace(READY, next_sequence=next_sequence, uplink=mode))
 
 
 def heard(session: Session) -> list[int]:
     return [value.sequence for name, value in session.calls if name == "audio"]
 
 
-@pytest.mark.parametrize("mode", ["hybrid", "deadline"])
-def test_ready_names_the_mode_that_was_asked_for(mode: str) -> None:
-    _, caller = agreed(mode)
-    assert [each.uplink for each in caller.messages if isinstance(each, Ready)] == [mode]
-
-
-@pytest.mark.parametrize("mode", ["reliable", "telepathy", ""])
-def test_what_is_not_known_is_the_stream(mode: str) -> None:
-    session, caller = agreed(mode)
-    assert [each.uplink for each in caller.messages if isinstance(each, Ready)] == ["reliable"]
+def test_without_an_agreement_datagrams_are_skipped() -> None:
+    session = Session()
+    caller = DatagramCaller(session.accept)
+    caller.send(Start(uplink="hybrid"))
+    assert session.transport is not None
+    session.transport.send(READY)
+    caller.settle()
     caller.say(0, 0)
     assert heard(session) == []
     caller.send_audio(frame(0))
     assert heard(session) == [0]
 
 
-def test_a_websocket_stays_with_its_own_way() -> None:
+def test_a_websocket_takes_no_datagrams() -> None:
     session = Session()
-    caller = WebSocketCaller(session.accept)
-    caller.send(Start(uplink="hybrid"))
+    WebSocketCaller(session.accept)
     assert session.transport is not None
-    session.transport.send(READY)
-    caller.settle()
-    assert caller.messages == [READY]
-    caller.send_audio(frame(0))
-    assert heard(session) == [0]
+    assert session.transport.datagram_uplink is None
 
 
 def test_frames_of_datagrams_and_stream_reach_the_session_in_order() -> None:
@@ -122,8 +122,7 @@ def test_frames_that_came_ahead_of_ready_are_not_awaited_again() -> None:
     caller.send(Start(uplink="hybrid"))
     caller.send_audio(frame(0))
     caller.send_audio(frame(1))
-    assert session.transport is not None
-    session.transport.send(READY)
+    begin(session, UplinkMode.HYBRID)
     caller.settle()
     caller.say(0, 2)
     assert heard(session) == [0, 1, 2]

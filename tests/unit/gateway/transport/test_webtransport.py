@@ -32,6 +32,7 @@ from voicelink.wire import (
     Start,
     StreamType,
     UplinkDatagram,
+    UplinkMode,
     encode_audio_frame,
     encode_message,
     encode_uplink_datagram,
@@ -375,6 +376,8 @@ class TestTurns:
         session, caller = opened()
         caller.send(Start(uplink="deadline"))
         assert session.transport is not None
+        assert session.transport.datagram_uplink is not None
+        session.transport.datagram_uplink.begin(UplinkMode.DEADLINE, 0)
         session.transport.send(Ready(session="s", worker="w", codec=Codec.OPUS))
         caller.settle()
         body = encode_uplink_datagram(UplinkDatagram(0, MAX_AHEAD, ()))

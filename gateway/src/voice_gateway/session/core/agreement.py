@@ -1,14 +1,23 @@
-"""What a caller's first message must agree on with this worker. Sans-IO."""
+"""What a caller's first message and this worker agree on: the protocol version, the codec and the uplink mode."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
-from voicelink.wire import PROTOCOL_VERSION, CloseCode, Codec, Malformed, Resume, Start
+from voicelink.wire import PROTOCOL_VERSION, CloseCode, Codec, Malformed, Resume, Start, UplinkMode
 
 
-def agree(message: Start | Resume) -> Codec | Malformed:
-    """Return the codec to answer in, or why there is none."""
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The codec of the downlink, and how the caller's frames arrive."""
+
+    codec: Codec
+    uplink: UplinkMode = UplinkMode.RELIABLE
+
+
+def agree(message: Start | Resume, *, has_datagrams: bool = False) -> Agreement | Malformed:
+    """Return what both sides can do, or why there is nothing; modes but `RELIABLE` need `has_datagrams`."""
     if message.version != PROTOCOL_VERSION:
         reason = f"version {message.version} is not spoken here, version {PROTOCOL_VERSION} is"
         return Malformed(reason, CloseCode.UNSUPPORTED_VERSION)
@@ -16,7 +25,9 @@ def agree(message: Start | Resume) -> Codec | Malformed:
     if codec is None:
         reason = f"none of the codecs {list(message.accept)} is spoken here"
         return Malformed(reason, CloseCode.UNSUPPORTED_CODEC)
-    return codec
+    is_known = has_datagrams and message.uplink in _UPLINK_MODES
+    return Agreement(codec, UplinkMode(message.uplink) if is_known else UplinkMode.RELIABLE)
 
 
 _CODECS: Final = {codec.value: codec for codec in Codec}
+_UPLINK_MODES: Final = frozenset(UplinkMode)

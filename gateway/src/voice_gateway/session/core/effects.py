@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from voice_gateway.store.base import SessionRecord
-from voicelink.wire import AudioFrame, CloseCode, Codec, Resume, ServerMessage
+from voicelink.wire import AudioFrame, CloseCode, Codec, ServerMessage, UplinkMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,11 @@ class SayAgain:
 
 
 @dataclass(frozen=True, slots=True)
-class HandOver:
-    """The transport belongs to the session that `resume` names; this one is over before it began."""
+class BeginUplink:
+    """Take frames in this mode from now on; the next one is `next_sequence`. Comes right before `Ready` is sent."""
 
-    resume: Resume
+    mode: UplinkMode
+    next_sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ Effect = (
     | TakeUp
     | Greet
     | SayAgain
-    | HandOver
+    | BeginUplink
     | Hear
     | Press
     | Due

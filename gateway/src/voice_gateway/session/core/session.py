@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from voice_gateway.agent.base import AgentEvent, AgentFailed, Finished, Silence, Understood
-from voice_gateway.session.core.agreement import agree
+from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.closing_handshake import ClosingHandshake
 from voice_gateway.session.core.effects import (
+    BeginUplink,
     Close,
     Converse,
     Effect,
     Finish,
     Greet,
-    HandOver,
     Hear,
     Press,
     Save,
@@ -25,7 +25,7 @@ from voice_gateway.session.core.effects import (
 from voice_gateway.session.core.record_tracker import RecordTracker
 from voice_gateway.session.core.replies import Replies
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
-from voice_gateway.session.core.state import SessionInput, SessionState, next_state
+from voice_gateway.session.core.state import SessionInput, SessionState, StateMachine
 from voice_gateway.session.core.turns import NOTHING, Turns, transcript
 from voice_gateway.session.stats.turn_latency import Figure
 from voice_gateway.session.stats.uplink_statistics import UplinkStatistics
@@ -35,7 +35,6 @@ from voicelink.wire import (
     Bye,
     ClientMessage,
     CloseCode,
-    Codec,
     Drain,
     Dtmf,
     Error,
@@ -49,14 +48,16 @@ from voicelink.wire import (
     Resume,
     Start,
     State,
+    UplinkMode,
 )
 
 
 class Session:
     """Feed it what happens, with the time; carry out the effects that each call returns, in their order.
 
-    Call `tick` at `deadline`. After the effect `Close` no call returns effects any more. With a `token` the session
-    outlives its connection: call `resume` when the caller is back. A session made from a `record` awaits that, too.
+    Begin with `start`, or with `resume` where the session is made from a `record`. Call `tick` at `deadline`. After the
+    effect `Close` no call returns effects any more. With a `token` the session outlives its connection: call `resume`
+    when the caller is back.
     """
 
     def __init__(
@@ -70,7 +71,8 @@ class Session:
         observe: Callable[[Figure, float], None] = lambda figure, value_s: None,
     ) -> None:
         self.identity = identity
-        self.state = SessionState.NEW if record is None else SessionState.DETACHED
+        state = SessionState.NEW if record is None else SessionState.DETACHED
+        self._machine = StateMachine(identity.session_id, state)
         self.uplink = UplinkStatistics()
         self.tracker = RecordTracker(
             identity.session_id, limits.silence_interval_s, identity.worker, record, identity.subject
@@ -83,8 +85,6 @@ class Session:
         self._token = token
         self._is_restored = record is not None
         self._is_drain_pending = False
-        self._early: list[AudioFrame] = []
-        self._early_bytes = 0
         self._last_input = now
         self._created = now
         self._detached_at = now
@@ -95,6 +95,11 @@ class Session:
         self.frames_replayed = 0
         """How many frames the caller says that it sent again, as far as that can be."""
         self._replayable = 0
+
+    @property
+    def state(self) -> SessionState:
+        """Where the session stands."""
+        return self._machine.current
 
     @property
     def deadline(self) -> float | None:
@@ -109,11 +114,9 @@ class Session:
             return NOTHING
         self._last_input = now
         if isinstance(message, Start):
-            return self._start(message, now)
+            return self._fault(CloseCode.WRONG_ORDER, "start comes once")
         if isinstance(message, Resume):
-            return self._hand_over(message)
-        if self.state is SessionState.NEW:
-            return self._fault(CloseCode.WRONG_ORDER, "the first message must be start or resume")
+            return self._fault(CloseCode.WRONG_ORDER, "resume must come first, and once")
         if self.tracker.resume_tokens.confirm():
             self.tracker.changed()
             return (*self._save(), *self._take(message, now))
@@ -137,9 +140,10 @@ class Session:
 
         `waiting` frames before it have not reached the agent, which is not behind with those.
         """
-        if self.state is SessionState.CLOSED:
+        if self._machine.current is SessionState.CLOSED:
             return NOTHING
-        self._last_input = now
+        if now > self._last_input:  # a frame that overtook `start` arrived before it
+            self._last_input = now
         sequence = frame.sequence
         if sequence != self.next_sequence:
             if sequence > self.next_sequence:
@@ -150,15 +154,6 @@ class Session:
             return self._fault(CloseCode.WRONG_ORDER, f"uplink frame {sequence} after a bye of {self._closing.frames}")
         self.next_sequence = sequence + 1
         self.uplink.arrived(sequence, frame.timestamp, len(frame.payload), now)
-        if self.state is SessionState.NEW:
-            if len(self._early) == self.limits.early_frames:
-                return self._fault(CloseCode.WRONG_ORDER, f"{self.limits.early_frames} uplink frames before start")
-            self._early_bytes += len(frame.payload)
-            if self._early_bytes > self.limits.early_bytes:
-                reason = f"more than {self.limits.early_bytes} bytes of audio before start"
-                return self._fault(CloseCode.OVERLOADED, reason)
-            self._early.append(frame)
-            return NOTHING
         through = self.tracker.through_sequence
         unacked = (self.next_sequence if through is None else sequence - through) - waiting
         if waiting > self.limits.unacked_frames:
@@ -218,9 +213,7 @@ class Session:
 
         Half of the time is given to that moment.
         """
-        if self.state is SessionState.NEW:
-            return self._fault(CloseCode.DRAINING, "this worker is going away", SessionInput.DRAIN)
-        if not self._advance(SessionInput.DRAIN):
+        if not self._machine.advance(SessionInput.DRAIN):
             return NOTHING
         self._drain_at = now + deadline_s
         self._drain_notice_by = now + deadline_s / 2
@@ -231,7 +224,7 @@ class Session:
         """The connection is gone: wait for the caller to come back, or for the end of `resume_window_s`."""
         if self._token is None or self.limits.resume_window_s <= 0:
             return self.left(reason)
-        if self.state is SessionState.NEW or not self._advance(SessionInput.LOST):
+        if not self._machine.advance(SessionInput.LOST):
             return self.left(reason)
         self._detached_at = now
         self.replies.abandon()
@@ -239,29 +232,39 @@ class Session:
 
     def left(self, reason: str) -> Sequence[Effect]:
         """The caller closed the session: it will not come back."""
-        if not self._advance(SessionInput.LEFT):
+        if not self._machine.advance(SessionInput.LEFT):
             return NOTHING
         return (Close(CloseCode.NORMAL, f"the caller left: {reason}"),)
 
-    def resume(self, resume: Resume, token: str, now: float, *, has_gap: bool = False) -> Sequence[Effect]:
+    def start(self, agreement: Agreement, now: float) -> Sequence[Effect]:
+        """Begin; call it once, before anything else, on a session that was not made from a record."""
+        if not self._machine.advance(SessionInput.START):
+            return NOTHING
+        self._last_input = now
+        if self._token is not None:
+            self.tracker.resume_tokens = self.tracker.resume_tokens.renewed(self._token)
+            self.tracker.changed()
+        return (*self._ready(agreement), *self._save(), Converse(agreement.codec))
+
+    def resume(
+        self, agreement: Agreement, resume: Resume, token: str, now: float, *, has_gap: bool = False
+    ) -> Sequence[Effect]:
         """The caller is back over a new transport; call `lost` first where the old one is still there.
 
-        `token` is for the next resume. The agent says again what was not heard; to a caller who cannot send again what
-        was not understood, `has_gap`, where the conversation stands.
+        `token` is for the next resume. The agent says again what was not played; a caller with a gap (`has_gap`), who
+        cannot send again what was not understood, is told where the conversation stands.
         """
-        codec = agree(resume)
-        if isinstance(codec, Malformed):
-            return self.malformed_received(codec)
-        if not self._advance(SessionInput.RESUME):
+        codec = agreement.codec
+        if not self._machine.advance(SessionInput.RESUME):
             return NOTHING
         tracker, is_restored = self.tracker, self._is_restored
         self._token, self._last_input, self._is_restored = token, now, False
         self._replayable = self.limits.unacked_frames
         # a bye belongs to its connection: the caller says it again, and the agent may have more to say before its end
         self._closing = ClosingHandshake(self.limits.finish_timeout_s)
-        tracker.resume_tokens = tracker.resume_tokens.renewed(token, used=resume.token)
+        tracker.resume_tokens = tracker.resume_tokens.renewed(token, used=resume.token or None)
         tracker.changed()
-        effects: list[Effect] = [Send(self._ready(codec, self.next_sequence)), TakeUp(codec, tracker.state)]
+        effects: list[Effect] = [*self._ready(agreement), TakeUp(codec, tracker.state)]
         if tracker.acked_sequence is not None:
             effects.append(Send(Heard(sequence=tracker.acked_sequence)))
         effects += (Send(transcript(line)) for line in tracker.lines_since(resume.turn))
@@ -276,7 +279,7 @@ class Session:
     def fenced(self) -> Sequence[Effect]:
         """Another worker has the session now."""
         reason = "the session goes on at another worker"
-        if not self._advance(SessionInput.FAULT):
+        if not self._machine.advance(SessionInput.FAULT):
             return NOTHING
         return (
             Send(Error(code=CloseCode.TAKEN_OVER, message=reason)),
@@ -302,9 +305,7 @@ class Session:
         """Everything that is waited for, and the fault if it does not come."""
         limits = self.limits
         deadlines = []
-        if self.state is SessionState.NEW:
-            deadlines.append((self._created + limits.start_timeout_s, _NEVER_STARTED))
-        elif self.state is SessionState.FINISHING:
+        if self.state is SessionState.FINISHING:
             is_answered = self._closing.is_agent_finished and self.tracker.is_saved
             deadlines.append((self._played_by() if is_answered else self._closing.deadline, _NOT_FINISHED))
         elif self.state is SessionState.DETACHED:
@@ -319,36 +320,19 @@ class Session:
             deadlines.append((self._retry_save_at, _NOT_FINISHED))
         return deadlines
 
-    def _start(self, start: Start, now: float) -> Sequence[Effect]:
-        if self.state is not SessionState.NEW:
-            return self._fault(CloseCode.WRONG_ORDER, "start comes once")
-        codec = agree(start)
-        if isinstance(codec, Malformed):
-            return self.malformed_received(codec)
-        identity = self.identity
-        if start.agent not in (None, identity.agent):
-            return self._fault(CloseCode.MALFORMED, f"the agent here is {identity.agent}, start asks for another")
-        self._advance(SessionInput.START)
-        early, self._early = self._early, []
-        if self._token is not None:
-            self.tracker.resume_tokens = self.tracker.resume_tokens.renewed(self._token)
-            self.tracker.changed()
-        return (Send(self._ready(codec, 0)), *self._save(), Converse(codec), *(Hear(frame) for frame in early))
-
-    def _hand_over(self, resume: Resume) -> Sequence[Effect]:
-        if self._early or not self._advance(SessionInput.HAND_OVER):
-            return self._fault(CloseCode.WRONG_ORDER, "resume must come first, and once")
-        return (HandOver(resume),)
-
-    def _ready(self, codec: Codec, next_sequence: int) -> Ready:
-        return Ready(
+    def _ready(self, agreement: Agreement) -> Sequence[Effect]:
+        ready = Ready(
             session=self.identity.session_id,
             worker=self.identity.worker,
-            codec=codec,
-            next_sequence=next_sequence,
+            codec=agreement.codec,
+            next_sequence=self.next_sequence,
             token=self._token,
             resume_window_s=0.0 if self._token is None else self.limits.resume_window_s,
+            uplink=agreement.uplink,
         )
+        if agreement.uplink is UplinkMode.RELIABLE:
+            return (Send(ready),)
+        return (BeginUplink(agreement.uplink, self.next_sequence), Send(ready))
 
     def _send_drain(self, now: float) -> Sequence[Effect]:
         """While the worker goes away: send the caller elsewhere once nobody speaks and nothing waits to be saved."""
@@ -373,7 +357,7 @@ class Session:
     def _bye(self, bye: Bye, now: float) -> Sequence[Effect]:
         if bye.frames < self.next_sequence:
             return self._fault(CloseCode.WRONG_ORDER, f"bye of {bye.frames} frames after {self.next_sequence}")
-        if not self._advance(SessionInput.BYE):
+        if not self._machine.advance(SessionInput.BYE):
             return self._fault(CloseCode.WRONG_ORDER, "bye comes once")
         self._closing.said(bye.frames, now)
         return self._settle(now)
@@ -396,7 +380,7 @@ class Session:
         is_played = not self.replies.has_outstanding or now >= self._played_by()
         if not (closing.is_agent_finished and self.tracker.is_saved and is_played):
             return NOTHING
-        self._advance(SessionInput.DONE)
+        self._machine.advance(SessionInput.DONE)
         forget_after_s = 0.0 if self._token is None else self.limits.resume_window_s
         close = Close(CloseCode.NORMAL, "bye", forget_after_s=forget_after_s)
         return (Send(Bye(frames=self.next_sequence)), close)
@@ -415,21 +399,13 @@ class Session:
         sequence = min(through_sequence, self.next_sequence - 1)
         return sequence if sequence >= 0 else None
 
-    def _fault(self, code: CloseCode, reason: str, given: SessionInput = SessionInput.FAULT) -> Sequence[Effect]:
-        if not self._advance(given):
+    def _fault(self, code: CloseCode, reason: str) -> Sequence[Effect]:
+        if not self._machine.advance(SessionInput.FAULT):
             return NOTHING
         is_kept = code is CloseCode.DRAINING and self._token is not None
         return (Send(Error(code=code, message=reason)), Close(code, reason, is_kept))
 
-    def _advance(self, given: SessionInput) -> bool:
-        state = next_state(self.state, given)
-        if state is None:
-            return False
-        self.state = state
-        return True
 
-
-_NEVER_STARTED: Final = (CloseCode.IDLE, "no start arrived")
 _NOT_RESUMED: Final = (CloseCode.IDLE, "the caller did not come back")
 _IDLE: Final = (CloseCode.IDLE, "nothing arrived for too long")
 _NOT_FINISHED: Final = (CloseCode.AGENT_FAILED, "the last words could not be answered and saved in time")

@@ -1,4 +1,4 @@
-"""The states of a session, as a table and one function."""
+"""The states of a session: a table, one function, and the one place that keeps and moves a session's state."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
+import structlog
+
+_log = structlog.get_logger("voice_gateway.session")
+
 
 class SessionState(Enum):
     """Where a session stands."""
 
     NEW = "new"
-    """The transport is open; the caller has not said `start`."""
+    """Made for a caller's `start`, which it has not taken yet."""
     ACTIVE = "active"
     """The caller speaks, the agent answers."""
     DRAINING = "draining"
@@ -44,18 +48,12 @@ class SessionInput(Enum):
     """The caller is gone for good."""
     RESUME = "resume"
     """The caller came back, over another connection."""
-    HAND_OVER = "hand over"
-    """The caller said `resume`: the transport belongs to another session."""
 
 
 TRANSITIONS: Final[Mapping[tuple[SessionState, SessionInput], SessionState]] = MappingProxyType(
     {
         (SessionState.NEW, SessionInput.START): SessionState.ACTIVE,
-        (SessionState.NEW, SessionInput.DRAIN): SessionState.CLOSED,
         (SessionState.NEW, SessionInput.FAULT): SessionState.CLOSED,
-        (SessionState.NEW, SessionInput.LOST): SessionState.CLOSED,
-        (SessionState.NEW, SessionInput.LEFT): SessionState.CLOSED,
-        (SessionState.NEW, SessionInput.HAND_OVER): SessionState.CLOSED,
         (SessionState.ACTIVE, SessionInput.DRAIN): SessionState.DRAINING,
         (SessionState.ACTIVE, SessionInput.BYE): SessionState.FINISHING,
         (SessionState.ACTIVE, SessionInput.FAULT): SessionState.CLOSED,
@@ -82,3 +80,29 @@ TRANSITIONS: Final[Mapping[tuple[SessionState, SessionInput], SessionState]] = M
 def next_state(state: SessionState, given: SessionInput) -> SessionState | None:
     """Return the state that follows, or `None` where `given` is out of order in `state`."""
     return TRANSITIONS.get((state, given))
+
+
+class StateMachine:
+    """Keeps the state of one session; only `advance` moves it, and logs each move."""
+
+    __slots__ = ("_session_id", "current")
+
+    def __init__(self, session_id: str, state: SessionState) -> None:
+        self.current = state
+        self._session_id = session_id
+
+    def advance(self, given: SessionInput) -> bool:
+        """Move to the state that follows; `False`, and no move, where `given` is out of order."""
+        following = next_state(self.current, given)
+        if following is None:
+            return False
+        if following is not self.current:
+            _log.debug(
+                "session_state_changed",
+                session=self._session_id,
+                was=self.current.value,
+                state=following.value,
+                input=given.value,
+            )
+            self.current = following
+        return True

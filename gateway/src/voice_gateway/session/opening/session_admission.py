@@ -90,17 +90,16 @@ class Admission:
         principal = Principal(network, grant.subject)
         return ConnectionRateLimiter(principal, self._uplink_limiters.of(principal), clock, counters)
 
-    def start(self, session_id: str, rate_limiter: ConnectionRateLimiter) -> Malformed | None:
-        """Give a new session a place until `left`; the answer is why there is none."""
+    def check_start(self, rate_limiter: ConnectionRateLimiter) -> Malformed | None:
+        """Return why no further session may start, and count it, if so."""
         if self.sessions >= self._max_sessions:
             return rate_limiter.fault(LimitExceeded("sessions", f"all {self._max_sessions} sessions are taken"))
         if exceeded := self._quota.full(rate_limiter.principal, self._limits):
             return rate_limiter.fault(exceeded)
-        self.resumed(session_id, rate_limiter)
         return None
 
-    def resumed(self, session_id: str, rate_limiter: ConnectionRateLimiter) -> None:
-        """A session that began elsewhere goes on here, and has a place until `left`."""
+    def enter(self, session_id: str, rate_limiter: ConnectionRateLimiter) -> None:
+        """Count a session, new or resumed, until `left`."""
         self._quota.enter(rate_limiter.principal)
         self._holders[session_id] = rate_limiter.principal
 

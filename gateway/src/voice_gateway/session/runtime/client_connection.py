@@ -1,12 +1,10 @@
-"""One transport's door to a session: which session stands behind it may change once, when the caller resumes."""
+"""One connection of a caller: first its opening handles what arrives, then its session."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from voice_gateway.session.runtime.connection_rate_limiter import ConnectionRateLimiter, unlimited_connection
 from voice_gateway.transport.base import Paced, SessionRequest, Transport, TransportHandler
-from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Error, Malformed, Resume, Start
+from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Error, Malformed
 
 
 class ClientConnection:
@@ -23,11 +21,6 @@ class ClientConnection:
         """Whether the transport still carries anything."""
         self._handler: TransportHandler | None = None
         self._paced: Paced | None = None
-        self._on_settled: Callable[[], None] | None = None
-
-    def wait(self, on_settled: Callable[[], None]) -> None:
-        """Call `on_settled` once the caller has said which session it wants, or the transport is closed."""
-        self._on_settled = on_settled
 
     def set_handler(self, handler: TransportHandler | None) -> None:
         """Give what the transport brings to `handler` from now on."""
@@ -42,7 +35,7 @@ class ClientConnection:
 
     def close(self, code: CloseCode, reason: str) -> None:
         """Close the transport."""
-        self._closed()
+        self.is_open = False
         self.transport.close(code, reason)
 
     @property
@@ -56,8 +49,6 @@ class ClientConnection:
 
     def message_received(self, message: ClientMessage) -> None:
         fault = self.rate_limiter.message()
-        if isinstance(message, Start | Resume):
-            self._settle()
         if fault is not None:
             self.malformed_received(fault)
         elif self._handler is not None:
@@ -82,22 +73,13 @@ class ClientConnection:
         self.peer = peer
 
     def lost(self, reason: str) -> None:
-        self._closed()
+        self.is_open = False
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.lost(reason)
 
     def left(self, reason: str) -> None:
-        self._closed()
+        self.is_open = False
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.left(reason)
-
-    def _closed(self) -> None:
-        self.is_open = False
-        self._settle()
-
-    def _settle(self) -> None:
-        settled, self._on_settled = self._on_settled, None
-        if settled is not None:
-            settled()

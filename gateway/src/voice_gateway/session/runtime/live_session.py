@@ -23,7 +23,9 @@ from voice_gateway.agent.base import (
 )
 from voice_gateway.deadline_timer import Alarm
 from voice_gateway.session.core.agent_audio import AgentAudio
+from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.effects import (
+    BeginUplink,
     Close,
     Converse,
     Due,
@@ -31,7 +33,6 @@ from voice_gateway.session.core.effects import (
     EndSpeech,
     Finish,
     Greet,
-    HandOver,
     Hear,
     Interrupt,
     Press,
@@ -46,14 +47,14 @@ from voice_gateway.session.core.pacing import Lead
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.state import SessionState
 from voice_gateway.session.runtime.backlog import FRAMES_BEHIND, Backlog, UplinkScheduler
-from voice_gateway.session.runtime.claim import reclaim
 from voice_gateway.session.runtime.client_connection import ClientConnection
+from voice_gateway.session.runtime.ownership import reclaim
 from voice_gateway.session.runtime.speaker import Speaker
 from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.session.stats.snapshot import Migration, SessionSnapshot
 from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.store.base import Fenced, SessionRecord, SessionStore
-from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Played, Resume, Start
+from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Played, Resume
 
 _MOST_MIGRATIONS = 64
 _log = structlog.get_logger("voice_gateway.session")
@@ -74,17 +75,19 @@ class Services:
     on_turn_complete: OnTurnComplete | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EarlyFrame:
+    """An uplink frame that overtook `start`."""
+
+    frame: AudioFrame
+    arrived_at: float
+
+
 class Owner(Protocol):
-    """What a session tells the one who keeps it."""
+    """The keeper of live sessions: each tells it of its end."""
 
     def session_ended(self, live: LiveSession) -> None:
         """The session is over; called once."""
-
-    def start_asked(self, live: LiveSession, connection: ClientConnection) -> Malformed | None:
-        """The caller said `start`; the answer is why the session may not begin."""
-
-    def resume_asked(self, live: LiveSession, connection: ClientConnection, resume: Resume) -> None:
-        """The caller wants to go on with another session; this one is over before it began."""
 
 
 class LiveSession:
@@ -115,7 +118,21 @@ class LiveSession:
         connection.set_handler(self)
         self._arm()
 
-    def attach(self, connection: ClientConnection, resume: Resume, token: str, *, has_gap: bool = False) -> None:
+    def start(self, agreement: Agreement, early: Sequence[EarlyFrame]) -> None:
+        """Begin a new session, and take the frames that overtook the caller's `start`."""
+        self._apply(self.session.start(agreement, self._loop.time()))
+        for frame in early:
+            self._take_frame(frame.frame, frame.arrived_at)
+
+    def attach(
+        self,
+        connection: ClientConnection,
+        agreement: Agreement,
+        resume: Resume,
+        token: str,
+        *,
+        has_gap: bool = False,
+    ) -> None:
         """Go on over another transport. One that is still there is closed: the newest connection has the session.
 
         After a gap half an utterance is forgotten: the caller will say it from its start.
@@ -132,7 +149,7 @@ class LiveSession:
             self._conversation = None
             self._backlog.clear()
             self._decoder = self._services.audio.decoder()
-        self._apply(self.session.resume(resume, token, self._loop.time(), has_gap=has_gap))
+        self._apply(self.session.resume(agreement, resume, token, self._loop.time(), has_gap=has_gap))
 
     def fence(self) -> None:
         """Another worker has the session: let go of it, and leave its record alone."""
@@ -145,11 +162,6 @@ class LiveSession:
 
     def message_received(self, message: ClientMessage) -> None:
         """A control message arrived."""
-        if isinstance(message, Start) and self.session.state is SessionState.NEW:
-            fault = self._owner.start_asked(self, self._connection)
-            if fault is not None:
-                self.malformed_received(fault)
-                return
         replayed = self.session.frames_replayed
         self._apply(self.session.message_received(message, self._loop.time()))
         self._services.counters.frames_replayed += self.session.frames_replayed - replayed
@@ -158,11 +170,14 @@ class LiveSession:
 
     def audio_received(self, frame: AudioFrame) -> None:
         """An uplink frame arrived. Deadlines only move away from it, so the timer is left alone."""
+        self._take_frame(frame, self._loop.time())
+
+    def _take_frame(self, frame: AudioFrame, now: float) -> None:
         counters, uplink = self._services.counters, self.session.uplink
         counters.frames_received += 1
         counters.bytes_received += len(frame.payload)
         frames = uplink.frames
-        effects = self.session.audio_received(frame, self._loop.time(), len(self._backlog))
+        effects = self.session.audio_received(frame, now, len(self._backlog))
         if uplink.frames == frames:
             counters.frames_dropped += 1
         elif frames:
@@ -275,8 +290,10 @@ class LiveSession:
                 self._greet(is_after_gap)
             case SayAgain(text):
                 self._require_conversation().say_again(text)
-            case HandOver(resume):
-                self._hand_over(resume)
+            case BeginUplink(mode, next_sequence):
+                uplink = self._connection.transport.datagram_uplink
+                if uplink is not None:
+                    uplink.begin(mode, next_sequence)
             case Close():
                 self._close(effect)
 
@@ -336,11 +353,6 @@ class LiveSession:
     def _speak_in(self, codec: Codec) -> None:
         services = self._services
         self._speaker = Speaker(self._connection.transport, codec, services.audio, services.counters, services.lead)
-
-    def _hand_over(self, resume: Resume) -> None:
-        self._alarm.cancel()
-        self._connection.set_handler(None)
-        self._owner.resume_asked(self, self._connection, resume)
 
     def _emit(self, event: AgentEvent) -> None:
         if isinstance(event, Understood):

@@ -90,6 +90,7 @@ class TwilioCall:
 
     kind = "twilio"
     datagrams = 0
+    datagram_uplink = None
 
     def __init__(
         self,

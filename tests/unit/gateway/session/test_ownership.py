@@ -15,8 +15,8 @@ from voice_gateway.session.core.record_tracker import RecordTracker
 from voice_gateway.session.core.resume_tokens import ResumeTokens
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.runtime.claim import Verdict, claim
 from voice_gateway.session.runtime.client_connection import ClientConnection
+from voice_gateway.session.runtime.ownership import Claim, Verdict, claim
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.memory import MemoryStore
 from voicelink.wire import AudioFrame, CloseCode, Codec, Error, Ready, Resume, Start
@@ -47,7 +47,7 @@ async def contested(rivals: int) -> ContestedStore:
 
 async def test_a_claim_that_others_overtake_is_made_again() -> None:
     store = await contested(rivals=2)
-    claimed = await claim(store, RESUME, "second", "w-2", None)
+    claimed = await claim(store, Claim("s-1", "w-2", None, "second", used_token="first"), None)
     assert isinstance(claimed, SessionRecord)
     assert (claimed.owner, claimed.epoch) == ("w-2", 4)
     assert await store.load("s-1") == claimed
@@ -55,7 +55,7 @@ async def test_a_claim_that_others_overtake_is_made_again() -> None:
 
 async def test_a_claim_that_others_overtake_time_and_again_is_contested() -> None:
     store = await contested(rivals=3)
-    assert await claim(store, RESUME, "second", "w-2", None) is Verdict.CONTESTED
+    assert await claim(store, Claim("s-1", "w-2", None, "second", used_token="first"), None) is Verdict.CONTESTED
     stored = await store.load("s-1")
     assert stored is not None
     assert (stored.owner, stored.epoch) == ("rival", 4)
@@ -79,9 +79,9 @@ class AwayStore(MemoryStore):
 async def test_while_the_store_is_away_a_live_session_goes_on_and_others_wait(failure: Exception) -> None:
     store = AwayStore(failure)
     tracker = RecordTracker("s-1", 2.0, "w-1", RECORD)
-    assert await claim(store, RESUME, "second", "w-1", tracker) is Verdict.HERE_UNSAVED
+    assert await claim(store, Claim("s-1", "w-1", None, "second", used_token="first"), tracker) is Verdict.HERE_UNSAVED
     assert tracker.epoch == RECORD.epoch
-    assert await claim(store, RESUME, "second", "w-2", None) is Verdict.STORE_AWAY
+    assert await claim(store, Claim("s-1", "w-2", None, "second", used_token="first"), None) is Verdict.STORE_AWAY
 
 
 async def test_a_caller_whose_session_is_contested_is_told_to_ask_again_and_then_has_it() -> None:

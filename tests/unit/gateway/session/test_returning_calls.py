@@ -15,9 +15,9 @@ from voice_gateway.errors import StoreError
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.opening.session_admission import Admission
-from voice_gateway.session.runtime import recall
+from voice_gateway.session.runtime import ownership
 from voice_gateway.session.runtime.client_connection import ClientConnection
-from voice_gateway.session.runtime.recall import session_of
+from voice_gateway.session.runtime.ownership import call_session_id
 from voice_gateway.store.memory import MemoryStore
 from voicelink.wire import AudioFrame, CloseCode, Codec, Ready, Resume, Start, State
 
@@ -106,9 +106,9 @@ async def ordered(worker: Worker) -> ClientConnection:
 
 async def test_a_new_call_is_greeted_under_the_name_its_key_gives(workers, store):
     _, transport = await workers[0].call()
-    assert transport.of(Ready)[0].session == session_of("CA1")
+    assert transport.of(Ready)[0].session == call_session_id("CA1")
     assert workers[0].conversation.calls == ["greet"]
-    assert await store.load(session_of("CA1")) is not None
+    assert await store.load(call_session_id("CA1")) is not None
 
 
 async def test_a_call_goes_on_at_another_worker_from_what_was_understood(workers):
@@ -116,7 +116,7 @@ async def test_a_call_goes_on_at_another_worker_from_what_was_understood(workers
     await ordered(first)  # and now this worker is gone without a word
     connection, transport = await second.call()
     (ready,) = transport.of(Ready)
-    assert (ready.session, ready.worker, ready.next_sequence) == (session_of("CA1"), "worker-2", 2)
+    assert (ready.session, ready.worker, ready.next_sequence) == (call_session_id("CA1"), "worker-2", 2)
     assert transport.of(State)[0].state == ORDER
     assert second.agent.states == [ORDER]
     assert second.conversation.calls == ["take up"]
@@ -132,7 +132,7 @@ async def test_a_worker_that_lost_the_call_is_fenced_off(workers, store):
     await settled()
     assert first.manager.count == 0
     assert first.manager.ended()[-1].close_code is CloseCode.TAKEN_OVER
-    record = await store.load(session_of("CA1"))
+    record = await store.load(call_session_id("CA1"))
     assert (record.state, record.owner, record.epoch) == (ORDER, "worker-2", 2)
 
 
@@ -167,7 +167,7 @@ async def test_an_agent_that_cannot_take_up_greets(workers):
 async def test_an_unsigned_key_opens_nothing_where_no_token_is_asked_for(workers):
     await ordered(workers[0])
     _, transport = await workers[1].call(replace(SIGNED, is_key_signed=False))
-    assert transport.of(Ready)[0].session != session_of("CA1")
+    assert transport.of(Ready)[0].session != call_session_id("CA1")
     assert workers[1].agent.states == [None]
 
 
@@ -185,14 +185,14 @@ async def test_the_name_of_a_calls_session_opens_it_to_no_other_caller(workers):
     await ordered(workers[0])
     transport = FakeTransport()
     connection = workers[1].manager.accept(REQUEST, transport)
-    connection.message_received(Resume(session=session_of("CA1"), token=""))
+    connection.message_received(Resume(session=call_session_id("CA1"), token=""))
     await settled()
     assert transport.closed[0][0] is CloseCode.UNKNOWN_SESSION
 
 
 async def test_a_key_is_used_again_after_its_session_has_ended(workers, store):
     await ordered(workers[0])
-    record = await store.load(session_of("CA1"))
+    record = await store.load(call_session_id("CA1"))
     await store.delete(record.session_id, record.epoch)
     _, transport = await workers[1].call()
     assert workers[1].conversation.calls == ["greet"]
@@ -200,7 +200,7 @@ async def test_a_key_is_used_again_after_its_session_has_ended(workers, store):
     workers[1].conversation.emit(Silence(0))
     await settled()
     assert transport.closed == []
-    assert (await store.load(session_of("CA1"))).state == {"items": ["matcha"]}
+    assert (await store.load(call_session_id("CA1"))).state == {"items": ["matcha"]}
 
 
 @pytest.mark.parametrize("error", [StoreError("away"), OSError("refused"), RuntimeError("the driver is confused")])
@@ -211,18 +211,18 @@ async def test_a_call_begins_anew_while_the_store_is_away(workers, store, monkey
     monkeypatch.setattr(store, "load", away)
     _, transport = await workers[0].call()
     assert workers[0].conversation.calls == ["greet"]
-    assert transport.of(Ready)[0].session != session_of("CA1")
+    assert transport.of(Ready)[0].session != call_session_id("CA1")
 
 
 async def test_a_call_begins_anew_when_the_store_says_nothing_in_time(workers, store, monkeypatch):
     async def silent(session_id):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(recall, "CALL_LOOKUP_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(ownership, "CALL_LOOKUP_TIMEOUT_S", 0.0)
     monkeypatch.setattr(store, "load", silent)
     _, transport = await workers[0].call()
     assert workers[0].conversation.calls == ["greet"]
-    assert transport.of(Ready)[0].session != session_of("CA1")
+    assert transport.of(Ready)[0].session != call_session_id("CA1")
 
 
 async def test_a_stream_that_ends_while_its_session_is_looked_for_leaves_nothing_behind(workers):
