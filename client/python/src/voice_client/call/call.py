@@ -352,7 +352,9 @@ class Call:
 
     def _report(self, position: Position) -> None:
         self._send(
-            Played(utterance_id=position.utterance_id, position_ms=position.position_ms, is_complete=position.is_complete)
+            Played(
+                utterance_id=position.utterance_id, position_ms=position.position_ms, is_complete=position.is_complete
+            )
         )
         if position.is_complete:
             self._speaking.discard(position.utterance_id)
