@@ -154,9 +154,9 @@ def test_the_page_has_every_key_of_the_echo_s_state() -> None:
 
 def test_the_page_shows_how_long_a_ping_may_wait() -> None:
     """Where the stack hides acknowledgements: what the browser library does."""
-    source = (Path(__file__).parents[3] / "client/web/src/recovery.ts").read_text()
-    settings = (Path(__file__).parents[3] / "client/web/src/settings.ts").read_text()
+    source = (Path(__file__).parents[3] / "client/web/src/call/recovery.ts").read_text()
+    options = (Path(__file__).parents[3] / "client/web/src/options.ts").read_text()
     assert "DEAD_AFTER_MS = 750;" in source
-    assert "heartbeatMs ?? 250" in settings
+    assert "heartbeatMs ?? 250" in options
     assert "send one every 250 ms" in PAGE
     assert re.search(r"waits for\s+0\.75 s and the last round trip", PAGE)

@@ -111,7 +111,7 @@ def play_turns(trace: Trace) -> list[Any]:
             case ["audible", utterance]:
                 measured = turns.audible(utterance, at)
             case ["latency", latency]:
-                measured = turns.latency_received(Latency(**latency))
+                measured = turns.latency_received(msgspec.convert({"type": "latency", **latency}, Latency))
             case ["flushed", utterance, onset]:
                 measured = turns.flushed(utterance, onset, at)
             case ["resumed", turn, gap_ms, replayed]:
