@@ -21,6 +21,7 @@ setup: $(READY) ## the virtual environment and the development certificate
 	@$(BIN)/voice-gateway certificate --out certs/dev >/dev/null
 
 COMPONENTS := quiclb link gateway client/python
+DIST ?= dist
 
 $(READY): locks/setup.lock pyproject.toml $(COMPONENTS:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -71,7 +72,7 @@ web-test: web ## the tests of the browser library and the page, without a browse
 	cd $(WEB) && npm run --silent types && npm test --silent
 
 wheels: setup web ## a wheel of each component, in dist; that of the gateway has the page in it
-	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist $(COMPONENTS:%=./%)
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(DIST) $(COMPONENTS:%=./%)
 
 demo: setup ## the spoken order, the network switch and the killed load balancer
 	@$(BIN)/python -m deploy.local.demo

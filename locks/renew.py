@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 COMPONENTS = ("quiclb", "link", "gateway", "client/python")
 SETUP = "setup"
 LOCKS = {
-    SETUP: ("agent", "bench", "daemon", "dev", "otel", "redis", "speech", "vad"),
+    SETUP: ("agent", "bench", "cli", "daemon", "dev", "otel", "redis", "speech", "vad"),
     "browser": ("browser",),
     "fuzz": ("fuzz",),
     "lock": ("lock",),
