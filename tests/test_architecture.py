@@ -164,6 +164,14 @@ def test_sans_io_files_touch_neither_world_nor_clock(name: str) -> None:
     assert not imported(ROOT / name) & IMPURE
 
 
+@pytest.mark.parametrize(
+    ("folder", "unknown"),
+    [("bench", {"tests"}), ("testbed", {"tests", "bench", "deploy"}), ("deploy", {"tests", "bench", "testbed"})],
+)
+def test_what_tests_share_lies_outside_of_tests(folder: str, unknown: set[str]) -> None:
+    assert {str(path.relative_to(ROOT)) for path in sources(folder) if imported(path) & unknown} == set()
+
+
 def test_private_names_of_aioquic_stay_in_their_files() -> None:
     for path in sources("quiclb", "link", "gateway", "client"):
         name = str(path.relative_to(ROOT))

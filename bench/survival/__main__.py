@@ -13,14 +13,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.survival import events
 from bench.survival.calls import Event, Outcome, hold
 from bench.survival.report import Result, read, write
 from bench.survival.script import CountedWords, Script, SpokenOrder, SurvivalError
-from bench.survival.stores import RedisProcess, redis
 from deploy.local.cluster import Cluster, ClusterOptions
+from testbed.redis_server import RedisMissing, RedisServer, redis_server
 
 VICTIM = 0
 WORKERS_UNDER_LOAD, CALLS_UNDER_LOAD = 4, 100
@@ -41,7 +43,7 @@ class Row:
     is_control: bool = False
 
 
-def rows(server: RedisProcess) -> list[Row]:
+def rows(server: RedisServer) -> list[Row]:
     """Everything that happens; those in clusters that are alike follow each other."""
     in_redis = ClusterOptions(store=server.url)
     brief, long = CountedWords(5, 3.0, 2.0), CountedWords(10, 4.0, 2.0)
@@ -92,7 +94,7 @@ async def measure(count: int, at_once: int, pattern: str) -> bool:
     What was measured is written after each row. Rows that are left out keep what an earlier run has found.
     """
     results: list[Result] = []
-    async with redis() as server:
+    with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder), "everysec") as server:
         names = [row.name for row in rows(server)]
         chosen = [row for row in rows(server) if pattern in row.name]
         if not chosen:
@@ -134,7 +136,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         is_good = asyncio.run(measure(4 if arguments.quick else arguments.count, arguments.at_once, arguments.only))
-    except SurvivalError as error:
+    except (SurvivalError, RedisMissing) as error:
         raise SystemExit(str(error)) from None
     if not is_good:
         raise SystemExit("a call lost something that it must not lose, or the control lost nothing")

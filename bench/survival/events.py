@@ -8,8 +8,8 @@ import signal
 from collections.abc import Sequence
 
 from bench.survival.calls import Caller, Event
-from bench.survival.stores import RedisProcess
 from deploy.local.cluster import Cluster
+from testbed.redis_server import RedisServer
 
 Callers = Sequence[Caller]
 _APART_S = 0.1
@@ -114,12 +114,12 @@ def rolling_restart(workers: int) -> Event:
     return Event(happen, is_sudden=False)
 
 
-def redis_away(server: RedisProcess, duration_s: float) -> Event:
+def redis_away(server: RedisServer, duration_s: float) -> Event:
     """The store is killed and comes back after a while, with what it had saved."""
 
     async def happen(cluster: Cluster, callers: Callers) -> None:
-        await server.stop()
+        await asyncio.to_thread(server.stop)
         await asyncio.sleep(duration_s)
-        await server.start()
+        await asyncio.to_thread(server.start)
 
     return Event(happen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tests.sim.links import Burst, Profile
+from testbed.simnet.links import Burst, Profile
 
 FRAME_S: Final = 0.020
 ONE_WAY_S: Final = 0.050

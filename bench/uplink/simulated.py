@@ -16,9 +16,9 @@ import structlog
 
 from bench.uplink.conditions import FRAME_S, ONE_WAY_S, Condition
 from bench.uplink.outcome import Outcome
-from tests.sim.cluster import Cluster, Plan, make_certificate
-from tests.sim.links import Direction, Profile
-from tests.sim.simulation import Simulation, simulate
+from testbed.calls.simulated_cluster import Plan, SimulatedCluster, make_certificate
+from testbed.simnet.links import Direction, Profile
+from testbed.simulation import Simulation, simulate
 from voice_client.audio.source import FRAME_BYTES
 from voice_client.errors import CallLost
 from voice_gateway.agent.base import AgentEvent, Finished, HeardAudio, Silence
@@ -84,7 +84,7 @@ class _Call:
         return stand_in(sequence, before, after)
 
     async def run(self, sim: Simulation, certificate: Any) -> None:
-        cluster = Cluster(sim, certificate, lambda name: _Listener(self._heard), Plan(access=Profile()))
+        cluster = SimulatedCluster(sim, certificate, lambda name: _Listener(self._heard), Plan(access=Profile()))
         await cluster.start()
         up = cluster.caller.link.up = _Counting(self._condition.profile)
         # the far side of the caller's link is the datacentre's, 0.2 ms away

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from bench.uplink.conditions import Condition
-from tests.sim.links import Link
+from testbed.simnet.links import Link
 
 CALLER: Final = "10.99.0.1"
 SERVER: Final = "10.99.0.2"

@@ -13,9 +13,9 @@ from typing import Any, Final, cast
 from bench.uplink.conditions import FRAME_S
 from bench.words.listener import Listener, Understanding
 from bench.words.paths import link
-from tests.sim.cluster import Cluster, Plan
-from tests.sim.links import Direction, Profile
-from tests.sim.simulation import Simulation, simulate
+from testbed.calls.simulated_cluster import Plan, SimulatedCluster
+from testbed.simnet.links import Direction, Profile
+from testbed.simulation import Simulation, simulate
 from voice_client.audio.source import PcmSource
 from voice_client.errors import CallLost
 from voice_gateway.certificates.development import DevelopmentCertificate
@@ -37,7 +37,7 @@ def voice_call(
     """The production client calls a worker through the load balancer; its own link loses in both directions."""
 
     async def scenario(sim: Simulation) -> None:
-        cluster = Cluster(sim, certificate, lambda name: listener, Plan(access=Profile(), workers=1))
+        cluster = SimulatedCluster(sim, certificate, lambda name: listener, Plan(access=Profile(), workers=1))
         await cluster.start()
         cluster.caller.link.change(link(loss))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.sim.agents import Mute, NotingAgent, RememberingRecogniser
+from testbed.calls.agents import Mute, NotingAgent, RememberingRecogniser
 from voice_gateway.agent.base import AgentEvent, Conversation, HeardAudio, Understood
 from voice_gateway.agents.order.agent import OrderAgent
 from voice_gateway.agents.order.recogniser import InlineRecogniser
@@ -26,7 +26,7 @@ class Understanding:
 class Listener(NotingAgent):
     """The order agent, mute; it takes one call after the other, and no recognition is made twice.
 
-    Make it outside of simulations, and within `tests.sim.agents.one_voice_detector`.
+    Make it outside of simulations, and within `testbed.calls.agents.one_voice_detector`.
     """
 
     def __init__(self) -> None:

@@ -14,8 +14,8 @@ from bench.words.listener import Listener
 from bench.words.orders import ORDERS, spoken
 from bench.words.paths import LOSSES, in_plain_datagrams, opus_frames, telephone_frames
 from bench.words.score import Score
-from tests.sim.agents import one_voice_detector
-from tests.sim.cluster import make_certificate
+from testbed.calls.agents import one_voice_detector
+from testbed.calls.simulated_cluster import make_certificate
 
 PATHS: Final = ("16 kHz, Opus", "telephone, mu-law")
 WAYS: Final = ("without", "hybrid", "one stream")

@@ -14,7 +14,7 @@ import soxr
 
 from bench.uplink.conditions import FRAME_S, FRAMES_LOST_AT_ONCE, JITTER_S, ONE_WAY_S
 from bench.words.orders import RATE_HZ
-from tests.sim.links import Burst, Direction, Profile
+from testbed.simnet.links import Burst, Direction, Profile
 from voice_gateway.agent.base import HeardAudio
 from voicelink.audio.codec import FRAME_TICKS, FrameDecoder, FrameEncoder
 from voicelink.audio.g711 import pcmu_encode

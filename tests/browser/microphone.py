@@ -10,8 +10,8 @@ from typing import ParamSpec
 import pytest
 import soxr
 
+from testbed.calls.agents import Mute
 from tests.browser.sound import Sound
-from tests.sim.agents import Mute
 from voice_gateway.agent.base import AgentEvent, HeardAudio, Understood
 from voice_gateway.agents.order.agent import OrderAgent
 from voice_gateway.agents.order.menu import default_menu

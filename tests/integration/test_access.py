@@ -16,11 +16,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from quiclb import SppHeader, wrap
+from testbed.redis_server import free_port
 from tests.integration.relay import relaying
 from tests.integration.test_attacks import initial
 from tests.integration.test_telephony import FAST_S, LOUD, QUIET
 from tests.integration.udp import Client, Forwarder, Socket, until
-from tests.redis_server import free_port
 from tests.unit.gateway.access.access_keys import SECRET, pair
 from voice_client import AccessRefused, AudioOptions, Security, SessionFailed, SessionRefused, VoiceClient
 from voice_gateway.access.keys import signing_key

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.redis_server import redis_cluster
+from testbed.redis_server import redis_cluster
 from voice_gateway.store.base import Fenced, SessionRecord
 from voice_gateway.store.factory import open_store
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from tests.redis_server import ask, redis_sentinel
+from testbed.redis_server import ask, redis_sentinel
 from voice_gateway.errors import StoreError
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.factory import open_store

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from testbed.redis_server import redis_server
 from tests.integration.test_telephony import LOUD, QUIET, emptied, line, serving
-from tests.redis_server import redis_server
 from voice_gateway.certificates.development import ensure_certificate
 
 

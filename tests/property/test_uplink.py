@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.uplink_link import FRAME_S, UplinkOverLink, spoken
+from testbed.uplink_link import FRAME_S, UplinkOverLink, spoken
 from voicelink.wire import UplinkMode
 
 ONE_WAY_S = 0.05

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from tests.sim.agents import one_voice_detector
-from tests.sim.cluster import make_certificate
+from testbed.calls.agents import one_voice_detector
+from testbed.calls.simulated_cluster import make_certificate
 from voice_gateway.certificates.development import DevelopmentCertificate
 
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from tests.sim import weather
-from tests.sim.agents import NotingAgent, noting_order_agent
-from tests.sim.cluster import Cluster, Plan
-from tests.sim.links import Profile
-from tests.sim.simulation import Simulation, seeds, simulate
+from testbed.calls import network_faults
+from testbed.calls.agents import NotingAgent, noting_order_agent
+from testbed.calls.simulated_cluster import Plan, SimulatedCluster
+from testbed.simnet.links import Profile
+from testbed.simulation import Simulation, seeds, simulate
 from voice_client.call.report import CallReport
 from voice_gateway.agent.base import HeardAudio
 from voice_gateway.certificates.development import DevelopmentCertificate
@@ -31,13 +31,13 @@ RECORDING = Path(__file__).parents[2] / "deploy" / "local" / "caller.wav"
 FRAME_BYTES = 640
 ORDERED = [("taro milk tea", "large", "oat", 75), ("matcha latte", "medium", "whole", 100)]
 
-KINDS: list[tuple[str, Callable[[random.Random], Profile], weather.Misfortune]] = [
-    ("loss", weather.lossy, weather.nothing),
-    ("reordering", weather.reordering, weather.nothing),
-    ("rebinding", weather.lossy, weather.rebinding),
-    ("migration", weather.lossy, weather.migration),
-    ("forwarder killed", weather.lossy, weather.forwarder_killed),
-    ("everything", weather.reordering, weather.everything),
+KINDS: list[tuple[str, Callable[[random.Random], Profile], network_faults.Misfortune]] = [
+    ("loss", network_faults.lossy, network_faults.nothing),
+    ("reordering", network_faults.reordering, network_faults.nothing),
+    ("rebinding", network_faults.lossy, network_faults.rebinding),
+    ("migration", network_faults.lossy, network_faults.migration),
+    ("forwarder killed", network_faults.lossy, network_faults.forwarder_killed),
+    ("everything", network_faults.reordering, network_faults.everything),
 ]
 
 
@@ -53,7 +53,7 @@ async def place_call(
     sim: Simulation,
     certificate: DevelopmentCertificate,
     plan: Plan,
-    misfortune: weather.Misfortune = weather.nothing,
+    misfortune: network_faults.Misfortune = network_faults.nothing,
     **options: Any,
 ) -> Outcome:
     """Say the recording while `misfortune` takes its course; raises the call's error. `options` are the client's."""
@@ -63,7 +63,7 @@ async def place_call(
         agents.append(noting_order_agent(name))
         return agents[-1]
 
-    cluster = Cluster(sim, certificate, make_agent, plan)
+    cluster = SimulatedCluster(sim, certificate, make_agent, plan)
     await cluster.start()
     rng = random.Random(sim.rng.getrandbits(64))
 
@@ -128,8 +128,8 @@ def test_a_call_is_replayed_byte_by_byte(certificate: DevelopmentCertificate) ->
     """Also the first of a process, when nothing is loaded or remembered yet, by whichever run comes first here."""
 
     def digest() -> str:
-        plan = Plan(access=weather.reordering(random.Random(7)))
-        _, sim = simulate(lambda sim: place_call(sim, certificate, plan, weather.everything), seed=7)
+        plan = Plan(access=network_faults.reordering(random.Random(7)))
+        _, sim = simulate(lambda sim: place_call(sim, certificate, plan, network_faults.everything), seed=7)
         return sim.trace.digest()
 
     assert digest() == digest()

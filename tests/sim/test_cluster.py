@@ -7,10 +7,10 @@ import random
 
 import pytest
 
-from tests.sim import weather
-from tests.sim.agents import noting_order_agent
-from tests.sim.cluster import Cluster, Plan
-from tests.sim.simulation import Simulation, seeds, simulate
+from testbed.calls import network_faults
+from testbed.calls.agents import noting_order_agent
+from testbed.calls.simulated_cluster import Plan, SimulatedCluster
+from testbed.simulation import Simulation, seeds, simulate
 from tests.sim.test_calls import RECORDING, Outcome, assert_is_whole, place_call
 from voice_client import CallLost, ClientError, ServerDrained, VoiceClient
 from voice_gateway.certificates.development import DevelopmentCertificate
@@ -18,7 +18,7 @@ from voice_gateway.certificates.development import DevelopmentCertificate
 pytestmark = pytest.mark.usefixtures("order_agent_models")
 
 
-async def _moved(cluster: Cluster, call: VoiceClient, rng: random.Random) -> None:
+async def _moved(cluster: SimulatedCluster, call: VoiceClient, rng: random.Random) -> None:
     """One new port and one new address, as a NAT and a roaming caller get."""
     await asyncio.sleep(rng.uniform(0.5, 2.0))
     cluster.nat.rebind()
@@ -49,18 +49,20 @@ def test_without_routable_connection_ids_callers_who_move_are_lost(certificate: 
     assert any(lost_unroutable)
 
 
-async def _one_of_two_killed(cluster: Cluster, call: VoiceClient, rng: random.Random) -> None:
+async def _one_of_two_killed(cluster: SimulatedCluster, call: VoiceClient, rng: random.Random) -> None:
     await asyncio.sleep(rng.uniform(0.5, 5.0))
-    await weather.restart(cluster, cluster.forwarder_hosts[1], rng.uniform(0.1, 0.5))
+    await network_faults.restart(cluster, cluster.forwarder_hosts[1], rng.uniform(0.1, 0.5))
 
 
-@pytest.mark.parametrize("misfortune", [weather.nothing, weather.rebinding, weather.migration, _one_of_two_killed])
+@pytest.mark.parametrize(
+    "misfortune", [network_faults.nothing, network_faults.rebinding, network_faults.migration, _one_of_two_killed]
+)
 @pytest.mark.parametrize("seed", seeds(2))
 def test_forwarders_that_share_a_call_packet_by_packet_lose_nothing(
-    certificate: DevelopmentCertificate, misfortune: weather.Misfortune, seed: int
+    certificate: DevelopmentCertificate, misfortune: network_faults.Misfortune, seed: int
 ) -> None:
     async def scenario(sim: Simulation) -> tuple[Outcome, list[int]]:
-        plan = Plan(access=weather.lossy(sim.rng, worst=0.02), forwarders=2)
+        plan = Plan(access=network_faults.lossy(sim.rng, worst=0.02), forwarders=2)
         return await place_call(sim, certificate, plan, misfortune)
 
     outcome, sim = simulate(scenario, seed=seed)
@@ -68,11 +70,11 @@ def test_forwarders_that_share_a_call_packet_by_packet_lose_nothing(
     assert sim.trace.counts["received"] > 0
 
 
-def _cluster(sim: Simulation, certificate: DevelopmentCertificate, plan: Plan | None = None) -> Cluster:
-    return Cluster(sim, certificate, noting_order_agent, plan or Plan())
+def _cluster(sim: Simulation, certificate: DevelopmentCertificate, plan: Plan | None = None) -> SimulatedCluster:
+    return SimulatedCluster(sim, certificate, noting_order_agent, plan or Plan())
 
 
-def _sessions(cluster: Cluster) -> int:
+def _sessions(cluster: SimulatedCluster) -> int:
     return sum(worker.sessions.count for worker in cluster.workers.values())
 
 
@@ -122,7 +124,7 @@ def test_a_caller_whose_network_is_gone_for_good_is_told(certificate: Developmen
 
 
 def test_a_call_ends_in_peace_on_a_worker_that_drains(certificate: DevelopmentCertificate) -> None:
-    async def leaves(cluster: Cluster, call: VoiceClient, rng: random.Random) -> None:
+    async def leaves(cluster: SimulatedCluster, call: VoiceClient, rng: random.Random) -> None:
         await asyncio.sleep(2)
         host = cluster.sim.network.hosts[str(call.worker)]
         await host.run(cluster.workers[host.name].stop(deadline_s=30))
@@ -132,7 +134,7 @@ def test_a_call_ends_in_peace_on_a_worker_that_drains(certificate: DevelopmentCe
 
 
 def test_a_call_that_outstays_the_deadline_is_told_that_the_worker_left(certificate: DevelopmentCertificate) -> None:
-    async def leaves(cluster: Cluster, call: VoiceClient, rng: random.Random) -> None:
+    async def leaves(cluster: SimulatedCluster, call: VoiceClient, rng: random.Random) -> None:
         await asyncio.sleep(1)
         host = cluster.sim.network.hosts[str(call.worker)]
         await host.run(cluster.workers[host.name].stop(deadline_s=2))

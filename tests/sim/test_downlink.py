@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import structlog
 
-from tests.sim.cluster import Cluster, Plan
-from tests.sim.links import Profile
-from tests.sim.simulation import Simulation, simulate
+from testbed.calls.simulated_cluster import Plan, SimulatedCluster
+from testbed.simnet.links import Profile
+from testbed.simulation import Simulation, simulate
 from voice_gateway.agent.base import AgentEvent, Finished, HeardAudio, Reply, ReplyAudio, ReplyEnded
 from voice_gateway.certificates.development import DevelopmentCertificate
 
@@ -97,7 +97,7 @@ def lecture(certificate: DevelopmentCertificate, outages: list[tuple[float, floa
     async def scenario(sim: Simulation) -> Outcome:
         session = (("downlink_target_s", TARGET_S), ("downlink_cap_s", CAP_S))
         plan = Plan(Profile(delay_s=0.05), workers=1, session=session)
-        cluster = Cluster(sim, certificate, lambda name: Lecturer(), plan)
+        cluster = SimulatedCluster(sim, certificate, lambda name: Lecturer(), plan)
         await cluster.start()
         ear, leads_s = Ear(), []
 

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from tests.sim.errors import DeadlockError, LeakError, NotSimulatedError, OutOfTimeError
-from tests.sim.links import Profile
-from tests.sim.simulation import Simulation, simulate
+from testbed.errors import DeadlockError, LeakError, NotSimulatedError, OutOfTimeError
+from testbed.simnet.links import Profile
+from testbed.simulation import Simulation, simulate
 
 
 def test_an_hour_of_sleep_takes_no_time_and_ends_at_the_exact_instant() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.sim.links import Burst, Profile
-from tests.sim.network import Ecmp, Host
-from tests.sim.simulation import Simulation, simulate
+from testbed.simnet.links import Burst, Profile
+from testbed.simnet.network import Ecmp, Host
+from testbed.simulation import Simulation, simulate
 
 PERFECT = Profile(delay_s=0.010)
 SERVER = ("192.0.2.1", 443)

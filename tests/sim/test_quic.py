@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.sim.links import Profile
-from tests.sim.simulation import Simulation, seeds, simulate
+from testbed.simnet.links import Profile
+from testbed.simulation import Simulation, seeds, simulate
 
 SERVER = ("192.0.2.1", 443)
 SENT = bytes(range(256)) * 400

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sim.cluster import Plan
-from tests.sim.links import Burst, Profile
-from tests.sim.simulation import seeds, simulate
+from testbed.calls.network_faults import nothing
+from testbed.calls.simulated_cluster import Plan
+from testbed.simnet.links import Burst, Profile
+from testbed.simulation import seeds, simulate
 from tests.sim.test_calls import KINDS, assert_is_whole, place_call
-from tests.sim.weather import nothing
 from voice_gateway.certificates.development import DevelopmentCertificate
 
 pytestmark = pytest.mark.usefixtures("order_agent_models")

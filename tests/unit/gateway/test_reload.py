@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.sim.loop import VirtualLoop
+from testbed.simnet.loop import VirtualLoop
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.ops.reload import Reloader, SettingsSource
 from voice_gateway.settings.gateway_settings import GatewaySettings

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from structlog.testing import capture_logs
 
-from tests.sim.loop import VirtualLoop
+from testbed.simnet.loop import VirtualLoop
 from tests.unit.gateway.quic.harness import NOW, pem
 from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.endpoint.tls import TlsIdentity

@@ -12,7 +12,7 @@ import pytest
 import structlog
 from msgspec.structs import replace
 
-from tests.redis_server import Server, free_port, redis_server
+from testbed.redis_server import RedisServer, free_port, redis_server
 from voice_gateway.errors import StoreError
 from voice_gateway.store import sqlite
 from voice_gateway.store.base import Fenced, Line, SessionRecord, SessionStore
@@ -47,7 +47,7 @@ class Clock:
 
 
 @pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with redis_server(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
@@ -208,7 +208,7 @@ class TestTimeToLive:
         await store.save(RECORD)
         assert await store.load("s-1") == RECORD
 
-    async def test_redis_forgets_by_its_own_clock(self, redis: Server):
+    async def test_redis_forgets_by_its_own_clock(self, redis: RedisServer):
         store = open_store(redis.url, ttl_s=TTL_S)
         await store.save(replace(RECORD, session_id="ttl"))
         assert 0 < int(redis.ask("PTTL", "voice:session:ttl")) <= 1000 * TTL_S

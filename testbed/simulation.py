@@ -8,11 +8,11 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-from tests.sim.determinism import deterministic
-from tests.sim.errors import LeakError
-from tests.sim.loop import VirtualLoop
-from tests.sim.network import Network
-from tests.sim.trace import Trace
+from testbed.determinism import deterministic
+from testbed.errors import LeakError
+from testbed.simnet.loop import VirtualLoop
+from testbed.simnet.network import Network
+from testbed.trace import Trace
 
 T = TypeVar("T")
 WALL_EPOCH_S: Final = 1_790_000_000.0

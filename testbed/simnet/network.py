@@ -11,16 +11,16 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from tests.sim.addresses import Address
-from tests.sim.links import Link, Profile
-from tests.sim.loop import PROCESS, Process
-from tests.sim.nat import Nat
-from tests.sim.trace import Trace
+from testbed.simnet.addresses import Address
+from testbed.simnet.links import Link, Profile
+from testbed.simnet.loop import PROCESS, Process
+from testbed.simnet.nat import Nat
+from testbed.trace import Trace
 
 if TYPE_CHECKING:
     import asyncio
 
-    from tests.sim.loop import VirtualLoop
+    from testbed.simnet.loop import VirtualLoop
 
 T = TypeVar("T")
 LOOPBACK_DELAY_S: Final = 20e-6

@@ -1,7 +1,4 @@
-"""A real Redis for tests: found or, for root on Debian, installed; started on free ports and ended with the test.
-
-Without one the tests that need it are skipped, or fail where `STRICT=1` is set.
-"""
+"""A real Redis: found or, for root on Debian, installed; started on free ports."""
 
 from __future__ import annotations
 
@@ -10,19 +7,22 @@ import shutil
 import socket
 import subprocess
 import time
+import unittest
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 READY_TIMEOUT_S = 10.0
 BUS_OFFSET = 10_000
 
 
-class Server:
-    """One `redis-server` process; `stop` and `start` let it be away for a while."""
+class RedisMissing(unittest.SkipTest):
+    """There is no Redis on this machine; as a `SkipTest` it skips the test that it is raised in."""
+
+
+class RedisServer:
+    """One `redis-server` process on a free port; `stop` (SIGKILL) and `start` let it be away for a while."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.port = free_port()
@@ -63,11 +63,11 @@ def ask(port: int, *command: str) -> str:
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[Server]:
-    """One server, which keeps its data over `stop` and `start`."""
-    server = Server(folder, "--appendonly", "yes", "--appendfsync", "always")
-    server.start()
+def redis_server(folder: Path, fsync: str = "always") -> Iterator[RedisServer]:
+    """One server, which keeps its data over `stop` and `start`; `fsync` is its `appendfsync`."""
+    server = RedisServer(folder, "--appendonly", "yes", "--appendfsync", fsync)
     try:
+        server.start()
         yield server
     finally:
         server.stop()
@@ -76,7 +76,7 @@ def redis_server(folder: Path) -> Iterator[Server]:
 @contextmanager
 def redis_cluster(folder: Path, nodes: int = 3) -> Iterator[str]:
     """The address of a Cluster without replicas."""
-    servers = [Server(folder / str(n), "--cluster-enabled", "yes", "--appendonly", "no") for n in range(nodes)]
+    servers = [RedisServer(folder / str(n), "--cluster-enabled", "yes", "--appendonly", "no") for n in range(nodes)]
     try:
         for server in servers:
             server.start()
@@ -96,17 +96,17 @@ def redis_cluster(folder: Path, nodes: int = 3) -> Iterator[str]:
 
 
 @contextmanager
-def redis_sentinel(folder: Path) -> Iterator[tuple[str, Server]]:
+def redis_sentinel(folder: Path) -> Iterator[tuple[str, RedisServer]]:
     """The address of a master with a replica that one Sentinel would put in its place, and the master to stop."""
-    master = Server(folder / "master")
-    replica = Server(folder / "replica", "--replicaof", "127.0.0.1", str(master.port))
+    master = RedisServer(folder / "master")
+    replica = RedisServer(folder / "replica", "--replicaof", "127.0.0.1", str(master.port))
     settings = folder / "sentinel.conf"
     settings.write_text(
         f"sentinel monitor calls 127.0.0.1 {master.port} 1\n"
         "sentinel down-after-milliseconds calls 500\n"
         "sentinel failover-timeout calls 3000\n"
     )
-    sentinel = Server(folder / "sentinel", str(settings), "--sentinel")
+    sentinel = RedisServer(folder / "sentinel", str(settings), "--sentinel")
     servers = (master, replica, sentinel)
     try:
         for server in servers:
@@ -126,15 +126,13 @@ def redis_sentinel(folder: Path) -> Iterator[tuple[str, Server]]:
 
 @cache
 def program() -> str:
-    """The path of redis-server; skips the test, or fails it under STRICT=1, where there is none."""
+    """Return the path of redis-server. Raises `RedisMissing`, or under STRICT=1 `RuntimeError`, where there is none."""
     if shutil.which("redis-server") is None and os.geteuid() == 0 and shutil.which("apt-get") is not None:
         subprocess.run(["apt-get", "install", "-qq", "-y", "redis-server"], capture_output=True, check=False)
     found = shutil.which("redis-server") or shutil.which("valkey-server")
     if found is None:
-        message = "there is no redis-server on this machine"
-        if os.environ.get("STRICT") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        error = RuntimeError if os.environ.get("STRICT") == "1" else RedisMissing
+        raise error("there is no redis-server on this machine; on Debian: apt-get install redis-server")
     return found
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.sim.addresses import Address
+from testbed.simnet.addresses import Address
 
 if TYPE_CHECKING:
-    from tests.sim.network import Host
+    from testbed.simnet.network import Host
 
 
 @dataclass(slots=True)

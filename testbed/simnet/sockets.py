@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from tests.sim.addresses import Address, canonical, named
-from tests.sim.errors import NotSimulatedError
-from tests.sim.loop import VirtualLoop
-from tests.sim.network import Network, Port
+from testbed.errors import NotSimulatedError
+from testbed.simnet.addresses import Address, canonical, named
+from testbed.simnet.loop import VirtualLoop
+from testbed.simnet.network import Network, Port
 
 
 class SimSocket:

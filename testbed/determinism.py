@@ -19,9 +19,9 @@ from aioquic.quic.stream import QuicStream
 from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
 from OpenSSL import crypto
 
-from tests.sim.errors import NotSimulatedError
-from tests.sim.loop import VirtualLoop
-from tests.sim.sockets import SimSocket
+from testbed.errors import NotSimulatedError
+from testbed.simnet.loop import VirtualLoop
+from testbed.simnet.sockets import SimSocket
 
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 

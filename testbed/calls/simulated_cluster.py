@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from quiclb.daemon.forwarder import Forwarder
 from quiclb.settings.loader import Settings
-from tests.sim.determinism import deterministic
-from tests.sim.links import Profile
-from tests.sim.loop import VirtualLoop
-from tests.sim.network import Ecmp, Host
-from tests.sim.simulation import WALL_EPOCH_S, Simulation
+from testbed.determinism import deterministic
+from testbed.simnet.links import Profile
+from testbed.simnet.loop import VirtualLoop
+from testbed.simnet.network import Ecmp, Host
+from testbed.simulation import WALL_EPOCH_S, Simulation
 from voice_client import VoiceClient
 from voice_client.options import grouped
 from voice_gateway.agent.base import Agent
@@ -49,7 +49,7 @@ class Plan:
     quic: tuple[tuple[str, Any], ...] = ()
 
 
-class Cluster:
+class SimulatedCluster:
     """Start it, place calls from `caller`, stop it. `make_agent` gives each worker its agent."""
 
     def __init__(

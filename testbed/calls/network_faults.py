@@ -7,13 +7,13 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from tests.sim.cluster import HOME, MOBILE, Cluster
-from tests.sim.links import Profile
-from tests.sim.network import Host
+from testbed.calls.simulated_cluster import HOME, MOBILE, SimulatedCluster
+from testbed.simnet.links import Profile
+from testbed.simnet.network import Host
 from voice_client import MigrationFailed, VoiceClient
 
 SPEECH_S = 7.0
-Misfortune = Callable[[Cluster, VoiceClient, random.Random], Awaitable[None]]
+Misfortune = Callable[[SimulatedCluster, VoiceClient, random.Random], Awaitable[None]]
 
 
 def lossy(rng: random.Random, worst: float = 0.05) -> Profile:
@@ -36,11 +36,11 @@ def reordering(rng: random.Random) -> Profile:
     )
 
 
-async def nothing(cluster: Cluster, call: VoiceClient, rng: random.Random) -> None:
+async def nothing(cluster: SimulatedCluster, call: VoiceClient, rng: random.Random) -> None:
     """The links are trouble enough."""
 
 
-async def rebinding(cluster: Cluster, call: VoiceClient, rng: random.Random) -> None:
+async def rebinding(cluster: SimulatedCluster, call: VoiceClient, rng: random.Random) -> None:
     """The translator forgets the caller, up to three times, and may get a new address."""
     async for number in _at_random_instants(rng, rng.randint(1, 3)):
         address = f"198.51.100.{rng.randint(2, 5)}" if rng.random() < 0.5 else None
@@ -50,7 +50,7 @@ async def rebinding(cluster: Cluster, call: VoiceClient, rng: random.Random) -> 
         cluster.nat.rebind(address=address, keep_old=rng.random() < 0.3)
 
 
-async def migration(cluster: Cluster, call: VoiceClient, rng: random.Random) -> None:
+async def migration(cluster: SimulatedCluster, call: VoiceClient, rng: random.Random) -> None:
     """The caller goes from one network to the other, and perhaps back; the old one lasts a second, or is gone."""
     addresses = [MOBILE, HOME]
     async for number in _at_random_instants(rng, rng.randint(1, 2)):
@@ -63,18 +63,18 @@ async def migration(cluster: Cluster, call: VoiceClient, rng: random.Random) -> 
             addresses.reverse()
 
 
-async def forwarder_killed(cluster: Cluster, call: VoiceClient, rng: random.Random) -> None:
+async def forwarder_killed(cluster: SimulatedCluster, call: VoiceClient, rng: random.Random) -> None:
     """SIGKILL to a forwarder, once or twice; another is started on its addresses up to a second later."""
     async for _ in _at_random_instants(rng, rng.randint(1, 2)):
         await restart(cluster, rng.choice(cluster.forwarder_hosts), rng.uniform(0.02, 1.0))
 
 
-async def everything(cluster: Cluster, call: VoiceClient, rng: random.Random) -> None:
+async def everything(cluster: SimulatedCluster, call: VoiceClient, rng: random.Random) -> None:
     """All of it in one call."""
     await asyncio.gather(*(each(cluster, call, rng) for each in (rebinding, migration, forwarder_killed)))
 
 
-async def restart(cluster: Cluster, host: Host, down_s: float) -> None:
+async def restart(cluster: SimulatedCluster, host: Host, down_s: float) -> None:
     """SIGKILL the forwarder of a host, and start its successor."""
     host.kill()
     await asyncio.sleep(down_s)

@@ -6,13 +6,14 @@ import asyncio
 import contextvars
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from tests.sim.errors import DeadlockError, NotSimulatedError, OutOfTimeError
+from testbed.errors import DeadlockError, NotSimulatedError, OutOfTimeError
 
 if TYPE_CHECKING:
-    from tests.sim.network import Network
+    from testbed.simnet.network import Network
 
 START_S = 1_000.0
 """Virtual time does not begin at 0, where `if deadline:` would hide a mistake."""
@@ -48,6 +49,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._limit = START_S + limit_s
         self._selector = _Clock(self)
         self._clock_resolution = 1e-9
+        self._ready: deque[asyncio.Handle]  # both are set by the base class
+        self._scheduled: list[asyncio.TimerHandle]
         self._killed: set[Process] = set()
         self._held: list[asyncio.Handle] = []
         self._corpses: list[asyncio.Task[Any]] = []
@@ -74,7 +77,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._ready.extend(self._held)
         self._held.clear()
 
-    def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> asyncio.Task[Any]:  # type: ignore[override]
+    def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = super().create_task(coro, name=name, context=context)
         process = PROCESS.get() if context is None else context.get(PROCESS)
         if process is not None:
@@ -112,7 +115,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         sock: Any = None,
         **_options: Any,
     ) -> tuple[asyncio.DatagramTransport, asyncio.DatagramProtocol]:
-        from tests.sim.sockets import open_endpoint
+        from testbed.simnet.sockets import open_endpoint
 
         endpoint = open_endpoint(self, protocol_factory, local_addr, remote_addr, family, sock)
         await asyncio.sleep(0)  # `connection_made` runs first, as asyncio has it
@@ -121,18 +124,18 @@ class VirtualLoop(asyncio.BaseEventLoop):
     async def create_server(self, *args: Any, **options: Any) -> Any:
         raise NotSimulatedError("a simulation has no TCP: leave the listener out")
 
-    async def create_connection(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]
+    async def create_connection(self, *args: Any, **options: Any) -> Any:
         raise NotSimulatedError("a simulation has no TCP: leave the connection out")
 
-    async def getaddrinfo(self, host: Any, port: Any, **_options: Any) -> list[Any]:  # type: ignore[override]
-        from tests.sim.sockets import address_info
+    async def getaddrinfo(self, host: Any, port: Any, **_options: Any) -> list[Any]:
+        from testbed.simnet.sockets import address_info
 
         return address_info(host, int(port or 0))
 
     def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:  # type: ignore[override]
         fd.set_reader(self.call_soon, callback, args)
 
-    def remove_reader(self, fd: Any) -> bool:  # type: ignore[override]
+    def remove_reader(self, fd: Any) -> bool:
         return bool(fd.clear_reader())
 
     def describe_tasks(self, tasks: Iterable[asyncio.Task[Any]] | None = None) -> str:
