@@ -1,4 +1,4 @@
-"""Many calls at once through the load balancer to one worker: what was heard, how late, and at what cost.
+"""Many calls at once through the load balancer to one worker: frames acknowledged, their lateness, and the cost.
 
 Callers speak noise in real time and are answered by the echo agent, in speech about a quarter of the time. They run in
 processes of their own on the same machine. Lateness is a frame's arrival behind the earliest transit of its call; where
@@ -152,11 +152,11 @@ def report(
 ) -> None:
     idle, before, after, elapsed_s = use
     whole = [one for one in ended if isinstance(one, tuple)]
-    sent, heard = sum(one[0] for one in whole), sum(one[1] for one in whole)
+    sent, acked = sum(one[0] for one in whole), sum(one[1] for one in whole)
     sessions = len(live) or 1
     rows: list[list[object]] = [
         ["calls asked / completed", f"{calls} / {len(whole)}"],
-        ["frames sent / heard", f"{sent} / {heard}"],
+        ["frames sent / acked", f"{sent} / {acked}"],
         ["lateness p50 over calls, median ms", summary([u["lateness_p50_ms"] for u in uplinks])["median"]],
         ["lateness p99 over calls, median ms", summary([u["lateness_p99_ms"] for u in uplinks])["median"]],
         ["lateness p99 over calls, worst ms", percentile([u["lateness_p99_ms"] for u in uplinks], 100)],

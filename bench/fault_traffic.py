@@ -1,4 +1,4 @@
-"""Numbered datagrams through a load balancer, and judges on both sides that none went astray.
+"""Numbered datagrams through a load balancer, and checks on both sides for misrouted ones.
 
 Every datagram names its flow, its number and the backend that its connection ID belongs to. A backend checks that it is
 that one, and echoes; a client checks that the echo is of a datagram it sent.
@@ -58,7 +58,7 @@ class Tally:
 
     @property
     def strays(self) -> int:
-        """Datagrams that somebody got whom they were not for."""
+        """Misdelivered datagrams."""
         return self.misrouted + self.misdelivered + self.foreign
 
 
@@ -192,7 +192,7 @@ class Clients:
         try:
             self._sockets[flow].sendto(datagram, vip)
         except OSError:
-            # nobody is bound: an ICMP error about an earlier datagram
+            # no socket is bound: an ICMP error about an earlier datagram
             self.tally.refused += 1
             with contextlib.suppress(OSError):
                 self._sockets[flow].sendto(datagram, vip)

@@ -1,7 +1,7 @@
 """Faults under load: what a load balancer of two processes loses, and that nothing goes astray.
 
 `python -m bench.lb_faults [--seconds 6] [--rate 8000]` writes bench/results/lb-faults.md. It exits with an error if any
-datagram reached somebody it was not for.
+datagram was misdelivered.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class Scenario:
     """`during` runs beside the traffic, from a quarter of its time on."""
 
     name: str
-    during: Callable[[Bed], None]
+    during: Callable[[FaultTestbed], None]
     backends: int = 8
     ip: str = "127.0.0.1"
     processes: int = 2
     daemons: int = 1
 
 
-class Bed:
+class FaultTestbed:
     """The daemons of one scenario, and what its fault may touch."""
 
     def __init__(self, scenario: Scenario, seconds: float, folder: Path) -> None:
@@ -103,17 +103,17 @@ class Bed:
         self.backends.close()
 
 
-def nothing(bed: Bed) -> None:
+def nothing(testbed: FaultTestbed) -> None:
     """The control."""
 
 
-def kill_processes(bed: Bed) -> None:
+def kill_processes(testbed: FaultTestbed) -> None:
     """SIGKILL one process, and another when a spare is ready again."""
-    daemon = bed.daemons[0]
+    daemon = testbed.daemons[0]
     for slot in (0, 1):
         _wait_for_spare(daemon)
         os.kill(daemon.serving()[slot], signal.SIGKILL)
-        time.sleep(bed.seconds / 4)
+        time.sleep(testbed.seconds / 4)
     _wait_for_spare(daemon)
 
 
@@ -122,62 +122,70 @@ def _wait_for_spare(daemon: Daemon) -> None:
         time.sleep(0.1)
 
 
-def kill_supervisor(bed: Bed) -> None:
+def kill_supervisor(testbed: FaultTestbed) -> None:
     """SIGKILL the supervisor and start another, whose processes work beside the orphans."""
-    first = bed.daemons[0]
-    bed.remember_orphans()
+    first = testbed.daemons[0]
+    testbed.remember_orphans()
     first.process.kill()
     first.process.wait()
-    bed.daemons.append(Daemon(bed.settings, listen=format_address(first.vip), inner=format_address(first.inner)))
+    testbed.daemons.append(
+        Daemon(testbed.settings, listen=format_address(first.vip), inner=format_address(first.inner))
+    )
 
 
-def kill_everything(bed: Bed) -> None:
+def kill_everything(testbed: FaultTestbed) -> None:
     """SIGKILL all processes at once and start the daemon again."""
-    first = bed.daemons[0]
+    first = testbed.daemons[0]
     first.kill()
-    bed.daemons.append(Daemon(bed.settings, listen=format_address(first.vip), inner=format_address(first.inner)))
+    testbed.daemons.append(
+        Daemon(testbed.settings, listen=format_address(first.vip), inner=format_address(first.inner))
+    )
 
 
-def replace(bed: Bed) -> None:
+def replace(testbed: FaultTestbed) -> None:
     """Start a second daemon beside the first and stop the first: an upgrade."""
-    first = bed.daemons[0]
-    bed.daemons.append(Daemon(bed.settings, listen=format_address(first.vip), inner=format_address(first.inner)))
+    first = testbed.daemons[0]
+    testbed.daemons.append(
+        Daemon(testbed.settings, listen=format_address(first.vip), inner=format_address(first.inner))
+    )
     first.stop()
 
 
-def reload(bed: Bed) -> None:
+def reload(testbed: FaultTestbed) -> None:
     """Drain a backend and take it back, again and again."""
-    text = bed.settings.read_text()
-    end = time.monotonic() + bed.seconds / 2
+    text = testbed.settings.read_text()
+    end = time.monotonic() + testbed.seconds / 2
     is_draining = False
     while time.monotonic() < end:
         is_draining = not is_draining
-        bed.settings.write_text(text.replace('name = "b1"', 'name = "b1"\nstate = "draining"') if is_draining else text)
-        bed.daemons[0].process.send_signal(signal.SIGHUP)
+        testbed.settings.write_text(
+            text.replace('name = "b1"', 'name = "b1"\nstate = "draining"') if is_draining else text
+        )
+        testbed.daemons[0].process.send_signal(signal.SIGHUP)
         time.sleep(0.3)
 
 
-def lose_backend(bed: Bed) -> None:
+def lose_backend(testbed: FaultTestbed) -> None:
     """Close one backend's port for a third of the time."""
-    bed.backends.close_one(1)
-    time.sleep(bed.seconds / 3)
-    bed.backends.open_one(1)
+    testbed.backends.close_one(1)
+    time.sleep(testbed.seconds / 3)
+    testbed.backends.open_one(1)
 
 
-def flood(bed: Bed) -> None:
+def flood(testbed: FaultTestbed) -> None:
     """Garbage for the VIP; forged replies, and backends' replies that name the VIP, loopback's port 0 or multicast."""
     rng = os.urandom
-    daemon, client = bed.daemons[0], bed.clients.addresses[0]
+    daemon, client = testbed.daemons[0], testbed.clients.addresses[0]
     forged = wrap(SppHeader(client, daemon.vip), b"forged")
     abusive = [wrap(SppHeader(named, daemon.vip), b"x") for named in (daemon.vip, ("127.0.0.1", 0), ("224.0.0.1", 9))]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-        end = time.monotonic() + bed.seconds / 2
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        end = time.monotonic() + testbed.seconds / 2
         while time.monotonic() < end:
             for _ in range(4):
-                stranger.sendto(rng(1 + rng(1)[0] % 90), daemon.vip)
-            stranger.sendto(forged, daemon.inner)
+                other.sendto(rng(1 + rng(1)[0] % 90), daemon.vip)
+            other.sendto(forged, daemon.inner)
             for datagram in abusive:
-                bed.backends.send_from(0, datagram, daemon.inner)
+                testbed.backends.send_from(0, datagram, daemon.inner)
             time.sleep(0.002)
 
 
@@ -192,7 +200,7 @@ SCENARIOS: Final = (
     Scenario("replaced by a second daemon beside it", replace),
     Scenario("reloaded every 0.3 s", reload),
     Scenario("a backend lost for a third of the time", lose_backend),
-    Scenario("garbage, strangers, headers naming the VIP", flood),
+    Scenario("garbage, unknown sources, headers naming the VIP", flood),
 )
 
 
@@ -206,12 +214,12 @@ def main() -> None:
     lines = list(_head(options.seconds, options.rate))
     for scenario in (scenario for scenario in SCENARIOS if options.only in scenario.name):
         with tempfile.TemporaryDirectory() as folder:
-            bed = Bed(scenario, options.seconds, Path(folder))
+            testbed = FaultTestbed(scenario, options.seconds, Path(folder))
             try:
-                tally = bed.run(scenario, options.rate)
-                drops = bed.receive_drops()
+                tally = testbed.run(scenario, options.rate)
+                drops = testbed.receive_drops()
             finally:
-                bed.close()
+                testbed.close()
         strays += tally.strays
         cells = (scenario.name, tally.sent, tally.lost_inward, tally.lost_outward, drops, tally.strays)
         lines.append("| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in cells) + " |")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from unittest import mock
 
-import numpy.random  # noqa: F401 - whoever imports it later, within a simulation, draws from its randomness
+import numpy.random  # noqa: F401 - a later import, within a simulation, would draw from its randomness
 from aioquic import tls
 from aioquic.quic.stream import QuicStream
 from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
@@ -59,7 +59,7 @@ def deterministic(loop: VirtualLoop, rng: random.Random, wall_epoch_s: float) ->
 
 
 def _store_init(original: Callable[..., None]) -> Callable[..., None]:
-    """OpenSSL checks certificates by the time of day unless it is told another."""
+    """OpenSSL checks certificates by the time of day unless another is set."""
 
     def init(self: crypto.X509Store) -> None:
         original(self)

@@ -90,7 +90,7 @@ def _raise_first(faults: list[dict[str, Any]]) -> None:
 
 
 def _clean_up(loop: VirtualLoop) -> None:
-    """Cancel what is left, with nobody listening any more, so that no coroutine outlives its loop."""
+    """Cancel what is left, with all killed processes released, so that no coroutine outlives its loop."""
     loop.bury()
     tasks = asyncio.all_tasks(loop)
     for task in tasks:

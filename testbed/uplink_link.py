@@ -1,4 +1,4 @@
-"""An uplink without a network: the client's sender, the worker's reassembler, and a link with a weather."""
+"""An uplink without a network: the client's sender, the worker's reassembler, and a link with delays and losses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from voice_gateway.transport.reassembler import UplinkReassembler
 from voicelink.wire import AudioFrame, Codec, Malformed, UplinkMode, UplinkReport, decode_uplink_report
 
 FRAME_S = 0.020
-Weather = Callable[[float, bool], list[float]]
+LinkModel = Callable[[float, bool], list[float]]
 """For a datagram sent at that time, upwards or not: after how long each of its copies arrives."""
 
 
@@ -24,7 +24,7 @@ def spoken(sequence: int, byte_count: int = 60) -> AudioFrame:
 class UplinkOverLink:
     """`say` frames, `run_until` some time, and look at `delivered`: (time, frame)."""
 
-    weather: Weather
+    link_model: LinkModel
     mode: UplinkMode = UplinkMode.HYBRID
     limit_s: float | None = None
     stream_delay_s: float = 0.150
@@ -99,7 +99,7 @@ class UplinkOverLink:
                 self._send("audio", each, is_up=True)
 
     def _send(self, kind: str, datagram: bytes, is_up: bool) -> None:
-        for delay_s in self.weather(self.now, is_up):
+        for delay_s in self.link_model(self.now, is_up):
             self._at(self.now + delay_s, kind, datagram)
 
     def _at(self, when: float, kind: str, what: object) -> None:

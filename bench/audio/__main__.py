@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 
 from bench.audio.batch import BatchResampler
-from bench.audio.contenders import CONTENDERS, ours
 from bench.audio.plots import draw
 from bench.audio.quality import FRAME_MS, TONES_HZ, delay_ms, microseconds, rejection_db, sinad_db
+from bench.audio.resamplers import RESAMPLERS, ours
 from bench.figures import RESULTS, percentile, save, table
 
 PAIRS: Final = ((8_000, 16_000), (8_000, 48_000), (24_000, 8_000), (48_000, 16_000), (24_000, 48_000))
@@ -23,7 +23,7 @@ def measure(count: int) -> bool:
     """Measure, save and print everything; return whether the gateway's converter reaches its goals."""
     rows, document, is_good = [], {}, True
     for source_hz, target_hz in PAIRS:
-        for name, make in CONTENDERS.items():
+        for name, make in RESAMPLERS.items():
             delay = delay_ms(make, source_hz, target_hz)
             sinads = [sinad_db(make, source_hz, target_hz, tone) for tone in TONES_HZ]
             rejection = rejection_db(make, source_hz, target_hz)

@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
-from bench.audio.contenders import CONTENDERS
 from bench.audio.quality import run
+from bench.audio.resamplers import RESAMPLERS
 
 _SECONDS = 4.0
 
@@ -22,8 +22,8 @@ def draw(source_hz: int, target_hz: int, path: Path) -> None:
     """Write the spectrograms of a sweep over all that `source_hz` can hold, one for each converter."""
     time = np.arange(round(source_hz * _SECONDS)) / source_hz
     sweep = 16_000 * np.sin(np.pi * (source_hz / 2) / _SECONDS * time**2)
-    figure, axes = plt.subplots(1, len(CONTENDERS), figsize=(15, 3.6), sharey=True, layout="constrained")
-    for panel, (name, make) in zip(axes, CONTENDERS.items(), strict=True):
+    figure, axes = plt.subplots(1, len(RESAMPLERS), figsize=(15, 3.6), sharey=True, layout="constrained")
+    for panel, (name, make) in zip(axes, RESAMPLERS.items(), strict=True):
         made, _ = run(make(source_hz, target_hz), source_hz, sweep)
         image = panel.imshow(
             _spectrogram(made), origin="lower", aspect="auto", cmap="magma", vmin=-120, vmax=0,

@@ -10,7 +10,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from bench.audio.contenders import Convert
+from bench.audio.resamplers import Convert
 
 Make = Callable[[int, int], Convert]
 FRAME_MS: Final = 20

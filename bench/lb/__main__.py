@@ -1,8 +1,8 @@
 """The forwarder beside a C reference, nginx and Envoy, on loopback: `python -m bench.lb`.
 
-All contenders balance one pool, one core each, in one run: capacity by kind of connection ID and datagram size, round
-trips and losses at rest and under load, memory over many client addresses, and two processes. Everything found goes to
-bench/results/lb: results.json, report.md and plots. Needs Linux and a C compiler; who is not installed is left out
+All implementations balance one pool, one core each, in one run: capacity by kind of connection ID and datagram size,
+round trips and losses at rest and under load, memory over many client addresses, and two processes. The results go to
+bench/results/lb: results.json, report.md and plots. Needs Linux and a C compiler; what is not installed is left out
 and named. The whole takes about half an hour.
 """
 
@@ -16,8 +16,8 @@ from pathlib import Path
 
 from bench.figures import RESULTS
 from bench.lb import measure, memory, plots
-from bench.lb.bed import Bed
-from bench.lb.contenders import Contender, NotReadyError, contenders, started
+from bench.lb.implementations import Implementation, NotReadyError, implementations, started
+from bench.lb.lb_testbed import LbTestbed
 from bench.lb.machine import Spent, describe_machine, raise_file_limit, raise_priority
 from bench.lb.native import CompilerMissingError
 from bench.lb.pool import Traffic
@@ -47,14 +47,14 @@ def main() -> None:
     raise_priority(is_realtime=options.realtime)
     end_at_sigterm()
     try:
-        bed = Bed(folder / "work")
+        testbed = LbTestbed(folder / "work")
     except CompilerMissingError as error:
         sys.exit(str(error))
     results = Results(describe_machine(), options.quick, {}, {})
-    takers = list(_present(bed, contenders(bed.programs), options.only, results))
+    chosen = list(_present(testbed, implementations(testbed.programs), options.only, results))
     begun, spent = time.monotonic(), Spent.now()
     try:
-        _run(bed, takers, set(options.parts), results)
+        _run(testbed, chosen, set(options.parts), results)
     finally:
         results.others_share = Spent.now().others_since(spent)
         (folder / "results.json").write_text(results.to_json())
@@ -64,53 +64,57 @@ def main() -> None:
     print(f"{time.monotonic() - begun:.0f} s; {folder}/report.md, results.json and plots")
 
 
-def _run(bed: Bed, takers: list[Contender], parts: set[str], results: Results) -> None:
+def _run(testbed: LbTestbed, chosen: list[Implementation], parts: set[str], results: Results) -> None:
     effort = _QUICK if results.is_quick else _FULL
     for is_batched in (False, True):
         if parts & {"throughput", "latency", "memory"}:
             _say(f"capacity, {'batching' if is_batched else 'plain'} backends")
             # Under load, later parts need to know what each can bear.
             kinds = _kinds(results.is_quick, is_batched) if "throughput" in parts else [(Traffic.PLAINTEXT, 200)]
-            results.throughput += measure.throughput(bed, takers, kinds, is_batched=is_batched, effort=effort)
+            results.throughput += measure.throughput(testbed, chosen, kinds, is_batched=is_batched, effort=effort)
         if "latency" in parts:
             _say(f"latency, {'batching' if is_batched else 'plain'} backends")
             capacity = _capacity(results, is_batched)
-            results.latency += measure.latency(bed, takers, capacity, is_batched=is_batched, effort=effort)
+            results.latency += measure.latency(testbed, chosen, capacity, is_batched=is_batched, effort=effort)
     if "memory" in parts:
-        for taker in takers:
-            _say(f"memory, {taker.name}")
-            results.memory.append(_remember(bed, taker, results))
+        for implementation in chosen:
+            _say(f"memory, {implementation.name}")
+            results.memory.append(_remember(testbed, implementation, results))
     if "scaling" in parts:
         _say("two processes")
-        results.scaling = measure.scaling(bed, [taker for taker in takers if taker.is_scalable], effort)
+        results.scaling = measure.scaling(
+            testbed, [implementation for implementation in chosen if implementation.is_scalable], effort
+        )
 
 
-def _remember(bed: Bed, taker: Contender, results: Results) -> memory.MemoryRun:
-    """As many addresses as time allows, at a rate that the contender bears well: a round trip is two datagrams."""
-    most = STATELESS_ADDRESSES if taker.reads_cids else STATEFUL_ADDRESSES
-    bearable = _MOST_MEMORY_RATE if taker.reads_cids else _NEW_CLIENTS_RATE
-    rate = min(bearable, 0.3 * _capacity(results, True)[taker.name])
+def _remember(testbed: LbTestbed, implementation: Implementation, results: Results) -> memory.MemoryRun:
+    """As many addresses as time allows, at a rate that the implementation bears well: a round trip is two datagrams."""
+    most = STATELESS_ADDRESSES if implementation.reads_cids else STATEFUL_ADDRESSES
+    bearable = _MOST_MEMORY_RATE if implementation.reads_cids else _NEW_CLIENTS_RATE
+    rate = min(bearable, 0.3 * _capacity(results, True)[implementation.name])
     limit_s = _QUICK_MEMORY_S if results.is_quick else _FULL_MEMORY_S
-    return memory.remember(bed, taker, int(min(most, rate * limit_s)), rate)
+    return memory.remember(testbed, implementation, int(min(most, rate * limit_s)), rate)
 
 
-def _present(bed: Bed, everyone: Iterable[Contender], only: list[str], results: Results) -> Iterable[Contender]:
+def _present(
+    testbed: LbTestbed, everyone: Iterable[Implementation], only: list[str], results: Results
+) -> Iterable[Implementation]:
     """Those that are installed and pass on a datagram; the others are noted."""
-    for contender in everyone:
-        if only and not any(part.lower() in contender.name.lower() for part in only):
+    for implementation in everyone:
+        if only and not any(part.lower() in implementation.name.lower() for part in only):
             continue
-        if contender.missing is not None:
-            results.missing[contender.name] = contender.missing
+        if implementation.missing is not None:
+            results.missing[implementation.name] = implementation.missing
             continue
         try:
-            trial = started(contender, bed.pool(), bed.folder / "trial", bed.cores.contender)
-            with bed.backends(is_batched=False), trial:
+            trial = started(implementation, testbed.pool(), testbed.folder / "trial", testbed.cores.implementation)
+            with testbed.backends(is_batched=False), trial:
                 pass
         except NotReadyError as error:
-            results.missing[contender.name] = str(error)
+            results.missing[implementation.name] = str(error)
             continue
-        results.versions[contender.name] = contender.version
-        yield contender
+        results.versions[implementation.name] = implementation.version
+        yield implementation
 
 
 def _kinds(is_quick: bool, is_batched: bool) -> list[tuple[Traffic, int]]:
@@ -122,7 +126,7 @@ def _kinds(is_quick: bool, is_batched: bool) -> list[tuple[Traffic, int]]:
 
 def _capacity(results: Results, is_batched: bool) -> dict[str, float]:
     points = [p for p in results.throughput if (p.traffic, p.size) == (Traffic.PLAINTEXT, 200)]
-    return {p.contender: p.datagrams_per_s or 0.0 for p in points if p.backends_batch == is_batched}
+    return {p.implementation: p.datagrams_per_s or 0.0 for p in points if p.backends_batch == is_batched}
 
 
 def _say(what: str) -> None:
@@ -136,7 +140,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="under three minutes: short, one round, fewer kinds")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure; default: everything")
     parser.add_argument("--realtime", action="store_true", help="stop the machine's other work meanwhile; needs root")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="contenders whose name contains this")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help="implementations whose name contains this"
+    )
     default = RESULTS / "lb"
     parser.add_argument("--out", type=Path, default=default, help="where results go; default: %(default)s")
     return parser.parse_args()

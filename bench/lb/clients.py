@@ -18,9 +18,9 @@ DEFAULT_FLOWS = 64
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the clients do: keep `window` datagrams under way, or send `rate` each second whatever comes back.
+    """What the clients do: keep `window` datagrams under way, or send `rate` each second without waiting for replies.
 
-    `is_sticky`: the contender reads no connection IDs, so that a flow must only stay with its first backend.
+    `is_sticky`: the implementation reads no connection IDs, so that a flow must only stay with its first backend.
     `is_once`: end when each flow has sent one datagram, instead of after `seconds`.
     """
 
@@ -47,13 +47,13 @@ class Clients:
     program: Path
     cores: Collection[int]
 
-    def command(self, target: Address, heads: Path, load: Load) -> list[str]:
-        where = ["--target", f"{target[0]}:{target[1]}", "--templates", str(heads)]
+    def command(self, target: Address, templates: Path, load: Load) -> list[str]:
+        where = ["--target", f"{target[0]}:{target[1]}", "--templates", str(templates)]
         return ["taskset", "-c", ",".join(map(str, self.cores)), str(self.program), *where, *load.arguments()]
 
-    def run(self, target: Address, heads: Path, load: Load, contenders: Sequence[Pinned] = ()) -> Outcome:
-        """Run to the end; `contenders` are the processes whose CPU time counts. Raises `CalledProcessError`."""
-        with self.started(target, heads, load) as process:
+    def run(self, target: Address, templates: Path, load: Load, implementations: Sequence[Pinned] = ()) -> Outcome:
+        """Run to the end; `implementations` are the processes whose CPU time counts. Raises `CalledProcessError`."""
+        with self.started(target, templates, load) as process:
             assert process.stdout is not None
             cpu_at: dict[str, int] = {}
             result = ""
@@ -61,15 +61,15 @@ class Clients:
                 if line.startswith("{"):
                     result = line
                 else:
-                    cpu_at[line.strip()] = sum(contender.usage().cpu_ns for contender in contenders)
+                    cpu_at[line.strip()] = sum(implementation.usage().cpu_ns for implementation in implementations)
         if process.returncode or not result:
             raise subprocess.CalledProcessError(process.returncode, process.args)
         return outcome(result, cpu_at.get("done", 0) - cpu_at.get("measuring", 0))
 
     @contextlib.contextmanager
-    def started(self, target: Address, heads: Path, load: Load) -> Iterator[subprocess.Popen[str]]:
+    def started(self, target: Address, templates: Path, load: Load) -> Iterator[subprocess.Popen[str]]:
         """Run beside the block, which reads the result with `finish`; end it if the block fails."""
-        command = self.command(target, heads, load)
+        command = self.command(target, templates, load)
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=end_with_parent) as process:
             try:
                 yield process

@@ -1,4 +1,4 @@
-"""The same pool, told to each contender in its own language."""
+"""The same pool, in the configuration language of each implementation."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _REALTIME_PRIORITY = 1
 
 
 def describe_machine() -> dict[str, str | int | float]:
-    """What readers need to judge the figures."""
+    """The machine that the figures are measured on."""
     models = [line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name")]
     return {
         "cpu": models[0] if models else platform.machine(),

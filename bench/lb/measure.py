@@ -1,4 +1,4 @@
-"""The measurements. Each goes through the contenders in turn, round by round, so that a busy moment hits all alike."""
+"""The measurements. Each visits the implementations in turn, in rounds, so that a busy moment affects all alike."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from bench.lb.bed import Bed
 from bench.lb.clients import DEFAULT_FLOWS, Load
-from bench.lb.contenders import Contender, started
+from bench.lb.implementations import Implementation, started
+from bench.lb.lb_testbed import LbTestbed
 from bench.lb.outcome import Outcome, median, pooled, quantile
 from bench.lb.pool import Address, Pool, Traffic
 from bench.lb.process import Pinned
@@ -32,9 +32,9 @@ class Effort:
 
 @dataclass(slots=True)
 class Point:
-    """All rounds of one contender at one setting."""
+    """All rounds of one implementation at one setting."""
 
-    contender: str
+    implementation: str
     traffic: Traffic
     size: int
     backends_batch: bool
@@ -66,7 +66,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """A contender that is up, or nobody: then `target` is a backend."""
+    """An implementation that runs, or none: then `target` is a backend."""
 
     name: str
     target: Address
@@ -78,31 +78,41 @@ DIRECT = "no forwarder"
 
 
 def throughput(
-    bed: Bed, contenders: Sequence[Contender], kinds: Iterable[tuple[Traffic, int]], *, is_batched: bool, effort: Effort
+    testbed: LbTestbed,
+    implementations: Sequence[Implementation],
+    kinds: Iterable[tuple[Traffic, int]],
+    *,
+    is_batched: bool,
+    effort: Effort,
 ) -> list[Point]:
     """As much as each can pass on, for each kind of traffic and datagram size in bytes."""
     with ExitStack() as stack:
-        runners = _start(stack, bed, contenders, is_batched=is_batched)
+        runners = _start(stack, testbed, implementations, is_batched=is_batched)
         points = [Point(r.name, traffic, size, is_batched) for traffic, size in kinds for r in runners]
         for runner, point in _rounds(runners, points, effort.rounds):
             load = Load(point.size, effort.seconds, window=WINDOW, is_sticky=runner.is_sticky)
-            _run(bed, runner, point, load)
+            _run(testbed, runner, point, load)
     return points
 
 
 def latency(
-    bed: Bed, contenders: Sequence[Contender], capacity: dict[str, float], *, is_batched: bool, effort: Effort
+    testbed: LbTestbed,
+    implementations: Sequence[Implementation],
+    capacity: dict[str, float],
+    *,
+    is_batched: bool,
+    effort: Effort,
 ) -> list[Point]:
-    """Round trips and losses at 1 kpps and at shares of each contender's own capacity (datagrams a second).
+    """Round trips and losses at 1 kpps and at shares of each implementation's own capacity (datagrams a second).
 
-    At each rate the clients also talk to a backend directly, so that what the contender adds can be told.
+    At each rate the clients also talk to a backend directly, which gives the latency that the implementation adds.
     """
     with ExitStack() as stack:
-        runners = _start(stack, bed, contenders, is_batched=is_batched)
-        direct = Runner(DIRECT, bed.pool().backends[0], True, ())
+        runners = _start(stack, testbed, implementations, is_batched=is_batched)
+        direct = Runner(DIRECT, testbed.pool().backends[0], True, ())
         points = []
         for runner in runners:
-            # A round trip is two datagrams to the contender, hence the half.
+            # A round trip is two datagrams to the implementation, hence the half.
             rates = [(None, ONE_KPPS), *((share, capacity[runner.name] / 2 * share) for share in SHARES)]
             for share, rate in rates:
                 for name in (runner.name, DIRECT):
@@ -110,45 +120,47 @@ def latency(
                         points.append(Point(name, Traffic.PLAINTEXT, 200, is_batched, share, rate))
         for runner, point in _rounds([*runners, direct], points, effort.latency_rounds):
             load = Load(point.size, effort.latency_seconds, rate=point.rate, is_sticky=runner.is_sticky)
-            _run(bed, runner, point, load)
+            _run(testbed, runner, point, load)
     return points
 
 
-def scaling(bed: Bed, contenders: Sequence[Contender], effort: Effort) -> dict[int, list[Point]]:
+def scaling(testbed: LbTestbed, implementations: Sequence[Implementation], effort: Effort) -> dict[int, list[Point]]:
     """Capacity with one and with two processes, each time on the same two cores, by number of processes.
 
     On a machine of two cores clients and backends take their part of them; then the cost of a datagram is the honest
     figure.
     """
-    cores = sorted({*bed.cores.contender, *bed.cores.clients})
+    cores = sorted({*testbed.cores.implementation, *testbed.cores.clients})
     found = {}
     for processes in (1, 2):
         with ExitStack() as stack:
-            runners = _start(stack, bed, contenders, is_batched=True, cores=cores, processes=processes)
+            runners = _start(stack, testbed, implementations, is_batched=True, cores=cores, processes=processes)
             points = [Point(runner.name, Traffic.PLAINTEXT, 200, True) for runner in runners]
             for runner, point in _rounds(runners, points, effort.rounds):
                 load = Load(200, effort.seconds, window=WINDOW, flows=8 * DEFAULT_FLOWS, is_sticky=runner.is_sticky)
-                _run(bed, runner, point, load)
+                _run(testbed, runner, point, load)
         found[processes] = points
     return found
 
 
 def _start(
     stack: ExitStack,
-    bed: Bed,
-    contenders: Sequence[Contender],
+    testbed: LbTestbed,
+    implementations: Sequence[Implementation],
     *,
     is_batched: bool,
     cores: Sequence[int] | None = None,
     processes: int = 1,
 ) -> list[Runner]:
-    stack.enter_context(bed.backends(is_batched=is_batched))
+    stack.enter_context(testbed.backends(is_batched=is_batched))
     runners = []
-    for contender in contenders:
-        pool: Pool = bed.pool()
-        folder = bed.folder / contender.name.replace(" ", "-")
-        up = stack.enter_context(started(contender, pool, folder, cores or bed.cores.contender, processes))
-        runners.append(Runner(contender.name, pool.vip, not contender.reads_cids, up))
+    for implementation in implementations:
+        pool: Pool = testbed.pool()
+        folder = testbed.folder / implementation.name.replace(" ", "-")
+        up = stack.enter_context(
+            started(implementation, pool, folder, cores or testbed.cores.implementation, processes)
+        )
+        runners.append(Runner(implementation.name, pool.vip, not implementation.reads_cids, up))
     return runners
 
 
@@ -157,8 +169,8 @@ def _rounds(runners: Sequence[Runner], points: Sequence[Point], rounds: int) -> 
     by_name = {runner.name: runner for runner in runners}
     for number in range(rounds):
         for point in points if number % 2 == 0 else reversed(points):
-            yield by_name[point.contender], point
+            yield by_name[point.implementation], point
 
 
-def _run(bed: Bed, runner: Runner, point: Point, load: Load) -> None:
-    point.rounds.append(bed.clients.run(runner.target, bed.heads[point.traffic], load, runner.processes))
+def _run(testbed: LbTestbed, runner: Runner, point: Point, load: Load) -> None:
+    point.rounds.append(testbed.clients.run(runner.target, testbed.templates[point.traffic], load, runner.processes))

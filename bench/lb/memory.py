@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.lb.bed import Bed
 from bench.lb.clients import Load, finish
-from bench.lb.contenders import Contender, started
+from bench.lb.implementations import Implementation, started
+from bench.lb.lb_testbed import LbTestbed
 from bench.lb.outcome import Outcome
 from bench.lb.pool import Traffic
 
@@ -30,9 +30,9 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class MemoryRun:
-    """One contender and its samples, the first before any client; `end` is its last word if it did not survive."""
+    """One implementation and its samples, the first before any client; `end` is its last word if it did not survive."""
 
-    contender: str
+    implementation: str
     addresses: int
     samples: list[Sample]
     outcome: Outcome
@@ -50,12 +50,17 @@ class MemoryRun:
         return self.samples[-1].kernel_bytes - self.samples[0].kernel_bytes
 
 
-def remember(bed: Bed, contender: Contender, addresses: int, rate: float) -> MemoryRun:
+def remember(testbed: LbTestbed, implementation: Implementation, addresses: int, rate: float) -> MemoryRun:
     """Send one datagram from each of that many client addresses, at `rate` a second."""
-    load = Load(_SIZE, 0.0, warmup_s=0.0, rate=rate, flows=addresses, is_sticky=not contender.reads_cids, is_once=True)
-    pool = bed.pool()
-    folder = bed.folder / f"{contender.name.replace(' ', '-')}-memory"
-    with bed.backends(is_batched=True), started(contender, pool, folder, bed.cores.contender) as processes:
+    load = Load(
+        _SIZE, 0.0, warmup_s=0.0, rate=rate, flows=addresses, is_sticky=not implementation.reads_cids, is_once=True
+    )
+    pool = testbed.pool()
+    folder = testbed.folder / f"{implementation.name.replace(' ', '-')}-memory"
+    with (
+        testbed.backends(is_batched=True),
+        started(implementation, pool, folder, testbed.cores.implementation) as processes,
+    ):
 
         def sample(sent: float) -> Sample:
             used = [process.usage() for process in processes]
@@ -64,21 +69,21 @@ def remember(bed: Bed, contender: Contender, addresses: int, rate: float) -> Mem
 
         samples = [sample(0)]
         begun = time.monotonic()
-        with bed.clients.started(pool.vip, bed.heads[Traffic.PLAINTEXT], load) as generator:
+        with testbed.clients.started(pool.vip, testbed.templates[Traffic.PLAINTEXT], load) as generator:
             while generator.poll() is None:
                 time.sleep(_SAMPLE_S)
                 samples.append(sample((time.monotonic() - begun) * rate))
             outcome = finish(generator)
         samples.append(sample(addresses))
         end = None if all(process.is_alive for process in processes) else _last_words(processes[0].log)
-    return MemoryRun(contender.name, addresses, [s for s in samples if s.resident_bytes], outcome, end)
+    return MemoryRun(implementation.name, addresses, [s for s in samples if s.resident_bytes], outcome, end)
 
 
 def _last_words(log: Path) -> str:
     """The line of a log that is most likely to say why a process ended."""
     lines = log.read_text(errors="replace").splitlines()
-    telling = [line for line in lines if any(word in line for word in ("Caught", "assert", "rror"))]
-    return (telling or lines or ["no word"])[0][-160:].strip()
+    errors = [line for line in lines if any(word in line for word in ("Caught", "assert", "rror"))]
+    return (errors or lines or ["no word"])[0][-160:].strip()
 
 
 def _slab_bytes() -> int:

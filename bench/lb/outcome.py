@@ -33,7 +33,7 @@ def merge(histograms: Iterable[Sequence[Bucket]]) -> list[Bucket]:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One run of the load generator, and what the contender spent meanwhile.
+    """One run of the load generator, and what the implementation spent meanwhile.
 
     `sent` and `received` are echoes' datagrams: a forwarder passed each received one on twice.
     """
@@ -45,14 +45,14 @@ class Outcome:
     misrouted: int
     misdelivered: int
     reordered: int
-    strangers: int
+    untrusted: int
     refused: int
     latency_ns: list[Bucket]
     cpu_ns: int = 0
 
     @property
     def datagrams_per_s(self) -> float:
-        """Datagrams that the contender passed on, both ways together."""
+        """Datagrams that the implementation passed on, both ways together."""
         return 2 * self.received_in_time / self.seconds
 
     @property
@@ -61,7 +61,7 @@ class Outcome:
 
     @property
     def core_share(self) -> float:
-        """How much of one core the contender used."""
+        """How much of one core the implementation used."""
         return self.cpu_ns / (self.seconds * 1e9)
 
     @property
@@ -94,7 +94,7 @@ _COUNTS = (
     "misrouted",
     "misdelivered",
     "reordered",
-    "strangers",
+    "untrusted",
     "refused",
     "cpu_ns",
 )

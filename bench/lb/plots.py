@@ -49,14 +49,14 @@ def _latency(results: Results) -> Figure:
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True, layout="constrained")
     for axes, is_batched in zip(panels, (False, True), strict=True):
         for name in results.versions:
-            points = [p for p in results.latency if (p.contender, p.backends_batch) == (name, is_batched)]
+            points = [p for p in results.latency if (p.implementation, p.backends_batch) == (name, is_batched)]
             if name == DIRECT or not points:
                 continue
             shares = [100 * (point.share or 0) for point in points]
             (line,) = axes.plot(shares, [point.latency_us(0.5) for point in points], "o-", label=name)
             axes.plot(shares, [point.latency_us(0.99) for point in points], "^:", color=line.get_color())
         axes.set_yscale("log")
-        axes.set_xlabel("% of the contender's own capacity (0: 1 kpps)")
+        axes.set_xlabel("% of the implementation's own capacity (0: 1 kpps)")
         axes.set_title("batching backends" if is_batched else "plain backends")
     panels[0].set_ylabel("round trip, microseconds: p50 (line), p99 (dots)")
     panels[0].legend(fontsize="small")
@@ -67,8 +67,8 @@ def _memory(results: Results) -> Figure:
     figure, panels = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     for run in results.memory:
         addresses = [max(1, sample.addresses) for sample in run.samples]
-        panels[0].plot(addresses, [s.resident_bytes / 1e6 for s in run.samples], ".-", label=run.contender)
-        panels[1].plot(addresses, [s.open_files for s in run.samples], ".-", label=run.contender)
+        panels[0].plot(addresses, [s.resident_bytes / 1e6 for s in run.samples], ".-", label=run.implementation)
+        panels[1].plot(addresses, [s.open_files for s in run.samples], ".-", label=run.implementation)
     for axes, what in zip(panels, ("resident memory, MB", "open files"), strict=True):
         axes.set_xscale("log")
         axes.set_yscale("log")

@@ -1,4 +1,4 @@
-"""What every contender balances over: four backends, three configs at once, and addresses on loopback."""
+"""What every implementation balances over: four backends, three configs at once, and addresses on loopback."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CONFIGS = {
     Traffic.SINGLE_PASS: QuicLbConfig(config_id=1, server_id_length=4, nonce_length=12, key=_KEY),
     Traffic.FOUR_PASS: QuicLbConfig(config_id=2, server_id_length=5, nonce_length=6, key=_KEY),
 }
-"""Whoever reads connection IDs knows all three all the time. Initials carry their client's random choice."""
+"""An implementation that reads connection IDs knows all three at any time. Initials carry random ones."""
 
 
 @dataclass(frozen=True, slots=True)

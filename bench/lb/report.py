@@ -27,10 +27,10 @@ def _head(results: Results) -> str:
     lines = [
         "# The forwarder beside others, on loopback",
         f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}, "
-        f"{machine['priority']}. Each contender has one core; only ratios within this run mean anything, and the less "
-        f"the more others used of the machine meanwhile: {100 * results.others_share:.0f} %."
+        f"{machine['priority']}. Each implementation has one core; only ratios within this run mean anything, and the "
+        f"less the more others used of the machine meanwhile: {100 * results.others_share:.0f} %."
         + (" A quick run: short and with few rounds." if results.is_quick else ""),
-        table(["contender", "version"], [[n, v] for n, v in results.versions.items()]),
+        table(["implementation", "version"], [[n, v] for n, v in results.versions.items()]),
     ]
     if results.missing:
         lines.append("\n".join(f"- {name} did not take part: {why}" for name, why in results.missing.items()))
@@ -54,7 +54,7 @@ def _throughput(results: Results, is_batched: bool) -> str:
     if not points:
         return ""
     kinds = list(dict.fromkeys((p.traffic, p.size) for p in points))
-    names = list(dict.fromkeys(p.contender for p in points))
+    names = list(dict.fromkeys(p.implementation for p in points))
 
     def rows(cell: Callable[[Point, Point | None], str]) -> list[list[str]]:
         def at(name: str, kind: tuple[Traffic, int]) -> str:
@@ -68,10 +68,10 @@ def _throughput(results: Results, is_batched: bool) -> str:
     return "\n\n".join(
         [
             f"## Capacity, {_backends(is_batched)}",
-            "Processor time of the contender per datagram passed on, in ns; in brackets its speed against C by that.",
+            "Processor time of the implementation per forwarded datagram, in ns; in brackets the speed relative to C.",
             table(header, rows(_cost)),
             "Thousand datagrams a second by the clock, both ways together, and how much of its core it used: "
-            "much less than 100 % means that clients, backends or others were the limit, and then whoever works in "
+            "much less than 100 % means that clients, backends or others were the limit, and then who works in "
             "batches had smaller ones, which cost more, than at full load.",
             table(header, rows(_rate)),
         ]
@@ -88,7 +88,7 @@ def _rate(point: Point, _: Point | None) -> str:
 
 
 def _latency(results: Results, is_batched: bool) -> str:
-    points = [p for p in results.latency if p.backends_batch == is_batched and p.contender != DIRECT]
+    points = [p for p in results.latency if p.backends_batch == is_batched and p.implementation != DIRECT]
     if not points:
         return ""
     rows = []
@@ -96,7 +96,7 @@ def _latency(results: Results, is_batched: bool) -> str:
         total = point.total
         rows.append(
             [
-                point.contender,
+                point.implementation,
                 "1 kpps" if point.share is None else f"{100 * point.share:.0f} %",
                 _number(total.sent / total.seconds),
                 *(_number(point.latency_us(q)) for q in (0.5, 0.99)),
@@ -108,8 +108,8 @@ def _latency(results: Results, is_batched: bool) -> str:
     return "\n\n".join(
         [
             f"## Latency and loss, {_backends(is_batched)}",
-            "200 bytes, plaintext. Load is the share of the contender's own capacity by the clock. A round trip is "
-            "two passes through the contender; added is what the quantile exceeds that of clients who talk to a "
+            "200 bytes, plaintext. Load is the share of the implementation's own capacity by the clock. A round trip "
+            "is two passes through the implementation; added is the difference to clients that talk to a "
             "backend directly at the same rate.",
             table(header, rows),
         ]
@@ -124,7 +124,7 @@ def _memory(results: Results) -> str:
         first, last = run.samples[0], run.samples[-1]
         rows.append(
             [
-                run.contender,
+                run.implementation,
                 _number(run.addresses),
                 f"{_number(first.resident_bytes / 1e6, 1)} to {_number(last.resident_bytes / 1e6, 1)}",
                 f"{_number(run.kernel_growth_bytes / 1e6, 1)}",
@@ -134,7 +134,7 @@ def _memory(results: Results) -> str:
         )
     header = ["", "client addresses", "resident MB", "kernel slabs, + MB", "open files, most", "answered"]
     note = f"One datagram from each of so many client addresses. A process may open {results.machine['files']} files."
-    ends = "".join(f"\n\n{run.contender} ended meanwhile: `{run.end}`" for run in results.memory if run.end)
+    ends = "".join(f"\n\n{run.implementation} ended meanwhile: `{run.end}`" for run in results.memory if run.end)
     return f"## Memory\n\n{note}\n\n{table(header, rows)}{ends}"
 
 
@@ -144,7 +144,7 @@ def _scaling(results: Results) -> str:
     one, two = results.scaling[1], results.scaling[2]
     rows = [
         [
-            a.contender,
+            a.implementation,
             *(_number(rate and rate / 1000) for rate in (a.datagrams_per_s, b.datagrams_per_s)),
             _number(ratio(b.datagrams_per_s, a.datagrams_per_s), 2),
             *(_number(cost) for cost in (a.cpu_ns_per_datagram, b.cpu_ns_per_datagram)),
@@ -165,7 +165,7 @@ def _faults(results: Results) -> str:
     rows = []
     for name in results.versions:
         totals = [point.total for point in results.points_of(name)]
-        totals += [run.outcome for run in results.memory if run.contender == name]
+        totals += [run.outcome for run in results.memory if run.implementation == name]
         counts = [sum(getattr(t, what) for t in totals) for what in _FAULTS]
         rows.append([name, *map(str, counts)])
     note = (
@@ -183,4 +183,4 @@ def _number(value: float | None, digits: int = 0) -> str:
     return ABSENT if value is None else f"{value:,.{digits}f}"
 
 
-_FAULTS = ("received", "misrouted", "misdelivered", "reordered", "strangers", "refused")
+_FAULTS = ("received", "misrouted", "misdelivered", "reordered", "untrusted", "refused")

@@ -1,9 +1,9 @@
-"""What a call loses when something dies: its words, its frames, and for how long it is not heard.
+"""What a call loses when something dies: its words, its frames, and the longest gap in its audio.
 
 Callers speak in real time through the load balancer, each over a link of its own of 25 ms each way; while they speak
 one thing happens. The gap is the longest time around it in which no frame of a call arrived, as its worker saw it,
 which is 20 ms where nothing happens; where the call goes on at another worker it is from the event until the first
-frame arrives there. Frames lost are those never heard, words lost what the caller named and the order misses. Several
+frame arrives there. Frames lost are those never acked, words lost what the caller named and the order misses. Several
 calls are held at once, and what happens to the cluster happens to all of them: `times` says how often it happened.
 The control has no shared store: it must lose.
 """

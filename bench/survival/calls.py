@@ -57,7 +57,7 @@ class Outcome:
 class Event:
     """Something that happens to calls.
 
-    `is_sudden`: from then on nothing is heard for a while, so that is where the gap of a call begins that goes on at
+    `is_sudden`: from then on no frame arrives for a while, so that is where the gap of a call begins that goes on at
     another worker; else it begins with the last acknowledgement. `is_way_open`: a new connection is possible at
     once, so that the time it takes is the client's and the worker's own.
     """

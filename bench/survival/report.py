@@ -117,7 +117,7 @@ def _draw(results: Sequence[Result]) -> None:
         axes.plot(percentile(gaps, 50), row, "|", markersize=16, markeredgewidth=2, color="black")
     axes.set_yticks(range(len(shown)), [result.name for result in reversed(shown)])
     axes.set_xscale("log")
-    axes.set_xlabel("longest time in which no frame of the call was heard, ms (bar: median)")
+    axes.set_xlabel("longest time in which no frame of the call arrived, ms (bar: median)")
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(RESULTS / "survival.png", dpi=120)
     plt.close(figure)

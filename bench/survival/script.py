@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from deploy.local.judgement import expected_order, named
-from deploy.local.story import RECORDING, middle_of
+from deploy.local.assertions import expected_order, named
+from deploy.local.scenario import RECORDING, middle_of
 from voice_client import VoiceClient
 from voice_client.audio.source import PcmSource
 

@@ -98,7 +98,7 @@ class _Call:
                 up.byte_count = 0
                 await client.speak(self)
                 self._bytes = up.byte_count
-                with suppress(CallLost):  # on a bad link the last word may be lost, after all was heard
+                with suppress(CallLost):  # on a bad link the last word may be lost, after every frame was acked
                     await client.finish()
 
         try:

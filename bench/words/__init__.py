@@ -1,1 +1,1 @@
-"""How well the order agent understands strangers, and what lost audio does to that."""
+"""How well the order agent understands unknown speakers, with and without lost audio."""

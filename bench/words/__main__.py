@@ -1,4 +1,4 @@
-"""How well the order agent understands strangers: at 16 kHz and by telephone, with audio lost, without and with us.
+"""How well the order agent understands unknown speakers, at 16 kHz and by telephone, with and without lost audio.
 
 Three flite voices, none of them the agent's own, say orders that no test and no setting was chosen by. Every order goes
 over a link that loses datagrams in bursts of 5, and through the agent's own turn-taking and recogniser.

@@ -44,7 +44,7 @@ def voice_call(
         async def call() -> None:
             async with cluster.client(codec="opus", has_playback=False, uplink=uplink) as client:
                 await client.speak(PcmSource(pcm))
-                with suppress(CallLost):  # the last word may be lost, after all was heard
+                with suppress(CallLost):  # the last word may be lost, after every frame was acked
                     await client.finish()
 
         try:
@@ -100,7 +100,7 @@ class _Socket:
         self.ended = asyncio.Event()
 
     def send_text(self, text: bytes) -> None:
-        """Nobody listens."""
+        """The audio is discarded."""
 
     def close(self, code: int, reason: str) -> None:
         self.ended.set()

@@ -57,7 +57,7 @@ class ClusterOptions:
     page_calls: str | None = None
     """The `host:port` that the page calls in place of the load balancer itself."""
     demo_port: int | None = None
-    """Where somebody offers the page's incidents (`deploy.local.incidents`); the page shows no buttons without."""
+    """Port of the page's incidents (`deploy.local.incidents`); without one the page shows no buttons for them."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""A demonstration as a command: its story in words or in JSON, its outcome as the exit status."""
+"""A demonstration as a command: result on the console or as JSON, and the exit status."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from deploy.local.cluster import ClusterError
 
 
 def command(name: str, description: str | None, run: Callable[[Console], Awaitable[dict[str, Any]]]) -> NoReturn:
-    """Run a demonstration that tells its story on the console; its document says with `ok` whether nothing was lost."""
+    """Run a demonstration, print its document with --json, and exit with status 0 if its key `ok` is true."""
     parser = argparse.ArgumentParser(prog=f"make {name}", description=description)
-    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout, the story on stderr")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout, the timeline on stderr")
     arguments = parser.parse_args()
     console = Console(stderr=arguments.json, highlight=False)
 
-    async def told() -> dict[str, Any]:
+    async def document_of_run() -> dict[str, Any]:
         return await run(console)
 
     try:
-        document = asyncio.run(told())
+        document = asyncio.run(document_of_run())
     except ClusterError as error:
         sys.exit(f"{name}: {error}")
     if arguments.json:

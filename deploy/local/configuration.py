@@ -77,7 +77,7 @@ def worker_toml(
     drain_timeout_s: float,
     twilio_auth_token: str | None = None,
 ) -> str:
-    # a caller whose network is gone has to move, whatever the server says
+    # a caller whose network is gone has to move even if the server forbids it
     may_migrate = "" if has_routable_cids else "unroutable_clients_may_migrate = true\n"
     ways = [f'token = "{token}"'] if token else []
     ways += [f'key_files = ["{access_key}"]'] if access_key else []

@@ -13,11 +13,11 @@ from typing import Any
 
 from rich.console import Console
 
+from deploy.local.assertions import expected_order, find_losses
 from deploy.local.cluster import Cluster, ClusterError, ClusterOptions
 from deploy.local.command import command
-from deploy.local.judgement import expected_order, judge
-from deploy.local.story import Story, Teller, middle_of
-from deploy.local.telling import show_control, show_story, show_verdict
+from deploy.local.console_report import show_control, show_scenario, show_verdict
+from deploy.local.scenario import ScenarioResult, ScenarioRunner, middle_of
 from quiclb import route, unroutable_cid
 from quiclb.net.address import parse_address
 from quiclb.settings.loader import load_settings
@@ -25,38 +25,38 @@ from quiclb.settings.loader import load_settings
 SECOND_HOST = "127.0.0.3"
 
 
-async def main_story(console: Console) -> tuple[Story, list[str]]:
+async def main_scenario(console: Console) -> tuple[ScenarioResult, list[str]]:
     """The call that must lose nothing; returns it with what it lost."""
     async with Cluster() as cluster:
-        teller = Teller(cluster)
-        story = await teller.tell(
+        runner = ScenarioRunner(cluster)
+        result = await runner.run(
             [
-                (middle_of("taro"), functools.partial(Teller.switch_network, address=SECOND_HOST)),
-                (middle_of("second_sentence"), Teller.restart_forwarder),
+                (middle_of("taro"), functools.partial(ScenarioRunner.switch_network, address=SECOND_HOST)),
+                (middle_of("second_sentence"), ScenarioRunner.restart_forwarder),
             ]
         )
-        lost = judge(story)
-        show_story(console, story)
+        lost = find_losses(result)
+        show_scenario(console, result)
         if lost:
             console.print(f"The workers' logs are in {cluster.keep_logs()}")
-    return story, lost
+    return result, lost
 
 
-async def control_story(console: Console) -> Story:
+async def control_scenario(console: Console) -> ScenarioResult:
     """The same call and the same switch where connection IDs carry no server ID; it must lose its session."""
     async with Cluster(ClusterOptions(has_routable_cids=False)) as cluster:
-        teller = Teller(cluster)
+        runner = ScenarioRunner(cluster)
         unlucky: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-        async def look_for_address(each: Teller) -> None:
+        async def look_for_address(each: ScenarioRunner) -> None:
             unlucky.set_result(await asyncio.to_thread(elsewhere, cluster, str(each.call.worker)))
 
-        async def switch(each: Teller) -> None:
+        async def switch(each: ScenarioRunner) -> None:
             await each.switch_network(await unlucky)
 
-        story = await teller.tell([(0.0, look_for_address), (middle_of("taro"), switch)])
-        show_control(console, story)
-    return story
+        result = await runner.run([(0.0, look_for_address), (middle_of("taro"), switch)])
+        show_control(console, result)
+    return result
 
 
 def elsewhere(cluster: Cluster, worker: str) -> str:
@@ -80,15 +80,15 @@ def elsewhere(cluster: Cluster, worker: str) -> str:
 
 async def run(console: Console) -> dict[str, Any]:
     """Both calls; returns the document that `--json` prints."""
-    story, lost = await main_story(console)
-    control = await control_story(console)
+    result, lost = await main_scenario(console)
+    control = await control_scenario(console)
     has_control_failed = control.is_cut_off and control.call["frames_acked"] < control.call["frames_sent"]
     show_verdict(console, lost, has_control_failed=has_control_failed)
     return {
         "ok": not lost and has_control_failed,
         "lost": lost,
         "expected": expected_order(),
-        "story": asdict(story),
+        "scenario": asdict(result),
         "control": asdict(control),
     }
 

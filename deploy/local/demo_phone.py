@@ -18,10 +18,10 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from deploy.local.assertions import expected_order, named
 from deploy.local.cluster import Cluster, ClusterOptions
 from deploy.local.command import command
-from deploy.local.judgement import expected_order, named
-from deploy.local.story import RECORDING, Moment
+from deploy.local.scenario import RECORDING, Moment
 from voice_gateway.errors import GatewayError
 from voice_gateway.session.runtime.ownership import call_session_id
 from voice_gateway.store.sqlite import SqliteStore
@@ -36,7 +36,7 @@ _BYTES_PER_S: Final = 8_000
 
 
 @dataclass(slots=True)
-class Telling:
+class PhoneCallResult:
     """What came of one call; `order` is as the session store has it, `turns` as the last worker counted them."""
 
     moments: list[Moment] = field(default_factory=list)
@@ -62,7 +62,7 @@ def script() -> tuple[bytes, float]:
     return before + second + _silence(1.0), (len(before) + len(second) / 2) / _BYTES_PER_S
 
 
-async def place_call(*, store: str | None = None, tick_s: float = 0.02) -> Telling:
+async def place_call(*, store: str | None = None, tick_s: float = 0.02) -> PhoneCallResult:
     """Call, kill the worker in mid-sentence, and return once the call is over, one way or the other.
 
     A `tick_s` of less than 0.02 is faster than real time.
@@ -71,14 +71,14 @@ async def place_call(*, store: str | None = None, tick_s: float = 0.02) -> Telli
     async with Cluster(ClusterOptions(twilio_auth_token=auth_token, store=store)) as cluster:
         pages = [f"http://{address}/twiml" for address in cluster.addresses.worker_telephony]
         call = Call(pages[VICTIM], tuple(pages), f"CA{secrets.token_hex(16)}", auth_token=auth_token)
-        telling = Telling()
+        result = PhoneCallResult()
         began = time.monotonic()
         died_at: list[float] = []
 
         def note(what: str, detail: str) -> None:
-            telling.moments.append(Moment(time.monotonic() - began, what, detail))
+            result.moments.append(Moment(time.monotonic() - began, what, detail))
             if what == "stream" and died_at:
-                telling.gap_ms = (time.monotonic() - died_at[0]) * 1000
+                result.gap_ms = (time.monotonic() - died_at[0]) * 1000
 
         async def kill() -> None:
             while simulator.said_ms < 1000 * killed_at_s:  # noqa: ASYNC110 - the call's own clock
@@ -91,23 +91,23 @@ async def place_call(*, store: str | None = None, tick_s: float = 0.02) -> Telli
         speech, killed_at_s = script()
         killing = asyncio.create_task(kill())
         try:
-            telling.call = (await simulator.run(speech)).as_json()
-            note("end", "the caller has heard the last answer and hangs up")
+            result.call = (await simulator.run(speech)).as_json()
+            note("end", "the last answer is played and the caller hangs up")
         except GatewayError as error:
-            telling.failure = str(error)
-            note("lost", telling.failure)
+            result.failure = str(error)
+            note("lost", result.failure)
         finally:
             killing.cancel()
             await asyncio.gather(killing, return_exceptions=True)
-        await _look_up(cluster, call.call_sid, telling, has_file=store is None)
-    return telling
+        await _look_up(cluster, call.call_sid, result, has_file=store is None)
+    return result
 
 
-async def _look_up(cluster: Cluster, call_sid: str, telling: Telling, *, has_file: bool) -> None:
+async def _look_up(cluster: Cluster, call_sid: str, result: PhoneCallResult, *, has_file: bool) -> None:
     async with asyncio.timeout(10):
         while not (sessions := await _ended(cluster)):  # noqa: ASYNC110 - what was said last is being saved
             await asyncio.sleep(0.05)
-    telling.worker, telling.turns = sessions[-1]["worker"], sessions[-1]["turn"]
+    result.worker, result.turns = sessions[-1]["worker"], sessions[-1]["turn"]
     if not has_file:
         return
     store = SqliteStore(cluster.folder / "sessions.db", ttl_s=60.0, clock=time.time)
@@ -116,8 +116,8 @@ async def _look_up(cluster: Cluster, call_sid: str, telling: Telling, *, has_fil
     finally:
         await store.close()
     if record is not None:
-        telling.order = list(record.state.get("items", []))
-        telling.transcript = [(line.role, line.text) for line in record.transcript]
+        result.order = list(record.state.get("items", []))
+        result.transcript = [(line.role, line.text) for line in record.transcript]
 
 
 async def _ended(cluster: Cluster) -> list[dict[str, Any]]:
@@ -132,54 +132,54 @@ def _get(url: str) -> bytes:
         return bytes(answer.read())
 
 
-def judge(telling: Telling) -> list[str]:
+def find_losses(result: PhoneCallResult) -> list[str]:
     """Return a sentence for each thing that was lost."""
-    faults = [] if telling.failure is None else [f"the call did not end well: {telling.failure}"]
-    if [named(item, like) for item, like in zip(telling.order, expected_order(), strict=False)] != expected_order():
-        faults.append(f"the order is not what was said: {telling.order}")
-    if len(telling.order) != len(expected_order()):
-        faults.append(f"the order has {len(telling.order)} items, {len(expected_order())} were said")
-    if telling.worker == f"worker-{VICTIM + 1}" or telling.call.get("streams") != 2:
-        faults.append(f"{telling.worker} ended the call, after {telling.call.get('streams')} streams")
-    if not telling.call.get("is_answered"):
+    faults = [] if result.failure is None else [f"the call did not end well: {result.failure}"]
+    if [named(item, like) for item, like in zip(result.order, expected_order(), strict=False)] != expected_order():
+        faults.append(f"the order is not what was said: {result.order}")
+    if len(result.order) != len(expected_order()):
+        faults.append(f"the order has {len(result.order)} items, {len(expected_order())} were said")
+    if result.worker == f"worker-{VICTIM + 1}" or result.call.get("streams") != 2:
+        faults.append(f"{result.worker} ended the call, after {result.call.get('streams')} streams")
+    if not result.call.get("is_answered"):
         faults.append("the caller's last words were not answered")
     return faults
 
 
-def show(console: Console, title: str, telling: Telling) -> None:
+def show(console: Console, title: str, result: PhoneCallResult) -> None:
     """Timeline, transcript and order on a terminal."""
     console.rule(f"[bold]{title}")
     table = Table(box=None, pad_edge=False, show_header=False)
-    for moment in telling.moments:
+    for moment in result.moments:
         table.add_row(f"[dim]{moment.at_s:6.2f} s", moment.what, moment.detail)
     console.print(table)
-    if telling.gap_ms is not None:
-        console.print(f"The caller was without a worker for {telling.gap_ms:.0f} ms.")
-    for role, text in telling.transcript:
+    if result.gap_ms is not None:
+        console.print(f"The caller was without a worker for {result.gap_ms:.0f} ms.")
+    for role, text in result.transcript:
         console.print(f"[bold]{'caller' if role == 'user' else 'agent':>6}[/]  {text}")
-    for item in telling.order:
+    for item in result.order:
         console.print(f"{item['quantity']}x {item['size']} {item['drink']}, {item['milk']} milk: {item['price']}")
-    console.print(f"{telling.worker} ended the call, and knows of {telling.turns} turns of the caller.\n")
+    console.print(f"{result.worker} ended the call, and knows of {result.turns} turns of the caller.\n")
 
 
 async def run(console: Console) -> dict[str, Any]:
     """Both calls; returns the document that `--json` prints."""
-    story = await place_call()
-    show(console, "A spoken order by telephone, a worker killed in mid-sentence", story)
+    result = await place_call()
+    show(console, "A spoken order by telephone, a worker killed in mid-sentence", result)
     control = await place_call(store="memory://")
     show(console, "The control: the same call, workers that share no store", control)
-    lost = judge(story)
-    has_control_failed = control.turns < story.turns
+    lost = find_losses(result)
+    has_control_failed = control.turns < result.turns
     for fault in lost:
         console.print(f"[bold red]Lost:[/] {fault}")
     if not has_control_failed:
         console.print("[bold red]The control lost nothing: this run proves nothing.")
     if not lost and has_control_failed:
-        console.print("[bold green]Nothing that was understood is lost, and the control shows that it could have been.")
+        console.print("[bold green]No transcribed turn was lost; the control call, without a shared store, lost one.")
     return {
         "ok": not lost and has_control_failed,
         "lost": lost,
-        "story": asdict(story),
+        "scenario": asdict(result),
         "control": asdict(control),
     }
 

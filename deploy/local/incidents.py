@@ -37,7 +37,7 @@ class Incidents:
 
     def _crash(self, request: WebRequest) -> WebResponse:
         origin = self._cluster.page_url.rstrip("/")
-        # whatever page a developer has open could send this: only ours may
+        # any page that a developer has open could send this: only ours may
         if request.method != "POST" or request.headers.get("origin") != origin:
             return WebResponse(HTTPStatus.FORBIDDEN, f"this is for {origin}\n")
         name = request.target.partition("?worker=")[2]

@@ -13,7 +13,7 @@ from testbed.simnet.network import Host
 from voice_client import MigrationFailed, VoiceClient
 
 SPEECH_S = 7.0
-Misfortune = Callable[[SimulatedCluster, VoiceClient, random.Random], Awaitable[None]]
+NetworkFault = Callable[[SimulatedCluster, VoiceClient, random.Random], Awaitable[None]]
 
 
 def lossy(rng: random.Random, worst: float = 0.05) -> Profile:

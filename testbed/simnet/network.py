@@ -244,7 +244,7 @@ class Network:
         return self._enter(port, port.on_datagram, datagram.data, datagram.source)
 
     def _report_refusal(self, sender: Port) -> None:
-        """ICMP port unreachable; a socket that is not connected is not told."""
+        """ICMP port unreachable; an unconnected socket gets no error."""
         if sender.is_open and sender.process.is_alive and sender.remote is not None:
             self._enter(sender, sender.on_error, ConnectionRefusedError(errno.ECONNREFUSED, "connection refused"))
 

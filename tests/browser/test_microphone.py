@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deploy.local.story import middle_of
-from tests.browser.bed import lacking
+from deploy.local.scenario import middle_of
 from tests.browser.microphone import TRIES, MicrophoneError, until_the_microphone_works, words_in
+from tests.browser.page_testbed import lacking
 from tests.browser.recordings import CALLER, RATE_HZ, Part, samples_of
 from tests.browser.sound import Sound
 

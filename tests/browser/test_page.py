@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from deploy.local.story import middle_of
-from tests.browser.bed import TOKEN, Bed, a_bed, lacking, lost
+from deploy.local.scenario import middle_of
 from tests.browser.chromium import browsing
 from tests.browser.microphone import MicrophoneError, until_the_microphone_works, words_in
 from tests.browser.namespace import CAN_BE_MADE, SERVER, two_networks
+from tests.browser.page_testbed import TOKEN, PageTestbed, lacking, lost, page_testbed
 from tests.browser.path import path_to
 from tests.browser.recordings import CALLER, Part, speech
 from tests.browser.sound import BLOCK_S, Sound, missing_s
@@ -49,9 +49,9 @@ BROKEN_LINE = r"Failed to establish a connection|WebSocket connection to|net::ER
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bed() -> AsyncIterator[Bed]:
-    async with a_bed() as bed:
-        yield bed
+async def testbed() -> AsyncIterator[PageTestbed]:
+    async with page_testbed() as testbed:
+        yield testbed
 
 
 @pytest.fixture(scope="module")
@@ -81,27 +81,27 @@ async def judged(page: VoicePage) -> list[str]:
 
 
 @until_the_microphone_works
-async def test_a_nat_that_gives_another_address_in_mid_word_is_not_noticed(bed: Bed, caller: Path) -> None:
-    async with browsing(caller) as browser, opened(browser, bed.url) as page:
+async def test_a_nat_that_gives_another_address_in_mid_word_is_not_noticed(testbed: PageTestbed, caller: Path) -> None:
+    async with browsing(caller) as browser, opened(browser, testbed.url) as page:
         await page.photograph("ready")
         assert await page.barriers() == []
         await page.call()
         sent = []
         for instant_s in REBOUND:
             await page.at_speech(instant_s)
-            bed.path.renew()
+            testbed.path.renew()
             sent.append(await page.ask("voicePage.call.framesSent"))
         await page.items(2)
         await page.photograph("talking")
         (connected,) = await page.events("connected")
-        served = await bed.session(connected["session"])
+        served = await testbed.session(connected["session"])
         assert await judged(page) == []
         if lacking(await words_in(await page.microphone())):
             raise MicrophoneError  # in every call where it is the recording that is at fault
         assert not await page.events("interrupted")
         assert len(served["migrations"]) == len(REBOUND)
         assert median(gap_near(served, each) for each in sent) <= 80.0, "more than two frames of 20 ms are late"
-        assert (await bed.session(connected["session"]))["uplink"]["frames"] == (await page.ask("observed.ended"))[
+        assert (await testbed.session(connected["session"]))["uplink"]["frames"] == (await page.ask("observed.ended"))[
             "sent"
         ]
         assert await page.barriers() == []
@@ -118,8 +118,8 @@ def gap_near(served: dict[str, Any], sequence: int) -> float:
 
 
 @until_the_microphone_works
-async def test_a_killed_worker_costs_no_word(bed: Bed, caller: Path) -> None:
-    async with browsing(caller) as browser, opened(browser, bed.url, expected=BROKEN_LINE) as page:
+async def test_a_killed_worker_costs_no_word(testbed: PageTestbed, caller: Path) -> None:
+    async with browsing(caller) as browser, opened(browser, testbed.url, expected=BROKEN_LINE) as page:
         await page.call()
         (connected,) = await page.events("connected")
         await page.at_speech(MATCHA_S)
@@ -137,11 +137,11 @@ async def test_a_killed_worker_costs_no_word(bed: Bed, caller: Path) -> None:
         assert await page.text("worker") != connected["worker"]
 
 
-async def test_the_control_whose_record_is_lost_with_its_worker_fails(bed: Bed, caller: Path) -> None:
-    async with browsing(caller) as browser, opened(browser, bed.url, expected=BROKEN_LINE) as page:
+async def test_the_control_whose_record_is_lost_with_its_worker_fails(testbed: PageTestbed, caller: Path) -> None:
+    async with browsing(caller) as browser, opened(browser, testbed.url, expected=BROKEN_LINE) as page:
         await page.call()
         await page.at_speech(MATCHA_S)
-        async with records_lost(bed.cluster.folder / "sessions.db"):
+        async with records_lost(testbed.cluster.folder / "sessions.db"):
             await page.page.get_by_role("button", name="Crash the worker").click()
             await page.phase("failed")
         await page.photograph("lost")
@@ -151,11 +151,11 @@ async def test_the_control_whose_record_is_lost_with_its_worker_fails(bed: Bed, 
 
 @pytest.mark.skipif(not os.environ.get("STRICT") and not CAN_BE_MADE, reason="network namespaces need root")
 @until_the_microphone_works
-async def test_another_network_costs_no_word(bed: Bed, caller: Path) -> None:
+async def test_another_network_costs_no_word(testbed: PageTestbed, caller: Path) -> None:
     with two_networks() as machine:
         async with (
-            path_to(bed.server, SERVER) as path,
-            tcp_relay(SERVER, str(bed.cluster.addresses.page)) as relay,
+            path_to(testbed.server, SERVER) as path,
+            tcp_relay(SERVER, str(testbed.cluster.addresses.page)) as relay,
             browsing(caller, inside=machine.name, trusted=f"http://{relay.address}") as browser,
             opened(browser, f"http://{relay.address}/", expected=BROKEN_LINE, called=f"{SERVER}:{path.port}") as page,
         ):
@@ -175,12 +175,12 @@ async def test_another_network_costs_no_word(bed: Bed, caller: Path) -> None:
 
 
 @pytest.mark.skipif(not os.environ.get("STRICT") and not CAN_BE_MADE, reason="network namespaces need root")
-async def test_two_seconds_without_any_network_do_not_end_the_call(bed: Bed, tmp_path: Path) -> None:
+async def test_two_seconds_without_any_network_do_not_end_the_call(testbed: PageTestbed, tmp_path: Path) -> None:
     silence = speech(tmp_path / "silence.wav", 0.1)
     with two_networks() as machine:
         async with (
-            path_to(bed.server, SERVER) as path,
-            tcp_relay(SERVER, str(bed.cluster.addresses.page)) as relay,
+            path_to(testbed.server, SERVER) as path,
+            tcp_relay(SERVER, str(testbed.cluster.addresses.page)) as relay,
             browsing(silence, inside=machine.name, trusted=f"http://{relay.address}") as browser,
             opened(browser, f"http://{relay.address}/", expected=BROKEN_LINE, called=f"{SERVER}:{path.port}") as page,
         ):
@@ -196,20 +196,20 @@ async def test_two_seconds_without_any_network_do_not_end_the_call(bed: Bed, tmp
 
 
 @until_the_microphone_works
-async def test_a_call_in_datagrams_is_complete_though_some_are_lost(bed: Bed, caller: Path) -> None:
-    async with browsing(caller) as browser, opened(browser, f"{bed.url}?uplink=hybrid") as page:
+async def test_a_call_in_datagrams_is_complete_though_some_are_lost(testbed: PageTestbed, caller: Path) -> None:
+    async with browsing(caller) as browser, opened(browser, f"{testbed.url}?uplink=hybrid") as page:
         await page.call()
         assert await page.ask("voicePage.call.uplink") == "hybrid"
         (connected,) = await page.events("connected")
-        bed.path.loss, bed.path.lost = 0.05, 0
+        testbed.path.loss, testbed.path.lost = 0.05, 0
         try:
             assert await judged(page) == []
         finally:
-            bed.path.loss = 0.0
+            testbed.path.loss = 0.0
         ended = await page.ask("observed.ended")
-        served = await bed.session(connected["session"])
+        served = await testbed.session(connected["session"])
         assert not await page.events("interrupted")
-        assert bed.path.lost > 0
+        assert testbed.path.lost > 0
         assert served["uplink"]["frames"] == ended["sent"]
         assert served["datagrams"] > 0.9 * ended["sent"], "most frames came on the stream"
         answered = [event for event in await page.events("turn") if event["responseMs"] is not None]
@@ -218,10 +218,10 @@ async def test_a_call_in_datagrams_is_complete_though_some_are_lost(bed: Bed, ca
 
 
 @until_the_microphone_works
-async def test_blocked_udp_is_gone_around(bed: Bed, caller: Path) -> None:
-    bed.path.is_dark = True
+async def test_blocked_udp_is_gone_around(testbed: PageTestbed, caller: Path) -> None:
+    testbed.path.is_dark = True
     try:
-        async with browsing(caller) as browser, opened(browser, bed.url, expected=BROKEN_LINE) as page:
+        async with browsing(caller) as browser, opened(browser, testbed.url, expected=BROKEN_LINE) as page:
             await page.call()
             (chosen,) = await page.events("transport")
             assert chosen["transport"] == "websocket"
@@ -231,12 +231,12 @@ async def test_blocked_udp_is_gone_around(bed: Bed, caller: Path) -> None:
             await page.photograph("websocket")
             assert await judged(page) == []
     finally:
-        bed.path.is_dark = False
+        testbed.path.is_dark = False
 
 
-async def test_an_interrupted_answer_is_silent_at_once(bed: Bed, tmp_path: Path) -> None:
+async def test_an_interrupted_answer_is_silent_at_once(testbed: PageTestbed, tmp_path: Path) -> None:
     recording = speech(tmp_path / "early.wav", 1.2, Part(CALLER))
-    async with browsing(recording) as browser, opened(browser, bed.url, is_recorded=True) as page:
+    async with browsing(recording) as browser, opened(browser, testbed.url, is_recorded=True) as page:
         await page.call()
         await page.happened("flushed")
         await asyncio.sleep(0.3)
@@ -248,13 +248,13 @@ async def test_an_interrupted_answer_is_silent_at_once(bed: Bed, tmp_path: Path)
         assert until_answer[-1] - flushed_s <= 0.050
 
 
-async def test_a_blackout_during_an_answer_is_not_heard(bed: Bed, tmp_path: Path) -> None:
+async def test_a_blackout_during_an_answer_is_not_heard(testbed: PageTestbed, tmp_path: Path) -> None:
     silence = speech(tmp_path / "silence.wav", 0.1)
-    async with browsing(silence) as browser, tcp_relay("127.0.0.1", str(bed.cluster.addresses.page)) as relay:
-        undisturbed = await greeting(bed, browser, relay, blackout_s=0.0)
+    async with browsing(silence) as browser, tcp_relay("127.0.0.1", str(testbed.cluster.addresses.page)) as relay:
+        undisturbed = await greeting(testbed, browser, relay, blackout_s=0.0)
         for _ in range(TRIES):
             with suppress(ReconnectedError):
-                disturbed = await greeting(bed, browser, relay, blackout_s=1.0)
+                disturbed = await greeting(testbed, browser, relay, blackout_s=1.0)
                 break
         else:
             pytest.fail("no connection came back by itself from a blackout of 1 s")
@@ -297,14 +297,14 @@ async def records_lost(database: Path) -> AsyncIterator[None]:
             await losing
 
 
-async def greeting(bed: Bed, browser: Any, relay: TcpRelay, blackout_s: float) -> Sound:
+async def greeting(testbed: PageTestbed, browser: Any, relay: TcpRelay, blackout_s: float) -> Sound:
     """What is heard of it while nothing comes through for so long, 0.3 s after it began."""
     async with opened(browser, f"http://{relay.address}/", expected=BROKEN_LINE, is_recorded=True) as page:
         await page.call()
         await page.happened("speech")
         await asyncio.sleep(0.3)
         relay.has_light.clear()
-        await bed.path.black_out(blackout_s)
+        await testbed.path.black_out(blackout_s)
         relay.has_light.set()
         await page.happened("speech-ended")
         await asyncio.sleep(0.2)
@@ -313,19 +313,21 @@ async def greeting(bed: Bed, browser: Any, relay: TcpRelay, blackout_s: float) -
         return await page.sound()
 
 
-async def test_no_microphone_and_a_forbidden_one_are_told_apart(bed: Bed, caller: Path) -> None:
-    async with browsing(None) as browser, opened(browser, bed.url, permissions=["microphone"]) as page:
+async def test_no_microphone_and_a_forbidden_one_are_told_apart(testbed: PageTestbed, caller: Path) -> None:
+    async with browsing(None) as browser, opened(browser, testbed.url, permissions=["microphone"]) as page:
         assert await fault(page) == "There is no microphone"
         await page.photograph("no-microphone")
-    async with browsing(caller, is_allowed=False) as browser, opened(browser, bed.url) as page:
+    async with browsing(caller, is_allowed=False) as browser, opened(browser, testbed.url) as page:
         assert await fault(page) == "The microphone is not allowed"
 
 
-async def test_a_refused_token_may_be_entered_again_and_the_network_switched(bed: Bed, tmp_path: Path) -> None:
+async def test_a_refused_token_may_be_entered_again_and_the_network_switched(
+    testbed: PageTestbed, tmp_path: Path
+) -> None:
     silence = speech(tmp_path / "silence.wav", 0.1)
     async with (
         browsing(silence) as browser,
-        opened(browser, bed.url, expected=BROKEN_LINE, told={"token": "wrong"}) as page,
+        opened(browser, testbed.url, expected=BROKEN_LINE, told={"token": "wrong"}) as page,
     ):
         assert await fault(page) == "The access token is refused"
         assert {event["transport"] for event in await page.events("transport")} <= {"webtransport"}
@@ -341,15 +343,15 @@ async def test_a_refused_token_may_be_entered_again_and_the_network_switched(bed
         assert "order kept" in await page.text("notices")
 
 
-async def test_an_expired_certificate_is_named(bed: Bed, tmp_path: Path) -> None:
+async def test_an_expired_certificate_is_named(testbed: PageTestbed, tmp_path: Path) -> None:
     silence = speech(tmp_path / "silence.wav", 0.1)
     expected = f"{BROKEN_LINE}|status of 404"
     told = {"certificate_hashes": ["A" * 43 + "="], "certificate_expires": "2020-01-02T00:00:00Z"}
     async with browsing(silence) as browser:
-        async with opened(browser, bed.url, expected=BROKEN_LINE, told=told) as page:
+        async with opened(browser, testbed.url, expected=BROKEN_LINE, told=told) as page:
             await page.call()
             assert "The certificate expired on 2020-01-02." in await page.text("notices")
-        async with opened(browser, bed.url, expected=expected, told=told | {"web_socket_path": "/none"}) as page:
+        async with opened(browser, testbed.url, expected=expected, told=told | {"web_socket_path": "/none"}) as page:
             assert await fault(page) == "The server's certificate is not accepted"
             assert await page.text("fault-why") == "The certificate expired on 2020-01-02."
             await page.photograph("expired-certificate")

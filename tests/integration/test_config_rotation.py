@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from quiclb.settings.loader import Settings
-from tests.integration.cluster import CONFIG, Cluster, cluster, forwarder_settings, worker_settings
+from tests.integration.in_process_cluster import CONFIG, InProcessCluster, cluster, forwarder_settings, worker_settings
 from tests.integration.test_resume import TONE
 from tests.integration.udp import until
 from voice_gateway.errors import ConfigurationError
@@ -27,7 +27,7 @@ class Rewritten:
     folder: Path
     config: list[Any]
     issuing: int = 0
-    site: Cluster | None = None
+    site: InProcessCluster | None = None
 
     def signature(self) -> object:
         return None
@@ -44,7 +44,7 @@ class Rewritten:
         return SettingsSource(self.folder / "worker.toml", lambda: self.load_worker(number))
 
 
-def configs(site: Cluster) -> list[set[int]]:
+def configs(site: InProcessCluster) -> list[set[int]]:
     """The configs by whose connection IDs callers are called, of each worker."""
     return [set(worker.endpoint.connections_by_config()) for worker in site.workers]
 

@@ -22,7 +22,10 @@ async def test_the_demonstration_loses_nothing_and_its_control_does() -> None:
     document = json.loads(out)
     assert document["ok"]
     assert document["lost"] == []
-    assert [item["drink"] for item in document["story"]["call"]["state"]["items"]] == ["taro milk tea", "matcha latte"]
-    assert document["story"]["restart_gap_ms"] > 20
+    assert [item["drink"] for item in document["scenario"]["call"]["state"]["items"]] == [
+        "taro milk tea",
+        "matcha latte",
+    ]
+    assert document["scenario"]["restart_gap_ms"] > 20
     assert document["control"]["is_cut_off"]
     assert document["control"]["call"]["frames_acked"] < document["control"]["call"]["frames_sent"]

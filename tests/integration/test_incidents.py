@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local.cluster import Cluster
 from deploy.local.incidents import Incidents
-from tests.browser.bed import free_ports
+from tests.browser.page_testbed import free_ports
 
 PAGE = "http://127.0.0.1:8080"
 

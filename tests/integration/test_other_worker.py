@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.integration.cluster import Cluster, cluster
+from tests.integration.in_process_cluster import InProcessCluster, cluster
 from voice_client import CredentialStore
 
 MANY = 40
 """Calls after which both workers of two have surely had one: 2 ** -39."""
 
 
-async def call_until_both_have_served(site: Cluster, credentials: CredentialStore) -> list[str]:
+async def call_until_both_have_served(site: InProcessCluster, credentials: CredentialStore) -> list[str]:
     """Place calls one after the other, each from a port of its own; return which worker served which."""
     served: list[str] = []
     while len(set(served)) < 2:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.cluster import Cluster, cluster
+from tests.integration.in_process_cluster import InProcessCluster, cluster
 from tests.integration.test_resume import TONE
 from tests.integration.udp import until
 from voice_client import MigrationFailed
@@ -20,7 +20,9 @@ WORKER_HOST = "127.0.0.9"
 
 
 @asynccontextmanager
-async def preferring(folder: Path, leads_to: str | None = None, **quic: Any) -> AsyncIterator[tuple[Cluster, str]]:
+async def preferring(
+    folder: Path, leads_to: str | None = None, **quic: Any
+) -> AsyncIterator[tuple[InProcessCluster, str]]:
     """One worker that wants its callers at an address of its own, and that address."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind((WORKER_HOST, 0))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from deploy.local.assertions import expected_order, named
 from deploy.local.cluster import Cluster, ClusterOptions
-from deploy.local.judgement import expected_order, named
-from deploy.local.story import RECORDING, middle_of
+from deploy.local.scenario import RECORDING, middle_of
 from testbed.redis_server import redis_server
 from voice_client import AudioOptions, CallReport, ClientError, Security, VoiceClient
 from voice_client.audio.source import PcmSource

@@ -19,7 +19,7 @@ import pytest_asyncio
 
 from tests.browser import chromium
 from tests.interop import firefox
-from tests.interop.worker import ORDER, Bed, first_item, recording, working
+from tests.interop.worker import ORDER, PageTestbed, first_item, recording, working
 from voicelink.h3 import http3, webtransport
 from voicelink.h3.dialect import Dialect
 
@@ -63,9 +63,9 @@ CHROMIUM_07 = BrowserCase(lambda page: in_chromium(page, "EnableWebTransportDraf
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bed]:
-    async with working(tmp_path_factory.mktemp("worker")) as bed:
-        yield bed
+async def testbed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PageTestbed]:
+    async with working(tmp_path_factory.mktemp("worker")) as testbed:
+        yield testbed
 
 
 @contextmanager
@@ -92,10 +92,10 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-def calling(bed: Bed) -> str:
-    leaf = (bed.folder / "leaf.pem").read_text().partition("-----END CERTIFICATE-----")
+def calling(testbed: PageTestbed) -> str:
+    leaf = (testbed.folder / "leaf.pem").read_text().partition("-----END CERTIFICATE-----")
     digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(leaf[0] + leaf[1])).hexdigest()
-    return f'call("{bed.url}", "{digest}", "recording.pcm")'
+    return f'call("{testbed.url}", "{digest}", "recording.pcm")'
 
 
 @pytest.fixture
@@ -114,10 +114,12 @@ def spoken(monkeypatch: pytest.MonkeyPatch) -> list[Dialect]:
 
 
 @pytest.mark.parametrize("case", [CHROMIUM, CHROMIUM_07, FIREFOX], ids=["chromium", "chromium-07", "firefox"])
-async def test_an_order_is_placed(case: BrowserCase, bed: Bed, tmp_path: Path, spoken: list[Dialect]) -> None:
+async def test_an_order_is_placed(
+    case: BrowserCase, testbed: PageTestbed, tmp_path: Path, spoken: list[Dialect]
+) -> None:
     with page(tmp_path) as url:
         async with case.browsing(url) as evaluate:
-            did = await evaluate(calling(bed))
+            did = await evaluate(calling(testbed))
     assert first_item(did["state"]) == ORDER
     assert (did["ready"], did["sent"], did["byeFrames"], did["closed"]) == (1, FRAMES, FRAMES, 0)
     assert did["answers"] >= 1
@@ -127,12 +129,12 @@ async def test_an_order_is_placed(case: BrowserCase, bed: Bed, tmp_path: Path, s
 
 @pytest.mark.parametrize("case", [CHROMIUM, FIREFOX], ids=["chromium", "firefox"])
 async def test_a_server_without_webtransport_is_refused(
-    case: BrowserCase, bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoken: list[Dialect]
+    case: BrowserCase, testbed: PageTestbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoken: list[Dialect]
 ) -> None:
     """The negative control."""
     monkeypatch.setattr(http3, "SERVER_SETTINGS", dict.fromkeys(http3.SERVER_SETTINGS, 0))
     with page(tmp_path) as url:
         async with case.browsing(url) as evaluate:
             with pytest.raises(Exception, match=r"WebTransport|connection"):
-                await asyncio.wait_for(evaluate(calling(bed)), 30.0)
+                await asyncio.wait_for(evaluate(calling(testbed)), 30.0)
     assert spoken == []

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tests.browser.chromium import missing
-from tests.interop.worker import ORDER, Bed, first_item, recording, working
+from tests.interop.worker import ORDER, PageTestbed, first_item, recording, working
 from voicelink.h3 import http3
 from voicelink.h3.dialect import ENABLE_WEBTRANSPORT
 
@@ -41,22 +41,22 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bed]:
-    async with working(tmp_path_factory.mktemp("worker")) as bed:
-        yield bed
+async def testbed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PageTestbed]:
+    async with working(tmp_path_factory.mktemp("worker")) as testbed:
+        yield testbed
 
 
-async def call(program: Path, bed: Bed, *more: str) -> tuple[int, str, str]:
-    pcm = recording(bed.folder / "recording.pcm")
-    arguments = ("-url", bed.url, "-ca", str(bed.ca_file), "-recording", str(pcm), *more)
+async def call(program: Path, testbed: PageTestbed, *more: str) -> tuple[int, str, str]:
+    pcm = recording(testbed.folder / "recording.pcm")
+    arguments = ("-url", testbed.url, "-ca", str(testbed.ca_file), "-recording", str(pcm), *more)
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(str(program), *arguments, stdout=pipe, stderr=pipe)
     output, errors = await process.communicate()
     return process.returncode or 0, output.decode(), errors.decode()
 
 
-async def report(program: Path, bed: Bed, *more: str) -> dict[str, Any]:
-    code, output, errors = await call(program, bed, *more)
+async def report(program: Path, testbed: PageTestbed, *more: str) -> dict[str, Any]:
+    code, output, errors = await call(program, testbed, *more)
     assert code == 0, errors
     return dict(json.loads(output))
 
@@ -68,23 +68,25 @@ def check(did: dict[str, Any]) -> None:
     assert did["spoken_bytes"] > 32_000
 
 
-async def test_an_order_is_placed(caller: Path, bed: Bed) -> None:
-    did = await report(caller, bed)
+async def test_an_order_is_placed(caller: Path, testbed: PageTestbed) -> None:
+    did = await report(caller, testbed)
     check(did)
     assert did["ready"] == 1
 
 
 async def test_a_session_left_with_taken_over_is_resumed_within_the_clients_flow_control(
-    caller: Path, bed: Bed
+    caller: Path, testbed: PageTestbed
 ) -> None:
     """The library closes with STOP_SENDING first and the capsule behind it in the same packet."""
-    did = await report(caller, bed, "-move", "-window", "20000")
+    did = await report(caller, testbed, "-move", "-window", "20000")
     check(did)
     assert did["ready"] == 2
 
 
-async def test_a_server_of_draft_02_alone_is_refused(caller: Path, bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_of_draft_02_alone_is_refused(
+    caller: Path, testbed: PageTestbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The negative control."""
     monkeypatch.setattr(http3, "SERVER_SETTINGS", {ENABLE_WEBTRANSPORT: 1})
-    code, _, errors = await call(caller, bed)
+    code, _, errors = await call(caller, testbed)
     assert (code, errors.strip()) == (1, "server didn't enable WebTransport")

@@ -20,7 +20,7 @@ ORDER = ("taro milk tea", "large", "oat", 75)
 
 
 @dataclass(frozen=True, slots=True)
-class Bed:
+class PageTestbed:
     """A running worker and what a client needs to reach it."""
 
     worker: Worker
@@ -41,7 +41,7 @@ class Bed:
 
 
 @asynccontextmanager
-async def working(folder: Path, agent: str = "order", **sections: object) -> AsyncIterator[Bed]:
+async def working(folder: Path, agent: str = "order", **sections: object) -> AsyncIterator[PageTestbed]:
     ensure_certificate(folder, now=time.time())
     settings = {
         "worker": {"name": "w-interop", "listen": "127.0.0.1:0"},
@@ -53,7 +53,7 @@ async def working(folder: Path, agent: str = "order", **sections: object) -> Asy
     worker = Worker(GatewaySettings.model_validate(settings))
     await worker.start()
     try:
-        yield Bed(worker, folder)
+        yield PageTestbed(worker, folder)
     finally:
         await worker.stop(0.2)
 

@@ -29,7 +29,7 @@ class Climate:
     blackouts: tuple[tuple[float, float], ...]
     worst_s: float
 
-    def weather(self, start: float):  # type: ignore[no-untyped-def]
+    def link_model(self, start: float):  # type: ignore[no-untyped-def]
         rng = random.Random(self.seed)
 
         def carry(now: float, is_up: bool) -> list[float]:
@@ -77,7 +77,7 @@ def talk(link: UplinkOverLink, utterances: list[tuple[float, int]]) -> int:
 @settings(deadline=None, max_examples=80)
 @given(climates, speech)
 def test_hybrid_delivers_every_frame_once_and_in_order(climate: Climate, utterances: list[tuple[float, int]]) -> None:
-    link = UplinkOverLink(climate.weather(100.0))
+    link = UplinkOverLink(climate.link_model(100.0))
     total = talk(link, utterances)
     link.run_until(link.now + 60.0)
     assert [frame for _, frame in link.delivered] == [spoken(sequence) for sequence in range(total)]
@@ -91,7 +91,7 @@ def test_hybrid_delivers_every_frame_once_and_in_order(climate: Climate, utteran
 def test_deadline_gives_up_only_what_is_older_than_its_limit(
     climate: Climate, utterances: list[tuple[float, int]], limit_s: float
 ) -> None:
-    link = UplinkOverLink(climate.weather(100.0), mode=UplinkMode.DEADLINE, limit_s=limit_s)
+    link = UplinkOverLink(climate.link_model(100.0), mode=UplinkMode.DEADLINE, limit_s=limit_s)
     total = talk(link, utterances)
     link.run_until(link.now + 60.0)
     assert [frame.sequence for _, frame in link.delivered] == list(range(total))
@@ -107,7 +107,7 @@ def test_deadline_gives_up_only_what_is_older_than_its_limit(
 @given(climates, st.integers(1, 60))
 def test_a_flow_keeps_its_rate(climate: Climate, byte_count: int) -> None:
     """Also where nothing comes back: what goes beyond the frames themselves is bounded in any half second."""
-    link = UplinkOverLink(climate.weather(100.0))
+    link = UplinkOverLink(climate.link_model(100.0))
     link.say(100, byte_count=2 * byte_count)
     link.run_until(link.now + 20.0)
     for start, _ in link.datagrams:

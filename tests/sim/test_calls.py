@@ -1,4 +1,4 @@
-"""Whole calls through forwarders to workers, in every weather: the production code on simulated hosts.
+"""Whole calls through forwarders to workers, under every network fault: the production code on simulated hosts.
 
 The caller says a drink order of seven seconds. The order agent recognises it with its real models. Whatever happened
 to the path, the order must be complete, and every frame must have reached the agent once and in order.
@@ -31,7 +31,7 @@ RECORDING = Path(__file__).parents[2] / "deploy" / "local" / "caller.wav"
 FRAME_BYTES = 640
 ORDERED = [("taro milk tea", "large", "oat", 75), ("matcha latte", "medium", "whole", 100)]
 
-KINDS: list[tuple[str, Callable[[random.Random], Profile], network_faults.Misfortune]] = [
+KINDS: list[tuple[str, Callable[[random.Random], Profile], network_faults.NetworkFault]] = [
     ("loss", network_faults.lossy, network_faults.nothing),
     ("reordering", network_faults.reordering, network_faults.nothing),
     ("rebinding", network_faults.lossy, network_faults.rebinding),
@@ -53,10 +53,10 @@ async def place_call(
     sim: Simulation,
     certificate: DevelopmentCertificate,
     plan: Plan,
-    misfortune: network_faults.Misfortune = network_faults.nothing,
+    fault: network_faults.NetworkFault = network_faults.nothing,
     **options: Any,
 ) -> Outcome:
-    """Say the recording while `misfortune` takes its course; raises the call's error. `options` are the client's."""
+    """Say the recording while `fault` takes its course; raises the call's error. `options` are the client's."""
     agents: list[NotingAgent] = []
 
     def make_agent(name: str) -> NotingAgent:
@@ -69,7 +69,7 @@ async def place_call(
 
     async def call() -> CallReport:
         async with cluster.client(codec="pcm16", has_playback=False, **options) as client:
-            taking_its_course = sim.loop.create_task(misfortune(cluster, client, rng))
+            taking_its_course = sim.loop.create_task(fault(cluster, client, rng))
             try:
                 await client.speak(RECORDING)
                 await client.finish()
@@ -115,11 +115,11 @@ def _spoken() -> bytes:
 
 @pytest.mark.parametrize("seed", seeds(100))
 def test_a_call_comes_through_whole(certificate: DevelopmentCertificate, seed: int) -> None:
-    name, profile, misfortune = KINDS[seed % len(KINDS)]
+    name, profile, fault = KINDS[seed % len(KINDS)]
 
     async def scenario(sim: Simulation) -> Outcome:
-        sim.network.note("weather", name)
-        return await place_call(sim, certificate, Plan(access=profile(sim.rng)), misfortune)
+        sim.network.note("fault", name)
+        return await place_call(sim, certificate, Plan(access=profile(sim.rng)), fault)
 
     assert_is_whole(simulate(scenario, seed=seed)[0])
 

@@ -55,15 +55,15 @@ async def _one_of_two_killed(cluster: SimulatedCluster, call: VoiceClient, rng: 
 
 
 @pytest.mark.parametrize(
-    "misfortune", [network_faults.nothing, network_faults.rebinding, network_faults.migration, _one_of_two_killed]
+    "fault", [network_faults.nothing, network_faults.rebinding, network_faults.migration, _one_of_two_killed]
 )
 @pytest.mark.parametrize("seed", seeds(2))
 def test_forwarders_that_share_a_call_packet_by_packet_lose_nothing(
-    certificate: DevelopmentCertificate, misfortune: network_faults.Misfortune, seed: int
+    certificate: DevelopmentCertificate, fault: network_faults.NetworkFault, seed: int
 ) -> None:
     async def scenario(sim: Simulation) -> tuple[Outcome, list[int]]:
         plan = Plan(access=network_faults.lossy(sim.rng, worst=0.02), forwarders=2)
-        return await place_call(sim, certificate, plan, misfortune)
+        return await place_call(sim, certificate, plan, fault)
 
     outcome, sim = simulate(scenario, seed=seed)
     assert_is_whole(outcome)

@@ -1,4 +1,4 @@
-"""Whole calls whose uplink travels in datagrams, in every weather."""
+"""Whole calls whose uplink travels in datagrams, under every network fault."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ pytestmark = pytest.mark.usefixtures("order_agent_models")
 
 @pytest.mark.parametrize("seed", seeds(12))
 def test_a_hybrid_call_comes_through_whole(certificate: DevelopmentCertificate, seed: int) -> None:
-    name, profile, misfortune = KINDS[seed % len(KINDS)]
+    name, profile, fault = KINDS[seed % len(KINDS)]
     outcome = simulate(
-        lambda sim: place_call(sim, certificate, Plan(access=profile(sim.rng)), misfortune, uplink="hybrid"), seed=seed
+        lambda sim: place_call(sim, certificate, Plan(access=profile(sim.rng)), fault, uplink="hybrid"), seed=seed
     )[0]
     assert_is_whole(outcome)
     assert outcome.report.uplink == "hybrid", name

@@ -5,7 +5,7 @@
  *
  * Flow i has the address 127.16.0.0 + i, takes the i-th beginning (header and connection ID) of FILE, modulo their
  * number, and the flows take turns. --window keeps N datagrams under way, to find the capacity; --rate sends at that
- * rate whatever comes back, to find latency and loss; --once stops when each flow has sent one. --burst sends N
+ * rate without waiting for replies, to find latency and loss; --once stops when each flow has sent one. --burst sends N
  * datagrams of a flow with one UDP_SEGMENT message. A datagram is misrouted if another backend than its connection
  * ID's answers or, with --sticky or without a known one, another than the flow's first.
  *
@@ -50,7 +50,7 @@ static struct template *templates;
 static uint64_t template_count;
 static struct flow *flows;
 static uint64_t sequence, received_ever, measured_from = UINT64_MAX;
-static uint64_t sent, received, misrouted, misdelivered, reordered, strangers, refused;
+static uint64_t sent, received, misrouted, misdelivered, reordered, untrusted, refused;
 static uint64_t latencies[BUCKETS];
 
 static struct mmsghdr outgoing[BATCH], incoming[BATCH];
@@ -128,7 +128,7 @@ static void take(struct mmsghdr *message, const uint8_t *datagram, const struct 
     memcpy(&trailer, datagram + before, sizeof trailer);
     if (message->msg_len != options.size || trailer.magic != TRAILER_MAGIC || trailer.flow >= options.flows ||
         peer->sin_port != options.target.sin_port || peer->sin_addr.s_addr != options.target.sin_addr.s_addr) {
-        strangers++;
+        untrusted++;
         return;
     }
     received_ever++;
@@ -243,10 +243,10 @@ int main(int argc, char **argv) {
     for (uint64_t now = done; now < done + DRAIN_NS; now = now_ns())
         if (!receive(fd)) wait_until(fd, now, done + DRAIN_NS);
     printf("{\"seconds\":%.6f,\"sent\":%" PRIu64 ",\"received\":%" PRIu64 ",\"received_in_time\":%" PRIu64
-           ",\"misrouted\":%" PRIu64 ",\"misdelivered\":%" PRIu64 ",\"reordered\":%" PRIu64 ",\"strangers\":%" PRIu64
+           ",\"misrouted\":%" PRIu64 ",\"misdelivered\":%" PRIu64 ",\"reordered\":%" PRIu64 ",\"untrusted\":%" PRIu64
            ",\"refused\":%" PRIu64 ",\"latency_ns\":",
            (double)(done - measured_from) / SECOND_NS, sent, received, in_time, misrouted, misdelivered, reordered,
-           strangers, refused);
+           untrusted, refused);
     histogram_print(latencies);
     puts("}");
     return 0;

@@ -35,7 +35,7 @@ type Conn struct {
 	trusted map[netip.Addr]bool
 }
 
-// ReadFrom returns the next client's datagram. Headers of other senders than the load balancers are not believed; their
+// ReadFrom returns the next client's datagram. SPP headers from other senders than the load balancers are ignored; their
 // ports do not matter, as health probes come from a port of their own.
 func (c *Conn) ReadFrom(p []byte) (int, net.Addr, error) {
 	buffer := make([]byte, len(p)+headerBytes)

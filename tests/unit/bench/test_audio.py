@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bench.audio.batch import BatchResampler
-from bench.audio.contenders import Convert, linear, ours
 from bench.audio.quality import delay_ms, rejection_db, sinad_db
+from bench.audio.resamplers import Convert, linear, ours
 
 
 @pytest.mark.parametrize(("source_hz", "target_hz"), [(8_000, 16_000), (24_000, 8_000)])

@@ -2,7 +2,7 @@
 
 import json
 
-from bench.lb.bed import Cores, share_cores
+from bench.lb.lb_testbed import Cores, share_cores
 from bench.lb.machine import Spent
 from bench.lb.measure import DIRECT, Point
 from bench.lb.memory import MemoryRun, Sample

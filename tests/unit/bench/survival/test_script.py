@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from bench.survival.script import CountedWords, SpokenOrder
-from deploy.local.judgement import expected_order
+from deploy.local.assertions import expected_order
 
 WORDS = CountedWords(words=5, every_s=3.0, event_at_s=2.0)
 

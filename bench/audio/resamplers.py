@@ -56,7 +56,7 @@ def linear(source_hz: int, target_hz: int) -> Convert:
     return convert
 
 
-CONTENDERS: Final[Mapping[str, Callable[[int, int], Convert]]] = {
+RESAMPLERS: Final[Mapping[str, Callable[[int, int], Convert]]] = {
     "gateway": ours,
     "soxr HQ": partial(soxr_stream, quality="HQ"),
     "soxr QQ": partial(soxr_stream, quality="QQ"),

@@ -1,4 +1,4 @@
-"""What the browser tests share: a cluster, the way to it, and the judgement of a call."""
+"""What the browser tests share: a cluster, the way to it, and the checks of a call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WORDS = ("taro", "oat", "seventy five", "matcha latte")
 
 
 @dataclass(frozen=True, slots=True)
-class Bed:
+class PageTestbed:
     """A cluster whose page calls through `path`."""
 
     cluster: Cluster
@@ -45,7 +45,7 @@ class Bed:
 
 
 @asynccontextmanager
-async def a_bed() -> AsyncIterator[Bed]:
+async def page_testbed() -> AsyncIterator[PageTestbed]:
     async with path_to(("127.0.0.1", 0)) as path:
         page_port, demo_port = free_ports(2)
         options = ClusterOptions(
@@ -57,9 +57,9 @@ async def a_bed() -> AsyncIterator[Bed]:
             drain_timeout_s=0.2,
         )
         async with Cluster(options) as cluster, Incidents(cluster, demo_port, away_s=1.0):
-            bed = Bed(cluster, path)
-            path.lead_to(bed.server)
-            yield bed
+            testbed = PageTestbed(cluster, path)
+            path.lead_to(testbed.server)
+            yield testbed
 
 
 def free_ports(count: int) -> list[int]:

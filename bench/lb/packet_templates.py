@@ -13,7 +13,7 @@ _VERSION_1 = bytes.fromhex("00000001")
 _CLIENT_CID_LENGTH = 8
 
 
-def heads(traffic: Traffic, count: int, rng: RandomBytes) -> bytes:
+def packet_templates(traffic: Traffic, count: int, rng: RandomBytes) -> bytes:
     """Return `count` records of backend (1 byte), length (1) and the bytes of header and connection ID.
 
     Short headers name the backends in turn, through quiclb's own encoder. Initials carry random destination IDs, as

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.local.story import Story
+from deploy.local.scenario import ScenarioResult
 
 
 def expected_order() -> list[dict[str, Any]]:
@@ -15,12 +15,12 @@ def expected_order() -> list[dict[str, Any]]:
     ]
 
 
-def judge(story: Story) -> list[str]:
+def find_losses(result: ScenarioResult) -> list[str]:
     """Return a sentence for each thing that was lost; an empty list is a call that lost nothing."""
-    call, served = story.call, story.worker_session
+    call, served = result.call, result.worker_session
     faults = []
-    if story.failure is not None:
-        faults.append(f"the call did not end well: {story.failure}")
+    if result.failure is not None:
+        faults.append(f"the call did not end well: {result.failure}")
     items = call["state"].get("items", [])
     if [named(item, like) for item, like in zip(items, expected_order(), strict=False)] != expected_order():
         faults.append(f"the order is not what was said: {items}")
@@ -31,8 +31,8 @@ def judge(story: Story) -> list[str]:
     received = served.get("uplink", {}).get("frames")
     if received != call["frames_sent"]:
         faults.append(f"{call['frames_sent']} frames were sent, the worker received {received}")
-    if served.get("worker") != story.first_worker:
-        faults.append(f"{story.first_worker} took the call, {served.get('worker')} ended it")
+    if served.get("worker") != result.first_worker:
+        faults.append(f"{result.first_worker} took the call, {served.get('worker')} ended it")
     if not served.get("migrations"):
         faults.append("the worker saw no change of address")
     return faults

@@ -1,4 +1,4 @@
-"""The test bed: cores, free ports, backends and clients of one run."""
+"""The testbed: cores, free ports, backends and clients of one run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from bench.lb import native
 from bench.lb.clients import Clients
-from bench.lb.heads import heads
+from bench.lb.packet_templates import packet_templates
 from bench.lb.pool import BACKEND_IPS, INNER_IP, VIP_IP, Pool, Traffic
 from bench.lb.process import running
 
-_HEADS = 1024
+_TEMPLATES = 1024
 _BACKEND_PORT = 19_999
 _FIRST_PORT = 20_000
 _LAST_PORT = 30_000
@@ -26,14 +26,14 @@ _BACKENDS_READY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Who runs where. The contender has its core to itself; on two cores clients and backends share the other."""
+    """Who runs where. The implementation has its core to itself; on two cores clients and backends share the other."""
 
-    contender: tuple[int, ...]
+    implementation: tuple[int, ...]
     clients: tuple[int, ...]
     backends: tuple[int, ...]
 
 
-class Bed:
+class LbTestbed:
     """Compiled programs, files and addresses. `folder` receives everything."""
 
     def __init__(self, folder: Path) -> None:
@@ -41,12 +41,12 @@ class Bed:
         self.programs = native.build(folder / "programs")
         self.cores = share_cores(sorted(os.sched_getaffinity(0)))
         self.clients = Clients(self.programs["load"], self.cores.clients)
-        self.heads = {traffic: folder / f"{traffic.replace(' ', '-')}.heads" for traffic in Traffic}
-        for traffic, path in self.heads.items():
-            path.write_bytes(heads(traffic, _HEADS, secrets.token_bytes))
+        self.templates = {traffic: folder / f"{traffic.replace(' ', '-')}.templates" for traffic in Traffic}
+        for traffic, path in self.templates.items():
+            path.write_bytes(packet_templates(traffic, _TEMPLATES, secrets.token_bytes))
 
     def pool(self) -> Pool:
-        """Addresses nobody uses; a new VIP for each contender."""
+        """Unused addresses; a new VIP for each implementation."""
         vip, inner, backend = free_port(VIP_IP), free_port(INNER_IP), _BACKEND_PORT
         return Pool((VIP_IP, vip), (INNER_IP, inner), tuple((ip, backend) for ip in BACKEND_IPS))
 
@@ -68,7 +68,7 @@ class Bed:
 
 
 def share_cores(cores: list[int]) -> Cores:
-    """One core for the contender, one for the clients, one for the backends, as far as there are any."""
+    """One core for the implementation, one for the clients, one for the backends, as far as there are any."""
     return Cores((cores[0],), (cores[1 % len(cores)],), (cores[min(2, len(cores) - 1)],))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.lb.heads import ANY_BACKEND, heads
+from bench.lb.packet_templates import ANY_BACKEND, packet_templates
 from bench.lb.pool import BACKEND_IPS, CONFIGS, Traffic, server_id
 from quiclb import CidDecoder, Decoded
 
@@ -21,7 +21,7 @@ def records(data: bytes) -> Iterator[tuple[int, bytes]]:
 @pytest.mark.parametrize("traffic", list(CONFIGS))
 def test_short_headers_carry_the_backends_in_turn(traffic: Traffic) -> None:
     decoder = CidDecoder(CONFIGS.values())
-    found = list(records(heads(traffic, 9, random.Random(1).randbytes)))
+    found = list(records(packet_templates(traffic, 9, random.Random(1).randbytes)))
     assert [backend for backend, _ in found] == [i % len(BACKEND_IPS) for i in range(9)]
     for backend, head in found:
         assert head[0] & 0xC0 == 0x40
@@ -32,7 +32,7 @@ def test_short_headers_carry_the_backends_in_turn(traffic: Traffic) -> None:
 
 
 def test_initials_are_long_headers_of_version_1_for_any_backend() -> None:
-    for backend, head in records(heads(Traffic.INITIAL, 5, random.Random(2).randbytes)):
+    for backend, head in records(packet_templates(Traffic.INITIAL, 5, random.Random(2).randbytes)):
         assert backend == ANY_BACKEND
         assert head[0] & 0xC0 == 0xC0
         assert head[1:5] == b"\0\0\0\x01"

@@ -23,7 +23,7 @@ SHARED = {"retry_key": "11" * 32, "ticket_key": "22" * 32, "reset_key": "33" * 3
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class InProcessCluster:
     folder: Path
     forwarder: Forwarder
     workers: tuple[Worker, ...]
@@ -95,7 +95,7 @@ async def cluster(
     worker: Mapping[str, Any] | None = None,
     config: list[Any] | None = None,
     source: Any = None,
-) -> AsyncIterator[Cluster]:
+) -> AsyncIterator[InProcessCluster]:
     """As many workers as there are items in `quic`, which adds to each one's section of that name; one memory store.
 
     `source` is the load balancer's, and has the workers' at `source(number)`.
@@ -118,4 +118,4 @@ async def cluster(
         forwarder = Forwarder(forwarder_settings(workers, config), source)
         await forwarder.start()
         running.push_async_callback(forwarder.stop)
-        yield Cluster(folder, forwarder, workers)
+        yield InProcessCluster(folder, forwarder, workers)

@@ -1,4 +1,4 @@
-"""One call with incidents, told as moments on a timeline."""
+"""Run a scenario: one call with incidents at set instants, and its timeline."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Moment:
 
 
 @dataclass(slots=True)
-class Story:
-    """What came of one call. `failure` is `None` for a call that ended as it should.
+class ScenarioResult:
+    """The result of one call. `failure` is `None` for a call that ended as it should.
 
     Gaps are between the arrivals of two uplink frames at the worker, which come 20 ms apart when nothing happens.
     """
@@ -50,16 +50,16 @@ class Story:
     """Whether the caller's new address got no answer."""
 
 
-Incident = Callable[["Teller"], Awaitable[None]]
+Incident = Callable[["ScenarioRunner"], Awaitable[None]]
 
 
-class Teller:
+class ScenarioRunner:
     """Places a call, lets the incidents happen at their instants, and writes down what came of it."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self.story = Story()
-        # without resuming: the story is about a connection that lives on, not about one that is replaced
+        self.result = ScenarioResult()
+        # no resume: the scenario is that one connection survives, not that a new one replaces it
         self.call = VoiceClient(
             cluster.url,
             security=Security(ca_file=cluster.ca_file),
@@ -68,22 +68,22 @@ class Teller:
         self._began_at = 0.0
         self._frames_at: dict[str, int] = {}
 
-    async def tell(self, incidents: list[tuple[float, Incident]], *, give_up_s: float = 60.0) -> Story:
+    async def run(self, incidents: list[tuple[float, Incident]], *, give_up_s: float = 60.0) -> ScenarioResult:
         """Call, speak the recording in real time, and return once the call is over, one way or the other."""
         try:
             async with asyncio.timeout(give_up_s), self.call:
                 await self._converse(incidents)
         except (ClientError, TimeoutError) as error:
-            self.story.is_cut_off = isinstance(error, MigrationFailed) and "switch" in self._frames_at
-            self.story.failure = str(error) or f"no end within {give_up_s:g} s"
-            self.note("lost", self.story.failure)
-        self.story.call = self.call.report().as_json()
+            self.result.is_cut_off = isinstance(error, MigrationFailed) and "switch" in self._frames_at
+            self.result.failure = str(error) or f"no end within {give_up_s:g} s"
+            self.note("lost", self.result.failure)
+        self.result.call = self.call.report().as_json()
         await self._ask_the_workers()
-        return self.story
+        return self.result
 
     def note(self, what: str, detail: str) -> None:
         """Write a moment down, now."""
-        self.story.moments.append(Moment(asyncio.get_running_loop().time() - self._began_at, what, detail))
+        self.result.moments.append(Moment(asyncio.get_running_loop().time() - self._began_at, what, detail))
 
     async def switch_network(self, address: str) -> None:
         """Incident: the caller's network is gone, it goes on from another address."""
@@ -106,10 +106,10 @@ class Teller:
     async def _converse(self, incidents: list[tuple[float, Incident]]) -> None:
         loop = asyncio.get_running_loop()
         self._began_at = loop.time()
-        self.story.first_worker = self.call.worker
+        self.result.first_worker = self.call.worker
         self.note("answered", f"{self.call.worker} takes the call from {self.call.local_address}")
         await self.call.listen(grace_s=1.0)
-        for moment in self.story.moments:
+        for moment in self.result.moments:
             moment.at_s -= loop.time() - self._began_at
         self._began_at = loop.time()
         self.note("speak", "the caller begins to speak")
@@ -121,7 +121,7 @@ class Teller:
                 task.cancel()
         self.note("silence", "the caller has said all")
         await self.call.finish()
-        self.note("end", "all is heard and answered, the worker says bye")
+        self.note("end", "every frame is acked and answered, the worker says bye")
 
     async def _happen(self, at: float, incident: Incident) -> None:
         await asyncio.sleep(at - asyncio.get_running_loop().time())
@@ -129,11 +129,11 @@ class Teller:
 
     async def _ask_the_workers(self) -> None:
         sessions = await self.cluster.sessions()
-        mine = self.story.call["session"]
-        self.story.worker_session = next((session for session in sessions if session["id"] == mine), {})
-        gaps = self.story.worker_session.get("uplink", {}).get("largest_gaps", [])
+        mine = self.result.call["session"]
+        self.result.worker_session = next((session for session in sessions if session["id"] == mine), {})
+        gaps = self.result.worker_session.get("uplink", {}).get("largest_gaps", [])
         near = {
             name: max((gap["gap_ms"] for gap in gaps if -2 <= gap["sequence"] - first <= FRAMES_PER_S), default=None)
             for name, first in self._frames_at.items()
         }
-        self.story.switch_gap_ms, self.story.restart_gap_ms = near.get("switch"), near.get("restart")
+        self.result.switch_gap_ms, self.result.restart_gap_ms = near.get("switch"), near.get("restart")
