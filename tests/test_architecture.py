@@ -1,7 +1,7 @@
 """The import rules of ARCHITECTURE.md, and the habits that a reader can rely on in every file."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -123,7 +123,33 @@ SANS_IO = [
     "client/python/src/voice_client/uplink/sender.py",
     "link/src/voicelink/audio/wav.py",
 ]
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 IMPURE = {"asyncio", "socket", "time", "random", "secrets", "os", "uvloop", "threading"}
+
+# The largest number of public methods and properties of a public class, and of parameters of a public function or
+# `__init__`. Fields of dataclasses and options of commands are not counted.
+METHODS, PARAMETERS = 12, 7
+# What has more: the name within its component, the number, and the reason.
+MANY_METHODS = {
+    "voice_client.VoiceClient": (22, "the whole SDK in one object, as an app uses it"),
+    "voice_gateway.Ledger": (19, "the session record: each transition of uplink, transcript and playback"),
+    "voice_gateway.Endpoint": (18, "sockets, connections, CIDs, admission and reload of one UDP endpoint"),
+    "voice_client.Call": (18, "every input of the sans-IO call"),
+    "voice_client.Playback": (15, "the jitter buffer, and what of it was played"),
+    "voice_gateway.Session": (14, "every input of the sans-IO session"),
+    "voice_client.WebTransportConnection": (14, "the transport interface, and migration"),
+    "voicelink.WebTransportLayer": (13, "streams, datagrams, drain and close of WebTransport sessions"),
+    "quiclb.Family": (13, "the address layout of one IP family, for numpy"),
+    "quiclb.Supervisor": (13, "the life of forwarding processes, and what metrics ask of them"),
+}
+MANY_PARAMETERS = {
+    "voice_client.VoiceClient.__init__": (16, "every option of a call"),
+    "voicelink.Connection.__init__": (10, "what aioquic's constructor takes, and the parts that are ours"),
+    "voice_gateway.WebServer.__init__": (9, "all routes and limits of one listener"),
+    "voice_gateway.SessionManager.__init__": (9, "the composition root of sessions"),
+    "voice_gateway.mint": (9, "each claim of a token"),
+    "voice_client.connect": (8, "where to, how, and as whom"),
+}
 
 
 def sources(*folders: str) -> Iterator[Path]:
@@ -170,6 +196,60 @@ def test_sans_io_files_touch_neither_world_nor_clock(name: str) -> None:
 )
 def test_what_tests_share_lies_outside_of_tests(folder: str, unknown: set[str]) -> None:
     assert {str(path.relative_to(ROOT)) for path in sources(folder) if imported(path) & unknown} == set()
+
+
+def test_a_public_class_has_few_methods() -> None:
+    assert excess(public_methods(), METHODS, MANY_METHODS) == {}
+
+
+def test_a_public_function_has_few_parameters() -> None:
+    assert excess(public_parameters(), PARAMETERS, MANY_PARAMETERS) == {}
+
+
+def test_no_exception_is_wider_than_its_class_or_function() -> None:
+    counts = dict(public_methods()) | dict(public_parameters())
+    exceptions = MANY_METHODS | MANY_PARAMETERS
+    assert {name: counts.get(name) for name, (limit, _) in exceptions.items() if counts.get(name) != limit} == {}
+
+
+def excess(counts: Iterable[tuple[str, int]], limit: int, exceptions: dict[str, tuple[int, str]]) -> dict[str, int]:
+    """Those above the limit, or above their own in the table of exceptions."""
+    return {name: count for name, count in counts if count > max(limit, exceptions.get(name, (0, ""))[0])}
+
+
+def public_methods() -> Iterator[tuple[str, int]]:
+    """Each public class as `component.Class`, and how many public methods and properties it defines itself."""
+    for component, node in public_definitions():
+        if isinstance(node, ast.ClassDef):
+            methods = {each.name for each in node.body if isinstance(each, FUNCTIONS) and not is_private(each.name)}
+            yield f"{component}.{node.name}", len({name for name in methods if not name.startswith("__")})
+
+
+def public_parameters() -> Iterator[tuple[str, int]]:
+    """Each public function and method as `component.function` or `component.Class.method`, and its parameters."""
+    for component, node in public_definitions():
+        if isinstance(node, FUNCTIONS):
+            yield f"{component}.{node.name}", len(parameters(node))
+        for each in node.body if isinstance(node, ast.ClassDef) else ():
+            if isinstance(each, FUNCTIONS) and not is_private(each.name):
+                taken = [name for name in parameters(each) if name not in {"self", "cls"}]
+                yield f"{component}.{node.name}.{each.name}", len(taken)
+
+
+def public_definitions() -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Public classes and functions at the top of each module, commands and their options left out."""
+    for path in sources("quiclb/src", "link/src", "gateway/src", "client/python/src"):
+        parts = path.relative_to(ROOT).parts
+        component = parts[parts.index("src") + 1]
+        if "cli" not in parts:
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, (ast.ClassDef, *FUNCTIONS)) and not is_private(node.name):
+                    yield component, node
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    taken = function.args
+    return [each.arg for each in (*taken.posonlyargs, *taken.args, *taken.kwonlyargs)]
 
 
 def test_private_names_of_aioquic_stay_in_their_files() -> None:
