@@ -9,9 +9,9 @@ from itertools import count
 
 from voice_client.uplink.sender import Outgoing, UplinkCounters, UplinkSender
 from voice_gateway.transport.reassembler import UplinkReassembler
+from voicelink.audio.frames import FRAME_S
 from voicelink.wire import AudioFrame, Codec, Malformed, UplinkMode, UplinkReport, decode_uplink_report
 
-FRAME_S = 0.020
 LinkModel = Callable[[float, bool], list[float]]
 """For a datagram sent at that time, upwards or not: after how long each of its copies arrives."""
 

@@ -36,6 +36,7 @@ SANS_IO = [
     "quiclb/src/quiclb/errors.py",
     "quiclb/src/quiclb/net/address.py",
     "quiclb/src/quiclb/net/backend_addresses.py",
+    "link/src/voicelink/audio/frames.py",
     "quiclb/src/quiclb/codec/config.py",
     "quiclb/src/quiclb/codec/crypto.py",
     "quiclb/src/quiclb/codec/cid.py",

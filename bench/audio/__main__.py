@@ -10,9 +10,10 @@ import numpy as np
 
 from bench.audio.batch import BatchResampler
 from bench.audio.plots import draw
-from bench.audio.quality import FRAME_MS, TONES_HZ, delay_ms, microseconds, rejection_db, sinad_db
+from bench.audio.quality import TONES_HZ, delay_ms, microseconds, rejection_db, sinad_db
 from bench.audio.resamplers import RESAMPLERS, ours
 from bench.figures import RESULTS, percentile, save, table
+from voicelink.audio.frames import FRAME_MS
 
 PAIRS: Final = ((8_000, 16_000), (8_000, 48_000), (24_000, 8_000), (48_000, 16_000), (24_000, 48_000))
 SESSIONS: Final = 100

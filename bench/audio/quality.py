@@ -11,9 +11,9 @@ import soxr
 from numpy.typing import NDArray
 
 from bench.audio.resamplers import Convert
+from voicelink.audio.frames import FRAME_MS
 
 Make = Callable[[int, int], Convert]
-FRAME_MS: Final = 20
 TONES_HZ: Final = (997, 2_999, 3_391)
 """Prime, so that what rounding them makes is noise (AES17)."""
 _AMPLITUDE: Final = 32_767 * 10 ** (-1 / 20)

@@ -7,7 +7,6 @@ from typing import Final
 
 from testbed.simnet.links import Burst, Profile
 
-FRAME_S: Final = 0.020
 ONE_WAY_S: Final = 0.050
 JITTER_S: Final = 0.030
 FRAMES_LOST_AT_ONCE: Final = 5

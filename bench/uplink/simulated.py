@@ -14,7 +14,7 @@ from unittest import mock
 import numpy as np
 import structlog
 
-from bench.uplink.conditions import FRAME_S, ONE_WAY_S, Condition
+from bench.uplink.conditions import ONE_WAY_S, Condition
 from bench.uplink.outcome import Outcome
 from testbed.calls.simulated_cluster import Plan, SimulatedCluster, make_certificate
 from testbed.simnet.links import Direction, Profile
@@ -24,6 +24,7 @@ from voice_client.errors import CallLost
 from voice_gateway.agent.base import AgentEvent, Finished, HeardAudio, Silence
 from voice_gateway.transport import reassembler
 from voice_gateway.transport.stand_in import stand_in
+from voicelink.audio.frames import FRAME_S
 from voicelink.wire import AudioFrame
 
 IP_UDP_BYTES: Final = 28

@@ -20,9 +20,9 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from bench.uplink.conditions import FRAME_S
 from bench.uplink.tunnel import CALLER, SERVER
 from voice_gateway.transport.websocket import Kind
+from voicelink.audio.frames import FRAME_S
 from voicelink.wire import AudioFrame, Codec, decode_audio_frame, encode_audio_frame
 
 PAYLOAD_BYTES = 52

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, cast
 
-from bench.uplink.conditions import FRAME_S
 from bench.words.listener import Listener, Understanding
 from bench.words.paths import link
 from testbed.calls.simulated_cluster import Plan, SimulatedCluster
@@ -24,6 +23,7 @@ from voice_gateway.store.memory import MemoryStore
 from voice_gateway.telephony.twilio.counters import TelephonyCounters
 from voice_gateway.telephony.twilio.transport import TwilioCall
 from voice_gateway.web.websocket import WebSocket
+from voicelink.audio.frames import FRAME_S
 from voicelink.wire import VOICE_PATH, AudioFrame
 
 _LIMIT_S: Final = 120.0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-import wave
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import soxr
+
+from voicelink.audio.wav import parse_wav
 
 VOICES: Final = ("awb", "rms", "slt")
 ORDERS: Final = (
@@ -36,16 +37,11 @@ def spoken(voice: str, text: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "said.wav"
         subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(path)], check=True)
-        recorded, rate_hz = _read(path)
-    samples = soxr.resample(recorded, rate_hz, RATE_HZ)
+        recorded = parse_wav(path.read_bytes())
+    samples = soxr.resample(recorded.samples.astype(float), recorded.rate_hz, RATE_HZ)
     samples *= 2_200 / np.sqrt(np.mean(samples**2))
     quiet = np.zeros(RATE_HZ)
     whole = np.concatenate((quiet[: RATE_HZ // 2], samples, quiet, quiet))
     whole += np.random.default_rng(0).normal(0, 6, len(whole))
     pcm: bytes = np.clip(np.rint(whole), -32_768, 32_767).astype("<i2").tobytes()
     return pcm[: len(pcm) // 640 * 640]
-
-
-def _read(path: Path) -> tuple[np.ndarray[Any, Any], int]:
-    with wave.open(str(path)) as file:
-        return np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(float), file.getframerate()

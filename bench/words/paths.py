@@ -12,11 +12,12 @@ from typing import Final
 import numpy as np
 import soxr
 
-from bench.uplink.conditions import FRAME_S, FRAMES_LOST_AT_ONCE, JITTER_S, ONE_WAY_S
+from bench.uplink.conditions import FRAMES_LOST_AT_ONCE, JITTER_S, ONE_WAY_S
 from bench.words.orders import RATE_HZ
 from testbed.simnet.links import Burst, Direction, Profile
 from voice_gateway.agent.base import HeardAudio
-from voicelink.audio.codec import FRAME_TICKS, FrameDecoder, FrameEncoder
+from voicelink.audio.codec import FrameDecoder, FrameEncoder
+from voicelink.audio.frames import FRAME_S, FRAME_TICKS
 from voicelink.audio.g711 import pcmu_encode
 from voicelink.wire import AudioFrame, Codec, Malformed
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testbed.uplink_link import FRAME_S, UplinkOverLink, spoken
+from testbed.uplink_link import UplinkOverLink, spoken
+from voicelink.audio.frames import FRAME_S
 from voicelink.wire import UplinkMode
 
 ONE_WAY_S = 0.05

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from testbed.uplink_link import FRAME_S, UplinkOverLink, spoken
+from testbed.uplink_link import UplinkOverLink, spoken
 from voice_client.uplink.redundancy import FARTHEST, INITIAL_REPEATS, Redundancy
 from voice_client.uplink.round_trip import RoundTrip
 from voice_client.uplink.sender import (
@@ -16,6 +16,7 @@ from voice_client.uplink.sender import (
     UplinkCounters,
     UplinkSender,
 )
+from voicelink.audio.frames import FRAME_S
 from voicelink.wire import (
     AudioFrame,
     Codec,

@@ -12,12 +12,10 @@ from typing import Any, Final, cast
 
 from quiclb.datapath.linux import pktinfo
 from quiclb.net.address import is_wildcard
+from quiclb.net.socket_options import PathMtu, set_path_mtu
 from voice_gateway.endpoint.paths import FourTuple
 from voice_gateway.errors import BindError
 
-_IP_MTU_DISCOVER = 10
-_IPV6_MTU_DISCOVER = 23
-_PMTUDISC_PROBE = 3  # set the don't-fragment bit, and ignore what ICMP says
 _SO_RCVBUFFORCE = 33  # beyond net.core.rmem_max, where the process may
 _MAX_DATAGRAM_BYTES: Final = 65536
 _DATAGRAMS_AT_ONCE: Final = 32
@@ -203,7 +201,4 @@ def _tune(raw: Any, receive_buffer_bytes: int) -> None:
         with contextlib.suppress(OSError):
             raw.setsockopt(socket.SOL_SOCKET, option, receive_buffer_bytes)
     with contextlib.suppress(OSError):
-        raw.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
-    if raw.family == socket.AF_INET6:
-        with contextlib.suppress(OSError):
-            raw.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
+        set_path_mtu(raw, PathMtu.IGNORE_ICMP)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from voicelink.wire import CLOCK_HZ, AudioFrame, Codec
+from voicelink.audio.frames import FRAME_TICKS
+from voicelink.wire import AudioFrame, Codec
 
-_FRAME_TICKS: Final = CLOCK_HZ // 50
 _SILENCE: Final = {Codec.PCMU: b"\xff", Codec.PCMA: b"\xd5"}
 _OPUS_ONE_FRAME: Final = 0xFC
 _OPUS_20_MS: Final = b"\x08"
@@ -19,15 +19,15 @@ def stand_in(sequence: int, before: AudioFrame | None, after: AudioFrame | None)
     """
     like = before or after
     if like is None:
-        return AudioFrame(sequence, sequence * _FRAME_TICKS, Codec.OPUS, _OPUS_20_MS)
+        return AudioFrame(sequence, sequence * FRAME_TICKS, Codec.OPUS, _OPUS_20_MS)
     return AudioFrame(sequence, _timestamp(sequence, before, after), like.codec, _payload(like))
 
 
 def _timestamp(sequence: int, before: AudioFrame | None, after: AudioFrame | None) -> int:
     """The usual 20 ms on, unless the frames on both sides are closer together."""
     if before is None:
-        return max(0, after.timestamp - (after.sequence - sequence) * _FRAME_TICKS) if after else 0
-    step = _FRAME_TICKS
+        return max(0, after.timestamp - (after.sequence - sequence) * FRAME_TICKS) if after else 0
+    step = FRAME_TICKS
     if after is not None:
         step = min(step, (after.timestamp - before.timestamp) // (after.sequence - before.sequence))
     return before.timestamp + max(step, 0) * (sequence - before.sequence)

@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import Final
 
 from voicelink.audio import g711
-from voicelink.audio.opus import FRAME_MS, MAX_DTX_BYTES, OpusDecoder, OpusEncoder
+from voicelink.audio.frames import FRAME_MS, FRAME_TICKS
+from voicelink.audio.opus import MAX_DTX_BYTES, OpusDecoder, OpusEncoder
 from voicelink.audio.resample import Resampler
 from voicelink.wire import CLOCK_HZ, AudioFrame, Codec, Malformed
 
@@ -22,7 +23,6 @@ CODEC_RATE_HZ: Final[Mapping[Codec, int | None]] = MappingProxyType(
     }
 )
 """The rate that belongs to the codec; `None` where it runs at any of the rates."""
-FRAME_TICKS: Final = CLOCK_HZ * FRAME_MS // 1000
 
 MAX_FRAME_MS: Final = 120
 """How much audio a payload may hold: as much as an Opus packet can (RFC 6716 section 3.2.5)."""

@@ -8,10 +8,10 @@ from typing import Any, Final
 import opuslib_next
 from opuslib_next.api import c_int16_pointer, ctl, decoder, encoder
 
+from voicelink.audio.frames import FRAME_MS
 from voicelink.errors import CodecError
 from voicelink.wire import Malformed
 
-FRAME_MS: Final = 20
 RATES_HZ: Final = (8_000, 16_000, 24_000, 48_000)
 MAX_DTX_BYTES: Final = 2
 """A packet this short says only that silence goes on; it need not be sent (RFC 7587 section 3.1.3)."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from voicelink.audio.codec import FRAME_TICKS, FrameDecoder, FrameEncoder
+from voicelink.audio.codec import FrameDecoder, FrameEncoder
+from voicelink.audio.frames import FRAME_TICKS
 from voicelink.audio.g711 import pcmu_decode, pcmu_encode
 from voicelink.wire import AudioFrame, Codec, Malformed
 

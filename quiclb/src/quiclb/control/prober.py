@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import socket
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from quiclb.backends.health import Health, HealthMonitor, HealthPolicy
 from quiclb.backends.probe import Probe
-from quiclb.datapath.linux import libc
 from quiclb.errors import StartError
-from quiclb.net.address import Address, format_address, is_ipv6, is_wildcard, normalise
+from quiclb.net.address import Address, format_address, ipv4_mapped, is_ipv6, is_wildcard, normalise
 from quiclb.net.bind_errors import explain_refusal
+from quiclb.net.socket_options import PathMtu, set_path_mtu
 from quiclb.net.spp import EnvelopeFault, SppHeader, unwrap, wrap
 
 TICK_S: Final = 0.02
@@ -65,7 +63,7 @@ class Prober(asyncio.DatagramProtocol):
             source = format_address((self._inner[0], 0))
             raise StartError(f"cannot probe backends from {source}: {explain_refusal(error)}") from None
         self._transport = transport
-        _forbid_fragments(transport.get_extra_info("socket"), is_ipv6(self._inner))
+        _forbid_fragments(transport.get_extra_info("socket"))
         bound = normalise(transport.get_extra_info("sockname"))
         # replies come back to the sender; the client named must only look like one (RFC 5737)
         self._client = ("192.0.2.1", bound[1]) if is_wildcard(bound) else bound
@@ -143,7 +141,7 @@ class Prober(asyncio.DatagramProtocol):
             return
         probe = Probe.make(self._rng)
         self._probes[address] = probe
-        ip = f"::ffff:{address[0]}" if is_ipv6(self._inner) and not is_ipv6(address) else address[0]
+        ip = ipv4_mapped(address[0]) if is_ipv6(self._inner) else address[0]
         self._sending_to = address
         try:
             self._transport.sendto(wrap(SppHeader(self._client, self._vip), probe.datagram), (ip, address[1]))
@@ -172,10 +170,7 @@ class Prober(asyncio.DatagramProtocol):
         return asyncio.get_running_loop().time()
 
 
-def _forbid_fragments(sock: Any, is_ipv6_socket: bool) -> None:
+def _forbid_fragments(sock: Any) -> None:
     """A path too narrow for clients' first datagrams must fail the probe, too."""
-    if sock is None or sys.platform != "linux":
-        return
-    sock.setsockopt(socket.IPPROTO_IP, libc.IP_MTU_DISCOVER, libc.PMTUDISC_DO)
-    if is_ipv6_socket:
-        sock.setsockopt(socket.IPPROTO_IPV6, libc.IPV6_MTU_DISCOVER, libc.PMTUDISC_DO)
+    if sock is not None:
+        set_path_mtu(sock, PathMtu.OBEY_ICMP)

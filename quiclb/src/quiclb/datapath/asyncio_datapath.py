@@ -14,8 +14,9 @@ from quiclb.datapath.base import Datagrams, DatapathHandler, Replies, Side
 from quiclb.datapath.linux.sockets import open_socket
 from quiclb.datapath.linux.wildcard import WildcardEndpoint
 from quiclb.errors import StartError
-from quiclb.net.address import Address, format_address, is_ipv6, is_wildcard, normalise
+from quiclb.net.address import Address, format_address, ipv4_mapped, is_ipv6, is_wildcard, normalise
 from quiclb.net.bind_errors import explain_refusal
+from quiclb.net.socket_options import PathMtu, set_path_mtu
 
 RECEIVE_BUFFER_BYTES: Final = 4 << 20
 """Asked of the kernel, which grants at most net.core.rmem_max: room for bursts while the loop is busy."""
@@ -112,7 +113,7 @@ class _Endpoint(asyncio.DatagramProtocol):
         bound = self._transport.get_extra_info("sockname")
         self.address = normalise(bound) if bound else address
         if not isinstance(place, socket.socket):
-            _set_options(self._transport.get_extra_info("socket"), self._side, self._is_ipv6)
+            _set_options(self._transport.get_extra_info("socket"), self._side)
 
     async def close(self) -> None:
         transport, self._transport = self._transport, None
@@ -136,7 +137,7 @@ class _Endpoint(asyncio.DatagramProtocol):
                 self._failed(self._side, "ENOBUFS")
                 continue
             try:
-                transport.sendto(datagram, (f"::ffff:{ip}" if self._is_ipv6 and ":" not in ip else ip, port))
+                transport.sendto(datagram, (ipv4_mapped(ip) if self._is_ipv6 else ip, port))
             except (OSError, ValueError) as error:
                 self.error_received(error)
 
@@ -164,13 +165,9 @@ class _Endpoint(asyncio.DatagramProtocol):
 
 # Linux: the socket module has no names for these before Python 3.14
 _SO_MEMINFO = 55
-_IP_MTU_DISCOVER = 10
-_IPV6_MTU_DISCOVER = 23
-_PMTUDISC_DO = 2
-_PMTUDISC_PROBE = 3
 
 
-def _set_options(sock: Any, side: Side, is_ipv6_socket: bool) -> None:
+def _set_options(sock: Any, side: Side) -> None:
     """Forbid fragments and ask for a large receive buffer; a loop without real sockets has none to set.
 
     The inner side obeys the path MTU the kernel learnt. Towards clients the server does path MTU discovery itself,
@@ -178,9 +175,5 @@ def _set_options(sock: Any, side: Side, is_ipv6_socket: bool) -> None:
     """
     if sock is None or sys.platform != "linux":
         return
-    mode = _PMTUDISC_DO if side is Side.INNER else _PMTUDISC_PROBE
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-    if is_ipv6_socket:
-        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, mode)
-    # an IPv6 socket carries IPv4 too, under IPv4's own option
-    sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, mode)
+    set_path_mtu(sock, PathMtu.OBEY_ICMP if side is Side.INNER else PathMtu.IGNORE_ICMP)

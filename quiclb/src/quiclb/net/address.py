@@ -64,6 +64,12 @@ def normalise(address: tuple[str, int] | tuple[str, int, int, int]) -> Address:
     return (ip_facts(ip).text if ":" in ip else ip, address[1])
 
 
+@lru_cache(maxsize=4096)
+def ipv4_mapped(ip: str) -> str:
+    """The IP address as an IPv6 socket takes it: IPv4 as `::ffff:192.0.2.1`, IPv6 unchanged."""
+    return ip if ":" in ip else f"::ffff:{ip}"
+
+
 def is_ipv6(address: Address) -> bool:
     return ":" in address[0]
 

@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from tests.unit.gateway.audio.signals import level, tone
-from voicelink.audio.codec import FRAME_TICKS, FrameDecoder, FrameEncoder
+from voicelink.audio.codec import FrameDecoder, FrameEncoder
+from voicelink.audio.frames import FRAME_TICKS
 from voicelink.wire import AudioFrame, Codec, Malformed
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.gateway.audio.signals import level, tone
-from voicelink.audio.codec import FRAME_TICKS, FrameDecoder
+from voicelink.audio.codec import FrameDecoder
+from voicelink.audio.frames import FRAME_TICKS
 from voicelink.audio.g711 import pcmu_decode, pcmu_encode
 from voicelink.audio.pcmu import PcmuDecoder, PcmuEncoder
 from voicelink.wire import AudioFrame, Codec, Malformed

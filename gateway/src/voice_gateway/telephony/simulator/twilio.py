@@ -22,10 +22,10 @@ from voice_gateway.telephony.simulator.loudspeaker import SILENCE, Loudspeaker
 from voice_gateway.telephony.simulator.plan import Plan, SimulationError, fetch, read_plan
 from voice_gateway.telephony.simulator.sentences import begin_again, sentences
 from voice_gateway.telephony.twilio.signature import signature
+from voicelink.audio.frames import FRAME_MS
 
 DEFAULT_CALL_SID: Final = "CA" + "0" * 31 + "1"
 FRAME_BYTES: Final = 160
-FRAME_MS: Final = 20
 ANSWER_TIMEOUT_S: Final = 20.0
 """How long the caller waits for a first word after having spoken."""
 PATIENCE_S: Final = 2.0

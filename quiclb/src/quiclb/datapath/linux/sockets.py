@@ -13,6 +13,7 @@ from quiclb.datapath.linux import libc
 from quiclb.errors import StartError
 from quiclb.net.address import Address, format_address, is_ipv6
 from quiclb.net.bind_errors import explain_refusal
+from quiclb.net.socket_options import PathMtu, set_path_mtu
 
 RECEIVE_BUFFER_BYTES: Final = 4 << 20
 """Room for bursts while a batch is worked on or a process is replaced. Without CAP_NET_ADMIN the kernel grants at most
@@ -89,10 +90,7 @@ def configure_socket(sock: socket.socket, side: Side) -> None:
             sock.setsockopt(socket.SOL_SOCKET, forced, RECEIVE_BUFFER_BYTES)
         except PermissionError:
             sock.setsockopt(socket.SOL_SOCKET, asked, RECEIVE_BUFFER_BYTES)
-    discovery = libc.PMTUDISC_DO if side is Side.INNER else libc.PMTUDISC_PROBE
-    sock.setsockopt(socket.IPPROTO_IP, libc.IP_MTU_DISCOVER, discovery)
-    if is_v6:
-        sock.setsockopt(socket.IPPROTO_IPV6, libc.IPV6_MTU_DISCOVER, discovery)
+    set_path_mtu(sock, PathMtu.OBEY_ICMP if side is Side.INNER else PathMtu.IGNORE_ICMP)
     if side is Side.INNER:
         sock.setsockopt(socket.IPPROTO_IP, libc.IP_RECVERR, 1)
         if is_v6:

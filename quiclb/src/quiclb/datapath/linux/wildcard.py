@@ -12,7 +12,7 @@ from typing import Final
 from quiclb.datapath.base import Replies
 from quiclb.datapath.linux import pktinfo
 from quiclb.datapath.linux.sockets import receive_drops
-from quiclb.net.address import Address, normalise
+from quiclb.net.address import Address, ipv4_mapped, normalise
 
 RECEIVE_BYTES: Final = 65536
 AT_ONCE: Final = 64
@@ -49,7 +49,7 @@ class WildcardEndpoint:
         family = self._socket.family
         for payload, header in replies:
             ip, port = header.client
-            target = (f"::ffff:{ip}" if family == socket.AF_INET6 and ":" not in ip else ip, port)
+            target = (ipv4_mapped(ip) if family == socket.AF_INET6 else ip, port)
             try:
                 self._socket.sendmsg([payload], self._departure(header.proxy[0], family), 0, target)
             except OSError as error:

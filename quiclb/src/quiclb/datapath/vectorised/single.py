@@ -17,7 +17,7 @@ from quiclb.datapath.base import Datagrams, Replies, Side
 from quiclb.datapath.core import ForwardingCore
 from quiclb.datapath.linux import libc, pktinfo
 from quiclb.datapath.linux.messages import PENDING_ERRORS
-from quiclb.net.address import Address, normalise
+from quiclb.net.address import Address, ipv4_mapped, normalise
 from quiclb.net.spp import HEADER_LENGTH, SppHeader, wrap
 from quiclb.routing.fast_path import Shortcut
 from quiclb.routing.table import RoutingTable
@@ -196,7 +196,7 @@ class _Way(NamedTuple):
 
 def _mapped(address: Address) -> Address:
     ip, port = address
-    return (ip if ":" in ip else f"::ffff:{ip}", port)
+    return (ipv4_mapped(ip), port)
 
 
 def _is_passing(error: OSError) -> bool:
