@@ -1,4 +1,4 @@
-"""What Chromium's microphone gave to the page, for calls that lack something: had the page heard it at all?"""
+"""What Chromium's microphone gave to the page, to find whether a missing word ever reached the page."""
 
 from __future__ import annotations
 

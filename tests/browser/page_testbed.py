@@ -82,7 +82,7 @@ def lost(items: list[str], ended: dict[str, Any] | None, said: str) -> list[str]
     if ended is None:
         return [*faults, "the call did not end well"]
     if not ended["isFinished"] or ended["sent"] != ended["acked"]:
-        faults.append(f"{ended['sent']} frames were sent, {ended['heard']} were heard")
+        faults.append(f"{ended['sent']} frames were sent, {ended['acked']} were acked")
     return faults
 
 

@@ -49,7 +49,7 @@ def trimmed(sound: Sound) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def best_shift(wanted: np.ndarray[Any, Any], got: np.ndarray[Any, Any], most: int) -> int:
-    """By how many samples `got` begins later than `wanted`, judged by their first half second."""
+    """By how many samples `got` begins later than `wanted`, by their first half second."""
     head = wanted[: 5 * most]
     padded = np.concatenate((np.zeros(most), got, np.zeros(6 * most)))
     return int(np.argmax(np.correlate(padded[: 7 * most], head, "valid"))) - most

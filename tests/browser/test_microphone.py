@@ -1,4 +1,4 @@
-"""Whether losses of Chromium's microphone are told from losses of a call."""
+"""Whether losses of Chromium's microphone are distinguished from losses of a call."""
 
 from __future__ import annotations
 

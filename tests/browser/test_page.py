@@ -67,7 +67,7 @@ async def words_of(page: VoicePage) -> str:
     )
 
 
-async def judged(page: VoicePage) -> list[str]:
+async def losses_of(page: VoicePage) -> list[str]:
     """Wait for the whole order, hang up, and return what was lost.
 
     Raises `MicrophoneError` where the page was not given what is missing.
@@ -95,7 +95,7 @@ async def test_a_nat_that_gives_another_address_in_mid_word_is_not_noticed(testb
         await page.photograph("talking")
         (connected,) = await page.events("connected")
         served = await testbed.session(connected["session"])
-        assert await judged(page) == []
+        assert await losses_of(page) == []
         if lacking(await words_in(await page.microphone())):
             raise MicrophoneError  # in every call where it is the recording that is at fault
         assert not await page.events("interrupted")
@@ -133,7 +133,7 @@ async def test_a_killed_worker_costs_no_word(testbed: PageTestbed, caller: Path)
         notice = await page.text("notices")
         assert "Another worker took over, order kept" in notice
         assert re.search(r"went on over \w+ after [\d.]+ m?s; .* none lost", notice)
-        assert await judged(page) == []
+        assert await losses_of(page) == []
         assert await page.text("worker") != connected["worker"]
 
 
@@ -169,7 +169,7 @@ async def test_another_network_costs_no_word(testbed: PageTestbed, caller: Path)
             notice = await page.text("notices")
             assert re.search(r"(Network switched|Another worker took over), order kept", notice)
             assert re.search(r"went on over \w+ after [\d.]+ m?s", notice)
-            assert await judged(page) == []
+            assert await losses_of(page) == []
             assert (await page.events("turn"))[-1]["responseMs"] > 0
             assert "playout" in await page.text("latency-parts")
 
@@ -203,7 +203,7 @@ async def test_a_call_in_datagrams_is_complete_though_some_are_lost(testbed: Pag
         (connected,) = await page.events("connected")
         testbed.path.loss, testbed.path.lost = 0.05, 0
         try:
-            assert await judged(page) == []
+            assert await losses_of(page) == []
         finally:
             testbed.path.loss = 0.0
         ended = await page.ask("observed.ended")
@@ -229,7 +229,7 @@ async def test_blocked_udp_is_gone_around(testbed: PageTestbed, caller: Path) ->
             assert chosen["tookMs"] - attempt["startedMs"] <= 1000
             assert "This call runs over WebSocket" in await page.text("notices")
             await page.photograph("websocket")
-            assert await judged(page) == []
+            assert await losses_of(page) == []
     finally:
         testbed.path.is_dark = False
 
@@ -327,7 +327,7 @@ async def test_a_refused_token_may_be_entered_again_and_the_network_switched(
     silence = speech(tmp_path / "silence.wav", 0.1)
     async with (
         browsing(silence) as browser,
-        opened(browser, testbed.url, expected=BROKEN_LINE, told={"token": "wrong"}) as page,
+        opened(browser, testbed.url, expected=BROKEN_LINE, config={"token": "wrong"}) as page,
     ):
         assert await fault(page) == "The access token is refused"
         assert {event["transport"] for event in await page.events("transport")} <= {"webtransport"}
@@ -346,12 +346,14 @@ async def test_a_refused_token_may_be_entered_again_and_the_network_switched(
 async def test_an_expired_certificate_is_named(testbed: PageTestbed, tmp_path: Path) -> None:
     silence = speech(tmp_path / "silence.wav", 0.1)
     expected = f"{BROKEN_LINE}|status of 404"
-    told = {"certificate_hashes": ["A" * 43 + "="], "certificate_expires": "2020-01-02T00:00:00Z"}
+    config = {"certificate_hashes": ["A" * 43 + "="], "certificate_expires": "2020-01-02T00:00:00Z"}
     async with browsing(silence) as browser:
-        async with opened(browser, testbed.url, expected=BROKEN_LINE, told=told) as page:
+        async with opened(browser, testbed.url, expected=BROKEN_LINE, config=config) as page:
             await page.call()
             assert "The certificate expired on 2020-01-02." in await page.text("notices")
-        async with opened(browser, testbed.url, expected=expected, told=told | {"web_socket_path": "/none"}) as page:
+        async with opened(
+            browser, testbed.url, expected=expected, config=config | {"web_socket_path": "/none"}
+        ) as page:
             assert await fault(page) == "The server's certificate is not accepted"
             assert await page.text("fault-why") == "The certificate expired on 2020-01-02."
             await page.photograph("expired-certificate")

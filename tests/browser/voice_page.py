@@ -1,4 +1,4 @@
-"""The page as a person uses it, and what can be seen of it; whatever it complains of fails the test."""
+"""The page as a person uses it, and what can be seen of it; each of its error messages fails the test."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class VoicePage:
         page.on("pageerror", lambda error: self.faults.append(f"uncaught: {error}"))
 
     async def call(self) -> None:
-        """Press the button, by the keyboard, and return once somebody answers."""
+        """Press the button, by the keyboard, and return once the call is answered."""
         await self.page.get_by_role("button", name="Call", exact=True).press("Enter")
         await self.phase("talking", 40.0)
 
@@ -56,7 +56,7 @@ class VoicePage:
                 await asyncio.sleep(0.02)
 
     async def happened(self, kind: str) -> None:
-        """Wait until the library has told of an event of this type."""
+        """Wait until the library has emitted an event of this type."""
         try:
             await self.until(f"observed.events.some((event) => event.type === {json.dumps(kind)})")
         except TimeoutError:
@@ -123,12 +123,12 @@ async def opened(
     url: str,
     *,
     expected: str | None = None,
-    told: dict[str, Any] | None = None,
+    config: dict[str, Any] | None = None,
     called: str | None = None,
     permissions: Sequence[str] = (),
     is_recorded: bool = False,
 ) -> AsyncIterator[VoicePage]:
-    """Open the page; `told` replaces parts of what the gateway tells it, `called` is a `host:port` it calls instead.
+    """Open the page; `config` replaces parts of config.json, `called` is a `host:port` it calls instead.
 
     `expected` is what the console may say. With `is_recorded` the sound is kept for `VoicePage.sound`.
 
@@ -146,10 +146,10 @@ async def opened(
         await tab.grant_permissions(["microphone", "local-network-access"])
         await page.route(url, admit_recorder)
     if called is not None:
-        told = {"voice_url": f"https://{called}/v1/voice"} | (told or {})
+        config = {"voice_url": f"https://{called}/v1/voice"} | (config or {})
         await page.route(url, lambda route: redirect(route, called))
-    if told is not None:
-        await page.route("**/config.json", lambda route: tell(route, told))
+    if config is not None:
+        await page.route("**/config.json", lambda route: replace_config(route, config))
     try:
         await page.goto(url)
         await voice_page.until("globalThis.voicePage !== undefined", 10.0)
@@ -160,9 +160,9 @@ async def opened(
         await tab.close()
 
 
-async def tell(route: Route, told: dict[str, Any]) -> None:
+async def replace_config(route: Route, config: dict[str, Any]) -> None:
     response = await route.fetch()
-    await route.fulfill(response=response, json=await response.json() | told)
+    await route.fulfill(response=response, json=await response.json() | config)
 
 
 async def redirect(route: Route, called: str) -> None:

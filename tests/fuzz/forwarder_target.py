@@ -1,4 +1,4 @@
-"""One input through everything that a stranger's bytes reach: parser, decoder, router, envelope, both forwarders.
+"""One input through each part that parses untrusted bytes: parser, decoder, router, SPP, both forwarders.
 
 The first byte chooses the client's address and whether the rest comes from a client or from a backend's side; the rest
 is the datagram. Anything but silence is a fault.
@@ -44,7 +44,7 @@ IS_REPLY = 0x80
 
 
 def check(data: bytes) -> None:
-    """Raise `AssertionError`, or whatever the code under test raises, if an input is dealt with wrongly."""
+    """Raise `AssertionError`, or the error of the code under test, if an input is dealt with wrongly."""
     choice, datagram = (data[0], data[1:SLOT_BYTES]) if data else (0, b"")
     for index in range(len(tables())):
         scalar, again, vector = forwarders(index)

@@ -52,7 +52,7 @@ class Relay(asyncio.DatagramProtocol):
             back.result().close()
 
     def lead_to(self, server: Address) -> None:
-        """Relay to another server from now on; the one before is heard no more."""
+        """Relay to another server from now on; datagrams of the one before are dropped."""
         self._server = server
         self.renew()
 

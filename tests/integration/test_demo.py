@@ -17,8 +17,8 @@ async def test_the_demonstration_loses_nothing_and_its_control_does() -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, told = await process.communicate()
-    assert process.returncode == 0, told.decode()
+    out, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
     document = json.loads(out)
     assert document["ok"]
     assert document["lost"] == []

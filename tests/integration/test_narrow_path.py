@@ -1,4 +1,4 @@
-"""Datagrams that the envelope makes too large for the path are dropped whole and counted, never cut in pieces."""
+"""Datagrams that the SPP header makes too large for the path are dropped whole and counted, never cut in pieces."""
 
 from __future__ import annotations
 

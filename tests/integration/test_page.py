@@ -1,4 +1,4 @@
-"""The page's listener of a worker in this process: files, what the page is told, and its WebSocket, on one port."""
+"""The page's listener of a worker in this process: files, the page's configuration, and its WebSocket, on one port."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ async def get(worker: Worker, folder: Path, path: str, host: str = "127.0.0.1") 
 
 async def test_the_page_is_told_the_certificate_that_is_served_now(worker: Worker, folder: Path) -> None:
     _, body = await get(worker, folder, "/config.json")
-    told = json.loads(body)
-    assert told["voice_url"] == "https://127.0.0.1:4433/v1/voice"
-    assert told["token"] == "sesame"
-    assert told["certificate_hashes"] == [base64.b64encode(worker.certificate.identity.fingerprint_sha256).decode()]
+    config = json.loads(body)
+    assert config["voice_url"] == "https://127.0.0.1:4433/v1/voice"
+    assert config["token"] == "sesame"
+    assert config["certificate_hashes"] == [base64.b64encode(worker.certificate.identity.fingerprint_sha256).decode()]
     ensure_certificate(folder, now=time.time(), is_forced=True)
     worker.certificate.reload(worker.settings)
     _, body = await get(worker, folder, "/config.json")
-    assert json.loads(body)["certificate_hashes"] != told["certificate_hashes"]
+    assert json.loads(body)["certificate_hashes"] != config["certificate_hashes"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""No secret is printed: by no command, in no log, metric, error or description, whatever goes wrong."""
+"""No secret is printed: by no command, in no log, metric, error or description."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def activate(settings, passed: list[socket.socket], notify) -> subprocess.Popen[
     """Start the daemon with the sockets at 3, 4 and so on, as systemd does."""
     count = len(passed)
     names = ":".join(side.value for side in Side for _ in range(count // 2))
-    # a shell redirects before it starts: the numbers are exact whatever this process has open
+    # a shell redirects before it starts: the numbers are exact, independent of what this process has open
     redirections = " ".join(f"{number}<&{sock.fileno()}" for number, sock in enumerate(passed, start=3))
     command = [sys.executable, "-m", "quiclb", "serve", "-c", str(settings), "--log-format", "json"]
     return subprocess.Popen(

@@ -1,4 +1,4 @@
-"""A worker with few descriptors, as strangers on TCP try to fill it: probes and callers are answered meanwhile."""
+"""A worker with few descriptors under a TCP flood: probes and callers are answered meanwhile."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ async def test_a_forwarders_health_probe_is_answered_without_an_envelope() -> No
         prober.send(PROBE.ljust(MIN_INITIAL_BYTES, b"\0"), endpoint.inner_address)
         await until(lambda: answers)
         assert answers[0][1:5] == bytes(4)
-        prober.send(b"\x40nonsense without an envelope", endpoint.inner_address)
+        prober.send(b"\x40nonsense without an SPP header", endpoint.inner_address)
         await until(lambda: endpoint.counters.inner_malformed == 1)
         prober.close()
 
@@ -293,7 +293,7 @@ async def test_another_worker_resets_what_a_forwarder_brings_it_in_place_of_a_lo
 
 
 async def test_a_stranger_gets_no_reset_for_another_workers_connection(clients: list[Client]) -> None:
-    """Whoever sees a connection ID could otherwise end its connection (RFC 9000 section 21.11)."""
+    """An observer of a connection ID could otherwise end its connection (RFC 9000 section 21.11)."""
     nat = await Nat(("127.0.0.1", 0)).open()
     async with serving(cids=issuer(1)) as first, serving(cids=issuer(2), resets_for_lost_servers=True) as other:
         nat._server = first.address or ("", 0)

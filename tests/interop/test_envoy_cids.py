@@ -39,7 +39,7 @@ class Listening(QuicConnectionProtocol):
     """A client that keeps the source connection IDs of the long headers it receives."""
 
     def __init__(self, *args: object, **more: object) -> None:
-        super().__init__(*args, **more)  # type: ignore[arg-type] # whatever aioquic passes
+        super().__init__(*args, **more)  # type: ignore[arg-type] # what aioquic passes
         self.source_cids: set[bytes] = set()
 
     def datagram_received(self, data: bytes | str, addr: object) -> None:

@@ -1,4 +1,4 @@
-"""Whatever is said, the clerk keeps calm and the bill adds up."""
+"""For any words the dialogue raises no error and the total is the sum of the items."""
 
 from __future__ import annotations
 

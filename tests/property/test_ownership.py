@@ -194,7 +194,7 @@ class Ownership(RuleBasedStateMachine):
         await self.settle()
 
     async def finish(self) -> None:
-        """Whatever happened: the call can be taken up and brought to its end, complete."""
+        """After any sequence of faults the call can be resumed and brought to its end, complete."""
         for worker in self.workers * 3:
             if not self.is_ready:
                 await self.resume(worker)

@@ -43,7 +43,7 @@ class _Lecture:
         self._emit = emit
 
     def greet(self) -> None:
-        self.say_again("a long story")
+        self.say_again("a long answer")
 
     def hear(self, audio: HeardAudio) -> None: ...
 

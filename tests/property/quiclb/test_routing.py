@@ -1,4 +1,4 @@
-"""Forwarders with one table agree, whatever comes, and the fallback moves little when the pool changes."""
+"""Forwarders with one table agree, on any input, and the fallback moves little when the pool changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scalar forwarder is the oracle: same bytes, same destinations, same counters, for whatever arrives."""
+"""The scalar forwarder is the oracle: same bytes, same destinations, same counters, for any input."""
 
 from __future__ import annotations
 
