@@ -145,7 +145,7 @@ MANY_METHODS = {
 }
 MANY_PARAMETERS = {
     "voice_client.VoiceClient.__init__": (16, "every option of a call"),
-    "voicelink.Connection.__init__": (10, "what aioquic's constructor takes, and the parts that are ours"),
+    "voicelink.Connection.__init__": (11, "what aioquic's constructor takes, and the parts that are ours"),
     "voice_gateway.WebServer.__init__": (9, "all routes and limits of one listener"),
     "voice_gateway.SessionManager.__init__": (9, "the composition root of sessions"),
     "voice_gateway.mint": (9, "each claim of a token"),
