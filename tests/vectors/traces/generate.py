@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from tests.uplink_link import UplinkOverLink, Weather
+from testbed.uplink_link import LinkModel, UplinkOverLink
 from tests.vectors.traces.players import PLAYERS, Step, Trace
 from voice_client.uplink.sender import Outgoing, UplinkSender
 from voicelink.wire import AudioFrame, Malformed, UplinkReport
@@ -48,16 +48,16 @@ class _Recorder:
         self.steps.append([round((now - self._start_s) * 1000, 4), *what])
 
 
-def _lossy(seed: int, loss: float) -> Weather:
+def _lossy(seed: int, loss: float) -> LinkModel:
     rng = random.Random(seed)
     return lambda at, is_up: [] if rng.random() < loss else [ONE_WAY_S]
 
 
-def _dark(begin_s: float, end_s: float) -> Weather:
+def _dark(begin_s: float, end_s: float) -> LinkModel:
     return lambda at, is_up: [] if begin_s <= at - 100.0 < end_s else [ONE_WAY_S]
 
 
-def _sender(what: str, weather: Weather, frames: int, *, limit_ms: int | None = None, byte_count: int = 60) -> Trace:
+def _sender(what: str, weather: LinkModel, frames: int, *, limit_ms: int | None = None, byte_count: int = 60) -> Trace:
     limit_s = None if limit_ms is None else limit_ms / 1000
     link = UplinkOverLink(weather, limit_s=limit_s)
     recorder = _Recorder(link.sender, link.now)

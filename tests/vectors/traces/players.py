@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import msgspec
 
-from tests.sim.loop import VirtualLoop
+from testbed.simnet.loop import VirtualLoop
 from voice_client.call.recovery import Recovery
 from voice_client.call.turns import Turns
 from voice_client.errors import AccessRefused, CallLost, ClientError
