@@ -137,6 +137,7 @@ MANY_METHODS = {
     "voice_gateway.Endpoint": (18, "sockets, connections, CIDs, admission and reload of one UDP endpoint"),
     "voice_client.Call": (18, "every input of the sans-IO call"),
     "voice_client.Playback": (15, "the jitter buffer, and what of it was played"),
+    "voice_gateway.LiveSession": (13, "what the transport, the agent, the store and the timers tell one session"),
     "voice_gateway.Session": (16, "every input of the sans-IO session"),
     "voice_client.WebTransportConnection": (14, "the transport interface, and migration"),
     "voicelink.WebTransportLayer": (13, "streams, datagrams, drain and close of WebTransport sessions"),

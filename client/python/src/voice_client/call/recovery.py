@@ -14,7 +14,7 @@ from voicelink.wire import CloseCode
 
 _WATCH_S = 0.05
 _DEAD_AFTER_S = 0.75
-"""After this and a round trip without an acknowledgement, a connection counts as lost."""
+"""So long without an acknowledgement, a connection counts as lost; a browser, which sees pings, adds a round trip."""
 _ALIVE_S = 0.1
 """The longest wait for an acknowledgement on a connection that answers."""
 _MAX_UNKNOWN_SESSIONS = 6
@@ -48,8 +48,8 @@ class Recovering(LinkHandler, Protocol):
 class Recovery:
     """Of one call; `resumes` are the times when it went on over a new connection.
 
-    A connection counts as lost when what was sent on it waits for an acknowledgement for 0.75 s beyond a round trip. It
-    is probed and read until its replacement is connected: if it answers before, the call stays where it is.
+    A connection counts as lost when what was sent on it waits for an acknowledgement for 0.75 s. It is probed and read
+    until its replacement is connected: if it answers before, the call stays where it is.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Recovery:
         if stalled_s is None or not self._call.can_resume:
             return
         if not self._is_interrupted:
-            if stalled_s > _DEAD_AFTER_S + (self._call.latest_rtt_ms or 0.0) / 1000:
+            if stalled_s > _DEAD_AFTER_S:
                 self.interrupted(self._call.link, f"the server has not answered for {stalled_s:.1f} s")
                 self.redial()
         elif stalled_s < _ALIVE_S:
