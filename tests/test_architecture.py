@@ -30,7 +30,7 @@ DOORS = [
     ("sqlite3", {"gateway/src/voice_gateway/store/sqlite.py"}),
 ]
 # Who may use names of aioquic's that begin with an underscore.
-AIOQUIC_INSIDERS = ("link/src/voicelink/quic/connection/", "link/src/voicelink/h3/http3.py")
+AIOQUIC_INSIDERS = ("link/src/voicelink/quic/", "link/src/voicelink/h3/http3.py")
 # Where sockets, clocks, randomness and the event loop are forbidden: what they need are arguments.
 SANS_IO = [
     "quiclb/src/quiclb/errors.py",
@@ -93,11 +93,11 @@ SANS_IO = [
     "link/src/voicelink/audio/g711.py",
     "link/src/voicelink/audio/resample.py",
     "gateway/src/voice_gateway/agent/turn.py",
-    "link/src/voicelink/quic/connection/allowance.py",
-    "link/src/voicelink/quic/connection/crypto_buffer.py",
-    "link/src/voicelink/quic/connection/hello_retry.py",
-    "link/src/voicelink/quic/connection/recovery.py",
-    "link/src/voicelink/quic/connection/workload.py",
+    "link/src/voicelink/quic/limits/allowance.py",
+    "link/src/voicelink/quic/limits/crypto_buffer.py",
+    "link/src/voicelink/quic/handshake/hello_retry.py",
+    "link/src/voicelink/quic/limits/recovery.py",
+    "link/src/voicelink/quic/limits/workload.py",
     "gateway/src/voice_gateway/transport/reassembler.py",
     "gateway/src/voice_gateway/transport/stand_in.py",
     "gateway/src/voice_gateway/telephony/twilio/messages.py",

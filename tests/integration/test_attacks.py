@@ -23,8 +23,8 @@ from voice_gateway.endpoint.admission import NETWORK_FAILURES
 from voice_gateway.endpoint.endpoint import Endpoint
 from voice_gateway.endpoint.settings import SharedSecrets
 from voicelink.h3.webtransport import SessionOpened
+from voicelink.quic import Connection, PeerClosed
 from voicelink.quic.cid_source import RandomCids
-from voicelink.quic.connection import Connection, PeerClosed
 
 KEY = b"s" * 32
 

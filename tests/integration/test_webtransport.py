@@ -18,7 +18,7 @@ from voice_gateway.endpoint.stateless import MIN_INITIAL_BYTES
 from voice_gateway.errors import BindError, ConfigurationError
 from voice_gateway.transport.webtransport import VoiceOverWebTransport
 from voicelink.h3.webtransport import SessionOpened
-from voicelink.quic.connection import PathValidated, PeerClosed
+from voicelink.quic import PathValidated, PeerClosed
 from voicelink.wire import AudioFrame
 
 PROBE = b"\xc0" + 0x1A2A3A4A.to_bytes(4, "big") + b"\x08" + b"d" * 8 + b"\x04" + b"s" * 4

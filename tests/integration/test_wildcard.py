@@ -14,7 +14,7 @@ from tests.integration.test_attacks import initial
 from tests.integration.udp import Client, Sessions, Socket, issuer, serving, until
 from voice_gateway.endpoint.endpoint import Endpoint
 from voicelink.h3.webtransport import SessionOpened
-from voicelink.quic.connection import PeerClosed
+from voicelink.quic import PeerClosed
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="IP_PKTINFO is Linux's")
 

@@ -21,8 +21,8 @@ from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.transport.base import Transport
 from voice_gateway.transport.webtransport import VoiceOverWebTransport
 from voicelink.h3.webtransport import StreamData, WebTransportEvent, WebTransportLayer
+from voicelink.quic import Connection
 from voicelink.quic.cid_source import RandomCids
-from voicelink.quic.connection import Connection
 from voicelink.wire import (
     AudioFrame,
     ClientMessage,

@@ -27,7 +27,7 @@ from voice_gateway.transport.webtransport import DELIVERY_DEADLINE_S, MAX_OPEN_S
 from voicelink import wire
 from voicelink.audio.codec import MAX_FRAME_MS
 from voicelink.h3.limits import MAX_SESSIONS
-from voicelink.quic.connection import ConnectionOptions
+from voicelink.quic import ConnectionOptions
 from voicelink.wire import MAX_AUDIO_BYTES, MAX_CONTROL_BYTES, MAX_DATAGRAM_FRAMES, MAX_REPORT_RUNS
 
 PAGE = (Path(__file__).parents[3] / "PROTOCOL.md").read_text()

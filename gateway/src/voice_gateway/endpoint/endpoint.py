@@ -38,8 +38,8 @@ from voice_gateway.endpoint.stateless import (
 )
 from voice_gateway.endpoint.tls import TlsIdentity
 from voice_gateway.net.network import network_of
+from voicelink.quic import H3_NO_ERROR, Connection, SharedLoad
 from voicelink.quic.cid_source import RandomBytes
-from voicelink.quic.connection import H3_NO_ERROR, Connection, SharedLoad
 
 __all__ = ["Endpoint", "EndpointSettings"]
 

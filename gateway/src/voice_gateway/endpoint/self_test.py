@@ -12,8 +12,8 @@ from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
 from voice_gateway.endpoint.settings import EndpointSettings, quic_configuration
 from voice_gateway.endpoint.tls import TlsIdentity
 from voice_gateway.errors import IdentityError
+from voicelink.quic import Connection, PeerClosed
 from voicelink.quic.cid_source import RandomCids
-from voicelink.quic.connection import Connection, PeerClosed
 
 _CID_BYTES: Final = 8
 _ROUND_TRIPS: Final = 64

@@ -20,9 +20,9 @@ from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 from quiclb.logs.limits import LimitedLog
 from voice_gateway.deadline_timer import Alarm
 from voice_gateway.endpoint.paths import ForwardedPath, peer_name
-from voicelink.quic.connection import Connection
-from voicelink.quic.connection.release import break_cycles
+from voicelink.quic import Connection
 from voicelink.quic.events import PeerClosed, PeerMoved
+from voicelink.quic.release import break_cycles
 
 _log = LimitedLog(structlog.get_logger(__name__))
 

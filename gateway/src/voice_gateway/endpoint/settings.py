@@ -9,7 +9,7 @@ from aioquic.quic.configuration import QuicConfiguration
 
 from voice_gateway.endpoint.stateless import SUPPORTED_VERSIONS
 from voice_gateway.endpoint.tls import TlsIdentity
-from voicelink.quic.connection import ConnectionOptions, PreferredAddress
+from voicelink.quic import ConnectionOptions, PreferredAddress
 
 
 @dataclass(frozen=True, slots=True)

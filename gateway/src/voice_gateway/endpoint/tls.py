@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from voice_gateway.errors import IdentityError
-from voicelink.quic.connection.signatures import signature_algorithms
+from voicelink.quic.handshake.signatures import signature_algorithms
 
 MIN_RSA_BITS: Final = 2048
 """Below it OpenSSL refuses to serve a key, and browsers refuse the certificate."""

@@ -32,7 +32,7 @@ from voice_gateway.settings.fields import (
     read_bytes_of_each,
     read_full_secret,
 )
-from voicelink.quic.connection import PreferredAddress
+from voicelink.quic import PreferredAddress
 
 ENVIRONMENT_PREFIX = "VOICE_GATEWAY_"
 

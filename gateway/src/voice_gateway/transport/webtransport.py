@@ -35,7 +35,7 @@ from voicelink.h3.webtransport import (
     WebTransportEvent,
     WebTransportLayer,
 )
-from voicelink.quic.connection import H3_NO_ERROR
+from voicelink.quic import H3_NO_ERROR
 from voicelink.quic.events import PeerMoved
 from voicelink.wire import (
     VOICE_PATH,

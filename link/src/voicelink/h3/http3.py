@@ -22,7 +22,7 @@ from aioquic.h3.events import Headers
 from voicelink.h3 import limits
 from voicelink.h3.capsules import Capsule, encode_capsule
 from voicelink.h3.dialect import SERVER_SETTINGS
-from voicelink.quic.connection import Connection
+from voicelink.quic import Connection
 from voicelink.wire import encode_varint
 
 

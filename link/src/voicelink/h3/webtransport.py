@@ -49,7 +49,7 @@ from voicelink.h3.requests import (
     is_trailer_section,
     regular_fields,
 )
-from voicelink.quic.connection import Connection
+from voicelink.quic import Connection
 from voicelink.wire import Malformed, encode_varint
 
 __all__ = [

@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from voice_gateway.endpoint.tls import TlsIdentity
+from voicelink.quic import Connection, ConnectionOptions
 from voicelink.quic.cid_source import CidSource, RandomCids
-from voicelink.quic.connection import Connection, ConnectionOptions
 
 NOW = 1_800_000_000.0
 """The wall clock of the tests, seconds since 1970."""

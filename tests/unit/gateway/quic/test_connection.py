@@ -1,4 +1,4 @@
-"""One test for each gap of aioquic that `voicelink.quic.connection` closes."""
+"""One test for each gap of aioquic that `voicelink.quic` closes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.unit.gateway.quic.harness import (
 )
 from voice_gateway.endpoint.cids import CidIssuer, UnroutableIssuer
 from voice_gateway.endpoint.stateless import stateless_reset
-from voicelink.quic.cid_source import RandomCids
-from voicelink.quic.connection import (
+from voicelink.quic import (
     AIOQUIC_VERSION,
     Connection,
     ConnectionOptions,
     PeerClosed,
 )
+from voicelink.quic.cid_source import RandomCids
 
 SERVER_ID = b"\0\0\0\7"
 

@@ -1,4 +1,4 @@
-"""Migration, rebinding and path validation: the gaps of aioquic that `voicelink.quic.connection` closes."""
+"""Migration, rebinding and path validation: the gaps of aioquic that `voicelink.quic` closes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.unit.gateway.quic.harness import (
     of,
     seeded,
 )
-from voicelink.quic.cid_source import RandomCids
-from voicelink.quic.connection import (
+from voicelink.quic import (
     PathFailed,
     PathValidated,
     PeerMoved,
 )
+from voicelink.quic.cid_source import RandomCids
 
 ELSEWHERE = ("203.0.113.9", 40002)
 

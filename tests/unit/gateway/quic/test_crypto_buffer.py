@@ -12,7 +12,7 @@ from aioquic.quic.events import HandshakeCompleted
 from aioquic.quic.packet import QuicErrorCode, QuicStreamFrame
 
 from tests.unit.gateway.quic.harness import Pair, connected, of, packet, packets
-from voicelink.quic.connection.crypto_buffer import SERVER_WINDOW_BYTES, CryptoOverflowError, CryptoReceiver
+from voicelink.quic.limits.crypto_buffer import SERVER_WINDOW_BYTES, CryptoOverflowError, CryptoReceiver
 
 EPOCHS = [tls.Epoch.INITIAL, tls.Epoch.HANDSHAKE, tls.Epoch.ONE_RTT]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.gateway.quic.harness import Pair, connected
-from voicelink.quic.connection.allowance import Allowance
-from voicelink.quic.connection.floor import FLOOR_BITS_PER_S, FLOOR_BURST_BYTES, FLOOR_ENDS_AFTER_S
+from voicelink.quic.limits.allowance import Allowance
+from voicelink.quic.parts.minimum_window import FLOOR_BITS_PER_S, FLOOR_BURST_BYTES, FLOOR_ENDS_AFTER_S
 
 SPOKEN = bytes(200)
 FRAME_S = 0.020

@@ -24,8 +24,8 @@ from tests.unit.gateway.quic.harness import (
 )
 from voice_gateway.endpoint.credentials import Credentials
 from voice_gateway.endpoint.settings import SharedSecrets
+from voicelink.quic import Connection, PeerClosed
 from voicelink.quic.cid_source import RandomCids
-from voicelink.quic.connection import Connection, PeerClosed
 
 MLKEM = 0x11EC
 """X25519MLKEM768, which aioquic does not know."""

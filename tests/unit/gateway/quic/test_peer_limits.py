@@ -14,11 +14,10 @@ from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.stream import QuicStreamReceiver
 
 from tests.unit.gateway.quic.harness import SERVER_ADDRESS, Pair, connected, of, packet, packets
-from voicelink.quic.connection import ConnectionOptions
-from voicelink.quic.connection.core import MAX_ACK_FRAMES_PER_PACKET
-from voicelink.quic.connection.identifiers import MAX_NEW_TOKENS, MAX_RETIREMENTS, MAX_UDP_PAYLOAD_BYTES
-from voicelink.quic.connection.recovery import ACKS_BEFORE_PING, MAX_ACK_ONLY_PACKETS, MAX_SENT_PACKETS
-from voicelink.quic.connection.workload import (
+from voicelink.quic import ConnectionOptions
+from voicelink.quic.engine import MAX_ACK_FRAMES_PER_PACKET
+from voicelink.quic.limits.recovery import ACKS_BEFORE_PING, MAX_ACK_ONLY_PACKETS, MAX_SENT_PACKETS
+from voicelink.quic.limits.workload import (
     DATAGRAM_UNITS,
     EXTRA_UNITS_BURST,
     EXTRA_UNITS_PER_S,
@@ -29,6 +28,7 @@ from voicelink.quic.connection.workload import (
     TokenBucket,
     Workload,
 )
+from voicelink.quic.parts.connection_ids import MAX_NEW_TOKENS, MAX_RETIREMENTS, MAX_UDP_PAYLOAD_BYTES
 
 PING = b"\x01"
 

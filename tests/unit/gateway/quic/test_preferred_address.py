@@ -10,7 +10,7 @@ from aioquic.quic.events import HandshakeCompleted
 
 from tests.unit.gateway.quic.harness import CLIENT_ADDRESS, SERVER_ADDRESS, Pair, connected, of, seeded
 from voice_gateway.endpoint.cids import UnroutableIssuer
-from voicelink.quic.connection import PathFailed, PreferredAddress, PreferredAddressOffered, ServerMoved
+from voicelink.quic import PathFailed, PreferredAddress, PreferredAddressOffered, ServerMoved
 from voicelink.quic.events import PeerMoved
 
 PREFERRED = ("192.0.2.99", 4444)

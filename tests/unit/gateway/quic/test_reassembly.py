@@ -9,7 +9,7 @@ from aioquic.quic.packet import QuicStreamFrame
 from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.quic.stream import FinalSizeError
 
-from voicelink.quic.reassembly import ReassemblyBudget, ReassemblyOverflowError, StreamReceiver
+from voicelink.quic.limits.reassembly import ReassemblyBudget, ReassemblyOverflowError, StreamReceiver
 
 
 def frame(offset: int, data: bytes, *, is_last: bool = False) -> QuicStreamFrame:

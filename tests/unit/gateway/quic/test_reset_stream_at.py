@@ -11,9 +11,9 @@ from aioquic.quic.packet import QuicErrorCode, QuicStreamFrame
 from aioquic.quic.stream import FinalSizeError
 
 from tests.unit.gateway.quic.harness import Pair, connected, of
-from voicelink.quic.connection import Connection, ConnectionOptions
-from voicelink.quic.connection.reset_stream_at import PARAMETERS, RESET_STREAM_AT
-from voicelink.quic.reassembly import ReassemblyBudget, StreamReceiver
+from voicelink.quic import Connection, ConnectionOptions
+from voicelink.quic.limits.reassembly import ReassemblyBudget, StreamReceiver
+from voicelink.quic.parts.reset_stream_at import PARAMETERS, RESET_STREAM_AT
 
 HEADER, BODY = b"\x40\x54\x00", bytes(50_000)
 
@@ -54,7 +54,7 @@ def test_both_identifiers_of_the_parameter_are_sent_without_a_value() -> None:
 
 @pytest.mark.parametrize("parameter", PARAMETERS)
 def test_either_identifier_of_the_parameter_negotiates(parameter: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("voicelink.quic.connection.reset_stream_at.PARAMETERS", (parameter,))
+    monkeypatch.setattr("voicelink.quic.parts.reset_stream_at.PARAMETERS", (parameter,))
     pair = connected()
     monkeypatch.undo()
     assert pair.client.peer_takes_partial_resets

@@ -21,8 +21,8 @@ from tests.unit.gateway.quic.harness import (
 )
 from voice_gateway.endpoint.credentials import Credentials
 from voice_gateway.endpoint.settings import SharedSecrets
+from voicelink.quic import Connection
 from voicelink.quic.cid_source import RandomCids
-from voicelink.quic.connection import Connection
 
 SECRETS = SharedSecrets(retry=(b"r" * 32,), ticket=(b"t" * 32,))
 

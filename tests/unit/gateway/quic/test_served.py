@@ -12,7 +12,7 @@ from aioquic.quic.packet import QuicErrorCode
 
 from tests.unit.gateway.quic.harness import connected
 from voice_gateway.endpoint.served import ConnectionHandler, ServedConnection
-from voicelink.quic.connection import H3_NO_ERROR, Connection
+from voicelink.quic import H3_NO_ERROR, Connection
 
 CLIENT = ("198.51.100.7", 40001)
 

@@ -15,8 +15,8 @@ from voice_gateway.endpoint.stateless import (
     stateless_reset,
     version_negotiation,
 )
+from voicelink.quic import Connection
 from voicelink.quic.cid_source import RandomCids
-from voicelink.quic.connection import Connection
 
 MIN_INITIAL_BYTES = 1200
 HEADER = LongHeader(QuicProtocolVersion.VERSION_1, b"destination", b"source")

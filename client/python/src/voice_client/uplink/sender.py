@@ -8,7 +8,7 @@ from typing import Final
 
 from voice_client.uplink.redundancy import Redundancy
 from voice_client.uplink.round_trip import RoundTrip
-from voicelink.quic.connection.allowance import Allowance
+from voicelink.quic.limits.allowance import Allowance
 from voicelink.wire import (
     MAX_DATAGRAM_FRAMES,
     AudioFrame,

@@ -43,7 +43,7 @@ from voicelink.h3.webtransport import (
     WebTransportLayer,
 )
 from voicelink.h3.webtransport import SessionRefused as SessionRefusedEvent
-from voicelink.quic.connection import (
+from voicelink.quic import (
     Connection,
     PathFailed,
     PathValidated,

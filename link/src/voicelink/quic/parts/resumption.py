@@ -14,7 +14,7 @@ from aioquic.quic.connection import MAX_EARLY_DATA, QuicReceiveContext
 from aioquic.quic.packet import QuicHeader, QuicPacketType
 from aioquic.quic.packet_builder import QuicDeliveryState
 
-from voicelink.quic.connection.identifiers import Identifiers
+from voicelink.quic.parts.connection_ids import Identifiers
 
 TICKETS_PER_CONNECTION: Final = 2
 """A client uses each once (RFC 8446 appendix C.4), and may have to try twice."""

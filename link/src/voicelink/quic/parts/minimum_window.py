@@ -13,8 +13,8 @@ from typing import Any, Final
 from aioquic._buffer import Buffer
 from aioquic.quic.connection import QuicReceiveContext
 
-from voicelink.quic.connection.allowance import Allowance
-from voicelink.quic.connection.paths import Paths
+from voicelink.quic.limits.allowance import Allowance
+from voicelink.quic.parts.paths import Paths
 
 FLOOR_BITS_PER_S: Final = 192_000
 FLOOR_BURST_BYTES: Final = 4_800

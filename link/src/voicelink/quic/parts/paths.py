@@ -12,8 +12,8 @@ from aioquic.quic.connection import END_STATES, QuicConnectionState, QuicNetwork
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketPacer, QuicPacketSpace
 
-from voicelink.quic.connection.resumption import Resumption
 from voicelink.quic.events import PathFailed, PathValidated, PeerMoved, PreferredAddressOffered, ServerMoved
+from voicelink.quic.parts.resumption import Resumption
 
 # `sent + delay - delay` may come out above `sent`: aioquic finds a loss only a little after its own deadline.
 _TIMER_SLACK_S: Final = 1e-6

@@ -15,7 +15,7 @@ from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicResetStreamFra
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 from aioquic.quic.stream import QuicStream, QuicStreamSender
 
-from voicelink.quic.connection.flow import FlowControl
+from voicelink.quic.parts.flow_control import FlowControl
 
 RESET_STREAM_AT: Final = 0x24
 PARAMETERS: Final = (0x17F7586D2CB571, 0x1D)

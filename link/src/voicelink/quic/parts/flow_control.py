@@ -28,7 +28,7 @@ from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 
-from voicelink.quic.reassembly import ReassemblyBudget, ReassemblyOverflowError, StreamReceiver
+from voicelink.quic.limits.reassembly import ReassemblyBudget, ReassemblyOverflowError, StreamReceiver
 
 AIOQUIC_VERSION: Final = "1.7.2"
 if aioquic.__version__ != AIOQUIC_VERSION:

@@ -29,8 +29,8 @@ from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 
 from voicelink.quic.cid_source import RESET_TOKEN_BYTES, CidSource
-from voicelink.quic.connection.reset_stream_at import ResetStreamAt
-from voicelink.quic.connection.workload import TokenBucket
+from voicelink.quic.limits.workload import TokenBucket
+from voicelink.quic.parts.reset_stream_at import ResetStreamAt
 
 _MIN_STATELESS_RESET_BYTES: Final = 21
 MAX_UDP_PAYLOAD_BYTES: Final = 1500

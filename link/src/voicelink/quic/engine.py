@@ -16,20 +16,20 @@ from aioquic.quic.recovery import QuicPacketSpace
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from voicelink.quic.cid_source import CidSource
-from voicelink.quic.connection.crypto_buffer import (
+from voicelink.quic.events import PeerClosed
+from voicelink.quic.handshake.hello_retry import RetryingContext
+from voicelink.quic.limits.crypto_buffer import (
     CLIENT_WINDOW_BYTES,
     SERVER_WINDOW_BYTES,
     CryptoOverflowError,
     CryptoReceiver,
 )
-from voicelink.quic.connection.floor import Floor
-from voicelink.quic.connection.flow import ConnectionOptions
-from voicelink.quic.connection.hello_retry import RetryingContext
-from voicelink.quic.connection.identifiers import MAX_UDP_PAYLOAD_BYTES, PreferredAddress
-from voicelink.quic.connection.recovery import ACKS_BEFORE_PING, BoundedRecovery
-from voicelink.quic.connection.resumption import TicketSealer
-from voicelink.quic.connection.workload import EVENT_UNITS, FrameTable, SharedLoad, Workload
-from voicelink.quic.events import PeerClosed
+from voicelink.quic.limits.recovery import ACKS_BEFORE_PING, BoundedRecovery
+from voicelink.quic.limits.workload import EVENT_UNITS, FrameTable, SharedLoad, Workload
+from voicelink.quic.parts.connection_ids import MAX_UDP_PAYLOAD_BYTES, PreferredAddress
+from voicelink.quic.parts.flow_control import ConnectionOptions
+from voicelink.quic.parts.minimum_window import Floor
+from voicelink.quic.parts.resumption import TicketSealer
 
 H3_NO_ERROR: Final = 0x100
 MAX_REASON_CHARACTERS: Final = 200  # a reason that does not fit the packet would keep the close from being sent

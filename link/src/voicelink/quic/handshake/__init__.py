@@ -1,0 +1,1 @@
+"""TLS 1.3 in QUIC: what aioquic's handshake lacks."""
