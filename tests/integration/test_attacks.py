@@ -419,7 +419,7 @@ def test_a_comb_of_single_bytes_ends_the_connection_at_the_budget() -> None:
             offset += 2
         _inject(pair.client, frames, pair.now, pair.server)
         assert offset < 5_000
-    assert pair.server._budget.chunks == pair.server._budget.max_chunks
+    assert pair.server._windows.budget.chunks == pair.server._windows.budget.max_chunks
 
 
 def test_headers_in_many_fragments_are_refused_at_the_first() -> None:

@@ -22,7 +22,6 @@ from voice_gateway.deadline_timer import Alarm
 from voice_gateway.endpoint.paths import ForwardedPath, peer_name
 from voicelink.quic import Connection
 from voicelink.quic.events import PeerClosed, PeerMoved
-from voicelink.quic.release import break_cycles
 
 _log = LimitedLog(structlog.get_logger(__name__))
 
@@ -186,7 +185,7 @@ class ServedConnection:
         self._is_forgotten = True
         self._alarm.release()
         self._owner.ended(self, error_code)
-        break_cycles(self.quic)
+        self.quic.release()
 
     def _fail(self) -> None:
         """A defect of ours must cost one connection, not the worker."""

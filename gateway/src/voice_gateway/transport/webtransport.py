@@ -347,7 +347,7 @@ class WebTransport:
             self._reads.wait(self._deliver_on)
 
     def _send_report(self, report: bytes) -> None:
-        self._connection.quic.hold_floor(self._connection.loop.time())
+        self._connection.quic.keep_minimum_window(self._connection.loop.time())
         self._layer.send_datagram(self._session_id, report)
         self._connection.flush_soon()
 

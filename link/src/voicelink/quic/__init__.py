@@ -6,7 +6,7 @@ each gap that is closed here.
 """
 
 from voicelink.quic.cid_source import CidSource, RandomCids
-from voicelink.quic.engine import H3_NO_ERROR, Connection
+from voicelink.quic.engine import AIOQUIC_VERSION, H3_NO_ERROR, Connection
 from voicelink.quic.events import (
     PathFailed,
     PathValidated,
@@ -16,8 +16,7 @@ from voicelink.quic.events import (
     ServerMoved,
 )
 from voicelink.quic.limits.workload import SharedLoad
-from voicelink.quic.parts.connection_ids import PreferredAddress
-from voicelink.quic.parts.flow_control import AIOQUIC_VERSION, ConnectionOptions
+from voicelink.quic.options import ConnectionOptions, PreferredAddress
 
 __all__ = [
     "AIOQUIC_VERSION",

@@ -1,22 +1,49 @@
-"""The connection itself: datagrams in and out, timers, and its end."""
+"""The one subclass of aioquic's connection: every override and private name of it, delegating to parts.
+
+A part (`parts/`, `limits/`, `handshake/`) owns its state and is called by name with what it needs. Another release of
+aioquic may rename any private name, so the version is checked on import; tests/unit/gateway/quic holds one test for
+each gap that is closed.
+"""
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from typing import Any, Final
 
+import aioquic
 from aioquic import tls
 from aioquic._buffer import Buffer
+from aioquic.buffer import encode_uint_var, size_uint_var
 from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import END_STATES, QuicConnectionError, QuicConnectionState, QuicReceiveContext
-from aioquic.quic.packet import QuicErrorCode
-from aioquic.quic.packet_builder import QuicPacketBuilder, QuicPacketBuilderStop
+from aioquic.quic.connection import (
+    END_STATES,
+    EPOCHS,
+    MAX_STREAM_DATA_FRAME_CAPACITY,
+    NEW_CONNECTION_ID_FRAME_CAPACITY,
+    QuicConnection,
+    QuicConnectionError,
+    QuicConnectionId,
+    QuicConnectionState,
+    QuicNetworkPath,
+    QuicReceiveContext,
+    stream_is_unidirectional,
+)
+from aioquic.quic.crypto import CryptoPair, NoCallback
+from aioquic.quic.packet import (
+    QuicErrorCode,
+    QuicFrameType,
+    QuicHeader,
+    pull_quic_transport_parameters,
+)
+from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder, QuicPacketBuilderStop
 from aioquic.quic.recovery import QuicPacketSpace
+from aioquic.quic.stream import QuicStream
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from voicelink.quic.cid_source import CidSource
-from voicelink.quic.events import PeerClosed
+from voicelink.quic.events import PathFailed, PathValidated, PeerClosed, PreferredAddressOffered, ServerMoved
 from voicelink.quic.handshake.hello_retry import RetryingContext
 from voicelink.quic.limits.crypto_buffer import (
     CLIENT_WINDOW_BYTES,
@@ -24,21 +51,45 @@ from voicelink.quic.limits.crypto_buffer import (
     CryptoOverflowError,
     CryptoReceiver,
 )
-from voicelink.quic.limits.recovery import ACKS_BEFORE_PING, BoundedRecovery
+from voicelink.quic.limits.reassembly import ReassemblyOverflowError
+from voicelink.quic.limits.recovery import BoundedRecovery
 from voicelink.quic.limits.workload import EVENT_UNITS, FrameTable, SharedLoad, Workload
-from voicelink.quic.parts.connection_ids import MAX_UDP_PAYLOAD_BYTES, PreferredAddress
-from voicelink.quic.parts.flow_control import ConnectionOptions
-from voicelink.quic.parts.minimum_window import Floor
-from voicelink.quic.parts.resumption import TicketSealer
+from voicelink.quic.options import ConnectionOptions, PreferredAddress
+from voicelink.quic.parts.ack_policy import AckPolicy
+from voicelink.quic.parts.connection_ids import ConnectionIds, latest_numbers, transport_parameter
+from voicelink.quic.parts.flow_control import ReceiveWindows
+from voicelink.quic.parts.minimum_window import MinimumWindow
+from voicelink.quic.parts.paths import Paths, has_path_to_validate, is_another_path, within_amplification_limit
+from voicelink.quic.parts.reset_stream_at import FRAME_CAPACITY, RESET_STREAM_AT, PartialSender, ResetStreamAt
+from voicelink.quic.parts.resumption import (
+    Resumption,
+    TicketSealer,
+    early_packets,
+    push_token,
+    report_lost,
+    token_capacity,
+)
+
+AIOQUIC_VERSION: Final = "1.7.2"
+if aioquic.__version__ != AIOQUIC_VERSION:
+    raise ImportError(f"aioquic is {aioquic.__version__}, this package is written against {AIOQUIC_VERSION}")
+
+# A malformed packet is worth a counter, not a line: a flood of them would fill the disk.
+logging.getLogger("quic").setLevel(logging.ERROR)
 
 H3_NO_ERROR: Final = 0x100
 MAX_REASON_CHARACTERS: Final = 200  # a reason that does not fit the packet would keep the close from being sent
-MAX_ACK_FRAMES_PER_PACKET: Final = 8
-"""One says all there is to say about a packet number space."""
+MAX_UDP_PAYLOAD_BYTES: Final = 1500
+"""Larger ones only come in fragments, and could hold thousands of frames."""
+_MAX_UDP_PAYLOAD_SIZE: Final = 0x03
 _MIGRATION_UNITS: Final = 200
+_SHORT_HEADER_OVERHEAD: Final = 1 + 2 + 16  # first byte, packet number, AEAD tag
+# `sent + delay - delay` may come out above `sent`: aioquic finds a loss only a little after its own deadline.
+_TIMER_SLACK_S: Final = 1e-6
+_FRAME_HANDLERS: Final = "_QuicConnection__frame_handlers"
 
 
-class Connection(Floor):
+class Connection(QuicConnection):
     """One QUIC connection, sans-IO: drive it by datagrams, timers and `next_event`, as aioquic's own.
 
     `cids` issues this side's connection IDs, of the length that `configuration.connection_id_length` says.
@@ -60,31 +111,44 @@ class Connection(Floor):
         preferred_address: PreferredAddress | None = None,
         shared_load: SharedLoad | None = None,
     ) -> None:
+        self._ids = ConnectionIds(
+            cids,
+            configuration.connection_id_length,
+            is_client=configuration.is_client,
+            preferred_address=preferred_address,
+        )
         super().__init__(
             configuration=configuration,
-            cids=cids,
-            options=options or ConnectionOptions(),
             original_destination_connection_id=original_destination_connection_id,
             retry_source_connection_id=retry_source_connection_id,
             session_ticket_fetcher=session_ticket_fetcher,
             session_ticket_handler=session_ticket_handler,
-            ticket_sealer=ticket_sealer,
             token_handler=token_handler,
-            preferred_address=preferred_address,
         )
-        self._has_found_fault = False
+        self.options = options = options or ConnectionOptions()
+        self.datagrams_dropped = 0
+        """DATAGRAM frames that were too large, or waited too long."""
         self.packets_ignored = 0
         """Datagrams dropped unread for the work that the peer's earlier ones made, or their size."""
         self.datagram_frames_ignored = 0
         """DATAGRAM frames dropped at their rate limit."""
-        limits = self.options
+        self._has_found_fault = False
+
+        self._acks = AckPolicy()
+        self._minimum_window = MinimumWindow()
+        self._paths = Paths()
+        self._partial_resets = ResetStreamAt()
+        self._resumption = Resumption(ticket_sealer)
+        self._windows = ReceiveWindows(configuration.max_data, configuration.max_stream_data)
         self._workload = Workload(
-            limits.max_packets_per_s, limits.max_datagram_frames_per_s, shared_load, limits.busy_packets_per_s
+            options.max_packets_per_s, options.max_datagram_frames_per_s, shared_load, options.busy_packets_per_s
         )
-        table = "_QuicConnection__frame_handlers"
-        vars(self)[table] = FrameTable(vars(self)[table], self._workload)
-        self._ack_context: QuicReceiveContext | None = None
-        self._ack_frames = 0
+
+        self._host_cids = self._ids.active
+        self.host_cid = self._local_initial_source_connection_id = self._host_cids[0].cid
+        self._ack_delay = options.ack_delay_s
+        for limit in (self._local_max_streams_bidi, self._local_max_streams_uni):
+            limit.value = limit.sent = options.max_streams
         self._crypto_window = CLIENT_WINDOW_BYTES if self._is_client else SERVER_WINDOW_BYTES
         self._loss: BoundedRecovery = BoundedRecovery(
             congestion_control_algorithm=configuration.congestion_control_algorithm,
@@ -95,6 +159,11 @@ class Connection(Floor):
             send_probe=self._send_probe,
             logger=self._logger,
         )
+        handlers = vars(self)[_FRAME_HANDLERS]
+        handlers[RESET_STREAM_AT] = (self._handle_reset_stream_at_frame, EPOCHS("01"))
+        vars(self)[_FRAME_HANDLERS] = FrameTable(handlers, self._workload)
+
+    # State
 
     @property
     def is_confirmed(self) -> bool:
@@ -112,10 +181,114 @@ class Connection(Floor):
         return self._has_found_fault
 
     @property
+    def is_ended(self) -> bool:
+        """Whether the connection is closing, draining or gone: what is queued now is never sent."""
+        return self._close_event is not None or self._state in END_STATES
+
+    @property
+    def is_resumed(self) -> bool:
+        """Whether the handshake goes on from an earlier connection, which proved who the server is."""
+        return self.tls.session_resumed
+
+    @property
+    def has_early_data(self) -> bool:
+        """Whether the server accepted the client's early data."""
+        return self.tls.early_data_accepted
+
+    @property
+    def has_early_keys(self) -> bool:
+        """Client, after `connect`: whether what is sent now goes out in 0-RTT packets."""
+        return self._cryptos[tls.Epoch.ZERO_RTT].send.is_valid()
+
+    @property
     def peer_certificate_der(self) -> bytes | None:
         """Client: the certificate the server showed, from `HandshakeCompleted` on; to pin it by its fingerprint."""
         certificate = self.tls._peer_certificate
         return None if certificate is None else certificate.public_bytes(Encoding.DER)
+
+    @property
+    def host_cids(self) -> list[bytes]:
+        """The connection IDs by which the peer may call this connection now."""
+        return [each.cid for each in self._host_cids]
+
+    @property
+    def probe_timeout_s(self) -> float:
+        """The present probe timeout (RFC 9002 section 6.2.1), the unit of draining and CID retirement."""
+        return self._loss.get_probe_timeout()
+
+    @property
+    def largest_acknowledged(self) -> int | None:
+        """The largest 1-RTT packet number the peer has acknowledged."""
+        space = self._spaces.get(tls.Epoch.ONE_RTT)
+        return None if space is None else space.largest_acked_packet or None
+
+    @property
+    def has_unacknowledged(self) -> bool:
+        """Whether a 1-RTT packet that the peer must acknowledge has not been, and is not given up for lost."""
+        space = self._spaces.get(tls.Epoch.ONE_RTT)
+        return space is not None and space.ack_eliciting_in_flight > 0
+
+    # Datagrams, timers and the end
+
+    def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
+        if self._state not in END_STATES and self._ids.is_stateless_reset(data, self._peer_cids_in_use()):
+            self._reset_by_peer()
+            return
+        workload = self._workload
+        if len(data) > MAX_UDP_PAYLOAD_BYTES or not (self._is_client or workload.admits_packet(now)):
+            self.packets_ignored += 1
+            return
+        before = self._network_paths[0] if self._network_paths else None
+        super().receive_datagram(data, addr, now)
+        budget = self._windows.budget
+        workload.units += EVENT_UNITS * len(self._events) + budget.steps + len(self._streams_queue) // 4
+        budget.steps = 0
+        if not self._network_paths:
+            return
+        self._follow_path(before)
+        space = self._spaces.get(tls.Epoch.ONE_RTT)
+        if space is not None:
+            self._acks.on_datagram_received(space, now)
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
+        if not self._network_paths:
+            return []
+        if self._has_nothing_to_send(now):
+            self._pacing_at = None
+            return []
+        if self._handshake_confirmed:
+            self._acks.on_sending(self._spaces[tls.Epoch.ONE_RTT], now)
+        allowed = self._minimum_window.allowed_bytes(self._next_datagram_bytes(), now)
+        if allowed:
+            window = self._loss.open_window(max(allowed, self._max_datagram_size))
+            try:
+                datagrams = self._built_datagrams(now)
+            finally:
+                self._loss.restore_window(window)
+        else:
+            datagrams = self._built_datagrams(now)
+        self._minimum_window.on_sent(datagrams, now)
+        return datagrams
+
+    def get_timer(self) -> float | None:
+        timer_at = super().get_timer()
+        if timer_at is None:
+            return None
+        if self._paths.deadline is not None and self._state not in END_STATES:
+            timer_at = min(timer_at, self._paths.deadline)
+        return self._minimum_window.timer(self._next_datagram_bytes(), timer_at)
+
+    def handle_timer(self, now: float) -> None:
+        if self._state is QuicConnectionState.TERMINATED or self._close_at is None:
+            return
+        super().handle_timer(now + _TIMER_SLACK_S)
+        if self._paths.deadline is not None and now >= self._paths.deadline:
+            self._paths.end_validation()
+            self._events.append(PathFailed(self._network_paths[0].addr))
+
+    def charge(self, units: int) -> None:
+        """Count work that the peer's last datagram made above QUIC, in `Workload` units."""
+        self._workload.units += units
 
     def close(
         self, error_code: int = QuicErrorCode.NO_ERROR, frame_type: int | None = None, reason_phrase: str = ""
@@ -124,42 +297,97 @@ class Connection(Floor):
             self._has_found_fault = error_code not in (QuicErrorCode.NO_ERROR, H3_NO_ERROR)
         super().close(error_code, frame_type, reason_phrase[:MAX_REASON_CHARACTERS])
 
-    def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
-        if self._state not in END_STATES and self._is_stateless_reset(data):
-            self._close_event = events.ConnectionTerminated(
-                error_code=QuicErrorCode.NO_ERROR, frame_type=None, reason_phrase="stateless reset"
-            )
-            self._events.append(PeerClosed(QuicErrorCode.NO_ERROR, "stateless reset", is_stateless_reset=True))
-            self._close_end()
-            return
-        if len(data) > MAX_UDP_PAYLOAD_BYTES or not (self._is_client or self._workload.admits_packet(now)):
-            self.packets_ignored += 1
-            return
-        before = self._network_paths[0] if self._network_paths else None
-        super().receive_datagram(data, addr, now)
-        self._workload.units += EVENT_UNITS * len(self._events) + self._budget.steps + len(self._streams_queue) // 4
-        self._budget.steps = 0
-        if not self._network_paths:
-            return
-        self._path_followed(before)
-        if before is not None and self._network_paths[0] is not before:
-            self._workload.units += _MIGRATION_UNITS
-        space = self._spaces.get(tls.Epoch.ONE_RTT)
-        if space is not None and space.ack_at is not None and len(space.ack_queue) > 1:
-            space.ack_at = min(space.ack_at, now)  # a gap is reported at once (RFC 9000 section 13.2.1)
+    def release(self) -> None:
+        """Let go of a connection that will neither receive, send nor be timed again.
 
-    def charge(self, units: int) -> None:
-        """Count work that the peer's last datagram made above QUIC, in `Workload` units."""
-        self._workload.units += units
+        aioquic's connection refers to itself by some sixty bound methods. Under a flood of connections the cyclic
+        garbage collector would have thousands of objects to find at once, which stalls the event loop, and until then
+        their memory is held.
+        """
+        vars(self)[_FRAME_HANDLERS].clear()
+        self._loss.release()
+        context = getattr(self, "tls", None)
+        if context is None:  # before the first packet
+            return
+        context.alpn_cb = context.get_session_ticket_cb = context.new_session_ticket_cb = None
+        context.update_traffic_key_cb = _ignore_key
+        pairs: list[CryptoPair] = [*self._cryptos.values(), *self._cryptos_initial.values()]
+        for pair in pairs:
+            for half in (pair.recv, pair.send):
+                half._setup_cb = half._teardown_cb = NoCallback
 
-    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
-        if not self._network_paths:
-            return []
-        if self._has_nothing_to_send(now):
-            self._pacing_at = None
-            return []
-        self._let_acknowledgement_ride(now)
-        return super().datagrams_to_send(now)
+    def _reset_by_peer(self) -> None:
+        self._close_event = events.ConnectionTerminated(
+            error_code=QuicErrorCode.NO_ERROR, frame_type=None, reason_phrase="stateless reset"
+        )
+        self._events.append(PeerClosed(QuicErrorCode.NO_ERROR, "stateless reset", is_stateless_reset=True))
+        self._close_end()
+
+    def _built_datagrams(self, now: float) -> list[tuple[bytes, Any]]:
+        path = self._network_paths[0]
+        is_close_limited = self._close_pending and not path.is_validated
+        datagrams = super().datagrams_to_send(now) if self._peer_cid.cid else self._built_without_peer_cids(now)
+        return within_amplification_limit(datagrams, path) if is_close_limited else datagrams
+
+    def _built_without_peer_cids(self, now: float) -> list[tuple[bytes, Any]]:
+        # A peer with a zero-length connection ID never gives a spare one for a probed path, and needs none.
+        others = self._network_paths[1:]
+        for path in others:
+            path.peer_cid = self._peer_cid
+        try:
+            return super().datagrams_to_send(now)
+        finally:
+            for path in others:
+                path.peer_cid = None
+
+    def _has_nothing_to_send(self, now: float) -> bool:
+        """Whether building a packet would surely yield none; half of all attempts on a voice connection."""
+        if not self._handshake_confirmed or self._state in END_STATES:
+            return False
+        if (
+            self._close_pending
+            or self._probe_pending
+            or self._ping_pending
+            or self._datagrams_pending
+            or self._retire_connection_ids
+            or self._handshake_done_pending
+            or self._streams_blocked_pending
+            or self._resumption.new_tokens
+            or self._paths.is_challenge_due
+            or self._remote_preferred_address is not None
+            or not self._crypto_streams[tls.Epoch.ONE_RTT].sender.buffer_is_empty
+        ):
+            return False
+        ack_at = self._spaces[tls.Epoch.ONE_RTT].ack_at
+        if ack_at is not None and ack_at <= now:
+            return False
+        return (
+            all(each.was_sent for each in self._host_cids)
+            and not has_path_to_validate(self._network_paths)
+            and not self._has_limit_to_raise()
+            and all(self._windows.is_idle(stream) for stream in self._streams_queue)
+        )
+
+    def _has_limit_to_raise(self) -> bool:
+        self._windows.raise_connection_limit(self._local_max_data)
+        limits = (self._local_max_data, self._local_max_streams_bidi, self._local_max_streams_uni)
+        return any(limit.value != limit.sent for limit in limits)
+
+    def _close_begin(self, is_initiator: bool, now: float) -> None:
+        super()._close_begin(is_initiator, now)
+        if not is_initiator and self._close_event is not None:
+            self._events.append(PeerClosed(self._close_event.error_code, self._close_event.reason_phrase))
+
+    # Handshake and transport parameters
+
+    def prove_address(self) -> None:
+        """Server: the client's address is known to be its own, from a token (RFC 9000 section 8.1)."""
+        if self._network_paths:
+            self._network_paths[0].is_validated = True
+
+    def send_new_token(self, token: bytes) -> None:
+        """Server: queue a NEW_TOKEN frame, by which the client skips address validation next time."""
+        self._resumption.add_token(token)
 
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
@@ -171,15 +399,16 @@ class Connection(Floor):
         for stream in self._crypto_streams.values():
             stream.receiver = CryptoReceiver(self._crypto_window)  # type: ignore[assignment]  # what CRYPTO needs of it
 
-    # What a peer's frames may cost
-
     def _handle_crypto_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        was_complete = self._handshake_complete
         is_hello_over = not self._is_client and self.tls.state is not tls.State.SERVER_EXPECT_CLIENT_HELLO
         offset = self._crypto_streams[context.epoch].receiver.starting_offset()
         try:
             super()._handle_crypto_frame(context, frame_type, buf)
         except CryptoOverflowError as overflow:
             raise self._crypto_overflow(frame_type) from overflow
+        if self._handshake_complete and not was_complete:
+            self._finish_handshake(context.time)
         if len(self.tls._receive_buffer) > self._crypto_window:
             raise self._crypto_overflow(frame_type)
         is_more = self._crypto_streams[context.epoch].receiver.starting_offset() > offset
@@ -195,25 +424,294 @@ class Connection(Floor):
             f"more than {self._crypto_window} bytes of CRYPTO data that TLS cannot take yet",
         )
 
-    def _handle_ack_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
-        if context is not self._ack_context:
-            self._ack_context, self._ack_frames = context, 0
-        self._ack_frames += 1
-        if self._ack_frames > MAX_ACK_FRAMES_PER_PACKET:
+    def _finish_handshake(self, now: float) -> None:
+        if not self._is_client:
+            if self.tls._psk_key_exchange_mode is not None:
+                for message in self._resumption.tickets(self.tls._build_session_ticket):
+                    self._crypto_streams[tls.Epoch.ONE_RTT].sender.write(message)
+        elif not self.tls.early_data_accepted:
+            space = self._spaces[tls.Epoch.ONE_RTT]
+            self._loss.give_up(early_packets(space.sent_packets.values()), space, now)
+
+    def _receive_retry_packet(self, header: QuicHeader, packet_without_tag: bytes, now: float) -> None:
+        retries, spaces = self._retry_count, self._spaces
+        super()._receive_retry_packet(header, packet_without_tag, now)
+        if self._retry_count == retries:
+            return
+        # the packet number spaces were made anew, and with the old ones went what is owed to the streams
+        packets = [packet for space in spaces.values() for packet in space.sent_packets.values()]
+        for packet in packets:
+            self._loss.expire(packet)
+        report_lost(early_packets(packets))
+
+    def _serialize_transport_parameters(self) -> bytes:
+        return (
+            super()._serialize_transport_parameters()
+            + self._partial_resets.transport_parameters()
+            + transport_parameter(_MAX_UDP_PAYLOAD_SIZE, encode_uint_var(MAX_UDP_PAYLOAD_BYTES))
+            + self._ids.transport_parameters()
+        )
+
+    def _parse_transport_parameters(self, data: bytes, from_session_ticket: bool = False) -> None:
+        super()._parse_transport_parameters(data, from_session_ticket)
+        if not from_session_ticket:
+            self._partial_resets.on_transport_parameters(data)
+            parameters = pull_quic_transport_parameters(Buffer(data=data))
+            self._paths.is_migration_forbidden = bool(parameters.disable_active_migration)
+
+    # Connection IDs
+
+    def rotate_cids(self, cids: CidSource) -> None:
+        """Issue from `cids` from now on, and have the peer retire every connection ID issued so far."""
+        self._ids.rotate(cids)
+        if self._handshake_complete:
+            self._replenish_connection_ids()
+
+    def _peer_cids_in_use(self) -> list[QuicConnectionId]:
+        return [self._peer_cid, *(path.peer_cid for path in self._network_paths if path.peer_cid is not None)]
+
+    def _replenish_connection_ids(self) -> None:
+        self._ids.replenish(self._remote_active_connection_id_limit)
+
+    def _write_new_connection_id_frame(self, builder: QuicPacketBuilder, connection_id: QuicConnectionId) -> None:
+        buf = builder.start_frame(
+            QuicFrameType.NEW_CONNECTION_ID,
+            capacity=NEW_CONNECTION_ID_FRAME_CAPACITY,
+            handler=self._on_new_connection_id_delivery,
+            handler_args=(connection_id,),
+        )
+        self._ids.push_new_connection_id(buf, connection_id)
+        self._events.append(events.ConnectionIdIssued(connection_id=connection_id.cid))
+
+    def _handle_retire_connection_id_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        start = buf.tell()
+        self._ids.on_retire_frame(buf.pull_uint_var(), frame_type, context.time)
+        buf.seek(start)
+        self._host_cid_seq = self._ids.issued_count
+        super()._handle_retire_connection_id_frame(context, frame_type, buf)
+
+    def _handle_new_connection_id_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        super()._handle_new_connection_id_frame(context, frame_type, buf)
+        kept = latest_numbers(self._peer_cid_sequence_numbers)
+        if kept is not None:
+            self._peer_retire_prior_to = max(self._peer_retire_prior_to, kept[0])
+            self._peer_cid_sequence_numbers = set(kept)
+
+    def _consume_peer_cid(self) -> None:
+        if not self._peer_cid_available:
             raise QuicConnectionError(
                 QuicErrorCode.PROTOCOL_VIOLATION,
-                frame_type,
-                f"more than {MAX_ACK_FRAMES_PER_PACKET} ACK frames in a packet",
+                QuicFrameType.NEW_CONNECTION_ID,
+                "every connection ID was retired and none given in their place",
             )
-        start = buf.tell()
-        largest, _, ranges = buf.pull_uint_var(), buf.pull_uint_var(), buf.pull_uint_var()
-        buf.seek(start)
-        if largest > self._loss.largest_sent.get(context.epoch, -1):
+        super()._consume_peer_cid()
+
+    # Paths
+
+    @property
+    def can_migrate(self) -> bool:
+        """Client: whether `begin_migration` would succeed now."""
+        return (
+            self._is_client
+            and self._handshake_confirmed
+            and self._paths.allows_migration
+            and bool(self._peer_cid_available)
+            and not self.is_ended
+        )
+
+    def probe(self) -> None:
+        """Ask the peer for an acknowledgement, as a probe timeout does (RFC 9002 section 6.2.4); transmit at once."""
+        self._probe_pending = True
+
+    def begin_migration(self, now: float) -> bool:
+        """Client: go on from a new local address, with a fresh connection ID and a challenge to the server.
+
+        Send through the new socket from here on, transmit at once, and keep reading the old socket for a second.
+        `PathValidated` or `PathFailed` follows. Returns False, and changes nothing, unless `can_migrate`.
+        """
+        if not self.can_migrate:
+            return False
+        self.change_connection_id()
+        self._network_paths[0].local_challenges.clear()
+        self._paths.begin_validation(now + 3 * max(self.probe_timeout_s, 2 * self._configuration.initial_rtt))
+        self._begin_path()
+        return True
+
+    def probe_preferred_address(self, address: Any) -> bool:
+        """Client: see whether the server answers at its preferred address, and go there if it does.
+
+        Transmit at once; datagrams for `address` are to leave through a socket of their own. `ServerMoved` follows, or
+        `PathFailed`. Returns False, and does nothing, without a connection ID for that path.
+        """
+        if self.is_ended or not self._peer_cid_available:
+            return False
+        # that of the transport parameter, unless it was used up meanwhile
+        spare = min(self._peer_cid_available, key=lambda each: each.sequence_number or 0)
+        self._peer_cid_available.remove(spare)
+        path = QuicNetworkPath(address)
+        path.peer_cid = spare
+        self._add_network_path(path)
+        return True
+
+    def _follow_path(self, before: QuicNetworkPath | None) -> None:
+        """A datagram was received while `before` was the active path: see whether another is now."""
+        path = self._network_paths[0]
+        if before is not None and path is not before:
+            self._workload.units += _MIGRATION_UNITS
+            if is_another_path(before, path):
+                self._begin_path()
+        if not self._is_client:
+            moved = self._paths.on_active_path(path)
+            if moved is not None:
+                self._events.append(moved)
+
+    def _begin_path(self) -> None:
+        self._loss.begin_path(self._configuration.congestion_control_algorithm, self._max_datagram_size)
+        self._paths.begin_measuring(self._packet_number)
+
+    def _handle_path_response_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        data = buf.data_slice(buf.tell(), min(buf.tell() + 8, buf.capacity))
+        path = self._network_paths[0]
+        is_answer = self._paths.deadline is not None and data in path.local_challenges
+        super()._handle_path_response_frame(context, frame_type, buf)
+        if self._is_client and self._network_paths[0] is not path:
+            self._paths.is_at_preferred_address = True
+            self._begin_path()
+            self._events.append(ServerMoved(self._network_paths[0].addr))
+        if is_answer:
+            self._paths.end_validation()
+            self._events.append(PathValidated(path.addr))
+
+    def _probe_preferred_address(self) -> None:
+        """Leave it to the client, which needs a socket first."""
+        address = self._find_preferred_address()
+        self._remote_preferred_address = None
+        if address is not None:
+            self._events.append(PreferredAddressOffered(address))
+
+    def _on_path_challenge_delivery(self, delivery: QuicDeliveryState, network_path: QuicNetworkPath) -> None:
+        if network_path is self._network_paths[0]:
+            self._paths.on_challenge_delivery(network_path)
+        elif (
+            self._is_client
+            and network_path.peer_cid is not None
+            and network_path in self._network_paths
+            and self._paths.on_probe_delivery(delivery, network_path)
+        ):
+            self._network_paths.remove(network_path)
+            self._retire_peer_cid(network_path.peer_cid)
+            self._events.append(PathFailed(network_path.addr))
+
+    # Streams, DATAGRAM frames and their limits
+
+    @property
+    def peer_takes_partial_resets(self) -> bool:
+        """Whether the peer has announced that it understands RESET_STREAM_AT."""
+        return self._partial_resets.is_supported_by_peer
+
+    def is_receiving(self, stream_id: int) -> bool:
+        """Whether the peer may still send on the stream, so that `stop_stream` makes sense."""
+        stream = self._streams.get(stream_id)
+        return stream is not None and not stream.receiver.is_finished
+
+    def is_delivered(self, stream_id: int) -> bool:
+        """Whether all that was sent on a stream, its end included, has been acknowledged, or it was reset."""
+        stream = self._streams.get(stream_id)
+        return stream is None or stream.sender.is_finished
+
+    def send_stream_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
+        """As aioquic's, but a stream that the peer stopped meanwhile swallows what is sent instead of raising."""
+        stream = self._streams.get(stream_id)
+        is_stopped = stream is not None and stream.sender._reset_error_code is not None
+        if not is_stopped and not (self._stream_can_send(stream_id) and self._stream_is_discarded(stream_id)):
+            super().send_stream_data(stream_id, data, end_stream)
+
+    def reset_stream_at(self, stream_id: int, error_code: int, reliable_size: int) -> None:
+        """Reset a stream, and deliver its first `reliable_size` bytes all the same, as far as they were written.
+
+        A plain reset where the peer cannot do that. Without effect on a stream that was reset before.
+        """
+        stream = self._streams.get(stream_id)
+        if stream is None or not self.peer_takes_partial_resets:
+            self.reset_stream(stream_id, error_code)
+        else:
+            self._partial_resets.reset(stream, error_code, reliable_size)
+
+    @property
+    def queued_datagrams(self) -> int:
+        """How many DATAGRAM frames wait to be sent."""
+        return len(self._datagrams_pending)
+
+    @property
+    def max_datagram_bytes(self) -> int:
+        """The largest payload that a DATAGRAM frame to this peer can hold now; 0 where the peer takes none."""
+        room = self._max_datagram_size - _SHORT_HEADER_OVERHEAD - len(self._peer_cid.cid)
+        return max(0, min(room, self._remote_max_datagram_frame_size or 0) - 1 - size_uint_var(room))
+
+    @property
+    def unread_bytes(self) -> int:
+        """What the application took, and has not read yet: connection flow control holds so much back."""
+        return self._windows.unread_bytes
+
+    @unread_bytes.setter
+    def unread_bytes(self, byte_count: int) -> None:
+        self._windows.unread_bytes = byte_count
+
+    def offer_datagram(self, data: bytes) -> bool:
+        """Queue a DATAGRAM frame; returns False, and drops it, if the peer or the path cannot take one so large.
+
+        One that never fits would block all later ones, and behind a closed congestion window old ones only get older.
+        """
+        if len(data) > self.max_datagram_bytes:
+            self.datagrams_dropped += 1
+            return False
+        if len(self._datagrams_pending) >= self.options.max_queued_datagrams:
+            self._datagrams_pending.popleft()
+            self.datagrams_dropped += 1
+        self._datagrams_pending.append(data)
+        return True
+
+    def keep_minimum_window(self, now: float) -> None:
+        """Let DATAGRAM frames go from now on, whatever the congestion window, up to `MINIMUM_BITS_PER_S`."""
+        self._minimum_window.start(now)
+
+    def _next_datagram_bytes(self) -> int | None:
+        return len(self._datagrams_pending[0]) if self._datagrams_pending else None
+
+    def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
+        known = len(self._streams_queue)
+        stream = super()._get_or_create_stream(frame_type, stream_id)
+        self._windows.adopt(self._streams_queue[known:])
+        return stream
+
+    def _get_or_create_stream_for_send(self, stream_id: int) -> QuicStream:
+        known = len(self._streams_queue)
+        stream = super()._get_or_create_stream_for_send(stream_id)
+        if not stream_is_unidirectional(stream_id):
+            self._windows.adopt(self._streams_queue[known:])
+        return stream
+
+    def _handle_stream_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        budget = self._windows.budget
+        try:
+            super()._handle_stream_frame(context, frame_type, buf)
+        except ReassemblyOverflowError as overflow:
             raise QuicConnectionError(
-                QuicErrorCode.PROTOCOL_VIOLATION, frame_type, f"packet {largest} was acknowledged, but never sent"
-            )
-        self._workload.units += min(ranges, MAX_UDP_PAYLOAD_BYTES)
-        super()._handle_ack_frame(context, frame_type, buf)
+                QuicErrorCode.INTERNAL_ERROR, frame_type, f"more than {budget.max_chunks} gaps in streams"
+            ) from overflow
+        if budget.resets:
+            self._events.extend(budget.resets)
+            budget.resets.clear()
+
+    def _handle_reset_stream_at_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        stream_id, reliable_size, plain = self._partial_resets.pull_frame(buf, frame_type)
+        self._assert_stream_can_receive(frame_type, stream_id)
+        receiver: Any = self._get_or_create_stream(frame_type, stream_id).receiver
+        receiver.next_reliable_size = reliable_size
+        try:
+            self._handle_reset_stream_frame(context, frame_type, Buffer(data=plain))
+        finally:
+            receiver.next_reliable_size = 0
 
     def _handle_datagram_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         super()._handle_datagram_frame(context, frame_type, buf)
@@ -229,46 +727,80 @@ class Connection(Floor):
         if self._quic_logger is not None and context.quic_logger_frames is not None:
             context.quic_logger_frames.append(self._quic_logger.encode_padding_frame())
 
+    def _write_reset_stream_frame(self, builder: QuicPacketBuilder, stream: QuicStream) -> None:
+        if stream.is_blocked:
+            return  # a reset opens the stream, too, which the peer does not allow yet (RFC 9000 section 4.6)
+        sender: Any = stream.sender
+        if not isinstance(sender, PartialSender) or not sender.reliable_size:
+            super()._write_reset_stream_frame(builder, stream)
+            return
+        buf = builder.start_frame(RESET_STREAM_AT, capacity=FRAME_CAPACITY, handler=sender.on_reset_delivery)
+        self._partial_resets.push_frame(buf, sender)
+
+    def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
+        limit = self._local_max_data
+        self._windows.raise_connection_limit(limit)
+        used, limit.used = limit.used, 0  # hides the bytes named, by which aioquic would double the limit
+        try:
+            super()._write_connection_limits(builder, space)
+        finally:
+            limit.used = used
+        tokens = self._resumption.new_tokens
+        while tokens:
+            self._write_new_token_frame(builder, tokens[0])
+            tokens.pop(0)
+        if self._paths.is_challenge_due:
+            self._write_path_challenge_frame(builder, self._network_paths[0])
+            self._paths.is_challenge_due = False
+
+    def _write_new_token_frame(self, builder: QuicPacketBuilder, token: bytes) -> None:
+        buf = builder.start_frame(
+            QuicFrameType.NEW_TOKEN,
+            capacity=token_capacity(token),
+            handler=self._resumption.on_token_delivery,
+            handler_args=(token,),
+        )
+        push_token(buf, token)
+
+    def _write_stream_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream) -> None:
+        wanted = self._windows.stream_limit(stream)
+        if wanted == stream.max_stream_data_local_sent:
+            return
+        buf = builder.start_frame(
+            QuicFrameType.MAX_STREAM_DATA,
+            capacity=MAX_STREAM_DATA_FRAME_CAPACITY,
+            handler=self._on_max_stream_data_delivery,
+            handler_args=(stream,),
+        )
+        buf.push_uint_var(stream.stream_id or 0)
+        buf.push_uint_var(wanted)
+        stream.max_stream_data_local = stream.max_stream_data_local_sent = wanted
+
+    # Acknowledgements
+
+    def _handle_ack_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        self._acks.on_ack_frame(context, frame_type)
+        start = buf.tell()
+        largest, _, ranges = buf.pull_uint_var(), buf.pull_uint_var(), buf.pull_uint_var()
+        buf.seek(start)
+        if largest > self._loss.largest_sent.get(context.epoch, -1):
+            raise QuicConnectionError(
+                QuicErrorCode.PROTOCOL_VIOLATION, frame_type, f"packet {largest} was acknowledged, but never sent"
+            )
+        self._workload.units += min(ranges, MAX_UDP_PAYLOAD_BYTES)
+        space = self._spaces[context.epoch]
+        before = space.largest_acked_packet
+        super()._handle_ack_frame(context, frame_type, buf)
+        if context.epoch is tls.Epoch.ONE_RTT and self._paths.is_round_trip_foreign(space.largest_acked_packet):
+            self._loss.forget_round_trip_time()
+        if space.largest_acked_packet > before:
+            self._minimum_window.on_acked(context.time)
+
     def _write_ack_frame(self, builder: QuicPacketBuilder, space: QuicPacketSpace, now: float) -> None:
         super()._write_ack_frame(builder, space, now)
-        if self._loss.acks_unanswered >= ACKS_BEFORE_PING and space.is_application_data:
+        if self._acks.wants_ping(self._loss.acks_unanswered, space):
             with suppress(QuicPacketBuilderStop):
                 self._write_ping_frame(builder, comment="ACK-of-ACK trigger")
 
-    def _let_acknowledgement_ride(self, now: float) -> None:
-        """An ACK that would be due later costs less in a packet that is sent now (RFC 9000 section 13.2.1)."""
-        space = self._spaces.get(tls.Epoch.ONE_RTT)
-        if self._handshake_confirmed and space is not None and space.ack_at is not None:
-            space.ack_at = min(space.ack_at, now)
 
-    def _has_nothing_to_send(self, now: float) -> bool:
-        """Whether building a packet would surely yield none; half of all attempts on a voice connection."""
-        if not self._handshake_confirmed or self._state in END_STATES:
-            return False
-        if (
-            self._close_pending
-            or self._probe_pending
-            or self._ping_pending
-            or self._datagrams_pending
-            or self._retire_connection_ids
-            or self._handshake_done_pending
-            or self._streams_blocked_pending
-            or self._new_tokens
-            or self._remote_preferred_address is not None
-            or not self._crypto_streams[tls.Epoch.ONE_RTT].sender.buffer_is_empty
-        ):
-            return False
-        ack_at = self._spaces[tls.Epoch.ONE_RTT].ack_at
-        if ack_at is not None and ack_at <= now:
-            return False
-        return (
-            all(each.was_sent for each in self._host_cids)
-            and not self._has_path_to_validate()
-            and not self._has_limit_to_raise()
-            and all(self._is_idle(stream) for stream in self._streams_queue)
-        )
-
-    def _close_begin(self, is_initiator: bool, now: float) -> None:
-        super()._close_begin(is_initiator, now)
-        if not is_initiator and self._close_event is not None:
-            self._events.append(PeerClosed(self._close_event.error_code, self._close_event.reason_phrase))
+def _ignore_key(*_: object) -> None: ...

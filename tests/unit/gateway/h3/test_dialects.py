@@ -109,7 +109,7 @@ def test_a_server_of_draft_02_alone_is_refused_by_newer_clients(name: str, monke
 @pytest.mark.parametrize("script", [WEBTRANSPORT_GO, PYWEBTRANSPORT])
 def test_a_server_without_partial_resets_is_refused_by_the_newest(script: Script) -> None:
     peer = Peer(script)
-    peer.quic._peer_takes_partial_resets = False
+    peer.quic._partial_resets.is_supported_by_peer = False
     with pytest.raises(RefusedError, match="reset_stream_at"):
         peer.open()
 

@@ -14,9 +14,10 @@ from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.stream import QuicStreamReceiver
 
 from tests.unit.gateway.quic.harness import SERVER_ADDRESS, Pair, connected, of, packet, packets
+from voicelink.net.token_bucket import TokenBucket
 from voicelink.quic import ConnectionOptions
-from voicelink.quic.engine import MAX_ACK_FRAMES_PER_PACKET
-from voicelink.quic.limits.recovery import ACKS_BEFORE_PING, MAX_ACK_ONLY_PACKETS, MAX_SENT_PACKETS
+from voicelink.quic.engine import MAX_UDP_PAYLOAD_BYTES
+from voicelink.quic.limits.recovery import MAX_ACK_ONLY_PACKETS, MAX_SENT_PACKETS
 from voicelink.quic.limits.workload import (
     DATAGRAM_UNITS,
     EXTRA_UNITS_BURST,
@@ -25,10 +26,11 @@ from voicelink.quic.limits.workload import (
     FREE_UNITS,
     SHARED_BURST_S,
     SharedLoad,
-    TokenBucket,
     Workload,
 )
-from voicelink.quic.parts.connection_ids import MAX_NEW_TOKENS, MAX_RETIREMENTS, MAX_UDP_PAYLOAD_BYTES
+from voicelink.quic.parts.ack_policy import ACKS_BEFORE_PING, MAX_ACK_FRAMES_PER_PACKET
+from voicelink.quic.parts.connection_ids import MAX_RETIREMENTS
+from voicelink.quic.parts.resumption import MAX_NEW_TOKENS
 
 PING = b"\x01"
 
@@ -96,7 +98,6 @@ BOUNDS: dict[str, dict[str, str]] = {
         "_events": "those of one datagram, whose size is limited",
         "_host_cids": "active_connection_id_limit; replaced at RETIREMENTS_PER_S",
         "_network_paths": "aioquic's MAX_NETWORK_PATHS",
-        "_new_tokens": "MAX_NEW_TOKENS",
         "_peer_cid_available": "active_connection_id_limit",
         "_peer_cid_sequence_numbers": "_REMEMBERED_PEER_CIDS",
         "_ping_pending": "this side asks",
@@ -107,6 +108,9 @@ BOUNDS: dict[str, dict[str, str]] = {
         "_streams_blocked_uni": "this side opens",
         "_streams_queue": "max_streams of each type",
     },
+    "connection IDs": {"active": "active_connection_id_limit; replaced at RETIREMENTS_PER_S"},
+    "resumption": {"new_tokens": "MAX_NEW_TOKENS"},
+    "reassembly": {"resets": "those of one datagram, whose size is limited"},
     "path": {
         "local_challenges": "aioquic's MAX_LOCAL_CHALLENGES",
         "remote_challenges": "aioquic's MAX_REMOTE_CHALLENGES",
@@ -136,6 +140,9 @@ def test_each_container_of_a_connection_has_a_known_bound(part: str) -> None:
     server = pair.server
     parts: dict[str, Any] = {
         "connection": server,
+        "connection IDs": server._ids,
+        "resumption": server._resumption,
+        "reassembly": server._windows.budget,
         "path": server._network_paths[0],
         "space": server._spaces[tls.Epoch.ONE_RTT],
         "received": server._spaces[tls.Epoch.ONE_RTT].received_packets,
@@ -144,8 +151,32 @@ def test_each_container_of_a_connection_has_a_known_bound(part: str) -> None:
         "crypto receiver": server._crypto_streams[tls.Epoch.ONE_RTT].receiver,
         "sender": server._streams[0].sender,
     }
-    found = {name for name, value in vars(parts[part]).items() if isinstance(value, CONTAINERS)}
+    found = {name for name, value in state_of(parts[part]).items() if isinstance(value, CONTAINERS)}
     assert found == set(BOUNDS[part])
+
+
+def state_of(part: Any) -> dict[str, Any]:
+    return {name: getattr(part, name) for name in getattr(type(part), "__slots__", None) or vars(part)}
+
+
+def test_the_parts_of_ours_without_a_container_are_known() -> None:
+    pair = settled()
+    ours = {type(value).__name__: value for value in vars(pair.server).values() if is_of_ours(value)}
+    bare = {name for name, part in ours.items() if not any(isinstance(v, CONTAINERS) for v in state_of(part).values())}
+    assert set(ours) - bare == {"BoundedRecovery", "ConnectionIds", "Resumption", "RetryingContext"}
+    assert bare == {
+        "AckPolicy",
+        "ConnectionOptions",
+        "MinimumWindow",
+        "Paths",
+        "ReceiveWindows",
+        "ResetStreamAt",
+        "Workload",
+    }
+
+
+def is_of_ours(value: Any) -> bool:
+    return type(value).__module__.startswith("voicelink") and not isinstance(value, dict)
 
 
 def test_no_other_part_of_a_connection_holds_what_a_peer_sends() -> None:
@@ -160,7 +191,6 @@ def test_no_other_part_of_a_connection_holds_what_a_peer_sends() -> None:
         "QuicConnectionAdapter",
         "QuicConnectionId",
         "QuicConnectionState",
-        "QuicReceiveContext",
         "QuicVersionInformation",
     }
 
@@ -418,7 +448,7 @@ def test_tokens_that_cannot_be_sent_do_not_pile_up() -> None:
     pair = settled()
     for number in range(20):
         pair.server.send_new_token(bytes((number,)))
-    assert pair.server._new_tokens == [bytes((number,)) for number in range(20 - MAX_NEW_TOKENS, 20)]
+    assert pair.server._resumption.new_tokens == [bytes((number,)) for number in range(20 - MAX_NEW_TOKENS, 20)]
 
 
 def test_stateless_resets_are_read_at_any_load() -> None:

@@ -125,7 +125,7 @@ def test_a_reset_after_the_fin_delivers_the_reliable_bytes() -> None:
 
 def test_a_peer_without_the_extension_gets_a_plain_reset() -> None:
     pair = connected()
-    pair.client._peer_takes_partial_resets = False
+    pair.client._partial_resets.is_supported_by_peer = False
     pair.client.send_stream_data(2, HEADER + BODY)
     pair.client.reset_stream_at(2, 77, len(HEADER))
     pair.exchange(2)
@@ -204,7 +204,7 @@ def test_a_second_reset_of_another_final_size_is_an_error() -> None:
 def test_a_stream_beyond_the_peers_limit_is_reset_only_once_it_may_be_opened(is_partial: bool) -> None:
     """RFC 9000 section 4.6: a RESET_STREAM opens a stream, too."""
     pair = connected(options=ConnectionOptions(max_streams=2))
-    pair.client._peer_takes_partial_resets = is_partial
+    pair.client._partial_resets.is_supported_by_peer = is_partial
     streams = [2, 6, 10]
     for stream_id in streams:
         pair.client.send_stream_data(stream_id, HEADER)

@@ -35,7 +35,7 @@ class UplinkConnection(Protocol):
 
     def send_datagram(self, data: bytes) -> None: ...
 
-    def hold_floor(self) -> None: ...
+    def keep_minimum_window(self) -> None: ...
 
 
 class UplinkPath:
@@ -63,7 +63,7 @@ class UplinkPath:
                 limit_s=limit_s if ready.uplink == UplinkMode.DEADLINE else None,
             )
             self.sender.on_stream(again)
-            self._connection.hold_floor()
+            self._connection.keep_minimum_window()
 
     def send(self, frame: AudioFrame) -> None:
         """Send the next frame."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from voice_client.uplink.redundancy import Redundancy
 from voice_client.uplink.round_trip import RoundTrip
-from voicelink.quic.limits.allowance import Allowance
+from voicelink.net.token_bucket import TokenBucket
 from voicelink.wire import (
     MAX_DATAGRAM_FRAMES,
     AudioFrame,
@@ -83,7 +83,7 @@ class UplinkSender:
         self.counters = counters
         self._max_bytes = max_bytes
         self._limit_s = limit_s
-        self._tokens = Allowance(REPAIR_BITS_PER_S, REPAIR_BURST_BYTES, now)
+        self._tokens = TokenBucket(REPAIR_BITS_PER_S / 8, REPAIR_BURST_BYTES, now)
         self._frames: dict[int, _Unreported] = {}
         self._on_stream: set[int] = set()
         self._first = self._next = self._reported_next = next_sequence
@@ -206,13 +206,13 @@ class UplinkSender:
         waiting = self._waiting()
         patience = LONGEST_REPAIR_S * REPAIR_BITS_PER_S / 8 if self._limit_s is None else None
         while waiting:
-            batch = self._fitting(waiting, self._tokens.left(now) - _PACKET_BYTES)
+            batch = self._fitting(waiting, self._tokens.level(now) - _PACKET_BYTES)
             if not batch:
                 break
             for sent in batch:
                 sent.is_waiting, sent.since = False, self._number
             self.counters.repaired += len(batch)
-            self._tokens.spend(sum(_size(sent.frame) for sent in batch) + _PACKET_BYTES, now)
+            self._tokens.drain(sum(_size(sent.frame) for sent in batch) + _PACKET_BYTES, now)
             outgoing.append(self._datagram(batch, now))
             waiting = waiting[len(batch) :]
         if waiting and not self._is_fit(waiting[0].frame):  # datagrams have become smaller
@@ -246,14 +246,14 @@ class UplinkSender:
             return []
         unreported = reversed(self._frames.values())
         wanted = [sent for sent in unreported if self._is_repeated(sent) and sent.frame.codec is codec]
-        room = min(self._max_bytes() - _HEADER_BYTES - taken, self._tokens.left(now))
+        room = min(self._max_bytes() - _HEADER_BYTES - taken, self._tokens.level(now))
         batch: list[_Unreported] = []
         for sent in wanted[: MAX_DATAGRAM_FRAMES - 1]:
             room -= _size(sent.frame)
             if room < 0:
                 break
             batch.append(sent)
-        self._tokens.spend(sum(_size(sent.frame) for sent in batch), now)
+        self._tokens.drain(sum(_size(sent.frame) for sent in batch), now)
         return batch
 
     def _tail_at(self) -> float | None:
@@ -289,7 +289,7 @@ class UplinkSender:
         # what was made before has most likely arrived, and only the report of it was lost
         since = [sent for sent in unreported if sent.made_at >= self._reported_at - PROBE_BACK_S] or unreported
         oldest = self._fitting(since[:PROBE_FRAMES], self._max_bytes())
-        self._tokens.spend(sum(_size(sent.frame) for sent in oldest) + _PACKET_BYTES, now)
+        self._tokens.drain(sum(_size(sent.frame) for sent in oldest) + _PACKET_BYTES, now)
         return self._datagram(oldest, now)
 
     def _datagram(self, batch: list[_Unreported], now: float) -> bytes:

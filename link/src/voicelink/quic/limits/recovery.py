@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final
 
+from aioquic.quic.congestion.base import create_congestion_control
 from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.quic.rangeset import RangeSet
-from aioquic.quic.recovery import QuicPacketRecovery, QuicPacketSpace
+from aioquic.quic.recovery import QuicPacketPacer, QuicPacketRecovery, QuicPacketSpace
 from aioquic.tls import Epoch
 
 MAX_SENT_PACKETS: Final = 2048
 """Packets on record in one packet number space. The congestion window reaches 2.4 MB before it is limited by this."""
 MAX_ACK_ONLY_PACKETS: Final = 32
 """Of these, packets that hold nothing to send again. The acknowledgement of a recent one shortens the next ACK."""
-ACKS_BEFORE_PING: Final = 24
-"""After that many packets which the peer need not acknowledge, one asks it to (RFC 9000 section 13.2.4)."""
 
 
 class BoundedRecovery(QuicPacketRecovery):
@@ -42,7 +43,7 @@ class BoundedRecovery(QuicPacketRecovery):
         if len(space.sent_packets) > MAX_SENT_PACKETS:
             # probes of other paths pass the congestion window; given up, a packet's frames are sent again
             oldest = next(iter(space.sent_packets.values()))
-            self._on_packets_lost(congestion_event=False, now=packet.sent_time or 0.0, packets=[oldest], space=space)
+            self.give_up([oldest], space, packet.sent_time or 0.0)
 
     def on_ack_received(self, *, ack_rangeset: RangeSet, ack_delay: float, now: float, space: QuicPacketSpace) -> None:
         largest = ack_rangeset.bounds().stop - 1
@@ -51,10 +52,54 @@ class BoundedRecovery(QuicPacketRecovery):
             return  # it says nothing new, and need not cost a copy of what was sent
         super().on_ack_received(ack_rangeset=ack_rangeset, ack_delay=ack_delay, now=now, space=space)
 
+    def give_up(self, packets: Iterable[QuicSentPacket], space: QuicPacketSpace, now: float) -> None:
+        """Have the frames of `packets` sent again, which says nothing about congestion."""
+        self._on_packets_lost(congestion_event=False, now=now, packets=packets, space=space)
+
+    def expire(self, packet: QuicSentPacket) -> None:
+        """Count a packet as in flight no longer, without loss."""
+        if packet.in_flight:
+            self._cc.on_packets_expired(packets=[packet])
+
+    def begin_path(self, congestion_control_algorithm: str, max_datagram_size: int) -> None:
+        """Begin as on a new connection: what is in flight elsewhere says nothing about this path (RFC 9000 9.4)."""
+        for space in self.spaces:
+            for packet in space.sent_packets.values():
+                packet.in_flight = False
+        self._cc = create_congestion_control(congestion_control_algorithm, max_datagram_size=max_datagram_size)
+        self._pacer = QuicPacketPacer(max_datagram_size=max_datagram_size)
+        self._pto_count = 0
+        self.forget_round_trip_time()
+
+    def forget_round_trip_time(self) -> None:
+        """Measure the round trip anew, from the initial value."""
+        self._rtt_initialized = False
+        self._rtt_min = math.inf
+        self._rtt_latest = self._rtt_smoothed = self._rtt_variance = 0.0
+
+    def open_window(self, byte_count: int) -> tuple[int, float | None]:
+        """Let `byte_count` more bytes leave at once; return what `restore_window` needs."""
+        before = self._cc.congestion_window, self._pacer.packet_time
+        self._cc.congestion_window = max(before[0], self._cc.bytes_in_flight + byte_count)
+        self._pacer.packet_time = None
+        return before
+
+    def restore_window(self, before: tuple[int, float | None]) -> None:
+        """End what `open_window` began."""
+        self._cc.congestion_window, self._pacer.packet_time = before
+
+    def release(self) -> None:
+        """Drop the references to the connection: each packet knows the method to call at its delivery."""
+        self._send_probe = _send_nothing
+        for space in self.spaces:
+            space.sent_packets.clear()
+
     def _forget(self, packet_number: int) -> None:
         for space in self.spaces:
             packet = space.sent_packets.get(packet_number)
             if packet is not None and not packet.is_ack_eliciting:
                 del space.sent_packets[packet_number]
-                if packet.in_flight:
-                    self._cc.on_packets_expired(packets=[packet])
+                self.expire(packet)
+
+
+def _send_nothing() -> None: ...

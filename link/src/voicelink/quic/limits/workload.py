@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from aioquic.quic.packet import QuicFrameType
 
+from voicelink.net.token_bucket import TokenBucket
+
 DATAGRAM_UNITS: Final = 50
 EVENT_UNITS: Final = 10
 FREE_UNITS: Final = 200
@@ -60,34 +62,6 @@ FRAME_UNITS: Final[Mapping[int, int]] = {
     QuicFrameType.DATAGRAM_WITH_LENGTH: _STREAM_UNITS,
 }
 """The cost of each frame that aioquic handles."""
-
-
-class TokenBucket:
-    """Gains `per_s` up to `burst`, which it begins with; it may go into debt."""
-
-    def __init__(self, per_s: float, burst: float) -> None:
-        self._per_s = per_s
-        self._burst = burst
-        self._level = burst
-        self._at = -math.inf
-
-    def level(self, now: float) -> float:
-        """What is left; below zero, what is owed."""
-        if now > self._at:
-            self._level = min(self._burst, self._level + (now - self._at) * self._per_s)
-            self._at = now
-        return self._level
-
-    def take(self, amount: float, now: float) -> bool:
-        """Take `amount` if it is there; otherwise nothing."""
-        if self.level(now) < amount:
-            return False
-        self._level -= amount
-        return True
-
-    def charge(self, amount: float) -> None:
-        """Take `amount`, owing what is not there."""
-        self._level -= amount
 
 
 class SharedLoad:

@@ -6,22 +6,20 @@ not read it yet. Negotiated by an empty transport parameter on both sides; witho
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from aioquic._buffer import Buffer
 from aioquic.buffer import UINT_VAR_MAX_SIZE, encode_uint_var
-from aioquic.quic.connection import EPOCHS, QuicConnectionError, QuicReceiveContext
+from aioquic.quic.connection import QuicConnectionError
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicResetStreamFrame, QuicStreamFrame
-from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
+from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.quic.stream import QuicStream, QuicStreamSender
-
-from voicelink.quic.parts.flow_control import FlowControl
 
 RESET_STREAM_AT: Final = 0x24
 PARAMETERS: Final = (0x17F7586D2CB571, 0x1D)
 """The transport parameter's identifier in the draft, and the short one that quic-go sends in its place."""
 
-_FRAME_CAPACITY: Final = 1 + 4 * UINT_VAR_MAX_SIZE
+FRAME_CAPACITY: Final = 1 + 4 * UINT_VAR_MAX_SIZE
 
 
 class PartialSender:
@@ -110,72 +108,14 @@ class PartialSender:
         sender.buffer_is_empty = len(sender._pending) == 0
 
 
-class ResetStreamAt(FlowControl):
-    """Sends and takes RESET_STREAM_AT frames."""
+class ResetStreamAt:
+    """Negotiates and encodes RESET_STREAM_AT."""
 
-    def __init__(self, **more: Any) -> None:
-        super().__init__(**more)
-        self._peer_takes_partial_resets = False
-        handlers = self._QuicConnection__frame_handlers  # type: ignore[attr-defined]  # aioquic's table of frame types
-        handlers[RESET_STREAM_AT] = (self._handle_reset_stream_at_frame, EPOCHS("01"))
+    def __init__(self) -> None:
+        self.is_supported_by_peer = False
 
-    @property
-    def peer_takes_partial_resets(self) -> bool:
-        """Whether the peer has announced that it understands RESET_STREAM_AT."""
-        return self._peer_takes_partial_resets
-
-    def reset_stream_at(self, stream_id: int, error_code: int, reliable_size: int) -> None:
-        """Reset a stream, and deliver its first `reliable_size` bytes all the same, as far as they were written.
-
-        A plain reset where the peer cannot do that. Without effect on a stream that was reset before.
-        """
-        stream = self._streams.get(stream_id)
-        if stream is None or not self._peer_takes_partial_resets:
-            self.reset_stream(stream_id, error_code)
-            return
-        sender = stream.sender
-        reliable_size = min(reliable_size, sender._buffer_stop) if isinstance(sender, QuicStreamSender) else 0
-        if reliable_size == 0 or sender._reset_error_code is not None or sender.is_finished:
-            sender.reset(error_code)
-        else:
-            partial = PartialSender(sender, error_code, reliable_size)
-            stream.sender = partial  # type: ignore[assignment]  # same shape
-
-    def _write_reset_stream_frame(self, builder: QuicPacketBuilder, stream: QuicStream) -> None:
-        if stream.is_blocked:
-            return  # a reset opens the stream, too, which the peer does not allow yet (RFC 9000 section 4.6)
-        sender: Any = stream.sender
-        if not isinstance(sender, PartialSender) or not sender.reliable_size:
-            super()._write_reset_stream_frame(builder, stream)
-            return
-        buf = builder.start_frame(RESET_STREAM_AT, capacity=_FRAME_CAPACITY, handler=sender.on_reset_delivery)
-        frame = sender.get_reset_frame()
-        for value in (frame.stream_id, frame.error_code, frame.final_size, sender.reliable_size):
-            buf.push_uint_var(value)
-
-    def _handle_reset_stream_at_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
-        stream_id, error_code, final_size, reliable_size = (buf.pull_uint_var() for _ in range(4))
-        if reliable_size > final_size:
-            raise QuicConnectionError(
-                QuicErrorCode.FRAME_ENCODING_ERROR, frame_type, f"reliable size {reliable_size} of {final_size} bytes"
-            )
-        self._assert_stream_can_receive(frame_type, stream_id)
-        receiver: Any = self._get_or_create_stream(frame_type, stream_id).receiver
-        plain = b"".join(encode_uint_var(value) for value in (stream_id, error_code, final_size))
-        receiver.next_reliable_size = reliable_size
-        try:
-            self._handle_reset_stream_frame(context, frame_type, Buffer(data=plain))
-        finally:
-            receiver.next_reliable_size = 0
-
-    def _serialize_transport_parameters(self) -> bytes:
-        ours = b"".join(encode_uint_var(each) + b"\0" for each in PARAMETERS)
-        return super()._serialize_transport_parameters() + ours
-
-    def _parse_transport_parameters(self, data: bytes, from_session_ticket: bool = False) -> None:
-        super()._parse_transport_parameters(data, from_session_ticket)
-        if from_session_ticket:
-            return
+    def on_transport_parameters(self, data: bytes) -> None:
+        """Look for the peer's parameter among all of its; raises for one with a value."""
         buf = Buffer(data=data)
         while not buf.eof():
             identifier = buf.pull_uint_var()
@@ -188,4 +128,38 @@ class ResetStreamAt(FlowControl):
                     QuicFrameType.CRYPTO,
                     f"reset_stream_at has a value of {len(value)} bytes, it must be empty",
                 )
-            self._peer_takes_partial_resets = True
+            self.is_supported_by_peer = True
+
+    @staticmethod
+    def transport_parameters() -> bytes:
+        """Encode this side's parameter, under each identifier that peers know."""
+        return b"".join(encode_uint_var(each) + b"\0" for each in PARAMETERS)
+
+    @staticmethod
+    def reset(stream: QuicStream, error_code: int, reliable_size: int) -> None:
+        """Reset a stream but for its first `reliable_size` bytes, as far as they were written."""
+        sender = stream.sender
+        reliable_size = min(reliable_size, sender._buffer_stop) if isinstance(sender, QuicStreamSender) else 0
+        if reliable_size == 0 or sender._reset_error_code is not None or sender.is_finished:
+            sender.reset(error_code)
+        else:
+            partial = PartialSender(sender, error_code, reliable_size)
+            stream.sender = partial  # type: ignore[assignment]  # same shape
+
+    @staticmethod
+    def push_frame(buf: Buffer, sender: PartialSender) -> None:
+        """Write what follows the frame type."""
+        frame = sender.get_reset_frame()
+        for value in (frame.stream_id, frame.error_code, frame.final_size, sender.reliable_size):
+            buf.push_uint_var(value)
+
+    @staticmethod
+    def pull_frame(buf: Buffer, frame_type: int) -> tuple[int, int, bytes]:
+        """Read what follows the frame type: stream ID, reliable size, and the rest as a RESET_STREAM frame's body."""
+        stream_id, error_code, final_size, reliable_size = (buf.pull_uint_var() for _ in range(4))
+        if reliable_size > final_size:
+            raise QuicConnectionError(
+                QuicErrorCode.FRAME_ENCODING_ERROR, frame_type, f"reliable size {reliable_size} of {final_size} bytes"
+            )
+        plain = b"".join(encode_uint_var(value) for value in (stream_id, error_code, final_size))
+        return stream_id, reliable_size, plain

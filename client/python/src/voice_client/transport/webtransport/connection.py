@@ -160,9 +160,9 @@ class WebTransportConnection:
         """Whether a datagram would leave soon: few wait before it."""
         return self._quic.queued_datagrams < _MAX_WAITING_DATAGRAMS
 
-    def hold_floor(self) -> None:
+    def keep_minimum_window(self) -> None:
         """Let datagrams go whatever the congestion window, at the rate of speech."""
-        self._quic.hold_floor(self._loop.time())
+        self._quic.keep_minimum_window(self._loop.time())
 
     def send_datagram(self, data: bytes) -> None:
         """Send a datagram, which may be lost."""

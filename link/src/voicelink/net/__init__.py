@@ -1,0 +1,1 @@
+"""What both ends need beside QUIC to deal with the network. Sans-IO."""
