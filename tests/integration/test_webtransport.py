@@ -14,11 +14,11 @@ from quiclb import SppHeader, wrap
 from tests.integration.udp import Client, Forwarder, Nat, Sessions, Socket, issuer, serving, until
 from tests.unit.gateway.quic.harness import identity
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
-from voice_gateway.endpoint.stateless import MIN_INITIAL_BYTES
 from voice_gateway.errors import BindError, ConfigurationError
 from voice_gateway.transport.webtransport import VoiceOverWebTransport
 from voicelink.h3.webtransport import SessionOpened
 from voicelink.quic import PathValidated, PeerClosed
+from voicelink.quic.stateless import MIN_INITIAL_BYTES
 from voicelink.wire import AudioFrame
 
 PROBE = b"\xc0" + 0x1A2A3A4A.to_bytes(4, "big") + b"\x08" + b"d" * 8 + b"\x04" + b"s" * 4

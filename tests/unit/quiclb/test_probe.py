@@ -6,7 +6,7 @@ import pytest
 
 from quiclb.backends.probe import PROBE_BYTES, Probe
 from quiclb.routing.packet import LongHeader, parse_packet
-from voice_gateway.endpoint.stateless import SUPPORTED_VERSIONS, parse_long_header, version_negotiation
+from voicelink.quic.stateless import SUPPORTED_VERSIONS, parse_long_header, version_negotiation
 
 
 def test_a_probe_is_a_clients_first_datagram_of_a_reserved_version():

@@ -26,7 +26,11 @@ from voice_gateway.endpoint.retry import RejectedToken, ValidToken
 from voice_gateway.endpoint.served import Application, ServedConnection
 from voice_gateway.endpoint.settings import EndpointSettings, early_data_context, quic_configuration
 from voice_gateway.endpoint.sockets import UdpSocket, open_udp_socket
-from voice_gateway.endpoint.stateless import (
+from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.net.network import network_of
+from voicelink.quic import H3_NO_ERROR, Connection, SharedLoad
+from voicelink.quic.cid_source import RandomBytes
+from voicelink.quic.stateless import (
     MIN_INITIAL_BYTES,
     SUPPORTED_VERSIONS,
     LongHeader,
@@ -36,10 +40,6 @@ from voice_gateway.endpoint.stateless import (
     parse_long_header,
     version_negotiation,
 )
-from voice_gateway.endpoint.tls import TlsIdentity
-from voice_gateway.net.network import network_of
-from voicelink.quic import H3_NO_ERROR, Connection, SharedLoad
-from voicelink.quic.cid_source import RandomBytes
 
 __all__ = ["Endpoint", "EndpointSettings"]
 

@@ -8,8 +8,8 @@ from voice_gateway.endpoint.allowance import Allowance
 from voice_gateway.endpoint.cids import ServerCidSource
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.settings import EndpointSettings
-from voice_gateway.endpoint.stateless import stateless_reset
 from voicelink.quic.cid_source import RandomBytes
+from voicelink.quic.stateless import stateless_reset
 
 
 class Resets:

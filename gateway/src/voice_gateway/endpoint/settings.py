@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from aioquic.quic.configuration import QuicConfiguration
 
-from voice_gateway.endpoint.stateless import SUPPORTED_VERSIONS
 from voice_gateway.endpoint.tls import TlsIdentity
 from voicelink.quic import ConnectionOptions, PreferredAddress
+from voicelink.quic.stateless import SUPPORTED_VERSIONS
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from tests.unit.gateway.quic.harness import (
     seeded,
 )
 from voice_gateway.endpoint.cids import CidIssuer, UnroutableIssuer
-from voice_gateway.endpoint.stateless import stateless_reset
 from voicelink.quic import (
     AIOQUIC_VERSION,
     Connection,
@@ -26,6 +25,7 @@ from voicelink.quic import (
     PeerClosed,
 )
 from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.stateless import stateless_reset
 
 SERVER_ID = b"\0\0\0\7"
 

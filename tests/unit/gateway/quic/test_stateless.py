@@ -6,7 +6,9 @@ from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicErrorCode, QuicPacketType, QuicProtocolVersion, pull_quic_header
 
 from tests.unit.gateway.quic.harness import SERVER_ADDRESS, client_configuration, seeded
-from voice_gateway.endpoint.stateless import (
+from voicelink.quic import Connection
+from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.stateless import (
     LongHeader,
     can_decrypt,
     first_initial,
@@ -15,8 +17,6 @@ from voice_gateway.endpoint.stateless import (
     stateless_reset,
     version_negotiation,
 )
-from voicelink.quic import Connection
-from voicelink.quic.cid_source import RandomCids
 
 MIN_INITIAL_BYTES = 1200
 HEADER = LongHeader(QuicProtocolVersion.VERSION_1, b"destination", b"source")
