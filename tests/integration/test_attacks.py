@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from aioquic._buffer import Buffer
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicErrorCode, QuicPacketType, pull_quic_header
 
 from quiclb import SppHeader, wrap
@@ -25,6 +24,7 @@ from voice_gateway.endpoint.settings import SharedSecrets
 from voicelink.h3.webtransport import SessionOpened
 from voicelink.quic import Connection, PeerClosed
 from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.events import ConnectionTerminated
 
 KEY = b"s" * 32
 

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aioquic.quic.events import HandshakeCompleted
 from aioquic.tls import SessionTicket
 
 from tests.integration.udp import Client, Sessions, Socket, issuer, serving, until
 from voice_gateway.endpoint.endpoint import Endpoint
 from voice_gateway.endpoint.settings import SharedSecrets
 from voicelink.h3.webtransport import WebTransportLayer
+from voicelink.quic.events import HandshakeCompleted
 
 SECRETS = SharedSecrets(retry=(b"r" * 32,), ticket=(b"t" * 32,))
 

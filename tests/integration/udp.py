@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from aioquic.quic.events import ConnectionTerminated, QuicEvent
 from aioquic.tls import SessionTicket
 
 from quiclb import CidEncoder, QuicLbConfig, SppHeader, unwrap, wrap
@@ -23,6 +22,7 @@ from voice_gateway.transport.webtransport import VoiceOverWebTransport
 from voicelink.h3.webtransport import StreamData, WebTransportEvent, WebTransportLayer
 from voicelink.quic import Connection
 from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.events import ConnectionTerminated, QuicEvent
 from voicelink.wire import (
     AudioFrame,
     ClientMessage,

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from aioquic.tls import CipherSuite, SessionTicket
-
 from voice_gateway.endpoint.new_token import KnownAddress, NewTokens
 from voice_gateway.endpoint.retry import RejectedToken, RetryTokens, ValidToken
 from voice_gateway.endpoint.session_tickets import SessionTickets
 from voice_gateway.endpoint.settings import SharedSecrets
+from voicelink.quic import CipherSuite, SessionTicket
 from voicelink.quic.cid_source import RandomBytes
 
 TokenVerdict = ValidToken | KnownAddress | RejectedToken | None

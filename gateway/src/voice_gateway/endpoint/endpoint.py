@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from aioquic.quic.packet import QuicErrorCode, encode_quic_retry
-
 from quiclb.net.spp import EnvelopeFault
 from voice_gateway.deadline_timer import Alarm
 from voice_gateway.endpoint.admission import DecryptionFailures, Handshake, HandshakePolicy
@@ -28,7 +26,7 @@ from voice_gateway.endpoint.settings import EndpointSettings, early_data_context
 from voice_gateway.endpoint.sockets import UdpSocket, open_udp_socket
 from voice_gateway.endpoint.tls import TlsIdentity
 from voice_gateway.net.network import network_of
-from voicelink.quic import H3_NO_ERROR, Connection, SharedLoad
+from voicelink.quic import H3_NO_ERROR, Connection, QuicErrorCode, SharedLoad
 from voicelink.quic.cid_source import RandomBytes
 from voicelink.quic.stateless import (
     MIN_INITIAL_BYTES,
@@ -38,6 +36,7 @@ from voicelink.quic.stateless import (
     first_initial,
     initial_close,
     parse_long_header,
+    retry,
     version_negotiation,
 )
 
@@ -289,15 +288,8 @@ class Endpoint:
         while source_cid == header.destination_cid:  # RFC 9000 section 17.2.5.1
             source_cid = self._cids.issue()
         token = self.credentials.retry_token(path, header.destination_cid, source_cid)
-        packet = encode_quic_retry(
-            version=header.version,
-            source_cid=source_cid,
-            destination_cid=header.source_cid,
-            original_destination_cid=header.destination_cid,
-            retry_token=token,
-        )
         self.counters.retries_sent += 1
-        self.send(packet, path, forwarder)
+        self.send(retry(header, source_cid, token), path, forwarder)
 
     def _start(self, header: LongHeader, verdict: TokenVerdict, datagram: bytes, path: Any, via: Any) -> None:
         retried = verdict if isinstance(verdict, ValidToken) else None

@@ -6,14 +6,12 @@ import os
 import ssl
 from typing import Final
 
-from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
-
 from voice_gateway.endpoint.settings import EndpointSettings, quic_configuration
 from voice_gateway.endpoint.tls import TlsIdentity
 from voice_gateway.errors import IdentityError
-from voicelink.quic import Connection, PeerClosed
+from voicelink.quic import Connection, PeerClosed, QuicConfiguration
 from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.events import ConnectionTerminated, HandshakeCompleted
 
 _CID_BYTES: Final = 8
 _ROUND_TRIPS: Final = 64

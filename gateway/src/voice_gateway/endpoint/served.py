@@ -7,21 +7,21 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import structlog
-from aioquic.quic.events import (
-    ConnectionIdIssued,
-    ConnectionIdRetired,
-    ConnectionTerminated,
-    HandshakeCompleted,
-    ProtocolNegotiated,
-    QuicEvent,
-)
-from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 
 from quiclb.logs.limits import LimitedLog
 from voice_gateway.deadline_timer import Alarm
 from voice_gateway.endpoint.paths import ForwardedPath, peer_name
-from voicelink.quic import Connection
-from voicelink.quic.events import PeerClosed, PeerMoved
+from voicelink.quic import Connection, QuicErrorCode
+from voicelink.quic.events import (
+    ConnectionIdIssued,
+    ConnectionIdRetired,
+    ConnectionTerminated,
+    HandshakeCompleted,
+    PeerClosed,
+    PeerMoved,
+    ProtocolNegotiated,
+    QuicEvent,
+)
 
 _log = LimitedLog(structlog.get_logger(__name__))
 
@@ -125,7 +125,7 @@ class ServedConnection:
 
     def refuse(self, error_code: int) -> None:
         """Close a half-open connection with one CONNECTION_CLOSE and forget it at once, without a closing period."""
-        self.quic.close(error_code=error_code, frame_type=QuicFrameType.PADDING)
+        self.quic.close(error_code=error_code, frame_type=0)  # a transport error, of no frame
         self._end("refused")
         self.flush()
         self._forget(None)

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from aioquic.tls import CipherSuite, SessionTicket
-
 from voice_gateway.endpoint.sealing import PERIOD_S, SealingKeys
+from voicelink.quic import CipherSuite, SessionTicket
 from voicelink.quic.cid_source import RandomBytes
 
 LIFETIME_S: Final = PERIOD_S

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from aioquic.quic.configuration import QuicConfiguration
-
 from voice_gateway.endpoint.tls import TlsIdentity
-from voicelink.quic import ConnectionOptions, PreferredAddress
+from voicelink.quic import ConnectionOptions, PreferredAddress, QuicConfiguration
 from voicelink.quic.stateless import SUPPORTED_VERSIONS
 
 

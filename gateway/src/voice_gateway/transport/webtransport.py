@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from aioquic.quic.events import HandshakeCompleted, QuicEvent
-
 from quiclb.http.http1 import split_target
 from voice_gateway.endpoint.paths import peer_name
 from voice_gateway.endpoint.served import ConnectionHandler, ServedConnection
@@ -36,7 +34,7 @@ from voicelink.h3.webtransport import (
     WebTransportLayer,
 )
 from voicelink.quic import H3_NO_ERROR
-from voicelink.quic.events import PeerMoved
+from voicelink.quic.events import HandshakeCompleted, PeerMoved, QuicEvent
 from voicelink.wire import (
     VOICE_PATH,
     AudioFrame,

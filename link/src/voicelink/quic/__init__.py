@@ -1,9 +1,12 @@
 """A QUIC connection for both sides: aioquic's, with what RFC 9000 asks and aioquic 1.7.2 leaves out.
 
-This package alone touches private names of aioquic's `QuicConnection` and its loss recovery. Another release may rename
-any of them, so the version is checked on import, and tests/unit/gateway/quic/test_connection.py holds one test for
-each gap that is closed here.
+aioquic is imported here and in `voicelink.h3` only. `engine.py` holds the overrides and private names of its
+connection; events are those of `events.py`.
 """
+
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.packet import QuicErrorCode
+from aioquic.tls import CipherSuite, SessionTicket
 
 from voicelink.quic.cid_source import CidSource, RandomCids
 from voicelink.quic.engine import AIOQUIC_VERSION, H3_NO_ERROR, Connection
@@ -22,6 +25,7 @@ __all__ = [
     "AIOQUIC_VERSION",
     "H3_NO_ERROR",
     "CidSource",
+    "CipherSuite",
     "Connection",
     "ConnectionOptions",
     "PathFailed",
@@ -30,7 +34,10 @@ __all__ = [
     "PeerMoved",
     "PreferredAddress",
     "PreferredAddressOffered",
+    "QuicConfiguration",
+    "QuicErrorCode",
     "RandomCids",
     "ServerMoved",
+    "SessionTicket",
     "SharedLoad",
 ]

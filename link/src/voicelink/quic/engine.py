@@ -8,6 +8,7 @@ each gap that is closed.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -43,7 +44,19 @@ from aioquic.quic.stream import QuicStream
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from voicelink.quic.cid_source import CidSource
-from voicelink.quic.events import PathFailed, PathValidated, PeerClosed, PreferredAddressOffered, ServerMoved
+from voicelink.quic.events import (
+    ConnectionIdIssued,
+    ConnectionIdRetired,
+    ConnectionTerminated,
+    HandshakeCompleted,
+    PathFailed,
+    PathValidated,
+    PeerClosed,
+    PreferredAddressOffered,
+    ProtocolNegotiated,
+    QuicEvent,
+    ServerMoved,
+)
 from voicelink.quic.handshake.hello_retry import RetryingContext
 from voicelink.quic.limits.crypto_buffer import (
     CLIENT_WINDOW_BYTES,
@@ -86,6 +99,18 @@ _MIGRATION_UNITS: Final = 200
 _SHORT_HEADER_OVERHEAD: Final = 1 + 2 + 16  # first byte, packet number, AEAD tag
 # `sent + delay - delay` may come out above `sent`: aioquic finds a loss only a little after its own deadline.
 _TIMER_SLACK_S: Final = 1e-6
+_OURS: Final[dict[type[QuicEvent], Callable[[Any], QuicEvent]]] = {
+    events.ConnectionIdIssued: lambda event: ConnectionIdIssued(event.connection_id),
+    events.ConnectionIdRetired: lambda event: ConnectionIdRetired(event.connection_id),
+    events.ConnectionTerminated: lambda event: ConnectionTerminated(
+        event.error_code, event.frame_type, event.reason_phrase
+    ),
+    events.HandshakeCompleted: lambda event: HandshakeCompleted(
+        event.alpn_protocol, event.early_data_accepted, event.session_resumed
+    ),
+    events.ProtocolNegotiated: lambda event: ProtocolNegotiated(event.alpn_protocol),
+}
+"""Our event for each of aioquic's that concerns the connection."""
 _FRAME_HANDLERS: Final = "_QuicConnection__frame_handlers"
 
 
@@ -285,6 +310,12 @@ class Connection(QuicConnection):
         if self._paths.deadline is not None and now >= self._paths.deadline:
             self._paths.end_validation()
             self._events.append(PathFailed(self._network_paths[0].addr))
+
+    def next_event(self) -> QuicEvent | None:
+        """Return the oldest event of `voicelink.quic.events` that was not taken yet."""
+        event = super().next_event()
+        translate = _OURS.get(type(event))  # type: ignore[arg-type]  # `None` has no entry
+        return event if translate is None else translate(event)
 
     def charge(self, units: int) -> None:
         """Count work that the peer's last datagram made above QUIC, in `Workload` units."""

@@ -1,18 +1,91 @@
-"""What `Connection.next_event` returns beside aioquic's own events."""
+"""What `Connection.next_event` returns.
+
+Events of streams and DATAGRAM frames are aioquic's own dataclasses, which its HTTP/3 asks for by type: no frame is
+copied. Events of the connection are ours.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from aioquic.quic.events import QuicEvent
+from aioquic.quic.events import (
+    DatagramFrameReceived,
+    PingAcknowledged,
+    QuicEvent,
+    StopSendingReceived,
+    StreamDataReceived,
+    StreamReset,
+)
+
+__all__ = [
+    "ConnectionIdIssued",
+    "ConnectionIdRetired",
+    "ConnectionTerminated",
+    "DatagramFrameReceived",
+    "HandshakeCompleted",
+    "PathFailed",
+    "PathValidated",
+    "PeerClosed",
+    "PeerMoved",
+    "PingAcknowledged",
+    "PreferredAddressOffered",
+    "ProtocolNegotiated",
+    "QuicEvent",
+    "ServerMoved",
+    "StopSendingReceived",
+    "StreamDataReceived",
+    "StreamReset",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolNegotiated(QuicEvent):
+    """The application protocol is agreed (ALPN); streams follow."""
+
+    alpn_protocol: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeCompleted(QuicEvent):
+    """The TLS handshake is complete; a server knows that the client's address is its own."""
+
+    alpn_protocol: str | None
+    early_data_accepted: bool
+    session_resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionIdIssued(QuicEvent):
+    """The peer may use `connection_id` from now on: datagrams for it are this connection's."""
+
+    connection_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionIdRetired(QuicEvent):
+    """The peer will not use `connection_id` again; what is on its way may still carry it."""
+
+    connection_id: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionTerminated(QuicEvent):
+    """The connection may be forgotten: its closing or draining period, or its idle timeout, is over.
+
+    `frame_type` is that of a transport error, `None` where an application closed the connection.
+    """
+
+    error_code: int
+    frame_type: int | None
+    reason_phrase: str
 
 
 @dataclass(frozen=True, slots=True)
 class PeerClosed(QuicEvent):
     """The peer closed or reset the connection: nothing can be sent any more.
 
-    aioquic's `ConnectionTerminated` follows after the draining period, when the connection may be forgotten.
+    `ConnectionTerminated` follows after the draining period, when the connection may be forgotten.
     """
 
     error_code: int
@@ -53,6 +126,6 @@ class ServerMoved(QuicEvent):
 
 @dataclass(frozen=True, slots=True)
 class PathFailed(QuicEvent):
-    """Client: nobody answered the challenge of `Connection.begin_migration`; try another socket, or connect anew."""
+    """Client: no answer came to the challenge of `Connection.begin_migration`; try another socket, or connect anew."""
 
     address: Any

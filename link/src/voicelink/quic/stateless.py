@@ -15,7 +15,14 @@ from aioquic.quic.crypto import (
     CryptoContext,
     CryptoPair,
 )
-from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicPacketType, QuicProtocolVersion, pull_quic_header
+from aioquic.quic.packet import (
+    QuicErrorCode,
+    QuicFrameType,
+    QuicPacketType,
+    QuicProtocolVersion,
+    encode_quic_retry,
+    pull_quic_header,
+)
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.tls import cipher_suite_hash, hkdf_expand_label, hkdf_extract
 
@@ -130,6 +137,17 @@ def stateless_reset(trigger_bytes: int, token: bytes, rng: RandomBytes) -> bytes
         return None
     noise = rng(size - RESET_TOKEN_BYTES)
     return bytes((noise[0] & 0x3F | 0x40,)) + noise[1:] + token
+
+
+def retry(header: LongHeader, source_cid: bytes, token: bytes) -> bytes:
+    """Ask a client to come back with `token`, for the connection ID `source_cid` (RFC 9000 section 17.2.5)."""
+    return encode_quic_retry(
+        version=header.version,
+        source_cid=source_cid,
+        destination_cid=header.source_cid,
+        original_destination_cid=header.destination_cid,
+        retry_token=token,
+    )
 
 
 def initial_close(header: LongHeader, error_code: QuicErrorCode) -> bytes:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from aioquic.h3.connection import H3Connection
-from aioquic.quic.events import ConnectionTerminated, QuicEvent
 
 from tests.unit.gateway.quic.harness import Pair, connected
 from voicelink.h3.webtransport import (
@@ -15,6 +14,7 @@ from voicelink.h3.webtransport import (
     WebTransportEvent,
     WebTransportLayer,
 )
+from voicelink.quic.events import ConnectionTerminated, QuicEvent
 
 E = TypeVar("E")
 

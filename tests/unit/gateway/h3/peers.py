@@ -12,13 +12,13 @@ from typing import Any
 
 from aioquic.h3.connection import FrameType, H3Connection, H3Stream
 from aioquic.h3.events import DatagramReceived, DataReceived, HeadersReceived, WebTransportStreamDataReceived
-from aioquic.quic.events import QuicEvent, StreamReset
 
 from tests.unit.gateway.h3.harness import CONNECT, Ends
 from tests.unit.gateway.quic.harness import connected
 from voicelink.h3.capsules import Capsule, CapsuleReader, CloseSession, MaxData, MaxStreams, encode_capsule
 from voicelink.h3.codepoints import from_http_code
 from voicelink.h3.webtransport import WebTransportLayer
+from voicelink.quic.events import QuicEvent, StreamReset
 from voicelink.wire import Malformed, encode_varint
 
 ENABLE_WEBTRANSPORT, MAX_SESSIONS_07, MAX_SESSIONS_13, WT_ENABLED = 0x2B603742, 0xC671706A, 0x14E9CD29, 0x2C7CF000

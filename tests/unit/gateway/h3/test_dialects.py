@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 
 import pytest
 from aioquic.h3.connection import ErrorCode
-from aioquic.quic.events import StreamReset as QuicStreamReset
 
 from tests.unit.gateway.h3.harness import of
 from tests.unit.gateway.h3.peers import (
@@ -41,6 +40,7 @@ from voicelink.h3.dialect import SERVER_SETTINGS, Dialect, terms
 from voicelink.h3.flow_control import Limits
 from voicelink.h3.limits import MAX_SESSIONS, MAX_WAITING_PIECES
 from voicelink.h3.webtransport import SessionClosed, SessionDraining, SessionRequested, StreamData, StreamReset
+from voicelink.quic.events import StreamReset as QuicStreamReset
 
 SCRIPTS = {
     "chromium": CHROMIUM,

@@ -8,14 +8,14 @@ import pylsqpack
 import pytest
 from aioquic.h3.connection import ErrorCode, FrameType, H3Connection, encode_frame, encode_settings
 from aioquic.h3.events import HeadersReceived
-from aioquic.quic.events import StopSendingReceived
-from aioquic.quic.events import StreamReset as QuicStreamReset
 
 from tests.unit.gateway.h3.harness import CONNECT, Ends, closed_with, ends, of, open_session, plain_client
 from tests.unit.gateway.quic.harness import connected
 from voicelink.h3.codepoints import SESSION_GONE
 from voicelink.h3.limits import MAX_HEADERS_BYTES, MAX_REQUESTS
 from voicelink.h3.webtransport import SessionRequested, StreamData, WebTransportLayer
+from voicelink.quic.events import StopSendingReceived
+from voicelink.quic.events import StreamReset as QuicStreamReset
 from voicelink.wire import encode_varint
 
 

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from aioquic import tls
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.events import QuicEvent
 from aioquic.quic.packet import QuicPacketType
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from cryptography import x509
@@ -23,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from voice_gateway.endpoint.tls import TlsIdentity
 from voicelink.quic import Connection, ConnectionOptions
 from voicelink.quic.cid_source import CidSource, RandomCids
+from voicelink.quic.events import QuicEvent
 
 NOW = 1_800_000_000.0
 """The wall clock of the tests, seconds since 1970."""

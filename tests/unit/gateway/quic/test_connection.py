@@ -6,7 +6,6 @@ import aioquic
 import pytest
 from aioquic import tls
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent, StreamDataReceived
 from aioquic.quic.packet import QuicErrorCode
 
 from quiclb import CidDecoder, CidEncoder, Decoded, QuicLbConfig
@@ -25,6 +24,7 @@ from voicelink.quic import (
     PeerClosed,
 )
 from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent, StreamDataReceived
 from voicelink.quic.stateless import stateless_reset
 
 SERVER_ID = b"\0\0\0\7"

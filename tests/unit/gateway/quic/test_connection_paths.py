@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from aioquic.quic.connection import QuicNetworkPath
-from aioquic.quic.events import ConnectionTerminated, StreamDataReceived
 
 from tests.unit.gateway.quic.harness import (
     CLIENT_ADDRESS,
@@ -20,6 +19,7 @@ from voicelink.quic import (
     PeerMoved,
 )
 from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.events import ConnectionTerminated, StreamDataReceived
 
 ELSEWHERE = ("203.0.113.9", 40002)
 

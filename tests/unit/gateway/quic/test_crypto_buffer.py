@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 from aioquic import tls
 from aioquic.buffer import encode_uint_var
-from aioquic.quic.events import HandshakeCompleted
 from aioquic.quic.packet import QuicErrorCode, QuicStreamFrame
 
 from tests.unit.gateway.quic.harness import Pair, connected, of, packet, packets
+from voicelink.quic.events import HandshakeCompleted
 from voicelink.quic.limits.crypto_buffer import SERVER_WINDOW_BYTES, CryptoOverflowError, CryptoReceiver
 
 EPOCHS = [tls.Epoch.INITIAL, tls.Epoch.HANDSHAKE, tls.Epoch.ONE_RTT]

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from aioquic import tls
 from aioquic.buffer import Buffer
-from aioquic.quic.events import HandshakeCompleted, ProtocolNegotiated, StreamDataReceived
 from aioquic.quic.packet import QuicErrorCode
 
 from tests.unit.gateway.quic.harness import (
@@ -26,6 +25,7 @@ from voice_gateway.endpoint.credentials import Credentials
 from voice_gateway.endpoint.settings import SharedSecrets
 from voicelink.quic import Connection, PeerClosed
 from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.events import HandshakeCompleted, ProtocolNegotiated, StreamDataReceived
 
 MLKEM = 0x11EC
 """X25519MLKEM768, which aioquic does not know."""

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from aioquic import tls
 from aioquic.buffer import encode_uint_var as varint
-from aioquic.quic.events import DatagramFrameReceived, PingAcknowledged
 from aioquic.quic.packet import QuicErrorCode
 from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.stream import QuicStreamReceiver
@@ -17,6 +16,7 @@ from tests.unit.gateway.quic.harness import SERVER_ADDRESS, Pair, connected, of,
 from voicelink.net.token_bucket import TokenBucket
 from voicelink.quic import ConnectionOptions
 from voicelink.quic.engine import MAX_UDP_PAYLOAD_BYTES
+from voicelink.quic.events import DatagramFrameReceived, PingAcknowledged
 from voicelink.quic.limits.recovery import MAX_ACK_ONLY_PACKETS, MAX_SENT_PACKETS
 from voicelink.quic.limits.workload import (
     DATAGRAM_UNITS,

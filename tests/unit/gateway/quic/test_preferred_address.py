@@ -6,12 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aioquic.quic.events import HandshakeCompleted
 
 from tests.unit.gateway.quic.harness import CLIENT_ADDRESS, SERVER_ADDRESS, Pair, connected, of, seeded
 from voice_gateway.endpoint.cids import UnroutableIssuer
 from voicelink.quic import PathFailed, PreferredAddress, PreferredAddressOffered, ServerMoved
-from voicelink.quic.events import PeerMoved
+from voicelink.quic.events import HandshakeCompleted, PeerMoved
 
 PREFERRED = ("192.0.2.99", 4444)
 BEYOND = ("198.51.100.7", 40002)

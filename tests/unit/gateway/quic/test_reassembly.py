@@ -4,11 +4,11 @@ import random
 from itertools import pairwise
 
 import pytest
-from aioquic.quic.events import StreamDataReceived
 from aioquic.quic.packet import QuicStreamFrame
 from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.quic.stream import FinalSizeError
 
+from voicelink.quic.events import StreamDataReceived
 from voicelink.quic.limits.reassembly import ReassemblyBudget, ReassemblyOverflowError, StreamReceiver
 
 

@@ -6,12 +6,12 @@ import pytest
 from aioquic import tls
 from aioquic.buffer import encode_uint_var
 from aioquic.quic.connection import QuicReceiveContext
-from aioquic.quic.events import StreamDataReceived, StreamReset
 from aioquic.quic.packet import QuicErrorCode, QuicStreamFrame
 from aioquic.quic.stream import FinalSizeError
 
 from tests.unit.gateway.quic.harness import Pair, connected, of
 from voicelink.quic import Connection, ConnectionOptions
+from voicelink.quic.events import StreamDataReceived, StreamReset
 from voicelink.quic.limits.reassembly import ReassemblyBudget, StreamReceiver
 from voicelink.quic.parts.reset_stream_at import PARAMETERS, RESET_STREAM_AT
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from aioquic.quic.events import HandshakeCompleted, StreamDataReceived
 from aioquic.quic.packet import encode_quic_retry
 from aioquic.tls import SessionTicket
 
@@ -23,6 +22,7 @@ from voice_gateway.endpoint.credentials import Credentials
 from voice_gateway.endpoint.settings import SharedSecrets
 from voicelink.quic import Connection
 from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.events import HandshakeCompleted, StreamDataReceived
 
 SECRETS = SharedSecrets(retry=(b"r" * 32,), ticket=(b"t" * 32,))
 

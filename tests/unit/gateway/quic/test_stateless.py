@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 from aioquic._buffer import Buffer
-from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicErrorCode, QuicPacketType, QuicProtocolVersion, pull_quic_header
 
 from tests.unit.gateway.quic.harness import SERVER_ADDRESS, client_configuration, seeded
 from voicelink.quic import Connection
 from voicelink.quic.cid_source import RandomCids
+from voicelink.quic.events import ConnectionTerminated
 from voicelink.quic.stateless import (
     LongHeader,
     can_decrypt,

@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from aioquic.tls import CipherSuite, SessionTicket
-
 from voice_client.errors import InvalidSetting
 from voice_client.transport.target import Target
 from voice_client.transport.trust import Trust
+from voicelink.quic import CipherSuite, SessionTicket
 
 _MOST_KEPT: Final = 4
 _VERSION: Final = 1

@@ -9,12 +9,12 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from aioquic.quic.configuration import QuicConfiguration
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from voice_client.errors import InvalidSetting
 from voice_client.transport.target import parse_fingerprint
+from voicelink.quic import QuicConfiguration
 
 
 @dataclass(frozen=True, slots=True)

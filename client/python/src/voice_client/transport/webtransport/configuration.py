@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from aioquic.quic.configuration import QuicConfiguration
-
 from voice_client.transport.credentials import Account
 from voice_client.transport.target import Target
 from voice_client.transport.trust import Trust
+from voicelink.quic import QuicConfiguration
 
 CID_BYTES: Final = 8
 _IDLE_TIMEOUT_S: Final = 30.0

@@ -6,10 +6,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted
-from aioquic.quic.packet import QuicErrorCode
-from aioquic.tls import SessionTicket
-
 from voice_client.errors import (
     CallLost,
     CertificateRefused,
@@ -49,9 +45,12 @@ from voicelink.quic import (
     PathValidated,
     PeerClosed,
     PreferredAddressOffered,
+    QuicErrorCode,
     RandomCids,
     ServerMoved,
+    SessionTicket,
 )
+from voicelink.quic.events import ConnectionTerminated, HandshakeCompleted
 from voicelink.wire import CloseCode
 
 _H3_NO_ERROR = 0x100
