@@ -1,57 +1,7 @@
-"""One timer of the event loop for a deadline that moves."""
+"""The deadline timer under its former address and name."""
 
-from __future__ import annotations
+from voicelink.net.deadline_timer import Clock, DeadlineTimer
 
-from collections.abc import Callable
-from typing import Any, Protocol
+Alarm = DeadlineTimer
 
-
-class Clock(Protocol):
-    """What an alarm needs of the event loop."""
-
-    def time(self) -> float: ...
-    def call_at(self, when: float, callback: Callable[..., None], *args: Any) -> Any: ...
-
-
-class Alarm:
-    """Calls `ring` with the time, no later than at the earliest time that was `set` since it rang.
-
-    It may ring before the deadline that was set last: to ring once in vain costs less than a new timer for each
-    deadline that moves away. Whoever is called looks what is due, and sets it again.
-    """
-
-    __slots__ = ("_at", "_clock", "_handle", "_ring")
-
-    def __init__(self, clock: Clock, ring: Callable[[float], None]) -> None:
-        self._clock = clock
-        self._ring = ring
-        self._at = 0.0  # uvloop's handles do not tell the time if it is less than half a millisecond away
-        self._handle: Any = None
-
-    def set(self, at: float) -> None:
-        """Ring at this time of the loop's clock at the latest."""
-        if self._handle is not None:
-            if self._at <= at:
-                return
-            self._handle.cancel()
-        self._at = at
-        self._handle = self._clock.call_at(at, self._fired)
-
-    def cancel(self) -> None:
-        """Do not ring before it is set again."""
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
-
-    def release(self) -> None:
-        """Never ring again, and let go of `ring`, so that an alarm and its owner do not refer to each other."""
-        self.cancel()
-        self._ring = _ignore
-
-    def _fired(self) -> None:
-        self._handle = None
-        # the loop may call a little early, by the resolution of its clock
-        self._ring(max(self._at, self._clock.time()))
-
-
-def _ignore(now: float) -> None: ...
+__all__ = ["Alarm", "Clock", "DeadlineTimer"]

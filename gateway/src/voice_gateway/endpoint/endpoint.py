@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from quiclb.net.spp import EnvelopeFault
-from voice_gateway.deadline_timer import Alarm
 from voice_gateway.endpoint.admission import DecryptionFailures, Handshake, HandshakePolicy
 from voice_gateway.endpoint.cids import ServerCidSource
 from voice_gateway.endpoint.counters import EndpointCounters
@@ -26,6 +25,7 @@ from voice_gateway.endpoint.settings import EndpointSettings, early_data_context
 from voice_gateway.endpoint.sockets import UdpSocket, open_udp_socket
 from voice_gateway.endpoint.tls import TlsIdentity
 from voice_gateway.net.network import network_of
+from voicelink.net.deadline_timer import DeadlineTimer
 from voicelink.quic import H3_NO_ERROR, Connection, QuicErrorCode, SharedLoad
 from voicelink.quic.cid_source import RandomBytes
 from voicelink.quic.stateless import (
@@ -78,7 +78,7 @@ class Endpoint:
         self._half_open: HalfOpenTable[ServedConnection] = HalfOpenTable(settings.max_half_open)
         self._failures = DecryptionFailures()
         self._load = SharedLoad()
-        self._handshake_deadline: Alarm | None = None
+        self._handshake_deadline: DeadlineTimer | None = None
         self._dirty: list[ServedConnection] = []
         self._is_accepting = True
         self._resets = Resets(settings, self.counters, rng)
@@ -90,7 +90,7 @@ class Endpoint:
         """Bind the sockets; raises `BindError` with the address that cannot be had."""
         settings = self._settings
         self._loop = asyncio.get_running_loop()
-        self._handshake_deadline = Alarm(self._loop, self._expire_handshakes)
+        self._handshake_deadline = DeadlineTimer(self._loop, self._expire_handshakes)
         size = settings.receive_buffer_bytes
         if settings.host is not None:
             self._public = await open_udp_socket(

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import structlog
 
 from quiclb.logs.limits import LimitedLog
-from voice_gateway.deadline_timer import Alarm
 from voice_gateway.endpoint.paths import ForwardedPath, peer_name
 from voicelink.quic import Connection, QuicErrorCode
+from voicelink.quic.driver import Driver
 from voicelink.quic.events import (
     ConnectionIdIssued,
     ConnectionIdRetired,
@@ -68,14 +68,12 @@ class ServedConnection:
         self.quic = quic
         self.loop = loop
         self.routed_cids: set[bytes] = set()
-        self.is_flush_pending = False
         self._owner = owner
         self._application = application
         self._handler: ConnectionHandler | None = None
         self._routes: dict[ForwardedPath, Any] = {}
-        self._alarm = Alarm(loop, self._timer_fired)
+        self._driver = Driver(quic, loop, self)
         self._is_over = False
-        self._is_forgotten = False
 
     @property
     def peer(self) -> str:
@@ -86,36 +84,15 @@ class ServedConnection:
         """Take a datagram; what it calls for is sent once the loop has read what else is waiting."""
         if forwarder is not None:
             self._remember(path, forwarder)
-        ignored = self.quic.packets_ignored
-        try:
-            self.quic.receive_datagram(datagram, path, self.loop.time())
-        except Exception:
-            self._fail()
-        if self.quic.packets_ignored != ignored:
-            return  # nothing came of it: a flood must not be paid for twice
-        self._dispatch()
-        self.flush_soon()
+        self._driver.receive(datagram, path)
 
     def flush_soon(self) -> None:
-        """Send, once in this turn of the loop, whatever is queued by then."""
-        if not self.is_flush_pending and not self._is_forgotten:
-            self.is_flush_pending = True
-            self._owner.flush_soon(self)
+        """Send, once in this turn of the loop, all that is queued by then."""
+        self._driver.flush_soon()
 
     def flush(self) -> None:
         """Send what is queued and set the timer."""
-        self.is_flush_pending = False
-        if self._is_forgotten:
-            return
-        try:
-            datagrams = self.quic.datagrams_to_send(self.loop.time())
-        except Exception:
-            self._fail()
-            return
-        for datagram, path in datagrams:
-            self._owner.send(datagram, path, self._routes.get(path) if self._routes else None)
-        self._dispatch()
-        self._arm()
+        self._driver.flush()
 
     def close(self, error_code: int, reason: str) -> None:
         """Close the connection; the handler is told that it terminated."""
@@ -141,14 +118,18 @@ class ServedConnection:
             del self._routes[next(each for each in self._routes if each != active)]
         self._routes[path] = forwarder
 
-    def _dispatch(self) -> None:
-        while (event := self.quic.next_event()) is not None:
-            try:
-                self._handle(event)
-            except Exception:
-                self._fail()
+    # What the driver asks of its host
 
-    def _handle(self, event: QuicEvent) -> None:
+    def datagram_to_send(self, datagram: bytes, address: Any) -> None:
+        """Send to the client, through the forwarder that its last datagram came by."""
+        self._owner.send(datagram, address, self._routes.get(address) if self._routes else None)
+
+    def schedule_flush(self) -> None:
+        """Have the endpoint flush this connection in this turn of the loop."""
+        self._owner.flush_soon(self)
+
+    def event_received(self, event: QuicEvent) -> None:
+        """Act on an event, and pass it on to the handler."""
         match event:
             case ConnectionIdIssued(connection_id=cid):
                 self._owner.cid_issued(cid, self)
@@ -179,38 +160,17 @@ class ServedConnection:
             try:
                 handler.terminated(reason)
             except Exception:
-                self._fail()
+                self.fault_found()
 
     def _forget(self, error_code: int | None) -> None:
-        self._is_forgotten = True
-        self._alarm.release()
+        self._driver.release()
         self._owner.ended(self, error_code)
         self.quic.release()
 
-    def _fail(self) -> None:
+    def fault_found(self) -> bool:
         """A defect of ours must cost one connection, not the worker."""
         _log.exception("connection_failed", cid=self.quic.host_cid.hex())
         self._owner.failed()
         self.quic.close(error_code=QuicErrorCode.INTERNAL_ERROR, reason_phrase="internal error")
         self._end("internal error")
-
-    def _arm(self) -> None:
-        if self._is_forgotten:
-            return
-        timer_at = self.quic.get_timer()
-        if timer_at is not None:
-            self._alarm.set(timer_at)
-
-    def _timer_fired(self, now: float) -> None:
-        timer_at = self.quic.get_timer()
-        if timer_at is None:
-            return
-        if timer_at <= now + 0.001:
-            try:
-                self.quic.handle_timer(max(now, timer_at))
-            except Exception:
-                self._fail()
-            self._dispatch()
-            self.flush_soon()
-        else:
-            self._arm()
+        return True

@@ -50,7 +50,8 @@ from voicelink.quic import (
     ServerMoved,
     SessionTicket,
 )
-from voicelink.quic.events import ConnectionTerminated, HandshakeCompleted
+from voicelink.quic.driver import Driver
+from voicelink.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent
 from voicelink.wire import CloseCode
 
 _H3_NO_ERROR = 0x100
@@ -107,7 +108,7 @@ class WebTransportConnection:
         self._going: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._meter = ProgressMeter()
-        self._timer: asyncio.TimerHandle | None = None
+        self._driver = Driver(self._quic, self._loop, self)
         self._transmission: asyncio.Handle | None = None
         self._conditions = Conditions()
         self._is_path_valid: bool | None = None
@@ -147,7 +148,7 @@ class WebTransportConnection:
         """Send on a stream, reliably; all that is sent in one turn of the event loop shares datagrams."""
         if not self._is_over:
             self._h3.send(stream_id, data)
-            self._transmit_soon()
+            self._driver.flush_soon()
 
     @property
     def max_datagram_bytes(self) -> int:
@@ -167,7 +168,7 @@ class WebTransportConnection:
         """Send a datagram, which may be lost."""
         if not self._is_over and self._session_id is not None:
             self._h3.send_datagram(self._session_id, data)
-            self._transmit_soon()
+            self._driver.flush_soon()
 
     async def migrate(self, local_address: str | None, keep_old_s: float) -> Switch:
         """Go on from a new socket; the old one is read for `keep_old_s` more, or used again where the path fails."""
@@ -183,7 +184,7 @@ class WebTransportConnection:
         """Ask the server for a sign of life."""
         if not self._is_over:
             self._quic.probe()
-            self._transmit_soon()
+            self._driver.flush_soon()
 
     def close(self, code: CloseCode, reason: str) -> None:
         """End the session and the connection now; what is queued goes out first as far as the window allows."""
@@ -200,9 +201,10 @@ class WebTransportConnection:
         if self._sockets.has_any:
             self._quic.close(error_code=_H3_NO_ERROR)
             self._transmit()
-        for handle in (self._timer, self._transmission, self._going):
+        for handle in (self._transmission, self._going):
             if handle is not None:
                 handle.cancel()
+        self._driver.release()
         self._sockets.close()
         self._opened.cancel()
         self._conditions.end()
@@ -277,59 +279,55 @@ class WebTransportConnection:
     def _datagram_received(self, remote: Address, data: bytes) -> None:
         if self._is_over:
             return
-        now = self._loop.time()
-        self._quic.receive_datagram(data, remote, now)
-        self._process_events()
-        self._observe(now)
-        self._transmit_soon()
+        self._driver.receive(data, remote)
+        self._observe(self._loop.time())
 
     def _refused(self) -> None:
         if not self._opened.done():
             self._opened.set_exception(Unreachable(f"nobody listens at {self._target.shown}"))
 
-    def _timer_fired(self) -> None:
-        self._timer = None
-        self._quic.handle_timer(self._loop.time())
-        self._process_events()
-        self._transmit()
-
-    def _transmit_soon(self) -> None:
-        if self._transmission is None and not self._is_over:
-            self._transmission = self._loop.call_soon(self._transmit)
-
     def _transmit(self) -> None:
         self._transmission = None
-        now = self._loop.time()
-        for data, address in self._quic.datagrams_to_send(now):
-            self._sockets.send(data, address)
-        self._observe(now)
-        if self._timer is not None:
-            self._timer.cancel()
-        timer_at = self._quic.get_timer()
-        self._timer = None if timer_at is None or self._is_over else self._loop.call_at(timer_at, self._timer_fired)
+        self._driver.flush()
+        self._observe(self._loop.time())
 
     def _observe(self, now: float) -> None:
         self._meter.observe(now, self._quic.largest_acknowledged, is_waiting=self._quic.has_unacknowledged)
         if self._conditions.has_any:
             self._conditions.check()
 
-    def _process_events(self) -> None:
-        while (event := self._quic.next_event()) is not None:
-            if isinstance(event, HandshakeCompleted):
-                self._handshake_completed()
-            elif isinstance(event, PathValidated):
-                self._is_path_valid = True
-            elif isinstance(event, PathFailed):
-                self._path_failed(event.address)
-            elif isinstance(event, PreferredAddressOffered):
-                self._going = self._loop.create_task(self._go_to(event.address))
-            elif isinstance(event, ServerMoved):
-                self._server_moved(event.address)
-            elif isinstance(event, PeerClosed):
-                self._connection_ended(event.error_code, event.reason, is_reset=event.is_stateless_reset)
-            elif isinstance(event, ConnectionTerminated):
-                self._connection_ended(event.error_code, event.reason_phrase)
-            self._session_events(self._h3.handle_event(event))
+    # What the driver asks of its host
+
+    def datagram_to_send(self, datagram: bytes, address: Address) -> None:
+        """Send through the socket that leads to the address."""
+        self._sockets.send(datagram, address)
+
+    def schedule_flush(self) -> None:
+        """Transmit in the next turn of the loop."""
+        if self._transmission is None and not self._is_over:
+            self._transmission = self._loop.call_soon(self._transmit)
+
+    def event_received(self, event: QuicEvent) -> None:
+        """Act on an event, and pass it on to HTTP/3."""
+        if isinstance(event, HandshakeCompleted):
+            self._handshake_completed()
+        elif isinstance(event, PathValidated):
+            self._is_path_valid = True
+        elif isinstance(event, PathFailed):
+            self._path_failed(event.address)
+        elif isinstance(event, PreferredAddressOffered):
+            self._going = self._loop.create_task(self._go_to(event.address))
+        elif isinstance(event, ServerMoved):
+            self._server_moved(event.address)
+        elif isinstance(event, PeerClosed):
+            self._connection_ended(event.error_code, event.reason, is_reset=event.is_stateless_reset)
+        elif isinstance(event, ConnectionTerminated):
+            self._connection_ended(event.error_code, event.reason_phrase)
+        self._session_events(self._h3.handle_event(event))
+
+    def fault_found(self) -> bool:
+        """Leave what was raised to the event loop's exception handler."""
+        return False
 
     def _session_events(self, events: Sequence[WebTransportEvent]) -> None:
         for event in events:
@@ -355,7 +353,7 @@ class WebTransportConnection:
     def _stopped_too_long(self, session_id: int) -> None:
         if not self._is_over:
             self._session_events(self._h3.end_stopped_session(session_id))
-            self._transmit_soon()
+            self._driver.flush_soon()
 
     def _path_failed(self, address: Address) -> None:
         if address == self._remote:
