@@ -18,7 +18,7 @@ from aioquic.quic.packet import QuicErrorCode, QuicPacketType, pull_quic_header
 from quiclb import SppHeader, wrap
 from tests.integration.udp import Client, Socket, issuer, serving, until
 from tests.unit.gateway.quic.harness import SERVER_ADDRESS, client_configuration, connected, seeded
-from voice_gateway.endpoint.admission import NETWORK_FAILURES
+from voice_gateway.endpoint.address_validation import NETWORK_FAILURES
 from voice_gateway.endpoint.endpoint import Endpoint
 from voice_gateway.endpoint.settings import SharedSecrets
 from voicelink.h3.webtransport import SessionOpened
@@ -136,7 +136,7 @@ async def test_beyond_the_cap_on_half_open_connections_the_oldest_is_evicted_and
         await until(lambda: any(cid == oldest.host_cid for cid, _ in answers))
         await until(lambda: endpoint.connection_count == 0)
         assert endpoint.counters.handshake_timeouts == 4
-        assert not endpoint._by_cid
+        assert not set(endpoint._cid_table)
         for cid, datagram in answers:
             if cid == oldest.host_cid:
                 oldest.receive_datagram(datagram, SERVER_ADDRESS, 0.1)
@@ -164,7 +164,7 @@ async def test_initials_that_cannot_be_decrypted_leave_nothing_behind() -> None:
         await until(lambda: endpoint.counters.undecryptable_initials == 8)
         assert endpoint.counters.connections_opened == 0
         assert endpoint.connection_count == endpoint.half_open_count == 0
-        assert not endpoint._by_cid
+        assert not set(endpoint._cid_table)
         flooder.close()
 
 
@@ -233,13 +233,13 @@ async def test_closing_a_connection_forgets_its_connection_ids_and_no_others() -
         stays = await Client(endpoint.address or ("", 0)).connect()
         leaves = await Client(endpoint.address or ("", 0)).connect()
         await until(lambda: stays.has(SessionOpened) and leaves.has(SessionOpened))
-        before = set(endpoint._by_cid)
+        before = set(endpoint._cid_table)
         [gone] = [each for each in endpoint._connections if each.quic.get_peer_address()[1] == port_of(leaves)]
-        own = set(gone.routed_cids)
+        own = endpoint._cid_table.of(gone)
         gone.discard()
         assert own
-        assert set(endpoint._by_cid) == before - own
-        assert all(each in endpoint._connections for each in endpoint._by_cid.values())
+        assert set(endpoint._cid_table) == before - own
+        assert all(each in endpoint._connections for each in map(endpoint._cid_table.find, endpoint._cid_table))
         stays.close()
         leaves.close()
 

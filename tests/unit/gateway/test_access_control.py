@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.gateway.access.access_keys import SECRET, pair
 from voice_gateway.access.gate import Denial, Gate, Grant
-from voice_gateway.endpoint.admission import Handshake
+from voice_gateway.endpoint.address_validation import Handshake
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.worker.access_control import AccessControl
@@ -59,15 +59,15 @@ class TestReload:
         assert gate(access_control).is_open
         access_control.reload(settings(access={"token": "sesame"}, limits={"address_attempts_per_s": 0.01}))
         assert isinstance(gate(access_control).admit(None, None, "order", NOW), Denial)
-        met = [access_control.handshakes.meet("192.0.2.1", is_proven=True, now=0.0) for _ in range(2)]
+        met = [access_control.handshakes.decide("192.0.2.1", is_proven=True, now=0.0) for _ in range(2)]
         assert met == [Handshake.ADMIT, Handshake.REFUSE]
 
     def test_leaves_the_counts_alone_where_no_limit_changed(self):
         limited = settings(limits={"address_attempts_per_s": 0.01})
         access_control = AccessControl(limited, lambda: NOW)
-        access_control.handshakes.meet("192.0.2.1", is_proven=True, now=0.0)
+        access_control.handshakes.decide("192.0.2.1", is_proven=True, now=0.0)
         access_control.reload(limited)
-        assert access_control.handshakes.meet("192.0.2.1", is_proven=True, now=0.0) is Handshake.REFUSE
+        assert access_control.handshakes.decide("192.0.2.1", is_proven=True, now=0.0) is Handshake.REFUSE
 
     def test_keeps_the_old_where_the_new_is_bad(self, tmp_path: Path):
         (tmp_path / "a.key").write_text(SECRET)

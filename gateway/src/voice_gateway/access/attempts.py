@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from voice_gateway.access.limits import AccessLimits, LimitExceeded, RateLimiter
-from voice_gateway.endpoint.admission import Handshake
+from voice_gateway.endpoint.address_validation import Handshake
 from voice_gateway.net.network import network_of
 
 RUSH_S: Final = 10.0
@@ -24,11 +24,11 @@ class Handshakes:
         self._unproven = RateLimiter.of(per_s, RUSH_S, "address_handshakes", "connections come from this address")
         self._proven = RateLimiter.of(per_s, RUSH_S, "address_handshakes", "connections come from this address")
 
-    def meet(self, host: str, *, is_proven: bool, now: float) -> Handshake:
+    def decide(self, host: str, *, is_proven: bool, now: float) -> Handshake:
         limiter = self._proven if is_proven else self._unproven
         if limiter is None or limiter.take(network_of(host), 1, now) is None:
             return Handshake.ADMIT
-        return Handshake.REFUSE if is_proven else Handshake.PROVE
+        return Handshake.REFUSE if is_proven else Handshake.RETRY
 
 
 class Attempts:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from voice_gateway.endpoint.new_token import KnownAddress, NewTokens
+from voice_gateway.endpoint.paths import Path
 from voice_gateway.endpoint.retry import RejectedToken, RetryTokens, ValidToken
 from voice_gateway.endpoint.session_tickets import SessionTickets
 from voice_gateway.endpoint.settings import SharedSecrets
@@ -39,15 +39,15 @@ class Credentials:
         self._new_tokens = NewTokens(secrets.retry or (self._drawn,), self._rng, self._new_tokens.used)
         self._sessions = SessionTickets(secrets.ticket or (self._drawn,), self._context, self._rng)
 
-    def retry_token(self, path: Any, original_destination_cid: bytes, retry_source_cid: bytes) -> bytes:
+    def retry_token(self, path: Path, original_destination_cid: bytes, retry_source_cid: bytes) -> bytes:
         """A token for a Retry packet; see `RetryTokens.issue`."""
         return self._retry_tokens.issue(path, original_destination_cid, retry_source_cid, self._wall_clock())
 
-    def new_token(self, path: Any) -> bytes:
+    def new_token(self, path: Path) -> bytes:
         """A token for the next connection from this path's host."""
         return self._new_tokens.issue(path, self._wall_clock())
 
-    def judge(self, token: bytes, path: Any, destination_cid: bytes) -> TokenVerdict:
+    def judge(self, token: bytes, path: Path, destination_cid: bytes) -> TokenVerdict:
         """Say what the token of an Initial packet proves."""
         now = self._wall_clock()
         verdict = self._retry_tokens.check(token, path, destination_cid, now)

@@ -7,19 +7,19 @@ import os
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
 from quiclb.net.spp import EnvelopeFault
-from voice_gateway.endpoint.admission import DecryptionFailures, Handshake, HandshakePolicy
+from voice_gateway.endpoint.address_validation import AddressValidation, Admitted, HandshakePolicy
+from voice_gateway.endpoint.cid_table import CidTable
 from voice_gateway.endpoint.cids import ServerCidSource
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.credentials import Credentials, TokenVerdict
 from voice_gateway.endpoint.half_open import HalfOpenTable
 from voice_gateway.endpoint.new_token import KnownAddress
-from voice_gateway.endpoint.paths import ForwardedPath, Forwarders, parse_envelope
+from voice_gateway.endpoint.paths import ForwardedPath, Forwarders, Path, ProxyAddress, parse_envelope
 from voice_gateway.endpoint.resets import Resets
-from voice_gateway.endpoint.retry import RejectedToken, ValidToken
+from voice_gateway.endpoint.retry import ValidToken
 from voice_gateway.endpoint.served import Application, ServedConnection
 from voice_gateway.endpoint.settings import EndpointSettings, early_data_context, quic_configuration
 from voice_gateway.endpoint.sockets import UdpSocket, open_udp_socket
@@ -32,11 +32,7 @@ from voicelink.quic.stateless import (
     MIN_INITIAL_BYTES,
     SUPPORTED_VERSIONS,
     LongHeader,
-    can_decrypt,
-    first_initial,
-    initial_close,
     parse_long_header,
-    retry,
     version_negotiation,
 )
 
@@ -68,19 +64,17 @@ class Endpoint:
         self._cids = cids
         self._former_cids: dict[bytes, ServerCidSource] = {}
         self._application = application
-        self._handshakes = handshakes
         self._rng = rng
         self._forwarders = Forwarders(settings.forwarders)
         self.credentials = Credentials(settings.secrets, early_data_context(settings), wall_clock, rng)
+        self._validation = AddressValidation(settings, self.counters, self.credentials, handshakes)
         self._configuration = quic_configuration(settings, identity, cids.length_bytes)
-        self._by_cid: dict[bytes, ServedConnection] = {}
+        self._cid_table: CidTable[ServedConnection] = CidTable()
         self._connections: set[ServedConnection] = set()
         self._half_open: HalfOpenTable[ServedConnection] = HalfOpenTable(settings.max_half_open)
-        self._failures = DecryptionFailures()
         self._load = SharedLoad()
         self._handshake_deadline: DeadlineTimer | None = None
         self._dirty: list[ServedConnection] = []
-        self._is_accepting = True
         self._resets = Resets(settings, self.counters, rng)
         self._public: UdpSocket | None = None
         self._inner: UdpSocket | None = None
@@ -118,12 +112,12 @@ class Endpoint:
         for each in (self._public, self._inner):
             if each is not None:
                 each.close()
-        self._by_cid.clear()
+        self._cid_table.clear()
         await asyncio.sleep(0)
 
     def stop_accepting(self) -> None:
         """Refuse new connections from now on; the present ones go on."""
-        self._is_accepting = False
+        self._validation.is_accepting = False
 
     def rotate_cids(self, cids: ServerCidSource) -> None:
         """Issue from `cids`, of the same length, and move every connection to it (draft section "Config Rotation")."""
@@ -167,11 +161,11 @@ class Endpoint:
 
     # Datagrams in
 
-    def _public_received(self, datagram: bytes, address: Any) -> None:
+    def _public_received(self, datagram: bytes, address: Path) -> None:
         self._count_received(datagram)
         self._route(datagram, address, None)
 
-    def _inner_received(self, datagram: bytes, forwarder: Any) -> None:
+    def _inner_received(self, datagram: bytes, forwarder: ProxyAddress) -> None:
         self._count_received(datagram)
         if not self._forwarders.has(forwarder):
             if not (self._forwarders.may_probe(forwarder) and self._answer_probe(datagram, forwarder)):
@@ -183,25 +177,25 @@ class Endpoint:
         elif not self._answer_probe(datagram, forwarder):
             self.counters.inner_malformed += 1
 
-    def _route(self, datagram: bytes, path: Any, forwarder: Any) -> None:
+    def _route(self, datagram: bytes, path: Path, forwarder: ProxyAddress | None) -> None:
         if not datagram:
             self.counters.malformed += 1
         elif datagram[0] & 0x80:
             self._route_long(datagram, path, forwarder)
         else:
             cid = datagram[1 : 1 + self._cids.length_bytes]
-            connection = self._by_cid.get(cid)
+            connection = self._cid_table.find(cid)
             if connection is not None:
                 connection.received(datagram, path, forwarder)
             else:
                 self._unknown(cid, datagram, path, forwarder)
 
-    def _route_long(self, datagram: bytes, path: Any, forwarder: Any) -> None:
+    def _route_long(self, datagram: bytes, path: Path, forwarder: ProxyAddress | None) -> None:
         header = parse_long_header(datagram)
         if header is None or header.version == 0:
             self.counters.malformed += 1
             return
-        connection = self._by_cid.get(header.destination_cid)
+        connection = self._cid_table.find(header.destination_cid)
         if connection is not None:
             connection.received(datagram, path, forwarder)
         elif header.version not in SUPPORTED_VERSIONS:
@@ -213,7 +207,7 @@ class Endpoint:
         else:
             self._open_connection(header, datagram, path, forwarder)
 
-    def _answer_probe(self, datagram: bytes, forwarder: Any) -> bool:
+    def _answer_probe(self, datagram: bytes, forwarder: ProxyAddress) -> bool:
         """A forwarder's health probe: a packet of a reserved version, bare or in an envelope, answered alike."""
         parsed = parse_envelope(datagram)
         packet, envelope = (datagram, b"") if isinstance(parsed, EnvelopeFault) else (parsed[1], parsed[0].envelope)
@@ -225,7 +219,7 @@ class Endpoint:
             self._transmit(self._inner, envelope + version_negotiation(header, self._rng), forwarder)
         return True
 
-    def _unknown(self, cid: bytes, datagram: bytes, path: Any, forwarder: Any) -> None:
+    def _unknown(self, cid: bytes, datagram: bytes, path: Path, forwarder: ProxyAddress | None) -> None:
         sources = (self._cids, *self._former_cids.values())
         reset = self._resets.answer(cid, len(datagram), sources, is_forwarded=forwarder is not None, now=self._now())
         if reset is not None:
@@ -233,65 +227,24 @@ class Endpoint:
 
     # New connections
 
-    def _open_connection(self, header: LongHeader, datagram: bytes, path: Any, forwarder: Any) -> None:
-        initial = first_initial(header, datagram)
-        if initial is None:
-            self.counters.malformed += 1
-            return
-        if not self._is_accepting:
-            self.counters.refused_stopped += 1
-            self.send(initial_close(header, QuicErrorCode.CONNECTION_REFUSED), path, forwarder)
-            return
-        if len(self._connections) >= self._settings.max_connections:
-            self.counters.refused_full += 1
-            self.send(initial_close(header, QuicErrorCode.CONNECTION_REFUSED), path, forwarder)
-            return
-        network, now = network_of(path[0]), self._now()
-        must_prove = self._must_prove(network, now)
-        if must_prove and not initial.token:
-            self._send_retry(header, path, forwarder)
-            return
-        if not can_decrypt(header, initial, datagram):
-            self.counters.undecryptable_initials += 1
-            self._failures.count(network, now)
-            return
-        verdict = self.credentials.judge(initial.token, path, header.destination_cid) if initial.token else None
-        if isinstance(verdict, RejectedToken):
-            self.counters.retry_tokens_rejected += 1
-            self.send(initial_close(header, QuicErrorCode.INVALID_TOKEN), path, forwarder)
-        elif verdict is None and must_prove:
-            self._send_retry(header, path, forwarder)
-        elif (met := self._meet(path, is_proven=verdict is not None)) is Handshake.PROVE:
-            self.counters.retries_for_address += 1
-            self._send_retry(header, path, forwarder)
-        elif met is Handshake.REFUSE:
-            self.counters.refused_address += 1
-            self.send(initial_close(header, QuicErrorCode.CONNECTION_REFUSED), path, forwarder)
-        else:
-            self._start(header, verdict, datagram, path, forwarder)
+    def _open_connection(self, header: LongHeader, datagram: bytes, path: Path, forwarder: ProxyAddress | None) -> None:
+        decision = self._validation.decide(
+            header,
+            datagram,
+            path,
+            self._cids,
+            connections=len(self._connections),
+            half_open=len(self._half_open),
+            now=self._now(),
+        )
+        if isinstance(decision, Admitted):
+            self._start(header, decision.verdict, datagram, path, forwarder)
+        elif decision is not None:
+            self.send(decision, path, forwarder)
 
-    def _must_prove(self, network: bytes, now: float) -> bool:
-        if len(self._half_open) >= self._settings.retry_after_half_open:
-            return True
-        if self._failures.are_too_many(network, now):
-            self.counters.retries_for_undecryptable += 1
-            return True
-        return False
-
-    def _meet(self, path: Any, *, is_proven: bool) -> Handshake:
-        if self._handshakes is None:
-            return Handshake.ADMIT
-        return self._handshakes.meet(path[0], is_proven=is_proven, now=self._now())
-
-    def _send_retry(self, header: LongHeader, path: Any, forwarder: Any) -> None:
-        source_cid = self._cids.issue()
-        while source_cid == header.destination_cid:  # RFC 9000 section 17.2.5.1
-            source_cid = self._cids.issue()
-        token = self.credentials.retry_token(path, header.destination_cid, source_cid)
-        self.counters.retries_sent += 1
-        self.send(retry(header, source_cid, token), path, forwarder)
-
-    def _start(self, header: LongHeader, verdict: TokenVerdict, datagram: bytes, path: Any, via: Any) -> None:
+    def _start(
+        self, header: LongHeader, verdict: TokenVerdict, datagram: bytes, path: Path, via: ProxyAddress | None
+    ) -> None:
         retried = verdict if isinstance(verdict, ValidToken) else None
         quic = Connection(
             configuration=self._configuration,
@@ -321,7 +274,7 @@ class Endpoint:
         elif verdict is not None:
             quic.prove_address()
 
-    def _add_half_open(self, connection: ServedConnection, path: Any) -> None:
+    def _add_half_open(self, connection: ServedConnection, path: Path) -> None:
         evicted = self._half_open.add(connection, network_of(path[0]), self._now())
         if evicted is not None:
             self.counters.half_open_evicted += 1
@@ -348,7 +301,7 @@ class Endpoint:
 
     # What connections ask of their owner
 
-    def send(self, datagram: bytes, path: Any, forwarder: Any) -> None:
+    def send(self, datagram: bytes, path: Path, forwarder: ProxyAddress | None) -> None:
         """Send to a client, through the forwarder it was last heard from if its path is a forwarded one."""
         if isinstance(path, ForwardedPath):
             if self._inner is not None and forwarder is not None:
@@ -364,8 +317,7 @@ class Endpoint:
 
     def cid_issued(self, cid: bytes, connection: ServedConnection) -> None:
         """Datagrams for `cid` are this connection's."""
-        self._by_cid[cid] = connection
-        connection.routed_cids.add(cid)
+        self._cid_table.add(cid, connection)
 
     def cid_retired(self, cid: bytes, connection: ServedConnection, after_s: float) -> None:
         """Forget `cid` once nothing sent to it can still be on its way; until then it must not be reset."""
@@ -375,13 +327,7 @@ class Endpoint:
     def _forget_cid(self, cid: bytes, reference: weakref.ref[ServedConnection]) -> None:
         connection = reference()
         if connection is not None:
-            self._forget_cids(connection, (cid,))
-            connection.routed_cids.discard(cid)
-
-    def _forget_cids(self, connection: ServedConnection, cids: Iterable[bytes]) -> None:
-        for cid in cids:
-            if self._by_cid.get(cid) is connection:
-                del self._by_cid[cid]
+            self._cid_table.remove(cid, connection)
 
     def handshake_completed(self, connection: ServedConnection) -> None:
         """The client's address is proven."""
@@ -413,12 +359,13 @@ class Endpoint:
         self.counters.datagram_frames_ignored += connection.quic.datagram_frames_ignored
         if error_code is not None and connection.quic.has_found_fault:
             self.counters.protocol_errors += 1
-        self._forget_cids(connection, connection.routed_cids)
-        connection.routed_cids.clear()
+        self._cid_table.remove_all(connection)
 
     def _give_token(self, connection: ServedConnection) -> None:
         """A later connection from the address that was proven needs no Retry."""
-        connection.quic.send_new_token(self.credentials.new_token(connection.quic.get_peer_address()))
+        path: Path | None = connection.quic.get_peer_address()
+        if path is not None:
+            connection.quic.send_new_token(self.credentials.new_token(path))
 
     # Datagrams out
 
@@ -427,7 +374,7 @@ class Endpoint:
         for connection in dirty:
             connection.flush()
 
-    def _transmit(self, socket: UdpSocket, datagram: bytes, address: Any) -> None:
+    def _transmit(self, socket: UdpSocket, datagram: bytes, address: Path) -> None:
         self.counters.datagrams_sent += 1
         self.counters.bytes_sent += len(datagram)
         socket.send(datagram, address)

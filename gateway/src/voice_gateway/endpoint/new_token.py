@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from voice_gateway.endpoint.paths import packed_host
+from voice_gateway.endpoint.paths import Path, packed_host
 from voice_gateway.endpoint.sealing import PERIOD_S, SealingKeys
 from voice_gateway.endpoint.single_use import SingleUse
 from voicelink.quic.cid_source import RandomBytes
@@ -35,12 +35,12 @@ class NewTokens:
         self._keys = SealingKeys(secrets, b"new token 1", rng)
         self._rng = rng
 
-    def issue(self, address: Any, now: float) -> bytes:
+    def issue(self, address: Path, now: float) -> bytes:
         """Return a token for the client whose address was proven."""
         plain = struct.pack("!Q", int(now * 1000)) + packed_host(address) + self._rng(_NUMBER_BYTES)
         return self._keys.seal(plain, now)
 
-    def check(self, token: bytes, address: Any, now: float) -> KnownAddress | None:
+    def check(self, token: bytes, address: Path, now: float) -> KnownAddress | None:
         """Judge the token of an Initial packet; one that proves nothing counts as none, never as an error."""
         plain = self._keys.open(token, now)
         if plain is None or plain[8:24] != packed_host(address):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from quiclb.errors import ConfigError
 from quiclb.net.address import ip_facts, parse_address
@@ -33,8 +33,16 @@ class FourTuple(NamedTuple):
 
     host: str
     port: int
-    remote: Any
+    remote: SocketAddress
     local: str | None
+
+
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+"""An IPv4 or IPv6 address as the socket API has it."""
+ProxyAddress = FourTuple | SocketAddress
+"""Where a load balancer is that passed a datagram on."""
+Path = ForwardedPath | ProxyAddress
+"""Where a client is: host and port first."""
 
 
 def parse_envelope(datagram: bytes) -> tuple[ForwardedPath, bytes] | EnvelopeFault:
@@ -46,13 +54,13 @@ def parse_envelope(datagram: bytes) -> tuple[ForwardedPath, bytes] | EnvelopeFau
     return ForwardedPath(*header.client, datagram[:HEADER_LENGTH]), payload
 
 
-def peer_name(address: Any) -> str:
+def peer_name(address: Path) -> str:
     """`host:port`, an IPv6 host in brackets, an IPv4-mapped one as IPv4."""
     host = str(address[0]).removeprefix("::ffff:")
     return f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
 
 
-def packed_host(address: Any) -> bytes:
+def packed_host(address: Path) -> bytes:
     """The host as 16 bytes, the same directly, IPv4-mapped and behind a forwarder."""
     host = ipaddress.ip_address(address[0].partition("%")[0])
     if isinstance(host, ipaddress.IPv4Address):
@@ -79,12 +87,12 @@ class Forwarders:
                 self._addresses.add((host, port))
         self._probers = self._hosts | {host for host, _ in self._addresses}
 
-    def has(self, address: Any) -> bool:
+    def has(self, address: ProxyAddress) -> bool:
         """Whether a datagram from this socket address is a forwarder's."""
         host = address[0].removeprefix("::ffff:")
         return host in self._hosts or (host, address[1]) in self._addresses
 
-    def may_probe(self, address: Any) -> bool:
+    def may_probe(self, address: ProxyAddress) -> bool:
         """Whether a datagram from this socket address may be a health probe of a forwarder."""
         return address[0].removeprefix("::ffff:") in self._probers
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from voice_gateway.endpoint.paths import packed_host
+from voice_gateway.endpoint.paths import Path, packed_host
 from voice_gateway.endpoint.sealing import SealingKeys
 from voicelink.quic.cid_source import RandomBytes
 
@@ -41,7 +41,7 @@ class RetryTokens:
     def __init__(self, secrets: Sequence[bytes], rng: RandomBytes) -> None:
         self._keys = SealingKeys(secrets, b"retry token 2", rng)
 
-    def issue(self, address: Any, original_destination_cid: bytes, retry_source_cid: bytes, now: float) -> bytes:
+    def issue(self, address: Path, original_destination_cid: bytes, retry_source_cid: bytes, now: float) -> bytes:
         """Return a token for the client at `address`, to be sent in a Retry whose source is `retry_source_cid`."""
         plain = b"".join(
             (
@@ -55,7 +55,7 @@ class RetryTokens:
         return self._keys.seal(plain, now)
 
     def check(
-        self, token: bytes, address: Any, destination_cid: bytes, now: float
+        self, token: bytes, address: Path, destination_cid: bytes, now: float
     ) -> ValidToken | RejectedToken | None:
         """Judge the token of an Initial packet; `None` is no Retry token of these secrets, and counts as none."""
         plain = self._keys.open(token, now)
@@ -73,6 +73,6 @@ class RetryTokens:
         return ValidToken(original, retry_source)
 
 
-def _packed(address: Any) -> bytes:
+def _packed(address: Path) -> bytes:
     port: int = address[1]
     return packed_host(address) + port.to_bytes(2, "big")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
 from quiclb.logs.limits import LimitedLog
-from voice_gateway.endpoint.paths import ForwardedPath, peer_name
+from voice_gateway.endpoint.paths import Path, ProxyAddress, peer_name
 from voicelink.quic import Connection, QuicErrorCode
 from voicelink.quic.driver import Driver
 from voicelink.quic.events import (
@@ -45,7 +45,7 @@ Application = Callable[["ServedConnection"], ConnectionHandler]
 class Owner(Protocol):
     """What a connection needs of its endpoint."""
 
-    def send(self, datagram: bytes, path: Any, forwarder: Any) -> None: ...
+    def send(self, datagram: bytes, path: Path, forwarder: ProxyAddress | None) -> None: ...
     def flush_soon(self, connection: ServedConnection) -> None: ...
     def cid_issued(self, cid: bytes, connection: ServedConnection) -> None: ...
     def cid_retired(self, cid: bytes, connection: ServedConnection, after_s: float) -> None: ...
@@ -58,8 +58,7 @@ class Owner(Protocol):
 class ServedConnection:
     """A connection the endpoint accepted. Handlers use `quic`, `flush_soon` after queueing, and `close`.
 
-    `routed_cids` are the connection IDs by which the endpoint finds it; the endpoint alone changes them. Once the
-    connection is forgotten nothing is received, sent or timed any more, so that no timer can hold it in memory.
+    Once the connection is forgotten nothing is received, sent or timed any more, so that no timer holds it in memory.
     """
 
     def __init__(
@@ -67,11 +66,10 @@ class ServedConnection:
     ) -> None:
         self.quic = quic
         self.loop = loop
-        self.routed_cids: set[bytes] = set()
         self._owner = owner
         self._application = application
         self._handler: ConnectionHandler | None = None
-        self._routes: dict[ForwardedPath, Any] = {}
+        self._routes: dict[Path, ProxyAddress] = {}
         self._driver = Driver(quic, loop, self)
         self._is_over = False
 
@@ -80,7 +78,7 @@ class ServedConnection:
         """The client's address as text."""
         return peer_name(self.quic.get_peer_address() or ("?", 0))
 
-    def received(self, datagram: bytes, path: Any, forwarder: Any) -> None:
+    def received(self, datagram: bytes, path: Path, forwarder: ProxyAddress | None) -> None:
         """Take a datagram; what it calls for is sent once the loop has read what else is waiting."""
         if forwarder is not None:
             self._remember(path, forwarder)
@@ -112,7 +110,7 @@ class ServedConnection:
         self._end("discarded")
         self._forget(None)
 
-    def _remember(self, path: ForwardedPath, forwarder: Any) -> None:
+    def _remember(self, path: Path, forwarder: ProxyAddress) -> None:
         if path not in self._routes and len(self._routes) >= MAX_ROUTES:
             active = self.quic.get_peer_address()
             del self._routes[next(each for each in self._routes if each != active)]
@@ -120,7 +118,7 @@ class ServedConnection:
 
     # What the driver asks of its host
 
-    def datagram_to_send(self, datagram: bytes, address: Any) -> None:
+    def datagram_to_send(self, datagram: bytes, address: Path) -> None:
         """Send to the client, through the forwarder that its last datagram came by."""
         self._owner.send(datagram, address, self._routes.get(address) if self._routes else None)
 

@@ -8,12 +8,12 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from quiclb.datapath.linux import pktinfo
 from quiclb.net.address import is_wildcard
 from quiclb.net.socket_options import PathMtu, set_path_mtu
-from voice_gateway.endpoint.paths import FourTuple
+from voice_gateway.endpoint.paths import FourTuple, SocketAddress
 from voice_gateway.errors import BindError
 
 _SO_RCVBUFFORCE = 33  # beyond net.core.rmem_max, where the process may
@@ -167,7 +167,13 @@ class WildcardSocket:
             self._received(bytes(self._buffer[:length]), self._path(tuple(control), remote))
 
 
-UdpSocket = DatagramSocket | WildcardSocket
+class UdpSocket(Protocol):
+    """A bound UDP socket; `send` takes the addresses that its `received` callback was given."""
+
+    @property
+    def address(self) -> tuple[str, int]: ...
+    def send(self, datagram: bytes, address: Any) -> None: ...
+    def close(self) -> None: ...
 
 
 async def open_udp_socket(
@@ -191,7 +197,7 @@ def _is_wildcard(host: str) -> bool:
         return False
 
 
-def _path(control: tuple[tuple[int, int, bytes], ...], remote: Any) -> FourTuple:
+def _path(control: tuple[tuple[int, int, bytes], ...], remote: SocketAddress) -> FourTuple:
     return FourTuple(remote[0], remote[1], remote, pktinfo.arrival(control))
 
 

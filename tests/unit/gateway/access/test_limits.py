@@ -8,7 +8,7 @@ from voice_gateway.access.attempts import Attempts, Handshakes
 from voice_gateway.access.limits import AccessLimits, Principal
 from voice_gateway.access.session_quota import SessionQuota, WaitingConnections
 from voice_gateway.access.uplink_limits import UplinkRateLimiters
-from voice_gateway.endpoint.admission import Handshake
+from voice_gateway.endpoint.address_validation import Handshake
 from voice_gateway.net.network import network_of, network_of_peer
 
 ALICE = Principal(network_of("192.0.2.1"), "alice")
@@ -44,29 +44,29 @@ class TestNetwork:
 class TestHandshakes:
     def test_beyond_the_limit_an_address_must_be_proven_and_is_refused_only_then(self):
         policy = Handshakes(AccessLimits(address_attempts_per_s=0.1))
-        meet = [policy.meet("192.0.2.1", is_proven=False, now=0.0) for _ in range(2)]
-        assert meet == [Handshake.ADMIT, Handshake.PROVE]
-        meet = [policy.meet("192.0.2.1", is_proven=True, now=0.0) for _ in range(2)]
+        meet = [policy.decide("192.0.2.1", is_proven=False, now=0.0) for _ in range(2)]
+        assert meet == [Handshake.ADMIT, Handshake.RETRY]
+        meet = [policy.decide("192.0.2.1", is_proven=True, now=0.0) for _ in range(2)]
         assert meet == [Handshake.ADMIT, Handshake.REFUSE]
-        assert policy.meet("192.0.2.2", is_proven=False, now=0.0) is Handshake.ADMIT
-        assert policy.meet("192.0.2.1", is_proven=True, now=10.0) is Handshake.ADMIT
+        assert policy.decide("192.0.2.2", is_proven=False, now=0.0) is Handshake.ADMIT
+        assert policy.decide("192.0.2.1", is_proven=True, now=10.0) is Handshake.ADMIT
 
     def test_who_spoofs_addresses_takes_nothing_from_those_who_prove_theirs(self):
         policy = Handshakes(AccessLimits(address_attempts_per_s=1.0))
         for number in range(17_000):
-            policy.meet(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", is_proven=False, now=0.0)
-            policy.meet("192.0.2.1", is_proven=False, now=0.0)
-        assert policy.meet("192.0.2.1", is_proven=True, now=0.0) is Handshake.ADMIT
+            policy.decide(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", is_proven=False, now=0.0)
+            policy.decide("192.0.2.1", is_proven=False, now=0.0)
+        assert policy.decide("192.0.2.1", is_proven=True, now=0.0) is Handshake.ADMIT
 
     def test_without_a_limit_all_are_admitted(self):
         policy = Handshakes(AccessLimits())
-        assert {policy.meet("192.0.2.1", is_proven=False, now=0.0) for _ in range(1000)} == {Handshake.ADMIT}
+        assert {policy.decide("192.0.2.1", is_proven=False, now=0.0) for _ in range(1000)} == {Handshake.ADMIT}
 
     def test_limits_can_change(self):
         policy = Handshakes(AccessLimits())
         policy.renew(AccessLimits(address_attempts_per_s=0.1))
-        policy.meet("192.0.2.1", is_proven=True, now=0.0)
-        assert policy.meet("192.0.2.1", is_proven=True, now=0.0) is Handshake.REFUSE
+        policy.decide("192.0.2.1", is_proven=True, now=0.0)
+        assert policy.decide("192.0.2.1", is_proven=True, now=0.0) is Handshake.REFUSE
 
 
 class TestAttempts:
