@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import aioquic
@@ -82,6 +83,7 @@ from voicelink.quic.parts.resumption import (
     report_lost,
     token_capacity,
 )
+from voicelink.quic.qlog import Qlog, qlog_logger
 
 AIOQUIC_VERSION: Final = "1.7.2"
 if aioquic.__version__ != AIOQUIC_VERSION:
@@ -119,6 +121,7 @@ class Connection(QuicConnection):
 
     `cids` issues this side's connection IDs, of the length that `configuration.connection_id_length` says.
     `shared_load` counts the work of all connections of one endpoint.
+    `qlog` is where the log of this one connection goes.
     """
 
     def __init__(
@@ -135,7 +138,10 @@ class Connection(QuicConnection):
         token_handler: Any = None,
         preferred_address: PreferredAddress | None = None,
         shared_load: SharedLoad | None = None,
+        qlog: Qlog | None = None,
     ) -> None:
+        if qlog is not None:
+            configuration = replace(configuration, quic_logger=qlog_logger(qlog))
         self._ids = ConnectionIds(
             cids,
             configuration.connection_id_length,
