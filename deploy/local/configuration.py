@@ -86,7 +86,7 @@ def worker_toml(
 name = "{worker_name(index)}"
 server_id = "{server_id(index)}"
 inner = "{addresses.worker_inner[index]}"
-forwarders = ["{parse_address(addresses.inner)[0]}"]
+trusted_proxies = ["{parse_address(addresses.inner)[0]}"]
 
 [tls]
 certificate = "{certificates / "leaf.pem"}"

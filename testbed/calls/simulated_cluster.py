@@ -110,7 +110,7 @@ class SimulatedCluster:
                 "name": host.name,
                 "server_id": _server_id(number),
                 "inner": f"{_worker_inner(number)}:7000",
-                "forwarders": tuple(_forwarder_inner(n) for n in range(self.plan.forwarders)),
+                "trusted_proxies": tuple(_forwarder_inner(n) for n in range(self.plan.forwarders)),
             },
             "tls": {"certificate": self._certificate.leaf, "key": self._certificate.key},
             "config": [_CONFIG],

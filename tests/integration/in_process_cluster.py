@@ -54,7 +54,7 @@ def worker_settings(
                 "name": f"w-{number}",
                 "server_id": server_id(number),
                 "inner": "127.0.0.1:0",
-                "forwarders": ("127.0.0.1",),
+                "trusted_proxies": ("127.0.0.1",),
                 **worker,
             },
             "tls": {"certificate": folder / "leaf.pem", "key": folder / "leaf.key"},

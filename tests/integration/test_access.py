@@ -229,7 +229,7 @@ FLOOD = 300
 async def test_a_flood_of_handshakes_is_met_by_retries_and_harms_no_call(folder: Path) -> None:
     """Spoofed addresses through a load balancer; a call goes on in real time, and a newcomer gets in."""
     quic = {"retry_after_half_open": 8, "max_half_open": 32}
-    worker_section = {"inner": "127.0.0.1:0", "forwarders": ["127.0.0.1"]}
+    worker_section = {"inner": "127.0.0.1:0", "trusted_proxies": ["127.0.0.1"]}
     async with working(folder, quic=quic, worker=worker_section) as worker:
         endpoint = worker.endpoint
         assert endpoint.inner_address
@@ -258,7 +258,7 @@ async def test_a_flood_of_handshakes_is_met_by_retries_and_harms_no_call(folder:
 
 async def test_behind_a_load_balancer_each_client_has_its_own_limit(folder: Path) -> None:
     limits = {"address_attempts_per_s": 0.01}  # one, then Retry, then one more
-    worker_section = {"listen": None, "inner": "127.0.0.1:0", "forwarders": ["127.0.0.1"]}
+    worker_section = {"listen": None, "inner": "127.0.0.1:0", "trusted_proxies": ["127.0.0.1"]}
     async with working(folder, worker=worker_section, limits=limits) as worker:
         endpoint = worker.endpoint
         assert endpoint.inner_address

@@ -320,7 +320,7 @@ async def test_garbage_on_both_sockets_is_counted_and_logged_nowhere(
     seed: int, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with serving(inner_host="127.0.0.1", forwarders=("127.0.0.11",)) as endpoint:
+    async with serving(inner_host="127.0.0.1", trusted_proxies=("127.0.0.11",)) as endpoint:
         outside = await Socket.open(lambda datagram, _: None)
         forwarder = await Socket.open(lambda datagram, _: None, "127.0.0.11")
         datagrams = garbage(seed)

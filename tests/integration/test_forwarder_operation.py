@@ -113,7 +113,7 @@ async def gateway_endpoint() -> Endpoint:
         length_bytes=17, reset_key=bytes(32), rng=os.urandom, is_migration_disabled=False, active_limit=4
     )
     identity = TlsIdentity.from_pem(certificate, key, now=time.time())
-    settings = EndpointSettings(host=None, inner_host="127.0.0.1", forwarders=("127.0.0.1",))
+    settings = EndpointSettings(host=None, inner_host="127.0.0.1", trusted_proxies=("127.0.0.1",))
     endpoint = Endpoint(settings, identity, issuer, None, wall_clock=time.time, rng=os.urandom)
     await endpoint.open()
     return endpoint
@@ -147,7 +147,7 @@ async def test_a_gateway_answers_probes_and_its_loss_is_noticed():
         assert states() == ["active", "active"]
         await endpoints[0].close()
         await until(lambda: states() == ["down", "active"])
-        assert endpoints[1].counters.inner_strangers == endpoints[1].counters.malformed == 0
+        assert endpoints[1].counters.untrusted_source == endpoints[1].counters.malformed == 0
     finally:
         await forwarder.stop()
         await endpoints[1].close()

@@ -143,7 +143,7 @@ class Vip:
 async def test_two_forwarders_are_interchangeable_packet_by_packet(clients: list[Client]) -> None:
     sessions = Sessions()
     hosts = ("127.0.0.11", "127.0.0.12")
-    async with serving(sessions, host=None, inner_host="127.0.0.1", forwarders=hosts) as endpoint:
+    async with serving(sessions, host=None, inner_host="127.0.0.1", trusted_proxies=hosts) as endpoint:
         vip = await Vip().open(endpoint.inner_address, hosts)
         client = await connect(clients, vip.public.address)
         for turn in range(10):
@@ -158,7 +158,7 @@ async def test_two_forwarders_are_interchangeable_packet_by_packet(clients: list
 
 async def test_a_client_behind_a_forwarder_migrates(clients: list[Client]) -> None:
     sessions = Sessions()
-    async with serving(sessions, host=None, inner_host="127.0.0.1", forwarders=("127.0.0.11",)) as endpoint:
+    async with serving(sessions, host=None, inner_host="127.0.0.1", trusted_proxies=("127.0.0.11",)) as endpoint:
         vip = await Vip().open(endpoint.inner_address, ("127.0.0.11",))
         client = await connect(clients, vip.public.address)
         client.speak()
@@ -172,17 +172,17 @@ async def test_a_client_behind_a_forwarder_migrates(clients: list[Client]) -> No
 
 
 async def test_envelopes_of_a_stranger_are_ignored_and_counted(clients: list[Client]) -> None:
-    async with serving(host=None, inner_host="127.0.0.1", forwarders=("127.0.0.11",)) as endpoint:
+    async with serving(host=None, inner_host="127.0.0.1", trusted_proxies=("127.0.0.11",)) as endpoint:
         vip = await Vip().open(endpoint.inner_address, ("127.0.0.99",))
         await connect(clients, vip.public.address)
-        await until(lambda: endpoint.counters.inner_strangers)
+        await until(lambda: endpoint.counters.untrusted_source)
         assert endpoint.connection_count == 0
         assert vip.forwarders[0].answers == 0
         vip.close()
 
 
 async def test_an_envelope_on_the_public_socket_is_not_believed(clients: list[Client]) -> None:
-    async with serving(inner_host="127.0.0.1", forwarders=("127.0.0.11",)) as endpoint:
+    async with serving(inner_host="127.0.0.1", trusted_proxies=("127.0.0.11",)) as endpoint:
         vip = await Vip().open(endpoint.address, ("127.0.0.11",))
         await connect(clients, vip.public.address)
         await until(lambda: endpoint.counters.unknown_foreign)
@@ -192,7 +192,7 @@ async def test_an_envelope_on_the_public_socket_is_not_believed(clients: list[Cl
 
 async def test_a_forwarders_health_probe_is_answered_without_an_envelope() -> None:
     answers: list[bytes] = []
-    async with serving(host=None, inner_host="127.0.0.1", forwarders=("127.0.0.11",)) as endpoint:
+    async with serving(host=None, inner_host="127.0.0.1", trusted_proxies=("127.0.0.11",)) as endpoint:
         prober = await Socket.open(lambda datagram, _: answers.append(datagram), "127.0.0.11")
         prober.send(PROBE.ljust(MIN_INITIAL_BYTES, b"\0"), endpoint.inner_address)
         await until(lambda: answers)
@@ -205,14 +205,14 @@ async def test_a_forwarders_health_probe_is_answered_without_an_envelope() -> No
 @pytest.mark.parametrize("is_wrapped", [False, True])
 async def test_a_health_probe_is_answered_from_any_port_of_a_forwarder_that_is_named_with_one(is_wrapped: bool) -> None:
     answers: list[bytes] = []
-    async with serving(host=None, inner_host="127.0.0.1", forwarders=("127.0.0.11:4434",)) as endpoint:
+    async with serving(host=None, inner_host="127.0.0.1", trusted_proxies=("127.0.0.11:4434",)) as endpoint:
         prober = await Socket.open(lambda datagram, _: answers.append(datagram), "127.0.0.11")
         stranger = await Socket.open(lambda datagram, _: answers.append(datagram), "127.0.0.12")
         probe = PROBE.ljust(MIN_INITIAL_BYTES, b"\0")
         header = wrap(SppHeader(("127.0.0.11", 9), ("192.0.2.1", 443)), b"") if is_wrapped else b""
         stranger.send(header + probe, endpoint.inner_address)
         prober.send(wrap(SppHeader(("192.0.2.9", 9), ("192.0.2.1", 443)), b"\x40" * 60), endpoint.inner_address)
-        await until(lambda: endpoint.counters.inner_strangers == 2)
+        await until(lambda: endpoint.counters.untrusted_source == 2)
         prober.send(header + probe, endpoint.inner_address)
         await until(lambda: answers)
         assert answers[0][: len(header)] == header
@@ -275,7 +275,7 @@ async def test_a_restarted_worker_resets_the_connections_it_has_forgotten(client
 async def test_another_worker_resets_what_a_forwarder_brings_it_in_place_of_a_lost_one(
     clients: list[Client], is_told: bool
 ) -> None:
-    settings = {"inner_host": "127.0.0.1", "forwarders": ("127.0.0.11",), "resets_for_lost_servers": is_told}
+    settings = {"inner_host": "127.0.0.1", "trusted_proxies": ("127.0.0.11",), "resets_for_lost_servers": is_told}
     async with serving(cids=issuer(1), **settings) as lost, serving(cids=issuer(2), **settings) as other:
         vip = await Vip().open(lost.inner_address, ("127.0.0.11",))
         client = await connect(clients, vip.public.address)
@@ -329,7 +329,10 @@ async def test_an_address_that_is_taken_is_named() -> None:
 
 
 def test_a_forwarder_that_is_no_address_is_refused_before_anything_is_opened() -> None:
-    with pytest.raises(ConfigurationError, match="a forwarder is an IP address"):
+    with pytest.raises(ConfigurationError, match="a trusted proxy is an IP address"):
         Endpoint(
-            EndpointSettings(forwarders=("lb.example",)), identity(), issuer(), VoiceOverWebTransport(Sessions().accept)
+            EndpointSettings(trusted_proxies=("lb.example",)),
+            identity(),
+            issuer(),
+            VoiceOverWebTransport(Sessions().accept),
         )

@@ -130,7 +130,9 @@ async def test_a_local_address_that_changes_is_another_path_and_is_validated() -
 @pytest.mark.parametrize("wildcard", WILDCARDS)
 async def test_a_forwarder_is_answered_from_the_inner_address_it_sent_to(wildcard: str) -> None:
     answers: list[tuple[bytes, Any]] = []
-    async with serving(host=None, inner_host=wildcard, forwarders=("127.0.0.1",), retry_after_half_open=0) as endpoint:
+    async with serving(
+        host=None, inner_host=wildcard, trusted_proxies=("127.0.0.1",), retry_after_half_open=0
+    ) as endpoint:
         assert endpoint.inner_address
         target = SECOND, endpoint.inner_address[1]
         forwarder = await Socket.open(lambda answer, source: answers.append((answer, source)))

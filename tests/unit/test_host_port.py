@@ -12,7 +12,7 @@ from quiclb.net.address import parse_address, parse_host_port
 from tests.unit.quiclb.test_address import ADDRESSES, REFUSED
 from voice_client.errors import InvalidSetting
 from voice_client.transport.target import parse_url
-from voice_gateway.endpoint.paths import Forwarders
+from voice_gateway.endpoint.paths import TrustedProxies
 from voice_gateway.errors import ConfigurationError
 
 Reader = Callable[[str], tuple[str, int]]
@@ -46,12 +46,12 @@ def test_all_readers_of_host_and_port_agree(read: Reader, error: type[Exception]
 
 @pytest.mark.parametrize("text", ["10.0.0.1:4433", "[fd00::2]:4433"])
 def test_a_trusted_load_balancer_is_read_as_every_address(text: str) -> None:
-    assert Forwarders((text,)).has(parse_address(text))
+    assert TrustedProxies((text,)).has(parse_address(text))
 
 
 @pytest.mark.parametrize(
     "text", ["", "lb.test:4433", "10.0.0.1:", "10.0.0.1:0", "[10.0.0.1]:1", "fd00::2:x", "[fd00::2]"]
 )
 def test_what_is_no_trusted_load_balancer_is_named(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="forwarder"):
-        Forwarders((text,))
+    with pytest.raises(ConfigurationError, match="trusted proxy"):
+        TrustedProxies((text,))

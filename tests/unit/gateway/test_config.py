@@ -21,7 +21,7 @@ name = "worker-1"
 server_id = "00000001"
 listen = "0.0.0.0:4433"
 inner = "10.0.0.11:4434"
-forwarders = ["10.0.0.1", "10.0.0.2:4433"]
+trusted_proxies = ["10.0.0.1", "10.0.0.2:4433"]
 
 [tls]
 certificate = "certs/leaf.pem"
@@ -102,7 +102,7 @@ def test_a_full_file(load, tmp_path):
     settings = load(FULL)
     assert settings.worker.server_id == bytes.fromhex("00000001")
     assert settings.worker.listen == ("0.0.0.0", 4433)
-    assert settings.worker.forwarders == ("10.0.0.1", "10.0.0.2:4433")
+    assert settings.worker.trusted_proxies == ("10.0.0.1", "10.0.0.2:4433")
     assert settings.tls.certificate == tmp_path / "certs/leaf.pem"
     assert settings.tls.key == Path("/etc/voice/leaf.key")
     assert settings.issuing_config().cid_length == 17
@@ -160,7 +160,7 @@ class TestPrecedence:
     def test_variables_win_over_the_file(self, load):
         environ = {
             "VOICE_GATEWAY_SESSION_MAX_SESSIONS": "7",
-            "VOICE_GATEWAY_WORKER_FORWARDERS": "10.0.0.7, 10.0.0.8",
+            "VOICE_GATEWAY_WORKER_TRUSTED_PROXIES": "10.0.0.7, 10.0.0.8",
             "VOICE_GATEWAY_QUIC_ROUTABLE_CIDS": "false",
             "VOICE_GATEWAY_ACCESS_TOKEN": "other",
             "VOICE_GATEWAY_SERVICE_HOST": "10.96.0.1",
@@ -168,9 +168,17 @@ class TestPrecedence:
         }
         settings = load(FULL, environ)
         assert settings.session.max_sessions == 7
-        assert settings.worker.forwarders == ("10.0.0.7", "10.0.0.8")
+        assert settings.worker.trusted_proxies == ("10.0.0.7", "10.0.0.8")
         assert not settings.has_routable_cids
         assert settings.access.read_token() == "other"
+
+    def test_forwarders_is_the_former_name_of_trusted_proxies(self, load):
+        former = FULL.replace("trusted_proxies", "forwarders")
+        assert load(former).worker == load(FULL).worker
+        environ = {"VOICE_GATEWAY_WORKER_FORWARDERS": "10.0.0.7"}
+        assert load(FULL, environ).worker.trusted_proxies == ("10.0.0.7",)
+        with pytest.raises(ConfigurationError, match="forwarders is the former name of trusted_proxies"):
+            load(FULL.replace("trusted_proxies", 'forwarders = ["10.0.0.3"]\ntrusted_proxies'))
 
     def test_flags_win_over_variables(self, load):
         environ = {"VOICE_GATEWAY_WORKER_NAME": "from-environment", "VOICE_GATEWAY_AGENT_NAME": "order"}
@@ -198,9 +206,13 @@ class TestFaults:
             (f'key = "{KEY}"', 'key = "abc"', "config[0].key: "),
             ('server_id = "00000001"', 'server_id = "0001"', "worker.server_id is 2 bytes, config 0 expects 4"),
             ('server_id = "00000001"', "", "worker.server_id is required"),
-            ('forwarders = ["10.0.0.1", "10.0.0.2:4433"]', "", "inner needs forwarders"),
+            ('trusted_proxies = ["10.0.0.1", "10.0.0.2:4433"]', "", "inner requires trusted_proxies"),
             ('"10.0.0.2:4433"', '"10.0.0.2:0"', "port must be 1 to 65535, got '10.0.0.2:0'"),
-            ('"10.0.0.2:4433"', '"lb.test:4433"', "worker: forwarders: a forwarder is an IP address or IP:port"),
+            (
+                '"10.0.0.2:4433"',
+                '"lb.test:4433"',
+                "worker: trusted_proxies: a trusted proxy is an IP address or IP:port",
+            ),
             (
                 'inner = "10.0.0.11:4434"',
                 'inner = "10.0.0.11:4433"',

@@ -19,7 +19,7 @@ ONE = {**ZERO, "id": 1, "key": "11" * 16}
 def settings(
     *config: dict[str, Any], quic: dict[str, Any] | None = None, server_id: str = "00000001", **worker: Any
 ) -> GatewaySettings:
-    section = {"server_id": server_id, "inner": "127.0.0.1:0", "forwarders": ("127.0.0.1",), **worker}
+    section = {"server_id": server_id, "inner": "127.0.0.1:0", "trusted_proxies": ("127.0.0.1",), **worker}
     tls = {"certificate": "leaf.pem", "key": "leaf.key"}
     return GatewaySettings.model_validate(
         {"worker": section, "tls": tls, "config": list(config), "quic": {"config_id": 0, **(quic or {})}}
@@ -93,7 +93,7 @@ def test_migration_is_forbidden_where_nobody_could_route_it(
 
 
 def test_without_a_load_balancer_nobody_needs_to_route() -> None:
-    alone = {"listen": "127.0.0.1:4433", "inner": None, "forwarders": ()}
+    alone = {"listen": "127.0.0.1:4433", "inner": None, "trusted_proxies": ()}
     source = ConnectionIds(settings(quic={"config_id": None}, **alone), seeded(1)).source
     assert (source.is_migration_disabled, source.active_limit) == (False, 4)
 

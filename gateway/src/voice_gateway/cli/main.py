@@ -74,7 +74,12 @@ def serve(
     server_id: Annotated[str | None, typer.Option(help="Its QUIC-LB server ID in hexadecimal.")] = None,
     listen: Annotated[str | None, typer.Option(help="Where clients come directly, as 192.0.2.1:4433.")] = None,
     inner: Annotated[str | None, typer.Option(help="Where load balancers pass datagrams on to.")] = None,
-    forwarders: Annotated[str | None, typer.Option(help="The load balancers to believe, by commas.")] = None,
+    trusted_proxies: Annotated[
+        str | None,
+        typer.Option(
+            "--trusted-proxies", "--forwarders", help="Load balancers whose SPP headers name the client, by commas."
+        ),
+    ] = None,
     agent: Annotated[str | None, typer.Option(help="Who answers: order, echo or echo-pcmu.")] = None,
     store: Annotated[str | None, typer.Option(help="Where sessions are saved, as memory://.")] = None,
     admin: Annotated[str | None, typer.Option(help="Where to serve metrics, health and sessions.")] = None,
@@ -96,7 +101,7 @@ def serve(
         "worker.server_id": server_id,
         "worker.listen": listen,
         "worker.inner": inner,
-        "worker.forwarders": forwarders,
+        "worker.trusted_proxies": trusted_proxies,
         "agent.name": agent,
         "session.store": store,
         "admin.listen": admin,
@@ -253,7 +258,7 @@ def _facts(settings: GatewaySettings) -> dict[str, Any]:
         "cid_length": layout.cid_length if layout else None,
         "direct": _address(worker.listen),
         "inner": _address(worker.inner),
-        "forwarders": list(worker.forwarders),
+        "trusted_proxies": list(worker.trusted_proxies),
         "admin": _address(settings.admin.listen) if settings.admin else None,
         "telephony": _address(settings.telephony.listen) if settings.telephony else None,
         "websocket": _address(settings.websocket.listen) if settings.websocket else None,

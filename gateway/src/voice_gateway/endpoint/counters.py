@@ -56,10 +56,10 @@ class EndpointCounters:
     unknown_foreign: int = 0
     """Datagrams for a connection ID that is not known here and may live on another server."""
 
-    inner_strangers: int = 0
-    """Datagrams on the inner socket from a host that is no configured forwarder."""
+    untrusted_source: int = 0
+    """Datagrams on the inner socket from a host that is no trusted proxy."""
     inner_malformed: int = 0
-    """Datagrams of a forwarder without a usable envelope."""
+    """Datagrams of a trusted proxy without a usable SPP header."""
 
     packets_ignored: int = 0
     """Datagrams of a connection dropped unread, for their size, their rate or the work of those before them; added when

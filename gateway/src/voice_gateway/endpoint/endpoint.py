@@ -17,7 +17,7 @@ from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.credentials import Credentials, TokenVerdict
 from voice_gateway.endpoint.half_open import HalfOpenTable
 from voice_gateway.endpoint.new_token import KnownAddress
-from voice_gateway.endpoint.paths import ForwardedPath, Forwarders, Path, ProxyAddress, parse_envelope
+from voice_gateway.endpoint.paths import ForwardedPath, Path, ProxyAddress, TrustedProxies, parse_spp
 from voice_gateway.endpoint.resets import Resets
 from voice_gateway.endpoint.retry import ValidToken
 from voice_gateway.endpoint.served import Application, ServedConnection
@@ -65,7 +65,7 @@ class Endpoint:
         self._former_cids: dict[bytes, ServerCidSource] = {}
         self._application = application
         self._rng = rng
-        self._forwarders = Forwarders(settings.forwarders)
+        self._trusted_proxies = TrustedProxies(settings.trusted_proxies)
         self.credentials = Credentials(settings.secrets, early_data_context(settings), wall_clock, rng)
         self._validation = AddressValidation(settings, self.counters, self.credentials, handshakes)
         self._configuration = quic_configuration(settings, identity, cids.length_bytes)
@@ -167,11 +167,11 @@ class Endpoint:
 
     def _inner_received(self, datagram: bytes, forwarder: ProxyAddress) -> None:
         self._count_received(datagram)
-        if not self._forwarders.has(forwarder):
-            if not (self._forwarders.may_probe(forwarder) and self._answer_probe(datagram, forwarder)):
-                self.counters.inner_strangers += 1
+        if not self._trusted_proxies.has(forwarder):
+            if not (self._trusted_proxies.may_probe(forwarder) and self._answer_probe(datagram, forwarder)):
+                self.counters.untrusted_source += 1
             return
-        parsed = parse_envelope(datagram)
+        parsed = parse_spp(datagram)
         if not isinstance(parsed, EnvelopeFault):
             self._route(parsed[1], parsed[0], forwarder)
         elif not self._answer_probe(datagram, forwarder):
@@ -208,15 +208,15 @@ class Endpoint:
             self._open_connection(header, datagram, path, forwarder)
 
     def _answer_probe(self, datagram: bytes, forwarder: ProxyAddress) -> bool:
-        """A forwarder's health probe: a packet of a reserved version, bare or in an envelope, answered alike."""
-        parsed = parse_envelope(datagram)
-        packet, envelope = (datagram, b"") if isinstance(parsed, EnvelopeFault) else (parsed[1], parsed[0].envelope)
+        """Answer a health probe, a packet of a reserved version, bare or behind an SPP header; return if it is one."""
+        parsed = parse_spp(datagram)
+        packet, spp_header = (datagram, b"") if isinstance(parsed, EnvelopeFault) else (parsed[1], parsed[0].spp_header)
         header = parse_long_header(packet) if packet and packet[0] & 0x80 else None
         if header is None or header.version in (0, *SUPPORTED_VERSIONS) or len(packet) < MIN_INITIAL_BYTES:
             return False
         if self._inner is not None:
             self.counters.version_negotiations_sent += 1
-            self._transmit(self._inner, envelope + version_negotiation(header, self._rng), forwarder)
+            self._transmit(self._inner, spp_header + version_negotiation(header, self._rng), forwarder)
         return True
 
     def _unknown(self, cid: bytes, datagram: bytes, path: Path, forwarder: ProxyAddress | None) -> None:
@@ -305,7 +305,7 @@ class Endpoint:
         """Send to a client, through the forwarder it was last heard from if its path is a forwarded one."""
         if isinstance(path, ForwardedPath):
             if self._inner is not None and forwarder is not None:
-                self._transmit(self._inner, path.envelope + datagram, forwarder)
+                self._transmit(self._inner, path.spp_header + datagram, forwarder)
         elif self._public is not None:
             self._transmit(self._public, datagram, path)
 

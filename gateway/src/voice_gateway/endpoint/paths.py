@@ -1,4 +1,4 @@
-"""Client addresses as the endpoint sees them: directly, or named by a forwarder's envelope."""
+"""Client addresses as the endpoint sees them: directly, or named by the SPP header of a trusted proxy."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from voice_gateway.errors import ConfigurationError
 
 
 class ForwardedPath(NamedTuple):
-    """A client behind a forwarder.
+    """A client behind a load balancer.
 
-    Equal whichever forwarder passed the datagram on, so that forwarders of one address are interchangeable packet by
-    packet without QUIC taking them for paths. `envelope` goes in front of every reply.
+    Equal whichever load balancer passed the datagram on, so that those of one address are interchangeable packet by
+    packet without QUIC taking them for paths. `spp_header` goes in front of every reply.
     """
 
     host: str
     port: int
-    envelope: bytes
+    spp_header: bytes
 
 
 class FourTuple(NamedTuple):
@@ -45,8 +45,8 @@ Path = ForwardedPath | ProxyAddress
 """Where a client is: host and port first."""
 
 
-def parse_envelope(datagram: bytes) -> tuple[ForwardedPath, bytes] | EnvelopeFault:
-    """Take the envelope off a datagram that a forwarder sent."""
+def parse_spp(datagram: bytes) -> tuple[ForwardedPath, bytes] | EnvelopeFault:
+    """Split a datagram of a load balancer into the client's path and the QUIC packet."""
     unwrapped = unwrap(datagram)
     if isinstance(unwrapped, EnvelopeFault):
         return unwrapped
@@ -61,15 +61,17 @@ def peer_name(address: Path) -> str:
 
 
 def packed_host(address: Path) -> bytes:
-    """The host as 16 bytes, the same directly, IPv4-mapped and behind a forwarder."""
+    """The host as 16 bytes, the same directly, IPv4-mapped and behind a load balancer."""
     host = ipaddress.ip_address(address[0].partition("%")[0])
     if isinstance(host, ipaddress.IPv4Address):
         return b"\0" * 10 + b"\xff\xff" + host.packed
     return host.packed
 
 
-class Forwarders:
-    """The hosts whose envelopes are believed: `10.0.0.1` from any port, `10.0.0.2:4433` or `[fd00::2]:4433` from one.
+class TrustedProxies:
+    """The load balancers whose SPP headers name the client.
+
+    `10.0.0.1` is trusted from any port, `10.0.0.2:4433` or `[fd00::2]:4433` from one.
 
     Health probes come from a port of their own, and are answered from any port: the answer, Version Negotiation, is
     what any client gets, and goes to the sender.
@@ -88,12 +90,12 @@ class Forwarders:
         self._probers = self._hosts | {host for host, _ in self._addresses}
 
     def has(self, address: ProxyAddress) -> bool:
-        """Whether a datagram from this socket address is a forwarder's."""
+        """Whether SPP headers from this socket address are trusted."""
         host = address[0].removeprefix("::ffff:")
         return host in self._hosts or (host, address[1]) in self._addresses
 
     def may_probe(self, address: ProxyAddress) -> bool:
-        """Whether a datagram from this socket address may be a health probe of a forwarder."""
+        """Whether a datagram from this socket address may be a health probe of a trusted proxy."""
         return address[0].removeprefix("::ffff:") in self._probers
 
 
@@ -105,7 +107,7 @@ def _parse(name: str) -> tuple[str, int | None]:
     try:
         host, port = parse_address(name)
     except ConfigError as error:
-        raise ConfigurationError(f"a forwarder is an IP address or IP:port: {error}") from None
+        raise ConfigurationError(f"a trusted proxy is an IP address or IP:port: {error}") from None
     if port == 0:
-        raise ConfigurationError(f"a forwarder is an IP address or IP:port: port must be 1 to 65535, got {name!r}")
+        raise ConfigurationError(f"a trusted proxy is an IP address or IP:port: port must be 1 to 65535, got {name!r}")
     return host, port

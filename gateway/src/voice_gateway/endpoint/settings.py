@@ -25,21 +25,21 @@ class SharedSecrets:
 class EndpointSettings:
     """Where to listen and how much to bear.
 
-    `host` None opens no public socket, `inner_host` None no inner one; port 0 takes any free port. Only `forwarders`
-    (`IP` or `IP:port`) are believed on the inner socket; `preferred` is where clients that came through one may reach
-    the public socket. `secrets` must be the same on all workers behind one load balancer. From `retry_after_half_open`
-    unfinished handshakes on, new clients must prove their address first; beyond `max_half_open` a newcomer takes the
-    place of the oldest one of the network that holds most. A handshake may take `handshake_timeout_s`, and at most
-    `loaded_handshake_timeout_s` while more than half of these places are taken. With `resets_for_lost_servers` a client
-    whose connection ID names another server of the pool is told at once that its connection is gone: `forwarders` must
-    send such a client here only while that server does not answer.
+    `host` None opens no public socket, `inner_host` None no inner one; port 0 takes any free port. The inner socket
+    takes SPP headers of `trusted_proxies` (`IP` or `IP:port`) alone; `preferred` is where clients that came through one
+    may reach the public socket. `secrets` must be the same on all workers behind one load balancer. From
+    `retry_after_half_open` unfinished handshakes on, new clients must prove their address first; beyond `max_half_open`
+    a newcomer takes the place of the oldest one of the network that holds most. A handshake may take
+    `handshake_timeout_s`, and at most `loaded_handshake_timeout_s` while more than half of these places are taken. With
+    `resets_for_lost_servers` a client whose connection ID names another server of the pool is told at once that its
+    connection is gone: `trusted_proxies` must send such a client here only while that server does not answer.
     """
 
     host: str | None = "127.0.0.1"
     port: int = 0
     inner_host: str | None = None
     inner_port: int = 0
-    forwarders: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     preferred: PreferredAddress | None = None
     secrets: SharedSecrets = field(default_factory=SharedSecrets)
     retry_after_half_open: int = 64

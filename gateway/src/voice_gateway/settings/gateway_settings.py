@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
@@ -19,7 +19,7 @@ from quiclb.settings.documents import read_text
 from quiclb.settings.fields import HexBytes, HostNames, HostPort
 from quiclb.settings.loader import describe_faults
 from quiclb.settings.sections import ConfigEntry
-from voice_gateway.endpoint.paths import Forwarders
+from voice_gateway.endpoint.paths import TrustedProxies
 from voice_gateway.endpoint.sealing import SECRET_BYTES
 from voice_gateway.endpoint.settings import SharedSecrets
 from voice_gateway.errors import ConfigurationError
@@ -37,6 +37,10 @@ from voicelink.quic import PreferredAddress
 ENVIRONMENT_PREFIX = "VOICE_GATEWAY_"
 
 
+_FORMER_NAMES: Final = {"worker": {"forwarders": "trusted_proxies"}}
+"""Deprecated spellings of keys, by section, and what replaced them."""
+
+
 def load_settings(
     path: Path, environ: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
 ) -> GatewaySettings:
@@ -50,8 +54,9 @@ def load_settings(
     for name, section in _SECTIONS.items():
         given = document.setdefault(name, {})
         if isinstance(given, dict):
+            given = document[name] = _checked_names(path, name, given)
             _resolve_paths(section, given, path.parent)
-            given |= _variables(name, section, environ or {})
+            given |= _renamed(name, _variables(name, section, environ or {}))
             given |= _flags(name, flags or {})
     for optional in ("admin", "telephony", "websocket", "page"):
         if document[optional] == {}:
@@ -67,8 +72,8 @@ def load_settings(
 class WorkerSection(Section):
     """`[worker]`: who this worker is and where its datagrams arrive.
 
-    `listen` takes clients that come straight here, `inner` what the load balancers named in `forwarders` pass on.
-    A load balancer is named by its inner IP address, or by IP:port where others on its host are not to be believed;
+    `listen` takes clients that come straight here, `inner` what the load balancers named in `trusted_proxies` pass on.
+    A load balancer is named by its inner IP address, or by IP:port where others on its host are not to be trusted;
     its health probes, which come from another port, are answered in both cases. `server_id` is this worker's in the
     `[[config]]` table it issues connection IDs by. `preferred` is where clients that came through a load balancer find
     `listen`: an IPv4 address, an IPv6 address or one of each, with the port. Those that obey (RFC 9000 section 9.6) go
@@ -79,15 +84,20 @@ class WorkerSection(Section):
     server_id: HexBytes | None = None
     listen: HostPort | None = None
     inner: HostPort | None = None
-    forwarders: List = ()
+    trusted_proxies: List = ()
     preferred: List = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_former_names(cls, values: Any) -> Any:
+        return _renamed("worker", values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _check_sockets(self) -> Self:
         if self.listen is None and self.inner is None:
             raise ValueError("give listen, inner or both")
-        if self.inner is not None and not self.forwarders:
-            raise ValueError("inner needs forwarders, the load balancers to believe")
+        if self.inner is not None and not self.trusted_proxies:
+            raise ValueError("inner requires trusted_proxies, the load balancers whose SPP headers name the client")
         if self.preferred and (self.listen is None or self.inner is None):
             raise ValueError("preferred leads clients of inner to listen: give both")
         for key, address in (("listen", self.listen), ("inner", self.inner)):
@@ -97,9 +107,9 @@ class WorkerSection(Section):
             both = f"listen {format_address(self.listen)} and inner {format_address(self.inner)}"
             raise ValueError(f"{both} overlap: give one of them another port")
         try:
-            Forwarders(self.forwarders)
+            TrustedProxies(self.trusted_proxies)
         except ConfigurationError as error:
-            raise ValueError(f"forwarders: {error}") from None
+            raise ValueError(f"trusted_proxies: {error}") from None
         self.preferred_address()
         return self
 
@@ -136,7 +146,7 @@ class QuicSection(Section):
     Without `routable_cids` a load balancer sends a client that changed its address to any worker; such clients are
     asked not to, unless `unroutable_clients_may_migrate`. `config_id` chooses among several `[[config]]` tables.
     `resets_for_lost_servers` (default true, where `reset_key` is set) lets clients of a dead worker know at once;
-    false is for load balancers in `forwarders` that do not route by connection ID.
+    false is for load balancers in `trusted_proxies` that do not route by connection ID.
 
     From `retry_after_half_open` unfinished handshakes on (default 64, 0 for always), a new client must prove its
     address by a Retry. `max_half_open` (default 192, at least 1) is how many there may be, each of about 100 kB: with
@@ -464,11 +474,26 @@ def _resolve_paths(section: type[Section], given: dict[str, Any], directory: Pat
             given[name] = [directory / each if isinstance(each, str) else each for each in given[name]]
 
 
+def _checked_names(path: Path, name: str, values: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return _renamed(name, values)
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: {name}: {error}") from None
+
+
+def _renamed(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Replace the deprecated spelling of each key of a section; raises `ValueError` where both are given."""
+    for former, present in _FORMER_NAMES.get(name, {}).items():
+        if former in values and present in values:
+            raise ValueError(f"{former} is the former name of {present}: give {present} alone")
+    return {_FORMER_NAMES.get(name, {}).get(key, key): value for key, value in values.items()}
+
+
 def _variables(name: str, section: type[Section], environ: Mapping[str, str]) -> dict[str, str]:
     prefix = f"{ENVIRONMENT_PREFIX}{name.upper()}_"
     found = {variable: variable.removeprefix(prefix).lower() for variable in environ if variable.startswith(prefix)}
     for variable, key in found.items():
-        if key not in section.model_fields:
+        if key not in section.model_fields and key not in _FORMER_NAMES.get(name, {}):
             raise ConfigurationError(f"{variable}: [{name}] has no key {key}")
     return {key: environ[variable] for variable, key in found.items()}
 

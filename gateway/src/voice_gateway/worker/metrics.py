@@ -104,6 +104,8 @@ class EndpointCollector(Collector):
         for field in fields(EndpointCounters):
             text = f"{field.name.replace('_', ' ').capitalize()} since the worker began."
             yield CounterMetricFamily(f"quic_{field.name}", text, getattr(endpoint.counters, field.name))
+        text = "Deprecated: quic_untrusted_source."
+        yield CounterMetricFamily("quic_inner_strangers", text, endpoint.counters.untrusted_source)
 
 
 class UplinkCollector(Collector):

@@ -322,7 +322,7 @@ def _endpoint_settings(settings: GatewaySettings) -> EndpointSettings:
         port=port,
         inner_host=inner_host,
         inner_port=inner_port,
-        forwarders=worker.forwarders,
+        trusted_proxies=worker.trusted_proxies,
         preferred=worker.preferred_address(),
         secrets=quic.read_secrets(),
         retry_after_half_open=quic.retry_after_half_open,

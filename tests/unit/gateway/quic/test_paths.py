@@ -4,15 +4,15 @@ import pytest
 
 from quiclb import SppHeader, wrap
 from quiclb.net.spp import EnvelopeFault
-from voice_gateway.endpoint.paths import ForwardedPath, Forwarders, parse_envelope, peer_name
+from voice_gateway.endpoint.paths import ForwardedPath, TrustedProxies, parse_spp, peer_name
 from voice_gateway.errors import ConfigurationError
 
 CLIENT, VIP = ("198.51.100.7", 40001), ("192.0.2.1", 4433)
 
 
-def test_an_envelope_becomes_a_path_whatever_forwarder_sent_it() -> None:
+def test_an_spp_header_becomes_a_path_whichever_proxy_sent_it() -> None:
     datagram = wrap(SppHeader(CLIENT, VIP), b"payload")
-    parsed = parse_envelope(datagram)
+    parsed = parse_spp(datagram)
     assert not isinstance(parsed, EnvelopeFault)
     path, payload = parsed
     assert path == ForwardedPath("198.51.100.7", 40001, datagram[:38])
@@ -20,8 +20,8 @@ def test_an_envelope_becomes_a_path_whatever_forwarder_sent_it() -> None:
 
 
 @pytest.mark.parametrize("datagram", [b"", b"\x56\xec", bytes(38)])
-def test_what_is_no_envelope_is_said_so(datagram: bytes) -> None:
-    assert isinstance(parse_envelope(datagram), EnvelopeFault)
+def test_a_datagram_without_an_spp_header_is_a_fault(datagram: bytes) -> None:
+    assert isinstance(parse_spp(datagram), EnvelopeFault)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_peers_have_readable_names(address: tuple[object, ...], name: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("names", "address", "is_forwarder"),
+    ("names", "address", "is_trusted"),
     [
         (("10.0.0.1",), ("10.0.0.1", 5), True),
         (("10.0.0.1",), ("::ffff:10.0.0.1", 5, 0, 0), True),
@@ -49,13 +49,13 @@ def test_peers_have_readable_names(address: tuple[object, ...], name: str) -> No
         ((), ("10.0.0.1", 5), False),
     ],
 )
-def test_forwarders_are_believed_by_host_or_by_host_and_port(
-    names: tuple[str, ...], address: tuple[str, int], is_forwarder: bool
+def test_proxies_are_trusted_by_host_or_by_host_and_port(
+    names: tuple[str, ...], address: tuple[str, int], is_trusted: bool
 ) -> None:
-    assert Forwarders(names).has(address) is is_forwarder
+    assert TrustedProxies(names).has(address) is is_trusted
 
 
 @pytest.mark.parametrize("name", ["", "lb.example", "10.0.0.1:", "10.0.0.1:0", "10.0.0.1:70000", "10.0.0.1:x", "[::1"])
-def test_a_forwarder_that_is_no_address_is_refused(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="a forwarder is an IP address or IP:port"):
-        Forwarders((name,))
+def test_a_proxy_that_is_no_address_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="a trusted proxy is an IP address or IP:port"):
+        TrustedProxies((name,))
