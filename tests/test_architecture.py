@@ -64,7 +64,6 @@ SANS_IO = [
     "link/src/voicelink/wire/datagrams.py",
     "link/src/voicelink/wire/framing.py",
     "link/src/voicelink/wire/messages.py",
-    "gateway/src/voice_gateway/endpoint/allowance.py",
     "gateway/src/voice_gateway/endpoint/address_validation.py",
     "gateway/src/voice_gateway/endpoint/cid_table.py",
     "gateway/src/voice_gateway/endpoint/cids.py",

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from voice_gateway.endpoint.allowance import Allowance
 from voice_gateway.endpoint.cids import ServerCidSource
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.settings import EndpointSettings
+from voicelink.net.token_bucket import TokenBucket
 from voicelink.quic.cid_source import RandomBytes
 from voicelink.quic.stateless import stateless_reset
 
 
 class Resets:
-    """Decides on datagrams for connection IDs that nobody here answers to, and counts what became of them."""
+    """Decides on datagrams for unknown connection IDs, and counts what became of them."""
 
     def __init__(self, settings: EndpointSettings, counters: EndpointCounters, rng: RandomBytes) -> None:
-        self._is_pools_business = settings.resets_for_lost_servers
+        self._resets_for_pool = settings.resets_for_lost_servers
         self._counters = counters
         self._rng = rng
-        self._allowance = Allowance(settings.max_resets_per_s)
+        self._bucket = TokenBucket(settings.max_resets_per_s, settings.max_resets_per_s)
 
     def answer(
         self, cid: bytes, byte_count: int, sources: Iterable[ServerCidSource], *, is_forwarded: bool, now: float
@@ -30,7 +30,7 @@ class Resets:
         """
         sources = tuple(sources)
         owner = next((each for each in sources if each.owns(cid)), None)
-        if owner is None and is_forwarded and self._is_pools_business:
+        if owner is None and is_forwarded and self._resets_for_pool:
             owner = next((each for each in sources if each.is_of_pool(cid)), None)
         if owner is None:
             self._counters.unknown_foreign += 1
@@ -39,7 +39,7 @@ class Resets:
         if reset is None:
             self._counters.malformed += 1
             return None
-        if not self._allowance.take(now):
+        if not self._bucket.take(1, now):
             self._counters.stateless_resets_suppressed += 1
             return None
         self._counters.stateless_resets_sent += 1

@@ -7,6 +7,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
+from voicelink.net.token_bucket import TokenBucket
+
 MOST_KEYS: Final = 16_384
 
 
@@ -21,36 +23,36 @@ class Rate:
 class Buckets:
     """One bucket for each key, full at first.
 
-    Beyond `most_keys` the bucket that was used longest ago is forgotten, which gives its owner a full one: whoever can
-    use that many addresses needs no second helping from one of them.
+    Beyond `most_keys` the bucket that was used longest ago is forgotten, which gives its owner a full one: an owner of
+    that many addresses gains nothing from one of them.
     """
 
     def __init__(self, rate: Rate, most_keys: int = MOST_KEYS) -> None:
         self._rate = rate
         self._most_keys = most_keys
-        self._levels: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
+        self._buckets: OrderedDict[Hashable, TokenBucket] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._levels)
+        return len(self._buckets)
 
     def take(self, key: Hashable, amount: float, now: float) -> float:
         """Take `amount` and return 0; or take nothing and return the seconds until there is enough.
 
         What is more than a bucket can hold is given by a full one, which then owes the rest.
         """
-        rate, levels = self._rate, self._levels
-        level = self._level(key, now)
-        missing = min(amount, rate.burst) - level
-        levels[key] = (level if missing > 0 else level - amount, now)
-        levels.move_to_end(key)
-        if len(levels) > self._most_keys:
-            levels.popitem(last=False)
-        return max(0.0, missing / rate.per_s)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = TokenBucket(self._rate.per_s, self._rate.burst, now)
+            if len(self._buckets) > self._most_keys:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(key)
+        wait_s = bucket.wait_s(amount, now)
+        if wait_s == 0:
+            bucket.charge(amount)
+        return wait_s
 
     def wait_s(self, key: Hashable, amount: float, now: float) -> float:
         """Return what `take` would, and take nothing."""
-        return max(0.0, (min(amount, self._rate.burst) - self._level(key, now)) / self._rate.per_s)
-
-    def _level(self, key: Hashable, now: float) -> float:
-        level, at = self._levels.get(key, (self._rate.burst, now))
-        return min(self._rate.burst, level + (now - at) * self._rate.per_s)
+        bucket = self._buckets.get(key)
+        return 0.0 if bucket is None else bucket.wait_s(amount, now)

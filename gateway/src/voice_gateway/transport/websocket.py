@@ -10,11 +10,11 @@ from enum import IntEnum
 from http import HTTPStatus
 from typing import Final
 
-from voice_gateway.endpoint.allowance import Allowance
 from voice_gateway.transport.access import access_token, refusal_code, refusal_fields
 from voice_gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
 from voice_gateway.web.server import WebRequest, WebResponse
 from voice_gateway.web.websocket import Ending, WebSocket
+from voicelink.net.token_bucket import TokenBucket
 from voicelink.wire import (
     MAX_CONTROL_BYTES,
     AudioFrame,
@@ -82,7 +82,7 @@ class WebSocketTransport:
         self._handler: TransportHandler | None = None
         self._count: Callable[[int], None] | None = None
         self._is_closed = False
-        self._skipped = Allowance(SKIPPED_PER_S)
+        self._skipped = TokenBucket(SKIPPED_PER_S, SKIPPED_PER_S)
         self._ended: set[int] = set()
         self._reset: set[int] = set()
 
@@ -163,7 +163,7 @@ class WebSocketTransport:
 
     def _skip(self) -> None:
         """Pass over a message from a later version of the protocol; no session counts it."""
-        if not self._skipped.take(self._socket.now):
+        if not self._skipped.take(1, self._socket.now):
             self._fault(Malformed("too many messages of unknown kinds arrive", CloseCode.OVERLOADED))
 
     def _fault(self, fault: Malformed) -> None:

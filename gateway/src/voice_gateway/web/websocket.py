@@ -14,7 +14,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from quiclb.logs.limits import LimitedLog
-from voice_gateway.endpoint.allowance import Allowance
+from voicelink.net.token_bucket import TokenBucket
 
 MAX_FRAGMENTS: Final = 64
 """Frames of one message; more close the WebSocket with 1008."""
@@ -77,7 +77,7 @@ class WebSocket:
         self._writer = writer
         self._loop = loop
         self._on_cut_off = on_cut_off
-        self._extra_frames = Allowance(EXTRA_FRAMES_PER_S)
+        self._extra_frames = TokenBucket(EXTRA_FRAMES_PER_S, EXTRA_FRAMES_PER_S)
         self.is_cut_off = False
         """Whether it was failed for a breach: nothing more is parsed."""
         self._early: list[Callable[[], None]] = []
@@ -142,7 +142,7 @@ class WebSocket:
             if not isinstance(event, Frame):
                 continue
             is_wanted = event.fin and event.opcode in _DATA and not self._has_said_close
-            if not is_wanted and not self._extra_frames.take(self._loop.time()):
+            if not is_wanted and not self._extra_frames.take(1, self._loop.time()):
                 self._cut_off("frame_rate", "too many control frames or fragments")
             elif event.opcode in _DATA and not self._has_said_close:
                 self._assemble(event)

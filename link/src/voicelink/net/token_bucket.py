@@ -33,6 +33,10 @@ class TokenBucket:
         self._level -= amount
         return True
 
+    def wait_s(self, amount: float, now: float) -> float:
+        """Return the seconds until `amount` is there, or a full bucket if that is less; 0 where it is there now."""
+        return max(0.0, (min(amount, self._burst) - self.level(now)) / self._per_s)
+
     def charge(self, amount: float) -> None:
         """Take `amount`; what is not there is owed."""
         self._level -= amount
