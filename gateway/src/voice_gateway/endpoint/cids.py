@@ -20,7 +20,7 @@ class ServerCidSource(CidSource, Protocol):
     def owns(self, cid: bytes) -> bool:
         """Whether `cid` carries this server's ID, so that no other server can hold its connection.
 
-        Only then may a stateless reset be sent to whoever asks for it (RFC 9000 section 21.11).
+        Only then may a stateless reset be sent to any address (RFC 9000 section 21.11).
         """
 
     def is_of_pool(self, cid: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What an endpoint counts instead of logging it: a line per bad datagram would hand the disk to whoever sends them."""
+"""What an endpoint counts instead of logging it: a line per bad datagram would let a flood fill the disk."""
 
 from __future__ import annotations
 

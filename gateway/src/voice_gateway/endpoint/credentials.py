@@ -13,7 +13,7 @@ from voicelink.quic import CipherSuite, SessionTicket
 from voicelink.quic.cid_source import RandomBytes
 
 TokenVerdict = ValidToken | KnownAddress | RejectedToken | None
-"""`None` is no token of these secrets, or one that is worth nothing here: the client is a stranger."""
+"""`None` is no token of these secrets, or one that proves nothing here: the client is unknown."""
 
 
 class Credentials:
