@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from voice_gateway.deadline_timer import Alarm, Clock
 from voice_gateway.transport.reassembler import UplinkCounters, UplinkReassembler
+from voicelink.net.deadline_timer import Clock, DeadlineTimer
 from voicelink.wire import AudioFrame, Malformed, UplinkMode
 
 
@@ -29,7 +29,7 @@ class UplinkReceiver:
         self._send_report = send_report
         self._counters = counters
         self._passed = 0
-        self._alarm = Alarm(clock, self._alarmed)
+        self._timer = DeadlineTimer(clock, self._alarmed)
 
     def begin(self, mode: UplinkMode, next_sequence: int) -> None:
         """Take datagrams from now on; `next_sequence` is the first frame that has not arrived."""
@@ -55,7 +55,7 @@ class UplinkReceiver:
     def close(self) -> None:
         """Report nothing any more."""
         self.reassembler = None
-        self._alarm.cancel()
+        self._timer.cancel()
 
     def _arm(self) -> None:
         due = None if self.reassembler is None else self.reassembler.report_at
@@ -65,7 +65,7 @@ class UplinkReceiver:
         if due <= now:
             self._report(now)
         else:
-            self._alarm.set(due)
+            self._timer.set(due)
 
     def _alarmed(self, now: float) -> None:
         if self.reassembler is not None and self.reassembler.report_at is not None:

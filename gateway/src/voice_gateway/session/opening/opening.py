@@ -8,13 +8,13 @@ from typing import Final, Protocol
 
 import structlog
 
-from voice_gateway.deadline_timer import Alarm, Clock
 from voice_gateway.session.core.agreement import Agreement, agree
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.live_session import EarlyFrame
 from voice_gateway.session.runtime.ownership import call_session_id
 from voice_gateway.session.stats.counters import SessionCounters
+from voicelink.net.deadline_timer import Clock, DeadlineTimer
 from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Malformed, Resume, Start
 
 _log = structlog.get_logger("voice_gateway.session")
@@ -72,8 +72,8 @@ class Opening:
         self._is_decided = False
         self._early: list[EarlyFrame] = []
         self._early_bytes = 0
-        self._alarm = Alarm(clock, self._timed_out)
-        self._alarm.set(clock.time() + limits.start_timeout_s)
+        self._timer = DeadlineTimer(clock, self._timed_out)
+        self._timer.set(clock.time() + limits.start_timeout_s)
         connection.set_handler(self)
 
     def message_received(self, message: ClientMessage) -> None:
@@ -161,7 +161,7 @@ class Opening:
         if self._is_decided:
             return
         self._is_decided = True
-        self._alarm.cancel()
+        self._timer.cancel()
         _log.debug("session_opening_decided", peer=self._connection.peer, outcome=outcome)
         self._on_decided()
 

@@ -21,7 +21,6 @@ from voice_gateway.agent.base import (
     TakesUp,
     Understood,
 )
-from voice_gateway.deadline_timer import Alarm
 from voice_gateway.session.core.agent_audio import AgentAudio
 from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.effects import (
@@ -54,6 +53,7 @@ from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.session.stats.snapshot import Migration, SessionSnapshot
 from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.store.base import Fenced, SessionRecord, SessionStore
+from voicelink.net.deadline_timer import DeadlineTimer
 from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Played, Resume
 
 _MOST_MIGRATIONS = 64
@@ -113,7 +113,7 @@ class LiveSession:
         self._saving: asyncio.Task[None] | None = None
         self._effects: deque[Effect] = deque()
         self._is_running = False
-        self._alarm = Alarm(self._loop, self._tick)
+        self._timer = DeadlineTimer(self._loop, self._tick)
         self._log = _log.bind(session=session.identity.session_id, transport=connection.transport.kind)
         connection.set_handler(self)
         self._arm()
@@ -408,7 +408,7 @@ class LiveSession:
         self._report_turns()
         self._effects.clear()
         self._backlog.clear()
-        self._alarm.cancel()
+        self._timer.cancel()
         if self._speaker:
             self._speaker.close()
         counters = self._services.counters
@@ -434,7 +434,7 @@ class LiveSession:
     def _arm(self) -> None:
         deadline = self.session.deadline
         if deadline is not None:
-            self._alarm.set(deadline)
+            self._timer.set(deadline)
 
     def _tick(self, now: float) -> None:
         self._apply(self.session.tick(now))
