@@ -152,13 +152,14 @@ MANY_METHODS = {
     "voice_client.Playback": (15, "the jitter buffer, and what of it was played"),
     "voice_gateway.LiveSession": (13, "what the transport, the agent, the store and the timers tell one session"),
     "voice_gateway.Session": (16, "every input of the sans-IO session"),
-    "voice_client.WebTransportConnection": (14, "the transport interface, and migration"),
+    "voice_client.WebTransportConnection": (18, "the transport interface, and migration"),
+    "voicelink.Connection": (37, "the public face of the QUIC parts, which it calls by name"),
     "voicelink.WebTransportLayer": (13, "streams, datagrams, drain and close of WebTransport sessions"),
     "quiclb.Family": (13, "the address layout of one IP family, for numpy"),
     "quiclb.Supervisor": (13, "the life of forwarding processes, and what metrics ask of them"),
 }
 MANY_PARAMETERS = {
-    "voicelink.Connection.__init__": (11, "what aioquic's constructor takes, and the parts that are ours"),
+    "voicelink.Connection.__init__": (12, "what aioquic's constructor takes, and the parts that are ours"),
     "voice_gateway.WebServer.__init__": (9, "all routes and limits of one listener"),
     "voice_gateway.SessionManager.__init__": (9, "the composition root of sessions"),
     "voice_gateway.mint": (9, "each claim of a token"),
