@@ -21,7 +21,7 @@ from testbed.simnet.links import Direction, Profile
 from testbed.simulation import Simulation, simulate
 from voice_client.audio.source import FRAME_BYTES
 from voice_client.errors import CallLost
-from voice_gateway.agent.base import AgentEvent, Finished, HeardAudio, Silence
+from voice_gateway.agent.base import AgentEvent, Finished, NoSpeechUpTo, UserAudio
 from voice_gateway.transport import reassembler
 from voice_gateway.transport.stand_in import stand_in
 from voicelink.audio.frames import FRAME_S
@@ -152,14 +152,14 @@ class _Listener:
         self._emit = emit
         return _Listening(self)
 
-    def hear(self, audio: HeardAudio) -> None:
+    def hear(self, audio: UserAudio) -> None:
         self._latest = audio.sequence
         self._heard(audio.sequence)
         if audio.sequence % 50 == 49:
-            self._emit(Silence(audio.sequence))
+            self._emit(NoSpeechUpTo(audio.sequence))
 
     def finish(self) -> None:
-        self._emit(Silence(self._latest))
+        self._emit(NoSpeechUpTo(self._latest))
         self._emit(Finished())
 
 

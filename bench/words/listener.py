@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.calls.agents import Mute, NotingAgent, RememberingRecogniser
-from voice_gateway.agent.base import AgentEvent, Conversation, HeardAudio, Understood
+from voice_gateway.agent.base import AgentEvent, Conversation, UserAudio, FinalTranscript
 from voice_gateway.agents.order.agent import OrderAgent
 from voice_gateway.agents.order.recogniser import InlineRecogniser
 
@@ -32,13 +32,13 @@ class Listener(NotingAgent):
     def __init__(self) -> None:
         recogniser = RememberingRecogniser()
         super().__init__(OrderAgent(recogniser=recogniser, speech=Mute(), is_inline=True))
-        self._understood: list[Understood] = []
+        self._understood: list[FinalTranscript] = []
         asyncio.run(InlineRecogniser.open(recogniser))
         asyncio.run(self.open())
 
     def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Conversation:
         def note(event: AgentEvent) -> None:
-            if isinstance(event, Understood):
+            if isinstance(event, FinalTranscript):
                 self._understood.append(event)
             emit(event)
 
@@ -60,7 +60,7 @@ class Listener(NotingAgent):
         self.heard.clear()
         return understanding
 
-    def hear(self, pieces: Iterator[HeardAudio]) -> Understanding:
+    def hear(self, pieces: Iterator[UserAudio]) -> Understanding:
         """Listen to a call that has no session."""
         conversation = self.converse(lambda event: None, None)
         for piece in pieces:

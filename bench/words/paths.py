@@ -15,7 +15,7 @@ import soxr
 from bench.uplink.conditions import FRAMES_LOST_AT_ONCE, JITTER_S, ONE_WAY_S
 from bench.words.orders import RATE_HZ
 from testbed.simnet.links import Burst, Direction, Profile
-from voice_gateway.agent.base import HeardAudio
+from voice_gateway.agent.base import UserAudio
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
 from voicelink.audio.frames import FRAME_S, FRAME_TICKS
 from voicelink.audio.g711 import pcmu_encode
@@ -44,7 +44,7 @@ def telephone_frames(pcm: bytes) -> list[AudioFrame]:
     return [AudioFrame(number, number * FRAME_TICKS, Codec.PCMU, payload) for number, payload in enumerate(payloads)]
 
 
-def in_plain_datagrams(frames: Sequence[AudioFrame], loss: float, seed: int) -> Iterator[HeardAudio]:
+def in_plain_datagrams(frames: Sequence[AudioFrame], loss: float, seed: int) -> Iterator[UserAudio]:
     """Each frame once: the gateway's decoder conceals what is lost."""
     direction, rng, decoder = Direction(link(loss)), random.Random(seed), FrameDecoder(RATE_HZ)
     for frame in frames:
@@ -53,4 +53,4 @@ def in_plain_datagrams(frames: Sequence[AudioFrame], loss: float, seed: int) -> 
         pcm = decoder.decode(frame)
         if isinstance(pcm, Malformed):
             raise ValueError(pcm.reason)
-        yield HeardAudio(frame.sequence, pcm)
+        yield UserAudio(frame.sequence, pcm)

@@ -13,7 +13,7 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from voice_gateway.agent.base import Agent, AgentEvent, Conversation, HeardAudio
+from voice_gateway.agent.base import Agent, AgentEvent, Conversation, UserAudio
 from voice_gateway.agents.order import agent as order_agent
 from voice_gateway.agents.order.agent import OrderAgent
 from voice_gateway.agents.order.menu import default_menu
@@ -29,7 +29,7 @@ class NotingAgent:
         self.name = inner.name
         self.input_rate_hz = inner.input_rate_hz
         self.output_rate_hz = inner.output_rate_hz
-        self.heard: list[list[HeardAudio]] = []
+        self.heard: list[list[UserAudio]] = []
         self._inner = inner
 
     async def open(self) -> None:
@@ -44,7 +44,7 @@ class NotingAgent:
 
 
 class _NotingConversation:
-    def __init__(self, inner: Conversation, heard: list[HeardAudio]) -> None:
+    def __init__(self, inner: Conversation, heard: list[UserAudio]) -> None:
         self._heard = heard
         self._inner = inner
         self.greet = inner.greet
@@ -53,7 +53,7 @@ class _NotingConversation:
         self.finish = inner.finish
         self.close = inner.close
 
-    def hear(self, audio: HeardAudio) -> None:
+    def hear(self, audio: UserAudio) -> None:
         self._heard.append(audio)
         self._inner.hear(audio)
 

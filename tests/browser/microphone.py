@@ -12,7 +12,7 @@ import soxr
 
 from testbed.calls.agents import Mute
 from tests.browser.sound import Sound
-from voice_gateway.agent.base import AgentEvent, HeardAudio, Understood
+from voice_gateway.agent.base import AgentEvent, UserAudio, FinalTranscript
 from voice_gateway.agents.order.agent import OrderAgent
 from voice_gateway.agents.order.menu import default_menu
 from voice_gateway.agents.order.recogniser import RECOGNISER_RATE_HZ, InlineRecogniser
@@ -44,7 +44,7 @@ async def words_in(sound: Sound) -> str:
     said: list[str] = []
 
     def note(event: AgentEvent) -> None:
-        if isinstance(event, Understood):
+        if isinstance(event, FinalTranscript):
             said.append(event.text)
 
     agent = OrderAgent(recogniser=InlineRecogniser(default_menu()), speech=Mute(), is_inline=True)
@@ -53,7 +53,7 @@ async def words_in(sound: Sound) -> str:
         conversation = agent.converse(note, None)
         pcm = soxr.resample(sound.samples, sound.rate_hz, RECOGNISER_RATE_HZ)
         for sequence, start in enumerate(range(0, len(pcm), FRAME)):
-            conversation.hear(HeardAudio(sequence, pcm[start : start + FRAME].tobytes()))
+            conversation.hear(UserAudio(sequence, pcm[start : start + FRAME].tobytes()))
         conversation.finish()
     finally:
         await agent.close()

@@ -14,14 +14,14 @@ from tests.unit.gateway.recordings import recording
 from voice_gateway.agent.base import (
     AgentEvent,
     Conversation,
+    FinalTranscript,
     Finished,
-    HeardAudio,
+    NoSpeechUpTo,
     Reply,
     ReplyAudio,
     ReplyEnded,
-    Silence,
-    SpeechStarted,
-    Understood,
+    UserAudio,
+    UserStartedSpeaking,
 )
 from voice_gateway.agents.order.agent import OrderAgent
 from voice_gateway.agents.order.menu import default_menu
@@ -60,7 +60,7 @@ def call(
     conversation = agent.converse(events.append, state)
     decoder = FrameDecoder(agent.input_rate_hz)
     for frame in frames(codec, pcm):
-        conversation.hear(HeardAudio(frame.sequence, bytes(decoder.decode(frame))))
+        conversation.hear(UserAudio(frame.sequence, bytes(decoder.decode(frame))))
     conversation.finish()
     conversation.close()
     assert isinstance(events[-1], Finished)
@@ -68,7 +68,7 @@ def call(
 
 
 def last_state(events: list[AgentEvent]) -> dict[str, Any]:
-    return dict(next(e.state for e in reversed(events) if isinstance(e, Understood) and e.state is not None))
+    return dict(next(e.state for e in reversed(events) if isinstance(e, FinalTranscript) and e.state is not None))
 
 
 def lines(state: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -82,7 +82,7 @@ def test_the_caller_gets_what_was_ordered(agent: OrderAgent, codec: Codec) -> No
     events = call(agent, recording("caller") + PAUSE, codec=codec)
     assert lines(last_state(events)) == CALLERS_ORDER
     assert last_state(events)["total"] == "11.75"
-    assert sum(isinstance(event, SpeechStarted) for event in events) == 1
+    assert sum(isinstance(event, UserStartedSpeaking) for event in events) == 1
     assert sum(len(event.pcm) for event in events if isinstance(event, ReplyAudio)) / 48_000 > 3
 
 
@@ -127,13 +127,13 @@ def test_an_utterance_sent_again_from_its_start_is_understood_the_same(agent: Or
     cut_off = agent.converse(first.append, None)
     decoder = FrameDecoder(16_000)
     for frame in whole[:60]:
-        cut_off.hear(HeardAudio(frame.sequence, bytes(decoder.decode(frame))))
+        cut_off.hear(UserAudio(frame.sequence, bytes(decoder.decode(frame))))
     cut_off.close()
-    heard = max((event.through_sequence for event in first if isinstance(event, Silence)), default=-1)
+    heard = max((event.through_sequence for event in first if isinstance(event, NoSpeechUpTo)), default=-1)
     resumed = agent.converse(second.append, None)
     decoder = FrameDecoder(16_000)
     for frame in whole[heard + 1 :]:
-        resumed.hear(HeardAudio(frame.sequence, bytes(decoder.decode(frame))))
+        resumed.hear(UserAudio(frame.sequence, bytes(decoder.decode(frame))))
     resumed.close()
     assert lines(last_state(second)) == CALLERS_ORDER
 
@@ -150,20 +150,20 @@ def test_the_same_audio_gives_the_same_words_whoever_spoke_before(agent: OrderAg
     said = []
     for before in ("caller", "rms_off_menu", "slt_total"):
         call(agent, recording(before))
-        said.append([event.text for event in call(agent, recording("slt_order")) if isinstance(event, Understood)])
+        said.append([event.text for event in call(agent, recording("slt_order")) if isinstance(event, FinalTranscript)])
     assert said == [said[0]] * 3
 
 
 @pytest.mark.parametrize("pcm", [bytes(32_000 * 4), recording("rms_off_menu") + PAUSE], ids=["silence", "off the menu"])
 def test_nothing_ordered_is_no_order(agent: OrderAgent, pcm: bytes) -> None:
     events = call(agent, pcm)
-    assert not any(isinstance(event, Understood) and event.state is not None for event in events)
+    assert not any(isinstance(event, FinalTranscript) and event.state is not None for event in events)
 
 
 async def listen(conversation: Conversation, pcm: bytes, is_enough: Callable[[], bool]) -> None:
     """Let the conversation hear frames, giving its helpers a chance to answer, until it is enough."""
     for sequence, at in enumerate(range(0, len(pcm), 640)):
-        conversation.hear(HeardAudio(sequence, pcm[at : at + 640]))
+        conversation.hear(UserAudio(sequence, pcm[at : at + 640]))
         await asyncio.sleep(0)
     await until(is_enough)
 

@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from voice_gateway.agent.base import AgentEvent, Finished, HeardAudio, Understood
+from voice_gateway.agent.base import AgentEvent, FinalTranscript, Finished, UserAudio
 from voice_gateway.errors import StoreError
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
@@ -52,12 +52,12 @@ class Listening:
         self.heard = heard
         self.pending: list[int] = []
 
-    def hear(self, audio: HeardAudio) -> None:
+    def hear(self, audio: UserAudio) -> None:
         self.pending.append(audio.sequence)
         if len(self.pending) == 3 and self.emit is not None:
             self.heard += self.pending
             self.pending.clear()
-            self.emit(Understood(f"up to {audio.sequence}", audio.sequence, {"heard": list(self.heard)}))
+            self.emit(FinalTranscript(f"up to {audio.sequence}", audio.sequence, {"heard": list(self.heard)}))
 
     def greet(self) -> None: ...
 

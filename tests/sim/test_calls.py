@@ -22,7 +22,7 @@ from testbed.calls.simulated_cluster import Plan, SimulatedCluster
 from testbed.simnet.links import Profile
 from testbed.simulation import Simulation, seeds, simulate
 from voice_client.call.report import CallReport
-from voice_gateway.agent.base import HeardAudio
+from voice_gateway.agent.base import UserAudio
 from voice_gateway.certificates.development import DevelopmentCertificate
 
 pytestmark = pytest.mark.usefixtures("order_agent_models")
@@ -46,7 +46,7 @@ class Outcome:
     """A call as both ends saw it; `heard` has the frames of each conversation with any worker's agent."""
 
     report: CallReport
-    heard: list[list[HeardAudio]]
+    heard: list[list[UserAudio]]
 
 
 async def place_call(

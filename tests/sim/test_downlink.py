@@ -15,7 +15,7 @@ import structlog
 from testbed.calls.simulated_cluster import Plan, SimulatedCluster
 from testbed.simnet.links import Profile
 from testbed.simulation import Simulation, simulate
-from voice_gateway.agent.base import AgentEvent, Finished, HeardAudio, Reply, ReplyAudio, ReplyEnded
+from voice_gateway.agent.base import AgentEvent, Finished, UserAudio, Reply, ReplyAudio, ReplyEnded
 from voice_gateway.certificates.development import DevelopmentCertificate
 
 LECTURE_S = 14
@@ -45,7 +45,7 @@ class _Lecture:
     def greet(self) -> None:
         self.say_again("a long answer")
 
-    def hear(self, audio: HeardAudio) -> None: ...
+    def hear(self, audio: UserAudio) -> None: ...
 
     def interrupted(self, played_ms: int) -> None: ...
 

@@ -11,7 +11,7 @@ import msgspec
 from voice_gateway.access.attempts import RUSH_S
 from voice_gateway.access.session_quota import MAX_WAITING, MAX_WAITING_OF_ADDRESS
 from voice_gateway.access.uplink_limits import CATCH_UP_S, MEDIA_BURST_S, MEDIA_CATCH_UP_S, MEDIA_RATE
-from voice_gateway.agent.base import HeardAudio, Understood
+from voice_gateway.agent.base import FinalTranscript, UserAudio
 from voice_gateway.agents.echo import EchoAgent
 from voice_gateway.agents.order.dialogue import Dialogue, Question
 from voice_gateway.agents.order.menu import default_menu
@@ -146,8 +146,8 @@ def test_the_page_has_every_key_of_the_echo_s_state() -> None:
     conversation = EchoAgent().converse(emitted.append, None)
     for sequence in range(100):
         loud = (b"\x00\x40" if sequence < 50 else b"\x00\x00") * 320
-        conversation.hear(HeardAudio(sequence, loud))
-    (state,) = (event.state for event in emitted if isinstance(event, Understood))
+        conversation.hear(UserAudio(sequence, loud))
+    (state,) = (event.state for event in emitted if isinstance(event, FinalTranscript))
     assert set(state) == {"kind", "utterances"}
     assert f"| `{state['kind']}` | `echo`, `echo-pcmu` | `utterances`" in PAGE
 

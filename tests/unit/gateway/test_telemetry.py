@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
-from voice_gateway.agent.base import Reply, ReplyAudio, ReplyEnded, SpeechStarted, Understood
+from voice_gateway.agent.base import FinalTranscript, Reply, ReplyAudio, ReplyEnded, UserStartedSpeaking
 from voice_gateway.ops.telemetry import TurnSpans, open_turn_spans
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.stats.turn_latency import Figure, TurnLatency
@@ -97,8 +97,8 @@ async def test_each_turn_of_a_session_is_told_once_and_none_of_its_words(spans, 
     emit = agent.conversations[-1].emit
     for number in range(2):
         for event in (
-            SpeechStarted(0),
-            Understood("secret latte", 0, None),
+            UserStartedSpeaking(0),
+            FinalTranscript("secret latte", 0, None),
             Reply("secret bill"),
             ReplyAudio(bytes(96)),
         ):

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
-class HeardAudio:
+class UserAudio:
     """One uplink frame as PCM16 mono at the agent's `input_rate_hz`; `sequence` is the frame's on the wire.
 
     For an agent that `SpeaksPcmu` it is mu-law, a byte a sample.
@@ -23,7 +23,7 @@ class HeardAudio:
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechStarted:
+class UserStartedSpeaking:
     """The caller began to speak; whatever the agent is saying is interrupted (barge-in).
 
     `sequence` is the first frame of the utterance, `onset` the first with voice, where the agent knows it.
@@ -34,7 +34,7 @@ class SpeechStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class SpeechStopped:
+class UserStoppedSpeaking:
     """The caller's turn is taken as over, and its words will follow; `sequence` is its last frame with voice.
 
     For the account of latencies; an agent that does not tell may leave it out.
@@ -51,7 +51,7 @@ class PartialTranscript:
 
 
 @dataclass(frozen=True, slots=True)
-class Understood:
+class FinalTranscript:
     """An utterance ended: its words, the state that follows from it, and the last frame it used.
 
     The three belong together: once the session has saved them, frames up to `through_sequence` are heard.
@@ -64,7 +64,7 @@ class Understood:
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
+class NoSpeechUpTo:
     """No speech is pending in the frames up to `through_sequence`: forgetting them loses no word."""
 
     through_sequence: int
@@ -105,11 +105,11 @@ class AgentFailed:
 
 
 AgentEvent = (
-    SpeechStarted
-    | SpeechStopped
+    UserStartedSpeaking
+    | UserStoppedSpeaking
     | PartialTranscript
-    | Understood
-    | Silence
+    | FinalTranscript
+    | NoSpeechUpTo
     | Reply
     | ReplyAudio
     | ReplyEnded
@@ -127,7 +127,7 @@ class Conversation(Protocol):
         Also for one that was taken up, where the caller waits for an answer that it will not get.
         """
 
-    def hear(self, audio: HeardAudio) -> None:
+    def hear(self, audio: UserAudio) -> None:
         """Take the next frame, in order; returns at once."""
 
     def interrupted(self, played_ms: int) -> None:
@@ -193,3 +193,11 @@ class SpeaksPcmu(Protocol):
     """
 
     speaks_pcmu: Literal[True]
+
+
+# Former names, for agents written before; deprecated.
+HeardAudio = UserAudio
+SpeechStarted = UserStartedSpeaking
+SpeechStopped = UserStoppedSpeaking
+Understood = FinalTranscript
+Silence = NoSpeechUpTo

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from voice_gateway.agent.base import HeardAudio
+from voice_gateway.agent.base import UserAudio
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class TurnTaker:
         self.phase = Phase.QUIET
         self._timing = timing or TurnTiming()
         self._bytes_per_ms = rate_hz * sample_bytes // 1000
-        self._preroll: deque[HeardAudio] = deque()
+        self._preroll: deque[UserAudio] = deque()
         self._preroll_ms = 0.0
         self._voice_ms = 0.0
         self._silence_ms = 0.0
@@ -139,7 +139,7 @@ class TurnTaker:
         self._onset = 0
         self._voice_sequence = 0
 
-    def hear(self, audio: HeardAudio, probability: float) -> list[TurnEvent]:
+    def hear(self, audio: UserAudio, probability: float) -> list[TurnEvent]:
         """Take the next frame and how likely it is speech; return what follows from it."""
         self._last_sequence = audio.sequence
         signal = self._signal(len(audio.pcm) / self._bytes_per_ms, probability, audio.sequence)
@@ -194,7 +194,7 @@ class TurnTaker:
     def _patience_ms(self) -> int:
         return self._timing.unfinished_patience_ms if self.is_unfinished else self._timing.patience_ms
 
-    def _keep(self, audio: HeardAudio) -> list[TurnEvent]:
+    def _keep(self, audio: UserAudio) -> list[TurnEvent]:
         duration_ms = len(audio.pcm) / self._bytes_per_ms
         self._preroll.append(audio)
         self._preroll_ms += duration_ms

@@ -8,15 +8,15 @@ from typing import Any, Literal
 from voice_gateway.agent.base import (
     AgentEvent,
     Conversation,
+    FinalTranscript,
     Finished,
-    HeardAudio,
+    NoSpeechUpTo,
     Reply,
     ReplyAudio,
     ReplyEnded,
-    Silence,
-    SpeechStarted,
-    SpeechStopped,
-    Understood,
+    UserAudio,
+    UserStartedSpeaking,
+    UserStoppedSpeaking,
 )
 from voice_gateway.agent.turn import (
     NothingPending,
@@ -87,7 +87,7 @@ class EchoConversation:
     def greet(self) -> None:
         """Stay silent: an echo does not begin."""
 
-    def hear(self, audio: HeardAudio) -> None:
+    def hear(self, audio: UserAudio) -> None:
         """Take the next frame, and answer if it ends an utterance."""
         for event in self._taker.hear(audio, self._voice_probability(audio.pcm)):
             self._follow(event)
@@ -114,17 +114,17 @@ class EchoConversation:
         match event:
             case TurnStarted(sequence, pcm, onset):
                 self._pcm[:] = pcm
-                self._tell(SpeechStarted(sequence, onset))
+                self._tell(UserStartedSpeaking(sequence, onset))
             case TurnContinued(pcm):
                 self._pcm += pcm
             case TurnEnded(through_sequence, voice_sequence):
-                self._tell(SpeechStopped(voice_sequence))
+                self._tell(UserStoppedSpeaking(voice_sequence))
                 self._utterances += 1
                 text = f"echo {self._utterances}"
-                self._tell(Understood(text, through_sequence, {"kind": "echo", "utterances": self._utterances}))
+                self._tell(FinalTranscript(text, through_sequence, {"kind": "echo", "utterances": self._utterances}))
                 self._reply(text)
             case NothingPending(through_sequence):
-                self._tell(Silence(through_sequence))
+                self._tell(NoSpeechUpTo(through_sequence))
 
     def _reply(self, text: str) -> None:
         self._tell(Reply(text))

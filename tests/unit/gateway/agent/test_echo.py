@@ -5,14 +5,14 @@ from __future__ import annotations
 from tests.unit.gateway.audio.signals import tone
 from voice_gateway.agent.base import (
     AgentEvent,
+    FinalTranscript,
     Finished,
-    HeardAudio,
     Reply,
     ReplyAudio,
     ReplyEnded,
-    SpeechStarted,
-    SpeechStopped,
-    Understood,
+    UserAudio,
+    UserStartedSpeaking,
+    UserStoppedSpeaking,
 )
 from voice_gateway.agents.echo import EchoAgent, PcmuEchoAgent
 from voicelink.audio.g711 import pcmu_encode
@@ -25,7 +25,7 @@ def hear(
     conversation = (agent or EchoAgent()).converse(events.append, state)
     conversation.greet()
     for sequence, at in enumerate(range(0, len(pcm), frame_bytes)):
-        conversation.hear(HeardAudio(sequence, pcm[at : at + frame_bytes]))
+        conversation.hear(UserAudio(sequence, pcm[at : at + frame_bytes]))
     conversation.finish()
     conversation.close()
     conversation.finish()
@@ -35,14 +35,17 @@ def hear(
 def test_an_utterance_comes_back_with_its_beginning() -> None:
     word = tone(300, 16_000, 0.5, 6_000)
     events = hear(bytes(16_000) + word + bytes(32_000))
-    kinds = [type(event) for event in events if type(event).__name__ != "Silence"]
-    assert kinds == [SpeechStarted, SpeechStopped, Understood, Reply, ReplyAudio, ReplyEnded, Finished]
+    kinds = [type(event) for event in events if type(event).__name__ != "NoSpeechUpTo"]
+    assert kinds == [UserStartedSpeaking, UserStoppedSpeaking, FinalTranscript, Reply, ReplyAudio, ReplyEnded, Finished]
     assert word in next(event.pcm for event in events if isinstance(event, ReplyAudio))
 
 
 def test_finish_answers_what_is_pending() -> None:
     events = hear(bytes(16_000) + tone(300, 16_000, 0.5, 6_000), {"utterances": 4})
-    assert next(event for event in events if isinstance(event, Understood)).state == {"kind": "echo", "utterances": 5}
+    assert next(event for event in events if isinstance(event, FinalTranscript)).state == {
+        "kind": "echo",
+        "utterances": 5,
+    }
     assert isinstance(events[-1], Finished)
 
 

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from voice_gateway.agent.base import HeardAudio
+from voice_gateway.agent.base import UserAudio
 from voice_gateway.agent.turn import (
     TRANSITIONS,
     Action,
@@ -25,8 +25,8 @@ from voice_gateway.agent.turn import (
 TIMING = TurnTiming(onset_ms=60, preroll_ms=100, patience_ms=200, unfinished_patience_ms=400, silence_report_ms=100)
 
 
-def frame(sequence: int) -> HeardAudio:
-    return HeardAudio(sequence, sequence.to_bytes(2, "little") * 320)
+def frame(sequence: int) -> UserAudio:
+    return UserAudio(sequence, sequence.to_bytes(2, "little") * 320)
 
 
 def heard(taker: TurnTaker, pattern: str, first: int = 0) -> list[tuple[int, TurnEvent]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from voice_gateway.agent.base import AgentEvent, Finished, HeardAudio
+from voice_gateway.agent.base import AgentEvent, Finished, UserAudio
 from voice_gateway.transport.base import SessionRequest
 from voicelink.wire import VOICE_PATH, AudioFrame, CloseCode, ServerMessage
 
@@ -47,12 +47,12 @@ class FakeConversation:
     def __init__(self, emit: Callable[[AgentEvent], None]) -> None:
         self.emit = emit
         self.calls: list[object] = []
-        self.on_hear: Callable[[HeardAudio], None] = lambda audio: None
+        self.on_hear: Callable[[UserAudio], None] = lambda audio: None
 
     def greet(self) -> None:
         self.calls.append("greet")
 
-    def hear(self, audio: HeardAudio) -> None:
+    def hear(self, audio: UserAudio) -> None:
         self.calls.append(audio)
         self.on_hear(audio)
 

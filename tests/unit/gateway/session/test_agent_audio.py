@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
 from tests.unit.gateway.transport.twilio.test_transport import Line
-from voice_gateway.agent.base import Agent, HeardAudio, Reply, ReplyAudio, ReplyEnded
+from voice_gateway.agent.base import Agent, Reply, ReplyAudio, ReplyEnded, UserAudio
 from voice_gateway.agents.echo import EchoAgent, PcmuEchoAgent
 from voice_gateway.errors import AgentError
 from voice_gateway.session.core.agent_audio import AgentAudio, audio_of
@@ -30,7 +30,7 @@ class PcmuAgent(FakeAgent):
 
     @property
     def heard(self) -> list[bytes]:
-        return [call.pcm for call in self.conversation.calls if isinstance(call, HeardAudio)]
+        return [call.pcm for call in self.conversation.calls if isinstance(call, UserAudio)]
 
     @property
     def conversation(self) -> FakeConversation:

@@ -12,7 +12,7 @@ import pytest
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
 from voice_gateway.access.limits import AccessLimits
 from voice_gateway.access.uplink_limits import MEDIA_BURST_S, MEDIA_CATCH_UP_S, MEDIA_RATE, MediaRateLimiter
-from voice_gateway.agent.base import HeardAudio, Silence
+from voice_gateway.agent.base import NoSpeechUpTo, UserAudio
 from voice_gateway.session.core.effects import Finish, Hear
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
@@ -70,7 +70,7 @@ async def worker() -> AsyncIterator[Worker]:
 
 
 def heard(conversation: FakeConversation) -> list[int]:
-    return [call.sequence for call in conversation.calls if isinstance(call, HeardAudio)]
+    return [call.sequence for call in conversation.calls if isinstance(call, UserAudio)]
 
 
 async def until(is_true: Callable[[], object], turns: int = 10_000) -> int:
@@ -143,7 +143,7 @@ async def test_the_end_and_keys_keep_their_place_behind_the_audio(worker: Worker
     assert "finish" not in conversation.calls
     await until(lambda: transport.closed)
     assert pressed == [("5", 5 * A_SLICE)]
-    assert conversation.calls.index("finish") > conversation.calls.index(HeardAudio(5 * A_SLICE - 1, bytes(640)))
+    assert conversation.calls.index("finish") > conversation.calls.index(UserAudio(5 * A_SLICE - 1, bytes(640)))
     assert transport.messages[-1] == Bye(frames=5 * A_SLICE)
 
 
@@ -158,7 +158,7 @@ async def test_a_caller_that_resumes_elsewhere_may_send_12000_frames_at_once() -
     connection.message_received(Resume(session=ready.session, token=ready.token, accept=(Codec.PCM16_24K,)))
     await until(lambda: transport.of(Ready))
     conversation = second.agent.conversations[-1]
-    conversation.on_hear = lambda audio: conversation.emit(Silence(audio.sequence))
+    conversation.on_hear = lambda audio: conversation.emit(NoSpeechUpTo(audio.sequence))
     for sequence in range(12_000):
         connection.audio_received(frame(sequence))
     assert len(heard(conversation)) <= A_SLICE + 1
@@ -172,7 +172,7 @@ async def test_a_caller_that_resumes_elsewhere_may_send_12000_frames_at_once() -
 async def test_an_agent_is_behind_only_with_what_reached_it() -> None:
     worker = Worker("w", MemoryStore(), SessionLimits(unacked_frames=50))
     connection, transport, conversation = worker.call()
-    conversation.on_hear = lambda audio: conversation.emit(Silence(audio.sequence))
+    conversation.on_hear = lambda audio: conversation.emit(NoSpeechUpTo(audio.sequence))
     for sequence in range(60):
         connection.audio_received(frame(sequence))
     await until(lambda: len(heard(conversation)) == 60)

@@ -11,7 +11,15 @@ import uvloop
 
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 from voice_gateway.access.gate import Gate
-from voice_gateway.agent.base import HeardAudio, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
+from voice_gateway.agent.base import (
+    FinalTranscript,
+    NoSpeechUpTo,
+    Reply,
+    ReplyAudio,
+    ReplyEnded,
+    UserAudio,
+    UserStartedSpeaking,
+)
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.opening.session_admission import Admission
@@ -81,8 +89,8 @@ async def test_a_call_from_start_to_bye(bench):
     assert transport.of(Ready)[0].session == "s-1"
     live.audio_received(frame(0))
     live.audio_received(frame(1))
-    assert conversation.calls == ["greet", HeardAudio(0, bytes(640)), HeardAudio(1, bytes(640))]
-    conversation.emit(Understood("a latte", 1, {"items": ["latte"]}))
+    assert conversation.calls == ["greet", UserAudio(0, bytes(640)), UserAudio(1, bytes(640))]
+    conversation.emit(FinalTranscript("a latte", 1, {"items": ["latte"]}))
     await settled()
     assert transport.of(Heard) == [Heard(sequence=1)]
     assert (await bench.store.load("s-1")).state == {"items": ["latte"]}
@@ -120,7 +128,7 @@ async def test_barge_in_abandons_what_is_not_encoded(bench):
     _live, transport = bench.call()
     bench.conversation.emit(Reply("hello"))
     bench.conversation.emit(ReplyAudio(bytes(48_000 * 10)))
-    bench.conversation.emit(SpeechStarted(0))
+    bench.conversation.emit(UserStartedSpeaking(0))
     sent = len(transport.audio)
     await settled()
     assert len(transport.audio) == sent
@@ -132,7 +140,7 @@ async def test_barge_in_abandons_what_is_not_encoded(bench):
 async def test_an_agent_that_answers_within_hear_is_served_in_order(bench):
     live, transport = bench.call()
     bench.conversation.on_hear = lambda audio: bench.conversation.emit(
-        Understood(f"word {audio.sequence}", audio.sequence)
+        FinalTranscript(f"word {audio.sequence}", audio.sequence)
     )
     for sequence in range(3):
         live.audio_received(frame(sequence))
@@ -153,7 +161,7 @@ async def test_an_agent_that_raises_ends_its_own_session_only(bench):
     live, transport = bench.call()
     other, other_transport = bench.call()
 
-    def fail(audio: HeardAudio) -> None:
+    def fail(audio: UserAudio) -> None:
         raise KeyError("model")
 
     bench.agent.conversations[0].on_hear = fail
@@ -266,7 +274,7 @@ class TestStoreFailure:
         bench.store.save = save
         live, transport = bench.call()
         live.audio_received(frame(0))
-        bench.conversation.emit(Understood("hi", 0))
+        bench.conversation.emit(FinalTranscript("hi", 0))
         await asyncio.sleep(0)
         assert bench.manager.counters.is_store_away
         assert bench.manager.unsaved_count == 1
@@ -286,9 +294,9 @@ class TestStoreFailure:
 
             bench.store.save = save
             live, transport = bench.call()
-            bench.conversation.on_hear = lambda audio: bench.conversation.emit(Silence(audio.sequence))
+            bench.conversation.on_hear = lambda audio: bench.conversation.emit(NoSpeechUpTo(audio.sequence))
             for sequence in range(50):
-                bench.conversation.emit(Understood("hi", sequence))
+                bench.conversation.emit(FinalTranscript("hi", sequence))
                 live.audio_received(frame(sequence))
                 await asyncio.sleep(0)
             assert bench.manager.counters.save_failures
@@ -304,7 +312,7 @@ class TestSnapshot:
         live, _ = bench.call()
         live.audio_received(frame(0))
         live.audio_received(frame(0))
-        bench.conversation.emit(Understood("my secret", 0, {"name": "secret"}))
+        bench.conversation.emit(FinalTranscript("my secret", 0, {"name": "secret"}))
         live.path_changed("192.0.2.9:6000")
         (snapshot,) = bench.manager.snapshot()
         document = snapshot.as_json()
@@ -327,7 +335,7 @@ class TestSnapshot:
         live, _ = bench.call()
         for sequence in range(3):
             live.audio_received(frame(sequence))
-        bench.conversation.emit(Silence(2))
+        bench.conversation.emit(NoSpeechUpTo(2))
         live.lost("gone")
         await settled()
         counters = bench.manager.counters

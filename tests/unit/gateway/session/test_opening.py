@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
-from voice_gateway.agent.base import HeardAudio
+from voice_gateway.agent.base import UserAudio
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.runtime.client_connection import ClientConnection
@@ -60,7 +60,7 @@ class Worker:
     @property
     def heard(self) -> list[int]:
         [conversation] = self.agent.conversations
-        return [call.sequence for call in conversation.calls if isinstance(call, HeardAudio)]
+        return [call.sequence for call in conversation.calls if isinstance(call, UserAudio)]
 
 
 def closing(transport: FakeTransport) -> CloseCode:

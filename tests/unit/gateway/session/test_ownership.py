@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
-from voice_gateway.agent.base import Understood
+from voice_gateway.agent.base import FinalTranscript
 from voice_gateway.errors import StoreError
 from voice_gateway.session.core.record_tracker import RecordTracker
 from voice_gateway.session.core.resume_tokens import ResumeTokens
@@ -143,11 +143,11 @@ async def test_a_claim_whose_answer_is_late_or_lost_does_not_fence_its_own_sessi
     returning.message_received(Resume(session="s-1", token=ready.token, accept=(Codec.PCM16_24K,)))
     await settled()
     if is_saved_meanwhile:
-        agent.conversations[0].emit(Understood("hi", 0))
+        agent.conversations[0].emit(FinalTranscript("hi", 0))
         await settled()
     store.answer.set()
     await settled()
-    agent.conversations[0].emit(Understood("there", 0))
+    agent.conversations[0].emit(FinalTranscript("there", 0))
     await settled()
     assert second.of(Ready)
     assert second.closed == []
@@ -171,7 +171,7 @@ async def test_a_rivals_claim_fences_the_session_off(rival: str) -> None:
     mine = await store.load("s-1")
     assert mine is not None
     assert await store.claim(replace(mine, epoch=2, owner=rival))
-    agent.conversations[0].emit(Understood("hi", 0))
+    agent.conversations[0].emit(FinalTranscript("hi", 0))
     await settled()
     assert [code for code, _ in transport.closed] == [CloseCode.TAKEN_OVER]
     assert manager.count == 0

@@ -6,7 +6,15 @@ import pytest
 from msgspec.structs import replace
 
 from tests.unit.gateway.session.sessions import AUDIO
-from voice_gateway.agent.base import Finished, Reply, ReplyAudio, ReplyEnded, Silence, SpeechStarted, Understood
+from voice_gateway.agent.base import (
+    FinalTranscript,
+    Finished,
+    NoSpeechUpTo,
+    Reply,
+    ReplyAudio,
+    ReplyEnded,
+    UserStartedSpeaking,
+)
 from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.effects import (
     Close,
@@ -94,7 +102,7 @@ class TestDetached:
 
     def test_the_agent_goes_on_but_speaks_to_nobody(self, session):
         session.lost("gone", 1.0)
-        effects = [*session.agent_emitted(Understood("a latte", 9, {"items": 1}), 1.1)]
+        effects = [*session.agent_emitted(FinalTranscript("a latte", 9, {"items": 1}), 1.1)]
         effects += session.agent_emitted(Reply("One latte."), 1.1)
         assert of(effects, Save)
         assert session.agent_emitted(ReplyAudio(ONE_SECOND), 1.2) == ()
@@ -142,7 +150,7 @@ class TestResume:
         session.agent_emitted(ReplyEnded(), 0.5)
         session.message_received(Played(utterance_id=1, position_ms=0, is_complete=True), 0.6)
         session.agent_emitted(Reply("Two."), 0.7)
-        session.agent_emitted(SpeechStarted(9), 0.8)
+        session.agent_emitted(UserStartedSpeaking(9), 0.8)
         session.lost("gone", 1.0)
         assert not of(session.resume(AGREED, back(utterance_id=2, next_utterance_id=3), "second", 2.0), SayAgain)
 
@@ -257,15 +265,15 @@ class TestFromARecord:
 
 class TestDrain:
     def test_waits_for_a_quiet_moment(self, session):
-        session.agent_emitted(SpeechStarted(5), 0.5)
+        session.agent_emitted(UserStartedSpeaking(5), 0.5)
         assert session.drain(20.0, 1.0) == ()
-        effects = session.agent_emitted(Understood("a latte", 9, None), 2.0)
+        effects = session.agent_emitted(FinalTranscript("a latte", 9, None), 2.0)
         assert not sent(effects, Drain)
         (save,) = of(effects, Save)
         assert sent(session.saved(save.record.revision, 2.1), Drain) == [Drain(deadline_s=18.9)]
 
     def test_does_not_wait_for_ever(self, session):
-        session.agent_emitted(SpeechStarted(5), 0.5)
+        session.agent_emitted(UserStartedSpeaking(5), 0.5)
         session.drain(20.0, 1.0)
         assert session.deadline == 11.0
         assert sent(session.tick(11.0), Drain) == [Drain(deadline_s=10.0)]
@@ -277,9 +285,9 @@ class TestDrain:
         assert close.is_record_kept
 
     def test_counts_silence_as_quiet(self, session):
-        session.agent_emitted(SpeechStarted(5), 0.5)
+        session.agent_emitted(UserStartedSpeaking(5), 0.5)
         session.drain(20.0, 1.0)
-        effects = session.agent_emitted(Silence(9), 2.0)
+        effects = session.agent_emitted(NoSpeechUpTo(9), 2.0)
         for save in of(effects, Save):
             effects = session.saved(save.record.revision, 2.0)
         assert sent(effects, Drain)

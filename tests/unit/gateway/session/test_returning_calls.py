@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
 from voice_gateway.access.gate import Gate
-from voice_gateway.agent.base import HeardAudio, Silence, Understood
+from voice_gateway.agent.base import FinalTranscript, NoSpeechUpTo, UserAudio
 from voice_gateway.errors import StoreError
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
@@ -99,7 +99,7 @@ async def ordered(worker: Worker) -> ClientConnection:
     connection, _ = await worker.call()
     for sequence in range(4):
         say(connection, sequence)
-    worker.conversation.emit(Understood("a taro", 1, ORDER))
+    worker.conversation.emit(FinalTranscript("a taro", 1, ORDER))
     await settled()
     return connection
 
@@ -121,14 +121,14 @@ async def test_a_call_goes_on_at_another_worker_from_what_was_understood(workers
     assert second.agent.states == [ORDER]
     assert second.conversation.calls == ["take up"]
     say(connection, 2)
-    assert isinstance(second.conversation.calls[-1], HeardAudio)
+    assert isinstance(second.conversation.calls[-1], UserAudio)
 
 
 async def test_a_worker_that_lost_the_call_is_fenced_off(workers, store):
     first, second = workers
     await ordered(first)
     await second.call()
-    first.conversation.emit(Understood("late words", 3, {"items": []}))
+    first.conversation.emit(FinalTranscript("late words", 3, {"items": []}))
     await settled()
     assert first.manager.count == 0
     assert first.manager.ended()[-1].close_code is CloseCode.TAKEN_OVER
@@ -196,8 +196,8 @@ async def test_a_key_is_used_again_after_its_session_has_ended(workers, store):
     await store.delete(record.session_id, record.epoch)
     _, transport = await workers[1].call()
     assert workers[1].conversation.calls == ["greet"]
-    workers[1].conversation.emit(Understood("a matcha", 0, {"items": ["matcha"]}))
-    workers[1].conversation.emit(Silence(0))
+    workers[1].conversation.emit(FinalTranscript("a matcha", 0, {"items": ["matcha"]}))
+    workers[1].conversation.emit(NoSpeechUpTo(0))
     await settled()
     assert transport.closed == []
     assert (await store.load(call_session_id("CA1"))).state == {"items": ["matcha"]}

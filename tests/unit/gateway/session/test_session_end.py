@@ -6,12 +6,12 @@ import pytest
 
 from tests.unit.gateway.session.sessions import ONE_SECOND, closing, frame, save
 from voice_gateway.agent.base import (
+    FinalTranscript,
     Finished,
+    NoSpeechUpTo,
     PartialTranscript,
     Reply,
     ReplyAudio,
-    Silence,
-    Understood,
 )
 from voice_gateway.session.core.effects import (
     Close,
@@ -51,7 +51,7 @@ class TestBye:
     def test_waits_until_the_last_words_are_saved(self, session):
         session.audio_received(frame(0), 0.9)
         session.message_received(Bye(frames=1), 1.0)
-        session.agent_emitted(Understood("bye", 0), 1.1)
+        session.agent_emitted(FinalTranscript("bye", 0), 1.1)
         assert self.finish(session, 1.2) == ()
         assert session.saved(1, 1.3) == (Send(Heard(sequence=0)), Send(Bye(frames=1)), Close(CloseCode.NORMAL, "bye"))
 
@@ -89,11 +89,11 @@ class TestBye:
         for sequence in range(3):
             session.audio_received(frame(sequence), 0.9)
         session.message_received(Bye(frames=3), 1.0)
-        first = save(session.agent_emitted(Silence(0), 29.0)).record
+        first = save(session.agent_emitted(NoSpeechUpTo(0), 29.0)).record
         session.saved(first.revision, 29.1)
         assert session.agent_emitted(PartialTranscript("a"), 58.0)
         assert session.tick(31.0) == ()
-        record = save(session.agent_emitted(Understood("a latte", 2), 87.0)).record
+        record = save(session.agent_emitted(FinalTranscript("a latte", 2), 87.0)).record
         assert session.tick(88.0) == ()
         self.finish(session, 116.0)
         assert session.saved(record.revision, 116.1)[-1] == Close(CloseCode.NORMAL, "bye")

@@ -9,14 +9,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.unit.gateway.session.sessions import AUDIO
 from voice_gateway.agent.base import (
     AgentFailed,
+    FinalTranscript,
     Finished,
+    NoSpeechUpTo,
     PartialTranscript,
     Reply,
     ReplyAudio,
     ReplyEnded,
-    Silence,
-    SpeechStarted,
-    Understood,
+    UserStartedSpeaking,
 )
 from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.effects import Close, Converse, Finish, Hear, Interrupt, ResetSpeech, Save, Send, Speak
@@ -27,10 +27,10 @@ from voicelink.wire import AudioFrame, Bye, Codec, Heard, Malformed, Ping, Playe
 
 SEQUENCES = st.integers(0, 40)
 AGENT_EVENTS = st.one_of(
-    st.builds(SpeechStarted, SEQUENCES),
+    st.builds(UserStartedSpeaking, SEQUENCES),
     st.builds(PartialTranscript, st.text(max_size=5)),
-    st.builds(Understood, st.text(max_size=20), SEQUENCES, st.none() | st.just({"items": []})),
-    st.builds(Silence, SEQUENCES),
+    st.builds(FinalTranscript, st.text(max_size=20), SEQUENCES, st.none() | st.just({"items": []})),
+    st.builds(NoSpeechUpTo, SEQUENCES),
     st.builds(Reply, st.text(max_size=20)),
     st.builds(ReplyAudio, st.binary(max_size=8).map(lambda half: half * 2)),
     st.just(ReplyEnded()),

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.gateway.session.sessions import AUDIO, start
-from voice_gateway.agent.base import Reply, ReplyAudio, ReplyEnded, SpeechStarted, SpeechStopped, Understood
+from voice_gateway.agent.base import (
+    FinalTranscript,
+    Reply,
+    ReplyAudio,
+    ReplyEnded,
+    UserStartedSpeaking,
+    UserStoppedSpeaking,
+)
 from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.effects import Send
 from voice_gateway.session.core.session import Session
@@ -50,8 +57,8 @@ def talk() -> Talk:
 
 
 def answered(talk: Talk) -> Latency:
-    talk.emit(SpeechStopped(40), 2.475)
-    talk.emit(Understood("taro", 49, None), 2.5)
+    talk.emit(UserStoppedSpeaking(40), 2.475)
+    talk.emit(FinalTranscript("taro", 49, None), 2.5)
     talk.emit(Reply("One taro."), 2.51)
     (latency,) = talk.latencies(ReplyAudio(PIECE), 2.56)
     return latency
@@ -81,25 +88,25 @@ def test_a_greeting_is_no_turn(talk: Talk) -> None:
 
 
 def test_an_agent_that_does_not_say_when_a_turn_ended_leaves_two_parts_out(talk: Talk) -> None:
-    talk.emit(Understood("taro", 49, None), 2.5)
+    talk.emit(FinalTranscript("taro", 49, None), 2.5)
     talk.emit(Reply("One taro."), 2.75)
     assert talk.latencies(ReplyAudio(PIECE), 2.8) == [Latency(turn=1, utterance_id=1, llm_ms=250.0, tts_ms=50.0)]
 
 
 def test_of_two_turns_answered_at_once_the_later_counts(talk: Talk) -> None:
-    talk.emit(SpeechStopped(20), 1.9)
-    talk.emit(SpeechStopped(45), 2.5)
-    talk.emit(Understood("large", 30, None), 2.6)
-    talk.emit(Understood("taro", 49, None), 2.7)
+    talk.emit(UserStoppedSpeaking(20), 1.9)
+    talk.emit(UserStoppedSpeaking(45), 2.5)
+    talk.emit(FinalTranscript("large", 30, None), 2.6)
+    talk.emit(FinalTranscript("taro", 49, None), 2.7)
     talk.emit(Reply("One large taro."), 2.7)
     (latency,) = talk.latencies(ReplyAudio(PIECE), 2.7)
     assert (latency.turn, latency.sequence, latency.stt_ms, latency.llm_ms) == (2, 45, 200.0, 0.0)
 
 
 def test_a_turn_without_words_does_not_shift_the_others(talk: Talk) -> None:
-    talk.emit(SpeechStopped(20), 1.9)
-    talk.emit(SpeechStopped(45), 2.5)
-    talk.emit(Understood("taro", 49, None), 2.6)
+    talk.emit(UserStoppedSpeaking(20), 1.9)
+    talk.emit(UserStoppedSpeaking(45), 2.5)
+    talk.emit(FinalTranscript("taro", 49, None), 2.6)
     talk.emit(Reply("One taro."), 2.6)
     assert talk.latencies(ReplyAudio(PIECE), 2.6)[0].stt_ms == 100.0
 
@@ -108,7 +115,7 @@ def test_an_interruption_is_named_by_its_first_frame_with_voice(talk: Talk) -> N
     answered(talk)
     for sequence in range(50, 100):
         talk.arrive(sequence)
-    assert talk.emit(SpeechStarted(75, onset=90), 2.92) == [Flush(utterance_id=1, sequence=90)]
+    assert talk.emit(UserStartedSpeaking(75, onset=90), 2.92) == [Flush(utterance_id=1, sequence=90)]
     assert dict(talk.observed)[Figure.INTERRUPTION] == pytest.approx(0.12)
 
 
@@ -147,7 +154,7 @@ def test_a_turn_that_was_not_yet_cannot_be_measured(talk: Talk) -> None:
 
 def test_only_the_last_turns_are_kept(talk: Talk) -> None:
     for turn in range(1, 41):
-        talk.emit(Understood(str(turn), 49, None), 3.0 + turn)
+        talk.emit(FinalTranscript(str(turn), 49, None), 3.0 + turn)
     assert [each.turn for each in talk.session.turns.latencies.recent()] == list(range(9, 41))
 
 
@@ -183,7 +190,7 @@ class TestReports:
 
     def test_a_turn_that_is_not_kept_takes_no_other_s_place(self, talk: Talk) -> None:
         for _ in range(40):
-            talk.emit(Understood("taro", 49, None), 2.5)
+            talk.emit(FinalTranscript("taro", 49, None), 2.5)
         before = talk.session.turns.latencies.recent()
         for turn in (0, 8, 41, 2**62 - 1):
             talk.session.message_received(Measured(turn=turn, barge_in_ms=1.0), 3.0)

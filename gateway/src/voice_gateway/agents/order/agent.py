@@ -13,16 +13,16 @@ from voice_gateway.agent.base import (
     AgentEvent,
     AgentFailed,
     Conversation,
+    FinalTranscript,
     Finished,
-    HeardAudio,
+    NoSpeechUpTo,
     PartialTranscript,
     Reply,
     ReplyAudio,
     ReplyEnded,
-    Silence,
-    SpeechStarted,
-    SpeechStopped,
-    Understood,
+    UserAudio,
+    UserStartedSpeaking,
+    UserStoppedSpeaking,
 )
 from voice_gateway.agent.turn import NothingPending, TurnContinued, TurnEnded, TurnStarted, TurnTaker, TurnTiming
 from voice_gateway.agents.order.bandwidth import BandwidthExtension
@@ -187,13 +187,13 @@ class OrderConversation:
         """Say where the order stands, and ask for what was lost."""
         self._say(where_it_stands(self._dialogue))
 
-    def hear(self, audio: HeardAudio) -> None:
+    def hear(self, audio: UserAudio) -> None:
         """Take the next frame; one with silence in front, as DTX leaves, is heard piece by piece."""
         last = max(len(audio.pcm) - 1, 0) // _PIECE_BYTES * _PIECE_BYTES
         for start in range(0, len(audio.pcm), _PIECE_BYTES):
             # All but the last piece leave the frame pending: it must not be forgotten with them.
             sequence = audio.sequence if start == last else max(audio.sequence - 1, 0)
-            piece = HeardAudio(sequence, audio.pcm[start : start + _PIECE_BYTES])
+            piece = UserAudio(sequence, audio.pcm[start : start + _PIECE_BYTES])
             for event in self._taker.hear(piece, self._voice.probability(piece.pcm)):
                 self._follow(event)
 
@@ -227,7 +227,7 @@ class OrderConversation:
             return
         match event:
             case TurnStarted(sequence, pcm, onset):
-                self._tell(SpeechStarted(sequence, onset))
+                self._tell(UserStartedSpeaking(sequence, onset))
                 self._stop_saying()
                 turn = _Turn(BandwidthExtension(pcm))
                 self._turns.append(turn)
@@ -240,7 +240,7 @@ class OrderConversation:
                 if turn.utterance is not None:
                     turn.utterance.feed(turn.band.extend(pcm))
             case TurnEnded(through_sequence, voice_sequence):
-                self._tell(SpeechStopped(voice_sequence))
+                self._tell(UserStoppedSpeaking(voice_sequence))
                 turn = self._turns[-1]
                 turn.through_sequence = through_sequence
                 if turn.final is not None:  # the recogniser was lost within the turn
@@ -275,7 +275,7 @@ class OrderConversation:
         before = self._dialogue.to_state()
         self._dialogue, text = answer(self._dialogue, parse(words, self._agent.lexicon))
         state = self._dialogue.to_state()
-        self._tell(Understood(" ".join(words), through_sequence, None if state == before else state))
+        self._tell(FinalTranscript(" ".join(words), through_sequence, None if state == before else state))
         text = f"{self._unsaid} {text}".strip()
         if self._turns:
             self._unsaid = text
@@ -315,7 +315,7 @@ class OrderConversation:
     def _tell_silence(self) -> None:
         """Frames behind a turn that is not yet understood are not reported: they would carry its frames with them."""
         if self._silence is not None and not self._turns:
-            self._tell(Silence(self._silence))
+            self._tell(NoSpeechUpTo(self._silence))
             self._silence = None
 
     def _finish_if_done(self) -> None:

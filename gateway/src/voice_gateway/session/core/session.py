@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from voice_gateway.agent.base import AgentEvent, AgentFailed, Finished, Silence, Understood
+from voice_gateway.agent.base import AgentEvent, AgentFailed, FinalTranscript, Finished, NoSpeechUpTo
 from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.closing_handshake import ClosingHandshake
 from voice_gateway.session.core.effects import (
@@ -182,7 +182,7 @@ class Session:
 
     def _follow(self, event: AgentEvent, now: float) -> Sequence[Effect]:
         match event:
-            case Silence(through_sequence):
+            case NoSpeechUpTo(through_sequence):
                 self.turns.is_callers = False
                 self.tracker.silent(self._received(through_sequence), now)
                 return self._save()
@@ -190,7 +190,7 @@ class Session:
                 return self._finished(now)
             case AgentFailed(reason):
                 return self._fault(CloseCode.AGENT_FAILED, reason)
-        through = self._received(event.through_sequence) if isinstance(event, Understood) else None
+        through = self._received(event.through_sequence) if isinstance(event, FinalTranscript) else None
         is_attached = self.state is not SessionState.DETACHED
         return (*self.turns.follow(event, now, through, is_attached), *self._save())
 

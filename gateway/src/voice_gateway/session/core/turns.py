@@ -8,13 +8,13 @@ from typing import Final
 
 from voice_gateway.agent.base import (
     AgentEvent,
+    FinalTranscript,
     PartialTranscript,
     Reply,
     ReplyAudio,
     ReplyEnded,
-    SpeechStarted,
-    SpeechStopped,
-    Understood,
+    UserStartedSpeaking,
+    UserStoppedSpeaking,
 )
 from voice_gateway.session.core.effects import Effect, EndSpeech, Interrupt, ResetSpeech, SayAgain, Send, Speak
 from voice_gateway.session.core.record_tracker import RecordTracker
@@ -61,14 +61,14 @@ class Turns:
         While nobody `is_attached` to listen, answers are written down to be said again later.
         """
         match event:
-            case SpeechStarted(_, onset):
+            case UserStartedSpeaking(_, onset):
                 self.is_callers = True
                 return self._interrupt(onset, now)
-            case SpeechStopped(sequence):
+            case UserStoppedSpeaking(sequence):
                 self.latencies.stopped(sequence, now)
             case PartialTranscript(text):
                 return (Send(Transcript(turn=self._tracker.turn + 1, role="user", text=text, is_final=False)),)
-            case Understood():
+            case FinalTranscript():
                 return self._understood(event, through_sequence, now)
             case Reply(text):
                 return self._reply(text, is_attached, now)
@@ -115,7 +115,7 @@ class Turns:
         resets = (ResetSpeech(cut.utterance_id) for cut in cuts)
         return (*resets, Send(Flush(utterance_id=cuts[-1].utterance_id, sequence=onset)), Interrupt(played_ms))
 
-    def _understood(self, event: Understood, through_sequence: int | None, now: float) -> Sequence[Effect]:
+    def _understood(self, event: FinalTranscript, through_sequence: int | None, now: float) -> Sequence[Effect]:
         tracker, self.is_callers = self._tracker, False
         tracker.understood(event.text, through_sequence, event.state)
         self.latencies.understood(tracker.turn, through_sequence, now)

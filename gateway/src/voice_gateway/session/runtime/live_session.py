@@ -15,11 +15,11 @@ from voice_gateway.agent.base import (
     Agent,
     AgentEvent,
     Conversation,
-    HeardAudio,
+    FinalTranscript,
     Reply,
     TakesDigits,
     TakesUp,
-    Understood,
+    UserAudio,
 )
 from voice_gateway.session.core.agent_audio import AgentAudio
 from voice_gateway.session.core.agreement import Agreement
@@ -324,7 +324,7 @@ class LiveSession:
         if exceeded is not None:
             self._run(self.session.malformed_received(self._connection.rate_limiter.fault(exceeded)))
         else:
-            self._require_conversation().hear(HeardAudio(frame.sequence, audio))
+            self._require_conversation().hear(UserAudio(frame.sequence, audio))
 
     def _greet(self, is_after_gap: bool) -> None:
         conversation = self._require_conversation()
@@ -355,7 +355,7 @@ class LiveSession:
         self._speaker = Speaker(self._connection.transport, codec, services.audio, services.counters, services.lead)
 
     def _emit(self, event: AgentEvent) -> None:
-        if isinstance(event, Understood):
+        if isinstance(event, FinalTranscript):
             self._services.counters.turns += 1
             self._report_turns()
         elif isinstance(event, Reply):

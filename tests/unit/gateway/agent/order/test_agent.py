@@ -9,16 +9,16 @@ import pytest
 from voice_gateway.agent.base import (
     AgentEvent,
     AgentFailed,
+    FinalTranscript,
     Finished,
-    HeardAudio,
+    NoSpeechUpTo,
     PartialTranscript,
     Reply,
     ReplyAudio,
     ReplyEnded,
-    Silence,
-    SpeechStarted,
-    SpeechStopped,
-    Understood,
+    UserAudio,
+    UserStartedSpeaking,
+    UserStoppedSpeaking,
 )
 from voice_gateway.agents.order.agent import OrderAgent, OrderConversation
 from voice_gateway.agents.order.dialogue import NOT_UNDERSTOOD, Dialogue
@@ -83,7 +83,7 @@ class Call:
 
     def hear(self, pattern: str) -> None:
         for kind in pattern:
-            self.conversation.hear(HeardAudio(self.sequence, SPEECH if kind == "v" else QUIET))
+            self.conversation.hear(UserAudio(self.sequence, SPEECH if kind == "v" else QUIET))
             self.sequence += 1
 
     def turn(self) -> ScriptedUtterance:
@@ -99,9 +99,9 @@ def test_a_turn_is_understood_saved_and_answered() -> None:
     call = Call()
     call.turn().says("a taro")
     started, stopped, understood, reply, *audio, ended = call.taken()
-    assert started == SpeechStarted(0, onset=0)
-    assert stopped == SpeechStopped(9)
-    assert isinstance(understood, Understood)
+    assert started == UserStartedSpeaking(0, onset=0)
+    assert stopped == UserStoppedSpeaking(9)
+    assert isinstance(understood, FinalTranscript)
     assert (understood.text, understood.through_sequence) == ("a taro", 42)
     assert understood.state is not None
     assert understood.state["total"] == "5.50"
@@ -122,11 +122,11 @@ def test_frames_behind_a_turn_are_not_forgotten_before_it_is_understood() -> Non
     call = Call()
     utterance = call.turn()
     call.hear("." * 100)
-    assert not any(isinstance(event, Silence) for event in call.taken())
+    assert not any(isinstance(event, NoSpeechUpTo) for event in call.taken())
     utterance.says("a taro")
     events = call.taken()
-    assert isinstance(events[0], Understood)
-    assert isinstance(events[-1], Silence)
+    assert isinstance(events[0], FinalTranscript)
+    assert isinstance(events[-1], NoSpeechUpTo)
     assert 42 < events[-1].through_sequence < 143
 
 
@@ -134,10 +134,10 @@ def test_turns_are_answered_in_the_order_in_which_they_were_spoken() -> None:
     call = Call()
     first, second = call.turn(), call.turn()
     second.says("make it large")
-    assert not any(isinstance(event, Understood) for event in call.taken())
+    assert not any(isinstance(event, FinalTranscript) for event in call.taken())
     first.says("a taro")
     events = call.taken()
-    assert [event.text for event in events if isinstance(event, Understood)] == ["a taro", "make it large"]
+    assert [event.text for event in events if isinstance(event, FinalTranscript)] == ["a taro", "make it large"]
     assert [event.text for event in events if isinstance(event, Reply)] == [
         "One medium taro milk tea. Anything else? Okay, one large taro milk tea. Anything else?"
     ]
@@ -158,7 +158,7 @@ def test_what_makes_no_sense_is_asked_again_and_changes_nothing() -> None:
     call = Call()
     call.turn().says("the cheese")
     understood, reply = call.taken()[2:4]
-    assert isinstance(understood, Understood)
+    assert isinstance(understood, FinalTranscript)
     assert understood.state is None
     assert reply == Reply(NOT_UNDERSTOOD)
 
@@ -169,7 +169,7 @@ def test_noise_without_words_is_asked_about_three_times_at_most() -> None:
         call.turn().says("")
     events = call.taken()
     assert sum(isinstance(event, Reply) for event in events) == 3
-    assert isinstance(events[-1], Silence)
+    assert isinstance(events[-1], NoSpeechUpTo)
     call.turn().says("a taro")
     assert any(isinstance(event, Reply) for event in call.taken())
 
@@ -181,14 +181,14 @@ def test_finish_answers_the_pending_turn_first() -> None:
     assert not any(isinstance(event, Finished) for event in call.taken())
     call.recogniser.utterances[0].says("a taro")
     kinds = [type(event) for event in call.taken()]
-    assert kinds == [Understood, Reply, ReplyAudio, ReplyEnded, Finished]
+    assert kinds == [FinalTranscript, Reply, ReplyAudio, ReplyEnded, Finished]
 
 
 def test_finish_without_a_word_is_finished_at_once() -> None:
     call = Call()
     call.hear("." * 10)
     call.conversation.finish()
-    assert call.taken() == [Silence(9), Finished()]
+    assert call.taken() == [NoSpeechUpTo(9), Finished()]
 
 
 def test_a_closed_conversation_says_nothing() -> None:
@@ -207,9 +207,9 @@ def test_a_closed_conversation_says_nothing() -> None:
 def test_a_frame_with_silence_in_front_is_not_forgotten_with_it() -> None:
     call = Call()
     call.hear("v" * 10)
-    call.conversation.hear(HeardAudio(10, QUIET * 33 + SPEECH * 10))
+    call.conversation.hear(UserAudio(10, QUIET * 33 + SPEECH * 10))
     call.recogniser.utterances[0].says("a taro")
-    understood = next(event for event in call.taken() if isinstance(event, Understood))
+    understood = next(event for event in call.taken() if isinstance(event, FinalTranscript))
     assert understood.through_sequence == 9
     assert len(call.recogniser.utterances) == 2
 
