@@ -21,7 +21,7 @@ from testbed.simnet.links import Direction, Profile
 from testbed.simulation import Simulation, simulate
 from voice_client.audio.source import FRAME_BYTES
 from voice_client.errors import CallLost
-from voice_gateway.agent.base import AgentEvent, Finished, NoSpeechUpTo, UserAudio
+from voice_gateway.agent.base import Agent, Conversation, Emit, NoSpeechUpTo, UserAudio
 from voice_gateway.transport import reassembler
 from voice_gateway.transport.stand_in import stand_in
 from voicelink.audio.frames import FRAME_S
@@ -130,52 +130,31 @@ class _Counting(Direction):
         return super().carry(now, size, rng)
 
 
-class _Listener:
-    """An agent, and its only conversation: it notes each frame, and has nothing to say."""
+class _Listener(Agent):
+    """Tells `heard` the sequence number of each frame, and has nothing to say."""
 
     name = "listener"
-    input_rate_hz = 16_000
     output_rate_hz = 16_000
 
     def __init__(self, heard: Callable[[int], None]) -> None:
         self._heard = heard
-        self._emit: Callable[[AgentEvent], None] = lambda event: None
+
+    def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
+        return _Listening(emit, self._heard)
+
+
+class _Listening(Conversation):
+    def __init__(self, emit: Emit, heard: Callable[[int], None]) -> None:
+        super().__init__(emit)
+        self._heard = heard
         self._latest = -1
-
-    async def open(self) -> None:
-        """Nothing to load."""
-
-    async def close(self) -> None:
-        """Nothing to release."""
-
-    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Any:
-        self._emit = emit
-        return _Listening(self)
 
     def hear(self, audio: UserAudio) -> None:
         self._latest = audio.sequence
         self._heard(audio.sequence)
         if audio.sequence % 50 == 49:
-            self._emit(NoSpeechUpTo(audio.sequence))
+            self.emit(NoSpeechUpTo(audio.sequence))
 
     def finish(self) -> None:
-        self._emit(NoSpeechUpTo(self._latest))
-        self._emit(Finished())
-
-
-class _Listening:
-    def __init__(self, agent: _Listener) -> None:
-        self.hear = agent.hear
-        self.finish = agent.finish
-
-    def greet(self) -> None:
-        """It listens."""
-
-    def interrupted(self, played_ms: int) -> None:
-        """It says nothing."""
-
-    def say_again(self, text: str) -> None:
-        """It said nothing."""
-
-    def close(self) -> None:
-        """It holds nothing."""
+        self.emit(NoSpeechUpTo(self._latest))
+        super().finish()

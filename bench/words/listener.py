@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.calls.agents import Mute, NotingAgent, RememberingRecogniser
-from voice_gateway.agent.base import AgentEvent, Conversation, UserAudio, FinalTranscript
+from voice_gateway.agent.base import AgentEvent, Conversation, Emit, FinalTranscript, UserAudio
 from voice_gateway.agents.order.agent import OrderAgent
 from voice_gateway.agents.order.recogniser import InlineRecogniser
 
@@ -36,7 +36,7 @@ class Listener(NotingAgent):
         asyncio.run(InlineRecogniser.open(recogniser))
         asyncio.run(self.open())
 
-    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Conversation:
+    def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
         def note(event: AgentEvent) -> None:
             if isinstance(event, FinalTranscript):
                 self._understood.append(event)

@@ -13,7 +13,7 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from voice_gateway.agent.base import Agent, AgentEvent, Conversation, UserAudio
+from voice_gateway.agent.base import Agent, Conversation, Emit, UserAudio
 from voice_gateway.agents.order import agent as order_agent
 from voice_gateway.agents.order.agent import OrderAgent
 from voice_gateway.agents.order.menu import default_menu
@@ -22,36 +22,54 @@ from voicelink.audio.speech import CachedSpeech, HibariSpeech
 from voicelink.audio.vad import SileroModel
 
 
-class NotingAgent:
+class NotingAgent(Agent):
     """Passes everything to `inner`, and keeps the frames of each conversation in `heard`."""
 
     def __init__(self, inner: Agent) -> None:
         self.name = inner.name
         self.input_rate_hz = inner.input_rate_hz
         self.output_rate_hz = inner.output_rate_hz
+        self.audio_format = inner.audio_format
         self.heard: list[list[UserAudio]] = []
         self._inner = inner
 
     async def open(self) -> None:
         await self._inner.open()
 
-    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Conversation:
+    def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
         self.heard.append([])
-        return _NotingConversation(self._inner.converse(emit, state), self.heard[-1])
+        return _NotingConversation(emit, self._inner.converse(emit, state), self.heard[-1])
 
     async def close(self) -> None:
         await self._inner.close()
 
 
-class _NotingConversation:
-    def __init__(self, inner: Conversation, heard: list[UserAudio]) -> None:
+class _NotingConversation(Conversation):
+    def __init__(self, emit: Emit, inner: Conversation, heard: list[UserAudio]) -> None:
+        super().__init__(emit)
         self._heard = heard
         self._inner = inner
-        self.greet = inner.greet
-        self.say_again = inner.say_again
-        self.interrupted = inner.interrupted
-        self.finish = inner.finish
-        self.close = inner.close
+
+    def greet(self) -> None:
+        self._inner.greet()
+
+    def greet_again(self) -> None:
+        self._inner.greet_again()
+
+    def pressed(self, digit: str) -> None:
+        self._inner.pressed(digit)
+
+    def say_again(self, text: str) -> None:
+        self._inner.say_again(text)
+
+    def interrupted(self, played_ms: int) -> None:
+        self._inner.interrupted(played_ms)
+
+    def finish(self) -> None:
+        self._inner.finish()
+
+    def close(self) -> None:
+        self._inner.close()
 
     def hear(self, audio: UserAudio) -> None:
         self._heard.append(audio)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from voice_gateway.agent.base import AgentEvent, FinalTranscript, Finished, UserAudio
+from voice_gateway.agent.base import Agent, Conversation, Emit, FinalTranscript, UserAudio
 from voice_gateway.errors import StoreError
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
@@ -31,46 +31,29 @@ WORKERS = 3
 LIMITS = SessionLimits(save_retry_s=0.002, resume_window_s=3600.0, idle_timeout_s=3600.0, start_timeout_s=3600.0)
 
 
-class Listener:
+class Listener(Agent):
     """An agent whose utterances are three frames long; its state is every frame it has understood."""
 
     name = "listener"
     input_rate_hz = 8_000
     output_rate_hz = 8_000
 
-    async def open(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Listening:
+    def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Listening:
         return Listening(emit, list(state["heard"]) if state else [])
 
 
-class Listening:
-    def __init__(self, emit: Callable[[AgentEvent], None], heard: list[int]) -> None:
-        self.emit: Callable[[AgentEvent], None] | None = emit
+class Listening(Conversation):
+    def __init__(self, emit: Emit, heard: list[int]) -> None:
+        super().__init__(emit)
         self.heard = heard
         self.pending: list[int] = []
 
     def hear(self, audio: UserAudio) -> None:
         self.pending.append(audio.sequence)
-        if len(self.pending) == 3 and self.emit is not None:
+        if len(self.pending) == 3:
             self.heard += self.pending
             self.pending.clear()
             self.emit(FinalTranscript(f"up to {audio.sequence}", audio.sequence, {"heard": list(self.heard)}))
-
-    def greet(self) -> None: ...
-
-    def say_again(self, text: str) -> None: ...
-
-    def interrupted(self, played_ms: int) -> None: ...
-
-    def finish(self) -> None:
-        if self.emit is not None:
-            self.emit(Finished())
-
-    def close(self) -> None:
-        self.emit = None
 
 
 class Nobody:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ import structlog
 from testbed.calls.simulated_cluster import Plan, SimulatedCluster
 from testbed.simnet.links import Profile
 from testbed.simulation import Simulation, simulate
-from voice_gateway.agent.base import AgentEvent, Finished, UserAudio, Reply, ReplyAudio, ReplyEnded
+from voice_gateway.agent.base import Agent, Conversation, Emit, Reply, ReplyAudio, ReplyEnded, UserAudio
 from voice_gateway.certificates.development import DevelopmentCertificate
 
 LECTURE_S = 14
@@ -23,41 +23,27 @@ LECTURE = bytes(np.random.default_rng(1).normal(0, 3_000, LECTURE_S * 24_000).as
 TARGET_S, CAP_S = 4.0, 5.0
 
 
-class Lecturer:
+class Lecturer(Agent):
     """An agent that greets with a long lecture, made at once."""
 
     name = "lecturer"
     input_rate_hz = 16_000
     output_rate_hz = 24_000
 
-    async def open(self) -> None: ...
-
-    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> _Lecture:
+    def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> _Lecture:
         return _Lecture(emit)
 
-    async def close(self) -> None: ...
 
-
-class _Lecture:
-    def __init__(self, emit: Callable[[AgentEvent], None]) -> None:
-        self._emit = emit
-
+class _Lecture(Conversation):
     def greet(self) -> None:
         self.say_again("a long answer")
 
     def hear(self, audio: UserAudio) -> None: ...
 
-    def interrupted(self, played_ms: int) -> None: ...
-
     def say_again(self, text: str) -> None:
-        self._emit(Reply(text))
-        self._emit(ReplyAudio(LECTURE))
-        self._emit(ReplyEnded())
-
-    def finish(self) -> None:
-        self._emit(Finished())
-
-    def close(self) -> None: ...
+        self.emit(Reply(text))
+        self.emit(ReplyAudio(LECTURE))
+        self.emit(ReplyEnded())
 
 
 @dataclass

@@ -1,21 +1,33 @@
-"""What a session needs of whatever listens and answers.
+"""The base classes of agents, and the events by which an agent tells a session what it understood and says.
 
-An `Agent` is made once per worker; it opens a `Conversation` per session. A conversation takes PCM in with calls
-that never block and tells the session what it made of it with `AgentEvent`s, emitted on the worker's event loop.
+An `Agent` is made once per worker and opens a `Conversation` per session. A conversation takes the user's audio with
+calls that never block, and emits `AgentEvent`s on the worker's event loop. Everything but `Agent.converse` has a
+default that works: override what the agent needs. `voice_gateway.testing` checks an agent against this page.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from enum import Enum
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+
+class AudioFormat(Enum):
+    """How samples are written: 16-bit little-endian PCM, or G.711 mu-law of one byte a sample."""
+
+    PCM16 = "pcm16"
+    PCMU = "pcmu"
 
 
 @dataclass(frozen=True, slots=True)
 class UserAudio:
-    """One uplink frame as PCM16 mono at the agent's `input_rate_hz`; `sequence` is the frame's on the wire.
+    """One uplink frame, mono, in the agent's `audio_format` at its `input_rate_hz`; usually 20 ms, after DTX longer.
 
-    For an agent that `SpeaksPcmu` it is mu-law, a byte a sample.
+    `sequence` is the frame's on the wire.
     """
 
     sequence: int
@@ -24,7 +36,7 @@ class UserAudio:
 
 @dataclass(frozen=True, slots=True)
 class UserStartedSpeaking:
-    """The caller began to speak; whatever the agent is saying is interrupted (barge-in).
+    """The user began to speak: the session interrupts the reply (barge-in).
 
     `sequence` is the first frame of the utterance, `onset` the first with voice, where the agent knows it.
     """
@@ -35,9 +47,9 @@ class UserStartedSpeaking:
 
 @dataclass(frozen=True, slots=True)
 class UserStoppedSpeaking:
-    """The caller's turn is taken as over, and its words will follow; `sequence` is its last frame with voice.
+    """The user's turn is over and its words will follow; `sequence` is its last frame with voice.
 
-    For the account of latencies; an agent that does not tell may leave it out.
+    For latency measurement; an agent may leave it out.
     """
 
     sequence: int
@@ -54,8 +66,8 @@ class PartialTranscript:
 class FinalTranscript:
     """An utterance ended: its words, the state that follows from it, and the last frame it used.
 
-    The three belong together: once the session has saved them, frames up to `through_sequence` are heard.
-    `state` is the whole state as plain maps, lists, strings and numbers, or `None` where nothing changed.
+    The session saves the three together, and then acknowledges frames up to `through_sequence`. `state` is the whole
+    state as plain maps, lists, strings and numbers, or `None` where nothing changed.
     """
 
     text: str
@@ -65,7 +77,7 @@ class FinalTranscript:
 
 @dataclass(frozen=True, slots=True)
 class NoSpeechUpTo:
-    """No speech is pending in the frames up to `through_sequence`: forgetting them loses no word."""
+    """No utterance needs a frame up to `through_sequence` any more: they may be acknowledged and forgotten."""
 
     through_sequence: int
 
@@ -79,10 +91,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class ReplyAudio:
-    """Speech of the current reply: PCM16 mono at the agent's `output_rate_hz`, any length, as soon as it is made.
-
-    From an agent that `SpeaksPcmu` it is mu-law, a byte a sample.
-    """
+    """Speech of the current reply, mono, in the agent's `audio_format` at its `output_rate_hz`; any length."""
 
     pcm: bytes
 
@@ -94,7 +103,7 @@ class ReplyEnded:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The answer to `Conversation.finish`: every frame heard has had its effect, nothing more will be said."""
+    """The answer to `Conversation.finish`: every frame has had its effect, and no reply follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,82 +126,101 @@ AgentEvent = (
     | AgentFailed
 )
 
+Emit = Callable[[AgentEvent], None]
+"""Takes an agent's event; to be called on the worker's event loop."""
 
-class Conversation(Protocol):
-    """One session's side of the agent."""
+
+class Conversation:
+    """One session's side of an agent. No method may block; each may emit events before it returns."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit: Emit | None = emit
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._emit is None
+
+    def emit(self, event: AgentEvent) -> None:
+        """Give an event to the session; after `close`, drop it."""
+        if self._emit is not None:
+            self._emit(event)
 
     def greet(self) -> None:
         """Open the conversation, if the agent speaks first; called once, before any audio.
 
-        Also for one that was taken up, where the caller waits for an answer that it will not get.
+        Also for a restored conversation whose user waits for an answer that was lost.
         """
 
+    def greet_again(self) -> None:
+        """Called in place of `greet` where the user was cut off and is back.
+
+        What was being said when the connection broke is lost, on both sides, and was not understood: ask for it.
+        Default: `greet`.
+        """
+        self.greet()
+
     def hear(self, audio: UserAudio) -> None:
-        """Take the next frame, in order; returns at once."""
+        """Take the next frame, in order. Default: report it as silence."""
+        self.emit(NoSpeechUpTo(audio.sequence))
+
+    def pressed(self, digit: str) -> None:
+        """The user pressed a key of the telephone, one of `0123456789ABCD*#`. Default: nothing."""
 
     def interrupted(self, played_ms: int) -> None:
-        """The current reply was cut off after `played_ms` at the caller's ear: stop making it."""
+        """The current reply was cut off after `played_ms` of playback: stop making it. Default: nothing."""
 
     def say_again(self, text: str) -> None:
-        """Stop the current reply, and say `text`, what was replied before: emit it as a `Reply` of exactly these words.
+        """Stop the current reply and emit `text`, an earlier reply that was not played whole, as a `Reply` again.
 
-        The caller was cut off while it was said. An agent that cannot say it again says nothing.
+        The text must be exactly this one. Default: nothing, for an agent that cannot repeat itself.
         """
 
     def finish(self) -> None:
-        """No more audio follows: take a pending utterance as ended, answer it, and emit `Finished`.
+        """No more audio follows: end and answer a pending utterance, then emit `Finished`.
 
-        Called again, and answered with `Finished` again, where the caller lost its connection meanwhile and came back.
+        Called again, and answered again, where the user lost the connection meanwhile and came back.
+        Default: emit `Finished` at once.
         """
+        self.emit(Finished())
 
     def close(self) -> None:
-        """Let go of everything; no event is emitted any more."""
+        """Release everything; no event is emitted any more."""
+        self._emit = None
 
 
-@runtime_checkable
-class TakesUp(Protocol):
-    """What a conversation may be besides: one that says where it stands to a caller who was cut off."""
+class Agent(ABC):
+    """A worker's agent: loads its models once, and opens conversations.
 
-    def take_up(self) -> None:
-        """The caller is back; called once, before any audio, in place of `greet`.
-
-        What was being said when the line broke is lost, on both sides, and was not understood: ask for it.
-        """
-
-
-@runtime_checkable
-class TakesDigits(Protocol):
-    """What a conversation may be besides: one that cares for the keys of a telephone."""
-
-    def pressed(self, digit: str) -> None:
-        """The caller pressed a key, one of `0123456789ABCD*#`; returns at once."""
-
-
-class Agent(Protocol):
-    """A worker's agent: loads its models once, and opens conversations."""
-
-    name: str
-    input_rate_hz: int
-    output_rate_hz: int
-
-    async def open(self) -> None:
-        """Load models, make connections; raises `GatewayError` with one sentence where that is impossible."""
-
-    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Conversation:
-        """Begin (`state` None) or take up a conversation whose state was saved."""
-
-    async def close(self) -> None:
-        """Close all conversations and release the models."""
-
-
-@runtime_checkable
-class SpeaksPcmu(Protocol):
-    """What an agent may be besides: one that hears and says mu-law (G.711) where others have PCM16, both at 8 kHz.
-
-    What a telephone says and hears passes through untouched; the gateway converts for callers with another codec.
+    The worker makes it as `cls(settings)` where the class names a `settings_model`, else as `cls()`.
     """
 
-    speaks_pcmu: Literal[True]
+    name: str = ""
+    """By which callers ask for the agent; empty for the name by which it was loaded."""
+    input_rate_hz: int = 16_000
+    """Of the audio that conversations take."""
+    output_rate_hz: int = 24_000
+    """Of the audio that conversations emit."""
+    audio_format: AudioFormat = AudioFormat.PCM16
+    """`PCMU`, which wants both rates at 8,000 Hz, passes a telephone's audio through without conversion."""
+
+    settings_model: ClassVar[type[BaseModel] | None] = None
+    """The pydantic model of `[agent.settings]`; without one there are no settings. Unknown keys are refused, unless
+    the model allows them (`extra="allow"`). Relative `Path`s are looked up beside the settings file."""
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Modules that the agent imports when it opens; the worker does not start without them."""
+    install: ClassVar[str] = ""
+    """What brings the modules of `requires`, as `pip install` takes it: `voice-gateway[agent]`."""
+
+    async def open(self) -> None:  # noqa: B027 - a default that works
+        """Load models, make connections; raises `GatewayError` with one sentence where that is impossible."""
+
+    @abstractmethod
+    def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
+        """Begin a conversation (`state` None), or restore one from its saved state."""
+
+    async def close(self) -> None:  # noqa: B027 - as above
+        """Close all conversations and release the models; called once, also where `open` failed."""
 
 
 # Former names, for agents written before; deprecated.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from voice_gateway.agent.base import (
-    AgentEvent,
+    Agent,
+    AudioFormat,
     Conversation,
+    Emit,
     FinalTranscript,
     Finished,
     NoSpeechUpTo,
@@ -31,8 +33,8 @@ from voicelink.audio.g711 import pcmu_decode
 from voicelink.audio.vad import EnergyVoiceActivity
 
 
-class EchoAgent:
-    """Repeats what it hears, at 16 kHz, once the caller pauses."""
+class EchoAgent(Agent):
+    """Repeats the caller's speech at 16 kHz, once the caller pauses."""
 
     name = "echo"
     input_rate_hz = 16_000
@@ -41,59 +43,47 @@ class EchoAgent:
     def __init__(self, timing: TurnTiming | None = None) -> None:
         self._timing = timing or TurnTiming(unfinished_patience_ms=650)
 
-    async def open(self) -> None:
-        """Nothing to load."""
-
-    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Conversation:
+    def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
         """Begin or go on; the state counts the utterances."""
         voice = EnergyVoiceActivity(self.input_rate_hz).probability
         return EchoConversation(emit, _utterances(state), TurnTaker(self.input_rate_hz, self._timing), voice)
 
-    async def close(self) -> None:
-        """Nothing to release."""
-
 
 class PcmuEchoAgent(EchoAgent):
-    """Repeats what a telephone says in the very bytes (`voice_gateway.agent.base.SpeaksPcmu`)."""
+    """Repeats what a telephone says, byte by byte, without conversion."""
 
     name = "echo-pcmu"
     input_rate_hz = 8_000
     output_rate_hz = 8_000
-    speaks_pcmu: Literal[True] = True
+    audio_format = AudioFormat.PCMU
 
-    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Conversation:
+    def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
         """Begin or go on, as the echo in PCM16."""
         activity = EnergyVoiceActivity(self.input_rate_hz)
         taker = TurnTaker(self.input_rate_hz, self._timing, sample_bytes=1)
         return EchoConversation(emit, _utterances(state), taker, lambda data: activity.probability(pcmu_decode(data)))
 
 
-class EchoConversation:
+class EchoConversation(Conversation):
     """One caller's echo."""
 
     def __init__(
         self,
-        emit: Callable[[AgentEvent], None],
+        emit: Emit,
         utterances: int,
         taker: TurnTaker,
         voice_probability: Callable[[bytes], float],
     ) -> None:
-        self._emit: Callable[[AgentEvent], None] | None = emit
+        self._emit: Emit | None = emit
         self._utterances = utterances
         self._taker = taker
         self._voice_probability = voice_probability
         self._pcm = bytearray()
 
-    def greet(self) -> None:
-        """Stay silent: an echo does not begin."""
-
     def hear(self, audio: UserAudio) -> None:
         """Take the next frame, and answer if it ends an utterance."""
         for event in self._taker.hear(audio, self._voice_probability(audio.pcm)):
             self._follow(event)
-
-    def interrupted(self, played_ms: int) -> None:
-        """Nothing to stop: a reply is made at once."""
 
     def say_again(self, text: str) -> None:
         """Repeat the last utterance; one that was heard by another worker is gone."""
@@ -104,36 +94,28 @@ class EchoConversation:
         """Answer what is pending."""
         for event in self._taker.finish():
             self._follow(event)
-        self._tell(Finished())
-
-    def close(self) -> None:
-        """Fall silent."""
-        self._emit = None
+        self.emit(Finished())
 
     def _follow(self, event: TurnEvent) -> None:
         match event:
             case TurnStarted(sequence, pcm, onset):
                 self._pcm[:] = pcm
-                self._tell(UserStartedSpeaking(sequence, onset))
+                self.emit(UserStartedSpeaking(sequence, onset))
             case TurnContinued(pcm):
                 self._pcm += pcm
             case TurnEnded(through_sequence, voice_sequence):
-                self._tell(UserStoppedSpeaking(voice_sequence))
+                self.emit(UserStoppedSpeaking(voice_sequence))
                 self._utterances += 1
                 text = f"echo {self._utterances}"
-                self._tell(FinalTranscript(text, through_sequence, {"kind": "echo", "utterances": self._utterances}))
+                self.emit(FinalTranscript(text, through_sequence, {"kind": "echo", "utterances": self._utterances}))
                 self._reply(text)
             case NothingPending(through_sequence):
-                self._tell(NoSpeechUpTo(through_sequence))
+                self.emit(NoSpeechUpTo(through_sequence))
 
     def _reply(self, text: str) -> None:
-        self._tell(Reply(text))
-        self._tell(ReplyAudio(bytes(self._pcm)))
-        self._tell(ReplyEnded())
-
-    def _tell(self, event: AgentEvent) -> None:
-        if self._emit is not None:
-            self._emit(event)
+        self.emit(Reply(text))
+        self.emit(ReplyAudio(bytes(self._pcm)))
+        self.emit(ReplyEnded())
 
 
 def _utterances(state: Mapping[str, Any] | None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from voice_gateway.agent.base import AgentEvent, Finished, UserAudio
+from voice_gateway.agent.base import Agent, AgentEvent, Conversation, Finished, UserAudio
 from voice_gateway.transport.base import SessionRequest
 from voicelink.wire import VOICE_PATH, AudioFrame, CloseCode, ServerMessage
 
@@ -43,9 +43,9 @@ class FakeTransport:
         return [message for message in self.messages if isinstance(message, kind)]
 
 
-class FakeConversation:
+class FakeConversation(Conversation):
     def __init__(self, emit: Callable[[AgentEvent], None]) -> None:
-        self.emit = emit
+        super().__init__(emit)
         self.calls: list[object] = []
         self.on_hear: Callable[[UserAudio], None] = lambda audio: None
 
@@ -70,7 +70,7 @@ class FakeConversation:
         self.calls.append("close")
 
 
-class FakeAgent:
+class FakeAgent(Agent):
     name = "fake"
     input_rate_hz = 16_000
     output_rate_hz = 24_000

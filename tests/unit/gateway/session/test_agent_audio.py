@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator
-from typing import Literal
 
 import pytest
 
 from tests.unit.gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
 from tests.unit.gateway.transport.twilio.test_transport import Line
-from voice_gateway.agent.base import Agent, Reply, ReplyAudio, ReplyEnded, UserAudio
+from voice_gateway.agent.base import Agent, AudioFormat, Reply, ReplyAudio, ReplyEnded, UserAudio
 from voice_gateway.agents.echo import EchoAgent, PcmuEchoAgent
 from voice_gateway.errors import AgentError
 from voice_gateway.session.core.agent_audio import AgentAudio, audio_of
@@ -26,7 +25,7 @@ EVERY_BYTE = bytes(range(256))
 class PcmuAgent(FakeAgent):
     input_rate_hz = 8_000
     output_rate_hz = 8_000
-    speaks_pcmu: Literal[True] = True
+    audio_format = AudioFormat.PCMU
 
     @property
     def heard(self) -> list[bytes]:

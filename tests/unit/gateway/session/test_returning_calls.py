@@ -26,7 +26,7 @@ ORDER = {"items": ["taro"]}
 
 
 class RecallingConversation(FakeConversation):
-    def take_up(self) -> None:
+    def greet_again(self) -> None:
         self.calls.append("take up")
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from voice_gateway.agent.base import (
-    AgentEvent,
+    Agent,
     AgentFailed,
     Conversation,
+    Emit,
     FinalTranscript,
     Finished,
     NoSpeechUpTo,
@@ -41,7 +42,7 @@ _MAX_MISUNDERSTANDINGS: Final = 3
 """Where so many turns in a row were noise, the caller is not there to be asked again."""
 
 
-class OrderAgent:
+class OrderAgent(Agent):
     """Takes orders from `menu`, with pocketsphinx in a process of its own and hibari in a thread unless told otherwise.
 
     For virtual time pass an `InlineRecogniser` and `is_inline`: then all work happens within the calls.
@@ -95,7 +96,7 @@ class OrderAgent:
             raise AgentError("the order agent is not open")
         return self._speech
 
-    def converse(self, emit: Callable[[AgentEvent], None], state: Mapping[str, Any] | None) -> Conversation:
+    def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
         """Begin a conversation, or take one up; raises `AgentError` for a state that is no order."""
         if self._voices is None:
             raise AgentError("the order agent is not open")
@@ -160,15 +161,13 @@ class _Turn:
     final: tuple[str, ...] | None = None
 
 
-class OrderConversation:
+class OrderConversation(Conversation):
     """One caller's order. Turns are answered in the order in which they were spoken."""
 
-    def __init__(
-        self, agent: OrderAgent, voice: VoiceActivity, emit: Callable[[AgentEvent], None], dialogue: Dialogue
-    ) -> None:
+    def __init__(self, agent: OrderAgent, voice: VoiceActivity, emit: Emit, dialogue: Dialogue) -> None:
         self._agent = agent
         self._voice = voice
-        self._emit: Callable[[AgentEvent], None] | None = emit
+        super().__init__(emit)
         self._dialogue = dialogue
         self._taker = TurnTaker(agent.input_rate_hz, agent.timing)
         self._turns: deque[_Turn] = deque()
@@ -183,7 +182,7 @@ class OrderConversation:
         """Say hello."""
         self._say(greeting(self._dialogue))
 
-    def take_up(self) -> None:
+    def greet_again(self) -> None:
         """Say where the order stands, and ask for what was lost."""
         self._say(where_it_stands(self._dialogue))
 
@@ -214,7 +213,7 @@ class OrderConversation:
 
     def close(self) -> None:
         """Let go of the recogniser and the voice."""
-        self._emit = None
+        super().close()
         self._stop_saying()
         for turn in self._turns:
             if turn.utterance is not None and turn.final is None:
@@ -223,11 +222,11 @@ class OrderConversation:
         self._agent.forget(self)
 
     def _follow(self, event: TurnStarted | TurnContinued | TurnEnded | NothingPending) -> None:
-        if self._emit is None:
+        if self.is_closed:
             return
         match event:
             case TurnStarted(sequence, pcm, onset):
-                self._tell(UserStartedSpeaking(sequence, onset))
+                self.emit(UserStartedSpeaking(sequence, onset))
                 self._stop_saying()
                 turn = _Turn(BandwidthExtension(pcm))
                 self._turns.append(turn)
@@ -240,7 +239,7 @@ class OrderConversation:
                 if turn.utterance is not None:
                     turn.utterance.feed(turn.band.extend(pcm))
             case TurnEnded(through_sequence, voice_sequence):
-                self._tell(UserStoppedSpeaking(voice_sequence))
+                self.emit(UserStoppedSpeaking(voice_sequence))
                 turn = self._turns[-1]
                 turn.through_sequence = through_sequence
                 if turn.final is not None:  # the recogniser was lost within the turn
@@ -252,14 +251,14 @@ class OrderConversation:
                 self._tell_silence()
 
     def _words(self, turn: _Turn, words: tuple[str, ...], is_final: bool) -> None:
-        if self._emit is None:
+        if self.is_closed:
             return
         if is_final:
             turn.final = words
             self._answer_turns()
         elif self._turns and turn is self._turns[-1]:
             self._taker.is_unfinished = parse(words, self._agent.lexicon) is None
-            self._tell(PartialTranscript(" ".join(words)))
+            self.emit(PartialTranscript(" ".join(words)))
 
     def _answer_turns(self) -> None:
         while self._turns and (turn := self._turns[0]).final is not None and turn.through_sequence is not None:
@@ -275,7 +274,7 @@ class OrderConversation:
         before = self._dialogue.to_state()
         self._dialogue, text = answer(self._dialogue, parse(words, self._agent.lexicon))
         state = self._dialogue.to_state()
-        self._tell(FinalTranscript(" ".join(words), through_sequence, None if state == before else state))
+        self.emit(FinalTranscript(" ".join(words), through_sequence, None if state == before else state))
         text = f"{self._unsaid} {text}".strip()
         if self._turns:
             self._unsaid = text
@@ -290,7 +289,7 @@ class OrderConversation:
         self._reply_id += 1
         reply_id = self._reply_id
         self._is_replying = True
-        self._tell(Reply(text))
+        self.emit(Reply(text))
         stop = self._agent.say(text, lambda made: self._said(reply_id, made))
         if self._is_replying:
             self._stop_reply = stop
@@ -299,11 +298,11 @@ class OrderConversation:
         if reply_id != self._reply_id or not self._is_replying:
             return
         if isinstance(made, bytes):
-            self._tell(ReplyAudio(made))
+            self.emit(ReplyAudio(made))
             return
         self._is_replying = False
         self._stop_reply = None
-        self._tell(ReplyEnded() if made is None else AgentFailed(f"speech synthesis failed: {made}"))
+        self.emit(ReplyEnded() if made is None else AgentFailed(f"speech synthesis failed: {made}"))
         self._finish_if_done()
 
     def _stop_saying(self) -> None:
@@ -315,14 +314,10 @@ class OrderConversation:
     def _tell_silence(self) -> None:
         """Frames behind a turn that is not yet understood are not reported: they would carry its frames with them."""
         if self._silence is not None and not self._turns:
-            self._tell(NoSpeechUpTo(self._silence))
+            self.emit(NoSpeechUpTo(self._silence))
             self._silence = None
 
     def _finish_if_done(self) -> None:
         if self._is_finishing and not self._turns and not self._is_replying:
             self._is_finishing = False
-            self._tell(Finished())
-
-    def _tell(self, event: AgentEvent) -> None:
-        if self._emit is not None:
-            self._emit(event)
+            self.emit(Finished())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from voice_gateway.agent.base import Agent, SpeaksPcmu
+from voice_gateway.agent.base import Agent, AudioFormat
 from voice_gateway.errors import AgentError
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
 from voicelink.audio.pcmu import PCMU_RATE_HZ, PcmuDecoder, PcmuEncoder
@@ -53,7 +53,7 @@ class AgentAudio:
 
 def audio_of(agent: Agent) -> AgentAudio:
     """Return the form that the agent declares; raises `AgentError` for mu-law at another rate than 8 kHz."""
-    audio = AgentAudio(agent.input_rate_hz, agent.output_rate_hz, isinstance(agent, SpeaksPcmu))
+    audio = AgentAudio(agent.input_rate_hz, agent.output_rate_hz, agent.audio_format is AudioFormat.PCMU)
     rates = {audio.input_rate_hz, audio.output_rate_hz}
     if audio.is_pcmu and rates != {PCMU_RATE_HZ}:
         raise AgentError(f"the agent {agent.name!r} speaks mu-law, which is at {PCMU_RATE_HZ} Hz, got {max(rates)}")

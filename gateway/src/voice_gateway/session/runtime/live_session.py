@@ -17,8 +17,6 @@ from voice_gateway.agent.base import (
     Conversation,
     FinalTranscript,
     Reply,
-    TakesDigits,
-    TakesUp,
     UserAudio,
 )
 from voice_gateway.session.core.agent_audio import AgentAudio
@@ -328,15 +326,13 @@ class LiveSession:
 
     def _greet(self, is_after_gap: bool) -> None:
         conversation = self._require_conversation()
-        if is_after_gap and isinstance(conversation, TakesUp):
-            conversation.take_up()
+        if is_after_gap:
+            conversation.greet_again()
         else:
             conversation.greet()
 
     def _press(self, digit: str) -> None:
-        conversation = self._require_conversation()
-        if isinstance(conversation, TakesDigits):
-            conversation.pressed(digit)
+        self._require_conversation().pressed(digit)
 
     def _converse(self, codec: Codec) -> None:
         self._services.counters.started += 1
