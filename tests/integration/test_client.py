@@ -72,7 +72,7 @@ async def test_a_call_is_heard_answered_and_ended(server: ScriptedServer, codec:
     assert len(session.frames) == report["frames_sent"] == report["frames_acked"] > 40
     assert report["ok"]
     assert report["session"] == "s-1"
-    assert report["state"] == call.order == ORDER
+    assert report["state"] == call.state == ORDER
     assert report["played_ms"] == 400
     assert [line["text"] for line in report["transcript"]] == ["one black tea", "anything else?"]
     kinds = [type(event) for event in await following]

@@ -79,7 +79,7 @@ async def test_an_echo_survives_a_move_in_mid_speech(tmp_path: Path, codec: Lite
     assert report["played_ms"] >= 600
     assert len(report["reply_latencies_ms"]) == 1
     assert migration.new.startswith("127.0.0.3:")
-    assert call.order["utterances"] == 1
+    assert call.state["utterances"] == 1
 
 
 async def test_a_worker_that_cannot_be_found_after_a_move_forbids_it(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ async def test_no_call_notices_that_the_config_is_another(tmp_path: Path) -> Non
                 report = call.report()
                 assert report.is_complete
                 assert report.frames_acked == report.frames_sent > 0
-                assert call.order["utterances"] == 1
+                assert call.state["utterances"] == 1
         assert site.counted("stateless_resets_sent") == site.counted("unknown_foreign") == [0, 0]
 
 

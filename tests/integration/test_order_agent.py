@@ -41,7 +41,7 @@ CALLERS_ORDER = [
 @pytest.fixture(scope="module")
 def agent() -> Iterator[OrderAgent]:
     menu = default_menu()
-    agent = OrderAgent(menu, recogniser=InlineRecogniser(menu), is_inline=True)
+    agent = OrderAgent(menu=menu, recogniser=InlineRecogniser(menu), is_inline=True)
     asyncio.run(agent.open())
     yield agent
     asyncio.run(agent.close())

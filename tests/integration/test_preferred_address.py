@@ -44,7 +44,7 @@ async def test_a_call_goes_on_past_the_load_balancer(tmp_path: Path) -> None:
         report = call.report()
     assert report.is_complete
     assert report.frames_acked == report.frames_sent > 0
-    assert call.order["utterances"] == 1
+    assert call.state["utterances"] == 1
 
 
 async def test_a_call_moves_on_from_the_preferred_address(tmp_path: Path) -> None:

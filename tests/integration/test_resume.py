@@ -87,7 +87,7 @@ async def test_a_connection_that_dies_in_mid_speech_loses_and_repeats_no_frame(t
     # noticed by what is not acknowledged, long before the connection would have timed out after 30 s
     assert 750 < resumed.gap_ms < 15_000
     assert report.is_complete
-    assert call.order["utterances"] == 1
+    assert call.state["utterances"] == 1
     assert ended_session.uplink.frames == report.frames_sent == report.frames_acked
     assert ended_session.uplink.duplicates == 0
 
@@ -136,7 +136,7 @@ async def test_a_connection_that_comes_back_before_another_is_open_is_kept(tmp_p
         events = [event async for event in call.events()]
     assert came_back(events)
     assert call.report().is_complete
-    assert call.order["utterances"] == 1
+    assert call.state["utterances"] == 1
 
 
 async def test_the_rest_of_an_answer_is_heard_on_the_new_connection(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ async def test_a_worker_that_never_saw_the_session_takes_it_up_from_the_store(tm
         report = call.report()
     assert report.is_complete
     assert report.resumes[-1].worker == "w-2"
-    assert call.order["utterances"] == 1
+    assert call.state["utterances"] == 1
     assert report.frames_acked == report.frames_sent
 
 
@@ -219,7 +219,7 @@ async def test_a_caller_that_missed_the_goodbye_comes_back_for_it(tmp_path: Path
         report = call.report()
     assert report.is_complete
     assert report.frames_acked == report.frames_sent
-    assert call.order["utterances"] == 1
+    assert call.state["utterances"] == 1
 
 
 async def test_a_session_that_is_gone_ends_the_call(tmp_path: Path) -> None:

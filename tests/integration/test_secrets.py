@@ -21,6 +21,8 @@ from voice_client import AccessRefused, AudioOptions, Security, VoiceClient
 from voice_client.cli.dial import CallPlan
 from voice_gateway.access.keys import signing_key
 from voice_gateway.access.tokens import mint
+from voice_gateway.agents.order.command import app as menu_command
+from voice_gateway.agents.order.menu import MenuError
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.cli import main as cli
 from voice_gateway.errors import GatewayError
@@ -112,17 +114,22 @@ def test_the_search_finds_what_it_is_for(config: Path) -> None:
         ("token", "--subject", "alice", "--json", "--config"),
         ("token", "--subject", "alice", "--expires-in", "0s", "--config"),
         ("serve", "--log-level", "loud", "--config"),
-        ("menu", "--file"),
     ],
     ids=lambda arguments: arguments[0],
 )
 def test_commands_show_none(config: Path, arguments: tuple[str, ...]) -> None:
-    arguments = (*arguments, str(config)) if arguments[-1] in ("--config", "--file") else arguments
+    arguments = (*arguments, str(config))
     result = CliRunner().invoke(cli.app, arguments, env=VARIABLES)
     shown = f"{result.output} {result.exception}"
     assert result.exit_code in (0, 1)
     assert len(shown) > 20
     assert leaked(config, shown) == []
+
+
+def test_a_menu_that_is_another_file_shows_none(config: Path) -> None:
+    result = CliRunner().invoke(menu_command, ["--file", str(config)])
+    assert isinstance(result.exception, MenuError)
+    assert leaked(config, f"{result.output} {result.exception}") == []
 
 
 async def test_a_worker_that_cannot_start_shows_none(config: Path) -> None:

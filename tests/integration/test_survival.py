@@ -43,7 +43,7 @@ async def test_a_worker_killed_in_mid_sentence_costs_no_word() -> None:
     assert report.frames_acked == report.frames_sent
     (resumed,) = report.resumes
     assert resumed.worker != killed
-    items = call.order["items"]
+    items = call.state["items"]
     assert [named(item, like) for item, like in zip(items, expected_order(), strict=True)] == expected_order()
 
 

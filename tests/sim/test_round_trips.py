@@ -10,7 +10,7 @@ from testbed.calls.simulated_cluster import Plan, SimulatedCluster
 from testbed.simulation import Simulation, simulate
 from voice_client import CallLost, CredentialStore, Resumed
 from voice_client.transport.link import Link
-from voice_gateway.agents.registry import make_agent
+from voice_gateway.agent.loading import load_agent
 from voice_gateway.certificates.development import DevelopmentCertificate
 
 LINK_ROUND_TRIP_S = 0.050
@@ -28,7 +28,7 @@ def round_trips(certificate: DevelopmentCertificate, plan: Plan, credentials: Cr
     """From the loss of a call's connection to `ready` on the next one, and how many TLS sessions were resumed."""
 
     async def scenario(sim: Simulation) -> tuple[float, int]:
-        cluster = SimulatedCluster(sim, certificate, lambda name: make_agent("echo"), plan)
+        cluster = SimulatedCluster(sim, certificate, lambda name: load_agent("echo"), plan)
         await cluster.start()
 
         async def call() -> float:

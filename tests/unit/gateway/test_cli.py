@@ -51,9 +51,7 @@ def sentence(capsys, monkeypatch, *arguments: str) -> str:
     return captured.err
 
 
-@pytest.mark.parametrize(
-    "command", [(), ("serve",), ("check",), ("certificate",), ("sessions",), ("menu",), ("simulate-twilio",)]
-)
+@pytest.mark.parametrize("command", [(), ("serve",), ("check",), ("certificate",), ("sessions",), ("simulate-twilio",)])
 def test_help_shows_every_command_and_its_options(command):
     result = CliRunner().invoke(cli.app, [*command, "--help"])
     assert result.exit_code == 0
@@ -79,8 +77,14 @@ class TestCheck:
             ("leaf.pem", "none.pem", "none.pem cannot be read"),
             ("leaf.key", "leaf.pem", "private key cannot be read"),
             ('"echo"', '"parrot"', "no agent 'parrot'"),
-            ('"echo"', '"echo"\nmenu = "none.toml"', "agent.menu"),
-            ('"echo"', '"echo"\nmenu = "worker.toml"', "has no menu"),
+            ('"echo"', '"shop.agent:Shop"', "'shop.agent:Shop' is in the module shop.agent, which is not installed"),
+            ('"echo"', '"order"\nsettings.menu = "none.toml"', "agent.settings.menu: "),
+            ('"echo"', '"order"\nmenu = "none.toml"', "agent.settings.menu: "),
+            ('"echo"', '"order"\nmenu = "a.toml"\nsettings.menu = "b.toml"', "agent.menu is the former name"),
+            ('"echo"', '"order"\nsettings.meno = "a.toml"', "agent.settings.meno: the agent 'order' has no such"),
+            ('"echo"', '"echo"\nmenu = "worker.toml"', "agent.settings.menu: the agent 'echo' has no such setting"),
+            ('"echo"', '"echo"\nsettings = 3', "agent.settings: "),
+            ('"echo"', '"echo"\nnam = 3', "agent.nam: unknown key"),
             ("[access]", '[session]\nstore = "mongo://x"\n[access]', "memory://"),
             ("token =", "tokn =", "access.tokn: unknown key"),
             ("00000001", "01", "server_id is 1 bytes"),
@@ -111,7 +115,7 @@ class TestCheck:
     def test_refuses_a_menu_that_serve_would_refuse(self, config, capsys, monkeypatch):
         menu = resources.files("voice_gateway.agents.order").joinpath("menu.toml").read_text("utf-8")
         config.with_name("menu.toml").write_text(menu.replace('"taro tea"', '"taro xyzzyk"'))
-        config.write_text(SETTINGS.replace('name = "echo"', 'name = "order"\nmenu = "menu.toml"'))
+        config.write_text(SETTINGS.replace('name = "echo"', 'name = "order"\n[agent.settings]\nmenu = "menu.toml"'))
         message = sentence(capsys, monkeypatch, "check", "--config", str(config))
         assert "pronunciations.xyzzyk is missing" in message
 
@@ -130,20 +134,6 @@ class TestCertificate:
     def test_a_folder_that_cannot_be_made_is_one_sentence(self, tmp_path, capsys, monkeypatch):
         (tmp_path / "file").write_text("")
         assert "file" in sentence(capsys, monkeypatch, "certificate", "--out", str(tmp_path / "file" / "x"))
-
-
-class TestMenu:
-    def test_lists_drinks_and_prices(self):
-        output = CliRunner().invoke(cli.app, ["menu"]).output
-        assert "milk tea" in output
-        assert "$" in output
-
-    def test_json_is_the_menu(self):
-        shown = json.loads(CliRunner().invoke(cli.app, ["menu", "--json"]).output)
-        assert {"drink", "size", "milk", "topping", "sugar", "ice"} <= shown.keys()
-
-    def test_a_missing_file_is_one_sentence(self, capsys, monkeypatch):
-        assert "none.toml" in sentence(capsys, monkeypatch, "menu", "--file", "none.toml")
 
 
 class TestSessions:

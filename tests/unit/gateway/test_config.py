@@ -189,6 +189,13 @@ class TestPrecedence:
     def test_the_admin_interface_may_come_from_a_flag_alone(self, load):
         assert load(LEAST, {}, {"admin.listen": "127.0.0.1:1"}).admin.listen == ("127.0.0.1", 1)
 
+    def test_the_agents_settings_may_come_from_variables(self, load):
+        environ = {"VOICE_GATEWAY_AGENT_SETTINGS_GREETING": "Hello", "VOICE_GATEWAY_AGENT_MENU": "mine.toml"}
+        settings = load(FULL + '[agent.settings]\nshop = "here"\n', environ).agent.settings
+        assert settings.values == {"shop": "here"}
+        assert settings.variables == {"greeting": "Hello", "menu": "mine.toml"}
+        assert settings.directory.joinpath("worker.toml").exists()
+
     def test_paths_of_variables_are_not_looked_up_beside_the_file(self, load):
         settings = load(FULL, {"VOICE_GATEWAY_TLS_KEY": "mine.key"})
         assert settings.tls.key == Path("mine.key")
@@ -304,7 +311,7 @@ class TestSeveralConfigs:
         assert settings.issuing_config().config_id == 1
 
 
-PUBLIC_FILES = {("tls", "certificate"), ("agent", "menu")}
+PUBLIC_FILES = {("tls", "certificate")}
 
 
 def test_every_file_of_the_settings_is_known_to_be_secret_or_public(tmp_path):

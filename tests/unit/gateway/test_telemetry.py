@@ -175,17 +175,17 @@ def settings() -> GatewaySettings:
 
 def test_nothing_is_traced_unasked(settings, monkeypatch) -> None:
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
-    assert worker._turn_spans(settings) is None
+    assert worker._turn_spans(settings.worker.name, "order") is None
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
-    assert worker._turn_spans(settings) is None
+    assert worker._turn_spans(settings.worker.name, "order") is None
 
 
 def test_without_the_extra_the_worker_says_what_is_missing(settings, monkeypatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces")
     monkeypatch.setitem(sys.modules, "voice_gateway.ops.telemetry", None)
     with structlog.testing.capture_logs() as logs:
-        assert worker._turn_spans(settings) is None
+        assert worker._turn_spans(settings.worker.name, "order") is None
     assert logs[0]["remedy"] == "pip install 'voice-gateway[otel]'"
 
 

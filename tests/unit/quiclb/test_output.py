@@ -13,7 +13,14 @@ import pytest
 
 from quiclb.logs.command_output import Output, OutputError, optional_output
 
-COMMANDS = ["quiclb --help", "voice-gateway menu", "voice-gateway menu --json", "voice-client --help"]
+ORDER = "voice_gateway.agents.order"
+COMMANDS = [
+    "quiclb --help",
+    "voice-gateway --help",
+    f"python -m {ORDER}",
+    f"python -m {ORDER} --json",
+    "voice-client --help",
+]
 BIN = Path(sys.executable).parent
 
 
@@ -38,7 +45,7 @@ def test_a_broken_pipe_ends_the_command_quietly_with_141(command):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_output_on_a_full_disk_is_one_sentence_and_status_1(command):
     status, _, errors = shell(f"{command} > /dev/full")
-    name = command.split()[0]
+    name = ORDER if ORDER in command else command.split()[0]
     assert (status, errors) == (1, f"{name}: cannot write to standard output: no space left on device\n")
 
 

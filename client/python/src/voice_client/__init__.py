@@ -11,7 +11,7 @@
             print(await call.migrate())                         # a new socket in mid-speech, the same call
             await speaking
             await call.finish()                                 # all acked, answered and played
-            print(*(f"{line.role}: {line.text}" for line in call.transcript), call.order, sep="\\n")
+            print(*(f"{line.role}: {line.text}" for line in call.transcript), call.state, sep="\\n")
 
     asyncio.run(main())
 

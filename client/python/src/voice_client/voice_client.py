@@ -242,8 +242,8 @@ class VoiceClient:
 
     @property
     def order(self) -> Mapping[str, Any]:
-        """The state of the default agent: what was ordered."""
-        return self.state
+        """Deprecated: use `state`."""
+        return former("order", "state", self.state)
 
     @property
     def frames_sent(self) -> int:

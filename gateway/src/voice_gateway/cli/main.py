@@ -13,7 +13,6 @@ import urllib.request
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import msgspec
 import structlog
 import typer
 from rich.box import SIMPLE_HEAD
@@ -25,7 +24,6 @@ from quiclb.logs.command_output import optional_output, print_json, run_command
 from quiclb.logs.setup import LogFormat, configure_logging
 from quiclb.net.address import Address, format_address, parse_host_port
 from quiclb.settings.files import exposed_files
-from voice_gateway.agents.order.menu import Milk, Size, Topping, default_menu, parse_menu
 from voice_gateway.certificates.development import DevelopmentCertificate, ensure_certificate
 from voice_gateway.cli.access import key as make_key
 from voice_gateway.cli.access import token as make_token
@@ -33,7 +31,6 @@ from voice_gateway.cli.simulate import simulate_twilio
 from voice_gateway.endpoint.tls import TlsIdentity
 from voice_gateway.errors import ConfigurationError, GatewayError
 from voice_gateway.ops.reload import SettingsSource
-from voice_gateway.settings.fields import read_text
 from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings, secret_files
 from voice_gateway.worker.worker import Worker, run
 from voicelink.errors import VoiceLinkError
@@ -80,7 +77,7 @@ def serve(
             "--trusted-proxies", "--forwarders", help="Load balancers whose SPP headers name the client, by commas."
         ),
     ] = None,
-    agent: Annotated[str | None, typer.Option(help="Who answers: order, echo or echo-pcmu.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Who answers: an installed agent, or package.module:Class.")] = None,
     store: Annotated[str | None, typer.Option(help="Where sessions are saved, as memory://.")] = None,
     admin: Annotated[str | None, typer.Option(help="Where to serve metrics, health and sessions.")] = None,
     telephony: Annotated[str | None, typer.Option(help="Where Twilio reaches this worker.")] = None,
@@ -127,7 +124,7 @@ def serve(
 
 @app.command()
 def check(config: ConfigFile, is_json: JsonOutput = False) -> None:
-    """Open all that `serve` opens but sockets: settings, keys, certificate, agent and menu; show what they mean.
+    """Open all that `serve` opens but sockets: settings, keys, certificate and agent; show what they mean.
 
     Secrets are not shown. Exit status 1, with one sentence, where `serve` could not start.
     """
@@ -196,33 +193,6 @@ def sessions(
         for session in document["sessions"] + (document["ended"] if has_ended else []):
             table.add_row(*_session_cells(session))
     Console(width=max(Console().width, _SESSIONS_COLUMNS), markup=False).print(table)
-
-
-@app.command()
-def menu(
-    file: Annotated[
-        Path | None, typer.Option("--file", help="A menu of your own; without it, the built-in one.")
-    ] = None,
-    is_json: JsonOutput = False,
-) -> None:
-    """Print what the agent named order sells."""
-    shown = default_menu() if file is None else parse_menu(read_text(str(file), file))
-    if is_json:
-        print_json(msgspec.to_builtins(shown))
-        return
-    console = Console(markup=False)
-    table = Table("drink", "also said as", "price", title=shown.shop)
-    for drink in shown.drink:
-        table.add_row(drink.name, ", ".join(drink.also), shown.money(drink.price))
-    console.print(table)
-    extras: dict[str, tuple[Size | Milk | Topping, ...]]
-    extras = {"size": shown.size, "milk": shown.milk, "topping": shown.topping}
-    for kind, entries in extras.items():
-        offered = [f"{each.name} (+{shown.money(each.extra)})" if each.extra else each.name for each in entries]
-        if offered:
-            console.print(f"{kind}: {', '.join(offered)}", highlight=False)
-    console.print(f"sugar: {', '.join(f'{each.percent} %' for each in shown.sugar)}", highlight=False)
-    console.print(f"ice: {', '.join(each.name for each in shown.ice)}", highlight=False)
 
 
 async def _open_once(settings: GatewaySettings) -> None:

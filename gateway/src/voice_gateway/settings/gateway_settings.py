@@ -24,6 +24,7 @@ from voice_gateway.endpoint.sealing import SECRET_BYTES
 from voice_gateway.endpoint.settings import SharedSecrets
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.access_sections import AccessSection, LimitsSection
+from voice_gateway.settings.agent_section import AgentSection, collect_agent_settings
 from voice_gateway.settings.fields import (
     List,
     Section,
@@ -46,17 +47,20 @@ def load_settings(
 ) -> GatewaySettings:
     """Read, merge and check; raises `ConfigurationError` that names the key at fault.
 
-    `environ` may hold `VOICE_GATEWAY_ACCESS_TOKEN` for the key `token` of `[access]`, and so on; lists are separated by
-    commas. `flags` has the same keys as `access.token`; `None` means not given. Relative paths in the file are looked
-    up beside it, those of variables and flags in the current directory.
+    `environ` may hold `VOICE_GATEWAY_ACCESS_TOKEN` for the key `token` of `[access]`, and so on, and
+    `VOICE_GATEWAY_AGENT_SETTINGS_MENU` for `menu` of `[agent.settings]`; lists are separated by commas. `flags` has the
+    same keys as `access.token`; `None` means not given. Relative paths in the file are looked up beside it, those of
+    variables and flags in the current directory.
     """
     document = _read_toml(path)
+    environ = dict(environ or {})
+    collect_agent_settings(document, environ, ENVIRONMENT_PREFIX, path)
     for name, section in _SECTIONS.items():
         given = document.setdefault(name, {})
         if isinstance(given, dict):
             given = document[name] = _checked_names(path, name, given)
             _resolve_paths(section, given, path.parent)
-            given |= _renamed(name, _variables(name, section, environ or {}))
+            given |= _renamed(name, _variables(name, section, environ))
             given |= _flags(name, flags or {})
     for optional in ("admin", "telephony", "websocket", "page"):
         if document[optional] == {}:
@@ -184,13 +188,6 @@ class QuicSection(Section):
     def read_reset_key(self) -> bytes | None:
         """Return the key, from its file if need be; raises `ConfigurationError`."""
         return read_bytes("quic.reset_key", self.reset_key, self.reset_key_file, SECRET_BYTES)
-
-
-class AgentSection(Section):
-    """`[agent]`: who answers; `menu` is a TOML file for the agent `order` in place of its own."""
-
-    name: str = "order"
-    menu: Path | None = None
 
 
 class SessionSection(Section):
@@ -440,7 +437,7 @@ def secret_files(settings: GatewaySettings, path: Path) -> list[Path]:
         telephony.auth_token_file if telephony is not None else None,
         telephony.shared_key_file if telephony is not None else None,
         *(entry.key_file for entry in settings.config),
-        path if _holds_secrets(_read_toml(path)) else None,
+        path if settings.agent.holds_secrets or _holds_secrets(_read_toml(path)) else None,
     ]
     return [file for file in files if file is not None]
 

@@ -19,7 +19,7 @@ import uvloop
 from quiclb.logs import writer as log_writer
 from quiclb.net.address import Address, format_address
 from voice_gateway.agent.base import Agent
-from voice_gateway.agents.registry import make_agent
+from voice_gateway.agent.loading import load_agent
 from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.ops.admin import admin_server, worker_pages
@@ -28,7 +28,6 @@ from voice_gateway.session.core.pacing import Lead
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.stats.turn_latency import OnTurnComplete
-from voice_gateway.settings.fields import read_text
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.store.base import SessionStore
 from voice_gateway.store.encoding import RecordCodec
@@ -96,7 +95,7 @@ class Worker:
         rng: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.settings = settings
-        self._agent = agent or _agent(settings)
+        self._agent = agent or load_agent(settings.agent.name, settings.agent.settings)
         codec = RecordCodec(settings.session.read_store_keys(), rng=rng)
         self._store = (
             open_store(settings.session.store, ttl_s=settings.session.record_ttl_s, clock=clock, codec=codec)
@@ -229,9 +228,12 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    spans = _turn_spans(settings)
+    agent = load_agent(settings.agent.name, settings.agent.settings)
+    spans = _turn_spans(settings.worker.name, agent.name)
     raise_descriptor_limit(_most_tcp_connections(settings) + HELD_BACK)
-    worker = Worker(settings, source=source, on_turn_complete=None if spans is None else spans.on_turn_complete)
+    worker = Worker(
+        settings, agent=agent, source=source, on_turn_complete=None if spans is None else spans.on_turn_complete
+    )
     await worker.start()
     loop.add_signal_handler(signal.SIGHUP, worker.reloader.reload)
     # models and modules stay for good: the collector need not walk them while calls are under way
@@ -249,7 +251,7 @@ async def _serve(
     return 0
 
 
-def _turn_spans(settings: GatewaySettings) -> TurnSpans | None:
+def _turn_spans(worker: str, agent: str) -> TurnSpans | None:
     """Where the environment says so, in OpenTelemetry's own variables, spans of turns are sent."""
     named = [name for name in _OTLP_ENDPOINTS if os.environ.get(name)]
     if not named or os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
@@ -259,7 +261,7 @@ def _turn_spans(settings: GatewaySettings) -> TurnSpans | None:
     except ImportError:
         _log.warning("traces_not_sent", asked_by=named[0], remedy="pip install 'voice-gateway[otel]'")
         return None
-    return open_turn_spans(settings.worker.name, settings.agent.name, time.time)
+    return open_turn_spans(worker, agent, time.time)
 
 
 def _log_start(worker: Worker) -> None:
@@ -296,11 +298,6 @@ def _log_start(worker: Worker) -> None:
 def _most_tcp_connections(settings: GatewaySettings) -> int:
     """As many as are worth having: a call of every session, and as many requests again."""
     return max(MAX_CONNECTIONS, 2 * settings.session.max_sessions)
-
-
-def _agent(settings: GatewaySettings) -> Agent:
-    menu = settings.agent.menu
-    return make_agent(settings.agent.name, menu=None if menu is None else read_text(f"agent.menu {menu}", menu))
 
 
 def _limits(settings: GatewaySettings) -> SessionLimits:

