@@ -12,11 +12,12 @@ from itertools import islice, takewhile
 from operator import eq
 from pathlib import Path
 from random import Random
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voice_gateway.agent.cascade.parts import OnWords, Utterance
 from voice_gateway.agents.order.grammar import Lexicon
 from voice_gateway.agents.order.language_model import LanguageModel, dictionary, sentences
 from voice_gateway.agents.order.menu import Menu
@@ -24,9 +25,6 @@ from voice_gateway.agents.order.parse import parse
 from voice_gateway.errors import AgentError
 
 RECOGNISER_RATE_HZ: Final = 16_000
-
-OnWords = Callable[[tuple[str, ...], bool], None]
-"""Takes the words so far and whether they are final; called only on change, and exactly once with `True`."""
 
 _PARTIAL_EVERY_FRAMES: Final = 5
 _CEPSTRAL_MEAN: Final = "41,-5,-1"
@@ -37,32 +35,6 @@ _LANGUAGE_WEIGHT: Final = 8.0
 _MOST_READINGS: Final = 50
 """How many of the recogniser's readings are tried; many of them differ in nothing but where a pause was."""
 _LM_SEED: Final = 20_241_107
-
-
-class Utterance(Protocol):
-    """One turn being recognised."""
-
-    def feed(self, pcm: bytes) -> None:
-        """Take the next samples at `RECOGNISER_RATE_HZ`."""
-
-    def end(self) -> None:
-        """Ask for the final words."""
-
-    def abandon(self) -> None:
-        """Forget the utterance; nothing is called any more."""
-
-
-class Recogniser(Protocol):
-    """Opens utterances."""
-
-    async def open(self) -> None:
-        """Load the models; raises `AgentError`."""
-
-    def begin(self, on_words: OnWords) -> Utterance:
-        """Start an utterance; `on_words` may be called from within its methods."""
-
-    async def close(self) -> None:
-        """Release the models."""
 
 
 class InlineRecogniser:

@@ -9,6 +9,7 @@ import pytest
 from voice_gateway.agent.base import (
     AgentEvent,
     AgentFailed,
+    Emit,
     FinalTranscript,
     Finished,
     NoSpeechUpTo,
@@ -20,10 +21,11 @@ from voice_gateway.agent.base import (
     UserStartedSpeaking,
     UserStoppedSpeaking,
 )
-from voice_gateway.agents.order.agent import OrderAgent, OrderConversation
+from voice_gateway.agent.cascade.cascade import CascadeConversation
+from voice_gateway.agent.cascade.parts import OnWords
+from voice_gateway.agents.order.agent import OrderAgent, OrderPolicy
 from voice_gateway.agents.order.dialogue import NOT_UNDERSTOOD, Dialogue
 from voice_gateway.agents.order.menu import default_menu
-from voice_gateway.agents.order.recogniser import OnWords
 from voice_gateway.errors import GatewayError
 
 SPEECH, QUIET = b"\1\0" * 320, bytes(640)
@@ -73,12 +75,17 @@ class SampleVoice:
         return float(pcm[0])
 
 
+def conversation_of(agent: OrderAgent, emit: Emit) -> CascadeConversation:
+    policy = OrderPolicy(Dialogue(default_menu()), agent.lexicon)
+    return CascadeConversation(agent.cascade, SampleVoice(), policy, emit)
+
+
 class Call:
     def __init__(self, *, is_inline: bool = True) -> None:
         self.recogniser = ScriptedRecogniser()
         self.agent = OrderAgent(recogniser=self.recogniser, speech=ScriptedSpeech(), is_inline=is_inline)
         self.events: list[AgentEvent] = []
-        self.conversation = OrderConversation(self.agent, SampleVoice(), self.events.append, Dialogue(default_menu()))
+        self.conversation = conversation_of(self.agent, self.events.append)
         self.sequence = 0
 
     def hear(self, pattern: str) -> None:
@@ -231,7 +238,7 @@ async def test_a_voice_that_fails_ends_this_call() -> None:
 
     events: list[AgentEvent] = []
     agent = OrderAgent(recogniser=ScriptedRecogniser(), speech=BrokenSpeech(), is_inline=True)
-    conversation = OrderConversation(agent, SampleVoice(), events.append, Dialogue(default_menu()))
+    conversation = conversation_of(agent, events.append)
     conversation.greet()
     assert events[-1] == AgentFailed("speech synthesis failed: no voice")
     await agent.close()

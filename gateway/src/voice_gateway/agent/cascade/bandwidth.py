@@ -1,7 +1,7 @@
 """Telephone speech for a recogniser that was trained on wideband.
 
-Speech that came through 8 kHz has nothing above 4 kHz, where the acoustic model expects fricatives to be; the model
-then hears other words. The lower band's mirror image, faint, stands in for what the telephone took away.
+Speech that came through 8 kHz has nothing above 4 kHz, where an acoustic model expects fricatives, and is recognised as
+other words. A faint mirror image of the lower band replaces the missing one.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+
+from voice_gateway.agent.cascade.parts import OnWords, Recogniser, Utterance
 
 _NARROW_RATIO: Final = 1e-6
 """Wideband speech has more than -45 dB of its energy above 4.3 kHz; what a telephone leaves there is rounding."""
@@ -35,3 +37,29 @@ class BandwidthExtension:
         signs[1::2] = -self._sign
         self._sign *= -1 if len(samples) % 2 else 1
         return bytes(np.clip(np.rint(samples * (1 + _IMAGE_GAIN * signs)), -32_768, 32_767).astype("<i2"))
+
+
+class WidebandRecogniser:
+    """Another recogniser at 16 kHz, whose utterances are extended where they are narrowband."""
+
+    def __init__(self, inner: Recogniser) -> None:
+        self._inner = inner
+        self.open = inner.open
+        self.close = inner.close
+
+    def begin(self, on_words: OnWords) -> Utterance:
+        """Start an utterance; what is fed first, some 0.5 s, decides the band."""
+        return _WidebandUtterance(self._inner.begin(on_words))
+
+
+class _WidebandUtterance:
+    def __init__(self, inner: Utterance) -> None:
+        self._inner = inner
+        self._band: BandwidthExtension | None = None
+        self.end = inner.end
+        self.abandon = inner.abandon
+
+    def feed(self, pcm: bytes) -> None:
+        if self._band is None:
+            self._band = BandwidthExtension(pcm)
+        self._inner.feed(self._band.extend(pcm))

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.gateway.audio.signals import tone
 from tests.unit.gateway.recordings import recording
-from voice_gateway.agents.order.bandwidth import BandwidthExtension
+from voice_gateway.agent.cascade.bandwidth import BandwidthExtension
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
 from voicelink.wire import AudioFrame, Codec
 

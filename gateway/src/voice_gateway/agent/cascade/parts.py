@@ -1,0 +1,80 @@
+"""The parts of a cascade, as interfaces; that of speech synthesis is `voicelink.audio.speech.Speech`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from voicelink.audio.vad import VoiceActivity
+
+OnWords = Callable[[tuple[str, ...], bool], None]
+"""Takes an utterance's words so far and whether they are final; called only on change, and exactly once with `True`."""
+
+
+class VoiceDetectors(Protocol):
+    """A model of voice activity; each conversation has a detector of its own."""
+
+    def detector(self) -> VoiceActivity:
+        """Return a detector with a fresh memory."""
+
+
+class Utterance(Protocol):
+    """One turn being recognised."""
+
+    def feed(self, pcm: bytes) -> None:
+        """Take the next samples, PCM16 at the agent's `input_rate_hz`."""
+
+    def end(self) -> None:
+        """Ask for the final words."""
+
+    def abandon(self) -> None:
+        """Forget the utterance; `OnWords` is not called any more."""
+
+
+class Recogniser(Protocol):
+    """Speech to text, streaming. No method may block."""
+
+    async def open(self) -> None:
+        """Load the models; raises `GatewayError`."""
+
+    def begin(self, on_words: OnWords) -> Utterance:
+        """Start an utterance; `on_words` may be called from within its methods."""
+
+    async def close(self) -> None:
+        """Release the models."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What follows from an utterance: what to say, and the new state, `None` where it did not change."""
+
+    text: str
+    state: Mapping[str, Any] | None = None
+
+
+OnAnswer = Callable[[Answer | None], None]
+"""Takes the answer to an utterance, or `None` for noise: then it is neither written down nor answered."""
+
+
+class DialoguePolicy:
+    """Decides what to say. One is made for each conversation, from its saved state where there is one."""
+
+    def greeting(self) -> str:
+        """Return how to open the conversation; empty for an agent that waits. Default: empty."""
+        return ""
+
+    def greeting_again(self) -> str:
+        """Return what to say to a user who was cut off, and whose last words may be lost. Default: `greeting`."""
+        return self.greeting()
+
+    def is_finished(self, words: tuple[str, ...]) -> bool:
+        """Whether the words so far are a whole sentence; where not, a longer pause is waited for. Default: yes."""
+        return True
+
+    def answer(self, words: tuple[str, ...], on_answer: OnAnswer) -> None:
+        """Answer an utterance: call `on_answer` once, at once or later on the event loop.
+
+        Asked for one utterance at a time, in the order in which they were spoken. What it raises ends the session.
+        """
+        raise NotImplementedError
