@@ -87,7 +87,12 @@ class Mute:
 
 def noting_order_agent(_worker: str = "") -> NotingAgent:
     """The order agent with all its models, inline, whose networks remember what they were asked before."""
-    return NotingAgent(OrderAgent(recogniser=_recogniser(), speech=_speech(), is_inline=True))
+    return NotingAgent(inline_order_agent())
+
+
+def inline_order_agent() -> OrderAgent:
+    """The order agent with all its models, all of whose work happens within the calls."""
+    return OrderAgent(recogniser=_recogniser(), speech=_speech(), is_inline=True)
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def sentences(menu: Menu, rng: Random, count: int = SENTENCES) -> Iterator[tuple
 def dictionary(menu: Menu, entries: Iterable[str]) -> str:
     """Return a pronunciation for every word of the menu's lexicon, from a CMU dictionary's lines and the menu's own.
 
-    A plural that neither knows is its singular and a sibilant. Raises `MenuError` for a word nobody can pronounce.
+    A plural that neither knows is its singular and a sibilant. Raises `MenuError` where that gives none.
     """
     wanted = Lexicon(menu).vocabulary
     wanted_or_singular = wanted | {singular for word in wanted for singular in singulars(word)}

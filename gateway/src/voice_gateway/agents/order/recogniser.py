@@ -1,6 +1,6 @@
 """Speech to the menu's words, streaming, with pocketsphinx.
 
-The same audio always gives the same words: a call that goes on at another worker is heard there as it was before.
+The same audio always gives the same words: a call that continues at another worker is recognised there as before.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RECOGNISER_RATE_HZ: Final = 16_000
 
 _PARTIAL_EVERY_FRAMES: Final = 5
 _CEPSTRAL_MEAN: Final = "41,-5,-1"
-"""Where each utterance's live normalisation starts, whoever spoke before."""
+"""Where the live normalisation of each utterance starts, so that it does not depend on those before."""
 _DITHER: Final[NDArray[np.int16]] = (np.random.default_rng(0).integers(0, 4, RECOGNISER_RATE_HZ) == 0).astype("<i2")
 """A second of the least noise, again and again, for silence of zeros; pocketsphinx would draw its own by the clock."""
 _LANGUAGE_WEIGHT: Final = 8.0
@@ -155,21 +155,21 @@ class _InlineUtterance:
         return dithered.tobytes()
 
     def _likeliest_with_meaning(self) -> tuple[str, ...]:
-        """What sounds most alike, unless it means nothing, and does with one word heard otherwise."""
-        heard = _words(self._decoder.hyp())
-        if not heard or parse(heard, self._lexicon) is not None:
-            return heard
+        """The best hypothesis, or where that means nothing, the next one that has a meaning and differs in one word."""
+        best = _words(self._decoder.hyp())
+        if not best or parse(best, self._lexicon) is not None:
+            return best
         for reading in islice(self._decoder.nbest(), _MOST_READINGS):
             words = _words(reading)
-            if _is_one_word_off(words, heard) and parse(words, self._lexicon) is not None:
+            if _is_one_word_off(words, best) and parse(words, self._lexicon) is not None:
                 return words
-        return heard
+        return best
 
 
-def _is_one_word_off(words: tuple[str, ...], heard: tuple[str, ...]) -> bool:
+def _is_one_word_off(words: tuple[str, ...], best: tuple[str, ...]) -> bool:
     """Whether one word more, less or in another's place is all the difference: more would be guessing."""
-    alike = _alike(words, heard) + _alike(words[::-1], heard[::-1])
-    return alike >= max(len(words), len(heard)) - 1
+    alike = _alike(words, best) + _alike(words[::-1], best[::-1])
+    return alike >= max(len(words), len(best)) - 1
 
 
 def _alike(words: tuple[str, ...], others: tuple[str, ...]) -> int:
