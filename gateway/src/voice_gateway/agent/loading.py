@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from quiclb.settings.loader import describe_faults
 from voice_gateway.agent.base import Agent
 from voice_gateway.errors import AgentError, GatewayError
+from voicelink.errors import VoiceLinkError
 
 ENTRY_POINTS: Final = "voice_gateway.agents"
 _SETTINGS: Final = "agent.settings"
@@ -60,6 +61,16 @@ def load_agent(name: str, given: GivenSettings | None = None) -> Agent:
     if not agent.name:
         agent.name = kind.__name__ if ":" in name else name
     return agent
+
+
+async def open_agent(agent: Agent) -> None:
+    """Open an agent; what it raises is an `AgentError`, unless it says itself in one sentence what is missing."""
+    try:
+        await agent.open()
+    except (GatewayError, VoiceLinkError):
+        raise
+    except Exception as error:
+        raise AgentError(f"the agent {agent.name!r} cannot be opened: {_shown(error)}") from error
 
 
 def _agent_class(name: str) -> type[Agent]:

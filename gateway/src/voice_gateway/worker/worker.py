@@ -19,7 +19,7 @@ import uvloop
 from quiclb.logs import writer as log_writer
 from quiclb.net.address import Address, format_address
 from voice_gateway.agent.base import Agent
-from voice_gateway.agent.loading import load_agent
+from voice_gateway.agent.loading import load_agent, open_agent
 from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.ops.admin import admin_server, worker_pages
@@ -165,14 +165,14 @@ class Worker:
         async with AsyncExitStack() as opened:
             opened.push_async_callback(self._store.close)
             opened.push_async_callback(self._agent.close)
-            await self._agent.open()
+            await open_agent(self._agent)
 
     async def start(self) -> None:
         """Open the agent and the sockets; raises `GatewayError` and leaves nothing open."""
         async with AsyncExitStack() as opened:
             opened.push_async_callback(self._store.close)
             opened.push_async_callback(self._agent.close)
-            await self._agent.open()
+            await open_agent(self._agent)
             opened.push_async_callback(self.endpoint.close, "the worker stops")
             await self.endpoint.open()
             opened.push_async_callback(self.listeners.stop)

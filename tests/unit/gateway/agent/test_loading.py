@@ -8,7 +8,7 @@ import pytest
 
 from voice_gateway.agent import loading
 from voice_gateway.agent.base import Agent
-from voice_gateway.agent.loading import GivenSettings, installed_agents, load_agent
+from voice_gateway.agent.loading import GivenSettings, installed_agents, load_agent, open_agent
 from voice_gateway.agents.echo import EchoAgent
 from voice_gateway.errors import AgentError
 
@@ -149,6 +149,24 @@ def test_variables_win_and_their_paths_are_of_the_current_directory(tmp_path: Pa
 def test_an_agent_may_take_any_settings() -> None:
     agent = load_agent("parrots:Open", GivenSettings({"anything": [1, 2]}))
     assert agent.settings.model_extra == {"anything": [1, 2]}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("raised", "shown"),
+    [
+        (OSError("no\nmodel"), "the agent 'polly' cannot be opened: OSError: no model"),
+        (AgentError("the model is missing"), "the model is missing"),
+    ],
+)
+async def test_an_agent_that_cannot_open_says_so_in_one_sentence(raised: Exception, shown: str) -> None:
+    async def fail() -> None:
+        raise raised
+
+    agent = load_agent("parrots:Named")
+    agent.open = fail  # type: ignore[method-assign]
+    with pytest.raises(AgentError) as refused:
+        await open_agent(agent)
+    assert str(refused.value) == shown
 
 
 def test_missing_packages_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
