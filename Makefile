@@ -12,7 +12,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink bench-words interop fuzz clean
+.PHONY: help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-attacks bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink bench-words interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ serve: setup $(if $(shell command -v npm),web) ## keep the demonstration's clust
 	@$(BIN)/python -m deploy.local.serve $(if $(TOKENS),--tokens)
 
 bench: bench-audio bench-gaps bench-calls bench-survival bench-uplink ## every benchmark; results go to bench/results
+
+bench-attacks: setup ## what hostile callers cost a worker and the call beside them, ten minutes on two cores (QUICK=1: two minutes)
+	$(BIN)/python -m bench.attacks $(if $(QUICK),--quick)
 
 bench-audio: setup ## rate conversion beside soxr, scipy and linear interpolation
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.audio

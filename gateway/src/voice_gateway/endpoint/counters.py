@@ -26,6 +26,9 @@ class EndpointCounters:
     """Half-open connections closed at `max_half_open` to make room for a newcomer: the oldest of the network that held
     most."""
 
+    handshake_datagrams_dropped: int = 0
+    """Datagrams of clients whose connection was about to begin that found no room to wait."""
+
     refused_full: int = 0
     refused_stopped: int = 0
     refused_address: int = 0

@@ -18,6 +18,7 @@ from voice_gateway.endpoint.credentials import Credentials, TokenVerdict
 from voice_gateway.endpoint.half_open import HalfOpenTable
 from voice_gateway.endpoint.new_token import KnownAddress
 from voice_gateway.endpoint.paths import ForwardedPath, Path, ProxyAddress, TrustedProxies, parse_spp
+from voice_gateway.endpoint.pending_connections import PendingConnection, PendingConnections
 from voice_gateway.endpoint.resets import Resets
 from voice_gateway.endpoint.retry import ValidToken
 from voice_gateway.endpoint.served import Application, ServedConnection
@@ -72,6 +73,9 @@ class Endpoint:
         self._cid_table: CidTable[ServedConnection] = CidTable()
         self._connections: set[ServedConnection] = set()
         self._half_open: HalfOpenTable[ServedConnection] = HalfOpenTable(settings.max_half_open)
+        self._pending = PendingConnections(
+            self._begin, self.counters, lambda callback: self._running_loop().call_soon(callback)
+        )
         self._load = SharedLoad()
         self._handshake_deadline: DeadlineTimer | None = None
         self._dirty: list[ServedConnection] = []
@@ -113,6 +117,7 @@ class Endpoint:
             if each is not None:
                 each.close()
         self._cid_table.clear()
+        self._pending.clear()
         await asyncio.sleep(0)
 
     def stop_accepting(self) -> None:
@@ -198,6 +203,8 @@ class Endpoint:
         connection = self._cid_table.find(header.destination_cid)
         if connection is not None:
             connection.received(datagram, path, forwarder)
+        elif (pending := self._pending.find(header.destination_cid)) is not None:
+            self._pending.extend(pending, (datagram, path, forwarder))
         elif header.version not in SUPPORTED_VERSIONS:
             if len(datagram) < MIN_INITIAL_BYTES:
                 self.counters.malformed += 1
@@ -233,18 +240,25 @@ class Endpoint:
             datagram,
             path,
             self._cids,
-            connections=len(self._connections),
-            half_open=len(self._half_open),
+            connections=len(self._connections) + len(self._pending),
+            half_open=len(self._half_open) + len(self._pending),
             now=self._now(),
         )
         if isinstance(decision, Admitted):
-            self._start(header, decision.verdict, datagram, path, forwarder)
+            self._pending.add(header, decision.verdict, (datagram, path, forwarder))
         elif decision is not None:
             self.send(decision, path, forwarder)
 
+    def _begin(self, pending: PendingConnection) -> None:
+        first, *rest = pending.datagrams
+        connection = self._start(pending.header, pending.verdict, *first)
+        for datagram, path, forwarder in rest:
+            if connection in self._connections:
+                connection.received(datagram, path, forwarder)
+
     def _start(
         self, header: LongHeader, verdict: TokenVerdict, datagram: bytes, path: Path, via: ProxyAddress | None
-    ) -> None:
+    ) -> ServedConnection:
         retried = verdict if isinstance(verdict, ValidToken) else None
         quic = Connection(
             configuration=self._configuration,
@@ -273,6 +287,7 @@ class Endpoint:
             connection.discard()
         elif verdict is not None:
             quic.prove_address()
+        return connection
 
     def _add_half_open(self, connection: ServedConnection, path: Path) -> None:
         evicted = self._half_open.add(connection, network_of(path[0]), self._now())

@@ -28,18 +28,21 @@ from quiclb.http.http1 import (
     parse_head,
     split_target,
 )
-from quiclb.http.listener import TcpConnection, TcpListener
+from quiclb.http.listener import TcpConnection, TcpListener, Turns
 from quiclb.logs.limits import LimitedLog
 from quiclb.net.address import Address, format_address
 from voice_gateway.errors import BindError
 from voice_gateway.net.network import network_of
 from voice_gateway.web.counters import WebCounters
-from voice_gateway.web.websocket import FRAMES_PER_TURN, SILENT_LOG, SLICE_BYTES, WebSocket, WebSocketHandler
+from voice_gateway.web.websocket import FRAMES_AT_ONCE, SILENT_LOG, SLICE_BYTES, WebSocket, WebSocketHandler
 
 MAX_BODY_BYTES: Final = 65_536
 REQUEST_TIMEOUT_S: Final = 10.0
 MAX_CONNECTIONS: Final = 2_048
 MAX_MESSAGE_BYTES: Final = 65_536
+PARTS_PER_TURN: Final = 3
+"""Requests and slices of WebSocket frames that are handled in one turn of the event loop; each may cost a
+millisecond."""
 _READ_BYTES: Final = 65_536
 _log = LimitedLog(structlog.get_logger("voice_gateway.web"))
 
@@ -92,8 +95,8 @@ class WebServer:
 
     Pages take GET and HEAD, those whose path is in `posts` POST too; anything else is answered 405 with `Allow`. A head
     of more than 16 KiB, a body of more than 64 KiB, a WebSocket message of more than `max_message_bytes`, and a
-    request that is not there `request_timeout_s` after accept are cut off. `limiter` and `counters` may be shared with
-    other servers. `hosts` says which hosts it may be asked for; `None` is any. `not_found` is the text of a 404.
+    request that is not there `request_timeout_s` after accept are cut off. Servers may share `limiter`, `counters` and
+    `turns`. `hosts` says which hosts it may be asked for; `None` is any. `not_found` is the text of a 404.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class WebServer:
         hosts: HostRule | None = None,
         limiter: ConnectionLimiter[TcpConnection] | None = None,
         counters: WebCounters | None = None,
+        turns: Turns | None = None,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
         not_found: str = "there is nothing on this path\n",
@@ -116,6 +120,7 @@ class WebServer:
         self._max_message_bytes = max_message_bytes
         self._not_found = not_found
         self.counters = counters or WebCounters()
+        self._turns = turns or Turns(PARTS_PER_TURN)
         if limiter is None:  # an empty one is false
             limiter = connection_limiter(ConnectionLimits.share(MAX_CONNECTIONS))
         self._listener = TcpListener(
@@ -157,6 +162,7 @@ class WebServer:
 
     async def _serve(self, connection: TcpConnection) -> None:
         head = await connection.reader.readuntil(b"\r\n\r\n")
+        await self._turns.wait(connection.network)
         request = await self._request(head, connection)
         if isinstance(request, WebRequest) and request.path in self._sockets:
             await self._upgrade(head, request, connection)
@@ -224,7 +230,7 @@ class WebServer:
         connection.establish()
         socket.open(handler)
         try:
-            await _feed(socket, connection.reader)
+            await self._feed(socket, connection)
         except OSError:
             pass
         finally:
@@ -232,23 +238,22 @@ class WebServer:
         if socket.is_cut_off:
             await connection.abort_after_linger()
 
+    async def _feed(self, socket: WebSocket, connection: TcpConnection) -> None:
+        """Give a WebSocket what arrives, few frames in each turn of the event loop."""
+        frames = 0
+        while data := await connection.reader.read(_READ_BYTES):
+            for start in range(0, len(data), SLICE_BYTES):
+                frames += socket.received(data[start : start + SLICE_BYTES])
+                if socket.is_cut_off:
+                    return
+                if frames >= FRAMES_AT_ONCE:
+                    frames = 0
+                    await self._turns.wait(connection.network)
+            if len(data) > MAX_HEAD_BYTES:
+                await asyncio.sleep(0)  # `read` waits for nothing while more is there
+
     def _cut_off(self, cause: str) -> None:
         self.counters.websockets_cut_off[cause] += 1
-
-
-async def _feed(socket: WebSocket, reader: asyncio.StreamReader) -> None:
-    """Give a WebSocket what arrives, few frames in each turn of the event loop."""
-    frames = 0
-    while data := await reader.read(_READ_BYTES):
-        for start in range(0, len(data), SLICE_BYTES):
-            frames += socket.received(data[start : start + SLICE_BYTES])
-            if socket.is_cut_off:
-                return
-            if frames >= FRAMES_PER_TURN:
-                frames = 0
-                await asyncio.sleep(0)
-        if len(data) > MAX_HEAD_BYTES:
-            await asyncio.sleep(0)  # `read` waits for nothing while more is there
 
 
 def _refusal(fault: BadRequest) -> WebResponse:

@@ -21,8 +21,8 @@ MAX_FRAGMENTS: Final = 64
 EXTRA_FRAMES_PER_S: Final = 100.0
 """Frames that end no message (fragments and control frames), and all after our own close: as many a second and at once;
 more close with 1008. Messages are limited by their handler."""
-FRAMES_PER_TURN: Final = 8
-"""Frames of one connection that are taken in one turn of the event loop."""
+FRAMES_AT_ONCE: Final = 8
+"""Frames of one connection after which it waits for its turn among those of other networks."""
 SLICE_BYTES: Final = 256
 """What is parsed at once, so that a turn cannot hold thousands of empty frames: at most 42 of 6 bytes."""
 MAX_UNSENT_BYTES: Final = 8 << 20

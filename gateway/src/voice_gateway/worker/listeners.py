@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypedDict
 
 from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
-from quiclb.http.listener import TcpConnection
+from quiclb.http.listener import TcpConnection, Turns
 from quiclb.net.address import Address
 from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.settings.gateway_settings import GatewaySettings, PageSection, TelephonySection, WebSocketSection
@@ -19,7 +19,7 @@ from voice_gateway.telephony.twilio.signature import SignatureCheck
 from voice_gateway.transport.base import Acceptor
 from voice_gateway.transport.websocket import MAX_MESSAGE_BYTES, VoiceOverWebSocket
 from voice_gateway.web.counters import WebCounters
-from voice_gateway.web.server import WebServer, connection_limiter
+from voice_gateway.web.server import PARTS_PER_TURN, WebServer, connection_limiter
 from voice_gateway.worker.access_control import AccessControl
 from voice_gateway.worker.page import page_hosts, pages_of
 from voicelink.wire import VOICE_PATH
@@ -30,6 +30,7 @@ class _Shared(TypedDict):
 
     limiter: ConnectionLimiter[TcpConnection]
     counters: WebCounters
+    turns: Turns
 
 
 class TcpListeners:
@@ -57,7 +58,7 @@ class TcpListeners:
         self.limiter = connection_limiter(
             ConnectionLimits.share(tcp_connections, settings.limits.address_tcp_connections)
         )
-        shared = _Shared(limiter=self.limiter, counters=self.web_counters)
+        shared = _Shared(limiter=self.limiter, counters=self.web_counters, turns=Turns(PARTS_PER_TURN))
         self._telephony = _telephony(settings, accept, self.telephony_counters, access_control, store, shared)
         sockets = {VOICE_PATH: VoiceOverWebSocket(accept)}
         self._websocket = WebServer({}, sockets, max_message_bytes=MAX_MESSAGE_BYTES, **shared)

@@ -39,6 +39,7 @@ from voice_gateway.web.server import MAX_CONNECTIONS
 from voice_gateway.worker.access_control import AccessControl
 from voice_gateway.worker.connection_ids import ConnectionIds
 from voice_gateway.worker.listeners import TcpListeners
+from voice_gateway.worker.memory import Glibc, MemoryTrimmer
 from voice_gateway.worker.metrics import UpkeepCollector, worker_registry
 from voice_gateway.worker.shared_keys import SharedKeys, StoreKeys
 
@@ -242,7 +243,13 @@ async def _serve(
     _log_start(worker)
     if on_start:
         on_start(worker)
+    libc = Glibc.of_process()
+    trimmer = None if libc is None else MemoryTrimmer(libc)
+    if trimmer is not None:
+        trimmer.start()
     await asked.wait()
+    if trimmer is not None:
+        trimmer.stop()
     _log.info("worker_draining", sessions=worker.sessions.count, deadline_s=settings.session.drain_timeout_s)
     await worker.stop()
     if spans is not None:

@@ -8,7 +8,7 @@ each gap that is closed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -114,6 +114,10 @@ _OURS: Final[dict[type[QuicEvent], Callable[[Any], QuicEvent]]] = {
 }
 """Our event for each of aioquic's that concerns the connection."""
 _FRAME_HANDLERS: Final = "_QuicConnection__frame_handlers"
+
+SERVER_CRYPTO_BYTES: Final[Mapping[tls.Epoch, int]] = {tls.Epoch.INITIAL: 1_024, tls.Epoch.ONE_RTT: 2_048}
+"""Room for what TLS writes at once there: a ServerHello or HelloRetryRequest, and session tickets. aioquic reserves
+8 KiB for each epoch, of which only Handshake, with the certificates, has need."""
 
 
 class Connection(QuicConnection):
@@ -433,6 +437,9 @@ class Connection(QuicConnection):
             self.tls._supported_groups = [tls.Group.SECP256R1, tls.Group.X25519]
         else:
             RetryingContext.adopt(self.tls)
+            self._crypto_buffers.update(
+                (epoch, Buffer(capacity=capacity)) for epoch, capacity in SERVER_CRYPTO_BYTES.items()
+            )
         for stream in self._crypto_streams.values():
             stream.receiver = CryptoReceiver(self._crypto_window)  # type: ignore[assignment]  # what CRYPTO needs of it
 

@@ -6,13 +6,14 @@ import asyncio
 import errno
 import socket
 import ssl
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Final
 
 from quiclb.http.connection_limiter import ConnectionLimiter
 from quiclb.net.address import Address, normalise
+from quiclb.net.fair_turns import FairTurns
 
 ACCEPTS_PER_TURN: Final = 16
 """Connections accepted in one turn of the event loop, so that a flood of them delays nothing else for long."""
@@ -21,10 +22,10 @@ ACCEPT_PAUSE_S: Final = 0.1
 LINGER_S: Final = 2.0
 """How long a connection that is over may take to deliver what is unsent and to close TLS."""
 BACKLOG: Final = 1_024
-RECEIVE_BUFFER_BYTES: Final = 65_536
+RECEIVE_BUFFER_BYTES: Final = 32_768
 """Of each connection, in the kernel, which doubles it: what arrives at once is copied several times on its way."""
-HANDSHAKES_PER_TURN: Final = 4
-"""TLS handshakes begun in one turn of the event loop; each takes a signature, about a millisecond."""
+HANDSHAKES_PER_TURN: Final = 2
+"""TLS handshakes begun in one turn of the event loop; each costs about two milliseconds."""
 
 
 @dataclass(slots=True)
@@ -42,8 +43,30 @@ class ListenerCounters:
     """Exceptions that are defects of ours; the connection was closed."""
 
 
+class Turns:
+    """Where the tasks of connections wait, so that few of them go on in each turn of the event loop."""
+
+    def __init__(self, per_turn: int) -> None:
+        self._turns: FairTurns[asyncio.Future[None]] = FairTurns(
+            _wake, per_turn, call_soon=lambda callback: asyncio.get_running_loop().call_soon(callback)
+        )
+
+    async def wait(self, network: Hashable) -> None:
+        """Return in this turn of the loop or a later one: those who wait go on by turns, one of each network."""
+        turn = asyncio.get_running_loop().create_future()
+        self._turns.submit(network, turn)
+        await turn
+
+
+def _wake(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_result(None)
+
+
 class TcpConnection:
-    """An accepted connection: `peer` is its address, `reader` and `writer` are set once TLS is done.
+    """An accepted connection: `peer` is its address, `network` the client it counts as.
+
+    `reader` and `writer` are set once TLS is done.
 
     Call `establish` when the request is one that lasts, such as a WebSocket, else `respond` once.
     """
@@ -51,8 +74,9 @@ class TcpConnection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
-    def __init__(self, owner: TcpListener, sock: socket.socket, peer: Address) -> None:
+    def __init__(self, owner: TcpListener, sock: socket.socket, peer: Address, network: Hashable) -> None:
         self.peer = peer
+        self.network = network
         self.is_established = False
         self._owner = owner
         self._sock = sock
@@ -122,7 +146,7 @@ class TcpConnection:
         try:
             await _readable(self._sock)
             if tls is not None:
-                await self._owner.handshake_turn()
+                await self._owner.handshakes.wait(self.network)
             await self._open(tls)
             await self._owner.serve(self)
             self._owner.limiter.wait(self)
@@ -144,6 +168,8 @@ class TcpConnection:
         timeouts = {} if tls is None else {"ssl_shutdown_timeout": LINGER_S}
         transport, _ = await loop.connect_accepted_socket(lambda: protocol, self._sock, ssl=tls, **timeouts)
         self._transport = transport
+        if tls is not None:  # what is read ahead while nothing is taken; 256 KiB unless told otherwise
+            transport.set_read_buffer_limits(self._owner.max_line_bytes)  # type: ignore[attr-defined]  # of SSL transports
         self.writer = asyncio.StreamWriter(transport, protocol, self.reader, loop)
 
 
@@ -173,12 +199,12 @@ class TcpListener:
         self.max_line_bytes = max_line_bytes
         self.request_timeout_s = request_timeout_s
         self.on_failure = on_failure
+        self.handshakes = Turns(HANDSHAKES_PER_TURN)
         self._network_of = network_of
         self._sock: socket.socket | None = None
         self._tls: ssl.SSLContext | None = None
         self._pause: asyncio.TimerHandle | None = None
         self._open: set[asyncio.Task[None]] = set()
-        self._handshakes: deque[asyncio.Future[None]] = deque()
 
     @property
     def connection_count(self) -> int:
@@ -228,25 +254,6 @@ class TcpListener:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
 
-    async def handshake_turn(self) -> None:
-        """Wait until a TLS handshake may begin: few do in each turn of the event loop."""
-        loop = asyncio.get_running_loop()
-        turn = loop.create_future()
-        if not self._handshakes:
-            loop.call_soon(self._begin_handshakes)
-        self._handshakes.append(turn)
-        await turn
-
-    def _begin_handshakes(self) -> None:
-        begun = 0
-        while self._handshakes and begun < HANDSHAKES_PER_TURN:
-            turn = self._handshakes.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                begun += 1
-        if self._handshakes:
-            asyncio.get_running_loop().call_soon(self._begin_handshakes)
-
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
             if self._sock is None:
@@ -261,8 +268,8 @@ class TcpListener:
             self._take(sock, normalise(address[:2]))
 
     def _take(self, sock: socket.socket, peer: Address) -> None:
-        connection = TcpConnection(self, sock, peer)
-        admission = self.limiter.admit(connection, self._network_of(peer[0]))
+        connection = TcpConnection(self, sock, peer, self._network_of(peer[0]))
+        admission = self.limiter.admit(connection, connection.network)
         if admission.evicted is not None:
             self._evict(admission.evicted)
         if admission.refused is not None:
