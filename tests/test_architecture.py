@@ -67,7 +67,6 @@ SANS_IO = [
     "link/src/voicelink/wire/messages.py",
     "gateway/src/voice_gateway/endpoint/address_validation.py",
     "gateway/src/voice_gateway/endpoint/cid_table.py",
-
     "gateway/src/voice_gateway/endpoint/cids.py",
     "gateway/src/voice_gateway/endpoint/half_open.py",
     "gateway/src/voice_gateway/endpoint/new_token.py",

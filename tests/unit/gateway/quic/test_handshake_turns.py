@@ -190,7 +190,7 @@ async def test_datagrams_of_a_connection_that_has_begun_wait_for_no_turn(bench: 
     connection.send_ping(1)
     ((datagram, _),) = connection.datagrams_to_send(10.1)
     bench.arrives(datagram, NEWCOMER)
-    assert served.is_flush_pending
+    assert served._driver._is_flush_pending
 
 
 async def test_nothing_waits_at_a_closed_endpoint() -> None:
