@@ -128,7 +128,7 @@ $(BROWSER): $(READY) locks/browser.lock
 fuzz: $(READY) ## strangers' datagrams, coverage-guided (SECONDS=60)
 	$(INSTALL) locks/fuzz.lock
 	@mkdir -p .fuzz
-	$(BIN)/python -m tests.fuzz.fuzz_forwarder .fuzz tests/fuzz/corpus -max_len=512 -max_total_time=$(or $(SECONDS),60)
+	$(BIN)/python -m tests.fuzz.fuzz_forwarding .fuzz tests/fuzz/corpus -max_len=512 -max_total_time=$(or $(SECONDS),60)
 
 clean: ## remove what make made
 	rm -rf $(VENV) certs/dev build dist $(WEB)/dist $(WEB)/node_modules gateway/src/voice_gateway/web/static .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from quiclb.daemon.forwarder import Forwarder
+from quiclb.daemon.load_balancer import Forwarder
 from quiclb.settings.loader import Settings
 from testbed.determinism import deterministic
 from testbed.simnet.links import Profile

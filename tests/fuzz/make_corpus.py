@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from quiclb import CidEncoder, SppHeader, wrap
-from tests.fuzz.forwarder_target import CLIENTS, CONFIGS, IS_REPLY, VIP
+from tests.fuzz.forwarding_target import CLIENTS, CONFIGS, IS_REPLY, VIP
 
 CORPUS = Path(__file__).parent / "corpus"
 VECTORS = Path(__file__).parents[1] / "vectors" / "quiclb_vectors.json"

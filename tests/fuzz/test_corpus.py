@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from tests.fuzz.forwarder_target import check, forwarders
+from tests.fuzz.forwarding_target import check, forwarders
 from tests.fuzz.make_corpus import CORPUS, inputs
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quiclb.daemon.forwarder import Forwarder
+from quiclb.daemon.load_balancer import Forwarder
 from quiclb.settings.loader import Settings
 from voice_client import VoiceClient
 from voice_client.options import grouped

@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 from quiclb import Forwarder
-from tests.integration.test_forwarder import CHOSEN, Peer, settings_for
+from tests.integration.test_load_balancer import CHOSEN, Peer, settings_for
 from tests.unit.quiclb.pools import cid, short_packet
 
 MTU = 1400

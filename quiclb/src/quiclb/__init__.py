@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from quiclb.codec.config import Algorithm, QuicLbConfig
     from quiclb.codec.decoder import CidDecoder, Decoded, Reason, Unroutable
     from quiclb.codec.encoder import CidEncoder, unroutable_cid
-    from quiclb.daemon.forwarder import Forwarder
+    from quiclb.daemon.load_balancer import Forwarder
     from quiclb.errors import (
         ConfigError,
         EncodeError,
@@ -53,7 +53,7 @@ __all__ = [
 # a server that only makes connection IDs need not load a load balancer
 _HOMES = {
     "codec.config": ("Algorithm", "QuicLbConfig"),
-    "daemon.forwarder": ("Forwarder",),
+    "daemon.load_balancer": ("Forwarder",),
     "codec.decoder": ("CidDecoder", "Decoded", "Reason", "Unroutable"),
     "codec.encoder": ("CidEncoder", "unroutable_cid"),
     "net.spp": ("SppHeader", "unwrap", "wrap"),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quiclb import SppHeader, wrap
-from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingCore
 from quiclb.routing.fallback import Maglev
 from quiclb.routing.fast_path import Shortcut
 from quiclb.routing.pool import Backend, BackendState

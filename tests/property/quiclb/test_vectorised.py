@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quiclb import CidEncoder, QuicLbConfig, SppHeader, wrap
-from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingCore
 from quiclb.routing.pool import Backend, BackendState
 from quiclb.routing.table import RoutingTable, UnknownServerId, build_table
 from tests.property.quiclb.vector_harness import VectorHarness

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from quiclb.datapath.base import Datagrams, Replies
-from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingCore
 from quiclb.datapath.linux.messages import ReceiveBatch
-from quiclb.datapath.vectorised.batch import VectorForwarder
+from quiclb.datapath.vectorised.batch_path import VectorForwarder
 from quiclb.net.address import Address, ip_facts, ip_text, is_ipv6, is_wildcard
 from quiclb.net.spp import HEADER_LENGTH, SppHeader
 from quiclb.routing.table import RoutingTable

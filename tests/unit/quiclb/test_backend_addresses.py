@@ -9,7 +9,7 @@ from quiclb.backends.discovery import join
 from quiclb.net.address import parse_address
 from quiclb.net.backend_addresses import BackendAddresses, overlap
 from quiclb.routing.pool import Backend
-from tests.unit.quiclb.test_keeper import settings
+from tests.unit.quiclb.test_table_controller import settings
 
 OWN_IPS = {"192.0.2.1", "10.0.0.1", "2001:db8::1"}
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from quiclb.datapath.base import Datapath
-from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingCore
 from quiclb.datapath.memory import MemoryDatapath
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, cid, short_packet, table
 

@@ -8,7 +8,7 @@ import pytest
 from quiclb.cli.scrape import scrape
 from quiclb.daemon.metrics import MAX_CONNECTIONS, ForwarderCollector, MetricsServer, collector_renderer
 from quiclb.datapath.base import Side
-from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingCore
 from quiclb.datapath.memory import MemoryDatapath
 from quiclb.errors import ScrapeError
 from quiclb.net.address import Address

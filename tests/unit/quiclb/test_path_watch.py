@@ -13,7 +13,7 @@ from quiclb.daemon.control_metrics import KeeperCollector
 from quiclb.daemon.metrics import collector_renderer
 from quiclb.net.kernel_routes import PathMtu
 from quiclb.routing.pool import Backend
-from tests.unit.quiclb.test_keeper import settings
+from tests.unit.quiclb.test_table_controller import settings
 from tests.unit.quiclb.virtual import on_virtual_time
 
 IPV4, IPV6 = Backend("a", ("10.0.0.11", 4433)), Backend("b", ("2001:db8::2", 4433))

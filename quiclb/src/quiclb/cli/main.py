@@ -78,7 +78,7 @@ def serve(
     gc.disable()
     import uvloop
 
-    from quiclb.daemon.forwarder import run
+    from quiclb.daemon.load_balancer import run
     from quiclb.daemon.processes.messages import LogChoice
 
     flags = {

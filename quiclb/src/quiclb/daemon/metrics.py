@@ -13,8 +13,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from quiclb.datapath.base import Datapath, Side
-from quiclb.datapath.core import ForwardingCore
 from quiclb.datapath.counters import ForwarderCounters
+from quiclb.datapath.forwarding_rules import ForwardingCore
 from quiclb.errors import StartError
 from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
 from quiclb.http.http1 import MAX_HEAD_BYTES, BadRequest, HostRule, encode_response, parse_head, split_target

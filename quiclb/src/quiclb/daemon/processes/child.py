@@ -12,7 +12,7 @@ from typing import Final
 
 import uvloop
 
-from quiclb.daemon.engine import Engine, open_datapath
+from quiclb.daemon.datapath_host import Engine, open_datapath
 from quiclb.daemon.interpreter import settle
 from quiclb.daemon.processes.messages import (
     Ask,

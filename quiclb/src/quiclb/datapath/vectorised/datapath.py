@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Final
 
 from quiclb.datapath.base import Side
-from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingCore
 from quiclb.datapath.linux.sockets import SocketPair, receive_drops
-from quiclb.datapath.vectorised.loop import ForwardingLoop
+from quiclb.datapath.vectorised.batch_loop import ForwardingLoop
 from quiclb.net.address import normalise
 
 

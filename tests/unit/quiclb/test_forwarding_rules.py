@@ -4,7 +4,7 @@ import pytest
 
 from quiclb import SppHeader, unwrap, wrap
 from quiclb.datapath.base import Side
-from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingCore
 from quiclb.routing.table import UnknownServerId
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, cid, long_packet, short_packet, table
 

@@ -9,11 +9,11 @@ import pytest
 
 from quiclb import QuicLbConfig, SppHeader, unwrap, wrap
 from quiclb.datapath.base import Side
-from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingCore
 from quiclb.datapath.linux import libc
 from quiclb.datapath.linux.sockets import open_socket
-from quiclb.datapath.vectorised import single as scalar_forwarder
-from quiclb.datapath.vectorised.single import MAX_DATAGRAM_BYTES, ScalarForwarder
+from quiclb.datapath.vectorised import single_path
+from quiclb.datapath.vectorised.single_path import MAX_DATAGRAM_BYTES, ScalarForwarder
 from quiclb.net.address import normalise
 from quiclb.routing.pool import Backend, BackendState
 from quiclb.routing.table import RoutingTable, build_table
@@ -102,7 +102,7 @@ def test_a_known_header_from_a_stranger_is_dropped(bench):
 
 
 def test_no_more_clients_are_kept_than_allowed(bench, monkeypatch):
-    monkeypatch.setattr(scalar_forwarder, "MAX_KEPT", 2)
+    monkeypatch.setattr(single_path, "MAX_KEPT", 2)
     for host in range(2, 9):
         with open_socket((f"127.0.0.{host}", 0), Side.VIP) as client:
             for _ in range(2):

@@ -10,14 +10,14 @@ from typing import Final
 import numpy as np
 
 from quiclb.datapath.base import Side
-from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingCore
 from quiclb.datapath.linux import pktinfo
 from quiclb.datapath.linux.messages import Integers, ReceiveBatch, SendBatch
 from quiclb.datapath.linux.segments import MAX_SEGMENTS_RECEIVED, message_starts, runs
 from quiclb.datapath.linux.sender import Sender
 from quiclb.datapath.linux.sockets import read_error_queue
-from quiclb.datapath.vectorised.batch import Replies, VectorForwarder
-from quiclb.datapath.vectorised.single import MAX_DATAGRAM_BYTES, ScalarForwarder
+from quiclb.datapath.vectorised.batch_path import Replies, VectorForwarder
+from quiclb.datapath.vectorised.single_path import MAX_DATAGRAM_BYTES, ScalarForwarder
 from quiclb.net.address import normalise
 from quiclb.net.spp import HEADER_LENGTH
 

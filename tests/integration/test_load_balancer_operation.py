@@ -11,8 +11,8 @@ from pathlib import Path
 
 from quiclb import Forwarder, Settings
 from tests.integration.scripted_server import self_signed
-from tests.integration.test_forwarder import CHOSEN, on_every_datapath
-from tests.integration.test_forwarder_process import (  # fixtures among them
+from tests.integration.test_load_balancer import CHOSEN, on_every_datapath
+from tests.integration.test_load_balancer_process import (  # fixtures among them
     TIMEOUT_S,
     Daemon,
     backends,

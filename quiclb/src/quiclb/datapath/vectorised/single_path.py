@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from quiclb.datapath.base import Datagrams, Replies, Side
-from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingCore
 from quiclb.datapath.linux import libc, pktinfo
 from quiclb.datapath.linux.messages import PENDING_ERRORS
 from quiclb.net.address import Address, ipv4_mapped, normalise

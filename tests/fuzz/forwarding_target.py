@@ -10,7 +10,7 @@ from functools import cache
 
 from quiclb.codec.config import QuicLbConfig
 from quiclb.datapath.base import Datagrams
-from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingCore
 from quiclb.net.address import Address
 from quiclb.net.spp import SppHeader, unwrap, wrap
 from quiclb.routing.pool import Backend, BackendState

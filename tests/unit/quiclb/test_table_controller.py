@@ -12,7 +12,7 @@ from quiclb.backends.health import Health
 from quiclb.control.table_controller import WATCH_INTERVAL_S, TableKeeper
 from quiclb.daemon.control_metrics import KeeperCollector
 from quiclb.daemon.metrics import collector_renderer
-from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingCore
 from quiclb.datapath.memory import MemoryDatapath
 from quiclb.net.kernel_routes import PathMtu
 from quiclb.routing.pool import BackendState

@@ -15,7 +15,7 @@ import uvloop
 
 from quiclb import Forwarder, Settings, SppHeader, StartError, unroutable_cid, unwrap, wrap
 from quiclb.datapath.linux.wildcard import WildcardEndpoint
-from quiclb.datapath.vectorised import loop as forwarding_loop
+from quiclb.datapath.vectorised import batch_loop
 from quiclb.datapath.vectorised.datapath import VectorisedDatapath
 from quiclb.net.address import format_address
 from tests.unit.quiclb.pools import KEY, cid, short_packet
@@ -33,9 +33,9 @@ def on_every_datapath(test):
     @functools.wraps(test)
     def run(monkeypatch, datapath, **arguments):
         if datapath == "arrays":
-            monkeypatch.setattr(forwarding_loop, "SINGLES", 0)
-            monkeypatch.setattr(forwarding_loop, "JOIN_FROM", 2)
-            monkeypatch.setattr(forwarding_loop, "FLUSH_BATCHES", 1)
+            monkeypatch.setattr(batch_loop, "SINGLES", 0)
+            monkeypatch.setattr(batch_loop, "JOIN_FROM", 2)
+            monkeypatch.setattr(batch_loop, "FLUSH_BATCHES", 1)
         new_loop = uvloop.new_event_loop if datapath == "uvloop" else asyncio.new_event_loop
         CHOSEN.set("vectorised" if datapath in ("vectorised", "arrays") else "asyncio")
         with asyncio.Runner(loop_factory=new_loop) as runner:

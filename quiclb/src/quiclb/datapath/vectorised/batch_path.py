@@ -1,4 +1,4 @@
-"""`quiclb.datapath.core.ForwardingCore` over a batch, on the bytes where they lie.
+"""`quiclb.datapath.forwarding_rules.ForwardingCore` over a batch, on the bytes where they lie.
 
 Rows that look unusual (an address that can be no client's, a malformed reply) are handed to the scalar core one by one,
 so that every rule about them is written once.
@@ -14,12 +14,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from quiclb.datapath.core import ForwardingCore, ReplyFault
+from quiclb.datapath.forwarding_rules import ForwardingCore, ReplyFault
 from quiclb.datapath.linux import libc, pktinfo
 from quiclb.datapath.linux.messages import Addresses, ByteArray, Flags, Integers, ReceiveBatch, Sources, Words
 from quiclb.datapath.linux.segments import split_lengths
 from quiclb.datapath.vectorised.addresses import HEADER, family_of
-from quiclb.datapath.vectorised.router import OUTCOMES, VectorRouter, overlapping, vip_hashes
+from quiclb.datapath.vectorised.batch_router import OUTCOMES, VectorRouter, overlapping, vip_hashes
 from quiclb.datapath.vectorised.word_index import MISSING
 from quiclb.net.address import is_ipv6
 from quiclb.net.spp import HEADER_LENGTH, MAGIC, SppHeader, wrap

@@ -9,7 +9,7 @@ from typing import Final
 
 from quiclb.daemon.table_installer import TableInstaller
 from quiclb.datapath.asyncio_datapath import UserspaceDatapath, open_userspace
-from quiclb.datapath.core import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingCore
 from quiclb.datapath.linux.sockets import SocketPair, open_sockets
 from quiclb.datapath.vectorised.datapath import VectorisedDatapath
 from quiclb.net.address import Address

@@ -5,7 +5,7 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["quiclb"]):
-    from tests.fuzz.forwarder_target import check
+    from tests.fuzz.forwarding_target import check
 
 if __name__ == "__main__":
     atheris.Setup(sys.argv, check)

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from quiclb.control.table_controller import SettingsSource, TableKeeper
-from quiclb.daemon.engine import Engine, open_datapath
+from quiclb.daemon.datapath_host import Engine, open_datapath
 from quiclb.daemon.interpreter import settle
 from quiclb.daemon.processes.messages import LogChoice
 from quiclb.daemon.systemd import inherited_sockets, notify
-from quiclb.datapath.core import ForwardingCore
 from quiclb.datapath.counters import ForwarderCounters
+from quiclb.datapath.forwarding_rules import ForwardingCore
 from quiclb.datapath.linux.sockets import SocketPair
 from quiclb.logs.setup import get_logger
 from quiclb.net.address import Address, format_address
