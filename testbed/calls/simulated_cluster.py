@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from quiclb.daemon.load_balancer import Forwarder
+from quiclb.daemon.load_balancer import LoadBalancer
 from quiclb.settings.loader import Settings
 from testbed.determinism import deterministic
 from testbed.simnet.links import Profile
@@ -72,7 +72,7 @@ class SimulatedCluster:
         ]
         network.route(VIP, Ecmp(self.forwarder_hosts))
         self._shared_store = _SharedStore(clock=self._wall_clock)
-        self.forwarders: dict[str, Forwarder] = {}
+        self.forwarders: dict[str, LoadBalancer] = {}
         self.workers: dict[str, Worker] = {}
 
     async def start(self) -> None:
@@ -98,7 +98,7 @@ class SimulatedCluster:
         ]
         section = {"listen": f"{VIP}:443", "inner": f"{_forwarder_inner(number)}:7000", "datapath": "asyncio"}
         document = {"forwarder": section, "config": [_CONFIG], "backend": backends}
-        forwarder = host.call(Forwarder, Settings.model_validate(document))
+        forwarder = host.call(LoadBalancer, Settings.model_validate(document))
         await host.run(forwarder.start())
         self.forwarders[host.name] = forwarder
 

@@ -10,7 +10,7 @@ from functools import cache
 
 from quiclb.codec.config import QuicLbConfig
 from quiclb.datapath.base import Datagrams
-from quiclb.datapath.forwarding_rules import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.net.address import Address
 from quiclb.net.spp import SppHeader, unwrap, wrap
 from quiclb.routing.pool import Backend, BackendState
@@ -68,7 +68,7 @@ def check(data: bytes) -> None:
                 assert target == decision.backend.address
                 assert unwrap(wrapped) == (SppHeader(client, VIP), datagram)
                 assert wrap(SppHeader(client, VIP), datagram) == wrapped
-        assert again.counters == scalar.counters == vector.core.counters
+        assert again.counters == scalar.counters == vector.rules.counters
 
 
 @cache
@@ -95,11 +95,11 @@ def tables() -> tuple[RoutingTable, ...]:
 
 
 @cache
-def forwarders(index: int) -> tuple[ForwardingCore, ForwardingCore, VectorHarness]:
+def forwarders(index: int) -> tuple[ForwardingRules, ForwardingRules, VectorHarness]:
     """Two scalar forwarders that share nothing but the table, and the vectorised one."""
     table = tables()[index]
     return (
-        ForwardingCore(table, VIP, INNER),
-        ForwardingCore(table, VIP, INNER),
+        ForwardingRules(table, VIP, INNER),
+        ForwardingRules(table, VIP, INNER),
         VectorHarness(table, VIP, INNER, capacity=4),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quiclb.daemon.load_balancer import Forwarder
+from quiclb.daemon.load_balancer import LoadBalancer
 from quiclb.settings.loader import Settings
 from voice_client import VoiceClient
 from voice_client.options import grouped
@@ -25,7 +25,7 @@ SHARED = {"retry_key": "11" * 32, "ticket_key": "22" * 32, "reset_key": "33" * 3
 @dataclass(frozen=True, slots=True)
 class InProcessCluster:
     folder: Path
-    forwarder: Forwarder
+    forwarder: LoadBalancer
     workers: tuple[Worker, ...]
 
     @property
@@ -115,7 +115,7 @@ async def cluster(
         for each in workers:
             await each.start()
             running.push_async_callback(each.stop, 0.0)
-        forwarder = Forwarder(forwarder_settings(workers, config), source)
+        forwarder = LoadBalancer(forwarder_settings(workers, config), source)
         await forwarder.start()
         running.push_async_callback(forwarder.stop)
         yield InProcessCluster(folder, forwarder, workers)

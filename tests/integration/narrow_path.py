@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 
-from quiclb import Forwarder
+from quiclb import LoadBalancer
 from tests.integration.test_load_balancer import CHOSEN, Peer, settings_for
 from tests.unit.quiclb.pools import cid, short_packet
 
@@ -26,7 +26,7 @@ async def main(family: str, datapath: str) -> None:
     ip = "127.0.0.1" if family == "v4" else "::1"
     address = f"{ip}:0" if family == "v4" else f"[{ip}]:0"
     backend, client = await Peer().open(ip), await Peer().open(ip)
-    forwarder = Forwarder(settings_for([backend.address], listen=address, inner=address))
+    forwarder = LoadBalancer(settings_for([backend.address], listen=address, inner=address))
     await forwarder.start()
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0003))
     wire.bind(("lo", 0))

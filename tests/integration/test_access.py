@@ -20,7 +20,7 @@ from testbed.redis_server import free_port
 from tests.integration.relay import relaying
 from tests.integration.test_attacks import initial
 from tests.integration.test_telephony import FAST_S, LOUD, QUIET
-from tests.integration.udp import Client, Forwarder, Socket, until
+from tests.integration.udp import Client, FakeLoadBalancer, Socket, until
 from tests.unit.gateway.access.access_keys import SECRET, pair
 from voice_client import AccessRefused, AudioOptions, Security, SessionFailed, SessionRefused, VoiceClient
 from voice_gateway.access.keys import signing_key
@@ -262,7 +262,7 @@ async def test_behind_a_load_balancer_each_client_has_its_own_limit(folder: Path
     async with working(folder, worker=worker_section, limits=limits) as worker:
         endpoint = worker.endpoint
         assert endpoint.inner_address
-        forwarder = await Forwarder(endpoint.inner_address, ("192.0.2.1", 443)).open()
+        forwarder = await FakeLoadBalancer(endpoint.inner_address, ("192.0.2.1", 443)).open()
         flooder = await Socket.open(lambda datagram, _: None)
         for seed in range(5):
             for host in ("198.51.100.7", "2001:db8::7"):

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import pytest
 import uvloop
 
-from quiclb import Forwarder, Settings, SppHeader, StartError, unroutable_cid, unwrap, wrap
+from quiclb import LoadBalancer, Settings, SppHeader, StartError, unroutable_cid, unwrap, wrap
 from quiclb.datapath.linux.wildcard import WildcardEndpoint
 from quiclb.datapath.vectorised import batch_loop
 from quiclb.datapath.vectorised.datapath import VectorisedDatapath
@@ -91,8 +91,8 @@ def settings_for(backends, listen="127.0.0.1:0", inner="127.0.0.1:0", **forwarde
     )
 
 
-def sockets_of(forwarder: Forwarder) -> list[socket.socket]:
-    datapath = forwarder.engine.datapath
+def sockets_of(forwarder: LoadBalancer) -> list[socket.socket]:
+    datapath = forwarder.host.datapath
     if isinstance(datapath, VectorisedDatapath):
         return list(datapath._sockets.values())
     vip, inner = datapath._vip, datapath._inner
@@ -104,7 +104,7 @@ def sockets_of(forwarder: Forwarder) -> list[socket.socket]:
 async def running(backend_ip="127.0.0.1", client_ip="127.0.0.1", count=2, **options):
     backends = [await Peer().open(backend_ip) for _ in range(count)]
     client = await Peer().open(client_ip)
-    forwarder = Forwarder(settings_for([backend.address for backend in backends], **options))
+    forwarder = LoadBalancer(settings_for([backend.address for backend in backends], **options))
     await forwarder.start()
     try:
         yield forwarder, client, backends
@@ -118,11 +118,11 @@ async def running(backend_ip="127.0.0.1", client_ip="127.0.0.1", count=2, **opti
 @on_every_datapath
 async def test_a_loop_of_two_load_balancers_ends_at_its_second_member():
     """Each has the other as its backend: 100 datagrams made 5,444 when only their growth to the MTU ended it."""
-    first = Forwarder(settings_for([("127.0.0.1", 9)]))
+    first = LoadBalancer(settings_for([("127.0.0.1", 9)]))
     await first.start()
-    second = Forwarder(settings_for([first.vip]))
+    second = LoadBalancer(settings_for([first.vip]))
     await second.start()
-    first.engine.publish(settings_for([second.vip]).table_spec())
+    first.host.publish(settings_for([second.vip]).table_spec())
     client, probe = await Peer().open(), short_packet(cid(1))
 
     async def until(condition):
@@ -130,7 +130,7 @@ async def test_a_loop_of_two_load_balancers_ends_at_its_second_member():
             await asyncio.sleep(0.001)
 
     async with asyncio.timeout(TIMEOUT_S):
-        await until(lambda: second.vip in first.core.table.backends_by_address)
+        await until(lambda: second.vip in first.rules.table.backends_by_address)
         for number in range(100):
             client.send(probe, first.vip)
             await until(lambda wanted=number + 1: second.counters.packets.total() == wanted)
@@ -187,7 +187,7 @@ async def test_unroutable_datagrams_stay_on_one_backend():
     async with running() as (forwarder, client, backends):
         for _ in range(5):
             client.send(short_packet(unroutable_cid(8, bytes)), forwarder.vip)
-        expected = forwarder.core.table.maglev.lookup(client.address, forwarder.vip)
+        expected = forwarder.rules.table.maglev.lookup(client.address, forwarder.vip)
         [backend] = [backend for backend in backends if backend.address == expected.address]
         for _ in range(5):
             await backend.next()
@@ -319,14 +319,14 @@ async def test_fragmentation_is_off_on_both_sides(listen):
 async def test_an_address_in_use_is_a_start_error_and_leaves_nothing_open():
     async with running() as (forwarder, _, backends):
         taken = format_address(forwarder.vip)
-        second = Forwarder(settings_for([backends[0].address], listen=taken))
+        second = LoadBalancer(settings_for([backends[0].address], listen=taken))
         with pytest.raises(StartError, match=f"cannot listen on {taken}: the address is in use"):
             await second.start()
-        third = Forwarder(settings_for([backends[0].address], listen="192.0.2.77:0"))
+        third = LoadBalancer(settings_for([backends[0].address], listen="192.0.2.77:0"))
         with pytest.raises(StartError, match="does not have the address"):
             await third.start()
         busy = socket.create_server(("127.0.0.1", 0))
-        fourth = Forwarder(settings_for([backends[0].address], metrics=f"127.0.0.1:{busy.getsockname()[1]}"))
+        fourth = LoadBalancer(settings_for([backends[0].address], metrics=f"127.0.0.1:{busy.getsockname()[1]}"))
         with pytest.raises(StartError, match=r"cannot serve metrics on 127\.0\.0\.1:\d+: the address is in use"):
             await fourth.start()
         busy.close()
@@ -351,7 +351,7 @@ async def test_a_forwarder_can_be_started_again_on_its_ports():
         vip, inner = forwarder.vip, forwarder.inner
         await forwarder.stop()
         options = {"listen": format_address(vip), "inner": format_address(inner)}
-        again = Forwarder(settings_for([backend.address for backend in backends], **options))
+        again = LoadBalancer(settings_for([backend.address for backend in backends], **options))
         await again.start()
         try:
             await settle(again, client, backends[0])

@@ -9,7 +9,7 @@ import signal
 import time
 from pathlib import Path
 
-from quiclb import Forwarder, Settings
+from quiclb import LoadBalancer, Settings
 from tests.integration.scripted_server import self_signed
 from tests.integration.test_load_balancer import CHOSEN, on_every_datapath
 from tests.integration.test_load_balancer_process import (  # fixtures among them
@@ -136,11 +136,11 @@ async def test_a_gateway_answers_probes_and_its_loss_is_noticed():
             "backend": [{"name": f"b{n}", "address": f"127.0.0.1:{port}"} for n, port in enumerate(ports, start=1)],
         }
     )
-    forwarder = Forwarder(settings)
+    forwarder = LoadBalancer(settings)
     await forwarder.start()
 
     def states() -> list[str]:
-        return [backend.state.value for backend in forwarder.core.table.pool]
+        return [backend.state.value for backend in forwarder.rules.table.pool]
 
     try:
         await until(lambda: all(endpoint.counters.version_negotiations_sent >= 2 for endpoint in endpoints))
@@ -163,10 +163,10 @@ async def test_host_names_are_found_by_the_event_loop():
             "discovery": [{"kind": "dns", "host": "localhost", "port": 4433}],
         }
     )
-    forwarder = Forwarder(settings)
+    forwarder = LoadBalancer(settings)
     await forwarder.start()
     try:
-        found = {backend.address: backend for backend in forwarder.core.table.pool}
+        found = {backend.address: backend for backend in forwarder.rules.table.pool}
         assert found["127.0.0.1", 4433].server_ids == {0: (bytes((127, 0, 0, 1)),)}
     finally:
         await forwarder.stop()

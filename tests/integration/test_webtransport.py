@@ -11,7 +11,7 @@ import uvloop
 from aioquic.quic.packet import QuicErrorCode
 
 from quiclb import SppHeader, wrap
-from tests.integration.udp import Client, Forwarder, Nat, Sessions, Socket, issuer, serving, until
+from tests.integration.udp import Client, FakeLoadBalancer, Nat, Sessions, Socket, issuer, serving, until
 from tests.unit.gateway.quic.harness import identity
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.errors import BindError, ConfigurationError
@@ -119,13 +119,13 @@ class Vip:
     """A public socket whose datagrams go through one forwarder or the other, packet by packet."""
 
     def __init__(self) -> None:
-        self.forwarders: list[Forwarder] = []
+        self.forwarders: list[FakeLoadBalancer] = []
         self._turn = 0
 
     async def open(self, backend: Any, hosts: tuple[str, ...]) -> Vip:
         self.public = await Socket.open(self._from_client)
         for host in hosts:
-            forwarder = await Forwarder(backend, ("192.0.2.1", 4433)).open(host)
+            forwarder = await FakeLoadBalancer(backend, ("192.0.2.1", 4433)).open(host)
             forwarder.outside = self.public
             self.forwarders.append(forwarder)
         return self

@@ -252,7 +252,7 @@ class Nat:
         self.inside.send(datagram, self._client)
 
 
-class Forwarder:
+class FakeLoadBalancer:
     """A load balancer of one backend that speaks SPP on its inner side."""
 
     def __init__(self, backend: Address, vip: Address) -> None:
@@ -260,7 +260,7 @@ class Forwarder:
         self._vip = vip
         self.answers = 0
 
-    async def open(self, host: str = "127.0.0.1") -> Forwarder:
+    async def open(self, host: str = "127.0.0.1") -> FakeLoadBalancer:
         self.inner = await Socket.open(self._from_backend, host)
         return self
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from quiclb import CidEncoder, Forwarder, QuicLbConfig, Settings, SppHeader, wrap
+from quiclb import CidEncoder, LoadBalancer, QuicLbConfig, Settings, SppHeader, wrap
 from quiclb.cli.scrape import scrape
 from quiclb.net.address import Address, format_address, parse_address
 
@@ -70,7 +70,7 @@ async def test_a_go_backend_is_probed_up_and_answers_a_client_by_its_connection_
     with backend(program) as (address, cid), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.bind(("127.0.0.1", 0))
         client.settimeout(TIMEOUT_S)
-        forwarder = Forwarder(settings(address))
+        forwarder = LoadBalancer(settings(address))
         await forwarder.start()
         try:
             assert forwarder.metrics is not None

@@ -1,17 +1,18 @@
 """QUIC-LB: connection IDs that say which server they belong to, and a load balancer that keeps no state.
 
 Servers make connection IDs with `CidEncoder`; load balancers read them with `CidDecoder`, or run a whole
-`Forwarder`. The algorithms are those of draft-ietf-quic-load-balancers.
+`LoadBalancer`. The algorithms are those of draft-ietf-quic-load-balancers.
 """
 
+import warnings
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from quiclb.codec.config import Algorithm, QuicLbConfig
     from quiclb.codec.decoder import CidDecoder, Decoded, Reason, Unroutable
     from quiclb.codec.encoder import CidEncoder, unroutable_cid
-    from quiclb.daemon.load_balancer import Forwarder
+    from quiclb.daemon.load_balancer import LoadBalancer
     from quiclb.errors import (
         ConfigError,
         EncodeError,
@@ -33,7 +34,7 @@ __all__ = [
     "Decoded",
     "EncodeError",
     "EnvelopeError",
-    "Forwarder",
+    "LoadBalancer",
     "NonceExhaustedError",
     "QuicLbConfig",
     "QuicLbError",
@@ -53,7 +54,7 @@ __all__ = [
 # a server that only makes connection IDs need not load a load balancer
 _HOMES = {
     "codec.config": ("Algorithm", "QuicLbConfig"),
-    "daemon.load_balancer": ("Forwarder",),
+    "daemon.load_balancer": ("LoadBalancer",),
     "codec.decoder": ("CidDecoder", "Decoded", "Reason", "Unroutable"),
     "codec.encoder": ("CidEncoder", "unroutable_cid"),
     "net.spp": ("SppHeader", "unwrap", "wrap"),
@@ -70,9 +71,14 @@ _HOMES = {
     "settings.loader": ("Settings", "load_settings"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_RENAMED: Final = {"Forwarder": "LoadBalancer"}
+"""Deprecated names, and those that replace them."""
 
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        warnings.warn(f"quiclb.{name} is deprecated, use quiclb.{_RENAMED[name]}", DeprecationWarning, stacklevel=2)
+        name = _RENAMED[name]
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,7 +24,7 @@ def main(count: int, seed: int) -> None:
             assert vector.from_clients(batch) == scalar.from_clients(batch), f"pool {pool}, seed {seed}"
             assert vector.from_backends(replies) == scalar.from_backends(replies), f"pool {pool}, seed {seed}"
             done += len(batch) + len(replies)
-        assert vector.core.counters == scalar.counters, f"pool {pool}, seed {seed}"
+        assert vector.rules.counters == scalar.counters, f"pool {pool}, seed {seed}"
     print(f"{done} datagrams alike, seed {seed}, {time.monotonic() - started:.0f} s")
 
 

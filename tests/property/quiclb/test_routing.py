@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quiclb import SppHeader, wrap
-from quiclb.datapath.forwarding_rules import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.routing.fallback import Maglev
 from quiclb.routing.fast_path import Shortcut
 from quiclb.routing.pool import Backend, BackendState
@@ -50,15 +50,15 @@ def test_the_shortcut_says_nothing_that_the_router_does_not(states, datagram, ch
 @given(batch=st.lists(st.tuples(PACKETS, CLIENTS), max_size=5), seed=st.binary(max_size=80))
 @settings(deadline=None)
 def test_the_forwarder_survives_anything_from_either_side(batch, seed):
-    core = ForwardingCore(TABLE, VIP, INNER)
-    out = core.from_clients(batch)
-    assert core.counters.packets.total() == len(batch)
-    assert len(out) == core.counters.backend_packets.total()
+    rules = ForwardingRules(TABLE, VIP, INNER)
+    out = rules.from_clients(batch)
+    assert rules.counters.packets.total() == len(batch)
+    assert len(out) == rules.counters.backend_packets.total()
     backend = ("10.0.0.11", 4433)
     headed = wrap(SppHeader(CLIENT, VIP), b"")[: len(seed)] + seed
-    replies = core.from_backends([(seed, backend), (headed, backend), *batch])
-    assert core.counters.replies.total() == 2 + len(batch)
-    assert len(replies) == core.counters.replies["sent", "ok"]
+    replies = rules.from_backends([(seed, backend), (headed, backend), *batch])
+    assert rules.counters.replies.total() == 2 + len(batch)
+    assert len(replies) == rules.counters.replies["sent", "ok"]
 
 
 TABLE = table()

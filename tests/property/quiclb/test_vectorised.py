@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quiclb import CidEncoder, QuicLbConfig, SppHeader, wrap
-from quiclb.datapath.forwarding_rules import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.routing.pool import Backend, BackendState
 from quiclb.routing.table import RoutingTable, UnknownServerId, build_table
 from tests.property.quiclb.vector_harness import VectorHarness
@@ -121,16 +121,16 @@ def datagram_of(rng: random.Random, cids: tuple[bytes, ...]) -> bytes:
     return packet
 
 
-def both(seed: int, capacity: int = 512) -> tuple[ForwardingCore, VectorHarness]:
+def both(seed: int, capacity: int = 512) -> tuple[ForwardingRules, VectorHarness]:
     table, vip, is_loopback_allowed = pool_of(seed)[0], VIPS[seed % 3], seed % 2 == 1
     inner = INNERS[vip[0]]
-    scalar = ForwardingCore(table, vip, inner, is_loopback_allowed=is_loopback_allowed)
+    scalar = ForwardingRules(table, vip, inner, is_loopback_allowed=is_loopback_allowed)
     vector = VectorHarness(table, vip, inner, capacity=capacity, is_loopback_allowed=is_loopback_allowed)
     return scalar, vector
 
 
-def assert_same_counters(scalar: ForwardingCore, vector: VectorHarness) -> None:
-    assert vector.core.counters == scalar.counters
+def assert_same_counters(scalar: ForwardingRules, vector: VectorHarness) -> None:
+    assert vector.rules.counters == scalar.counters
 
 
 @given(seed=st.integers(0, 59), entropy=st.integers(0, 2**64), count=st.integers(1, 40))
@@ -159,7 +159,7 @@ def test_a_wildcard_vip_is_where_each_was_sent_to_and_answers_from_there(seed, e
     ours = ["192.0.2.1", "192.0.2.77", *(["2001:db8::1", "2001:db8::77"] if is_ipv6 else [])]
     backends = [Backend(f"b{number}", (f"10.0.0.{number + 16}", 4433)) for number in range(3)]
     table = build_table(pool_of(seed)[1], backends, fallback_size=1021)
-    scalar = ForwardingCore(table, wildcard, ("10.0.0.1", 4434), is_own_ip=ours.__contains__)
+    scalar = ForwardingRules(table, wildcard, ("10.0.0.1", 4434), is_own_ip=ours.__contains__)
     vector = VectorHarness(table, wildcard, ("10.0.0.1", 4434), capacity=12, is_own_ip=ours.__contains__)
     rng = random.Random(entropy)
     clients = IPV4_CLIENTS + (IPV6_CLIENTS if is_ipv6 else [])
@@ -223,7 +223,7 @@ def test_a_stream_of_batches_with_a_change_of_table(seed):
     clients = clients_of(VIPS[seed % 3])
     for table_seed in (seed, seed + 3, seed):
         table, _, cids = pool_of(table_seed)
-        scalar.table = vector.core.table = table
+        scalar.table = vector.rules.table = table
         batch = [(datagram_of(rng, cids), rng.choice(clients)) for _ in range(512)]
         assert vector.from_clients(batch) == scalar.from_clients(batch)
     assert_same_counters(scalar, vector)

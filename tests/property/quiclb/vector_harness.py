@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from quiclb.datapath.base import Datagrams, Replies
-from quiclb.datapath.forwarding_rules import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.datapath.linux.messages import ReceiveBatch
-from quiclb.datapath.vectorised.batch_path import VectorForwarder
+from quiclb.datapath.vectorised.batch_path import BatchPath
 from quiclb.net.address import Address, ip_facts, ip_text, is_ipv6, is_wildcard
 from quiclb.net.spp import HEADER_LENGTH, SppHeader
 from quiclb.routing.table import RoutingTable
@@ -19,20 +19,20 @@ V4_MAPPED = bytes(10) + b"\xff\xff"
 
 
 class VectorHarness:
-    """Takes and gives what `ForwardingCore` does; batches of at most `capacity`."""
+    """Takes and gives what `ForwardingRules` does; batches of at most `capacity`."""
 
     def __init__(self, table: RoutingTable, vip: Address, inner: Address, *, capacity: int = 512, **options) -> None:
-        self.core = ForwardingCore(table, vip, inner, **options)
-        self._clients = ReceiveBatch(capacity, SLOT_BYTES, has_control=self.core.is_wildcard)
+        self.rules = ForwardingRules(table, vip, inner, **options)
+        self._clients = ReceiveBatch(capacity, SLOT_BYTES, has_control=self.rules.is_wildcard)
         self._backends = ReceiveBatch(capacity, 65536)
-        self._forwarder = VectorForwarder(self.core, self._clients, self._backends)
+        self._forwarder = BatchPath(self.rules, self._clients, self._backends)
 
     def from_clients(self, batch: Datagrams, vips: Sequence[Address] = ()) -> Datagrams:
         """`vips` are the addresses that each was sent to, for a wildcard VIP."""
         _fill(self._clients, batch, self._forwarder.family)
         for row, vip in enumerate(vips):
-            packed = ip_facts(vip[0]).packed[-16 if is_ipv6(self.core.vip) else -4 :]
-            start = 16 if is_ipv6(self.core.vip) else 24
+            packed = ip_facts(vip[0]).packed[-16 if is_ipv6(self.rules.vip) else -4 :]
+            start = 16 if is_ipv6(self.rules.vip) else 24
             self._clients.control[row, start : start + len(packed)] = np.frombuffer(packed, np.uint8)
         rows, backends = self._forwarder.from_clients(len(batch))
         self._forwarder.flush()
@@ -52,7 +52,7 @@ class VectorHarness:
         out = []
         for row, (start, length, name) in enumerate(zip(replies.starts, replies.lengths, replies.names, strict=True)):
             client = self._forwarder.family.address(name.tobytes())
-            vip = self.core.vip
+            vip = self.rules.vip
             if replies.sources is not None:
                 source = replies.sources[row].tobytes()
                 named = (ip_text(source if len(source) == 16 else V4_MAPPED + source), vip[1])

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from quiclb.datapath.base import Datapath
-from quiclb.datapath.forwarding_rules import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.datapath.memory import MemoryDatapath
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, cid, short_packet, table
 
@@ -9,7 +9,7 @@ from tests.unit.quiclb.pools import CLIENT, INNER, VIP, cid, short_packet, table
 async def test_there_and_back():
     datapath = MemoryDatapath(VIP, INNER)
     seam: Datapath = datapath
-    seam.serve(ForwardingCore(table(), seam.vip, seam.inner))
+    seam.serve(ForwardingRules(table(), seam.vip, seam.inner))
     datapath.client_sends(short_packet(cid(3)), CLIENT)
     [(wrapped, backend)] = datapath.to_backends
     datapath.backend_sends(wrapped, backend)

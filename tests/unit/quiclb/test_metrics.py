@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from quiclb.cli.scrape import scrape
-from quiclb.daemon.metrics import MAX_CONNECTIONS, ForwarderCollector, MetricsServer, collector_renderer
+from quiclb.daemon.metrics import MAX_CONNECTIONS, MetricsServer, TrafficCollector, collector_renderer
 from quiclb.datapath.base import Side
-from quiclb.datapath.forwarding_rules import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.datapath.memory import MemoryDatapath
 from quiclb.errors import ScrapeError
 from quiclb.net.address import Address
@@ -17,13 +17,13 @@ from tests.unit.quiclb.pools import CLIENT, INNER, VIP, cid, short_packet, table
 
 def rendered() -> str:
     datapath = MemoryDatapath(VIP, INNER)
-    core = ForwardingCore(table(), VIP, INNER)
-    datapath.serve(core)
+    rules = ForwardingRules(table(), VIP, INNER)
+    datapath.serve(rules)
     datapath.client_sends(short_packet(cid(3)), CLIENT)
     datapath.client_sends(b"", CLIENT)
     datapath.backend_sends(b"", ("10.9.9.9", 1))
-    core.send_failed(Side.INNER, "EMSGSIZE")
-    return collector_renderer(ForwarderCollector(core, datapath))().decode()
+    rules.send_failed(Side.INNER, "EMSGSIZE")
+    return collector_renderer(TrafficCollector(rules, datapath))().decode()
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,12 @@ def test_every_exception_has_one_root():
     assert all(issubclass(error, quiclb.QuicLbError) for error in errors)
 
 
+@pytest.mark.parametrize(("old", "new"), [("Forwarder", "LoadBalancer")])
+def test_deprecated_names_lead_to_their_replacement(old, new):
+    with pytest.warns(DeprecationWarning, match=f"quiclb.{old} is deprecated, use quiclb.{new}"):
+        assert getattr(quiclb, old) is getattr(quiclb, new)
+
+
 def test_other_names_are_none():
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         quiclb.nonsense  # noqa: B018 - the lookup is the test

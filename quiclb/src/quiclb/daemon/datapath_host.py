@@ -9,7 +9,7 @@ from typing import Final
 
 from quiclb.daemon.table_installer import TableInstaller
 from quiclb.datapath.asyncio_datapath import UserspaceDatapath, open_userspace
-from quiclb.datapath.forwarding_rules import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.datapath.linux.sockets import SocketPair, open_sockets
 from quiclb.datapath.vectorised.datapath import VectorisedDatapath
 from quiclb.net.address import Address
@@ -24,7 +24,7 @@ REFUSALS_APART_S: Final = 0.02
 TOO_LARGE_APART_S: Final = 1.0
 
 
-class Engine:
+class DatapathHost:
     """Forwards in the running event loop from `serve` until `stop`.
 
     `publish` changes the table. If forwarding ends by itself, which it never should, `failed` returns why. `refused` is
@@ -47,7 +47,7 @@ class Engine:
         self._too_large_at = float("-inf")
         self._refused_at: dict[Address, float] = {}
         self.datapath = datapath
-        self.core = ForwardingCore(
+        self.rules = ForwardingRules(
             table,
             datapath.vip,
             datapath.inner,
@@ -62,9 +62,9 @@ class Engine:
     def serve(self) -> None:
         """Forward from now on."""
         if isinstance(self.datapath, VectorisedDatapath):
-            self.datapath.serve(self.core, self._fail)
+            self.datapath.serve(self.rules, self._fail)
         else:
-            self.datapath.serve(self.core)
+            self.datapath.serve(self.rules)
 
     def publish(self, spec: TableSpec) -> None:
         """Take a checked spec; it is in effect soon, and datagrams flow meanwhile."""
@@ -80,9 +80,9 @@ class Engine:
         await self.datapath.close()
 
     def _install(self, table: RoutingTable) -> None:
-        self.core.table = table
+        self.rules.table = table
         self._refused_at = {}
-        self.core.counters.keep_backends({backend.name for backend in table.pool})
+        self.rules.counters.keep_backends({backend.name for backend in table.pool})
 
     def _tell_refused(self, address: Address) -> None:
         """Called by the datapath's thread."""

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from quiclb.control.table_controller import SettingsSource, TableKeeper
-from quiclb.daemon.datapath_host import Engine, open_datapath
+from quiclb.daemon.datapath_host import DatapathHost, open_datapath
 from quiclb.daemon.interpreter import settle
 from quiclb.daemon.processes.messages import LogChoice
 from quiclb.daemon.systemd import inherited_sockets, notify
-from quiclb.datapath.counters import ForwarderCounters
-from quiclb.datapath.forwarding_rules import ForwardingCore
+from quiclb.datapath.counters import DatapathCounters
+from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.datapath.linux.sockets import SocketPair
 from quiclb.logs.setup import get_logger
 from quiclb.net.address import Address, format_address
@@ -43,10 +43,10 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     environ = environ or {}
-    forwarder: Forwarder | Supervisor
+    forwarder: LoadBalancer | Supervisor
     if settings.forwarder.processes == 1:
         inherited = inherited_sockets(environ, settings.forwarder.listen, settings.forwarder.inner, 1)
-        forwarder = Forwarder(settings, source, sockets=inherited[0] if inherited else None)
+        forwarder = LoadBalancer(settings, source, sockets=inherited[0] if inherited else None)
     else:
         from quiclb.daemon.processes.supervisor import Supervisor
 
@@ -83,7 +83,7 @@ async def run(
         get_logger().info("forwarder stopped", packets=forwarder.counters.packets.total())
 
 
-class Forwarder:
+class LoadBalancer:
     """A forwarder in the running event loop: `await start()`, later `await stop()`.
 
     After `start`, `vip`, `inner` and `metrics` are the addresses really bound. `start` raises `StartError` and leaves
@@ -99,21 +99,21 @@ class Forwarder:
         self._source = source
         self._sockets = sockets
         self._keeper: TableKeeper | None = None
-        self._engine: Engine | None = None
+        self._host: DatapathHost | None = None
         self._metrics_server: MetricsServer | None = None
         self.metrics: Address | None = None
 
     @property
-    def engine(self) -> Engine:
+    def host(self) -> DatapathHost:
         """What forwards."""
-        if self._engine is None:
+        if self._host is None:
             raise RuntimeError("the forwarder is not started")
-        return self._engine
+        return self._host
 
     @property
-    def core(self) -> ForwardingCore:
+    def rules(self) -> ForwardingRules:
         """The decisions and counters of the running forwarder."""
-        return self.engine.core
+        return self.host.rules
 
     @property
     def spec(self) -> TableSpec:
@@ -124,15 +124,15 @@ class Forwarder:
 
     @property
     def vip(self) -> Address:
-        return self.core.vip
+        return self.rules.vip
 
     @property
     def inner(self) -> Address:
-        return self.core.inner
+        return self.rules.inner
 
     @property
-    def counters(self) -> ForwarderCounters:
-        return self.core.counters
+    def counters(self) -> DatapathCounters:
+        return self.rules.counters
 
     async def start(self) -> None:
         section = self._settings.forwarder
@@ -144,20 +144,20 @@ class Forwarder:
             await keeper.start()
             self._keeper = keeper
             table = keeper.spec.build()
-            self._engine = Engine(
+            self._host = DatapathHost(
                 datapath,
                 table,
                 is_loopback_allowed=section.allow_loopback_clients,
                 refused=keeper.refused,
                 too_large=keeper.too_large,
             )
-            self._engine.serve()
+            self._host.serve()
             if section.metrics is not None:
                 # not before clients are served: loading this takes a while
                 from quiclb.daemon.control_metrics import KeeperCollector
-                from quiclb.daemon.metrics import ForwarderCollector, MetricsServer, collector_renderer
+                from quiclb.daemon.metrics import MetricsServer, TrafficCollector, collector_renderer
 
-                collectors = ForwarderCollector(self._engine.core, datapath), KeeperCollector(keeper)
+                collectors = TrafficCollector(self._host.rules, datapath), KeeperCollector(keeper)
                 self._metrics_server = MetricsServer(collector_renderer(*collectors), hosts=section.metrics_hosts)
                 self.metrics = await self._metrics_server.start(section.metrics)
         except BaseException:
@@ -167,7 +167,7 @@ class Forwarder:
 
     async def failed(self) -> BaseException:
         """Wait until forwarding ends by itself, which it never should, and return why."""
-        return await self.engine.failed()
+        return await self.host.failed()
 
     def reload(self) -> None:
         """Read the settings again soon, changed or not."""
@@ -180,9 +180,9 @@ class Forwarder:
             await self._metrics_server.stop()
         if self._keeper is not None:
             await self._keeper.stop()
-        if self._engine is not None:
-            await self._engine.stop()
+        if self._host is not None:
+            await self._host.stop()
 
     def _publish(self, spec: TableSpec) -> None:
-        if self._engine is not None:
-            self._engine.publish(spec)
+        if self._host is not None:
+            self._host.publish(spec)

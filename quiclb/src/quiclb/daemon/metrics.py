@@ -13,8 +13,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from quiclb.datapath.base import Datapath, Side
-from quiclb.datapath.counters import ForwarderCounters
-from quiclb.datapath.forwarding_rules import ForwardingCore
+from quiclb.datapath.counters import DatapathCounters
+from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.errors import StartError
 from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
 from quiclb.http.http1 import MAX_HEAD_BYTES, BadRequest, HostRule, encode_response, parse_head, split_target
@@ -42,21 +42,21 @@ FAILURES_HELP = "Requests for metrics that failed by a defect; the log says why.
 GENERATION_HELP = "Number of the table in use; every change of configs, backends or their states adds one."
 
 
-class ForwarderCollector(Collector):
+class TrafficCollector(Collector):
     """Reads the counters when scraped; register it in a `CollectorRegistry`."""
 
-    def __init__(self, core: ForwardingCore, datapath: Datapath) -> None:
-        self._core = core
+    def __init__(self, rules: ForwardingRules, datapath: Datapath) -> None:
+        self._rules = rules
         self._datapath = datapath
 
     def collect(self) -> Iterator[Metric]:
         drops = {side: self._datapath.receive_drops(side) or 0 for side in Side}
-        table = self._core.table
-        yield from traffic_families(self._core.counters, drops)
+        table = self._rules.table
+        yield from traffic_families(self._rules.counters, drops)
         yield from table_families(table.generation, len(table.configs), table.pool)
 
 
-def traffic_families(counters: ForwarderCounters, receive_drops: Mapping[Side, int]) -> Iterator[Metric]:
+def traffic_families(counters: DatapathCounters, receive_drops: Mapping[Side, int]) -> Iterator[Metric]:
     """What was forwarded and what was not."""
     for name, text, labels, totals in (
         ("packets", PACKETS_HELP, ("decision", "reason"), counters.packets),

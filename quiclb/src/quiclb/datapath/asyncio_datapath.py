@@ -19,7 +19,7 @@ from quiclb.net.bind_errors import explain_refusal
 from quiclb.net.socket_options import PathMtu, set_path_mtu
 
 RECEIVE_BUFFER_BYTES: Final = 4 << 20
-"""Asked of the kernel, which grants at most net.core.rmem_max: room for bursts while the loop is busy."""
+"""Asked of the kernel, which grants at most net.rules.rmem_max: room for bursts while the loop is busy."""
 
 
 async def open_userspace(vip: Address | socket.socket, inner: Address | socket.socket) -> UserspaceDatapath:

@@ -43,7 +43,7 @@ class Datapath(Protocol):
     """Two open sockets, or what stands for them.
 
     Each datapath also has `serve`, which starts it: the portable ones take any `DatapathHandler`, the vectorised one
-    only the forwarding core, as it works on that core's routing table.
+    only the forwarding rules, as it works on their routing table.
     """
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class ForwarderCounters:
+class DatapathCounters:
     """All totals since the start. No key comes from a datagram, so the size is bounded by the table's.
 
     `packets` counts client datagrams by (decision, reason); `replies` those of backends by (result, reason);
@@ -29,7 +29,7 @@ class ForwarderCounters:
                 if key[0] not in names:
                     del totals[key]
 
-    def add(self, other: ForwarderCounters) -> None:
+    def add(self, other: DatapathCounters) -> None:
         """Add the totals of another forwarder."""
         self.packets.update(other.packets)
         self.replies.update(other.replies)

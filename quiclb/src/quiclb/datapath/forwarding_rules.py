@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import StrEnum
 
 from quiclb.datapath.base import Datagrams, Replies, Side
-from quiclb.datapath.counters import ForwarderCounters
+from quiclb.datapath.counters import DatapathCounters
 from quiclb.net.address import Address, is_ipv6, is_wildcard
 from quiclb.net.spp import ClientFault, EnvelopeFault, SppHeader, client_fault, unwrap, wrap
 from quiclb.routing.packet import PacketFault
@@ -22,7 +22,7 @@ class ReplyFault(StrEnum):
     WRONG_VIP = "vip-wrong-family"
 
 
-class ForwardingCore:
+class ForwardingRules:
     """Wraps what clients send for the backend that `route` names, and unwraps what backends answer.
 
     `vip` and `inner` are the two sockets' addresses. Assign `table` to change configs or backends: it takes effect
@@ -45,7 +45,7 @@ class ForwardingCore:
         self.table = table
         self.vip = vip
         self.inner = inner
-        self.counters = ForwarderCounters()
+        self.counters = DatapathCounters()
         self.is_loopback_allowed = is_loopback_allowed
         self.refused = refused
         self._too_large = too_large

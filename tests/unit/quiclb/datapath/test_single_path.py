@@ -9,11 +9,11 @@ import pytest
 
 from quiclb import QuicLbConfig, SppHeader, unwrap, wrap
 from quiclb.datapath.base import Side
-from quiclb.datapath.forwarding_rules import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.datapath.linux import libc
 from quiclb.datapath.linux.sockets import open_socket
 from quiclb.datapath.vectorised import single_path
-from quiclb.datapath.vectorised.single_path import MAX_DATAGRAM_BYTES, ScalarForwarder
+from quiclb.datapath.vectorised.single_path import MAX_DATAGRAM_BYTES, SinglePath
 from quiclb.net.address import normalise
 from quiclb.routing.pool import Backend, BackendState
 from quiclb.routing.table import RoutingTable, build_table
@@ -33,13 +33,11 @@ class Bench:
         self.client, self.backend = open_socket(("127.0.0.1", 0), Side.VIP), open_socket(("127.0.0.1", 0), Side.VIP)
         self.vip_address, self.client_address = normalise(self.vip.getsockname()), normalise(self.client.getsockname())
         table = self.table()
-        self.core = ForwardingCore(
+        self.rules = ForwardingRules(
             table, self.vip_address, normalise(self.inner.getsockname()), is_loopback_allowed=True
         )
         self.failures: list[tuple[Side, int]] = []
-        self.forwarder = ScalarForwarder(
-            self.vip, self.inner, self.core, lambda *failure: self.failures.append(failure)
-        )
+        self.forwarder = SinglePath(self.vip, self.inner, self.rules, lambda *failure: self.failures.append(failure))
 
     def table(self, state: BackendState = BackendState.ACTIVE) -> RoutingTable:
         backend = Backend("b", normalise(self.backend.getsockname()), state, {0: (SERVER_ID,)})
@@ -77,20 +75,20 @@ def test_a_datagram_reaches_the_backend(bench):
 def test_the_next_datagrams_of_a_client_go_the_same_way_and_are_counted(bench):
     for _ in range(3):
         bench.exchange(bench.client, ROUTABLE)
-    assert bench.core.counters.packets == {("routable", "ok"): 3}
-    assert bench.core.counters.replies == {("sent", "ok"): 3}
-    assert bench.core.counters.backend_packets == {("b", "to"): 3, ("b", "from"): 3}
-    assert bench.core.counters.backend_bytes == {("b", "to"): 3 * len(ROUTABLE), ("b", "from"): 3 * len(ROUTABLE)}
+    assert bench.rules.counters.packets == {("routable", "ok"): 3}
+    assert bench.rules.counters.replies == {("sent", "ok"): 3}
+    assert bench.rules.counters.backend_packets == {("b", "to"): 3, ("b", "from"): 3}
+    assert bench.rules.counters.backend_bytes == {("b", "to"): 3 * len(ROUTABLE), ("b", "from"): 3 * len(ROUTABLE)}
 
 
 def test_a_new_table_counts_for_clients_that_are_known(bench):
     bench.exchange(bench.client, ROUTABLE)
-    bench.core.table = bench.table(BackendState.DOWN)
+    bench.rules.table = bench.table(BackendState.DOWN)
     bench.client.sendto(ROUTABLE, bench.vip_address)
     assert bench.forwarder.forward_client()
     with pytest.raises(BlockingIOError):
         bench.backend.recv(4096)
-    assert bench.core.counters.packets == {("routable", "ok"): 1, ("drop", "no-active-backend"): 1}
+    assert bench.rules.counters.packets == {("routable", "ok"): 1, ("drop", "no-active-backend"): 1}
 
 
 def test_a_known_header_from_a_stranger_is_dropped(bench):
@@ -98,7 +96,7 @@ def test_a_known_header_from_a_stranger_is_dropped(bench):
     header = SppHeader(bench.client_address, bench.vip_address)
     bench.client.sendto(wrap(header, b"forged"), bench.inner.getsockname())
     assert bench.forwarder.forward_backend() == 1
-    assert bench.core.counters.replies == {("sent", "ok"): 1, ("drop", "stranger"): 1}
+    assert bench.rules.counters.replies == {("sent", "ok"): 1, ("drop", "stranger"): 1}
 
 
 def test_no_more_clients_are_kept_than_allowed(bench, monkeypatch):

@@ -19,7 +19,7 @@ from quiclb.daemon.processes.messages import (
     read_downward,
     read_upward,
 )
-from quiclb.datapath.counters import ForwarderCounters
+from quiclb.datapath.counters import DatapathCounters
 from quiclb.routing.table_spec import TableSpec
 from quiclb.settings.sections import DatapathKind
 from tests.unit.quiclb.pools import CONFIGS, backend
@@ -43,7 +43,7 @@ async def test_what_the_supervisor_says_arrives(message):
 
 async def test_messages_keep_their_order_and_the_end_is_none():
     refused = Refused(("10.0.0.1", 4433))
-    reader = reader_of(encode(Ready()) + encode(refused) + encode(Report.of(ForwarderCounters())))
+    reader = reader_of(encode(Ready()) + encode(refused) + encode(Report.of(DatapathCounters())))
     assert isinstance(await read_upward(reader), Ready)
     assert await read_upward(reader) == refused
     assert isinstance(await read_upward(reader), Report)
@@ -56,7 +56,7 @@ async def test_a_message_cut_by_the_death_of_its_sender_is_the_end(cut):
 
 
 async def test_counters_survive_the_way():
-    counters = ForwarderCounters()
+    counters = DatapathCounters()
     counters.packets["drop", "empty-datagram"] = 2
     counters.replies["sent", "ok"] = 3
     counters.backend_packets["b1", "to"] = 5

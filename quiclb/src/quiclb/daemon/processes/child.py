@@ -12,7 +12,7 @@ from typing import Final
 
 import uvloop
 
-from quiclb.daemon.datapath_host import Engine, open_datapath
+from quiclb.daemon.datapath_host import DatapathHost, open_datapath
 from quiclb.daemon.interpreter import settle
 from quiclb.daemon.processes.messages import (
     Ask,
@@ -49,7 +49,7 @@ class _Child:
 
     def __init__(self) -> None:
         self._stopped = asyncio.Event()
-        self._engine: Engine | None = None
+        self._host: DatapathHost | None = None
         self._sockets: SocketPair | None = None
         self._table: RoutingTable | None = None
         self._failure: BaseException | None = None
@@ -68,11 +68,11 @@ class _Child:
         obeying = loop.create_task(self._obey(reader, writer, setup))
         await self._stopped.wait()
         obeying.cancel()
-        if self._engine is not None and self._sockets is not None:
+        if self._host is not None and self._sockets is not None:
             if setup.is_release_allowed:
                 await release(self._sockets)
-            await self._engine.stop()
-            writer.write(encode(Report.of(self._engine.core.counters, lines_lost())))
+            await self._host.stop()
+            writer.write(encode(Report.of(self._host.rules.counters, lines_lost())))
         writer.close()
         if self._failure is not None:
             get_logger().error("forwarding ended", fault=repr(self._failure))
@@ -85,19 +85,19 @@ class _Child:
                 await self._take(message.spec, writer)
             elif isinstance(message, Serve):
                 await self._serve(message.slot, setup, writer)
-            elif isinstance(message, Ask) and self._engine is not None:
-                writer.write(encode(Report.of(self._engine.core.counters, lines_lost())))
+            elif isinstance(message, Ask) and self._host is not None:
+                writer.write(encode(Report.of(self._host.rules.counters, lines_lost())))
             elif isinstance(message, Stop):
                 self._stopped.set()
-        if self._engine is not None:
+        if self._host is not None:
             # The supervisor is gone: whoever follows it binds beside these sockets.
             get_logger().warning("supervisor lost", ends_in_s=setup.orphan_grace_s)
             await asyncio.sleep(setup.orphan_grace_s)
         self._stopped.set()
 
     async def _take(self, spec: TableSpec, writer: asyncio.StreamWriter) -> None:
-        if self._engine is not None:
-            self._engine.publish(spec)
+        if self._host is not None:
+            self._host.publish(spec)
             return
         is_first = self._table is None
         self._table = await asyncio.to_thread(spec.build)
@@ -114,7 +114,7 @@ class _Child:
                 for fd in fds:
                     os.close(fd)
         datapath = await open_datapath(setup.datapath, self._sockets)
-        self._engine = Engine(
+        self._host = DatapathHost(
             datapath,
             self._table,
             is_loopback_allowed=setup.is_loopback_allowed,
@@ -122,11 +122,11 @@ class _Child:
             too_large=lambda: writer.write(encode(TooLarge())),
         )
         settle()
-        self._engine.serve()
-        self._watching = asyncio.create_task(self._watch(self._engine))
+        self._host.serve()
+        self._watching = asyncio.create_task(self._watch(self._host))
 
-    async def _watch(self, engine: Engine) -> None:
-        self._failure = await engine.failed()
+    async def _watch(self, host: DatapathHost) -> None:
+        self._failure = await host.failed()
         self._stopped.set()
 
 

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from quiclb.daemon.metrics import table_families, traffic_families
 from quiclb.datapath.base import Side
-from quiclb.datapath.counters import ForwarderCounters
+from quiclb.datapath.counters import DatapathCounters
 from quiclb.routing.table_spec import TableSpec
 
 PROCESSES_HELP: Final = "Forwarding processes. state: serving, or spare: ready to take the place of one that dies."
@@ -25,7 +25,7 @@ class Supervised(Protocol):
     @property
     def spec(self) -> TableSpec: ...
     @property
-    def counters(self) -> ForwarderCounters: ...
+    def counters(self) -> DatapathCounters: ...
     @property
     def pids(self) -> dict[int, int]: ...
     @property

@@ -22,7 +22,7 @@ from quiclb.daemon.processes.messages import (
     encode,
     read_upward,
 )
-from quiclb.datapath.counters import ForwarderCounters
+from quiclb.datapath.counters import DatapathCounters
 from quiclb.net.address import Address
 from quiclb.routing.table_spec import TableSpec
 
@@ -45,7 +45,7 @@ class ChildHandle:
     ) -> None:
         self.slot: int | None = None
         self.is_ready = False
-        self.counters = ForwarderCounters()
+        self.counters = DatapathCounters()
         self.log_lines_lost = 0
         self._process = process
         self._reader = reader

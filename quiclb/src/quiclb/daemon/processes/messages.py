@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from quiclb.datapath.counters import ForwarderCounters
+from quiclb.datapath.counters import DatapathCounters
 from quiclb.logs.setup import LogFormat
 from quiclb.net.address import Address
 from quiclb.routing.table_spec import TableSpec
@@ -73,14 +73,14 @@ class Report(msgspec.Struct, frozen=True, tag=True):
     log_lines_lost: int = 0
 
     @classmethod
-    def of(cls, counters: ForwarderCounters, log_lines_lost: int = 0) -> Report:
+    def of(cls, counters: DatapathCounters, log_lines_lost: int = 0) -> Report:
         # copied in one step each, as the datapath's thread counts on
         totals = {name: list(getattr(counters, name).copy().items()) for name in _COUNTERS}
         return cls(**totals, log_lines_lost=log_lines_lost)
 
-    def counters(self) -> ForwarderCounters:
+    def counters(self) -> DatapathCounters:
         """Return what `of` was given."""
-        counters = ForwarderCounters()
+        counters = DatapathCounters()
         for name in _COUNTERS:
             getattr(counters, name).update(dict(getattr(self, name)))
         return counters

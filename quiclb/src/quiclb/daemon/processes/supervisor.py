@@ -14,7 +14,7 @@ from quiclb.daemon.processes.collector import SupervisorCollector
 from quiclb.daemon.processes.handle import ChildHandle, start_child
 from quiclb.daemon.processes.messages import LogChoice, Setup
 from quiclb.datapath.base import Side
-from quiclb.datapath.counters import ForwarderCounters
+from quiclb.datapath.counters import DatapathCounters
 from quiclb.datapath.linux.sockets import SocketPair, bind_socket, make_socket, receive_drops
 from quiclb.errors import StartError
 from quiclb.logs.setup import get_logger
@@ -61,7 +61,7 @@ class Supervisor:
         self._metrics_server: MetricsServer | None = None
         self._children: set[ChildHandle] = set()
         self._tasks: list[asyncio.Task[None]] = []
-        self._ended = ForwarderCounters()
+        self._ended = DatapathCounters()
         self._ended_log_lines_lost = 0
         self._is_serving = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -85,9 +85,9 @@ class Supervisor:
         return normalise(self._slots[0].inner.getsockname())
 
     @property
-    def counters(self) -> ForwarderCounters:
+    def counters(self) -> DatapathCounters:
         """The totals of all processes, those that ended among them, as last reported: see `refresh`."""
-        total = ForwarderCounters()
+        total = DatapathCounters()
         for counters in (self._ended, *(child.counters for child in self._children)):
             total.add(counters)
         names = {backend.name for backend in self.spec.backends}

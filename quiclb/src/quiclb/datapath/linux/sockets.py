@@ -17,7 +17,7 @@ from quiclb.net.socket_options import PathMtu, set_path_mtu
 
 RECEIVE_BUFFER_BYTES: Final = 4 << 20
 """Room for bursts while a batch is worked on or a process is replaced. Without CAP_NET_ADMIN the kernel grants at most
-net.core.rmem_max."""
+net.rules.rmem_max."""
 
 
 @dataclass(frozen=True, slots=True)

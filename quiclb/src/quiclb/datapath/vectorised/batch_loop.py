@@ -10,14 +10,14 @@ from typing import Final
 import numpy as np
 
 from quiclb.datapath.base import Side
-from quiclb.datapath.forwarding_rules import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.datapath.linux import pktinfo
 from quiclb.datapath.linux.messages import Integers, ReceiveBatch, SendBatch
 from quiclb.datapath.linux.segments import MAX_SEGMENTS_RECEIVED, message_starts, runs
 from quiclb.datapath.linux.sender import Sender
 from quiclb.datapath.linux.sockets import read_error_queue
-from quiclb.datapath.vectorised.batch_path import Replies, VectorForwarder
-from quiclb.datapath.vectorised.single_path import MAX_DATAGRAM_BYTES, ScalarForwarder
+from quiclb.datapath.vectorised.batch_path import BatchPath, Replies
+from quiclb.datapath.vectorised.single_path import MAX_DATAGRAM_BYTES, SinglePath
 from quiclb.net.address import normalise
 from quiclb.net.spp import HEADER_LENGTH
 
@@ -42,24 +42,24 @@ FLUSH_BATCHES: Final = 64
 _NOBODY_THERE: Final = {"ECONNREFUSED", "EHOSTUNREACH"}
 
 
-class ForwardingLoop:
+class BatchLoop:
     """Forwards between two bound sockets until the eventfd `wake` is written to; `run` it in a thread or a process."""
 
-    def __init__(self, vip: socket.socket, inner: socket.socket, wake: int, core: ForwardingCore) -> None:
-        self._core = core
+    def __init__(self, vip: socket.socket, inner: socket.socket, wake: int, rules: ForwardingRules) -> None:
+        self._rules = rules
         self._unflushed = 0
         self._wake = wake
         self._sockets = {Side.VIP: vip, Side.INNER: inner}
         self._vip_fd, self._inner_fd = vip.fileno(), inner.fileno()
         # one byte more than may pass shows what is too long
-        self._clients = ReceiveBatch(BATCH, MAX_DATAGRAM_BYTES + 1, has_control=core.is_wildcard)
+        self._clients = ReceiveBatch(BATCH, MAX_DATAGRAM_BYTES + 1, has_control=rules.is_wildcard)
         self._backends = ReceiveBatch(JOINED_BATCH, 65536, has_control=True)
         self._segment_lengths = self._backends.control.view(np.int32)[:, 4]
-        self._vectors = VectorForwarder(core, self._clients, self._backends)
+        self._vectors = BatchPath(rules, self._clients, self._backends)
         self._to_backends = SendBatch(BATCH, self._vectors.inner_family.name_length)
-        departure = pktinfo.LAYOUTS[vip.family] if core.is_wildcard else None
+        departure = pktinfo.LAYOUTS[vip.family] if rules.is_wildcard else None
         self._to_clients = SendBatch(JOINED_BATCH * MAX_SEGMENTS_RECEIVED, self._vectors.family.name_length, departure)
-        self._scalar = ScalarForwarder(vip, inner, core, lambda side, error: self._failed(side, error, 1))
+        self._scalar = SinglePath(vip, inner, rules, lambda side, error: self._failed(side, error, 1))
         self._has_many_clients = self._has_many_backends = False
         self._single_clients = self._single_backends = 0
         self._inner_sender = Sender(inner, lambda error, count: self._failed(Side.INNER, error, count))
@@ -161,12 +161,12 @@ class ForwardingLoop:
     def _read_errors(self) -> None:
         refused = set()
         for destination, symbol in read_error_queue(self._sockets[Side.INNER]):
-            self._core.send_failed(Side.INNER, symbol)
+            self._rules.send_failed(Side.INNER, symbol)
             if symbol in _NOBODY_THERE:
                 refused.add(normalise(destination))
         for address in refused:
-            self._core.refused(address)
+            self._rules.refused(address)
 
     def _failed(self, side: Side, error: int, count: int) -> None:
         for _ in range(count):
-            self._core.send_failed(side, errno.errorcode.get(error, "other"))
+            self._rules.send_failed(side, errno.errorcode.get(error, "other"))

@@ -1,7 +1,7 @@
-"""`quiclb.datapath.forwarding_rules.ForwardingCore` over a batch, on the bytes where they lie.
+"""`quiclb.datapath.forwarding_rules.ForwardingRules` over a batch, on the bytes where they lie.
 
-Rows that look unusual (an address that can be no client's, a malformed reply) are handed to the scalar core one by one,
-so that every rule about them is written once.
+Rows that look unusual (an address that can be no client's, a malformed reply) go to the scalar rules one by one: every
+rule about them is written once.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from quiclb.datapath.forwarding_rules import ForwardingCore, ReplyFault
+from quiclb.datapath.forwarding_rules import ForwardingRules, ReplyFault
 from quiclb.datapath.linux import libc, pktinfo
 from quiclb.datapath.linux.messages import Addresses, ByteArray, Flags, Integers, ReceiveBatch, Sources, Words
 from quiclb.datapath.linux.segments import split_lengths
 from quiclb.datapath.vectorised.addresses import HEADER, family_of
-from quiclb.datapath.vectorised.batch_router import OUTCOMES, VectorRouter, overlapping, vip_hashes
+from quiclb.datapath.vectorised.batch_router import OUTCOMES, BatchRouter, overlapping, vip_hashes
 from quiclb.datapath.vectorised.word_index import MISSING
 from quiclb.net.address import is_ipv6
 from quiclb.net.spp import HEADER_LENGTH, MAGIC, SppHeader, wrap
@@ -40,30 +40,30 @@ class Replies:
     sources: Sources | None
 
 
-class VectorForwarder:
+class BatchPath:
     """Works on `clients`, the batch that the VIP receives into, and on `backends`, that of the inner side.
 
-    Both batches stay the same for good; a new table in the core takes effect with the next call. Totals reach
-    `core.counters` with `flush`, which the datapath calls whenever it has nothing else to do.
+    Both batches stay the same for good; a new table in the rules takes effect with the next call. Totals reach
+    `rules.counters` with `flush`, which the datapath calls whenever it has nothing else to do.
     """
 
-    def __init__(self, core: ForwardingCore, clients: ReceiveBatch, backends: ReceiveBatch) -> None:
-        self.family: Final = family_of(core.vip, is_loopback_allowed=core.is_loopback_allowed)
-        self.inner_family: Final = family_of(core.inner, is_loopback_allowed=True)
-        self._core = core
+    def __init__(self, rules: ForwardingRules, clients: ReceiveBatch, backends: ReceiveBatch) -> None:
+        self.family: Final = family_of(rules.vip, is_loopback_allowed=rules.is_loopback_allowed)
+        self.inner_family: Final = family_of(rules.inner, is_loopback_allowed=True)
+        self._rules = rules
         self._clients = clients
         self._backends = backends
         start = clients.HEADROOM - HEADER_LENGTH
         self._headroom = clients.rows[:, start : clients.HEADROOM]
-        self._headroom[:] = np.frombuffer(wrap(SppHeader(("0.0.0.0", 0), core.vip), b""), np.uint8)  # noqa: S104
+        self._headroom[:] = np.frombuffer(wrap(SppHeader(("0.0.0.0", 0), rules.vip), b""), np.uint8)  # noqa: S104
         self._headers: npt.NDArray[np.void] = np.ndarray(
             (clients.capacity,), HEADER, clients.buffer.data, start, (clients.stride,)
         )
         self._reply_headers = overlapping(backends.buffer, HEADER_LENGTH)
-        self._vip_hash = np.uint64(vip_hash(core.vip))
+        self._vip_hash = np.uint64(vip_hash(rules.vip))
         self._arrivals: Sources | None = None
-        if core.is_wildcard:
-            family = socket.AF_INET6 if is_ipv6(core.vip) else socket.AF_INET
+        if rules.is_wildcard:
+            family = socket.AF_INET6 if is_ipv6(rules.vip) else socket.AF_INET
             layout = pktinfo.LAYOUTS[family]
             words = clients.control.view(np.uint32)
             first = layout.arrival_at // words.itemsize
@@ -72,7 +72,7 @@ class VectorForwarder:
         self._to_totals = self._from_totals = self._to_bytes = self._from_bytes = np.zeros(0, np.int64)
         self._sent = 0
         self.backend_names: Addresses = np.zeros(0, libc.SOCKADDR)
-        self._use(core.table)
+        self._use(rules.table)
 
     def from_clients(self, count: int) -> tuple[Integers, Integers]:
         """Put headers in front of the first `count` datagrams of `clients`.
@@ -80,8 +80,8 @@ class VectorForwarder:
         Returns the rows to send, in order of arrival, and the index of each one's backend in `backend_names`. What
         must be sent begins `HEADER_LENGTH` bytes before the datagram.
         """
-        if self._core.table is not self._router.table:
-            self._use(self._core.table)
+        if self._rules.table is not self._router.table:
+            self._use(self._rules.table)
         batch, router = self._clients, self._router
         names = batch.names[:count]
         lengths = batch.lengths[:count].astype(np.int64)
@@ -119,7 +119,7 @@ class VectorForwarder:
             sources, starts = sources[messages], batch.offsets[messages] + offsets
             is_known = sources >= 0
             if not is_known.all():
-                self._core.counters.replies["drop", ReplyFault.STRANGER] += int(np.count_nonzero(~is_known))
+                self._rules.counters.replies["drop", ReplyFault.STRANGER] += int(np.count_nonzero(~is_known))
                 sources, starts, lengths = sources[is_known], starts[is_known], lengths[is_known]
         self._from_totals += np.bincount(sources, minlength=len(self._from_totals))
         return self._open(sources, starts, lengths)
@@ -131,7 +131,7 @@ class VectorForwarder:
         is_odd |= lengths <= HEADER_LENGTH
         names = self.family.names_of(headers)
         is_odd |= self.family.doubtful_headers(headers, names)
-        if self._core.is_wildcard:
+        if self._rules.is_wildcard:
             is_odd |= self.family.doubtful_departures(headers)
         if np.count_nonzero(is_odd):
             for row in np.flatnonzero(is_odd):
@@ -141,12 +141,12 @@ class VectorForwarder:
                 names, sources = names[~is_odd], sources[~is_odd]
         self._sent += len(starts)
         self._from_bytes += _sums(sources, lengths - HEADER_LENGTH, len(self._from_bytes))
-        departures = self.family.departures(headers) if self._core.is_wildcard else None
+        departures = self.family.departures(headers) if self._rules.is_wildcard else None
         return Replies(starts + HEADER_LENGTH, lengths - HEADER_LENGTH, names, departures)
 
     def flush(self) -> None:
-        """Add what was counted since the last call to the core's counters."""
-        counters = self._core.counters
+        """Add what was counted since the last call to the rules's counters."""
+        counters = self._rules.counters
         for place in np.flatnonzero(self._outcome_totals):
             outcome, is_placed = OUTCOMES[place >> 1], place & 1
             decision = "routable" if outcome is None else "fallback" if is_placed else "drop"
@@ -167,7 +167,7 @@ class VectorForwarder:
 
     def _use(self, table: RoutingTable) -> None:
         self.flush()
-        self._router = VectorRouter(table)
+        self._router = BatchRouter(table)
         addresses = [backend.address for backend in self._router.backends]
         self._sources = self.inner_family.index(addresses)
         names = b"".join(self.inner_family.name(address) for address in addresses)
@@ -182,7 +182,7 @@ class VectorForwarder:
         if self._arrivals is None:
             return np.full(len(high), self._vip_hash), high, low, ports
         vips = headers["vip_high"].astype(np.uint64), headers["vip_low"].astype(np.uint64)
-        return vip_hashes(*vips, self._core.vip[1]), high, low, ports
+        return vip_hashes(*vips, self._rules.vip[1]), high, low, ports
 
     def _count_packets(self, backends: Integers, outcomes: ByteArray, lengths: Integers) -> None:
         if np.count_nonzero(outcomes):
@@ -201,17 +201,17 @@ class VectorForwarder:
         if not np.count_nonzero(is_refused):
             return None
         for row in np.flatnonzero(is_refused):
-            fault = self._core.client_fault(self.family.address(names[row].tobytes()))
+            fault = self._rules.client_fault(self.family.address(names[row].tobytes()))
             is_refused[row] = fault is not None
             if fault is not None:
-                self._core.counters.packets["drop", fault] += 1
+                self._rules.counters.packets["drop", fault] += 1
         return is_refused if is_refused.any() else None
 
     def _is_bad_reply(self, start: int, length: int) -> bool:
-        reply = self._core.open_reply(self._backends.buffer[start : start + length].tobytes())
+        reply = self._rules.open_reply(self._backends.buffer[start : start + length].tobytes())
         if not isinstance(reply, StrEnum):
             return False
-        self._core.counters.replies["drop", reply] += 1
+        self._rules.counters.replies["drop", reply] += 1
         return True
 
 

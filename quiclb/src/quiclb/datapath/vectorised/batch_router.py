@@ -44,7 +44,7 @@ class Routes:
     outcomes: ByteArray
 
 
-class VectorRouter:
+class BatchRouter:
     """One routing table, ready for batches. Make a new one for a new table."""
 
     def __init__(self, table: RoutingTable) -> None:

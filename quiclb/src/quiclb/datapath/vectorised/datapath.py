@@ -9,16 +9,16 @@ from collections.abc import Callable
 from typing import Final
 
 from quiclb.datapath.base import Side
-from quiclb.datapath.forwarding_rules import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.datapath.linux.sockets import SocketPair, receive_drops
-from quiclb.datapath.vectorised.batch_loop import ForwardingLoop
+from quiclb.datapath.vectorised.batch_loop import BatchLoop
 from quiclb.net.address import normalise
 
 
 class VectorisedDatapath:
     """Takes two bound sockets, such as `open_sockets` makes, and closes them. Linux only.
 
-    `serve` starts the thread. The core's table may be replaced at any time from any thread: a batch sees the old one or
+    `serve` starts the thread. The rules' table may be replaced at any time from any thread: a batch sees the old one or
     the new one. If forwarding ends by an exception, `failed` is told in the event loop that called `serve`.
     """
 
@@ -30,9 +30,9 @@ class VectorisedDatapath:
         self._is_closed = False
         self._thread: threading.Thread | None = None
 
-    def serve(self, core: ForwardingCore, failed: Callable[[BaseException], None] = lambda error: None) -> None:
+    def serve(self, rules: ForwardingRules, failed: Callable[[BaseException], None] = lambda error: None) -> None:
         """Forward from now on, in a new thread; call in a running event loop."""
-        loop = ForwardingLoop(self._sockets[Side.VIP], self._sockets[Side.INNER], self._wake, core)
+        loop = BatchLoop(self._sockets[Side.VIP], self._sockets[Side.INNER], self._wake, rules)
         self._thread = threading.Thread(
             target=self._run, args=(loop, asyncio.get_running_loop(), failed), name="quiclb-datapath", daemon=True
         )
@@ -53,9 +53,7 @@ class VectorisedDatapath:
         os.close(self._wake)
 
     @staticmethod
-    def _run(
-        forwarding: ForwardingLoop, owner: asyncio.AbstractEventLoop, failed: Callable[[BaseException], None]
-    ) -> None:
+    def _run(forwarding: BatchLoop, owner: asyncio.AbstractEventLoop, failed: Callable[[BaseException], None]) -> None:
         try:
             forwarding.run()
         except BaseException as error:

@@ -1,8 +1,8 @@
 """The way of datagrams at low load: one at a time, without arrays.
 
-A few datagrams leave sooner this way, above all when the caches are cold after a pause. What the scalar core said of
+A few datagrams leave sooner this way, above all when the caches are cold after a pause. What the scalar rules said of
 the last clients and backends is kept at hand, so that the next usual datagram takes few steps; all others go to the
-core.
+rules.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from quiclb.datapath.base import Datagrams, Replies, Side
-from quiclb.datapath.forwarding_rules import ForwardingCore
+from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.datapath.linux import libc, pktinfo
 from quiclb.datapath.linux.messages import PENDING_ERRORS
 from quiclb.net.address import Address, ipv4_mapped, normalise
@@ -31,23 +31,23 @@ MAX_KEPT: Final = 4096
 _MAX_JOINED_BYTES: Final = 65536
 
 
-class ScalarForwarder:
+class SinglePath:
     """Receives from and sends to two sockets that do not block; `failed` hears of what was not sent and its errno."""
 
     def __init__(
-        self, vip: socket.socket, inner: socket.socket, core: ForwardingCore, failed: Callable[[Side, int], None]
+        self, vip: socket.socket, inner: socket.socket, rules: ForwardingRules, failed: Callable[[Side, int], None]
     ) -> None:
         self._vip, self._inner = vip, inner
-        self._core = core
+        self._rules = rules
         self._failed = failed
         self._bytes = memoryview(bytearray(_MAX_JOINED_BYTES))
         self._into = [self._bytes]
-        self._is_wildcard = core.is_wildcard
+        self._is_wildcard = rules.is_wildcard
         if self._is_wildcard:
             pktinfo.ask(vip)
         self._headers: dict[Any, bytes] = {}
         self._ways: dict[bytes, _Way] = {}
-        self._use(core.table)
+        self._use(rules.table)
 
     def forward_client(self) -> bool:
         """Forward the next datagram of a client; false if none waits."""
@@ -63,7 +63,7 @@ class ScalarForwarder:
             return _is_passing(error)
         header = self._headers.get(path)
         lane = self._shortcut.find(datagram) if header is not None else None
-        if header is None or lane is None or self._core.table is not self._table or len(datagram) > MAX_DATAGRAM_BYTES:
+        if header is None or lane is None or self._rules.table is not self._table or len(datagram) > MAX_DATAGRAM_BYTES:
             self._from_client(path, datagram, normalise(client), pktinfo.arrival(control))
             return True
         try:
@@ -71,7 +71,7 @@ class ScalarForwarder:
         except OSError as error:
             self._send_again(Side.INNER, header + datagram, lane.address, [], error.errno or 0)
         # while it is on its way
-        counters = self._core.counters
+        counters = self._rules.counters
         counters.packets["routable", "ok"] += 1
         counters.backend_packets[lane.to_key] += 1
         counters.backend_bytes[lane.to_key] += len(datagram)
@@ -85,10 +85,10 @@ class ScalarForwarder:
             return 0 if _is_passing(error) else None
         lane = self._lanes.get(source)
         way = self._ways.get(bytes(self._bytes[:HEADER_LENGTH]))
-        if control or lane is None or way is None or self._core.table is not self._table or length <= HEADER_LENGTH:
+        if control or lane is None or way is None or self._rules.table is not self._table or length <= HEADER_LENGTH:
             return self._from_backend(length, control, normalise(source))
         self._reply(self._bytes[HEADER_LENGTH:length], way)
-        counters = self._core.counters
+        counters = self._rules.counters
         counters.replies["sent", "ok"] += 1
         counters.backend_packets[lane.from_key] += 1
         counters.backend_bytes[lane.from_key] += length - HEADER_LENGTH
@@ -102,7 +102,7 @@ class ScalarForwarder:
                 fitting.append(datagram)
             else:
                 self._failed(Side.INNER, errno.EMSGSIZE)
-        for wrapped, address in self._core.from_clients(fitting, vip):
+        for wrapped, address in self._rules.from_clients(fitting, vip):
             target = _mapped(address) if self._inner.family == socket.AF_INET6 else address
             try:
                 self._inner.sendto(wrapped, target)
@@ -111,7 +111,7 @@ class ScalarForwarder:
 
     def from_backends(self, datagrams: Datagrams) -> Replies:
         """Forward what was received on the inner side; returns what was sent."""
-        replies = self._core.from_backends(datagrams)
+        replies = self._rules.from_backends(datagrams)
         for payload, header in replies:
             self._reply(payload, self._way(header))
         return replies
@@ -129,19 +129,19 @@ class ScalarForwarder:
         self._table = table
 
     def _from_client(self, path: Any, datagram: bytes, client: Address, arrival: str | None) -> None:
-        """Ask the core, and keep the client at hand if it is one."""
-        if self._core.table is not self._table:
-            self._use(self._core.table)
-        vip = (arrival, self._core.vip[1]) if arrival else self._core.vip
-        if path not in self._headers and self._core.client_fault(client) is None:
+        """Ask the rules, and keep the client at hand if it is one."""
+        if self._rules.table is not self._table:
+            self._use(self._rules.table)
+        vip = (arrival, self._rules.vip[1]) if arrival else self._rules.vip
+        if path not in self._headers and self._rules.client_fault(client) is None:
             if len(self._headers) >= MAX_KEPT:
                 self._headers.clear()
             self._headers[path] = wrap(SppHeader(client, vip), b"")
         self.from_clients([(datagram, client)], vip)
 
     def _from_backend(self, length: int, control: pktinfo.Control, backend: Address) -> int:
-        if self._core.table is not self._table:
-            self._use(self._core.table)
+        if self._rules.table is not self._table:
+            self._use(self._rules.table)
         message = self._bytes[:length]
         size = _segment_length(control) or length or 1
         datagrams = [(bytes(message[at : at + size]), backend) for at in range(0, max(length, 1), size)]
