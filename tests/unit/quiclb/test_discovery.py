@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from quiclb import ConfigError, QuicLbConfig
-from quiclb.backends.discovery import Roster, ServerIdPattern, backends_at, join
+from quiclb.backends.discovery import BackendSet, ServerIdPattern, backends_at, join
 from quiclb.routing.pool import Backend, BackendState
 
 V4, V6 = ("10.1.2.3", 4433), ("2001:db8::a:b", 4433)
@@ -48,31 +48,31 @@ def test_addresses_become_backends_named_after_them_in_any_order():
 
 
 def test_what_leaves_an_answer_drains_for_a_while_and_may_come_back():
-    roster = Roster(linger_s=300)
+    backend_set = BackendSet(linger_s=300)
     a, b = Backend("a", V4), Backend("b", V6)
-    roster.update([a, b], 0)
-    assert roster.backends() == [a, b]
-    roster.update([a], 10)
-    assert not roster.forget(309.9)
-    [_, leaving] = roster.backends()
+    backend_set.update([a, b], 0)
+    assert backend_set.backends() == [a, b]
+    backend_set.update([a], 10)
+    assert not backend_set.forget(309.9)
+    [_, leaving] = backend_set.backends()
     assert (leaving.name, leaving.state) == ("b", BackendState.DRAINING)
-    roster.update([a, b], 200)
-    assert roster.backends() == [a, b]
-    assert not roster.forget(400)
-    roster.update([a], 400)
-    assert roster.forget(700)
-    assert roster.backends() == [a]
+    backend_set.update([a, b], 200)
+    assert backend_set.backends() == [a, b]
+    assert not backend_set.forget(400)
+    backend_set.update([a], 400)
+    assert backend_set.forget(700)
+    assert backend_set.backends() == [a]
 
 
 def test_without_a_grace_period_it_is_gone_at_once_and_down_stays_down():
-    roster = Roster(linger_s=0)
-    roster.update([Backend("a", V4)], 0)
-    roster.update([], 1)
-    assert roster.backends() == []
-    roster = Roster(linger_s=9)
-    roster.update([Backend("a", V4, BackendState.DOWN)], 0)
-    roster.update([], 1)
-    assert [each.state for each in roster.backends()] == [BackendState.DOWN]
+    backend_set = BackendSet(linger_s=0)
+    backend_set.update([Backend("a", V4)], 0)
+    backend_set.update([], 1)
+    assert backend_set.backends() == []
+    backend_set = BackendSet(linger_s=9)
+    backend_set.update([Backend("a", V4, BackendState.DOWN)], 0)
+    backend_set.update([], 1)
+    assert [each.state for each in backend_set.backends()] == [BackendState.DOWN]
 
 
 def with_ids(name: str, last: int, **server_ids: bytes) -> Backend:

@@ -32,7 +32,8 @@ class Probed:
         self.sent: list[tuple[float, tuple]] = []
 
     def probe(self, count: int) -> None:
-        """Go on until so many more probes were sent; one that is not answered is judged when the next one goes out."""
+        """Go on until so many more probes were sent; one that is not answered counts as missed when the next one goes
+        out."""
         end = len(self.sent) + count
         while len(self.sent) < end:
             self.now = max(self.now, self.monitor.next_deadline())
@@ -60,9 +61,9 @@ def test_every_state_leaves_as_the_table_says(health, is_answered):
     target, monitor = probed.monitor._targets[A], probed.monitor
     following = TRANSITIONS.get((health, is_answered))
     for _ in range(POLICY.needed(health, is_answered) - 1):
-        monitor._judge(target, is_answered, 0.0)
+        monitor._record(target, is_answered, 0.0)
         assert (target.health, monitor.has_changed) == (health, False)
-    monitor._judge(target, is_answered, 0.0)
+    monitor._record(target, is_answered, 0.0)
     assert target.health is (following or health)
     assert monitor.has_changed == (following is not None)
 
@@ -264,7 +265,7 @@ def test_health_only_takes_away_and_never_everything(configured, healths, effect
     known = {"u": Health.UP, "d": Health.DOWN, "b": Health.DOUBTFUL, "?": Health.UNKNOWN}
     backends = [backend(number, states[state]) for number, state in enumerate(configured)]
     by_address = {each.address: known[health] for each, health in zip(backends, healths, strict=True)}
-    judged, is_open = apply_health(backends, by_address.__getitem__)
-    assert [each.state for each in judged] == [states[state] for state in effective]
+    found, is_open = apply_health(backends, by_address.__getitem__)
+    assert [each.state for each in found] == [states[state] for state in effective]
     assert is_open is is_fail_open
-    assert [each.server_ids for each in judged] == [each.server_ids for each in backends]
+    assert [each.server_ids for each in found] == [each.server_ids for each in backends]

@@ -8,8 +8,8 @@ import pytest
 import structlog.testing
 
 from quiclb.control.path_watch import PathWatch, needed_bytes, path_fault
-from quiclb.control.table_controller import PATHS_AGAIN_S, TableKeeper
-from quiclb.daemon.control_metrics import KeeperCollector
+from quiclb.control.table_controller import PATHS_AGAIN_S, TableController
+from quiclb.daemon.control_metrics import ControlCollector
 from quiclb.daemon.metrics import collector_renderer
 from quiclb.net.kernel_routes import PathMtu
 from quiclb.routing.pool import Backend
@@ -77,22 +77,22 @@ async def test_paths_are_compared_at_start_after_too_large_and_while_one_is_narr
         asked.append(address)
         return PathMtu(mtu)
 
-    keeper = TableKeeper(settings(), lambda spec: None, path_mtu=ask)
+    controller = TableController(settings(), lambda spec: None, path_mtu=ask)
     with structlog.testing.capture_logs() as logs:
-        await keeper.start()
+        await controller.start()
         assert len(asked) == 2
         await asyncio.sleep(100)
         assert (len(asked), logs) == (2, [])
         mtu = 1200
         for _ in range(1000):
-            keeper.too_large()
+            controller.too_large()
         await asyncio.sleep(0.1)
         assert len(asked) == 4
         assert [line["event"] for line in logs] == [LOST] * 2
-        text = collector_renderer(KeeperCollector(keeper))().decode()
+        text = collector_renderer(ControlCollector(controller))().decode()
         assert 'quiclb_backend_path_mtu_bytes{backend="b1"} 1200.0' in text.splitlines()
         for _ in range(90):
-            keeper.too_large()
+            controller.too_large()
             await asyncio.sleep(0.01)
         assert len(asked) == 4
         await asyncio.sleep(0.2)
@@ -102,7 +102,7 @@ async def test_paths_are_compared_at_start_after_too_large_and_while_one_is_narr
         assert [line["event"] for line in logs] == [LOST] * 2 + [GOOD] * 2
         await asyncio.sleep(100)
         assert len(asked) == 8
-        await keeper.stop()
-        keeper.too_large()
+        await controller.stop()
+        controller.too_large()
         await asyncio.sleep(1)
         assert len(asked) == 8

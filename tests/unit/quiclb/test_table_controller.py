@@ -9,8 +9,8 @@ import structlog.testing
 
 from quiclb import CidEncoder, ConfigError, QuicLbConfig, Settings
 from quiclb.backends.health import Health
-from quiclb.control.table_controller import WATCH_INTERVAL_S, TableKeeper
-from quiclb.daemon.control_metrics import KeeperCollector
+from quiclb.control.table_controller import WATCH_INTERVAL_S, TableController
+from quiclb.daemon.control_metrics import ControlCollector
 from quiclb.daemon.metrics import collector_renderer
 from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.datapath.memory import MemoryDatapath
@@ -71,21 +71,21 @@ def wide(inner, address) -> PathMtu:
 
 
 class Kept:
-    """A keeper with everything it published."""
+    """A table controller with everything it published."""
 
     def __init__(self, first: Settings) -> None:
         self.source = Source(first)
         self.specs = []
-        self.keeper = TableKeeper(first, self.specs.append, source=self.source, path_mtu=wide)
+        self.controller = TableController(first, self.specs.append, source=self.source, path_mtu=wide)
 
     async def __aenter__(self):
         self.capture = structlog.testing.capture_logs()
         self.logs = self.capture.__enter__()
-        await self.keeper.start()
+        await self.controller.start()
         return self
 
     async def __aexit__(self, *_):
-        await self.keeper.stop()
+        await self.controller.stop()
         self.capture.__exit__(None, None, None)
 
     async def change(self, content):
@@ -105,7 +105,7 @@ async def test_the_first_table_is_there_when_start_returns_and_no_other_without_
         assert [spec.generation for spec in kept.specs] == [0]
         await asyncio.sleep(60)
         assert len(kept.specs) == 1
-        assert kept.keeper.reloads == {}
+        assert kept.controller.reloads == {}
 
 
 @on_virtual_time
@@ -114,7 +114,7 @@ async def test_a_changed_file_becomes_the_next_table():
         await kept.change(settings(forwarder={"unknown_server_id": "drop"}))
         assert [spec.generation for spec in kept.specs] == [0, 1]
         assert kept.specs[-1].unknown_server_id == "drop"
-        assert kept.keeper.reloads == {"applied": 1}
+        assert kept.controller.reloads == {"applied": 1}
 
 
 @on_virtual_time
@@ -123,11 +123,11 @@ async def test_a_bad_file_leaves_the_table_and_says_so_once():
         await kept.change(ConfigError("lb.toml: config[0].nonce_length: is required"))
         await asyncio.sleep(30)
         assert len(kept.specs) == 1
-        assert kept.keeper.reloads == {"refused": 1}
+        assert kept.controller.reloads == {"refused": 1}
         assert kept.events() == ["settings refused, the old table stays"]
         assert "config[0].nonce_length" in kept.logs[0]["fault"]
         await kept.change(settings((OLD, NEW)))
-        assert kept.keeper.reloads == {"refused": 1, "applied": 1}
+        assert kept.controller.reloads == {"refused": 1, "applied": 1}
         assert len(kept.specs[-1].configs) == 2
 
 
@@ -135,9 +135,9 @@ async def test_a_bad_file_leaves_the_table_and_says_so_once():
 async def test_the_watch_survives_any_exception_of_a_reload():
     async with Kept(settings()) as kept:
         await kept.change(RuntimeError("bug"))
-        assert (kept.keeper.reloads, kept.logs[0]["fault"]) == ({"refused": 1}, "RuntimeError: bug")
+        assert (kept.controller.reloads, kept.logs[0]["fault"]) == ({"refused": 1}, "RuntimeError: bug")
         await kept.change(settings((OLD, NEW)))
-        assert kept.keeper.reloads == {"refused": 1, "applied": 1}
+        assert kept.controller.reloads == {"refused": 1, "applied": 1}
 
 
 @on_virtual_time
@@ -146,17 +146,17 @@ async def test_a_file_that_is_still_being_written_is_not_read():
         for _ in range(20):
             kept.source.change(ConfigError("half"))
             await asyncio.sleep(WATCH_INTERVAL_S)
-        assert kept.keeper.reloads == {}
+        assert kept.controller.reloads == {}
         await kept.change(settings((OLD, NEW)))
-        assert kept.keeper.reloads == {"applied": 1}
+        assert kept.controller.reloads == {"applied": 1}
 
 
 @on_virtual_time
 async def test_sighup_reads_an_unchanged_file_and_publishes_nothing():
     async with Kept(settings()) as kept:
-        kept.keeper.reload()
+        kept.controller.reload()
         await asyncio.sleep(0.01)
-        assert kept.keeper.reloads == {"unchanged": 1}
+        assert kept.controller.reloads == {"unchanged": 1}
         assert len(kept.specs) == 1
 
 
@@ -244,7 +244,7 @@ async def test_health_takes_backends_out_and_back_and_fails_open():
         servers[1].is_answering = False
         await asyncio.sleep(3)
         assert kept.states() == {"b1": "active", "b2": "active"}
-        assert kept.keeper.is_fail_open
+        assert kept.controller.is_fail_open
         servers[1].is_answering = True
         await asyncio.sleep(3)
         assert kept.states() == {"b1": "down", "b2": "active"}
@@ -264,13 +264,13 @@ async def test_the_end_of_fail_open_takes_no_connections_from_backends_that_live
         for server in servers:
             server.is_answering = False
         await asyncio.sleep(5)
-        assert kept.keeper.is_fail_open
+        assert kept.controller.is_fail_open
         before = len(kept.specs)
         for server in servers[1:]:
             server.is_answering = True
             await asyncio.sleep(0.15)
         await asyncio.sleep(5)
-        assert not kept.keeper.is_fail_open
+        assert not kept.controller.is_fail_open
         assert kept.states() == {"b1": "down", "b2": "active", "b3": "active", "b4": "active"}
         for spec in kept.specs[before:-1]:
             names = {each.name for each in spec.backends if each.state is BackendState.DOWN}
@@ -285,9 +285,9 @@ async def test_backends_lost_together_make_one_table():
     async with Kept(await probed_settings(servers)) as kept:
         await asyncio.sleep(3)
         for server in servers[1:5]:
-            target = kept.keeper.prober._monitor._targets[server.address]
+            target = kept.controller.prober._monitor._targets[server.address]
             target.health, target.is_waiting, target.next_at = Health.DOWN, False, math.inf  # and no answer comes
-            kept.keeper._changed()
+            kept.controller._changed()
         await asyncio.sleep(0.1)
         assert list(kept.states().values()).count("down") == 4
         assert [spec.generation for spec in kept.specs] == [0, 1]
@@ -314,7 +314,7 @@ async def test_a_reload_keeps_what_probes_know_and_down_is_never_probed_up():
         assert len(servers[0].heard) == heard
         await kept.change(await probed_settings(servers, enabled=False))
         assert kept.states() == {"b1": "active", "b2": "active"}
-        assert kept.keeper.prober is None
+        assert kept.controller.prober is None
         for server in servers:
             server.transport.abort()
 
@@ -350,9 +350,9 @@ async def test_discovered_backends_join_listed_ones_and_drain_when_they_go():
 async def test_a_reload_that_discovery_has_no_part_in_asks_nobody_again():
     resolve_to("10.0.0.21")
     async with Kept(settings(discovery=[DNS])) as kept:
-        [source] = kept.keeper.sources
+        [source] = kept.controller.sources
         await kept.change(settings((OLD, NEW), discovery=[DNS]))
-        assert kept.keeper.sources == [source]
+        assert kept.controller.sources == [source]
         [found] = [each for each in kept.specs[-1].backends if each.name == "10.0.0.21:4433"]
         assert found.server_ids.keys() == {0, 1}
 
@@ -368,7 +368,7 @@ async def test_a_silent_resolver_does_not_hold_up_the_rest():
 async def test_what_discovery_cannot_place_is_logged_and_counted():
     resolve_to("0.0.0.1", "10.0.0.21")
     async with Kept(settings(discovery=[DNS])) as kept:
-        [conflict] = kept.keeper.conflicts
+        [conflict] = kept.controller.conflicts
         assert conflict.endswith("is left out: it is that of 'b1'")
         assert kept.states()["10.0.0.21:4433"] == BackendState.ACTIVE
 
@@ -379,10 +379,10 @@ async def test_a_discovered_address_that_would_loop_or_multiply_is_skipped_logge
     async with Kept(settings(discovery=[DNS | {"port": 443}])) as kept:
         assert set(kept.states()) == {"b1", "b2", "10.0.0.21:443"}
         faults = [line["fault"] for line in kept.logs if line["event"] == "discovery conflict"]
-        assert len(faults) == len(kept.keeper.conflicts) == 2
+        assert len(faults) == len(kept.controller.conflicts) == 2
         assert "127.0.0.1:443 is forwarder.listen" in faults[0]
         assert "224.0.0.1 is a multicast address" in faults[1]
-        text = collector_renderer(KeeperCollector(kept.keeper))().decode()
+        text = collector_renderer(ControlCollector(kept.controller))().decode()
         assert "quiclb_discovery_conflicts 2.0" in text.splitlines()
 
 
@@ -393,7 +393,7 @@ async def test_one_bad_address_in_a_discovery_file_costs_that_entry_alone(tmp_pa
     path.write_text("".join(f'[[backend]]\nname="f{n}"\naddress="{a}"\n' for n, a in enumerate(addresses)))
     async with Kept(settings(discovery=[{"kind": "file", "path": path}])) as kept:
         assert set(kept.states()) == {"b1", "b2", "f4"}
-        assert len(kept.keeper.conflicts) == 4
+        assert len(kept.controller.conflicts) == 4
 
 
 @on_virtual_time
@@ -401,13 +401,13 @@ async def test_a_reload_that_lists_a_bound_address_is_refused_whatever_the_new_f
     bound = ("127.0.0.1", 5443), ("127.0.0.1", 5444)
     first = settings()
     source, specs = Source(first), []
-    keeper = TableKeeper(first, specs.append, source=source, sockets=bound, path_mtu=wide)
-    await keeper.start()
+    controller = TableController(first, specs.append, source=source, sockets=bound, path_mtu=wide)
+    await controller.start()
     with structlog.testing.capture_logs() as logs:
         source.change(settings(configs=(), backends=[{"name": "a", "address": "127.0.0.1:5443"}]))
         await asyncio.sleep(SETTLED_S)
-    await keeper.stop()
-    assert (len(specs), keeper.reloads) == (1, {"refused": 1})
+    await controller.stop()
+    assert (len(specs), controller.reloads) == (1, {"refused": 1})
     assert "backend[0].address: 127.0.0.1:5443 is forwarder.listen" in logs[0]["fault"]
 
 
@@ -417,9 +417,9 @@ async def test_the_keepers_metrics():
     server = await Server().open()
     first = (await probed_settings([server])).model_dump() | {"discovery": [DNS], "config": [OLD]}
     async with Kept(Settings.model_validate(first)) as kept:
-        kept.keeper.reload()
+        kept.controller.reload()
         await asyncio.sleep(0.6)
-        lines = collector_renderer(KeeperCollector(kept.keeper))().decode().splitlines()
+        lines = collector_renderer(ControlCollector(kept.controller))().decode().splitlines()
         b1 = 'backend="b1",health="up",state="active"'
         expected = [
             'quiclb_reloads_total{result="unchanged"} 1.0',
@@ -429,7 +429,7 @@ async def test_the_keepers_metrics():
             f'quiclb_backend_info{{address="127.0.0.1:{server.address[1]}",{b1}}} 1.0',
         ]
         await asyncio.sleep(1)
-        lines = collector_renderer(KeeperCollector(kept.keeper))().decode().splitlines()
+        lines = collector_renderer(ControlCollector(kept.controller))().decode().splitlines()
         assert [line for line in expected if line not in lines] == []
         assert any(line.startswith('quiclb_probes_total{backend="b1",result="answered"}') for line in lines)
         server.transport.abort()

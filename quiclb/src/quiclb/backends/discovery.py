@@ -70,7 +70,7 @@ def backends_at(
     ]
 
 
-class Roster:
+class BackendSet:
     """What one discovery found, and for `linger_s` seconds what it no longer finds, draining.
 
     Call `update` with each answer, and `forget` now and then.

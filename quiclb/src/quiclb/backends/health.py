@@ -1,6 +1,6 @@
 """Which backends answer, and what becomes of their traffic.
 
-Nobody else can go on with a backend's connections: others only tell their clients that they are lost. So a backend
+Only a backend itself can continue its connections: others tell their clients that they are lost. So a backend
 keeps them until probes have shown that it is dead, and has them again with its first answer; new connections it gets
 when it has answered `rise` times in a row.
 """
@@ -21,10 +21,10 @@ class Health(StrEnum):
     """What the probes say."""
 
     UNKNOWN = "unknown"
-    """Never judged; used like one that is up: a restart of the load balancer must not cost a call."""
+    """No result yet; used like one that is up: a restart of the load balancer must not cost a call."""
     UP = "up"
     DOUBTFUL = "doubtful"
-    """Was down, and has answered since or was judged when nobody answered: keeps its connections, gets no new ones."""
+    """Was down and has answered since, or failed while no backend answered: keeps its connections, gets no new ones."""
     DOWN = "down"
 
 
@@ -63,11 +63,12 @@ JITTER: Final = 0.2
 
 
 class HealthMonitor:
-    """Says when to probe whom, and what the results mean.
+    """Decides when to probe which backend, and derives health from the results.
 
-    Call `watch` with the addresses, then `poll` whenever `next_deadline` has come: it returns whom to probe now. Call
-    `answered` for each answer, `refused` when the network says that nobody listens, and `doubt` when what was judged
-    may be wrong. `health` changes in these four only; all tell through `has_changed`. `rng` draws from 0 to 1.
+    Call `watch` with the addresses, then `poll` whenever `next_deadline` has come: it returns the addresses to probe
+    now. Call `answered` for each answer, `refused` when the network says that no socket listens, and `doubt` when
+    earlier results may be wrong. `health` changes in these four only; all tell through `has_changed`. `rng` draws from
+    0 to 1.
     """
 
     def __init__(self, policy: HealthPolicy, rng: Callable[[], float]) -> None:
@@ -99,7 +100,7 @@ class HealthMonitor:
             if target.is_waiting:
                 target.is_waiting = False
                 self.results[address, "missed"] += 1
-                self._judge(target, False, now)
+                self._record(target, False, now)
                 if target.next_at > now:
                     continue
             target.is_waiting = True
@@ -114,7 +115,7 @@ class HealthMonitor:
             return False
         target.is_waiting = False
         self.results[address, "answered"] += 1
-        self._judge(target, True, now)
+        self._record(target, True, now)
         return True
 
     def refused(self, address: Address, now: float) -> None:
@@ -133,7 +134,7 @@ class HealthMonitor:
             target.is_waiting = False
             self.results[address, "missed"] += 1
             target.was_answered, target.streak = False, self.policy.needed(target.health, False) - 1
-            self._judge(target, False, now)
+            self._record(target, False, now)
 
     def doubt(self, now: float) -> None:
         """Hear those that are down again, before their connections are taken from them."""
@@ -150,10 +151,10 @@ class HealthMonitor:
         return Health.UNKNOWN if target is None else target.health
 
     def next_deadline(self) -> float | None:
-        """When to call `poll` next, or `None` if nobody is watched."""
+        """When to call `poll` next, or `None` if no address is watched."""
         return min((target.next_at for target in self._targets.values()), default=None)
 
-    def _judge(self, target: _Target, is_answered: bool, now: float) -> None:
+    def _record(self, target: _Target, is_answered: bool, now: float) -> None:
         policy = self.policy
         target.refused_at = None
         target.streak = target.streak + 1 if is_answered is target.was_answered else 1
@@ -178,14 +179,14 @@ def apply_health(backends: Sequence[Backend], health: Callable[[Address], Health
 
     Health only ever takes away: a backend that is down by configuration stays down. When no active backend is left,
     the probes are more likely wrong than all backends dead, so everything is used as configured. When that ends,
-    `doubt` whoever is down and ask again: those may live as well, and have been used until now.
+    call `doubt`: backends that are down have been used until now, and are probed again first.
     """
-    judged = tuple(_in_effect(backend, health(backend.address)) for backend in backends)
-    is_any_active = any(backend.state is BackendState.ACTIVE for backend in judged)
+    effective = tuple(_in_effect(backend, health(backend.address)) for backend in backends)
+    is_any_active = any(backend.state is BackendState.ACTIVE for backend in effective)
     was_any_active = any(backend.state is BackendState.ACTIVE for backend in backends)
     if was_any_active and not is_any_active:
         return tuple(backends), True
-    return judged, False
+    return effective, False
 
 
 def _in_effect(backend: Backend, health: Health) -> Backend:
@@ -199,7 +200,7 @@ def _in_effect(backend: Backend, health: Health) -> Backend:
 @dataclass(slots=True)
 class _Target:
     """`next_at` is when to probe, or while `is_waiting` when to give an answer up. `streak` counts the results in a row
-    that were as the last one. `refused_at` is since the last probe that was judged."""
+    that were as the last one. `refused_at` is since the last probe with a result."""
 
     next_at: float
     health: Health = Health.UNKNOWN

@@ -86,7 +86,7 @@ class Prober(asyncio.DatagramProtocol):
         self._schedule()
 
     def adopt(self, policy: HealthPolicy) -> None:
-        """Judge by this policy from now on."""
+        """Use this policy from now on."""
         self._monitor.policy = policy
 
     def refused(self, address: Address) -> None:

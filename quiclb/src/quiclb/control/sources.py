@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from quiclb.backends.discovery import Roster, backends_at
+from quiclb.backends.discovery import BackendSet, backends_at
 from quiclb.codec.config import QuicLbConfig
 from quiclb.errors import ConfigError, UnreadableError, explain
 from quiclb.logs.setup import get_logger
@@ -38,7 +38,7 @@ class BackendSource:
         self.results: Counter[str] = Counter()
         self._interval_s = interval_s
         self._changed = changed
-        self._roster = Roster(linger_s)
+        self._backend_set = BackendSet(linger_s)
         self._answer: object = None
         self.fault: str | None = None
         """Why the last question got no answer, if it got none."""
@@ -47,7 +47,7 @@ class BackendSource:
 
     def backends(self, configs: Sequence[QuicLbConfig]) -> list[Backend]:
         """What is found now, with server IDs under these configs."""
-        return self._roster.backends()
+        return self._backend_set.backends()
 
     async def refresh(self) -> bool:
         """Ask once; return whether the answer is another."""
@@ -82,7 +82,7 @@ class BackendSource:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._interval_s)
-            is_forgotten = self._roster.forget(loop.time())
+            is_forgotten = self._backend_set.forget(loop.time())
             if await self.refresh() or is_forgotten:
                 self._changed()
 
@@ -92,7 +92,7 @@ class BackendSource:
 
     @abstractmethod
     def _accept(self, answer: Any) -> None:
-        """Put the answer into the roster."""
+        """Put the answer into the backend set."""
 
 
 class DnsSource(BackendSource):
@@ -119,7 +119,7 @@ class DnsSource(BackendSource):
         return sorted({normalise((str(address[0]), int(address[1]))) for *_, address in found})
 
     def _accept(self, answer: list[Address]) -> None:
-        self._roster.update(
+        self._backend_set.update(
             [Backend(format_address(address), address) for address in answer], asyncio.get_running_loop().time()
         )
         get_logger().info("backends found", source=self.name, addresses=[format_address(address) for address in answer])
@@ -148,7 +148,7 @@ class FileSource(BackendSource):
         return load_backends(self._path)
 
     def _accept(self, answer: tuple[Backend, ...]) -> None:
-        self._roster.update(answer, asyncio.get_running_loop().time())
+        self._backend_set.update(answer, asyncio.get_running_loop().time())
         get_logger().info("backends found", source=self.name, backends=[backend.name for backend in answer])
 
 

@@ -29,7 +29,7 @@ from quiclb.settings.sections import DiscoveryEntry
 Publish = Callable[[TableSpec], None]
 
 WATCH_INTERVAL_S: Final = 0.5
-GATHERING_S: Final = 0.05
+DEBOUNCE_S: Final = 0.05
 FIRST_ANSWER_TIMEOUT_S: Final = 3.0
 """How long a new `[[discovery]]` may hold up the start or a reload; its backends join when it answers."""
 
@@ -51,7 +51,7 @@ class SettingsSource(Protocol):
         """Something that differs from the last time if `load` may give something new."""
 
 
-class TableKeeper:
+class TableController:
     """Calls `publish` with a checked spec, first from `start` and then at every change, until `stop`.
 
     `publish` must return at once: see `TableInstaller`. With a `source`, settings are loaded again when its signature
@@ -100,7 +100,7 @@ class TableKeeper:
     def spec(self) -> TableSpec:
         """The spec published last."""
         if self._spec is None:
-            raise RuntimeError("the keeper is not started")
+            raise RuntimeError("the table controller is not started")
         return self._spec
 
     @property
@@ -155,7 +155,7 @@ class TableKeeper:
         if self._is_stopped:
             return
         if self._paths_due is None:
-            self._look_in(GATHERING_S)
+            self._look_in(DEBOUNCE_S)
         elif self._paths_due.when() - asyncio.get_running_loop().time() > PATHS_APART_S:
             self._paths_due.cancel()
             self._look_in(PATHS_APART_S)
@@ -245,7 +245,7 @@ class TableKeeper:
     def _changed(self) -> None:
         """Update soon: a switch that fails takes many backends within moments, and they shall make one table."""
         if self._spec is not None and self._due is None:
-            self._due = asyncio.get_running_loop().call_later(GATHERING_S, self._update_soon)
+            self._due = asyncio.get_running_loop().call_later(DEBOUNCE_S, self._update_soon)
 
     def _update_soon(self) -> None:
         try:
@@ -262,7 +262,7 @@ class TableKeeper:
         listed = [entry.build() for entry in self.settings.backend]
         self.backends, conflicts = join(self._configs, listed, found, self._addresses.fault)
         self.paths.look(self.paths.keep(self.backends))
-        effective = self._judge()
+        effective = self._apply_health()
         if self.paths.has_fault and self._paths_due is None:
             self._look_in(PATHS_AGAIN_S)
         former = self._spec
@@ -286,7 +286,7 @@ class TableKeeper:
         self._publish(spec)
         return True
 
-    def _judge(self) -> tuple[Backend, ...]:
+    def _apply_health(self) -> tuple[Backend, ...]:
         prober = self._prober
         if prober is None:
             self.is_fail_open, self._healths = False, {}

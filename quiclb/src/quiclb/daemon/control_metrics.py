@@ -1,4 +1,4 @@
-"""What the keeper knows, as Prometheus metrics: reloads, discovery, probes, and each backend's state."""
+"""What the table controller knows, as Prometheus metrics: reloads, discovery, probes, and each backend's state."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from quiclb.backends.health import Health
-from quiclb.control.table_controller import TableKeeper
+from quiclb.control.table_controller import TableController
 from quiclb.daemon.metrics import counter_family
 from quiclb.logs.writer import LOG_LINES_LOST_HELP, lines_lost
 from quiclb.net.address import format_address
 
 
-class KeeperCollector(Collector):
-    """Reads the keeper when scraped; register it in a `CollectorRegistry`."""
+class ControlCollector(Collector):
+    """Reads the table controller when scraped; register it in a `CollectorRegistry`."""
 
-    def __init__(self, keeper: TableKeeper, log_lines_lost: Callable[[], int] = lines_lost) -> None:
-        self._keeper = keeper
+    def __init__(self, controller: TableController, log_lines_lost: Callable[[], int] = lines_lost) -> None:
+        self._controller = controller
         self._log_lines_lost = log_lines_lost
 
     def collect(self) -> Iterator[Metric]:
-        keeper = self._keeper
-        reloads = {(result,): keeper.reloads[result] for result in ("applied", "unchanged", "refused")}
+        controller = self._controller
+        reloads = {(result,): controller.reloads[result] for result in ("applied", "unchanged", "refused")}
         yield counter_family("quiclb_reloads", RELOADS_HELP, ("result",), reloads)
         results = {
-            (source.name, result): count for source in keeper.sources for result, count in source.results.items()
+            (source.name, result): count for source in controller.sources for result, count in source.results.items()
         }
         yield counter_family("quiclb_discovery", DISCOVERY_HELP, ("source", "result"), results)
-        yield GaugeMetricFamily("quiclb_discovery_conflicts", CONFLICTS_HELP, value=len(keeper.conflicts))
-        yield GaugeMetricFamily("quiclb_health_fail_open", FAIL_OPEN_HELP, value=float(keeper.is_fail_open))
-        prober = keeper.prober
-        names = {backend.address: backend.name for backend in keeper.spec.backends}
+        yield GaugeMetricFamily("quiclb_discovery_conflicts", CONFLICTS_HELP, value=len(controller.conflicts))
+        yield GaugeMetricFamily("quiclb_health_fail_open", FAIL_OPEN_HELP, value=float(controller.is_fail_open))
+        prober = controller.prober
+        names = {backend.address: backend.name for backend in controller.spec.backends}
         probes = {} if prober is None else prober.results
         by_name = {(names[address], result): n for (address, result), n in probes.items() if address in names}
         yield counter_family("quiclb_probes", PROBES_HELP, ("backend", "result"), by_name)
         states = GaugeMetricFamily("quiclb_backend_info", INFO_HELP, labels=("backend", "address", "state", "health"))
-        for backend in keeper.spec.backends:
+        for backend in controller.spec.backends:
             health = Health.UNKNOWN if prober is None else prober.health(backend.address)
             states.add_metric((backend.name, format_address(backend.address), backend.state, health), 1)
         yield states
         mtus = GaugeMetricFamily("quiclb_backend_path_mtu_bytes", PATH_MTU_HELP, labels=("backend",))
-        for backend in keeper.spec.backends:
-            mtu_bytes = keeper.paths.mtu_bytes(backend.address)
+        for backend in controller.spec.backends:
+            mtu_bytes = controller.paths.mtu_bytes(backend.address)
             if mtu_bytes is not None:
                 mtus.add_metric((backend.name,), mtu_bytes)
         yield mtus

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from quiclb.control.table_controller import SettingsSource, TableKeeper
+from quiclb.control.table_controller import SettingsSource, TableController
 from quiclb.daemon.datapath_host import DatapathHost, open_datapath
 from quiclb.daemon.interpreter import settle
 from quiclb.daemon.processes.messages import LogChoice
@@ -98,7 +98,7 @@ class LoadBalancer:
         self._settings = settings
         self._source = source
         self._sockets = sockets
-        self._keeper: TableKeeper | None = None
+        self._controller: TableController | None = None
         self._host: DatapathHost | None = None
         self._metrics_server: MetricsServer | None = None
         self.metrics: Address | None = None
@@ -118,9 +118,9 @@ class LoadBalancer:
     @property
     def spec(self) -> TableSpec:
         """What the table in use, or soon in use, is made of."""
-        if self._keeper is None:
+        if self._controller is None:
             raise RuntimeError("the forwarder is not started")
-        return self._keeper.spec
+        return self._controller.spec
 
     @property
     def vip(self) -> Address:
@@ -138,26 +138,26 @@ class LoadBalancer:
         section = self._settings.forwarder
         datapath = await open_datapath(section.datapath, self._sockets or (section.listen, section.inner))
         try:
-            keeper = TableKeeper(
+            controller = TableController(
                 self._settings, self._publish, source=self._source, sockets=(datapath.vip, datapath.inner)
             )
-            await keeper.start()
-            self._keeper = keeper
-            table = keeper.spec.build()
+            await controller.start()
+            self._controller = controller
+            table = controller.spec.build()
             self._host = DatapathHost(
                 datapath,
                 table,
                 is_loopback_allowed=section.allow_loopback_clients,
-                refused=keeper.refused,
-                too_large=keeper.too_large,
+                refused=controller.refused,
+                too_large=controller.too_large,
             )
             self._host.serve()
             if section.metrics is not None:
                 # not before clients are served: loading this takes a while
-                from quiclb.daemon.control_metrics import KeeperCollector
+                from quiclb.daemon.control_metrics import ControlCollector
                 from quiclb.daemon.metrics import MetricsServer, TrafficCollector, collector_renderer
 
-                collectors = TrafficCollector(self._host.rules, datapath), KeeperCollector(keeper)
+                collectors = TrafficCollector(self._host.rules, datapath), ControlCollector(controller)
                 self._metrics_server = MetricsServer(collector_renderer(*collectors), hosts=section.metrics_hosts)
                 self.metrics = await self._metrics_server.start(section.metrics)
         except BaseException:
@@ -171,15 +171,15 @@ class LoadBalancer:
 
     def reload(self) -> None:
         """Read the settings again soon, changed or not."""
-        if self._keeper is not None:
-            self._keeper.reload()
+        if self._controller is not None:
+            self._controller.reload()
 
     async def stop(self) -> None:
         """Close the sockets; the counters stay readable."""
         if self._metrics_server is not None:
             await self._metrics_server.stop()
-        if self._keeper is not None:
-            await self._keeper.stop()
+        if self._controller is not None:
+            await self._controller.stop()
         if self._host is not None:
             await self._host.stop()
 

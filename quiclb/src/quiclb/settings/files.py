@@ -57,7 +57,7 @@ def exposed_files(paths: Iterable[Path]) -> tuple[ExposedFile, ...]:
 
 
 class SettingsFile:
-    """The settings file and the key files it names, for a `TableKeeper` to read again."""
+    """The settings file and the key files it names, for a `TableController` to read again."""
 
     def __init__(
         self, path: Path, environ: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None

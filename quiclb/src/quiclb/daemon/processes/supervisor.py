@@ -7,8 +7,8 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
-from quiclb.control.table_controller import SettingsSource, TableKeeper
-from quiclb.daemon.control_metrics import KeeperCollector
+from quiclb.control.table_controller import SettingsSource, TableController
+from quiclb.daemon.control_metrics import ControlCollector
 from quiclb.daemon.metrics import MetricsServer, collector_renderer
 from quiclb.daemon.processes.collector import SupervisorCollector
 from quiclb.daemon.processes.handle import ChildHandle, start_child
@@ -57,7 +57,7 @@ class Supervisor:
         self._is_inherited = self._is_bound = bool(inherited)
         self._slots = list(inherited)
         self._log_choice = log_choice or LogChoice()
-        self._keeper: TableKeeper | None = None
+        self._controller: TableController | None = None
         self._metrics_server: MetricsServer | None = None
         self._children: set[ChildHandle] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -72,9 +72,9 @@ class Supervisor:
     @property
     def spec(self) -> TableSpec:
         """What the tables are made of."""
-        if self._keeper is None:
+        if self._controller is None:
             raise RuntimeError("the supervisor is not started")
-        return self._keeper.spec
+        return self._controller.spec
 
     @property
     def vip(self) -> Address:
@@ -117,7 +117,7 @@ class Supervisor:
         """Return when all processes forward; raises `StartError` and leaves nothing open or running."""
         section = self._settings.forwarder
         try:
-            self._keeper = TableKeeper(self._settings, self._publish, source=self._source)
+            self._controller = TableController(self._settings, self._publish, source=self._source)
             if not self._slots:
                 self._slots = [
                     SocketPair(
@@ -126,9 +126,9 @@ class Supervisor:
                     )
                     for _ in range(section.processes)
                 ]
-            await self._keeper.start()
+            await self._controller.start()
             if section.metrics is not None:
-                collectors = SupervisorCollector(self), KeeperCollector(self._keeper, lambda: self.log_lines_lost)
+                collectors = SupervisorCollector(self), ControlCollector(self._controller, lambda: self.log_lines_lost)
                 self._metrics_server = MetricsServer(
                     collector_renderer(*collectors), self.refresh, section.metrics_hosts
                 )
@@ -153,8 +153,8 @@ class Supervisor:
 
     def reload(self) -> None:
         """Read the settings again soon, changed or not."""
-        if self._keeper is not None:
-            self._keeper.reload()
+        if self._controller is not None:
+            self._controller.reload()
 
     async def refresh(self) -> None:
         """Bring `counters` up to date, as far as the processes answer."""
@@ -172,8 +172,8 @@ class Supervisor:
         self._stopping.set()
         if self._metrics_server is not None:
             await self._metrics_server.stop()
-        if self._keeper is not None:
-            await self._keeper.stop()
+        if self._controller is not None:
+            await self._controller.stop()
         for child in self._children:
             child.stop()
         if self._tasks:
@@ -231,12 +231,12 @@ class Supervisor:
         self._fill()
 
     def _refused(self, address: Address) -> None:
-        if self._keeper is not None:
-            self._keeper.refused(address)
+        if self._controller is not None:
+            self._controller.refused(address)
 
     def _too_large(self) -> None:
-        if self._keeper is not None:
-            self._keeper.too_large()
+        if self._controller is not None:
+            self._controller.too_large()
 
     def _fill(self) -> None:
         """Give every vacant slot to a process that is ready."""
