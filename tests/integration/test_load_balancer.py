@@ -141,7 +141,7 @@ async def test_a_loop_of_two_load_balancers_ends_at_its_second_member():
     await asyncio.sleep(0)
 
 
-async def settle(forwarder, client, backend, number=1):
+async def freeze_gc(forwarder, client, backend, number=1):
     """A datagram went all the way, so everything sent before it has been dealt with."""
     client.send(short_packet(cid(number)), forwarder.vip)
     return await backend.next()
@@ -293,7 +293,7 @@ async def test_an_unreachable_backend_harms_nobody_else():
         await asyncio.sleep(0)
         for _ in range(20):
             client.send(short_packet(cid(2)), forwarder.vip)
-            await settle(forwarder, client, backends[0])
+            await freeze_gc(forwarder, client, backends[0])
         assert forwarder.counters.backend_packets["b1", "to"] == 20
 
 
@@ -301,7 +301,7 @@ async def test_an_unreachable_backend_harms_nobody_else():
 async def test_a_datagram_too_large_for_the_inner_path_is_dropped_whole_and_counted():
     async with running() as (forwarder, client, backends):
         client.send(short_packet(cid(1), bytes(65480)), forwarder.vip)
-        wrapped, _ = await settle(forwarder, client, backends[0])
+        wrapped, _ = await freeze_gc(forwarder, client, backends[0])
         assert len(wrapped) < 200
         assert forwarder.counters.send_errors == {("inner", "EMSGSIZE"): 1}
 
@@ -335,7 +335,7 @@ async def test_an_address_in_use_is_a_start_error_and_leaves_nothing_open():
 @on_every_datapath
 async def test_metrics_are_served():
     async with running(metrics="127.0.0.1:0") as (forwarder, client, backends):
-        await settle(forwarder, client, backends[0])
+        await freeze_gc(forwarder, client, backends[0])
         reader, writer = await asyncio.open_connection(*forwarder.metrics)
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         body = (await reader.read()).decode()
@@ -347,13 +347,13 @@ async def test_metrics_are_served():
 @on_every_datapath
 async def test_a_forwarder_can_be_started_again_on_its_ports():
     async with running() as (forwarder, client, backends):
-        await settle(forwarder, client, backends[0])
+        await freeze_gc(forwarder, client, backends[0])
         vip, inner = forwarder.vip, forwarder.inner
         await forwarder.stop()
         options = {"listen": format_address(vip), "inner": format_address(inner)}
         again = LoadBalancer(settings_for([backend.address for backend in backends], **options))
         await again.start()
         try:
-            await settle(again, client, backends[0])
+            await freeze_gc(again, client, backends[0])
         finally:
             await again.stop()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from quiclb import SppHeader, wrap
 from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.routing.fallback import Maglev
-from quiclb.routing.fast_path import Shortcut
+from quiclb.routing.fast_path import FastPath
 from quiclb.routing.pool import Backend, BackendState
 from quiclb.routing.router import Drop, Routable, route
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, cid, long_packet, short_packet, table
@@ -42,7 +42,7 @@ def test_two_routers_with_one_table_agree_and_never_raise(states, datagram, clie
 @settings(deadline=None)
 def test_the_shortcut_says_nothing_that_the_router_does_not(states, datagram, checks, cut):
     made = table(states, check_cid_length=checks)
-    found = Shortcut(made, {backend.name: backend for backend in made.pool}).find(datagram[:cut])
+    found = FastPath(made, {backend.name: backend for backend in made.pool}).find(datagram[:cut])
     decision = route(made, datagram[:cut], CLIENT, VIP)
     assert found is None or (isinstance(decision, Routable) and decision.backend is found)
 

@@ -106,7 +106,7 @@ class WildcardSocket:
         self._send_failed = send_failed
         self._buffer = memoryview(bytearray(_MAX_DATAGRAM_BYTES))
         self._path = lru_cache(maxsize=_KNOWN_PATHS)(_path)
-        self._departure = lru_cache(maxsize=256)(pktinfo.departure)
+        self._departure = lru_cache(maxsize=256)(pktinfo.local_source)
         loop.add_reader(sock.fileno(), self._readable)
 
     @classmethod
@@ -198,7 +198,7 @@ def _is_wildcard(host: str) -> bool:
 
 
 def _path(control: tuple[tuple[int, int, bytes], ...], remote: SocketAddress) -> FourTuple:
-    return FourTuple(remote[0], remote[1], remote, pktinfo.arrival(control))
+    return FourTuple(remote[0], remote[1], remote, pktinfo.local_destination(control))
 
 
 def _tune(raw: Any, receive_buffer_bytes: int) -> None:

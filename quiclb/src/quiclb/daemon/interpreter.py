@@ -10,8 +10,11 @@ SWITCH_INTERVAL_S: Final = 0.0005
 """How long other Python code may keep datagrams waiting; the interpreter's default is ten times as long."""
 
 
-def settle() -> None:
-    """Call when all that stays is made: the garbage collector then leaves it alone, and forwarding waits less."""
+def freeze_gc() -> None:
+    """Exclude all present objects from garbage collection and shorten the thread switch interval.
+
+    Call it once start-up is over: collections then pause forwarding less.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.collect()
     gc.freeze()

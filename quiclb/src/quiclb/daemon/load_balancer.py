@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from quiclb.control.table_controller import SettingsSource, TableController
 from quiclb.daemon.datapath_host import DatapathHost, open_datapath
-from quiclb.daemon.interpreter import settle
+from quiclb.daemon.interpreter import freeze_gc
 from quiclb.daemon.processes.messages import LogChoice
 from quiclb.daemon.systemd import inherited_sockets, notify
 from quiclb.datapath.counters import DatapathCounters
@@ -60,7 +60,7 @@ async def run(
         )
     loop.add_signal_handler(signal.SIGHUP, forwarder.reload)
     await forwarder.start()
-    settle()
+    freeze_gc()
     try:
         spec = forwarder.spec
         get_logger().info(

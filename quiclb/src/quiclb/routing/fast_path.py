@@ -12,7 +12,7 @@ from quiclb.routing.table import RoutingTable
 T = TypeVar("T")
 
 
-class Shortcut(Generic[T]):
+class FastPath(Generic[T]):
     """Finds what `targets` holds for the backend, by its name, that a short header's connection ID names.
 
     `find` says `None` of anything else, whether routable or not: ask `route` then. Make a new one for a new table.

@@ -106,7 +106,7 @@ def test_no_more_clients_are_kept_than_allowed(bench, monkeypatch):
             for _ in range(2):
                 bench.exchange(client, ROUTABLE)
             assert len(bench.forwarder._headers) <= 2
-            assert len(bench.forwarder._ways) <= 2
+            assert len(bench.forwarder._client_targets) <= 2
 
 
 def test_joined_replies_are_taken_apart(bench):

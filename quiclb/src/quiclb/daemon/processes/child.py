@@ -13,7 +13,7 @@ from typing import Final
 import uvloop
 
 from quiclb.daemon.datapath_host import DatapathHost, open_datapath
-from quiclb.daemon.interpreter import settle
+from quiclb.daemon.interpreter import freeze_gc
 from quiclb.daemon.processes.messages import (
     Ask,
     Ready,
@@ -121,7 +121,7 @@ class _Child:
             refused=lambda address: writer.write(encode(Refused(address))),
             too_large=lambda: writer.write(encode(TooLarge())),
         )
-        settle()
+        freeze_gc()
         self._host.serve()
         self._watching = asyncio.create_task(self._watch(self._host))
 

@@ -86,28 +86,28 @@ class ReceiveBatch:
 class SendBatch:
     """Prepare up to `capacity` datagrams for `sendmmsg`: `load` them, then hand the batch to a `Sender`.
 
-    With a `departure` each message says which of the machine's addresses it is sent from.
+    With a `local_source` each message carries the local source address to send from.
     """
 
-    def __init__(self, capacity: int, name_length: int, departure: pktinfo.Layout | None = None) -> None:
+    def __init__(self, capacity: int, name_length: int, local_source: pktinfo.Layout | None = None) -> None:
         self._headers = np.zeros(capacity, libc.MMSGHDR)
         self._iovecs = np.zeros(capacity, libc.IOVEC)
         self._control: ByteArray = np.zeros((capacity, _CONTROL_BYTES), np.uint8)
         self._headers["namelen"] = name_length
         self._headers["control"] = self._control.ctypes.data + np.arange(capacity) * _CONTROL_BYTES
         # every message has its control data ready, UDP_SEGMENT last and in force where the length includes it
-        self._departure_bytes = departure.space_bytes if departure else 0
-        segment = self._control.view(_segment_control(self._departure_bytes))[:, 0]
+        self._local_source_bytes = local_source.space_bytes if local_source else 0
+        segment = self._control.view(_segment_control(self._local_source_bytes))[:, 0]
         segment["length"] = libc.CMSGHDR.itemsize + 2
         segment["level"], segment["type"] = libc.SOL_UDP, libc.UDP_SEGMENT
         self._segment_lengths: npt.NDArray[np.uint16] = segment["segment"]
         self._sources: Sources | None = None
-        if departure:
-            control = self._control.view(_departure_control(departure))[:, 0]
+        if local_source:
+            control = self._control.view(_local_source_control(local_source))[:, 0]
             control["length"], control["level"], control["type"] = (
-                departure.length_bytes,
-                departure.level,
-                departure.kind,
+                local_source.length_bytes,
+                local_source.level,
+                local_source.kind,
             )
             self._sources = control["address"]
         self._piece_addresses: Words = self._iovecs["base"]
@@ -131,7 +131,7 @@ class SendBatch:
 
         `addresses` and `names` say where each datagram and its socket address lie in memory; they must stay there until
         the batch is sent. `starts` are the datagrams at which messages begin (see `segments.message_starts`), `None` if
-        each is a message. `sources` are the addresses to send from, where there is a departure.
+        each is a message. `sources` are the addresses to send from, if there is a `local_source`.
         """
         count = len(addresses)
         self._piece_addresses[:count] = addresses
@@ -140,7 +140,7 @@ class SendBatch:
             self._names[:count] = names
             self._first_pieces[:count] = self._piece_locations[:count]
             self.piece_counts[:count] = 1
-            self._control_lengths[:count] = self._departure_bytes
+            self._control_lengths[:count] = self._local_source_bytes
             if self._sources is not None and sources is not None:
                 self._sources[:count] = sources
             return count
@@ -152,7 +152,7 @@ class SendBatch:
         counts = run_lengths(starts, count)
         self.piece_counts[:messages] = counts
         self._segment_lengths[:messages] = lengths[starts]
-        self._control_lengths[:messages] = (counts > 1) * _SEGMENT_CONTROL_BYTES + self._departure_bytes
+        self._control_lengths[:messages] = (counts > 1) * _SEGMENT_CONTROL_BYTES + self._local_source_bytes
         return messages
 
     def take_apart(self, message: int, into: SendBatch) -> int:
@@ -203,12 +203,12 @@ def _segment_control(start: int) -> np.dtype[np.void]:
     )
 
 
-def _departure_control(layout: pktinfo.Layout) -> np.dtype[np.void]:
+def _local_source_control(layout: pktinfo.Layout) -> np.dtype[np.void]:
     return np.dtype(
         {
             "names": ["length", "level", "type", "address"],
             "formats": ["u8", "i4", "i4", ("u4", (layout.address_words,))],
-            "offsets": [0, 8, 12, layout.departure_at],
+            "offsets": [0, 8, 12, layout.source_at],
             "itemsize": _CONTROL_BYTES,
         }
     )

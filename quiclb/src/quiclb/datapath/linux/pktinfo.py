@@ -1,6 +1,6 @@
-"""Which of the machine's addresses a datagram was sent to, and answering from that one: what a wildcard VIP needs.
+"""Local destination and source addresses of datagrams (IP_PKTINFO, IPV6_RECVPKTINFO), for a VIP that is a wildcard.
 
-Without it the kernel answers from the address it likes best, and a client that asked another one believes nothing.
+Without them the kernel picks the source address of a reply, and a client drops replies from an address it did not call.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from quiclb.net.address import Kind, ip_facts, ip_text
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The same as C structures: where the address lies in a control message that comes, and in one that goes."""
+    """Offsets of the address in a received and in a sent control message, as in the kernel's C structures."""
 
     level: int
     kind: int
     length_bytes: int
     space_bytes: int
-    arrival_at: int
-    departure_at: int
+    destination_at: int
+    source_at: int
     address_words: int
     """Of 32 bits."""
 
@@ -43,14 +43,14 @@ CONTROL_BYTES: Final = 64
 
 
 def ask(sock: socket.socket) -> None:
-    """Let `recvmsg` say from now on where each datagram was sent to; IPv4 comes to an IPv6 socket v4-mapped."""
+    """Let `recvmsg` return the local destination address of each datagram; IPv4 comes to an IPv6 socket v4-mapped."""
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, libc.IPV6_RECVPKTINFO, 1)
     else:
         sock.setsockopt(socket.IPPROTO_IP, libc.IP_PKTINFO, 1)
 
 
-def arrival(control: Iterable[tuple[int, int, bytes]]) -> str | None:
+def local_destination(control: Iterable[tuple[int, int, bytes]]) -> str | None:
     """The IP address that a datagram was sent to, or `None` if the kernel does not say."""
     for level, kind, data in control:
         if (level, kind) == (socket.IPPROTO_IP, libc.IP_PKTINFO):
@@ -60,8 +60,8 @@ def arrival(control: Iterable[tuple[int, int, bytes]]) -> str | None:
     return None
 
 
-def departure(ip: str, family: int) -> Control:
-    """What makes a socket of this family send from an address; from one that is not the machine's the kernel won't."""
+def local_source(ip: str, family: int) -> Control:
+    """Ancillary data that sets the local source address; the kernel refuses one that is not the machine's."""
     facts = ip_facts(ip)
     if facts.kind is Kind.UNSPECIFIED:
         return []

@@ -20,13 +20,13 @@ class Sender:
     """Sends through one socket; `failed` is called with the errno and the number of datagrams of every failure."""
 
     def __init__(
-        self, sock: socket.socket, failed: Callable[[int, int], None], departure: pktinfo.Layout | None = None
+        self, sock: socket.socket, failed: Callable[[int, int], None], local_source: pktinfo.Layout | None = None
     ) -> None:
         self._fd = sock.fileno()
         self._failed = failed
         self._writable = select.poll()
         self._writable.register(self._fd, select.POLLOUT)
-        self._single = SendBatch(MAX_SEGMENTS, libc.SOCKADDR_IN6_LENGTH, departure)
+        self._single = SendBatch(MAX_SEGMENTS, libc.SOCKADDR_IN6_LENGTH, local_source)
         self.can_join = True
         """Whether messages of several datagrams are worth making; false once the kernel has refused."""
 
@@ -47,7 +47,7 @@ class Sender:
                     self._failed(errno.EAGAIN, int(batch.piece_counts[position:count].sum()))
                     return
             elif -sent in PENDING_ERRORS and retried != position:
-                # The error may be about an earlier datagram to somebody else; reporting it has cleared it.
+                # The error may concern an earlier datagram to another address; reporting it has cleared it.
                 retried = position
             else:
                 self._skip(batch, position, -sent)

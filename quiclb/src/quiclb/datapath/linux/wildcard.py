@@ -1,4 +1,4 @@
-"""One UDP socket on all addresses of the machine, on the running event loop, that answers from where it was asked."""
+"""One UDP socket on a wildcard address, on the event loop, that replies from the address each client called."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AT_ONCE: Final = 64
 class WildcardEndpoint:
     """Takes over a bound socket: `receive` gets each datagram, its sender, and the address it was sent to.
 
-    `failed` hears of each datagram that was not sent, by the symbol of the error. `close` closes the socket.
+    `failed` is called with the error symbol of each datagram that was not sent. `close` closes the socket.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class WildcardEndpoint:
         self._receive = receive
         self._failed = failed
         self._loop = asyncio.get_running_loop()
-        self._departure = lru_cache(maxsize=1024)(pktinfo.departure)
+        self._local_source = lru_cache(maxsize=1024)(pktinfo.local_source)
         sock.setblocking(False)
         pktinfo.ask(sock)
         self._loop.add_reader(sock.fileno(), self._readable)
@@ -51,7 +51,7 @@ class WildcardEndpoint:
             ip, port = header.client
             target = (ipv4_mapped(ip) if family == socket.AF_INET6 else ip, port)
             try:
-                self._socket.sendmsg([payload], self._departure(header.proxy[0], family), 0, target)
+                self._socket.sendmsg([payload], self._local_source(header.proxy[0], family), 0, target)
             except OSError as error:
                 self._failed(errno.errorcode.get(error.errno or 0, "other"))
 
@@ -71,5 +71,5 @@ class WildcardEndpoint:
             except OSError as error:
                 self._failed(errno.errorcode.get(error.errno or 0, "other"))
                 continue
-            arrival = pktinfo.arrival(control)
-            self._receive(datagram, normalise(client), (arrival or self.address[0], self.address[1]))
+            local_destination = pktinfo.local_destination(control)
+            self._receive(datagram, normalise(client), (local_destination or self.address[0], self.address[1]))

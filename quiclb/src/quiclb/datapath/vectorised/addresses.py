@@ -67,13 +67,13 @@ class Family(Protocol):
     def names_of(self, headers: Records) -> Addresses:
         """The socket addresses of the clients that headers name."""
 
-    def write_arrivals(self, arrivals: Sources, headers: Records) -> None:
+    def write_local_destinations(self, local_destinations: Sources, headers: Records) -> None:
         """Put the addresses that datagrams were sent to into headers; the port is there."""
 
-    def doubtful_departures(self, headers: Records) -> Flags:
+    def doubtful_local_sources(self, headers: Records) -> Flags:
         """Which headers may not name an address to send from, for a wildcard VIP."""
 
-    def departures(self, headers: Records) -> Sources:
+    def local_sources(self, headers: Records) -> Sources:
         """The addresses that headers say to send from, all zero for the kernel to choose."""
 
 
@@ -143,17 +143,17 @@ class Ipv4:
         fields["raw_address"] = headers["client_v4"]
         return names
 
-    def write_arrivals(self, arrivals: Sources, headers: Records) -> None:
-        headers["vip_v4"] = arrivals
+    def write_local_destinations(self, local_destinations: Sources, headers: Records) -> None:
+        headers["vip_v4"] = local_destinations
 
-    def doubtful_departures(self, headers: Records) -> Flags:
+    def doubtful_local_sources(self, headers: Records) -> Flags:
         doubtful: Flags = headers["vip_high"] != 0
         doubtful |= headers["vip_low"] >> _HALF_WORD != _MAPPED
         return doubtful
 
-    def departures(self, headers: Records) -> Sources:
-        departures: Sources = headers["vip_v4"]
-        return departures
+    def local_sources(self, headers: Records) -> Sources:
+        local_sources: Sources = headers["vip_v4"]
+        return local_sources
 
 
 class Ipv6:
@@ -213,20 +213,20 @@ class Ipv6:
         fields["address"] = headers["client"]
         return names
 
-    def write_arrivals(self, arrivals: Sources, headers: Records) -> None:
-        headers["vip"] = arrivals
+    def write_local_destinations(self, local_destinations: Sources, headers: Records) -> None:
+        headers["vip"] = local_destinations
 
-    def doubtful_departures(self, headers: Records) -> Flags:
+    def doubtful_local_sources(self, headers: Records) -> Flags:
         doubtful: Flags = _is_mapped(headers, "client") != _is_mapped(headers, "vip")
         return doubtful
 
-    def departures(self, headers: Records) -> Sources:
-        departures: Sources = headers["vip"].copy()
+    def local_sources(self, headers: Records) -> Sources:
+        local_sources: Sources = headers["vip"].copy()
         # the kernel wants its leave to choose in the client's family
         is_other = _is_mapped(headers, "client") != _is_mapped(headers, "vip")
-        departures[is_other] = (0, 0, 0, 0)
-        departures[is_other & _is_mapped(headers, "client"), 2] = _MAPPED_PREFIX
-        return departures
+        local_sources[is_other] = (0, 0, 0, 0)
+        local_sources[is_other & _is_mapped(headers, "client"), 2] = _MAPPED_PREFIX
+        return local_sources
 
     def _doubtful(self, high: Words, low: Words, ports: Words) -> Flags:
         doubtful = self._suspects[(high >> _TOP_16).astype(np.int64)]

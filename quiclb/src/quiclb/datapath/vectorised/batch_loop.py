@@ -37,9 +37,9 @@ JOIN_FROM: Final = 48
 """From this many datagrams on it pays to look for some that can be sent joined."""
 
 FLUSH_BATCHES: Final = 64
-"""How many batches the counters may lag behind under load; they are exact when the loop comes to rest."""
+"""How many batches the counters may lag behind under load; they are exact when the loop is idle."""
 
-_NOBODY_THERE: Final = {"ECONNREFUSED", "EHOSTUNREACH"}
+_UNREACHABLE: Final = {"ECONNREFUSED", "EHOSTUNREACH"}
 
 
 class BatchLoop:
@@ -55,15 +55,16 @@ class BatchLoop:
         self._clients = ReceiveBatch(BATCH, MAX_DATAGRAM_BYTES + 1, has_control=rules.is_wildcard)
         self._backends = ReceiveBatch(JOINED_BATCH, 65536, has_control=True)
         self._segment_lengths = self._backends.control.view(np.int32)[:, 4]
-        self._vectors = BatchPath(rules, self._clients, self._backends)
-        self._to_backends = SendBatch(BATCH, self._vectors.inner_family.name_length)
-        departure = pktinfo.LAYOUTS[vip.family] if rules.is_wildcard else None
-        self._to_clients = SendBatch(JOINED_BATCH * MAX_SEGMENTS_RECEIVED, self._vectors.family.name_length, departure)
-        self._scalar = SinglePath(vip, inner, rules, lambda side, error: self._failed(side, error, 1))
+        self._batches = BatchPath(rules, self._clients, self._backends)
+        self._to_backends = SendBatch(BATCH, self._batches.inner_family.name_length)
+        local_source = pktinfo.LAYOUTS[vip.family] if rules.is_wildcard else None
+        most_replies = JOINED_BATCH * MAX_SEGMENTS_RECEIVED
+        self._to_clients = SendBatch(most_replies, self._batches.family.name_length, local_source)
+        self._singles = SinglePath(vip, inner, rules, lambda side, error: self._failed(side, error, 1))
         self._has_many_clients = self._has_many_backends = False
         self._single_clients = self._single_backends = 0
         self._inner_sender = Sender(inner, lambda error, count: self._failed(Side.INNER, error, count))
-        self._vip_sender = Sender(vip, lambda error, count: self._failed(Side.VIP, error, count), departure)
+        self._vip_sender = Sender(vip, lambda error, count: self._failed(Side.VIP, error, count), local_source)
 
     def run(self) -> None:
         """Forward until told to stop. Datagrams that are in the sockets by then stay there."""
@@ -74,7 +75,7 @@ class BatchLoop:
             while is_running:
                 ready = events.poll(0)
                 if not ready:
-                    self._rest()
+                    self._on_idle()
                     ready = events.poll()
                 for fd, mask in ready:
                     if fd == self._wake:
@@ -85,19 +86,19 @@ class BatchLoop:
                         if mask & select.EPOLLERR:
                             self._read_errors()
                         self._forward_backends()
-        self._rest()
+        self._on_idle()
 
     def _forward_clients(self) -> None:
         if not self._has_many_clients and self._single_clients < SINGLES:
             self._single_clients += 1
-            self._scalar.forward_client()
+            self._singles.forward_client()
             return
         batch = self._clients
         count = batch.receive(self._vip_fd)
         self._has_many_clients, self._single_clients = count > FEW, 0
         if not count:
             return
-        rows, backends = self._vectors.from_clients(count)
+        rows, backends = self._batches.from_clients(count)
         self._count_batch()
         lengths = batch.lengths[:count].astype(np.int64)[rows]
         if len(rows) and lengths.max() > MAX_DATAGRAM_BYTES:
@@ -110,7 +111,7 @@ class BatchLoop:
             starts = message_starts(backends, lengths)
         else:
             starts = None
-        names = self._vectors.backend_names
+        names = self._batches.backend_names
         messages = self._to_backends.load(
             batch.addresses[rows] - HEADER_LENGTH, lengths + HEADER_LENGTH, names.ctypes.data + backends * 32, starts
         )
@@ -120,7 +121,7 @@ class BatchLoop:
         if not self._has_many_backends and self._single_backends < SINGLES:
             self._single_backends += 1
             # what has sent many joined will have more
-            self._has_many_backends = (self._scalar.forward_backend() or 0) > FEW
+            self._has_many_backends = (self._singles.forward_backend() or 0) > FEW
             return
         batch = self._backends
         count = batch.receive(self._inner_fd)
@@ -128,7 +129,7 @@ class BatchLoop:
         self._has_many_backends, self._single_backends = count > FEW or bool(np.count_nonzero(segment_lengths)), 0
         if not count:
             return
-        replies = self._vectors.from_backends(count, segment_lengths)
+        replies = self._batches.from_backends(count, segment_lengths)
         self._count_batch()
         starts = self._reply_starts(replies) if self._vip_sender.can_join else None
         name_addresses = replies.names.ctypes.data + np.arange(len(replies.names)) * replies.names.itemsize
@@ -149,11 +150,11 @@ class BatchLoop:
             self._flush()
 
     def _flush(self) -> None:
-        self._vectors.flush()
+        self._batches.flush()
         self._unflushed = 0
 
-    def _rest(self) -> None:
-        """Nothing waits on either side."""
+    def _on_idle(self) -> None:
+        """No datagram waits on either side."""
         self._single_clients = self._single_backends = 0
         if self._unflushed:
             self._flush()
@@ -162,7 +163,7 @@ class BatchLoop:
         refused = set()
         for destination, symbol in read_error_queue(self._sockets[Side.INNER]):
             self._rules.send_failed(Side.INNER, symbol)
-            if symbol in _NOBODY_THERE:
+            if symbol in _UNREACHABLE:
                 refused.add(normalise(destination))
         for address in refused:
             self._rules.refused(address)

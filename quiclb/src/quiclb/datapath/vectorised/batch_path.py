@@ -61,13 +61,13 @@ class BatchPath:
         )
         self._reply_headers = overlapping(backends.buffer, HEADER_LENGTH)
         self._vip_hash = np.uint64(vip_hash(rules.vip))
-        self._arrivals: Sources | None = None
+        self._local_destinations: Sources | None = None
         if rules.is_wildcard:
             family = socket.AF_INET6 if is_ipv6(rules.vip) else socket.AF_INET
             layout = pktinfo.LAYOUTS[family]
             words = clients.control.view(np.uint32)
-            first = layout.arrival_at // words.itemsize
-            self._arrivals = words[:, first : first + layout.address_words]
+            first = layout.destination_at // words.itemsize
+            self._local_destinations = words[:, first : first + layout.address_words]
         self._outcome_totals = np.zeros(2 * len(OUTCOMES), np.int64)
         self._to_totals = self._from_totals = self._to_bytes = self._from_bytes = np.zeros(0, np.int64)
         self._sent = 0
@@ -86,8 +86,8 @@ class BatchPath:
         names = batch.names[:count]
         lengths = batch.lengths[:count].astype(np.int64)
         headers = self._headers[:count]
-        if self._arrivals is not None:
-            self.family.write_arrivals(self._arrivals[:count], headers)
+        if self._local_destinations is not None:
+            self.family.write_local_destinations(self._local_destinations[:count], headers)
         routes = router.route(
             batch.buffer, batch.offsets[:count], lengths, lambda rows: self._flow_words(names[rows], headers[rows])
         )
@@ -132,7 +132,7 @@ class BatchPath:
         names = self.family.names_of(headers)
         is_odd |= self.family.doubtful_headers(headers, names)
         if self._rules.is_wildcard:
-            is_odd |= self.family.doubtful_departures(headers)
+            is_odd |= self.family.doubtful_local_sources(headers)
         if np.count_nonzero(is_odd):
             for row in np.flatnonzero(is_odd):
                 is_odd[row] = self._is_bad_reply(int(starts[row]), int(lengths[row]))
@@ -141,8 +141,8 @@ class BatchPath:
                 names, sources = names[~is_odd], sources[~is_odd]
         self._sent += len(starts)
         self._from_bytes += _sums(sources, lengths - HEADER_LENGTH, len(self._from_bytes))
-        departures = self.family.departures(headers) if self._rules.is_wildcard else None
-        return Replies(starts + HEADER_LENGTH, lengths - HEADER_LENGTH, names, departures)
+        local_sources = self.family.local_sources(headers) if self._rules.is_wildcard else None
+        return Replies(starts + HEADER_LENGTH, lengths - HEADER_LENGTH, names, local_sources)
 
     def flush(self) -> None:
         """Add what was counted since the last call to the rules's counters."""
@@ -179,7 +179,7 @@ class BatchPath:
 
     def _flow_words(self, names: Addresses, headers: npt.NDArray[np.void]) -> tuple[Words, Words, Words, Words]:
         high, low, ports = self.family.flow_words(names)
-        if self._arrivals is None:
+        if self._local_destinations is None:
             return np.full(len(high), self._vip_hash), high, low, ports
         vips = headers["vip_high"].astype(np.uint64), headers["vip_low"].astype(np.uint64)
         return vip_hashes(*vips, self._rules.vip[1]), high, low, ports

@@ -1,8 +1,8 @@
-"""The way of datagrams at low load: one at a time, without arrays.
+"""The vectorised datapath at low load: one datagram at a time, without arrays.
 
-A few datagrams leave sooner this way, above all when the caches are cold after a pause. What the scalar rules said of
-the last clients and backends is kept at hand, so that the next usual datagram takes few steps; all others go to the
-rules.
+A few datagrams leave sooner like this, above all when the caches are cold after a pause. The decisions of
+`ForwardingRules` on recent clients and backends are cached, so that the next usual datagram takes few steps; all others
+go to the rules.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from quiclb.datapath.linux import libc, pktinfo
 from quiclb.datapath.linux.messages import PENDING_ERRORS
 from quiclb.net.address import Address, ipv4_mapped, normalise
 from quiclb.net.spp import HEADER_LENGTH, SppHeader, wrap
-from quiclb.routing.fast_path import Shortcut
+from quiclb.routing.fast_path import FastPath
 from quiclb.routing.table import RoutingTable
 
 MAX_DATAGRAM_BYTES: Final = 2048
 """The longest datagram taken from a client; longer ones are dropped whole and counted as `EMSGSIZE`."""
 
 MAX_KEPT: Final = 4096
-"""How many clients are kept at hand; then all are forgotten. What is kept saves time and decides nothing."""
+"""How many clients are cached; then the cache is cleared. It saves time and changes no decision."""
 
 _MAX_JOINED_BYTES: Final = 65536
 
 
 class SinglePath:
-    """Receives from and sends to two sockets that do not block; `failed` hears of what was not sent and its errno."""
+    """Receives from and sends to two sockets that do not block; calls `failed` with the errno of each failed send."""
 
     def __init__(
         self, vip: socket.socket, inner: socket.socket, rules: ForwardingRules, failed: Callable[[Side, int], None]
@@ -46,7 +46,7 @@ class SinglePath:
         if self._is_wildcard:
             pktinfo.ask(vip)
         self._headers: dict[Any, bytes] = {}
-        self._ways: dict[bytes, _Way] = {}
+        self._client_targets: dict[bytes, _ClientTarget] = {}
         self._use(rules.table)
 
     def forward_client(self) -> bool:
@@ -62,19 +62,20 @@ class SinglePath:
         except OSError as error:
             return _is_passing(error)
         header = self._headers.get(path)
-        lane = self._shortcut.find(datagram) if header is not None else None
-        if header is None or lane is None or self._rules.table is not self._table or len(datagram) > MAX_DATAGRAM_BYTES:
-            self._from_client(path, datagram, normalise(client), pktinfo.arrival(control))
+        target = self._fast_path.find(datagram) if header is not None else None
+        is_current = self._rules.table is self._table
+        if header is None or target is None or not is_current or len(datagram) > MAX_DATAGRAM_BYTES:
+            self._from_client(path, datagram, normalise(client), pktinfo.local_destination(control))
             return True
         try:
-            self._inner.sendto(header + datagram, lane.address)
+            self._inner.sendto(header + datagram, target.address)
         except OSError as error:
-            self._send_again(Side.INNER, header + datagram, lane.address, [], error.errno or 0)
-        # while it is on its way
+            self._send_again(Side.INNER, header + datagram, target.address, [], error.errno or 0)
+        # while it is being delivered
         counters = self._rules.counters
         counters.packets["routable", "ok"] += 1
-        counters.backend_packets[lane.to_key] += 1
-        counters.backend_bytes[lane.to_key] += len(datagram)
+        counters.backend_packets[target.to_key] += 1
+        counters.backend_bytes[target.to_key] += len(datagram)
         return True
 
     def forward_backend(self) -> int | None:
@@ -83,15 +84,16 @@ class SinglePath:
             length, control, _, source = self._inner.recvmsg_into(self._into, pktinfo.CONTROL_BYTES)
         except OSError as error:
             return 0 if _is_passing(error) else None
-        lane = self._lanes.get(source)
-        way = self._ways.get(bytes(self._bytes[:HEADER_LENGTH]))
-        if control or lane is None or way is None or self._rules.table is not self._table or length <= HEADER_LENGTH:
+        target = self._backend_targets.get(source)
+        client = self._client_targets.get(bytes(self._bytes[:HEADER_LENGTH]))
+        is_current = self._rules.table is self._table
+        if control or target is None or client is None or not is_current or length <= HEADER_LENGTH:
             return self._from_backend(length, control, normalise(source))
-        self._reply(self._bytes[HEADER_LENGTH:length], way)
+        self._reply(self._bytes[HEADER_LENGTH:length], client)
         counters = self._rules.counters
         counters.replies["sent", "ok"] += 1
-        counters.backend_packets[lane.from_key] += 1
-        counters.backend_bytes[lane.from_key] += length - HEADER_LENGTH
+        counters.backend_packets[target.from_key] += 1
+        counters.backend_bytes[target.from_key] += length - HEADER_LENGTH
         return 1
 
     def from_clients(self, datagrams: Datagrams, vip: Address | None = None) -> None:
@@ -113,26 +115,28 @@ class SinglePath:
         """Forward what was received on the inner side; returns what was sent."""
         replies = self._rules.from_backends(datagrams)
         for payload, header in replies:
-            self._reply(payload, self._way(header))
+            self._reply(payload, self._client_target(header))
         return replies
 
     def _use(self, table: RoutingTable) -> None:
         is_v6 = self._inner.family == socket.AF_INET6
-        lanes = {
-            backend.name: _Lane(
+        targets = {
+            backend.name: _BackendTarget(
                 _mapped(backend.address) if is_v6 else backend.address, (backend.name, "to"), (backend.name, "from")
             )
             for backend in table.pool
         }
-        self._shortcut = Shortcut(table, lanes)
-        self._lanes = {(*lane.address, 0, 0) if is_v6 else lane.address: lane for lane in lanes.values()}
+        self._fast_path = FastPath(table, targets)
+        self._backend_targets = {
+            (*target.address, 0, 0) if is_v6 else target.address: target for target in targets.values()
+        }
         self._table = table
 
-    def _from_client(self, path: Any, datagram: bytes, client: Address, arrival: str | None) -> None:
-        """Ask the rules, and keep the client at hand if it is one."""
+    def _from_client(self, path: Any, datagram: bytes, client: Address, local_destination: str | None) -> None:
+        """Ask the rules, and cache the client if it is one."""
         if self._rules.table is not self._table:
             self._use(self._rules.table)
-        vip = (arrival, self._rules.vip[1]) if arrival else self._rules.vip
+        vip = (local_destination, self._rules.vip[1]) if local_destination else self._rules.vip
         if path not in self._headers and self._rules.client_fault(client) is None:
             if len(self._headers) >= MAX_KEPT:
                 self._headers.clear()
@@ -147,29 +151,29 @@ class SinglePath:
         datagrams = [(bytes(message[at : at + size]), backend) for at in range(0, max(length, 1), size)]
         replies = self.from_backends(datagrams)
         if len(datagrams) == 1 and replies:
-            if len(self._ways) >= MAX_KEPT:
-                self._ways.clear()
-            self._ways[datagrams[0][0][:HEADER_LENGTH]] = self._way(replies[0][1])
+            if len(self._client_targets) >= MAX_KEPT:
+                self._client_targets.clear()
+            self._client_targets[datagrams[0][0][:HEADER_LENGTH]] = self._client_target(replies[0][1])
         return len(datagrams)
 
-    def _way(self, header: SppHeader) -> _Way:
+    def _client_target(self, header: SppHeader) -> _ClientTarget:
         is_v6 = self._vip.family == socket.AF_INET6
-        control = pktinfo.departure(header.proxy[0], self._vip.family) if self._is_wildcard else []
-        return _Way(_mapped(header.client) if is_v6 else header.client, control)
+        control = pktinfo.local_source(header.proxy[0], self._vip.family) if self._is_wildcard else []
+        return _ClientTarget(_mapped(header.client) if is_v6 else header.client, control)
 
-    def _reply(self, payload: bytes | memoryview, way: _Way) -> None:
+    def _reply(self, payload: bytes | memoryview, client: _ClientTarget) -> None:
         try:
-            if way.control:
-                self._vip.sendmsg([payload], way.control, 0, way.address)
+            if client.control:
+                self._vip.sendmsg([payload], client.control, 0, client.address)
             else:
-                self._vip.sendto(payload, way.address)
+                self._vip.sendto(payload, client.address)
         except OSError as error:
-            self._send_again(Side.VIP, payload, way.address, way.control, error.errno or 0)
+            self._send_again(Side.VIP, payload, client.address, client.control, error.errno or 0)
 
     def _send_again(
         self, side: Side, datagram: bytes | memoryview, target: Address, control: pktinfo.Control, error: int
     ) -> None:
-        """The error may be about an earlier datagram to somebody else; reporting it has cleared it."""
+        """The error may concern an earlier datagram to another address; reporting it has cleared it."""
         if error in PENDING_ERRORS:
             try:
                 (self._vip if side is Side.VIP else self._inner).sendmsg([datagram], control, 0, target)
@@ -179,7 +183,7 @@ class SinglePath:
         self._failed(side, error)
 
 
-class _Lane(NamedTuple):
+class _BackendTarget(NamedTuple):
     """A backend's address as the inner socket takes it, and the keys it is counted by."""
 
     address: Address
@@ -187,7 +191,7 @@ class _Lane(NamedTuple):
     from_key: tuple[str, str]
 
 
-class _Way(NamedTuple):
+class _ClientTarget(NamedTuple):
     """A client's address as the VIP's socket takes it, and what makes the datagram leave from where it was sent to."""
 
     address: Address
