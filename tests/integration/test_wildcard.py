@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from quiclb import SppHeader, unwrap, wrap
-from quiclb.net.spp import EnvelopeFault
+from quiclb.net.spp import SppFault
 from tests.integration.test_attacks import initial
 from tests.integration.udp import Client, Sessions, Socket, issuer, serving, until
 from voice_gateway.endpoint.endpoint import Endpoint
@@ -139,7 +139,7 @@ async def test_a_forwarder_is_answered_from_the_inner_address_it_sent_to(wildcar
         forwarder.send(wrap(SppHeader(("198.51.100.7", 40001), ("192.0.2.1", 443)), initial(1)), target)
         await until(lambda: answers)
         unwrapped = unwrap(answers[0][0])
-        assert not isinstance(unwrapped, EnvelopeFault)
+        assert not isinstance(unwrapped, SppFault)
         assert unwrapped[0].client == ("198.51.100.7", 40001)
         assert answers[0][1] == target
         forwarder.close()

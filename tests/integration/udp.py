@@ -12,7 +12,7 @@ from typing import Any, cast
 from aioquic.tls import SessionTicket
 
 from quiclb import CidEncoder, QuicLbConfig, SppHeader, unwrap, wrap
-from quiclb.net.spp import EnvelopeFault
+from quiclb.net.spp import SppFault
 from tests.unit.gateway.quic.harness import client_configuration, identity
 from tests.unit.gateway.transport.harness import Session
 from voice_gateway.endpoint.cids import CidIssuer
@@ -269,7 +269,7 @@ class FakeLoadBalancer:
 
     def _from_backend(self, datagram: bytes, address: Any) -> None:
         unwrapped = unwrap(datagram)
-        assert not isinstance(unwrapped, EnvelopeFault)
+        assert not isinstance(unwrapped, SppFault)
         self.answers += 1
         self.outside.send(unwrapped[1], unwrapped[0].client)
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from quiclb.errors import (
         ConfigError,
         EncodeError,
-        EnvelopeError,
         NonceExhaustedError,
         QuicLbError,
         ScrapeError,
+        SppError,
         StartError,
     )
     from quiclb.net.spp import SppHeader, unwrap, wrap
@@ -33,7 +33,6 @@ __all__ = [
     "ConfigError",
     "Decoded",
     "EncodeError",
-    "EnvelopeError",
     "LoadBalancer",
     "NonceExhaustedError",
     "QuicLbConfig",
@@ -41,6 +40,7 @@ __all__ = [
     "Reason",
     "ScrapeError",
     "Settings",
+    "SppError",
     "SppHeader",
     "StartError",
     "Unroutable",
@@ -61,17 +61,17 @@ _HOMES = {
     "errors": (
         "ConfigError",
         "EncodeError",
-        "EnvelopeError",
         "NonceExhaustedError",
         "QuicLbError",
         "ScrapeError",
+        "SppError",
         "StartError",
     ),
     "routing.router": ("route",),
     "settings.loader": ("Settings", "load_settings"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_RENAMED: Final = {"Forwarder": "LoadBalancer"}
+_RENAMED: Final = {"EnvelopeError": "SppError", "Forwarder": "LoadBalancer"}
 """Deprecated names, and those that replace them."""
 
 

@@ -6,7 +6,7 @@ QuicLbError
 │   └── UnreadableError  a file that the system does not let us read; it may later
 ├── EncodeError        a connection ID that cannot be made from what the caller gave (also a ValueError)
 │   └── NonceExhaustedError  no nonce is left under this key: switch the config or issue unroutable CIDs
-├── EnvelopeError      an address that the envelope cannot carry (also a ValueError)
+├── SppError      an address that the SPP header cannot carry (also a ValueError)
 ├── ScrapeError        the metrics of a running forwarder cannot be had
 └── StartError         the forwarder cannot start: address in use, no permission, wrong address
 ```
@@ -37,8 +37,12 @@ class NonceExhaustedError(EncodeError):
     """Every nonce under this key was used once; install a new config or use `unroutable_cid` (draft section 9.6)."""
 
 
-class EnvelopeError(QuicLbError, ValueError):
-    """An address does not fit the envelope."""
+class SppError(QuicLbError, ValueError):
+    """An address does not fit the SPP header."""
+
+
+EnvelopeError = SppError
+"""Deprecated: the former name."""
 
 
 class ScrapeError(QuicLbError):

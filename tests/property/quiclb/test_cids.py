@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quiclb import CidDecoder, CidEncoder, Decoded, QuicLbConfig, SppHeader, Unroutable, unwrap, wrap
-from quiclb.net.spp import EnvelopeFault
+from quiclb.net.spp import SppFault
 from quiclb.routing.packet import parse_packet
 
 
@@ -61,10 +61,10 @@ ADDRESSES = st.tuples(st.ip_addresses().map(str), st.integers(0, 65535))
 
 
 @given(client=ADDRESSES, proxy=ADDRESSES, payload=st.binary(max_size=100), data=st.data())
-def test_envelopes_are_reversible_and_no_mutation_raises(client, proxy, payload, data):
+def test_spp_headers_are_reversible_and_no_mutation_raises(client, proxy, payload, data):
     raw = wrap(SppHeader(client, proxy), payload)
     opened = unwrap(raw)
-    assert not isinstance(opened, EnvelopeFault)
+    assert not isinstance(opened, SppFault)
     assert opened[1] == payload
     assert wrap(*opened) == raw
     mutated = bytearray(raw[: data.draw(st.integers(0, len(raw)))])

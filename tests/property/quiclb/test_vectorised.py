@@ -212,7 +212,7 @@ def test_joined_replies_are_what_they_were_made_of(seed, entropy, shapes):
         lengths.append(len(parts[0]) if count > 1 else 0)
         single += [(part, source) for part in parts]
     assert vector.from_backends(joined, lengths) == scalar.from_backends(single)
-    # a stranger's message is counted once for each datagram, as if they had come alone
+    # an untrusted source's message is counted once for each datagram, as if they had come alone
     assert_same_counters(scalar, vector)
 
 

@@ -64,9 +64,9 @@ def test_replies_go_to_the_client_the_header_names(rules):
     assert rules.counters.backend_packets == {("b2", "from"): 1}
 
 
-@pytest.mark.parametrize("stranger", [("10.0.0.99", 4433), ("10.0.0.12", 4432), CLIENT])
-def test_only_backends_may_reply(rules, stranger):
-    assert rules.from_backends([(wrap(SppHeader(CLIENT, VIP), b"reply"), stranger)]) == []
+@pytest.mark.parametrize("source", [("10.0.0.99", 4433), ("10.0.0.12", 4432), CLIENT])
+def test_only_backends_may_reply(rules, source):
+    assert rules.from_backends([(wrap(SppHeader(CLIENT, VIP), b"reply"), source)]) == []
     assert rules.counters.replies == {("drop", "stranger"): 1}
 
 

@@ -1,4 +1,4 @@
-"""Requests of strangers, read by the rules of RFC 9112, and the hosts a server may be asked for."""
+"""Requests of untrusted peers, read by the rules of RFC 9112, and the hosts a server may be asked for."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ LOOPBACK = HostRule(loopback_only=True)
         (LOOPBACK, "localhost.attacker.example", False),
     ],
 )
-def test_only_names_that_no_stranger_can_rebind_are_allowed(rule: HostRule, host: str, is_allowed: bool) -> None:
+def test_only_names_that_no_attacker_can_rebind_are_allowed(rule: HostRule, host: str, is_allowed: bool) -> None:
     refusal = rule.refusal({"host": host})
     assert (refusal is None) == is_allowed
     assert refusal is None or refusal.status is HTTPStatus.MISDIRECTED_REQUEST

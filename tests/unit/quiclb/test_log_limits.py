@@ -1,4 +1,4 @@
-"""Lines that strangers cause: bounded by event, and none lost without a count."""
+"""Lines that unauthenticated peers cause: bounded by event, and none lost without a count."""
 
 from __future__ import annotations
 

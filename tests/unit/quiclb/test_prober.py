@@ -18,7 +18,7 @@ POLICY = HealthPolicy(interval_s=2.0, timeout_s=0.5, fall=3, rise=2)
 
 
 class Server(asyncio.DatagramProtocol):
-    """A backend that speaks the envelope and answers unknown versions, if it answers."""
+    """A backend that speaks the SPP header and answers unknown versions, if it answers."""
 
     async def open(self, ip="127.0.0.1"):
         loop = asyncio.get_running_loop()

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from quiclb import EnvelopeError, SppHeader, unwrap, wrap
-from quiclb.net.spp import ClientFault, EnvelopeFault, client_fault
+from quiclb import SppError, SppHeader, unwrap, wrap
+from quiclb.net.spp import ClientFault, SppFault, client_fault
 
 VIP = ("192.0.2.1", 443)
 
@@ -38,16 +38,16 @@ def test_v4_mapped_addresses_come_back_as_ipv4():
     assert unwrapped == (SppHeader(("198.51.100.7", 1), VIP), b"")
 
 
-def test_what_is_no_envelope_is_a_value():
+def test_what_is_no_spp_header_is_a_value():
     good = wrap(SppHeader(("198.51.100.7", 1), VIP), b"")
-    assert unwrap(good[:37]) is EnvelopeFault.TOO_SHORT
-    assert unwrap(b"") is EnvelopeFault.TOO_SHORT
-    assert unwrap(b"\x56\xed" + good[2:]) is EnvelopeFault.BAD_MAGIC
+    assert unwrap(good[:37]) is SppFault.TOO_SHORT
+    assert unwrap(b"") is SppFault.TOO_SHORT
+    assert unwrap(b"\x56\xed" + good[2:]) is SppFault.BAD_MAGIC
 
 
 @pytest.mark.parametrize("client", [("example.org", 1), ("198.51.100.7", 65536), ("198.51.100.7", -1), ("", 1)])
 def test_wrap_refuses_what_is_no_address(client):
-    with pytest.raises(EnvelopeError, match="does not fit"):
+    with pytest.raises(SppError, match="does not fit"):
         wrap(SppHeader(client, VIP), b"")
 
 

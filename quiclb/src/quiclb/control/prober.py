@@ -14,7 +14,7 @@ from quiclb.errors import StartError
 from quiclb.net.address import Address, format_address, ipv4_mapped, is_ipv6, is_wildcard, normalise
 from quiclb.net.bind_errors import explain_refusal
 from quiclb.net.socket_options import PathMtu, set_path_mtu
-from quiclb.net.spp import EnvelopeFault, SppHeader, unwrap, wrap
+from quiclb.net.spp import SppFault, SppHeader, unwrap, wrap
 
 TICK_S: Final = 0.02
 """The least time between two rounds: probes that are due close together go out together."""
@@ -23,7 +23,7 @@ TICK_S: Final = 0.02
 class Prober(asyncio.DatagramProtocol):
     """Probes the addresses given to `watch` and calls `changed` after their `health` did.
 
-    `inner` is the forwarder's inner side, whose IP address the probes come from; `vip` is named in their envelope as
+    `inner` is the forwarder's inner side, whose IP address the probes come from; `vip` is named in their SPP header as
     in any client's. Await `start` first (it raises `StartError`), `stop` in the end. `results` counts by
     (address, `answered`, `missed` or `error`). `too_large` is called when a probe, as long as a client's first
     datagram, does not fit a path.
@@ -110,7 +110,7 @@ class Prober(asyncio.DatagramProtocol):
         probe = self._probes.get(source)
         opened = unwrap(data)
         # some servers answer the bare packet
-        reply = data if isinstance(opened, EnvelopeFault) else opened[1]
+        reply = data if isinstance(opened, SppFault) else opened[1]
         if probe is None or not probe.is_answered_by(reply):
             return
         del self._probes[source]

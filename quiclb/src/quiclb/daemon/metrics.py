@@ -31,11 +31,14 @@ MAX_CONNECTIONS = 32
 
 PACKETS_HELP = (
     "Client datagrams. decision: routable (by connection ID), fallback (by 4-tuple) or drop; reason: ok, or why the "
-    "connection ID named no backend, or why nobody may have the datagram."
+    "connection ID named no backend, or why no backend may have the datagram."
 )
-REPLIES_HELP = "Backend datagrams. result: sent or drop; a stranger is a sender that is no backend of the table."
+REPLIES_HELP = (
+    "Backend datagrams. result: sent or drop; reason stranger: an untrusted source, no backend of the table; "
+    "envelope-...: no SPP header."
+)
 BACKEND_PACKETS_HELP = "Datagrams to and from each backend; a backend that left the table is forgotten."
-BACKEND_BYTES_HELP = "Bytes of UDP payload to and from each backend, without the envelope."
+BACKEND_BYTES_HELP = "Bytes of UDP payload to and from each backend, without the SPP header."
 SEND_ERRORS_HELP = "Datagrams the kernel refused; EMSGSIZE: too large for the path to the backend or client."
 RECEIVE_DROPS_HELP = "Datagrams lost because the socket's receive queue was full: the forwarder is overloaded."
 FAILURES_HELP = "Requests for metrics that failed by a defect; the log says why."

@@ -1,4 +1,4 @@
-"""What the forwarder counts: plain dictionaries with few possible keys, read when somebody asks."""
+"""What the forwarder counts: plain dictionaries with few possible keys, read when asked."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ class DatapathCounters:
     """All totals since the start. No key comes from a datagram, so the size is bounded by the table's.
 
     `packets` counts client datagrams by (decision, reason); `replies` those of backends by (result, reason);
-    `backend_packets` and `backend_bytes` by (backend, direction), direction being `to` or `from`, bytes without the
-    envelope; `send_errors` what the kernel refused by (side, error).
+    `backend_packets` and `backend_bytes` by (backend, direction), direction being `to` or `from`, bytes without the SPP
+    header; `send_errors` what the kernel refused by (side, error).
     """
 
     packets: Counter[tuple[str, str]] = field(default_factory=Counter)

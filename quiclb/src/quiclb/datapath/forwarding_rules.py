@@ -8,16 +8,16 @@ from enum import StrEnum
 from quiclb.datapath.base import Datagrams, Replies, Side
 from quiclb.datapath.counters import DatapathCounters
 from quiclb.net.address import Address, is_ipv6, is_wildcard
-from quiclb.net.spp import ClientFault, EnvelopeFault, SppHeader, client_fault, unwrap, wrap
+from quiclb.net.spp import ClientFault, SppFault, SppHeader, client_fault, unwrap, wrap
 from quiclb.routing.packet import PacketFault
 from quiclb.routing.router import Drop, Fallback, route
 from quiclb.routing.table import RoutingTable
 
 
 class ReplyFault(StrEnum):
-    """Why a datagram on the inner side is no reply to pass on."""
+    """Why a datagram on the inner side is no reply to pass on. Values are metric labels, which keep their spelling."""
 
-    STRANGER = "stranger"
+    UNTRUSTED_SOURCE = "stranger"
     WRONG_FAMILY = "client-wrong-family"
     WRONG_VIP = "vip-wrong-family"
 
@@ -84,7 +84,7 @@ class ForwardingRules:
         for datagram, source in batch:
             backend = self.table.backends_by_address.get(source)
             if backend is None:
-                self.counters.replies["drop", ReplyFault.STRANGER] += 1
+                self.counters.replies["drop", ReplyFault.UNTRUSTED_SOURCE] += 1
                 continue
             self.counters.backend_packets[backend.name, "from"] += 1
             reply = self.open_reply(datagram)
@@ -109,7 +109,7 @@ class ForwardingRules:
         the kernel where the header names a wildcard.
         """
         opened = unwrap(datagram)
-        if isinstance(opened, EnvelopeFault):
+        if isinstance(opened, SppFault):
             return opened
         header, payload = opened
         if not payload:

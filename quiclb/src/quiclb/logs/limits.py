@@ -1,4 +1,4 @@
-"""A limit on log lines that strangers can cause, by event name; what it suppresses is counted."""
+"""A limit on log lines that unauthenticated peers can cause, by event name; suppressed lines are counted."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from quiclb.errors import EnvelopeError
+from quiclb.errors import SppError
 from quiclb.net.address import V4_MAPPED, Address, Kind, ip_facts, ip_text
 
 MAGIC: Final = 0x56EC
@@ -27,11 +27,15 @@ class SppHeader:
     proxy: Address
 
 
-class EnvelopeFault(StrEnum):
-    """Why a datagram on the inner side has no usable header."""
+class SppFault(StrEnum):
+    """Why a datagram on the inner side has no usable header. Values are metric labels, which keep their spelling."""
 
     TOO_SHORT = "envelope-too-short"
     BAD_MAGIC = "envelope-bad-magic"
+
+
+EnvelopeFault = SppFault
+"""Deprecated: the former name."""
 
 
 class ClientFault(StrEnum):
@@ -47,21 +51,21 @@ class ClientFault(StrEnum):
 
 
 def wrap(header: SppHeader, datagram: bytes) -> bytes:
-    """Put the header in front; raises `EnvelopeError` for addresses that are none."""
+    """Put the header in front; raises `SppError` for addresses that are none."""
     try:
         client, proxy = ip_facts(header.client[0]).packed, ip_facts(header.proxy[0]).packed
         return _LAYOUT.pack(MAGIC, client, proxy, header.client[1], header.proxy[1]) + datagram
     except (ValueError, struct.error) as error:
-        raise EnvelopeError(f"address does not fit the envelope: {error}") from None
+        raise SppError(f"address does not fit the SPP header: {error}") from None
 
 
-def unwrap(datagram: bytes) -> tuple[SppHeader, bytes] | EnvelopeFault:
+def unwrap(datagram: bytes) -> tuple[SppHeader, bytes] | SppFault:
     """Take the header off. What it names is not checked: see `client_fault`."""
     if len(datagram) < HEADER_LENGTH:
-        return EnvelopeFault.TOO_SHORT
+        return SppFault.TOO_SHORT
     magic, client, proxy, client_port, proxy_port = _LAYOUT.unpack_from(datagram)
     if magic != MAGIC:
-        return EnvelopeFault.BAD_MAGIC
+        return SppFault.BAD_MAGIC
     header = SppHeader((ip_text(client), client_port), (ip_text(proxy), proxy_port))
     return header, datagram[HEADER_LENGTH:]
 
@@ -81,7 +85,7 @@ def is_wrapped(datagram: bytes) -> bool:
 def client_fault(client: Address, vip: Address, *, is_loopback_allowed: bool = False) -> ClientFault | None:
     """Say why `client` must get no datagram, or `None` if it may.
 
-    Link-local addresses are refused because the envelope has no room for the interface they belong to.
+    Link-local addresses are refused because the SPP header has no room for the interface they belong to.
     """
     facts = ip_facts(client[0])
     if client[1] == 0:

@@ -23,7 +23,8 @@ class BackendState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One server. `address` takes enveloped datagrams; `server_ids` maps config IDs to its server IDs in each."""
+    """One server. `address` takes datagrams with an SPP header; `server_ids` maps config IDs to its server IDs in
+    each."""
 
     name: str
     address: Address

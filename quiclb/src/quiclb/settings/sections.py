@@ -41,7 +41,7 @@ class ForwarderSection(Section):
     `0.0.0.0` takes all IPv4 addresses of the machine, `[::]` those of both families; port 0 takes a free port."""
 
     inner: HostPort
-    """Where backends send replies; required. An address they can reach and strangers cannot."""
+    """Where backends send replies; required. An address that backends can reach and untrusted sources cannot."""
 
     metrics: HostPort | None = None
     """Serves Prometheus text at `/metrics`; default none. Keep it off public addresses: it names the backends."""
@@ -163,9 +163,9 @@ class BackendEntry(Section):
     forwarders need the same names, and a renamed backend is a new one to the fallback."""
 
     address: HostPort
-    """Where it takes enveloped datagrams; required, unique. The unicast address and port of one host, not this load
-    balancer's own, and of a family that `inner` can send to. Its path must carry clients' first datagrams: packets of
-    1,266 bytes by IPv4, 1,286 by IPv6."""
+    """Where it takes datagrams with an SPP header; required, unique. The unicast address and port of one host, not this
+    load balancer's own, and of a family that `inner` can send to. Its path must carry clients' first datagrams: packets
+    of 1,266 bytes by IPv4, 1,286 by IPv6."""
 
     state: BackendState = BackendState.ACTIVE
     """`active` (default); `draining`: keeps its connection IDs and gets no new connections, set it before maintenance;
@@ -181,11 +181,11 @@ class BackendEntry(Section):
 class HealthSection(Section):
     """`[health]`: probes that need nothing special of a backend.
 
-    A backend must answer an enveloped QUIC packet of a reserved version with Version Negotiation. Probes come from the
-    inner IP address and a port of their own, so backends must take envelopes from that IP address, whatever the port.
-    A backend that is down loses its connections to the fallback; it has them again with its first answer, and gets new
-    ones once it is up. While no active backend is up, health is ignored and every backend is used as the file says
-    (fail open).
+    A backend must answer an SPP-wrapped QUIC packet of a reserved version with Version Negotiation. Probes come from
+    the inner IP address and a port of their own, so backends must take SPP headers from that IP address, whatever the
+    port. A backend that is down loses its connections to the fallback; it has them again with its first answer, and
+    gets new ones once it is up. While no active backend is up, health is ignored and every backend is used as the file
+    says (fail open).
     """
 
     enabled: bool = True

@@ -91,7 +91,7 @@ def test_a_new_table_counts_for_clients_that_are_known(bench):
     assert bench.rules.counters.packets == {("routable", "ok"): 1, ("drop", "no-active-backend"): 1}
 
 
-def test_a_known_header_from_a_stranger_is_dropped(bench):
+def test_a_known_header_from_an_untrusted_source_is_dropped(bench):
     bench.exchange(bench.client, ROUTABLE)
     header = SppHeader(bench.client_address, bench.vip_address)
     bench.client.sendto(wrap(header, b"forged"), bench.inner.getsockname())

@@ -1,4 +1,4 @@
-"""Socket addresses of many datagrams at once, as the kernel writes them and as the envelope carries them."""
+"""Socket addresses of many datagrams at once, as the kernel writes them and as the SPP header carries them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ HEADER: Final = np.dtype(
         "itemsize": 38,
     }
 )
-"""The envelope's header, the addresses in it read in several ways."""
+"""The SPP header, the addresses in it read in several ways."""
 
 
 class Family(Protocol):
-    """What differs between IPv4 and IPv6 sockets. `names` are socket addresses, `headers` envelope headers."""
+    """What differs between IPv4 and IPv6 sockets. `names` are socket addresses, `headers` SPP headers."""
 
     @property
     def name_length(self) -> int:

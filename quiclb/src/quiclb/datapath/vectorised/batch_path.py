@@ -119,7 +119,7 @@ class BatchPath:
             sources, starts = sources[messages], batch.offsets[messages] + offsets
             is_known = sources >= 0
             if not is_known.all():
-                self._rules.counters.replies["drop", ReplyFault.STRANGER] += int(np.count_nonzero(~is_known))
+                self._rules.counters.replies["drop", ReplyFault.UNTRUSTED_SOURCE] += int(np.count_nonzero(~is_known))
                 sources, starts, lengths = sources[is_known], starts[is_known], lengths[is_known]
         self._from_totals += np.bincount(sources, minlength=len(self._from_totals))
         return self._open(sources, starts, lengths)
