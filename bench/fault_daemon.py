@@ -30,7 +30,7 @@ class Daemon:
                 stderr=log,
             )
         try:
-            started = self.wait_for("forwarder started")
+            started = self.wait_for("load balancer started")
         except BaseException:
             self.kill()
             raise

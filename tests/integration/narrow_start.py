@@ -27,7 +27,7 @@ enabled = false
 name = "a"
 address = "[::1]:4433"
 """
-STARTED = "forwarder started"
+STARTED = "load balancer started"
 LOST = "clients' first datagrams do not reach a backend"
 GOOD = "path to a backend is good again"
 INITIAL = b"\x40" + bytes(1199)

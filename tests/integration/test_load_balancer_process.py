@@ -77,7 +77,7 @@ class Daemon:
             text=True,
         )
         started = json.loads(self.process.stderr.readline())
-        assert started["event"] == "forwarder started"
+        assert started["event"] == "load balancer started"
         self.vip, self.inner = (self._address(started[side]) for side in ("vip", "inner"))
 
     @staticmethod
@@ -123,7 +123,7 @@ def test_it_stops_when_asked(config, client, backends, number):
         assert daemon.process.returncode == 0
         # one line when it started, one when it stops, none for any packet
         [stopped] = err.splitlines()
-        assert json.loads(stopped).items() >= {"event": "forwarder stopped", "packets": 1}.items()
+        assert json.loads(stopped).items() >= {"event": "load balancer stopped", "packets": 1}.items()
 
 
 def test_a_port_in_use_is_one_sentence(config, client):

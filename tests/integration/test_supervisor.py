@@ -176,7 +176,7 @@ def test_it_stops_when_asked_and_its_processes_with_it(settings):
         processes = daemon.children()
         assert daemon.stop() == 0
         assert not any(is_alive(pid) for pid in processes)
-        stopped = daemon.wait_for("forwarder stopped")
+        stopped = daemon.wait_for("load balancer stopped")
         assert stopped["packets"] == clients.tally.sent
         assert [line for line in daemon.events() if line["level"] == "error"] == []
 

@@ -7,8 +7,8 @@ QuicLbError
 ├── EncodeError        a connection ID that cannot be made from what the caller gave (also a ValueError)
 │   └── NonceExhaustedError  no nonce is left under this key: switch the config or issue unroutable CIDs
 ├── SppError      an address that the SPP header cannot carry (also a ValueError)
-├── ScrapeError        the metrics of a running forwarder cannot be had
-└── StartError         the forwarder cannot start: address in use, no permission, wrong address
+├── ScrapeError        the metrics of a running load balancer cannot be had
+└── StartError         the load balancer cannot start: address in use, no permission, wrong address
 ```
 
 Nothing that arrives in a datagram raises; parsers and decoders return what is wrong with it.
@@ -50,7 +50,7 @@ class ScrapeError(QuicLbError):
 
 
 class StartError(QuicLbError):
-    """The forwarder could not open its sockets."""
+    """The load balancer could not open its sockets."""
 
 
 def explain(error: Exception) -> str:

@@ -18,17 +18,19 @@ def _restore():
 def test_json_lines_hold_the_event_and_its_keys():
     stream = io.StringIO()
     configure_logging(LogFormat.JSON, "info", stream)
-    structlog.get_logger().info("forwarder started", vip="192.0.2.1:443")
+    structlog.get_logger().info("load balancer started", vip="192.0.2.1:443")
     structlog.get_logger().debug("not shown")
     [line] = stream.getvalue().splitlines()
-    assert json.loads(line).items() >= {"event": "forwarder started", "vip": "192.0.2.1:443", "level": "info"}.items()
+    assert (
+        json.loads(line).items() >= {"event": "load balancer started", "vip": "192.0.2.1:443", "level": "info"}.items()
+    )
 
 
 def test_console_is_for_people():
     stream = io.StringIO()
     configure_logging(LogFormat.CONSOLE, "info", stream)
-    structlog.get_logger().info("forwarder started")
-    assert "forwarder started" in stream.getvalue()
+    structlog.get_logger().info("load balancer started")
+    assert "load balancer started" in stream.getvalue()
     assert not stream.getvalue().startswith("{")
 
 

@@ -59,7 +59,8 @@ REFUSAL_PATIENCE_S: Final = 0.1
 """How long a probe must stay unanswered before a second refusal is believed: an answer proves the first one forged."""
 
 JITTER: Final = 0.2
-"""The part of an interval by which probes wander, so that forwarders that started together do not probe together."""
+"""The part of an interval by which probes wander, so that load balancers that started together do not probe
+together."""
 
 
 class HealthMonitor:

@@ -1,4 +1,4 @@
-"""`quiclb`: run the forwarder, check its settings, and take connection IDs apart."""
+"""`quiclb`: run the load balancer, check its settings, and take connection IDs apart."""
 
 from __future__ import annotations
 
@@ -234,14 +234,15 @@ def route_command(
 @app.command("top")
 def top_command(
     metrics: Annotated[
-        str | None, typer.Option(envvar="QUICLB_METRICS", help="The forwarder's metrics, as 127.0.0.1:9100 or a URL.")
+        str | None,
+        typer.Option(envvar="QUICLB_METRICS", help="The load balancer's metrics, as 127.0.0.1:9100 or a URL."),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Take the metrics address from here.")] = None,
     interval: Annotated[float, typer.Option(min=0.1, max=3600, help="Seconds between two looks.")] = 1.0,
     is_once: Annotated[bool, typer.Option("--once", help="Look twice, print once and leave.")] = False,
     is_json: Annotated[bool, typer.Option("--json", help="Print JSON, with --once.")] = False,
 ) -> None:
-    """Show what a forwarder does: decisions, backends, losses. Ctrl-C ends it."""
+    """Show what a load balancer does: decisions, backends, losses. Ctrl-C ends it."""
     from rich.console import Console
 
     from quiclb.cli.scrape import metrics_url

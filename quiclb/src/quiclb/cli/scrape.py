@@ -1,4 +1,4 @@
-"""Reads a forwarder's metrics endpoint."""
+"""Reads a load balancer's metrics endpoint."""
 
 from __future__ import annotations
 

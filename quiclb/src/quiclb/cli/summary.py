@@ -1,4 +1,4 @@
-"""What settings mean: the table they give, for people and programs to check before a forwarder runs."""
+"""What settings mean: the table they give, for people and programs to check before a load balancer runs."""
 
 from __future__ import annotations
 

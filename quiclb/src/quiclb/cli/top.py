@@ -1,4 +1,4 @@
-"""`quiclb top`: what a forwarder does right now, from two scrapes of its metrics."""
+"""`quiclb top`: what a load balancer does right now, from two scrapes of its metrics."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Report:
 
     @classmethod
     def between(cls, before: Sample, after: Sample) -> Report:
-        """Compare two scrapes of one forwarder; a counter that went back began anew."""
+        """Compare two scrapes of one load balancer; a counter that went back began anew."""
         change = _Change(before, after)
         one = change.one
         losses = (

@@ -23,10 +23,10 @@ TICK_S: Final = 0.02
 class Prober(asyncio.DatagramProtocol):
     """Probes the addresses given to `watch` and calls `changed` after their `health` did.
 
-    `inner` is the forwarder's inner side, whose IP address the probes come from; `vip` is named in their SPP header as
-    in any client's. Await `start` first (it raises `StartError`), `stop` in the end. `results` counts by
-    (address, `answered`, `missed` or `error`). `too_large` is called when a probe, as long as a client's first
-    datagram, does not fit a path.
+    `inner` is the load balancer's inner side, whose IP address the probes come from; `vip` is named in their SPP header
+    as in any client's. Await `start` first (it raises `StartError`), `stop` in the end. `results` counts by (address,
+    `answered`, `missed` or `error`). `too_large` is called when a probe, as long as a client's first datagram, does not
+    fit a path.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Where backends are found while the forwarder runs: host names, and files that other software writes."""
+"""Where backends are found while the load balancer runs: host names, and files that other software writes."""
 
 from __future__ import annotations
 

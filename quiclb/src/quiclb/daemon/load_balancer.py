@@ -1,4 +1,4 @@
-"""The composition root: settings in, a running forwarder out."""
+"""The composition root: settings in, a running load balancer out."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ async def run(
 ) -> None:
     """Forward until SIGTERM or SIGINT, reload from `source` on SIGHUP and on change; raises `StartError`.
 
-    `environ`, usually `os.environ`, is where systemd says which sockets it passed and where it wants to hear that all
-    is ready. `log_choice` tells further processes how to log. Nothing has to be drained: whatever forwarder gets a
-    connection's next datagram knows where it belongs.
+    `environ`, usually `os.environ`, holds the sockets that systemd passes and the socket for readiness notifications.
+    `log_choice` tells further processes how to log. Nothing has to be drained: any load balancer can route a
+    connection's next datagram.
     """
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     environ = environ or {}
-    forwarder: LoadBalancer | Supervisor
+    balancer: LoadBalancer | Supervisor
     if settings.forwarder.processes == 1:
         inherited = inherited_sockets(environ, settings.forwarder.listen, settings.forwarder.inner, 1)
-        forwarder = LoadBalancer(settings, source, sockets=inherited[0] if inherited else None)
+        balancer = LoadBalancer(settings, source, sockets=inherited[0] if inherited else None)
     else:
         from quiclb.daemon.processes.supervisor import Supervisor
 
-        forwarder = Supervisor(
+        balancer = Supervisor(
             settings,
             source,
             inherited=inherited_sockets(
@@ -58,33 +58,33 @@ async def run(
             ),
             log_choice=log_choice or LogChoice(),
         )
-    loop.add_signal_handler(signal.SIGHUP, forwarder.reload)
-    await forwarder.start()
+    loop.add_signal_handler(signal.SIGHUP, balancer.reload)
+    await balancer.start()
     freeze_gc()
     try:
-        spec = forwarder.spec
+        spec = balancer.spec
         get_logger().info(
-            "forwarder started",
-            vip=format_address(forwarder.vip),
-            inner=format_address(forwarder.inner),
-            metrics=format_address(forwarder.metrics) if forwarder.metrics else None,
+            "load balancer started",
+            vip=format_address(balancer.vip),
+            inner=format_address(balancer.inner),
+            metrics=format_address(balancer.metrics) if balancer.metrics else None,
             processes=settings.forwarder.processes,
             configs=[config.config_id for config in spec.configs],
             backends=[backend.name for backend in spec.backends],
         )
         notify(environ, "READY=1")
-        failure = asyncio.ensure_future(forwarder.failed())
+        failure = asyncio.ensure_future(balancer.failed())
         await asyncio.wait([failure, asyncio.ensure_future(stopped.wait())], return_when=asyncio.FIRST_COMPLETED)
         if failure.done():
             raise failure.result()
     finally:
         notify(environ, "STOPPING=1")
-        await forwarder.stop()
-        get_logger().info("forwarder stopped", packets=forwarder.counters.packets.total())
+        await balancer.stop()
+        get_logger().info("load balancer stopped", packets=balancer.counters.packets.total())
 
 
 class LoadBalancer:
-    """A forwarder in the running event loop: `await start()`, later `await stop()`.
+    """A load balancer in the running event loop: `await start()`, later `await stop()`.
 
     After `start`, `vip`, `inner` and `metrics` are the addresses really bound. `start` raises `StartError` and leaves
     nothing open. With a `source`, such as `SettingsFile`, settings are read again when they change. `sockets` are used
@@ -107,19 +107,19 @@ class LoadBalancer:
     def host(self) -> DatapathHost:
         """What forwards."""
         if self._host is None:
-            raise RuntimeError("the forwarder is not started")
+            raise RuntimeError("the load balancer is not started")
         return self._host
 
     @property
     def rules(self) -> ForwardingRules:
-        """The decisions and counters of the running forwarder."""
+        """The decisions and counters of the running load balancer."""
         return self.host.rules
 
     @property
     def spec(self) -> TableSpec:
         """What the table in use, or soon in use, is made of."""
         if self._controller is None:
-            raise RuntimeError("the forwarder is not started")
+            raise RuntimeError("the load balancer is not started")
         return self._controller.spec
 
     @property

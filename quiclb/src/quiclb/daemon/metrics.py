@@ -1,4 +1,4 @@
-"""The forwarder's counters as Prometheus metrics, served by the event loop itself."""
+"""The load balancer's counters as Prometheus metrics, served by the event loop itself."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ REPLIES_HELP = (
 BACKEND_PACKETS_HELP = "Datagrams to and from each backend; a backend that left the table is forgotten."
 BACKEND_BYTES_HELP = "Bytes of UDP payload to and from each backend, without the SPP header."
 SEND_ERRORS_HELP = "Datagrams the kernel refused; EMSGSIZE: too large for the path to the backend or client."
-RECEIVE_DROPS_HELP = "Datagrams lost because the socket's receive queue was full: the forwarder is overloaded."
+RECEIVE_DROPS_HELP = "Datagrams lost because the socket's receive queue was full: the load balancer is overloaded."
 FAILURES_HELP = "Requests for metrics that failed by a defect; the log says why."
 GENERATION_HELP = "Number of the table in use; every change of configs, backends or their states adds one."
 

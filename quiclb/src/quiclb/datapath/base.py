@@ -1,4 +1,4 @@
-"""The seam between the forwarder's decisions and what moves datagrams."""
+"""The seam between the load balancer's decisions and what moves datagrams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the forwarder counts: plain dictionaries with few possible keys, read when asked."""
+"""What the load balancer counts: plain dictionaries with few possible keys, read when asked."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DatapathCounters:
                     del totals[key]
 
     def add(self, other: DatapathCounters) -> None:
-        """Add the totals of another forwarder."""
+        """Add the totals of another load balancer."""
         self.packets.update(other.packets)
         self.replies.update(other.replies)
         self.backend_packets.update(other.backend_packets)

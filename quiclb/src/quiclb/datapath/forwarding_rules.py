@@ -1,4 +1,4 @@
-"""The forwarder without its sockets: datagrams in, datagrams and destinations out."""
+"""The load balancer without its sockets: datagrams in, datagrams and destinations out."""
 
 from __future__ import annotations
 

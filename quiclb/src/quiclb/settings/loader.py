@@ -1,4 +1,4 @@
-"""The forwarder's settings: defaults, then the TOML file, then `QUICLB_*` variables, then command-line flags."""
+"""The load balancer's settings: defaults, then the TOML file, then `QUICLB_*` variables, then command-line flags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sections of the forwarder's TOML file: every setting with its default, its range and when to change it."""
+"""The sections of the load balancer's TOML file: every setting with its default, its range and when to change it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ForwarderSection(Section):
     """
 
     listen: HostPort
-    """The VIP that clients send to, such as `192.0.2.1:443`; required. Behind ECMP give every forwarder the same.
+    """The VIP that clients send to, such as `192.0.2.1:443`; required. Behind ECMP give every load balancer the same.
     `0.0.0.0` takes all IPv4 addresses of the machine, `[::]` those of both families; port 0 takes a free port."""
 
     inner: HostPort
@@ -53,7 +53,7 @@ class ForwarderSection(Section):
 
     unknown_server_id: UnknownServerId = UnknownServerId.FALLBACK
     """What becomes of a datagram whose server ID no backend has: `fallback` (default) places it by its 4-tuple, as the
-    draft does; `drop` saves backends the noise where all server IDs are known to every forwarder at all times."""
+    draft does; `drop` saves backends the noise where all server IDs are known to every load balancer at all times."""
 
     check_cid_length: bool = False
     """Treats connection IDs whose encoded length cannot be right as unroutable; default false. Set it only if every
@@ -160,7 +160,7 @@ class BackendEntry(Section):
 
     name: Name
     """What logs and metrics call it, 1 to 128 printable characters; required, unique. The fallback hashes it, so all
-    forwarders need the same names, and a renamed backend is a new one to the fallback."""
+    load balancers need the same names, and a renamed backend is a new one to the fallback."""
 
     address: HostPort
     """Where it takes datagrams with an SPP header; required, unique. The unicast address and port of one host, not this
@@ -212,8 +212,8 @@ class HealthSection(Section):
 class DnsDiscovery(Section):
     """`[[discovery]]` with `kind = "dns"`: one backend for each address of a host name, named after the address.
 
-    Made for headless services: all forwarders that resolve the name agree on backends and server IDs. A failed lookup
-    leaves the last answer in place. An address that leaves the answer drains for `linger_s`.
+    Made for headless services: all load balancers that resolve the name agree on backends and server IDs. A failed
+    lookup leaves the last answer in place. An address that leaves the answer drains for `linger_s`.
     """
 
     kind: Literal["dns"]
