@@ -94,7 +94,7 @@ def settings_for(backends, listen="127.0.0.1:0", inner="127.0.0.1:0", **forwarde
 def sockets_of(forwarder: LoadBalancer) -> list[socket.socket]:
     datapath = forwarder.host.datapath
     if isinstance(datapath, VectorisedDatapath):
-        return list(datapath._sockets.values())
+        return [datapath._sockets.vip, datapath._sockets.inner]
     vip, inner = datapath._vip, datapath._inner
     vip_socket = vip._socket if isinstance(vip, WildcardEndpoint) else vip._transport.get_extra_info("socket")
     return [vip_socket, inner._transport.get_extra_info("socket")]
@@ -130,7 +130,7 @@ async def test_a_loop_of_two_load_balancers_ends_at_its_second_member():
             await asyncio.sleep(0.001)
 
     async with asyncio.timeout(TIMEOUT_S):
-        await until(lambda: second.vip in first.rules.table.backends_by_address)
+        await until(lambda: second.vip in first.host.table.backends_by_address)
         for number in range(100):
             client.send(probe, first.vip)
             await until(lambda wanted=number + 1: second.counters.packets.total() == wanted)
@@ -141,7 +141,7 @@ async def test_a_loop_of_two_load_balancers_ends_at_its_second_member():
     await asyncio.sleep(0)
 
 
-async def freeze_gc(forwarder, client, backend, number=1):
+async def until_forwarded(forwarder, client, backend, number=1):
     """A datagram went all the way, so everything sent before it has been dealt with."""
     client.send(short_packet(cid(number)), forwarder.vip)
     return await backend.next()
@@ -187,7 +187,7 @@ async def test_unroutable_datagrams_stay_on_one_backend():
     async with running() as (forwarder, client, backends):
         for _ in range(5):
             client.send(short_packet(unroutable_cid(8, bytes)), forwarder.vip)
-        expected = forwarder.rules.table.maglev.lookup(client.address, forwarder.vip)
+        expected = forwarder.host.table.maglev.lookup(client.address, forwarder.vip)
         [backend] = [backend for backend in backends if backend.address == expected.address]
         for _ in range(5):
             await backend.next()
@@ -293,7 +293,7 @@ async def test_an_unreachable_backend_harms_nobody_else():
         await asyncio.sleep(0)
         for _ in range(20):
             client.send(short_packet(cid(2)), forwarder.vip)
-            await freeze_gc(forwarder, client, backends[0])
+            await until_forwarded(forwarder, client, backends[0])
         assert forwarder.counters.backend_packets["b1", "to"] == 20
 
 
@@ -301,7 +301,7 @@ async def test_an_unreachable_backend_harms_nobody_else():
 async def test_a_datagram_too_large_for_the_inner_path_is_dropped_whole_and_counted():
     async with running() as (forwarder, client, backends):
         client.send(short_packet(cid(1), bytes(65480)), forwarder.vip)
-        wrapped, _ = await freeze_gc(forwarder, client, backends[0])
+        wrapped, _ = await until_forwarded(forwarder, client, backends[0])
         assert len(wrapped) < 200
         assert forwarder.counters.send_errors == {("inner", "EMSGSIZE"): 1}
 
@@ -335,7 +335,7 @@ async def test_an_address_in_use_is_a_start_error_and_leaves_nothing_open():
 @on_every_datapath
 async def test_metrics_are_served():
     async with running(metrics="127.0.0.1:0") as (forwarder, client, backends):
-        await freeze_gc(forwarder, client, backends[0])
+        await until_forwarded(forwarder, client, backends[0])
         reader, writer = await asyncio.open_connection(*forwarder.metrics)
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         body = (await reader.read()).decode()
@@ -347,13 +347,13 @@ async def test_metrics_are_served():
 @on_every_datapath
 async def test_a_forwarder_can_be_started_again_on_its_ports():
     async with running() as (forwarder, client, backends):
-        await freeze_gc(forwarder, client, backends[0])
+        await until_forwarded(forwarder, client, backends[0])
         vip, inner = forwarder.vip, forwarder.inner
         await forwarder.stop()
         options = {"listen": format_address(vip), "inner": format_address(inner)}
         again = LoadBalancer(settings_for([backend.address for backend in backends], **options))
         await again.start()
         try:
-            await freeze_gc(again, client, backends[0])
+            await until_forwarded(again, client, backends[0])
         finally:
             await again.stop()

@@ -140,7 +140,7 @@ async def test_a_gateway_answers_probes_and_its_loss_is_noticed():
     await forwarder.start()
 
     def states() -> list[str]:
-        return [backend.state.value for backend in forwarder.rules.table.pool]
+        return [backend.state.value for backend in forwarder.host.table.pool]
 
     try:
         await until(lambda: all(endpoint.counters.version_negotiations_sent >= 2 for endpoint in endpoints))
@@ -166,7 +166,7 @@ async def test_host_names_are_found_by_the_event_loop():
     forwarder = LoadBalancer(settings)
     await forwarder.start()
     try:
-        found = {backend.address: backend for backend in forwarder.rules.table.pool}
+        found = {backend.address: backend for backend in forwarder.host.table.pool}
         assert found["127.0.0.1", 4433].server_ids == {0: (bytes((127, 0, 0, 1)),)}
     finally:
         await forwarder.stop()

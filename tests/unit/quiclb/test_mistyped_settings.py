@@ -84,7 +84,7 @@ MISTAKES = [
     ("[health]", "processes = 0\n[health]", "forwarder.processes: must be at least 1"),
     ("[health]", "processes = 1000\n[health]", "forwarder.processes: must be at most 64"),
     ("[health]", "orphan_grace_s = -1\n[health]", "forwarder.orphan_grace_s: must be at least 0"),
-    ("[health]", 'datapath = "fast"\n[health]', "forwarder.datapath: must be 'vectorised' or 'asyncio'"),
+    ("[health]", 'datapath = "fast"\n[health]', "forwarder.datapath: must be one of the installed datapaths: "),
     ("[health]", "unknown_server_id = true\n[health]", "forwarder.unknown_server_id: must be 'fallback' or 'drop'"),
     # configs and keys
     ("id = 0", "id = 7", "config[0]: config ID must be 0 to 6, got 7"),

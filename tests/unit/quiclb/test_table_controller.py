@@ -12,7 +12,7 @@ from quiclb.backends.health import Health
 from quiclb.control.table_controller import WATCH_INTERVAL_S, TableController
 from quiclb.daemon.control_metrics import ControlCollector
 from quiclb.daemon.metrics import collector_renderer
-from quiclb.datapath.forwarding_rules import ForwardingRules
+from quiclb.datapath.base import DatapathSetup
 from quiclb.datapath.memory import MemoryDatapath
 from quiclb.net.kernel_routes import PathMtu
 from quiclb.routing.pool import BackendState
@@ -176,16 +176,16 @@ def cid(config: dict, number: int, nonce: int) -> bytes:
 @on_virtual_time
 async def test_configs_rotate_under_traffic_without_an_unroutable_instant():
     async with Kept(settings()) as kept:
-        datapath = MemoryDatapath(VIP, INNER)
-        rules = ForwardingRules(kept.specs[-1].build(), VIP, INNER)
-        datapath.serve(rules)
+        datapath = MemoryDatapath()
+        await datapath.start(DatapathSetup(VIP, INNER))
+        datapath.install(kept.specs[-1].build())
         issued = [(OLD, "10.0.0.11", 1), (OLD, "10.0.0.12", 2)]
         nonce = 0
 
         async def traffic(seconds):
             nonlocal nonce
             for _ in range(int(seconds / 0.01)):
-                rules.table = kept.specs[-1].build()
+                datapath.install(kept.specs[-1].build())
                 for config, ip, number in issued:
                     nonce += 1
                     datapath.client_sends(short_packet(cid(config, number, nonce)), CLIENT)
@@ -202,7 +202,7 @@ async def test_configs_rotate_under_traffic_without_an_unroutable_instant():
         await traffic(0.2)
         kept.source.change(settings((NEW,)))
         await traffic(SETTLED_S)
-        assert rules.counters.packets == {("routable", "ok"): nonce}
+        assert datapath.counters.packets == {("routable", "ok"): nonce}
         assert [len(spec.configs) for spec in kept.specs] == [1, 2, 1]
         assert len(datapath.to_backends) == nonce > 500
 
@@ -214,9 +214,9 @@ async def test_a_draining_backend_keeps_its_connections_and_gets_no_new_ones():
         document["backend"][1]["state"] = "draining"
         document["config"] = [OLD]
         await kept.change(Settings.model_validate(document))
-        datapath = MemoryDatapath(VIP, INNER)
-        rules = ForwardingRules(kept.specs[-1].build(), VIP, INNER)
-        datapath.serve(rules)
+        datapath = MemoryDatapath()
+        await datapath.start(DatapathSetup(VIP, INNER))
+        datapath.install(kept.specs[-1].build())
         datapath.client_sends(short_packet(cid(OLD, 2, 1)), CLIENT)
         assert datapath.to_backends.pop()[1] == ("10.0.0.12", 4433)
         for port in range(1, 201):

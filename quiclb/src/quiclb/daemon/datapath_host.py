@@ -1,4 +1,4 @@
-"""What forwards: a table, the decisions by it, and the datapath that carries them out."""
+"""Runs a datapath: opens it by name, builds its tables off the forwarding path, and passes its events on."""
 
 from __future__ import annotations
 
@@ -8,63 +8,85 @@ from functools import lru_cache
 from typing import Final
 
 from quiclb.daemon.table_installer import TableInstaller
-from quiclb.datapath.asyncio_datapath import UserspaceDatapath, open_userspace
-from quiclb.datapath.forwarding_rules import ForwardingRules
-from quiclb.datapath.linux.sockets import SocketPair, open_sockets
-from quiclb.datapath.vectorised.datapath import VectorisedDatapath
+from quiclb.datapath.base import Datapath, DatapathEvents, DatapathSetup, Side, SocketPair
+from quiclb.datapath.counters import DatapathCounters
+from quiclb.datapath.loading import load_datapath
 from quiclb.net.address import Address
 from quiclb.net.kernel_routes import is_local_ip
 from quiclb.routing.table import RoutingTable
 from quiclb.routing.table_spec import TableSpec
-from quiclb.settings.sections import DatapathKind
 
 REFUSALS_APART_S: Final = 0.02
-"""How soon a backend is named again: every datagram that it refuses says the same."""
+"""The least time between two reports of one backend as refused: every datagram that it refuses says the same."""
 
 TOO_LARGE_APART_S: Final = 1.0
 
 
 class DatapathHost:
-    """Forwards in the running event loop from `serve` until `stop`.
+    """One datapath on the running event loop: `await open(...)`, then `serve`, `publish` at each change, and `stop`.
 
-    `publish` changes the table. If forwarding ends by itself, which it never should, `failed` returns why. `refused` is
-    called in the event loop with the backends where, by the network's word, nobody listens; `too_large` there when
-    datagrams do not fit the path to a backend.
+    `refused` is called in the event loop with the address of a backend that ICMP errors say is unreachable,
+    `too_large` when a datagram did not fit the path to a backend; both at limited rates. Set them before `serve`.
     """
 
-    def __init__(
-        self,
-        datapath: UserspaceDatapath | VectorisedDatapath,
-        table: RoutingTable,
-        *,
-        is_loopback_allowed: bool,
-        refused: Callable[[Address], None],
-        too_large: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._refused = refused
-        self._too_large = too_large
+        self.refused: Callable[[Address], None] = lambda address: None
+        self.too_large: Callable[[], None] = lambda: None
         self._too_large_at = float("-inf")
         self._refused_at: dict[Address, float] = {}
-        self.datapath = datapath
-        self.rules = ForwardingRules(
-            table,
-            datapath.vip,
-            datapath.inner,
-            is_loopback_allowed=is_loopback_allowed,
-            is_own_ip=lru_cache(maxsize=1024)(is_local_ip),
-            refused=self._tell_refused,
-            too_large=self._tell_too_large,
-        )
+        self._datapath: Datapath | None = None
+        self._table: RoutingTable | None = None
         self._installer = TableInstaller(self._install)
         self._failure: asyncio.Future[BaseException] = self._loop.create_future()
 
-    def serve(self) -> None:
+    @property
+    def datapath(self) -> Datapath:
+        if self._datapath is None:
+            raise RuntimeError("the datapath is not open")
+        return self._datapath
+
+    @property
+    def table(self) -> RoutingTable:
+        """The table in use."""
+        if self._table is None:
+            raise RuntimeError("no table is installed")
+        return self._table
+
+    @property
+    def counters(self) -> DatapathCounters:
+        return self.datapath.counters
+
+    def receive_drops(self, side: Side) -> int | None:
+        """Datagrams dropped because the receive queue of `side` was full; `None` if unknown."""
+        return self.datapath.receive_drops(side)
+
+    async def open(
+        self,
+        name: str,
+        listen: Address,
+        inner: Address,
+        *,
+        sockets: SocketPair | None = None,
+        is_loopback_allowed: bool = False,
+    ) -> None:
+        """Bind both addresses, or take over bound `sockets`; raises `StartError` and `ConfigError`."""
+        datapath = load_datapath(name)()
+        await datapath.start(
+            DatapathSetup(
+                listen,
+                inner,
+                sockets,
+                is_loopback_allowed,
+                lru_cache(maxsize=1024)(is_local_ip),
+                DatapathEvents(self._tell_refused, self._tell_too_large, self._tell_failed),
+            )
+        )
+        self._datapath = datapath
+
+    def serve(self, table: RoutingTable) -> None:
         """Forward from now on."""
-        if isinstance(self.datapath, VectorisedDatapath):
-            self.datapath.serve(self.rules, self._fail)
-        else:
-            self.datapath.serve(self.rules)
+        self._install(table)
 
     def publish(self, spec: TableSpec) -> None:
         """Take a checked spec; it is in effect soon, and datagrams flow meanwhile."""
@@ -77,42 +99,34 @@ class DatapathHost:
     async def stop(self) -> None:
         """Close the sockets; the counters stay readable."""
         await self._installer.stop()
-        await self.datapath.close()
+        if self._datapath is not None:
+            await self._datapath.close()
 
     def _install(self, table: RoutingTable) -> None:
-        self.rules.table = table
+        self.datapath.install(table)
+        self._table = table
         self._refused_at = {}
-        self.rules.counters.keep_backends({backend.name for backend in table.pool})
 
     def _tell_refused(self, address: Address) -> None:
-        """Called by the datapath's thread."""
+        """Called in the datapath's thread."""
         now = self._loop.time()
         if now - self._refused_at.get(address, 0.0) < REFUSALS_APART_S:
             return
         self._refused_at[address] = now
-        self._loop.call_soon_threadsafe(self._refused, address)
+        self._loop.call_soon_threadsafe(self.refused, address)
 
     def _tell_too_large(self) -> None:
-        """Called by the datapath's thread."""
+        """Called in the datapath's thread."""
         now = self._loop.time()
         if now - self._too_large_at < TOO_LARGE_APART_S:
             return
         self._too_large_at = now
-        self._loop.call_soon_threadsafe(self._too_large)
+        self._loop.call_soon_threadsafe(self.too_large)
+
+    def _tell_failed(self, error: BaseException) -> None:
+        """Called in the datapath's thread."""
+        self._loop.call_soon_threadsafe(self._fail, error)
 
     def _fail(self, error: BaseException) -> None:
         if not self._failure.done():
             self._failure.set_result(error)
-
-
-async def open_datapath(
-    kind: DatapathKind, place: SocketPair | tuple[Address, Address]
-) -> UserspaceDatapath | VectorisedDatapath:
-    """Bind two addresses, VIP and inner, or take over bound sockets; raises `StartError`."""
-    if isinstance(place, SocketPair):
-        if kind is DatapathKind.VECTORISED:
-            return VectorisedDatapath(place)
-        return await open_userspace(place.vip, place.inner)
-    if kind is DatapathKind.VECTORISED:
-        return VectorisedDatapath(open_sockets(*place))
-    return await open_userspace(*place)

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from quiclb.control.table_controller import SettingsSource, TableController
-from quiclb.daemon.datapath_host import DatapathHost, open_datapath
+from quiclb.daemon.datapath_host import DatapathHost
 from quiclb.daemon.interpreter import freeze_gc
 from quiclb.daemon.processes.messages import LogChoice
 from quiclb.daemon.systemd import inherited_sockets, notify
+from quiclb.datapath.base import SocketPair
 from quiclb.datapath.counters import DatapathCounters
-from quiclb.datapath.forwarding_rules import ForwardingRules
-from quiclb.datapath.linux.sockets import SocketPair
 from quiclb.logs.setup import get_logger
 from quiclb.net.address import Address, format_address
 from quiclb.routing.table_spec import TableSpec
@@ -111,11 +110,6 @@ class LoadBalancer:
         return self._host
 
     @property
-    def rules(self) -> ForwardingRules:
-        """The decisions and counters of the running load balancer."""
-        return self.host.rules
-
-    @property
     def spec(self) -> TableSpec:
         """What the table in use, or soon in use, is made of."""
         if self._controller is None:
@@ -124,45 +118,46 @@ class LoadBalancer:
 
     @property
     def vip(self) -> Address:
-        return self.rules.vip
+        return self.host.datapath.vip
 
     @property
     def inner(self) -> Address:
-        return self.rules.inner
+        return self.host.datapath.inner
 
     @property
     def counters(self) -> DatapathCounters:
-        return self.rules.counters
+        return self.host.counters
 
     async def start(self) -> None:
         section = self._settings.forwarder
-        datapath = await open_datapath(section.datapath, self._sockets or (section.listen, section.inner))
+        host = DatapathHost()
+        await host.open(
+            section.datapath,
+            section.listen,
+            section.inner,
+            sockets=self._sockets,
+            is_loopback_allowed=section.allow_loopback_clients,
+        )
         try:
             controller = TableController(
-                self._settings, self._publish, source=self._source, sockets=(datapath.vip, datapath.inner)
+                self._settings, self._publish, source=self._source, sockets=(host.datapath.vip, host.datapath.inner)
             )
             await controller.start()
             self._controller = controller
-            table = controller.spec.build()
-            self._host = DatapathHost(
-                datapath,
-                table,
-                is_loopback_allowed=section.allow_loopback_clients,
-                refused=controller.refused,
-                too_large=controller.too_large,
-            )
-            self._host.serve()
+            host.refused, host.too_large = controller.refused, controller.too_large
+            self._host = host
+            host.serve(controller.spec.build())
             if section.metrics is not None:
                 # not before clients are served: loading this takes a while
                 from quiclb.daemon.control_metrics import ControlCollector
                 from quiclb.daemon.metrics import MetricsServer, TrafficCollector, collector_renderer
 
-                collectors = TrafficCollector(self._host.rules, datapath), ControlCollector(controller)
+                collectors = TrafficCollector(host), ControlCollector(controller)
                 self._metrics_server = MetricsServer(collector_renderer(*collectors), hosts=section.metrics_hosts)
                 self.metrics = await self._metrics_server.start(section.metrics)
         except BaseException:
             await self.stop()
-            await datapath.close()
+            await host.stop()
             raise
 
     async def failed(self) -> BaseException:

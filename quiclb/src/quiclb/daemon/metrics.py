@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from quiclb.datapath.base import Datapath, Side
+from quiclb.datapath.base import Side
 from quiclb.datapath.counters import DatapathCounters
-from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.errors import StartError
 from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
 from quiclb.http.http1 import MAX_HEAD_BYTES, BadRequest, HostRule, encode_response, parse_head, split_target
@@ -24,6 +23,7 @@ from quiclb.logs.setup import get_logger
 from quiclb.net.address import Address, format_address
 from quiclb.net.bind_errors import explain_refusal
 from quiclb.routing.pool import Backend
+from quiclb.routing.table import RoutingTable
 
 METRICS_PATH = "/metrics"
 REQUEST_TIMEOUT_S = 5.0
@@ -45,17 +45,26 @@ FAILURES_HELP = "Requests for metrics that failed by a defect; the log says why.
 GENERATION_HELP = "Number of the table in use; every change of configs, backends or their states adds one."
 
 
+class HostView(Protocol):
+    """What the metrics show of a `DatapathHost`."""
+
+    @property
+    def table(self) -> RoutingTable: ...
+    @property
+    def counters(self) -> DatapathCounters: ...
+    def receive_drops(self, side: Side) -> int | None: ...
+
+
 class TrafficCollector(Collector):
     """Reads the counters when scraped; register it in a `CollectorRegistry`."""
 
-    def __init__(self, rules: ForwardingRules, datapath: Datapath) -> None:
-        self._rules = rules
-        self._datapath = datapath
+    def __init__(self, host: HostView) -> None:
+        self._host = host
 
     def collect(self) -> Iterator[Metric]:
-        drops = {side: self._datapath.receive_drops(side) or 0 for side in Side}
-        table = self._rules.table
-        yield from traffic_families(self._rules.counters, drops)
+        drops = {side: self._host.receive_drops(side) or 0 for side in Side}
+        table = self._host.table
+        yield from traffic_families(self._host.counters, drops)
         yield from table_families(table.generation, len(table.configs), table.pool)
 
 

@@ -7,8 +7,8 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
-from quiclb.datapath.base import Side
-from quiclb.datapath.linux.sockets import SocketPair, configure_socket
+from quiclb.datapath.base import Side, SocketPair
+from quiclb.datapath.linux.sockets import configure_socket
 from quiclb.errors import StartError
 from quiclb.net.address import Address, format_address, normalise
 

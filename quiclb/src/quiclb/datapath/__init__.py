@@ -1,1 +1,1 @@
-"""Ways for datagrams to come in and go out; each runs a `DatapathHandler`, none decides anything."""
+"""Datapaths move datagrams: see `base`. `forwarding_rules` holds the decisions of those that decide in Python."""

@@ -10,45 +10,29 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from quiclb.datapath.base import Datagrams, DatapathHandler, Replies, Side
+from quiclb.datapath.base import Datagrams, Datapath, DatapathSetup, Replies, Side
+from quiclb.datapath.counters import DatapathCounters
+from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.datapath.linux.sockets import open_socket
 from quiclb.datapath.linux.wildcard import WildcardEndpoint
 from quiclb.errors import StartError
 from quiclb.net.address import Address, format_address, ipv4_mapped, is_ipv6, is_wildcard, normalise
 from quiclb.net.bind_errors import explain_refusal
 from quiclb.net.socket_options import PathMtu, set_path_mtu
+from quiclb.routing.table import RoutingTable
 
 RECEIVE_BUFFER_BYTES: Final = 4 << 20
 """Asked of the kernel, which grants at most net.rules.rmem_max: room for bursts while the loop is busy."""
 
 
-async def open_userspace(vip: Address | socket.socket, inner: Address | socket.socket) -> UserspaceDatapath:
-    """Bind both sides; raises `StartError`. Port 0 takes a free port. Sockets that are bound already are taken over."""
-    datapath = UserspaceDatapath()
-    try:
-        await datapath.open(vip, inner)
-    except BaseException:
-        await datapath.close()
-        raise
-    return datapath
-
-
-class UserspaceDatapath:
-    """Made by `open_userspace`. ICMP errors and refused datagrams are counted and change nothing else."""
+class AsyncioDatapath(Datapath):
+    """ICMP errors and refused datagrams are counted and change nothing else."""
 
     def __init__(self) -> None:
-        self._handler: DatapathHandler | None = None
+        self._setup: DatapathSetup | None = None
+        self._rules: ForwardingRules | None = None
         self._vip: _Endpoint | WildcardEndpoint = _Endpoint(Side.VIP, self._from_clients, self._failed)
         self._inner = _Endpoint(Side.INNER, self._from_backends, self._failed)
-
-    async def open(self, vip: Address | socket.socket, inner: Address | socket.socket) -> None:
-        await self._inner.open(inner)
-        address = normalise(vip.getsockname()) if isinstance(vip, socket.socket) else vip
-        if is_wildcard(address) and sys.platform == "linux":
-            sock = vip if isinstance(vip, socket.socket) else open_socket(vip, Side.VIP)
-            self._vip = WildcardEndpoint(sock, self._from_client, lambda error: self._failed(Side.VIP, error))
-        elif isinstance(self._vip, _Endpoint):
-            await self._vip.open(vip)
 
     @property
     def vip(self) -> Address:
@@ -58,8 +42,23 @@ class UserspaceDatapath:
     def inner(self) -> Address:
         return self._inner.address
 
-    def serve(self, handler: DatapathHandler) -> None:
-        self._handler = handler
+    @property
+    def counters(self) -> DatapathCounters:
+        return DatapathCounters() if self._rules is None else self._rules.counters
+
+    async def start(self, setup: DatapathSetup) -> None:
+        self._setup = setup
+        try:
+            await self._open(setup)
+        except BaseException:
+            await self.close()
+            raise
+
+    def install(self, table: RoutingTable) -> None:
+        if self._rules is not None:
+            self._rules.install(table)
+        elif self._setup is not None:
+            self._rules = ForwardingRules.of(self._setup, table, self.vip, self.inner)
 
     def receive_drops(self, side: Side) -> int | None:
         return (self._vip if side is Side.VIP else self._inner).receive_drops()
@@ -67,21 +66,31 @@ class UserspaceDatapath:
     async def close(self) -> None:
         await asyncio.gather(self._vip.close(), self._inner.close())
 
+    async def _open(self, setup: DatapathSetup) -> None:
+        given = setup.sockets
+        await self._inner.open(given.inner if given else setup.inner)
+        address = normalise(given.vip.getsockname()) if given else setup.listen
+        if is_wildcard(address) and sys.platform == "linux":
+            sock = given.vip if given else open_socket(setup.listen, Side.VIP)
+            self._vip = WildcardEndpoint(sock, self._from_client, lambda error: self._failed(Side.VIP, error))
+        elif isinstance(self._vip, _Endpoint):
+            await self._vip.open(given.vip if given else setup.listen)
+
     def _from_clients(self, batch: Datagrams) -> None:
-        if self._handler is not None:
-            self._inner.send(self._handler.from_clients(batch))
+        if self._rules is not None:
+            self._inner.send(self._rules.from_clients(batch))
 
     def _from_client(self, datagram: bytes, client: Address, vip: Address) -> None:
-        if self._handler is not None:
-            self._inner.send(self._handler.from_clients([(datagram, client)], vip))
+        if self._rules is not None:
+            self._inner.send(self._rules.from_clients([(datagram, client)], vip))
 
     def _from_backends(self, batch: Datagrams) -> None:
-        if self._handler is not None:
-            self._vip.reply(self._handler.from_backends(batch))
+        if self._rules is not None:
+            self._vip.reply(self._rules.from_backends(batch))
 
     def _failed(self, side: Side, error: str) -> None:
-        if self._handler is not None:
-            self._handler.send_failed(side, error)
+        if self._rules is not None:
+            self._rules.send_failed(side, error)
 
 
 class _Endpoint(asyncio.DatagramProtocol):

@@ -1,13 +1,21 @@
-"""The seam between the load balancer's decisions and what moves datagrams."""
+"""The base class of datapaths, which move datagrams between the clients' side (VIP) and the backends' side (inner).
+
+A datapath is chosen by name (`[forwarder] datapath`), which is that of an entry point in the group `quiclb.datapaths`:
+see `quiclb.datapath.loading`. `quiclb.testing.datapath_contract` tests any of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
 
+from quiclb.datapath.counters import DatapathCounters
 from quiclb.net.address import Address
 from quiclb.net.spp import SppHeader
+from quiclb.routing.table import RoutingTable
 
 Datagrams = Sequence[tuple[bytes, Address]]
 """A batch: payloads with the address each came from or goes to."""
@@ -23,39 +31,84 @@ class Side(StrEnum):
     INNER = "inner"
 
 
-class DatapathHandler(Protocol):
-    """What a datapath calls with the datagrams it received. No call raises or blocks."""
+@dataclass(frozen=True, slots=True)
+class SocketPair:
+    """The two bound sockets of one datapath."""
 
-    def from_clients(self, batch: Datagrams, vip: Address | None = None) -> Datagrams:
-        """Take what arrived at the VIP; the datapath sends the result from the inner side.
+    vip: socket.socket
+    inner: socket.socket
 
-        If the VIP is a wildcard, `vip` is the address that the batch was sent to.
-        """
-
-    def from_backends(self, batch: Datagrams) -> Replies:
-        """Take what arrived on the inner side; the datapath sends the result from the VIP."""
-
-    def send_failed(self, side: Side, error: str) -> None:
-        """A datagram of `side` was not sent; `error` is a symbol such as `EMSGSIZE`."""
+    def close(self) -> None:
+        self.vip.close()
+        self.inner.close()
 
 
-class Datapath(Protocol):
-    """Two open sockets, or what stands for them.
+@dataclass(frozen=True, slots=True)
+class DatapathEvents:
+    """Callbacks of a datapath; each may be called from any thread and returns at once.
 
-    Each datapath also has `serve`, which starts it: the portable ones take any `DatapathHandler`, the vectorised one
-    only the forwarding rules, as it works on their routing table.
+    `refused` takes the address of a backend that ICMP errors say is unreachable; `too_large` reports a datagram beyond
+    the MTU of the path to a backend; `failed` takes the exception that ended forwarding.
+    """
+
+    refused: Callable[[Address], None] = lambda address: None
+    too_large: Callable[[], None] = lambda: None
+    failed: Callable[[BaseException], None] = lambda error: None
+
+
+@dataclass(frozen=True, slots=True)
+class DatapathSetup:
+    """What a datapath is started with: the addresses to bind, port 0 for any free one.
+
+    If `sockets` is given it is bound already, and takes precedence. `is_own_ip` tells which IP addresses a wildcard
+    VIP, such as 0.0.0.0, stands for. Loopback clients are for tests and demonstrations on one machine.
+    """
+
+    listen: Address
+    inner: Address
+    sockets: SocketPair | None = None
+    is_loopback_allowed: bool = False
+    is_own_ip: Callable[[str], bool] = lambda ip: False
+    events: DatapathEvents = field(default_factory=DatapathEvents)
+
+
+class Datapath(ABC):
+    """One datapath: made without arguments, then `start`, `install` at each change of the table, and `close`.
+
+    A datapath that decides in Python keeps a `ForwardingRules`. One that pushes its table elsewhere, as into the maps
+    of a kernel program, takes it as plain data: `table.as_data()`.
     """
 
     @property
+    @abstractmethod
     def vip(self) -> Address:
-        """Where clients reach it, with the port really bound."""
+        """The address that clients send to, with the port really bound; valid after `start`."""
 
     @property
+    @abstractmethod
     def inner(self) -> Address:
-        """Where backends answer, with the port really bound."""
+        """The address that backends reply to, with the port really bound; valid after `start`."""
+
+    @property
+    @abstractmethod
+    def counters(self) -> DatapathCounters:
+        """All totals since `start`, readable from any thread and after `close`; callers do not change them."""
+
+    @abstractmethod
+    async def start(self, setup: DatapathSetup) -> None:
+        """Bind or take over the sockets; raises `StartError` and then leaves nothing open. Forwards nothing yet."""
+
+    @abstractmethod
+    def install(self, table: RoutingTable) -> None:
+        """Route by `table` from the next datagram on; the first call starts forwarding. Does not block.
+
+        A datagram sees the old table or the new one. Totals of backends that `table` lacks are forgotten.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Stop and release the sockets; idempotent, and allowed before `start`."""
 
     def receive_drops(self, side: Side) -> int | None:
-        """Datagrams the kernel dropped because the socket's receive queue was full, or `None` if it does not say."""
-
-    async def close(self) -> None:
-        """Stop and release the sockets."""
+        """Datagrams dropped because the receive queue of `side` was full; `None` if unknown."""
+        return None

@@ -1,11 +1,11 @@
-"""The load balancer without its sockets: datagrams in, datagrams and destinations out."""
+"""The decisions of a datapath without its sockets: datagrams in, datagrams and destinations out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
 
-from quiclb.datapath.base import Datagrams, Replies, Side
+from quiclb.datapath.base import Datagrams, DatapathSetup, Replies, Side
 from quiclb.datapath.counters import DatapathCounters
 from quiclb.net.address import Address, is_ipv6, is_wildcard
 from quiclb.net.spp import ClientFault, SppFault, SppHeader, client_fault, unwrap, wrap
@@ -52,6 +52,24 @@ class ForwardingRules:
         self._is_own_ip = is_own_ip
         self.is_wildcard = is_wildcard(vip)
         self._has_both_families = vip[0] == "::"
+
+    @classmethod
+    def of(cls, setup: DatapathSetup, table: RoutingTable, vip: Address, inner: Address) -> ForwardingRules:
+        """Return the rules of a datapath that was started with `setup` and has bound these addresses."""
+        return cls(
+            table,
+            vip,
+            inner,
+            is_loopback_allowed=setup.is_loopback_allowed,
+            is_own_ip=setup.is_own_ip,
+            refused=setup.events.refused,
+            too_large=setup.events.too_large,
+        )
+
+    def install(self, table: RoutingTable) -> None:
+        """Route by `table` from the next datagram on, and forget the totals of backends that it lacks."""
+        self.table = table
+        self.counters.keep_backends({backend.name for backend in table.pool})
 
     def from_clients(self, batch: Datagrams, vip: Address | None = None) -> Datagrams:
         """Take datagrams with the clients that sent them to the VIP; return what the inner side must send, to whom.

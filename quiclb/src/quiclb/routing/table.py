@@ -22,6 +22,24 @@ class UnknownServerId(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class TableData:
+    """A routing table as plain data, for a datapath whose table lives elsewhere, as in the maps of a kernel program.
+
+    `server_ids`, by config ID and server ID, and `fallback` hold indices into `backends`, which are ordered by name.
+    The backend in slot `flow_hash(client, vip) % len(fallback)` gets a datagram whose connection ID names none, or one
+    that is down; `fallback` is empty without active backends.
+    """
+
+    generation: int
+    configs: tuple[QuicLbConfig, ...]
+    backends: tuple[Backend, ...]
+    server_ids: Mapping[tuple[int, bytes], int]
+    fallback: Sequence[int]
+    unknown_server_id: UnknownServerId
+    check_cid_length: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RoutingTable:
     """Built by `build_table`; replace it whole to change anything."""
 
@@ -33,6 +51,21 @@ class RoutingTable:
     backends_by_address: Mapping[Address, Backend]
     unknown_server_id: UnknownServerId
     generation: int = 0
+
+    def as_data(self) -> TableData:
+        """Return the same table as plain data."""
+        backends = tuple(self.pool)
+        index = {backend.name: number for number, backend in enumerate(backends)}
+        active = [index[backend.name] for backend in self.pool.in_state(BackendState.ACTIVE)]
+        return TableData(
+            generation=self.generation,
+            configs=self.configs,
+            backends=backends,
+            server_ids={owned: index[backend.name] for owned, backend in self.backends_by_server_id.items()},
+            fallback=[active[slot] for slot in self.maglev.slots],
+            unknown_server_id=self.unknown_server_id,
+            check_cid_length=self.decoder.checks_self_length,
+        )
 
 
 def build_table(

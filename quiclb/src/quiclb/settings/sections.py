@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from quiclb.backends.discovery import ServerIdPattern
 from quiclb.backends.health import HealthPolicy
 from quiclb.codec.config import KEY_LENGTH, QuicLbConfig
 from quiclb.datapath.linux.libc import IS_SUPPORTED
+from quiclb.datapath.loading import check_datapath_name
 from quiclb.errors import ConfigError
 from quiclb.net.address import Address, Kind, format_address, ip_facts
 from quiclb.net.backend_addresses import overlap
@@ -19,15 +19,6 @@ from quiclb.routing.pool import Backend, BackendState
 from quiclb.routing.table import UnknownServerId
 from quiclb.settings.documents import read_text
 from quiclb.settings.fields import ConfigIds, HostName, HostNames, HostPort, Name, Section, ServerIds
-
-
-class DatapathKind(StrEnum):
-    """How datagrams are moved."""
-
-    VECTORISED = "vectorised"
-    """Batches in a thread of their own; Linux only."""
-    ASYNCIO = "asyncio"
-    """One at a time on the event loop; anywhere."""
 
 
 class ForwarderSection(Section):
@@ -62,8 +53,9 @@ class ForwarderSection(Section):
     allow_loopback_clients: bool = False
     """Serves clients on 127.0.0.0/8 and ::1; default false. For tests and demonstrations on one machine only."""
 
-    datapath: DatapathKind = DatapathKind.VECTORISED if IS_SUPPORTED else DatapathKind.ASYNCIO
-    """How datagrams are moved: `vectorised` (default on Linux) or `asyncio`, for comparison and elsewhere."""
+    datapath: Annotated[str, AfterValidator(check_datapath_name)] = "vectorised" if IS_SUPPORTED else "asyncio"
+    """How datagrams are moved: `vectorised` (default on Linux; batches in a thread of their own), `asyncio` (one at a
+    time, anywhere), or another installed datapath: a name of the entry point group `quiclb.datapaths`."""
 
     processes: int = Field(default=1, ge=1, le=64)
     """How many processes forward, 1 to 64; default 1. More take more cores: give it the cores that one process fills,

@@ -21,7 +21,6 @@ from quiclb.daemon.processes.messages import (
 )
 from quiclb.datapath.counters import DatapathCounters
 from quiclb.routing.table_spec import TableSpec
-from quiclb.settings.sections import DatapathKind
 from tests.unit.quiclb.pools import CONFIGS, backend
 
 
@@ -32,7 +31,7 @@ def reader_of(data: bytes) -> asyncio.StreamReader:
     return reader
 
 
-SETUP = Setup([(4, 5), (6, 7)], DatapathKind.ASYNCIO, True, False, 2.5, LogChoice())
+SETUP = Setup([(4, 5), (6, 7)], "asyncio", True, False, 2.5, LogChoice())
 SPEC = TableSpec(CONFIGS, (backend(1), backend(2)), generation=7)
 
 

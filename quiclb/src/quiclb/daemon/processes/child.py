@@ -12,7 +12,7 @@ from typing import Final
 
 import uvloop
 
-from quiclb.daemon.datapath_host import DatapathHost, open_datapath
+from quiclb.daemon.datapath_host import DatapathHost
 from quiclb.daemon.interpreter import freeze_gc
 from quiclb.daemon.processes.messages import (
     Ask,
@@ -27,7 +27,7 @@ from quiclb.daemon.processes.messages import (
     encode,
     read_downward,
 )
-from quiclb.datapath.linux.sockets import SocketPair
+from quiclb.datapath.base import SocketPair
 from quiclb.logs.setup import configure_logging_on_use, get_logger
 from quiclb.logs.writer import lines_lost
 from quiclb.net.address import is_wildcard, normalise
@@ -72,7 +72,7 @@ class _Child:
             if setup.is_release_allowed:
                 await release(self._sockets)
             await self._host.stop()
-            writer.write(encode(Report.of(self._host.rules.counters, lines_lost())))
+            writer.write(encode(Report.of(self._host.counters, lines_lost())))
         writer.close()
         if self._failure is not None:
             get_logger().error("forwarding ended", fault=repr(self._failure))
@@ -86,7 +86,7 @@ class _Child:
             elif isinstance(message, Serve):
                 await self._serve(message.slot, setup, writer)
             elif isinstance(message, Ask) and self._host is not None:
-                writer.write(encode(Report.of(self._host.rules.counters, lines_lost())))
+                writer.write(encode(Report.of(self._host.counters, lines_lost())))
             elif isinstance(message, Stop):
                 self._stopped.set()
         if self._host is not None:
@@ -113,17 +113,17 @@ class _Child:
                 # Held open here, a dead neighbour's sockets would go on collecting datagrams.
                 for fd in fds:
                     os.close(fd)
-        datapath = await open_datapath(setup.datapath, self._sockets)
-        self._host = DatapathHost(
-            datapath,
-            self._table,
-            is_loopback_allowed=setup.is_loopback_allowed,
-            refused=lambda address: writer.write(encode(Refused(address))),
-            too_large=lambda: writer.write(encode(TooLarge())),
+        host = DatapathHost()
+        host.refused = lambda address: writer.write(encode(Refused(address)))
+        host.too_large = lambda: writer.write(encode(TooLarge()))
+        vip, inner = (normalise(sock.getsockname()) for sock in (self._sockets.vip, self._sockets.inner))
+        await host.open(
+            setup.datapath, vip, inner, sockets=self._sockets, is_loopback_allowed=setup.is_loopback_allowed
         )
         freeze_gc()
-        self._host.serve()
-        self._watching = asyncio.create_task(self._watch(self._host))
+        host.serve(self._table)
+        self._host = host
+        self._watching = asyncio.create_task(self._watch(host))
 
     async def _watch(self, host: DatapathHost) -> None:
         self._failure = await host.failed()

@@ -11,7 +11,6 @@ from quiclb.datapath.counters import DatapathCounters
 from quiclb.logs.setup import LogFormat
 from quiclb.net.address import Address
 from quiclb.routing.table_spec import TableSpec
-from quiclb.settings.sections import DatapathKind
 
 PREFIX_BYTES: Final = 4
 
@@ -31,7 +30,7 @@ class Setup(msgspec.Struct, frozen=True, tag=True):
     """
 
     slots: list[tuple[int, int]]
-    datapath: DatapathKind
+    datapath: str
     is_loopback_allowed: bool
     is_release_allowed: bool
     orphan_grace_s: float

@@ -13,9 +13,9 @@ from quiclb.daemon.metrics import MetricsServer, collector_renderer
 from quiclb.daemon.processes.collector import SupervisorCollector
 from quiclb.daemon.processes.handle import ChildHandle, start_child
 from quiclb.daemon.processes.messages import LogChoice, Setup
-from quiclb.datapath.base import Side
+from quiclb.datapath.base import Side, SocketPair
 from quiclb.datapath.counters import DatapathCounters
-from quiclb.datapath.linux.sockets import SocketPair, bind_socket, make_socket, receive_drops
+from quiclb.datapath.linux.sockets import bind_socket, make_socket, receive_drops
 from quiclb.errors import StartError
 from quiclb.logs.setup import get_logger
 from quiclb.logs.writer import lines_lost

@@ -5,10 +5,9 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from dataclasses import dataclass
 from typing import Final
 
-from quiclb.datapath.base import Side
+from quiclb.datapath.base import Side, SocketPair
 from quiclb.datapath.linux import libc
 from quiclb.errors import StartError
 from quiclb.net.address import Address, format_address, is_ipv6
@@ -18,18 +17,6 @@ from quiclb.net.socket_options import PathMtu, set_path_mtu
 RECEIVE_BUFFER_BYTES: Final = 4 << 20
 """Room for bursts while a batch is worked on or a process is replaced. Without CAP_NET_ADMIN the kernel grants at most
 net.rules.rmem_max."""
-
-
-@dataclass(frozen=True, slots=True)
-class SocketPair:
-    """The two bound sockets of one datapath, configured by `open_socket` or `configure_socket`."""
-
-    vip: socket.socket
-    inner: socket.socket
-
-    def close(self) -> None:
-        self.vip.close()
-        self.inner.close()
 
 
 def open_sockets(vip: Address, inner: Address) -> SocketPair:

@@ -1,0 +1,1 @@
+"""Contract suites for parts that users bring. They need pytest and nothing else of the tests."""
