@@ -25,10 +25,10 @@ from tests.unit.gateway.recordings import ROOT
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.errors import BindError
 from voice_gateway.settings.gateway_settings import GatewaySettings
-from voice_gateway.telephony.simulator.plan import fetch, read_plan
-from voice_gateway.telephony.simulator.sound import read_telephone_wav, telephone_wav
-from voice_gateway.telephony.simulator.twilio import Call, SimulationError, TwilioSimulator
-from voice_gateway.telephony.twilio.signature import signature
+from voice_gateway.telephony.vendors.twilio.signature import signature
+from voice_gateway.telephony.vendors.twilio.simulator.plan import fetch, read_plan
+from voice_gateway.telephony.vendors.twilio.simulator.simulated_call import Call, SimulationError, TwilioSimulator
+from voice_gateway.telephony.vendors.twilio.simulator.sound import read_telephone_wav, telephone_wav
 from voice_gateway.worker.worker import Worker
 from voicelink.audio.g711 import pcmu_decode, pcmu_encode
 

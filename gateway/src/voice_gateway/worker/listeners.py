@@ -13,9 +13,9 @@ from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.settings.gateway_settings import GatewaySettings, PageSection, TelephonySection, WebSocketSection
 from voice_gateway.store.base import SessionStore
 from voice_gateway.store.once import claim_once
-from voice_gateway.telephony.twilio.counters import TelephonyCounters
-from voice_gateway.telephony.twilio.service import STREAM_PATH, TWIML_PATH, TelephonyService
-from voice_gateway.telephony.twilio.signature import SignatureCheck
+from voice_gateway.telephony.counters import TelephonyCounters
+from voice_gateway.telephony.service import STREAM_PATH, TWIML_PATH, TelephonyService
+from voice_gateway.telephony.vendors.twilio.signature import SignatureCheck
 from voice_gateway.transport.base import Acceptor
 from voice_gateway.transport.websocket import MAX_MESSAGE_BYTES, VoiceOverWebSocket
 from voice_gateway.web.counters import WebCounters

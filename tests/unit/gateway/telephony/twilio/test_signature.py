@@ -8,7 +8,7 @@ import hmac
 
 import pytest
 
-from voice_gateway.telephony.twilio.signature import SignatureCheck, signature
+from voice_gateway.telephony.vendors.twilio.signature import SignatureCheck, signature
 
 STREAM = "wss://gw.example.com/v1/twilio"
 PAGE = "https://mycompany.com/myapp.php?foo=1&bar=2"

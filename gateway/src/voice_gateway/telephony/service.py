@@ -12,12 +12,12 @@ from urllib.parse import parse_qs, parse_qsl, urlencode
 import structlog
 
 from quiclb.logs.limits import LimitedLog
-from voice_gateway.telephony.twilio.counters import TelephonyCounters
-from voice_gateway.telephony.twilio.replays import Uses, Webhooks, use_of
-from voice_gateway.telephony.twilio.signature import SIGNATURE_HEADER, SignatureCheck
-from voice_gateway.telephony.twilio.stream_token import STREAM_TOKEN_PARAMETER
-from voice_gateway.telephony.twilio.transport import AGENT_PARAMETER, TOKEN_PARAMETER, TwilioCall, Vouched
-from voice_gateway.telephony.twilio.twiml import EMPTY_RESPONSE, connect_stream
+from voice_gateway.telephony.call import AGENT_PARAMETER, TOKEN_PARAMETER, TwilioCall, Vouched
+from voice_gateway.telephony.counters import TelephonyCounters
+from voice_gateway.telephony.replays import Uses, Webhooks, use_of
+from voice_gateway.telephony.stream_token import STREAM_TOKEN_PARAMETER
+from voice_gateway.telephony.vendors.twilio.signature import SIGNATURE_HEADER, SignatureCheck
+from voice_gateway.telephony.vendors.twilio.twiml import EMPTY_RESPONSE, connect_stream
 from voice_gateway.transport.base import Acceptor
 from voice_gateway.web.server import WebRequest, WebResponse
 from voice_gateway.web.websocket import WebSocket

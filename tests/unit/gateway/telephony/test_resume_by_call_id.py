@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import msgspec
 
-from tests.unit.gateway.transport.twilio.test_transport import READY, SPEECH, Line, frame
-from voice_gateway.telephony.twilio import transport
-from voice_gateway.telephony.twilio.transport import Vouched
+from tests.unit.gateway.telephony.test_call import READY, SPEECH, Line, frame
+from voice_gateway.telephony import call
+from voice_gateway.telephony.call import Vouched
 from voice_gateway.web.websocket import Ending
 from voicelink.wire import Bye, Drain, Dtmf
 
@@ -49,11 +49,11 @@ async def test_a_caller_who_hangs_up_before_the_session_is_ready_is_heard_to_the
 
 async def test_no_more_than_ten_seconds_are_held_back() -> None:
     line = begun()
-    for _ in range(transport._MOST_HELD + 2):
+    for _ in range(call._MOST_HELD + 2):
         line.media()
     assert line.counters.skipped == {"before_ready": 2}
     line.call.send(READY)
-    assert len(line.heard) == transport._MOST_HELD
+    assert len(line.heard) == call._MOST_HELD
 
 
 async def test_a_signed_stream_ends_when_its_worker_drains_so_that_the_call_goes_on_elsewhere() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.unit.gateway.transport.harness import Session
-from voice_gateway.telephony.twilio.counters import TelephonyCounters
-from voice_gateway.telephony.twilio.transport import MAX_MESSAGES_BEFORE_START, MESSAGES_AT_ONCE, TwilioCall, Vouch
+from voice_gateway.telephony.call import MAX_MESSAGES_BEFORE_START, MESSAGES_AT_ONCE, TwilioCall, Vouch
+from voice_gateway.telephony.counters import TelephonyCounters
 from voice_gateway.transport.base import Refusal
 from voice_gateway.web.websocket import Ending
 from voicelink.wire import (

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from voice_gateway.telephony.twilio.playout import Heard, Playout
+from voice_gateway.telephony.playback import Heard, Playout
 
 
 def spoken(playout: Playout, generation: int, duration_ms: int) -> list[str]:

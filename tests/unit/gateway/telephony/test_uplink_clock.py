@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from voice_gateway.telephony.twilio.uplink import UplinkClock
+from voice_gateway.telephony.uplink_clock import UplinkClock
 from voicelink.wire import Codec
 
 FRAME = bytes(range(160))

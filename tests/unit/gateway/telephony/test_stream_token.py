@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from voice_gateway.telephony.twilio.replays import REMEMBERED_S, RETRY_WINDOW_S, Uses, Webhooks, use_of
-from voice_gateway.telephony.twilio.stream_token import LIFETIME_S, StreamTokens
+from voice_gateway.telephony.replays import REMEMBERED_S, RETRY_WINDOW_S, Uses, Webhooks, use_of
+from voice_gateway.telephony.stream_token import LIFETIME_S, StreamTokens
 
 NOW = 1_700_000_000.5
 USE = use_of("signature")

@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_gateway.telephony.twilio import messages
-from voice_gateway.telephony.twilio.messages import Connected, Dtmf, Mark, Media, Skip, Start, Stop, parse_message
+from voice_gateway.telephony.vendors.twilio import messages
+from voice_gateway.telephony.vendors.twilio.messages import (
+    Connected,
+    Dtmf,
+    Mark,
+    Media,
+    Skip,
+    Start,
+    Stop,
+    parse_message,
+)
 
 CONNECTED = b'{"event":"connected","protocol":"Call","version":"1.0.0"}'
 START = b"""{"event":"start","sequenceNumber":"1","start":{"accountSid":"AC1","streamSid":"MZ1","callSid":"CA1",

@@ -15,13 +15,13 @@ from voice_gateway.errors import StoreError
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.store.once import claim_once
-from voice_gateway.telephony.twilio.counters import TelephonyCounters
-from voice_gateway.telephony.twilio.replays import RETRY_WINDOW_S
-from voice_gateway.telephony.twilio.service import MAX_FORM_FIELDS, MOST_RECONNECTIONS, TelephonyService
-from voice_gateway.telephony.twilio.signature import SignatureCheck, signature
-from voice_gateway.telephony.twilio.stream_token import StreamTokens
-from voice_gateway.telephony.twilio.transport import Vouched
-from voice_gateway.telephony.twilio.twiml import connect_stream
+from voice_gateway.telephony.call import Vouched
+from voice_gateway.telephony.counters import TelephonyCounters
+from voice_gateway.telephony.replays import RETRY_WINDOW_S
+from voice_gateway.telephony.service import MAX_FORM_FIELDS, MOST_RECONNECTIONS, TelephonyService
+from voice_gateway.telephony.stream_token import StreamTokens
+from voice_gateway.telephony.vendors.twilio.signature import SignatureCheck, signature
+from voice_gateway.telephony.vendors.twilio.twiml import connect_stream
 from voice_gateway.web.server import WebRequest, WebResponse
 
 NOW = 1_700_000_000.0

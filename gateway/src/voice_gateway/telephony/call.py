@@ -12,8 +12,10 @@ import structlog
 
 from quiclb.logs.limits import LimitedLog
 from voice_gateway.net.token_buckets import Buckets, Rate
-from voice_gateway.telephony.twilio.counters import TelephonyCounters
-from voice_gateway.telephony.twilio.messages import (
+from voice_gateway.telephony.counters import TelephonyCounters
+from voice_gateway.telephony.playback import Heard, Playout
+from voice_gateway.telephony.uplink_clock import BYTES_PER_MS, MAX_FRAME_BYTES, UplinkClock
+from voice_gateway.telephony.vendors.twilio.messages import (
     MEDIA_FORMAT,
     Connected,
     Media,
@@ -28,10 +30,8 @@ from voice_gateway.telephony.twilio.messages import (
     parse_message,
     parse_payload,
 )
-from voice_gateway.telephony.twilio.messages import Dtmf as DtmfEvent
-from voice_gateway.telephony.twilio.messages import Mark as MarkEvent
-from voice_gateway.telephony.twilio.playout import Heard, Playout
-from voice_gateway.telephony.twilio.uplink import BYTES_PER_MS, MAX_FRAME_BYTES, UplinkClock
+from voice_gateway.telephony.vendors.twilio.messages import Dtmf as DtmfEvent
+from voice_gateway.telephony.vendors.twilio.messages import Mark as MarkEvent
 from voice_gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
 from voice_gateway.web.websocket import Ending, WebSocket
 from voicelink.wire import (
