@@ -20,8 +20,9 @@ from voice_client.errors import CallLost
 from voice_gateway.certificates.development import DevelopmentCertificate
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.store.memory import MemoryStore
-from voice_gateway.telephony.call import TwilioCall
+from voice_gateway.telephony.call import TelephoneCall
 from voice_gateway.telephony.counters import TelephonyCounters
+from voice_gateway.telephony.vendors.twilio.vendor import TwilioVendor
 from voice_gateway.web.websocket import WebSocket
 from voicelink.audio.frames import FRAME_S
 from voicelink.wire import VOICE_PATH, AudioFrame
@@ -64,7 +65,8 @@ def telephone_call(listener: Listener, frames: Sequence[AudioFrame], loss: float
         manager = SessionManager("worker", listener, store, new_id=lambda: "session")
         socket = _Socket()
         # the socket's part that a call uses
-        call = TwilioCall(cast(WebSocket, socket), VOICE_PATH, "192.0.2.1:5000", manager.accept, TelephonyCounters())
+        line, counters = cast(WebSocket, socket), TelephonyCounters()
+        call = TelephoneCall(TwilioVendor(), line, VOICE_PATH, "192.0.2.1:5000", manager.accept, counters)
         stream, began = _Stream(link(loss), random.Random(seed)), sim.now()
         for number, message in enumerate(_messages(frames)):
             await asyncio.sleep(stream.arrival(began + number * FRAME_S) - sim.now())

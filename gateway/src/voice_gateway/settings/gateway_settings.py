@@ -7,9 +7,9 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from quiclb import QuicLbConfig
 from quiclb.errors import ConfigError, QuicLbError
@@ -33,6 +33,7 @@ from voice_gateway.settings.fields import (
     read_bytes_of_each,
     read_full_secret,
 )
+from voice_gateway.telephony.loading import check_vendor_name
 from voicelink.quic import PreferredAddress
 
 ENVIRONMENT_PREFIX = "VOICE_GATEWAY_"
@@ -253,10 +254,12 @@ class TelephonySection(Section):
     `public_url`, the address Twilio calls, as `https://gateway.example.com`: signatures cover it, and the `Host` of a
     request says whatever its sender wants. All workers that take the calls of one number have the same secrets, and
     share the session store. `tls` false leaves TLS, else made with the files of `[tls]`, to a proxy: Twilio speaks
-    nothing else.
+    nothing else. `vendor` is a name of the entry point group `voice_gateway.telephony`; others than `twilio` have paths
+    of their own.
     """
 
     listen: HostPort
+    vendor: Annotated[str, AfterValidator(check_vendor_name)] = "twilio"
     public_url: str | None = None
     auth_token: SecretStr | None = None
     auth_token_file: Path | None = None

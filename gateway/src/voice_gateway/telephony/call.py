@@ -1,4 +1,4 @@
-"""One telephone call: Twilio's messages as a session's messages and frames, and back."""
+"""One telephone call: a vendor's media stream as a session's messages and frames, and back."""
 
 from __future__ import annotations
 
@@ -13,25 +13,18 @@ import structlog
 from quiclb.logs.limits import LimitedLog
 from voice_gateway.net.token_buckets import Buckets, Rate
 from voice_gateway.telephony.counters import TelephonyCounters
-from voice_gateway.telephony.playback import Heard, Playout
+from voice_gateway.telephony.playback import Heard, PlaybackTracker
 from voice_gateway.telephony.uplink_clock import BYTES_PER_MS, MAX_FRAME_BYTES, UplinkClock
-from voice_gateway.telephony.vendors.twilio.messages import (
-    MEDIA_FORMAT,
-    Connected,
-    Media,
+from voice_gateway.telephony.vendor import (
+    KeyPressed,
+    MarkReturned,
+    MediaReceived,
     Skip,
-    Start,
-    StartFacts,
-    Stop,
-    TwilioMessage,
-    clear,
-    mark,
-    media,
-    parse_message,
-    parse_payload,
+    StreamStarted,
+    StreamStopped,
+    Vendor,
+    VendorEvent,
 )
-from voice_gateway.telephony.vendors.twilio.messages import Dtmf as DtmfEvent
-from voice_gateway.telephony.vendors.twilio.messages import Mark as MarkEvent
 from voice_gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
 from voice_gateway.web.websocket import Ending, WebSocket
 from voicelink.wire import (
@@ -45,13 +38,13 @@ from voicelink.wire import (
     Played,
     Ready,
     ServerMessage,
+    Start,
 )
-from voicelink.wire import Start as StartSession
 
 START_TIMEOUT_S: Final = 10.0
 """How long a stream may be open without `start`."""
 MAX_MESSAGES_BEFORE_START: Final = 8
-"""Twilio sends `connected` and then `start`; more messages before it close the stream with 1008."""
+"""A vendor sends one or two; more messages before the start close the stream with 1008."""
 MESSAGES_PER_S: Final = 200.0
 MESSAGES_AT_ONCE: Final = 2_000.0
 """Messages of any kind, 40 s of audio at once after an outage; more close the stream with 1008."""
@@ -59,9 +52,8 @@ TOKEN_PARAMETER: Final = "token"  # noqa: S105 - the name of one
 AGENT_PARAMETER: Final = "agent"
 _REPORT_EVERY: Final = 5
 """Frames of the caller between two reports of what was played: 100 ms."""
-_BYTES_PER_MS: Final = 8
 _MOST_HELD: Final = 500
-"""Messages of Twilio, 10 s of audio, that wait for the session store to say where the call stands."""
+"""Events, 10 s of audio, that wait for the session store to say where the call stands."""
 _log = structlog.get_logger("gateway.telephony")
 _limited_log = LimitedLog(_log)
 
@@ -74,26 +66,26 @@ class Vouched:
     is_key_signed: bool = False
 
 
+_HeldEvent = MediaReceived | MarkReturned | KeyPressed | StreamStopped
 Vouch = Callable[[str, Mapping[str, str]], Awaitable[Vouched | None]]
 """Says what speaks for the stream of a call, by its SID and custom parameters; `None` refuses it. Does not raise."""
 
 
-class TwilioCall:
+class TelephoneCall:
     """`voice_gateway.transport.base.Transport` over the WebSocket of one stream, and that socket's handler.
 
-    It asks `accept` when Twilio says `start`, with the call's SID as the key and, unless `vouch` gives another one, the
-    custom parameter `token` as the access token, and starts the session in G.711 with the agent of the custom parameter
-    `agent`. What Twilio says before
-    the session is `Ready`, new or taken up, is held back. When the worker drains the stream ends, so that Twilio asks
-    for another one.
+    It asks `accept` when the stream starts, with the call's ID as the key and, unless `vouch` gives another one, the
+    parameter `token` as the access token, and starts the session in G.711 with the agent of the parameter `agent`.
+    Events before the session is `Ready`, new or resumed by the call's ID, are held back. When the worker drains the
+    stream ends, so that the vendor asks for another one.
     """
 
-    kind = "twilio"
     datagrams = 0
     datagram_uplink = None
 
     def __init__(
         self,
+        vendor: Vendor,
         socket: WebSocket,
         path: str,
         peer: str,
@@ -103,6 +95,8 @@ class TwilioCall:
         is_signed: bool = False,
         vouch: Vouch | None = None,
     ) -> None:
+        self.kind = vendor.name
+        self._vendor = vendor
         self._socket = socket
         self._path = path
         self._peer = peer
@@ -111,22 +105,23 @@ class TwilioCall:
         self._is_signed = is_signed
         self._vouch = vouch
         self._vouching: asyncio.Task[None] | None = None
-        self._held: deque[Media | MarkEvent | DtmfEvent | Stop] | None = deque()
+        self._held: deque[_HeldEvent] | None = deque()
         self._may_return = False
         self._loop = asyncio.get_running_loop()
         self._log = _log.bind(peer=peer)
-        self._stream_sid: str | None = None
-        self._call_sid: str | None = None
+        self._stream_id: str | None = None
+        self._call_id: str | None = None
         self._handler: TransportHandler | None = None
         self._count: Callable[[int], None] | None = None
         self._uplink = UplinkClock()
-        self._playout = Playout()
+        self._playback = PlaybackTracker()
         self._reported: Heard | None = None
         self._over: set[int] = set()
         self._last_sequence: int | None = None
         self._early_messages = 0
         self._messages = Buckets(Rate(MESSAGES_PER_S, MESSAGES_AT_ONCE), most_keys=1)
         self._skipped: set[Skip] = set()
+        self._plays_until = 0.0
         self._is_stopped = False
         self._is_closed = False
         self._start_timer = self._loop.call_later(START_TIMEOUT_S, self._expect_start)
@@ -147,22 +142,27 @@ class TwilioCall:
             raise ValueError(f"an audio payload holds at most {MAX_AUDIO_BYTES} bytes, got {len(frame.payload)}")
         if frame.codec is not Codec.PCMU:
             raise ValueError(f"a telephone call takes PCMU, got {frame.codec.name}")
-        if self._may_speak(generation) and self._stream_sid is not None:
-            self._socket.send_text(media(self._stream_sid, frame.payload))
-            self._mark(self._playout.sent(generation, len(frame.payload) / _BYTES_PER_MS))
+        if self._may_speak(generation) and self._stream_id is not None:
+            self._socket.send_text(self._vendor.media(self._stream_id, frame.payload))
+            duration_ms = len(frame.payload) / BYTES_PER_MS
+            self._plays_until = max(self._plays_until, self._loop.time()) + duration_ms / 1000
+            self._mark(self._playback.sent(generation, duration_ms))
 
     def end_audio(self, generation: int) -> None:
         if self._may_speak(generation):
             self._over.add(generation)
-            self._mark(self._playout.ended(generation))
+            self._mark(self._playback.ended(generation))
 
     def reset_audio(self, generation: int) -> None:
-        """Twilio drops all or nothing, so a reset takes what is queued of every generation."""
+        """Vendors drop all queued audio or none, so a reset takes that of every generation."""
         self._over.add(generation)
-        if not self._is_closed and self._stream_sid is not None and self._playout.has_pending:
-            self._playout.cleared()
-            self._counters.clears += 1
-            self._socket.send_text(clear(self._stream_sid))
+        if not self._is_closed and self._stream_id is not None and self._playback.has_pending:
+            message = self._vendor.clear(self._stream_id)
+            if message is not None:
+                self._playback.cleared()
+                self._plays_until = 0.0
+                self._counters.clears += 1
+                self._socket.send_text(message)
 
     def close(self, code: CloseCode, reason: str) -> None:
         if not self._is_closed:
@@ -181,8 +181,10 @@ class TwilioCall:
             self._count(len(text))
             if self._is_closed:
                 return
-        message = parse_message(text)
-        fault = message if isinstance(message, Skip) else self._receive(message)
+        event = self._vendor.parse(text)
+        if event is None:
+            return
+        fault = event if isinstance(event, Skip) else self._receive(event)
         if fault is not None:
             self._skip(fault)
 
@@ -205,7 +207,7 @@ class TwilioCall:
 
     def _is_within_limits(self) -> bool:
         """Count a message; beyond a limit the stream is closed, before the message is read."""
-        if self._stream_sid is None:
+        if self._stream_id is None:
             self._early_messages += 1
             if self._early_messages > MAX_MESSAGES_BEFORE_START:
                 self._close_beyond("too many messages before start")
@@ -223,41 +225,39 @@ class TwilioCall:
         if handler is not None:
             handler.lost(reason)
 
-    def _receive(self, message: TwilioMessage) -> Skip | None:
-        if isinstance(message, Connected):
-            return None
-        if isinstance(message, Start):
-            return Skip.SECOND_START if self._stream_sid is not None else self._start(message)
-        if self._stream_sid is None or (self._handler is None and self._vouching is None):
+    def _receive(self, event: VendorEvent) -> Skip | None:
+        if isinstance(event, StreamStarted):
+            return Skip.SECOND_START if self._stream_id is not None else self._start(event)
+        if self._stream_id is None or (self._handler is None and self._vouching is None):
             return Skip.BEFORE_START
-        if message.stream_sid != self._stream_sid:
+        if event.stream_id != self._stream_id:
             return Skip.WRONG_STREAM
         if self._is_stopped:
             return Skip.AFTER_STOP
-        self._count_missing(message.sequence_number)
+        self._count_missing(event.sequence)
         if self._held is None and self._handler is not None:
-            return self._take(message, self._handler)
+            return self._take(event, self._handler)
         if self._held is None or len(self._held) == _MOST_HELD:
             return Skip.BEFORE_READY
-        self._held.append(message)
+        self._held.append(event)
         return None
 
-    def _take(self, message: Media | MarkEvent | DtmfEvent | Stop, handler: TransportHandler) -> Skip | None:
-        match message:
-            case Media():
-                return self._hear(message, handler)
-            case MarkEvent():
-                self._returned(message.mark.name, handler)
-            case DtmfEvent():
+    def _take(self, event: _HeldEvent, handler: TransportHandler) -> Skip | None:
+        match event:
+            case MediaReceived():
+                return self._hear(event, handler)
+            case MarkReturned():
+                self._returned(event.name, handler)
+            case KeyPressed():
                 self._counters.digits += 1
-                handler.message_received(Dtmf(digit=message.dtmf.digit))
-            case Stop():
+                handler.message_received(Dtmf(digit=event.digit))
+            case StreamStopped():
                 self._is_stopped = True
                 handler.message_received(Bye(frames=self._uplink.next_sequence, reason="the call ended"))
         return None
 
     def _ready(self, ready: Ready) -> None:
-        """The session is there: give it, by its numbers, what Twilio has said meanwhile."""
+        """The session is there: give it the events that were held back, in its numbering."""
         self._may_return = bool(ready.resume_window_s) and self._is_signed
         self._uplink.next_sequence = ready.next_sequence
         held, self._held = self._held or (), None
@@ -276,28 +276,24 @@ class TwilioCall:
         if handler is not None:
             handler.lost(reason)
 
-    def _start(self, message: Start) -> Skip | None:
-        facts = message.start
-        if facts.stream_sid != message.stream_sid:
-            return Skip.WRONG_STREAM
-        form = facts.media_format
-        if (form.encoding, form.sample_rate, form.channels) != MEDIA_FORMAT:
+    def _start(self, started: StreamStarted) -> Skip | None:
+        if started.fault is not None:
             self._end()
-            self._socket.close(_UNSUPPORTED, "audio must be mu-law at 8000 Hz on one channel")
+            self._socket.close(_UNSUPPORTED, started.fault)
             return None
         self._start_timer.cancel()
-        self._stream_sid = message.stream_sid
-        self._last_sequence = message.sequence_number or None
-        self._call_sid = facts.call_sid
-        self._log = self._log.bind(call=facts.call_sid)
+        self._stream_id = started.stream_id
+        self._last_sequence = started.sequence or None
+        self._call_id = started.call_id
+        self._log = self._log.bind(call=started.call_id)
         if self._vouch is None:
-            self._begin(facts, Vouched(facts.custom_parameters.get(TOKEN_PARAMETER), self._is_signed))
+            self._begin(started, Vouched(started.parameters.get(TOKEN_PARAMETER), self._is_signed))
         else:
-            self._vouching = self._loop.create_task(self._begin_vouched(facts, self._vouch))
+            self._vouching = self._loop.create_task(self._begin_vouched(started, self._vouch))
         return None
 
-    async def _begin_vouched(self, facts: StartFacts, vouch: Vouch) -> None:
-        vouched = await vouch(facts.call_sid, facts.custom_parameters)
+    async def _begin_vouched(self, started: StreamStarted, vouch: Vouch) -> None:
+        vouched = await vouch(started.call_id, started.parameters)
         if self._is_closed:
             return
         self._vouching = None
@@ -305,14 +301,14 @@ class TwilioCall:
             self._end()
             self._socket.close(_REFUSED, "nothing says that this stream is the call's")
         else:
-            self._begin(facts, vouched)
+            self._begin(started, vouched)
 
-    def _begin(self, facts: StartFacts, vouched: Vouched) -> None:
+    def _begin(self, started: StreamStarted, vouched: Vouched) -> None:
         request = SessionRequest(
             self._path,
             self._peer,
             vouched.access_token,
-            key=facts.call_sid or None,
+            key=started.call_id or None,
             is_key_signed=vouched.is_key_signed,
         )
         answer = self._accept(request, self)
@@ -322,28 +318,26 @@ class TwilioCall:
         elif not self._is_closed:
             self._handler = answer
             self._count = answer.bytes_received if isinstance(answer, Metered) else None
-            agent = facts.custom_parameters.get(AGENT_PARAMETER)
-            answer.message_received(StartSession(accept=(Codec.PCMU,), agent=agent))
+            agent = started.parameters.get(AGENT_PARAMETER)
+            answer.message_received(Start(accept=(Codec.PCMU,), agent=agent))
 
-    def _hear(self, message: Media, handler: TransportHandler) -> Skip | None:
-        if message.media.track != "inbound":
-            return Skip.OTHER_TRACK
-        payload = parse_payload(message.media.payload)
+    def _hear(self, media: MediaReceived, handler: TransportHandler) -> Skip | None:
+        payload = media.payload
         if isinstance(payload, Skip):
             return payload
         for start in range(0, len(payload), MAX_FRAME_BYTES):
-            at_ms = message.media.timestamp + start // BYTES_PER_MS
+            at_ms = media.timestamp_ms + start // BYTES_PER_MS
             frame = self._uplink.frame(at_ms, payload[start : start + MAX_FRAME_BYTES])
             if frame.sequence % _REPORT_EVERY == 0:
                 # before the frame: should it interrupt our speech, the session knows how much of that was heard
-                self._report(self._playout.heard(self._loop.time()), handler)
+                self._report(self._playback.heard(self._loop.time()), handler)
             handler.audio_received(frame)
             if self._handler is None:
                 break
         return None
 
     def _returned(self, name: str, handler: TransportHandler) -> None:
-        heard = self._playout.returned(name, self._loop.time())
+        heard = self._playback.returned(name, self._loop.time())
         if heard is None:
             self._counters.marks_cleared += 1
         else:
@@ -359,7 +353,7 @@ class TwilioCall:
         )
 
     def _count_missing(self, sequence: int) -> None:
-        """Twilio drops messages that a congested connection does not take, and numbers all of them."""
+        """Vendors drop messages that a congested connection does not take, and number all of them."""
         if not sequence:
             return
         if self._last_sequence is not None and sequence > self._last_sequence + 1:
@@ -367,9 +361,18 @@ class TwilioCall:
         self._last_sequence = max(sequence, self._last_sequence or 0)
 
     def _mark(self, name: str | None) -> None:
-        if name is not None and self._stream_sid is not None:
-            self._counters.marks_sent += 1
-            self._socket.send_text(mark(self._stream_sid, name))
+        if name is not None and self._stream_id is not None:
+            message = self._vendor.mark(self._stream_id, name)
+            if message is not None:
+                self._counters.marks_sent += 1
+                self._socket.send_text(message)
+            else:
+                self._loop.call_at(self._plays_until, self._played, name)
+
+    def _played(self, name: str) -> None:
+        """By the clock, all audio before the mark was played: for a vendor without marks."""
+        if self._handler is not None:
+            self._returned(name, self._handler)
 
     def _may_speak(self, generation: int) -> bool:
         return not (self._is_closed or self._is_stopped or generation in self._over)
@@ -378,7 +381,9 @@ class TwilioCall:
         self._counters.skipped[fault.value] += 1
         if fault not in self._skipped:
             self._skipped.add(fault)
-            _limited_log.warning("twilio_message_skipped", peer=self._peer, call=self._call_sid, fault=fault.value)
+            _limited_log.warning(
+                f"{self._vendor.name}_message_skipped", peer=self._peer, call=self._call_id, fault=fault.value
+            )
 
     def _expect_start(self) -> None:
         if not self._is_closed:

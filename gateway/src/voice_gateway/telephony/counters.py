@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class TelephonyCounters:
-    """Totals since the worker began; `skipped` counts messages of Twilio's side by `Skip`."""
+    """Totals since the worker began; `skipped` counts the vendor's messages by `Skip`."""
 
     streams: int = 0
     refused_signatures: int = 0

@@ -1,6 +1,6 @@
-"""What of our speech the caller has heard, as Twilio's marks tell it, sans-IO.
+"""How much of our audio the caller has heard, by the vendor's marks, sans-IO.
 
-Twilio queues audio and plays it in order; a mark comes back when all audio before it was played, or at once when the
+Vendors queue audio and play it in order; a mark comes back when all audio before it was played, or at once when the
 queue is cleared. So a mark says that something was heard only while its generation was not cleared.
 """
 
@@ -23,8 +23,8 @@ class Heard:
     is_complete: bool = False
 
 
-class Playout:
-    """Follows Twilio's queue for one stream: tell it what is sent and what comes back, in order."""
+class PlaybackTracker:
+    """Follows the vendor's queue for one stream, by what is sent and what comes back, in order."""
 
     def __init__(self) -> None:
         self._sent_generation: int | None = None
@@ -36,7 +36,7 @@ class Playout:
 
     @property
     def has_pending(self) -> bool:
-        """Whether audio or marks are with Twilio that have not come back as played."""
+        """Whether audio or marks are queued that have not come back as played."""
         return bool(self._pending) or self._unmarked_ms > 0
 
     def sent(self, generation: int, duration_ms: float) -> str | None:

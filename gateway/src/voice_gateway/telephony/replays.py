@@ -1,8 +1,8 @@
-"""Which signed requests of Twilio were answered before, and which streams were opened. Sans-IO.
+"""Which signed webhooks were answered before, and which streams were opened. Sans-IO.
 
-Twilio's signature covers a webhook's URL and parameters and holds no time: whoever captures one request can send it
-again for ever. So each is answered once. Twilio itself repeats a request within 15 s when it got no answer (connection
-overrides `rc`, `rp`, `tt`), with the same `I-Twilio-Idempotency-Token`: that gets the same answer again.
+A signature covers a webhook's URL and parameters and holds no time: a captured request could be sent again at any time.
+So each is answered once. Twilio itself repeats a request within 15 s when it got no answer (connection overrides `rc`,
+`rp`, `tt`), with the same `I-Twilio-Idempotency-Token`: that gets the same answer again.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Webhooks(Generic[_Answer]):
         self._recent[name] = _Recent(now, idempotency_token, answer)
 
     def repeated(self, name: str, idempotency_token: str) -> _Answer | None:
-        """Return the answer that a retry of Twilio's gets; `None` for a replay."""
+        """Return the answer that the vendor's retry gets; `None` for a replay."""
         recent = self._recent.get(name)
         return recent.answer if recent is not None and recent.idempotency_token == idempotency_token else None
 

@@ -1,4 +1,4 @@
-"""The media time of a call, sans-IO: Twilio counts milliseconds, and a little unevenly."""
+"""The media time of a call, sans-IO: vendors count milliseconds, and a little unevenly."""
 
 from __future__ import annotations
 

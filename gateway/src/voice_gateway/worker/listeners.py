@@ -14,8 +14,9 @@ from voice_gateway.settings.gateway_settings import GatewaySettings, PageSection
 from voice_gateway.store.base import SessionStore
 from voice_gateway.store.once import claim_once
 from voice_gateway.telephony.counters import TelephonyCounters
-from voice_gateway.telephony.service import STREAM_PATH, TWIML_PATH, TelephonyService
-from voice_gateway.telephony.vendors.twilio.signature import SignatureCheck
+from voice_gateway.telephony.loading import load_vendor
+from voice_gateway.telephony.service import TelephonyService
+from voice_gateway.telephony.vendor import VendorSecrets
 from voice_gateway.transport.base import Acceptor
 from voice_gateway.transport.websocket import MAX_MESSAGE_BYTES, VoiceOverWebSocket
 from voice_gateway.web.counters import WebCounters
@@ -112,15 +113,16 @@ def _telephony(
     telephony = settings.telephony
     if telephony is None:
         return WebServer({}, {}, **shared)
-    auth_token, shared_key = telephony.read_auth_token(), telephony.read_shared_key()
+    vendor = load_vendor(telephony.vendor)(VendorSecrets(telephony.read_auth_token(), telephony.read_shared_key()))
     service = TelephonyService(
+        vendor,
         accept,
         counters,
         public_url=telephony.public_url,
-        signatures=SignatureCheck(auth_token, shared_key) if auth_token or shared_key else None,
         access_token=access_control.telephone_token,
         needs_access_token=lambda: access_control.asks_for_tokens,
         claim_use=partial(claim_once, store, settings.worker.name),
         has_tls=telephony.tls,
     )
-    return WebServer({TWIML_PATH: service.twiml}, {STREAM_PATH: service.stream}, posts={TWIML_PATH}, **shared)
+    pages, sockets = {vendor.webhook_path: service.webhook}, {vendor.stream_path: service.stream}
+    return WebServer(pages, sockets, posts={vendor.webhook_path}, **shared)

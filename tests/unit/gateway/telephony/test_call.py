@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.unit.gateway.transport.harness import Session
-from voice_gateway.telephony.call import MAX_MESSAGES_BEFORE_START, MESSAGES_AT_ONCE, TwilioCall, Vouch
+from voice_gateway.telephony.call import MAX_MESSAGES_BEFORE_START, MESSAGES_AT_ONCE, TelephoneCall, Vouch
 from voice_gateway.telephony.counters import TelephonyCounters
+from voice_gateway.telephony.vendors.twilio.vendor import TwilioVendor
 from voice_gateway.transport.base import Refusal
 from voice_gateway.web.websocket import Ending
 from voicelink.wire import (
@@ -57,7 +58,8 @@ class Line:
         self.socket = FakeSocket()
         self.counters = TelephonyCounters()
         accept = self.session.accept
-        self.call = TwilioCall(
+        self.call = TelephoneCall(
+            TwilioVendor(),
             self.socket,  # type: ignore[arg-type]
             VOICE_PATH,
             "192.0.2.1:5000",

@@ -1,26 +1,26 @@
 from __future__ import annotations
 
-from voice_gateway.telephony.playback import Heard, Playout
+from voice_gateway.telephony.playback import Heard, PlaybackTracker
 
 
-def spoken(playout: Playout, generation: int, duration_ms: int) -> list[str]:
+def spoken(playout: PlaybackTracker, generation: int, duration_ms: int) -> list[str]:
     """Send that much in frames of 20 ms, and end the generation; return all marks."""
     marks = [playout.sent(generation, 20.0) for _ in range(duration_ms // 20)]
     return [mark for mark in marks if mark] + [playout.ended(generation)]
 
 
 def test_marks_stand_behind_the_first_frame_every_200_ms_and_at_the_end() -> None:
-    assert spoken(Playout(), 3, 500) == ["3:20", "3:220", "3:420", "3:500:end"]
+    assert spoken(PlaybackTracker(), 3, 500) == ["3:20", "3:220", "3:420", "3:500:end"]
 
 
 def test_a_generation_without_audio_ends_all_the_same() -> None:
-    playout = Playout()
+    playout = PlaybackTracker()
     name = playout.ended(4)
     assert playout.returned(name, 0.0) == Heard(4, 0, is_complete=True)
 
 
 def test_marks_that_come_back_say_what_was_heard() -> None:
-    playout = Playout()
+    playout = PlaybackTracker()
     marks = spoken(playout, 1, 300)
     heard = [playout.returned(name, 0.0) for name in marks]
     assert heard == [Heard(1, 20), Heard(1, 220), Heard(1, 300, is_complete=True)]
@@ -28,7 +28,7 @@ def test_marks_that_come_back_say_what_was_heard() -> None:
 
 
 def test_between_marks_time_counts_up_to_the_next() -> None:
-    playout = Playout()
+    playout = PlaybackTracker()
     marks = spoken(playout, 1, 500)
     assert playout.heard(5.0) is None
     playout.returned(marks[0], 10.0)
@@ -38,7 +38,7 @@ def test_between_marks_time_counts_up_to_the_next() -> None:
 
 
 def test_the_next_generation_begins_where_the_last_one_ended() -> None:
-    playout = Playout()
+    playout = PlaybackTracker()
     first, second = spoken(playout, 1, 40), spoken(playout, 2, 400)
     playout.returned(first[-1], 1.0)
     assert playout.heard(1.01) == Heard(2, 10)
@@ -47,7 +47,7 @@ def test_the_next_generation_begins_where_the_last_one_ended() -> None:
 
 
 def test_marks_that_a_clear_returns_were_not_heard() -> None:
-    playout = Playout()
+    playout = PlaybackTracker()
     marks = spoken(playout, 1, 500)
     playout.returned(marks[0], 1.0)
     playout.cleared()
@@ -58,7 +58,7 @@ def test_marks_that_a_clear_returns_were_not_heard() -> None:
 
 
 def test_audio_behind_the_last_mark_is_pending_too() -> None:
-    playout = Playout()
+    playout = PlaybackTracker()
     mark = playout.sent(1, 20.0)
     assert mark is not None
     playout.sent(1, 20.0)
@@ -67,14 +67,14 @@ def test_audio_behind_the_last_mark_is_pending_too() -> None:
 
 
 def test_a_mark_of_somebody_else_says_nothing() -> None:
-    playout = Playout()
+    playout = PlaybackTracker()
     spoken(playout, 1, 20)
     assert playout.returned("utterance-7", 0.0) is None
     assert playout.has_pending
 
 
 def test_a_mark_stands_for_those_before_it() -> None:
-    playout = Playout()
+    playout = PlaybackTracker()
     marks = spoken(playout, 1, 500)
     assert playout.returned(marks[2], 0.0) == Heard(1, 420)
     assert playout.returned(marks[1], 0.0) is None

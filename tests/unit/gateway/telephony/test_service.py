@@ -20,8 +20,10 @@ from voice_gateway.telephony.counters import TelephonyCounters
 from voice_gateway.telephony.replays import RETRY_WINDOW_S
 from voice_gateway.telephony.service import MAX_FORM_FIELDS, MOST_RECONNECTIONS, TelephonyService
 from voice_gateway.telephony.stream_token import StreamTokens
-from voice_gateway.telephony.vendors.twilio.signature import SignatureCheck, signature
+from voice_gateway.telephony.vendor import VendorSecrets
+from voice_gateway.telephony.vendors.twilio.signature import signature
 from voice_gateway.telephony.vendors.twilio.twiml import connect_stream
+from voice_gateway.telephony.vendors.twilio.vendor import TwilioVendor
 from voice_gateway.web.server import WebRequest, WebResponse
 
 NOW = 1_700_000_000.0
@@ -41,11 +43,11 @@ class Clock:
 def service(**changes: object) -> TelephonyService:
     options = {
         "public_url": PUBLIC,
-        "signatures": SignatureCheck("12345"),
+        "vendor": TwilioVendor(VendorSecrets("12345")),
         "access_token": lambda call_sid: f"for {call_sid}",
         "clock": lambda: NOW,
     } | changes
-    return TelephonyService(Session().accept, TelephonyCounters(), **options)  # type: ignore[arg-type]
+    return TelephonyService(accept=Session().accept, counters=TelephonyCounters(), **options)  # type: ignore[arg-type]
 
 
 def asked(
@@ -68,7 +70,7 @@ def connected(response: WebResponse) -> tuple[str, str, dict[str, str]]:
 
 
 def test_a_call_is_connected_to_the_stream_with_a_token_for_it_and_no_other() -> None:
-    url, action, parameters = connected(service().twiml(asked()))
+    url, action, parameters = connected(service().webhook(asked()))
     assert url == "wss://gw.example.com/v1/twilio"
     assert action == "https://gw.example.com/twiml?again=1"
     assert parameters.keys() == {"stream_token"}, "the access token stays here"
@@ -79,14 +81,14 @@ def test_a_call_is_connected_to_the_stream_with_a_token_for_it_and_no_other() ->
 def test_a_get_is_answered_too() -> None:
     target = "/twiml?agent=echo&CallSid=CA1"
     headers = {"x-twilio-signature": signature("12345", PUBLIC + target)}
-    _, action, parameters = connected(service().twiml(WebRequest("GET", target, headers, "192.0.2.1:5000")))
+    _, action, parameters = connected(service().webhook(WebRequest("GET", target, headers, "192.0.2.1:5000")))
     assert action == "https://gw.example.com/twiml?agent=echo&again=1"
     assert parameters["agent"] == "echo"
     assert StreamTokens("12345").check(parameters["stream_token"], "CA1", NOW) is not None
 
 
 def test_a_webhook_without_a_call_is_refused() -> None:
-    assert service().twiml(asked(form={"CallStatus": "ringing"})).status is HTTPStatus.BAD_REQUEST
+    assert service().webhook(asked(form={"CallStatus": "ringing"})).status is HTTPStatus.BAD_REQUEST
 
 
 class TestReplays:
@@ -95,37 +97,37 @@ class TestReplays:
     def test_a_retry_of_twilio_gets_the_same_answer(self) -> None:
         clock = Clock()
         telephony = service(clock=clock)
-        first = telephony.twiml(asked())
+        first = telephony.webhook(asked())
         clock.now += RETRY_WINDOW_S - 1
-        assert telephony.twiml(asked()) is first
+        assert telephony.webhook(asked()) is first
         assert telephony.counters.twiml_pages == 1
 
     @pytest.mark.parametrize("idempotency", ["retry-1", "retry-2", ""])
     def test_a_webhook_that_is_sent_again_later_is_forbidden(self, idempotency: str) -> None:
         clock = Clock()
         telephony = service(clock=clock)
-        telephony.twiml(asked())
+        telephony.webhook(asked())
         clock.now += RETRY_WINDOW_S
-        answer = telephony.twiml(asked(idempotency=idempotency))
+        answer = telephony.webhook(asked(idempotency=idempotency))
         assert (answer.status, "stream_token" in answer.text) == (HTTPStatus.FORBIDDEN, False)
         assert telephony.counters.refused_replays == 1
 
     def test_a_webhook_with_another_idempotency_token_is_no_retry(self) -> None:
         telephony = service()
-        telephony.twiml(asked())
-        assert telephony.twiml(asked(idempotency="retry-2")).status is HTTPStatus.FORBIDDEN
+        telephony.webhook(asked())
+        assert telephony.webhook(asked(idempotency="retry-2")).status is HTTPStatus.FORBIDDEN
 
     def test_a_body_in_another_order_is_the_same_webhook(self) -> None:
         """Twilio's signature sorts the parameters, and so covers them in any order."""
         telephony = service()
-        telephony.twiml(asked(idempotency="retry-1"))
+        telephony.webhook(asked(idempotency="retry-1"))
         turned = asked(form=dict(reversed(FORM.items())), idempotency="retry-2")
-        assert telephony.twiml(turned).status is HTTPStatus.FORBIDDEN
+        assert telephony.webhook(turned).status is HTTPStatus.FORBIDDEN
 
     def test_the_next_webhook_of_a_call_is_another(self) -> None:
         telephony = service()
         answers = [
-            telephony.twiml(request)
+            telephony.webhook(request)
             for request in (asked(), asked("/twiml?again=1"), asked(form=FORM | {"CallStatus": "in-progress"}))
         ]
         assert len({connected(answer)[2]["stream_token"] for answer in answers}) == 3
@@ -135,7 +137,7 @@ class TestVouching:
     """The signature of a stream covers its URL alone: a stream token, or an access token, has to speak for the call."""
 
     def token(self, telephony: TelephonyService) -> dict[str, str]:
-        return connected(telephony.twiml(asked()))[2]
+        return connected(telephony.webhook(asked()))[2]
 
     async def test_a_stream_token_proves_the_call_once(self) -> None:
         telephony = service()
@@ -193,31 +195,31 @@ class TestVouching:
 
 def test_without_a_public_address_the_host_is_believed() -> None:
     for has_tls, scheme in ((True, "wss"), (False, "ws")):
-        plain = service(public_url=None, signatures=None, has_tls=has_tls)
-        url, _, parameters = connected(plain.twiml(WebRequest("GET", "/twiml", {"host": "127.0.0.1:8080"}, "")))
+        plain = service(public_url=None, vendor=TwilioVendor(), has_tls=has_tls)
+        url, _, parameters = connected(plain.webhook(WebRequest("GET", "/twiml", {"host": "127.0.0.1:8080"}, "")))
         assert url == f"{scheme}://127.0.0.1:8080/v1/twilio"
         assert parameters == {}, "the access token goes to nobody unknown"
 
 
 def test_a_stream_that_broke_is_joined_again_but_not_for_ever() -> None:
-    _, action, _ = connected(service().twiml(asked("/twiml?again=3")))
+    _, action, _ = connected(service().webhook(asked("/twiml?again=3")))
     assert action.endswith("again=4")
-    last = service().twiml(asked(f"/twiml?again={MOST_RECONNECTIONS + 1}"))
+    last = service().webhook(asked(f"/twiml?again={MOST_RECONNECTIONS + 1}"))
     assert "<Response/>" in last.text
-    _, action, _ = connected(service().twiml(asked("/twiml?again=x")))
+    _, action, _ = connected(service().webhook(asked("/twiml?again=x")))
     assert action.endswith("again=1")
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])
 def test_a_call_that_is_over_is_let_go(status: str) -> None:
-    assert "<Response/>" in service().twiml(asked(form=FORM | {"CallStatus": status})).text
+    assert "<Response/>" in service().webhook(asked(form=FORM | {"CallStatus": status})).text
 
 
 @pytest.mark.parametrize("base", ["https://other.example.com", "http://gw.example.com"])
 def test_what_is_not_signed_is_forbidden(base: str) -> None:
     telephony = service()
-    assert telephony.twiml(asked(base=base)).status is HTTPStatus.FORBIDDEN
-    assert telephony.twiml(WebRequest("GET", "/twiml", {}, "")).status is HTTPStatus.FORBIDDEN
+    assert telephony.webhook(asked(base=base)).status is HTTPStatus.FORBIDDEN
+    assert telephony.webhook(WebRequest("GET", "/twiml", {}, "")).status is HTTPStatus.FORBIDDEN
     stream = telephony.stream(WebRequest("GET", "/v1/twilio", {}, ""), None)  # type: ignore[arg-type]
     assert isinstance(stream, WebResponse)
     assert stream.status is HTTPStatus.FORBIDDEN
@@ -235,18 +237,18 @@ def test_values_are_escaped() -> None:
 @pytest.mark.parametrize("host", ["[", "[::1", "::", "", "a b", "x" * 300])
 def test_any_host_is_no_signature_and_no_exception(host: str) -> None:
     headers = {"host": host, "x-twilio-signature": "x"}
-    answer = service(public_url=None).twiml(WebRequest("POST", "/twiml", headers, "192.0.2.1:5000"))
+    answer = service(public_url=None).webhook(WebRequest("POST", "/twiml", headers, "192.0.2.1:5000"))
     assert answer.status is HTTPStatus.FORBIDDEN
 
 
 def test_a_form_of_thousands_of_fields_is_not_sorted_for_a_signature() -> None:
     form = {f"f{number}": "" for number in range(MAX_FORM_FIELDS + 1)}
-    assert service().twiml(asked(form=form)).status is HTTPStatus.FORBIDDEN
+    assert service().webhook(asked(form=form)).status is HTTPStatus.FORBIDDEN
 
 
 def test_unsigned_requests_write_a_bounded_number_of_lines(capsys: pytest.CaptureFixture[str]) -> None:
     twilio = service()
     for _ in range(500):
-        twilio.twiml(WebRequest("POST", "/twiml", {}, "192.0.2.1:5000"))
+        twilio.webhook(WebRequest("POST", "/twiml", {}, "192.0.2.1:5000"))
     assert twilio.counters.refused_signatures == 500
     assert capsys.readouterr().out.count("twilio_signature_refused") <= 11

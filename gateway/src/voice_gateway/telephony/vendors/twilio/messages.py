@@ -7,38 +7,17 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode, b64encode
-from enum import StrEnum
 from typing import Annotated, Final
 
 import msgspec
 
+from voice_gateway.telephony.vendor import Skip
 from voicelink.wire import MAX_AUDIO_BYTES
 
 MEDIA_FORMAT: Final = ("audio/x-mulaw", 8_000, 1)
 
 Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
 Sid = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-
-
-class Skip(StrEnum):
-    """Why a message of Twilio's side was passed over; the call goes on."""
-
-    MALFORMED = "malformed"
-    """No JSON, no object, a key missing or of the wrong kind."""
-    UNKNOWN_EVENT = "unknown_event"
-    BINARY = "binary"
-    BAD_PAYLOAD = "bad_payload"
-    """Audio that is no base64, empty, or more than one frame may hold."""
-    BEFORE_START = "before_start"
-    BEFORE_READY = "before_ready"
-    """More than is held back while the session store looks for the call."""
-    SECOND_START = "second_start"
-    WRONG_STREAM = "wrong_stream"
-    OTHER_TRACK = "other_track"
-    """Audio of a track that is not the caller's."""
-    AFTER_STOP = "after_stop"
-    TOO_LARGE = "too_large"
-    """A message beyond the WebSocket's limit; the one that ends the connection, with code 1009."""
 
 
 class _Message(msgspec.Struct, frozen=True, tag_field="event", rename="camel"):

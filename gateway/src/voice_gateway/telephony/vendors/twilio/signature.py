@@ -13,8 +13,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from voice_gateway.telephony.stream_token import StreamTokens
-
 SIGNATURE_HEADER: Final = "x-twilio-signature"
 SETTINGS_HEADER: Final = "x-twilio-webhooks-signature-settings"
 Form = Iterable[tuple[str, str]]
@@ -26,11 +24,6 @@ class SignatureCheck:
 
     auth_token: str | None = field(default=None, repr=False)
     shared_key: str | None = field(default=None, repr=False)
-
-    @property
-    def stream_tokens(self) -> StreamTokens:
-        """What makes and checks the tokens of streams, the same at all workers with these secrets."""
-        return StreamTokens(self.auth_token or self.shared_key or "")
 
     def is_genuine(self, url: str, form: Form, headers: Mapping[str, str]) -> bool:
         """Whether the request to `url` (with any query) was signed; names of `headers` are in lower case.
