@@ -8,7 +8,7 @@ import numpy as np
 
 from quiclb.datapath.base import Datagrams, Replies
 from quiclb.datapath.forwarding_rules import ForwardingRules
-from quiclb.datapath.linux.messages import ReceiveBatch
+from quiclb.datapath.linux.batches import ReceiveBatch
 from quiclb.datapath.vectorised.batch_path import BatchPath
 from quiclb.net.address import Address, ip_facts, ip_text, is_ipv6, is_wildcard
 from quiclb.net.spp import HEADER_LENGTH, SppHeader

@@ -44,11 +44,11 @@ class DatapathDriver(ABC):
         """Send to the inner side; a number beyond the last backend is an untrusted source."""
 
     @abstractmethod
-    async def backend_received(self, number: int) -> bytes | None:
+    async def backend_received(self, number: int, timeout_s: float) -> bytes | None:
         """The next datagram at a backend; `None` if none comes."""
 
     @abstractmethod
-    async def client_received(self, number: int) -> bytes | None:
+    async def client_received(self, number: int, timeout_s: float = TIMEOUT_S) -> bytes | None:
         """The next datagram at a client; `None` if none comes."""
 
     @abstractmethod
@@ -85,11 +85,11 @@ class SocketDriver(DatapathDriver):
     def backend_sends(self, number: int, datagram: bytes) -> None:
         self._backends[number].sendto(datagram, self._inner)
 
-    async def backend_received(self, number: int) -> bytes | None:
-        return await _received(self._backends[number])
+    async def backend_received(self, number: int, timeout_s: float) -> bytes | None:
+        return await _received(self._backends[number], timeout_s)
 
-    async def client_received(self, number: int) -> bytes | None:
-        return await _received(self._clients[number])
+    async def client_received(self, number: int, timeout_s: float = TIMEOUT_S) -> bytes | None:
+        return await _received(self._clients[number], timeout_s)
 
     async def close(self) -> None:
         for sock in (*self._backends, *self._clients):
@@ -121,10 +121,10 @@ class MemoryDriver(DatapathDriver):
     def backend_sends(self, number: int, datagram: bytes) -> None:
         self._datapath.backend_sends(datagram, self.backend(number))
 
-    async def backend_received(self, number: int) -> bytes | None:
+    async def backend_received(self, number: int, timeout_s: float) -> bytes | None:
         return _taken(self._datapath.to_backends, self.backend(number))
 
-    async def client_received(self, number: int) -> bytes | None:
+    async def client_received(self, number: int, timeout_s: float = TIMEOUT_S) -> bytes | None:
         return _taken(self._datapath.to_clients, self.client(number))
 
     async def close(self) -> None:
@@ -138,10 +138,10 @@ def _bound() -> socket.socket:
     return sock
 
 
-async def _received(sock: socket.socket) -> bytes | None:
+async def _received(sock: socket.socket, timeout_s: float) -> bytes | None:
     """Poll, as not every event loop has datagram sockets by `sock_recvfrom`; each try leaves the loop time."""
     loop = asyncio.get_running_loop()
-    until = loop.time() + QUIET_S
+    until = loop.time() + timeout_s
     while True:
         try:
             return sock.recv(65536)

@@ -9,7 +9,7 @@ import pytest
 
 from quiclb.datapath.base import Side
 from quiclb.datapath.linux import libc
-from quiclb.datapath.linux.messages import ReceiveBatch, SendBatch
+from quiclb.datapath.linux.batches import ReceiveBatch, SendBatch
 from quiclb.datapath.linux.sender import Sender
 from quiclb.datapath.linux.sockets import open_socket, read_error_queue
 from quiclb.datapath.vectorised.addresses import Ipv4

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from quiclb.datapath.linux import libc
-from quiclb.datapath.linux.messages import Addresses, Flags, Integers, Sources, run_lengths
+from quiclb.datapath.linux.batches import Addresses, Flags, Integers, Sources, run_lengths
 
 MAX_SEGMENTS: Final = 64
 """The kernel's limit until Linux 6.9, 128 since; what 128 would gain is not measurable."""

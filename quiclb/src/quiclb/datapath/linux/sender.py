@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from quiclb.datapath.linux import libc, pktinfo
-from quiclb.datapath.linux.messages import PENDING_ERRORS, SendBatch
+from quiclb.datapath.linux.batches import PENDING_ERRORS, SendBatch
 from quiclb.datapath.linux.segments import MAX_SEGMENTS
 
 WRITABLE_TIMEOUT_MS: Final = 5

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quiclb.datapath.linux import libc
-from quiclb.datapath.linux.messages import Addresses, Flags, Sources, Words
+from quiclb.datapath.linux.batches import Addresses, Flags, Sources, Words
 from quiclb.datapath.vectorised.word_index import WordIndex
 from quiclb.net.address import Address, Kind, ip_facts, ip_text, is_ipv6
 

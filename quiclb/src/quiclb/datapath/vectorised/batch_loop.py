@@ -12,11 +12,11 @@ import numpy as np
 from quiclb.datapath.base import Side
 from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.datapath.linux import pktinfo
-from quiclb.datapath.linux.messages import Integers, ReceiveBatch, SendBatch
+from quiclb.datapath.linux.batches import Integers, ReceiveBatch, SendBatch
 from quiclb.datapath.linux.segments import MAX_SEGMENTS_RECEIVED, message_starts, runs
 from quiclb.datapath.linux.sender import Sender
 from quiclb.datapath.linux.sockets import read_error_queue
-from quiclb.datapath.vectorised.batch_path import BatchPath, Replies
+from quiclb.datapath.vectorised.batch_path import BatchPath, ReplyBatch
 from quiclb.datapath.vectorised.single_path import MAX_DATAGRAM_BYTES, SinglePath
 from quiclb.net.address import normalise
 from quiclb.net.spp import HEADER_LENGTH
@@ -137,7 +137,7 @@ class BatchLoop:
         messages = self._to_clients.load(addresses, replies.lengths, name_addresses, starts, replies.sources)
         self._vip_sender.send(self._to_clients, messages)
 
-    def _reply_starts(self, replies: Replies) -> Integers | None:
+    def _reply_starts(self, replies: ReplyBatch) -> Integers | None:
         """Where messages start, if on average at least two neighbours are for the same client."""
         numbers = runs(replies.names, replies.sources)
         if len(numbers) < JOIN_FROM or 2 * (numbers[-1] + 1) > len(numbers):

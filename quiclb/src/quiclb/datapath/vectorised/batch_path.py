@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from quiclb.datapath.forwarding_rules import ForwardingRules, ReplyFault
 from quiclb.datapath.linux import libc, pktinfo
-from quiclb.datapath.linux.messages import Addresses, ByteArray, Flags, Integers, ReceiveBatch, Sources, Words
+from quiclb.datapath.linux.batches import Addresses, ByteArray, Flags, Integers, ReceiveBatch, Sources, Words
 from quiclb.datapath.linux.segments import split_lengths
 from quiclb.datapath.vectorised.addresses import HEADER, family_of
 from quiclb.datapath.vectorised.batch_router import OUTCOMES, BatchRouter, overlapping, vip_hashes
@@ -28,7 +28,7 @@ from quiclb.routing.table import RoutingTable
 
 
 @dataclass(frozen=True, slots=True)
-class Replies:
+class ReplyBatch:
     """Datagrams for clients: where each payload starts in the receive buffer, its length, and its destination.
 
     `sources` are the addresses to send from, `None` if the VIP is one address.
@@ -104,7 +104,7 @@ class BatchPath:
         rows = np.flatnonzero(backends >= 0)
         return rows, backends[rows]
 
-    def from_backends(self, count: int, segment_lengths: Integers) -> Replies:
+    def from_backends(self, count: int, segment_lengths: Integers) -> ReplyBatch:
         """Take the headers off the datagrams in the first `count` messages of `backends`.
 
         `segment_lengths` says how long the datagrams of a joined message are, 0 for a message that is one datagram.
@@ -124,7 +124,7 @@ class BatchPath:
         self._from_totals += np.bincount(sources, minlength=len(self._from_totals))
         return self._open(sources, starts, lengths)
 
-    def _open(self, sources: Integers, starts: Integers, lengths: Integers) -> Replies:
+    def _open(self, sources: Integers, starts: Integers, lengths: Integers) -> ReplyBatch:
         raw = self._reply_headers[starts]
         headers = raw.view(HEADER)
         is_odd = headers["magic"] != MAGIC
@@ -142,7 +142,7 @@ class BatchPath:
         self._sent += len(starts)
         self._from_bytes += _sums(sources, lengths - HEADER_LENGTH, len(self._from_bytes))
         local_sources = self.family.local_sources(headers) if self._rules.is_wildcard else None
-        return Replies(starts + HEADER_LENGTH, lengths - HEADER_LENGTH, names, local_sources)
+        return ReplyBatch(starts + HEADER_LENGTH, lengths - HEADER_LENGTH, names, local_sources)
 
     def flush(self) -> None:
         """Add what was counted since the last call to the rules's counters."""

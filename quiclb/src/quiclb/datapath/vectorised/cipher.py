@@ -8,7 +8,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from quiclb.codec.config import Algorithm, QuicLbConfig
-from quiclb.datapath.linux.messages import ByteArray
+from quiclb.datapath.linux.batches import ByteArray
 
 BLOCK_LENGTH = 16
 

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from quiclb.datapath.base import Datagrams, Replies, Side
 from quiclb.datapath.forwarding_rules import ForwardingRules
 from quiclb.datapath.linux import libc, pktinfo
-from quiclb.datapath.linux.messages import PENDING_ERRORS
+from quiclb.datapath.linux.batches import PENDING_ERRORS
 from quiclb.net.address import Address, ipv4_mapped, normalise
 from quiclb.net.spp import HEADER_LENGTH, SppHeader, wrap
 from quiclb.routing.fast_path import FastPath

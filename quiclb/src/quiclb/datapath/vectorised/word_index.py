@@ -7,7 +7,7 @@ from itertools import count
 
 import numpy as np
 
-from quiclb.datapath.linux.messages import Integers, Words
+from quiclb.datapath.linux.batches import Integers, Words
 
 MISSING = -1
 """What `WordIndex.find` gives for a key it does not hold; numpy has no `None`."""
