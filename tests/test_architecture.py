@@ -155,7 +155,9 @@ MANY_METHODS = {
     "voice_gateway.Endpoint": (18, "sockets, connections, CIDs, admission and reload of one UDP endpoint"),
     "voice_client.Call": (18, "every input of the sans-IO call"),
     "voice_client.Playback": (15, "the jitter buffer, and what of it was played"),
+    "quiclb.DatapathContract": (19, "one test a rule that every datapath keeps"),
     "voice_gateway.AgentContract": (19, "one test a rule that every agent keeps"),
+    "voice_gateway.VendorContract": (27, "one test a rule that every telephony vendor keeps"),
     "voice_gateway.LiveSession": (13, "what the transport, the agent, the store and the timers tell one session"),
     "voice_gateway.Session": (16, "every input of the sans-IO session"),
     "voice_client.WebTransportConnection": (18, "the transport interface, and migration"),
@@ -166,6 +168,7 @@ MANY_METHODS = {
 }
 MANY_PARAMETERS = {
     "voicelink.Connection.__init__": (12, "what aioquic's constructor takes, and the parts that are ours"),
+    "voice_gateway.TelephoneCall.__init__": (8, "the vendor, its socket, and what the service decides for each call"),
     "voice_gateway.WebServer.__init__": (10, "all routes and limits of one listener"),
     "voice_gateway.SessionManager.__init__": (9, "the composition root of sessions"),
     "voice_gateway.mint": (9, "each claim of a token"),

@@ -9,7 +9,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable
 
-from quiclb.net.spp import EnvelopeFault
+from quiclb.net.spp import SppFault
 from voice_gateway.endpoint.address_validation import AddressValidation, Admitted, HandshakePolicy
 from voice_gateway.endpoint.cid_table import CidTable
 from voice_gateway.endpoint.cids import ServerCidSource
@@ -177,7 +177,7 @@ class Endpoint:
                 self.counters.untrusted_source += 1
             return
         parsed = parse_spp(datagram)
-        if not isinstance(parsed, EnvelopeFault):
+        if not isinstance(parsed, SppFault):
             self._route(parsed[1], parsed[0], forwarder)
         elif not self._answer_probe(datagram, forwarder):
             self.counters.inner_malformed += 1
@@ -217,7 +217,7 @@ class Endpoint:
     def _answer_probe(self, datagram: bytes, forwarder: ProxyAddress) -> bool:
         """Answer a health probe, a packet of a reserved version, bare or behind an SPP header; return if it is one."""
         parsed = parse_spp(datagram)
-        packet, spp_header = (datagram, b"") if isinstance(parsed, EnvelopeFault) else (parsed[1], parsed[0].spp_header)
+        packet, spp_header = (datagram, b"") if isinstance(parsed, SppFault) else (parsed[1], parsed[0].spp_header)
         header = parse_long_header(packet) if packet and packet[0] & 0x80 else None
         if header is None or header.version in (0, *SUPPORTED_VERSIONS) or len(packet) < MIN_INITIAL_BYTES:
             return False

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from quiclb.errors import ConfigError
 from quiclb.net.address import ip_facts, parse_address
-from quiclb.net.spp import HEADER_LENGTH, EnvelopeFault, unwrap
+from quiclb.net.spp import HEADER_LENGTH, SppFault, unwrap
 from voice_gateway.errors import ConfigurationError
 
 
@@ -45,10 +45,10 @@ Path = ForwardedPath | ProxyAddress
 """Where a client is: host and port first."""
 
 
-def parse_spp(datagram: bytes) -> tuple[ForwardedPath, bytes] | EnvelopeFault:
+def parse_spp(datagram: bytes) -> tuple[ForwardedPath, bytes] | SppFault:
     """Split a datagram of a load balancer into the client's path and the QUIC packet."""
     unwrapped = unwrap(datagram)
-    if isinstance(unwrapped, EnvelopeFault):
+    if isinstance(unwrapped, SppFault):
         return unwrapped
     header, payload = unwrapped
     return ForwardedPath(*header.client, datagram[:HEADER_LENGTH]), payload

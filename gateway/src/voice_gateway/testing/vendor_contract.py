@@ -209,7 +209,7 @@ class VendorContract:
             async with asyncio.timeout(5):
                 while not any(each.is_complete for each in line.of(Played)):  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
-            assert line.of(Played)[-1] == Played(generation=1, position_ms=60, is_complete=True)
+            assert line.of(Played)[-1] == Played(utterance_id=1, position_ms=60, is_complete=True)
 
         self.run(test)
 

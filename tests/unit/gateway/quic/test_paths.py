@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from quiclb import SppHeader, wrap
-from quiclb.net.spp import EnvelopeFault
+from quiclb.net.spp import SppFault
 from voice_gateway.endpoint.paths import ForwardedPath, TrustedProxies, parse_spp, peer_name
 from voice_gateway.errors import ConfigurationError
 
@@ -13,7 +13,7 @@ CLIENT, VIP = ("198.51.100.7", 40001), ("192.0.2.1", 4433)
 def test_an_spp_header_becomes_a_path_whichever_proxy_sent_it() -> None:
     datagram = wrap(SppHeader(CLIENT, VIP), b"payload")
     parsed = parse_spp(datagram)
-    assert not isinstance(parsed, EnvelopeFault)
+    assert not isinstance(parsed, SppFault)
     path, payload = parsed
     assert path == ForwardedPath("198.51.100.7", 40001, datagram[:38])
     assert payload == b"payload"
@@ -21,7 +21,7 @@ def test_an_spp_header_becomes_a_path_whichever_proxy_sent_it() -> None:
 
 @pytest.mark.parametrize("datagram", [b"", b"\x56\xec", bytes(38)])
 def test_a_datagram_without_an_spp_header_is_a_fault(datagram: bytes) -> None:
-    assert isinstance(parse_spp(datagram), EnvelopeFault)
+    assert isinstance(parse_spp(datagram), SppFault)
 
 
 @pytest.mark.parametrize(
