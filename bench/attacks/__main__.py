@@ -77,7 +77,7 @@ def main() -> int:
     names = [name for name in ATTACKS if not arguments.only or any(each in name for each in arguments.only)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with attacked_worker(folder, CERTIFICATES, cores[0]) as (target, _):
+        with attacked_worker(folder, CERTIFICATES, cores[0]) as (target, worker):
             callers = _start_callers(target, folder)
             start_mb = _lines(folder / "worker.jsonl")[-1]["rss_mb"]
             try:
@@ -86,6 +86,10 @@ def main() -> int:
             finally:
                 callers.terminate()
                 callers.wait(90)
+                if arguments.log:
+                    Path(arguments.log).write_bytes((folder / "worker.log").read_bytes())
+                if worker.poll() is not None:
+                    print(f"the worker ended with status {worker.returncode}", file=sys.stderr)
             call = json.loads((folder / "call.json").read_text())
         log = (folder / "worker.log").read_text(errors="replace")
     tracebacks = log.count("Traceback (most recent call last)") + log.count('"exception"')
@@ -98,8 +102,6 @@ def main() -> int:
     _report(findings, call, start_mb, lost, tracebacks, len(log), faults)
     if arguments.counters:
         Path(arguments.counters).write_text(json.dumps(total, indent=1))
-    if arguments.log:
-        Path(arguments.log).write_text(log)
     return 1 if faults else 0
 
 

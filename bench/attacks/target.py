@@ -75,7 +75,7 @@ tls = false
 
 
 @contextmanager
-def attacked_worker(folder: Path, certificates: Path, core: int) -> Iterator[tuple[Target, int]]:
+def attacked_worker(folder: Path, certificates: Path, core: int) -> Iterator[tuple[Target, subprocess.Popen[str]]]:
     """Run a worker on `core`; its log is `worker.log` and its figures are `worker.jsonl`, both in `folder`."""
     settings = folder / "worker.toml"
     settings.write_text(SETTINGS.format(certificates=certificates.resolve()))
@@ -91,7 +91,7 @@ def attacked_worker(folder: Path, certificates: Path, core: int) -> Iterator[tup
             if not line:
                 raise RuntimeError(f"the worker did not start: {(folder / 'worker.log').read_text()[-2000:]}")
             facts = {**json.loads(line), "ca_file": str(certificates.resolve() / "ca.pem")}
-            yield Target.of_json(json.dumps(facts)), process.pid
+            yield Target.of_json(json.dumps(facts)), process
         finally:
             process.terminate()
             try:
