@@ -31,8 +31,8 @@ HONEST = {
 }
 """The files of `bench.attacks.callers`: what each key stands for, `null` where it failed."""
 QUICK_S, QUICK_SETTLE_S = 4.0, 3.0
-SETTLE_S = 8.0
-"""After an attack, before memory is read: connections that were given up are forgotten by then."""
+SETTLE_S = 14.0
+"""After an attack, before memory is read: a connection that never starts a session is given up after 10 s."""
 
 
 @dataclass(frozen=True, slots=True)
