@@ -21,7 +21,7 @@ from tests.integration.relay import relaying
 from tests.integration.test_attacks import initial
 from tests.integration.test_telephony import FAST_S, LOUD, QUIET
 from tests.integration.udp import Client, FakeLoadBalancer, Socket, until
-from tests.unit.gateway.access.access_keys import SECRET, pair
+from tests.unit.voice_gateway.access.access_keys import SECRET, pair
 from voice_client import AccessRefused, AudioOptions, Security, SessionFailed, SessionRefused, VoiceClient
 from voice_gateway.access.keys import signing_key
 from voice_gateway.access.tokens import mint

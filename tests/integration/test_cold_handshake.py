@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.unit.gateway.quic.harness import NOW, pem
+from tests.unit.voicelink.quic.harness import NOW, pem
 
 
 def test_the_first_handshake_of_a_process_opens_no_file(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.gateway.recordings import recording
+from tests.unit.recordings import recording
 from voice_gateway.agent.base import (
     AgentEvent,
     Conversation,

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.integration.test_worker_process import PROGRAM, run, started
-from tests.unit.gateway.access.access_keys import pair
+from tests.unit.voice_gateway.access.access_keys import pair
 from voice_client import AccessRefused, AudioOptions, Security, VoiceClient
 from voice_client.cli.dial import CallPlan
 from voice_gateway.access.keys import signing_key

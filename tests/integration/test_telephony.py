@@ -21,7 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from testbed.redis_server import free_port
-from tests.unit.gateway.recordings import ROOT
+from tests.unit.recordings import ROOT
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.errors import BindError
 from voice_gateway.settings.gateway_settings import GatewaySettings

@@ -12,7 +12,7 @@ from aioquic.quic.packet import QuicErrorCode
 
 from quiclb import SppHeader, wrap
 from tests.integration.udp import Client, FakeLoadBalancer, Nat, Sessions, Socket, issuer, serving, until
-from tests.unit.gateway.quic.harness import identity
+from tests.unit.voicelink.quic.harness import identity
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.errors import BindError, ConfigurationError
 from voice_gateway.transport.webtransport import VoiceOverWebTransport

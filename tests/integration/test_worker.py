@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from quiclb import CidDecoder, Decoded, QuicLbConfig
-from tests.unit.gateway.session.fakes import FakeAgent
+from tests.unit.voice_gateway.session.fakes import FakeAgent
 from voice_client import AccessRefused, Flushed, SessionFailed, Speech, SpeechEnded, VoiceClient
 from voice_client.options import grouped
 from voice_gateway.certificates.development import ensure_certificate

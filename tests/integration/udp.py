@@ -13,8 +13,8 @@ from aioquic.tls import SessionTicket
 
 from quiclb import CidEncoder, QuicLbConfig, SppHeader, unwrap, wrap
 from quiclb.net.spp import SppFault
-from tests.unit.gateway.quic.harness import client_configuration, identity
-from tests.unit.gateway.transport.harness import Session
+from tests.unit.voice_gateway.transport.harness import Session
+from tests.unit.voicelink.quic.harness import client_configuration, identity
 from voice_gateway.endpoint.cids import CidIssuer
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.transport.base import Transport

@@ -9,7 +9,7 @@ import pytest
 from quiclb import ConfigError, ScrapeError
 from quiclb.cli.scrape import metrics_url
 from quiclb.net.address import parse_address, parse_host_port
-from tests.unit.quiclb.test_address import ADDRESSES, REFUSED
+from tests.unit.quiclb.net.test_address import ADDRESSES, REFUSED
 from voice_client.errors import InvalidSetting
 from voice_client.transport.target import parse_url
 from voice_gateway.endpoint.paths import TrustedProxies

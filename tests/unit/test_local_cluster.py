@@ -12,7 +12,7 @@ from rich.console import Console
 
 from deploy.local.configuration import Addresses, Secrets, worker_toml
 from deploy.local.serve import _renewed
-from tests.unit.gateway.access.access_keys import SECRET
+from tests.unit.voice_gateway.access.access_keys import SECRET
 from voice_gateway.access.tokens import DEFAULT_AUDIENCE
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings

@@ -1,0 +1,83 @@
+"""The Opus binding: rates, DTX, and packets nobody should have sent."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from tests.unit.voicelink.audio.signals import level, tone
+from voicelink.audio.opus import MAX_DTX_BYTES, RATES_HZ, OpusDecoder, OpusEncoder
+from voicelink.wire import Malformed
+
+
+@pytest.mark.parametrize("encoder_rate_hz", RATES_HZ)
+@pytest.mark.parametrize("decoder_rate_hz", RATES_HZ)
+def test_a_tone_comes_back_at_the_wanted_rate(encoder_rate_hz: int, decoder_rate_hz: int) -> None:
+    encoder, decoder = OpusEncoder(encoder_rate_hz), OpusDecoder(decoder_rate_hz)
+    pcm = tone(440, encoder_rate_hz, 0.4)
+    frames = [
+        decoder.decode(encoder.encode(pcm[at : at + encoder.frame_bytes]))
+        for at in range(0, len(pcm), encoder.frame_bytes)
+    ]
+    assert all(isinstance(frame, bytes) and len(frame) == decoder_rate_hz // 25 for frame in frames)
+    assert level(bytes(frames[10])) == pytest.approx(7_071, rel=0.15)
+
+
+def test_silence_is_not_worth_sending() -> None:
+    encoder = OpusEncoder(16_000)
+    lengths = [len(encoder.encode(bytes(640))) for _ in range(50)]
+    assert sum(length <= MAX_DTX_BYTES for length in lengths) > 30
+    always = OpusEncoder(16_000, has_dtx=False)
+    assert all(len(always.encode(bytes(640))) > MAX_DTX_BYTES for _ in range(50))
+
+
+@pytest.mark.parametrize("length", [0, 638, 642, 1_280])
+def test_a_wrong_frame_length_is_the_callers_mistake(length: int) -> None:
+    with pytest.raises(ValueError, match="640 bytes"):
+        OpusEncoder(16_000).encode(bytes(length))
+
+
+def test_a_wrong_rate_is_the_callers_mistake() -> None:
+    with pytest.raises(ValueError, match="44100"):
+        OpusEncoder(44_100)
+    with pytest.raises(ValueError, match="12000"):
+        OpusDecoder(12_000)
+
+
+def test_no_packet_makes_the_decoder_raise() -> None:
+    decoder, rng = OpusDecoder(16_000), Random(5)
+    made = [decoder.decode(rng.randbytes(rng.randrange(0, 200))) for _ in range(500)]
+    assert {type(one) for one in made} == {bytes, Malformed}
+    assert all(len(one) <= 16_000 * 2 * 120 // 1_000 for one in made if isinstance(one, bytes))
+
+
+def test_a_packet_cut_short_is_named() -> None:
+    assert isinstance(OpusDecoder(16_000).decode(b""), Malformed)
+    fault = OpusDecoder(16_000).decode(b"\xff")
+    assert isinstance(fault, Malformed)
+    assert "1 bytes" in fault.reason
+
+
+def test_concealment_has_the_length_asked_for() -> None:
+    decoder = OpusDecoder(16_000)
+    assert len(decoder.conceal(1_000)) == 2_000
+    assert len(decoder.conceal(10)) == 20
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_concealment_of_a_long_gap_costs_120_ms_of_decoding_and_is_silence_then(
+    rate_hz: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 6716 section 3.2.5: no packet is longer than 120 ms."""
+    encoder, decoder = OpusEncoder(rate_hz, has_dtx=False), OpusDecoder(rate_hz)
+    speech = tone(200, rate_hz, 0.2)
+    for start in range(0, len(speech), encoder.frame_bytes):
+        decoder.decode(encoder.encode(speech[start : start + encoder.frame_bytes]))
+    decode, lost = decoder._decode, []
+    monkeypatch.setattr(decoder, "_decode", lambda packet, most: lost.append(most) or decode(packet, most))
+    concealed = decoder.conceal(2 * rate_hz)
+    assert sum(lost) == rate_hz * 120 // 1000
+    assert len(concealed) == 4 * rate_hz
+    assert level(concealed[: rate_hz // 50 * 2]) > 100
+    assert not any(concealed[rate_hz * 120 // 1000 * 2 :])
