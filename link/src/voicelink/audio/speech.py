@@ -44,7 +44,7 @@ class HibariSpeech:
             hibari: Any = import_module("hibari")
         except ModuleNotFoundError as error:
             raise MissingDependencyError(
-                f"speech synthesis needs {error.name}: pip install 'voicelink[speech]'"
+                f"speech synthesis needs {error.name}: pip install 'voice-gateway-link[speech]'"
             ) from error
         self._voice: Any = hibari.Hibari()
 

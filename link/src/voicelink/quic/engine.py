@@ -1,7 +1,7 @@
 """The one subclass of aioquic's connection: every override and private name of it, delegating to parts.
 
 A part (`parts/`, `limits/`, `handshake/`) owns its state and is called by name with what it needs. Another release of
-aioquic may rename any private name, so the version is checked on import; tests/unit/gateway/quic holds one test for
+aioquic may rename any private name, so the version is checked on import; tests/unit/voicelink/quic holds one test for
 each gap that is closed.
 """
 
