@@ -53,9 +53,10 @@ class UplinkReceiver:
         return frames
 
     def close(self) -> None:
-        """Report nothing any more."""
+        """Report nothing any more, and let go of the transport."""
         self.reassembler = None
-        self._timer.cancel()
+        self._timer.release()
+        self._send_report = _ignore
 
     def _arm(self) -> None:
         due = None if self.reassembler is None else self.reassembler.report_at
@@ -74,3 +75,6 @@ class UplinkReceiver:
     def _report(self, now: float) -> None:
         if self.reassembler is not None:
             self._send_report(self.reassembler.report(now))
+
+
+def _ignore(report: bytes) -> None: ...

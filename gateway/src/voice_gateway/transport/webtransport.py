@@ -204,6 +204,7 @@ class WebTransport:
             handler.left(reason)
 
     def _read_no_more(self) -> None:
+        self._count = self._paced = None
         self._receiver.close()
         self._readers.clear()
         self._undelivered.clear()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
-from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
@@ -76,14 +74,6 @@ def half_open(owner: Owner, loop: Loop) -> ServedConnection:
     served = ServedConnection(pair.server, owner, lambda _: cast(ConnectionHandler, Handler()), cast(Any, loop))
     served.received(initial, CLIENT, None)
     return served
-
-
-@pytest.fixture
-def no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 def test_a_discarded_connection_neither_sends_nor_arms_its_timer_at_a_pending_flush() -> None:

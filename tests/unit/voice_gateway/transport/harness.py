@@ -145,6 +145,10 @@ class _Handle:
 
     def cancel(self) -> None:
         self.is_cancelled = True
+        self.callback, self.args = _ignore, ()  # as asyncio does
+
+
+def _ignore() -> None: ...
 
 
 class WebTransportCaller:

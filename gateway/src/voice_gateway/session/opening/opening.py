@@ -161,7 +161,7 @@ class Opening:
         if self._is_decided:
             return
         self._is_decided = True
-        self._timer.cancel()
+        self._timer.release()
         _log.debug("session_opening_decided", peer=self._connection.peer, outcome=outcome)
         self._on_decided()
 

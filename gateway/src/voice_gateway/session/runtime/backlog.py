@@ -111,3 +111,11 @@ class Backlog:
         """Forget what waits."""
         self._effects.clear()
         self._bytes = 0
+
+    def close(self) -> None:
+        """Forget what waits and whom to give it to, so that a session and its backlog do not refer to each other."""
+        self.clear()
+        self._perform = _ignore
+
+
+def _ignore(effect: Listening) -> None: ...

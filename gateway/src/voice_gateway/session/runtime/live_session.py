@@ -403,8 +403,8 @@ class LiveSession:
         self._closed = close
         self._report_turns()
         self._effects.clear()
-        self._backlog.clear()
-        self._timer.cancel()
+        self._backlog.close()
+        self._timer.release()
         if self._speaker:
             self._speaker.close()
         counters = self._services.counters
@@ -416,10 +416,12 @@ class LiveSession:
             frames=self.session.next_sequence,
             turns=self.session.tracker.turn,
         )
+        conversation, self._conversation = self._conversation, None
+        self._connection.set_handler(None)
         try:
             self._connection.close(close.code, close.reason)
-            if self._conversation:
-                self._conversation.close()
+            if conversation is not None:
+                conversation.close()
         finally:
             if close.forget_after_s:
                 self._loop.call_later(close.forget_after_s, self._forget)
