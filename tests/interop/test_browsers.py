@@ -21,7 +21,7 @@ from tests.browser import chromium
 from tests.interop import firefox
 from tests.interop.worker import ORDER, PageTestbed, first_item, recording, working
 from voicelink.h3 import http3, webtransport
-from voicelink.h3.dialect import Dialect
+from voicelink.h3.session.dialect import Dialect
 
 Evaluate = Callable[[str], Awaitable[Any]]
 """Runs an expression in a page, and returns what its promise comes to."""

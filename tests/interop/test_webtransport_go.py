@@ -16,7 +16,7 @@ import pytest_asyncio
 from tests.browser.chromium import missing
 from tests.interop.worker import ORDER, PageTestbed, first_item, recording, working
 from voicelink.h3 import http3
-from voicelink.h3.dialect import ENABLE_WEBTRANSPORT
+from voicelink.h3.session.dialect import ENABLE_WEBTRANSPORT
 
 SOURCE = Path(__file__).parent / "go"
 FRAMES = 333

@@ -20,8 +20,8 @@ from aioquic.h3.connection import (
 from aioquic.h3.events import Headers
 
 from voicelink.h3 import limits
-from voicelink.h3.capsules import Capsule, encode_capsule
-from voicelink.h3.dialect import SERVER_SETTINGS
+from voicelink.h3.session.capsules import Capsule, encode_capsule
+from voicelink.h3.session.dialect import SERVER_SETTINGS
 from voicelink.quic import Connection
 from voicelink.wire import encode_varint
 

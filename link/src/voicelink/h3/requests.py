@@ -7,7 +7,7 @@ from typing import Final
 
 from aioquic.h3.events import Headers
 
-from voicelink.h3.dialect import PROTOCOL, PROTOCOLS
+from voicelink.h3.session.dialect import PROTOCOL, PROTOCOLS
 
 
 def connect_fields(authority: str, path: str, headers: Mapping[str, str]) -> Headers:

@@ -1,6 +1,6 @@
 """WebTransport over HTTP/3 for both sides: sessions, their streams and datagrams.
 
-A server speaks every dialect of `voicelink.h3.dialect`, in each session its client's; a client speaks draft-02.
+A server speaks every dialect of `voicelink.h3.session.dialect`, in each session its client's; a client speaks draft-02.
 Sans-IO: feed it the QUIC events of one connection, act on what it returns, and flush the connection after any call.
 """
 
@@ -15,16 +15,16 @@ from aioquic.quic import events as quic_events
 from aioquic.quic.connection import stream_is_unidirectional
 
 from voicelink.h3 import limits
-from voicelink.h3.capsules import CapsuleReader, CloseSession, DrainSession, MaxData, MaxStreams
-from voicelink.h3.codepoints import (
+from voicelink.h3.session.capsules import CapsuleReader, CloseSession, DrainSession, MaxData, MaxStreams
+from voicelink.h3.session.codepoints import (
     BUFFERED_STREAM_REJECTED,
     FLOW_CONTROL_ERROR,
     SESSION_GONE,
     from_http_code,
     to_http_code,
 )
-from voicelink.h3.dialect import Terms, terms
-from voicelink.h3.early import EarlyStreams
+from voicelink.h3.session.dialect import Terms, terms
+from voicelink.h3.session.early import EarlyStreams
 from voicelink.h3.events import (
     DatagramReceived,
     SessionClosed,
@@ -38,7 +38,7 @@ from voicelink.h3.events import (
     StreamStopped,
     WebTransportEvent,
 )
-from voicelink.h3.flow_control import Outbox, Write
+from voicelink.h3.session.flow_control import Outbox, Write
 from voicelink.h3.http3 import Http3
 from voicelink.h3.requests import (
     METHOD_NOT_ALLOWED,

@@ -15,8 +15,8 @@ from aioquic.h3.events import DatagramReceived, DataReceived, HeadersReceived, W
 
 from tests.unit.voicelink.h3.harness import CONNECT, Ends
 from tests.unit.voicelink.quic.harness import connected
-from voicelink.h3.capsules import Capsule, CapsuleReader, CloseSession, MaxData, MaxStreams, encode_capsule
-from voicelink.h3.codepoints import from_http_code
+from voicelink.h3.session.capsules import Capsule, CapsuleReader, CloseSession, MaxData, MaxStreams, encode_capsule
+from voicelink.h3.session.codepoints import from_http_code
 from voicelink.h3.webtransport import WebTransportLayer
 from voicelink.quic.events import QuicEvent, StreamReset
 from voicelink.wire import Malformed, encode_varint

@@ -6,9 +6,9 @@ import pytest
 from aioquic.h3.connection import ErrorCode, H3Connection
 
 from tests.unit.voicelink.h3.harness import CONNECT, Ends, ends, of, open_session, plain_client
-from voicelink.h3.capsules import CloseSession, encode_capsule
-from voicelink.h3.codepoints import SESSION_GONE
-from voicelink.h3.early import MAX_EARLY_STREAMS
+from voicelink.h3.session.capsules import CloseSession, encode_capsule
+from voicelink.h3.session.codepoints import SESSION_GONE
+from voicelink.h3.session.early import MAX_EARLY_STREAMS
 from voicelink.h3.webtransport import (
     DatagramReceived,
     SessionClosed,

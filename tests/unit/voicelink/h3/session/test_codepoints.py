@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from voicelink.h3.codepoints import from_http_code, to_http_code
+from voicelink.h3.session.codepoints import from_http_code, to_http_code
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
-from voicelink.h3.flow_control import Limits
+from voicelink.h3.session.flow_control import Limits
 from voicelink.h3.limits import MAX_SESSIONS
 
 ENABLE_WEBTRANSPORT: Final = 0x2B603742

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from voicelink.h3.codepoints import (
+from voicelink.h3.session.codepoints import (
     CLOSE_WEBTRANSPORT_SESSION,
     DATA_BLOCKED,
     DRAIN_WEBTRANSPORT_SESSION,

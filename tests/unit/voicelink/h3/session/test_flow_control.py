@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voicelink.h3.capsules import (
+from voicelink.h3.session.capsules import (
     Capsule,
     CapsuleReader,
     DataBlocked,
@@ -13,7 +13,7 @@ from voicelink.h3.capsules import (
     StreamsBlocked,
     encode_capsule,
 )
-from voicelink.h3.flow_control import Limits, Outbox, Write
+from voicelink.h3.session.flow_control import Limits, Outbox, Write
 from voicelink.wire import Malformed, encode_varint
 
 HEADER = b"\x40\x54\x00"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from voicelink.h3.capsules import (
+from voicelink.h3.session.capsules import (
     MAX_CAPSULE_BYTES,
     MAX_REASON_BYTES,
     Capsule,

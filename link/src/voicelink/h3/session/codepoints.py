@@ -1,4 +1,4 @@
-"""The numbers of WebTransport over HTTP/3; those of its drafts that differ are in `voicelink.h3.dialect`."""
+"""The numbers of WebTransport over HTTP/3; those of its drafts that differ are in `voicelink.h3.session.dialect`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Flow control of one session (draft-ietf-webtrans-http3-16 section 5): what the peer lets us send, sans-IO.
 
-The other direction needs no bookkeeping: `voicelink.h3.dialect` grants the most there is, once, since QUIC's own limits
+The other direction needs no bookkeeping: `voicelink.h3.session.dialect` grants the most there is, once, since QUIC's own limits
 already bound what a peer can make us hold.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from voicelink.h3.capsules import Capsule, DataBlocked, MaxData, MaxStreams, StreamsBlocked
+from voicelink.h3.session.capsules import Capsule, DataBlocked, MaxData, MaxStreams, StreamsBlocked
 
 
 @dataclass(frozen=True, slots=True)
