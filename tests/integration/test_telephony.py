@@ -30,7 +30,7 @@ from voice_gateway.telephony.vendors.twilio.simulator.plan import fetch, read_pl
 from voice_gateway.telephony.vendors.twilio.simulator.simulated_call import Call, SimulationError, TwilioSimulator
 from voice_gateway.telephony.vendors.twilio.simulator.sound import read_telephone_wav, telephone_wav
 from voice_gateway.worker.worker import Worker
-from voicelink.audio.g711 import pcmu_decode, pcmu_encode
+from voicelink.audio.codecs.g711 import pcmu_decode, pcmu_encode
 
 AUTH_TOKEN = "12345"
 TOKEN = "sesame"

@@ -29,7 +29,7 @@ from voice_gateway.agent.turn import (
     TurnTaker,
     TurnTiming,
 )
-from voicelink.audio.g711 import pcmu_decode
+from voicelink.audio.codecs.g711 import pcmu_decode
 from voicelink.audio.vad import EnergyVoiceActivity
 
 

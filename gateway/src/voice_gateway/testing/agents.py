@@ -37,7 +37,7 @@ from voice_gateway.agent.base import (
     UserAudio,
     UserStartedSpeaking,
 )
-from voicelink.audio.g711 import pcmu_encode
+from voicelink.audio.codecs.g711 import pcmu_encode
 from voicelink.audio.resample import Resampler
 
 UTTERANCE_RATE_HZ: Final = 16_000

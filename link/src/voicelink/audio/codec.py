@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from voicelink.audio import g711
+from voicelink.audio.codecs import g711
 from voicelink.audio.frames import FRAME_MS, FRAME_TICKS
-from voicelink.audio.opus import MAX_DTX_BYTES, OpusDecoder, OpusEncoder
+from voicelink.audio.codecs.opus import MAX_DTX_BYTES, OpusDecoder, OpusEncoder
 from voicelink.audio.resample import Resampler
 from voicelink.wire import CLOCK_HZ, AudioFrame, Codec, Malformed
 

@@ -15,7 +15,7 @@ from voice_gateway.agent.base import (
     UserStoppedSpeaking,
 )
 from voice_gateway.agents.echo import EchoAgent, PcmuEchoAgent
-from voicelink.audio.g711 import pcmu_encode
+from voicelink.audio.codecs.g711 import pcmu_encode
 
 
 def hear(

@@ -13,7 +13,7 @@ from voice_gateway.transport.reassembler import (
 )
 from voice_gateway.transport.stand_in import stand_in
 from voicelink.audio.codec import FrameDecoder
-from voicelink.audio.opus import OpusEncoder
+from voicelink.audio.codecs.opus import OpusEncoder
 from voicelink.wire import (
     MAX_REPORT_RUNS,
     AudioFrame,

@@ -8,7 +8,7 @@ from typing import Protocol
 from voice_gateway.agent.base import Agent, AudioFormat
 from voice_gateway.errors import AgentError
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
-from voicelink.audio.pcmu import PCMU_RATE_HZ, PcmuDecoder, PcmuEncoder
+from voicelink.audio.codecs.pcmu import PCMU_RATE_HZ, PcmuDecoder, PcmuEncoder
 from voicelink.wire import AudioFrame, Codec, Malformed
 
 

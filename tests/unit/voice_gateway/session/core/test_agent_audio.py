@@ -16,7 +16,7 @@ from voice_gateway.errors import AgentError
 from voice_gateway.session.core.agent_audio import AgentAudio, audio_of
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.store.memory import MemoryStore
-from voicelink.audio.g711 import pcmu_encode
+from voicelink.audio.codecs.g711 import pcmu_encode
 from voicelink.wire import AudioFrame, Codec, Start
 
 EVERY_BYTE = bytes(range(256))

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from voicelink.audio.g711 import pcmu_decode
+from voicelink.audio.codecs.g711 import pcmu_decode
 
 PAUSE_MS: Final = 800
 """So long a silence parts two sentences."""

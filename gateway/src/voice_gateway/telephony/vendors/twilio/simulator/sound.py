@@ -8,7 +8,7 @@ import numpy as np
 import soxr
 
 from voice_gateway.errors import ConfigurationError
-from voicelink.audio.g711 import pcmu_decode, pcmu_encode
+from voicelink.audio.codecs.g711 import pcmu_decode, pcmu_encode
 from voicelink.audio.wav import WavError, parse_wav, wav_header
 
 _RATE_HZ = 8_000

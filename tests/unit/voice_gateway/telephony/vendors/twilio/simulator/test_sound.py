@@ -9,7 +9,7 @@ import pytest
 
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.telephony.vendors.twilio.simulator.sound import read_telephone_wav, telephone_wav
-from voicelink.audio.g711 import pcmu_encode
+from voicelink.audio.codecs.g711 import pcmu_encode
 
 
 def written(path: Path, samples: np.ndarray, rate_hz: int, channels: int = 1, byte_count: int = 2) -> Path:

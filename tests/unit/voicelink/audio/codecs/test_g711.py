@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from voicelink.audio import g711
+from voicelink.audio.codecs import g711
 
 ALL_SAMPLES = bytes(np.arange(-32_768, 32_768).astype("<i2"))
 ALL_CODES = bytes(range(256))

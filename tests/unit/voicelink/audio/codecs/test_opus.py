@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from tests.unit.voicelink.audio.signals import level, tone
-from voicelink.audio.opus import MAX_DTX_BYTES, RATES_HZ, OpusDecoder, OpusEncoder
+from voicelink.audio.codecs.opus import MAX_DTX_BYTES, RATES_HZ, OpusDecoder, OpusEncoder
 from voicelink.wire import Malformed
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
 from voicelink.audio.frames import FRAME_TICKS
-from voicelink.audio.g711 import pcmu_decode, pcmu_encode
+from voicelink.audio.codecs.g711 import pcmu_decode, pcmu_encode
 from voicelink.wire import AudioFrame, Codec, Malformed
 
 PCMU_RATE_HZ: Final = 8_000
