@@ -16,8 +16,8 @@ from quiclb.codec.cid import LOW_BITS, MAX_CID_LENGTH, UNROUTABLE_CONFIG_ID
 from quiclb.codec.config import QuicLbConfig
 from quiclb.codec.decoder import Reason
 from quiclb.datapath.linux.batches import ByteArray, Flags, Integers, Words
-from quiclb.datapath.vectorised.cipher import server_ids_of
-from quiclb.datapath.vectorised.word_index import MISSING, WordIndex
+from quiclb.datapath.vectorised.arrays.cipher import server_ids_of
+from quiclb.datapath.vectorised.arrays.word_index import MISSING, WordIndex
 from quiclb.net.address import V4_MAPPED
 from quiclb.net.spp import HEADER_LENGTH, MAGIC
 from quiclb.routing.fallback import HASH_SEED, MIX_MULTIPLIER

@@ -12,7 +12,7 @@ from quiclb.datapath.linux import libc
 from quiclb.datapath.linux.batches import ReceiveBatch, SendBatch
 from quiclb.datapath.linux.sender import Sender
 from quiclb.datapath.linux.sockets import open_socket, read_error_queue
-from quiclb.datapath.vectorised.addresses import Ipv4
+from quiclb.datapath.vectorised.arrays.addresses import Ipv4
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="recvmmsg and sendmmsg are Linux's")
 FAMILY = Ipv4(("127.0.0.1", 1), is_loopback_allowed=True)

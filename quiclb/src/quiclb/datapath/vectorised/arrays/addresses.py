@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from quiclb.datapath.linux import libc
 from quiclb.datapath.linux.batches import Addresses, Flags, Sources, Words
-from quiclb.datapath.vectorised.word_index import WordIndex
+from quiclb.datapath.vectorised.arrays.word_index import WordIndex
 from quiclb.net.address import Address, Kind, ip_facts, ip_text, is_ipv6
 
 Records = npt.NDArray[np.void]
