@@ -10,7 +10,7 @@ from quiclb.control.path_watch import path_fault
 from quiclb.control.sources import make_source
 from quiclb.errors import ConfigError
 from quiclb.net.address import format_address
-from quiclb.net.kernel_routes import path_mtu
+from quiclb.net.kernel.routes import path_mtu
 from quiclb.routing.pool import Backend
 from quiclb.settings.loader import Settings
 from quiclb.settings.sections import DnsDiscovery

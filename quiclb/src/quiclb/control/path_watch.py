@@ -8,7 +8,7 @@ from typing import Final
 from quiclb.backends.probe import PROBE_BYTES
 from quiclb.logs.setup import get_logger
 from quiclb.net.address import Address, format_address, is_ipv6
-from quiclb.net.kernel_routes import PathMtu, path_mtu
+from quiclb.net.kernel.routes import PathMtu, path_mtu
 from quiclb.net.spp import HEADER_LENGTH
 from quiclb.routing.pool import Backend
 

@@ -12,8 +12,8 @@ from quiclb.backends.health import Health, HealthMonitor, HealthPolicy
 from quiclb.backends.probe import Probe
 from quiclb.errors import StartError
 from quiclb.net.address import Address, format_address, ipv4_mapped, is_ipv6, is_wildcard, normalise
-from quiclb.net.bind_errors import explain_refusal
-from quiclb.net.socket_options import PathMtu, set_path_mtu
+from quiclb.net.kernel.bind_errors import explain_refusal
+from quiclb.net.kernel.socket_options import PathMtu, set_path_mtu
 from quiclb.net.spp import SppFault, SppHeader, unwrap, wrap
 
 TICK_S: Final = 0.02

@@ -20,7 +20,7 @@ from quiclb.errors import explain
 from quiclb.logs.setup import get_logger
 from quiclb.net.address import Address, format_address
 from quiclb.net.backend_addresses import BackendAddresses
-from quiclb.net.kernel_routes import PathMtu, is_local_ip, path_mtu
+from quiclb.net.kernel.routes import PathMtu, is_local_ip, path_mtu
 from quiclb.routing.pool import Backend, BackendState
 from quiclb.routing.table_spec import TableSpec
 from quiclb.settings.loader import Settings

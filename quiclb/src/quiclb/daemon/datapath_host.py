@@ -12,7 +12,7 @@ from quiclb.datapath.base import Datapath, DatapathEvents, DatapathSetup, Side, 
 from quiclb.datapath.counters import DatapathCounters
 from quiclb.datapath.loading import load_datapath
 from quiclb.net.address import Address
-from quiclb.net.kernel_routes import is_local_ip
+from quiclb.net.kernel.routes import is_local_ip
 from quiclb.routing.table import RoutingTable
 from quiclb.routing.table_spec import TableSpec
 

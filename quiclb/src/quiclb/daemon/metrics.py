@@ -21,7 +21,7 @@ from quiclb.http.listener import ListenerCounters, TcpConnection, TcpListener, o
 from quiclb.logs.limits import LimitedLog
 from quiclb.logs.setup import get_logger
 from quiclb.net.address import Address, format_address
-from quiclb.net.bind_errors import explain_refusal
+from quiclb.net.kernel.bind_errors import explain_refusal
 from quiclb.routing.pool import Backend
 from quiclb.routing.table import RoutingTable
 

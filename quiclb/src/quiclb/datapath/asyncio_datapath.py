@@ -17,8 +17,8 @@ from quiclb.datapath.linux.sockets import open_socket
 from quiclb.datapath.linux.wildcard import WildcardEndpoint
 from quiclb.errors import StartError
 from quiclb.net.address import Address, format_address, ipv4_mapped, is_ipv6, is_wildcard, normalise
-from quiclb.net.bind_errors import explain_refusal
-from quiclb.net.socket_options import PathMtu, set_path_mtu
+from quiclb.net.kernel.bind_errors import explain_refusal
+from quiclb.net.kernel.socket_options import PathMtu, set_path_mtu
 from quiclb.routing.table import RoutingTable
 
 RECEIVE_BUFFER_BYTES: Final = 4 << 20

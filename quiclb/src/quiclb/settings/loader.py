@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from quiclb.backends.discovery import ServerIdPattern, join
 from quiclb.errors import ConfigError
 from quiclb.net.backend_addresses import BackendAddresses
-from quiclb.net.kernel_routes import is_local_ip
+from quiclb.net.kernel.routes import is_local_ip
 from quiclb.routing.pool import Backend
 from quiclb.routing.table import RoutingTable
 from quiclb.routing.table_spec import TableSpec

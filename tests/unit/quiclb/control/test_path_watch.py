@@ -11,7 +11,7 @@ from quiclb.control.path_watch import PathWatch, needed_bytes, path_fault
 from quiclb.control.table_controller import PATHS_AGAIN_S, TableController
 from quiclb.daemon.control_metrics import ControlCollector
 from quiclb.daemon.metrics import collector_renderer
-from quiclb.net.kernel_routes import PathMtu
+from quiclb.net.kernel.routes import PathMtu
 from quiclb.routing.pool import Backend
 from tests.unit.quiclb.control.test_table_controller import settings
 from tests.unit.quiclb.virtual import on_virtual_time

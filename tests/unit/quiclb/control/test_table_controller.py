@@ -14,7 +14,7 @@ from quiclb.daemon.control_metrics import ControlCollector
 from quiclb.daemon.metrics import collector_renderer
 from quiclb.datapath.base import DatapathSetup
 from quiclb.datapath.memory import MemoryDatapath
-from quiclb.net.kernel_routes import PathMtu
+from quiclb.net.kernel.routes import PathMtu
 from quiclb.routing.pool import BackendState
 from tests.unit.quiclb.control.test_prober import Server
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, short_packet

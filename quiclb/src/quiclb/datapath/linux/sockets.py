@@ -11,8 +11,8 @@ from quiclb.datapath.base import Side, SocketPair
 from quiclb.datapath.linux import libc
 from quiclb.errors import StartError
 from quiclb.net.address import Address, format_address, is_ipv6
-from quiclb.net.bind_errors import explain_refusal
-from quiclb.net.socket_options import PathMtu, set_path_mtu
+from quiclb.net.kernel.bind_errors import explain_refusal
+from quiclb.net.kernel.socket_options import PathMtu, set_path_mtu
 
 RECEIVE_BUFFER_BYTES: Final = 4 << 20
 """Room for bursts while a batch is worked on or a process is replaced. Without CAP_NET_ADMIN the kernel grants at most

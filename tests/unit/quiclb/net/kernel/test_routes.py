@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from quiclb.net import kernel_routes
-from quiclb.net.kernel_routes import PathMtu, is_local_ip, path_mtu
+from quiclb.net.kernel import routes
+from quiclb.net.kernel.routes import PathMtu, is_local_ip, path_mtu
 
 ANY = ("0.0.0.0", 0)
 
