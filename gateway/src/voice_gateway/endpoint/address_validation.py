@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, Protocol
 
+from quiclb.routing.packet import LongHeader
 from voice_gateway.endpoint.cids import ServerCidSource
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.credentials import Credentials, TokenVerdict
@@ -15,7 +16,7 @@ from voice_gateway.endpoint.settings import EndpointSettings
 from voice_gateway.net.network import network_of
 from voice_gateway.net.token_buckets import Buckets, Rate
 from voicelink.quic import QuicErrorCode
-from voicelink.quic.stateless import LongHeader, can_decrypt, first_initial, initial_close, retry
+from voicelink.quic.stateless import can_decrypt, first_initial, initial_close, retry
 
 NETWORK_FAILURES: Final = Rate(per_s=1.0, burst=8.0)
 """Undecryptable Initials of one network, beyond which its new clients are answered with Retry."""
@@ -126,7 +127,7 @@ class AddressValidation:
             counters.undecryptable_initials += 1
             self._failures.count(network, now)
             return None
-        verdict = self._credentials.judge(initial.token, path, header.destination_cid) if initial.token else None
+        verdict = self._credentials.judge(initial.token, path, header.dcid) if initial.token else None
         if isinstance(verdict, RejectedToken):
             counters.retry_tokens_rejected += 1
             return initial_close(header, QuicErrorCode.INVALID_TOKEN)
@@ -156,8 +157,8 @@ class AddressValidation:
 
     def _retry(self, header: LongHeader, path: Path, cids: ServerCidSource) -> bytes:
         source_cid = cids.issue()
-        while source_cid == header.destination_cid:  # RFC 9000 section 17.2.5.1
+        while source_cid == header.dcid:  # RFC 9000 section 17.2.5.1
             source_cid = cids.issue()
         self._counters.retries_sent += 1
-        token = self._credentials.retry_token(path, header.destination_cid, source_cid)
+        token = self._credentials.retry_token(path, header.dcid, source_cid)
         return retry(header, source_cid, token)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from quiclb.net.spp import SppFault
+from quiclb.routing.packet import LongHeader
 from voice_gateway.endpoint.address_validation import AddressValidation, Admitted, HandshakePolicy
 from voice_gateway.endpoint.cid_table import CidTable
 from voice_gateway.endpoint.cids import ServerCidSource
@@ -32,7 +33,6 @@ from voicelink.quic.cid_source import RandomBytes
 from voicelink.quic.stateless import (
     MIN_INITIAL_BYTES,
     SUPPORTED_VERSIONS,
-    LongHeader,
     parse_long_header,
     version_negotiation,
 )
@@ -200,10 +200,10 @@ class Endpoint:
         if header is None or header.version == 0:
             self.counters.malformed += 1
             return
-        connection = self._cid_table.find(header.destination_cid)
+        connection = self._cid_table.find(header.dcid)
         if connection is not None:
             connection.received(datagram, path, forwarder)
-        elif (pending := self._pending.find(header.destination_cid)) is not None:
+        elif (pending := self._pending.find(header.dcid)) is not None:
             self._pending.extend(pending, (datagram, path, forwarder))
         elif header.version not in SUPPORTED_VERSIONS:
             if len(datagram) < MIN_INITIAL_BYTES:
@@ -265,7 +265,7 @@ class Endpoint:
             cids=self._cids,
             options=self._settings.connection,
             original_destination_connection_id=(
-                retried.original_destination_cid if retried else header.destination_cid
+                retried.original_destination_cid if retried else header.dcid
             ),
             retry_source_connection_id=retried.retry_source_cid if retried else None,
             session_ticket_fetcher=self.credentials.open_session,
@@ -278,7 +278,7 @@ class Endpoint:
         connection = ServedConnection(quic, self, self._application, self._running_loop())
         self._connections.add(connection)
         self.counters.connections_opened += 1
-        for cid in (header.destination_cid, *quic.host_cids):
+        for cid in (header.dcid, *quic.host_cids):
             self.cid_issued(cid, connection)
         self._add_half_open(connection, path)
         connection.received(datagram, path, via)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from quiclb.net.fair_turns import FairTurns
+from quiclb.routing.packet import LongHeader
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.credentials import TokenVerdict
 from voice_gateway.endpoint.paths import Path, ProxyAddress
 from voice_gateway.net.network import network_of
-from voicelink.quic.stateless import LongHeader
 
 HANDSHAKES_PER_TURN: Final = 2
 """Connections that are begun in one turn of the event loop."""
@@ -72,7 +72,7 @@ class PendingConnections:
         """Let a client wait for its turn."""
         size = len(datagram[0]) + _DATAGRAM_OVERHEAD_BYTES
         pending = PendingConnection(network_of(datagram[1][0]), header, verdict, [datagram], size)
-        self._by_dcid[header.destination_cid] = pending
+        self._by_dcid[header.dcid] = pending
         self._turns.submit(pending.network, pending)
 
     def extend(self, pending: PendingConnection, datagram: Datagram) -> None:
@@ -91,9 +91,9 @@ class PendingConnections:
         self._by_dcid.clear()
 
     def _take(self, pending: PendingConnection) -> None:
-        del self._by_dcid[pending.header.destination_cid]
+        del self._by_dcid[pending.header.dcid]
         self._begin(pending)
 
     def _drop(self, pending: PendingConnection) -> None:
         self._counters.handshake_datagrams_dropped += len(pending.datagrams)
-        del self._by_dcid[pending.header.destination_cid]
+        del self._by_dcid[pending.header.dcid]

@@ -26,6 +26,7 @@ from aioquic.quic.packet import (
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.tls import cipher_suite_hash, hkdf_expand_label, hkdf_extract
 
+from quiclb.routing.packet import LongHeader, parse_packet
 from voicelink.quic.cid_source import RESET_TOKEN_BYTES, RandomBytes
 
 SUPPORTED_VERSIONS: Final = (QuicProtocolVersion.VERSION_1, QuicProtocolVersion.VERSION_2)
@@ -39,27 +40,10 @@ _MIN_RESET_BYTES: Final = 21
 _MAX_RESET_BYTES: Final = 43
 
 
-@dataclass(frozen=True, slots=True)
-class LongHeader:
-    """What a long header says in every version (RFC 8999 section 5.1)."""
-
-    version: int
-    destination_cid: bytes
-    source_cid: bytes
-
-
 def parse_long_header(datagram: bytes) -> LongHeader | None:
-    """Read the version-independent part of a long header; `None` if it is cut short."""
-    if len(datagram) < 7:
-        return None
-    destination_end = 6 + datagram[5]
-    if destination_end >= len(datagram):
-        return None
-    source_end = destination_end + 1 + datagram[destination_end]
-    if source_end > len(datagram):
-        return None
-    version = int.from_bytes(datagram[1:5], "big")
-    return LongHeader(version, datagram[6:destination_end], datagram[destination_end + 1 : source_end])
+    """Return the long header of a datagram's first packet; `None` for a short header, or a long one that is cut off."""
+    packet = parse_packet(datagram)
+    return packet if isinstance(packet, LongHeader) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +62,8 @@ def first_initial(header: LongHeader, datagram: bytes) -> FirstInitial | None:
     """Read the Initial packet at the start of a datagram; `None` for any packet that cannot begin a connection."""
     if (
         len(datagram) < MIN_INITIAL_BYTES
-        or not MIN_CLIENT_DCID_BYTES <= len(header.destination_cid) <= MAX_CID_BYTES
-        or len(header.source_cid) > MAX_CID_BYTES
+        or not MIN_CLIENT_DCID_BYTES <= len(header.dcid) <= MAX_CID_BYTES
+        or len(header.scid) > MAX_CID_BYTES
     ):
         return None
     buffer = Buffer(data=datagram)
@@ -100,7 +84,7 @@ def can_decrypt(header: LongHeader, initial: FirstInitial, datagram: bytes) -> b
     algorithm = cipher_suite_hash(INITIAL_CIPHER_SUITE)
     is_version_2 = header.version == QuicProtocolVersion.VERSION_2
     salt = INITIAL_SALT_VERSION_2 if is_version_2 else INITIAL_SALT_VERSION_1
-    secret = hkdf_extract(algorithm, salt, header.destination_cid)
+    secret = hkdf_extract(algorithm, salt, header.dcid)
     client_secret = hkdf_expand_label(algorithm, secret, b"client in", b"", algorithm.digest_size)
     context = CryptoContext()
     context.setup(cipher_suite=INITIAL_CIPHER_SUITE, secret=client_secret, version=header.version)
@@ -112,16 +96,16 @@ def can_decrypt(header: LongHeader, initial: FirstInitial, datagram: bytes) -> b
 
 
 def version_negotiation(header: LongHeader, rng: RandomBytes) -> bytes:
-    """Tell a client which versions are spoken here (RFC 8999 section 6)."""
+    """Return the packet that names the versions supported here (RFC 8999 section 6)."""
     versions = b"".join(version.to_bytes(4, "big") for version in SUPPORTED_VERSIONS)
     return b"".join(
         (
             bytes((rng(1)[0] | 0xC0,)),
             bytes(4),
-            bytes((len(header.source_cid),)),
-            header.source_cid,
-            bytes((len(header.destination_cid),)),
-            header.destination_cid,
+            bytes((len(header.scid),)),
+            header.scid,
+            bytes((len(header.dcid),)),
+            header.dcid,
             versions,
         )
     )
@@ -144,8 +128,8 @@ def retry(header: LongHeader, source_cid: bytes, token: bytes) -> bytes:
     return encode_quic_retry(
         version=header.version,
         source_cid=source_cid,
-        destination_cid=header.source_cid,
-        original_destination_cid=header.destination_cid,
+        destination_cid=header.scid,
+        original_destination_cid=header.dcid,
         retry_token=token,
     )
 
@@ -153,12 +137,12 @@ def retry(header: LongHeader, source_cid: bytes, token: bytes) -> bytes:
 def initial_close(header: LongHeader, error_code: QuicErrorCode) -> bytes:
     """Refuse a connection attempt with one Initial packet, keeping no state (RFC 9000 section 5.2.2)."""
     crypto = CryptoPair()
-    crypto.setup_initial(cid=header.destination_cid, is_client=False, version=header.version)
+    crypto.setup_initial(cid=header.dcid, is_client=False, version=header.version)
     builder = QuicPacketBuilder(
-        host_cid=header.destination_cid,
+        host_cid=header.dcid,
         is_client=False,
         max_datagram_size=MIN_INITIAL_BYTES,
-        peer_cid=header.source_cid,
+        peer_cid=header.scid,
         version=header.version,
     )
     builder.start_packet(QuicPacketType.INITIAL, crypto)
