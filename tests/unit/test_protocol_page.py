@@ -25,7 +25,7 @@ from voice_gateway.transport.reassembler import MAX_AHEAD, MAX_AHEAD_BYTES
 from voice_gateway.transport.websocket import MAX_MESSAGE_BYTES
 from voice_gateway.transport.webtransport import DELIVERY_DEADLINE_S, MAX_OPEN_STREAMS, SESSION_DEADLINE_S
 from voicelink import wire
-from voicelink.audio.codec import MAX_FRAME_MS
+from voicelink.audio.frames import MAX_FRAME_MS
 from voicelink.h3.limits import MAX_SESSIONS
 from voicelink.quic import ConnectionOptions
 from voicelink.wire import MAX_AUDIO_BYTES, MAX_CONTROL_BYTES, MAX_DATAGRAM_FRAMES, MAX_REPORT_RUNS

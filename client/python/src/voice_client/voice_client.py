@@ -25,13 +25,13 @@ from voice_client.transport.credentials import CredentialStore
 from voice_client.transport.link import Link
 from voice_client.transport.target import parse_url
 from voice_client.transport.trust import trust
+from voicelink.audio.frames import FRAME_S
 from voicelink.wire import Codec, UplinkMode
 
 _CODECS: Mapping[str, tuple[Codec, tuple[Codec, ...]]] = {
     "opus": (Codec.OPUS, (Codec.OPUS, Codec.PCM16_24K)),
     "pcm16": (Codec.PCM16_16K, (Codec.PCM16_24K, Codec.OPUS)),
 }
-_FRAME_S = 0.02
 _BACKLOG = 1000
 
 
@@ -152,7 +152,7 @@ class VoiceClient:
             if self._call.is_agent_speaking:
                 give_up_at = loop.time()
             self._call.send_pcm(bytes(FRAME_BYTES))
-            await pace.wait(_FRAME_S)
+            await pace.wait(FRAME_S)
 
     async def finish(self, timeout_s: float = 60.0) -> None:
         """Say bye, and wait until every frame is acked, every answer played and the server says bye; else raise why."""

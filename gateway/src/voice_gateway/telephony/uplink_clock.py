@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from voicelink.audio.frames import MAX_FRAME_MS
 from voicelink.wire import CLOCK_HZ, AudioFrame, Codec
 
 TOLERANCE_MS: Final = 60
 """A timestamp this far ahead of the audio received is a gap, one less far is unevenness: samples stay joined."""
 BYTES_PER_MS: Final = 8
-MAX_FRAME_BYTES: Final = 120 * BYTES_PER_MS
+MAX_FRAME_BYTES: Final = MAX_FRAME_MS * BYTES_PER_MS
 """A frame holds at most 120 ms (PROTOCOL.md, section 3). Twilio sends 20; others with its protocol may send more."""
 _TICKS_PER_MS: Final = CLOCK_HZ // 1000
 _TICKS_PER_BYTE: Final = CLOCK_HZ // 8000

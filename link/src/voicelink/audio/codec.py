@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from voicelink.audio.codecs import g711
-from voicelink.audio.frames import FRAME_MS, FRAME_TICKS
+from voicelink.audio.frames import FRAME_TICKS, MAX_FRAME_MS, frame_samples
 from voicelink.audio.codecs.opus import MAX_DTX_BYTES, OpusDecoder, OpusEncoder
 from voicelink.audio.resample import Resampler
 from voicelink.wire import CLOCK_HZ, AudioFrame, Codec, Malformed
@@ -23,9 +23,6 @@ CODEC_RATE_HZ: Final[Mapping[Codec, int | None]] = MappingProxyType(
     }
 )
 """The rate that belongs to the codec; `None` where it runs at any of the rates."""
-
-MAX_FRAME_MS: Final = 120
-"""How much audio a payload may hold: as much as an Opus packet can (RFC 6716 section 3.2.5)."""
 
 _MAX_GAP_S: Final = 2
 _MAX_SKIPPED_FRAMES: Final = 4
@@ -100,7 +97,7 @@ class FrameEncoder:
         self._rate_hz = input_rate_hz if native_rate_hz is None else native_rate_hz
         self._resampler = Resampler(input_rate_hz, self._rate_hz)
         self._opus = OpusEncoder(input_rate_hz, has_dtx=has_dtx) if codec is Codec.OPUS else None
-        self._frame_bytes = self._rate_hz * FRAME_MS // 1000 * 2
+        self._frame_bytes = 2 * frame_samples(self._rate_hz)
         self._pending = bytearray()
         self._skipped = 0
 

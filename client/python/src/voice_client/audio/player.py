@@ -8,8 +8,7 @@ from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 from voice_client.audio.playback import Playback, Position
-
-TICK_S = 0.02
+from voicelink.audio.frames import FRAME_S
 
 
 class Sink(Protocol):
@@ -50,7 +49,7 @@ class Player:
         self._sink_failed = sink_failed
         self._latency_s = max((sink.latency_s for sink in sinks if isinstance(sink, Delayed)), default=0.0)
         self._loop = asyncio.get_running_loop()
-        self._samples = round(playback.rate_hz * TICK_S)
+        self._samples = round(playback.rate_hz * FRAME_S)
         self._tick_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -93,7 +92,7 @@ class Player:
         if pcm:
             self._each(lambda sink: sink.play(self._tick_at, pcm))
         if self._playback.is_active:
-            self._tick_at += TICK_S
+            self._tick_at += FRAME_S
             self._timer = self._loop.call_at(self._tick_at, self._tick)
 
 

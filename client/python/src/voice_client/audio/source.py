@@ -10,11 +10,12 @@ import numpy as np
 import soxr
 
 from voice_client.errors import SourceError
+from voicelink.audio.frames import frame_samples
 from voicelink.audio.speech import SPEECH_RATE_HZ, HibariSpeech
 from voicelink.audio.wav import Sound, WavError, parse_wav
 
 RATE_HZ = 16_000
-FRAME_BYTES = RATE_HZ // 50 * 2
+FRAME_BYTES = 2 * frame_samples(RATE_HZ)
 
 
 class Source(Protocol):

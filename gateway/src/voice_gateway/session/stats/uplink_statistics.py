@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from voice_gateway.session.stats.arrivals import Arrivals
+from voicelink.audio.frames import FRAME_TICKS
 from voicelink.wire import CLOCK_HZ
 
 LARGEST_GAPS = 16
@@ -71,7 +72,7 @@ class UplinkStatistics:
         if self.frames == 0:
             self._first_transit_ms = transit_ms
         else:
-            pause = timestamp - self._last_timestamp - _FRAME_TICKS
+            pause = timestamp - self._last_timestamp - FRAME_TICKS
             gap = now - self._last_arrival - (pause / CLOCK_HZ if pause > 0 else 0.0)
             self.last_gap_s = gap if gap > 0.0 else 0.0
             if gap > self._smallest_gap:
@@ -108,7 +109,6 @@ class UplinkStatistics:
 
 
 _MS_PER_TICK = 1e3 / CLOCK_HZ
-_FRAME_TICKS = CLOCK_HZ // 50
 
 
 def _percentile(ordered: list[tuple[int, int]], total: int, share: float) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import opuslib_next
 from opuslib_next.api import c_int16_pointer, ctl, decoder, encoder
 
-from voicelink.audio.frames import FRAME_MS
+from voicelink.audio.frames import MAX_FRAME_MS, frame_samples
 from voicelink.errors import CodecError
 from voicelink.wire import Malformed
 
@@ -17,7 +17,6 @@ MAX_DTX_BYTES: Final = 2
 """A packet this short says only that silence goes on; it need not be sent (RFC 7587 section 3.1.3)."""
 
 _MAX_PACKET_BYTES: Final = 1_275
-_MAX_PACKET_MS: Final = 120
 _COMPLEXITY: Final = 5
 
 
@@ -29,8 +28,8 @@ class OpusEncoder:
 
     def __init__(self, rate_hz: int, *, bitrate: int = 24_000, has_dtx: bool = True) -> None:
         _require_rate(rate_hz)
-        self.frame_bytes = rate_hz * FRAME_MS // 1000 * 2
-        self._frame_samples = self.frame_bytes // 2
+        self._frame_samples = frame_samples(rate_hz)
+        self.frame_bytes = 2 * self._frame_samples
         try:
             self._encoder = opuslib_next.Encoder(rate_hz, 1, opuslib_next.APPLICATION_VOIP)
             for request, value in (
@@ -65,8 +64,8 @@ class OpusDecoder:
 
     def __init__(self, rate_hz: int) -> None:
         _require_rate(rate_hz)
-        self._max_samples = rate_hz * _MAX_PACKET_MS // 1000
-        self._conceal_step = rate_hz * FRAME_MS // 1000
+        self._max_samples = rate_hz * MAX_FRAME_MS // 1000
+        self._conceal_step = frame_samples(rate_hz)
         try:
             self._decoder = opuslib_next.Decoder(rate_hz, 1)
         except opuslib_next.OpusError as error:

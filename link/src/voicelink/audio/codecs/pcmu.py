@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
-from voicelink.audio.frames import FRAME_TICKS
+from voicelink.audio.frames import FRAME_TICKS, frame_samples
 from voicelink.audio.codecs.g711 import pcmu_decode, pcmu_encode
 from voicelink.wire import AudioFrame, Codec, Malformed
 
 PCMU_RATE_HZ: Final = 8_000
-_FRAME_BYTES: Final = 160
+_FRAME_BYTES: Final = frame_samples(PCMU_RATE_HZ)
 
 
 class PcmuDecoder:

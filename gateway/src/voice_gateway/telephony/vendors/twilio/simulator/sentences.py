@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from voicelink.audio.codecs.g711 import pcmu_decode
+from voicelink.audio.frames import frame_samples
 
 PAUSE_MS: Final = 800
 """So long a silence parts two sentences."""
@@ -15,7 +16,7 @@ SETTLED_MS: Final = 1_500
 """So long after its end a sentence counts as taken: whoever was cut off earlier says it again."""
 _LEAD_MS: Final = 200
 _BYTES_PER_MS: Final = 8
-_FRAME_BYTES: Final = 160
+_FRAME_BYTES: Final = frame_samples(8_000)
 _LOUDEST_SILENCE: Final = 500
 
 

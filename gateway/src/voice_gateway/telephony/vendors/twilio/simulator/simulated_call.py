@@ -22,10 +22,10 @@ from voice_gateway.telephony.vendors.twilio.signature import signature
 from voice_gateway.telephony.vendors.twilio.simulator.loudspeaker import SILENCE, Loudspeaker
 from voice_gateway.telephony.vendors.twilio.simulator.plan import Plan, SimulationError, fetch, read_plan
 from voice_gateway.telephony.vendors.twilio.simulator.sentences import begin_again, sentences
-from voicelink.audio.frames import FRAME_MS
+from voicelink.audio.frames import FRAME_MS, FRAME_S, frame_samples
 
 DEFAULT_CALL_SID: Final = "CA" + "0" * 31 + "1"
-FRAME_BYTES: Final = 160
+FRAME_BYTES: Final = frame_samples(8_000)
 ANSWER_TIMEOUT_S: Final = 20.0
 """How long the caller waits for a first word after having spoken."""
 PATIENCE_S: Final = 2.0
@@ -92,7 +92,7 @@ class TwilioSimulator:
         call: Call,
         *,
         tls: ssl.SSLContext | None = None,
-        tick_s: float = 0.02,
+        tick_s: float = FRAME_S,
         noted: Callable[[str, str], None] = lambda what, detail: None,
     ) -> None:
         self.result = Result(call.call_sid)
