@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         SppError,
         StartError,
     )
-    from quiclb.net.spp import SppHeader, unwrap, wrap
+    from quiclb.net.spp import SppFault, SppHeader, unwrap, wrap
     from quiclb.routing.router import route
     from quiclb.settings.loader import Settings, load_settings
 
@@ -41,6 +41,7 @@ __all__ = [
     "ScrapeError",
     "Settings",
     "SppError",
+    "SppFault",
     "SppHeader",
     "StartError",
     "Unroutable",
@@ -57,7 +58,7 @@ _HOMES = {
     "daemon.load_balancer": ("LoadBalancer",),
     "codec.decoder": ("CidDecoder", "Decoded", "Reason", "Unroutable"),
     "codec.encoder": ("CidEncoder", "unroutable_cid"),
-    "net.spp": ("SppHeader", "unwrap", "wrap"),
+    "net.spp": ("SppFault", "SppHeader", "unwrap", "wrap"),
     "errors": (
         "ConfigError",
         "EncodeError",
@@ -71,7 +72,7 @@ _HOMES = {
     "settings.loader": ("Settings", "load_settings"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_RENAMED: Final = {"EnvelopeError": "SppError", "Forwarder": "LoadBalancer"}
+_RENAMED: Final = {"EnvelopeError": "SppError", "EnvelopeFault": "SppFault", "Forwarder": "LoadBalancer"}
 """Deprecated names, and those that replace them."""
 
 

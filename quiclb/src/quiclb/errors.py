@@ -6,7 +6,7 @@ QuicLbError
 │   └── UnreadableError  a file that the system does not let us read; it may later
 ├── EncodeError        a connection ID that cannot be made from what the caller gave (also a ValueError)
 │   └── NonceExhaustedError  no nonce is left under this key: switch the config or issue unroutable CIDs
-├── SppError      an address that the SPP header cannot carry (also a ValueError)
+├── SppError           an address that the SPP header cannot carry (also a ValueError)
 ├── ScrapeError        the metrics of a running load balancer cannot be had
 └── StartError         the load balancer cannot start: address in use, no permission, wrong address
 ```
@@ -39,10 +39,6 @@ class NonceExhaustedError(EncodeError):
 
 class SppError(QuicLbError, ValueError):
     """An address does not fit the SPP header."""
-
-
-EnvelopeError = SppError
-"""Deprecated: the former name."""
 
 
 class ScrapeError(QuicLbError):

@@ -34,10 +34,6 @@ class SppFault(StrEnum):
     BAD_MAGIC = "envelope-bad-magic"
 
 
-EnvelopeFault = SppFault
-"""Deprecated: the former name."""
-
-
 class ClientFault(StrEnum):
     """Why an address cannot be a client's: sending there would reflect, loop or fail."""
 
