@@ -50,10 +50,10 @@ def test_a_changed_file_and_sighup_take_effect_and_a_bad_file_does_not(config, c
         # the backends change places
         replace_file(config, '"01010101"', '"0f0f0f0f"')
         event = next_event(daemon)
-        assert event.items() >= {"event": "settings reloaded", "result": "applied", "generation": 1}.items()
+        assert event.items() >= {"event": "settings reloaded", "result": "applied", "version": 1}.items()
         replace_file(config, '"02020202"', '"01010101"')
         daemon.process.send_signal(signal.SIGHUP)
-        assert next_event(daemon)["generation"] == 2
+        assert next_event(daemon)["version"] == 2
         deadline = time.monotonic() + TIMEOUT_S
         while receiver(client, backends, daemon.vip, 1) is not backends[1]:  # the table is built beside the traffic
             assert time.monotonic() < deadline

@@ -47,7 +47,7 @@ class Report:
     """Everything `top` shows. Rates are those between two scrapes, `interval_s` apart."""
 
     interval_s: float
-    generation: int
+    version: int
     configs: int
     is_fail_open: bool
     reloads_refused: int
@@ -68,7 +68,7 @@ class Report:
         )
         return cls(
             interval_s=round(change.seconds, 3),
-            generation=one("quiclb_table_generation"),
+            version=one("quiclb_table_version", "quiclb_table_generation"),
             configs=one("quiclb_configs"),
             is_fail_open=bool(one("quiclb_health_fail_open")),
             reloads_refused=int(after.totals("quiclb_reloads_total", "result").get(("refused",), 0)),
@@ -80,8 +80,8 @@ class Report:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain dictionaries and lists."""
-        return dataclasses.asdict(self)
+        """The same as plain dictionaries and lists; `generation` is the former name of `version`."""
+        return dataclasses.asdict(self) | {"generation": self.version}
 
     def render(self, height: int | None = None) -> RenderableType:
         """For a terminal; with a `height` in lines the busiest backends that fit, those in trouble first."""
@@ -123,7 +123,7 @@ class Report:
             ("quiclb", "bold"),
             f"  {total:,.0f} in/s  {sum(flow.per_s for flow in self.replies):,.0f} replies/s",
             f"  {active}/{len(self.backends)} backends active  {self.configs} {_plural('config', self.configs)}",
-            f"  table {self.generation}",
+            f"  table {self.version}",
         )
         if self.is_fail_open:
             line.append("\nno active backend answers probes: health is ignored", style="bold red")
@@ -183,9 +183,9 @@ class _Change:
         self._after = after
         self.seconds = max(after.at - before.at, 1e-9)
 
-    def one(self, name: str) -> int:
-        """A gauge; where processes each have one, the largest."""
-        return int(max((figure for each, _, figure in self._after.figures if each == name), default=0))
+    def one(self, *names: str) -> int:
+        """A gauge by its name or a former one; where processes each have one, the largest."""
+        return int(max((figure for each, _, figure in self._after.figures if each in names), default=0))
 
     def rates(self, name: str, *labels: str) -> dict[tuple[str, ...], tuple[float, float]]:
         """Total and rate by labels."""

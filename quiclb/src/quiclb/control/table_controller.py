@@ -198,7 +198,9 @@ class TableController:
             return
         self._say_what_needs_a_restart(settings)
         self.reloads[result] += 1
-        get_logger().info("settings reloaded", result=result, generation=self.spec.generation)
+        version = self.spec.version
+        # `generation` is the key's former name
+        get_logger().info("settings reloaded", result=result, version=version, generation=version)
 
     async def _adopt(self, settings: Settings, configs: tuple[QuicLbConfig, ...]) -> None:
         """Start and stop what discovers and what probes, keeping what the settings did not change."""
@@ -271,7 +273,7 @@ class TableController:
             backends=effective,
             unknown_server_id=self.settings.forwarder.unknown_server_id,
             check_cid_length=self.settings.forwarder.check_cid_length,
-            generation=0 if former is None else former.generation,
+            version=0 if former is None else former.version,
         )
         for conflict in conflicts:
             if conflict not in self.conflicts:
@@ -280,7 +282,7 @@ class TableController:
         if spec == former:
             return False
         if former is not None:
-            spec = replace(spec, generation=former.generation + 1)
+            spec = replace(spec, version=former.version + 1)
         spec.check()
         self._spec = spec
         self._publish(spec)

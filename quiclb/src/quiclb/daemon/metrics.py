@@ -42,7 +42,8 @@ BACKEND_BYTES_HELP = "Bytes of UDP payload to and from each backend, without the
 SEND_ERRORS_HELP = "Datagrams the kernel refused; EMSGSIZE: too large for the path to the backend or client."
 RECEIVE_DROPS_HELP = "Datagrams lost because the socket's receive queue was full: the load balancer is overloaded."
 FAILURES_HELP = "Requests for metrics that failed by a defect; the log says why."
-GENERATION_HELP = "Number of the table in use; every change of configs, backends or their states adds one."
+VERSION_HELP = "Version of the table in use; every change of configs, backends or their states adds one."
+GENERATION_HELP = "Deprecated: the former name of quiclb_table_version."
 
 
 class HostView(Protocol):
@@ -65,7 +66,7 @@ class TrafficCollector(Collector):
         drops = {side: self._host.receive_drops(side) or 0 for side in Side}
         table = self._host.table
         yield from traffic_families(self._host.counters, drops)
-        yield from table_families(table.generation, len(table.configs), table.pool)
+        yield from table_families(table.version, len(table.configs), table.pool)
 
 
 def traffic_families(counters: DatapathCounters, receive_drops: Mapping[Side, int]) -> Iterator[Metric]:
@@ -82,9 +83,10 @@ def traffic_families(counters: DatapathCounters, receive_drops: Mapping[Side, in
     yield counter_family("quiclb_receive_drops", RECEIVE_DROPS_HELP, ("side",), drops)
 
 
-def table_families(generation: int, config_count: int, backends: Iterable[Backend]) -> Iterator[Metric]:
+def table_families(version: int, config_count: int, backends: Iterable[Backend]) -> Iterator[Metric]:
     """What it is forwarded by."""
-    yield GaugeMetricFamily("quiclb_table_generation", GENERATION_HELP, value=generation)
+    yield GaugeMetricFamily("quiclb_table_version", VERSION_HELP, value=version)
+    yield GaugeMetricFamily("quiclb_table_generation", GENERATION_HELP, value=version)
     yield GaugeMetricFamily("quiclb_configs", "QUIC-LB configs in the table.", value=config_count)
     states = GaugeMetricFamily("quiclb_backends", "Backends in the table by state.", labels=("state",))
     for state, count in Counter(backend.state for backend in backends).items():

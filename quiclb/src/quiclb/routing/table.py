@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +13,12 @@ from quiclb.errors import ConfigError
 from quiclb.net.address import Address
 from quiclb.routing.fallback import TABLE_SIZE, Maglev
 from quiclb.routing.pool import Backend, BackendState, Pool
+
+
+def deprecated_generation(version: int) -> int:
+    """Return the version of a table that was read by the name `generation`, with a warning to the reader."""
+    warnings.warn("`generation` of a table is deprecated, use `version`", DeprecationWarning, stacklevel=3)
+    return version
 
 
 class UnknownServerId(StrEnum):
@@ -30,13 +37,18 @@ class TableData:
     that is down; `fallback` is empty without active backends.
     """
 
-    generation: int
+    version: int
     configs: tuple[QuicLbConfig, ...]
     backends: tuple[Backend, ...]
     server_ids: Mapping[tuple[int, bytes], int]
     fallback: Sequence[int]
     unknown_server_id: UnknownServerId
     check_cid_length: bool
+
+    @property
+    def generation(self) -> int:
+        """Deprecated: the former name of `version`."""
+        return deprecated_generation(self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +62,12 @@ class RoutingTable:
     backends_by_server_id: Mapping[tuple[int, bytes], Backend]
     backends_by_address: Mapping[Address, Backend]
     unknown_server_id: UnknownServerId
-    generation: int = 0
+    version: int = 0
+
+    @property
+    def generation(self) -> int:
+        """Deprecated: the former name of `version`."""
+        return deprecated_generation(self.version)
 
     def as_data(self) -> TableData:
         """Return the same table as plain data."""
@@ -58,7 +75,7 @@ class RoutingTable:
         index = {backend.name: number for number, backend in enumerate(backends)}
         active = [index[backend.name] for backend in self.pool.in_state(BackendState.ACTIVE)]
         return TableData(
-            generation=self.generation,
+            version=self.version,
             configs=self.configs,
             backends=backends,
             server_ids={owned: index[backend.name] for owned, backend in self.backends_by_server_id.items()},
@@ -74,7 +91,7 @@ def build_table(
     *,
     unknown_server_id: UnknownServerId = UnknownServerId.FALLBACK,
     check_cid_length: bool = False,
-    generation: int = 0,
+    version: int = 0,
     fallback_size: int = TABLE_SIZE,
 ) -> RoutingTable:
     """Join configs and backends; raises `ConfigError` where they do not fit.
@@ -91,7 +108,7 @@ def build_table(
         backends_by_server_id={owned: backend for backend in pool for owned in backend.owned_server_ids()},
         backends_by_address={backend.address: backend for backend in pool},
         unknown_server_id=unknown_server_id,
-        generation=generation,
+        version=version,
     )
 
 

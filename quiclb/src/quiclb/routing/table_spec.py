@@ -9,14 +9,14 @@ import msgspec
 from quiclb.codec.config import QuicLbConfig
 from quiclb.errors import ConfigError
 from quiclb.routing.pool import Backend
-from quiclb.routing.table import RoutingTable, UnknownServerId, build_table, check_pool
+from quiclb.routing.table import RoutingTable, UnknownServerId, build_table, check_pool, deprecated_generation
 
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:
     """Configs and backends, each backend in the state it has in effect: what the file says and what health allows.
 
-    `generation` grows with each change. Building takes some 0.2 s when the active backends changed, so build away from
+    `version` counts the changes. Building takes some 0.2 s when the active backends changed, so build away from
     the thread that forwards (`TableInstaller` does).
     """
 
@@ -24,7 +24,12 @@ class TableSpec:
     backends: tuple[Backend, ...]
     unknown_server_id: UnknownServerId = UnknownServerId.FALLBACK
     check_cid_length: bool = False
-    generation: int = 0
+    version: int = 0
+
+    @property
+    def generation(self) -> int:
+        """Deprecated: the former name of `version`."""
+        return deprecated_generation(self.version)
 
     def check(self) -> None:
         """Raise `ConfigError` where configs and backends do not fit; much cheaper than building."""
@@ -37,7 +42,7 @@ class TableSpec:
             self.backends,
             unknown_server_id=self.unknown_server_id,
             check_cid_length=self.check_cid_length,
-            generation=self.generation,
+            version=self.version,
         )
 
     def encode(self) -> bytes:

@@ -84,7 +84,7 @@ class Settings(Section):
     discovery: list[DiscoveryEntry] = Field(default_factory=list)
     health: HealthSection = HealthSection()
 
-    def table_spec(self, found: Iterable[Backend] = (), generation: int = 0) -> TableSpec:
+    def table_spec(self, found: Iterable[Backend] = (), version: int = 0) -> TableSpec:
         """Return what the file and the `found` backends say, before health; reads key files, raises `ConfigError`."""
         configs = tuple(entry.build() for entry in self.config)
         backends, _ = join(configs, (entry.build() for entry in self.backend), found, self.backend_addresses().fault)
@@ -93,7 +93,7 @@ class Settings(Section):
             backends=backends,
             unknown_server_id=self.forwarder.unknown_server_id,
             check_cid_length=self.forwarder.check_cid_length,
-            generation=generation,
+            version=version,
         )
 
     def backend_addresses(self) -> BackendAddresses:

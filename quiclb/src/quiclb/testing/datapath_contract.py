@@ -73,7 +73,7 @@ class Run:
         self,
         states: dict[int, BackendState] | None = None,
         *,
-        generation: int = 0,
+        version: int = 0,
         unknown_server_id: UnknownServerId = UnknownServerId.FALLBACK,
         without: int | None = None,
     ) -> RoutingTable:
@@ -89,7 +89,7 @@ class Run:
             if number != without
         ]
         return build_table(
-            CONFIGS, backends, unknown_server_id=unknown_server_id, generation=generation, fallback_size=251
+            CONFIGS, backends, unknown_server_id=unknown_server_id, version=version, fallback_size=251
         )
 
     async def delivered(self, datagram: bytes, client: int = 0, *, within_s: float = TIMEOUT_S) -> int | None:
@@ -195,9 +195,9 @@ class DatapathContract:
             datagram = short_packet(connection_id(1))
             assert await run.delivered(datagram) == 1
             only_first = {1: BackendState.DOWN, 2: BackendState.DOWN}
-            run.datapath.install(run.table(only_first, generation=1))
+            run.datapath.install(run.table(only_first, version=1))
             assert await run.delivered(datagram) == 0
-            run.datapath.install(run.table({1: BackendState.DRAINING}, generation=2))
+            run.datapath.install(run.table({1: BackendState.DRAINING}, version=2))
             assert await run.delivered(datagram) == 1
 
         self.run(test)

@@ -26,7 +26,7 @@ quiclb_backend_bytes_total{{backend="a",direction="to"}} {packets * 1000}
 quiclb_backend_info{{backend="a",address="10.0.0.1:1",state="active",health="up"}} 1
 quiclb_backend_info{{backend="b",address="10.0.0.2:1",state="down",health="down"}} 1
 quiclb_probes_total{{backend="b",result="missed"}} 12
-quiclb_table_generation 3
+quiclb_table_version 3
 quiclb_configs 2
 quiclb_health_fail_open {fail_open}
 quiclb_reloads_total{{result="refused"}} 1
@@ -54,10 +54,10 @@ def test_rates_are_changes_by_time():
     a, b = found.backends
     assert (a.to_per_s, a.from_per_s, a.to_bits_per_s) == (1000.0, 2000.0, 8e6)
     assert (b.state, b.health, b.probes_missed, b.to_per_s) == ("down", "down", 12, 0.0)
-    assert (found.generation, found.configs, found.is_fail_open, found.reloads_refused) == (3, 2, False, 1)
+    assert (found.version, found.configs, found.is_fail_open, found.reloads_refused) == (3, 2, False, 1)
 
 
-def test_a_restarted_forwarder_counts_from_nothing():
+def test_a_restarted_load_balancer_counts_from_nothing():
     assert between(text(9000), text(500)).packets[1].per_s == 250.0
 
 
@@ -68,7 +68,7 @@ def test_processes_are_summed():
     both = one + one.replace('"0"', '"1"').replace("} 4", "} 5")
     found = between(both.replace(" 10", " 0"), both)
     assert [(flow.total, flow.per_s) for flow in found.packets] == [(20, 10.0)]
-    assert found.generation == 5
+    assert found.version == 5
 
 
 def test_the_view_says_what_matters():
@@ -91,7 +91,7 @@ def test_a_small_terminal_shows_the_backends_in_trouble():
 
 
 @pytest.mark.parametrize("body", ["", "<html>", "quiclb_packets_total{", "up 1", '{"a": 1}'])
-def test_what_is_no_forwarder_is_refused(body):
+def test_what_is_no_load_balancer_is_refused(body):
     with pytest.raises(ScrapeError, match="the answer"):
         Sample.parse(body, 0.0)
 

@@ -102,7 +102,7 @@ class Kept:
 @on_virtual_time
 async def test_the_first_table_is_there_when_start_returns_and_no_other_without_a_change():
     async with Kept(settings()) as kept:
-        assert [spec.generation for spec in kept.specs] == [0]
+        assert [spec.version for spec in kept.specs] == [0]
         await asyncio.sleep(60)
         assert len(kept.specs) == 1
         assert kept.controller.reloads == {}
@@ -112,7 +112,7 @@ async def test_the_first_table_is_there_when_start_returns_and_no_other_without_
 async def test_a_changed_file_becomes_the_next_table():
     async with Kept(settings()) as kept:
         await kept.change(settings(forwarder={"unknown_server_id": "drop"}))
-        assert [spec.generation for spec in kept.specs] == [0, 1]
+        assert [spec.version for spec in kept.specs] == [0, 1]
         assert kept.specs[-1].unknown_server_id == "drop"
         assert kept.controller.reloads == {"applied": 1}
 
@@ -290,7 +290,7 @@ async def test_backends_lost_together_make_one_table():
             kept.controller._changed()
         await asyncio.sleep(0.1)
         assert list(kept.states().values()).count("down") == 4
-        assert [spec.generation for spec in kept.specs] == [0, 1]
+        assert [spec.version for spec in kept.specs] == [0, 1]
         for server in servers:
             server.transport.abort()
 

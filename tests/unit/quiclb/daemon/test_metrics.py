@@ -49,6 +49,8 @@ async def rendered() -> str:
         'quiclb_send_errors_total{error="EMSGSIZE",side="inner"} 1.0',
         'quiclb_receive_drops_total{side="vip"} 0.0',
         'quiclb_backends{state="active"} 3.0',
+        "quiclb_table_version 0.0",
+        "quiclb_table_generation 0.0",
     ],
 )
 async def test_every_counter_is_exposed(line):

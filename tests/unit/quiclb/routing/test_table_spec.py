@@ -12,7 +12,7 @@ SPEC = TableSpec(
     CONFIGS,
     (backend(1), backend(2, BackendState.DRAINING), backend(3, BackendState.DOWN)),
     UnknownServerId.DROP,
-    generation=7,
+    version=7,
 )
 
 
@@ -28,11 +28,18 @@ def test_what_is_no_spec_is_refused():
             TableSpec.decode(line)
 
 
-def test_building_gives_the_table_and_its_generation():
+def test_building_gives_the_table_and_its_version():
     table = TableSpec.decode(SPEC.encode()).build()
-    assert table.generation == 7
+    assert table.version == 7
     assert table.unknown_server_id is UnknownServerId.DROP
     assert {backend.name for backend in table.backends_by_server_id.values()} == {"b1", "b2", "b3"}
+
+
+def test_the_former_name_of_the_version_is_deprecated():
+    table = SPEC.build()
+    for versioned in (SPEC, table, table.as_data()):
+        with pytest.warns(DeprecationWarning, match="use `version`"):
+            assert versioned.generation == 7
 
 
 def test_the_cheap_check_finds_what_building_would():

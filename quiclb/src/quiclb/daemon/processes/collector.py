@@ -43,7 +43,7 @@ class SupervisorCollector(Collector):
         supervisor = self._supervisor
         yield from traffic_families(supervisor.counters, {side: supervisor.receive_drops(side) for side in Side})
         spec = supervisor.spec
-        yield from table_families(spec.generation, len(spec.configs), spec.backends)
+        yield from table_families(spec.version, len(spec.configs), spec.backends)
         processes = GaugeMetricFamily("quiclb_processes", PROCESSES_HELP, labels=("state",))
         processes.add_metric(("serving",), len(supervisor.pids))
         processes.add_metric(("spare",), supervisor.spares)

@@ -31,9 +31,9 @@ _NUMBER = struct.Struct("=H")
 
 @dataclass(frozen=True, slots=True)
 class Maps:
-    """What is pushed for one generation of the table; replaced whole."""
+    """What is pushed for one version of the table; replaced whole."""
 
-    generation: int
+    version: int
     decoder: CidDecoder
     server_ids: dict[bytes, bytes] = field(default_factory=dict)
     backends: bytes = b""
@@ -85,7 +85,7 @@ class ToyDatapath(Datapath):
     def install(self, table: RoutingTable) -> None:
         data = table.as_data()
         self._maps = Maps(
-            generation=data.generation,
+            version=data.version,
             decoder=CidDecoder(data.configs, check_self_length=data.check_cid_length),
             server_ids={bytes((config,)) + sid: _NUMBER.pack(n) for (config, sid), n in data.server_ids.items()},
             backends=b"".join(

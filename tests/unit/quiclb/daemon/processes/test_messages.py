@@ -32,7 +32,7 @@ def reader_of(data: bytes) -> asyncio.StreamReader:
 
 
 SETUP = Setup([(4, 5), (6, 7)], "asyncio", True, False, 2.5, LogChoice())
-SPEC = TableSpec(CONFIGS, (backend(1), backend(2)), generation=7)
+SPEC = TableSpec(CONFIGS, (backend(1), backend(2)), version=7)
 
 
 @pytest.mark.parametrize("message", [SETUP, Table(SPEC), Serve(1), Ask(), Stop()], ids=lambda m: type(m).__name__)
