@@ -1,7 +1,7 @@
-"""Crashes, duplicate resumes, split brain and late frames in any order: no word lost, none heard twice, one owner.
+"""Crashes, duplicate resumes, split brain and late frames in any order: no frame lost, none counted twice, one owner.
 
-A caller counts: the payload of frame n is n. Each worker's agent keeps what it heard in its state, so that two owners
-whose writes were mixed, a frame missed, or one heard twice would show as a list that is not 0, 1, 2, ...
+A caller counts: the payload of frame n is n. Each worker's agent keeps what it received in its state, so that two owners
+whose writes were mixed, a frame missed, or one counted twice would show as a list that is not 0, 1, 2, ...
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ class Listener(Agent):
     output_rate_hz = 8_000
 
     def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Listening:
-        return Listening(emit, list(state["heard"]) if state else [])
+        return Listening(emit, list(state["frames"]) if state else [])
 
 
 class Listening(Conversation):
-    def __init__(self, emit: Emit, heard: list[int]) -> None:
+    def __init__(self, emit: Emit, received: list[int]) -> None:
         super().__init__(emit)
-        self.heard = heard
+        self.received = received
         self.pending: list[int] = []
 
     def hear(self, audio: UserAudio) -> None:
         self.pending.append(audio.sequence)
         if len(self.pending) == 3:
-            self.heard += self.pending
+            self.received += self.pending
             self.pending.clear()
-            self.emit(FinalTranscript(f"up to {audio.sequence}", audio.sequence, {"heard": list(self.heard)}))
+            self.emit(FinalTranscript(f"up to {audio.sequence}", audio.sequence, {"frames": list(self.received)}))
 
 
-class Nobody:
-    """Whom the sessions of a crashed worker belong to."""
+class CrashedManager:
+    """The owner of the sessions of a crashed worker: it does nothing any more."""
 
     def session_ended(self, live: LiveSession) -> None: ...
 
@@ -107,7 +107,7 @@ class Ownership(RuleBasedStateMachine):
         self.names = itertools.count()
         self.ids = itertools.count()
         self.workers = [self.new_worker() for _ in range(WORKERS)]
-        self.sent = self.heard = 0
+        self.sent = self.acked = 0
         self.token: str | None = None
         self.caller: MemoryCaller | None = None
         self.former: list[MemoryCaller] = []
@@ -138,14 +138,14 @@ class Ownership(RuleBasedStateMachine):
         caller.send(first)
         return caller
 
-    async def settle(self) -> None:
+    async def run_loop(self) -> None:
         for _ in range(12):
             await asyncio.sleep(0)
         self.read()
 
     async def begin(self) -> None:
         self.caller = await self.connect(self.workers[0], Start(accept=(Codec.PCMU,)))
-        await self.settle()
+        await self.run_loop()
         assert self.is_ready
 
     def read(self) -> None:
@@ -156,13 +156,13 @@ class Ownership(RuleBasedStateMachine):
         messages, self.seen = caller.messages[self.seen :], len(caller.messages)
         for message in messages:
             if isinstance(message, Ready):
-                assert self.heard <= message.next_sequence <= self.sent, "what was heard cannot be sent again"
+                assert self.acked <= message.next_sequence <= self.sent, "what was acked cannot be sent again"
                 self.token, self.is_ready = message.token, True
                 for sequence in range(message.next_sequence, self.sent):
                     self.carry(caller, sequence)
             elif isinstance(message, Heard):
                 assert message.sequence < self.sent
-                self.heard = max(self.heard, message.sequence + 1)
+                self.acked = max(self.acked, message.sequence + 1)
         if caller.closed is not None:
             assert caller.closed[0] in (CloseCode.TAKEN_OVER, CloseCode.OVERLOADED), caller.closed
             self.is_ready = False
@@ -174,7 +174,7 @@ class Ownership(RuleBasedStateMachine):
             self.former.append(self.caller)
         self.is_ready, self.seen = False, 0
         self.caller = await self.connect(worker, Resume(session="s-0", token=self.token, accept=(Codec.PCMU,)))
-        await self.settle()
+        await self.run_loop()
 
     async def finish(self) -> None:
         """After any sequence of faults the call can be resumed and brought to its end, complete."""
@@ -185,13 +185,13 @@ class Ownership(RuleBasedStateMachine):
         while self.sent % 3:
             self.say()
         for _ in range(10):
-            await self.settle()
+            await self.run_loop()
             await asyncio.sleep(0.003)
         self.read()
-        assert self.heard == self.sent, "not every frame was heard"
+        assert self.acked == self.sent, "not every frame was acked"
         record = await self.store.load("s-0")
         assert record is not None
-        assert record.state.get("heard", []) == list(range(self.sent))
+        assert record.state.get("frames", []) == list(range(self.sent))
         for worker in self.workers:
             await worker.close()
 
@@ -209,7 +209,7 @@ class Ownership(RuleBasedStateMachine):
         async def speak() -> None:
             for _ in range(count):
                 self.say()
-            await self.settle()
+            await self.run_loop()
 
         self.runner.run(speak())
 
@@ -227,7 +227,7 @@ class Ownership(RuleBasedStateMachine):
         async def ping() -> None:
             if self.caller is not None:
                 self.caller.send(Ping(id=1))
-            await self.settle()
+            await self.run_loop()
 
         self.runner.run(ping())
 
@@ -254,7 +254,7 @@ class Ownership(RuleBasedStateMachine):
             if self.caller is not None:
                 self.caller.hang_up("gone")
                 self.caller, self.is_ready = None, False
-            await self.settle()
+            await self.run_loop()
 
         self.runner.run(lose())
 
@@ -266,14 +266,14 @@ class Ownership(RuleBasedStateMachine):
             for task in list(self.workers[worker]._tasks):
                 task.cancel()
             for live in list(self.workers[worker]._live.values()):
-                live._owner = Nobody()
+                live._owner = CrashedManager()
                 live.fence()
                 connection: ClientConnection = live._connection
                 if self.caller is not None and connection.transport is self.caller._transport:
                     self.caller, self.is_ready = None, False
                 connection.set_handler(None)
             self.workers[worker] = self.new_worker()
-            await self.settle()
+            await self.run_loop()
 
         self.runner.run(crash())
 
@@ -285,7 +285,7 @@ class Ownership(RuleBasedStateMachine):
                 carried = self.carried.get(id(caller), ())
                 if carried:
                     caller.send_audio(frame(carried[sequence % len(carried)]))
-            await self.settle()
+            await self.run_loop()
 
         self.runner.run(late())
 
@@ -301,9 +301,9 @@ class Ownership(RuleBasedStateMachine):
     def what_is_saved_is_whole(self) -> None:
         entry = self.store._entries.get("s-0")
         if entry is not None and entry.record is not None:
-            saved = list(entry.record.state.get("heard", []))
+            saved = list(entry.record.state.get("frames", []))
             assert saved == list(range(len(saved)))
-            assert self.heard <= len(saved), "a frame was acknowledged that is not saved"
+            assert self.acked <= len(saved), "a frame was acknowledged that is not saved"
 
 
 def frame(sequence: int) -> AudioFrame:

@@ -1,4 +1,4 @@
-"""Whatever a link does to datagrams: hybrid loses nothing, and deadline gives up only what is too old."""
+"""Over any link, hybrid loses nothing, and deadline gives up only what is too old."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from tests.property.quiclb.test_vectorised import VIPS, both, clients_of, datagr
 
 
 def main(count: int, seed: int) -> None:
-    """Compare scalar and vectorised forwarder on `count` datagrams; `seed` replays a run."""
+    """Compare scalar and vectorised datapath on `count` datagrams; `seed` replays a run."""
     rng = random.Random(seed)
     started, done = time.monotonic(), 0
     while done < count:

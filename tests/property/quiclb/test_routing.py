@@ -1,4 +1,4 @@
-"""Forwarders with one table agree, on any input, and the fallback moves little when the pool changes."""
+"""Load balancers with one table agree, on any input, and the fallback moves little when the pool changes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_shortcut_says_nothing_that_the_router_does_not(states, datagram, ch
 
 @given(batch=st.lists(st.tuples(PACKETS, CLIENTS), max_size=5), seed=st.binary(max_size=80))
 @settings(deadline=None)
-def test_the_forwarder_survives_anything_from_either_side(batch, seed):
+def test_a_load_balancer_survives_anything_from_either_side(batch, seed):
     rules = ForwardingRules(TABLE, VIP, INNER)
     out = rules.from_clients(batch)
     assert rules.counters.packets.total() == len(batch)

@@ -1,4 +1,4 @@
-"""The scalar forwarder is the oracle: same bytes, same destinations, same counters, for any input."""
+"""The scalar datapath is the oracle: same bytes, same destinations, same counters, for any input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the vectorised forwarder without sockets, beside the scalar one that says what is right."""
+"""Runs the vectorised datapath without sockets, beside the scalar one that says what is right."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ class VectorHarness:
         self.rules = ForwardingRules(table, vip, inner, **options)
         self._clients = ReceiveBatch(capacity, SLOT_BYTES, has_control=self.rules.is_wildcard)
         self._backends = ReceiveBatch(capacity, 65536)
-        self._forwarder = BatchPath(self.rules, self._clients, self._backends)
+        self._batches = BatchPath(self.rules, self._clients, self._backends)
 
     def from_clients(self, batch: Datagrams, vips: Sequence[Address] = ()) -> Datagrams:
         """`vips` are the addresses that each was sent to, for a wildcard VIP."""
-        _fill(self._clients, batch, self._forwarder.family)
+        _fill(self._clients, batch, self._batches.family)
         for row, vip in enumerate(vips):
             packed = ip_facts(vip[0]).packed[-16 if is_ipv6(self.rules.vip) else -4 :]
             start = 16 if is_ipv6(self.rules.vip) else 24
             self._clients.control[row, start : start + len(packed)] = np.frombuffer(packed, np.uint8)
-        rows, backends = self._forwarder.from_clients(len(batch))
-        self._forwarder.flush()
+        rows, backends = self._batches.from_clients(len(batch))
+        self._batches.flush()
         out = []
         for row, backend in zip(rows, backends, strict=True):
             start = int(self._clients.offsets[row]) - HEADER_LENGTH
             datagram = self._clients.buffer[start : start + HEADER_LENGTH + len(batch[row][0])].tobytes()
-            name = self._forwarder.backend_names[backend].tobytes()
-            out.append((datagram, self._forwarder.inner_family.address(name)))
+            name = self._batches.backend_names[backend].tobytes()
+            out.append((datagram, self._batches.inner_family.address(name)))
         return out
 
     def from_backends(self, batch: Datagrams, segment_lengths: list[int] | None = None) -> Replies:
-        _fill(self._backends, batch, self._forwarder.inner_family)
+        _fill(self._backends, batch, self._batches.inner_family)
         segments = np.array(segment_lengths or [0] * len(batch), np.int64)
-        replies = self._forwarder.from_backends(len(batch), segments)
-        self._forwarder.flush()
+        replies = self._batches.from_backends(len(batch), segments)
+        self._batches.flush()
         out = []
         for row, (start, length, name) in enumerate(zip(replies.starts, replies.lengths, replies.names, strict=True)):
-            client = self._forwarder.family.address(name.tobytes())
+            client = self._batches.family.address(name.tobytes())
             vip = self.rules.vip
             if replies.sources is not None:
                 source = replies.sources[row].tobytes()

@@ -1,4 +1,4 @@
-"""Text to PCM16 at 24 kHz, a sentence at a time, so that the first is heard while the next is made."""
+"""Text to PCM16 at 24 kHz, a sentence at a time, so that the first is played while the next is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the WebTransport layer tells its owner.
+"""The events of the WebTransport layer.
 
 Error codes are the application's own; `None` where the peer sent one that is not.
 """

@@ -36,7 +36,7 @@ class Http3(H3Connection):
         self._decoder = pylsqpack.Decoder(0, 0)
 
     def fail(self, code: ErrorCode, reason: str) -> None:
-        """Close the connection; whatever else arrives on it is ignored."""
+        """Close the connection; all that arrives later is ignored."""
         self._is_done = True
         self._quic.close(error_code=code, reason_phrase=reason)
 

@@ -138,7 +138,7 @@ class WebTransportLayer:
         self._end(session_id)
 
     def close_session(self, session_id: int, code: int, reason: str) -> None:
-        """End the session: its streams are reset, and the peer is told `code` and `reason`."""
+        """End the session: reset its streams, and send the peer `code` and `reason`."""
         session = self._sessions.get(session_id)
         if session is None or self._quic.is_ended:
             return

@@ -9,7 +9,7 @@ from typing import Final
 PROTOCOL_VERSION: Final = 1
 VOICE_PATH: Final = "/v1/voice"
 CLOCK_HZ: Final = 48_000
-"""Media timestamps count ticks of this clock whatever the codec, as RFC 7587 does for Opus."""
+"""Media timestamps of every codec count ticks of this clock, as those of Opus do (RFC 7587)."""
 MAX_CONTROL_BYTES: Final = 65_536
 MAX_AUDIO_BYTES: Final = 16_384
 

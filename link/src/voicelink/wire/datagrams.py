@@ -1,4 +1,4 @@
-"""The datagrams of a WebTransport session: uplink frames one way, reports of their arrival the other."""
+"""The datagrams of a WebTransport session: uplink frames from the client, reports of their arrival from the server."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The health probe: a QUIC packet that every server must answer, and none has to know.
+"""The health probe: a QUIC packet that every server answers without knowing of probes.
 
 A long header with a version reserved for the purpose (0x?a?a?a?a, RFC 9000 section 15), as long as a client's first
 datagram must be. The answer is Version Negotiation with the probe's connection IDs exchanged (RFC 8999 section 6), so
-nobody who has not seen the probe can give it.
+that only a host that has seen the probe can send it.
 """
 
 from __future__ import annotations

@@ -72,9 +72,9 @@ def _fetch(url: str) -> str:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:  # noqa: S310 - `metrics_url` allows http only
             return str(response.read().decode("utf-8", "replace"))
     except urllib.error.HTTPError as error:
-        with error:  # what it says names the remedy
-            told = error.read(MAX_REASON_BYTES).decode("utf-8", "replace").partition("\n")[0]
-        raise ScrapeError(f"no metrics at {url}: {error.code} {told or error.reason}") from None
+        with error:  # its first line names the remedy
+            reason = error.read(MAX_REASON_BYTES).decode("utf-8", "replace").partition("\n")[0]
+        raise ScrapeError(f"no metrics at {url}: {error.code} {reason or error.reason}") from None
     except urllib.error.URLError as error:
         reason = error.reason.strerror or error.reason if isinstance(error.reason, OSError) else error.reason
         raise ScrapeError(f"no metrics at {url}: {str(reason).lower()}") from None

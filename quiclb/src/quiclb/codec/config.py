@@ -15,7 +15,7 @@ MAX_COMBINED_LENGTH = MAX_CID_LENGTH - 1
 
 
 class Algorithm(StrEnum):
-    """How server ID and nonce are hidden; the layout decides, nobody chooses."""
+    """How server ID and nonce are hidden; the layout decides, there is no setting."""
 
     PLAINTEXT = "plaintext"
     SINGLE_PASS = "single-pass"  # noqa: S105 - an algorithm's name
@@ -26,8 +26,8 @@ class Algorithm(StrEnum):
 class QuicLbConfig:
     """What load balancers and servers of one codepoint must agree on.
 
-    `config_id` is 0..6. `server_id_length` is at least 1 octet, `nonce_length` at least 4, both together at most 19.
-    `key` holds 16 octets, `None` leaves server IDs readable. `first_octet_encodes_cid_length` is the server's:
+    `config_id` is 0..6. `server_id_length` is at least 1 byte, `nonce_length` at least 4, both together at most 19.
+    `key` holds 16 bytes, `None` leaves server IDs readable. `first_byte_encodes_cid_length` is the server's:
     true puts the length into the five low bits, false fills them with noise. Raises `ConfigError` otherwise
     (draft sections "Config Rotation" and "Configuring the Server ID and Nonce").
     """

@@ -60,7 +60,7 @@ class CidEncoder:
         return self.encode_nonce(self._nonces.next())
 
     def encode_nonce(self, nonce: bytes) -> bytes:
-        """Return the connection ID with this nonce; for tools and tests, as nobody checks that it is fresh."""
+        """Return the connection ID with this nonce; for tools and tests: that it is fresh is not checked."""
         if len(nonce) != self.config.nonce_length:
             raise EncodeError(
                 f"nonce is {len(nonce)} bytes, config {self.config.config_id} expects {self.config.nonce_length}"

@@ -96,7 +96,7 @@ class Prober(asyncio.DatagramProtocol):
         self._schedule()
 
     def doubt(self) -> None:
-        """Take nobody for dead any longer, and find out at once; `health` has changed on return."""
+        """Turn `down` into `doubtful` everywhere and probe at once; `health` has changed on return."""
         self._monitor.doubt(self._now())
         self._monitor.has_changed = False
         self._schedule()

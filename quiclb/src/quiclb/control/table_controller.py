@@ -146,12 +146,12 @@ class TableController:
         self._is_reload_asked.set()
 
     def refused(self, address: Address) -> None:
-        """The network says that nobody listens at a backend's address."""
+        """Probe a backend at once: an ICMP error says that no socket is bound to its address."""
         if self._prober is not None:
             self._prober.refused(address)
 
     def too_large(self) -> None:
-        """A datagram to a backend was too large for its path, by the network's word: look at the paths."""
+        """Look at the paths soon: the kernel says that a datagram was too large for one."""
         if self._is_stopped:
             return
         if self._paths_due is None:
@@ -216,7 +216,7 @@ class TableController:
                 former.remove(kept)
             discoveries.append(kept)
         await asyncio.gather(*(_first_answer(source) for source in fresh))
-        # all at once: whatever calls `_update` meanwhile must see the old or the new
+        # all at once: a call of `_update` must see the old ones or the new ones
         self.settings, self._configs, self._discoveries = settings, configs, discoveries
         await asyncio.gather(*(source.stop() for _, source in former))
         for source in fresh:

@@ -84,7 +84,7 @@ def traffic_families(counters: DatapathCounters, receive_drops: Mapping[Side, in
 
 
 def table_families(version: int, config_count: int, backends: Iterable[Backend]) -> Iterator[Metric]:
-    """What it is forwarded by."""
+    """Version, configs and backends of the table."""
     yield GaugeMetricFamily("quiclb_table_version", VERSION_HELP, value=version)
     yield GaugeMetricFamily("quiclb_table_generation", GENERATION_HELP, value=version)
     yield GaugeMetricFamily("quiclb_configs", "QUIC-LB configs in the table.", value=config_count)

@@ -1,4 +1,4 @@
-"""What systemd passes and wants to hear: sockets that outlive the process, and when it is ready."""
+"""systemd: sockets that outlive the process, and notifications of readiness."""
 
 from __future__ import annotations
 

@@ -123,8 +123,8 @@ class ForwardingRules:
     def open_reply(self, datagram: bytes) -> tuple[bytes, SppHeader] | StrEnum:
         """Take the header off a backend's datagram: what to send, to whom and from where, or why not. Counts nothing.
 
-        A VIP that is no wildcard sends from its one address, whatever the header says; one that is leaves the choice to
-        the kernel where the header names a wildcard.
+        A VIP that is no wildcard sends from its one address, not from the one in the header. A wildcard VIP leaves the
+        choice to the kernel where the header names a wildcard.
         """
         opened = unwrap(datagram)
         if isinstance(opened, SppFault):

@@ -14,7 +14,7 @@ C = TypeVar("C", bound=Hashable)
 class ConnectionLimits:
     """How many connections there may be at once, from accept to close.
 
-    `waiting` ones have not sent a whole request yet, or only wait to be closed. A network is whatever the server counts
+    `waiting` ones have not sent a whole request yet, or only wait to be closed. A network is what the server counts
     as one client, such as an IPv4 address or an IPv6 /64.
     """
 
@@ -25,7 +25,7 @@ class ConnectionLimits:
 
     @classmethod
     def share(cls, total: int, per_network: int | None = None) -> ConnectionLimits:
-        """Give one network three quarters of `total` unless told otherwise, and a quarter, at most 256, to waiting."""
+        """Give one network three quarters of `total` unless given, and a quarter, at most 256, to waiting."""
         waiting = max(1, min(256, total // 4))
         return cls(total, per_network or max(1, total * 3 // 4), waiting, max(1, waiting // 4))
 
@@ -42,8 +42,8 @@ class ConnectionLimiter(Generic[C]):
     """Counts connections by network: `admit` at accept, `establish` with the request, `leave` at close.
 
     A newcomer beyond a limit takes the place of the longest waiting connection: its own network's where that network
-    has all it may have, else that of the network with the most waiting connections. So whoever opens connections and
-    is silent pays with them, and an established connection is never closed for another.
+    has all it may have, else that of the network with the most waiting connections. So a client that opens connections
+    and is silent loses them, and an established connection is never closed for another.
     """
 
     def __init__(self, limits: ConnectionLimits) -> None:

@@ -23,7 +23,7 @@ LINGER_S: Final = 2.0
 """How long a connection that is over may take to deliver what is unsent and to close TLS."""
 BACKLOG: Final = 1_024
 RECEIVE_BUFFER_BYTES: Final = 32_768
-"""Of each connection, in the kernel, which doubles it: what arrives at once is copied several times on its way."""
+"""Of each connection, in the kernel, which doubles it: what arrives at once is copied several times."""
 HANDSHAKES_PER_TURN: Final = 2
 """TLS handshakes begun in one turn of the event loop; each costs about two milliseconds."""
 
@@ -168,7 +168,7 @@ class TcpConnection:
         timeouts = {} if tls is None else {"ssl_shutdown_timeout": LINGER_S}
         transport, _ = await loop.connect_accepted_socket(lambda: protocol, self._sock, ssl=tls, **timeouts)
         self._transport = transport
-        if tls is not None:  # what is read ahead while nothing is taken; 256 KiB unless told otherwise
+        if tls is not None:  # what is read ahead while nothing is taken; 256 KiB by default
             transport.set_read_buffer_limits(self._owner.max_line_bytes)  # type: ignore[attr-defined]  # of SSL transports
         self.writer = asyncio.StreamWriter(transport, protocol, self.reader, loop)
 

@@ -23,7 +23,7 @@ _FLUSH: Final = ""
 
 
 class OutputError(Exception):
-    """Standard output takes no more; no `OSError`, so that no library on the way handles it."""
+    """Standard output takes no more; no `OSError`, so that no library in between handles it."""
 
 
 def run_command(name: str, command: Callable[[], object], errors: tuple[type[Exception], ...]) -> NoReturn:

@@ -23,7 +23,7 @@ EXIT_TIMEOUT_S: Final = 1.0
 LOG_LINES_LOST_HELP: Final = (
     "Log lines dropped because standard error took none: a full disk, or a pipe that nothing reads."
 )
-_ATOMIC_BYTES: Final = 4096  # PIPE_BUF: a pipe takes so much in one piece, whoever else writes to it
+_ATOMIC_BYTES: Final = 4096  # PIPE_BUF: a pipe takes so much in one piece, other writers or not
 
 
 class LogWriter:

@@ -1,6 +1,6 @@
 """The decision: which backend gets a datagram.
 
-A routable connection ID wins, whatever the packet is; all else goes by the 4-tuple. As every connection ID of the pool
+A routable connection ID wins in every packet; all else goes by the 4-tuple. As every connection ID of the pool
 can be decoded by every load balancer, the draft's tables between these two steps have nothing to hold (draft section
 "Fallback Algorithm").
 """
@@ -57,7 +57,7 @@ Decision = Routable | Fallback | Drop
 
 
 def route(table: RoutingTable, datagram: bytes, client: Address, vip: Address) -> Decision:
-    """Decide on a datagram that `client` sent to `vip`. Never raises, whatever the datagram holds."""
+    """Decide on a datagram that `client` sent to `vip`. Never raises."""
     packet = parse_packet(datagram)
     if isinstance(packet, PacketFault):
         return Drop(packet)

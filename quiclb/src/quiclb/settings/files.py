@@ -50,7 +50,7 @@ def exposed_files(paths: Iterable[Path]) -> tuple[ExposedFile, ...]:
             mode = stat.S_IMODE(whole.stat().st_mode)
             is_reachable = all(folder.stat().st_mode & stat.S_IXOTH for folder in whole.parents)
         except (OSError, ValueError, RuntimeError):
-            continue  # whoever reads it says what is wrong with it
+            continue  # the reader of the file says what is wrong with it
         if mode & (stat.S_IROTH | stat.S_IWOTH) and is_reachable:
             found.append(ExposedFile(path, mode))
     return tuple(found)

@@ -39,16 +39,16 @@ def load_settings(
     same keys in lower case, `None` meaning not given. Relative file names are looked up beside the TOML file.
     """
     document = read_document(path)
-    forwarder = document.get("forwarder", {})
+    section = document.get("forwarder", {})
     variables: dict[str, str] = {}
-    if isinstance(forwarder, dict):
+    if isinstance(section, dict):
         names = ForwarderSection.model_fields
         environ = environ or {}
         variables = {
             name: environ[variable] for name in names if (variable := ENVIRONMENT_PREFIX + name.upper()) in environ
         }
         given = {name: value for name, value in (flags or {}).items() if value is not None}
-        document["forwarder"] = forwarder | variables | given
+        document["forwarder"] = section | variables | given
         variables = {name: value for name, value in variables.items() if name not in given}
     try:
         settings = Settings.model_validate(document, context={"directory": path.parent})

@@ -161,7 +161,7 @@ class BackendEntry(Section):
 
     state: BackendState = BackendState.ACTIVE
     """`active` (default); `draining`: keeps its connection IDs and gets no new connections, set it before maintenance;
-    `down`: nothing is sent to it, whatever health probes say."""
+    `down`: nothing is sent to it, even if it answers health probes."""
 
     server_ids: Annotated[dict[int, ServerIds], ConfigIds] = Field(default_factory=dict)
     """Config ID to hexadecimal server ID, or a list of them; default none: it then gets fallback traffic only."""
@@ -174,8 +174,8 @@ class HealthSection(Section):
     """`[health]`: probes that need nothing special of a backend.
 
     A backend must answer an SPP-wrapped QUIC packet of a reserved version with Version Negotiation. Probes come from
-    the inner IP address and a port of their own, so backends must take SPP headers from that IP address, whatever the
-    port. A backend that is down loses its connections to the fallback; it has them again with its first answer, and
+    the inner IP address and a port of their own, so backends must take SPP headers from any port of that IP
+    address. A backend that is down loses its connections to the fallback; it has them again with its first answer, and
     gets new ones once it is up. While no active backend is up, health is ignored and every backend is used as the file
     says (fail open).
     """

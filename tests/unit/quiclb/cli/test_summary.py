@@ -51,20 +51,20 @@ def test_the_example_means_what_its_comments_say(quiclb, example):
 def test_the_commented_defaults_are_the_defaults(example):
     lines = example.read_text().splitlines()
     text = "\n".join(line[2:] if line.startswith("# ") and " = " in line else line for line in lines)
-    told = tomllib.loads(text)
+    printed = tomllib.loads(text)
     explicit = {"listen", "inner", "metrics", "metrics_hosts", "host", "port", "path", "kind", "server_ids"}
     sections = [
-        (ForwarderSection, told["forwarder"]),
-        (HealthSection, told["health"]),
-        (DnsDiscovery, told["discovery"][0]),
-        (FileDiscovery, told["discovery"][1]),
+        (ForwarderSection, printed["forwarder"]),
+        (HealthSection, printed["health"]),
+        (DnsDiscovery, printed["discovery"][0]),
+        (FileDiscovery, printed["discovery"][1]),
     ]
     for model, values in sections:
         assert values.keys() == model.model_fields.keys()
         for name, value in values.items():
             if name not in explicit:
                 assert value == model.model_fields[name].default, name
-    assert told["config"][0].keys() | {"key"} == ConfigEntry.model_fields.keys()
+    assert printed["config"][0].keys() | {"key"} == ConfigEntry.model_fields.keys()
 
 
 def test_the_minimal_example_is_complete(quiclb):

@@ -24,14 +24,14 @@ class Server(asyncio.DatagramProtocol):
         loop = asyncio.get_running_loop()
         self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(ip, 0))
         self.address = self.transport.get_extra_info("sockname")[:2]
-        self.heard: list[tuple[SppHeader, bytes, tuple]] = []
+        self.received: list[tuple[SppHeader, bytes, tuple]] = []
         self.is_answering = True
         self.reply = lambda header, negotiation: wrap(header, negotiation)
         return self
 
     def datagram_received(self, data, addr):
         header, datagram = unwrap(data)
-        self.heard.append((header, datagram, addr[:2]))
+        self.received.append((header, datagram, addr[:2]))
         packet = parse_packet(datagram)
         negotiation = b"\x80\0\0\0\0\x08" + packet.scid + b"\x08" + packet.dcid + b"\0\0\0\1"
         if self.is_answering:
@@ -74,8 +74,8 @@ async def test_a_backend_is_probed_as_a_client_would_reach_it(inner_ip, server_i
     async with Probing(inner_ip, server_ip) as probing:
         await asyncio.sleep(5)
         assert probing.changes == [Health.UP]
-        assert probing.result("answered") == len(probing.server.heard) >= 2
-        header, datagram, source = probing.server.heard[0]
+        assert probing.result("answered") == len(probing.server.received) >= 2
+        header, datagram, source = probing.server.received[0]
         assert header.proxy == VIP
         assert header.client[1] == source[1]
         assert len(datagram) == 1200
@@ -135,7 +135,7 @@ async def test_an_answer_from_elsewhere_counts_for_nobody():
     async with Probing() as probing:
         other = await Server().open()
         probing.server.reply = lambda header, negotiation: (
-            other.transport.sendto(wrap(header, negotiation), probing.server.heard[-1][2]) or b"x"
+            other.transport.sendto(wrap(header, negotiation), probing.server.received[-1][2]) or b"x"
         )
         await asyncio.sleep(6)
         assert probing.changes == [Health.DOWN]
@@ -147,9 +147,9 @@ async def test_backends_that_are_watched_no_longer_leave_nothing():
     async with Probing() as probing:
         await asyncio.sleep(3)
         probing.prober.watch([])
-        heard = len(probing.server.heard)
+        received = len(probing.server.received)
         await asyncio.sleep(10)
-        assert len(probing.server.heard) == heard
+        assert len(probing.server.received) == received
         assert probing.prober.results == {}
         assert probing.prober.health(probing.server.address) is Health.UNKNOWN
 

@@ -308,10 +308,10 @@ async def test_a_reload_keeps_what_probes_know_and_down_is_never_probed_up():
         by_hand["config"] = [OLD]
         await kept.change(Settings.model_validate(by_hand))
         servers[0].is_answering = True
-        heard = len(servers[0].heard)
+        received = len(servers[0].received)
         await asyncio.sleep(5)
         assert kept.states() == {"b1": "down", "b2": "active"}
-        assert len(servers[0].heard) == heard
+        assert len(servers[0].received) == received
         await kept.change(await probed_settings(servers, enabled=False))
         assert kept.states() == {"b1": "active", "b2": "active"}
         assert kept.controller.prober is None

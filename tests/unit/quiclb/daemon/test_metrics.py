@@ -134,7 +134,7 @@ async def test_a_defect_closes_one_connection_and_is_counted(capsys):
     await server.stop()
 
 
-async def test_a_reader_is_told_what_the_endpoint_says(address):
+async def test_a_scrape_error_quotes_what_the_endpoint_says(address):
     """A refused Host names its setting, a wrong path the right one."""
     with pytest.raises(ScrapeError, match="404 there is: /metrics"):
         await scrape(f"http://{address[0]}:{address[1]}/other")

@@ -123,7 +123,7 @@ def test_a_wildcard_vip_answers_nobody_from_the_other_family():
     assert rules.counters.replies == {("drop", "vip-wrong-family"): 1}
 
 
-def test_any_forwarder_delivers_any_reply(rules):
+def test_any_load_balancer_delivers_any_reply(rules):
     other = ForwardingRules(table(), VIP, ("10.0.0.2", 4434))
     [(sent, destination)] = rules.from_clients([(short_packet(cid(2)), CLIENT)])
     assert other.from_backends([(sent, destination)]) == [(short_packet(cid(2)), SppHeader(CLIENT, VIP))]

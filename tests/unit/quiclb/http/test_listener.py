@@ -139,7 +139,7 @@ async def test_a_defect_closes_one_connection_and_is_counted(server: Server) -> 
 
 
 class Exhausted:
-    """A listening socket whose `accept` fails as often as told, as without free descriptors."""
+    """A listening socket whose `accept` fails a number of times, as without free descriptors."""
 
     def __init__(self, sock: socket.socket, error: int, failures: int) -> None:
         self._sock = sock
@@ -177,7 +177,7 @@ async def test_without_descriptors_the_longest_waiting_connection_makes_room(
 ) -> None:
     monkeypatch.setattr(tcp, "ACCEPT_PAUSE_S", 0.01)
     reader, writer = await asyncio.open_connection(*server.address)
-    while not server.listener.connection_count:  # noqa: ASYNC110 - it is on its way
+    while not server.listener.connection_count:  # noqa: ASYNC110 - it arrives later
         await asyncio.sleep(0)
     sock = server.listener._sock
     assert sock is not None

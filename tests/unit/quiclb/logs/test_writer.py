@@ -13,7 +13,7 @@ TIMEOUT_S = 10.0
 
 
 class Descriptor:
-    """Takes bytes, fails or blocks, as it is told."""
+    """A file descriptor that takes bytes, fails or blocks, as the test wants."""
 
     def __init__(self) -> None:
         self.taken = b""

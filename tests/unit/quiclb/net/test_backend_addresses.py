@@ -85,11 +85,11 @@ def test_a_listed_backend_with_such_an_address_is_a_settings_error_by_its_key():
 
 def test_a_wildcard_is_every_address_of_this_machine():
     backends = [{"name": "a", "address": "127.0.0.7:443"}]
-    forwarder = {"listen": "0.0.0.0:443", "inner": "127.0.0.1:4434"}
+    section = {"listen": "0.0.0.0:443", "inner": "127.0.0.1:4434"}
     with pytest.raises(ValueError, match=r"is forwarder\.listen 0\.0\.0\.0:443"):
-        settings(configs=(), backends=backends, forwarder=forwarder)
+        settings(configs=(), backends=backends, forwarder=section)
     backends = [{"name": "a", "address": "198.51.100.7:443"}]
-    assert isinstance(settings(configs=(), backends=backends, forwarder=forwarder), Settings)
+    assert isinstance(settings(configs=(), backends=backends, forwarder=section), Settings)
 
 
 def test_what_is_found_at_such_an_address_is_left_out_and_the_rest_taken():

@@ -25,7 +25,7 @@ class Loop:
 
 
 class Bench:
-    """Items are names; `sizes` says how large each is, 1 unless told otherwise."""
+    """Items are names; `sizes` says how large each is, 1 by default."""
 
     def __init__(self, per_turn: int, max_bytes: int = 1_000) -> None:
         self.loop = Loop()

@@ -49,7 +49,7 @@ def test_another_process_with_another_hash_seed_agrees():
 
 
 def test_the_hash_is_fixed_for_ever():
-    """Forwarders of different releases serve one VIP during an upgrade, so these values may not change."""
+    """Load balancers of different releases serve one VIP during an upgrade, so these values may not change."""
     assert hex(flow_hash(("198.51.100.7", 40001), VIP)) == "0xcb172cd77a20e699"
     assert hex(flow_hash(("2001:db8::7", 40001), ("2001:db8::1", 443))) == "0xa6b59540066a7de4"
 

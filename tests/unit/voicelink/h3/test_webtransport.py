@@ -78,10 +78,10 @@ def test_streams_that_overtake_are_limited() -> None:
 @pytest.mark.parametrize("closer", ["client", "server"])
 def test_either_side_closes_a_session_with_code_and_reason(closer: str) -> None:
     both, session_id = open_session()
-    layer, heard = (both.client, both.from_client) if closer == "client" else (both.server, both.from_server)
+    layer, events = (both.client, both.from_client) if closer == "client" else (both.server, both.from_server)
     layer.close_session(session_id, 8, "worker drains")
     both.exchange()
-    assert of(SessionClosed, heard) == [SessionClosed(session_id, 8, "worker drains")]
+    assert of(SessionClosed, events) == [SessionClosed(session_id, 8, "worker drains")]
 
 
 def test_the_end_of_a_session_resets_its_streams() -> None:
@@ -259,7 +259,7 @@ def test_finished_streams_leave_nothing_behind() -> None:
 def test_datagrams_reach_their_session_and_no_other() -> None:
     both, session_id = open_session()
     assert both.client.send_datagram(session_id, b"quick")
-    assert both.client.send_datagram(session_id + 4, b"nobody's")
+    assert both.client.send_datagram(session_id + 4, b"no session")
     assert not both.client.send_datagram(session_id, bytes(5000))
     both.exchange()
     assert of(DatagramReceived, both.from_client) == [DatagramReceived(session_id, b"quick")]

@@ -137,7 +137,7 @@ def ask(http: H3Connection, stream_id: int, *, end_stream: bool = True, **change
 
 
 def serve(both: Ends, rounds: int = 4) -> None:
-    """Let the server answer, and keep what the client was told."""
+    """Let the server answer, and keep what the client receives."""
     for _ in range(rounds):
         both.pair.exchange(1)
         for event in both.pair.server_events:

@@ -21,7 +21,7 @@ _COMPLEXITY: Final = 5
 
 
 class OpusEncoder:
-    """Encodes the VOIP application's way, with DTX unless refused.
+    """Encodes with Opus's VoIP settings, and DTX unless `has_dtx` is false.
 
     At complexity 5 speech is indistinguishable from 10 to a recogniser, for about half the time.
     """
@@ -60,7 +60,7 @@ class OpusEncoder:
 
 
 class OpusDecoder:
-    """Decodes to any of `RATES_HZ`, whatever rate the packets were made at."""
+    """Decodes packets of any rate to one of `RATES_HZ`."""
 
     def __init__(self, rate_hz: int) -> None:
         _require_rate(rate_hz)
@@ -84,7 +84,7 @@ class OpusDecoder:
         return bytes(self._pcm_bytes[: samples * 2])
 
     def conceal(self, samples: int) -> bytes:
-        """Return what a listener expects to hear while no packet comes: comfort noise once DTX has begun.
+        """Return the concealment of missing packets: comfort noise once DTX has begun.
 
         After the longest that a packet could have been, 120 ms, it is silence: concealment costs as much as decoding,
         and has faded by then.

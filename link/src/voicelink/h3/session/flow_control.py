@@ -81,7 +81,7 @@ class Outbox:
         return not is_lower
 
     def blocked(self) -> list[Capsule]:
-        """What to tell the peer of the limits that hold something back, each limit once."""
+        """Return a capsule for each limit that holds something back, each limit once."""
         blocked: set[Capsule] = {
             StreamsBlocked(self._max_streams[held.is_unidirectional], held.is_unidirectional)
             for held in self._held.values()

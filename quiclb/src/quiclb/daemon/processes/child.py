@@ -39,7 +39,7 @@ DRAIN_POLL_S: Final = 0.002
 
 
 def main() -> None:
-    """Serve the supervisor at the other end of the socket pair until told to stop, or orphaned for too long."""
+    """Serve the supervisor at the other end of the socket pair until it sends `Stop`, or is gone for too long."""
     channel = socket.socket(fileno=int(sys.argv[1]))
     sys.exit(uvloop.run(_Child().run(channel)))
 
@@ -90,7 +90,7 @@ class _Child:
             elif isinstance(message, Stop):
                 self._stopped.set()
         if self._host is not None:
-            # The supervisor is gone: whoever follows it binds beside these sockets.
+            # the supervisor is gone: the next one binds beside these sockets
             get_logger().warning("supervisor lost", ends_in_s=setup.orphan_grace_s)
             await asyncio.sleep(setup.orphan_grace_s)
         self._stopped.set()
@@ -106,7 +106,7 @@ class _Child:
 
     async def _serve(self, slot: int, setup: Setup, writer: asyncio.StreamWriter) -> None:
         if self._table is None:
-            raise RuntimeError("told to serve before there was a table")
+            raise RuntimeError("`Serve` came before a table")
         self._sockets = SocketPair(*(socket.socket(fileno=fd) for fd in setup.slots[slot]))
         for other, fds in enumerate(setup.slots):
             if other != slot:
@@ -134,7 +134,7 @@ async def release(sockets: SocketPair) -> None:
     """Let datagrams go to others bound to the address, and return when those that came before are forwarded.
 
     A connected UDP socket is passed over when the kernel deals out datagrams of others, so nothing is lost between this
-    socket and the next one. Where nobody else is bound, senders see a closed port.
+    socket and the next one. Where no other socket is bound, senders see a closed port.
     """
     queues = select.poll()
     for sock in (sockets.vip, sockets.inner):

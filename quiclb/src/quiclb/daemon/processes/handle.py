@@ -28,7 +28,7 @@ from quiclb.routing.table_spec import TableSpec
 
 
 class ChildHandle:
-    """Made by `start_child`. `ready` is called when it can serve, `refused` with backends where nobody seems to listen,
+    """Made by `start_child`. `ready` is called when it can serve, `refused` with backends whose port seems closed,
     `too_large` when datagrams do not fit the path to one; `wait` returns when it is gone.
 
     `slot` is the one it serves, `None` while it is a spare; `counters` and `log_lines_lost` are what it reported last.
@@ -85,7 +85,7 @@ class ChildHandle:
         await self._reported.wait()
 
     async def wait(self) -> int:
-        """Return its exit status when it has ended and everything it said was heard."""
+        """Return its exit status when it has ended and its last message is read."""
         status = await self._process.wait()
         await self._listening
         self._writer.close()
@@ -120,7 +120,7 @@ async def start_child(
     too_large: Callable[[], None],
     fds: Sequence[int],
 ) -> ChildHandle:
-    """Start a process that inherits `fds`; it is a spare until told to serve."""
+    """Start a process that inherits `fds`; it is a spare until `serve`."""
     ours, theirs = socket.socketpair()
     with theirs:
         process = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""What supervisor and forwarding process tell each other: length-prefixed JSON on a socket pair."""
+"""The messages between supervisor and forwarding process: length-prefixed JSON on a socket pair."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class LogChoice(msgspec.Struct, frozen=True):
 class Setup(msgspec.Struct, frozen=True, tag=True):
     """The first message: what stays the same for the life of the process.
 
-    `slots` holds the file descriptors of each slot's VIP and inner socket. `is_release_allowed` is false where somebody
-    else holds the sockets too and will want them working.
+    `slots` holds the file descriptors of each slot's VIP and inner socket. `is_release_allowed` is false where
+    systemd holds the sockets too, for the next daemon.
     """
 
     slots: list[tuple[int, int]]
@@ -86,7 +86,7 @@ class Report(msgspec.Struct, frozen=True, tag=True):
 
 
 class Refused(msgspec.Struct, frozen=True, tag=True):
-    """The network says that nobody listens at this backend's address."""
+    """An ICMP error says that no socket is bound to this backend's address."""
 
     address: Address
 

@@ -23,7 +23,7 @@ def message_starts(destinations: Integers, lengths: Integers) -> Integers:
     """Cut datagrams, in the order they are sent, into messages; returns the index at which each message starts.
 
     A message has one destination, and all its segments but the last have one length, the last at most that. The order
-    is kept: whoever wants long messages sorts stably by destination first.
+    is kept: for long messages, sort stably by destination first.
     """
     if not len(lengths):
         return np.zeros(0, np.int64)

@@ -67,7 +67,7 @@ class BatchLoop:
         self._vip_sender = Sender(vip, lambda error, count: self._failed(Side.VIP, error, count), local_source)
 
     def run(self) -> None:
-        """Forward until told to stop. Datagrams that are in the sockets by then stay there."""
+        """Forward until `wake` is written to. Datagrams that are in the sockets by then stay there."""
         with select.epoll() as events:
             for fd in (self._vip_fd, self._inner_fd, self._wake):
                 events.register(fd, select.EPOLLIN)

@@ -1,6 +1,6 @@
 """`quiclb.routing.router.route` over a batch: arrays of datagrams in, arrays of backends and reasons out.
 
-The scalar router is the specification; whatever it says of a datagram, this says too.
+The scalar router is the specification: both decide alike on every datagram.
 """
 
 from __future__ import annotations

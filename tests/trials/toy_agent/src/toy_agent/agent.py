@@ -1,4 +1,4 @@
-"""An agent that counts what it is told, and answers each utterance with as many beeps."""
+"""An agent that counts utterances, and answers each utterance with as many beeps."""
 
 from __future__ import annotations
 

@@ -109,12 +109,12 @@ def test_a_device_that_joins_nothing_is_asked_once(bench, monkeypatch):
 def test_an_unreachable_backend_fails_nobody_else(bench):
     gone = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     gone.bind(("127.0.0.1", 0))
-    nobody = gone.getsockname()
+    closed = gone.getsockname()
     gone.close()
     target = bench.receiver.getsockname()
     for number in range(20):
-        bench.send([(b"lost", nobody), (bytes([number]), target), (b"lost", nobody)])
+        bench.send([(b"lost", closed), (bytes([number]), target), (b"lost", closed)])
     assert bench.received() == [bytes([number]) for number in range(20)]
     errors = read_error_queue(bench.socket)
     assert errors
-    assert set(errors) == {(nobody, "ECONNREFUSED")}
+    assert set(errors) == {(closed, "ECONNREFUSED")}

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="UDP_GRO is Linu
 
 
 class Bench:
-    """A forwarder between one client and one backend, which have plain sockets."""
+    """A datapath between one client and one backend, which have plain sockets."""
 
     def __init__(self) -> None:
         self.vip, self.inner = open_socket(("127.0.0.1", 0), Side.VIP), open_socket(("127.0.0.1", 0), Side.INNER)
@@ -37,7 +37,7 @@ class Bench:
             table, self.vip_address, normalise(self.inner.getsockname()), is_loopback_allowed=True
         )
         self.failures: list[tuple[Side, int]] = []
-        self.forwarder = SinglePath(self.vip, self.inner, self.rules, lambda *failure: self.failures.append(failure))
+        self.path = SinglePath(self.vip, self.inner, self.rules, lambda *failure: self.failures.append(failure))
 
     def table(self, state: BackendState = BackendState.ACTIVE) -> RoutingTable:
         backend = Backend("b", normalise(self.backend.getsockname()), state, {0: (SERVER_ID,)})
@@ -46,11 +46,11 @@ class Bench:
     def exchange(self, client: socket.socket, datagram: bytes) -> None:
         """One datagram to the backend, which sends it back."""
         client.sendto(datagram, self.vip_address)
-        assert self.forwarder.forward_client()
+        assert self.path.forward_client()
         wrapped, inner = self.backend.recvfrom(4096)
         assert unwrap(wrapped) == (SppHeader(normalise(client.getsockname()), self.vip_address), datagram)
         self.backend.sendto(wrapped, inner)
-        assert self.forwarder.forward_backend() == 1
+        assert self.path.forward_backend() == 1
         assert client.recvfrom(4096) == (datagram, self.vip_address)
 
     def close(self) -> None:
@@ -67,8 +67,8 @@ def bench():
 
 def test_a_datagram_reaches_the_backend(bench):
     bench.client.sendto(b"\x40hello", bench.vip_address)
-    assert bench.forwarder.forward_client()
-    assert not bench.forwarder.forward_client()
+    assert bench.path.forward_client()
+    assert not bench.path.forward_client()
     assert unwrap(bench.backend.recv(2048)) == (SppHeader(bench.client_address, bench.vip_address), b"\x40hello")
 
 
@@ -85,7 +85,7 @@ def test_a_new_table_counts_for_clients_that_are_known(bench):
     bench.exchange(bench.client, ROUTABLE)
     bench.rules.table = bench.table(BackendState.DOWN)
     bench.client.sendto(ROUTABLE, bench.vip_address)
-    assert bench.forwarder.forward_client()
+    assert bench.path.forward_client()
     with pytest.raises(BlockingIOError):
         bench.backend.recv(4096)
     assert bench.rules.counters.packets == {("routable", "ok"): 1, ("drop", "no-active-backend"): 1}
@@ -95,7 +95,7 @@ def test_a_known_header_from_an_untrusted_source_is_dropped(bench):
     bench.exchange(bench.client, ROUTABLE)
     header = SppHeader(bench.client_address, bench.vip_address)
     bench.client.sendto(wrap(header, b"forged"), bench.inner.getsockname())
-    assert bench.forwarder.forward_backend() == 1
+    assert bench.path.forward_backend() == 1
     assert bench.rules.counters.replies == {("sent", "ok"): 1, ("drop", "stranger"): 1}
 
 
@@ -105,8 +105,8 @@ def test_no_more_clients_are_kept_than_allowed(bench, monkeypatch):
         with open_socket((f"127.0.0.{host}", 0), Side.VIP) as client:
             for _ in range(2):
                 bench.exchange(client, ROUTABLE)
-            assert len(bench.forwarder._headers) <= 2
-            assert len(bench.forwarder._client_targets) <= 2
+            assert len(bench.path._headers) <= 2
+            assert len(bench.path._client_targets) <= 2
 
 
 def test_joined_replies_are_taken_apart(bench):
@@ -115,19 +115,19 @@ def test_joined_replies_are_taken_apart(bench):
     segment = (libc.SOL_UDP, libc.UDP_SEGMENT, struct.pack("=H", len(wrap(header, replies[0]))))
     wrapped = [wrap(header, reply) for reply in replies]
     bench.backend.sendmsg(wrapped, [segment], 0, bench.inner.getsockname())
-    assert bench.forwarder.forward_backend() == 3
-    assert bench.forwarder.forward_backend() is None
+    assert bench.path.forward_backend() == 3
+    assert bench.path.forward_backend() is None
     assert [bench.client.recv(2048) for _ in replies] == replies
 
 
 def test_an_empty_datagram_is_one_datagram(bench):
     bench.backend.sendto(b"", bench.inner.getsockname())
-    assert bench.forwarder.forward_backend() == 1
+    assert bench.path.forward_backend() == 1
 
 
 def test_what_is_too_long_is_dropped_whole(bench):
     bench.client.sendto(b"\x40" * (MAX_DATAGRAM_BYTES + 1), bench.vip_address)
-    assert bench.forwarder.forward_client()
+    assert bench.path.forward_client()
     assert bench.failures == [(Side.INNER, errno.EMSGSIZE)]
     with pytest.raises(BlockingIOError):
         bench.backend.recv(4096)

@@ -1,4 +1,4 @@
-"""The Opus binding: rates, DTX, and packets nobody should have sent."""
+"""The Opus binding: rates, DTX, and malformed packets."""
 
 from __future__ import annotations
 

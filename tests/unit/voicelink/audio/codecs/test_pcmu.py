@@ -48,6 +48,6 @@ def test_a_tone_survives_the_conversion_to_and_from_every_other_codec(codec: Cod
     made = encoder.push(pcmu_encode(tone(500, 8_000, 0.5))) + encoder.flush()
     frames = [AudioFrame(number, timestamp, codec, payload) for number, (timestamp, payload) in enumerate(made)]
     assert level([bytes(there.decode(frame)) for frame in frames][12]) == pytest.approx(7_071, rel=0.2)
-    heard = [bytes(back.decode(frame)) for frame in frames]
-    assert [len(data) for data in heard] == [160] * 25
-    assert level(pcmu_decode(heard[12])) == pytest.approx(7_071, rel=0.2)
+    decoded = [bytes(back.decode(frame)) for frame in frames]
+    assert [len(data) for data in decoded] == [160] * 25
+    assert level(pcmu_decode(decoded[12])) == pytest.approx(7_071, rel=0.2)

@@ -464,16 +464,16 @@ def test_many_connections_each_within_its_limits_leave_others_their_packets() ->
     shared = SharedLoad()
     greedy = [Workload(1500, 500, shared, busy_packets_per_s=200) for _ in range(20)]
     call = Workload(1500, 500, shared, busy_packets_per_s=200)
-    admitted, heard = 0, 0
+    of_greedy, of_call = 0, 0
     for step in range(10 * 1450):
         now = step / 1450
         for each in greedy:
-            admitted += each.admits_packet(now)
+            of_greedy += each.admits_packet(now)
             each.units += 10
         if step % 10 == 0:  # 145 a second
-            heard += call.admits_packet(now)
-    assert heard == 1450
-    assert admitted <= 20 * 200 * 11  # a burst of a second's, and 10 s
+            of_call += call.admits_packet(now)
+    assert of_call == 1450
+    assert of_greedy <= 20 * 200 * 11  # a burst of a second's, and 10 s
 
 
 def test_an_endpoint_is_busy_no_longer_than_its_burst_after_a_flood() -> None:
