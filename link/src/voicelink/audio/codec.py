@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Final
 
 from voicelink.audio.codecs import g711
-from voicelink.audio.frames import FRAME_TICKS, MAX_FRAME_MS, frame_samples
 from voicelink.audio.codecs.opus import MAX_DTX_BYTES, OpusDecoder, OpusEncoder
+from voicelink.audio.frames import FRAME_TICKS, MAX_FRAME_MS, frame_samples
 from voicelink.audio.resample import Resampler
 from voicelink.wire import CLOCK_HZ, AudioFrame, Codec, Malformed
 

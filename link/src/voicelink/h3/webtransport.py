@@ -15,16 +15,6 @@ from aioquic.quic import events as quic_events
 from aioquic.quic.connection import stream_is_unidirectional
 
 from voicelink.h3 import limits
-from voicelink.h3.session.capsules import CapsuleReader, CloseSession, DrainSession, MaxData, MaxStreams
-from voicelink.h3.session.codepoints import (
-    BUFFERED_STREAM_REJECTED,
-    FLOW_CONTROL_ERROR,
-    SESSION_GONE,
-    from_http_code,
-    to_http_code,
-)
-from voicelink.h3.session.dialect import Terms, terms
-from voicelink.h3.session.early import EarlyStreams
 from voicelink.h3.events import (
     DatagramReceived,
     SessionClosed,
@@ -38,7 +28,6 @@ from voicelink.h3.events import (
     StreamStopped,
     WebTransportEvent,
 )
-from voicelink.h3.session.flow_control import Outbox, Write
 from voicelink.h3.http3 import Http3
 from voicelink.h3.requests import (
     METHOD_NOT_ALLOWED,
@@ -49,6 +38,17 @@ from voicelink.h3.requests import (
     is_trailer_section,
     regular_fields,
 )
+from voicelink.h3.session.capsules import CapsuleReader, CloseSession, DrainSession, MaxData, MaxStreams
+from voicelink.h3.session.codepoints import (
+    BUFFERED_STREAM_REJECTED,
+    FLOW_CONTROL_ERROR,
+    SESSION_GONE,
+    from_http_code,
+    to_http_code,
+)
+from voicelink.h3.session.dialect import Terms, terms
+from voicelink.h3.session.early import EarlyStreams
+from voicelink.h3.session.flow_control import Outbox, Write
 from voicelink.quic import Connection
 from voicelink.wire import Malformed, encode_varint
 

@@ -19,7 +19,7 @@ def activity(detector: VoiceActivity, pcm: bytes) -> list[float]:
     return [detector.probability(pcm[at : at + 640]) for at in range(0, len(pcm), 640)]
 
 
-def test_speech_is_told_from_silence(model: SileroModel) -> None:
+def test_speech_is_distinguished_from_silence(model: SileroModel) -> None:
     made = activity(model.detector(), recording("slt_total"))
     assert max(made[:13]) < 0.5
     assert sum(probability > 0.5 for probability in made[18:60]) > 30

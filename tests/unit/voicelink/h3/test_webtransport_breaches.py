@@ -11,8 +11,8 @@ from aioquic.h3.events import HeadersReceived
 
 from tests.unit.voicelink.h3.harness import CONNECT, Ends, closed_with, ends, of, open_session, plain_client
 from tests.unit.voicelink.quic.harness import connected
-from voicelink.h3.session.codepoints import SESSION_GONE
 from voicelink.h3.limits import MAX_HEADERS_BYTES, MAX_REQUESTS
+from voicelink.h3.session.codepoints import SESSION_GONE
 from voicelink.h3.webtransport import SessionRequested, StreamData, WebTransportLayer
 from voicelink.quic.events import StopSendingReceived
 from voicelink.quic.events import StreamReset as QuicStreamReset

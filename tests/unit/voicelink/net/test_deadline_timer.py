@@ -63,7 +63,7 @@ def test_one_that_is_cancelled_is_silent_until_it_is_set_again(run):
     assert len(run(fire())) == 1
 
 
-async def test_whoever_is_called_may_set_it_again():
+async def test_the_callback_may_set_it_again():
     loop = asyncio.get_running_loop()
     times: list[float] = []
     is_over = asyncio.Event()

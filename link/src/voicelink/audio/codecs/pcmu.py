@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
-from voicelink.audio.frames import FRAME_TICKS, frame_samples
 from voicelink.audio.codecs.g711 import pcmu_decode, pcmu_encode
+from voicelink.audio.frames import FRAME_TICKS, frame_samples
 from voicelink.wire import AudioFrame, Codec, Malformed
 
 PCMU_RATE_HZ: Final = 8_000

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
-from voicelink.h3.session.flow_control import Limits
 from voicelink.h3.limits import MAX_SESSIONS
+from voicelink.h3.session.flow_control import Limits
 
 ENABLE_WEBTRANSPORT: Final = 0x2B603742
 """SETTINGS of draft-02 to -06: Chromium, Firefox."""

@@ -1,7 +1,7 @@
 """Flow control of one session (draft-ietf-webtrans-http3-16 section 5): what the peer lets us send, sans-IO.
 
-The other direction needs no bookkeeping: `voicelink.h3.session.dialect` grants the most there is, once, since QUIC's own limits
-already bound what a peer can make us hold.
+The other direction needs no bookkeeping: `voicelink.h3.session.dialect` grants the most there is, once, since QUIC's
+own limits already bound what a peer can make us hold.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from quiclb.datapath.linux import libc, pktinfo
 from quiclb.datapath.linux.batches import Addresses, ByteArray, Flags, Integers, ReceiveBatch, Sources, Words
 from quiclb.datapath.linux.segments import split_lengths
 from quiclb.datapath.vectorised.arrays.addresses import HEADER, family_of
-from quiclb.datapath.vectorised.batch_router import OUTCOMES, BatchRouter, overlapping, vip_hashes
 from quiclb.datapath.vectorised.arrays.word_index import MISSING
+from quiclb.datapath.vectorised.batch_router import OUTCOMES, BatchRouter, overlapping, vip_hashes
 from quiclb.net.address import is_ipv6
 from quiclb.net.spp import HEADER_LENGTH, MAGIC, SppHeader, wrap
 from quiclb.routing.fallback import vip_hash

@@ -6,9 +6,9 @@ import pytest
 
 from tests.unit.voicelink.audio.signals import level, tone
 from voicelink.audio.codec import FrameDecoder
-from voicelink.audio.frames import FRAME_TICKS
 from voicelink.audio.codecs.g711 import pcmu_decode, pcmu_encode
 from voicelink.audio.codecs.pcmu import PcmuDecoder, PcmuEncoder
+from voicelink.audio.frames import FRAME_TICKS
 from voicelink.wire import AudioFrame, Codec, Malformed
 
 EVERY_BYTE = bytes(range(256))

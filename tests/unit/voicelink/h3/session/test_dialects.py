@@ -28,6 +28,7 @@ from tests.unit.voicelink.h3.peers import (
     Script,
 )
 from voicelink.h3 import http3
+from voicelink.h3.limits import MAX_SESSIONS, MAX_WAITING_PIECES
 from voicelink.h3.session.capsules import (
     CloseSession,
     DataBlocked,
@@ -38,7 +39,6 @@ from voicelink.h3.session.capsules import (
 )
 from voicelink.h3.session.dialect import SERVER_SETTINGS, Dialect, terms
 from voicelink.h3.session.flow_control import Limits
-from voicelink.h3.limits import MAX_SESSIONS, MAX_WAITING_PIECES
 from voicelink.h3.webtransport import SessionClosed, SessionDraining, SessionRequested, StreamData, StreamReset
 from voicelink.quic.events import StreamReset as QuicStreamReset
 

@@ -51,7 +51,7 @@ def test_a_lost_challenge_of_the_client_is_sent_again() -> None:
     assert of(PathValidated, pair.client_events)
 
 
-def test_a_migration_nobody_answers_fails_and_the_next_may_succeed() -> None:
+def test_a_migration_without_an_answer_fails_and_the_next_may_succeed() -> None:
     pair = connected()
     assert pair.client.begin_migration(pair.now)
     pair.client.datagrams_to_send(pair.now)
