@@ -8,7 +8,7 @@ from typing import Final
 from quiclb.backends.probe import PROBE_BYTES
 from quiclb.logs.setup import get_logger
 from quiclb.net.address import Address, format_address, is_ipv6
-from quiclb.net.kernel.routes import PathMtu, path_mtu
+from quiclb.net.kernel.routes import RouteMtu, path_mtu
 from quiclb.net.spp import HEADER_LENGTH
 from quiclb.routing.pool import Backend
 
@@ -21,7 +21,7 @@ def needed_bytes(backend: Address) -> int:
     return PROBE_BYTES + HEADER_LENGTH + UDP_HEADER_BYTES + IP_HEADER_BYTES[is_ipv6(backend)]
 
 
-def path_fault(backend: Backend, path: PathMtu) -> str | None:
+def path_fault(backend: Backend, path: RouteMtu) -> str | None:
     """Say why clients' first datagrams do not reach a backend, or return `None`."""
     where = f"backend {backend.name!r} at {format_address(backend.address)}"
     if path.fault is not None:
@@ -35,13 +35,13 @@ def path_fault(backend: Backend, path: PathMtu) -> str | None:
 class PathWatch:
     """Looks at the routes of backends and logs what changed: one line when a path fails, one when it is good again.
 
-    `inner` is where datagrams come from; `ask` is `kernel_routes.path_mtu`.
+    `inner` is where datagrams come from; `ask` is `kernel.routes.path_mtu`.
     """
 
-    def __init__(self, inner: Address, ask: Callable[[Address, Address], PathMtu] = path_mtu) -> None:
+    def __init__(self, inner: Address, ask: Callable[[Address, Address], RouteMtu] = path_mtu) -> None:
         self._inner = inner
         self._ask = ask
-        self._paths: dict[Address, PathMtu] = {}
+        self._paths: dict[Address, RouteMtu] = {}
         self._faults: dict[Address, str] = {}
 
     @property

@@ -13,14 +13,15 @@ from typing import Final, Protocol
 from quiclb.backends.discovery import join
 from quiclb.backends.health import Health, apply_health
 from quiclb.codec.config import QuicLbConfig
+from quiclb.control.backend_log import log_backend_changes, log_health_change
 from quiclb.control.path_watch import PathWatch
 from quiclb.control.prober import Prober
 from quiclb.control.sources import BackendSource, make_source
-from quiclb.errors import explain
-from quiclb.logs.setup import get_logger
+from quiclb.errors import ConfigError, explain
+from quiclb.logs.setup import get_logger, log_debug
 from quiclb.net.address import Address, format_address
 from quiclb.net.backend_addresses import BackendAddresses
-from quiclb.net.kernel.routes import PathMtu, is_local_ip, path_mtu
+from quiclb.net.kernel.routes import RouteMtu, is_local_ip, path_mtu
 from quiclb.routing.pool import Backend, BackendState
 from quiclb.routing.table_spec import TableSpec
 from quiclb.settings.loader import Settings
@@ -68,7 +69,7 @@ class TableController:
         *,
         source: SettingsSource | None = None,
         sockets: tuple[Address, Address] | None = None,
-        path_mtu: Callable[[Address, Address], PathMtu] = path_mtu,
+        path_mtu: Callable[[Address, Address], RouteMtu] = path_mtu,
     ) -> None:
         self.settings = settings
         self.reloads: Counter[str] = Counter()
@@ -262,7 +263,10 @@ class TableController:
             self._due = None
         found = [backend for source in self.sources for backend in source.backends(self._configs)]
         listed = [entry.build() for entry in self.settings.backend]
+        former_backends = self.backends
         self.backends, conflicts = join(self._configs, listed, found, self._addresses.fault)
+        if self.backends != former_backends:
+            log_backend_changes(former_backends, self.backends)
         self.paths.look(self.paths.keep(self.backends))
         effective = self._apply_health()
         if self.paths.has_fault and self._paths_due is None:
@@ -283,7 +287,11 @@ class TableController:
             return False
         if former is not None:
             spec = replace(spec, version=former.version + 1)
-        spec.check()
+        try:
+            spec.check()
+        except ConfigError as error:
+            log_debug("table refused", version=spec.version, backends=len(spec.backends), fault=str(error))
+            raise
         self._spec = spec
         self._publish(spec)
         return True
@@ -301,7 +309,9 @@ class TableController:
         by_name = {backend.name: prober.health(backend.address) for backend in self.backends}
         for backend in self.backends:
             health = by_name[backend.name]
-            if health is not self._healths.get(backend.name, Health.UNKNOWN):
+            former = self._healths.get(backend.name, Health.UNKNOWN)
+            if health is not former:
+                log_health_change(backend, former, health)
                 address = format_address(backend.address)
                 get_logger().info("backend health changed", backend=backend.name, address=address, health=health.value)
                 self.paths.look([backend])

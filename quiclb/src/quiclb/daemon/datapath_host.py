@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
-from quiclb.daemon.table_installer import TableInstaller
+from quiclb.daemon.table_installer import TableInstaller, log_table
 from quiclb.datapath.base import Datapath, DatapathEvents, DatapathSetup, Side, SocketPair
 from quiclb.datapath.counters import DatapathCounters
 from quiclb.datapath.loading import load_datapath
@@ -105,6 +105,7 @@ class DatapathHost:
     def _install(self, table: RoutingTable) -> None:
         self.datapath.install(table)
         self._table = table
+        log_table("table installed", table)
         self._refused_at = {}
 
     def _tell_refused(self, address: Address) -> None:

@@ -12,6 +12,7 @@ from quiclb.daemon.datapath_host import DatapathHost
 from quiclb.daemon.interpreter import freeze_gc
 from quiclb.daemon.processes.messages import LogChoice
 from quiclb.daemon.systemd import inherited_sockets, notify
+from quiclb.daemon.table_installer import log_table
 from quiclb.datapath.base import SocketPair
 from quiclb.datapath.counters import DatapathCounters
 from quiclb.logs.setup import get_logger
@@ -146,7 +147,9 @@ class LoadBalancer:
             self._controller = controller
             host.refused, host.too_large = controller.refused, controller.too_large
             self._host = host
-            host.serve(controller.spec.build())
+            table = controller.spec.build()
+            log_table("table built", table)
+            host.serve(table)
             if section.metrics is not None:
                 # not before clients are served: loading this takes a while
                 from quiclb.daemon.control_metrics import ControlCollector

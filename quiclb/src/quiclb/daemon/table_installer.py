@@ -5,8 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from quiclb.logs.setup import log_debug
 from quiclb.routing.table import RoutingTable
 from quiclb.routing.table_spec import TableSpec
+
+
+def log_table(event: str, table: RoutingTable) -> None:
+    """Log what became of a table, at debug level."""
+    log_debug(event, version=table.version, backends=len(table.pool))
 
 
 class TableInstaller:
@@ -43,6 +49,7 @@ class TableInstaller:
             while self._newest is not None:
                 spec, self._newest = self._newest, None
                 table = await asyncio.get_running_loop().run_in_executor(None, spec.build)
+                log_table("table built", table)
                 if self._newest is None:
                     self._install(table)
         finally:

@@ -1,11 +1,10 @@
-"""Structured logs on standard error, of the load balancer and the gateway; `log_writer` says how lines are written."""
+"""Structured logs on standard error, of the load balancer and the gateway; `quiclb.logs.writer` writes them."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -14,8 +13,6 @@ from quiclb.logs import writer as log_writer
 if TYPE_CHECKING:
     import structlog
 
-_deferred: list[Callable[[], None]] = []
-
 
 class LogFormat(StrEnum):
     """`auto` is `console` on a terminal and `json` elsewhere."""
@@ -23,6 +20,10 @@ class LogFormat(StrEnum):
     AUTO = "auto"
     CONSOLE = "console"
     JSON = "json"
+
+
+_deferred: list[tuple[LogFormat, str]] = []
+"""Format and level to be set up at the first use: none or one."""
 
 
 def configure_logging(
@@ -52,7 +53,7 @@ def configure_logging(
             structlog.processors.format_exc_info,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        wrapper_class=structlog.make_filtering_bound_logger(_level_number(level)),
         logger_factory=structlog.WriteLoggerFactory(file=target),
         cache_logger_on_first_use=False,
     )
@@ -61,7 +62,7 @@ def configure_logging(
 def configure_logging_on_use(log_format: LogFormat, level: str) -> None:
     """As `configure_logging`, but when `get_logger` is first called: structlog takes long to load, and clients wait."""
     log_writer.install()
-    _deferred[:] = [lambda: configure_logging(log_format, level)]
+    _deferred[:] = [(log_format, level)]
 
 
 def get_logger() -> Any:
@@ -69,5 +70,15 @@ def get_logger() -> Any:
     import structlog
 
     while _deferred:
-        _deferred.pop()()
+        configure_logging(*_deferred.pop())
     return structlog.get_logger()
+
+
+def log_debug(event: str, **facts: object) -> None:
+    """Log a state change at debug level; structlog is not loaded where the level asked for hides the line."""
+    if not (_deferred and _level_number(_deferred[0][1]) > logging.DEBUG):
+        get_logger().debug(event, **facts)
+
+
+def _level_number(level: str) -> int:
+    return logging.getLevelNamesMapping()[level.upper()]

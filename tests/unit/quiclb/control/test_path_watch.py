@@ -11,7 +11,7 @@ from quiclb.control.path_watch import PathWatch, needed_bytes, path_fault
 from quiclb.control.table_controller import PATHS_AGAIN_S, TableController
 from quiclb.daemon.control_metrics import ControlCollector
 from quiclb.daemon.metrics import collector_renderer
-from quiclb.net.kernel.routes import PathMtu
+from quiclb.net.kernel.routes import RouteMtu
 from quiclb.routing.pool import Backend
 from tests.unit.quiclb.control.test_table_controller import settings
 from tests.unit.quiclb.virtual import on_virtual_time
@@ -29,21 +29,21 @@ def test_a_path_needs_1200_bytes_the_spp_header_and_the_headers_of_udp_and_ip():
 
 @pytest.mark.parametrize(("backend", "needed"), [(IPV4, 1266), (IPV6, 1286)])
 def test_one_byte_decides(backend, needed):
-    assert path_fault(backend, PathMtu(needed)) is None
-    fault = path_fault(backend, PathMtu(needed - 1))
+    assert path_fault(backend, RouteMtu(needed)) is None
+    fault = path_fault(backend, RouteMtu(needed - 1))
     assert fault is not None
     assert f"{needed} bytes needed, the route's MTU is {needed - 1}" in fault
 
 
 def test_a_path_without_a_route_is_named_with_the_kernels_reason():
-    assert path_fault(IPV4, PathMtu(None, "network is unreachable")) == (
+    assert path_fault(IPV4, RouteMtu(None, "network is unreachable")) == (
         "nothing can be sent to backend 'a' at 10.0.0.11:4433: network is unreachable"
     )
 
 
-def test_each_backend_is_told_once_and_again_when_its_path_changed():
+def test_each_backend_is_logged_once_and_again_when_its_path_changed():
     mtus = {IPV4.address: 1500, IPV6.address: 1280}
-    watch = PathWatch(INNER, lambda _, address: PathMtu(mtus[address]))
+    watch = PathWatch(INNER, lambda _, address: RouteMtu(mtus[address]))
     with structlog.testing.capture_logs() as logs:
         for _ in range(3):
             watch.look([IPV4, IPV6])
@@ -58,8 +58,8 @@ def test_each_backend_is_told_once_and_again_when_its_path_changed():
     assert [line["event"] for line in logs] == [LOST, LOST, GOOD, LOST]
 
 
-def test_a_backend_that_left_is_forgotten_and_told_anew_when_it_is_back():
-    watch = PathWatch(INNER, lambda _, address: PathMtu(1280))
+def test_a_backend_that_left_is_forgotten_and_logged_again_when_it_is_back():
+    watch = PathWatch(INNER, lambda _, address: RouteMtu(1280))
     with structlog.testing.capture_logs() as logs:
         watch.look(watch.keep([IPV4, IPV6]))
         assert watch.keep([IPV4, IPV6]) == []
@@ -75,11 +75,12 @@ async def test_paths_are_compared_at_start_after_too_large_and_while_one_is_narr
 
     def ask(inner, address):
         asked.append(address)
-        return PathMtu(mtu)
+        return RouteMtu(mtu)
 
     controller = TableController(settings(), lambda spec: None, path_mtu=ask)
     with structlog.testing.capture_logs() as logs:
         await controller.start()
+        logs.clear()  # of the backends that were added
         assert len(asked) == 2
         await asyncio.sleep(100)
         assert (len(asked), logs) == (2, [])

@@ -97,7 +97,7 @@ async def test_it_goes_down_and_comes_back():
 
 
 @on_virtual_time
-async def test_a_closed_port_is_down_whatever_icmp_says():
+async def test_a_closed_port_is_down_with_icmp_or_without():
     async with Probing() as probing:
         probing.server.transport.abort()
         await asyncio.sleep(6)
@@ -131,7 +131,7 @@ async def test_a_bare_answer_is_one_too():
 
 
 @on_virtual_time
-async def test_an_answer_from_elsewhere_counts_for_nobody():
+async def test_an_answer_from_elsewhere_counts_for_no_backend():
     async with Probing() as probing:
         other = await Server().open()
         probing.server.reply = lambda header, negotiation: (

@@ -14,7 +14,7 @@ from quiclb.daemon.control_metrics import ControlCollector
 from quiclb.daemon.metrics import collector_renderer
 from quiclb.datapath.base import DatapathSetup
 from quiclb.datapath.memory import MemoryDatapath
-from quiclb.net.kernel.routes import PathMtu
+from quiclb.net.kernel.routes import RouteMtu
 from quiclb.routing.pool import BackendState
 from tests.unit.quiclb.control.test_prober import Server
 from tests.unit.quiclb.pools import CLIENT, INNER, VIP, short_packet
@@ -65,9 +65,9 @@ class Source:
         return self.content
 
 
-def wide(inner, address) -> PathMtu:
+def wide(inner, address) -> RouteMtu:
     """Every path is as wide as an Ethernet."""
-    return PathMtu(1500)
+    return RouteMtu(1500)
 
 
 class Kept:
@@ -80,7 +80,7 @@ class Kept:
 
     async def __aenter__(self):
         self.capture = structlog.testing.capture_logs()
-        self.logs = self.capture.__enter__()
+        self.lines = self.capture.__enter__()
         await self.controller.start()
         return self
 
@@ -94,6 +94,17 @@ class Kept:
 
     def states(self):
         return {backend.name: backend.state.value for backend in self.specs[-1].backends}
+
+    @property
+    def logs(self):
+        """The lines that are shown by default."""
+        return [line for line in self.lines if line["log_level"] != "debug"]
+
+    def debug_lines(self):
+        """The lines at debug level since the last call."""
+        debug = [line for line in self.lines if line["log_level"] == "debug"]
+        self.lines.clear()
+        return debug
 
     def events(self):
         return [line["event"] for line in self.logs]
@@ -347,7 +358,7 @@ async def test_discovered_backends_join_listed_ones_and_drain_when_they_go():
 
 
 @on_virtual_time
-async def test_a_reload_that_discovery_has_no_part_in_asks_nobody_again():
+async def test_a_reload_that_leaves_discovery_alone_makes_no_new_lookup():
     resolve_to("10.0.0.21")
     async with Kept(settings(discovery=[DNS])) as kept:
         [source] = kept.controller.sources
@@ -397,7 +408,7 @@ async def test_one_bad_address_in_a_discovery_file_costs_that_entry_alone(tmp_pa
 
 
 @on_virtual_time
-async def test_a_reload_that_lists_a_bound_address_is_refused_whatever_the_new_file_calls_it():
+async def test_a_reload_that_lists_a_bound_address_as_a_backend_is_refused():
     bound = ("127.0.0.1", 5443), ("127.0.0.1", 5444)
     first = settings()
     source, specs = Source(first), []
@@ -412,7 +423,7 @@ async def test_a_reload_that_lists_a_bound_address_is_refused_whatever_the_new_f
 
 
 @on_virtual_time
-async def test_the_keepers_metrics():
+async def test_the_table_controllers_metrics():
     resolve_to("10.0.0.21")
     server = await Server().open()
     first = (await probed_settings([server])).model_dump() | {"discovery": [DNS], "config": [OLD]}

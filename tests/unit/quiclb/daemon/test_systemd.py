@@ -109,5 +109,5 @@ def test_the_service_manager_hears_that_all_is_ready(tmp_path, is_abstract):
         assert manager.recv(100) == b"READY=1"
 
 
-def test_without_a_service_manager_nothing_is_told():
+def test_without_a_service_manager_no_notification_is_sent():
     notify({}, "READY=1")

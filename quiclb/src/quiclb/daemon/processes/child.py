@@ -27,6 +27,7 @@ from quiclb.daemon.processes.messages import (
     encode,
     read_downward,
 )
+from quiclb.daemon.table_installer import log_table
 from quiclb.datapath.base import SocketPair
 from quiclb.logs.setup import configure_logging_on_use, get_logger
 from quiclb.logs.writer import lines_lost
@@ -101,6 +102,7 @@ class _Child:
             return
         is_first = self._table is None
         self._table = await asyncio.to_thread(spec.build)
+        log_table("table built", self._table)
         if is_first:
             writer.write(encode(Ready()))
 

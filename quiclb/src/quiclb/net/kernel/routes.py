@@ -14,7 +14,7 @@ from quiclb.net.address import Address, is_ipv6, is_wildcard
 
 
 @dataclass(frozen=True, slots=True)
-class PathMtu:
+class RouteMtu:
     """The MTU of the route to an address in bytes, what ICMP taught the kernel included; `None` without a route.
 
     `fault` then says why, in the kernel's words.
@@ -39,7 +39,7 @@ def is_local_ip(ip: str) -> bool:
     return True
 
 
-def path_mtu(source: Address, destination: Address) -> PathMtu:
+def path_mtu(source: Address, destination: Address) -> RouteMtu:
     """Look the route up that datagrams from `source` take; nothing is sent. Linux only: elsewhere nothing is known."""
     is_v6 = is_ipv6(destination)
     with socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -49,10 +49,10 @@ def path_mtu(source: Address, destination: Address) -> PathMtu:
         try:
             probe.connect(destination)
             level, option = (socket.IPPROTO_IPV6, _IPV6_MTU) if is_v6 else (socket.IPPROTO_IP, _IP_MTU)
-            return PathMtu(probe.getsockopt(level, option) if sys.platform == "linux" else None)
+            return RouteMtu(probe.getsockopt(level, option) if sys.platform == "linux" else None)
         except OSError as error:
             reason = _CONNECT_REASONS.get(error.errno or 0, (error.strerror or str(error)).lower())
-            return PathMtu(None, reason)
+            return RouteMtu(None, reason)
 
 
 def _route_type(ip: str) -> int:

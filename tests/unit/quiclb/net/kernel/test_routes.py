@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from quiclb.net.kernel import routes
-from quiclb.net.kernel.routes import PathMtu, is_local_ip, path_mtu
+from quiclb.net.kernel.routes import RouteMtu, is_local_ip, path_mtu
 
 ANY = ("0.0.0.0", 0)
 
@@ -18,9 +18,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks the Linux 
 @pytest.mark.parametrize(
     ("ip", "is_local"), [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("198.51.100.7", False)]
 )
-def test_local_addresses_are_told_by_the_routing_table_or_else_by_a_bind(monkeypatch, has_netlink, ip, is_local):
+def test_local_addresses_are_found_by_the_routing_table_or_else_by_a_bind(monkeypatch, has_netlink, ip, is_local):
     if not has_netlink:
-        monkeypatch.setattr(kernel_routes, "_route_type", forbidden)
+        monkeypatch.setattr(routes, "_route_type", forbidden)
     assert is_local_ip(ip) is is_local
 
 
@@ -36,7 +36,7 @@ def test_the_mtu_is_that_of_the_route():
 
 
 def test_an_address_that_nothing_can_be_sent_to_has_no_mtu_but_a_reason():
-    assert path_mtu(ANY, ("255.255.255.255", 9)) == PathMtu(None, "it is a broadcast address")
+    assert path_mtu(ANY, ("255.255.255.255", 9)) == RouteMtu(None, "it is a broadcast address")
 
 
 def test_a_source_that_another_machine_has_is_left_out_of_the_question():
