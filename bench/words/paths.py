@@ -17,8 +17,8 @@ from bench.words.orders import RATE_HZ
 from testbed.simnet.links import Burst, Direction, Profile
 from voice_gateway.agent.base import UserAudio
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
-from voicelink.audio.frames import FRAME_S, FRAME_TICKS
 from voicelink.audio.codecs.g711 import pcmu_encode
+from voicelink.audio.frames import FRAME_S, FRAME_TICKS
 from voicelink.wire import AudioFrame, Codec, Malformed
 
 LOSSES: Final = (0.0, 0.02, 0.05)

@@ -1,7 +1,7 @@
 """Crashes, duplicate resumes, split brain and late frames in any order: no frame lost, none counted twice, one owner.
 
-A caller counts: the payload of frame n is n. Each worker's agent keeps what it received in its state, so that two owners
-whose writes were mixed, a frame missed, or one counted twice would show as a list that is not 0, 1, 2, ...
+A caller counts: the payload of frame n is n. Each worker's agent keeps what it received in its state, so that two
+owners whose writes were mixed, a frame missed, or one counted twice would show as a list that is not 0, 1, 2, ...
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ def test_every_exception_has_one_root():
     assert all(issubclass(error, quiclb.QuicLbError) for error in errors)
 
 
-@pytest.mark.parametrize(("old", "new"), [("Forwarder", "LoadBalancer"), ("EnvelopeError", "SppError"), ("EnvelopeFault", "SppFault")])
+@pytest.mark.parametrize(
+    ("old", "new"), [("Forwarder", "LoadBalancer"), ("EnvelopeError", "SppError"), ("EnvelopeFault", "SppFault")]
+)
 def test_deprecated_names_lead_to_their_replacement(old, new):
     with pytest.warns(DeprecationWarning, match=f"quiclb.{old} is deprecated, use quiclb.{new}"):
         assert getattr(quiclb, old) is getattr(quiclb, new)

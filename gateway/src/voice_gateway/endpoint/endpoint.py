@@ -264,9 +264,7 @@ class Endpoint:
             configuration=self._configuration,
             cids=self._cids,
             options=self._settings.connection,
-            original_destination_connection_id=(
-                retried.original_destination_cid if retried else header.dcid
-            ),
+            original_destination_connection_id=(retried.original_destination_cid if retried else header.dcid),
             retry_source_connection_id=retried.retry_source_cid if retried else None,
             session_ticket_fetcher=self.credentials.open_session,
             ticket_sealer=self.credentials.seal_session,

@@ -73,8 +73,8 @@ def _fetch(url: str) -> str:
             return str(response.read().decode("utf-8", "replace"))
     except urllib.error.HTTPError as error:
         with error:  # its first line names the remedy
-            reason = error.read(MAX_REASON_BYTES).decode("utf-8", "replace").partition("\n")[0]
-        raise ScrapeError(f"no metrics at {url}: {error.code} {reason or error.reason}") from None
+            answer = error.read(MAX_REASON_BYTES).decode("utf-8", "replace").partition("\n")[0]
+        raise ScrapeError(f"no metrics at {url}: {error.code} {answer or error.reason}") from None
     except urllib.error.URLError as error:
         reason = error.reason.strerror or error.reason if isinstance(error.reason, OSError) else error.reason
         raise ScrapeError(f"no metrics at {url}: {str(reason).lower()}") from None

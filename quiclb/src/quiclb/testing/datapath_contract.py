@@ -88,9 +88,7 @@ class Run:
             for number in range(BACKENDS)
             if number != without
         ]
-        return build_table(
-            CONFIGS, backends, unknown_server_id=unknown_server_id, version=version, fallback_size=251
-        )
+        return build_table(CONFIGS, backends, unknown_server_id=unknown_server_id, version=version, fallback_size=251)
 
     async def delivered(self, datagram: bytes, client: int = 0, *, within_s: float = TIMEOUT_S) -> int | None:
         """Send from a client; return which backend got the datagram with its SPP header, `None` if none did."""

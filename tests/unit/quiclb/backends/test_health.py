@@ -77,7 +77,7 @@ def test_rise_of_one_believes_the_first_answer():
     assert probed.health() is Health.UP
 
 
-def test_a_first_answer_is_enough_for_a_backend_never_heard_of():
+def test_a_first_answer_is_enough_for_an_unknown_backend():
     probed = Probed(A, answering=[A])
     assert probed.health() is Health.UNKNOWN
     probed.probe(1)
@@ -211,7 +211,7 @@ def test_refusals_beside_a_backend_that_answers_are_forged():
         assert probed.health() is Health.UP, step
 
 
-def test_a_refusal_of_nobody_or_of_one_that_is_down_changes_nothing():
+def test_a_refusal_of_an_unknown_backend_or_one_that_is_down_changes_nothing():
     probed = Probed(A)
     probed.probe(5)
     deadline = probed.monitor.next_deadline()

@@ -136,7 +136,7 @@ async def test_a_report_takes_two_looks(endpoint):
     assert json.loads(json.dumps(found.as_json()))["backends"][0]["name"] == "a"
 
 
-async def test_watching_outlives_the_forwarder(endpoint):
+async def test_watching_outlives_the_load_balancer(endpoint):
     url, server = endpoint
     console = Console(file=io.StringIO(), force_terminal=False, width=120)
     task = asyncio.create_task(watch(url, 0.02, console))

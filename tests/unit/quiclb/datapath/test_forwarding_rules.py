@@ -117,7 +117,7 @@ def test_a_wildcard_vip_answers_from_the_address_that_the_header_names(client, n
     assert rules.from_backends([(wrap(SppHeader(client, named), b"x"), BACKEND)]) == [(b"x", SppHeader(client, source))]
 
 
-def test_a_wildcard_vip_answers_nobody_from_the_other_family():
+def test_a_wildcard_vip_answers_no_client_from_the_other_family():
     rules = ForwardingRules(table(), ("::", 443), INNER)
     assert rules.from_backends([(wrap(SppHeader(CLIENT, ("2001:db8::9", 443)), b"x"), BACKEND)]) == []
     assert rules.counters.replies == {("drop", "vip-wrong-family"): 1}

@@ -79,7 +79,7 @@ def test_a_descriptor_that_fails_is_tried_again_and_loses_nothing_that_fits(desc
     assert log.lost == 0
 
 
-def test_what_does_not_fit_is_counted_and_told_where_it_is_missing(descriptor):
+def test_what_does_not_fit_is_counted_and_logged_where_it_is_missing(descriptor):
     descriptor.fault = errno.ENOSPC
     log = writer(descriptor, max_pending_bytes=100)
     for number in range(30):
@@ -95,7 +95,7 @@ def test_what_does_not_fit_is_counted_and_told_where_it_is_missing(descriptor):
     assert descriptor.lines[11:] == ["later"]
 
 
-def test_a_loss_is_told_even_if_nothing_else_is_logged(descriptor):
+def test_a_loss_is_logged_even_if_nothing_else_is(descriptor):
     descriptor.fault = errno.EPIPE
     log = writer(descriptor, max_pending_bytes=10)
     log.write("123456789\n")

@@ -106,7 +106,7 @@ def test_a_device_that_joins_nothing_is_asked_once(bench, monkeypatch):
     assert calls == [3, 1]
 
 
-def test_an_unreachable_backend_fails_nobody_else(bench):
+def test_an_unreachable_backend_fails_no_other(bench):
     gone = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     gone.bind(("127.0.0.1", 0))
     closed = gone.getsockname()
