@@ -26,6 +26,7 @@ from aioquic.quic.packet import (
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.tls import cipher_suite_hash, hkdf_expand_label, hkdf_extract
 
+from quiclb.codec.cid import MAX_CID_LENGTH
 from quiclb.routing.packet import LongHeader, parse_packet
 from voicelink.quic.cid_source import RESET_TOKEN_BYTES, RandomBytes
 
@@ -34,7 +35,6 @@ MIN_INITIAL_BYTES: Final = 1200
 """The least a client must pad an Initial datagram to (RFC 9000 section 14.1)."""
 MIN_CLIENT_DCID_BYTES: Final = 8
 """The least a client must draw for its first destination connection ID (RFC 9000 section 7.2)."""
-MAX_CID_BYTES: Final = 20
 
 _MIN_RESET_BYTES: Final = 21
 _MAX_RESET_BYTES: Final = 43
@@ -62,8 +62,8 @@ def first_initial(header: LongHeader, datagram: bytes) -> FirstInitial | None:
     """Read the Initial packet at the start of a datagram; `None` for any packet that cannot begin a connection."""
     if (
         len(datagram) < MIN_INITIAL_BYTES
-        or not MIN_CLIENT_DCID_BYTES <= len(header.dcid) <= MAX_CID_BYTES
-        or len(header.scid) > MAX_CID_BYTES
+        or not MIN_CLIENT_DCID_BYTES <= len(header.dcid) <= MAX_CID_LENGTH
+        or len(header.scid) > MAX_CID_LENGTH
     ):
         return None
     buffer = Buffer(data=datagram)

@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-import struct
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from quiclb.datapath.base import Datagrams, Datapath, DatapathSetup, Replies, Side
 from quiclb.datapath.counters import DatapathCounters
 from quiclb.datapath.forwarding_rules import ForwardingRules
-from quiclb.datapath.linux.sockets import open_socket
+from quiclb.datapath.linux.sockets import RECEIVE_BUFFER_BYTES, forbid_fragments, open_socket, receive_drops
 from quiclb.datapath.linux.wildcard import WildcardEndpoint
 from quiclb.errors import StartError
 from quiclb.net.address import Address, format_address, ipv4_mapped, is_ipv6, is_wildcard, normalise
 from quiclb.net.kernel.bind_errors import explain_refusal
-from quiclb.net.kernel.socket_options import PathMtu, set_path_mtu
 from quiclb.routing.table import RoutingTable
-
-RECEIVE_BUFFER_BYTES: Final = 4 << 20
-"""Asked of the kernel, which grants at most net.rules.rmem_max: room for bursts while the loop is busy."""
 
 
 class AsyncioDatapath(Datapath):
@@ -134,8 +129,7 @@ class _Endpoint(asyncio.DatagramProtocol):
         sock = self._transport.get_extra_info("socket") if self._transport is not None else None
         if sock is None or sys.platform != "linux":
             return None
-        meminfo = struct.unpack("9I", sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36))
-        return int(meminfo[8])
+        return receive_drops(sock)
 
     def send(self, batch: Datagrams) -> None:
         transport = self._transport
@@ -172,17 +166,9 @@ class _Endpoint(asyncio.DatagramProtocol):
             self._closed.set_result(None)
 
 
-# Linux: the socket module has no names for these before Python 3.14
-_SO_MEMINFO = 55
-
-
 def _set_options(sock: Any, side: Side) -> None:
-    """Forbid fragments and ask for a large receive buffer; a loop without real sockets has none to set.
-
-    The inner side obeys the path MTU the kernel learnt. Towards clients the server does path MTU discovery itself,
-    so the kernel must not believe ICMP messages that anybody can forge.
-    """
+    """Forbid fragments and ask for a large receive buffer; a loop without real sockets has none to set."""
     if sock is None or sys.platform != "linux":
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-    set_path_mtu(sock, PathMtu.OBEY_ICMP if side is Side.INNER else PathMtu.IGNORE_ICMP)
+    forbid_fragments(sock, side)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from quiclb.codec.crypto import cipher_for
+from quiclb.routing.packet import LONG_FORM
 from quiclb.routing.pool import BackendState
 from quiclb.routing.table import RoutingTable
 
@@ -33,7 +34,7 @@ class FastPath(Generic[T]):
             self._slots[config.config_id] = (1 + config.cid_length, cipher_for(config).server_id, owners)
 
     def find(self, datagram: bytes) -> T | None:
-        if len(datagram) < _LEAST_BYTES or datagram[0] >= _LONG_FORM:
+        if len(datagram) < _LEAST_BYTES or datagram[0] >= LONG_FORM:
             return None
         slot = self._slots[datagram[1] >> 5]
         if slot is None:
@@ -43,4 +44,3 @@ class FastPath(Generic[T]):
 
 
 _LEAST_BYTES = 2
-_LONG_FORM = 0x80

@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-MAX_SHORT_DCID: Final = 20
+from quiclb.codec.cid import MAX_CID_LENGTH
+
+LONG_FORM: Final = 0x80
+"""The header form bit of the first byte."""
+
+MAX_SHORT_DCID: Final = MAX_CID_LENGTH
 """How much of a short header's undelimited DCID is handed on; no decoder needs more."""
 
 
@@ -40,7 +45,7 @@ def parse_packet(datagram: bytes) -> LongHeader | ShortHeader | PacketFault:
     """Read the header of the datagram's first packet (RFC 8999 section 5)."""
     if not datagram:
         return PacketFault.EMPTY
-    if not datagram[0] & _LONG_FORM:
+    if not datagram[0] & LONG_FORM:
         return ShortHeader(datagram[1 : 1 + MAX_SHORT_DCID])
     if len(datagram) < 7:
         return PacketFault.TRUNCATED
@@ -51,6 +56,3 @@ def parse_packet(datagram: bytes) -> LongHeader | ShortHeader | PacketFault:
     if scid_end > len(datagram):
         return PacketFault.TRUNCATED
     return LongHeader(int.from_bytes(datagram[1:5], "big"), datagram[6:dcid_end], datagram[dcid_end + 1 : scid_end])
-
-
-_LONG_FORM = 0x80

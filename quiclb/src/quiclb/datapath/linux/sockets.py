@@ -12,11 +12,11 @@ from quiclb.datapath.linux import libc
 from quiclb.errors import StartError
 from quiclb.net.address import Address, format_address, is_ipv6
 from quiclb.net.kernel.bind_errors import explain_refusal
-from quiclb.net.kernel.socket_options import PathMtu, set_path_mtu
+from quiclb.net.kernel.socket_options import HasOptions, PathMtu, set_path_mtu
 
 RECEIVE_BUFFER_BYTES: Final = 4 << 20
 """Room for bursts while a batch is worked on or a process is replaced. Without CAP_NET_ADMIN the kernel grants at most
-net.rules.rmem_max."""
+net.core.rmem_max."""
 
 
 def open_sockets(vip: Address, inner: Address) -> SocketPair:
@@ -66,9 +66,7 @@ def bind_socket(sock: socket.socket, address: Address) -> None:
 def configure_socket(sock: socket.socket, side: Side) -> None:
     """Set what the datapath needs of the kernel, on a socket made here or inherited.
 
-    Fragments are forbidden on both sides. The inner side obeys the path MTU the kernel learnt. Towards clients the
-    server does path MTU discovery itself, so the kernel must not believe ICMP messages that anybody can forge. Only the
-    inner side hears of ICMP errors: they say that a backend is not there.
+    Only the inner side gets ICMP errors: they say that a backend is not there.
     """
     is_v6 = sock.family == socket.AF_INET6
     sock.setblocking(False)
@@ -77,12 +75,21 @@ def configure_socket(sock: socket.socket, side: Side) -> None:
             sock.setsockopt(socket.SOL_SOCKET, forced, RECEIVE_BUFFER_BYTES)
         except PermissionError:
             sock.setsockopt(socket.SOL_SOCKET, asked, RECEIVE_BUFFER_BYTES)
-    set_path_mtu(sock, PathMtu.OBEY_ICMP if side is Side.INNER else PathMtu.IGNORE_ICMP)
+    forbid_fragments(sock, side)
     if side is Side.INNER:
         sock.setsockopt(socket.IPPROTO_IP, libc.IP_RECVERR, 1)
         if is_v6:
             sock.setsockopt(socket.IPPROTO_IPV6, libc.IPV6_RECVERR, 1)
         sock.setsockopt(libc.SOL_UDP, libc.UDP_GRO, 1)
+
+
+def forbid_fragments(sock: HasOptions, side: Side) -> None:
+    """Set the don't-fragment bit, on Linux.
+
+    The inner side obeys the path MTU that ICMP messages name. Towards clients the server probes the path itself, so the
+    kernel must not believe ICMP messages, which any host can forge.
+    """
+    set_path_mtu(sock, PathMtu.OBEY_ICMP if side is Side.INNER else PathMtu.IGNORE_ICMP)
 
 
 def receive_drops(sock: socket.socket) -> int:

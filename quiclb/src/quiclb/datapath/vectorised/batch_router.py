@@ -21,7 +21,7 @@ from quiclb.datapath.vectorised.arrays.word_index import MISSING, WordIndex
 from quiclb.net.address import V4_MAPPED
 from quiclb.net.spp import HEADER_LENGTH, MAGIC
 from quiclb.routing.fallback import HASH_SEED, MIX_MULTIPLIER
-from quiclb.routing.packet import PacketFault
+from quiclb.routing.packet import LONG_FORM, PacketFault
 from quiclb.routing.pool import BackendState
 from quiclb.routing.router import DropReason
 from quiclb.routing.table import RoutingTable, UnknownServerId
@@ -64,7 +64,7 @@ class BatchRouter:
         first = raw[starts]
         cid_starts, available = starts + 1, lengths - 1
         is_truncated = None
-        is_long = first >= _LONG_FORM
+        is_long = first >= LONG_FORM
         if np.count_nonzero(is_long):
             long_rows = np.flatnonzero(is_long)
             cid_starts[long_rows] += 5
@@ -214,7 +214,6 @@ def _mix(words: Words) -> Words:
 
 _MAGIC = MAGIC.to_bytes(2, "big")
 _V4_MAPPED = np.frombuffer(V4_MAPPED, np.uint8)
-_LONG_FORM = 0x80
 _EVERYTHING = slice(None)
 _HALF_WORD = np.uint64(32)
 _MULTIPLIER = np.uint64(MIX_MULTIPLIER)

@@ -8,9 +8,8 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from quiclb.codec.config import Algorithm, QuicLbConfig
+from quiclb.codec.crypto import BLOCK_LENGTH
 from quiclb.datapath.linux.batches import ByteArray
-
-BLOCK_LENGTH = 16
 
 ServerIds = Callable[[ByteArray], ByteArray]
 """Takes what stands behind the first bytes, 19 columns; returns at least 16 columns that begin with the server IDs."""
