@@ -48,7 +48,6 @@ class Sound:
 
     @property
     def duration_s(self) -> float:
-        """How long it lasts."""
         return len(self.samples) / self.rate_hz
 
 

@@ -1,4 +1,4 @@
-"""A token bucket. Sans-IO."""
+"""Rate limiting by token bucket, sans-IO."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers both sides agree on."""
+"""Code points and limits of the voice protocol."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class HealthMonitor:
             self._record(target, False, now)
 
     def doubt(self, now: float) -> None:
-        """Hear those that are down again, before their connections are taken from them."""
+        """Turn `down` into `doubtful` and probe at once, before connections are taken from backends that live."""
         for target in self._targets.values():
             if target.health is Health.DOWN:
                 target.health, target.streak = Health.DOUBTFUL, 0
@@ -147,7 +147,7 @@ class HealthMonitor:
                     target.next_at = now
 
     def health(self, address: Address) -> Health:
-        """What is known of this address."""
+        """Return the health; `unknown` for an address that is not watched."""
         target = self._targets.get(address)
         return Health.UNKNOWN if target is None else target.health
 

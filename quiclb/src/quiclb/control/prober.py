@@ -102,7 +102,6 @@ class Prober(asyncio.DatagramProtocol):
         self._schedule()
 
     def health(self, address: Address) -> Health:
-        """What the probes say of this address."""
         return self._monitor.health(address)
 
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:

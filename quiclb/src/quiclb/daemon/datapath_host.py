@@ -48,7 +48,6 @@ class DatapathHost:
 
     @property
     def table(self) -> RoutingTable:
-        """The table in use."""
         if self._table is None:
             raise RuntimeError("no table is installed")
         return self._table
@@ -85,7 +84,6 @@ class DatapathHost:
         self._datapath = datapath
 
     def serve(self, table: RoutingTable) -> None:
-        """Forward from now on."""
         self._install(table)
 
     def publish(self, spec: TableSpec) -> None:

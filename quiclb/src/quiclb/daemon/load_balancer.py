@@ -105,7 +105,6 @@ class LoadBalancer:
 
     @property
     def host(self) -> DatapathHost:
-        """What forwards."""
         if self._host is None:
             raise RuntimeError("the load balancer is not started")
         return self._host

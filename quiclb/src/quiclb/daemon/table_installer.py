@@ -11,7 +11,7 @@ from quiclb.routing.table_spec import TableSpec
 
 
 def log_table(event: str, table: RoutingTable) -> None:
-    """Log what became of a table, at debug level."""
+    """Log at debug level that a table is built or installed, with its version and number of backends."""
     log_debug(event, version=table.version, backends=len(table.pool))
 
 

@@ -89,8 +89,6 @@ class AsyncioDatapath(Datapath):
 
 
 class _Endpoint(asyncio.DatagramProtocol):
-    """One socket."""
-
     def __init__(self, side: Side, receive: Callable[[Datagrams], None], failed: Callable[[Side, str], None]) -> None:
         self.address: Address = ("", 0)
         self._side = side

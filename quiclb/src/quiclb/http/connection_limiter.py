@@ -58,7 +58,6 @@ class ConnectionLimiter(Generic[C]):
 
     @property
     def waiting_count(self) -> int:
-        """How many of the connections wait."""
         return self._waiting_count
 
     def admit(self, connection: C, network: Hashable) -> Admission[C]:

@@ -208,7 +208,6 @@ class TcpListener:
 
     @property
     def connection_count(self) -> int:
-        """How many connections there are."""
         return len(self._open)
 
     async def start(self, address: Address, tls: ssl.SSLContext | None = None, *, is_shared: bool = False) -> Address:

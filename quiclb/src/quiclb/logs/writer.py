@@ -184,7 +184,7 @@ def json_loss(count: int) -> str:
 
 
 def console_loss(count: int) -> str:
-    """The same for people."""
+    """Return the line that reports a loss, for a terminal."""
     return f"{_now()} [warning  ] log_lines_lost                 count={count}\n"
 
 

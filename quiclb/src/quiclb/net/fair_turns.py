@@ -48,7 +48,6 @@ class FairTurns(Generic[T]):
         self._is_scheduled = False
 
     def __len__(self) -> int:
-        """Return how many items wait."""
         return self._count
 
     def submit(self, key: Hashable, item: T) -> None:

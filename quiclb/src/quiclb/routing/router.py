@@ -46,7 +46,7 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """No backend may have it."""
+    """No backend gets the datagram, for `reason`."""
 
     reason: Reason | PacketFault | DropReason
     config_id: int | None = None

@@ -76,7 +76,7 @@ def describe_faults(error: ValidationError) -> list[str]:
 
 
 class Settings(Section):
-    """The whole file."""
+    """A checked TOML file."""
 
     forwarder: ForwarderSection
     config: list[ConfigEntry] = Field(default_factory=list)

@@ -47,7 +47,7 @@ class PcmuEncoder:
         return [self._dated(data[start : start + _FRAME_BYTES]) for start in range(0, end, _FRAME_BYTES)]
 
     def flush(self) -> list[tuple[int, bytes]]:
-        """Return the rest."""
+        """Return the rest: one payload at most."""
         if self._encoder is not None:
             return self._encoder.flush()
         rest, self._pending = self._pending, b""

@@ -18,7 +18,7 @@ RESTARTS_HELP: Final = "Forwarding processes that ended without being asked to."
 
 
 class Supervised(Protocol):
-    """What is known of the processes."""
+    """What the metrics show of a `Supervisor`."""
 
     restarts: int
 

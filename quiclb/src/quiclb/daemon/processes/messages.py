@@ -16,7 +16,7 @@ PREFIX_BYTES: Final = 4
 
 
 class LogChoice(msgspec.Struct, frozen=True):
-    """How a further process logs."""
+    """Log format and level of a forwarding process."""
 
     log_format: LogFormat = LogFormat.AUTO
     level: str = "info"

@@ -71,7 +71,7 @@ class Supervisor:
 
     @property
     def spec(self) -> TableSpec:
-        """What the tables are made of."""
+        """The spec published last."""
         if self._controller is None:
             raise RuntimeError("the supervisor is not started")
         return self._controller.spec

@@ -1,4 +1,4 @@
-"""Why a socket could not be opened, for people."""
+"""The reason why a socket could not be bound, in a few words."""
 
 from __future__ import annotations
 
