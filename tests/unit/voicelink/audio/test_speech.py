@@ -66,5 +66,5 @@ def test_a_missing_program_or_package_is_one_sentence(monkeypatch: pytest.Monkey
         raise ModuleNotFoundError(name=name)
 
     monkeypatch.setattr(speech, "import_module", missing)
-    with pytest.raises(MissingDependencyError, match=r"needs hibari: pip install 'voicelink\[speech\]'"):
+    with pytest.raises(MissingDependencyError, match=r"needs hibari: pip install 'voice-gateway-link\[speech\]'"):
         HibariSpeech()
