@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench.attacks import quic, sessions, web
+from bench.attacks.kinds import quic, sessions, web
 from bench.attacks.target import Target
 
 

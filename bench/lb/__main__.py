@@ -15,15 +15,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench.figures import RESULTS
-from bench.lb import measure, memory, plots
-from bench.lb.implementations import Implementation, NotReadyError, implementations, started
+from bench.lb import measure, memory
 from bench.lb.lb_testbed import LbTestbed
 from bench.lb.machine import Spent, describe_machine, raise_file_limit, raise_priority
-from bench.lb.native import CompilerMissingError
-from bench.lb.pool import Traffic
+from bench.lb.peers.implementations import Implementation, NotReadyError, implementations, started
 from bench.lb.process import end_at_sigterm
-from bench.lb.report import markdown
-from bench.lb.results import Results
+from bench.lb.report import plots
+from bench.lb.report.markdown import markdown
+from bench.lb.report.results import Results
+from bench.lb.traffic.native import CompilerMissingError
+from bench.lb.traffic.pool import Traffic
 
 PARTS = ("throughput", "latency", "memory", "scaling")
 STATELESS_ADDRESSES = 10_000_000

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.lb import native
-from bench.lb.clients import Clients
-from bench.lb.packet_templates import packet_templates
-from bench.lb.pool import BACKEND_IPS, INNER_IP, VIP_IP, Pool, Traffic
 from bench.lb.process import running
+from bench.lb.traffic import native
+from bench.lb.traffic.clients import Clients
+from bench.lb.traffic.packet_templates import packet_templates
+from bench.lb.traffic.pool import BACKEND_IPS, INNER_IP, VIP_IP, Pool, Traffic
 
 _TEMPLATES = 1024
 _BACKEND_PORT = 19_999

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from bench.lb.clients import DEFAULT_FLOWS, Load
-from bench.lb.implementations import Implementation, started
 from bench.lb.lb_testbed import LbTestbed
-from bench.lb.outcome import Outcome, median, pooled, quantile
-from bench.lb.pool import Address, Pool, Traffic
+from bench.lb.peers.implementations import Implementation, started
 from bench.lb.process import Pinned
+from bench.lb.report.outcome import Outcome, median, pooled, quantile
+from bench.lb.traffic.clients import DEFAULT_FLOWS, Load
+from bench.lb.traffic.pool import Address, Pool, Traffic
 
 WINDOW = 1024
 """Datagrams under way while capacity is measured: enough for two of the largest batches anyone takes."""

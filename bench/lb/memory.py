@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.lb.clients import Load, finish
-from bench.lb.implementations import Implementation, started
 from bench.lb.lb_testbed import LbTestbed
-from bench.lb.outcome import Outcome
-from bench.lb.pool import Traffic
+from bench.lb.peers.implementations import Implementation, started
+from bench.lb.report.outcome import Outcome
+from bench.lb.traffic.clients import Load, finish
+from bench.lb.traffic.pool import Traffic
 
 _SAMPLE_S = 0.5
 _SIZE = 100

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.figures import RESULTS, save
-from bench.uplink import emulated, simulated, tunnel
+from bench.uplink import simulated
 from bench.uplink.conditions import CONDITIONS, Condition
+from bench.uplink.emulated import runs, tunnel
 from bench.uplink.outcome import Outcome, together
 from bench.uplink.report import as_document, as_table, draw
 
@@ -29,7 +30,7 @@ def measure(conditions: Sequence[Condition], seeds: Sequence[int], seconds: floa
     """By condition and way."""
     results: dict[str, dict[str, Outcome]] = {condition.name: {} for condition in conditions}
     if tunnel.is_possible():
-        calls = asyncio.run(emulated.websocket_calls(conditions, seeds, seconds))
+        calls = asyncio.run(runs.websocket_calls(conditions, seeds, seconds))
         for condition, outcomes in zip(conditions, calls, strict=True):
             results[condition.name][WEBSOCKET] = together(outcomes)
     else:

@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.integration.relay import Address, Relay
+from tests.integration.support.relay import Address, Relay
 
 
 class Path(Relay):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.scripted_server import self_signed
+from tests.integration.support.scripted_server import self_signed
 from voice_client.errors import InvalidSetting
 from voice_client.options import AudioOptions, ConnectionOptions, Security, UplinkOptions, grouped
 from voice_client.transport.credentials import CredentialStore

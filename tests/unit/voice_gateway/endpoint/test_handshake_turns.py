@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.udp import issuer
+from tests.integration.support.udp import issuer
 from tests.unit.voicelink.quic.harness import SERVER_ADDRESS, client_configuration, identity, seeded
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.endpoint.pending_connections import HANDSHAKES_PER_TURN, MAX_WAITING_BYTES, MAX_WAITING_DATAGRAMS

@@ -1,0 +1,172 @@
+"""A running forwarder whose settings, backends and files change under it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from quiclb import LoadBalancer, Settings
+from tests.integration.balancer.test_load_balancer import CHOSEN, on_every_datapath
+from tests.integration.balancer.test_load_balancer_process import (  # fixtures among them
+    TIMEOUT_S,
+    Daemon,
+    backends,
+    client,
+    config,
+    exchange,
+)
+from tests.integration.support.scripted_server import self_signed
+from tests.unit.quiclb.pools import cid, short_packet
+from voice_gateway.endpoint.cids import UnroutableIssuer
+from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
+from voice_gateway.endpoint.tls import TlsIdentity
+
+__all__ = ["backends", "client", "config"]
+
+
+def replace_file(path: Path, old: str, new: str) -> None:
+    """As careful writers do: a complete file, renamed over the old one."""
+    text = path.read_text()
+    assert old in text
+    fresh = path.with_suffix(".fresh")
+    fresh.write_text(text.replace(old, new))
+    fresh.rename(path)
+
+
+def next_event(daemon: Daemon) -> dict[str, object]:
+    line = daemon.process.stderr.readline()
+    assert line, "the forwarder ended"
+    return json.loads(line)
+
+
+def test_a_changed_file_and_sighup_take_effect_and_a_bad_file_does_not(config, client, backends):
+    with Daemon(config) as daemon:
+        for number, backend in enumerate(backends, start=1):
+            exchange(client, backend, daemon.vip, number)
+        # the backends change places
+        replace_file(config, '"01010101"', '"0f0f0f0f"')
+        event = next_event(daemon)
+        assert event.items() >= {"event": "settings reloaded", "result": "applied", "version": 1}.items()
+        replace_file(config, '"02020202"', '"01010101"')
+        daemon.process.send_signal(signal.SIGHUP)
+        assert next_event(daemon)["version"] == 2
+        deadline = time.monotonic() + TIMEOUT_S
+        while receiver(client, backends, daemon.vip, 1) is not backends[1]:  # the table is built beside the traffic
+            assert time.monotonic() < deadline
+        replace_file(config, "nonce_length = 12", "nonce_length = 1")
+        event = next_event(daemon)
+        assert event["event"] == "settings refused, the old table stays"
+        assert "nonce must be at least 4 bytes long, got 1" in str(event["fault"])
+        exchange(client, backends[1], daemon.vip, 1)
+        daemon.process.send_signal(signal.SIGHUP)
+        assert next_event(daemon)["event"] == "settings refused, the old table stays"
+        replace_file(config, "nonce_length = 1\n", "nonce_length = 12\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        assert next_event(daemon)["result"] == "unchanged"
+        replace_file(config, 'inner = "127.0.0.1:0"', 'inner = "127.0.0.1:1"')
+        daemon.process.send_signal(signal.SIGHUP)
+        assert next_event(daemon)["key"] == "forwarder.inner"
+        exchange(client, backends[1], daemon.vip, 1)
+
+
+def receiver(client, backends, vip, number):
+    """Return the backend that got the datagram."""
+    client.sendto(short_packet(cid(number)), vip)
+    while True:
+        for backend in backends:
+            backend.settimeout(0.01)
+            try:
+                backend.recvfrom(2048)
+            except TimeoutError:
+                continue
+            finally:
+                backend.settimeout(TIMEOUT_S)
+            return backend
+
+
+def test_reloads_under_load_lose_and_misroute_nothing(config, client, backends):
+    with Daemon(config) as daemon:
+        sent = 0
+        for number in range(8):
+            former, latest = (f'"02020202", "aaaaaa{n:02x}"' for n in (number - 1, number))
+            replace_file(config, f"[{former}]" if number else '"02020202"', f"[{latest}]")
+            daemon.process.send_signal(signal.SIGHUP)
+            for _ in range(100):
+                for owner, backend in enumerate(backends, start=1):
+                    exchange(client, backend, daemon.vip, owner)
+                    sent += 1
+        daemon.process.terminate()
+        _, err = daemon.process.communicate(timeout=TIMEOUT_S)
+        *reloads, stopped = (json.loads(line) for line in err.splitlines())
+        assert [event["result"] for event in reloads].count("applied") >= 3
+        assert stopped["packets"] == sent
+
+
+async def gateway_endpoint() -> Endpoint:
+    """The QUIC endpoint of a worker, which knows nothing of probes but what QUIC asks of every server."""
+    certificate, key = self_signed()
+    issuer = UnroutableIssuer(
+        length_bytes=17, reset_key=bytes(32), rng=os.urandom, is_migration_disabled=False, active_limit=4
+    )
+    identity = TlsIdentity.from_pem(certificate, key, now=time.time())
+    settings = EndpointSettings(host=None, inner_host="127.0.0.1", trusted_proxies=("127.0.0.1",))
+    endpoint = Endpoint(settings, identity, issuer, None, wall_clock=time.time, rng=os.urandom)
+    await endpoint.open()
+    return endpoint
+
+
+async def until(is_true) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while not is_true():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
+
+
+@on_every_datapath
+async def test_a_gateway_answers_probes_and_its_loss_is_noticed():
+    endpoints = [await gateway_endpoint() for _ in range(2)]
+    ports = [endpoint.inner_address[1] for endpoint in endpoints]
+    settings = Settings.model_validate(
+        {
+            "forwarder": {"listen": "127.0.0.1:0", "inner": "127.0.0.1:0", "datapath": CHOSEN.get()},
+            "health": {"interval_s": 0.1, "timeout_s": 0.1, "fall": 2},
+            "backend": [{"name": f"b{n}", "address": f"127.0.0.1:{port}"} for n, port in enumerate(ports, start=1)],
+        }
+    )
+    forwarder = LoadBalancer(settings)
+    await forwarder.start()
+
+    def states() -> list[str]:
+        return [backend.state.value for backend in forwarder.host.table.pool]
+
+    try:
+        await until(lambda: all(endpoint.counters.version_negotiations_sent >= 2 for endpoint in endpoints))
+        assert states() == ["active", "active"]
+        await endpoints[0].close()
+        await until(lambda: states() == ["down", "active"])
+        assert endpoints[1].counters.untrusted_source == endpoints[1].counters.malformed == 0
+    finally:
+        await forwarder.stop()
+        await endpoints[1].close()
+
+
+@on_every_datapath
+async def test_host_names_are_found_by_the_event_loop():
+    settings = Settings.model_validate(
+        {
+            "forwarder": {"listen": "127.0.0.1:0", "inner": "127.0.0.1:0", "datapath": CHOSEN.get()},
+            "health": {"enabled": False},
+            "config": [{"id": 0, "server_id_length": 4, "nonce_length": 12}],
+            "discovery": [{"kind": "dns", "host": "localhost", "port": 4433}],
+        }
+    )
+    forwarder = LoadBalancer(settings)
+    await forwarder.start()
+    try:
+        found = {backend.address: backend for backend in forwarder.host.table.pool}
+        assert found["127.0.0.1", 4433].server_ids == {0: (bytes((127, 0, 0, 1)),)}
+    finally:
+        await forwarder.stop()

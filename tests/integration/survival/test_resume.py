@@ -1,0 +1,235 @@
+"""Sessions that outlive their connections."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.integration.support.relay import Relay, relaying
+from voice_client import Interrupted, Resumed, Security, SessionFailed, VoiceClient
+from voice_client.options import grouped
+from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.store.base import SessionStore
+from voice_gateway.store.memory import MemoryStore
+from voice_gateway.worker.worker import Worker
+from voicelink.wire import CloseCode
+
+TONE = (np.sin(np.arange(32_000) / 10) * 8000).astype("<i2").tobytes()
+TIMEOUT_S = 30.0
+
+
+@asynccontextmanager
+async def working(
+    folder: Path, name: str = "w-1", store: SessionStore | None = None, token: str | None = None
+) -> AsyncIterator[Worker]:
+    ensure_certificate(folder, now=time.time())
+    worker = Worker(
+        GatewaySettings.model_validate(
+            {
+                "worker": {"name": name, "listen": "127.0.0.1:0"},
+                "tls": {"certificate": folder / "leaf.pem", "key": folder / "leaf.key"},
+                "agent": {"name": "echo"},
+                "access": {"token": token},
+            }
+        ),
+        store=store,
+    )
+    await worker.start()
+    try:
+        yield worker
+    finally:
+        await worker.stop(0.0)
+
+
+def calling(relay: Relay, folder: Path, **changes: Any) -> VoiceClient:
+    url = f"https://127.0.0.1:{relay.port}/v1/voice"
+    return VoiceClient(url, **grouped({"ca_file": folder / "ca.pem", "codec": "pcm16"} | changes))
+
+
+def came_back(events: Iterable[object]) -> list[Resumed]:
+    """What ended each interruption; a busy machine may have more of them than the test made."""
+    breaks = [event for event in events if isinstance(event, Interrupted | Resumed)]
+    assert [type(event) for event in breaks] == [Interrupted, Resumed] * (len(breaks) // 2)
+    return [event for event in breaks if isinstance(event, Resumed)]
+
+
+async def until(is_true: Callable[[], object]) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while not is_true():  # noqa: ASYNC110 - neither side has an event for it
+            await asyncio.sleep(0.02)
+
+
+async def ended(call: VoiceClient) -> None:
+    await call.listen()
+    await call.finish()
+
+
+async def test_a_connection_that_dies_in_mid_speech_loses_and_repeats_no_frame(tmp_path: Path) -> None:
+    async with working(tmp_path) as worker, relaying(worker.addresses.direct) as relay:
+        async with calling(relay, tmp_path) as call:
+            speaking = asyncio.create_task(call.speak(TONE))
+            await asyncio.sleep(0.5)
+            relay.cut()
+            await speaking
+            await ended(call)
+            events = [event async for event in call.events()]
+        (ended_session,) = worker.sessions.ended()
+    report = call.report()
+    resumed = next(event for event in came_back(events) if event.has_reconnected)
+    # noticed by what is not acknowledged, long before the connection would have timed out after 30 s
+    assert 750 < resumed.gap_ms < 15_000
+    assert report.is_complete
+    assert call.state["utterances"] == 1
+    assert ended_session.uplink.frames == report.frames_sent == report.frames_acked
+    assert ended_session.uplink.duplicates == 0
+
+
+async def test_a_connection_that_the_caller_leaves_does_not_end_the_session(tmp_path: Path) -> None:
+    async with (
+        working(tmp_path) as worker,
+        relaying(worker.addresses.direct) as relay,
+        calling(relay, tmp_path) as call,
+    ):
+        assert call._call.link is not None
+        assert call._call.link.connection is not None
+        call._call.link.connection.close(CloseCode.TAKEN_OVER, "moving")
+        call._call.recovery.redial()
+        async for event in call.events():
+            if isinstance(event, Resumed):
+                break
+        assert not worker.sessions.ended()
+        await ended(call)
+    assert call.is_finished
+
+
+async def test_a_caller_that_cannot_see_a_status_is_refused_by_a_close_code(tmp_path: Path) -> None:
+    async with working(tmp_path, token="sesame") as worker:
+        assert worker.addresses.direct
+        url = f"https://127.0.0.1:{worker.addresses.direct[1]}/v1/voice?refusal=close"
+        with pytest.raises(SessionFailed, match="access token") as refused:
+            async with VoiceClient(url, security=Security(token="wrong", ca_file=tmp_path / "ca.pem")):
+                pass
+    assert refused.value.code == CloseCode.UNAUTHORISED
+
+
+async def test_a_connection_that_comes_back_before_another_is_open_is_kept(tmp_path: Path) -> None:
+    async with (
+        working(tmp_path) as worker,
+        relaying(worker.addresses.direct) as relay,
+        calling(relay, tmp_path) as call,
+    ):
+        speaking = asyncio.create_task(call.speak(TONE))
+        await asyncio.sleep(0.5)
+        relay.swallowed_hosts.add("127.0.0.1")
+        await asyncio.sleep(1.0)
+        relay.swallowed_hosts.clear()
+        await speaking
+        await ended(call)
+        events = [event async for event in call.events()]
+    assert came_back(events)
+    assert call.report().is_complete
+    assert call.state["utterances"] == 1
+
+
+async def test_the_rest_of_an_answer_is_heard_on_the_new_connection(tmp_path: Path) -> None:
+    async with working(tmp_path) as worker, relaying(worker.addresses.direct) as relay:
+        heard = Heard()
+        async with calling(relay, tmp_path, sinks=[heard]) as call:
+            call.send_pcm(TONE + bytes(32_000))
+            await until(lambda: call.report().played_ms > 100)
+            relay.cut()
+            await until(lambda: call.report().resumes)
+            await call.finish()
+    # the echo has 2 s of tone and the pause that ended the turn; a repeated or lost piece would be longer than a frame
+    assert len(heard.pcm) // 2 / 24_000 == pytest.approx(2.65, abs=0.15)
+
+
+async def test_after_bye_the_rest_of_the_last_answer_is_heard_on_the_new_connection(tmp_path: Path) -> None:
+    """PROTOCOL section 6: at the same worker, too."""
+    async with working(tmp_path) as worker, relaying(worker.addresses.direct) as relay:
+        heard = Heard()
+        async with calling(relay, tmp_path, sinks=[heard]) as call:
+            call.send_pcm(TONE + bytes(32_000))
+            await until(lambda: call.report().played_ms > 100)
+            finishing = asyncio.create_task(call.finish())
+            await until(lambda: call.report().played_ms > 300)
+            relay.cut()
+            await finishing
+            assert call.report().resumes
+    assert len(heard.pcm) // 2 / 24_000 == pytest.approx(2.65, abs=0.15)
+
+
+class Heard:
+    """A sink that keeps what was played."""
+
+    def __init__(self) -> None:
+        self.pcm = b""
+
+    def play(self, at_s: float, pcm: bytes) -> None:
+        self.pcm += pcm
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+async def test_a_worker_that_never_saw_the_session_takes_it_up_from_the_store(tmp_path: Path) -> None:
+    store = MemoryStore()
+    async with (
+        working(tmp_path, "w-1", store) as first,
+        working(tmp_path, "w-2", store) as second,
+        relaying(first.addresses.direct) as relay,
+        calling(relay, tmp_path) as call,
+    ):
+        speaking = asyncio.create_task(call.speak(TONE))
+        await asyncio.sleep(0.8)
+        relay.lead_to(second.addresses.direct)
+        await speaking
+        await ended(call)
+        report = call.report()
+    assert report.is_complete
+    assert report.resumes[-1].worker == "w-2"
+    assert call.state["utterances"] == 1
+    assert report.frames_acked == report.frames_sent
+
+
+async def test_a_caller_that_missed_the_goodbye_comes_back_for_it(tmp_path: Path) -> None:
+    async with (
+        working(tmp_path) as worker,
+        relaying(worker.addresses.direct) as relay,
+        calling(relay, tmp_path, has_playback=False) as call,
+    ):
+        await call.speak(TONE)
+        relay.is_mute = True
+        finishing = asyncio.create_task(call.finish())
+        await until(lambda: not worker.sessions.count)
+        relay.cut()
+        relay.is_mute = False
+        await finishing
+        report = call.report()
+    assert report.is_complete
+    assert report.frames_acked == report.frames_sent
+    assert call.state["utterances"] == 1
+
+
+async def test_a_session_that_is_gone_ends_the_call(tmp_path: Path) -> None:
+    async with (
+        working(tmp_path, "w-1") as first,
+        working(tmp_path, "w-2") as second,
+        relaying(first.addresses.direct) as relay,
+        calling(relay, tmp_path) as call,
+    ):
+        relay.lead_to(second.addresses.direct)
+        call.send_pcm(TONE)
+        with pytest.raises(SessionFailed, match="unknown session"):
+            await call.finish()
