@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+from testbed.ports import free_port
+
 READY_TIMEOUT_S = 10.0
 BUS_OFFSET = 10_000
 
@@ -25,7 +27,7 @@ class RedisServer:
     """One `redis-server` process on a free port; `stop` (SIGKILL) and `start` let it be away for a while."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.port = free_port()
+        self.port = free_port(also=BUS_OFFSET)
         folder.mkdir(parents=True, exist_ok=True)
         self._command = [program(), *options, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
         self._command += ["--save", ""]
@@ -134,15 +136,3 @@ def program() -> str:
         error = RuntimeError if os.environ.get("STRICT") == "1" else RedisMissing
         raise error("there is no redis-server on this machine; on Debian: apt-get install redis-server")
     return found
-
-
-def free_port() -> int:
-    """A port that is free now, and whose cluster bus port is as well."""
-    while True:
-        with socket.socket() as probe, socket.socket() as bus:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            if port + BUS_OFFSET < 65_536:
-                with suppress(OSError):
-                    bus.bind(("127.0.0.1", port + BUS_OFFSET))
-                    return port

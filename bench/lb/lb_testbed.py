@@ -16,11 +16,10 @@ from bench.lb.traffic import native
 from bench.lb.traffic.clients import Clients
 from bench.lb.traffic.packet_templates import packet_templates
 from bench.lb.traffic.pool import BACKEND_IPS, INNER_IP, VIP_IP, Pool, Traffic
+from testbed.ports import free_port
 
 _TEMPLATES = 1024
 _BACKEND_PORT = 19_999
-_FIRST_PORT = 20_000
-_LAST_PORT = 30_000
 _BACKENDS_READY_S = 5.0
 
 
@@ -47,7 +46,7 @@ class LbTestbed:
 
     def pool(self) -> Pool:
         """Unused addresses; a new VIP for each implementation."""
-        vip, inner, backend = free_port(VIP_IP), free_port(INNER_IP), _BACKEND_PORT
+        vip, inner, backend = _unused(VIP_IP), _unused(INNER_IP), _BACKEND_PORT
         return Pool((VIP_IP, vip), (INNER_IP, inner), tuple((ip, backend) for ip in BACKEND_IPS))
 
     @contextlib.contextmanager
@@ -72,12 +71,6 @@ def share_cores(cores: list[int]) -> Cores:
     return Cores((cores[0],), (cores[1 % len(cores)],), (cores[min(2, len(cores) - 1)],))
 
 
-def free_port(ip: str) -> int:
-    """A port below the ephemeral ones, free together with its neighbour, for UDP on this address."""
-    while True:
-        port = _FIRST_PORT + secrets.randbelow(_LAST_PORT - _FIRST_PORT - 2)
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for candidate in (port, port + 1):
-                udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-                udp.bind((ip, candidate))
-            return port
+def _unused(ip: str) -> int:
+    """A UDP port free together with the next one, which the C reference's second process takes."""
+    return free_port(ip, kind=socket.SOCK_DGRAM, also=1)

@@ -1,27 +1,18 @@
-"""A real Chromium: found or, for root on Debian, installed; it listens to a recording in place of a microphone.
-
-Without one the tests that need it are skipped, or fail where `STRICT=1` is set.
-"""
+"""A real Chromium, which listens to a recording in place of a microphone."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
+from tests.browser.programs import CHROMIUM, missing, program
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
-NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-INSTALLS = (["apt-get", "install", "-qq", "-y", "chromium"], ["apt-get", "update", "-qq"])
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -64,7 +55,7 @@ async def browsing(
     if features:
         arguments = (*arguments, f"--enable-features={','.join(features)}")
     async with async_playwright() as playwright, AsyncExitStack() as stack:
-        executable = program()
+        executable = program(CHROMIUM)
         if inside is not None:
             executable = stack.enter_context(wrapped(executable, inside))
         browser = await playwright.chromium.launch(executable_path=executable, args=list(arguments))
@@ -72,30 +63,6 @@ async def browsing(
             yield browser
         finally:
             await browser.close()
-
-
-@cache
-def program() -> str:
-    """The path of Chromium; skips the test, or fails it under STRICT=1, where there is none."""
-    if found := find():
-        return found
-    if os.geteuid() == 0 and shutil.which("apt-get") is not None:
-        install, update = INSTALLS
-        for command in (install, update, install):
-            subprocess.run(command, capture_output=True, check=False)
-            if found := find():
-                return found
-    return missing("there is no Chromium on this machine; on Debian: apt-get install chromium")
-
-
-def find() -> str | None:
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
-
-
-def missing(message: str) -> str:
-    if os.environ.get("STRICT") == "1":
-        pytest.fail(message)
-    pytest.skip(message)
 
 
 @contextmanager

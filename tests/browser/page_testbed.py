@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from deploy.local.cluster import Cluster, ClusterOptions
 from deploy.local.incidents import Incidents
+from testbed.ports import free_port
 from tests.browser.path import Path, path_to
 
 TOKEN = "sesame"
@@ -47,7 +47,8 @@ class PageTestbed:
 @asynccontextmanager
 async def page_testbed() -> AsyncIterator[PageTestbed]:
     async with path_to(("127.0.0.1", 0)) as path:
-        page_port, demo_port = free_ports(2)
+        page_port = free_port(also=1)
+        demo_port = page_port + 1
         options = ClusterOptions(
             token=TOKEN,
             has_page=True,
@@ -60,17 +61,6 @@ async def page_testbed() -> AsyncIterator[PageTestbed]:
             testbed = PageTestbed(cluster, path)
             path.lead_to(testbed.server)
             yield testbed
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for each in held:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in held]
-    finally:
-        for each in held:
-            each.close()
 
 
 def lost(items: list[str], ended: dict[str, Any] | None, said: str) -> list[str]:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from quiclb import QuicLbConfig
+from testbed.ports import free_port
 
 HOST = "127.0.0.1"
 UNUSED_KEY = bytes(16)
@@ -41,7 +42,7 @@ def serving(config: QuicLbConfig, server_id: bytes, folder: Path) -> Iterator[in
     program = find_envoy()
     assert program is not None
     certificate, key = write_certificate(folder)
-    port = _free_port()
+    port = free_port(HOST, kind=socket.SOCK_DGRAM)
     path = folder / "envoy.json"
     path.write_text(json.dumps(bootstrap(config, server_id, port, certificate, key)))
     log = folder / "envoy.log"
@@ -132,9 +133,3 @@ def _http() -> dict[str, Any]:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.bind((HOST, 0))
-        return int(udp.getsockname()[1])

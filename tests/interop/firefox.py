@@ -1,7 +1,4 @@
-"""A real Firefox, driven by WebDriver BiDi over its own WebSocket: found or, for root on Debian, installed.
-
-Without one the tests that need it are skipped, or fail where `STRICT=1` is set.
-"""
+"""A real Firefox, driven by WebDriver BiDi over its own WebSocket."""
 
 from __future__ import annotations
 
@@ -10,21 +7,16 @@ import itertools
 import json
 import os
 import re
-import shutil
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.browser.chromium import missing
+from tests.browser.programs import FIREFOX, program
 
-NAMES = ("firefox-esr", "firefox")
-INSTALLS = (["apt-get", "install", "-qq", "-y", "firefox-esr"], ["apt-get", "update", "-qq"])
 PREFERENCES = {
     "network.webtransport.enabled": True,
     "network.http.http3.enable": True,
@@ -39,24 +31,6 @@ PREFERENCES = {
     "services.settings.server": "data:,#remote-settings-dummy/v1",
 }
 _READY_S = 30.0
-
-
-@cache
-def program() -> str:
-    """The path of Firefox; skips the test, or fails it under STRICT=1, where there is none."""
-    if found := _find():
-        return found
-    if os.geteuid() == 0 and shutil.which("apt-get") is not None:
-        install, update = INSTALLS
-        for command in (install, update, install):
-            subprocess.run(command, capture_output=True, check=False)
-            if found := _find():
-                return found
-    return missing("there is no Firefox on this machine; on Debian: apt-get install firefox-esr")
-
-
-def _find() -> str | None:
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
 class Tab:
@@ -101,7 +75,7 @@ class Tab:
 @asynccontextmanager
 async def browsing() -> AsyncIterator[Tab]:
     """A tab of a fresh Firefox without a window; the browser is gone at the end."""
-    executable = program()
+    executable = program(FIREFOX)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items()]
         (Path(folder) / "user.js").write_text("".join(lines))

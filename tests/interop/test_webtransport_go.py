@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.browser.chromium import missing
+from tests.browser.programs import missing
 from tests.interop.worker import ORDER, PageTestbed, first_item, recording, working
 from voicelink.h3 import http3
 from voicelink.h3.session.dialect import ENABLE_WEBTRANSPORT

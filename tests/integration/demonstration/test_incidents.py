@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local.cluster import Cluster
 from deploy.local.incidents import Incidents
-from tests.browser.page_testbed import free_ports
+from testbed.ports import free_port
 
 PAGE = "http://127.0.0.1:8080"
 
@@ -40,7 +40,7 @@ async def workers() -> Workers:
 
 @pytest.fixture
 async def port(workers: Workers) -> AsyncIterator[int]:
-    (port,) = free_ports(1)
+    port = free_port()
     async with Incidents(cast(Cluster, workers), port, away_s=0.0):
         yield port
 

@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from quiclb import SppHeader, wrap
-from testbed.redis_server import free_port
+from testbed.ports import free_port
 from tests.integration.hostile.test_attacks import initial
 from tests.integration.support.relay import relaying
 from tests.integration.support.udp import Client, FakeLoadBalancer, Socket, until

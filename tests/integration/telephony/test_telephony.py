@@ -20,7 +20,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from testbed.redis_server import free_port
+from testbed.ports import free_port
 from tests.unit.recordings import ROOT
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.errors import BindError

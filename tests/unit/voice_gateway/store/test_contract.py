@@ -12,7 +12,8 @@ import pytest
 import structlog
 from msgspec.structs import replace
 
-from testbed.redis_server import RedisServer, free_port, redis_server
+from testbed.ports import free_port
+from testbed.redis_server import RedisServer, redis_server
 from voice_gateway.errors import StoreError
 from voice_gateway.store import sqlite
 from voice_gateway.store.base import Fenced, Line, SessionRecord, SessionStore
