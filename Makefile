@@ -91,10 +91,10 @@ bench-attacks: setup ## what hostile callers cost a worker and the call beside t
 bench-audio: setup ## rate conversion beside soxr, scipy and linear interpolation
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.audio
 
-bench-gaps: setup ## the gap at migration, rebinding and forwarder restart
+bench-gaps: setup ## the gap at migration, rebinding and load balancer restart
 	$(BIN)/python -m bench.gaps
 
-bench-calls: setup ## 60 calls at once through the forwarder to one worker
+bench-calls: setup ## 60 calls at once through the load balancer to one worker
 	$(BIN)/python -m bench.calls
 
 bench-words: setup ## how well the order agent understands three voices when audio is lost, without the gateway and with it, 5 minutes (needs flite)

@@ -127,7 +127,7 @@ class Backends:
                         self._take(key.data, key.fileobj)  # type: ignore[arg-type]
 
     def _take(self, number: int, sock: socket.socket) -> None:
-        datagram, forwarder = sock.recvfrom(2048)
+        datagram, balancer = sock.recvfrom(2048)
         opened = unwrap(datagram)
         tag = opened[1][_HEAD_BYTES : _HEAD_BYTES + _TAG.size] if isinstance(opened, tuple) else b""
         if len(tag) < _TAG.size or not tag.startswith(_MARK):
@@ -139,7 +139,7 @@ class Backends:
         self.tally.delivered += 1
         self.tally.by_backend[number] = self.tally.by_backend.get(number, 0) + 1
         with contextlib.suppress(OSError):
-            sock.sendto(datagram[:HEADER_LENGTH] + tag, forwarder)
+            sock.sendto(datagram[:HEADER_LENGTH] + tag, balancer)
 
 
 class Clients:

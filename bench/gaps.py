@@ -1,9 +1,9 @@
 """The gap a listener sees when the caller's network or the load balancer changes, on real sockets.
 
-Calls run over a link with a delay (25 ms each way unless told otherwise); in the middle of each one thing happens. The
+Calls run over a link with a delay (25 ms each way by default); in the middle of each one thing happens. The
 gap is the longest time between the arrivals of two uplink frames at the worker's session: an undisturbed call shows
 20 ms, and the row `nothing happens` is the control. Frames lost are those the worker never received. A restarted
-forwarder is down for as long as its process takes to start: that is a column of its own.
+load balancer is down for as long as its process takes to start: that is a column of its own.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from voice_client.audio.source import PcmSource
 CALL_S = 4.0
 EVENT_AT_S = 1.5
 RATE_HZ = 16_000
+OLD_KEYS = {"load balancer SIGKILL and restart": "forwarder SIGKILL and restart"}
+"""Events of `gaps.json` that had another name before, and are written under both."""
 
 Event = Callable[[Cluster, NatLink, VoiceClient], Awaitable[float | None]]
 """Returns for how many ms nothing could be forwarded, where that is known."""
@@ -46,11 +48,11 @@ async def hard_switch(cluster: Cluster, link: NatLink, call: VoiceClient) -> Non
     await call.migrate(local_address="127.0.0.3", keep_old_s=0.0)
 
 
-async def forwarder_restart(cluster: Cluster, link: NatLink, call: VoiceClient) -> float:
+async def balancer_restart(cluster: Cluster, link: NatLink, call: VoiceClient) -> float:
     loop = asyncio.get_running_loop()
     died_at = loop.time()
-    await cluster.kill_forwarder()
-    await cluster.start_forwarder()
+    await cluster.kill_balancer()
+    await cluster.start_balancer()
     return (loop.time() - died_at) * 1000
 
 
@@ -59,7 +61,7 @@ EVENTS: list[tuple[str, Event, str]] = [
     ("NAT rebinding", rebinding, "25-31"),
     ("migration, old socket kept 1 s", migration, "27-40"),
     ("migration, hard switch", hard_switch, "64-85 (stream 115-127)"),
-    ("forwarder SIGKILL and restart", forwarder_restart, ""),
+    ("load balancer SIGKILL and restart", balancer_restart, ""),
 ]
 
 
@@ -98,6 +100,8 @@ async def measure(count: int, delay_s: float) -> None:
             gaps, lost = summary([call["gap_ms"] for call in calls]), sum(call["lost"] for call in calls)
             down = [call["down_ms"] for call in calls if call["down_ms"] is not None]
             document[name] = {"gap_ms": gaps, "frames_lost": lost, "down_ms": down and summary(down)}
+            if name in OLD_KEYS:
+                document[OLD_KEYS[name]] = document[name]
             median_down = round(percentile(down, 50)) if down else ""
             rows.append([name, gaps["n"], gaps["median"], gaps["p99"], gaps["max"], median_down, lost, reference])
     title = f"Uplink gap, {2000 * delay_s:g} ms round trip, 20 ms frames\n\n"

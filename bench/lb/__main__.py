@@ -1,4 +1,4 @@
-"""The forwarder beside a C reference, nginx and Envoy, on loopback: `python -m bench.lb`.
+"""The load balancer beside a C reference, nginx and Envoy, on loopback: `python -m bench.lb`.
 
 All implementations balance one pool, one core each, in one run: capacity by kind of connection ID and datagram size,
 round trips and losses at rest and under load, memory over many client addresses, and two processes. The results go to

@@ -74,7 +74,7 @@ class Runner:
     processes: Sequence[Pinned]
 
 
-DIRECT = "no forwarder"
+DIRECT = "no load balancer"
 
 
 def throughput(

@@ -54,7 +54,7 @@ def rows(server: RedisServer) -> list[Row]:
         Row("nothing happens", events.NOTHING),
         Row("NAT rebinding", events.REBINDING),
         Row("active migration, hard switch", events.MIGRATION),
-        Row("load balancer killed and restarted", events.FORWARDER_KILL),
+        Row("load balancer killed and restarted", events.BALANCER_KILL),
         Row("blackout of 2 s", events.blackout(2.0)),
         Row("blackout of 10 s", events.blackout(10.0)),
         Row("worker stalls for 1 s", events.worker_stall(VICTIM, 1.0), victim=VICTIM),
@@ -85,7 +85,7 @@ def rows(server: RedisServer) -> list[Row]:
 
 
 def _two_processes() -> ClusterOptions:
-    return ClusterOptions(forwarder_processes=2)
+    return ClusterOptions(balancer_processes=2)
 
 
 async def measure(count: int, at_once: int, pattern: str) -> bool:

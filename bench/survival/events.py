@@ -29,9 +29,9 @@ async def _migrate(cluster: Cluster, callers: Callers) -> None:
     await asyncio.gather(*(each.client.migrate(local_address="127.0.0.3", keep_old_s=0.0) for each in callers))
 
 
-async def _kill_forwarder(cluster: Cluster, callers: Callers) -> None:
-    await cluster.kill_forwarder()
-    await cluster.start_forwarder()
+async def _kill_balancer(cluster: Cluster, callers: Callers) -> None:
+    await cluster.kill_balancer()
+    await cluster.start_balancer()
 
 
 async def _kill_forwarding_process(cluster: Cluster, callers: Callers) -> None:
@@ -48,7 +48,7 @@ async def _cut(cluster: Cluster, callers: Callers) -> None:
 NOTHING = Event(_nothing)
 REBINDING = Event(_rebind)
 MIGRATION = Event(_migrate)
-FORWARDER_KILL = Event(_kill_forwarder)
+BALANCER_KILL = Event(_kill_balancer)
 FORWARDING_PROCESS_KILL = Event(_kill_forwarding_process)
 NEW_ADDRESS = Event(_cut, is_way_open=True)
 """The path dies for good, as a browser's does when its interface changes: a new connection from elsewhere."""

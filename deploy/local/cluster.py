@@ -20,12 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from deploy.local.configuration import Addresses, Secrets, forwarder_toml, worker_name, worker_toml
+from deploy.local.configuration import Addresses, Secrets, balancer_toml, worker_name, worker_toml
 
 ROOT = Path(__file__).parents[2]
 CERTIFICATES = ROOT / "certs" / "dev"
 _PORTS = range(20_000, 32_000)
 """Below those that the kernel gives to sockets that ask for none."""
+_BALANCER = "load-balancer"
 READY_TIMEOUT_S = 30.0
 
 
@@ -50,7 +51,7 @@ class ClusterOptions:
     drain_timeout_s: float = 5.0
     twilio_auth_token: str | None = None
     """Signs the requests of telephone calls; without one the workers take none."""
-    forwarder_processes: int = 1
+    balancer_processes: int = 1
     has_page: bool = False
     """Whether the workers serve the browser page too."""
     page_port: int | None = None
@@ -75,7 +76,7 @@ class Cluster:
     options: ClusterOptions = field(default_factory=ClusterOptions)
     folder: Path = field(init=False)
     addresses: Addresses = field(init=False)
-    _forwarder: _Process = field(init=False)
+    _balancer: _Process = field(init=False)
     _workers: list[_Process] = field(init=False)
     _keeps_folder: bool = False
 
@@ -83,8 +84,8 @@ class Cluster:
         self.folder = Path(tempfile.mkdtemp(prefix="voice-cluster-"))
         self.addresses = _free_addresses(self.options)
         keys = Secrets(secrets.token_hex(16), *(secrets.token_hex(32) for _ in range(3)))
-        self._forwarder = self._process(
-            "forwarder", "quiclb", forwarder_toml(self.addresses, keys, self.options.forwarder_processes)
+        self._balancer = self._process(
+            _BALANCER, "quiclb", balancer_toml(self.addresses, keys, self.options.balancer_processes)
         )
         self._workers = [
             self._process(
@@ -108,7 +109,7 @@ class Cluster:
         ]
         try:
             await asyncio.gather(*(self.start_worker(i) for i in range(self.options.workers)))
-            await self.start_forwarder()
+            await self.start_balancer()
         except BaseException:
             await self.stop()
             raise
@@ -137,22 +138,22 @@ class Cluster:
         return self.folder / "local.key"
 
     @property
-    def forwarder_config(self) -> Path:
-        return self.folder / "forwarder.toml"
+    def balancer_config(self) -> Path:
+        return self.folder / f"{_BALANCER}.toml"
 
-    async def start_forwarder(self) -> None:
+    async def start_balancer(self) -> None:
         """Start the load balancer and return once it forwards."""
-        await _start(self._forwarder)
-        await self._until_ready(self._forwarder, f"http://{self.addresses.forwarder_metrics}/metrics")
+        await _start(self._balancer)
+        await self._until_ready(self._balancer, f"http://{self.addresses.balancer_metrics}/metrics")
 
     async def start_worker(self, index: int) -> None:
         """Start a worker and return once it takes sessions."""
         await _start(self._workers[index])
         await self._until_ready(self._workers[index], f"http://{self.addresses.worker_admin[index]}/readyz")
 
-    async def kill_forwarder(self) -> None:
+    async def kill_balancer(self) -> None:
         """End the load balancer with SIGKILL and return once it is gone."""
-        await _kill(self._forwarder)
+        await _kill(self._balancer)
 
     async def kill_worker(self, index: int) -> None:
         """End a worker with SIGKILL and return once it is gone."""
@@ -171,7 +172,7 @@ class Cluster:
         deadline = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline:
             with suppress(OSError):
-                text = await asyncio.to_thread(_get, f"http://{self.addresses.forwarder_metrics}/metrics")
+                text = await asyncio.to_thread(_get, f"http://{self.addresses.balancer_metrics}/metrics")
                 workers = [line for line in text.splitlines() if line.startswith("quiclb_backend_info{")]
                 if all('health="up"' in line for line in workers):
                     return
@@ -180,7 +181,7 @@ class Cluster:
 
     def forwarding_processes(self) -> list[int]:
         """The processes that a load balancer of several has started, spares among them."""
-        handle = self._forwarder.handle
+        handle = self._balancer.handle
         if handle is None:
             raise ClusterError("the load balancer does not run")
         return [int(pid) for pid in Path(f"/proc/{handle.pid}/task/{handle.pid}/children").read_text().split()]
@@ -204,7 +205,7 @@ class Cluster:
         return await asyncio.to_thread(_get, f"http://{self.addresses.worker_admin[index]}/metrics")
 
     def log(self, name: str) -> str:
-        """What `forwarder` or a worker has logged so far."""
+        """What `load-balancer`, or a worker by its name, has logged so far."""
         return (self.folder / f"{name}.log").read_text()
 
     def keep_logs(self) -> Path:
@@ -214,7 +215,7 @@ class Cluster:
 
     async def stop(self) -> None:
         """End every process, gracefully where it lets us, and remove the cluster's files."""
-        await asyncio.gather(*(_stop(process) for process in (self._forwarder, *self._workers)))
+        await asyncio.gather(*(_stop(process) for process in (self._balancer, *self._workers)))
         if not self._keeps_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -293,7 +294,7 @@ def _free_addresses(options: ClusterOptions) -> Addresses:
         return Addresses(
             listen=f"{options.host}:{options.port}" if options.port else free(socket.SOCK_DGRAM),
             inner=free(socket.SOCK_DGRAM),
-            forwarder_metrics=free(socket.SOCK_STREAM),
+            balancer_metrics=free(socket.SOCK_STREAM),
             worker_inner=tuple(free(socket.SOCK_DGRAM) for _ in range(options.workers)),
             worker_admin=tuple(free(socket.SOCK_STREAM) for _ in range(options.workers)),
             worker_telephony=tuple(

@@ -17,7 +17,7 @@ class Addresses:
 
     listen: str
     inner: str
-    forwarder_metrics: str
+    balancer_metrics: str
     worker_inner: tuple[str, ...]
     worker_admin: tuple[str, ...]
     worker_telephony: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What forwarder and workers share: the QUIC-LB key, and the keys of tokens, tickets and stateless reset."""
+    """What the load balancer and the workers share: the QUIC-LB key, and the keys of tokens, tickets and stateless reset."""
 
     quic_lb_key: str
     retry_key: str
@@ -44,7 +44,7 @@ def server_id(index: int) -> str:
     return f"{index + 1:0{2 * SERVER_ID_BYTES}x}"
 
 
-def forwarder_toml(addresses: Addresses, secrets: Secrets, processes: int = 1) -> str:
+def balancer_toml(addresses: Addresses, secrets: Secrets, processes: int = 1) -> str:
     backends = "".join(
         f"""
 [[backend]]
@@ -57,7 +57,7 @@ server_ids = {{ 0 = "{server_id(index)}" }}
     return f"""[forwarder]
 listen = "{addresses.listen}"
 inner = "{addresses.inner}"
-metrics = "{addresses.forwarder_metrics}"
+metrics = "{addresses.balancer_metrics}"
 allow_loopback_clients = true
 processes = {processes}
 {_quic_lb(secrets)}{backends}"""

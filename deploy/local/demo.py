@@ -32,7 +32,7 @@ async def main_scenario(console: Console) -> tuple[ScenarioResult, list[str]]:
         result = await runner.run(
             [
                 (middle_of("taro"), functools.partial(ScenarioRunner.switch_network, address=SECOND_HOST)),
-                (middle_of("second_sentence"), ScenarioRunner.restart_forwarder),
+                (middle_of("second_sentence"), ScenarioRunner.restart_balancer),
             ]
         )
         lost = find_losses(result)
@@ -64,7 +64,7 @@ def elsewhere(cluster: Cluster, worker: str) -> str:
 
     Which address a new network gives is luck; two workers lose every second caller. The control takes an unlucky one.
     """
-    table = load_settings(cluster.forwarder_config).build_table()
+    table = load_settings(cluster.balancer_config).build_table()
     vip = parse_address(cluster.addresses.listen)
     datagram = b"\x40" + unroutable_cid(17, rng=lambda count: bytes(count)) + bytes(32)
     for _ in range(256):

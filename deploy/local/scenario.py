@@ -93,14 +93,14 @@ class ScenarioRunner:
         moved = await self.call.migrate(local_address=address, keep_old_s=0.0)
         self.note("moved", f"the path from {moved.new} is validated, {moved.validated_ms:.0f} ms after the switch")
 
-    async def restart_forwarder(self) -> None:
+    async def restart_balancer(self) -> None:
         """Incident: the load balancer dies by SIGKILL and is started again at once."""
         loop = asyncio.get_running_loop()
         self._frames_at["restart"] = self.call.frames_sent
         died_at = loop.time()
-        await self.cluster.kill_forwarder()
+        await self.cluster.kill_balancer()
         self.note("kill", "SIGKILL ends the load balancer")
-        await self.cluster.start_forwarder()
+        await self.cluster.start_balancer()
         self.note("restart", f"the load balancer forwards again, {1000 * (loop.time() - died_at):.0f} ms later")
 
     async def _converse(self, incidents: list[tuple[float, Incident]]) -> None:

@@ -40,7 +40,7 @@ async def serve(options: ClusterOptions, console: Console) -> None:
             console.print(f"  export VOICE_TOKEN=$(voice-gateway token --subject me --key-file {cluster.access_key})")
         console.print(f"  voice-client call --microphone --url {cluster.url} --ca {ca}")
         console.print(f"  voice-client call deploy/local/caller.wav --url {cluster.url} --ca {ca}\n")
-        console.print(f"load balancer's metrics  http://{cluster.addresses.forwarder_metrics}/metrics")
+        console.print(f"load balancer's metrics  http://{cluster.addresses.balancer_metrics}/metrics")
         for admin in cluster.addresses.worker_admin:
             console.print(f"a worker's sessions      http://{admin}/sessions")
         console.print(f"certificate's SHA-256    {(CERTIFICATES / 'fingerprint.txt').read_text().split()[0]}")

@@ -63,22 +63,22 @@ async def migration(cluster: SimulatedCluster, call: VoiceClient, rng: random.Ra
             addresses.reverse()
 
 
-async def forwarder_killed(cluster: SimulatedCluster, call: VoiceClient, rng: random.Random) -> None:
-    """SIGKILL to a forwarder, once or twice; another is started on its addresses up to a second later."""
+async def balancer_killed(cluster: SimulatedCluster, call: VoiceClient, rng: random.Random) -> None:
+    """SIGKILL to a load balancer, once or twice; another is started on its addresses up to a second later."""
     async for _ in _at_random_instants(rng, rng.randint(1, 2)):
-        await restart(cluster, rng.choice(cluster.forwarder_hosts), rng.uniform(0.02, 1.0))
+        await restart(cluster, rng.choice(cluster.balancer_hosts), rng.uniform(0.02, 1.0))
 
 
 async def everything(cluster: SimulatedCluster, call: VoiceClient, rng: random.Random) -> None:
     """All of it in one call."""
-    await asyncio.gather(*(each(cluster, call, rng) for each in (rebinding, migration, forwarder_killed)))
+    await asyncio.gather(*(each(cluster, call, rng) for each in (rebinding, migration, balancer_killed)))
 
 
 async def restart(cluster: SimulatedCluster, host: Host, down_s: float) -> None:
-    """SIGKILL the forwarder of a host, and start its successor."""
+    """SIGKILL the load balancer of a host, and start its successor."""
     host.kill()
     await asyncio.sleep(down_s)
-    await cluster.start_forwarder(host)
+    await cluster.start_balancer(host)
 
 
 async def _at_random_instants(rng: random.Random, count: int):  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""Forwarders, workers and a caller as they are in production, each on a simulated host of its own."""
+"""Load balancers, workers and a caller as they are in production, each on a simulated host of its own."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Plan:
     """What a cluster is like; `access` is the caller's link in both directions."""
 
     access: Profile = HOME_LINK
-    forwarders: int = 1
+    balancers: int = 1
     workers: int = 2
     has_routable_cids: bool = True
     has_shared_store: bool = True
@@ -63,44 +63,44 @@ class SimulatedCluster:
         self._rng = random.Random(sim.rng.getrandbits(64))
         self.nat = network.nat("198.51.100.1", first_port=self._rng.randrange(20_000, 60_000))
         self.caller = network.host("caller", HOME, MOBILE, up=plan.access, nat=self.nat)
-        self.forwarder_hosts = [
-            network.host(f"forwarder-{number}", _forwarder_inner(number), VIP, up=_DATACENTRE)
-            for number in range(plan.forwarders)
+        self.balancer_hosts = [
+            network.host(f"balancer-{number}", _balancer_inner(number), VIP, up=_DATACENTRE)
+            for number in range(plan.balancers)
         ]
         self.worker_hosts = [
             network.host(f"worker-{number}", _worker_inner(number), up=_DATACENTRE) for number in range(plan.workers)
         ]
-        network.route(VIP, Ecmp(self.forwarder_hosts))
+        network.route(VIP, Ecmp(self.balancer_hosts))
         self._shared_store = _SharedStore(clock=self._wall_clock)
-        self.forwarders: dict[str, LoadBalancer] = {}
+        self.balancers: dict[str, LoadBalancer] = {}
         self.workers: dict[str, Worker] = {}
 
     async def start(self) -> None:
         """Start everything, workers first."""
         for number in range(self.plan.workers):
             await self.start_worker(number)
-        for host in self.forwarder_hosts:
-            await self.start_forwarder(host)
+        for host in self.balancer_hosts:
+            await self.start_balancer(host)
 
     async def stop(self) -> None:
         """Stop everything in good order."""
         for host in self.worker_hosts:
             await host.run(self.workers[host.name].stop(deadline_s=1.0))
-        for host in self.forwarder_hosts:
-            await host.run(self.forwarders[host.name].stop())
+        for host in self.balancer_hosts:
+            await host.run(self.balancers[host.name].stop())
 
-    async def start_forwarder(self, host: Host) -> None:
-        """Start a forwarder on this host, in place of one that was killed if need be."""
-        number = self.forwarder_hosts.index(host)
+    async def start_balancer(self, host: Host) -> None:
+        """Start a load balancer on this host, in place of one that was killed if need be."""
+        number = self.balancer_hosts.index(host)
         backends = [
             {"name": f"worker-{n}", "address": f"{_worker_inner(n)}:7000", "server_ids": {"0": _server_id(n)}}
             for n in range(self.plan.workers)
         ]
-        section = {"listen": f"{VIP}:443", "inner": f"{_forwarder_inner(number)}:7000", "datapath": "asyncio"}
+        section = {"listen": f"{VIP}:443", "inner": f"{_balancer_inner(number)}:7000", "datapath": "asyncio"}
         document = {"forwarder": section, "config": [_CONFIG], "backend": backends}
-        forwarder = host.call(LoadBalancer, Settings.model_validate(document))
-        await host.run(forwarder.start())
-        self.forwarders[host.name] = forwarder
+        balancer = host.call(LoadBalancer, Settings.model_validate(document))
+        await host.run(balancer.start())
+        self.balancers[host.name] = balancer
 
     async def start_worker(self, number: int) -> None:
         """Start the worker of this number."""
@@ -110,7 +110,7 @@ class SimulatedCluster:
                 "name": host.name,
                 "server_id": _server_id(number),
                 "inner": f"{_worker_inner(number)}:7000",
-                "trusted_proxies": tuple(_forwarder_inner(n) for n in range(self.plan.forwarders)),
+                "trusted_proxies": tuple(_balancer_inner(n) for n in range(self.plan.balancers)),
             },
             "tls": {"certificate": self._certificate.leaf, "key": self._certificate.key},
             "config": [_CONFIG],
@@ -137,7 +137,7 @@ class SimulatedCluster:
         return WALL_EPOCH_S + self.sim.loop.elapsed()
 
     def client(self, **options: Any) -> VoiceClient:
-        """A client that calls through the forwarders; enter it on `caller`."""
+        """A client that calls through the load balancers; enter it on `caller`."""
         options = grouped({"ca_file": self._certificate.authority} | options)
         return VoiceClient(URL, rng=self._rng.randbytes, **options)
 
@@ -169,7 +169,7 @@ def _server_id(number: int) -> str:
     return f"{number + 1:08x}"
 
 
-def _forwarder_inner(number: int) -> str:
+def _balancer_inner(number: int) -> str:
     return f"10.1.0.{number + 1}"
 
 

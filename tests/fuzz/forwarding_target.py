@@ -1,4 +1,4 @@
-"""One input through each part that parses untrusted bytes: parser, decoder, router, SPP, both forwarders.
+"""One input through each part that parses untrusted bytes: parser, decoder, router, SPP, both datapaths.
 
 The first byte chooses the client's address and whether the rest comes from a client or from a backend's side; the rest
 is the datagram. Anything but silence is a fault.
@@ -47,7 +47,7 @@ def check(data: bytes) -> None:
     """Raise `AssertionError`, or the error of the code under test, if an input is dealt with wrongly."""
     choice, datagram = (data[0], data[1:SLOT_BYTES]) if data else (0, b"")
     for index in range(len(tables())):
-        scalar, again, vector = forwarders(index)
+        scalar, again, vector = datapaths(index)
         if choice & IS_REPLY:
             batch: Datagrams = [(datagram, SOURCES[choice % len(SOURCES)])]
             replies = scalar.from_backends(batch)
@@ -95,8 +95,8 @@ def tables() -> tuple[RoutingTable, ...]:
 
 
 @cache
-def forwarders(index: int) -> tuple[ForwardingRules, ForwardingRules, VectorHarness]:
-    """Two scalar forwarders that share nothing but the table, and the vectorised one."""
+def datapaths(index: int) -> tuple[ForwardingRules, ForwardingRules, VectorHarness]:
+    """Two sets of scalar forwarding rules that share nothing but the table, and the vectorised datapath."""
     table = tables()[index]
     return (
         ForwardingRules(table, VIP, INNER),

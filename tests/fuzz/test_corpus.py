@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from tests.fuzz.forwarding_target import check, forwarders
+from tests.fuzz.forwarding_target import check, datapaths
 from tests.fuzz.make_corpus import CORPUS, inputs
 
 
@@ -22,10 +22,10 @@ def test_the_corpus_is_what_its_maker_makes():
 def test_the_target_sees_a_router_that_disagrees():
     [data] = [data for data in inputs() if data == b"\0"]
     check(data)
-    _, other, _ = forwarders(0)
+    _, other, _ = datapaths(0)
     other.counters.packets["drop", "made-up"] += 1
     try:
         with pytest.raises(AssertionError):
             check(data)
     finally:
-        forwarders.cache_clear()
+        datapaths.cache_clear()

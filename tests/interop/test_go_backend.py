@@ -70,21 +70,21 @@ async def test_a_go_backend_is_probed_up_and_answers_a_client_by_its_connection_
     with backend(program) as (address, cid), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.bind(("127.0.0.1", 0))
         client.settimeout(TIMEOUT_S)
-        forwarder = LoadBalancer(settings(address))
-        await forwarder.start()
+        balancer = LoadBalancer(settings(address))
+        await balancer.start()
         try:
-            assert forwarder.metrics is not None
+            assert balancer.metrics is not None
             async with asyncio.timeout(TIMEOUT_S):
-                while await health(forwarder.metrics) != "up":  # noqa: ASYNC110 - metrics have no event
+                while await health(balancer.metrics) != "up":  # noqa: ASYNC110 - metrics have no event
                     await asyncio.sleep(0.05)
-            client.sendto(b"\x40" + cid + bytes(30), forwarder.vip)
+            client.sendto(b"\x40" + cid + bytes(30), balancer.vip)
             reply, source = await asyncio.to_thread(client.recvfrom, 2048)
-            assert source == forwarder.vip
+            assert source == balancer.vip
             assert reply.decode() == f"@ for {format_address(client.getsockname())}"
-            assert forwarder.counters.packets == {("routable", "ok"): 1}
-            assert forwarder.counters.replies == {("sent", "ok"): 1}
+            assert balancer.counters.packets == {("routable", "ok"): 1}
+            assert balancer.counters.replies == {("sent", "ok"): 1}
         finally:
-            await forwarder.stop()
+            await balancer.stop()
 
 
 async def health(metrics: Address) -> str:

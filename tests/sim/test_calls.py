@@ -1,4 +1,4 @@
-"""Whole calls through forwarders to workers, under every network fault: the production code on simulated hosts.
+"""Whole calls through load balancers to workers, under every network fault: the production code on simulated hosts.
 
 The caller says a drink order of seven seconds. The order agent recognises it with its real models. Whatever happened
 to the path, the order must be complete, and every frame must have reached the agent once and in order.
@@ -36,7 +36,7 @@ KINDS: list[tuple[str, Callable[[random.Random], Profile], network_faults.Networ
     ("reordering", network_faults.reordering, network_faults.nothing),
     ("rebinding", network_faults.lossy, network_faults.rebinding),
     ("migration", network_faults.lossy, network_faults.migration),
-    ("forwarder killed", network_faults.lossy, network_faults.forwarder_killed),
+    ("load balancer killed", network_faults.lossy, network_faults.balancer_killed),
     ("everything", network_faults.reordering, network_faults.everything),
 ]
 

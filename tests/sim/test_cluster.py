@@ -51,18 +51,18 @@ def test_without_routable_connection_ids_callers_who_move_are_lost(certificate: 
 
 async def _one_of_two_killed(cluster: SimulatedCluster, call: VoiceClient, rng: random.Random) -> None:
     await asyncio.sleep(rng.uniform(0.5, 5.0))
-    await network_faults.restart(cluster, cluster.forwarder_hosts[1], rng.uniform(0.1, 0.5))
+    await network_faults.restart(cluster, cluster.balancer_hosts[1], rng.uniform(0.1, 0.5))
 
 
 @pytest.mark.parametrize(
     "fault", [network_faults.nothing, network_faults.rebinding, network_faults.migration, _one_of_two_killed]
 )
 @pytest.mark.parametrize("seed", seeds(2))
-def test_forwarders_that_share_a_call_packet_by_packet_lose_nothing(
+def test_load_balancers_that_share_a_call_packet_by_packet_lose_nothing(
     certificate: DevelopmentCertificate, fault: network_faults.NetworkFault, seed: int
 ) -> None:
     async def scenario(sim: Simulation) -> tuple[Outcome, list[int]]:
-        plan = Plan(access=network_faults.lossy(sim.rng, worst=0.02), forwarders=2)
+        plan = Plan(access=network_faults.lossy(sim.rng, worst=0.02), balancers=2)
         return await place_call(sim, certificate, plan, fault)
 
     outcome, sim = simulate(scenario, seed=seed)

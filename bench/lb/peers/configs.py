@@ -9,7 +9,7 @@ from typing import Any
 from bench.lb.traffic.pool import CONFIGS, Address, Pool, server_ids
 
 SESSION_TIMEOUT_S = 60
-"""How long nginx and Envoy remember a client that is silent; Envoy's default. The forwarders remember none."""
+"""How long nginx and Envoy remember a client that is silent; Envoy's default. QUIC-LB load balancers remember none."""
 
 RECEIVE_BUFFER_BYTES = 4 << 20
 
@@ -26,9 +26,9 @@ def reference_arguments(pool: Pool, *, is_shared: bool = False) -> list[str]:
     return [*arguments, "--shared"] if is_shared else arguments
 
 
-def quiclb(pool: Pool, **forwarder: str | int) -> str:
-    """`quiclb.toml`; `forwarder` are further keys of its section, such as which datapath to use."""
-    keys = {"listen": _text(pool.vip), "inner": _text(pool.inner), **forwarder}
+def quiclb(pool: Pool, **section: str | int) -> str:
+    """`quiclb.toml`; `section` has further keys of `[forwarder]`, such as which datapath to use."""
+    keys = {"listen": _text(pool.vip), "inner": _text(pool.inner), **section}
     lines = ["[forwarder]", "allow_loopback_clients = true"]
     lines += [f"{name} = {json.dumps(value)}" for name, value in keys.items()]
     # the backends are echo servers, which answer no probe

@@ -25,7 +25,7 @@ def markdown(results: Results) -> str:
 def _head(results: Results) -> str:
     machine = results.machine
     lines = [
-        "# The forwarder beside others, on loopback",
+        "# The load balancer beside others, on loopback",
         f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, Python {machine['python']}, "
         f"{machine['priority']}. Each implementation has one core; only ratios within this run mean anything, and the "
         f"less the more others used of the machine meanwhile: {100 * results.others_share:.0f} %."

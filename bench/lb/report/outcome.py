@@ -35,7 +35,7 @@ def merge(histograms: Iterable[Sequence[Bucket]]) -> list[Bucket]:
 class Outcome:
     """One run of the load generator, and what the implementation spent meanwhile.
 
-    `sent` and `received` are echoes' datagrams: a forwarder passed each received one on twice.
+    `sent` and `received` are echoes' datagrams: a load balancer passed each received one on twice.
     """
 
     seconds: float

@@ -1,4 +1,4 @@
-"""Compiles the C parts of the benchmark: the reference forwarder, the clients and the backends."""
+"""Compiles the C parts of the benchmark: the reference load balancer, the clients and the backends."""
 
 from __future__ import annotations
 

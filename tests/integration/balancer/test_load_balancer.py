@@ -1,4 +1,4 @@
-"""The forwarder with real sockets on the loopback interface: every datapath must pass all of this."""
+"""The load balancer with real sockets on the loopback interface: every datapath must pass all of this."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ class Peer(asyncio.DatagramProtocol):
             return await self.received.get()
 
 
-def settings_for(backends, listen="127.0.0.1:0", inner="127.0.0.1:0", **forwarder) -> Settings:
+def settings_for(backends, listen="127.0.0.1:0", inner="127.0.0.1:0", **section) -> Settings:
     return Settings.model_validate(
         {
             "forwarder": {"listen": listen, "inner": inner, "allow_loopback_clients": True, "datapath": CHOSEN.get()}
-            | forwarder,
+            | section,
             "health": {"enabled": False},
             "config": [
                 {"id": 0, "server_id_length": 4, "nonce_length": 12, "key": KEY.hex()},
@@ -91,8 +91,8 @@ def settings_for(backends, listen="127.0.0.1:0", inner="127.0.0.1:0", **forwarde
     )
 
 
-def sockets_of(forwarder: LoadBalancer) -> list[socket.socket]:
-    datapath = forwarder.host.datapath
+def sockets_of(balancer: LoadBalancer) -> list[socket.socket]:
+    datapath = balancer.host.datapath
     if isinstance(datapath, VectorisedDatapath):
         return [datapath._sockets.vip, datapath._sockets.inner]
     vip, inner = datapath._vip, datapath._inner
@@ -104,12 +104,12 @@ def sockets_of(forwarder: LoadBalancer) -> list[socket.socket]:
 async def running(backend_ip="127.0.0.1", client_ip="127.0.0.1", count=2, **options):
     backends = [await Peer().open(backend_ip) for _ in range(count)]
     client = await Peer().open(client_ip)
-    forwarder = LoadBalancer(settings_for([backend.address for backend in backends], **options))
-    await forwarder.start()
+    balancer = LoadBalancer(settings_for([backend.address for backend in backends], **options))
+    await balancer.start()
     try:
-        yield forwarder, client, backends
+        yield balancer, client, backends
     finally:
-        await forwarder.stop()
+        await balancer.stop()
         for peer in (client, *backends):
             peer.transport.close()
         await asyncio.sleep(0)
@@ -141,9 +141,9 @@ async def test_a_loop_of_two_load_balancers_ends_at_its_second_member():
     await asyncio.sleep(0)
 
 
-async def until_forwarded(forwarder, client, backend, number=1):
+async def until_forwarded(balancer, client, backend, number=1):
     """A datagram went all the way, so everything sent before it has been dealt with."""
-    client.send(short_packet(cid(number)), forwarder.vip)
+    client.send(short_packet(cid(number)), balancer.vip)
     return await backend.next()
 
 
@@ -159,23 +159,23 @@ async def until_forwarded(forwarder, client, backend, number=1):
 )
 @on_every_datapath
 async def test_there_and_back(listen, inner, client_ip, backend_ip):
-    async with running(backend_ip, client_ip, listen=listen, inner=inner) as (forwarder, client, backends):
+    async with running(backend_ip, client_ip, listen=listen, inner=inner) as (balancer, client, backends):
         for number, backend in enumerate(backends, start=1):
             datagram = short_packet(cid(number))
-            client.send(datagram, forwarder.vip)
+            client.send(datagram, balancer.vip)
             wrapped, source = await backend.next()
-            assert unwrap(wrapped) == (SppHeader(client.address, forwarder.vip), datagram)
-            assert source == forwarder.inner
+            assert unwrap(wrapped) == (SppHeader(client.address, balancer.vip), datagram)
+            assert source == balancer.inner
             backend.send(wrapped[:38] + b"reply", source)
-            assert await client.next() == (b"reply", forwarder.vip)
-        assert forwarder.counters.packets == {("routable", "ok"): 2}
+            assert await client.next() == (b"reply", balancer.vip)
+        assert balancer.counters.packets == {("routable", "ok"): 2}
 
 
 @pytest.mark.parametrize("client_ip", ["127.0.0.1", "::1"])
 @on_every_datapath
 async def test_a_dual_stack_vip_serves_both_families(client_ip):
-    async with running(client_ip=client_ip, listen="[::]:0") as (forwarder, client, backends):
-        client.send(short_packet(cid(1)), (client_ip, forwarder.vip[1]))
+    async with running(client_ip=client_ip, listen="[::]:0") as (balancer, client, backends):
+        client.send(short_packet(cid(1)), (client_ip, balancer.vip[1]))
         wrapped, source = await backends[0].next()
         assert unwrap(wrapped)[0].client == client.address
         backends[0].send(wrapped, source)
@@ -184,14 +184,14 @@ async def test_a_dual_stack_vip_serves_both_families(client_ip):
 
 @on_every_datapath
 async def test_unroutable_datagrams_stay_on_one_backend():
-    async with running() as (forwarder, client, backends):
+    async with running() as (balancer, client, backends):
         for _ in range(5):
-            client.send(short_packet(unroutable_cid(8, bytes)), forwarder.vip)
-        expected = forwarder.host.table.maglev.lookup(client.address, forwarder.vip)
+            client.send(short_packet(unroutable_cid(8, bytes)), balancer.vip)
+        expected = balancer.host.table.maglev.lookup(client.address, balancer.vip)
         [backend] = [backend for backend in backends if backend.address == expected.address]
         for _ in range(5):
             await backend.next()
-        assert forwarder.counters.packets == {("fallback", "reserved-0b111"): 5}
+        assert balancer.counters.packets == {("fallback", "reserved-0b111"): 5}
 
 
 @pytest.mark.parametrize(
@@ -206,23 +206,23 @@ async def test_unroutable_datagrams_stay_on_one_backend():
 )
 @on_every_datapath
 async def test_replies_that_would_reflect_or_loop_are_dropped(named, reason):
-    async with running() as (forwarder, client, backends):
-        target = forwarder.vip if named == "vip" else named
-        backends[0].send(wrap(SppHeader(target, forwarder.vip), b"reply"), forwarder.inner)
-        backends[0].send(wrap(SppHeader(client.address, forwarder.vip), b"good"), forwarder.inner)
+    async with running() as (balancer, client, backends):
+        target = balancer.vip if named == "vip" else named
+        backends[0].send(wrap(SppHeader(target, balancer.vip), b"reply"), balancer.inner)
+        backends[0].send(wrap(SppHeader(client.address, balancer.vip), b"good"), balancer.inner)
         assert (await client.next())[0] == b"good"
-        assert forwarder.counters.replies == {("drop", reason): 1, ("sent", "ok"): 1}
-        assert forwarder.counters.packets == {}
+        assert balancer.counters.replies == {("drop", reason): 1, ("sent", "ok"): 1}
+        assert balancer.counters.packets == {}
 
 
 @on_every_datapath
 async def test_a_wildcard_vip_sends_nothing_to_itself():
-    async with running(listen="0.0.0.0:0") as (forwarder, client, backends):
-        for target in (("127.0.0.1", forwarder.vip[1]), client.address):
-            backends[0].send(wrap(SppHeader(target, forwarder.vip), b"reply"), forwarder.inner)
+    async with running(listen="0.0.0.0:0") as (balancer, client, backends):
+        for target in (("127.0.0.1", balancer.vip[1]), client.address):
+            backends[0].send(wrap(SppHeader(target, balancer.vip), b"reply"), balancer.inner)
         assert (await client.next())[0] == b"reply"
-        assert forwarder.counters.replies == {("drop", "client-is-vip"): 1, ("sent", "ok"): 1}
-        assert forwarder.counters.packets == {}
+        assert balancer.counters.replies == {("drop", "client-is-vip"): 1, ("sent", "ok"): 1}
+        assert balancer.counters.packets == {}
 
 
 @pytest.mark.parametrize(
@@ -230,95 +230,95 @@ async def test_a_wildcard_vip_sends_nothing_to_itself():
 )
 @on_every_datapath
 async def test_a_wildcard_vip_answers_from_the_address_that_was_asked(listen, asked):
-    async with running(listen=listen) as (forwarder, _, backends):
-        vip = (asked, forwarder.vip[1])
+    async with running(listen=listen) as (balancer, _, backends):
+        vip = (asked, balancer.vip[1])
         client = await Peer().open("::1" if ":" in asked else "127.0.0.3")
         for _ in range(8):
             client.send(short_packet(cid(1)), vip)
             datagram, _ = await backends[0].next()
             assert unwrap(datagram) == (SppHeader(client.address, vip), short_packet(cid(1)))
-            backends[0].send(datagram, forwarder.inner)
+            backends[0].send(datagram, balancer.inner)
             assert await client.next() == (short_packet(cid(1)), vip)
-        backends[0].send(wrap(SppHeader(client.address, ("2001:db8::1", 1)), b"foreign"), forwarder.inner)
-        backends[0].send(wrap(SppHeader(client.address, forwarder.vip), b"any"), forwarder.inner)
+        backends[0].send(wrap(SppHeader(client.address, ("2001:db8::1", 1)), b"foreign"), balancer.inner)
+        backends[0].send(wrap(SppHeader(client.address, balancer.vip), b"any"), balancer.inner)
         assert (await client.next())[0] == b"any"
         client.transport.close()
 
 
 @on_every_datapath
 async def test_loopback_clients_are_refused_unless_allowed():
-    async with running(allow_loopback_clients=False) as (forwarder, client, backends):
-        backends[0].send(wrap(SppHeader(client.address, forwarder.vip), b"reply"), forwarder.inner)
-        client.send(short_packet(cid(1)), forwarder.vip)
+    async with running(allow_loopback_clients=False) as (balancer, client, backends):
+        backends[0].send(wrap(SppHeader(client.address, balancer.vip), b"reply"), balancer.inner)
+        client.send(short_packet(cid(1)), balancer.vip)
         async with asyncio.timeout(TIMEOUT_S):
-            while forwarder.counters.packets.total() + forwarder.counters.replies.total() < 2:  # noqa: ASYNC110
+            while balancer.counters.packets.total() + balancer.counters.replies.total() < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
-        assert forwarder.counters.packets == {("drop", "client-loopback"): 1}
-        assert forwarder.counters.replies == {("drop", "client-loopback"): 1}
+        assert balancer.counters.packets == {("drop", "client-loopback"): 1}
+        assert balancer.counters.replies == {("drop", "client-loopback"): 1}
 
 
 @on_every_datapath
 async def test_a_strangers_reply_is_dropped():
-    async with running() as (forwarder, client, backends):
-        client.send(wrap(SppHeader(client.address, forwarder.vip), b"forged"), forwarder.inner)
-        backends[0].send(wrap(SppHeader(client.address, forwarder.vip), b"good"), forwarder.inner)
+    async with running() as (balancer, client, backends):
+        client.send(wrap(SppHeader(client.address, balancer.vip), b"forged"), balancer.inner)
+        backends[0].send(wrap(SppHeader(client.address, balancer.vip), b"good"), balancer.inner)
         assert (await client.next())[0] == b"good"
-        assert forwarder.counters.replies == {("drop", "stranger"): 1, ("sent", "ok"): 1}
+        assert balancer.counters.replies == {("drop", "stranger"): 1, ("sent", "ok"): 1}
 
 
 @on_every_datapath
 async def test_garbage_is_counted_and_service_goes_on():
     rng = random.Random(7)
-    async with running() as (forwarder, client, backends):
-        counters = forwarder.counters
+    async with running() as (balancer, client, backends):
+        counters = balancer.counters
         for sent in range(50, 1001, 50):
             for _ in range(50):
-                client.send(rng.randbytes(rng.randrange(1, 60)), forwarder.vip)
-                backends[1].send(rng.randbytes(rng.randrange(1, 60)), forwarder.inner)
+                client.send(rng.randbytes(rng.randrange(1, 60)), balancer.vip)
+                backends[1].send(rng.randbytes(rng.randrange(1, 60)), balancer.inner)
             async with asyncio.timeout(TIMEOUT_S):
                 while min(counters.packets.total(), counters.replies.total()) < sent:  # noqa: ASYNC110
                     await asyncio.sleep(0.001)
         assert {result for result, _ in counters.replies} == {"drop"}
         # however much came, there are only as many entries as reasons
         assert len(counters.packets) + len(counters.replies) < 20
-        client.send(short_packet(cid(1)), forwarder.vip)
+        client.send(short_packet(cid(1)), balancer.vip)
         while unwrap((await backends[0].next())[0])[1] != short_packet(cid(1)):
             pass
 
 
 @on_every_datapath
 async def test_an_unreachable_backend_harms_nobody_else():
-    async with running(count=2) as (forwarder, client, backends):
+    async with running(count=2) as (balancer, client, backends):
         backends[1].transport.close()
         await asyncio.sleep(0)
         for _ in range(20):
-            client.send(short_packet(cid(2)), forwarder.vip)
-            await until_forwarded(forwarder, client, backends[0])
-        assert forwarder.counters.backend_packets["b1", "to"] == 20
+            client.send(short_packet(cid(2)), balancer.vip)
+            await until_forwarded(balancer, client, backends[0])
+        assert balancer.counters.backend_packets["b1", "to"] == 20
 
 
 @on_every_datapath
 async def test_a_datagram_too_large_for_the_inner_path_is_dropped_whole_and_counted():
-    async with running() as (forwarder, client, backends):
-        client.send(short_packet(cid(1), bytes(65480)), forwarder.vip)
-        wrapped, _ = await until_forwarded(forwarder, client, backends[0])
+    async with running() as (balancer, client, backends):
+        client.send(short_packet(cid(1), bytes(65480)), balancer.vip)
+        wrapped, _ = await until_forwarded(balancer, client, backends[0])
         assert len(wrapped) < 200
-        assert forwarder.counters.send_errors == {("inner", "EMSGSIZE"): 1}
+        assert balancer.counters.send_errors == {("inner", "EMSGSIZE"): 1}
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:0", "[::]:0"])
 @on_every_datapath
 async def test_fragmentation_is_off_on_both_sides(listen):
-    async with running(listen=listen) as (forwarder, _, _):
-        for sock in sockets_of(forwarder):
+    async with running(listen=listen) as (balancer, _, _):
+        for sock in sockets_of(balancer):
             assert sock.getsockopt(socket.IPPROTO_IP, 10) in (2, 3)
             if sock.family == socket.AF_INET6:
                 assert sock.getsockopt(socket.IPPROTO_IPV6, 23) in (2, 3)
 
 
 async def test_an_address_in_use_is_a_start_error_and_leaves_nothing_open():
-    async with running() as (forwarder, _, backends):
-        taken = format_address(forwarder.vip)
+    async with running() as (balancer, _, backends):
+        taken = format_address(balancer.vip)
         second = LoadBalancer(settings_for([backends[0].address], listen=taken))
         with pytest.raises(StartError, match=f"cannot listen on {taken}: the address is in use"):
             await second.start()
@@ -334,9 +334,9 @@ async def test_an_address_in_use_is_a_start_error_and_leaves_nothing_open():
 
 @on_every_datapath
 async def test_metrics_are_served():
-    async with running(metrics="127.0.0.1:0") as (forwarder, client, backends):
-        await until_forwarded(forwarder, client, backends[0])
-        reader, writer = await asyncio.open_connection(*forwarder.metrics)
+    async with running(metrics="127.0.0.1:0") as (balancer, client, backends):
+        await until_forwarded(balancer, client, backends[0])
+        reader, writer = await asyncio.open_connection(*balancer.metrics)
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         body = (await reader.read()).decode()
         writer.close()
@@ -345,11 +345,11 @@ async def test_metrics_are_served():
 
 
 @on_every_datapath
-async def test_a_forwarder_can_be_started_again_on_its_ports():
-    async with running() as (forwarder, client, backends):
-        await until_forwarded(forwarder, client, backends[0])
-        vip, inner = forwarder.vip, forwarder.inner
-        await forwarder.stop()
+async def test_a_load_balancer_can_be_started_again_on_its_ports():
+    async with running() as (balancer, client, backends):
+        await until_forwarded(balancer, client, backends[0])
+        vip, inner = balancer.vip, balancer.inner
+        await balancer.stop()
         options = {"listen": format_address(vip), "inner": format_address(inner)}
         again = LoadBalancer(settings_for([backend.address for backend in backends], **options))
         await again.start()

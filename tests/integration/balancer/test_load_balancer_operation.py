@@ -1,4 +1,4 @@
-"""A running forwarder whose settings, backends and files change under it."""
+"""A running load balancer whose settings, backends and files change under it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def replace_file(path: Path, old: str, new: str) -> None:
 
 def next_event(daemon: Daemon) -> dict[str, object]:
     line = daemon.process.stderr.readline()
-    assert line, "the forwarder ended"
+    assert line, "the load balancer ended"
     return json.loads(line)
 
 
@@ -136,11 +136,11 @@ async def test_a_gateway_answers_probes_and_its_loss_is_noticed():
             "backend": [{"name": f"b{n}", "address": f"127.0.0.1:{port}"} for n, port in enumerate(ports, start=1)],
         }
     )
-    forwarder = LoadBalancer(settings)
-    await forwarder.start()
+    balancer = LoadBalancer(settings)
+    await balancer.start()
 
     def states() -> list[str]:
-        return [backend.state.value for backend in forwarder.host.table.pool]
+        return [backend.state.value for backend in balancer.host.table.pool]
 
     try:
         await until(lambda: all(endpoint.counters.version_negotiations_sent >= 2 for endpoint in endpoints))
@@ -149,7 +149,7 @@ async def test_a_gateway_answers_probes_and_its_loss_is_noticed():
         await until(lambda: states() == ["down", "active"])
         assert endpoints[1].counters.untrusted_source == endpoints[1].counters.malformed == 0
     finally:
-        await forwarder.stop()
+        await balancer.stop()
         await endpoints[1].close()
 
 
@@ -163,10 +163,10 @@ async def test_host_names_are_found_by_the_event_loop():
             "discovery": [{"kind": "dns", "host": "localhost", "port": 4433}],
         }
     )
-    forwarder = LoadBalancer(settings)
-    await forwarder.start()
+    balancer = LoadBalancer(settings)
+    await balancer.start()
     try:
-        found = {backend.address: backend for backend in forwarder.host.table.pool}
+        found = {backend.address: backend for backend in balancer.host.table.pool}
         assert found["127.0.0.1", 4433].server_ids == {0: (bytes((127, 0, 0, 1)),)}
     finally:
-        await forwarder.stop()
+        await balancer.stop()

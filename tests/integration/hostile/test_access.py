@@ -262,7 +262,7 @@ async def test_behind_a_load_balancer_each_client_has_its_own_limit(folder: Path
     async with working(folder, worker=worker_section, limits=limits) as worker:
         endpoint = worker.endpoint
         assert endpoint.inner_address
-        forwarder = await FakeLoadBalancer(endpoint.inner_address, ("192.0.2.1", 443)).open()
+        balancer = await FakeLoadBalancer(endpoint.inner_address, ("192.0.2.1", 443)).open()
         flooder = await Socket.open(lambda datagram, _: None)
         for seed in range(5):
             for host in ("198.51.100.7", "2001:db8::7"):
@@ -272,13 +272,13 @@ async def test_behind_a_load_balancer_each_client_has_its_own_limit(folder: Path
         assert endpoint.counters.retries_for_address == 8
         assert endpoint.half_open_count == 2
 
-        front = await Socket.open(lambda datagram, address: forwarder.forward(datagram, address))
-        forwarder.outside = front
+        front = await Socket.open(lambda datagram, address: balancer.forward(datagram, address))
+        balancer.outside = front
         honest = await Client(front.address).connect()
         await until(lambda: honest.has(SessionOpened) or endpoint.counters.handshakes_completed)
         assert endpoint.counters.retries_for_address == 8
         assert endpoint.counters.refused_address == 0
-        for socket in (flooder, front, forwarder.inner):
+        for socket in (flooder, front, balancer.inner):
             socket.close()
         honest.close()
 

@@ -322,15 +322,15 @@ async def test_garbage_on_both_sockets_is_counted_and_logged_nowhere(
     caplog.set_level(logging.DEBUG)
     async with serving(inner_host="127.0.0.1", trusted_proxies=("127.0.0.11",)) as endpoint:
         outside = await Socket.open(lambda datagram, _: None)
-        forwarder = await Socket.open(lambda datagram, _: None, "127.0.0.11")
+        balancer = await Socket.open(lambda datagram, _: None, "127.0.0.11")
         datagrams = garbage(seed)
         sent = 0
         for datagram in datagrams:
             enveloped = wrap(SppHeader(("198.51.100.7", 40001), ("192.0.2.1", 4433)), datagram)
             for socket, raw, address in (
                 (outside, datagram, endpoint.address),
-                (forwarder, datagram, endpoint.inner_address),
-                (forwarder, enveloped, endpoint.inner_address),
+                (balancer, datagram, endpoint.inner_address),
+                (balancer, enveloped, endpoint.inner_address),
             ):
                 socket.send(raw, address)
                 sent += 1
@@ -341,7 +341,7 @@ async def test_garbage_on_both_sockets_is_counted_and_logged_nowhere(
         await until(lambda: client.has(SessionOpened))
         client.close()
         outside.close()
-        forwarder.close()
+        balancer.close()
     assert [record for record in caplog.records if record.name != "asyncio"] == []
     assert capsys.readouterr().out == ""
 

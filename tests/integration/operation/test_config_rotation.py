@@ -14,7 +14,7 @@ from tests.integration.support.in_process_cluster import (
     CONFIG,
     InProcessCluster,
     cluster,
-    forwarder_settings,
+    balancer_settings,
     worker_settings,
 )
 from tests.integration.support.udp import until
@@ -40,8 +40,8 @@ class Rewritten:
 
     def load(self) -> Settings:
         assert self.site is not None
-        settings = forwarder_settings(self.site.workers, self.config)
-        return settings.model_copy(update={"forwarder": self.site.forwarder._settings.forwarder})
+        settings = balancer_settings(self.site.workers, self.config)
+        return settings.model_copy(update={"forwarder": self.site.balancer._settings.forwarder})
 
     def load_worker(self, number: int) -> GatewaySettings:
         return worker_settings(self.folder, number, {"config_id": self.issuing}, {}, self.config)
@@ -67,8 +67,8 @@ async def test_no_call_notices_that_the_config_is_another(tmp_path: Path) -> Non
             busy |= {0} if other.worker == "w-0" else {1}
 
             files.config = [CONFIG, NEXT]
-            site.forwarder.reload()
-            await until(lambda: [each.config_id for each in site.forwarder.spec.configs] == [0, 1])
+            site.balancer.reload()
+            await until(lambda: [each.config_id for each in site.balancer.spec.configs] == [0, 1])
 
             files.issuing = 1
             for worker in site.workers:
@@ -76,8 +76,8 @@ async def test_no_call_notices_that_the_config_is_another(tmp_path: Path) -> Non
             await until(lambda: all(each == {1} for number, each in enumerate(configs(site)) if number in busy))
 
             files.config = [NEXT]
-            site.forwarder.reload()
-            await until(lambda: [each.config_id for each in site.forwarder.spec.configs] == [1])
+            site.balancer.reload()
+            await until(lambda: [each.config_id for each in site.balancer.spec.configs] == [1])
 
             # only its connection ID leads the load balancer to its worker now
             await one.migrate("127.0.0.2")

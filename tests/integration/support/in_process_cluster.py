@@ -25,12 +25,12 @@ SHARED = {"retry_key": "11" * 32, "ticket_key": "22" * 32, "reset_key": "33" * 3
 @dataclass(frozen=True, slots=True)
 class InProcessCluster:
     folder: Path
-    forwarder: LoadBalancer
+    balancer: LoadBalancer
     workers: tuple[Worker, ...]
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.forwarder.vip[1]}/v1/voice"
+        return f"https://127.0.0.1:{self.balancer.vip[1]}/v1/voice"
 
     def client(self, **more: Any) -> VoiceClient:
         settings = {"ca_file": self.folder / "ca.pem", "codec": "pcm16", "has_playback": False}
@@ -65,7 +65,7 @@ def worker_settings(
     )
 
 
-def forwarder_settings(workers: tuple[Worker, ...], config: list[Any]) -> Settings:
+def balancer_settings(workers: tuple[Worker, ...], config: list[Any]) -> Settings:
     return Settings.model_validate(
         {
             "forwarder": {
@@ -115,7 +115,7 @@ async def cluster(
         for each in workers:
             await each.start()
             running.push_async_callback(each.stop, 0.0)
-        forwarder = LoadBalancer(forwarder_settings(workers, config), source)
-        await forwarder.start()
-        running.push_async_callback(forwarder.stop)
-        yield InProcessCluster(folder, forwarder, workers)
+        balancer = LoadBalancer(balancer_settings(workers, config), source)
+        await balancer.start()
+        running.push_async_callback(balancer.stop)
+        yield InProcessCluster(folder, balancer, workers)

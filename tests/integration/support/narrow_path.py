@@ -1,4 +1,4 @@
-"""A forwarder over a path of 1400 bytes, in a network namespace of its own, where a lower MTU affects no other test.
+"""A load balancer over a path of 1400 bytes, in a network namespace of its own, where a lower MTU affects no other test.
 
 `unshare --net python -m tests.integration.support.narrow_path v4 vectorised` prints what arrived, what was counted,
 and whether every packet forbade fragmentation.
@@ -26,32 +26,32 @@ async def main(family: str, datapath: str) -> None:
     ip = "127.0.0.1" if family == "v4" else "::1"
     address = f"{ip}:0" if family == "v4" else f"[{ip}]:0"
     backend, client = await Peer().open(ip), await Peer().open(ip)
-    forwarder = LoadBalancer(settings_for([backend.address], listen=address, inner=address))
-    await forwarder.start()
+    balancer = LoadBalancer(settings_for([backend.address], listen=address, inner=address))
+    await balancer.start()
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0003))
     wire.bind(("lo", 0))
     wire.setblocking(False)
     small, large = SIZES[family]
     arrived = []
     for size in (small, large, small):
-        client.send(short_packet(cid(1)).ljust(size, b"\x55"), forwarder.vip)
+        client.send(short_packet(cid(1)).ljust(size, b"\x55"), balancer.vip)
     for _ in range(2):
         wrapped, inner = await backend.next()
         arrived.append(len(wrapped))
         backend.send(wrapped, inner)
         await client.next()
-    ports = {forwarder.vip[1], forwarder.inner[1]}
+    ports = {balancer.vip[1], balancer.inner[1]}
     print(
         json.dumps(
             {
                 "arrived": arrived,
                 "backlog": backend.received.qsize(),
-                "send_errors": [[*key, count] for key, count in forwarder.counters.send_errors.items()],
+                "send_errors": [[*key, count] for key, count in balancer.counters.send_errors.items()],
                 "sent": [may_be_fragmented(packet) for packet in packets(wire) if source_port(packet) in ports],
             }
         )
     )
-    await forwarder.stop()
+    await balancer.stop()
 
 
 def packets(wire: socket.socket):

@@ -1,4 +1,4 @@
-"""Small UDP parts for the integration tests: a client of the voice protocol, a rebinding NAT, a forwarder."""
+"""Small UDP parts for the integration tests: a client of the voice protocol, a rebinding NAT, a load balancer."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ async def test_a_call_goes_on_past_the_load_balancer(tmp_path: Path) -> None:
         speaking = asyncio.create_task(call.speak(TONE))
         await until(lambda: call.remote_address == address)
         await asyncio.sleep(0.1)
-        await site.forwarder.stop()
+        await site.balancer.stop()
         await speaking
         await call.listen()
         await call.finish()

@@ -1,4 +1,4 @@
-"""Real sockets: a voice session directly, migrating, behind a NAT that rebinds, and behind forwarders."""
+"""Real sockets: a voice session directly, migrating, behind a NAT that rebinds, and behind load balancers."""
 
 from __future__ import annotations
 
@@ -112,35 +112,35 @@ async def test_a_rebinding_nat_goes_unnoticed_by_the_client(clients: list[Client
         nat.close()
 
 
-# Behind forwarders
+# Behind load balancers
 
 
 class Vip:
-    """A public socket whose datagrams go through one forwarder or the other, packet by packet."""
+    """A public socket whose datagrams go through one load balancer or the other, packet by packet."""
 
     def __init__(self) -> None:
-        self.forwarders: list[FakeLoadBalancer] = []
+        self.balancers: list[FakeLoadBalancer] = []
         self._turn = 0
 
     async def open(self, backend: Any, hosts: tuple[str, ...]) -> Vip:
         self.public = await Socket.open(self._from_client)
         for host in hosts:
-            forwarder = await FakeLoadBalancer(backend, ("192.0.2.1", 4433)).open(host)
-            forwarder.outside = self.public
-            self.forwarders.append(forwarder)
+            balancer = await FakeLoadBalancer(backend, ("192.0.2.1", 4433)).open(host)
+            balancer.outside = self.public
+            self.balancers.append(balancer)
         return self
 
     def _from_client(self, datagram: bytes, client: Any) -> None:
         self._turn += 1
-        self.forwarders[self._turn % len(self.forwarders)].forward(datagram, client)
+        self.balancers[self._turn % len(self.balancers)].forward(datagram, client)
 
     def close(self) -> None:
         self.public.close()
-        for forwarder in self.forwarders:
-            forwarder.inner.close()
+        for balancer in self.balancers:
+            balancer.inner.close()
 
 
-async def test_two_forwarders_are_interchangeable_packet_by_packet(clients: list[Client]) -> None:
+async def test_two_load_balancers_are_interchangeable_packet_by_packet(clients: list[Client]) -> None:
     sessions = Sessions()
     hosts = ("127.0.0.11", "127.0.0.12")
     async with serving(sessions, host=None, inner_host="127.0.0.1", trusted_proxies=hosts) as endpoint:
@@ -149,14 +149,14 @@ async def test_two_forwarders_are_interchangeable_packet_by_packet(clients: list
         for turn in range(10):
             client.speak()
             await until(lambda turn=turn: len(client.pongs) == turn + 1)  # type: ignore[misc]
-        assert all(forwarder.answers for forwarder in vip.forwarders)
+        assert all(balancer.answers for balancer in vip.balancers)
         assert endpoint.counters.path_changes == 0
         host, port = client.sockets[0].address
         assert sessions.all[0].requests[0].peer == f"{host}:{port}"
         vip.close()
 
 
-async def test_a_client_behind_a_forwarder_migrates(clients: list[Client]) -> None:
+async def test_a_client_behind_a_load_balancer_migrates(clients: list[Client]) -> None:
     sessions = Sessions()
     async with serving(sessions, host=None, inner_host="127.0.0.1", trusted_proxies=("127.0.0.11",)) as endpoint:
         vip = await Vip().open(endpoint.inner_address, ("127.0.0.11",))
@@ -177,7 +177,7 @@ async def test_envelopes_of_a_stranger_are_ignored_and_counted(clients: list[Cli
         await connect(clients, vip.public.address)
         await until(lambda: endpoint.counters.untrusted_source)
         assert endpoint.connection_count == 0
-        assert vip.forwarders[0].answers == 0
+        assert vip.balancers[0].answers == 0
         vip.close()
 
 
@@ -190,7 +190,7 @@ async def test_an_envelope_on_the_public_socket_is_not_believed(clients: list[Cl
         vip.close()
 
 
-async def test_a_forwarders_health_probe_is_answered_without_an_envelope() -> None:
+async def test_a_load_balancers_health_probe_is_answered_without_an_spp_header() -> None:
     answers: list[bytes] = []
     async with serving(host=None, inner_host="127.0.0.1", trusted_proxies=("127.0.0.11",)) as endpoint:
         prober = await Socket.open(lambda datagram, _: answers.append(datagram), "127.0.0.11")
@@ -203,7 +203,7 @@ async def test_a_forwarders_health_probe_is_answered_without_an_envelope() -> No
 
 
 @pytest.mark.parametrize("is_wrapped", [False, True])
-async def test_a_health_probe_is_answered_from_any_port_of_a_forwarder_that_is_named_with_one(is_wrapped: bool) -> None:
+async def test_a_health_probe_is_answered_from_any_port_of_a_trusted_proxy_named_with_one(is_wrapped: bool) -> None:
     answers: list[bytes] = []
     async with serving(host=None, inner_host="127.0.0.1", trusted_proxies=("127.0.0.11:4434",)) as endpoint:
         prober = await Socket.open(lambda datagram, _: answers.append(datagram), "127.0.0.11")
@@ -272,7 +272,7 @@ async def test_a_restarted_worker_resets_the_connections_it_has_forgotten(client
 
 
 @pytest.mark.parametrize("is_told", [True, False])
-async def test_another_worker_resets_what_a_forwarder_brings_it_in_place_of_a_lost_one(
+async def test_another_worker_resets_what_a_load_balancer_brings_it_in_place_of_a_lost_one(
     clients: list[Client], is_told: bool
 ) -> None:
     settings = {"inner_host": "127.0.0.1", "trusted_proxies": ("127.0.0.11",), "resets_for_lost_servers": is_told}
@@ -280,7 +280,7 @@ async def test_another_worker_resets_what_a_forwarder_brings_it_in_place_of_a_lo
         vip = await Vip().open(lost.inner_address, ("127.0.0.11",))
         client = await connect(clients, vip.public.address)
         await until(lambda: client.has(SessionOpened))
-        vip.forwarders[0]._backend = other.inner_address or ("", 0)
+        vip.balancers[0]._backend = other.inner_address or ("", 0)
         client.speak()
         if is_told:
             await until(lambda: client.has(PeerClosed))
@@ -328,7 +328,7 @@ async def test_an_address_that_is_taken_is_named() -> None:
             await second.open()
 
 
-def test_a_forwarder_that_is_no_address_is_refused_before_anything_is_opened() -> None:
+def test_a_trusted_proxy_that_is_no_address_is_refused_before_anything_is_opened() -> None:
     with pytest.raises(ConfigurationError, match="a trusted proxy is an IP address"):
         Endpoint(
             EndpointSettings(trusted_proxies=("lb.example",)),

@@ -128,21 +128,21 @@ async def test_a_local_address_that_changes_is_another_path_and_is_validated() -
 
 
 @pytest.mark.parametrize("wildcard", WILDCARDS)
-async def test_a_forwarder_is_answered_from_the_inner_address_it_sent_to(wildcard: str) -> None:
+async def test_a_load_balancer_is_answered_from_the_inner_address_it_sent_to(wildcard: str) -> None:
     answers: list[tuple[bytes, Any]] = []
     async with serving(
         host=None, inner_host=wildcard, trusted_proxies=("127.0.0.1",), retry_after_half_open=0
     ) as endpoint:
         assert endpoint.inner_address
         target = SECOND, endpoint.inner_address[1]
-        forwarder = await Socket.open(lambda answer, source: answers.append((answer, source)))
-        forwarder.send(wrap(SppHeader(("198.51.100.7", 40001), ("192.0.2.1", 443)), initial(1)), target)
+        balancer = await Socket.open(lambda answer, source: answers.append((answer, source)))
+        balancer.send(wrap(SppHeader(("198.51.100.7", 40001), ("192.0.2.1", 443)), initial(1)), target)
         await until(lambda: answers)
         unwrapped = unwrap(answers[0][0])
         assert not isinstance(unwrapped, SppFault)
         assert unwrapped[0].client == ("198.51.100.7", 40001)
         assert answers[0][1] == target
-        forwarder.close()
+        balancer.close()
 
 
 async def test_a_wildcard_port_that_is_taken_is_named() -> None:

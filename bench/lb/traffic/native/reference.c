@@ -1,4 +1,4 @@
-/* What a stateless QUIC-LB forwarder costs in plain C: recvmmsg, sendmmsg and nothing cleverer (no GSO, no GRO).
+/* What a stateless QUIC-LB load balancer costs in plain C: recvmmsg, sendmmsg and nothing cleverer (no GSO, no GRO).
  *
  *   reference --outer A:P --inner A:P --config ID,SERVER_ID_LENGTH,NONCE_LENGTH[,KEY]...
  *             --backend A:P=CONFIG_ID:SERVER_ID[,CONFIG_ID:SERVER_ID...]...  [--shared]

@@ -57,7 +57,7 @@ def test_speed_is_the_median_of_the_rounds_ratios() -> None:
     assert speed(capacity(OURS, 1000), None) is None
 
 
-def test_what_is_added_is_told_against_no_forwarder_at_the_same_rate() -> None:
+def test_added_latency_is_relative_to_no_load_balancer_at_the_same_rate() -> None:
     found = results()
     rest, busy = found.latency_of(OURS, None, is_batched=False), found.latency_of(OURS, 0.5, is_batched=False)
     assert rest is not None

@@ -30,7 +30,7 @@ def test_histograms_of_one_grid_merge() -> None:
     assert merge([[(0, 10, 1), (10, 20, 2)], [(10, 20, 3), (20, 30, 4)]]) == [(0, 10, 1), (10, 20, 5), (20, 30, 4)]
 
 
-def test_an_echo_is_two_datagrams_for_the_forwarder() -> None:
+def test_an_echo_is_two_datagrams_for_the_load_balancer() -> None:
     run = outcome(received=1000, cpu_ns=4_000_000)
     assert run.datagrams_per_s == 1000
     assert run.cpu_ns_per_datagram == 2000
