@@ -125,7 +125,7 @@ $(BROWSER): $(READY) locks/browser.lock
 	$(INSTALL) locks/browser.lock && \
 	  touch $@ || echo "pip finds no Playwright for this machine; going on without it" >&2
 
-fuzz: $(READY) ## strangers' datagrams, coverage-guided (SECONDS=60)
+fuzz: $(READY) ## untrusted datagrams through both datapaths, coverage-guided (SECONDS=60)
 	$(INSTALL) locks/fuzz.lock
 	@mkdir -p .fuzz
 	$(BIN)/python -m tests.fuzz.fuzz_forwarding .fuzz tests/fuzz/corpus -max_len=512 -max_total_time=$(or $(SECONDS),60)

@@ -120,7 +120,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """What `make wheels` builds."""
     folder = tmp_path_factory.mktemp("dist")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    # the virtual environment that this runs in is not made anew, whatever was edited since
+    # the virtual environment that this runs in is not made anew, also where files were edited since
     command = ["make", "--silent", "--assume-old=.venv/.ready", "wheels", f"DIST={folder}"]
     subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=240)
     return {canonicalize_name(found.name.split("-")[0]): found for found in folder.glob("*.whl")}
@@ -129,7 +129,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def own_requirements(wheels: dict[str, Path], name: str) -> set[str]:
     """The component and those of ours that it requires, however far down.
 
-    They are installed by file: a registry may have a stranger's package of the same name and version.
+    They are installed by file: a registry may have another project's package of the same name and version.
     """
     (metadata,) = (entry for entry in ZipFile(wheels[name]).namelist() if entry.endswith(".dist-info/METADATA"))
     fields = message_from_bytes(ZipFile(wheels[name]).read(metadata)).get_all("Requires-Dist", [])

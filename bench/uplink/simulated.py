@@ -40,12 +40,12 @@ _PLAIN_PAYLOAD_BYTES: Final = 52
 
 def place_call(condition: Condition, mode: str, seed: int, seconds: float) -> Outcome:
     """One call of so many seconds in one of `MODES`."""
-    bench = _Call(condition, MODES[mode], round(seconds / FRAME_S))
+    measured = _Call(condition, MODES[mode], round(seconds / FRAME_S))
     with tempfile.TemporaryDirectory() as folder, structlog.testing.capture_logs():
         certificate = make_certificate(Path(folder))
-        with mock.patch.object(reassembler, "stand_in", bench.note_stand_in):
-            simulate(lambda sim: bench.run(sim, certificate), seed=seed, limit_s=seconds + 120)
-    return bench.outcome()
+        with mock.patch.object(reassembler, "stand_in", measured.note_stand_in):
+            simulate(lambda sim: measured.run(sim, certificate), seed=seed, limit_s=seconds + 120)
+    return measured.outcome()
 
 
 def plain_datagrams(condition: Condition, seed: int, seconds: float) -> Outcome:
@@ -62,7 +62,7 @@ def plain_datagrams(condition: Condition, seed: int, seconds: float) -> Outcome:
 
 
 class _Call:
-    """The caller's speech and the listening agent, who both write down when."""
+    """The caller's speech and the listening agent, which both note the time of each frame."""
 
     is_live = False
 
@@ -71,13 +71,13 @@ class _Call:
         self._options = options
         self._frames = frames
         self._spoken_at: list[float] = []
-        self._heard_at: dict[int, float] = {}
+        self._received_at: dict[int, float] = {}
         self._stood_in: set[int] = set()
         self._bytes = 0
 
     def outcome(self) -> Outcome:
-        heard = [(n, at) for n, at in self._heard_at.items() if n not in self._stood_in]
-        lateness = [1000 * (at - self._spoken_at[n] - ONE_WAY_S) for n, at in heard]
+        received = [(n, at) for n, at in self._received_at.items() if n not in self._stood_in]
+        lateness = [1000 * (at - self._spoken_at[n] - ONE_WAY_S) for n, at in received]
         return Outcome(len(self._spoken_at), tuple(lateness), self._bytes)
 
     def note_stand_in(self, sequence: int, before: AudioFrame | None, after: AudioFrame | None) -> AudioFrame:
@@ -85,7 +85,7 @@ class _Call:
         return stand_in(sequence, before, after)
 
     async def run(self, sim: Simulation, certificate: Any) -> None:
-        cluster = SimulatedCluster(sim, certificate, lambda name: _Listener(self._heard), Plan(access=Profile()))
+        cluster = SimulatedCluster(sim, certificate, lambda name: _Listener(self._on_frame), Plan(access=Profile()))
         await cluster.start()
         up = cluster.caller.link.up = _Counting(self._condition.profile)
         # the far side of the caller's link is the datacentre's, 0.2 ms away
@@ -118,8 +118,8 @@ class _Call:
             self._spoken_at.append(loop.time())
             yield samples.tobytes()
 
-    def _heard(self, sequence: int) -> None:
-        self._heard_at[sequence] = asyncio.get_running_loop().time()
+    def _on_frame(self, sequence: int) -> None:
+        self._received_at[sequence] = asyncio.get_running_loop().time()
 
 
 class _Counting(Direction):
@@ -131,27 +131,27 @@ class _Counting(Direction):
 
 
 class _Listener(Agent):
-    """Tells `heard` the sequence number of each frame, and has nothing to say."""
+    """Calls `on_frame` with the sequence number of each frame, and never answers."""
 
     name = "listener"
     output_rate_hz = 16_000
 
-    def __init__(self, heard: Callable[[int], None]) -> None:
-        self._heard = heard
+    def __init__(self, on_frame: Callable[[int], None]) -> None:
+        self._on_frame = on_frame
 
     def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
-        return _Listening(emit, self._heard)
+        return _Listening(emit, self._on_frame)
 
 
 class _Listening(Conversation):
-    def __init__(self, emit: Emit, heard: Callable[[int], None]) -> None:
+    def __init__(self, emit: Emit, on_frame: Callable[[int], None]) -> None:
         super().__init__(emit)
-        self._heard = heard
+        self._on_frame = on_frame
         self._latest = -1
 
     def hear(self, audio: UserAudio) -> None:
         self._latest = audio.sequence
-        self._heard(audio.sequence)
+        self._on_frame(audio.sequence)
         if audio.sequence % 50 == 49:
             self.emit(NoSpeechUpTo(audio.sequence))
 

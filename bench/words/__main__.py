@@ -5,7 +5,7 @@ over a link that loses datagrams in bursts of 5, and through the agent's own tur
 "Without" each frame travels once, in a datagram of its own, and the decoder conceals what is lost. "Hybrid" and "one
 stream" are calls of the client's SDK, in Opus, through the load balancer to a worker. A telephone call has no such
 choice: Twilio sends it as one stream over TCP, to Twilio's transport, and what the telephone network lost before is
-lost for everybody. All is in virtual time. `make bench-words`; needs flite.
+lost by every way. All is in virtual time. `make bench-words`; needs flite.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main() -> None:
     text = (
         f"The order agent, {len(ORDERS)} orders by {len(VOICES)} voices, lossy rows {repeats} times\n\n"
         f"{table(HEADER, rows)}\n\n"
-        f"In {calls.same} of {calls.orders} calls the agent heard the complete recording, sample by sample, "
+        f"In {calls.same} of {calls.orders} calls the agent received the complete recording, sample by sample, "
         "and understood the same."
     )
     calls_document = {"calls": calls.orders, "calls_as_complete": calls.same}

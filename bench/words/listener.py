@@ -16,7 +16,7 @@ from voice_gateway.agents.order.recogniser import InlineRecogniser
 
 @dataclass(slots=True)
 class Understanding:
-    """The words and the order that came of a call; calls that heard the same samples have the same `digest`."""
+    """The words and the order that came of a call; calls whose agent received the same samples have the same `digest`."""
 
     words: list[str] = field(default_factory=list)
     items: list[Any] = field(default_factory=list)
@@ -54,10 +54,10 @@ class Listener(NotingAgent):
             understanding.words += each.text.split()
             if each.state is not None:
                 understanding.items = list(each.state["items"])
-        heard = b"".join(audio.pcm for conversation in self.heard for audio in conversation)
-        understanding.digest = hashlib.sha256(heard).hexdigest()
+        received = b"".join(audio.pcm for conversation in self.received for audio in conversation)
+        understanding.digest = hashlib.sha256(received).hexdigest()
         self._understood.clear()
-        self.heard.clear()
+        self.received.clear()
         return understanding
 
     def hear(self, pieces: Iterator[UserAudio]) -> Understanding:

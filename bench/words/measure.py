@@ -35,13 +35,13 @@ def measure(path: str, voice: str, repeats: int) -> Scores:
             complete = None
             for loss in LOSSES:
                 for seed in (1_000 * number + repeat for repeat in range(repeats if loss else 1)):
-                    heard = {"without": listener.hear(in_plain_datagrams(frames, loss, seed))}
+                    found = {"without": listener.hear(in_plain_datagrams(frames, loss, seed))}
                     if path == PATHS[0]:
                         for way, uplink in (("hybrid", "hybrid"), ("one stream", "reliable")):
-                            heard[way] = voice_call(listener, certificate, pcm, uplink, loss, seed)
+                            found[way] = voice_call(listener, certificate, pcm, uplink, loss, seed)
                     else:
-                        heard["one stream"] = telephone_call(listener, frames, loss, seed)
-                    complete = complete or heard["without"]  # the first link loses nothing
-                    for way, understood in heard.items():
+                        found["one stream"] = telephone_call(listener, frames, loss, seed)
+                    complete = complete or found["without"]  # the first link loses nothing
+                    for way, understood in found.items():
                         scores[loss, way].add(text, understood, complete)
     return dict(scores)

@@ -20,7 +20,7 @@ _LEXICON: Final = Lexicon(_MENU)
 class Score:
     """Of `words` said, `errors` were wrong; of `orders`, `right` became what was ordered.
 
-    `same` of them were heard, sample by sample, as the recording that lost nothing.
+    `same` of them gave the agent the samples of the recording that lost nothing.
     """
 
     words: int = 0
@@ -50,11 +50,11 @@ def total(scores: Iterable[Score]) -> Score:
     return Score(*(sum(getattr(each, name) for each in every) for name in Score.__slots__))
 
 
-def distance(said: list[str], heard: list[str]) -> int:
-    """The fewest words to leave out, put in or replace that make the one of the other."""
-    row = list(range(len(heard) + 1))
+def distance(said: list[str], recognised: list[str]) -> int:
+    """The fewest words to leave out, put in or replace that turn one into the other."""
+    row = list(range(len(recognised) + 1))
     for number, word in enumerate(said, 1):
         diagonal, row[0] = row[0], number
-        for place, other in enumerate(heard, 1):
+        for place, other in enumerate(recognised, 1):
             diagonal, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, diagonal + (word != other))
     return row[-1]

@@ -17,7 +17,7 @@ def expected_order() -> list[dict[str, Any]]:
 
 def find_losses(result: ScenarioResult) -> list[str]:
     """Return a sentence for each thing that was lost; an empty list is a call that lost nothing."""
-    call, served = result.call, result.worker_session
+    call, session = result.call, result.worker_session
     faults = []
     if result.failure is not None:
         faults.append(f"the call did not end well: {result.failure}")
@@ -28,12 +28,12 @@ def find_losses(result: ScenarioResult) -> list[str]:
         faults.append(f"the order has {len(items)} items, {len(expected_order())} were said")
     if call["frames_sent"] != call["frames_acked"]:
         faults.append(f"{call['frames_sent']} frames were sent, {call['frames_acked']} were acked")
-    received = served.get("uplink", {}).get("frames")
+    received = session.get("uplink", {}).get("frames")
     if received != call["frames_sent"]:
         faults.append(f"{call['frames_sent']} frames were sent, the worker received {received}")
-    if served.get("worker") != result.first_worker:
-        faults.append(f"{result.first_worker} took the call, {served.get('worker')} ended it")
-    if not served.get("migrations"):
+    if session.get("worker") != result.first_worker:
+        faults.append(f"{result.first_worker} took the call, {session.get('worker')} ended it")
+    if not session.get("migrations"):
         faults.append("the worker saw no change of address")
     return faults
 

@@ -17,10 +17,10 @@ def show_scenario(console: Console, result: ScenarioResult) -> None:
     console.print(_gaps(result))
     console.print(_transcript(result))
     console.print(_order(result))
-    call, served = result.call, result.worker_session
+    call, session = result.call, result.worker_session
     console.print(
-        f"One worker for the whole call: [bold]{served.get('worker', 'none')}[/]: {call['frames_sent']} frames sent, "
-        f"{served.get('uplink', {}).get('frames', 0)} received, {call['frames_acked']} acked.\n"
+        f"One worker for the whole call: [bold]{session.get('worker', 'none')}[/]: {call['frames_sent']} frames sent, "
+        f"{session.get('uplink', {}).get('frames', 0)} received, {call['frames_acked']} acked.\n"
     )
 
 

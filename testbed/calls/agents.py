@@ -24,31 +24,31 @@ from voicelink.audio.vad import SileroModel
 
 
 class NotingAgent(Agent):
-    """Passes everything to `inner`, and keeps the frames of each conversation in `heard`."""
+    """Passes everything to `inner`, and keeps the frames of each conversation in `received`."""
 
     def __init__(self, inner: Agent) -> None:
         self.name = inner.name
         self.input_rate_hz = inner.input_rate_hz
         self.output_rate_hz = inner.output_rate_hz
         self.audio_format = inner.audio_format
-        self.heard: list[list[UserAudio]] = []
+        self.received: list[list[UserAudio]] = []
         self._inner = inner
 
     async def open(self) -> None:
         await self._inner.open()
 
     def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
-        self.heard.append([])
-        return _NotingConversation(emit, self._inner.converse(emit, state), self.heard[-1])
+        self.received.append([])
+        return _NotingConversation(emit, self._inner.converse(emit, state), self.received[-1])
 
     async def close(self) -> None:
         await self._inner.close()
 
 
 class _NotingConversation(Conversation):
-    def __init__(self, emit: Emit, inner: Conversation, heard: list[UserAudio]) -> None:
+    def __init__(self, emit: Emit, inner: Conversation, received: list[UserAudio]) -> None:
         super().__init__(emit)
-        self._heard = heard
+        self._received = received
         self._inner = inner
 
     def greet(self) -> None:
@@ -73,7 +73,7 @@ class _NotingConversation(Conversation):
         self._inner.close()
 
     def hear(self, audio: UserAudio) -> None:
-        self._heard.append(audio)
+        self._received.append(audio)
         self._inner.hear(audio)
 
 

@@ -1,4 +1,4 @@
-// Runs in the page before its own scripts: keeps what happens, when, and what is heard.
+// Runs in the page before its own scripts: keeps the events, their times, and the audio played.
 (() => {
   const observed = {
     isRecording: RECORDER !== "",
@@ -36,7 +36,7 @@
     return stream;
   };
 
-  // whatever goes to the loudspeaker goes to a recorder as well
+  // what goes to the loudspeaker goes to a recorder as well
   const connect = AudioNode.prototype.connect;
   AudioNode.prototype.connect = function (target, ...rest) {
     if (target instanceof AudioDestinationNode && observed.isRecording) record(this);
@@ -72,7 +72,7 @@
     }
   };
 
-  observed.heard = () => asText(observed.output);
+  observed.played = () => asText(observed.output);
   observed.captured = () => asText(input);
 
   // 16 bits suffice, and get out of the page as text

@@ -94,13 +94,13 @@ async def test_a_nat_that_gives_another_address_in_mid_word_is_not_noticed(testb
         await page.items(2)
         await page.photograph("talking")
         (connected,) = await page.events("connected")
-        served = await testbed.session(connected["session"])
+        session = await testbed.session(connected["session"])
         assert await losses_of(page) == []
         if lacking(await words_in(await page.microphone())):
             raise MicrophoneError  # in every call where it is the recording that is at fault
         assert not await page.events("interrupted")
-        assert len(served["migrations"]) == len(REBOUND)
-        assert median(gap_near(served, each) for each in sent) <= 80.0, "more than two frames of 20 ms are late"
+        assert len(session["migrations"]) == len(REBOUND)
+        assert median(gap_near(session, each) for each in sent) <= 80.0, "more than two frames of 20 ms are late"
         assert (await testbed.session(connected["session"]))["uplink"]["frames"] == (await page.ask("observed.ended"))[
             "sent"
         ]
@@ -111,9 +111,9 @@ async def test_a_nat_that_gives_another_address_in_mid_word_is_not_noticed(testb
         await page.photograph("ended-on-a-phone-in-the-dark")
 
 
-def gap_near(served: dict[str, Any], sequence: int) -> float:
+def gap_near(session: dict[str, Any], sequence: int) -> float:
     """The longest wait between two frames around this one, as the worker saw it; it keeps only its largest."""
-    gaps = served["uplink"]["largest_gaps"]
+    gaps = session["uplink"]["largest_gaps"]
     return max((gap["gap_ms"] for gap in gaps if -5 <= gap["sequence"] - sequence <= 25), default=20.0)
 
 
@@ -207,11 +207,11 @@ async def test_a_call_in_datagrams_is_complete_though_some_are_lost(testbed: Pag
         finally:
             testbed.path.loss = 0.0
         ended = await page.ask("observed.ended")
-        served = await testbed.session(connected["session"])
+        session = await testbed.session(connected["session"])
         assert not await page.events("interrupted")
         assert testbed.path.lost > 0
-        assert served["uplink"]["frames"] == ended["sent"]
-        assert served["datagrams"] > 0.9 * ended["sent"], "most frames came on the stream"
+        assert session["uplink"]["frames"] == ended["sent"]
+        assert session["datagrams"] > 0.9 * ended["sent"], "most frames came on the stream"
         answered = [event for event in await page.events("turn") if event["responseMs"] is not None]
         assert answered
         assert all(sum(turn[part] for part in PARTS) - turn["responseMs"] <= CLOCKS_MS for turn in answered), answered

@@ -41,7 +41,7 @@ class VoicePage:
         await self.phase("talking", 40.0)
 
     async def hang_up(self) -> dict[str, Any]:
-        """Press it again, and return how the call ended: frames sent and heard, and so on."""
+        """Press it again, and return how the call ended: frames sent and acked, and so on."""
         await self.page.get_by_role("button", name="Hang up").click()
         await self.phase("ended")
         return dict(await self.ask("observed.ended"))
@@ -86,16 +86,16 @@ class VoicePage:
 
     async def sound(self) -> Sound:
         """All that left for the loudspeaker so far."""
-        return await self._sound("observed.heard()")
+        return await self._sound("observed.played()")
 
     async def microphone(self) -> Sound:
         """All that the microphone gave to the page so far."""
         return await self._sound("observed.captured()")
 
     async def _sound(self, expression: str) -> Sound:
-        heard = await self.ask(expression)
-        samples = np.frombuffer(base64.b64decode(heard["samples"]), "<i2")
-        return Sound(heard["first"] / heard["rate"], heard["rate"], samples)
+        recorded = await self.ask(expression)
+        samples = np.frombuffer(base64.b64decode(recorded["samples"]), "<i2")
+        return Sound(recorded["first"] / recorded["rate"], recorded["rate"], samples)
 
     async def photograph(self, name: str) -> None:
         SHOTS.mkdir(parents=True, exist_ok=True)

@@ -99,19 +99,19 @@ def test_a_go_backend_believes_no_header_of_another_host(program: Path) -> None:
         packet = b"\x40" + cid + bytes(30)
         header = SppHeader(("198.51.100.7", 40001), ("192.0.2.1", 443))
         with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as untrusted,
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as balancer,
         ):
-            stranger.bind(("127.0.0.2", 0))
+            untrusted.bind(("127.0.0.2", 0))
             balancer.bind(("127.0.0.1", 0))
             balancer.settimeout(TIMEOUT_S)
-            stranger.setblocking(False)
-            stranger.sendto(wrap(header, packet), address)
+            untrusted.setblocking(False)
+            untrusted.sendto(wrap(header, packet), address)
             balancer.sendto(packet, address)
             balancer.sendto(wrap(header, packet), address)
             assert balancer.recv(2048) == wrap(header, b"@ for 198.51.100.7:40001")
             with pytest.raises(BlockingIOError):
-                stranger.recv(2048)
+                untrusted.recv(2048)
 
 
 @needs_go

@@ -43,10 +43,10 @@ KINDS: list[tuple[str, Callable[[random.Random], Profile], network_faults.Networ
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A call as both ends saw it; `heard` has the frames of each conversation with any worker's agent."""
+    """A call as both ends saw it; `received` has the frames of each conversation with an agent, of all workers."""
 
     report: CallReport
-    heard: list[list[UserAudio]]
+    received: list[list[UserAudio]]
 
 
 async def place_call(
@@ -83,7 +83,7 @@ async def place_call(
         report = await cluster.caller.run(call())
     finally:
         await cluster.stop()
-    return Outcome(report, [heard for agent in agents for heard in agent.heard])
+    return Outcome(report, [received for agent in agents for received in agent.received])
 
 
 def assert_is_whole(outcome: Outcome) -> None:
@@ -96,11 +96,11 @@ def assert_is_whole(outcome: Outcome) -> None:
     assert report.is_complete
     assert items == ORDERED
     pieces: dict[int, bytes] = {}
-    for heard in sorted(filter(None, outcome.heard), key=lambda heard: heard[0].sequence):
-        sequences = [audio.sequence for audio in heard]
+    for received in sorted(filter(None, outcome.received), key=lambda received: received[0].sequence):
+        sequences = [audio.sequence for audio in received]
         assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
-        assert sequences[0] <= len(pieces), "a conversation goes on behind frames that nobody had"
-        pieces.update((audio.sequence, audio.pcm) for audio in heard)
+        assert sequences[0] <= len(pieces), "a conversation begins behind frames that no agent received"
+        pieces.update((audio.sequence, audio.pcm) for audio in received)
     assert sorted(pieces) == list(range(report.frames_sent))
     assert b"".join(pieces[sequence] for sequence in sorted(pieces)) == _spoken()
     assert report.frames_acked == report.frames_sent

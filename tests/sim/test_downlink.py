@@ -50,10 +50,10 @@ class _Lecture(Conversation):
 class Ear:
     """A `Sink` that notes when it is given sound."""
 
-    heard: list[tuple[float, bytes]] = field(default_factory=list)
+    played: list[tuple[float, bytes]] = field(default_factory=list)
 
     def play(self, at_s: float, pcm: bytes) -> None:
-        self.heard.append((at_s, pcm))
+        self.played.append((at_s, pcm))
 
     def flush(self) -> None: ...
 
@@ -61,12 +61,12 @@ class Ear:
 
     @property
     def longest_silence_s(self) -> float:
-        ends = [(at, at + len(pcm) / 48_000) for at, pcm in self.heard]
+        ends = [(at, at + len(pcm) / 48_000) for at, pcm in self.played]
         return max(begin - end for (_, end), (begin, _) in itertools.pairwise(ends))
 
     @property
     def sound(self) -> bytes:
-        return b"".join(pcm for _, pcm in self.heard)
+        return b"".join(pcm for _, pcm in self.played)
 
 
 @dataclass
@@ -124,7 +124,7 @@ def test_an_outage_shorter_than_the_buffer_is_not_heard(certificate: Development
     """Also where the session is resumed over another connection in the meantime."""
     outcome = lecture(certificate, [(5.0, 5.0 + outage_s)])
     assert outcome.ear.longest_silence_s < 0.001
-    assert outcome.ear.sound == LECTURE, "byte by byte, whatever connection it came over"
+    assert outcome.ear.sound == LECTURE, "byte by byte, over any number of connections"
     assert outcome.underrun_ms == 0
     assert max(outcome.leads_s) <= CAP_S
 

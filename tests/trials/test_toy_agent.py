@@ -1,4 +1,4 @@
-"""A stranger's agent: a package outside the tree, installed, chosen by the settings, held to the contract, called."""
+"""An agent of a third party: a package outside the tree, installed, chosen by the settings, held to the contract, called."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ def test_it_passes_the_contract_suite_that_is_shipped(installed: Path, tmp_path:
 
 
 async def test_it_answers_a_call(installed: Path, tmp_path: Path) -> None:
-    agent = 'name = "toy"\n[agent.settings]\ngreeting = "Beep, stranger."\npitch_hz = 600'
+    agent = 'name = "toy"\n[agent.settings]\ngreeting = "Beep, caller."\npitch_hz = 600'
     async with serving(tmp_path, installed, agent) as (process, config):
         async with caller(await started(process), config) as call:
             call.send_pcm(SPEECH)
             await call.finish()
         lines = [(line.role, line.text) for line in call.transcript]
-        assert lines[0] == ("agent", "Beep, stranger.")
+        assert lines[0] == ("agent", "Beep, caller.")
         assert lines[-1][0] == "agent"
         assert lines[-1][1].strip() == "beep"
         assert call.state == {"kind": "toy", "count": 1}

@@ -32,13 +32,13 @@ async def websocket_calls(conditions: Sequence[Condition], seeds: Sequence[int],
             caller = await _program(caller_in, "call", str(seconds), *ports)
             tunnel.speech_begins()
             made_at = await _result(caller, b"go\n")
-            heard_at = await _result(server, b"")
-    outcomes = [_outcome(made_at[port], heard_at[port], tunnel.byte_count[int(port)]) for port in ports]
+            received_at = await _result(server, b"")
+    outcomes = [_outcome(made_at[port], received_at[port], tunnel.byte_count[int(port)]) for port in ports]
     return [outcomes[start : start + len(seeds)] for start in range(0, len(outcomes), len(seeds))]
 
 
-def _outcome(made_at: list[float], heard_at: dict[str, float], byte_count: int) -> Outcome:
-    lateness = [1000 * (at - made_at[int(sequence)] - ONE_WAY_S) for sequence, at in heard_at.items()]
+def _outcome(made_at: list[float], received_at: dict[str, float], byte_count: int) -> Outcome:
+    lateness = [1000 * (at - made_at[int(sequence)] - ONE_WAY_S) for sequence, at in received_at.items()]
     return Outcome(len(made_at), tuple(lateness), byte_count)
 
 

@@ -34,22 +34,22 @@ _LONGEST_TAIL_S = 6.0
 async def _serve(certificate: str, key: str, ports: Sequence[int]) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    heard_at: dict[int, dict[int, float]] = {port: {} for port in ports}
+    received_at: dict[int, dict[int, float]] = {port: {} for port in ports}
 
     async def listen(connection: ServerConnection) -> None:
-        heard = heard_at[connection.local_address[1]]
+        received = received_at[connection.local_address[1]]
         with suppress(ConnectionClosed):  # the caller ends without a word
             async for message in connection:
                 frame = decode_audio_frame(bytes(message[1:])) if isinstance(message, bytes) else None
                 if isinstance(frame, AudioFrame):
-                    heard[frame.sequence] = time.monotonic()
+                    received[frame.sequence] = time.monotonic()
 
     servers = [await serve(listen, SERVER, port, ssl=context, compression=None, ping_interval=None) for port in ports]
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     for server in servers:
         server.close()
-    print(json.dumps(heard_at), flush=True)
+    print(json.dumps(received_at), flush=True)
     os._exit(0)  # connections that hang are of no interest
 
 

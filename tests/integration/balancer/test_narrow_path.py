@@ -20,7 +20,7 @@ HAS_NAMESPACES = os.geteuid() == 0 and shutil.which("unshare") is not None and s
 @pytest.mark.skipif(not os.environ.get("STRICT") and not HAS_NAMESPACES, reason="network namespaces need root")
 @pytest.mark.parametrize("family", ["v4", "v6"])
 @pytest.mark.parametrize("datapath", ["vectorised", "asyncio"])
-def test_too_large_with_the_envelope_is_dropped_and_counted(family, datapath):
+def test_too_large_with_the_spp_header_is_dropped_and_counted(family, datapath):
     command = ["unshare", "--net", sys.executable, "-m", "tests.integration.support.narrow_path", family, datapath]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     seen = json.loads(ended.stdout)

@@ -225,7 +225,7 @@ def test_a_bad_reload_changes_nothing(shared):
     [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::1", "127.0.0.1"), ("127.0.0.1", "::1")],
 )
 def test_daemons_behind_ecmp_are_interchangeable_packet_by_packet(settings, client_ip, backend_ip):
-    """Every flow alternates between two daemons; neither knows of the other, and backends answer whom they heard."""
+    """Every flow alternates between two daemons; backends answer the one that sent the datagram."""
     listen, inner = (f"[{ip}]:0" if ":" in ip else f"{ip}:0" for ip in (client_ip, backend_ip))
     with traffic(flows=15, client_ip=client_ip, backend_ip=backend_ip) as (backends, clients):
         write_settings(settings, backends, listen, inner, processes=1)
@@ -251,7 +251,7 @@ def test_a_backend_that_is_lost_and_returns_costs_only_its_own_datagrams(shared)
         assert tally.by_backend[number] == pytest.approx(tally.sent / 4, abs=5)
 
 
-def test_garbage_strangers_and_headers_that_name_the_vip_disturb_nobody(shared):
+def test_garbage_untrusted_sources_and_headers_that_name_the_vip_cost_no_datagram(shared):
     daemon, backends, clients, _ = shared
     stop = threading.Event()
 

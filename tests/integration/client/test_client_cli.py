@@ -177,7 +177,7 @@ async def test_an_interrupt_ends_the_speech_and_says_goodbye(server: ScriptedSer
     arguments = ("call", tmp_path / "long.wav", "--url", server.url, "--ca", server.ca_file, "--token", TOKEN)
     async with voice_client_process(*arguments, "--no-greeting", "--codec", "pcm16", "--json") as process:
         await server.has_session.wait()
-        await server.sessions[0].has_heard_something.wait()
+        await server.sessions[0].has_frame.wait()
         process.send_signal(signal.SIGINT)
         out, err = await process.communicate()
     assert (process.returncode, err) == (0, b"")
@@ -262,7 +262,7 @@ MISTAKES = {
     "foreign address": (["call", "{wav}", "--local", "192.0.2.1"], "cannot use the local address 192.0.2.1"),
     "unpaired target": (["call", "{wav}", "--migrate-to", "127.0.0.3"], "each --migrate-to belongs to a --migrate-at"),
     "silent record": (["call", "{wav}", "--record", "x.wav", "--no-playback"], "--no-playback plays nothing"),
-    "nobody there": (["call", "{wav}", "--url", "https://127.0.0.1:9/v1/voice"], "nobody listens at 127.0.0.1:9"),
+    "closed port": (["call", "{wav}", "--url", "https://127.0.0.1:9/v1/voice"], " listens at 127.0.0.1:9"),
     "bad ping": (["ping", "ftp://h"], "the URL must begin with https://"),
 }
 

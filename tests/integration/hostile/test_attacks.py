@@ -179,10 +179,10 @@ async def test_a_network_that_sends_undecryptable_initials_is_answered_with_retr
         neighbour = await Client(endpoint.address or ("", 0)).connect()
         await until(lambda: neighbour.has(SessionOpened))
         assert endpoint.counters.retry_tokens_accepted == 1
-        stranger = await Client(endpoint.address or ("", 0)).connect(host="127.0.0.2")
-        await until(lambda: stranger.has(SessionOpened))
+        other_host = await Client(endpoint.address or ("", 0)).connect(host="127.0.0.2")
+        await until(lambda: other_host.has(SessionOpened))
         assert endpoint.counters.retry_tokens_accepted == 1
-        for each in (neighbour, stranger, flooder):
+        for each in (neighbour, other_host, flooder):
             each.close()
 
 
@@ -326,11 +326,11 @@ async def test_garbage_on_both_sockets_is_counted_and_logged_nowhere(
         datagrams = garbage(seed)
         sent = 0
         for datagram in datagrams:
-            enveloped = wrap(SppHeader(("198.51.100.7", 40001), ("192.0.2.1", 4433)), datagram)
+            wrapped = wrap(SppHeader(("198.51.100.7", 40001), ("192.0.2.1", 4433)), datagram)
             for socket, raw, address in (
                 (outside, datagram, endpoint.address),
                 (balancer, datagram, endpoint.inner_address),
-                (balancer, enveloped, endpoint.inner_address),
+                (balancer, wrapped, endpoint.inner_address),
             ):
                 socket.send(raw, address)
                 sent += 1

@@ -41,12 +41,12 @@ def main(processes: str) -> None:
     with (
         socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as backend,
         socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client,
-        subprocess.Popen(quiclb("serve", config), stderr=subprocess.PIPE, text=True) as served,
+        subprocess.Popen(quiclb("serve", config), stderr=subprocess.PIPE, text=True) as balancer,
     ):
         try:
             backend.bind(("::1", 4433))
             backend.settimeout(10)
-            log = Log(served)
+            log = Log(balancer)
             log.until(STARTED)
             for _ in range(20):
                 client.sendto(INITIAL, ("::1", 443))
@@ -59,7 +59,7 @@ def main(processes: str) -> None:
             client.sendto(INITIAL, ("::1", 443))
             log.until(LOST)
         finally:
-            served.terminate()
+            balancer.terminate()
     print(json.dumps({"check": checked.stdout, "events": log.seen, "arrived": arrived}))
 
 
@@ -75,8 +75,8 @@ def set_mtu(mtu_bytes: int) -> None:
 class Log:
     """The events about paths and the start, in their order."""
 
-    def __init__(self, served: subprocess.Popen[str]) -> None:
-        self._lines = served.stderr
+    def __init__(self, balancer: subprocess.Popen[str]) -> None:
+        self._lines = balancer.stderr
         self.seen: list[dict[str, object]] = []
 
     def until(self, event: str) -> None:

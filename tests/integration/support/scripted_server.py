@@ -44,12 +44,12 @@ ANSWER_FRAMES = 20
 
 
 class ScriptedSession:
-    """Hears every frame, and answers the caller's bye with 0.4 s of speech before its own."""
+    """Acknowledges every frame, and answers the caller's bye with 0.4 s of speech before its own."""
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.frames: list[AudioFrame] = []
-        self.has_heard_something = asyncio.Event()
+        self.has_frame = asyncio.Event()
         self.messages: list[ClientMessage] = []
         self.peers: list[str] = []
         self.fault: Malformed | None = None
@@ -73,7 +73,7 @@ class ScriptedSession:
     def audio_received(self, frame: AudioFrame) -> None:
         assert frame.sequence == len(self.frames)
         self.frames.append(frame)
-        self.has_heard_something.set()
+        self.has_frame.set()
         self.end_if_all_arrived()
 
     def end_if_all_arrived(self) -> None:

@@ -139,24 +139,24 @@ async def test_a_connection_that_comes_back_before_another_is_open_is_kept(tmp_p
     assert call.state["utterances"] == 1
 
 
-async def test_the_rest_of_an_answer_is_heard_on_the_new_connection(tmp_path: Path) -> None:
+async def test_the_rest_of_an_answer_is_played_on_the_new_connection(tmp_path: Path) -> None:
     async with working(tmp_path) as worker, relaying(worker.addresses.direct) as relay:
-        heard = Heard()
-        async with calling(relay, tmp_path, sinks=[heard]) as call:
+        played = PlayedAudio()
+        async with calling(relay, tmp_path, sinks=[played]) as call:
             call.send_pcm(TONE + bytes(32_000))
             await until(lambda: call.report().played_ms > 100)
             relay.cut()
             await until(lambda: call.report().resumes)
             await call.finish()
     # the echo has 2 s of tone and the pause that ended the turn; a repeated or lost piece would be longer than a frame
-    assert len(heard.pcm) // 2 / 24_000 == pytest.approx(2.65, abs=0.15)
+    assert len(played.pcm) // 2 / 24_000 == pytest.approx(2.65, abs=0.15)
 
 
-async def test_after_bye_the_rest_of_the_last_answer_is_heard_on_the_new_connection(tmp_path: Path) -> None:
+async def test_after_bye_the_rest_of_the_last_answer_is_played_on_the_new_connection(tmp_path: Path) -> None:
     """PROTOCOL section 6: at the same worker, too."""
     async with working(tmp_path) as worker, relaying(worker.addresses.direct) as relay:
-        heard = Heard()
-        async with calling(relay, tmp_path, sinks=[heard]) as call:
+        played = PlayedAudio()
+        async with calling(relay, tmp_path, sinks=[played]) as call:
             call.send_pcm(TONE + bytes(32_000))
             await until(lambda: call.report().played_ms > 100)
             finishing = asyncio.create_task(call.finish())
@@ -164,10 +164,10 @@ async def test_after_bye_the_rest_of_the_last_answer_is_heard_on_the_new_connect
             relay.cut()
             await finishing
             assert call.report().resumes
-    assert len(heard.pcm) // 2 / 24_000 == pytest.approx(2.65, abs=0.15)
+    assert len(played.pcm) // 2 / 24_000 == pytest.approx(2.65, abs=0.15)
 
 
-class Heard:
+class PlayedAudio:
     """A sink that keeps what was played."""
 
     def __init__(self) -> None:

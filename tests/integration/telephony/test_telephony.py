@@ -154,8 +154,8 @@ async def test_a_call_is_answered_and_ended(worker: Worker) -> None:
     assert (session.transport, session.turn, session.close_reason) == ("twilio", 1, "bye")
     assert session.uplink.frames == result.frames_sent
     assert worker.sessions.counters.accepted == {"twilio": 1}
-    heard = np.frombuffer(pcmu_decode(simulator.recording), "<i2")
-    assert np.abs(heard).max() > 7_000
+    recorded = np.frombuffer(pcmu_decode(simulator.recording), "<i2")
+    assert np.abs(recorded).max() > 7_000
 
 
 async def test_a_call_over_tls_with_a_signature_that_leaves_out_the_port(certificates: Path) -> None:
@@ -333,7 +333,7 @@ async def test_the_command_prints_and_records_what_the_caller_heard(worker: Work
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("voice-gateway")),
         *("simulate-twilio", str(tmp_path / "said.wav"), at(worker, "/twiml?agent=echo", "http"), "--json"),
-        *("--auth-token-file", str(tmp_path / "token"), "--record", str(tmp_path / "heard.wav")),
+        *("--auth-token-file", str(tmp_path / "token"), "--record", str(tmp_path / "caller.wav")),
         *("--call-sid", "CA7"),
         stdout=asyncio.subprocess.PIPE,
     )
@@ -342,9 +342,9 @@ async def test_the_command_prints_and_records_what_the_caller_heard(worker: Work
     assert process.returncode == 0
     assert (facts["call_sid"], facts["is_answered"], facts["clears"]) == ("CA7", True, 0)
     assert facts["answer_delay_ms"] > 500, "the pause that ends a turn"
-    heard = np.frombuffer(pcmu_decode(read_telephone_wav(tmp_path / "heard.wav")), "<i2")
-    assert np.abs(heard).max() > 7_000
-    assert len(heard) == facts["frames_sent"] * 160
+    recorded = np.frombuffer(pcmu_decode(read_telephone_wav(tmp_path / "caller.wav")), "<i2")
+    assert np.abs(recorded).max() > 7_000
+    assert len(recorded) == facts["frames_sent"] * 160
 
 
 async def test_a_worker_that_is_not_there_is_one_sentence() -> None:

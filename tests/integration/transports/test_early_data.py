@@ -82,13 +82,13 @@ async def test_early_data_that_a_worker_does_not_want_is_sent_again() -> None:
     async with two() as (one, _, _, _):
         ticket = await ticket_from(one)
     sessions = Sessions()
-    async with serving(sessions, issuer(3)) as stranger:
-        client = Client(stranger.address, session_ticket=ticket)
+    async with serving(sessions, issuer(3)) as other:
+        client = Client(other.address, session_ticket=ticket)
         await client.connect()
         client.speak(3)
         await until(lambda: client.pongs == [0, 1, 2])
         client.close()
-        assert stranger.counters.handshakes_resumed == 0
+        assert other.counters.handshakes_resumed == 0
     assert len(sessions.all) == 1
 
 

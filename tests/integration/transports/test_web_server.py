@@ -201,7 +201,7 @@ async def test_fragments_are_joined_around_a_ping(bench: Bench) -> None:
     writer.close()
 
 
-async def test_messages_before_a_close_in_the_same_bytes_are_heard(bench: Bench) -> None:
+async def test_messages_before_a_close_in_the_same_bytes_are_received(bench: Bench) -> None:
     _, writer = await bench.open()
     writer.write(masked(1, b"last words") + masked(8, b""))
     await bench.listener.is_over.wait()
@@ -209,7 +209,7 @@ async def test_messages_before_a_close_in_the_same_bytes_are_heard(bench: Bench)
     writer.close()
 
 
-async def test_after_its_own_close_nothing_is_heard(bench: Bench) -> None:
+async def test_after_its_own_close_nothing_is_received(bench: Bench) -> None:
     reader, writer = await bench.open()
     assert bench.listener.socket is not None
     bench.listener.socket.close(1001, "ü" * 100)

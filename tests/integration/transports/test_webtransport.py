@@ -38,18 +38,18 @@ async def connect(clients: list[Client], server: Any, path: str = "/v1/voice") -
     return await client.connect(path)
 
 
-def heard(sessions: Sessions) -> list[int]:
+def received(sessions: Sessions) -> list[int]:
     return [value.sequence for name, value in sessions.all[0].calls if isinstance(value, AudioFrame)]
 
 
-async def test_frames_sent_with_the_first_flight_are_all_heard(clients: list[Client]) -> None:
+async def test_frames_sent_with_the_first_flight_are_all_received(clients: list[Client]) -> None:
     sessions = Sessions()
     async with serving(sessions) as endpoint:
         client = await connect(clients, endpoint.address)
         client.speak(5)
         await until(lambda: len(client.pongs) == 5)
         assert client.has(SessionOpened)
-        assert heard(sessions) == [0, 1, 2, 3, 4]
+        assert received(sessions) == [0, 1, 2, 3, 4]
         assert endpoint.counters.handshakes_completed == 1
         assert (endpoint.connection_count, endpoint.half_open_count) == (1, 0)
 
@@ -79,7 +79,7 @@ async def test_a_client_migrates_to_a_new_socket_and_no_frame_is_lost(clients: l
         client.sockets[0].close()
         client.speak(3)
         await until(lambda: len(client.pongs) == 9)
-        assert heard(sessions) == list(range(9))
+        assert received(sessions) == list(range(9))
         host, port = client.sockets[-1].address
         assert ("path", f"{host}:{port}") in sessions.all[0].calls
         assert endpoint.counters.path_changes == 1
@@ -108,7 +108,7 @@ async def test_a_rebinding_nat_goes_unnoticed_by_the_client(clients: list[Client
         client.speak(3)
         await until(lambda: len(client.pongs) == 6)
         await until(lambda: endpoint.counters.path_changes == 1)
-        assert heard(sessions) == list(range(6))
+        assert received(sessions) == list(range(6))
         nat.close()
 
 
@@ -171,7 +171,7 @@ async def test_a_client_behind_a_load_balancer_migrates(clients: list[Client]) -
         vip.close()
 
 
-async def test_envelopes_of_a_stranger_are_ignored_and_counted(clients: list[Client]) -> None:
+async def test_spp_headers_of_an_untrusted_source_are_ignored_and_counted(clients: list[Client]) -> None:
     async with serving(host=None, inner_host="127.0.0.1", trusted_proxies=("127.0.0.11",)) as endpoint:
         vip = await Vip().open(endpoint.inner_address, ("127.0.0.99",))
         await connect(clients, vip.public.address)
@@ -181,7 +181,7 @@ async def test_envelopes_of_a_stranger_are_ignored_and_counted(clients: list[Cli
         vip.close()
 
 
-async def test_an_envelope_on_the_public_socket_is_not_believed(clients: list[Client]) -> None:
+async def test_an_spp_header_on_the_public_socket_is_not_trusted(clients: list[Client]) -> None:
     async with serving(inner_host="127.0.0.1", trusted_proxies=("127.0.0.11",)) as endpoint:
         vip = await Vip().open(endpoint.address, ("127.0.0.11",))
         await connect(clients, vip.public.address)
@@ -207,10 +207,10 @@ async def test_a_health_probe_is_answered_from_any_port_of_a_trusted_proxy_named
     answers: list[bytes] = []
     async with serving(host=None, inner_host="127.0.0.1", trusted_proxies=("127.0.0.11:4434",)) as endpoint:
         prober = await Socket.open(lambda datagram, _: answers.append(datagram), "127.0.0.11")
-        stranger = await Socket.open(lambda datagram, _: answers.append(datagram), "127.0.0.12")
+        untrusted = await Socket.open(lambda datagram, _: answers.append(datagram), "127.0.0.12")
         probe = PROBE.ljust(MIN_INITIAL_BYTES, b"\0")
         header = wrap(SppHeader(("127.0.0.11", 9), ("192.0.2.1", 443)), b"") if is_wrapped else b""
-        stranger.send(header + probe, endpoint.inner_address)
+        untrusted.send(header + probe, endpoint.inner_address)
         prober.send(wrap(SppHeader(("192.0.2.9", 9), ("192.0.2.1", 443)), b"\x40" * 60), endpoint.inner_address)
         await until(lambda: endpoint.counters.untrusted_source == 2)
         prober.send(header + probe, endpoint.inner_address)
@@ -219,7 +219,7 @@ async def test_a_health_probe_is_answered_from_any_port_of_a_trusted_proxy_named
         assert answers[0][len(header) + 1 : len(header) + 5] == bytes(4)
         assert len(answers) == 1
         prober.close()
-        stranger.close()
+        untrusted.close()
 
 
 # Endings

@@ -129,10 +129,10 @@ def test_an_utterance_sent_again_from_its_start_is_understood_the_same(agent: Or
     for frame in whole[:60]:
         cut_off.hear(UserAudio(frame.sequence, bytes(decoder.decode(frame))))
     cut_off.close()
-    heard = max((event.through_sequence for event in first if isinstance(event, NoSpeechUpTo)), default=-1)
+    silent_up_to = max((event.through_sequence for event in first if isinstance(event, NoSpeechUpTo)), default=-1)
     resumed = agent.converse(second.append, None)
     decoder = FrameDecoder(16_000)
-    for frame in whole[heard + 1 :]:
+    for frame in whole[silent_up_to + 1 :]:
         resumed.hear(UserAudio(frame.sequence, bytes(decoder.decode(frame))))
     resumed.close()
     assert lines(last_state(second)) == CALLERS_ORDER

@@ -35,7 +35,7 @@ type report struct {
 	Final     []string       `json:"final"`
 	State     map[string]any `json:"state"`
 	Sent      int            `json:"sent"`
-	Heard     int            `json:"heard"`
+	Acked     int            `json:"acked"`
 	Spoken    int            `json:"spoken_bytes"`
 	Answers   int            `json:"answers"`
 	Reset     int            `json:"reset"`
@@ -253,7 +253,7 @@ func (c *caller) took(message map[string]any, ready chan struct{}) {
 	case "state":
 		c.did.State, _ = message["state"].(map[string]any)
 	case "heard":
-		c.did.Heard, _ = message["sequence"].(int)
+		c.did.Acked, _ = message["sequence"].(int)
 	case "error":
 		c.errors <- fmt.Errorf("error %v: %v", message["code"], message["message"])
 	case "bye":
