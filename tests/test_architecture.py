@@ -1,6 +1,7 @@
 """The import rules of ARCHITECTURE.md, and the habits that a reader can rely on in every file."""
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -142,6 +143,38 @@ SANS_IO = [
     "client/python/src/voice_client/uplink/sender.py",
     "link/src/voicelink/audio/wav.py",
 ]
+# The glossary: words that must not come back, and the words to use instead. A key is a regular expression.
+GLOSSARY = {
+    r"octets|\w+_octets|octets_\w+": "bytes",
+    r"heard_\w+|(?!test_)\w+_heard|unheard|(heard)(?= (=|in)\b)": "acked, received or played",
+    r"frames? (not |that (is|are|was|were) (not )?)?heard": "acked",
+    r"generations?": "utterance ID; for a routing table: version",
+    r"enveloped?|envelopes": "SPP header",
+    r"told": "callbacks by their event; in prose: distinguish, report, call",
+    r"nobody|somebody|whoever|whomever|whatever": "name the party: the client, the operator, each backend",
+    r"sounded|take_over|hold_floor|lead_to": "the event: first_audio, resume, minimum window, set_handler",
+    r"heir|contenders|misfortunes?|teller|judgement": "replacement, implementations, network faults, runner",
+    r"Ledger|Allowance|Visit|Holder|Entrance|Excess|Meter": "record tracker, token bucket, access control, limiter",
+    r"Reception|Opened|Goodbye|Alarm|Floor|Tickets": "pending call, session, closing handshake, timer, resume tokens",
+    r"TableKeeper|Roster|_judge|GATHERING_S|Shortcut|_Lane|_Way|PROVE": "table controller, backend set, fast path",
+    r"Story|Teller|Misfortune": "scenario, runner, network fault",
+}
+# Where a word is right, removed before the search: the form, and the reason.
+NOT_OURS = {
+    r"[\"'`](heard|generation|octets)[\"'`]": "a message or key of the wire, or a key that users may still read",
+    r"\bgeneration\??(?=: )|(?<=\.)generation\b": "the same key in an object or type of TypeScript or JavaScript",
+    r"def generation\b": "a deprecated property of a public event",
+    r"\b(frames_heard|heard_sequence)\b": "keys of JSON documents, kept for their readers",
+    r"GENERATION:POSITION_MS|`GENERATION\S*`": "the name of a Twilio mark on the wire",
+    r"PROTOCOL\.md: .*\bvarint generation\b": "the wire's key in a table of PROTOCOL.md",
+    r"Envelope(Error|Fault)": "deprecated names of the public library",
+    r"\bOpened\b(?! *[(=])": "a word that begins a sentence",
+}
+SPELLED_OUT = {"tests/test_architecture.py": "the glossary itself", "CHANGELOG.md": "history, in the words of its time"}
+READ_CODE = {".py", ".ts", ".js", ".mjs", ".html", ".css", ".go", ".c", ".h"}
+READ_SUFFIXES = READ_CODE | {".md", ".toml", ".service", ".socket"}
+READ_FOLDERS = ("quiclb", "link", "gateway", "client", "testbed", "tests", "bench", "deploy", "certs")
+BUILT = {"node_modules", "dist", "static", "results", ".venv"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 IMPURE = {"asyncio", "socket", "time", "random", "secrets", "os", "uvloop", "threading"}
 
@@ -293,3 +326,32 @@ def is_private(name: str) -> bool:
 
 def is_own(node: ast.Attribute) -> bool:
     return isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"} and is_private(node.attr)
+
+
+def test_the_glossary_is_kept() -> None:
+    """A reader meets one word for one thing; the failure names each place and the word to write there."""
+    patterns = [(re.compile(rf"\b({words})\b", flags(words)), instead) for words, instead in GLOSSARY.items()]
+    found = [
+        f"{place}: {match[0]!r}; write: {instead}"
+        for place, text in lines_of_source_and_documents()
+        for pattern, instead in patterns
+        if (match := pattern.search(text))
+    ]
+    assert not found, "\n".join(found)
+
+
+def flags(words: str) -> re.RegexFlag:
+    """Names of classes are searched as they are spelled, words of the language in either case."""
+    return re.NOFLAG if words[0].isupper() else re.IGNORECASE
+
+
+def lines_of_source_and_documents() -> Iterator[tuple[str, str]]:
+    """Each line that has a letter, with its place, less the forms that are right."""
+    right = re.compile("|".join(NOT_OURS))
+    inside = (path for folder in READ_FOLDERS for path in sorted((ROOT / folder).rglob("*")))
+    for path in (*sorted(ROOT.glob("*.md")), ROOT / "Makefile", ROOT / "pyproject.toml", *inside):
+        name = path.relative_to(ROOT)
+        is_read = path.suffix in READ_SUFFIXES or name.name == "Makefile"
+        if is_read and path.is_file() and str(name) not in SPELLED_OUT and not BUILT & set(name.parts):
+            for number, line in enumerate(path.read_text().splitlines(), 1):
+                yield f"{name}:{number}", right.sub("", f"{name}: {line}")

@@ -16,7 +16,7 @@ from voice_gateway.agents.order.recogniser import InlineRecogniser
 
 @dataclass(slots=True)
 class Understanding:
-    """The words and the order that came of a call; calls whose agent received the same samples have the same `digest`."""
+    """The words and the order of a call; `digest` is the same for calls whose agent received the same samples."""
 
     words: list[str] = field(default_factory=list)
     items: list[Any] = field(default_factory=list)

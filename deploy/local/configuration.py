@@ -28,7 +28,7 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What the load balancer and the workers share: the QUIC-LB key, and the keys of tokens, tickets and stateless reset."""
+    """Shared by load balancer and workers: the QUIC-LB key; the keys of tokens, tickets and stateless reset."""
 
     quic_lb_key: str
     retry_key: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 from deploy.local.cluster import Cluster, ClusterOptions
 from deploy.local.incidents import Incidents
 from testbed.ports import free_port
-from tests.browser.path import Path, path_to
+from tests.browser.path import LossyRelay, path_to
 
 TOKEN = "sesame"
 ORDER = ["Taro milk tea", "large, oat milk, 75 % sugar", "Matcha latte"]
@@ -23,7 +22,7 @@ class PageTestbed:
     """A cluster whose page calls through `path`."""
 
     cluster: Cluster
-    path: Path
+    path: LossyRelay
 
     @property
     def url(self) -> str:
@@ -59,7 +58,7 @@ async def page_testbed() -> AsyncIterator[PageTestbed]:
         )
         async with Cluster(options) as cluster, Incidents(cluster, demo_port, away_s=1.0):
             testbed = PageTestbed(cluster, path)
-            path.lead_to(testbed.server)
+            path.relay_to(testbed.server)
             yield testbed
 
 
@@ -79,8 +78,3 @@ def lost(items: list[str], ended: dict[str, Any] | None, said: str) -> list[str]
 def lacking(said: str) -> list[str]:
     """The words of the order that were not said."""
     return [word for word in WORDS if word not in said]
-
-
-async def settle() -> None:
-    """Let what was just started by a click reach the event loop."""
-    await asyncio.sleep(0)

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from tests.integration.support.relay import Address, Relay
 
 
-class Path(Relay):
-    """A relay; while `is_dark` nothing passes in either direction, as behind a firewall that drops UDP.
+class LossyRelay(Relay):
+    """While `is_dark` nothing passes in either direction, as behind a firewall that drops UDP.
 
     Of what the browser sends, the share `loss` is lost.
     """
@@ -41,9 +41,9 @@ class Path(Relay):
 
 
 @asynccontextmanager
-async def path_to(server: Address, host: str = "127.0.0.1") -> AsyncIterator[Path]:
+async def path_to(server: Address, host: str = "127.0.0.1") -> AsyncIterator[LossyRelay]:
     loop = asyncio.get_running_loop()
-    _, path = await loop.create_datagram_endpoint(lambda: Path(server), local_addr=(host, 0))
+    _, path = await loop.create_datagram_endpoint(lambda: LossyRelay(server), local_addr=(host, 0))
     try:
         yield path
     finally:

@@ -29,7 +29,7 @@ def program(names: tuple[str, ...]) -> str:
             subprocess.run(command, capture_output=True, check=False)
             if found := find(names):
                 return found
-    missing(f"there is no {package} on this machine; on Debian: apt-get install {package}")
+    return missing(f"there is no {package} on this machine; on Debian: apt-get install {package}")
 
 
 def find(names: tuple[str, ...]) -> str | None:

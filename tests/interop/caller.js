@@ -59,7 +59,7 @@ async function call(url, hash, recording) {
     await say({ type: "played", generation: head.generation, position_ms: frames * 20, is_complete: true });
   }
 
-  // Cut what is behind its length out of a stream; a downlink stream begins with its type and generation.
+  // Cut what is behind its length out of a stream; a downlink stream begins with its type and utterance ID.
   async function* bodies(stream, head) {
     const reader = stream.getReader();
     let buffer = new Uint8Array(0), at = 0;

@@ -1,7 +1,7 @@
 """Whole calls through load balancers to workers, under every network fault: the production code on simulated hosts.
 
-The caller says a drink order of seven seconds. The order agent recognises it with its real models. Whatever happened
-to the path, the order must be complete, and every frame must have reached the agent once and in order.
+The caller says a drink order of seven seconds. The order agent recognises it with its real models. Under every
+fault the order must be complete, and every frame must have reached the agent once and in order.
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ def test_a_connected_socket_takes_datagrams_of_its_peer_only() -> None:
         other = await opened(
             sim, sim.network.host("other", "10.0.0.9", up=PERFECT), local=("10.0.0.9", 9), remote=SERVER
         )
-        client.transport.sendto(b"stranger", ("10.0.0.9", 9))
+        client.transport.sendto(b"other", ("10.0.0.9", 9))
         server.transport.sendto(b"peer", ("10.0.0.9", 9))
         await asyncio.sleep(1)
         close(client, server, other)
@@ -277,13 +277,13 @@ def test_a_nat_lets_in_only_whom_the_client_has_sent_to() -> None:
         nat = sim.network.nat("198.51.100.1")
         client = await opened(sim, sim.network.host("client", "10.0.0.2", up=PERFECT, nat=nat))
         server = await opened(sim, sim.network.host("server", SERVER[0], up=PERFECT), local=SERVER)
-        stranger = await opened(sim, sim.network.host("stranger", "192.0.2.66", up=PERFECT))
+        other = await opened(sim, sim.network.host("other", "192.0.2.66", up=PERFECT))
         client.transport.sendto(b"?", SERVER)
         await asyncio.sleep(1)
-        stranger.transport.sendto(b"unasked", ("198.51.100.1", 40001))
+        other.transport.sendto(b"unasked", ("198.51.100.1", 40001))
         server.transport.sendto(b"answer", ("198.51.100.1", 40001))
         await asyncio.sleep(1)
-        close(client, server, stranger)
+        close(client, server, other)
         return client.data
 
     assert simulate(scenario, seed=1)[0] == [b"answer"]

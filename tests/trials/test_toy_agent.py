@@ -1,4 +1,4 @@
-"""An agent of a third party: a package outside the tree, installed, chosen by the settings, held to the contract, called."""
+"""A third party's agent: a package outside the tree, installed, chosen by the settings, tested and called."""
 
 from __future__ import annotations
 

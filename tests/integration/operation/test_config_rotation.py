@@ -13,8 +13,8 @@ from quiclb.settings.loader import Settings
 from tests.integration.support.in_process_cluster import (
     CONFIG,
     InProcessCluster,
-    cluster,
     balancer_settings,
+    cluster,
     worker_settings,
 )
 from tests.integration.support.udp import until

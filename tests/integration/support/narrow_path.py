@@ -1,4 +1,4 @@
-"""A load balancer over a path of 1400 bytes, in a network namespace of its own, where a lower MTU affects no other test.
+"""A load balancer over a path of 1400 bytes, in an own network namespace, where a lower MTU affects no other test.
 
 `unshare --net python -m tests.integration.support.narrow_path v4 vectorised` prints what arrived, what was counted,
 and whether every packet forbade fragmentation.

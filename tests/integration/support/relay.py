@@ -51,7 +51,7 @@ class Relay(asyncio.DatagramProtocol):
         for back in backs.values():
             back.result().close()
 
-    def lead_to(self, server: Address) -> None:
+    def relay_to(self, server: Address) -> None:
         """Relay to another server from now on; datagrams of the one before are dropped."""
         self._server = server
         self.renew()

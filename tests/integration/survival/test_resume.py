@@ -193,7 +193,7 @@ async def test_a_worker_that_never_saw_the_session_takes_it_up_from_the_store(tm
     ):
         speaking = asyncio.create_task(call.speak(TONE))
         await asyncio.sleep(0.8)
-        relay.lead_to(second.addresses.direct)
+        relay.relay_to(second.addresses.direct)
         await speaking
         await ended(call)
         report = call.report()
@@ -229,7 +229,7 @@ async def test_a_session_that_is_gone_ends_the_call(tmp_path: Path) -> None:
         relaying(first.addresses.direct) as relay,
         calling(relay, tmp_path) as call,
     ):
-        relay.lead_to(second.addresses.direct)
+        relay.relay_to(second.addresses.direct)
         call.send_pcm(TONE)
         with pytest.raises(SessionFailed, match="unknown session"):
             await call.finish()

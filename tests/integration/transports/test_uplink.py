@@ -75,7 +75,7 @@ async def test_another_worker_takes_the_call_up(tmp_path: Path) -> None:
     ):
         speaking = asyncio.create_task(call.speak(TONE))
         await asyncio.sleep(0.8)
-        relay.lead_to(second.addresses.direct)
+        relay.relay_to(second.addresses.direct)
         await speaking
         await ended(call)
         report = call.report()

@@ -274,7 +274,7 @@ func (c *caller) hear(ctx context.Context, session *webtransport.Session) {
 			if kind, err := quicvarint.Read(r); err != nil || kind != 2 {
 				return
 			}
-			generation, err := quicvarint.Read(r)
+			utteranceID, err := quicvarint.Read(r)
 			if err != nil {
 				return
 			}
@@ -282,12 +282,12 @@ func (c *caller) hear(ctx context.Context, session *webtransport.Session) {
 			for {
 				length, err := quicvarint.Read(r)
 				if err != nil {
-					c.utteranceEnded(generation, spoken, frames, err)
+					c.utteranceEnded(utteranceID, spoken, frames, err)
 					return
 				}
 				body := make([]byte, length)
 				if _, err := io.ReadFull(r, body); err != nil {
-					c.utteranceEnded(generation, spoken, frames, err)
+					c.utteranceEnded(utteranceID, spoken, frames, err)
 					return
 				}
 				spoken += len(body)
@@ -297,7 +297,7 @@ func (c *caller) hear(ctx context.Context, session *webtransport.Session) {
 	}
 }
 
-func (c *caller) utteranceEnded(generation uint64, spoken, frames int, err error) {
+func (c *caller) utteranceEnded(utteranceID uint64, spoken, frames int, err error) {
 	c.lock.Lock()
 	c.did.Spoken += spoken
 	var reset *webtransport.StreamError
@@ -311,7 +311,7 @@ func (c *caller) utteranceEnded(generation uint64, spoken, frames int, err error
 	if isWhole {
 		position := frames * 20
 		_ = c.say(map[string]any{
-			"type": "played", "generation": int(generation), "position_ms": position, "is_complete": true,
+			"type": "played", "generation": int(utteranceID), "position_ms": position, "is_complete": true,
 		})
 	}
 }

@@ -1,0 +1,70 @@
+"""The documents name files that exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("quiclb", "link", "gateway", "client", "testbed", "tests", "bench", "deploy", "certs", "locks", ".ci")
+DOCUMENTS = [
+    *(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "PROTOCOL", "COMPLIANCE", "CONTRIBUTING")),
+    *sorted(path for folder in ("deploy", "bench", "certs") for path in (ROOT / folder).rglob("*.md")),
+]
+ROOTS = ("", "quiclb/src", "link/src", "gateway/src", "client/python/src", "client/web", "client/web/page")
+"""What paths in documents begin at, besides the document's own folder."""
+SUFFIXES = {".py", ".ts", ".js", ".mjs", ".go", ".c", ".h", ".md", ".json", ".toml", ".lock", ".service", ".socket"}
+MADE = {
+    "bench/results": "what benchmarks write",
+    "bench/results/lb": "what benchmarks write",
+    "certs/dev": "what `make setup` writes",
+    "voice_gateway/web/static": "what `make web` writes",
+    "results.json": "what `make bench-lb` writes",
+    "worker.toml": "a settings file of the reader's",
+    "alice.token": "a file of the reader's",
+    "/config.json": "a path of the page's server",
+}
+
+
+def names(document: Path) -> Iterator[str]:
+    """The paths of a document: targets of links, and what stands in backticks and looks like a path."""
+    text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        if "://" not in target:
+            yield target
+    for quoted in re.findall(r"`([^`\n]+)`", text):
+        name = quoted.partition("::")[0].rstrip("/")
+        top = name.split("/")[0]
+        is_path = bool(re.fullmatch(r"[\w./-]+", name)) and not re.search(r"[A-Z]{3,}(?!\.md)", name)
+        known = top in (*FOLDERS, "voicelink", "voice_gateway", "voice_client")
+        if is_path and (Path(name).suffix in SUFFIXES or ("/" in name and known)):
+            yield name
+
+
+@pytest.fixture(scope="module")
+def tails() -> set[str]:
+    """Every file and folder of the tree, by its path and by each end of it."""
+    found: set[str] = set()
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*"):
+            parts = path.relative_to(ROOT).parts
+            if not {"node_modules", "__pycache__"} & set(parts):
+                found |= {"/".join(parts[start:]) for start in range(len(parts))}
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_path_named_in_a_document_exists(document: Path, tails: set[str]) -> None:
+    """A path begins at the root, at a component's sources or at the document's folder, or is the end of a path."""
+    missing = {
+        name
+        for name in names(document)
+        if name not in MADE
+        and not any((ROOT / root / name).exists() for root in ROOTS)
+        and not (document.parent / name).exists()
+        and name not in tails
+    }
+    assert missing == set()
