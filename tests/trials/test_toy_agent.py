@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.worker.test_worker_process import PROGRAM, SETTINGS, caller, run, started
+from tests.integration.support.worker_process import PROGRAM, SETTINGS, caller, run, started
 
 SOURCE = Path(__file__).parent / "toy_agent"
 SPEECH = b"\x00\x20\x00\xe0" * 8_000 + bytes(64_000)

@@ -10,22 +10,12 @@ import time
 from pathlib import Path
 
 from quiclb import LoadBalancer, Settings
-from tests.integration.balancer.test_load_balancer import CHOSEN, on_every_datapath
-from tests.integration.balancer.test_load_balancer_process import (  # fixtures among them
-    TIMEOUT_S,
-    Daemon,
-    backends,
-    client,
-    config,
-    exchange,
-)
+from tests.integration.support.load_balancer import CHOSEN, TIMEOUT_S, LoadBalancerProcess, exchange, on_every_datapath
 from tests.integration.support.scripted_server import self_signed
 from tests.unit.quiclb.pools import cid, short_packet
 from voice_gateway.endpoint.cids import UnroutableIssuer
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.endpoint.tls import TlsIdentity
-
-__all__ = ["backends", "client", "config"]
 
 
 def replace_file(path: Path, old: str, new: str) -> None:
@@ -37,14 +27,14 @@ def replace_file(path: Path, old: str, new: str) -> None:
     fresh.rename(path)
 
 
-def next_event(daemon: Daemon) -> dict[str, object]:
+def next_event(daemon: LoadBalancerProcess) -> dict[str, object]:
     line = daemon.process.stderr.readline()
     assert line, "the load balancer ended"
     return json.loads(line)
 
 
 def test_a_changed_file_and_sighup_take_effect_and_a_bad_file_does_not(config, client, backends):
-    with Daemon(config) as daemon:
+    with LoadBalancerProcess(config) as daemon:
         for number, backend in enumerate(backends, start=1):
             exchange(client, backend, daemon.vip, number)
         # the backends change places
@@ -89,7 +79,7 @@ def receiver(client, backends, vip, number):
 
 
 def test_reloads_under_load_lose_and_misroute_nothing(config, client, backends):
-    with Daemon(config) as daemon:
+    with LoadBalancerProcess(config) as daemon:
         sent = 0
         for number in range(8):
             former, latest = (f'"02020202", "aaaaaa{n:02x}"' for n in (number - 1, number))

@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from quiclb.net.spp import HEADER_LENGTH
-from tests.integration.support.narrow_path import SIZES
-from tests.integration.support.narrow_start import GOOD, LOST, STARTED
+from tests.integration.support.programs.narrow_path import SIZES
+from tests.integration.support.programs.narrow_start import GOOD, LOST, STARTED
 
 HAS_NAMESPACES = os.geteuid() == 0 and shutil.which("unshare") is not None and shutil.which("ip") is not None
 
@@ -21,7 +21,15 @@ HAS_NAMESPACES = os.geteuid() == 0 and shutil.which("unshare") is not None and s
 @pytest.mark.parametrize("family", ["v4", "v6"])
 @pytest.mark.parametrize("datapath", ["vectorised", "asyncio"])
 def test_too_large_with_the_spp_header_is_dropped_and_counted(family, datapath):
-    command = ["unshare", "--net", sys.executable, "-m", "tests.integration.support.narrow_path", family, datapath]
+    command = [
+        "unshare",
+        "--net",
+        sys.executable,
+        "-m",
+        "tests.integration.support.programs.narrow_path",
+        family,
+        datapath,
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     seen = json.loads(ended.stdout)
     small, _ = SIZES[family]
@@ -37,7 +45,7 @@ def test_too_large_with_the_spp_header_is_dropped_and_counted(family, datapath):
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_a_path_too_narrow_for_clients_first_datagrams_is_named_with_the_bytes_needed(processes):
     """1,200 of an Initial (RFC 9000 14.1), 38 of SPP, 8 of UDP, 40 of IPv6: 1,286, more than IPv6's least MTU."""
-    command = ["unshare", "--net", sys.executable, "-m", "tests.integration.support.narrow_start", processes]
+    command = ["unshare", "--net", sys.executable, "-m", "tests.integration.support.programs.narrow_start", processes]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
     seen = json.loads(ended.stdout)
     fault = "too large for the path to backend 'a' at [::1]:4433: 1286 bytes needed, the route's MTU is 1280"

@@ -16,7 +16,7 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicErrorCode, QuicPacketType, pull_quic_header
 
 from quiclb import SppHeader, wrap
-from tests.integration.support.udp import Client, Socket, issuer, serving, until
+from tests.integration.support.udp import Client, Socket, client_and_initial, initial, issuer, serving, until
 from tests.unit.voicelink.quic.harness import SERVER_ADDRESS, client_configuration, connected, seeded
 from voice_gateway.endpoint.address_validation import NETWORK_FAILURES
 from voice_gateway.endpoint.endpoint import Endpoint
@@ -27,18 +27,6 @@ from voicelink.quic.cid_source import RandomCids
 from voicelink.quic.events import ConnectionTerminated
 
 KEY = b"s" * 32
-
-
-def client_and_initial(seed: int) -> tuple[Connection, bytes]:
-    """A client that has sent the first datagram of an honest handshake, and that datagram."""
-    client = Connection(configuration=client_configuration(), cids=RandomCids(8, seeded(seed)))
-    client.connect(SERVER_ADDRESS, 0.0)
-    return client, client.datagrams_to_send(0.0)[0][0]
-
-
-def initial(seed: int) -> bytes:
-    """The first datagram of an honest client's handshake."""
-    return client_and_initial(seed)[1]
 
 
 def undecryptable(seed: int) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.integration.worker.test_worker_process import PROGRAM, run, started
+from tests.integration.support.worker_process import PROGRAM, run, started
 from tests.unit.voice_gateway.access.access_keys import pair
 from voice_client import AccessRefused, AudioOptions, Security, VoiceClient
 from voice_client.cli.dial import CallPlan

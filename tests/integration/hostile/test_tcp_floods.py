@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.support.worker_process import started
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.web.descriptors import HELD_BACK
 
@@ -54,19 +55,13 @@ async def worker(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    assert process.stdout
-    document = b""
-    while not document.endswith(b"}\n"):
-        line = await process.stdout.readline()
-        assert line, "the worker did not start"
-        document += line
-    facts: dict[str, Any] = json.loads(document)
+    facts = await started(process)
     yield facts | {"folder": tmp_path, "pid": process.pid}
     process.terminate()
     _, errors = await process.communicate()
     assert b"Traceback" not in errors
-    started = json.loads(errors.splitlines()[0])
-    assert (started["descriptors"], started["tcp_connections"]) == (DESCRIPTORS, DESCRIPTORS - HELD_BACK)
+    event = json.loads(errors.splitlines()[0])
+    assert (event["descriptors"], event["tcp_connections"]) == (DESCRIPTORS, DESCRIPTORS - HELD_BACK)
 
 
 def address(text: str) -> tuple[str, int]:

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from quiclb.settings.loader import Settings
-from tests.integration.support.in_process_cluster import (
+from tests.integration.support.udp import until
+from tests.integration.support.workers import (
     CONFIG,
+    TONE,
     InProcessCluster,
     balancer_settings,
     cluster,
     worker_settings,
 )
-from tests.integration.support.udp import until
-from tests.integration.survival.test_resume import TONE
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.ops.reload import SettingsSource
 from voice_gateway.settings.gateway_settings import GatewaySettings

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from testbed.ports import free_port
-from tests.integration.worker.test_worker_process import PROGRAM, caller, config, started
-from tests.unit.quiclb.pools import KEY
+from tests.integration.support.load_balancer import UNPROBED
+from tests.integration.support.worker_process import PROGRAM, caller, config, started
 
 __all__ = ["config"]
 TIMEOUT_S = 20.0
@@ -153,14 +153,7 @@ inner = "127.0.0.1:0"
 metrics = "{metrics_address}"
 allow_loopback_clients = true
 processes = 2
-[health]
-enabled = false
-[[config]]
-id = 0
-server_id_length = 4
-nonce_length = 12
-key = "{KEY.hex()}"
-[[backend]]
+{UNPROBED}[[backend]]
 name = "b1"
 address = "127.0.0.1:9"
 server_ids = {{ 0 = "01010101" }}

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.integration.operation.test_reload_process import Daemon, daemon
-from tests.integration.worker.test_worker_process import SETTINGS
-
-__all__ = ["daemon"]
+from tests.integration.support.worker_process import SETTINGS, WorkerProcess
 
 WITH_CONFIGS = """
 [quic]
@@ -32,13 +29,13 @@ def settings(config_id: int) -> str:
     return with_server_id + WITH_CONFIGS.format(config_id=config_id)
 
 
-async def connections(daemon: Daemon) -> dict[str, float]:
+async def connections(daemon: WorkerProcess) -> dict[str, float]:
     """How many connections there are by config."""
     lines = [line for line in (await daemon.metrics()).splitlines() if line.startswith("quic_connections_by_config{")]
     return {line.split('"')[1]: float(line.split()[1]) for line in lines}
 
 
-async def test_a_call_goes_from_one_config_to_the_next(daemon: Daemon, tmp_path: Path) -> None:
+async def test_a_call_goes_from_one_config_to_the_next(daemon: WorkerProcess, tmp_path: Path) -> None:
     async with daemon.caller(tmp_path / "certs" / "ca.pem") as call:
         assert await connections(daemon) == {"7": 1}
         for config_id in (0, 1):

@@ -14,7 +14,7 @@ from aioquic.tls import SessionTicket
 from quiclb import CidEncoder, QuicLbConfig, SppHeader, unwrap, wrap
 from quiclb.net.spp import SppFault
 from tests.unit.voice_gateway.transport.harness import Session
-from tests.unit.voicelink.quic.harness import client_configuration, identity
+from tests.unit.voicelink.quic.harness import SERVER_ADDRESS, client_configuration, identity, seeded
 from voice_gateway.endpoint.cids import CidIssuer
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.transport.base import Transport
@@ -274,3 +274,15 @@ class FakeLoadBalancer:
         self.outside.send(unwrapped[1], unwrapped[0].client)
 
     outside: Socket
+
+
+def client_and_initial(seed: int) -> tuple[Connection, bytes]:
+    """A client that has sent the first datagram of an honest handshake, and that datagram."""
+    client = Connection(configuration=client_configuration(), cids=RandomCids(8, seeded(seed)))
+    client.connect(SERVER_ADDRESS, 0.0)
+    return client, client.datagrams_to_send(0.0)[0][0]
+
+
+def initial(seed: int) -> bytes:
+    """The first datagram of an honest client's handshake."""
+    return client_and_initial(seed)[1]

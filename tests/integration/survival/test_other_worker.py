@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.integration.support.in_process_cluster import InProcessCluster, cluster
+from tests.integration.support.workers import InProcessCluster, cluster
 from voice_client import CredentialStore
 
 MANY = 40

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.support.in_process_cluster import InProcessCluster, cluster
 from tests.integration.support.udp import until
-from tests.integration.survival.test_resume import TONE
+from tests.integration.support.workers import TONE, InProcessCluster, cluster
 from voice_client import MigrationFailed
 
 WORKER_HOST = "127.0.0.9"

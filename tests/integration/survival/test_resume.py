@@ -3,55 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from tests.integration.support.relay import Relay, relaying
+from tests.integration.support.relay import relaying
+from tests.integration.support.workers import TONE, calling, ended, working
 from voice_client import Interrupted, Resumed, Security, SessionFailed, VoiceClient
-from voice_client.options import grouped
-from voice_gateway.certificates.development import ensure_certificate
-from voice_gateway.settings.gateway_settings import GatewaySettings
-from voice_gateway.store.base import SessionStore
 from voice_gateway.store.memory import MemoryStore
-from voice_gateway.worker.worker import Worker
 from voicelink.wire import CloseCode
 
-TONE = (np.sin(np.arange(32_000) / 10) * 8000).astype("<i2").tobytes()
 TIMEOUT_S = 30.0
-
-
-@asynccontextmanager
-async def working(
-    folder: Path, name: str = "w-1", store: SessionStore | None = None, token: str | None = None
-) -> AsyncIterator[Worker]:
-    ensure_certificate(folder, now=time.time())
-    worker = Worker(
-        GatewaySettings.model_validate(
-            {
-                "worker": {"name": name, "listen": "127.0.0.1:0"},
-                "tls": {"certificate": folder / "leaf.pem", "key": folder / "leaf.key"},
-                "agent": {"name": "echo"},
-                "access": {"token": token},
-            }
-        ),
-        store=store,
-    )
-    await worker.start()
-    try:
-        yield worker
-    finally:
-        await worker.stop(0.0)
-
-
-def calling(relay: Relay, folder: Path, **changes: Any) -> VoiceClient:
-    url = f"https://127.0.0.1:{relay.port}/v1/voice"
-    return VoiceClient(url, **grouped({"ca_file": folder / "ca.pem", "codec": "pcm16"} | changes))
 
 
 def came_back(events: Iterable[object]) -> list[Resumed]:
@@ -65,11 +28,6 @@ async def until(is_true: Callable[[], object]) -> None:
     async with asyncio.timeout(TIMEOUT_S):
         while not is_true():  # noqa: ASYNC110 - neither side has an event for it
             await asyncio.sleep(0.02)
-
-
-async def ended(call: VoiceClient) -> None:
-    await call.listen()
-    await call.finish()
 
 
 async def test_a_connection_that_dies_in_mid_speech_loses_and_repeats_no_frame(tmp_path: Path) -> None:

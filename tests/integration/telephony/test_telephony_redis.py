@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from testbed.redis_server import redis_server
-from tests.integration.telephony.test_telephony import LOUD, QUIET, emptied, line, serving
+from tests.integration.support.telephone import LOUD, QUIET, emptied, line, serving
 from voice_gateway.certificates.development import ensure_certificate
 
 

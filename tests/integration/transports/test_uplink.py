@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from tests.integration.support.relay import Address, Relay, relaying
 from tests.integration.support.scripted_server import TOKEN, serving
-from tests.integration.survival.test_resume import TONE, calling, ended, working
+from tests.integration.support.workers import TONE, calling, ended, working
 from voice_client.cli.main import app
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.transport.webtransport import WebTransport

@@ -16,7 +16,7 @@ def test_the_first_handshake_of_a_process_opens_no_file(tmp_path: Path) -> None:
     (tmp_path / "leaf.key").write_bytes(key)
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "tests.integration.support.cold_handshake"),
+            *(sys.executable, "-m", "tests.integration.support.programs.cold_handshake"),
             *(str(tmp_path / "leaf.pem"), str(tmp_path / "leaf.key"), str(NOW)),
         ],
         cwd=Path(__file__).parents[3],

@@ -10,8 +10,7 @@ import pytest
 
 from quiclb import SppHeader, unwrap, wrap
 from quiclb.net.spp import SppFault
-from tests.integration.hostile.test_attacks import initial
-from tests.integration.support.udp import Client, Sessions, Socket, issuer, serving, until
+from tests.integration.support.udp import Client, Sessions, Socket, initial, issuer, serving, until
 from voice_gateway.endpoint.endpoint import Endpoint
 from voicelink.h3.webtransport import SessionOpened
 from voicelink.quic import PeerClosed

@@ -4,53 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from voice_client import Security, VoiceClient
+from tests.integration.support.worker_process import PROGRAM, caller, config, run, started
 
-PROGRAM = str(Path(sys.executable).with_name("voice-gateway"))
-SETTINGS = """
-[worker]
-name = "worker-1"
-listen = "127.0.0.1:0"
-[tls]
-certificate = "certs/leaf.pem"
-key = "certs/leaf.key"
-[agent]
-name = "echo"
-[admin]
-listen = "127.0.0.1:0"
-[session]
-drain_timeout_s = 20
-"""
-
-
-async def run(*arguments: str, **environ: str) -> tuple[int | None, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        PROGRAM,
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=os.environ | environ,
-    )
-    out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
-
-
-@pytest.fixture
-async def config(tmp_path: Path) -> Path:
-    status, _, errors = await run("certificate", "--out", str(tmp_path / "certs"))
-    assert status == 0, errors
-    (tmp_path / "worker.toml").write_text(SETTINGS)
-    return tmp_path / "worker.toml"
+__all__ = ["config"]
 
 
 @pytest.fixture
@@ -65,23 +28,6 @@ async def process(config: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     if process.returncode is None:
         process.kill()
     await process.communicate()
-
-
-async def started(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    assert process.stdout
-    document = b""
-    while not document.endswith(b"}\n"):
-        line = await process.stdout.readline()
-        assert line, "the worker did not start"
-        document += line
-    facts: dict[str, Any] = json.loads(document)
-    return facts
-
-
-def caller(facts: dict[str, Any], config: Path) -> VoiceClient:
-    return VoiceClient(
-        f"https://{facts['direct']}/v1/voice", security=Security(ca_file=config.parent / "certs" / "ca.pem")
-    )
 
 
 async def test_sigterm_lets_the_call_end_and_exits_with_0(process: asyncio.subprocess.Process, config: Path) -> None:

@@ -1,7 +1,7 @@
 """A load balancer over a path of 1400 bytes, in an own network namespace, where a lower MTU affects no other test.
 
-`unshare --net python -m tests.integration.support.narrow_path v4 vectorised` prints what arrived, what was counted,
-and whether every packet forbade fragmentation.
+`unshare --net python -m tests.integration.support.programs.narrow_path v4 vectorised` prints what arrived, what was
+counted, and whether every packet forbade fragmentation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 from quiclb import LoadBalancer
-from tests.integration.balancer.test_load_balancer import CHOSEN, Peer, settings_for
+from tests.integration.support.load_balancer import CHOSEN, Peer, settings_for
 from tests.unit.quiclb.pools import cid, short_packet
 
 MTU = 1400

@@ -1,7 +1,8 @@
 """`quiclb check` and `serve` where the path to the backend has IPv6's least MTU, 1280, in an own network namespace.
 
-`unshare --net python -m tests.integration.support.narrow_start PROCESSES` prints what `check` says, and the events that
-`serve` logs: at the start, after the MTU was raised, and after it was lowered under traffic. Health probes are off.
+`unshare --net python -m tests.integration.support.programs.narrow_start PROCESSES` prints what `check` says, and the
+events that `serve` logs: at the start, after the MTU was raised, and after it was lowered under traffic. Health probes
+are off.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The first QUIC handshake of a process that has no file descriptor left.
 
-`python -m tests.integration.support.cold_handshake LEAF KEY NOW` prints the modules that the handshake imported, or
-fails.
+`python -m tests.integration.support.programs.cold_handshake LEAF KEY NOW` prints the modules that the handshake
+imported, or fails.
 """
 
 from __future__ import annotations

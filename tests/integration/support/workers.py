@@ -1,4 +1,4 @@
-"""A real load balancer before real workers, all in this process."""
+"""Workers in this process: one that echoes, behind a relay, or several behind a real load balancer."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from quiclb.daemon.load_balancer import LoadBalancer
 from quiclb.settings.loader import Settings
+from tests.integration.support.relay import Relay
 from voice_client import VoiceClient
 from voice_client.options import grouped
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.store.base import SessionStore
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.worker.worker import Worker
+
+TONE = (np.sin(np.arange(32_000) / 10) * 8000).astype("<i2").tobytes()
 
 CONFIG = {"id": 0, "server_id_length": 4, "nonce_length": 12, "key": "8f95f09245765f80256934e50c66207f"}
 SHARED = {"retry_key": "11" * 32, "ticket_key": "22" * 32, "reset_key": "33" * 32}
@@ -119,3 +125,36 @@ async def cluster(
         await balancer.start()
         running.push_async_callback(balancer.stop)
         yield InProcessCluster(folder, balancer, workers)
+
+
+@asynccontextmanager
+async def working(
+    folder: Path, name: str = "w-1", store: SessionStore | None = None, token: str | None = None
+) -> AsyncIterator[Worker]:
+    ensure_certificate(folder, now=time.time())
+    worker = Worker(
+        GatewaySettings.model_validate(
+            {
+                "worker": {"name": name, "listen": "127.0.0.1:0"},
+                "tls": {"certificate": folder / "leaf.pem", "key": folder / "leaf.key"},
+                "agent": {"name": "echo"},
+                "access": {"token": token},
+            }
+        ),
+        store=store,
+    )
+    await worker.start()
+    try:
+        yield worker
+    finally:
+        await worker.stop(0.0)
+
+
+def calling(relay: Relay, folder: Path, **changes: Any) -> VoiceClient:
+    url = f"https://127.0.0.1:{relay.port}/v1/voice"
+    return VoiceClient(url, **grouped({"ca_file": folder / "ca.pem", "codec": "pcm16"} | changes))
+
+
+async def ended(call: VoiceClient) -> None:
+    await call.listen()
+    await call.finish()
