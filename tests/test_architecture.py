@@ -166,7 +166,6 @@ NOT_OURS = {
     r"def generation\b": "a deprecated property of a public event",
     r"\b(frames_heard|heard_sequence)\b": "keys of JSON documents, kept for their readers",
     r"GENERATION:POSITION_MS|`GENERATION\S*`": "the name of a Twilio mark on the wire",
-    r"PROTOCOL\.md: .*\bvarint generation\b": "the wire's key in a table of PROTOCOL.md",
     r"Envelope(Error|Fault)": "deprecated names of the public library",
     r"\bOpened\b(?! *[(=])": "a word that begins a sentence",
 }

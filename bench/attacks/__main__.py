@@ -162,7 +162,7 @@ def _play(name: str, target: Target, folder: Path, seconds: float, settle_s: flo
 def missed(
     counters: Iterable[str], before: Mapping[str, float], after: Mapping[str, float], of_honest_clients: int
 ) -> tuple[str, ...]:
-    """Return those of the counters that did not grow by more than honest clients made them grow."""
+    """Return the counters that grew by no more than honest clients account for."""
     return tuple(
         each
         for each in counters

@@ -1,4 +1,4 @@
-"""The worker under attack, as a process, and what its attackers need to know of it."""
+"""The worker under attack, as a process, with the addresses and files that attackers need."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Streaming rate conversion: ours beside what else there is."""
+"""Streaming rate conversion: ours beside other libraries."""

@@ -1,4 +1,4 @@
-"""Rate conversion as a voice path needs it: late by how much, how clean, how dear. `make bench-audio`."""
+"""Rate conversion for a voice path: delay, distortion and cost. `make bench-audio`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep becomes: every line that is not the sweep was put there by the converter."""
+"""Spectrograms of a converted sweep: every line beside the sweep comes from the converter."""
 
 from __future__ import annotations
 

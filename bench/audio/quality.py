@@ -1,4 +1,4 @@
-"""What a converter does to sound: how late it comes, and what is in it that was not there."""
+"""Delay, distortion and rejection of a rate converter."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(convert: Convert, source_hz: int, samples: NDArray[np.float64]) -> tuple
 
 
 def delay_ms(make: Make, source_hz: int, target_hz: int) -> float:
-    """How late a listener must play so that the output never runs dry, with how late the sound is in the output."""
+    """The playout delay that keeps the output from running dry, plus the delay of the sound in the output."""
     shift, counts = _shift(make, source_hz, target_hz)
     per_frame = target_hz * FRAME_MS // 1000
     held = max(per_frame * (frame + 1) - count for frame, count in enumerate(counts))
@@ -73,7 +73,7 @@ def sinad_db(make: Make, source_hz: int, target_hz: int, tone_hz: float) -> floa
 
 
 def rejection_db(make: Make, source_hz: int, target_hz: int) -> float:
-    """How far what must not be there stays under the tone that causes it; the worst of several tones."""
+    """How far unwanted tones stay below the tone that causes them; the worst of several."""
     worst = np.inf
     for tone_hz in _disturbing(source_hz, target_hz):
         made, _ = run(make(source_hz, target_hz), source_hz, tone(tone_hz, source_hz))

@@ -52,7 +52,7 @@ class Tab:
         await self._ask("browsingContext.navigate", context=self._context, url=url, wait="complete")
 
     async def evaluate(self, expression: str) -> Any:
-        """Return what the expression, or its promise, comes to; raises `RuntimeError` with what it throws."""
+        """Return the value of the expression, or of its promise; raises `RuntimeError` with what it throws."""
         wrapped = f"(async () => JSON.stringify(await ({expression})))()"
         target = {"context": self._context}
         answer = await self._ask("script.evaluate", expression=wrapped, target=target, awaitPromise=True)

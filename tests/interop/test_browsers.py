@@ -19,7 +19,7 @@ import pytest_asyncio
 
 from tests.browser import chromium
 from tests.interop import firefox
-from tests.interop.worker import ORDER, PageTestbed, first_item, recording, working
+from tests.interop.worker import ORDER, WorkerTestbed, first_item, recording, working
 from voicelink.h3 import http3, webtransport
 from voicelink.h3.session.dialect import Dialect
 
@@ -63,7 +63,7 @@ CHROMIUM_07 = BrowserCase(lambda page: in_chromium(page, "EnableWebTransportDraf
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def testbed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PageTestbed]:
+async def testbed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WorkerTestbed]:
     async with working(tmp_path_factory.mktemp("worker")) as testbed:
         yield testbed
 
@@ -92,7 +92,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-def calling(testbed: PageTestbed) -> str:
+def calling(testbed: WorkerTestbed) -> str:
     leaf = (testbed.folder / "leaf.pem").read_text().partition("-----END CERTIFICATE-----")
     digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(leaf[0] + leaf[1])).hexdigest()
     return f'call("{testbed.url}", "{digest}", "recording.pcm")'
@@ -115,7 +115,7 @@ def spoken(monkeypatch: pytest.MonkeyPatch) -> list[Dialect]:
 
 @pytest.mark.parametrize("case", [CHROMIUM, CHROMIUM_07, FIREFOX], ids=["chromium", "chromium-07", "firefox"])
 async def test_an_order_is_placed(
-    case: BrowserCase, testbed: PageTestbed, tmp_path: Path, spoken: list[Dialect]
+    case: BrowserCase, testbed: WorkerTestbed, tmp_path: Path, spoken: list[Dialect]
 ) -> None:
     with page(tmp_path) as url:
         async with case.browsing(url) as evaluate:
@@ -129,7 +129,7 @@ async def test_an_order_is_placed(
 
 @pytest.mark.parametrize("case", [CHROMIUM, FIREFOX], ids=["chromium", "firefox"])
 async def test_a_server_without_webtransport_is_refused(
-    case: BrowserCase, testbed: PageTestbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoken: list[Dialect]
+    case: BrowserCase, testbed: WorkerTestbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoken: list[Dialect]
 ) -> None:
     """The negative control."""
     monkeypatch.setattr(http3, "SERVER_SETTINGS", dict.fromkeys(http3.SERVER_SETTINGS, 0))

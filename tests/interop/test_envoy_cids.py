@@ -51,7 +51,7 @@ class Listening(QuicConnectionProtocol):
         super().datagram_received(data, addr)  # type: ignore[arg-type]
 
     def quic_event_received(self, event: QuicEvent) -> None:
-        """Envoy's HTTP/3 streams are of no interest."""
+        """Envoy's HTTP/3 streams are ignored."""
 
 
 async def cids_issued(port: int) -> tuple[set[bytes], set[bytes]]:

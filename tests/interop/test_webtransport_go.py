@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tests.browser.programs import missing
-from tests.interop.worker import ORDER, PageTestbed, first_item, recording, working
+from tests.interop.worker import ORDER, WorkerTestbed, first_item, recording, working
 from voicelink.h3 import http3
 from voicelink.h3.session.dialect import ENABLE_WEBTRANSPORT
 
@@ -41,12 +41,12 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def testbed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[PageTestbed]:
+async def testbed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WorkerTestbed]:
     async with working(tmp_path_factory.mktemp("worker")) as testbed:
         yield testbed
 
 
-async def call(program: Path, testbed: PageTestbed, *more: str) -> tuple[int, str, str]:
+async def call(program: Path, testbed: WorkerTestbed, *more: str) -> tuple[int, str, str]:
     pcm = recording(testbed.folder / "recording.pcm")
     arguments = ("-url", testbed.url, "-ca", str(testbed.ca_file), "-recording", str(pcm), *more)
     pipe = asyncio.subprocess.PIPE
@@ -55,7 +55,7 @@ async def call(program: Path, testbed: PageTestbed, *more: str) -> tuple[int, st
     return process.returncode or 0, output.decode(), errors.decode()
 
 
-async def report(program: Path, testbed: PageTestbed, *more: str) -> dict[str, Any]:
+async def report(program: Path, testbed: WorkerTestbed, *more: str) -> dict[str, Any]:
     code, output, errors = await call(program, testbed, *more)
     assert code == 0, errors
     return dict(json.loads(output))
@@ -68,14 +68,14 @@ def check(did: dict[str, Any]) -> None:
     assert did["spoken_bytes"] > 32_000
 
 
-async def test_an_order_is_placed(caller: Path, testbed: PageTestbed) -> None:
+async def test_an_order_is_placed(caller: Path, testbed: WorkerTestbed) -> None:
     did = await report(caller, testbed)
     check(did)
     assert did["ready"] == 1
 
 
 async def test_a_session_left_with_taken_over_is_resumed_within_the_clients_flow_control(
-    caller: Path, testbed: PageTestbed
+    caller: Path, testbed: WorkerTestbed
 ) -> None:
     """The library closes with STOP_SENDING first and the capsule behind it in the same packet."""
     did = await report(caller, testbed, "-move", "-window", "20000")
@@ -84,7 +84,7 @@ async def test_a_session_left_with_taken_over_is_resumed_within_the_clients_flow
 
 
 async def test_a_server_of_draft_02_alone_is_refused(
-    caller: Path, testbed: PageTestbed, monkeypatch: pytest.MonkeyPatch
+    caller: Path, testbed: WorkerTestbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The negative control."""
     monkeypatch.setattr(http3, "SERVER_SETTINGS", {ENABLE_WEBTRANSPORT: 1})

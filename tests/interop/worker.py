@@ -1,4 +1,4 @@
-"""A worker for other people's clients: in this process, with a certificate of its own authority."""
+"""A worker for clients of other projects: in this process, with a certificate of its own authority."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ORDER = ("taro milk tea", "large", "oat", 75)
 
 
 @dataclass(frozen=True, slots=True)
-class PageTestbed:
+class WorkerTestbed:
     """A running worker and what a client needs to reach it."""
 
     worker: Worker
@@ -41,7 +41,7 @@ class PageTestbed:
 
 
 @asynccontextmanager
-async def working(folder: Path, agent: str = "order", **sections: object) -> AsyncIterator[PageTestbed]:
+async def working(folder: Path, agent: str = "order", **sections: object) -> AsyncIterator[WorkerTestbed]:
     ensure_certificate(folder, now=time.time())
     settings = {
         "worker": {"name": "w-interop", "listen": "127.0.0.1:0"},
@@ -53,7 +53,7 @@ async def working(folder: Path, agent: str = "order", **sections: object) -> Asy
     worker = Worker(GatewaySettings.model_validate(settings))
     await worker.start()
     try:
-        yield PageTestbed(worker, folder)
+        yield WorkerTestbed(worker, folder)
     finally:
         await worker.stop(0.2)
 

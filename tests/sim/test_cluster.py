@@ -42,7 +42,7 @@ def _is_lost(certificate: DevelopmentCertificate, seed: int, *, has_routable_cid
 
 
 def test_without_routable_connection_ids_callers_who_move_are_lost(certificate: DevelopmentCertificate) -> None:
-    """The control: the same network and the same moves lose calls where connection IDs say nothing, and none else."""
+    """The control: the same network and the same moves lose calls only where connection IDs carry no server ID."""
     lost_unroutable = [_is_lost(certificate, seed, has_routable_cids=False) for seed in seeds(6)]
     lost_routable = [_is_lost(certificate, seed, has_routable_cids=True) for seed in seeds(6)]
     assert not any(lost_routable)

@@ -1,4 +1,4 @@
-"""An answer on its way to the ear: how far the worker runs ahead, and what an outage of the network sounds like."""
+"""The downlink of an answer: how far the worker sends ahead, and which outages of the network are audible."""
 
 from __future__ import annotations
 

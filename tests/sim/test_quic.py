@@ -94,7 +94,7 @@ def digest_of_a_transfer(seed: int) -> str:
 
 
 def test_a_seed_replays_every_byte_in_another_process() -> None:
-    """Neither hash order nor anything else of the process has a say."""
+    """The result depends on the seed alone, not on hash order."""
     script = "from tests.sim.test_quic import digest_of_a_transfer as d; print(d(9), d(10))"
     outputs = [
         subprocess.run(

@@ -1,4 +1,4 @@
-"""Attacks by callers that get in: media time that never was, frames behind a gap, sessions that never start."""
+"""Attacks in sessions that were accepted: timestamps too far apart, frames behind a gap, sessions that never start."""
 
 from __future__ import annotations
 

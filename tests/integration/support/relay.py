@@ -1,4 +1,4 @@
-"""A UDP relay in front of a server, which can swallow what comes from some addresses."""
+"""A UDP relay in front of a server, which can drop datagrams of some addresses."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Relay(asyncio.DatagramProtocol):
         return not self.is_mute
 
     def cut(self) -> None:
-        """Swallow all that comes from the sockets that callers use now."""
+        """Drop all datagrams of the sockets that callers use now."""
         self._cut.update(self._backs)
 
     def renew(self) -> None:

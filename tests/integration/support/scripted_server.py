@@ -1,4 +1,4 @@
-"""A voice server on a real socket that behaves well unless a test tells it otherwise."""
+"""A voice server on a real socket that keeps the protocol unless a test scripts a fault."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def call(worker: Worker, scheme: str = "http", **changes: Any) -> Call:
 
 
 class Line:
-    """A stream held by hand."""
+    """A media stream whose messages a test sends one by one."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,8 +14,9 @@ import numpy as np
 
 from quiclb.daemon.load_balancer import LoadBalancer
 from quiclb.settings.loader import Settings
-from tests.integration.support.relay import Relay
+from tests.integration.support.relay import Relay, relaying
 from voice_client import VoiceClient
+from voice_client.call.report import CallReport
 from voice_client.options import grouped
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings
@@ -158,3 +160,20 @@ def calling(relay: Relay, folder: Path, **changes: Any) -> VoiceClient:
 async def ended(call: VoiceClient) -> None:
     await call.listen()
     await call.finish()
+
+
+async def call_that_goes_on_at_another_worker(folder: Path, **options: Any) -> CallReport:
+    """Speak over a relay that leads to worker w-2 from the middle of the speech on; both workers have one store."""
+    store = MemoryStore()
+    async with (
+        working(folder, "w-1", store) as first,
+        working(folder, "w-2", store) as second,
+        relaying(first.addresses.direct) as relay,
+        calling(relay, folder, **options) as call,
+    ):
+        speaking = asyncio.create_task(call.speak(TONE))
+        await asyncio.sleep(0.8)
+        relay.relay_to(second.addresses.direct)
+        await speaking
+        await ended(call)
+        return call.report()

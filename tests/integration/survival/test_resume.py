@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.support.relay import relaying
-from tests.integration.support.workers import TONE, calling, ended, working
+from tests.integration.support.workers import TONE, call_that_goes_on_at_another_worker, calling, ended, working
 from voice_client import Interrupted, Resumed, Security, SessionFailed, VoiceClient
-from voice_gateway.store.memory import MemoryStore
 from voicelink.wire import CloseCode
 
 TIMEOUT_S = 30.0
@@ -142,26 +141,14 @@ class PlayedAudio:
 
 
 async def test_a_worker_that_never_saw_the_session_takes_it_up_from_the_store(tmp_path: Path) -> None:
-    store = MemoryStore()
-    async with (
-        working(tmp_path, "w-1", store) as first,
-        working(tmp_path, "w-2", store) as second,
-        relaying(first.addresses.direct) as relay,
-        calling(relay, tmp_path) as call,
-    ):
-        speaking = asyncio.create_task(call.speak(TONE))
-        await asyncio.sleep(0.8)
-        relay.relay_to(second.addresses.direct)
-        await speaking
-        await ended(call)
-        report = call.report()
+    report = await call_that_goes_on_at_another_worker(tmp_path)
     assert report.is_complete
     assert report.resumes[-1].worker == "w-2"
-    assert call.state["utterances"] == 1
+    assert report.state["utterances"] == 1
     assert report.frames_acked == report.frames_sent
 
 
-async def test_a_caller_that_missed_the_goodbye_comes_back_for_it(tmp_path: Path) -> None:
+async def test_a_caller_that_missed_the_bye_resumes_for_it(tmp_path: Path) -> None:
     async with (
         working(tmp_path) as worker,
         relaying(worker.addresses.direct) as relay,

@@ -13,9 +13,8 @@ from typer.testing import CliRunner
 
 from tests.integration.support.relay import Address, Relay, relaying
 from tests.integration.support.scripted_server import TOKEN, serving
-from tests.integration.support.workers import TONE, calling, ended, working
+from tests.integration.support.workers import TONE, call_that_goes_on_at_another_worker, calling, ended, working
 from voice_client.cli.main import app
-from voice_gateway.store.memory import MemoryStore
 from voice_gateway.transport.webtransport import WebTransport
 from voicelink.audio.wav import wav_header
 
@@ -66,19 +65,7 @@ async def test_a_connection_that_dies_in_mid_speech_loses_no_frame(tmp_path: Pat
 
 
 async def test_another_worker_takes_the_call_up(tmp_path: Path) -> None:
-    store = MemoryStore()
-    async with (
-        working(tmp_path, "w-1", store) as first,
-        working(tmp_path, "w-2", store) as second,
-        relaying(first.addresses.direct) as relay,
-        calling(relay, tmp_path, uplink="hybrid") as call,
-    ):
-        speaking = asyncio.create_task(call.speak(TONE))
-        await asyncio.sleep(0.8)
-        relay.relay_to(second.addresses.direct)
-        await speaking
-        await ended(call)
-        report = call.report()
+    report = await call_that_goes_on_at_another_worker(tmp_path, uplink="hybrid")
     assert report.is_complete
     assert {resumed.worker for resumed in report.resumes} == {"w-2"}
     assert report.frames_acked == report.frames_sent
