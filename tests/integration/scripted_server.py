@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from voice_gateway.endpoint.cids import UnroutableIssuer
+from voice_gateway.endpoint.cids.issuers import UnroutableIssuer
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
-from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.transport.base import Refusal, SessionRequest, Transport
 from voice_gateway.transport.webtransport import VoiceOverWebTransport
 from voicelink.wire import (

@@ -21,9 +21,9 @@ from tests.integration.test_load_balancer_process import (  # fixtures among the
     exchange,
 )
 from tests.unit.quiclb.pools import cid, short_packet
-from voice_gateway.endpoint.cids import UnroutableIssuer
+from voice_gateway.endpoint.cids.issuers import UnroutableIssuer
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
-from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.endpoint.tls.identity import TlsIdentity
 
 __all__ = ["backends", "client", "config"]
 

@@ -28,7 +28,7 @@ from voice_gateway.certificates.development import DevelopmentCertificate, ensur
 from voice_gateway.cli.access import key as make_key
 from voice_gateway.cli.access import token as make_token
 from voice_gateway.cli.simulate import simulate_twilio
-from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.errors import ConfigurationError, GatewayError
 from voice_gateway.ops.reload import SettingsSource
 from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings, secret_files

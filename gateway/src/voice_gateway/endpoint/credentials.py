@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from voice_gateway.endpoint.new_token import KnownAddress, NewTokens
-from voice_gateway.endpoint.paths import Path
-from voice_gateway.endpoint.retry import RejectedToken, RetryTokens, ValidToken
-from voice_gateway.endpoint.session_tickets import SessionTickets
+from voice_gateway.endpoint.admission.new_token import KnownAddress, NewTokens
+from voice_gateway.endpoint.sockets.client_paths import Path
+from voice_gateway.endpoint.admission.retry import RejectedToken, RetryTokens, ValidToken
+from voice_gateway.endpoint.tls.session_tickets import SessionTickets
 from voice_gateway.endpoint.settings import SharedSecrets
 from voicelink.quic import CipherSuite, SessionTicket
 from voicelink.quic.cid_source import RandomBytes

@@ -11,21 +11,21 @@ from collections.abc import Callable
 
 from quiclb.net.spp import SppFault
 from quiclb.routing.packet import LongHeader
-from voice_gateway.endpoint.address_validation import AddressValidation, Admitted, HandshakePolicy
-from voice_gateway.endpoint.cid_table import CidTable
-from voice_gateway.endpoint.cids import ServerCidSource
+from voice_gateway.endpoint.admission.address_validation import AddressValidation, Admitted, HandshakePolicy
+from voice_gateway.endpoint.cids.cid_table import CidTable
+from voice_gateway.endpoint.cids.issuers import ServerCidSource
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.credentials import Credentials, TokenVerdict
-from voice_gateway.endpoint.half_open import HalfOpenTable
-from voice_gateway.endpoint.new_token import KnownAddress
-from voice_gateway.endpoint.paths import ForwardedPath, Path, ProxyAddress, TrustedProxies, parse_spp
-from voice_gateway.endpoint.pending_connections import PendingConnection, PendingConnections
-from voice_gateway.endpoint.resets import Resets
-from voice_gateway.endpoint.retry import ValidToken
+from voice_gateway.endpoint.admission.half_open import HalfOpenTable
+from voice_gateway.endpoint.admission.new_token import KnownAddress
+from voice_gateway.endpoint.sockets.client_paths import ForwardedPath, Path, ProxyAddress, TrustedProxies, parse_spp
+from voice_gateway.endpoint.admission.pending_connections import PendingConnection, PendingConnections
+from voice_gateway.endpoint.cids.resets import Resets
+from voice_gateway.endpoint.admission.retry import ValidToken
 from voice_gateway.endpoint.served import Application, ServedConnection
 from voice_gateway.endpoint.settings import EndpointSettings, early_data_context, quic_configuration
-from voice_gateway.endpoint.sockets import UdpSocket, open_udp_socket
-from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.endpoint.sockets.udp_socket import UdpSocket, open_udp_socket
+from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.net.network import network_of
 from voicelink.net.deadline_timer import DeadlineTimer
 from voicelink.quic import H3_NO_ERROR, Connection, QuicErrorCode, SharedLoad

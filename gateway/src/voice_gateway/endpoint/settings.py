@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voicelink.quic import ConnectionOptions, PreferredAddress, QuicConfiguration
 from voicelink.quic.stateless import SUPPORTED_VERSIONS
 

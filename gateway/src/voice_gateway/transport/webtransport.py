@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from quiclb.http.http1 import split_target
-from voice_gateway.endpoint.paths import peer_name
+from voice_gateway.endpoint.sockets.client_paths import peer_name
 from voice_gateway.endpoint.served import ConnectionHandler, ServedConnection
 from voice_gateway.transport.access import access_token, refusal_code, refusal_fields
 from voice_gateway.transport.base import Acceptor, Metered, Paced, Refusal, SessionRequest, TransportHandler

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from quiclb import CidEncoder, QuicLbConfig
-from voice_gateway.endpoint.cids import DEFAULT_ACTIVE_LIMIT, CidIssuer, ServerCidSource, UnroutableIssuer
+from voice_gateway.endpoint.cids.issuers import DEFAULT_ACTIVE_LIMIT, CidIssuer, ServerCidSource, UnroutableIssuer
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voicelink.quic.cid_source import RandomBytes

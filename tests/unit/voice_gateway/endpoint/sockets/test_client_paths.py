@@ -4,7 +4,7 @@ import pytest
 
 from quiclb import SppHeader, wrap
 from quiclb.net.spp import SppFault
-from voice_gateway.endpoint.paths import ForwardedPath, TrustedProxies, parse_spp, peer_name
+from voice_gateway.endpoint.sockets.client_paths import ForwardedPath, TrustedProxies, parse_spp, peer_name
 from voice_gateway.errors import ConfigurationError
 
 CLIENT, VIP = ("198.51.100.7", 40001), ("192.0.2.1", 4433)

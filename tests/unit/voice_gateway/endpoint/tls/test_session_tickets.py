@@ -4,7 +4,7 @@ import pytest
 from aioquic.tls import CipherSuite
 
 from tests.unit.voicelink.quic.harness import NOW, seeded
-from voice_gateway.endpoint.session_tickets import LIFETIME_S, SessionTickets
+from voice_gateway.endpoint.tls.session_tickets import LIFETIME_S, SessionTickets
 
 SECRET, CONTEXT = b"k" * 32, b"context1"
 SUITE = CipherSuite.AES_256_GCM_SHA384

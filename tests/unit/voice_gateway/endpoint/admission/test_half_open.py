@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_gateway.endpoint.half_open import HalfOpenTable
+from voice_gateway.endpoint.admission.half_open import HalfOpenTable
 
 
 def test_no_connection_is_evicted_while_there_are_places() -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, cast
 from quiclb.datapath.linux import pktinfo
 from quiclb.net.address import is_wildcard
 from quiclb.net.kernel.socket_options import PathMtu, set_path_mtu
-from voice_gateway.endpoint.paths import FourTuple, SocketAddress
+from voice_gateway.endpoint.sockets.client_paths import FourTuple, SocketAddress
 from voice_gateway.errors import BindError
 
 _SO_RCVBUFFORCE = 33  # beyond net.core.rmem_max, where the process may

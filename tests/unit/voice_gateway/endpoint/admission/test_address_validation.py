@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from voice_gateway.endpoint.address_validation import ALL_FAILURES, NETWORK_FAILURES, DecryptionFailures
+from voice_gateway.endpoint.admission.address_validation import ALL_FAILURES, NETWORK_FAILURES, DecryptionFailures
 
 
 def test_a_network_must_prove_itself_beyond_its_failures_and_others_need_not() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from voice_gateway.endpoint.paths import Path, packed_host
+from voice_gateway.endpoint.sockets.client_paths import Path, packed_host
 from voice_gateway.endpoint.sealing import PERIOD_S, SealingKeys
-from voice_gateway.endpoint.single_use import SingleUse
+from voice_gateway.endpoint.admission.single_use import SingleUse
 from voicelink.quic.cid_source import RandomBytes
 
 LIFETIME_S: Final = PERIOD_S

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from voice_gateway.endpoint.paths import Path, packed_host
+from voice_gateway.endpoint.sockets.client_paths import Path, packed_host
 from voice_gateway.endpoint.sealing import SealingKeys
 from voicelink.quic.cid_source import RandomBytes
 

@@ -7,11 +7,11 @@ from enum import Enum, auto
 from typing import Final, Protocol
 
 from quiclb.routing.packet import LongHeader
-from voice_gateway.endpoint.cids import ServerCidSource
+from voice_gateway.endpoint.cids.issuers import ServerCidSource
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.credentials import Credentials, TokenVerdict
-from voice_gateway.endpoint.paths import Path
-from voice_gateway.endpoint.retry import RejectedToken
+from voice_gateway.endpoint.sockets.client_paths import Path
+from voice_gateway.endpoint.admission.retry import RejectedToken
 from voice_gateway.endpoint.settings import EndpointSettings
 from voice_gateway.net.network import network_of
 from voice_gateway.net.token_buckets import Buckets, Rate

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from quiclb import CidEncoder, QuicLbConfig
 from tests.unit.voicelink.quic.harness import seeded
-from voice_gateway.endpoint.cids import CidIssuer, UnroutableIssuer
+from voice_gateway.endpoint.cids.issuers import CidIssuer, UnroutableIssuer
 
 KEY = b"k" * 16
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.voicelink.quic.harness import NOW, seeded
-from voice_gateway.endpoint.paths import ForwardedPath
-from voice_gateway.endpoint.retry import LIFETIME_S, RejectedToken, RetryTokens, ValidToken
+from voice_gateway.endpoint.sockets.client_paths import ForwardedPath
+from voice_gateway.endpoint.admission.retry import LIFETIME_S, RejectedToken, RetryTokens, ValidToken
 
 ADDRESS = ("198.51.100.7", 40001)
 ORIGINAL, RETRY = b"original", b"retry source cid"

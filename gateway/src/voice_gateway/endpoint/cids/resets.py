@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from voice_gateway.endpoint.cids import ServerCidSource
+from voice_gateway.endpoint.cids.issuers import ServerCidSource
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.settings import EndpointSettings
 from voicelink.net.token_bucket import TokenBucket

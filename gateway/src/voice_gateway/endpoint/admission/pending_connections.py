@@ -13,7 +13,7 @@ from quiclb.net.fair_turns import FairTurns
 from quiclb.routing.packet import LongHeader
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.credentials import TokenVerdict
-from voice_gateway.endpoint.paths import Path, ProxyAddress
+from voice_gateway.endpoint.sockets.client_paths import Path, ProxyAddress
 from voice_gateway.net.network import network_of
 
 HANDSHAKES_PER_TURN: Final = 2

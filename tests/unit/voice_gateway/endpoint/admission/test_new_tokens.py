@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.voicelink.quic.harness import NOW, seeded
-from voice_gateway.endpoint.new_token import LIFETIME_S, KnownAddress, NewTokens
-from voice_gateway.endpoint.paths import ForwardedPath
-from voice_gateway.endpoint.retry import RetryTokens
-from voice_gateway.endpoint.single_use import SingleUse
+from voice_gateway.endpoint.admission.new_token import LIFETIME_S, KnownAddress, NewTokens
+from voice_gateway.endpoint.sockets.client_paths import ForwardedPath
+from voice_gateway.endpoint.admission.retry import RetryTokens
+from voice_gateway.endpoint.admission.single_use import SingleUse
 
 ADDRESS = ("198.51.100.7", 40001)
 SECRET = b"k" * 32

@@ -7,7 +7,7 @@ import ssl
 from typing import Final
 
 from voice_gateway.endpoint.settings import EndpointSettings, quic_configuration
-from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.errors import IdentityError
 from voicelink.quic import Connection, PeerClosed, QuicConfiguration
 from voicelink.quic.cid_source import RandomCids

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voice_gateway.endpoint.cid_table import CidTable
+from voice_gateway.endpoint.cids.cid_table import CidTable
 
 
 class Each:
