@@ -22,8 +22,8 @@ from testbed.simulation import Simulation, simulate
 from voice_client.audio.source import FRAME_BYTES
 from voice_client.errors import CallLost
 from voice_gateway.agent.base import Agent, Conversation, Emit, NoSpeechUpTo, UserAudio
-from voice_gateway.transport import reassembler
-from voice_gateway.transport.stand_in import stand_in
+from voice_gateway.transport.uplink import reassembler
+from voice_gateway.transport.uplink.stand_in import stand_in
 from voicelink.audio.frames import FRAME_S
 from voicelink.wire import AudioFrame
 

@@ -16,10 +16,10 @@ from voice_gateway.endpoint.sockets.client_paths import peer_name
 from voice_gateway.endpoint.served import ConnectionHandler, ServedConnection
 from voice_gateway.transport.access import access_token, refusal_code, refusal_fields
 from voice_gateway.transport.base import Acceptor, Metered, Paced, Refusal, SessionRequest, TransportHandler
-from voice_gateway.transport.reading import FRAMES_AT_ONCE, ReadScheduler
-from voice_gateway.transport.reassembler import UplinkCounters
+from voice_gateway.transport.read_scheduler import FRAMES_AT_ONCE, ReadScheduler
+from voice_gateway.transport.uplink.reassembler import UplinkCounters
 from voice_gateway.transport.stream_readers import ControlReader, UnidirectionalReader, UnknownStream
-from voice_gateway.transport.uplink_receiver import UplinkReceiver
+from voice_gateway.transport.uplink.uplink_receiver import UplinkReceiver
 from voicelink.h3.limits import STOPPED_SESSION_S
 from voicelink.h3.webtransport import (
     DatagramReceived,

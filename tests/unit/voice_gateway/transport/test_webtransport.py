@@ -9,8 +9,8 @@ from aioquic._buffer import Buffer
 
 from tests.unit.voice_gateway.transport.harness import Session, WebTransportCaller
 from voice_gateway.transport.base import SessionRequest
-from voice_gateway.transport.reading import FRAMES_A_TURN
-from voice_gateway.transport.reassembler import MAX_AHEAD
+from voice_gateway.transport.read_scheduler import FRAMES_A_TURN
+from voice_gateway.transport.uplink.reassembler import MAX_AHEAD
 from voice_gateway.transport.webtransport import (
     DELIVERY_DEADLINE_S,
     MAX_OPEN_STREAMS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from voice_gateway.transport.reading import FRAMES_A_TURN, FRAMES_AT_ONCE, ReadScheduler
+from voice_gateway.transport.read_scheduler import FRAMES_A_TURN, FRAMES_AT_ONCE, ReadScheduler
 
 
 class Turns:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from voice_gateway.transport.reassembler import UplinkCounters, UplinkReassembler
+from voice_gateway.transport.uplink.reassembler import UplinkCounters, UplinkReassembler
 from voicelink.net.deadline_timer import Clock, DeadlineTimer
 from voicelink.wire import AudioFrame, Malformed, UplinkMode
 

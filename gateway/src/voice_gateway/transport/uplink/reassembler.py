@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from voice_gateway.transport.stand_in import stand_in
+from voice_gateway.transport.uplink.stand_in import stand_in
 from voicelink.wire import (
     MAX_REPORT_RUNS,
     AudioFrame,

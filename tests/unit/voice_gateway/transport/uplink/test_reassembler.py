@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from voice_gateway.transport.reassembler import (
+from voice_gateway.transport.uplink.reassembler import (
     MAX_AHEAD,
     MAX_AHEAD_BYTES,
     REPORT_INTERVAL_S,
     UplinkCounters,
     UplinkReassembler,
 )
-from voice_gateway.transport.stand_in import stand_in
+from voice_gateway.transport.uplink.stand_in import stand_in
 from voicelink.audio.codec import FrameDecoder
 from voicelink.audio.codecs.opus import OpusEncoder
 from voicelink.wire import (
