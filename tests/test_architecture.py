@@ -21,7 +21,7 @@ DOORS = [
         {
             "gateway/src/voice_gateway/web/server.py",
             "gateway/src/voice_gateway/web/websocket.py",
-            "gateway/src/voice_gateway/telephony/vendors/twilio/simulator/simulated_call.py",
+            "gateway/src/voice_gateway/telephony/vendors/twilio_simulator/simulated_call.py",
         },
     ),
     ("jwt", {"gateway/src/voice_gateway/access/tokens.py"}),
@@ -125,7 +125,7 @@ SANS_IO = [
     "gateway/src/voice_gateway/telephony/stream_token.py",
     "gateway/src/voice_gateway/telephony/vendors/twilio/twiml.py",
     "gateway/src/voice_gateway/telephony/uplink_clock.py",
-    "gateway/src/voice_gateway/telephony/vendors/twilio/simulator/loudspeaker.py",
+    "gateway/src/voice_gateway/telephony/vendors/twilio_simulator/loudspeaker.py",
     "client/python/src/voice_client/call/conversation.py",
     "client/python/src/voice_client/transport/downlink_stream.py",
     "client/python/src/voice_client/errors.py",

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from voice_gateway.telephony.vendors.twilio.simulator.sentences import Sentence, begin_again, sentences
+from voice_gateway.telephony.vendors.twilio_simulator.sentences import Sentence, begin_again, sentences
 
 LOUD, QUIET = b"\x00", b"\xff"
 SECOND = 8_000

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from voice_gateway.errors import ConfigurationError
-from voice_gateway.telephony.vendors.twilio.simulator.sound import read_telephone_wav, telephone_wav
+from voice_gateway.telephony.vendors.twilio_simulator.sound import read_telephone_wav, telephone_wav
 from voicelink.audio.codecs.g711 import pcmu_encode
 
 

@@ -19,9 +19,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from voice_gateway.telephony.vendors.twilio.signature import signature
-from voice_gateway.telephony.vendors.twilio.simulator.loudspeaker import SILENCE, Loudspeaker
-from voice_gateway.telephony.vendors.twilio.simulator.plan import Plan, SimulationError, fetch, read_plan
-from voice_gateway.telephony.vendors.twilio.simulator.sentences import begin_again, sentences
+from voice_gateway.telephony.vendors.twilio_simulator.loudspeaker import SILENCE, Loudspeaker
+from voice_gateway.telephony.vendors.twilio_simulator.plan import Plan, SimulationError, fetch, read_plan
+from voice_gateway.telephony.vendors.twilio_simulator.sentences import begin_again, sentences
 from voicelink.audio.frames import FRAME_MS, FRAME_S, frame_samples
 
 DEFAULT_CALL_SID: Final = "CA" + "0" * 31 + "1"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from voice_gateway.telephony.vendors.twilio.simulator.loudspeaker import SILENCE, Loudspeaker
+from voice_gateway.telephony.vendors.twilio_simulator.loudspeaker import SILENCE, Loudspeaker
 
 
 def test_a_mark_comes_back_once_what_is_before_it_was_played() -> None:
