@@ -21,9 +21,7 @@ from voice_gateway.telephony.replays import RETRY_WINDOW_S
 from voice_gateway.telephony.service import MAX_FORM_FIELDS, MOST_RECONNECTIONS, TelephonyService
 from voice_gateway.telephony.stream_token import StreamTokens
 from voice_gateway.telephony.vendor import VendorSecrets
-from voice_gateway.telephony.vendors.twilio.signature import signature
-from voice_gateway.telephony.vendors.twilio.twiml import connect_stream
-from voice_gateway.telephony.vendors.twilio.vendor import TwilioVendor
+from voice_gateway.telephony.vendors.twilio import TwilioVendor, connect_stream, signature
 from voice_gateway.web.server import WebRequest, WebResponse
 
 NOW = 1_700_000_000.0

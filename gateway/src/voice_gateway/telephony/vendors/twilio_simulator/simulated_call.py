@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
-from voice_gateway.telephony.vendors.twilio.signature import signature
+from voice_gateway.telephony.vendors.twilio import signature
 from voice_gateway.telephony.vendors.twilio_simulator.loudspeaker import SILENCE, Loudspeaker
 from voice_gateway.telephony.vendors.twilio_simulator.plan import Plan, SimulationError, fetch, read_plan
 from voice_gateway.telephony.vendors.twilio_simulator.sentences import begin_again, sentences

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from voice_gateway.telephony.vendors.twilio_simulator.plan import Plan, SimulationError, check_url, fetch, read_plan
-from voice_gateway.telephony.vendors.twilio.twiml import EMPTY_RESPONSE, connect_stream
+from voice_gateway.telephony.vendors.twilio import EMPTY_RESPONSE, connect_stream
 
 PAGE = "https://w/twiml"
 
