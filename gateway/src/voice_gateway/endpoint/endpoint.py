@@ -11,17 +11,22 @@ from collections.abc import Callable
 
 from quiclb.net.spp import SppFault
 from quiclb.routing.packet import LongHeader
-from voice_gateway.endpoint.admission.address_validation import AddressValidation, Admitted, HandshakePolicy
+from voice_gateway.endpoint.admission.address_validation import (
+    AddressValidation,
+    Admitted,
+    HandshakePolicy,
+    KnownAddress,
+    TokenVerdict,
+    ValidToken,
+)
 from voice_gateway.endpoint.cids.cid_table import CidTable
 from voice_gateway.endpoint.cids.issuers import ServerCidSource
 from voice_gateway.endpoint.counters import EndpointCounters
-from voice_gateway.endpoint.credentials import Credentials, TokenVerdict
+from voice_gateway.endpoint.credentials import Credentials
 from voice_gateway.endpoint.admission.half_open import HalfOpenTable
-from voice_gateway.endpoint.admission.new_token import KnownAddress
 from voice_gateway.endpoint.sockets.client_paths import ForwardedPath, Path, ProxyAddress, TrustedProxies, parse_spp
 from voice_gateway.endpoint.admission.pending_connections import PendingConnection, PendingConnections
 from voice_gateway.endpoint.cids.resets import Resets
-from voice_gateway.endpoint.admission.retry import ValidToken
 from voice_gateway.endpoint.served import Application, ServedConnection
 from voice_gateway.endpoint.settings import EndpointSettings, early_data_context, quic_configuration
 from voice_gateway.endpoint.sockets.udp_socket import UdpSocket, open_udp_socket
@@ -68,7 +73,7 @@ class Endpoint:
         self._rng = rng
         self._trusted_proxies = TrustedProxies(settings.trusted_proxies)
         self.credentials = Credentials(settings.secrets, early_data_context(settings), wall_clock, rng)
-        self._validation = AddressValidation(settings, self.counters, self.credentials, handshakes)
+        self._validation = AddressValidation(settings, self.counters, self.credentials.address_tokens, handshakes)
         self._configuration = quic_configuration(settings, identity, cids.length_bytes)
         self._cid_table: CidTable[ServedConnection] = CidTable()
         self._connections: set[ServedConnection] = set()
@@ -378,7 +383,7 @@ class Endpoint:
         """A later connection from the address that was proven needs no Retry."""
         path: Path | None = connection.quic.get_peer_address()
         if path is not None:
-            connection.quic.send_new_token(self.credentials.new_token(path))
+            connection.quic.send_new_token(self.credentials.address_tokens.new_token(path))
 
     # Datagrams out
 

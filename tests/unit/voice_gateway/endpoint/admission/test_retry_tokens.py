@@ -3,8 +3,13 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.voicelink.quic.harness import NOW, seeded
+from voice_gateway.endpoint.admission.address_validation import (
+    RETRY_TOKEN_LIFETIME_S,
+    RejectedToken,
+    RetryTokens,
+    ValidToken,
+)
 from voice_gateway.endpoint.sockets.client_paths import ForwardedPath
-from voice_gateway.endpoint.admission.retry import LIFETIME_S, RejectedToken, RetryTokens, ValidToken
 
 ADDRESS = ("198.51.100.7", 40001)
 ORIGINAL, RETRY = b"original", b"retry source cid"
@@ -25,8 +30,8 @@ def test_another_worker_with_the_same_key_accepts_a_token() -> None:
         (("198.51.100.8", 40001), RETRY, NOW, "another address"),
         (("198.51.100.7", 40002), RETRY, NOW, "another address"),
         (ADDRESS, b"some other one", NOW, "connection ID"),
-        (ADDRESS, RETRY, NOW + LIFETIME_S + 1, "older than 30 s"),
-        (ADDRESS, RETRY, NOW - LIFETIME_S - 1, "older than 30 s"),
+        (ADDRESS, RETRY, NOW + RETRY_TOKEN_LIFETIME_S + 1, "older than 30 s"),
+        (ADDRESS, RETRY, NOW - RETRY_TOKEN_LIFETIME_S - 1, "older than 30 s"),
     ],
 )
 def test_a_token_fits_one_address_one_connection_id_and_a_short_time(
@@ -43,7 +48,7 @@ def test_bytes_that_are_no_token_of_this_key_count_as_none(token: bytes) -> None
 
 
 def test_a_token_under_another_key_counts_as_none() -> None:
-    assert tokens().check(tokens(b"other key 16 oct").issue(ADDRESS, ORIGINAL, RETRY, NOW), ADDRESS, RETRY, NOW) is None
+    assert tokens().check(tokens(b"another secret, ").issue(ADDRESS, ORIGINAL, RETRY, NOW), ADDRESS, RETRY, NOW) is None
 
 
 def test_every_truncation_and_every_flipped_byte_counts_as_none() -> None:
@@ -54,9 +59,9 @@ def test_every_truncation_and_every_flipped_byte_counts_as_none() -> None:
         assert tokens().check(token[:index], ADDRESS, RETRY, NOW) is None
 
 
-def test_a_client_is_the_same_directly_mapped_and_behind_a_forwarder() -> None:
+def test_a_client_is_the_same_directly_mapped_and_behind_a_load_balancer() -> None:
     token = tokens().issue(("::ffff:198.51.100.7", 40001, 0, 0), ORIGINAL, RETRY, NOW)
-    assert tokens().check(token, ForwardedPath(*ADDRESS, b"envelope"), RETRY, NOW) == ValidToken(ORIGINAL, RETRY)
+    assert tokens().check(token, ForwardedPath(*ADDRESS, b"SPP header"), RETRY, NOW) == ValidToken(ORIGINAL, RETRY)
 
 
 def test_a_worker_that_has_the_newer_secret_too_accepts_a_token_under_the_older() -> None:
