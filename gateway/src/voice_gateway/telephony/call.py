@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,7 +12,6 @@ import structlog
 
 from quiclb.logs.limits import LimitedLog
 from voice_gateway.net.token_buckets import Buckets, Rate
-from voice_gateway.telephony.counters import TelephonyCounters
 from voice_gateway.telephony.playback import Heard, PlaybackTracker
 from voice_gateway.telephony.uplink_clock import BYTES_PER_MS, MAX_FRAME_BYTES, UplinkClock
 from voice_gateway.telephony.vendor import (
@@ -56,6 +55,27 @@ _MOST_HELD: Final = 500
 """Events, 10 s of audio, that wait for the session store to say where the call stands."""
 _log = structlog.get_logger("gateway.telephony")
 _limited_log = LimitedLog(_log)
+
+
+@dataclass(slots=True)
+class TelephonyCounters:
+    """Totals since the worker began; `skipped` counts the vendor's messages by `Skip`."""
+
+    streams: int = 0
+    refused_signatures: int = 0
+    refused_replays: int = 0
+    refused_streams: int = 0
+    twiml_pages: int = 0
+    messages: int = 0
+    limited: int = 0
+    """Streams closed for more messages than a limit."""
+    missing_messages: int = 0
+    digits: int = 0
+    marks_sent: int = 0
+    marks_played: int = 0
+    marks_cleared: int = 0
+    clears: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from voice_gateway.ops.reload import Reloader
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.stats.counters import Histogram
 from voice_gateway.session.stats.turn_latency import Figure
-from voice_gateway.telephony.counters import TelephonyCounters
+from voice_gateway.telephony.call import TelephonyCounters
 from voice_gateway.transport.uplink.reassembler import UplinkCounters
 from voice_gateway.web.counters import WebCounters
 from voice_gateway.worker.listeners import TcpListeners

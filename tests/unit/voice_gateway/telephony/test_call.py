@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.voice_gateway.transport.harness import Session
 from voice_gateway.telephony.call import MAX_MESSAGES_BEFORE_START, MESSAGES_AT_ONCE, TelephoneCall, Vouch
-from voice_gateway.telephony.counters import TelephonyCounters
+from voice_gateway.telephony.call import TelephonyCounters
 from voice_gateway.telephony.vendors.twilio import TwilioVendor
 from voice_gateway.transport.base import Refusal
 from voice_gateway.web.websocket import Ending

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from voice_gateway.transport.uplink.stand_in import stand_in
+from voicelink.audio.frames import FRAME_TICKS
 from voicelink.wire import (
     MAX_REPORT_RUNS,
     AudioFrame,
     CloseCode,
+    Codec,
     Malformed,
     UplinkDatagram,
     UplinkMode,
@@ -24,6 +25,9 @@ MAX_AHEAD_BYTES: Final = 2 * 1024 * 1024
 """How many bytes of payload they may hold: 65 s of 16-bit samples at 16 kHz, 21 s at 48 kHz."""
 REPORT_INTERVAL_S: Final = 0.040
 _NUMBERS_REMEMBERED: Final = 1_024
+_SILENCE: Final = {Codec.PCMU: b"\xff", Codec.PCMA: b"\xd5"}
+_OPUS_ONE_FRAME: Final = 0xFC
+_OPUS_20_MS: Final = b"\x08"
 
 
 @dataclass(slots=True)
@@ -36,8 +40,8 @@ class UplinkCounters:
 class UplinkReassembler:
     """Feed it what arrives, with the time; it returns the frames that are next, in order, each once.
 
-    Send `report` when `report_at` has come. In `UplinkMode.DEADLINE` a frame that the client gave up is returned, too:
-    one that stands in for it, so that its time passes for the listener.
+    Send `report` when `report_at` has come. In `UplinkMode.DEADLINE` a frame that the client gave up is replaced by
+    one of the same length, so that the listener's media time goes on.
     """
 
     def __init__(self, next_sequence: int, mode: UplinkMode, counters: UplinkCounters | None = None) -> None:
@@ -127,7 +131,7 @@ class UplinkReassembler:
                     ahead = sorted(self._held, reverse=True)
                 while ahead and ahead[-1] < self.next_sequence:
                     ahead.pop()
-                frame = stand_in(self.next_sequence, self._latest, self._held[ahead[-1]] if ahead else None)
+                frame = replacement_frame(self.next_sequence, self._latest, self._held[ahead[-1]] if ahead else None)
                 self.counters.frames_given_up += 1
             else:
                 return frames
@@ -147,6 +151,34 @@ class UplinkReassembler:
                 runs.append((sequence - end, 1))
             end = sequence + 1
         return tuple(runs)
+
+
+def replacement_frame(sequence: int, before: AudioFrame | None, after: AudioFrame | None) -> AudioFrame:
+    """Return the frame for one that will never come, as long as its neighbours: silence, or Opus that is concealed.
+
+    `before` is the one delivered last, `after` the next that is known; without any it takes 20 ms.
+    """
+    like = before or after
+    if like is None:
+        return AudioFrame(sequence, sequence * FRAME_TICKS, Codec.OPUS, _OPUS_20_MS)
+    return AudioFrame(sequence, _timestamp(sequence, before, after), like.codec, _payload(like))
+
+
+def _timestamp(sequence: int, before: AudioFrame | None, after: AudioFrame | None) -> int:
+    """The usual 20 ms on, unless the frames on both sides are closer together."""
+    if before is None:
+        return max(0, after.timestamp - (after.sequence - sequence) * FRAME_TICKS) if after else 0
+    step = FRAME_TICKS
+    if after is not None:
+        step = min(step, (after.timestamp - before.timestamp) // (after.sequence - before.sequence))
+    return before.timestamp + max(step, 0) * (sequence - before.sequence)
+
+
+def _payload(like: AudioFrame) -> bytes:
+    if like.codec is Codec.OPUS:
+        # a packet whose one frame is empty was lost, for the decoder (RFC 6716 section 3.1, RFC 7587 section 3.1.3)
+        return bytes((like.payload[0] & _OPUS_ONE_FRAME,)) if like.payload else _OPUS_20_MS
+    return _SILENCE.get(like.codec, b"\0") * len(like.payload)
 
 
 _REMEMBERED: Final = (1 << _NUMBERS_REMEMBERED) - 1

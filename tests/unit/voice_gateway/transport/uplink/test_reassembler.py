@@ -11,7 +11,6 @@ from voice_gateway.transport.uplink.reassembler import (
     UplinkCounters,
     UplinkReassembler,
 )
-from voice_gateway.transport.uplink.stand_in import stand_in
 from voicelink.audio.codec import FrameDecoder
 from voicelink.audio.codecs.opus import OpusEncoder
 from voicelink.wire import (
@@ -165,12 +164,12 @@ def test_other_datagrams_are_skipped() -> None:
         (Codec.OPUS, b"\x4b\x41\x01", b"\x48"),
     ],
 )
-def test_a_stand_in_is_as_long_as_what_it_stands_for(codec: Codec, payload: bytes, silence: bytes) -> None:
+def test_a_replacement_is_as_long_as_the_frame_given_up(codec: Codec, payload: bytes, silence: bytes) -> None:
     before = AudioFrame(4, 9_000, codec, payload)
-    assert stand_in(5, before, None) == AudioFrame(5, 9_960, codec, silence)
-    assert stand_in(3, None, before) == AudioFrame(3, 8_040, codec, silence)
+    assert replacement_frame(5, before, None) == AudioFrame(5, 9_960, codec, silence)
+    assert replacement_frame(3, None, before) == AudioFrame(3, 8_040, codec, silence)
     close = AudioFrame(6, 9_960, codec, payload)
-    assert stand_in(5, before, close).timestamp == 9_480
+    assert replacement_frame(5, before, close).timestamp == 9_480
 
 
 @pytest.mark.parametrize("has_neighbours", [True, False])
@@ -182,7 +181,7 @@ def test_a_listener_hears_a_gap_of_the_right_length(has_neighbours: bool) -> Non
     samples = 0
     for each in spoken:
         after = None if before is None else spoken[-1]
-        heard = stand_in(each.sequence, before, after) if each.sequence in given_up else each
+        heard = replacement_frame(each.sequence, before, after) if each.sequence in given_up else each
         pcm = decoder.decode(heard)
         assert isinstance(pcm, bytes)
         samples += len(pcm) // 2

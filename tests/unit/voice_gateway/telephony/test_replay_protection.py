@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from voice_gateway.telephony.replays import REMEMBERED_S, RETRY_WINDOW_S, Uses, Webhooks, use_of
-from voice_gateway.telephony.stream_token import LIFETIME_S, StreamTokens
+from voice_gateway.telephony.replay_protection import REMEMBERED_S, RETRY_WINDOW_S, Uses, Webhooks, use_of
+from voice_gateway.telephony.replay_protection import STREAM_TOKEN_LIFETIME_S, StreamTokens
 
 NOW = 1_700_000_000.5
 USE = use_of("signature")
@@ -14,8 +14,8 @@ USE = use_of("signature")
 def test_a_stream_token_is_good_at_every_worker_of_the_account_for_a_minute() -> None:
     token = StreamTokens("12345").make("CA1", USE, NOW)
     assert StreamTokens("12345").check(token, "CA1", NOW) == USE
-    assert StreamTokens("12345").check(token, "CA1", NOW + LIFETIME_S - 1) == USE
-    assert StreamTokens("12345").check(token, "CA1", NOW + LIFETIME_S) is None
+    assert StreamTokens("12345").check(token, "CA1", NOW + STREAM_TOKEN_LIFETIME_S - 1) == USE
+    assert StreamTokens("12345").check(token, "CA1", NOW + STREAM_TOKEN_LIFETIME_S) is None
 
 
 def test_a_stream_token_is_for_one_call_of_one_account() -> None:

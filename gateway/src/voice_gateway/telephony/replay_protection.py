@@ -1,13 +1,17 @@
-"""Which signed webhooks were answered before, and which streams were opened. Sans-IO.
+"""Replay protection of telephony: each signed webhook is answered once, and opens one stream. Sans-IO.
 
 A signature covers a webhook's URL and parameters and holds no time: a captured request could be sent again at any time.
-So each is answered once. Twilio itself repeats a request within 15 s when it got no answer (connection overrides `rc`,
-`rp`, `tt`), with the same `I-Twilio-Idempotency-Token`: that gets the same answer again.
+Twilio itself repeats a request within 15 s when it got no answer (connection overrides `rc`, `rp`, `tt`), with the same
+`I-Twilio-Idempotency-Token`: that gets the same answer again. Twilio signs a stream's URL, too, which is the same for
+all calls, and not the call's SID in `start`: so the answer to a webhook gives the stream a token, an HMAC over the SID,
+the use (the webhook that was answered) and the time, which every worker with the account's secret makes and checks.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
+import re
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -17,6 +21,10 @@ REMEMBERED_S: Final = 86_400.0
 """How long a use is remembered: Twilio ends a call after 24 h."""
 MOST_REMEMBERED: Final = 65_536
 """Uses in memory, about 10 MB; beyond it the oldest is forgotten."""
+STREAM_TOKEN_PARAMETER: Final = "stream_token"  # noqa: S105 - the name of one
+STREAM_TOKEN_LIFETIME_S: Final = 60
+"""Twilio opens the stream that a call's TwiML names at once."""
+_FORM: Final = re.compile(r"([0-9a-f]{32})\.(\d{1,12})\.([0-9a-f]{64})", re.ASCII)
 _Answer = TypeVar("_Answer")
 
 
@@ -79,3 +87,29 @@ class Webhooks(Generic[_Answer]):
 def use_of(signature: str) -> str:
     """Return the name of the request that carries this signature, which covers all that counts in it."""
     return hashlib.sha256(signature.encode(errors="backslashreplace")).hexdigest()[:32]
+
+
+class StreamTokens:
+    """Makes and checks tokens with a key derived from `secret`, the auth token or shared key of the Twilio account."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = hmac.digest(secret.encode(), b"stream tokens", "sha256")
+
+    def make(self, call_sid: str, use: str, now: float) -> str:
+        """Return `use.expiry.mac` for the call's stream; `now` is seconds since 1970, `use` 32 hexadecimal digits."""
+        expires = int(now) + STREAM_TOKEN_LIFETIME_S
+        return f"{use}.{expires}.{self._mac(call_sid, use, expires)}"
+
+    def check(self, token: str, call_sid: str, now: float) -> str | None:
+        """Return the token's use; `None` for one that was not made for this call, or has expired."""
+        found = _FORM.fullmatch(token)
+        if found is None:
+            return None
+        use, expires, mac = found[1], int(found[2]), found[3]
+        if not hmac.compare_digest(mac, self._mac(call_sid, use, expires)):
+            return None
+        return use if now < expires else None
+
+    def _mac(self, call_sid: str, use: str, expires: int) -> str:
+        signed = f"{use}.{expires}.{call_sid}".encode(errors="backslashreplace")
+        return hmac.digest(self._key, signed, "sha256").hex()
