@@ -24,7 +24,7 @@ from voice_gateway.telephony.vendor import (
     Vendor,
     VendorEvent,
 )
-from voice_gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
+from voice_gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
 from voice_gateway.web.websocket import Ending, WebSocket
 from voicelink.wire import (
     MAX_AUDIO_BYTES,
@@ -132,7 +132,6 @@ class TelephoneCall:
         self._stream_id: str | None = None
         self._call_id: str | None = None
         self._handler: TransportHandler | None = None
-        self._count: Callable[[int], None] | None = None
         self._uplink = UplinkClock()
         self._playback = PlaybackTracker()
         self._reported: Heard | None = None
@@ -197,8 +196,8 @@ class TelephoneCall:
         self._counters.messages += 1
         if not self._is_within_limits():
             return
-        if self._count is not None:
-            self._count(len(text))
+        if self._handler is not None:
+            self._handler.bytes_received(len(text))
             if self._is_closed:
                 return
         event = self._vendor.parse(text)
@@ -337,7 +336,6 @@ class TelephoneCall:
             self._socket.close(_TRY_LATER if answer.status in _UNAVAILABLE else _REFUSED, answer.reason)
         elif not self._is_closed:
             self._handler = answer
-            self._count = answer.bytes_received if isinstance(answer, Metered) else None
             agent = started.parameters.get(AGENT_PARAMETER)
             answer.message_received(Start(accept=(Codec.PCMU,), agent=agent))
 
@@ -415,7 +413,7 @@ class TelephoneCall:
         if self._vouching is not None:
             self._vouching.cancel()
             self._vouching = None
-        self._handler = self._count = None
+        self._handler = None
         self._start_timer.cancel()
 
 

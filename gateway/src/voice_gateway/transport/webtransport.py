@@ -15,7 +15,7 @@ from quiclb.http.http1 import split_target
 from voice_gateway.endpoint.sockets.client_paths import peer_name
 from voice_gateway.endpoint.served import ConnectionHandler, ServedConnection
 from voice_gateway.transport.access import access_token, refusal_code, refusal_fields
-from voice_gateway.transport.base import Acceptor, Metered, Paced, Refusal, SessionRequest, TransportHandler
+from voice_gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
 from voice_gateway.transport.read_scheduler import FRAMES_AT_ONCE, ReadScheduler
 from voice_gateway.transport.uplink.reassembler import UplinkCounters
 from voice_gateway.transport.stream_readers import ControlReader, UnidirectionalReader, UnknownStream
@@ -99,7 +99,6 @@ class WebTransport:
         self._connection = connection
         self._session_id = session_id
         self._handler: TransportHandler | None = None
-        self._count: Callable[[int], None] | None = None
         self._is_closed = False
         self._is_draining = False
         self._control: ControlReader | None = None
@@ -112,7 +111,6 @@ class WebTransport:
         self._is_control_unread = False
         self._unread_bytes = 0
         self._reads = reads
-        self._paced: Paced | None = None
         self._undelivered: deque[AudioFrame] = deque()
         self._downlinks: dict[int, int] = {}
         self._ended: set[int] = set()
@@ -179,8 +177,6 @@ class WebTransport:
         """The session was accepted: `handler` is called from now on."""
         if not self._is_closed:
             self._handler = handler
-            self._count = handler.bytes_received if isinstance(handler, Metered) else None
-            self._paced = handler if isinstance(handler, Paced) else None
 
     def moved(self, peer: str) -> None:
         """The client's address changed."""
@@ -204,7 +200,6 @@ class WebTransport:
             handler.left(reason)
 
     def _read_no_more(self) -> None:
-        self._count = self._paced = None
         self._receiver.close()
         self._readers.clear()
         self._undelivered.clear()
@@ -212,8 +207,8 @@ class WebTransport:
 
     def received(self, event: WebTransportEvent) -> None:
         """Take an event of a stream of this session."""
-        if self._handler is not None and self._count is not None and isinstance(event, StreamData | DatagramReceived):
-            self._count(len(event.data))
+        if self._handler is not None and isinstance(event, StreamData | DatagramReceived):
+            self._handler.bytes_received(len(event.data))
         if self._handler is None:
             return
         match event:
@@ -317,7 +312,7 @@ class WebTransport:
             self._read(stream_id, reader, b"", is_ended=False, most=min(self._reads.left, FRAMES_AT_ONCE))
 
     def _is_behind(self) -> bool:
-        return bool(self._undelivered) or (self._paced is not None and self._paced.is_behind)
+        return bool(self._undelivered) or (self._handler is not None and self._handler.is_behind)
 
     def _deliver(self, frames: Sequence[AudioFrame] | Malformed) -> None:
         if isinstance(frames, Malformed):

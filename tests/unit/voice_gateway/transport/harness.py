@@ -16,7 +16,7 @@ from websockets.uri import parse_uri
 
 from tests.unit.voicelink.quic.harness import SERVER_ADDRESS, Pair, connected
 from voice_gateway.endpoint.served import ServedConnection
-from voice_gateway.transport.base import Acceptor, Refusal, SessionRequest, Transport
+from voice_gateway.transport.base import Acceptor, Refusal, SessionRequest, Transport, TransportHandler
 from voice_gateway.transport.memory import Downlink, MemoryCaller
 from voice_gateway.transport.websocket import CLOSE_CODE_BASE, MAX_MESSAGE_BYTES, Kind, VoiceOverWebSocket
 from voice_gateway.transport.webtransport import VoiceOverWebTransport
@@ -49,8 +49,8 @@ from voicelink.wire import (
 
 
 @dataclass
-class Session:
-    """The session's side: an acceptor and a handler that record what they are told."""
+class Session(TransportHandler):
+    """The session's side: an acceptor and a handler that record each call."""
 
     refusal: Refusal | None = None
     requests: list[SessionRequest] = field(default_factory=list)
