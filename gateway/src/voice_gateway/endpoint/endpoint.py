@@ -110,7 +110,7 @@ class Endpoint:
                 raise
 
     async def close(self, reason: str = "") -> None:
-        """Tell every client that its connection is over, then close the sockets. Calling it again does nothing."""
+        """Close every connection, then the sockets. Calling it again does nothing."""
         self.stop_accepting()
         for connection in list(self._connections):
             connection.close(H3_NO_ERROR, reason)
@@ -320,7 +320,7 @@ class Endpoint:
     # What connections ask of their owner
 
     def send(self, datagram: bytes, path: Path, forwarder: ProxyAddress | None) -> None:
-        """Send to a client, through the forwarder it was last heard from if its path is a forwarded one."""
+        """Send to a client, on a forwarded path through `forwarder`, the load balancer of its last datagram."""
         if isinstance(path, ForwardedPath):
             if self._inner is not None and forwarder is not None:
                 self._transmit(self._inner, path.spp_header + datagram, forwarder)

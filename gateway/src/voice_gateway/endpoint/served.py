@@ -26,7 +26,7 @@ from voicelink.quic.events import (
 _log = LimitedLog(structlog.get_logger(__name__))
 
 MAX_ROUTES = 16
-"""How many client paths of one connection have a forwarder on record; aioquic itself keeps 8."""
+"""How many client paths of one connection have a load balancer on record; aioquic itself keeps 8."""
 
 
 class ConnectionHandler(Protocol):
@@ -93,7 +93,7 @@ class ServedConnection:
         self._driver.flush()
 
     def close(self, error_code: int, reason: str) -> None:
-        """Close the connection; the handler is told that it terminated."""
+        """Close the connection, and call the handler's `terminated`."""
         self.quic.close(error_code=error_code, reason_phrase=reason)
         self._end(reason)
         self.flush_soon()
@@ -106,7 +106,7 @@ class ServedConnection:
         self._forget(None)
 
     def discard(self) -> None:
-        """Forget a connection without a word to the peer."""
+        """Forget a connection, and send the peer nothing."""
         self._end("discarded")
         self._forget(None)
 
@@ -119,7 +119,7 @@ class ServedConnection:
     # What the driver asks of its host
 
     def datagram_to_send(self, datagram: bytes, address: Path) -> None:
-        """Send to the client, through the forwarder that its last datagram came by."""
+        """Send to the client, through the load balancer of its last datagram."""
         self._owner.send(datagram, address, self._routes.get(address) if self._routes else None)
 
     def schedule_flush(self) -> None:

@@ -1,4 +1,4 @@
-"""What an endpoint needs to know of its place."""
+"""The settings of an endpoint, and what aioquic gets of them."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class EndpointSettings:
     `retry_after_half_open` unfinished handshakes on, new clients must prove their address first; beyond `max_half_open`
     a newcomer takes the place of the oldest one of the network that holds most. A handshake may take
     `handshake_timeout_s`, and at most `loaded_handshake_timeout_s` while more than half of these places are taken. With
-    `resets_for_lost_servers` a client whose connection ID names another server of the pool is told at once that its
-    connection is gone: `trusted_proxies` must send such a client here only while that server does not answer.
+    `resets_for_lost_servers` a client whose connection ID names another server of the pool gets a stateless reset
+    at once: `trusted_proxies` must send such a client here only while that server does not answer.
     """
 
     host: str | None = "127.0.0.1"
@@ -69,7 +69,7 @@ def early_data_context(settings: EndpointSettings) -> bytes:
 
 
 def quic_configuration(settings: EndpointSettings, identity: TlsIdentity, length_bytes: int) -> QuicConfiguration:
-    """What aioquic is told for every connection; connection IDs have `length_bytes`."""
+    """Return aioquic's configuration for every connection; connection IDs have `length_bytes`."""
     return QuicConfiguration(
         is_client=False,
         alpn_protocols=list(settings.alpn),

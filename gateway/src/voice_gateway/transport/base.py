@@ -1,4 +1,4 @@
-"""How a session reaches its caller, whatever carries it: WebTransport, WebSocket, a telephone call, memory.
+"""How a session reaches its caller over any transport: WebTransport, WebSocket, a telephone call, memory.
 
 A transport turns its protocol into the messages and frames of `voicelink.wire` and calls a `TransportHandler`;
 the session answers through the `Transport`. Neither side awaits the other, and no call raises for what a peer did.

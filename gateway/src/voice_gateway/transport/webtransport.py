@@ -184,7 +184,7 @@ class WebTransport:
             self._handler.path_changed(peer)
 
     def lost(self, reason: str) -> None:
-        """The connection is gone; the handler is told once."""
+        """The connection is gone; call the handler's `lost` once."""
         self._is_closed = True
         self._read_no_more()
         handler, self._handler = self._handler, None
@@ -192,7 +192,7 @@ class WebTransport:
             handler.lost(reason)
 
     def left(self, reason: str) -> None:
-        """The caller closed the session; the handler is told once."""
+        """The caller closed the session; call the handler's `left` once."""
         self._is_closed = True
         self._read_no_more()
         handler, self._handler = self._handler, None
@@ -401,7 +401,7 @@ class WebTransport:
 
 
 class _Sessions:
-    """The sessions of one connection. Chromium leaves QUIC without a word, so the server ends it with the last one."""
+    """The sessions of one connection. Chromium closes no connection, so the server closes it with the last session."""
 
     def __init__(
         self, connection: ServedConnection, accept: Acceptor, path: str, uplinks: UplinkCounters, reads: ReadScheduler
@@ -435,7 +435,7 @@ class _Sessions:
     def _handle(self, event: WebTransportEvent) -> None:
         match event:
             case SessionRequested(session_id=session_id) if not self._connection.quic.is_confirmed:
-                # early data, which anybody may have sent again: a session must not be made twice (RFC 8470 section 3)
+                # early data may be a replay: a session must not be made twice (RFC 8470 section 3)
                 self._unproven[session_id] = event
             case SessionRequested():
                 self._requested(event)

@@ -62,7 +62,7 @@ class WebSocketHandler(Protocol):
 class WebSocket:
     """Send with `send_text` and `send_binary`, end with `close`; after that, or once the peer left, they do nothing.
 
-    What is sent before the socket opens follows the handshake. `on_cut_off` is told why a WebSocket was ended for what
+    What is sent before the socket opens follows the handshake. `on_cut_off` gets the cause when a WebSocket was ended for what
     its peer did or left undone: `frame_rate`, `fragments`, `unread`, or `failed` for a defect of ours.
     """
 
@@ -154,7 +154,7 @@ class WebSocket:
         return len(events)
 
     def ended(self) -> None:
-        """The WebSocket is over, by either side's close or with its connection: the handler is told once."""
+        """The WebSocket is over, by either side's close or with its connection: call the handler's `closed` once."""
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.closed(self._why(), self._ending())

@@ -87,7 +87,7 @@ def _gate(settings: GatewaySettings) -> Gate:
 
 
 def _telephone_key(settings: GatewaySettings) -> AccessKey | None:
-    """A key that every worker of the Twilio account has: whoever knows its secret can call as Twilio anyway."""
+    """A key that every worker of the Twilio account has; who knows that secret can sign calls as Twilio anyway."""
     telephony = settings.telephony
     secret = None if telephony is None else telephony.read_auth_token() or telephony.read_shared_key()
     if secret is None:

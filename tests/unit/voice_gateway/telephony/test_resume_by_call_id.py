@@ -29,10 +29,10 @@ async def test_what_is_said_before_the_session_is_ready_is_held_back_and_numbere
     line.media()
     line.event("dtmf", dtmf={"digit": "5"})
     line.media()
-    assert line.heard == []
+    assert line.received == []
     line.call.send(msgspec.structs.replace(READY, next_sequence=40))
     line.media()
-    first, digit, second, third = line.heard
+    first, digit, second, third = line.received
     assert [each.sequence for each in (first, second, third)] == [40, 41, 42]
     assert digit == Dtmf(digit="5")
 
@@ -43,7 +43,7 @@ async def test_a_caller_who_hangs_up_before_the_session_is_ready_is_heard_to_the
     line.event("stop", stop={"callSid": "CA1"})
     line.media()
     line.call.send(READY)
-    assert line.heard == [replace(frame(0), payload=SPEECH), Bye(frames=1, reason="the call ended")]
+    assert line.received == [replace(frame(0), payload=SPEECH), Bye(frames=1, reason="the call ended")]
     assert line.counters.skipped == {"after_stop": 1}
 
 
@@ -53,7 +53,7 @@ async def test_no_more_than_ten_seconds_are_held_back() -> None:
         line.media()
     assert line.counters.skipped == {"before_ready": 2}
     line.call.send(READY)
-    assert len(line.heard) == call._MOST_HELD
+    assert len(line.received) == call._MOST_HELD
 
 
 async def test_a_signed_stream_ends_when_its_worker_drains_so_that_the_call_goes_on_elsewhere() -> None:
@@ -62,7 +62,7 @@ async def test_a_signed_stream_ends_when_its_worker_drains_so_that_the_call_goes
     line.call.send(msgspec.structs.replace(READY, resume_window_s=60.0))
     line.call.send(Drain(deadline_s=5.0))
     assert line.socket.closed == (1001, "this worker is going away")
-    assert line.heard == ["this worker is going away"]
+    assert line.received == ["this worker is going away"]
     assert line.session.calls[-1][0] == "lost"
 
 
@@ -74,7 +74,7 @@ async def test_a_stream_that_nobody_vouches_for_stays_with_its_worker() -> None:
 
 
 class Vouching:
-    """Speaks for a stream when told to."""
+    """Vouches for a stream once the test lets it."""
 
     def __init__(self) -> None:
         self.answer: asyncio.Future[Vouched | None] = asyncio.get_running_loop().create_future()
@@ -110,7 +110,7 @@ async def test_what_is_said_while_a_stream_is_vouched_for_is_held_back() -> None
     assert (request.access_token, request.key, request.is_key_signed) == ("for CA1", "CA1", True)
     assert vouch.asked == [("CA1", {"stream_token": "x", "agent": "echo"})]
     line.call.send(READY)
-    assert line.heard == [replace(frame(0), payload=SPEECH)]
+    assert line.received == [replace(frame(0), payload=SPEECH)]
 
 
 async def test_a_stream_for_which_nothing_speaks_is_closed_with_1008() -> None:

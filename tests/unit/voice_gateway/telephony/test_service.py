@@ -191,12 +191,12 @@ class TestVouching:
         assert await telephony._vouch("CA1", {"token": "sesame"}) == Vouched("sesame", is_key_signed=False)
 
 
-def test_without_a_public_address_the_host_is_believed() -> None:
+def test_without_a_public_url_the_host_field_names_the_worker() -> None:
     for has_tls, scheme in ((True, "wss"), (False, "ws")):
         plain = service(public_url=None, vendor=TwilioVendor(), has_tls=has_tls)
         url, _, parameters = connected(plain.webhook(WebRequest("GET", "/twiml", {"host": "127.0.0.1:8080"}, "")))
         assert url == f"{scheme}://127.0.0.1:8080/v1/twilio"
-        assert parameters == {}, "the access token goes to nobody unknown"
+        assert parameters == {}, "the access token does not leave the worker"
 
 
 def test_a_stream_that_broke_is_joined_again_but_not_for_ever() -> None:

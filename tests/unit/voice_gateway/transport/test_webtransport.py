@@ -175,8 +175,8 @@ def stop_reading(caller: WebTransportCaller) -> None:
     caller.layer._peer_reset = lambda *reset: []  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize(("code", "told"), [(CloseCode.TAKEN_OVER, "lost"), (CloseCode.NORMAL, "left")])
-def test_a_stop_ahead_of_the_close_leaves_its_meaning(code: CloseCode, told: str) -> None:
+@pytest.mark.parametrize(("code", "call"), [(CloseCode.TAKEN_OVER, "lost"), (CloseCode.NORMAL, "left")])
+def test_a_stop_ahead_of_the_close_leaves_its_meaning(code: CloseCode, call: str) -> None:
     session, caller = opened()
     caller.send(Start())
     stop_reading(caller)
@@ -184,7 +184,7 @@ def test_a_stop_ahead_of_the_close_leaves_its_meaning(code: CloseCode, told: str
     assert [name for name, _ in session.calls] == ["message"]
     caller.layer.close_session(caller.session_id, code, "over there")
     caller.settle()
-    assert session.calls[1:] == [(told, f"closed by the caller with code {code}: over there")]
+    assert session.calls[1:] == [(call, f"closed by the caller with code {code}: over there")]
 
 
 def test_a_stopped_session_ends_after_a_second_at_most() -> None:
@@ -324,7 +324,7 @@ def test_datagrams_of_no_session_leave_nothing_behind() -> None:
 
 
 class TestTurns:
-    """What one caller sends at once is taken in turns of the loop: others are served between them."""
+    """What one caller sends at once is taken in turns of the loop: others have theirs between them."""
 
     def frames(self, session: Session) -> list[int]:
         return [call.sequence for name, call in session.calls if name == "audio"]

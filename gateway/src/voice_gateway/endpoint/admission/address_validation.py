@@ -98,8 +98,8 @@ class KnownAddress:
 class NewTokens:
     """Issues tokens for later connections, and checks those that clients bring back to any worker.
 
-    A token is good for one host address, whatever the port, for `NEW_TOKEN_LIFETIME_S`, and once at each worker: what a worker
-    has accepted it remembers, and workers do not ask each other. Replayed at another one, a token spares its bearer a
+    A token is good for one host address at any port, for `NEW_TOKEN_LIFETIME_S`, and once at each worker: a worker
+    remembers what it has accepted, and workers do not ask each other. Replayed at another worker, a token saves a
     Retry, no more (RFC 9000 section 8.1.4).
     """
 

@@ -48,7 +48,7 @@ class SessionTickets:
         issued_at_ms, cipher_suite, context = _HEAD.unpack_from(plain)
         if context != self._context or abs(now - issued_at_ms / 1000) > LIFETIME_S:
             return None
-        # judged here, by this clock: aioquic's own look at the time must not disagree
+        # checked here, by this clock: aioquic's own check of the dates must not disagree
         not_before, not_after = _ALWAYS
         return SessionTicket(
             age_add=0,  # what the client says of the ticket's age is not needed

@@ -154,7 +154,7 @@ async def test_datagrams_of_a_client_that_waits_are_handled_with_its_first(bench
 
 
 async def test_a_handshake_completes_while_a_burst_waits(bench: Bench) -> None:
-    """Each of its datagrams has its turn, whatever the other network has waiting."""
+    """Each of its datagrams has its turn, however much of the other network waits."""
     connection = client(100)
     now = 10.0
     for seed in range(40):

@@ -181,11 +181,11 @@ def test_a_listener_hears_a_gap_of_the_right_length(has_neighbours: bool) -> Non
     samples = 0
     for each in spoken:
         after = None if before is None else spoken[-1]
-        heard = replacement_frame(each.sequence, before, after) if each.sequence in given_up else each
-        pcm = decoder.decode(heard)
+        next_frame = replacement_frame(each.sequence, before, after) if each.sequence in given_up else each
+        pcm = decoder.decode(next_frame)
         assert isinstance(pcm, bytes)
         samples += len(pcm) // 2
-        before = heard
+        before = next_frame
     assert samples == 6 * 320
 
 

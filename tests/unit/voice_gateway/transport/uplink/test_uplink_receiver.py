@@ -72,7 +72,7 @@ def begin(session: Session, mode: UplinkMode, next_sequence: int = 0) -> None:
     session.transport.send(replace(READY, next_sequence=next_sequence, uplink=mode))
 
 
-def heard(session: Session) -> list[int]:
+def sequences(session: Session) -> list[int]:
     return [value.sequence for name, value in session.calls if name == "audio"]
 
 
@@ -84,9 +84,9 @@ def test_without_an_agreement_datagrams_are_skipped() -> None:
     session.transport.send(READY)
     caller.settle()
     caller.say(0, 0)
-    assert heard(session) == []
+    assert sequences(session) == []
     caller.send_audio(frame(0))
-    assert heard(session) == [0]
+    assert sequences(session) == [0]
 
 
 def test_a_websocket_takes_no_datagrams() -> None:
@@ -100,10 +100,10 @@ def test_frames_of_datagrams_and_stream_reach_the_session_in_order() -> None:
     session, caller = agreed("hybrid", next_sequence=3)
     caller.say(0, 5)
     caller.send_audio(frame(4))
-    assert heard(session) == []
+    assert sequences(session) == []
     caller.say(1, 3)
     caller.say(2, 3, 6)
-    assert heard(session) == [3, 4, 5, 6]
+    assert sequences(session) == [3, 4, 5, 6]
 
 
 def test_reports_come_back() -> None:
@@ -125,7 +125,7 @@ def test_frames_that_came_ahead_of_ready_are_not_awaited_again() -> None:
     begin(session, UplinkMode.HYBRID)
     caller.settle()
     caller.say(0, 2)
-    assert heard(session) == [0, 1, 2]
+    assert sequences(session) == [0, 1, 2]
 
 
 def test_datagrams_before_ready_are_skipped() -> None:
@@ -133,7 +133,7 @@ def test_datagrams_before_ready_are_skipped() -> None:
     caller = DatagramCaller(session.accept)
     caller.send(Start(uplink="hybrid"))
     caller.say(0, 0)
-    assert heard(session) == []
+    assert sequences(session) == []
     assert caller.closed is None
 
 
@@ -141,7 +141,7 @@ def test_what_was_given_up_is_stood_in_for() -> None:
     session, caller = agreed("deadline")
     caller.say(0, 0)
     caller.say(3, 3, first=3)
-    assert heard(session) == [0, 1, 2, 3]
+    assert sequences(session) == [0, 1, 2, 3]
     assert caller.application.uplinks.frames_given_up == 2
 
 
@@ -167,5 +167,5 @@ def test_nothing_is_reported_after_the_end() -> None:
     session.transport.close(CloseCode.NORMAL, "")
     caller.say(1, 1)
     assert len(caller.reports) == reports
-    assert heard(session) == [0]
+    assert sequences(session) == [0]
     assert caller.errors == 0

@@ -1,4 +1,4 @@
-"""What TwiML tells Twilio to do with a call: asked for, and read."""
+"""Fetches TwiML and reads from it what is to be done with a call."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from voicelink.audio.frames import frame_samples
 PAUSE_MS: Final = 800
 """So long a silence parts two sentences."""
 SETTLED_MS: Final = 1_500
-"""So long after its end a sentence counts as taken: whoever was cut off earlier says it again."""
+"""So long after its end a sentence counts as understood; a caller who was cut off earlier says it again."""
 _LEAD_MS: Final = 200
 _BYTES_PER_MS: Final = 8
 _FRAME_BYTES: Final = frame_samples(8_000)

@@ -22,8 +22,8 @@ def read_telephone_wav(path: Path) -> bytes:
         raise ConfigurationError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     except WavError as error:
         raise ConfigurationError(f"{path}: {error}") from None
-    heard = soxr.resample(sound.samples * np.float32(32_768), sound.rate_hz, _RATE_HZ)
-    return pcmu_encode(np.clip(np.round(heard), -32_768, 32_767).astype("<i2").tobytes())
+    samples = soxr.resample(sound.samples * np.float32(32_768), sound.rate_hz, _RATE_HZ)
+    return pcmu_encode(np.clip(np.round(samples), -32_768, 32_767).astype("<i2").tobytes())
 
 
 def telephone_wav(payload: bytes) -> bytes:
