@@ -11,8 +11,8 @@ from typing import Final
 
 import structlog
 
-from voice_gateway.endpoint.tls.self_test import handshake_in_memory
 from voice_gateway.endpoint.tls.identity import TlsIdentity
+from voice_gateway.endpoint.tls.self_test import handshake_in_memory
 from voice_gateway.errors import IdentityError
 from voice_gateway.settings.gateway_settings import GatewaySettings, TlsSection
 

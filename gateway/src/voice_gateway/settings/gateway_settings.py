@@ -19,9 +19,9 @@ from quiclb.settings.documents import read_text
 from quiclb.settings.fields import HexBytes, HostNames, HostPort
 from quiclb.settings.loader import describe_faults
 from quiclb.settings.sections import ConfigEntry
-from voice_gateway.endpoint.sockets.client_paths import TrustedProxies
 from voice_gateway.endpoint.sealing import SECRET_BYTES
 from voice_gateway.endpoint.settings import SharedSecrets
+from voice_gateway.endpoint.sockets.client_paths import TrustedProxies
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.access_sections import AccessSection, LimitsSection
 from voice_gateway.settings.agent_section import AgentSection, collect_agent_settings

@@ -367,7 +367,9 @@ class TelephoneCall:
             return
         self._reported = position
         handler.message_received(
-            Played(utterance_id=position.utterance_id, position_ms=position.position_ms, is_complete=position.is_complete)
+            Played(
+                utterance_id=position.utterance_id, position_ms=position.position_ms, is_complete=position.is_complete
+            )
         )
 
     def _count_missing(self, sequence: int) -> None:

@@ -20,8 +20,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from voice_gateway.telephony.call import TelephoneCall
-from voice_gateway.telephony.call import TelephonyCounters
+from voice_gateway.telephony.call import TelephoneCall, TelephonyCounters
 from voice_gateway.telephony.service import TelephonyService
 from voice_gateway.telephony.vendor import Vendor, VendorSecrets
 from voice_gateway.transport.base import SessionRequest, TransportHandler

@@ -59,7 +59,7 @@ class TransportHandler(ABC):
         """Whether so much audio waits to be decoded that the transport should leave the rest to flow control."""
         return False
 
-    def bytes_received(self, count: int) -> None:
+    def bytes_received(self, count: int) -> None:  # noqa: B027 - a default that does nothing
         """Count what the caller sent, what the protocol skips included; called before the messages and frames in it."""
 
     @abstractmethod
@@ -72,7 +72,7 @@ class TransportHandler(ABC):
     def malformed_received(self, fault: Malformed) -> None:
         """The caller broke the protocol; the handler ends the session through `Transport.close`."""
 
-    def path_changed(self, peer: str) -> None:
+    def path_changed(self, peer: str) -> None:  # noqa: B027 - a default that does nothing
         """The caller's address is now `peer`, and validated; the session goes on."""
 
     @abstractmethod

@@ -12,13 +12,13 @@ from functools import partial
 from typing import Final
 
 from quiclb.http.http1 import split_target
-from voice_gateway.endpoint.sockets.client_paths import peer_name
 from voice_gateway.endpoint.served import ConnectionHandler, ServedConnection
+from voice_gateway.endpoint.sockets.client_paths import peer_name
 from voice_gateway.transport.access import access_token, refusal_code, refusal_fields
 from voice_gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
 from voice_gateway.transport.read_scheduler import FRAMES_AT_ONCE, ReadScheduler
-from voice_gateway.transport.uplink.reassembler import UplinkCounters
 from voice_gateway.transport.stream_readers import ControlReader, UnidirectionalReader, UnknownStream
+from voice_gateway.transport.uplink.reassembler import UplinkCounters
 from voice_gateway.transport.uplink.uplink_receiver import UplinkReceiver
 from voicelink.h3.limits import STOPPED_SESSION_S
 from voicelink.h3.webtransport import (

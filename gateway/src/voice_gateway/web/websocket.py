@@ -62,8 +62,9 @@ class WebSocketHandler(Protocol):
 class WebSocket:
     """Send with `send_text` and `send_binary`, end with `close`; after that, or once the peer left, they do nothing.
 
-    What is sent before the socket opens follows the handshake. `on_cut_off` gets the cause when a WebSocket was ended for what
-    its peer did or left undone: `frame_rate`, `fragments`, `unread`, or `failed` for a defect of ours.
+    What is sent before the socket opens follows the handshake. `on_cut_off` gets the cause when a
+    WebSocket was ended for what its peer did or left undone: `frame_rate`, `fragments`, `unread`, or `failed` for a
+    defect of ours.
     """
 
     def __init__(

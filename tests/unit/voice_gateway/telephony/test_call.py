@@ -9,8 +9,13 @@ from typing import Any
 import pytest
 
 from tests.unit.voice_gateway.transport.harness import Session
-from voice_gateway.telephony.call import MAX_MESSAGES_BEFORE_START, MESSAGES_AT_ONCE, TelephoneCall, Vouch
-from voice_gateway.telephony.call import TelephonyCounters
+from voice_gateway.telephony.call import (
+    MAX_MESSAGES_BEFORE_START,
+    MESSAGES_AT_ONCE,
+    TelephoneCall,
+    TelephonyCounters,
+    Vouch,
+)
 from voice_gateway.telephony.vendors.twilio import TwilioVendor
 from voice_gateway.transport.base import Refusal
 from voice_gateway.web.websocket import Ending

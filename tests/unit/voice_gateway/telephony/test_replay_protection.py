@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from voice_gateway.telephony.replay_protection import REMEMBERED_S, RETRY_WINDOW_S, Uses, Webhooks, use_of
-from voice_gateway.telephony.replay_protection import STREAM_TOKEN_LIFETIME_S, StreamTokens
+from voice_gateway.telephony.replay_protection import (
+    REMEMBERED_S,
+    RETRY_WINDOW_S,
+    STREAM_TOKEN_LIFETIME_S,
+    StreamTokens,
+    Uses,
+    Webhooks,
+    use_of,
+)
 
 NOW = 1_700_000_000.5
 USE = use_of("signature")

@@ -15,11 +15,9 @@ from voice_gateway.errors import StoreError
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.store.once import claim_once
-from voice_gateway.telephony.call import Vouched
-from voice_gateway.telephony.call import TelephonyCounters
-from voice_gateway.telephony.replay_protection import RETRY_WINDOW_S
+from voice_gateway.telephony.call import TelephonyCounters, Vouched
+from voice_gateway.telephony.replay_protection import RETRY_WINDOW_S, StreamTokens
 from voice_gateway.telephony.service import MAX_FORM_FIELDS, MOST_RECONNECTIONS, TelephonyService
-from voice_gateway.telephony.replay_protection import StreamTokens
 from voice_gateway.telephony.vendor import VendorSecrets
 from voice_gateway.telephony.vendors.twilio import TwilioVendor, connect_stream, signature
 from voice_gateway.web.server import WebRequest, WebResponse

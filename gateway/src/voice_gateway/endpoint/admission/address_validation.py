@@ -1,5 +1,8 @@
-"""Address validation (RFC 9000 section 8.1): which new clients get a handshake, which must prove their address first, and
-which are refused; and the tokens that prove an address, of Retry packets and of NEW_TOKEN frames. Sans-IO."""
+"""Address validation (RFC 9000 section 8.1), sans-IO.
+
+Which new clients get a handshake, which must prove their address first, and which are refused; and the tokens that
+prove an address, of Retry packets and of NEW_TOKEN frames.
+"""
 
 from __future__ import annotations
 

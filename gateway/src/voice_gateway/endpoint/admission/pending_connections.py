@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from quiclb.net.fair_turns import FairTurns
 from quiclb.routing.packet import LongHeader
-from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.admission.address_validation import TokenVerdict
+from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.sockets.client_paths import Path, ProxyAddress
 from voice_gateway.net.network import network_of
 

@@ -39,7 +39,11 @@ def test_what_was_used_is_remembered_when_secrets_are_replaced() -> None:
 
 @pytest.mark.parametrize(
     ("address", "at"),
-    [(("198.51.100.8", 40001), NOW), (ADDRESS, NOW + NEW_TOKEN_LIFETIME_S + 1), (ADDRESS, NOW - NEW_TOKEN_LIFETIME_S - 1)],
+    [
+        (("198.51.100.8", 40001), NOW),
+        (ADDRESS, NOW + NEW_TOKEN_LIFETIME_S + 1),
+        (ADDRESS, NOW - NEW_TOKEN_LIFETIME_S - 1),
+    ],
     ids=["another address", "too old", "from the future"],
 )
 def test_a_token_that_does_not_fit_counts_as_none(address: tuple[str, int], at: float) -> None:

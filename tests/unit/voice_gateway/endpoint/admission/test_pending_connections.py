@@ -10,8 +10,12 @@ import pytest
 
 from tests.integration.udp import issuer
 from tests.unit.voicelink.quic.harness import SERVER_ADDRESS, client_configuration, identity, seeded
+from voice_gateway.endpoint.admission.pending_connections import (
+    HANDSHAKES_PER_TURN,
+    MAX_WAITING_BYTES,
+    MAX_WAITING_DATAGRAMS,
+)
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
-from voice_gateway.endpoint.admission.pending_connections import HANDSHAKES_PER_TURN, MAX_WAITING_BYTES, MAX_WAITING_DATAGRAMS
 from voice_gateway.endpoint.served import ServedConnection
 from voicelink.quic import Connection
 from voicelink.quic.cid_source import RandomCids

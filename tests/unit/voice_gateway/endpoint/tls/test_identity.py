@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.unit.voicelink.quic.harness import NOW, pem
-from voice_gateway.endpoint.tls.self_test import handshake_in_memory
 from voice_gateway.endpoint.tls.identity import TlsIdentity
+from voice_gateway.endpoint.tls.self_test import handshake_in_memory
 from voice_gateway.errors import GatewayError, IdentityError
 
 DAY_S = 86_400

@@ -125,7 +125,11 @@ def test_what_is_sent_is_what_twilio_takes() -> None:
         "streamSid": "MZ1",
         "media": {"payload": "no8="},
     }
-    assert json.loads(vendor.mark("MZ1", "1:20") or b"") == {"event": "mark", "streamSid": "MZ1", "mark": {"name": "1:20"}}
+    assert json.loads(vendor.mark("MZ1", "1:20") or b"") == {
+        "event": "mark",
+        "streamSid": "MZ1",
+        "mark": {"name": "1:20"},
+    }
     assert json.loads(vendor.clear("MZ1") or b"") == {"event": "clear", "streamSid": "MZ1"}
 
 

@@ -10,6 +10,7 @@ from voice_gateway.transport.uplink.reassembler import (
     REPORT_INTERVAL_S,
     UplinkCounters,
     UplinkReassembler,
+    replacement_frame,
 )
 from voicelink.audio.codec import FrameDecoder
 from voicelink.audio.codecs.opus import OpusEncoder

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from voice_gateway.telephony.vendors.twilio_simulator.plan import Plan, SimulationError, check_url, fetch, read_plan
 from voice_gateway.telephony.vendors.twilio import EMPTY_RESPONSE, connect_stream
+from voice_gateway.telephony.vendors.twilio_simulator.plan import Plan, SimulationError, check_url, fetch, read_plan
 
 PAGE = "https://w/twiml"
 
