@@ -19,17 +19,17 @@ from voice_gateway.endpoint.admission.address_validation import (
     TokenVerdict,
     ValidToken,
 )
+from voice_gateway.endpoint.admission.half_open import HalfOpenTable
+from voice_gateway.endpoint.admission.pending_connections import PendingConnection, PendingConnections
 from voice_gateway.endpoint.cids.cid_table import CidTable
 from voice_gateway.endpoint.cids.issuers import ServerCidSource
+from voice_gateway.endpoint.cids.resets import Resets
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.credentials import Credentials
-from voice_gateway.endpoint.admission.half_open import HalfOpenTable
-from voice_gateway.endpoint.sockets.client_paths import ForwardedPath, Path, ProxyAddress, TrustedProxies, parse_spp
-from voice_gateway.endpoint.admission.pending_connections import PendingConnection, PendingConnections
-from voice_gateway.endpoint.cids.resets import Resets
 from voice_gateway.endpoint.served import Application, ServedConnection
 from voice_gateway.endpoint.settings import EndpointSettings, early_data_context, quic_configuration
-from voice_gateway.endpoint.sockets.udp_socket import UdpSocket, open_udp_socket
+from voice_gateway.endpoint.sockets.client_paths import ForwardedPath, Path, ProxyAddress, TrustedProxies, parse_spp
+from voice_gateway.endpoint.sockets.udp_socket import UdpSocket
 from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.net.network import network_of
 from voicelink.net.deadline_timer import DeadlineTimer
@@ -96,12 +96,12 @@ class Endpoint:
         self._handshake_deadline = DeadlineTimer(self._loop, self._expire_handshakes)
         size = settings.receive_buffer_bytes
         if settings.host is not None:
-            self._public = await open_udp_socket(
+            self._public = await UdpSocket.open(
                 self._loop, settings.host, settings.port, size, self._public_received, self._send_failed
             )
         if settings.inner_host is not None:
             try:
-                self._inner = await open_udp_socket(
+                self._inner = await UdpSocket.open(
                     self._loop, settings.inner_host, settings.inner_port, size, self._inner_received, self._send_failed
                 )
             except BaseException:

@@ -7,8 +7,8 @@ import contextlib
 import socket
 import sys
 from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, Final, Protocol, cast
+from functools import lru_cache, partial
+from typing import Any, Final, cast
 
 from quiclb.datapath.linux import pktinfo
 from quiclb.net.address import is_wildcard
@@ -23,13 +23,20 @@ _DATAGRAMS_AT_ONCE: Final = 32
 _KNOWN_PATHS: Final = 4096
 
 
-class DatagramSocket(asyncio.DatagramProtocol):
-    """Receives into a callback and sends without waiting; `open` makes one."""
+class UdpSocket(asyncio.DatagramProtocol):
+    """A bound UDP socket: receives into a callback, and sends without waiting. `open` makes one.
+
+    Bound to `0.0.0.0` or `::` on Linux, it answers from the address that each client sent to: `received` gets a
+    `FourTuple`, and `send` takes one. asyncio's transports do not show where a datagram was sent to, and the kernel
+    would answer from any address of the machine; so such a socket reads and writes by itself, with ancillary data.
+    """
 
     def __init__(self, received: Callable[[bytes, Any], None], send_failed: Callable[[], None]) -> None:
         self._received = received
         self._send_failed = send_failed
         self._transport: asyncio.DatagramTransport | None = None
+        self._wildcard: socket.socket | None = None
+        self._stop_reading: Callable[[], object] = lambda: None
 
     @classmethod
     async def open(
@@ -40,41 +47,52 @@ class DatagramSocket(asyncio.DatagramProtocol):
         receive_buffer_bytes: int,
         received: Callable[[bytes, Any], None],
         send_failed: Callable[[], None],
-    ) -> DatagramSocket:
-        """Bind to `host` and `port`; raises `BindError`."""
+    ) -> UdpSocket:
+        """Bind to `host` and `port`; raises `BindError`. `received` gets a datagram and the path to answer on."""
+        opened = cls(received, send_failed)
         try:
-            transport, protocol = await loop.create_datagram_endpoint(
-                lambda: cls(received, send_failed), local_addr=(host, port)
-            )
+            if _is_wildcard(host) and sys.platform == "linux":
+                opened._read_by_itself(loop, _bound_with_pktinfo(host, port, receive_buffer_bytes))
+            else:
+                transport, _ = await loop.create_datagram_endpoint(lambda: opened, local_addr=(host, port))
+                raw = transport.get_extra_info("socket")
+                if raw is not None:
+                    _tune(raw, receive_buffer_bytes)
         except OSError as error:
             # uvloop hides the reason in the cause
             reason = getattr(error.__cause__, "strerror", None) or error.strerror or error
             raise BindError(f"UDP {host}:{port} cannot be opened: {reason}") from error
-        raw = transport.get_extra_info("socket")
-        if raw is not None:
-            _tune(raw, receive_buffer_bytes)
-        return protocol
+        return opened
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port as really bound."""
-        name = self._transport.get_extra_info("sockname") if self._transport is not None else ("", 0)
+        """Host and port as really bound; an empty host and 0 once a wildcard socket is closed."""
+        if self._wildcard is not None:
+            name = self._wildcard.getsockname() if self._wildcard.fileno() >= 0 else ("", 0)
+        else:
+            name = self._transport.get_extra_info("sockname") if self._transport is not None else ("", 0)
         return name[0], name[1]
 
     def send(self, datagram: bytes, address: Any) -> None:
-        """Send, or count a failure."""
-        if self._transport is None or self._transport.is_closing():
-            self._send_failed()
-            return
+        """Send to `address`, which `received` was given, or count a failure."""
         try:
-            self._transport.sendto(datagram, address)
+            if self._wildcard is not None:
+                control = [] if address.local is None else _local_source(address.local, self._wildcard.family)
+                self._wildcard.sendmsg([datagram], control, 0, address.remote)
+            elif self._transport is None or self._transport.is_closing():
+                self._send_failed()
+            else:
+                self._transport.sendto(datagram, address)
         except (OSError, ValueError):
             self._send_failed()
 
     def close(self) -> None:
-        """Close once what was sent has left."""
+        """Close once what was sent has left; calling it again does nothing."""
         if self._transport is not None:
             self._transport.close()
+        if self._wildcard is not None and self._wildcard.fileno() >= 0:
+            self._stop_reading()
+            self._wildcard.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
@@ -85,109 +103,24 @@ class DatagramSocket(asyncio.DatagramProtocol):
     def error_received(self, exc: Exception) -> None:
         self._send_failed()
 
+    def _read_by_itself(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        self._wildcard = sock
+        descriptor = sock.fileno()
+        loop.add_reader(descriptor, partial(self._readable, sock, memoryview(bytearray(_MAX_DATAGRAM_BYTES))))
+        self._stop_reading = partial(loop.remove_reader, descriptor)
 
-class WildcardSocket:
-    """A UDP socket bound to `0.0.0.0` or `::`, which answers from the address that each client sent to.
-
-    asyncio's transports do not show where a datagram was sent to, and the kernel would answer from the address it likes
-    best. `received` gets a `FourTuple`, and `send` takes one.
-    """
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        sock: socket.socket,
-        received: Callable[[bytes, Any], None],
-        send_failed: Callable[[], None],
-    ) -> None:
-        self._loop = loop
-        self._socket = sock
-        self._received = received
-        self._send_failed = send_failed
-        self._buffer = memoryview(bytearray(_MAX_DATAGRAM_BYTES))
-        self._path = lru_cache(maxsize=_KNOWN_PATHS)(_path)
-        self._departure = lru_cache(maxsize=256)(pktinfo.local_source)
-        loop.add_reader(sock.fileno(), self._readable)
-
-    @classmethod
-    def open(
-        cls,
-        loop: asyncio.AbstractEventLoop,
-        host: str,
-        port: int,
-        receive_buffer_bytes: int,
-        received: Callable[[bytes, Any], None],
-        send_failed: Callable[[], None],
-    ) -> WildcardSocket:
-        """Bind to `host` and `port`; raises `BindError`."""
-        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            sock.setblocking(False)
-            pktinfo.ask(sock)
-            _tune(sock, receive_buffer_bytes)
-            sock.bind((host, port))
-        except OSError as error:
-            sock.close()
-            raise BindError(f"UDP {host}:{port} cannot be opened: {error.strerror or error}") from error
-        return cls(loop, sock, received, send_failed)
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port as really bound."""
-        if self._socket.fileno() < 0:
-            return "", 0
-        name = self._socket.getsockname()
-        return name[0], name[1]
-
-    def send(self, datagram: bytes, address: FourTuple) -> None:
-        """Send from `address.local`, or count a failure."""
-        try:
-            control = [] if address.local is None else self._departure(address.local, self._socket.family)
-            self._socket.sendmsg([datagram], control, 0, address.remote)
-        except (OSError, ValueError):
-            self._send_failed()
-
-    def close(self) -> None:
-        """Close at once."""
-        if self._socket.fileno() >= 0:
-            self._loop.remove_reader(self._socket.fileno())
-            self._socket.close()
-
-    def _readable(self) -> None:
+    def _readable(self, sock: socket.socket, buffer: memoryview) -> None:
         for _ in range(_DATAGRAMS_AT_ONCE):
-            if self._socket.fileno() < 0:  # a callback closed it
+            if sock.fileno() < 0:  # a callback closed it
                 return
             try:
-                length, control, _, remote = self._socket.recvmsg_into([self._buffer], pktinfo.CONTROL_BYTES)
+                length, control, _, remote = sock.recvmsg_into([buffer], pktinfo.CONTROL_BYTES)
             except BlockingIOError:
                 return
             except OSError:
                 self._send_failed()  # what ICMP says of an earlier datagram
                 continue
-            self._received(bytes(self._buffer[:length]), self._path(tuple(control), remote))
-
-
-class UdpSocket(Protocol):
-    """A bound UDP socket; `send` takes the addresses that its `received` callback was given."""
-
-    @property
-    def address(self) -> tuple[str, int]: ...
-    def send(self, datagram: bytes, address: Any) -> None: ...
-    def close(self) -> None: ...
-
-
-async def open_udp_socket(
-    loop: asyncio.AbstractEventLoop,
-    host: str,
-    port: int,
-    receive_buffer_bytes: int,
-    received: Callable[[bytes, Any], None],
-    send_failed: Callable[[], None],
-) -> UdpSocket:
-    """Bind to `host` and `port`; raises `BindError`. `received` gets a datagram and the path to `send` answers on."""
-    if _is_wildcard(host) and sys.platform == "linux":
-        return WildcardSocket.open(loop, host, port, receive_buffer_bytes, received, send_failed)
-    return await DatagramSocket.open(loop, host, port, receive_buffer_bytes, received, send_failed)
+            self._received(bytes(buffer[:length]), _path(tuple(control), remote))
 
 
 def _is_wildcard(host: str) -> bool:
@@ -197,6 +130,23 @@ def _is_wildcard(host: str) -> bool:
         return False
 
 
+def _bound_with_pktinfo(host: str, port: int, receive_buffer_bytes: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        pktinfo.ask(sock)
+        _tune(sock, receive_buffer_bytes)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+_local_source = lru_cache(maxsize=256)(pktinfo.local_source)
+
+
+@lru_cache(maxsize=_KNOWN_PATHS)
 def _path(control: tuple[tuple[int, int, bytes], ...], remote: SocketAddress) -> FourTuple:
     return FourTuple(remote[0], remote[1], remote, pktinfo.local_destination(control))
 
