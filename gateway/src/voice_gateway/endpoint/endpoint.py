@@ -281,6 +281,7 @@ class Endpoint:
         connection = ServedConnection(quic, self, self._application, self._running_loop())
         self._connections.add(connection)
         self.counters.connections_opened += 1
+        connection.log.accepted(path, header.dcid)
         for cid in (header.dcid, *quic.host_cids):
             self.cid_issued(cid, connection)
         self._add_half_open(connection, path)
@@ -290,6 +291,7 @@ class Endpoint:
             connection.discard()
         elif verdict is not None:
             quic.prove_address()
+            connection.log.address_validated("new_token" if retried is None else "retry")
         return connection
 
     def _add_half_open(self, connection: ServedConnection, path: Path) -> None:
@@ -314,6 +316,7 @@ class Endpoint:
     def _expire_handshakes(self, now: float) -> None:
         for connection in self._half_open.take_expired(now, self._handshake_timeout_s):
             self.counters.handshake_timeouts += 1
+            connection.log.timed_out("handshake")
             connection.discard()
         self._await_handshakes()
 
@@ -336,9 +339,11 @@ class Endpoint:
     def cid_issued(self, cid: bytes, connection: ServedConnection) -> None:
         """Datagrams for `cid` are this connection's."""
         self._cid_table.add(cid, connection)
+        connection.log.cid_issued(cid)
 
     def cid_retired(self, cid: bytes, connection: ServedConnection, after_s: float) -> None:
         """Forget `cid` once nothing sent to it can still be on its way; until then it must not be reset."""
+        connection.log.cid_retired(cid)
         # by a weak reference: a timer must not keep a connection that has ended
         self._running_loop().call_later(after_s, self._forget_cid, cid, weakref.ref(connection))
 
@@ -346,6 +351,7 @@ class Endpoint:
         connection = reference()
         if connection is not None:
             self._cid_table.remove(cid, connection)
+            connection.log.cid_forgotten(cid)
 
     def handshake_completed(self, connection: ServedConnection) -> None:
         """The client's address is proven."""
