@@ -26,6 +26,7 @@ from voice_gateway.endpoint.cids.issuers import ServerCidSource
 from voice_gateway.endpoint.cids.resets import Resets
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.credentials import Credentials
+from voice_gateway.endpoint.qlog_folder import QlogFolder
 from voice_gateway.endpoint.served import Application, ServedConnection
 from voice_gateway.endpoint.settings import EndpointSettings, early_data_context, quic_configuration
 from voice_gateway.endpoint.sockets.client_paths import ForwardedPath, Path, ProxyAddress, TrustedProxies, parse_spp
@@ -82,6 +83,11 @@ class Endpoint:
             self._begin, self.counters, lambda callback: self._running_loop().call_soon(callback)
         )
         self._load = SharedLoad()
+        self._qlogs = (
+            None
+            if settings.qlog_folder is None
+            else QlogFolder(settings.qlog_folder, settings.qlog_max_bytes, wall_clock)
+        )
         self._handshake_deadline: DeadlineTimer | None = None
         self._dirty: list[ServedConnection] = []
         self._resets = Resets(settings, self.counters, rng)
@@ -265,6 +271,7 @@ class Endpoint:
         self, header: LongHeader, verdict: TokenVerdict, datagram: bytes, path: Path, via: ProxyAddress | None
     ) -> ServedConnection:
         retried = verdict if isinstance(verdict, ValidToken) else None
+        on_log = None if self._qlogs is None else self._qlogs.on_log
         quic = Connection(
             configuration=self._configuration,
             cids=self._cids,
@@ -275,7 +282,10 @@ class Endpoint:
             ticket_sealer=self.credentials.seal_session,
             preferred_address=self._settings.preferred if via is not None else None,
             shared_load=self._load,
+            qlog=on_log,
         )
+        if self._qlogs is not None and on_log is not None:
+            self._qlogs.follow(quic)
         self.counters.retry_tokens_accepted += retried is not None
         self.counters.new_tokens_accepted += isinstance(verdict, KnownAddress)
         connection = ServedConnection(quic, self, self._application, self._running_loop())

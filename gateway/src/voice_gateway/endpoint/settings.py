@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voicelink.quic import ConnectionOptions, PreferredAddress, QuicConfiguration
@@ -33,6 +34,7 @@ class EndpointSettings:
     `handshake_timeout_s`, and at most `loaded_handshake_timeout_s` while more than half of these places are taken. With
     `resets_for_lost_servers` a client whose connection ID names another server of the pool gets a stateless reset
     at once: `trusted_proxies` must send such a client here only while that server does not answer.
+    `qlog_folder` gets a qlog of connections, up to `qlog_max_bytes` in all; see `QlogFolder`.
     """
 
     host: str | None = "127.0.0.1"
@@ -54,6 +56,8 @@ class EndpointSettings:
     resets_for_lost_servers: bool = False
     receive_buffer_bytes: int = 4 << 20
     alpn: tuple[str, ...] = ("h3",)
+    qlog_folder: Path | None = None
+    qlog_max_bytes: int = 256 << 20
     connection: ConnectionOptions = field(default_factory=ConnectionOptions)
 
 

@@ -4,75 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
 import structlog
 
 from tests.integration.udp import issuer
-from tests.unit.voicelink.quic.harness import SERVER_ADDRESS, client_configuration, identity, seeded
+from tests.unit.voice_gateway.endpoint.harness import HOME, line
+from tests.unit.voicelink.quic.harness import SERVER_ADDRESS
 from voice_gateway.endpoint.connection_log import ConnectionLog
-from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
-from voice_gateway.endpoint.served import ServedConnection
-from voicelink.quic import H3_NO_ERROR, Connection, QuicErrorCode
-from voicelink.quic.cid_source import RandomCids
+from voicelink.quic import H3_NO_ERROR, QuicErrorCode
 
-HOME = ("198.51.100.1", 4000)
 STREET = ("203.0.113.9", 4000)
 Lines = list[MutableMapping[str, Any]]
-
-
-class Handler:
-    def event_received(self, event: object) -> None: ...
-
-    def terminated(self, reason: str) -> None: ...
-
-
-class Line:
-    """A client and an endpoint; each datagram arrives at once, the client's from `address`."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.address = HOME
-        self.tokens: list[bytes] = []
-        self.accepted: list[ServedConnection] = []
-        self.client = Connection(
-            configuration=client_configuration(),
-            cids=RandomCids(8, seeded(1)),
-            token_handler=self.tokens.append,
-        )
-        self.endpoint = Endpoint(EndpointSettings(host=None, **settings), identity(), issuer(), self._accept)
-        self.endpoint.send = self._to_client  # type: ignore[method-assign]  # there is no socket
-
-    def _accept(self, connection: ServedConnection) -> Handler:
-        self.accepted.append(connection)
-        return Handler()
-
-    def _to_client(self, datagram: bytes, path: Any, forwarder: Any) -> None:
-        self.client.receive_datagram(datagram, SERVER_ADDRESS, self.now)
-
-    @property
-    def now(self) -> float:
-        return asyncio.get_running_loop().time()
-
-    async def exchange(self, turns: int = 12) -> None:
-        for _ in range(turns):
-            for datagram, _address in self.client.datagrams_to_send(self.now):
-                self.endpoint._public_received(datagram, self.address)
-            await asyncio.sleep(0)
-
-    async def connect(self) -> None:
-        self.client.connect(SERVER_ADDRESS, self.now)
-        await self.exchange()
-
-
-@asynccontextmanager
-async def line(**settings: Any) -> AsyncIterator[Line]:
-    opened = Line(**settings)
-    await opened.endpoint.open()
-    yield opened
-    await opened.endpoint.close()
 
 
 def events(lines: Lines, prefix: str = "connection_") -> list[str]:
