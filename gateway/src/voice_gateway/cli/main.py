@@ -229,6 +229,7 @@ def _facts(settings: GatewaySettings) -> dict[str, Any]:
         "direct": _address(worker.listen),
         "inner": _address(worker.inner),
         "trusted_proxies": list(worker.trusted_proxies),
+        "forwarders": list(worker.trusted_proxies),  # deprecated: trusted_proxies
         "admin": _address(settings.admin.listen) if settings.admin else None,
         "telephony": _address(settings.telephony.listen) if settings.telephony else None,
         "websocket": _address(settings.websocket.listen) if settings.websocket else None,
