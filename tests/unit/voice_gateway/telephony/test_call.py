@@ -176,7 +176,7 @@ async def test_marks_that_come_back_are_reported_as_played() -> None:
     assert (line.counters.marks_sent, line.counters.marks_played) == (3, 3)
 
 
-async def test_barge_in_clears_once_and_returned_marks_are_not_heard() -> None:
+async def test_barge_in_clears_once_and_returned_marks_count_as_not_played() -> None:
     line = Line().start()
     said(line, 1, 20)
     said(line, 2, 20)
@@ -195,7 +195,7 @@ async def test_barge_in_clears_once_and_returned_marks_are_not_heard() -> None:
     assert line.received[-1] == Played(utterance_id=3, position_ms=20)
 
 
-async def test_the_session_knows_what_was_heard_before_the_frame_that_may_interrupt() -> None:
+async def test_the_session_knows_what_was_played_before_the_frame_that_may_interrupt() -> None:
     line = Line().start()
     said(line, 1, 20)
     line.mark("1:20")
@@ -227,7 +227,7 @@ async def test_a_reset_of_what_was_played_clears_nothing() -> None:
     assert line.socket.of("clear") == []
 
 
-async def test_an_ended_generation_takes_no_more() -> None:
+async def test_an_ended_utterance_takes_no_more() -> None:
     line = Line().start()
     said(line, 1, 1)
     said(line, 1, 1)

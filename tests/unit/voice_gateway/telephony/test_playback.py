@@ -13,13 +13,13 @@ def test_marks_stand_behind_the_first_frame_every_200_ms_and_at_the_end() -> Non
     assert spoken(PlaybackTracker(), 3, 500) == ["3:20", "3:220", "3:420", "3:500:end"]
 
 
-def test_a_generation_without_audio_ends_all_the_same() -> None:
+def test_an_utterance_without_audio_ends_all_the_same() -> None:
     playout = PlaybackTracker()
     name = playout.ended(4)
     assert playout.returned(name, 0.0) == PlaybackPosition(4, 0, is_complete=True)
 
 
-def test_marks_that_come_back_say_what_was_heard() -> None:
+def test_marks_that_come_back_say_what_was_played() -> None:
     playout = PlaybackTracker()
     marks = spoken(playout, 1, 300)
     positions = [playout.returned(name, 0.0) for name in marks]
@@ -37,7 +37,7 @@ def test_between_marks_time_counts_up_to_the_next() -> None:
     assert playout.position(20.0) == PlaybackPosition(1, 220)
 
 
-def test_the_next_generation_begins_where_the_last_one_ended() -> None:
+def test_the_next_utterance_begins_where_the_last_one_ended() -> None:
     playout = PlaybackTracker()
     first, second = spoken(playout, 1, 40), spoken(playout, 2, 400)
     playout.returned(first[-1], 1.0)
@@ -46,7 +46,7 @@ def test_the_next_generation_begins_where_the_last_one_ended() -> None:
     assert playout.position(1.10) == PlaybackPosition(2, 100)
 
 
-def test_marks_that_a_clear_returns_were_not_heard() -> None:
+def test_marks_that_a_clear_returns_were_not_played() -> None:
     playout = PlaybackTracker()
     marks = spoken(playout, 1, 500)
     playout.returned(marks[0], 1.0)

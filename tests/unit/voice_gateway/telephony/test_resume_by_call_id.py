@@ -37,7 +37,7 @@ async def test_what_is_said_before_the_session_is_ready_is_held_back_and_numbere
     assert digit == Dtmf(digit="5")
 
 
-async def test_a_caller_who_hangs_up_before_the_session_is_ready_is_heard_to_the_end() -> None:
+async def test_audio_of_a_caller_who_hangs_up_before_ready_reaches_the_session_to_the_end() -> None:
     line = begun()
     line.media()
     line.event("stop", stop={"callSid": "CA1"})
@@ -93,7 +93,7 @@ def begun_by(vouch: Vouching) -> Line:
     return line
 
 
-async def settled() -> None:
+async def pending_tasks_done() -> None:
     for _ in range(4):
         await asyncio.sleep(0)
 
@@ -101,11 +101,11 @@ async def settled() -> None:
 async def test_what_is_said_while_a_stream_is_vouched_for_is_held_back() -> None:
     vouch = Vouching()
     line = begun_by(vouch)
-    await settled()
+    await pending_tasks_done()
     line.media()
     assert line.session.requests == []
     vouch.answer.set_result(Vouched("for CA1", is_key_signed=True))
-    await settled()
+    await pending_tasks_done()
     (request,) = line.session.requests
     assert (request.access_token, request.key, request.is_key_signed) == ("for CA1", "CA1", True)
     assert vouch.asked == [("CA1", {"stream_token": "x", "agent": "echo"})]
@@ -117,7 +117,7 @@ async def test_a_stream_for_which_nothing_speaks_is_closed_with_1008() -> None:
     vouch = Vouching()
     line = begun_by(vouch)
     vouch.answer.set_result(None)
-    await settled()
+    await pending_tasks_done()
     assert line.socket.closed == (1008, "nothing says that this stream is the call's")
     assert line.session.requests == []
 
@@ -125,8 +125,8 @@ async def test_a_stream_for_which_nothing_speaks_is_closed_with_1008() -> None:
 async def test_a_stream_that_ends_while_it_is_vouched_for_asks_for_no_session() -> None:
     vouch = Vouching()
     line = begun_by(vouch)
-    await settled()
+    await pending_tasks_done()
     line.call.closed("gone", Ending.BROKEN)
-    await settled()
+    await pending_tasks_done()
     assert vouch.answer.cancelled()
     assert line.session.requests == []

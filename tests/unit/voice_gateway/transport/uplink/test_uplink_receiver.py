@@ -48,7 +48,7 @@ class DatagramCaller(WebTransportCaller):
 
         self.layer.handle_event = watch  # type: ignore[assignment,method-assign]
         assert self.layer.send_datagram(self.session_id, body), quic.max_datagram_bytes
-        self.settle()
+        self.deliver_all()
         self.layer.handle_event = handle  # type: ignore[method-assign]
 
     def say(self, number: int, *sequences: int, first: int = 0) -> None:
@@ -60,7 +60,7 @@ def agreed(mode: str, next_sequence: int = 0) -> tuple[Session, DatagramCaller]:
     caller = DatagramCaller(session.accept)
     caller.send(Resume(session="s-1", token="t", uplink=mode))
     begin(session, UplinkMode(mode), next_sequence)
-    caller.settle()
+    caller.deliver_all()
     return session, caller
 
 
@@ -82,7 +82,7 @@ def test_without_an_agreement_datagrams_are_skipped() -> None:
     caller.send(Start(uplink="hybrid"))
     assert session.transport is not None
     session.transport.send(READY)
-    caller.settle()
+    caller.deliver_all()
     caller.say(0, 0)
     assert sequences(session) == []
     caller.send_audio(frame(0))
@@ -123,7 +123,7 @@ def test_frames_that_came_ahead_of_ready_are_not_awaited_again() -> None:
     caller.send_audio(frame(0))
     caller.send_audio(frame(1))
     begin(session, UplinkMode.HYBRID)
-    caller.settle()
+    caller.deliver_all()
     caller.say(0, 2)
     assert sequences(session) == [0, 1, 2]
 
