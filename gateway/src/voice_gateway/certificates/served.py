@@ -72,7 +72,7 @@ class ServedCertificate:
                 self.start()
 
     def start(self) -> None:
-        """Say so from time to time, from now on, where it should have been renewed."""
+        """Log from now on when the certificate should have been renewed or has expired, every `REMIND_EVERY_S`."""
         self.stop()
         now = self._clock()
         certificate = self.identity.certificate
@@ -87,7 +87,7 @@ class ServedCertificate:
         self._reminder = asyncio.get_running_loop().call_later(next_s, self.start)
 
     def stop(self) -> None:
-        """Say no more."""
+        """Stop logging that."""
         if self._reminder is not None:
             self._reminder.cancel()
             self._reminder = None

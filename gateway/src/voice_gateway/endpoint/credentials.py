@@ -1,4 +1,4 @@
-"""What a worker gives its clients, by which they are known the next time they come, to it or to another worker."""
+"""What a worker gives clients for their next connection, to it or to another worker: address tokens, TLS tickets."""
 
 from __future__ import annotations
 

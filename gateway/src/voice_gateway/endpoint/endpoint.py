@@ -172,7 +172,7 @@ class Endpoint:
 
     @property
     def half_open_count(self) -> int:
-        """Connections whose handshake is not finished."""
+        """Connections whose handshake is not completed yet."""
         return len(self._half_open)
 
     # Datagrams in
@@ -379,7 +379,6 @@ class Endpoint:
         self._give_token(connection)
 
     def failed(self) -> None:
-        """Handling a connection raised."""
         self.counters.internal_errors += 1
 
     def ended(self, connection: ServedConnection, error_code: int | None) -> None:

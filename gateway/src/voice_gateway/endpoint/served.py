@@ -77,7 +77,6 @@ class ServedConnection:
 
     @property
     def peer(self) -> str:
-        """The client's address as text."""
         return peer_name(self.quic.get_peer_address() or ("?", 0))
 
     def received(self, datagram: bytes, path: Path, forwarder: ProxyAddress | None) -> None:

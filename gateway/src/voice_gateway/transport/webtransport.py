@@ -179,7 +179,6 @@ class WebTransport:
             self._handler = handler
 
     def moved(self, peer: str) -> None:
-        """The client's address changed."""
         if self._handler is not None:
             self._handler.path_changed(peer)
 

@@ -101,7 +101,6 @@ class WebSocket:
         return self._loop.time()
 
     def send_text(self, text: bytes) -> None:
-        """Queue a text message."""
         if self._protocol.state is State.CONNECTING:
             self._early.append(lambda: self.send_text(text))
         elif self._is_open:
@@ -109,7 +108,6 @@ class WebSocket:
             self.flush()
 
     def send_binary(self, raw: bytes) -> None:
-        """Queue a binary message."""
         if self._protocol.state is State.CONNECTING:
             self._early.append(lambda: self.send_binary(raw))
         elif self._is_open:
@@ -161,7 +159,6 @@ class WebSocket:
             handler.closed(self._why(), self._ending())
 
     def detached(self) -> None:
-        """The connection is gone."""
         for timer in self._linger:
             timer.cancel()
         self.ended()

@@ -1,4 +1,4 @@
-"""Who may come in, as the settings say; part of the composition root."""
+"""Admission to sessions and handshakes, made of the settings; part of the composition root."""
 
 from __future__ import annotations
 

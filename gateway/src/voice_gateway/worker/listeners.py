@@ -73,7 +73,6 @@ class TcpListeners:
 
     @property
     def connection_count(self) -> int:
-        """How many connections there are."""
         return sum(server.connection_count for server in self._servers)
 
     async def start(self) -> None:

@@ -109,7 +109,7 @@ class EndpointCollector(Collector):
 
 
 class UplinkCollector(Collector):
-    """What came of uplinks in datagrams."""
+    """The counters of uplinks in datagrams."""
 
     def __init__(self, counters: UplinkCounters) -> None:
         self._counters = counters

@@ -221,7 +221,6 @@ class DecryptionFailures:
         self._all = Buckets(ALL_FAILURES, most_keys=1)
 
     def count(self, network: bytes, now: float) -> None:
-        """Record one failure."""
         self._by_network.take(network, 1, now)
         self._all.take(None, 1, now)
 

@@ -1,4 +1,4 @@
-"""Connections whose handshake is not finished: who has how many of the places, and which have had their time. Sans-IO.
+"""Connections whose handshake is not completed: places by network, and their timeouts. Sans-IO.
 
 Places are shared by max-min fairness over networks. A client that finishes its handshake needs a place for a few round
 trips; one that falls silent keeps it until the handshake timeout, so that few addresses could hold all of them.

@@ -86,7 +86,7 @@ class PendingConnections:
         self._turns.grow(pending.network, size)
 
     def clear(self) -> None:
-        """Forget all that wait."""
+        """Drop all waiting clients."""
         self._turns.clear()
         self._by_dcid.clear()
 

@@ -41,11 +41,9 @@ class CidTable(Generic[T]):
             self._forget(connection, (cid,))
 
     def remove_all(self, connection: T) -> None:
-        """Forget the connection."""
         self._forget(connection, self._cids.pop(connection, ()))
 
     def clear(self) -> None:
-        """Forget all connections."""
         self._by_cid.clear()
         self._cids.clear()
 

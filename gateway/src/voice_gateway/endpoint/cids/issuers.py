@@ -15,7 +15,7 @@ class ServerCidSource(CidSource, Protocol):
     """A source that also knows which connection IDs are this server's alone."""
 
     key_name: bytes
-    """Tells sources apart whose reset tokens differ, so that a rotation replaces what it must."""
+    """The same for sources with the same reset tokens; a rotation replaces the source of that name."""
 
     def owns(self, cid: bytes) -> bool:
         """Whether `cid` carries this server's ID, so that no other server can hold its connection.

@@ -1,4 +1,4 @@
-"""Stateless resets: telling a client that its connection is gone (RFC 9000 section 10.3)."""
+"""Stateless resets for connections that are gone (RFC 9000 section 10.3)."""
 
 from __future__ import annotations
 

@@ -167,8 +167,6 @@ class DtmfFacts(_Part, frozen=True):
 
 
 class Dtmf(_Message, frozen=True, tag="dtmf"):
-    """The caller pressed a key."""
-
     stream_sid: Sid
     dtmf: DtmfFacts
     sequence_number: Number = 0

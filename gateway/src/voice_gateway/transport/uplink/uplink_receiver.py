@@ -53,7 +53,7 @@ class UplinkReceiver:
         return frames
 
     def close(self) -> None:
-        """Report nothing any more, and let go of the transport."""
+        """Stop reports, and release the references to timer and transport."""
         self.reassembler = None
         self._timer.release()
         self._send_report = _ignore

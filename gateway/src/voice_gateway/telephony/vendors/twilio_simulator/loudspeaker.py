@@ -20,11 +20,9 @@ class Loudspeaker:
 
     @property
     def is_silent(self) -> bool:
-        """Whether nothing is queued."""
         return not self._queue
 
     def media(self, payload: bytes) -> None:
-        """Queue audio."""
         if payload:
             self._queue.append(payload)
 

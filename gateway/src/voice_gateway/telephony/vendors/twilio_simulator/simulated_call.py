@@ -74,7 +74,6 @@ class Result:
     """How the worker closed the last stream, where it did so first."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
         return asdict(self)
 
 
