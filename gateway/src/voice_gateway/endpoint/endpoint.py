@@ -26,7 +26,7 @@ from voice_gateway.endpoint.cids.issuers import ServerCidSource
 from voice_gateway.endpoint.cids.resets import Resets
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.credentials import Credentials
-from voice_gateway.endpoint.qlog_folder import QlogFolder
+from voice_gateway.endpoint.logs.qlog_folder import QlogFolder
 from voice_gateway.endpoint.served import Application, ServedConnection
 from voice_gateway.endpoint.settings import EndpointSettings, early_data_context, quic_configuration
 from voice_gateway.endpoint.sockets.client_paths import ForwardedPath, Path, ProxyAddress, TrustedProxies, parse_spp

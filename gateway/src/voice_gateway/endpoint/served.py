@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from quiclb.logs.limits import LimitedLog
-from voice_gateway.endpoint.connection_log import ConnectionLog
+from voice_gateway.endpoint.logs.connection_log import ConnectionLog
 from voice_gateway.endpoint.sockets.client_paths import Path, ProxyAddress, peer_name
 from voicelink.quic import Connection, QuicErrorCode
 from voicelink.quic.driver import Driver

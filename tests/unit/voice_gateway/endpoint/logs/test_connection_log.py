@@ -13,7 +13,7 @@ import structlog
 from tests.integration.udp import issuer
 from tests.unit.voice_gateway.endpoint.harness import HOME, line
 from tests.unit.voicelink.quic.harness import SERVER_ADDRESS
-from voice_gateway.endpoint.connection_log import ConnectionLog
+from voice_gateway.endpoint.logs.connection_log import ConnectionLog
 from voicelink.quic import H3_NO_ERROR, QuicErrorCode
 
 STREET = ("203.0.113.9", 4000)
@@ -119,7 +119,7 @@ def test_nothing_is_built_where_debug_lines_are_not_written(monkeypatch: pytest.
     finally:
         structlog.reset_defaults()
     monkeypatch.setattr(
-        "voice_gateway.endpoint.connection_log.peer_name", lambda path: pytest.fail("a string is built")
+        "voice_gateway.endpoint.logs.connection_log.peer_name", lambda path: pytest.fail("a string is built")
     )
     log.accepted(HOME, b"original")
     log.path_is(STREET)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.unit.voice_gateway.endpoint.harness import line
-from voice_gateway.endpoint import qlog_folder
-from voice_gateway.endpoint.qlog_folder import QlogFolder
+from voice_gateway.endpoint.logs import qlog_folder
+from voice_gateway.endpoint.logs.qlog_folder import QlogFolder
 from voice_gateway.errors import ConfigurationError
 
 
