@@ -55,7 +55,7 @@ def ensure_certificate(
     """Leave a good certificate in `folder` alone, or write a new CA and leaf; `now` is seconds since 1970.
 
     Writes `ca.pem`, `leaf.pem`, `leaf.key` (readable by its owner only) and `fingerprint.txt`. The CA's key is used
-    once and never written: so that no other certificate can be issued with it. A leaf with less than two days left,
+    once and never written, so that no other certificate can be issued with it. A leaf with less than two days left,
     or without one of the hosts, is renewed. Raises `IdentityError` where the folder cannot be written.
     """
     wanted = tuple(dict.fromkeys((*DEFAULT_HOSTS, *hosts)))
