@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from voice_client.uplink.sender import Outgoing, UplinkCounters, UplinkSender
-from voice_gateway.transport.reassembler import UplinkReassembler
+from voice_gateway.transport.uplink.reassembler import UplinkReassembler
 from voicelink.audio.frames import FRAME_S
 from voicelink.wire import AudioFrame, Codec, Malformed, UplinkMode, UplinkReport, decode_uplink_report
 

@@ -22,8 +22,8 @@ from testbed.simulation import Simulation, simulate
 from voice_client.audio.source import FRAME_BYTES
 from voice_client.errors import CallLost
 from voice_gateway.agent.base import Agent, Conversation, Emit, NoSpeechUpTo, UserAudio
-from voice_gateway.transport import reassembler
-from voice_gateway.transport.stand_in import stand_in
+from voice_gateway.transport.uplink import reassembler
+from voice_gateway.transport.uplink.reassembler import replacement_frame
 from voicelink.audio.frames import FRAME_S
 from voicelink.wire import AudioFrame
 
@@ -43,7 +43,7 @@ def place_call(condition: Condition, mode: str, seed: int, seconds: float) -> Ou
     measured = _Call(condition, MODES[mode], round(seconds / FRAME_S))
     with tempfile.TemporaryDirectory() as folder, structlog.testing.capture_logs():
         certificate = make_certificate(Path(folder))
-        with mock.patch.object(reassembler, "stand_in", measured.note_stand_in):
+        with mock.patch.object(reassembler, "replacement_frame", measured.note_replacement):
             simulate(lambda sim: measured.run(sim, certificate), seed=seed, limit_s=seconds + 120)
     return measured.outcome()
 
@@ -80,9 +80,9 @@ class _Call:
         lateness = [1000 * (at - self._spoken_at[n] - ONE_WAY_S) for n, at in received]
         return Outcome(len(self._spoken_at), tuple(lateness), self._bytes)
 
-    def note_stand_in(self, sequence: int, before: AudioFrame | None, after: AudioFrame | None) -> AudioFrame:
+    def note_replacement(self, sequence: int, before: AudioFrame | None, after: AudioFrame | None) -> AudioFrame:
         self._stood_in.add(sequence)
-        return stand_in(sequence, before, after)
+        return replacement_frame(sequence, before, after)
 
     async def run(self, sim: Simulation, certificate: Any) -> None:
         cluster = SimulatedCluster(sim, certificate, lambda name: _Listener(self._on_frame), Plan(access=Profile()))

@@ -20,9 +20,8 @@ from voice_client.errors import CallLost
 from voice_gateway.certificates.development import DevelopmentCertificate
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.store.memory import MemoryStore
-from voice_gateway.telephony.call import TelephoneCall
-from voice_gateway.telephony.counters import TelephonyCounters
-from voice_gateway.telephony.vendors.twilio.vendor import TwilioVendor
+from voice_gateway.telephony.call import TelephoneCall, TelephonyCounters
+from voice_gateway.telephony.vendors.twilio import TwilioVendor
 from voice_gateway.web.websocket import WebSocket
 from voicelink.audio.frames import FRAME_S
 from voicelink.wire import VOICE_PATH, AudioFrame

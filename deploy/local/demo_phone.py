@@ -25,9 +25,9 @@ from deploy.local.scenario import RECORDING, Moment
 from voice_gateway.errors import GatewayError
 from voice_gateway.session.runtime.ownership import call_session_id
 from voice_gateway.store.sqlite import SqliteStore
-from voice_gateway.telephony.vendors.twilio.simulator.loudspeaker import SILENCE
-from voice_gateway.telephony.vendors.twilio.simulator.simulated_call import Call, TwilioSimulator
-from voice_gateway.telephony.vendors.twilio.simulator.sound import read_telephone_wav
+from voice_gateway.telephony.vendors.twilio_simulator.loudspeaker import SILENCE
+from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import Call, TwilioSimulator
+from voice_gateway.telephony.vendors.twilio_simulator.sound import read_telephone_wav
 
 VICTIM: Final = 0
 GREETING_S, ANSWER_S = 4.0, 6.0

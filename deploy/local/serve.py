@@ -20,7 +20,7 @@ from deploy.local.cluster import CERTIFICATES, ROOT, Cluster, ClusterError, Clus
 from deploy.local.incidents import Incidents
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.errors import BindError
-from voice_gateway.worker.page import page_files
+from voice_gateway.worker.listeners import page_files
 
 
 async def serve(options: ClusterOptions, console: Console) -> None:

@@ -12,7 +12,7 @@ from quiclb.net.address import parse_address, parse_host_port
 from tests.unit.quiclb.net.test_address import ADDRESSES, REFUSED
 from voice_client.errors import InvalidSetting
 from voice_client.transport.target import parse_url
-from voice_gateway.endpoint.paths import TrustedProxies
+from voice_gateway.endpoint.sockets.client_paths import TrustedProxies
 from voice_gateway.errors import ConfigurationError
 
 Reader = Callable[[str], tuple[str, int]]

@@ -13,9 +13,9 @@ from quiclb import LoadBalancer, Settings
 from tests.integration.support.load_balancer import CHOSEN, TIMEOUT_S, LoadBalancerProcess, exchange, on_every_datapath
 from tests.integration.support.scripted_server import self_signed
 from tests.unit.quiclb.pools import cid, short_packet
-from voice_gateway.endpoint.cids import UnroutableIssuer
+from voice_gateway.endpoint.cids.issuers import UnroutableIssuer
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
-from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.endpoint.tls.identity import TlsIdentity
 
 
 def replace_file(path: Path, old: str, new: str) -> None:

@@ -26,7 +26,7 @@ from voice_gateway.access.keys import signing_key
 from voice_gateway.access.tokens import mint
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings
-from voice_gateway.telephony.vendors.twilio.simulator.simulated_call import Call, TwilioSimulator
+from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import Call, TwilioSimulator
 from voice_gateway.worker.worker import Worker
 from voicelink.h3.webtransport import SessionOpened
 

@@ -18,7 +18,7 @@ from aioquic.quic.packet import QuicErrorCode, QuicPacketType, pull_quic_header
 from quiclb import SppHeader, wrap
 from tests.integration.support.udp import Client, Socket, client_and_initial, initial, issuer, serving, until
 from tests.unit.voicelink.quic.harness import SERVER_ADDRESS, client_configuration, connected, seeded
-from voice_gateway.endpoint.address_validation import NETWORK_FAILURES
+from voice_gateway.endpoint.admission.address_validation import NETWORK_FAILURES
 from voice_gateway.endpoint.endpoint import Endpoint
 from voice_gateway.endpoint.settings import SharedSecrets
 from voicelink.h3.webtransport import SessionOpened

@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from voice_gateway.endpoint.cids import UnroutableIssuer
+from voice_gateway.endpoint.cids.issuers import UnroutableIssuer
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
-from voice_gateway.endpoint.tls import TlsIdentity
-from voice_gateway.transport.base import Refusal, SessionRequest, Transport
+from voice_gateway.endpoint.tls.identity import TlsIdentity
+from voice_gateway.transport.base import Refusal, SessionRequest, Transport, TransportHandler
 from voice_gateway.transport.webtransport import VoiceOverWebTransport
 from voicelink.wire import (
     AudioFrame,
@@ -43,7 +43,7 @@ ORDER = {"kind": "drink-order", "status": "open", "currency": "USD", "items": []
 ANSWER_FRAMES = 20
 
 
-class ScriptedSession:
+class ScriptedSession(TransportHandler):
     """Acknowledges every frame, and answers the caller's bye with 0.4 s of speech before its own."""
 
     def __init__(self, transport: Transport) -> None:

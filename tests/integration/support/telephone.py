@@ -16,8 +16,8 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from testbed.ports import free_port
 from voice_gateway.settings.gateway_settings import GatewaySettings
-from voice_gateway.telephony.vendors.twilio.signature import signature
-from voice_gateway.telephony.vendors.twilio.simulator.simulated_call import Call
+from voice_gateway.telephony.vendors.twilio import signature
+from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import Call
 from voice_gateway.worker.worker import Worker
 from voicelink.audio.codecs.g711 import pcmu_encode
 

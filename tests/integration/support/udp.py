@@ -15,7 +15,7 @@ from quiclb import CidEncoder, QuicLbConfig, SppHeader, unwrap, wrap
 from quiclb.net.spp import SppFault
 from tests.unit.voice_gateway.transport.harness import Session
 from tests.unit.voicelink.quic.harness import SERVER_ADDRESS, client_configuration, identity, seeded
-from voice_gateway.endpoint.cids import CidIssuer
+from voice_gateway.endpoint.cids.issuers import CidIssuer
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.transport.base import Transport
 from voice_gateway.transport.webtransport import VoiceOverWebTransport

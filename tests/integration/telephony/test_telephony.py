@@ -33,10 +33,10 @@ from tests.integration.support.telephone import (
 from tests.unit.recordings import ROOT
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.errors import BindError
-from voice_gateway.telephony.vendors.twilio.signature import signature
-from voice_gateway.telephony.vendors.twilio.simulator.plan import fetch, read_plan
-from voice_gateway.telephony.vendors.twilio.simulator.simulated_call import Call, SimulationError, TwilioSimulator
-from voice_gateway.telephony.vendors.twilio.simulator.sound import read_telephone_wav, telephone_wav
+from voice_gateway.telephony.vendors.twilio import signature
+from voice_gateway.telephony.vendors.twilio_simulator.plan import fetch, read_plan
+from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import Call, SimulationError, TwilioSimulator
+from voice_gateway.telephony.vendors.twilio_simulator.sound import read_telephone_wav, telephone_wav
 from voice_gateway.worker.worker import Worker
 from voicelink.audio.codecs.g711 import pcmu_decode
 

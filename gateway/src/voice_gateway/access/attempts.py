@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from voice_gateway.access.limits import AccessLimits, LimitExceeded, RateLimiter
-from voice_gateway.endpoint.address_validation import Handshake
+from voice_gateway.endpoint.admission.address_validation import Handshake
 from voice_gateway.net.network import network_of
 
 RUSH_S: Final = 10.0

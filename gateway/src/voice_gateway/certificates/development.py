@@ -55,7 +55,7 @@ def ensure_certificate(
     """Leave a good certificate in `folder` alone, or write a new CA and leaf; `now` is seconds since 1970.
 
     Writes `ca.pem`, `leaf.pem`, `leaf.key` (readable by its owner only) and `fingerprint.txt`. The CA's key is used
-    once and never written: trust in the CA cannot be turned against anybody. A leaf with less than two days left,
+    once and never written, so that no other certificate can be issued with it. A leaf with less than two days left,
     or without one of the hosts, is renewed. Raises `IdentityError` where the folder cannot be written.
     """
     wanted = tuple(dict.fromkeys((*DEFAULT_HOSTS, *hosts)))
@@ -96,7 +96,7 @@ def _write_new(folder: Path, hosts: tuple[str, ...], today: datetime) -> x509.Ce
     _write(folder / "leaf.key", key_pem, mode=0o600)
     _write(folder / "ca.pem", authority.public_bytes(serialization.Encoding.PEM))
     _write(folder / "fingerprint.txt", _fingerprints(leaf).encode())
-    # the leaf comes last: whoever waits for it finds the others there
+    # the leaf comes last: a process that waits for it finds the others
     _write(folder / "leaf.pem", leaf.public_bytes(serialization.Encoding.PEM))
     return leaf
 

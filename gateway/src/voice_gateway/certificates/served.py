@@ -11,8 +11,8 @@ from typing import Final
 
 import structlog
 
-from voice_gateway.endpoint.self_test import handshake_in_memory
-from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.endpoint.tls.identity import TlsIdentity
+from voice_gateway.endpoint.tls.self_test import handshake_in_memory
 from voice_gateway.errors import IdentityError
 from voice_gateway.settings.gateway_settings import GatewaySettings, TlsSection
 
@@ -72,7 +72,7 @@ class ServedCertificate:
                 self.start()
 
     def start(self) -> None:
-        """Say so from time to time, from now on, where it should have been renewed."""
+        """Log from now on when the certificate should have been renewed or has expired, every `REMIND_EVERY_S`."""
         self.stop()
         now = self._clock()
         certificate = self.identity.certificate
@@ -87,7 +87,7 @@ class ServedCertificate:
         self._reminder = asyncio.get_running_loop().call_later(next_s, self.start)
 
     def stop(self) -> None:
-        """Say no more."""
+        """Stop logging that."""
         if self._reminder is not None:
             self._reminder.cancel()
             self._reminder = None

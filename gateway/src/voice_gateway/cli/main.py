@@ -28,7 +28,7 @@ from voice_gateway.certificates.development import DevelopmentCertificate, ensur
 from voice_gateway.cli.access import key as make_key
 from voice_gateway.cli.access import token as make_token
 from voice_gateway.cli.simulate import simulate_twilio
-from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.errors import ConfigurationError, GatewayError
 from voice_gateway.ops.reload import SettingsSource
 from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings, secret_files
@@ -229,6 +229,7 @@ def _facts(settings: GatewaySettings) -> dict[str, Any]:
         "direct": _address(worker.listen),
         "inner": _address(worker.inner),
         "trusted_proxies": list(worker.trusted_proxies),
+        "forwarders": list(worker.trusted_proxies),  # deprecated: trusted_proxies
         "admin": _address(settings.admin.listen) if settings.admin else None,
         "telephony": _address(settings.telephony.listen) if settings.telephony else None,
         "websocket": _address(settings.websocket.listen) if settings.websocket else None,

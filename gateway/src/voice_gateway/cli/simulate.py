@@ -14,9 +14,9 @@ from rich.console import Console
 from quiclb.logs.command_output import print_json
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.fields import read_text
-from voice_gateway.telephony.vendors.twilio.simulator.plan import check_url
-from voice_gateway.telephony.vendors.twilio.simulator.simulated_call import Call, TwilioSimulator
-from voice_gateway.telephony.vendors.twilio.simulator.sound import read_telephone_wav, telephone_wav
+from voice_gateway.telephony.vendors.twilio_simulator.plan import check_url
+from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import Call, TwilioSimulator
+from voice_gateway.telephony.vendors.twilio_simulator.sound import read_telephone_wav, telephone_wav
 
 
 def simulate_twilio(

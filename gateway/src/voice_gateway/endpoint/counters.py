@@ -1,4 +1,4 @@
-"""What an endpoint counts instead of logging it: a line per bad datagram would let a flood fill the disk."""
+"""The counters of an endpoint, in place of log lines: a line for each bad datagram would let a flood fill the disk."""
 
 from __future__ import annotations
 

@@ -11,21 +11,27 @@ from collections.abc import Callable
 
 from quiclb.net.spp import SppFault
 from quiclb.routing.packet import LongHeader
-from voice_gateway.endpoint.address_validation import AddressValidation, Admitted, HandshakePolicy
-from voice_gateway.endpoint.cid_table import CidTable
-from voice_gateway.endpoint.cids import ServerCidSource
+from voice_gateway.endpoint.admission.address_validation import (
+    AddressValidation,
+    Admitted,
+    HandshakePolicy,
+    KnownAddress,
+    TokenVerdict,
+    ValidToken,
+)
+from voice_gateway.endpoint.admission.half_open import HalfOpenTable
+from voice_gateway.endpoint.admission.pending_connections import PendingConnection, PendingConnections
+from voice_gateway.endpoint.cids.cid_table import CidTable
+from voice_gateway.endpoint.cids.issuers import ServerCidSource
+from voice_gateway.endpoint.cids.resets import Resets
 from voice_gateway.endpoint.counters import EndpointCounters
-from voice_gateway.endpoint.credentials import Credentials, TokenVerdict
-from voice_gateway.endpoint.half_open import HalfOpenTable
-from voice_gateway.endpoint.new_token import KnownAddress
-from voice_gateway.endpoint.paths import ForwardedPath, Path, ProxyAddress, TrustedProxies, parse_spp
-from voice_gateway.endpoint.pending_connections import PendingConnection, PendingConnections
-from voice_gateway.endpoint.resets import Resets
-from voice_gateway.endpoint.retry import ValidToken
+from voice_gateway.endpoint.credentials import Credentials
+from voice_gateway.endpoint.logs.qlog_folder import QlogFolder
 from voice_gateway.endpoint.served import Application, ServedConnection
 from voice_gateway.endpoint.settings import EndpointSettings, early_data_context, quic_configuration
-from voice_gateway.endpoint.sockets import UdpSocket, open_udp_socket
-from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.endpoint.sockets.client_paths import ForwardedPath, Path, ProxyAddress, TrustedProxies, parse_spp
+from voice_gateway.endpoint.sockets.udp_socket import UdpSocket
+from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.net.network import network_of
 from voicelink.net.deadline_timer import DeadlineTimer
 from voicelink.quic import H3_NO_ERROR, Connection, QuicErrorCode, SharedLoad
@@ -68,7 +74,7 @@ class Endpoint:
         self._rng = rng
         self._trusted_proxies = TrustedProxies(settings.trusted_proxies)
         self.credentials = Credentials(settings.secrets, early_data_context(settings), wall_clock, rng)
-        self._validation = AddressValidation(settings, self.counters, self.credentials, handshakes)
+        self._validation = AddressValidation(settings, self.counters, self.credentials.address_tokens, handshakes)
         self._configuration = quic_configuration(settings, identity, cids.length_bytes)
         self._cid_table: CidTable[ServedConnection] = CidTable()
         self._connections: set[ServedConnection] = set()
@@ -77,6 +83,11 @@ class Endpoint:
             self._begin, self.counters, lambda callback: self._running_loop().call_soon(callback)
         )
         self._load = SharedLoad()
+        self._qlogs = (
+            None
+            if settings.qlog_folder is None
+            else QlogFolder(settings.qlog_folder, settings.qlog_max_bytes, wall_clock)
+        )
         self._handshake_deadline: DeadlineTimer | None = None
         self._dirty: list[ServedConnection] = []
         self._resets = Resets(settings, self.counters, rng)
@@ -91,12 +102,12 @@ class Endpoint:
         self._handshake_deadline = DeadlineTimer(self._loop, self._expire_handshakes)
         size = settings.receive_buffer_bytes
         if settings.host is not None:
-            self._public = await open_udp_socket(
+            self._public = await UdpSocket.open(
                 self._loop, settings.host, settings.port, size, self._public_received, self._send_failed
             )
         if settings.inner_host is not None:
             try:
-                self._inner = await open_udp_socket(
+                self._inner = await UdpSocket.open(
                     self._loop, settings.inner_host, settings.inner_port, size, self._inner_received, self._send_failed
                 )
             except BaseException:
@@ -105,7 +116,7 @@ class Endpoint:
                 raise
 
     async def close(self, reason: str = "") -> None:
-        """Tell every client that its connection is over, then close the sockets. Calling it again does nothing."""
+        """Close every connection, then the sockets. Calling it again does nothing."""
         self.stop_accepting()
         for connection in list(self._connections):
             connection.close(H3_NO_ERROR, reason)
@@ -161,7 +172,7 @@ class Endpoint:
 
     @property
     def half_open_count(self) -> int:
-        """Connections whose handshake is not finished."""
+        """Connections whose handshake is not completed yet."""
         return len(self._half_open)
 
     # Datagrams in
@@ -260,6 +271,7 @@ class Endpoint:
         self, header: LongHeader, verdict: TokenVerdict, datagram: bytes, path: Path, via: ProxyAddress | None
     ) -> ServedConnection:
         retried = verdict if isinstance(verdict, ValidToken) else None
+        on_log = None if self._qlogs is None else self._qlogs.on_log
         quic = Connection(
             configuration=self._configuration,
             cids=self._cids,
@@ -270,12 +282,16 @@ class Endpoint:
             ticket_sealer=self.credentials.seal_session,
             preferred_address=self._settings.preferred if via is not None else None,
             shared_load=self._load,
+            qlog=on_log,
         )
+        if self._qlogs is not None and on_log is not None:
+            self._qlogs.follow(quic)
         self.counters.retry_tokens_accepted += retried is not None
         self.counters.new_tokens_accepted += isinstance(verdict, KnownAddress)
         connection = ServedConnection(quic, self, self._application, self._running_loop())
         self._connections.add(connection)
         self.counters.connections_opened += 1
+        connection.log.accepted(path, header.dcid)
         for cid in (header.dcid, *quic.host_cids):
             self.cid_issued(cid, connection)
         self._add_half_open(connection, path)
@@ -285,6 +301,7 @@ class Endpoint:
             connection.discard()
         elif verdict is not None:
             quic.prove_address()
+            connection.log.address_validated("new_token" if retried is None else "retry")
         return connection
 
     def _add_half_open(self, connection: ServedConnection, path: Path) -> None:
@@ -309,13 +326,14 @@ class Endpoint:
     def _expire_handshakes(self, now: float) -> None:
         for connection in self._half_open.take_expired(now, self._handshake_timeout_s):
             self.counters.handshake_timeouts += 1
+            connection.log.timed_out("handshake")
             connection.discard()
         self._await_handshakes()
 
     # What connections ask of their owner
 
     def send(self, datagram: bytes, path: Path, forwarder: ProxyAddress | None) -> None:
-        """Send to a client, through the forwarder it was last heard from if its path is a forwarded one."""
+        """Send to a client, on a forwarded path through `forwarder`, the load balancer of its last datagram."""
         if isinstance(path, ForwardedPath):
             if self._inner is not None and forwarder is not None:
                 self._transmit(self._inner, path.spp_header + datagram, forwarder)
@@ -331,9 +349,11 @@ class Endpoint:
     def cid_issued(self, cid: bytes, connection: ServedConnection) -> None:
         """Datagrams for `cid` are this connection's."""
         self._cid_table.add(cid, connection)
+        connection.log.cid_issued(cid)
 
     def cid_retired(self, cid: bytes, connection: ServedConnection, after_s: float) -> None:
         """Forget `cid` once nothing sent to it can still be on its way; until then it must not be reset."""
+        connection.log.cid_retired(cid)
         # by a weak reference: a timer must not keep a connection that has ended
         self._running_loop().call_later(after_s, self._forget_cid, cid, weakref.ref(connection))
 
@@ -341,6 +361,7 @@ class Endpoint:
         connection = reference()
         if connection is not None:
             self._cid_table.remove(cid, connection)
+            connection.log.cid_forgotten(cid)
 
     def handshake_completed(self, connection: ServedConnection) -> None:
         """The client's address is proven."""
@@ -358,7 +379,6 @@ class Endpoint:
         self._give_token(connection)
 
     def failed(self) -> None:
-        """Handling a connection raised."""
         self.counters.internal_errors += 1
 
     def ended(self, connection: ServedConnection, error_code: int | None) -> None:
@@ -378,7 +398,7 @@ class Endpoint:
         """A later connection from the address that was proven needs no Retry."""
         path: Path | None = connection.quic.get_peer_address()
         if path is not None:
-            connection.quic.send_new_token(self.credentials.new_token(path))
+            connection.quic.send_new_token(self.credentials.address_tokens.new_token(path))
 
     # Datagrams out
 

@@ -9,7 +9,8 @@ from typing import Protocol
 import structlog
 
 from quiclb.logs.limits import LimitedLog
-from voice_gateway.endpoint.paths import Path, ProxyAddress, peer_name
+from voice_gateway.endpoint.logs.connection_log import ConnectionLog
+from voice_gateway.endpoint.sockets.client_paths import Path, ProxyAddress, peer_name
 from voicelink.quic import Connection, QuicErrorCode
 from voicelink.quic.driver import Driver
 from voicelink.quic.events import (
@@ -26,7 +27,7 @@ from voicelink.quic.events import (
 _log = LimitedLog(structlog.get_logger(__name__))
 
 MAX_ROUTES = 16
-"""How many client paths of one connection have a forwarder on record; aioquic itself keeps 8."""
+"""How many client paths of one connection have a load balancer on record; aioquic itself keeps 8."""
 
 
 class ConnectionHandler(Protocol):
@@ -65,6 +66,7 @@ class ServedConnection:
         self, quic: Connection, owner: Owner, application: Application, loop: asyncio.AbstractEventLoop
     ) -> None:
         self.quic = quic
+        self.log = ConnectionLog(quic.host_cid)
         self.loop = loop
         self._owner = owner
         self._application = application
@@ -75,7 +77,6 @@ class ServedConnection:
 
     @property
     def peer(self) -> str:
-        """The client's address as text."""
         return peer_name(self.quic.get_peer_address() or ("?", 0))
 
     def received(self, datagram: bytes, path: Path, forwarder: ProxyAddress | None) -> None:
@@ -83,6 +84,8 @@ class ServedConnection:
         if forwarder is not None:
             self._remember(path, forwarder)
         self._driver.receive(datagram, path)
+        if self.log.is_enabled:
+            self.log.path_is(self.quic.get_peer_address())
 
     def flush_soon(self) -> None:
         """Send, once in this turn of the loop, all that is queued by then."""
@@ -93,20 +96,22 @@ class ServedConnection:
         self._driver.flush()
 
     def close(self, error_code: int, reason: str) -> None:
-        """Close the connection; the handler is told that it terminated."""
+        """Close the connection, and call the handler's `terminated`."""
         self.quic.close(error_code=error_code, reason_phrase=reason)
+        self.log.closed(error_code, by="server", reason=reason)
         self._end(reason)
         self.flush_soon()
 
     def refuse(self, error_code: int) -> None:
         """Close a half-open connection with one CONNECTION_CLOSE and forget it at once, without a closing period."""
         self.quic.close(error_code=error_code, frame_type=0)  # a transport error, of no frame
+        self.log.closed(error_code, by="server")
         self._end("refused")
         self.flush()
         self._forget(None)
 
     def discard(self) -> None:
-        """Forget a connection without a word to the peer."""
+        """Forget a connection, and send the peer nothing."""
         self._end("discarded")
         self._forget(None)
 
@@ -119,7 +124,7 @@ class ServedConnection:
     # What the driver asks of its host
 
     def datagram_to_send(self, datagram: bytes, address: Path) -> None:
-        """Send to the client, through the forwarder that its last datagram came by."""
+        """Send to the client, through the load balancer of its last datagram."""
         self._owner.send(datagram, address, self._routes.get(address) if self._routes else None)
 
     def schedule_flush(self) -> None:
@@ -137,14 +142,21 @@ class ServedConnection:
                 return
             case ProtocolNegotiated() if not self._is_over:
                 self._handler = self._application(self)
-            case HandshakeCompleted():
+            case HandshakeCompleted(alpn, has_early_data, is_resumed):
+                self.log.address_validated("handshake")
+                self.log.handshake_completed(alpn, is_resumed=is_resumed, has_early_data=has_early_data)
                 self._owner.handshake_completed(self)
-            case PeerMoved():
+            case PeerMoved(address=address):
+                self.log.migrated(address)
                 self._owner.path_changed(self)
-            case PeerClosed(reason=reason):
+            case PeerClosed(error_code=code, reason=reason):
+                self.log.closed(code, by="client")
                 self._end(reason or "closed by the peer")
                 return
             case ConnectionTerminated(error_code=code, frame_type=frame_type, reason_phrase=reason):
+                if code == QuicErrorCode.INTERNAL_ERROR and not self.quic.has_found_fault:
+                    self.log.timed_out("idle")
+                self.log.closed(code, by="server", reason=reason)
                 self._end(reason)
                 self._forget(code if frame_type is not None else None)
                 return
@@ -163,6 +175,7 @@ class ServedConnection:
     def _forget(self, error_code: int | None) -> None:
         self._driver.release()
         self._owner.ended(self, error_code)
+        self.log.forgotten()
         self.quic.release()
 
     def fault_found(self) -> bool:
@@ -170,5 +183,6 @@ class ServedConnection:
         _log.exception("connection_failed", cid=self.quic.host_cid.hex())
         self._owner.failed()
         self.quic.close(error_code=QuicErrorCode.INTERNAL_ERROR, reason_phrase="internal error")
+        self.log.closed(QuicErrorCode.INTERNAL_ERROR, by="server", reason="internal error")
         self._end("internal error")
         return True

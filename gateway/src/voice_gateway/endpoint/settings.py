@@ -1,11 +1,12 @@
-"""What an endpoint needs to know of its place."""
+"""The settings of an endpoint, and what aioquic gets of them."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voicelink.quic import ConnectionOptions, PreferredAddress, QuicConfiguration
 from voicelink.quic.stateless import SUPPORTED_VERSIONS
 
@@ -31,8 +32,9 @@ class EndpointSettings:
     `retry_after_half_open` unfinished handshakes on, new clients must prove their address first; beyond `max_half_open`
     a newcomer takes the place of the oldest one of the network that holds most. A handshake may take
     `handshake_timeout_s`, and at most `loaded_handshake_timeout_s` while more than half of these places are taken. With
-    `resets_for_lost_servers` a client whose connection ID names another server of the pool is told at once that its
-    connection is gone: `trusted_proxies` must send such a client here only while that server does not answer.
+    `resets_for_lost_servers` a client whose connection ID names another server of the pool gets a stateless reset
+    at once: `trusted_proxies` must send such a client here only while that server does not answer.
+    `qlog_folder` gets a qlog of connections, up to `qlog_max_bytes` in all; see `QlogFolder`.
     """
 
     host: str | None = "127.0.0.1"
@@ -54,6 +56,8 @@ class EndpointSettings:
     resets_for_lost_servers: bool = False
     receive_buffer_bytes: int = 4 << 20
     alpn: tuple[str, ...] = ("h3",)
+    qlog_folder: Path | None = None
+    qlog_max_bytes: int = 256 << 20
     connection: ConnectionOptions = field(default_factory=ConnectionOptions)
 
 
@@ -69,7 +73,7 @@ def early_data_context(settings: EndpointSettings) -> bytes:
 
 
 def quic_configuration(settings: EndpointSettings, identity: TlsIdentity, length_bytes: int) -> QuicConfiguration:
-    """What aioquic is told for every connection; connection IDs have `length_bytes`."""
+    """Return aioquic's configuration for every connection; connection IDs have `length_bytes`."""
     return QuicConfiguration(
         is_client=False,
         alpn_protocols=list(settings.alpn),

@@ -19,9 +19,9 @@ from quiclb.settings.documents import read_text
 from quiclb.settings.fields import HexBytes, HostNames, HostPort
 from quiclb.settings.loader import describe_faults
 from quiclb.settings.sections import ConfigEntry
-from voice_gateway.endpoint.paths import TrustedProxies
 from voice_gateway.endpoint.sealing import SECRET_BYTES
 from voice_gateway.endpoint.settings import SharedSecrets
+from voice_gateway.endpoint.sockets.client_paths import TrustedProxies
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.access_sections import AccessSection, LimitsSection
 from voice_gateway.settings.agent_section import AgentSection, collect_agent_settings
@@ -160,6 +160,10 @@ class QuicSection(Section):
     while more than half of the places are taken; raise these where clients sit behind slow satellite links.
 
     A connection on which nothing arrives for `idle_timeout_s` (default 30 s, at most a day) is forgotten.
+
+    `qlog_folder`, an existing folder (default none), gets a qlog of each connection, of at most 16 at once, for the
+    debugging of single calls: it costs CPU and up to 20 MB for each. It holds addresses and connection IDs, and neither
+    payload nor tokens. Beyond `qlog_max_bytes` (default 256 MiB, at least 1 MiB) the oldest ones are deleted.
     """
 
     routable_cids: bool | None = None
@@ -178,6 +182,8 @@ class QuicSection(Section):
     handshake_timeout_s: float = Field(default=10.0, gt=0)
     loaded_handshake_timeout_s: float = Field(default=3.0, gt=0)
     idle_timeout_s: float = Field(default=30.0, gt=0, le=86_400)
+    qlog_folder: Path | None = None
+    qlog_max_bytes: int = Field(default=256 << 20, ge=1 << 20)
 
     def read_secrets(self) -> SharedSecrets:
         """Return what tokens and tickets are sealed with, from files if need be; raises `ConfigurationError`."""

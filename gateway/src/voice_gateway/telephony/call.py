@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -12,8 +12,7 @@ import structlog
 
 from quiclb.logs.limits import LimitedLog
 from voice_gateway.net.token_buckets import Buckets, Rate
-from voice_gateway.telephony.counters import TelephonyCounters
-from voice_gateway.telephony.playback import Heard, PlaybackTracker
+from voice_gateway.telephony.playback import PlaybackPosition, PlaybackTracker
 from voice_gateway.telephony.uplink_clock import BYTES_PER_MS, MAX_FRAME_BYTES, UplinkClock
 from voice_gateway.telephony.vendor import (
     KeyPressed,
@@ -25,7 +24,7 @@ from voice_gateway.telephony.vendor import (
     Vendor,
     VendorEvent,
 )
-from voice_gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
+from voice_gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
 from voice_gateway.web.websocket import Ending, WebSocket
 from voicelink.wire import (
     MAX_AUDIO_BYTES,
@@ -56,6 +55,27 @@ _MOST_HELD: Final = 500
 """Events, 10 s of audio, that wait for the session store to say where the call stands."""
 _log = structlog.get_logger("gateway.telephony")
 _limited_log = LimitedLog(_log)
+
+
+@dataclass(slots=True)
+class TelephonyCounters:
+    """Totals since the worker began; `skipped` counts the vendor's messages by `Skip`."""
+
+    streams: int = 0
+    refused_signatures: int = 0
+    refused_replays: int = 0
+    refused_streams: int = 0
+    twiml_pages: int = 0
+    messages: int = 0
+    limited: int = 0
+    """Streams closed for more messages than a limit."""
+    missing_messages: int = 0
+    digits: int = 0
+    marks_sent: int = 0
+    marks_played: int = 0
+    marks_cleared: int = 0
+    clears: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +132,9 @@ class TelephoneCall:
         self._stream_id: str | None = None
         self._call_id: str | None = None
         self._handler: TransportHandler | None = None
-        self._count: Callable[[int], None] | None = None
         self._uplink = UplinkClock()
         self._playback = PlaybackTracker()
-        self._reported: Heard | None = None
+        self._reported: PlaybackPosition | None = None
         self._over: set[int] = set()
         self._last_sequence: int | None = None
         self._early_messages = 0
@@ -137,25 +156,25 @@ class TelephoneCall:
         elif isinstance(message, Drain) and self._may_return:
             self._leave("this worker is going away")
 
-    def send_audio(self, generation: int, frame: AudioFrame) -> None:
+    def send_audio(self, utterance_id: int, frame: AudioFrame) -> None:
         if len(frame.payload) > MAX_AUDIO_BYTES:
             raise ValueError(f"an audio payload holds at most {MAX_AUDIO_BYTES} bytes, got {len(frame.payload)}")
         if frame.codec is not Codec.PCMU:
             raise ValueError(f"a telephone call takes PCMU, got {frame.codec.name}")
-        if self._may_speak(generation) and self._stream_id is not None:
+        if self._may_speak(utterance_id) and self._stream_id is not None:
             self._socket.send_text(self._vendor.media(self._stream_id, frame.payload))
             duration_ms = len(frame.payload) / BYTES_PER_MS
             self._plays_until = max(self._plays_until, self._loop.time()) + duration_ms / 1000
-            self._mark(self._playback.sent(generation, duration_ms))
+            self._mark(self._playback.sent(utterance_id, duration_ms))
 
-    def end_audio(self, generation: int) -> None:
-        if self._may_speak(generation):
-            self._over.add(generation)
-            self._mark(self._playback.ended(generation))
+    def end_audio(self, utterance_id: int) -> None:
+        if self._may_speak(utterance_id):
+            self._over.add(utterance_id)
+            self._mark(self._playback.ended(utterance_id))
 
-    def reset_audio(self, generation: int) -> None:
-        """Vendors drop all queued audio or none, so a reset takes that of every generation."""
-        self._over.add(generation)
+    def reset_audio(self, utterance_id: int) -> None:
+        """Vendors drop all queued audio or none, so a reset drops that of every utterance."""
+        self._over.add(utterance_id)
         if not self._is_closed and self._stream_id is not None and self._playback.has_pending:
             message = self._vendor.clear(self._stream_id)
             if message is not None:
@@ -177,8 +196,8 @@ class TelephoneCall:
         self._counters.messages += 1
         if not self._is_within_limits():
             return
-        if self._count is not None:
-            self._count(len(text))
+        if self._handler is not None:
+            self._handler.bytes_received(len(text))
             if self._is_closed:
                 return
         event = self._vendor.parse(text)
@@ -317,7 +336,6 @@ class TelephoneCall:
             self._socket.close(_TRY_LATER if answer.status in _UNAVAILABLE else _REFUSED, answer.reason)
         elif not self._is_closed:
             self._handler = answer
-            self._count = answer.bytes_received if isinstance(answer, Metered) else None
             agent = started.parameters.get(AGENT_PARAMETER)
             answer.message_received(Start(accept=(Codec.PCMU,), agent=agent))
 
@@ -329,27 +347,29 @@ class TelephoneCall:
             at_ms = media.timestamp_ms + start // BYTES_PER_MS
             frame = self._uplink.frame(at_ms, payload[start : start + MAX_FRAME_BYTES])
             if frame.sequence % _REPORT_EVERY == 0:
-                # before the frame: should it interrupt our speech, the session knows how much of that was heard
-                self._report(self._playback.heard(self._loop.time()), handler)
+                # before the frame: should it interrupt our speech, the session knows how much of it was played
+                self._report(self._playback.position(self._loop.time()), handler)
             handler.audio_received(frame)
             if self._handler is None:
                 break
         return None
 
     def _returned(self, name: str, handler: TransportHandler) -> None:
-        heard = self._playback.returned(name, self._loop.time())
-        if heard is None:
+        position = self._playback.returned(name, self._loop.time())
+        if position is None:
             self._counters.marks_cleared += 1
         else:
             self._counters.marks_played += 1
-            self._report(heard, handler)
+            self._report(position, handler)
 
-    def _report(self, heard: Heard | None, handler: TransportHandler) -> None:
-        if heard is None or heard == self._reported:
+    def _report(self, position: PlaybackPosition | None, handler: TransportHandler) -> None:
+        if position is None or position == self._reported:
             return
-        self._reported = heard
+        self._reported = position
         handler.message_received(
-            Played(utterance_id=heard.generation, position_ms=heard.position_ms, is_complete=heard.is_complete)
+            Played(
+                utterance_id=position.utterance_id, position_ms=position.position_ms, is_complete=position.is_complete
+            )
         )
 
     def _count_missing(self, sequence: int) -> None:
@@ -374,8 +394,8 @@ class TelephoneCall:
         if self._handler is not None:
             self._returned(name, self._handler)
 
-    def _may_speak(self, generation: int) -> bool:
-        return not (self._is_closed or self._is_stopped or generation in self._over)
+    def _may_speak(self, utterance_id: int) -> bool:
+        return not (self._is_closed or self._is_stopped or utterance_id in self._over)
 
     def _skip(self, fault: Skip) -> None:
         self._counters.skipped[fault.value] += 1
@@ -395,7 +415,7 @@ class TelephoneCall:
         if self._vouching is not None:
             self._vouching.cancel()
             self._vouching = None
-        self._handler = self._count = None
+        self._handler = None
         self._start_timer.cancel()
 
 

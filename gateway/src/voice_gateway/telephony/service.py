@@ -12,10 +12,8 @@ from urllib.parse import parse_qs, parse_qsl, urlencode
 import structlog
 
 from quiclb.logs.limits import LimitedLog
-from voice_gateway.telephony.call import AGENT_PARAMETER, TOKEN_PARAMETER, TelephoneCall, Vouched
-from voice_gateway.telephony.counters import TelephonyCounters
-from voice_gateway.telephony.replays import Uses, Webhooks, use_of
-from voice_gateway.telephony.stream_token import STREAM_TOKEN_PARAMETER, StreamTokens
+from voice_gateway.telephony.call import AGENT_PARAMETER, TOKEN_PARAMETER, TelephoneCall, TelephonyCounters, Vouched
+from voice_gateway.telephony.replay_protection import STREAM_TOKEN_PARAMETER, StreamTokens, Uses, Webhooks, use_of
 from voice_gateway.telephony.vendor import Document, Vendor, Webhook
 from voice_gateway.transport.base import Acceptor
 from voice_gateway.web.server import WebRequest, WebResponse

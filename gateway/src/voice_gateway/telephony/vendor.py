@@ -103,16 +103,12 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The answer to a webhook."""
-
     text: str
     content_type: str
 
 
 @dataclass(frozen=True, slots=True)
 class VendorSecrets:
-    """The secrets of `[telephony]`."""
-
     auth_token: str | None = field(default=None, repr=False)
     shared_key: str | None = field(default=None, repr=False)
 

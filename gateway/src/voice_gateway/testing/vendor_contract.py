@@ -20,14 +20,24 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from voice_gateway.telephony.call import TelephoneCall
-from voice_gateway.telephony.counters import TelephonyCounters
+from voice_gateway.telephony.call import TelephoneCall, TelephonyCounters
 from voice_gateway.telephony.service import TelephonyService
 from voice_gateway.telephony.vendor import Vendor, VendorSecrets
-from voice_gateway.transport.base import SessionRequest
+from voice_gateway.transport.base import SessionRequest, TransportHandler
 from voice_gateway.web.server import WebRequest, WebResponse
 from voice_gateway.web.websocket import Ending
-from voicelink.wire import VOICE_PATH, AudioFrame, Bye, Codec, Dtmf, Played, Ready, Start
+from voicelink.wire import (
+    VOICE_PATH,
+    AudioFrame,
+    Bye,
+    ClientMessage,
+    Codec,
+    Dtmf,
+    Malformed,
+    Played,
+    Ready,
+    Start,
+)
 
 SPEECH = bytes(range(160))
 """20 ms of mu-law."""
@@ -38,8 +48,8 @@ NOW = 1_800_000_000.0
 SECRETS = VendorSecrets("sesame of the account")
 
 
-class RecordingSession:
-    """Stands for the session: records what reaches it."""
+class RecordingSession(TransportHandler):
+    """Records what reaches the session."""
 
     def __init__(self) -> None:
         self.requests: list[SessionRequest] = []
@@ -51,21 +61,24 @@ class RecordingSession:
         self.requests.append(request)
         return self
 
-    def message_received(self, message: object) -> None:
+    def message_received(self, message: ClientMessage) -> None:
         self.messages.append(message)
 
     def audio_received(self, frame: AudioFrame) -> None:
         self.frames.append(frame)
 
-    def bytes_received(self, count: int) -> None:
-        """Metering is not of interest here."""
+    def malformed_received(self, fault: Malformed) -> None:
+        self.losses.append(fault.reason)
 
     def lost(self, reason: str) -> None:
         self.losses.append(reason)
 
+    def left(self, reason: str) -> None:
+        self.losses.append(reason)
+
 
 class RecordingSocket:
-    """Stands for the WebSocket: records what is sent to the vendor."""
+    """Records what is sent to the vendor over the WebSocket."""
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
@@ -90,7 +103,7 @@ class Line:
             self.socket,  # type: ignore[arg-type]
             VOICE_PATH,
             "192.0.2.1:5000",
-            self.session.accept,  # type: ignore[arg-type]
+            self.session.accept,
             self.counters,
         )
 
@@ -98,11 +111,11 @@ class Line:
         """Let the session begin."""
         self.call.send(Ready(session="s-1", worker="worker-1", codec=Codec.PCMU))
 
-    def says(self, generation: int, frames: int) -> None:
+    def says(self, utterance_id: int, frames: int) -> None:
         """Let the session speak one utterance."""
         for number in range(frames):
-            self.call.send_audio(generation, AudioFrame(number, number * 960, Codec.PCMU, SPEECH))
-        self.call.end_audio(generation)
+            self.call.send_audio(utterance_id, AudioFrame(number, number * 960, Codec.PCMU, SPEECH))
+        self.call.end_audio(utterance_id)
 
     def of(self, kind: type) -> list[Any]:
         """The messages of this kind that reached the session."""
@@ -316,7 +329,7 @@ class VendorContract:
         vendor = self.make(SECRETS)
         return TelephonyService(
             vendor,
-            session.accept,  # type: ignore[arg-type]
+            session.accept,
             TelephonyCounters(),
             public_url=PUBLIC,
             clock=lambda: NOW,

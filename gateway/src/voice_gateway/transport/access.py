@@ -1,4 +1,4 @@
-"""How a caller shows its access token over HTTP, and how it is told why that was not enough."""
+"""How a caller shows its access token over HTTP, and how a refusal answers it."""
 
 from __future__ import annotations
 

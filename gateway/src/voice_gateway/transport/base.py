@@ -1,4 +1,4 @@
-"""How a session reaches its caller, whatever carries it: WebTransport, WebSocket, a telephone call, memory.
+"""How a session reaches its caller over any transport: WebTransport, WebSocket, a telephone call, memory.
 
 A transport turns its protocol into the messages and frames of `voicelink.wire` and calls a `TransportHandler`;
 the session answers through the `Transport`. Neither side awaits the other, and no call raises for what a peer did.
@@ -6,9 +6,10 @@ the session answers through the `Transport`. Neither side awaits the other, and 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Malformed, ServerMessage, UplinkMode
 
@@ -50,41 +51,37 @@ class Transport(Protocol):
         """Deliver what `send` queued, then end the WebTransport session (or its counterpart)."""
 
 
-class TransportHandler(Protocol):
+class TransportHandler(ABC):
     """What a transport calls, on the event loop, in the order in which the caller's bytes arrived."""
-
-    def message_received(self, message: ClientMessage) -> None: ...
-
-    def audio_received(self, frame: AudioFrame) -> None: ...
-
-    def malformed_received(self, fault: Malformed) -> None:
-        """The caller broke the protocol; the handler ends the session through `Transport.close`."""
-
-    def path_changed(self, peer: str) -> None:
-        """The caller's address is now `peer`, and validated; the session goes on."""
-
-    def lost(self, reason: str) -> None:
-        """The connection is gone; the caller may come back over another one. Nothing can be sent any more."""
-
-    def left(self, reason: str) -> None:
-        """The caller closed the transport, and will not come back. Nothing can be sent any more."""
-
-
-@runtime_checkable
-class Metered(Protocol):
-    """A `TransportHandler` that wants to know how much arrives, what the protocol skips included."""
-
-    def bytes_received(self, count: int) -> None:
-        """So many bytes of the caller's arrived; called before what they say."""
-
-
-@runtime_checkable
-class Paced(Protocol):
-    """A `TransportHandler` whose caller's audio may arrive faster than it is decoded."""
 
     @property
     def is_behind(self) -> bool:
-        """Whether so much audio waits that the transport does better to leave the rest to flow control."""
+        """Whether so much audio waits to be decoded that the transport should leave the rest to flow control."""
+        return False
+
+    def bytes_received(self, count: int) -> None:  # noqa: B027 - a default that does nothing
+        """Count what the caller sent, what the protocol skips included; called before the messages and frames in it."""
+
+    @abstractmethod
+    def message_received(self, message: ClientMessage) -> None: ...
+
+    @abstractmethod
+    def audio_received(self, frame: AudioFrame) -> None: ...
+
+    @abstractmethod
+    def malformed_received(self, fault: Malformed) -> None:
+        """The caller broke the protocol; the handler ends the session through `Transport.close`."""
+
+    def path_changed(self, peer: str) -> None:  # noqa: B027 - a default that does nothing
+        """The caller's address is now `peer`, and validated; the session goes on."""
+
+    @abstractmethod
+    def lost(self, reason: str) -> None:
+        """The connection is gone; the caller may come back over another one. Nothing can be sent any more."""
+
+    @abstractmethod
+    def left(self, reason: str) -> None:
+        """The caller closed the transport, and will not come back. Nothing can be sent any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,6 @@ class MemoryCaller:
         return self._handler is not None
 
     def send(self, message: ClientMessage) -> None:
-        """Send a control message."""
         self.send_raw_control(length_prefixed(encode_message(message)))
 
     def send_raw_control(self, data: bytes) -> None:
@@ -72,7 +71,6 @@ class MemoryCaller:
             self._fault(fault)
 
     def send_audio(self, frame: AudioFrame) -> None:
-        """Send an uplink frame."""
         decoded = decode_audio_frame(encode_audio_frame(frame))
         if isinstance(decoded, Malformed):
             self._fault(decoded)
@@ -99,7 +97,6 @@ class MemoryCaller:
             handler.left(reason)
 
     def ended(self, code: CloseCode, reason: str) -> None:
-        """The session closed the transport."""
         self.closed = (code, reason)
         self._handler = None
 

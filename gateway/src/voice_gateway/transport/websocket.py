@@ -5,13 +5,12 @@ Each binary message is a kind byte and what would be on a stream of that kind: P
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import IntEnum
 from http import HTTPStatus
 from typing import Final
 
 from voice_gateway.transport.access import access_token, refusal_code, refusal_fields
-from voice_gateway.transport.base import Acceptor, Metered, Refusal, SessionRequest, TransportHandler
+from voice_gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
 from voice_gateway.web.server import WebRequest, WebResponse
 from voice_gateway.web.websocket import Ending, WebSocket
 from voicelink.net.token_bucket import TokenBucket
@@ -80,7 +79,6 @@ class WebSocketTransport:
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket
         self._handler: TransportHandler | None = None
-        self._count: Callable[[int], None] | None = None
         self._is_closed = False
         self._skipped = TokenBucket(SKIPPED_PER_S, SKIPPED_PER_S)
         self._ended: set[int] = set()
@@ -90,7 +88,6 @@ class WebSocketTransport:
         """The session was accepted: `handler` is called from now on."""
         if not self._is_closed:
             self._handler = handler
-            self._count = handler.bytes_received if isinstance(handler, Metered) else None
 
     # gateway.transport.base.Transport
 
@@ -124,8 +121,8 @@ class WebSocketTransport:
         self._fault(Malformed("messages are binary, a text message arrived"))
 
     def binary_received(self, data: bytes) -> None:
-        if self._count is not None:
-            self._count(len(data))
+        if self._handler is not None:
+            self._handler.bytes_received(len(data))
         handler = self._handler
         if handler is None:
             return
@@ -180,4 +177,4 @@ class WebSocketTransport:
 
     def _end(self) -> None:
         self._is_closed = True
-        self._handler = self._count = None
+        self._handler = None

@@ -12,14 +12,14 @@ from functools import partial
 from typing import Final
 
 from quiclb.http.http1 import split_target
-from voice_gateway.endpoint.paths import peer_name
 from voice_gateway.endpoint.served import ConnectionHandler, ServedConnection
+from voice_gateway.endpoint.sockets.client_paths import peer_name
 from voice_gateway.transport.access import access_token, refusal_code, refusal_fields
-from voice_gateway.transport.base import Acceptor, Metered, Paced, Refusal, SessionRequest, TransportHandler
-from voice_gateway.transport.reading import FRAMES_AT_ONCE, ReadScheduler
-from voice_gateway.transport.reassembler import UplinkCounters
+from voice_gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
+from voice_gateway.transport.read_scheduler import FRAMES_AT_ONCE, ReadScheduler
 from voice_gateway.transport.stream_readers import ControlReader, UnidirectionalReader, UnknownStream
-from voice_gateway.transport.uplink_receiver import UplinkReceiver
+from voice_gateway.transport.uplink.reassembler import UplinkCounters
+from voice_gateway.transport.uplink.uplink_receiver import UplinkReceiver
 from voicelink.h3.limits import STOPPED_SESSION_S
 from voicelink.h3.webtransport import (
     DatagramReceived,
@@ -99,7 +99,6 @@ class WebTransport:
         self._connection = connection
         self._session_id = session_id
         self._handler: TransportHandler | None = None
-        self._count: Callable[[int], None] | None = None
         self._is_closed = False
         self._is_draining = False
         self._control: ControlReader | None = None
@@ -112,7 +111,6 @@ class WebTransport:
         self._is_control_unread = False
         self._unread_bytes = 0
         self._reads = reads
-        self._paced: Paced | None = None
         self._undelivered: deque[AudioFrame] = deque()
         self._downlinks: dict[int, int] = {}
         self._ended: set[int] = set()
@@ -179,16 +177,13 @@ class WebTransport:
         """The session was accepted: `handler` is called from now on."""
         if not self._is_closed:
             self._handler = handler
-            self._count = handler.bytes_received if isinstance(handler, Metered) else None
-            self._paced = handler if isinstance(handler, Paced) else None
 
     def moved(self, peer: str) -> None:
-        """The client's address changed."""
         if self._handler is not None:
             self._handler.path_changed(peer)
 
     def lost(self, reason: str) -> None:
-        """The connection is gone; the handler is told once."""
+        """The connection is gone; call the handler's `lost` once."""
         self._is_closed = True
         self._read_no_more()
         handler, self._handler = self._handler, None
@@ -196,7 +191,7 @@ class WebTransport:
             handler.lost(reason)
 
     def left(self, reason: str) -> None:
-        """The caller closed the session; the handler is told once."""
+        """The caller closed the session; call the handler's `left` once."""
         self._is_closed = True
         self._read_no_more()
         handler, self._handler = self._handler, None
@@ -204,7 +199,6 @@ class WebTransport:
             handler.left(reason)
 
     def _read_no_more(self) -> None:
-        self._count = self._paced = None
         self._receiver.close()
         self._readers.clear()
         self._undelivered.clear()
@@ -212,8 +206,8 @@ class WebTransport:
 
     def received(self, event: WebTransportEvent) -> None:
         """Take an event of a stream of this session."""
-        if self._handler is not None and self._count is not None and isinstance(event, StreamData | DatagramReceived):
-            self._count(len(event.data))
+        if self._handler is not None and isinstance(event, StreamData | DatagramReceived):
+            self._handler.bytes_received(len(event.data))
         if self._handler is None:
             return
         match event:
@@ -317,7 +311,7 @@ class WebTransport:
             self._read(stream_id, reader, b"", is_ended=False, most=min(self._reads.left, FRAMES_AT_ONCE))
 
     def _is_behind(self) -> bool:
-        return bool(self._undelivered) or (self._paced is not None and self._paced.is_behind)
+        return bool(self._undelivered) or (self._handler is not None and self._handler.is_behind)
 
     def _deliver(self, frames: Sequence[AudioFrame] | Malformed) -> None:
         if isinstance(frames, Malformed):
@@ -406,7 +400,7 @@ class WebTransport:
 
 
 class _Sessions:
-    """The sessions of one connection. Chromium leaves QUIC without a word, so the server ends it with the last one."""
+    """The sessions of one connection. Chromium closes no connection, so the server closes it with the last session."""
 
     def __init__(
         self, connection: ServedConnection, accept: Acceptor, path: str, uplinks: UplinkCounters, reads: ReadScheduler
@@ -440,7 +434,7 @@ class _Sessions:
     def _handle(self, event: WebTransportEvent) -> None:
         match event:
             case SessionRequested(session_id=session_id) if not self._connection.quic.is_confirmed:
-                # early data, which anybody may have sent again: a session must not be made twice (RFC 8470 section 3)
+                # early data may be a replay: a session must not be made twice (RFC 8470 section 3)
                 self._unproven[session_id] = event
             case SessionRequested():
                 self._requested(event)

@@ -1,4 +1,4 @@
-"""Files that a page is made of, served from memory: a path that names none of them leads nowhere."""
+"""The files of a page, served from memory; no path reaches the file system."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ CONFIG_PATH: Final = "/config.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageFacts:
-    """What a page is told at `/config.json`; `voice_url` None is `voice_port` on the host that the page came from.
+    """What `/config.json` says to a page; `voice_url` None is `voice_port` on the host that the page came from.
 
     `certificate_hashes` are SHA-256 in base64, as browsers pin them; `certificate_expires` is in ISO 8601. They and
     `token` and `demo_url` are for development.

@@ -59,12 +59,10 @@ class WebRequest:
 
     @property
     def path(self) -> str:
-        """The target without its query."""
         return split_target(self.target)[0]
 
     @property
     def query(self) -> str:
-        """What follows the question mark."""
         return split_target(self.target)[1]
 
 
@@ -135,7 +133,6 @@ class WebServer:
 
     @property
     def connection_count(self) -> int:
-        """How many connections there are."""
         return self._listener.connection_count
 
     async def start(

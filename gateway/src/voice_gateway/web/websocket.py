@@ -62,8 +62,9 @@ class WebSocketHandler(Protocol):
 class WebSocket:
     """Send with `send_text` and `send_binary`, end with `close`; after that, or once the peer left, they do nothing.
 
-    What is sent before the socket opens follows the handshake. `on_cut_off` is told why a WebSocket was ended for what
-    its peer did or left undone: `frame_rate`, `fragments`, `unread`, or `failed` for a defect of ours.
+    What is sent before the socket opens follows the handshake. `on_cut_off` gets the cause when a
+    WebSocket was ended for what its peer did or left undone: `frame_rate`, `fragments`, `unread`, or `failed` for a
+    defect of ours.
     """
 
     def __init__(
@@ -100,7 +101,6 @@ class WebSocket:
         return self._loop.time()
 
     def send_text(self, text: bytes) -> None:
-        """Queue a text message."""
         if self._protocol.state is State.CONNECTING:
             self._early.append(lambda: self.send_text(text))
         elif self._is_open:
@@ -108,7 +108,6 @@ class WebSocket:
             self.flush()
 
     def send_binary(self, raw: bytes) -> None:
-        """Queue a binary message."""
         if self._protocol.state is State.CONNECTING:
             self._early.append(lambda: self.send_binary(raw))
         elif self._is_open:
@@ -154,13 +153,12 @@ class WebSocket:
         return len(events)
 
     def ended(self) -> None:
-        """The WebSocket is over, by either side's close or with its connection: the handler is told once."""
+        """The WebSocket is over, by either side's close or with its connection: call the handler's `closed` once."""
         handler, self._handler = self._handler, None
         if handler is not None:
             handler.closed(self._why(), self._ending())
 
     def detached(self) -> None:
-        """The connection is gone."""
         for timer in self._linger:
             timer.cancel()
         self.ended()

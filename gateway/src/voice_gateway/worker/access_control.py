@@ -1,4 +1,4 @@
-"""Who may come in, as the settings say; part of the composition root."""
+"""Admission to sessions and handshakes, made of the settings; part of the composition root."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _gate(settings: GatewaySettings) -> Gate:
 
 
 def _telephone_key(settings: GatewaySettings) -> AccessKey | None:
-    """A key that every worker of the Twilio account has: whoever knows its secret can call as Twilio anyway."""
+    """A key that every worker of the Twilio account has; who knows that secret can sign calls as Twilio anyway."""
     telephony = settings.telephony
     secret = None if telephony is None else telephony.read_auth_token() or telephony.read_shared_key()
     if secret is None:

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from quiclb import CidEncoder, QuicLbConfig
-from voice_gateway.endpoint.cids import DEFAULT_ACTIVE_LIMIT, CidIssuer, ServerCidSource, UnroutableIssuer
+from voice_gateway.endpoint.cids.issuers import DEFAULT_ACTIVE_LIMIT, CidIssuer, ServerCidSource, UnroutableIssuer
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voicelink.quic.cid_source import RandomBytes
@@ -22,7 +22,7 @@ _log = structlog.get_logger("voice_gateway.worker.connection_ids")
 class ConnectionIds:
     """The `Reloadable` that makes `source`, and another one when the settings name another config.
 
-    Whoever follows has its connections moved: new connection IDs come with a request to retire the old ones, which are
+    A follower moves its connections: new connection IDs come with a request to retire the old ones, which are
     good until that is done (draft section "Config Rotation"). An ID, once used, stays that of one config and one server
     ID until the worker ends, since connections may still be called by what it issued.
     """

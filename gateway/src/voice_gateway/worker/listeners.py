@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
+from importlib import resources
 from typing import TypedDict
 
 from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
+from quiclb.http.http1 import HostRule
 from quiclb.http.listener import TcpConnection, Turns
 from quiclb.net.address import Address
 from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.settings.gateway_settings import GatewaySettings, PageSection, TelephonySection, WebSocketSection
 from voice_gateway.store.base import SessionStore
 from voice_gateway.store.once import claim_once
-from voice_gateway.telephony.counters import TelephonyCounters
+from voice_gateway.telephony.call import TelephonyCounters
 from voice_gateway.telephony.loading import load_vendor
 from voice_gateway.telephony.service import TelephonyService
 from voice_gateway.telephony.vendor import VendorSecrets
 from voice_gateway.transport.base import Acceptor
 from voice_gateway.transport.websocket import MAX_MESSAGE_BYTES, VoiceOverWebSocket
 from voice_gateway.web.counters import WebCounters
-from voice_gateway.web.server import PARTS_PER_TURN, WebServer, connection_limiter
+from voice_gateway.web.page import PageFacts, voice_pages
+from voice_gateway.web.server import PARTS_PER_TURN, Page, WebServer, connection_limiter
 from voice_gateway.worker.access_control import AccessControl
-from voice_gateway.worker.page import page_hosts, pages_of
 from voicelink.wire import VOICE_PATH
 
 
@@ -63,12 +68,11 @@ class TcpListeners:
         self._telephony = _telephony(settings, accept, self.telephony_counters, access_control, store, shared)
         sockets = {VOICE_PATH: VoiceOverWebSocket(accept)}
         self._websocket = WebServer({}, sockets, max_message_bytes=MAX_MESSAGE_BYTES, **shared)
-        pages, hosts = pages_of(settings, certificate), page_hosts(settings)
+        pages, hosts = _pages(settings, certificate), _page_hosts(settings)
         self._page = WebServer(pages, sockets, hosts=hosts, max_message_bytes=MAX_MESSAGE_BYTES, **shared)
 
     @property
     def connection_count(self) -> int:
-        """How many connections there are."""
         return sum(server.connection_count for server in self._servers)
 
     async def start(self) -> None:
@@ -126,3 +130,38 @@ def _telephony(
     )
     pages, sockets = {vendor.webhook_path: service.webhook}, {vendor.stream_path: service.stream}
     return WebServer(pages, sockets, posts={vendor.webhook_path}, **shared)
+
+
+def _pages(settings: GatewaySettings, certificate: ServedCertificate) -> Mapping[str, Page]:
+    """Return what the listener of `[page]` serves, by path; nothing without that section."""
+    page, direct = settings.page, settings.worker.listen
+    if page is None:
+        return {}
+    facts = PageFacts(voice_path=VOICE_PATH, voice_url=page.voice_url, voice_port=None if direct is None else direct[1])
+    if not page.development:
+        return voice_pages(page_files(), lambda: facts)
+    facts = replace(facts, token=settings.access.read_token(), demo_url=page.demo_url)
+
+    def with_certificate() -> PageFacts:
+        identity = certificate.identity
+        return replace(
+            facts,
+            certificate_hashes=(base64.b64encode(identity.fingerprint_sha256).decode(),),
+            certificate_expires=f"{identity.certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+        )
+
+    return voice_pages(page_files(), with_certificate)
+
+
+def _page_hosts(settings: GatewaySettings) -> HostRule | None:
+    """With `development` the page gives the access token away, so it answers to loopback names and addresses alone."""
+    page = settings.page
+    return HostRule(loopback_only=True) if page is not None and page.development else None
+
+
+def page_files() -> Mapping[str, bytes]:
+    """The built page by file name; empty where `make web` has not built it."""
+    folder = resources.files("voice_gateway.web").joinpath("static")
+    if not folder.is_dir():
+        return {}
+    return {each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()}

@@ -21,8 +21,8 @@ from voice_gateway.ops.reload import Reloader
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.stats.counters import Histogram
 from voice_gateway.session.stats.turn_latency import Figure
-from voice_gateway.telephony.counters import TelephonyCounters
-from voice_gateway.transport.reassembler import UplinkCounters
+from voice_gateway.telephony.call import TelephonyCounters
+from voice_gateway.transport.uplink.reassembler import UplinkCounters
 from voice_gateway.web.counters import WebCounters
 from voice_gateway.worker.listeners import TcpListeners
 
@@ -109,7 +109,7 @@ class EndpointCollector(Collector):
 
 
 class UplinkCollector(Collector):
-    """What came of uplinks in datagrams."""
+    """The counters of uplinks in datagrams."""
 
     def __init__(self, counters: UplinkCounters) -> None:
         self._counters = counters
@@ -137,7 +137,7 @@ class TelephonyCollector(Collector):
 
 
 class WebCollector(Collector):
-    """What the TCP listeners did, and the log lines that strangers caused too many of."""
+    """What the TCP listeners did, and the log lines suppressed beyond their limits."""
 
     def __init__(self, counters: WebCounters, limiter: ConnectionLimiter[TcpConnection]) -> None:
         self._counters = counters
@@ -193,7 +193,7 @@ _SESSION_TOTALS: Final = {
     "started": ("voice_sessions_started", "Sessions whose caller said start."),
     "frames_received": ("voice_frames_received", "Audio frames of callers, dropped ones included."),
     "bytes_received": ("voice_audio_bytes_received", "Bytes of those frames."),
-    "frames_dropped": ("voice_frames_dropped", "Audio frames not heard: duplicates, or out of order."),
+    "frames_dropped": ("voice_frames_dropped", "Audio frames dropped: duplicates, or out of order."),
     "frames_sent": ("voice_frames_sent", "Audio frames sent to callers."),
     "bytes_sent": ("voice_audio_bytes_sent", "Bytes of those frames."),
     "turns": ("voice_turns", "Utterances that callers completed."),

@@ -335,5 +335,7 @@ def _endpoint_settings(settings: GatewaySettings) -> EndpointSettings:
         handshake_timeout_s=quic.handshake_timeout_s,
         loaded_handshake_timeout_s=quic.loaded_handshake_timeout_s,
         idle_timeout_s=quic.idle_timeout_s,
+        qlog_folder=quic.qlog_folder,
+        qlog_max_bytes=quic.qlog_max_bytes,
         resets_for_lost_servers=quic.resets_for_lost_servers and quic.read_reset_key() is not None,
     )

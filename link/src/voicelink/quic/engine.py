@@ -347,6 +347,9 @@ class Connection(QuicConnection):
         """
         vars(self)[_FRAME_HANDLERS].clear()
         self._loss.release()
+        if self._quic_logger is not None and self._configuration.quic_logger is not None:  # it ended without a close
+            self._configuration.quic_logger.end_trace(self._quic_logger)
+            self._quic_logger = None
         context = getattr(self, "tls", None)
         if context is None:  # before the first packet
             return

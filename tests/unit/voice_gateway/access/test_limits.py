@@ -8,7 +8,7 @@ from voice_gateway.access.attempts import Attempts, Handshakes
 from voice_gateway.access.limits import AccessLimits, Principal
 from voice_gateway.access.session_quota import SessionQuota, WaitingConnections
 from voice_gateway.access.uplink_limits import UplinkRateLimiters
-from voice_gateway.endpoint.address_validation import Handshake
+from voice_gateway.endpoint.admission.address_validation import Handshake
 from voice_gateway.net.network import network_of, network_of_peer
 
 ALICE = Principal(network_of("192.0.2.1"), "alice")

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from testbed.simnet.loop import VirtualLoop
 from tests.unit.voicelink.quic.harness import NOW, pem
 from voice_gateway.certificates.served import ServedCertificate
-from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.errors import IdentityError
 from voice_gateway.settings.gateway_settings import GatewaySettings, TlsSection
 

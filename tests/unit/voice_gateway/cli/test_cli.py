@@ -64,6 +64,7 @@ class TestCheck:
         facts = json.loads(result.output)
         assert (facts["server_id"], facts["connection_ids"], facts["cid_length"]) == ("00000001", "single-pass", 17)
         assert facts["access"] == "by token"
+        assert facts["forwarders"] == facts["trusted_proxies"], "the deprecated key of the same"
         assert "sesame" not in result.output
         assert "8f95" not in result.output
 

@@ -9,9 +9,14 @@ from typing import Any
 import pytest
 
 from tests.unit.voice_gateway.transport.harness import Session
-from voice_gateway.telephony.call import MAX_MESSAGES_BEFORE_START, MESSAGES_AT_ONCE, TelephoneCall, Vouch
-from voice_gateway.telephony.counters import TelephonyCounters
-from voice_gateway.telephony.vendors.twilio.vendor import TwilioVendor
+from voice_gateway.telephony.call import (
+    MAX_MESSAGES_BEFORE_START,
+    MESSAGES_AT_ONCE,
+    TelephoneCall,
+    TelephonyCounters,
+    Vouch,
+)
+from voice_gateway.telephony.vendors.twilio import TwilioVendor
 from voice_gateway.transport.base import Refusal
 from voice_gateway.web.websocket import Ending
 from voicelink.wire import (
@@ -92,8 +97,8 @@ class Line:
         self.event("mark", mark={"name": name})
 
     @property
-    def heard(self) -> list[Any]:
-        """What the session was told, behind `start`."""
+    def received(self) -> list[Any]:
+        """What the session received behind `start`."""
         assert self.session.calls[0][0] == "message"
         return [value for _, value in self.session.calls[1:]]
 
@@ -102,10 +107,10 @@ def frame(sequence: int) -> AudioFrame:
     return AudioFrame(sequence, sequence * 960, Codec.PCMU, SPEECH)
 
 
-def said(line: Line, generation: int, frames: int) -> None:
+def said(line: Line, utterance_id: int, frames: int) -> None:
     for number in range(frames):
-        line.call.send_audio(generation, frame(number))
-    line.call.end_audio(generation)
+        line.call.send_audio(utterance_id, frame(number))
+    line.call.end_audio(utterance_id)
 
 
 async def test_start_asks_for_a_session_and_starts_it_in_g711() -> None:
@@ -135,7 +140,7 @@ async def test_media_arrive_untouched_in_order() -> None:
     line = Line().start()
     for _ in range(3):
         line.media()
-    assert line.heard == [frame(0), frame(1), frame(2)]
+    assert line.received == [frame(0), frame(1), frame(2)]
 
 
 async def test_a_payload_of_more_than_120_ms_becomes_several_frames() -> None:
@@ -143,7 +148,7 @@ async def test_a_payload_of_more_than_120_ms_becomes_several_frames() -> None:
     line = Line().start()
     line.media(bytes(960 * 2 + 160))
     line.media()
-    frames = line.heard
+    frames = line.received
     assert [len(each.payload) for each in frames] == [960, 960, 160, 160]
     assert [each.sequence for each in frames] == [0, 1, 2, 3]
     assert [each.timestamp for each in frames] == [0, 5_760, 11_520, 12_480]
@@ -163,7 +168,7 @@ async def test_marks_that_come_back_are_reported_as_played() -> None:
     said(line, 1, 12)
     for name in ("1:20", "1:220", "1:240:end"):
         line.mark(name)
-    assert line.heard == [
+    assert line.received == [
         Played(utterance_id=1, position_ms=20),
         Played(utterance_id=1, position_ms=220),
         Played(utterance_id=1, position_ms=240, is_complete=True),
@@ -171,7 +176,7 @@ async def test_marks_that_come_back_are_reported_as_played() -> None:
     assert (line.counters.marks_sent, line.counters.marks_played) == (3, 3)
 
 
-async def test_barge_in_clears_once_and_returned_marks_are_not_heard() -> None:
+async def test_barge_in_clears_once_and_returned_marks_count_as_not_played() -> None:
     line = Line().start()
     said(line, 1, 20)
     said(line, 2, 20)
@@ -183,24 +188,24 @@ async def test_barge_in_clears_once_and_returned_marks_are_not_heard() -> None:
         line.mark(name)
     assert len(line.socket.of("clear")) == line.counters.clears == 1
     assert line.socket.sent[-1]["event"] == "clear"
-    assert line.heard == [Played(utterance_id=1, position_ms=20)]
+    assert line.received == [Played(utterance_id=1, position_ms=20)]
     assert (line.counters.marks_played, line.counters.marks_cleared) == (1, 5)
     said(line, 3, 1)
     line.mark("3:20")
-    assert line.heard[-1] == Played(utterance_id=3, position_ms=20)
+    assert line.received[-1] == Played(utterance_id=3, position_ms=20)
 
 
-async def test_the_session_knows_what_was_heard_before_the_frame_that_may_interrupt() -> None:
+async def test_the_session_knows_what_was_played_before_the_frame_that_may_interrupt() -> None:
     line = Line().start()
     said(line, 1, 20)
     line.mark("1:20")
     line.call._loop = SlowClock(line.call._loop, ahead_s=0.1)  # type: ignore[assignment]
     line.media()
-    assert line.heard[0] == Played(utterance_id=1, position_ms=20)
-    played = line.heard[1]
+    assert line.received[0] == Played(utterance_id=1, position_ms=20)
+    played = line.received[1]
     assert isinstance(played, Played)
     assert 120 <= played.position_ms <= 220
-    assert line.heard[2] == frame(0)
+    assert line.received[2] == frame(0)
 
 
 class SlowClock:
@@ -222,7 +227,7 @@ async def test_a_reset_of_what_was_played_clears_nothing() -> None:
     assert line.socket.of("clear") == []
 
 
-async def test_an_ended_generation_takes_no_more() -> None:
+async def test_an_ended_utterance_takes_no_more() -> None:
     line = Line().start()
     said(line, 1, 1)
     said(line, 1, 1)
@@ -240,7 +245,7 @@ async def test_frames_a_telephone_cannot_take_are_the_sessions_mistake() -> None
 async def test_keys_are_reported() -> None:
     line = Line().start()
     line.event("dtmf", dtmf={"track": "inbound_track", "digit": "#"})
-    assert line.heard == [Dtmf(digit="#")]
+    assert line.received == [Dtmf(digit="#")]
     assert line.counters.digits == 1
 
 
@@ -251,7 +256,7 @@ async def test_stop_is_a_bye_and_the_end_of_the_socket_is_no_loss_then() -> None
     line.media()
     line.call.send_audio(1, frame(0))
     line.call.closed("closed by the caller with code 1000", Ending.CLOSED)
-    assert line.heard == [frame(0), Bye(frames=1, reason="the call ended")]
+    assert line.received == [frame(0), Bye(frames=1, reason="the call ended")]
     assert line.counters.skipped == {"after_stop": 1}
     assert line.socket.sent == []
 
@@ -286,7 +291,7 @@ async def test_close_ends_the_stream_and_nothing_follows(code: CloseCode, meanin
     line.call.closed("gone", Ending.BROKEN)
     assert line.socket.closed == (meaning, "why")
     assert line.socket.sent == []
-    assert line.heard == []
+    assert line.received == []
 
 
 async def test_messages_have_no_place_on_a_telephone_but_the_session_is_logged(
@@ -341,7 +346,7 @@ async def test_what_cannot_be_used_is_skipped_counted_and_the_call_goes_on(
     line.call.text_received(text)
     line.call.text_received(text)
     line.media()
-    assert line.heard == [frame(0), frame(1)]
+    assert line.received == [frame(0), frame(1)]
     assert line.counters.skipped == {fault: 2}
     assert capsys.readouterr().out.count("twilio_message_skipped") == 1
 
@@ -353,7 +358,7 @@ async def test_audio_before_start_a_second_start_and_binary_are_skipped() -> Non
     line.call.binary_received(SPEECH)
     line.media()
     assert len(line.session.requests) == 1
-    assert line.heard == [frame(0)]
+    assert line.received == [frame(0)]
     assert line.counters.skipped == {"before_start": 1, "second_start": 1, "binary": 1}
 
 
@@ -363,7 +368,7 @@ async def test_messages_that_twilio_dropped_are_counted() -> None:
     line.sequence += 7
     line.media()
     assert line.counters.missing_messages == 7
-    assert [each.sequence for each in line.heard] == [0, 1]
+    assert [each.sequence for each in line.received] == [0, 1]
 
 
 async def test_a_message_too_large_is_counted() -> None:
@@ -407,4 +412,4 @@ async def test_forty_seconds_of_audio_may_arrive_at_once() -> None:
     for _ in range(int(MESSAGES_AT_ONCE) - 10):
         line.media()
     assert line.socket.closed is None
-    assert len(line.heard) == MESSAGES_AT_ONCE - 10
+    assert len(line.received) == MESSAGES_AT_ONCE - 10

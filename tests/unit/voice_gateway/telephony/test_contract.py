@@ -12,8 +12,7 @@ import pytest
 from quiclb.errors import ConfigError
 from voice_gateway.telephony.loading import check_vendor_name, load_vendor
 from voice_gateway.telephony.vendor import Vendor, VendorSecrets
-from voice_gateway.telephony.vendors.twilio.signature import signature
-from voice_gateway.telephony.vendors.twilio.vendor import TwilioVendor
+from voice_gateway.telephony.vendors.twilio import TwilioVendor, signature
 from voice_gateway.testing.vendor_contract import SECRETS, VendorContract
 
 

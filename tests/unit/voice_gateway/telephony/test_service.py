@@ -15,15 +15,11 @@ from voice_gateway.errors import StoreError
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.store.once import claim_once
-from voice_gateway.telephony.call import Vouched
-from voice_gateway.telephony.counters import TelephonyCounters
-from voice_gateway.telephony.replays import RETRY_WINDOW_S
+from voice_gateway.telephony.call import TelephonyCounters, Vouched
+from voice_gateway.telephony.replay_protection import RETRY_WINDOW_S, StreamTokens
 from voice_gateway.telephony.service import MAX_FORM_FIELDS, MOST_RECONNECTIONS, TelephonyService
-from voice_gateway.telephony.stream_token import StreamTokens
 from voice_gateway.telephony.vendor import VendorSecrets
-from voice_gateway.telephony.vendors.twilio.signature import signature
-from voice_gateway.telephony.vendors.twilio.twiml import connect_stream
-from voice_gateway.telephony.vendors.twilio.vendor import TwilioVendor
+from voice_gateway.telephony.vendors.twilio import TwilioVendor, connect_stream, signature
 from voice_gateway.web.server import WebRequest, WebResponse
 
 NOW = 1_700_000_000.0
@@ -193,12 +189,12 @@ class TestVouching:
         assert await telephony._vouch("CA1", {"token": "sesame"}) == Vouched("sesame", is_key_signed=False)
 
 
-def test_without_a_public_address_the_host_is_believed() -> None:
+def test_without_a_public_url_the_host_field_names_the_worker() -> None:
     for has_tls, scheme in ((True, "wss"), (False, "ws")):
         plain = service(public_url=None, vendor=TwilioVendor(), has_tls=has_tls)
         url, _, parameters = connected(plain.webhook(WebRequest("GET", "/twiml", {"host": "127.0.0.1:8080"}, "")))
         assert url == f"{scheme}://127.0.0.1:8080/v1/twilio"
-        assert parameters == {}, "the access token goes to nobody unknown"
+        assert parameters == {}, "the access token does not leave the worker"
 
 
 def test_a_stream_that_broke_is_joined_again_but_not_for_ever() -> None:

@@ -16,7 +16,7 @@ from websockets.uri import parse_uri
 
 from tests.unit.voicelink.quic.harness import SERVER_ADDRESS, Pair, connected
 from voice_gateway.endpoint.served import ServedConnection
-from voice_gateway.transport.base import Acceptor, Refusal, SessionRequest, Transport
+from voice_gateway.transport.base import Acceptor, Refusal, SessionRequest, Transport, TransportHandler
 from voice_gateway.transport.memory import Downlink, MemoryCaller
 from voice_gateway.transport.websocket import CLOSE_CODE_BASE, MAX_MESSAGE_BYTES, Kind, VoiceOverWebSocket
 from voice_gateway.transport.webtransport import VoiceOverWebTransport
@@ -49,8 +49,8 @@ from voicelink.wire import (
 
 
 @dataclass
-class Session:
-    """The session's side: an acceptor and a handler that record what they are told."""
+class Session(TransportHandler):
+    """The session's side: an acceptor and a handler that record each call."""
 
     refusal: Refusal | None = None
     requests: list[SessionRequest] = field(default_factory=list)
@@ -85,7 +85,7 @@ class Session:
 
 
 class Caller(Protocol):
-    """What the contract suite asks of a caller over any transport; `settle` lets everything in flight arrive."""
+    """What the contract suite asks of a caller over any transport; `deliver_all` lets everything in flight arrive."""
 
     refusal: Refusal | None
     messages: list[ServerMessage]
@@ -98,11 +98,11 @@ class Caller(Protocol):
     def send_audio(self, frame: AudioFrame) -> None: ...
     def move(self, peer: str) -> None: ...
     def hang_up(self, reason: str) -> None: ...
-    def settle(self) -> None: ...
+    def deliver_all(self) -> None: ...
 
 
-class SettledMemoryCaller(MemoryCaller):
-    def settle(self) -> None:
+class DeliveringMemoryCaller(MemoryCaller):
+    def deliver_all(self) -> None:
         """Nothing is ever in flight."""
 
 
@@ -174,7 +174,7 @@ class WebTransportCaller:
         self._control_reader = LengthPrefixedReader(1 << 20)
         self._downlinks: dict[int, tuple[bytearray, int | None]] = {}
         self.errors = 0
-        self.settle()
+        self.deliver_all()
 
     # The caller
 
@@ -183,23 +183,23 @@ class WebTransportCaller:
 
     def send_raw_control(self, raw: bytes) -> None:
         self.layer.send(self.control, raw)
-        self.settle()
+        self.deliver_all()
 
     def send_audio(self, frame: AudioFrame) -> None:
         self.layer.send(self.uplink, length_prefixed(encode_audio_frame(frame)))
-        self.settle()
+        self.deliver_all()
 
     def move(self, peer: str) -> None:
         host, _, port = peer.rpartition(":")
         self.address = (host, int(port))
         self.pair.client.begin_migration(self.loop.now)
-        self.settle()
+        self.deliver_all()
 
     def hang_up(self, reason: str) -> None:
         self.pair.client.close(error_code=0, reason_phrase=reason)
-        self.settle()
+        self.deliver_all()
 
-    def settle(self, duration_s: float = 0.5) -> None:
+    def deliver_all(self, duration_s: float = 0.5) -> None:
         end = self.loop.now + duration_s
         while self.loop.now < end:
             for datagram, _ in self.pair.client.datagrams_to_send(self.loop.now):
@@ -276,7 +276,7 @@ class WebSocketCaller:
             return
         protocol.send_response(protocol.accept(event))  # type: ignore[arg-type]
         self.server.open(handler)
-        self.settle()
+        self.deliver_all()
 
     # The caller
 
@@ -295,7 +295,7 @@ class WebSocketCaller:
     def send_kind(self, kind: int, body: bytes) -> None:
         if self.refusal is None and self.client.state is State.OPEN:
             self.client.send_binary(bytes((kind,)) + body)
-            self.settle()
+            self.deliver_all()
 
     def move(self, peer: str) -> None:
         raise NotImplementedError("a WebSocket keeps its address")
@@ -306,9 +306,9 @@ class WebSocketCaller:
     def leave(self) -> None:
         """Close the WebSocket."""
         self.client.send_close(1000)
-        self.settle()
+        self.deliver_all()
 
-    def settle(self) -> None:
+    def deliver_all(self) -> None:
         while self.refusal is None:
             to_server = b"".join(self.client.data_to_send())
             to_client, self.to_client = bytes(self.to_client), bytearray()

@@ -8,8 +8,8 @@ import pytest
 
 from tests.unit.voice_gateway.transport.harness import (
     Caller,
+    DeliveringMemoryCaller,
     Session,
-    SettledMemoryCaller,
     WebSocketCaller,
     WebTransportCaller,
 )
@@ -33,7 +33,7 @@ MakeCaller = Callable[[Session], Caller]
 
 
 def over_memory(session: Session) -> Caller:
-    return SettledMemoryCaller(session.accept, SessionRequest(VOICE_PATH, "memory:1", "token"))
+    return DeliveringMemoryCaller(session.accept, SessionRequest(VOICE_PATH, "memory:1", "token"))
 
 
 def over_webtransport(session: Session) -> Caller:
@@ -74,7 +74,7 @@ def test_a_refusal_reaches_the_caller_and_what_the_session_sends_then_goes_nowhe
     session.transport.send(Pong(id=1))
     session.transport.close(CloseCode.NORMAL, "")
     caller.send(Start())
-    caller.settle()
+    caller.deliver_all()
     assert caller.refusal is not None
     assert caller.refusal.status == 401
     assert (caller.messages, session.calls) == ([], [])
@@ -88,7 +88,7 @@ def test_messages_arrive_in_order_both_ways(call: MakeCaller) -> None:
     assert session.transport is not None
     for number in range(3):
         session.transport.send(Pong(id=number))
-    caller.settle()
+    caller.deliver_all()
     assert caller.messages == [Pong(id=number) for number in range(3)]
 
 
@@ -96,7 +96,7 @@ def test_what_the_session_sends_while_it_accepts_is_not_lost(call: MakeCaller) -
     session = Session(at_once=lambda transport: transport.send(Pong(id=7)))
     caller = call(session)
     caller.send(Start())
-    caller.settle()
+    caller.deliver_all()
     assert caller.messages == [Pong(id=7)]
 
 
@@ -108,52 +108,52 @@ def test_uplink_frames_arrive_in_order(call: MakeCaller) -> None:
     assert session.calls[1:] == [("audio", each) for each in frames]
 
 
-def test_downlink_frames_arrive_by_generation_and_end(call: MakeCaller) -> None:
+def test_downlink_frames_arrive_by_utterance_and_end(call: MakeCaller) -> None:
     session, caller = opened(call)
     assert session.transport is not None
     for number in range(3):
         session.transport.send_audio(1, frame(number))
     session.transport.end_audio(1)
     session.transport.send_audio(2, frame(0))
-    caller.settle()
+    caller.deliver_all()
     assert caller.utterances[1].frames == [frame(number) for number in range(3)]
     assert (caller.utterances[1].is_ended, caller.utterances[2].is_ended) == (True, False)
 
 
-def test_a_generation_without_a_frame_ends_all_the_same(call: MakeCaller) -> None:
+def test_an_utterance_without_a_frame_ends_all_the_same(call: MakeCaller) -> None:
     session, caller = opened(call)
     assert session.transport is not None
     session.transport.end_audio(4)
-    caller.settle()
+    caller.deliver_all()
     assert caller.utterances[4].frames == []
     assert caller.utterances[4].is_ended
 
 
-def test_a_reset_generation_is_abandoned_and_its_late_frames_are_dropped(call: MakeCaller) -> None:
+def test_a_reset_utterance_is_abandoned_and_its_late_frames_are_dropped(call: MakeCaller) -> None:
     session, caller = opened(call)
     assert session.transport is not None
     session.transport.send_audio(1, frame(0))
-    caller.settle()
+    caller.deliver_all()
     session.transport.reset_audio(1)
     session.transport.reset_audio(1)
     session.transport.send_audio(1, frame(1))
     session.transport.end_audio(1)
     session.transport.send_audio(2, frame(0))
-    caller.settle()
+    caller.deliver_all()
     assert caller.utterances[1].is_reset
     assert not caller.utterances[1].is_ended
     assert caller.utterances[1].frames == [frame(0)]
     assert caller.utterances[2].frames == [frame(0)]
 
 
-def test_frames_of_an_ended_generation_are_dropped(call: MakeCaller) -> None:
+def test_frames_of_an_ended_utterance_are_dropped(call: MakeCaller) -> None:
     session, caller = opened(call)
     assert session.transport is not None
     session.transport.send_audio(1, frame(0))
     session.transport.end_audio(1)
     session.transport.end_audio(1)
     session.transport.send_audio(1, frame(1))
-    caller.settle()
+    caller.deliver_all()
     assert caller.utterances[1].frames == [frame(0)]
 
 
@@ -169,7 +169,7 @@ def test_close_delivers_what_was_sent_before_it(call: MakeCaller) -> None:
     assert session.transport is not None
     session.transport.send(Pong(id=1))
     session.transport.close(CloseCode.DRAINING, "the worker stops")
-    caller.settle()
+    caller.deliver_all()
     assert caller.messages == [Pong(id=1)]
     assert caller.closed == (CloseCode.DRAINING, "the worker stops")
 
@@ -184,7 +184,7 @@ def test_after_close_nothing_is_sent_and_nothing_is_reported(call: MakeCaller) -
     session.transport.reset_audio(1)
     session.transport.close(CloseCode.INTERNAL, "again")
     caller.send(Ping(id=1))
-    caller.settle()
+    caller.deliver_all()
     caller.hang_up("gone")
     assert (caller.messages, caller.utterances) == ([], {})
     assert caller.closed == (CloseCode.NORMAL, "")
@@ -194,7 +194,7 @@ def test_after_close_nothing_is_sent_and_nothing_is_reported(call: MakeCaller) -
 def test_a_session_may_close_while_it_accepts(call: MakeCaller) -> None:
     session = Session(at_once=lambda transport: transport.close(CloseCode.OVERLOADED, "full"))
     caller = call(session)
-    caller.settle()
+    caller.deliver_all()
     assert caller.closed == (CloseCode.OVERLOADED, "full")
     assert session.calls == []
 
@@ -202,13 +202,13 @@ def test_a_session_may_close_while_it_accepts(call: MakeCaller) -> None:
 def test_a_caller_whose_connection_ends_is_lost_once(call: MakeCaller) -> None:
     session, caller = opened(call)
     caller.hang_up("battery")
-    caller.settle()
+    caller.deliver_all()
     assert [name for name, _ in session.calls] == ["message", "lost"]
     assert session.calls[-1][1]
     assert session.transport is not None
     session.transport.send(Pong(id=1))
     session.transport.close(CloseCode.NORMAL, "")
-    caller.settle()
+    caller.deliver_all()
     assert caller.messages == []
 
 

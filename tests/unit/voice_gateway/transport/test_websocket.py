@@ -64,7 +64,7 @@ def test_malformed_messages_are_reported_once(data: bytes, reason: str) -> None:
     session, caller = opened()
     caller.client.send_binary(data)
     caller.client.send_binary(data)
-    caller.settle()
+    caller.deliver_all()
     assert [name for name, _ in session.calls].count("malformed") == 2, "the handler here does not close"
     assert reason in session.calls[-1][1].reason
 
@@ -72,16 +72,16 @@ def test_malformed_messages_are_reported_once(data: bytes, reason: str) -> None:
 def test_a_text_message_is_malformed() -> None:
     session, caller = opened()
     caller.client.send_text(b"{}")
-    caller.settle()
+    caller.deliver_all()
     assert "text" in fault(session).reason
 
 
-def test_frames_in_front_of_a_close_are_heard() -> None:
+def test_frames_in_front_of_a_close_reach_the_session() -> None:
     session, caller = opened()
     frame = AudioFrame(0, 0, Codec.OPUS, b"opus")
     caller.client.send_binary(b"\x01" + encode_audio_frame(frame))
     caller.client.send_close(1000, "done")
-    caller.settle()
+    caller.deliver_all()
     assert session.calls[1:] == [("audio", frame), ("left", "closed by the caller with code 1000: done")]
 
 
@@ -89,7 +89,7 @@ def test_the_session_ends_with_its_code_in_the_private_range() -> None:
     session, caller = opened()
     assert session.transport is not None
     session.transport.close(CloseCode.DRAINING, "why")
-    caller.settle()
+    caller.deliver_all()
     assert caller.client.close_rcvd is not None
     assert caller.client.close_rcvd.code == 4008
 
@@ -125,8 +125,8 @@ def test_too_many_messages_of_unknown_kinds_end_the_session_as_overloaded(data: 
     session, caller = opened()
     for _ in range(int(SKIPPED_PER_S)):
         caller.client.send_binary(data)
-    caller.settle()
+    caller.deliver_all()
     assert [name for name, _ in session.calls] == ["message"]
     caller.client.send_binary(data)
-    caller.settle()
+    caller.deliver_all()
     assert fault(session).code is CloseCode.OVERLOADED

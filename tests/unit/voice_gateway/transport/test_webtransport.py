@@ -9,8 +9,8 @@ from aioquic._buffer import Buffer
 
 from tests.unit.voice_gateway.transport.harness import Session, WebTransportCaller
 from voice_gateway.transport.base import SessionRequest
-from voice_gateway.transport.reading import FRAMES_A_TURN
-from voice_gateway.transport.reassembler import MAX_AHEAD
+from voice_gateway.transport.read_scheduler import FRAMES_A_TURN
+from voice_gateway.transport.uplink.reassembler import MAX_AHEAD
 from voice_gateway.transport.webtransport import (
     DELIVERY_DEADLINE_S,
     MAX_OPEN_STREAMS,
@@ -90,9 +90,9 @@ def test_the_goodbye_outlasts_a_path_that_loses_it_for_seconds(monkeypatch: pyte
         patch.setattr(caller.pair.client, "receive_datagram", lambda *datagram: None)
         session.transport.send(Bye(frames=0))
         session.transport.close(CloseCode.NORMAL, "bye")
-        caller.settle(5.0)
+        caller.deliver_all(5.0)
     assert not caller.messages
-    caller.settle(10.0)
+    caller.deliver_all(10.0)
     assert caller.messages == [Bye(frames=0)]
     assert caller.closed == (CloseCode.NORMAL, "bye")
 
@@ -102,7 +102,7 @@ def test_a_second_control_stream_breaks_the_order() -> None:
     caller.send(Start())
     second = caller.layer.open_stream(caller.session_id, is_unidirectional=False)
     caller.layer.send(second, b"\0")
-    caller.settle()
+    caller.deliver_all()
     assert fault(session) == Malformed("a session has one control stream, a second was opened", CloseCode.WRONG_ORDER)
 
 
@@ -110,7 +110,7 @@ def test_a_control_stream_that_is_reset_breaks_the_order() -> None:
     session, caller = opened()
     caller.send(Start())
     caller.layer.reset(caller.control, 0)
-    caller.settle()
+    caller.deliver_all()
     assert fault(session).code is CloseCode.WRONG_ORDER
 
 
@@ -118,7 +118,7 @@ def test_a_stream_of_an_unknown_type_is_stopped_and_the_session_goes_on() -> Non
     session, caller = opened()
     unknown = caller.layer.open_stream(caller.session_id, is_unidirectional=True)
     caller.layer.send(unknown, encode_varint(99) + b"from the future")
-    caller.settle()
+    caller.deliver_all()
     assert not caller.pair.client.is_receiving(unknown)
     assert caller.pair.client.is_delivered(unknown)  # reset, as the server asked to stop
     caller.send(Ping(id=1))
@@ -134,10 +134,10 @@ def test_any_number_of_open_extension_streams_is_skipped() -> None:
     streams = [caller.layer.open_stream(caller.session_id, is_unidirectional=True) for _ in range(4 * MAX_OPEN_STREAMS)]
     for stream in streams:
         caller.layer.send(stream, encode_varint(99) + b"from the future")
-    caller.settle()
+    caller.deliver_all()
     for stream in streams:
         caller.layer.send(stream, AUDIO, end_stream=stream % 8 == 2)
-    caller.settle()
+    caller.deliver_all()
     caller.send(Ping(id=1))
     caller.send_audio(FRAME)
     assert session.calls == [("message", Ping(id=1)), ("audio", FRAME)]
@@ -155,7 +155,7 @@ def test_a_draining_session_is_told_by_message_and_by_capsule() -> None:
     caller.send(Start())
     assert session.transport is not None
     session.transport.send(Drain(deadline_s=3.0))
-    caller.settle()
+    caller.deliver_all()
     assert (caller.messages, caller.drains) == ([Drain(deadline_s=3.0)], 1)
 
 
@@ -164,7 +164,7 @@ def test_a_proxy_that_drains_the_session_sends_the_caller_elsewhere_once() -> No
     caller.send(Start())
     for _ in range(3):
         caller.layer.drain_session(caller.session_id)
-    caller.settle()
+    caller.deliver_all()
     assert caller.messages == [Drain(deadline_s=PEER_DRAIN_S)]
     assert [name for name, _ in session.calls] == ["message"]
 
@@ -175,25 +175,25 @@ def stop_reading(caller: WebTransportCaller) -> None:
     caller.layer._peer_reset = lambda *reset: []  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize(("code", "told"), [(CloseCode.TAKEN_OVER, "lost"), (CloseCode.NORMAL, "left")])
-def test_a_stop_ahead_of_the_close_leaves_its_meaning(code: CloseCode, told: str) -> None:
+@pytest.mark.parametrize(("code", "call"), [(CloseCode.TAKEN_OVER, "lost"), (CloseCode.NORMAL, "left")])
+def test_a_stop_ahead_of_the_close_leaves_its_meaning(code: CloseCode, call: str) -> None:
     session, caller = opened()
     caller.send(Start())
     stop_reading(caller)
-    caller.settle(0.1)
+    caller.deliver_all(0.1)
     assert [name for name, _ in session.calls] == ["message"]
     caller.layer.close_session(caller.session_id, code, "over there")
-    caller.settle()
-    assert session.calls[1:] == [(told, f"closed by the caller with code {code}: over there")]
+    caller.deliver_all()
+    assert session.calls[1:] == [(call, f"closed by the caller with code {code}: over there")]
 
 
 def test_a_stopped_session_ends_after_a_second_at_most() -> None:
     session, caller = opened()
     caller.send(Start())
     stop_reading(caller)
-    caller.settle(STOPPED_SESSION_S - 0.2)
+    caller.deliver_all(STOPPED_SESSION_S - 0.2)
     assert [name for name, _ in session.calls] == ["message"]
-    caller.settle(0.5)
+    caller.deliver_all(0.5)
     assert [name for name, _ in session.calls] == ["message", "left"]
 
 
@@ -202,7 +202,7 @@ def test_a_session_closed_in_the_packet_that_asks_for_it_is_no_defect() -> None:
     session_id = caller.layer.connect("gateway.example", "/v1/voice")
     caller.layer._sessions[session_id].is_open = True
     caller.layer.close_session(session_id, 3, "changed my mind")
-    caller.settle()
+    caller.deliver_all()
     assert [name for name, _ in session.calls] == ["left"]
     assert not caller.errors
 
@@ -212,7 +212,7 @@ def test_a_stream_type_cut_into_bytes_is_put_together() -> None:
     stream = caller.layer.open_stream(caller.session_id, is_unidirectional=True)
     for byte in b"\x40\x01" + length_prefixed(encode_audio_frame(FRAME)):
         caller.layer.send(stream, bytes((byte,)))
-        caller.settle(0.06)
+        caller.deliver_all(0.06)
     assert session.calls == [("audio", FRAME)]
 
 
@@ -230,14 +230,14 @@ def test_malformed_audio_is_reported(raw: bytes, reason: str) -> None:
     session, caller = opened()
     stream = caller.layer.open_stream(caller.session_id, is_unidirectional=True)
     caller.layer.send(stream, raw, end_stream=True)
-    caller.settle()
+    caller.deliver_all()
     assert reason in fault(session).reason
 
 
-def test_frames_before_a_malformed_one_are_heard() -> None:
+def test_frames_before_a_malformed_one_reach_the_session() -> None:
     session, caller = opened()
     caller.layer.send(caller.uplink, length_prefixed(encode_audio_frame(FRAME)) + length_prefixed(b""))
-    caller.settle()
+    caller.deliver_all()
     assert [name for name, _ in session.calls] == ["audio", "malformed"]
 
 
@@ -246,7 +246,7 @@ def test_open_streams_are_limited() -> None:
     for _ in range(MAX_OPEN_STREAMS):
         stream = caller.layer.open_stream(caller.session_id, is_unidirectional=True)
         caller.layer.send(stream, AUDIO)
-    caller.settle()
+    caller.deliver_all()
     assert fault(session) == Malformed(f"more than {MAX_OPEN_STREAMS} streams are open", CloseCode.WRONG_ORDER)
 
 
@@ -254,9 +254,9 @@ def test_the_server_closes_quic_itself_after_the_callers_silent_close() -> None:
     session, caller = opened()
     caller.send(Start())
     caller.layer.close_session(caller.session_id, 3, "page closed")
-    caller.settle()
+    caller.deliver_all()
     assert session.calls[-1] == ("left", "closed by the caller with code 3: page closed")
-    caller.settle(5.0)
+    caller.deliver_all(5.0)
     assert caller.is_gone
     assert not caller.errors
 
@@ -264,7 +264,7 @@ def test_the_server_closes_quic_itself_after_the_callers_silent_close() -> None:
 def test_a_connection_on_which_no_session_is_opened_is_closed() -> None:
     _, caller = opened("/elsewhere")
     assert not caller.is_gone
-    caller.settle(15.0)
+    caller.deliver_all(15.0)
     assert caller.is_gone
 
 
@@ -308,7 +308,7 @@ def test_the_bytes_of_datagrams_count_as_those_of_streams_do() -> None:
     caller = WebTransportCaller(session.accept)
     before = session.byte_count
     assert caller.layer.send_datagram(caller.session_id, bytes(300))
-    caller.settle()
+    caller.deliver_all()
     assert session.byte_count == before + 300
 
 
@@ -318,13 +318,13 @@ def test_datagrams_of_no_session_leave_nothing_behind() -> None:
     before = session.byte_count
     for number in range(1, 40):
         assert caller.layer.send_datagram(caller.session_id + 4 * number, bytes(300))
-        caller.settle()
+        caller.deliver_all()
     assert session.byte_count == before
     assert not caller.pair.server._events
 
 
 class TestTurns:
-    """What one caller sends at once is taken in turns of the loop: others are served between them."""
+    """What one caller sends at once is taken in turns of the loop: others have theirs between them."""
 
     def frames(self, session: Session) -> list[int]:
         return [call.sequence for name, call in session.calls if name == "audio"]
@@ -343,7 +343,7 @@ class TestTurns:
         session, caller = opened()
         self.event(caller, caller.uplink, self.many(3 * FRAMES_A_TURN + 5), is_ended=True)
         assert self.frames(session) == list(range(FRAMES_A_TURN))
-        caller.settle()
+        caller.deliver_all()
         assert self.frames(session) == list(range(3 * FRAMES_A_TURN + 5))
 
     def test_what_follows_comes_behind_what_waits(self) -> None:
@@ -351,7 +351,7 @@ class TestTurns:
         data = self.many(2 * FRAMES_A_TURN + 9)
         self.event(caller, caller.uplink, data[:-3])
         self.event(caller, caller.uplink, data[-3:])
-        caller.settle()
+        caller.deliver_all()
         assert self.frames(session) == list(range(2 * FRAMES_A_TURN + 9))
         assert not [name for name, _ in session.calls if name == "malformed"]
 
@@ -359,7 +359,7 @@ class TestTurns:
         session, caller = opened()
         self.event(caller, caller.uplink, self.many(FRAMES_A_TURN + 9)[:-1], is_ended=True)
         assert self.frames(session) == list(range(FRAMES_A_TURN))
-        caller.settle()
+        caller.deliver_all()
         assert self.frames(session) == list(range(FRAMES_A_TURN + 8))
         assert "ended within" in fault(session).reason
 
@@ -369,39 +369,39 @@ class TestTurns:
         pings = b"".join(length_prefixed(encode_message(Ping(id=each))) for each in range(2 * FRAMES_A_TURN + 5))
         self.event(caller, caller.control, pings)
         assert len(session.calls) == 1 + FRAMES_A_TURN
-        caller.settle()
+        caller.deliver_all()
         assert [each.id for _, each in session.calls[1:]] == list(range(2 * FRAMES_A_TURN + 5))
 
-    def test_frames_that_stand_in_for_3000_are_taken_256_in_a_turn(self) -> None:
+    def test_3000_replacement_frames_are_taken_256_in_a_turn(self) -> None:
         session, caller = opened()
         caller.send(Start(uplink="deadline"))
         assert session.transport is not None
         assert session.transport.datagram_uplink is not None
         session.transport.datagram_uplink.begin(UplinkMode.DEADLINE, 0)
         session.transport.send(Ready(session="s", worker="w", codec=Codec.OPUS))
-        caller.settle()
+        caller.deliver_all()
         body = encode_uplink_datagram(UplinkDatagram(0, MAX_AHEAD, ()))
         [transport] = caller.served._handler._transports.values()
         transport.received(DatagramReceived(caller.session_id, body))
         assert len(self.frames(session)) <= FRAMES_A_TURN
-        caller.settle()
+        caller.deliver_all()
         assert self.frames(session) == list(range(MAX_AHEAD))
 
     def test_nothing_is_read_after_the_end(self) -> None:
         session, caller = opened()
         transport = self.event(caller, caller.uplink, self.many(3 * FRAMES_A_TURN))
         transport.close(CloseCode.OVERLOADED, "too much")
-        caller.settle()
+        caller.deliver_all()
         assert self.frames(session) == list(range(FRAMES_A_TURN))
 
     def test_streams_together_are_read_256_frames_in_a_turn(self) -> None:
         session, caller = opened()
         second = caller.layer.open_stream(caller.session_id, is_unidirectional=True)
-        caller.settle()
+        caller.deliver_all()
         transport = self.event(caller, caller.uplink, self.many(200))
         transport.received(StreamData(caller.session_id, second, AUDIO + self.many(200), False, True))
         assert len(self.frames(session)) == FRAMES_A_TURN
-        caller.settle()
+        caller.deliver_all()
         assert len(self.frames(session)) == 400
 
     def test_audio_stays_in_its_stream_while_the_session_is_behind_and_flow_control_holds_it_back(self) -> None:
@@ -412,7 +412,7 @@ class TestTurns:
         assert self.frames(session) == []
         assert quic.unread_bytes == len(data)
         session.is_behind = False
-        caller.settle()
+        caller.deliver_all()
         assert self.frames(session) == list(range(300))
         assert quic.unread_bytes == 0
 

@@ -1,4 +1,4 @@
-"""What the page is told, and what it may do."""
+"""What `/config.json` says to the page, and what the page may do."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def test_the_page_is_isolated_so_that_it_may_share_memory_with_the_audio_thread(
 
 
 def test_nothing_is_given_away_unless_it_was_meant_to_be() -> None:
-    told = config(FACTS)
-    assert told["token"] is None
-    assert told["certificate_hashes"] == []
-    assert told["demo_url"] is None
+    answer = config(FACTS)
+    assert answer["token"] is None
+    assert answer["certificate_hashes"] == []
+    assert answer["demo_url"] is None
 
 
 def test_the_token_is_not_printed() -> None:

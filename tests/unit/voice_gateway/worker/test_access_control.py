@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.voice_gateway.access.access_keys import SECRET, pair
 from voice_gateway.access.gate import Denial, Gate, Grant
-from voice_gateway.endpoint.address_validation import Handshake
+from voice_gateway.endpoint.admission.address_validation import Handshake
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.worker.access_control import AccessControl

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.unit.voicelink.quic.harness import seeded
-from voice_gateway.endpoint.cids import ServerCidSource
+from voice_gateway.endpoint.cids.issuers import ServerCidSource
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.gateway_settings import GatewaySettings, SessionSection
 from voice_gateway.worker.connection_ids import ConnectionIds

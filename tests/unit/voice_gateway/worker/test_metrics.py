@@ -9,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.session.stats.counters import GAP_BOUNDS_S, SessionCounters
-from voice_gateway.telephony.counters import TelephonyCounters
-from voice_gateway.transport.reassembler import UplinkCounters
+from voice_gateway.telephony.call import TelephonyCounters
+from voice_gateway.transport.uplink.reassembler import UplinkCounters
 from voice_gateway.web.counters import WebCounters
 from voice_gateway.worker.metrics import (
     EndpointCollector,

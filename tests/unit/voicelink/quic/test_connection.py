@@ -16,7 +16,7 @@ from tests.unit.voicelink.quic.harness import (
     of,
     seeded,
 )
-from voice_gateway.endpoint.cids import CidIssuer, UnroutableIssuer
+from voice_gateway.endpoint.cids.issuers import CidIssuer, UnroutableIssuer
 from voicelink.quic import (
     AIOQUIC_VERSION,
     Connection,

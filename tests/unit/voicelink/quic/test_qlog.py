@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aioquic.quic.packet import QuicTransportParameters
 
 from tests.unit.voicelink.quic.harness import Pair, connected
+from voicelink.quic import qlog
+from voicelink.quic.qlog import qlog_logger
 
 
 def ended(pair: Pair) -> None:
@@ -52,3 +55,36 @@ def test_a_connection_without_qlog_logs_nothing_though_its_configuration_is_shar
     pair = connected(qlog=logs.append)
     assert pair.client.configuration.quic_logger is None
     assert pair.server.configuration.quic_logger is not None
+
+
+def test_the_log_of_a_connection_that_is_dropped_without_a_close_is_finished() -> None:
+    logs: list[dict[str, Any]] = []
+    pair = connected(qlog=logs.append)
+    pair.server.release()
+    assert len(logs) == 1
+    pair.server.release()
+    assert len(logs) == 1
+
+
+def test_a_log_holds_its_first_events_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qlog, "MAX_EVENTS", 10)
+    logs: list[dict[str, Any]] = []
+    ended(connected(qlog=logs.append))
+    assert len(logs[0]["traces"][0]["events"]) == 10
+
+
+def test_a_log_holds_no_token() -> None:
+    trace = qlog_logger(lambda log: None).start_trace(is_client=True, odcid=b"12345678")
+    assert trace.encode_new_token_frame(b"address token")["token"] == "hidden"
+    assert trace.encode_new_connection_id_frame(b"cid", 0, 1, b"reset token here")["reset_token"] == "hidden"
+    parameters = QuicTransportParameters(stateless_reset_token=b"reset token here")
+    assert trace.encode_transport_parameters("remote", parameters)["stateless_reset_token"] == "hidden"
+
+
+def test_a_log_holds_no_credentials_of_http_and_takes_headers_that_are_no_utf_8() -> None:
+    logs: list[dict[str, Any]] = []
+    trace = qlog_logger(logs.append).start_trace(is_client=False, odcid=b"12345678")
+    headers = [(b":path", b"/v1/voice?token=sesame"), (b"authorization", b"Bearer sesame"), (b"x", b"\xff")]
+    frame = trace.encode_http3_headers_frame(3, headers, 0)["frame"]
+    assert "sesame" not in json.dumps(frame)
+    assert frame["headers"][0] == {"name": ":path", "value": "/v1/voice"}

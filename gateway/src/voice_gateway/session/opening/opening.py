@@ -14,6 +14,7 @@ from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.live_session import EarlyFrame
 from voice_gateway.session.runtime.ownership import call_session_id
 from voice_gateway.session.stats.counters import SessionCounters
+from voice_gateway.transport.base import TransportHandler
 from voicelink.net.deadline_timer import Clock, DeadlineTimer
 from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Malformed, Resume, Start
 
@@ -44,7 +45,7 @@ class SessionOpener(Protocol):
         """Find the session, here or in the store, and attach the connection to it; or refuse the connection."""
 
 
-class Opening:
+class Opening(TransportHandler):
     """The `TransportHandler` of a connection that has no session yet; `on_decided` is called once, with its outcome.
 
     A caller has `start_timeout_s` for its first message. Frames may overtake `start`, up to `early_frames` and
@@ -112,8 +113,6 @@ class Opening:
 
     def malformed_received(self, fault: Malformed) -> None:
         self.end(fault.code, fault.reason)
-
-    def path_changed(self, peer: str) -> None: ...
 
     def lost(self, reason: str) -> None:
         self._ended(CloseCode.NORMAL, reason)

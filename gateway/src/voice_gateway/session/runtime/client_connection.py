@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from voice_gateway.session.runtime.connection_rate_limiter import ConnectionRateLimiter, unlimited_connection
-from voice_gateway.transport.base import Paced, SessionRequest, Transport, TransportHandler
+from voice_gateway.transport.base import SessionRequest, Transport, TransportHandler
 from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Error, Malformed
 
 
-class ClientConnection:
+class ClientConnection(TransportHandler):
     """The `TransportHandler` of a transport. What comes from a transport that no session has is dropped."""
 
     def __init__(
@@ -20,12 +20,10 @@ class ClientConnection:
         self.is_open = True
         """Whether the transport still carries anything."""
         self._handler: TransportHandler | None = None
-        self._paced: Paced | None = None
 
     def set_handler(self, handler: TransportHandler | None) -> None:
         """Give what the transport brings to `handler` from now on."""
         self._handler = handler
-        self._paced = handler if isinstance(handler, Paced) else None
 
     def refuse(self, code: CloseCode, reason: str) -> None:
         """Tell the caller why it has no session over this transport, and close it."""
@@ -40,7 +38,7 @@ class ClientConnection:
 
     @property
     def is_behind(self) -> bool:
-        return self._paced is not None and self._paced.is_behind
+        return self._handler is not None and self._handler.is_behind
 
     def bytes_received(self, count: int) -> None:
         fault = self.rate_limiter.count_bytes(count)

@@ -51,6 +51,7 @@ from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.session.stats.snapshot import Migration, SessionSnapshot
 from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.store.base import Fenced, SessionRecord, SessionStore
+from voice_gateway.transport.base import TransportHandler
 from voicelink.net.deadline_timer import DeadlineTimer
 from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Played, Resume
 
@@ -88,7 +89,7 @@ class Owner(Protocol):
         """The session is over; called once."""
 
 
-class LiveSession:
+class LiveSession(TransportHandler):
     """One caller's session behind a `ClientConnection`, or without one until the caller is back."""
 
     def __init__(self, session: Session, connection: ClientConnection, services: Services, owner: Owner) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.voicelink.quic.harness import CLIENT_ADDRESS, SERVER_ADDRESS, Pair, connected, of, seeded
-from voice_gateway.endpoint.cids import UnroutableIssuer
+from voice_gateway.endpoint.cids.issuers import UnroutableIssuer
 from voicelink.quic import PathFailed, PreferredAddress, PreferredAddressOffered, ServerMoved
 from voicelink.quic.events import HandshakeCompleted, PeerMoved
 

@@ -1,1 +1,0 @@
-"""Telephone calls as Twilio Media Streams: JSON over a WebSocket, mu-law at 8 kHz both ways."""
