@@ -1,5 +1,5 @@
 /** The page at work: buttons become calls, events become a view, the view becomes what is seen. */
-import { Loudspeaker } from "../src/audio/loudspeaker.js";
+import { Loudspeaker } from "../src/audio/loudspeaker/loudspeaker.js";
 import type { VoiceClient } from "../src/voice-client.js";
 import type { VoiceOptions } from "../src/options.js";
 import type { VoiceEvent } from "../src/events.js";

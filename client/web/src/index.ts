@@ -1,6 +1,6 @@
 export type { AudioSink, AudioSource, SinkHandler, SourceHandler } from "./audio/base.js";
-export { Loudspeaker, type LoudspeakerOptions } from "./audio/loudspeaker.js";
-export { Microphone, type MicrophoneOptions } from "./audio/microphone.js";
+export { Loudspeaker, type LoudspeakerOptions } from "./audio/loudspeaker/loudspeaker.js";
+export { Microphone, type MicrophoneOptions } from "./audio/microphone/microphone.js";
 export * from "./errors.js";
 export type * from "./events.js";
 export type { VoiceOptions } from "./options.js";

@@ -1,17 +1,17 @@
 /** The client that applications use. */
-import { Answers } from "./audio/answers.js";
+import { Answers } from "./audio/player.js";
 import type { AudioSink, AudioSource } from "./audio/base.js";
-import { Loudspeaker } from "./audio/loudspeaker.js";
+import { Loudspeaker } from "./audio/loudspeaker/loudspeaker.js";
 import { rms, VOICED_LEVEL } from "./audio/loudness.js";
-import { Microphone } from "./audio/microphone.js";
-import { playableCodecs } from "./audio/speech-decoder.js";
-import { openEncoder, type SpeechEncoder } from "./audio/speech-encoder.js";
+import { Microphone } from "./audio/microphone/microphone.js";
+import { playableCodecs } from "./audio/codec/frame-decoder.js";
+import { openEncoder, type SpeechEncoder } from "./audio/codec/frame-encoder.js";
 import { Call } from "./call/call.js";
 import { CallLost, InvalidSetting, VoiceError } from "./errors.js";
 import { EventStream } from "./event-stream.js";
 import type { EventOf, Heard, Resumed, Status, Transcript, TransportKind, TurnMeasured, VoiceEvent } from "./events.js";
 import { checkSettings, type Settings, type VoiceOptions } from "./options.js";
-import { connector, timedOut } from "./transport/connect.js";
+import { connector, timedOut } from "./transport/connect/connect.js";
 import { CloseCode, type UplinkMode } from "./wire/codepoints.js";
 
 const TICK_MS = 50;

@@ -1,7 +1,7 @@
 /** The caller's side of the voice protocol, over one connection after the other. */
-import type { Answers } from "../audio/answers.js";
+import type { Answers } from "../audio/player.js";
 import { ANSWER_TIMEOUT_MS, type CallSettings, type Connect } from "./call-settings.js";
-import { CaptureClock } from "./capture-clock.js";
+import { CaptureClock } from "../audio/microphone/capture-clock.js";
 import { Conversation } from "./conversation.js";
 import { CallLost, ProtocolFault, SessionFailed, sessionEnded, sessionRefused, Unreachable, type VoiceError } from "../errors.js";
 import type { TransportKind, VoiceEvent } from "../events.js";

@@ -1,5 +1,5 @@
 /** Reports what leaves the loudspeaker to the server and the application. */
-import type { AnswersHandler } from "../audio/answers.js";
+import type { AnswersHandler } from "../audio/player.js";
 import type { Position } from "../audio/playback.js";
 import type { VoiceEvent } from "../events.js";
 import type { ReplyClock } from "./reply-clock.js";

@@ -1,6 +1,6 @@
 /** A call among fake links, a fake loudspeaker and fake time. */
 import { vi } from "vitest";
-import { Answers, type AnswersHandler } from "../audio/answers.js";
+import { Answers, type AnswersHandler } from "../audio/player.js";
 import { Call } from "../call/call.js";
 import type { VoiceError } from "../errors.js";
 import type { TransportKind, VoiceEvent } from "../events.js";

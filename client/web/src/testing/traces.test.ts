@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import recovery from "../../../tests/vectors/traces/recovery.json";
-import redundancy from "../../../tests/vectors/traces/redundancy.json";
-import sender from "../../../tests/vectors/traces/sender.json";
-import turns from "../../../tests/vectors/traces/turns.json";
-import { playRecovery, playRedundancy, playSender, playTurns, type Trace } from "./testing/traces.js";
+import recovery from "../../../../tests/vectors/traces/recovery.json";
+import redundancy from "../../../../tests/vectors/traces/redundancy.json";
+import sender from "../../../../tests/vectors/traces/sender.json";
+import turns from "../../../../tests/vectors/traces/turns.json";
+import { playRecovery, playRedundancy, playSender, playTurns, type Trace } from "./traces.js";
 
 const traces = (recorded: unknown) => recorded as Trace[];
 

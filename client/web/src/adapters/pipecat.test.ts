@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { InvalidSetting } from "./errors.js";
+import { InvalidSetting } from "../errors.js";
 import { QuicTransport } from "./pipecat.js";
 
 function initialised() {

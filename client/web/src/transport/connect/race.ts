@@ -1,7 +1,7 @@
 /** Several ways to connect, the best with a head start: the first to open carries the call. */
-import { AccessRefused, Unreachable, VoiceError } from "../errors.js";
-import type { Attempt, TransportKind } from "../events.js";
-import type { Dial, Link, LinkHandler } from "./link.js";
+import { AccessRefused, Unreachable, VoiceError } from "../../errors.js";
+import type { Attempt, TransportKind } from "../../events.js";
+import type { Dial, Link, LinkHandler } from "../link.js";
 
 export interface Runner {
   readonly kind: TransportKind;

@@ -8,7 +8,7 @@ import {
   Transport,
   type TransportState,
 } from "@pipecat-ai/client-js";
-import { InvalidSetting, Loudspeaker, Microphone, VoiceClient, type VoiceEvent, type VoiceOptions } from "./index.js";
+import { InvalidSetting, Loudspeaker, Microphone, VoiceClient, type VoiceEvent, type VoiceOptions } from "../index.js";
 
 /** What `PipecatClient.connect` takes. */
 export interface QuicConnectionParams extends Omit<VoiceOptions, "source" | "sink"> {

@@ -1,8 +1,8 @@
 /** The default source: the microphone, echo cancelled, through a capture worklet. */
-import { MicrophoneDenied, type MicrophoneError, MicrophoneFailed, MicrophoneMissing, Unsupported } from "../errors.js";
-import type { AudioSource, SourceHandler } from "./base.js";
+import { MicrophoneDenied, type MicrophoneError, MicrophoneFailed, MicrophoneMissing, Unsupported } from "../../errors.js";
+import type { AudioSource, SourceHandler } from "../base.js";
 import type { CaptureReport } from "./capture-worklet.js";
-import { rms } from "./loudness.js";
+import { rms } from "../loudness.js";
 
 const RATE_HZ = 48_000;
 

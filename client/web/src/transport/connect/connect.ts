@@ -1,14 +1,14 @@
 /** How this browser reaches the gateway, and what to say when it cannot. */
-import type { Connect } from "../call/call-settings.js";
-import { NoAnswer, UdpBlocked, Unreachable, Unsupported, type VoiceError } from "../errors.js";
-import type { TransportKind } from "../events.js";
-import type { Settings } from "../options.js";
-import type { Dial } from "./link.js";
+import type { Connect } from "../../call/call-settings.js";
+import { NoAnswer, UdpBlocked, Unreachable, Unsupported, type VoiceError } from "../../errors.js";
+import type { TransportKind } from "../../events.js";
+import type { Settings } from "../../options.js";
+import type { Dial } from "../link.js";
 import { blame, diagnose, refusal } from "./diagnosis.js";
 import { race, RaceLost, type Runner } from "./race.js";
-import { patienceMs, persistently } from "./redial.js";
-import { openWebSocket } from "./websocket.js";
-import { openWebTransport } from "./webtransport.js";
+import { patienceMs, persistently } from "../redial.js";
+import { openWebSocket } from "../websocket.js";
+import { openWebTransport } from "../webtransport.js";
 
 /** The first try waits for a distant server; later ones know that a load balancer can lead astray. */
 const FIRST_TRY_MS = 3_000;

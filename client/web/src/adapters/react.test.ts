@@ -1,7 +1,7 @@
 import { createElement } from "react";
 import { act, create, type ReactTestRenderer } from "react-test-renderer";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { MicrophoneMissing, type VoiceEvent } from "./index.js";
+import { MicrophoneMissing, type VoiceEvent } from "../index.js";
 import { useVoice, type Voice } from "./react.js";
 
 /** A client whose events the test makes up. */
@@ -31,7 +31,7 @@ class FakeClient {
   }
 }
 
-vi.mock("./index.js", async (original) => ({
+vi.mock("../index.js", async (original) => ({
   ...(await original<object>()),
   get VoiceClient() {
     return FakeClient;

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { openEncoder, type SpeechEncoder } from "./speech-encoder.js";
+import { openEncoder, type SpeechEncoder } from "./frame-encoder.js";
 
 const TICKS = 960;
 const TOC = 0x4b;

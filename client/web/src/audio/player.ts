@@ -3,7 +3,7 @@ import { Malformed } from "../wire/codepoints.js";
 import type { AudioFrame } from "../wire/framing.js";
 import type { AudioSink } from "./base.js";
 import { Playback, type PlaybackHandler } from "./playback.js";
-import { SpeechDecoder } from "./speech-decoder.js";
+import { SpeechDecoder } from "./codec/frame-decoder.js";
 
 export interface AnswersHandler extends PlaybackHandler {
   /** The server sent what cannot be played. */

@@ -1,6 +1,6 @@
 /** Speech on its way out: samples in, payloads with their media time out. */
-import { Unsupported } from "../errors.js";
-import { CLOCK_HZ, Codec } from "../wire/codepoints.js";
+import { Unsupported } from "../../errors.js";
+import { CLOCK_HZ, Codec } from "../../wire/codepoints.js";
 import { hasVoice } from "./opus-packet.js";
 import { Resampler, toPcm16 } from "./resample.js";
 

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { AccessRefused, CertificateRefused, NoAnswer, Unreachable, type VoiceError } from "../errors.js";
-import type { TransportKind } from "../events.js";
-import { checkSettings } from "../options.js";
-import { FakeLink } from "../testing/fake-link.js";
-import type { Dial, LinkHandler } from "./link.js";
+import { AccessRefused, CertificateRefused, NoAnswer, Unreachable, type VoiceError } from "../../errors.js";
+import type { TransportKind } from "../../events.js";
+import { checkSettings } from "../../options.js";
+import { FakeLink } from "../../testing/fake-link.js";
+import type { Dial, LinkHandler } from "../link.js";
 import { blame, diagnose } from "./diagnosis.js";
 import { race, RaceLost, type Runner } from "./race.js";
-import { isPassing, persistently } from "./redial.js";
+import { isPassing, persistently } from "../redial.js";
 
 const handler = {} as LinkHandler;
 const never = new AbortController().signal;

@@ -1,7 +1,7 @@
 /** Browsers do not say why a connection failed; this is what the attempts tell when put together. */
-import { AccessRefused, CertificateRefused, NoAnswer, SessionRefused, UdpBlocked, Unreachable, type VoiceError } from "../errors.js";
-import type { Attempt } from "../events.js";
-import type { Settings } from "../options.js";
+import { AccessRefused, CertificateRefused, NoAnswer, SessionRefused, UdpBlocked, Unreachable, type VoiceError } from "../../errors.js";
+import type { Attempt } from "../../events.js";
+import type { Settings } from "../../options.js";
 
 const PROBE_TIMEOUT_MS = 2_000;
 

@@ -1,6 +1,6 @@
 /** A call as a React hook. */
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
-import { VoiceClient, type VoiceEvent, type VoiceOptions } from "./index.js";
+import { VoiceClient, type VoiceEvent, type VoiceOptions } from "../index.js";
 
 /** The call's present; `call` is the client itself, for meters and `finish`. */
 export interface Voice {

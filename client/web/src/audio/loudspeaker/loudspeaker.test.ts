@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { installSoundCard, type SoundCard } from "../testing/sound-card.js";
+import { installSoundCard, type SoundCard } from "../../testing/sound-card.js";
 import { Loudspeaker } from "./loudspeaker.js";
-import { Playback, type Position } from "./playback.js";
+import { Playback, type Position } from "../playback.js";
 
 const MS = 48;
 const tone = (ms: number, value: number) => new Float32Array(ms * MS).fill(value);

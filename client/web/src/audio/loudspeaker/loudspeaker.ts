@@ -1,6 +1,6 @@
 /** The default sink: a playback worklet before the sound card. */
-import { Unsupported } from "../errors.js";
-import type { AudioSink, SinkHandler } from "./base.js";
+import { Unsupported } from "../../errors.js";
+import type { AudioSink, SinkHandler } from "../base.js";
 import type { PlaybackOptions, PlaybackOrder, PlaybackReport } from "./playback-worklet.js";
 import { RingBuffer } from "./ring-buffer.js";
 

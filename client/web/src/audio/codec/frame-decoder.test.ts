@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { CLOCK_HZ, Codec } from "../wire/codepoints.js";
+import { CLOCK_HZ, Codec } from "../../wire/codepoints.js";
 import { Resampler, toPcm16 } from "./resample.js";
-import { Pcm16SpeechEncoder } from "./speech-encoder.js";
-import { SpeechDecoder } from "./speech-decoder.js";
+import { Pcm16SpeechEncoder } from "./frame-encoder.js";
+import { SpeechDecoder } from "./frame-decoder.js";
 
 const TONE_HZ = 500;
 const SINK_RATES = [8_000, 16_000, 22_050, 24_000, 44_100, 48_000, 96_000];

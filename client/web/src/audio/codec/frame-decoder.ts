@@ -1,6 +1,6 @@
 /** One answer on its way in: frames in, samples at the sink's rate out, in order. */
-import { CLOCK_HZ, Codec, Malformed } from "../wire/codepoints.js";
-import type { AudioFrame } from "../wire/framing.js";
+import { CLOCK_HZ, Codec, Malformed } from "../../wire/codepoints.js";
+import type { AudioFrame } from "../../wire/framing.js";
 import { fromPcm16, Resampler } from "./resample.js";
 
 export interface DecoderHandler {
