@@ -1,11 +1,11 @@
 /** The client that applications use. */
-import { Answers } from "./audio/player.js";
+import { Player } from "./audio/player.js";
 import type { AudioSink, AudioSource } from "./audio/base.js";
 import { Loudspeaker } from "./audio/loudspeaker/loudspeaker.js";
 import { rms, VOICED_LEVEL } from "./audio/loudness.js";
 import { Microphone } from "./audio/microphone/microphone.js";
 import { playableCodecs } from "./audio/codec/frame-decoder.js";
-import { openEncoder, type SpeechEncoder } from "./audio/codec/frame-encoder.js";
+import { openEncoder, type FrameEncoder } from "./audio/codec/frame-encoder.js";
 import { Call } from "./call/call.js";
 import { CallLost, InvalidSetting, VoiceError } from "./errors.js";
 import { EventStream } from "./event-stream.js";
@@ -34,8 +34,8 @@ export class VoiceClient {
   readonly #events = new EventStream();
   #status: Status = "idle";
   #call: Call | undefined;
-  #answers: Answers | undefined;
-  #encoder: SpeechEncoder | undefined;
+  #player: Player | undefined;
+  #encoder: FrameEncoder | undefined;
   #release = new AbortController();
 
   constructor(url: string, options: VoiceOptions = {}) {
@@ -227,11 +227,11 @@ export class VoiceClient {
 
   /** Speech that has arrived and waits to be played. */
   get bufferedMs(): number {
-    return this.#answers?.bufferedMs ?? 0;
+    return this.#player?.bufferedMs ?? 0;
   }
 
   get playedMs(): number {
-    return this.#answers?.playedMs ?? 0;
+    return this.#player?.playedMs ?? 0;
   }
 
   /** Whether an answer was announced that has not been played to its end or flushed. */
@@ -254,16 +254,16 @@ export class VoiceClient {
       ended: (error) => error && this.#call?.end(error instanceof VoiceError ? error : new CallLost(error.message)),
     });
     const [{ sampleRate }, accept] = await Promise.all([opened, playableCodecs(codec)]);
-    const answers: Answers = new Answers(this.sink, {
+    const player: Player = new Player(this.sink, {
       progressed: (position) => call.playout.progressed(position),
       cut: (position) => call.playout.cut(position),
       began: (utteranceId, agoMs) => call.playout.began(utteranceId, agoMs),
       audible: (utteranceId, agoMs) => call.playout.audible(utteranceId, agoMs),
       failed: (fault) => call.playout.failed(fault),
     });
-    await answers.open();
+    await player.open();
     const connect = connector(this.#settings);
-    const call: Call = new Call({ ...this.#settings, accept }, answers, connect, (event) => this.#happened(event));
+    const call: Call = new Call({ ...this.#settings, accept }, player, connect, (event) => this.#happened(event));
     const encoder = await openEncoder(codec, sampleRate, (timestamp, payload) =>
       call.sendFrame(encoder.codec, timestamp, payload),
     );
@@ -272,7 +272,7 @@ export class VoiceClient {
       this.#closed();
       throw new CallLost("the call was ended before it began");
     }
-    this.#answers = answers;
+    this.#player = player;
     this.#encoder = encoder;
     this.#call = call;
     this.#watch(call);

@@ -11,10 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from voice_client.access_token import AccessToken
-from voice_client.audio.source import FRAME_BYTES, RATE_HZ, PcmSource, Source, open_wav
+from voice_client.audio.source import FRAME_BYTES, RATE_HZ, Pace, PcmSource, Source, open_wav
 from voice_client.call.call import Call
 from voice_client.call.call_settings import CallSettings
-from voice_client.call.pace import Pace
 from voice_client.call.report import CallReport
 from voice_client.deprecation import former
 from voice_client.errors import CallLost, MigrationFailed, Unreachable

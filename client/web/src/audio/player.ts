@@ -1,26 +1,26 @@
-/** The agent's answers from their frames to the loudspeaker: a decoder for each utterance, one playback for all. */
+/** Plays the agent's frames: a decoder for each utterance, one `Playback` for all, and the sink. */
 import { Malformed } from "../wire/codepoints.js";
 import type { AudioFrame } from "../wire/framing.js";
 import type { AudioSink } from "./base.js";
 import { Playback, type PlaybackHandler } from "./playback.js";
-import { SpeechDecoder } from "./codec/frame-decoder.js";
+import { FrameDecoder } from "./codec/frame-decoder.js";
 
-export interface AnswersHandler extends PlaybackHandler {
+export interface PlayerHandler extends PlaybackHandler {
   /** The server sent what cannot be played. */
   failed(fault: Malformed): void;
 }
 
 const MAX_BUFFERED_MS = 600_000;
 
-export class Answers {
+export class Player {
   #playback: Playback | undefined;
   #rateHz = 0;
   #flushed = 0;
-  readonly #incoming = new Map<number, { decoder: SpeechDecoder; nextSequence: number }>();
+  readonly #incoming = new Map<number, { decoder: FrameDecoder; nextSequence: number }>();
 
   constructor(
     private readonly sink: AudioSink,
-    private readonly handler: AnswersHandler,
+    private readonly handler: PlayerHandler,
   ) {}
 
   /** Get the sink ready; before that nothing may be pushed. */
@@ -114,8 +114,8 @@ export class Answers {
     this.#incoming.clear();
   }
 
-  #decode(utteranceId: number): { decoder: SpeechDecoder; nextSequence: number } {
-    const decoder = new SpeechDecoder(this.#rateHz, {
+  #decode(utteranceId: number): { decoder: FrameDecoder; nextSequence: number } {
+    const decoder = new FrameDecoder(this.#rateHz, {
       decoded: (samples) => this.#playback?.push(utteranceId, samples),
       ended: () => this.#playback?.end(utteranceId),
       failed: (fault) => this.handler.failed(fault),

@@ -1,16 +1,13 @@
 /** The caller's side of the voice protocol, over one connection after the other. */
-import type { Answers } from "../audio/player.js";
+import type { Player } from "../audio/player.js";
 import { ANSWER_TIMEOUT_MS, type CallSettings, type Connect } from "./call-settings.js";
 import { CaptureClock } from "../audio/microphone/capture-clock.js";
 import { Conversation } from "./conversation.js";
 import { CallLost, ProtocolFault, SessionFailed, sessionEnded, sessionRefused, Unreachable, type VoiceError } from "../errors.js";
 import type { TransportKind, VoiceEvent } from "../events.js";
-import { Heartbeat } from "./heartbeat.js";
-import { Liveness } from "./liveness.js";
-import { Playout } from "./playout.js";
+import { Heartbeat, Liveness } from "./heartbeat.js";
+import { Playout, ReplyClock } from "./playout.js";
 import { Recovery } from "./recovery.js";
-import { ReplyClock } from "./reply-clock.js";
-import { Settlement } from "./settlement.js";
 import type { Link, LinkHandler } from "../transport/link.js";
 import { Turns } from "./turns.js";
 import type { UplinkCounters } from "../uplink/sender.js";
@@ -55,7 +52,7 @@ export class Call implements LinkHandler {
 
   constructor(
     private readonly settings: CallSettings,
-    private readonly answers: Answers,
+    private readonly player: Player,
     private readonly connect: Connect,
     readonly emit: (event: VoiceEvent) => void,
   ) {
@@ -193,14 +190,14 @@ export class Call implements LinkHandler {
       case "speech":
         this.replies.announced(message.generation, message.turn);
         this.turns.announced(message.generation, message.turn);
-        this.answers.inherit(message.generation, message.is_again);
-        this.answers.begin(message.generation);
+        this.player.inherit(message.generation, message.is_again);
+        this.player.begin(message.generation);
         return this.emit({ type: "speech", utteranceId: message.generation, turn: message.turn });
       case "latency":
         return this.turns.latencyReceived(message);
       case "flush":
         this.turns.flushed(message.generation, message.sequence);
-        return this.answers.flush(message.generation);
+        return this.player.flush(message.generation);
       case "drain":
         this.emit({ type: "draining", deadlineS: message.deadline_s });
         return this.canResume ? this.recovery.redial() : undefined;
@@ -225,12 +222,12 @@ export class Call implements LinkHandler {
     this.#liveness.received(now);
     this.replies.arrived(utteranceId, now);
     this.turns.arrived(utteranceId, now);
-    this.answers.push(utteranceId, frame);
+    this.player.push(utteranceId, frame);
   }
 
   speechEnded(link: Link, utteranceId: number): void {
     if (link === this.#link && !this.isOver) {
-      this.answers.end(utteranceId);
+      this.player.end(utteranceId);
     }
   }
 
@@ -257,7 +254,7 @@ export class Call implements LinkHandler {
     this.isOver = true;
     this.error = error;
     this.recovery.stop();
-    this.answers.close();
+    this.player.close();
     this.#settled?.reject(error ?? new CallLost("the call is over"));
     this.#former?.leave();
     this.#link?.close(code, reason);
@@ -278,14 +275,14 @@ export class Call implements LinkHandler {
     }
     this.recovery.interrupted(now, "the call moves to another connection");
     this.#isLive = false;
-    const { utteranceId, positionMs } = this.answers.hold();
+    const { utteranceId, positionMs } = this.player.hold();
     former?.leave();
     link.send({
       type: "resume",
       session: this.conversation.session ?? "",
       token: this.#token,
       accept,
-      generation: this.answers.newest,
+      generation: this.player.newest,
       next_generation: utteranceId,
       position_ms: positionMs,
       turn: this.conversation.newestTurn,
@@ -384,5 +381,22 @@ export class Call implements LinkHandler {
 
   #stalledMs(now: number): number {
     return this.#liveness.stalledMs(now, this.heartbeat.waitingSince);
+  }
+}
+
+/** A promise with a timeout that is resolved from outside. */
+class Settlement {
+  readonly promise: Promise<void>;
+  resolve!: () => void;
+  reject!: (error: unknown) => void;
+
+  /** `missed` is called where nothing has come of it after `timeoutMs`. */
+  constructor(timeoutMs: number, missed: () => void) {
+    const timer = setTimeout(missed, timeoutMs);
+    this.promise = new Promise<void>((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    }).finally(() => clearTimeout(timer));
+    this.promise.catch(() => undefined);
   }
 }

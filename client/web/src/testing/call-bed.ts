@@ -1,6 +1,6 @@
 /** A call among fake links, a fake loudspeaker and fake time. */
 import { vi } from "vitest";
-import { Answers, type AnswersHandler } from "../audio/player.js";
+import { Player, type PlayerHandler } from "../audio/player.js";
 import { Call } from "../call/call.js";
 import type { VoiceError } from "../errors.js";
 import type { TransportKind, VoiceEvent } from "../events.js";
@@ -23,7 +23,7 @@ export class Bed {
   #timestamp = 0;
 
   constructor(uplink: UplinkMode = "reliable") {
-    const answers = new Answers(this.sink, this.#handler());
+    const player = new Player(this.sink, this.#handler());
     this.call = new Call(
       {
         accept: [1, 3],
@@ -33,7 +33,7 @@ export class Bed {
         uplink,
         uplinkLimitMs: 500,
       },
-      answers,
+      player,
       (handler, signal, wanted) => {
         const outcome = this.dials.shift() ?? wanted ?? "webtransport";
         if (outcome === "silence") {
@@ -49,7 +49,7 @@ export class Bed {
       },
       (event) => this.events.push(event),
     );
-    void answers.open();
+    void player.open();
   }
 
   get link(): FakeLink {
@@ -94,8 +94,8 @@ export class Bed {
     await connected;
   }
 
-  /** The call exists once its answers do. */
-  #handler(): AnswersHandler {
+  /** The call exists once its player does. */
+  #handler(): PlayerHandler {
     return {
       progressed: (position) => this.call.playout.progressed(position),
       cut: (position) => this.call.playout.cut(position),

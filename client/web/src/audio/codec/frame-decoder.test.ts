@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { CLOCK_HZ, Codec } from "../../wire/codepoints.js";
 import { Resampler, toPcm16 } from "./resample.js";
-import { Pcm16SpeechEncoder } from "./frame-encoder.js";
-import { SpeechDecoder } from "./frame-decoder.js";
+import { Pcm16FrameEncoder } from "./frame-encoder.js";
+import { FrameDecoder } from "./frame-decoder.js";
 
 const TONE_HZ = 500;
 const SINK_RATES = [8_000, 16_000, 22_050, 24_000, 44_100, 48_000, 96_000];
@@ -79,7 +79,7 @@ async function heard(codec: Codec, sinkHz: number, left = 0, right = 0): Promise
   const parts: Float32Array[] = [];
   const rateHz = { [Codec.PCM16_16K]: 16_000, [Codec.PCM16_24K]: 24_000 }[codec as number] ?? CLOCK_HZ;
   await new Promise<void>((resolve, reject) => {
-    const decoder = new SpeechDecoder(sinkHz, {
+    const decoder = new FrameDecoder(sinkHz, {
       decoded: (samples) => void parts.push(samples),
       ended: resolve,
       failed: (fault) => reject(new Error(fault.reason)),
@@ -129,7 +129,7 @@ it("takes Opus at the rate that the browser decodes it at", async () => {
 
 it("drops what is decoded after it was closed", async () => {
   let count = 0;
-  const decoder = new SpeechDecoder(24_000, {
+  const decoder = new FrameDecoder(24_000, {
     decoded: () => void count++,
     ended: () => void count++,
     failed: () => void count++,
@@ -144,7 +144,7 @@ it("drops what is decoded after it was closed", async () => {
 describe("a source", () => {
   it.each(SINK_RATES)("of %i Hz is sent as PCM16 at 16 kHz, at its pitch and in its time", (sourceHz) => {
     const sent: [number, Uint8Array][] = [];
-    const encoder = new Pcm16SpeechEncoder(sourceHz, (timestamp, payload) => void sent.push([timestamp, payload]));
+    const encoder = new Pcm16FrameEncoder(sourceHz, (timestamp, payload) => void sent.push([timestamp, payload]));
     const samples = tone(sourceHz, 1);
     for (let at = 0; at < samples.length; at += 128) {
       encoder.push(samples.subarray(at, at + 128), at);

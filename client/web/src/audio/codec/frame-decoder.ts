@@ -36,7 +36,7 @@ export async function playableCodecs(wanted: "opus" | "pcm16"): Promise<Codec[]>
 const OPUS_CONFIG: AudioDecoderConfig = { codec: "opus", sampleRate: CLOCK_HZ, numberOfChannels: 1 };
 
 /** Decodes an utterance from its codec's rate to the sink's; a gap in the timestamps comes out as silence. */
-export class SpeechDecoder {
+export class FrameDecoder {
   readonly #rateHz: number;
   readonly #handler: DecoderHandler;
   #opus: AudioDecoder | undefined;

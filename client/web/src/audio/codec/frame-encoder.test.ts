@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { openEncoder, type SpeechEncoder } from "./frame-encoder.js";
+import { hasVoice, openEncoder, type FrameEncoder } from "./frame-encoder.js";
 
 const TICKS = 960;
 const TOC = 0x4b;
@@ -44,7 +44,7 @@ class FakeAudioEncoder {
 }
 
 let encoder: FakeAudioEncoder;
-let speech: SpeechEncoder;
+let speech: FrameEncoder;
 let batchSize: number;
 let frame: number;
 const emitted: number[] = [];
@@ -142,4 +142,15 @@ it.each([48_000, 44_100])("leaves a gap where the sound card stopped, at %i Hz",
   push(1);
   encoder.answer();
   expect(indices()).toEqual([0, 1, 2, 7, 8, 59]);
+});
+
+it.each([
+  ["SILK, voice", [0x48, 0x80], true],
+  ["SILK, none", [0x48, 0x7f], false],
+  ["hybrid, voice", [0x78, 0xc3, 1], true],
+  ["hybrid, none", [0x78, 0x03, 1], false],
+  ["CELT, which does not say", [0x80, 0x00], true],
+  ["a packet of DTX", [0x48], false],
+])("finds voice in an Opus packet by SILK's header: %s", (_, bytes, expected) => {
+  expect(hasVoice(Uint8Array.from(bytes))).toBe(expected);
 });

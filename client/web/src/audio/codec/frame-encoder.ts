@@ -1,13 +1,12 @@
 /** Speech on its way out: samples in, payloads with their media time out. */
 import { Unsupported } from "../../errors.js";
 import { CLOCK_HZ, Codec } from "../../wire/codepoints.js";
-import { hasVoice } from "./opus-packet.js";
 import { Resampler, toPcm16 } from "./resample.js";
 
 /** Takes the next payload; `timestamp` is in ticks. */
 export type Emit = (timestamp: number, payload: Uint8Array) => void;
 
-export interface SpeechEncoder {
+export interface FrameEncoder {
   readonly codec: Codec;
   /** Take samples; `frame` is their place on the source's sample clock, from 0. */
   push(samples: Float32Array, frame: number): void;
@@ -22,17 +21,20 @@ const SILENCE_FRAMES = 5;
 /** For 800 ms all are: by then the listener has found that a turn is over, and none of them may keep it waiting. */
 const FRAMES_BEFORE_SILENCE = 40;
 const BITRATE = 24_000;
+// the table of contents and SILK's header (RFC 6716 sections 3.1 and 4.2.3)
+const FIRST_CELT_CONFIG = 16;
+const VOICE_FLAG = 0x80;
 
 /** Opus where the browser has it, else PCM16. */
-export async function openEncoder(wanted: "opus" | "pcm16", sampleRate: number, emit: Emit): Promise<SpeechEncoder> {
+export async function openEncoder(wanted: "opus" | "pcm16", sampleRate: number, emit: Emit): Promise<FrameEncoder> {
   if (wanted === "opus" && typeof AudioEncoder !== "undefined") {
     const config = opusConfig(sampleRate);
     const { supported } = await AudioEncoder.isConfigSupported(config).catch(() => ({ supported: false }));
     if (supported) {
-      return new OpusSpeechEncoder(config, emit);
+      return new OpusFrameEncoder(config, emit);
     }
   }
-  return new Pcm16SpeechEncoder(sampleRate, emit);
+  return new Pcm16FrameEncoder(sampleRate, emit);
 }
 
 function opusConfig(sampleRate: number): AudioEncoderConfig {
@@ -45,7 +47,7 @@ function opusConfig(sampleRate: number): AudioEncoderConfig {
  * WebCodecs' Opus with discontinuous transmission of our own. An encoder that leaves out silence itself does not say that
  * it did: one that is late looks the same, and Chromium's timestamps stand still meanwhile.
  */
-export class OpusSpeechEncoder implements SpeechEncoder {
+export class OpusFrameEncoder implements FrameEncoder {
   readonly codec = Codec.OPUS;
   readonly #encoder: AudioEncoder;
   readonly #sampleRate: number;
@@ -150,7 +152,7 @@ class EncoderClock {
 }
 
 /** PCM16 at 16 kHz, 20 ms at a time. */
-export class Pcm16SpeechEncoder implements SpeechEncoder {
+export class Pcm16FrameEncoder implements FrameEncoder {
   readonly codec = Codec.PCM16_16K;
   readonly #resampler: Resampler;
   readonly #samples = new Float32Array(320);
@@ -194,4 +196,13 @@ export class Pcm16SpeechEncoder implements SpeechEncoder {
     this.#next += FRAME_TICKS;
     this.#filled = 0;
   }
+}
+
+/**
+ * Whether the encoder found a voice in a packet's first frame: the first bit of SILK's header (section 4.2.3). CELT does
+ * not say, and counts as voice.
+ */
+export function hasVoice(packet: Uint8Array): boolean {
+  const [toc = 0, header = 0] = packet;
+  return toc >> 3 >= FIRST_CELT_CONFIG || header >= VOICE_FLAG;
 }
