@@ -36,7 +36,7 @@
     return stream;
   };
 
-  // whatever goes to the loudspeaker goes to a recorder as well
+  // audio for the loudspeaker goes to a recorder as well
   const connect = AudioNode.prototype.connect;
   AudioNode.prototype.connect = function (target, ...rest) {
     if (target instanceof AudioDestinationNode && observed.isRecording) record(this);

@@ -1,4 +1,4 @@
-/** What a developer wants to know of the line: transport, path, worker, figures, and what happened to it. */
+/** The connection for developers: transport, path, worker, figures, and its incidents. */
 import type { TurnMeasured } from "../src/events.js";
 import { make, part, write } from "./document.js";
 import { paint } from "./latency-bar.js";
@@ -14,7 +14,7 @@ export class Line {
   readonly #history = part("history", HTMLOListElement);
   readonly #notices = part("notices", HTMLElement);
   #measured: TurnMeasured | null = null;
-  #toldOf = 0;
+  #shownIncidents = 0;
 
   /** `gateway` is the `host:port` that is called over this page's transport. */
   show(view: View, gateway: string): void {
@@ -31,15 +31,15 @@ export class Line {
     if (view.measured !== null && view.measured !== this.#measured) paint(this.#parts, view.measured, true);
     else if (view.measured === null) write(this.#parts, "–");
     this.#measured = view.measured;
-    this.#tell(view.incidents);
+    this.#showIncidents(view.incidents);
   }
 
-  #tell(incidents: readonly Incident[]): void {
-    if (incidents.length < this.#toldOf) {
-      this.#toldOf = 0;
+  #showIncidents(incidents: readonly Incident[]): void {
+    if (incidents.length < this.#shownIncidents) {
+      this.#shownIncidents = 0;
       this.#history.replaceChildren();
     }
-    for (const incident of incidents.slice(this.#toldOf)) {
+    for (const incident of incidents.slice(this.#shownIncidents)) {
       const line = make("li", "");
       const text = make("span", "");
       text.append(make("b", "", incident.title), ` ${incident.detail}`);
@@ -47,7 +47,7 @@ export class Line {
       this.#history.append(line);
       if (incident.isAnnounced) this.announce(incident.title, incident.detail);
     }
-    this.#toldOf = incidents.length;
+    this.#shownIncidents = incidents.length;
   }
 
   /** Show a notice for as long as it takes to read it. */

@@ -23,7 +23,7 @@ test("a line says the name, and what is not as usual", () => {
   expect(detailsOf({ ...TARO, size: null, milk: null, sugar_percent: 100, ice: "no", toppings: [] })).toBe("no ice");
 });
 
-test("lines that are new and lines that changed are told apart", () => {
+test("lines that are new are distinguished from lines that changed", () => {
   expect(changes(null, order(TARO))).toEqual({ added: new Set([1]), changed: new Set() });
   expect(changes(order(TARO), order({ ...TARO, size: "small" }, { ...TARO, id: 2 }))).toEqual({
     added: new Set([2]),

@@ -1,4 +1,4 @@
-/** The order as the agent tells it, and what a receipt says of it. */
+/** The order in the state of the order agent, and the text of its receipt. */
 
 export interface Item {
   readonly id: number;
@@ -29,7 +29,7 @@ export function nameOf(item: Item): string {
   return `${item.quantity} × ${item.drink.charAt(0).toUpperCase()}${item.drink.slice(1)}`;
 }
 
-/** `large, oat milk, 75 % sugar, no ice, boba`: whatever is not as usual, and size and milk always. */
+/** `large, oat milk, 75 % sugar, no ice, boba`: what differs from the default, and size and milk always. */
 export function detailsOf(item: Item): string {
   const said = [item.size, item.milk === null ? null : `${item.milk} milk`];
   if (item.sugar_percent !== 100) said.push(`${item.sugar_percent} % sugar`);
@@ -48,7 +48,7 @@ export function money(amount: string, currency: string): string {
   }
 }
 
-/** What became of the lines: ids that are new, and ids of lines that say something else than before. */
+/** Compare two orders: the ids of new lines, and the ids of lines whose text changed. */
 export function changes(
   before: Order | null,
   now: Order | null,

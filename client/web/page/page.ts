@@ -20,7 +20,7 @@ export type Dial = (url: string, options: VoiceOptions) => VoiceClient;
 const READ_INSTRUMENTS_MS = 50;
 const UNDER_WAY: readonly Phase[] = ["calling", "talking", "reconnecting", "finishing"];
 
-/** What a browser says when a certificate has expired, as it tells pages nothing of certificates. */
+/** What a browser says when a certificate has expired, as pages learn nothing of certificates. */
 const HIDDEN_BY_THE_BROWSER: readonly ErrorKind[] = ["udp-blocked", "unreachable", "certificate-refused"];
 
 const STATUS: Readonly<Record<Phase, string>> = {
@@ -38,7 +38,7 @@ const HINTS: Readonly<Record<Phase, string>> = {
   calling: "One moment.",
   talking: "Speak whenever you like, even while you are being answered.",
   reconnecting: "The connection is gone. Speak on: what you say is kept.",
-  finishing: "The rest of what you said is being heard.",
+  finishing: "The rest of what you said is being delivered.",
   ended: "Thank you. Press the button to call again.",
   failed: "Press the button to try again.",
 };

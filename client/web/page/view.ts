@@ -143,7 +143,7 @@ export function after(view: View, event: VoiceEvent, atMs: number): View {
         ...view,
         phase: event.error === null ? "ended" : "failed",
         fault: event.error === null ? null : { kind: event.error.kind, message: event.error.message },
-        incidents: happened("The call is over", event.error?.message ?? "Everything was heard and answered."),
+        incidents: happened("The call is over", event.error?.message ?? "Everything was received and answered."),
       };
     default:
       return view;

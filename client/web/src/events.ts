@@ -47,7 +47,7 @@ export interface Transcript {
   readonly isFinal: boolean;
 }
 
-/** The agent's state after `revision` changes, whole; the default agent's state is the order. */
+/** The agent's state after `revision` changes, whole. */
 export interface StateChanged {
   readonly type: "state";
   readonly revision: number;

@@ -168,7 +168,7 @@ export class VoiceClient {
     return this.#call?.conversation.transcript ?? [];
   }
 
-  /** The agent's state, as the server sent it last; the default agent's is the order. */
+  /** The agent's state, as the server sent it last. */
   get state(): Readonly<Record<string, unknown>> {
     return this.#call?.conversation.state ?? {};
   }
@@ -295,7 +295,7 @@ export class VoiceClient {
     };
   }
 
-  /** Look after the connection by a timer, with each sound (timers are slow in a hidden tab), and on the system's word. */
+  /** Call `tick` by a timer, and pass on what the system reports of the network. */
   #watch(call: Call): void {
     const timer = setInterval(() => call.tick(performance.now()), TICK_MS);
     const changed = () => call.networkChanged(performance.now());

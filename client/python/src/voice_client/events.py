@@ -31,7 +31,7 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """The agent's state after `revision` changes, whole; the default agent's state is the order."""
+    """The agent's state after `revision` changes, whole."""
 
     revision: int
     state: Mapping[str, Any]

@@ -22,7 +22,7 @@ describe("the transport of Pipecat's client", () => {
     expect(messages.map(({ type }) => type)).toEqual(["bot-ready"]);
   });
 
-  it("wants a URL", () => {
+  it("requires a URL", () => {
     const { transport } = initialised();
     expect(() => transport._validateConnectionParams({})).toThrow("connect takes");
     expect(transport._validateConnectionParams({ url: "https://a/v1/voice" })).toEqual({ url: "https://a/v1/voice" });

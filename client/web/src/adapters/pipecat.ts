@@ -21,15 +21,15 @@ const NO_DEVICE: Record<string, never> = {};
  * `new PipecatClient({ transport: new QuicTransport() })`, then `client.connect({ url, token })`.
  *
  * The gateway's agent speaks no RTVI, so `sendMessage` of the client's own kinds goes nowhere; what the session says is
- * told through the callbacks. Device changes take effect with the next call.
+ * passed to the callbacks. Device changes take effect with the next call.
  */
 export class QuicTransport extends Transport {
   #state: TransportState = "disconnected";
   #call: VoiceClient | undefined;
   #mic: MediaDeviceInfo | undefined;
   #isMuted = false;
-  #tell: RTVIEventCallbacks = {};
-  #take: (message: RTVIMessage) => void = () => undefined;
+  #callbacks: RTVIEventCallbacks = {};
+  #deliver: (message: RTVIMessage) => void = () => undefined;
 
   /** The call, once there is one. */
   get call(): VoiceClient | undefined {
@@ -39,8 +39,8 @@ export class QuicTransport extends Transport {
   initialize(options: PipecatClientOptions, messageHandler: (message: RTVIMessage) => void): void {
     this._options = options;
     this._callbacks = options.callbacks ?? {};
-    this.#tell = this._callbacks;
-    this.#take = messageHandler;
+    this.#callbacks = this._callbacks;
+    this.#deliver = messageHandler;
     this.#isMuted = options.enableMic === false;
     this.state = "disconnected";
   }
@@ -69,7 +69,7 @@ export class QuicTransport extends Transport {
     this._abortController?.signal.addEventListener("abort", () => call.close());
     await call.connect();
     this.state = "connected";
-    this.#tell.onConnected?.();
+    this.#callbacks.onConnected?.();
   }
 
   async _disconnect(): Promise<void> {
@@ -81,7 +81,7 @@ export class QuicTransport extends Transport {
   /** The gateway is ready when the session is. */
   sendReadyMessage(): void {
     this.state = "ready";
-    this.#take(rtvi("bot-ready", { version: "1.0.0", about: { library: "quic-voice-client" } }));
+    this.#deliver(rtvi("bot-ready", { version: "1.0.0", about: { library: "quic-voice-client" } }));
   }
 
   sendMessage(_message: RTVIMessage): void {}
@@ -93,7 +93,7 @@ export class QuicTransport extends Transport {
   set state(state: TransportState) {
     if (state !== this.#state) {
       this.#state = state;
-      this.#tell.onTransportStateChanged?.(state);
+      this.#callbacks.onTransportStateChanged?.(state);
     }
   }
 
@@ -113,7 +113,7 @@ export class QuicTransport extends Transport {
     void this.getAllMics().then((mics) => {
       this.#mic = mics.find(({ deviceId }) => deviceId === micId);
       if (this.#mic) {
-        this.#tell.onMicUpdated?.(this.#mic);
+        this.#callbacks.onMicUpdated?.(this.#mic);
       }
     });
   }
@@ -174,7 +174,7 @@ export class QuicTransport extends Transport {
       case "transcript": {
         const { role, text, isFinal } = event;
         const timestamp = new Date().toISOString();
-        this.#take(
+        this.#deliver(
           role === "user"
             ? rtvi("user-transcription", { text, final: isFinal, timestamp, user_id: "user" })
             : rtvi("bot-transcription", { text }),
@@ -182,18 +182,18 @@ export class QuicTransport extends Transport {
         break;
       }
       case "speech":
-        this.#take(rtvi("bot-started-speaking", {}));
+        this.#deliver(rtvi("bot-started-speaking", {}));
         break;
       case "speech-ended":
       case "flushed":
-        this.#take(rtvi("bot-stopped-speaking", {}));
+        this.#deliver(rtvi("bot-stopped-speaking", {}));
         break;
       case "state":
-        this.#take(rtvi("server-message", { state: event.state }));
+        this.#deliver(rtvi("server-message", { state: event.state }));
         break;
       case "closed":
         this.state = event.error ? "error" : "disconnected";
-        this.#tell.onDisconnected?.();
+        this.#callbacks.onDisconnected?.();
     }
   }
 }

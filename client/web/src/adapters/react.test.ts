@@ -40,8 +40,8 @@ vi.mock("../index.js", async (original) => ({
 
 let voice: Voice;
 let shown: ReactTestRenderer;
-const heard: VoiceEvent[] = [];
-const listen = (event: VoiceEvent) => void heard.push(event);
+const received: VoiceEvent[] = [];
+const listen = (event: VoiceEvent) => void received.push(event);
 
 function Component(): string {
   voice = useVoice("https://voice.example/v1/voice", undefined, listen);
@@ -51,7 +51,7 @@ function Component(): string {
 beforeEach(() => {
   vi.stubGlobal("IS_REACT_ACT_ENVIRONMENT", true);
   vi.stubGlobal("IS_REACT_NATIVE_TEST_ENVIRONMENT", true); // or it warns that pages are better tested in browsers
-  heard.length = 0;
+  received.length = 0;
   act(() => void (shown = create(createElement(Component))));
 });
 
@@ -68,7 +68,7 @@ it("draws the component again with each event, and ends the call with it", () =>
   expect(shown.toJSON()).toBe("idle");
   act(() => client.happens("connected"));
   expect(shown.toJSON()).toBe("connected");
-  expect(heard).toEqual([{ type: "status", status: "connected" }]);
+  expect(received).toEqual([{ type: "status", status: "connected" }]);
   act(() => voice.stop());
   expect(client.finish).toHaveBeenCalledOnce();
   expect(client.close).not.toHaveBeenCalled();
@@ -77,7 +77,7 @@ it("draws the component again with each event, and ends the call with it", () =>
   expect(client.listeners.size).toBe(0);
 });
 
-it("tells why no call came about, and forgets it with the next try", async () => {
+it("reports why a call failed, and clears that with the next attempt", async () => {
   act(() => voice.start());
   await act(async () => FakeClient.newest.refuse(new MicrophoneMissing("no microphone was found")));
   expect(shown.toJSON()).toBe("no microphone was found");

@@ -97,8 +97,8 @@ export class Player {
   }
 
   /** The server begins an utterance over the new connection: what was held, again, or something else. */
-  inherit(utteranceId: number, isAgain: boolean): void {
-    this.#playback?.inherit(utteranceId, isAgain);
+  replaceHeld(utteranceId: number, isAgain: boolean): void {
+    this.#playback?.replaceHeld(utteranceId, isAgain);
   }
 
   close(): void {

@@ -30,7 +30,7 @@ export class Call implements LinkHandler {
     this.#send(measured);
     this.emit(turn);
   });
-  /** Tell it what the loudspeaker does. */
+  /** Reports what was played. */
   readonly playout: Playout;
   readonly closed: Promise<void>;
   beganAt = 0;
@@ -133,7 +133,7 @@ export class Call implements LinkHandler {
     }
   }
 
-  /** Look after the connection. */
+  /** Send the pings that are due, and detect a silent connection. */
   tick(now: number): void {
     if (this.isOver || !this.#hasBegun) {
       return;
@@ -145,7 +145,7 @@ export class Call implements LinkHandler {
     }
   }
 
-  /** The network changed, the system says. */
+  /** The system reports a change of network. */
   networkChanged(now: number): void {
     if (this.#isLive && !this.isOver) {
       this.heartbeat.measure(now, () => undefined);
@@ -153,7 +153,7 @@ export class Call implements LinkHandler {
     this.recovery.networkChanged(now);
   }
 
-  /** Go deaf and mute on the present connection, as when its network disappears, and look for another one. */
+  /** Stop reading and sending on the present connection, as when its network disappears, and redial. */
   dropConnection(now: number, wanted?: TransportKind): void {
     if (this.canResume && this.#isLive) {
       this.recovery.interrupted(now, "the network was switched");
@@ -176,9 +176,8 @@ export class Call implements LinkHandler {
       case "ready":
         return this.#ready(link, message);
       case "transcript":
-        return this.emit(this.conversation.said(message));
       case "state": {
-        const event = this.conversation.changed(message);
+        const event = this.conversation.apply(message);
         return event && this.emit(event);
       }
       case "heard":
@@ -190,7 +189,7 @@ export class Call implements LinkHandler {
       case "speech":
         this.replies.announced(message.generation, message.turn);
         this.turns.announced(message.generation, message.turn);
-        this.player.inherit(message.generation, message.is_again);
+        this.player.replaceHeld(message.generation, message.is_again);
         this.player.begin(message.generation);
         return this.emit({ type: "speech", utteranceId: message.generation, turn: message.turn });
       case "latency":
@@ -300,7 +299,7 @@ export class Call implements LinkHandler {
       this.#fault(new Malformed(`the session goes on at frame ${ready.next_sequence}, which is gone`));
       return;
     }
-    this.conversation.served(ready);
+    this.conversation.apply(ready);
     this.#token = ready.token;
     this.#isLive = true;
     this.#liveness.restart(now);
@@ -327,10 +326,10 @@ export class Call implements LinkHandler {
   #ended(error: VoiceError | null): void {
     const wasLive = this.#isLive;
     const isAnswer = error instanceof SessionFailed;
-    const isPassing =
-      error?.kind === "server-drained" || (isAnswer && !wasLive && this.recovery.mayPass(error.code));
+    const isTransient =
+      error?.kind === "server-drained" || (isAnswer && !wasLive && this.recovery.mayRetry(error.code));
     this.#isLive = false;
-    if (error && (isPassing || !isAnswer) && this.canResume) {
+    if (error && (isTransient || !isAnswer) && this.canResume) {
       const now = performance.now();
       this.recovery.interrupted(now - this.#stalledMs(now), error.message, error);
       this.recovery.redial();

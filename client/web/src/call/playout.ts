@@ -6,8 +6,8 @@ import type { Turns } from "./turns.js";
 import type { Malformed } from "../wire/codepoints.js";
 import type { ClientMessage } from "../wire/messages.js";
 
-/** The call, as its loudspeaker sees it. */
-export interface Listening {
+/** The parts of a call that depend on what was played. */
+export interface PlayoutHandler {
   readonly replies: ReplyClock;
   readonly turns: Turns;
   send(message: ClientMessage): void;
@@ -16,7 +16,7 @@ export interface Listening {
 }
 
 export class Playout implements PlayerHandler {
-  constructor(private readonly call: Listening) {}
+  constructor(private readonly call: PlayoutHandler) {}
 
   progressed({ utteranceId, positionMs, isComplete }: Position): void {
     this.call.send({ type: "played", generation: utteranceId, position_ms: positionMs, is_complete: isComplete });
@@ -62,7 +62,7 @@ export class ReplyClock {
     return this.#turns.size > 0;
   }
 
-  /** The caller's voice was heard. */
+  /** The caller spoke. */
   voiced(now: number): void {
     this.#voicedAt = now;
   }

@@ -212,7 +212,7 @@ def test_the_round_trip_is_that_of_the_newest_datagram() -> None:
         trip.sent(number, NOW + number)
     assert trip.reported(1, 500, NOW + 2.0)
     assert trip.oldest_unreported_at == NOW + 2
-    assert abs(trip.patience_s - (0.5 + 4 * 0.25 + 0.06)) < 1e-9
+    assert abs(trip.report_timeout_s - (0.5 + 4 * 0.25 + 0.06)) < 1e-9
     assert not trip.reported(1, 0, NOW + 3.0), "nothing new"
     assert trip.reported(2, 0, NOW + 3.0)
     assert trip.oldest_unreported_at is None

@@ -206,7 +206,7 @@ class Call:
             case SpeechMessage():
                 self._speaking.add(message.utterance_id)
                 self.turns.announced(message.utterance_id, message.turn)
-                self.playback.inherit(message.utterance_id, is_again=message.is_again)
+                self.playback.replace_held(message.utterance_id, is_again=message.is_again)
                 self.playback.begin(message.utterance_id)
                 self._emit(Speech(message.utterance_id, message.turn))
                 self._player.wake()
@@ -265,10 +265,10 @@ class Call:
         if link is not self._link or self.closed.done():
             return
         is_answered = isinstance(error, SessionFailed)
-        is_passing = isinstance(error, ServerDrained) or (
-            isinstance(error, SessionFailed) and not self._is_live and self.recovery.may_pass(error.code)
+        is_transient = isinstance(error, ServerDrained) or (
+            isinstance(error, SessionFailed) and not self._is_live and self.recovery.may_retry(error.code)
         )
-        if error is not None and (is_passing or not is_answered) and self.can_resume:
+        if error is not None and (is_transient or not is_answered) and self.can_resume:
             self.recovery.interrupted(link, str(error), error)
             self._is_live = False
             self.recovery.redial()
@@ -345,7 +345,7 @@ class Call:
         self._emit(SinkFailed(sink, error))
 
     def _measured(self, measured: Measured | None) -> None:
-        """Tell the server and the caller what this side has measured."""
+        """Report what this side has measured to the server and the caller."""
         if measured is not None:
             self._send(measured)
             self._emit(TurnMeasured(self.turns.of(measured.turn)))

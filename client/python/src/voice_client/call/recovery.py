@@ -1,4 +1,4 @@
-"""What a call does while its connection is silent or gone: it watches, dials again, and gives up in the end."""
+"""Detects a silent or lost connection, redials, and ends the call after a timeout."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Dial = Callable[[Link, bool], Awaitable[None]]
 
 
 class Recovering(LinkHandler, Protocol):
-    """The call, as its recovery sees it."""
+    """The parts of a call that recovery needs."""
 
     began_at: float | None
 
@@ -97,7 +97,7 @@ class Recovery:
         self._give_up = self._loop.call_later(self._timeout_s, self._call.end, failure)
         self._emit(Interrupted(reason))
 
-    def may_pass(self, code: int) -> bool:
+    def may_retry(self, code: int) -> bool:
         """Whether a resume that was refused with this code may succeed later, or at another worker."""
         if code == CloseCode.UNKNOWN_SESSION:
             self._unknown_sessions += 1

@@ -17,7 +17,7 @@ class CallReport:
 
     `is_complete`: all frames were acked and the server said bye. `reply_latencies_ms`: from the last frame louder
     than -45 dBFS to the first audio of the answer to it. `longest_downlink_gap_ms`: the longest silence within an
-    answer because its audio came too late, `None` where nothing was played. `turns` tells where the time of each went.
+    answer because its audio came too late, `None` where nothing was played. `turns` holds where the time of each went.
     `uplink` is the mode the server agreed to.
     """
 

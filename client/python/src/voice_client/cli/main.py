@@ -116,7 +116,7 @@ def call(
     timeout: TimeoutS = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the live view.")] = False,
 ) -> None:
-    """Place a call. Exit status 0 only if the server heard every frame, answered, and said bye.
+    """Place a call. Exit status 0 only if the server acknowledged every frame, answered, and said bye.
 
     Example: voice-client call order.wav --url https://127.0.0.1:4433/v1/voice --ca certs/dev/ca.pem
 
@@ -157,7 +157,7 @@ def call(
     if report.error is not None:
         _fail(report.error)
     if not report.is_complete:
-        _fail("the call ended before everything was heard")
+        _fail("the call ended before every frame was acknowledged")
 
 
 @app.command(name="ping")

@@ -12,22 +12,22 @@ describe.each([
 ])("an answer that goes to the loudspeaker %s", (_, isIsolated) => {
   let card: SoundCard;
   let playback: Playback;
-  let told: string[];
+  let reports: string[];
 
   beforeEach(async () => {
     card = await installSoundCard(isIsolated);
-    told = [];
+    reports = [];
     const sink = new Loudspeaker({ aheadS: 2 });
     await sink.open({
       played: (position) => playback.played(position),
       flushed: (playedTo) => playback.flushed(playedTo),
     });
-    const tell = (kind: string) => (each: Position) => told.push(`${kind} ${each.utteranceId} ${each.positionMs}`);
+    const report = (kind: string) => (each: Position) => reports.push(`${kind} ${each.utteranceId} ${each.positionMs}`);
     playback = new Playback(sink, 48_000, {
-      progressed: (each) => tell(each.isComplete ? "complete" : "progress")(each),
-      cut: tell("cut"),
+      progressed: (each) => report(each.isComplete ? "complete" : "progress")(each),
+      cut: report("cut"),
       audible: () => undefined,
-      began: (utteranceId) => told.push(`began ${utteranceId}`),
+      began: (utteranceId) => reports.push(`began ${utteranceId}`),
     });
   });
 
@@ -37,7 +37,7 @@ describe.each([
     const heard = card.run(200 * MS);
     expect(heard.subarray(0, 100 * MS).every((each) => each === 0.25)).toBe(true);
     expect(heard.subarray(100 * MS).every((each) => each === 0)).toBe(true);
-    expect(told).toEqual(["began 1", "complete 1 100"]);
+    expect(reports).toEqual(["began 1", "complete 1 100"]);
   });
 
   it("is silent one quantum after a flush, and the next one is played whole", () => {
@@ -51,7 +51,7 @@ describe.each([
     playback.end(2);
     const next = card.run(2_000 * MS);
     expect(next.filter((each) => each === 0.5).length).toBe(1_000 * MS);
-    expect(told.filter((each) => !each.startsWith("progress"))).toEqual([
+    expect(reports.filter((each) => !each.startsWith("progress"))).toEqual([
       "began 1",
       expect.stringMatching(/^cut 1 50[0-9]$/),
       "began 2",
@@ -66,7 +66,7 @@ describe.each([
     playback.end(1);
     const heard = card.run(6_000 * MS);
     expect(heard.filter((each) => each === 0.5).length).toBe(5_000 * MS);
-    expect(told.at(-1)).toBe("complete 1 5000");
+    expect(reports.at(-1)).toBe("complete 1 5000");
   });
 
   it("may be flushed while more of it waits than the worklet holds", () => {
@@ -80,6 +80,6 @@ describe.each([
     playback.end(2);
     const heard = card.run(1_000 * MS).subarray(128);
     expect(heard.filter((each) => each === 0.25).length).toBe(200 * MS);
-    expect(told.at(-1)).toBe("complete 2 200");
+    expect(reports.at(-1)).toBe("complete 2 200");
   });
 });

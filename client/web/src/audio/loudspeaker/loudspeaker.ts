@@ -1,7 +1,7 @@
 /** The default sink: a playback worklet before the sound card. */
 import { Unsupported } from "../../errors.js";
 import type { AudioSink, SinkHandler } from "../base.js";
-import type { PlaybackOptions, PlaybackOrder, PlaybackReport } from "./playback-worklet.js";
+import type { PlaybackOptions, PlaybackCommand, PlaybackReport } from "./playback-worklet.js";
 import { RingBuffer } from "./ring-buffer.js";
 
 /** Opus' own rate, so that nothing is resampled before the sound card. */
@@ -16,7 +16,7 @@ export interface LoudspeakerOptions {
 }
 
 export class Loudspeaker implements AudioSink {
-  /** The node that sounds, for a meter or a recording; there once the sink is open. */
+  /** The node that plays, for a meter or a recording; there once the sink is open. */
   output: AudioNode | undefined;
   context: AudioContext | undefined;
   readonly #options: LoudspeakerOptions;
@@ -86,12 +86,12 @@ export class Loudspeaker implements AudioSink {
     if (this.#ring) {
       this.#ring.flush();
     } else {
-      this.#order({ flush: true });
+      this.#command({ flush: true });
     }
   }
 
   close(): void {
-    this.#order({ close: true });
+    this.#command({ close: true });
     this.#handler = undefined;
     this.output?.disconnect();
     if (this.context && this.context.state !== "closed") {
@@ -116,13 +116,13 @@ export class Loudspeaker implements AudioSink {
     const count = this.#port ? Math.min(room, samples.length) : 0;
     if (count) {
       const part = samples.slice(0, count);
-      this.#order({ write: part }, [part.buffer]);
+      this.#command({ write: part }, [part.buffer]);
     }
     return count;
   }
 
-  #order(order: PlaybackOrder, transfer: Transferable[] = []): void {
-    this.#port?.postMessage(order, transfer);
+  #command(command: PlaybackCommand, transfer: Transferable[] = []): void {
+    this.#port?.postMessage(command, transfer);
   }
 
   #reported({ position, flushedFrom, flushes = 0 }: PlaybackReport): void {

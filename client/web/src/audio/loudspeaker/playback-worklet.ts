@@ -2,7 +2,7 @@
 import { RingBuffer } from "./ring-buffer.js";
 
 /** To the worklet, where memory cannot be shared. */
-export type PlaybackOrder = { write: Float32Array } | { flush: true } | { close: true };
+export type PlaybackCommand = { write: Float32Array } | { flush: true } | { close: true };
 /** From the worklet: positions as `RingBuffer` counts them. */
 export interface PlaybackReport {
   readonly position: number;
@@ -26,7 +26,7 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     super();
     const { buffer } = options.processorOptions as PlaybackOptions;
     this.#ring = new RingBuffer(typeof buffer === "number" ? new ArrayBuffer(RingBuffer.bytes(buffer)) : buffer);
-    this.port.onmessage = ({ data }: MessageEvent<PlaybackOrder>) => this.#obey(data);
+    this.port.onmessage = ({ data }: MessageEvent<PlaybackCommand>) => this.#execute(data);
   }
 
   process(_inputs: Float32Array[][], outputs: Float32Array[][]): boolean {
@@ -53,10 +53,10 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     this.port.postMessage(report);
   }
 
-  #obey(order: PlaybackOrder): void {
-    if ("write" in order) {
-      this.#ring.write(order.write);
-    } else if ("flush" in order) {
+  #execute(command: PlaybackCommand): void {
+    if ("write" in command) {
+      this.#ring.write(command.write);
+    } else if ("flush" in command) {
       this.#ring.flush();
     } else {
       this.#isOpen = false;

@@ -1,12 +1,12 @@
 /** When sound was captured, by the place of its samples in time. */
 
 const WINDOW_MS = 30_000;
-/** Nothing is held up in a page for so long: the sound card stood still, and counts on from there. */
+/** No page delays frames for so long: the sound card had stopped, and counts on from there. */
 const STOOD_STILL_MS = 500;
 
 /**
- * The frames that came through fastest of late tell when any other was captured: what came later than they was held up
- * on its way through the page. *Of late* is the last 30 to 60 s, as in the worker's `uplink_ms`.
+ * Compares each frame with the fastest ones of the last 30 to 60 s, as the worker does for `uplink_ms`: a frame that came
+ * later than its place in media time allows was delayed inside the page.
  */
 export class CaptureClock {
   #fastest = Infinity;

@@ -1,4 +1,4 @@
-/** Hands what the microphone hears to the page: one channel, 20 ms at a time. */
+/** Posts the microphone's samples to the page: one channel, 20 ms at a time. */
 
 /** `frame` is the sample clock at the first sample; it jumps where the sound card stopped. */
 export interface CaptureReport {

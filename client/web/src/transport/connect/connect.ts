@@ -6,11 +6,11 @@ import type { Settings } from "../../options.js";
 import type { Dial } from "../link.js";
 import { blame, diagnose, refusal } from "./diagnosis.js";
 import { race, RaceLost, type Runner } from "./race.js";
-import { patienceMs, persistently } from "../redial.js";
+import { firstTimeoutMs, retrying } from "../redial.js";
 import { openWebSocket } from "../websocket.js";
 import { openWebTransport } from "../webtransport.js";
 
-/** The first try waits for a distant server; later ones know that a load balancer can lead astray. */
+/** The first try waits for a distant server; later ones are shorter, as a load balancer may choose a worker that is gone. */
 const FIRST_TRY_MS = 3_000;
 const NEXT_TRY_MS = 600;
 
@@ -22,7 +22,7 @@ export function connector(settings: Settings): Connect {
     const runners = settings.transports
       .filter((kind) => wanted === undefined || kind === wanted)
       .map((kind) => {
-        const firstTryMs = connectedBy ? patienceMs(NEXT_TRY_MS, lostRaces) : FIRST_TRY_MS;
+        const firstTryMs = connectedBy ? firstTimeoutMs(NEXT_TRY_MS, lostRaces) : FIRST_TRY_MS;
         // it worked before: a network that is just changing is no reason to prefer another way
         const retryForMs = connectedBy === kind && lostRaces === 0 ? settings.headStartMs : 0;
         return runner(kind, settings, firstTryMs, retryForMs);
@@ -35,8 +35,8 @@ export function connector(settings: Settings): Connect {
       const { link, attempts, tookMs } = await race(runners, settings.headStartMs, handler, signal);
       connectedBy = link.kind;
       lostRaces = 0;
-      const told = attempts.map((each) => blame(each, attempts, settings));
-      return { link, chosen: { type: "transport", transport: link.kind, tookMs, attempts: told } };
+      const explained = attempts.map((each) => blame(each, attempts, settings));
+      return { link, chosen: { type: "transport", transport: link.kind, tookMs, attempts: explained } };
     } catch (error) {
       if (!(error instanceof RaceLost)) {
         throw error;
@@ -60,14 +60,14 @@ function runner(
   if (kind === "webtransport") {
     const dial: Dial = async (handler, signal) =>
       openWebTransport(await address(settings.url, settings), settings.certificateHashes, handler, signal);
-    return typeof WebTransport === "undefined" ? undefined : { kind, dial: persistently(dial, firstTryMs, retryForMs) };
+    return typeof WebTransport === "undefined" ? undefined : { kind, dial: retrying(dial, firstTryMs, retryForMs) };
   }
   const { webSocketUrl } = settings;
   if (webSocketUrl === null) {
     return undefined;
   }
   const dial: Dial = async (handler, signal) => openWebSocket(await address(webSocketUrl, settings), handler, signal);
-  return { kind, dial: persistently(dial, FIRST_TRY_MS) };
+  return { kind, dial: retrying(dial, FIRST_TRY_MS) };
 }
 
 /** Browsers cannot set the headers of either, and cannot read the answer's: the query serves. */
@@ -86,6 +86,6 @@ export async function timedOut(settings: Settings): Promise<VoiceError> {
   const seconds = settings.connectTimeoutMs / 1000;
   const failure = new NoAnswer(`no answer from ${settings.url.host} within ${seconds} s`);
   const silent = { transport: "webtransport", startedMs: 0, endedMs: settings.connectTimeoutMs, failure } as const;
-  const told = await diagnose([silent], settings);
-  return told instanceof UdpBlocked ? told : failure;
+  const diagnosed = await diagnose([silent], settings);
+  return diagnosed instanceof UdpBlocked ? diagnosed : failure;
 }

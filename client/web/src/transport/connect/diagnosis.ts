@@ -1,4 +1,4 @@
-/** Browsers do not say why a connection failed; this is what the attempts tell when put together. */
+/** Infers why connecting failed from all attempts together: browsers do not give the reason of one. */
 import { AccessRefused, CertificateRefused, NoAnswer, SessionRefused, UdpBlocked, Unreachable, type VoiceError } from "../../errors.js";
 import type { Attempt } from "../../events.js";
 import type { Settings } from "../../options.js";
@@ -7,9 +7,9 @@ const PROBE_TIMEOUT_MS = 2_000;
 
 /** The error for a race in which no attempt succeeded. */
 export async function diagnose(attempts: readonly Attempt[], settings: Settings): Promise<VoiceError> {
-  const told = refusal(attempts);
-  if (told) {
-    return told;
+  const refused = refusal(attempts);
+  if (refused) {
+    return refused;
   }
   const failed = attempts.find((each) => each.transport === "webtransport")?.failure;
   if (failed && (await answersOverTcp(settings.webSocketUrl))) {
@@ -17,7 +17,7 @@ export async function diagnose(attempts: readonly Attempt[], settings: Settings)
   }
   const { host } = settings.url;
   const mistrusted = settings.certificateHashes.length ? ", or its certificate is not the pinned one or has expired" : "";
-  return new Unreachable(`no connection to ${host}: nobody answers there${mistrusted}`);
+  return new Unreachable(`no connection to ${host}: no server answers there${mistrusted}`);
 }
 
 /** What the server itself said, where one of the attempts came so far. */
@@ -41,7 +41,7 @@ function webTransportFailure(isSilent: boolean, { url, certificateHashes }: Sett
   return new CertificateRefused(
     certificateHashes.length
       ? `the certificate of ${url.host} is not the pinned one, or has expired`
-      : `the browser does not trust the certificate of ${url.host}, or nobody listens on its UDP port`,
+      : `the browser does not trust the certificate of ${url.host}, or no server listens on its UDP port`,
   );
 }
 

@@ -6,7 +6,7 @@ import { FakeLink } from "../../testing/fake-link.js";
 import type { Dial, LinkHandler } from "../link.js";
 import { blame, diagnose } from "./diagnosis.js";
 import { race, RaceLost, type Runner } from "./race.js";
-import { isPassing, persistently } from "../redial.js";
+import { isTransient, retrying } from "../redial.js";
 
 const handler = {} as LinkHandler;
 const never = new AbortController().signal;
@@ -78,7 +78,7 @@ describe("a race", () => {
     expect(second.dialled).toBe(1);
   });
 
-  it("is lost where nobody opens, and called off from outside", async () => {
+  it("is lost where no runner opens, and aborted from outside", async () => {
     const runners = () => [runner("webtransport", 10, new Unreachable("a")), runner("websocket", 10, new Unreachable("b"))];
     await expect(run(runners())).rejects.toBeInstanceOf(RaceLost);
     const abort = new AbortController();
@@ -87,11 +87,11 @@ describe("a race", () => {
   });
 });
 
-describe("dialling persistently", () => {
+describe("dialling with retries", () => {
   it("gives each try a short, growing time", async () => {
     const hanging = runner("webtransport", 9_999_999);
     const abort = new AbortController();
-    const dialling = persistently(hanging.dial, 600)(handler, abort.signal);
+    const dialling = retrying(hanging.dial, 600)(handler, abort.signal);
     dialling.catch(() => undefined);
     await vi.advanceTimersByTimeAsync(599);
     expect(hanging.dialled).toBe(1);
@@ -103,12 +103,12 @@ describe("dialling persistently", () => {
 
   it("does not repeat a refusal", async () => {
     const refused = runner("webtransport", 10, new AccessRefused("no"));
-    const dialling = persistently(refused.dial, 600)(handler, never);
+    const dialling = retrying(refused.dial, 600)(handler, never);
     dialling.catch(() => undefined);
     await vi.advanceTimersByTimeAsync(5_000);
     await expect(dialling).rejects.toBeInstanceOf(AccessRefused);
     expect(refused.dialled).toBe(1);
-    expect([isPassing(new AccessRefused("")), isPassing(new CertificateRefused("")), isPassing(new Unreachable(""))]).toEqual(
+    expect([isTransient(new AccessRefused("")), isTransient(new CertificateRefused("")), isTransient(new Unreachable(""))]).toEqual(
       [false, false, true],
     );
   });
@@ -135,16 +135,16 @@ describe("what a failure is put down to", () => {
   afterEach(() => void vi.unstubAllGlobals());
 
   it("is the certificate where the server is there and refused at once", () => {
-    const told = blame(failed(new Unreachable("x")), [opened], settings);
-    expect(told.failure?.kind).toBe("certificate-refused");
+    const blamed = blame(failed(new Unreachable("x")), [opened], settings);
+    expect(blamed.failure?.kind).toBe("certificate-refused");
   });
 
   it("is not the certificate where the server itself refused", () => {
-    const told = blame(failed(new AccessRefused("expired")), [opened], settings);
-    expect(told.failure?.kind).toBe("access-refused");
+    const blamed = blame(failed(new AccessRefused("expired")), [opened], settings);
+    expect(blamed.failure?.kind).toBe("access-refused");
   });
 
-  it("is nothing special where nobody answers at all", async () => {
+  it("stays as it is where no server answers at all", async () => {
     vi.stubGlobal("WebSocket", socketThat("onclose"));
     expect((await diagnose([failed(new Unreachable("x"))], settings)).kind).toBe("unreachable");
   });
@@ -154,7 +154,7 @@ describe("what a failure is put down to", () => {
     expect((await diagnose([failed(new Unreachable("x")), refused], settings)).kind).toBe("access-refused");
   });
 
-  it("is UDP where the server answers over TCP and WebTransport hears nothing", async () => {
+  it("is UDP where the server answers over TCP and WebTransport receives nothing", async () => {
     vi.stubGlobal("WebSocket", socketThat("onopen"));
     expect((await diagnose([failed(new NoAnswer("x"))], settings)).kind).toBe("udp-blocked");
   });

@@ -17,7 +17,7 @@ export class RaceLost extends Error {
 
 /**
  * Start the first runner, the others `headStartMs` later or as soon as those before have failed. The losers are called
- * off. Rejects with `RaceLost`, or with the reason of `signal`. Who is refused access on one way needs no other.
+ * off. Rejects with `RaceLost`, or with the reason of `signal`. After `AccessRefused` on one way no other is tried.
  */
 export async function race(
   runners: readonly Runner[],

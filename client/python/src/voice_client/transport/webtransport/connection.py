@@ -161,7 +161,7 @@ class WebTransportConnection:
         return self._quic.queued_datagrams < _MAX_WAITING_DATAGRAMS
 
     def keep_minimum_window(self) -> None:
-        """Let datagrams go whatever the congestion window, at the rate of speech."""
+        """Keep a minimum congestion window, so that datagrams go at the rate of speech."""
         self._quic.keep_minimum_window(self._loop.time())
 
     def send_datagram(self, data: bytes) -> None:
@@ -271,7 +271,7 @@ class WebTransportConnection:
         for socket in self._sockets.to(address):
             self._sockets.lead(socket)
         for socket in self._sockets.to(former):
-            # what was on its way comes still by the old one
+            # datagrams under way still arrive through the old one
             self._loop.call_later(_OLD_ADDRESS_S, self._sockets.drop, socket)
 
     # From the network
@@ -284,7 +284,7 @@ class WebTransportConnection:
 
     def _refused(self) -> None:
         if not self._opened.done():
-            self._opened.set_exception(Unreachable(f"nobody listens at {self._target.shown}"))
+            self._opened.set_exception(Unreachable(f"no server listens at {self._target.shown}"))
 
     def _transmit(self) -> None:
         self._transmission = None

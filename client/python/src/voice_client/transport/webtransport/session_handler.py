@@ -1,4 +1,4 @@
-"""What a connection tells the one who uses it."""
+"""The callbacks of a connection."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import { FakeLink, FakeSink } from "./fake-link.js";
 const TICK_MS = 50;
 export const FRAME_MS = 20;
 
-export class Bed {
+export class CallTestbed {
   readonly events: VoiceEvent[] = [];
   readonly links: FakeLink[] = [];
   readonly sink = new FakeSink();
