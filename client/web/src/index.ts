@@ -3,6 +3,6 @@ export { Loudspeaker, type LoudspeakerOptions } from "./audio/loudspeaker/loudsp
 export { Microphone, type MicrophoneOptions } from "./audio/microphone/microphone.js";
 export * from "./errors.js";
 export type * from "./events.js";
-export type { VoiceOptions } from "./options.js";
+export type { AudioOptions, ConnectionOptions, Security, UplinkOptions, VoiceOptions } from "./options.js";
 export { VoiceClient } from "./voice-client.js";
 export { CloseCode, type UplinkMode } from "./wire/codepoints.js";

@@ -7,10 +7,11 @@ import { Microphone } from "./audio/microphone/microphone.js";
 import { playableCodecs } from "./audio/codec/frame-decoder.js";
 import { openEncoder, type FrameEncoder } from "./audio/codec/frame-encoder.js";
 import { Call } from "./call/call.js";
+import { warnRenamed } from "./deprecation.js";
 import { CallLost, InvalidSetting, VoiceError } from "./errors.js";
 import { EventStream } from "./event-stream.js";
 import type { EventOf, Heard, Resumed, Status, Transcript, TransportKind, TurnMeasured, VoiceEvent } from "./events.js";
-import { checkSettings, type Settings, type VoiceOptions } from "./options.js";
+import { checkSettings, grouped, type Settings, type VoiceOptions } from "./options.js";
 import { connector, timedOut } from "./transport/connect/connect.js";
 import { CloseCode, type UplinkMode } from "./wire/codepoints.js";
 
@@ -39,10 +40,11 @@ export class VoiceClient {
   #release = new AbortController();
 
   constructor(url: string, options: VoiceOptions = {}) {
-    this.#settings = checkSettings(url, options);
-    const { capture, playback } = options.workletUrls ?? {};
-    this.source = options.source ?? new Microphone(capture === undefined ? {} : { workletUrl: capture });
-    this.sink = options.sink ?? new Loudspeaker(playback === undefined ? {} : { workletUrl: playback });
+    const groups = grouped(options);
+    this.#settings = checkSettings(url, groups);
+    const { source, sink, workletUrls: { capture, playback } = {} } = groups.audio ?? {};
+    this.source = source ?? new Microphone(capture === undefined ? {} : { workletUrl: capture });
+    this.sink = sink ?? new Loudspeaker(playback === undefined ? {} : { workletUrl: playback });
   }
 
   // Beginning and end
@@ -109,6 +111,7 @@ export class VoiceClient {
   on(type: "heard", listener: (event: Heard) => void): () => void;
   on(type: string, listener: (event: never) => void): () => void {
     if (type === "heard") {
+      warnRenamed("the event heard", "acked");
       return this.#events.on("acked", (event) => (listener as (event: object) => void)({ ...event, type }));
     }
     return this.#events.on(type, listener as (event: VoiceEvent) => void);
@@ -184,6 +187,7 @@ export class VoiceClient {
 
   /** @deprecated The former name of `framesAcked`. */
   get framesHeard(): number {
+    warnRenamed("VoiceClient.framesHeard", "framesAcked");
     return this.framesAcked;
   }
 

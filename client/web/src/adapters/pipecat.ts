@@ -9,6 +9,7 @@ import {
   type TransportState,
 } from "@pipecat-ai/client-js";
 import { InvalidSetting, Loudspeaker, Microphone, VoiceClient, type VoiceEvent, type VoiceOptions } from "../index.js";
+import { grouped } from "../options.js";
 
 /** What `PipecatClient.connect` takes. */
 export interface QuicConnectionParams extends Omit<VoiceOptions, "source" | "sink"> {
@@ -18,7 +19,7 @@ export interface QuicConnectionParams extends Omit<VoiceOptions, "source" | "sin
 const NO_DEVICE: Record<string, never> = {};
 
 /**
- * `new PipecatClient({ transport: new QuicTransport() })`, then `client.connect({ url, token })`.
+ * `new PipecatClient({ transport: new QuicTransport() })`, then `client.connect({ url, security: { token } })`.
  *
  * The gateway's agent speaks no RTVI, so `sendMessage` of the client's own kinds goes nowhere; what the session says is
  * passed to the callbacks. Device changes take effect with the next call.
@@ -59,9 +60,13 @@ export class QuicTransport extends Transport {
   }
 
   async _connect(params?: unknown): Promise<void> {
-    const { url, ...options } = this._validateConnectionParams(params);
+    const { url, ...given } = this._validateConnectionParams(params);
+    const options = grouped(given);
     const device = this.#mic ? { constraints: { deviceId: { exact: this.#mic.deviceId } } } : {};
-    const call = new VoiceClient(url, { ...options, source: new Microphone(device), sink: new Loudspeaker() });
+    const call = new VoiceClient(url, {
+      ...options,
+      audio: { ...options.audio, source: new Microphone(device), sink: new Loudspeaker() },
+    });
     call.isMuted = this.#isMuted;
     this.#call = call;
     call.on("*", (event) => this.#happened(event));

@@ -127,7 +127,10 @@ function socketThat(outcome: "onopen" | "onclose") {
 }
 
 describe("what a failure is put down to", () => {
-  const pinned = { certificateHashes: ["00".repeat(32)], webSocketUrl: "ws://127.0.0.1:1/v1/voice" };
+  const pinned = {
+    security: { certificateHashes: ["00".repeat(32)] },
+    connection: { webSocketUrl: "ws://127.0.0.1:1/v1/voice" },
+  };
   const settings = checkSettings("https://127.0.0.1:1/v1/voice", pinned);
   const failed = (failure: VoiceError) => ({ transport: "webtransport", startedMs: 0, endedMs: 9, failure }) as const;
   const opened = { transport: "websocket", startedMs: 0, endedMs: 9 } as const;
