@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from voice_client.access_token import TokenSource
+from voice_client.deprecation import warn_renamed
 from voice_client.audio.player import Sink
 from voice_client.errors import InvalidSetting
 from voice_client.transport.credentials import CredentialStore
@@ -146,7 +147,7 @@ def former_keywords(former: Mapping[str, Any], given: Mapping[str, Group | None]
         if given.get(group) is not None:
             raise InvalidSetting(f"VoiceClient got {keyword} and {group}: give {spelling} alone")
         shown = repr(value) if keyword == "uplink" else "..."
-        warnings.warn(f"VoiceClient({keyword}={shown}) is deprecated: use {spelling}", DeprecationWarning, stacklevel=3)
+        warn_renamed(f"VoiceClient({keyword}={shown})", spelling, stacklevel=3)
     return grouped(former)
 
 

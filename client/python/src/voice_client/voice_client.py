@@ -15,7 +15,7 @@ from voice_client.audio.source import FRAME_BYTES, RATE_HZ, Pace, PcmSource, Sou
 from voice_client.call.call import Call
 from voice_client.call.call_settings import CallSettings
 from voice_client.call.report import CallReport
-from voice_client.deprecation import former
+from voice_client.deprecation import Renamed
 from voice_client.errors import CallLost, MigrationFailed, Unreachable
 from voice_client.events import Closed, Event, Migration, PathChanged, Resumed, Transcript
 from voice_client.options import GROUPS, AudioOptions, ConnectionOptions, Security, UplinkOptions, former_keywords
@@ -239,10 +239,7 @@ class VoiceClient:
         """The agent's state, as the server sent it last."""
         return self._call.conversation.state
 
-    @property
-    def order(self) -> Mapping[str, Any]:
-        """Deprecated: use `state`."""
-        return former("order", "state", self.state)
+    order = Renamed[Mapping[str, Any]]("state")
 
     @property
     def frames_sent(self) -> int:
@@ -254,10 +251,7 @@ class VoiceClient:
         """How many of them the server has acknowledged: their effect is saved."""
         return self._call.uplink.acked
 
-    @property
-    def frames_heard(self) -> int:
-        """Deprecated: use `frames_acked`."""
-        return former("frames_heard", "frames_acked", self.frames_acked)
+    frames_heard = Renamed[int]("frames_acked")
 
     @property
     def migrations(self) -> tuple[Migration, ...]:

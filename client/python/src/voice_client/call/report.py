@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from voice_client.call.turns import TurnLatency
-from voice_client.deprecation import former
+from voice_client.deprecation import Renamed
 from voice_client.events import Migration, Resumed, Transcript
 
 
@@ -40,10 +40,7 @@ class CallReport:
     played_ms: int
     duration_s: float
 
-    @property
-    def frames_heard(self) -> int:
-        """Deprecated: use `frames_acked`."""
-        return former("frames_heard", "frames_acked", self.frames_acked)
+    frames_heard = Renamed[int]("frames_acked")
 
     def as_json(self) -> dict[str, Any]:
         """Plain maps, lists, strings and numbers; times rounded to a tenth of their unit."""
