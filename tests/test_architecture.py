@@ -137,6 +137,7 @@ SANS_IO = [
     "client/python/src/voice_client/uplink/round_trip.py",
     "client/python/src/voice_client/transport/target.py",
     "client/python/src/voice_client/call/turns.py",
+    "client/python/src/voice_client/cli/state_list.py",
     "client/python/src/voice_client/cli/turn_table.py",
     "client/python/src/voice_client/uplink/uplink.py",
     "client/python/src/voice_client/uplink/sender.py",

@@ -118,7 +118,7 @@ def call(
 ) -> None:
     """Place a call. Exit status 0 only if the server acknowledged every frame, answered, and said bye.
 
-    Example: voice-client call order.wav --url https://127.0.0.1:4433/v1/voice --ca certs/dev/ca.pem
+    Example: voice-client call speech.wav --url https://127.0.0.1:4433/v1/voice --ca certs/dev/ca.pem
 
     Example, moving to another network 3 s into the call: add --migrate-at 3 --migrate-to 192.0.2.7
     """
