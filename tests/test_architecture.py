@@ -173,7 +173,11 @@ MANY_PARAMETERS = {
     "voice_gateway.WebServer.__init__": (10, "all routes and limits of one listener"),
     "voice_gateway.SessionManager.__init__": (9, "the composition root of sessions"),
     "voice_gateway.mint": (9, "each claim of a token"),
-    "voice_client.connect": (8, "where to, how, and as whom"),
+    "voice_client.connect": (9, "where to, how, as whom, and where its qlog goes"),
+    "voice_client.WebTransportConnection.__init__": (
+        8,
+        "the server, its trust and address, and what one connection uses",
+    ),
 }
 
 

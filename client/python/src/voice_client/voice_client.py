@@ -86,6 +86,7 @@ class VoiceClient:
             uplink_limit_s=frames.limit_s,
         )
         self._credentials = connection.credentials or CredentialStore()
+        self._qlog = Path(connection.qlog) if isinstance(connection.qlog, str) else connection.qlog
         self._local_address = connection.local_address
         self._connect_timeout_s = connection.connect_timeout_s
         self._rng = rng
@@ -329,6 +330,7 @@ class VoiceClient:
             local_address=self._local_address if has_address else None,
             timeout_s=self._connect_timeout_s,
             rng=self._rng,
+            qlog=self._qlog,
         )
 
     def _emit(self, event: Event) -> None:

@@ -103,6 +103,9 @@ def call(
         Path | None,
         typer.Option(help="Keep what servers hand out for quicker connections in this file, and use it."),
     ] = None,
+    qlog: Annotated[
+        Path | None, typer.Option(help="Log each QUIC connection to a file in this directory, for qvis.", metavar="DIR")
+    ] = None,
     playback: Annotated[
         bool,
         typer.Option(
@@ -140,6 +143,7 @@ def call(
             migrate_to=tuple(migrate_to or ()),
             record=record,
             credentials_file=credentials,
+            qlog=qlog,
             has_playback=playback,
             waits_for_greeting=greeting,
             connect_timeout_s=timeout,
