@@ -6,12 +6,12 @@ import type { VoiceEvent } from "../src/events.js";
 import { type ErrorKind, VoiceError } from "../src/errors.js";
 import type { UplinkMode } from "../src/wire/codepoints.js";
 import { type Configuration, webSocketUrl } from "./configuration.js";
-import { Conversation } from "./conversation.js";
+import { Conversation } from "./panels/conversation.js";
 import { part, write } from "./document.js";
 import { adviceFor, expiry } from "./faults.js";
-import { Instruments } from "./instruments.js";
-import { Line } from "./line.js";
-import { Receipt } from "./receipt.js";
+import { Instruments } from "./panels/instruments.js";
+import { Line } from "./panels/line.js";
+import { Receipt } from "./panels/receipt.js";
 import { NO_CALL, after, nameOf, type Phase, type View } from "./view.js";
 
 /** Makes a call that has not begun; the rehearsal brings its own. */

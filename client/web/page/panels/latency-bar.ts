@@ -1,6 +1,6 @@
 /** The latency of an answer as a bar of named parts, with a mark at 800 ms. */
-import type { TurnMeasured } from "../src/events.js";
-import { make } from "./document.js";
+import type { TurnMeasured } from "../../src/events.js";
+import { make } from "../document.js";
 
 /** What people take as a fluent conversation, from the caller's last word to the answer's first audible sample. */
 export const TARGET_MS = 800;

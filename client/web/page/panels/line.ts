@@ -1,8 +1,8 @@
 /** The connection for developers: transport, path, worker, figures, and its incidents. */
-import type { TurnMeasured } from "../src/events.js";
-import { make, part, write } from "./document.js";
+import type { TurnMeasured } from "../../src/events.js";
+import { make, part, write } from "../document.js";
 import { paint } from "./latency-bar.js";
-import { inWords, medianOf, nameOf, type Incident, type View } from "./view.js";
+import { inWords, medianOf, nameOf, type Incident, type View } from "../view.js";
 
 export class Line {
   readonly #transport = part("transport", HTMLElement);

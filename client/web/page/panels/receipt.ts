@@ -1,5 +1,5 @@
 /** The order as a receipt, which fills while the caller speaks. */
-import { make, part, write } from "./document.js";
+import { make, part, write } from "../document.js";
 import { changes, detailsOf, money, nameOf, type Item, type Order } from "./order.js";
 
 export class Receipt {

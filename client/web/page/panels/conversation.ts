@@ -1,8 +1,8 @@
 /** The live transcript; each answer says how soon it came. */
-import type { TurnMeasured } from "../src/events.js";
-import { make, part, write } from "./document.js";
+import type { TurnMeasured } from "../../src/events.js";
+import { make, part, write } from "../document.js";
 import { paint } from "./latency-bar.js";
-import { inWords, type Turn } from "./view.js";
+import { inWords, type Turn } from "../view.js";
 
 export class Conversation {
   readonly #list = part("transcript", HTMLOListElement);

@@ -1,7 +1,7 @@
 /** Needles that move by themselves: they are read from the call a few times a second. */
-import type { UplinkMode } from "../src/wire/codepoints.js";
-import { part, write } from "./document.js";
-import { inWords } from "./view.js";
+import type { UplinkMode } from "../../src/wire/codepoints.js";
+import { part, write } from "../document.js";
+import { inWords } from "../view.js";
 
 /** What a call is asked for. */
 export interface Readings {
