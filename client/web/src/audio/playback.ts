@@ -173,7 +173,7 @@ export class Playback {
     return this.#held;
   }
 
-  /** The server begins to say this over the new connection: the rest of what is held, or something else. */
+  /** The server begins this utterance: with `isAgain` it repeats the held one, and takes its place; else that is dropped. */
   replaceHeld(utteranceId: number, isAgain: boolean): void {
     if (!this.#held || this.#held.replacement !== undefined) {
       return; // what is said after the replacement follows it

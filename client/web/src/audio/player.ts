@@ -90,13 +90,13 @@ export class Player {
     this.#playback?.flush(utteranceId, isQuiet);
   }
 
-  /** The connection is lost: play on what is there, and say from where on the server is to say it again. */
+  /** The connection is lost: play what is buffered, and return the position from which the server repeats it. */
   hold(): { utteranceId: number; positionMs: number } {
     this.#forget();
     return this.#playback?.hold() ?? { utteranceId: 1, positionMs: 0 };
   }
 
-  /** The server begins an utterance over the new connection: what was held, again, or something else. */
+  /** The server begins this utterance over the new connection: see `Playback.replaceHeld`. */
   replaceHeld(utteranceId: number, isAgain: boolean): void {
     this.#playback?.replaceHeld(utteranceId, isAgain);
   }
@@ -106,7 +106,7 @@ export class Player {
     this.sink.close();
   }
 
-  /** Nothing more comes of what is coming in. */
+  /** Drop all decoders. */
   #forget(): void {
     for (const { decoder } of this.#incoming.values()) {
       decoder.close();

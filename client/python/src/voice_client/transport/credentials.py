@@ -53,7 +53,7 @@ class CredentialStore:
 
 
 class Account:
-    """Of one server, newest last. Each is used once, so that observers cannot link connections by them."""
+    """Tickets and tokens of one server, newest last. Each is used once, so that observers cannot link connections."""
 
     def __init__(
         self, changed: Callable[[], None], tickets: Sequence[SessionTicket] = (), tokens: Sequence[bytes] = ()

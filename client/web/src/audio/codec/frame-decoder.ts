@@ -72,7 +72,7 @@ export class FrameDecoder {
     }
   }
 
-  /** What is not decoded yet is not wanted. */
+  /** Drop frames that are not decoded yet. */
   close(): void {
     this.#isClosed = true;
     if (this.#opus && this.#opus.state !== "closed") {
