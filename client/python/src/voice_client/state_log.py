@@ -9,7 +9,7 @@ import logging
 
 
 def log_change(log: logging.Logger, event: str, **values: object) -> None:
-    """Log a state change; the line is built only where the level DEBUG is on. Texts with spaces are quoted."""
+    """Log a state change; the line is built only where DEBUG is on. Texts with spaces or control codes are quoted."""
     if log.isEnabledFor(logging.DEBUG):
         log.debug("%s", " ".join((event, *(f"{name}={_shown(value)}" for name, value in values.items()))))
 
@@ -20,4 +20,4 @@ def _shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.1f}"
     text = str(value)
-    return repr(text) if not text or any(character.isspace() for character in text) else text
+    return text if text.isprintable() and text and " " not in text else repr(text)

@@ -173,7 +173,7 @@ export class Playback {
     return this.#held;
   }
 
-  /** The server begins this utterance: with `isAgain` it repeats the held one, and takes its place; else that is dropped. */
+  /** Take over from what is held where the server says it again (`isAgain`); else drop what is held. */
   replaceHeld(utteranceId: number, isAgain: boolean): void {
     if (!this.#held || this.#held.replacement !== undefined) {
       return; // what is said after the replacement follows it

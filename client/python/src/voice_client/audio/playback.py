@@ -113,7 +113,7 @@ class Playback:
         return self._held.utterance_id, self._held.position_ms
 
     def replace_held(self, utterance_id: int, *, is_again: bool) -> None:
-        """The server begins this utterance: with `is_again` it repeats the held one, and takes its place; else that is dropped."""
+        """Take over from what is held where the server says it again (`is_again`); else drop what is held."""
         if self._held is None or self._held.replacement is not None:
             return  # what is said after the replacement follows it
         if is_again:

@@ -213,7 +213,6 @@ class WebTransportConnection:
                 self._changed("connection_closed")
             self._quic.close(error_code=_H3_NO_ERROR)
             self._transmit()
-            self._end_qlog()
         for handle in (self._transmission, self._going):
             if handle is not None:
                 handle.cancel()
@@ -221,6 +220,7 @@ class WebTransportConnection:
         self._sockets.close()
         self._opened.cancel()
         self._conditions.end()
+        self._end_qlog()
 
     def _end_qlog(self) -> None:
         """Finish the log now: no timer will end the closing period (RFC 9000 section 10.2)."""
