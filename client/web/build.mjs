@@ -10,7 +10,7 @@ await rm(here("dist"), { recursive: true, force: true });
 await Promise.all([
   build({
     ...common,
-    entryPoints: { index: here("src/index.ts"), react: here("src/react.ts"), pipecat: here("src/pipecat.ts") },
+    entryPoints: { index: here("src/index.ts"), react: here("src/adapters/react.ts"), pipecat: here("src/adapters/pipecat.ts") },
     outdir: here("dist"),
     packages: "external",
     splitting: true,
@@ -20,8 +20,8 @@ await Promise.all([
   build({
     ...common,
     entryPoints: {
-      "capture-worklet": here("src/audio/capture-worklet.ts"),
-      "playback-worklet": here("src/audio/playback-worklet.ts"),
+      "capture-worklet": here("src/audio/microphone/capture-worklet.ts"),
+      "playback-worklet": here("src/audio/loudspeaker/playback-worklet.ts"),
     },
     outdir: here("dist"),
   }),

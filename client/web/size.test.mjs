@@ -5,7 +5,11 @@ import { gzipSync } from "node:zlib";
 import { expect, it } from "vitest";
 
 const LIMIT_BYTES = 30 * 1024;
-const sources = ["src/index.ts", "src/audio/capture-worklet.ts", "src/audio/playback-worklet.ts"];
+const sources = [
+  "src/index.ts",
+  "src/audio/microphone/capture-worklet.ts",
+  "src/audio/loudspeaker/playback-worklet.ts",
+];
 
 it(`is at most ${LIMIT_BYTES} bytes in gzip`, async () => {
   const { outputFiles } = await build({

@@ -313,7 +313,7 @@ async def greeting(testbed: PageTestbed, browser: Any, relay: TcpRelay, blackout
         return await page.sound()
 
 
-async def test_no_microphone_and_a_forbidden_one_are_told_apart(testbed: PageTestbed, caller: Path) -> None:
+async def test_a_missing_and_a_forbidden_microphone_are_distinguished(testbed: PageTestbed, caller: Path) -> None:
     async with browsing(None) as browser, opened(browser, testbed.url, permissions=["microphone"]) as page:
         assert await fault(page) == "There is no microphone"
         await page.photograph("no-microphone")

@@ -41,7 +41,7 @@ class VoicePage:
         await self.phase("talking", 40.0)
 
     async def hang_up(self) -> dict[str, Any]:
-        """Press it again, and return how the call ended: frames sent and acked, and so on."""
+        """Press it again, and return how the call ended: frames sent, frames acked, and whether it was finished."""
         await self.page.get_by_role("button", name="Hang up").click()
         await self.phase("ended")
         return dict(await self.ask("observed.ended"))

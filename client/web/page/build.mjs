@@ -29,7 +29,10 @@ await build({
   sourcemap: "linked",
 });
 if (!values.rehearsal) {
-  const worklets = ["capture", "playback"].map((name) => [`${name}-worklet`, here(`../src/audio/${name}-worklet.ts`)]);
-  await build({ ...common, format: "iife", entryPoints: Object.fromEntries(worklets), outdir: out });
+  const worklets = {
+    "capture-worklet": here("../src/audio/microphone/capture-worklet.ts"),
+    "playback-worklet": here("../src/audio/loudspeaker/playback-worklet.ts"),
+  };
+  await build({ ...common, format: "iife", entryPoints: worklets, outdir: out });
 }
 for (const name of ["index.html", "icon.svg"]) await copyFile(here(name), `${out}/${name}`);

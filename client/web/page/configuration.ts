@@ -1,4 +1,4 @@
-/** What the gateway tells its page. */
+/** The configuration that the gateway gives its page. */
 
 export interface Configuration {
   readonly voice_url: string | null;

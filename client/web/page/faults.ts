@@ -64,7 +64,7 @@ const ADVICE: Readonly<Record<ErrorKind, Advice>> = {
   "invalid-setting": { title: "This page is not set up", remedy: "The gateway's [page] settings need a look." },
 };
 
-/** What to tell for an error of this kind. */
+/** The message for an error of this kind. */
 export function adviceFor(kind: ErrorKind): Advice {
   return ADVICE[kind];
 }

@@ -1,26 +1,26 @@
 /** The page at work: buttons become calls, events become a view, the view becomes what is seen. */
-import { Loudspeaker } from "../src/audio/loudspeaker.js";
+import { Loudspeaker } from "../src/audio/loudspeaker/loudspeaker.js";
 import type { VoiceClient } from "../src/voice-client.js";
-import type { VoiceOptions } from "../src/options.js";
+import type { OptionGroups, UplinkOptions } from "../src/options.js";
 import type { VoiceEvent } from "../src/events.js";
 import { type ErrorKind, VoiceError } from "../src/errors.js";
 import type { UplinkMode } from "../src/wire/codepoints.js";
 import { type Configuration, webSocketUrl } from "./configuration.js";
-import { Conversation } from "./conversation.js";
+import { Conversation } from "./panels/conversation.js";
 import { part, write } from "./document.js";
 import { adviceFor, expiry } from "./faults.js";
-import { Instruments } from "./instruments.js";
-import { Line } from "./line.js";
-import { Receipt } from "./receipt.js";
+import { Instruments } from "./panels/instruments.js";
+import { Line } from "./panels/line.js";
+import { Receipt } from "./panels/receipt.js";
 import { NO_CALL, after, nameOf, type Phase, type View } from "./view.js";
 
 /** Makes a call that has not begun; the rehearsal brings its own. */
-export type Dial = (url: string, options: VoiceOptions) => VoiceClient;
+export type Dial = (url: string, options: OptionGroups) => VoiceClient;
 
 const READ_INSTRUMENTS_MS = 50;
 const UNDER_WAY: readonly Phase[] = ["calling", "talking", "reconnecting", "finishing"];
 
-/** What a browser says when a certificate has expired, as it tells pages nothing of certificates. */
+/** What a browser says when a certificate has expired, as pages learn nothing of certificates. */
 const HIDDEN_BY_THE_BROWSER: readonly ErrorKind[] = ["udp-blocked", "unreachable", "certificate-refused"];
 
 const STATUS: Readonly<Record<Phase, string>> = {
@@ -38,7 +38,7 @@ const HINTS: Readonly<Record<Phase, string>> = {
   calling: "One moment.",
   talking: "Speak whenever you like, even while you are being answered.",
   reconnecting: "The connection is gone. Speak on: what you say is kept.",
-  finishing: "The rest of what you said is being heard.",
+  finishing: "The rest of what you said is being delivered.",
   ended: "Thank you. Press the button to call again.",
   failed: "Press the button to try again.",
 };
@@ -110,12 +110,10 @@ export class Page {
     this.#loudspeaker = new Loudspeaker({ workletUrl: "playback-worklet.js" });
     try {
       const call = this.#dial(voice_url ?? "", {
-        ...(this.#token ? { token: this.#token } : {}),
-        certificateHashes: certificate_hashes,
-        webSocketUrl: webSocketUrl(this.#configuration),
-        workletUrls: { capture: "capture-worklet.js" },
-        ...wantedUplink(),
-        sink: this.#loudspeaker,
+        security: { ...(this.#token ? { token: this.#token } : {}), certificateHashes: certificate_hashes },
+        audio: { workletUrls: { capture: "capture-worklet.js" }, sink: this.#loudspeaker },
+        connection: { webSocketUrl: webSocketUrl(this.#configuration) },
+        uplink: wantedUplink(),
       });
       this.#call = call;
       call.on("*", (event) => this.#happened(call, event));
@@ -196,9 +194,9 @@ export class Page {
 }
 
 /** The page's address may name another than the default: `?uplink=hybrid`. */
-function wantedUplink(): Pick<VoiceOptions, "uplink"> {
-  const uplink = new URLSearchParams(location.search).get("uplink");
-  return uplink === null ? {} : { uplink: uplink as UplinkMode }; // checked by the library
+function wantedUplink(): UplinkOptions {
+  const mode = new URLSearchParams(location.search).get("uplink");
+  return mode === null ? {} : { mode: mode as UplinkMode }; // checked by the library
 }
 
 function gatewayOf(configuration: Configuration, view: View): string {

@@ -32,7 +32,7 @@ describe("what was said", () => {
     expect(turns).toMatchObject([{ turn: 1, role: "user", text: "large taro", isFinal: true }]);
   });
 
-  test("lines stand in the order of the conversation, whatever came first", () => {
+  test("lines stand in the order of the conversation, in any order of arrival", () => {
     const { turns } = played(
       said(2, "user", "c"),
       said(1, "agent", "b"),
@@ -110,7 +110,7 @@ describe("a call over WebSocket", () => {
   });
 });
 
-test("the end keeps the order and tells why", () => {
+test("the end keeps the order and gives the reason", () => {
   expect(played(CONNECTED, { type: "status", status: "closed" }, { type: "closed", error: null }).phase).toBe("ended");
   const failed = played({ type: "closed", error: new AccessRefused("no") });
   expect(failed).toMatchObject({ phase: "failed", fault: { kind: "access-refused", message: "no" } });

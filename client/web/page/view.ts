@@ -1,7 +1,7 @@
 /** What the page shows of a call: a plain value, and how each event changes it. Nothing here touches the document. */
 import type { Attempt, TransportKind, TurnMeasured, VoiceEvent } from "../src/events.js";
 import type { ErrorKind } from "../src/errors.js";
-import { type Order, orderOf } from "./order.js";
+import { type Order, orderOf } from "./panels/order.js";
 
 export type Phase = "ready" | "calling" | "talking" | "reconnecting" | "finishing" | "ended" | "failed";
 
@@ -143,7 +143,7 @@ export function after(view: View, event: VoiceEvent, atMs: number): View {
         ...view,
         phase: event.error === null ? "ended" : "failed",
         fault: event.error === null ? null : { kind: event.error.kind, message: event.error.message },
-        incidents: happened("The call is over", event.error?.message ?? "Everything was heard and answered."),
+        incidents: happened("The call is over", event.error?.message ?? "Everything was received and answered."),
       };
     default:
       return view;

@@ -6,13 +6,13 @@
  *     ├── Unsupported           this browser or this page cannot hold a call
  *     ├── MicrophoneError
  *     │   ├── MicrophoneMissing   there is none
- *     │   ├── MicrophoneDenied    the person or a policy said no
+ *     │   ├── MicrophoneDenied    the user or a policy denied it
  *     │   └── MicrophoneFailed    another program has it, or it went away
- *     ├── UplinkFull            the caller sends faster than the server hears
+ *     ├── UplinkFull            the caller sends faster than the server acknowledges
  *     ├── ConnectError          there is no session, and there never was
  *     │   ├── Unreachable         no answer, or the port is closed
  *     │   ├── UdpBlocked          the server answers over TCP, WebTransport's datagrams do not get through
- *     │   ├── CertificateRefused  the certificate is not the pinned one, has expired, or is not vouched for
+ *     │   ├── CertificateRefused  the certificate is not the pinned one, has expired, or no trusted authority issued it
  *     │   ├── AccessRefused       the token is missing, wrong or expired
  *     │   └── SessionRefused      the server declines for another reason
  *     ├── CallLost              the connection ended and could not be replaced

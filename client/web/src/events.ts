@@ -47,14 +47,14 @@ export interface Transcript {
   readonly isFinal: boolean;
 }
 
-/** The agent's state after `revision` changes, whole; the default agent's state is the order. */
+/** The agent's state after `revision` changes, whole. */
 export interface StateChanged {
   readonly type: "state";
   readonly revision: number;
   readonly state: Readonly<Record<string, unknown>>;
 }
 
-/** The agent begins to answer `turn` (0 is its greeting); the audio is numbered `utterance`. */
+/** The agent begins to answer `turn` (0 is its greeting); `utteranceId` identifies its audio. */
 export interface Speech {
   readonly type: "speech";
   readonly utteranceId: number;
@@ -138,8 +138,8 @@ export interface Interrupted {
 }
 
 /**
- * The call goes on, at `worker`, `atS` seconds after it began. `gapMs` is from the last sign of life before until the
- * server was ready again; `hasReconnected` is false where the old connection came back to life first.
+ * The call goes on, at `worker`, `atS` seconds after it began. `gapMs` is from the last answer before the interruption until
+ * the server was ready again; `hasReconnected` is false where the old connection answered first.
  */
 export interface Resumed {
   readonly type: "resumed";

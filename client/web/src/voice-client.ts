@@ -1,17 +1,18 @@
 /** The client that applications use. */
-import { Answers } from "./audio/answers.js";
+import { Player } from "./audio/player.js";
 import type { AudioSink, AudioSource } from "./audio/base.js";
-import { Loudspeaker } from "./audio/loudspeaker.js";
+import { Loudspeaker } from "./audio/loudspeaker/loudspeaker.js";
 import { rms, VOICED_LEVEL } from "./audio/loudness.js";
-import { Microphone } from "./audio/microphone.js";
-import { playableCodecs } from "./audio/speech-decoder.js";
-import { openEncoder, type SpeechEncoder } from "./audio/speech-encoder.js";
+import { Microphone } from "./audio/microphone/microphone.js";
+import { playableCodecs } from "./audio/codec/frame-decoder.js";
+import { openEncoder, type FrameEncoder } from "./audio/codec/frame-encoder.js";
 import { Call } from "./call/call.js";
+import { warnRenamed } from "./deprecation.js";
 import { CallLost, InvalidSetting, VoiceError } from "./errors.js";
 import { EventStream } from "./event-stream.js";
 import type { EventOf, Heard, Resumed, Status, Transcript, TransportKind, TurnMeasured, VoiceEvent } from "./events.js";
-import { checkSettings, type Settings, type VoiceOptions } from "./options.js";
-import { connector, timedOut } from "./transport/connect.js";
+import { checkSettings, grouped, type Settings, type VoiceOptions } from "./options.js";
+import { connector, timedOut } from "./transport/connect/connect.js";
 import { CloseCode, type UplinkMode } from "./wire/codepoints.js";
 
 const TICK_MS = 50;
@@ -34,15 +35,16 @@ export class VoiceClient {
   readonly #events = new EventStream();
   #status: Status = "idle";
   #call: Call | undefined;
-  #answers: Answers | undefined;
-  #encoder: SpeechEncoder | undefined;
+  #player: Player | undefined;
+  #encoder: FrameEncoder | undefined;
   #release = new AbortController();
 
   constructor(url: string, options: VoiceOptions = {}) {
-    this.#settings = checkSettings(url, options);
-    const { capture, playback } = options.workletUrls ?? {};
-    this.source = options.source ?? new Microphone(capture === undefined ? {} : { workletUrl: capture });
-    this.sink = options.sink ?? new Loudspeaker(playback === undefined ? {} : { workletUrl: playback });
+    const groups = grouped(options);
+    this.#settings = checkSettings(url, groups);
+    const { source, sink, workletUrls: { capture, playback } = {} } = groups.audio ?? {};
+    this.source = source ?? new Microphone(capture === undefined ? {} : { workletUrl: capture });
+    this.sink = sink ?? new Loudspeaker(playback === undefined ? {} : { workletUrl: playback });
   }
 
   // Beginning and end
@@ -109,6 +111,7 @@ export class VoiceClient {
   on(type: "heard", listener: (event: Heard) => void): () => void;
   on(type: string, listener: (event: never) => void): () => void {
     if (type === "heard") {
+      warnRenamed("the event heard", "acked");
       return this.#events.on("acked", (event) => (listener as (event: object) => void)({ ...event, type }));
     }
     return this.#events.on(type, listener as (event: VoiceEvent) => void);
@@ -168,7 +171,7 @@ export class VoiceClient {
     return this.#call?.conversation.transcript ?? [];
   }
 
-  /** The agent's state, as the server sent it last; the default agent's is the order. */
+  /** The agent's state, as the server sent it last. */
   get state(): Readonly<Record<string, unknown>> {
     return this.#call?.conversation.state ?? {};
   }
@@ -184,6 +187,7 @@ export class VoiceClient {
 
   /** @deprecated The former name of `framesAcked`. */
   get framesHeard(): number {
+    warnRenamed("VoiceClient.framesHeard", "framesAcked");
     return this.framesAcked;
   }
 
@@ -227,11 +231,11 @@ export class VoiceClient {
 
   /** Speech that has arrived and waits to be played. */
   get bufferedMs(): number {
-    return this.#answers?.bufferedMs ?? 0;
+    return this.#player?.bufferedMs ?? 0;
   }
 
   get playedMs(): number {
-    return this.#answers?.playedMs ?? 0;
+    return this.#player?.playedMs ?? 0;
   }
 
   /** Whether an answer was announced that has not been played to its end or flushed. */
@@ -254,16 +258,16 @@ export class VoiceClient {
       ended: (error) => error && this.#call?.end(error instanceof VoiceError ? error : new CallLost(error.message)),
     });
     const [{ sampleRate }, accept] = await Promise.all([opened, playableCodecs(codec)]);
-    const answers: Answers = new Answers(this.sink, {
+    const player: Player = new Player(this.sink, {
       progressed: (position) => call.playout.progressed(position),
       cut: (position) => call.playout.cut(position),
       began: (utteranceId, agoMs) => call.playout.began(utteranceId, agoMs),
       audible: (utteranceId, agoMs) => call.playout.audible(utteranceId, agoMs),
       failed: (fault) => call.playout.failed(fault),
     });
-    await answers.open();
+    await player.open();
     const connect = connector(this.#settings);
-    const call: Call = new Call({ ...this.#settings, accept }, answers, connect, (event) => this.#happened(event));
+    const call: Call = new Call({ ...this.#settings, accept }, player, connect, (event) => this.#happened(event));
     const encoder = await openEncoder(codec, sampleRate, (timestamp, payload) =>
       call.sendFrame(encoder.codec, timestamp, payload),
     );
@@ -272,7 +276,7 @@ export class VoiceClient {
       this.#closed();
       throw new CallLost("the call was ended before it began");
     }
-    this.#answers = answers;
+    this.#player = player;
     this.#encoder = encoder;
     this.#call = call;
     this.#watch(call);
@@ -295,7 +299,7 @@ export class VoiceClient {
     };
   }
 
-  /** Look after the connection by a timer, with each sound (timers are slow in a hidden tab), and on the system's word. */
+  /** Call `tick` by a timer, and pass on what the system reports of the network. */
   #watch(call: Call): void {
     const timer = setInterval(() => call.tick(performance.now()), TICK_MS);
     const changed = () => call.networkChanged(performance.now());

@@ -262,7 +262,7 @@ MISTAKES = {
     "foreign address": (["call", "{wav}", "--local", "192.0.2.1"], "cannot use the local address 192.0.2.1"),
     "unpaired target": (["call", "{wav}", "--migrate-to", "127.0.0.3"], "each --migrate-to belongs to a --migrate-at"),
     "silent record": (["call", "{wav}", "--record", "x.wav", "--no-playback"], "--no-playback plays nothing"),
-    "closed port": (["call", "{wav}", "--url", "https://127.0.0.1:9/v1/voice"], " listens at 127.0.0.1:9"),
+    "closed port": (["call", "{wav}", "--url", "https://127.0.0.1:9/v1/voice"], "no server listens at 127.0.0.1:9"),
     "bad ping": (["ping", "ftp://h"], "the URL must begin with https://"),
 }
 

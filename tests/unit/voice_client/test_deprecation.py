@@ -23,3 +23,9 @@ def test_frames_heard_is_the_former_name_of_frames_acked() -> None:
     with pytest.warns(DeprecationWarning, match="frames_heard is deprecated: use frames_acked"):
         assert report.frames_heard == report.frames_acked
     assert report.as_json()["frames_heard"] == report.as_json()["frames_acked"]
+
+
+def test_a_former_name_warns_where_it_is_read() -> None:
+    with pytest.warns(DeprecationWarning, match="generation") as warned:
+        assert Flushed(7, 100).generation == 7
+    assert [warning.filename for warning in warned] == [__file__]

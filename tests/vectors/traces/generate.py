@@ -147,7 +147,7 @@ def _latency(turn: int, utterance: int, sequence: int | None, **parts: float | N
 
 
 def turns() -> list[Trace]:
-    heard: list[Step] = [
+    captured: list[Step] = [
         *_captured(50),
         [1_000, "round_trip", 70],
         [1_010, "round_trip", 50],
@@ -158,7 +158,7 @@ def turns() -> list[Trace]:
             "what": "the parts of one answer",
             "settings": {},
             "steps": [
-                *heard,
+                *captured,
                 [1_500, "announced", 1, 1],
                 [1_520, "latency", _latency(1, 1, 40)],
                 [1_555, "arrived", 1],
@@ -170,7 +170,7 @@ def turns() -> list[Trace]:
             "what": "the second answer is audible before the first one's parts are known",
             "settings": {},
             "steps": [
-                *heard,
+                *captured,
                 [1_500, "announced", 1, 1],
                 [1_510, "arrived", 1],
                 [1_520, "audible", 1],
@@ -185,7 +185,7 @@ def turns() -> list[Trace]:
             "what": "parts that are too long together leave nothing for the downlink",
             "settings": {},
             "steps": [
-                *heard,
+                *captured,
                 [1_400, "announced", 1, 1],
                 [1_410, "latency", _latency(1, 1, 40, llm_ms=900.0)],
                 [1_450, "arrived", 1],
@@ -209,7 +209,7 @@ def turns() -> list[Trace]:
             "what": "the caller interrupts; an interruption without a frame, or of an unknown answer, is not measured",
             "settings": {},
             "steps": [
-                *heard,
+                *captured,
                 [1_050, "announced", 1, 1],
                 [1_100, "flushed", 1, 46],
                 [1_150, "announced", 2, 2],

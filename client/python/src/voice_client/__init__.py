@@ -7,7 +7,7 @@
         security = Security(ca_file="certs/dev/ca.pem")
         async with VoiceClient("https://127.0.0.1:4433/v1/voice", security=security) as call:
             await call.listen()                                 # the greeting
-            speaking = asyncio.create_task(call.speak("order.wav"))
+            speaking = asyncio.create_task(call.speak("speech.wav"))
             print(await call.migrate())                         # a new socket in mid-speech, the same call
             await speaking
             await call.finish()                                 # all acked, answered and played

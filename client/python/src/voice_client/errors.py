@@ -6,10 +6,10 @@
     ├── UplinkFull            the caller sends faster than the server acknowledges
     ├── ConnectError          there is no session, and there never was
     │   ├── Unreachable       no answer, or the port is closed
-    │   ├── CertificateRefused  the server is not who the caller trusts
-    │   ├── AccessRefused     the token is missing, wrong, expired or not for this; or there is none to be had
+    │   ├── CertificateRefused  the caller does not trust the server's certificate
+    │   ├── AccessRefused     the token is missing, wrong, expired or not for this; or none could be fetched
     │   └── SessionRefused    the server declines for another reason; `status` is its HTTP status
-    ├── CallLost              the connection ended without a word
+    ├── CallLost              the connection ended without a close code
     ├── SessionFailed         the server ended the session; `code` says why
     │   └── ServerDrained     the worker went away before the call was finished
     ├── ProtocolFault         the server broke the voice protocol

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from voice_client.call.turns import TurnLatency
-from voice_client.deprecation import former
+from voice_client.deprecation import Renamed
 from voice_client.errors import ClientError
 
 
@@ -31,7 +31,7 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """The agent's state after `revision` changes, whole; the default agent's state is the order."""
+    """The agent's state after `revision` changes, whole."""
 
     revision: int
     state: Mapping[str, Any]
@@ -44,10 +44,7 @@ class Speech:
     utterance_id: int
     turn: int
 
-    @property
-    def generation(self) -> int:
-        """Deprecated: use `utterance_id`."""
-        return former("generation", "utterance_id", self.utterance_id)
+    generation = Renamed[int]("utterance_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +54,7 @@ class SpeechEnded:
     utterance_id: int
     played_ms: int
 
-    @property
-    def generation(self) -> int:
-        """Deprecated: use `utterance_id`."""
-        return former("generation", "utterance_id", self.utterance_id)
+    generation = Renamed[int]("utterance_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +64,7 @@ class Flushed:
     utterance_id: int
     played_ms: int
 
-    @property
-    def generation(self) -> int:
-        """Deprecated: use `utterance_id`."""
-        return former("generation", "utterance_id", self.utterance_id)
+    generation = Renamed[int]("utterance_id")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from voice_client.access_token import TokenSource
 from voice_client.audio.player import Sink
+from voice_client.deprecation import warn_renamed
 from voice_client.errors import InvalidSetting
 from voice_client.transport.credentials import CredentialStore
 from voicelink.wire import UplinkMode
@@ -64,6 +64,9 @@ class ConnectionOptions:
     once. Default: 60.
     `credentials`: session tickets and address tokens that make further connections quicker; share one between calls.
     Default: a store for this client alone, in memory.
+    `qlog`: log each QUIC connection (draft-ietf-quic-qlog-main-schema): a directory for one file for each, named by the
+    original destination connection ID, or a function that takes each finished log. A log is in memory until its
+    connection ends; it holds addresses, connection IDs and address tokens, and no payload. Default: no log.
     """
 
     local_address: str | None = None
@@ -71,6 +74,7 @@ class ConnectionOptions:
     heartbeat_s: float = 0.25
     resume_timeout_s: float = 60.0
     credentials: CredentialStore | None = field(default=None, repr=False)
+    qlog: str | Path | Callable[[dict[str, Any]], None] | None = None
 
     def __post_init__(self) -> None:
         _above_zero("ConnectionOptions.connect_timeout_s", self.connect_timeout_s)
@@ -79,6 +83,8 @@ class ConnectionOptions:
             raise InvalidSetting(
                 f"ConnectionOptions.resume_timeout_s is {self.resume_timeout_s:g}: give 0 s (no resume) or more"
             )
+        if isinstance(self.qlog, str | Path) and not Path(self.qlog).is_dir():
+            raise InvalidSetting(f"ConnectionOptions.qlog is {str(self.qlog)!r}: give a directory that exists")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,7 @@ _FORMER: Final[Mapping[str, tuple[str, str]]] = {
         for name, group in GROUPS.items()
         if group is not UplinkOptions
         for each in dataclasses.fields(group)
+        if each.name != "qlog"
     },
 }
 """The flat keywords that `VoiceClient` took before, and the group and option of each."""
@@ -146,7 +153,7 @@ def former_keywords(former: Mapping[str, Any], given: Mapping[str, Group | None]
         if given.get(group) is not None:
             raise InvalidSetting(f"VoiceClient got {keyword} and {group}: give {spelling} alone")
         shown = repr(value) if keyword == "uplink" else "..."
-        warnings.warn(f"VoiceClient({keyword}={shown}) is deprecated: use {spelling}", DeprecationWarning, stacklevel=3)
+        warn_renamed(f"VoiceClient({keyword}={shown})", spelling, stacklevel=3)
     return grouped(former)
 
 

@@ -11,12 +11,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from voice_client.access_token import AccessToken
-from voice_client.audio.source import FRAME_BYTES, RATE_HZ, PcmSource, Source, open_wav
+from voice_client.audio.source import FRAME_BYTES, RATE_HZ, Pace, PcmSource, Source, open_wav
 from voice_client.call.call import Call
 from voice_client.call.call_settings import CallSettings
-from voice_client.call.pace import Pace
 from voice_client.call.report import CallReport
-from voice_client.deprecation import former
+from voice_client.deprecation import Renamed
 from voice_client.errors import CallLost, MigrationFailed, Unreachable
 from voice_client.events import Closed, Event, Migration, PathChanged, Resumed, Transcript
 from voice_client.options import GROUPS, AudioOptions, ConnectionOptions, Security, UplinkOptions, former_keywords
@@ -87,6 +86,7 @@ class VoiceClient:
             uplink_limit_s=frames.limit_s,
         )
         self._credentials = connection.credentials or CredentialStore()
+        self._qlog = Path(connection.qlog) if isinstance(connection.qlog, str) else connection.qlog
         self._local_address = connection.local_address
         self._connect_timeout_s = connection.connect_timeout_s
         self._rng = rng
@@ -240,10 +240,7 @@ class VoiceClient:
         """The agent's state, as the server sent it last."""
         return self._call.conversation.state
 
-    @property
-    def order(self) -> Mapping[str, Any]:
-        """Deprecated: use `state`."""
-        return former("order", "state", self.state)
+    order = Renamed[Mapping[str, Any]]("state")
 
     @property
     def frames_sent(self) -> int:
@@ -255,10 +252,7 @@ class VoiceClient:
         """How many of them the server has acknowledged: their effect is saved."""
         return self._call.uplink.acked
 
-    @property
-    def frames_heard(self) -> int:
-        """Deprecated: use `frames_acked`."""
-        return former("frames_heard", "frames_acked", self.frames_acked)
+    frames_heard = Renamed[int]("frames_acked")
 
     @property
     def migrations(self) -> tuple[Migration, ...]:
@@ -336,6 +330,7 @@ class VoiceClient:
             local_address=self._local_address if has_address else None,
             timeout_s=self._connect_timeout_s,
             rng=self._rng,
+            qlog=self._qlog,
         )
 
     def _emit(self, event: Event) -> None:

@@ -27,7 +27,7 @@ export interface PlaybackHandler {
 
 const REPORT_MS = 200;
 /** How much of what takes the place of held speech must have arrived beyond what is skipped of it. */
-const HEIR_MS = 200;
+const REPLACEMENT_MS = 200;
 
 interface Utterance {
   readonly number: number;
@@ -150,7 +150,7 @@ export class Playback {
   /**
    * The connection was lost: return the first utterance not played to its end, and the position there.
    *
-   * What is buffered is played on. What is said again from that position, as `inherit` announces, takes its place.
+   * What is buffered is played on. What is said again from that position, as `replaceHeld` announces, takes its place.
    */
   hold(): { utteranceId: number; positionMs: number } {
     this.played(this.sink.position);
@@ -173,8 +173,8 @@ export class Playback {
     return this.#held;
   }
 
-  /** The server begins to say this over the new connection: the rest of what is held, or something else. */
-  inherit(utteranceId: number, isAgain: boolean): void {
+  /** Take over from what is held where the server says it again (`isAgain`); else drop what is held. */
+  replaceHeld(utteranceId: number, isAgain: boolean): void {
     if (!this.#held || this.#held.replacement !== undefined) {
       return; // what is said after the replacement follows it
     }
@@ -269,7 +269,7 @@ export class Playback {
       return;
     }
     const position = this.sink.position;
-    const enough = position - held.start + (HEIR_MS * this.rateHz) / 1000;
+    const enough = position - held.start + (REPLACEMENT_MS * this.rateHz) / 1000;
     if (position >= this.#written || replacement.isEnded || replacement.samples >= enough) {
       held.isDropping = true;
       this.sink.flush();

@@ -1,16 +1,13 @@
 /** The caller's side of the voice protocol, over one connection after the other. */
-import type { Answers } from "../audio/answers.js";
+import type { Player } from "../audio/player.js";
 import { ANSWER_TIMEOUT_MS, type CallSettings, type Connect } from "./call-settings.js";
-import { CaptureClock } from "./capture-clock.js";
+import { CaptureClock } from "../audio/microphone/capture-clock.js";
 import { Conversation } from "./conversation.js";
 import { CallLost, ProtocolFault, SessionFailed, sessionEnded, sessionRefused, Unreachable, type VoiceError } from "../errors.js";
 import type { TransportKind, VoiceEvent } from "../events.js";
-import { Heartbeat } from "./heartbeat.js";
-import { Liveness } from "./liveness.js";
-import { Playout } from "./playout.js";
+import { Heartbeat, Liveness } from "./heartbeat.js";
+import { Playout, ReplyClock } from "./playout.js";
 import { Recovery } from "./recovery.js";
-import { ReplyClock } from "./reply-clock.js";
-import { Settlement } from "./settlement.js";
 import type { Link, LinkHandler } from "../transport/link.js";
 import { Turns } from "./turns.js";
 import type { UplinkCounters } from "../uplink/sender.js";
@@ -33,7 +30,7 @@ export class Call implements LinkHandler {
     this.#send(measured);
     this.emit(turn);
   });
-  /** Tell it what the loudspeaker does. */
+  /** Reports what was played. */
   readonly playout: Playout;
   readonly closed: Promise<void>;
   beganAt = 0;
@@ -55,7 +52,7 @@ export class Call implements LinkHandler {
 
   constructor(
     private readonly settings: CallSettings,
-    private readonly answers: Answers,
+    private readonly player: Player,
     private readonly connect: Connect,
     readonly emit: (event: VoiceEvent) => void,
   ) {
@@ -136,7 +133,7 @@ export class Call implements LinkHandler {
     }
   }
 
-  /** Look after the connection. */
+  /** Send the pings that are due, and detect a silent connection. */
   tick(now: number): void {
     if (this.isOver || !this.#hasBegun) {
       return;
@@ -148,7 +145,7 @@ export class Call implements LinkHandler {
     }
   }
 
-  /** The network changed, the system says. */
+  /** The system reports a change of network. */
   networkChanged(now: number): void {
     if (this.#isLive && !this.isOver) {
       this.heartbeat.measure(now, () => undefined);
@@ -156,7 +153,7 @@ export class Call implements LinkHandler {
     this.recovery.networkChanged(now);
   }
 
-  /** Go deaf and mute on the present connection, as when its network disappears, and look for another one. */
+  /** Stop reading and sending on the present connection, as when its network disappears, and redial. */
   dropConnection(now: number, wanted?: TransportKind): void {
     if (this.canResume && this.#isLive) {
       this.recovery.interrupted(now, "the network was switched");
@@ -179,9 +176,8 @@ export class Call implements LinkHandler {
       case "ready":
         return this.#ready(link, message);
       case "transcript":
-        return this.emit(this.conversation.said(message));
       case "state": {
-        const event = this.conversation.changed(message);
+        const event = this.conversation.apply(message);
         return event && this.emit(event);
       }
       case "heard":
@@ -193,14 +189,14 @@ export class Call implements LinkHandler {
       case "speech":
         this.replies.announced(message.generation, message.turn);
         this.turns.announced(message.generation, message.turn);
-        this.answers.inherit(message.generation, message.is_again);
-        this.answers.begin(message.generation);
+        this.player.replaceHeld(message.generation, message.is_again);
+        this.player.begin(message.generation);
         return this.emit({ type: "speech", utteranceId: message.generation, turn: message.turn });
       case "latency":
         return this.turns.latencyReceived(message);
       case "flush":
         this.turns.flushed(message.generation, message.sequence);
-        return this.answers.flush(message.generation);
+        return this.player.flush(message.generation);
       case "drain":
         this.emit({ type: "draining", deadlineS: message.deadline_s });
         return this.canResume ? this.recovery.redial() : undefined;
@@ -225,12 +221,12 @@ export class Call implements LinkHandler {
     this.#liveness.received(now);
     this.replies.arrived(utteranceId, now);
     this.turns.arrived(utteranceId, now);
-    this.answers.push(utteranceId, frame);
+    this.player.push(utteranceId, frame);
   }
 
   speechEnded(link: Link, utteranceId: number): void {
     if (link === this.#link && !this.isOver) {
-      this.answers.end(utteranceId);
+      this.player.end(utteranceId);
     }
   }
 
@@ -257,7 +253,7 @@ export class Call implements LinkHandler {
     this.isOver = true;
     this.error = error;
     this.recovery.stop();
-    this.answers.close();
+    this.player.close();
     this.#settled?.reject(error ?? new CallLost("the call is over"));
     this.#former?.leave();
     this.#link?.close(code, reason);
@@ -278,14 +274,14 @@ export class Call implements LinkHandler {
     }
     this.recovery.interrupted(now, "the call moves to another connection");
     this.#isLive = false;
-    const { utteranceId, positionMs } = this.answers.hold();
+    const { utteranceId, positionMs } = this.player.hold();
     former?.leave();
     link.send({
       type: "resume",
       session: this.conversation.session ?? "",
       token: this.#token,
       accept,
-      generation: this.answers.newest,
+      generation: this.player.newest,
       next_generation: utteranceId,
       position_ms: positionMs,
       turn: this.conversation.newestTurn,
@@ -303,7 +299,7 @@ export class Call implements LinkHandler {
       this.#fault(new Malformed(`the session goes on at frame ${ready.next_sequence}, which is gone`));
       return;
     }
-    this.conversation.served(ready);
+    this.conversation.apply(ready);
     this.#token = ready.token;
     this.#isLive = true;
     this.#liveness.restart(now);
@@ -330,10 +326,10 @@ export class Call implements LinkHandler {
   #ended(error: VoiceError | null): void {
     const wasLive = this.#isLive;
     const isAnswer = error instanceof SessionFailed;
-    const isPassing =
-      error?.kind === "server-drained" || (isAnswer && !wasLive && this.recovery.mayPass(error.code));
+    const isTransient =
+      error?.kind === "server-drained" || (isAnswer && !wasLive && this.recovery.mayRetry(error.code));
     this.#isLive = false;
-    if (error && (isPassing || !isAnswer) && this.canResume) {
+    if (error && (isTransient || !isAnswer) && this.canResume) {
       const now = performance.now();
       this.recovery.interrupted(now - this.#stalledMs(now), error.message, error);
       this.recovery.redial();
@@ -384,5 +380,22 @@ export class Call implements LinkHandler {
 
   #stalledMs(now: number): number {
     return this.#liveness.stalledMs(now, this.heartbeat.waitingSince);
+  }
+}
+
+/** A promise with a timeout that is resolved from outside. */
+class Settlement {
+  readonly promise: Promise<void>;
+  resolve!: () => void;
+  reject!: (error: unknown) => void;
+
+  /** `missed` is called where nothing has come of it after `timeoutMs`. */
+  constructor(timeoutMs: number, missed: () => void) {
+    const timer = setTimeout(missed, timeoutMs);
+    this.promise = new Promise<void>((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    }).finally(() => clearTimeout(timer));
+    this.promise.catch(() => undefined);
   }
 }

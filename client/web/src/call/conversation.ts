@@ -1,6 +1,6 @@
-/** What the caller knows of the session: who serves it, what was said, and the agent's state. */
+/** What the caller knows of the session: its ID, its worker, the transcript, and the agent's state. */
 import type { StateChanged, Transcript } from "../events.js";
-import type { Ready, ServerMessage } from "../wire/messages.js";
+import type { ServerMessage } from "../wire/messages.js";
 
 export class Conversation {
   session: string | null = null;
@@ -19,27 +19,27 @@ export class Conversation {
     return Math.max(0, ...this.transcript.filter((line) => line.isFinal).map((line) => line.turn));
   }
 
-  /** The session is served by this worker from now on. */
-  served(ready: Ready): void {
-    this.session = ready.session;
-    this.worker = ready.worker;
-    this.#revision = 0; // what was not saved when the worker before was lost is counted anew
-  }
-
-  said(message: Extract<ServerMessage, { type: "transcript" }>): Transcript {
-    const { turn, role, text, is_final: isFinal } = message;
-    const line: Transcript = { type: "transcript", turn, role, text, isFinal };
-    this.#lines.set(`${turn} ${role}`, line);
-    return line;
-  }
-
-  /** Take a state over; undefined where it is older than what is known. */
-  changed(message: Extract<ServerMessage, { type: "state" }>): StateChanged | undefined {
-    if (message.revision < this.#revision) {
-      return undefined;
+  /** Take a message over; undefined where it is no event of its own, or older than what is known. */
+  apply(message: Extract<ServerMessage, { type: "ready" | "transcript" | "state" }>): Transcript | StateChanged | undefined {
+    switch (message.type) {
+      case "ready":
+        this.session = message.session;
+        this.worker = message.worker;
+        this.#revision = 0; // what was not saved when the worker before was lost is counted anew
+        return undefined;
+      case "transcript": {
+        const { turn, role, text, is_final: isFinal } = message;
+        const line: Transcript = { type: "transcript", turn, role, text, isFinal };
+        this.#lines.set(`${turn} ${role}`, line);
+        return line;
+      }
+      case "state":
+        if (message.revision < this.#revision) {
+          return undefined;
+        }
+        this.#revision = message.revision;
+        this.state = message.state;
+        return { type: "state", revision: message.revision, state: message.state };
     }
-    this.#revision = message.revision;
-    this.state = message.state;
-    return { type: "state", revision: message.revision, state: message.state };
   }
 }

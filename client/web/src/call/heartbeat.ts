@@ -1,6 +1,8 @@
-/** Pings at a steady rate: a dead connection is noticed, boxes on the way keep the address, round trips get measured. */
+/** Pings at a steady rate: middleboxes keep the address, round trips are measured, a silent connection is detected. */
 
 const KEPT_PINGS = 64;
+/** A page that was suspended for longer received nothing because it did not run. */
+const SUSPENDED_MS = 400;
 
 export class Heartbeat {
   rttMs: number | null = null;
@@ -66,5 +68,35 @@ export class Heartbeat {
     this.#beatAt = now;
     this.#sentAt.set(this.#nextId, now);
     this.send(this.#nextId++);
+  }
+}
+
+/** How long a connection has owed an answer; time in which the page was suspended does not count. */
+export class Liveness {
+  #receivedAt = 0;
+  #tickedAt = 0;
+  #resumedAt = 0;
+
+  /** A new connection is ready. */
+  restart(now: number): void {
+    this.#resumedAt = this.#tickedAt = now;
+  }
+
+  /** Something has arrived from the server. */
+  received(now: number): void {
+    this.#receivedAt = now;
+  }
+
+  /** The page runs. */
+  tick(now: number): void {
+    if (now - this.#tickedAt > SUSPENDED_MS) {
+      this.#resumedAt = now;
+    }
+    this.#tickedAt = now;
+  }
+
+  /** `waitingSince` is when the oldest ping without a pong was sent. */
+  stalledMs(now: number, waitingSince: number | undefined): number {
+    return waitingSince === undefined ? 0 : Math.max(0, now - Math.max(waitingSince, this.#receivedAt, this.#resumedAt));
   }
 }

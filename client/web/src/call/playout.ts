@@ -1,14 +1,13 @@
-/** Reports what leaves the loudspeaker to the server and the application. */
-import type { AnswersHandler } from "../audio/answers.js";
+/** Reports what leaves the loudspeaker to the server and the application, and how long the caller waited for it. */
+import type { PlayerHandler } from "../audio/player.js";
 import type { Position } from "../audio/playback.js";
-import type { VoiceEvent } from "../events.js";
-import type { ReplyClock } from "./reply-clock.js";
+import type { Reply, VoiceEvent } from "../events.js";
 import type { Turns } from "./turns.js";
 import type { Malformed } from "../wire/codepoints.js";
 import type { ClientMessage } from "../wire/messages.js";
 
-/** The call, as its loudspeaker sees it. */
-export interface Listening {
+/** The parts of a call that depend on what was played. */
+export interface PlayoutHandler {
   readonly replies: ReplyClock;
   readonly turns: Turns;
   send(message: ClientMessage): void;
@@ -16,8 +15,8 @@ export interface Listening {
   fault(fault: Malformed): void;
 }
 
-export class Playout implements AnswersHandler {
-  constructor(private readonly call: Listening) {}
+export class Playout implements PlayerHandler {
+  constructor(private readonly call: PlayoutHandler) {}
 
   progressed({ utteranceId, positionMs, isComplete }: Position): void {
     this.call.send({ type: "played", generation: utteranceId, position_ms: positionMs, is_complete: isComplete });
@@ -47,5 +46,62 @@ export class Playout implements AnswersHandler {
 
   failed(fault: Malformed): void {
     this.call.fault(fault);
+  }
+}
+
+/** How long the caller waits for each answer. */
+export class ReplyClock {
+  readonly latenciesMs: number[] = [];
+  readonly #turns = new Map<number, number>();
+  readonly #arrivals = new Map<number, { voicedAt: number; arrivedAt: number }>();
+  #voicedAt: number | undefined;
+  #newest = 0;
+
+  /** Whether an answer was announced that has not been played to its end or flushed. */
+  get isAgentSpeaking(): boolean {
+    return this.#turns.size > 0;
+  }
+
+  /** The caller spoke. */
+  voiced(now: number): void {
+    this.#voicedAt = now;
+  }
+
+  announced(utteranceId: number, turn: number): void {
+    this.#turns.set(utteranceId, turn);
+  }
+
+  /** A frame of an answer came. */
+  arrived(utteranceId: number, now: number): void {
+    if (utteranceId > this.#newest) {
+      this.#newest = utteranceId;
+      if (this.#voicedAt !== undefined) {
+        this.#arrivals.set(utteranceId, { voicedAt: this.#voicedAt, arrivedAt: now });
+        this.#voicedAt = undefined;
+      }
+    }
+  }
+
+  /** An answer began to sound at `startedAt`; undefined where it answers nothing that was said since the last one. */
+  began(utteranceId: number, startedAt: number): Reply | undefined {
+    const arrival = this.#arrivals.get(utteranceId);
+    if (!arrival) {
+      return undefined;
+    }
+    this.#arrivals.delete(utteranceId);
+    const arrivalMs = Math.round(arrival.arrivedAt - arrival.voicedAt);
+    const latencyMs = Math.max(arrivalMs, Math.round(startedAt - arrival.voicedAt));
+    this.latenciesMs.push(latencyMs);
+    return { type: "reply", utteranceId, turn: this.#turns.get(utteranceId) ?? 0, latencyMs, arrivalMs };
+  }
+
+  /** An answer was played to its end or flushed. */
+  over(utteranceId: number): void {
+    this.#turns.delete(utteranceId);
+  }
+
+  /** The answers announced so far come no more: they will be said again under new numbers. */
+  forget(): void {
+    this.#turns.clear();
   }
 }

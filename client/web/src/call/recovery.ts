@@ -1,21 +1,21 @@
-/** What a call does while its connection is silent or gone: it notices, dials again, and gives up in the end. */
+/** Detects a silent or lost connection, redials, and ends the call after a timeout. */
 import { CallLost, type VoiceError } from "../errors.js";
 import type { Interrupted, Resumed, TransportKind } from "../events.js";
-import { Backoff, isPassing } from "../transport/redial.js";
+import { Backoff, isTransient } from "../transport/redial.js";
 import { CloseCode } from "../wire/codepoints.js";
 
 /** After this and a round trip in which a ping waits and the server sends nothing, a connection counts as lost. */
 const DEAD_AFTER_MS = 750;
 /** The longest wait for an answer on a connection that answers. */
 const ALIVE_MS = 100;
-/** After the system said that the network changed, a shorter silence is enough. */
+/** After the system reported a change of network, a shorter silence is enough. */
 const SUSPECT_AFTER_MS = 300;
 const SUSPECT_FOR_MS = 2_000;
 const LONGEST_DELAY_MS = 2_000;
 /** So many workers may not know the session: without a shared store only one does, and each port leads to any. */
 const MAX_UNKNOWN_SESSIONS = 6;
 
-/** The call, as its recovery sees it. */
+/** The parts of a call that recovery needs. */
 export interface Recovering {
   readonly canResume: boolean;
   readonly beganAt: number;
@@ -49,8 +49,8 @@ export class Recovery {
   /** `stalledMs` is how long the live connection has owed an answer. */
   tick(now: number, stalledMs: number): void {
     const rttMs = this.call.rttMs ?? 0;
-    const patienceMs = now < this.#suspectUntil ? SUSPECT_AFTER_MS + 2 * rttMs : DEAD_AFTER_MS + rttMs;
-    if (!this.#isInterrupted && stalledMs > patienceMs && this.call.canResume) {
+    const limitMs = now < this.#suspectUntil ? SUSPECT_AFTER_MS + 2 * rttMs : DEAD_AFTER_MS + rttMs;
+    if (!this.#isInterrupted && stalledMs > limitMs && this.call.canResume) {
       this.interrupted(now - stalledMs, `the server has not answered for ${(stalledMs / 1000).toFixed(1)} s`);
       this.redial();
     } else if (this.#isInterrupted && stalledMs < ALIVE_MS) {
@@ -58,7 +58,7 @@ export class Recovery {
     }
   }
 
-  /** The network changed, the system says: doubt the connection, and waste no time where there is none. */
+  /** The system reports a change of network: apply the shorter limit, and redial without delay. */
   networkChanged(now: number): void {
     this.#suspectUntil = now + SUSPECT_FOR_MS;
     this.#dialling?.backoff.hurry();
@@ -77,7 +77,7 @@ export class Recovery {
   }
 
   /** Whether a resume that was refused with this code may succeed later, or at another worker. */
-  mayPass(code: number): boolean {
+  mayRetry(code: number): boolean {
     return code === CloseCode.UNKNOWN_SESSION ? ++this.#unknownSessions < MAX_UNKNOWN_SESSIONS : code === CloseCode.OVERLOADED;
   }
 
@@ -126,7 +126,7 @@ export class Recovery {
         await this.call.reconnect(signal, wanted);
         return;
       } catch (error) {
-        if (!signal.aborted && !isPassing(error)) {
+        if (!signal.aborted && !isTransient(error)) {
           this.call.end(error as VoiceError);
           return;
         }

@@ -91,26 +91,26 @@ export class Turns {
     );
   }
 
-  /** Join the server's parts and the first audible sample of the same answer, in whichever order they come. */
+  /** Join the server's parts and the first audible sample of the same answer, in either order. */
   #answered(): void {
-    const served = this.#latency;
-    const audibleAt = served && this.#audible.get(served.generation);
-    if (!served || audibleAt === undefined) {
+    const latency = this.#latency;
+    const audibleAt = latency && this.#audible.get(latency.generation);
+    if (!latency || audibleAt === undefined) {
       return;
     }
     this.#latency = undefined;
-    const { turn, sequence } = served;
+    const { turn, sequence } = latency;
     const capturedAt = sequence === null ? undefined : this.#captured.get(sequence);
     const responseMs = capturedAt === undefined ? null : since(capturedAt, audibleAt);
-    const playoutMs = since(this.#arrived.get(served.generation) ?? audibleAt, audibleAt);
+    const playoutMs = since(this.#arrived.get(latency.generation) ?? audibleAt, audibleAt);
     const shortest = this.#rtts[0]?.rttMs;
-    const uplinkAgeMs = served.uplink_ms === null || shortest === undefined ? null : tenth(shortest / 2 + served.uplink_ms);
+    const uplinkAgeMs = latency.uplink_ms === null || shortest === undefined ? null : tenth(shortest / 2 + latency.uplink_ms);
     const parts = {
       uplinkAgeMs,
-      endpointingMs: served.endpointing_ms,
-      sttMs: served.stt_ms,
-      llmMs: served.llm_ms,
-      ttsMs: served.tts_ms,
+      endpointingMs: latency.endpointing_ms,
+      sttMs: latency.stt_ms,
+      llmMs: latency.llm_ms,
+      ttsMs: latency.tts_ms,
       playoutMs,
     };
     const known = Object.values(parts).filter((part) => part !== null);

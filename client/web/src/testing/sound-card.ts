@@ -55,8 +55,8 @@ export async function installSoundCard(isIsolated: boolean): Promise<SoundCard> 
       disconnect(): void {}
     },
   });
-  await import("../audio/playback-worklet.js");
-  await import("../audio/capture-worklet.js");
+  await import("../audio/loudspeaker/playback-worklet.js");
+  await import("../audio/microphone/capture-worklet.js");
   return card;
 }
 

@@ -22,7 +22,7 @@ export interface Link {
   leave(): void;
 }
 
-/** What a link tells its call; the call ignores links it has left. */
+/** What a link calls; the call ignores links it has left. */
 export interface LinkHandler {
   messageReceived(link: Link, message: ServerMessage): void;
   frameReceived(link: Link, utteranceId: number, frame: AudioFrame): void;

@@ -1,18 +1,18 @@
-/** Dials again and again, for a connection that must come about. */
+/** Attempts to connect, their timeouts, and the pauses between them. */
 import { NoAnswer, Unreachable, VoiceError } from "../errors.js";
 import type { Dial } from "./link.js";
 
 const GROWTH = 1.3;
 const LONGEST_TRY_MS = 4_000;
 const FIRST_PAUSE_MS = 100;
-/** A browser lets each further attempt wait twice as long after failures (Chromium does): be as patient, and make few. */
+/** A browser lets each further attempt wait twice as long after failures (Chromium does): so make few. */
 const BACKOFF_GROWTH = 3;
 
 /**
  * A dial that gives each try a short time and a new source port: a load balancer may have chosen a worker that is gone.
  * A refusal is not repeated. What fails at once is tried again for `retryForMs`: there may be no route just now.
  */
-export function persistently(dial: Dial, firstTryMs: number, retryForMs = 0): Dial {
+export function retrying(dial: Dial, firstTryMs: number, retryForMs = 0): Dial {
   return async (handler, signal) => {
     const beganAt = performance.now();
     let pauseMs = FIRST_PAUSE_MS;
@@ -41,8 +41,8 @@ export function persistently(dial: Dial, firstTryMs: number, retryForMs = 0): Di
   };
 }
 
-/** How long the first try of a dial may take after so many races were lost. */
-export function patienceMs(firstTryMs: number, lostRaces: number): number {
+/** Timeout of a dial's first attempt after `lostRaces`. */
+export function firstTimeoutMs(firstTryMs: number, lostRaces: number): number {
   return Math.min(firstTryMs * 1.5 ** lostRaces, Math.max(LONGEST_TRY_MS, firstTryMs));
 }
 
@@ -62,14 +62,14 @@ export class Backoff {
     return passed(delayMs, signal, (end) => (this.#end = end));
   }
 
-  /** Something changed for the better: try now. */
+  /** End the present delay, and begin with the shortest again. */
   hurry(): void {
     this.#delayMs = 50;
     this.#end?.();
   }
 }
 
-/** A pause, unless `signal` or who was given `end` ends it sooner. */
+/** A pause; `signal`, or the function that `give` gets, ends it early. */
 function passed(ms: number, signal: AbortSignal, give?: (end: () => void) => void): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {
@@ -83,7 +83,7 @@ function passed(ms: number, signal: AbortSignal, give?: (end: () => void) => voi
   });
 }
 
-/** Whether another try could end differently. */
-export function isPassing(error: unknown): boolean {
+/** Whether another attempt may succeed. */
+export function isTransient(error: unknown): boolean {
   return !(error instanceof VoiceError) || (error.kind !== "access-refused" && error.kind !== "certificate-refused");
 }

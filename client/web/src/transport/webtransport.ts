@@ -27,7 +27,7 @@ export async function openWebTransport(
   });
   const abandon = () => session.close();
   signal.addEventListener("abort", abandon);
-  session.closed.catch(() => undefined); // `ready` tells
+  session.closed.catch(() => undefined); // `ready` rejects too
   try {
     await session.ready;
     const control = await session.createBidirectionalStream();
@@ -109,7 +109,7 @@ class WebTransportLink implements Link {
     this.close(CloseCode.TAKEN_OVER, "the caller goes on over another connection");
   }
 
-  /** The stream keeps the order and what does not fit yet; its failure is the session's, which tells. */
+  /** The stream keeps the order and what does not fit yet; its failure ends the session, which `closed` reports. */
   #write(writer: WritableStreamDefaultWriter<Uint8Array>, bytes: Uint8Array): void {
     if (!this.#isOver) {
       writer.write(bytes).catch(() => undefined);
@@ -143,7 +143,7 @@ class WebTransportLink implements Link {
         void this.#readSpeech(next.value);
       }
     } catch {
-      // the session ended, which `closed` tells
+      // the session ended: see `closed`
     }
   }
 

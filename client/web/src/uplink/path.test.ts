@@ -118,7 +118,7 @@ it("sends nothing more once it is closed", async () => {
   expect(datagrams.sent).toEqual([[0]]);
 });
 
-it("tells of a report that makes no sense", async () => {
+it("finds fault with a malformed report", async () => {
   begin("hybrid");
   datagrams.report({ newest: 7 });
   await settle();

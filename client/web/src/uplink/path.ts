@@ -88,7 +88,7 @@ export class UplinkPath {
         this.#sendAll(outgoing);
       }
     } catch {
-      // the session ended, which `closed` tells
+      // the session ended: see `closed`
     }
   }
 

@@ -29,7 +29,7 @@ export class Redundancy {
     }
     const before = this.#counts[0]!;
     const lost = Math.max(0, sent - before.sent - (received - before.received));
-    const loss = (lost + 0.5) / Math.max(sent - before.sent, LEAST); // half of one for doubt
+    const loss = (lost + 0.5) / Math.max(sent - before.sent, LEAST); // half of one for uncertainty
     this.#repeat(THRESHOLDS.filter((threshold) => loss > threshold).length, now);
   }
 

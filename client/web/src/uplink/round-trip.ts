@@ -1,6 +1,6 @@
 /** The round trip of datagrams, by what the other side reports of them. */
 
-const INITIAL_PATIENCE_MS = 500;
+const INITIAL_TIMEOUT_MS = 500;
 const REPORT_DELAY_MS = 60;
 
 /** Smoothed as RFC 9002 section 5.3 does it. */
@@ -16,9 +16,9 @@ export class RoundTrip {
   }
 
   /** How long a report may take to come. */
-  get patienceMs(): number {
+  get reportTimeoutMs(): number {
     return this.#smoothedMs === undefined
-      ? INITIAL_PATIENCE_MS
+      ? INITIAL_TIMEOUT_MS
       : this.#smoothedMs + 4 * this.#deviationMs + REPORT_DELAY_MS;
   }
 

@@ -84,10 +84,10 @@ describe("a frame", () => {
     const uplink = sender({ limitMs: 100 }, counted);
     speak(uplink, 0, 1);
     expect(uplink.tick(NOW + 99)).not.toEqual([]);
-    const [told] = read(uplink.tick(NOW + 140));
-    expect(told).toMatchObject({ first: 1, frames: [] });
+    const [announcement] = read(uplink.tick(NOW + 140));
+    expect(announcement).toMatchObject({ first: 1, frames: [] });
     expect(counted.givenUp).toBe(1);
-    uplink.reportReceived(report(told!.number, 1, 1), NOW + 200);
+    uplink.reportReceived(report(announcement!.number, 1, 1), NOW + 200);
     expect(uplink.deadline).toBeUndefined();
   });
 });
@@ -145,7 +145,7 @@ describe("over a simulated link", () => {
     };
   };
 
-  it.each([1, 2, 3, 4, 5, 6, 7, 8])("nothing is lost, doubled or out of order, whatever it does (seed %i)", (seed) => {
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])("nothing is lost, doubled or out of order under random faults (seed %i)", (seed) => {
     const link = new UplinkOverLink(storm(seed, seed / 10, 30 * seed, 104_000));
     link.say(80);
     link.say(40, link.now + 2_500);

@@ -54,7 +54,7 @@ interface Unreported {
 /**
  * Of one connection, from the frame `nextSequence` on. Send what each call returns; call `tick` at `deadline`.
  *
- * `maxBytes` tells the largest datagram. With `limitMs` frames that were not reported for so long are given up, but for
+ * `maxBytes` returns the size of the largest datagram. With `limitMs` frames that were not reported for so long are given up, but for
  * those on the stream.
  */
 export class UplinkSender {
@@ -241,10 +241,10 @@ export class UplinkSender {
       outgoing.push(this.#toStream(waiting.shift()!)); // datagrams have become smaller
     }
     if (this.limitMs === undefined) {
-      let patience = (LONGEST_REPAIR_MS * REPAIR_BITS_PER_S) / 8_000;
+      let allowedBytes = (LONGEST_REPAIR_MS * REPAIR_BITS_PER_S) / 8_000;
       for (const sent of waiting) {
-        patience -= sizeOf(sent);
-        if (patience < 0) {
+        allowedBytes -= sizeOf(sent);
+        if (allowedBytes < 0) {
           outgoing.push(this.#toStream(sent));
         }
       }
@@ -303,12 +303,12 @@ export class UplinkSender {
 
   /** When the oldest frames are sent again although nothing is known of them. */
   get #silenceEndsAt(): number | undefined {
-    const { oldestUnreportedAt, patienceMs } = this.#roundTrip;
-    const isTold = !this.#frames.size && this.#reportedNext >= this.#first;
-    if (this.#isSilent || isTold || oldestUnreportedAt === undefined) {
+    const { oldestUnreportedAt, reportTimeoutMs } = this.#roundTrip;
+    const isReported = !this.#frames.size && this.#reportedNext >= this.#first;
+    if (this.#isSilent || isReported || oldestUnreportedAt === undefined) {
       return this.#probeAt;
     }
-    return Math.max(oldestUnreportedAt, this.#reportedAt) + patienceMs;
+    return Math.max(oldestUnreportedAt, this.#reportedAt) + reportTimeoutMs;
   }
 
   #probe(now: number): Uint8Array {

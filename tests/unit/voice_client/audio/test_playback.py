@@ -134,63 +134,63 @@ def test_sound_is_played_dropped_or_still_buffered_and_never_after_its_flush(
 class TestHeld:
     """Audio that outlives its connection."""
 
-    STORY = bytes(i % 251 for i in range(96_000))
+    SPEECH = bytes(i % 251 for i in range(96_000))
 
     def held(self, played: int) -> Playback:
         playback = Playback(24_000)
-        playback.push(1, self.STORY[:48_000])
+        playback.push(1, self.SPEECH[:48_000])
         playback.pull(played)
         return playback
 
     def test_what_is_said_again_goes_on_without_a_seam(self) -> None:
         playback = self.held(2_417)
         assert playback.hold() == (1, 100)
-        heard = self.STORY[: 2_417 * 2] + playback.pull(480) + playback.pull(480)
-        playback.inherit(2, is_again=True)
-        playback.push(2, self.STORY[100 * 48 :])
+        heard = self.SPEECH[: 2_417 * 2] + playback.pull(480) + playback.pull(480)
+        playback.replace_held(2, is_again=True)
+        playback.push(2, self.SPEECH[100 * 48 :])
         playback.end(2)
         while chunk := playback.pull(480):
             heard += chunk
-        assert heard == self.STORY
+        assert heard == self.SPEECH
 
     def test_the_audio_may_come_before_its_announcement(self) -> None:
         playback = self.held(2_400)
         playback.hold()
-        playback.push(2, self.STORY[100 * 48 :])
-        heard = self.STORY[:4_800] + playback.pull(480)
-        playback.inherit(2, is_again=True)
+        playback.push(2, self.SPEECH[100 * 48 :])
+        heard = self.SPEECH[:4_800] + playback.pull(480)
+        playback.replace_held(2, is_again=True)
         heard += playback.pull(480)
-        assert heard == self.STORY[: len(heard)]
+        assert heard == self.SPEECH[: len(heard)]
         assert playback.unplayed[0] == 2
 
     def test_something_else_takes_the_place_of_what_was_held_at_once(self) -> None:
         playback = self.held(2_400)
         playback.hold()
-        playback.inherit(2, is_again=False)
+        playback.replace_held(2, is_again=False)
         playback.push(2, b"\1\1" * 480)
         assert playback.pull(480) == b"\1\1" * 480
 
     def test_what_is_said_after_the_repeated_answer_follows_it(self) -> None:
         playback = self.held(2_400)
         playback.hold()
-        playback.inherit(2, is_again=True)
-        playback.push(2, self.STORY[100 * 48 : 60_000])
+        playback.replace_held(2, is_again=True)
+        playback.push(2, self.SPEECH[100 * 48 : 60_000])
         playback.end(2)
-        playback.inherit(3, is_again=False)
-        playback.push(3, self.STORY[60_000:])
-        assert self.STORY[:4_800] + playback.pull(48_000) == self.STORY
+        playback.replace_held(3, is_again=False)
+        playback.push(3, self.SPEECH[60_000:])
+        assert self.SPEECH[:4_800] + playback.pull(48_000) == self.SPEECH
 
     def test_a_loss_before_the_repeated_answer_had_its_turn_forgets_it(self) -> None:
         playback = self.held(2_400)
         playback.hold()
-        playback.inherit(2, is_again=True)
-        playback.push(2, self.STORY[100 * 48 : 110 * 48])
+        playback.replace_held(2, is_again=True)
+        playback.push(2, self.SPEECH[100 * 48 : 110 * 48])
         assert playback.hold() == (1, 100)
-        heard = self.STORY[:4_800] + playback.pull(480)
-        playback.inherit(3, is_again=True)
-        playback.push(3, self.STORY[100 * 48 :])
+        heard = self.SPEECH[:4_800] + playback.pull(480)
+        playback.replace_held(3, is_again=True)
+        playback.push(3, self.SPEECH[100 * 48 :])
         playback.end(3)
-        assert heard + playback.pull(48_000) == self.STORY
+        assert heard + playback.pull(48_000) == self.SPEECH
 
     def test_a_second_loss_names_the_same_position(self) -> None:
         playback = self.held(2_400)

@@ -34,7 +34,7 @@ class Failing:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-class Heard:
+class RecordingSink:
     def __init__(self) -> None:
         self.pcm = b""
 
@@ -49,14 +49,14 @@ class Heard:
 
 
 async def test_a_sink_that_fails_is_taken_out_once_and_the_others_play_on():
-    playback, failing, heard, failures = Playback(RATE_HZ), Failing(2), Heard(), []
+    playback, failing, recording, failures = Playback(RATE_HZ), Failing(2), RecordingSink(), []
     speech = bytes(range(1, 241)) * 8  # 40 ms
     finished = asyncio.Event()
     player = Player(
         playback,
         lambda position: finished.set() if position.is_complete else None,
         lambda utterance_id, at: None,
-        [failing, heard],
+        [failing, recording],
         lambda sink, error: failures.append((sink, error)),
     )
     playback.begin(1)
@@ -67,7 +67,7 @@ async def test_a_sink_that_fails_is_taken_out_once_and_the_others_play_on():
     await asyncio.wait_for(finished.wait(), 10)
     player.flush()
     player.close()
-    assert heard.pcm == speech * 3
+    assert recording.pcm == speech * 3
     assert [(sink, type(error)) for sink, error in failures] == [(failing, OSError)]
     assert failing.is_closed
 

@@ -11,11 +11,11 @@ from voice_client.transport.target import parse_url
 from voice_client.transport.trust import trust
 
 RESET = Unreachable("no connection to here: stateless reset", is_reset=True)
-SILENT = Unreachable("nobody listens at here")
+SILENT = Unreachable("no server listens here")
 
 
 class Dialled:
-    """Connections that fail one after the other, as told, before one opens."""
+    """Connections that fail one after the other, in this order, before one opens."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, failures: list[ClientError]) -> None:
         self.failures = failures
@@ -54,7 +54,7 @@ async def test_a_connection_that_is_reset_is_replaced(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("failures", "tries"), [([RESET] * 9, 4), ([SILENT], 1), ([RESET, SILENT], 2), ([InvalidSetting("no")], 1)]
 )
-async def test_what_fails_otherwise_or_for_good_is_told(
+async def test_other_failures_are_raised(
     monkeypatch: pytest.MonkeyPatch, failures: list[ClientError], tries: int
 ) -> None:
     dialled = Dialled(monkeypatch, list(failures))

@@ -97,7 +97,7 @@ class Playback:
     def hold(self) -> tuple[int, int]:
         """The connection was lost: return the first utterance not played to its end, and the position there in ms.
 
-        What is buffered is played on. What is said again from that position as `inherit` announces takes its place
+        What is buffered is played on. What is said again from that position as `replace_held` announces takes its place
         without a seam.
         """
         if self._held is None:
@@ -112,8 +112,8 @@ class Playback:
             waiting.is_ended = True  # nothing more comes over the lost connection
         return self._held.utterance_id, self._held.position_ms
 
-    def inherit(self, utterance_id: int, *, is_again: bool) -> None:
-        """The server begins to say this over the new connection: the rest of what was held, or something else."""
+    def replace_held(self, utterance_id: int, *, is_again: bool) -> None:
+        """Take over from what is held where the server says it again (`is_again`); else drop what is held."""
         if self._held is None or self._held.replacement is not None:
             return  # what is said after the replacement follows it
         if is_again:

@@ -26,7 +26,7 @@ class Sink(Protocol):
 
 @runtime_checkable
 class Delayed(Protocol):
-    """What a sink may be besides: one whose sound is heard `latency_s` after it was due."""
+    """What a sink may be besides: one whose sound leaves the loudspeaker `latency_s` after it was due."""
 
     latency_s: float
 
@@ -60,7 +60,7 @@ class Player:
             self._timer = self._loop.call_at(self._tick_at, self._tick)
 
     def flush(self) -> float:
-        """Silence the sinks at once, and return when that is heard; the buffer is the caller's to flush."""
+        """Silence the sinks at once, and return when that takes effect; the buffer is the caller's to flush."""
         self._each(lambda sink: sink.flush())
         return self._loop.time() + self._latency_s
 

@@ -1,7 +1,8 @@
-"""Where the caller's speech comes from: a file, a text, samples in memory."""
+"""Where the caller's speech comes from (a file, a text, samples in memory), and the pace at which it is spoken."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
@@ -80,3 +81,19 @@ def spoken(text: str) -> PcmSource:
     if not pcm:
         raise SourceError("there is no text to say")
     return from_sound(Sound((np.frombuffer(pcm, "<i2") / 32768).astype(np.float32), SPEECH_RATE_HZ))
+
+
+class Pace:
+    """Releases one piece of speech after the other at the moment it is due, without drift.
+
+    A late piece does not delay the next ones: they are released at once until the pace is caught up.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._due_at = self._loop.time()
+
+    async def wait(self, duration_s: float) -> None:
+        """Wait until a piece that lasts `duration_s` has been spoken."""
+        self._due_at += duration_s
+        await asyncio.sleep(max(0.0, self._due_at - self._loop.time()))

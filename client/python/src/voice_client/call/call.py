@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
 from voice_client.audio.loudness import is_voiced
@@ -26,6 +27,7 @@ from voice_client.events import (
     SpeechEnded,
     TurnMeasured,
 )
+from voice_client.state_log import log_change
 from voice_client.transport.link import PLAYBACK_RATE_HZ, Link
 from voice_client.uplink.sender import UplinkCounters
 from voice_client.uplink.uplink import Uplink
@@ -52,6 +54,8 @@ from voicelink.wire import (
     Start,
 )
 from voicelink.wire import Speech as SpeechMessage
+
+_log = logging.getLogger(__name__)
 
 _MAX_BUFFERED_S = 600
 _MAX_CLOCK_LAG_S = 0.2
@@ -140,6 +144,7 @@ class Call:
         if not self._has_said_bye:
             self._send_frames(self._encoder.flush())
             self._has_said_bye = True
+            log_change(_log, "call_finishing", frames=self.uplink.sent)
             self._send(Bye(frames=self.uplink.sent))
 
     def ping(self) -> asyncio.Future[float]:
@@ -164,6 +169,7 @@ class Call:
         """Say `start`, or `resume` in place of the link before, whose position is final from now on."""
         former, self._link = self._link, link
         if self._token is None:
+            log_change(_log, "call_starting", agent=self._settings.agent or "default", uplink=self._settings.uplink)
             return Start(accept=self._settings.accept, agent=self._settings.agent, uplink=self._settings.uplink)
         if self.closed.done():
             return None
@@ -174,6 +180,7 @@ class Call:
         for position in self.playback.take_positions():
             self._report(position)
         next_utterance_id, position_ms = self.playback.hold()
+        log_change(_log, "call_resuming", session=self.conversation.session, acked=self.uplink.acked)
         return Resume(
             session=self.conversation.session or "",
             token=self._token,
@@ -206,7 +213,7 @@ class Call:
             case SpeechMessage():
                 self._speaking.add(message.utterance_id)
                 self.turns.announced(message.utterance_id, message.turn)
-                self.playback.inherit(message.utterance_id, is_again=message.is_again)
+                self.playback.replace_held(message.utterance_id, is_again=message.is_again)
                 self.playback.begin(message.utterance_id)
                 self._emit(Speech(message.utterance_id, message.turn))
                 self._player.wake()
@@ -215,6 +222,7 @@ class Call:
             case Latency():
                 self._measured(self.turns.latency_received(message))
             case Drain():
+                log_change(_log, "call_draining", worker=self.conversation.worker, deadline_s=message.deadline_s)
                 self._emit(Draining(message.deadline_s))
                 self.link_draining(link)
             case Error():
@@ -265,10 +273,10 @@ class Call:
         if link is not self._link or self.closed.done():
             return
         is_answered = isinstance(error, SessionFailed)
-        is_passing = isinstance(error, ServerDrained) or (
-            isinstance(error, SessionFailed) and not self._is_live and self.recovery.may_pass(error.code)
+        is_transient = isinstance(error, ServerDrained) or (
+            isinstance(error, SessionFailed) and not self._is_live and self.recovery.may_retry(error.code)
         )
-        if error is not None and (is_passing or not is_answered) and self.can_resume:
+        if error is not None and (is_transient or not is_answered) and self.can_resume:
             self.recovery.interrupted(link, str(error), error)
             self._is_live = False
             self.recovery.redial()
@@ -291,6 +299,7 @@ class Call:
         if self.began_at is None:
             self.began_at = self._loop.time()
             self._is_live = True
+            log_change(_log, "call_ready", session=ready.session, worker=ready.worker, uplink=ready.uplink)
             self._begin_uplink(link, ready, ())
             self.recovery.watch()
             self.ready.set_result(None)
@@ -345,7 +354,7 @@ class Call:
         self._emit(SinkFailed(sink, error))
 
     def _measured(self, measured: Measured | None) -> None:
-        """Tell the server and the caller what this side has measured."""
+        """Report what this side has measured to the server and the caller."""
         if measured is not None:
             self._send(measured)
             self._emit(TurnMeasured(self.turns.of(measured.turn)))
@@ -386,6 +395,14 @@ class Call:
             return
         self.error = error
         self.ended_at = self._loop.time()
+        log_change(
+            _log,
+            "call_ended",
+            session=self.conversation.session,
+            error="none" if error is None else type(error).__name__,
+            frames=self.uplink.sent,
+            acked=self.uplink.acked,
+        )
         self._heartbeat.stop()
         self._player.close()
         self.recovery.stop()

@@ -1,4 +1,4 @@
-"""What the caller knows of the session: who serves it, what was said, and the agent's state. Sans-IO."""
+"""What the caller knows of the session: its ID, its worker, the transcript, and the agent's state. Sans-IO."""
 
 from __future__ import annotations
 

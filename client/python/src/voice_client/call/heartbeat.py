@@ -1,4 +1,4 @@
-"""Pings at a steady rate: the caller's address stays known to every box on the way, and round trips get measured."""
+"""Pings at a steady rate: middleboxes keep the caller's address, and round trips are measured."""
 
 from __future__ import annotations
 

@@ -1,16 +1,20 @@
-"""What a call does while its connection is silent or gone: it watches, dials again, and gives up in the end."""
+"""Detects a silent or lost connection, redials, and ends the call after a timeout."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from voice_client.errors import CallLost, ClientError
 from voice_client.events import Event, Interrupted, Resumed
+from voice_client.state_log import log_change
 from voice_client.transport.link import Link, LinkHandler
 from voice_client.transport.redial import Redial, answered
 from voicelink.wire import CloseCode
+
+_log = logging.getLogger(__name__)
 
 _WATCH_S = 0.05
 _DEAD_AFTER_S = 0.75
@@ -25,7 +29,7 @@ Dial = Callable[[Link, bool], Awaitable[None]]
 
 
 class Recovering(LinkHandler, Protocol):
-    """The call, as its recovery sees it."""
+    """The parts of a call that recovery needs."""
 
     began_at: float | None
 
@@ -95,9 +99,10 @@ class Recovery:
         self._progressed_at = self._loop.time() - (self._stalled_s(link) or 0.0)
         failure = error or CallLost(f"the connection was lost and could not be replaced: {reason}")
         self._give_up = self._loop.call_later(self._timeout_s, self._call.end, failure)
+        log_change(_log, "call_interrupted", reason=reason)
         self._emit(Interrupted(reason))
 
-    def may_pass(self, code: int) -> bool:
+    def may_retry(self, code: int) -> bool:
         """Whether a resume that was refused with this code may succeed later, or at another worker."""
         if code == CloseCode.UNKNOWN_SESSION:
             self._unknown_sessions += 1
@@ -119,6 +124,7 @@ class Recovery:
         self._stop_dialling()
         self._is_interrupted = False
         self._unknown_sessions = 0
+        log_change(_log, "call_resumed", worker=worker or "same", gap_ms=gap_ms, has_reconnected=has_reconnected)
         if has_reconnected:
             self.resumes.append(resumed)
         self._emit(resumed)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from voice_client.call.turns import TurnLatency
-from voice_client.deprecation import former
+from voice_client.deprecation import Renamed
 from voice_client.events import Migration, Resumed, Transcript
 
 
@@ -17,7 +17,7 @@ class CallReport:
 
     `is_complete`: all frames were acked and the server said bye. `reply_latencies_ms`: from the last frame louder
     than -45 dBFS to the first audio of the answer to it. `longest_downlink_gap_ms`: the longest silence within an
-    answer because its audio came too late, `None` where nothing was played. `turns` tells where the time of each went.
+    answer because its audio came too late, `None` where nothing was played. `turns` holds where the time of each went.
     `uplink` is the mode the server agreed to.
     """
 
@@ -40,10 +40,7 @@ class CallReport:
     played_ms: int
     duration_s: float
 
-    @property
-    def frames_heard(self) -> int:
-        """Deprecated: use `frames_acked`."""
-        return former("frames_heard", "frames_acked", self.frames_acked)
+    frames_heard = Renamed[int]("frames_acked")
 
     def as_json(self) -> dict[str, Any]:
         """Plain maps, lists, strings and numbers; times rounded to a tenth of their unit."""

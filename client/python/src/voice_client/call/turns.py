@@ -120,34 +120,34 @@ class Turns:
         return Measured(turn=turn, resume_gap_ms=_ms(gap_ms / 1000), frames_replayed=frames_replayed)
 
     def _answered(self) -> Measured | None:
-        """Join the server's parts and the first audible sample of the same answer, in whichever order they come."""
-        served = self._latency
-        if served is None or served.utterance_id not in self._audible:
+        """Join the server's parts and the first audible sample of the same answer, in either order."""
+        latency = self._latency
+        if latency is None or latency.utterance_id not in self._audible:
             return None
         self._latency = None
-        audible_at = self._audible[served.utterance_id]
-        arrived_at = self._arrived.get(served.utterance_id, audible_at)
-        captured_at = None if served.sequence is None else self._captured_at(served.sequence)
+        audible_at = self._audible[latency.utterance_id]
+        arrived_at = self._arrived.get(latency.utterance_id, audible_at)
+        captured_at = None if latency.sequence is None else self._captured_at(latency.sequence)
         response_ms = None if captured_at is None else _ms(audible_at - captured_at)
         playout_ms = _ms(audible_at - arrived_at)
         uplink_age_ms = None
-        if served.uplink_ms is not None and self._rtts:
-            uplink_age_ms = round(self._rtts[0][1] / 2 + served.uplink_ms, 1)
-        parts = (uplink_age_ms, served.endpointing_ms, served.stt_ms, served.llm_ms, served.tts_ms, playout_ms)
+        if latency.uplink_ms is not None and self._rtts:
+            uplink_age_ms = round(self._rtts[0][1] / 2 + latency.uplink_ms, 1)
+        parts = (uplink_age_ms, latency.endpointing_ms, latency.stt_ms, latency.llm_ms, latency.tts_ms, playout_ms)
         known = [part for part in parts if part is not None]
         has_all = response_ms is not None and len(known) == len(parts)
-        self._turns[served.turn] = replace(
-            self.of(served.turn),
+        self._turns[latency.turn] = replace(
+            self.of(latency.turn),
             response_ms=response_ms,
             uplink_age_ms=uplink_age_ms,
-            endpointing_ms=served.endpointing_ms,
-            stt_ms=served.stt_ms,
-            llm_ms=served.llm_ms,
-            tts_ms=served.tts_ms,
+            endpointing_ms=latency.endpointing_ms,
+            stt_ms=latency.stt_ms,
+            llm_ms=latency.llm_ms,
+            tts_ms=latency.tts_ms,
             downlink_ms=round(max(0.0, response_ms - sum(known)), 1) if has_all and response_ms is not None else None,
             playout_ms=playout_ms,
         )
-        return Measured(turn=served.turn, response_ms=response_ms, uplink_age_ms=uplink_age_ms, playout_ms=playout_ms)
+        return Measured(turn=latency.turn, response_ms=response_ms, uplink_age_ms=uplink_age_ms, playout_ms=playout_ms)
 
     def of(self, turn: int) -> TurnLatency:
         """What is known of a turn."""

@@ -48,6 +48,7 @@ class CallPlan:
     migrate_to: tuple[str, ...] = ()
     record: Path | None = None
     credentials_file: Path | None = None
+    qlog: Path | None = None
     has_playback: bool = True
     waits_for_greeting: bool = True
     connect_timeout_s: float = 10.0
@@ -76,6 +77,7 @@ async def place_call(plan: CallPlan, console: Console | None) -> CallReport:
                 local_address=plan.local_address,
                 credentials=None if plan.credentials_file is None else CredentialStore(plan.credentials_file),
                 connect_timeout_s=plan.connect_timeout_s,
+                qlog=plan.qlog,
             ),
             uplink=UplinkOptions(mode=plan.uplink, limit_s=plan.uplink_limit_s),
             agent=plan.agent,

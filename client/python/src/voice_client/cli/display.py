@@ -1,8 +1,7 @@
-"""A call on the terminal: who serves it, what is said, and the order as a receipt."""
+"""A call on the terminal: session and worker, path, transcript, and the agent's state."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -10,10 +9,10 @@ from typing import Any, Self
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from voice_client.call.report import CallReport
+from voice_client.cli.state_list import state_list
 from voice_client.cli.turn_table import turn_table
 from voice_client.events import (
     Closed,
@@ -44,6 +43,7 @@ class Display:
         self._path = Text("")
         self._lines: dict[tuple[int, str], Transcript] = {}
         self._state: Mapping[str, Any] = {}
+        self._state_before: Mapping[str, Any] | None = None
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -67,7 +67,7 @@ class Display:
     def summarise(self, report: CallReport) -> None:
         """Show what the call came to."""
         if self._live is None and report.state:
-            self._console.print(receipt(report.state))
+            self._console.print(state_panel(report.state))
         if report.turns:
             self._console.print(turn_table(report.turns))
         self._console.print(summary(report))
@@ -84,7 +84,7 @@ class Display:
                 self._lines[(event.turn, event.role)] = event
                 return spoken_line(event) if event.is_final else None
             case StateChanged():
-                self._state = event.state
+                self._state_before, self._state = self._state or None, event.state
             case Flushed():
                 return Text(f"interrupted after {event.played_ms / 1000:.1f} s", style="dim")
             case Draining():
@@ -111,7 +111,7 @@ class Display:
             parts.append(self._path)
         parts.append(Panel(Group(*said) if said else Text("…", style="dim"), title="transcript", title_align="left"))
         if self._state:
-            parts.append(receipt(self._state))
+            parts.append(state_panel(self._state, self._state_before))
         return Group(*parts)
 
 
@@ -132,29 +132,9 @@ def path_line(event: PathChanged) -> Text:
     )
 
 
-def receipt(state: Mapping[str, Any]) -> RenderableType:
-    """The agent's state: an order as a receipt, anything else as it is."""
-    items = state.get("items")
-    if state.get("kind") != "drink-order" or not isinstance(items, list):
-        return Panel(Text(json.dumps(state, indent=2, default=str)), title="state", title_align="left")
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(justify="right")
-    table.add_column()
-    table.add_column(justify="right", style="bold")
-    for item in items:
-        table.add_row(f"{item.get('quantity', 1)} x", _item(item), str(item.get("price", "")))
-    table.add_row("", "", "─" * 6)
-    table.add_row("", str(state.get("status", "")), f"{state.get('total', '')} {state.get('currency', '')}".strip())
-    return Panel(table, title="order", title_align="left", expand=False)
-
-
-def _item(item: Mapping[str, Any]) -> Text:
-    name = " ".join(str(part) for part in (item.get("size"), item.get("drink")) if part)
-    details = [f"{item[key]} {key}" for key in ("milk", "ice") if item.get(key)]
-    if item.get("sugar_percent") is not None:
-        details.append(f"{item['sugar_percent']} % sugar")
-    details += [str(topping) for topping in item.get("toppings") or ()]
-    return Text.assemble(name, ("  " + ", ".join(details).replace("none ice", "no ice"), "dim"))
+def state_panel(state: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> RenderableType:
+    """The agent's state, marked where it differs from the state `before`."""
+    return Panel(state_list(state, before), title="state", title_align="left", expand=False)
 
 
 def summary(report: CallReport) -> Text:

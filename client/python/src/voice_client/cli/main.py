@@ -103,6 +103,9 @@ def call(
         Path | None,
         typer.Option(help="Keep what servers hand out for quicker connections in this file, and use it."),
     ] = None,
+    qlog: Annotated[
+        Path | None, typer.Option(help="Log each QUIC connection to a file in this directory, for qvis.", metavar="DIR")
+    ] = None,
     playback: Annotated[
         bool,
         typer.Option(
@@ -116,9 +119,9 @@ def call(
     timeout: TimeoutS = 10.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the live view.")] = False,
 ) -> None:
-    """Place a call. Exit status 0 only if the server heard every frame, answered, and said bye.
+    """Place a call. Exit status 0 only if the server acknowledged every frame, answered, and said bye.
 
-    Example: voice-client call order.wav --url https://127.0.0.1:4433/v1/voice --ca certs/dev/ca.pem
+    Example: voice-client call speech.wav --url https://127.0.0.1:4433/v1/voice --ca certs/dev/ca.pem
 
     Example, moving to another network 3 s into the call: add --migrate-at 3 --migrate-to 192.0.2.7
     """
@@ -140,6 +143,7 @@ def call(
             migrate_to=tuple(migrate_to or ()),
             record=record,
             credentials_file=credentials,
+            qlog=qlog,
             has_playback=playback,
             waits_for_greeting=greeting,
             connect_timeout_s=timeout,
@@ -157,7 +161,7 @@ def call(
     if report.error is not None:
         _fail(report.error)
     if not report.is_complete:
-        _fail("the call ended before everything was heard")
+        _fail("the call ended before every frame was acknowledged")
 
 
 @app.command(name="ping")

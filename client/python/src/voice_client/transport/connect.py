@@ -13,6 +13,7 @@ from voice_client.transport.trust import Trust
 from voice_client.transport.webtransport.connection import WebTransportConnection
 from voice_client.transport.webtransport.session_handler import SessionHandler
 from voice_client.transport.webtransport.udp import resolve
+from voicelink.quic.qlog import Qlog
 
 _MOST_RESETS: Final = 4
 
@@ -27,6 +28,7 @@ async def connect(
     local_address: str | None,
     timeout_s: float,
     rng: Callable[[int], bytes],
+    qlog: Qlog | None = None,
 ) -> WebTransportConnection:
     """Open the session at the first of the host's addresses that answers; raises `ConnectError` or `InvalidSetting`."""
     deadline = asyncio.get_running_loop().time() + timeout_s
@@ -36,7 +38,7 @@ async def connect(
         for _ in range(_MOST_RESETS):
             account = credentials.of(target, trust)
             connection = WebTransportConnection(
-                target, trust, handler, remote, account=account, headers=headers, rng=rng
+                target, trust, handler, remote, account=account, headers=headers, rng=rng, qlog=qlog
             )
             try:
                 await _open(connection, local_address, deadline, len(addresses) - position)

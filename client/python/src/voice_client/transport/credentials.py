@@ -1,4 +1,4 @@
-"""What servers gave a client to be known by: TLS session tickets, and tokens that prove an address."""
+"""Credentials that servers gave a client: TLS session tickets, and address validation tokens (RFC 9000 8.1.3)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VERSION: Final = 1
 class CredentialStore:
     """Keeps them from one connection to the next, and in `file`, where given, from one run to the next.
 
-    Give one to several `VoiceClient`s, so that each knows what the others were given. The file lets its reader pose
+    Give one to several `VoiceClient`s, so that they share what servers gave. The file lets its reader pose
     as its owner towards a server that asks for nothing else, so it is readable by its owner alone. One that cannot be
     read counts as empty; one that cannot be written is left as it is.
     """
@@ -53,7 +53,7 @@ class CredentialStore:
 
 
 class Account:
-    """Of one server, newest last. Each is used once, so that observers cannot link connections by them."""
+    """Tickets and tokens of one server, newest last. Each is used once, so that observers cannot link connections."""
 
     def __init__(
         self, changed: Callable[[], None], tickets: Sequence[SessionTicket] = (), tokens: Sequence[bytes] = ()

@@ -31,10 +31,10 @@ PLAYBACK_RATE_HZ = 24_000
 
 
 class LinkHandler(Protocol):
-    """What a link tells its call; the call ignores links it has left."""
+    """What a link calls; the call ignores links it has left."""
 
     def link_opened(self, link: Link) -> ClientMessage | None:
-        """The server has proved who it is: return the first message, or `None` to leave the link."""
+        """The server is authenticated: return the first message, or `None` to leave the link."""
 
     def message_received(self, link: Link, message: ServerMessage) -> None: ...
 

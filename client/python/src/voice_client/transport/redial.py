@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from voice_client.errors import AccessRefused, CertificateRefused, ClientError, InvalidSetting, SessionRefused
+from voice_client.state_log import log_change
+
+_log = logging.getLogger(__name__)
 
 _SHORTEST_ATTEMPT_S = 0.2
 _LONGEST_ATTEMPT_S = 4.0
@@ -52,6 +56,7 @@ class Redial:
         attempt_s, delay_s, number, has_address = self._shortest_s, _FIRST_DELAY_S, 0, True
         while not self.is_over:
             number += 1
+            log_change(_log, "redial_attempt", number=number, timeout_s=attempt_s)
             is_answered, least_s = True, 0.0
             try:
                 async with asyncio.timeout(attempt_s) as limit:

@@ -1,4 +1,4 @@
-"""Which server a call is for, and how it proves who it is."""
+"""Reads URLs, local addresses and certificate fingerprints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the client knows that the server is the one it wants."""
+"""How the client authenticates the server: public authorities, a CA file, or a pinned certificate."""
 
 from __future__ import annotations
 

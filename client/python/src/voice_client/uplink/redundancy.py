@@ -22,7 +22,7 @@ class Redundancy:
     def __init__(self) -> None:
         self.repeats = INITIAL_REPEATS
         self.loss = 0.0
-        """Of the last datagrams, 250 at most, with half of one for doubt."""
+        """Of the last datagrams, 250 at most, with half of one for uncertainty."""
         self._counts: deque[tuple[int, int]] = deque([(0, 0)])
         self._bursts: deque[int] = deque(maxlen=_BURSTS)
         self._may_fall_at: float | None = None

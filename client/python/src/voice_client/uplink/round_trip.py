@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-_INITIAL_PATIENCE_S: Final = 0.5
+_INITIAL_TIMEOUT_S: Final = 0.5
 _REPORT_DELAY_S: Final = 0.060
 
 
@@ -24,10 +24,10 @@ class RoundTrip:
         return self._sent_at[0] if self._sent_at else None
 
     @property
-    def patience_s(self) -> float:
+    def report_timeout_s(self) -> float:
         """How long a report may take to come."""
         if self._smoothed_s is None:
-            return _INITIAL_PATIENCE_S
+            return _INITIAL_TIMEOUT_S
         return self._smoothed_s + 4 * self._deviation_s + _REPORT_DELAY_S
 
     def sent(self, number: int, now: float) -> None:

@@ -204,7 +204,7 @@ class UplinkSender:
         """Send what waits, oldest first, as far as the token bucket allows."""
         outgoing: list[Outgoing] = []
         waiting = self._waiting()
-        patience = LONGEST_REPAIR_S * REPAIR_BITS_PER_S / 8 if self._limit_s is None else None
+        allowed_bytes = LONGEST_REPAIR_S * REPAIR_BITS_PER_S / 8 if self._limit_s is None else None
         while waiting:
             batch = self._fitting(waiting, self._tokens.level(now) - _PACKET_BYTES)
             if not batch:
@@ -217,10 +217,10 @@ class UplinkSender:
             waiting = waiting[len(batch) :]
         if waiting and not self._is_fit(waiting[0].frame):  # datagrams have become smaller
             outgoing.append(self._to_stream(waiting.pop(0)))
-        if patience is not None:
+        if allowed_bytes is not None:
             for sent in waiting:
-                patience -= _size(sent.frame)
-                if patience < 0:
+                allowed_bytes -= _size(sent.frame)
+                if allowed_bytes < 0:
                     outgoing.append(self._to_stream(sent))
         return outgoing
 
@@ -273,11 +273,11 @@ class UplinkSender:
         """When the oldest frames are sent again although nothing is known of them."""
         if self._probe_at is not None:
             return self._probe_at
-        is_told = not self._frames and self._reported_next >= self._first
+        is_reported = not self._frames and self._reported_next >= self._first
         first_unreported_at = self.round_trip.oldest_unreported_at
-        if is_told or first_unreported_at is None:
+        if is_reported or first_unreported_at is None:
             return None
-        return max(first_unreported_at, self._reported_at) + self.round_trip.patience_s
+        return max(first_unreported_at, self._reported_at) + self.round_trip.report_timeout_s
 
     def _probe(self, now: float) -> bytes:
         if self._probe_at is None:

@@ -1,4 +1,4 @@
-"""Waiting for something about a connection to come true."""
+"""Waits for a condition of a connection, such as a validated path."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from voice_client.errors import (
     session_ended,
     session_refused,
 )
+from voice_client.state_log import log_change
 from voice_client.transport.credentials import Account
 from voice_client.transport.target import Target, parse_local_address
 from voice_client.transport.trust import Trust
@@ -52,7 +54,10 @@ from voicelink.quic import (
 )
 from voicelink.quic.driver import Driver
 from voicelink.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent
+from voicelink.quic.qlog import Qlog
 from voicelink.wire import CloseCode
+
+_log = logging.getLogger(__name__)
 
 _H3_NO_ERROR = 0x100
 _LONGEST_SESSION_BYTES = 8  # the quarter stream ID before each datagram
@@ -87,6 +92,7 @@ class WebTransportConnection:
         account: Account,
         headers: dict[str, str],
         rng: Callable[[int], bytes],
+        qlog: Qlog | None = None,
     ) -> None:
         self._target = target
         self._trust = trust
@@ -100,7 +106,9 @@ class WebTransportConnection:
             cids=RandomCids(CID_BYTES, rng),
             session_ticket_handler=self._ticket_received,
             token_handler=self._token_received,
+            qlog=qlog,
         )
+        self._has_qlog = qlog is not None
         self._h3 = WebTransportLayer(self._quic)
         self._session_id: int | None = None
         self._sockets = Sockets(self._datagram_received)
@@ -135,6 +143,7 @@ class WebTransportConnection:
         self._local_address = local_address
         self._sockets.lead(await self._sockets.open(self._remote, local_address, self._refused))
         self._quic.connect(self._remote, now=self._loop.time())
+        self._changed("connection_opening", local=self.local_address, remote=self.remote_address)
         self._transmit()
         await self._opened
 
@@ -161,7 +170,7 @@ class WebTransportConnection:
         return self._quic.queued_datagrams < _MAX_WAITING_DATAGRAMS
 
     def keep_minimum_window(self) -> None:
-        """Let datagrams go whatever the congestion window, at the rate of speech."""
+        """Keep a minimum congestion window, so that datagrams go at the rate of speech."""
         self._quic.keep_minimum_window(self._loop.time())
 
     def send_datagram(self, data: bytes) -> None:
@@ -189,6 +198,7 @@ class WebTransportConnection:
     def close(self, code: CloseCode, reason: str) -> None:
         """End the session and the connection now; what is queued goes out first as far as the window allows."""
         if not self._is_over:
+            self._changed("session_closing", code=int(code), reason=reason)
             if self._session_id is not None:
                 self._h3.close_session(self._session_id, code, reason)
                 self._transmit()
@@ -199,6 +209,8 @@ class WebTransportConnection:
         """Close the connection without waiting for anything, and the sockets."""
         self._is_over = True
         if self._sockets.has_any:
+            if not self._quic.is_ended:
+                self._changed("connection_closed")
             self._quic.close(error_code=_H3_NO_ERROR)
             self._transmit()
         for handle in (self._transmission, self._going):
@@ -208,6 +220,16 @@ class WebTransportConnection:
         self._sockets.close()
         self._opened.cancel()
         self._conditions.end()
+        self._end_qlog()
+
+    def _end_qlog(self) -> None:
+        """Finish the log now: no timer will end the closing period (RFC 9000 section 10.2)."""
+        ends_at = self._quic.get_timer() if self._has_qlog else None
+        if ends_at is not None:
+            try:
+                self._quic.handle_timer(ends_at)
+            except OSError as error:
+                _log.warning("cannot write the qlog: %s", error.strerror or error)
 
     async def _migrate(self, local_address: str | None, keep_old_s: float) -> Switch:
         await self._conditions.until(lambda: self._quic.can_migrate, _SPARE_CID_TIMEOUT_S, _FORBIDDEN)
@@ -220,6 +242,7 @@ class WebTransportConnection:
         if self._is_over or not self._quic.begin_migration(started_at):
             new.close()
             raise MigrationFailed(_FORBIDDEN)
+        self._changed("migration_started", old=old.local_address, new=new.local_address)
         self._is_path_valid = None
         self._sockets.lead(new)
         self._local_address = local_address or self._local_address
@@ -230,8 +253,10 @@ class WebTransportConnection:
         await self._conditions.until(lambda: self._is_path_valid is not None)
         validated_at = self._loop.time()
         if not self._is_path_valid:
+            self._changed("path_failed", new=new.local_address)
             self._go_back(old, new)
             raise MigrationFailed(f"no answer from the server on the path from {new.local_address}")
+        self._changed("path_validated", new=new.local_address, validated_ms=(validated_at - started_at) * 1000)
         if keep_old_s > 0:
             self._loop.call_at(max(started_at + keep_old_s, validated_at), self._sockets.drop, old)
         await self._conditions.until(lambda: self._has_progressed_since(validated_at))
@@ -268,10 +293,11 @@ class WebTransportConnection:
 
     def _server_moved(self, address: Address) -> None:
         former, self._remote = self._remote, address
+        self._changed("server_moved", old=format_address(former), new=format_address(address))
         for socket in self._sockets.to(address):
             self._sockets.lead(socket)
         for socket in self._sockets.to(former):
-            # what was on its way comes still by the old one
+            # datagrams under way still arrive through the old one
             self._loop.call_later(_OLD_ADDRESS_S, self._sockets.drop, socket)
 
     # From the network
@@ -284,7 +310,7 @@ class WebTransportConnection:
 
     def _refused(self) -> None:
         if not self._opened.done():
-            self._opened.set_exception(Unreachable(f"nobody listens at {self._target.shown}"))
+            self._opened.set_exception(Unreachable(f"no server listens at {self._target.shown}"))
 
     def _transmit(self) -> None:
         self._transmission = None
@@ -339,11 +365,13 @@ class WebTransportConnection:
                 self._handler.stream_reset(event.stream_id)
             elif isinstance(event, SessionOpened):
                 if not self._opened.done():
+                    self._changed("session_opened", session_id=self._session_id)
                     self._opened.set_result(None)
             elif isinstance(event, SessionRefusedEvent):
                 has_token = "authorization" in self._headers
                 self._fail(session_refused(event.status, self._target.path, event.headers, has_token=has_token))
             elif isinstance(event, SessionDraining):
+                self._changed("session_draining")
                 self._handler.session_draining()
             elif isinstance(event, SessionStopped):
                 self._loop.call_later(STOPPED_SESSION_S, self._stopped_too_long, event.session_id)
@@ -366,6 +394,7 @@ class WebTransportConnection:
             self._fail(CertificateRefused(f"{self._target.shown} shows another certificate than the pinned one"))
             self._quic.close(error_code=QuicErrorCode.CRYPTO_ERROR + _CERTIFICATE_ALERTS[0])
             return
+        self._changed("handshake_completed", is_resumed=self._quic.is_resumed)
         # only now: the token is not for a server that could not prove who it is
         self._session_id = self._h3.connect(
             authority=self._target.authority, path=self._target.path, headers=self._headers
@@ -394,11 +423,16 @@ class WebTransportConnection:
             self._fail(Unreachable(f"no connection to {self._target.shown}: {why}", is_reset=is_reset))
 
     def _fail(self, error: ClientError | None) -> None:
+        if not self._is_over:
+            self._changed("session_ended", error="none" if error is None else type(error).__name__)
         if not self._opened.done():
             self._opened.set_exception(error or CallLost("the server closed the session at once"))
         elif not self._is_over:
             self._over()
             self._handler.session_closed(error)
+
+    def _changed(self, event: str, **values: object) -> None:
+        log_change(_log, event, odcid=self._quic.original_destination_connection_id, **values)
 
     def _over(self) -> None:
         self._is_over = True

@@ -1,4 +1,4 @@
-"""What a connection tells the one who uses it."""
+"""The callbacks of a connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class SessionHandler(Protocol[ConnectionT]):
     """What a connection calls."""
 
     def session_requested(self, connection: ConnectionT) -> None:
-        """The server has proved who it is: streams may be opened, ahead of its answer to the request."""
+        """The server is authenticated: streams may be opened, ahead of its answer to the request."""
 
     def stream_received(self, stream_id: int, data: bytes, is_ended: bool) -> None:
         """The server sent on a stream."""

@@ -16,8 +16,8 @@ Address = tuple[str, int]
 class UdpSocket(asyncio.DatagramProtocol):
     """A connected socket. Errors of the network are the business of QUIC's retransmission, but for a refusal.
 
-    `refused` is called when the host says that the port is closed; only a connection that is still being
-    set up should believe that, for it is not authenticated.
+    `refused` is called when the host says that the port is closed; it is not authenticated, so
+    only a connection that is still being set up may act on it.
     """
 
     def __init__(self, received: Callable[[bytes], None], refused: Callable[[], None]) -> None:
