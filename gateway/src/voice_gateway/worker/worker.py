@@ -24,7 +24,7 @@ from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.ops.admin import admin_server, worker_pages
 from voice_gateway.ops.reload import Reloader, SettingsSource
-from voice_gateway.session.core.pacing import Lead
+from voice_gateway.session.core.speech.pacing import Lead
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.stats.turn_latency import OnTurnComplete

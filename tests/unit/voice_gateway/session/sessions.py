@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from voice_gateway.session.core.agent_audio import AgentAudio
-from voice_gateway.session.core.agreement import Agreement
+from voice_gateway.session.core.speech.agent_audio import AgentAudio
+from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.effects import Close, Save
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity, SessionLimits

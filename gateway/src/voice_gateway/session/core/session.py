@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from voice_gateway.agent.base import AgentEvent, AgentFailed, FinalTranscript, Finished, NoSpeechUpTo
-from voice_gateway.session.core.agreement import Agreement
-from voice_gateway.session.core.closing_handshake import ClosingHandshake
+from voice_gateway.session.core.lifecycle.agreement import Agreement
+from voice_gateway.session.core.lifecycle.closing_handshake import ClosingHandshake
 from voice_gateway.session.core.effects import (
     BeginUplink,
     Close,
@@ -22,11 +22,11 @@ from voice_gateway.session.core.effects import (
     Send,
     TakeUp,
 )
-from voice_gateway.session.core.record_tracker import RecordTracker
-from voice_gateway.session.core.replies import Replies
+from voice_gateway.session.core.record.record_tracker import RecordTracker
+from voice_gateway.session.core.speech.replies import Replies
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
-from voice_gateway.session.core.state import SessionInput, SessionState, StateMachine
-from voice_gateway.session.core.turns import NOTHING, Turns, transcript
+from voice_gateway.session.core.lifecycle.state import SessionInput, SessionState, StateMachine
+from voice_gateway.session.core.speech.turns import NOTHING, Turns, transcript
 from voice_gateway.session.stats.turn_latency import Figure
 from voice_gateway.session.stats.uplink_statistics import UplinkStatistics
 from voice_gateway.store.base import SessionRecord

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from voice_gateway.session.core.agent_audio import AgentAudio
+from voice_gateway.session.core.speech.agent_audio import AgentAudio
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-from voice_gateway.session.core.record_tracker import RecordTracker
-from voice_gateway.session.core.resume_tokens import ResumeTokens
+from voice_gateway.session.core.record.record_tracker import RecordTracker
+from voice_gateway.session.core.record.resume_tokens import ResumeTokens
 from voice_gateway.store.base import Fenced, SessionRecord, SessionStore
 
 CALL_LOOKUP_TIMEOUT_S: Final = 5.0

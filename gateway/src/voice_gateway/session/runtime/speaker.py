@@ -9,8 +9,8 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
-from voice_gateway.session.core.agent_audio import AgentAudio, Encoder
-from voice_gateway.session.core.pacing import Lead, Pacer
+from voice_gateway.session.core.speech.agent_audio import AgentAudio, Encoder
+from voice_gateway.session.core.speech.pacing import Lead, Pacer
 from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.transport.base import Transport
 from voicelink.wire import AudioFrame, Codec

@@ -13,7 +13,7 @@ from voice_gateway.agent.base import (
     ReplyEnded,
     UserStartedSpeaking,
 )
-from voice_gateway.session.core.agreement import Agreement
+from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.effects import (
     BeginUplink,
     Converse,
@@ -25,7 +25,7 @@ from voice_gateway.session.core.effects import (
     Speak,
 )
 from voice_gateway.session.core.session import Session
-from voice_gateway.session.core.state import SessionState
+from voice_gateway.session.core.lifecycle.state import SessionState
 from voice_gateway.store.base import Line
 from voicelink.wire import (
     CloseCode,

@@ -21,7 +21,7 @@ from voice_gateway.session.core.effects import (
     Save,
     Send,
 )
-from voice_gateway.session.core.state import SessionState
+from voice_gateway.session.core.lifecycle.state import SessionState
 from voicelink.wire import (
     Bye,
     CloseCode,

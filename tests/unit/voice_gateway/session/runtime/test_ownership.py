@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 from voice_gateway.agent.base import FinalTranscript
 from voice_gateway.errors import StoreError
-from voice_gateway.session.core.record_tracker import RecordTracker
-from voice_gateway.session.core.resume_tokens import ResumeTokens
+from voice_gateway.session.core.record.record_tracker import RecordTracker
+from voice_gateway.session.core.record.resume_tokens import ResumeTokens
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.runtime.client_connection import ClientConnection

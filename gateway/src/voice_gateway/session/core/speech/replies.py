@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from voice_gateway.session.core.agent_audio import AgentAudio
+from voice_gateway.session.core.speech.agent_audio import AgentAudio
 
 _MOST_OUTSTANDING = 64
 

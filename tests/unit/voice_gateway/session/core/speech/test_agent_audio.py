@@ -13,7 +13,7 @@ from tests.unit.voice_gateway.telephony.test_call import Line
 from voice_gateway.agent.base import Agent, AudioFormat, Reply, ReplyAudio, ReplyEnded, UserAudio
 from voice_gateway.agents.echo import EchoAgent, PcmuEchoAgent
 from voice_gateway.errors import AgentError
-from voice_gateway.session.core.agent_audio import AgentAudio, audio_of
+from voice_gateway.session.core.speech.agent_audio import AgentAudio, audio_of
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.store.memory import MemoryStore
 from voicelink.audio.codecs.g711 import pcmu_encode

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_gateway.session.core.pacing import Lead, Pacer
+from voice_gateway.session.core.speech.pacing import Lead, Pacer
 
 
 @pytest.fixture

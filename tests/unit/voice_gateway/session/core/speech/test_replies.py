@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from voice_gateway.session.core.agent_audio import AgentAudio
-from voice_gateway.session.core.replies import Cut, Replies
+from voice_gateway.session.core.speech.agent_audio import AgentAudio
+from voice_gateway.session.core.speech.replies import Cut, Replies
 
 RATE = 24_000
 AUDIO = AgentAudio(RATE, RATE)

@@ -17,8 +17,8 @@ from voice_gateway.agent.base import (
     UserStoppedSpeaking,
 )
 from voice_gateway.session.core.effects import Effect, EndSpeech, Interrupt, ResetSpeech, SayAgain, Send, Speak
-from voice_gateway.session.core.record_tracker import RecordTracker
-from voice_gateway.session.core.replies import Replies
+from voice_gateway.session.core.record.record_tracker import RecordTracker
+from voice_gateway.session.core.speech.replies import Replies
 from voice_gateway.session.stats.turn_latency import Figure, TurnLatencies
 from voice_gateway.session.stats.uplink_statistics import UplinkStatistics
 from voice_gateway.store.base import Line
