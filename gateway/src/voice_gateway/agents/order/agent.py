@@ -14,11 +14,11 @@ from voice_gateway.agent.cascade.cascade import Cascade
 from voice_gateway.agent.cascade.parts import Answer, DialoguePolicy, OnAnswer, Recogniser
 from voice_gateway.agent.turn import TurnTiming
 from voice_gateway.agents.order.dialogue import Dialogue, answer, greeting, restored, where_it_stands
-from voice_gateway.agents.order.grammar import Lexicon
+from voice_gateway.agents.order.hearing.recogniser import RECOGNISER_RATE_HZ
+from voice_gateway.agents.order.hearing.recogniser_process import ProcessRecogniser
 from voice_gateway.agents.order.menu import Menu, MenuError, default_menu, read_menu
-from voice_gateway.agents.order.parse import parse
-from voice_gateway.agents.order.recogniser import RECOGNISER_RATE_HZ
-from voice_gateway.agents.order.recogniser_process import ProcessRecogniser
+from voice_gateway.agents.order.understanding.grammar import Lexicon
+from voice_gateway.agents.order.understanding.parse import parse
 from voicelink.audio.speech import SPEECH_RATE_HZ, CachedSpeech, HibariSpeech, Speech
 from voicelink.audio.vad import SileroModel
 

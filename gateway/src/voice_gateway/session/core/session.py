@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from voice_gateway.agent.base import AgentEvent, AgentFailed, FinalTranscript, Finished, NoSpeechUpTo
-from voice_gateway.session.core.lifecycle.agreement import Agreement
-from voice_gateway.session.core.lifecycle.closing_handshake import ClosingHandshake
 from voice_gateway.session.core.effects import (
     BeginUplink,
     Close,
@@ -22,10 +20,12 @@ from voice_gateway.session.core.effects import (
     Send,
     TakeUp,
 )
-from voice_gateway.session.core.record.record_tracker import RecordTracker
-from voice_gateway.session.core.speech.replies import Replies
-from voice_gateway.session.core.session_limits import Identity, SessionLimits
+from voice_gateway.session.core.lifecycle.agreement import Agreement
+from voice_gateway.session.core.lifecycle.closing_handshake import ClosingHandshake
 from voice_gateway.session.core.lifecycle.state import SessionInput, SessionState, StateMachine
+from voice_gateway.session.core.record.record_tracker import RecordTracker
+from voice_gateway.session.core.session_limits import Identity, SessionLimits
+from voice_gateway.session.core.speech.replies import Replies
 from voice_gateway.session.core.speech.turns import NOTHING, Turns, transcript
 from voice_gateway.session.stats.turn_latency import Figure
 from voice_gateway.session.stats.uplink_statistics import UplinkStatistics

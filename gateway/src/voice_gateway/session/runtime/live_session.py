@@ -19,8 +19,6 @@ from voice_gateway.agent.base import (
     Reply,
     UserAudio,
 )
-from voice_gateway.session.core.speech.agent_audio import AgentAudio
-from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.effects import (
     BeginUplink,
     Close,
@@ -40,9 +38,11 @@ from voice_gateway.session.core.effects import (
     Speak,
     TakeUp,
 )
-from voice_gateway.session.core.speech.pacing import Lead
-from voice_gateway.session.core.session import Session
+from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.lifecycle.state import SessionState
+from voice_gateway.session.core.session import Session
+from voice_gateway.session.core.speech.agent_audio import AgentAudio
+from voice_gateway.session.core.speech.pacing import Lead
 from voice_gateway.session.runtime.backlog import FRAMES_BEHIND, Backlog, UplinkScheduler
 from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.ownership import reclaim

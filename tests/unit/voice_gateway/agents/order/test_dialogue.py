@@ -6,10 +6,10 @@ import pytest
 
 from tests.unit.voice_gateway.agents.order.test_menu import SMALL
 from voice_gateway.agents.order.dialogue import NOT_UNDERSTOOD, Dialogue, answer, greeting, restored, where_it_stands
-from voice_gateway.agents.order.grammar import Lexicon
 from voice_gateway.agents.order.menu import Menu, default_menu, parse_menu
 from voice_gateway.agents.order.order import MAX_ITEMS, Status
-from voice_gateway.agents.order.parse import parse
+from voice_gateway.agents.order.understanding.grammar import Lexicon
+from voice_gateway.agents.order.understanding.parse import parse
 
 MENU = default_menu()
 

@@ -15,7 +15,6 @@ from voice_gateway.agent.base import (
     ReplyEnded,
     UserStartedSpeaking,
 )
-from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.effects import (
     Close,
     Converse,
@@ -27,9 +26,10 @@ from voice_gateway.session.core.effects import (
     Speak,
     TakeUp,
 )
+from voice_gateway.session.core.lifecycle.agreement import Agreement
+from voice_gateway.session.core.lifecycle.state import SessionState
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
-from voice_gateway.session.core.lifecycle.state import SessionState
 from voice_gateway.store.base import Line, SessionRecord
 from voicelink.wire import (
     AudioFrame,

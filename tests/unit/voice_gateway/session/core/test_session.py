@@ -13,7 +13,6 @@ from voice_gateway.agent.base import (
     ReplyEnded,
     UserStartedSpeaking,
 )
-from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.effects import (
     BeginUplink,
     Converse,
@@ -24,8 +23,9 @@ from voice_gateway.session.core.effects import (
     Send,
     Speak,
 )
-from voice_gateway.session.core.session import Session
+from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.lifecycle.state import SessionState
+from voice_gateway.session.core.session import Session
 from voice_gateway.store.base import Line
 from voicelink.wire import (
     CloseCode,

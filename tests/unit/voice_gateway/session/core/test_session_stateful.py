@@ -18,11 +18,11 @@ from voice_gateway.agent.base import (
     ReplyEnded,
     UserStartedSpeaking,
 )
-from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.effects import Close, Converse, Finish, Hear, Interrupt, ResetSpeech, Save, Send, Speak
+from voice_gateway.session.core.lifecycle.agreement import Agreement
+from voice_gateway.session.core.lifecycle.state import SessionState
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
-from voice_gateway.session.core.lifecycle.state import SessionState
 from voicelink.wire import AudioFrame, Bye, Codec, Heard, Malformed, Ping, Played, Speech
 
 SEQUENCES = st.integers(0, 40)

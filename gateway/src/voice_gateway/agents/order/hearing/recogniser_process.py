@@ -19,8 +19,8 @@ from typing import Final
 import msgspec
 
 from voice_gateway.agent.cascade.parts import OnWords, Utterance
+from voice_gateway.agents.order.hearing.recogniser import DecoderPool, write_models
 from voice_gateway.agents.order.menu import Menu
-from voice_gateway.agents.order.recogniser import DecoderPool, write_models
 from voice_gateway.errors import AgentError
 
 _MAX_MESSAGE_BYTES: Final = 1 << 20

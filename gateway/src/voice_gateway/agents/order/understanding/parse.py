@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from voice_gateway.agents.order.grammar import Kind, Lexicon, Token
-from voice_gateway.agents.order.intents import Add, Change, Changes, Intent, Remove, Target, Wish
+from voice_gateway.agents.order.understanding.grammar import Kind, Lexicon, Token
+from voice_gateway.agents.order.understanding.intents import Add, Change, Changes, Intent, Remove, Target, Wish
 
 _MODIFIERS = frozenset((Kind.SIZE, Kind.MILK, Kind.SUGAR, Kind.ICE, Kind.TOPPING, Kind.WITHOUT_TOPPING))
 _BEGINNINGS = frozenset((Kind.AND, Kind.ADD, Kind.CHANGE, Kind.REMOVE))

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voice_gateway.agent.cascade.parts import OnWords, Utterance
-from voice_gateway.agents.order.grammar import Lexicon
-from voice_gateway.agents.order.language_model import LanguageModel, dictionary, sentences
+from voice_gateway.agents.order.hearing.language_model import LanguageModel, dictionary, sentences
 from voice_gateway.agents.order.menu import Menu
-from voice_gateway.agents.order.parse import parse
+from voice_gateway.agents.order.understanding.grammar import Lexicon
+from voice_gateway.agents.order.understanding.parse import parse
 from voice_gateway.errors import AgentError
 
 RECOGNISER_RATE_HZ: Final = 16_000
