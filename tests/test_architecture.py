@@ -78,6 +78,7 @@ SANS_IO = [
     "link/src/voicelink/h3/session/capsules.py",
     "link/src/voicelink/h3/session/dialect.py",
     "link/src/voicelink/h3/session/flow_control.py",
+    "gateway/src/voice_gateway/session/core/lifecycle/closing_handshake.py",
     "gateway/src/voice_gateway/session/core/lifecycle/state.py",
     "gateway/src/voice_gateway/session/core/record/record_tracker.py",
     "gateway/src/voice_gateway/session/core/lifecycle/agreement.py",

@@ -21,7 +21,7 @@ from voice_gateway.session.core.effects import (
     TakeUp,
 )
 from voice_gateway.session.core.lifecycle.agreement import Agreement
-from voice_gateway.session.core.lifecycle.closing_handshake import ClosingHandshake
+from voice_gateway.session.core.lifecycle.closing_handshake import ClosingHandshake, ClosingStep
 from voice_gateway.session.core.lifecycle.state import SessionInput, SessionState, StateMachine
 from voice_gateway.session.core.record.record_tracker import RecordTracker
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
@@ -127,7 +127,7 @@ class Session:
             return (Send(Pong(id=message.id)),)
         if isinstance(message, Played):
             self.replies.played(message.utterance_id, message.position_ms, message.is_complete)
-            return (*self._settle(now), *self._send_drain(now))
+            return (*self._close_if_answered(now), *self._send_drain(now))
         if isinstance(message, Measured):
             self._measured(message, now)
             return NOTHING
@@ -150,7 +150,7 @@ class Session:
                 return self._fault(CloseCode.WRONG_ORDER, f"uplink frame {sequence} where {self.next_sequence} is next")
             self.uplink.duplicates += 1
             return NOTHING
-        if self._closing.is_past(sequence):
+        if self._closing.is_past_end(sequence):
             return self._fault(CloseCode.WRONG_ORDER, f"uplink frame {sequence} after a bye of {self._closing.frames}")
         self.next_sequence = sequence + 1
         self.uplink.arrived(sequence, frame.timestamp, len(frame.payload), now)
@@ -162,7 +162,7 @@ class Session:
             return self._fault(CloseCode.OVERLOADED, f"the agent is {unacked} frames behind")
         if self._closing.frames is None:
             return (Hear(frame),)
-        return (Hear(frame), *self._settle(now))
+        return (Hear(frame), *self._finish_agent_if(self._closing.frame_received(self.next_sequence)))
 
     def malformed_received(self, fault: Malformed) -> Sequence[Effect]:
         """The caller broke the wire format: end the session and say why."""
@@ -176,7 +176,7 @@ class Session:
         """Take what the agent made of the audio."""
         if self.state in (SessionState.NEW, SessionState.CLOSED) or self._closing.is_agent_finished:
             return NOTHING
-        self._closing.progressed(now)
+        self._closing.agent_emitted(now)
         effects = self._follow(event, now)
         return (*effects, *self._send_drain(now)) if self._is_drain_pending else effects
 
@@ -199,8 +199,8 @@ class Session:
         if self.state is SessionState.CLOSED:
             return NOTHING
         sequence = self.tracker.saved(revision)
-        heard = () if sequence is None else (Send(Heard(sequence=sequence)),)
-        return (*heard, *self._save(), *self._settle(now), *self._send_drain(now))
+        acked = () if sequence is None else (Send(Heard(sequence=sequence)),)
+        return (*acked, *self._save(), *self._close_if_answered(now), *self._send_drain(now))
 
     def save_failed(self, revision: int, now: float) -> Sequence[Effect]:
         """The effect `Save` of this revision failed: it is asked for again a little later."""
@@ -297,8 +297,7 @@ class Session:
             return self._send_drain(now)
         for at, (code, reason) in self._deadlines():
             if now >= at:
-                settled = self._settle(now)
-                return settled or self._fault(code, reason)
+                return self._close_if_answered(now) or self._fault(code, reason)
         return NOTHING
 
     def _deadlines(self) -> list[tuple[float, tuple[CloseCode, str]]]:
@@ -359,26 +358,24 @@ class Session:
             return self._fault(CloseCode.WRONG_ORDER, f"bye of {bye.frames} frames after {self.next_sequence}")
         if not self._machine.advance(SessionInput.BYE):
             return self._fault(CloseCode.WRONG_ORDER, "bye comes once")
-        self._closing.said(bye.frames, now)
-        return self._settle(now)
+        return self._finish_agent_if(self._closing.bye_received(bye.frames, self.next_sequence, now))
 
     def _finished(self, now: float) -> Sequence[Effect]:
-        if not self._closing.is_finish_sent:
+        if not self._closing.agent_finished():
             return NOTHING
-        self._closing.is_agent_finished = True
         self.tracker.completed(self._received(self.next_sequence - 1))
-        return (*self.turns.end_reply(), *self._save(), *self._settle(now))
+        return (*self.turns.end_reply(), *self._save(), *self._close_if_answered(now))
 
-    def _settle(self, now: float) -> Sequence[Effect]:
-        """In `FINISHING`: take the next step that is possible."""
+    def _finish_agent_if(self, step: ClosingStep) -> Sequence[Effect]:
+        return (Finish(),) if step is ClosingStep.FINISH_AGENT else NOTHING
+
+    def _close_if_answered(self, now: float) -> Sequence[Effect]:
+        """Say `bye` and close, once the last answer was saved and was played, or must have been."""
         if self.state is not SessionState.FINISHING:
             return NOTHING
-        closing = self._closing
-        if not closing.is_finish_sent:
-            closing.is_finish_sent = self.next_sequence == closing.frames
-            return (Finish(),) if closing.is_finish_sent else NOTHING
         is_played = not self.replies.has_outstanding or now >= self._played_by()
-        if not (closing.is_agent_finished and self.tracker.is_saved and is_played):
+        step = self._closing.answers_progressed(is_saved=self.tracker.is_saved, is_played=is_played)
+        if step is not ClosingStep.SAY_BYE:
             return NOTHING
         self._machine.advance(SessionInput.DONE)
         forget_after_s = 0.0 if self._token is None else self.limits.resume_window_s
