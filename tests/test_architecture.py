@@ -83,7 +83,7 @@ SANS_IO = [
     "gateway/src/voice_gateway/session/core/record/record_tracker.py",
     "gateway/src/voice_gateway/session/core/lifecycle/agreement.py",
     "gateway/src/voice_gateway/session/core/speech/pacing.py",
-    "gateway/src/voice_gateway/session/core/speech/replies.py",
+    "gateway/src/voice_gateway/session/core/speech/utterances.py",
     "gateway/src/voice_gateway/session/core/record/resume_tokens.py",
     "gateway/src/voice_gateway/session/stats/arrivals.py",
     "gateway/src/voice_gateway/session/stats/turn_latency.py",

@@ -25,8 +25,8 @@ from voice_gateway.session.core.lifecycle.closing_handshake import ClosingHandsh
 from voice_gateway.session.core.lifecycle.state import SessionInput, SessionState, StateMachine
 from voice_gateway.session.core.record.record_tracker import RecordTracker
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
-from voice_gateway.session.core.speech.replies import Replies
 from voice_gateway.session.core.speech.turns import NOTHING, Turns, transcript
+from voice_gateway.session.core.speech.utterances import Utterances
 from voice_gateway.session.stats.turn_latency import Figure
 from voice_gateway.session.stats.uplink_statistics import UplinkStatistics
 from voice_gateway.store.base import SessionRecord
@@ -77,8 +77,8 @@ class Session:
         self.tracker = RecordTracker(
             identity.session_id, limits.silence_interval_s, identity.worker, record, identity.subject
         )
-        self.replies = Replies(identity.audio, record.utterance_id if record else 0)
-        self.turns = Turns(self.tracker, self.replies, self.uplink, observe)
+        self.utterances = Utterances(identity.audio, record.utterance_id if record else 0)
+        self.turns = Turns(self.tracker, self.utterances, self.uplink, observe)
         acked_sequence = self.tracker.acked_sequence
         self.next_sequence = 0 if acked_sequence is None else acked_sequence + 1
         self.limits = limits
@@ -126,7 +126,7 @@ class Session:
         if isinstance(message, Ping):
             return (Send(Pong(id=message.id)),)
         if isinstance(message, Played):
-            self.replies.played(message.utterance_id, message.position_ms, message.is_complete)
+            self.utterances.played(message.utterance_id, message.position_ms, message.is_complete, now)
             return (*self._close_if_answered(now), *self._send_drain(now))
         if isinstance(message, Measured):
             self._measured(message, now)
@@ -227,7 +227,7 @@ class Session:
         if not self._machine.advance(SessionInput.LOST):
             return self.left(reason)
         self._detached_at = now
-        self.replies.abandon()
+        self.utterances.abandon()
         return self._send_drain(now)
 
     def left(self, reason: str) -> Sequence[Effect]:
@@ -373,7 +373,7 @@ class Session:
         """Say `bye` and close, once the last answer was saved and was played, or must have been."""
         if self.state is not SessionState.FINISHING:
             return NOTHING
-        is_played = not self.replies.has_outstanding or now >= self._played_by()
+        is_played = not self.utterances.has_outstanding or now >= self._played_by()
         step = self._closing.answers_progressed(is_saved=self.tracker.is_saved, is_played=is_played)
         if step is not ClosingStep.SAY_BYE:
             return NOTHING
@@ -383,7 +383,7 @@ class Session:
         return (Send(Bye(frames=self.next_sequence)), close)
 
     def _played_by(self) -> float:
-        return self.replies.speech_until + self.limits.playout_grace_s
+        return self.utterances.speech_until + self.limits.playout_grace_s
 
     def _save(self) -> Sequence[Effect]:
         if self._retry_save_at is not None:

@@ -164,7 +164,7 @@ class LiveSession:
         self._apply(self.session.message_received(message, self._loop.time()))
         self._services.counters.frames_replayed += self.session.frames_replayed - replayed
         if isinstance(message, Played) and self._speaker:
-            self._speaker.played(message.utterance_id, message.position_ms, message.is_complete)
+            self._speaker.on_played()
 
     def audio_received(self, frame: AudioFrame) -> None:
         """An uplink frame arrived. Deadlines only move away from it, so the timer is left alone."""
@@ -227,13 +227,13 @@ class LiveSession:
             age_s=round(self._loop.time() - self._began, 3),
             turn=session.tracker.turn,
             revision=session.tracker.revision,
-            utterance_id=session.replies.utterance_id,
+            utterance_id=session.utterances.utterance_id,
             acked_sequence=session.tracker.acked_sequence,
             datagrams=self._connection.transport.datagrams,
             uplink=session.uplink.summary(),
             migrations=tuple(self._migrations),
             turns=self.session.turns.latencies.recent(),
-            downlink_lead_s=round(self._speaker.lead_s, 3) if self._speaker else 0.0,
+            downlink_lead_s=round(session.utterances.lead_s, 3),
             close_code=self._closed.code if self._closed else None,
             close_reason=self._closed.reason if self._closed else None,
         )
@@ -348,7 +348,14 @@ class LiveSession:
 
     def _speak_in(self, codec: Codec) -> None:
         services = self._services
-        self._speaker = Speaker(self._connection.transport, codec, services.audio, services.counters, services.lead)
+        self._speaker = Speaker(
+            self._connection.transport,
+            codec,
+            services.audio,
+            services.counters,
+            services.lead,
+            self.session.utterances,
+        )
 
     def _emit(self, event: AgentEvent) -> None:
         if isinstance(event, FinalTranscript):

@@ -231,7 +231,7 @@ class TestResume:
         session.agent_emitted(Reply("A long one."), 0.5)
         session.agent_emitted(ReplyAudio(ONE_SECOND * 60), 0.5)
         session.lost("gone", 1.0)
-        assert session.replies.speech_until == 0.0
+        assert session.utterances.speech_until == 0.0
 
     def test_cannot_follow_start(self, session):
         assert sent(session.message_received(back(), 1.0), Error)[0].code == CloseCode.WRONG_ORDER

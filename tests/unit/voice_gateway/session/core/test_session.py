@@ -168,6 +168,7 @@ class TestBargeIn:
     def speaking(self, session) -> Session:
         session.agent_emitted(Reply("one two three four"), 0.1)
         session.agent_emitted(ReplyAudio(ONE_SECOND), 0.1)
+        session.utterances.sent(1, len(ONE_SECOND), 0.1)
         return session
 
     def test_resets_the_stream_flushes_the_caller_and_tells_the_agent(self, speaking):

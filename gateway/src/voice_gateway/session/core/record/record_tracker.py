@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from voice_gateway.session.core.record.resume_tokens import ResumeTokens
-from voice_gateway.session.core.speech.replies import Cut
+from voice_gateway.session.core.speech.utterances import Cut
 from voice_gateway.store.base import Line, SessionRecord
 
 _LONGEST_TRANSCRIPT = 2_000
