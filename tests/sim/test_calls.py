@@ -43,10 +43,10 @@ KINDS: list[tuple[str, Callable[[random.Random], Profile], network_faults.Networ
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A call as both ends saw it; `heard` has the frames of each conversation with any worker's agent."""
+    """A call as both ends saw it; `frames` has the audio of each conversation with any worker's agent."""
 
     report: CallReport
-    heard: list[list[UserAudio]]
+    frames: list[list[UserAudio]]
 
 
 async def place_call(
@@ -83,7 +83,7 @@ async def place_call(
         report = await cluster.caller.run(call())
     finally:
         await cluster.stop()
-    return Outcome(report, [heard for agent in agents for heard in agent.heard])
+    return Outcome(report, [frames for agent in agents for frames in agent.heard])
 
 
 def assert_is_whole(outcome: Outcome) -> None:
@@ -96,11 +96,11 @@ def assert_is_whole(outcome: Outcome) -> None:
     assert report.is_complete
     assert items == ORDERED
     pieces: dict[int, bytes] = {}
-    for heard in sorted(filter(None, outcome.heard), key=lambda heard: heard[0].sequence):
-        sequences = [audio.sequence for audio in heard]
+    for frames in sorted(filter(None, outcome.frames), key=lambda frames: frames[0].sequence):
+        sequences = [audio.sequence for audio in frames]
         assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
-        assert sequences[0] <= len(pieces), "a conversation goes on behind frames that nobody had"
-        pieces.update((audio.sequence, audio.pcm) for audio in heard)
+        assert sequences[0] <= len(pieces), "a conversation goes on behind frames that no conversation had"
+        pieces.update((audio.sequence, audio.pcm) for audio in frames)
     assert sorted(pieces) == list(range(report.frames_sent))
     assert b"".join(pieces[sequence] for sequence in sorted(pieces)) == _spoken()
     assert report.frames_acked == report.frames_sent

@@ -1,4 +1,4 @@
-"""All sessions of a worker: lets callers in, knows who is there, and sends them away when the worker stops."""
+"""All sessions of a worker: admits callers, holds their sessions, and sends them elsewhere when the worker stops."""
 
 from __future__ import annotations
 

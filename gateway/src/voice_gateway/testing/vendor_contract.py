@@ -98,11 +98,11 @@ class Line:
         """Let the session begin."""
         self.call.send(Ready(session="s-1", worker="worker-1", codec=Codec.PCMU))
 
-    def says(self, generation: int, frames: int) -> None:
+    def says(self, utterance_id: int, frames: int) -> None:
         """Let the session speak one utterance."""
         for number in range(frames):
-            self.call.send_audio(generation, AudioFrame(number, number * 960, Codec.PCMU, SPEECH))
-        self.call.end_audio(generation)
+            self.call.send_audio(utterance_id, AudioFrame(number, number * 960, Codec.PCMU, SPEECH))
+        self.call.end_audio(utterance_id)
 
     def of(self, kind: type) -> list[Any]:
         """The messages of this kind that reached the session."""

@@ -27,7 +27,7 @@ def start(session: Session, now: float, codec: Codec = Codec.OPUS):
 
 
 def closing(effects) -> CloseCode:
-    """The two effects a fault has: the caller is told, and the transport closes with the same code."""
+    """The two effects of a fault: the caller gets the error, and the transport closes with the same code."""
     assert isinstance(effects[0].message, Error)
     assert isinstance(effects[-1], Close)
     assert effects[0].message.code == effects[-1].code

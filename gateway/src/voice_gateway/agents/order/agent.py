@@ -35,7 +35,7 @@ class OrderSettings(BaseModel):
 
 
 class OrderAgent(Agent):
-    """Takes orders from a menu, with pocketsphinx in a process of its own and hibari in a thread unless told otherwise.
+    """Takes orders from a menu, by default with pocketsphinx in a process of its own and hibari in a thread.
 
     For virtual time pass an `InlineRecogniser` and `is_inline`: then all work happens within the calls.
     """
@@ -79,13 +79,10 @@ class OrderAgent(Agent):
         return self.cascade.converse(OrderPolicy(dialogue, self.lexicon), emit)
 
     async def close(self) -> None:
-        """Close all conversations and release the models."""
         await self.cascade.close()
 
 
 class OrderPolicy(DialoguePolicy):
-    """One customer's order."""
-
     def __init__(self, dialogue: Dialogue, lexicon: Lexicon) -> None:
         self._dialogue = dialogue
         self._lexicon = lexicon
@@ -103,7 +100,6 @@ class OrderPolicy(DialoguePolicy):
         return parse(words, self._lexicon) is not None
 
     def answer(self, words: tuple[str, ...], on_answer: OnAnswer) -> None:
-        """Change the order as the words say, and answer at once."""
         if not words and self._dialogue.misunderstandings >= _MAX_MISUNDERSTANDINGS:
             on_answer(None)
             return

@@ -1,4 +1,4 @@
-"""A voice session's rules, sans-IO: what callers and agents may do, and what follows from it."""
+"""A voice session's rules, sans-IO: events of caller, agent, store and timers in, effects out."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from voice_gateway.agent.base import AgentEvent, AgentFailed, FinalTranscript, F
 from voice_gateway.session.core.effects import (
     BeginUplink,
     Close,
-    Converse,
+    Decode,
     Effect,
     Finish,
     Greet,
-    Hear,
-    Press,
+    PressKey,
+    ResumeConversation,
     Save,
     Send,
-    TakeUp,
+    StartConversation,
 )
 from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.lifecycle.closing_handshake import ClosingHandshake, ClosingStep
@@ -53,7 +53,7 @@ from voicelink.wire import (
 
 
 class Session:
-    """Feed it what happens, with the time; carry out the effects that each call returns, in their order.
+    """Give it each event with the time; carry out the effects that each call returns, in their order.
 
     Begin with `start`, or with `resume` where the session is made from a `record`. Call `tick` at `deadline`. After the
     effect `Close` no call returns effects any more. With a `token` the session outlives its connection: call `resume`
@@ -98,7 +98,6 @@ class Session:
 
     @property
     def state(self) -> SessionState:
-        """Where the session stands."""
         return self._machine.current
 
     @property
@@ -132,7 +131,7 @@ class Session:
             self._measured(message, now)
             return NOTHING
         if isinstance(message, Dtmf):
-            return (Press(message.digit),)
+            return (PressKey(message.digit),)
         return self._bye(message, now)
 
     def audio_received(self, frame: AudioFrame, now: float, waiting: int = 0) -> Sequence[Effect]:
@@ -161,8 +160,8 @@ class Session:
         if unacked > self.limits.unacked_frames:
             return self._fault(CloseCode.OVERLOADED, f"the agent is {unacked} frames behind")
         if self._closing.frames is None:
-            return (Hear(frame),)
-        return (Hear(frame), *self._finish_agent_if(self._closing.frame_received(self.next_sequence)))
+            return (Decode(frame),)
+        return (Decode(frame), *self._finish_agent_if(self._closing.frame_received(self.next_sequence)))
 
     def malformed_received(self, fault: Malformed) -> Sequence[Effect]:
         """The caller broke the wire format: end the session and say why."""
@@ -173,7 +172,7 @@ class Session:
         return self._fault(code, reason)
 
     def agent_emitted(self, event: AgentEvent, now: float) -> Sequence[Effect]:
-        """Take what the agent made of the audio."""
+        """Take an event of the agent."""
         if self.state in (SessionState.NEW, SessionState.CLOSED) or self._closing.is_agent_finished:
             return NOTHING
         self._closing.agent_emitted(now)
@@ -244,7 +243,7 @@ class Session:
         if self._token is not None:
             self.tracker.resume_tokens = self.tracker.resume_tokens.renewed(self._token)
             self.tracker.changed()
-        return (*self._ready(agreement), *self._save(), Converse(agreement.codec))
+        return (*self._ready(agreement), *self._save(), StartConversation(agreement.codec))
 
     def resume(
         self, agreement: Agreement, resume: Resume, token: str, now: float, *, has_gap: bool = False
@@ -252,7 +251,7 @@ class Session:
         """The caller is back over a new transport; call `lost` first where the old one is still there.
 
         `token` is for the next resume. The agent says again what was not played; a caller with a gap (`has_gap`), who
-        cannot send again what was not understood, is told where the conversation stands.
+        cannot send again what was not understood, gets a summary of the conversation.
         """
         codec = agreement.codec
         if not self._machine.advance(SessionInput.RESUME):
@@ -264,7 +263,7 @@ class Session:
         self._closing = ClosingHandshake(self.limits.finish_timeout_s)
         tracker.resume_tokens = tracker.resume_tokens.renewed(token, used=resume.token or None)
         tracker.changed()
-        effects: list[Effect] = [*self._ready(agreement), TakeUp(codec, tracker.state)]
+        effects: list[Effect] = [*self._ready(agreement), ResumeConversation(codec, tracker.state)]
         if tracker.acked_sequence is not None:
             effects.append(Send(Heard(sequence=tracker.acked_sequence)))
         effects += (Send(transcript(line)) for line in tracker.lines_since(resume.turn))
@@ -334,7 +333,7 @@ class Session:
         return (BeginUplink(agreement.uplink, self.next_sequence), Send(ready))
 
     def _send_drain(self, now: float) -> Sequence[Effect]:
-        """While the worker goes away: send the caller elsewhere once nobody speaks and nothing waits to be saved."""
+        """While the worker goes away: send the caller elsewhere once neither side speaks and all is saved."""
         if self._drain_at is None or self.state is SessionState.CLOSED:
             return NOTHING
         if self.state is SessionState.DETACHED and self.tracker.is_saved:
@@ -346,7 +345,7 @@ class Session:
         return (Send(Drain(deadline_s=round(max(0.0, self._drain_at - now), 3))),)
 
     def _measured(self, measured: Measured, now: float) -> None:
-        """Believe what can be: no figure began before the session, no resume repeats more than a caller may keep."""
+        """Take what is possible: no figure began before the session, no resume repeats more than a caller may keep."""
         replayed = min(measured.frames_replayed, self._replayable)
         self._replayable -= replayed
         self.frames_replayed += replayed
@@ -392,7 +391,7 @@ class Session:
         return NOTHING if record is None else (Save(record),)
 
     def _received(self, through_sequence: int) -> int | None:
-        """Cap it at what has arrived: an agent cannot have heard more."""
+        """Cap it at what has arrived: an agent has no later frame."""
         sequence = min(through_sequence, self.next_sequence - 1)
         return sequence if sequence >= 0 else None
 

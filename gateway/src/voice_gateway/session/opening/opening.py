@@ -122,7 +122,6 @@ class Opening:
         self._ended(CloseCode.NORMAL, reason)
 
     def end(self, code: CloseCode, reason: str) -> None:
-        """Refuse the connection."""
         self._ended(code, reason)
         self._connection.refuse(code, reason)
 

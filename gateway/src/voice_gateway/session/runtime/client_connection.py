@@ -34,7 +34,6 @@ class ClientConnection:
         self.close(code, reason)
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Close the transport."""
         self.is_open = False
         self.transport.close(code, reason)
 

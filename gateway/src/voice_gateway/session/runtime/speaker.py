@@ -65,7 +65,6 @@ class Speaker:
         self._transport.reset_audio(utterance_id)
 
     def close(self) -> None:
-        """Forget everything."""
         self._queue.clear()
         if self._next_slice:
             self._next_slice.cancel()

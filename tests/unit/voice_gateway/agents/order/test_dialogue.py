@@ -188,6 +188,6 @@ def test_a_returning_caller_is_told_the_order() -> None:
 )
 def test_a_customer_who_was_cut_off_hears_where_the_order_stands(said, stands):
     dialogue, _ = converse(*said)
-    told = where_it_stands(restored(MENU, dialogue.to_state()))
-    assert told.startswith("Sorry, we were cut off.")
-    assert stands in told
+    said = where_it_stands(restored(MENU, dialogue.to_state()))
+    assert said.startswith("Sorry, we were cut off.")
+    assert stands in said

@@ -55,13 +55,11 @@ class InlineRecogniser:
         self._decoders = DecoderPool(Path(self._folder.name), self._menu)
 
     def begin(self, on_words: OnWords) -> Utterance:
-        """Start an utterance on an idle decoder."""
         if self._decoders is None:
             raise AgentError("the recogniser is not open")
         return self._decoders.begin(on_words)
 
     async def close(self) -> None:
-        """Delete the models."""
         self._decoders = None
         if self._folder is not None:
             self._folder.cleanup()
@@ -81,7 +79,6 @@ class DecoderPool:
         self._idle = [self._new_decoder()]
 
     def begin(self, on_words: OnWords) -> Utterance:
-        """Start an utterance on an idle decoder."""
         decoder = self._idle.pop() if self._idle else self._new_decoder()
         return _InlineUtterance(decoder, self._lexicon, on_words, self._idle.append)
 

@@ -83,7 +83,6 @@ class ProcessRecogniser:
         return tuple(worker.process_id for worker in self._workers)
 
     async def close(self) -> None:
-        """End the processes."""
         await asyncio.gather(*(worker.close() for worker in self._workers))
         if self._folder is not None:
             self._folder.cleanup()

@@ -93,7 +93,6 @@ class StateMachine:
 
     @property
     def current(self) -> SessionState:
-        """Where the session stands."""
         return self._current
 
     def advance(self, given: SessionInput) -> bool:

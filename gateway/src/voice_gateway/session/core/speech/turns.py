@@ -1,4 +1,4 @@
-"""Who speaks: the caller's turns and the agent's answers, sans-IO."""
+"""The caller's turns and the agent's answers. Sans-IO."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ class Turns:
         self._utterances = utterances
         self._again: _Again | None = None
         self.is_callers = False
-        """Whether the caller has begun to speak and was not yet understood."""
+        """Whether the caller has begun to speak, and no final transcript has come."""
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nobody speaks."""
+        """Whether neither the caller nor the agent speaks."""
         return not (self.is_callers or self._utterances.has_outstanding)
 
     def follow(
         self, event: AgentEvent, now: float, through_sequence: int | None, is_attached: bool
     ) -> Sequence[Effect]:
-        """Take what the agent heard or says; `through_sequence` is the last frame that had its effect in it.
+        """Take an event of the agent; `through_sequence` is the last frame that a final transcript includes.
 
-        While nobody `is_attached` to listen, answers are written down to be said again later.
+        While no caller `is_attached`, answers go into the record, to be said again later.
         """
         match event:
             case UserStartedSpeaking(_, onset):
@@ -87,7 +87,7 @@ class Turns:
         return NOTHING if utterance_id is None else (EndSpeech(utterance_id),)
 
     def say_again(self, resume: Resume) -> Sequence[Effect]:
-        """Have the agent say what the caller, who is back, has not heard of it; nothing where all was heard."""
+        """Have the agent say again what the caller, who is back, has not played; nothing where all was played."""
         newest = self._utterances.utterance_id
         self._utterances.utterance_id = max(newest, min(resume.utterance_id, newest + _MOST_UNSAVED_ANSWERS))
         lines = self._tracker.unsaid(resume.next_utterance_id)[-_MOST_SAID_AGAIN:]
@@ -156,4 +156,4 @@ class _Again:
     text: str
     skipped_ms: int
     is_rest: bool
-    """Whether the caller has heard its beginning, and may be playing on from there."""
+    """Whether the caller has played its beginning, and may be playing on from there."""
