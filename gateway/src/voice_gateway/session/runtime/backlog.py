@@ -113,9 +113,9 @@ class Backlog:
         self._bytes = 0
 
     def close(self) -> None:
-        """Forget what waits and whom to give it to, so that a session and its backlog do not refer to each other."""
+        """Drop what waits, and the reference to the session: the two must not keep each other in memory."""
         self.clear()
         self._perform = _ignore
 
 
-def _ignore(effect: Listening) -> None: ...
+def _ignore(effect: AgentInput) -> None: ...

@@ -151,7 +151,10 @@ class LiveSession:
 
     def fence(self) -> None:
         """Another worker has the session: end it here, and leave its record alone."""
-        self._apply(self.session.fenced())
+        effects = self.session.fenced()
+        if effects:
+            self._log.debug("session_fenced", epoch=self.session.tracker.epoch)
+        self._apply(effects)
 
     @property
     def is_behind(self) -> bool:
@@ -393,6 +396,8 @@ class LiveSession:
             await self._services.store.delete(self.session.identity.session_id, self.session.tracker.epoch)
         except Exception as error:  # a foreign store may raise anything; the record expires by itself
             self._log.warning("session_delete_failed", error=str(error))
+        else:
+            self._log.debug("session_record_deleted", epoch=self.session.tracker.epoch)
 
     def _report_turns(self) -> None:
         if self._services.on_turn_complete is not None:
@@ -418,6 +423,7 @@ class LiveSession:
         )
         conversation, self._conversation = self._conversation, None
         self._connection.set_handler(None)
+        self._log.debug("session_released", epoch=self.session.tracker.epoch, is_record_kept=close.is_record_kept)
         try:
             self._connection.close(close.code, close.reason)
             if conversation is not None:
