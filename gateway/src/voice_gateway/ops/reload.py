@@ -1,4 +1,4 @@
-"""What a worker reads again while it runs: on SIGHUP, and when files change. Whatever is bad changes nothing."""
+"""What a worker reads again while it runs: on SIGHUP, and when files change. A bad file changes nothing."""
 
 from __future__ import annotations
 
