@@ -11,7 +11,7 @@ from typing import Any
 from testbed.calls.agents import Mute, NotingAgent, RememberingRecogniser
 from voice_gateway.agent.base import AgentEvent, Conversation, Emit, FinalTranscript, UserAudio
 from voice_gateway.agents.order.agent import OrderAgent
-from voice_gateway.agents.order.recogniser import InlineRecogniser
+from voice_gateway.agents.order.hearing.recogniser import InlineRecogniser
 
 
 @dataclass(slots=True)

@@ -8,9 +8,9 @@ from typing import Final
 
 from bench.words.listener import Understanding
 from voice_gateway.agents.order.dialogue import Dialogue, answer
-from voice_gateway.agents.order.grammar import Lexicon
 from voice_gateway.agents.order.menu import default_menu
-from voice_gateway.agents.order.parse import parse
+from voice_gateway.agents.order.understanding.grammar import Lexicon
+from voice_gateway.agents.order.understanding.parse import parse
 
 _MENU: Final = default_menu()
 _LEXICON: Final = Lexicon(_MENU)

@@ -17,8 +17,8 @@ from voice_gateway.agent.base import Agent, Conversation, Emit, UserAudio
 from voice_gateway.agent.cascade.parts import OnWords, Utterance
 from voice_gateway.agents.order import agent as order_agent
 from voice_gateway.agents.order.agent import OrderAgent
+from voice_gateway.agents.order.hearing.recogniser import InlineRecogniser
 from voice_gateway.agents.order.menu import default_menu
-from voice_gateway.agents.order.recogniser import InlineRecogniser
 from voicelink.audio.speech import CachedSpeech, HibariSpeech
 from voicelink.audio.vad import SileroModel
 

@@ -15,7 +15,7 @@ import soxr
 from numpy.typing import NDArray
 from pocketsphinx import Decoder, get_model_path
 
-from voice_gateway.agents.order.language_model import dictionary
+from voice_gateway.agents.order.hearing.language_model import dictionary
 from voice_gateway.agents.order.menu import default_menu
 
 RATE_HZ = 16_000

@@ -14,8 +14,8 @@ from testbed.calls.agents import Mute
 from tests.browser.sound import Sound
 from voice_gateway.agent.base import AgentEvent, FinalTranscript, UserAudio
 from voice_gateway.agents.order.agent import OrderAgent
+from voice_gateway.agents.order.hearing.recogniser import RECOGNISER_RATE_HZ, InlineRecogniser
 from voice_gateway.agents.order.menu import default_menu
-from voice_gateway.agents.order.recogniser import RECOGNISER_RATE_HZ, InlineRecogniser
 
 P = ParamSpec("P")
 TRIES = 3

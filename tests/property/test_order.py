@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_gateway.agents.order.dialogue import Dialogue, answer, restored
-from voice_gateway.agents.order.grammar import Lexicon
 from voice_gateway.agents.order.menu import default_menu
-from voice_gateway.agents.order.parse import parse
+from voice_gateway.agents.order.understanding.grammar import Lexicon
+from voice_gateway.agents.order.understanding.parse import parse
 
 MENU = default_menu()
 LEXICON = Lexicon(MENU)

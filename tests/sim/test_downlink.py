@@ -1,4 +1,4 @@
-"""The downlink of an answer: how far the worker sends ahead, and which outages of the network are audible."""
+"""An answer on its way to the loudspeaker: how far the worker sends ahead, and which outages interrupt playback."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Lecture(Conversation):
 
 
 @dataclass
-class Ear:
+class Loudspeaker:
     """A `Sink` that notes when it is given sound."""
 
     played: list[tuple[float, bytes]] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Ear:
 
 @dataclass
 class Outcome:
-    ear: Ear
+    loudspeaker: Loudspeaker
     leads_s: list[float]
     resumes: int
     underrun_ms: int
@@ -85,10 +85,10 @@ def lecture(certificate: DevelopmentCertificate, outages: list[tuple[float, floa
         plan = Plan(Profile(delay_s=0.05), workers=1, session=session)
         cluster = SimulatedCluster(sim, certificate, lambda name: Lecturer(), plan)
         await cluster.start()
-        ear, leads_s = Ear(), []
+        loudspeaker, leads_s = Loudspeaker(), []
 
         async def call() -> Outcome:
-            async with cluster.client(codec="pcm16", sinks=[ear]) as client:
+            async with cluster.client(codec="pcm16", sinks=[loudspeaker]) as client:
                 for begin, end in outages:
                     cluster.caller.link.black_out(sim.now() + begin, sim.now() + end)
                 listening = sim.loop.create_task(client.listen())
@@ -100,7 +100,7 @@ def lecture(certificate: DevelopmentCertificate, outages: list[tuple[float, floa
                 await listening
                 await client.finish()
                 report = client.report()
-                return Outcome(ear, leads_s, len(report.resumes), report.longest_downlink_gap_ms or 0)
+                return Outcome(loudspeaker, leads_s, len(report.resumes), report.longest_downlink_gap_ms or 0)
 
         try:
             return await cluster.caller.run(call())
@@ -113,21 +113,21 @@ def lecture(certificate: DevelopmentCertificate, outages: list[tuple[float, floa
 
 def test_the_worker_runs_ahead_as_far_as_it_may(certificate: DevelopmentCertificate) -> None:
     outcome = lecture(certificate, [])
-    assert outcome.ear.sound == LECTURE
-    assert outcome.ear.longest_silence_s < 0.001
+    assert outcome.loudspeaker.sound == LECTURE
+    assert outcome.loudspeaker.longest_silence_s < 0.001
     assert max(outcome.leads_s) <= CAP_S
     assert max(outcome.leads_s) > TARGET_S - 0.5
 
 
 @pytest.mark.parametrize("outage_s", [0.5, 2.0, 3.0, 3.5])
-def test_an_outage_shorter_than_the_buffer_is_not_heard(certificate: DevelopmentCertificate, outage_s: float) -> None:
+def test_an_outage_shorter_than_the_buffer_leaves_no_gap(certificate: DevelopmentCertificate, outage_s: float) -> None:
     """Also where the session is resumed over another connection in the meantime."""
     outcome = lecture(certificate, [(5.0, 5.0 + outage_s)])
-    assert outcome.ear.longest_silence_s < 0.001
-    assert outcome.ear.sound == LECTURE, "byte by byte, over any number of connections"
+    assert outcome.loudspeaker.longest_silence_s < 0.001
+    assert outcome.loudspeaker.sound == LECTURE, "byte by byte, over any connection"
     assert outcome.underrun_ms == 0
     assert max(outcome.leads_s) <= CAP_S
 
 
-def test_an_outage_longer_than_the_buffer_is_heard(certificate: DevelopmentCertificate) -> None:
-    assert lecture(certificate, [(5.0, 5.0 + CAP_S + 2)]).ear.longest_silence_s > 1.0
+def test_an_outage_longer_than_the_buffer_leaves_a_gap(certificate: DevelopmentCertificate) -> None:
+    assert lecture(certificate, [(5.0, 5.0 + CAP_S + 2)]).loudspeaker.longest_silence_s > 1.0

@@ -16,8 +16,9 @@ from voice_gateway.agents.echo import EchoAgent
 from voice_gateway.agents.order.dialogue import Dialogue, Question
 from voice_gateway.agents.order.menu import default_menu
 from voice_gateway.agents.order.order import Item, Order
-from voice_gateway.session.core import record_tracker, resume_tokens, turns
+from voice_gateway.session.core.record import record_tracker, resume_tokens
 from voice_gateway.session.core.session_limits import SessionLimits
+from voice_gateway.session.core.speech import turns
 from voice_gateway.session.runtime.backlog import FRAMES_BEHIND
 from voice_gateway.settings.access_sections import LimitsSection
 from voice_gateway.settings.gateway_settings import SessionSection

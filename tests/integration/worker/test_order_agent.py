@@ -24,9 +24,9 @@ from voice_gateway.agent.base import (
     UserStartedSpeaking,
 )
 from voice_gateway.agents.order.agent import OrderAgent
+from voice_gateway.agents.order.hearing.recogniser import InlineRecogniser
+from voice_gateway.agents.order.hearing.recogniser_process import ProcessRecogniser
 from voice_gateway.agents.order.menu import default_menu
-from voice_gateway.agents.order.recogniser import InlineRecogniser
-from voice_gateway.agents.order.recogniser_process import ProcessRecogniser
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
 from voicelink.wire import AudioFrame, Codec
 

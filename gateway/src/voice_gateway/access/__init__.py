@@ -1,1 +1,1 @@
-"""Who may come in, and how much each may do: access tokens, origins, and limits for subjects and addresses."""
+"""Which callers are admitted: tokens and origins; how much each may do: limits of subjects and addresses."""

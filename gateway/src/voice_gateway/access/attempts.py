@@ -1,4 +1,4 @@
-"""Limits on how often somebody may connect and ask for a session. Sans-IO."""
+"""Limits on how often a caller may connect and ask for a session. Sans-IO."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from voice_gateway.endpoint.admission.address_validation import Handshake
 from voice_gateway.net.network import network_of
 
 RUSH_S: Final = 10.0
-"""How many seconds of their rate attempts may come at once: a network that is back brings everybody back."""
+"""How many seconds of their rate attempts may come at once: all callers of a network that is back come together."""
 
 
 class Handshakes:
@@ -19,7 +19,7 @@ class Handshakes:
         self.renew(limits)
 
     def renew(self, limits: AccessLimits) -> None:
-        """Go on with other limits; everybody begins anew."""
+        """Go on with other limits; all counts begin anew."""
         per_s = limits.address_attempts_per_s
         self._unproven = RateLimiter.of(per_s, RUSH_S, "address_handshakes", "connections come from this address")
         self._proven = RateLimiter.of(per_s, RUSH_S, "address_handshakes", "connections come from this address")

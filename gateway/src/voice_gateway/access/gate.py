@@ -1,4 +1,4 @@
-"""The decision on a caller before there is a session: who is it, and may it come in? Sans-IO."""
+"""The decision whether a caller is admitted, before there is a session. Sans-IO."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from voice_gateway.access.tokens import TokenFault, TokenVerifier
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The caller may come in; `subject` is whom its token names, `None` where nobody asks."""
+    """The caller is admitted; `subject` is the one its token names, `None` where no token is asked for."""
 
     subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """The caller may not: an HTTP status, a `cause` of few values for metrics, and a sentence for the caller."""
+    """The caller is refused: an HTTP status, a `cause` of few values for metrics, and a sentence for the caller."""
 
     status: int
     cause: str
@@ -26,9 +26,9 @@ class Denial:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Lets in whoever shows `shared_token`, or a token that `verifier` takes; without either, everybody.
+    """Admits callers with `shared_token`, or with a token that `verifier` accepts; without either, all callers.
 
-    `origins` are those whose pages may call, `None` any; who is no page may call from anywhere.
+    `origins` are those whose pages may call, `None` any; a caller that sends no origin is not checked for it.
     """
 
     shared_token: str | None = field(default=None, repr=False)

@@ -32,7 +32,7 @@ def verification_key(key_id: str, text: str) -> AccessKey:
     if not _is_pem(text):
         return _secret(key_id, text)
     if "PRIVATE KEY" in text:
-        raise ConfigurationError("is a private key: whoever checks tokens needs the public one alone")
+        raise ConfigurationError("is a private key: tokens are checked with the public one alone")
     try:
         public = load_pem_public_key(text.encode())
     except (ValueError, UnsupportedAlgorithm):

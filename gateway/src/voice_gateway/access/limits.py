@@ -13,7 +13,7 @@ class AccessLimits:
     """`None` is no limit. An address is an IPv4 address or an IPv6 /64, a subject that of an access token.
 
     Sessions count from `start`. Attempts are connections and requests for sessions. Bytes count as they arrive,
-    whatever they say; messages are control messages and audio frames.
+    valid or not; messages are control messages and audio frames.
     """
 
     session_bytes_per_s: float | None = None

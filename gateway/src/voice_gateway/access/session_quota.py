@@ -23,11 +23,9 @@ class SessionQuota:
         self._taken: Counter[tuple[str, bytes | str]] = Counter()
 
     def enter(self, principal: Principal) -> None:
-        """A session begins."""
         self._taken.update(_keys(principal))
 
     def leave(self, principal: Principal) -> None:
-        """A session is over."""
         for key in _keys(principal):
             self._taken[key] -= 1
             if not self._taken[key]:
@@ -49,7 +47,7 @@ class WaitingConnections(Generic[_C]):
     """The connections that were accepted and have said neither `start` nor `resume`, by the network of their address.
 
     They are no sessions. Beyond the share of a network its oldest connection gives way to a new one, and where all
-    quota are taken the oldest of the network with the most. A client waits for a round trip only, so that one which
+    places are taken the oldest of the network with the most. A client waits for a round trip only, so that one which
     waits for longer keeps no other out. `None` is the network of telephone carriers, which has no share.
     """
 

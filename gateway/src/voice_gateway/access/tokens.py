@@ -1,4 +1,4 @@
-"""Access tokens: signed by whoever knows the caller, checked by every worker (RFC 7519). Sans-IO.
+"""Access tokens: signed by the application that knows the caller, checked by every worker (RFC 7519). Sans-IO.
 
 A token names its subject and audience and ends by itself, soon. `origins` and `agents`, where it has them, say from
 which pages and to which agents it lets its bearer call.
@@ -34,14 +34,14 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class TokenFault:
-    """Why a token lets nobody in: `cause` for metrics, `reason` completes the sentence "the access token ..."."""
+    """Why a token is refused: `cause` for metrics, `reason` completes the sentence "the access token ..."."""
 
     cause: str
     reason: str
 
 
 class TokenVerifier:
-    """Checks tokens with the keys of several generations: those named by `kid`, or any where a token names none.
+    """Checks tokens with several keys, old and new: those named by `kid`, or any where a token names none.
 
     `leeway_s` is how far the clocks of signer and worker may be apart. No token is taken that is good for longer than
     `max_lifetime_s`: from its `iat` (or `nbf`, where that is later) to its `exp`, and from now to its `exp`.

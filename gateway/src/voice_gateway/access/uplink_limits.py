@@ -9,7 +9,7 @@ from voice_gateway.access.limits import AccessLimits, LimitExceeded, Principal, 
 from voice_gateway.net.token_buckets import Buckets, Rate
 
 CATCH_UP_S: Final = 60.0
-"""How many seconds of its rate may come at once: after a resume a client sends again what was not heard."""
+"""How many seconds of its rate may come at once: after a resume a client sends again what was not acked."""
 
 MEDIA_RATE: Final = 1.1
 """Seconds of audio that may come in a second; clocks differ by less."""
@@ -45,7 +45,7 @@ class UplinkRateLimiters:
 
 
 class PrincipalRateLimiter:
-    """Measures one caller: `bytes` and `message` answer the limit that it went beyond, if it did."""
+    """Limits one caller: `count_bytes` and `message` return the limit that it exceeded, if it did."""
 
     def __init__(self, measured: list[tuple[tuple[RateLimiter | None, RateLimiter | None], Hashable]]) -> None:
         self._bytes = [(byte_count, key) for (byte_count, _), key in measured if byte_count is not None]
@@ -78,7 +78,7 @@ def _first(measured: list[tuple[RateLimiter, Hashable]], amount: float, now: flo
 
 
 class MediaRateLimiter:
-    """Meters the playing time of one session's audio, pauses that are heard as silence included.
+    """Limits the playing time of one session's audio, pauses included.
 
     It belongs to the session, not to its connections: a caller that resumes where it was sends only what is missing.
     """

@@ -65,8 +65,6 @@ class PcmuEchoAgent(EchoAgent):
 
 
 class EchoConversation(Conversation):
-    """One caller's echo."""
-
     def __init__(
         self,
         emit: Emit,
@@ -86,12 +84,11 @@ class EchoConversation(Conversation):
             self._follow(event)
 
     def say_again(self, text: str) -> None:
-        """Repeat the last utterance; one that was heard by another worker is gone."""
+        """Repeat the last utterance; one whose audio came to another worker is gone."""
         if self._pcm:
             self._reply(text)
 
     def finish(self) -> None:
-        """Answer what is pending."""
         for event in self._taker.finish():
             self._follow(event)
         self.emit(Finished())

@@ -280,8 +280,8 @@ def _fetch_sessions(admin: str) -> dict[str, Any]:
             document = json.loads(answer.read())
     except urllib.error.HTTPError as error:
         with error:  # what it says names the remedy
-            told = error.read(_MAX_REASON_BYTES).decode("utf-8", "replace").partition("\n")[0]
-        raise ConfigurationError(f"no worker answers at {url}: {error.code} {told or error.reason}") from None
+            reason = error.read(_MAX_REASON_BYTES).decode("utf-8", "replace").partition("\n")[0]
+        raise ConfigurationError(f"no worker answers at {url}: {error.code} {reason or error.reason}") from None
     except urllib.error.URLError as error:
         raise ConfigurationError(f"no worker answers at {url}: {_reason(error.reason)}") from None
     except (OSError, ValueError, http.client.HTTPException) as error:

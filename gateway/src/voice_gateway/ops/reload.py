@@ -1,4 +1,4 @@
-"""What a worker reads again while it runs: on SIGHUP, and when files change. Whatever is bad changes nothing."""
+"""What a worker reads again while it runs: on SIGHUP, and when files change. A bad file changes nothing."""
 
 from __future__ import annotations
 
@@ -69,11 +69,9 @@ class Reloader:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Watch the files."""
         self._timer = asyncio.get_running_loop().call_later(self._look_every_s, self._look)
 
     def stop(self) -> None:
-        """Watch no more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""All sessions of a worker: lets callers in, knows who is there, and sends them away when the worker stops."""
+"""All sessions of a worker: admits callers, holds their sessions, and sends them elsewhere when the worker stops."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import structlog
 
 from quiclb.logs.limits import LimitedLog
 from voice_gateway.agent.base import Agent
-from voice_gateway.session.core.agent_audio import audio_of
-from voice_gateway.session.core.agreement import Agreement
-from voice_gateway.session.core.pacing import Lead
+from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
+from voice_gateway.session.core.speech.agent_audio import audio_of
+from voice_gateway.session.core.speech.pacing import Lead
 from voice_gateway.session.opening.opening import LookUp, Opening
 from voice_gateway.session.opening.session_admission import Admission
 from voice_gateway.session.runtime.backlog import UplinkScheduler

@@ -1,4 +1,4 @@
-"""The settings' sections on who may come in, and how much each may do."""
+"""The settings' sections on which callers are admitted, and how much each may do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Origin = Annotated[str, AfterValidator(check_origin)]
 
 
 class AccessSection(Section):
-    """`[access]`: who may come in. Without `token` and keys anybody may, without `origins` from any page.
+    """`[access]`: which callers are admitted. Without `token` and keys all are, without `origins` those of any page.
 
     `token` is one for all callers. `key_files` check signed tokens: each holds a public P-256 key in PEM (ES256) or a
     secret of at least 32 bytes (HS256), and its name without suffix is the key's ID (`kid`); name the old and the new

@@ -62,7 +62,7 @@ def read_secret(name: str, value: SecretStr | None, path: Path | None) -> str | 
         return None if value is None else value.get_secret_value()
     if value is not None:
         raise ConfigurationError(f"{name}: give it or {name}_file, not both")
-    # the file's name is not repeated: it is the secret itself where somebody took the wrong key
+    # the file's name is not repeated: it is the secret itself where the wrong key was used
     return read_text(f"{name}_file", path)
 
 
@@ -81,7 +81,7 @@ def read_full_secret(name: str, value: SecretStr | None, path: Path | None) -> s
     """`read_secret` that is not empty."""
     text = read_secret(name, value, path)
     if text == "":
-        raise ConfigurationError(f"{name}: is empty; leave it out to let everybody in")
+        raise ConfigurationError(f"{name}: is empty; leave it out to admit all callers")
     return text
 
 

@@ -119,7 +119,7 @@ class WorkerSection(Section):
         return self
 
     def preferred_address(self) -> PreferredAddress | None:
-        """Return what clients are told; raises `ValueError`."""
+        """Return the transport parameter for clients; raises `ValueError`."""
         found: dict[int, Address] = {}
         for text in self.preferred:
             try:
@@ -205,7 +205,7 @@ class SessionSection(Section):
     has no connection is kept for `resume_window_s` at its worker, and for `record_ttl_s` since its last change in the
     store. `drain_timeout_s` is how long a worker that stops waits for its callers to go on elsewhere,
     and `finish_timeout_s` how long an agent may be silent after the caller's `bye`. Speech is sent
-    `downlink_target_s` ahead of the caller's ear (more bridges longer outages, and wastes more on an interruption), and
+    `downlink_target_s` ahead of playback (more bridges longer outages, and wastes more on an interruption), and
     never more than `downlink_cap_s` beyond what the caller has reported as played.
 
     `store_key` seals the records in SQLite and Redis (AES-256-GCM): hexadecimal, 16 to 64 bytes, the same at all
@@ -258,7 +258,7 @@ class TelephonySection(Section):
 
     With `auth_token` of the Twilio account (`shared_key` for signatures by SHA-256) only Twilio gets in. Both require
     `public_url`, the address Twilio calls, as `https://gateway.example.com`: signatures cover it, and the `Host` of a
-    request says whatever its sender wants. All workers that take the calls of one number have the same secrets, and
+    request is chosen by its sender. All workers that take the calls of one number have the same secrets, and
     share the session store. `tls` false leaves TLS, else made with the files of `[tls]`, to a proxy: Twilio speaks
     nothing else. `vendor` is a name of the entry point group `voice_gateway.telephony`; others than `twilio` have paths
     of their own.
@@ -312,8 +312,8 @@ class PageSection(Section):
 
     The page calls `voice_url`; without it, the port of `worker.listen` on the host it came from. Workers of one host
     may listen on one port, each with `shared_port`. `tls` false leaves TLS to a proxy: browsers give the microphone to
-    pages of https and of loopback addresses only. For a loopback address `development` gives the page what it would
-    have to be told: the access token, the certificate's hash, and `demo_url`, where its buttons break things; it then
+    pages of https and of loopback addresses only. For a loopback address `development` gives the page what it
+    cannot know: the access token, the certificate's hash, and `demo_url`, where its buttons break things; it then
     answers only requests whose `Host` is a loopback address or `localhost`.
     """
 

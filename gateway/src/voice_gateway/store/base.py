@@ -14,7 +14,7 @@ RECORD_VERSION = 1
 
 
 class Fenced(StoreError):  # noqa: N818 - it says what happened
-    """The session was claimed as `epoch`, or deleted: whoever holds an older one must let go of it."""
+    """The session was claimed as `epoch`, or deleted: a worker that holds an older one must end its session."""
 
     def __init__(self, epoch: int, offered: int) -> None:
         super().__init__(f"epoch {epoch} was claimed, the record is of epoch {offered}")
@@ -60,7 +60,7 @@ class SessionRecord(Struct, frozen=True):
 class SessionStore(Protocol):
     """One record a session. Implementations are interchangeable; `tests/` holds one contract suite for all.
 
-    Whatever goes wrong beyond `Fenced` is a `StoreError` or an `OSError`: the caller tries again later. Records are
+    What goes wrong beyond `Fenced` is a `StoreError` or an `OSError`: the caller tries again later. Records are
     forgotten a while after they were last written.
     """
 

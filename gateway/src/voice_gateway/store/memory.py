@@ -1,4 +1,4 @@
-"""Sessions kept in this process: they survive anything but its end."""
+"""Sessions kept in this process: its end loses them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ class MemoryStore:
         self._entries: dict[str, _Entry] = {}
 
     async def save(self, record: SessionRecord) -> None:
-        """Keep the record."""
         found = self._find(record.session_id)
         if found is not None and found.epoch > record.epoch:
             raise Fenced(found.epoch, record.epoch)
@@ -31,7 +30,6 @@ class MemoryStore:
             self._put(record)
 
     async def claim(self, record: SessionRecord) -> bool:
-        """Take the session over from the epoch before."""
         found = self._find(record.session_id)
         if found is None or found.record is None or found.epoch != record.epoch - 1:
             return False
@@ -39,7 +37,6 @@ class MemoryStore:
         return True
 
     async def load(self, session_id: str) -> SessionRecord | None:
-        """Return the record last saved."""
         found = self._find(session_id)
         return None if found is None else found.record
 

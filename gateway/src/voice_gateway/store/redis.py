@@ -69,19 +69,16 @@ class RedisStore:
         self._codec = codec
 
     async def save(self, record: SessionRecord) -> None:
-        """Keep the record."""
         stored = self._codec.encode(record)
         epoch = await self._run(_SAVE, record.session_id, record.epoch, record.revision, stored)
         if epoch > record.epoch:
             raise Fenced(epoch, record.epoch)
 
     async def claim(self, record: SessionRecord) -> bool:
-        """Take the session over from the epoch before."""
         stored = self._codec.encode(record)
         return await self._run(_CLAIM, record.session_id, record.epoch, record.revision, stored) == 1
 
     async def load(self, session_id: str) -> SessionRecord | None:
-        """Return the record last saved."""
         stored = await self._ask(lambda: self._client.hget(_PREFIX + session_id, "record"))
         return self._codec.decode(session_id, stored) if stored else None
 
@@ -90,7 +87,6 @@ class RedisStore:
         await self._run(_DELETE, session_id, epoch)
 
     async def close(self) -> None:
-        """Close the connections."""
         for client in (self._client, *self._others):
             await client.aclose()
 

@@ -58,17 +58,14 @@ class SqliteStore:
         self._executor = ThreadPoolExecutor(1, "sqlite")
 
     async def save(self, record: SessionRecord) -> None:
-        """Keep the record."""
         stored = self._codec.encode(record)
         await self._do(lambda: self._save(record, stored))
 
     async def claim(self, record: SessionRecord) -> bool:
-        """Take the session over from the epoch before."""
         stored = self._codec.encode(record)
         return await self._do(lambda: self._claim(record, stored))
 
     async def load(self, session_id: str) -> SessionRecord | None:
-        """Return the record last saved."""
         row = await self._do(lambda: self._database.execute(_LOAD, (session_id, self._clock())).fetchone())
         return None if row is None or row[0] is None else self._codec.decode(session_id, row[0])
 
@@ -171,7 +168,7 @@ def _open(path: Path) -> sqlite3.Connection:
     while True:
         database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
-            # the switch to WAL waits for no lock, whatever the timeout says: most workers need not make it
+            # the switch to WAL waits for no lock, even with a timeout: most workers need not make it
             if database.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=NORMAL")

@@ -24,8 +24,8 @@ from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.ops.admin import admin_server, worker_pages
 from voice_gateway.ops.reload import Reloader, SettingsSource
-from voice_gateway.session.core.pacing import Lead
 from voice_gateway.session.core.session_limits import SessionLimits
+from voice_gateway.session.core.speech.pacing import Lead
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.settings.gateway_settings import GatewaySettings

@@ -35,7 +35,8 @@ class TestNetwork:
         assert network_of(one) != network_of(other)
 
     @pytest.mark.parametrize(
-        ("peer", "host"), [("192.0.2.1:5000", "192.0.2.1"), ("[2001:db8::1]:5000", "2001:db8::1"), ("?:0", "nobody")]
+        ("peer", "host"),
+        [("192.0.2.1:5000", "192.0.2.1"), ("[2001:db8::1]:5000", "2001:db8::1"), ("?:0", "no address")],
     )
     def test_of_a_peer(self, peer, host):
         assert network_of_peer(peer) == network_of(host)

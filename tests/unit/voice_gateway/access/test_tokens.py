@@ -173,7 +173,7 @@ class TestForgery:
         assert cause(jwt.encode({"sub": "alice", "aud": "voice", "exp": NOW + 60}, None, "none")) != ""
 
     def test_with_a_public_key_as_secret(self):
-        """The classic confusion of algorithms: what everybody may know signs nothing."""
+        """The classic confusion of algorithms: what is public signs nothing."""
         body = ".".join(
             base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
             for part in ({"alg": "HS256", "kid": "new"}, {"sub": "alice", "aud": "voice", "exp": NOW + 60})

@@ -1,4 +1,4 @@
-"""The agents of the gateway keep the contract that is shipped for everybody's, and agents that break it are found."""
+"""The agents of the gateway keep the contract that is shipped for all agents, and agents that break it are found."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ def frame(sequence: int) -> UserAudio:
     return UserAudio(sequence, sequence.to_bytes(2, "little") * 320)
 
 
-def heard(taker: TurnTaker, pattern: str, first: int = 0) -> list[tuple[int, TurnEvent]]:
-    """Let the taker hear one 20 ms frame for each character, `v` being voice."""
+def events_of(taker: TurnTaker, pattern: str, first: int = 0) -> list[tuple[int, TurnEvent]]:
+    """Give the taker one 20 ms frame for each character, `v` being voice."""
     return [
         (sequence, event)
         for sequence, kind in enumerate(pattern, start=first)
@@ -53,7 +53,7 @@ def test_turns_begin_and_end_in_pairs_in_the_table() -> None:
 
 
 def test_a_turn_has_its_preroll_and_ends_after_patience() -> None:
-    events = heard(TurnTaker(16_000, TIMING), "." * 10 + "vvvvv" + "." * 12)
+    events = events_of(TurnTaker(16_000, TIMING), "." * 10 + "vvvvv" + "." * 12)
     started_at, started = next((at, event) for at, event in events if isinstance(event, TurnStarted))
     assert started_at == 12
     assert started.sequence == 7
@@ -64,33 +64,33 @@ def test_a_turn_has_its_preroll_and_ends_after_patience() -> None:
 
 
 def test_a_click_is_no_turn() -> None:
-    events = heard(TurnTaker(16_000, TIMING), ".....vv.....vv....")
+    events = events_of(TurnTaker(16_000, TIMING), ".....vv.....vv....")
     assert all(isinstance(event, NothingPending) for _, event in events)
 
 
 def test_a_pause_within_patience_does_not_end_the_turn() -> None:
-    events = heard(TurnTaker(16_000, TIMING), "vvvvv" + "." * 9 + "vvv" + "." * 9 + "v")
+    events = events_of(TurnTaker(16_000, TIMING), "vvvvv" + "." * 9 + "vvv" + "." * 9 + "v")
     assert not any(isinstance(event, TurnEnded) for _, event in events)
 
 
 def test_an_unfinished_sentence_gets_more_patience() -> None:
     taker = TurnTaker(16_000, TIMING)
-    heard(taker, "vvvvv")
+    events_of(taker, "vvvvv")
     taker.is_unfinished = True
-    assert not any(isinstance(event, TurnEnded) for _, event in heard(taker, "." * 19, 5))
-    assert any(isinstance(event, TurnEnded) for _, event in heard(taker, ".", 24))
+    assert not any(isinstance(event, TurnEnded) for _, event in events_of(taker, "." * 19, 5))
+    assert any(isinstance(event, TurnEnded) for _, event in events_of(taker, ".", 24))
     assert not taker.is_unfinished
 
 
 def test_an_endless_turn_is_cut() -> None:
     taker = TurnTaker(16_000, TurnTiming(onset_ms=20, max_turn_ms=1_000))
-    events = heard(taker, "v" * 120)
+    events = events_of(taker, "v" * 120)
     assert [event.through_sequence for _, event in events if isinstance(event, TurnEnded)] == [49, 99]
 
 
 def test_finish_ends_a_pending_turn() -> None:
     taker = TurnTaker(16_000, TIMING)
-    heard(taker, "....vvvvv")
+    events_of(taker, "....vvvvv")
     assert taker.finish() == [TurnEnded(8, voice_sequence=8)]
     assert taker.finish() == [NothingPending(8)]
     assert TurnTaker(16_000).finish() == []
@@ -104,7 +104,7 @@ def test_no_frame_is_forgotten_before_its_turn(seed: int) -> None:
     is_in_turn = False
     for _ in range(60):
         kind, length = rng.choice("v."), rng.randrange(1, 25)
-        for _, event in heard(taker, kind * length, sequence):
+        for _, event in events_of(taker, kind * length, sequence):
             match event:
                 case TurnStarted(first, pcm, onset):
                     assert not is_in_turn

@@ -58,4 +58,4 @@ def test_a_telephone_gets_its_own_bytes_back() -> None:
     events = hear(b"\x7f" * 4_000 + word + b"\x7f" * 8_000, agent=PcmuEchoAgent(), frame_bytes=160)
     (reply,) = (event.pcm for event in events if isinstance(event, ReplyAudio))
     assert word in reply
-    assert reply.startswith(b"\x7f"), "the silence before it is what was heard, too"
+    assert reply.startswith(b"\x7f"), "the silence before it came with the utterance, too"

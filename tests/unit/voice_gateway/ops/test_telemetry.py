@@ -1,4 +1,4 @@
-"""Spans of turns: what they hold, when they are told, and where they are sent."""
+"""Spans of turns: what they hold, when they end, and where they are sent."""
 
 from __future__ import annotations
 
@@ -107,11 +107,11 @@ async def test_each_turn_of_a_session_is_told_once_and_none_of_its_words(spans, 
     emit(ReplyEnded())
     assert [span.attributes["turn.number"] for span in exporter.get_finished_spans()] == [1]
     await manager.close()
-    told = exporter.get_finished_spans()
-    assert [span.attributes["turn.number"] for span in told] == [1, 2]
-    assert [span.attributes["turn.was_interrupted"] for span in told] == [True, False]
-    assert [span.attributes["turn.user_bot_latency_seconds"] for span in told] == [0.8, 0.801]
-    assert not any("secret" in span.to_json() for span in told)
+    spans = exporter.get_finished_spans()
+    assert [span.attributes["turn.number"] for span in spans] == [1, 2]
+    assert [span.attributes["turn.was_interrupted"] for span in spans] == [True, False]
+    assert [span.attributes["turn.user_bot_latency_seconds"] for span in spans] == [0.8, 0.801]
+    assert not any("secret" in span.to_json() for span in spans)
 
 
 class Collector(BaseHTTPRequestHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -88,3 +89,9 @@ class FakeAgent(Agent):
 
     async def close(self) -> None:
         self.is_open = False
+
+
+async def run_ready() -> None:
+    """Let the event loop run what is ready, and what becomes ready by it."""
+    for _ in range(50):
+        await asyncio.sleep(0)

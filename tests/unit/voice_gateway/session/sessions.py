@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from voice_gateway.session.core.agent_audio import AgentAudio
-from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.effects import Close, Save
+from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
+from voice_gateway.session.core.speech.agent_audio import AgentAudio
 from voicelink.wire import AudioFrame, CloseCode, Codec, Error
 
 AUDIO = AgentAudio(16_000, 24_000)
@@ -27,7 +27,7 @@ def start(session: Session, now: float, codec: Codec = Codec.OPUS):
 
 
 def closing(effects) -> CloseCode:
-    """The two effects a fault has: the caller is told, and the transport closes with the same code."""
+    """The two effects of a fault: the caller gets the error, and the transport closes with the same code."""
     assert isinstance(effects[0].message, Error)
     assert isinstance(effects[-1], Close)
     assert effects[0].message.code == effects[-1].code

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import uvloop
 
-from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
+from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeTransport, run_ready
 from voice_gateway.access.gate import Gate
 from voice_gateway.agent.base import (
     FinalTranscript,
@@ -78,11 +78,6 @@ async def bench() -> AsyncIterator[Bench]:
     await bench.manager.close()
 
 
-async def settled() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
 async def test_a_call_from_start_to_bye(bench):
     live, transport = bench.call()
     conversation = bench.conversation
@@ -91,11 +86,11 @@ async def test_a_call_from_start_to_bye(bench):
     live.audio_received(frame(1))
     assert conversation.calls == ["greet", UserAudio(0, bytes(640)), UserAudio(1, bytes(640))]
     conversation.emit(FinalTranscript("a latte", 1, {"items": ["latte"]}))
-    await settled()
+    await run_ready()
     assert transport.of(Heard) == [Heard(sequence=1)]
     assert (await bench.store.load("s-1")).state == {"items": ["latte"]}
     live.message_received(Bye(frames=2))
-    await settled()
+    await run_ready()
     assert conversation.calls[-2:] == ["finish", "close"]
     assert transport.messages[-1] == Bye(frames=2)
     assert transport.closed == [(CloseCode.NORMAL, "bye")]
@@ -103,7 +98,7 @@ async def test_a_call_from_start_to_bye(bench):
     assert await bench.store.load("s-1") is None
 
 
-async def test_speech_goes_out_in_frames_of_its_generation(bench):
+async def test_speech_goes_out_in_frames_of_its_utterance(bench):
     _live, transport = bench.call()
     bench.conversation.emit(Reply("hello"))
     bench.conversation.emit(ReplyAudio(bytes(48_000)))
@@ -130,7 +125,7 @@ async def test_barge_in_abandons_what_is_not_encoded(bench):
     bench.conversation.emit(ReplyAudio(bytes(48_000 * 10)))
     bench.conversation.emit(UserStartedSpeaking(0))
     sent = len(transport.audio)
-    await settled()
+    await run_ready()
     assert len(transport.audio) == sent
     assert transport.reset == [1]
     assert transport.of(Flush) == [Flush(utterance_id=1)]
@@ -258,7 +253,7 @@ class TestStop:
 
 
 class TestStoreFailure:
-    async def test_heard_comes_once_the_store_is_back(self):
+    async def test_an_ack_comes_once_the_store_is_back(self):
         bench = Bench(limits=SessionLimits(save_retry_s=0.0))
         failures = 3
         is_saved = asyncio.Event()
@@ -279,7 +274,7 @@ class TestStoreFailure:
         assert bench.manager.counters.is_store_away
         assert bench.manager.unsaved_count == 1
         await asyncio.wait_for(is_saved.wait(), 5.0)
-        await settled()
+        await run_ready()
         assert bench.manager.counters.save_failures == 3
         assert not bench.manager.counters.is_store_away
         assert transport.of(Heard) == [Heard(sequence=0)]
@@ -337,7 +332,7 @@ class TestSnapshot:
             live.audio_received(frame(sequence))
         bench.conversation.emit(NoSpeechUpTo(2))
         live.lost("gone")
-        await settled()
+        await run_ready()
         counters = bench.manager.counters
         assert (counters.started, counters.ended, counters.frames_received, counters.saves) == (1, {"normal": 1}, 3, 1)
         assert sum(counters.uplink_gap.counts) == 2

@@ -87,7 +87,7 @@ async def test_a_record_without_a_frame_or_a_word_is_loaded_as_it_was(store):
 
 
 async def test_an_unknown_session_is_absent(store):
-    assert await store.load("nobody") is None
+    assert await store.load("absent") is None
 
 
 async def test_a_save_replaces_the_one_before(store):
@@ -111,7 +111,7 @@ async def test_a_deleted_session_is_absent(store):
 
 
 async def test_deleting_what_is_not_there_is_no_error(store):
-    await store.delete("nobody", 1)
+    await store.delete("absent", 1)
 
 
 async def test_a_claim_takes_the_session_from_the_epoch_before(store):

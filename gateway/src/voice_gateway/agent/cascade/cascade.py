@@ -163,7 +163,6 @@ class CascadeConversation(Conversation):
         self._is_finishing = False
 
     def greet(self) -> None:
-        """Say the policy's greeting."""
         self._say(self._policy.greeting())
 
     def greet_again(self) -> None:
@@ -185,7 +184,6 @@ class CascadeConversation(Conversation):
         self._stop_saying()
 
     def say_again(self, text: str) -> None:
-        """Say it: the same words make the same sound."""
         self._say(text)
 
     def finish(self) -> None:

@@ -14,11 +14,11 @@ from voice_gateway.agent.cascade.cascade import Cascade
 from voice_gateway.agent.cascade.parts import Answer, DialoguePolicy, OnAnswer, Recogniser
 from voice_gateway.agent.turn import TurnTiming
 from voice_gateway.agents.order.dialogue import Dialogue, answer, greeting, restored, where_it_stands
-from voice_gateway.agents.order.grammar import Lexicon
+from voice_gateway.agents.order.hearing.recogniser import RECOGNISER_RATE_HZ
+from voice_gateway.agents.order.hearing.recogniser_process import ProcessRecogniser
 from voice_gateway.agents.order.menu import Menu, MenuError, default_menu, read_menu
-from voice_gateway.agents.order.parse import parse
-from voice_gateway.agents.order.recogniser import RECOGNISER_RATE_HZ
-from voice_gateway.agents.order.recogniser_process import ProcessRecogniser
+from voice_gateway.agents.order.understanding.grammar import Lexicon
+from voice_gateway.agents.order.understanding.parse import parse
 from voicelink.audio.speech import SPEECH_RATE_HZ, CachedSpeech, HibariSpeech, Speech
 from voicelink.audio.vad import SileroModel
 
@@ -35,7 +35,7 @@ class OrderSettings(BaseModel):
 
 
 class OrderAgent(Agent):
-    """Takes orders from a menu, with pocketsphinx in a process of its own and hibari in a thread unless told otherwise.
+    """Takes orders from a menu, by default with pocketsphinx in a process of its own and hibari in a thread.
 
     For virtual time pass an `InlineRecogniser` and `is_inline`: then all work happens within the calls.
     """
@@ -79,13 +79,10 @@ class OrderAgent(Agent):
         return self.cascade.converse(OrderPolicy(dialogue, self.lexicon), emit)
 
     async def close(self) -> None:
-        """Close all conversations and release the models."""
         await self.cascade.close()
 
 
 class OrderPolicy(DialoguePolicy):
-    """One customer's order."""
-
     def __init__(self, dialogue: Dialogue, lexicon: Lexicon) -> None:
         self._dialogue = dialogue
         self._lexicon = lexicon
@@ -103,7 +100,6 @@ class OrderPolicy(DialoguePolicy):
         return parse(words, self._lexicon) is not None
 
     def answer(self, words: tuple[str, ...], on_answer: OnAnswer) -> None:
-        """Change the order as the words say, and answer at once."""
         if not words and self._dialogue.misunderstandings >= _MAX_MISUNDERSTANDINGS:
             on_answer(None)
             return

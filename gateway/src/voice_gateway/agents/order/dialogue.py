@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final
 
-from voice_gateway.agents.order.grammar import NUMBERS
-from voice_gateway.agents.order.intents import Add, Change, Changes, Intent, Remove, Target, Wish
 from voice_gateway.agents.order.menu import Menu
 from voice_gateway.agents.order.order import MAX_ITEMS, Item, Order, Status, order_from_state
+from voice_gateway.agents.order.understanding.grammar import NUMBERS
+from voice_gateway.agents.order.understanding.intents import Add, Change, Changes, Intent, Remove, Target, Wish
 
 NOT_UNDERSTOOD: Final = "Sorry, I did not get that. Could you say it again?"
 

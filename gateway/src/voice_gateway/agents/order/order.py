@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from voice_gateway.agents.order.intents import Changes
 from voice_gateway.agents.order.menu import Menu
+from voice_gateway.agents.order.understanding.intents import Changes
 from voice_gateway.errors import AgentError
 
 MAX_QUANTITY: Final = 20

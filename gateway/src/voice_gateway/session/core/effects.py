@@ -1,4 +1,4 @@
-"""What a session wants done. Carry effects out in the order in which they were returned."""
+"""The effects of a session: what its driver must do, in the order in which they were returned."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ from voicelink.wire import AudioFrame, CloseCode, Codec, ServerMessage, UplinkMo
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a control message to the caller."""
-
     message: ServerMessage
 
 
 @dataclass(frozen=True, slots=True)
-class Converse:
-    """Open the agent's conversation and let it greet; replies will be spoken in `codec`."""
+class StartConversation:
+    """Open the agent's conversation and let it greet; encode its answers in `codec`."""
 
     codec: Codec
 
 
 @dataclass(frozen=True, slots=True)
-class TakeUp:
-    """Speak in `codec` from now on; open the agent's conversation from `state` where there is none."""
+class ResumeConversation:
+    """Encode answers in `codec` from now on; open the agent's conversation from `state` where there is none."""
 
     codec: Codec
     state: Mapping[str, Any]
@@ -34,14 +32,14 @@ class TakeUp:
 
 @dataclass(frozen=True, slots=True)
 class Greet:
-    """Let the agent open the conversation, or after a gap take it up: some of what the caller said is lost."""
+    """Let the agent greet, or after a gap greet again: some of what the caller said is lost."""
 
     is_after_gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SayAgain:
-    """Let the agent stop what it says, and say `text`."""
+    """Let the agent stop its answer, and say `text`."""
 
     text: str
 
@@ -55,29 +53,29 @@ class BeginUplink:
 
 
 @dataclass(frozen=True, slots=True)
-class Hear:
+class Decode:
     """Decode the frame and give it to the agent."""
 
     frame: AudioFrame
 
 
 @dataclass(frozen=True, slots=True)
-class Press:
-    """Tell the agent, if it cares, which key the caller pressed."""
+class PressKey:
+    """Tell the agent which key of the telephone the caller pressed."""
 
     digit: str
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """A frame, a key or the end that had to wait may reach the agent now."""
+class Deliver:
+    """Carry out an effect for the agent that has waited in the backlog."""
 
-    effect: Hear | Press | Finish
+    effect: Decode | PressKey | Finish
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """Tell the agent that its current reply was cut off after `played_ms` at the caller's ear."""
+    """Tell the agent that its current reply was cut off after `played_ms` of playback."""
 
     played_ms: int
 
@@ -120,8 +118,8 @@ class Save:
 class Close:
     """Close the transport and the conversation. The last effect of a session.
 
-    The saved record is forgotten after `forget_after_s`, in which its caller may come back for a closing that was lost;
-    it is left alone where another worker may go on with it.
+    The saved record is deleted after `forget_after_s`, in which its caller may come back for a closing that was lost;
+    where `is_record_kept` it is not deleted, as another worker may go on with it.
     """
 
     code: CloseCode
@@ -132,14 +130,14 @@ class Close:
 
 Effect = (
     Send
-    | Converse
-    | TakeUp
+    | StartConversation
+    | ResumeConversation
     | Greet
     | SayAgain
     | BeginUplink
-    | Hear
-    | Press
-    | Due
+    | Decode
+    | PressKey
+    | Deliver
     | Interrupt
     | Finish
     | Speak

@@ -1,4 +1,4 @@
-"""A voice session's rules, sans-IO: what callers and agents may do, and what follows from it."""
+"""A voice session's rules, sans-IO: events of caller, agent, store and timers in, effects out."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from voice_gateway.agent.base import AgentEvent, AgentFailed, FinalTranscript, Finished, NoSpeechUpTo
-from voice_gateway.session.core.agreement import Agreement
-from voice_gateway.session.core.closing_handshake import ClosingHandshake
 from voice_gateway.session.core.effects import (
     BeginUplink,
     Close,
-    Converse,
+    Decode,
     Effect,
     Finish,
     Greet,
-    Hear,
-    Press,
+    PressKey,
+    ResumeConversation,
     Save,
     Send,
-    TakeUp,
+    StartConversation,
 )
-from voice_gateway.session.core.record_tracker import RecordTracker
-from voice_gateway.session.core.replies import Replies
+from voice_gateway.session.core.lifecycle.agreement import Agreement
+from voice_gateway.session.core.lifecycle.closing_handshake import ClosingHandshake, ClosingStep
+from voice_gateway.session.core.lifecycle.state import SessionInput, SessionState, StateMachine
+from voice_gateway.session.core.record.record_tracker import RecordTracker
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
-from voice_gateway.session.core.state import SessionInput, SessionState, StateMachine
-from voice_gateway.session.core.turns import NOTHING, Turns, transcript
+from voice_gateway.session.core.speech.turns import NOTHING, Turns, transcript
+from voice_gateway.session.core.speech.utterances import Utterances
 from voice_gateway.session.stats.turn_latency import Figure
 from voice_gateway.session.stats.uplink_statistics import UplinkStatistics
 from voice_gateway.store.base import SessionRecord
@@ -53,7 +53,7 @@ from voicelink.wire import (
 
 
 class Session:
-    """Feed it what happens, with the time; carry out the effects that each call returns, in their order.
+    """Give it each event with the time; carry out the effects that each call returns, in their order.
 
     Begin with `start`, or with `resume` where the session is made from a `record`. Call `tick` at `deadline`. After the
     effect `Close` no call returns effects any more. With a `token` the session outlives its connection: call `resume`
@@ -77,8 +77,8 @@ class Session:
         self.tracker = RecordTracker(
             identity.session_id, limits.silence_interval_s, identity.worker, record, identity.subject
         )
-        self.replies = Replies(identity.audio, record.utterance_id if record else 0)
-        self.turns = Turns(self.tracker, self.replies, self.uplink, observe)
+        self.utterances = Utterances(identity.audio, record.utterance_id if record else 0)
+        self.turns = Turns(self.tracker, self.utterances, self.uplink, observe)
         acked_sequence = self.tracker.acked_sequence
         self.next_sequence = 0 if acked_sequence is None else acked_sequence + 1
         self.limits = limits
@@ -98,7 +98,6 @@ class Session:
 
     @property
     def state(self) -> SessionState:
-        """Where the session stands."""
         return self._machine.current
 
     @property
@@ -126,13 +125,13 @@ class Session:
         if isinstance(message, Ping):
             return (Send(Pong(id=message.id)),)
         if isinstance(message, Played):
-            self.replies.played(message.utterance_id, message.position_ms, message.is_complete)
-            return (*self._settle(now), *self._send_drain(now))
+            self.utterances.played(message.utterance_id, message.position_ms, message.is_complete, now)
+            return (*self._close_if_answered(now), *self._send_drain(now))
         if isinstance(message, Measured):
             self._measured(message, now)
             return NOTHING
         if isinstance(message, Dtmf):
-            return (Press(message.digit),)
+            return (PressKey(message.digit),)
         return self._bye(message, now)
 
     def audio_received(self, frame: AudioFrame, now: float, waiting: int = 0) -> Sequence[Effect]:
@@ -150,7 +149,7 @@ class Session:
                 return self._fault(CloseCode.WRONG_ORDER, f"uplink frame {sequence} where {self.next_sequence} is next")
             self.uplink.duplicates += 1
             return NOTHING
-        if self._closing.is_past(sequence):
+        if self._closing.is_past_end(sequence):
             return self._fault(CloseCode.WRONG_ORDER, f"uplink frame {sequence} after a bye of {self._closing.frames}")
         self.next_sequence = sequence + 1
         self.uplink.arrived(sequence, frame.timestamp, len(frame.payload), now)
@@ -161,8 +160,8 @@ class Session:
         if unacked > self.limits.unacked_frames:
             return self._fault(CloseCode.OVERLOADED, f"the agent is {unacked} frames behind")
         if self._closing.frames is None:
-            return (Hear(frame),)
-        return (Hear(frame), *self._settle(now))
+            return (Decode(frame),)
+        return (Decode(frame), *self._finish_agent_if(self._closing.frame_received(self.next_sequence)))
 
     def malformed_received(self, fault: Malformed) -> Sequence[Effect]:
         """The caller broke the wire format: end the session and say why."""
@@ -173,10 +172,10 @@ class Session:
         return self._fault(code, reason)
 
     def agent_emitted(self, event: AgentEvent, now: float) -> Sequence[Effect]:
-        """Take what the agent made of the audio."""
+        """Take an event of the agent."""
         if self.state in (SessionState.NEW, SessionState.CLOSED) or self._closing.is_agent_finished:
             return NOTHING
-        self._closing.progressed(now)
+        self._closing.agent_emitted(now)
         effects = self._follow(event, now)
         return (*effects, *self._send_drain(now)) if self._is_drain_pending else effects
 
@@ -199,8 +198,8 @@ class Session:
         if self.state is SessionState.CLOSED:
             return NOTHING
         sequence = self.tracker.saved(revision)
-        heard = () if sequence is None else (Send(Heard(sequence=sequence)),)
-        return (*heard, *self._save(), *self._settle(now), *self._send_drain(now))
+        acked = () if sequence is None else (Send(Heard(sequence=sequence)),)
+        return (*acked, *self._save(), *self._close_if_answered(now), *self._send_drain(now))
 
     def save_failed(self, revision: int, now: float) -> Sequence[Effect]:
         """The effect `Save` of this revision failed: it is asked for again a little later."""
@@ -227,7 +226,7 @@ class Session:
         if not self._machine.advance(SessionInput.LOST):
             return self.left(reason)
         self._detached_at = now
-        self.replies.abandon()
+        self.utterances.abandon()
         return self._send_drain(now)
 
     def left(self, reason: str) -> Sequence[Effect]:
@@ -244,7 +243,7 @@ class Session:
         if self._token is not None:
             self.tracker.resume_tokens = self.tracker.resume_tokens.renewed(self._token)
             self.tracker.changed()
-        return (*self._ready(agreement), *self._save(), Converse(agreement.codec))
+        return (*self._ready(agreement), *self._save(), StartConversation(agreement.codec))
 
     def resume(
         self, agreement: Agreement, resume: Resume, token: str, now: float, *, has_gap: bool = False
@@ -252,7 +251,7 @@ class Session:
         """The caller is back over a new transport; call `lost` first where the old one is still there.
 
         `token` is for the next resume. The agent says again what was not played; a caller with a gap (`has_gap`), who
-        cannot send again what was not understood, is told where the conversation stands.
+        cannot send again what was not understood, gets a summary of the conversation.
         """
         codec = agreement.codec
         if not self._machine.advance(SessionInput.RESUME):
@@ -264,7 +263,7 @@ class Session:
         self._closing = ClosingHandshake(self.limits.finish_timeout_s)
         tracker.resume_tokens = tracker.resume_tokens.renewed(token, used=resume.token or None)
         tracker.changed()
-        effects: list[Effect] = [*self._ready(agreement), TakeUp(codec, tracker.state)]
+        effects: list[Effect] = [*self._ready(agreement), ResumeConversation(codec, tracker.state)]
         if tracker.acked_sequence is not None:
             effects.append(Send(Heard(sequence=tracker.acked_sequence)))
         effects += (Send(transcript(line)) for line in tracker.lines_since(resume.turn))
@@ -297,8 +296,7 @@ class Session:
             return self._send_drain(now)
         for at, (code, reason) in self._deadlines():
             if now >= at:
-                settled = self._settle(now)
-                return settled or self._fault(code, reason)
+                return self._close_if_answered(now) or self._fault(code, reason)
         return NOTHING
 
     def _deadlines(self) -> list[tuple[float, tuple[CloseCode, str]]]:
@@ -335,7 +333,7 @@ class Session:
         return (BeginUplink(agreement.uplink, self.next_sequence), Send(ready))
 
     def _send_drain(self, now: float) -> Sequence[Effect]:
-        """While the worker goes away: send the caller elsewhere once nobody speaks and nothing waits to be saved."""
+        """While the worker goes away: send the caller elsewhere once neither side speaks and all is saved."""
         if self._drain_at is None or self.state is SessionState.CLOSED:
             return NOTHING
         if self.state is SessionState.DETACHED and self.tracker.is_saved:
@@ -347,7 +345,7 @@ class Session:
         return (Send(Drain(deadline_s=round(max(0.0, self._drain_at - now), 3))),)
 
     def _measured(self, measured: Measured, now: float) -> None:
-        """Believe what can be: no figure began before the session, no resume repeats more than a caller may keep."""
+        """Take what is possible: no figure began before the session, no resume repeats more than a caller may keep."""
         replayed = min(measured.frames_replayed, self._replayable)
         self._replayable -= replayed
         self.frames_replayed += replayed
@@ -359,26 +357,24 @@ class Session:
             return self._fault(CloseCode.WRONG_ORDER, f"bye of {bye.frames} frames after {self.next_sequence}")
         if not self._machine.advance(SessionInput.BYE):
             return self._fault(CloseCode.WRONG_ORDER, "bye comes once")
-        self._closing.said(bye.frames, now)
-        return self._settle(now)
+        return self._finish_agent_if(self._closing.bye_received(bye.frames, self.next_sequence, now))
 
     def _finished(self, now: float) -> Sequence[Effect]:
-        if not self._closing.is_finish_sent:
+        if not self._closing.agent_finished():
             return NOTHING
-        self._closing.is_agent_finished = True
         self.tracker.completed(self._received(self.next_sequence - 1))
-        return (*self.turns.end_reply(), *self._save(), *self._settle(now))
+        return (*self.turns.end_reply(), *self._save(), *self._close_if_answered(now))
 
-    def _settle(self, now: float) -> Sequence[Effect]:
-        """In `FINISHING`: take the next step that is possible."""
+    def _finish_agent_if(self, step: ClosingStep) -> Sequence[Effect]:
+        return (Finish(),) if step is ClosingStep.FINISH_AGENT else NOTHING
+
+    def _close_if_answered(self, now: float) -> Sequence[Effect]:
+        """Say `bye` and close, once the last answer was saved and was played, or must have been."""
         if self.state is not SessionState.FINISHING:
             return NOTHING
-        closing = self._closing
-        if not closing.is_finish_sent:
-            closing.is_finish_sent = self.next_sequence == closing.frames
-            return (Finish(),) if closing.is_finish_sent else NOTHING
-        is_played = not self.replies.has_outstanding or now >= self._played_by()
-        if not (closing.is_agent_finished and self.tracker.is_saved and is_played):
+        is_played = not self.utterances.has_outstanding or now >= self._played_by()
+        step = self._closing.answers_progressed(is_saved=self.tracker.is_saved, is_played=is_played)
+        if step is not ClosingStep.SAY_BYE:
             return NOTHING
         self._machine.advance(SessionInput.DONE)
         forget_after_s = 0.0 if self._token is None else self.limits.resume_window_s
@@ -386,7 +382,7 @@ class Session:
         return (Send(Bye(frames=self.next_sequence)), close)
 
     def _played_by(self) -> float:
-        return self.replies.speech_until + self.limits.playout_grace_s
+        return self.utterances.speech_until + self.limits.playout_grace_s
 
     def _save(self) -> Sequence[Effect]:
         if self._retry_save_at is not None:
@@ -395,7 +391,7 @@ class Session:
         return NOTHING if record is None else (Save(record),)
 
     def _received(self, through_sequence: int) -> int | None:
-        """Cap it at what has arrived: an agent cannot have heard more."""
+        """Cap it at what has arrived: an agent has no later frame."""
         sequence = min(through_sequence, self.next_sequence - 1)
         return sequence if sequence >= 0 else None
 

@@ -1,10 +1,10 @@
-"""What a session is told about itself, and how long and how much it waits for others."""
+"""The limits of a session, and its identity."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from voice_gateway.session.core.agent_audio import AgentAudio
+from voice_gateway.session.core.speech.agent_audio import AgentAudio
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class SessionLimits:
     `unacked_frames` bounds what the caller must keep for a resume (12 000 frames of 20 ms are four minutes), and
     `waiting_bytes` what of it waits to be decoded (as many frames of PCM16 at 16 kHz);
     `early_frames` and `early_bytes` bound what is kept of audio that overtook `start`; `finish_timeout_s` is how long
-    an agent may tell nothing after the caller's `bye`; `resume_window_s` is how long a session without a connection
+    an agent may emit nothing after the caller's `bye`; `resume_window_s` is how long a session without a connection
     is kept.
     """
 
@@ -33,7 +33,7 @@ class SessionLimits:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a session says of itself and of the worker and the agent that serve it; `subject` is whose it is."""
+    """The session, its worker and its agent by name; `subject` is the one that began it, of its access token."""
 
     session_id: str
     worker: str

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from voice_gateway.session.core.agreement import Agreement, agree
+from voice_gateway.session.core.lifecycle.agreement import Agreement, agree
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.live_session import EarlyFrame
@@ -121,7 +121,6 @@ class Opening(TransportHandler):
         self._ended(CloseCode.NORMAL, reason)
 
     def end(self, code: CloseCode, reason: str) -> None:
-        """Refuse the connection."""
         self._ended(code, reason)
         self._connection.refuse(code, reason)
 

@@ -1,4 +1,4 @@
-"""Whom a worker lets in, and what it remembers of those who are there."""
+"""Which requests a worker admits, and which sessions it counts."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from voice_gateway.session.core.effects import Finish, Hear, Press
+from voice_gateway.session.core.effects import Decode, Finish, PressKey
 
 SLICE_S: Final = 0.4
 """Seconds of audio that all sessions together may bring in one turn of the loop: 3 ms of the order agent's work."""
@@ -16,15 +16,15 @@ SHORTEST_S: Final = 0.01
 FRAMES_BEHIND: Final = 256
 """Frames of one session that wait, from which on its transport leaves what follows where it is."""
 
-Listening = Hear | Press | Finish
+AgentInput = Decode | PressKey | Finish
 """What the agent takes in the order in which the caller sent it."""
 
 
 class UplinkScheduler:
     """Shares the event loop's turns among the sessions of a worker; make one per worker.
 
-    While a turn has time left, audio is heard as it arrives. What is beyond waits in its session's `Backlog`, and the
-    sessions that wait are served in rotation, a frame each: one caller's minutes delay another's frame by a slice.
+    While a turn has time left, audio goes to the agent as it arrives. The rest waits in the `Backlog` of its session,
+    and sessions that wait take turns, a frame each: minutes of one caller's audio delay another's frame by a slice.
     """
 
     def __init__(self) -> None:
@@ -34,16 +34,16 @@ class UplinkScheduler:
 
     @property
     def has_time(self) -> bool:
-        """Whether more audio may be heard in this turn of the loop."""
+        """Whether more audio may be decoded in this turn of the loop."""
         return self._left_s > 0
 
     def spent(self, audio_s: float) -> None:
-        """So much audio was heard."""
+        """So much audio was decoded."""
         self._left_s -= max(audio_s, SHORTEST_S)
         self._wake()
 
     def wait(self, backlog: Backlog) -> None:
-        """Serve the backlog in the turns to come, until it is empty; call it once for one that was empty."""
+        """Work off the backlog in the turns to come, until it is empty; call it once for one that was empty."""
         self._waiting.append(backlog)
         self._wake()
 
@@ -68,23 +68,23 @@ class UplinkScheduler:
 class Backlog:
     """One session's part: gives what waits to `perform`, in order. It may hold `max_bytes` of payload."""
 
-    def __init__(self, scheduler: UplinkScheduler, perform: Callable[[Listening], None], max_bytes: int) -> None:
+    def __init__(self, scheduler: UplinkScheduler, perform: Callable[[AgentInput], None], max_bytes: int) -> None:
         self._scheduler = scheduler
         self._perform = perform
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._effects: deque[Listening] = deque()
+        self._effects: deque[AgentInput] = deque()
 
     def __len__(self) -> int:
         """How many frames and other effects wait."""
         return len(self._effects)
 
-    def is_due(self, effect: Listening) -> bool | None:
+    def is_due(self, effect: AgentInput) -> bool | None:
         """Whether the effect may be carried out now; false if it waits, `None` if there is no room for it."""
         effects = self._effects
         if not effects and self._scheduler.has_time:
             return True
-        if isinstance(effect, Hear):
+        if isinstance(effect, Decode):
             size = len(effect.frame.payload)
             if self._bytes + size > self._max_bytes:
                 return None
@@ -99,12 +99,12 @@ class Backlog:
         if not self._effects:
             return
         effect = self._effects.popleft()
-        if isinstance(effect, Hear):
+        if isinstance(effect, Decode):
             self._bytes -= len(effect.frame.payload)
         self._perform(effect)
 
     def spent(self, audio_s: float) -> None:
-        """So much audio was heard."""
+        """So much audio was decoded."""
         self._scheduler.spent(audio_s)
 
     def clear(self) -> None:
@@ -113,9 +113,9 @@ class Backlog:
         self._bytes = 0
 
     def close(self) -> None:
-        """Forget what waits and whom to give it to, so that a session and its backlog do not refer to each other."""
+        """Drop what waits, and the reference to the session: the two must not keep each other in memory."""
         self.clear()
         self._perform = _ignore
 
 
-def _ignore(effect: Listening) -> None: ...
+def _ignore(effect: AgentInput) -> None: ...

@@ -32,7 +32,6 @@ class ClientConnection(TransportHandler):
         self.close(code, reason)
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Close the transport."""
         self.is_open = False
         self.transport.close(code, reason)
 

@@ -1,4 +1,4 @@
-"""One connection of a caller to the worker: who it is, and what it may still do."""
+"""The rate limits of one connection, and the principal that they apply to."""
 
 from __future__ import annotations
 
@@ -30,11 +30,9 @@ class ConnectionRateLimiter:
         return self._fault(self._rate_limiter.count_bytes(count, self._clock()))
 
     def audio(self) -> Malformed | None:
-        """A frame arrived."""
         return self._fault(self._rate_limiter.message(self._clock()))
 
     def message(self) -> Malformed | None:
-        """A control message arrived."""
         return self._fault(self._rate_limiter.message(self._clock()))
 
     def fault(self, exceeded: LimitExceeded) -> Malformed:

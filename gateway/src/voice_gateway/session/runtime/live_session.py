@@ -1,4 +1,4 @@
-"""A session in operation: carries out what `Session` wants done, with a transport, an agent, codecs and a store."""
+"""A session in operation: carries out the effects of `Session` with a transport, an agent, codecs and a store."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from voice_gateway.agent.base import (
     Reply,
     UserAudio,
 )
-from voice_gateway.session.core.agent_audio import AgentAudio
-from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.effects import (
     BeginUplink,
     Close,
-    Converse,
-    Due,
+    Decode,
+    Deliver,
     Effect,
     EndSpeech,
     Finish,
     Greet,
-    Hear,
     Interrupt,
-    Press,
+    PressKey,
     ResetSpeech,
+    ResumeConversation,
     Save,
     SayAgain,
     Send,
     Speak,
-    TakeUp,
+    StartConversation,
 )
-from voice_gateway.session.core.pacing import Lead
+from voice_gateway.session.core.lifecycle.agreement import Agreement
+from voice_gateway.session.core.lifecycle.state import SessionState
 from voice_gateway.session.core.session import Session
-from voice_gateway.session.core.state import SessionState
-from voice_gateway.session.runtime.backlog import FRAMES_BEHIND, Backlog, UplinkScheduler
+from voice_gateway.session.core.speech.agent_audio import AgentAudio
+from voice_gateway.session.core.speech.pacing import Lead
+from voice_gateway.session.runtime.backlog import FRAMES_BEHIND, AgentInput, Backlog, UplinkScheduler
 from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.ownership import reclaim
 from voice_gateway.session.runtime.speaker import Speaker
@@ -61,7 +61,7 @@ _log = structlog.get_logger("voice_gateway.session")
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the sessions of one worker share."""
+    """The parts that the sessions of one worker share."""
 
     agent: Agent
     audio: AgentAudio
@@ -83,7 +83,7 @@ class EarlyFrame:
 
 
 class Owner(Protocol):
-    """The keeper of live sessions: each tells it of its end."""
+    """Holds the live sessions of a worker."""
 
     def session_ended(self, live: LiveSession) -> None:
         """The session is over; called once."""
@@ -106,7 +106,7 @@ class LiveSession(TransportHandler):
         self._decoder = services.audio.decoder()
         self._bytes_per_s = services.audio.input_rate_hz * services.audio.sample_bytes
         self._backlog = Backlog(
-            services.uplinks, lambda effect: self._run((Due(effect),)), session.limits.waiting_bytes
+            services.uplinks, lambda effect: self._run((Deliver(effect),)), session.limits.waiting_bytes
         )
         self._media_rate_limiter = MediaRateLimiter(self._began, has_resumed=session.state is SessionState.DETACHED)
         self._saving: asyncio.Task[None] | None = None
@@ -134,7 +134,7 @@ class LiveSession(TransportHandler):
     ) -> None:
         """Go on over another transport. One that is still there is closed: the newest connection has the session.
 
-        After a gap half an utterance is forgotten: the caller will say it from its start.
+        After a gap half an utterance is dropped: the caller will say it from its start.
         """
         former, self._connection = self._connection, connection
         if former is not connection and former.is_open:
@@ -151,8 +151,11 @@ class LiveSession(TransportHandler):
         self._apply(self.session.resume(agreement, resume, token, self._loop.time(), has_gap=has_gap))
 
     def fence(self) -> None:
-        """Another worker has the session: let go of it, and leave its record alone."""
-        self._apply(self.session.fenced())
+        """Another worker has the session: end it here, and leave its record alone."""
+        effects = self.session.fenced()
+        if effects:
+            self._log.debug("session_fenced", epoch=self.session.tracker.epoch)
+        self._apply(effects)
 
     @property
     def is_behind(self) -> bool:
@@ -160,12 +163,11 @@ class LiveSession(TransportHandler):
         return len(self._backlog) >= FRAMES_BEHIND
 
     def message_received(self, message: ClientMessage) -> None:
-        """A control message arrived."""
         replayed = self.session.frames_replayed
         self._apply(self.session.message_received(message, self._loop.time()))
         self._services.counters.frames_replayed += self.session.frames_replayed - replayed
         if isinstance(message, Played) and self._speaker:
-            self._speaker.played(message.utterance_id, message.position_ms, message.is_complete)
+            self._speaker.on_played()
 
     def audio_received(self, frame: AudioFrame) -> None:
         """An uplink frame arrived. Deadlines only move away from it, so the timer is left alone."""
@@ -184,7 +186,6 @@ class LiveSession(TransportHandler):
         self._run(effects)
 
     def malformed_received(self, fault: Malformed) -> None:
-        """The caller broke the wire format."""
         self._apply(self.session.malformed_received(fault))
 
     def path_changed(self, peer: str) -> None:
@@ -196,7 +197,6 @@ class LiveSession(TransportHandler):
         self._log.info("session_migrated", was=self._connection.peer, peer=peer)
 
     def lost(self, reason: str) -> None:
-        """The connection is gone."""
         if self._speaker:
             self._speaker.close()
         self._apply(self.session.lost(reason, self._loop.time()))
@@ -204,19 +204,15 @@ class LiveSession(TransportHandler):
             self._log.info("session_detached", reason=reason)
 
     def left(self, reason: str) -> None:
-        """The caller closed the transport."""
         self._apply(self.session.left(reason))
 
     def drain(self, deadline_s: float) -> None:
-        """Tell the caller that the worker goes away."""
         self._apply(self.session.drain(deadline_s, self._loop.time()))
 
     def end(self, code: CloseCode, reason: str) -> None:
-        """End the session at once."""
         self._apply(self.session.end(code, reason))
 
     def snapshot(self) -> SessionSnapshot:
-        """Describe the session as it is now."""
         session = self.session
         return SessionSnapshot(
             id=session.identity.session_id,
@@ -228,13 +224,13 @@ class LiveSession(TransportHandler):
             age_s=round(self._loop.time() - self._began, 3),
             turn=session.tracker.turn,
             revision=session.tracker.revision,
-            utterance_id=session.replies.utterance_id,
+            utterance_id=session.utterances.utterance_id,
             acked_sequence=session.tracker.acked_sequence,
             datagrams=self._connection.transport.datagrams,
             uplink=session.uplink.summary(),
             migrations=tuple(self._migrations),
             turns=self.session.turns.latencies.recent(),
-            downlink_lead_s=round(self._speaker.lead_s, 3) if self._speaker else 0.0,
+            downlink_lead_s=round(session.utterances.lead_s, 3),
             close_code=self._closed.code if self._closed else None,
             close_reason=self._closed.reason if self._closed else None,
         )
@@ -264,10 +260,10 @@ class LiveSession(TransportHandler):
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case Hear() | Press() | Finish():
-                self._listen(effect)
-            case Due(listening):
-                self._take_in(listening)
+            case Decode() | PressKey() | Finish():
+                self._queue(effect)
+            case Deliver(waiting):
+                self._deliver(waiting)
             case Send(message):
                 self._connection.transport.send(message)
             case Speak(utterance_id, pcm):
@@ -281,10 +277,10 @@ class LiveSession(TransportHandler):
                 self._require_conversation().interrupted(played_ms)
             case Save(record):
                 self._saving = self._services.spawn(self._save(record))
-            case Converse(codec):
-                self._converse(codec)
-            case TakeUp(codec, state):
-                self._take_up(codec, state)
+            case StartConversation(codec):
+                self._start_conversation(codec)
+            case ResumeConversation(codec, state):
+                self._resume_conversation(codec, state)
             case Greet(is_after_gap):
                 self._greet(is_after_gap)
             case SayAgain(text):
@@ -296,23 +292,23 @@ class LiveSession(TransportHandler):
             case Close():
                 self._close(effect)
 
-    def _listen(self, effect: Hear | Press | Finish) -> None:
+    def _queue(self, effect: AgentInput) -> None:
         is_due = self._backlog.is_due(effect)
         if is_due:
-            self._take_in(effect)
+            self._deliver(effect)
         elif is_due is None:
             self._run(self.session.end(CloseCode.OVERLOADED, "more audio arrives than can wait to be decoded"))
 
-    def _take_in(self, effect: Hear | Press | Finish) -> None:
+    def _deliver(self, effect: AgentInput) -> None:
         match effect:
-            case Hear(frame):
-                self._hear(frame)
-            case Press(digit):
+            case Decode(frame):
+                self._decode(frame)
+            case PressKey(digit):
                 self._press(digit)
             case Finish():
                 self._require_conversation().finish()
 
-    def _hear(self, frame: AudioFrame) -> None:
+    def _decode(self, frame: AudioFrame) -> None:
         audio = self._decoder.decode(frame)
         if isinstance(audio, Malformed):
             self._run(self.session.malformed_received(audio))
@@ -335,21 +331,28 @@ class LiveSession(TransportHandler):
     def _press(self, digit: str) -> None:
         self._require_conversation().pressed(digit)
 
-    def _converse(self, codec: Codec) -> None:
+    def _start_conversation(self, codec: Codec) -> None:
         self._services.counters.started += 1
         self._log.info("session_started", peer=self._connection.peer, codec=codec.name)
         self._speak_in(codec)
         self._conversation = self._services.agent.converse(self._emit, None)
         self._conversation.greet()
 
-    def _take_up(self, codec: Codec, state: Mapping[str, Any]) -> None:
+    def _resume_conversation(self, codec: Codec, state: Mapping[str, Any]) -> None:
         self._speak_in(codec)
         if self._conversation is None:
             self._conversation = self._services.agent.converse(self._emit, state or None)
 
     def _speak_in(self, codec: Codec) -> None:
         services = self._services
-        self._speaker = Speaker(self._connection.transport, codec, services.audio, services.counters, services.lead)
+        self._speaker = Speaker(
+            self._connection.transport,
+            codec,
+            services.audio,
+            services.counters,
+            services.lead,
+            self.session.utterances,
+        )
 
     def _emit(self, event: AgentEvent) -> None:
         if isinstance(event, FinalTranscript):
@@ -375,7 +378,7 @@ class LiveSession(TransportHandler):
             self._apply(self.session.saved(record.revision, self._loop.time()))
 
     async def _overtaken(self, record: SessionRecord) -> None:
-        """A newer claim keeps the record from being saved, perhaps this worker's own, whose answer is late or lost."""
+        """The store holds a newer claim than the record: another worker's, or our own whose answer is late or lost."""
         tracker = self.session.tracker
         if self.session.state is SessionState.CLOSED:
             return
@@ -394,6 +397,8 @@ class LiveSession(TransportHandler):
             await self._services.store.delete(self.session.identity.session_id, self.session.tracker.epoch)
         except Exception as error:  # a foreign store may raise anything; the record expires by itself
             self._log.warning("session_delete_failed", error=str(error))
+        else:
+            self._log.debug("session_record_deleted", epoch=self.session.tracker.epoch)
 
     def _report_turns(self) -> None:
         if self._services.on_turn_complete is not None:
@@ -419,6 +424,7 @@ class LiveSession(TransportHandler):
         )
         conversation, self._conversation = self._conversation, None
         self._connection.set_handler(None)
+        self._log.debug("session_released", epoch=self.session.tracker.epoch, is_record_kept=close.is_record_kept)
         try:
             self._connection.close(close.code, close.reason)
             if conversation is not None:

@@ -1,4 +1,4 @@
-"""Which worker goes on with a session: this one from memory, this one from the store's record, or another one.
+"""Decides which worker goes on with a session: this one from memory, this one from the store's record, or another.
 
 A worker claims a session by writing the next epoch of its record, compare-and-set. A worker that still has the session
 under an older epoch is refused by the store at its next save.
@@ -15,12 +15,12 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-from voice_gateway.session.core.record_tracker import RecordTracker
-from voice_gateway.session.core.resume_tokens import ResumeTokens
+from voice_gateway.session.core.record.record_tracker import RecordTracker
+from voice_gateway.session.core.record.resume_tokens import ResumeTokens
 from voice_gateway.store.base import Fenced, SessionRecord, SessionStore
 
 CALL_LOOKUP_TIMEOUT_S: Final = 5.0
-"""How long a telephone caller may hear nothing while the store is asked, all questions together."""
+"""How long a telephone caller may wait in silence while the store is asked, all questions together."""
 _ATTEMPTS: Final = 3
 _log = structlog.get_logger("voice_gateway.session")
 
@@ -96,10 +96,25 @@ async def claim(
         tracker = None
     try:
         async with asyncio.timeout(CALL_LOOKUP_TIMEOUT_S if asked.is_call else None):
-            return await _claim(store, asked, tracker)
+            outcome = await _claim(store, asked, tracker)
     except Exception as error:  # a foreign store may raise anything, and the caller must have an answer
         _log.warning("session_claim_failed", session=asked.session_id, error=str(error) or type(error).__name__)
-        return Verdict.STORE_AWAY if tracker is None else Verdict.HERE_UNSAVED
+        outcome = Verdict.STORE_AWAY if tracker is None else Verdict.HERE_UNSAVED
+    match outcome:
+        case NewSession(record):
+            _log_claimed(asked, record.epoch, "new")
+        case SessionRecord():
+            _log_claimed(asked, outcome.epoch, "store")
+        case Verdict.HERE if tracker is not None:
+            _log_claimed(asked, tracker.epoch, "live")
+        case Verdict():
+            verdict = outcome.name.lower()
+            _log.debug("session_not_claimed", session=asked.session_id, worker=asked.worker, verdict=verdict)
+    return outcome
+
+
+def _log_claimed(asked: Claim, epoch: int, source: str) -> None:
+    _log.debug("session_claimed", session=asked.session_id, worker=asked.worker, epoch=epoch, source=source)
 
 
 async def _claim(
@@ -150,4 +165,5 @@ async def reclaim(store: SessionStore, tracker: RecordTracker) -> bool:
     if stored is None or not tracker.has_claimed(stored):
         return False
     tracker.claimed(stored)
+    _log.debug("session_reclaimed", session=tracker.session_id, worker=tracker.owner, epoch=tracker.epoch)
     return True

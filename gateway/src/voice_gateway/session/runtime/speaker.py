@@ -1,4 +1,4 @@
-"""Encodes what the agent says and sends it ahead of the caller's ear, as far as its `Pacer` allows.
+"""Encodes what the agent says and sends it ahead of playback, as far as its `Pacer` allows.
 
 In slices, which leave the event loop to the other sessions.
 """
@@ -9,8 +9,9 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
-from voice_gateway.session.core.agent_audio import AgentAudio, Encoder
-from voice_gateway.session.core.pacing import Lead, Pacer
+from voice_gateway.session.core.speech.agent_audio import AgentAudio, Encoder
+from voice_gateway.session.core.speech.pacing import Lead, Pacer
+from voice_gateway.session.core.speech.utterances import Utterances
 from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.transport.base import Transport
 from voicelink.wire import AudioFrame, Codec
@@ -22,25 +23,27 @@ _SHORTEST_WAIT_S = 0.02
 
 
 class Speaker:
-    """One session's way from the agent's `audio` to downlink frames of `codec`, one utterance after the other."""
+    """One connection's way from the agent's `audio` to downlink frames of `codec`, one utterance after the other."""
 
     def __init__(
-        self, transport: Transport, codec: Codec, audio: AgentAudio, counters: SessionCounters, lead: Lead
+        self,
+        transport: Transport,
+        codec: Codec,
+        audio: AgentAudio,
+        counters: SessionCounters,
+        lead: Lead,
+        utterances: Utterances,
     ) -> None:
         self._transport = transport
         self._codec = codec
         self._audio = audio
         self._bytes_per_s = audio.output_rate_hz * audio.sample_bytes
         self._counters = counters
-        self._pacer = Pacer(lead)
+        self._utterances = utterances
+        self._pacer = Pacer(lead, utterances)
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Utterance] = deque()
         self._next_slice: asyncio.Handle | None = None
-
-    @property
-    def lead_s(self) -> float:
-        """How much was sent that the caller has not reported as played."""
-        return self._pacer.lead_s
 
     def speak(self, utterance_id: int, audio: bytes) -> None:
         """Add audio to the utterance; a new one waits until those before it are encoded."""
@@ -52,19 +55,16 @@ class Speaker:
         self._utterance(utterance_id).is_ended = True
         self._pump()
 
-    def played(self, utterance_id: int, position_ms: int, is_complete: bool) -> None:
-        """The caller has played so much."""
-        self._pacer.played(utterance_id, position_ms / 1000, is_complete, self._loop.time())
+    def on_played(self) -> None:
+        """The caller has reported its playback: go on with what may be sent now."""
         self._pump()
 
     def reset(self, utterance_id: int) -> None:
         """Forget what of the utterance is not encoded, and abandon what is not delivered."""
         self._queue = deque(utterance for utterance in self._queue if utterance.utterance_id != utterance_id)
         self._transport.reset_audio(utterance_id)
-        self._pacer.dropped(utterance_id, self._loop.time())
 
     def close(self) -> None:
-        """Forget everything."""
         self._queue.clear()
         if self._next_slice:
             self._next_slice.cancel()
@@ -88,7 +88,7 @@ class Speaker:
             return
         piece = bytes(utterance.audio[:byte_count])
         del utterance.audio[:byte_count]
-        self._pacer.sent(utterance.utterance_id, byte_count / self._bytes_per_s, self._loop.time())
+        self._utterances.sent(utterance.utterance_id, byte_count, self._loop.time())
         self._send(utterance, utterance.encoder.push(piece))
         if utterance.is_ended and not utterance.audio:
             self._send(utterance, utterance.encoder.flush())

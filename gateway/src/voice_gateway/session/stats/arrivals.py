@@ -37,7 +37,7 @@ class Arrivals:
         self._window_began = 0.0
 
     def note(self, sequence: int, at: float, gap_s: float, transit_ms: float) -> None:
-        """A frame arrived, `transit_ms` after its media time on whatever clock that is."""
+        """A frame arrived, `transit_ms` after its media time, by any clock that does not change."""
         if at - self._window_began > _WINDOW_S:
             self._window_began = at
             self._former_fastest_ms, self._fastest_ms = self._fastest_ms, transit_ms

@@ -1,4 +1,4 @@
-"""What a worker's sessions count: plain numbers, cheap to raise on every frame, read when metrics are scraped."""
+"""Counters and histograms of a worker's sessions: plain numbers, raised on every frame and read by the metrics."""
 
 from __future__ import annotations
 
@@ -65,5 +65,5 @@ class SessionCounters:
     )
 
     def observe(self, figure: Figure, value_s: float) -> None:
-        """Count a figure of some turn."""
+        """Count a figure of a turn."""
         self.latencies[figure].observe(value_s)

@@ -49,7 +49,7 @@ class SessionSnapshot:
     def as_json(self) -> dict[str, Any]:
         """Return it as the plain maps and lists of the admin interface's `/sessions`."""
         document = asdict(self)
-        # the names that these had before: what reads this page may still ask for them
+        # the names that these had before: programs that read this page may still ask for them
         document |= {"generation": self.utterance_id, "heard_sequence": self.acked_sequence}
         document["close_code"] = None if self.close_code is None else self.close_code.name.lower()
         document["turns"] = [latency.as_json() for latency in self.turns]

@@ -73,11 +73,11 @@ class TurnLatency:
 
 
 OnTurnComplete = Callable[[str, TurnLatency, float], None]
-"""Is told a session's ID, a turn of it that is over, and the present on the session's clock."""
+"""Takes a session's ID, a turn of it that is over, and the present on the session's clock."""
 
 
 class TurnLatencies:
-    """Tell it what happens in a session, with the time; `observe` is called with each figure, in seconds."""
+    """Measures the turns of a session: each method is an event and its time; `observe` takes each figure in seconds."""
 
     def __init__(self, arrivals: Arrivals, observe: Callable[[Figure, float], None]) -> None:
         self._arrivals = arrivals

@@ -1,4 +1,4 @@
-"""The conversation's order of events, with a scripted recogniser, voice and ear."""
+"""The conversation's order of events, with a scripted recogniser, voice and caller."""
 
 from __future__ import annotations
 

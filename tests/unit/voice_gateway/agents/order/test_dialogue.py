@@ -6,10 +6,10 @@ import pytest
 
 from tests.unit.voice_gateway.agents.order.test_menu import SMALL
 from voice_gateway.agents.order.dialogue import NOT_UNDERSTOOD, Dialogue, answer, greeting, restored, where_it_stands
-from voice_gateway.agents.order.grammar import Lexicon
 from voice_gateway.agents.order.menu import Menu, default_menu, parse_menu
 from voice_gateway.agents.order.order import MAX_ITEMS, Status
-from voice_gateway.agents.order.parse import parse
+from voice_gateway.agents.order.understanding.grammar import Lexicon
+from voice_gateway.agents.order.understanding.parse import parse
 
 MENU = default_menu()
 
@@ -188,6 +188,6 @@ def test_a_returning_caller_is_told_the_order() -> None:
 )
 def test_a_customer_who_was_cut_off_hears_where_the_order_stands(said, stands):
     dialogue, _ = converse(*said)
-    told = where_it_stands(restored(MENU, dialogue.to_state()))
-    assert told.startswith("Sorry, we were cut off.")
-    assert stands in told
+    said = where_it_stands(restored(MENU, dialogue.to_state()))
+    assert said.startswith("Sorry, we were cut off.")
+    assert stands in said

@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from voice_gateway.agents.order.intents import Changes
 from voice_gateway.agents.order.menu import default_menu
 from voice_gateway.agents.order.order import MAX_QUANTITY, Order, order_from_state
+from voice_gateway.agents.order.understanding.intents import Changes
 from voice_gateway.errors import GatewayError
 
 MENU = default_menu()

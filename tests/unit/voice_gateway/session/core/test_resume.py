@@ -15,21 +15,21 @@ from voice_gateway.agent.base import (
     ReplyEnded,
     UserStartedSpeaking,
 )
-from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.effects import (
     Close,
-    Converse,
     Finish,
     Greet,
+    ResumeConversation,
     Save,
     SayAgain,
     Send,
     Speak,
-    TakeUp,
+    StartConversation,
 )
+from voice_gateway.session.core.lifecycle.agreement import Agreement
+from voice_gateway.session.core.lifecycle.state import SessionState
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
-from voice_gateway.session.core.state import SessionState
 from voice_gateway.store.base import Line, SessionRecord
 from voicelink.wire import (
     AudioFrame,
@@ -73,11 +73,11 @@ def of(effects, kind: type) -> list:
 
 @pytest.fixture
 def session() -> Session:
-    """A session that heard ten frames, and whose start is saved."""
+    """A session that has ten frames, and whose start is saved."""
     session = Session(IDENTITY, LIMITS, 0.0, token="first")
     effects = session.start(AGREED, 0.1)
     assert sent(effects, Ready)[0].token == "first"
-    assert of(effects, Converse)
+    assert of(effects, StartConversation)
     (save,) = of(effects, Save)
     session.saved(save.record.revision, 0.1)
     for sequence in range(10):
@@ -114,7 +114,7 @@ class TestResume:
         effects = session.resume(AGREED, back(), "second", 2.0)
         (ready,) = sent(effects, Ready)
         assert (ready.next_sequence, ready.token, ready.codec) == (10, "second", Codec.OPUS)
-        assert of(effects, TakeUp) == [TakeUp(Codec.OPUS, {})]
+        assert of(effects, ResumeConversation) == [ResumeConversation(Codec.OPUS, {})]
         assert not of(effects, Greet)
         assert session.state is SessionState.ACTIVE
         assert session.audio_received(frame(9), 2.1) == ()
@@ -200,7 +200,7 @@ class TestResume:
         assert session.audio_received(frame(11), 2.3)
 
     def test_after_bye_says_the_rest_of_the_last_answer_before_the_worker_says_bye(self, session):
-        """PROTOCOL section 6: what the caller had not heard to its end is said again, after a bye as well."""
+        """PROTOCOL section 6: what the caller had not played to its end is said again, after a bye as well."""
         session.message_received(Bye(frames=10), 0.3)
         session.agent_emitted(Reply("Your total is five."), 0.4)
         session.agent_emitted(ReplyAudio(ONE_SECOND), 0.4)
@@ -231,21 +231,21 @@ class TestResume:
         session.agent_emitted(Reply("A long one."), 0.5)
         session.agent_emitted(ReplyAudio(ONE_SECOND * 60), 0.5)
         session.lost("gone", 1.0)
-        assert session.replies.speech_until == 0.0
+        assert session.utterances.speech_until == 0.0
 
     def test_cannot_follow_start(self, session):
         assert sent(session.message_received(back(), 1.0), Error)[0].code == CloseCode.WRONG_ORDER
 
 
 class TestFromARecord:
-    def test_goes_on_behind_what_was_heard_with_all_that_was_saved(self):
+    def test_goes_on_behind_what_was_acked_with_all_that_was_saved(self):
         session = Session(IDENTITY, LIMITS, 0.0, record=RECORD)
         effects = session.resume(AGREED, back(), "second", 1.0)
         assert sent(effects, Ready)[0].next_sequence == 121
         assert sent(effects, Heard) == [Heard(sequence=120)]
         assert sent(effects, Transcript) == [Transcript(turn=1, role="user", text="a latte", is_final=True)]
         assert sent(effects, State)[0].state == {"items": ["latte"]}
-        assert of(effects, TakeUp) == [TakeUp(Codec.OPUS, {"items": ["latte"]})]
+        assert of(effects, ResumeConversation) == [ResumeConversation(Codec.OPUS, {"items": ["latte"]})]
 
     def test_lets_the_agent_speak_where_the_caller_waits_for_an_answer(self):
         assert of(Session(IDENTITY, LIMITS, 0.0, record=RECORD).resume(AGREED, back(), "second", 1.0), Greet)

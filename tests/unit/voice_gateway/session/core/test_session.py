@@ -13,19 +13,19 @@ from voice_gateway.agent.base import (
     ReplyEnded,
     UserStartedSpeaking,
 )
-from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.effects import (
     BeginUplink,
-    Converse,
+    Decode,
     EndSpeech,
-    Hear,
     Interrupt,
     ResetSpeech,
     Send,
     Speak,
+    StartConversation,
 )
+from voice_gateway.session.core.lifecycle.agreement import Agreement
+from voice_gateway.session.core.lifecycle.state import SessionState
 from voice_gateway.session.core.session import Session
-from voice_gateway.session.core.state import SessionState
 from voice_gateway.store.base import Line
 from voicelink.wire import (
     CloseCode,
@@ -48,7 +48,7 @@ class TestStart:
         session = new_session()
         assert session.start(Agreement(Codec.PCMU), 0.1) == (
             Send(Ready(session="s-1", worker="worker-1", codec=Codec.PCMU)),
-            Converse(Codec.PCMU),
+            StartConversation(Codec.PCMU),
         )
         assert session.state is SessionState.ACTIVE
 
@@ -62,9 +62,9 @@ class TestStart:
 
 
 class TestUplink:
-    def test_frames_are_heard(self, session):
-        assert session.audio_received(frame(0), 0.1) == (Hear(frame(0)),)
-        assert session.audio_received(frame(1), 0.1) == (Hear(frame(1)),)
+    def test_frames_are_decoded(self, session):
+        assert session.audio_received(frame(0), 0.1) == (Decode(frame(0)),)
+        assert session.audio_received(frame(1), 0.1) == (Decode(frame(1)),)
 
     def test_duplicates_are_dropped_and_counted(self, session):
         session.audio_received(frame(0), 0.1)
@@ -77,12 +77,12 @@ class TestUplink:
 
     def test_an_agent_that_does_not_keep_up_ends_the_session(self, session):
         for i in range(10):
-            assert session.audio_received(frame(i), 0.1) == (Hear(frame(i)),)
+            assert session.audio_received(frame(i), 0.1) == (Decode(frame(i)),)
         assert closing(session.audio_received(frame(10), 0.1)) is CloseCode.OVERLOADED
 
     def test_an_agent_that_keeps_up_does_not(self, session):
         for i in range(100):
-            assert session.audio_received(frame(i), 0.1) == (Hear(frame(i)),)
+            assert session.audio_received(frame(i), 0.1) == (Decode(frame(i)),)
             session.agent_emitted(NoSpeechUpTo(i), 0.1)
 
     def test_a_malformed_stream_ends_the_session(self, session):
@@ -122,13 +122,13 @@ class TestHeard:
         assert session.saved(record.revision, 0.3) == ()
 
     def test_follows_silence_now_and_then(self, session):
-        heard = []
+        acked = []
         for i in range(500):
             now = 0.02 * i
             session.audio_received(frame(i), now)
             for effect in session.agent_emitted(NoSpeechUpTo(i), now):
-                heard += session.saved(effect.record.revision, now)
-        assert [effect.message.sequence for effect in heard] == [0, 100, 200, 300, 400]
+                acked += session.saved(effect.record.revision, now)
+        assert [effect.message.sequence for effect in acked] == [0, 100, 200, 300, 400]
 
 
 class TestTurns:
@@ -140,13 +140,13 @@ class TestTurns:
         assert session.agent_emitted(FinalTranscript("a latte", 0), 0.1)[0].message.turn == 1
         assert session.agent_emitted(PartialTranscript("and"), 0.1)[0].message.turn == 2
 
-    def test_a_greeting_is_turn_0_and_generation_1(self, session):
+    def test_a_greeting_is_turn_0_and_utterance_1(self, session):
         assert session.agent_emitted(Reply("Welcome."), 0.1)[:2] == (
             Send(Transcript(turn=0, role="agent", text="Welcome.", is_final=True)),
             Send(Speech(utterance_id=1, turn=0)),
         )
 
-    def test_a_reply_is_spoken_in_its_generation(self, session):
+    def test_a_reply_is_spoken_in_its_utterance(self, session):
         session.agent_emitted(Reply("Welcome."), 0.1)
         assert session.agent_emitted(ReplyAudio(b"\1\0"), 0.1) == (Speak(1, b"\1\0"),)
         assert session.agent_emitted(ReplyEnded(), 0.1) == (EndSpeech(1),)
@@ -168,6 +168,7 @@ class TestBargeIn:
     def speaking(self, session) -> Session:
         session.agent_emitted(Reply("one two three four"), 0.1)
         session.agent_emitted(ReplyAudio(ONE_SECOND), 0.1)
+        session.utterances.sent(1, len(ONE_SECOND), 0.1)
         return session
 
     def test_resets_the_stream_flushes_the_caller_and_tells_the_agent(self, speaking):
@@ -196,13 +197,13 @@ class TestBargeIn:
         assert speaking.agent_emitted(ReplyAudio(ONE_SECOND), 0.8) == ()
         assert speaking.agent_emitted(ReplyEnded(), 0.8) == ()
 
-    def test_saves_the_words_that_were_heard(self, speaking):
+    def test_saves_the_words_that_were_played(self, speaking):
         speaking.saved(1, 0.2)
         speaking.message_received(Played(utterance_id=1, position_ms=500), 0.6)
         record = save(speaking.agent_emitted(UserStartedSpeaking(7), 0.7)).record
         assert record.transcript == (Line(0, "agent", "one two"),)
 
-    def test_a_late_report_of_the_old_generation_says_nothing_about_the_new(self, speaking):
+    def test_a_late_report_of_the_old_utterance_says_nothing_about_the_new(self, speaking):
         speaking.agent_emitted(UserStartedSpeaking(7), 0.7)
         speaking.agent_emitted(Reply("five"), 0.8)
         speaking.message_received(Played(utterance_id=1, position_ms=900, is_complete=True), 0.9)

@@ -15,13 +15,13 @@ from voice_gateway.agent.base import (
 )
 from voice_gateway.session.core.effects import (
     Close,
+    Decode,
     EndSpeech,
     Finish,
-    Hear,
     Save,
     Send,
 )
-from voice_gateway.session.core.state import SessionState
+from voice_gateway.session.core.lifecycle.state import SessionState
 from voicelink.wire import (
     Bye,
     CloseCode,
@@ -46,7 +46,7 @@ class TestBye:
     def test_waits_for_the_frames_it_overtook(self, session):
         session.audio_received(frame(0), 0.9)
         assert session.message_received(Bye(frames=2), 1.0) == ()
-        assert session.audio_received(frame(1), 1.1) == (Hear(frame(1)), Finish())
+        assert session.audio_received(frame(1), 1.1) == (Decode(frame(1)), Finish())
 
     def test_waits_until_the_last_words_are_saved(self, session):
         session.audio_received(frame(0), 0.9)
@@ -55,7 +55,7 @@ class TestBye:
         assert self.finish(session, 1.2) == ()
         assert session.saved(1, 1.3) == (Send(Heard(sequence=0)), Send(Bye(frames=1)), Close(CloseCode.NORMAL, "bye"))
 
-    def test_has_every_frame_heard(self, session):
+    def test_has_every_frame_acked(self, session):
         session.audio_received(frame(0), 0.9)
         session.message_received(Bye(frames=1), 1.0)
         record = save(self.finish(session)).record
@@ -139,7 +139,7 @@ class TestBye:
 class TestDrain:
     def test_tells_the_caller_and_goes_on(self, session):
         assert session.drain(20.0, 1.0) == (Send(Drain(deadline_s=20.0)),)
-        assert session.audio_received(frame(0), 1.1) == (Hear(frame(0)),)
+        assert session.audio_received(frame(0), 1.1) == (Decode(frame(0)),)
         assert session.message_received(Bye(frames=1), 2.0) == (Finish(),)
 
     def test_ends_the_session_at_the_deadline(self, session):

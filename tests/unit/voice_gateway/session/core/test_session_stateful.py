@@ -18,11 +18,21 @@ from voice_gateway.agent.base import (
     ReplyEnded,
     UserStartedSpeaking,
 )
-from voice_gateway.session.core.agreement import Agreement
-from voice_gateway.session.core.effects import Close, Converse, Finish, Hear, Interrupt, ResetSpeech, Save, Send, Speak
+from voice_gateway.session.core.effects import (
+    Close,
+    Decode,
+    Finish,
+    Interrupt,
+    ResetSpeech,
+    Save,
+    Send,
+    Speak,
+    StartConversation,
+)
+from voice_gateway.session.core.lifecycle.agreement import Agreement
+from voice_gateway.session.core.lifecycle.state import SessionState
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
-from voice_gateway.session.core.state import SessionState
 from voicelink.wire import AudioFrame, Bye, Codec, Heard, Malformed, Ping, Played, Speech
 
 SEQUENCES = st.integers(0, 40)
@@ -44,7 +54,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.session = Session(Identity("s", "w", "a", AUDIO), SessionLimits(unacked_frames=30, early_frames=5), 0.0)
         self.next_to_send = 0
-        self.heard_by_agent: list[int] = []
+        self.decoded: list[int] = []
         self.acknowledged = -1
         self.saving = None
         self.saved_through = -1
@@ -58,13 +68,13 @@ class SessionMachine(RuleBasedStateMachine):
         for effect in effects:
             assert not self.is_closed, f"{effect} after the end"
             match effect:
-                case Converse():
+                case StartConversation():
                     assert not self.has_conversation
                     self.has_conversation = True
-                case Hear(frame):
+                case Decode(frame):
                     assert self.has_conversation
                     assert not self.is_finish_sent
-                    self.heard_by_agent.append(frame.sequence)
+                    self.decoded.append(frame.sequence)
                 case Finish():
                     assert self.has_conversation
                     assert not self.is_finish_sent
@@ -77,7 +87,7 @@ class SessionMachine(RuleBasedStateMachine):
                 case Send(Heard(sequence=sequence)):
                     assert sequence > self.acknowledged
                     assert sequence <= self.saved_through, "acknowledged before it was saved"
-                    assert sequence in self.heard_by_agent
+                    assert sequence in self.decoded
                     self.acknowledged = sequence
                 case Send(Speech(utterance_id=utterance_id)):
                     self.utterances.append(utterance_id)
@@ -181,10 +191,10 @@ class SessionMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_agent_hears_every_frame_once_and_in_order(self):
-        assert self.heard_by_agent == list(range(len(self.heard_by_agent)))
+        assert self.decoded == list(range(len(self.decoded)))
 
     @invariant()
-    def generations_count_from_one(self):
+    def utterances_count_from_one(self):
         assert self.utterances == list(range(1, len(self.utterances) + 1))
 
     @invariant()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
+from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeTransport, run_ready
 from voice_gateway.agent.base import UserAudio
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
@@ -58,21 +58,16 @@ class Worker:
         return connection, transport
 
     @property
-    def heard(self) -> list[int]:
+    def frames_decoded(self) -> list[int]:
         [conversation] = self.agent.conversations
         return [call.sequence for call in conversation.calls if isinstance(call, UserAudio)]
 
 
 def closing(transport: FakeTransport) -> CloseCode:
-    """The caller is told, and the transport closes with the same code."""
+    """The caller gets the error, and the transport closes with the same code."""
     [(code, reason)] = transport.closed
     assert transport.messages[-1] == Error(code=code, message=reason)
     return code
-
-
-async def settled() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -116,11 +111,11 @@ class TestFirstMessage:
     async def test_a_resume_that_cannot_be_agreed_on_leaves_the_session_as_it_is(self, worker):
         connection, transport = worker.connect(FakeTransport())
         connection.message_received(Start())
-        await settled()
+        await run_ready()
         token = transport.of(Ready)[0].token
         bad, refused = worker.connect(FakeTransport())
         bad.message_received(Resume(session="s-1", token=token, accept=(99,)))
-        await settled()
+        await run_ready()
         assert closing(refused) is CloseCode.UNSUPPORTED_CODEC
         assert transport.closed == []
 
@@ -145,13 +140,13 @@ class TestFirstMessage:
 
 
 class TestEarlyFrames:
-    async def test_are_heard_in_order_behind_ready(self, worker):
+    async def test_are_decoded_in_order_behind_ready(self, worker):
         connection, transport = worker.connect(FakeTransport())
         for sequence in (0, 1, 1, 2):
             connection.audio_received(frame(sequence))
         connection.message_received(Start())
-        await settled()
-        assert worker.heard == [0, 1, 2]
+        await run_ready()
+        assert worker.frames_decoded == [0, 1, 2]
         assert transport.of(Ready)[0].next_sequence == 0
         counters = worker.manager.counters
         assert (counters.frames_received, counters.frames_dropped) == (4, 1)
@@ -208,10 +203,10 @@ class TestUplinkMode:
         connection, transport = worker.connect(FakeTransport())
         connection.message_received(Start())
         connection.audio_received(frame(0))
-        await settled()
+        await run_ready()
         returning, second = worker.connect(DatagramTransport())
         returning.message_received(Resume(session="s-1", token=transport.of(Ready)[0].token, uplink="hybrid"))
-        await settled()
+        await run_ready()
         assert second.begun == [(UplinkMode.HYBRID, 1, 0)]
         assert second.of(Ready)[0].uplink == "hybrid"
 
@@ -220,11 +215,11 @@ async def test_a_call_that_came_back_is_not_opened_by_an_empty_resume_token(work
     for _ in range(2):
         call, transport = worker.connect(FakeTransport(), key="CA1", is_key_signed=True)
         call.message_received(Start())
-        await settled()
+        await run_ready()
     session_id = call_session_id("CA1")
     assert transport.of(Ready)[0].session == session_id
     thief, refused = worker.connect(FakeTransport())
     thief.message_received(Resume(session=session_id, token=""))
-    await settled()
+    await run_ready()
     assert closing(refused) is CloseCode.UNKNOWN_SESSION
     assert transport.closed == []

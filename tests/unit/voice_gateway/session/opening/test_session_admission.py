@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.voice_gateway.access.access_keys import SECRET
-from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
+from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeTransport, run_ready
 from voice_gateway.access.gate import Gate
 from voice_gateway.access.keys import signing_key, verification_key
 from voice_gateway.access.limits import AccessLimits
@@ -74,7 +74,7 @@ class Worker:
     ) -> tuple[ClientConnection, FakeTransport]:
         connection, transport = self.enter(asked)
         connection.message_received(Resume(session=session, token=resume_token, accept=(Codec.PCM16_24K,)))
-        await settled()
+        await run_ready()
         return connection, transport
 
 
@@ -88,11 +88,6 @@ async def workers() -> AsyncIterator[list[Worker]]:
         await worker.manager.close()
 
 
-async def settled() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
 def refused_with(answer: object) -> tuple[int, str]:
     assert isinstance(answer, Refusal)
     return answer.status, answer.cause
@@ -103,7 +98,7 @@ class TestResume:
     async def test_is_for_the_subject_that_began(self, workers, elsewhere):
         first, second = workers[0], workers[elsewhere]
         connection, _, ready = first.begin(request("alice"))
-        await settled()
+        await run_ready()
         connection.lost("gone")
         _, transport = await second.resume(request("mallory"), ready.session, ready.token)
         assert transport.closed[0][0] is CloseCode.UNKNOWN_SESSION
@@ -114,7 +109,7 @@ class TestResume:
 
     async def test_does_not_tell_a_foreign_session_from_none(self, workers):
         connection, _, ready = workers[0].begin(request("alice"))
-        await settled()
+        await run_ready()
         connection.lost("gone")
         _, foreign = await workers[0].resume(request("mallory"), ready.session, ready.token)
         _, none = await workers[0].resume(request("mallory"), "nowhere", ready.token)
@@ -123,7 +118,7 @@ class TestResume:
 
     async def test_needs_an_access_token_that_is_still_good(self, workers):
         connection, _, ready = workers[0].begin(request("alice"))
-        await settled()
+        await run_ready()
         connection.lost("gone")
         workers[0].now += 60
         assert refused_with(workers[0].knock(request("alice"))) == (401, "token_expired")
@@ -135,11 +130,11 @@ class TestResume:
     @pytest.mark.parametrize("elsewhere", [0, 1])
     async def test_takes_each_resume_token_once(self, workers, elsewhere):
         connection, _, ready = workers[0].begin(request("alice"))
-        await settled()
+        await run_ready()
         connection.lost("gone")
         connection, transport = await workers[elsewhere].resume(request("alice"), ready.session, ready.token)
         connection.message_received(Ping(id=1))
-        await settled()
+        await run_ready()
         for worker in workers:
             _, replayed = await worker.resume(request("alice"), ready.session, ready.token)
             assert replayed.closed[0][0] is CloseCode.UNKNOWN_SESSION
@@ -148,7 +143,7 @@ class TestResume:
     async def test_is_for_one_session(self, workers):
         _, _, ready = workers[0].begin(request("alice"))
         _, _, other = workers[0].begin(request("alice"))
-        await settled()
+        await run_ready()
         _, transport = await workers[0].resume(request("alice"), ready.session, other.token)
         assert transport.closed[0][0] is CloseCode.UNKNOWN_SESSION
 
@@ -169,7 +164,7 @@ class TestSessions:
     async def test_at_the_limit_a_session_can_still_be_taken_up(self):
         worker = Worker(AccessLimits(subject_sessions=1, address_sessions=1))
         _, former, ready = worker.begin(request("alice"))
-        await settled()
+        await run_ready()
         connection, transport = await worker.resume(request("alice"), ready.session, ready.token)
         assert transport.of(Ready)
         assert former.closed[0][0] is CloseCode.TAKEN_OVER
@@ -181,7 +176,7 @@ class TestSessions:
         store = MemoryStore()
         one, two = (Worker(AccessLimits(subject_sessions=1), store, name) for name in ("one", "two"))
         _, _, ready = one.begin(request("alice"))
-        await settled()
+        await run_ready()
         blocker, _, _ = two.begin(request("alice"))
         connection, transport = await two.resume(request("alice"), ready.session, ready.token)
         assert transport.of(Ready)
@@ -199,7 +194,7 @@ class TestSessions:
         one, two = workers
         _, _, here = two.begin(request("alice"))
         _, _, elsewhere = one.begin(request("alice"))
-        await settled()
+        await run_ready()
         for number in range(49):
             two.begin(request("bob", f"192.0.2.{number}:5000"))
         newcomer, refused = two.enter(request("carol"))
@@ -215,13 +210,13 @@ class TestSessions:
         for number in range(50):
             connection, transport = worker.enter(request("alice", key=f"CA{number}"))
             connection.message_received(Start(accept=(Codec.PCM16_24K,)))
-            await settled()
+            await run_ready()
             assert transport.of(Ready)
         connection.lost("the stream broke")
         for key, is_let_in in (("CA50", False), ("CA49", True)):
             connection, transport = worker.enter(request("alice", key=key))
             connection.message_received(Start(accept=(Codec.PCM16_24K,)))
-            await settled()
+            await run_ready()
             assert bool(transport.of(Ready)) == is_let_in
 
 
@@ -243,7 +238,7 @@ class TestWaiting:
         """A newcomer, and a caller that resumes, behind the NAT of a sender that uses up its share."""
         worker = Worker()
         _, _, ready = worker.begin(request("alice"))
-        await settled()
+        await run_ready()
         for _ in range(130):
             worker.enter(request("mallory"))
         worker.begin(request("bob"))

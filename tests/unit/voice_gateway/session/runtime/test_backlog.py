@@ -1,4 +1,4 @@
-"""What a caller sends at once is heard in slices: one caller's minutes do not hold another's frame up."""
+"""What a caller sends at once is decoded in slices: minutes of one caller's audio do not delay another's frame."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeConve
 from voice_gateway.access.limits import AccessLimits
 from voice_gateway.access.uplink_limits import MEDIA_BURST_S, MEDIA_CATCH_UP_S, MEDIA_RATE, MediaRateLimiter
 from voice_gateway.agent.base import NoSpeechUpTo, UserAudio
-from voice_gateway.session.core.effects import Finish, Hear
+from voice_gateway.session.core.effects import Decode, Finish
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.opening.session_admission import Admission
@@ -35,7 +35,7 @@ def opus(sequence: int, timestamp: int) -> AudioFrame:
 
 
 class Worker:
-    """A manager whose sessions are told at which turn of the loop each frame was heard."""
+    """A worker of which a test sees which frames each agent conversation has."""
 
     def __init__(self, name: str, store: MemoryStore, limits: SessionLimits | None = None) -> None:
         ids, tokens = itertools.count(1), itertools.count(1)
@@ -69,7 +69,7 @@ async def worker() -> AsyncIterator[Worker]:
     await worker.manager.close()
 
 
-def heard(conversation: FakeConversation) -> list[int]:
+def decoded(conversation: FakeConversation) -> list[int]:
     return [call.sequence for call in conversation.calls if isinstance(call, UserAudio)]
 
 
@@ -81,11 +81,11 @@ async def until(is_true: Callable[[], object], turns: int = 10_000) -> int:
     raise AssertionError(f"not within {turns} turns of the loop")
 
 
-async def test_a_frame_that_comes_alone_is_heard_at_once(worker: Worker) -> None:
+async def test_a_frame_that_comes_alone_is_decoded_at_once(worker: Worker) -> None:
     connection, _, conversation = worker.call()
     for sequence in range(3):
         connection.audio_received(frame(sequence))
-        assert heard(conversation)[-1] == sequence
+        assert decoded(conversation)[-1] == sequence
         await asyncio.sleep(0)
 
 
@@ -93,21 +93,21 @@ async def test_one_turn_of_the_loop_hears_a_slice_of_audio(worker: Worker) -> No
     connection, _, conversation = worker.call()
     for sequence in range(10 * A_SLICE):
         connection.audio_received(frame(sequence))
-    turns = [len(heard(conversation))]
+    turns = [len(decoded(conversation))]
     while turns[-1] < 10 * A_SLICE:
         await asyncio.sleep(0)
-        turns.append(len(heard(conversation)))
+        turns.append(len(decoded(conversation)))
     assert all(later - earlier <= A_SLICE + 1 for earlier, later in itertools.pairwise([0, *turns]))
-    assert heard(conversation) == list(range(10 * A_SLICE))
+    assert decoded(conversation) == list(range(10 * A_SLICE))
 
 
 async def test_a_gap_counts_as_the_silence_that_the_agent_hears(worker: Worker) -> None:
     connection, _, conversation = worker.call()
     for sequence in range(20):
         connection.audio_received(opus(sequence, sequence * 96_960))
-    assert len(heard(conversation)) == 2, "20 ms, and 2 s with its gap"
+    assert len(decoded(conversation)) == 2, "20 ms, and 2 s with its gap"
     await asyncio.sleep(0)
-    assert len(heard(conversation)) == 3
+    assert len(decoded(conversation)) == 3
 
 
 async def test_one_caller_s_minutes_hold_another_s_frame_up_for_a_turn_or_two(worker: Worker) -> None:
@@ -117,8 +117,8 @@ async def test_one_caller_s_minutes_hold_another_s_frame_up_for_a_turn_or_two(wo
         connection.audio_received(frame(sequence))
     for sequence in range(30):
         other.audio_received(frame(sequence))
-        assert await until(lambda: len(heard(honest)) == sequence + 1) <= 2  # noqa: B023 - called at once
-    assert len(heard(busy)) < 2_000
+        assert await until(lambda: len(decoded(honest)) == sequence + 1) <= 2  # noqa: B023 - called at once
+    assert len(decoded(busy)) < 2_000
 
 
 async def test_sessions_that_wait_are_served_in_rotation(worker: Worker) -> None:
@@ -126,8 +126,8 @@ async def test_sessions_that_wait_are_served_in_rotation(worker: Worker) -> None
     for connection, _, _ in calls:
         for sequence in range(100):
             connection.audio_received(frame(sequence))
-    while len(heard(calls[0][2])) < 100:
-        counts = [len(heard(conversation)) for _, _, conversation in calls[1:]]
+    while len(decoded(calls[0][2])) < 100:
+        counts = [len(decoded(conversation)) for _, _, conversation in calls[1:]]
         assert max(counts) - min(counts) <= 1
         await asyncio.sleep(0)
 
@@ -135,7 +135,7 @@ async def test_sessions_that_wait_are_served_in_rotation(worker: Worker) -> None
 async def test_the_end_and_keys_keep_their_place_behind_the_audio(worker: Worker) -> None:
     connection, transport, conversation = worker.call()
     pressed: list[Any] = []
-    conversation.pressed = lambda digit: pressed.append((digit, len(heard(conversation))))  # type: ignore[attr-defined]
+    conversation.pressed = lambda digit: pressed.append((digit, len(decoded(conversation))))  # type: ignore[attr-defined]
     for sequence in range(5 * A_SLICE):
         connection.audio_received(frame(sequence))
     connection.message_received(Dtmf(digit="5"))
@@ -148,7 +148,7 @@ async def test_the_end_and_keys_keep_their_place_behind_the_audio(worker: Worker
 
 
 async def test_a_caller_that_resumes_elsewhere_may_send_12000_frames_at_once() -> None:
-    """Four minutes that were not heard, in batches that yield: nothing is lost, and nobody is behind."""
+    """Four minutes that were not acked, in batches that yield: nothing is lost, and no session is behind."""
     store = MemoryStore()
     first, second = Worker("one", store), Worker("two", store)
     _, transport, _ = first.call()
@@ -161,9 +161,9 @@ async def test_a_caller_that_resumes_elsewhere_may_send_12000_frames_at_once() -
     conversation.on_hear = lambda audio: conversation.emit(NoSpeechUpTo(audio.sequence))
     for sequence in range(12_000):
         connection.audio_received(frame(sequence))
-    assert len(heard(conversation)) <= A_SLICE + 1
-    await until(lambda: len(heard(conversation)) == 12_000)
-    assert heard(conversation) == list(range(12_000))
+    assert len(decoded(conversation)) <= A_SLICE + 1
+    await until(lambda: len(decoded(conversation)) == 12_000)
+    assert decoded(conversation) == list(range(12_000))
     assert transport.closed == []
     for worker in (first, second):
         await worker.manager.close()
@@ -175,7 +175,7 @@ async def test_an_agent_is_behind_only_with_what_reached_it() -> None:
     conversation.on_hear = lambda audio: conversation.emit(NoSpeechUpTo(audio.sequence))
     for sequence in range(60):
         connection.audio_received(frame(sequence))
-    await until(lambda: len(heard(conversation)) == 60)
+    await until(lambda: len(decoded(conversation)) == 60)
     assert transport.closed == []
     await worker.manager.close()
 
@@ -196,10 +196,10 @@ async def test_what_waits_is_forgotten_with_its_session(worker: Worker) -> None:
     for sequence in range(100):
         connection.audio_received(frame(sequence))
     connection.left("bye")
-    before = len(heard(conversation))
+    before = len(decoded(conversation))
     for _ in range(20):
         await asyncio.sleep(0)
-    assert len(heard(conversation)) == before
+    assert len(decoded(conversation)) == before
     assert not worker.manager._services.uplinks._waiting
 
 
@@ -210,7 +210,7 @@ async def test_more_media_time_than_passes_ends_the_session(worker: Worker) -> N
         connection.audio_received(opus(sequence, sequence * 96_960))
     await until(lambda: transport.closed)
     assert transport.closed == [(CloseCode.OVERLOADED, "more audio arrives than time passes")]
-    assert len(heard(conversation)) == pytest.approx(MEDIA_BURST_S / 2.02, abs=1)
+    assert len(decoded(conversation)) == pytest.approx(MEDIA_BURST_S / 2.02, abs=1)
     assert worker.manager.counters.limited == {"session_media": 1}
 
 
@@ -245,7 +245,7 @@ async def test_frames_of_no_length_cost_as_much_as_10_ms() -> None:
     scheduler, done = UplinkScheduler(), []
     backlog = Backlog(scheduler, done.append, 1_000)
     for number in range(1_000):
-        effect = Hear(AudioFrame(number, 0, Codec.PCMU, b""))
+        effect = Decode(AudioFrame(number, 0, Codec.PCMU, b""))
         if backlog.is_due(effect):
             done.append(effect)
         backlog.spent(0.0)

@@ -7,12 +7,13 @@ import itertools
 
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
-from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
+from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeTransport, run_ready
 from voice_gateway.agent.base import FinalTranscript
 from voice_gateway.errors import StoreError
-from voice_gateway.session.core.record_tracker import RecordTracker
-from voice_gateway.session.core.resume_tokens import ResumeTokens
+from voice_gateway.session.core.record.record_tracker import RecordTracker
+from voice_gateway.session.core.record.resume_tokens import ResumeTokens
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.runtime.client_connection import ClientConnection
@@ -62,7 +63,7 @@ async def test_a_claim_that_others_overtake_time_and_again_is_contested() -> Non
 
 
 class AwayStore(MemoryStore):
-    """Whatever it is asked, it fails so."""
+    """Each operation fails so."""
 
     def __init__(self, failure: Exception) -> None:
         super().__init__()
@@ -96,9 +97,9 @@ async def test_a_caller_whose_session_is_contested_is_told_to_ask_again_and_then
     assert [fault.code for fault in refused.of(Error)] == [CloseCode.OVERLOADED]
     assert manager.count == 0
     assert manager.counters.resumes_refused == 1
-    served = await resumed(manager)
-    assert [ready.next_sequence for ready in served.of(Ready)] == [121]
-    assert not served.closed
+    transport = await resumed(manager)
+    assert [ready.next_sequence for ready in transport.of(Ready)] == [121]
+    assert not transport.closed
     await manager.close()
 
 
@@ -135,20 +136,20 @@ async def test_a_claim_whose_answer_is_late_or_lost_does_not_fence_its_own_sessi
     assert isinstance(connection, ClientConnection)
     connection.message_received(Start(accept=(Codec.PCM16_24K,)))
     connection.audio_received(AudioFrame(0, 0, Codec.PCM16_16K, bytes(640)))
-    await settled()
+    await run_ready()
     returning = manager.accept(REQUEST, second)
     assert isinstance(returning, ClientConnection)
     [ready] = first.of(Ready)
     assert ready.token is not None
     returning.message_received(Resume(session="s-1", token=ready.token, accept=(Codec.PCM16_24K,)))
-    await settled()
+    await run_ready()
     if is_saved_meanwhile:
         agent.conversations[0].emit(FinalTranscript("hi", 0))
-        await settled()
+        await run_ready()
     store.answer.set()
-    await settled()
+    await run_ready()
     agent.conversations[0].emit(FinalTranscript("there", 0))
-    await settled()
+    await run_ready()
     assert second.of(Ready)
     assert second.closed == []
     assert first.closed == [(CloseCode.TAKEN_OVER, "the session goes on over a newer connection")]
@@ -159,6 +160,41 @@ async def test_a_claim_whose_answer_is_late_or_lost_does_not_fence_its_own_sessi
     await manager.close()
 
 
+async def test_each_change_of_the_owner_is_logged_once_and_without_a_token() -> None:
+    store, agent = MemoryStore(), FakeAgent()
+    tokens = (f"secret-{number}" for number in itertools.count())
+    first = SessionManager("w-1", agent, store, new_id=lambda: "s-1", new_token=lambda: next(tokens))
+    second = SessionManager("w-2", agent, store, new_id=lambda: "s-2", new_token=lambda: next(tokens))
+    with capture_logs() as logs:
+        transport = FakeTransport()
+        connection = first.accept(REQUEST, transport)
+        assert isinstance(connection, ClientConnection)
+        connection.message_received(Start(accept=(Codec.PCM16_24K,)))
+        await run_ready()
+        for manager, token in ((second, transport.of(Ready)[0].token), (second, "secret-of-another")):
+            connection = manager.accept(REQUEST, FakeTransport())
+            assert isinstance(connection, ClientConnection)
+            connection.message_received(Resume(session="s-1", token=token, accept=(Codec.PCM16_24K,)))
+            await run_ready()
+        agent.conversations[0].emit(FinalTranscript("private", 0))
+        await run_ready()
+        await second.close()
+        await first.close()
+    changes = [
+        (log["event"], log.get("epoch"), log.get("source"), log.get("verdict"))
+        for log in logs
+        if log["event"] in ("session_claimed", "session_not_claimed", "session_fenced", "session_released")
+    ]
+    assert changes == [
+        ("session_claimed", 2, "store", None),
+        ("session_not_claimed", None, None, "unknown"),
+        ("session_fenced", 1, None, None),
+        ("session_released", 1, None, None),
+        ("session_released", 2, None, None),
+    ]
+    assert not any("secret" in str(log) or "private" in str(log) for log in logs)
+
+
 @pytest.mark.parametrize("rival", ["w-2", "w-1"], ids=["another worker", "its own successor"])
 async def test_a_rivals_claim_fences_the_session_off(rival: str) -> None:
     store, agent = MemoryStore(), FakeAgent()
@@ -167,20 +203,15 @@ async def test_a_rivals_claim_fences_the_session_off(rival: str) -> None:
     connection = manager.accept(REQUEST, transport)
     assert isinstance(connection, ClientConnection)
     connection.message_received(Start(accept=(Codec.PCM16_24K,)))
-    await settled()
+    await run_ready()
     mine = await store.load("s-1")
     assert mine is not None
     assert await store.claim(replace(mine, epoch=2, owner=rival))
     agent.conversations[0].emit(FinalTranscript("hi", 0))
-    await settled()
+    await run_ready()
     assert [code for code, _ in transport.closed] == [CloseCode.TAKEN_OVER]
     assert manager.count == 0
     await manager.close()
-
-
-async def settled() -> None:
-    for _ in range(50):
-        await asyncio.sleep(0)
 
 
 async def resumed(manager: SessionManager) -> FakeTransport:
@@ -189,6 +220,5 @@ async def resumed(manager: SessionManager) -> FakeTransport:
     connection = manager.accept(REQUEST, transport)
     assert isinstance(connection, ClientConnection)
     connection.message_received(RESUME)
-    for _ in range(20):
-        await asyncio.sleep(0)
+    await run_ready()
     return transport

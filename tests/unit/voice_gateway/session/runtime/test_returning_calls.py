@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
+from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport, run_ready
 from voice_gateway.access.gate import Gate
 from voice_gateway.agent.base import FinalTranscript, NoSpeechUpTo, UserAudio
 from voice_gateway.errors import StoreError
@@ -64,17 +64,12 @@ class Worker:
         connection = self.manager.accept(request, transport)
         assert isinstance(connection, ClientConnection)
         connection.message_received(Start(accept=(Codec.PCMU,)))
-        await settled()
+        await run_ready()
         return connection, transport
 
     @property
     def conversation(self) -> FakeConversation:
         return self.agent.conversations[-1]
-
-
-async def settled() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 def say(connection: ClientConnection, sequence: int) -> None:
@@ -95,12 +90,12 @@ async def workers(store):
 
 
 async def ordered(worker: Worker) -> ClientConnection:
-    """A call in which one order was understood, up to frame 1, and half of another one was heard."""
+    """A call in which one order was understood, up to frame 1, and half of another one was decoded."""
     connection, _ = await worker.call()
     for sequence in range(4):
         say(connection, sequence)
     worker.conversation.emit(FinalTranscript("a taro", 1, ORDER))
-    await settled()
+    await run_ready()
     return connection
 
 
@@ -129,7 +124,7 @@ async def test_a_worker_that_lost_the_call_is_fenced_off(workers, store):
     await ordered(first)
     await second.call()
     first.conversation.emit(FinalTranscript("late words", 3, {"items": []}))
-    await settled()
+    await run_ready()
     assert first.manager.count == 0
     assert first.manager.ended()[-1].close_code is CloseCode.TAKEN_OVER
     record = await store.load(call_session_id("CA1"))
@@ -186,7 +181,7 @@ async def test_the_name_of_a_calls_session_opens_it_to_no_other_caller(workers):
     transport = FakeTransport()
     connection = workers[1].manager.accept(REQUEST, transport)
     connection.message_received(Resume(session=call_session_id("CA1"), token=""))
-    await settled()
+    await run_ready()
     assert transport.closed[0][0] is CloseCode.UNKNOWN_SESSION
 
 
@@ -198,7 +193,7 @@ async def test_a_key_is_used_again_after_its_session_has_ended(workers, store):
     assert workers[1].conversation.calls == ["greet"]
     workers[1].conversation.emit(FinalTranscript("a matcha", 0, {"items": ["matcha"]}))
     workers[1].conversation.emit(NoSpeechUpTo(0))
-    await settled()
+    await run_ready()
     assert transport.closed == []
     assert (await store.load(call_session_id("CA1"))).state == {"items": ["matcha"]}
 
@@ -230,7 +225,7 @@ async def test_a_stream_that_ends_while_its_session_is_looked_for_leaves_nothing
     connection = workers[0].manager.accept(SIGNED, transport)
     connection.message_received(Start(accept=(Codec.PCMU,)))
     connection.lost("gone")
-    await settled()
+    await run_ready()
     assert workers[0].manager.count == 0
 
 

@@ -13,8 +13,8 @@ from voice_gateway.agent.base import (
     UserStartedSpeaking,
     UserStoppedSpeaking,
 )
-from voice_gateway.session.core.agreement import Agreement
 from voice_gateway.session.core.effects import Send
+from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
 from voice_gateway.session.stats.turn_latency import Figure

@@ -1,4 +1,4 @@
-"""What a caller's first message and this worker agree on: the protocol version, the codec and the uplink mode."""
+"""Agrees on protocol version, codec and uplink mode by a caller's first message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who speaks: the caller's turns and the agent's answers, sans-IO."""
+"""The caller's turns and the agent's answers. Sans-IO."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from voice_gateway.agent.base import (
     UserStoppedSpeaking,
 )
 from voice_gateway.session.core.effects import Effect, EndSpeech, Interrupt, ResetSpeech, SayAgain, Send, Speak
-from voice_gateway.session.core.record_tracker import RecordTracker
-from voice_gateway.session.core.replies import Replies
+from voice_gateway.session.core.record.record_tracker import RecordTracker
+from voice_gateway.session.core.speech.utterances import Utterances
 from voice_gateway.session.stats.turn_latency import Figure, TurnLatencies
 from voice_gateway.session.stats.uplink_statistics import UplinkStatistics
 from voice_gateway.store.base import Line
@@ -37,28 +37,28 @@ class Turns:
     def __init__(
         self,
         tracker: RecordTracker,
-        replies: Replies,
+        utterances: Utterances,
         uplink: UplinkStatistics,
         observe: Callable[[Figure, float], None],
     ) -> None:
         self.latencies = TurnLatencies(uplink.arrivals, observe)
         self._tracker = tracker
-        self._replies = replies
+        self._utterances = utterances
         self._again: _Again | None = None
         self.is_callers = False
-        """Whether the caller has begun to speak and was not yet understood."""
+        """Whether the caller has begun to speak, and no final transcript has come."""
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nobody speaks."""
-        return not (self.is_callers or self._replies.has_outstanding)
+        """Whether neither the caller nor the agent speaks."""
+        return not (self.is_callers or self._utterances.has_outstanding)
 
     def follow(
         self, event: AgentEvent, now: float, through_sequence: int | None, is_attached: bool
     ) -> Sequence[Effect]:
-        """Take what the agent heard or says; `through_sequence` is the last frame that had its effect in it.
+        """Take an event of the agent; `through_sequence` is the last frame that a final transcript includes.
 
-        While nobody `is_attached` to listen, answers are written down to be said again later.
+        While no caller `is_attached`, answers go into the record, to be said again later.
         """
         match event:
             case UserStartedSpeaking(_, onset):
@@ -73,8 +73,8 @@ class Turns:
             case Reply(text):
                 return self._reply(text, is_attached, now)
             case ReplyAudio(pcm):
-                utterance_id = self._replies.speaking
-                spoken = self._replies.add(pcm, now)
+                utterance_id = self._utterances.speaking
+                spoken = self._utterances.add(pcm, now)
                 return self._speak(utterance_id, spoken, now) if utterance_id is not None and spoken else NOTHING
             case ReplyEnded():
                 self.latencies.reply_ended(now)
@@ -83,13 +83,13 @@ class Turns:
 
     def end_reply(self) -> Sequence[Effect]:
         """The agent has made all of its answer."""
-        utterance_id = self._replies.end()
+        utterance_id = self._utterances.end()
         return NOTHING if utterance_id is None else (EndSpeech(utterance_id),)
 
     def say_again(self, resume: Resume) -> Sequence[Effect]:
-        """Have the agent say what the caller, who is back, has not heard of it; nothing where all was heard."""
-        newest = self._replies.utterance_id
-        self._replies.utterance_id = max(newest, min(resume.utterance_id, newest + _MOST_UNSAVED_ANSWERS))
+        """Have the agent say again what the caller, who is back, has not played; nothing where all was played."""
+        newest = self._utterances.utterance_id
+        self._utterances.utterance_id = max(newest, min(resume.utterance_id, newest + _MOST_UNSAVED_ANSWERS))
         lines = self._tracker.unsaid(resume.next_utterance_id)[-_MOST_SAID_AGAIN:]
         if not lines:
             return NOTHING
@@ -106,7 +106,7 @@ class Turns:
         return (spoken,) if latency is None else (spoken, Send(latency))
 
     def _interrupt(self, onset: int | None, now: float) -> Sequence[Effect]:
-        interrupted = self._replies.interrupt(now)
+        interrupted = self._utterances.interrupt(now)
         if interrupted is None:
             return NOTHING
         played_ms, cuts = interrupted
@@ -131,14 +131,14 @@ class Turns:
         if again is not None and again.text == text:
             is_again = again.is_rest
             turn = again.lines[-1].turn
-            utterance_id = self._replies.begin(text, again.skipped_ms)
+            utterance_id = self._utterances.begin(text, again.skipped_ms)
             self._tracker.answered_again(again.lines, text, utterance_id, again.skipped_ms)
         else:
-            utterance_id = self._replies.begin(text)
+            utterance_id = self._utterances.begin(text)
             self._tracker.answered(utterance_id, text)
         self.latencies.replied(turn, utterance_id, now)
         if not is_attached:
-            self._replies.abandon()
+            self._utterances.abandon()
         transcript = Send(Transcript(turn=turn, role="agent", text=text, is_final=True))
         return (*ended, transcript, Send(Speech(utterance_id=utterance_id, turn=turn, is_again=is_again)))
 
@@ -156,4 +156,4 @@ class _Again:
     text: str
     skipped_ms: int
     is_rest: bool
-    """Whether the caller has heard its beginning, and may be playing on from there."""
+    """Whether the caller has played its beginning, and may be playing on from there."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from voice_gateway.agents.order.intents import Wish
 from voice_gateway.agents.order.menu import Menu, spoken
+from voice_gateway.agents.order.understanding.intents import Wish
 
 
 class Kind(Enum):

@@ -1,4 +1,4 @@
-"""From tokens to intents. All that was said has to make sense, or nothing of it is believed.
+"""From tokens to intents. Every word has to fit, or the utterance has no meaning.
 
 utterance  := clause+                                     joined by "and" or by nothing
 clause     := wish | order | change | remove | wishes about the latest item
@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from voice_gateway.agents.order.grammar import Kind, Lexicon, Token
-from voice_gateway.agents.order.intents import Add, Change, Changes, Intent, Remove, Target, Wish
+from voice_gateway.agents.order.understanding.grammar import Kind, Lexicon, Token
+from voice_gateway.agents.order.understanding.intents import Add, Change, Changes, Intent, Remove, Target, Wish
 
 _MODIFIERS = frozenset((Kind.SIZE, Kind.MILK, Kind.SUGAR, Kind.ICE, Kind.TOPPING, Kind.WITHOUT_TOPPING))
 _BEGINNINGS = frozenset((Kind.AND, Kind.ADD, Kind.CHANGE, Kind.REMOVE))
@@ -110,7 +110,7 @@ class _Parser:
         target = self._target(is_drink_allowed=True)
         if target is None:
             return None
-        if not self.take(Kind.TO) and self._is_two_heard_for_to():
+        if not self.take(Kind.TO) and self._is_two_for_to():
             self.take(Kind.QUANTITY)
         changes: Changes | None = Changes()
         while changes is not None and self.rest:
@@ -125,7 +125,7 @@ class _Parser:
             changes = _merged(changes, token)
         return None if changes is None or changes == Changes() else Change(changes, target)
 
-    def _is_two_heard_for_to(self) -> bool:
+    def _is_two_for_to(self) -> bool:
         """ "Change it to large" and "change it two large" sound the same; only the first is English."""
         return self.rest[:1] == (Token(Kind.QUANTITY, 2),) and len(self.rest) > 1 and self.rest[1].kind in _MODIFIERS
 

@@ -1,4 +1,4 @@
-"""What lets a caller take its session up again: tokens that are each good for one resume. Sans-IO."""
+"""Resume tokens: each opens a session for one resume. Sans-IO."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ResumeTokens:
         """Return those that hold once `token` was issued to the caller that came with `used`."""
         if used is None:
             return ResumeTokens((_hash(token),))
-        # of two attempts with one token the one that is served last need not be the one that the caller waits for
+        # of two attempts with one token the caller may wait for the one that is decided first
         hashes = dict.fromkeys((_hash(token), _hash(used), *self.hashes))
         return ResumeTokens(tuple(hashes)[:_MOST_UNCONFIRMED])
 

@@ -13,7 +13,7 @@ from tests.unit.voice_gateway.telephony.test_call import Line
 from voice_gateway.agent.base import Agent, AudioFormat, Reply, ReplyAudio, ReplyEnded, UserAudio
 from voice_gateway.agents.echo import EchoAgent, PcmuEchoAgent
 from voice_gateway.errors import AgentError
-from voice_gateway.session.core.agent_audio import AgentAudio, audio_of
+from voice_gateway.session.core.speech.agent_audio import AgentAudio, audio_of
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.store.memory import MemoryStore
 from voicelink.audio.codecs.g711 import pcmu_encode
@@ -28,7 +28,7 @@ class PcmuAgent(FakeAgent):
     audio_format = AudioFormat.PCMU
 
     @property
-    def heard(self) -> list[bytes]:
+    def received(self) -> list[bytes]:
         return [call.pcm for call in self.conversation.calls if isinstance(call, UserAudio)]
 
     @property
@@ -56,7 +56,7 @@ async def test_a_telephones_bytes_reach_the_agent_and_the_agents_the_telephone(a
     line = Line(manager).start()
     for start in range(0, 256, 64):
         line.media(EVERY_BYTE[start : start + 64])
-    assert b"".join(agent.heard) == EVERY_BYTE
+    assert b"".join(agent.received) == EVERY_BYTE
     agent.say(EVERY_BYTE)
     payloads = [b64decode(message["media"]["payload"]) for message in line.socket.of("media")]
     assert [len(payload) for payload in payloads] == [160, 96]
@@ -70,8 +70,8 @@ async def test_a_caller_with_another_codec_is_converted(agent, manager, codec: C
     live.message_received(Start(accept=(codec,)))
     live.audio_received(AudioFrame(0, 0, Codec.PCM16_16K, bytes(640)))
     live.audio_received(AudioFrame(1, 960, Codec.PCMA, b"\xd5" * 160))
-    assert [len(data) for data in agent.heard] == [160, 160]
-    assert agent.heard[0] == pcmu_encode(bytes(320))
+    assert [len(data) for data in agent.received] == [160, 160]
+    assert agent.received[0] == pcmu_encode(bytes(320))
     agent.say(EVERY_BYTE * 5)
     assert [frame.codec for _, frame in transport.audio] == [codec] * 8
 

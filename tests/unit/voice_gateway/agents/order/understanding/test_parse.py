@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from voice_gateway.agents.order.grammar import Lexicon
-from voice_gateway.agents.order.intents import Add, Change, Changes, Intent, Remove, Target, Wish
 from voice_gateway.agents.order.menu import default_menu
-from voice_gateway.agents.order.parse import parse
+from voice_gateway.agents.order.understanding.grammar import Lexicon
+from voice_gateway.agents.order.understanding.intents import Add, Change, Changes, Intent, Remove, Target, Wish
+from voice_gateway.agents.order.understanding.parse import parse
 
 LEXICON = Lexicon(default_menu())
 TARO, MATCHA, JASMINE = "taro milk tea", "matcha latte", "jasmine green tea"

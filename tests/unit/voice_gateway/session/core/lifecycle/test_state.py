@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from voice_gateway.session.core.state import TRANSITIONS, SessionInput, SessionState, next_state
+from voice_gateway.session.core.lifecycle.state import TRANSITIONS, SessionInput, SessionState, next_state
 
 
 @pytest.mark.parametrize(("state", "given"), list(product(SessionState, SessionInput)))

@@ -8,8 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Final
 
-from voice_gateway.agents.order.grammar import NUMBERS, PLACES, SAYINGS, WISHES, Kind, Lexicon, plural, singulars
 from voice_gateway.agents.order.menu import Menu, MenuError, spoken
+from voice_gateway.agents.order.understanding.grammar import (
+    NUMBERS,
+    PLACES,
+    SAYINGS,
+    WISHES,
+    Kind,
+    Lexicon,
+    plural,
+    singulars,
+)
 
 SENTENCES: Final = 30_000
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from voice_gateway.session.core.record_tracker import RecordTracker
-from voice_gateway.session.core.replies import Cut
+from voice_gateway.session.core.record.record_tracker import RecordTracker
+from voice_gateway.session.core.speech.utterances import Cut
 from voice_gateway.store.base import Line
 
 
@@ -11,7 +11,7 @@ def test_a_fresh_session_has_nothing_to_save():
     assert tracker.next_save() is None
 
 
-def test_a_turn_is_saved_whole_and_heard_only_when_the_save_returned():
+def test_a_turn_is_saved_whole_and_acked_only_when_the_save_returned():
     tracker = RecordTracker("s", 2.0)
     tracker.understood("a latte", 41, {"items": 1})
     record = tracker.next_save()
@@ -82,7 +82,7 @@ def test_the_last_silence_is_saved_at_the_end():
     assert tracker.saved(record.revision) == 9
 
 
-def test_the_transcript_keeps_what_was_heard_of_an_interrupted_answer():
+def test_the_transcript_keeps_what_was_played_of_an_interrupted_answer():
     tracker = RecordTracker("s", 2.0)
     tracker.answered(1, "one two three")
     tracker.answered(2, "four")

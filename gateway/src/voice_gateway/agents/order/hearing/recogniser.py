@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voice_gateway.agent.cascade.parts import OnWords, Utterance
-from voice_gateway.agents.order.grammar import Lexicon
-from voice_gateway.agents.order.language_model import LanguageModel, dictionary, sentences
+from voice_gateway.agents.order.hearing.language_model import LanguageModel, dictionary, sentences
 from voice_gateway.agents.order.menu import Menu
-from voice_gateway.agents.order.parse import parse
+from voice_gateway.agents.order.understanding.grammar import Lexicon
+from voice_gateway.agents.order.understanding.parse import parse
 from voice_gateway.errors import AgentError
 
 RECOGNISER_RATE_HZ: Final = 16_000
@@ -55,13 +55,11 @@ class InlineRecogniser:
         self._decoders = DecoderPool(Path(self._folder.name), self._menu)
 
     def begin(self, on_words: OnWords) -> Utterance:
-        """Start an utterance on an idle decoder."""
         if self._decoders is None:
             raise AgentError("the recogniser is not open")
         return self._decoders.begin(on_words)
 
     async def close(self) -> None:
-        """Delete the models."""
         self._decoders = None
         if self._folder is not None:
             self._folder.cleanup()
@@ -81,7 +79,6 @@ class DecoderPool:
         self._idle = [self._new_decoder()]
 
     def begin(self, on_words: OnWords) -> Utterance:
-        """Start an utterance on an idle decoder."""
         decoder = self._idle.pop() if self._idle else self._new_decoder()
         return _InlineUtterance(decoder, self._lexicon, on_words, self._idle.append)
 

@@ -7,10 +7,10 @@ from random import Random
 import msgspec
 import pytest
 
-from voice_gateway.agents.order.grammar import Lexicon, plural, singulars
-from voice_gateway.agents.order.language_model import LanguageModel, dictionary, sentences
+from voice_gateway.agents.order.hearing.language_model import LanguageModel, dictionary, sentences
 from voice_gateway.agents.order.menu import Menu, MenuError, default_menu
-from voice_gateway.agents.order.parse import parse
+from voice_gateway.agents.order.understanding.grammar import Lexicon, plural, singulars
+from voice_gateway.agents.order.understanding.parse import parse
 
 
 @pytest.fixture(scope="module")

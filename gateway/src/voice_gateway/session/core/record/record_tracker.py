@@ -1,4 +1,4 @@
-"""What a session must not lose, and which part of it is saved."""
+"""The session record: what of a session must not be lost, and which part of it is saved. Sans-IO."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from voice_gateway.session.core.replies import Cut
-from voice_gateway.session.core.resume_tokens import ResumeTokens
+from voice_gateway.session.core.record.resume_tokens import ResumeTokens
+from voice_gateway.session.core.speech.utterances import Cut
 from voice_gateway.store.base import Line, SessionRecord
 
 _LONGEST_TRANSCRIPT = 2_000
@@ -74,7 +74,7 @@ class RecordTracker:
         self._revise()
 
     def silent(self, through_sequence: int | None, now: float) -> None:
-        """Nothing was said up to here. Worth a save only once in a while: it moves nothing but the cursor."""
+        """No speech came up to here. Saved once an interval at most: it moves nothing but the cursor."""
         if self._reach(through_sequence) and now >= self._silence_due:
             self._silence_due = now + self._silence_interval_s
             self._revise()
@@ -99,7 +99,7 @@ class RecordTracker:
         self._revise()
 
     def interrupted(self, cuts: tuple[Cut, ...]) -> None:
-        """The transcript keeps what was heard, not what was to be said."""
+        """Answers were cut off: the transcript keeps what was played, not what was to be said."""
         said = {cut.utterance_id: cut.said for cut in cuts}
         for position, line in enumerate(self._transcript):
             if line.utterance_id in said:
@@ -111,7 +111,7 @@ class RecordTracker:
         self._revise()
 
     def unsaid(self, next_utterance_id: int) -> tuple[Line, ...]:
-        """The answers from `next_utterance_id` on: what the caller has not heard to its end."""
+        """The answers from `next_utterance_id` on: what was not played to its end."""
         return tuple(line for line in self._transcript if (line.utterance_id or -1) >= max(next_utterance_id, 1))
 
     def lines_since(self, turn: int) -> tuple[Line, ...]:

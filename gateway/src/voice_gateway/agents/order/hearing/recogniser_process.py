@@ -19,8 +19,8 @@ from typing import Final
 import msgspec
 
 from voice_gateway.agent.cascade.parts import OnWords, Utterance
+from voice_gateway.agents.order.hearing.recogniser import DecoderPool, write_models
 from voice_gateway.agents.order.menu import Menu
-from voice_gateway.agents.order.recogniser import DecoderPool, write_models
 from voice_gateway.errors import AgentError
 
 _MAX_MESSAGE_BYTES: Final = 1 << 20
@@ -83,7 +83,6 @@ class ProcessRecogniser:
         return tuple(worker.process_id for worker in self._workers)
 
     async def close(self) -> None:
-        """End the processes."""
         await asyncio.gather(*(worker.close() for worker in self._workers))
         if self._folder is not None:
             self._folder.cleanup()

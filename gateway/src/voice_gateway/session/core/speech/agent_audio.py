@@ -1,4 +1,4 @@
-"""The form in which a worker's agent hears and speaks, and what stands between it and the callers' codecs."""
+"""The audio format of a worker's agent, and the conversion between it and the callers' codecs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from voicelink.wire import AudioFrame, Codec, Malformed
 
 
 class Decoder(Protocol):
-    """Turns uplink frames into what the agent hears."""
+    """Turns uplink frames into the agent's audio format."""
 
     def decode(self, frame: AudioFrame) -> bytes | Malformed:
         """Return the frame's audio behind the silence before it."""
@@ -39,7 +39,7 @@ class AgentAudio:
 
     @property
     def sample_bytes(self) -> int:
-        """How long a sample is."""
+        """Bytes in a sample."""
         return 1 if self.is_pcmu else 2
 
     def decoder(self) -> Decoder:

@@ -1,0 +1,1 @@
+"""How a session begins, which states it has, and how it ends. Sans-IO."""

@@ -1,0 +1,1 @@
+"""What of a session is saved, and what opens it to a caller who is back. Sans-IO."""

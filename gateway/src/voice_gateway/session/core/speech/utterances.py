@@ -1,0 +1,196 @@
+"""What the agent says: each utterance's text, and how much of it was made, sent and played. Sans-IO."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from voice_gateway.session.core.speech.agent_audio import AgentAudio
+
+_MOST_OUTSTANDING = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """An utterance that was interrupted; `said` is the part of its text that was played."""
+
+    utterance_id: int
+    said: str
+
+
+class Utterances:
+    """Numbers the utterances of one session from 1, and owns how much of each was made, sent and played.
+
+    Played is at most sent. What was said of an utterance (`interrupt`) and how much may be sent now (`Pacer`) both
+    follow from these positions. Sent and played belong to a connection: call `abandon` when it is lost.
+    """
+
+    def __init__(self, audio: AgentAudio, utterance_id: int = 0) -> None:
+        self.utterance_id = utterance_id
+        """The newest utterance, 0 before the first one."""
+        self.speech_until = 0.0
+        """When a loudspeaker that plays all that was made, as soon as it was made, falls silent."""
+        self._sample_bytes = audio.sample_bytes
+        self._samples_per_ms = audio.output_rate_hz / 1000
+        self._bytes_per_ms = self._samples_per_ms * self._sample_bytes
+        self._utterances: dict[int, _Utterance] = {}
+        self._speaking: _Utterance | None = None
+        self._playing_id = 0
+        """The newest utterance that the caller has reported. It plays in order: those before it are over."""
+        self._dropped_id = 0
+        """The newest utterance of those that were interrupted or abandoned."""
+        self._evicted_ms = 0.0
+        """Sent of utterances beyond the most that are kept, and not reported since."""
+        self._buffered_ms = 0.0
+        self._estimated_at: float | None = None
+
+    @property
+    def speaking(self) -> int | None:
+        """The ID of the utterance that is being made, if any."""
+        return self._speaking.utterance_id if self._speaking else None
+
+    @property
+    def has_outstanding(self) -> bool:
+        """Whether an utterance was neither interrupted nor reported as played to its end."""
+        return any(not utterance.is_complete for utterance in self._utterances.values())
+
+    @property
+    def lead_s(self) -> float:
+        """How much was sent and not reported as played."""
+        unplayed = (self._unplayed_ms(each) for each in self._utterances.values())
+        return (sum(unplayed) + self._evicted_ms) / 1000
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether the caller had something left to play at its last report."""
+        return self._estimated_at is not None
+
+    def buffered_s(self, now: float) -> float:
+        """Estimate what the caller has left to play, taking it to play on since its last report."""
+        self._play_on(now)
+        return self._buffered_ms / 1000
+
+    def begin(self, text: str, skipped_ms: int = 0) -> int:
+        """Number a new utterance, of which `skipped_ms` are not said again; first call `end` for one being made."""
+        self.utterance_id += 1
+        skip_bytes = int(skipped_ms * self._samples_per_ms) * self._sample_bytes
+        self._speaking = _Utterance(self.utterance_id, text, skipped_ms, skip_bytes)
+        self._utterances[self.utterance_id] = self._speaking
+        if len(self._utterances) > _MOST_OUTSTANDING:
+            self._evicted_ms += self._unplayed_ms(self._utterances.pop(next(iter(self._utterances))))
+        return self.utterance_id
+
+    def add(self, pcm: bytes, now: float) -> bytes:
+        """Take audio of the utterance that is being made, and return what of it is to be spoken."""
+        utterance = self._speaking
+        if utterance is None:
+            return b""
+        skipped = min(utterance.skip_bytes, len(pcm))
+        utterance.skip_bytes -= skipped
+        utterance.made_bytes += len(pcm) - skipped
+        self.speech_until = max(self.speech_until, now) + (len(pcm) - skipped) / self._bytes_per_ms / 1000
+        return pcm[skipped:] if skipped else pcm
+
+    def end(self) -> int | None:
+        """All audio was made; return the utterance's ID, or `None` if none is being made."""
+        utterance, self._speaking = self._speaking, None
+        if utterance is None:
+            return None
+        utterance.is_ended = True
+        return utterance.utterance_id
+
+    def sent(self, utterance_id: int, byte_count: int, now: float) -> None:
+        """So much of the utterance's audio was given to the transport; one that was interrupted does not count."""
+        utterance = self._utterances.get(utterance_id)
+        if utterance is None and utterance_id <= self._dropped_id:
+            return
+        self._play_on(now)
+        duration_ms = byte_count / self._bytes_per_ms
+        self._buffered_ms += duration_ms
+        if utterance is None:
+            self._evicted_ms += duration_ms
+        else:
+            utterance.sent_bytes += byte_count
+
+    def played(self, utterance_id: int, position_ms: int, is_complete: bool, now: float) -> None:
+        """Take the caller's report; one about an utterance that is over, or was never begun, is ignored.
+
+        A position counts from the first sample sent of the utterance, and is at most what was sent of it.
+        """
+        utterance = self._utterances.get(utterance_id)
+        if utterance is None:
+            return
+        sent_ms = math.ceil(utterance.sent_bytes / self._bytes_per_ms)
+        utterance.played_ms = sent_ms if is_complete else max(utterance.played_ms, min(position_ms, sent_ms))
+        utterance.is_complete |= is_complete and utterance.is_ended
+        if utterance.sent_bytes and utterance_id >= self._playing_id:
+            self._playing_id = utterance_id
+            self._restart_estimate(now)
+        self._utterances = {
+            key: each for key, each in self._utterances.items() if key >= self._playing_id or not each.is_complete
+        }
+
+    def abandon(self) -> None:
+        """The connection is gone, and with it what was not played: it will be said again as a new utterance, or not."""
+        self._utterances.clear()
+        self._drop_speaking()
+        self.speech_until = 0.0
+        self._evicted_ms = self._buffered_ms = 0.0
+        self._estimated_at = None
+
+    def interrupt(self, now: float) -> tuple[int, tuple[Cut, ...]] | None:
+        """The caller spoke: return how much of the newest utterance was played in ms, and all that were cut off.
+
+        `None` means that nothing was being said.
+        """
+        outstanding = [each for each in self._utterances.values() if not each.is_complete]
+        if not outstanding:
+            return None
+        self._utterances = {key: each for key, each in self._utterances.items() if each.is_complete}
+        self._drop_speaking()
+        self.speech_until = now
+        self._restart_estimate(now)
+        cuts = (Cut(each.utterance_id, each.said(each.made_bytes / self._bytes_per_ms)) for each in outstanding)
+        return outstanding[-1].played_ms, tuple(cuts)
+
+    def _drop_speaking(self) -> None:
+        self._speaking = None
+        self._dropped_id = self.utterance_id
+
+    def _unplayed_ms(self, utterance: _Utterance) -> float:
+        if utterance.utterance_id < self._playing_id:
+            return 0.0
+        return max(0.0, utterance.sent_bytes / self._bytes_per_ms - utterance.played_ms)
+
+    def _restart_estimate(self, now: float) -> None:
+        """Estimate from what was reported; a loudspeaker with nothing left plays on only once it reports again."""
+        self._evicted_ms = 0.0
+        self._buffered_ms = self.lead_s * 1000
+        self._estimated_at = now if self._buffered_ms > 0 else None
+
+    def _play_on(self, now: float) -> None:
+        if self._estimated_at is not None:
+            self._buffered_ms = max(0.0, self._buffered_ms - (now - self._estimated_at) * 1000)
+            self._estimated_at = now
+
+
+@dataclass(slots=True)
+class _Utterance:
+    """One utterance on its way; `is_complete` once the caller has played all of it."""
+
+    utterance_id: int
+    text: str
+    skipped_ms: int
+    skip_bytes: int
+    made_bytes: int = 0
+    sent_bytes: int = 0
+    played_ms: int = 0
+    is_ended: bool = False
+    is_complete: bool = False
+
+    def said(self, made_ms: float) -> str:
+        """Return the words that fit into the part that was played, taking all words to be equally long."""
+        words = self.text.split()
+        whole_ms = self.skipped_ms + made_ms
+        share = min(1.0, (self.skipped_ms + self.played_ms) / whole_ms) if whole_ms else 0.0
+        return " ".join(words[: round(len(words) * share)])
