@@ -158,9 +158,9 @@ GLOSSARY = {
 }
 # Where a word is right, removed before the search: the form, and the reason.
 NOT_OURS = {
-    r"[\"'`](heard|generation|octets)[\"'`]": "a message or key of the wire, or a key that users may still read",
+    r"[\"'`](heard|heard_ms|generation|octets)[\"'`]": "a message or key of the wire or the store, or a former key",
     r"\bgeneration\??(?=: )|(?<=\.)generation\b": "the same key in an object or type of TypeScript or JavaScript",
-    r"def generation\b": "a deprecated property of a public event",
+    r"def generation\b|generation = Renamed|test_generation_is|\"generation is deprecated": "a deprecated former name",
     r"\b(frames_heard|heard_sequence)\b": "keys of JSON documents, kept for their readers",
     r"GENERATION:POSITION_MS|`GENERATION\S*`": "the name of a Twilio mark on the wire",
     r"Envelope(Error|Fault)": "deprecated names of the public library",

@@ -18,7 +18,7 @@ class Renamed(Generic[_V]):
 
     class Speech:
         utterance_id: int
-        generation = Renamed[int]("utterance_id")
+        former_name = Renamed[int]("utterance_id")
     """
 
     def __init__(self, new: str) -> None:

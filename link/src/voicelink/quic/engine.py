@@ -719,7 +719,7 @@ class Connection(QuicConnection):
         return True
 
     def keep_minimum_window(self, now: float) -> None:
-        """Let DATAGRAM frames go from now on, whatever the congestion window, up to `MINIMUM_BITS_PER_S`."""
+        """Let DATAGRAM frames go from now on, even beyond the congestion window, up to `MINIMUM_BITS_PER_S`."""
         self._minimum_window.start(now)
 
     def _next_datagram_bytes(self) -> int | None:

@@ -462,7 +462,7 @@ AWAY = [
 
 
 class TestAway:
-    """Whatever a driver raises where its server is gone, the caller sees a `StoreError`, soon."""
+    """Every exception of a driver whose server is gone reaches the caller as a `StoreError`, soon."""
 
     @pytest.mark.parametrize("url", AWAY)
     async def test_every_operation_is_a_store_error_while_the_store_is_away(self, url, tmp_path):

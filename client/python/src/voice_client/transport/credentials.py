@@ -53,7 +53,10 @@ class CredentialStore:
 
 
 class Account:
-    """Tickets and tokens of one server, newest last. Each is used once, so that observers cannot link connections."""
+    """TLS session tickets and address tokens of one server, newest last.
+
+    Each is used once, so that observers cannot link connections.
+    """
 
     def __init__(
         self, changed: Callable[[], None], tickets: Sequence[SessionTicket] = (), tokens: Sequence[bytes] = ()

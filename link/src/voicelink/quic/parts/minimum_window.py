@@ -21,7 +21,7 @@ _PACKET_BYTES: Final = 64  # headers and an acknowledgement beside a DATAGRAM fr
 
 
 class MinimumWindow:
-    """Decides how many bytes may leave whatever the congestion window, while DATAGRAM frames wait.
+    """Decides how many bytes may leave even beyond the congestion window, while DATAGRAM frames wait.
 
     `next_bytes` is the payload of the DATAGRAM frame that waits first, `None` where none waits.
     """

@@ -244,8 +244,8 @@ class TwilioSimulator:
     def _next(self, speech: bytes) -> tuple[bytes, bool]:
         """The caller's next 20 ms, and whether the last word ends in them."""
         if self._listening_ticks:
-            has_heard = _LONGEST_LISTENING_TICKS - self._listening_ticks > _SHORTEST_LISTENING_TICKS
-            is_quiet = has_heard and self._quiet_ticks >= _POLITE_TICKS
+            has_listened = _LONGEST_LISTENING_TICKS - self._listening_ticks > _SHORTEST_LISTENING_TICKS
+            is_quiet = has_listened and self._quiet_ticks >= _POLITE_TICKS
             self._listening_ticks = 0 if is_quiet else self._listening_ticks - 1
             return SILENCE * FRAME_BYTES, False
         payload = speech[self._position : self._position + FRAME_BYTES] or SILENCE * FRAME_BYTES
