@@ -59,6 +59,7 @@ from voicelink.quic.events import (
     ServerMoved,
 )
 from voicelink.quic.handshake.hello_retry import RetryingContext
+from voicelink.quic.handshake.transport_parameters import MAX_UDP_PAYLOAD_SIZE, transport_parameter
 from voicelink.quic.limits.crypto_buffer import (
     CLIENT_WINDOW_BYTES,
     SERVER_WINDOW_BYTES,
@@ -69,8 +70,15 @@ from voicelink.quic.limits.reassembly import ReassemblyOverflowError
 from voicelink.quic.limits.recovery import BoundedRecovery
 from voicelink.quic.limits.workload import EVENT_UNITS, FrameTable, SharedLoad, Workload
 from voicelink.quic.options import ConnectionOptions, PreferredAddress
-from voicelink.quic.parts.ack_policy import AckPolicy
-from voicelink.quic.parts.connection_ids import ConnectionIds, latest_numbers, transport_parameter
+from voicelink.quic.parts.ack_policy import (
+    ACK_FREQUENCY,
+    FREQUENCY_CAPACITY,
+    IMMEDIATE_ACK,
+    AckFrequency,
+    AckPolicy,
+    AckRequest,
+)
+from voicelink.quic.parts.connection_ids import ConnectionIds, latest_numbers
 from voicelink.quic.parts.flow_control import ReceiveWindows
 from voicelink.quic.parts.minimum_window import MinimumWindow
 from voicelink.quic.parts.paths import Paths, has_path_to_validate, is_another_path, within_amplification_limit
@@ -96,7 +104,6 @@ H3_NO_ERROR: Final = 0x100
 MAX_REASON_CHARACTERS: Final = 200  # a reason that does not fit the packet would keep the close from being sent
 MAX_UDP_PAYLOAD_BYTES: Final = 1500
 """Larger ones only come in fragments, and could hold thousands of frames."""
-_MAX_UDP_PAYLOAD_SIZE: Final = 0x03
 _MIGRATION_UNITS: Final = 200
 _SHORT_HEADER_OVERHEAD: Final = 1 + 2 + 16  # first byte, packet number, AEAD tag
 # `sent + delay - delay` may come out above `sent`: aioquic finds a loss only a little after its own deadline.
@@ -169,7 +176,9 @@ class Connection(QuicConnection):
         """DATAGRAM frames dropped at their rate limit."""
         self._has_found_fault = False
 
-        self._acks = AckPolicy()
+        frequency = AckFrequency(options.ack_packets, options.ack_delay_s)
+        self._acks = AckPolicy(frequency)
+        self._ack_request = AckRequest(frequency)
         self._minimum_window = MinimumWindow()
         self._paths = Paths()
         self._partial_resets = ResetStreamAt()
@@ -181,7 +190,6 @@ class Connection(QuicConnection):
 
         self._host_cids = self._ids.active
         self.host_cid = self._local_initial_source_connection_id = self._host_cids[0].cid
-        self._ack_delay = options.ack_delay_s
         for limit in (self._local_max_streams_bidi, self._local_max_streams_uni):
             limit.value = limit.sent = options.max_streams
         self._crypto_window = CLIENT_WINDOW_BYTES if self._is_client else SERVER_WINDOW_BYTES
@@ -196,6 +204,8 @@ class Connection(QuicConnection):
         )
         handlers = vars(self)[_FRAME_HANDLERS]
         handlers[RESET_STREAM_AT] = (self._handle_reset_stream_at_frame, EPOCHS("01"))
+        handlers[ACK_FREQUENCY] = (self._handle_ack_frequency_frame, EPOCHS("1"))
+        handlers[IMMEDIATE_ACK] = (self._handle_immediate_ack_frame, EPOCHS("1"))
         vars(self)[_FRAME_HANDLERS] = FrameTable(handlers, self._workload)
 
     # State
@@ -274,6 +284,10 @@ class Connection(QuicConnection):
             self.packets_ignored += 1
             return
         before = self._network_paths[0] if self._network_paths else None
+        space = self._spaces.get(tls.Epoch.ONE_RTT)
+        former_largest, ack_due_at = -1, None
+        if space is not None:
+            former_largest, ack_due_at, space.ack_at = space.largest_received_packet, space.ack_at, None
         super().receive_datagram(data, addr, now)
         budget = self._windows.budget
         workload.units += EVENT_UNITS * len(self._events) + budget.steps + len(self._streams_queue) // 4
@@ -283,7 +297,7 @@ class Connection(QuicConnection):
         self._follow_path(before)
         space = self._spaces.get(tls.Epoch.ONE_RTT)
         if space is not None:
-            self._acks.on_datagram_received(space, now)
+            self._acks.on_datagram_received(space, former_largest, ack_due_at, now)
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
         if not self._network_paths:
@@ -398,6 +412,7 @@ class Connection(QuicConnection):
             or self._streams_blocked_pending
             or self._resumption.new_tokens
             or self._paths.is_challenge_due
+            or self._ack_request.is_due
             or self._remote_preferred_address is not None
             or not self._crypto_streams[tls.Epoch.ONE_RTT].sender.buffer_is_empty
         ):
@@ -493,9 +508,9 @@ class Connection(QuicConnection):
 
     def _serialize_transport_parameters(self) -> bytes:
         return (
-            super()._serialize_transport_parameters()
+            self._acks.transport_parameters(super()._serialize_transport_parameters())
             + self._partial_resets.transport_parameters()
-            + transport_parameter(_MAX_UDP_PAYLOAD_SIZE, encode_uint_var(MAX_UDP_PAYLOAD_BYTES))
+            + transport_parameter(MAX_UDP_PAYLOAD_SIZE, encode_uint_var(MAX_UDP_PAYLOAD_BYTES))
             + self._ids.transport_parameters()
         )
 
@@ -503,6 +518,7 @@ class Connection(QuicConnection):
         super()._parse_transport_parameters(data, from_session_ticket)
         if not from_session_ticket:
             self._partial_resets.on_transport_parameters(data)
+            self._ack_request.on_transport_parameters(data)
             parameters = pull_quic_transport_parameters(Buffer(data=data))
             self._paths.is_migration_forbidden = bool(parameters.disable_active_migration)
 
@@ -605,6 +621,7 @@ class Connection(QuicConnection):
         path = self._network_paths[0]
         if before is not None and path is not before:
             self._workload.units += _MIGRATION_UNITS
+            self._acks.hurry()
             if is_another_path(before, path):
                 self._begin_path()
         if not self._is_client:
@@ -792,6 +809,10 @@ class Connection(QuicConnection):
             super()._write_connection_limits(builder, space)
         finally:
             limit.used = used
+        if self._ack_request.is_due:
+            self._write_ack_frequency_frame(builder)
+        if self._probe_pending and self._ack_request.is_supported_by_peer:
+            builder.start_frame(IMMEDIATE_ACK, capacity=1)
         tokens = self._resumption.new_tokens
         while tokens:
             self._write_new_token_frame(builder, tokens[0])
@@ -799,6 +820,16 @@ class Connection(QuicConnection):
         if self._paths.is_challenge_due:
             self._write_path_challenge_frame(builder, self._network_paths[0])
             self._paths.is_challenge_due = False
+
+    def _write_ack_frequency_frame(self, builder: QuicPacketBuilder) -> None:
+        request = self._ack_request
+        buf = builder.start_frame(
+            ACK_FREQUENCY,
+            capacity=FREQUENCY_CAPACITY,
+            handler=request.on_delivery,
+            handler_args=(*request.next_frame(), self._loss),
+        )
+        request.push_frame(buf, self._loss)
 
     def _write_new_token_frame(self, builder: QuicPacketBuilder, token: bytes) -> None:
         buf = builder.start_frame(
@@ -842,6 +873,16 @@ class Connection(QuicConnection):
             self._loss.forget_round_trip_time()
         if space.largest_acked_packet > before:
             self._minimum_window.on_acked(context.time)
+
+    def _handle_ack_frequency_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        self._acks.on_frequency_frame(buf, frame_type)
+
+    def _handle_immediate_ack_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        self._acks.hurry()
+
+    def ask_for_acks(self, *, of_every_packet: bool) -> None:
+        """Ask the peer to acknowledge every packet from now on, or as usual again; one that cannot takes no notice."""
+        self._ack_request.ask(is_every_packet=of_every_packet)
 
     def _write_ack_frame(self, builder: QuicPacketBuilder, space: QuicPacketSpace, now: float) -> None:
         super()._write_ack_frame(builder, space, now)

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 class ConnectionOptions:
     """Limits of one connection.
 
-    `ack_delay_s` must stay below the 25 ms that are advertised: a frame every 20 ms then costs an ACK for one or two
-    of them. `max_streams` bounds how many streams of each type a peer may have open. `max_queued_datagrams` bounds
-    how stale a DATAGRAM can get behind a closed congestion window; the oldest is dropped.
+    Packets are acknowledged after `ack_packets` of them or `ack_delay_s`, those behind a new gap at once; a peer that
+    takes ACK_FREQUENCY is asked to do the same. Longer spares both sides bare ACKs, and adds to the probe timeout: the
+    last words before a pause are sent again so much later where they were lost. `max_streams` bounds how many streams
+    of each type a peer may have open. `max_queued_datagrams` bounds how stale a DATAGRAM can get behind a closed
+    congestion window; the oldest is dropped.
 
     A server reads up to `max_packets_per_s` of one connection, in bursts of as many, and drops the rest unread; raise
     it where one client sends more than 10 Mbit/s. While all connections together take more than half of a core, each
@@ -19,7 +21,8 @@ class ConnectionOptions:
     frame repeated twice.
     """
 
-    ack_delay_s: float = 0.020
+    ack_packets: int = 3
+    ack_delay_s: float = 0.060
     max_streams: int = 256
     max_queued_datagrams: int = 16
     max_packets_per_s: int = 1500

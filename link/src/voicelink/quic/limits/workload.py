@@ -58,6 +58,8 @@ FRAME_UNITS: Final[Mapping[int, int]] = {
     QuicFrameType.APPLICATION_CLOSE: 2,
     QuicFrameType.HANDSHAKE_DONE: 2,
     0x24: 10,  # RESET_STREAM_AT, of a draft
+    0xAF: 10,  # ACK_FREQUENCY and IMMEDIATE_ACK, of another
+    0x1F: 1,
     QuicFrameType.DATAGRAM: _STREAM_UNITS,
     QuicFrameType.DATAGRAM_WITH_LENGTH: _STREAM_UNITS,
 }

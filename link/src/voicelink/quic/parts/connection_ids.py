@@ -8,12 +8,16 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from aioquic._buffer import Buffer
-from aioquic.buffer import UINT_VAR_MAX_SIZE
 from aioquic.quic.connection import QuicConnectionError, QuicConnectionId
 from aioquic.quic.packet import QuicErrorCode, QuicPreferredAddress, push_quic_preferred_address
 
 from voicelink.net.token_bucket import TokenBucket
 from voicelink.quic.cid_source import RESET_TOKEN_BYTES, CidSource
+from voicelink.quic.handshake.transport_parameters import (
+    DISABLE_ACTIVE_MIGRATION,
+    PREFERRED_ADDRESS,
+    transport_parameter,
+)
 from voicelink.quic.options import PreferredAddress
 
 _MIN_STATELESS_RESET_BYTES: Final = 21
@@ -21,8 +25,6 @@ MAX_RETIREMENTS: Final = 32
 RETIREMENTS_PER_S: Final = 1.0
 """How many connection IDs a peer may have replaced: each costs a nonce, and is kept for three probe timeouts."""
 _REMEMBERED_PEER_CIDS: Final = 64
-_DISABLE_ACTIVE_MIGRATION: Final = 0x0C
-_PREFERRED_ADDRESS: Final = 0x0D
 
 
 class ConnectionIds:
@@ -111,11 +113,11 @@ class ConnectionIds:
         """Encode `disable_active_migration` and `preferred_address`, which aioquic leaves out."""
         data = b""
         if not self._is_client and self._source.is_migration_disabled:
-            data += transport_parameter(_DISABLE_ACTIVE_MIGRATION, b"")
+            data += transport_parameter(DISABLE_ACTIVE_MIGRATION, b"")
         if self._preferred_address is not None:
             buf = Buffer(capacity=128)
             push_quic_preferred_address(buf, self._preferred_address)
-            data += transport_parameter(_PREFERRED_ADDRESS, buf.data)
+            data += transport_parameter(PREFERRED_ADDRESS, buf.data)
         return data
 
     def _issue(self, was_sent: bool = False) -> QuicConnectionId:
@@ -137,15 +139,6 @@ def latest_numbers(numbers: set[int]) -> list[int] | None:
     if len(numbers) <= _REMEMBERED_PEER_CIDS:
         return None
     return sorted(numbers)[-_REMEMBERED_PEER_CIDS // 2 :]
-
-
-def transport_parameter(identifier: int, value: bytes) -> bytes:
-    """Encode one transport parameter (RFC 9000 section 18)."""
-    buf = Buffer(capacity=2 * UINT_VAR_MAX_SIZE + len(value))
-    buf.push_uint_var(identifier)
-    buf.push_uint_var(len(value))
-    buf.push_bytes(value)
-    return buf.data
 
 
 def _literal(address: tuple[str, int] | None, family: type[IPv4Address] | type[IPv6Address]) -> tuple[str, int] | None:

@@ -15,6 +15,8 @@ from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicResetStreamFra
 from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.quic.stream import QuicStream, QuicStreamSender
 
+from voicelink.quic.handshake.transport_parameters import pull_transport_parameters
+
 RESET_STREAM_AT: Final = 0x24
 PARAMETERS: Final = (0x17F7586D2CB571, 0x1D)
 """The transport parameter's identifier in the draft, and the short one that quic-go sends in its place."""
@@ -116,10 +118,7 @@ class ResetStreamAt:
 
     def on_transport_parameters(self, data: bytes) -> None:
         """Look for the peer's parameter among all of its; raises for one with a value."""
-        buf = Buffer(data=data)
-        while not buf.eof():
-            identifier = buf.pull_uint_var()
-            value = buf.pull_bytes(buf.pull_uint_var())
+        for identifier, value in pull_transport_parameters(data):
             if identifier not in PARAMETERS:
                 continue
             if value:

@@ -46,7 +46,7 @@ def test_an_acknowledgement_brings_it_back() -> None:
     pair = connected()
     pair.client.keep_minimum_window(pair.now)
     speak_unanswered(pair, MINIMUM_ENDS_AFTER_S + 1)
-    pair.exchange(8)
+    pair.exchange(12)
     assert all(byte_count > len(SPOKEN) for byte_count in speak_unanswered(pair, 2.0))
 
 

@@ -184,10 +184,12 @@ class WebTransportConnection:
         if self._is_migrating:
             raise MigrationFailed("the call is already moving to another path")
         self._is_migrating = True
+        self._quic.ask_for_acks(of_every_packet=True)  # the gap is measured by them
         try:
             return await self._migrate(local_address, keep_old_s)
         finally:
             self._is_migrating = False
+            self._quic.ask_for_acks(of_every_packet=False)
 
     def probe(self) -> None:
         """Ask the server for a sign of life."""

@@ -1,0 +1,32 @@
+"""Transport parameters as bytes: those that aioquic does not know, and those it gives a fixed value (RFC 9000 18)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from aioquic._buffer import Buffer
+from aioquic.buffer import encode_uint_var
+
+MAX_UDP_PAYLOAD_SIZE: Final = 0x03
+MAX_ACK_DELAY: Final = 0x0B
+DISABLE_ACTIVE_MIGRATION: Final = 0x0C
+PREFERRED_ADDRESS: Final = 0x0D
+
+
+def transport_parameter(identifier: int, value: bytes) -> bytes:
+    """Encode one transport parameter."""
+    return encode_uint_var(identifier) + encode_uint_var(len(value)) + value
+
+
+def pull_transport_parameters(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield identifier and value of each; `data` is what aioquic has parsed without a fault."""
+    buf = Buffer(data=data)
+    while not buf.eof():
+        yield buf.pull_uint_var(), buf.pull_bytes(buf.pull_uint_var())
+
+
+def with_transport_parameter(data: bytes, identifier: int, value: bytes) -> bytes:
+    """Return `data` with another value for a parameter, which must not occur twice."""
+    others = (transport_parameter(*each) for each in pull_transport_parameters(data) if each[0] != identifier)
+    return b"".join(others) + transport_parameter(identifier, value)
