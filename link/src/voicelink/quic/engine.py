@@ -11,9 +11,11 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any, Final
 
 import aioquic
+import aioquic.quic.connection
 from aioquic import tls
 from aioquic._buffer import Buffer
 from aioquic.buffer import encode_uint_var, size_uint_var
@@ -21,7 +23,6 @@ from aioquic.quic import events
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import (
     END_STATES,
-    EPOCHS,
     MAX_STREAM_DATA_FRAME_CAPACITY,
     NEW_CONNECTION_ID_FRAME_CAPACITY,
     QuicConnection,
@@ -99,6 +100,9 @@ if aioquic.__version__ != AIOQUIC_VERSION:
 
 # A malformed packet is worth a counter, not a line: a flood of them would fill the disk.
 logging.getLogger("quic").setLevel(logging.ERROR)
+
+# aioquic makes 36 sets of encryption levels for each connection, of which nine differ: a tenth of a handshake, and 8 KB.
+aioquic.quic.connection.EPOCHS = EPOCHS = cache(aioquic.quic.connection.EPOCHS)
 
 H3_NO_ERROR: Final = 0x100
 MAX_REASON_CHARACTERS: Final = 200  # a reason that does not fit the packet would keep the close from being sent
@@ -460,6 +464,16 @@ class Connection(QuicConnection):
             )
         for stream in self._crypto_streams.values():
             stream.receiver = CryptoReceiver(self._crypto_window)  # type: ignore[assignment]  # what CRYPTO needs of it
+
+    def _push_crypto_data(self) -> None:
+        super()._push_crypto_data()
+        if not self._is_client and self.tls.state is not tls.State.SERVER_EXPECT_CLIENT_HELLO:
+            # a server writes its Handshake messages at once; 16 KB would be held for as long as the client takes
+            self._crypto_buffers[tls.Epoch.HANDSHAKE] = Buffer(capacity=1)
+
+    def _confirm_handshake(self) -> None:
+        super()._confirm_handshake()
+        self._crypto_buffers = {epoch: Buffer(capacity=1) for epoch in self._crypto_buffers}  # TLS writes no more
 
     def _handle_crypto_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         was_complete = self._handshake_complete
