@@ -214,6 +214,11 @@ class Worker:
             await asyncio.sleep(0.02)
 
 
+GC_THRESHOLDS: Final = (20_000, 50, 50)
+"""A handshake makes some thousand objects, of which few die in cycles: by the default, 700, each would be walked again
+and again. Between two collections cyclic garbage of 20,000 objects may wait, some MB."""
+
+
 async def _serve(
     settings: GatewaySettings, on_start: Callable[[Worker], None] | None, source: SettingsSource | None
 ) -> int:
@@ -239,6 +244,7 @@ async def _serve(
     loop.add_signal_handler(signal.SIGHUP, worker.reloader.reload)
     # models and modules stay for good: the collector need not walk them while calls are under way
     gc.collect()
+    gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()
     _log_start(worker)
     if on_start:

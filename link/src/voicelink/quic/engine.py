@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from functools import cache
 from typing import Any, Final
@@ -38,7 +39,6 @@ from aioquic.quic.packet import (
     QuicErrorCode,
     QuicFrameType,
     QuicHeader,
-    pull_quic_transport_parameters,
 )
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder, QuicPacketBuilderStop
 from aioquic.quic.recovery import QuicPacketSpace
@@ -60,7 +60,13 @@ from voicelink.quic.events import (
     ServerMoved,
 )
 from voicelink.quic.handshake.hello_retry import RetryingContext
-from voicelink.quic.handshake.transport_parameters import MAX_UDP_PAYLOAD_SIZE, transport_parameter
+from voicelink.quic.handshake.initial_keys import InitialKeys
+from voicelink.quic.handshake.transport_parameters import (
+    DISABLE_ACTIVE_MIGRATION,
+    MAX_UDP_PAYLOAD_SIZE,
+    pull_transport_parameters,
+    transport_parameter,
+)
 from voicelink.quic.limits.crypto_buffer import (
     CLIENT_WINDOW_BYTES,
     SERVER_WINDOW_BYTES,
@@ -101,7 +107,7 @@ if aioquic.__version__ != AIOQUIC_VERSION:
 # A malformed packet is worth a counter, not a line: a flood of them would fill the disk.
 logging.getLogger("quic").setLevel(logging.ERROR)
 
-# aioquic makes 36 sets of encryption levels for each connection, of which nine differ: a tenth of a handshake, and 8 KB.
+# aioquic makes 36 sets of encryption levels for each connection, of which four differ: 8 KB, and much of a handshake.
 aioquic.quic.connection.EPOCHS = EPOCHS = cache(aioquic.quic.connection.EPOCHS)
 
 H3_NO_ERROR: Final = 0x100
@@ -171,6 +177,7 @@ class Connection(QuicConnection):
             session_ticket_handler=session_ticket_handler,
             token_handler=token_handler,
         )
+        self._given_configuration = configuration
         self.options = options = options or ConnectionOptions()
         self.datagrams_dropped = 0
         """DATAGRAM frames that were too large, or waited too long."""
@@ -453,7 +460,19 @@ class Connection(QuicConnection):
         self._resumption.add_token(token)
 
     def _initialize(self, peer_cid: bytes) -> None:
-        super()._initialize(peer_cid)
+        if self._is_client:
+            super()._initialize(peer_cid)
+        else:
+            # aioquic derives Initial keys for each version of the configuration, and a client speaks one
+            self._configuration = copy(self._given_configuration)
+            self._configuration.supported_versions = [self._version or 0]
+            try:
+                super()._initialize(peer_cid)
+            finally:
+                self._configuration = self._given_configuration
+            self._cryptos_initial = InitialKeys(
+                self._cryptos_initial, peer_cid, self._given_configuration.supported_versions
+            )
         if self._is_client:
             # each group costs a key before the first packet, and every server has P-256 (RFC 8446 section 9.1)
             self.tls._supported_groups = [tls.Group.SECP256R1, tls.Group.X25519]
@@ -464,6 +483,11 @@ class Connection(QuicConnection):
             )
         for stream in self._crypto_streams.values():
             stream.receiver = CryptoReceiver(self._crypto_window)  # type: ignore[assignment]  # what CRYPTO needs of it
+
+    def _discard_epoch(self, epoch: tls.Epoch) -> None:
+        if epoch is tls.Epoch.INITIAL and isinstance(self._cryptos_initial, InitialKeys):
+            self._cryptos_initial.freeze()
+        super()._discard_epoch(epoch)
 
     def _push_crypto_data(self) -> None:
         super()._push_crypto_data()
@@ -521,8 +545,13 @@ class Connection(QuicConnection):
         report_lost(early_packets(packets))
 
     def _serialize_transport_parameters(self) -> bytes:
+        used, self._configuration = self._configuration, self._given_configuration  # every version is announced
+        try:
+            known = super()._serialize_transport_parameters()
+        finally:
+            self._configuration = used
         return (
-            self._acks.transport_parameters(super()._serialize_transport_parameters())
+            self._acks.transport_parameters(known)
             + self._partial_resets.transport_parameters()
             + transport_parameter(MAX_UDP_PAYLOAD_SIZE, encode_uint_var(MAX_UDP_PAYLOAD_BYTES))
             + self._ids.transport_parameters()
@@ -531,10 +560,10 @@ class Connection(QuicConnection):
     def _parse_transport_parameters(self, data: bytes, from_session_ticket: bool = False) -> None:
         super()._parse_transport_parameters(data, from_session_ticket)
         if not from_session_ticket:
-            self._partial_resets.on_transport_parameters(data)
-            self._ack_request.on_transport_parameters(data)
-            parameters = pull_quic_transport_parameters(Buffer(data=data))
-            self._paths.is_migration_forbidden = bool(parameters.disable_active_migration)
+            parameters = pull_transport_parameters(data)
+            self._partial_resets.on_transport_parameters(parameters)
+            self._ack_request.on_transport_parameters(parameters)
+            self._paths.is_migration_forbidden = DISABLE_ACTIVE_MIGRATION in parameters
 
     # Connection IDs
 

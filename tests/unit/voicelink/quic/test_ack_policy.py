@@ -18,7 +18,6 @@ from voicelink.quic.events import PingAcknowledged
 from voicelink.quic.handshake.transport_parameters import (
     MAX_ACK_DELAY,
     pull_transport_parameters,
-    transport_parameter,
 )
 from voicelink.quic.parts.ack_policy import (
     ACK_FREQUENCY,
@@ -165,7 +164,7 @@ def settled(**more: Any) -> Pair:
 def test_the_advertised_max_ack_delay_leaves_room_for_a_late_timer() -> None:
     pair = connected(options=ConnectionOptions(ack_delay_s=0.08))
     for connection in (pair.client, pair.server):
-        sent = dict(pull_transport_parameters(connection._serialize_transport_parameters()))
+        sent = pull_transport_parameters(connection._serialize_transport_parameters())
         assert Buffer(data=sent[MAX_ACK_DELAY]).pull_uint_var() == 85
         assert connection._loss.max_ack_delay == pytest.approx(0.08 + ACK_TIMER_SLACK_S)
 
@@ -207,7 +206,7 @@ def test_every_packet_is_acknowledged_while_the_peer_asks_for_that() -> None:
 
 def test_a_peer_without_the_extension_is_asked_for_nothing() -> None:
     request = AckRequest(AckFrequency(3, DELAY_S))
-    request.on_transport_parameters(transport_parameter(MAX_ACK_DELAY, varint(25)))
+    request.on_transport_parameters({MAX_ACK_DELAY: varint(25)})
     request.ask(is_every_packet=True)
     assert not request.is_supported_by_peer
     assert not request.is_due
@@ -215,7 +214,7 @@ def test_a_peer_without_the_extension_is_asked_for_nothing() -> None:
 
 @pytest.mark.parametrize(("min_us", "is_refused"), [(25_000, False), (25_001, True)])
 def test_a_min_ack_delay_above_the_max_is_a_transport_parameter_error(min_us: int, is_refused: bool) -> None:
-    parameters = transport_parameter(MAX_ACK_DELAY, varint(25)) + transport_parameter(MIN_ACK_DELAY, varint(min_us))
+    parameters = {MAX_ACK_DELAY: varint(25), MIN_ACK_DELAY: varint(min_us)}
     request = AckRequest(AckFrequency(3, DELAY_S))
     if not is_refused:
         request.on_transport_parameters(parameters)

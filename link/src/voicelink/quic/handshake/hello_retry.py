@@ -6,6 +6,7 @@ in the connection, so no cookie is needed.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -57,6 +58,9 @@ class RetryingContext(tls.Context):
             self._check_second(self._asked, input_buf)
             transcript: Any = _Transcript(self._asked.transcript, input_buf)
             super()._server_handle_hello(transcript, initial_buf, handshake_buf)
+            return
+        if has_key_share(_whole(input_buf), self._supported_groups):
+            super()._server_handle_hello(input_buf, initial_buf, handshake_buf)
             return
         hello = tls.pull_client_hello(input_buf)
         input_buf.seek(0)
@@ -137,6 +141,35 @@ class Hello:
             if extension not in _MAY_CHANGE:
                 extensions[extension] = value
         return cls(fields, extensions)
+
+
+def has_key_share(message: bytes, groups: Container[int]) -> bool:
+    """Whether a ClientHello has a key share of one of the groups: most have, and need not be parsed twice for it.
+
+    Also false where the message is cut short, which is for aioquic to find.
+    """
+    try:
+        at = _RANDOM_AND_LATER + 32
+        for length_size in (1, 2, 1):
+            at += length_size + _number(message, at, length_size)
+        at += 2
+        while _number(message, at, 2) != tls.ExtensionType.KEY_SHARE:
+            at += 4 + _number(message, at + 2, 2)
+        end = at + 4 + _number(message, at + 2, 2)
+        at += 6
+        while at < end:
+            if _number(message, at, 2) in groups:
+                return True
+            at += 4 + _number(message, at + 2, 2)
+    except IndexError:
+        return False
+    return False
+
+
+def _number(message: bytes, at: int, size: int) -> int:
+    if at + size > len(message):
+        raise IndexError
+    return int.from_bytes(message[at : at + size], "big")
 
 
 def _whole(message: Buffer) -> bytes:

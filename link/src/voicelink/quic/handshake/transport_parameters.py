@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from aioquic._buffer import Buffer
@@ -19,14 +18,24 @@ def transport_parameter(identifier: int, value: bytes) -> bytes:
     return encode_uint_var(identifier) + encode_uint_var(len(value)) + value
 
 
-def pull_transport_parameters(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield identifier and value of each; `data` is what aioquic has parsed without a fault."""
-    buf = Buffer(data=data)
+def pull_transport_parameters(data: bytes) -> dict[int, bytes]:
+    """Return the value of each by its identifier; `data` is what aioquic has parsed without a fault."""
+    buf, parameters = Buffer(data=data), {}
     while not buf.eof():
-        yield buf.pull_uint_var(), buf.pull_bytes(buf.pull_uint_var())
+        identifier = buf.pull_uint_var()
+        parameters[identifier] = buf.pull_bytes(buf.pull_uint_var())
+    return parameters
 
 
 def with_transport_parameter(data: bytes, identifier: int, value: bytes) -> bytes:
-    """Return `data` with another value for a parameter, which must not occur twice."""
-    others = (transport_parameter(*each) for each in pull_transport_parameters(data) if each[0] != identifier)
-    return b"".join(others) + transport_parameter(identifier, value)
+    """Return `data` with another value for a parameter, which must not occur twice; it is added where it is missing."""
+    buf = Buffer(data=data)
+    while not buf.eof():
+        start = buf.tell()
+        found = buf.pull_uint_var()
+        length = buf.pull_uint_var()
+        end = buf.tell() + length
+        if found == identifier:
+            return data[:start] + transport_parameter(identifier, value) + data[end:]
+        buf.seek(end)
+    return data + transport_parameter(identifier, value)

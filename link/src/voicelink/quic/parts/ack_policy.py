@@ -6,6 +6,7 @@ Both sides may ask each other for more or fewer of them (draft-ietf-quic-ack-fre
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -19,7 +20,6 @@ from aioquic.quic.recovery import QuicPacketRecovery, QuicPacketSpace
 
 from voicelink.quic.handshake.transport_parameters import (
     MAX_ACK_DELAY,
-    pull_transport_parameters,
     transport_parameter,
     with_transport_parameter,
 )
@@ -178,9 +178,8 @@ class AckRequest:
         self._sequence = 0
         self._min_delay_s = 0.0
 
-    def on_transport_parameters(self, data: bytes) -> None:
+    def on_transport_parameters(self, parameters: Mapping[int, bytes]) -> None:
         """Look for the peer's `min_ack_delay` among all of its; raises for one above its `max_ack_delay`."""
-        parameters = dict(pull_transport_parameters(data))
         if MIN_ACK_DELAY not in parameters:
             return
         max_ack_delay = parameters.get(MAX_ACK_DELAY)

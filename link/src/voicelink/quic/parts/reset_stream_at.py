@@ -6,6 +6,7 @@ not read it yet. Negotiated by an empty transport parameter on both sides; witho
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from aioquic._buffer import Buffer
@@ -14,8 +15,6 @@ from aioquic.quic.connection import QuicConnectionError
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType, QuicResetStreamFrame, QuicStreamFrame
 from aioquic.quic.packet_builder import QuicDeliveryState
 from aioquic.quic.stream import QuicStream, QuicStreamSender
-
-from voicelink.quic.handshake.transport_parameters import pull_transport_parameters
 
 RESET_STREAM_AT: Final = 0x24
 PARAMETERS: Final = (0x17F7586D2CB571, 0x1D)
@@ -116,11 +115,9 @@ class ResetStreamAt:
     def __init__(self) -> None:
         self.is_supported_by_peer = False
 
-    def on_transport_parameters(self, data: bytes) -> None:
+    def on_transport_parameters(self, parameters: Mapping[int, bytes]) -> None:
         """Look for the peer's parameter among all of its; raises for one with a value."""
-        for identifier, value in pull_transport_parameters(data):
-            if identifier not in PARAMETERS:
-                continue
+        for value in (parameters[each] for each in PARAMETERS if each in parameters):
             if value:
                 raise QuicConnectionError(
                     QuicErrorCode.TRANSPORT_PARAMETER_ERROR,

@@ -1,0 +1,98 @@
+"""What a handshake makes a connection derive, parse and keep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aioquic import tls
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.packet import QuicProtocolVersion
+
+from tests.unit.voicelink.quic.harness import Pair, connected
+from voicelink.quic.engine import EPOCHS
+from voicelink.quic.handshake.hello_retry import has_key_share
+from voicelink.quic.handshake.transport_parameters import (
+    MAX_ACK_DELAY,
+    pull_transport_parameters,
+    with_transport_parameter,
+)
+from voicelink.quic.stateless import SUPPORTED_VERSIONS
+
+V1, V2 = SUPPORTED_VERSIONS
+BOTH = [QuicProtocolVersion.VERSION_1, QuicProtocolVersion.VERSION_2]
+
+
+def half_open() -> Pair:
+    pair = connected(server={"supported_versions": BOTH}, is_handshaken=False)
+    pair.client_sends()
+    pair.server_sends()
+    return pair
+
+
+def test_a_server_derives_the_initial_keys_of_its_clients_version_alone() -> None:
+    pair = half_open()
+    assert list(pair.server._cryptos_initial) == [V1]
+    announced = pull_transport_parameters(pair.server._serialize_transport_parameters())[0x11]
+    assert announced == b"".join(version.to_bytes(4, "big") for version in (V1, V1, V2))
+
+
+def test_a_server_goes_over_to_the_version_that_its_client_prefers() -> None:
+    """RFC 9368 section 2.3: that needs Initial keys of both."""
+    client: dict[str, Any] = {"supported_versions": [V2, V1], "original_version": V1}
+    pair = connected(client=client, server={"supported_versions": BOTH})
+    assert pair.server.is_confirmed
+    assert pair.server._version == pair.client._version == V2
+
+
+def test_no_initial_keys_are_derived_once_they_are_discarded() -> None:
+    pair = connected(server={"supported_versions": BOTH})
+    for version in SUPPORTED_VERSIONS:
+        assert not pair.server._cryptos_initial[version].recv.is_valid()
+    with pytest.raises(KeyError):
+        pair.server._cryptos_initial[0x1A2A3A4A]
+
+
+def test_the_buffer_of_the_handshake_messages_goes_as_soon_as_they_are_written() -> None:
+    buffers = half_open().server._crypto_buffers
+    assert sum(buffer.capacity for buffer in buffers.values()) < 4_096
+
+
+def test_no_buffer_of_tls_outlives_the_handshake() -> None:
+    pair = connected()
+    pair.exchange()
+    for connection in (pair.client, pair.server):
+        assert [buffer.capacity for buffer in connection._crypto_buffers.values()] == [1, 1, 1]
+
+
+def test_connections_share_the_sets_of_encryption_levels() -> None:
+    pair = connected()
+    levels = [
+        {id(epochs) for _, epochs in vars(each)["_QuicConnection__frame_handlers"].values()}
+        for each in (pair.client, pair.server)
+    ]
+    assert levels[0] == levels[1]
+    assert len(levels[0]) == 4
+    assert EPOCHS("1") == {tls.Epoch.ONE_RTT}
+
+
+def test_a_key_share_is_found_without_parsing_the_hello() -> None:
+    pair = connected(is_handshaken=False)
+    hello = bytes(pair.client._crypto_streams[tls.Epoch.INITIAL].sender._buffer)
+    assert has_key_share(hello, [tls.Group.X448, tls.Group.SECP256R1])
+    assert not has_key_share(hello, [tls.Group.X448])
+    found = {length for length in range(len(hello)) if has_key_share(hello[:length], [tls.Group.SECP256R1])}
+    assert not found or found == set(range(min(found), len(hello)))
+
+
+def test_a_transport_parameter_is_replaced_where_it_stands() -> None:
+    before = connected().server._serialize_transport_parameters()
+    after = with_transport_parameter(before, MAX_ACK_DELAY, b"\x40\x63")
+    assert len(after) == len(before)
+    assert pull_transport_parameters(after) == pull_transport_parameters(before) | {MAX_ACK_DELAY: b"\x40\x63"}
+    assert with_transport_parameter(b"", MAX_ACK_DELAY, b"\x19") == b"\x0b\x01\x19"
+
+
+def test_the_servers_own_configuration_keeps_all_its_versions() -> None:
+    configuration: QuicConfiguration = half_open().server.configuration
+    assert configuration.supported_versions == BOTH
