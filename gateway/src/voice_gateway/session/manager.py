@@ -27,6 +27,7 @@ from voice_gateway.session.stats.snapshot import SessionSnapshot
 from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.store.base import SessionRecord, SessionStore
 from voice_gateway.transport.base import Refusal, SessionRequest, Transport
+from voicelink.audio.codecs.opus import ANSWER_COMPLEXITY
 from voicelink.wire import CloseCode, Malformed
 
 _REMEMBERED = 64
@@ -52,6 +53,7 @@ class SessionManager:
         admission: Admission | None = None,
         limits: SessionLimits | None = None,
         lead: Lead | None = None,
+        opus_complexity: int = ANSWER_COMPLEXITY,
         on_turn_complete: OnTurnComplete | None = None,
     ) -> None:
         self.worker = worker
@@ -65,7 +67,7 @@ class SessionManager:
         self._tasks: set[asyncio.Task[None]] = set()
         self._services = Services(
             agent,
-            audio_of(agent),
+            audio_of(agent, opus_complexity),
             store,
             self.counters,
             self._spawn,

@@ -34,6 +34,7 @@ from voice_gateway.settings.fields import (
     read_full_secret,
 )
 from voice_gateway.telephony.loading import check_vendor_name
+from voicelink.audio.codecs.opus import ANSWER_COMPLEXITY
 from voicelink.quic import PreferredAddress
 
 ENVIRONMENT_PREFIX = "VOICE_GATEWAY_"
@@ -206,7 +207,8 @@ class SessionSection(Section):
     store. `drain_timeout_s` is how long a worker that stops waits for its callers to go on elsewhere,
     and `finish_timeout_s` how long an agent may be silent after the caller's `bye`. Speech is sent
     `downlink_target_s` ahead of playback (more bridges longer outages, and wastes more on an interruption), and
-    never more than `downlink_cap_s` beyond what the caller has reported as played.
+    never more than `downlink_cap_s` beyond what the caller has reported as played. Answers in Opus are encoded at
+    `opus_complexity`, 0 to 10 (default 1): a higher one takes more of the worker's time for a slightly better sound.
 
     `store_key` seals the records in SQLite and Redis (AES-256-GCM): hexadecimal, 16 to 64 bytes, the same at all
     workers. There may be several, separated by spaces or lines: the first one seals, all of them open. Default: none,
@@ -227,6 +229,7 @@ class SessionSection(Section):
     drain_timeout_s: float = Field(default=30.0, ge=0)
     downlink_target_s: float = Field(default=20.0, ge=0.5)
     downlink_cap_s: float = Field(default=30.0, ge=1.0)
+    opus_complexity: int = Field(default=ANSWER_COMPLEXITY, ge=0, le=10)
 
     def read_store_keys(self) -> tuple[bytes, ...]:
         """Return the keys that seal records, from their file if need be; raises `ConfigurationError`."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import uvloop
@@ -113,6 +113,7 @@ class Worker:
             admission=self.access_control.admission,
             limits=_limits(settings),
             lead=Lead(settings.session.downlink_target_s, settings.session.downlink_cap_s),
+            opus_complexity=settings.session.opus_complexity,
             on_turn_complete=on_turn_complete,
         )
         self.certificate = ServedCertificate(settings.tls, clock)

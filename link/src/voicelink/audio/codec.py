@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from voicelink.audio.codecs import g711
-from voicelink.audio.codecs.opus import MAX_DTX_BYTES, OpusDecoder, OpusEncoder
+from voicelink.audio.codecs.opus import DEFAULT_COMPLEXITY, MAX_DTX_BYTES, OpusDecoder, OpusEncoder, require_rate
 from voicelink.audio.frames import FRAME_TICKS, MAX_FRAME_MS, frame_samples
 from voicelink.audio.resample import Resampler
 from voicelink.wire import CLOCK_HZ, AudioFrame, Codec, Malformed
@@ -36,8 +36,9 @@ class FrameDecoder:
     """
 
     def __init__(self, rate_hz: int) -> None:
+        require_rate(rate_hz)
         self._rate_hz = rate_hz
-        self._opus = OpusDecoder(rate_hz)
+        self._opus: OpusDecoder | None = None  # 40 KB, made for the first packet
         self._resampler: Resampler | None = None
         self._codec: Codec | None = None
         self._expected_timestamp: int | None = None
@@ -53,33 +54,41 @@ class FrameDecoder:
             return pcm
         return gap + pcm
 
+    def pass_through(self, frame: AudioFrame) -> bytes | Malformed:
+        """Take a frame of PCMU or PCMA that is wanted as it is; return the samples of the silence before it."""
+        gap = self._gap_samples(frame.timestamp)
+        fault = _fault(frame)
+        if fault is not None:
+            return fault
+        self._codec, self._resampler = frame.codec, None
+        self._expected_timestamp = frame.timestamp + len(frame.payload) * CLOCK_HZ // _native_rate_hz(frame.codec)
+        return gap
+
     def _gap_samples(self, timestamp: int) -> bytes:
         if self._expected_timestamp is None or timestamp <= self._expected_timestamp:
             return b""
         samples = min((timestamp - self._expected_timestamp) * self._rate_hz // CLOCK_HZ, _MAX_GAP_S * self._rate_hz)
-        return self._opus.conceal(samples) if self._codec is Codec.OPUS else bytes(samples * 2)
+        if self._opus is None or self._codec is not Codec.OPUS:
+            return bytes(samples * 2)
+        return self._opus.conceal(samples)
 
     def _payload(self, frame: AudioFrame) -> bytes | Malformed:
         if frame.codec is Codec.OPUS:
             self._codec = frame.codec
+            if self._opus is None:
+                self._opus = OpusDecoder(self._rate_hz)
             return self._opus.decode(frame.payload)
-        if not frame.payload:
-            return Malformed(f"{frame.codec.name.lower()} payload: empty")
+        fault = _fault(frame)
+        if fault is not None:
+            return fault
         pcm = frame.payload
         if frame.codec is Codec.PCMU:
             pcm = g711.pcmu_decode(pcm)
         elif frame.codec is Codec.PCMA:
             pcm = g711.pcma_decode(pcm)
-        elif len(pcm) % 2:
-            return Malformed(f"{frame.codec.name.lower()} payload: {len(pcm)} bytes are no whole samples")
-        rate_hz = _native_rate_hz(frame.codec)
-        if len(pcm) * 500 > MAX_FRAME_MS * rate_hz:
-            return Malformed(
-                f"{frame.codec.name.lower()} payload: {len(pcm) * 500 // rate_hz} ms, at most {MAX_FRAME_MS}"
-            )
         if self._codec is not frame.codec or self._resampler is None:
             self._codec = frame.codec
-            self._resampler = Resampler(rate_hz, self._rate_hz)
+            self._resampler = Resampler(_native_rate_hz(frame.codec), self._rate_hz)
         return self._resampler.push(pcm)
 
 
@@ -87,16 +96,27 @@ class FrameEncoder:
     """Cuts PCM16 at `input_rate_hz` into 20 ms payloads of `codec`.
 
     `timestamp` is that of the next payload. Where Opus finds silence, payloads are left out but for one in five:
-    the listener on the other side can tell that time passed, and ends a turn, at most 100 ms late.
+    the listener on the other side can tell that time passed, and ends a turn, at most 100 ms late. Opus has an encoder
+    from the first payload on, of `opus_complexity`.
     """
 
-    def __init__(self, codec: Codec, input_rate_hz: int, *, timestamp: int = 0, has_dtx: bool = True) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        input_rate_hz: int,
+        *,
+        timestamp: int = 0,
+        has_dtx: bool = True,
+        opus_complexity: int = DEFAULT_COMPLEXITY,
+    ) -> None:
         native_rate_hz = CODEC_RATE_HZ[codec]
         self.timestamp = timestamp
         self._codec = codec
         self._rate_hz = input_rate_hz if native_rate_hz is None else native_rate_hz
         self._resampler = Resampler(input_rate_hz, self._rate_hz)
-        self._opus = OpusEncoder(input_rate_hz, has_dtx=has_dtx) if codec is Codec.OPUS else None
+        self._has_dtx = has_dtx
+        self._opus_complexity = opus_complexity
+        self._opus: OpusEncoder | None = None
         self._frame_bytes = 2 * frame_samples(self._rate_hz)
         self._pending = bytearray()
         self._skipped = 0
@@ -128,14 +148,30 @@ class FrameEncoder:
             return g711.pcmu_encode(pcm)
         if self._codec is Codec.PCMA:
             return g711.pcma_encode(pcm)
-        if self._opus is None:
+        if self._codec is not Codec.OPUS:
             return pcm
+        if self._opus is None:
+            self._opus = OpusEncoder(self._rate_hz, has_dtx=self._has_dtx, complexity=self._opus_complexity)
         packet = self._opus.encode(pcm)
         if len(packet) > MAX_DTX_BYTES or self._skipped >= _MAX_SKIPPED_FRAMES:
             self._skipped = 0
             return packet
         self._skipped += 1
         return None
+
+
+def _fault(frame: AudioFrame) -> Malformed | None:
+    """What is wrong with a payload that is not Opus."""
+    name, byte_count = frame.codec.name.lower(), len(frame.payload)
+    if not byte_count:
+        return Malformed(f"{name} payload: empty")
+    sample_bytes = 1 if frame.codec in (Codec.PCMU, Codec.PCMA) else 2
+    if byte_count % sample_bytes:
+        return Malformed(f"{name} payload: {byte_count} bytes are no whole samples")
+    milliseconds = byte_count // sample_bytes * 1000 / _native_rate_hz(frame.codec)
+    if milliseconds > MAX_FRAME_MS:
+        return Malformed(f"{name} payload: {int(milliseconds)} ms, at most {MAX_FRAME_MS}")
+    return None
 
 
 def _native_rate_hz(codec: Codec) -> int:

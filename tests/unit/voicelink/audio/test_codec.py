@@ -6,8 +6,10 @@ import itertools
 
 import pytest
 
+import voicelink.audio.codec as codec_module
 from tests.unit.voicelink.audio.signals import level, tone
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
+from voicelink.audio.codecs.opus import OpusDecoder, OpusEncoder
 from voicelink.audio.frames import FRAME_TICKS
 from voicelink.wire import AudioFrame, Codec, Malformed
 
@@ -107,3 +109,31 @@ def test_an_opus_packet_of_120_ms_is_taken_and_a_longer_one_is_malformed() -> No
     six, seven = (bytes((0x08 | 3, count)) for count in (6, 7))  # code 3: so many frames of 20 ms, all of them empty
     assert len(bytes(decoder.decode(AudioFrame(0, 0, Codec.OPUS, six)))) == 3_840
     assert isinstance(decoder.decode(AudioFrame(1, 5_760, Codec.OPUS, seven)), Malformed)
+
+
+def test_opus_has_an_encoder_and_a_decoder_from_the_first_payload_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(codec_module, "OpusDecoder", lambda *args: made.append("decoder") or OpusDecoder(*args))
+    monkeypatch.setattr(
+        codec_module, "OpusEncoder", lambda *args, **more: made.append("encoder") or OpusEncoder(*args, **more)
+    )
+    encoder, decoder = FrameEncoder(Codec.OPUS, 16_000), FrameDecoder(16_000)
+    decoder.decode(AudioFrame(0, 0, Codec.PCM16_16K, bytes(640)))
+    assert encoder.push(bytes(600)) == []
+    assert made == []
+    [(timestamp, payload)] = encoder.push(bytes(40))
+    decoder.decode(AudioFrame(1, timestamp, Codec.OPUS, payload))
+    assert made == ["encoder", "decoder"]
+
+
+def test_a_decoder_at_a_rate_that_opus_lacks_is_the_callers_mistake() -> None:
+    with pytest.raises(ValueError, match="44100"):
+        FrameDecoder(44_100)
+
+
+def test_a_frame_that_passes_through_leaves_the_silence_before_it() -> None:
+    decoder = FrameDecoder(8_000)
+    assert decoder.pass_through(AudioFrame(0, 0, Codec.PCMU, bytes(160))) == b""
+    assert decoder.pass_through(AudioFrame(1, 2 * FRAME_TICKS, Codec.PCMU, bytes(160))) == bytes(320)
+    assert decoder.decode(AudioFrame(2, 3 * FRAME_TICKS, Codec.PCMU, b"\xff" * 160)) == bytes(320)
+    assert isinstance(decoder.pass_through(AudioFrame(3, 4 * FRAME_TICKS, Codec.PCMU, bytes(1_000))), Malformed)

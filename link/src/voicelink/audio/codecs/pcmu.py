@@ -6,6 +6,7 @@ from typing import Final
 
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
 from voicelink.audio.codecs.g711 import pcmu_decode, pcmu_encode
+from voicelink.audio.codecs.opus import DEFAULT_COMPLEXITY
 from voicelink.audio.frames import FRAME_TICKS, frame_samples
 from voicelink.wire import AudioFrame, Codec, Malformed
 
@@ -21,19 +22,21 @@ class PcmuDecoder:
 
     def decode(self, frame: AudioFrame) -> bytes | Malformed:
         """Return the frame's bytes behind the silence before it."""
-        pcm = self._decoder.decode(frame)
+        is_pcmu = frame.codec is Codec.PCMU
+        pcm = self._decoder.pass_through(frame) if is_pcmu else self._decoder.decode(frame)
         if isinstance(pcm, Malformed):
             return pcm
-        if frame.codec is not Codec.PCMU:
-            return pcmu_encode(pcm)
-        return pcmu_encode(pcm[: -2 * len(frame.payload)]) + frame.payload
+        data = pcmu_encode(pcm) if pcm else b""
+        return data + frame.payload if is_pcmu else data
 
 
 class PcmuEncoder:
     """Cuts mu-law into 20 ms payloads of `codec`; the last of PCMU is as short as what is left."""
 
-    def __init__(self, codec: Codec) -> None:
-        self._encoder = None if codec is Codec.PCMU else FrameEncoder(codec, PCMU_RATE_HZ, has_dtx=False)
+    def __init__(self, codec: Codec, *, opus_complexity: int = DEFAULT_COMPLEXITY) -> None:
+        self._encoder: FrameEncoder | None = None
+        if codec is not Codec.PCMU:
+            self._encoder = FrameEncoder(codec, PCMU_RATE_HZ, has_dtx=False, opus_complexity=opus_complexity)
         self._timestamp = 0
         self._pending = b""
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.voicelink.audio.signals import level, tone
 from voicelink.audio.codecs.opus import MAX_DTX_BYTES, RATES_HZ, OpusDecoder, OpusEncoder
+from voicelink.errors import CodecError
 from voicelink.wire import Malformed
 
 
@@ -81,3 +82,20 @@ def test_concealment_of_a_long_gap_costs_120_ms_of_decoding_and_is_silence_then(
     assert len(concealed) == 4 * rate_hz
     assert level(concealed[: rate_hz // 50 * 2]) > 100
     assert not any(concealed[rate_hz * 120 // 1000 * 2 :])
+
+
+def test_concealment_of_several_frames_is_that_of_one_after_the_other() -> None:
+    encoder, at_once, stepwise = OpusEncoder(16_000), OpusDecoder(16_000), OpusDecoder(16_000)
+    pcm = tone(440, 16_000, 0.4)
+    for at in range(0, len(pcm), encoder.frame_bytes):
+        packet = encoder.encode(pcm[at : at + encoder.frame_bytes])
+        assert at_once.decode(packet) == stepwise.decode(packet)
+    assert at_once.conceal(4 * 320) == b"".join(stepwise.conceal(320) for _ in range(4))
+    assert at_once.conceal(0) == b""
+
+
+def test_a_higher_complexity_makes_other_packets() -> None:
+    pcm = tone(440, 16_000, 0.02)
+    assert OpusEncoder(16_000, complexity=0).encode(pcm) != OpusEncoder(16_000, complexity=10).encode(pcm)
+    with pytest.raises(CodecError, match="opus refuses"):
+        OpusEncoder(16_000, complexity=11)

@@ -8,6 +8,7 @@ from typing import Protocol
 from voice_gateway.agent.base import Agent, AudioFormat
 from voice_gateway.errors import AgentError
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
+from voicelink.audio.codecs.opus import ANSWER_COMPLEXITY
 from voicelink.audio.codecs.pcmu import PCMU_RATE_HZ, PcmuDecoder, PcmuEncoder
 from voicelink.wire import AudioFrame, Codec, Malformed
 
@@ -31,11 +32,12 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AgentAudio:
-    """PCM16 at the agent's rates, or mu-law at 8 kHz both ways."""
+    """PCM16 at the agent's rates, or mu-law at 8 kHz both ways; answers in Opus are encoded at `opus_complexity`."""
 
     input_rate_hz: int
     output_rate_hz: int
     is_pcmu: bool = False
+    opus_complexity: int = ANSWER_COMPLEXITY
 
     @property
     def sample_bytes(self) -> int:
@@ -48,12 +50,16 @@ class AgentAudio:
 
     def encoder(self, codec: Codec) -> Encoder:
         """Make a new one, for one answer to a caller."""
-        return PcmuEncoder(codec) if self.is_pcmu else FrameEncoder(codec, self.output_rate_hz, has_dtx=False)
+        complexity = self.opus_complexity
+        if self.is_pcmu:
+            return PcmuEncoder(codec, opus_complexity=complexity)
+        return FrameEncoder(codec, self.output_rate_hz, has_dtx=False, opus_complexity=complexity)
 
 
-def audio_of(agent: Agent) -> AgentAudio:
+def audio_of(agent: Agent, opus_complexity: int = ANSWER_COMPLEXITY) -> AgentAudio:
     """Return the form that the agent declares; raises `AgentError` for mu-law at another rate than 8 kHz."""
-    audio = AgentAudio(agent.input_rate_hz, agent.output_rate_hz, agent.audio_format is AudioFormat.PCMU)
+    is_pcmu = agent.audio_format is AudioFormat.PCMU
+    audio = AgentAudio(agent.input_rate_hz, agent.output_rate_hz, is_pcmu, opus_complexity)
     rates = {audio.input_rate_hz, audio.output_rate_hz}
     if audio.is_pcmu and rates != {PCMU_RATE_HZ}:
         raise AgentError(f"the agent {agent.name!r} speaks mu-law, which is at {PCMU_RATE_HZ} Hz, got {max(rates)}")
