@@ -45,7 +45,7 @@ class EndpointSettings:
     preferred: PreferredAddress | None = None
     secrets: SharedSecrets = field(default_factory=SharedSecrets)
     retry_after_half_open: int = 64
-    max_half_open: int = 192
+    max_half_open: int = 160
     max_connections: int = 4096
     handshake_timeout_s: float = 10.0
     loaded_handshake_timeout_s: float = 3.0

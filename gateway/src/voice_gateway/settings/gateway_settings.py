@@ -155,7 +155,7 @@ class QuicSection(Section):
     false is for load balancers in `trusted_proxies` that do not route by connection ID.
 
     From `retry_after_half_open` unfinished handshakes on (default 64, 0 for always), a new client must prove its
-    address by a Retry. `max_half_open` (default 192, at least 1) is how many there may be, each of about 100 kB: with
+    address by a Retry. `max_half_open` (default 160, at least 1) is how many there may be, each of about 100 kB: with
     all places taken, a newcomer takes that of the oldest one of the network (IPv4 address, IPv6 /64) that holds most. A
     handshake may take `handshake_timeout_s` (default 10 s), and at most `loaded_handshake_timeout_s` (default 3 s)
     while more than half of the places are taken; raise these where clients sit behind slow satellite links.
@@ -178,7 +178,7 @@ class QuicSection(Section):
     reset_key_file: Path | None = None
     resets_for_lost_servers: bool = True
     retry_after_half_open: int = Field(default=64, ge=0)
-    max_half_open: int = Field(default=192, ge=1)
+    max_half_open: int = Field(default=160, ge=1)
     max_connections: int = Field(default=4096, ge=1)
     handshake_timeout_s: float = Field(default=10.0, gt=0)
     loaded_handshake_timeout_s: float = Field(default=3.0, gt=0)

@@ -50,6 +50,10 @@ _LAST_MESSAGES_S = 1.0
 _OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _log = structlog.get_logger("voice_gateway.worker.worker")
 
+GC_THRESHOLDS: Final = (20_000, 50, 50)
+"""A handshake makes some thousand objects, few of which end in cycles: at Python's own 700 the collector would walk
+them again and again. Up to 20,000 objects of cyclic garbage, some MB, may wait for it."""
+
 
 def run(
     settings: GatewaySettings,
@@ -213,11 +217,6 @@ class Worker:
             if not (self.endpoint.connection_count or self.listeners.connection_count):
                 return
             await asyncio.sleep(0.02)
-
-
-GC_THRESHOLDS: Final = (20_000, 50, 50)
-"""A handshake makes some thousand objects, of which few die in cycles: by the default, 700, each would be walked again
-and again. Between two collections cyclic garbage of 20,000 objects may wait, some MB."""
 
 
 async def _serve(
