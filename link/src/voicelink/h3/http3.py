@@ -35,6 +35,11 @@ class Http3(H3Connection):
         super().__init__(quic, enable_webtransport=True)
         self._decoder = pylsqpack.Decoder(0, 0)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the connection failed, and what else arrives on it is ignored."""
+        return self._is_done
+
     def fail(self, code: ErrorCode, reason: str) -> None:
         """Close the connection; all that arrives later is ignored."""
         self._is_done = True

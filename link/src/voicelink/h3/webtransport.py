@@ -50,7 +50,7 @@ from voicelink.h3.session.dialect import Terms, terms
 from voicelink.h3.session.early import EarlyStreams
 from voicelink.h3.session.flow_control import Outbox, Write
 from voicelink.quic import Connection
-from voicelink.wire import Malformed, encode_varint
+from voicelink.wire import Malformed, decode_varint, encode_varint
 
 __all__ = [
     "DatagramReceived",
@@ -216,6 +216,9 @@ class WebTransportLayer:
 
     def handle_event(self, event: quic_events.QuicEvent) -> list[WebTransportEvent]:
         """Take a QUIC event, and return what it means for sessions and streams."""
+        data = self._plain_data(event)
+        if data is not None:
+            return [data]
         if isinstance(event, quic_events.StreamDataReceived) and event.stream_id not in self._streams:
             self._quic.charge(len(event.data) // 2)  # as much as frames of two bytes would cost
         answers: list[WebTransportEvent] = []
@@ -243,6 +246,22 @@ class WebTransportLayer:
             case quic_events.StopSendingReceived(stream_id=stream_id, error_code=code):
                 answers += self._peer_stopped(stream_id, code)
         return answers
+
+    def _plain_data(self, event: quic_events.QuicEvent) -> StreamData | DatagramReceived | None:
+        """Take what only passes HTTP/3 by: more of a stream, or a datagram, of an open session; `None` for other."""
+        if self._waiting or self._h3.is_done:
+            return None
+        if type(event) is quic_events.StreamDataReceived:
+            stream = self._streams.get(event.stream_id)
+            if stream is None or event.end_stream or not stream.can_receive or not self._is_open(stream.session_id):
+                return None
+            is_unidirectional = stream_is_unidirectional(event.stream_id)
+            return StreamData(stream.session_id, event.stream_id, event.data, False, is_unidirectional)
+        if type(event) is quic_events.DatagramFrameReceived:
+            quarter = decode_varint(event.data)
+            if quarter is not None and self._is_open(4 * quarter[0]):
+                return DatagramReceived(4 * quarter[0], event.data[quarter[1] :])
+        return None
 
     def _request(self, event: h3_events.HeadersReceived) -> list[WebTransportEvent]:
         session_id = event.stream_id

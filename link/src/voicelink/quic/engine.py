@@ -42,7 +42,7 @@ from aioquic.quic.packet import (
 )
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder, QuicPacketBuilderStop
 from aioquic.quic.recovery import QuicPacketSpace
-from aioquic.quic.stream import QuicStream
+from aioquic.quic.stream import QuicStream, QuicStreamSender
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from voicelink.quic.cid_source import CidSource
@@ -59,6 +59,8 @@ from voicelink.quic.events import (
     QuicEvent,
     ServerMoved,
 )
+from voicelink.quic.fast_path.receiving import AckedRanges, FastReceiver
+from voicelink.quic.fast_path.sending import FastSender
 from voicelink.quic.handshake.hello_retry import RetryingContext
 from voicelink.quic.handshake.initial_keys import InitialKeys
 from voicelink.quic.handshake.transport_parameters import (
@@ -86,7 +88,7 @@ from voicelink.quic.parts.ack_policy import (
     AckRequest,
 )
 from voicelink.quic.parts.connection_ids import ConnectionIds, latest_numbers
-from voicelink.quic.parts.flow_control import ReceiveWindows
+from voicelink.quic.parts.flow_control import ReceiveWindows, is_streams_raise_due
 from voicelink.quic.parts.minimum_window import MinimumWindow
 from voicelink.quic.parts.paths import Paths, has_path_to_validate, is_another_path, within_amplification_limit
 from voicelink.quic.parts.reset_stream_at import FRAME_CAPACITY, RESET_STREAM_AT, PartialSender, ResetStreamAt
@@ -186,6 +188,12 @@ class Connection(QuicConnection):
         self.datagram_frames_ignored = 0
         """DATAGRAM frames dropped at their rate limit."""
         self._has_found_fault = False
+        self._is_steady = False
+        """Whether nothing is due but ACK, STREAM and DATAGRAM frames; what makes another due clears it at once."""
+        self._has_stream_data = False
+        """While steady: whether a stream may have something to send."""
+        self._fast_receiver: FastReceiver | None = None
+        self._fast_sender: FastSender | None = None
 
         frequency = AckFrequency(options.ack_packets, options.ack_delay_s)
         self._acks = AckPolicy(frequency)
@@ -212,6 +220,7 @@ class Connection(QuicConnection):
             quic_logger=self._quic_logger,
             send_probe=self._send_probe,
             logger=self._logger,
+            on_lost=self._end_steadiness,
         )
         handlers = vars(self)[_FRAME_HANDLERS]
         handlers[RESET_STREAM_AT] = (self._handle_reset_stream_at_frame, EPOCHS("01"))
@@ -287,25 +296,30 @@ class Connection(QuicConnection):
     # Datagrams, timers and the end
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
-        if self._state not in END_STATES and self._ids.is_stateless_reset(data, self._peer_cids_in_use()):
-            self._reset_by_peer()
-            return
+        receiver = self._fast_receiver if self._is_steady else None
+        if receiver is not None and not receiver.is_for_path(data, addr):
+            receiver = None
+        if receiver is None and self._state not in END_STATES:
+            if self._ids.is_stateless_reset(data, self._peer_cids_in_use()):
+                self._reset_by_peer()
+                return
         workload = self._workload
         if len(data) > MAX_UDP_PAYLOAD_BYTES or not (self._is_client or workload.admits_packet(now)):
             self.packets_ignored += 1
             return
-        before = self._network_paths[0] if self._network_paths else None
         space = self._spaces.get(tls.Epoch.ONE_RTT)
         former_largest, ack_due_at = -1, None
         if space is not None:
             former_largest, ack_due_at, space.ack_at = space.largest_received_packet, space.ack_at, None
-        super().receive_datagram(data, addr, now)
+        if receiver is None or not receiver.take(data, now):
+            self._is_steady = False
+            before = self._network_paths[0] if self._network_paths else None
+            super().receive_datagram(data, addr, now)
+            if self._network_paths:
+                self._follow_path(before)
         budget = self._windows.budget
         workload.units += EVENT_UNITS * len(self._events) + budget.steps + len(self._streams_queue) // 4
         budget.steps = 0
-        if not self._network_paths:
-            return
-        self._follow_path(before)
         space = self._spaces.get(tls.Epoch.ONE_RTT)
         if space is not None:
             self._acks.on_datagram_received(space, former_largest, ack_due_at, now)
@@ -313,7 +327,9 @@ class Connection(QuicConnection):
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
         if not self._network_paths:
             return []
-        if self._has_nothing_to_send(now):
+        if not self._is_steady:
+            self._look_for_steadiness()
+        if self._is_steady and not self._is_sending_due(now):
             self._pacing_at = None
             return []
         if self._handshake_confirmed:
@@ -331,7 +347,7 @@ class Connection(QuicConnection):
         return datagrams
 
     def get_timer(self) -> float | None:
-        timer_at = super().get_timer()
+        timer_at = self._steady_timer() if self._is_steady and self._fast_sender is not None else super().get_timer()
         if timer_at is None:
             return None
         if self._paths.deadline is not None and self._state not in END_STATES:
@@ -348,8 +364,10 @@ class Connection(QuicConnection):
 
     def next_event(self) -> QuicEvent | None:
         """Return the oldest event of `voicelink.quic.events` that was not taken yet."""
-        event = super().next_event()
-        translate = _OURS.get(type(event))  # type: ignore[arg-type]  # `None` has no entry
+        if not self._events:
+            return None
+        event = self._events.popleft()
+        translate = _OURS.get(type(event))
         return event if translate is None else translate(event)
 
     def charge(self, units: int) -> None:
@@ -359,6 +377,7 @@ class Connection(QuicConnection):
     def close(
         self, error_code: int = QuicErrorCode.NO_ERROR, frame_type: int | None = None, reason_phrase: str = ""
     ) -> None:
+        self._is_steady = False
         if not self.is_ended:
             self._has_found_fault = error_code not in (QuicErrorCode.NO_ERROR, H3_NO_ERROR)
         super().close(error_code, frame_type, reason_phrase[:MAX_REASON_CHARACTERS])
@@ -371,6 +390,8 @@ class Connection(QuicConnection):
         their memory is held.
         """
         vars(self)[_FRAME_HANDLERS].clear()
+        self._is_steady = False
+        self._fast_receiver = self._fast_sender = None
         self._loss.release()
         if self._quic_logger is not None and self._configuration.quic_logger is not None:  # it ended without a close
             self._configuration.quic_logger.end_trace(self._quic_logger)
@@ -393,9 +414,16 @@ class Connection(QuicConnection):
         self._close_end()
 
     def _built_datagrams(self, now: float) -> list[tuple[bytes, Any]]:
+        if self._is_steady and self._fast_sender is not None:
+            built = self._fast_sender.datagrams(now)
+            if built is not None:
+                return built
         path = self._network_paths[0]
         is_close_limited = self._close_pending and not path.is_validated
         datagrams = super().datagrams_to_send(now) if self._peer_cid.cid else self._built_without_peer_cids(now)
+        self._look_for_steadiness()
+        if self._is_steady and not self._is_sending_due(now):
+            self._pacing_at = None  # aioquic paces the next packet before it knows that there is none
         return within_amplification_limit(datagrams, path) if is_close_limited else datagrams
 
     def _built_without_peer_cids(self, now: float) -> list[tuple[bytes, Any]]:
@@ -409,15 +437,24 @@ class Connection(QuicConnection):
             for path in others:
                 path.peer_cid = None
 
-    def _has_nothing_to_send(self, now: float) -> bool:
-        """Whether building a packet would surely yield none; half of all attempts on a voice connection."""
-        if not self._handshake_confirmed or self._state in END_STATES:
-            return False
-        if (
-            self._close_pending
-            or self._probe_pending
+    # Steadiness
+
+    def _look_for_steadiness(self) -> None:
+        """Find out whether the connection is steady, and make the parts of its fast path if they can serve it."""
+        self._is_steady = self._handshake_confirmed and not self.is_ended and not self._is_other_frame_due()
+        if not self._is_steady:
+            return
+        self._has_stream_data = any([self._has_data(stream) for stream in self._streams_queue])
+        if self._can_be_fast():
+            self._fast_receiver, self._fast_sender = FastReceiver(self), FastSender(self)
+        else:
+            self._fast_receiver = self._fast_sender = None
+
+    def _is_other_frame_due(self) -> bool:
+        """Whether a frame other than ACK, STREAM and DATAGRAM is to be sent."""
+        return bool(
+            self._probe_pending
             or self._ping_pending
-            or self._datagrams_pending
             or self._retire_connection_ids
             or self._handshake_done_pending
             or self._streams_blocked_pending
@@ -426,22 +463,84 @@ class Connection(QuicConnection):
             or self._ack_request.is_due
             or self._remote_preferred_address is not None
             or not self._crypto_streams[tls.Epoch.ONE_RTT].sender.buffer_is_empty
-        ):
-            return False
-        ack_at = self._spaces[tls.Epoch.ONE_RTT].ack_at
-        if ack_at is not None and ack_at <= now:
-            return False
-        return (
-            all(each.was_sent for each in self._host_cids)
-            and not has_path_to_validate(self._network_paths)
-            and not self._has_limit_to_raise()
-            and all(self._windows.is_idle(stream) for stream in self._streams_queue)
+            or self._cryptos[tls.Epoch.ONE_RTT]._update_key_requested
+            or not all([each.was_sent for each in self._host_cids])
+            or has_path_to_validate(self._network_paths)
+            or self._windows.is_connection_raise_due(self._local_max_data)
+            or self._local_max_data.value != self._local_max_data.sent
+            or is_streams_raise_due(self._local_max_streams_bidi)
+            or is_streams_raise_due(self._local_max_streams_uni)
+            or any([self._windows.is_due(stream) for stream in self._streams_queue])
         )
 
-    def _has_limit_to_raise(self) -> bool:
-        self._windows.raise_connection_limit(self._local_max_data)
-        limits = (self._local_max_data, self._local_max_streams_bidi, self._local_max_streams_uni)
-        return any(limit.value != limit.sent for limit in limits)
+    @staticmethod
+    def _has_data(stream: QuicStream) -> bool:
+        sender = stream.sender
+        if isinstance(sender, QuicStreamSender) and not (len(sender._pending) or sender._pending_eof):
+            sender.buffer_is_empty = True  # aioquic notices when it asks for the frame after the last
+        return not (sender.buffer_is_empty or stream.is_blocked)
+
+    def _can_be_fast(self) -> bool:
+        """Whether the fast path knows the ciphers and the path in use, and nothing is logged."""
+        pair = self._cryptos[tls.Epoch.ONE_RTT]
+        return (
+            self.options.has_fast_path
+            and self._quic_logger is None
+            and not pair.send.hp._is_chacha20
+            and not self._cryptos[tls.Epoch.ZERO_RTT].recv.is_valid()
+            and self._network_paths[0].is_validated
+            and self._paths.deadline is None
+            and (
+                all([path.is_validated for path in self._network_paths])
+                if self._is_client
+                else self._paths.is_announced(self._network_paths[0])
+            )
+        )
+
+    def _end_steadiness(self) -> None:
+        self._is_steady = False
+
+    def _is_sending_due(self, now: float) -> bool:
+        """While steady: whether there is anything to send."""
+        ack_at = self._spaces[tls.Epoch.ONE_RTT].ack_at
+        return bool(self._datagrams_pending) or self._has_stream_data or (ack_at is not None and ack_at <= now)
+
+    def _steady_timer(self) -> float | None:
+        """As aioquic's, where there is one packet number space and a validated path."""
+        timer_at = self._close_at
+        self._loss_at = self._loss.get_loss_detection_time(amplification_limited=False)
+        for at in (self._spaces[tls.Epoch.ONE_RTT].ack_at, self._loss_at, self._pacing_at):
+            if at is not None and (timer_at is None or at < timer_at):
+                timer_at = at
+        return timer_at
+
+    def _set_state(self, state: QuicConnectionState) -> None:
+        self._is_steady = False
+        super()._set_state(state)
+
+    def _send_probe(self) -> None:
+        self._is_steady = False
+        super()._send_probe()
+
+    def request_key_update(self) -> None:
+        self._is_steady = False
+        super().request_key_update()
+
+    def change_connection_id(self) -> None:
+        self._is_steady = False
+        super().change_connection_id()
+
+    def send_ping(self, uid: int) -> None:
+        self._is_steady = False
+        super().send_ping(uid)
+
+    def reset_stream(self, stream_id: int, error_code: int) -> None:
+        self._is_steady = False
+        super().reset_stream(stream_id, error_code)
+
+    def stop_stream(self, stream_id: int, error_code: int) -> None:
+        self._is_steady = False
+        super().stop_stream(stream_id, error_code)
 
     def _close_begin(self, is_initiator: bool, now: float) -> None:
         super()._close_begin(is_initiator, now)
@@ -457,6 +556,7 @@ class Connection(QuicConnection):
 
     def send_new_token(self, token: bytes) -> None:
         """Server: queue a NEW_TOKEN frame, by which the client skips address validation next time."""
+        self._is_steady = False
         self._resumption.add_token(token)
 
     def _initialize(self, peer_cid: bytes) -> None:
@@ -569,6 +669,7 @@ class Connection(QuicConnection):
 
     def rotate_cids(self, cids: CidSource) -> None:
         """Issue from `cids` from now on, and have the peer retire every connection ID issued so far."""
+        self._is_steady = False
         self._ids.rotate(cids)
         if self._handshake_complete:
             self._replenish_connection_ids()
@@ -627,6 +728,7 @@ class Connection(QuicConnection):
 
     def probe(self) -> None:
         """Ask the peer for an acknowledgement, as a probe timeout does (RFC 9002 section 6.2.4); transmit at once."""
+        self._is_steady = False
         self._probe_pending = True
 
     def begin_migration(self, now: float) -> bool:
@@ -637,6 +739,7 @@ class Connection(QuicConnection):
         """
         if not self.can_migrate:
             return False
+        self._is_steady = False
         self.change_connection_id()
         self._network_paths[0].local_challenges.clear()
         self._paths.begin_validation(now + 3 * max(self.probe_timeout_s, 2 * self._configuration.initial_rtt))
@@ -651,6 +754,7 @@ class Connection(QuicConnection):
         """
         if self.is_ended or not self._peer_cid_available:
             return False
+        self._is_steady = False
         # that of the transport parameter, unless it was used up meanwhile
         spare = min(self._peer_cid_available, key=lambda each: each.sequence_number or 0)
         self._peer_cid_available.remove(spare)
@@ -729,9 +833,13 @@ class Connection(QuicConnection):
     def send_stream_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
         """As aioquic's, but a stream that the peer stopped meanwhile swallows what is sent instead of raising."""
         stream = self._streams.get(stream_id)
-        is_stopped = stream is not None and stream.sender._reset_error_code is not None
-        if not is_stopped and not (self._stream_can_send(stream_id) and self._stream_is_discarded(stream_id)):
-            super().send_stream_data(stream_id, data, end_stream)
+        if stream is None:
+            if self._stream_can_send(stream_id) and self._stream_is_discarded(stream_id):
+                return
+        elif stream.sender._reset_error_code is not None:
+            return
+        self._get_or_create_stream_for_send(stream_id).sender.write(data, end_stream)
+        self._has_stream_data = True
 
     def reset_stream_at(self, stream_id: int, error_code: int, reliable_size: int) -> None:
         """Reset a stream, and deliver its first `reliable_size` bytes all the same, as far as they were written.
@@ -742,6 +850,7 @@ class Connection(QuicConnection):
         if stream is None or not self.peer_takes_partial_resets:
             self.reset_stream(stream_id, error_code)
         else:
+            self._is_steady = False
             self._partial_resets.reset(stream, error_code, reliable_size)
 
     @property
@@ -763,6 +872,8 @@ class Connection(QuicConnection):
     @unread_bytes.setter
     def unread_bytes(self, byte_count: int) -> None:
         self._windows.unread_bytes = byte_count
+        if self._windows.is_connection_raise_due(self._local_max_data):
+            self._is_steady = False
 
     def offer_datagram(self, data: bytes) -> bool:
         """Queue a DATAGRAM frame; returns False, and drops it, if the peer or the path cannot take one so large.
@@ -792,6 +903,10 @@ class Connection(QuicConnection):
         return stream
 
     def _get_or_create_stream_for_send(self, stream_id: int) -> QuicStream:
+        stream = self._streams.get(stream_id)
+        if stream is not None and self._stream_can_send(stream_id):
+            return stream
+        self._is_steady = False  # it may wait for MAX_STREAMS, and one day it is finished
         known = len(self._streams_queue)
         stream = super()._get_or_create_stream_for_send(stream_id)
         if not stream_is_unidirectional(stream_id):
@@ -904,18 +1019,35 @@ class Connection(QuicConnection):
         start = buf.tell()
         largest, _, ranges = buf.pull_uint_var(), buf.pull_uint_var(), buf.pull_uint_var()
         buf.seek(start)
-        if largest > self._loss.largest_sent.get(context.epoch, -1):
+        space = self._spaces[context.epoch]
+        before = space.largest_acked_packet
+        self._check_ack(largest, ranges, context.epoch, frame_type)
+        super()._handle_ack_frame(context, frame_type, buf)
+        self._follow_ack(before, context.epoch, context.time)
+
+    def _take_ack(self, ranges: AckedRanges, delay: int, now: float) -> None:
+        """As `_handle_ack_frame`, of an ACK frame in a 1-RTT packet that was parsed already."""
+        space = self._spaces[tls.Epoch.ONE_RTT]
+        before = space.largest_acked_packet
+        self._check_ack(ranges[-1].stop - 1, len(ranges) - 1, tls.Epoch.ONE_RTT, QuicFrameType.ACK)
+        self._loss.on_ack_received(
+            ack_rangeset=ranges, ack_delay=(delay << self._remote_ack_delay_exponent) / 1_000_000, now=now, space=space
+        )
+        self._follow_ack(before, tls.Epoch.ONE_RTT, now)
+
+    def _check_ack(self, largest: int, more_ranges: int, epoch: tls.Epoch, frame_type: int) -> None:
+        if largest > self._loss.largest_sent.get(epoch, -1):
             raise QuicConnectionError(
                 QuicErrorCode.PROTOCOL_VIOLATION, frame_type, f"packet {largest} was acknowledged, but never sent"
             )
-        self._workload.units += min(ranges, MAX_UDP_PAYLOAD_BYTES)
-        space = self._spaces[context.epoch]
-        before = space.largest_acked_packet
-        super()._handle_ack_frame(context, frame_type, buf)
-        if context.epoch is tls.Epoch.ONE_RTT and self._paths.is_round_trip_foreign(space.largest_acked_packet):
+        self._workload.units += min(more_ranges, MAX_UDP_PAYLOAD_BYTES)
+
+    def _follow_ack(self, before: int, epoch: tls.Epoch, now: float) -> None:
+        largest = self._spaces[epoch].largest_acked_packet
+        if epoch is tls.Epoch.ONE_RTT and self._paths.is_round_trip_foreign(largest):
             self._loss.forget_round_trip_time()
-        if space.largest_acked_packet > before:
-            self._minimum_window.on_acked(context.time)
+        if largest > before:
+            self._minimum_window.on_acked(now)
 
     def _handle_ack_frequency_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         self._acks.on_frequency_frame(buf, frame_type)
@@ -925,6 +1057,7 @@ class Connection(QuicConnection):
 
     def ask_for_acks(self, *, of_every_packet: bool) -> None:
         """Ask the peer to acknowledge every packet from now on, or as usual again; one that cannot takes no notice."""
+        self._is_steady = False
         self._ack_request.ask(is_every_packet=of_every_packet)
 
     def _write_ack_frame(self, builder: QuicPacketBuilder, space: QuicPacketSpace, now: float) -> None:

@@ -120,7 +120,7 @@ def test_a_session_whose_stream_just_ends_or_is_reset_is_closed(is_reset: bool) 
 def test_a_peer_that_stops_the_answer_to_its_request_raises_nothing() -> None:
     both, http = plain_client()
     http.send_headers(0, [(name.encode(), value.encode()) for name, value in CONNECT.items()])
-    both.pair.client._streams[0].receiver.stop(ErrorCode.H3_REQUEST_CANCELLED)
+    both.pair.client.stop_stream(0, ErrorCode.H3_REQUEST_CANCELLED)
     both.exchange(3)
     assert [type(each) for each in both.from_client] == [SessionRequested]
     assert not both.pair.server.is_ended
@@ -130,7 +130,7 @@ def stopped() -> tuple[Ends, H3Connection]:
     both, http = plain_client()
     http.send_headers(0, [(name.encode(), value.encode()) for name, value in CONNECT.items()])
     both.exchange(2)
-    both.pair.client._streams[0].receiver.stop(SESSION_GONE)
+    both.pair.client.stop_stream(0, SESSION_GONE)
     return both, http
 
 

@@ -78,6 +78,14 @@ class StreamReceiver:
             return StreamDataReceived(data=data, end_stream=self.is_finished, stream_id=self._stream_id)
         return None
 
+    def append(self, offset: int, data: bytes) -> StreamDataReceived | None:
+        """Take data that is simply the next of the stream and not its end; `None`, and nothing changed, for other."""
+        if offset != self._delivered or self._starts or self._final_size is not None or not data:
+            return None
+        self._advance(len(data))
+        self.highest_offset = self._delivered
+        return StreamDataReceived(data=data, end_stream=False, stream_id=self._stream_id)
+
     def handle_reset(self, *, final_size: int, error_code: int = QuicErrorCode.NO_ERROR) -> StreamReset | None:
         """Take a RESET_STREAM: what was not delivered is dropped, but for the first `next_reliable_size` bytes.
 

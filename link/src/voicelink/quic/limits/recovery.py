@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from aioquic.quic.congestion.base import create_congestion_control
@@ -20,10 +20,14 @@ MAX_ACK_ONLY_PACKETS: Final = 32
 
 
 class BoundedRecovery(QuicPacketRecovery):
-    """aioquic's loss recovery, with a limit to what it remembers of packets that are never acknowledged."""
+    """aioquic's loss recovery, with a limit to what it remembers of packets that are never acknowledged.
 
-    def __init__(self, **more: Any) -> None:
+    `on_lost` is called before the frames of lost packets are queued again.
+    """
+
+    def __init__(self, *, on_lost: Callable[[], None], **more: Any) -> None:
         super().__init__(**more)
+        self._on_lost = on_lost
         self.largest_sent: dict[Epoch, int] = {}
         """The newest packet number of each encryption level; 0-RTT counts as 1-RTT."""
         self.acks_unanswered = 0
@@ -51,6 +55,27 @@ class BoundedRecovery(QuicPacketRecovery):
             space.largest_acked_packet = max(space.largest_acked_packet, largest)
             return  # it says nothing new, and need not cost a copy of what was sent
         super().on_ack_received(ack_rangeset=ack_rangeset, ack_delay=ack_delay, now=now, space=space)
+
+    def get_loss_detection_time(self, *, amplification_limited: bool) -> float | None:
+        if amplification_limited or not self.handshake_confirmed:
+            return super().get_loss_detection_time(amplification_limited=amplification_limited)
+        space = self.spaces[-1]  # the others are discarded
+        if space.loss_time is not None or not space.ack_eliciting_in_flight:
+            return space.loss_time
+        return self._time_of_last_sent_ack_eliciting_packet + self.get_probe_timeout() * (1 << self._pto_count)
+
+    def _detect_loss(self, *, now: float, space: QuicPacketSpace) -> None:
+        oldest = next(iter(space.sent_packets), None)
+        if oldest is None or oldest > space.largest_acked_packet:
+            space.loss_time = None
+        else:
+            super()._detect_loss(now=now, space=space)
+
+    def _on_packets_lost(self, *, packets: Iterable[QuicSentPacket], **more: Any) -> None:
+        lost = list(packets)
+        if lost:
+            self._on_lost()
+        super()._on_packets_lost(packets=lost, **more)
 
     def give_up(self, packets: Iterable[QuicSentPacket], space: QuicPacketSpace, now: float) -> None:
         """Have the frames of `packets` sent again, which says nothing about congestion."""
@@ -90,7 +115,7 @@ class BoundedRecovery(QuicPacketRecovery):
 
     def release(self) -> None:
         """Drop the references to the connection: each packet knows the method to call at its delivery."""
-        self._send_probe = _send_nothing
+        self._send_probe = self._on_lost = _do_nothing
         for space in self.spaces:
             space.sent_packets.clear()
 
@@ -102,4 +127,4 @@ class BoundedRecovery(QuicPacketRecovery):
                 self.expire(packet)
 
 
-def _send_nothing() -> None: ...
+def _do_nothing() -> None: ...

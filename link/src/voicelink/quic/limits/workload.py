@@ -69,14 +69,20 @@ FRAME_UNITS: Final[Mapping[int, int]] = {
 class SharedLoad:
     """The work that all connections of one endpoint make; beyond half of a core the endpoint is busy."""
 
+    __slots__ = ("_at", "_burst", "_level", "_per_s")
+
     def __init__(self, units_per_s: float = SHARED_UNITS_PER_S) -> None:
-        self._burst = units_per_s * SHARED_BURST_S
-        self._units = TokenBucket(units_per_s, self._burst)
+        self._per_s = units_per_s
+        self._level = self._burst = units_per_s * SHARED_BURST_S
+        self._at = -math.inf
 
     def is_busy_after(self, units: float, now: float) -> bool:
         """Count so many units of work; what is owed is forgotten beyond `SHARED_BURST_S` of it."""
-        level = self._units.level(now)
-        self._units.charge(min(units, level + self._burst))
+        level = self._level
+        if now > self._at:
+            level = min(self._burst, level + (now - self._at) * self._per_s)
+            self._at = now
+        self._level = max(level - units, -self._burst)
         return level < units
 
 
@@ -84,7 +90,8 @@ class Workload:
     """Measures the work of one connection; `units` grows by what is done.
 
     While `shared` is busy the connection has `busy_packets_per_s`: the work of many connections, each within its own
-    limits, must not keep the packets of others waiting.
+    limits, must not keep the packets of others waiting. Its token buckets are plain numbers, since each datagram asks
+    three of them: what was owed or left of each at `_at`.
     """
 
     def __init__(
@@ -96,26 +103,37 @@ class Workload:
     ) -> None:
         self.units = 0
         self._shared = shared
-        self._busy_packets = TokenBucket(busy_packets_per_s, busy_packets_per_s)
-        self._packets = TokenBucket(packets_per_s, packets_per_s)
+        self._at = -math.inf
+        self._extra: float = EXTRA_UNITS_BURST
+        self._packets = self._packets_per_s = packets_per_s
+        self._busy_packets = self._busy_packets_per_s = busy_packets_per_s
         self._datagram_frames = TokenBucket(datagram_frames_per_s, datagram_frames_per_s)
-        self._extra = TokenBucket(EXTRA_UNITS_PER_S, EXTRA_UNITS_BURST)
 
     def admits_packet(self, now: float) -> bool:
         """Charge what was done since the last call, and return whether another datagram may be read."""
         units, self.units = self.units, 0
-        extra = units + DATAGRAM_UNITS - FREE_UNITS
-        if extra > 0:
-            self._extra.charge(extra)
-        if self._extra.level(now) < 0 or not self._packets.take(1, now):
+        if units > FREE_UNITS - DATAGRAM_UNITS:
+            self._extra -= units + DATAGRAM_UNITS - FREE_UNITS
+        elapsed = now - self._at
+        if elapsed > 0:
+            self._at = now
+            self._extra = min(EXTRA_UNITS_BURST, self._extra + elapsed * EXTRA_UNITS_PER_S)
+            self._packets = min(self._packets_per_s, self._packets + elapsed * self._packets_per_s)
+            self._busy_packets = min(self._busy_packets_per_s, self._busy_packets + elapsed * self._busy_packets_per_s)
+        if self._extra < 0 or self._packets < 1:
             return False
-        is_voice = self._busy_packets.take(1, now)
-        is_busy = self._shared is not None and self._shared.is_busy_after(units + SHARED_DATAGRAM_UNITS, now)
-        return is_voice or not is_busy
+        self._packets -= 1
+        is_voice = self._busy_packets >= 1
+        if is_voice:
+            self._busy_packets -= 1
+        return not self._is_busy(units, now) or is_voice
 
     def admits_datagram_frame(self, now: float) -> bool:
         """Return whether one more DATAGRAM frame may go to the application."""
         return self._datagram_frames.take(1, now)
+
+    def _is_busy(self, units: float, now: float) -> bool:
+        return self._shared is not None and self._shared.is_busy_after(units + SHARED_DATAGRAM_UNITS, now)
 
 
 class FrameTable(dict[int, Any]):

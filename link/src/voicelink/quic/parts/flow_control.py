@@ -31,9 +31,8 @@ class ReceiveWindows:
 
     def raise_connection_limit(self, limit: Limit) -> None:
         """Raise MAX_DATA once half the window was delivered."""
-        wanted = self.budget.delivered_bytes - self.unread_bytes + self._connection_bytes
-        if wanted - limit.value >= self._connection_bytes // 2:
-            limit.value = wanted
+        if self.is_connection_raise_due(limit):
+            limit.value = self.budget.delivered_bytes - self.unread_bytes + self._connection_bytes
 
     def stream_limit(self, stream: QuicStream) -> int:
         """Return the MAX_STREAM_DATA that the peer should know; what it knows, where there is nothing to say."""
@@ -43,13 +42,29 @@ class ReceiveWindows:
         wanted = stream.receiver.starting_offset() + self._stream_bytes
         return wanted if wanted - limit >= self._stream_bytes // 2 else limit
 
-    def is_idle(self, stream: QuicStream) -> bool:
-        """Whether there is nothing to write for a stream."""
-        sender = stream.sender
+    def is_raise_due(self, stream: QuicStream, limit: Limit) -> bool:
+        """Whether half the window of a stream that is not finished, or of the connection, was delivered."""
+        delivered = stream.receiver.starting_offset()
         return (
-            sender.buffer_is_empty
-            and not sender.reset_pending
-            and not stream.receiver.stop_pending
-            and not stream.is_finished
-            and self.stream_limit(stream) == stream.max_stream_data_local_sent
+            delivered + self._stream_bytes - stream.max_stream_data_local >= self._stream_bytes // 2
+            or self.is_connection_raise_due(limit)
         )
+
+    def is_connection_raise_due(self, limit: Limit) -> bool:
+        """Whether half the connection's window was delivered and read."""
+        wanted = self.budget.delivered_bytes - self.unread_bytes + self._connection_bytes
+        return wanted - limit.value >= self._connection_bytes // 2
+
+    def is_due(self, stream: QuicStream) -> bool:
+        """Whether a frame other than STREAM is to be written for a stream, or it is finished."""
+        return (
+            stream.sender.reset_pending
+            or stream.receiver.stop_pending
+            or stream.is_finished
+            or self.stream_limit(stream) != stream.max_stream_data_local_sent
+        )
+
+
+def is_streams_raise_due(limit: Limit) -> bool:
+    """Whether aioquic raises MAX_STREAMS now: once the peer has fewer left to open than it gains by that."""
+    return limit.value != limit.sent and limit.sent - limit.used < limit.value - limit.sent

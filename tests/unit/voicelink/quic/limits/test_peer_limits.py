@@ -168,6 +168,8 @@ def test_the_parts_of_ours_without_a_container_are_known() -> None:
         "AckPolicy",
         "AckRequest",
         "ConnectionOptions",
+        "FastReceiver",
+        "FastSender",
         "MinimumWindow",
         "Paths",
         "ReceiveWindows",

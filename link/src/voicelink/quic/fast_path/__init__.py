@@ -1,0 +1,6 @@
+"""The short way of a steady connection's packets; anything unusual is left to aioquic, and nothing changed before.
+
+A connection is steady while nothing is due but ACK, STREAM and DATAGRAM frames on one validated path. Each part is made
+anew when that begins, and holds what stays the same until it ends. Both ways give equal events, packets and state:
+tests/property/voicelink/test_fast_path.py compares them.
+"""

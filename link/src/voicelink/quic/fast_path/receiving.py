@@ -1,0 +1,301 @@
+"""Receives the 1-RTT packets of a steady connection: STREAM, DATAGRAM, ACK, PING, MAX_DATA and PADDING frames."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from aioquic._buffer import Buffer
+from aioquic.quic.connection import QuicConnectionError, QuicReceiveContext
+from aioquic.quic.packet import QuicFrameType, decode_packet_number
+from aioquic.quic.recovery import MAX_ACK_RANGES
+from aioquic.quic.stream import StreamFinishedError
+from aioquic.tls import Epoch
+from cryptography.exceptions import InvalidTag
+
+from voicelink.quic.events import DatagramFrameReceived
+from voicelink.quic.limits.reassembly import StreamReceiver
+from voicelink.quic.limits.workload import FRAME_UNITS
+
+if TYPE_CHECKING:
+    from voicelink.quic.engine import Connection
+
+_FIXED_BIT: Final = 0x40
+_SPIN_BIT: Final = 0x20
+_RESERVED_BITS: Final = 0x18
+_KEY_PHASE_BIT: Final = 0x04
+_SAMPLE_OFFSET: Final = 4
+_SAMPLE_BYTES: Final = 16
+_MAX_VARINT: Final = (1 << 62) - 1
+
+_PADDING: Final = int(QuicFrameType.PADDING)
+_PING: Final = int(QuicFrameType.PING)
+_ACK: Final = int(QuicFrameType.ACK)
+_STREAM: Final = int(QuicFrameType.STREAM_BASE)
+_FIN, _LENGTH, _OFFSET = 1, 2, 4
+_MAX_DATA: Final = int(QuicFrameType.MAX_DATA)
+_DATAGRAM: Final = int(QuicFrameType.DATAGRAM)
+_DATAGRAM_WITH_LENGTH: Final = int(QuicFrameType.DATAGRAM_WITH_LENGTH)
+
+_Frame = tuple[Any, ...]
+"""The frame type, and what is behind it: see `_frames`."""
+
+
+class AckedRanges(tuple[range, ...]):
+    """The ranges of an ACK frame from the lowest up, as aioquic's loss recovery reads them."""
+
+    __slots__ = ()
+
+    def bounds(self) -> range:
+        """From the lowest to the highest packet number."""
+        return range(self[0].start, self[-1].stop)
+
+
+class FastReceiver:
+    """The receiving half of the fast path, for as long as the connection is steady.
+
+    `take` decrypts a packet and looks at all its frames before it changes anything. A STREAM frame that is not simply
+    the next of its stream goes to the connection's own handler, which knows every case of it.
+    """
+
+    __slots__ = (
+        "_address",
+        "_cid",
+        "_connection",
+        "_decrypt",
+        "_iv",
+        "_key_phase",
+        "_mask",
+        "_max_datagram_frame_size",
+        "_endable",
+        "_min_bytes",
+        "_number_at",
+        "_space",
+    )
+
+    def __init__(self, connection: Connection) -> None:
+        recv = connection._cryptos[Epoch.ONE_RTT].recv
+        self._connection = connection
+        self._address = connection._network_paths[0].addr
+        self._cid = connection.host_cid
+        self._number_at = 1 + len(self._cid)
+        self._min_bytes = self._number_at + _SAMPLE_OFFSET + _SAMPLE_BYTES
+        self._mask = recv.hp._encryptor.update
+        self._decrypt = recv.aead._aead.decrypt
+        self._iv = recv.aead._iv
+        self._key_phase = recv.key_phase << 2
+        self._space = connection._spaces[Epoch.ONE_RTT]
+        self._max_datagram_frame_size = connection._configuration.max_datagram_frame_size or 0
+        self._endable = tuple(each for each in connection._streams_queue if each.receiver.is_finished)
+
+    def is_for_path(self, data: bytes, address: Any) -> bool:
+        """Whether a datagram has the short header, connection ID and address of the active path."""
+        number_at = self._number_at
+        return (
+            len(data) >= self._min_bytes
+            and data[0] & 0xC0 == _FIXED_BIT
+            and data[1:number_at] == self._cid
+            and address == self._address
+        )
+
+    def take(self, data: bytes, now: float) -> bool:
+        """Take a datagram that `is_for_path`; return False, and change nothing, if aioquic must."""
+        number_at = self._number_at
+        mask = self._mask(data[number_at + _SAMPLE_OFFSET : number_at + _SAMPLE_OFFSET + _SAMPLE_BYTES])
+        first = data[0] ^ mask[0] & 0x1F
+        if first & (_RESERVED_BITS | _KEY_PHASE_BIT) != self._key_phase:
+            return False
+        number_bytes = (first & 3) + 1
+        end = number_at + number_bytes
+        truncated = int.from_bytes(data[number_at:end], "big") ^ int.from_bytes(mask[1 : 1 + number_bytes], "big")
+        space = self._space
+        number = decode_packet_number(truncated, 8 * number_bytes, space.expected_packet_number)
+        header = b"%c%b%b" % (first, self._cid, truncated.to_bytes(number_bytes, "big"))
+        try:
+            payload = self._decrypt((self._iv ^ number).to_bytes(12, "big"), data[end:], header)
+        except InvalidTag:
+            return False
+        if number in space.received_packets:
+            return True
+        frames = self._frames(payload)
+        if not frames:
+            return False
+        self._accept(number, bool(first & _SPIN_BIT))
+        connection = self._connection
+        try:
+            is_ack_eliciting = self._handle(frames, payload, now)
+        except QuicConnectionError as error:
+            connection.close(error.error_code, error.frame_type, error.reason_phrase)
+        if connection.is_ended:
+            return True
+        connection._close_at = now + connection._idle_timeout()
+        connection._ack_eliciting_sent_since_receipt = False
+        if number > space.largest_received_packet:
+            space.largest_received_packet = number
+            space.largest_received_time = now
+        space.ack_queue.add(number)
+        space.received_packets.add(number)
+        if len(space.ack_queue) > MAX_ACK_RANGES:
+            space.ack_queue.shift()
+        if is_ack_eliciting and space.ack_at is None:
+            space.ack_at = now + connection._ack_delay
+        return True
+
+    def _accept(self, number: int, spin_bit: bool) -> None:
+        """A packet is genuine and new: note its number and spin bit (RFC 9000 sections 17.1 and 17.4)."""
+        connection, space = self._connection, self._space
+        if number > space.expected_packet_number:
+            space.expected_packet_number = number + 1
+        if number > connection._spin_highest_pn:
+            connection._spin_bit = spin_bit is not connection._is_client
+            connection._spin_highest_pn = number
+
+    def _frames(self, payload: bytes) -> list[_Frame]:
+        """Parse all frames; empty if one of them is of another type or malformed, or there is none.
+
+        Each is its type, the offset behind its type, the offset of its end, and: for a STREAM frame the stream's ID,
+        the data's offset in the stream, and in `payload`; for a DATAGRAM frame the data's offset in `payload`; for an
+        ACK frame the delay as encoded, and the ranges; for MAX_DATA the limit.
+        """
+        frames: list[_Frame] = []
+        offset, end = 0, len(payload)
+        has_ack = False
+        try:
+            while offset < end:
+                kind = payload[offset]
+                start = offset = offset + 1
+                if kind & 0xF8 == _STREAM:
+                    stream_id, offset = _varint(payload, offset)
+                    position = 0
+                    if kind & _OFFSET:
+                        position, offset = _varint(payload, offset)
+                    if kind & _LENGTH:
+                        length, offset = _varint(payload, offset)
+                        begin, offset = offset, offset + length
+                    else:
+                        begin, offset = offset, end
+                    if position + offset - begin > _MAX_VARINT:
+                        return []
+                    frames.append((kind, start, offset, stream_id, position, begin))
+                elif kind == _ACK:
+                    if has_ack:
+                        return []
+                    has_ack = True
+                    delay, ranges, offset = _ack(payload, offset)
+                    if ranges[0].start < 0:
+                        return []
+                    frames.append((kind, start, offset, delay, ranges))
+                elif kind in (_DATAGRAM, _DATAGRAM_WITH_LENGTH):
+                    length = end - offset
+                    if kind == _DATAGRAM_WITH_LENGTH:
+                        length, offset = _varint(payload, offset)
+                    begin, offset = offset, offset + length
+                    if offset - start >= self._max_datagram_frame_size:
+                        return []
+                    frames.append((kind, start, offset, begin))
+                elif kind == _PING:
+                    frames.append((kind, start, offset))
+                elif kind == _PADDING:
+                    while offset < end and not payload[offset]:
+                        offset += 1
+                    frames.append((kind, start, offset))
+                elif kind == _MAX_DATA:
+                    limit, offset = _varint(payload, offset)
+                    frames.append((kind, start, offset, limit))
+                else:
+                    return []
+        except IndexError:
+            return []
+        return frames if offset == end else []
+
+    def _handle(self, frames: list[_Frame], payload: bytes, now: float) -> bool:
+        """Act on the frames in order, and return whether they ask for an acknowledgement."""
+        connection = self._connection
+        workload = connection._workload
+        is_ack_eliciting = False
+        for frame in frames:
+            kind = frame[0]
+            workload.units += FRAME_UNITS[kind]
+            if kind & 0xF8 == _STREAM:
+                is_ack_eliciting = True
+                self._stream(frame, payload, now)
+            elif kind == _ACK:
+                self._acknowledged(frame[3], frame[4], now)
+            elif kind == _PING:
+                is_ack_eliciting = True
+            elif kind == _MAX_DATA:
+                is_ack_eliciting = True
+                connection._remote_max_data = max(connection._remote_max_data, frame[3])
+            elif kind != _PADDING:
+                is_ack_eliciting = True
+                if workload.admits_datagram_frame(now):
+                    connection._events.append(DatagramFrameReceived(payload[frame[3] : frame[2]]))
+                else:
+                    connection.datagram_frames_ignored += 1
+        return is_ack_eliciting
+
+    def _stream(self, frame: _Frame, payload: bytes, now: float) -> None:
+        kind, start, end, stream_id, position, begin = frame
+        connection = self._connection
+        stream = connection._streams.get(stream_id)
+        if stream is not None and not kind & _FIN:
+            limit, receiver = connection._local_max_data, stream.receiver
+            length = end - begin
+            if (
+                position + length <= stream.max_stream_data_local
+                and limit.used + length <= limit.value
+                and type(receiver) is StreamReceiver
+            ):
+                event = receiver.append(position, payload[begin:end])
+                if event is not None:
+                    limit.used += length
+                    connection._events.append(event)
+                    if connection._windows.is_raise_due(stream, limit):
+                        connection._is_steady = False
+                    return
+        connection._is_steady = False
+        context = QuicReceiveContext(
+            epoch=Epoch.ONE_RTT,
+            host_cid=self._cid,
+            network_path=connection._network_paths[0],
+            quic_logger_frames=None,
+            time=now,
+            version=None,
+        )
+        try:
+            connection._handle_stream_frame(context, kind, Buffer(data=payload[start:end]))
+        except StreamFinishedError:
+            pass  # its state was discarded: the frame is late
+
+    def _acknowledged(self, delay: int, ranges: AckedRanges, now: float) -> None:
+        connection = self._connection
+        connection._take_ack(ranges, delay, now)
+        for stream in self._endable:
+            if stream.sender.is_finished:
+                connection._is_steady = False  # it is discarded with the next packet
+
+
+def _varint(data: bytes, offset: int) -> tuple[int, int]:
+    """Return a variable-length integer and the offset behind it, which is beyond the end if it was cut short."""
+    first = data[offset]
+    if first < 0x40:
+        return first, offset + 1
+    if first < 0x80:
+        return (first & 0x3F) << 8 | data[offset + 1], offset + 2
+    end = offset + (1 << (first >> 6))
+    return int.from_bytes(data[offset:end], "big") & ((1 << 8 * (end - offset) - 2) - 1), end
+
+
+def _ack(data: bytes, offset: int) -> tuple[int, AckedRanges, int]:
+    """Return an ACK frame's delay as encoded, its ranges, and the offset behind it (RFC 9000 section 19.3.1)."""
+    largest, offset = _varint(data, offset)
+    delay, offset = _varint(data, offset)
+    more, offset = _varint(data, offset)
+    length, offset = _varint(data, offset)
+    ranges = [range(largest - length, largest + 1)]
+    for _ in range(more):
+        gap, offset = _varint(data, offset)
+        length, offset = _varint(data, offset)
+        largest = ranges[-1].start - gap - 2
+        ranges.append(range(largest - length, largest + 1))
+    ranges.reverse()
+    return delay, AckedRanges(ranges), offset
