@@ -284,14 +284,20 @@ class Connection(QuicConnection):
     @property
     def largest_acknowledged(self) -> int | None:
         """The largest 1-RTT packet number the peer has acknowledged."""
-        space = self._spaces.get(tls.Epoch.ONE_RTT)
+        space = self._space
         return None if space is None else space.largest_acked_packet or None
 
     @property
     def has_unacknowledged(self) -> bool:
         """Whether a 1-RTT packet that the peer must acknowledge has not been, and is not given up for lost."""
-        space = self._spaces.get(tls.Epoch.ONE_RTT)
+        space = self._space
         return space is not None and space.ack_eliciting_in_flight > 0
+
+    @property
+    def _space(self) -> QuicPacketSpace | None:
+        """The 1-RTT packet number space, without the hash of a key; `None` before the first packet."""
+        spaces = self._loss.spaces
+        return spaces[-1] if spaces else None
 
     # Datagrams, timers and the end
 
@@ -307,7 +313,7 @@ class Connection(QuicConnection):
         if len(data) > MAX_UDP_PAYLOAD_BYTES or not (self._is_client or workload.admits_packet(now)):
             self.packets_ignored += 1
             return
-        space = self._spaces.get(tls.Epoch.ONE_RTT)
+        space = self._space
         former_largest, ack_due_at = -1, None
         if space is not None:
             former_largest, ack_due_at, space.ack_at = space.largest_received_packet, space.ack_at, None
@@ -320,7 +326,7 @@ class Connection(QuicConnection):
         budget = self._windows.budget
         workload.units += EVENT_UNITS * len(self._events) + budget.steps + len(self._streams_queue) // 4
         budget.steps = 0
-        space = self._spaces.get(tls.Epoch.ONE_RTT)
+        space = self._space
         if space is not None:
             self._acks.on_datagram_received(space, former_largest, ack_due_at, now)
 
@@ -332,8 +338,8 @@ class Connection(QuicConnection):
         if self._is_steady and not self._is_sending_due(now):
             self._pacing_at = None
             return []
-        if self._handshake_confirmed:
-            self._acks.on_sending(self._spaces[tls.Epoch.ONE_RTT], now)
+        if self._handshake_confirmed and self._space is not None:
+            self._acks.on_sending(self._space, now)
         allowed = self._minimum_window.allowed_bytes(self._next_datagram_bytes(), now)
         if allowed:
             window = self._loss.open_window(max(allowed, self._max_datagram_size))
@@ -502,14 +508,14 @@ class Connection(QuicConnection):
 
     def _is_sending_due(self, now: float) -> bool:
         """While steady: whether there is anything to send."""
-        ack_at = self._spaces[tls.Epoch.ONE_RTT].ack_at
+        ack_at = self._loss.spaces[-1].ack_at
         return bool(self._datagrams_pending) or self._has_stream_data or (ack_at is not None and ack_at <= now)
 
     def _steady_timer(self) -> float | None:
         """As aioquic's, where there is one packet number space and a validated path."""
         timer_at = self._close_at
         self._loss_at = self._loss.get_loss_detection_time(amplification_limited=False)
-        for at in (self._spaces[tls.Epoch.ONE_RTT].ack_at, self._loss_at, self._pacing_at):
+        for at in (self._loss.spaces[-1].ack_at, self._loss_at, self._pacing_at):
             if at is not None and (timer_at is None or at < timer_at):
                 timer_at = at
         return timer_at
@@ -1023,17 +1029,17 @@ class Connection(QuicConnection):
         before = space.largest_acked_packet
         self._check_ack(largest, ranges, context.epoch, frame_type)
         super()._handle_ack_frame(context, frame_type, buf)
-        self._follow_ack(before, context.epoch, context.time)
+        self._follow_ack(before, space, context.time)
 
     def _take_ack(self, ranges: AckedRanges, delay: int, now: float) -> None:
         """As `_handle_ack_frame`, of an ACK frame in a 1-RTT packet that was parsed already."""
-        space = self._spaces[tls.Epoch.ONE_RTT]
+        space = self._loss.spaces[-1]
         before = space.largest_acked_packet
         self._check_ack(ranges[-1].stop - 1, len(ranges) - 1, tls.Epoch.ONE_RTT, QuicFrameType.ACK)
         self._loss.on_ack_received(
             ack_rangeset=ranges, ack_delay=(delay << self._remote_ack_delay_exponent) / 1_000_000, now=now, space=space
         )
-        self._follow_ack(before, tls.Epoch.ONE_RTT, now)
+        self._follow_ack(before, space, now)
 
     def _check_ack(self, largest: int, more_ranges: int, epoch: tls.Epoch, frame_type: int) -> None:
         if largest > self._loss.largest_sent.get(epoch, -1):
@@ -1042,9 +1048,9 @@ class Connection(QuicConnection):
             )
         self._workload.units += min(more_ranges, MAX_UDP_PAYLOAD_BYTES)
 
-    def _follow_ack(self, before: int, epoch: tls.Epoch, now: float) -> None:
-        largest = self._spaces[epoch].largest_acked_packet
-        if epoch is tls.Epoch.ONE_RTT and self._paths.is_round_trip_foreign(largest):
+    def _follow_ack(self, before: int, space: QuicPacketSpace, now: float) -> None:
+        largest = space.largest_acked_packet
+        if space.is_application_data and self._paths.is_round_trip_foreign(largest):
             self._loss.forget_round_trip_time()
         if largest > before:
             self._minimum_window.on_acked(now)
