@@ -22,6 +22,7 @@ from voicelink.quic.events import (
     PeerMoved,
     ProtocolNegotiated,
     QuicEvent,
+    StreamDataReceived,
 )
 
 _log = LimitedLog(structlog.get_logger(__name__))
@@ -133,6 +134,10 @@ class ServedConnection:
 
     def event_received(self, event: QuicEvent) -> None:
         """Act on an event, and pass it on to the handler."""
+        if isinstance(event, StreamDataReceived):  # nearly all are
+            if self._handler is not None:
+                self._handler.event_received(event)
+            return
         match event:
             case ConnectionIdIssued(connection_id=cid):
                 self._owner.cid_issued(cid, self)

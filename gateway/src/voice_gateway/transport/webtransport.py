@@ -260,6 +260,9 @@ class WebTransport:
         """Have flow control hold back what waits here, so that it grows no further than a window."""
         if self._is_closed:
             return
+        if not self._unread and not self._is_control_unread:
+            self._hold_back(0)
+            return
         readers = [self._readers[each] for each in self._unread if each in self._readers]
         control = self._control.unread_bytes if self._control is not None else 0
         self._hold_back(control + sum(reader.unread_bytes for reader in readers))
@@ -433,6 +436,10 @@ class _Sessions:
 
     def _handle(self, event: WebTransportEvent) -> None:
         match event:
+            case StreamData(session_id=session_id) | DatagramReceived(session_id=session_id):
+                transport = self._transports.get(session_id)
+                if transport is not None:
+                    transport.received(event)
             case SessionRequested(session_id=session_id) if not self._connection.quic.is_confirmed:
                 # early data may be a replay: a session must not be made twice (RFC 8470 section 3)
                 self._unproven[session_id] = event
