@@ -33,6 +33,7 @@ DOORS = [
 # Who may use names of aioquic's that begin with an underscore.
 AIOQUIC_INSIDERS = (
     "link/src/voicelink/quic/engine.py",
+    "link/src/voicelink/quic/fast_path/",
     "link/src/voicelink/quic/limits/recovery.py",
     "link/src/voicelink/quic/handshake/",
     "link/src/voicelink/quic/parts/reset_stream_at.py",
@@ -110,6 +111,9 @@ SANS_IO = [
     "link/src/voicelink/quic/parts/paths.py",
     "link/src/voicelink/quic/parts/reset_stream_at.py",
     "link/src/voicelink/quic/parts/resumption.py",
+    "link/src/voicelink/quic/fast_path/keys.py",
+    "link/src/voicelink/quic/fast_path/receiving.py",
+    "link/src/voicelink/quic/fast_path/sending.py",
     "link/src/voicelink/quic/limits/crypto_buffer.py",
     "link/src/voicelink/quic/handshake/hello_retry.py",
     "link/src/voicelink/quic/handshake/initial_keys.py",
@@ -193,7 +197,7 @@ MANY_METHODS = {
     "voice_gateway.LiveSession": (13, "what the transport, the agent, the store and the timers tell one session"),
     "voice_gateway.Session": (16, "every input of the sans-IO session"),
     "voice_client.WebTransportConnection": (18, "the transport interface, and migration"),
-    "voicelink.Connection": (38, "the public face of the QUIC parts, which it calls by name"),
+    "voicelink.Connection": (43, "the public face of the QUIC parts, which it calls by name"),
     "voicelink.WebTransportLayer": (13, "streams, datagrams, drain and close of WebTransport sessions"),
     "quiclb.Family": (13, "the address layout of one IP family, for numpy"),
     "quiclb.Supervisor": (13, "the life of forwarding processes, and what metrics ask of them"),

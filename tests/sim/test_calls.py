@@ -25,7 +25,7 @@ from voice_client.call.report import CallReport
 from voice_gateway.agent.base import UserAudio
 from voice_gateway.certificates.development import DevelopmentCertificate
 
-pytestmark = pytest.mark.usefixtures("order_agent_models")
+pytestmark = pytest.mark.usefixtures("order_agent_models", "both_ways")
 
 RECORDING = Path(__file__).parents[2] / "deploy" / "local" / "caller.wav"
 FRAME_BYTES = 640

@@ -15,7 +15,7 @@ from tests.sim.test_calls import RECORDING, Outcome, assert_is_whole, place_call
 from voice_client import CallLost, ClientError, ServerDrained, VoiceClient
 from voice_gateway.certificates.development import DevelopmentCertificate
 
-pytestmark = pytest.mark.usefixtures("order_agent_models")
+pytestmark = pytest.mark.usefixtures("order_agent_models", "both_ways")
 
 
 async def _moved(cluster: SimulatedCluster, call: VoiceClient, rng: random.Random) -> None:

@@ -18,6 +18,8 @@ from testbed.simulation import Simulation, simulate
 from voice_gateway.agent.base import Agent, Conversation, Emit, Reply, ReplyAudio, ReplyEnded, UserAudio
 from voice_gateway.certificates.development import DevelopmentCertificate
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 LECTURE_S = 14
 LECTURE = bytes(np.random.default_rng(1).normal(0, 3_000, LECTURE_S * 24_000).astype("<i2"))
 TARGET_S, CAP_S = 4.0, 5.0

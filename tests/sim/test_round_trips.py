@@ -13,6 +13,8 @@ from voice_client.transport.link import Link
 from voice_gateway.agent.loading import load_agent
 from voice_gateway.certificates.development import DevelopmentCertificate
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 LINK_ROUND_TRIP_S = 0.050
 ALWAYS_RETRY = (("retry_after_half_open", 0),)
 

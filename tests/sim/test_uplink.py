@@ -11,7 +11,7 @@ from testbed.simulation import seeds, simulate
 from tests.sim.test_calls import KINDS, assert_is_whole, place_call
 from voice_gateway.certificates.development import DevelopmentCertificate
 
-pytestmark = pytest.mark.usefixtures("order_agent_models")
+pytestmark = pytest.mark.usefixtures("order_agent_models", "both_ways")
 
 
 @pytest.mark.parametrize("seed", seeds(12))

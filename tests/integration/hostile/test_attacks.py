@@ -26,6 +26,8 @@ from voicelink.quic import Connection, PeerClosed
 from voicelink.quic.cid_source import RandomCids
 from voicelink.quic.events import ConnectionTerminated
 
+pytestmark = pytest.mark.usefixtures("both_ways")
+
 KEY = b"s" * 32
 
 

@@ -216,9 +216,9 @@ class WebTransportLayer:
 
     def handle_event(self, event: quic_events.QuicEvent) -> list[WebTransportEvent]:
         """Take a QUIC event, and return what it means for sessions and streams."""
-        data = self._plain_data(event)
-        if data is not None:
-            return [data]
+        plain = self._plain_data(event)
+        if plain is not None:
+            return [plain]
         if isinstance(event, quic_events.StreamDataReceived) and event.stream_id not in self._streams:
             self._quic.charge(len(event.data) // 2)  # as much as frames of two bytes would cost
         answers: list[WebTransportEvent] = []

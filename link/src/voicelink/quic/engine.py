@@ -59,6 +59,7 @@ from voicelink.quic.events import (
     QuicEvent,
     ServerMoved,
 )
+from voicelink.quic.fast_path.keys import Keys
 from voicelink.quic.fast_path.receiving import AckedRanges, FastReceiver
 from voicelink.quic.fast_path.sending import FastSender
 from voicelink.quic.handshake.hello_retry import RetryingContext
@@ -305,10 +306,13 @@ class Connection(QuicConnection):
         receiver = self._fast_receiver if self._is_steady else None
         if receiver is not None and not receiver.is_for_path(data, addr):
             receiver = None
-        if receiver is None and self._state not in END_STATES:
-            if self._ids.is_stateless_reset(data, self._peer_cids_in_use()):
-                self._reset_by_peer()
-                return
+        if (
+            receiver is None
+            and self._state not in END_STATES
+            and self._ids.is_stateless_reset(data, self._peer_cids_in_use())
+        ):
+            self._reset_by_peer()
+            return
         workload = self._workload
         if len(data) > MAX_UDP_PAYLOAD_BYTES or not (self._is_client or workload.admits_packet(now)):
             self.packets_ignored += 1
@@ -450,11 +454,12 @@ class Connection(QuicConnection):
         self._is_steady = self._handshake_confirmed and not self.is_ended and not self._is_other_frame_due()
         if not self._is_steady:
             return
-        self._has_stream_data = any([self._has_data(stream) for stream in self._streams_queue])
-        if self._can_be_fast():
-            self._fast_receiver, self._fast_sender = FastReceiver(self), FastSender(self)
-        else:
-            self._fast_receiver = self._fast_sender = None
+        self._has_stream_data = bool([stream for stream in self._streams_queue if self._has_data(stream)])
+        pair = self._cryptos[tls.Epoch.ONE_RTT]
+        receiving, sending = Keys.of(pair.recv), Keys.of(pair.send)
+        self._fast_receiver = self._fast_sender = None
+        if receiving is not None and sending is not None and self._can_be_fast():
+            self._fast_receiver, self._fast_sender = FastReceiver(self, receiving), FastSender(self, sending)
 
     def _is_other_frame_due(self) -> bool:
         """Whether a frame other than ACK, STREAM and DATAGRAM is to be sent."""
@@ -470,13 +475,13 @@ class Connection(QuicConnection):
             or self._remote_preferred_address is not None
             or not self._crypto_streams[tls.Epoch.ONE_RTT].sender.buffer_is_empty
             or self._cryptos[tls.Epoch.ONE_RTT]._update_key_requested
-            or not all([each.was_sent for each in self._host_cids])
+            or not all(each.was_sent for each in self._host_cids)
             or has_path_to_validate(self._network_paths)
             or self._windows.is_connection_raise_due(self._local_max_data)
             or self._local_max_data.value != self._local_max_data.sent
             or is_streams_raise_due(self._local_max_streams_bidi)
             or is_streams_raise_due(self._local_max_streams_uni)
-            or any([self._windows.is_due(stream) for stream in self._streams_queue])
+            or any(self._windows.is_due(stream) for stream in self._streams_queue)
         )
 
     @staticmethod
@@ -487,17 +492,16 @@ class Connection(QuicConnection):
         return not (sender.buffer_is_empty or stream.is_blocked)
 
     def _can_be_fast(self) -> bool:
-        """Whether the fast path knows the ciphers and the path in use, and nothing is logged."""
-        pair = self._cryptos[tls.Epoch.ONE_RTT]
+        """Whether the fast path can serve the path in use, and nothing is logged."""
         return (
             self.options.has_fast_path
+            and bool(self.host_cid)  # without one, only its address tells a packet from a stateless reset
             and self._quic_logger is None
-            and not pair.send.hp._is_chacha20
             and not self._cryptos[tls.Epoch.ZERO_RTT].recv.is_valid()
             and self._network_paths[0].is_validated
             and self._paths.deadline is None
             and (
-                all([path.is_validated for path in self._network_paths])
+                all(path.is_validated for path in self._network_paths)
                 if self._is_client
                 else self._paths.is_announced(self._network_paths[0])
             )
@@ -1037,7 +1041,10 @@ class Connection(QuicConnection):
         before = space.largest_acked_packet
         self._check_ack(ranges[-1].stop - 1, len(ranges) - 1, tls.Epoch.ONE_RTT, QuicFrameType.ACK)
         self._loss.on_ack_received(
-            ack_rangeset=ranges, ack_delay=(delay << self._remote_ack_delay_exponent) / 1_000_000, now=now, space=space
+            ack_rangeset=ranges,  # type: ignore[arg-type]  # what recovery needs of it
+            ack_delay=(delay << self._remote_ack_delay_exponent) / 1_000_000,
+            now=now,
+            space=space,
         )
         self._follow_ack(before, space, now)
 

@@ -171,7 +171,7 @@ def test_a_proxy_that_drains_the_session_sends_the_caller_elsewhere_once() -> No
 
 def stop_reading(caller: WebTransportCaller) -> None:
     """Send STOP_SENDING on the session's own stream, and take no notice of the reset that answers it."""
-    caller.pair.client._streams[caller.session_id].receiver.stop(0x170D7B68)
+    caller.pair.client.stop_stream(caller.session_id, 0x170D7B68)
     caller.layer._peer_reset = lambda *reset: []  # type: ignore[method-assign]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from aioquic._buffer import Buffer
@@ -13,6 +14,7 @@ from aioquic.tls import Epoch
 from cryptography.exceptions import InvalidTag
 
 from voicelink.quic.events import DatagramFrameReceived
+from voicelink.quic.fast_path.keys import MAX_NUMBER_BYTES, NONCE_BYTES, SAMPLE_BYTES, Keys
 from voicelink.quic.limits.reassembly import StreamReceiver
 from voicelink.quic.limits.workload import FRAME_UNITS
 
@@ -23,8 +25,6 @@ _FIXED_BIT: Final = 0x40
 _SPIN_BIT: Final = 0x20
 _RESERVED_BITS: Final = 0x18
 _KEY_PHASE_BIT: Final = 0x04
-_SAMPLE_OFFSET: Final = 4
-_SAMPLE_BYTES: Final = 16
 _MAX_VARINT: Final = (1 << 62) - 1
 
 _PADDING: Final = int(QuicFrameType.PADDING)
@@ -62,27 +62,28 @@ class FastReceiver:
         "_cid",
         "_connection",
         "_decrypt",
+        "_endable",
         "_iv",
         "_key_phase",
         "_mask",
         "_max_datagram_frame_size",
-        "_endable",
         "_min_bytes",
         "_number_at",
+        "_sample_at",
         "_space",
     )
 
-    def __init__(self, connection: Connection) -> None:
-        recv = connection._cryptos[Epoch.ONE_RTT].recv
+    def __init__(self, connection: Connection, keys: Keys) -> None:
         self._connection = connection
         self._address = connection._network_paths[0].addr
         self._cid = connection.host_cid
         self._number_at = 1 + len(self._cid)
-        self._min_bytes = self._number_at + _SAMPLE_OFFSET + _SAMPLE_BYTES
-        self._mask = recv.hp._encryptor.update
-        self._decrypt = recv.aead._aead.decrypt
-        self._iv = recv.aead._iv
-        self._key_phase = recv.key_phase << 2
+        self._sample_at = self._number_at + MAX_NUMBER_BYTES
+        self._min_bytes = self._sample_at + SAMPLE_BYTES
+        self._mask = keys.header.update
+        self._decrypt = keys.aead.decrypt
+        self._iv = keys.iv
+        self._key_phase = connection._cryptos[Epoch.ONE_RTT].recv.key_phase << 2
         self._space = connection._spaces[Epoch.ONE_RTT]
         self._max_datagram_frame_size = connection._configuration.max_datagram_frame_size or 0
         self._endable = tuple(each for each in connection._streams_queue if each.receiver.is_finished)
@@ -100,7 +101,7 @@ class FastReceiver:
     def take(self, data: bytes, now: float) -> bool:
         """Take a datagram that `is_for_path`; return False, and change nothing, if aioquic must."""
         number_at = self._number_at
-        mask = self._mask(data[number_at + _SAMPLE_OFFSET : number_at + _SAMPLE_OFFSET + _SAMPLE_BYTES])
+        mask = self._mask(data[self._sample_at : self._min_bytes])
         first = data[0] ^ mask[0] & 0x1F
         if first & (_RESERVED_BITS | _KEY_PHASE_BIT) != self._key_phase:
             return False
@@ -111,7 +112,7 @@ class FastReceiver:
         number = decode_packet_number(truncated, 8 * number_bytes, space.expected_packet_number)
         header = b"%c%b%b" % (first, self._cid, truncated.to_bytes(number_bytes, "big"))
         try:
-            payload = self._decrypt((self._iv ^ number).to_bytes(12, "big"), data[end:], header)
+            payload = self._decrypt((self._iv ^ number).to_bytes(NONCE_BYTES, "big"), data[end:], header)
         except InvalidTag:
             return False
         if number in space.received_packets:
@@ -238,12 +239,13 @@ class FastReceiver:
         connection = self._connection
         stream = connection._streams.get(stream_id)
         if stream is not None and not kind & _FIN:
-            limit, receiver = connection._local_max_data, stream.receiver
+            limit = connection._local_max_data
+            receiver: object = stream.receiver  # of ours where the peer may send
             length = end - begin
             if (
                 position + length <= stream.max_stream_data_local
                 and limit.used + length <= limit.value
-                and type(receiver) is StreamReceiver
+                and isinstance(receiver, StreamReceiver)
             ):
                 event = receiver.append(position, payload[begin:end])
                 if event is not None:
@@ -261,10 +263,8 @@ class FastReceiver:
             time=now,
             version=None,
         )
-        try:
+        with suppress(StreamFinishedError):  # its state was discarded: the frame is late
             connection._handle_stream_frame(context, kind, Buffer(data=payload[start:end]))
-        except StreamFinishedError:
-            pass  # its state was discarded: the frame is late
 
     def _acknowledged(self, delay: int, ranges: AckedRanges, now: float) -> None:
         connection = self._connection

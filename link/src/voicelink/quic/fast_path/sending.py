@@ -12,13 +12,14 @@ from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.quic.stream import QuicStream, QuicStreamSender
 from aioquic.tls import Epoch
 
+from voicelink.quic.fast_path.keys import MAX_NUMBER_BYTES, NONCE_BYTES, SAMPLE_BYTES, TAG_BYTES, Keys
+
 if TYPE_CHECKING:
     from voicelink.quic.engine import Connection
 
 _FIXED_BIT: Final = 0x40
 _NUMBER_BYTES: Final = 2
-_TAG_BYTES: Final = 16
-_SAMPLE: Final = slice(4 - _NUMBER_BYTES, 4 - _NUMBER_BYTES + 16)
+_SAMPLE: Final = slice(MAX_NUMBER_BYTES - _NUMBER_BYTES, MAX_NUMBER_BYTES - _NUMBER_BYTES + SAMPLE_BYTES)
 _ACK: Final = int(QuicFrameType.ACK)
 _STREAM_WITH_LENGTH: Final = int(QuicFrameType.STREAM_BASE) | 2
 _OFFSET: Final = 4
@@ -35,16 +36,15 @@ class FastSender:
 
     __slots__ = ("_cid", "_connection", "_encrypt", "_first", "_header_bytes", "_iv", "_mask", "_path", "_space")
 
-    def __init__(self, connection: Connection) -> None:
-        pair = connection._cryptos[Epoch.ONE_RTT]
+    def __init__(self, connection: Connection, keys: Keys) -> None:
         self._connection = connection
         self._path = connection._network_paths[0]
         self._cid = connection._peer_cid.cid
         self._header_bytes = 1 + len(self._cid) + _NUMBER_BYTES
-        self._mask = pair.send.hp._encryptor.update
-        self._encrypt = pair.send.aead._aead.encrypt
-        self._iv = pair.send.aead._iv
-        self._first = _FIXED_BIT | pair.key_phase << 2 | _NUMBER_BYTES - 1
+        self._mask = keys.header.update
+        self._encrypt = keys.aead.encrypt
+        self._iv = keys.iv
+        self._first = _FIXED_BIT | connection._cryptos[Epoch.ONE_RTT].key_phase << 2 | _NUMBER_BYTES - 1
         self._space = connection._spaces[Epoch.ONE_RTT]
 
     def datagrams(self, now: float) -> list[tuple[bytes, Any]] | None:
@@ -58,7 +58,7 @@ class FastSender:
             return None
         loss = connection._loss
         pending = connection._datagrams_pending
-        room = connection._max_datagram_size - self._header_bytes - _TAG_BYTES
+        room = connection._max_datagram_size - self._header_bytes - TAG_BYTES
         flight = loss.congestion_window - loss.bytes_in_flight
         packets: list[QuicSentPacket] = []
         datagrams: list[tuple[bytes, Any]] = []
@@ -73,9 +73,9 @@ class FastSender:
             if is_acking:
                 is_acking = False
                 self._put_ack(body, handlers, room, now)
-            most = min(room, flight - self._header_bytes - _TAG_BYTES)
+            most = min(room, flight - self._header_bytes - TAG_BYTES)
             head = len(body)
-            while pending and (size := 1 + size_uint_var(len(pending[0])) + len(pending[0])) <= most - len(body):
+            while pending and 1 + size_uint_var(len(pending[0])) + len(pending[0]) <= most - len(body):
                 data = pending.popleft()
                 body.append(_DATAGRAM_WITH_LENGTH)
                 _put_varint(body, len(data))
@@ -180,7 +180,7 @@ class FastSender:
         first = self._first | connection._spin_bit << 5
         short = number & 0xFFFF
         header = b"%c%b%b" % (first, self._cid, short.to_bytes(_NUMBER_BYTES, "big"))
-        protected = self._encrypt((self._iv ^ number).to_bytes(12, "big"), body, header)
+        protected = self._encrypt((self._iv ^ number).to_bytes(NONCE_BYTES, "big"), body, header)
         mask = self._mask(protected[_SAMPLE])
         short ^= mask[1] << 8 | mask[2]
         return b"%c%b%b%b" % (

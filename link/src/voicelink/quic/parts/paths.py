@@ -54,7 +54,7 @@ class Paths:
 
     def is_announced(self, path: QuicNetworkPath) -> bool:
         """Server: whether the application knows that `path` is the client's."""
-        return path.addr == self._announced_address
+        return bool(path.addr == self._announced_address)
 
     def on_challenge_delivery(self, path: QuicNetworkPath) -> None:
         """A PATH_CHALLENGE on the active path was acknowledged or lost.
