@@ -20,7 +20,7 @@ class ConnectionOptions:
     has `busy_packets_per_s`. `max_datagram_frames_per_s` goes to the application. A voice needs 150 of both, with every
     frame repeated twice.
 
-    `has_fast_path` False sends every packet by aioquic's own way, which costs twice as much; to compare the two.
+    `has_fast_path` False has aioquic read and build every packet, at more CPU; to compare the two.
     """
 
     ack_packets: int = 3
