@@ -160,9 +160,10 @@ def stream(stream_id: int, gap: int, length: int, *, is_last: bool = False, has_
 
 def ack(newest_back: int, first_range: int, *ranges: tuple[int, int], delay: int = 100) -> Frame:
     def encode(state: Twins) -> bytes:
-        largest = state.connections[0]._loss.largest_sent[tls.Epoch.ONE_RTT] - newest_back
+        largest = max(0, state.connections[0]._loss.largest_sent[tls.Epoch.ONE_RTT] - newest_back)
+        first = min(first_range, largest)
         more = b"".join(varint(gap) + varint(length) for gap, length in ranges)
-        return b"\x02" + b"".join(map(varint, (max(0, largest), delay, len(ranges), first_range))) + more
+        return b"\x02" + b"".join(map(varint, (largest, delay, len(ranges), first))) + more
 
     return encode
 
@@ -176,10 +177,11 @@ def limit(kind: int, *values: int) -> Frame:
 
 
 SMALL = st.integers(0, 3)
+EVERY = 1000
 COMMON = st.one_of(
     st.builds(stream, STREAMS, st.just(0), st.integers(1, 400)),
     st.builds(stream, STREAMS, st.just(0), st.integers(1, 400)),
-    st.builds(ack, st.just(0), SMALL),
+    st.builds(ack, st.just(0), st.sampled_from([0, 1, 2, EVERY])),
     st.builds(ack, SMALL, SMALL, st.tuples(SMALL, SMALL)),
     st.just(raw(b"\x01")),
     st.builds(lambda count: raw(bytes(count)), st.integers(1, 20)),
@@ -300,8 +302,8 @@ def steps(is_client: bool) -> st.SearchStrategy[list[Callable[[Twins], None]]]:
     written = st.builds(
         lambda stream_id, count, is_last: Acted(lambda each: each.send_stream_data(stream_id, bytes(count), is_last)),
         writable,
-        st.integers(0, 3000),
-        st.sampled_from([False] * 9 + [True]),
+        st.sampled_from([0, 10, 80, 80, 300, 3000]),
+        st.sampled_from([False] * 4 + [True]),
     )
     queued = st.builds(lambda count: Acted(lambda each: each.offer_datagram(bytes(count))), st.integers(0, 1300))
     rare_act = st.one_of(

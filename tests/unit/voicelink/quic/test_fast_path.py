@@ -42,7 +42,8 @@ def steady(**more: Any) -> Pair:
     """A pair in a call that goes on: streams are open in both directions, and nothing else is to be said."""
     pair = connected(**more)
     pair.client.send_stream_data(2, FRAME)
-    pair.server.send_stream_data(3, FRAME)
+    for stream_id in (1, 3):
+        pair.server.send_stream_data(stream_id, FRAME)
     pair.exchange(12)
     return pair
 
@@ -52,7 +53,7 @@ def talk(pair: Pair, frames: int = 50) -> None:
         pair.client.send_stream_data(2, FRAME)
         if number % 3 == 0:
             pair.client.offer_datagram(FRAME)
-            pair.server.send_stream_data(3, FRAME)
+            pair.server.send_stream_data(1, FRAME)
             pair.server.offer_datagram(FRAME)
         pair.exchange(1)
 
@@ -67,9 +68,21 @@ def test_every_packet_of_a_call_takes_the_fast_path(monkeypatch: pytest.MonkeyPa
     talk(pair)
     assert (ways.received, ways.built) == (0, 0)
     assert data_of(pair.server_events, 2) == FRAME * 51
-    assert data_of(pair.client_events, 3) == FRAME * 18
+    assert data_of(pair.client_events, 1) == FRAME * 18
     assert len(of(DatagramFrameReceived, pair.server_events)) == 17
     assert len(of(DatagramFrameReceived, pair.client_events)) == 17
+
+
+def test_a_stream_that_was_acknowledged_to_its_end_is_forgotten() -> None:
+    pair = steady()
+    pair.client.send_stream_data(4, b"both ways", end_stream=True)
+    pair.exchange(4)
+    limit = pair.server._local_max_streams_bidi.value
+    for stream_id in (3, 4):
+        pair.server.send_stream_data(stream_id, b"the end", end_stream=True)
+        talk(pair, 5)
+    assert not pair.server._streams.keys() & {3, 4}
+    assert pair.server._local_max_streams_bidi.value == limit + 1
 
 
 def test_after_a_loss_the_fast_path_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
