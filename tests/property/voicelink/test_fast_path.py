@@ -98,18 +98,19 @@ def events(connection: Connection) -> Iterator[QuicEvent]:
         yield event
 
 
-def handshaken(has_fast_path: bool, cipher: tls.CipherSuite) -> Pair:
+def handshaken(is_client: bool, has_fast_path: bool, cipher: tls.CipherSuite) -> Pair:
+    """A pair whose one side lets little be sent to it before it raises its limits: that of the twins."""
+    narrow, wide = {"max_data": 6000, "max_stream_data": 4000}, {"max_data": 1 << 20, "max_stream_data": 1 << 20}
     identity = TlsIdentity.from_pem(*pem(key=KEY), now=NOW)
     pair = connected(
         options=ConnectionOptions(has_fast_path=has_fast_path, max_datagram_frames_per_s=20),
         server={
             "certificate": identity.certificate,
             "private_key": identity.private_key,
-            "max_data": 6000,
-            "max_stream_data": 4000,
             "cipher_suites": [cipher],
+            **(wide if is_client else narrow),
         },
-        client={"max_data": 6000, "max_stream_data": 4000, "cipher_suites": [cipher]},
+        client={"cipher_suites": [cipher], **(narrow if is_client else wide)},
     )
     for connection, stream_id in ((pair.client, 0), (pair.client, 2), (pair.server, 1), (pair.server, 3)):
         connection.send_stream_data(stream_id, b"begin")
@@ -128,7 +129,7 @@ def handshaken(has_fast_path: bool, cipher: tls.CipherSuite) -> Pair:
 
 
 def twins(is_client: bool, cipher: tls.CipherSuite = tls.CipherSuite.AES_128_GCM_SHA256) -> Twins:
-    made = Twins([handshaken(True, cipher), handshaken(False, cipher)], is_client)
+    made = Twins([handshaken(is_client, has_fast_path, cipher) for has_fast_path in (True, False)], is_client)
     made.offsets = dict.fromkeys((0, 1, 2, 3), 5)
     made.both(lambda each: each.datagrams_to_send(made.now))
     return made
@@ -302,7 +303,7 @@ def steps(is_client: bool) -> st.SearchStrategy[list[Callable[[Twins], None]]]:
     written = st.builds(
         lambda stream_id, count, is_last: Acted(lambda each: each.send_stream_data(stream_id, bytes(count), is_last)),
         writable,
-        st.sampled_from([0, 10, 80, 80, 300, 3000]),
+        st.sampled_from([0, 10, 80, 80, 300, 3000, 30_000]),
         st.sampled_from([False] * 4 + [True]),
     )
     queued = st.builds(lambda count: Acted(lambda each: each.offer_datagram(bytes(count))), st.integers(0, 1300))

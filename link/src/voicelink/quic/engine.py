@@ -337,7 +337,7 @@ class Connection(QuicConnection):
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
         if not self._network_paths:
             return []
-        if not self._is_steady:
+        if not self._is_steady or self._fast_sender is None:
             self._look_for_steadiness()
         if self._is_steady and not self._is_sending_due(now):
             self._pacing_at = None
@@ -849,7 +849,8 @@ class Connection(QuicConnection):
         elif stream.sender._reset_error_code is not None:
             return
         self._get_or_create_stream_for_send(stream_id).sender.write(data, end_stream)
-        self._has_stream_data = True
+        if data or end_stream:
+            self._has_stream_data = True
 
     def reset_stream_at(self, stream_id: int, error_code: int, reliable_size: int) -> None:
         """Reset a stream, and deliver its first `reliable_size` bytes all the same, as far as they were written.

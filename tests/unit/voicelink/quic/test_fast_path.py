@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aioquic import tls
 from aioquic._crypto import AEAD, HeaderProtection
+from aioquic.buffer import encode_uint_var as varint
 from aioquic.quic.connection import QuicConnection
 
 from tests.unit.voicelink.quic.connection_state import differences, state_of
@@ -94,6 +95,22 @@ def test_after_a_loss_the_fast_path_goes_on(monkeypatch: pytest.MonkeyPatch) -> 
     talk(pair, 10)
     assert (ways.received, ways.built) == (0, 0)
     assert data_of(pair.server_events, 2) == FRAME * 21
+
+
+def test_lost_data_is_sent_again_with_the_acknowledgement_that_tells_of_it() -> None:
+    pair = steady()
+    pair.now += 1.0
+    for number in range(5):
+        pair.server.send_stream_data(1, bytes((number,)) * 80)
+        assert len(pair.server.datagrams_to_send(pair.now)) == 1
+    newest = pair.server._loss.largest_sent[tls.Epoch.ONE_RTT]
+    acknowledgement = b"\x02" + varint(newest) + varint(0) + varint(0) + varint(0)
+    pair.now += 0.05
+    pair.server.receive_datagram(packet(pair.client, acknowledgement), CLIENT_ADDRESS, pair.now)
+    for datagram, _ in pair.server.datagrams_to_send(pair.now):
+        pair.client.receive_datagram(datagram, SERVER_ADDRESS, pair.now)
+    pair.collect()
+    assert data_of(pair.client_events, 1).endswith(bytes(80))
 
 
 def test_after_a_rebinding_the_fast_path_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
