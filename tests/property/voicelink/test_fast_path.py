@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.unit.voicelink.quic.connection_state import differences, state_of
 from tests.unit.voicelink.quic.harness import CLIENT_ADDRESS, NOW, SERVER_ADDRESS, Pair, connected, pem
-from voice_gateway.endpoint.tls import TlsIdentity
+from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voicelink.quic import Connection, ConnectionOptions
 from voicelink.quic.events import QuicEvent
 
