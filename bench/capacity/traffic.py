@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voicelink.audio.opus import OpusEncoder
+from voicelink.audio.codecs.opus import OpusEncoder
 
 RATE_HZ = 16_000
 FRAME_MS = 20
