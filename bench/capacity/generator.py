@@ -24,7 +24,9 @@ def build(folder: Path) -> Path:
     """Compile the generator into `folder`, which keeps what cargo made, and return the program."""
     cargo = shutil.which("cargo")
     if cargo is None:
-        raise GeneratorError("the generator needs cargo of Rust 1.85 or newer; on Debian: apt-get install cargo, or rustup")
+        raise GeneratorError(
+            "the generator needs cargo of Rust 1.85 or newer; on Debian: apt-get install cargo, or rustup"
+        )
     command = [cargo, "build", "--release", "--locked", "--quiet", "--manifest-path", str(SOURCE / "Cargo.toml")]
     subprocess.run([*command, "--target-dir", str(folder)], check=True)
     return folder / "release" / "generator"

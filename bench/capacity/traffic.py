@@ -1,4 +1,4 @@
-"""What a caller sends, as a file for the generator: Opus packets with the gaps that discontinuous transmission leaves."""
+"""What a caller sends, as a file for the generator: Opus packets, with the gaps that DTX leaves."""
 
 from __future__ import annotations
 

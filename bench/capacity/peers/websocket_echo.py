@@ -28,7 +28,7 @@ async def websockets_server(port: int, context: ssl.SSLContext) -> None:
 async def picows_server(port: int, context: ssl.SSLContext) -> None:
     from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 
-    class Echo(WSListener):
+    class Echo(WSListener):  # type: ignore[misc]  # picows is not in the project's environment
         def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
             if frame.msg_type == WSMsgType.CLOSE:
                 transport.send_close(frame.get_close_code(), frame.get_close_message())

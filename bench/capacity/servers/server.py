@@ -28,7 +28,8 @@ class ServerError(Exception):
 class Server:
     """How a server is started. It is up once `ready_url` answers, or, without one, once it prints a line.
 
-    `has_echo` says that each frame comes back by itself; the others answer whole utterances.
+    `has_echo` says that each frame comes back by itself; the others answer whole utterances. `caller` is the beginning
+    of the generator's command where the project's own does not speak the protocol.
     """
 
     name: str
@@ -37,13 +38,14 @@ class Server:
     address: str
     has_echo: bool = True
     ready_url: str | None = None
+    caller: tuple[str, ...] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has used since it began: user and system time of all its threads, from /proc, and resident bytes."""
+    """What a process has used since it began, all its threads together, from /proc; and its resident bytes."""
 
     user_s: float
     system_s: float

@@ -1,4 +1,4 @@
-"""The project's worker, of this tree or of any revision, with the limits raised that one address of callers would meet."""
+"""The project's worker, of this tree or of any revision; limits that one address of callers would meet are raised."""
 
 from __future__ import annotations
 
@@ -61,7 +61,10 @@ def checkout(revision: str, folder: Path) -> tuple[str, Path]:
     The tree is unpacked beneath `folder` (`git archive`), so that the repository keeps no record of it.
     """
     found = subprocess.run(
-        ["git", "rev-parse", "--verify", "--short=7", f"{revision}^{{commit}}"], cwd=ROOT, capture_output=True, text=True
+        ["git", "rev-parse", "--verify", "--short=7", f"{revision}^{{commit}}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     if found.returncode:
         raise ServerError(f"there is no revision {revision!r}: {found.stderr.strip()}")

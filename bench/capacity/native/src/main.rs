@@ -27,7 +27,7 @@ use call::{Arrivals, Failure};
 use statistics::{processor_seconds, Quantiles, Statistics};
 use traffic::Pattern;
 
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Protocol {

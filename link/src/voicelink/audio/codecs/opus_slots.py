@@ -1,7 +1,7 @@
 """Opus packets as they are, for agents that neither decode nor encode: each lies in a slot of 20 ms, of fixed length.
 
-A slot is a packet's length (2 bytes), the packet and zeros. An empty one, of length 0, is 20 ms in which nothing begins:
-a gap of discontinuous transmission, or the rest of a packet longer than that. So bytes count time, as those of samples do.
+A slot is a packet's length (2 bytes), the packet and zeros. An empty one, of length 0, is 20 ms in which no packet
+begins: a gap that DTX leaves, or the rest of a longer packet. So bytes count time, as those of samples do.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def packet_of(slot: bytes) -> bytes:
 
 
 def packet_tenths_ms(packet: bytes) -> int:
-    """Return how long an Opus packet plays, in tenths of a millisecond (RFC 6716 section 3.1); 0 for a malformed one."""
+    """Return the length of an Opus packet in tenths of a millisecond (RFC 6716 section 3.1); 0 for a malformed one."""
     if not packet:
         return 0
     config, code = packet[0] >> 3, packet[0] & 3
@@ -54,9 +54,7 @@ class OpusSlotDecoder:
     def decode(self, frame: AudioFrame) -> bytes | Malformed:
         """Return the frame's slots behind the empty ones of the gap before it, at most 2 s."""
         if frame.codec is not Codec.OPUS:
-            return Malformed(
-                f"the agent takes opus alone, got {frame.codec.name.lower()}", CloseCode.UNSUPPORTED_CODEC
-            )
+            return Malformed(f"the agent takes opus alone, got {frame.codec.name.lower()}", CloseCode.UNSUPPORTED_CODEC)
         tenths_ms = packet_tenths_ms(frame.payload)
         if not 0 < tenths_ms <= _MAX_PACKET_TENTHS_MS or tenths_ms % (10 * FRAME_MS):
             return Malformed(f"opus packet: {tenths_ms / 10:g} ms, the agent takes multiples of {FRAME_MS} up to 120")

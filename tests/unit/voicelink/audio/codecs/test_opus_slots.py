@@ -69,7 +69,9 @@ def test_a_packet_of_60_ms_takes_three_slots() -> None:
     assert OpusSlotDecoder().decode(frame(0, packet)) == slot_of(packet) + 2 * EMPTY_SLOT
 
 
-@pytest.mark.parametrize("payload", [b"", bytes([0]), bytes([3]), bytes([31 << 3 | 3, 7]), bytes([1 << 3]) + bytes(1_275)])
+@pytest.mark.parametrize(
+    "payload", [b"", bytes([0]), bytes([3]), bytes([31 << 3 | 3, 7]), bytes([1 << 3]) + bytes(1_275)]
+)
 def test_a_packet_that_fills_no_slots_is_malformed(payload: bytes) -> None:
     """Empty, of 10 ms, without its count, of 140 ms, too long for a slot."""
     assert isinstance(OpusSlotDecoder().decode(frame(0, payload)), Malformed)
