@@ -5,19 +5,23 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from bench.capacity import generator
+from bench.capacity.generator import GeneratorError
 from bench.capacity.report import Findings, markdown
 from bench.capacity.runs import Lab, alternate, memory, pair, profile, say, survey
 from bench.capacity.servers.peers import prepare
+from bench.capacity.servers.server import ServerError
 from bench.capacity.servers.worker import ROOT, checkout, worker
 from bench.capacity.traffic import CONVERSATION, SELDOM
 from bench.figures import save
-from bench.lb.machine import describe_machine, raise_file_limit
+from bench.lb.machine import describe_machine, raise_file_limit, raise_priority
 
 CACHE = ROOT / ".capacity"
 """What is built once: the generator, the peers, the trees of other revisions."""
@@ -28,6 +32,7 @@ PROFILED_SESSIONS = 24
 def main() -> int:
     arguments = _arguments()
     raise_file_limit()
+    raise_priority(is_realtime=False)
     CACHE.mkdir(exist_ok=True)
     say("building the generator; the first time it takes a minute or two")
     program = generator.build(CACHE / "native")
@@ -37,7 +42,7 @@ def main() -> int:
         if arguments.rounds:
             lab = replace(lab, rounds=arguments.rounds)
         found = _measure(lab, folder, arguments)
-    document = {"capacity_of": describe_machine(), "findings": msgspec.to_builtins(found, str_keys=True)}
+    document = {"capacity_of": describe_machine(), "findings": msgspec.to_builtins(found, str_keys=True, enc_hook=str)}
     save("capacity", document, markdown(found))
     return 0
 
@@ -62,22 +67,37 @@ def _measure(lab: Lab, folder: Path, arguments: argparse.Namespace) -> Findings:
     windows = alternate(lab, kinds, conversation, sessions)
     found = Findings(sessions, [each.name for each in kinds], windows)
     say("profiles")
-    found.profiles = {each.name: profile(lab, each, conversation, PROFILED_SESSIONS) for each in kinds}
+    for each in kinds:
+        with _or_missing(found, f"the profile of {each.name}"):
+            found.profiles[each.name] = profile(lab, each, conversation, PROFILED_SESSIONS)
     if arguments.only_against:
         return found
     say("memory")
-    found.memory = memory(lab, worker(ROOT, "memory", folder), seldom)
+    with _or_missing(found, "memory"):
+        found.memory = memory(lab, worker(ROOT, "memory", folder), seldom)
     say("downloading and building the peers; the first time it takes a minute or two")
-    peers, found.missing = prepare(CACHE / "peers")
+    peers, missing = prepare(CACHE / "peers")
+    found.missing.update(missing)
     own = [worker(ROOT, "ours, echo agent", folder), worker(ROOT, "ours, no codec, no agent", folder, FRAME_ECHO)]
-    found.surveys = [
-        survey(lab, each, conversation, sessions, has_ramp=not arguments.quick or each is own[0])
-        for each in [*own, *peers]
-    ]
-    ramp = found.surveys[0].ramp
+    for each in [*own, *peers]:
+        with _or_missing(found, each.name):
+            has_ramp = each is own[0] or not arguments.quick
+            found.surveys.append(survey(lab, each, conversation, sessions, has_ramp=has_ramp))
     two = (worker(ROOT, "one of two", folder), worker(ROOT, "two of two", folder))
-    found.pair = pair(lab, two, conversation, sessions, float(ramp.carried if ramp else sessions))
+    expected = found.ramp.carried if found.ramp else sessions
+    with _or_missing(found, "two workers"):
+        found.pair = pair(lab, two, conversation, sessions, float(max(expected, sessions)))
     return found
+
+
+@contextmanager
+def _or_missing(found: Findings, name: str) -> Iterator[None]:
+    """Go on without what cannot be measured, and keep the reason for the report."""
+    try:
+        yield
+    except (GeneratorError, ServerError) as error:
+        say(f"{name}: {error}")
+        found.missing[name] = str(error)
 
 
 if __name__ == "__main__":

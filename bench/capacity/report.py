@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from bench.capacity.layers import LAYERS
@@ -26,17 +26,16 @@ class Findings:
     sessions: int
     names: Sequence[str]
     windows: Sequence[Sequence[Window]]
-    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    profiles: dict[str, Profile] = field(default_factory=dict)
     memory: Sequence[tuple[int, int]] = ()
-    surveys: Sequence[Survey] = ()
-    missing: Mapping[str, str] = field(default_factory=dict)
+    surveys: list[Survey] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
     pair: Pair | None = None
-    generator_build_s: float | None = None
 
     @property
     def ramp(self) -> Ramp | None:
-        """That of this tree's worker with codec and agent: the first survey."""
-        return self.surveys[0].ramp if self.surveys else None
+        """That of this tree's worker with codec and agent, the only server that answers whole utterances."""
+        return next((each.ramp for each in self.surveys if not each.server.has_echo), None)
 
 
 def markdown(found: Findings) -> str:
@@ -57,6 +56,7 @@ def markdown(found: Findings) -> str:
         header = ["cores (one worker each)", "sessions", "memory", "of it measured"]
         text = f"Sizing, {HEADROOM:.0%} of what was carried"
         parts.append(f"{text}\n\n{table(header, sizing)}")
+    parts += [f"Missing: {name}: {reason}" for name, reason in found.missing.items()]
     return "\n\n".join(parts)
 
 
@@ -156,12 +156,11 @@ def _servers(found: Findings) -> str:
         "sessions a core",
         "KB per session",
     ]
-    lines = [f"Missing: {name}, {reason}" for name, reason in found.missing.items()]
     note = (
         "All but the first echo frames, without codec and agent; the first one's lateness is that of pongs. "
         f"A core is full where p99 reaches {LATE_MS:g} ms twice in succession. Memory is the slope over the ramp."
     )
-    return "\n\n".join(["Beside other servers, same run", table(header, rows), note, *lines])
+    return "\n\n".join(["Beside other servers, same run", table(header, rows), note])
 
 
 def _late(survey: Survey) -> str:
