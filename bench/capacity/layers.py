@@ -40,6 +40,8 @@ _LAYERS = (
 )
 LAYERS = (QUIC_RECEIVE, QUIC_BUILD, SENDTO, QUIC_OTHER, *(name for name, _ in _LAYERS if name != _QUIC), OTHER)
 _SENDS = re.compile(r"\b(__)?(libc_)?send(to|msg|mmsg)\b|uv__udp_sendmsg|_send_datagrams?\b")
+_WAITS = re.compile(r"\bepoll_p?wait2?\b|\buv__io_poll\b")
+"""py-spy takes a thread that waits for sockets in native code for a busy one."""
 _BUILDS = re.compile(r"send|write|build|packet_builder|encrypt|transmit")
 _RECEIVES = re.compile(r"receive|_handle_|decrypt|pull_")
 
@@ -58,12 +60,13 @@ def sample(pid: int, seconds: float) -> Counter[str]:
 
 
 def count(raw: str) -> Counter[str]:
-    """Count py-spy's raw stacks, `frame;frame;frame N` from the outermost in, by layer."""
+    """Count py-spy's raw stacks, `frame;frame;frame N` from the outermost in, by layer; those that wait do not count."""
     counts: Counter[str] = Counter()
     for line in raw.splitlines():
         stack, _, samples = line.rpartition(" ")
-        if samples.isdigit() and MAIN_THREAD in stack:
-            counts[layer(stack.split(";"))] += int(samples)
+        frames = stack.split(";")
+        if samples.isdigit() and MAIN_THREAD in stack and not any(_WAITS.search(each) for each in frames[-2:]):
+            counts[layer(frames)] += int(samples)
     return counts
 
 

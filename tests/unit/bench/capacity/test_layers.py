@@ -52,7 +52,8 @@ def test_what_belongs_to_no_layer_is_the_event_loop() -> None:
     assert layer([LOOP]) == OTHER
 
 
-def test_threads_other_than_the_main_one_do_not_count() -> None:
+def test_other_threads_and_waiting_for_sockets_do_not_count() -> None:
     main, other = 'thread (0x1): "MainThread"', 'thread (0x2): "log"'
-    raw = f"{main};{LOOP};{RECEIVE} 7\n{other};{LOOP};{RECEIVE} 5\nno stack\n"
+    raw = f"{main};{LOOP};uv__io_poll (linux.c:1452);epoll_pwait (libc.so.6) 3\n"
+    raw += f"{main};{LOOP};{RECEIVE} 7\n{other};{LOOP};{RECEIVE} 5\nno stack\n"
     assert count(raw) == {QUIC_RECEIVE: 7}
