@@ -60,7 +60,7 @@ def sample(pid: int, seconds: float) -> Counter[str]:
 
 
 def count(raw: str) -> Counter[str]:
-    """Count py-spy's raw stacks, `frame;frame;frame N` from the outermost in, by layer; those that wait do not count."""
+    """Count py-spy's raw stacks, `frame;frame N` from the outermost in, by layer; those that wait do not count."""
     counts: Counter[str] = Counter()
     for line in raw.splitlines():
         stack, _, samples = line.rpartition(" ")
