@@ -39,7 +39,9 @@ _LAYERS = (
     (_QUIC, ("/aioquic/", "/voicelink/quic/", "/gateway/quic/", "/voice_gateway/endpoint/")),
 )
 LAYERS = (QUIC_RECEIVE, QUIC_BUILD, SENDTO, QUIC_OTHER, *(name for name, _ in _LAYERS if name != _QUIC), OTHER)
-_SENDS = re.compile(r"\b(__)?(libc_)?send(to|msg|mmsg)\b|uv__udp_sendmsg|_send_datagrams?\b")
+_SENDS = re.compile(r"\b(__)?(libc_)?send(to|msg|mmsg)\b|uv__udp_sendmsg|UDPTransport__send\b")
+_SEND_DEPTH = 6
+"""Frames below a call of `sendto` that are still its own: those of uvloop, libuv and libc."""
 _WAITS = re.compile(r"\bepoll_p?wait2?\b|\buv__io_poll\b")
 """py-spy takes a thread that waits for sockets in native code for a busy one."""
 _BUILDS = re.compile(r"send|write|build|packet_builder|encrypt|transmit")
@@ -72,7 +74,7 @@ def count(raw: str) -> Counter[str]:
 
 def layer(frames: list[str]) -> str:
     """Return the layer of the innermost frame that belongs to one; a system call that sends is one by itself."""
-    if any(_SENDS.search(frame) for frame in frames[-3:]):
+    if any(_SENDS.search(frame) for frame in frames[-_SEND_DEPTH:]):
         return SENDTO
     for index in range(len(frames) - 1, -1, -1):
         for name, parts in _LAYERS:
