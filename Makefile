@@ -12,7 +12,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-attacks bench-audio bench-calls bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink bench-words interop fuzz clean
+.PHONY: help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink bench-words interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,7 +83,7 @@ demo-phone: setup ## the spoken order as a telephone call, whose worker is kille
 serve: setup $(if $(shell command -v npm),web) ## keep the demonstration's cluster up, page and all (TOKENS=1: callers need a token)
 	@$(BIN)/python -m deploy.local.serve $(if $(TOKENS),--tokens)
 
-bench: bench-audio bench-gaps bench-calls bench-survival bench-uplink ## every benchmark; results go to bench/results
+bench: bench-audio bench-gaps bench-capacity bench-survival bench-uplink ## every benchmark; results go to bench/results
 
 bench-attacks: setup ## what hostile callers cost a worker and the call beside them, ten minutes on two cores (QUICK=1: two minutes)
 	$(BIN)/python -m bench.attacks $(if $(QUICK),--quick)
@@ -94,8 +94,10 @@ bench-audio: setup ## rate conversion beside soxr, scipy and linear interpolatio
 bench-gaps: setup ## the gap at migration, rebinding and load balancer restart
 	$(BIN)/python -m bench.gaps
 
-bench-calls: setup ## 60 calls at once through the load balancer to one worker
-	$(BIN)/python -m bench.calls
+bench-capacity: setup ## what a worker carries, 25 minutes on two cores (QUICK=1: five; AGAINST=REV: beside that revision; needs cargo)
+	$(BIN)/python -m bench.capacity $(if $(QUICK),--quick) $(if $(AGAINST),--against $(AGAINST))
+
+bench-calls: bench-capacity ## former name of bench-capacity
 
 bench-words: setup ## how well the order agent understands three voices when audio is lost, without the gateway and with it, 5 minutes (needs flite)
 	$(BIN)/python -m bench.words

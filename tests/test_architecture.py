@@ -98,6 +98,7 @@ SANS_IO = [
     "gateway/src/voice_gateway/access/tokens.py",
     "gateway/src/voice_gateway/access/uplink_limits.py",
     "link/src/voicelink/audio/codecs/g711.py",
+    "link/src/voicelink/audio/codecs/opus_slots.py",
     "link/src/voicelink/audio/resample.py",
     "gateway/src/voice_gateway/agent/turn.py",
     "gateway/src/voice_gateway/agents/order/understanding/grammar.py",

@@ -17,10 +17,15 @@ from pydantic import BaseModel
 
 
 class AudioFormat(Enum):
-    """How samples are written: 16-bit little-endian PCM, or G.711 mu-law of one byte a sample."""
+    """How audio is written: 16-bit little-endian PCM, G.711 mu-law of one byte a sample, or Opus packets as they are.
+
+    `OPUS` is for agents that forward or echo packets: each lies in a slot of 20 ms
+    (`voicelink.audio.codecs.opus_slots`), the rates do not count, and callers of another codec cannot be served.
+    """
 
     PCM16 = "pcm16"
     PCMU = "pcmu"
+    OPUS = "opus"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from voice_gateway.agent.base import Agent, AudioFormat
 from voice_gateway.errors import AgentError
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
 from voicelink.audio.codecs.opus import ANSWER_COMPLEXITY
+from voicelink.audio.codecs.opus_slots import SLOT_BYTES, SLOTS_PER_S, OpusSlotDecoder, OpusSlotEncoder
 from voicelink.audio.codecs.pcmu import PCMU_RATE_HZ, PcmuDecoder, PcmuEncoder
 from voicelink.wire import AudioFrame, Codec, Malformed
 
@@ -32,35 +33,45 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AgentAudio:
-    """PCM16 at the agent's rates, or mu-law at 8 kHz both ways; answers in Opus are encoded at `opus_complexity`."""
+    """PCM16 at the agent's rates, mu-law at 8 kHz both ways, or slots of Opus packets, 50 a second, both ways.
+
+    Answers that are encoded here in Opus are at `opus_complexity`.
+    """
 
     input_rate_hz: int
     output_rate_hz: int
-    is_pcmu: bool = False
+    form: AudioFormat = AudioFormat.PCM16
     opus_complexity: int = ANSWER_COMPLEXITY
 
     @property
     def sample_bytes(self) -> int:
-        """Bytes in a sample."""
-        return 1 if self.is_pcmu else 2
+        """Bytes in a sample, or in a slot."""
+        return _SAMPLE_BYTES[self.form]
 
     def decoder(self) -> Decoder:
         """Make a new one, for one stream of a caller."""
-        return PcmuDecoder() if self.is_pcmu else FrameDecoder(self.input_rate_hz)
+        if self.form is AudioFormat.OPUS:
+            return OpusSlotDecoder()
+        return PcmuDecoder() if self.form is AudioFormat.PCMU else FrameDecoder(self.input_rate_hz)
 
     def encoder(self, codec: Codec) -> Encoder:
         """Make a new one, for one answer to a caller."""
-        complexity = self.opus_complexity
-        if self.is_pcmu:
-            return PcmuEncoder(codec, opus_complexity=complexity)
-        return FrameEncoder(codec, self.output_rate_hz, has_dtx=False, opus_complexity=complexity)
+        if self.form is AudioFormat.OPUS:
+            return OpusSlotEncoder(codec)
+        if self.form is AudioFormat.PCMU:
+            return PcmuEncoder(codec, opus_complexity=self.opus_complexity)
+        return FrameEncoder(codec, self.output_rate_hz, has_dtx=False, opus_complexity=self.opus_complexity)
+
+
+_SAMPLE_BYTES = {AudioFormat.PCM16: 2, AudioFormat.PCMU: 1, AudioFormat.OPUS: SLOT_BYTES}
 
 
 def audio_of(agent: Agent, opus_complexity: int = ANSWER_COMPLEXITY) -> AgentAudio:
     """Return the form that the agent declares; raises `AgentError` for mu-law at another rate than 8 kHz."""
-    is_pcmu = agent.audio_format is AudioFormat.PCMU
-    audio = AgentAudio(agent.input_rate_hz, agent.output_rate_hz, is_pcmu, opus_complexity)
+    if agent.audio_format is AudioFormat.OPUS:
+        return AgentAudio(SLOTS_PER_S, SLOTS_PER_S, AudioFormat.OPUS)
+    audio = AgentAudio(agent.input_rate_hz, agent.output_rate_hz, agent.audio_format, opus_complexity)
     rates = {audio.input_rate_hz, audio.output_rate_hz}
-    if audio.is_pcmu and rates != {PCMU_RATE_HZ}:
+    if audio.form is AudioFormat.PCMU and rates != {PCMU_RATE_HZ}:
         raise AgentError(f"the agent {agent.name!r} speaks mu-law, which is at {PCMU_RATE_HZ} Hz, got {max(rates)}")
     return audio

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from bench.capacity.servers.frame_echo import FrameEcho
 from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
 from tests.unit.voice_gateway.telephony.test_call import Line
 from voice_gateway.agent.base import Agent, AudioFormat, Reply, ReplyAudio, ReplyEnded, UserAudio
@@ -17,6 +18,7 @@ from voice_gateway.session.core.speech.agent_audio import AgentAudio, audio_of
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.store.memory import MemoryStore
 from voicelink.audio.codecs.g711 import pcmu_encode
+from voicelink.audio.codecs.opus_slots import SLOT_BYTES
 from voicelink.wire import AudioFrame, Codec, Start
 
 EVERY_BYTE = bytes(range(256))
@@ -88,10 +90,16 @@ async def test_speech_counts_an_byte_a_sample(agent, manager) -> None:
 
 def test_an_agent_speaks_pcm16_unless_it_says_otherwise() -> None:
     assert audio_of(EchoAgent()) == AgentAudio(16_000, 16_000)
-    assert audio_of(PcmuEchoAgent()) == AgentAudio(8_000, 8_000, is_pcmu=True)
+    assert audio_of(PcmuEchoAgent()) == AgentAudio(8_000, 8_000, AudioFormat.PCMU)
 
 
 def test_mu_law_at_another_rate_is_refused(agent) -> None:
     agent.output_rate_hz = 24_000
     with pytest.raises(AgentError, match="the agent 'fake' speaks mu-law, which is at 8000 Hz, got 24000"):
         audio_of(agent)
+
+
+def test_opus_slots_count_time_as_samples_do() -> None:
+    audio = audio_of(FrameEcho())
+    assert audio.output_rate_hz * 0.02 == 1
+    assert audio.sample_bytes == SLOT_BYTES

@@ -1,0 +1,1 @@
+"""What a worker carries: CPU, memory, lateness and handshakes, beside another revision and beside other servers."""

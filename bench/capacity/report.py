@@ -1,0 +1,257 @@
+"""What the runs say, as tables and as one JSON document."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bench.capacity.layers import LAYERS
+from bench.capacity.measure import Slope, Spread, Window
+from bench.capacity.runs import LATE_MS, Pair, Profile, Ramp, Survey, memory_slope, ratios
+from bench.figures import table
+
+HEADROOM = 0.7
+"""How much of what a core can carry the sizing table uses: bursts of handshakes and resumes need the rest."""
+SIZES = (1, 2, 4, 8, 16, 32)
+QUIET = 0.05
+"""With more than this share of the core taken by others, windows are not to be believed."""
+MB = 1e6
+
+
+@dataclass(slots=True)
+class Findings:
+    """Everything that was measured; what was not is empty or `None`."""
+
+    sessions: int
+    names: Sequence[str]
+    windows: Sequence[Sequence[Window]]
+    profiles: dict[str, Profile] = field(default_factory=dict)
+    memory: Sequence[tuple[int, int]] = ()
+    surveys: list[Survey] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    pair: Pair | None = None
+
+    @property
+    def ramp(self) -> Ramp | None:
+        """That of this tree's worker with codec and agent, the only server that answers whole utterances."""
+        return next((each.ramp for each in self.surveys if not each.server.has_echo), None)
+
+
+def markdown(found: Findings) -> str:
+    """All tables."""
+    parts = [
+        f"Capacity of a worker, loopback, {found.sessions} sessions unless said otherwise. CPU is the server process's "
+        "own (user and system time), its core is its own, the callers run on others. A session sends 20 ms of Opus, "
+        "two fifths of the time voice, with DTX gaps, and four pings a second. n windows: median (least to most).",
+        _trust(found),
+        _worker(found),
+    ]
+    parts += [_layers(name, each) for name, each in found.profiles.items()]
+    parts += [_memory(found.memory)] if found.memory else []
+    parts += [_servers(found), _levels(found)] if found.surveys else []
+    parts += [_pair(found.pair)] if found.pair else []
+    sizing = sizing_rows(found)
+    if sizing:
+        header = ["cores (one worker each)", "sessions", "memory", "of it measured"]
+        text = f"Sizing, {HEADROOM:.0%} of what was carried"
+        parts.append(f"{text}\n\n{table(header, sizing)}")
+    parts += [f"Missing: {name}: {reason}" for name, reason in found.missing.items()]
+    return "\n\n".join(parts)
+
+
+def _trust(found: Findings) -> str:
+    windows = [one for each in found.windows for one in each]
+    windows += [one for each in found.surveys for one in each.windows]
+    busy = [one.others for one in windows]
+    behind = max(one.callers.behind_ms.p99 for one in windows)
+    cost = Spread.of([1000 * one.callers.cpu_s / one.callers.seconds / max(1, one.callers.sessions) for one in windows])
+    verdict = "quiet" if max(busy) <= QUIET else "NOT QUIET: run it again on a machine without other work"
+    return (
+        f"The machine was {verdict}: others had {Spread.of(busy).median:.1%} of the server's core, {max(busy):.1%} at "
+        f"most ({len(busy)} windows). The callers were {behind:.1f} ms late at p99 at most, and cost {cost.text()} ms "
+        "of their own core per session and second."
+    )
+
+
+def _worker(found: Findings) -> str:
+    rows = [
+        [
+            name,
+            len(each),
+            Spread.of([one.cpu_ms_per_session_s for one in each]).text(),
+            Spread.of([one.us_per_frame for one in each]).text(0),
+            Spread.of([100 * one.system_s / one.cpu_s for one in each if one.cpu_s]).text(0),
+            Spread.of([one.callers.pong_ms.p99 for one in each]).text(1),
+        ]
+        for name, each in zip(found.names, found.windows, strict=True)
+    ]
+    header = [
+        "worker, echo agent",
+        "n",
+        "CPU ms per session and second",
+        "CPU us per frame",
+        "of it system, %",
+        "pongs, p99 ms",
+    ]
+    text = f"What a session costs\n\n{table(header, rows)}"
+    if len(found.windows) == 2:
+        spread = ratios(found.windows[0], found.windows[1])
+        which = f"{found.names[0]} by {found.names[1]}"
+        text += f"\n\n{which}, in alternating windows: **{spread.text(3)}**, n = {spread.n} pairs"
+    return text
+
+
+def _layers(name: str, profile: Profile) -> str:
+    total = sum(profile.samples.values())
+    if not total:
+        return f"Where the main thread of {name} spends its time: py-spy could not attach"
+    window = profile.window
+    rows = []
+    for layer in LAYERS:
+        share = profile.samples[layer] / total
+        error = math.sqrt(share * (1 - share) / total)
+        cost, frame = window.cpu_ms_per_session_s, window.us_per_frame
+        rows.append([layer, f"{share:.1%} ± {error:.1%}", f"{share * cost:.2f}", f"{share * frame:.0f}"])
+    rows.append(["all", f"n = {total} samples", f"{window.cpu_ms_per_session_s:.2f}", f"{window.us_per_frame:.0f}"])
+    header = ["layer", "share of the main thread", "ms per session and second", "us per frame, up or down"]
+    return (
+        f"Where the main thread of {name} spends its time, {window.callers.sessions} sessions, "
+        f"profiled after the window\n\n{table(header, rows)}"
+    )
+
+
+def _memory(points: Sequence[tuple[int, int]]) -> str:
+    slope = memory_slope(points)
+    rows = [[sessions, f"{resident / MB:.1f}"] for sessions, resident in points]
+    return (
+        f"Memory: **{slope.per_x / 1000:.0f} ± {slope.error / 1000:.0f} KB per session** (slope of {slope.n} points, "
+        f"standard error), sessions that speak a tenth of the time\n\n{table(['sessions', 'resident MB'], rows)}"
+    )
+
+
+def _servers(found: Findings) -> str:
+    rows = []
+    for each in found.surveys:
+        costs = Spread.of([one.cpu_ms_per_session_s for one in each.windows])
+        rows.append(
+            [
+                each.server.name,
+                f"{costs.text()}, n = {costs.n}",
+                Spread.of([one.us_per_frame for one in each.windows]).text(0),
+                _late(each),
+                f"{each.silence.cpu_ms_per_session_s:.2f}",
+                f"{each.handshakes.per_core_s:.0f} (n = {each.handshakes.callers.completed})",
+                _carried(each.ramp),
+                _kilobytes(each.ramp),
+            ]
+        )
+    header = [
+        "server",
+        "CPU ms per session and second",
+        "us per frame",
+        "late, p99 ms (n)",
+        "silent session, ms",
+        "handshakes per second of CPU",
+        "sessions a core",
+        "KB per session",
+    ]
+    note = (
+        "All but the first echo frames, without codec and agent; the first one's lateness is that of pongs. "
+        f"A core is full where p99 reaches {LATE_MS:g} ms twice in succession. Memory is the slope over the ramp."
+    )
+    return "\n\n".join(["Beside other servers, same run", table(header, rows), note])
+
+
+def _late(survey: Survey) -> str:
+    seen = [one.callers.echo_ms if survey.server.has_echo else one.callers.pong_ms for one in survey.windows]
+    return f"{Spread.of([each.p99 for each in seen]).text(1)} ({sum(each.n for each in seen)})"
+
+
+def _carried(ramp: Ramp | None) -> str:
+    if ramp is None:
+        return "not measured"
+    if ramp.at_most is None:
+        return f"over {ramp.carried}"
+    return f"{ramp.carried} to {ramp.at_most}" if ramp.carried else f"under {ramp.at_most}"
+
+
+def ramp_slope(ramp: Ramp) -> Slope | None:
+    """Bytes per session over the levels that were carried; `None` for fewer than three."""
+    points = [(float(each.sessions), float(each.window.resident_bytes)) for each in ramp.levels if each.fault is None]
+    return Slope.of(points) if len(points) >= 3 else None
+
+
+def _kilobytes(ramp: Ramp | None) -> str:
+    slope = ramp_slope(ramp) if ramp else None
+    return f"{slope.per_x / 1000:.0f} ± {slope.error / 1000:.0f} (n = {slope.n})" if slope else "not measured"
+
+
+def _levels(found: Findings) -> str:
+    rows = [
+        [
+            each.server.name,
+            level.sessions,
+            f"{level.late.median:.1f}",
+            f"{level.late.p99:.1f}",
+            level.late.n,
+            f"{level.window.cpu_s / level.window.callers.seconds:.0%}",
+            level.fault or "carried",
+        ]
+        for each in found.surveys
+        if each.ramp
+        for level in each.ramp.levels
+    ]
+    return "The ramps\n\n" + table(["server", "sessions", "median ms", "p99 ms", "n", "of its core", ""], rows)
+
+
+def _pair(pair: Pair) -> str:
+    rows = []
+    for level in pair.levels:
+        seen = [each.callers for each in level.windows]
+        rows.append(
+            [
+                2 * level.sessions_each,
+                " / ".join(f"{each.cpu_s / each.callers.seconds:.0%}" for each in level.windows),
+                f"{sum(each.cpu_s / each.seconds for each in seen):.0%}",
+                " / ".join(f"{each.pong_ms.p99:.1f}" for each in seen),
+                level.fault or "carried",
+            ]
+        )
+    header = ["sessions, both", "of each worker's core", "callers' CPU, of a core", "pongs, p99 ms", ""]
+    where = (
+        "The callers ran on the same two cores, as there are no others: the number is a lower bound."
+        if pair.shares_cores
+        else "The callers ran on other cores."
+    )
+    spread = pair.slowdown
+    return (
+        f"Two workers on two cores: {pair.carried} sessions together. {where} A session costs **{spread.text(3)}** "
+        f"times as much CPU beside a second loaded worker as alone, n = {spread.n}\n\n{table(header, rows)}"
+    )
+
+
+def sizing_rows(found: Findings) -> list[list[object]]:
+    """Sessions and memory by cores, from what one core carried, what a neighbour costs, and the slope of memory."""
+    ramp = found.ramp
+    if ramp is None or not ramp.carried or not found.memory:
+        return []
+    slope = memory_slope(found.memory)
+    first_sessions, first_bytes = found.memory[0]
+    base = first_bytes - slope.per_x * first_sessions
+    slowdown = max(1.0, found.pair.slowdown.median) if found.pair else 1.0
+    rows: list[list[object]] = []
+    for cores in SIZES:
+        per_core = HEADROOM * ramp.carried / (slowdown if cores > 1 else 1.0)
+        sessions = int(per_core) * cores
+        megabytes = (base * cores + slope.per_x * sessions) / MB
+        rows.append([cores, sessions, f"{megabytes:.0f} MB", _evidence(cores, found.pair)])
+    return rows
+
+
+def _evidence(cores: int, pair: Pair | None) -> str:
+    if cores == 1:
+        return "the ramp of one worker"
+    if cores == 2 and pair:
+        return f"{pair.carried} carried in all" + (", callers on the same cores" if pair.shares_cores else "")
+    return "computed: workers share nothing but the machine"

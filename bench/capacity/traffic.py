@@ -1,0 +1,60 @@
+"""What a caller sends, as a file for the generator: Opus packets, with the gaps that DTX leaves."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from voicelink.audio.codecs.opus import OpusEncoder
+
+RATE_HZ = 16_000
+FRAME_MS = 20
+TICKS_PER_MS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """`talk_s` of voice, 50 packets a second, then `pause_s` with a packet every `pause_ms`, and over again."""
+
+    talk_s: float = 2.0
+    pause_s: float = 3.0
+    pause_ms: int = 100
+
+    @property
+    def period_s(self) -> float:
+        return self.talk_s + self.pause_s
+
+    @property
+    def frames_per_s(self) -> float:
+        """The mean over a period."""
+        return len(self.frames()) / self.period_s
+
+    def frames(self) -> list[tuple[int, bytes]]:
+        """Return (tick, packet) of one period."""
+        encoder = OpusEncoder(RATE_HZ)
+        talk_ms, period_ms = round(self.talk_s * 1000), round(self.period_s * 1000)
+        samples = np.random.default_rng(7).normal(0, 4000, talk_ms * RATE_HZ // 1000)
+        voice = samples.clip(-32768, 32767).astype("<i2").tobytes()
+        frames = []
+        for at_ms in range(0, period_ms, FRAME_MS):
+            start = at_ms // FRAME_MS * encoder.frame_bytes
+            packet = encoder.encode(voice[start : start + encoder.frame_bytes].ljust(encoder.frame_bytes, b"\0"))
+            if at_ms < talk_ms or (at_ms - talk_ms) % self.pause_ms == 0:
+                frames.append((at_ms * TICKS_PER_MS, packet))
+        return frames
+
+    def write(self, path: Path) -> Path:
+        """Write the file that `native/src/traffic.rs` describes, and return its path."""
+        parts = [struct.pack(">I", round(self.period_s * 1000) * TICKS_PER_MS)]
+        parts += [struct.pack(">IH", tick, len(packet)) + packet for tick, packet in self.frames()]
+        path.write_bytes(b"".join(parts))
+        return path
+
+
+CONVERSATION = Talk()
+"""As the project's clients send it: two fifths of the time voice, one packet in five where Opus finds silence."""
+SELDOM = Talk(talk_s=1.0, pause_s=9.0, pause_ms=400)
+"""For memory: every session speaks, and 120 of them do not overload one core, whose queues would count as memory."""
