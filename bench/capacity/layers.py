@@ -1,6 +1,6 @@
 """Where a worker's main thread spends its time: samples of py-spy, each counted for one layer.
 
-Layers are told by folder names, of this tree and of its earlier layout, and inside QUIC by what a function's name says
+Layers are distinguished by folder names, of this tree and of its earlier layout, and inside QUIC by what a function's name says
 it does: no function of ours is known by name.
 """
 
