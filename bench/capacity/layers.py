@@ -1,7 +1,7 @@
 """Where a worker's main thread spends its time: samples of py-spy, each counted for one layer.
 
-Layers are distinguished by folder names, of this tree and of its earlier layout, and inside QUIC by what a function's name says
-it does: no function of ours is known by name.
+Layers are distinguished by folder names, of this tree and of its earlier layout, and inside QUIC by what a function's
+name says it does: no function of ours is known by name.
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ class Lab:
     ramp_s: float = 5.0
     settle_s: float = 3.0
     rounds: int = 5
+    repeats: int = 3
     profile_s: float = 15.0
     handshakes_s: float = 5.0
     first: float = 0.3
@@ -56,7 +57,16 @@ class Lab:
         if not is_quick:
             return lab
         return replace(
-            lab, window_s=5.0, ramp_s=2.0, settle_s=1.0, rounds=2, profile_s=5.0, handshakes_s=2.0, first=0.4, step=0.2
+            lab,
+            window_s=5.0,
+            ramp_s=2.0,
+            settle_s=1.0,
+            rounds=2,
+            repeats=2,
+            profile_s=5.0,
+            handshakes_s=2.0,
+            first=0.4,
+            step=0.2,
         )
 
     @contextmanager
@@ -261,7 +271,7 @@ def survey(lab: Lab, server: Server, pattern: Path, sessions: int, *, has_ramp: 
         with lab.calling(server, pattern) as generator:
             opened(server, generator.grow(sessions, lab.ramp_s))
             time.sleep(lab.settle_s)
-            windows = tuple(window(generator, pid, lab.server_core, 5.0) for _ in range(3))
+            windows = tuple(window(generator, pid, lab.server_core, 5.0) for _ in range(lab.repeats))
         with lab.calling(server, pattern, is_silent=True) as generator:
             opened(server, generator.grow(sessions, lab.ramp_s))
             silence = window(generator, pid, lab.server_core, 5.0)
