@@ -1,7 +1,11 @@
-"""With `VOICE_TEST_LOG_SINK` in the environment, what the tests' own process logs goes there, as to /dev/full."""
+"""The tests' own process logs from info up, as the daemons do.
+
+With `VOICE_TEST_LOG_SINK` in the environment it logs all, and there, as to /dev/full.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 
@@ -16,7 +20,9 @@ from quiclb.logs.writer import LogWriter, StandardError, json_loss
 def _log_sink() -> Iterator[None]:
     sink = os.environ.get("VOICE_TEST_LOG_SINK")
     if sink is None:
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
         yield
+        structlog.reset_defaults()
         return
     fd = os.open(sink, os.O_WRONLY)
     writer = LogWriter(fd, json_loss, retry_s=0.01, max_pending_bytes=256)

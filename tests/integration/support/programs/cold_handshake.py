@@ -13,6 +13,7 @@ import resource
 import sys
 from pathlib import Path
 
+from quiclb.logs.setup import configure_logging
 from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.settings.gateway_settings import TlsSection
 from voice_gateway.transport.webtransport import VoiceOverWebTransport
@@ -62,4 +63,5 @@ def use_up_file_descriptors() -> None:
 
 
 if __name__ == "__main__":
+    configure_logging()  # to standard error
     asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3])))

@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 from quiclb import LoadBalancer
+from quiclb.logs.setup import configure_logging
 from tests.integration.support.load_balancer import CHOSEN, Peer, settings_for
 from tests.unit.quiclb.pools import cid, short_packet
 
@@ -74,5 +75,6 @@ def may_be_fragmented(packet: bytes) -> bool:
 
 
 if __name__ == "__main__":
+    configure_logging()  # to standard error
     subprocess.run(["ip", "link", "set", "lo", "mtu", str(MTU), "up"], check=True)
     asyncio.run(main(*sys.argv[1:]))
