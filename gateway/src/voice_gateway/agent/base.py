@@ -8,12 +8,14 @@ default that works: override what the agent needs. `voice_gateway.testing` check
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
+
+from voice_gateway.store.base import Line
 
 
 class AudioFormat(Enum):
@@ -72,12 +74,26 @@ class FinalTranscript:
     """An utterance ended: its words, the state that follows from it, and the last frame it used.
 
     The session saves the three together, and then acknowledges frames up to `through_sequence`. `state` is the whole
-    state as plain maps, lists, strings and numbers, or `None` where nothing changed.
+    state as plain maps, lists, strings and numbers, or `None` where nothing changed. `private_state` is as `state`,
+    but is not shown to the user.
     """
 
     text: str
     through_sequence: int
     state: Mapping[str, Any] | None = None
+    private_state: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    """The state changed apart from an utterance; `None` where a part did not.
+
+    Both are saved together. Then `Conversation.saved` is called with `checkpoint`, unless it is `None`.
+    """
+
+    state: Mapping[str, Any] | None = None
+    private_state: Mapping[str, Any] | None = None
+    checkpoint: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +123,18 @@ class ReplyEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class StopReply:
+    """Cut off what is being said, as the user's voice would; `Conversation.interrupted` follows if there was anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End the session, and forget it: the user gets `bye` with this reason."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The answer to `Conversation.finish`: every frame has had its effect, and no reply follows."""
 
@@ -123,16 +151,44 @@ AgentEvent = (
     | UserStoppedSpeaking
     | PartialTranscript
     | FinalTranscript
+    | StateChanged
     | NoSpeechUpTo
     | Reply
     | ReplyAudio
     | ReplyEnded
+    | StopReply
+    | HangUp
     | Finished
     | AgentFailed
 )
 
 Emit = Callable[[AgentEvent], None]
 """Takes an agent's event; to be called on the worker's event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackFinished:
+    """A reply was played: `text` is what of it was played, in `played_ms`; all of it, unless it `is_interrupted`."""
+
+    text: str
+    played_ms: int
+    is_interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SessionView:
+    """What a conversation may know of its session.
+
+    `turn` counts the final transcripts before this conversation, of which `private_state` is what was saved last.
+    `transcript` returns what was said so far: of an interrupted reply what was played. `is_attached` tells whether the
+    user is connected; what is emitted meanwhile is said when the user is back.
+    """
+
+    session_id: str
+    turn: int
+    private_state: Mapping[str, Any]
+    transcript: Callable[[], Sequence[Line]]
+    is_attached: Callable[[], bool]
 
 
 class Conversation:
@@ -150,6 +206,18 @@ class Conversation:
         """Give an event to the session; after `close`, drop it."""
         if self._emit is not None:
             self._emit(event)
+
+    def opened(self, session: SessionView) -> None:
+        """Called once, before all others: the session that this conversation belongs to. Default: nothing."""
+
+    def saved(self, checkpoint: int) -> None:
+        """The `StateChanged` of this checkpoint, and all before it, cannot be lost any more. Default: nothing."""
+
+    def playback_finished(self, playback: PlaybackFinished) -> None:
+        """A reply was played to its end or cut off; in order, once for each `Reply`. Default: nothing.
+
+        Not called for replies that were lost with a connection: `say_again` follows for all of those together.
+        """
 
     def greet(self) -> None:
         """Open the conversation, if the agent speaks first; called once, before any audio.

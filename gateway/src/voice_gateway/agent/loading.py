@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from quiclb.settings.loader import describe_faults
 from voice_gateway.agent.base import Agent
+from voice_gateway.agent.call.agent import CallAgent, as_agent
 from voice_gateway.errors import AgentError, GatewayError
 from voicelink.errors import VoiceLinkError
 
@@ -51,9 +52,10 @@ def load_agent(name: str, given: GivenSettings | None = None) -> Agent:
     if missing:
         raise AgentError(f"the agent {name!r} needs {', '.join(missing)}{_remedy(kind.install)}")
     settings = _settings(name, kind.settings_model, given or GivenSettings())
-    make = cast(Callable[..., Agent], kind)
+    make = cast(Callable[..., Agent | CallAgent], kind)
     try:
-        agent = make() if settings is None else make(settings)
+        made = make() if settings is None else make(settings)
+        agent = as_agent(made) if isinstance(made, CallAgent) else made
     except GatewayError:
         raise
     except Exception as error:
@@ -73,7 +75,7 @@ async def open_agent(agent: Agent) -> None:
         raise AgentError(f"the agent {agent.name!r} cannot be opened: {_shown(error)}") from error
 
 
-def _agent_class(name: str) -> type[Agent]:
+def _agent_class(name: str) -> type[Agent | CallAgent]:
     module_name, colon, class_name = name.partition(":")
     if not colon:
         entry = _entry_point(name)
@@ -92,8 +94,9 @@ def _agent_class(name: str) -> type[Agent]:
         found = getattr(found, part, None)
     if found is None:
         raise AgentError(f"the agent {name!r} is not there: the module {module_name} has no {class_name}")
-    if not isinstance(found, type) or not issubclass(found, Agent):
-        raise AgentError(f"the agent {name!r} must be a subclass of {Agent.__module__}.Agent")
+    if not isinstance(found, type) or not issubclass(found, (Agent, CallAgent)):
+        known = f"{CallAgent.__module__.rpartition('.')[0]}.CallAgent or of {Agent.__module__}.Agent"
+        raise AgentError(f"the agent {name!r} must be a subclass of {known}")
     return found
 
 

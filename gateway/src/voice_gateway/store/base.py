@@ -40,7 +40,7 @@ class SessionRecord(Struct, frozen=True):
     `epoch` grows by one whenever a worker claims the session; only its `owner` writes. `revision` grows with every
     change of the rest, saved or not. `acked_sequence` is the last uplink frame whose effect is in `state`, `None` where
     there is none. `token_hashes` are of the resume tokens that open the session, to the `subject` that began it alone.
-    `version` is that of this layout.
+    `version` is that of this layout. `private_state` is the part of the agent's state that its user is not shown.
     """
 
     session_id: str
@@ -55,6 +55,7 @@ class SessionRecord(Struct, frozen=True):
     token_hashes: tuple[bytes, ...] = ()
     version: int = RECORD_VERSION
     subject: str | None = None
+    private_state: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SessionStore(Protocol):

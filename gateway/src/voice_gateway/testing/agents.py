@@ -31,12 +31,18 @@ from voice_gateway.agent.base import (
     FinalTranscript,
     Finished,
     NoSpeechUpTo,
+    PlaybackFinished,
     Reply,
     ReplyAudio,
     ReplyEnded,
+    SessionView,
+    StateChanged,
+    StopReply,
     UserAudio,
     UserStartedSpeaking,
 )
+from voice_gateway.agent.call.agent import CallAgent, as_agent
+from voice_gateway.store.base import Line
 from voicelink.audio.codecs.g711 import pcmu_encode
 from voicelink.audio.resample import Resampler
 
@@ -48,11 +54,16 @@ _RATES_HZ: Final = range(8_000, 48_001)
 
 @dataclass(slots=True)
 class Caller:
-    """One conversation as a session holds it: gives frames, and keeps the events and the frames they came after."""
+    """One conversation as a session holds it: gives frames, and keeps the events and the frames they came after.
+
+    It saves at once, and plays each reply at the moment when the reply has ended.
+    """
 
     agent: Agent
     timeout_s: float
     state: Mapping[str, Any] | None = None
+    private_state: Mapping[str, Any] = field(default_factory=dict)
+    transcript: list[Line] = field(default_factory=list)
     events: list[AgentEvent] = field(default_factory=list)
     sequence: int = -1
     """The last frame given; -1 before the first one."""
@@ -62,18 +73,37 @@ class Caller:
 
     def __post_init__(self) -> None:
         self.conversation = self.agent.converse(self._take, self.state)
+        turn = max((line.turn for line in self.transcript), default=0)
+        self.conversation.opened(
+            SessionView("contract", turn, self.private_state, lambda: tuple(self.transcript), lambda: True)
+        )
 
     def _take(self, event: AgentEvent) -> None:
         assert not isinstance(event, AgentFailed), f"the agent failed: {event.reason}"
         self.events.append(event)
         if isinstance(event, FinalTranscript | NoSpeechUpTo):
             assert event.through_sequence <= self.sequence, f"{event} names a frame that was not given yet"
+        self._save(event)
         if isinstance(event, Reply):
             self.is_replying = True
         elif isinstance(event, ReplyEnded):
             self.is_replying = False
-        elif isinstance(event, UserStartedSpeaking) and self.is_replying:
+            said = self.of(Reply)
+            if said:
+                self.conversation.playback_finished(PlaybackFinished(said[-1].text, 0))
+        elif isinstance(event, StopReply | UserStartedSpeaking) and self.is_replying:
             self.interrupt()
+
+    def _save(self, event: AgentEvent) -> None:
+        turn = len(self.of(FinalTranscript))
+        if isinstance(event, FinalTranscript):
+            self.transcript.append(Line(turn, "user", event.text))
+        elif isinstance(event, Reply):
+            self.transcript.append(Line(turn, "agent", event.text))
+        if isinstance(event, FinalTranscript | StateChanged) and event.private_state is not None:
+            self.private_state = event.private_state
+        if isinstance(event, StateChanged) and event.checkpoint is not None:
+            self.conversation.saved(event.checkpoint)
 
     def interrupt(self) -> None:
         """Cut the reply off, as a session does when the user starts to speak."""
@@ -123,7 +153,7 @@ class AgentContract:
     answers_speech: bool = True
     """Whether the agent replies to `utterance`; false for one that only speaks or only listens."""
 
-    def make_agent(self) -> Agent:
+    def make_agent(self) -> Agent | CallAgent:
         """Return a new agent."""
         raise NotImplementedError
 
@@ -133,7 +163,7 @@ class AgentContract:
         return bytes((8_000 * np.sin(2 * math.pi * 300 * times)).astype("<i2").tobytes())
 
     def test_the_agent_says_what_audio_it_wants(self) -> None:
-        agent = self.make_agent()
+        agent = self._made()
         assert isinstance(agent, Agent)
         assert isinstance(agent.audio_format, AudioFormat)
         assert agent.input_rate_hz in _RATES_HZ
@@ -142,7 +172,7 @@ class AgentContract:
             assert (agent.input_rate_hz, agent.output_rate_hz) == (8_000, 8_000), "mu-law is at 8 kHz"
 
     def test_an_agent_that_never_opened_closes(self) -> None:
-        asyncio.run(self.make_agent().close())
+        asyncio.run(self._made().close())
 
     def test_finish_without_a_frame_is_answered(self) -> None:
         async def scenario(caller: Caller) -> None:
@@ -240,11 +270,14 @@ class AgentContract:
         async def scenario(caller: Caller) -> None:
             await caller.say(self._with_pause())
             await caller.finish()
-            states = [event.state for event in caller.of(FinalTranscript) if event.state is not None]
-            for state in states:
+            events = caller.of(FinalTranscript, StateChanged)
+            states = [event.state for event in events if event.state is not None]
+            private = [event.private_state for event in events if event.private_state is not None]
+            for state in (*states, *private):
                 saved = msgspec.msgpack.decode(msgspec.msgpack.encode(state))
                 assert saved == dict(state), "a state consists of plain maps, lists, strings and numbers"
-                restored = Caller(caller.agent, self.timeout_s, saved)
+            for state in states:
+                restored = Caller(caller.agent, self.timeout_s, state, caller.private_state, list(caller.transcript))
                 restored.conversation.greet_again()
                 await restored.finish()
                 restored.conversation.close()
@@ -310,12 +343,16 @@ class AgentContract:
 
         self._run(scenario)
 
+    def _made(self) -> Agent:
+        made = self.make_agent()
+        return as_agent(made) if isinstance(made, CallAgent) else made
+
     def _with_pause(self) -> bytes:
         return bytes(UTTERANCE_RATE_HZ) + self.utterance() + bytes(round(_PAUSE_S * 2 * UTTERANCE_RATE_HZ))
 
     def _run(self, scenario: Callable[[Caller], Awaitable[None]]) -> None:
         async def run() -> None:
-            agent = self.make_agent()
+            agent = self._made()
             try:
                 await agent.open()
                 await scenario(Caller(agent, self.timeout_s))

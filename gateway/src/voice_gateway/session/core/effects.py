@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from voice_gateway.agent.base import PlaybackFinished
 from voice_gateway.store.base import SessionRecord
 from voicelink.wire import AudioFrame, CloseCode, Codec, ServerMessage, UplinkMode
 
@@ -81,6 +82,20 @@ class Interrupt:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportPlayback:
+    """Tell the agent that a reply was played, or was cut off."""
+
+    playback: PlaybackFinished
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSaved:
+    """Tell the agent that its state up to this checkpoint is saved."""
+
+    checkpoint: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Tell the agent that no more audio follows."""
 
@@ -139,6 +154,8 @@ Effect = (
     | PressKey
     | Deliver
     | Interrupt
+    | ReportPlayback
+    | ReportSaved
     | Finish
     | Speak
     | EndSpeech

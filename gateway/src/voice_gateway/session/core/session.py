@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from voice_gateway.agent.base import AgentEvent, AgentFailed, FinalTranscript, Finished, NoSpeechUpTo
+from voice_gateway.agent.base import (
+    AgentEvent,
+    AgentFailed,
+    FinalTranscript,
+    Finished,
+    HangUp,
+    NoSpeechUpTo,
+    StateChanged,
+)
 from voice_gateway.session.core.effects import (
     BeginUplink,
     Close,
@@ -15,6 +24,7 @@ from voice_gateway.session.core.effects import (
     Finish,
     Greet,
     PressKey,
+    ReportSaved,
     ResumeConversation,
     Save,
     Send,
@@ -95,6 +105,8 @@ class Session:
         self.frames_replayed = 0
         """How many frames the caller says that it sent again, as far as that can be."""
         self._replayable = 0
+        self._checkpoints: deque[tuple[int, int]] = deque()
+        """Revisions that the agent waits for, each with the number of its checkpoint."""
 
     @property
     def state(self) -> SessionState:
@@ -125,8 +137,8 @@ class Session:
         if isinstance(message, Ping):
             return (Send(Pong(id=message.id)),)
         if isinstance(message, Played):
-            self.utterances.played(message.utterance_id, message.position_ms, message.is_complete, now)
-            return (*self._close_if_answered(now), *self._send_drain(now))
+            played = self.turns.played(message, now)
+            return (*played, *self._close_if_answered(now), *self._send_drain(now))
         if isinstance(message, Measured):
             self._measured(message, now)
             return NOTHING
@@ -189,9 +201,14 @@ class Session:
                 return self._finished(now)
             case AgentFailed(reason):
                 return self._fault(CloseCode.AGENT_FAILED, reason)
+            case HangUp(reason):
+                return self._hang_up(reason)
         through = self._received(event.through_sequence) if isinstance(event, FinalTranscript) else None
         is_attached = self.state is not SessionState.DETACHED
-        return (*self.turns.follow(event, now, through, is_attached), *self._save())
+        effects = self.turns.follow(event, now, through, is_attached)
+        if isinstance(event, StateChanged) and event.checkpoint is not None:
+            self._checkpoints.append((self.tracker.revision, event.checkpoint))
+        return (*effects, *self._save())
 
     def saved(self, revision: int, now: float) -> Sequence[Effect]:
         """The effect `Save` of this revision was carried out: what it holds cannot be lost any more."""
@@ -199,7 +216,14 @@ class Session:
             return NOTHING
         sequence = self.tracker.saved(revision)
         acked = () if sequence is None else (Send(Heard(sequence=sequence)),)
-        return (*acked, *self._save(), *self._close_if_answered(now), *self._send_drain(now))
+        reached = self._saved_checkpoints()
+        return (*acked, *reached, *self._save(), *self._close_if_answered(now), *self._send_drain(now))
+
+    def _saved_checkpoints(self) -> list[ReportSaved]:
+        reached = []
+        while self._checkpoints and self._checkpoints[0][0] <= self.tracker.saved_revision:
+            reached.append(ReportSaved(self._checkpoints.popleft()[1]))
+        return reached
 
     def save_failed(self, revision: int, now: float) -> Sequence[Effect]:
         """The effect `Save` of this revision failed: it is asked for again a little later."""
@@ -394,6 +418,12 @@ class Session:
         """Cap it at what has arrived: an agent has no later frame."""
         sequence = min(through_sequence, self.next_sequence - 1)
         return sequence if sequence >= 0 else None
+
+    def _hang_up(self, reason: str) -> Sequence[Effect]:
+        if not self._machine.advance(SessionInput.HANG_UP):
+            return NOTHING
+        reason = reason or "the agent hung up"
+        return (Send(Bye(frames=self.next_sequence, reason=reason)), Close(CloseCode.NORMAL, reason))
 
     def _fault(self, code: CloseCode, reason: str) -> Sequence[Effect]:
         if not self._machine.advance(SessionInput.FAULT):

@@ -17,6 +17,7 @@ from voice_gateway.agent.base import (
     Conversation,
     FinalTranscript,
     Reply,
+    SessionView,
     UserAudio,
 )
 from voice_gateway.session.core.effects import (
@@ -30,6 +31,8 @@ from voice_gateway.session.core.effects import (
     Greet,
     Interrupt,
     PressKey,
+    ReportPlayback,
+    ReportSaved,
     ResetSpeech,
     ResumeConversation,
     Save,
@@ -275,6 +278,11 @@ class LiveSession(TransportHandler):
             case Interrupt(played_ms):
                 self._services.counters.interruptions += 1
                 self._require_conversation().interrupted(played_ms)
+            case ReportPlayback(playback):
+                self._require_conversation().playback_finished(playback)
+            case ReportSaved(checkpoint):
+                if self._conversation is not None:
+                    self._conversation.saved(checkpoint)
             case Save(record):
                 self._saving = self._services.spawn(self._save(record))
             case StartConversation(codec):
@@ -335,13 +343,25 @@ class LiveSession(TransportHandler):
         self._services.counters.started += 1
         self._log.info("session_started", peer=self._connection.peer, codec=codec.name)
         self._speak_in(codec)
-        self._conversation = self._services.agent.converse(self._emit, None)
-        self._conversation.greet()
+        self._open_conversation(None).greet()
 
     def _resume_conversation(self, codec: Codec, state: Mapping[str, Any]) -> None:
         self._speak_in(codec)
         if self._conversation is None:
-            self._conversation = self._services.agent.converse(self._emit, state or None)
+            self._open_conversation(state or None)
+
+    def _open_conversation(self, state: Mapping[str, Any] | None) -> Conversation:
+        tracker = self.session.tracker
+        view = SessionView(
+            tracker.session_id,
+            tracker.turn,
+            tracker.private_state,
+            lambda: tracker.lines_since(0),
+            lambda: self.session.state is not SessionState.DETACHED,
+        )
+        self._conversation = conversation = self._services.agent.converse(self._emit, state)
+        conversation.opened(view)
+        return conversation
 
     def _speak_in(self, codec: Codec) -> None:
         services = self._services

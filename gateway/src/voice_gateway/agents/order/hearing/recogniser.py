@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from importlib import import_module
 from itertools import islice, takewhile
 from operator import eq
 from pathlib import Path
@@ -18,17 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voice_gateway.agent.cascade.parts import OnWords, Utterance
+from voice_gateway.agent.cascade.sphinx import CEPSTRAL_MEAN, SPHINX_RATE_HZ, model_path, new_decoder, words_of
 from voice_gateway.agents.order.hearing.language_model import LanguageModel, dictionary, sentences
 from voice_gateway.agents.order.menu import Menu
 from voice_gateway.agents.order.understanding.grammar import Lexicon
 from voice_gateway.agents.order.understanding.parse import parse
 from voice_gateway.errors import AgentError
 
-RECOGNISER_RATE_HZ: Final = 16_000
+RECOGNISER_RATE_HZ: Final = SPHINX_RATE_HZ
 
 _PARTIAL_EVERY_FRAMES: Final = 5
-_CEPSTRAL_MEAN: Final = "41,-5,-1"
-"""Where the live normalisation of each utterance starts, so that it does not depend on those before."""
 _DITHER: Final[NDArray[np.int16]] = (np.random.default_rng(0).integers(0, 4, RECOGNISER_RATE_HZ) == 0).astype("<i2")
 """A second of the least noise, again and again, for silence of zeros; pocketsphinx would draw its own by the clock."""
 _LANGUAGE_WEIGHT: Final = 8.0
@@ -83,26 +81,14 @@ class DecoderPool:
         return _InlineUtterance(decoder, self._lexicon, on_words, self._idle.append)
 
     def _new_decoder(self) -> Any:
-        pocketsphinx = _pocketsphinx()
-        try:
-            return pocketsphinx.Decoder(
-                hmm=pocketsphinx.get_model_path("en-us/en-us"),
-                lm=str(self._folder / _LM_FILE),
-                dict=str(self._folder / _DICTIONARY_FILE),
-                fwdflat=False,
-                lw=_LANGUAGE_WEIGHT,
-                cmninit=_CEPSTRAL_MEAN,
-                loglevel="FATAL",
-            )
-        except (RuntimeError, ValueError) as error:
-            raise AgentError(f"pocketsphinx cannot load the menu's models: {error}") from error
+        return new_decoder(self._folder / _LM_FILE, self._folder / _DICTIONARY_FILE, lw=_LANGUAGE_WEIGHT)
 
 
 def write_models(menu: Menu, folder: Path) -> None:
     """Put a menu's language model and dictionary into `folder`, for a `DecoderPool`; takes a second."""
     model = LanguageModel(sentences(menu, Random(_LM_SEED)))
     folder.joinpath(_LM_FILE).write_text(model.arpa(), "utf-8")
-    entries = Path(_pocketsphinx().get_model_path("en-us/cmudict-en-us.dict")).read_text("utf-8").splitlines()
+    entries = Path(model_path("en-us/cmudict-en-us.dict")).read_text("utf-8").splitlines()
     folder.joinpath(_DICTIONARY_FILE).write_text(dictionary(menu, entries), "utf-8")
 
 
@@ -115,7 +101,7 @@ class _InlineUtterance:
         self._words: tuple[str, ...] = ()
         self._frames = 0
         self._samples = 0
-        decoder.set_cmn(_CEPSTRAL_MEAN)
+        decoder.set_cmn(CEPSTRAL_MEAN)
         decoder.start_utt()
 
     def feed(self, pcm: bytes) -> None:
@@ -123,7 +109,7 @@ class _InlineUtterance:
             return
         self._decoder.process_raw(self._dithered(pcm), False, False)
         self._frames += 1
-        if self._frames % _PARTIAL_EVERY_FRAMES == 0 and (words := _words(self._decoder.hyp())) != self._words:
+        if self._frames % _PARTIAL_EVERY_FRAMES == 0 and (words := words_of(self._decoder.hyp())) != self._words:
             self._words = words
             self._on_words(words, False)
 
@@ -153,11 +139,11 @@ class _InlineUtterance:
 
     def _likeliest_with_meaning(self) -> tuple[str, ...]:
         """The best hypothesis, or where that means nothing, the next one that has a meaning and differs in one word."""
-        best = _words(self._decoder.hyp())
+        best = words_of(self._decoder.hyp())
         if not best or parse(best, self._lexicon) is not None:
             return best
         for reading in islice(self._decoder.nbest(), _MOST_READINGS):
-            words = _words(reading)
+            words = words_of(reading)
             if _is_one_word_off(words, best) and parse(words, self._lexicon) is not None:
                 return words
         return best
@@ -174,18 +160,5 @@ def _alike(words: tuple[str, ...], others: tuple[str, ...]) -> int:
     return sum(takewhile(bool, map(eq, words, others)))
 
 
-def _words(hypothesis: Any) -> tuple[str, ...]:
-    """Return the words of a pocketsphinx hypothesis, without noises and marks of variants."""
-    words = hypothesis.hypstr.split() if hypothesis is not None else []
-    return tuple(word for word in words if word.isascii() and word[:1].isalpha())
-
-
 _LM_FILE: Final = "menu.lm"
 _DICTIONARY_FILE: Final = "menu.dict"
-
-
-def _pocketsphinx() -> Any:
-    try:
-        return import_module("pocketsphinx")
-    except ModuleNotFoundError as error:
-        raise AgentError(f"speech recognition needs {error.name}: pip install 'voice-gateway[agent]'") from error

@@ -40,6 +40,8 @@ class SessionInput(Enum):
     """The caller's `bye`."""
     DONE = "done"
     """Everything the caller said is answered, played and saved."""
+    HANG_UP = "hang_up"
+    """The agent ends the call."""
     FAULT = "fault"
     """The caller, the agent or a deadline broke the session."""
     LOST = "lost"
@@ -56,21 +58,25 @@ TRANSITIONS: Final[Mapping[tuple[SessionState, SessionInput], SessionState]] = M
         (SessionState.NEW, SessionInput.FAULT): SessionState.CLOSED,
         (SessionState.ACTIVE, SessionInput.DRAIN): SessionState.DRAINING,
         (SessionState.ACTIVE, SessionInput.BYE): SessionState.FINISHING,
+        (SessionState.ACTIVE, SessionInput.HANG_UP): SessionState.CLOSED,
         (SessionState.ACTIVE, SessionInput.FAULT): SessionState.CLOSED,
         (SessionState.ACTIVE, SessionInput.LOST): SessionState.DETACHED,
         (SessionState.ACTIVE, SessionInput.LEFT): SessionState.CLOSED,
         (SessionState.DRAINING, SessionInput.DRAIN): SessionState.DRAINING,
         (SessionState.DRAINING, SessionInput.BYE): SessionState.FINISHING,
+        (SessionState.DRAINING, SessionInput.HANG_UP): SessionState.CLOSED,
         (SessionState.DRAINING, SessionInput.FAULT): SessionState.CLOSED,
         (SessionState.DRAINING, SessionInput.LOST): SessionState.DETACHED,
         (SessionState.DRAINING, SessionInput.LEFT): SessionState.CLOSED,
         (SessionState.FINISHING, SessionInput.DRAIN): SessionState.FINISHING,
         (SessionState.FINISHING, SessionInput.DONE): SessionState.CLOSED,
+        (SessionState.FINISHING, SessionInput.HANG_UP): SessionState.CLOSED,
         (SessionState.FINISHING, SessionInput.FAULT): SessionState.CLOSED,
         (SessionState.FINISHING, SessionInput.LOST): SessionState.DETACHED,
         (SessionState.FINISHING, SessionInput.LEFT): SessionState.CLOSED,
         (SessionState.DETACHED, SessionInput.RESUME): SessionState.ACTIVE,
         (SessionState.DETACHED, SessionInput.DRAIN): SessionState.DETACHED,
+        (SessionState.DETACHED, SessionInput.HANG_UP): SessionState.CLOSED,
         (SessionState.DETACHED, SessionInput.FAULT): SessionState.CLOSED,
     }
 )

@@ -37,6 +37,7 @@ class RecordTracker:
         self.revision = 0
         self.turn = 0
         self.state: Mapping[str, Any] = {}
+        self.private_state: Mapping[str, Any] = {}
         self.through_sequence: int | None = None
         self.acked_sequence: int | None = None
         self.resume_tokens = ResumeTokens()
@@ -46,6 +47,7 @@ class RecordTracker:
         self._silence_due = 0.0
         if record is not None:
             self.epoch, self.revision, self.turn, self.state = record.epoch, record.revision, record.turn, record.state
+            self.private_state = record.private_state
             self.through_sequence = self.acked_sequence = record.acked_sequence
             self.resume_tokens = ResumeTokens(record.token_hashes)
             self._utterance_id = record.utterance_id
@@ -64,13 +66,30 @@ class RecordTracker:
         """Whether a caller whom its access token names `subject` may go on with the session by this resume token."""
         return self.subject == subject and self.resume_tokens.accepts(token)
 
-    def understood(self, text: str, through_sequence: int | None, state: Mapping[str, Any] | None) -> None:
+    @property
+    def saved_revision(self) -> int:
+        """The newest revision that is saved."""
+        return self._saved_revision
+
+    def understood(
+        self,
+        text: str,
+        through_sequence: int | None,
+        state: Mapping[str, Any] | None,
+        private_state: Mapping[str, Any] | None = None,
+    ) -> None:
         """A turn of the caller is complete."""
         self.turn += 1
         self._transcript.append(Line(self.turn, "user", text))
+        self._reach(through_sequence)
+        self.state_changed(state, private_state)
+
+    def state_changed(self, state: Mapping[str, Any] | None, private_state: Mapping[str, Any] | None) -> None:
+        """The agent's state is now this; `None` where a part did not change."""
         if state is not None:
             self.state = state
-        self._reach(through_sequence)
+        if private_state is not None:
+            self.private_state = private_state
         self._revise()
 
     def silent(self, through_sequence: int | None, now: float) -> None:
@@ -137,6 +156,7 @@ class RecordTracker:
             utterance_id=self._utterance_id,
             token_hashes=self.resume_tokens.hashes,
             subject=self.subject,
+            private_state=self.private_state,
         )
 
     def claim(self, resume_tokens: ResumeTokens) -> SessionRecord:

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from voice_gateway.agent.base import (
     AgentEvent,
     FinalTranscript,
     PartialTranscript,
+    PlaybackFinished,
     Reply,
     ReplyAudio,
     ReplyEnded,
+    StateChanged,
+    StopReply,
     UserStartedSpeaking,
     UserStoppedSpeaking,
 )
-from voice_gateway.session.core.effects import Effect, EndSpeech, Interrupt, ResetSpeech, SayAgain, Send, Speak
+from voice_gateway.session.core.effects import (
+    Effect,
+    EndSpeech,
+    Interrupt,
+    ReportPlayback,
+    ResetSpeech,
+    SayAgain,
+    Send,
+    Speak,
+)
 from voice_gateway.session.core.record.record_tracker import RecordTracker
 from voice_gateway.session.core.speech.utterances import Utterances
 from voice_gateway.session.stats.turn_latency import Figure, TurnLatencies
 from voice_gateway.session.stats.uplink_statistics import UplinkStatistics
 from voice_gateway.store.base import Line
-from voicelink.wire import Flush, Resume, Speech, State, Transcript
+from voicelink.wire import Flush, Played, Resume, Speech, State, Transcript
 
 NOTHING: Final[tuple[Effect, ...]] = ()
 _MOST_UNSAVED_ANSWERS: Final = 65_536
@@ -70,6 +82,11 @@ class Turns:
                 return (Send(Transcript(turn=self._tracker.turn + 1, role="user", text=text, is_final=False)),)
             case FinalTranscript():
                 return self._understood(event, through_sequence, now)
+            case StateChanged(state, private_state):
+                self._tracker.state_changed(state, private_state)
+                return self._state(state)
+            case StopReply():
+                return self._interrupt(None, now)
             case Reply(text):
                 return self._reply(text, is_attached, now)
             case ReplyAudio(pcm):
@@ -85,6 +102,11 @@ class Turns:
         """The agent has made all of its answer."""
         utterance_id = self._utterances.end()
         return NOTHING if utterance_id is None else (EndSpeech(utterance_id),)
+
+    def played(self, message: Played, now: float) -> Sequence[Effect]:
+        """Take the caller's report of its playback."""
+        whole = self._utterances.played(message.utterance_id, message.position_ms, message.is_complete, now)
+        return NOTHING if whole is None else (ReportPlayback(PlaybackFinished(whole.text, whole.played_ms)),)
 
     def say_again(self, resume: Resume) -> Sequence[Effect]:
         """Have the agent say again what the caller, who is back, has not played; nothing where all was played."""
@@ -113,16 +135,19 @@ class Turns:
         self._tracker.interrupted(cuts)
         self.latencies.interrupted(self._tracker.turn, onset, now)
         resets = (ResetSpeech(cut.utterance_id) for cut in cuts)
-        return (*resets, Send(Flush(utterance_id=cuts[-1].utterance_id, sequence=onset)), Interrupt(played_ms))
+        played = (ReportPlayback(PlaybackFinished(cut.said, cut.played_ms, is_interrupted=True)) for cut in cuts)
+        flush = Send(Flush(utterance_id=cuts[-1].utterance_id, sequence=onset))
+        return (*resets, flush, Interrupt(played_ms), *played)
 
     def _understood(self, event: FinalTranscript, through_sequence: int | None, now: float) -> Sequence[Effect]:
         tracker, self.is_callers = self._tracker, False
-        tracker.understood(event.text, through_sequence, event.state)
+        tracker.understood(event.text, through_sequence, event.state, event.private_state)
         self.latencies.understood(tracker.turn, through_sequence, now)
         transcript = Send(Transcript(turn=tracker.turn, role="user", text=event.text, is_final=True))
-        if event.state is None:
-            return (transcript,)
-        return (transcript, Send(State(revision=tracker.revision, state=dict(event.state))))
+        return (transcript, *self._state(event.state))
+
+    def _state(self, state: Mapping[str, Any] | None) -> Sequence[Effect]:
+        return NOTHING if state is None else (Send(State(revision=self._tracker.revision, state=dict(state))),)
 
     def _reply(self, text: str, is_attached: bool, now: float) -> Sequence[Effect]:
         ended = self.end_reply()

@@ -12,10 +12,19 @@ _MOST_OUTSTANDING = 64
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """An utterance that was interrupted; `said` is the part of its text that was played."""
+    """An utterance that was interrupted; `said` is the part of its text that was played, in `played_ms`."""
 
     utterance_id: int
     said: str
+    played_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WholePlayback:
+    """An utterance that was played to its end, in `played_ms`."""
+
+    text: str
+    played_ms: int
 
 
 class Utterances:
@@ -112,14 +121,16 @@ class Utterances:
         else:
             utterance.sent_bytes += byte_count
 
-    def played(self, utterance_id: int, position_ms: int, is_complete: bool, now: float) -> None:
-        """Take the caller's report; one about an utterance that is over, or was never begun, is ignored.
+    def played(self, utterance_id: int, position_ms: int, is_complete: bool, now: float) -> WholePlayback | None:
+        """Take the caller's report, and return the utterance if it has now been played to its end.
 
-        A position counts from the first sample sent of the utterance, and is at most what was sent of it.
+        A report about an utterance that is over, or was never begun, is ignored. A position counts from the first
+        sample sent of the utterance, and is at most what was sent of it.
         """
         utterance = self._utterances.get(utterance_id)
         if utterance is None:
-            return
+            return None
+        was_complete = utterance.is_complete
         sent_ms = math.ceil(utterance.sent_bytes / self._bytes_per_ms)
         utterance.played_ms = sent_ms if is_complete else max(utterance.played_ms, min(position_ms, sent_ms))
         utterance.is_complete |= is_complete and utterance.is_ended
@@ -129,6 +140,9 @@ class Utterances:
         self._utterances = {
             key: each for key, each in self._utterances.items() if key >= self._playing_id or not each.is_complete
         }
+        if was_complete or not utterance.is_complete:
+            return None
+        return WholePlayback(utterance.text, utterance.skipped_ms + utterance.played_ms)
 
     def abandon(self) -> None:
         """The connection is gone, and with it what was not played: it will be said again as a new utterance, or not."""
@@ -150,7 +164,10 @@ class Utterances:
         self._drop_speaking()
         self.speech_until = now
         self._restart_estimate(now)
-        cuts = (Cut(each.utterance_id, each.said(each.made_bytes / self._bytes_per_ms)) for each in outstanding)
+        cuts = (
+            Cut(each.utterance_id, each.said(each.made_bytes / self._bytes_per_ms), each.skipped_ms + each.played_ms)
+            for each in outstanding
+        )
         return outstanding[-1].played_ms, tuple(cuts)
 
     def _drop_speaking(self) -> None:

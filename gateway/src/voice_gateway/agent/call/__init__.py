@@ -1,0 +1,32 @@
+"""An agent as one coroutine a call: it waits for the caller's turns, runs tools and says what follows.
+
+    from voice_gateway.agent.call import Call, CallAgent
+
+    class Waiter(CallAgent):
+        async def converse(self, call: Call) -> None:
+            await call.say("Hi, what can I get you?")
+            async for turn in call.turns():
+                call.state["items"] = await call.tool(update_items, text=turn.text)
+                await call.say(f"You have {call.state['items']}.")
+
+`gateway/AGENTS.md` says what survives a worker's end. Choose the class as `agent.name = "package.module:Waiter"`.
+"""
+
+from voice_gateway.agent.call.agent import CallAgent, as_agent
+from voice_gateway.agent.call.call import Call, CallEvent
+from voice_gateway.agent.call.journal import Turn
+from voice_gateway.agent.call.options import CallOptions
+from voice_gateway.agent.call.replies import Speakable, Spoken
+from voice_gateway.agent.call.tools import tool_schema
+
+__all__ = [
+    "Call",
+    "CallAgent",
+    "CallEvent",
+    "CallOptions",
+    "Speakable",
+    "Spoken",
+    "Turn",
+    "as_agent",
+    "tool_schema",
+]

@@ -1,0 +1,231 @@
+"""One caller's call, as the coroutine of a `CallAgent` sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from typing import Any, Generic, NoReturn, TypeVar, overload
+
+from voice_gateway.agent.base import (
+    Emit,
+    HangUp,
+    NoSpeechUpTo,
+    PartialTranscript,
+    StopReply,
+    UserAudio,
+    UserStartedSpeaking,
+    UserStoppedSpeaking,
+)
+from voice_gateway.agent.call.journal import Turn
+from voice_gateway.agent.call.progress import Progress
+from voice_gateway.agent.call.replies import Replies, Speakable, Spoken, sentences_of
+from voice_gateway.agent.call.waiting import Changes
+from voicelink.audio.speech import sentences
+
+CallEvent = UserStartedSpeaking | UserStoppedSpeaking | PartialTranscript
+"""What `Call.events` yields."""
+
+_MOST_UNREAD = 3_000
+"""How much a feed keeps for an agent that does not read: a minute of frames; then the oldest are dropped."""
+_Result = TypeVar("_Result")
+_Item = TypeVar("_Item")
+
+
+class Feed(Generic[_Item]):
+    """Copies of what happens, for each iterator that the agent has opened."""
+
+    def __init__(self, progress: Progress, changes: Changes) -> None:
+        self._progress = progress
+        self._changes = changes
+        self._unread: list[deque[_Item]] = []
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the agent reads it."""
+        return bool(self._unread)
+
+    def push(self, item: _Item) -> None:
+        """Give it to all who read."""
+        for unread in self._unread:
+            unread.append(item)
+        if self._unread:
+            self._changes.notify()
+
+    def open(self) -> AsyncIterator[_Item]:
+        """Return an iterator over what is pushed from now on."""
+        unread: deque[_Item] = deque(maxlen=_MOST_UNREAD)
+        self._unread.append(unread)
+        return self._items(unread)
+
+    async def _items(self, unread: deque[_Item]) -> AsyncIterator[_Item]:
+        try:
+            while True:
+                await self._progress.idle(lambda: bool(unread))
+                yield unread.popleft()
+        finally:
+            self._unread = [each for each in self._unread if each is not unread]
+
+
+class Feeds:
+    """What an agent may follow beside the turns."""
+
+    def __init__(self, progress: Progress, changes: Changes) -> None:
+        self.audio: Feed[UserAudio] = Feed(progress, changes)
+        self.events: Feed[CallEvent] = Feed(progress, changes)
+
+
+class Call:
+    """Say something, wait for turns, call tools. All methods are for the event loop on which `converse` runs.
+
+    `state` is a dict of plain values. It is saved when a turn is over, and restored at another worker.
+    """
+
+    def __init__(self, emit: Emit, progress: Progress, replies: Replies, feeds: Feeds) -> None:
+        self.state: dict[str, Any] = progress.state
+        self._emit = emit
+        self._progress = progress
+        self._replies = replies
+        self._feeds = feeds
+
+    @property
+    def session_id(self) -> str:
+        """The session's ID; the same at each worker."""
+        session = self._progress.session
+        return "" if session is None else session.session_id
+
+    @property
+    def history(self) -> list[dict[str, str]]:
+        """The conversation as messages of `role` ("user" or "assistant") and `content`, for a language model.
+
+        Of what was interrupted it holds what was played. Neighbours of one role are one message.
+        """
+        session = self._progress.session
+        messages: list[dict[str, str]] = []
+        for line in () if session is None else session.transcript():
+            role = "user" if line.role == "user" else "assistant"
+            if messages and messages[-1]["role"] == role:
+                messages[-1]["content"] += f" {line.text}"
+            else:
+                messages.append({"role": role, "content": line.text})
+        return messages
+
+    async def say(self, speech: Speakable, *, text: str | None = None) -> Spoken:
+        """Say a text, a stream of text, or with `text` a stream of PCM16; return what of it was played.
+
+        Returns once all was played, or the caller interrupted. What an earlier worker said of it is not said again.
+        """
+        if self._progress.is_repeating_prelude:
+            return Spoken()
+        ordinal = self._progress.next_say()
+        before = self._progress.generated_before(ordinal)
+        if before is not None and before.is_cut:
+            self._progress.was_said(before.text)
+            return Spoken(before.text, before.played_ms, is_interrupted=True)
+        if before is not None:
+            spoken = await self._say_text(sentences(before.text), before.text)
+        elif isinstance(speech, str):
+            spoken = await self._say_text([speech.strip()], speech)
+        elif text is not None:
+            spoken = await self._play(speech, text)
+        else:
+            spoken = await self._stream(speech, ordinal)
+        if spoken.is_interrupted:
+            self._progress.generated(ordinal, spoken.text, is_cut=True, played_ms=spoken.played_ms)
+        return spoken
+
+    async def turns(self) -> AsyncIterator[Turn]:
+        """Yield each turn of the caller; one that an earlier worker had not answered wholly comes first.
+
+        A turn is over, and the state saved, when the next one is asked for.
+        """
+        while True:
+            yield await self._progress.next_turn()
+
+    @overload
+    async def tool(self, function: Callable[..., Awaitable[_Result]], **arguments: object) -> _Result: ...
+
+    @overload
+    async def tool(self, function: Callable[..., _Result], **arguments: object) -> _Result: ...
+
+    async def tool(self, function: Callable[..., Any], **arguments: object) -> Any:
+        """Call a tool and return its result, which must be plain or of the type of the function's hint.
+
+        That it is called is saved before, its result after. At another worker a call that ended returns that result,
+        one that had not ended is made again with the same `key`. What the tool raises is raised, and not saved.
+        """
+        return await self._progress.tool(function, arguments)
+
+    def interrupt(self) -> None:
+        """Stop what is being said: `say` returns what was played."""
+        if self._replies.is_saying:
+            self._emit(StopReply())
+            self._replies.cut_off()
+
+    async def hang_up(self, reason: str = "") -> NoReturn:
+        """End the call; does not return. The state is saved no more: the session is forgotten."""
+        self._emit(HangUp(reason))
+        await asyncio.get_running_loop().create_future()
+        raise asyncio.CancelledError
+
+    def events(self) -> AsyncIterator[CallEvent]:
+        """Yield what happens between turns: the caller starts and stops speaking, partial transcripts."""
+        return self._feeds.events.open()
+
+    def audio(self) -> AsyncIterator[UserAudio]:
+        """Yield the caller's frames, PCM16 at the agent's `input_rate_hz`, as they come.
+
+        With `CallOptions.listens` false nothing else reads them: then `understood` and `no_speech` acknowledge them.
+        """
+        return self._feeds.audio.open()
+
+    def understood(self, text: str, through_sequence: int) -> None:
+        """Make a turn of these words, of the agent's own recognition, and of the frames up to `through_sequence`."""
+        self._progress.understood(text, through_sequence)
+
+    def no_speech(self, through_sequence: int) -> None:
+        """Release frames that hold nothing to understand."""
+        self._emit(NoSpeechUpTo(through_sequence))
+
+    async def _say_text(self, parts: list[str], text: str) -> Spoken:
+        while parts and self._progress.was_said(parts[0]):
+            parts.pop(0)
+        if not parts or not parts[0]:
+            return await self._replies.rest(text.strip())
+        return await self._replies.say(_each(parts))
+
+    async def _stream(self, speech: AsyncIterable[str] | AsyncIterable[bytes], ordinal: int) -> Spoken:
+        generated: list[str] = []
+
+        async def new_sentences() -> AsyncIterator[str]:
+            async for sentence in sentences_of(_texts(speech)):
+                generated.append(sentence)
+                if not self._progress.was_said(sentence):
+                    yield sentence
+            self._progress.generated(ordinal, " ".join(generated))
+
+        return await self._replies.say(new_sentences())
+
+    async def _play(self, speech: AsyncIterable[str] | AsyncIterable[bytes], text: str) -> Spoken:
+        if self._progress.was_said(text):
+            return await self._replies.rest(text)
+        return await self._replies.play(_pcm(speech), text)
+
+
+async def _each(parts: list[str]) -> AsyncIterator[str]:
+    for part in parts:
+        yield part
+
+
+async def _texts(pieces: AsyncIterable[str] | AsyncIterable[bytes]) -> AsyncIterator[str]:
+    async for piece in pieces:
+        if not isinstance(piece, str):
+            raise TypeError("say of PCM needs text=..., the words that the transcript shows")
+        yield piece
+
+
+async def _pcm(pieces: AsyncIterable[str] | AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        if not isinstance(piece, bytes):
+            raise TypeError("say with text=... takes a stream of PCM16; a stream of text needs none")
+        yield piece

@@ -1,0 +1,242 @@
+"""Runs a call's coroutine as the conversation of a session, over a cascade that listens and speaks."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from voice_gateway.agent.base import (
+    AgentEvent,
+    AgentFailed,
+    Conversation,
+    Emit,
+    FinalTranscript,
+    Finished,
+    HangUp,
+    NoSpeechUpTo,
+    PartialTranscript,
+    PlaybackFinished,
+    SessionView,
+    StopReply,
+    UserAudio,
+    UserStartedSpeaking,
+    UserStoppedSpeaking,
+)
+from voice_gateway.agent.call.call import Call, Feeds
+from voice_gateway.agent.call.options import CallOptions
+from voice_gateway.agent.call.progress import Progress
+from voice_gateway.agent.call.replies import Replies, sentences_of
+from voice_gateway.agent.call.waiting import Changes
+from voice_gateway.agent.cascade.cascade import Cascade
+from voice_gateway.agent.cascade.parts import Answer, DialoguePolicy, OnAnswer
+from voice_gateway.errors import AgentError
+
+_SAMPLE_BYTES: Final = 2
+_PLACES_LOGGED: Final = 3
+_APOLOGY_TIMEOUT_S: Final = 15.0
+_log = structlog.get_logger("voice_gateway.agent.call")
+
+Converse = Callable[[Call], Awaitable[None]]
+
+
+class CallConversation(Conversation):
+    """One session's call. The cascade finds the turns; what they are answered is the coroutine's.
+
+    The coroutine begins on the event loop's next turn, when the session has said what it knows. It is cancelled at
+    `close`. One that returns ends the call; one that raises lets the caller hear an apology, and then ends the session.
+    """
+
+    def __init__(
+        self, converse: Converse, cascade: Cascade, options: CallOptions, emit: Emit, state: Mapping[str, Any] | None
+    ) -> None:
+        super().__init__(emit)
+        self._converse = converse
+        self._options = options
+        self._changes = Changes()
+        self._progress = Progress(self.emit, self._changes, state)
+        self._replies = Replies(
+            self.emit, cascade, self._changes, options.output_rate_hz * _SAMPLE_BYTES, options.playout_grace_s
+        )
+        self._feeds = Feeds(self._progress, self._changes)
+        self._bytes_per_ms = options.input_rate_hz * _SAMPLE_BYTES / 1000
+        self._audio_ms = 0.0
+        self._timings: deque[_Timing] = deque()
+        self._timing = _Timing(0)
+        self._through = -1
+        self._finishing: asyncio.Task[None] | None = None
+        self._listener = cascade.converse(_Words(self._words), self._heard) if options.listens else None
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.add_done_callback(lambda _task: self._changes.notify())
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """Runs until the call is over."""
+        return self._task
+
+    def opened(self, session: SessionView) -> None:
+        self._progress.restore(session)
+        self._replies.is_attached = session.is_attached
+
+    def saved(self, checkpoint: int) -> None:
+        self._progress.saved(checkpoint)
+
+    def greet_again(self) -> None:
+        """Ask for what was lost, unless an answer is due anyway."""
+        if not self._progress.has_pending and self._options.asks_again:
+            self._replies.say_again(self._options.asks_again)
+
+    def hear(self, audio: UserAudio) -> None:
+        """Give the frame to the cascade, and to the agent where it reads frames."""
+        self._audio_ms += len(audio.pcm) / self._bytes_per_ms
+        self._replies.is_ending = False
+        self._feeds.audio.push(audio)
+        if self._listener is not None:
+            self._listener.hear(audio)
+        elif not self._feeds.audio.is_read:
+            self._heard(NoSpeechUpTo(audio.sequence))
+
+    def pressed(self, digit: str) -> None:
+        """Interrupt what is being said, and make a turn of the key."""
+        if self._replies.is_saying:
+            self.emit(StopReply())
+            self._replies.cut_off()
+        at_ms = round(self._audio_ms)
+        self._progress.understood(digit, self._through, (at_ms, at_ms), is_digit=True)
+
+    def interrupted(self, played_ms: int) -> None:
+        self._replies.cut_off()
+
+    def playback_finished(self, playback: PlaybackFinished) -> None:
+        self._replies.playback_finished(playback)
+
+    def say_again(self, text: str) -> None:
+        self._replies.say_again(text)
+
+    def finish(self) -> None:
+        """End the pending turn; once the coroutine waits for another one, emit `Finished`."""
+        if self._listener is not None:
+            self._listener.finish()
+        else:
+            self._heard(Finished())
+
+    def close(self) -> None:
+        """Cancel the coroutine."""
+        super().close()
+        if self._listener is not None:
+            self._listener.close()
+        self._replies.stop_making()
+        self._task.cancel()
+        if self._finishing is not None:
+            self._finishing.cancel()
+
+    def _heard(self, event: AgentEvent) -> None:
+        """Take what the cascade emits: turns become the coroutine's, the rest is the session's as it is."""
+        match event:
+            case FinalTranscript(text, through_sequence):
+                self._through = through_sequence
+                timing = (self._timing.started_ms, self._timing.ended_ms)
+                self._progress.understood(text, through_sequence, timing)
+                return
+            case Finished():
+                self._finish_when_idle()
+                return
+            case NoSpeechUpTo(through_sequence):
+                self._through = through_sequence
+        self.emit(event)
+        match event:
+            case UserStartedSpeaking():
+                self._timings.append(_Timing(round(self._audio_ms)))
+                self._replies.is_caller_speaking = True
+                self._replies.cut_off()
+                self._feeds.events.push(event)
+            case UserStoppedSpeaking():
+                self._timings[-1].ended_ms = round(self._audio_ms)
+                self._feeds.events.push(event)
+            case PartialTranscript():
+                self._feeds.events.push(event)
+
+    def _words(self, words: tuple[str, ...], on_answer: OnAnswer) -> None:
+        """Take the final words of the oldest turn; one without words is noise."""
+        self._timing = self._timings.popleft()
+        self._replies.is_caller_speaking = bool(self._timings)
+        self._changes.notify()
+        on_answer(Answer("") if words else None)
+
+    def _finish_when_idle(self) -> None:
+        self._replies.is_ending = True
+        self._changes.notify()
+        if not self.is_closed and (self._finishing is None or self._finishing.done()):
+            self._finishing = asyncio.get_running_loop().create_task(self._finish())
+
+    async def _finish(self) -> None:
+        def is_idle() -> bool:
+            is_waiting = self._progress.is_idle or self._task.done()
+            return is_waiting and not (self._replies.is_making or self._replies.is_caller_speaking)
+
+        await self._changes.until(is_idle)
+        self._finishing = None
+        self.emit(Finished())
+
+    async def _run(self) -> None:
+        try:
+            await self._converse(Call(self.emit, self._progress, self._replies, self._feeds))
+            self._progress.commit()
+        except Exception as error:
+            await self._fail(error)
+        except asyncio.CancelledError as error:
+            if self.is_closed or self._is_cancelled():
+                raise
+            await self._fail(error)
+        else:
+            if self._finishing is None:
+                self.emit(HangUp())
+
+    def _is_cancelled(self) -> bool:
+        """Whether the cancellation came from outside, and not from something that the coroutine waited for."""
+        return self._task.cancelling() > 0
+
+    async def _fail(self, error: BaseException) -> None:
+        """Log what was raised, without its text, which may quote the caller; apologise, and end the session."""
+        places = traceback.extract_tb(error.__traceback__)[-_PLACES_LOGGED:]
+        _log.error(
+            "call_agent_failed",
+            session=None if self._progress.session is None else self._progress.session.session_id,
+            error=type(error).__name__,
+            at=[f"{place.filename}:{place.lineno} {place.name}" for place in places],
+        )
+        self.emit(StopReply())
+        self._replies.cut_off()
+        with suppress(AgentError, TimeoutError):
+            async with asyncio.timeout(_APOLOGY_TIMEOUT_S):
+                if self._options.apology:
+                    await self._replies.say(sentences_of(_once(self._options.apology)))
+        self.emit(AgentFailed(f"the agent failed: {type(error).__name__}"))
+
+
+@dataclass(slots=True)
+class _Timing:
+    """When a turn was noticed and when it was over, in ms of the caller's audio."""
+
+    started_ms: int
+    ended_ms: int = 0
+
+
+class _Words(DialoguePolicy):
+    """The cascade's dialogue: passes the words of each turn on."""
+
+    def __init__(self, on_words: Callable[[tuple[str, ...], OnAnswer], None]) -> None:
+        self._on_words = on_words
+
+    def answer(self, words: tuple[str, ...], on_answer: OnAnswer) -> None:
+        self._on_words(words, on_answer)
+
+
+async def _once(text: str) -> AsyncIterator[str]:
+    yield text

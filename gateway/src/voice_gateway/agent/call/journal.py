@@ -1,0 +1,104 @@
+"""What of a call must outlive its worker besides the state: turns without a whole answer, and steps of theirs. Sans-IO.
+
+A step is a tool's call, or something said. It is kept until its turn is over: where another worker runs the turn
+again, a step that is done returns what it returned before. Steps before the first turn are kept for the whole call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What the caller said, or the key of a telephone that was pressed; `number` counts from 1.
+
+    `through_sequence` is the last uplink frame of it. `started_ms` and `ended_ms` are when speech was noticed and when
+    it was over, in ms of the audio that this worker had received. `is_again` after another worker, whose answer was
+    not finished, had begun with the turn.
+    """
+
+    number: int
+    text: str
+    through_sequence: int
+    started_ms: int = 0
+    ended_ms: int = 0
+    is_digit: bool = False
+    is_again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of the tool `name` in `turn`; `result` is plain, and holds only where `is_done`."""
+
+    turn: int
+    name: str
+    is_done: bool = False
+    result: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """The whole text that a stream gave in `turn`; of one that was interrupted (`is_cut`) what was played."""
+
+    turn: int
+    text: str
+    is_cut: bool = False
+    played_ms: int = 0
+
+
+class Journal:
+    """Turns that are pending and the steps taken for them; `to_state` is what is saved, in the private state."""
+
+    def __init__(self, saved: Mapping[str, Any] | None = None) -> None:
+        saved = saved or {}
+        self._pending = [Turn(**{**turn, "is_again": True}) for turn in saved.get("pending", ())]
+        self._tools = {key: ToolCall(**each) for key, each in saved.get("tools", {}).items()}
+        self._said = {key: Generated(**each) for key, each in saved.get("said", {}).items()}
+
+    @property
+    def pending(self) -> tuple[Turn, ...]:
+        """The turns whose answer is not finished, oldest first."""
+        return tuple(self._pending)
+
+    def understood(self, turn: Turn) -> None:
+        """A turn of the caller is complete."""
+        self._pending.append(turn)
+
+    def answered(self, number: int) -> None:
+        """The turn's answer is finished: its steps will not be taken again."""
+        self._pending = [turn for turn in self._pending if turn.number != number]
+        self._tools = {key: each for key, each in self._tools.items() if each.turn == 0 or each.turn > number}
+        self._said = {key: each for key, each in self._said.items() if each.turn == 0 or each.turn > number}
+
+    def tool(self, key: str) -> ToolCall | None:
+        """Return the call that was made under this key, finished or not."""
+        return self._tools.get(key)
+
+    def tool_begins(self, key: str, turn: int, name: str) -> None:
+        """The tool is about to be called."""
+        self._tools[key] = ToolCall(turn, name)
+
+    def tool_ended(self, key: str, result: Any) -> None:
+        """The tool returned this plain value."""
+        begun = self._tools[key]
+        self._tools[key] = ToolCall(begun.turn, begun.name, is_done=True, result=result)
+
+    def said(self, turn: int, ordinal: int) -> Generated | None:
+        """Return what the stream said there gave, where it had given all, or was cut off."""
+        return self._said.get(f"{turn}.{ordinal}")
+
+    def generated(self, ordinal: int, generated: Generated) -> None:
+        """A stream gave its whole text, or what was said was interrupted."""
+        self._said[f"{generated.turn}.{ordinal}"] = generated
+
+    def to_state(self) -> dict[str, Any]:
+        """Return plain maps, of nothing where nothing is pending."""
+        state = {
+            "pending": [asdict(turn) for turn in self._pending],
+            "tools": {key: asdict(each) for key, each in self._tools.items()},
+            "said": {key: asdict(each) for key, each in self._said.items()},
+        }
+        return {key: value for key, value in state.items() if value}

@@ -1,0 +1,37 @@
+"""What a call agent is made of, where the defaults do not suit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from voice_gateway.agent.cascade.dictation import Dictation
+from voice_gateway.agent.cascade.parts import Recogniser, VoiceDetectors
+from voice_gateway.agent.turn import TurnTiming
+from voicelink.audio.speech import SPEECH_RATE_HZ, CachedSpeech, HibariSpeech, Speech
+from voicelink.audio.vad import SileroModel
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """The parts of a call agent, each made when the agent is loaded or opened; the defaults work offline.
+
+    `recogniser` makes speech to text, by default pocketsphinx's general English, which understands short and plain
+    sentences only. `voices` and `speech` load the models of voice activity and of text to speech. `timing` says when a
+    turn ends. A caller hears `apology` where `converse` raises, and `asks_again` when back after words were lost;
+    empty is silence. With `listens` false there is neither voice activity nor speech to text: the agent reads
+    `Call.audio`. `playout_grace_s` (3) after speech should have been played, `say` takes it as played. `is_inline` makes
+    speech within the calls, for virtual time.
+    """
+
+    recogniser: Callable[[], Recogniser] = Dictation
+    voices: Callable[[], VoiceDetectors] = SileroModel
+    speech: Callable[[], Speech] = lambda: CachedSpeech(HibariSpeech())
+    timing: TurnTiming | None = None
+    apology: str = "Sorry, something went wrong. Please call again."
+    asks_again: str = "Sorry, we were cut off. What did you say last?"
+    listens: bool = True
+    input_rate_hz: int = 16_000
+    output_rate_hz: int = SPEECH_RATE_HZ
+    playout_grace_s: float = 3.0
+    is_inline: bool = False

@@ -1,0 +1,36 @@
+"""Waiting until something is so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Changes:
+    """Wakes all who wait for a condition, whenever one may have changed. For one event loop."""
+
+    def __init__(self) -> None:
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def notify(self) -> None:
+        """Something changed: conditions are looked at again, soon."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def until(self, is_so: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Return once `is_so`, `True`, or `False` after the timeout."""
+        loop = asyncio.get_running_loop()
+        timer = None if timeout_s is None else loop.call_later(timeout_s, self.notify)
+        try:
+            while not is_so():
+                if timer is not None and timer.when() <= loop.time():
+                    return False
+                waiter: asyncio.Future[None] = loop.create_future()
+                self._waiters.append(waiter)
+                await waiter
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return True
