@@ -124,7 +124,7 @@ class ReplyEnded:
 
 @dataclass(frozen=True, slots=True)
 class StopReply:
-    """Cut off what is being said, as the user's voice would; `Conversation.interrupted` follows if there was anything."""
+    """Cut off what is being said, as the user's voice does; if anything was, `Conversation.interrupted` follows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class CallAgent(ABC):
         """
 
     async def open(self) -> None:  # noqa: B027 - a default that works
-        """Load what the agent needs besides speech; raises `GatewayError` with one sentence where that is impossible."""
+        """Load what the agent needs besides speech; raises `GatewayError`, one sentence, where that is impossible."""
 
     async def close(self) -> None:  # noqa: B027 - as above
         """Release it; called once, when no call is left, also where `open` failed."""

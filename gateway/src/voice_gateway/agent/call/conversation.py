@@ -49,8 +49,8 @@ Converse = Callable[[Call], Awaitable[None]]
 class CallConversation(Conversation):
     """One session's call. The cascade finds the turns; what they are answered is the coroutine's.
 
-    The coroutine begins on the event loop's next turn, when the session has said what it knows. It is cancelled at
-    `close`. One that returns ends the call; one that raises lets the caller hear an apology, and then ends the session.
+    The coroutine begins when the session greets, or restores it, or a turn comes first. It is cancelled at `close`. One
+    that returns ends the call; one that raises lets the caller hear an apology, and then ends the session.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class CallConversation(Conversation):
         self._timings: deque[_Timing] = deque()
         self._timing = _Timing(0)
         self._through = -1
+        self._has_begun = False
         self._finishing: asyncio.Task[None] | None = None
         self._listener = cascade.converse(_Words(self._words), self._heard) if options.listens else None
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -83,12 +84,19 @@ class CallConversation(Conversation):
     def opened(self, session: SessionView) -> None:
         self._progress.restore(session)
         self._replies.is_attached = session.is_attached
+        self._has_begun = bool(session.turn or session.transcript())
 
     def saved(self, checkpoint: int) -> None:
         self._progress.saved(checkpoint)
 
+    def greet(self) -> None:
+        """Let the coroutine begin."""
+        self._has_begun = True
+        self._changes.notify()
+
     def greet_again(self) -> None:
         """Ask for what was lost, unless an answer is due anyway."""
+        self.greet()
         if not self._progress.has_pending and self._options.asks_again:
             self._replies.say_again(self._options.asks_again)
 
@@ -177,7 +185,8 @@ class CallConversation(Conversation):
 
     async def _finish(self) -> None:
         def is_idle() -> bool:
-            is_waiting = self._progress.is_idle or self._task.done()
+            has_not_begun = not (self._has_begun or self._progress.has_pending)
+            is_waiting = self._progress.is_idle or self._task.done() or has_not_begun
             return is_waiting and not (self._replies.is_making or self._replies.is_caller_speaking)
 
         await self._changes.until(is_idle)
@@ -185,6 +194,8 @@ class CallConversation(Conversation):
         self.emit(Finished())
 
     async def _run(self) -> None:
+        await self._changes.until(lambda: self._has_begun or self._progress.has_pending)
+        self._has_begun = True
         try:
             await self._converse(Call(self.emit, self._progress, self._replies, self._feeds))
             self._progress.commit()

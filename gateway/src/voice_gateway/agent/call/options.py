@@ -20,8 +20,8 @@ class CallOptions:
     sentences only. `voices` and `speech` load the models of voice activity and of text to speech. `timing` says when a
     turn ends. A caller hears `apology` where `converse` raises, and `asks_again` when back after words were lost;
     empty is silence. With `listens` false there is neither voice activity nor speech to text: the agent reads
-    `Call.audio`. `playout_grace_s` (3) after speech should have been played, `say` takes it as played. `is_inline` makes
-    speech within the calls, for virtual time.
+    `Call.audio`. Where a client reports no playback, `say` returns `playout_grace_s` after speech should have been
+    played. `is_inline` makes speech within the calls, for virtual time.
     """
 
     recogniser: Callable[[], Recogniser] = Dictation
