@@ -95,7 +95,7 @@ def _agent_class(name: str) -> type[Agent | CallAgent]:
     if found is None:
         raise AgentError(f"the agent {name!r} is not there: the module {module_name} has no {class_name}")
     if not isinstance(found, type) or not issubclass(found, (Agent, CallAgent)):
-        known = f"{CallAgent.__module__.rpartition('.')[0]}.CallAgent or of {Agent.__module__}.Agent"
+        known = f"{Agent.__module__}.Agent or of {CallAgent.__module__.rpartition('.')[0]}.CallAgent"
         raise AgentError(f"the agent {name!r} must be a subclass of {known}")
     return found
 

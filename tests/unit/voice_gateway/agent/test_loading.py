@@ -16,6 +16,7 @@ MODULE = """
 from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from voice_gateway.agent.base import Agent, Conversation
+from voice_gateway.agent.call import CallAgent, CallOptions
 from voice_gateway.errors import AgentError
 
 class Plain(Agent):
@@ -57,6 +58,20 @@ class Refuses(Plain):
 
 class Needy(Plain):
     requires = ("json", "zoo.keeper")
+    install = "zoo[keeper]"
+
+class Coroutine(CallAgent):
+    settings_model = Settings
+    def __init__(self, settings):
+        super().__init__(CallOptions(output_rate_hz=8_000))
+    async def converse(self, call):
+        await call.say("Hello.")
+
+class Halfway(CallAgent):
+    pass
+
+class NeedyCall(Coroutine):
+    requires = ("zoo.keeper",)
     install = "zoo[keeper]"
 
 NUMBER = 3
@@ -115,6 +130,18 @@ def test_an_agent_without_a_name_has_the_one_it_was_loaded_by(name: str, shown: 
         (":Parrot", {}, "agent.name is an installed agent's name or package.module:Class, got ':Parrot'"),
         ("parrots.py:Parrot()", {}, "agent.name is an installed agent's name or package.module:Class, got"),
         ("parrots:NUMBER", {}, "the agent 'parrots:NUMBER' must be a subclass of voice_gateway.agent.base.Agent"),
+        (
+            "parrots:NUMBER",
+            {},
+            "the agent 'parrots:NUMBER' must be a subclass of voice_gateway.agent.base.Agent or of voi",
+        ),
+        (
+            "parrots:Halfway",
+            {},
+            "the agent 'parrots:Halfway' cannot be made: TypeError: Can't instantiate abstract class",
+        ),
+        ("parrots:NeedyCall", {}, "the agent 'parrots:NeedyCall' needs zoo.keeper: pip install 'zoo[keeper]'"),
+        ("parrots:Coroutine", {"words": 0}, "agent.settings.words: must be at least 1"),
         ("parrots:function", {}, "the agent 'parrots:function' must be a subclass of"),
         ("parrots:Settings", {}, "the agent 'parrots:Settings' must be a subclass of"),
         ("parrots:Abstract", {}, "the agent 'parrots:Abstract' cannot be made: TypeError: Can't instantiate abstract"),
@@ -133,6 +160,12 @@ def test_what_is_wrong_is_one_sentence(name: str, values: dict[str, object], mes
         load_agent(name, GivenSettings(values))
     assert str(refused.value).startswith(message)
     assert "\n" not in str(refused.value)
+
+
+def test_a_call_agent_is_loaded_as_any_agent() -> None:
+    agent = load_agent("parrots:Coroutine", GivenSettings({"words": 5}))
+    assert isinstance(agent, Agent)
+    assert (agent.name, agent.input_rate_hz, agent.output_rate_hz) == ("Coroutine", 16_000, 8_000)
 
 
 def test_settings_are_validated_by_the_agents_own_model(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Workers with a call agent on virtual time, one store, and a caller who speaks, plays, loses a worker and comes back."""
+"""Workers with a call agent on virtual time, one store, and a caller who plays, loses a worker and comes back."""
 
 from __future__ import annotations
 

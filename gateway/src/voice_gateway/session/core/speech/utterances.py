@@ -16,7 +16,7 @@ class Cut:
 
     utterance_id: int
     said: str
-    played_ms: int = 0
+    played_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,5 +86,5 @@ def test_the_transcript_keeps_what_was_played_of_an_interrupted_answer():
     tracker = RecordTracker("s", 2.0)
     tracker.answered(1, "one two three")
     tracker.answered(2, "four")
-    tracker.interrupted((Cut(1, "one two"), Cut(2, "")))
+    tracker.interrupted((Cut(1, "one two", 500), Cut(2, "", 0)))
     assert tracker.next_save().transcript == (Line(0, "agent", "one two"),)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from voice_gateway.session.core.speech.agent_audio import AgentAudio
-from voice_gateway.session.core.speech.utterances import Cut, Utterances
+from voice_gateway.session.core.speech.utterances import Cut, Utterances, WholePlayback
 
 RATE = 24_000
 AUDIO = AgentAudio(RATE, RATE)
@@ -45,14 +45,14 @@ def test_an_interruption_keeps_the_words_that_were_played(played_ms, said):
     utterances = Utterances(AUDIO)
     utterance_id = spoken(utterances, "one two three four", 1)
     utterances.played(utterance_id, played_ms, is_complete=False, now=0.4)
-    assert utterances.interrupt(0.5) == (played_ms, (Cut(utterance_id, said),))
+    assert utterances.interrupt(0.5) == (played_ms, (Cut(utterance_id, said, played_ms),))
 
 
 def test_an_interruption_cuts_all_that_is_outstanding_and_reports_the_newest():
     utterances = Utterances(AUDIO)
     first, second = spoken(utterances, "a b", 1), spoken(utterances, "c d", 1)
     utterances.played(first, 500, is_complete=False, now=0.4)
-    assert utterances.interrupt(0.5) == (0, (Cut(first, "a"), Cut(second, "")))
+    assert utterances.interrupt(0.5) == (0, (Cut(first, "a", 500), Cut(second, "", 0)))
 
 
 def test_reports_of_old_and_of_unknown_utterances_say_nothing():
@@ -62,7 +62,7 @@ def test_reports_of_old_and_of_unknown_utterances_say_nothing():
     second = spoken(utterances, "c d", 1)
     utterances.played(first, 900, is_complete=True, now=0.4)
     utterances.played(77, 900, is_complete=True, now=0.4)
-    assert utterances.interrupt(0.6) == (0, (Cut(second, ""),))
+    assert utterances.interrupt(0.6) == (0, (Cut(second, "", 0),))
 
 
 def test_a_report_never_goes_back():
@@ -94,7 +94,7 @@ def test_no_more_is_played_than_was_sent():
     utterances = Utterances(AUDIO)
     utterance_id = spoken(utterances, "a b", 1)
     utterances.played(utterance_id, 2**62 - 1, is_complete=False, now=0.4)
-    assert utterances.interrupt(1.0) == (1000, (Cut(utterance_id, "a b"),))
+    assert utterances.interrupt(1.0) == (1000, (Cut(utterance_id, "a b", 1000),))
 
 
 def test_what_was_made_and_not_sent_was_not_said():
@@ -103,7 +103,7 @@ def test_what_was_made_and_not_sent_was_not_said():
     utterances.add(bytes(2 * ONE_SECOND), 0.0)
     utterances.sent(utterance_id, ONE_SECOND, 0.0)
     utterances.played(utterance_id, 1900, is_complete=False, now=0.4)
-    assert utterances.interrupt(0.5) == (1000, (Cut(utterance_id, "one two"),))
+    assert utterances.interrupt(0.5) == (1000, (Cut(utterance_id, "one two", 1000),))
 
 
 def test_audio_that_is_not_said_again_counts_as_said():
@@ -113,7 +113,7 @@ def test_audio_that_is_not_said_again_counts_as_said():
     assert len(pcm) == ONE_SECOND // 2
     utterances.sent(utterance_id, len(pcm), 0.0)
     utterances.played(utterance_id, 250, is_complete=False, now=0.4)
-    assert utterances.interrupt(0.5) == (250, (Cut(utterance_id, "one two three"),))
+    assert utterances.interrupt(0.5) == (250, (Cut(utterance_id, "one two three", 750),))
 
 
 def test_a_late_report_about_an_earlier_utterance_still_says_what_was_played():
@@ -121,4 +121,22 @@ def test_a_late_report_about_an_earlier_utterance_still_says_what_was_played():
     first, second = spoken(utterances, "a b", 1), spoken(utterances, "c d", 1)
     utterances.played(second, 0, is_complete=False, now=1.0)
     utterances.played(first, 500, is_complete=False, now=1.1)
-    assert utterances.interrupt(1.2) == (0, (Cut(first, "a"), Cut(second, "")))
+    assert utterances.interrupt(1.2) == (0, (Cut(first, "a", 500), Cut(second, "", 0)))
+
+
+def test_an_utterance_that_was_played_to_its_end_is_returned_once():
+    utterances = Utterances(AUDIO)
+    utterance_id = spoken(utterances, "a b", 1)
+    utterances.end()
+    assert utterances.played(utterance_id, 500, is_complete=False, now=0.5) is None
+    assert utterances.played(utterance_id, 1000, is_complete=True, now=1.0) == WholePlayback("a b", 1000)
+    assert utterances.played(utterance_id, 1000, is_complete=True, now=1.1) is None
+
+
+def test_what_was_played_before_it_was_said_again_counts_as_played():
+    utterances = Utterances(AUDIO)
+    utterance_id = utterances.begin("a b", skipped_ms=500)
+    pcm = utterances.add(bytes(ONE_SECOND), 0.0)
+    utterances.sent(utterance_id, len(pcm), 0.0)
+    utterances.end()
+    assert utterances.played(utterance_id, 500, is_complete=True, now=1.0) == WholePlayback("a b", 1000)
