@@ -101,7 +101,7 @@ SANS_IO = [
     "link/src/voicelink/audio/codecs/opus_slots.py",
     "link/src/voicelink/audio/resample.py",
     "gateway/src/voice_gateway/agent/turn.py",
-    "gateway/src/voice_gateway/agent/call/journal.py",
+    "gateway/src/voice_gateway/agent/call/progress/journal.py",
     "gateway/src/voice_gateway/agents/order/understanding/grammar.py",
     "gateway/src/voice_gateway/agents/order/understanding/intents.py",
     "gateway/src/voice_gateway/agents/order/understanding/parse.py",

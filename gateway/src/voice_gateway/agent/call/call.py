@@ -17,8 +17,8 @@ from voice_gateway.agent.base import (
     UserStartedSpeaking,
     UserStoppedSpeaking,
 )
-from voice_gateway.agent.call.journal import Turn
-from voice_gateway.agent.call.progress import Progress
+from voice_gateway.agent.call.progress.journal import Turn
+from voice_gateway.agent.call.progress.progress import Progress
 from voice_gateway.agent.call.replies import Replies, Speakable, Spoken, sentences_of
 from voice_gateway.agent.call.waiting import Changes
 from voicelink.audio.speech import sentences

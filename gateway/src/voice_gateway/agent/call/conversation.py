@@ -31,7 +31,7 @@ from voice_gateway.agent.base import (
 )
 from voice_gateway.agent.call.call import Call, Feeds
 from voice_gateway.agent.call.options import CallOptions
-from voice_gateway.agent.call.progress import Progress
+from voice_gateway.agent.call.progress.progress import Progress
 from voice_gateway.agent.call.replies import Replies, sentences_of
 from voice_gateway.agent.call.waiting import Changes
 from voice_gateway.agent.cascade.cascade import Cascade

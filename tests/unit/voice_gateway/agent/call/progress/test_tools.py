@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pytest
 
 from voice_gateway.agent.call import tool_schema
-from voice_gateway.agent.call.tools import plain, returned, run_tool, tool_key
+from voice_gateway.agent.call.progress.tools import plain, returned, run_tool, tool_key
 
 
 class Size(Enum):

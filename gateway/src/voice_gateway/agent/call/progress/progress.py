@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from voice_gateway.agent.base import Emit, FinalTranscript, SessionView, StateChanged
-from voice_gateway.agent.call.journal import Generated, Journal, Turn
-from voice_gateway.agent.call.tools import plain, returned, run_tool, tool_key
+from voice_gateway.agent.call.progress.journal import Generated, Journal, Turn
+from voice_gateway.agent.call.progress.tools import plain, returned, run_tool, tool_key
 from voice_gateway.agent.call.waiting import Changes
 
 

@@ -1,0 +1,1 @@
+"""What of a call outlives its worker: turns, steps and state."""
