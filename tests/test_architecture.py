@@ -191,7 +191,6 @@ MANY_METHODS = {
     "voice_client.VoiceClient": (21, "the whole SDK in one object, as an app uses it"),
     "voice_gateway.RecordTracker": (21, "the session record: each transition of uplink, transcript and playback"),
     "voice_gateway.Conversation": (13, "each event of a session that an agent may follow"),
-    "voice_gateway.Progress": (15, "the turns, steps and saves of one call, which the journal joins"),
     "voice_gateway.Endpoint": (18, "sockets, connections, CIDs, admission and reload of one UDP endpoint"),
     "voice_client.Call": (18, "every input of the sans-IO call"),
     "voice_client.Playback": (15, "the jitter buffer, and what of it was played"),

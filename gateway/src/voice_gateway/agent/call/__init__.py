@@ -14,10 +14,10 @@
 
 from voice_gateway.agent.call.agent import CallAgent, as_agent
 from voice_gateway.agent.call.call import Call, CallEvent
-from voice_gateway.agent.call.progress.journal import Turn
 from voice_gateway.agent.call.options import CallOptions
-from voice_gateway.agent.call.replies import Speakable, Spoken
+from voice_gateway.agent.call.progress.journal import Turn
 from voice_gateway.agent.call.progress.tools import tool_schema
+from voice_gateway.agent.call.replies import Speakable, Spoken
 
 __all__ = [
     "Call",

@@ -115,12 +115,12 @@ class Call:
 
         Returns once all was played, or the caller interrupted. What an earlier worker said of it is not said again.
         """
-        if self._progress.is_repeating_prelude:
+        if self._progress.steps.is_repeating_prelude:
             return Spoken()
-        ordinal = self._progress.next_say()
-        before = self._progress.generated_before(ordinal)
+        ordinal = self._progress.steps.next_say()
+        before = self._progress.steps.generated_before(ordinal)
         if before is not None and before.is_cut:
-            self._progress.was_said(before.text)
+            self._progress.steps.was_said(before.text)
             return Spoken(before.text, before.played_ms, is_interrupted=True)
         if before is not None:
             spoken = await self._say_text(sentences(before.text), before.text)
@@ -131,7 +131,7 @@ class Call:
         else:
             spoken = await self._stream(speech, ordinal)
         if spoken.is_interrupted:
-            self._progress.generated(ordinal, spoken.text, is_cut=True, played_ms=spoken.played_ms)
+            self._progress.steps.generated(ordinal, spoken.text, is_cut=True, played_ms=spoken.played_ms)
         return spoken
 
     async def turns(self) -> AsyncIterator[Turn]:
@@ -154,7 +154,7 @@ class Call:
         That it is called is saved before, its result after. At another worker a call that ended returns that result,
         one that had not ended is made again with the same `key`. What the tool raises is raised, and not saved.
         """
-        return await self._progress.tool(function, arguments)
+        return await self._progress.steps.tool(function, arguments)
 
     def interrupt(self) -> None:
         """Stop what is being said: `say` returns what was played."""
@@ -188,7 +188,7 @@ class Call:
         self._emit(NoSpeechUpTo(through_sequence))
 
     async def _say_text(self, parts: list[str], text: str) -> Spoken:
-        while parts and self._progress.was_said(parts[0]):
+        while parts and self._progress.steps.was_said(parts[0]):
             parts.pop(0)
         if not parts or not parts[0]:
             return await self._replies.rest(text.strip())
@@ -200,14 +200,14 @@ class Call:
         async def new_sentences() -> AsyncIterator[str]:
             async for sentence in sentences_of(_texts(speech)):
                 generated.append(sentence)
-                if not self._progress.was_said(sentence):
+                if not self._progress.steps.was_said(sentence):
                     yield sentence
-            self._progress.generated(ordinal, " ".join(generated))
+            self._progress.steps.generated(ordinal, " ".join(generated))
 
         return await self._replies.say(new_sentences())
 
     async def _play(self, speech: AsyncIterable[str] | AsyncIterable[bytes], text: str) -> Spoken:
-        if self._progress.was_said(text):
+        if self._progress.steps.was_said(text):
             return await self._replies.rest(text)
         return await self._replies.play(_pcm(speech), text)
 

@@ -1,0 +1,83 @@
+"""The steps of a turn: tools called and things said. A repeated turn meets its own steps again."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from voice_gateway.agent.base import SessionView
+from voice_gateway.agent.call.progress.journal import Generated, Journal
+from voice_gateway.agent.call.progress.tools import plain, returned, run_tool, tool_key
+
+
+class Steps:
+    """Numbers the steps of each turn, and looks them up in the journal; turn 0 is all before the first turn.
+
+    `save` saves the journal soon, `checkpoint` returns once it is saved. `said` is what earlier workers said in the
+    turns that are pending.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        save: Callable[[], None],
+        checkpoint: Callable[[], Awaitable[None]],
+        session: SessionView | None = None,
+        said: str = "",
+    ) -> None:
+        self.turn = 0
+        self._journal = journal
+        self._save = save
+        self._checkpoint = checkpoint
+        self._session_id = "" if session is None else session.session_id
+        self._has_had_turns = session is not None and session.turn > 0
+        self._said_before = said
+        self._tools = itertools.count()
+        self._says = itertools.count()
+
+    @property
+    def is_repeating_prelude(self) -> bool:
+        """Whether the agent is before its first turn, in a call that had turns at another worker."""
+        return self._has_had_turns and self.turn == 0
+
+    def begin(self, turn: int) -> None:
+        """The agent answers this turn now."""
+        self.turn = turn
+        self._tools, self._says = itertools.count(), itertools.count()
+
+    async def tool(self, function: Callable[..., object], arguments: Mapping[str, object]) -> Any:
+        """Call a tool, or return what it returned at an earlier worker."""
+        name = getattr(function, "__name__", type(function).__name__)
+        key = tool_key(self._session_id, self.turn, next(self._tools), name, arguments)
+        begun = self._journal.tool(key)
+        if begun is None:
+            self._journal.tool_begins(key, self.turn, name)
+            await self._checkpoint()
+        if begun is None or not begun.is_done:
+            self._journal.tool_ended(key, plain(await run_tool(function, arguments, key)))
+            await self._checkpoint()
+        ended = self._journal.tool(key)
+        return returned(function, None if ended is None else plain(ended.result))
+
+    def next_say(self) -> int:
+        """Number the next thing that is said in this turn."""
+        return next(self._says)
+
+    def generated_before(self, ordinal: int) -> Generated | None:
+        """Return what was said under this number at an earlier worker, where its whole text is known."""
+        return self._journal.said(self.turn, ordinal)
+
+    def generated(self, ordinal: int, text: str, *, is_cut: bool = False, played_ms: int = 0) -> None:
+        """Keep what a stream gave, or what of an interrupted text was played, until the turn is over."""
+        self._journal.generated(ordinal, Generated(self.turn, text, is_cut, played_ms))
+        self._save()
+
+    def was_said(self, text: str) -> bool:
+        """Whether the next thing that an earlier worker said in these turns was this text; asked in order."""
+        before = self._said_before
+        if not before or not (before == text or before.startswith(f"{text} ")):
+            self._said_before = ""
+            return False
+        self._said_before = before[len(text) :].lstrip()
+        return True
