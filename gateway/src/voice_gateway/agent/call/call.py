@@ -188,11 +188,13 @@ class Call:
         self._emit(NoSpeechUpTo(through_sequence))
 
     async def _say_text(self, parts: list[str], text: str) -> Spoken:
+        goes_on = False
         while parts and self._progress.steps.was_said(parts[0]):
             parts.pop(0)
+            goes_on = True
         if not parts or not parts[0]:
             return await self._replies.rest(text.strip())
-        return await self._replies.say(_each(parts))
+        return await self._replies.say(_each(parts), goes_on=goes_on)
 
     async def _stream(self, speech: AsyncIterable[str] | AsyncIterable[bytes], ordinal: int) -> Spoken:
         generated: list[str] = []
@@ -204,7 +206,7 @@ class Call:
                     yield sentence
             self._progress.steps.generated(ordinal, " ".join(generated))
 
-        return await self._replies.say(new_sentences())
+        return await self._replies.say(new_sentences(), goes_on=self._progress.steps.has_said)
 
     async def _play(self, speech: AsyncIterable[str] | AsyncIterable[bytes], text: str) -> Spoken:
         if self._progress.steps.was_said(text):

@@ -119,7 +119,7 @@ class CallConversation(Conversation):
         self._progress.understood(digit, self._through, (at_ms, at_ms), is_digit=True)
 
     def interrupted(self, played_ms: int) -> None:
-        self._replies.cut_off()
+        self._replies.cut_off(is_wanted=False)
 
     def playback_finished(self, playback: PlaybackFinished) -> None:
         self._replies.playback_finished(playback)
@@ -162,7 +162,7 @@ class CallConversation(Conversation):
             case UserStartedSpeaking():
                 self._timings.append(_Timing(round(self._audio_ms)))
                 self._replies.is_caller_speaking = True
-                self._replies.cut_off()
+                self._replies.cut_off(is_wanted=False)
                 self._feeds.events.push(event)
             case UserStoppedSpeaking():
                 self._timings[-1].ended_ms = round(self._audio_ms)

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -82,43 +82,34 @@ class Replies:
         """Whether something is being said, or is not yet played to its end."""
         return self._is_saying or self._said.outstanding > 0
 
-    async def say(self, pieces: AsyncIterator[str]) -> Spoken:
+    async def say(self, pieces: AsyncIterator[str], *, goes_on: bool = False) -> Spoken:
         """Say each piece, a sentence or more, as it comes; returns once all was played, or was cut off.
 
-        Raises `AgentError` where speech cannot be made, and what the pieces raise.
+        Where it `goes_on`, what `say_again` says is its beginning. Raises `AgentError` where speech cannot be made, and
+        what the pieces raise.
         """
-        async with self._turn:
-            said = self._begin()
-            try:
-                async with _Ahead(pieces, self._changes) as ahead:
-                    while (text := await ahead.next(lambda: said.is_interrupted)) is not None:
-                        await self._changes.until(lambda: not self.is_caller_speaking)
+        async with self._turn, self._saying(goes_on=goes_on) as said:
+            async with _Ahead(pieces, self._changes) as ahead:
+                while (text := await ahead.next(lambda: said.is_interrupted)) is not None:
+                    await self._changes.until(lambda: not self.is_caller_speaking)
+                    if not said.is_interrupted:
                         self._make(text)
-                        await self._made()
-                        if said.is_interrupted:
-                            break
-                return await self._played(said)
-            finally:
-                self._is_saying = False
-                self.stop_making()
+                    await self._made()
+            return await self._played(said)
 
     async def play(self, pcm: AsyncIterator[bytes], text: str) -> Spoken:
         """Say speech that is made elsewhere, of which `text` is written down."""
         async with self._turn:
             await self._changes.until(lambda: not self.is_caller_speaking)
-            said = self._begin()
-            try:
+            async with self._saying() as said:
                 async with _Ahead(pcm, self._changes) as ahead:
-                    self._reply(text)
-                    while (piece := await ahead.next(lambda: said.is_interrupted or not self._is_making)) is not None:
+                    making = self._reply(text)
+                    while (piece := await ahead.next(lambda: not self._makes(making))) is not None:
                         self._made_piece(piece)
-                if self._is_making:
+                if self._makes(making):
                     self._ended()
                 await self._made()
                 return await self._played(said)
-            finally:
-                self._is_saying = False
-                self.stop_making()
 
     async def rest(self, text: str) -> Spoken:
         """Wait for the playback of what `say_again` says, of which `text` is a part that was said before."""
@@ -132,10 +123,13 @@ class Replies:
         self._said.outstanding = 0
         self._make(text)
 
-    def cut_off(self) -> None:
-        """Nothing more is played of what is being said."""
+    def cut_off(self, *, is_wanted: bool = True) -> None:
+        """Nothing more is played of what is being said.
+
+        Where it only happened (`is_wanted` false), what has not begun to be said is not interrupted, and said later.
+        """
         self.stop_making()
-        if self.is_saying:
+        if self.is_saying and (is_wanted or self._said.made):
             self._said.is_interrupted = True
         self._said.outstanding = 0
         self._changes.notify()
@@ -154,15 +148,25 @@ class Replies:
             stop()
         self._changes.notify()
 
-    def _begin(self) -> _Said:
-        self._said = _Said()
+    @asynccontextmanager
+    async def _saying(self, *, goes_on: bool = False) -> AsyncIterator[_Said]:
+        await self._made()
+        if not goes_on:
+            await self._played(self._said)
+            self._said = _Said()
         self._is_saying = True
-        return self._said
+        try:
+            yield self._said
+        except BaseException:
+            self.stop_making()
+            raise
+        finally:
+            self._is_saying = False
 
     def _make(self, text: str) -> None:
         making = self._reply(text)
         stop = self._cascade.say(text, lambda made: self._take(making, made))
-        if self._is_making and self._making == making:
+        if self._makes(making):
             self._stop = stop
 
     def _reply(self, text: str) -> int:
@@ -174,8 +178,11 @@ class Replies:
         self._emit(Reply(text))
         return self._making
 
+    def _makes(self, making: int) -> bool:
+        return self._is_making and self._making == making
+
     def _take(self, making: int, made: bytes | Exception | None) -> None:
-        if making != self._making or not self._is_making:
+        if not self._makes(making):
             return
         if isinstance(made, bytes):
             self._made_piece(made)

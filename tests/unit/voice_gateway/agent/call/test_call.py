@@ -220,8 +220,11 @@ def test_a_stream_that_is_interrupted_is_closed_and_not_read_on() -> None:
     assert caller.said()[-1] == "Fine."
 
 
+@pytest.mark.parametrize("is_inline", [True, False])
 @pytest.mark.parametrize("kill_at_s", [0.05, 0.35, 0.65, 1.2])
-def test_a_stream_goes_on_at_another_worker_with_the_sentences_that_were_not_said(kill_at_s: float) -> None:
+def test_a_stream_goes_on_at_another_worker_with_the_sentences_that_were_not_said(
+    kill_at_s: float, is_inline: bool
+) -> None:
     async def talker(call: Call) -> None:
         async for _ in call.turns():
             await call.say(words("One. ", "Two. ", "Three. ", "Four.", delay_s=0.2))
@@ -235,7 +238,7 @@ def test_a_stream_goes_on_at_another_worker_with_the_sentences_that_were_not_sai
         await caller.come_back()
         await caller.run(4.0)
 
-    caller = calling(talker, scenario)
+    caller = calling(talker, scenario, is_inline=is_inline)
     assert sum(caller.played.values()) == pytest.approx(1_000, abs=60)
     texts = list(dict.fromkeys(" ".join(caller.said()).split()))
     assert texts == ["One.", "Two.", "Three.", "Four.", "Done."]

@@ -106,7 +106,9 @@ class DyingStore(MemoryStore):
 class ScriptedAgent(CallAgent):
     def __init__(self, converse: Converse, caller: Caller, **options: Any) -> None:
         super().__init__(
-            CallOptions(recogniser=lambda: Words(caller), voices=Detectors, speech=Voice, is_inline=True, **options)
+            CallOptions(
+                recogniser=lambda: Words(caller), voices=Detectors, speech=Voice, **{"is_inline": True, **options}
+            )
         )
         self._converse = converse
 

@@ -41,6 +41,11 @@ class Steps:
         """Whether the agent is before its first turn, in a call that had turns at another worker."""
         return self._has_had_turns and self.turn == 0
 
+    @property
+    def has_said(self) -> bool:
+        """Whether an earlier worker said something in the pending turns that was not said here yet."""
+        return bool(self._said_before)
+
     def begin(self, turn: int) -> None:
         """The agent answers this turn now."""
         self.turn = turn
