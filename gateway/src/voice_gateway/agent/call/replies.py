@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
-from voice_gateway.agent.base import Emit, PlaybackFinished, Reply, ReplyAudio, ReplyEnded
+from voice_gateway.agent.base import AgentFailed, Emit, PlaybackFinished, Reply, ReplyAudio, ReplyEnded
 from voice_gateway.agent.call.waiting import Changes
 from voice_gateway.agent.cascade.cascade import Cascade
 from voice_gateway.errors import AgentError
@@ -191,6 +191,8 @@ class Replies:
         else:
             self._failure = made
             self.stop_making()
+            if not self._is_saying:  # nothing waits for it that could apologise
+                self._emit(AgentFailed(f"speech synthesis failed: {type(made).__name__}"))
 
     def _made_piece(self, pcm: bytes) -> None:
         now = asyncio.get_running_loop().time()

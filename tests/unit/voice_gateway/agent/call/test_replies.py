@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from voice_gateway.agent.base import AgentEvent, PlaybackFinished, Reply, ReplyAudio, ReplyEnded
+from voice_gateway.agent.base import AgentEvent, AgentFailed, PlaybackFinished, Reply, ReplyAudio, ReplyEnded
 from voice_gateway.agent.call.replies import Replies, Spoken, sentences_of
 from voice_gateway.agent.call.waiting import Changes
 from voice_gateway.agent.cascade.cascade import Cascade, OnSpeech
@@ -96,6 +96,12 @@ async def test_after_a_lost_connection_the_text_is_said_again_and_the_rest_follo
     bench.replies.playback_finished(PlaybackFinished("One. Two.", 400))
     bench.replies.playback_finished(PlaybackFinished("Three.", 200))
     assert await saying == Spoken("One. Two. Three.", 600)
+
+
+async def test_a_voice_that_fails_while_nothing_waits_for_it_ends_the_session(bench: Bench) -> None:
+    bench.replies.say_again("One.")
+    bench.voice.making[-1](RuntimeError("no such sound"))
+    assert bench.events[-1] == AgentFailed("speech synthesis failed: RuntimeError")
 
 
 async def test_pcm_is_not_mixed_into_what_is_said_again(bench: Bench) -> None:
