@@ -94,7 +94,7 @@ class SessionManager:
     def accept(self, request: SessionRequest, transport: Transport) -> ClientConnection | Refusal:
         """The `Acceptor`: take a connection whose first message opens a session, or say why not."""
         loop = asyncio.get_running_loop()
-        rate_limiter = self.admission.judge(
+        rate_limiter = self.admission.decide(
             request,
             self.agent_name,
             self.counters,

@@ -63,7 +63,7 @@ class Admission:
         """Whether the request's key names its session: its network signed it, or its token was asked for."""
         return request.key is not None and (request.is_key_signed or not self._gate.is_open)
 
-    def judge(
+    def decide(
         self,
         request: SessionRequest,
         agent: str,

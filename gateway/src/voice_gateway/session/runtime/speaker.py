@@ -101,7 +101,7 @@ class Speaker:
         """How much of so much to send now; `None` if it must wait, for its time or for a report."""
         wanted_s = min(byte_count / self._bytes_per_s, _STEP_S)
         now = self._loop.time()
-        allowed_s = min(self._pacer.allowance_s(now), _SLICE_S)
+        allowed_s = min(self._pacer.sendable_s(now), _SLICE_S)
         if allowed_s >= wanted_s:
             return min(byte_count, int(allowed_s * self._audio.output_rate_hz) * self._audio.sample_bytes)
         delay_s = self._pacer.delay_s(wanted_s, now)

@@ -8,13 +8,13 @@ from typing import Final
 
 _KEPT: Final = 512
 _WINDOW_S: Final = 30.0
-_LARGEST_EXCESS_MS: Final = 3_600_000.0
+_MAX_QUEUEING_MS: Final = 3_600_000.0
 """The largest figure of the protocol: timestamps are the caller's, and may say anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A frame arrived `at`, `gap_s` after the one before, and `excess_ms` later than the fastest frame of late.
+    """A frame arrived `at`, `gap_s` after the one before, and `queueing_ms` later than the fastest frame of late.
 
     The excess compares two frames of one sender, so that the offset between its clock and ours does not matter. *Of
     late* is the last 30 to 60 s, so that their drift does not matter either.
@@ -23,7 +23,7 @@ class Arrival:
     sequence: int
     at: float
     gap_s: float
-    excess_ms: float
+    queueing_ms: float
 
 
 class Arrivals:
@@ -76,8 +76,8 @@ class Arrivals:
             index %= _KEPT
             number = self._sequences[index]
             if number == sequence:
-                excess_ms = min(max(0.0, self._transits_ms[index] - fastest_ms), _LARGEST_EXCESS_MS)
-                return Arrival(number, self._ats[index], self._gaps_s[index], excess_ms)
+                queueing_ms = min(max(0.0, self._transits_ms[index] - fastest_ms), _MAX_QUEUEING_MS)
+                return Arrival(number, self._ats[index], self._gaps_s[index], queueing_ms)
             if number < sequence:
                 break
         return None

@@ -107,7 +107,7 @@ class TurnLatencies:
         if arrival is None:
             self._stops.append(_Stop(sequence, now, None, None))
         else:
-            self._stops.append(_Stop(sequence, now, now - arrival.at, arrival.excess_ms))
+            self._stops.append(_Stop(sequence, now, now - arrival.at, arrival.queueing_ms))
 
     def understood(self, turn: int, through_sequence: int | None, now: float) -> None:
         """The words of that turn are final."""
@@ -145,7 +145,7 @@ class TurnLatencies:
             turn=latency.turn,
             utterance_id=latency.utterance_id,
             sequence=None if stop is None else stop.sequence,
-            uplink_ms=None if stop is None or stop.excess_ms is None else round(stop.excess_ms, 1),
+            uplink_ms=None if stop is None or stop.queueing_ms is None else round(stop.queueing_ms, 1),
             endpointing_ms=_rounded(figures.get(Figure.ENDPOINTING)),
             stt_ms=_rounded(figures.get(Figure.STT_TTFB)),
             llm_ms=_rounded(figures.get(Figure.LLM_TTFB)),
@@ -213,7 +213,7 @@ class _Stop:
     sequence: int
     at: float
     endpointing_s: float | None
-    excess_ms: float | None
+    queueing_ms: float | None
 
 
 def _rounded(value_ms: float | None) -> float | None:

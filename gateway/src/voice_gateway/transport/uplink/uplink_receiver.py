@@ -29,7 +29,7 @@ class UplinkReceiver:
         self._send_report = send_report
         self._counters = counters
         self._passed = 0
-        self._timer = DeadlineTimer(clock, self._alarmed)
+        self._timer = DeadlineTimer(clock, self._report_due)
 
     def begin(self, mode: UplinkMode, next_sequence: int) -> None:
         """Take datagrams from now on; `next_sequence` is the first frame that has not arrived."""
@@ -68,7 +68,7 @@ class UplinkReceiver:
         else:
             self._timer.set(due)
 
-    def _alarmed(self, now: float) -> None:
+    def _report_due(self, now: float) -> None:
         if self.reassembler is not None and self.reassembler.report_at is not None:
             self._report(now)
 

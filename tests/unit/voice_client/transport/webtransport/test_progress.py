@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from voice_client.transport.webtransport.progress import ProgressMeter
+from voice_client.transport.webtransport.progress import ProgressTracker
 
 
 def test_an_interval_runs_from_the_first_packet_in_flight_to_the_next_progress() -> None:
-    meter = ProgressMeter()
+    meter = ProgressTracker()
     meter.observe(1.0, None, is_waiting=True)
     meter.observe(1.5, None, is_waiting=True)
     meter.observe(1.7, 4, is_waiting=True)
@@ -18,7 +18,7 @@ def test_an_interval_runs_from_the_first_packet_in_flight_to_the_next_progress()
 
 
 def test_an_old_acknowledgement_is_no_progress() -> None:
-    meter = ProgressMeter()
+    meter = ProgressTracker()
     meter.observe(0.0, 7, is_waiting=True)
     meter.observe(0.2, 7, is_waiting=True)
     meter.observe(0.3, 6, is_waiting=True)
@@ -26,7 +26,7 @@ def test_an_old_acknowledgement_is_no_progress() -> None:
 
 
 def test_silence_with_nothing_in_flight_is_no_gap() -> None:
-    meter = ProgressMeter()
+    meter = ProgressTracker()
     meter.observe(0.0, 1, is_waiting=False)
     meter.observe(5.0, 1, is_waiting=True)
     meter.observe(5.1, 2, is_waiting=False)
@@ -34,7 +34,7 @@ def test_silence_with_nothing_in_flight_is_no_gap() -> None:
 
 
 def test_an_interval_that_runs_at_the_restart_counts_from_its_beginning() -> None:
-    meter = ProgressMeter()
+    meter = ProgressTracker()
     meter.observe(0.0, None, is_waiting=True)
     meter.observe(3.0, 1, is_waiting=True)
     meter.restart()

@@ -11,8 +11,8 @@ def arrivals(count: int, late: dict[int, float] | None = None, offset_ms: float 
     """Frames 20 ms apart, some of them `late` by so many ms, from a sender whose clock is `offset_ms` away."""
     seen, before = Arrivals(), 0.0
     for sequence in range(count):
-        excess_ms = (late or {}).get(sequence, 0.0)
-        at = sequence * 0.02 + excess_ms / 1000
+        queueing_ms = (late or {}).get(sequence, 0.0)
+        at = sequence * 0.02 + queueing_ms / 1000
         seen.note(sequence, at, at - before, at * 1000 - sequence * 20 + offset_ms)
         before = at
     return seen
@@ -25,8 +25,8 @@ def test_a_frame_is_compared_with_the_fastest_whatever_the_callers_clock(offset_
     assert late is not None
     assert late.at == pytest.approx(0.645)
     assert late.gap_s == pytest.approx(0.065)
-    assert late.excess_ms == pytest.approx(45.0, abs=1e-3)
-    assert seen.of(29).excess_ms == pytest.approx(0.0, abs=1e-3)
+    assert late.queueing_ms == pytest.approx(45.0, abs=1e-3)
+    assert seen.of(29).queueing_ms == pytest.approx(0.0, abs=1e-3)
 
 
 def test_a_frame_that_never_came_or_came_long_ago_is_unknown() -> None:
@@ -40,7 +40,7 @@ def test_a_clock_that_drifts_is_forgiven_after_a_minute() -> None:
     seen = Arrivals()
     for second in range(600):
         seen.note(second, second, 1.0, second * 1.0)  # a thousand ppm: 1 ms each second
-    assert seen.of(599).excess_ms <= 60
+    assert seen.of(599).queueing_ms <= 60
 
 
 def test_the_largest_gap_is_that_of_the_time_asked_for() -> None:

@@ -202,4 +202,4 @@ class TestReports:
         talk.session.audio_received(AudioFrame(51, 0, Codec.PCMU, b"\xff"), 2.2)
         arrival = talk.session.uplink.arrivals.of(51)
         assert arrival is not None
-        assert arrival.excess_ms == 3_600_000.0
+        assert arrival.queueing_ms == 3_600_000.0

@@ -24,7 +24,7 @@ from voice_client.transport.target import Target, parse_local_address
 from voice_client.transport.trust import Trust
 from voice_client.transport.webtransport.conditions import Conditions
 from voice_client.transport.webtransport.configuration import CID_BYTES, quic_configuration
-from voice_client.transport.webtransport.progress import ProgressMeter
+from voice_client.transport.webtransport.progress import ProgressTracker
 from voice_client.transport.webtransport.session_handler import SessionHandler
 from voice_client.transport.webtransport.sockets import Sockets
 from voice_client.transport.webtransport.udp import Address, UdpSocket, format_address
@@ -115,7 +115,7 @@ class WebTransportConnection:
         self._local_address: str | None = None
         self._going: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] = self._loop.create_future()
-        self._meter = ProgressMeter()
+        self._progress = ProgressTracker()
         self._driver = Driver(self._quic, self._loop, self)
         self._transmission: asyncio.Handle | None = None
         self._conditions = Conditions()
@@ -136,7 +136,7 @@ class WebTransportConnection:
     @property
     def stalled_s(self) -> float:
         """How long something sent has waited without any acknowledgement; 0 while the connection moves."""
-        return 0.0 if self._is_migrating else self._meter.stalled_s(self._loop.time())
+        return 0.0 if self._is_migrating else self._progress.stalled_s(self._loop.time())
 
     async def open(self, local_address: str | None) -> None:
         """Connect, prove the server's identity, and wait until it accepts the session."""
@@ -248,7 +248,7 @@ class WebTransportConnection:
         self._is_path_valid = None
         self._sockets.lead(new)
         self._local_address = local_address or self._local_address
-        self._meter.restart()
+        self._progress.restart()
         self._transmit()
         if keep_old_s <= 0:
             self._sockets.drop(old)
@@ -267,11 +267,11 @@ class WebTransportConnection:
             old=old.local_address,
             new=new.local_address,
             validated_ms=(validated_at - started_at) * 1000,
-            gap_ms=self._meter.worst_ms(self._loop.time()),
+            gap_ms=self._progress.worst_ms(self._loop.time()),
         )
 
     def _has_progressed_since(self, moment: float) -> bool:
-        progressed_at = self._meter.progressed_at
+        progressed_at = self._progress.progressed_at
         return not self._quic.has_unacknowledged or (progressed_at is not None and progressed_at >= moment)
 
     def _go_back(self, old: UdpSocket, new: UdpSocket) -> None:
@@ -320,7 +320,7 @@ class WebTransportConnection:
         self._observe(self._loop.time())
 
     def _observe(self, now: float) -> None:
-        self._meter.observe(now, self._quic.largest_acknowledged, is_waiting=self._quic.has_unacknowledged)
+        self._progress.observe(now, self._quic.largest_acknowledged, is_waiting=self._quic.has_unacknowledged)
         if self._conditions.has_any:
             self._conditions.check()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class ProgressMeter:
+class ProgressTracker:
     """Measures the intervals in which data is in flight and nothing new is acknowledged.
 
     Call `observe` after every datagram sent or received. An interval begins when something is in flight for the

@@ -29,7 +29,7 @@ class Pacer:
         self._lead = lead
         self._utterances = utterances
 
-    def allowance_s(self, now: float) -> float:
+    def sendable_s(self, now: float) -> float:
         """How much may be sent now; not above 0 where nothing may."""
         buffered_s = self._utterances.buffered_s(now)
         return min(self._lead.target_s - buffered_s, self._lead.cap_s - self._utterances.lead_s)

@@ -41,17 +41,17 @@ def caller() -> Caller:
 
 
 def test_the_target_may_be_sent_at_once_and_no_more(caller: Caller) -> None:
-    assert caller.pacer.allowance_s(0.0) == 2.0
+    assert caller.pacer.sendable_s(0.0) == 2.0
     caller.sent(1, 2.0, 0.0)
-    assert caller.pacer.allowance_s(10.0) == 0.0
+    assert caller.pacer.sendable_s(10.0) == 0.0
     assert caller.pacer.delay_s(0.1, 10.0) is None, "without a report it is not known whether it is played"
 
 
 def test_between_two_reports_the_caller_is_taken_to_play_on(caller: Caller) -> None:
     caller.sent(1, 2.0, 0.0)
     caller.played(1, 0.5, False, 0.6)
-    assert caller.pacer.allowance_s(0.6) == pytest.approx(0.5)
-    assert caller.pacer.allowance_s(0.8) == pytest.approx(0.7)
+    assert caller.pacer.sendable_s(0.6) == pytest.approx(0.5)
+    assert caller.pacer.sendable_s(0.8) == pytest.approx(0.7)
     caller.sent(1, 0.7, 0.8)
     assert caller.pacer.delay_s(0.1, 0.8) == pytest.approx(0.1)
 
@@ -61,7 +61,7 @@ def test_the_cap_holds_while_reports_stay_away(caller: Caller) -> None:
     caller.played(1, 0.2, False, 0.2)
     for step in range(100):
         now = 0.2 + step * 0.1
-        allowed = caller.pacer.allowance_s(now)
+        allowed = caller.pacer.sendable_s(now)
         if allowed > 0:
             caller.sent(1, min(allowed, 0.1), now)
     assert caller.lead_s == pytest.approx(3.0)
@@ -71,9 +71,9 @@ def test_the_cap_holds_while_reports_stay_away(caller: Caller) -> None:
 def test_a_caller_that_fell_silent_is_not_taken_to_play_what_it_has_not(caller: Caller) -> None:
     caller.sent(1, 1.0, 0.0)
     caller.played(1, 0.5, False, 0.5)
-    assert caller.pacer.allowance_s(100.0) == pytest.approx(2.0)
+    assert caller.pacer.sendable_s(100.0) == pytest.approx(2.0)
     caller.sent(1, 2.0, 100.0)
-    assert caller.pacer.allowance_s(100.0) == pytest.approx(0.0)
+    assert caller.pacer.sendable_s(100.0) == pytest.approx(0.0)
 
 
 def test_what_was_played_or_interrupted_makes_room() -> None:
@@ -84,7 +84,7 @@ def test_what_was_played_or_interrupted_makes_room() -> None:
     assert caller.lead_s == 1.0
     caller.utterances.interrupt(1.1)
     assert caller.lead_s == 0.0
-    assert caller.pacer.allowance_s(1.1) == 2.0
+    assert caller.pacer.sendable_s(1.1) == 2.0
 
 
 def test_a_report_about_a_later_answer_is_one_about_those_before() -> None:
@@ -100,7 +100,7 @@ def test_a_caller_cannot_have_played_what_was_not_sent(caller: Caller) -> None:
     caller.played(1, 1e9, False, 0.1)
     caller.played(7, 1e9, True, 0.1)
     assert caller.lead_s == 0.0
-    assert caller.pacer.allowance_s(0.1) == 2.0
+    assert caller.pacer.sendable_s(0.1) == 2.0
     caller.sent(1, 1.0, 0.2)
     assert caller.lead_s == 1.0
 
@@ -110,7 +110,7 @@ def test_what_is_sent_on_its_way_to_a_reset_takes_no_room(caller: Caller) -> Non
     caller.utterances.interrupt(0.1)
     caller.sent(1, 0.2, 0.1)
     assert caller.lead_s == 0.0
-    assert caller.pacer.allowance_s(0.1) == 2.0
+    assert caller.pacer.sendable_s(0.1) == 2.0
 
 
 def test_a_report_about_an_answer_that_was_not_sent_says_nothing_about_those_before() -> None:
@@ -135,7 +135,7 @@ def test_a_new_connection_begins_with_the_whole_target(caller: Caller) -> None:
     caller.played(1, 0.1, False, 0.1)
     caller.utterances.abandon()
     assert caller.lead_s == 0.0
-    assert caller.pacer.allowance_s(0.2) == 2.0
+    assert caller.pacer.sendable_s(0.2) == 2.0
     assert caller.pacer.delay_s(3.5, 0.2) is None
 
 
@@ -158,7 +158,7 @@ def test_the_cap_is_never_exceeded(steps: list[tuple[str, float]]) -> None:
     caller, now = Caller(), 0.0
     for kind, value in steps:
         if kind == "send":
-            allowed_s = max(0.0, caller.pacer.allowance_s(now))
+            allowed_s = max(0.0, caller.pacer.sendable_s(now))
             caller.utterances.sent(1, int(min(value, allowed_s) * RATE) * 2, now)
         elif kind == "played":
             caller.played(1, value, False, now)
