@@ -174,7 +174,7 @@ class FastReceiver:
                         begin, offset = offset, offset + length
                     else:
                         begin, offset = offset, end
-                    if position + offset - begin > _MAX_VARINT:
+                    if begin > end or position + offset - begin > _MAX_VARINT:
                         return []
                     frames.append((kind, start, offset, stream_id, position, begin))
                 elif kind == _ACK:

@@ -10,6 +10,7 @@ from aioquic import tls
 from aioquic._crypto import AEAD, HeaderProtection
 from aioquic.buffer import encode_uint_var as varint
 from aioquic.quic.connection import QuicConnection
+from aioquic.quic.packet import QuicErrorCode
 
 from tests.unit.voicelink.quic.connection_state import differences, state_of
 from tests.unit.voicelink.quic.harness import CLIENT_ADDRESS, SERVER_ADDRESS, Pair, connected, of, packet, seeded
@@ -215,6 +216,8 @@ STRANGE = {
     "long form of a type": b"\x40\x01",
     "rare frame behind common ones": b"\x0a\x02\x01x" + b"\x14\x09",
     "stream frame cut short": b"\x0e\x02\x40",
+    "stream ID cut short, without a length behind it": b"\x08\x80\x00",
+    "stream offset cut short, without a length behind it": b"\x0c\x02\xc0\x00\x00",
     "stream data cut short": b"\x0a\x02\x09x",
     "datagram cut short": b"\x31\x05x",
     "acknowledgement of negative numbers": b"\x02\x03\x00\x00\x07",
@@ -234,6 +237,13 @@ def test_a_packet_with_a_strange_frame_changes_nothing_before_aioquic_has_it(
     assert receiver.is_for_path(datagram, CLIENT_ADDRESS)
     assert not receiver.take(datagram, pair.now)
     assert list(differences(before, state_of(pair.server))) == []
+
+
+def test_a_stream_frame_cut_short_before_its_data_ends_the_connection() -> None:
+    pair = steady()
+    pair.server.receive_datagram(packet(pair.client, b"\x01\x01\x0c\x02\x80\x01"), CLIENT_ADDRESS, pair.now)
+    assert pair.server._close_event is not None
+    assert pair.server._close_event.error_code == QuicErrorCode.FRAME_ENCODING_ERROR
 
 
 def test_a_released_connection_refers_to_no_part_of_its_fast_path() -> None:
