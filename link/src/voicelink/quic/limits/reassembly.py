@@ -80,7 +80,8 @@ class StreamReceiver:
 
     def append(self, offset: int, data: bytes) -> StreamDataReceived | None:
         """Take data that is simply the next of the stream and not its end; `None`, and nothing changed, for other."""
-        if offset != self._delivered or self._starts or self._final_size is not None or not data:
+        is_next = offset == self._delivered == self.highest_offset  # even an empty frame beyond a gap counts
+        if not is_next or self._final_size is not None or not data:
             return None
         self._advance(len(data))
         self.highest_offset = self._delivered

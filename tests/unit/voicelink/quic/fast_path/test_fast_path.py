@@ -246,6 +246,28 @@ def test_a_stream_frame_cut_short_before_its_data_ends_the_connection() -> None:
     assert pair.server._close_event.error_code == QuicErrorCode.FRAME_ENCODING_ERROR
 
 
+def test_data_before_an_empty_frame_is_counted_once_against_the_limits() -> None:
+    pair = steady()
+    used, at = pair.server._local_max_data.used, len(FRAME)
+    for offset, data in ((at + 1000, b""), (at, bytes(40)), (at + 40, bytes(60))):
+        frame = b"\x0e\x02" + varint(offset) + varint(len(data)) + data
+        pair.server.receive_datagram(packet(pair.client, frame), CLIENT_ADDRESS, pair.now)
+        pair.server.datagrams_to_send(pair.now)
+        assert pair.server._local_max_data.used == used + 1000
+
+
+def test_an_end_before_an_empty_frame_is_a_final_size_error() -> None:
+    pair = steady()
+    at = len(FRAME)
+    for frame in (b"\x0e\x02" + varint(at + 1000) + b"\0", b"\x0e\x02" + varint(at) + b"\x01x"):
+        pair.server.receive_datagram(packet(pair.client, frame), CLIENT_ADDRESS, pair.now)
+        pair.server.datagrams_to_send(pair.now)
+    end = b"\x0f\x02" + varint(at + 1) + b"\x01x"
+    pair.server.receive_datagram(packet(pair.client, end), CLIENT_ADDRESS, pair.now)
+    assert pair.server._close_event is not None
+    assert pair.server._close_event.error_code == QuicErrorCode.FINAL_SIZE_ERROR
+
+
 def test_a_released_connection_refers_to_no_part_of_its_fast_path() -> None:
     pair = steady()
     pair.server.release()
