@@ -6,6 +6,7 @@ Both sides may ask each other for more or fewer of them (draft-ietf-quic-ack-fre
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -93,7 +94,8 @@ class AckPolicy:
         if due_at is None:  # the first since the last ACK
             self._packets = 0
             self._reported = former_largest
-            due_at = now + self.frequency.delay_s
+            due_at = math.inf
+        due_at = min(due_at, now + self.frequency.delay_s)  # the peer may have asked for less meanwhile
         self._packets += 1
         is_newest = largest > former_largest
         if self._packets >= self.frequency.packets or self._is_hurried or self._is_out_of_order(space, is_newest):

@@ -129,6 +129,15 @@ def test_a_peer_changes_the_frequency_and_an_older_wish_is_ignored() -> None:
     assert [receiver.take(number) for number in range(4, 6)] == [True, True]
 
 
+def test_a_shorter_delay_holds_for_the_ack_that_is_waiting() -> None:
+    receiver = Receiver()
+    receiver.ask(0, 1_000, 16_000_000, 0)
+    receiver.take(0)
+    receiver.ask(1, 1_000, 25_000, 0)
+    receiver.take(1, after_s=1.0)
+    assert receiver.space.ack_at == pytest.approx(101.02)
+
+
 @pytest.mark.parametrize("delay_us", [999, 16_384_000])
 def test_a_requested_delay_out_of_bounds_is_a_protocol_violation(delay_us: int) -> None:
     with pytest.raises(QuicConnectionError) as caught:
