@@ -484,12 +484,23 @@ class Connection(QuicConnection):
             or any(self._windows.is_due(stream) for stream in self._streams_queue)
         )
 
-    @staticmethod
-    def _has_data(stream: QuicStream) -> bool:
+    def _has_data(self, stream: QuicStream) -> bool:
+        """Whether a stream has something to send that flow control lets through."""
         sender = stream.sender
-        if isinstance(sender, QuicStreamSender) and not (len(sender._pending) or sender._pending_eof):
+        if sender.buffer_is_empty or stream.is_blocked:
+            return False
+        if not isinstance(sender, QuicStreamSender):
+            return True
+        if len(sender._pending):
+            return sender.next_offset < self._sendable_end(stream)
+        if not sender._pending_eof:
             sender.buffer_is_empty = True  # aioquic notices when it asks for the frame after the last
-        return not (sender.buffer_is_empty or stream.is_blocked)
+        return sender._pending_eof
+
+    def _sendable_end(self, stream: QuicStream) -> int:
+        """The offset which data of a stream must not pass, by the peer's limits to the stream and the connection."""
+        unused = self._remote_max_data - self._remote_max_data_used
+        return min(stream.sender.highest_offset + unused, stream.max_stream_data_remote)
 
     def _can_be_fast(self) -> bool:
         """Whether the fast path can serve the path in use, and nothing is logged."""

@@ -69,6 +69,7 @@ def test_every_private_name_that_is_overridden_exists_in_aioquic() -> None:
         "_next_datagram_bytes",
         "_peer_cids_in_use",
         "_reset_by_peer",
+        "_sendable_end",
         "_space",
         "_steady_timer",
         "_take_ack",

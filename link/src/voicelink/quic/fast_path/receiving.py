@@ -225,7 +225,9 @@ class FastReceiver:
                 is_ack_eliciting = True
             elif kind == _MAX_DATA:
                 is_ack_eliciting = True
-                connection._remote_max_data = max(connection._remote_max_data, frame[3])
+                if frame[3] > connection._remote_max_data:
+                    connection._remote_max_data = frame[3]
+                    connection._is_steady = False  # streams that were blocked may send
             elif kind != _PADDING:
                 is_ack_eliciting = True
                 if workload.admits_datagram_frame(now):

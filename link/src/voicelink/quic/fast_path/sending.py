@@ -119,11 +119,12 @@ class FastSender:
         )
 
     def _waiting(self) -> list[QuicStream]:
-        """The streams that have something to send, in the order of their turns."""
+        """The streams that have something to send and may, in the order of their turns."""
         connection = self._connection
         if not connection._has_stream_data:
             return []
-        return [each for each in connection._streams_queue if not (each.sender.buffer_is_empty or each.is_blocked)]
+        streams = [each for each in connection._streams_queue if not each.sender.buffer_is_empty]
+        return [each for each in streams if connection._has_data(each)]
 
     def _put_ack(self, body: bytearray, handlers: _Handlers, room: int, now: float) -> None:
         connection, space = self._connection, self._space
@@ -149,10 +150,7 @@ class FastSender:
             offset = sender.next_offset
             overhead = 3 + size_uint_var(stream_id) + (size_uint_var(offset) if offset else 0)
             before = sender.highest_offset
-            allowed = min(
-                before + connection._remote_max_data - connection._remote_max_data_used, stream.max_stream_data_remote
-            )
-            frame = sender.get_frame(most - len(body) - overhead, allowed)
+            frame = sender.get_frame(most - len(body) - overhead, connection._sendable_end(stream))
             if frame is None:
                 continue
             offset, data = frame.offset, frame.data

@@ -14,7 +14,7 @@ from aioquic.quic.recovery import QuicPacketSpace
 
 from tests.unit.voicelink.quic.harness import Pair, connected, of, packet
 from voicelink.quic import ConnectionOptions
-from voicelink.quic.events import PingAcknowledged
+from voicelink.quic.events import PingAcknowledged, StreamDataReceived
 from voicelink.quic.handshake.transport_parameters import (
     MAX_ACK_DELAY,
     pull_transport_parameters,
@@ -265,3 +265,21 @@ def test_a_ping_alone_is_answered_within_the_delay() -> None:
     while not of(PingAcknowledged, pair.client_events):
         pair.exchange(1)
     assert pair.now - began_at < DELAY_S + 6 * pair.one_way_s
+
+
+@pytest.mark.parametrize("has_fast_path", [True, False])
+def test_data_that_flow_control_holds_back_hurries_no_ack(has_fast_path: bool) -> None:
+    options = ConnectionOptions(has_fast_path=has_fast_path)
+    pair = settled(client={"max_data": 3_000}, options=options)
+    pair.client.unread_bytes = 3_000
+    pair.server.send_stream_data(1, bytes(20_000))
+    pair.exchange(10)
+    acks = 0
+    for _ in range(6):
+        pair.client.send_stream_data(0, b"frame")
+        pair.client_sends()
+        acks += len(pair.server.datagrams_to_send(pair.now))
+    assert acks == 2
+    pair.client.unread_bytes = 0
+    pair.exchange(20)
+    assert sum(len(each.data) for each in of(StreamDataReceived, pair.client_events)) == 20_000
