@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 
 CHUNK_BYTES = 65_536
 
@@ -26,12 +26,13 @@ class TcpRelay:
         task = asyncio.current_task()
         assert task is not None
         self.tasks.add(task)
-        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError), closing(writer):
+            head = await reader.readuntil(b"\r\n\r\n")  # a browser also opens connections that it does not use
             far_reader, far_writer = await asyncio.open_connection(self._server_host, int(self._server_port))
-            head = await reader.readuntil(b"\r\n\r\n")
-            server = f"{self._server_host}:{self._server_port}"
-            far_writer.write(head.replace(self.address.encode(), server.encode()))
-            await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
+            with closing(far_writer):
+                server = f"{self._server_host}:{self._server_port}"
+                far_writer.write(head.replace(self.address.encode(), server.encode()))
+                await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
         self.tasks.discard(task)
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,5 +55,7 @@ async def tcp_relay(host: str, server: str) -> AsyncIterator[TcpRelay]:
         yield relay
     finally:
         listener.close()
-        for task in relay.tasks:
+        tasks = [*relay.tasks]
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
