@@ -196,8 +196,7 @@ class FastReceiver:
                 elif kind == _PING:
                     frames.append((kind, start, offset))
                 elif kind == _PADDING:
-                    while offset < end and not payload[offset]:
-                        offset += 1
+                    offset = end - len(payload[offset:].lstrip(b"\0"))
                     frames.append((kind, start, offset))
                 elif kind == _MAX_DATA:
                     limit, offset = _varint(payload, offset)
