@@ -7,12 +7,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
 BROWSER := $(VENV)/.browser
+# Pipecat, LiveKit Agents and the vendors' clients are large, and have an environment of their own
+AGENTS_VENV := .venv-agents
+AGENTS := $(AGENTS_VENV)/.ready
 WEB := client/web
 PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink bench-words interop fuzz clean
+.PHONY: agents help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink bench-words interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,10 +49,11 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-unit: setup tools $(PEERS) $(BROWSER) web
+unit: setup tools $(PEERS) $(BROWSER) $(AGENTS) web
 	$(BIN)/pytest --numprocesses auto tests/unit tests/property tests/sim
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 12 tests/integration tests/interop
-	$(BIN)/pytest --durations 12 --ignore tests/unit --ignore tests/property --ignore tests/sim --ignore tests/integration --ignore tests/interop
+	$(BIN)/pytest --durations 12 --ignore tests/unit --ignore tests/property --ignore tests/sim --ignore tests/integration --ignore tests/interop --ignore tests/agents
+	$(AGENTS_VENV)/bin/pytest --numprocesses 2 --dist loadfile --durations 12 tests/agents
 
 tools: ## what the tests want of the machine; Debian's packages, where we may install them
 	@command -v go >/dev/null || echo "a test that needs Go 1.26 is left out" >&2
@@ -127,10 +131,20 @@ $(BROWSER): $(READY) locks/browser.lock
 	$(INSTALL) locks/browser.lock && \
 	  touch $@ || echo "pip finds no Playwright for this machine; going on without it" >&2
 
+$(AGENTS): locks/agents.lock pyproject.toml $(COMPONENTS:%=%/pyproject.toml) | $(READY)
+	@$(PYTHON) -m venv --clear $(AGENTS_VENV)
+	@echo "installing Pipecat, LiveKit Agents and the vendors' clients for their tests: about a minute"
+	$(AGENTS_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r locks/agents.lock
+	$(AGENTS_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(COMPONENTS:%=-e %) -e .
+	@touch $@
+
+agents: $(AGENTS) ## the tests of agents for other frameworks and of the bridges to vendors
+	STRICT=1 $(AGENTS_VENV)/bin/pytest --durations 12 tests/agents
+
 fuzz: $(READY) ## untrusted datagrams through both datapaths, coverage-guided (SECONDS=60)
 	$(INSTALL) locks/fuzz.lock
 	@mkdir -p .fuzz
 	$(BIN)/python -m tests.fuzz.fuzz_forwarding .fuzz tests/fuzz/corpus -max_len=512 -max_total_time=$(or $(SECONDS),60)
 
 clean: ## remove what make made
-	rm -rf $(VENV) certs/dev build dist $(WEB)/dist $(WEB)/node_modules gateway/src/voice_gateway/web/static .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) $(AGENTS_VENV) certs/dev build dist $(WEB)/dist $(WEB)/node_modules gateway/src/voice_gateway/web/static .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

@@ -17,15 +17,21 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 COMPONENTS = ("quiclb", "link", "gateway", "client/python")
 SETUP = "setup"
+AGENTS = "agents"
+WHOLE = (SETUP, AGENTS)
+EXCLUDED = "excluded.txt"
+_SETUP_EXTRAS = ("agent", "bench", "cli", "daemon", "dev", "otel", "redis", "speech", "vad")
 LOCKS = {
-    SETUP: ("agent", "bench", "cli", "daemon", "dev", "otel", "redis", "speech", "vad"),
+    SETUP: _SETUP_EXTRAS,
+    AGENTS: (*_SETUP_EXTRAS, "livekit", "openai", "pipecat", "vendors"),
     "browser": ("browser",),
     "fuzz": ("fuzz",),
     "lock": ("lock",),
     "microphone": ("microphone",),
     "peers": ("peers",),
 }
-"""Which extras a lock holds; `setup` also holds what the components themselves need, and their build tool."""
+"""Which extras a lock holds. Those of `WHOLE` are environments of their own: they also hold what the components
+themselves need, and their build tool."""
 
 
 def documents() -> list[dict[str, Any]]:
@@ -38,7 +44,7 @@ def requirements(name: str) -> list[str]:
     found = documents()
     own = {each["project"]["name"] for each in found}
     asked = [line for each in found for extra in LOCKS[name] for line in _extra(each, extra)]
-    if name == SETUP:
+    if name in WHOLE:
         asked += [line for each in found for line in each["project"].get("dependencies", ())]
         asked += [line for each in found for line in each["build-system"]["requires"]]
     return sorted({line for line in asked if re.split(r"[\[=<>~! ]", line)[0] not in own})
@@ -54,7 +60,8 @@ def renew(name: str, *, is_upgrade: bool) -> None:
     command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "-", "--quiet", "--no-annotate"]
     command += ["--universal", "--python-version", "3.11", "--generate-hashes", "--custom-compile-command", "make lock"]
     command += ["--output-file", f"locks/{name}.lock"]
-    command += [] if name == SETUP else ["--constraints", f"locks/{SETUP}.lock"]
+    command += [] if name in WHOLE else ["--constraints", f"locks/{SETUP}.lock"]
+    command += ["--excludes", f"locks/{EXCLUDED}"]
     command += ["--upgrade"] if is_upgrade else []
     lock = ROOT / f"locks/{name}.lock"
     before, times = lock.read_text() if lock.exists() else None, lock.stat() if lock.exists() else None
