@@ -75,25 +75,29 @@ class FinalTranscript:
 
     The session saves the three together, and then acknowledges frames up to `through_sequence`. `state` is the whole
     state as plain maps, lists, strings and numbers, or `None` where nothing changed. `private_state` is as `state`,
-    but is not shown to the user.
+    but is not shown to the user. `through_message` is the last message of the client that had its effect, as of
+    `StateChanged`: for a typed turn its `UserText.number`.
     """
 
     text: str
     through_sequence: int
     state: Mapping[str, Any] | None = None
     private_state: Mapping[str, Any] | None = None
+    through_message: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
     """The state changed apart from an utterance; `None` where a part did not.
 
-    Both are saved together. Then `Conversation.saved` is called with `checkpoint`, unless it is `None`.
+    All is saved together. Then `Conversation.saved` is called with `checkpoint`, unless it is `None`, and the client's
+    messages up to `through_message` are acknowledged: their effect cannot be lost any more, and they come no more.
     """
 
     state: Mapping[str, Any] | None = None
     private_state: Mapping[str, Any] | None = None
     checkpoint: int | None = None
+    through_message: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,52 @@ class HangUp:
 
 
 @dataclass(frozen=True, slots=True)
+class SendAppMessage:
+    """Send `data`, a map of plain values of at most 16,384 bytes, to the client's application.
+
+    It is saved together with `private_state` (`None` where that did not change), then sent, and sent again after a
+    resume until the client has it: once in all, in order. A client that takes no messages, as a telephone, gets none.
+    """
+
+    data: Mapping[str, Any]
+    private_state: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallClientTool:
+    """Call the tool `name` that the client registered; `Conversation.client_tool_returned` brings what it answers.
+
+    Saved and sent as `SendAppMessage`. `call_id`, at most 64 characters, is the call's idempotency key: emitted again
+    with the same one, at another worker too, the client answers again and does not run the tool again. `timeout_s`, at
+    most 3,600, is told to the client; the agent gives up by itself, with `CancelClientTool`.
+    """
+
+    call_id: str
+    name: str
+    arguments: Mapping[str, Any]
+    timeout_s: float
+    private_state: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelClientTool:
+    """The result of this call is not wanted any more: the client stops the tool, if it runs, and answers nothing."""
+
+    call_id: str
+    private_state: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferCall:
+    """Hand the user on to `target`, and end the session once the client knows; nothing is said any more.
+
+    A client gets the target, which is its own to understand. A telephone call goes on as its vendor's script says.
+    """
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The answer to `Conversation.finish`: every frame has had its effect, and no reply follows."""
 
@@ -158,12 +208,45 @@ AgentEvent = (
     | ReplyEnded
     | StopReply
     | HangUp
+    | SendAppMessage
+    | CallClientTool
+    | CancelClientTool
+    | TransferCall
     | Finished
     | AgentFailed
 )
 
 Emit = Callable[[AgentEvent], None]
 """Takes an agent's event; to be called on the worker's event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserText:
+    """What the user typed; `number` is that of the client's message, to be named as `through_message`."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppMessage:
+    """A message of the client's application; `number` as of `UserText`."""
+
+    number: int
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientToolResult:
+    """What a call of a client's tool returned: plain, or why there is nothing (`error`, one sentence).
+
+    `number` is as of `UserText`, and `None` where it is the session that answers: the client takes no messages.
+    """
+
+    call_id: str
+    result: Any = None
+    error: str | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +322,26 @@ class Conversation:
 
     def pressed(self, digit: str) -> None:
         """The user pressed a key of the telephone, one of `0123456789ABCD*#`. Default: nothing."""
+
+    def text_received(self, text: UserText) -> None:
+        """The user typed this. Default: acknowledge it, and do nothing.
+
+        The three kinds of messages come in the order of their numbers, each once: but those that no `through_message`
+        has named come again at the worker that goes on with the session.
+        """
+        self.emit(StateChanged(through_message=text.number))
+
+    def app_message_received(self, message: AppMessage) -> None:
+        """The client's application sent this. Default: acknowledge it, and do nothing."""
+        self.emit(StateChanged(through_message=message.number))
+
+    def client_tool_returned(self, result: ClientToolResult) -> None:
+        """A call of `CallClientTool` ended; after a resume also one that this conversation has not made.
+
+        Default: acknowledge it, and do nothing.
+        """
+        if result.number is not None:
+            self.emit(StateChanged(through_message=result.number))
 
     def interrupted(self, played_ms: int) -> None:
         """The current reply was cut off after `played_ms` of playback: stop making it. Default: nothing."""

@@ -12,6 +12,11 @@ from voicelink.wire.codepoints import PROTOCOL_VERSION, Codec, Malformed, Uplink
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
+CallId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+MAX_TEXT_CHARACTERS: Final = 4_096
+MAX_ERROR_CHARACTERS: Final = 1_024
+MAX_TARGET_CHARACTERS: Final = 1_024
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True, kw_only=True):
@@ -95,6 +100,59 @@ class Bye(Message, frozen=True, tag="bye"):
 
     frames: Count
     reason: str = ""
+
+
+class Text(Message, frozen=True, tag="text"):
+    """Client: what the user typed, as its message `number`; the transcript shows it as a turn."""
+
+    number: Count
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
+
+
+class App(Message, frozen=True, tag="app"):
+    """Either side: a message of the application, of plain values, as the sender's message `number`."""
+
+    number: Count
+    data: dict[str, Any]
+
+
+class ToolResult(Message, frozen=True, tag="tool_result"):
+    """Client: the answer to `tool_call`, as its message `number`; `error` says in one sentence why there is none."""
+
+    number: Count
+    call_id: CallId
+    result: Any = None
+    error: Annotated[str, msgspec.Meta(max_length=MAX_ERROR_CHARACTERS)] | None = None
+
+
+class ToolCall(Message, frozen=True, tag="tool_call"):
+    """Server: call a tool of the client's, as message `number`; repeated with the same `call_id`, it runs once."""
+
+    number: Count
+    call_id: CallId
+    name: Name
+    arguments: dict[str, Any] = {}
+    timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 30.0
+
+
+class ToolCancel(Message, frozen=True, tag="tool_cancel"):
+    """Server: no answer to `call_id` is wanted any more, as message `number`."""
+
+    number: Count
+    call_id: CallId
+
+
+class Transfer(Message, frozen=True, tag="transfer"):
+    """Server: go on with `target`, as message `number`; `bye` follows once it is acknowledged."""
+
+    number: Count
+    target: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TARGET_CHARACTERS)]
+
+
+class Received(Message, frozen=True, tag="received"):
+    """Either side: the peer may forget its messages up to `number`. The server has saved the effect of those."""
+
+    number: Count
 
 
 class Ready(Message, frozen=True, tag="ready"):
