@@ -27,7 +27,7 @@ from voice_gateway.session.stats.snapshot import SessionSnapshot
 from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.store.base import SessionRecord, SessionStore
 from voice_gateway.transport.base import Refusal, SessionRequest, Transport
-from voicelink.audio.codecs.opus import ANSWER_COMPLEXITY
+from voicelink.audio.codecs.opus import ANSWERS
 from voicelink.wire import CloseCode, Malformed
 
 _REMEMBERED = 64
@@ -53,7 +53,7 @@ class SessionManager:
         admission: Admission | None = None,
         limits: SessionLimits | None = None,
         lead: Lead | None = None,
-        opus_complexity: int = ANSWER_COMPLEXITY,
+        opus_complexity: int = ANSWERS.complexity,
         on_turn_complete: OnTurnComplete | None = None,
     ) -> None:
         self.worker = worker

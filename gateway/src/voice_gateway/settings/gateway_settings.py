@@ -34,7 +34,7 @@ from voice_gateway.settings.fields import (
     read_full_secret,
 )
 from voice_gateway.telephony.loading import check_vendor_name
-from voicelink.audio.codecs.opus import ANSWER_COMPLEXITY
+from voicelink.audio.codecs.opus import ANSWERS
 from voicelink.quic import PreferredAddress
 
 ENVIRONMENT_PREFIX = "VOICE_GATEWAY_"
@@ -229,7 +229,7 @@ class SessionSection(Section):
     drain_timeout_s: float = Field(default=30.0, ge=0)
     downlink_target_s: float = Field(default=20.0, ge=0.5)
     downlink_cap_s: float = Field(default=30.0, ge=1.0)
-    opus_complexity: int = Field(default=ANSWER_COMPLEXITY, ge=0, le=10)
+    opus_complexity: int = Field(default=ANSWERS.complexity, ge=0, le=10)
 
     def read_store_keys(self) -> tuple[bytes, ...]:
         """Return the keys that seal records, from their file if need be; raises `ConfigurationError`."""

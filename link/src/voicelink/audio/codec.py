@@ -7,7 +7,14 @@ from types import MappingProxyType
 from typing import Final
 
 from voicelink.audio.codecs import g711
-from voicelink.audio.codecs.opus import DEFAULT_COMPLEXITY, MAX_DTX_BYTES, OpusDecoder, OpusEncoder, require_rate
+from voicelink.audio.codecs.opus import (
+    CALLERS_VOICE,
+    MAX_DTX_BYTES,
+    OpusDecoder,
+    OpusEncoder,
+    OpusProfile,
+    require_rate,
+)
 from voicelink.audio.frames import FRAME_TICKS, MAX_FRAME_MS, frame_samples
 from voicelink.audio.resample import Resampler
 from voicelink.wire import CLOCK_HZ, AudioFrame, Codec, Malformed
@@ -97,7 +104,7 @@ class FrameEncoder:
 
     `timestamp` is that of the next payload. Where Opus finds silence, payloads are left out but for one in five:
     the listener on the other side can tell that time passed, and ends a turn, at most 100 ms late. Opus has an encoder
-    from the first payload on, of `opus_complexity`.
+    from the first payload on, of the profile `opus`.
     """
 
     def __init__(
@@ -106,16 +113,14 @@ class FrameEncoder:
         input_rate_hz: int,
         *,
         timestamp: int = 0,
-        has_dtx: bool = True,
-        opus_complexity: int = DEFAULT_COMPLEXITY,
+        opus: OpusProfile = CALLERS_VOICE,
     ) -> None:
         native_rate_hz = CODEC_RATE_HZ[codec]
         self.timestamp = timestamp
         self._codec = codec
         self._rate_hz = input_rate_hz if native_rate_hz is None else native_rate_hz
         self._resampler = Resampler(input_rate_hz, self._rate_hz)
-        self._has_dtx = has_dtx
-        self._opus_complexity = opus_complexity
+        self._profile = opus
         self._opus: OpusEncoder | None = None
         self._frame_bytes = 2 * frame_samples(self._rate_hz)
         self._pending = bytearray()
@@ -151,7 +156,7 @@ class FrameEncoder:
         if self._codec is not Codec.OPUS:
             return pcm
         if self._opus is None:
-            self._opus = OpusEncoder(self._rate_hz, has_dtx=self._has_dtx, complexity=self._opus_complexity)
+            self._opus = OpusEncoder(self._rate_hz, self._profile)
         packet = self._opus.encode(pcm)
         if len(packet) > MAX_DTX_BYTES or self._skipped >= _MAX_SKIPPED_FRAMES:
             self._skipped = 0

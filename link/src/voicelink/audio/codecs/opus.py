@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import dataclass
 from typing import Any, Final
 
 import opuslib_next
-from opuslib_next.api import c_int16_pointer, ctl, decoder, encoder
+from opuslib_next.api import ctl, decoder, encoder
 
 from voicelink.audio.frames import MAX_FRAME_MS, frame_samples
 from voicelink.errors import CodecError
@@ -17,57 +18,66 @@ MAX_DTX_BYTES: Final = 2
 """A packet this short says only that silence goes on; it need not be sent (RFC 7587 section 3.1.3)."""
 
 _MAX_PACKET_BYTES: Final = 1_275
-DEFAULT_COMPLEXITY: Final = 5
-"""Speech at it is as good to a recogniser as at 10, for about half the time."""
-ANSWER_COMPLEXITY: Final = 1
-"""That of a worker, which encodes for many callers: less than half the time of 5. A recogniser finds no difference, and
-the spectrum is 0.15 dB farther from the original."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpusProfile:
+    """How an encoder is set up: bits per second, complexity from 0 to 10 (RFC 6716 section 2.1.4), and two switches.
+
+    `has_dtx`: silence is told by packets of `MAX_DTX_BYTES`. `is_celt_only`: the CELT layer alone, which takes less
+    than half the time of SILK and 4 ms less delay, at 32 kbit/s no worse for speech, and has no in-band FEC.
+    """
+
+    bitrate: int = 24_000
+    complexity: int = 5
+    has_dtx: bool = True
+    is_celt_only: bool = False
+
+
+CALLERS_VOICE: Final = OpusProfile()
+"""Complexity 5 is as good to a recogniser as 10, for about half the time."""
+ANSWERS: Final = OpusProfile(bitrate=32_000, complexity=1, has_dtx=False, is_celt_only=True)
+"""Of a worker, which encodes for many callers. 30 spoken orders are recognised as from `CALLERS_VOICE`, and the
+spectrum is nearer to the original: 2.4 dB from it, not 3.1."""
 
 
 class OpusEncoder:
-    """Encodes with Opus's VoIP settings, and DTX unless `has_dtx` is false.
+    """Encodes speech at one of `RATES_HZ`."""
 
-    `complexity` is 0 to 10 (RFC 6716 section 2.1.4).
-    """
-
-    def __init__(
-        self,
-        rate_hz: int,
-        *,
-        bitrate: int = 24_000,
-        has_dtx: bool = True,
-        complexity: int = DEFAULT_COMPLEXITY,
-    ) -> None:
+    def __init__(self, rate_hz: int, profile: OpusProfile = CALLERS_VOICE) -> None:
         require_rate(rate_hz)
         self._frame_samples = frame_samples(rate_hz)
         self.frame_bytes = 2 * self._frame_samples
+        application = (
+            opuslib_next.APPLICATION_RESTRICTED_LOWDELAY if profile.is_celt_only else opuslib_next.APPLICATION_VOIP
+        )
         try:
-            self._encoder = opuslib_next.Encoder(rate_hz, 1, opuslib_next.APPLICATION_VOIP)
+            self._encoder = opuslib_next.Encoder(rate_hz, 1, application)
             for request, value in (
-                (ctl.set_bitrate, bitrate),
-                (ctl.set_complexity, complexity),
-                (ctl.set_dtx, int(has_dtx)),
+                (ctl.set_bitrate, profile.bitrate),
+                (ctl.set_complexity, profile.complexity),
+                (ctl.set_dtx, int(profile.has_dtx)),
                 (ctl.set_signal, opuslib_next.SIGNAL_VOICE),
             ):
                 encoder.encoder_ctl(self._encoder.encoder_state, request, value)
         except opuslib_next.OpusError as error:
-            raise CodecError(f"opus refuses an encoder at {rate_hz} Hz and {bitrate} bit/s: {error}") from error
+            raise CodecError(f"opus refuses an encoder at {rate_hz} Hz with {profile}: {error}") from error
+        self._pcm = (ctypes.c_int16 * self._frame_samples)()
+        self._pcm_bytes = memoryview(self._pcm).cast("B")
         self._packet = ctypes.create_string_buffer(_MAX_PACKET_BYTES)
+        self._packet_bytes = memoryview(self._packet)
 
     def encode(self, pcm: bytes) -> bytes:
-        """Return one packet for exactly one frame of `frame_bytes`; at most `MAX_DTX_BYTES` long in silence."""
+        """Return one packet for exactly one frame of `frame_bytes`."""
         if len(pcm) != self.frame_bytes:
             raise ValueError(f"an opus frame is {self.frame_bytes} bytes of PCM16, got {len(pcm)}")
+        self._pcm_bytes[:] = pcm
         length: int = encoder.libopus_encode(
-            self._encoder.encoder_state,
-            ctypes.cast(ctypes.c_char_p(pcm), c_int16_pointer),
-            self._frame_samples,
-            self._packet,
-            _MAX_PACKET_BYTES,
+            self._encoder.encoder_state, self._pcm, self._frame_samples, self._packet, _MAX_PACKET_BYTES
         )
         if length < 0:
             raise CodecError(f"opus cannot encode: {opuslib_next.OpusError(length)}")
-        return self._packet.raw[:length]
+        return bytes(self._packet_bytes[:length])
 
 
 class OpusDecoder:
@@ -82,7 +92,6 @@ class OpusDecoder:
         except opuslib_next.OpusError as error:
             raise CodecError(f"opus refuses a decoder at {rate_hz} Hz: {error}") from error
         self._pcm = (ctypes.c_int16 * self._max_samples)()
-        self._pcm_pointer = ctypes.cast(self._pcm, c_int16_pointer)
         self._pcm_bytes = memoryview(self._pcm).cast("B")
 
     def decode(self, packet: bytes) -> bytes | Malformed:
@@ -107,7 +116,7 @@ class OpusDecoder:
     def _decode(self, packet: bytes | None, max_samples: int) -> int:
         length = 0 if packet is None else len(packet)
         state: Any = self._decoder.decoder_state
-        samples: int = decoder.libopus_decode(state, packet, length, self._pcm_pointer, max_samples, 0)
+        samples: int = decoder.libopus_decode(state, packet, length, self._pcm, max_samples, 0)
         return samples
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
 from voicelink.audio.codecs.g711 import pcmu_decode, pcmu_encode
-from voicelink.audio.codecs.opus import DEFAULT_COMPLEXITY
+from voicelink.audio.codecs.opus import ANSWERS, OpusProfile
 from voicelink.audio.frames import FRAME_TICKS, frame_samples
 from voicelink.wire import AudioFrame, Codec, Malformed
 
@@ -33,10 +33,10 @@ class PcmuDecoder:
 class PcmuEncoder:
     """Cuts mu-law into 20 ms payloads of `codec`; the last of PCMU is as short as what is left."""
 
-    def __init__(self, codec: Codec, *, opus_complexity: int = DEFAULT_COMPLEXITY) -> None:
+    def __init__(self, codec: Codec, *, opus: OpusProfile = ANSWERS) -> None:
         self._encoder: FrameEncoder | None = None
         if codec is not Codec.PCMU:
-            self._encoder = FrameEncoder(codec, PCMU_RATE_HZ, has_dtx=False, opus_complexity=opus_complexity)
+            self._encoder = FrameEncoder(codec, PCMU_RATE_HZ, opus=opus)
         self._timestamp = 0
         self._pending = b""
 

@@ -7,7 +7,15 @@ from random import Random
 import pytest
 
 from tests.unit.voicelink.audio.signals import level, tone
-from voicelink.audio.codecs.opus import MAX_DTX_BYTES, RATES_HZ, OpusDecoder, OpusEncoder
+from voicelink.audio.codecs.opus import (
+    ANSWERS,
+    CALLERS_VOICE,
+    MAX_DTX_BYTES,
+    RATES_HZ,
+    OpusDecoder,
+    OpusEncoder,
+    OpusProfile,
+)
 from voicelink.errors import CodecError
 from voicelink.wire import Malformed
 
@@ -29,7 +37,7 @@ def test_silence_is_not_worth_sending() -> None:
     encoder = OpusEncoder(16_000)
     lengths = [len(encoder.encode(bytes(640))) for _ in range(50)]
     assert sum(length <= MAX_DTX_BYTES for length in lengths) > 30
-    always = OpusEncoder(16_000, has_dtx=False)
+    always = OpusEncoder(16_000, OpusProfile(has_dtx=False))
     assert all(len(always.encode(bytes(640))) > MAX_DTX_BYTES for _ in range(50))
 
 
@@ -71,7 +79,7 @@ def test_concealment_of_a_long_gap_costs_120_ms_of_decoding_and_is_silence_then(
     rate_hz: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RFC 6716 section 3.2.5: no packet is longer than 120 ms."""
-    encoder, decoder = OpusEncoder(rate_hz, has_dtx=False), OpusDecoder(rate_hz)
+    encoder, decoder = OpusEncoder(rate_hz, OpusProfile(has_dtx=False)), OpusDecoder(rate_hz)
     speech = tone(200, rate_hz, 0.2)
     for start in range(0, len(speech), encoder.frame_bytes):
         decoder.decode(encoder.encode(speech[start : start + encoder.frame_bytes]))
@@ -96,6 +104,15 @@ def test_concealment_of_several_frames_is_that_of_one_after_the_other() -> None:
 
 def test_a_higher_complexity_makes_other_packets() -> None:
     pcm = tone(440, 16_000, 0.02)
-    assert OpusEncoder(16_000, complexity=0).encode(pcm) != OpusEncoder(16_000, complexity=10).encode(pcm)
+    assert OpusEncoder(16_000, OpusProfile(complexity=0)).encode(pcm) != OpusEncoder(16_000).encode(pcm)
     with pytest.raises(CodecError, match="opus refuses"):
-        OpusEncoder(16_000, complexity=11)
+        OpusEncoder(16_000, OpusProfile(complexity=11))
+
+
+@pytest.mark.parametrize(("profile", "is_celt"), [(CALLERS_VOICE, False), (ANSWERS, True)])
+def test_an_answer_is_encoded_by_celt_alone_and_a_callers_voice_is_not(profile: OpusProfile, is_celt: bool) -> None:
+    encoder = OpusEncoder(24_000, profile)
+    pcm = tone(440, 24_000, 0.2)
+    packets = [encoder.encode(pcm[at : at + 960]) for at in range(0, len(pcm), 960)]
+    configurations = {packet[0] >> 3 for packet in packets}  # RFC 6716 section 3.1
+    assert {each >= 16 for each in configurations} == {is_celt}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from voice_gateway.agent.base import Agent, AudioFormat
 from voice_gateway.errors import AgentError
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
-from voicelink.audio.codecs.opus import ANSWER_COMPLEXITY
+from voicelink.audio.codecs.opus import ANSWERS, OpusProfile
 from voicelink.audio.codecs.opus_slots import SLOT_BYTES, SLOTS_PER_S, OpusSlotDecoder, OpusSlotEncoder
 from voicelink.audio.codecs.pcmu import PCMU_RATE_HZ, PcmuDecoder, PcmuEncoder
 from voicelink.wire import AudioFrame, Codec, Malformed
@@ -35,13 +35,13 @@ class Encoder(Protocol):
 class AgentAudio:
     """PCM16 at the agent's rates, mu-law at 8 kHz both ways, or slots of Opus packets, 50 a second, both ways.
 
-    Answers that are encoded here in Opus are at `opus_complexity`.
+    Answers that are encoded here in Opus are of the profile `opus`.
     """
 
     input_rate_hz: int
     output_rate_hz: int
     form: AudioFormat = AudioFormat.PCM16
-    opus_complexity: int = ANSWER_COMPLEXITY
+    opus: OpusProfile = ANSWERS
 
     @property
     def sample_bytes(self) -> int:
@@ -59,18 +59,20 @@ class AgentAudio:
         if self.form is AudioFormat.OPUS:
             return OpusSlotEncoder(codec)
         if self.form is AudioFormat.PCMU:
-            return PcmuEncoder(codec, opus_complexity=self.opus_complexity)
-        return FrameEncoder(codec, self.output_rate_hz, has_dtx=False, opus_complexity=self.opus_complexity)
+            return PcmuEncoder(codec, opus=self.opus)
+        return FrameEncoder(codec, self.output_rate_hz, opus=self.opus)
 
 
 _SAMPLE_BYTES = {AudioFormat.PCM16: 2, AudioFormat.PCMU: 1, AudioFormat.OPUS: SLOT_BYTES}
 
 
-def audio_of(agent: Agent, opus_complexity: int = ANSWER_COMPLEXITY) -> AgentAudio:
+def audio_of(agent: Agent, opus_complexity: int = ANSWERS.complexity) -> AgentAudio:
     """Return the form that the agent declares; raises `AgentError` for mu-law at another rate than 8 kHz."""
     if agent.audio_format is AudioFormat.OPUS:
         return AgentAudio(SLOTS_PER_S, SLOTS_PER_S, AudioFormat.OPUS)
-    audio = AgentAudio(agent.input_rate_hz, agent.output_rate_hz, agent.audio_format, opus_complexity)
+    audio = AgentAudio(
+        agent.input_rate_hz, agent.output_rate_hz, agent.audio_format, replace(ANSWERS, complexity=opus_complexity)
+    )
     rates = {audio.input_rate_hz, audio.output_rate_hz}
     if audio.form is AudioFormat.PCMU and rates != {PCMU_RATE_HZ}:
         raise AgentError(f"the agent {agent.name!r} speaks mu-law, which is at {PCMU_RATE_HZ} Hz, got {max(rates)}")
