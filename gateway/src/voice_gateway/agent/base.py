@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
+import msgspec
 from pydantic import BaseModel
 
 from voice_gateway.store.base import Line
@@ -30,8 +31,7 @@ class AudioFormat(Enum):
     OPUS = "opus"
 
 
-@dataclass(frozen=True, slots=True)
-class UserAudio:
+class UserAudio(msgspec.Struct, frozen=True, gc=False):
     """One uplink frame, mono, in the agent's `audio_format` at its `input_rate_hz`; usually 20 ms, after DTX longer.
 
     `sequence` is the frame's on the wire.

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 from typing import Final
+
+import msgspec
 
 from voice_gateway.agent.base import UserAudio
 
@@ -44,8 +46,7 @@ class TurnStarted:
     onset: int
 
 
-@dataclass(frozen=True, slots=True)
-class TurnContinued:
+class TurnContinued(msgspec.Struct, frozen=True, gc=False):
     """More of the turn."""
 
     pcm: bytes
@@ -72,7 +73,7 @@ class NothingPending:
 TurnEvent = TurnStarted | TurnContinued | TurnEnded | NothingPending
 
 
-class Phase(Enum):
+class Phase(IntEnum):
     """Where a turn stands."""
 
     QUIET = auto()
@@ -81,7 +82,7 @@ class Phase(Enum):
     PAUSING = auto()
 
 
-class Signal(Enum):
+class Signal(IntEnum):
     """What a frame, together with those before it, says."""
 
     VOICE = auto()

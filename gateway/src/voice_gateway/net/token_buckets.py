@@ -36,10 +36,7 @@ class Buckets:
         return len(self._buckets)
 
     def take(self, key: Hashable, amount: float, now: float) -> float:
-        """Take `amount` and return 0; or take nothing and return the seconds until there is enough.
-
-        What is more than a bucket can hold is given by a full one, which then owes the rest.
-        """
+        """Claim `amount` of the key's bucket, as `TokenBucket.claim` does."""
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = TokenBucket(self._rate.per_s, self._rate.burst, now)
@@ -47,10 +44,7 @@ class Buckets:
                 self._buckets.popitem(last=False)
         else:
             self._buckets.move_to_end(key)
-        wait_s = bucket.wait_s(amount, now)
-        if wait_s == 0:
-            bucket.charge(amount)
-        return wait_s
+        return bucket.claim(amount, now)
 
     def wait_s(self, key: Hashable, amount: float, now: float) -> float:
         """Return what `take` would, and take nothing."""

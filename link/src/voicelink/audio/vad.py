@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib import import_module, resources
 from typing import Any, Final, Protocol
 
@@ -37,7 +38,7 @@ class EnergyVoiceActivity:
         """Return 1.0 for a frame 14 dB above the noise floor, else 0.0."""
         level = _rms(np.frombuffer(pcm, "<i2").astype(np.float32))
         rises_slowly = 1.002 if level > self._noise_rms else 0.9
-        self._noise_rms = float(np.clip(self._noise_rms * rises_slowly, 40.0, 1_000.0))
+        self._noise_rms = min(max(self._noise_rms * rises_slowly, 40.0), 1_000.0)
         return 1.0 if level > 5 * self._noise_rms else 0.0
 
 
@@ -107,4 +108,4 @@ _RATE: Final = np.array(16_000, np.int64)
 
 
 def _rms(samples: NDArray[np.float32]) -> float:
-    return float(np.sqrt(np.dot(samples, samples) / max(len(samples), 1)))
+    return math.sqrt(samples.dot(samples) / max(len(samples), 1))

@@ -37,6 +37,21 @@ class TokenBucket:
         """Return the seconds until `amount` is there, or a full bucket if that is less; 0 where it is there now."""
         return max(0.0, (min(amount, self._burst) - self.level(now)) / self._per_s)
 
+    def claim(self, amount: float, now: float) -> float:
+        """Take `amount` and return 0; or take nothing and return the seconds until there is enough.
+
+        What is more than a bucket can hold is given by a full one, which then owes the rest.
+        """
+        level = self._level
+        if now > self._at:
+            self._level = level = min(self._burst, level + (now - self._at) * self._per_s)
+            self._at = now
+        missing = min(amount, self._burst) - level
+        if missing > 0:
+            return missing / self._per_s
+        self._level = level - amount
+        return 0.0
+
     def charge(self, amount: float) -> None:
         """Take `amount`; what is not there is owed."""
         self._level -= amount

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from voicelink.wire.codepoints import MAX_AUDIO_BYTES, Codec, Malformed
 
 
-@dataclass(frozen=True, slots=True)
-class AudioFrame:
+class AudioFrame(msgspec.Struct, frozen=True, gc=False):
     """One packet of speech.
 
     `sequence` counts without gaps from 0 (uplink: in the session; downlink: in the utterance). `timestamp` is

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 
 import msgspec
 
@@ -43,7 +42,7 @@ async def test_audio_of_a_caller_who_hangs_up_before_ready_reaches_the_session_t
     line.event("stop", stop={"callSid": "CA1"})
     line.media()
     line.call.send(READY)
-    assert line.received == [replace(frame(0), payload=SPEECH), Bye(frames=1, reason="the call ended")]
+    assert line.received == [msgspec.structs.replace(frame(0), payload=SPEECH), Bye(frames=1, reason="the call ended")]
     assert line.counters.skipped == {"after_stop": 1}
 
 
@@ -110,7 +109,7 @@ async def test_what_is_said_while_a_stream_is_vouched_for_is_held_back() -> None
     assert (request.access_token, request.key, request.is_key_signed) == ("for CA1", "CA1", True)
     assert vouch.asked == [("CA1", {"stream_token": "x", "agent": "echo"})]
     line.call.send(READY)
-    assert line.received == [replace(frame(0), payload=SPEECH)]
+    assert line.received == [msgspec.structs.replace(frame(0), payload=SPEECH)]
 
 
 async def test_a_stream_for_which_nothing_speaks_is_closed_with_1008() -> None:

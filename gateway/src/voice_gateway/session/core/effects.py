@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from voice_gateway.agent.base import PlaybackFinished
 from voice_gateway.store.base import SessionRecord
 from voicelink.wire import AudioFrame, CloseCode, Codec, ServerMessage, UplinkMode
@@ -53,8 +55,7 @@ class BeginUplink:
     next_sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decode:
+class Decode(msgspec.Struct, frozen=True, gc=False):
     """Decode the frame and give it to the agent."""
 
     frame: AudioFrame

@@ -38,9 +38,10 @@ class UplinkScheduler:
         return self._left_s > 0
 
     def spent(self, audio_s: float) -> None:
-        """So much audio was decoded."""
+        """So much audio was decoded. While little was, turns need not be told apart."""
         self._left_s -= max(audio_s, SHORTEST_S)
-        self._wake()
+        if self._left_s <= 0:
+            self._wake()
 
     def wait(self, backlog: Backlog) -> None:
         """Work off the backlog in the turns to come, until it is empty; call it once for one that was empty."""

@@ -52,7 +52,7 @@ class ClientConnection(TransportHandler):
             self._handler.message_received(message)
 
     def audio_received(self, frame: AudioFrame) -> None:
-        fault = self.rate_limiter.audio()
+        fault = self.rate_limiter.message()
         if fault is not None:
             self.malformed_received(fault)
         elif self._handler is not None:

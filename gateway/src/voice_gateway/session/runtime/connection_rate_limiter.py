@@ -27,21 +27,18 @@ class ConnectionRateLimiter:
 
     def count_bytes(self, count: int) -> Malformed | None:
         """So much arrived; the answer is why it is too much."""
-        return self._fault(self._rate_limiter.count_bytes(count, self._clock()))
-
-    def audio(self) -> Malformed | None:
-        return self._fault(self._rate_limiter.message(self._clock()))
+        exceeded = self._rate_limiter.count_bytes(count, self._clock())
+        return None if exceeded is None else self.fault(exceeded)
 
     def message(self) -> Malformed | None:
-        return self._fault(self._rate_limiter.message(self._clock()))
+        """A control message or an audio frame arrived."""
+        exceeded = self._rate_limiter.message(self._clock())
+        return None if exceeded is None else self.fault(exceeded)
 
     def fault(self, exceeded: LimitExceeded) -> Malformed:
         """Count a limit that the caller has reached, and say so."""
         self._counters.limited[exceeded.limit] += 1
         return Malformed(exceeded.reason, CloseCode.OVERLOADED)
-
-    def _fault(self, exceeded: LimitExceeded | None) -> Malformed | None:
-        return None if exceeded is None else self.fault(exceeded)
 
 
 def unlimited_connection() -> ConnectionRateLimiter:
