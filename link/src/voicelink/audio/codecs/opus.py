@@ -6,6 +6,7 @@ import ctypes
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import opuslib_next
 from opuslib_next.api import ctl, decoder, encoder
 
@@ -93,6 +94,7 @@ class OpusDecoder:
             raise CodecError(f"opus refuses a decoder at {rate_hz} Hz: {error}") from error
         self._pcm = (ctypes.c_int16 * self._max_samples)()
         self._pcm_bytes = memoryview(self._pcm).cast("B")
+        self._noise: bytes | None = None
 
     def decode(self, packet: bytes) -> bytes | Malformed:
         """Return the packet's PCM16, at most 120 ms of it."""
@@ -101,14 +103,19 @@ class OpusDecoder:
         samples = self._decode(packet, self._max_samples)
         if samples < 0:
             return Malformed(f"opus packet: {opuslib_next.OpusError(samples)}, {len(packet)} bytes")
-        return bytes(self._pcm_bytes[: samples * 2])
+        pcm = bytes(self._pcm_bytes[: samples * 2])
+        self._noise = pcm if len(packet) <= MAX_DTX_BYTES else None
+        return pcm
 
     def conceal(self, samples: int) -> bytes:
-        """Return the concealment of missing packets: comfort noise once DTX has begun.
+        """Return what stands in for missing packets.
 
-        After the longest that a packet could have been, 120 ms, it is silence: concealment costs as much as decoding,
-        and has faded by then.
+        Behind a packet of DTX they were left out: its comfort noise goes on, to and fro. Behind any other they are
+        lost, and concealed for the longest that a packet could have been, 120 ms. Then it is silence: concealment
+        costs as much as decoding, and has faded by then.
         """
+        if self._noise:
+            return _to_and_fro(self._noise, samples)
         wanted = min(samples, self._max_samples) // self._conceal_step * self._conceal_step
         made = max(self._decode(None, wanted), 0) if wanted else 0
         return bytes(self._pcm_bytes[: made * 2]).ljust(samples * 2, b"\0")
@@ -118,6 +125,13 @@ class OpusDecoder:
         state: Any = self._decoder.decoder_state
         samples: int = decoder.libopus_decode(state, packet, length, self._pcm, max_samples, 0)
         return samples
+
+
+def _to_and_fro(noise: bytes, samples: int) -> bytes:
+    """Go on behind `noise` without a jump: backwards first."""
+    forwards = np.frombuffer(noise, "<i2")
+    both = forwards[::-1].tobytes() + noise
+    return (both * (2 * samples // len(both) + 1))[: 2 * samples]
 
 
 def require_rate(rate_hz: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import numpy as np
 import pytest
 
 from tests.unit.voicelink.audio.signals import level, tone
@@ -116,3 +117,26 @@ def test_an_answer_is_encoded_by_celt_alone_and_a_callers_voice_is_not(profile: 
     packets = [encoder.encode(pcm[at : at + 960]) for at in range(0, len(pcm), 960)]
     configurations = {packet[0] >> 3 for packet in packets}  # RFC 6716 section 3.1
     assert {each >= 16 for each in configurations} == {is_celt}
+
+
+def test_the_comfort_noise_of_dtx_fills_the_gap_behind_it_without_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, decoder = OpusEncoder(16_000), OpusDecoder(16_000)
+    noise = np.random.default_rng(1).normal(0, 20, 16_000 * 2).astype("<i2").tobytes()
+    packets = [encoder.encode(noise[at : at + 640]) for at in range(0, len(noise), 640)]
+    (at,) = [at for at, packet in enumerate(packets) if len(packet) <= MAX_DTX_BYTES][:1]
+    for packet in packets[:at]:
+        decoder.decode(packet)
+    last = decoder.decode(packets[at])
+    assert isinstance(last, bytes)
+    monkeypatch.setattr("voicelink.audio.codecs.opus.decoder.libopus_decode", None)
+    gap = decoder.conceal(1_000)
+    assert len(gap) == 2_000
+    assert gap[:640] == np.frombuffer(last, "<i2")[::-1].tobytes()
+    assert gap[640:1_280] == last
+
+
+def test_a_gap_behind_a_voice_is_concealed_by_the_codec() -> None:
+    encoder, decoder = OpusEncoder(16_000), OpusDecoder(16_000)
+    first = decoder.decode(encoder.encode(tone(440, 16_000, 0.02)))
+    assert isinstance(first, bytes)
+    assert decoder.conceal(320) != np.frombuffer(first, "<i2")[::-1].tobytes()
