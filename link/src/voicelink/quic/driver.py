@@ -34,7 +34,7 @@ class Driver:
     `release` nothing is received, sent or timed any more, and it refers to its host no longer.
     """
 
-    __slots__ = ("_clock", "_host", "_is_dispatching", "_is_flush_pending", "_quic", "_timer")
+    __slots__ = ("_clock", "_host", "_is_dispatching", "_is_flush_pending", "_quic", "_reached", "_timer")
 
     def __init__(self, quic: Connection, clock: Clock, host: Host) -> None:
         self._quic = quic
@@ -43,6 +43,9 @@ class Driver:
         self._timer = DeadlineTimer(clock, self._timer_fired)
         self._is_flush_pending = False
         self._is_dispatching = False
+        self._reached = 0.0
+        """The last deadline that the timer was called for. The loop calls up to a millisecond early, and what is due
+        then is sent at once: it would not be due by the clock."""
 
     def receive(self, datagram: bytes, address: Any) -> None:
         """Take a datagram; what it calls for is sent with the next flush."""
@@ -70,7 +73,7 @@ class Driver:
         if host is None:
             return
         try:
-            datagrams = self._quic.datagrams_to_send(self._clock.time())
+            datagrams = self._quic.datagrams_to_send(max(self._clock.time(), self._reached))
         except Exception:
             if not self._fault_found():
                 raise
@@ -115,8 +118,9 @@ class Driver:
         if timer_at > now + _CLOCK_RESOLUTION_S:
             self._set_timer()
             return
+        self._reached = max(now, timer_at)
         try:
-            self._quic.handle_timer(max(now, timer_at))
+            self._quic.handle_timer(self._reached)
         except Exception:
             if not self._fault_found():
                 raise
