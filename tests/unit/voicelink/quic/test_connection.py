@@ -214,7 +214,8 @@ def test_a_frame_alone_is_acknowledged_after_the_ack_delay() -> None:
     pair.client_sends()
     assert pair.server.datagrams_to_send(pair.now) == []
     timer_at = pair.server.get_timer()
-    assert timer_at == pytest.approx(pair.now + 0.060)
+    assert timer_at is not None
+    assert pair.now + 0.050 - 1e-9 <= timer_at <= pair.now + 0.060
     assert len(pair.server.datagrams_to_send(pair.now + 0.060)) == 1
 
 

@@ -32,6 +32,10 @@ MIN_ACK_DELAY: Final = 0xFF04DE1B
 MIN_ACK_DELAY_S: Final = 0.001
 ACK_TIMER_SLACK_S: Final = 0.005
 """How late a timer may fire: the advertised `max_ack_delay` is so much more than the delay."""
+COMMON_TIMES_S: Final = 0.01
+"""Deadlines lie on multiples of this, at most so much earlier, where a delay is `MIN_COMMON_DELAY_S` or more:
+connections whose ACKs are due at nearly the same time share a turn of the event loop."""
+MIN_COMMON_DELAY_S: Final = 0.04
 FREQUENCY_CAPACITY: Final = 2 + 4 * UINT_VAR_MAX_SIZE
 MAX_ACK_FRAMES_PER_PACKET: Final = 8
 """One says all there is to say about a packet number space."""
@@ -95,7 +99,7 @@ class AckPolicy:
             self._packets = 0
             self._reported = former_largest
             due_at = math.inf
-        due_at = min(due_at, now + self.frequency.delay_s)  # the peer may have asked for less meanwhile
+        due_at = min(due_at, self._deadline(now))  # the peer may have asked for less meanwhile
         self._packets += 1
         is_newest = largest > former_largest
         if self._packets >= self.frequency.packets or self._is_hurried or self._is_out_of_order(space, is_newest):
@@ -151,6 +155,11 @@ class AckPolicy:
         return with_transport_parameter(others, MAX_ACK_DELAY, max_ack_delay) + transport_parameter(
             MIN_ACK_DELAY, min_ack_delay
         )
+
+    def _deadline(self, now: float) -> float:
+        delay_s = self.frequency.delay_s
+        deadline = now + delay_s
+        return deadline if delay_s < MIN_COMMON_DELAY_S else deadline - deadline % COMMON_TIMES_S
 
     def _is_out_of_order(self, space: QuicPacketSpace, is_newest: bool) -> bool:
         reordering = self.frequency.reordering

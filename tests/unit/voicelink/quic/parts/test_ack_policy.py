@@ -85,6 +85,23 @@ def test_an_ack_is_due_after_the_delay_from_the_first_packet_on() -> None:
     assert receiver.space.ack_at == pytest.approx(100.0 + DELAY_S)
 
 
+def test_acks_of_connections_that_are_due_at_nearly_the_same_time_are_due_together() -> None:
+    deadlines = []
+    for after_s in (0.001, 0.004, 0.009):
+        receiver = Receiver()
+        receiver.take(0, after_s=after_s)
+        assert receiver.space.ack_at is not None
+        assert DELAY_S - 0.010 <= receiver.space.ack_at - receiver.now <= DELAY_S
+        deadlines.append(receiver.space.ack_at)
+    assert len(set(deadlines)) == 1
+
+
+def test_a_short_delay_is_kept_exactly() -> None:
+    receiver = Receiver(AckFrequency(3, 0.025))
+    receiver.take(0, after_s=0.004)
+    assert receiver.space.ack_at == pytest.approx(receiver.now + 0.025)
+
+
 def test_packets_that_need_no_ack_neither_ask_for_one_nor_count() -> None:
     receiver = Receiver()
     receiver.take(0)
