@@ -13,6 +13,7 @@ from voice_gateway.agent.base import (
     FinalTranscript,
     Finished,
     NoSpeechUpTo,
+    PlaybackFinished,
     Reply,
     ReplyAudio,
     ReplyEnded,
@@ -77,6 +78,8 @@ class EchoConversation(Conversation):
         self._taker = taker
         self._voice_probability = voice_probability
         self._pcm = bytearray()
+        self._said = b""
+        """The utterance that is being said back, until it was played."""
 
     def hear(self, audio: UserAudio) -> None:
         """Take the next frame, and answer if it ends an utterance."""
@@ -85,8 +88,13 @@ class EchoConversation(Conversation):
 
     def say_again(self, text: str) -> None:
         """Repeat the last utterance; one whose audio came to another worker is gone."""
-        if self._pcm:
-            self._reply(text)
+        if self._said:
+            self._say(text)
+
+    def playback_finished(self, playback: PlaybackFinished) -> None:
+        """Forget what was played: nothing will ask for it again."""
+        if not playback.is_interrupted:
+            self._said = b""
 
     def finish(self) -> None:
         for event in self._taker.finish():
@@ -105,13 +113,15 @@ class EchoConversation(Conversation):
                 self._utterances += 1
                 text = f"echo {self._utterances}"
                 self.emit(FinalTranscript(text, through_sequence, {"kind": "echo", "utterances": self._utterances}))
-                self._reply(text)
+                self._said = bytes(self._pcm)
+                self._pcm = bytearray()
+                self._say(text)
             case NothingPending(through_sequence):
                 self.emit(NoSpeechUpTo(through_sequence))
 
-    def _reply(self, text: str) -> None:
+    def _say(self, text: str) -> None:
         self.emit(Reply(text))
-        self.emit(ReplyAudio(bytes(self._pcm)))
+        self.emit(ReplyAudio(self._said))
         self.emit(ReplyEnded())
 
 
