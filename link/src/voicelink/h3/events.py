@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True)
 class SessionRequested:
@@ -40,8 +42,7 @@ class SessionRefused:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class StreamData:
+class StreamData(msgspec.Struct, frozen=True, gc=False):
     """Bytes of a stream that the peer sent; `is_ended` with the last ones."""
 
     session_id: int
@@ -69,8 +70,7 @@ class StreamStopped:
     code: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class DatagramReceived:
+class DatagramReceived(msgspec.Struct, frozen=True, gc=False):
     """An unreliable datagram."""
 
     session_id: int
