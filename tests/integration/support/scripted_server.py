@@ -88,10 +88,10 @@ class ScriptedSession(TransportHandler):
 
     def answer(self, utterance_id: int, frames: int = ANSWER_FRAMES) -> None:
         self.transport.send(Speech(utterance_id=utterance_id, turn=1))
-        for number in range(frames):
-            self.transport.send_audio(
-                utterance_id, AudioFrame(number, number * 960, Codec.PCM16_24K, b"\x00\x10" * 480)
-            )
+        self.transport.send_audio(
+            utterance_id,
+            [AudioFrame(number, number * 960, Codec.PCM16_24K, b"\x00\x10" * 480) for number in range(frames)],
+        )
         self.transport.end_audio(utterance_id)
         self.transport.send(Transcript(turn=1, role="agent", text="anything else?", is_final=True))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -156,7 +156,11 @@ class TelephoneCall:
         elif isinstance(message, Drain) and self._may_return:
             self._leave("this worker is going away")
 
-    def send_audio(self, utterance_id: int, frame: AudioFrame) -> None:
+    def send_audio(self, utterance_id: int, frames: Sequence[AudioFrame]) -> None:
+        for frame in frames:
+            self._send_frame(utterance_id, frame)
+
+    def _send_frame(self, utterance_id: int, frame: AudioFrame) -> None:
         if len(frame.payload) > MAX_AUDIO_BYTES:
             raise ValueError(f"an audio payload holds at most {MAX_AUDIO_BYTES} bytes, got {len(frame.payload)}")
         if frame.codec is not Codec.PCMU:

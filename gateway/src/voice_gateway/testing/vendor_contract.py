@@ -114,7 +114,7 @@ class Line:
     def says(self, utterance_id: int, frames: int) -> None:
         """Let the session speak one utterance."""
         for number in range(frames):
-            self.call.send_audio(utterance_id, AudioFrame(number, number * 960, Codec.PCMU, SPEECH))
+            self.call.send_audio(utterance_id, [AudioFrame(number, number * 960, Codec.PCMU, SPEECH)])
         self.call.end_audio(utterance_id)
 
     def of(self, kind: type) -> list[Any]:
@@ -231,7 +231,7 @@ class VendorContract:
             line.says(1, 10)
             line.call.reset_audio(1)
             sent = len(line.socket.sent)
-            line.call.send_audio(1, AudioFrame(10, 9600, Codec.PCMU, SPEECH))
+            line.call.send_audio(1, [AudioFrame(10, 9600, Codec.PCMU, SPEECH)])
             assert len(line.socket.sent) == sent
 
         self.run(test)

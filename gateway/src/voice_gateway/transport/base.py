@@ -7,7 +7,7 @@ the session answers through the `Transport`. Neither side awaits the other, and 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -38,8 +38,8 @@ class Transport(Protocol):
     def send(self, message: ServerMessage) -> None:
         """Queue a control message, reliably and in order."""
 
-    def send_audio(self, utterance_id: int, frame: AudioFrame) -> None:
-        """Queue a frame of an utterance, reliably and in order within its utterance."""
+    def send_audio(self, utterance_id: int, frames: Sequence[AudioFrame]) -> None:
+        """Queue frames of an utterance, reliably and in order within their utterance."""
 
     def end_audio(self, utterance_id: int) -> None:
         """No frame of this utterance follows."""

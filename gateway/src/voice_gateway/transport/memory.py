@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from voice_gateway.transport.base import Acceptor, Refusal, SessionRequest, TransportHandler
@@ -124,11 +125,12 @@ class MemoryTransport:
             raise ValueError(f"the message cannot be read back: {decoded}")
         self._caller.messages.append(decoded)
 
-    def send_audio(self, utterance_id: int, frame: AudioFrame) -> None:
-        encode_audio_frame(frame)
+    def send_audio(self, utterance_id: int, frames: Sequence[AudioFrame]) -> None:
+        for frame in frames:
+            encode_audio_frame(frame)
         downlink = self._downlink(utterance_id)
         if downlink is not None:
-            downlink.frames.append(frame)
+            downlink.frames += frames
 
     def end_audio(self, utterance_id: int) -> None:
         downlink = self._downlink(utterance_id)

@@ -5,6 +5,7 @@ Each binary message is a kind byte and what would be on a stream of that kind: P
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from http import HTTPStatus
 from typing import Final
@@ -94,10 +95,11 @@ class WebSocketTransport:
     def send(self, message: ServerMessage) -> None:
         self._send(Kind.CONTROL, encode_message(message))
 
-    def send_audio(self, utterance_id: int, frame: AudioFrame) -> None:
-        data = encode_audio_frame(frame)
-        if utterance_id not in self._ended:
-            self._send(Kind.DOWNLINK_AUDIO, encode_varint(utterance_id) + data)
+    def send_audio(self, utterance_id: int, frames: Sequence[AudioFrame]) -> None:
+        for frame in frames:
+            data = encode_audio_frame(frame)
+            if utterance_id not in self._ended:
+                self._send(Kind.DOWNLINK_AUDIO, encode_varint(utterance_id) + data)
 
     def end_audio(self, utterance_id: int) -> None:
         if utterance_id not in self._ended:

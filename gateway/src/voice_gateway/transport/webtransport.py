@@ -139,9 +139,9 @@ class WebTransport:
         else:
             self._write(self._control_id, raw)
 
-    def send_audio(self, utterance_id: int, frame: AudioFrame) -> None:
+    def send_audio(self, utterance_id: int, frames: Sequence[AudioFrame]) -> None:
         stream_id = self._downlink(utterance_id)
-        raw = length_prefixed(encode_audio_frame(frame))
+        raw = b"".join([length_prefixed(encode_audio_frame(frame)) for frame in frames])
         if stream_id is not None:
             self._write(stream_id, raw)
 

@@ -44,11 +44,13 @@ class TokenBucket:
         """
         level = self._level
         if now > self._at:
-            self._level = level = min(self._burst, level + (now - self._at) * self._per_s)
+            level += (now - self._at) * self._per_s
+            if level > self._burst:
+                level = self._burst
+            self._level = level
             self._at = now
-        missing = min(amount, self._burst) - level
-        if missing > 0:
-            return missing / self._per_s
+        if level < amount and level < self._burst:
+            return (min(amount, self._burst) - level) / self._per_s
         self._level = level - amount
         return 0.0
 

@@ -189,6 +189,8 @@ class Connection(QuicConnection):
         self.datagram_frames_ignored = 0
         """DATAGRAM frames dropped at their rate limit."""
         self._has_found_fault = False
+        self._is_over = False
+        """Whether the connection is in one of `END_STATES`."""
         self._is_steady = False
         """Whether nothing is due but ACK, STREAM and DATAGRAM frames; what makes another due clears it at once."""
         self._has_stream_data = False
@@ -249,7 +251,7 @@ class Connection(QuicConnection):
     @property
     def is_ended(self) -> bool:
         """Whether the connection is closing, draining or gone: what is queued now is never sent."""
-        return self._close_event is not None or self._state in END_STATES
+        return self._close_event is not None or self._is_over
 
     @property
     def is_resumed(self) -> bool:
@@ -306,11 +308,7 @@ class Connection(QuicConnection):
         receiver = self._fast_receiver if self._is_steady else None
         if receiver is not None and not receiver.is_for_path(data, addr):
             receiver = None
-        if (
-            receiver is None
-            and self._state not in END_STATES
-            and self._ids.is_stateless_reset(data, self._peer_cids_in_use())
-        ):
+        if receiver is None and not self._is_over and self._ids.is_stateless_reset(data, self._peer_cids_in_use()):
             self._reset_by_peer()
             return
         workload = self._workload
@@ -360,7 +358,7 @@ class Connection(QuicConnection):
         timer_at = self._steady_timer() if self._is_steady and self._fast_sender is not None else super().get_timer()
         if timer_at is None:
             return None
-        if self._paths.deadline is not None and self._state not in END_STATES:
+        if self._paths.deadline is not None and not self._is_over:
             timer_at = min(timer_at, self._paths.deadline)
         return self._minimum_window.timer(self._next_datagram_bytes(), timer_at)
 
@@ -537,6 +535,7 @@ class Connection(QuicConnection):
 
     def _set_state(self, state: QuicConnectionState) -> None:
         self._is_steady = False
+        self._is_over = state in END_STATES
         super()._set_state(state)
 
     def _send_probe(self) -> None:

@@ -106,10 +106,16 @@ def encode_varint(value: int) -> bytes:
 
 def decode_varint(data: bytes | bytearray, offset: int = 0) -> tuple[int, int] | None:
     """Return (value, offset behind it), or `None` while bytes are missing."""
-    if offset >= len(data):
+    size = len(data)
+    if offset >= size:
         return None
-    length = 1 << (data[offset] >> 6)
+    first = data[offset]
+    if first < 1 << 6:
+        return first, offset + 1
+    length = 1 << (first >> 6)
     end = offset + length
-    if end > len(data):
+    if end > size:
         return None
+    if length == 2:
+        return (first & 0x3F) << 8 | data[offset + 1], end
     return int.from_bytes(data[offset:end], "big") & ((1 << (8 * length - 2)) - 1), end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from voice_gateway.agent.base import Agent, AgentEvent, Conversation, Finished, UserAudio
@@ -28,8 +28,8 @@ class FakeTransport:
     def send(self, message: ServerMessage) -> None:
         self.messages.append(message)
 
-    def send_audio(self, utterance_id: int, frame: AudioFrame) -> None:
-        self.audio.append((utterance_id, frame))
+    def send_audio(self, utterance_id: int, frames: Sequence[AudioFrame]) -> None:
+        self.audio += ((utterance_id, frame) for frame in frames)
 
     def end_audio(self, utterance_id: int) -> None:
         self.ended.append(utterance_id)

@@ -109,7 +109,7 @@ def frame(sequence: int) -> AudioFrame:
 
 def said(line: Line, utterance_id: int, frames: int) -> None:
     for number in range(frames):
-        line.call.send_audio(utterance_id, frame(number))
+        line.call.send_audio(utterance_id, [frame(number)])
     line.call.end_audio(utterance_id)
 
 
@@ -183,7 +183,7 @@ async def test_barge_in_clears_once_and_returned_marks_count_as_not_played() -> 
     line.mark("1:20")
     line.call.reset_audio(1)
     line.call.reset_audio(2)
-    line.call.send_audio(2, frame(20))
+    line.call.send_audio(2, [frame(20)])
     for name in ("1:220", "1:400:end", "2:20", "2:220", "2:400:end"):
         line.mark(name)
     assert len(line.socket.of("clear")) == line.counters.clears == 1
@@ -237,9 +237,9 @@ async def test_an_ended_utterance_takes_no_more() -> None:
 async def test_frames_a_telephone_cannot_take_are_the_sessions_mistake() -> None:
     line = Line().start()
     with pytest.raises(ValueError, match="an audio payload holds at most"):
-        line.call.send_audio(1, AudioFrame(0, 0, Codec.PCMU, bytes(MAX_AUDIO_BYTES + 1)))
+        line.call.send_audio(1, [AudioFrame(0, 0, Codec.PCMU, bytes(MAX_AUDIO_BYTES + 1))])
     with pytest.raises(ValueError, match="takes PCMU, got OPUS"):
-        line.call.send_audio(1, AudioFrame(0, 0, Codec.OPUS, b"opus"))
+        line.call.send_audio(1, [AudioFrame(0, 0, Codec.OPUS, b"opus")])
 
 
 async def test_keys_are_reported() -> None:
@@ -254,7 +254,7 @@ async def test_stop_is_a_bye_and_the_end_of_the_socket_is_no_loss_then() -> None
     line.media()
     line.event("stop", stop={"accountSid": "AC1", "callSid": "CA1"})
     line.media()
-    line.call.send_audio(1, frame(0))
+    line.call.send_audio(1, [frame(0)])
     line.call.closed("closed by the caller with code 1000", Ending.CLOSED)
     assert line.received == [frame(0), Bye(frames=1, reason="the call ended")]
     assert line.counters.skipped == {"after_stop": 1}

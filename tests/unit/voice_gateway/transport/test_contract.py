@@ -112,9 +112,9 @@ def test_downlink_frames_arrive_by_utterance_and_end(call: MakeCaller) -> None:
     session, caller = opened(call)
     assert session.transport is not None
     for number in range(3):
-        session.transport.send_audio(1, frame(number))
+        session.transport.send_audio(1, [frame(number)])
     session.transport.end_audio(1)
-    session.transport.send_audio(2, frame(0))
+    session.transport.send_audio(2, [frame(0)])
     caller.deliver_all()
     assert caller.utterances[1].frames == [frame(number) for number in range(3)]
     assert (caller.utterances[1].is_ended, caller.utterances[2].is_ended) == (True, False)
@@ -132,13 +132,13 @@ def test_an_utterance_without_a_frame_ends_all_the_same(call: MakeCaller) -> Non
 def test_a_reset_utterance_is_abandoned_and_its_late_frames_are_dropped(call: MakeCaller) -> None:
     session, caller = opened(call)
     assert session.transport is not None
-    session.transport.send_audio(1, frame(0))
+    session.transport.send_audio(1, [frame(0)])
     caller.deliver_all()
     session.transport.reset_audio(1)
     session.transport.reset_audio(1)
-    session.transport.send_audio(1, frame(1))
+    session.transport.send_audio(1, [frame(1)])
     session.transport.end_audio(1)
-    session.transport.send_audio(2, frame(0))
+    session.transport.send_audio(2, [frame(0)])
     caller.deliver_all()
     assert caller.utterances[1].is_reset
     assert not caller.utterances[1].is_ended
@@ -149,10 +149,10 @@ def test_a_reset_utterance_is_abandoned_and_its_late_frames_are_dropped(call: Ma
 def test_frames_of_an_ended_utterance_are_dropped(call: MakeCaller) -> None:
     session, caller = opened(call)
     assert session.transport is not None
-    session.transport.send_audio(1, frame(0))
+    session.transport.send_audio(1, [frame(0)])
     session.transport.end_audio(1)
     session.transport.end_audio(1)
-    session.transport.send_audio(1, frame(1))
+    session.transport.send_audio(1, [frame(1)])
     caller.deliver_all()
     assert caller.utterances[1].frames == [frame(0)]
 
@@ -161,7 +161,7 @@ def test_a_frame_too_large_is_the_sessions_mistake(call: MakeCaller) -> None:
     session, _ = opened(call)
     assert session.transport is not None
     with pytest.raises(ValueError, match="an audio payload holds at most"):
-        session.transport.send_audio(1, frame(0, bytes(MAX_AUDIO_BYTES + 1)))
+        session.transport.send_audio(1, [frame(0, bytes(MAX_AUDIO_BYTES + 1))])
 
 
 def test_close_delivers_what_was_sent_before_it(call: MakeCaller) -> None:
@@ -179,7 +179,7 @@ def test_after_close_nothing_is_sent_and_nothing_is_reported(call: MakeCaller) -
     assert session.transport is not None
     session.transport.close(CloseCode.NORMAL, "")
     session.transport.send(Pong(id=1))
-    session.transport.send_audio(1, frame(0))
+    session.transport.send_audio(1, [frame(0)])
     session.transport.end_audio(1)
     session.transport.reset_audio(1)
     session.transport.close(CloseCode.INTERNAL, "again")

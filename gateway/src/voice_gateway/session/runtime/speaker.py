@@ -110,12 +110,16 @@ class Speaker:
         return None
 
     def _send(self, utterance: _Utterance, packets: list[tuple[int, bytes]]) -> None:
-        for timestamp, payload in packets:
-            frame = AudioFrame(utterance.sequence, timestamp, self._codec, payload)
-            utterance.sequence += 1
-            self._counters.frames_sent += 1
-            self._counters.bytes_sent += len(payload)
-            self._transport.send_audio(utterance.utterance_id, frame)
+        if not packets:
+            return
+        frames = [
+            AudioFrame(sequence, timestamp, self._codec, payload)
+            for sequence, (timestamp, payload) in enumerate(packets, utterance.sequence)
+        ]
+        utterance.sequence += len(frames)
+        self._counters.frames_sent += len(frames)
+        self._counters.bytes_sent += sum(len(payload) for _, payload in packets)
+        self._transport.send_audio(utterance.utterance_id, frames)
 
 
 @dataclass(slots=True)

@@ -117,9 +117,15 @@ class Workload:
         elapsed = now - self._at
         if elapsed > 0:
             self._at = now
-            self._extra = min(EXTRA_UNITS_BURST, self._extra + elapsed * EXTRA_UNITS_PER_S)
-            self._packets = min(self._packets_per_s, self._packets + elapsed * self._packets_per_s)
-            self._busy_packets = min(self._busy_packets_per_s, self._busy_packets + elapsed * self._busy_packets_per_s)
+            self._extra += elapsed * EXTRA_UNITS_PER_S
+            if self._extra > EXTRA_UNITS_BURST:
+                self._extra = EXTRA_UNITS_BURST
+            self._packets += elapsed * self._packets_per_s
+            if self._packets > self._packets_per_s:
+                self._packets = self._packets_per_s
+            self._busy_packets += elapsed * self._busy_packets_per_s
+            if self._busy_packets > self._busy_packets_per_s:
+                self._busy_packets = self._busy_packets_per_s
         if self._extra < 0 or self._packets < 1:
             return False
         self._packets -= 1
