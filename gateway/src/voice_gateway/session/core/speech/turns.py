@@ -164,8 +164,8 @@ class Turns:
         self.latencies.replied(turn, utterance_id, now)
         if not is_attached:
             self._utterances.abandon()
-        transcript = Send(Transcript(turn=turn, role="agent", text=text, is_final=True))
-        return (*ended, transcript, Send(Speech(utterance_id=utterance_id, turn=turn, is_again=is_again)))
+        transcript = (Send(Transcript(turn=turn, role="agent", text=text, is_final=True)),) if text else ()
+        return (*ended, *transcript, Send(Speech(utterance_id=utterance_id, turn=turn, is_again=is_again)))
 
 
 def transcript(line: Line) -> Transcript:
