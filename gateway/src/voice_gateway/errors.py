@@ -5,7 +5,8 @@ GatewayError
 ├── IdentityError        the certificate or its key cannot be served
 ├── BindError            a socket cannot be opened where the settings say
 ├── StoreError           the session store cannot be reached or read
-└── AgentError           the agent cannot be built or loaded
+├── AgentError           the agent cannot be built or loaded
+└── ClientToolError      a tool of a client gave no result (`voice_gateway.agent.call.client`)
 
 Every message is one sentence that names the rule and the value.
 """

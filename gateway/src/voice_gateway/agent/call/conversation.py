@@ -15,6 +15,8 @@ import structlog
 from voice_gateway.agent.base import (
     AgentEvent,
     AgentFailed,
+    AppMessage,
+    ClientToolResult,
     Conversation,
     Emit,
     FinalTranscript,
@@ -28,8 +30,10 @@ from voice_gateway.agent.base import (
     UserAudio,
     UserStartedSpeaking,
     UserStoppedSpeaking,
+    UserText,
 )
-from voice_gateway.agent.call.call import Call, Feeds
+from voice_gateway.agent.call.call import Call, CallParts, Feeds
+from voice_gateway.agent.call.client import Client
 from voice_gateway.agent.call.options import CallOptions
 from voice_gateway.agent.call.progress.progress import Progress
 from voice_gateway.agent.call.replies import Replies, sentences_of
@@ -65,6 +69,7 @@ class CallConversation(Conversation):
             self.emit, cascade, self._changes, options.output_rate_hz * _SAMPLE_BYTES, options.playout_grace_s
         )
         self._feeds = Feeds(self._progress, self._changes)
+        self._client = Client(self.emit, self._progress, self._changes)
         self._bytes_per_ms = options.input_rate_hz * _SAMPLE_BYTES / 1000
         self._audio_ms = 0.0
         self._timings: deque[_Timing] = deque()
@@ -112,11 +117,17 @@ class CallConversation(Conversation):
 
     def pressed(self, digit: str) -> None:
         """Interrupt what is being said, and make a turn of the key."""
-        if self._replies.is_saying:
-            self.emit(StopReply())
-            self._replies.cut_off()
-        at_ms = round(self._audio_ms)
-        self._progress.understood(digit, self._through, (at_ms, at_ms), is_digit=True)
+        self._progress.understood(digit, self._through, self._break_in(), is_digit=True)
+
+    def text_received(self, text: UserText) -> None:
+        """Interrupt what is being said, and make a turn of the text."""
+        self._progress.understood(text.text, self._through, self._break_in(), through_message=text.number)
+
+    def app_message_received(self, message: AppMessage) -> None:
+        self._client.message_received(message)
+
+    def client_tool_returned(self, result: ClientToolResult) -> None:
+        self._client.tool_returned(result)
 
     def interrupted(self, played_ms: int) -> None:
         self._replies.cut_off(is_wanted=False)
@@ -144,6 +155,15 @@ class CallConversation(Conversation):
         if self._finishing is not None:
             self._finishing.cancel()
 
+    def _break_in(self) -> tuple[int, int]:
+        """Cut off what is being said, and return when that was, twice: as a turn's beginning and end."""
+        if self._replies.is_saying:
+            self.emit(StopReply())
+            self._replies.cut_off()
+        self._client.interrupted()
+        at_ms = round(self._audio_ms)
+        return at_ms, at_ms
+
     def _heard(self, event: AgentEvent) -> None:
         """Take what the cascade emits: turns become the coroutine's, the rest is the session's as it is."""
         match event:
@@ -163,6 +183,7 @@ class CallConversation(Conversation):
                 self._timings.append(_Timing(round(self._audio_ms)))
                 self._replies.is_caller_speaking = True
                 self._replies.cut_off(is_wanted=False)
+                self._client.interrupted()
                 self._feeds.events.push(event)
             case UserStoppedSpeaking():
                 self._timings[-1].ended_ms = round(self._audio_ms)
@@ -197,7 +218,9 @@ class CallConversation(Conversation):
         await self._changes.until(lambda: self._has_begun or self._progress.has_pending)
         self._has_begun = True
         try:
-            await self._converse(Call(self.emit, self._progress, self._replies, self._feeds))
+            bytes_per_s = self._options.output_rate_hz * _SAMPLE_BYTES
+            parts = CallParts(self._progress, self._replies, self._feeds, self._client, self._changes, bytes_per_s)
+            await self._converse(Call(self.emit, parts))
             self._progress.commit()
         except Exception as error:
             await self._fail(error)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from typing import Final
 
 from voice_gateway.agent.base import (
     AgentFailed,
@@ -20,9 +22,12 @@ from voice_gateway.agent.base import (
     Reply,
     ReplyAudio,
     ReplyEnded,
+    StateChanged,
+    StopReply,
     UserAudio,
     UserStartedSpeaking,
     UserStoppedSpeaking,
+    UserText,
 )
 from voice_gateway.agent.cascade.parts import Answer, DialoguePolicy, Recogniser, Utterance, VoiceDetectors
 from voice_gateway.agent.turn import NothingPending, TurnContinued, TurnEnded, TurnStarted, TurnTaker, TurnTiming
@@ -31,6 +36,8 @@ from voicelink.audio.speech import Speech, sentences
 from voicelink.audio.vad import VoiceActivity
 
 _PIECES_PER_S = 50
+_NO_FRAME: Final = -1
+_TYPED_WORD: Final = re.compile(r"[\w']+")
 
 OnSpeech = Callable[[bytes | Exception | None], None]
 """Takes each sentence's PCM as it is made, then `None`, or the error that ended it."""
@@ -140,6 +147,7 @@ class _Turn:
     utterance: Utterance | None = None
     through_sequence: int | None = None
     final: tuple[str, ...] | None = None
+    typed: UserText | None = None
 
 
 class CascadeConversation(Conversation):
@@ -178,6 +186,17 @@ class CascadeConversation(Conversation):
             piece = UserAudio(sequence, audio.pcm[start : start + self._piece_bytes])
             for event in self._taker.hear(piece, self._voice.probability(piece.pcm)):
                 self._follow(event)
+
+    def text_received(self, text: UserText) -> None:
+        """Interrupt the reply, and make a turn of the text; it comes before a turn that is being spoken."""
+        if self._is_replying:
+            self.emit(StopReply())
+            self._stop_saying()
+        words = tuple(_TYPED_WORD.findall(text.text.lower()))
+        typed = _Turn(through_sequence=_NO_FRAME, final=words, typed=text)
+        is_speaking = bool(self._turns) and self._turns[-1].through_sequence is None
+        self._turns.insert(len(self._turns) - is_speaking, typed)
+        self._answer_turns()
 
     def interrupted(self, played_ms: int) -> None:
         """Stop making the reply; the state stays what it is, whether or not the reply was played."""
@@ -260,7 +279,7 @@ class CascadeConversation(Conversation):
                 return
             self._asked = None
             self._turns.popleft()
-            self._answered(words, through_sequence, answer)
+            self._answered(turn, words, through_sequence, answer)
             if not self._is_asking:
                 self._answer_turns()
 
@@ -273,11 +292,18 @@ class CascadeConversation(Conversation):
         finally:
             self._is_asking = False
 
-    def _answered(self, words: tuple[str, ...], through_sequence: int, answer: Answer | None) -> None:
-        if answer is None:
+    def _answered(self, turn: _Turn, words: tuple[str, ...], through_sequence: int, answer: Answer | None) -> None:
+        if turn.typed is not None:
+            number = turn.typed.number
+            if answer is None:
+                self.emit(StateChanged(through_message=number))
+                return
+            self.emit(FinalTranscript(turn.typed.text, through_sequence, answer.state, through_message=number))
+        elif answer is None:
             self._silence = max(through_sequence, self._silence or 0)
             return
-        self.emit(FinalTranscript(" ".join(words), through_sequence, answer.state))
+        else:
+            self.emit(FinalTranscript(" ".join(words), through_sequence, answer.state))
         text = f"{self._unsaid} {answer.text}".strip()
         if self._turns:
             self._unsaid = text

@@ -6,14 +6,16 @@ again, a step that is done returns what it returned before. Steps before the fir
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from voice_gateway.agent.call.progress.messages import MessageJournal
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the caller said, or the key of a telephone that was pressed; `number` counts from 1.
+    """What the caller said, typed (`is_text`), or the key of a telephone that was pressed; `number` counts from 1.
 
     `through_sequence` is the last uplink frame of it. `started_ms` and `ended_ms` are when speech was noticed and when
     it was over, in ms of the audio that this worker had received. `is_again` after another worker, whose answer was
@@ -26,6 +28,7 @@ class Turn:
     started_ms: int = 0
     ended_ms: int = 0
     is_digit: bool = False
+    is_text: bool = False
     is_again: bool = False
 
 
@@ -57,6 +60,7 @@ class Journal:
         self._pending = [Turn(**{**turn, "is_again": True}) for turn in saved.get("pending", ())]
         self._tools = {key: ToolCall(**each) for key, each in saved.get("tools", {}).items()}
         self._said = {key: Generated(**each) for key, each in saved.get("said", {}).items()}
+        self.messages = MessageJournal(saved)
 
     @property
     def pending(self) -> tuple[Turn, ...]:
@@ -72,6 +76,12 @@ class Journal:
         self._pending = [turn for turn in self._pending if turn.number != number]
         self._tools = {key: each for key, each in self._tools.items() if each.turn == 0 or each.turn > number}
         self._said = {key: each for key, each in self._said.items() if each.turn == 0 or each.turn > number}
+        self.messages.answered(number)
+
+    def consumed(self, numbers: Iterable[int]) -> None:
+        """These turns were part of the answer to another one."""
+        gone = set(numbers)
+        self._pending = [turn for turn in self._pending if turn.number not in gone]
 
     def tool(self, key: str) -> ToolCall | None:
         """Return the call that was made under this key, finished or not."""
@@ -100,5 +110,6 @@ class Journal:
             "pending": [asdict(turn) for turn in self._pending],
             "tools": {key: asdict(each) for key, each in self._tools.items()},
             "said": {key: asdict(each) for key, each in self._said.items()},
+            **self.messages.to_state(),
         }
         return {key: value for key, value in state.items() if value}
