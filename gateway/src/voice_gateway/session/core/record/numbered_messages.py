@@ -114,9 +114,9 @@ class NumberedMessages:
     def add(self, message: NumberedServerMessage, revision: int) -> Malformed | None:
         """Number a message of the worker and keep it, to be sent when `revision` is saved; or return its fault.
 
-        A call that is kept already is not added again.
+        A call that is kept already is not added again, nor a second transfer.
         """
-        if isinstance(message, ToolCall) and any(_is_call(each.message, message.call_id) for each in self._kept):
+        if any(_is_repeated(message, each.message) for each in self._kept):
             return None
         message = replace(message, number=self._next_own)
         try:
@@ -169,5 +169,7 @@ def _kept_of(saved: tuple[bytes, ...]) -> Iterator[_Kept]:
             yield _Kept(message, encoded, 0)
 
 
-def _is_call(message: NumberedServerMessage, call_id: str) -> bool:
-    return isinstance(message, ToolCall) and message.call_id == call_id
+def _is_repeated(message: NumberedServerMessage, kept: NumberedServerMessage) -> bool:
+    if isinstance(message, ToolCall) and isinstance(kept, ToolCall):
+        return message.call_id == kept.call_id
+    return isinstance(message, Transfer) and isinstance(kept, Transfer)
