@@ -1,5 +1,5 @@
-import { describe, expect, it } from "vitest";
-import { InvalidSetting } from "../errors.js";
+import { describe, expect, it, vi } from "vitest";
+import { InvalidSetting, VoiceClient } from "../index.js";
 import { QuicTransport } from "./pipecat.js";
 
 function initialised() {
@@ -26,6 +26,29 @@ describe("the transport of Pipecat's client", () => {
     const { transport } = initialised();
     expect(() => transport._validateConnectionParams({})).toThrow("connect takes");
     expect(transport._validateConnectionParams({ url: "https://a/v1/voice" })).toEqual({ url: "https://a/v1/voice" });
+  });
+
+  it("sends text and client messages, and hands on those of the agent", async () => {
+    const connect = vi.spyOn(VoiceClient.prototype, "connect").mockResolvedValue();
+    const sendText = vi.spyOn(VoiceClient.prototype, "sendText").mockReturnValue();
+    const sendMessage = vi.spyOn(VoiceClient.prototype, "sendMessage").mockReturnValue();
+    let happen!: (event: object) => void;
+    vi.spyOn(VoiceClient.prototype, "on").mockImplementation((...given: unknown[]) => {
+      happen = given[1] as (event: object) => void;
+      return () => undefined;
+    });
+    const { transport, messages } = initialised();
+    await transport._connect({ url: "https://a/v1/voice" });
+    expect(connect).toHaveBeenCalledOnce();
+    const message = { id: "1", label: "rtvi-ai" };
+    transport.sendMessage({ ...message, type: "send-text", data: { content: "two teas" } });
+    transport.sendMessage({ ...message, type: "client-message", data: { t: "screen", d: "menu" } });
+    transport.sendMessage({ ...message, type: "append-to-context", data: {} });
+    expect(sendText.mock.calls).toEqual([["two teas"]]);
+    expect(sendMessage.mock.calls).toEqual([[{ t: "screen", d: "menu" }]]);
+    happen({ type: "message", data: { total: "5.25" } });
+    expect(messages.at(-1)).toMatchObject({ type: "server-message", data: { total: "5.25" } });
+    vi.restoreAllMocks();
   });
 
   it("mutes before and during a call, and has no camera", () => {

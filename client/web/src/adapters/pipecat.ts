@@ -21,8 +21,9 @@ const NO_DEVICE: Record<string, never> = {};
 /**
  * `new PipecatClient({ transport: new QuicTransport() })`, then `client.connect({ url, security: { token } })`.
  *
- * The gateway's agent speaks no RTVI, so `sendMessage` of the client's own kinds goes nowhere; what the session says is
- * passed to the callbacks. Device changes take effect with the next call.
+ * The gateway's agent speaks no RTVI: what the session says is passed to the callbacks, `sendText` becomes typed text, a
+ * client message a message `{ t, d }` of the application, and its messages come as server messages. Other kinds go
+ * nowhere. Device changes take effect with the next call.
  */
 export class QuicTransport extends Transport {
   #state: TransportState = "disconnected";
@@ -89,7 +90,13 @@ export class QuicTransport extends Transport {
     this.#deliver(rtvi("bot-ready", { version: "1.0.0", about: { library: "quic-voice-client" } }));
   }
 
-  sendMessage(_message: RTVIMessage): void {}
+  sendMessage({ type, data }: RTVIMessage): void {
+    if (type === "send-text") {
+      this.#call?.sendText((data as { content: string }).content);
+    } else if (type === "client-message") {
+      this.#call?.sendMessage(data as Record<string, unknown>);
+    }
+  }
 
   get state(): TransportState {
     return this.#state;
@@ -195,6 +202,9 @@ export class QuicTransport extends Transport {
         break;
       case "state":
         this.#deliver(rtvi("server-message", { state: event.state }));
+        break;
+      case "message":
+        this.#deliver(rtvi("server-message", event.data));
         break;
       case "closed":
         this.state = event.error ? "error" : "disconnected";
