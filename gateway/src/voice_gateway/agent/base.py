@@ -155,8 +155,8 @@ class CallClientTool:
     """Call the tool `name` that the client registered; `Conversation.client_tool_returned` brings what it answers.
 
     Saved and sent as `SendAppMessage`. `call_id`, at most 64 characters, is the call's idempotency key: emitted again
-    with the same one, at another worker too, the client answers again and does not run the tool again. `timeout_s`, at
-    most 3,600, is told to the client; the agent gives up by itself, with `CancelClientTool`.
+    with the same one, at another worker too, the client answers again and does not run the tool again. The client gets
+    `timeout_s`, at most 3,600; the agent gives up by itself, with `CancelClientTool`.
     """
 
     call_id: str

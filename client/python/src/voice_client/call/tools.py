@@ -83,7 +83,7 @@ class Tools:
         try:
             result = tool(**arguments)
             answered = ToolAnswer(await result if inspect.isawaitable(result) else result)
-        except Exception as error:  # a tool may raise anything; the agent is told
+        except Exception as error:  # a tool may raise anything; the agent gets it
             answered = ToolAnswer(error=(str(error) or type(error).__name__)[:_LONGEST_ERROR])
         self._answered(call.call_id, answered, answer)
 

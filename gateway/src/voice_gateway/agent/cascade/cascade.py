@@ -13,6 +13,8 @@ from typing import Final
 
 from voice_gateway.agent.base import (
     AgentFailed,
+    AppMessage,
+    ClientToolResult,
     Conversation,
     Emit,
     FinalTranscript,
@@ -147,7 +149,9 @@ class _Turn:
     utterance: Utterance | None = None
     through_sequence: int | None = None
     final: tuple[str, ...] | None = None
-    typed: UserText | None = None
+    typed: str = ""
+    message: int | None = None
+    """The client's message to acknowledge with a typed turn."""
 
 
 class CascadeConversation(Conversation):
@@ -193,10 +197,17 @@ class CascadeConversation(Conversation):
             self.emit(StopReply())
             self._stop_saying()
         words = tuple(_TYPED_WORD.findall(text.text.lower()))
-        typed = _Turn(through_sequence=_NO_FRAME, final=words, typed=text)
+        typed = _Turn(through_sequence=_NO_FRAME, final=words, typed=text.text, message=text.number)
         is_speaking = bool(self._turns) and self._turns[-1].through_sequence is None
         self._turns.insert(len(self._turns) - is_speaking, typed)
         self._answer_turns()
+
+    def app_message_received(self, message: AppMessage) -> None:
+        self._acknowledge(message.number)
+
+    def client_tool_returned(self, result: ClientToolResult) -> None:
+        if result.number is not None:
+            self._acknowledge(result.number)
 
     def interrupted(self, played_ms: int) -> None:
         """Stop making the reply; the state stays what it is, whether or not the reply was played."""
@@ -251,6 +262,14 @@ class CascadeConversation(Conversation):
                 self._silence = through_sequence
                 self._report_silence()
 
+    def _acknowledge(self, number: int) -> None:
+        """Acknowledge a message that has no effect; with the typed turn before it, if that is not answered."""
+        for turn in reversed(self._turns):
+            if turn.message is not None:
+                turn.message = number
+                return
+        self.emit(StateChanged(through_message=number))
+
     def _words(self, turn: _Turn, words: tuple[str, ...], is_final: bool) -> None:
         if self.is_closed:
             return
@@ -293,17 +312,14 @@ class CascadeConversation(Conversation):
             self._is_asking = False
 
     def _answered(self, turn: _Turn, words: tuple[str, ...], through_sequence: int, answer: Answer | None) -> None:
-        if turn.typed is not None:
-            number = turn.typed.number
-            if answer is None:
-                self.emit(StateChanged(through_message=number))
-                return
-            self.emit(FinalTranscript(turn.typed.text, through_sequence, answer.state, through_message=number))
-        elif answer is None:
+        if turn.message is not None and answer is None:
+            self.emit(StateChanged(through_message=turn.message))
+            return
+        if answer is None:
             self._silence = max(through_sequence, self._silence or 0)
             return
-        else:
-            self.emit(FinalTranscript(" ".join(words), through_sequence, answer.state))
+        said = turn.typed or " ".join(words)
+        self.emit(FinalTranscript(said, through_sequence, answer.state, through_message=turn.message))
         text = f"{self._unsaid} {answer.text}".strip()
         if self._turns:
             self._unsaid = text
