@@ -200,7 +200,7 @@ MANY_METHODS = {
     "voice_client.Call": (21, "every input of the sans-IO call"),
     "voice_client.Playback": (15, "the jitter buffer, and what of it was played"),
     "quiclb.DatapathContract": (19, "one test a rule that every datapath keeps"),
-    "voice_gateway.AgentContract": (19, "one test a rule that every agent keeps"),
+    "voice_gateway.AgentContract": (20, "one test a rule that every agent keeps"),
     "voice_gateway.VendorContract": (27, "one test a rule that every telephony vendor keeps"),
     "voice_gateway.LiveSession": (13, "what the transport, the agent, the store and the timers tell one session"),
     "voice_gateway.CallConversation": (15, "each event of a session, for one coroutine"),
