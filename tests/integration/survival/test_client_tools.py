@@ -25,7 +25,7 @@ listen = "127.0.0.1:0"
 certificate = "certs/leaf.pem"
 key = "certs/leaf.key"
 [agent]
-name = "tests.integration.support.programs.guide:Guide"
+name = "tests.integration.support.programs.guide:{agent}"
 [session]
 store = "sqlite:///{folder}/sessions.db"
 """
@@ -48,9 +48,9 @@ class Places:
 
 
 @asynccontextmanager
-async def serving(folder: Path, name: str) -> AsyncIterator[WorkerProcess]:
+async def serving(folder: Path, name: str, agent: str = "Guide") -> AsyncIterator[WorkerProcess]:
     ensure_certificate(folder / "certs", now=time.time())
-    (folder / f"{name}.toml").write_text(SETTINGS.format(name=name, folder=folder))
+    (folder / f"{name}.toml").write_text(SETTINGS.format(name=name, folder=folder, agent=agent))
     process = await asyncio.create_subprocess_exec(
         PROGRAM,
         *("serve", "--json", "--config", str(folder / f"{name}.toml")),
@@ -143,3 +143,24 @@ async def test_a_result_that_the_worker_took_to_its_death_is_given_again(tmp_pat
         await call.finish()
         assert call.state == {"places": [["Where am I?", 52.5], ["And now?", 52.5]]}
     assert places.effects == 2
+
+
+async def test_the_command_types_its_texts_and_the_lines_of_its_input(tmp_path: Path) -> None:
+    async with serving(tmp_path, "w-1", "Parrot") as worker:
+        command = await asyncio.create_subprocess_exec(
+            *(
+                str(Path(PROGRAM).with_name("voice-client")),
+                "call",
+                "--url",
+                f"https://{worker.facts['direct']}/v1/voice",
+            ),
+            *("--ca", str(tmp_path / "certs" / "ca.pem"), "--no-playback", "--type", "two teas", "--type", "-"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(TIMEOUT_S):
+            out, err = await command.communicate(b"and a cake\n\n")
+    assert (command.returncode, err) == (0, b"")
+    for line in ("you  two teas", "agent  You typed two teas.", "you  and a cake", 'message: {"typed": "and a cake"}'):
+        assert line in out.decode()

@@ -1,4 +1,4 @@
-"""An agent for real workers: it asks the client's tool `where` for each turn, and says nothing aloud."""
+"""Agents for real workers that say nothing aloud: one asks the client's tool `where` for each turn, one repeats it."""
 
 from __future__ import annotations
 
@@ -23,3 +23,12 @@ class Guide(CallAgent):
             call.state.setdefault("places", []).append([turn.text, place["lat"]])
             call.send({"places": len(call.state["places"])})
             await call.say("Found.")
+
+
+class Parrot(CallAgent):
+    options = CallOptions(speech=Hum, listens=False)
+
+    async def converse(self, call: Call) -> None:
+        async for turn in call.turns():
+            call.send({"typed": turn.text})
+            await call.say(f"You typed {turn.text}.")

@@ -24,7 +24,9 @@ from voicelink.wire import MAX_MESSAGE_BYTES, is_plain
 
 _PREFIX: Final = "client:"
 """Of the names of client tools in the journal: a client cannot answer for a tool of the worker's."""
-_FRAMING_BYTES: Final = 256
+_FRAMING_BYTES: Final = 512
+_LONGEST_NAME: Final = 64
+_LONGEST_TIMEOUT_S: Final = 3_600.0
 _MOST_DATA_BYTES: Final = MAX_MESSAGE_BYTES - _FRAMING_BYTES
 
 
@@ -65,7 +67,15 @@ class Client:
     async def tool(
         self, name: str, arguments: Mapping[str, object], timeout_s: float, *, cancel_on_interrupt: bool
     ) -> Any:
-        """Return what the client's tool returned, here or at an earlier worker; raises `ClientToolError`."""
+        """Return what the client's tool returned, here or at an earlier worker; raises `ClientToolError`.
+
+        Raises `ValueError` for a name, arguments or a timeout that no client takes.
+        """
+        if not 1 <= len(name) <= _LONGEST_NAME:
+            raise ValueError(f"a client tool's name has 1 to {_LONGEST_NAME} characters, got {name!r}")
+        if not 0 < timeout_s <= _LONGEST_TIMEOUT_S:
+            raise ValueError(f"call.client_tool takes a timeout_s above 0 and up to 3,600, got {timeout_s:g}")
+        _check("call.client_tool", arguments)
         steps = self._progress.steps
         key = steps.next_key(_PREFIX + name, arguments)
         if self._progress.journal.tool(key) is None:
@@ -82,11 +92,7 @@ class Client:
 
     def send(self, data: Mapping[str, object]) -> None:
         """Send a message to the application; raises `ValueError` for what is no map of plain values, or too large."""
-        if not isinstance(data, Mapping) or not is_plain(data):
-            raise ValueError("call.send takes a map of plain values: None, booleans, numbers, strings, lists, maps")
-        size = len(msgspec.msgpack.encode(data))
-        if size > _MOST_DATA_BYTES:
-            raise ValueError(f"call.send takes at most {_MOST_DATA_BYTES} bytes, this message has {size}")
+        _check("call.send", data)
         journal, steps = self._progress.journal, self._progress.steps
         digest = steps.next_send(data)
         if journal.messages.send(steps.turn, digest):
@@ -158,3 +164,11 @@ class Client:
         """Whether the call is over; also where its turn is, as in a task that outlasts it."""
         call = self._progress.journal.tool(key)
         return call is None or call.is_done
+
+
+def _check(method: str, data: object) -> None:
+    if not isinstance(data, Mapping) or not is_plain(data):
+        raise ValueError(f"{method} takes plain values by name: None, booleans, numbers, strings, lists and maps")
+    size = len(msgspec.msgpack.encode(data))
+    if size > _MOST_DATA_BYTES:
+        raise ValueError(f"{method} takes at most {_MOST_DATA_BYTES} bytes, got {size}")

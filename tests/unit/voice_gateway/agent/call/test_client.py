@@ -367,16 +367,13 @@ def test_a_transfer_that_was_lost_with_its_worker_is_sent_again() -> None:
     assert isinstance(caller.link.messages[-1], Bye)
 
 
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [({"blob": b"1"}, "plain values"), ({1: 2}, "plain values"), ({"long": "x" * 20_000}, "at most 16128 bytes")],
-)
-def test_what_cannot_be_sent_is_refused_where_it_is_said(data: Any, reason: str) -> None:
+def refused(ask: Callable[[Call], Awaitable[Any]]) -> str:
+    """Return the error with which a call refuses what its agent asks for."""
     errors: list[str] = []
 
-    async def sender(call: Call) -> None:
+    async def asking(call: Call) -> None:
         try:
-            call.send(data)
+            await ask(call)
         except ValueError as error:
             errors.append(str(error))
         await asyncio.Event().wait()
@@ -384,6 +381,35 @@ def test_what_cannot_be_sent_is_refused_where_it_is_said(data: Any, reason: str)
     async def scenario(caller: Caller) -> None:
         await caller.call()
         await caller.run(0.2)
+        assert caller.received == []
 
-    calling(sender, scenario)
-    assert reason in errors[0]
+    calling(asking, scenario)
+    return errors[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [({"blob": b"1"}, "plain values"), ({1: 2}, "plain values"), ({"long": "x" * 20_000}, "at most 15872 bytes")],
+)
+def test_a_message_that_cannot_be_sent_is_refused_where_it_is_said(data: Any, reason: str) -> None:
+    async def send(call: Call) -> None:
+        call.send(data)
+
+    assert reason in refused(send)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "reason"),
+    [
+        ("", {}, "1 to 64 characters"),
+        ("x" * 65, {}, "1 to 64 characters"),
+        ("where", {"timeout_s": 0}, "a timeout_s above 0"),
+        ("where", {"timeout_s": 3_601}, "a timeout_s above 0"),
+        ("where", {"at": object()}, "plain values by name"),
+        ("where", {"long": "x" * 20_000}, "at most 15872 bytes"),
+    ],
+)
+def test_a_tool_that_no_client_takes_is_refused_where_it_is_called(
+    name: str, arguments: dict[str, Any], reason: str
+) -> None:
+    assert reason in refused(lambda call: call.client_tool(name, **arguments))
