@@ -23,4 +23,4 @@ class CallSettings:
     resume_timeout_s: float = 60.0
     uplink: UplinkMode = UplinkMode.RELIABLE
     uplink_limit_s: float = 0.5
-    tools: Tools = field(default_factory=Tools)
+    tools: Tools = field(default_factory=Tools, compare=False)
