@@ -131,7 +131,10 @@ export class Call implements LinkHandler {
     if (this.isOver) {
       throw this.error ?? new CallLost("the call is over");
     }
-    this.#send(this.messages.add(message));
+    const numbered = this.messages.add(message);
+    if (this.messages.isSupported) {
+      this.#send(numbered);
+    }
   }
 
   sendDigit(digit: string): void {

@@ -126,6 +126,9 @@ it("refuses to send to a server that takes no messages, and when too many wait",
   await testbed.pass(50);
   expect(testbed.link.of("text")).toEqual([]);
   expect(() => testbed.call.sendNumbered({ type: "text", text: "hello" })).toThrow("the server takes neither");
+  testbed.call.sendNumbered({ type: "tool_result", call_id: "c0ffee", result: 1 });
+  expect(testbed.link.of("tool_result")).toEqual([]);
+  expect(testbed.call.messages.unacked).toBe(193);
 });
 
 it("ends with a server that acknowledges what was not sent", () => {

@@ -20,12 +20,16 @@ export class Messages {
     return this.#kept.length;
   }
 
-  /** Number a message, keep it, and return it to be sent; throws `MessageError` for one that cannot be. */
+  /**
+   * Number a message, keep it, and return it to be sent; throws `MessageError` for one that cannot be. The answer of a tool
+   * is always kept: the worker that asked, or its successor, waits for it.
+   */
   add(unnumbered: Unnumbered): NumberedClientMessage {
-    if (!this.isSupported) {
+    const isAnswer = unnumbered.type === "tool_result";
+    if (!this.isSupported && !isAnswer) {
       throw new MessageError("the server takes neither text nor messages of an application");
     }
-    if (this.#kept.length >= MOST_WAITING && unnumbered.type !== "tool_result") {
+    if (this.#kept.length >= MOST_WAITING && !isAnswer) {
       throw new MessageError(`the server has not acknowledged the last ${this.#kept.length} messages`);
     }
     const message = { ...unnumbered, number: this.#next } as NumberedClientMessage;

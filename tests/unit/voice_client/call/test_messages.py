@@ -73,4 +73,5 @@ def test_a_server_without_messages_is_sent_none_and_what_waits_is_kept() -> None
     assert messages.attached(None) == []
     with pytest.raises(MessageError, match="takes neither text nor messages"):
         messages.add(text("two"))
-    assert len(messages.attached(0) or ()) == 1
+    messages.add(ToolResult(number=0, call_id="a"))
+    assert len(messages.attached(0) or ()) == 2

@@ -397,7 +397,9 @@ class Call:
 
     def _send_numbered(self, message: NumberedClientMessage) -> None:
         self.raise_if_over()
-        self._send(self.messages.add(message))
+        message = self.messages.add(message)
+        if self.messages.is_supported:
+            self._send(message)
 
     def _repeat_messages(self, link: Link, ready: Ready) -> None:
         """Send what the server has not had, now that it is ready."""

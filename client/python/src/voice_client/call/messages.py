@@ -41,10 +41,14 @@ class Messages:
         return len(self._kept)
 
     def add(self, message: NumberedClientMessage) -> NumberedClientMessage:
-        """Number a message, keep it, and return it to be sent; raises `MessageError` for one that cannot be."""
-        if not self.is_supported:
+        """Number a message, keep it, and return it to be sent; raises `MessageError` for one that cannot be.
+
+        The answer of a tool is always kept: the worker that asked, or its successor, waits for it.
+        """
+        is_answer = isinstance(message, ToolResult)
+        if not self.is_supported and not is_answer:
             raise MessageError("the server takes neither text nor messages of an application")
-        if len(self._kept) >= _MOST_WAITING and not isinstance(message, ToolResult):
+        if len(self._kept) >= _MOST_WAITING and not is_answer:
             raise MessageError(f"the server has not acknowledged the last {len(self._kept)} messages")
         message = replace(message, number=self._next)
         try:
