@@ -38,7 +38,7 @@ class UplinkScheduler:
         return self._left_s > 0
 
     def spent(self, audio_s: float) -> None:
-        """So much audio was decoded. While little was, turns need not be told apart."""
+        """So much audio was decoded. While little was, turns need not be distinguished."""
         self._left_s -= max(audio_s, SHORTEST_S)
         if self._left_s <= 0:
             self._wake()
