@@ -296,10 +296,18 @@ class Conversation:
     def saved(self, checkpoint: int) -> None:
         """The `StateChanged` of this checkpoint, and all before it, cannot be lost any more. Default: nothing."""
 
+    def played(self, played_ms: int) -> None:
+        """Of the oldest reply that is not finished, so much was played, at the user's latest report. Default: nothing.
+
+        About five times a second. It counts from the reply's beginning, with what `say_again` skips, and never exceeds
+        what was played.
+        """
+
     def playback_finished(self, playback: PlaybackFinished) -> None:
         """A reply was played to its end or cut off; in order, once for each `Reply`. Default: nothing.
 
-        Not called for replies that were lost with a connection: `say_again` follows for all of those together.
+        Of replies that were on their way when a connection was lost, it is called for those that the user had played;
+        `say_again` follows for all others together.
         """
 
     def greet(self) -> None:

@@ -97,6 +97,13 @@ class Interrupt:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportPlayed:
+    """Tell the agent how much was played of the oldest reply that is not finished."""
+
+    played_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReportPlayback:
     """Tell the agent that a reply was played, or was cut off."""
 
@@ -171,6 +178,7 @@ Effect = (
     | ReportToolResult
     | Deliver
     | Interrupt
+    | ReportPlayed
     | ReportPlayback
     | ReportSaved
     | Finish

@@ -35,6 +35,7 @@ from voice_gateway.session.core.effects import (
     Interrupt,
     PressKey,
     ReportPlayback,
+    ReportPlayed,
     ReportSaved,
     ReportToolResult,
     ResetSpeech,
@@ -295,6 +296,9 @@ class LiveSession(TransportHandler):
             case Interrupt(played_ms):
                 self._services.counters.interruptions += 1
                 self._require_conversation().interrupted(played_ms)
+            case ReportPlayed(played_ms):
+                if self._conversation is not None:
+                    self._conversation.played(played_ms)
             case ReportPlayback(playback):
                 self._require_conversation().playback_finished(playback)
             case ReportToolResult(result):

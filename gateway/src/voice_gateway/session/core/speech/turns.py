@@ -24,6 +24,7 @@ from voice_gateway.session.core.effects import (
     EndSpeech,
     Interrupt,
     ReportPlayback,
+    ReportPlayed,
     ResetSpeech,
     SayAgain,
     Send,
@@ -106,21 +107,28 @@ class Turns:
     def played(self, message: Played, now: float) -> Sequence[Effect]:
         """Take the caller's report of its playback."""
         whole = self._utterances.played(message.utterance_id, message.position_ms, message.is_complete, now)
-        return NOTHING if whole is None else (ReportPlayback(PlaybackFinished(whole.text, whole.played_ms)),)
+        if whole is not None:
+            return (ReportPlayback(PlaybackFinished(whole.text, whole.played_ms)),)
+        played_ms = self._utterances.oldest_played_ms(message.utterance_id)
+        return NOTHING if played_ms is None else (ReportPlayed(played_ms),)
 
     def say_again(self, resume: Resume) -> Sequence[Effect]:
-        """Have the agent say again what the caller, who is back, has not played; nothing where all was played."""
+        """Have the agent say again what the caller, who is back, has not played, and know what the caller has."""
+        played = tuple(
+            ReportPlayback(PlaybackFinished(each.text, each.played_ms))
+            for each in self._utterances.recovered(resume.next_utterance_id)
+        )
         newest = self._utterances.utterance_id
         self._utterances.utterance_id = max(newest, min(resume.utterance_id, newest + _MOST_UNSAVED_ANSWERS))
         lines = self._tracker.unsaid(resume.next_utterance_id)[-_MOST_SAID_AGAIN:]
         if not lines:
-            return NOTHING
+            return played
         is_begun = lines[0].utterance_id == resume.next_utterance_id
         skipped_ms = min(lines[0].skipped_ms + (resume.position_ms if is_begun else 0), _LONGEST_ANSWER_MS)
         self._again = _Again(
             lines, " ".join(line.text for line in lines), skipped_ms, is_begun or lines[0].skipped_ms > 0
         )
-        return (SayAgain(self._again.text),)
+        return (*played, SayAgain(self._again.text))
 
     def _speak(self, utterance_id: int, pcm: bytes, now: float) -> Sequence[Effect]:
         latency = self.latencies.first_audio(now)
