@@ -1,4 +1,4 @@
-"""A worker's sessions with a Pipecat agent, and a caller that speaks, plays in real time, loses its worker, comes back."""
+"""A worker's sessions, and a caller that speaks, plays in real time, loses its worker and comes back."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Caller:
     async def die(self) -> None:
         """The worker's process is gone: it saves, sends and hears nothing any more."""
         self.stores[-1].is_dead = True
-        self.links[-1].close("killed")
+        self.links[-1].hang_up("killed")
         await self.agents[-1].close()
 
     async def come_back(self, *, at_same_worker: bool = False) -> None:
@@ -123,7 +123,7 @@ class Caller:
     async def until(self, is_so: Callable[[], bool], what: str, timeout_s: float = 8.0) -> None:
         loop = asyncio.get_running_loop()
         by = loop.time() + timeout_s
-        while not is_so():  # noqa: ASYNC110 - what a test waits for has no event
+        while not is_so():
             assert loop.time() < by, f"{what} did not come; there were {self.links[-1].messages}"
             await asyncio.sleep(0.01)
 

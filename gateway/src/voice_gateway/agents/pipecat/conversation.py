@@ -202,7 +202,7 @@ class PipecatConversation(Conversation):
             await self._speak(self._again)
         elif self._again is not None or not self.is_restored:
             self._greets = True
-        if self._is_pending and self.is_restored or self._saved.answer:
+        if (self._is_pending and self.is_restored) or self._saved.answer:
             self._greets = False
         if self.is_restored:
             await self._transport.happened("on_client_resumed")

@@ -175,9 +175,7 @@ class VoiceInput(BaseInputTransport):
     async def _pass_on(self) -> None:
         while True:
             sequence, pcm = await self._frames.get()
-            await self.push_audio_frame(
-                InputAudioRawFrame(audio=pcm, sample_rate=self.sample_rate, num_channels=1)
-            )
+            await self.push_audio_frame(InputAudioRawFrame(audio=pcm, sample_rate=self.sample_rate, num_channels=1))
             if sequence is not None:
                 self._sequence = sequence
                 self._heard_s += len(pcm) / _SAMPLE_BYTES / self.sample_rate
@@ -256,6 +254,7 @@ class VoiceOutput(BaseOutputTransport):
         self._queued_s = 0.0
         self._announced: deque[str] = deque()
         self._anchors: dict[str | None, tuple[int, float]] = {}
+        self._last_pts = 0
         self._resampler: tuple[int, Resampler] | None = None
         self._following: asyncio.Task[None] | None = None
         self._calls: set[str] = set()
@@ -342,13 +341,19 @@ class VoiceOutput(BaseOutputTransport):
         """Where in the audio a frame belongs: words have a time since their context began, others follow all so far."""
         if not frame.pts or not isinstance(frame, TTSTextFrame):
             return 0.0 if frame.pts else self.playout.made_s
-        clock, at_s = self._anchors.get(frame.context_id, (frame.pts, self.playout.made_s))
+        clock, at_s = self._anchor(frame.context_id)
+        self._last_pts = max(self._last_pts, frame.pts)
         return at_s + max(0, frame.pts - clock) / 1e9
+
+    def _anchor(self, context_id: str | None) -> tuple[int, float]:
+        """Return the clock's time and the position at which a context of speech begins; its words count from there."""
+        now = max(self.get_clock().get_time(), self._last_pts)
+        return self._anchors.setdefault(context_id, (now, self.playout.made_s))
 
     def _send(self, frame: OutputAudioRawFrame) -> None:
         playout = self.playout
-        if isinstance(frame, TTSAudioRawFrame) and frame.context_id not in self._anchors:
-            self._anchors[frame.context_id] = (self.get_clock().get_time(), playout.made_s)
+        if isinstance(frame, TTSAudioRawFrame):
+            self._anchor(frame.context_id)
         if self._announced or not playout.is_making:
             text = " ".join(self._announced)
             self._announced.clear()
@@ -385,6 +390,7 @@ class VoiceOutput(BaseOutputTransport):
             await self._push_part(unplayed, self.cut_text)
         self._queued_s = self.playout.made_s
         self._anchors.clear()
+        self._last_pts = 0
         self._announced.clear()
         self._is_response = self._follows_up = False
         self._calls.clear()
