@@ -14,7 +14,6 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection
 
 from voice_gateway.agent.base import (
-    AgentEvent,
     AgentFailed,
     AppMessage,
     Conversation,
@@ -271,11 +270,6 @@ class PipecatConversation(Conversation):
         await self._changes.until(lambda: not self._input.is_listening, _WORDS_TIMEOUT_S)
         return await self._steps.tool(run, arguments)
 
-    # both
-
-    def emit(self, event: AgentEvent) -> None:
-        super().emit(event)
-
     def _understood(
         self, text: str, through_sequence: int, number: int | None = None, message: dict[str, Any] | None = None
     ) -> None:
@@ -285,7 +279,8 @@ class PipecatConversation(Conversation):
         self._announced.clear()
         self._steps.begin(self._turn)
         private = self._remember(message)
-        self.emit(FinalTranscript(text, self._through, self._changed_state(), private, through_message=number))
+        # the state goes with the answer: the turn changes it, and is repeated where that is not saved
+        self.emit(FinalTranscript(text, self._through, private_state=private, through_message=number))
         self._changes.notify()
 
     def _answered(self) -> None:
@@ -338,7 +333,7 @@ class PipecatConversation(Conversation):
     async def _finish(self) -> None:
         await asyncio.sleep(_SETTLING_S)
         await self._changes.until(lambda: self._is_ready or self.is_closed)
-        while self._input.is_listening or self._is_pending or self._output.is_busy:
+        while self._input.is_listening or self._is_pending or self._output.is_busy:  # noqa: ASYNC110 - time is a cause
             await asyncio.sleep(_SETTLING_S / 10)
         self.emit(Finished())
 

@@ -1,14 +1,15 @@
 """The transport of one call: Pipecat's input and output over a voice session.
 
 Speech leaves as soon as it is made, faster than it is played. Pipecat's own queue of audio then only follows what the
-caller plays: the bot speaks, in Pipecat's sense, while the caller hears it, and words enter the context as they are heard.
+caller plays: the bot speaks, in Pipecat's sense, while the caller hears it, and words enter the context when they are
+heard.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from pipecat.audio.dtmf.types import KeypadEntry
@@ -111,7 +112,7 @@ class VoiceTransport(BaseTransport):
             audio_out_write_timeout_secs=_WRITE_TIMEOUT_S,
         )
         self._input = VoiceInput(events, self.params)
-        self._output = VoiceOutput(events, self.params, output_rate_hz)
+        self._output = VoiceOutput(events, self.params, output_rate_hz, self._input.understood)
         for event in ("on_client_connected", "on_client_resumed", "on_client_disconnected"):
             self._register_event_handler(event)
 
@@ -142,6 +143,7 @@ class VoiceInput(BaseInputTransport):
         self._reported_s = 0.0
         self._is_voice = self._is_turn = False
         self._words_due_until: float | None = None
+        self._other_copy: int | None = None
 
     @property
     def is_listening(self) -> bool:
@@ -217,11 +219,18 @@ class VoiceInput(BaseInputTransport):
                 self._stopped()
                 self._events.stopped_speaking(self._through)
             case LLMContextUserTurnFrame():
-                self._words_due_until = None
-                self._recent = deque(each for each in self._recent if each[0] > self._through)
-                self._events.understood(frame.text, self._through)
+                self.understood(frame)
             case LLMContextAssistantTurnFrame():
                 self._events.answer_in_context()
+
+    def understood(self, frame: LLMContextUserTurnFrame) -> None:
+        """Take one of the two copies of a turn, whichever is first: one comes upstream, one with the answer."""
+        if frame.id == self._other_copy:
+            return
+        self._other_copy = frame.broadcast_sibling_id
+        self._words_due_until = None
+        self._recent = deque(each for each in self._recent if each[0] > self._through)
+        self._events.understood(frame.text, self._through)
 
     def _stopped(self) -> None:
         self._through = self._sequence
@@ -239,12 +248,19 @@ class VoiceInput(BaseInputTransport):
 class VoiceOutput(BaseOutputTransport):
     """What the pipeline says: out at once, and followed as the caller plays it.
 
-    `queued_s` is how far Pipecat's queue of audio has come. Frames of text wait in `playout` until what they belong to
-    is played; an interruption takes the position from the session, pushes the words that were heard, and drops the rest.
+    Frames of text wait in `playout` until what they belong to is played. An interruption takes the position from the
+    session, pushes the words that were heard, and drops the rest.
     """
 
-    def __init__(self, events: TransportEvents, params: TransportParams, rate_hz: int) -> None:
+    def __init__(
+        self,
+        events: TransportEvents,
+        params: TransportParams,
+        rate_hz: int,
+        on_turn: Callable[[LLMContextUserTurnFrame], None],
+    ) -> None:
         super().__init__(params)
+        self._on_turn = on_turn
         self._events = events
         self._rate_hz = rate_hz
         self.playout: Playout[_Timed] = Playout(rate_hz * _SAMPLE_BYTES)
@@ -343,11 +359,12 @@ class VoiceOutput(BaseOutputTransport):
             return 0.0 if frame.pts else self.playout.made_s
         clock, at_s = self._anchor(frame.context_id)
         self._last_pts = max(self._last_pts, frame.pts)
-        return at_s + max(0, frame.pts - clock) / 1e9
+        since: int = max(0, frame.pts - clock)
+        return at_s + since / 1e9
 
     def _anchor(self, context_id: str | None) -> tuple[int, float]:
         """Return the clock's time and the position at which a context of speech begins; its words count from there."""
-        now = max(self.get_clock().get_time(), self._last_pts)
+        now: int = max(self.get_clock().get_time(), self._last_pts)
         return self._anchors.setdefault(context_id, (now, self.playout.made_s))
 
     def _send(self, frame: OutputAudioRawFrame) -> None:
@@ -413,6 +430,8 @@ class VoiceOutput(BaseOutputTransport):
 
     def _note(self, frame: Frame) -> None:
         match frame:
+            case LLMContextUserTurnFrame():
+                self._on_turn(frame)
             case UserStartedSpeakingFrame():
                 self._is_users = True
             case UserStoppedSpeakingFrame():

@@ -1,0 +1,46 @@
+"""The spoken order through a Pipecat pipeline, in workers of their own processes, one of which is killed."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from deploy.local.assertions import expected_order, named
+from deploy.local.cluster import Cluster, ClusterOptions
+from deploy.local.scenario import RECORDING, middle_of
+from voice_client import CallReport, Security, VoiceClient
+
+FOLDER = Path(__file__).parent
+AGENT = "order_bot:OrderBot"
+
+
+async def ordering(kill_s: float | None) -> tuple[CallReport, list[dict[str, object]], str]:
+    async with Cluster(ClusterOptions(agent=AGENT)) as cluster:
+        async with VoiceClient(cluster.url, security=Security(ca_file=cluster.ca_file)) as call:
+            await call.listen(grace_s=1.0)
+            speaking = asyncio.create_task(call.speak(RECORDING))
+            if kill_s is not None:
+                await asyncio.sleep(kill_s)
+                assert call.worker is not None
+                await cluster.kill_worker(int(call.worker.removeprefix("worker-")) - 1)
+            await speaking
+            await call.finish()
+        logs = "".join(each.read_text() for each in cluster.folder.glob("*.log"))
+    return call.report(), call.state["items"], logs
+
+
+@pytest.mark.parametrize(
+    "kill_s", [None, middle_of("first_sentence")], ids=["undisturbed", "worker killed in mid-sentence"]
+)
+async def test_the_spoken_order_is_understood_through_a_pipeline(
+    kill_s: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(FOLDER))
+    report, items, logs = await ordering(kill_s)
+    assert report.is_complete
+    assert report.frames_acked == report.frames_sent
+    assert [named(item, like) for item, like in zip(items, expected_order(), strict=True)] == expected_order()
+    assert len(report.resumes) == (kill_s is not None)
+    assert "taro" not in logs.lower(), "what is said is not logged"
