@@ -45,6 +45,7 @@ from voice_gateway.agents.pipecat.transport import VoiceTransport
 _PLACES_LOGGED: Final = 3
 _CLOSING_SILENCE_S: Final = 1.5
 _SETTLING_S: Final = 0.3
+_HEARING_TIMEOUT_S: Final = 10.0
 _WORDS_TIMEOUT_S: Final = 1.0
 _log = structlog.get_logger("voice_gateway.agents.pipecat")
 
@@ -174,6 +175,7 @@ class PipecatConversation(Conversation):
 
     def finish(self) -> None:
         """End the turn under way; once it is answered, emit `Finished`."""
+        self._output.has_heard_all = False
         self._input.hear_silence(_CLOSING_SILENCE_S)
         self._spawn(self._finish())
 
@@ -331,8 +333,8 @@ class PipecatConversation(Conversation):
         await self._input.queue_frame(frame, FrameDirection.DOWNSTREAM)
 
     async def _finish(self) -> None:
+        await self._changes.until(lambda: self._output.has_heard_all, _HEARING_TIMEOUT_S)
         await asyncio.sleep(_SETTLING_S)
-        await self._changes.until(lambda: self._is_ready or self.is_closed)
         while self._input.is_listening or self._is_pending or self._output.is_busy:  # noqa: ASYNC110 - time is a cause
             await asyncio.sleep(_SETTLING_S / 10)
         self.emit(Finished())

@@ -93,6 +93,10 @@ class _HeardTextFrame(TTSTextFrame, SystemFrame):
     """Words that were heard. As a system frame they are not dropped by the interruption that follows them."""
 
 
+class _LastAudioFrame(InputAudioRawFrame):
+    """The end of the caller's audio: once it reaches the output, the pipeline has heard all before it."""
+
+
 class VoiceTransport(BaseTransport):
     """`transport.input()` and `transport.output()` of one call's pipeline.
 
@@ -111,7 +115,7 @@ class VoiceTransport(BaseTransport):
             audio_out_end_silence_secs=0,
             audio_out_write_timeout_secs=_WRITE_TIMEOUT_S,
         )
-        self._input = VoiceInput(events, self.params)
+        self._input = VoiceInput(events, self.params, input_rate_hz)
         self._output = VoiceOutput(events, self.params, output_rate_hz, self._input.understood)
         for event in ("on_client_connected", "on_client_resumed", "on_client_disconnected"):
             self._register_event_handler(event)
@@ -130,10 +134,11 @@ class VoiceTransport(BaseTransport):
 class VoiceInput(BaseInputTransport):
     """Frames of the caller in, and what of them the pipeline has understood."""
 
-    def __init__(self, events: TransportEvents, params: TransportParams) -> None:
+    def __init__(self, events: TransportEvents, params: TransportParams, input_rate_hz: int) -> None:
         super().__init__(params)
         self._events = events
         self._loop = asyncio.get_running_loop()
+        self._silence = bytes(input_rate_hz // _FRAMES_PER_S * _SAMPLE_BYTES)
         self._frames: asyncio.Queue[tuple[int | None, bytes]] = asyncio.Queue()
         self._pump: asyncio.Task[None] | None = None
         self._sequence = -1
@@ -172,12 +177,14 @@ class VoiceInput(BaseInputTransport):
     def hear_silence(self, seconds: float) -> None:
         """Let the turn under way end, because no frame follows."""
         for _ in range(round(seconds * _FRAMES_PER_S)):
-            self._frames.put_nowait((None, bytes(self.sample_rate // _FRAMES_PER_S * _SAMPLE_BYTES)))
+            self._frames.put_nowait((None, self._silence))
+        self._frames.put_nowait((None, b""))
 
     async def _pass_on(self) -> None:
         while True:
             sequence, pcm = await self._frames.get()
-            await self.push_audio_frame(InputAudioRawFrame(audio=pcm, sample_rate=self.sample_rate, num_channels=1))
+            kind = InputAudioRawFrame if pcm else _LastAudioFrame
+            await self.push_audio_frame(kind(audio=pcm or self._silence, sample_rate=self.sample_rate, num_channels=1))
             if sequence is not None:
                 self._sequence = sequence
                 self._heard_s += len(pcm) / _SAMPLE_BYTES / self.sample_rate
@@ -267,6 +274,8 @@ class VoiceOutput(BaseOutputTransport):
         self.changes = Changes()
         self.cut_text: str | None = None
         """What was played of the reply that was cut off last, where the session has said so."""
+        self.has_heard_all = False
+        """Whether the end of the caller's audio, which `hear_silence` asks for, has come through the pipeline."""
         self._queued_s = 0.0
         self._announced: deque[str] = deque()
         self._anchors: dict[str | None, tuple[int, float]] = {}
@@ -432,6 +441,9 @@ class VoiceOutput(BaseOutputTransport):
         match frame:
             case LLMContextUserTurnFrame():
                 self._on_turn(frame)
+            case _LastAudioFrame():
+                self.has_heard_all = True
+                self.changes.notify()
             case UserStartedSpeakingFrame():
                 self._is_users = True
             case UserStoppedSpeakingFrame():
