@@ -1,8 +1,9 @@
-"""The spoken order through a Pipecat pipeline, in workers of their own processes, one of which is killed."""
+"""The program of gateway/PIPECAT.md takes the spoken order, and one of the workers is killed meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from deploy.local.cluster import Cluster, ClusterOptions
 from deploy.local.scenario import RECORDING, middle_of
 from voice_client import CallReport, Security, VoiceClient
 
-FOLDER = Path(__file__).parent
+PAGE = Path(__file__).parents[3] / "gateway" / "PIPECAT.md"
 AGENT = "order_bot:OrderBot"
 
 
@@ -35,9 +36,11 @@ async def ordering(kill_s: float | None) -> tuple[CallReport, list[dict[str, obj
     "kill_s", [None, middle_of("first_sentence")], ids=["undisturbed", "worker killed in mid-sentence"]
 )
 async def test_the_spoken_order_is_understood_through_a_pipeline(
-    kill_s: float | None, monkeypatch: pytest.MonkeyPatch
+    kill_s: float | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(FOLDER))
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "order_bot.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     report, items, logs = await ordering(kill_s)
     assert report.is_complete
     assert report.frames_acked == report.frames_sent

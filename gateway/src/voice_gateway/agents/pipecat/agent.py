@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from loguru import logger
 from pipecat.pipeline.base_pipeline import BasePipeline
@@ -15,6 +15,10 @@ from voice_gateway.agent.base import Agent, Conversation, Emit
 from voice_gateway.agents.pipecat.call import PipecatCall
 from voice_gateway.agents.pipecat.conversation import PipecatConversation
 from voice_gateway.agents.pipecat.transport import VoiceTransport
+
+_CANCELLATIONS: Final = 3
+_CANCEL_TIMEOUT_S: Final = 5.0
+"""A pipeline that swallowed its cancellation is cancelled again after so long."""
 
 
 class PipecatAgent(Agent):
@@ -63,11 +67,13 @@ class PipecatAgent(Agent):
 
     async def close(self) -> None:
         """Close all conversations, and wait for their pipelines."""
-        conversations = dict(self._conversations)
-        for conversation in conversations.values():
-            conversation.close()
-        if conversations:
-            await asyncio.wait(conversations)
+        for _ in range(_CANCELLATIONS):
+            pending = dict(self._conversations)
+            for conversation in pending.values():
+                conversation.close()
+            if not pending:
+                break
+            await asyncio.wait(pending, timeout=_CANCEL_TIMEOUT_S)
 
     def _began(self, task: asyncio.Task[None], conversation: PipecatConversation) -> None:
         self._conversations[task] = conversation

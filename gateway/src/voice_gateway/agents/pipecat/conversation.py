@@ -46,6 +46,8 @@ _PLACES_LOGGED: Final = 3
 _CLOSING_SILENCE_S: Final = 1.5
 _SETTLING_S: Final = 0.3
 _HEARING_TIMEOUT_S: Final = 10.0
+_CANCEL_AGAIN_S: Final = 30.0
+"""Longer than Pipecat gives a cancelled pipeline; one that swallowed its cancellation ends then."""
 _WORDS_TIMEOUT_S: Final = 1.0
 _log = structlog.get_logger("voice_gateway.agents.pipecat")
 
@@ -185,6 +187,8 @@ class PipecatConversation(Conversation):
         for task in (self._task, *self._background):
             if task is not None:
                 task.cancel()
+        if self._task is not None and not self._task.done():
+            asyncio.get_running_loop().call_later(_CANCEL_AGAIN_S, self._task.cancel)
 
     # the pipeline's side
 
