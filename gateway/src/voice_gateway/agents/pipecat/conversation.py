@@ -177,9 +177,9 @@ class PipecatConversation(Conversation):
 
     def finish(self) -> None:
         """End the turn under way; once it is answered, emit `Finished`."""
-        self._output.has_heard_all = False
+        until_s = self._output.silence_heard_s + _CLOSING_SILENCE_S
         self._input.hear_silence(_CLOSING_SILENCE_S)
-        self._spawn(self._finish())
+        self._spawn(self._finish(until_s))
 
     def close(self) -> None:
         """Cancel the pipeline."""
@@ -336,8 +336,8 @@ class PipecatConversation(Conversation):
     async def _queue(self, frame: Any) -> None:
         await self._input.queue_frame(frame, FrameDirection.DOWNSTREAM)
 
-    async def _finish(self) -> None:
-        await self._changes.until(lambda: self._output.has_heard_all, _HEARING_TIMEOUT_S)
+    async def _finish(self, until_s: float) -> None:
+        await self._changes.until(lambda: self._output.silence_heard_s >= until_s - 0.01, _HEARING_TIMEOUT_S)
         await asyncio.sleep(_SETTLING_S)
         while self._input.is_listening or self._is_pending or self._output.is_busy:  # noqa: ASYNC110 - time is a cause
             await asyncio.sleep(_SETTLING_S / 10)

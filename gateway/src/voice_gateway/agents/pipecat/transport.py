@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from pipecat.audio.dtmf.types import KeypadEntry
@@ -66,6 +67,10 @@ _MARGIN_S: Final = 1.2
 """Silence is acknowledged up to so long ago: speech to text may look back so far when a turn begins."""
 _SILENCE_REPORT_S: Final = 0.5
 _FRAMES_PER_S: Final = 50
+_MOST_IN_FLIGHT: Final = 5
+"""Frames between input and output. Frames that a client sends again come all at once; speech to text must not run ahead
+of the voice activity behind it, or it has forgotten the first words when it is told that a turn began."""
+_PASSING_TIMEOUT_S: Final = 2.0
 
 _Timed = tuple[Frame, FrameDirection]
 
@@ -93,8 +98,11 @@ class _HeardTextFrame(TTSTextFrame, SystemFrame):
     """Words that were heard. As a system frame they are not dropped by the interruption that follows them."""
 
 
-class _LastAudioFrame(InputAudioRawFrame):
-    """The end of the caller's audio: once it reaches the output, the pipeline has heard all before it."""
+@dataclass
+class _CallerAudioFrame(InputAudioRawFrame):
+    """Once it reaches the output, the pipeline has heard it: those without a sequence are silence behind its audio."""
+
+    sequence: int | None = field(default=None, init=False)
 
 
 class VoiceTransport(BaseTransport):
@@ -116,7 +124,7 @@ class VoiceTransport(BaseTransport):
             audio_out_write_timeout_secs=_WRITE_TIMEOUT_S,
         )
         self._input = VoiceInput(events, self.params, input_rate_hz)
-        self._output = VoiceOutput(events, self.params, output_rate_hz, self._input.understood)
+        self._output = VoiceOutput(events, self.params, output_rate_hz, self._input)
         for event in ("on_client_connected", "on_client_resumed", "on_client_disconnected"):
             self._register_event_handler(event)
 
@@ -141,6 +149,8 @@ class VoiceInput(BaseInputTransport):
         self._silence = bytes(input_rate_hz // _FRAMES_PER_S * _SAMPLE_BYTES)
         self._frames: asyncio.Queue[tuple[int | None, bytes]] = asyncio.Queue()
         self._pump: asyncio.Task[None] | None = None
+        self._in_flight = 0
+        self._passed = asyncio.Event()
         self._sequence = -1
         self._through = -1
         self._recent: deque[tuple[int, float]] = deque()
@@ -178,18 +188,30 @@ class VoiceInput(BaseInputTransport):
         """Let the turn under way end, because no frame follows."""
         for _ in range(round(seconds * _FRAMES_PER_S)):
             self._frames.put_nowait((None, self._silence))
-        self._frames.put_nowait((None, b""))
 
     async def _pass_on(self) -> None:
         while True:
             sequence, pcm = await self._frames.get()
-            kind = InputAudioRawFrame if pcm else _LastAudioFrame
-            await self.push_audio_frame(kind(audio=pcm or self._silence, sample_rate=self.sample_rate, num_channels=1))
-            if sequence is not None:
-                self._sequence = sequence
-                self._heard_s += len(pcm) / _SAMPLE_BYTES / self.sample_rate
-                self._recent.append((sequence, self._heard_s))
-                self._report_silence()
+            frame = _CallerAudioFrame(audio=pcm, sample_rate=self.sample_rate, num_channels=1)
+            frame.sequence = sequence
+            self._in_flight += 1
+            await self.push_audio_frame(frame)
+            while self._in_flight > _MOST_IN_FLIGHT:
+                self._passed.clear()
+                try:
+                    await asyncio.wait_for(self._passed.wait(), _PASSING_TIMEOUT_S)
+                except TimeoutError:
+                    self._in_flight = 0
+
+    def heard(self, frame: _CallerAudioFrame) -> None:
+        """The pipeline has heard this frame: voice in it has been noticed."""
+        self._in_flight = max(0, self._in_flight - 1)
+        self._passed.set()
+        if frame.sequence is not None:
+            self._sequence = frame.sequence
+            self._heard_s += len(frame.audio) / _SAMPLE_BYTES / frame.sample_rate
+            self._recent.append((frame.sequence, self._heard_s))
+            self._report_silence()
 
     async def _stop_pump(self) -> None:
         pump, self._pump = self._pump, None
@@ -264,18 +286,18 @@ class VoiceOutput(BaseOutputTransport):
         events: TransportEvents,
         params: TransportParams,
         rate_hz: int,
-        on_turn: Callable[[LLMContextUserTurnFrame], None],
+        voice_input: VoiceInput,
     ) -> None:
         super().__init__(params)
-        self._on_turn = on_turn
+        self._input = voice_input
         self._events = events
         self._rate_hz = rate_hz
         self.playout: Playout[_Timed] = Playout(rate_hz * _SAMPLE_BYTES)
         self.changes = Changes()
         self.cut_text: str | None = None
         """What was played of the reply that was cut off last, where the session has said so."""
-        self.has_heard_all = False
-        """Whether the end of the caller's audio, which `hear_silence` asks for, has come through the pipeline."""
+        self.silence_heard_s = 0.0
+        """How much of the silence of `hear_silence` has come through the pipeline."""
         self._queued_s = 0.0
         self._announced: deque[str] = deque()
         self._anchors: dict[str | None, tuple[int, float]] = {}
@@ -440,10 +462,12 @@ class VoiceOutput(BaseOutputTransport):
     def _note(self, frame: Frame) -> None:
         match frame:
             case LLMContextUserTurnFrame():
-                self._on_turn(frame)
-            case _LastAudioFrame():
-                self.has_heard_all = True
-                self.changes.notify()
+                self._input.understood(frame)
+            case _CallerAudioFrame():
+                self._input.heard(frame)
+                if frame.sequence is None:
+                    self.silence_heard_s += len(frame.audio) / _SAMPLE_BYTES / frame.sample_rate
+                    self.changes.notify()
             case UserStartedSpeakingFrame():
                 self._is_users = True
             case UserStoppedSpeakingFrame():
