@@ -96,7 +96,8 @@ class Playout(Generic[T]):
             return None
         reply = self._replies.popleft()
         if is_interrupted:
-            self._reach(reply.start_s + played_ms / 1000)
+            if played_ms:  # else it had not begun: one before it was cut off, too
+                self._reach(reply.start_s + played_ms / 1000)
         else:
             self._reach(self._replies[0].start_s if self._replies else self.made_s)
         return reply
