@@ -195,7 +195,7 @@ METHODS, PARAMETERS = 12, 7
 MANY_METHODS = {
     "voice_client.VoiceClient": (25, "the whole SDK in one object, as an app uses it"),
     "voice_gateway.RecordTracker": (21, "the session record: each transition of uplink, transcript and playback"),
-    "voice_gateway.Conversation": (16, "each event of a session that an agent may follow"),
+    "voice_gateway.Conversation": (17, "each event of a session that an agent may follow"),
     "voice_gateway.Endpoint": (18, "sockets, connections, CIDs, admission and reload of one UDP endpoint"),
     "voice_client.Call": (21, "every input of the sans-IO call"),
     "voice_client.Playback": (15, "the jitter buffer, and what of it was played"),
@@ -204,6 +204,9 @@ MANY_METHODS = {
     "voice_gateway.VendorContract": (27, "one test a rule that every telephony vendor keeps"),
     "voice_gateway.LiveSession": (13, "what the transport, the agent, the store and the timers tell one session"),
     "voice_gateway.CallConversation": (15, "each event of a session, for one coroutine"),
+    "voice_gateway.PipecatConversation": (31, "each event of a session, and each of a pipeline: it joins the two"),
+    "voice_gateway.TransportEvents": (14, "each event of a call's pipeline"),
+    "voice_gateway.Utterances": (14, "the life of an utterance: made, sent, played, cut off, lost and recovered"),
     "voice_gateway.Call": (17, "all that an agent does in a call, in one object"),
     "voice_gateway.Session": (16, "every input of the sans-IO session"),
     "voice_client.WebTransportConnection": (18, "the transport interface, and migration"),

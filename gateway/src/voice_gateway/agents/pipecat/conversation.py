@@ -158,7 +158,7 @@ class PipecatConversation(Conversation):
         self._changes.notify()
 
     def interrupted(self, played_ms: int) -> None:
-        """The pipeline has been told: it is what interrupts."""
+        """Do nothing: an interruption of the pipeline is where it came from."""
 
     def say_again(self, text: str) -> None:
         """Emit the audio of these replies again; where it went with another worker, synthesise them."""

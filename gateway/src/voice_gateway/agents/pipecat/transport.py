@@ -69,7 +69,7 @@ _SILENCE_REPORT_S: Final = 0.5
 _FRAMES_PER_S: Final = 50
 _MOST_IN_FLIGHT: Final = 5
 """Frames between input and output. Frames that a client sends again come all at once; speech to text must not run ahead
-of the voice activity behind it, or it has forgotten the first words when it is told that a turn began."""
+of the voice activity behind it, or it has forgotten the first words when it learns that a turn began."""
 _PASSING_TIMEOUT_S: Final = 2.0
 
 _Timed = tuple[Frame, FrameDirection]
@@ -94,7 +94,7 @@ class TransportEvents(Protocol):
     def is_attached(self) -> bool: ...
 
 
-class _HeardTextFrame(TTSTextFrame, SystemFrame):
+class _PlayedTextFrame(TTSTextFrame, SystemFrame):
     """Words that were heard. As a system frame they are not dropped by the interruption that follows them."""
 
 
@@ -432,7 +432,7 @@ class VoiceOutput(BaseOutputTransport):
         if is_speaking and self._events.is_attached():
             await self.changes.until(lambda: not self.playout.is_outstanding, _CUT_TIMEOUT_S)
         for frame, direction in self.playout.due():
-            await self._push_heard(frame, direction)
+            await self._push_played(frame, direction)
         unplayed = self.playout.cut()
         if self.cut_text:
             await self._push_part(unplayed, self.cut_text)
@@ -445,9 +445,9 @@ class VoiceOutput(BaseOutputTransport):
         self._events.answer_cut()
         self.changes.notify()
 
-    async def _push_heard(self, frame: Frame, direction: FrameDirection) -> None:
+    async def _push_played(self, frame: Frame, direction: FrameDirection) -> None:
         if isinstance(frame, TTSTextFrame):
-            frame = _as_heard(frame, frame.text)
+            frame = _as_played(frame, frame.text)
         if isinstance(frame, SystemFrame):
             await self.push_frame(frame, direction)
 
@@ -456,7 +456,7 @@ class VoiceOutput(BaseOutputTransport):
         for frame, direction in unplayed:
             if isinstance(frame, TTSTextFrame):
                 if not frame.pts:
-                    await self.push_frame(_as_heard(frame, text), direction)
+                    await self.push_frame(_as_played(frame, text), direction)
                 return
 
     def _note(self, frame: Frame) -> None:
@@ -491,7 +491,7 @@ class VoiceOutput(BaseOutputTransport):
     async def _push_due(self) -> None:
         for frame, direction in self.playout.due():
             if isinstance(frame, TTSTextFrame):
-                await self.push_frame(_as_heard(frame, frame.text), direction)
+                await self.push_frame(_as_played(frame, frame.text), direction)
             else:
                 await self.push_frame(frame, direction)
 
@@ -501,9 +501,9 @@ class VoiceOutput(BaseOutputTransport):
             await self.cancel_task(following)
 
 
-def _as_heard(frame: TTSTextFrame, text: str) -> _HeardTextFrame:
+def _as_played(frame: TTSTextFrame, text: str) -> _PlayedTextFrame:
     """Return the frame as one that overtakes nothing and is not dropped."""
-    heard = _HeardTextFrame(text=text, text_type=frame.text_type, segment_id=frame.segment_id)
+    heard = _PlayedTextFrame(text=text, text_type=frame.text_type, segment_id=frame.segment_id)
     heard.context_id = frame.context_id
     heard.append_to_context = frame.append_to_context
     heard.includes_inter_frame_spaces = frame.includes_inter_frame_spaces
