@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local import cluster
 from deploy.local.assertions import expected_order, named
 from deploy.local.cluster import Cluster, ClusterOptions
 from deploy.local.scenario import RECORDING, middle_of
@@ -18,20 +19,21 @@ AGENT = "order_bot:OrderBot"
 
 
 async def ordering(kill_s: float | None) -> tuple[CallReport, list[dict[str, object]], str]:
-    async with Cluster(ClusterOptions(agent=AGENT)) as cluster:
-        async with VoiceClient(cluster.url, security=Security(ca_file=cluster.ca_file)) as call:
+    async with Cluster(ClusterOptions(agent=AGENT)) as running:
+        async with VoiceClient(running.url, security=Security(ca_file=running.ca_file)) as call:
             await call.listen(grace_s=1.0)
             speaking = asyncio.create_task(call.speak(RECORDING))
             if kill_s is not None:
                 await asyncio.sleep(kill_s)
                 assert call.worker is not None
-                await cluster.kill_worker(int(call.worker.removeprefix("worker-")) - 1)
+                await running.kill_worker(int(call.worker.removeprefix("worker-")) - 1)
             await speaking
             await call.finish()
-        logs = "".join(each.read_text() for each in cluster.folder.glob("*.log"))
+        logs = "".join(each.read_text() for each in running.folder.glob("*.log"))
     return call.report(), call.state["items"], logs
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     "kill_s", [None, middle_of("first_sentence")], ids=["undisturbed", "worker killed in mid-sentence"]
 )
@@ -41,6 +43,7 @@ async def test_the_spoken_order_is_understood_through_a_pipeline(
     (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (tmp_path / "order_bot.py").write_text(program)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(cluster, "READY_TIMEOUT_S", 90.0)  # what a pipeline imports takes long on a busy machine
     report, items, logs = await ordering(kill_s)
     assert report.is_complete
     assert report.frames_acked == report.frames_sent
