@@ -15,7 +15,7 @@ from voice_gateway.store.base import SessionRecord, SessionStore
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.transport.base import SessionRequest
 from voice_gateway.transport.memory import MemoryCaller
-from voicelink.wire import VOICE_PATH, AudioFrame, Codec, Flush, Played, Ready, Resume, Speech, Start, Transcript
+from voicelink.wire import VOICE_PATH, App, AudioFrame, Codec, Flush, Played, Ready, Resume, Speech, Start, Transcript
 
 FRAME_S = 0.02
 FRAME_BYTES = 640
@@ -80,7 +80,7 @@ class Caller:
 
     async def call(self) -> None:
         await self.start_worker()
-        self._connect(Start(accept=(Codec.PCM16_24K,)))
+        self._connect(Start(accept=(Codec.PCM16_24K,), next_message=0))
         self.playing = asyncio.create_task(self._play())
         await self.until(lambda: bool(self.of(Ready)), "ready")
 
@@ -104,6 +104,7 @@ class Caller:
                 utterance_id=newest,
                 next_utterance_id=first,
                 position_ms=self.played.get(first, 0),
+                next_message=len(self.of(App)),
             )
         )
         await self.until(lambda: len(self.of(Ready)) == len(self.links), "ready again")
