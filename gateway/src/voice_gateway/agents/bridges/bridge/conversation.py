@@ -61,7 +61,8 @@ from voice_gateway.agents.bridges.bridge.vendor import (
 )
 
 _LOOKBACK_MS: Final = 1_500
-"""How long before the newest audio that the vendor has, speech may turn out to have begun."""
+_LOOKBACK_S: Final = 1.0
+"""Speech may turn out to have begun so long before the newest audio that the vendor has, and as late as that."""
 _UPLINK_S: Final = 120.0
 """How much of the caller's audio is kept for a vendor that is away."""
 _MOST_HISTORY_LINES: Final = 200
@@ -69,6 +70,7 @@ _MOST_HELD: Final = 20_000
 _MOST_CUT_ITEMS: Final = 64
 _FINISH_SILENCE_MS: Final = 1_500
 _FINISH_QUIET_S: Final = 0.3
+_FINISH_POLL_S: Final = 0.05
 _PLAYOUT_GRACE_S: Final = 3.0
 NOT_TRANSCRIBED: Final = "(not transcribed)"
 _log = structlog.get_logger("voice_gateway.agents.bridges")
@@ -103,11 +105,16 @@ class Bridge:
 
 @dataclass(slots=True)
 class _Wanted:
-    """What the vendor is to do once it is free: say `text`, or answer where it is `None`. `skip` bytes are not said."""
+    """What the vendor is to do once it is free: say or read `text`, or answer where there is none.
+
+    `made_bytes` of its audio went out; `skip_bytes` of them when a session was lost, and are not said again.
+    """
 
     text: str | None = None
     is_read: bool = False
+    is_in_history: bool = False
     made_bytes: int = 0
+    skip_bytes: int = 0
 
 
 class BridgeConversation(Conversation, UpstreamHandler):
@@ -133,6 +140,10 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._session_number = 0
         self._view: SessionView | None = None
         self._is_ready = False
+        self._received_ms = 0.0
+        """How much of the caller's audio the session has for certain."""
+        self._received: deque[tuple[float, float]] = deque()
+        """When that became known, and how much it was, since `_LOOKBACK_S` ago."""
         self._renew_at: float | None = None
         self._forced_at: float | None = None
         self._is_caller_speaking = False
@@ -214,7 +225,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
             if is_open:
                 self._cut_reply()
                 self._upstream.send(self._session.cancel())
-            self._wanted.appendleft(_Wanted(text))
+            self._wanted.appendleft(_Wanted(text, is_in_history=True))
             self._advance()
             return
         self.emit(Reply(text))
@@ -270,6 +281,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._texts.clear()
         saying, self._saying = self._saying, None
         if saying is not None:
+            saying.skip_bytes = saying.made_bytes
             self._wanted.appendleft(saying)
         elif self._item is not None:
             self._stop_reply()
@@ -289,10 +301,15 @@ class BridgeConversation(Conversation, UpstreamHandler):
         """Release the audio in which no speech can begin any more; cross the session's end where it is near."""
         if not self._is_ready:
             return
-        if not (self._is_caller_speaking or self._awaited):
-            self._release(self._audio.last_at(position_ms - _LOOKBACK_MS))
-        self._upstream.send(self._session.keep_alive())
+        self._received_ms = position_ms
+        self._changes.notify()
         now = asyncio.get_running_loop().time()
+        self._received.append((now, position_ms))
+        while self._received[0][0] <= now - _LOOKBACK_S:
+            settled_ms = self._received.popleft()[1]
+            if not (self._is_caller_speaking or self._awaited):
+                self._release(self._audio.last_at(settled_ms - _LOOKBACK_MS))
+        self._upstream.send(self._session.keep_alive())
         is_due = self._renew_at is not None and now >= self._renew_at and self._is_quiet
         if is_due or (self._forced_at is not None and now >= self._forced_at):
             self._upstream.end("its time is over")
@@ -339,6 +356,8 @@ class BridgeConversation(Conversation, UpstreamHandler):
             self._forced_at = now + max(lasts_s / 2, lasts_s - self._times.forced_s)
             self._renew_at = min(self._forced_at, now + max(lasts_s / 2, lasts_s - self._times.margin_s))
         _log.info("bridge_session_ready", vendor=self._bridge.vendor.name, number=self._session_number)
+        self._received_ms = 0.0
+        self._received.clear()
         for audio in self._audio.restart():
             self._upstream.send(self._session.hear(audio))
 
@@ -402,10 +421,12 @@ class BridgeConversation(Conversation, UpstreamHandler):
         if item_id in self._cut_items:
             return
         saying = self._saying if is_verbatim else None
-        if saying is not None and saying.made_bytes and self._item is not None:
-            self._item, skipped = item_id, min(saying.made_bytes, len(audio))
-            saying.made_bytes -= skipped
+        if saying is not None:
+            skipped = min(saying.skip_bytes, len(audio))
+            saying.skip_bytes -= skipped
             audio = audio[skipped:]
+            saying.made_bytes += len(audio)
+            self._item = item_id if self._item is not None else None
         if self._item != item_id:
             self._end_reply()
             text = self._texts.get(item_id, "") if saying is None else saying.text or ""
@@ -419,6 +440,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
     def _item_ended(self, item_id: str) -> None:
         self._texts.pop(item_id, None)
         if self._item == item_id:
+            self._saying = None
             self._end_reply()
 
     def _end_reply(self) -> None:
@@ -485,7 +507,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
         elif wanted.is_read:
             messages = self._session.read(wanted.text)
         else:
-            messages = self._session.say(wanted.text)
+            messages = self._session.say(wanted.text, is_in_history=wanted.is_in_history)
             self._saying = None if messages is None else wanted
         if messages:
             self._is_answering = True
@@ -513,18 +535,23 @@ class BridgeConversation(Conversation, UpstreamHandler):
     async def _finish(self) -> None:
         """Give silence as a caller would, faster than in real time, until nothing is pending."""
         padded = 0
+        padded_ms = 0.0
         silence = self._silence * round(_FINISH_SILENCE_MS * self._input_bytes_per_ms / len(self._silence))
         while True:
             if self._is_ready and padded != self._session_number and self._audio.newest >= 0:
                 padded = self._session_number
                 self._audio.pad(silence)
                 self._upstream.send(self._session.hear(silence))
-            await asyncio.sleep(_FINISH_QUIET_S)
-            await self._changes.until(lambda: self._is_idle or self._failing is not None, 1.0)
-            if self._is_idle and (padded == self._session_number or self._audio.newest < 0):
+                padded_ms = self._audio.position_ms
+                self._upstream.probe()
+            await self._changes.until(lambda: self._is_idle, 1.0)
+            has_all = self._audio.newest < 0 or (padded == self._session_number and self._received_ms >= padded_ms)
+            if self._is_idle and has_all:
                 await asyncio.sleep(_FINISH_QUIET_S)
-                if self._is_idle:
+                if self._is_idle and padded in (0, self._session_number):
                     break
+            elif self._is_idle:
+                await asyncio.sleep(_FINISH_POLL_S)
         self._finishing = None
         self.emit(Finished())
 

@@ -21,6 +21,9 @@ _PING_EVERY_S: Final = 1.0
 _LARGEST_MESSAGE: Final = 16 * 1024 * 1024
 _MOST_QUEUED_BYTES: Final = 4_000_000
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.25, 5.0
+_SHORT_SESSION_S: Final = 10.0
+_MOST_SHORT_SESSIONS: Final = 5
+"""Sessions one after the other that end at once; a vendor that does so each time would be asked without end."""
 _HTTP_FAULTS: Final = {
     400: "refused the request",
     401: "refused the key",
@@ -86,9 +89,11 @@ class Upstream:
         self._queue: deque[Message | _Ping] = deque()
         self._queued_bytes = 0
         self._wakeup = asyncio.Event()
+        self._probed = asyncio.Event()
         self._connection: ClientConnection | None = None
         self._ended: asyncio.Future[str] | None = None
-        self._is_up = False
+        self._up_since: float | None = None
+        self._short_sessions = 0
         self._tried_since: float | None = None
         self._reason = "was not tried"
 
@@ -103,9 +108,13 @@ class Upstream:
         if self._queued_bytes > _MOST_QUEUED_BYTES:
             self.end("the vendor does not read")
 
+    def probe(self) -> None:
+        """Ping now, to learn soon that the vendor has all audio."""
+        self._probed.set()
+
     def established(self) -> None:
         """The session is ready: the next loss is tried anew from the beginning."""
-        self._is_up = True
+        self._up_since = asyncio.get_running_loop().time()
         self._tried_since = None
 
     def end(self, reason: str) -> None:
@@ -120,7 +129,7 @@ class Upstream:
         while True:
             if self._tried_since is None:
                 self._tried_since, delay_s = loop.time(), 0.0
-            self._is_up = False
+            self._up_since = None
             fault = await self._hold()
             self._connection, self._ended = None, None
             self._queue.clear()
@@ -130,13 +139,20 @@ class Upstream:
                 return
             _log.info("bridge_session_lost", vendor=self._vendor, reason=self._reason)
             self._handler.on_lost(self._reason)
-            if self._is_up:
+            if self._up_since is not None:
+                is_short = loop.time() - self._up_since < _SHORT_SESSION_S
+                self._short_sessions = self._short_sessions + 1 if is_short else 0
+                if self._short_sessions > _MOST_SHORT_SESSIONS:
+                    self._handler.on_failed(f"{self._vendor} ends each session at once: {self._reason}")
+                    return
+                await asyncio.sleep(_FIRST_DELAY_S * (2 ** (self._short_sessions - 1) - 1) if is_short else 0)
                 continue
-            if loop.time() - self._tried_since >= self._times.give_up_s:
+            since = loop.time() if self._tried_since is None else self._tried_since
+            if loop.time() - since >= self._times.give_up_s:
                 self._handler.on_failed(f"{self._vendor} {self._reason}; tried for {self._times.give_up_s:g} s")
                 return
             delay_s = min(_LONGEST_DELAY_S, max(_FIRST_DELAY_S, delay_s * 2))
-            left_s = self._tried_since + self._times.give_up_s - loop.time()
+            left_s = since + self._times.give_up_s - loop.time()
             await asyncio.sleep(max(0.0, min(left_s, delay_s * random.uniform(0.5, 1.0))))
 
     async def _hold(self) -> str | None:
@@ -220,7 +236,9 @@ class Upstream:
                     await ping.sent
                     await (await connection.ping())
                 self._handler.on_received(ping.position_ms)
-                await asyncio.sleep(_PING_EVERY_S)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._probed.wait(), _PING_EVERY_S)
+                self._probed.clear()
         except TimeoutError:
             return f"was silent for {self._times.silent_s:g} s"
         except ConnectionClosed:

@@ -190,9 +190,9 @@ class VendorSession(ABC):
     def answer(self) -> list[Message]:
         """Answer the caller's last words of the history, or go on with an answer that was cut off."""
 
-    def say(self, text: str) -> list[Message] | None:
-        """Say exactly `text`, which the history has or need not have. Default: `None`, the vendor cannot."""
-        del text
+    def say(self, text: str, *, is_in_history: bool) -> list[Message] | None:
+        """Say exactly `text`, which the vendor's history has already or gets by this. Default: `None`, it cannot."""
+        del text, is_in_history
         return None
 
     def read(self, text: str) -> list[Message]:
