@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import threading
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +15,9 @@ from openai import AsyncOpenAI
 
 from tests.agents.support import shop
 from tests.agents.support.line import Line, Record
-from tests.agents.support.openai_realtime_server import KEY, RealtimeServer, RealtimeSession, realtime_server
-from tests.agents.support.vendor_voice import SENTENCES, CallTool, Entry, Say, at_rate
+from tests.agents.support.openai_realtime_server import KEY, RealtimeSession, realtime_server
+from tests.agents.support.server_thread import in_a_thread
+from tests.agents.support.vendor_voice import SENTENCES, at_rate, shop_brain
 from tests.unit.recordings import recording
 from voice_gateway.agent.base import (
     Agent,
@@ -75,31 +72,6 @@ async def test_openais_own_client_talks_with_the_local_server() -> None:
         assert server.sessions[0].items[-1].truncated_ms == 120
 
 
-@contextmanager
-def server_in_a_thread(**behaviour: Any) -> Iterator[RealtimeServer]:
-    """A server on an event loop of its own, for tests that run theirs."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    started: Future[RealtimeServer] = Future()
-    stop = asyncio.Event()
-
-    async def serve() -> None:
-        async with realtime_server(**behaviour) as server:
-            started.set_result(server)
-            await stop.wait()
-
-    serving = asyncio.run_coroutine_threadsafe(serve(), loop)
-    try:
-        yield started.result(5)
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        serving.result(5)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
 @pytest.fixture(autouse=True)
 def key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -110,7 +82,7 @@ class TestRealtime(AgentContract):
 
     @pytest.fixture(autouse=True)
     def server(self) -> Iterator[None]:
-        with server_in_a_thread() as server:
+        with in_a_thread(realtime_server()) as server:
             self.url = server.url
             yield
 
@@ -128,17 +100,6 @@ def bridge(url: str, times: BridgeTimes | None = None, **settings: Any) -> Agent
     given = {"base_url": url, "tools": ["tests.agents.support.shop:add_item"], **settings}
     checked = OpenAIRealtimeSettings.model_validate(given)
     return OpenAIRealtimeAgent(checked) if times is None else BridgeAgent(OpenAIRealtime(checked), checked, times)
-
-
-def shop_brain(known: Sequence[Entry]) -> Say | CallTool:
-    """Order what the caller says, then say what was ordered."""
-    last = known[-1]
-    if last.role == "tool":
-        return Say(f"Your order is {last.text}.")
-    words = [each.text for each in known if each.role == "user"]
-    if words and words[-1] == SENTENCES["slt_order"]:
-        return CallTool("add_item", json.dumps({"item": "brown sugar milk tea"}))
-    return Say(f"You said {words[-1]}" if words else "Hello.")
 
 
 async def test_a_spoken_order_calls_the_tool_once_and_is_answered() -> None:
@@ -273,6 +234,32 @@ async def test_another_worker_answers_the_pending_turn_and_no_tool_acts_twice(pl
     keys = [key for _item, key in shop.ordered]
     assert len(set(keys)) == 1, "a call that is repeated has the same key"
     assert len(keys) == (2 if place == "after the effect" else 1)
+
+
+async def test_a_session_lost_while_a_tool_runs_gets_its_result_without_another_call() -> None:
+    shop.ordered.clear()
+    shop.gate = asyncio.Event()
+    agent_of = ["tests.agents.support.shop:add_item_slowly"]
+    async with realtime_server(brain=shop_brain) as server, Line(bridge(server.url, tools=agent_of)) as line:
+        await line.speak("slt_order")
+        await line.until(lambda: bool(shop.ordered))
+        server.sessions[0].kill()
+        await line.until(lambda: len(server.sessions) == 2)
+        shop.gate.set()
+        await line.until(line.has_ended)
+        assert line.record.said[-1] == ("agent", 'Your order is {"items":["brown sugar milk tea"]}.')
+        assert len(shop.ordered) == 1
+
+
+async def test_a_vendor_that_ends_each_session_at_once_is_not_asked_without_end() -> None:
+    def kill(session: RealtimeSession) -> None:
+        session.kill()
+
+    async with realtime_server(on_response=kill) as server, Line(bridge(server.url)) as line:
+        await line.speak("slt_total")
+        await line.until(lambda: bool(line.of(AgentFailed)), 20)
+        assert line.of(AgentFailed)[0].reason == "OpenAI Realtime ends each session at once: lost the connection"
+        assert len(server.sessions) == 6
 
 
 async def test_a_session_is_replaced_before_its_end_at_a_quiet_moment() -> None:

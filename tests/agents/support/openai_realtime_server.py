@@ -123,6 +123,10 @@ class RealtimeSession:
         self._calls: set[str] = set()
         self._audio_out: dict[str, float] = {}
 
+    @property
+    def is_answering(self) -> bool:
+        return self._response is not None and not self._response.done()
+
     async def run(self) -> None:
         if self.model not in MODELS:
             await self._send(

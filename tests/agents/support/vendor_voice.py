@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ SENTENCES = {
     "slt_done": "That's all.",
     "rms_two_drinks": "I'd like two small jasmine green teas with no ice and boba.",
 }
-_ENVELOPE_MS = 20
+_WINDOW_MS = 20
 _LOUD = 500.0
 
 
@@ -55,10 +56,21 @@ def echo_brain(known: Sequence[Entry]) -> Say | CallTool:
     return Say(f"You said: {words[-1]}" if words else "Hello, what can I get you?")
 
 
-def envelope(pcm: bytes, rate_hz: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def shop_brain(known: Sequence[Entry]) -> Say | CallTool:
+    """Order what the caller says, then say what was ordered."""
+    last = known[-1]
+    if last.role == "tool":
+        return Say(f"Your order is {last.text}.")
+    words = [each.text for each in known if each.role == "user"]
+    if words and words[-1] == SENTENCES["slt_order"]:
+        return CallTool("add_item", json.dumps({"item": "brown sugar milk tea"}))
+    return Say(f"You said {words[-1]}" if words else "Hello.")
+
+
+def loudness_over_time(pcm: bytes, rate_hz: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Loudness each 20 ms, of the part with sound."""
     samples = np.frombuffer(pcm, "<i2").astype(np.float64)
-    size = rate_hz * _ENVELOPE_MS // 1000
+    size = rate_hz * _WINDOW_MS // 1000
     frames = samples[: len(samples) // size * size].reshape(-1, size)
     loudness = np.sqrt((frames**2).mean(axis=1))
     loud = np.flatnonzero(loudness > _LOUD)
@@ -70,10 +82,10 @@ class Ears:
 
     def __init__(self, noise: str = "something") -> None:
         self._noise = noise
-        self._known = {name: envelope(recording(name), RECORDING_HZ) for name in SENTENCES}
+        self._known = {name: loudness_over_time(recording(name), RECORDING_HZ) for name in SENTENCES}
 
     def transcribe(self, pcm: bytes, rate_hz: int) -> str:
-        given = envelope(pcm, rate_hz)
+        given = loudness_over_time(pcm, rate_hz)
         likeness = {name: _likeness(known, given) for name, known in self._known.items()}
         best = max(likeness, key=lambda name: likeness[name])
         return SENTENCES[best] if likeness[best] > 0.8 else self._noise

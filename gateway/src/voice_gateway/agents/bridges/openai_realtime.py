@@ -214,6 +214,7 @@ class OpenAIRealtimeSession(VendorSession):
         self._is_overtaken = False
         """Whether the caller spoke since tools were called: the vendor then answers by itself."""
         self._failed_answers = 0
+        self._is_ready = False
 
     def opened(self, history: Sequence[Said]) -> list[Message]:
         settings = self._settings
@@ -311,8 +312,10 @@ class OpenAIRealtimeSession(VendorSession):
                 return self._created(response) if kind == "response.created" else self._done(response)
             case _Error(error):
                 return self._error(error)
-            case _:
+            case _ if not self._is_ready:
+                self._is_ready = True
                 return [Ready(self._settings.session_s)]
+        return []
 
     def _turn(self, kind: str, turn: _Turn) -> list[VendorEvent]:
         if kind == "input_audio_buffer.speech_stopped":
@@ -351,7 +354,7 @@ class OpenAIRealtimeSession(VendorSession):
         is_verbatim = self._active.pop(response.id, False)
         self._aside.discard(response.id)
         if response.status == "failed":
-            return self._failed(response)
+            return self._failed(response, is_verbatim=is_verbatim)
         if response.status == "cancelled":
             return [Answered(is_verbatim, is_cut=True)]
         self._failed_answers = 0
@@ -362,15 +365,15 @@ class OpenAIRealtimeSession(VendorSession):
         self._is_overtaken = False
         return [ToolRequested(call.call_id, call.name, call.arguments) for call in calls]
 
-    def _failed(self, response: _Response) -> list[VendorEvent]:
-        """Ask once more for an answer that failed."""
+    def _failed(self, response: _Response, *, is_verbatim: bool = False) -> list[VendorEvent]:
+        """Ask once more for an answer that failed; what was to be said word for word is left out."""
         fault = (response.status_details and response.status_details.error) or _Fault()
         self._failed_answers += 1
         if fault.code in _HOPELESS:
             return [VendorFailed(f"{_NAME} {_HOPELESS[fault.code]}")]
         if self._failed_answers > 1:
             return [VendorFailed(f"{_NAME} failed twice to answer: {fault.code or fault.type or 'no reason given'}")]
-        return [ToVendor(message) for message in self.answer()]
+        return [Answered(is_verbatim)] if is_verbatim else [ToVendor(message) for message in self.answer()]
 
     def _error(self, fault: _Fault) -> list[VendorEvent]:
         """Tell what ends the call or the session from what does not matter. The vendor's text is not repeated."""

@@ -17,6 +17,7 @@ from voice_gateway.agents.bridges.bridge.functions import Functions
 from voice_gateway.agents.bridges.bridge.upstream import UpstreamTimes, ended
 from voice_gateway.agents.bridges.bridge.vendor import Vendor
 from voice_gateway.errors import AgentError
+from voice_gateway.settings.fields import List
 
 
 class BridgeSettings(BaseModel):
@@ -33,7 +34,7 @@ class BridgeSettings(BaseModel):
     api_key_file: Path | None = None
     base_url: str = ""
     instructions: str = ""
-    tools: tuple[str, ...] = ()
+    tools: List = ()
     greeting: str = ""
     asks_again: str = "Sorry, we were cut off. What did you say last?"
     apology: str = "Sorry, something went wrong. Please call again."

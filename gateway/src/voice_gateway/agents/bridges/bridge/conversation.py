@@ -60,9 +60,8 @@ from voice_gateway.agents.bridges.bridge.vendor import (
     Words,
 )
 
-_LOOKBACK_MS: Final = 1_500
 _LOOKBACK_S: Final = 1.0
-"""Speech may turn out to have begun so long before the newest audio that the vendor has, and as late as that."""
+"""How late the vendor may report that speech began, after it has the audio."""
 _UPLINK_S: Final = 120.0
 """How much of the caller's audio is kept for a vendor that is away."""
 _MOST_HISTORY_LINES: Final = 200
@@ -147,6 +146,8 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._renew_at: float | None = None
         self._forced_at: float | None = None
         self._is_caller_speaking = False
+        self._has_partial = False
+        """Whether words came that belong to no turn yet."""
         self._awaited = 0
         """Turns of the caller that are over and have no words yet."""
         self._words_timer: asyncio.TimerHandle | None = None
@@ -254,6 +255,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
     def on_open(self) -> list[Message]:
         """Configure a new session and replay the history to it."""
         self._session_number += 1
+        self._cut_items.clear()
         self._session = self._bridge.vendor.session(self._bridge.functions.schemas)
         lines = () if self._view is None else self._view.transcript()
         history = [Said(line.role == "user", line.text) for line in lines if line.text]
@@ -275,7 +277,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
 
     def on_lost(self, reason: str) -> None:
         """Begin again what was not finished, in the session that follows."""
-        self._is_ready = self._is_answering = self._is_caller_speaking = False
+        self._is_ready = self._is_answering = self._is_caller_speaking = self._has_partial = False
         self._renew_at = self._forced_at = None
         self._forget_awaited()
         self._texts.clear()
@@ -307,8 +309,8 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._received.append((now, position_ms))
         while self._received[0][0] <= now - _LOOKBACK_S:
             settled_ms = self._received.popleft()[1]
-            if not (self._is_caller_speaking or self._awaited):
-                self._release(self._audio.last_at(settled_ms - _LOOKBACK_MS))
+            if not (self._is_caller_speaking or self._awaited or self._has_partial):
+                self._release(self._audio.last_at(settled_ms - self._bridge.vendor.lookback_ms))
         self._upstream.send(self._session.keep_alive())
         is_due = self._renew_at is not None and now >= self._renew_at and self._is_quiet
         if is_due or (self._forced_at is not None and now >= self._forced_at):
@@ -325,6 +327,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
             case CallerStopped(audio_ms):
                 self._caller_stopped(audio_ms)
             case PartialWords(text):
+                self._has_partial = True
                 self.emit(PartialTranscript(text))
             case Words(text, audio_ms):
                 self._words(text, audio_ms)
@@ -383,6 +386,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
 
     def _words(self, text: str, audio_ms: int | None) -> None:
         self._awaited = max(0, self._awaited - 1)
+        self._has_partial = False
         if self._words_timer is not None:
             self._words_timer.cancel()
             self._words_timer = None
@@ -473,6 +477,8 @@ class BridgeConversation(Conversation, UpstreamHandler):
         elif not is_cut and not self._tools:
             self._is_turn_pending = False
             self._progress.commit()
+        elif is_cut and self._is_caller_speaking:
+            self._is_turn_pending = False  # another session need not answer what the caller did not want
         self._changes.notify()
 
     def _start_tool(self, request: ToolRequested) -> None:
@@ -519,7 +525,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
     @property
     def _is_idle(self) -> bool:
         is_making = self._is_answering or self._item is not None or self._tools or self._wanted
-        return self._is_ready and not (is_making or self._is_caller_speaking or self._awaited)
+        return self._is_ready and not (is_making or self._is_caller_speaking or self._has_partial or self._awaited)
 
     @property
     def _is_quiet(self) -> bool:

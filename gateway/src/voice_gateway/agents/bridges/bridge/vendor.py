@@ -66,7 +66,7 @@ class CallerStopped:
 
 @dataclass(frozen=True, slots=True)
 class PartialWords:
-    """The caller's turn so far."""
+    """The caller's turn so far. Its audio is kept until its `Words`, also where no `CallerStarted` was reported."""
 
     text: str
 
@@ -228,6 +228,8 @@ class Vendor(ABC):
     audio_format: AudioFormat = AudioFormat.PCM16
     input_rate_hz: int = 24_000
     output_rate_hz: int = 24_000
+    lookback_ms: int = 1_500
+    """Speech, or the first words of a turn, may be reported to have begun so long before what the vendor has."""
 
     @abstractmethod
     def target(self, key: str) -> Target:
