@@ -24,6 +24,7 @@ from voice_gateway.agent.base import (
     AgentEvent,
     AgentFailed,
     FinalTranscript,
+    PartialTranscript,
     PlaybackFinished,
     Reply,
     ReplyAudio,
@@ -283,6 +284,17 @@ async def test_words_that_never_come_do_not_silence_the_answer() -> None:
         await line.speak("slt_total")
         await line.until(line.has_ended)
         assert line.of(FinalTranscript)[0].text == "(not transcribed)"
+
+
+async def test_words_that_come_too_late_are_no_second_turn() -> None:
+    times = BridgeTimes(words_s=0.1)
+    async with realtime_server(words_delay_s=0.5) as server, Line(bridge(server.url, times)) as line:
+        await line.speak("slt_total")
+        await line.until(line.has_ended)
+        await line.until(lambda: any(isinstance(event, PartialTranscript) for event in line.events))
+        await line.speak("slt_done")
+        await line.until(lambda: line.has_ended(2))
+        assert [event.text for event in line.of(FinalTranscript)] == ["(not transcribed)"] * 2
 
 
 async def test_a_reply_is_said_again_from_what_is_kept_of_it() -> None:

@@ -200,7 +200,7 @@ class OpenAIRealtimeSession(VendorSession):
         self._bytes_per_ms = _PCMU_HZ / 1000 if settings.audio == "pcmu" else _PCM_HZ * 2 / 1000
         self._ids = itertools.count(1)
         self._ends_ms: dict[str, int] = {}
-        """Turns of the caller that are over and have no words yet, with their ends."""
+        """Turns of the caller that have no words yet, with their ends as far as those are known."""
         self._partial: dict[str, str] = {}
         self._texts: dict[str, str] = {}
         self._made_bytes: dict[str, int] = {}
@@ -322,19 +322,20 @@ class OpenAIRealtimeSession(VendorSession):
             self._ends_ms[turn.item_id] = turn.audio_end_ms
             return [CallerStopped(turn.audio_end_ms)]
         self._is_overtaken = True
+        self._ends_ms[turn.item_id] = turn.audio_start_ms
         # the vendor interrupts what goes into its history, and nothing else
         stops = [ToVendor(self._command("response.cancel", response_id=each)) for each in self._aside]
         return [CallerStarted(turn.audio_start_ms), *stops]
 
     def _transcription(self, kind: str, transcription: _Transcription) -> list[VendorEvent]:
         item_id = transcription.item_id
+        if item_id not in self._ends_ms:
+            return []  # not of this caller's voice: an item that was created as text, or is known already
         if kind.endswith("delta"):
             self._partial[item_id] = self._partial.get(item_id, "") + (transcription.delta or "")
             return [PartialWords(self._partial[item_id])]
         self._partial.pop(item_id, None)
-        end_ms = self._ends_ms.pop(item_id, None)
-        if end_ms is None:
-            return []  # not of this caller's voice: an item that was created as text, or is known already
+        end_ms = self._ends_ms.pop(item_id)
         text = NOT_TRANSCRIBED if kind.endswith("failed") else transcription.transcript.strip()
         return [Words(text, end_ms)]
 

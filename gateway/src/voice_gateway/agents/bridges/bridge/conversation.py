@@ -68,6 +68,7 @@ _MOST_HISTORY_LINES: Final = 200
 _MOST_HELD: Final = 20_000
 _MOST_CUT_ITEMS: Final = 64
 _FINISH_SILENCE_MS: Final = 1_500
+_SENTENCE_ENDS: Final = (".", "?", "!")
 _FINISH_QUIET_S: Final = 0.3
 _FINISH_POLL_S: Final = 0.05
 _PLAYOUT_GRACE_S: Final = 3.0
@@ -148,8 +149,10 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._is_caller_speaking = False
         self._has_partial = False
         """Whether words came that belong to no turn yet."""
-        self._awaited = 0
-        """Turns of the caller that are over and have no words yet."""
+        self._awaited: deque[int | None] = deque()
+        """Where the turns of the caller ended that have no words yet."""
+        self._missed = 0
+        """Turns whose words may still come, and are too late."""
         self._words_timer: asyncio.TimerHandle | None = None
         self._held: deque[VendorEvent] = deque()
         self._is_answering = False
@@ -268,7 +271,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
             if is_answer and self._awaited and not (isinstance(event, ItemAudio) and event.is_verbatim):
                 self._held.append(event)
                 if len(self._held) > _MOST_HELD:
-                    self._words(NOT_TRANSCRIBED, None)
+                    self._words_missed()
             else:
                 self._follow(event)
             if self.is_closed:
@@ -280,13 +283,13 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._is_ready = self._is_answering = self._is_caller_speaking = self._has_partial = False
         self._renew_at = self._forced_at = None
         self._forget_awaited()
-        self._texts.clear()
         saying, self._saying = self._saying, None
         if saying is not None:
             saying.skip_bytes = saying.made_bytes
             self._wanted.appendleft(saying)
         elif self._item is not None:
             self._stop_reply()
+        self._texts.clear()
         if self._is_turn_pending:
             self._progress.steps.begin(self._progress.steps.turn)
             if not any(each.text is None for each in self._wanted):
@@ -330,7 +333,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
                 self._has_partial = True
                 self.emit(PartialTranscript(text))
             case Words(text, audio_ms):
-                self._words(text, audio_ms)
+                self._words_came(text, audio_ms)
             case Answering():
                 self._is_answering = True
             case ItemText(item_id, text):
@@ -369,29 +372,43 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._wanted = deque(each for each in self._wanted if each.is_read)
         self._saying = None
         self._held = deque(each for each in self._held if isinstance(each, ToolRequested | Answered))
+        self._reword()
         self.emit(UserStartedSpeaking(self._audio.first_at(audio_ms)))
         self._cut_reply()
 
     def _caller_stopped(self, audio_ms: int | None) -> None:
         self._is_caller_speaking = False
-        self._awaited += 1
+        self._awaited.append(audio_ms)
         self.emit(UserStoppedSpeaking(max(0, self._audio.last_at(audio_ms))))
-        if self._words_timer is None:
+        self._wait_for_words()
+
+    def _wait_for_words(self) -> None:
+        if self._words_timer is not None:
+            self._words_timer.cancel()
+            self._words_timer = None
+        if self._awaited:
             loop = asyncio.get_running_loop()
             self._words_timer = loop.call_later(self._times.words_s, self._words_missed)
 
     def _words_missed(self) -> None:
-        self._words(NOT_TRANSCRIBED, None)
+        self._missed += 1
+        self._words(NOT_TRANSCRIBED, self._awaited[0])
         self._advance()
 
+    def _words_came(self, text: str, audio_ms: int | None) -> None:
+        if self._missed:
+            self._missed -= 1
+            self._has_partial = False
+        else:
+            self._words(text, audio_ms)
+
     def _words(self, text: str, audio_ms: int | None) -> None:
-        self._awaited = max(0, self._awaited - 1)
         self._has_partial = False
-        if self._words_timer is not None:
-            self._words_timer.cancel()
-            self._words_timer = None
-        if not self._awaited:
-            self._is_caller_speaking = self._is_caller_speaking and audio_ms is not None
+        if self._awaited:
+            self._awaited.popleft()
+        else:
+            self._is_caller_speaking = False  # the vendor reports no end of speech
+        self._wait_for_words()
         through = self._audio.last_at(audio_ms)
         if text:
             self._begin_turn(text, through)
@@ -417,13 +434,18 @@ class BridgeConversation(Conversation, UpstreamHandler):
         if item_id in self._cut_items or self._saying is not None:
             return
         self._texts[item_id] = text
-        if self._item == item_id:
-            self._spoken.reword(text)
+        if text.rstrip().endswith(_SENTENCE_ENDS):
+            self._reword()
+
+    def _reword(self) -> None:
+        """Let the session know the words of the reply; each time costs it a save, so sentence by sentence."""
+        text = None if self._item is None else self._texts.get(self._item)
+        if text is not None and self._spoken.reword(text):
             self.emit(ReplyText(text))
 
     def _item_audio(self, item_id: str, audio: bytes, is_verbatim: bool) -> None:
-        if item_id in self._cut_items:
-            return
+        if item_id in self._cut_items or (is_verbatim and self._saying is None):
+            return  # the caller spoke
         saying = self._saying if is_verbatim else None
         if saying is not None:
             skipped = min(saying.skip_bytes, len(audio))
@@ -442,13 +464,14 @@ class BridgeConversation(Conversation, UpstreamHandler):
             self.emit(ReplyAudio(audio))
 
     def _item_ended(self, item_id: str) -> None:
-        self._texts.pop(item_id, None)
         if self._item == item_id:
             self._saying = None
             self._end_reply()
+        self._texts.pop(item_id, None)
 
     def _end_reply(self) -> None:
         if self._item is not None:
+            self._reword()
             self._item = None
             self.emit(ReplyEnded())
             self._changes.notify()
@@ -464,6 +487,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
     def _stop_reply(self) -> None:
         """Stop what is being said because of us."""
         is_made = self._item is not None or self._is_answering
+        self._reword()
         self.emit(StopReply())
         self._cut_reply()
         if is_made and self._is_ready:
@@ -532,11 +556,10 @@ class BridgeConversation(Conversation, UpstreamHandler):
         return self._is_idle and not self._spoken.is_outstanding
 
     def _forget_awaited(self) -> None:
-        self._awaited = 0
+        self._awaited.clear()
+        self._missed = 0
         self._held.clear()
-        if self._words_timer is not None:
-            self._words_timer.cancel()
-            self._words_timer = None
+        self._wait_for_words()
 
     async def _finish(self) -> None:
         """Give silence as a caller would, faster than in real time, until nothing is pending."""

@@ -52,9 +52,12 @@ class SpokenItems:
         """A `Reply` was emitted for this item."""
         self._replies.append(SpokenReply(text, [_Part(item_id)]))
 
-    def reword(self, text: str) -> None:
-        """The newest reply's text is now this."""
+    def reword(self, text: str) -> bool:
+        """The newest reply's text is now this; return whether it was another one."""
+        if not self._replies or self._replies[-1].text == text:
+            return False
         self._replies[-1].text = text
+        return True
 
     def add(self, audio: bytes) -> None:
         """`ReplyAudio` of the newest reply was emitted."""
