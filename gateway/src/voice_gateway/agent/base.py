@@ -115,6 +115,16 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyText:
+    """The whole text of the current reply, as far as it is known by now; it replaces the one before.
+
+    For an agent whose words come while it speaks. After `ReplyEnded` it is ignored.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyAudio:
     """Speech of the current reply, mono, in the agent's `audio_format` at its `output_rate_hz`; any length."""
 
@@ -204,6 +214,7 @@ AgentEvent = (
     | StateChanged
     | NoSpeechUpTo
     | Reply
+    | ReplyText
     | ReplyAudio
     | ReplyEnded
     | StopReply

@@ -92,9 +92,10 @@ class Journal:
         self._tools[key] = ToolCall(turn, name)
 
     def tool_ended(self, key: str, result: Any) -> None:
-        """The tool returned this plain value."""
-        begun = self._tools[key]
-        self._tools[key] = ToolCall(begun.turn, begun.name, is_done=True, result=result)
+        """The tool returned this plain value; too late for a turn that is over."""
+        begun = self._tools.get(key)
+        if begun is not None:
+            self._tools[key] = ToolCall(begun.turn, begun.name, is_done=True, result=result)
 
     def said(self, turn: int, ordinal: int) -> Generated | None:
         """Return what the stream said there gave, where it had given all, or was cut off."""

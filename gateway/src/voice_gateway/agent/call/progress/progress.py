@@ -91,6 +91,10 @@ class Progress:
         """End the turn being answered, and wait for the next one."""
         self.commit()
         await self.idle(lambda: bool(self._queue))
+        return self.take_turn()
+
+    def take_turn(self) -> Turn:
+        """Begin with the oldest turn that waits."""
         turn = self._queue.popleft()
         self._is_committed = False
         self.steps.begin(turn.number)
@@ -128,9 +132,7 @@ class Progress:
 
     def commit(self) -> None:
         """Save the state, and the turn as answered, together; raises `TypeError` for a state that is not plain."""
-        if not self._is_committed:
-            self._journal.answered(self.steps.turn)
-            self._is_committed = True
+        self.end_turn()
         state = plain(self.state)
         is_changed = state != self._saved_state
         if is_changed or self._journal.to_state() != self._saved_journal:
@@ -143,6 +145,12 @@ class Progress:
             self.commit()
         else:
             self._save()
+
+    def end_turn(self) -> None:
+        """The turn is over: that is saved together with what follows."""
+        if not self._is_committed:
+            self._journal.answered(self.steps.turn)
+            self._is_committed = True
 
     def saved(self, checkpoint: int) -> None:
         """The session has saved all up to here."""

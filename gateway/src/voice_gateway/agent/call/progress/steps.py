@@ -62,11 +62,12 @@ class Steps:
         if begun is None:
             self._journal.tool_begins(key, self.turn, name)
             await self._checkpoint()
-        if begun is None or not begun.is_done:
-            self._journal.tool_ended(key, plain(await run_tool(function, arguments, key)))
-            await self._checkpoint()
-        ended = self._journal.tool(key)
-        return returned(function, None if ended is None else plain(ended.result))
+        if begun is not None and begun.is_done:
+            return returned(function, plain(begun.result))
+        result = plain(await run_tool(function, arguments, key))
+        self._journal.tool_ended(key, result)
+        await self._checkpoint()
+        return returned(function, plain(result))
 
     def next_key(self, name: str, arguments: Mapping[str, object]) -> str:
         """Number the next tool of this turn, and return the key of its call."""

@@ -121,6 +121,16 @@ class RecordTracker:
         self._transcript.append(Line(self.turn, "agent", text, utterance_id))
         self._revise()
 
+    def reworded(self, utterance_id: int, text: str) -> int | None:
+        """The agent says `text` as `utterance_id`; return its turn, or `None` if the record has no such line."""
+        for position in reversed(range(len(self._transcript))):
+            line = self._transcript[position]
+            if line.utterance_id == utterance_id:
+                self._transcript[position] = replace(line, text=text)
+                self._revise()
+                return line.turn
+        return None
+
     def answered_again(self, lines: Sequence[Line], text: str, utterance_id: int, skipped_ms: int) -> None:
         """The agent says once more what it said in `lines`, now as `utterance_id` and from `skipped_ms` on."""
         self._utterance_id = utterance_id

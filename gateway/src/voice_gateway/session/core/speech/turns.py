@@ -14,6 +14,7 @@ from voice_gateway.agent.base import (
     Reply,
     ReplyAudio,
     ReplyEnded,
+    ReplyText,
     StateChanged,
     StopReply,
     UserStartedSpeaking,
@@ -90,6 +91,8 @@ class Turns:
                 return self._interrupt(None, now)
             case Reply(text):
                 return self._reply(text, is_attached, now)
+            case ReplyText(text):
+                return self._reword(text)
             case ReplyAudio(pcm):
                 utterance_id = self._utterances.speaking
                 spoken = self._utterances.add(pcm, now)
@@ -129,6 +132,10 @@ class Turns:
             lines, " ".join(line.text for line in lines), skipped_ms, is_begun or lines[0].skipped_ms > 0
         )
         return (*played, SayAgain(self._again.text))
+
+    def _reword(self, text: str) -> Sequence[Effect]:
+        turn = self._tracker.reworded(self._utterances.reword(text), text)
+        return NOTHING if turn is None else (Send(Transcript(turn=turn, role="agent", text=text, is_final=True)),)
 
     def _speak(self, utterance_id: int, pcm: bytes, now: float) -> Sequence[Effect]:
         latency = self.latencies.first_audio(now)

@@ -101,6 +101,12 @@ class Utterances:
         self.speech_until = max(self.speech_until, now) + (len(pcm) - skipped) / self._bytes_per_ms / 1000
         return pcm[skipped:] if skipped else pcm
 
+    def reword(self, text: str) -> int:
+        """The newest utterance has this text, also where its connection was lost; return its ID."""
+        if self._speaking is not None:
+            self._speaking.text = text
+        return self.utterance_id
+
     def end(self) -> int | None:
         """All audio was made; return the utterance's ID, or `None` if none is being made."""
         utterance, self._speaking = self._speaking, None
