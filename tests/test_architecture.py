@@ -198,7 +198,7 @@ METHODS, PARAMETERS = 12, 7
 # What has more: the name within its component, the number, and the reason.
 MANY_METHODS = {
     "voice_client.VoiceClient": (25, "the whole SDK in one object, as an app uses it"),
-    "voice_gateway.RecordTracker": (23, "the session record: each transition of uplink, transcript and playback"),
+    "voice_gateway.RecordTracker": (22, "the session record: each transition of uplink, transcript and playback"),
     "voice_gateway.Conversation": (17, "each event of a session that an agent may follow"),
     "voice_gateway.Endpoint": (18, "sockets, connections, CIDs, admission and reload of one UDP endpoint"),
     "voice_client.Call": (21, "every input of the sans-IO call"),
@@ -207,12 +207,12 @@ MANY_METHODS = {
     "voice_gateway.AgentContract": (20, "one test a rule that every agent keeps"),
     "voice_gateway.BridgeConversation": (18, "each event of the session, and of the vendor's WebSocket"),
     "voice_gateway.VendorContract": (27, "one test a rule that every telephony vendor keeps"),
-    "voice_gateway.Utterances": (13, "each position of what is said, by utterance"),
+    "voice_gateway.Utterances": (15, "the life of an utterance: made, sent, played, cut off, lost and recovered"),
     "voice_gateway.LiveSession": (13, "what the transport, the agent, the store and the timers tell one session"),
     "voice_gateway.CallConversation": (15, "each event of a session, for one coroutine"),
+    "voice_gateway.Progress": (14, "each step of a call that is saved"),
     "voice_gateway.PipecatConversation": (31, "each event of a session, and each of a pipeline: it joins the two"),
     "voice_gateway.TransportEvents": (14, "each event of a call's pipeline"),
-    "voice_gateway.Utterances": (14, "the life of an utterance: made, sent, played, cut off, lost and recovered"),
     "voice_gateway.Call": (17, "all that an agent does in a call, in one object"),
     "voice_gateway.Session": (16, "every input of the sans-IO session"),
     "voice_client.WebTransportConnection": (18, "the transport interface, and migration"),
