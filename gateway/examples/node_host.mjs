@@ -142,7 +142,8 @@ function connected(socket) {
     } else {
       const former = calls.get(message.session);
       if (former && former.epoch >= message.epoch) {
-        control({ type: "refused", reason: `the session is open under epoch ${former.epoch}, got ${message.epoch}` });
+        const reason = `the session is open under epoch ${former.epoch}, got ${message.epoch}`;
+        control({ type: "refused", reason, is_final: true });
         socket.close();
         return;
       }

@@ -6,16 +6,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tests.unit.recordings import recording
 from voice_gateway.agent.base import Agent
-from voice_gateway.agent.call import Call, CallAgent, CallOptions
-from voice_gateway.agent.call.agent import as_agent
 from voice_gateway.agents.echo import EchoAgent, PcmuEchoAgent
 from voice_gateway.hosts.addresses import HostAddress, HostCredentials
 from voice_gateway.hosts.process.server import HostServer
 from voice_gateway.hosts.worker.agent import HostedAgent, HostedAgentOptions
 from voice_gateway.testing.agents import AgentContract
-from voicelink.audio.speech import EspeakSpeech, Speech
 
 
 class InHost(HostedAgent):

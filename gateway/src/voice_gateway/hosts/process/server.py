@@ -124,7 +124,7 @@ class HostServer:
         former = self._calls.get(opened.session)
         if former is not None and former[0].epoch >= opened.epoch:
             reason = f"the session is open under epoch {former[0].epoch}, got {opened.epoch}"
-            connection.send(encode_control([Refused(reason=reason)]))
+            connection.send(encode_control([Refused(reason=reason, is_final=True)]))
             connection.close_soon()
             return
         if former is not None:

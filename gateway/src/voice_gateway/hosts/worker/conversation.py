@@ -93,7 +93,8 @@ class HostedConversation(Conversation):
         self._attempt = 0
         self._epoch = 0
         self._lost_in_turn = 0
-        self._turn = 0
+        self._enter_by: float | None = None
+        """Until when a host must have taken the call; `None` while one has it."""
         self._repeat_by: float | None = None
         self._leaves_when_quiet = False
         self._is_attached = True
@@ -109,7 +110,6 @@ class HostedConversation(Conversation):
         self._session = session
         self._is_attached = session.is_attached()
         self._continuity = Continuity(session, self._state)
-        self._turn = session.turn
         self._task = self._loop.create_task(self._run())
 
     def saved(self, checkpoint: int) -> None:
@@ -222,8 +222,9 @@ class HostedConversation(Conversation):
 
     async def _enter(self, last: Host | None) -> bool:
         """Open the call at a host; false where there is none for too long."""
-        deadline = self._loop.time() + self._options.patience_s
-        while (left_s := deadline - self._loop.time()) > 0:
+        if self._enter_by is None:
+            self._enter_by = self._loop.time() + self._options.patience_s
+        while (left_s := self._enter_by - self._loop.time()) > 0:
             host = await self._pool.choose(left_s, but=last)
             if host is None:
                 return False
@@ -273,7 +274,9 @@ class HostedConversation(Conversation):
             if link is not self._link:
                 return
             match message:
-                case Hello() | Load():
+                case Hello():
+                    self._enter_by = None
+                case Load():
                     pass
                 case Handled(id=number):
                     self._require().handled(number)
@@ -281,10 +284,16 @@ class HostedConversation(Conversation):
                     if is_final:
                         self._fail(f"the agent host refuses the call: {reason}")
                     else:
-                        self.leave("refused")
+                        self._refused()
                 case _:
                     self._emit_all(self._require().follow(self._numbered(message)))
         self._leave_if_quiet()
+
+    def _refused(self) -> None:
+        """The host goes away, which its load says a moment later: choose another one."""
+        if self._host is not None:
+            self._pool.lost(self._host)
+        self.leave("refused")
 
     def _numbered(self, event: AgentEvent) -> AgentEvent:
         """Give each checkpoint a number that no host before has used."""
