@@ -20,6 +20,8 @@ DOORS = [
     (
         "websockets",
         {
+            "gateway/src/voice_gateway/hosts/process/server.py",
+            "gateway/src/voice_gateway/hosts/worker/link.py",
             "gateway/src/voice_gateway/web/server.py",
             "gateway/src/voice_gateway/web/websocket.py",
             "gateway/src/voice_gateway/telephony/vendors/twilio_simulator/simulated_call.py",
@@ -109,6 +111,10 @@ SANS_IO = [
     "gateway/src/voice_gateway/agents/bridges/bridge/spoken_items.py",
     "gateway/src/voice_gateway/agents/bridges/bridge/uplink_audio.py",
     "gateway/src/voice_gateway/agents/bridges/bridge/vendor.py",
+    "gateway/src/voice_gateway/hosts/messages.py",
+    "gateway/src/voice_gateway/hosts/process/served_call.py",
+    "gateway/src/voice_gateway/hosts/process/transcript.py",
+    "gateway/src/voice_gateway/hosts/worker/continuity.py",
     "gateway/src/voice_gateway/agents/order/understanding/grammar.py",
     "gateway/src/voice_gateway/agents/order/understanding/intents.py",
     "gateway/src/voice_gateway/agents/order/understanding/parse.py",
@@ -200,6 +206,8 @@ MANY_METHODS = {
     "voice_client.VoiceClient": (25, "the whole SDK in one object, as an app uses it"),
     "voice_gateway.RecordTracker": (22, "the session record: each transition of uplink, transcript and playback"),
     "voice_gateway.Conversation": (17, "each event of a session that an agent may follow"),
+    "voice_gateway.HostedConversation": (17, "each event of a session, and what its host's state asks of a call"),
+    "voice_gateway.SessionManager": (13, "what transports, sessions, openings and the worker ask of all sessions"),
     "voice_gateway.Endpoint": (18, "sockets, connections, CIDs, admission and reload of one UDP endpoint"),
     "voice_client.Call": (21, "every input of the sans-IO call"),
     "voice_client.Playback": (15, "the jitter buffer, and what of it was played"),

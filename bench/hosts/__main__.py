@@ -1,4 +1,4 @@
-"""`python -m bench.hosts [kills] [controls] [blocked] [turns] [--count 20] [--cells 2]`; all parts unless some are named.
+"""`python -m bench.hosts [kills] [controls] [blocked] [turns] [--count 20] [--cells 2]`; without a part, all of them.
 
 `kills`: calls whose agent host is killed at each point of a turn. `controls`: the same where tools have no journal, and
 where the worker keeps no frames for the next host. `blocked`: 50 calls beside one that blocks its host's event loop.

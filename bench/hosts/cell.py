@@ -30,7 +30,6 @@ key = "certs/leaf.key"
 [admin]
 listen = "127.0.0.1:0"
 [session]
-store = "sqlite:///sessions.db"
 """
 _START_TIMEOUT_S: Final = 60.0
 
@@ -66,7 +65,8 @@ class Cell:
         addresses = [f"unix:{self.socket(index)}" for index in range(self.host_count)]
         hosts = f"[agent.hosts]\naddresses = {json.dumps(addresses)}\n" if addresses else ""
         config = self.folder / "worker.toml"
-        config.write_text(f"{SETTINGS}\n{hosts}{self.settings}")
+        store = f'store = "sqlite:///{self.folder / "sessions.db"}"\n'
+        config.write_text(f"{SETTINGS}{store}{hosts}{self.settings}")
         command = (*self.program, "serve", "--json", "--config", str(config), "--log-format", "json")
         self.worker, self.facts = await self._started(command, "worker.log")
 
@@ -93,7 +93,7 @@ class Cell:
             if process.returncode is not None:
                 await self.start_host(index)
         async with asyncio.timeout(_START_TIMEOUT_S):
-            while (await self.metrics()).count('state="ready"} 1.0') < self.host_count:
+            while (await self.metrics()).count('state="ready"} 1.0') < self.host_count:  # noqa: ASYNC110 - processes
                 await asyncio.sleep(0.1)
 
     async def metrics(self) -> str:

@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,12 +120,13 @@ async def _frames(agent: Agent, victim: Agent | None) -> list[float]:
 
 async def turns() -> dict[str, Any]:
     """The time from the frame that ends a turn to the first audio of the answer, with the echo here and in a host."""
-    results: dict[str, Any] = {"in the worker": _figures(await _turns(EchoAgent()))}
+    pause = await _pause_frames()
+    results: dict[str, Any] = {"in the worker": _figures(await _turns(EchoAgent(), pause))}
     with tempfile.TemporaryDirectory(prefix="hosts-") as folder:
         path = Path(folder) / "agents.sock"
         process = await _host("echo", path)
         try:
-            results["in a host"] = _figures(await _turns(_hosted(path)))
+            results["in a host"] = _figures(await _turns(_hosted(path), pause))
         finally:
             process.kill()
             await process.wait()
@@ -135,7 +135,27 @@ async def turns() -> dict[str, Any]:
     return results
 
 
-async def _turns(agent: Agent) -> list[float]:
+async def _pause_frames() -> int:
+    """How many frames of silence end a turn of the echo."""
+    has_ended: list[AgentEvent] = []
+    conversation = EchoAgent().converse(has_ended.append, None)
+    conversation.opened(_view("pause"))
+    for sequence, frame in enumerate(_tone()):
+        conversation.hear(UserAudio(sequence, frame))
+    pause = 0
+    while not any(isinstance(event, ReplyAudio) for event in has_ended):
+        pause += 1
+        conversation.hear(UserAudio(100 + pause, _SILENCE))
+    return pause
+
+
+def _tone() -> list[bytes]:
+    times = np.arange(320 * 30) / 16_000
+    tone = (8_000 * np.sin(2 * math.pi * 300 * times)).astype("<i2").tobytes()
+    return [tone[start : start + 640] for start in range(0, len(tone), 640)]
+
+
+async def _turns(agent: Agent, pause: int) -> list[float]:
     loop = asyncio.get_running_loop()
     answered = asyncio.Event()
     delays_ms: list[float] = []
@@ -149,26 +169,19 @@ async def _turns(agent: Agent) -> list[float]:
     await agent.open()
     conversation = agent.converse(take, None)
     conversation.opened(_view("turns"))
-    times = np.arange(320 * 30) / 16_000
-    tone = (8_000 * np.sin(2 * math.pi * 300 * times)).astype("<i2").tobytes()
-    frames = [tone[start : start + 640] for start in range(0, len(tone), 640)] + [_SILENCE] * 34
+    frames = [*_tone(), *[_SILENCE] * pause]
     sequence = 0
     try:
         for _ in range(TURNS):
             answered.clear()
-            for frame in frames:
-                if sequence % 16 == 0:
-                    await asyncio.sleep(0.001)
-                given_at = loop.time()
+            for frame in frames[:-1]:
                 conversation.hear(UserAudio(sequence, frame))
                 sequence += 1
-                if frame is _SILENCE:
-                    with suppress(TimeoutError):  # the last of these ends the turn
-                        await asyncio.wait_for(answered.wait(), 0.004)
-                if answered.is_set():
-                    break
-            if not answered.is_set():
-                await asyncio.wait_for(answered.wait(), 5)
+            await asyncio.sleep(FRAME_S)  # the host has taken these
+            given_at = loop.time()
+            conversation.hear(UserAudio(sequence, frames[-1]))
+            sequence += 1
+            await asyncio.wait_for(answered.wait(), 5)
     finally:
         conversation.close()
         await agent.close()
@@ -187,7 +200,7 @@ async def _host(agent: str, path: Path) -> asyncio.subprocess.Process:
         stderr=sys.stderr,
     )
     async with asyncio.timeout(_START_TIMEOUT_S):
-        while not path.exists():  # noqa: ASYNC110 - another process makes it
+        while not path.exists():  # noqa: ASYNC110, ASYNC240 - another process makes it
             await asyncio.sleep(0.05)
     return process
 

@@ -33,7 +33,8 @@ class KillOutcome:
 def recording(name: str) -> bytes:
     """Return PCM16 at 16 kHz."""
     with wave.open(str(ROOT / "tests" / "audio" / f"{name}.wav")) as file:
-        return file.readframes(file.getnframes())
+        pcm: bytes = file.readframes(file.getnframes())
+    return pcm
 
 
 async def hold_call(cell: Cell, point: str) -> KillOutcome:

@@ -1,7 +1,7 @@
 """Agents that end or block their own process at a chosen point.
 
-The folder in the variable `HOSTS_BENCH` holds `die`, the point at which the next process ends, and gets `died`, `opened`
-and `effects`, one line each time.
+The folder in the variable `HOSTS_BENCH` holds `die`, the point at which the next process ends, and gets `died`,
+`opened` and `effects`, one line each time.
 """
 
 from __future__ import annotations

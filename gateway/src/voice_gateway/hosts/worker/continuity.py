@@ -113,7 +113,7 @@ class Continuity:
         """Whether neither side speaks and no answer is due: a moment to go on at another host."""
         lines = self._session.transcript()
         is_answered = not lines or lines[-1].role == "agent"
-        is_asked = self._is_finishing or self._wanted is not None or (not lines and self._is_greeted)
+        is_asked = self._is_finishing or self._wanted is not None
         return is_answered and not (self._replies or self._is_user_speaking or is_asked)
 
     def new_id(self) -> int:
