@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.hosts.cell import CONTROL_PROGRAM, PROGRAM, Cell
 from bench.hosts.costs import blocked, turns
-from bench.hosts.kills import KillOutcome, hold_call
+from bench.hosts.kills import WORDS, KillOutcome, hold_call
 from bench.hosts.waiter import POINTS
 
 PARTS = ("kills", "controls", "blocked", "turns")
@@ -64,25 +64,28 @@ async def _kills(
 ) -> dict[str, Any]:
     due = [point for point in points for _ in range(count)]
     outcomes: dict[str, list[KillOutcome | None]] = {point: [] for point in points}
+    reported: dict[str, dict[str, Any]] = {}
 
     async def work(folder: Path) -> None:
-        cell = Cell(folder, program=program, environ=environ or {})
+        cell = Cell(folder, host_count=3, program=program, environ=environ or {})
         try:
             await cell.start()
             while due:
                 point = due.pop(0)
-                await cell.revive()
                 try:
-                    outcomes[point].append(await hold_call(cell, point))
+                    await cell.revive(ready=2)
+                    outcomes[point].append(await hold_call(cell, point, WORDS[:1]))
                 except Exception as error:
                     print(f"{point}: the call failed: {type(error).__name__}: {error}")
                     outcomes[point].append(None)
+                if len(outcomes[point]) == count:
+                    reported[point] = _reported(point, outcomes[point])
         finally:
             await cell.stop()
 
     with tempfile.TemporaryDirectory(prefix="hosts-", ignore_cleanup_errors=True) as folder:
         await asyncio.gather(*(work(Path(folder) / str(number)) for number in range(cells)))
-    return {point: _reported(point, found) for point, found in outcomes.items()}
+    return reported
 
 
 def _reported(point: str, found: Sequence[KillOutcome | None]) -> dict[str, Any]:

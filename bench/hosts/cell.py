@@ -31,7 +31,7 @@ key = "certs/leaf.key"
 listen = "127.0.0.1:0"
 [session]
 """
-_START_TIMEOUT_S: Final = 60.0
+_START_TIMEOUT_S: Final = 120.0
 
 
 class CellError(Exception):
@@ -52,6 +52,8 @@ class Cell:
     worker: asyncio.subprocess.Process | None = None
     hosts: dict[int, asyncio.subprocess.Process] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    starting: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    started: list[asyncio.subprocess.Process] = field(default_factory=list)
 
     async def start(self) -> None:
         """Start the hosts and the worker; returns when calls are taken."""
@@ -81,19 +83,22 @@ class Cell:
 
     async def stop(self) -> None:
         """End all processes."""
-        processes = [*self.hosts.values(), *([] if self.worker is None else [self.worker])]
-        for process in processes:
+        for task in self.starting.values():
+            task.cancel()
+        await asyncio.gather(*self.starting.values(), return_exceptions=True)
+        for process in self.started:
             if process.returncode is None:
                 process.send_signal(signal.SIGKILL)
-        await asyncio.gather(*(process.wait() for process in processes))
+        await asyncio.gather(*(process.wait() for process in self.started))
 
-    async def revive(self) -> None:
-        """Start the hosts that have ended, and wait until the worker has them all."""
+    async def revive(self, ready: int | None = None) -> None:
+        """Start the hosts that have ended, and wait until so many are ready, by default all."""
         for index, process in list(self.hosts.items()):
-            if process.returncode is not None:
-                await self.start_host(index)
+            starting = self.starting.get(index)
+            if process.returncode is not None and (starting is None or starting.done()):
+                self.starting[index] = asyncio.get_running_loop().create_task(self.start_host(index))
         async with asyncio.timeout(_START_TIMEOUT_S):
-            while (await self.metrics()).count('state="ready"} 1.0') < self.host_count:  # noqa: ASYNC110 - processes
+            while (await self.metrics()).count('state="ready"} 1.0') < (ready or self.host_count):  # noqa: ASYNC110 - processes
                 await asyncio.sleep(0.1)
 
     async def metrics(self) -> str:
@@ -122,6 +127,7 @@ class Cell:
             process = await asyncio.create_subprocess_exec(
                 *command, stdout=asyncio.subprocess.PIPE, stderr=errors, env=environ
             )
+        self.started.append(process)
         assert process.stdout is not None
         document = b""
         async with asyncio.timeout(_START_TIMEOUT_S):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import wave
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from bench.hosts.cell import ROOT, Cell
 
 WORDS: Final = (("slt_total", "what's the total"), ("slt_done", "that's all"))
-_PAUSE: Final = bytes(2 * 16_000 * 2)
+_PAUSE: Final = bytes(16_000 * 3)
 _CALL_TIMEOUT_S: Final = 60.0
 
 
@@ -37,15 +38,15 @@ def recording(name: str) -> bytes:
     return pcm
 
 
-async def hold_call(cell: Cell, point: str) -> KillOutcome:
-    """Hold one call of two turns, in the first of which its host ends at `point`; no point ends none."""
+async def hold_call(cell: Cell, point: str, words: Sequence[tuple[str, str]] = WORDS) -> KillOutcome:
+    """Hold one call of a turn for each recording, in the first of which its host ends at `point`, where given."""
     for name in ("died", "opened", "effects", "die"):
         (cell.folder / name).unlink(missing_ok=True)
     if point:
         (cell.folder / "die").write_text(point)
     async with asyncio.timeout(_CALL_TIMEOUT_S), cell.caller() as call:
         await call.listen()
-        for count, (name, _) in enumerate(WORDS, 1):
+        for count, (name, _) in enumerate(words, 1):
             await call.speak(recording(name) + _PAUSE)
             for _ in range(400):
                 agents = [line for line in call.transcript if line.role == "agent"]
@@ -56,7 +57,7 @@ async def hold_call(cell: Cell, point: str) -> KillOutcome:
         await call.finish()
         transcript = [(line.role, line.text) for line in call.transcript]
         state = dict(call.state)
-    said = [text for _, text in WORDS]
+    said = [text for _, text in words]
     expected = [("agent", "Hi!")]
     for count, text in enumerate(said, 1):
         expected += [("user", text), ("agent", f"That makes {count}. Anything else?")]

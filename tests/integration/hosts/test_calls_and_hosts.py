@@ -212,7 +212,7 @@ async def test_a_lower_epoch_is_refused_and_a_higher_one_takes_the_call(folder: 
         await until(lambda: first.texts == ["0"])
         stale = Caller(agent, epoch=1)
         await until(lambda: bool(stale.events))
-        reason = f"the session is open under epoch {2 * 65_536 + 1}, got {65_536 + 1}"
+        reason = f"the session is open under epoch {2 * 2**32 + 1}, got {2**32 + 2}"
         assert stale.events == [AgentFailed(f"the agent host refuses the call: {reason}")]
         taken = Caller(agent, epoch=3)
         taken.hear(5)
@@ -261,14 +261,13 @@ async def test_a_host_that_says_nothing_is_dead(folder: Path, monkeypatch: pytes
         await until(lambda: list(agent.pool.states().values()) == [HostState.DEAD])  # type: ignore[union-attr]
 
 
-async def test_new_calls_go_to_the_host_with_the_fewest(folder: Path) -> None:
+async def test_new_calls_go_to_the_host_with_the_fewest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HostServer, "lag_ms", 0.0)
     a, b = folder / "a", folder / "b"
     async with host(a, Counting("a")) as first, host(b, Counting("b")) as second, hosted(a, b) as agent:
         await until(lambda: agent.pool is not None and len(agent.pool.hosts()) == 2)
-        callers = []
-        for number in range(6):
-            callers.append(Caller(agent, f"s-{number}"))
-            await until(lambda: first.call_count + second.call_count == len(callers))
+        callers = [Caller(agent, f"s-{number}") for number in range(6)]
+        await until(lambda: first.call_count + second.call_count == len(callers))
         assert (first.call_count, second.call_count) == (3, 3)
         for caller in callers:
             caller.conversation.close()

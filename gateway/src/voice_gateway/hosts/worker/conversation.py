@@ -55,8 +55,8 @@ from voice_gateway.hosts.worker.link import HostLink, LinkRefused, dial
 from voice_gateway.hosts.worker.pool import Host, HostPool, HostState
 from voicelink.wire import Malformed
 
-ATTEMPTS_PER_EPOCH: Final = 1 << 16
-"""Hosts of one call at one worker; the session's epoch counts above them."""
+ATTEMPTS_PER_EPOCH: Final = 1 << 32
+"""Calls that one worker opens at hosts, all together; the session's epoch counts above them."""
 MOST_LOST_IN_A_TURN: Final = 4
 """A turn that ends so many hosts, as one whose tool crashes them, ends its call before it ends them all."""
 REPEAT_TIMEOUT_S: Final = 5.0
@@ -228,9 +228,14 @@ class HostedConversation(Conversation):
             host = await self._pool.choose(left_s, but=last)
             if host is None:
                 return False
+            host.calls.add(self)  # counts already for the calls that choose meanwhile
             try:
                 link = await dial(host.address, self._pool.credentials(host))
+            except asyncio.CancelledError:
+                host.calls.discard(self)
+                raise
             except (OSError, LinkRefused):
+                host.calls.discard(self)
                 self._pool.lost(host)
                 last = host
                 await asyncio.sleep(_REDIAL_S)
@@ -241,12 +246,11 @@ class HostedConversation(Conversation):
 
     def _open(self, host: Host, link: HostLink) -> None:
         continuity, session = self._require(), self._session
-        self._attempt += 1
+        self._attempt = self._pool.new_attempt()
         self._epoch = (1 if session is None else session.epoch) * ATTEMPTS_PER_EPOCH + self._attempt
         self._host, self._link = host, link
         self._left.clear()
         self._leaves_when_quiet = host.state is HostState.DRAINING
-        host.calls.add(self)
         link.send(encode_control([continuity.opening(self._epoch)]))
         self._repeat_by = self._loop.time() + REPEAT_TIMEOUT_S
         for each in continuity.replay():

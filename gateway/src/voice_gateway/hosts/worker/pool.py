@@ -107,6 +107,12 @@ class HostPool:
         self._faults: dict[HostAddress, str] = {}
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._attempts = 0
+
+    def new_attempt(self) -> int:
+        """Number an attempt to open a call at a host, above all before."""
+        self._attempts += 1
+        return self._attempts
 
     def start(self) -> None:
         """Begin to dial."""
