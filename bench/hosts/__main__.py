@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,10 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; default: all")
     parser.add_argument("--count", type=int, default=20, help="kills at each point")
     parser.add_argument("--cells", type=int, default=2, help="workers with their hosts at the same time")
+    parser.add_argument("--light", action="store_true", help="neither speech to text nor synthesis: for a busy machine")
     asked = parser.parse_args()
+    if asked.light:
+        os.environ["HOSTS_BENCH_LIGHT"] = "1"
     unknown = set(asked.parts) - set(PARTS)
     if unknown:
         parser.error(f"unknown part {', '.join(sorted(unknown))}")
@@ -67,7 +71,9 @@ async def _kills(
     reported: dict[str, dict[str, Any]] = {}
 
     async def work(folder: Path) -> None:
-        cell = Cell(folder, host_count=3, program=program, environ=environ or {})
+        cell = Cell(
+            folder, host_count=2 if "HOSTS_BENCH_LIGHT" in os.environ else 3, program=program, environ=environ or {}
+        )
         try:
             await cell.start()
             while due:
@@ -76,7 +82,7 @@ async def _kills(
                     await cell.revive(ready=2)
                     outcomes[point].append(await hold_call(cell, point, WORDS[:1]))
                 except Exception as error:
-                    print(f"{point}: the call failed: {type(error).__name__}: {error}")
+                    print(f"{point}: the call failed: {type(error).__name__}: {error}", flush=True)
                     outcomes[point].append(None)
                 if len(outcomes[point]) == count:
                     reported[point] = _reported(point, outcomes[point])

@@ -61,6 +61,7 @@ class SessionManager:
         self.counters = SessionCounters()
         self.is_draining = False
         self.agent_name = agent.name
+        self._opus_complexity = opus_complexity
         self._new_id = new_id
         self._new_token = new_token
         self.admission = admission or Admission()
@@ -86,7 +87,7 @@ class SessionManager:
         """Take the agent's name and audio again: one that is in hosts learns them when it opens."""
         agent = self._services.agent
         self.agent_name = agent.name
-        self._services = replace(self._services, audio=audio_of(agent, self._services.audio.opus_complexity))
+        self._services = replace(self._services, audio=audio_of(agent, self._opus_complexity))
 
     @property
     def count(self) -> int:
