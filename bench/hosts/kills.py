@@ -61,7 +61,7 @@ async def hold_call(cell: Cell, point: str, words: Sequence[tuple[str, str]] = W
     expected = [("agent", "Hi!")]
     for count, text in enumerate(said, 1):
         expected += [("user", text), ("agent", f"That makes {count}. Anything else?")]
-    heard = " ".join(text for role, text in transcript if role == "user").split()
+    understood = " ".join(text for role, text in transcript if role == "user").split()
     keys = [line[2] for line in cell.lines("effects")]
     died, opened = cell.lines("died"), cell.lines("opened")
     gap_ms = None
@@ -69,7 +69,7 @@ async def hold_call(cell: Cell, point: str, words: Sequence[tuple[str, str]] = W
         after = [float(line[0]) for line in opened if float(line[0]) >= float(died[0][0])]
         gap_ms = (after[0] - float(died[0][0])) * 1000 if after else None
     return KillOutcome(
-        words_lost=max(0, len(" ".join(said).split()) - len(heard)),
+        words_lost=max(0, len(" ".join(said).split()) - len(understood)),
         doubled=max(0, len(set(keys)) - len(said)),
         repeated=len(keys) - len(set(keys)),
         is_state_right=state == {"items": said},

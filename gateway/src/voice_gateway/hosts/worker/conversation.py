@@ -246,7 +246,7 @@ class HostedConversation(Conversation):
 
     def _open(self, host: Host, link: HostLink) -> None:
         continuity, session = self._require(), self._session
-        self._attempt = self._pool.new_attempt()
+        self._attempt = next(self._pool.attempts)
         self._epoch = (1 if session is None else session.epoch) * ATTEMPTS_PER_EPOCH + self._attempt
         self._host, self._link = host, link
         self._left.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -107,12 +108,8 @@ class HostPool:
         self._faults: dict[HostAddress, str] = {}
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._attempts = 0
-
-    def new_attempt(self) -> int:
-        """Number an attempt to open a call at a host, above all before."""
-        self._attempts += 1
-        return self._attempts
+        self.attempts = itertools.count(1)
+        """Numbers each attempt to open a call at a host, above all before."""
 
     def start(self) -> None:
         """Begin to dial."""
