@@ -1,4 +1,4 @@
-"""A worker with a LiveKit agent in this process, and a caller who plays in real time, loses the worker and comes back."""
+"""A worker with a LiveKit agent in this process, and a caller who plays in real time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.transport.base import SessionRequest
 from voice_gateway.transport.memory import MemoryCaller
-from voicelink.wire import VOICE_PATH, AudioFrame, Codec, Flush, Heard, Played, Ready, Resume, Speech, Start, Transcript
+from voicelink.wire import VOICE_PATH, AudioFrame, Codec, Flush, Heard, Played, Speech, Start, Transcript
 
 RECORDINGS = Path(__file__).parents[2] / "audio"
 FRAME_S = 0.02
@@ -30,27 +30,24 @@ def recording(name: str) -> bytes:
         return file.readframes(file.getnframes())
 
 
-class CuttableStore(MemoryStore):
-    """Keeps nothing more of a worker that was killed."""
+class RememberingStore(MemoryStore):
+    """Shows each record that was saved."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.dead: set[str] = set()
-        self.saves = 0
         self.records: list[SessionRecord] = []
 
     async def save(self, record: SessionRecord) -> None:
-        self.saves += 1
         await super().save(record)
         self.records.append(record)
 
 
 @dataclass(slots=True)
 class Caller:
-    agents: list[Agent]
-    store: CuttableStore = field(default_factory=CuttableStore)
+    agent: Agent
+    store: RememberingStore = field(default_factory=RememberingStore)
     connections: list[MemoryCaller] = field(default_factory=list)
-    managers: list[SessionManager] = field(default_factory=list)
+    manager: SessionManager | None = None
     sent: list[bytes] = field(default_factory=list)
     played: dict[int, int] = field(default_factory=dict)
     complete: set[int] = field(default_factory=set)
@@ -65,7 +62,7 @@ class Caller:
     @property
     def private(self) -> dict[str, Any]:
         """What the session saved last, of the agent's own."""
-        return dict(self.store.records[-1].private_state)
+        return dict(self.store.records[-1].private_state) if self.store.records else {}
 
     @property
     def acked(self) -> int:
@@ -86,7 +83,17 @@ class Caller:
         return [m.text for m in self.of(Transcript) if m.is_final and m.role == role]
 
     async def call(self) -> None:
-        await self._connect(Start(accept=(Codec.PCM16_24K,)))
+        await self.agent.open()
+        self.manager = SessionManager(
+            "worker-1",
+            self.agent,
+            self.store,
+            new_id=lambda: "session-1",
+            new_token=lambda: "token-1",
+            limits=SessionLimits(resume_window_s=60.0),
+        )
+        self.connections.append(MemoryCaller(self.manager.accept, SessionRequest(VOICE_PATH, "192.0.2.1:5000", None)))
+        self.link.send(Start(accept=(Codec.PCM16_24K,)))
         self.ticking = asyncio.create_task(self._tick())
 
     async def say(self, pcm: bytes, pause_s: float = 0.0) -> None:
@@ -110,34 +117,9 @@ class Caller:
     async def close(self) -> None:
         if self.ticking is not None:
             self.ticking.cancel()
-        for manager in self.managers:
-            await manager.close()
-        for agent in self.agents:
-            await agent.close()
-
-    async def _connect(self, first: Start | Resume) -> None:
-        agent = self.agents[len(self.managers)]
-        await agent.open()
-        ids, tokens = (iter([f"{kind}-{len(self.managers)}-{n}" for n in range(99)]) for kind in ("session", "token"))
-        self.managers.append(
-            SessionManager(
-                f"worker-{len(self.managers) + 1}",
-                agent,
-                self.store,
-                new_id=lambda: next(ids),
-                new_token=lambda: next(tokens),
-                limits=SessionLimits(resume_window_s=60.0),
-            )
-        )
-        self.connections.append(
-            MemoryCaller(self.managers[-1].accept, SessionRequest(VOICE_PATH, "192.0.2.1:5000", None))
-        )
-        self.link.send(first)
-        for _ in range(100):
-            if any(isinstance(m, Ready) for m in self.link.messages):
-                return
-            await asyncio.sleep(0.01)
-        raise AssertionError(self.link.messages)
+        if self.manager is not None:
+            await self.manager.close()
+        await self.agent.close()
 
     def _send(self, sequence: int) -> None:
         self.link.send_audio(AudioFrame(sequence, sequence * 960, Codec.PCM16_16K, self.sent[sequence]))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,9 +30,7 @@ class OrderHearing(stt.STT):
 
     def __init__(self) -> None:
         super().__init__(capabilities=stt.STTCapabilities(streaming=False, interim_results=False))
-        self._folder = TemporaryDirectory()
-        write_models(default_menu(), Path(self._folder.name))
-        self._decoders = DecoderPool(Path(self._folder.name), default_menu())
+        self._decoders = _decoders()
 
     async def _recognize_impl(self, buffer: Any, *, language: Any, conn_options: Any) -> stt.SpeechEvent:
         frame = buffer if not isinstance(buffer, list) else utils.combine_frames(buffer)
@@ -49,13 +49,19 @@ class OrderHearing(stt.STT):
         return " ".join(found[-1])
 
 
+@functools.cache
+def _decoders() -> DecoderPool:
+    folder = TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    write_models(default_menu(), Path(folder.name))
+    return DecoderPool(Path(folder.name), default_menu())
+
+
 class Hibari(tts.TTS):
     """The project's text to speech, a sentence at a time."""
 
     def __init__(self, speech: Speech | None = None) -> None:
-        super().__init__(
-            capabilities=tts.TTSCapabilities(streaming=False), sample_rate=SPEECH_RATE_HZ, num_channels=1
-        )
+        super().__init__(capabilities=tts.TTSCapabilities(streaming=False), sample_rate=SPEECH_RATE_HZ, num_channels=1)
         self.speech = speech or HibariSpeech()
         self.lock = threading.Lock()
 
@@ -82,7 +88,7 @@ class _Spoken(tts.ChunkedStream):
 class Words(Speech):
     """A tone of 250 ms for each word: what was played says which words were heard."""
 
-    def synthesize(self, text: str) -> Any:
+    def synthesize(self, text: str) -> Iterator[bytes]:
         for _ in text.split():
             yield (np.sin(np.arange(SPEECH_RATE_HZ // 4) * 0.1) * 8_000).astype("<i2").tobytes()
 
@@ -94,7 +100,9 @@ class Rules(llm.LLM):
         super().__init__()
         self.rule = rule
 
-    def chat(self, *, chat_ctx: ChatContext, tools: Any = None, conn_options: Any = None, **_more: Any) -> llm.LLMStream:
+    def chat(
+        self, *, chat_ctx: ChatContext, tools: Any = None, conn_options: Any = None, **_more: Any
+    ) -> llm.LLMStream:
         return _Stream(self, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options or APIConnectOptions())
 
 
@@ -114,13 +122,19 @@ class _Stream(llm.LLMStream):
         self._event_ch.send_nowait(llm.ChatChunk(id="1", delta=delta))
 
 
-def new_session(rule: Say, speech: Speech | None = None, hearing: stt.STT | None = None, **more: Any) -> AgentSession[Any]:
+def new_session(
+    rule: Say, speech: Speech | None = None, hearing: stt.STT | None = None, **more: Any
+) -> AgentSession[Any]:
     return AgentSession(
         stt=hearing or OrderHearing(),
         vad=VAD(model="silero"),
         llm=Rules(rule),
         tts=Hibari(speech),
-        turn_handling={"turn_detection": "vad", "preemptive_generation": {"enabled": False}},
+        turn_handling={
+            "turn_detection": "vad",
+            "preemptive_generation": {"enabled": False},
+            "interruption": {"resume_false_interruption": False},
+        },
         aec_warmup_duration=None,
         user_away_timeout=None,
         **more,
@@ -157,10 +171,13 @@ class Scripted(LiveKitAgent):
 
 def last_user(items: list[Any]) -> str:
     """Return the newest words of the user in the history."""
-    return next((str(each.text_content) for each in reversed(items) if each.type == "message" and each.role == "user"), "")
+    return next(
+        (str(each.text_content) for each in reversed(items) if each.type == "message" and each.role == "user"), ""
+    )
 
 
 def said(chat: Any) -> list[tuple[str, str]]:
     """Return the messages of a saved or live history, as role and text."""
     items = chat["items"] if isinstance(chat, dict) else chat.to_dict()["items"]
-    return [(each["role"], " ".join(each["content"])) for each in items if each["type"] == "message" and each["role"] != "system"]
+    messages = (each for each in items if each["type"] == "message" and each["role"] != "system")
+    return [(each["role"], " ".join(" ".join(each["content"]).split())) for each in messages]

@@ -52,7 +52,7 @@ class LiveKitAgent(Agent):
 
     def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
         """Begin or restore a conversation; it starts with the session's first call."""
-        _keep_private()
+        self.keep_logs_private()
         hooks = Hooks(self.session, self.agent, self.on_digit, self.asks_again, self.playout_grace_s)
         conversation = LiveKitConversation(hooks, emit, state, self.input_rate_hz, self.output_rate_hz)
         running = self._conversations()
@@ -66,17 +66,16 @@ class LiveKitAgent(Agent):
             conversation.close()
         await asyncio.gather(*running, return_exceptions=True)
 
+    def keep_logs_private(self) -> None:
+        """Free LiveKit's logs of transcripts and arguments, which it adds under `lk.pii.` names."""
+        logger = logging.getLogger("livekit.agents")
+        if _without_transcripts not in logger.filters:
+            logger.addFilter(_without_transcripts)
+
     def _conversations(self) -> dict[asyncio.Task[None], LiveKitConversation]:
         """Made when first used: subclasses need not call `__init__`."""
         found: dict[asyncio.Task[None], LiveKitConversation] = self.__dict__.setdefault("_running", {})
         return found
-
-
-def _keep_private() -> None:
-    """Keep LiveKit's logs free of transcripts and arguments, which it adds under `lk.pii.` names."""
-    logger = logging.getLogger("livekit.agents")
-    if _without_transcripts not in logger.filters:
-        logger.addFilter(_without_transcripts)
 
 
 def _without_transcripts(record: logging.LogRecord) -> bool:

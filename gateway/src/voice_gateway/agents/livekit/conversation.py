@@ -92,9 +92,7 @@ class LiveKitConversation(Conversation):
         self._input = _Input(input_rate_hz, self._read)
         self._uplink = Uplink()
         self._texts = Texts(self._answered)
-        self._playout = Playout(
-            self.emit, self._texts, output_rate_hz, grace_s=hooks.grace_s, on_stop=self._stop_reply
-        )
+        self._playout = Playout(self.emit, self._texts, output_rate_hz, grace_s=hooks.grace_s, on_stop=self._stop_reply)
         self._view: SessionView | None = None
         self._history = _History()
         self._journal = Journal()
@@ -104,6 +102,7 @@ class LiveKitConversation(Conversation):
         self._turn = 0
         self._again: str | None = None
         self._asks_again = False
+        self._digits: list[str] = []
         self._has_begun = False
         self._is_started = False
         self._announced = False
@@ -157,8 +156,11 @@ class LiveKitConversation(Conversation):
 
     def pressed(self, digit: str) -> None:
         """Tell the agent, once its session runs."""
+        self._has_begun = True
+        self._digits.append(digit)
+        self._changes.notify()
         if self._session is not None and self._is_started:
-            self._hooks.on_digit(self._session, digit)
+            self._press(self._session)
 
     def interrupted(self, played_ms: int) -> None:
         """Reports about the replies follow; that LiveKit stops is its own decision, or follows here."""
@@ -364,6 +366,12 @@ class LiveKitConversation(Conversation):
         self._turn_over()
         if self._asks_again:
             self._ask_again()
+        self._press(session)
+
+    def _press(self, session: AgentSession[Any]) -> None:
+        digits, self._digits = self._digits, []
+        for digit in digits:
+            self._hooks.on_digit(session, digit)
 
     def _say_exactly(self, session: AgentSession[Any], text: str, *, keeps: bool) -> None:
         self._playout.exactly = text

@@ -106,9 +106,7 @@ class Playout(AudioOutput):
         grace_s: float,
         on_stop: Callable[[], None],
     ) -> None:
-        super().__init__(
-            label="voice-gateway", capabilities=AudioOutputCapabilities(pause=False), sample_rate=rate_hz
-        )
+        super().__init__(label="voice-gateway", capabilities=AudioOutputCapabilities(pause=False), sample_rate=rate_hz)
         self.is_attached: Callable[[], bool] = lambda: True
         self.is_ending = False
         """Whether nothing of the caller follows: playback is not waited for."""
@@ -255,9 +253,7 @@ class Playout(AudioOutput):
             return
         if segment.is_timed:
             due: list[str] = []
-            while self._timed and (
-                not (segment.pieces or due) or self._timed[0][1] <= segment.duration_s + _EARLY_S
-            ):
+            while self._timed and (not (segment.pieces or due) or self._timed[0][1] <= segment.duration_s + _EARLY_S):
                 due.append(self._timed.popleft()[0])
             if due:
                 self._begin(segment, normal(" ".join(due)))
