@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from livekit.agents import Agent, AgentSession, APIConnectOptions, ChatContext, llm, stt, tts, utils
 from livekit.agents.inference import VAD
+from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 
 from voice_gateway.agents.livekit import LiveKitAgent
 from voice_gateway.agents.order.hearing.recogniser import DecoderPool, write_models
@@ -65,7 +66,9 @@ class Hibari(tts.TTS):
         self.speech = speech or HibariSpeech()
         self.lock = threading.Lock()
 
-    def synthesize(self, text: str, *, conn_options: APIConnectOptions = APIConnectOptions()) -> tts.ChunkedStream:
+    def synthesize(
+        self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
+    ) -> tts.ChunkedStream:
         return _Spoken(tts=self, input_text=text, conn_options=conn_options)
 
 

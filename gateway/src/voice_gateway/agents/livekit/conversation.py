@@ -334,7 +334,7 @@ class LiveKitConversation(Conversation):
         self._continues = not is_new
         agent = self._hooks.agent(context)
         if not is_new:
-            agent.on_enter = _nothing  # type: ignore[method-assign]  # it greets, and this caller was greeted
+            agent.on_enter = _nothing  # it greets, and this caller was greeted
         state = _state_of(session)
         if state is not None and self._restored_state:
             state.update(plain(self._restored_state))
@@ -390,8 +390,8 @@ class LiveKitConversation(Conversation):
         self._input.push_silence(_FINISH_SILENCE_S)
 
         def is_idle() -> bool:
-            is_heard = not (self._uplink.is_speaking or self._uplink.has_transcripts or self._uplink.is_waiting)
-            return self.task.done() or (self._input.is_read and is_heard and not self._speeches)
+            is_understood = not (self._uplink.is_speaking or self._uplink.has_transcripts or self._uplink.is_waiting)
+            return self.task.done() or (self._input.is_read and is_understood and not self._speeches)
 
         await self._changes.until(lambda: self.task.done() or self._input.is_read, _FINISH_WAIT_S)
         await asyncio.sleep(_FINISH_SILENCE_S / _CATCH_UP)  # the newest windows of voice activity

@@ -19,7 +19,7 @@ def to_saved(context: ChatContext) -> dict[str, Any]:
 
 
 def from_saved(saved: Mapping[str, Any] | None) -> ChatContext:
-    """Restore what `to_saved` returned; no item is newer than now, whatever the other machine's clock said."""
+    """Restore what `to_saved` returned; no item is newer than now, though another machine's clock may be ahead."""
     if not saved:
         return ChatContext.empty()
     context = ChatContext.from_dict(dict(saved))
