@@ -114,20 +114,17 @@ async def test_the_next_worker_answers_with_the_right_history(point: str, tmp_pa
         await asyncio.sleep(2.5)
         speaking = asyncio.create_task(speak(call, recording("slt_order")))
         await _kill_at(point, call, first, relay, other, tmp_path)
-        await until(lambda: "Would you like anything else with it today?" in lines(call, "agent"), "the answer")
+        await until(lambda: "Would you like anything else with it today?" in lines(call, "agent")[-1], "the answer")
         await until(lambda: "pending" not in record(tmp_path)["private_state"], "the turn's end")
         speaking.cancel()
         kept = record(tmp_path)
-    transcript = [(line["role"], line["text"]) for line in kept["transcript"]]
-    order = transcript[1][1]
+    texts = {each: [line["text"] for line in kept["transcript"] if line["role"] == each] for each in ("agent", "user")}
+    (order,) = texts["user"]
     keys = (tmp_path / "effects").read_text().split()
-    assert transcript == [
-        ("agent", GREETING),
-        ("user", order),
-        ("agent", "Let me write that down."),
-        ("agent", "I have a brown sugar milk tea for you."),
-        ("agent", "Would you like anything else with it today?"),
-    ]
+    assert " ".join(texts["agent"]) == (
+        f"{GREETING} Let me write that down. "
+        "I have a brown sugar milk tea for you. Would you like anything else with it today?"
+    )
     assert len(keys) == (2 if point == "tool" else 1)
     assert len(set(keys)) == 1
     assert said(kept["private_state"]["livekit"]["chat"]) == [

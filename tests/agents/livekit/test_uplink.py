@@ -61,6 +61,16 @@ def test_noise_is_released_after_the_wait_for_a_transcript() -> None:
     assert read(uplink, range(440, 500))
 
 
+def test_a_turn_that_the_agent_dropped_is_released_after_half_a_minute() -> None:
+    uplink = Uplink()
+    uplink.started()
+    read(uplink, range(50))
+    uplink.stopped()
+    uplink.transcribed("a taro")
+    assert read(uplink, range(50, 1_540)) == []
+    assert read(uplink, range(1_540, 1_600))
+
+
 def test_a_text_that_the_agent_changed_takes_all_that_was_transcribed() -> None:
     uplink = Uplink()
     uplink.started()

@@ -87,7 +87,7 @@ class LiveKitConversation(Conversation):
     ) -> None:
         super().__init__(emit)
         self._hooks = hooks
-        self._restored_state = state
+        self._saved_state: dict[str, Any] = plain(state or {})
         self._changes = Changes()
         self._input = _Input(input_rate_hz, self._read)
         self._uplink = Uplink()
@@ -302,10 +302,8 @@ class LiveKitConversation(Conversation):
     async def _run(self) -> None:
         await self._changes.until(lambda: self._has_begun)
         CURRENT_STEPS.set(lambda: self._steps)
-        session: AgentSession[Any] | None = None
         try:
-            session = await self._start()
-            self._continue(session)
+            self._continue(await self._start())
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
             if not self.is_closed:
@@ -320,8 +318,8 @@ class LiveKitConversation(Conversation):
             )
             self._fail(f"the LiveKit agent could not start: {type(error).__name__}")
         finally:
-            if session is not None:
-                await session.aclose()
+            if self._session is not None:
+                await self._session.aclose()
 
     async def _start(self) -> AgentSession[Any]:
         view, history = self._view, self._history
@@ -336,8 +334,8 @@ class LiveKitConversation(Conversation):
         if not is_new:
             agent.on_enter = _nothing  # it greets, and this caller was greeted
         state = _state_of(session)
-        if state is not None and self._restored_state:
-            state.update(plain(self._restored_state))
+        if state is not None:
+            state.update(plain(self._saved_state))
         session.input.audio, session.output.audio = self._input, self._playout
         session.output.transcription = self._texts
         session.on("user_state_changed", self._user_state_changed)
@@ -364,6 +362,8 @@ class LiveKitConversation(Conversation):
             session.generate_reply()
         self._continues = False
         self._turn_over()
+        if self._again and self._again != todo.again:  # it came while the session started
+            self._say_exactly(session, self._again, keeps=True)
         if self._asks_again:
             self._ask_again()
         self._press(session)
@@ -415,8 +415,11 @@ class LiveKitConversation(Conversation):
         await self._changes.until(lambda: self._saved_checkpoint >= checkpoint)
 
     def _emit_state(self, checkpoint: int | None) -> None:
-        state = None if self._session is None else _state_of(self._session)
-        self.emit(StateChanged(None if state is None else plain(state), self._remember(), checkpoint))
+        state = plain(None if self._session is None else _state_of(self._session))
+        is_changed = state is not None and state != self._saved_state
+        if is_changed:
+            self._saved_state = state
+        self.emit(StateChanged(plain(state) if is_changed else None, self._remember(), checkpoint))
 
     def _remember(self) -> dict[str, Any]:
         if self._session is not None and self._is_started:

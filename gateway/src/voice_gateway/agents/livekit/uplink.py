@@ -16,6 +16,8 @@ _MARGIN_MS: Final = 1_000
 """Silence younger than this may turn out to be the beginning of speech."""
 _TRANSCRIPT_WAIT_MS: Final = 8_000
 """Speech without a transcript for so long was noise."""
+_COMMIT_WAIT_MS: Final = 30_000
+"""A transcript that no turn took for so long, because the agent dropped the turn, holds nothing back any more."""
 _REPORT_MS: Final = 500
 
 
@@ -39,6 +41,7 @@ class Uplink:
         self._stopped = -1
         self._noise_after_ms: float | None = None
         self._finals: deque[tuple[str, int]] = deque()
+        self._transcribed_ms = 0.0
         self._reported_ms = 0.0
 
     @property
@@ -58,6 +61,8 @@ class Uplink:
         self._read.append(_Read(sequence, self._now_ms))
         if self._noise_after_ms is not None and self._now_ms >= self._noise_after_ms:
             self._noise_after_ms = None
+        if self._finals and self._now_ms - self._transcribed_ms >= _COMMIT_WAIT_MS:
+            self._finals.clear()
         is_busy = self.is_speaking or self._finals or self._noise_after_ms is not None
         if is_busy or self._now_ms - self._reported_ms < _REPORT_MS:
             return None
@@ -83,7 +88,7 @@ class Uplink:
 
     def transcribed(self, text: str) -> None:
         """A final transcript came: of the speech that ended last, or of what is being said."""
-        self._noise_after_ms = None
+        self._noise_after_ms, self._transcribed_ms = None, self._now_ms
         is_ended = not self.is_speaking and self._stopped > self.through
         self._finals.append((text, self._stopped if is_ended else self._sequence))
 

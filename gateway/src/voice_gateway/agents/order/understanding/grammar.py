@@ -116,7 +116,16 @@ WISHES: Final[Mapping[Wish, tuple[str, ...]]] = {
         *("how much is the total", "how much"),
     ),
     Wish.DONE: (
-        *("that's all", "that's it", "that is all", "that is it", "that will be all", "that'll be all", "nothing else", "i'm done"),
+        *(
+            "that's all",
+            "that's it",
+            "that is all",
+            "that is it",
+            "that will be all",
+            "that'll be all",
+            "nothing else",
+            "i'm done",
+        ),
         *("no that's all", "no that's it", "that's everything", "nothing more", "that's all for now"),
     ),
     Wish.CONFIRM: (

@@ -234,7 +234,7 @@ _NAMED_TARGETS = ([Kind.THE, Kind.DRINK], [Kind.THE, Kind.PLACE])
 
 
 def _item_length(tokens: Sequence[Token]) -> int:
-    """How many tokens lead up to and including a drink, or what is off the menu, where they can begin an item; else 0."""
+    """How many tokens lead up to and including a drink, or what is off the menu, where an item can begin; else 0."""
     at = 1 if tokens and tokens[0].kind is Kind.ADD else 0
     if at < len(tokens) and tokens[at].kind in _COUNTS:
         at += 1
