@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -10,6 +11,7 @@ from livekit.agents import function_tool
 
 from tests.agents.livekit.calls import Caller, recording
 from tests.agents.livekit.parts import Scripted, Words, last_user, said
+from voice_gateway.agent.base import AgentEvent, FinalTranscript, Reply, SessionView, UserText
 from voice_gateway.agents.livekit.playout import Playout
 from voicelink.wire import Dtmf, Error, Flush
 
@@ -101,6 +103,23 @@ async def test_a_key_of_the_telephone_is_a_turn() -> None:
     await caller.until(lambda: caller.said() and not caller.private.get("pending"), "the answer")
     await caller.close()
     assert (caller.said("user"), caller.said()) == (["7"], ["You pressed 7."])
+
+
+async def test_a_typed_text_is_a_turn_that_acknowledges_its_message() -> None:
+    agent = Scripted(lambda items: f"You wrote {last_user(items)}.")
+    events: list[AgentEvent] = []
+    conversation = agent.converse(events.append, None)
+    conversation.opened(SessionView("s-1", 0, {}, lambda: (), lambda: True))
+    conversation.greet()
+    conversation.text_received(UserText(4, "a taro"))
+    for _ in range(400):
+        if any(isinstance(event, Reply) for event in events):
+            break
+        await asyncio.sleep(0.02)
+    await agent.close()
+    (turn,) = [event for event in events if isinstance(event, FinalTranscript)]
+    assert (turn.text, turn.through_message) == ("a taro", 4)
+    assert [event.text for event in events if isinstance(event, Reply)] == ["You wrote a taro."]
 
 
 async def test_silence_is_acked() -> None:

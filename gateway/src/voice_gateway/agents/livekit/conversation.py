@@ -43,6 +43,7 @@ from voice_gateway.agent.base import (
     UserAudio,
     UserStartedSpeaking,
     UserStoppedSpeaking,
+    UserText,
 )
 from voice_gateway.agent.call.progress.journal import Journal, Turn
 from voice_gateway.agent.call.progress.steps import Steps
@@ -102,7 +103,10 @@ class LiveKitConversation(Conversation):
         self._turn = 0
         self._again: str | None = None
         self._asks_again = False
-        self._digits: list[str] = []
+        self._typed: list[str | UserText] = []
+        """Keys and texts that wait for the session to start."""
+        self._texts_due: deque[UserText] = deque()
+        """Texts that are no turns yet."""
         self._has_begun = False
         self._is_started = False
         self._announced = False
@@ -156,11 +160,11 @@ class LiveKitConversation(Conversation):
 
     def pressed(self, digit: str) -> None:
         """Tell the agent, once its session runs."""
-        self._has_begun = True
-        self._digits.append(digit)
-        self._changes.notify()
-        if self._session is not None and self._is_started:
-            self._press(self._session)
+        self._type(digit)
+
+    def text_received(self, text: UserText) -> None:
+        """Make a turn of it, once the session runs; the message is acknowledged with the turn."""
+        self._type(text)
 
     def interrupted(self, played_ms: int) -> None:
         """Reports about the replies follow; that LiveKit stops is its own decision, or follows here."""
@@ -244,7 +248,8 @@ class LiveKitConversation(Conversation):
         self._journal.understood(Turn(self._turn, text, through))
         self._steps.begin(self._turn)
         self._history.begin()
-        self.emit(FinalTranscript(text, through, private_state=self._remember()))
+        number = self._texts_due.popleft().number if self._texts_due and self._texts_due[0].text == text else None
+        self.emit(FinalTranscript(text, through, private_state=self._remember(), through_message=number))
 
     def _answered(self, text: str) -> None:
         """The model gave the whole text of an answer, or of one between tools' calls."""
@@ -366,12 +371,24 @@ class LiveKitConversation(Conversation):
             self._say_exactly(session, self._again, keeps=True)
         if self._asks_again:
             self._ask_again()
-        self._press(session)
+        self._take_typed(session)
 
-    def _press(self, session: AgentSession[Any]) -> None:
-        digits, self._digits = self._digits, []
-        for digit in digits:
-            self._hooks.on_digit(session, digit)
+    def _type(self, typed: str | UserText) -> None:
+        self._has_begun = True
+        self._typed.append(typed)
+        self._changes.notify()
+        if self._session is not None and self._is_started:
+            self._take_typed(self._session)
+
+    def _take_typed(self, session: AgentSession[Any]) -> None:
+        typed, self._typed = self._typed, []
+        for each in typed:
+            if isinstance(each, UserText):
+                self._texts_due.append(each)
+                session.interrupt()
+                session.generate_reply(user_input=each.text)
+            else:
+                self._hooks.on_digit(session, each)
 
     def _say_exactly(self, session: AgentSession[Any], text: str, *, keeps: bool) -> None:
         self._playout.exactly = text
