@@ -168,8 +168,8 @@ def _phrases(menu: Menu) -> dict[tuple[str, ...], Token | None]:
         phrases[f"{place} one"] = phrases[f"{place} drink"] = Token(Kind.PLACE, number)
     for number, word in enumerate(NUMBERS, start=1):
         phrases[word] = phrases[f"{word} more"] = Token(Kind.QUANTITY, number)
-    for name in OFF_MENU:
-        phrases[name] = phrases[plural(name)] = Token(Kind.OFF_MENU, name)
+    for other in OFF_MENU:
+        phrases[other] = phrases[plural(other)] = Token(Kind.OFF_MENU, other)
     phrases["another"] = Token(Kind.QUANTITY, 1)
     phrases["a couple of"] = phrases["a couple"] = Token(Kind.QUANTITY, 2)
     for (table, name), said in spoken(menu).items():
