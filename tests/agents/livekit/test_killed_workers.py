@@ -61,7 +61,7 @@ async def worker(folder: Path, number: int) -> AsyncIterator[tuple[asyncio.subpr
         await process.wait()
 
 
-async def until(is_so: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
+async def until(is_so: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
     for _ in range(round(timeout_s / 0.05)):
         if is_so():
             return
@@ -96,6 +96,7 @@ def lines(call: VoiceClient, role: str) -> list[str]:
     return [line.text for line in call.transcript if line.role == role]
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("point", ["model", "tool", "answer"])
 async def test_the_next_worker_answers_with_the_right_history(point: str, tmp_path: Path) -> None:
     (tmp_path / f"slow-{point}").touch()
