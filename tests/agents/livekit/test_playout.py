@@ -15,7 +15,7 @@ RATE_HZ = 24_000
 
 
 class Speaking:
-    """A playout, what it emitted, and what LiveKit was told."""
+    """A playout, what it emitted, and the reports that LiveKit got."""
 
     def __init__(self) -> None:
         self.events: list[AgentEvent] = []
@@ -131,6 +131,17 @@ async def test_sentences_said_by_an_earlier_worker_are_not_said_again() -> None:
     assert speaking.replies() == [("Three four.", 1_000)]
     speaking.playout.playback_finished(PlaybackFinished("Three four.", 1_000))
     assert speaking.facts() == [(1.5, False)]
+
+
+async def test_what_is_said_again_exactly_leaves_the_next_answer_its_beginning() -> None:
+    speaking = Speaking()
+    speaking.playout.exactly, speaking.playout.said = "One two.", "One two."
+    await speaking.frames(5)
+    speaking.playout.flush()
+    speaking.playout.playback_finished(PlaybackFinished("One two.", 500))
+    await speaking.two_sentences()
+    speaking.playout.flush()
+    assert speaking.replies() == [("One two.", 500), ("Three four.", 1_000)]
 
 
 async def test_an_answer_that_differs_from_what_was_said_is_said_whole_from_there() -> None:

@@ -34,7 +34,7 @@ def from_saved(saved: Mapping[str, Any] | None) -> ChatContext:
 class Continuation:
     """What is left to do of a call: say `again` exactly, say `rest`, or have the model answer.
 
-    Where the model `answers`, `said` is what the caller was told of its answer before.
+    Where the model `answers`, `said` is what the caller heard of its answer before.
     """
 
     again: str = ""
@@ -46,22 +46,22 @@ class Continuation:
 def continue_from(
     context: ChatContext, lines: Sequence[Line], again: str, answer: str | None, *, is_pending: bool
 ) -> Continuation:
-    """Bring the context into line with what the caller was told, and return what is left to do.
+    """Bring the context into line with what the caller heard, and return what is left to do.
 
     `lines` is the transcript, `again` the end of it that was not played, `answer` the whole text of the last answer
     where the model had given all of it. The context then ends with what was heard, or where the model answers, with
     what it answers.
     """
-    told = " ".join(line.text for line in _after_user(lines))
+    spoken = " ".join(line.text for line in _after_user(lines))
     if is_pending and answer is None:
         kept = _answered_up_to(context)
         del context.items[kept:]
-        return Continuation(again=again, answers=True, said=_without(_agent_text(context), told))
+        return Continuation(again=again, answers=True, said=_without(_agent_text(context), spoken))
     known = _agent_text(context)
-    heard = _without(known, told.removesuffix(again) if again else told)
-    if heard and (not known or heard != normal(told)):
+    heard = _without(known, spoken.removesuffix(again) if again else spoken)
+    if heard and (not known or heard != normal(spoken)):
         context.add_message(role="assistant", content=heard)
-    rest = "" if answer is None else _without(told, answer)
+    rest = "" if answer is None else _without(spoken, answer)
     return Continuation(again=again, rest="" if not is_pending else rest)
 
 

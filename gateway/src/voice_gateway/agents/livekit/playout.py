@@ -113,7 +113,7 @@ class Playout(AudioOutput):
         self.exactly: str | None = None
         """What the next segment says, as one reply of exactly this text."""
         self.said = ""
-        """What the caller was told of the next answer by an earlier worker."""
+        """What the caller heard of the next answer at an earlier worker."""
         self._emit = emit
         self._texts = texts
         self._bytes_per_s = rate_hz * _SAMPLE_BYTES
@@ -166,7 +166,9 @@ class Playout(AudioOutput):
         self._end_reply()
         if segment.pieces and segment.pieces[-1].is_silent:
             self._forget_silent(segment)
-        self.exactly, self.said = None, ""
+        if self.exactly is None:
+            self.said = ""
+        self.exactly = None
         self._progress(segment)
 
     def clear_buffer(self) -> None:
@@ -268,8 +270,10 @@ class Playout(AudioOutput):
         self._send(segment, segment.held)
         segment.held = b""
         self._end_reply()
-        is_silent = bool(text) and (self.said == text or self.said.startswith(f"{text} "))
-        self.said = self.said[len(text) :].strip() if is_silent else ""
+        is_silent = False
+        if self.exactly is None:
+            is_silent = bool(text) and (self.said == text or self.said.startswith(f"{text} "))
+            self.said = self.said[len(text) :].strip() if is_silent else ""
         segment.pieces.append(_Piece(text, segment.duration_s, is_silent))
         if not is_silent:
             self._emit(Reply(text))
