@@ -108,6 +108,7 @@ SANS_IO = [
     "gateway/src/voice_gateway/agent/turn.py",
     "gateway/src/voice_gateway/agent/call/progress/journal.py",
     "gateway/src/voice_gateway/agent/call/progress/messages.py",
+    "gateway/src/voice_gateway/agents/bridges/bridge/speech_likely.py",
     "gateway/src/voice_gateway/agents/bridges/bridge/spoken_items.py",
     "gateway/src/voice_gateway/agents/bridges/bridge/uplink_audio.py",
     "gateway/src/voice_gateway/agents/bridges/bridge/vendor.py",
