@@ -19,6 +19,7 @@ from voice_gateway.agent.base import (
     UserText,
 )
 from voice_gateway.hosts.messages import (
+    MAX_MESSAGE_BYTES,
     AskApp,
     AskedMessage,
     AskFinish,
@@ -94,7 +95,10 @@ class ServedCall:
         conversation, self._conversation = self._conversation, None
         if conversation is not None:
             self._is_failed = True  # nothing is emitted, and nothing taken any more
-            conversation.close()
+            try:
+                conversation.close()
+            except Exception as error:  # an agent may raise anything; the call is over all the same
+                self._on_failure(CallFailure(self.session, type(error).__name__))
 
     def _begin(self, agent: Agent, opened: Open, view: SessionView) -> None:
         self._conversation = agent.converse(self._emit, opened.state)
@@ -168,11 +172,20 @@ class ServedCall:
 
     def _send_together(self, messages: list[AgentEvent | FromHost]) -> None:
         try:
-            self._send(encode_control(messages))
-        except (TypeError, ValueError, OverflowError) as error:  # a state that is not plain
-            self._is_failed = True
-            self._on_failure(CallFailure(self.session, type(error).__name__))
-            self._send(encode_control([AgentFailed("the agent's state is not plain maps, lists, strings and numbers")]))
+            raw = encode_control(messages)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:  # a state that is not plain
+            fault = type(error).__name__, "the agent's state is not plain maps, lists, strings and numbers"
+        else:
+            if len(raw) <= MAX_MESSAGE_BYTES:
+                self._send(raw)
+                return
+            fault = (
+                "TooLarge",
+                f"the agent's state has {len(raw)} bytes: an agent host sends {MAX_MESSAGE_BYTES} at most",
+            )
+        self._is_failed = True
+        self._on_failure(CallFailure(self.session, fault[0]))
+        self._send(encode_control([AgentFailed(fault[1])]))
 
     def _require(self) -> Conversation:
         if self._conversation is None:

@@ -49,8 +49,14 @@ LOAD_INTERVAL_S: Final = 0.25
 OPENING_TIMEOUT_S: Final = 5.0
 MAX_UNREAD_BYTES: Final = 4 << 20
 """What one call may have waiting for a blocked agent; then the host reads no more of it."""
+MESSAGE_COST_BYTES: Final = 512
+"""What a message that waits costs besides its bytes."""
 MAX_UNSENT_BYTES: Final = 16 << 20
 """What may wait for a worker that does not read; then its connection is closed."""
+CLOSE_TIMEOUT_S: Final = 2.0
+"""How long a connection that is closed may take to send what waits."""
+KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
+"""A worker whose machine is gone is noticed after 25 s: until then its calls stay open here."""
 SOCKET_MODE: Final = 0o660
 _SILENT: Final = logging.Logger("voice_gateway.hosts", logging.CRITICAL)
 _log = structlog.get_logger("voice_gateway.hosts")
@@ -272,8 +278,8 @@ class _IoThread:
             return connection.respond(HTTPStatus.OK, "ready\n")
         token = host._credentials.token
         if token is not None:
-            given = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), token.encode()):
+            given = "".join(request.headers.get_all("Authorization")).removeprefix("Bearer ")
+            if not hmac.compare_digest(given.encode(errors="surrogateescape"), token.encode()):
                 _log.warning("host_token_wrong", peer=_peer(connection))
                 return connection.respond(HTTPStatus.UNAUTHORIZED, "the token is not this host's\n")
         if path == "/metrics":
@@ -283,6 +289,7 @@ class _IoThread:
         return None
 
     async def _connected(self, socket: ServerConnection) -> None:
+        _keep_alive(socket)
         connection = _Connection(socket, self._loop)
         writing = asyncio.create_task(connection.write())
         try:
@@ -294,7 +301,7 @@ class _IoThread:
         finally:
             with suppress(RuntimeError):  # the agent's loop has ended
                 self._host.agent_loop.call_soon_threadsafe(self._host.close_call, connection)
-            connection.close()
+            connection.close_soon()  # behind what was sent
             with suppress(ConnectionClosed):
                 await writing
 
@@ -332,9 +339,10 @@ class _IoThread:
             if isinstance(decoded, Malformed):
                 connection.send(encode_control([Refused(reason=decoded.reason, is_final=True)]))
                 return
-            connection.unread_bytes += len(raw)
-            loop.call_soon_threadsafe(connection.handle, decoded, len(raw))
-            while connection.unread_bytes > MAX_UNREAD_BYTES:  # noqa: ASYNC110 - the other loop has no event for this one
+            cost = len(raw) + MESSAGE_COST_BYTES
+            connection.received_bytes += cost
+            loop.call_soon_threadsafe(connection.handle, decoded, cost)
+            while connection.received_bytes - connection.handled_bytes > MAX_UNREAD_BYTES:  # noqa: ASYNC110 - the other loop has no event for this one
                 await asyncio.sleep(0.05)
 
 
@@ -345,7 +353,9 @@ class _Connection:
         self.socket = socket
         self.call: ServedCall | None = None
         self.is_closed = False
-        self.unread_bytes = 0
+        self.received_bytes = 0
+        """Written on the loop of sockets alone, as `handled_bytes` is on the agent's."""
+        self.handled_bytes = 0
         self._loop = loop
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
@@ -353,7 +363,7 @@ class _Connection:
 
     def handle(self, decoded: list[FromWorker] | tuple[int, bytes], size: int) -> None:
         """On the agent's loop: give the call what has arrived."""
-        self.unread_bytes -= size
+        self.handled_bytes += size
         if self.call is None:
             return
         if isinstance(decoded, tuple):
@@ -363,9 +373,8 @@ class _Connection:
                 self.call.take(message)
 
     def send(self, raw: bytes) -> None:
-        self._unsent.append(raw)
         with suppress(RuntimeError):  # the loop of sockets has ended
-            self._loop.call_soon_threadsafe(self._wake.set)
+            self._loop.call_soon_threadsafe(self._queue, raw)
 
     def close_soon(self) -> None:
         with suppress(RuntimeError):
@@ -373,6 +382,8 @@ class _Connection:
 
     def close(self) -> None:
         """Send what waits, and close."""
+        if not self.is_closed:
+            self._loop.call_later(CLOSE_TIMEOUT_S, self.socket.transport.abort)
         self.is_closed = True
         self._wake.set()
 
@@ -380,16 +391,26 @@ class _Connection:
         while True:
             self._wake.clear()
             while self._unsent:
-                if sum(map(len, self._unsent)) > MAX_UNSENT_BYTES:
-                    _log.warning("host_worker_behind", peer=_peer(self.socket), bytes=MAX_UNSENT_BYTES)
-                    self._unsent.clear()
-                    self.is_closed = True
-                    break
-                await self.socket.send(self._unsent.popleft())
+                raw = self._unsent.popleft()
+                self._unsent_bytes -= len(raw) + MESSAGE_COST_BYTES
+                await self.socket.send(raw)
             if self.is_closed:
                 await self.socket.close()
                 return
             await self._wake.wait()
+
+    def _queue(self, raw: bytes) -> None:
+        """On the loop of sockets: `write` may be waiting for a worker that does not read."""
+        if self.is_closed:
+            return
+        self._unsent.append(raw)
+        self._unsent_bytes += len(raw) + MESSAGE_COST_BYTES
+        if self._unsent_bytes > MAX_UNSENT_BYTES:
+            _log.warning("host_worker_behind", peer=_peer(self.socket), bytes=MAX_UNSENT_BYTES)
+            self._unsent.clear()
+            self.is_closed = True
+            self.socket.transport.abort()
+        self._wake.set()
 
 
 def _remove_stale(address: HostAddress) -> None:
@@ -429,6 +450,14 @@ def _metrics(host: HostServer) -> str:
         "voice_host_calls_fenced_total": counters.fenced,
     }
     return "".join(f"{name} {value}\n" for name, value in figures.items())
+
+
+def _keep_alive(connection: ServerConnection) -> None:
+    found = connection.transport.get_extra_info("socket")
+    if found is not None and found.family in (socket.AF_INET, socket.AF_INET6):
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            found.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _peer(connection: ServerConnection) -> str:

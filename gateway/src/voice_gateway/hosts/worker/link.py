@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from websockets.asyncio.client import ClientConnection, connect, unix_connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from voice_gateway.hosts.addresses import HostAddress, HostCredentials
@@ -77,11 +77,15 @@ class HostLink:
             self._on_lost(reason)
 
     async def _read(self, on_message: Callable[[bytes], None]) -> None:
-        with suppress(ConnectionClosed):
+        try:
             async for raw in self._socket:
                 if self._is_closed:
                     return
                 on_message(raw if isinstance(raw, bytes) else b"")
+        except ConnectionClosed:
+            pass
+        except Exception as error:  # what a host sends must not end the reader alone, and leave the call waiting
+            self._lost(f"a message cannot be taken: {type(error).__name__}")
         self._lost("the connection ended")
 
     async def _write(self) -> None:
@@ -94,6 +98,13 @@ class HostLink:
                 self._wake.clear()
                 await self._wake.wait()
         self._lost("the connection ended")
+
+
+class _Connect(connect):
+    """Takes a redirect for a refusal: a host is where the settings say."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 async def dial(address: HostAddress, credentials: HostCredentials) -> HostLink:
@@ -111,10 +122,10 @@ async def dial(address: HostAddress, credentials: HostCredentials) -> HostLink:
     }
     try:
         if address.path is not None:
-            return HostLink(await unix_connect(str(address.path), f"ws://localhost{HOST_PATH}", **options))
+            return HostLink(await _Connect(f"ws://localhost{HOST_PATH}", unix=True, path=str(address.path), **options))
         authority = f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
         tls: dict[str, Any] = {} if credentials.tls is None else {"ssl": credentials.tls}
-        return HostLink(await connect(f"{scheme}://{authority}{HOST_PATH}", proxy=None, **tls, **options))
+        return HostLink(await _Connect(f"{scheme}://{authority}{HOST_PATH}", proxy=None, **tls, **options))
     except InvalidStatus as error:
         status = error.response.status_code
         if status == _UNAUTHORIZED:

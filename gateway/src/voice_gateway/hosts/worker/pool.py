@@ -34,6 +34,7 @@ BLOCKED_MS: Final = 1_000.0
 """A loop that is so far behind is blocked: its host gets no further calls meanwhile."""
 SILENT_S: Final = 3.0
 """A host that has reported nothing for so long is taken for dead: it reports its load from a thread of its own."""
+_RATES_HZ: Final = range(8_000, 48_001)
 _log = structlog.get_logger("voice_gateway.hosts")
 
 
@@ -204,6 +205,8 @@ class HostPool:
             return f"it speaks version {hello.version} of the host protocol, this worker {HOST_PROTOCOL_VERSION}"
         if hello.audio_format not in {form.value for form in AudioFormat}:
             return f"it wants audio as {hello.audio_format!r}, this worker gives pcm16, pcmu or opus"
+        if hello.input_rate_hz not in _RATES_HZ or hello.output_rate_hz not in _RATES_HZ:
+            return f"it has audio at {hello.input_rate_hz} and {hello.output_rate_hz} Hz, wanted are 8,000 to 48,000"
         if self.hello is not None and hello != self.hello:
             return f"it has {_described(hello)}, the other hosts have {_described(self.hello)}"
         self.hello = hello
