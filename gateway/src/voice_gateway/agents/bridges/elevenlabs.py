@@ -10,11 +10,11 @@ import asyncio
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Mapping, Sequence
-from http.client import HTTPException
-from typing import Any, ClassVar, Final, Literal
+from http.client import HTTPException, HTTPMessage
+from typing import IO, Any, ClassVar, Final, Literal
 from urllib.error import HTTPError
 from urllib.parse import quote
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import msgspec
 from pydantic import BaseModel, Field, field_validator
@@ -125,12 +125,24 @@ class _SignedUrl(msgspec.Struct, frozen=True):
     signed_url: str
 
 
+class _NoRedirects(HTTPRedirectHandler):
+    """Follows none: urllib would send the key along, to any host."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> None:
+        del req, fp, code, msg, headers, newurl
+
+
+_OPENER: Final = build_opener(_NoRedirects)
+
+
 def _signed_url(target: Target) -> str:
     if not target.url.startswith(("https://", "http://")):
         raise ValueError("base_url must begin with https://")
     request = Request(target.url, headers=dict(target.headers))  # noqa: S310 - the scheme is checked above
     try:
-        with urlopen(request, timeout=_LOCATE_TIMEOUT_S) as answer:  # noqa: S310 - as above
+        with _OPENER.open(request, timeout=_LOCATE_TIMEOUT_S) as answer:
             body = answer.read(_LARGEST_ANSWER)
     except HTTPError as error:
         error.close()

@@ -45,7 +45,7 @@ class Functions:
             return _error(f"the arguments do not fit: {error}")
         try:
             result = await steps.tool(function, taken)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a task that raises SystemExit would end the worker
             _log.warning("bridge_tool_failed", tool=name, error=type(error).__name__)
             return _error(f"{name} failed: {type(error).__name__}")
         return msgspec.json.encode(result).decode()

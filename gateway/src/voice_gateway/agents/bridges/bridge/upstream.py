@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections import deque
 from contextlib import suppress
@@ -32,7 +33,10 @@ _HTTP_FAULTS: Final = {
     404: "does not know the model or the address",
 }
 """What trying again would not mend."""
+_REDIRECTS: Final = range(300, 400)
 _HTTP_RETRIED: Final = {429: "has too many requests for this key"}
+_SILENT: Final = logging.Logger("voice_gateway.agents.bridges", logging.CRITICAL)
+"""What `websockets` would log at lower levels holds the key, and payloads: speech and what was said."""
 _log = structlog.get_logger("voice_gateway.agents.bridges")
 
 
@@ -70,6 +74,13 @@ class UpstreamHandler:
     def on_received(self, position_ms: float) -> None:
         """The vendor answered a ping that was sent behind this much of the caller's audio; each second."""
         raise NotImplementedError
+
+
+class _Connect(connect):
+    """Follows no redirect: it would get the headers, and the key in them."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 @dataclass(slots=True)
@@ -160,7 +171,7 @@ class Upstream:
         """Hold one session to its end; return what trying again would not mend."""
         try:
             target = await self._locate(self._target)
-            async with connect(
+            async with _Connect(
                 target.url,
                 additional_headers=target.headers,
                 open_timeout=min(_OPEN_TIMEOUT_S, max(1.0, self._times.give_up_s)),
@@ -168,11 +179,14 @@ class Upstream:
                 ping_interval=None,
                 max_size=_LARGEST_MESSAGE,
                 compression=None,
+                logger=_SILENT,
             ) as connection:
                 self._connection = connection
                 self._reason = await self._converse(connection)
         except (InvalidStatus, LocateError) as error:
             status = error.status if isinstance(error, LocateError) else error.response.status_code
+            if status in _REDIRECTS:
+                return f"redirects to another address, where the key is not sent (HTTP {status}): correct base_url"
             if status in _HTTP_FAULTS:
                 return f"{_HTTP_FAULTS[status]} (HTTP {status})"
             self._reason = f"{_HTTP_RETRIED.get(status, 'fails')} (HTTP {status})"
@@ -182,6 +196,9 @@ class Upstream:
             self._reason = f"does not speak WebSocket: {type(error).__name__}"
         except (OSError, TimeoutError) as error:
             self._reason = f"cannot be reached: {type(error).__name__}"
+        except Exception as error:  # a message must not end the task alone, and leave a silent call
+            _log.error("bridge_message_failed", vendor=self._vendor, error=type(error).__name__)
+            return f"sent what cannot be taken: {type(error).__name__}"
         return None
 
     async def _converse(self, connection: ClientConnection) -> str:
@@ -213,7 +230,8 @@ class Upstream:
                 while self._queue:
                     message = self._queue.popleft()
                     if isinstance(message, _Ping):
-                        message.sent.set_result(None)
+                        if not message.sent.done():  # given up in this turn of the loop
+                            message.sent.set_result(None)
                         continue
                     self._queued_bytes -= len(message)
                     await connection.send(message)
