@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
+import structlog
 from pydantic import BaseModel
 
 from voice_gateway.agent.base import Agent, Conversation, Emit
@@ -17,6 +18,10 @@ from voice_gateway.agent.cascade.cascade import Cascade
 from voice_gateway.agent.cascade.parts import OnWords, Utterance
 from voice_gateway.errors import AgentError
 from voicelink.audio.vad import EnergyVoiceActivity
+
+_CLOSE_TIMEOUT_S: Final = 5.0
+"""How long coroutines that were cancelled may take to end."""
+_log = structlog.get_logger("voice_gateway.agent.call")
 
 
 class CallAgent(ABC):
@@ -89,7 +94,10 @@ class _CallAgentAdapter(Agent):
         running = dict(self._conversations)
         for conversation in running.values():
             conversation.close()
-        await asyncio.gather(*running, return_exceptions=True)
+        if running:
+            _, left = await asyncio.wait(running, timeout=_CLOSE_TIMEOUT_S)
+            if left:
+                _log.warning("call_agent_does_not_end", agent=self.name, calls=len(left))
         await self._cascade.close()
         await self._agent.close()
 

@@ -168,12 +168,12 @@ class Call:
             yield await self._progress.next_turn()
 
     @overload
-    async def tool(self, function: Callable[..., Awaitable[_Result]], **arguments: object) -> _Result: ...
+    async def tool(self, function: Callable[..., Awaitable[_Result]], /, **arguments: object) -> _Result: ...
 
     @overload
-    async def tool(self, function: Callable[..., _Result], **arguments: object) -> _Result: ...
+    async def tool(self, function: Callable[..., _Result], /, **arguments: object) -> _Result: ...
 
-    async def tool(self, function: Callable[..., Any], **arguments: object) -> Any:
+    async def tool(self, function: Callable[..., Any], /, **arguments: object) -> Any:
         """Call a tool and return its result, which must be plain or of the type of the function's hint.
 
         That it is called is saved before, its result after. At another worker a call that ended returns that result,

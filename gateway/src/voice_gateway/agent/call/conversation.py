@@ -44,6 +44,7 @@ from voice_gateway.errors import AgentError
 
 _SAMPLE_BYTES: Final = 2
 _PLACES_LOGGED: Final = 3
+_MOST_PENDING_TURNS: Final = 256
 _APOLOGY_TIMEOUT_S: Final = 15.0
 _log = structlog.get_logger("voice_gateway.agent.call")
 
@@ -117,11 +118,13 @@ class CallConversation(Conversation):
 
     def pressed(self, digit: str) -> None:
         """Interrupt what is being said, and make a turn of the key."""
-        self._progress.understood(digit, self._through, self._break_in(), is_digit=True)
+        if not self._is_flooded():
+            self._progress.understood(digit, self._through, self._break_in(), is_digit=True)
 
     def text_received(self, text: UserText) -> None:
         """Interrupt what is being said, and make a turn of the text."""
-        self._progress.understood(text.text, self._through, self._break_in(), through_message=text.number)
+        if not self._is_flooded():
+            self._progress.understood(text.text, self._through, self._break_in(), through_message=text.number)
 
     def app_message_received(self, message: AppMessage) -> None:
         self._client.message_received(message)
@@ -154,6 +157,13 @@ class CallConversation(Conversation):
         self._task.cancel()
         if self._finishing is not None:
             self._finishing.cancel()
+
+    def _is_flooded(self) -> bool:
+        """Whether so many turns wait that the call ends: each is in the session record until it is answered."""
+        is_flooded = self._progress.pending_count >= _MOST_PENDING_TURNS
+        if is_flooded:
+            self.emit(AgentFailed(f"{_MOST_PENDING_TURNS} turns wait for an answer"))
+        return is_flooded
 
     def _break_in(self) -> tuple[int, int]:
         """Cut off what is being said, and return when that was, twice: as a turn's beginning and end."""
@@ -222,10 +232,10 @@ class CallConversation(Conversation):
             parts = CallParts(self._progress, self._replies, self._feeds, self._client, self._changes, bytes_per_s)
             await self._converse(Call(self.emit, parts))
             self._progress.commit()
-        except Exception as error:
-            await self._fail(error)
-        except asyncio.CancelledError as error:
-            if self.is_closed or self._is_cancelled():
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # `sys.exit` of one agent must not end the worker and all its calls
+            if isinstance(error, asyncio.CancelledError) and (self.is_closed or self._is_cancelled()):
                 raise
             await self._fail(error)
         else:

@@ -234,7 +234,7 @@ class _Ahead(Generic[_Piece]):
         self._pieces: AsyncIterator[_Piece] = pieces
         self._changes = changes
         self._read_ahead: deque[_Piece] = deque()
-        self._error: Exception | None = None
+        self._error: Exception | SystemExit | None = None
         self._is_over = False
         self._reading: asyncio.Task[None] | None = None
 
@@ -268,7 +268,7 @@ class _Ahead(Generic[_Piece]):
                 self._read_ahead.append(piece)
                 self._changes.notify()
                 await self._changes.until(lambda: len(self._read_ahead) < _MOST_AHEAD)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a task that raises SystemExit would end the worker
             self._error = error
         finally:
             self._is_over = True

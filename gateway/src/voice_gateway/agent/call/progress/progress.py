@@ -60,6 +60,11 @@ class Progress:
         return bool(self._queue)
 
     @property
+    def pending_count(self) -> int:
+        """How many turns wait to be answered."""
+        return len(self._queue)
+
+    @property
     def is_idle(self) -> bool:
         """Whether the agent waits for the caller, and nothing is left to answer."""
         return self._waiting > 0 and not self._queue

@@ -47,7 +47,7 @@ def tool_schema(function: Callable[..., object]) -> dict[str, Any]:
 
 def tool_key(session_id: str, turn: int, ordinal: int, name: str, arguments: Mapping[str, object]) -> str:
     """Return the key of one call: a hash of session, turn, number of the call in the turn, name and arguments."""
-    plain = msgspec.to_builtins([session_id, turn, ordinal, name, dict(arguments)])
+    plain = msgspec.to_builtins([session_id, turn, ordinal, name, dict(arguments)], order="deterministic")
     return hashlib.sha256(msgspec.json.encode(plain, order="deterministic")).hexdigest()[:_KEY_CHARACTERS]
 
 
