@@ -12,7 +12,8 @@ from voice_gateway.session.core.effects import Decode, Finish, PressKey, TakeMes
 SLICE_S: Final = 0.4
 """Seconds of audio that all sessions together may bring in one turn of the loop: 3 ms of the order agent's work."""
 SHORTEST_S: Final = 0.01
-"""A frame counts as this long at least: a very short one costs nearly as much."""
+"""A frame counts as this long at least: a very short one costs nearly as much. So does a message or a key."""
+_MESSAGE_BYTES: Final = 512
 FRAMES_BEHIND: Final = 256
 """Frames of one session that wait, from which on its transport leaves what follows where it is."""
 
@@ -84,12 +85,13 @@ class Backlog:
         """Whether the effect may be carried out now; false if it waits, `None` if there is no room for it."""
         effects = self._effects
         if not effects and self._scheduler.has_time:
+            if not isinstance(effect, Decode):
+                self._scheduler.spent(0)
             return True
-        if isinstance(effect, Decode):
-            size = len(effect.frame.payload)
-            if self._bytes + size > self._max_bytes:
-                return None
-            self._bytes += size
+        size = _size(effect)
+        if self._bytes + size > self._max_bytes:
+            return None
+        self._bytes += size
         effects.append(effect)
         if len(effects) == 1:
             self._scheduler.wait(self)
@@ -100,8 +102,9 @@ class Backlog:
         if not self._effects:
             return
         effect = self._effects.popleft()
-        if isinstance(effect, Decode):
-            self._bytes -= len(effect.frame.payload)
+        self._bytes -= _size(effect)
+        if not isinstance(effect, Decode):
+            self._scheduler.spent(0)
         self._perform(effect)
 
     def spent(self, audio_s: float) -> None:
@@ -117,6 +120,11 @@ class Backlog:
         """Drop what waits, and the reference to the session: the two must not keep each other in memory."""
         self.clear()
         self._perform = _ignore
+
+
+def _size(effect: AgentInput) -> int:
+    """What it counts of `max_bytes`: keys come without end, unlike messages, of which the session takes so many."""
+    return len(effect.frame.payload) if isinstance(effect, Decode) else _MESSAGE_BYTES
 
 
 def _ignore(effect: AgentInput) -> None: ...

@@ -77,6 +77,8 @@ from voicelink.wire import (
 )
 
 _MOST_MIGRATIONS = 64
+_MOST_UNSENT_S = 1_800
+"""Audio of an agent that makes more and more without end."""
 _log = structlog.get_logger("voice_gateway.session")
 
 
@@ -288,7 +290,7 @@ class LiveSession(TransportHandler):
             case Send(message):
                 self._connection.transport.send(message)
             case Speak(utterance_id, pcm):
-                self._require_speaker().speak(utterance_id, pcm)
+                self._speak(utterance_id, pcm)
             case EndSpeech(utterance_id):
                 self._require_speaker().end(utterance_id)
             case ResetSpeech(utterance_id):
@@ -322,6 +324,13 @@ class LiveSession(TransportHandler):
                     uplink.begin(mode, next_sequence)
             case Close():
                 self._close(effect)
+
+    def _speak(self, utterance_id: int, pcm: bytes) -> None:
+        speaker = self._require_speaker()
+        speaker.speak(utterance_id, pcm)
+        if speaker.waiting_s > _MOST_UNSENT_S:
+            reason = f"the agent has said more than {_MOST_UNSENT_S} s that wait to be played"
+            self._run(self.session.end(CloseCode.AGENT_FAILED, reason))
 
     def _queue(self, effect: AgentInput) -> None:
         is_due = self._backlog.is_due(effect)

@@ -12,7 +12,7 @@ import pytest
 from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeConversation, FakeTransport
 from voice_gateway.access.limits import AccessLimits
 from voice_gateway.access.uplink_limits import MEDIA_BURST_S, MEDIA_CATCH_UP_S, MEDIA_RATE, MediaRateLimiter
-from voice_gateway.agent.base import NoSpeechUpTo, UserAudio
+from voice_gateway.agent.base import NoSpeechUpTo, Reply, ReplyAudio, UserAudio
 from voice_gateway.session.core.effects import Decode, Finish
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
@@ -251,3 +251,42 @@ async def test_frames_of_no_length_cost_as_much_as_10_ms() -> None:
         backlog.spent(0.0)
     assert len(done) == round(SLICE_S / SHORTEST_S)
     assert backlog.is_due(Finish()) is False
+
+
+async def test_one_caller_s_keys_and_messages_hold_another_s_frame_up_for_a_turn_or_two(worker: Worker) -> None:
+    connection, _, busy = worker.call()
+    other, _, honest = worker.call()
+    pressed: list[str] = []
+    busy.pressed = pressed.append  # type: ignore[method-assign]
+    for sequence in range(2 * A_SLICE):
+        connection.audio_received(frame(sequence))
+    for _ in range(2_000):
+        connection.message_received(Dtmf(digit="5"))
+    for sequence in range(30):
+        before = len(pressed)
+        other.audio_received(frame(sequence))
+        assert await until(lambda: len(decoded(honest)) == sequence + 1) <= 2  # noqa: B023 - called at once
+        assert len(pressed) - before <= 3 * SLICE_S / SHORTEST_S
+    assert len(pressed) < 2_000
+
+
+async def test_keys_that_wait_are_bounded() -> None:
+    worker = Worker("w", MemoryStore(), SessionLimits(waiting_bytes=64_000))
+    connection, transport, _ = worker.call()
+    for sequence in range(A_SLICE + 1):
+        connection.audio_received(frame(sequence))
+    for _ in range(1_000):
+        connection.message_received(Dtmf(digit="5"))
+    assert transport.closed == [(CloseCode.OVERLOADED, "more audio arrives than can wait to be decoded")]
+    await worker.manager.close()
+
+
+async def test_an_agent_that_says_more_and_more_without_end_ends_its_session(worker: Worker) -> None:
+    _, transport, conversation = worker.call()
+    conversation.emit(Reply("la"))
+    minutes = 0
+    while not transport.closed and minutes < 60:
+        conversation.emit(ReplyAudio(bytes(60 * 48_000)))
+        minutes += 1
+    assert transport.closed == [(CloseCode.AGENT_FAILED, "the agent has said more than 1800 s that wait to be played")]
+    assert minutes == 31
