@@ -16,6 +16,9 @@ from voice_gateway.agent.base import (
     Finished,
     HangUp,
     NoSpeechUpTo,
+    PartialTranscript,
+    Reply,
+    ReplyText,
     SendAppMessage,
     StateChanged,
     TransferCall,
@@ -46,6 +49,7 @@ from voice_gateway.session.stats.turn_latency import Figure
 from voice_gateway.session.stats.uplink_statistics import UplinkStatistics
 from voice_gateway.store.base import SessionRecord
 from voicelink.wire import (
+    MAX_CONTROL_BYTES,
     AudioFrame,
     Bye,
     ClientMessage,
@@ -67,6 +71,7 @@ from voicelink.wire import (
     State,
     Transfer,
     UplinkMode,
+    encode_message,
 )
 
 
@@ -233,6 +238,9 @@ class Session:
                 return self._send_message(event, now)
             case FinalTranscript(through_message=int(number)) | StateChanged(through_message=int(number)):
                 self.tracker.messages.reach(number)
+        fault = _too_long(event)
+        if fault is not None:
+            return self._fault(CloseCode.AGENT_FAILED, fault)
         through = self._received(event.through_sequence) if isinstance(event, FinalTranscript) else None
         is_attached = self.state is not SessionState.DETACHED
         effects = self.turns.follow(event, now, through, is_attached)
@@ -499,6 +507,23 @@ class Session:
         return (Send(Error(code=code, message=reason)), Close(code, reason, is_kept))
 
 
+def _too_long(event: AgentEvent) -> str | None:
+    """Return why no client could take the control message that follows from the event."""
+    if isinstance(event, PartialTranscript | FinalTranscript | Reply | ReplyText) and len(event.text) > _LONGEST_TEXT:
+        return f"the agent's text has {len(event.text)} characters, a client takes {_LONGEST_TEXT} at once"
+    if isinstance(event, FinalTranscript | StateChanged) and event.state is not None:
+        try:
+            size = len(encode_message(State(revision=_HIGHEST, state=dict(event.state))))
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            return "the agent's state is not plain maps, lists, strings and numbers"
+        if size > MAX_CONTROL_BYTES:
+            return f"the agent's state has {size} bytes as a message, a client takes {MAX_CONTROL_BYTES}"
+    return None
+
+
+_LONGEST_TEXT: Final = 16_000
+"""Characters, of four bytes at most, that fit into a control message."""
+_HIGHEST: Final = (1 << 62) - 1
 _TRANSFERRED: Final = "the call was transferred"
 _NOT_RESUMED: Final = (CloseCode.IDLE, "the caller did not come back")
 _IDLE: Final = (CloseCode.IDLE, "nothing arrived for too long")

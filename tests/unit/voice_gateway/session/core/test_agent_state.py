@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from tests.unit.voice_gateway.session.sessions import AUDIO, LIMITS, ONE_SECOND, frame, new_session, save, start
 from voice_gateway.agent.base import (
+    AgentEvent,
     FinalTranscript,
     HangUp,
     PlaybackFinished,
     Reply,
     ReplyAudio,
     ReplyEnded,
+    ReplyText,
     StateChanged,
     StopReply,
 )
@@ -26,7 +32,21 @@ from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.lifecycle.state import SessionState
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity
-from voicelink.wire import Bye, CloseCode, Codec, Flush, Heard, Played, Resume, State
+from voicelink.wire import (
+    MAX_CONTROL_BYTES,
+    Bye,
+    CloseCode,
+    Codec,
+    Flush,
+    Heard,
+    Played,
+    Resume,
+    State,
+    encode_message,
+)
+
+CYCLIC: dict[str, Any] = {}
+CYCLIC["me"] = CYCLIC
 
 
 def test_words_and_private_state_are_saved_together_before_the_frames_are_acked(session: Session) -> None:
@@ -92,3 +112,25 @@ def test_an_agent_hangs_up_with_a_bye_and_the_record_is_forgotten(session: Sessi
         Close(CloseCode.NORMAL, "closing time"),
     )
     assert session.state is SessionState.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("event", "sentence"),
+    [
+        (FinalTranscript("x" * 16_001, 0), "the agent's text has 16001 characters, a client takes 16000 at once"),
+        (Reply("x" * 16_001), "the agent's text has 16001 characters, a client takes 16000 at once"),
+        (ReplyText("x" * 16_001), "the agent's text has 16001 characters, a client takes 16000 at once"),
+        (StateChanged({"x": "x" * 70_000}), "the agent's state has 70044 bytes as a message, a client takes 65536"),
+        (StateChanged(CYCLIC), "the agent's state is not plain maps, lists, strings and numbers"),
+        (FinalTranscript("a", 0, {"x": object()}), "the agent's state is not plain maps, lists, strings and numbers"),
+    ],
+)
+def test_what_no_control_message_holds_ends_the_session(session: Session, event: AgentEvent, sentence: str) -> None:
+    effects = session.agent_emitted(event, 0.1)
+    assert effects[-1] == Close(CloseCode.AGENT_FAILED, sentence)
+
+
+def test_the_longest_text_fits_into_a_control_message(session: Session) -> None:
+    effects = session.agent_emitted(Reply("\U0001f375" * 16_000), 0.1)
+    sizes = [len(encode_message(effect.message)) for effect in effects if isinstance(effect, Send)]
+    assert 64_000 < max(sizes) <= MAX_CONTROL_BYTES

@@ -15,6 +15,8 @@ from voice_gateway.session.core.speech.utterances import Cut
 from voice_gateway.store.base import Line, SessionRecord
 
 _LONGEST_TRANSCRIPT = 2_000
+_MOST_CHARACTERS = 500_000
+"""Of the transcript, ten hours of speech: the record is written whole at each save."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class RecordTracker:
         """A turn of the caller is complete."""
         self.turn += 1
         self._transcript.append(Line(self.turn, "user", text))
+        self._shorten()
         self._reach(through_sequence)
         self.state_changed(state, private_state)
 
@@ -119,6 +122,7 @@ class RecordTracker:
         """The agent begins to say `text`."""
         self._utterance_id = utterance_id
         self._transcript.append(Line(self.turn, "agent", text, utterance_id))
+        self._shorten()
         self._revise()
 
     def reworded(self, utterance_id: int, text: str) -> int | None:
@@ -127,6 +131,7 @@ class RecordTracker:
             line = self._transcript[position]
             if line.utterance_id == utterance_id:
                 self._transcript[position] = replace(line, text=text)
+                self._shorten()
                 self._revise()
                 return line.turn
         return None
@@ -219,6 +224,12 @@ class RecordTracker:
             return False
         self._saving = None
         return True
+
+    def _shorten(self) -> None:
+        """Forget the oldest lines of a transcript that is too long."""
+        over = sum(len(line.text) for line in self._transcript) - _MOST_CHARACTERS
+        while over > 0 and len(self._transcript) > 1:
+            over -= len(self._transcript.popleft().text)
 
     def _revise(self) -> None:
         self.revision += 1

@@ -88,3 +88,11 @@ def test_the_transcript_keeps_what_was_played_of_an_interrupted_answer():
     tracker.answered(2, "four")
     tracker.interrupted((Cut(1, "one two", 500), Cut(2, "", 0)))
     assert tracker.next_save().transcript == (Line(0, "agent", "one two"),)
+
+
+def test_a_transcript_is_shortened_to_half_a_million_characters() -> None:
+    tracker = RecordTracker("s", 2.0)
+    for number in range(1_000):
+        tracker.understood("x" * 4_000, number, None)
+    lines = tracker.record().transcript
+    assert (len(lines), lines[-1].turn) == (125, 1_000)
