@@ -164,3 +164,15 @@ async def test_a_message_that_cannot_be_taken_ends_its_link(folder: Path) -> Non
         link.start(take, lost.append)
         await until(lambda: bool(lost))
         assert lost == ["a message cannot be taken: ValueError"]
+
+
+async def test_a_host_that_handles_no_key_loses_the_call_before_its_memory(folder: Path) -> None:
+    hello = Hello(agent="x", input_rate_hz=16_000, output_rate_hz=24_000, audio_format="pcm16")
+    async with odd_host(folder / "a", hello=hello), hosted(folder / "a") as agent:
+        caller = Caller(agent)
+        pressed = 0
+        while not caller.events and pressed < 50_000:
+            caller.conversation.pressed("5")
+            pressed += 1
+        assert caller.events == [AgentFailed("the agent host does not say which messages it has handled")]
+        caller.conversation.close()

@@ -35,6 +35,7 @@ from voice_gateway.hosts.messages import (
 
 MAX_KEPT_BYTES: Final = 8 << 20
 """Frames that no transcript covers; four minutes of PCM16 at 16 kHz."""
+_MESSAGE_BYTES: Final = 512
 _MOST_REPLIES: Final = 64
 
 
@@ -68,6 +69,11 @@ class _Kept:
     sequence: int | None
     asked: AskedMessage | None
     audio: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """What it counts of `MAX_KEPT_BYTES`: of messages the session bounds the bytes, not how many keys come."""
+        return len(self.audio) if self.asked is None else _MESSAGE_BYTES
 
 
 class Continuity:
@@ -124,7 +130,7 @@ class Continuity:
     def frame(self, sequence: int, audio: bytes) -> None:
         """Keep a frame until an event covers it."""
         self._kept.append(_Kept(sequence, None, audio))
-        self._kept_bytes += len(audio)
+        self._kept_bytes += self._kept[-1].size
 
     def asked(self, message: AskedMessage) -> None:
         """Keep a message until it had its effect."""
@@ -138,6 +144,7 @@ class Continuity:
             self._repeat, self._repeated, self._played = None, 0, []
         else:
             self._kept.append(_Kept(None, message))
+            self._kept_bytes += self._kept[-1].size
 
     def handled(self, message_id: int) -> None:
         """The host answered."""
@@ -303,7 +310,7 @@ class Continuity:
 
     def _forget(self) -> None:
         while self._kept and self._is_done(self._kept[0]):
-            self._kept_bytes -= len(self._kept.popleft().audio)
+            self._kept_bytes -= self._kept.popleft().size
 
     def _is_done(self, kept: _Kept) -> bool:
         if kept.asked is None:

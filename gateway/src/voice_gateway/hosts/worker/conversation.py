@@ -353,6 +353,8 @@ class HostedConversation(Conversation):
         self._require().asked(message)
         if self._link is not None:
             self._link.send(encode_control([message]))
+        if self._require().is_full:
+            self._fail("the agent host does not say which messages it has handled")
 
     def _send(self, message: FromWorker) -> None:
         if self._link is not None:

@@ -28,6 +28,7 @@ from voicelink.wire import (
 
 MessageEvent = SendAppMessage | CallClientTool | CancelClientTool | TransferCall
 _NOTHING: Final[tuple[Effect, ...]] = ()
+_LAST_NUMBER: Final = (1 << 62) - 1
 _NO_MESSAGES: Final = "the client takes no messages, and has no tools"
 
 
@@ -42,6 +43,8 @@ class ClientMessages:
         """Take a message of the client; one that has come before is dropped."""
         if not self._messages.is_spoken:
             return Malformed("numbered messages need next_message in start or resume", CloseCode.WRONG_ORDER)
+        if message.number >= _LAST_NUMBER:
+            return Malformed(f"number {message.number} has none after it", CloseCode.WRONG_ORDER)
         if not self._messages.received(message):
             return _NOTHING
         if self._messages.is_overloaded:

@@ -202,3 +202,12 @@ def test_a_transfer_of_a_client_without_messages_is_told_and_ends_at_once() -> N
 
 def test_a_session_without_messages_keeps_none() -> None:
     assert new_session().tracker.record().messages is None
+
+
+def test_a_number_that_has_none_after_it_ends_the_session_before_a_ready_could_name_the_next() -> None:
+    session = begun()
+    effects = session.message_received(Text(number=(1 << 62) - 1, text="hello"), 0.1)
+    assert closing(effects) is CloseCode.WRONG_ORDER
+    assert begun().message_received(Text(number=(1 << 62) - 2, text="hello"), 0.1) == (
+        TakeMessage(Text(number=(1 << 62) - 2, text="hello")),
+    )
