@@ -219,7 +219,7 @@ MANY_METHODS = {
     "voice_gateway.Utterances": (15, "the life of an utterance: made, sent, played, cut off, lost and recovered"),
     "voice_gateway.LiveSession": (13, "what the transport, the agent, the store and the timers tell one session"),
     "voice_gateway.CallConversation": (15, "each event of a session, for one coroutine"),
-    "voice_gateway.Progress": (14, "each step of a call that is saved"),
+    "voice_gateway.Progress": (15, "each step of a call that is saved"),
     "voice_gateway.PipecatConversation": (31, "each event of a session, and each of a pipeline: it joins the two"),
     "voice_gateway.TransportEvents": (14, "each event of a call's pipeline"),
     "voice_gateway.Call": (17, "all that an agent does in a call, in one object"),
