@@ -18,15 +18,19 @@ from voice_gateway.agent.call.options import CallOptions
 from voice_gateway.agent.call.progress.journal import Turn
 from voice_gateway.agent.call.progress.tools import tool_schema
 from voice_gateway.agent.call.replies import Speakable, Spoken
+from voice_gateway.agent.call.turn_taking import BACKCHANNELS, Interruptions, WhileSpeaking
 
 __all__ = [
+    "BACKCHANNELS",
     "Call",
     "CallAgent",
     "CallEvent",
     "CallOptions",
+    "Interruptions",
     "Speakable",
     "Spoken",
     "Turn",
+    "WhileSpeaking",
     "as_agent",
     "tool_schema",
 ]

@@ -17,9 +17,10 @@ from voice_gateway.agent.base import (
     UserStartedSpeaking,
     UserStoppedSpeaking,
 )
+from voice_gateway.agent.call.filler import Filler
 from voice_gateway.agent.call.progress.journal import Turn
 from voice_gateway.agent.call.progress.progress import Progress
-from voice_gateway.agent.call.replies import Replies, Speakable, Spoken, sentences_of
+from voice_gateway.agent.call.replies import Replies, Speakable, Spoken, each_of, sentences_of
 from voice_gateway.agent.call.waiting import Changes
 from voicelink.audio.speech import sentences
 
@@ -81,12 +82,13 @@ class Call:
     `state` is a dict of plain values. It is saved when a turn is over, and restored at another worker.
     """
 
-    def __init__(self, emit: Emit, progress: Progress, replies: Replies, feeds: Feeds) -> None:
+    def __init__(self, emit: Emit, progress: Progress, replies: Replies, feeds: Feeds, filler: Filler) -> None:
         self.state: dict[str, Any] = progress.state
         self._emit = emit
         self._progress = progress
         self._replies = replies
         self._feeds = feeds
+        self._filler = filler
 
     @property
     def session_id(self) -> str:
@@ -154,7 +156,7 @@ class Call:
         That it is called is saved before, its result after. At another worker a call that ended returns that result,
         one that had not ended is made again with the same `key`. What the tool raises is raised, and not saved.
         """
-        return await self._progress.steps.tool(function, arguments)
+        return await self._filler.during(self._progress.steps.tool(function, arguments))
 
     def interrupt(self) -> None:
         """Stop what is being said: `say` returns what was played."""
@@ -194,7 +196,7 @@ class Call:
             goes_on = True
         if not parts or not parts[0]:
             return await self._replies.rest(text.strip())
-        return await self._replies.say(_each(parts), goes_on=goes_on)
+        return await self._replies.say(each_of(parts), goes_on=goes_on)
 
     async def _stream(self, speech: AsyncIterable[str] | AsyncIterable[bytes], ordinal: int) -> Spoken:
         generated: list[str] = []
@@ -212,11 +214,6 @@ class Call:
         if self._progress.steps.was_said(text):
             return await self._replies.rest(text)
         return await self._replies.play(_pcm(speech), text)
-
-
-async def _each(parts: list[str]) -> AsyncIterator[str]:
-    for part in parts:
-        yield part
 
 
 async def _texts(pieces: AsyncIterable[str] | AsyncIterable[bytes]) -> AsyncIterator[str]:

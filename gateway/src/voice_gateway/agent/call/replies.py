@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
@@ -273,6 +273,12 @@ class _Ahead(Generic[_Piece]):
         finally:
             self._is_over = True
             self._changes.notify()
+
+
+async def each_of(parts: Iterable[str]) -> AsyncIterator[str]:
+    """Yield the parts, as a stream."""
+    for part in parts:
+        yield part
 
 
 async def _closed(pieces: AsyncIterable[object]) -> None:

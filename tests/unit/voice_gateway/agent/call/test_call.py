@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.unit.voice_gateway.agent.call.workers import Caller, Converse, on_virtual_time
+from tests.unit.voice_gateway.agent.call.workers import Caller, calling
 from voice_gateway.agent.call import Call, Spoken, Turn
 from voicelink.wire import Bye, CloseCode, Dtmf, Error, Heard, State
-
-
-def calling(converse: Converse, scenario: Callable[[Caller], Awaitable[None]], **options: Any) -> Caller:
-    caller = Caller(converse, options)
-
-    async def run() -> None:
-        try:
-            await scenario(caller)
-        finally:
-            await caller.close()
-
-    on_virtual_time(run)
-    return caller
 
 
 async def waiter(call: Call) -> None:

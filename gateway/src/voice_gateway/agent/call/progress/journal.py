@@ -6,7 +6,7 @@ again, a step that is done returns what it returned before. Steps before the fir
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,6 +57,12 @@ class Journal:
         self._pending = [Turn(**{**turn, "is_again": True}) for turn in saved.get("pending", ())]
         self._tools = {key: ToolCall(**each) for key, each in saved.get("tools", {}).items()}
         self._said = {key: Generated(**each) for key, each in saved.get("said", {}).items()}
+        self._said_before: int = saved.get("said_before", 0)
+
+    @property
+    def said_before(self) -> int:
+        """How many characters, of what was said since the oldest pending turn, belong to turns before it."""
+        return self._said_before
 
     @property
     def pending(self) -> tuple[Turn, ...]:
@@ -67,11 +73,16 @@ class Journal:
         """A turn of the caller is complete."""
         self._pending.append(turn)
 
-    def answered(self, number: int) -> None:
-        """The turn's answer is finished: its steps will not be taken again."""
+    def answered(self, number: int, said_since: Callable[[int], str]) -> None:
+        """The turn's answer is finished: its steps will not be taken again.
+
+        `said_since` returns what was said from a turn on. Where the next turn was complete before this one was
+        answered, that includes this one's answer, which must not be taken for the next one's.
+        """
         self._pending = [turn for turn in self._pending if turn.number != number]
         self._tools = {key: each for key, each in self._tools.items() if each.turn == 0 or each.turn > number}
         self._said = {key: each for key, each in self._said.items() if each.turn == 0 or each.turn > number}
+        self._said_before = len(said_since(self._pending[0].number)) if self._pending else 0
 
     def tool(self, key: str) -> ToolCall | None:
         """Return the call that was made under this key, finished or not."""
@@ -100,5 +111,6 @@ class Journal:
             "pending": [asdict(turn) for turn in self._pending],
             "tools": {key: asdict(each) for key, each in self._tools.items()},
             "said": {key: asdict(each) for key, each in self._said.items()},
+            "said_before": self._said_before,
         }
         return {key: value for key, value in state.items() if value}

@@ -9,7 +9,7 @@ from typing import Any
 
 from voice_gateway.agent.base import Emit, FinalTranscript, SessionView, StateChanged
 from voice_gateway.agent.call.progress.journal import Journal, Turn
-from voice_gateway.agent.call.progress.steps import Steps
+from voice_gateway.agent.call.progress.steps import Said, Steps
 from voice_gateway.agent.call.progress.tools import plain
 from voice_gateway.agent.call.waiting import Changes
 
@@ -21,9 +21,10 @@ class Progress:
     turn's journal: a turn has changed the state wholly or not at all.
     """
 
-    def __init__(self, emit: Emit, changes: Changes, state: Mapping[str, Any] | None) -> None:
+    def __init__(self, emit: Emit, changes: Changes, state: Mapping[str, Any] | None, filler: str = "") -> None:
         self.state: dict[str, Any] = plain(state or {})
         self._saved_state = plain(self.state)
+        self._filler = filler
         self._emit = emit
         self._changes = changes
         self.session: SessionView | None = None
@@ -45,9 +46,8 @@ class Progress:
         self._newest = session.turn
         self._queue.extend(self._journal.pending)
         first = self._queue[0].number if self._queue else session.turn + 1 if session.turn else 0
-        lines = (line for line in session.transcript() if line.role == "agent" and line.turn >= first)
-        said = " ".join(line.text for line in lines)
-        self.steps = Steps(self._journal, self._save, self._checkpoint, session, said)
+        said = self._said_since(first)[self._journal.said_before :].lstrip()
+        self.steps = Steps(self._journal, self._save, self._checkpoint, session, Said(said, self._filler))
 
     @property
     def has_pending(self) -> bool:
@@ -91,7 +91,7 @@ class Progress:
     def commit(self) -> None:
         """Save the state, and the turn as answered, together; raises `TypeError` for a state that is not plain."""
         if not self._is_committed:
-            self._journal.answered(self.steps.turn)
+            self._journal.answered(self.steps.turn, self._said_since)
             self._is_committed = True
         state = plain(self.state)
         is_changed = state != self._saved_state
@@ -103,6 +103,10 @@ class Progress:
         """The session has saved all up to here."""
         self._saved_checkpoint = max(self._saved_checkpoint, checkpoint)
         self._changes.notify()
+
+    def _said_since(self, turn: int) -> str:
+        lines = () if self.session is None else self.session.transcript()
+        return " ".join(line.text for line in lines if line.role == "agent" and line.turn >= turn)
 
     def _save(self) -> None:
         self._emit(StateChanged(private_state=self._remember()))

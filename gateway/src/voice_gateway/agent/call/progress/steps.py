@@ -24,7 +24,7 @@ class Steps:
         save: Callable[[], None],
         checkpoint: Callable[[], Awaitable[None]],
         session: SessionView | None = None,
-        said: str = "",
+        said: Said | None = None,
     ) -> None:
         self.turn = 0
         self._journal = journal
@@ -32,7 +32,7 @@ class Steps:
         self._checkpoint = checkpoint
         self._session_id = "" if session is None else session.session_id
         self._has_had_turns = session is not None and session.turn > 0
-        self._said_before = said
+        self._said = said or Said()
         self._tools = itertools.count()
         self._says = itertools.count()
 
@@ -44,7 +44,7 @@ class Steps:
     @property
     def has_said(self) -> bool:
         """Whether an earlier worker said something in the pending turns that was not said here yet."""
-        return bool(self._said_before)
+        return bool(self._said.text)
 
     def begin(self, turn: int) -> None:
         """The agent answers this turn now."""
@@ -80,9 +80,22 @@ class Steps:
 
     def was_said(self, text: str) -> bool:
         """Whether the next thing that an earlier worker said in these turns was this text; asked in order."""
-        before = self._said_before
-        if not before or not (before == text or before.startswith(f"{text} ")):
-            self._said_before = ""
-            return False
-        self._said_before = before[len(text) :].lstrip()
-        return True
+        return self._said.begins_with(text)
+
+
+class Said:
+    """What earlier workers said in the turns that are pending; a `filler` among it is no step of theirs."""
+
+    def __init__(self, text: str = "", filler: str = "") -> None:
+        self.text = text
+        self._filler = filler
+
+    def begins_with(self, text: str) -> bool:
+        """Take `text` off the beginning; where that is something else, the rest is of no use any more."""
+        for filler in ("", self._filler):
+            rest = self.text.removeprefix(filler).lstrip()
+            if rest and (rest == text or rest.startswith(f"{text} ")):
+                self.text = rest[len(text) :].lstrip()
+                return True
+        self.text = ""
+        return False
