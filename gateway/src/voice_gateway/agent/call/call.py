@@ -20,7 +20,7 @@ from voice_gateway.agent.base import (
 from voice_gateway.agent.call.filler import Filler
 from voice_gateway.agent.call.progress.journal import Turn
 from voice_gateway.agent.call.progress.progress import Progress
-from voice_gateway.agent.call.replies import Replies, Speakable, Spoken, each_of, sentences_of
+from voice_gateway.agent.call.replies import Replies, Speakable, Spoken, closed, each_of, sentences_of
 from voice_gateway.agent.call.waiting import Changes
 from voicelink.audio.speech import sentences
 
@@ -217,10 +217,13 @@ class Call:
 
 
 async def _texts(pieces: AsyncIterable[str] | AsyncIterable[bytes]) -> AsyncIterator[str]:
-    async for piece in pieces:
-        if not isinstance(piece, str):
-            raise TypeError("say of PCM needs text=..., the words that the transcript shows")
-        yield piece
+    try:
+        async for piece in pieces:
+            if not isinstance(piece, str):
+                raise TypeError("say of PCM needs text=..., the words that the transcript shows")
+            yield piece
+    finally:
+        await closed(pieces)
 
 
 async def _pcm(pieces: AsyncIterable[str] | AsyncIterable[bytes]) -> AsyncIterator[bytes]:

@@ -36,7 +36,7 @@ from voice_gateway.agent.call.turn_taking import Interruptions, Taken, TurnTakin
 from voice_gateway.agent.call.waiting import Changes
 from voice_gateway.agent.cascade.cascade import Cascade
 from voice_gateway.agent.cascade.parts import Answer, DialoguePolicy, OnAnswer
-from voice_gateway.errors import AgentError
+from voice_gateway.errors import AgentError, ServiceError
 
 _SAMPLE_BYTES: Final = 2
 _PLACES_LOGGED: Final = 3
@@ -165,7 +165,7 @@ class CallConversation(Conversation):
                 self._turn_taking.stopped(event, round(self._audio_ms))
                 return
             case AgentFailed(reason):
-                self._failure = AgentError(reason)
+                self._failure = ServiceError(reason)
                 self._task.cancel()
                 return
             case Finished():
@@ -225,12 +225,13 @@ class CallConversation(Conversation):
         return self._task.cancelling() > 0
 
     async def _fail(self, error: BaseException) -> None:
-        """Log what was raised, without its text, which may quote the caller; apologise, and end the session."""
+        """Log what was raised, apologise, and end the session. Only a `ServiceError`'s text quotes no caller."""
         places = traceback.extract_tb(error.__traceback__)[-_PLACES_LOGGED:]
         _log.error(
             "call_agent_failed",
             session=None if self._progress.session is None else self._progress.session.session_id,
             error=type(error).__name__,
+            reason=str(error) if isinstance(error, ServiceError) else None,
             at=[f"{place.filename}:{place.lineno} {place.name}" for place in places],
         )
         self.emit(StopReply())

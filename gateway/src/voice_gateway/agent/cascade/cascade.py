@@ -76,11 +76,15 @@ class Cascade:
         self._voices = cache(make_voices)
         self._speech = cache(make_speech)
         self._is_open = False
+        self._made: dict[str, bytes] = {}
         self._executor: Executor | None = None if is_inline else ThreadPoolExecutor(1, "speech")
         self._conversations: set[CascadeConversation] = set()
 
     async def open(self, phrases: Iterable[str] = ()) -> None:
-        """Load all models, and make speech of `phrases`, for a voice that remembers; raises what the parts raise."""
+        """Load all models, and make speech of `phrases`; raises what the parts raise.
+
+        A synthesiser's are kept: they can be said while its service is down.
+        """
         services = [each for each in (self.recogniser, self.end_of_turn, self._synthesiser) if each is not None]
         try:
             if self._executor is None:
@@ -89,6 +93,9 @@ class Cascade:
             else:
                 loading = asyncio.get_running_loop().run_in_executor(self._executor, self._load, phrases)
                 await asyncio.gather(*(each.open() for each in services), loading)
+            if self._synthesiser is not None:
+                for sentence in (each for text in phrases for each in sentences(text)):
+                    self._made[sentence] = b"".join([pcm async for pcm in self._synthesiser.synthesize(sentence)])
         except BaseException:
             await self.close()
             raise
@@ -145,6 +152,10 @@ class Cascade:
 
     async def _stream(self, text: str, synthesiser: Synthesiser, on_speech: OnSpeech) -> None:
         try:
+            if made := self._made.get(text):
+                on_speech(made)
+                on_speech(None)
+                return
             async with aclosing(synthesiser.synthesize(text)) as pieces:
                 async for pcm in pieces:
                     on_speech(pcm)
