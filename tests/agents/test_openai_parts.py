@@ -48,9 +48,7 @@ async def test_chat_streams_the_text_in_pieces(api: OpenAIApi) -> None:
     await chat.open()
     assert [piece async for piece in chat.stream(ASKED)] == ["One ", "taro."]
     await chat.close()
-    assert api.of("/chat/completions") == [
-        {"model": "a-model", "messages": ASKED, "stream": True, "temperature": 0.3}
-    ]
+    assert api.of("/chat/completions") == [{"model": "a-model", "messages": ASKED, "stream": True, "temperature": 0.3}]
 
 
 async def test_chat_offers_tools_and_yields_the_calls_that_the_model_wants(api: OpenAIApi) -> None:
@@ -106,7 +104,7 @@ async def test_a_refused_key_is_not_tried_again(api: OpenAIApi, monkeypatch: pyt
 
 async def test_repetitions_end_when_the_patience_does(api: OpenAIApi) -> None:
     api.failures.extend([Failure(503)] * 9)
-    with pytest.raises(ServiceError, match="did not answer within 0.8 s"):
+    with pytest.raises(ServiceError, match=r"did not answer within 0\.8 s"):
         await chatted(api, retries=8, patience_s=0.8)
 
 
@@ -203,5 +201,5 @@ async def test_a_service_that_sends_a_file_in_place_of_samples_is_named(api: Ope
 
 async def test_speech_that_breaks_off_is_an_error(api: OpenAIApi) -> None:
     api.failures.append(Failure(after_pieces=1))
-    with pytest.raises(ServiceError, match="text to speech at 127.0.0.1 broke off its answer"):
+    with pytest.raises(ServiceError, match=r"text to speech at 127\.0\.0\.1 broke off its answer"):
         await made(api)
