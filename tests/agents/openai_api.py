@@ -42,7 +42,10 @@ class Failure:
 
 @dataclass(slots=True)
 class OpenAIApi:
-    """What it answers next, and the requests that came. `faults` are requests that the real API would not take."""
+    """What it answers next (then "Yes." and "a taro"), and the requests that came.
+
+    `faults` are requests that the real API would not take.
+    """
 
     url: str = ""
     chats: deque[list[dict[str, Any]]] = field(default_factory=deque)
@@ -128,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         for message in body["messages"]:
             assert message["role"] != "assistant" or message.get("content") or message.get("tool_calls")
         self.api.requests.append(("/chat/completions", body))
-        deltas = self.api.chats.popleft()
+        deltas = self.api.chats.popleft() if self.api.chats else says("Yes.")
         reason = "tool_calls" if any("tool_calls" in each for each in deltas) else "stop"
         choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
         choices.append({"index": 0, "delta": {}, "finish_reason": reason})
@@ -152,7 +155,10 @@ class _Handler(BaseHTTPRequestHandler):
         sound = parse_wav(fields["file"])
         assert sound.rate_hz == 16_000
         self.api.requests.append(("/audio/transcriptions", {**fields, "file": sound}))
-        self._answer("application/json", Transcription(text=self.api.heard.popleft()).model_dump_json().encode())
+        self._answer(
+            "application/json",
+            Transcription(text=self.api.heard.popleft() if self.api.heard else "a taro").model_dump_json().encode(),
+        )
 
     def _speak(self, body: dict[str, Any], failure: Failure) -> None:
         checked("/audio/speech", SpeechCreateParams, body)

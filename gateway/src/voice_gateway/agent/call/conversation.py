@@ -167,6 +167,9 @@ class CallConversation(Conversation):
             case AgentFailed(reason):
                 self._failure = ServiceError(reason)
                 self._task.cancel()
+                if self._listener is not None:
+                    self._listener.close()
+                self._replies.is_caller_speaking = False
                 return
             case Finished():
                 self._finish_when_idle()
