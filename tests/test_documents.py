@@ -13,6 +13,7 @@ FOLDERS = ("quiclb", "link", "gateway", "client", "testbed", "tests", "bench", "
 DOCUMENTS = [
     *(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "PROTOCOL", "COMPLIANCE", "CONTRIBUTING")),
     ROOT / "gateway" / "AGENTS.md",
+    ROOT / "gateway" / "PARTS.md",
     *sorted(path for folder in ("deploy", "bench", "certs") for path in (ROOT / folder).rglob("*.md")),
 ]
 ROOTS = ("", "quiclb/src", "link/src", "gateway/src", "client/python/src", "client/web", "client/web/page")

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from voice_gateway.agent.base import FinalTranscript, HangUp, Reply, StateChanged
 from voice_gateway.agent.call.agent import CallAgent, as_agent
+from voice_gateway.agent.call.conversation import CallConversation
 from voice_gateway.agent.cascade.parts import OnWords, Utterance
 from voice_gateway.testing.agents import Caller
 
@@ -60,6 +61,10 @@ class TextCaller:
 
     async def _answer(self) -> str:
         await self._caller.finish()
+        conversation = self._caller.conversation
+        assert isinstance(conversation, CallConversation)
+        if conversation.task.done():
+            conversation.task.result()  # raises what the agent raised
         replies = [each.text for each in self._caller.of(Reply)]
         new, self._taken = replies[self._taken :], len(replies)
         return " ".join(new)

@@ -141,7 +141,7 @@ def _as_message(choice: _Choice) -> Message:
 
 
 async def _act(call: Call, functions: Mapping[str, Tool], request: ToolRequest) -> Any:
-    """Call a tool, and return its result; what the model got wrong is told to the model."""
+    """Call a tool, and return its result; what the model got wrong is the result."""
     function = functions.get(request.name)
     if function is None:
         return {"error": f"there is no tool {request.name}; there are {', '.join(functions) or 'none'}"}

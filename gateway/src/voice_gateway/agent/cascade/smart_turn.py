@@ -34,14 +34,14 @@ class SmartTurn:
     def __init__(self, threshold: float = 0.5) -> None:
         self._threshold = threshold
         self._thread: ThreadPoolExecutor | None = None
-        self._judge: Callable[[bytes], float] | None = None
+        self._probability: Callable[[bytes], float] | None = None
         self._waiting = 0
 
     async def open(self) -> None:
         """Load the network, or log why turns end without it."""
         thread = ThreadPoolExecutor(1, "end-of-turn")
         try:
-            self._judge = await asyncio.get_running_loop().run_in_executor(thread, _load)
+            self._probability = await asyncio.get_running_loop().run_in_executor(thread, _load)
         except Exception as error:  # a file of another version of pipecat-ai may fail in any way
             thread.shutdown(wait=False)
             _log.warning(
@@ -54,10 +54,10 @@ class SmartTurn:
         self._thread = thread
 
     def judge(self, pcm: bytes, on_judged: OnJudged) -> None:
-        if self._thread is None or self._judge is None or self._waiting >= _MOST_WAITING:
+        if self._thread is None or self._probability is None or self._waiting >= _MOST_WAITING:
             return
         self._waiting += 1
-        judging = asyncio.get_running_loop().run_in_executor(self._thread, self._judge, pcm)
+        judging = asyncio.get_running_loop().run_in_executor(self._thread, self._probability, pcm)
 
         def on_done(judged: asyncio.Future[float]) -> None:
             self._waiting -= 1
