@@ -72,7 +72,7 @@ class CallConversation(Conversation):
             options.interruptions or Interruptions(), self.emit, self._replies, self._feeds.events.push
         )
         self._filler = Filler(options.filler, options.filler_after_s, self._replies, self._progress)
-        self._failure: AgentError | None = None
+        self._failure: BaseException | None = None
         self._through = -1
         self._has_begun = False
         self._finishing: asyncio.Task[None] | None = None
@@ -165,11 +165,7 @@ class CallConversation(Conversation):
                 self._turn_taking.stopped(event, round(self._audio_ms))
                 return
             case AgentFailed(reason):
-                self._failure = ServiceError(reason)
-                self._task.cancel()
-                if self._listener is not None:
-                    self._listener.close()
-                self._replies.is_caller_speaking = False
+                self._stop_listening(ServiceError(reason))
                 return
             case Finished():
                 self._finish_when_idle()
@@ -204,9 +200,9 @@ class CallConversation(Conversation):
         self.emit(Finished())
 
     async def _run(self) -> None:
-        await self._changes.until(lambda: self._has_begun or self._progress.has_pending)
-        self._has_begun = True
         try:
+            await self._changes.until(lambda: self._has_begun or self._progress.has_pending)
+            self._has_begun = True
             await self._converse(Call(self.emit, self._progress, self._replies, self._feeds, self._filler))
             self._progress.commit()
         except Exception as error:
@@ -223,12 +219,23 @@ class CallConversation(Conversation):
             if self._finishing is None:
                 self.emit(HangUp())
 
+    def _stop_listening(self, error: ServiceError) -> None:
+        """The cascade cannot go on: end the coroutine, unless that has failed by itself."""
+        if self._failure is None:
+            self._failure = error
+            self._task.cancel()
+        if self._listener is not None:
+            self._listener.close()
+        self._replies.is_caller_speaking = False
+        self._changes.notify()
+
     def _is_cancelled(self) -> bool:
         """Whether the cancellation came from outside, and not from something that the coroutine waited for."""
         return self._task.cancelling() > 0
 
     async def _fail(self, error: BaseException) -> None:
         """Log what was raised, apologise, and end the session. Only a `ServiceError`'s text quotes no caller."""
+        self._failure = error
         places = traceback.extract_tb(error.__traceback__)[-_PLACES_LOGGED:]
         _log.error(
             "call_agent_failed",
