@@ -14,6 +14,8 @@ DOCUMENTS = [
     *(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "PROTOCOL", "COMPLIANCE", "CONTRIBUTING")),
     ROOT / "gateway" / "AGENTS.md",
     ROOT / "gateway" / "PARTS.md",
+    ROOT / "gateway" / "PIPECAT.md",
+    *sorted((ROOT / "gateway" / "docs").glob("*.md")),
     *sorted(path for folder in ("deploy", "bench", "certs") for path in (ROOT / folder).rglob("*.md")),
 ]
 ROOTS = ("", "quiclb/src", "link/src", "gateway/src", "client/python/src", "client/web", "client/web/page")
@@ -25,6 +27,8 @@ MADE = {
     "certs/dev": "what `make setup` writes",
     "voice_gateway/web/static": "what `make web` writes",
     "results.json": "what `make bench-lb` writes",
+    "leaf.pem": "what `voice-gateway certificate` writes",
+    "leaf.key": "what `voice-gateway certificate` writes",
     "worker.toml": "a settings file of the reader's",
     "alice.token": "a file of the reader's",
     "/config.json": "a path of the page's server",

@@ -26,7 +26,7 @@ from voice_gateway.errors import GatewayError
 from voice_gateway.session.runtime.ownership import call_session_id
 from voice_gateway.store.sqlite import SqliteStore
 from voice_gateway.telephony.vendors.twilio_simulator.loudspeaker import SILENCE
-from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import Call, TwilioSimulator
+from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import TwilioCall, TwilioSimulator
 from voice_gateway.telephony.vendors.twilio_simulator.sound import read_telephone_wav
 
 VICTIM: Final = 0
@@ -70,7 +70,7 @@ async def place_call(*, store: str | None = None, tick_s: float = 0.02) -> Phone
     auth_token = secrets.token_hex(16)
     async with Cluster(ClusterOptions(twilio_auth_token=auth_token, store=store)) as cluster:
         pages = [f"http://{address}/twiml" for address in cluster.addresses.worker_telephony]
-        call = Call(pages[VICTIM], tuple(pages), f"CA{secrets.token_hex(16)}", auth_token=auth_token)
+        call = TwilioCall(pages[VICTIM], tuple(pages), f"CA{secrets.token_hex(16)}", auth_token=auth_token)
         result = PhoneCallResult()
         began = time.monotonic()
         died_at: list[float] = []

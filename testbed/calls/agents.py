@@ -13,7 +13,7 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from voice_gateway.agent.base import Agent, Conversation, Emit, UserAudio
+from voice_gateway.agent.base import Agent, AppMessage, ClientToolResult, Conversation, Emit, UserAudio, UserText
 from voice_gateway.agent.cascade.parts import OnWords, Utterance
 from voice_gateway.agents.order import agent as order_agent
 from voice_gateway.agents.order.agent import OrderAgent
@@ -60,6 +60,15 @@ class _NotingConversation(Conversation):
 
     def pressed(self, digit: str) -> None:
         self._inner.pressed(digit)
+
+    def text_received(self, text: UserText) -> None:
+        self._inner.text_received(text)
+
+    def app_message_received(self, message: AppMessage) -> None:
+        self._inner.app_message_received(message)
+
+    def client_tool_returned(self, result: ClientToolResult) -> None:
+        self._inner.client_tool_returned(result)
 
     def say_again(self, text: str) -> None:
         self._inner.say_again(text)

@@ -16,7 +16,7 @@ from voice_gateway.agents.echo import EchoAgent
 from voice_gateway.agents.order.dialogue import Dialogue, Question
 from voice_gateway.agents.order.menu import default_menu
 from voice_gateway.agents.order.order import Item, Order
-from voice_gateway.session.core.record import record_tracker, resume_tokens
+from voice_gateway.session.core.record import numbered_messages, record_tracker, resume_tokens
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.core.speech import turns
 from voice_gateway.session.runtime.backlog import FRAMES_BEHIND
@@ -62,6 +62,12 @@ LIMITS: dict[str, tuple[float, ...]] = {
     "sessions of one address": (CALLERS.address_sessions or 0,),
     "sessions of one subject": (CALLERS.subject_sessions or 0,),
     "sessions of a worker": (DEFAULTS.max_sessions,),
+    "numbered message": (wire.MAX_MESSAGE_BYTES,),
+    "a client's numbered messages that are not acknowledged": (wire.MAX_UNACKED_MESSAGES,),
+    "a worker's numbered messages that are not acknowledged": (
+        numbered_messages._MOST_KEPT,
+        numbered_messages._MOST_KEPT_BYTES,
+    ),
     "answers said again after a resume": (turns._MOST_SAID_AGAIN,),
     "transcript kept": (record_tracker._LONGEST_TRANSCRIPT,),
     "resume tokens good at once": (resume_tokens._MOST_UNCONFIRMED,),
@@ -69,6 +75,7 @@ LIMITS: dict[str, tuple[float, ...]] = {
 WAITS: dict[str, tuple[float, ...]] = {
     "for a WebTransport session on a new connection": (SESSION_DEADLINE_S,),
     "for `start` or `resume`": (DEFAULTS.start_timeout_s,),
+    "for a `transfer` to be acknowledged": (SESSION.transfer_timeout_s,),
     "for a message or a frame": (DEFAULTS.idle_timeout_s,),
     "for the caller after a loss": (DEFAULTS.resume_window_s,),
     "for the caller after the last change, in the store": (DEFAULTS.record_ttl_s,),
@@ -107,6 +114,8 @@ def test_the_waits_on_the_page_are_those_of_the_code() -> None:
 
 def kind(of: Any) -> str:
     """What the page calls a type of msgspec's."""
+    if of is Any:
+        return "plain value"
     shown = str(of)
     if "tuple" in shown:
         return "array"
@@ -134,7 +143,7 @@ def test_the_page_has_every_key_of_the_default_agent_s_state() -> None:
     item = Item(1, 2, "matcha latte", "large", "oat", 50, "less", ("boba",))
     dialogue = Dialogue(default_menu(), Order((item,)), Question.CONFIRM)
     state = dialogue.to_state()
-    schema = PAGE[PAGE.index("### 4.1") : PAGE.index("## 5.")]
+    schema = PAGE[PAGE.index("### 4.1") : PAGE.index("### 4.2")]
     assert f"| `{state['kind']}` | `order`" in schema
     keys = {*state, *state["items"][0]} - {"kind"}
     assert {key for key in keys if f"`{key}`" not in schema} == set()

@@ -31,6 +31,13 @@ CLIENT_MESSAGES = (
     wire.Ping(id=2**40 + 3),
     wire.Bye(frames=412),
     wire.Bye(frames=70_000, reason="größer"),
+    wire.Start(next_message=0),
+    wire.Resume(session="5f2c", token="a1", next_message=3),
+    wire.Text(number=0, text="zwei Tees, 🍵"),
+    wire.App(number=1, data={"screen": "menu", "items": [1, 2.5, None, True, {"a": "b"}]}),
+    wire.ToolResult(number=2, call_id="c0ffee", result={"lat": 52.5, "lon": 13}),
+    wire.ToolResult(number=300, call_id="c0ffee", error="no tool is named where"),
+    wire.Received(number=7),
 )
 SERVER_MESSAGES = (
     wire.Ready(session="5f2c", worker="worker-1", codec=Codec.OPUS),
@@ -47,7 +54,23 @@ SERVER_MESSAGES = (
     wire.Pong(id=300),
     wire.Error(code=CloseCode.MALFORMED, message="length prefix is 70000, the limit is 65536"),
     wire.Bye(frames=412, reason="finished"),
+    wire.Ready(session="5f2c", worker="w", codec=Codec.OPUS, next_message=2),
+    wire.App(number=0, data={"total": "5.25"}),
+    wire.ToolCall(number=1, call_id="c0ffee", name="where", arguments={"accuracy_m": 10}, timeout_s=5.5),
+    wire.ToolCall(number=2, call_id="beef", name="now", arguments={}),
+    wire.ToolCancel(number=3, call_id="c0ffee"),
+    wire.Transfer(number=4, target="sip:desk@example.com"),
+    wire.Received(number=70_000),
 )
+
+
+def _nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 SKIPPED = ({"type": "weather", "is_sunny": True},)
 MALFORMED = (
     b"",
@@ -60,6 +83,16 @@ MALFORMED = (
     msgspec.msgpack.encode({"type": "heard", "sequence": "1"}),
     msgspec.msgpack.encode({"type": "transcript", "turn": 1, "role": "cat", "text": "", "is_final": True}),
     wire.encode_message(wire.Heard(sequence=90))[:-1],
+    msgspec.msgpack.encode({"type": "app", "number": 0}),
+    msgspec.msgpack.encode({"type": "app", "number": 0, "data": [1]}),
+    msgspec.msgpack.encode({"type": "app", "number": 0, "data": {"blob": b"1"}}),
+    msgspec.msgpack.encode({"type": "app", "number": 0, "data": {"deep": _nested(33)}}),
+    msgspec.msgpack.encode({"type": "app", "number": 0, "data": {"long": "x" * wire.MAX_MESSAGE_BYTES}}),
+    msgspec.msgpack.encode({"type": "tool_call", "number": 0, "name": "where"}),
+    msgspec.msgpack.encode({"type": "tool_call", "number": 0, "call_id": "", "name": "where"}),
+    msgspec.msgpack.encode({"type": "tool_call", "number": 0, "call_id": "a", "name": "where", "timeout_s": 0}),
+    msgspec.msgpack.encode({"type": "transfer", "number": 0, "target": ""}),
+    msgspec.msgpack.encode({"type": "received", "number": -1}),
 )
 FRAMES = (
     AudioFrame(7, 7_104, Codec.PCM16_16K, b"\x01\x00\xff\xff"),

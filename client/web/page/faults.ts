@@ -53,6 +53,10 @@ const ADVICE: Readonly<Record<ErrorKind, Advice>> = {
     title: "The server said something that makes no sense",
     remedy: "This page and the gateway may be of different versions: reload the page.",
   },
+  "message-error": {
+    title: "That could not be sent",
+    remedy: "It may be too long, or the gateway of an older version. Say it instead.",
+  },
   "uplink-full": {
     title: "The server does not keep up",
     remedy: "The network is too slow for speech. Try another one.",

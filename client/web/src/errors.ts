@@ -9,6 +9,7 @@
  *     │   ├── MicrophoneDenied    the user or a policy denied it
  *     │   └── MicrophoneFailed    another program has it, or it went away
  *     ├── UplinkFull            the caller sends faster than the server acknowledges
+ *     ├── MessageError          a text, a message or a tool's result cannot be sent
  *     ├── ConnectError          there is no session, and there never was
  *     │   ├── Unreachable         no answer, or the port is closed
  *     │   ├── UdpBlocked          the server answers over TCP, WebTransport's datagrams do not get through
@@ -31,6 +32,7 @@ export type ErrorKind =
   | "microphone-denied"
   | "microphone-failed"
   | "uplink-full"
+  | "message-error"
   | "unreachable"
   | "udp-blocked"
   | "certificate-refused"
@@ -75,6 +77,11 @@ export class MicrophoneFailed extends MicrophoneError {
 
 export class UplinkFull extends VoiceError {
   readonly kind = "uplink-full";
+}
+
+/** A message is not plain or too large, too many are unacked, or the server takes none. */
+export class MessageError extends VoiceError {
+  readonly kind = "message-error";
 }
 
 /** No session came about. */

@@ -158,6 +158,25 @@ export interface Draining {
   readonly deadlineS: number;
 }
 
+/** The agent sent this to the application; each comes once. */
+export interface MessageReceived {
+  readonly type: "message";
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+/** A tool of the application begins to run. */
+export interface ToolCalled {
+  readonly type: "tool-called";
+  readonly callId: string;
+  readonly name: string;
+}
+
+/** The agent hands the caller on to `target`, which the application understands; `closed` follows. */
+export interface Transferred {
+  readonly type: "transferred";
+  readonly target: string;
+}
+
 /** The last event. `error` is null after the server's bye. */
 export interface Closed {
   readonly type: "closed";
@@ -179,6 +198,9 @@ export type VoiceEvent =
   | Interrupted
   | Resumed
   | Draining
+  | MessageReceived
+  | ToolCalled
+  | Transferred
   | Closed;
 
 export type EventOf<T extends VoiceEvent["type"]> = Extract<VoiceEvent, { type: T }>;

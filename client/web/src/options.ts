@@ -1,5 +1,6 @@
 /** What an application chooses for a call, in the groups that `VoiceClient` takes; every option has a default. */
 import type { AudioSink, AudioSource } from "./audio/base.js";
+import type { Tool } from "./call/tools.js";
 import { warnRenamed } from "./deprecation.js";
 import { InvalidSetting } from "./errors.js";
 import type { TransportKind } from "./events.js";
@@ -61,6 +62,8 @@ export interface OptionGroups {
   readonly uplink?: UplinkOptions;
   /** The agent's name; by default the server's default agent. */
   readonly agent?: string | null;
+  /** What the agent may call, by name; see `VoiceClient.tool`. */
+  readonly tools?: Readonly<Record<string, Tool>>;
 }
 
 /** The former flat spelling. */
@@ -72,7 +75,7 @@ export type VoiceOptions = Omit<OptionGroups, "uplink"> & { readonly uplink?: Up
   readonly [name in keyof FlatOptions]?: FlatOptions[name];
 };
 
-type GroupName = Exclude<keyof OptionGroups, "agent">;
+type GroupName = Exclude<keyof OptionGroups, "agent" | "tools">;
 
 /** The group and option of each flat option. */
 const FLAT: Readonly<Record<keyof FlatOptions, readonly [GroupName, string]>> = {
@@ -93,7 +96,7 @@ const FLAT: Readonly<Record<keyof FlatOptions, readonly [GroupName, string]>> = 
 
 /** Return the groups, with each flat option moved into its group; throws `InvalidSetting` where that is given as well. */
 export function grouped(options: VoiceOptions): OptionGroups {
-  const { security, audio, connection, uplink, agent } = options;
+  const { security, audio, connection, uplink, agent, tools } = options;
   const mode = typeof uplink === "string" ? uplink : undefined;
   const given: Readonly<Record<GroupName, object | undefined>> = {
     security,
@@ -117,7 +120,7 @@ export function grouped(options: VoiceOptions): OptionGroups {
   for (const [flat, [group, option]] of Object.entries(FLAT)) {
     move(flat, group, option, options[flat as keyof FlatOptions]);
   }
-  const found = Object.entries({ ...given, ...moved, agent }).filter(([, value]) => value !== undefined);
+  const found = Object.entries({ ...given, ...moved, agent, tools }).filter(([, value]) => value !== undefined);
   return Object.fromEntries(found) as OptionGroups;
 }
 

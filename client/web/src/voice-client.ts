@@ -7,6 +7,7 @@ import { Microphone } from "./audio/microphone/microphone.js";
 import { playableCodecs } from "./audio/codec/frame-decoder.js";
 import { openEncoder, type FrameEncoder } from "./audio/codec/frame-encoder.js";
 import { Call } from "./call/call.js";
+import { type Tool, Tools } from "./call/tools.js";
 import { warnRenamed } from "./deprecation.js";
 import { CallLost, InvalidSetting, VoiceError } from "./errors.js";
 import { EventStream } from "./event-stream.js";
@@ -33,6 +34,7 @@ export class VoiceClient {
   readonly sink: AudioSink;
   readonly #settings: Settings;
   readonly #events = new EventStream();
+  readonly #tools = new Tools();
   #status: Status = "idle";
   #call: Call | undefined;
   #player: Player | undefined;
@@ -42,6 +44,7 @@ export class VoiceClient {
   constructor(url: string, options: VoiceOptions = {}) {
     const groups = grouped(options);
     this.#settings = checkSettings(url, groups);
+    Object.entries(groups.tools ?? {}).forEach(([name, tool]) => this.#tools.register(name, tool));
     const { source, sink, workletUrls: { capture, playback } = {} } = groups.audio ?? {};
     this.source = source ?? new Microphone(capture === undefined ? {} : { workletUrl: capture });
     this.sink = sink ?? new Loudspeaker(playback === undefined ? {} : { workletUrl: playback });
@@ -135,6 +138,29 @@ export class VoiceClient {
       throw new InvalidSetting(`a key of a telephone is one of 0123456789ABCD*#, got ${digit}`);
     }
     this.#entered.sendDigit(digit);
+  }
+
+  /**
+   * Offer the agent a tool, which gets the arguments and a signal that aborts when the agent waits no more, and returns a
+   * plain value or a promise of one; what it throws the agent gets as an error. Each call runs once, also where the server
+   * has to ask again. Returns what ends the offer.
+   */
+  tool(name: string, tool: Tool): () => void {
+    this.#tools.register(name, tool);
+    return () => this.#tools.remove(name, tool);
+  }
+
+  /**
+   * Type a text of 1 to 4,000 characters: a turn, as if it were spoken; interrupts the agent. Sent again after a loss until
+   * the server has saved its effect. Throws `MessageError` where it cannot be sent.
+   */
+  sendText(text: string): void {
+    this.#entered.sendNumbered({ type: "text", text });
+  }
+
+  /** Send an object of plain values, of 16 kB at most, to the agent, as `sendText`; the agent's own come as `message`. */
+  sendMessage(data: Readonly<Record<string, unknown>>): void {
+    this.#entered.sendNumbered({ type: "app", data });
   }
 
   /** Measure a round trip to the session, in ms. */
@@ -267,7 +293,7 @@ export class VoiceClient {
     });
     await player.open();
     const connect = connector(this.#settings);
-    const call: Call = new Call({ ...this.#settings, accept }, player, connect, (event) => this.#happened(event));
+    const call: Call = new Call({ ...this.#settings, accept }, player, connect, (event) => this.#happened(event), this.#tools);
     const encoder = await openEncoder(codec, sampleRate, (timestamp, payload) =>
       call.sendFrame(encoder.codec, timestamp, payload),
     );

@@ -5,8 +5,9 @@ GatewayError
 ├── IdentityError        the certificate or its key cannot be served
 ├── BindError            a socket cannot be opened where the settings say
 ├── StoreError           the session store cannot be reached or read
-└── AgentError           the agent cannot be built or loaded
-    └── ServiceError     a service that the agent uses failed or refused; the message quotes no caller
+├── AgentError           the agent cannot be built or loaded
+│   └── ServiceError     a service that the agent uses failed or refused; the message quotes no caller
+└── ClientToolError      a tool of a client gave no result (`voice_gateway.agent.call.client`)
 
 Every message is one sentence that names the rule and the value.
 """

@@ -249,7 +249,10 @@ async def test_ping_measures_round_trips(server: ScriptedServer) -> None:
 MISTAKES = {
     "no file": (["call", "missing.wav"], "cannot read missing.wav: No such file or directory"),
     "not a WAV": (["call", "{notes}"], "cannot use {notes}: not a WAV file"),
-    "nothing to say": (["call"], "say what to speak: a WAV file, --say TEXT or --microphone, and only one of them"),
+    "nothing to say": (
+        ["call"],
+        "say what to speak: a WAV file, --say TEXT, --type TEXT or --microphone, and only one of them",
+    ),
     "two things to say": (["call", "{wav}", "--microphone"], "say what to speak"),
     "not https": (["call", "{wav}", "--url", "http://h/v1/voice"], "the URL must begin with https://"),
     "bad port": (["call", "{wav}", "--url", "https://h:99999/"], "is not a usable URL"),

@@ -26,7 +26,7 @@ from voice_gateway.access.keys import signing_key
 from voice_gateway.access.tokens import mint
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings
-from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import Call, TwilioSimulator
+from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import TwilioCall, TwilioSimulator
 from voice_gateway.worker.worker import Worker
 from voicelink.h3.webtransport import SessionOpened
 
@@ -84,7 +84,7 @@ def rung(worker: Worker, path: str = "/v1/twilio", **changes: Any) -> TwilioSimu
     assert worker.addresses.telephony
     host, port = worker.addresses.telephony
     scheme = "ws" if path == "/v1/twilio" else "http"
-    return TwilioSimulator(Call(f"{scheme}://{host}:{port}{path}", **changes), tick_s=FAST_S)
+    return TwilioSimulator(TwilioCall(f"{scheme}://{host}:{port}{path}", **changes), tick_s=FAST_S)
 
 
 BAD = {

@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from testbed.ports import free_port
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.telephony.vendors.twilio import signature
-from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import Call
+from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import TwilioCall
 from voice_gateway.worker.worker import Worker
 from voicelink.audio.codecs.g711 import pcmu_encode
 
@@ -66,8 +66,8 @@ def at(worker: Worker, path: str, scheme: str) -> str:
     return f"{scheme}://{host}:{port}{path}"
 
 
-def call(worker: Worker, scheme: str = "http", **changes: Any) -> Call:
-    return Call(at(worker, "/twiml", scheme), **{"auth_token": AUTH_TOKEN} | changes)
+def call(worker: Worker, scheme: str = "http", **changes: Any) -> TwilioCall:
+    return TwilioCall(at(worker, "/twiml", scheme), **{"auth_token": AUTH_TOKEN} | changes)
 
 
 class Line:

@@ -35,7 +35,7 @@ from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.errors import BindError
 from voice_gateway.telephony.vendors.twilio import signature
 from voice_gateway.telephony.vendors.twilio_simulator.plan import fetch, read_plan
-from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import Call, SimulationError, TwilioSimulator
+from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import SimulationError, TwilioCall, TwilioSimulator
 from voice_gateway.telephony.vendors.twilio_simulator.sound import read_telephone_wav, telephone_wav
 from voice_gateway.worker.worker import Worker
 from voicelink.audio.codecs.g711 import pcmu_decode
@@ -128,7 +128,7 @@ async def test_a_call_that_breaks_off_ends_its_session(worker: Worker) -> None:
 async def test_a_wrong_signature_is_forbidden(worker: Worker, auth_token: str | None) -> None:
     with pytest.raises(SimulationError, match="403"):
         await TwilioSimulator(call(worker, auth_token=auth_token)).run(LOUD)
-    stream = Call(at(worker, "/v1/twilio", "ws"), auth_token=auth_token)
+    stream = TwilioCall(at(worker, "/v1/twilio", "ws"), auth_token=auth_token)
     with pytest.raises(SimulationError, match="403"):
         await TwilioSimulator(stream).run(LOUD)
     assert worker.listeners.telephony_counters.refused_signatures == 2
@@ -136,7 +136,7 @@ async def test_a_wrong_signature_is_forbidden(worker: Worker, auth_token: str | 
 
 
 async def test_a_stream_without_the_access_token_is_closed(worker: Worker) -> None:
-    stream = Call(at(worker, "/v1/twilio", "ws"), auth_token=AUTH_TOKEN)
+    stream = TwilioCall(at(worker, "/v1/twilio", "ws"), auth_token=AUTH_TOKEN)
     result = await TwilioSimulator(stream).run(LOUD)
     assert result.closed is not None
     assert "1008" in result.closed
@@ -268,12 +268,12 @@ async def test_the_command_prints_and_records_what_the_caller_heard(worker: Work
 async def test_a_worker_that_is_not_there_is_one_sentence() -> None:
     for url in ("ws://127.0.0.1:1/v1/twilio", "http://127.0.0.1:1/twiml"):
         with pytest.raises(SimulationError, match=url):
-            await TwilioSimulator(Call(url)).run(LOUD)
+            await TwilioSimulator(TwilioCall(url)).run(LOUD)
 
 
 async def refused_stream(worker: Worker, **parameters: str) -> str:
     """Open a stream with what was captured: the signature of its URL, which is the same for all calls."""
-    stream = Call(at(worker, "/v1/twilio", "ws"), auth_token=AUTH_TOKEN, call_sid="CA1", parameters=parameters)
+    stream = TwilioCall(at(worker, "/v1/twilio", "ws"), auth_token=AUTH_TOKEN, call_sid="CA1", parameters=parameters)
     return (await TwilioSimulator(stream, tick_s=FAST_S).run(LOUD)).closed or ""
 
 

@@ -29,6 +29,7 @@ from voice_client.errors import (
     ClientError,
     ConnectError,
     InvalidSetting,
+    MessageError,
     MigrationFailed,
     ProtocolFault,
     ServerDrained,
@@ -40,6 +41,7 @@ from voice_client.errors import (
 )
 from voice_client.events import (
     Acked,
+    AppMessage,
     Closed,
     Connected,
     Draining,
@@ -54,7 +56,9 @@ from voice_client.events import (
     Speech,
     SpeechEnded,
     StateChanged,
+    ToolCalled,
     Transcript,
+    Transferred,
     TurnMeasured,
 )
 from voice_client.options import AudioOptions, ConnectionOptions, Security, UplinkOptions
@@ -64,6 +68,7 @@ from voice_client.voice_client import VoiceClient
 __all__ = [
     "AccessRefused",
     "Acked",
+    "AppMessage",
     "AudioOptions",
     "CallLost",
     "CallReport",
@@ -80,6 +85,7 @@ __all__ = [
     "Heard",
     "Interrupted",
     "InvalidSetting",
+    "MessageError",
     "Migration",
     "MigrationFailed",
     "PathChanged",
@@ -97,7 +103,9 @@ __all__ = [
     "SpeechEnded",
     "StateChanged",
     "TokenSource",
+    "ToolCalled",
     "Transcript",
+    "Transferred",
     "TurnLatency",
     "TurnMeasured",
     "Unreachable",

@@ -4,6 +4,7 @@
     ├── InvalidSetting        the URL, a fingerprint, an address or an option cannot be used
     ├── SourceError           a WAV file, a microphone or a voice cannot be used
     ├── UplinkFull            the caller sends faster than the server acknowledges
+    ├── MessageError          a text, a message or a tool's result cannot be sent
     ├── ConnectError          there is no session, and there never was
     │   ├── Unreachable       no answer, or the port is closed
     │   ├── CertificateRefused  the caller does not trust the server's certificate
@@ -40,6 +41,10 @@ class SourceError(ClientError):
 
 class UplinkFull(ClientError):
     """More audio is unacked than is kept; send no faster than real time."""
+
+
+class MessageError(ClientError):
+    """A message is not plain or too large, too many are unacked, or the server takes none."""
 
 
 class ConnectError(ClientError):

@@ -135,6 +135,28 @@ class Draining:
 
 
 @dataclass(frozen=True, slots=True)
+class AppMessage:
+    """The agent sent this to the application; each comes once."""
+
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """A tool of the application begins to run."""
+
+    call_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """The agent hands the caller on to `target`, which the application understands; `Closed` follows."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class SinkFailed:
     """A sink raised, was closed, and gets no more of what is played; the call goes on."""
 
@@ -165,6 +187,9 @@ Event = (
     | Interrupted
     | Resumed
     | Draining
+    | AppMessage
+    | ToolCalled
+    | Transferred
     | SinkFailed
     | Closed
 )

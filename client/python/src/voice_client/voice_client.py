@@ -15,6 +15,7 @@ from voice_client.audio.source import FRAME_BYTES, RATE_HZ, Pace, PcmSource, Sou
 from voice_client.call.call import Call
 from voice_client.call.call_settings import CallSettings
 from voice_client.call.report import CallReport
+from voice_client.call.tools import Tool
 from voice_client.deprecation import Renamed
 from voice_client.errors import CallLost, MigrationFailed, Unreachable
 from voice_client.events import Closed, Event, Migration, PathChanged, Resumed, Transcript
@@ -166,6 +167,36 @@ class VoiceClient:
                 raise CallLost(f"the server said no bye within {timeout_s:g} s") from None
         if call.error is not None:
             raise call.error
+
+    # The application's side
+
+    def tool(self, function: Tool, *, name: str | None = None) -> Tool:
+        """Offer the agent a function as a tool, by its name or another; usable as a decorator.
+
+        It is called with the agent's arguments by name, and returns a plain value or a coroutine of one; what it raises
+        the agent gets as an error. Each call runs once, also where the server has to ask again. It runs on the event
+        loop, which it must not block.
+        """
+        self._settings.tools.register(name or str(getattr(function, "__name__", "")), function)
+        return function
+
+    def send_text(self, text: str) -> None:
+        """Type a text of 1 to 4,000 characters: a turn, as if it were spoken; interrupts the agent.
+
+        Sent again after a loss until the server has saved its effect. Raises `MessageError` where it cannot be sent.
+        """
+        self._call.send_text(text)
+
+    def send_message(self, data: Mapping[str, Any]) -> None:
+        """Send a map of plain values, of 16 kB at most, to the agent; kept and sent again as `send_text`.
+
+        The agent's own come as the event `AppMessage`.
+        """
+        self._call.send_message(data)
+
+    def send_digit(self, digit: str) -> None:
+        """Press a key of the telephone, one of `0123456789ABCD*#`."""
+        self._call.send_digit(digit)
 
     def close(self) -> None:
         """End the call now, dropping frames and answers under way; does nothing after `finish`."""

@@ -1,8 +1,8 @@
 import { createElement } from "react";
 import { act, create, type ReactTestRenderer } from "react-test-renderer";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { MicrophoneMissing, type VoiceEvent } from "../index.js";
-import { useVoice, type Voice } from "./react.js";
+import { MicrophoneMissing, type Tool, type VoiceEvent } from "../index.js";
+import { useVoice, useVoiceMessages, useVoiceTool, type Voice } from "./react.js";
 
 /** A client whose events the test makes up. */
 class FakeClient {
@@ -20,7 +20,14 @@ class FakeClient {
 
   connect = () => this.#connected;
 
-  on(_type: "*", listener: (event: VoiceEvent) => void): () => void {
+  readonly tools = new Map<string, Tool>();
+
+  tool(name: string, tool: Tool): () => void {
+    this.tools.set(name, tool);
+    return () => void this.tools.delete(name);
+  }
+
+  on(_type: string, listener: (event: VoiceEvent) => void): () => void {
     this.listeners.add(listener);
     return () => void this.listeners.delete(listener);
   }
@@ -85,4 +92,25 @@ it("reports why a call failed, and clears that with the next attempt", async () 
   act(() => voice.start());
   expect(shown.toJSON()).toBe("idle");
   expect(refused.close).toHaveBeenCalledOnce();
+});
+
+it("offers the newest function of a component as a tool, and shows the agent's messages", async () => {
+  let factor = 1;
+  function Shop(): string {
+    voice = useVoice("https://voice.example/v1/voice");
+    useVoiceTool(voice.call, "double", ({ n }) => (n as number) * 2 * factor);
+    return JSON.stringify(useVoiceMessages(voice.call, 2));
+  }
+  act(() => void (shown = create(createElement(Shop))));
+  act(() => voice.start());
+  const client = FakeClient.newest;
+  factor = 10;
+  act(() => shown.update(createElement(Shop)));
+  expect(await client.tools.get("double")?.({ n: 2 }, new AbortController().signal)).toBe(40);
+  for (const n of [1, 2, 3]) {
+    act(() => client.listeners.forEach((listener) => listener({ type: "message", data: { n } })));
+  }
+  expect(shown.toJSON()).toBe('[{"n":2},{"n":3}]');
+  act(() => shown.unmount());
+  expect(client.tools.size).toBe(0);
 });

@@ -1,6 +1,6 @@
-/** A call as a React hook. */
+/** A call, and the tools that it offers the agent, as React hooks. */
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
-import { VoiceClient, type VoiceEvent, type VoiceOptions } from "../index.js";
+import { type Tool, VoiceClient, type VoiceEvent, type VoiceOptions } from "../index.js";
 
 /** The call's present; `call` is the client itself, for meters and `finish`. */
 export interface Voice {
@@ -30,4 +30,21 @@ export function useVoice(url: string, options?: VoiceOptions, onEvent?: (event: 
     begun.connect().catch(setError);
   }, [url, options]);
   return { call, error, start, stop: useCallback(() => void call?.finish().catch(setError), [call]) };
+}
+
+/** Offer the agent of a call a tool while the component is there; the function may be another one each time it is drawn. */
+export function useVoiceTool(call: VoiceClient | null, name: string, tool: Tool): void {
+  const newest = useRef(tool);
+  useEffect(() => void (newest.current = tool));
+  useEffect(() => call?.tool(name, (...given) => newest.current(...given)), [call, name]);
+}
+
+/** The messages of the agent, oldest first, the newest `most` of them; they begin anew with each call. */
+export function useVoiceMessages(call: VoiceClient | null, most = 100): readonly Readonly<Record<string, unknown>>[] {
+  const [messages, setMessages] = useState<readonly Readonly<Record<string, unknown>>[]>([]);
+  useEffect(() => {
+    setMessages([]);
+    return call?.on("message", ({ data }) => setMessages((before) => [...before, data].slice(-most)));
+  }, [call, most]);
+  return messages;
 }

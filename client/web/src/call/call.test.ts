@@ -19,7 +19,9 @@ afterEach(() => {
 describe("a call on one connection", () => {
   it("starts, and sends frames as they are made", () => {
     testbed.speak(3);
-    expect(testbed.link.of("start")).toEqual([{ type: "start", accept: [1, 3], agent: null, uplink: "reliable" }]);
+    expect(testbed.link.of("start")).toEqual([
+      { type: "start", accept: [1, 3], agent: null, uplink: "reliable", next_message: 0 },
+    ]);
     expect(testbed.link.frames).toEqual([0, 1, 2]);
     expect(testbed.of("connected")).toEqual([
       { type: "connected", session: "5f2c", worker: "worker-1", transport: "webtransport" },

@@ -7,14 +7,16 @@ import { CallLost, ProtocolFault, SessionFailed, sessionEnded, sessionRefused, U
 import type { TransportKind, VoiceEvent } from "../events.js";
 import { Heartbeat, Liveness } from "./heartbeat.js";
 import { Playout, ReplyClock } from "./playout.js";
+import { Messages } from "./messages.js";
 import { Recovery } from "./recovery.js";
 import type { Link, LinkHandler } from "../transport/link.js";
+import { type ToolAnswer, Tools } from "./tools.js";
 import { Turns } from "./turns.js";
 import type { UplinkCounters } from "../uplink/sender.js";
 import { Uplink } from "../uplink/uplink.js";
 import { CLOCK_HZ, CloseCode, type Codec, Malformed, type UplinkMode } from "../wire/codepoints.js";
 import type { AudioFrame } from "../wire/framing.js";
-import type { ClientMessage, Ready, ServerMessage } from "../wire/messages.js";
+import type { ClientMessage, NumberedServerMessage, Ready, ServerMessage } from "../wire/messages.js";
 
 /** Call `tick` each 50 ms or so. `closed` resolves at the end; `error` says with what. */
 export class Call implements LinkHandler {
@@ -23,6 +25,7 @@ export class Call implements LinkHandler {
   readonly uplinkCounters: UplinkCounters = { givenUp: 0, repaired: 0 };
   /** How frames travel over the newest connection; null before the first one. */
   uplinkMode: UplinkMode | null = null;
+  readonly messages = new Messages();
   readonly recovery: Recovery;
   readonly heartbeat: Heartbeat;
   readonly replies = new ReplyClock();
@@ -44,6 +47,7 @@ export class Call implements LinkHandler {
   #isLive = false;
   #hasBegun = false;
   #framesSent = 0;
+  #isTransferred = false;
   #token: string | null = null;
   #settled: Settlement | undefined;
   readonly #liveness = new Liveness();
@@ -55,6 +59,7 @@ export class Call implements LinkHandler {
     private readonly player: Player,
     private readonly connect: Connect,
     readonly emit: (event: VoiceEvent) => void,
+    readonly tools = new Tools(),
   ) {
     this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
     this.heartbeat = new Heartbeat((id) => this.#send({ type: "ping", id }), settings.heartbeatMs);
@@ -118,6 +123,17 @@ export class Call implements LinkHandler {
       }
     } catch (error) {
       this.end(error as VoiceError);
+    }
+  }
+
+  /** Type a text, or send a message or an answer; throws `MessageError`. Kept until the server has saved its effect. */
+  sendNumbered(message: Parameters<Messages["add"]>[0]): void {
+    if (this.isOver) {
+      throw this.error ?? new CallLost("the call is over");
+    }
+    const numbered = this.messages.add(message);
+    if (this.messages.isSupported) {
+      this.#send(numbered);
     }
   }
 
@@ -205,6 +221,16 @@ export class Call implements LinkHandler {
           return this.faultFound(link, new Malformed(`pong ${message.id} answers no ping`));
         }
         return this.turns.roundTrip(this.heartbeat.rttMs ?? 0, now);
+      case "received":
+        if (!this.messages.acknowledge(message.number)) {
+          return this.faultFound(link, new Malformed(`received ${message.number}, which was not sent`));
+        }
+        return;
+      case "app":
+      case "tool_call":
+      case "tool_cancel":
+      case "transfer":
+        return this.#numbered(message);
       case "error":
         this.#forget(link);
         return this.#ended(sessionEnded(message.code, message.message));
@@ -253,6 +279,7 @@ export class Call implements LinkHandler {
     this.isOver = true;
     this.error = error;
     this.recovery.stop();
+    this.tools.close();
     this.player.close();
     this.#settled?.reject(error ?? new CallLost("the call is over"));
     this.#former?.leave();
@@ -269,7 +296,7 @@ export class Call implements LinkHandler {
     const { accept, agent } = this.settings;
     const uplink = link.hasDatagrams ? this.settings.uplink : "reliable";
     if (this.#token === null) {
-      link.send({ type: "start", accept, agent, uplink });
+      link.send({ type: "start", accept, agent, uplink, next_message: this.messages.nextExpected });
       return;
     }
     this.recovery.interrupted(now, "the call moves to another connection");
@@ -286,6 +313,7 @@ export class Call implements LinkHandler {
       position_ms: positionMs,
       turn: this.conversation.newestTurn,
       uplink,
+      next_message: this.messages.nextExpected,
     });
   }
 
@@ -294,6 +322,11 @@ export class Call implements LinkHandler {
       return;
     }
     const now = performance.now();
+    const messages = this.messages.attached(ready.next_message);
+    if (!messages) {
+      this.#fault(new Malformed(`the session goes on at message ${ready.next_message}, which was not sent`));
+      return;
+    }
     const frames = this.uplink.again(ready.next_sequence);
     if (!frames) {
       this.#fault(new Malformed(`the session goes on at frame ${ready.next_sequence}, which is gone`));
@@ -315,11 +348,43 @@ export class Call implements LinkHandler {
       this.beganAt = now;
       this.emit({ type: "connected", session: ready.session, worker: ready.worker, transport: link.kind });
     }
+    messages.forEach((message) => this.#send(message));
     this.heartbeat.restart(now);
     if (this.hasSaidBye) {
       this.#send({ type: "bye", frames: this.uplink.sent });
     }
     this.#settled?.resolve();
+  }
+
+  /** Take a message of the server, unless it has come before, and acknowledge it. */
+  #numbered(message: NumberedServerMessage): void {
+    if (this.messages.received(message)) {
+      this.#take(message);
+    }
+    this.#send({ type: "received", number: message.number });
+  }
+
+  #take(message: NumberedServerMessage): void {
+    switch (message.type) {
+      case "app":
+        return this.emit({ type: "message", data: message.data });
+      case "tool_call":
+        if (this.tools.call(message, (callId, answer) => this.#answer(callId, answer))) {
+          this.emit({ type: "tool-called", callId: message.call_id, name: message.name });
+        }
+        return;
+      case "tool_cancel":
+        return this.tools.cancel(message.call_id);
+      case "transfer":
+        this.#isTransferred = true;
+        return this.emit({ type: "transferred", target: message.target });
+    }
+  }
+
+  #answer(callId: string, answer: ToolAnswer): void {
+    if (!this.isOver) {
+      this.sendNumbered({ type: "tool_result", call_id: callId, ...answer });
+    }
   }
 
   /** The link is gone or the server ended the session: go on over another one where that can be. */
@@ -347,7 +412,7 @@ export class Call implements LinkHandler {
   #serverSaidBye(frames: number, reason: string): void {
     const { sent, acked } = this.uplink;
     this.isFinished = this.hasSaidBye && acked === sent && sent === frames;
-    if (this.isFinished) {
+    if (this.isFinished || (this.#isTransferred && !this.hasSaidBye)) {
       this.end(null);
     } else if (this.hasSaidBye) {
       this.end(new ProtocolFault(`the server said bye although ${sent - acked} of ${sent} frames were unacked`));

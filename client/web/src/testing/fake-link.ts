@@ -53,7 +53,7 @@ export class FakeLink implements Link {
     this.handler.messageReceived(this, message);
   }
 
-  ready(nextSequence = 0, worker = "worker-1", uplink: UplinkMode = "reliable"): void {
+  ready(nextSequence = 0, worker = "worker-1", uplink: UplinkMode = "reliable", nextMessage: number | null = 0): void {
     const token = `token at ${worker}`;
     this.say({
       type: "ready",
@@ -65,6 +65,7 @@ export class FakeLink implements Link {
       resume_window_s: 60,
       version: 1,
       uplink,
+      next_message: nextMessage,
     });
   }
 

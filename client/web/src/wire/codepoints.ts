@@ -2,6 +2,8 @@
 
 export const PROTOCOL_VERSION = 1;
 /** Media timestamps count ticks of this clock for every codec. */
+/** Of a numbered message, PROTOCOL.md 4.2. */
+export const MAX_MESSAGE_BYTES = 16_384;
 export const CLOCK_HZ = 48_000;
 export const MAX_CONTROL_BYTES = 65_536;
 export const MAX_AUDIO_BYTES = 16_384;

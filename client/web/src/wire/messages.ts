@@ -1,6 +1,6 @@
 /** Control messages: MessagePack maps whose `type` names them. Unknown keys and unknown types are skipped. */
 import { decode, encode } from "@msgpack/msgpack";
-import { Malformed } from "./codepoints.js";
+import { MAX_MESSAGE_BYTES, Malformed } from "./codepoints.js";
 
 interface Field {
   readonly key: string;
@@ -11,6 +11,26 @@ interface Field {
 type Kind = keyof typeof CHECKS;
 
 const isCount = (value: unknown) => typeof value === "number" && Number.isInteger(value) && value >= 0 && value < 2 ** 62;
+const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
+const isLength = (text: string, most: number) => text.length > 0 && [...text].length <= most;
+
+/** Whether an application's value may be sent: null, booleans, finite numbers, strings, arrays, plain objects, 32 levels. */
+export function isPlain(value: unknown, levels = 32): boolean {
+  if (typeof value !== "object" || value === null) {
+    return value === null || ["boolean", "string"].includes(typeof value) || Number.isFinite(value);
+  }
+  if (levels === 0) {
+    return false;
+  }
+  if (Array.isArray(value)) {
+    return value.every((each) => isPlain(each, levels - 1));
+  }
+  const prototype: unknown = Object.getPrototypeOf(value);
+  const isObject = prototype === null || prototype === Object.prototype;
+  return isObject && Object.values(value).every((each) => each === undefined || isPlain(each, levels - 1));
+}
+
 const CHECKS = {
   count: isCount,
   number: (value: unknown) => typeof value === "number",
@@ -18,7 +38,11 @@ const CHECKS = {
   flag: (value: unknown) => typeof value === "boolean",
   counts: (value: unknown) => Array.isArray(value) && value.every(isCount),
   role: (value: unknown) => value === "user" || value === "agent",
-  map: (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value),
+  map: (value: unknown) => isMap(value),
+  plainMap: (value: unknown) => isMap(value) && isPlain(value),
+  seconds: (value: unknown) => typeof value === "number" && value > 0 && value <= 3_600,
+  name: (value: unknown) => typeof value === "string" && isLength(value, 64),
+  target: (value: unknown) => typeof value === "string" && isLength(value, 1_000),
   textOrNil: (value: unknown) => value === null || typeof value === "string",
   countOrNil: (value: unknown) => value === null || isCount(value),
   millisecondsOrNil: (value: unknown) => value === null || (typeof value === "number" && value >= 0),
@@ -33,6 +57,7 @@ const CLIENT_FIELDS = {
     field("accept", "counts", [1, 3]),
     field("agent", "textOrNil", null),
     field("uplink", "text", "reliable"),
+    field("next_message", "countOrNil", null),
   ],
   resume: [
     field("session", "text"),
@@ -44,6 +69,7 @@ const CLIENT_FIELDS = {
     field("position_ms", "count", 0),
     field("turn", "count", 0),
     field("uplink", "text", "reliable"),
+    field("next_message", "countOrNil", null),
   ],
   played: [field("generation", "count"), field("position_ms", "count"), field("is_complete", "flag", false)],
   measured: [
@@ -57,6 +83,15 @@ const CLIENT_FIELDS = {
   ],
   dtmf: [field("digit", "text")],
   ping: [field("id", "count")],
+  text: [field("number", "count"), field("text", "text")],
+  app: [field("number", "count"), field("data", "plainMap")],
+  tool_result: [
+    field("number", "count"),
+    field("call_id", "name"),
+    field("result", "map", null),
+    field("error", "textOrNil", null),
+  ],
+  received: [field("number", "count")],
   bye: [field("frames", "count"), field("reason", "text", "")],
 } as const satisfies Record<string, readonly Field[]>;
 
@@ -70,6 +105,7 @@ const SERVER_FIELDS = {
     field("resume_window_s", "number", 0),
     field("version", "count", 1),
     field("uplink", "text", "reliable"),
+    field("next_message", "countOrNil", null),
   ],
   transcript: [field("turn", "count"), field("role", "role"), field("text", "text"), field("is_final", "flag")],
   state: [field("revision", "count"), field("state", "map")],
@@ -88,12 +124,25 @@ const SERVER_FIELDS = {
   ],
   drain: [field("deadline_s", "number")],
   pong: [field("id", "count")],
+  app: [field("number", "count"), field("data", "plainMap")],
+  tool_call: [
+    field("number", "count"),
+    field("call_id", "name"),
+    field("name", "name"),
+    field("arguments", "plainMap"),
+    field("timeout_s", "seconds", 30),
+  ],
+  tool_cancel: [field("number", "count"), field("call_id", "name")],
+  transfer: [field("number", "count"), field("target", "target")],
+  received: [field("number", "count")],
   error: [field("code", "count"), field("message", "text")],
   bye: [field("frames", "count"), field("reason", "text", "")],
 } as const satisfies Record<string, readonly Field[]>;
 
+const NUMBERED: ReadonlySet<string> = new Set(["app", "tool_call", "tool_cancel", "transfer"]);
+
 export type ClientMessage =
-  | { type: "start"; version?: number; accept?: readonly number[]; agent?: string | null; uplink?: string }
+  | { type: "start"; version?: number; accept?: readonly number[]; agent?: string | null; uplink?: string; next_message?: number | null }
   | {
       type: "resume";
       session: string;
@@ -104,12 +153,38 @@ export type ClientMessage =
       position_ms?: number;
       turn?: number;
       uplink?: string;
+      next_message?: number | null;
     }
   | { type: "played"; generation: number; position_ms: number; is_complete?: boolean }
   | ({ type: "measured"; turn: number } & Partial<Measurements>)
   | { type: "dtmf"; digit: string }
   | { type: "ping"; id: number }
+  | NumberedClientMessage
+  | { type: "received"; number: number }
   | { type: "bye"; frames: number; reason?: string };
+
+/** What the client keeps until it is acknowledged; see PROTOCOL.md 4.2. */
+export type NumberedClientMessage =
+  | { type: "text"; number: number; text: string }
+  | { type: "app"; number: number; data: Readonly<Record<string, unknown>> }
+  | { type: "tool_result"; number: number; call_id: string; result?: unknown; error?: string | null };
+
+/** A call of a tool of the client's. */
+export interface ToolCall {
+  type: "tool_call";
+  number: number;
+  call_id: string;
+  name: string;
+  arguments: Readonly<Record<string, unknown>>;
+  timeout_s: number;
+}
+
+/** What the server repeats until it is acknowledged. */
+export type NumberedServerMessage =
+  | { type: "app"; number: number; data: Readonly<Record<string, unknown>> }
+  | ToolCall
+  | { type: "tool_cancel"; number: number; call_id: string }
+  | { type: "transfer"; number: number; target: string };
 
 /** What the client measured of a turn; see PROTOCOL.md 5.1. */
 export interface Measurements {
@@ -144,6 +219,7 @@ export interface Ready {
   resume_window_s: number;
   version: number;
   uplink: string;
+  next_message: number | null;
 }
 
 export type ServerMessage =
@@ -156,6 +232,8 @@ export type ServerMessage =
   | Latency
   | { type: "drain"; deadline_s: number }
   | { type: "pong"; id: number }
+  | NumberedServerMessage
+  | { type: "received"; number: number }
   | { type: "error"; code: number; message: string }
   | { type: "bye"; frames: number; reason: string };
 
@@ -190,6 +268,9 @@ export function decodeServerMessage(body: Uint8Array): ServerMessage | Malformed
   }
   if (!Object.hasOwn(SERVER_FIELDS, type)) {
     return null;
+  }
+  if (NUMBERED.has(type) && body.length > MAX_MESSAGE_BYTES) {
+    return new Malformed(`a numbered message holds at most ${MAX_MESSAGE_BYTES} bytes, this one has ${body.length}`);
   }
   const message: Record<string, unknown> = { type };
   for (const { key, kind, preset } of SERVER_FIELDS[type as keyof typeof SERVER_FIELDS] as readonly Field[]) {

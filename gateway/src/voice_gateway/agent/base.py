@@ -116,6 +116,16 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyText:
+    """The whole text of the current reply, as far as it is known by now; it replaces the one before.
+
+    For an agent whose words come while it speaks. After `ReplyEnded` it is ignored.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyAudio:
     """Speech of the current reply, mono, in the agent's `audio_format` at its `output_rate_hz`; any length."""
 
@@ -156,8 +166,8 @@ class CallClientTool:
     """Call the tool `name` that the client registered; `Conversation.client_tool_returned` brings what it answers.
 
     Saved and sent as `SendAppMessage`. `call_id`, at most 64 characters, is the call's idempotency key: emitted again
-    with the same one, at another worker too, the client answers again and does not run the tool again. `timeout_s`, at
-    most 3,600, is told to the client; the agent gives up by itself, with `CancelClientTool`.
+    with the same one, at another worker too, the client answers again and does not run the tool again. The client gets
+    `timeout_s`, at most 3,600; the agent gives up by itself, with `CancelClientTool`.
     """
 
     call_id: str
@@ -205,6 +215,7 @@ AgentEvent = (
     | StateChanged
     | NoSpeechUpTo
     | Reply
+    | ReplyText
     | ReplyAudio
     | ReplyEnded
     | StopReply
@@ -297,10 +308,18 @@ class Conversation:
     def saved(self, checkpoint: int) -> None:
         """The `StateChanged` of this checkpoint, and all before it, cannot be lost any more. Default: nothing."""
 
+    def played(self, played_ms: int) -> None:
+        """Of the oldest reply that is not finished, so much was played, at the user's latest report. Default: nothing.
+
+        About five times a second. It counts from the reply's beginning, with what `say_again` skips, and never exceeds
+        what was played.
+        """
+
     def playback_finished(self, playback: PlaybackFinished) -> None:
         """A reply was played to its end or cut off; in order, once for each `Reply`. Default: nothing.
 
-        Not called for replies that were lost with a connection: `say_again` follows for all of those together.
+        Of replies that were on their way when a connection was lost, it is called for those that the user had played;
+        `say_again` follows for all others together.
         """
 
     def greet(self) -> None:

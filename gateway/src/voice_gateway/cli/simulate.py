@@ -15,7 +15,7 @@ from quiclb.logs.command_output import print_json
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.fields import read_text
 from voice_gateway.telephony.vendors.twilio_simulator.plan import check_url
-from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import Call, TwilioSimulator
+from voice_gateway.telephony.vendors.twilio_simulator.simulated_call import TwilioCall, TwilioSimulator
 from voice_gateway.telephony.vendors.twilio_simulator.sound import read_telephone_wav, telephone_wav
 
 
@@ -42,7 +42,7 @@ def simulate_twilio(
     Exit status 0 after an answer, 1 without one.
     """
     page, *others = (check_url(url) for url in urls)
-    call = Call(
+    call = TwilioCall(
         page,
         others=tuple(others),
         call_sid=call_sid or f"CA{secrets.token_hex(16)}",

@@ -34,6 +34,17 @@ class Line(Struct, frozen=True):
     skipped_ms: int = field(default=0, name="heard_ms")
 
 
+class SavedMessages(Struct, frozen=True):
+    """The numbered messages: the last of the client whose effect is saved, and those of the worker.
+
+    `next_own` is the number of the worker's next one, `kept` holds the bytes of those that the client may not have.
+    """
+
+    acked: int | None = None
+    next_own: int = 0
+    kept: tuple[bytes, ...] = ()
+
+
 class SessionRecord(Struct, frozen=True):
     """All that another worker needs to go on with a session.
 
@@ -41,6 +52,7 @@ class SessionRecord(Struct, frozen=True):
     change of the rest, saved or not. `acked_sequence` is the last uplink frame whose effect is in `state`, `None` where
     there is none. `token_hashes` are of the resume tokens that open the session, to the `subject` that began it alone.
     `version` is that of this layout. `private_state` is the part of the agent's state that its user is not shown.
+    `messages` is `None` where neither side sent a numbered message.
     """
 
     session_id: str
@@ -56,6 +68,7 @@ class SessionRecord(Struct, frozen=True):
     version: int = RECORD_VERSION
     subject: str | None = None
     private_state: Mapping[str, Any] = field(default_factory=dict)
+    messages: SavedMessages | None = None
 
 
 class SessionStore(Protocol):

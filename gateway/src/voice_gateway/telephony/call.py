@@ -38,6 +38,7 @@ from voicelink.wire import (
     Ready,
     ServerMessage,
     Start,
+    Transfer,
 )
 
 START_TIMEOUT_S: Final = 10.0
@@ -143,6 +144,10 @@ class TelephoneCall:
         self._plays_until = 0.0
         self._is_stopped = False
         self._is_closed = False
+        self._target: str | None = None
+        self._is_proven = False
+        self.on_ended: Callable[[str, str | None], None] = lambda call_id, target: None
+        """Takes a call that the agent ends, and the target of its transfer; of a call whose ID is proven only."""
         self._start_timer = self._loop.call_later(START_TIMEOUT_S, self._expect_start)
         counters.streams += 1
 
@@ -155,6 +160,10 @@ class TelephoneCall:
             self._ready(message)
         elif isinstance(message, Drain) and self._may_return:
             self._leave("this worker is going away")
+        elif isinstance(message, Transfer):
+            self._target = message.target
+        elif isinstance(message, Bye) and self._call_id and self._is_proven and not self._is_stopped:
+            self.on_ended(self._call_id, self._target)
 
     def send_audio(self, utterance_id: int, frames: Sequence[AudioFrame]) -> None:
         for frame in frames:
@@ -327,6 +336,7 @@ class TelephoneCall:
             self._begin(started, vouched)
 
     def _begin(self, started: StreamStarted, vouched: Vouched) -> None:
+        self._is_proven = vouched.is_key_signed or self._vouch is None
         request = SessionRequest(
             self._path,
             self._peer,

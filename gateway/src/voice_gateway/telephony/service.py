@@ -13,6 +13,7 @@ import structlog
 
 from quiclb.logs.limits import LimitedLog
 from voice_gateway.telephony.call import AGENT_PARAMETER, TOKEN_PARAMETER, TelephoneCall, TelephonyCounters, Vouched
+from voice_gateway.telephony.ended_calls import EndedCalls
 from voice_gateway.telephony.replay_protection import STREAM_TOKEN_PARAMETER, StreamTokens, Uses, Webhooks, use_of
 from voice_gateway.telephony.vendor import Document, Vendor, Webhook
 from voice_gateway.transport.base import Acceptor
@@ -55,6 +56,7 @@ class TelephonyService:
     _webhooks: Webhooks[WebResponse] = field(default_factory=Webhooks, init=False)
     _streams: Uses = field(default_factory=Uses, init=False)
     _stream_tokens: StreamTokens = field(init=False)
+    _ended: EndedCalls = field(default_factory=EndedCalls, init=False)
 
     def __post_init__(self) -> None:
         secrets = self.vendor.secrets
@@ -69,7 +71,7 @@ class TelephonyService:
         """Take the WebSocket of a call (`voice_gateway.web.server.Upgrade`)."""
         if not self._is_genuine(request, _as_socket(self._base(request))):
             return _forbidden(self.vendor)
-        return TelephoneCall(
+        call = TelephoneCall(
             self.vendor,
             socket,
             VOICE_PATH,
@@ -79,11 +81,14 @@ class TelephonyService:
             is_signed=self.is_signed,
             vouch=self._vouch if self.is_signed else None,
         )
+        call.on_ended = lambda call_id, target: self._ended.ended(call_id, target, self.clock())
+        return call
 
     def webhook(self, request: WebRequest) -> WebResponse:
         """Answer the vendor's question what to do with a call (`voice_gateway.web.server.Page`).
 
-        The query may name an `agent`. `again` counts how often the stream was lost.
+        The query may name an `agent`. `again` counts how often the stream ended. A call that the agent ended at this
+        worker is hung up or transferred.
         """
         base = self._base(request)
         if not self._is_genuine(request, base):
@@ -114,6 +119,9 @@ class TelephonyService:
         self.counters.twiml_pages += 1
         if webhook.is_over or again > MOST_RECONNECTIONS:
             return _page(self.vendor.hang_up())
+        ended = self._ended.take(webhook.call_id, self.clock()) if again else None
+        if ended is not None:
+            return _page(self.vendor.hang_up() if ended.target is None else self.vendor.transfer(ended.target))
         parameters = dict(agent)
         if use is not None:
             if webhook.call_id is None:

@@ -163,6 +163,10 @@ class Vendor(ABC):
         """Answer a webhook: the call ends."""
         return Document("{}", "application/json")
 
+    def transfer(self, target: str) -> Document:
+        """Answer a webhook of a call that the agent hands on to `target`. Default: as `hang_up`."""
+        return self.hang_up()
+
     def is_genuine(self, url: str, form: Form, headers: Mapping[str, str]) -> bool:
         """Whether the vendor signed the request to `url` with these secrets; header names are in lower case."""
         offered = headers.get(self.signature_header, "").encode()

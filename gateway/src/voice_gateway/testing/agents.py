@@ -26,7 +26,11 @@ from voice_gateway.agent.base import (
     Agent,
     AgentEvent,
     AgentFailed,
+    AppMessage,
     AudioFormat,
+    CallClientTool,
+    CancelClientTool,
+    ClientToolResult,
     Conversation,
     FinalTranscript,
     Finished,
@@ -35,11 +39,13 @@ from voice_gateway.agent.base import (
     Reply,
     ReplyAudio,
     ReplyEnded,
+    SendAppMessage,
     SessionView,
     StateChanged,
     StopReply,
     UserAudio,
     UserStartedSpeaking,
+    UserText,
 )
 from voice_gateway.agent.call.agent import CallAgent, as_agent
 from voice_gateway.store.base import Line
@@ -50,6 +56,7 @@ UTTERANCE_RATE_HZ: Final = 16_000
 _FRAMES_PER_S: Final = 50
 _PAUSE_S: Final = 3.0
 _RATES_HZ: Final = range(8_000, 48_001)
+_SAVED: Final = (FinalTranscript, StateChanged, SendAppMessage, CallClientTool, CancelClientTool)
 
 
 @dataclass(slots=True)
@@ -100,10 +107,16 @@ class Caller:
             self.transcript.append(Line(turn, "user", event.text))
         elif isinstance(event, Reply):
             self.transcript.append(Line(turn, "agent", event.text))
-        if isinstance(event, FinalTranscript | StateChanged) and event.private_state is not None:
+        if isinstance(event, _SAVED) and event.private_state is not None:
             self.private_state = event.private_state
         if isinstance(event, StateChanged) and event.checkpoint is not None:
             self.conversation.saved(event.checkpoint)
+
+    @property
+    def acked_messages(self) -> list[int]:
+        """The numbers of messages that the agent has acknowledged, in order."""
+        events = self.of(FinalTranscript, StateChanged)
+        return [event.through_message for event in events if event.through_message is not None]
 
     def interrupt(self) -> None:
         """Cut the reply off, as a session does when the user starts to speak."""
@@ -340,6 +353,18 @@ class AgentContract:
                 caller.conversation.pressed(digit)
             await caller.until(lambda: not caller.is_replying, "the end of a reply")
             await caller.finish()
+
+        self._run(scenario)
+
+    def test_messages_of_the_client_are_acknowledged(self) -> None:
+        async def scenario(caller: Caller) -> None:
+            caller.conversation.text_received(UserText(0, "hello"))
+            caller.conversation.app_message_received(AppMessage(1, {"screen": "menu"}))
+            caller.conversation.client_tool_returned(ClientToolResult("no such call", number=2))
+            await caller.until(lambda: 2 in caller.acked_messages, "`through_message` of every message")
+            await caller.until(lambda: not caller.is_replying, "the end of a reply")
+            await caller.finish()
+            assert caller.acked_messages == sorted(caller.acked_messages)
 
         self._run(scenario)
 

@@ -12,6 +12,10 @@ CLOCK_HZ: Final = 48_000
 """Media timestamps of every codec count ticks of this clock, as those of Opus do (RFC 7587)."""
 MAX_CONTROL_BYTES: Final = 65_536
 MAX_AUDIO_BYTES: Final = 16_384
+MAX_MESSAGE_BYTES: Final = 16_384
+"""Of a numbered message, which the session record keeps until it is acknowledged."""
+MAX_UNACKED_MESSAGES: Final = 256
+"""How many numbered messages of a client may be unacknowledged."""
 
 
 class Codec(IntEnum):

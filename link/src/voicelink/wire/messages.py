@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import field
 
-from voicelink.wire.codepoints import PROTOCOL_VERSION, Codec, Malformed, UplinkMode
+from voicelink.wire.codepoints import MAX_MESSAGE_BYTES, PROTOCOL_VERSION, Codec, Malformed, UplinkMode
 
 Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=3_600_000)]
 CallId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-MAX_TEXT_CHARACTERS: Final = 4_096
-MAX_ERROR_CHARACTERS: Final = 1_024
-MAX_TARGET_CHARACTERS: Final = 1_024
+ToolName = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+PlainMap = dict[str, Any]
+"""Of nil, booleans, numbers, strings, arrays and such maps, 32 levels at most; `is_plain` says whether one is."""
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True, kw_only=True):
@@ -27,13 +27,15 @@ class Start(Message, frozen=True, tag="start"):
     """Client: opens a new session; must be its first message.
 
     `accept` lists the codecs the client can play, most wanted first. `agent` None asks for the default one. `uplink`
-    is the `UplinkMode` the client would like; `ready` says which one it is.
+    is the `UplinkMode` the client would like; `ready` says which one it is. `next_message` is 0 for a client that knows
+    the numbered messages (`NumberedMessage`), and `None` for others.
     """
 
     version: int = PROTOCOL_VERSION
     accept: tuple[int, ...] = (Codec.OPUS, Codec.PCM16_24K)
     agent: str | None = None
     uplink: str = UplinkMode.RELIABLE
+    next_message: Count | None = None
 
 
 class Resume(Message, frozen=True, tag="resume"):
@@ -41,6 +43,7 @@ class Resume(Message, frozen=True, tag="resume"):
 
     `utterance_id` is the newest that was announced to the client. `next_utterance_id` is the first one that was neither
     played to its end nor flushed, and `position_ms` of it have been played. `turn` is the newest of the transcript.
+    `next_message` is the number of the first message that has not come from the server.
     """
 
     session: str
@@ -52,6 +55,7 @@ class Resume(Message, frozen=True, tag="resume"):
     position_ms: Count = 0
     turn: Count = 0
     uplink: str = UplinkMode.RELIABLE
+    next_message: Count | None = None
 
 
 class Played(Message, frozen=True, tag="played"):
@@ -106,14 +110,14 @@ class Text(Message, frozen=True, tag="text"):
     """Client: what the user typed, as its message `number`; the transcript shows it as a turn."""
 
     number: Count
-    text: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TEXT_CHARACTERS)]
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=4_000)]
 
 
 class App(Message, frozen=True, tag="app"):
     """Either side: a message of the application, of plain values, as the sender's message `number`."""
 
     number: Count
-    data: dict[str, Any]
+    data: PlainMap
 
 
 class ToolResult(Message, frozen=True, tag="tool_result"):
@@ -122,7 +126,7 @@ class ToolResult(Message, frozen=True, tag="tool_result"):
     number: Count
     call_id: CallId
     result: Any = None
-    error: Annotated[str, msgspec.Meta(max_length=MAX_ERROR_CHARACTERS)] | None = None
+    error: Annotated[str, msgspec.Meta(max_length=1_000)] | None = None
 
 
 class ToolCall(Message, frozen=True, tag="tool_call"):
@@ -130,8 +134,8 @@ class ToolCall(Message, frozen=True, tag="tool_call"):
 
     number: Count
     call_id: CallId
-    name: Name
-    arguments: dict[str, Any] = {}
+    name: ToolName
+    arguments: PlainMap
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 30.0
 
 
@@ -146,7 +150,7 @@ class Transfer(Message, frozen=True, tag="transfer"):
     """Server: go on with `target`, as message `number`; `bye` follows once it is acknowledged."""
 
     number: Count
-    target: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TARGET_CHARACTERS)]
+    target: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
 
 
 class Received(Message, frozen=True, tag="received"):
@@ -159,6 +163,7 @@ class Ready(Message, frozen=True, tag="ready"):
     """Server: the session exists. It speaks `codec`, and expects the uplink frame `next_sequence` by `uplink`.
 
     `token` is good for one `resume` within `resume_window_s`; `None` where a lost connection ends the session.
+    `next_message` is the number of the first message that has not come from the client; `None` where none is taken.
     """
 
     session: str
@@ -169,6 +174,7 @@ class Ready(Message, frozen=True, tag="ready"):
     resume_window_s: float = 0.0
     version: int = PROTOCOL_VERSION
     uplink: str = UplinkMode.RELIABLE
+    next_message: Count | None = None
 
 
 class Transcript(Message, frozen=True, tag="transcript"):
@@ -250,8 +256,25 @@ class Error(Message, frozen=True, tag="error"):
     message: str
 
 
-ClientMessage = Start | Resume | Played | Measured | Ping | Dtmf | Bye
-ServerMessage = Ready | Transcript | State | Heard | Speech | Flush | Latency | Drain | Pong | Error | Bye
+NumberedClientMessage = Text | App | ToolResult
+NumberedServerMessage = App | ToolCall | ToolCancel | Transfer
+NumberedMessage = NumberedClientMessage | NumberedServerMessage
+ClientMessage = Start | Resume | Played | Measured | Ping | Dtmf | Bye | NumberedClientMessage | Received
+ServerMessage = (
+    Ready
+    | Transcript
+    | State
+    | Heard
+    | Speech
+    | Flush
+    | Latency
+    | Drain
+    | Pong
+    | Error
+    | Bye
+    | NumberedServerMessage
+    | Received
+)
 
 
 def encode_message(message: ClientMessage | ServerMessage) -> bytes:
@@ -269,6 +292,26 @@ def decode_server_message(body: bytes) -> ServerMessage | Malformed | None:
     return _decode(body, _SERVER_DECODER, _SERVER_TAGS)
 
 
+def is_plain(value: object, levels: int = 32) -> bool:
+    """Whether an application's value may be sent: nil, booleans, numbers, strings, arrays, maps of string keys.
+
+    Integers fit into 64 bits, floats are finite.
+    """
+    if value is None or isinstance(value, bool | str):
+        return True
+    if isinstance(value, int):
+        return -(1 << 63) <= value < 1 << 64
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if not levels:
+        return False
+    if isinstance(value, list | tuple):
+        return all(is_plain(each, levels - 1) for each in value)
+    return isinstance(value, Mapping) and all(
+        isinstance(key, str) and is_plain(each, levels - 1) for key, each in value.items()
+    )
+
+
 class _Tag(msgspec.Struct):
     type: str
 
@@ -281,19 +324,34 @@ def _decode(body: bytes, decoder: msgspec.msgpack.Decoder[_M], tags: frozenset[s
         if _TAG_DECODER.decode(body).type not in tags:
             return None
         try:
-            return decoder.decode(body)
+            message = decoder.decode(body)
         except msgspec.ValidationError:
-            return msgspec.convert(_with_whole_numbers(msgspec.msgpack.decode(body)), decoder.type)
+            message = msgspec.convert(_with_whole_numbers(msgspec.msgpack.decode(body)), decoder.type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Malformed(f"control message: {error}")
+    if isinstance(message, NumberedMessage):
+        return _unfit(message, len(body)) or message
+    return message
+
+
+def _unfit(message: NumberedMessage, size: int) -> Malformed | None:
+    """Return why a numbered message cannot be taken, besides its keys and their types."""
+    if size > MAX_MESSAGE_BYTES:
+        return Malformed(f"a numbered message holds at most {MAX_MESSAGE_BYTES} bytes, this one has {size}")
+    match message:
+        case App(data=value) | ToolCall(arguments=value) | ToolResult(result=value):
+            if not is_plain(value):
+                return Malformed("what an application sends is nil, booleans, numbers, strings, arrays and maps")
+    return None
 
 
 def _with_whole_numbers(fields: dict[str, Any]) -> dict[str, Any]:
-    """Turn floats into the integers that they equal, and round positions. What the agent's state holds is kept."""
+    """Turn floats into the integers that they equal, and round positions; what applications send is kept."""
     return {
         key: [_whole(key, each) for each in value] if isinstance(value, list) else _whole(key, value)
         for key, value in fields.items()
-    }
+        if key not in _KEPT
+    } | {key: fields[key] for key in _KEPT & fields.keys()}
 
 
 def _whole(key: str, value: Any) -> Any:
@@ -303,6 +361,7 @@ def _whole(key: str, value: Any) -> Any:
 
 
 _ROUNDED: Final = frozenset({"position_ms"})
+_KEPT: Final = frozenset({"result"})
 
 
 def _tags(union: object) -> frozenset[str]:

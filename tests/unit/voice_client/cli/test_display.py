@@ -11,7 +11,17 @@ from rich.console import Console
 from voice_client.call.report import failure
 from voice_client.cli.display import Display
 from voice_client.errors import CallLost
-from voice_client.events import Connected, Flushed, Migration, PathChanged, StateChanged, Transcript
+from voice_client.events import (
+    AppMessage,
+    Connected,
+    Flushed,
+    Migration,
+    PathChanged,
+    StateChanged,
+    ToolCalled,
+    Transcript,
+    Transferred,
+)
 
 MIGRATION = Migration(at_s=1.2, old="127.0.0.2:1", new="127.0.0.3:2", validated_ms=12.3, gap_ms=33.3)
 BOOKING = {"film": "Metropolis", "seats": [{"row": 4, "seat": "C"}]}
@@ -30,6 +40,9 @@ def shown(*, is_terminal: bool) -> str:
             StateChanged(2, LATER),
             PathChanged(MIGRATION),
             Flushed(1, 400),
+            AppMessage({"screen": "menu"}),
+            ToolCalled("c0ffee", "where"),
+            Transferred("sip:desk@example.com"),
         ):
             display.show(event)
         display.summarise(replace(failure(CallLost("gone")), state=LATER, rtts_ms=(1.0,), migrations=(MIGRATION,)))
@@ -54,6 +67,12 @@ def test_a_terminal_marks_what_the_last_state_changed() -> None:
     text = shown(is_terminal=True)
     assert "~     seat: D" in text
     assert "+ total: 9.00" in text
+
+
+def test_a_file_gets_messages_tools_and_transfers() -> None:
+    text = shown(is_terminal=False)
+    for part in ('message: {"screen": "menu"}', "tool called: where", "transferred to sip:desk@example.com"):
+        assert part in text
 
 
 def test_a_file_gets_final_lines_and_the_last_state_unmarked() -> None:

@@ -32,6 +32,7 @@ from voicelink.wire import (
     Ready,
     Start,
     Transcript,
+    Transfer,
 )
 
 SPEECH = bytes(range(160))
@@ -413,3 +414,26 @@ async def test_forty_seconds_of_audio_may_arrive_at_once() -> None:
         line.media()
     assert line.socket.closed is None
     assert len(line.received) == MESSAGES_AT_ONCE - 10
+
+
+@pytest.mark.parametrize("target", [None, "sip:desk@example.com"])
+async def test_a_call_that_the_agent_ends_is_reported_with_the_target_of_a_transfer(target: str | None) -> None:
+    ended: list[tuple[str, str | None]] = []
+    line = Line().start()
+    line.call.on_ended = lambda call_id, target: ended.append((call_id, target))
+    if target is not None:
+        line.call.send(Transfer(number=0, target=target))
+    line.call.send(Bye(frames=0, reason="the agent hung up"))
+    line.call.close(CloseCode.NORMAL, "the agent hung up")
+    assert ended == [("CA1", target)]
+    assert line.socket.closed == (1000, "the agent hung up")
+
+
+async def test_a_call_that_the_caller_ends_is_not_reported() -> None:
+    ended: list[tuple[str, str | None]] = []
+    line = Line().start()
+    line.call.on_ended = lambda call_id, target: ended.append((call_id, target))
+    line.event("stop")
+    line.call.send(Bye(frames=0))
+    line.call.close(CloseCode.NORMAL, "bye")
+    assert ended == []

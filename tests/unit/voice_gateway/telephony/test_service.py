@@ -10,17 +10,20 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.unit.voice_gateway.telephony.test_call import FakeSocket
 from tests.unit.voice_gateway.transport.harness import Session
 from voice_gateway.errors import StoreError
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.store.once import claim_once
-from voice_gateway.telephony.call import TelephonyCounters, Vouched
+from voice_gateway.telephony.call import TelephoneCall, TelephonyCounters, Vouched
+from voice_gateway.telephony.ended_calls import KEEP_S, EndedCalls
 from voice_gateway.telephony.replay_protection import RETRY_WINDOW_S, StreamTokens
 from voice_gateway.telephony.service import MAX_FORM_FIELDS, MOST_RECONNECTIONS, TelephonyService
 from voice_gateway.telephony.vendor import VendorSecrets
 from voice_gateway.telephony.vendors.twilio import TwilioVendor, connect_stream, signature
 from voice_gateway.web.server import WebRequest, WebResponse
+from voicelink.wire import CloseCode
 
 NOW = 1_700_000_000.0
 PUBLIC = "https://gw.example.com"
@@ -204,6 +207,41 @@ def test_a_stream_that_broke_is_joined_again_but_not_for_ever() -> None:
     assert "<Response/>" in last.text
     _, action, _ = connected(service().webhook(asked("/twiml?again=x")))
     assert action.endswith("again=1")
+
+
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [
+        (None, "<Response/>"),
+        ("+15551234", "<Response><Dial>+15551234</Dial></Response>"),
+        ("tel:+15551234", "<Response><Dial>+15551234</Dial></Response>"),
+        ("sip:desk@example.com", "<Response><Dial><Sip>sip:desk@example.com</Sip></Dial></Response>"),
+        ("https://a.example/?a=1&b=2", '<Redirect method="POST">https://a.example/?a=1&amp;b=2</Redirect>'),
+    ],
+)
+async def test_a_call_that_the_agent_ended_or_transferred_is_not_joined_again(target: str | None, answer: str) -> None:
+    telephony = service()
+    url = "/v1/twilio"
+    headers = {"x-twilio-signature": signature("12345", PUBLIC.replace("https", "wss") + url)}
+    request = WebRequest("GET", url, headers, "192.0.2.1:5000", b"")
+    stream = telephony.stream(request, FakeSocket())  # type: ignore[arg-type]
+    assert isinstance(stream, TelephoneCall)
+    stream.on_ended(FORM["CallSid"], target)
+    assert answer in telephony.webhook(asked("/twiml?again=1")).text
+    connected(telephony.webhook(asked("/twiml?again=2")))
+    stream.close(CloseCode.NORMAL, "done")
+
+
+def test_a_new_call_and_one_of_long_ago_are_not_taken_for_an_ended_one() -> None:
+    ended = EndedCalls()
+    ended.ended("CA1", None, now=10.0)
+    assert ended.take("CA2", 11.0) is None
+    assert ended.take(None, 11.0) is None
+    assert ended.take("CA1", 10.0 + KEEP_S) is None
+    for n in range(5_000):
+        ended.ended(f"CA{n}", None, now=20.0)
+    assert ended.take("CA0", 21.0) is None
+    assert ended.take("CA4999", 21.0) is not None
 
 
 @pytest.mark.parametrize("status", ["completed", "failed"])

@@ -24,6 +24,10 @@ CLIENT_MESSAGES = [
     wire.Dtmf(digit="#"),
     wire.Ping(id=7),
     wire.Bye(frames=412),
+    wire.Text(number=0, text="two teas"),
+    wire.App(number=1, data={"screen": "menu"}),
+    wire.ToolResult(number=2, call_id="c0ffee", result=[1, 2.0]),
+    wire.Received(number=7),
 ]
 SERVER_MESSAGES = [
     wire.Ready(session="5f2c", worker="worker-1", codec=Codec.OPUS, next_sequence=17, token="a1", resume_window_s=60.0),
@@ -39,6 +43,11 @@ SERVER_MESSAGES = [
     wire.Pong(id=7),
     wire.Error(code=CloseCode.MALFORMED, message="length prefix is 70000, the limit is 65536"),
     wire.Bye(frames=412, reason="finished"),
+    wire.App(number=0, data={"total": "5.25"}),
+    wire.ToolCall(number=1, call_id="c0ffee", name="where", arguments={"accuracy_m": 10}, timeout_s=5.5),
+    wire.ToolCancel(number=2, call_id="c0ffee"),
+    wire.Transfer(number=3, target="sip:desk@example.com"),
+    wire.Received(number=2),
 ]
 
 
@@ -96,10 +105,28 @@ def test_unknown_types_and_keys_are_skipped() -> None:
         msgspec.msgpack.encode({"type": "measured", "turn": 1, "barge_in_ms": float("nan")}),
         msgspec.msgpack.encode({"type": "measured", "turn": 1, "resume_gap_ms": float("inf")}),
         b"\x91" * 40_000,
+        msgspec.msgpack.encode({"type": "text", "number": 0, "text": ""}),
+        msgspec.msgpack.encode({"type": "text", "number": 0, "text": "x" * 4_001}),
+        msgspec.msgpack.encode({"type": "text", "text": "no number"}),
+        msgspec.msgpack.encode({"type": "app", "number": 0, "data": "text"}),
+        msgspec.msgpack.encode({"type": "app", "number": 0, "data": {1: 2}}),
+        msgspec.msgpack.encode({"type": "app", "number": 0, "data": {"nan": float("nan")}}),
+        msgspec.msgpack.encode({"type": "app", "number": 0, "data": {"long": "x" * wire.MAX_MESSAGE_BYTES}}),
+        msgspec.msgpack.encode({"type": "tool_result", "number": 0, "call_id": "a", "result": b"bytes"}),
+        msgspec.msgpack.encode({"type": "tool_result", "number": 0, "call_id": "x" * 65}),
+        msgspec.msgpack.encode({"type": "tool_result", "number": 0, "call_id": "a", "error": "x" * 1_001}),
+        msgspec.msgpack.encode({"type": "received"}),
     ],
 )
 def test_malformed_messages_are_values(body: bytes) -> None:
     assert isinstance(wire.decode_client_message(body), Malformed)
+
+
+def test_whole_floats_are_integers_but_in_what_applications_send() -> None:
+    body = msgspec.msgpack.encode({"type": "tool_result", "number": 3.0, "call_id": "a", "result": 2.0})
+    message = wire.decode_client_message(body)
+    assert isinstance(message, wire.ToolResult)
+    assert (message.number, type(message.result)) == (3, float)
 
 
 @given(st.binary(max_size=64))

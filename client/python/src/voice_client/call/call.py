@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from voice_client.audio.loudness import is_voiced
 from voice_client.audio.playback import Playback, Position
@@ -13,11 +14,22 @@ from voice_client.audio.source import RATE_HZ
 from voice_client.call.call_settings import CallSettings
 from voice_client.call.conversation import Conversation
 from voice_client.call.heartbeat import Heartbeat
+from voice_client.call.messages import Messages
 from voice_client.call.recovery import Dial, Recovery
+from voice_client.call.tools import ToolAnswer
 from voice_client.call.turns import Turns
-from voice_client.errors import CallLost, ClientError, ProtocolFault, ServerDrained, SessionFailed, session_ended
+from voice_client.errors import (
+    CallLost,
+    ClientError,
+    MessageError,
+    ProtocolFault,
+    ServerDrained,
+    SessionFailed,
+    session_ended,
+)
 from voice_client.events import (
     Acked,
+    AppMessage,
     Closed,
     Draining,
     Event,
@@ -25,6 +37,8 @@ from voice_client.events import (
     SinkFailed,
     Speech,
     SpeechEnded,
+    ToolCalled,
+    Transferred,
     TurnMeasured,
 )
 from voice_client.state_log import log_change
@@ -34,29 +48,40 @@ from voice_client.uplink.uplink import Uplink
 from voicelink.audio.codec import FrameEncoder
 from voicelink.wire import (
     CLOCK_HZ,
+    App,
     AudioFrame,
     Bye,
     ClientMessage,
     CloseCode,
     Drain,
+    Dtmf,
     Error,
     Flush,
     Heard,
     Latency,
     Malformed,
     Measured,
+    NumberedClientMessage,
+    NumberedServerMessage,
     Ping,
     Played,
     Pong,
     Ready,
+    Received,
     Resume,
     ServerMessage,
     Start,
+    Text,
+    ToolCall,
+    ToolCancel,
+    ToolResult,
+    Transfer,
 )
 from voicelink.wire import Speech as SpeechMessage
 
 _log = logging.getLogger(__name__)
 
+_DIGITS = "0123456789ABCD*#"
 _MAX_BUFFERED_S = 600
 _MAX_CLOCK_LAG_S = 0.2
 
@@ -87,6 +112,8 @@ class Call:
             else InstantPlayer(self.playback, self._report, self._audible)
         )
         self.uplink = Uplink(settings.codec)
+        self.messages = Messages()
+        self._is_transferred = False
         self.uplink_counters = UplinkCounters()
         self.uplink_mode: str | None = None
         self.conversation = Conversation()
@@ -138,6 +165,21 @@ class Call:
             self._voiced_at = self._loop.time()
         self._send_frames(self._encoder.push(pcm))
 
+    def send_text(self, text: str) -> None:
+        """Type a text; raises `MessageError`, and the call's error once it is over."""
+        self._send_numbered(Text(number=0, text=text))
+
+    def send_message(self, data: Mapping[str, Any]) -> None:
+        """Send a message to the agent; raises as `send_text`."""
+        self._send_numbered(App(number=0, data=dict(data)))
+
+    def send_digit(self, digit: str) -> None:
+        """Press a key of the telephone; lost while the call is between two connections."""
+        self.raise_if_over()
+        if len(digit) != 1 or digit not in _DIGITS:
+            raise MessageError(f"a key of a telephone is one of {_DIGITS}, got {digit!r}")
+        self._send(Dtmf(digit=digit))
+
     def say_bye(self) -> None:
         """Send what is left, and that no more follows; the server's bye resolves `closed`."""
         self.raise_if_over()
@@ -170,7 +212,12 @@ class Call:
         former, self._link = self._link, link
         if self._token is None:
             log_change(_log, "call_starting", agent=self._settings.agent or "default", uplink=self._settings.uplink)
-            return Start(accept=self._settings.accept, agent=self._settings.agent, uplink=self._settings.uplink)
+            return Start(
+                accept=self._settings.accept,
+                agent=self._settings.agent,
+                uplink=self._settings.uplink,
+                next_message=self.messages.next_expected,
+            )
         if self.closed.done():
             return None
         self.recovery.interrupted(former, "the call moves to another connection")
@@ -190,6 +237,7 @@ class Call:
             position_ms=position_ms,
             turn=self.conversation.newest_turn,
             uplink=self._settings.uplink,
+            next_message=self.messages.next_expected,
         )
 
     def message_received(self, link: Link, message: ServerMessage) -> None:
@@ -231,6 +279,13 @@ class Call:
                 self.link_lost(link, session_ended(message.code, message.message))
             case Bye():
                 self._server_said_bye(message)
+            case Received():
+                if not self.messages.acknowledge(message.number):
+                    self.fault_found(link, Malformed(f"received {message.number}, which was not sent"))
+            case App() | ToolCall() | ToolCancel() | Transfer():
+                if self.messages.received(message):
+                    self._take(message)
+                self._send(Received(number=message.number))
             case _:
                 event = self.conversation.apply(message)
                 if event is not None:
@@ -318,9 +373,44 @@ class Call:
             replayed = max(0, self._frames_sent - ready.next_sequence)
             self._frames_sent = self.uplink.sent
             self._measured(self.turns.resumed(self.conversation.newest_turn, gap_ms, replayed))
+        self._repeat_messages(link, ready)
         self._heartbeat.start()
         if self._has_said_bye:
             self._send(Bye(frames=self.uplink.sent))
+
+    def _take(self, message: NumberedServerMessage) -> None:
+        match message:
+            case App(data=data):
+                self._emit(AppMessage(data))
+            case ToolCall(call_id=call_id, name=name):
+                if self._settings.tools.call(message, self._answer):
+                    self._emit(ToolCalled(call_id, name))
+            case ToolCancel(call_id=call_id):
+                self._settings.tools.cancel(call_id)
+            case Transfer(target=target):
+                self._is_transferred = True
+                self._emit(Transferred(target))
+
+    def _answer(self, call_id: str, answer: ToolAnswer) -> None:
+        if not self.closed.done():
+            self._send_numbered(ToolResult(number=0, call_id=call_id, result=answer.result, error=answer.error))
+
+    def _send_numbered(self, message: NumberedClientMessage) -> None:
+        self.raise_if_over()
+        message = self.messages.add(message)
+        if self.messages.is_supported:
+            self._send(message)
+
+    def _repeat_messages(self, link: Link, ready: Ready) -> None:
+        """Send what the server has not had, now that it is ready."""
+        messages = self.messages.attached(ready.next_message)
+        if messages is None:
+            self.fault_found(
+                link, Malformed(f"the session goes on at message {ready.next_message}, which was not sent")
+            )
+            return
+        for message in messages:
+            self._send(message)
 
     def _begin_uplink(self, link: Link, ready: Ready, again: Sequence[AudioFrame]) -> None:
         self.uplink_mode = ready.uplink
@@ -330,7 +420,7 @@ class Call:
 
     def _server_said_bye(self, message: Bye) -> None:
         self.is_finished = self._has_said_bye and self.uplink.acked == self.uplink.sent == message.frames
-        if self.is_finished:
+        if self.is_finished or (self._is_transferred and not self._has_said_bye):
             self.end(None, CloseCode.NORMAL)
         elif self._has_said_bye:
             unacked = self.uplink.sent - self.uplink.acked
@@ -404,6 +494,7 @@ class Call:
             acked=self.uplink.acked,
         )
         self._heartbeat.stop()
+        self._settings.tools.close()
         self._player.close()
         self.recovery.stop()
         self.closed.set_result(None)

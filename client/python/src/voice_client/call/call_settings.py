@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from voice_client.audio.player import Sink
+from voice_client.call.tools import Tools
 from voicelink.wire import Codec, UplinkMode
 
 
@@ -22,3 +23,4 @@ class CallSettings:
     resume_timeout_s: float = 60.0
     uplink: UplinkMode = UplinkMode.RELIABLE
     uplink_limit_s: float = 0.5
+    tools: Tools = field(default_factory=Tools, compare=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,7 @@ class CallPlan:
     url: str
     wav: Path | None = None
     text: str | None = None
+    typed: tuple[str, ...] = ()
     has_microphone: bool = False
     token: str | TokenSource | None = field(default=None, repr=False)
     ca_file: Path | None = None
@@ -107,12 +109,15 @@ async def ping(url: str, count: int, security: Security, connection: ConnectionO
         return PingResult(call.worker or "", setup_ms, rtts_ms)
 
 
-async def _hold(call: VoiceClient, plan: CallPlan, source: Source) -> ClientError | None:
+async def _hold(call: VoiceClient, plan: CallPlan, source: Source | None) -> ClientError | None:
     moving = asyncio.create_task(_move(call, plan))
     try:
-        if plan.waits_for_greeting and not source.is_live:
+        if plan.waits_for_greeting and not (source is not None and source.is_live):
             await call.listen(_GREETING_GRACE_S)
-        await _speak(call, source)
+        if source is None:
+            await _type(call, plan.typed)
+        else:
+            await _speak(call, source)
         await call.finish()
     except ClientError as error:
         moving.cancel()
@@ -128,6 +133,19 @@ async def _hold(call: VoiceClient, plan: CallPlan, source: Source) -> ClientErro
     except asyncio.CancelledError:
         return MigrationFailed("the call was over before it could move to another path")
     return None
+
+
+async def _type(call: VoiceClient, texts: Sequence[str]) -> None:
+    """Send each text once the answer to the one before was played; "-" stands for the lines of standard input."""
+    for text in texts:
+        if text != "-":
+            call.send_text(text)
+            await call.listen()
+            continue
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            if line.strip():
+                call.send_text(line.strip())
+                await call.listen()
 
 
 async def _speak(call: VoiceClient, source: Source) -> None:
@@ -174,16 +192,20 @@ async def _shown(call: VoiceClient, console: Console | None) -> AsyncIterator[No
 
 
 def _check(plan: CallPlan) -> None:
-    chosen = [plan.wav is not None, plan.text is not None, plan.has_microphone]
+    chosen = [plan.wav is not None, plan.text is not None, bool(plan.typed), plan.has_microphone]
     if sum(chosen) != 1:
-        raise InvalidSetting("say what to speak: a WAV file, --say TEXT or --microphone, and only one of them")
+        raise InvalidSetting(
+            "say what to speak: a WAV file, --say TEXT, --type TEXT or --microphone, and only one of them"
+        )
     if len(plan.migrate_to) > len(plan.migrate_at_s):
         raise InvalidSetting("each --migrate-to belongs to a --migrate-at, and there are fewer of those")
     if plan.record is not None and not plan.has_playback:
         raise InvalidSetting("--record writes what was played, and --no-playback plays nothing")
 
 
-def _source(plan: CallPlan) -> Source:
+def _source(plan: CallPlan) -> Source | None:
+    if plan.typed:
+        return None
     if plan.wav is not None:
         return open_wav(plan.wav)
     if plan.text is not None:

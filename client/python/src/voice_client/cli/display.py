@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,7 @@ from voice_client.call.report import CallReport
 from voice_client.cli.state_list import state_list
 from voice_client.cli.turn_table import turn_table
 from voice_client.events import (
+    AppMessage,
     Closed,
     Connected,
     Draining,
@@ -25,7 +27,9 @@ from voice_client.events import (
     Resumed,
     SinkFailed,
     StateChanged,
+    ToolCalled,
     Transcript,
+    Transferred,
 )
 
 _ROLE_STYLE = {"user": "bold cyan", "agent": "bold green"}
@@ -96,6 +100,12 @@ class Display:
             case Resumed():
                 self._path = Text.assemble("goes on at ", (event.worker, "bold"), f" after {event.gap_ms:.0f} ms")
                 return self._path
+            case AppMessage():
+                return Text.assemble("message: ", (json.dumps(event.data, ensure_ascii=False), "bold"))
+            case ToolCalled():
+                return Text.assemble("tool called: ", (event.name, "bold"))
+            case Transferred():
+                return Text.assemble("transferred to ", (event.target, "bold"))
             case SinkFailed():
                 self._path = Text(f"{event.error}; the call goes on", style="yellow")
                 return self._path

@@ -75,6 +75,10 @@ def call(
         bool, typer.Option("--microphone", help="Speak through the microphone; Ctrl-C says goodbye.")
     ] = False,
     say: Annotated[str | None, typer.Option(help="Speak this text with a synthetic voice.")] = None,
+    type_text: Annotated[
+        list[str] | None,
+        typer.Option("--type", help="Send this text in place of speech; repeatable, - reads lines of standard input."),
+    ] = None,
     token: Token = None,
     token_file: TokenFile = None,
     ca: Authority = None,
@@ -130,6 +134,7 @@ def call(
             url=url,
             wav=wav,
             text=say,
+            typed=tuple(type_text or ()),
             has_microphone=microphone,
             token=_token(token, token_file),
             ca_file=ca,

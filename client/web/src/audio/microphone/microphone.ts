@@ -23,6 +23,11 @@ export class Microphone implements AudioSource {
     this.#options = options;
   }
 
+  /** The track that is captured, once the source is open. */
+  get track(): MediaStreamTrack | undefined {
+    return this.#stream?.getAudioTracks()[0];
+  }
+
   async open(handler: SourceHandler): Promise<{ sampleRate: number }> {
     if (!globalThis.navigator?.mediaDevices?.getUserMedia) {
       throw new Unsupported("this page may not use a microphone: it must be loaded over HTTPS, or from localhost");

@@ -14,6 +14,7 @@
 
 from voice_gateway.agent.call.agent import CallAgent, as_agent
 from voice_gateway.agent.call.call import Call, CallEvent
+from voice_gateway.agent.call.client import ClientToolError, ClientToolInterrupted, ClientToolTimeout
 from voice_gateway.agent.call.options import CallOptions
 from voice_gateway.agent.call.progress.journal import Turn
 from voice_gateway.agent.call.progress.tools import tool_schema
@@ -26,6 +27,9 @@ __all__ = [
     "CallAgent",
     "CallEvent",
     "CallOptions",
+    "ClientToolError",
+    "ClientToolInterrupted",
+    "ClientToolTimeout",
     "Interruptions",
     "Speakable",
     "Spoken",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar, overload
 
 from voice_gateway.agent.base import (
@@ -13,11 +15,14 @@ from voice_gateway.agent.base import (
     NoSpeechUpTo,
     PartialTranscript,
     StopReply,
+    TransferCall,
     UserAudio,
     UserStartedSpeaking,
     UserStoppedSpeaking,
 )
+from voice_gateway.agent.call.client import Client
 from voice_gateway.agent.call.filler import Filler
+from voice_gateway.agent.call.hold import Hold
 from voice_gateway.agent.call.progress.journal import Turn
 from voice_gateway.agent.call.progress.progress import Progress
 from voice_gateway.agent.call.replies import Replies, Speakable, Spoken, closed, each_of, sentences_of
@@ -76,19 +81,34 @@ class Feeds:
         self.events: Feed[CallEvent] = Feed(progress, changes)
 
 
+@dataclass(frozen=True, slots=True)
+class CallParts:
+    """What a call stands on; `bytes_per_s` is of the PCM16 that the agent says."""
+
+    progress: Progress
+    replies: Replies
+    feeds: Feeds
+    client: Client
+    filler: Filler
+    changes: Changes
+    bytes_per_s: int
+
+
 class Call:
     """Say something, wait for turns, call tools. All methods are for the event loop on which `converse` runs.
 
     `state` is a dict of plain values. It is saved when a turn is over, and restored at another worker.
     """
 
-    def __init__(self, emit: Emit, progress: Progress, replies: Replies, feeds: Feeds, filler: Filler) -> None:
-        self.state: dict[str, Any] = progress.state
+    def __init__(self, emit: Emit, parts: CallParts) -> None:
+        self.state: dict[str, Any] = parts.progress.state
         self._emit = emit
-        self._progress = progress
-        self._replies = replies
-        self._feeds = feeds
-        self._filler = filler
+        self._parts = parts
+        self._progress = parts.progress
+        self._replies = parts.replies
+        self._feeds = parts.feeds
+        self._filler = parts.filler
+        self._holds: list[Hold] = []
 
     @property
     def session_id(self) -> str:
@@ -119,6 +139,12 @@ class Call:
         """
         if self._progress.steps.is_repeating_prelude:
             return Spoken()
+        with ExitStack() as paused:
+            for hold in self._holds:
+                paused.enter_context(hold.paused())
+            return await self._say(speech, text)
+
+    async def _say(self, speech: Speakable, text: str | None) -> Spoken:
         ordinal = self._progress.steps.next_say()
         before = self._progress.steps.generated_before(ordinal)
         if before is not None and before.is_cut:
@@ -158,6 +184,67 @@ class Call:
         """
         return await self._filler.during(self._progress.steps.tool(function, arguments))
 
+    async def client_tool(
+        self, name: str, /, *, timeout_s: float = 30.0, cancel_on_interrupt: bool = False, **arguments: object
+    ) -> Any:
+        """Call a tool that the caller's client registered, and return its result, a plain value.
+
+        Journalled as `tool`, and run once by the client: one that is asked again by another worker gives the same
+        result. Raises `ClientToolError` with what the client says, at once where it has no tools,
+        `ClientToolTimeout`, and with `cancel_on_interrupt` `ClientToolInterrupted` when the caller speaks, types or
+        presses a key.
+        """
+        return await self._parts.client.tool(name, arguments, timeout_s, cancel_on_interrupt=cancel_on_interrupt)
+
+    def send(self, data: Mapping[str, object]) -> None:
+        """Send a map of plain values to the caller's application: once, also where another worker repeats the turn.
+
+        Dropped for a client without messages, such as a telephone; raises `ValueError` for what cannot be sent.
+        """
+        self._parts.client.send(data)
+
+    def messages(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield the messages of the caller's application, those before included, of which the newest 64 are kept.
+
+        A message is over when the next one is asked for: until then another worker gives it again. The state is saved
+        then, unless a turn is being answered. Have one reader.
+        """
+        return self._parts.client.messages()
+
+    async def digits(self, most: int = 1, *, end: str = "#", timeout_s: float = 5.0) -> str:
+        """Take the keys that the caller presses next, which make no turns: `most` of them, or those before `end`.
+
+        Returns what has come once no key follows for `timeout_s`, or the caller speaks or types.
+        """
+        return await self._progress.digits(most, end, timeout_s)
+
+    @asynccontextmanager
+    async def hold(self, audio: bytes) -> AsyncIterator[None]:
+        """Play `audio`, PCM16 at the agent's `output_rate_hz`, over and over until the block ends.
+
+        It stops for what is said in the block, and while the caller speaks.
+        """
+        parts = self._parts
+        hold = Hold(parts.replies, parts.changes, self.interrupt, audio, parts.bytes_per_s)
+        self._holds.append(hold)
+        playing = asyncio.get_running_loop().create_task(hold.run())
+        try:
+            yield
+        finally:
+            self._holds.remove(hold)
+            self.interrupt()
+            playing.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
+
+    async def transfer(self, target: str) -> NoReturn:
+        """Hand the caller on to `target`, and end the call once the client knows; does not return.
+
+        What `target` is, the client's application or the telephony vendor decides.
+        """
+        self._emit(TransferCall(target))
+        await asyncio.get_running_loop().create_future()
+        raise asyncio.CancelledError
+
     def interrupt(self) -> None:
         """Stop what is being said: `say` returns what was played."""
         if self._replies.is_saying:
@@ -165,7 +252,7 @@ class Call:
             self._replies.cut_off()
 
     async def hang_up(self, reason: str = "") -> NoReturn:
-        """End the call; does not return. The state is saved no more: the session is forgotten."""
+        """End the call; does not return. The client gets `reason`; the session, with its state, is forgotten."""
         self._emit(HangUp(reason))
         await asyncio.get_running_loop().create_future()
         raise asyncio.CancelledError

@@ -13,6 +13,8 @@ import structlog
 from voice_gateway.agent.base import (
     AgentEvent,
     AgentFailed,
+    AppMessage,
+    ClientToolResult,
     Conversation,
     Emit,
     FinalTranscript,
@@ -26,8 +28,10 @@ from voice_gateway.agent.base import (
     UserAudio,
     UserStartedSpeaking,
     UserStoppedSpeaking,
+    UserText,
 )
-from voice_gateway.agent.call.call import Call, Feeds
+from voice_gateway.agent.call.call import Call, CallParts, Feeds
+from voice_gateway.agent.call.client import Client
 from voice_gateway.agent.call.filler import Filler
 from voice_gateway.agent.call.options import CallOptions
 from voice_gateway.agent.call.progress.progress import Progress
@@ -65,11 +69,16 @@ class CallConversation(Conversation):
             self.emit, cascade, self._changes, options.output_rate_hz * _SAMPLE_BYTES, options.playout_grace_s
         )
         self._feeds = Feeds(self._progress, self._changes)
+        self._client = Client(self.emit, self._progress, self._changes)
         self._bytes_per_ms = options.input_rate_hz * _SAMPLE_BYTES / 1000
         self._audio_ms = 0.0
         self._taken = Taken(0, 0)
         self._turn_taking = TurnTaking(
-            options.interruptions or Interruptions(), self.emit, self._replies, self._feeds.events.push
+            options.interruptions or Interruptions(),
+            self.emit,
+            self._replies,
+            self._feeds.events.push,
+            self._client.interrupted,
         )
         self._filler = Filler(options.filler, options.filler_after_s, self._replies, self._progress)
         self._failure: BaseException | None = None
@@ -117,11 +126,17 @@ class CallConversation(Conversation):
 
     def pressed(self, digit: str) -> None:
         """Interrupt what is being said, and make a turn of the key."""
-        if self._replies.is_saying:
-            self.emit(StopReply())
-            self._replies.cut_off()
-        at_ms = round(self._audio_ms)
-        self._progress.understood(digit, self._through, (at_ms, at_ms), is_digit=True)
+        self._progress.understood(digit, self._through, self._break_in(), is_digit=True)
+
+    def text_received(self, text: UserText) -> None:
+        """Interrupt what is being said, and make a turn of the text."""
+        self._progress.understood(text.text, self._through, self._break_in(), through_message=text.number)
+
+    def app_message_received(self, message: AppMessage) -> None:
+        self._client.message_received(message)
+
+    def client_tool_returned(self, result: ClientToolResult) -> None:
+        self._client.tool_returned(result)
 
     def interrupted(self, played_ms: int) -> None:
         self._replies.cut_off(is_wanted=False)
@@ -149,6 +164,15 @@ class CallConversation(Conversation):
         self._task.cancel()
         if self._finishing is not None:
             self._finishing.cancel()
+
+    def _break_in(self) -> tuple[int, int]:
+        """Cut off what is being said, and return when that was, twice: as a turn's beginning and end."""
+        if self._replies.is_saying:
+            self.emit(StopReply())
+            self._replies.cut_off()
+        self._client.interrupted()
+        at_ms = round(self._audio_ms)
+        return at_ms, at_ms
 
     def _heard(self, event: AgentEvent) -> None:
         """Take what the cascade emits: turns become the coroutine's, the rest is the session's as it is."""
@@ -203,7 +227,7 @@ class CallConversation(Conversation):
         try:
             await self._changes.until(lambda: self._has_begun or self._progress.has_pending)
             self._has_begun = True
-            await self._converse(Call(self.emit, self._progress, self._replies, self._feeds, self._filler))
+            await self._converse(Call(self.emit, self._call_parts()))
             self._progress.commit()
         except Exception as error:
             await self._fail(error)
@@ -218,6 +242,12 @@ class CallConversation(Conversation):
         else:
             if self._finishing is None:
                 self.emit(HangUp())
+
+    def _call_parts(self) -> CallParts:
+        bytes_per_s = self._options.output_rate_hz * _SAMPLE_BYTES
+        return CallParts(
+            self._progress, self._replies, self._feeds, self._client, self._filler, self._changes, bytes_per_s
+        )
 
     def _stop_listening(self, error: ServiceError) -> None:
         """The cascade cannot go on: end the coroutine, unless that has failed by itself."""

@@ -78,16 +78,24 @@ class _Spoken:
 class TurnTaking:
     """Passes the beginnings and ends of the caller's speech on, those that are held once they count.
 
+    `interrupted` is called where speech begins that is not held, or once it counts.
+
     The cascade's turns come in order, each with one beginning, one end and one final transcript.
     """
 
     def __init__(
-        self, interruptions: Interruptions, emit: Emit, replies: Replies, push: Callable[[SpeechEvent], None]
+        self,
+        interruptions: Interruptions,
+        emit: Emit,
+        replies: Replies,
+        push: Callable[[SpeechEvent], None],
+        interrupted: Callable[[], None],
     ) -> None:
         self._interruptions = interruptions
         self._emit = emit
         self._replies = replies
         self._push = push
+        self._interrupted = interrupted
         self._spoken: deque[_Spoken] = deque()
 
     def started(self, event: UserStartedSpeaking, at_ms: int) -> None:
@@ -150,6 +158,7 @@ class TurnTaking:
         self._emit(event)
         self._replies.is_caller_speaking = True
         self._replies.cut_off(is_wanted=False)
+        self._interrupted()
         self._push(event)
 
     def _end(self, event: UserStoppedSpeaking) -> None:

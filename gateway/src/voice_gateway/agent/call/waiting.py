@@ -22,10 +22,17 @@ class Changes:
     async def until(self, is_so: Callable[[], bool], timeout_s: float | None = None) -> bool:
         """Return once `is_so`, `True`, or `False` after the timeout."""
         loop = asyncio.get_running_loop()
-        timer = None if timeout_s is None else loop.call_later(timeout_s, self.notify)
+        is_expired = False
+
+        def expire() -> None:
+            nonlocal is_expired
+            is_expired = True
+            self.notify()
+
+        timer = None if timeout_s is None else loop.call_later(timeout_s, expire)
         try:
             while not is_so():
-                if timer is not None and timer.when() <= loop.time():
+                if is_expired:
                     return False
                 waiter: asyncio.Future[None] = loop.create_future()
                 self._waiters.append(waiter)

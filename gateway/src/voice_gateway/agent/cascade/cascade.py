@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cache
+from typing import Final
 
 from voice_gateway.agent.base import (
     AgentFailed,
+    AppMessage,
+    ClientToolResult,
     Conversation,
     Emit,
     FinalTranscript,
@@ -21,9 +25,12 @@ from voice_gateway.agent.base import (
     Reply,
     ReplyAudio,
     ReplyEnded,
+    StateChanged,
+    StopReply,
     UserAudio,
     UserStartedSpeaking,
     UserStoppedSpeaking,
+    UserText,
 )
 from voice_gateway.agent.cascade.parts import (
     Answer,
@@ -40,6 +47,8 @@ from voicelink.audio.speech import Speech, sentences
 from voicelink.audio.vad import VoiceActivity
 
 _PIECES_PER_S = 50
+_NO_FRAME: Final = -1
+_TYPED_WORD: Final = re.compile(r"[\w']+")
 _JUDGED_S = 8
 _JUDGE_AFTER_MS = 200
 """Models of the end of a turn are trained on speech with so much silence behind it."""
@@ -185,6 +194,9 @@ class _Turn:
     utterance: Utterance | None = None
     through_sequence: int | None = None
     final: tuple[str, ...] | None = None
+    typed: str = ""
+    message: int | None = None
+    """The client's message to acknowledge with a typed turn."""
 
 
 class CascadeConversation(Conversation):
@@ -228,6 +240,24 @@ class CascadeConversation(Conversation):
                 self._follow(event)
             if self._cascade.end_of_turn is not None:
                 self._judge_pause(self._cascade.end_of_turn)
+
+    def text_received(self, text: UserText) -> None:
+        """Interrupt the reply, and make a turn of the text; it comes before a turn that is being spoken."""
+        if self._is_replying:
+            self.emit(StopReply())
+            self._stop_saying()
+        words = tuple(_TYPED_WORD.findall(text.text.lower()))
+        typed = _Turn(through_sequence=_NO_FRAME, final=words, typed=text.text, message=text.number)
+        is_speaking = bool(self._turns) and self._turns[-1].through_sequence is None
+        self._turns.insert(len(self._turns) - is_speaking, typed)
+        self._answer_turns()
+
+    def app_message_received(self, message: AppMessage) -> None:
+        self._acknowledge(message.number)
+
+    def client_tool_returned(self, result: ClientToolResult) -> None:
+        if result.number is not None:
+            self._acknowledge(result.number)
 
     def interrupted(self, played_ms: int) -> None:
         """Stop making the reply; the state stays what it is, whether or not the reply was played."""
@@ -298,6 +328,14 @@ class CascadeConversation(Conversation):
                 self._silence = through_sequence
                 self._report_silence()
 
+    def _acknowledge(self, number: int) -> None:
+        """Acknowledge a message that has no effect; with the typed turn before it, if that is not answered."""
+        for turn in reversed(self._turns):
+            if turn.message is not None:
+                turn.message = number
+                return
+        self.emit(StateChanged(through_message=number))
+
     def _words(self, turn: _Turn, words: tuple[str, ...] | AgentError, is_final: bool) -> None:
         if self.is_closed:
             return
@@ -329,7 +367,7 @@ class CascadeConversation(Conversation):
                 return
             self._asked = None
             self._turns.popleft()
-            self._answered(words, through_sequence, answer)
+            self._answered(turn, words, through_sequence, answer)
             if not self._is_asking:
                 self._answer_turns()
 
@@ -342,11 +380,15 @@ class CascadeConversation(Conversation):
         finally:
             self._is_asking = False
 
-    def _answered(self, words: tuple[str, ...], through_sequence: int, answer: Answer | None) -> None:
+    def _answered(self, turn: _Turn, words: tuple[str, ...], through_sequence: int, answer: Answer | None) -> None:
+        if turn.message is not None and answer is None:
+            self.emit(StateChanged(through_message=turn.message))
+            return
         if answer is None:
             self._silence = max(through_sequence, self._silence or 0)
             return
-        self.emit(FinalTranscript(" ".join(words), through_sequence, answer.state))
+        said = turn.typed or " ".join(words)
+        self.emit(FinalTranscript(said, through_sequence, answer.state, through_message=turn.message))
         text = f"{self._unsaid} {answer.text}".strip()
         if self._turns:
             self._unsaid = text

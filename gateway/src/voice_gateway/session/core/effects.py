@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from voice_gateway.agent.base import PlaybackFinished
+from voice_gateway.agent.base import ClientToolResult, PlaybackFinished
 from voice_gateway.store.base import SessionRecord
-from voicelink.wire import AudioFrame, CloseCode, Codec, ServerMessage, UplinkMode
+from voicelink.wire import AudioFrame, CloseCode, Codec, NumberedClientMessage, ServerMessage, UplinkMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +69,36 @@ class PressKey:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeMessage:
+    """Give the agent what the caller typed, a message of the application, or what a tool returned."""
+
+    message: NumberedClientMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ReportToolResult:
+    """Tell the agent that the client cannot run its tool."""
+
+    result: ClientToolResult
+
+
+@dataclass(frozen=True, slots=True)
 class Deliver:
     """Carry out an effect for the agent that has waited in the backlog."""
 
-    effect: Decode | PressKey | Finish
+    effect: Decode | PressKey | TakeMessage | Finish
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
     """Tell the agent that its current reply was cut off after `played_ms` of playback."""
+
+    played_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPlayed:
+    """Tell the agent how much was played of the oldest reply that is not finished."""
 
     played_ms: int
 
@@ -153,8 +174,11 @@ Effect = (
     | BeginUplink
     | Decode
     | PressKey
+    | TakeMessage
+    | ReportToolResult
     | Deliver
     | Interrupt
+    | ReportPlayed
     | ReportPlayback
     | ReportSaved
     | Finish

@@ -10,12 +10,17 @@ from typing import Final
 from voice_gateway.agent.base import (
     AgentEvent,
     AgentFailed,
+    CallClientTool,
+    CancelClientTool,
     FinalTranscript,
     Finished,
     HangUp,
     NoSpeechUpTo,
+    SendAppMessage,
     StateChanged,
+    TransferCall,
 )
+from voice_gateway.session.core.client_messages import ClientMessages, MessageEvent
 from voice_gateway.session.core.effects import (
     BeginUplink,
     Close,
@@ -51,13 +56,16 @@ from voicelink.wire import (
     Heard,
     Malformed,
     Measured,
+    NumberedClientMessage,
     Ping,
     Played,
     Pong,
     Ready,
+    Received,
     Resume,
     Start,
     State,
+    Transfer,
     UplinkMode,
 )
 
@@ -89,6 +97,7 @@ class Session:
         )
         self.utterances = Utterances(identity.audio, record.utterance_id if record else 0)
         self.turns = Turns(self.tracker, self.utterances, self.uplink, observe)
+        self.messages = ClientMessages(self.tracker)
         acked_sequence = self.tracker.acked_sequence
         self.next_sequence = 0 if acked_sequence is None else acked_sequence + 1
         self.limits = limits
@@ -101,6 +110,7 @@ class Session:
         self._drain_at: float | None = None
         self._drain_notice_by = math.inf
         self._retry_save_at: float | None = None
+        self._transferred_by: float | None = None
         self._closing = ClosingHandshake(limits.finish_timeout_s)
         self.frames_replayed = 0
         """How many frames the caller says that it sent again, as far as that can be."""
@@ -133,7 +143,9 @@ class Session:
             return (*self._save(), *self._take(message, now))
         return self._take(message, now)
 
-    def _take(self, message: Ping | Played | Measured | Dtmf | Bye, now: float) -> Sequence[Effect]:
+    def _take(
+        self, message: Ping | Played | Measured | Dtmf | Bye | NumberedClientMessage | Received, now: float
+    ) -> Sequence[Effect]:
         if isinstance(message, Ping):
             return (Send(Pong(id=message.id)),)
         if isinstance(message, Played):
@@ -144,7 +156,21 @@ class Session:
             return NOTHING
         if isinstance(message, Dtmf):
             return (PressKey(message.digit),)
-        return self._bye(message, now)
+        if isinstance(message, Bye):
+            return self._bye(message, now)
+        if isinstance(message, Received):
+            return self._received_by_client(message)
+        if self._closing.is_agent_finished:
+            return NOTHING
+        taken = self.messages.received(message)
+        return self._fault(taken.code, taken.reason) if isinstance(taken, Malformed) else taken
+
+    def _received_by_client(self, received: Received) -> Sequence[Effect]:
+        was_transferring = self.tracker.messages.is_transferring
+        fault = self.messages.acknowledged(received)
+        if fault is not None:
+            return self._fault(fault.code, fault.reason)
+        return self._hang_up_if_transferred(was_transferring)
 
     def audio_received(self, frame: AudioFrame, now: float, waiting: int = 0) -> Sequence[Effect]:
         """Take an uplink frame; the effects give it to the agent once the session has started.
@@ -203,6 +229,10 @@ class Session:
                 return self._fault(CloseCode.AGENT_FAILED, reason)
             case HangUp(reason):
                 return self._hang_up(reason)
+            case SendAppMessage() | CallClientTool() | CancelClientTool() | TransferCall():
+                return self._send_message(event, now)
+            case FinalTranscript(through_message=int(number)) | StateChanged(through_message=int(number)):
+                self.tracker.messages.reach(number)
         through = self._received(event.through_sequence) if isinstance(event, FinalTranscript) else None
         is_attached = self.state is not SessionState.DETACHED
         effects = self.turns.follow(event, now, through, is_attached)
@@ -214,10 +244,16 @@ class Session:
         """The effect `Save` of this revision was carried out: what it holds cannot be lost any more."""
         if self.state is SessionState.CLOSED:
             return NOTHING
-        sequence = self.tracker.saved(revision)
-        acked = () if sequence is None else (Send(Heard(sequence=sequence)),)
-        reached = self._saved_checkpoints()
-        return (*acked, *reached, *self._save(), *self._close_if_answered(now), *self._send_drain(now))
+        acks = self.tracker.saved(revision)
+        effects: list[Effect] = [] if acks.sequence is None else [Send(Heard(sequence=acks.sequence))]
+        if acks.message is not None:
+            effects.append(Send(Received(number=acks.message)))
+        effects += self._due_messages()
+        effects += self._saved_checkpoints()
+        return (*effects, *self._save(), *self._close_if_answered(now), *self._send_drain(now))
+
+    def _due_messages(self) -> Sequence[Effect]:
+        return NOTHING if self.state is SessionState.DETACHED else self.messages.due()
 
     def _saved_checkpoints(self) -> list[ReportSaved]:
         reached = []
@@ -264,6 +300,7 @@ class Session:
         if not self._machine.advance(SessionInput.START):
             return NOTHING
         self._last_input = now
+        self.tracker.messages.attached(agreement.next_message)
         if self._token is not None:
             self.tracker.resume_tokens = self.tracker.resume_tokens.renewed(self._token)
             self.tracker.changed()
@@ -281,6 +318,10 @@ class Session:
         if not self._machine.advance(SessionInput.RESUME):
             return NOTHING
         tracker, is_restored = self.tracker, self._is_restored
+        was_transferring = tracker.messages.is_transferring
+        tracker.messages.attached(agreement.next_message)
+        if was_transferring:
+            self._transferred_by = now + self.limits.transfer_timeout_s
         self._token, self._last_input, self._is_restored = token, now, False
         self._replayable = self.limits.unacked_frames
         # a bye belongs to its connection: the caller says it again, and the agent may have more to say before its end
@@ -293,11 +334,14 @@ class Session:
         effects += (Send(transcript(line)) for line in tracker.lines_since(resume.turn))
         if tracker.state:
             effects.append(Send(State(revision=tracker.revision, state=dict(tracker.state))))
+        if tracker.messages.acked is not None and tracker.messages.is_spoken:
+            effects.append(Send(Received(number=tracker.messages.acked)))
+        effects += self.messages.due()
         again = (Greet(is_after_gap=True),) if has_gap else self.turns.say_again(resume)
         effects += again
         if is_restored and not again and not tracker.has_answered:
             effects.append(Greet())
-        return (*effects, *self._save())
+        return (*effects, *self._save(), *self._hang_up_if_transferred(was_transferring))
 
     def fenced(self) -> Sequence[Effect]:
         """Another worker has the session now."""
@@ -316,6 +360,8 @@ class Session:
         if self._retry_save_at is not None and now >= self._retry_save_at:
             self._retry_save_at = None
             return self._save()
+        if self._transferred_by is not None and now >= self._transferred_by and self.state is not SessionState.DETACHED:
+            return self._hang_up(_TRANSFERRED)
         if self._is_drain_pending and now >= self._drain_notice_by:
             return self._send_drain(now)
         for at, (code, reason) in self._deadlines():
@@ -340,6 +386,8 @@ class Session:
                 deadlines.append((self._drain_notice_by, _DRAINED))
         if self._retry_save_at is not None:
             deadlines.append((self._retry_save_at, _NOT_FINISHED))
+        if self._transferred_by is not None and self.state is not SessionState.DETACHED:
+            deadlines.append((self._transferred_by, _IDLE))
         return deadlines
 
     def _ready(self, agreement: Agreement) -> Sequence[Effect]:
@@ -351,6 +399,7 @@ class Session:
             token=self._token,
             resume_window_s=0.0 if self._token is None else self.limits.resume_window_s,
             uplink=agreement.uplink,
+            next_message=None if agreement.next_message is None else self.tracker.messages.next_number,
         )
         if agreement.uplink is UplinkMode.RELIABLE:
             return (Send(ready),)
@@ -427,7 +476,25 @@ class Session:
         if not self._machine.advance(SessionInput.HANG_UP):
             return NOTHING
         reason = reason or "the agent hung up"
-        return (Send(Bye(frames=self.next_sequence, reason=reason)), Close(CloseCode.NORMAL, reason))
+        last = self.messages.due(is_last=True)
+        return (*last, Send(Bye(frames=self.next_sequence, reason=reason)), Close(CloseCode.NORMAL, reason))
+
+    def _send_message(self, event: MessageEvent, now: float) -> Sequence[Effect]:
+        followed = self.messages.follow(event)
+        if isinstance(followed, Malformed):
+            return self._fault(followed.code, followed.reason)
+        if isinstance(event, TransferCall):
+            if not self.tracker.messages.is_spoken:
+                return (Send(Transfer(number=0, target=event.target)), *self._hang_up(_TRANSFERRED))
+            self._transferred_by = now + self.limits.transfer_timeout_s
+        return (*followed, *self._save())
+
+    def _hang_up_if_transferred(self, was_transferring: bool) -> Sequence[Effect]:
+        """End the session once the client has a transfer that it had not, or takes no messages any more."""
+        messages = self.tracker.messages
+        if not was_transferring or (messages.is_transferring and messages.is_spoken):
+            return NOTHING
+        return self._hang_up(_TRANSFERRED)
 
     def _fault(self, code: CloseCode, reason: str) -> Sequence[Effect]:
         if not self._machine.advance(SessionInput.FAULT):
@@ -436,6 +503,7 @@ class Session:
         return (Send(Error(code=code, message=reason)), Close(code, reason, is_kept))
 
 
+_TRANSFERRED: Final = "the call was transferred"
 _NOT_RESUMED: Final = (CloseCode.IDLE, "the caller did not come back")
 _IDLE: Final = (CloseCode.IDLE, "nothing arrived for too long")
 _NOT_FINISHED: Final = (CloseCode.AGENT_FAILED, "the last words could not be answered and saved in time")

@@ -15,7 +15,7 @@ class SessionLimits:
     `waiting_bytes` what of it waits to be decoded (as many frames of PCM16 at 16 kHz);
     `early_frames` and `early_bytes` bound what is kept of audio that overtook `start`; `finish_timeout_s` is how long
     an agent may emit nothing after the caller's `bye`; `resume_window_s` is how long a session without a connection
-    is kept.
+    is kept; `transfer_timeout_s` is how long a client has to acknowledge a transfer.
     """
 
     start_timeout_s: float = 10.0
@@ -29,6 +29,7 @@ class SessionLimits:
     early_bytes: int = 512 * 1024
     unacked_frames: int = 12_000
     waiting_bytes: int = 8 * 1024 * 1024
+    transfer_timeout_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from voice_gateway.session.core.effects import Decode, Finish, PressKey
+from voice_gateway.session.core.effects import Decode, Finish, PressKey, TakeMessage
 
 SLICE_S: Final = 0.4
 """Seconds of audio that all sessions together may bring in one turn of the loop: 3 ms of the order agent's work."""
@@ -16,7 +16,7 @@ SHORTEST_S: Final = 0.01
 FRAMES_BEHIND: Final = 256
 """Frames of one session that wait, from which on its transport leaves what follows where it is."""
 
-AgentInput = Decode | PressKey | Finish
+AgentInput = Decode | PressKey | TakeMessage | Finish
 """What the agent takes in the order in which the caller sent it."""
 
 
@@ -38,7 +38,7 @@ class UplinkScheduler:
         return self._left_s > 0
 
     def spent(self, audio_s: float) -> None:
-        """So much audio was decoded. While little was, turns need not be told apart."""
+        """So much audio was decoded. While little was, turns need not be distinguished."""
         self._left_s -= max(audio_s, SHORTEST_S)
         if self._left_s <= 0:
             self._wake()

@@ -14,11 +14,14 @@ from voice_gateway.access.uplink_limits import MediaRateLimiter
 from voice_gateway.agent.base import (
     Agent,
     AgentEvent,
+    AppMessage,
+    ClientToolResult,
     Conversation,
     FinalTranscript,
     Reply,
     SessionView,
     UserAudio,
+    UserText,
 )
 from voice_gateway.session.core.effects import (
     BeginUplink,
@@ -32,7 +35,9 @@ from voice_gateway.session.core.effects import (
     Interrupt,
     PressKey,
     ReportPlayback,
+    ReportPlayed,
     ReportSaved,
+    ReportToolResult,
     ResetSpeech,
     ResumeConversation,
     Save,
@@ -40,6 +45,7 @@ from voice_gateway.session.core.effects import (
     Send,
     Speak,
     StartConversation,
+    TakeMessage,
 )
 from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.lifecycle.state import SessionState
@@ -56,7 +62,19 @@ from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.store.base import Fenced, SessionRecord, SessionStore
 from voice_gateway.transport.base import TransportHandler
 from voicelink.net.deadline_timer import DeadlineTimer
-from voicelink.wire import AudioFrame, ClientMessage, CloseCode, Codec, Malformed, Played, Resume
+from voicelink.wire import (
+    App,
+    AudioFrame,
+    ClientMessage,
+    CloseCode,
+    Codec,
+    Malformed,
+    NumberedClientMessage,
+    Played,
+    Resume,
+    Text,
+    ToolResult,
+)
 
 _MOST_MIGRATIONS = 64
 _log = structlog.get_logger("voice_gateway.session")
@@ -263,7 +281,7 @@ class LiveSession(TransportHandler):
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
-            case Decode() | PressKey() | Finish():
+            case Decode() | PressKey() | TakeMessage() | Finish():
                 self._queue(effect)
             case Deliver(waiting):
                 self._deliver(waiting)
@@ -278,8 +296,13 @@ class LiveSession(TransportHandler):
             case Interrupt(played_ms):
                 self._services.counters.interruptions += 1
                 self._require_conversation().interrupted(played_ms)
+            case ReportPlayed(played_ms):
+                if self._conversation is not None:
+                    self._conversation.played(played_ms)
             case ReportPlayback(playback):
                 self._require_conversation().playback_finished(playback)
+            case ReportToolResult(result):
+                self._require_conversation().client_tool_returned(result)
             case ReportSaved(checkpoint):
                 if self._conversation is not None:
                     self._conversation.saved(checkpoint)
@@ -313,6 +336,8 @@ class LiveSession(TransportHandler):
                 self._decode(frame)
             case PressKey(digit):
                 self._press(digit)
+            case TakeMessage(message):
+                self._take_message(message)
             case Finish():
                 self._require_conversation().finish()
 
@@ -338,6 +363,16 @@ class LiveSession(TransportHandler):
 
     def _press(self, digit: str) -> None:
         self._require_conversation().pressed(digit)
+
+    def _take_message(self, message: NumberedClientMessage) -> None:
+        conversation = self._require_conversation()
+        match message:
+            case Text(number=number, text=text):
+                conversation.text_received(UserText(number, text))
+            case App(number=number, data=data):
+                conversation.app_message_received(AppMessage(number, data))
+            case ToolResult(number=number, call_id=call_id, result=result, error=error):
+                conversation.client_tool_returned(ClientToolResult(call_id, result, error, number))
 
     def _start_conversation(self, codec: Codec) -> None:
         self._services.counters.started += 1

@@ -86,6 +86,10 @@ class TwilioVendor(Vendor):
     def hang_up(self) -> Document:
         return Document(EMPTY_RESPONSE, _XML)
 
+    def transfer(self, target: str) -> Document:
+        """Dial a number (`+15551234`, `tel:+15551234`) or a SIP URI, or go on with the TwiML at an HTTPS URL."""
+        return Document(transfer_call(target), _XML)
+
     def is_genuine(self, url: str, form: Form, headers: Mapping[str, str]) -> bool:
         """Whether Twilio signed the request to `url` (with any query), "Webhooks security" in its documentation.
 
@@ -237,6 +241,18 @@ def connect_stream(url: str, parameters: Mapping[str, str], action: str | None) 
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f'<Response><Connect{then}><Stream url="{escape(url)}">{joined}</Stream></Connect></Response>\n'
     )
+
+
+def transfer_call(target: str) -> str:
+    """Return the TwiML that hands the call on ("TwiML Voice: <Dial>", "<Redirect>")."""
+    text = escape(target.removeprefix("tel:"))
+    if target.startswith("https://"):
+        verb = f'<Redirect method="POST">{text}</Redirect>'
+    elif target.startswith(("sip:", "sips:")):
+        verb = f"<Dial><Sip>{text}</Sip></Dial>"
+    else:
+        verb = f"<Dial>{text}</Dial>"
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<Response>{verb}</Response>\n'
 
 
 def signature(secret: str, url: str, form: Form = (), digest: str = "sha1") -> str:

@@ -25,7 +25,7 @@ _MAX_PACKET_BYTES: Final = 1_275
 class OpusProfile:
     """How an encoder is set up: bits per second, complexity from 0 to 10 (RFC 6716 section 2.1.4), and two switches.
 
-    `has_dtx`: silence is told by packets of `MAX_DTX_BYTES`. `is_celt_only`: the CELT layer alone, which takes less
+    `has_dtx`: silence is sent as packets of `MAX_DTX_BYTES`. `is_celt_only`: the CELT layer alone, which takes less
     than half the time of SILK and 4 ms less delay, at 32 kbit/s no worse for speech, and has no in-band FEC.
     """
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.simnet.loop import Process, VirtualLoop
+from voice_client.call.messages import Messages
+from voice_client.call.tools import ToolAnswer, Tools
 from voice_gateway.agent.call import Call, CallAgent, CallOptions, as_agent
 from voice_gateway.agent.cascade.parts import OnWords
 from voice_gateway.session.core.session_limits import SessionLimits
@@ -19,15 +21,21 @@ from voice_gateway.transport.base import SessionRequest
 from voice_gateway.transport.memory import MemoryCaller
 from voicelink.wire import (
     VOICE_PATH,
+    App,
     AudioFrame,
     Codec,
     Flush,
     Played,
     Ready,
+    Received,
     Resume,
     Speech,
     Start,
+    ToolCall,
+    ToolCancel,
+    ToolResult,
     Transcript,
+    Transfer,
 )
 
 VOICE, QUIET = b"\1\0" * 320, bytes(640)
@@ -136,6 +144,12 @@ class Caller:
     played: dict[int, int] = field(default_factory=dict)
     complete: set[int] = field(default_factory=set)
     names: Any = field(default_factory=itertools.count)
+    messages: Messages | None = None
+    """The application's side, for a caller whose client has one."""
+    tools: Tools = field(default_factory=Tools)
+    received: list[Any] = field(default_factory=list)
+    read: int = 0
+    read_link: MemoryCaller | None = None
 
     @property
     def link(self) -> MemoryCaller:
@@ -184,8 +198,9 @@ class Caller:
 
     async def call(self) -> None:
         await self.start_worker()
-        self._connect(Start(accept=(Codec.PCM16_24K,)))
+        self._connect(Start(accept=(Codec.PCM16_24K,), next_message=self.messages and self.messages.next_expected))
         await self.run(0.1)
+        self.take()
 
     async def come_back(self) -> None:
         """Resume at a new worker, and send again what was not acked."""
@@ -201,11 +216,15 @@ class Caller:
                 utterance_id=newest,
                 next_utterance_id=first,
                 position_ms=self.played.get(first, 0),
+                next_message=self.messages and self.messages.next_expected,
             )
         )
         await self.run(0.1)
         again = self.of(Ready)[-1]
         assert again.worker == self.worker.process.name, self.link.messages
+        if self.messages is not None:
+            for message in self.messages.attached(again.next_message) or ():
+                self.send(message)
         for sequence in range(again.next_sequence, len(self.sent)):
             self._send(sequence)
 
@@ -234,6 +253,7 @@ class Caller:
             await asyncio.sleep(FRAME_S)
             if self.is_alive and self.connections:
                 self._play()
+                self.take()
 
     async def until(self, is_so: Callable[[], bool], timeout_s: float = 60.0) -> None:
         for _ in range(round(timeout_s / FRAME_S)):
@@ -245,7 +265,41 @@ class Caller:
     def send(self, message: Any) -> None:
         self._in_worker(lambda: self.link.send(message))
 
+    def say(self, message: Any) -> None:
+        """Send a numbered message, or keep it for when the call goes on."""
+        assert self.messages is not None
+        message = self.messages.add(message)
+        if self.is_alive:
+            self.send(message)
+
+    def take(self) -> None:
+        """Take the numbered messages that have come, as a client does."""
+        if self.messages is None:
+            return
+        link, self.read = self.link, self.read if self.read_link is self.link else 0
+        self.read_link = link
+        for message in link.messages[self.read :]:
+            self.read += 1
+            match message:
+                case Received(number=number):
+                    assert self.messages.acknowledge(number)
+                case App() | ToolCall() | ToolCancel() | Transfer():
+                    if self.messages.received(message):
+                        self._receive(message)
+                    self.send(Received(number=message.number))
+
+    def _receive(self, message: Any) -> None:
+        self.received.append(message)
+        if isinstance(message, ToolCall):
+            self.tools.call(message, self._answer)
+        elif isinstance(message, ToolCancel):
+            self.tools.cancel(message.call_id)
+
+    def _answer(self, call_id: str, answer: ToolAnswer) -> None:
+        self.say(ToolResult(number=0, call_id=call_id, result=answer.result, error=answer.error))
+
     async def close(self) -> None:
+        self.tools.close()
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         if self.store.never is not None:

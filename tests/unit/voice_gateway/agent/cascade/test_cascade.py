@@ -14,11 +14,16 @@ from tests.unit.voice_gateway.agents.order.test_agent import (
 from voice_gateway.agent.base import (
     AgentEvent,
     AgentFailed,
+    AppMessage,
+    ClientToolResult,
     FinalTranscript,
     Finished,
     NoSpeechUpTo,
     Reply,
+    StateChanged,
+    StopReply,
     UserAudio,
+    UserText,
 )
 from voice_gateway.agent.cascade.cascade import Cascade
 from voice_gateway.agent.cascade.parts import Answer, DialoguePolicy, OnAnswer
@@ -143,3 +148,43 @@ async def test_a_cascade_that_is_closed_holds_no_conversation() -> None:
     assert call.conversation.is_closed
     with pytest.raises(AgentError, match="not open"):
         call.cascade.converse(SlowPolicy(), call.events.append)
+
+
+async def test_typed_text_is_a_turn_and_acknowledged_with_its_answer_alone() -> None:
+    policy = SlowPolicy()
+    call = await Call(policy).open()
+    call.conversation.text_received(UserText(0, "Two Teas, please!"))
+    call.conversation.app_message_received(AppMessage(1, {}))
+    assert [words for words, _ in policy.asked] == ["two teas please"]
+    assert call.of(FinalTranscript, StateChanged) == []
+    policy.reply("first")
+    assert call.of(FinalTranscript, Reply) == [
+        FinalTranscript("Two Teas, please!", -1, {"said": "first"}, through_message=1),
+        Reply("first"),
+    ]
+    call.conversation.text_received(UserText(2, "?"))
+    policy.reply(None)
+    call.conversation.client_tool_returned(ClientToolResult("x", number=3))
+    assert call.of(StateChanged) == [StateChanged(through_message=2), StateChanged(through_message=3)]
+
+
+async def test_typed_text_comes_before_a_turn_that_is_being_spoken() -> None:
+    policy = SlowPolicy()
+    call = await Call(policy).open()
+    for _ in range(10):
+        call.conversation.hear(UserAudio(call.sequence, SPEECH))
+        call.sequence += 1
+    call.conversation.text_received(UserText(0, "typed"))
+    policy.reply("first")
+    call.turn("spoken")
+    assert [words for words, _ in policy.asked] == ["typed", "spoken"]
+
+
+async def test_typed_text_interrupts_the_reply() -> None:
+    policy = SlowPolicy()
+    call = await Call(policy).open()
+    call.cascade.say = lambda text, on_speech: lambda: None  # type: ignore[method-assign]
+    call.turn("one")
+    policy.reply("a long answer")
+    call.conversation.text_received(UserText(0, "stop"))
+    assert call.of(StopReply) == [StopReply()]

@@ -13,7 +13,15 @@ from voice_gateway.agent.base import (
     StateChanged,
     StopReply,
 )
-from voice_gateway.session.core.effects import Close, Interrupt, ReportPlayback, ReportSaved, ResetSpeech, Send
+from voice_gateway.session.core.effects import (
+    Close,
+    Interrupt,
+    ReportPlayback,
+    ReportPlayed,
+    ReportSaved,
+    ResetSpeech,
+    Send,
+)
 from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.lifecycle.state import SessionState
 from voice_gateway.session.core.session import Session
@@ -58,7 +66,7 @@ def test_the_agent_learns_when_a_reply_was_played(session: Session) -> None:
     session.agent_emitted(ReplyAudio(ONE_SECOND), 0.1)
     session.agent_emitted(ReplyEnded(), 0.1)
     session.utterances.sent(1, len(ONE_SECOND), 0.1)
-    assert session.message_received(Played(utterance_id=1, position_ms=500), 0.6) == ()
+    assert session.message_received(Played(utterance_id=1, position_ms=500), 0.6) == (ReportPlayed(500),)
     whole = session.message_received(Played(utterance_id=1, position_ms=1000, is_complete=True), 1.1)
     assert whole == (ReportPlayback(PlaybackFinished("one two", 1000)),)
 

@@ -18,6 +18,7 @@ from voice_gateway.session.core.effects import (
     Decode,
     EndSpeech,
     Finish,
+    ReportPlayed,
     Save,
     Send,
 )
@@ -70,7 +71,7 @@ class TestBye:
 
     def test_waits_until_the_last_answer_was_played(self, session):
         self.answered(session, 1)
-        assert session.message_received(Played(utterance_id=1, position_ms=900), 2.0) == ()
+        assert session.message_received(Played(utterance_id=1, position_ms=900), 2.0) == (ReportPlayed(0),)
         effects = session.message_received(Played(utterance_id=1, position_ms=1000, is_complete=True), 2.1)
         assert effects[-1] == Close(CloseCode.NORMAL, "bye")
 

@@ -6,14 +6,16 @@ again, a step that is done returns what it returned before. Steps before the fir
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from voice_gateway.agent.call.progress.messages import MessageJournal
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the caller said, or the key of a telephone that was pressed; `number` counts from 1.
+    """What the caller said, typed (`is_text`), or the key of a telephone that was pressed; `number` counts from 1.
 
     `through_sequence` is the last uplink frame of it. `started_ms` and `ended_ms` are when speech was noticed and when
     it was over, in ms of the audio that this worker had received. `is_again` after another worker, whose answer was
@@ -26,6 +28,7 @@ class Turn:
     started_ms: int = 0
     ended_ms: int = 0
     is_digit: bool = False
+    is_text: bool = False
     is_again: bool = False
 
 
@@ -58,6 +61,7 @@ class Journal:
         self._tools = {key: ToolCall(**each) for key, each in saved.get("tools", {}).items()}
         self._said = {key: Generated(**each) for key, each in saved.get("said", {}).items()}
         self._said_before: int = saved.get("said_before", 0)
+        self.messages = MessageJournal(saved)
 
     @property
     def said_before(self) -> int:
@@ -73,16 +77,20 @@ class Journal:
         """A turn of the caller is complete."""
         self._pending.append(turn)
 
-    def answered(self, number: int, said_since: Callable[[int], str]) -> None:
+    def answered(self, number: int, said_since: Callable[[int], str] = lambda _turn: "") -> None:
         """The turn's answer is finished: its steps will not be taken again.
 
         `said_since` returns what was said from a turn on. Where the next turn was complete before this one was
         answered, that includes this one's answer, which must not be taken for the next one's.
         """
-        self._pending = [turn for turn in self._pending if turn.number != number]
+        self._remove({number}, said_since)
         self._tools = {key: each for key, each in self._tools.items() if each.turn == 0 or each.turn > number}
         self._said = {key: each for key, each in self._said.items() if each.turn == 0 or each.turn > number}
-        self._said_before = len(said_since(self._pending[0].number)) if self._pending else 0
+        self.messages.answered(number)
+
+    def consumed(self, numbers: Iterable[int], said_since: Callable[[int], str]) -> None:
+        """These turns were part of the answer to another one; `said_since` as of `answered`."""
+        self._remove(set(numbers), said_since)
 
     def tool(self, key: str) -> ToolCall | None:
         """Return the call that was made under this key, finished or not."""
@@ -93,9 +101,10 @@ class Journal:
         self._tools[key] = ToolCall(turn, name)
 
     def tool_ended(self, key: str, result: Any) -> None:
-        """The tool returned this plain value."""
-        begun = self._tools[key]
-        self._tools[key] = ToolCall(begun.turn, begun.name, is_done=True, result=result)
+        """The tool returned this plain value; too late for a turn that is over."""
+        begun = self._tools.get(key)
+        if begun is not None:
+            self._tools[key] = ToolCall(begun.turn, begun.name, is_done=True, result=result)
 
     def said(self, turn: int, ordinal: int) -> Generated | None:
         """Return what the stream said there gave, where it had given all, or was cut off."""
@@ -112,5 +121,12 @@ class Journal:
             "tools": {key: asdict(each) for key, each in self._tools.items()},
             "said": {key: asdict(each) for key, each in self._said.items()},
             "said_before": self._said_before,
+            **self.messages.to_state(),
         }
         return {key: value for key, value in state.items() if value}
+
+    def _remove(self, numbers: Collection[int], said_since: Callable[[int], str]) -> None:
+        oldest = self._pending[:1]
+        self._pending = [turn for turn in self._pending if turn.number not in numbers]
+        if self._pending[:1] != oldest:  # else what was said since is the answer to the oldest one, as before
+            self._said_before = len(said_since(self._pending[0].number)) if self._pending else 0

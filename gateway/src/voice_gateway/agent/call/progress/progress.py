@@ -38,6 +38,11 @@ class Progress:
         self._checkpoints = itertools.count(1)
         self._saved_checkpoint = 0
 
+    @property
+    def journal(self) -> Journal:
+        """The journal of this call."""
+        return self._journal
+
     def restore(self, session: SessionView) -> None:
         """Go on with what another worker, or an earlier conversation, had saved of this session."""
         self.session = session
@@ -60,44 +65,92 @@ class Progress:
         return self._waiting > 0 and not self._queue
 
     def understood(
-        self, text: str, through_sequence: int, timing_ms: tuple[int, int] = (0, 0), *, is_digit: bool = False
+        self,
+        text: str,
+        through_sequence: int,
+        timing_ms: tuple[int, int] = (0, 0),
+        *,
+        is_digit: bool = False,
+        through_message: int | None = None,
     ) -> None:
-        """A turn of the caller is complete: save its words with the turn as pending, and hand it out."""
+        """A turn of the caller is complete: save its words with the turn as pending, and hand it out.
+
+        With the number of a client's message, `through_message`, it was typed.
+        """
         self._newest += 1
-        turn = Turn(self._newest, text, through_sequence, *timing_ms, is_digit=is_digit)
+        is_text = through_message is not None
+        turn = Turn(self._newest, text, through_sequence, *timing_ms, is_digit=is_digit, is_text=is_text)
         self._journal.understood(turn)
         self._queue.append(turn)
-        self._emit(FinalTranscript(text, through_sequence, private_state=self._remember()))
+        self._emit(
+            FinalTranscript(text, through_sequence, private_state=self.remember(), through_message=through_message)
+        )
         self._changes.notify()
 
     async def next_turn(self) -> Turn:
         """End the turn being answered, and wait for the next one."""
         self.commit()
         await self.idle(lambda: bool(self._queue))
+        return self.take_turn()
+
+    def take_turn(self) -> Turn:
+        """Begin with the oldest turn that waits."""
         turn = self._queue.popleft()
         self._is_committed = False
         self.steps.begin(turn.number)
         return turn
 
-    async def idle(self, is_so: Callable[[], bool]) -> None:
-        """Wait for the caller; all that was asked of the agent is done meanwhile."""
+    async def digits(self, most: int, end: str, timeout_s: float) -> str:
+        """Take the keys that follow out of the turns: as many, or up to `end`, a pause, or a turn of another kind."""
+        key = self.steps.next_key("digits", {})
+        begun = self._journal.tool(key)
+        if begun is not None:
+            return str(begun.result)
+        taken: list[Turn] = []
+        is_over = False
+        while len(taken) < most and not is_over:
+            has_come = await self.idle(lambda: bool(self._queue), timeout_s)
+            if not has_come or not self._queue[0].is_digit:
+                break
+            taken.append(self._queue.popleft())
+            is_over = taken[-1].text == end
+        digits = "".join(turn.text for turn in taken[: -1 if is_over else None])
+        self._journal.tool_begins(key, self.steps.turn, "digits")
+        self._journal.tool_ended(key, digits)
+        self._journal.consumed((turn.number for turn in taken), self._said_since)
+        self._save()
+        return digits
+
+    async def idle(self, is_so: Callable[[], bool], timeout_s: float | None = None) -> bool:
+        """Wait for the caller, and return whether it `is_so`; all that was asked of the agent is done meanwhile."""
         self._waiting += 1
         self._changes.notify()
         try:
-            await self._changes.until(is_so)
+            return await self._changes.until(is_so, timeout_s)
         finally:
             self._waiting -= 1
 
     def commit(self) -> None:
         """Save the state, and the turn as answered, together; raises `TypeError` for a state that is not plain."""
-        if not self._is_committed:
-            self._journal.answered(self.steps.turn, self._said_since)
-            self._is_committed = True
+        self.end_turn()
         state = plain(self.state)
         is_changed = state != self._saved_state
         if is_changed or self._journal.to_state() != self._saved_journal:
             self._saved_state = state
-            self._emit(StateChanged(plain(state) if is_changed else None, self._remember()))
+            self._emit(StateChanged(plain(state) if is_changed else None, self.remember()))
+
+    def save_between(self) -> None:
+        """Save the journal, and the state too where no turn is being answered."""
+        if self._is_committed:
+            self.commit()
+        else:
+            self._save()
+
+    def end_turn(self) -> None:
+        """The turn is over: that is saved together with what follows."""
+        if not self._is_committed:
+            self._journal.answered(self.steps.turn, self._said_since)
+            self._is_committed = True
 
     def saved(self, checkpoint: int) -> None:
         """The session has saved all up to here."""
@@ -108,15 +161,16 @@ class Progress:
         lines = () if self.session is None else self.session.transcript()
         return " ".join(line.text for line in lines if line.role == "agent" and line.turn >= turn)
 
+    def remember(self) -> dict[str, Any]:
+        """Return the journal as the private state, for an event that has it saved."""
+        self._saved_journal = self._journal.to_state()
+        return plain(self._saved_journal)  # type: ignore[no-any-return]  # a copy of a map is a map
+
     def _save(self) -> None:
-        self._emit(StateChanged(private_state=self._remember()))
+        self._emit(StateChanged(private_state=self.remember()))
 
     async def _checkpoint(self) -> None:
         """Save the journal, and return once that cannot be lost."""
         checkpoint = next(self._checkpoints)
-        self._emit(StateChanged(private_state=self._remember(), checkpoint=checkpoint))
+        self._emit(StateChanged(private_state=self.remember(), checkpoint=checkpoint))
         await self._changes.until(lambda: self._saved_checkpoint >= checkpoint)
-
-    def _remember(self) -> dict[str, Any]:
-        self._saved_journal = self._journal.to_state()
-        return plain(self._saved_journal)  # type: ignore[no-any-return]  # a copy of a map is a map

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from voice_gateway.agent.base import SessionView
 from voice_gateway.agent.call.progress.journal import Generated, Journal
 from voice_gateway.agent.call.progress.tools import plain, returned, run_tool, tool_key
+
+_DIGEST_CHARACTERS: Final = 12
 
 
 class Steps:
@@ -35,6 +37,7 @@ class Steps:
         self._said = said or Said()
         self._tools = itertools.count()
         self._says = itertools.count()
+        self._sends = itertools.count()
 
     @property
     def is_repeating_prelude(self) -> bool:
@@ -49,21 +52,30 @@ class Steps:
     def begin(self, turn: int) -> None:
         """The agent answers this turn now."""
         self.turn = turn
-        self._tools, self._says = itertools.count(), itertools.count()
+        self._tools, self._says, self._sends = itertools.count(), itertools.count(), itertools.count()
 
     async def tool(self, function: Callable[..., object], arguments: Mapping[str, object]) -> Any:
         """Call a tool, or return what it returned at an earlier worker."""
         name = getattr(function, "__name__", type(function).__name__)
-        key = tool_key(self._session_id, self.turn, next(self._tools), name, arguments)
+        key = self.next_key(name, arguments)
         begun = self._journal.tool(key)
         if begun is None:
             self._journal.tool_begins(key, self.turn, name)
             await self._checkpoint()
-        if begun is None or not begun.is_done:
-            self._journal.tool_ended(key, plain(await run_tool(function, arguments, key)))
-            await self._checkpoint()
-        ended = self._journal.tool(key)
-        return returned(function, None if ended is None else plain(ended.result))
+        if begun is not None and begun.is_done:
+            return returned(function, plain(begun.result))
+        result = plain(await run_tool(function, arguments, key))
+        self._journal.tool_ended(key, result)
+        await self._checkpoint()
+        return returned(function, plain(result))
+
+    def next_key(self, name: str, arguments: Mapping[str, object]) -> str:
+        """Number the next tool of this turn, and return the key of its call."""
+        return tool_key(self._session_id, self.turn, next(self._tools), name, arguments)
+
+    def next_send(self, data: Mapping[str, object]) -> str:
+        """Number the next message to the application, and return its digest."""
+        return tool_key(self._session_id, self.turn, next(self._sends), "", data)[:_DIGEST_CHARACTERS]
 
     def next_say(self) -> int:
         """Number the next thing that is said in this turn."""

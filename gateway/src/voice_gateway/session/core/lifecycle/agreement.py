@@ -10,10 +10,11 @@ from voicelink.wire import PROTOCOL_VERSION, CloseCode, Codec, Malformed, Resume
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """The codec of the downlink, and how the caller's frames arrive."""
+    """The codec of the downlink, how the caller's frames arrive, and which numbered message it expects, if any."""
 
     codec: Codec
     uplink: UplinkMode = UplinkMode.RELIABLE
+    next_message: int | None = None
 
 
 def agree(message: Start | Resume, *, has_datagrams: bool = False) -> Agreement | Malformed:
@@ -26,7 +27,7 @@ def agree(message: Start | Resume, *, has_datagrams: bool = False) -> Agreement 
         reason = f"none of the codecs {list(message.accept)} is spoken here"
         return Malformed(reason, CloseCode.UNSUPPORTED_CODEC)
     is_known = has_datagrams and message.uplink in _UPLINK_MODES
-    return Agreement(codec, UplinkMode(message.uplink) if is_known else UplinkMode.RELIABLE)
+    return Agreement(codec, UplinkMode(message.uplink) if is_known else UplinkMode.RELIABLE, message.next_message)
 
 
 _CODECS: Final = {codec.value: codec for codec in Codec}

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from msgspec.structs import replace
 
+from voice_gateway.session.core.record.numbered_messages import NumberedMessages
 from voice_gateway.session.core.record.resume_tokens import ResumeTokens
 from voice_gateway.session.core.speech.utterances import Cut
 from voice_gateway.store.base import Line, SessionRecord
 
 _LONGEST_TRANSCRIPT = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Acks:
+    """The last uplink frame, and the last message of the client, whose effect is saved; `None` where nothing is new."""
+
+    sequence: int | None = None
+    message: int | None = None
 
 
 class RecordTracker:
@@ -41,6 +51,7 @@ class RecordTracker:
         self.through_sequence: int | None = None
         self.acked_sequence: int | None = None
         self.resume_tokens = ResumeTokens()
+        self.messages = NumberedMessages(None if record is None else record.messages)
         self._utterance_id = 0
         self._transcript: deque[Line] = deque(maxlen=_LONGEST_TRANSCRIPT)
         self._silence_interval_s = silence_interval_s
@@ -110,6 +121,16 @@ class RecordTracker:
         self._transcript.append(Line(self.turn, "agent", text, utterance_id))
         self._revise()
 
+    def reworded(self, utterance_id: int, text: str) -> int | None:
+        """The agent says `text` as `utterance_id`; return its turn, or `None` if the record has no such line."""
+        for position in reversed(range(len(self._transcript))):
+            line = self._transcript[position]
+            if line.utterance_id == utterance_id:
+                self._transcript[position] = replace(line, text=text)
+                self._revise()
+                return line.turn
+        return None
+
     def answered_again(self, lines: Sequence[Line], text: str, utterance_id: int, skipped_ms: int) -> None:
         """The agent says once more what it said in `lines`, now as `utterance_id` and from `skipped_ms` on."""
         self._utterance_id = utterance_id
@@ -157,6 +178,7 @@ class RecordTracker:
             token_hashes=self.resume_tokens.hashes,
             subject=self.subject,
             private_state=self.private_state,
+            messages=self.messages.to_record(),
         )
 
     def claim(self, resume_tokens: ResumeTokens) -> SessionRecord:
@@ -180,17 +202,16 @@ class RecordTracker:
         self._saving = self.record()
         return self._saving
 
-    def saved(self, revision: int) -> int | None:
-        """The save of `revision` returned: give the sequence that may be acknowledged now, if it is a new one."""
+    def saved(self, revision: int) -> Acks:
+        """The save of `revision` returned: give what may be acknowledged now."""
         record = self._saving
         if record is None or record.revision != revision:
-            return None
+            return Acks()
         self._saving = None
         self._saved_revision = revision
-        if record.acked_sequence == self.acked_sequence:
-            return None
+        is_new = record.acked_sequence != self.acked_sequence
         self.acked_sequence = record.acked_sequence
-        return self.acked_sequence
+        return Acks(self.acked_sequence if is_new else None, self.messages.saved(record.messages))
 
     def failed(self, revision: int) -> bool:
         """The save of `revision` failed: `next_save` offers the record again. False if it was not under way."""

@@ -14,6 +14,7 @@ from voice_gateway.agent.base import (
     Reply,
     ReplyAudio,
     ReplyEnded,
+    ReplyText,
     StateChanged,
     StopReply,
     UserStartedSpeaking,
@@ -24,6 +25,7 @@ from voice_gateway.session.core.effects import (
     EndSpeech,
     Interrupt,
     ReportPlayback,
+    ReportPlayed,
     ResetSpeech,
     SayAgain,
     Send,
@@ -89,6 +91,8 @@ class Turns:
                 return self._interrupt(None, now)
             case Reply(text):
                 return self._reply(text, is_attached, now)
+            case ReplyText(text):
+                return self._reword(text)
             case ReplyAudio(pcm):
                 utterance_id = self._utterances.speaking
                 spoken = self._utterances.add(pcm, now)
@@ -106,21 +110,32 @@ class Turns:
     def played(self, message: Played, now: float) -> Sequence[Effect]:
         """Take the caller's report of its playback."""
         whole = self._utterances.played(message.utterance_id, message.position_ms, message.is_complete, now)
-        return NOTHING if whole is None else (ReportPlayback(PlaybackFinished(whole.text, whole.played_ms)),)
+        if whole is not None:
+            return (ReportPlayback(PlaybackFinished(whole.text, whole.played_ms)),)
+        played_ms = self._utterances.oldest_played_ms(message.utterance_id)
+        return NOTHING if played_ms is None else (ReportPlayed(played_ms),)
 
     def say_again(self, resume: Resume) -> Sequence[Effect]:
-        """Have the agent say again what the caller, who is back, has not played; nothing where all was played."""
+        """Have the agent say again what the caller, who is back, has not played, and know what the caller has."""
+        played = tuple(
+            ReportPlayback(PlaybackFinished(each.text, each.played_ms))
+            for each in self._utterances.recovered(resume.next_utterance_id)
+        )
         newest = self._utterances.utterance_id
         self._utterances.utterance_id = max(newest, min(resume.utterance_id, newest + _MOST_UNSAVED_ANSWERS))
         lines = self._tracker.unsaid(resume.next_utterance_id)[-_MOST_SAID_AGAIN:]
         if not lines:
-            return NOTHING
+            return played
         is_begun = lines[0].utterance_id == resume.next_utterance_id
         skipped_ms = min(lines[0].skipped_ms + (resume.position_ms if is_begun else 0), _LONGEST_ANSWER_MS)
         self._again = _Again(
             lines, " ".join(line.text for line in lines), skipped_ms, is_begun or lines[0].skipped_ms > 0
         )
-        return (SayAgain(self._again.text),)
+        return (*played, SayAgain(self._again.text))
+
+    def _reword(self, text: str) -> Sequence[Effect]:
+        turn = self._tracker.reworded(self._utterances.reword(text), text)
+        return NOTHING if turn is None else (Send(Transcript(turn=turn, role="agent", text=text, is_final=True)),)
 
     def _speak(self, utterance_id: int, pcm: bytes, now: float) -> Sequence[Effect]:
         latency = self.latencies.first_audio(now)
@@ -164,8 +179,8 @@ class Turns:
         self.latencies.replied(turn, utterance_id, now)
         if not is_attached:
             self._utterances.abandon()
-        transcript = Send(Transcript(turn=turn, role="agent", text=text, is_final=True))
-        return (*ended, transcript, Send(Speech(utterance_id=utterance_id, turn=turn, is_again=is_again)))
+        transcript = (Send(Transcript(turn=turn, role="agent", text=text, is_final=True)),) if text else ()
+        return (*ended, *transcript, Send(Speech(utterance_id=utterance_id, turn=turn, is_again=is_again)))
 
 
 def transcript(line: Line) -> Transcript:

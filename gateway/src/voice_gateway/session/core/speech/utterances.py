@@ -43,6 +43,7 @@ class Utterances:
         self._samples_per_ms = audio.output_rate_hz / 1000
         self._bytes_per_ms = self._samples_per_ms * self._sample_bytes
         self._utterances: dict[int, _Utterance] = {}
+        self._abandoned: tuple[_Utterance, ...] = ()
         self._speaking: _Utterance | None = None
         self._playing_id = 0
         """The newest utterance that the caller has reported. It plays in order: those before it are over."""
@@ -100,6 +101,12 @@ class Utterances:
         self.speech_until = max(self.speech_until, now) + (len(pcm) - skipped) / self._bytes_per_ms / 1000
         return pcm[skipped:] if skipped else pcm
 
+    def reword(self, text: str) -> int:
+        """The newest utterance has this text, also where its connection was lost; return its ID."""
+        if self._speaking is not None:
+            self._speaking.text = text
+        return self.utterance_id
+
     def end(self) -> int | None:
         """All audio was made; return the utterance's ID, or `None` if none is being made."""
         utterance, self._speaking = self._speaking, None
@@ -144,8 +151,25 @@ class Utterances:
             return None
         return WholePlayback(utterance.text, utterance.skipped_ms + utterance.played_ms)
 
+    def oldest_played_ms(self, utterance_id: int) -> int | None:
+        """Return how much of the utterance was played, if it is the oldest one that was not played to its end."""
+        oldest = next((each for each in self._utterances.values() if not each.is_complete), None)
+        if oldest is None or oldest.utterance_id != utterance_id:
+            return None
+        return oldest.skipped_ms + oldest.played_ms
+
+    def recovered(self, next_utterance_id: int) -> tuple[WholePlayback, ...]:
+        """Return what was abandoned of those that the caller had played: all before `next_utterance_id`; once."""
+        abandoned, self._abandoned = self._abandoned, ()
+        return tuple(
+            WholePlayback(each.text, round(each.skipped_ms + each.made_bytes / self._bytes_per_ms))
+            for each in abandoned
+            if each.is_ended and each.utterance_id < next_utterance_id
+        )
+
     def abandon(self) -> None:
         """The connection is gone, and with it what was not played: it will be said again as a new utterance, or not."""
+        self._abandoned += tuple(each for each in self._utterances.values() if not each.is_complete)
         self._utterances.clear()
         self._drop_speaking()
         self.speech_until = 0.0

@@ -38,7 +38,7 @@ _POLITE_TICKS: Final = 25
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class TwilioCall:
     """Whom Twilio calls for: `url` is a stream's (`wss:`, `ws:`), or that of a page with TwiML (`https:`, `http:`).
 
     `others` are the same page at other workers, behind one name in real life: Twilio reaches one that is there.
@@ -88,7 +88,7 @@ class TwilioSimulator:
 
     def __init__(
         self,
-        call: Call,
+        call: TwilioCall,
         *,
         tls: ssl.SSLContext | None = None,
         tick_s: float = FRAME_S,

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from voice_gateway.session.core.record.record_tracker import RecordTracker
+from voice_gateway.session.core.record.record_tracker import Acks, RecordTracker
 from voice_gateway.session.core.speech.utterances import Cut
 from voice_gateway.store.base import Line
 
@@ -18,7 +18,7 @@ def test_a_turn_is_saved_whole_and_acked_only_when_the_save_returned():
     assert (record.acked_sequence, record.turn, record.state) == (41, 1, {"items": 1})
     assert record.transcript == (Line(1, "user", "a latte"),)
     assert tracker.acked_sequence is None
-    assert tracker.saved(record.revision) == 41
+    assert tracker.saved(record.revision) == Acks(41)
     assert tracker.is_saved
 
 
@@ -29,10 +29,10 @@ def test_one_save_at_a_time_and_the_next_holds_all_that_came_meanwhile():
     tracker.understood("two", 20, None)
     tracker.answered(1, "three")
     assert tracker.next_save() is None
-    assert tracker.saved(first.revision) == 10
+    assert tracker.saved(first.revision) == Acks(10)
     second = tracker.next_save()
     assert (second.acked_sequence, len(second.transcript)) == (20, 3)
-    assert tracker.saved(second.revision) == 20
+    assert tracker.saved(second.revision) == Acks(20)
 
 
 def test_a_failed_save_is_offered_again():
@@ -47,10 +47,10 @@ def test_notices_about_other_saves_are_ignored():
     tracker = RecordTracker("s", 2.0)
     tracker.understood("one", 10, None)
     record = tracker.next_save()
-    assert tracker.saved(record.revision + 1) is None
+    assert tracker.saved(record.revision + 1) == Acks()
     assert not tracker.failed(record.revision + 1)
-    assert tracker.saved(record.revision) == 10
-    assert tracker.saved(record.revision) is None
+    assert tracker.saved(record.revision) == Acks(10)
+    assert tracker.saved(record.revision) == Acks()
 
 
 def test_silence_asks_for_a_save_once_in_an_interval():
@@ -79,7 +79,7 @@ def test_the_last_silence_is_saved_at_the_end():
     assert tracker.next_save() is None
     tracker.completed(9)
     record = tracker.next_save()
-    assert tracker.saved(record.revision) == 9
+    assert tracker.saved(record.revision) == Acks(9)
 
 
 def test_the_transcript_keeps_what_was_played_of_an_interrupted_answer():

@@ -140,3 +140,25 @@ def test_what_was_played_before_it_was_said_again_counts_as_played():
     utterances.sent(utterance_id, len(pcm), 0.0)
     utterances.end()
     assert utterances.played(utterance_id, 500, is_complete=True, now=1.0) == WholePlayback("a b", 1000)
+
+
+def test_the_position_is_that_of_the_oldest_utterance_with_what_is_skipped_of_it():
+    utterances = Utterances(AUDIO)
+    first = utterances.begin("a b", skipped_ms=500)
+    utterances.sent(first, len(utterances.add(bytes(2 * ONE_SECOND), 0.0)), 0.0)
+    utterances.end()
+    second = spoken(utterances, "c d", 1)
+    utterances.played(first, 200, is_complete=False, now=0.2)
+    assert utterances.oldest_played_ms(first) == 700
+    assert utterances.oldest_played_ms(second) is None
+    utterances.played(first, 1500, is_complete=True, now=1.5)
+    assert utterances.oldest_played_ms(second) == 0
+
+
+def test_what_the_caller_had_played_when_the_connection_was_lost_is_told_once():
+    utterances = Utterances(AUDIO)
+    first, second = spoken(utterances, "a b", 1), spoken(utterances, "c d", 1)
+    utterances.abandon()
+    assert second == first + 1
+    assert utterances.recovered(second) == (WholePlayback("a b", 1000),)
+    assert utterances.recovered(second) == ()

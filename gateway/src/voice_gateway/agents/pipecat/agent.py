@@ -1,0 +1,80 @@
+"""The base class of agents that are Pipecat pipelines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from loguru import logger
+from pipecat.pipeline.base_pipeline import BasePipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.workers.runner import WorkerRunner
+
+from voice_gateway.agent.base import Agent, Conversation, Emit
+from voice_gateway.agents.pipecat.call import PipecatCall
+from voice_gateway.agents.pipecat.conversation import PipecatConversation
+from voice_gateway.agents.pipecat.transport import VoiceTransport
+
+_CANCELLATIONS: Final = 3
+_CANCEL_TIMEOUT_S: Final = 5.0
+"""A pipeline that swallowed its cancellation is cancelled again after so long."""
+
+
+class PipecatAgent(Agent):
+    """Override `pipeline`; or `run`, for a bot that makes and runs its worker itself.
+
+    Each call has a pipeline and a runner of its own: what ends or cancels one of them leaves the others alone.
+    """
+
+    requires = ("pipecat",)
+    install = "voice-gateway[pipecat]"
+    has_logs: ClassVar[bool] = False
+    """Whether Pipecat may log. Its lines quote what is said."""
+
+    def __init__(self, settings: Any = None) -> None:
+        self.settings = settings
+        self._conversations: dict[asyncio.Task[None], PipecatConversation] = {}
+
+    async def pipeline(self, transport: VoiceTransport, call: PipecatCall) -> BasePipeline | PipelineWorker:
+        """Make the pipeline of a call, from `transport.input()` to `transport.output()` and beyond.
+
+        A worker of your own wants the agent's sample rates (`PipelineParams`) and `idle_timeout_secs=None`: silent
+        callers are the session's to end. It runs again where another worker goes on with the call.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define pipeline, or run")
+
+    async def run(self, transport: VoiceTransport, call: PipecatCall) -> None:
+        """Run the call's pipeline to its end, which ends the call. It is cancelled when the call is over."""
+        made = await self.pipeline(transport, call)
+        worker = made if isinstance(made, PipelineWorker) else self.worker(made)
+        runner = WorkerRunner(handle_sigint=False)
+        await runner.add_workers(worker)
+        await runner.run()
+
+    def worker(self, pipeline: BasePipeline) -> PipelineWorker:
+        """Return a worker for the pipeline, with the agent's sample rates and without Pipecat's idle timeout."""
+        params = PipelineParams(audio_in_sample_rate=self.input_rate_hz, audio_out_sample_rate=self.output_rate_hz)
+        return PipelineWorker(pipeline, params=params, idle_timeout_secs=None)
+
+    async def open(self) -> None:
+        """Silence Pipecat's log, unless `has_logs`."""
+        if not self.has_logs:
+            logger.disable("pipecat")
+
+    def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
+        return PipecatConversation(self.run, (self.input_rate_hz, self.output_rate_hz), emit, state, self._began)
+
+    async def close(self) -> None:
+        """Close all conversations, and wait for their pipelines."""
+        for _ in range(_CANCELLATIONS):
+            pending = dict(self._conversations)
+            for conversation in pending.values():
+                conversation.close()
+            if not pending:
+                break
+            await asyncio.wait(pending, timeout=_CANCEL_TIMEOUT_S)
+
+    def _began(self, task: asyncio.Task[None], conversation: PipecatConversation) -> None:
+        self._conversations[task] = conversation
+        task.add_done_callback(self._conversations.pop)
