@@ -15,7 +15,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: agents help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-survival bench-uplink bench-words interop fuzz clean
+.PHONY: agents help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-survival bench-uplink bench-words interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,6 +105,9 @@ bench-calls: bench-capacity ## former name of bench-capacity
 
 bench-words: setup ## how well the order agent understands three voices when audio is lost, without the gateway and with it, 5 minutes (needs flite)
 	$(BIN)/python -m bench.words
+
+bench-hosts: setup ## what calls lose when their agent host is killed, and what a host costs, half an hour
+	$(BIN)/python -m bench.hosts
 
 bench-survival: setup ## what calls lose when parts die, half an hour (QUICK=1: 4 calls an event)
 	$(BIN)/python -m bench.survival $(if $(QUICK),--quick)

@@ -16,6 +16,7 @@ DOCUMENTS = [
     ROOT / "gateway" / "PARTS.md",
     ROOT / "gateway" / "PIPECAT.md",
     *sorted((ROOT / "gateway" / "docs").glob("*.md")),
+    ROOT / "gateway" / "HOSTS.md",
     *sorted(path for folder in ("deploy", "bench", "certs") for path in (ROOT / folder).rglob("*.md")),
 ]
 ROOTS = ("", "quiclb/src", "link/src", "gateway/src", "client/python/src", "client/web", "client/web/page")

@@ -276,7 +276,8 @@ class SessionView:
 
     `turn` counts the final transcripts before this conversation, of which `private_state` is what was saved last.
     `transcript` returns what was said so far: of an interrupted reply what was played. `is_attached` tells whether the
-    user is connected; what is emitted meanwhile is said when the user is back.
+    user is connected; what is emitted meanwhile is said when the user is back. `epoch` is greater at each worker that
+    goes on with the session.
     """
 
     session_id: str
@@ -284,6 +285,7 @@ class SessionView:
     private_state: Mapping[str, Any]
     transcript: Callable[[], Sequence[Line]]
     is_attached: Callable[[], bool]
+    epoch: int = 1
 
 
 class Conversation:

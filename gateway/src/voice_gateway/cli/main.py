@@ -27,6 +27,7 @@ from quiclb.settings.files import exposed_files
 from voice_gateway.certificates.development import DevelopmentCertificate, ensure_certificate
 from voice_gateway.cli.access import key as make_key
 from voice_gateway.cli.access import token as make_token
+from voice_gateway.cli.agent import agent_app
 from voice_gateway.cli.new_project import init
 from voice_gateway.cli.simulate import simulate_twilio
 from voice_gateway.endpoint.tls.identity import TlsIdentity
@@ -53,6 +54,7 @@ app.command()(init)
 app.command("token")(make_token)
 app.command("key")(make_key)
 app.command()(simulate_twilio)
+app.add_typer(agent_app, name="agent")
 
 ConfigFile = Annotated[
     Path,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -60,6 +61,7 @@ class SessionManager:
         self.counters = SessionCounters()
         self.is_draining = False
         self.agent_name = agent.name
+        self._opus_complexity = opus_complexity
         self._new_id = new_id
         self._new_token = new_token
         self.admission = admission or Admission()
@@ -80,6 +82,12 @@ class SessionManager:
         self._ended: deque[SessionSnapshot] = deque(maxlen=_REMEMBERED)
         self._is_empty = asyncio.Event()
         self._is_empty.set()
+
+    def agent_opened(self) -> None:
+        """Take the agent's name and audio again: one that is in hosts learns them when it opens."""
+        agent = self._services.agent
+        self.agent_name = agent.name
+        self._services = replace(self._services, audio=audio_of(agent, self._opus_complexity))
 
     @property
     def count(self) -> int:

@@ -410,6 +410,7 @@ class GatewaySettings(Section):
         self.access.read_token()
         self.access.read_keys()
         self.session.read_store_keys()
+        self.agent.hosted()
         if self.telephony is not None:
             self.telephony.read_auth_token()
             self.telephony.read_shared_key()
@@ -442,6 +443,7 @@ def secret_files(settings: GatewaySettings, path: Path) -> list[Path]:
         settings.quic.retry_key_file,
         settings.quic.ticket_key_file,
         settings.quic.reset_key_file,
+        settings.agent.hosts.token_file if settings.agent.hosts is not None else None,
         settings.access.token_file,
         settings.access.secret_file,
         settings.session.store_key_file,

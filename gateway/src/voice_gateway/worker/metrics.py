@@ -17,6 +17,8 @@ from quiclb.logs.writer import LOG_LINES_LOST_HELP, lines_lost
 from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.endpoint import Endpoint
+from voice_gateway.hosts.worker.agent import HostedAgent
+from voice_gateway.hosts.worker.pool import HostState
 from voice_gateway.ops.reload import Reloader
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.stats.counters import Histogram
@@ -81,6 +83,42 @@ class SessionCollector(Collector):
         yield _histogram("voice_uplink_gap_seconds", text, counters.uplink_gap)
         for figure, text in _LATENCIES.items():
             yield _histogram(f"voice_{figure.value}_seconds", text, counters.latencies[figure])
+
+
+class HostCollector(Collector):
+    """The agent hosts of a worker, and what happened to calls because of them."""
+
+    def __init__(self, agent: HostedAgent) -> None:
+        self._agent = agent
+
+    def collect(self) -> Iterator[Metric]:
+        pool = self._agent.pool
+        if pool is None:
+            return
+        states = GaugeMetricFamily("voice_agent_host", "1 for the state of each agent host.", labels=["host", "state"])
+        for host, present in pool.states().items():
+            for state in HostState:
+                states.add_metric([host, state], int(state is present))
+        yield states
+        calls = GaugeMetricFamily("voice_agent_host_calls", "Calls of this worker at the host.", labels=["host"])
+        lag = GaugeMetricFamily(
+            "voice_agent_host_loop_lag_seconds", "How far the host's event loop is behind.", labels=["host"]
+        )
+        for each in pool.hosts():
+            calls.add_metric([str(each.address)], len(each.calls))
+            lag.add_metric([str(each.address)], each.load.lag_ms / 1000)
+        yield calls
+        yield lag
+        left = CounterMetricFamily("voice_agent_host_calls_left", "Calls that left a host.", labels=["cause"])
+        for cause, count in sorted(pool.counters.lost.items()):
+            left.add_metric([cause], count)
+        yield left
+        yield CounterMetricFamily(
+            "voice_agent_host_calls_given_up", "Calls that ended without a host.", pool.counters.given_up
+        )
+        yield CounterMetricFamily(
+            "voice_agent_host_fenced_messages", "Messages of hosts that a call had left.", pool.counters.fenced
+        )
 
 
 class EndpointCollector(Collector):

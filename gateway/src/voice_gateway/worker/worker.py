@@ -22,12 +22,14 @@ from voice_gateway.agent.base import Agent
 from voice_gateway.agent.loading import load_agent, open_agent
 from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
+from voice_gateway.hosts.worker.agent import HostedAgent
 from voice_gateway.ops.admin import admin_server, worker_pages
 from voice_gateway.ops.reload import Reloader, SettingsSource
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.core.speech.pacing import Lead
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.stats.turn_latency import OnTurnComplete
+from voice_gateway.settings.agent_section import AgentSection
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.store.base import SessionStore
 from voice_gateway.store.encoding import RecordCodec
@@ -40,7 +42,7 @@ from voice_gateway.worker.access_control import AccessControl
 from voice_gateway.worker.connection_ids import ConnectionIds
 from voice_gateway.worker.listeners import TcpListeners
 from voice_gateway.worker.memory import Glibc, MemoryTrimmer
-from voice_gateway.worker.metrics import UpkeepCollector, worker_registry
+from voice_gateway.worker.metrics import HostCollector, UpkeepCollector, worker_registry
 from voice_gateway.worker.shared_keys import SharedKeys, StoreKeys
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ class Worker:
         rng: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.settings = settings
-        self._agent = agent or load_agent(settings.agent.name, settings.agent.settings)
+        self._agent = agent or make_agent(settings.agent)
         codec = RecordCodec(settings.session.read_store_keys(), rng=rng)
         self._store = (
             open_store(settings.session.store, ttl_s=settings.session.record_ttl_s, clock=clock, codec=codec)
@@ -148,6 +150,8 @@ class Worker:
         self.reloader = Reloader(settings, parts, source)
         registry = worker_registry(self.sessions, self.endpoint, voice.uplinks, self.listeners)
         registry.register(UpkeepCollector(self.certificate, self.reloader))
+        if isinstance(self._agent, HostedAgent):
+            registry.register(HostCollector(self._agent))
         admin_hosts = () if settings.admin is None else settings.admin.hosts
         self._admin = admin_server(worker_pages(self.sessions, registry), admin_hosts)
         self._admin_address: Address | None = None
@@ -179,6 +183,7 @@ class Worker:
             opened.push_async_callback(self._store.close)
             opened.push_async_callback(self._agent.close)
             await open_agent(self._agent)
+            self.sessions.agent_opened()
             opened.push_async_callback(self.endpoint.close, "the worker stops")
             await self.endpoint.open()
             opened.push_async_callback(self.listeners.stop)
@@ -219,6 +224,12 @@ class Worker:
             await asyncio.sleep(0.02)
 
 
+def make_agent(section: AgentSection) -> Agent:
+    """Return the agent in this process, or the one in hosts; raises `GatewayError`."""
+    options = section.hosted()
+    return load_agent(section.name, section.settings) if options is None else HostedAgent(options, section.name)
+
+
 async def _serve(
     settings: GatewaySettings, on_start: Callable[[Worker], None] | None, source: SettingsSource | None
 ) -> int:
@@ -234,7 +245,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
-    agent = load_agent(settings.agent.name, settings.agent.settings)
+    agent = make_agent(settings.agent)
     spans = _turn_spans(settings.worker.name, agent.name)
     raise_descriptor_limit(_most_tcp_connections(settings) + HELD_BACK)
     worker = Worker(

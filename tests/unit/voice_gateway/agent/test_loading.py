@@ -118,7 +118,8 @@ def test_an_agent_without_a_name_has_the_one_it_was_loaded_by(name: str, shown: 
         (
             "oracle",
             {},
-            "there is no agent 'oracle'; installed are echo, echo-pcmu, gone, order, parrot, plain, ",
+            "there is no agent 'oracle'; installed are deepgram, echo, echo-pcmu, elevenlabs, "
+            "gemini, gone, gpt-live, openai-realtime, order, parrot, plain, ",
         ),
         ("twice", {}, "there are several agents 'twice'; name one of parrots:Named, parrots:Plain"),
         ("gone", {}, "the agent 'gone' is in the module parrots_two, which is not installed"),

@@ -10,8 +10,19 @@ from typing import Any, Final
 from voice_gateway.agents.order.menu import Menu
 from voice_gateway.agents.order.order import MAX_ITEMS, Item, Order, Status, order_from_state
 from voice_gateway.agents.order.understanding.grammar import NUMBERS
-from voice_gateway.agents.order.understanding.intents import Add, Change, Changes, Intent, Remove, Target, Wish
+from voice_gateway.agents.order.understanding.intents import (
+    Add,
+    Change,
+    Changes,
+    Intent,
+    OffMenu,
+    Remove,
+    Target,
+    Wish,
+)
 
+_HOT: Final = "hot"
+"""The `ice` of a menu that is said before the drink."""
 NOT_UNDERSTOOD: Final = "Sorry, I did not get that. Could you say it again?"
 
 
@@ -92,6 +103,8 @@ def _act(dialogue: Dialogue, intent: Intent) -> tuple[Dialogue, str]:
                 return dialogue, _not_there(dialogue, target)
             without = replace(dialogue, order=dialogue.order.remove(item.id))
             return _asking(without), f"I took off the {item.drink}."
+        case OffMenu(name):
+            return dialogue, f"Sorry, {name} is not on our menu."
         case Wish():
             return _wish(dialogue, intent)
 
@@ -165,6 +178,8 @@ def _next_question(dialogue: Dialogue, intents: Sequence[Intent]) -> list[str]:
         return ["Shall I place the order?"]
     if dialogue.order.status is Status.CONFIRMED:
         return []
+    if intents and isinstance(intents[-1], OffMenu):
+        return ["What would you like instead?"]
     if not dialogue.order.items:
         return ["What can I get you?"]
     return [] if Wish.NO in intents and len(intents) == 1 else ["Anything else?"]
@@ -181,15 +196,22 @@ def _find(order: Order, target: Target) -> Item | None:
     if target.place is not None:
         place = target.place - 1 if target.place > 0 else target.place
         return order.items[place] if -len(order.items) <= place < len(order.items) else None
-    if target.drink is not None:
-        return next((item for item in reversed(order.items) if item.drink == target.drink), None)
+    if target.drink is not None or target.size is not None:
+        fits = (
+            item
+            for item in reversed(order.items)
+            if target.drink in (None, item.drink) and target.size in (None, item.size)
+        )
+        return next(fits, None)
     return order.item(order.latest_id)
 
 
 def _not_there(dialogue: Dialogue, target: Target) -> str:
     if not dialogue.order.items:
         return "Your order is empty so far."
-    return f"There is no {target.drink} on your order." if target.drink else "I do not see that one on your order."
+    if target.drink is None:
+        return "I do not see that one on your order."
+    return f"There is no {' '.join(filter(None, (target.size, target.drink)))} on your order."
 
 
 def _read_back(dialogue: Dialogue) -> str:
@@ -205,9 +227,9 @@ def _describe(item: Item, menu: Menu) -> str:
     parts = [f"{item.milk} milk"] if item.milk not in (None, usual_milk) else []
     if item.sugar_percent != menu.default_sugar_percent:
         parts.append(f"{item.sugar_percent} percent sugar" if item.sugar_percent else "no sugar")
-    if item.ice != menu.default_ice:
+    if item.ice not in (menu.default_ice, _HOT):
         parts.append("no ice" if item.ice == "none" else f"{item.ice} ice")
-    described = " ".join(filter(None, (count, item.size, name)))
+    described = " ".join(filter(None, (count, item.size, _HOT if item.ice == _HOT else "", name)))
     extras = _listed([*parts, *item.toppings], "and")
     return f"{described} with {extras}" if extras else described
 

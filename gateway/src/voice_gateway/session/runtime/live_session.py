@@ -393,6 +393,7 @@ class LiveSession(TransportHandler):
             tracker.private_state,
             lambda: tracker.lines_since(0),
             lambda: self.session.state is not SessionState.DETACHED,
+            tracker.epoch,
         )
         self._conversation = conversation = self._services.agent.converse(self._emit, state)
         conversation.opened(view)

@@ -50,6 +50,32 @@ def test_from_greeting_to_placed_order() -> None:
     assert dialogue.order.status is Status.CONFIRMED
 
 
+def test_what_is_off_the_menu_is_asked_about_by_name() -> None:
+    dialogue, answers = converse("can i have a coffee", "a hot taro then", "and two lemonades", "a matcha and a coffee")
+    assert answers == [
+        "Sorry, coffee is not on our menu. What would you like instead?",
+        "One medium hot taro milk tea. Anything else?",
+        "Sorry, lemonade is not on our menu. What would you like instead?",
+        "One medium matcha latte. Sorry, coffee is not on our menu. What would you like instead?",
+    ]
+    assert drinks(dialogue) == [(1, "medium", "taro milk tea"), (1, "medium", "matcha latte")]
+
+
+def test_one_size_in_place_of_another_is_of_the_drink_that_has_it() -> None:
+    dialogue, answers = converse(
+        "a large taro and a small matcha",
+        "a medium instead of the large one",
+        "a large instead of the large one",
+        "remove the small one",
+    )
+    assert answers[1:] == [
+        "Okay, one medium taro milk tea. Anything else?",
+        "I do not see that one on your order. Anything else?",
+        "I took off the matcha latte. Anything else?",
+    ]
+    assert drinks(dialogue) == [(1, "medium", "taro milk tea")]
+
+
 def test_a_size_that_has_no_default_is_asked_for() -> None:
     dialogue, answers = converse("a green tea", "that's all", "yes", "large", "that's all", menu=parse_menu(SMALL))
     question = "What size green tea would you like: small or large?"

@@ -35,7 +35,8 @@ class Steps:
         self._session_id = "" if session is None else session.session_id
         self._has_had_turns = session is not None and session.turn > 0
         self._said = said or Said()
-        self._tools = itertools.count()
+        self.tools_called = 0
+        """How many tools were called in this turn."""
         self._says = itertools.count()
         self._sends = itertools.count()
 
@@ -49,10 +50,11 @@ class Steps:
         """Whether an earlier worker said something in the pending turns that was not said here yet."""
         return bool(self._said.text)
 
-    def begin(self, turn: int) -> None:
-        """The agent answers this turn now."""
+    def begin(self, turn: int, tools_called: int = 0) -> None:
+        """The agent answers this turn now; the first `tools_called` tools of it are not called again."""
         self.turn = turn
-        self._tools, self._says, self._sends = itertools.count(), itertools.count(), itertools.count()
+        self.tools_called = tools_called
+        self._says, self._sends = itertools.count(), itertools.count()
 
     async def tool(self, function: Callable[..., object], arguments: Mapping[str, object]) -> Any:
         """Call a tool, or return what it returned at an earlier worker."""
@@ -71,7 +73,8 @@ class Steps:
 
     def next_key(self, name: str, arguments: Mapping[str, object]) -> str:
         """Number the next tool of this turn, and return the key of its call."""
-        return tool_key(self._session_id, self.turn, next(self._tools), name, arguments)
+        self.tools_called += 1
+        return tool_key(self._session_id, self.turn, self.tools_called - 1, name, arguments)
 
     def next_send(self, data: Mapping[str, object]) -> str:
         """Number the next message to the application, and return its digest."""

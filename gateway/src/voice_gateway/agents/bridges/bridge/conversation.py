@@ -166,7 +166,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._tools: set[asyncio.Task[None]] = set()
         self._finishing: asyncio.Task[None] | None = None
         self._failing: asyncio.Task[None] | None = None
-        self._upstream = Upstream(vendor.name, bridge.target, self, bridge.times.upstream)
+        self._upstream = Upstream(vendor, bridge.target, self, bridge.times.upstream)
         self._task = asyncio.get_running_loop().create_task(self._upstream.run())
 
     @property
@@ -259,7 +259,8 @@ class BridgeConversation(Conversation, UpstreamHandler):
         """Configure a new session and replay the history to it."""
         self._session_number += 1
         self._cut_items.clear()
-        self._session = self._bridge.vendor.session(self._bridge.functions.schemas)
+        previous, self._session = self._session, self._bridge.vendor.session(self._bridge.functions.schemas)
+        self._session.follows(previous)
         lines = () if self._view is None else self._view.transcript()
         history = [Said(line.role == "user", line.text) for line in lines if line.text]
         return self._session.opened(history[-_MOST_HISTORY_LINES:])
@@ -308,11 +309,15 @@ class BridgeConversation(Conversation, UpstreamHandler):
             return
         self._received_ms = position_ms
         self._changes.notify()
+        hears_speech = self._session.hears_speech()
+        if hears_speech is False and (self._is_caller_speaking or self._has_partial):
+            self._is_caller_speaking = self._has_partial = False
+            self._advance()
         now = asyncio.get_running_loop().time()
         self._received.append((now, position_ms))
         while self._received[0][0] <= now - _LOOKBACK_S:
             settled_ms = self._received.popleft()[1]
-            if not (self._is_caller_speaking or self._awaited or self._has_partial):
+            if not (self._is_caller_speaking or self._awaited or self._has_partial or hears_speech):
                 self._release(self._audio.last_at(settled_ms - self._bridge.vendor.lookback_ms))
         self._upstream.send(self._session.keep_alive())
         is_due = self._renew_at is not None and now >= self._renew_at and self._is_quiet

@@ -13,7 +13,7 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 
-from voice_gateway.agents.bridges.bridge.vendor import Message, Target
+from voice_gateway.agents.bridges.bridge.vendor import LocateError, Message, Target, Vendor
 
 _OPEN_TIMEOUT_S: Final = 10.0
 _CLOSE_TIMEOUT_S: Final = 1.0
@@ -81,8 +81,9 @@ class _Ping:
 class Upstream:
     """Runs sessions one after the other until `close`, or until trying longer than `give_up_s` was in vain."""
 
-    def __init__(self, vendor: str, target: Target, handler: UpstreamHandler, times: UpstreamTimes) -> None:
-        self._vendor = vendor
+    def __init__(self, vendor: Vendor, target: Target, handler: UpstreamHandler, times: UpstreamTimes) -> None:
+        self._vendor = vendor.name
+        self._locate = vendor.locate
         self._target = target
         self._handler = handler
         self._times = times
@@ -158,9 +159,10 @@ class Upstream:
     async def _hold(self) -> str | None:
         """Hold one session to its end; return what trying again would not mend."""
         try:
+            target = await self._locate(self._target)
             async with connect(
-                self._target.url,
-                additional_headers=self._target.headers,
+                target.url,
+                additional_headers=target.headers,
                 open_timeout=min(_OPEN_TIMEOUT_S, max(1.0, self._times.give_up_s)),
                 close_timeout=_CLOSE_TIMEOUT_S,
                 ping_interval=None,
@@ -169,8 +171,8 @@ class Upstream:
             ) as connection:
                 self._connection = connection
                 self._reason = await self._converse(connection)
-        except InvalidStatus as error:
-            status = error.response.status_code
+        except (InvalidStatus, LocateError) as error:
+            status = error.status if isinstance(error, LocateError) else error.response.status_code
             if status in _HTTP_FAULTS:
                 return f"{_HTTP_FAULTS[status]} (HTTP {status})"
             self._reason = f"{_HTTP_RETRIED.get(status, 'fails')} (HTTP {status})"

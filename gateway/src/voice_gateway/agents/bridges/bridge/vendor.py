@@ -171,8 +171,20 @@ VendorEvent = (
 )
 
 
+class LocateError(Exception):
+    """`Vendor.locate` was answered with this HTTP status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
 class VendorSession(ABC):
     """One session at the vendor, made for each WebSocket. All methods but `receive` return messages to send."""
+
+    def follows(self, previous: VendorSession) -> None:
+        """Called before `opened`, where another session of the call was here and has ended. Default: nothing."""
+        del previous
 
     @abstractmethod
     def opened(self, history: Sequence[Said]) -> list[Message]:
@@ -213,6 +225,13 @@ class VendorSession(ABC):
         """Called each second. Default: WebSocket pings are enough."""
         return []
 
+    def hears_speech(self) -> bool | None:
+        """Whether the caller may be speaking without `CallerStarted` yet: the audio is then kept.
+
+        False also ends a `CallerStarted` that no words followed. Default: `None`, the events say all.
+        """
+        return None
+
     @abstractmethod
     def tool_returned(self, call_id: str, output: str) -> list[Message]:
         """The tool's result as JSON; the vendor goes on with the answer. `output` has `error` where the tool failed."""
@@ -234,6 +253,10 @@ class Vendor(ABC):
     @abstractmethod
     def target(self, key: str) -> Target:
         """Return the address of a new session."""
+
+    async def locate(self, target: Target) -> Target:
+        """Return where to open one WebSocket, given `target`; raises `LocateError` or `OSError`. Default: there."""
+        return target
 
     @abstractmethod
     def session(self, tools: Sequence[Mapping[str, Any]]) -> VendorSession:

@@ -11,6 +11,7 @@ from typing import Final
 from voice_gateway.agents.order.menu import Menu, MenuError, spoken
 from voice_gateway.agents.order.understanding.grammar import (
     NUMBERS,
+    OFF_MENU,
     PLACES,
     SAYINGS,
     WISHES,
@@ -21,6 +22,7 @@ from voice_gateway.agents.order.understanding.grammar import (
 )
 
 SENTENCES: Final = 30_000
+_SELDOM_TIMES: Final = 4
 
 _START: Final = "<s>"
 _END: Final = "</s>"
@@ -101,7 +103,21 @@ def sentences(menu: Menu, rng: Random, count: int = SENTENCES) -> Iterator[tuple
     speaker = _Speaker(menu, rng)
     for _ in range(count):
         yield tuple(" ".join(speaker.utterance()).split())
+    for sentence in _seldom(menu):
+        yield from [tuple(sentence.split())] * _SELDOM_TIMES
     yield from Lexicon(menu).phrases
+
+
+def _seldom(menu: Menu) -> Iterator[str]:
+    """Yield what few customers say, and the agent understands."""
+    for size in menu.size:
+        yield from (f"a {size.name} instead of the {each.name} one" for each in menu.size if each is not size)
+        yield f"make it a {size.name} instead"
+        yield f"change the {size.name} one"
+    for topping in menu.topping:
+        yield from (f"with extra {topping.name}", f"add extra {topping.name}")
+    yield from ("what do i have so far", "what's the total so far", "that is all thank you", "that's all thank you")
+    yield from (f"can i have a {name}" for name in OFF_MENU)
 
 
 def dictionary(menu: Menu, entries: Iterable[str]) -> str:

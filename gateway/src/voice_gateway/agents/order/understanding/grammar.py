@@ -33,6 +33,8 @@ class Kind(Enum):
     AND = auto()
     WITH = auto()
     TO = auto()
+    INSTEAD = auto()
+    OFF_MENU = auto()
     WISH = auto()
 
 
@@ -73,7 +75,7 @@ NUMBERS: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight"
 PLACES: Final = {"first": 1, "second": 2, "third": 3, "fourth": 4, "last": -1}
 FILLERS: Final = (
     *("please", "um", "uh", "okay", "just", "actually", "also", "then", "too", "as well", "well", "so", "thanks"),
-    *("thank you", "for me", "instead", "again"),
+    *("thank you", "for me", "to me", "instead", "again", "so far", "thank you very much"),
 )
 SAYINGS: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.ADD: (
@@ -90,7 +92,13 @@ SAYINGS: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.AND: ("and",),
     Kind.WITH: ("with",),
     Kind.TO: ("to", "from", "on", "for", "into", "of", "in"),
+    Kind.INSTEAD: ("instead of", "rather than"),
 }
+OFF_MENU: Final = (
+    *("coffee", "iced coffee", "espresso", "hot chocolate", "lemonade", "soda", "juice", "orange juice", "water"),
+    *("milk shake", "beer", "sandwich", "cookie"),
+)
+"""What customers of a tea shop ask for and few sell; what a menu has is the menu's."""
 WISHES: Final[Mapping[Wish, tuple[str, ...]]] = {
     Wish.CLEAR: (
         *("start over", "cancel everything", "cancel the order", "cancel my order", "remove everything"),
@@ -108,7 +116,16 @@ WISHES: Final[Mapping[Wish, tuple[str, ...]]] = {
         *("how much is the total", "how much"),
     ),
     Wish.DONE: (
-        *("that's all", "that's it", "that is all", "that will be all", "that'll be all", "nothing else", "i'm done"),
+        *(
+            "that's all",
+            "that's it",
+            "that is all",
+            "that is it",
+            "that will be all",
+            "that'll be all",
+            "nothing else",
+            "i'm done",
+        ),
         *("no that's all", "no that's it", "that's everything", "nothing more", "that's all for now"),
     ),
     Wish.CONFIRM: (
@@ -151,6 +168,8 @@ def _phrases(menu: Menu) -> dict[tuple[str, ...], Token | None]:
         phrases[f"{place} one"] = phrases[f"{place} drink"] = Token(Kind.PLACE, number)
     for number, word in enumerate(NUMBERS, start=1):
         phrases[word] = phrases[f"{word} more"] = Token(Kind.QUANTITY, number)
+    for other in OFF_MENU:
+        phrases[other] = phrases[plural(other)] = Token(Kind.OFF_MENU, other)
     phrases["another"] = Token(Kind.QUANTITY, 1)
     phrases["a couple of"] = phrases["a couple"] = Token(Kind.QUANTITY, 2)
     for (table, name), said in spoken(menu).items():
@@ -158,7 +177,10 @@ def _phrases(menu: Menu) -> dict[tuple[str, ...], Token | None]:
             phrases[phrase] = Token(_MENU_KINDS[table], name)
             if table == "drink":
                 phrases[plural(phrase)] = Token(Kind.DRINK, name)
+            if table == "size":
+                phrases[f"{phrase} one"] = Token(Kind.SIZE, name)
             if table == "topping":
+                phrases[f"extra {phrase}"] = phrases[f"more {phrase}"] = Token(Kind.TOPPING, name)
                 phrases[f"no {phrase}"] = phrases[f"without {phrase}"] = Token(Kind.WITHOUT_TOPPING, name)
     return {tuple(phrase.split()): token for phrase, token in phrases.items()}
 

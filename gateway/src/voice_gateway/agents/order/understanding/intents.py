@@ -22,10 +22,14 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which item is meant: the one of this drink, the one at this place (-1 is the last); without either the latest."""
+    """Which item is meant: the newest of this drink and size, or the one at this place (-1 is the last).
+
+    Without any it is the latest.
+    """
 
     drink: str | None = None
     place: int | None = None
+    size: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,13 @@ class Remove:
     target: Target = field(default_factory=Target)
 
 
+@dataclass(frozen=True, slots=True)
+class OffMenu:
+    """Something is asked for that the shop does not sell."""
+
+    name: str
+
+
 class Wish(Enum):
     """What needs no further words."""
 
@@ -64,4 +75,4 @@ class Wish(Enum):
     HELP = "help"
 
 
-Intent = Add | Change | Remove | Wish
+Intent = Add | Change | Remove | OffMenu | Wish

@@ -1,11 +1,11 @@
 """From tokens to intents. Every word has to fit, or the utterance has no meaning.
 
 utterance  := clause+                                     joined by "and" or by nothing
-clause     := wish | order | change | remove | wishes about the latest item
-order      := [add] [quantity | a] modifier* drink modifier*
+clause     := (wish | order | change | remove | wishes about the latest item) [instead of target]
+order      := [add] [quantity | a] modifier* (drink | off the menu) modifier*
 change     := change target [to] (modifier | quantity | drink)+   |   add topping+ [to target]
 remove     := remove (target | topping+ [from target])
-target     := it | [the] drink | [the] place
+target     := it | [the] drink | [the] place | the size [drink]
 modifier   := [with | and] (size | milk | sugar | ice | topping | without topping)
 """
 
@@ -16,7 +16,16 @@ from dataclasses import replace
 from typing import Any
 
 from voice_gateway.agents.order.understanding.grammar import Kind, Lexicon, Token
-from voice_gateway.agents.order.understanding.intents import Add, Change, Changes, Intent, Remove, Target, Wish
+from voice_gateway.agents.order.understanding.intents import (
+    Add,
+    Change,
+    Changes,
+    Intent,
+    OffMenu,
+    Remove,
+    Target,
+    Wish,
+)
 
 _MODIFIERS = frozenset((Kind.SIZE, Kind.MILK, Kind.SUGAR, Kind.ICE, Kind.TOPPING, Kind.WITHOUT_TOPPING))
 _BEGINNINGS = frozenset((Kind.AND, Kind.ADD, Kind.CHANGE, Kind.REMOVE))
@@ -68,6 +77,13 @@ class _Parser:
         return None
 
     def clause(self) -> Intent | None:
+        intent = self._clause()
+        if not isinstance(intent, Add | Change) or not self.take(Kind.INSTEAD):
+            return intent
+        target = self._replaced()
+        return None if target is None else Change(intent.changes, target)
+
+    def _clause(self) -> Intent | None:
         self.take(Kind.AND)
         if wish := self.take(Kind.WISH):
             return wish.value if isinstance(wish.value, Wish) else None
@@ -81,12 +97,15 @@ class _Parser:
         target = self._target(is_drink_allowed=False) if is_asking else None
         return self._latest(target)
 
-    def _order(self) -> Add | None:
+    def _order(self) -> Add | OffMenu | None:
         self.take(Kind.ADD)
         changes: Changes | None = Changes()
         self.take(Kind.ARTICLE)
-        while changes is not None and changes.drink is None:
-            changes = _merged(changes, self.take(*_MODIFIERS, Kind.QUANTITY, Kind.DRINK))
+        name: Token | None = None
+        while changes is not None and changes.drink is None and name is None:
+            name = self.take(Kind.OFF_MENU)
+            if name is None:
+                changes = _merged(changes, self.take(*_MODIFIERS, Kind.QUANTITY, Kind.DRINK))
         while changes is not None and self.rest and not self._is_next_item():
             start = self._at
             self.take(Kind.AND)
@@ -97,7 +116,9 @@ class _Parser:
                 self._at = start
                 break
             changes = _merged(changes, token)
-        return None if changes is None else Add(changes)
+        if changes is None:
+            return None
+        return Add(changes) if name is None else OffMenu(str(name.value))
 
     def _is_next_item(self) -> bool:
         """A size right before a drink, or a count, begins another item; so does "and" where a drink follows."""
@@ -130,6 +151,7 @@ class _Parser:
         return self.rest[:1] == (Token(Kind.QUANTITY, 2),) and len(self.rest) > 1 and self.rest[1].kind in _MODIFIERS
 
     def _remove(self) -> Intent | None:
+        start = self._at
         self.take(Kind.THE, Kind.ARTICLE)
         toppings = []
         while (token := self.take(Kind.TOPPING)) is not None:
@@ -139,6 +161,8 @@ class _Parser:
         if toppings:
             target: Target | None = self._target(is_drink_allowed=True) if self.take(Kind.TO) else Target()
             return None if target is None else Change(Changes(without_toppings=tuple(toppings)), target)
+        self._at = start
+        self.take(Kind.ARTICLE)
         target = self._target(is_drink_allowed=True)
         return None if target is None else Remove(target)
 
@@ -172,16 +196,30 @@ class _Parser:
         if self.take(Kind.IT):
             return Target()
         start = self._at
-        self.take(Kind.THE)
+        is_certain = self.take(Kind.THE) is not None
         if place := self.take(Kind.PLACE):
             return Target(place=int(place.value)) if isinstance(place.value, int) else None
         if is_drink_allowed:
+            if is_certain and (size := self.take(Kind.SIZE)):
+                sized = self.take(Kind.DRINK)
+                return Target(drink=str(sized.value) if sized else None, size=str(size.value))
             if self.take(Kind.ASPECT):
                 return self._target(is_drink_allowed=True) if self._is_of_target() else Target()
             if drink := self.take(Kind.DRINK):
                 return Target(drink=str(drink.value))
         self._at = start
         return None
+
+    def _replaced(self) -> Target | None:
+        """What follows "instead of": "the large one", "a matcha latte"."""
+        if self.rest[:1] and self.rest[0].kind is Kind.ARTICLE:
+            self.take(Kind.ARTICLE)
+        elif target := self._target(is_drink_allowed=True):
+            return target
+        size, drink = self.take(Kind.SIZE), self.take(Kind.DRINK)
+        if size is None and drink is None:
+            return None
+        return Target(drink=str(drink.value) if drink else None, size=str(size.value) if size else None)
 
     def _is_of_target(self) -> bool:
         """Whether "of the taro milk tea" follows, rather than "to oat milk"."""
@@ -196,13 +234,13 @@ _NAMED_TARGETS = ([Kind.THE, Kind.DRINK], [Kind.THE, Kind.PLACE])
 
 
 def _item_length(tokens: Sequence[Token]) -> int:
-    """How many tokens lead up to and including a drink, where they can begin an item; else 0."""
+    """How many tokens lead up to and including a drink, or what is off the menu, where an item can begin; else 0."""
     at = 1 if tokens and tokens[0].kind is Kind.ADD else 0
     if at < len(tokens) and tokens[at].kind in _COUNTS:
         at += 1
     while at < len(tokens) and tokens[at].kind in _MODIFIERS:
         at += 1
-    return at + 1 if at < len(tokens) and tokens[at].kind is Kind.DRINK else 0
+    return at + 1 if at < len(tokens) and tokens[at].kind in (Kind.DRINK, Kind.OFF_MENU) else 0
 
 
 def _merged(changes: Changes, token: Token | None) -> Changes | None:

@@ -6,7 +6,16 @@ import pytest
 
 from voice_gateway.agents.order.menu import default_menu
 from voice_gateway.agents.order.understanding.grammar import Lexicon
-from voice_gateway.agents.order.understanding.intents import Add, Change, Changes, Intent, Remove, Target, Wish
+from voice_gateway.agents.order.understanding.intents import (
+    Add,
+    Change,
+    Changes,
+    Intent,
+    OffMenu,
+    Remove,
+    Target,
+    Wish,
+)
 from voice_gateway.agents.order.understanding.parse import parse
 
 LEXICON = Lexicon(default_menu())
@@ -22,6 +31,28 @@ def change(target: Target | None = None, **said: object) -> Change:
 
 
 UNDERSTOOD: list[tuple[str, tuple[Intent, ...]]] = [
+    ("could i have a taro with extra boba", (add(TARO, toppings=("boba",)),)),
+    ("extra boba please", (change(toppings=("boba",)),)),
+    ("a large taro to me please", (add(TARO, size="large"),)),
+    ("give me two large taros", (add(TARO, quantity=2, size="large"),)),
+    ("three hot matchas", (add(MATCHA, quantity=3, ice="hot"),)),
+    ("a hot taro milk tea", (add(TARO, ice="hot"),)),
+    ("make it hot", (change(ice="hot"),)),
+    ("what do i have so far", (Wish.READ_BACK,)),
+    ("how much is it so far", (Wish.TOTAL,)),
+    ("that is all thank you", (Wish.DONE,)),
+    ("that is it thank you very much", (Wish.DONE,)),
+    ("a medium instead of the large one", (change(Target(size="large"), size="medium"),)),
+    ("can i have a medium instead of a large", (change(Target(size="large"), size="medium"),)),
+    ("make it a medium instead of the large one", (change(Target(size="large"), size="medium"),)),
+    ("a taro rather than the matcha", (change(Target(drink=MATCHA), drink=TARO),)),
+    ("a small instead of the large taro", (change(Target(drink=TARO, size="large"), size="small"),)),
+    ("oat milk instead", (change(milk="oat"),)),
+    ("remove the large one", (Remove(Target(size="large")),)),
+    ("change the large one to small", (change(Target(size="large"), size="small"),)),
+    ("can i have a coffee", (OffMenu("coffee"),)),
+    ("two large coffees with oat milk and a taro", (OffMenu("coffee"), add(TARO))),
+    ("hot chocolate please", (OffMenu("hot chocolate"),)),
     (
         "large taro milk tea oat milk seventy five percent sugar and add a matcha latte",
         (add(TARO, size="large", milk="oat", sugar_percent=75), add(MATCHA)),
@@ -108,6 +139,10 @@ UNDERSTOOD: list[tuple[str, tuple[Intent, ...]]] = [
 ]
 
 NOT_UNDERSTOOD = [
+    "instead of the large one",
+    "a medium instead of",
+    "a medium instead of oat milk",
+    "a coffee of the taro",
     "",
     "please",
     "um uh",

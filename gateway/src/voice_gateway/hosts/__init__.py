@@ -1,0 +1,1 @@
+"""Agent hosts: processes of their own that hold agents, and the workers that dial them. The protocol is HOSTS.md."""

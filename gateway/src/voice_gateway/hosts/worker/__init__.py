@@ -1,0 +1,1 @@
+"""The worker's side: an agent whose conversations are held by hosts."""

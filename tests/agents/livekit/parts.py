@@ -1,0 +1,186 @@
+"""Plugins of LiveKit Agents around the project's own parts: hearing, text to speech, and a model that follows rules."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import functools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from livekit.agents import Agent, AgentSession, APIConnectOptions, ChatContext, llm, stt, tts, utils
+from livekit.agents.inference import VAD
+from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
+
+from voice_gateway.agents.livekit import LiveKitAgent
+from voice_gateway.agents.order.hearing.recogniser import DecoderPool, write_models
+from voice_gateway.agents.order.menu import default_menu
+from voicelink.audio.speech import SPEECH_RATE_HZ, HibariSpeech, Speech
+
+Say = Callable[[list[Any]], str | tuple[str, str, dict[str, object]]]
+"""What follows from the history: a text, or a text before the call of a tool, its name and arguments."""
+
+
+class OrderHearing(stt.STT):
+    """pocketsphinx with the order agent's words; LiveKit finds the utterances."""
+
+    def __init__(self) -> None:
+        super().__init__(capabilities=stt.STTCapabilities(streaming=False, interim_results=False))
+        self._decoders = _decoders()
+
+    async def _recognize_impl(self, buffer: Any, *, language: Any, conn_options: Any) -> stt.SpeechEvent:
+        frame = buffer if not isinstance(buffer, list) else utils.combine_frames(buffer)
+        text = await asyncio.to_thread(self._words, bytes(frame.data), frame.sample_rate)
+        return stt.SpeechEvent(
+            type=stt.SpeechEventType.FINAL_TRANSCRIPT, alternatives=[stt.SpeechData(language="en", text=text)]
+        )
+
+    def _words(self, pcm: bytes, rate_hz: int) -> str:
+        assert rate_hz == 16_000, rate_hz
+        found: list[tuple[str, ...]] = []
+        utterance = self._decoders.begin(lambda words, is_final: found.append(words) if is_final else None)
+        for at in range(0, len(pcm), 640):
+            utterance.feed(pcm[at : at + 640])
+        utterance.end()
+        return " ".join(found[-1])
+
+
+@functools.cache
+def _decoders() -> DecoderPool:
+    folder = TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    write_models(default_menu(), Path(folder.name))
+    return DecoderPool(Path(folder.name), default_menu())
+
+
+class Hibari(tts.TTS):
+    """The project's text to speech, a sentence at a time."""
+
+    def __init__(self, speech: Speech | None = None) -> None:
+        super().__init__(capabilities=tts.TTSCapabilities(streaming=False), sample_rate=SPEECH_RATE_HZ, num_channels=1)
+        self.speech = speech or HibariSpeech()
+        self.lock = threading.Lock()
+
+    def synthesize(
+        self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
+    ) -> tts.ChunkedStream:
+        return _Spoken(tts=self, input_text=text, conn_options=conn_options)
+
+
+class _Spoken(tts.ChunkedStream):
+    async def _run(self, output_emitter: tts.AudioEmitter) -> None:
+        made = self._tts
+        assert isinstance(made, Hibari)
+        output_emitter.initialize(
+            request_id=utils.shortuuid(), sample_rate=SPEECH_RATE_HZ, num_channels=1, mime_type="audio/pcm"
+        )
+
+        def speak() -> bytes:
+            with made.lock:
+                return b"".join(made.speech.synthesize(self.input_text))
+
+        output_emitter.push(await asyncio.to_thread(speak))
+        output_emitter.flush()
+
+
+class Words(Speech):
+    """A tone of 250 ms for each word: what was played says which words were heard."""
+
+    def synthesize(self, text: str) -> Iterator[bytes]:
+        for _ in text.split():
+            yield (np.sin(np.arange(SPEECH_RATE_HZ // 4) * 0.1) * 8_000).astype("<i2").tobytes()
+
+
+class Rules(llm.LLM):
+    """A language model that follows a rule."""
+
+    def __init__(self, rule: Say) -> None:
+        super().__init__()
+        self.rule = rule
+
+    def chat(
+        self, *, chat_ctx: ChatContext, tools: Any = None, conn_options: Any = None, **_more: Any
+    ) -> llm.LLMStream:
+        return _Stream(self, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options or APIConnectOptions())
+
+
+class _Stream(llm.LLMStream):
+    async def _run(self) -> None:
+        model = self._llm
+        assert isinstance(model, Rules)
+        said = model.rule(list(self._chat_ctx.items))
+        text = said if isinstance(said, str) else said[0]
+        for word in text.split():
+            self._send(llm.ChoiceDelta(role="assistant", content=f"{word} "))
+        if not isinstance(said, str):
+            call = llm.FunctionToolCall(name=said[1], arguments=json.dumps(said[2]), call_id=utils.shortuuid("call_"))
+            self._send(llm.ChoiceDelta(role="assistant", tool_calls=[call]))
+
+    def _send(self, delta: llm.ChoiceDelta) -> None:
+        self._event_ch.send_nowait(llm.ChatChunk(id="1", delta=delta))
+
+
+def new_session(
+    rule: Say, speech: Speech | None = None, hearing: stt.STT | None = None, **more: Any
+) -> AgentSession[Any]:
+    return AgentSession(
+        stt=hearing or OrderHearing(),
+        vad=VAD(model="silero"),
+        llm=Rules(rule),
+        tts=Hibari(speech),
+        turn_handling={
+            "turn_detection": "vad",
+            "preemptive_generation": {"enabled": False},
+            "interruption": {"resume_false_interruption": False},
+        },
+        aec_warmup_duration=None,
+        user_away_timeout=None,
+        **more,
+    )
+
+
+class Scripted(LiveKitAgent):
+    """An agent whose model follows `rule`."""
+
+    def __init__(
+        self, rule: Say, *, speech: Speech | None = None, tools: Any = (), greeting: str = "", hearing: Any = None
+    ) -> None:
+        self.rule = rule
+        self.speech = speech
+        self.tools = list(tools)
+        self.greeting = greeting
+        self.hearing = hearing
+        self.sessions: list[AgentSession[Any]] = []
+
+    def session(self) -> AgentSession[Any]:
+        self.sessions.append(new_session(self.rule, self.speech, self.hearing))
+        return self.sessions[-1]
+
+    def agent(self, chat_ctx: ChatContext) -> Agent:
+        greeting = self.greeting
+
+        class Shop(Agent):
+            async def on_enter(self) -> None:
+                if greeting:
+                    self.session.say(greeting)
+
+        return Shop(instructions="Take orders.", chat_ctx=chat_ctx, tools=self.tools)
+
+
+def last_user(items: list[Any]) -> str:
+    """Return the newest words of the user in the history."""
+    return next(
+        (str(each.text_content) for each in reversed(items) if each.type == "message" and each.role == "user"), ""
+    )
+
+
+def said(chat: Any) -> list[tuple[str, str]]:
+    """Return the messages of a saved or live history, as role and text."""
+    items = chat["items"] if isinstance(chat, dict) else chat.to_dict()["items"]
+    messages = (each for each in items if each["type"] == "message" and each["role"] != "system")
+    return [(each["role"], " ".join(" ".join(each["content"]).split())) for each in messages]

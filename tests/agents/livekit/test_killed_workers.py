@@ -1,0 +1,154 @@
+"""A LiveKit agent whose worker is killed (SIGKILL) in the middle of a turn: another worker goes on with the call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.agents.livekit.calls import recording
+from tests.agents.livekit.parts import said
+from tests.agents.livekit.shop import GREETING
+from tests.integration.support.relay import Relay, relaying
+from tests.integration.support.worker_process import PROGRAM, run, started
+from voice_client import AudioOptions, Security, VoiceClient
+
+ROOT = Path(__file__).parents[3]
+SETTINGS = """
+[worker]
+name = "worker-{number}"
+listen = "127.0.0.1:0"
+[tls]
+certificate = "certs/leaf.pem"
+key = "certs/leaf.key"
+[agent]
+name = "tests.agents.livekit.shop:Shop"
+[session]
+store = "sqlite:///{folder}/sessions.db"
+"""
+
+
+@asynccontextmanager
+async def worker(folder: Path, number: int) -> AsyncIterator[tuple[asyncio.subprocess.Process, tuple[str, int]]]:
+    config = folder / f"worker-{number}.toml"
+    config.write_text(SETTINGS.format(number=number, folder=folder))
+    environ = os.environ | {"PYTHONPATH": str(ROOT), "SHOP_FOLDER": str(folder)}
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM,
+        "serve",
+        "--json",
+        "--config",
+        str(config),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=sys.stderr,
+        env=environ,
+    )
+    try:
+        host, port = str((await started(process))["direct"]).rsplit(":", 1)
+        yield process, (host, int(port))
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def until(is_so: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
+    for _ in range(round(timeout_s / 0.05)):
+        if is_so():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError(what)
+
+
+async def speak(call: VoiceClient, pcm: bytes) -> None:
+    """Speak in real time, and be silent afterwards."""
+    loop = asyncio.get_running_loop()
+    at = loop.time()
+    for start in range(0, len(pcm), 640):
+        call.send_pcm(pcm[start : start + 640])
+        at += 0.02
+        await asyncio.sleep(max(0.0, at - loop.time()))
+    while True:
+        call.send_pcm(bytes(640))
+        at += 0.02
+        await asyncio.sleep(max(0.0, at - loop.time()))
+
+
+def record(folder: Path) -> dict[str, Any]:
+    """What the store holds of the only session."""
+    with sqlite3.connect(folder / "sessions.db") as database:
+        rows = database.execute("SELECT * FROM sessions").fetchall()
+    (blob,) = [each for each in rows[0] if isinstance(each, bytes)]
+    found: dict[str, Any] = msgspec.msgpack.decode(blob)
+    return found
+
+
+def lines(call: VoiceClient, role: str) -> list[str]:
+    return [line.text for line in call.transcript if line.role == role]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("point", ["model", "tool", "answer"])
+async def test_the_next_worker_answers_with_the_right_history(point: str, tmp_path: Path) -> None:
+    (tmp_path / f"slow-{point}").touch()
+    assert (await run("certificate", "--out", str(tmp_path / "certs")))[0] == 0
+    async with (
+        worker(tmp_path, 1) as (first, address),
+        worker(tmp_path, 2) as (_, other),
+        relaying(address) as relay,
+        VoiceClient(
+            f"https://127.0.0.1:{relay.port}/v1/voice",
+            security=Security(ca_file=tmp_path / "certs" / "ca.pem"),
+            audio=AudioOptions(codec="pcm16"),
+        ) as call,
+    ):
+        await until(lambda: GREETING in lines(call, "agent"), "the greeting")
+        await asyncio.sleep(2.5)
+        speaking = asyncio.create_task(speak(call, recording("slt_order")))
+        await _kill_at(point, call, first, relay, other, tmp_path)
+        await until(lambda: "Would you like anything else with it today?" in lines(call, "agent")[-1], "the answer")
+        await until(lambda: "pending" not in record(tmp_path)["private_state"], "the turn's end")
+        speaking.cancel()
+        kept = record(tmp_path)
+    texts = {each: [line["text"] for line in kept["transcript"] if line["role"] == each] for each in ("agent", "user")}
+    (order,) = texts["user"]
+    keys = (tmp_path / "effects").read_text().split()
+    assert " ".join(texts["agent"]) == (
+        f"{GREETING} Let me write that down. "
+        "I have a brown sugar milk tea for you. Would you like anything else with it today?"
+    )
+    assert len(keys) == (2 if point == "tool" else 1)
+    assert len(set(keys)) == 1
+    assert said(kept["private_state"]["livekit"]["chat"]) == [
+        ("assistant", GREETING),
+        ("user", order),
+        ("assistant", "Let me write that down."),
+        ("assistant", "I have a brown sugar milk tea for you. Would you like anything else with it today?"),
+    ]
+
+
+async def _kill_at(
+    point: str,
+    call: VoiceClient,
+    first: asyncio.subprocess.Process,
+    relay: Relay,
+    other: tuple[str, int],
+    folder: Path,
+) -> None:
+    if point == "answer":
+        await until(lambda: any(text.startswith("I have") for text in lines(call, "agent")), "the answer")
+        await asyncio.sleep(0.5)
+    else:
+        await until((folder / f"waiting-{point}").exists, f"the worker came to the {point}")
+        await asyncio.sleep(0.3)
+    first.send_signal(signal.SIGKILL)
+    relay.relay_to(other)

@@ -1,0 +1,310 @@
+"""Calls of a worker, and hosts that end, drain, block, refuse or come back. Hosts are threads of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from voice_gateway.agent.base import (
+    Agent,
+    AgentEvent,
+    AgentFailed,
+    Conversation,
+    Emit,
+    PartialTranscript,
+    PlaybackFinished,
+    Reply,
+    ReplyAudio,
+    ReplyEnded,
+    SessionView,
+    StopReply,
+    UserAudio,
+)
+from voice_gateway.errors import AgentError, BindError
+from voice_gateway.hosts.addresses import HostAddress, HostCredentials
+from voice_gateway.hosts.process import server as server_module
+from voice_gateway.hosts.process.server import HostServer
+from voice_gateway.hosts.worker import pool as pool_module
+from voice_gateway.hosts.worker.agent import HostedAgent, HostedAgentOptions
+from voice_gateway.hosts.worker.pool import HostState
+from voicelink.audio.wav import wav_header
+
+
+class Counting(Agent):
+    """Answers each frame with its number and the host's name; frame 99 makes it raise."""
+
+    name = "counting"
+
+    def __init__(self, host: str = "") -> None:
+        self.host = host
+        self.opened: list[SessionView] = []
+
+    def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
+        return _Counts(emit, self)
+
+
+class _Counts(Conversation):
+    def __init__(self, emit: Emit, agent: Counting) -> None:
+        super().__init__(emit)
+        self._agent = agent
+
+    def opened(self, session: SessionView) -> None:
+        self._agent.opened.append(session)
+
+    def hear(self, audio: UserAudio) -> None:
+        if audio.sequence == 99:
+            raise ValueError("what the caller said")
+        self.emit(PartialTranscript(f"{self._agent.host}{audio.sequence}"))
+
+
+class Caller:
+    """A session's side of one conversation."""
+
+    def __init__(self, agent: Agent, name: str = "s-1", epoch: int = 1) -> None:
+        self.events: list[AgentEvent] = []
+        self.conversation = agent.converse(self._take, None)
+        self.conversation.opened(SessionView(name, 0, {}, tuple, lambda: True, epoch))
+
+    def _take(self, event: AgentEvent) -> None:
+        self.events.append(event)
+        if isinstance(event, ReplyEnded):
+            self.conversation.playback_finished(PlaybackFinished("", 0))
+
+    @property
+    def texts(self) -> list[str]:
+        return [each.text for each in self.events if isinstance(each, PartialTranscript)]
+
+    def hear(self, sequence: int) -> None:
+        self.conversation.hear(UserAudio(sequence, bytes(640)))
+
+
+async def until(is_so: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not is_so():  # noqa: ASYNC110 - what is waited for happens in another thread
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def folder() -> Any:
+    path = Path(tempfile.mkdtemp())  # a socket's path is short
+    yield path
+    shutil.rmtree(path)
+
+
+@asynccontextmanager
+async def host(path: Path, agent: Agent, token: str | None = None) -> AsyncIterator[HostServer]:
+    server = HostServer(agent, HostAddress(path), HostCredentials(token))
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+@asynccontextmanager
+async def hosted(*paths: Path, token: str | None = None, **options: Any) -> AsyncIterator[HostedAgent]:
+    places = [(HostAddress(path), HostCredentials(token)) for path in paths]
+    agent = HostedAgent(HostedAgentOptions(places, **options))
+    try:
+        await agent.open()
+        yield agent
+    finally:
+        await agent.close()
+
+
+async def test_a_call_goes_on_at_another_host_with_the_frames_not_covered(folder: Path) -> None:
+    a, b = folder / "a", folder / "b"
+    async with host(a, Counting("a")) as first, hosted(a, b) as agent:
+        caller = Caller(agent)
+        caller.hear(0)
+        await until(lambda: caller.texts == ["a0"])
+        await first.stop()
+        caller.hear(1)
+        async with host(b, Counting("b")):
+            await until(lambda: caller.texts == ["a0", "b0", "b1"])
+        caller.conversation.close()
+
+
+async def test_a_host_that_comes_back_is_used_again(folder: Path) -> None:
+    async with host(folder / "a", Counting("a")) as first, hosted(folder / "a") as agent:
+        await first.stop()
+        caller = Caller(agent)
+        caller.hear(0)
+        async with host(folder / "a", Counting("b")):
+            await until(lambda: caller.texts == ["b0"])
+            assert agent.pool is not None
+            assert list(agent.pool.states().values()) == [HostState.READY]
+            caller.conversation.close()
+
+
+async def test_a_drained_host_hands_its_calls_over_and_its_address_is_free(folder: Path) -> None:
+    a, b = folder / "a", folder / "b"
+    async with host(a, Counting("a")) as first, hosted(a, b) as agent:
+        caller = Caller(agent)
+        caller.hear(0)
+        await until(lambda: caller.texts == ["a0"])
+        async with host(b, Counting("b")):
+            await first.drain(5.0)
+            assert first.call_count == 0
+            assert not a.exists()
+            caller.hear(1)
+            await until(lambda: caller.texts == ["a0", "b0", "b1"])
+            async with host(a, Counting("c")):
+                await until(lambda: agent.pool is not None and len(agent.pool.hosts()) >= 2)
+            caller.conversation.close()
+
+
+async def test_a_call_without_a_host_ends_with_the_apology(folder: Path) -> None:
+    pcm = bytes(4_800)
+    (folder / "sorry.wav").write_bytes(wav_header(24_000, len(pcm)) + pcm)
+    options = {"patience_s": 0.3, "apology": folder / "sorry.wav", "apology_text": "Sorry."}
+    async with host(folder / "a", Counting()) as only, hosted(folder / "a", **options) as agent:
+        caller = Caller(agent)
+        caller.hear(0)
+        await until(lambda: caller.texts == ["0"])
+        await only.stop()
+        await until(lambda: isinstance(caller.events[-1], AgentFailed))
+        assert [type(event) for event in caller.events[1:]] == [StopReply, Reply, ReplyAudio, ReplyEnded, AgentFailed]
+        assert caller.events[2] == Reply("Sorry.")
+        assert caller.events[-1] == AgentFailed("no agent host could take the call within 0.3 s")
+        caller.conversation.close()
+
+
+async def test_a_turn_that_ends_every_host_ends_its_call(folder: Path) -> None:
+    class Deadly(Counting):
+        def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
+            asyncio.get_running_loop().call_later(0.02, drop)
+            return super().converse(emit, state)
+
+    def drop() -> None:
+        for _, connection in server._calls.values():
+            connection.close_soon()
+
+    async with host(folder / "a", Deadly()) as server, hosted(folder / "a", patience_s=20) as agent:
+        caller = Caller(agent)
+        await until(lambda: AgentFailed("4 agent hosts ended in the same turn") in caller.events)
+        caller.conversation.close()
+
+
+async def test_what_an_agent_raises_ends_its_call_alone_and_is_not_repeated(folder: Path) -> None:
+    async with host(folder / "a", Counting()), hosted(folder / "a") as agent:
+        failing, other = Caller(agent, "s-1"), Caller(agent, "s-2")
+        failing.hear(99)
+        other.hear(0)
+        await until(lambda: bool(failing.events and other.events))
+        assert failing.events == [AgentFailed("the agent failed: ValueError")]
+        assert other.texts == ["0"]
+        failing.conversation.close()
+        other.conversation.close()
+
+
+async def test_a_lower_epoch_is_refused_and_a_higher_one_takes_the_call(folder: Path) -> None:
+    async with host(folder / "a", Counting()) as server, hosted(folder / "a", patience_s=0.5) as agent:
+        first = Caller(agent, epoch=2)
+        first.hear(0)
+        await until(lambda: first.texts == ["0"])
+        stale = Caller(agent, epoch=1)
+        await until(lambda: bool(stale.events))
+        reason = f"the session is open under epoch {2 * 2**32 + 1}, got {2**32 + 2}"
+        assert stale.events == [AgentFailed(f"the agent host refuses the call: {reason}")]
+        taken = Caller(agent, epoch=3)
+        taken.hear(5)
+        await until(lambda: taken.texts == ["5"])
+        assert server.counters.fenced == 1
+        for caller in (first, stale, taken):
+            caller.conversation.close()
+
+
+async def test_a_blocked_host_gets_no_calls_and_is_not_dead(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = folder / "a", folder / "b"
+    async with host(a, Counting("a")) as blocked, host(b, Counting("b")), hosted(a, b) as agent:
+        assert agent.pool is not None
+        pool = agent.pool
+        await until(lambda: len(pool.hosts()) == 2)
+        monkeypatch.setattr(HostServer, "lag_ms", property(lambda self: 3_000.0 if self is blocked else 0.0))
+        await until(lambda: HostState.BLOCKED in pool.states().values())
+        callers = [Caller(agent, f"s-{number}") for number in range(3)]
+        for caller in callers:
+            caller.hear(0)
+        await until(lambda: all(caller.texts == ["b0"] for caller in callers))
+        assert blocked.call_count == 0
+        for caller in callers:
+            caller.conversation.close()
+
+
+async def test_calls_leave_a_host_that_is_blocked_for_too_long(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = folder / "a", folder / "b"
+    async with host(a, Counting("a")) as blocked, hosted(a, b, move_after_s=0.5) as agent:
+        caller = Caller(agent)
+        caller.hear(0)
+        await until(lambda: caller.texts == ["a0"])
+        monkeypatch.setattr(HostServer, "lag_ms", property(lambda self: 3_000.0 if self is blocked else 0.0))
+        async with host(b, Counting("b")):
+            await until(lambda: caller.texts == ["a0", "b0"])
+            assert agent.pool is not None
+            assert agent.pool.counters.lost == {"blocked": 1}
+            caller.conversation.close()
+
+
+async def test_a_host_that_says_nothing_is_dead(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool_module, "SILENT_S", 0.4)
+    async with host(folder / "a", Counting()), hosted(folder / "a") as agent:
+        monkeypatch.setattr(server_module, "LOAD_INTERVAL_S", 60.0)
+        assert agent.pool is not None
+        await until(lambda: list(agent.pool.states().values()) == [HostState.DEAD])  # type: ignore[union-attr]
+
+
+async def test_new_calls_go_to_the_host_with_the_fewest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HostServer, "lag_ms", 0.0)
+    a, b = folder / "a", folder / "b"
+    async with host(a, Counting("a")) as first, host(b, Counting("b")) as second, hosted(a, b) as agent:
+        await until(lambda: agent.pool is not None and len(agent.pool.hosts()) == 2)
+        callers = [Caller(agent, f"s-{number}") for number in range(6)]
+        await until(lambda: first.call_count + second.call_count == len(callers))
+        assert (first.call_count, second.call_count) == (3, 3)
+        for caller in callers:
+            caller.conversation.close()
+
+
+async def test_a_wrong_token_is_one_sentence(folder: Path) -> None:
+    async with host(folder / "a", Counting(), token="right"):
+        with pytest.raises(AgentError, match=r"refuses the token in agent\.hosts\.token_file"):
+            async with hosted(folder / "a", token="wrong", start_timeout_s=0.3):
+                pass
+        async with hosted(folder / "a", token="right"):
+            pass
+
+
+async def test_another_version_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "HOST_PROTOCOL_VERSION", 2)
+    async with host(folder / "a", Counting()):
+        with pytest.raises(AgentError, match="this host speaks version 2 of the host protocol, got 1"):
+            async with hosted(folder / "a", start_timeout_s=0.3):
+                pass
+
+
+async def test_no_host_is_one_sentence(folder: Path) -> None:
+    with pytest.raises(AgentError, match=r"no agent host can be used within 0.2 s: unix:.*: no such file or directory"):
+        async with hosted(folder / "a", start_timeout_s=0.2):
+            pass
+
+
+async def test_a_socket_path_that_cannot_be_used_is_one_sentence(folder: Path) -> None:
+    with pytest.raises(BindError, match="there is no folder"):
+        async with host(folder / "none" / "a", Counting()):
+            pass
+    (folder / "file").write_text("")
+    with pytest.raises(BindError, match="a file there that is no socket"):
+        async with host(folder / "file", Counting()):
+            pass
+    async with host(folder / "a", Counting()):
+        with pytest.raises(BindError, match="another host listens there"):
+            async with host(folder / "a", Counting()):
+                pass
