@@ -285,7 +285,7 @@ class Call:
             return await self._replies.rest(text.strip())
         return await self._replies.say(each_of(parts), goes_on=goes_on)
 
-    async def _stream(self, speech: AsyncIterable[str] | AsyncIterable[bytes], ordinal: int) -> Spoken:
+    async def _stream(self, speech: AsyncIterable[str] | AsyncIterable[bytes], ordinal: str) -> Spoken:
         generated: list[str] = []
 
         async def new_sentences() -> AsyncIterator[str]:

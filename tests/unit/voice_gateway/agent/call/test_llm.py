@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tests.unit.voice_gateway.agent.call.workers import Caller, calling, on_virtual_time
+from voice_client.call.messages import Messages
 from voice_gateway.agent.call import Call
 from voice_gateway.agent.call.llm import Message, ToolError, ToolRequest, answer
-from voicelink.wire import CloseCode, Error, State
+from voicelink.wire import App, CloseCode, Error, State, Text, ToolCall
 
 Script = Callable[[Sequence[Message]], list[str | ToolRequest]]
 MOST_SAVES = 22
@@ -191,3 +192,57 @@ def test_a_takeover_repeats_neither_choices_nor_effects(kill_at: int, is_saved_f
         ["Added.", "Anything else?", "Added. Anything else?"],
     )
     assert sum(caller.played.values()) == pytest.approx(6 * 200, abs=60), "each word is played once"
+
+
+@pytest.mark.parametrize("is_saved_first", [False, True], ids=["unsaved", "saved"])
+@pytest.mark.parametrize("kill_at", range(2, MOST_SAVES))
+def test_a_takeover_behind_a_tool_that_asked_the_client_repeats_no_choice(kill_at: int, is_saved_first: bool) -> None:
+    """What such a tool did is not done again, so its steps must not count among the turn's."""
+    places: list[tuple[str, str]] = []
+    booked: list[tuple[str, str]] = []
+    choices = iter(range(99))
+
+    def fickle(messages: Sequence[Message]) -> list[str | ToolRequest]:
+        if messages[-1]["role"] != "tool":
+            return [ToolRequest("call-1", "find", "{}")]
+        if messages[-1]["content"] == "Berlin":
+            return [ToolRequest("call-2", "book", f'{{"room": "{next(choices)}"}}')]
+        return ["Booked."]
+
+    async def converse(call: Call) -> None:
+        async def find(key: str) -> str:
+            """Find the caller."""
+            call.send({"finding": True})
+            place = await call.client_tool("where")
+            places.append((place, key))
+            return str(place)
+
+        async def book(room: str, key: str) -> str:
+            """Book a room."""
+            booked.append((room, key))
+            return "booked"
+
+        async for _ in call.turns():
+            await answer(call, Model(fickle), [find, book])
+            call.send({"finding": False})
+
+    caller = Caller(converse, messages=Messages())
+    caller.tools.register("where", lambda: "Berlin")
+    caller.store.kill_at, caller.store.is_saved_first = kill_at, is_saved_first
+    caller.store.on_kill = caller.kill
+
+    async def scenario() -> None:
+        await caller.call()
+        caller.say(Text(number=0, text="a room"))
+        for _ in range(4):
+            await caller.run(1.0)
+            if not caller.is_alive:
+                await caller.come_back()
+        await caller.close()
+
+    on_virtual_time(scenario)
+    assert len(set(places)) == 1
+    assert len(set(booked)) == 1, "one choice is carried out, under one key"
+    assert len({each.call_id for each in caller.received if isinstance(each, ToolCall)}) == 1
+    assert [each.data for each in caller.received if isinstance(each, App)] == [{"finding": True}, {"finding": False}]
+    assert caller.said()[-1] == "Booked."

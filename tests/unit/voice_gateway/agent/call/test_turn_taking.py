@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.unit.voice_gateway.agent.call.workers import QUIET, VOICE, Caller, Words, calling
-from voice_gateway.agent.call import BACKCHANNELS, Call, Interruptions, Spoken, WhileSpeaking
+from tests.unit.voice_gateway.agent.call.workers import QUIET, VOICE, Caller, Words, calling, on_virtual_time
+from voice_client.call.messages import Messages
+from voice_gateway.agent.call import BACKCHANNELS, Call, ClientToolInterrupted, Interruptions, Spoken, WhileSpeaking
 from voice_gateway.agent.cascade.parts import OnWords
-from voicelink.wire import Flush
+from voicelink.wire import Flush, Text
 
 LONG = "one two three four five six seven eight nine ten"
 POLITE = Interruptions(backchannels=BACKCHANNELS)
@@ -102,6 +103,38 @@ def test_fewer_words_than_asked_for_are_dropped() -> None:
     _, (spoken,), turns = talk("so what", Interruptions(min_words=3))
     assert not spoken.is_interrupted
     assert turns == []
+
+
+@pytest.mark.parametrize(("words", "is_interrupted"), [("mhm", False), ("no wait", True)])
+def test_a_tool_of_the_client_is_cancelled_by_words_that_interrupt(words: str, is_interrupted: bool) -> None:
+    outcomes: list[Any] = []
+
+    async def slow() -> str:
+        await asyncio.sleep(4.0)
+        return "done"
+
+    async def agent(call: Call) -> None:
+        async for _turn in call.turns():
+            async with call.hold(b"\1\0" * 24_000):
+                try:
+                    outcomes.append(await call.client_tool("slow", cancel_on_interrupt=True))
+                except ClientToolInterrupted:
+                    outcomes.append(None)
+
+    caller = Caller(agent, {"interruptions": POLITE}, messages=Messages())
+    caller.options["recogniser"] = lambda: Streaming(caller)
+    caller.tools.register("slow", slow)
+
+    async def scenario() -> None:
+        await caller.call()
+        caller.say(Text(number=0, text="go"))
+        await caller.run(0.6)
+        await caller.speak(words)
+        await caller.run(4.0)
+        await caller.close()
+
+    on_virtual_time(scenario)
+    assert outcomes[0] == (None if is_interrupted else "done")
 
 
 def test_a_backchannel_that_ends_after_the_agent_has_is_an_answer() -> None:

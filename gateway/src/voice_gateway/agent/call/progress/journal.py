@@ -106,11 +106,11 @@ class Journal:
         if begun is not None:
             self._tools[key] = ToolCall(begun.turn, begun.name, is_done=True, result=result)
 
-    def said(self, turn: int, ordinal: int) -> Generated | None:
+    def said(self, turn: int, ordinal: str) -> Generated | None:
         """Return what the stream said there gave, where it had given all, or was cut off."""
         return self._said.get(f"{turn}.{ordinal}")
 
-    def generated(self, ordinal: int, generated: Generated) -> None:
+    def generated(self, ordinal: str, generated: Generated) -> None:
         """A stream gave its whole text, or what was said was interrupted."""
         self._said[f"{generated.turn}.{ordinal}"] = generated
 
