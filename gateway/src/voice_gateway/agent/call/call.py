@@ -222,7 +222,7 @@ class Call:
     async def hold(self, audio: bytes) -> AsyncIterator[None]:
         """Play `audio`, PCM16 at the agent's `output_rate_hz`, over and over until the block ends.
 
-        It stops for what is said in the block, and while the caller speaks.
+        It stops for what is said in the block, and while the caller speaks, if that interrupts.
         """
         parts = self._parts
         hold = Hold(parts.replies, parts.changes, self.interrupt, audio, parts.bytes_per_s)
