@@ -54,7 +54,8 @@ async def test_the_documented_agent_takes_an_order(api: OpenAIApi) -> None:
     await caller.say(recording("slt_order") + PAUSE)
     await caller.finish()
     await agent.close()
-    assert [each.text for each in caller.of(Reply)] == ["Hi, what can I get you?", "Two taros.", "Anything else?"]
+    said = [each.text for each in caller.of(Reply) if each.text != "One moment."]  # the filler, on a busy machine
+    assert said == ["Hi, what can I get you?", "Two taros.", "Anything else?"]
     assert [each.text for each in caller.of(FinalTranscript)] == ["Two taros, please."]
     states = [each.state for each in caller.of(StateChanged) if each.state is not None]
     assert states[-1] == {"items": ["2 taro"]}
