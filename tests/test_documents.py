@@ -14,7 +14,6 @@ DOCUMENTS = [
     *(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "PROTOCOL", "COMPLIANCE", "CONTRIBUTING")),
     ROOT / "gateway" / "AGENTS.md",
     ROOT / "gateway" / "PARTS.md",
-    ROOT / "gateway" / "PIPECAT.md",
     *sorted((ROOT / "gateway" / "docs").glob("*.md")),
     ROOT / "gateway" / "HOSTS.md",
     *sorted(path for folder in ("deploy", "bench", "certs") for path in (ROOT / folder).rglob("*.md")),
