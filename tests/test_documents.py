@@ -75,3 +75,19 @@ def test_every_path_named_in_a_document_exists(document: Path, tails: set[str]) 
         and name not in tails
     }
     assert missing == set()
+
+
+def named_tests(document: Path) -> list[tuple[str, str]]:
+    """The files and functions of `tests/...py::test_...` in a document."""
+    return re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", document.read_text())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_test_named_in_a_document_exists(document: Path) -> None:
+    cited = named_tests(document)
+    assert [each for each in cited if f"def {each[1]}(" not in (ROOT / each[0]).read_text()] == []
+
+
+def test_the_page_about_survival_names_tests() -> None:
+    """The control of the test above: its pattern finds them."""
+    assert len(named_tests(ROOT / "gateway" / "docs" / "survival.md")) > 40
