@@ -12,10 +12,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("quiclb", "link", "gateway", "client", "testbed", "tests", "bench", "deploy", "certs", "locks", ".ci")
 DOCUMENTS = [
     *(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "PROTOCOL", "COMPLIANCE", "CONTRIBUTING")),
-    ROOT / "gateway" / "AGENTS.md",
-    ROOT / "gateway" / "PARTS.md",
     *sorted((ROOT / "gateway" / "docs").glob("*.md")),
-    ROOT / "gateway" / "HOSTS.md",
     *sorted(path for folder in ("deploy", "bench", "certs") for path in (ROOT / folder).rglob("*.md")),
 ]
 ROOTS = ("", "quiclb/src", "link/src", "gateway/src", "client/python/src", "client/web", "client/web/page")

@@ -1,4 +1,4 @@
-"""The agent of gateway/PARTS.md, all of whose parts are a service's: a call, the contract, and a service that fails."""
+"""The agent of gateway/docs/parts.md, whose parts are all a service's: a call, the contract, a service that fails."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from voice_gateway.agent.loading import GivenSettings, load_agent, open_agent
 from voice_gateway.errors import ServiceError
 from voice_gateway.testing.agents import AgentContract, Caller
 
-DOCUMENT = Path(__file__).parents[2] / "gateway" / "PARTS.md"
+DOCUMENT = Path(__file__).parents[2] / "gateway" / "docs" / "parts.md"
 PAUSE = bytes(2 * 32_000)
 
 

@@ -37,7 +37,7 @@ from voice_gateway.hosts.messages import (
 from voicelink.audio.codecs.opus_slots import EMPTY_SLOT, slot_of
 from voicelink.wire import Malformed
 
-PAGE = Path(__file__).parents[4] / "gateway" / "HOSTS.md"
+PAGE = Path(__file__).parents[4] / "gateway" / "docs" / "hosts.md"
 
 
 @pytest.mark.parametrize(

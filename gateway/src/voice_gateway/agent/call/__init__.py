@@ -9,7 +9,7 @@
                 call.state["items"] = await call.tool(update_items, text=turn.text)
                 await call.say(f"You have {call.state['items']}.")
 
-`gateway/AGENTS.md` says what survives a worker's end. Choose the class as `agent.name = "package.module:Waiter"`.
+`gateway/docs/agents.md` says what survives a worker's end. Choose the class as `agent.name = "package.module:Waiter"`.
 """
 
 from voice_gateway.agent.call.agent import CallAgent, as_agent
