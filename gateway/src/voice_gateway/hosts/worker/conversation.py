@@ -43,6 +43,7 @@ from voice_gateway.hosts.messages import (
     Handled,
     Hello,
     Load,
+    PlaybackProgress,
     Refused,
     ReplyInterrupted,
     ReplyPlayed,
@@ -116,6 +117,11 @@ class HostedConversation(Conversation):
         attempt, number = self._checkpoints.pop(checkpoint, (-1, 0))
         if attempt == self._attempt:
             self._send(CheckpointSaved(checkpoint=number))
+
+    def played(self, played_ms: int) -> None:
+        known_ms = None if self._is_giving_up else self._require().played(played_ms)
+        if known_ms is not None:
+            self._send(PlaybackProgress(played_ms=known_ms))
 
     def playback_finished(self, playback: PlaybackFinished) -> None:
         if self._is_giving_up:
