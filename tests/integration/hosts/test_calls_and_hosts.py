@@ -8,13 +8,14 @@ import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import unix_connect
 from websockets.asyncio.server import ServerConnection, unix_serve
+from websockets.exceptions import ConnectionClosed
 
 from voice_gateway.agent.base import (
     Agent,
@@ -324,22 +325,26 @@ async def test_a_host_that_does_not_read_is_left_at_4_mib(folder: Path) -> None:
     async def serve(socket: ServerConnection) -> None:
         is_call = b"watch" not in await socket.recv()
         await socket.send(encode_control([HELLO]))
-        while not is_call:
-            await socket.send(encode_control([Load(calls=0, lag_ms=0.0)]))
-            await asyncio.sleep(0.2)
-        await asyncio.sleep(60)
+        with suppress(ConnectionClosed):
+            while not is_call:
+                await socket.send(encode_control([Load(calls=0, lag_ms=0.0)]))
+                await asyncio.sleep(0.2)
+            await asyncio.sleep(60)
 
     a, b = folder / "a", folder / "b"
     async with await unix_serve(serve, str(a), ping_interval=None, close_timeout=0.1), hosted(a, b) as agent:
         caller = Caller(agent)
-        pieces = 0
         assert agent.pool is not None
-        while not agent.pool.counters.lost:
-            caller.conversation.hear(UserAudio(pieces, bytes(64_000)))
-            pieces += 1
-            await asyncio.sleep(0.001)
-            assert pieces < 100, "6 MB"
+        pool = agent.pool
+        await until(lambda: bool(pool.hosts() and pool.hosts()[0].calls))
         async with host(b, Counting("b")):
+            await until(lambda: len(pool.hosts()) == 2)
+            pieces = 0
+            while not pool.counters.lost:
+                caller.conversation.hear(UserAudio(pieces, bytes(64_000)))
+                pieces += 1
+                await asyncio.sleep(0.001)
+                assert pieces < 100, "6 MB"
             await until(lambda: caller.texts == [f"b{number}" for number in range(pieces)])
             caller.conversation.close()
 

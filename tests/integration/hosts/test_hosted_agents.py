@@ -10,25 +10,32 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.hosts.kills import recording
+from tests.unit.voice_gateway.agent.call.test_contract import Waiter
 from voice_gateway.agent.base import (
     Agent,
     AppMessage,
+    AudioFormat,
     ClientToolResult,
     Conversation,
     Emit,
     PlaybackFinished,
     Reply,
+    ReplyAudio,
     ReplyEnded,
     SessionView,
     StateChanged,
     UserAudio,
     UserText,
 )
+from voice_gateway.agent.call.agent import as_agent
 from voice_gateway.agents.echo import EchoAgent, PcmuEchoAgent
+from voice_gateway.agents.order.agent import OrderAgent
 from voice_gateway.hosts.addresses import HostAddress, HostCredentials
 from voice_gateway.hosts.process.server import HostServer
 from voice_gateway.hosts.worker.agent import HostedAgent, HostedAgentOptions
 from voice_gateway.testing.agents import AgentContract
+from voicelink.audio.codecs.opus_slots import EMPTY_SLOT, slot_of
 
 
 class InHost(HostedAgent):
@@ -66,6 +73,55 @@ class TestEchoInHost(AgentContract):
 class TestPcmuEchoInHost(AgentContract):
     def make_agent(self) -> Agent:
         return InHost(PcmuEchoAgent())
+
+
+class TestCallAgentInHost(AgentContract):
+    def make_agent(self) -> Agent:
+        return InHost(as_agent(Waiter()))
+
+
+class PacketEcho(Agent):
+    """Says each frame of Opus back."""
+
+    name = "packets"
+    audio_format = AudioFormat.OPUS
+
+    def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
+        conversation = Conversation(emit)
+
+        def hear(audio: UserAudio) -> None:
+            emit(Reply(""))
+            emit(ReplyAudio(audio.pcm))
+
+        conversation.hear = hear  # type: ignore[method-assign]
+        return conversation
+
+
+async def test_packets_of_opus_come_back_as_they_were() -> None:
+    audio = slot_of(b"one") + EMPTY_SLOT + slot_of(bytes(range(200)))
+    agent = InHost(PacketEcho())
+    await agent.open()
+    try:
+        emitted: list[object] = []
+        conversation = agent.converse(emitted.append, None)
+        conversation.opened(SessionView("s-1", 0, {}, tuple, lambda: True))
+        conversation.hear(UserAudio(1, audio))
+        async with asyncio.timeout(5):
+            while len(emitted) < 2:  # noqa: ASYNC110 - another thread
+                await asyncio.sleep(0.01)
+        assert emitted == [Reply(""), ReplyAudio(audio)]
+    finally:
+        await agent.close()
+
+
+class TestOrderInHost(AgentContract):
+    timeout_s = 60.0
+
+    def make_agent(self) -> Agent:
+        return InHost(OrderAgent())
+
+    def utterance(self) -> bytes:
+        return recording("slt_total")
 
 
 class Recording(Agent):

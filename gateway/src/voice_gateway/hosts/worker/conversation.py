@@ -257,14 +257,14 @@ class HostedConversation(Conversation):
         self._host, self._link = host, link
         self._left.clear()
         self._leaves_when_quiet = host.state is HostState.DRAINING
-        link.send(encode_control([continuity.opening(self._epoch)]))
+        first = [encode_control([continuity.opening(self._epoch)])]
         self._repeat_by = self._loop.time() + REPEAT_TIMEOUT_S
         for each in continuity.replay():
             if isinstance(each, tuple):
-                link.send(encode_frame(*each, self._options.form))
+                first.append(encode_frame(*each, self._options.form))
             else:
-                link.send(encode_control([each]))
-        link.start(lambda raw: self._received(link, raw), lambda reason: self._link_lost(link, host))
+                first.append(encode_control([each]))
+        link.start(first, lambda raw: self._received(link, raw), lambda reason: self._link_lost(link, host))
         _log.debug("call_entered_host", session=self._session_id, host=str(host.address), epoch=self._epoch)
 
     def _link_lost(self, link: HostLink, host: Host) -> None:
