@@ -78,8 +78,15 @@ async def test_a_spoken_order_is_taken_in_node_and_survives_the_kill_of_its_serv
         first.kill()
         await caller.say(recording("slt_total") + PAUSE)
         await caller.until(lambda: len(caller.of(ReplyEnded)) == 3, "the total")
-        assert [turn.text for turn in caller.of(FinalTranscript)] == []
-        assert [reply.text for reply in caller.of(Reply)] == []
+        assert [turn.text for turn in caller.of(FinalTranscript)] == [
+            "can i have a brown sugar milk tea with half sugar and grass jelly",
+            "what's the total",
+        ]
+        assert [reply.text for reply in caller.of(Reply)] == [
+            "Hi, what can I get you?",
+            "I have 1 milk tea. Anything else?",
+            "That makes 4.50 dollars. Anything else?",
+        ]
         caller.conversation.close()
     finally:
         await agent.close()
