@@ -33,8 +33,8 @@ from voice_gateway.agent.base import (
     StopReply,
     UserAudio,
 )
-from voice_gateway.errors import AgentError, BindError
 from voice_gateway.certificates.development import ensure_certificate
+from voice_gateway.errors import AgentError, BindError
 from voice_gateway.hosts.addresses import HostAddress, HostCredentials, server_credentials, worker_credentials
 from voice_gateway.hosts.messages import Hello, Load, Open, encode_control, encode_frame
 from voice_gateway.hosts.process import server as server_module
@@ -43,7 +43,6 @@ from voice_gateway.hosts.worker import pool as pool_module
 from voice_gateway.hosts.worker.agent import HostedAgent, HostedAgentOptions
 from voice_gateway.hosts.worker.pool import HostState
 from voicelink.audio.wav import wav_header
-
 
 HELLO = Hello(agent="counting", input_rate_hz=16_000, output_rate_hz=24_000, audio_format="pcm16")
 

@@ -149,7 +149,9 @@ class Recording(Agent):
         return note
 
 
-METHODS = [name for name, _ in inspect.getmembers(Conversation, inspect.isfunction) if name[0] != "_" and name != "emit"]
+METHODS = [
+    name for name, _ in inspect.getmembers(Conversation, inspect.isfunction) if name[0] != "_" and name != "emit"
+]
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "greet": (),
     "greet_again": (),
@@ -182,7 +184,9 @@ async def test_each_method_of_a_conversation_reaches_the_agent_in_its_host() -> 
             replies = emitted.count(ReplyEnded())
             getattr(conversation, name)(*arguments)
             async with asyncio.timeout(5):
-                while name not in recording.calls or emitted.count(ReplyEnded()) == replies and name.startswith("greet"):  # noqa: ASYNC110 - another thread
+                while (  # noqa: ASYNC110 - another thread
+                    name not in recording.calls or (emitted.count(ReplyEnded()) == replies and name.startswith("greet"))
+                ):
                     await asyncio.sleep(0.01)
         del recording.calls["opened"]
         assert recording.calls == ARGUMENTS

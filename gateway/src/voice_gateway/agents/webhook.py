@@ -1,4 +1,4 @@
-"""The agent named "webhook": asks an HTTP server in any language what to say to each turn; `gateway/docs/webhook.md`."""
+"""The agent named "webhook": asks an HTTP server what to say to each turn (`gateway/docs/webhook.md`)."""
 
 from __future__ import annotations
 

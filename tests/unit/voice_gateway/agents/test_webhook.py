@@ -15,7 +15,16 @@ import pytest
 from pydantic import ValidationError
 
 from tests.unit.voice_gateway.agent.call.test_contract import Lengths, Loudness, Silence
-from voice_gateway.agent.base import Agent, AgentEvent, FinalTranscript, HangUp, Reply, SessionView, StateChanged, UserText
+from voice_gateway.agent.base import (
+    Agent,
+    AgentEvent,
+    FinalTranscript,
+    HangUp,
+    Reply,
+    SessionView,
+    StateChanged,
+    UserText,
+)
 from voice_gateway.agent.call import CallOptions
 from voice_gateway.agent.call.agent import CallAgent, as_agent
 from voice_gateway.agents.webhook import WebhookAgent, WebhookAnswer, WebhookSettings
@@ -36,7 +45,7 @@ def server(respond: Respond) -> Iterator[Requests]:
     requests = Requests()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - the library's name
+        def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             requests.append((body, dict(self.headers)))
             status, answer = respond(body)

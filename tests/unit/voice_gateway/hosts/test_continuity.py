@@ -227,7 +227,12 @@ def test_a_reply_is_said_again_with_the_text_that_it_had_last() -> None:
     assert isinstance(again, AskSayAgain)
     assert again.text == "one two."
     session.emitted(Reply("one two."), ReplyText("one"), ReplyText("one two. three."), ReplyAudio(b"abcd"))
-    assert session.got[1:] == [ReplyText("one two."), ReplyAudio(b"ab"), ReplyText("one two. three."), ReplyAudio(b"cd")]
+    assert session.got[1:] == [
+        ReplyText("one two."),
+        ReplyAudio(b"ab"),
+        ReplyText("one two. three."),
+        ReplyAudio(b"cd"),
+    ]
     session.emitted(ReplyEnded(), ReplyText("four"))
     assert isinstance(session.got[-1], ReplyEnded)
     cut = PlaybackFinished("one two. thr", 10, is_interrupted=True)

@@ -172,7 +172,7 @@ class Continuity:
         return (event,)
 
     def played(self, played_ms: int) -> int | None:
-        """Return what the present host is to know of the oldest reply's playback; `None` for one of a host before it."""
+        """Return how much of its oldest reply the present host is to know as played; `None` for a reply before it."""
         if not self._replies or not self._replies[0].is_known:
             return None
         return sum(each.played_ms for each in self._played) + played_ms
