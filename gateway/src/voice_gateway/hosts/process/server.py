@@ -294,7 +294,7 @@ class _IoThread:
         finally:
             with suppress(RuntimeError):  # the agent's loop has ended
                 self._host.agent_loop.call_soon_threadsafe(self._host.close_call, connection)
-            connection.close()
+            connection.close_soon()  # behind what was sent
             with suppress(ConnectionClosed):
                 await writing
 
@@ -332,9 +332,9 @@ class _IoThread:
             if isinstance(decoded, Malformed):
                 connection.send(encode_control([Refused(reason=decoded.reason, is_final=True)]))
                 return
-            connection.unread_bytes += len(raw)
+            connection.received_bytes += len(raw)
             loop.call_soon_threadsafe(connection.handle, decoded, len(raw))
-            while connection.unread_bytes > MAX_UNREAD_BYTES:  # noqa: ASYNC110 - the other loop has no event for this one
+            while connection.received_bytes - connection.handled_bytes > MAX_UNREAD_BYTES:  # noqa: ASYNC110 - the other loop has no event for this one
                 await asyncio.sleep(0.05)
 
 
@@ -345,7 +345,9 @@ class _Connection:
         self.socket = socket
         self.call: ServedCall | None = None
         self.is_closed = False
-        self.unread_bytes = 0
+        self.received_bytes = 0
+        """Written on the loop of sockets alone, as `handled_bytes` is on the agent's."""
+        self.handled_bytes = 0
         self._loop = loop
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
@@ -353,7 +355,7 @@ class _Connection:
 
     def handle(self, decoded: list[FromWorker] | tuple[int, bytes], size: int) -> None:
         """On the agent's loop: give the call what has arrived."""
-        self.unread_bytes -= size
+        self.handled_bytes += size
         if self.call is None:
             return
         if isinstance(decoded, tuple):
@@ -363,9 +365,8 @@ class _Connection:
                 self.call.take(message)
 
     def send(self, raw: bytes) -> None:
-        self._unsent.append(raw)
         with suppress(RuntimeError):  # the loop of sockets has ended
-            self._loop.call_soon_threadsafe(self._wake.set)
+            self._loop.call_soon_threadsafe(self._queue, raw)
 
     def close_soon(self) -> None:
         with suppress(RuntimeError):
@@ -380,16 +381,26 @@ class _Connection:
         while True:
             self._wake.clear()
             while self._unsent:
-                if sum(map(len, self._unsent)) > MAX_UNSENT_BYTES:
-                    _log.warning("host_worker_behind", peer=_peer(self.socket), bytes=MAX_UNSENT_BYTES)
-                    self._unsent.clear()
-                    self.is_closed = True
-                    break
-                await self.socket.send(self._unsent.popleft())
+                raw = self._unsent.popleft()
+                self._unsent_bytes -= len(raw)
+                await self.socket.send(raw)
             if self.is_closed:
                 await self.socket.close()
                 return
             await self._wake.wait()
+
+    def _queue(self, raw: bytes) -> None:
+        """On the loop of sockets: `write` may be waiting for a worker that does not read."""
+        if self.is_closed:
+            return
+        self._unsent.append(raw)
+        self._unsent_bytes += len(raw)
+        if self._unsent_bytes > MAX_UNSENT_BYTES:
+            _log.warning("host_worker_behind", peer=_peer(self.socket), bytes=MAX_UNSENT_BYTES)
+            self._unsent.clear()
+            self.is_closed = True
+            self.socket.transport.abort()
+        self._wake.set()
 
 
 def _remove_stale(address: HostAddress) -> None:
