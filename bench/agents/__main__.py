@@ -2,8 +2,9 @@
 
 A caller of the Python SDK speaks a recorded order to a real worker with a SQLite store. SIGKILL ends the worker, or the
 local vendor that a bridge dials, in the middle of the speech, or between the effect of the agent's tool and its
-result. Calls go on at a spare process at once: how long a load balancer takes to notice is `make bench-survival`. Several
-calls at a time meet one kill. The controls must lose words or call the tool under a second key. `make bench-agents`.
+result. Calls go on at a spare process at once: how long a load balancer takes to notice is `make bench-survival`.
+Several calls at a time meet one kill. The controls must lose words or call the tool under a second key. `make
+bench-agents`; its results are `agents.md` and `agents.json`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -54,7 +56,6 @@ class Job:
     async def run(self, folder: Path, count: int, calls: int, until: float) -> None:
         """Measure each cell in turn, to `count` calls each or until then."""
         lane = Lane(self.way, folder, self.has_store)
-        folder.mkdir()
         try:
             while any(self.held(cell) < count for cell in self.cells):
                 for cell in self.cells:
@@ -62,7 +63,7 @@ class Job:
                         continue
                     await lane.start()
                     self.rounds.setdefault(cell, []).append(await hold_calls(lane, cell, min(calls, count)))
-                    print(" | ".join(map(str, (*self.row(cell), *self.figures(cell)["errors"]))), flush=True)
+                    print(" | ".join(map(str, (*self.row(cell), *self.odd(cell)))), flush=True)
                 if time.monotonic() > until:
                     break
         finally:
@@ -92,6 +93,12 @@ class Job:
             "silence_ms": summary(silences) if silences else None,
             "transcripts": Counter(str(each.transcript) for each in outcomes).most_common(),
         }
+
+    def odd(self, cell: Cell) -> list[str]:
+        """Return what was unlike undisturbed calls in the last round."""
+        usual = self._usual()
+        outcomes = self.rounds[cell][-1].outcomes
+        return [f"{each.error} {each.transcript}" for each in outcomes if each.transcript != usual.transcript]
 
     def row(self, cell: Cell) -> list[object]:
         """Return the table's row."""
@@ -155,14 +162,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one kill in each cell")
     asked = parser.parse_args()
     jobs = jobs_of(asked.ways)
-    asyncio.run(measure(jobs, asked.calls if asked.quick else asked.count, asked.calls, asked.lanes, asked.minutes))
+    with suppress(KeyboardInterrupt):  # what was measured until then is saved
+        asyncio.run(measure(jobs, asked.calls if asked.quick else asked.count, asked.calls, asked.lanes, asked.minutes))
     rows = [job.row(cell) for job in jobs for cell in job.rounds]
     document = [
         {"way": job.name, "killed": cell.victim, "place": cell.place, **job.figures(cell)}
         for job in jobs
         for cell in job.rounds
     ]
-    text = f"Calls whose worker or vendor is killed, on loopback, {asked.calls} calls at a time\n\n{table(HEADER, rows)}"
+    title = f"Calls whose worker or vendor is killed, on loopback, {asked.calls} calls at a time"
+    text = f"{title}\n\n{table(HEADER, rows)}"
     save("agents", {"cells": document}, text)
 
 

@@ -9,6 +9,7 @@ import wave
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ _LEAD: Final = bytes(16_000)
 _KILL_AFTER_S: Final = 2.0
 _QUIET_S: Final = 0.8
 """An answer is over after so much silence."""
-_CALL_TIMEOUT_S: Final = 45.0
+_CALL_TIMEOUT_S: Final = 90.0
 _AUDIBLE: Final = 500
 
 
@@ -81,7 +82,7 @@ class Ear:
     def longest_silence_s(self, since: float) -> float | None:
         """Return the longest time without sound from then on to the last sound, `None` where no sound follows."""
         times = [since, *(at for at in self.audible_at if at > since)]
-        return max((later - earlier for earlier, later in zip(times, times[1:], strict=False)), default=None)
+        return max((later - earlier for earlier, later in pairwise(times)), default=None)
 
 
 @dataclass(slots=True)
@@ -100,6 +101,7 @@ class Lane:
     async def start(self) -> None:
         """Start all processes that are missing."""
         if not self.started:
+            self.folder.mkdir(exist_ok=True)
             ensure_certificate(self.folder, now=time.time())
         if self.way.vendor is not None:
             while len(self.vendors) < 2:

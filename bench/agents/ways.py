@@ -156,7 +156,7 @@ async def _start(command: tuple[str, ...], environ: Mapping[str, str], log: Path
         while not document.endswith(b"}\n"):
             line = await process.stdout.readline()
             if not line:
-                raise StartError(f"{command[-2:]} did not start: {log.read_text()[-1_500:]}")
+                raise StartError(f"{command[-2:]} did not start, see {log}")
             document += line
     return Started(process, json.loads(document))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from livekit.agents import Agent, AgentSession, ChatContext, RunContext, function_tool
 
-from tests.agents.livekit.parts import Words, last_user, new_session
+from tests.agents.livekit.parts import EarsHearing, Words, last_user, new_session
 from tests.agents.support.shop_program import add_item_once_open
 from voice_gateway.agents.livekit import LiveKitAgent, journalled
 
@@ -75,7 +75,7 @@ class QuickShop(LiveKitAgent):
     """The shop without a greeting, which speaks tones: for many calls at the same time."""
 
     def session(self) -> AgentSession[Any]:
-        return new_session(rule, Words(), userdata={})
+        return new_session(rule, Words(), EarsHearing(), userdata={})
 
     def agent(self, chat_ctx: ChatContext) -> Agent:
         return QuickWaiter(instructions="Take orders.", chat_ctx=chat_ctx)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import warnings
+import wave
+from collections.abc import AsyncGenerator
 from typing import Any
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
+    from pipecat.frames.frames import Frame, TranscriptionFrame
     from pipecat.pipeline.pipeline import Pipeline
     from pipecat.processors.aggregators.llm_context import LLMContext
     from pipecat.processors.aggregators.llm_response_universal import (
         LLMContextAggregatorPair,
         LLMUserAggregatorParams,
     )
+    from pipecat.services.settings import STTSettings
+    from pipecat.services.stt_service import SegmentedSTTService
+
     from tests.agents.pipecat.services import Answer, EnergyVAD, FunctionLLM, ToneTTS
 
 from tests.agents.support.shop_program import add_item_once_open
-from voice_gateway.agent.cascade.bandwidth import WidebandRecogniser
-from voice_gateway.agents.order.hearing.recogniser_process import ProcessRecogniser
-from voice_gateway.agents.order.menu import default_menu
+from tests.agents.support.vendor_voice import Ears
 from voice_gateway.agents.pipecat import PipecatAgent
-from voice_gateway.agents.pipecat.offline import RecogniserSTTService
 
 
 def rule(messages: list[dict[str, Any]]) -> Answer:
@@ -33,13 +37,21 @@ def rule(messages: list[dict[str, Any]]) -> Answer:
     return "All right, thank you."
 
 
-class Shop(PipecatAgent):
-    """Hears with the order agent's recogniser, and speaks tones."""
+class EarsSTT(SegmentedSTTService):
+    """Knows the recordings: takes little of the processor, for many calls at the same time."""
 
-    async def open(self) -> None:
-        await super().open()
-        self.recogniser = WidebandRecogniser(ProcessRecogniser(default_menu()))
-        await self.recogniser.open()
+    def __init__(self) -> None:
+        super().__init__(settings=STTSettings(model=None, language=None), ttfs_p99_latency=0.1)
+        self._ears = Ears()
+
+    async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame, None]:
+        with wave.open(io.BytesIO(audio)) as file:
+            text = self._ears.transcribe(file.readframes(file.getnframes()), file.getframerate())
+        yield TranscriptionFrame(text, "", "2026-01-01T00:00:00Z")
+
+
+class Shop(PipecatAgent):
+    """Hears the recordings, and speaks tones."""
 
     async def pipeline(self, transport: Any, call: Any) -> Any:
         async def add_item(params: Any, item: str) -> None:
@@ -52,7 +64,7 @@ class Shop(PipecatAgent):
         return Pipeline(
             [
                 transport.input(),
-                RecogniserSTTService(self.recogniser),
+                EarsSTT(),
                 pair.user(),
                 FunctionLLM(rule),
                 ToneTTS(),
@@ -60,7 +72,3 @@ class Shop(PipecatAgent):
                 pair.assistant(),
             ]
         )
-
-    async def close(self) -> None:
-        await super().close()
-        await self.recogniser.close()
