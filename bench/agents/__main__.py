@@ -98,7 +98,9 @@ class Job:
         """Return what was unlike undisturbed calls in the last round."""
         usual = self._usual()
         outcomes = self.rounds[cell][-1].outcomes
-        return [f"{each.error} {each.transcript}" for each in outcomes if each.transcript != usual.transcript]
+        return [
+            f"{each.error} {each.transcript}" for each in outcomes if each.error or each.transcript != usual.transcript
+        ]
 
     def row(self, cell: Cell) -> list[object]:
         """Return the table's row."""

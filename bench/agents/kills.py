@@ -23,13 +23,12 @@ from voice_gateway.certificates.development import ensure_certificate
 NOTHING: Final = "nothing"
 MID_SPEECH: Final = "in mid-speech"
 EFFECT: Final = "between effect and result"
-_FRAME_BYTES: Final = 640
-_FRAME_S: Final = 0.02
 _LEAD: Final = bytes(16_000)
 _KILL_AFTER_S: Final = 2.0
 _QUIET_S: Final = 0.8
 """An answer is over after so much silence."""
 _CALL_TIMEOUT_S: Final = 90.0
+_SILENCE: Final = bytes(32_000 * 90)
 _AUDIBLE: Final = 500
 
 
@@ -209,13 +208,13 @@ async def _call(lane: Lane, link: NatLink, kill: _Kill) -> Outcome:
         async with client as call:
             said_at = loop.time() + len(speech) / 32_000
             kill.spoken_at.append(loop.time())
-            speaking = asyncio.create_task(_speak(call, speech))
+            speaking = asyncio.create_task(call.speak(speech + _SILENCE))
             try:
                 async with asyncio.timeout(_CALL_TIMEOUT_S):
                     await _answered(call, ear, lane.way.answered)
             finally:
                 speaking.cancel()
-            await call.finish(10.0)
+            await call.finish(_CALL_TIMEOUT_S)
     except Exception as failure:
         error = f"{type(failure).__name__}: {failure}"
         kill.spoken_at.append(loop.time())
@@ -229,17 +228,6 @@ async def _call(lane: Lane, link: NatLink, kill: _Kill) -> Outcome:
         silence_ms=None if silence_s is None else silence_s * 1000,
         error=error,
     )
-
-
-async def _speak(call: VoiceClient, speech: bytes) -> None:
-    """Speak in real time, and be silent afterwards."""
-    loop = asyncio.get_running_loop()
-    at, position = loop.time(), 0
-    while True:
-        call.send_pcm(speech[position : position + _FRAME_BYTES].ljust(_FRAME_BYTES, b"\0"))
-        position += _FRAME_BYTES
-        at += _FRAME_S
-        await asyncio.sleep(max(0.0, at - loop.time()))
 
 
 async def _answered(call: VoiceClient, ear: Ear, part: str) -> None:
