@@ -90,6 +90,7 @@ class Job:
             "repeated under their key": sum(len(each.keys) - len(set(each.keys)) for each in rounds),
             "wrong transcripts": sum(each.transcript != usual.transcript for each in outcomes),
             "wrong states": sum(each.state != usual.state for each in outcomes),
+            "violations": [each for found in rounds for each in found.violations],
             "silence_ms": summary(silences) if silences else None,
             "transcripts": Counter(str(each.transcript) for each in outcomes).most_common(),
         }

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 import wave
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -59,6 +60,7 @@ class Round:
     keys: tuple[str, ...]
     """The key of each effect of the tool."""
     violations: tuple[str, ...] = ()
+    """What clients of the vendors did against the protocol."""
 
 
 class Ear:
@@ -147,6 +149,11 @@ class Lane:
         lines = self.orders.read_text().splitlines() if self.orders.exists() else []
         return tuple(line.partition(" ")[0] for line in lines)
 
+    def violations(self) -> tuple[str, ...]:
+        """Return what all vendors complained of."""
+        logs = sorted(self.folder.glob("vendor-*.log"))
+        return tuple(line for log in logs for line in log.read_text().splitlines() if line.startswith("violation: "))
+
 
 @dataclass(slots=True)
 class _Kill:
@@ -168,7 +175,7 @@ async def hold_calls(lane: Lane, cell: Cell, count: int) -> Round:
     gate.unlink(missing_ok=True)
     if cell.place != EFFECT:
         gate.touch()
-    kill = _Kill()
+    kill, violations = _Kill(), Counter(lane.violations())
     async with NatLink(lane.workers[0].address, 0.0) as link:
         calls = [asyncio.create_task(_call(lane, link, kill)) for _ in range(count)]
         try:
@@ -179,7 +186,7 @@ async def hold_calls(lane: Lane, cell: Cell, count: int) -> Round:
             gate.touch()
         finally:
             outcomes = await asyncio.gather(*calls)
-    return Round(tuple(outcomes), lane.keys())
+    return Round(tuple(outcomes), lane.keys(), tuple((Counter(lane.violations()) - violations).elements()))
 
 
 async def _reached(lane: Lane, cell: Cell, kill: _Kill, count: int) -> None:

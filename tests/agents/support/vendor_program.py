@@ -1,7 +1,7 @@
 """A local vendor in a process of its own, which can be killed: `python -m tests.agents.support.vendor_program NAME`.
 
-It prints its port as JSON, then a line for each violation, and serves until it is killed. `NAME` is openai, deepgram,
-elevenlabs or gemini.
+It prints its port as JSON, and serves until it is killed; each violation of the protocol is a line on standard error.
+`NAME` is openai, deepgram, elevenlabs or gemini.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ async def _report(port: int, violations: list[str]) -> None:
     while True:
         await asyncio.sleep(0.2)
         for violation in violations[reported:]:
-            print(json.dumps({"violation": violation}), flush=True)
+            print(f"violation: {violation}", file=sys.stderr, flush=True)
         reported = len(violations)
 
 
