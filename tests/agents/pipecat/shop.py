@@ -60,7 +60,9 @@ class Shop(PipecatAgent):
             call.state["items"] = [*call.state.get("items", []), item]
 
         context = LLMContext([{"role": "system", "content": "Take orders."}], tools=[call.tool(add_item)])
-        pair = LLMContextAggregatorPair(context, user_params=LLMUserAggregatorParams(vad_analyzer=EnergyVAD()))
+        pair = LLMContextAggregatorPair(
+            context, user_params=LLMUserAggregatorParams(vad_analyzer=EnergyVAD(stop_s=0.6))
+        )
         return Pipeline(
             [
                 transport.input(),
