@@ -19,6 +19,8 @@ with warnings.catch_warnings():
     )
     from pipecat.services.settings import STTSettings
     from pipecat.services.stt_service import SegmentedSTTService
+    from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy
+    from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
     from tests.agents.pipecat.services import Answer, EnergyVAD, FunctionLLM, ToneTTS
 
@@ -60,9 +62,9 @@ class Shop(PipecatAgent):
             call.state["items"] = [*call.state.get("items", []), item]
 
         context = LLMContext([{"role": "system", "content": "Take orders."}], tools=[call.tool(add_item)])
-        pair = LLMContextAggregatorPair(
-            context, user_params=LLMUserAggregatorParams(vad_analyzer=EnergyVAD(stop_s=0.6))
-        )
+        strategies = UserTurnStrategies(stop=[SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=0.1)])
+        user = LLMUserAggregatorParams(vad_analyzer=EnergyVAD(stop_s=0.6), user_turn_strategies=strategies)
+        pair = LLMContextAggregatorPair(context, user_params=user)
         return Pipeline(
             [
                 transport.input(),
