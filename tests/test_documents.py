@@ -12,10 +12,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("quiclb", "link", "gateway", "client", "testbed", "tests", "bench", "deploy", "certs", "locks", ".ci")
 DOCUMENTS = [
     *(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "PROTOCOL", "COMPLIANCE", "CONTRIBUTING")),
-    ROOT / "gateway" / "AGENTS.md",
-    ROOT / "gateway" / "PIPECAT.md",
     *sorted((ROOT / "gateway" / "docs").glob("*.md")),
-    ROOT / "gateway" / "HOSTS.md",
     *sorted(path for folder in ("deploy", "bench", "certs") for path in (ROOT / folder).rglob("*.md")),
 ]
 ROOTS = ("", "quiclb/src", "link/src", "gateway/src", "client/python/src", "client/web", "client/web/page")
@@ -75,3 +72,19 @@ def test_every_path_named_in_a_document_exists(document: Path, tails: set[str]) 
         and name not in tails
     }
     assert missing == set()
+
+
+def named_tests(document: Path) -> list[tuple[str, str]]:
+    """The files and functions of `tests/...py::test_...` in a document."""
+    return re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", document.read_text())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_test_named_in_a_document_exists(document: Path) -> None:
+    cited = named_tests(document)
+    assert [each for each in cited if f"def {each[1]}(" not in (ROOT / each[0]).read_text()] == []
+
+
+def test_the_page_about_survival_names_tests() -> None:
+    """The control of the test above: its pattern finds them."""
+    assert len(named_tests(ROOT / "gateway" / "docs" / "survival.md")) > 40

@@ -1,4 +1,4 @@
-// An agent host for Node.js 20 and newer, without packages: says every utterance back. The protocol is ../HOSTS.md.
+// An agent host for Node.js 20 and newer, without packages: says every utterance back. The protocol is ../docs/hosts.md.
 //
 //   node node_host.mjs unix:agents.sock
 //   node node_host.mjs tcp:127.0.0.1:7000

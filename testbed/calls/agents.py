@@ -19,6 +19,7 @@ from voice_gateway.agents.order import agent as order_agent
 from voice_gateway.agents.order.agent import OrderAgent
 from voice_gateway.agents.order.hearing.recogniser import InlineRecogniser
 from voice_gateway.agents.order.menu import default_menu
+from voice_gateway.errors import AgentError
 from voicelink.audio.speech import CachedSpeech, HibariSpeech
 from voicelink.audio.vad import SileroModel
 
@@ -138,7 +139,7 @@ class RememberingRecogniser(InlineRecogniser):
 
     def __init__(self) -> None:
         super().__init__(default_menu())
-        self.answers: dict[bytes, list[tuple[tuple[str, ...], bool]]] = {}
+        self.answers: dict[bytes, list[tuple[tuple[str, ...] | AgentError, bool]]] = {}
         self.decoded_utterances = 0
 
     def begin(self, on_words: OnWords) -> Utterance:
@@ -162,7 +163,7 @@ class _RememberingUtterance:
         self._pieces: list[bytes] = []
         self._digest = hashlib.blake2b(digest_size=16)
         self._decoding: Utterance | None = None
-        self._said: list[tuple[tuple[str, ...], bool]] = []
+        self._said: list[tuple[tuple[str, ...] | AgentError, bool]] = []
 
     def feed(self, pcm: bytes) -> None:
         self._digest.update(len(pcm).to_bytes(4, "big") + pcm)

@@ -66,7 +66,7 @@ def test_it_passes_the_contract_suite_that_is_shipped(installed: Path, tmp_path:
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "34 passed" in done.stdout
+    assert "36 passed" in done.stdout
 
 
 async def test_it_answers_a_call(installed: Path, tmp_path: Path) -> None:

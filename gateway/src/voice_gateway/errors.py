@@ -6,6 +6,7 @@ GatewayError
 ├── BindError            a socket cannot be opened where the settings say
 ├── StoreError           the session store cannot be reached or read
 ├── AgentError           the agent cannot be built or loaded
+│   └── ServiceError     a service that the agent uses failed or refused; the message quotes no caller
 └── ClientToolError      a tool of a client gave no result (`voice_gateway.agent.call.client`)
 
 Every message is one sentence that names the rule and the value.
@@ -36,3 +37,7 @@ class StoreError(GatewayError):
 
 class AgentError(GatewayError):
     """The agent cannot be built or loaded."""
+
+
+class ServiceError(AgentError):
+    """A service that the agent uses failed or refused. The message quotes neither its caller nor its key."""

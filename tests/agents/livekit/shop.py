@@ -9,7 +9,8 @@ from typing import Any
 
 from livekit.agents import Agent, AgentSession, ChatContext, RunContext, function_tool
 
-from tests.agents.livekit.parts import last_user, new_session
+from tests.agents.livekit.parts import EarsHearing, Words, last_user, new_session
+from tests.agents.support.shop_program import add_item_once_open
 from voice_gateway.agents.livekit import LiveKitAgent, journalled
 
 FOLDER = Path(os.environ.get("SHOP_FOLDER", "."))
@@ -56,3 +57,25 @@ class Shop(LiveKitAgent):
 
     def agent(self, chat_ctx: ChatContext) -> Agent:
         return Waiter(instructions="Take orders.", chat_ctx=chat_ctx)
+
+
+class QuickWaiter(Agent):
+    """Has the tool of `shop_program`."""
+
+    @function_tool
+    @journalled
+    async def add_item(self, context: RunContext[dict[str, Any]], drink: str, key: str) -> int:
+        """Add a drink."""
+        await add_item_once_open(drink, key)
+        context.userdata["items"] = [*context.userdata.get("items", []), drink]
+        return len(context.userdata["items"])
+
+
+class QuickShop(LiveKitAgent):
+    """The shop without a greeting, which speaks tones: for many calls at the same time."""
+
+    def session(self) -> AgentSession[Any]:
+        return new_session(rule, Words(), EarsHearing(), userdata={})
+
+    def agent(self, chat_ctx: ChatContext) -> Agent:
+        return QuickWaiter(instructions="Take orders.", chat_ctx=chat_ctx)

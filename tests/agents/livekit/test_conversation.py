@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 import pytest
-from livekit.agents import function_tool
+from livekit.agents import APIStatusError, function_tool
 
 from tests.agents.livekit.calls import Caller, recording
 from tests.agents.livekit.parts import Scripted, Words, last_user, said
@@ -140,8 +140,10 @@ async def test_a_client_without_reports_of_playback_does_not_stop_the_call() -> 
     await caller.close()
 
 
-async def test_an_agent_that_cannot_start_ends_the_session_in_one_sentence() -> None:
+async def test_an_agent_that_cannot_start_ends_the_session_after_an_apology() -> None:
     class Broken(Scripted):
+        apology = "Sorry."
+
         def session(self) -> Any:
             raise ValueError("a secret")
 
@@ -150,6 +152,23 @@ async def test_an_agent_that_cannot_start_ends_the_session_in_one_sentence() -> 
     await caller.until(lambda: caller.of(Error), "the error")
     await caller.close()
     assert caller.of(Error)[0].message == "the LiveKit agent could not start: ValueError"
+    assert caller.said() == ["Sorry."]
+    assert sum(caller.played.values()) > 300
+
+
+async def test_a_model_that_fails_for_good_ends_the_session_after_an_apology() -> None:
+    def refuse(items: list[Any]) -> str:
+        raise APIStatusError("a secret", status_code=401, retryable=False)
+
+    agent = Scripted(refuse)
+    agent.apology = "Sorry."
+    caller = Caller(agent)
+    await caller.call()
+    await caller.say(recording("slt_order"))
+    await caller.until(lambda: caller.of(Error), "the error", 60)
+    await caller.close()
+    assert caller.of(Error)[0].message.startswith("LiveKit's session ended: LLMError of ")
+    assert caller.said() == ["Sorry."]
 
 
 def test_logs_of_livekit_hold_no_words(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""The program in gateway/LIVEKIT.md runs as it stands there."""
+"""The program in gateway/docs/livekit.md runs as it stands there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.agents.livekit.calls import Caller, recording
 from tests.agents.livekit.parts import Hibari, OrderHearing, Rules, last_user
 from voice_gateway.agent.loading import load_agent
 
-DOCUMENT = Path(__file__).parents[3] / "gateway" / "LIVEKIT.md"
+DOCUMENT = Path(__file__).parents[3] / "gateway" / "docs" / "livekit.md"
 
 
 def rule(items: list[Any]) -> Any:

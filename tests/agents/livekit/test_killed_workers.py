@@ -23,6 +23,7 @@ from tests.integration.support.worker_process import PROGRAM, run, started
 from voice_client import AudioOptions, Security, VoiceClient
 
 ROOT = Path(__file__).parents[3]
+SILENCE = bytes(16_000 * 2 * 120)
 SETTINGS = """
 [worker]
 name = "worker-{number}"
@@ -69,20 +70,6 @@ async def until(is_so: Callable[[], object], what: str, timeout_s: float = 60.0)
     raise AssertionError(what)
 
 
-async def speak(call: VoiceClient, pcm: bytes) -> None:
-    """Speak in real time, and be silent afterwards."""
-    loop = asyncio.get_running_loop()
-    at = loop.time()
-    for start in range(0, len(pcm), 640):
-        call.send_pcm(pcm[start : start + 640])
-        at += 0.02
-        await asyncio.sleep(max(0.0, at - loop.time()))
-    while True:
-        call.send_pcm(bytes(640))
-        at += 0.02
-        await asyncio.sleep(max(0.0, at - loop.time()))
-
-
 def record(folder: Path) -> dict[str, Any]:
     """What the store holds of the only session."""
     with sqlite3.connect(folder / "sessions.db") as database:
@@ -113,7 +100,7 @@ async def test_the_next_worker_answers_with_the_right_history(point: str, tmp_pa
     ):
         await until(lambda: GREETING in lines(call, "agent"), "the greeting")
         await asyncio.sleep(2.5)
-        speaking = asyncio.create_task(speak(call, recording("slt_order")))
+        speaking = asyncio.create_task(call.speak(recording("slt_order") + SILENCE))
         await _kill_at(point, call, first, relay, other, tmp_path)
         await until(lambda: "Would you like anything else with it today?" in lines(call, "agent")[-1], "the answer")
         await until(lambda: "pending" not in record(tmp_path)["private_state"], "the turn's end")

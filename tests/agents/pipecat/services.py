@@ -36,8 +36,8 @@ def silence(seconds: float) -> bytes:
 
 
 class EnergyVAD(VADAnalyzer):
-    def __init__(self) -> None:
-        super().__init__(params=VADParams(start_secs=0.1, stop_secs=0.2, min_volume=0.0))
+    def __init__(self, stop_s: float = 0.2) -> None:
+        super().__init__(params=VADParams(start_secs=0.1, stop_secs=stop_s, min_volume=0.0))
 
     def num_frames_required(self) -> int:
         return self.sample_rate // 50

@@ -1,4 +1,4 @@
-"""The program of gateway/PIPECAT.md takes the spoken order, and one of the workers is killed meanwhile."""
+"""The program of gateway/docs/pipecat.md takes the spoken order, and one of the workers is killed meanwhile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deploy.local.cluster import Cluster, ClusterOptions
 from deploy.local.scenario import RECORDING, middle_of
 from voice_client import CallReport, Security, VoiceClient
 
-PAGE = Path(__file__).parents[3] / "gateway" / "PIPECAT.md"
+PAGE = Path(__file__).parents[3] / "gateway" / "docs" / "pipecat.md"
 AGENT = "order_bot:OrderBot"
 
 

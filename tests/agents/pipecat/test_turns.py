@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from pipecat.frames.frames import LLMContextFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -20,7 +21,7 @@ from tests.agents.pipecat.calls import Caller
 from tests.agents.pipecat.services import WORD_S, Answer, EnergyVAD, FunctionLLM, ScriptedSTT, ToneTTS, silence, voice
 from voice_gateway.agents.pipecat import PipecatAgent, PipecatCall, VoiceTransport
 from voice_gateway.agents.pipecat.transport import VoiceOutput
-from voicelink.wire import Bye, Flush, Heard
+from voicelink.wire import Bye, Error, Flush, Heard
 
 LONG = "Sure a large taro milk tea is coming up and here are many more words to talk over."
 
@@ -279,3 +280,46 @@ async def test_a_pipeline_that_ends_hangs_up_after_its_last_word() -> None:
         await waiter.workers[-1].stop_when_done()
         await caller.until(lambda: bool(caller.of(Bye)), "bye")
         assert caller.played_ms >= 2 * WORD_S * 1000
+
+
+class Refused(FunctionLLM):
+    """Fails as a service whose key is refused."""
+
+    async def process_frame(self, frame: Any, direction: Any) -> None:
+        if isinstance(frame, LLMContextFrame):
+            await self.push_error("401: a secret", force_treat_as_permanent=True)
+        else:
+            await super().process_frame(frame, direction)
+
+
+class Failing(Bot):
+    """Its language model is refused, or its pipeline cannot be made."""
+
+    apology = "Sorry."
+    can_be_made = True
+
+    async def pipeline(self, transport: VoiceTransport, call: PipecatCall) -> Any:
+        if not self.can_be_made:
+            raise ValueError("a secret")
+        strategies = UserTurnStrategies(stop=[SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=0.1)])
+        params = LLMUserAggregatorParams(vad_analyzer=EnergyVAD(), user_turn_strategies=strategies)
+        pair = LLMContextAggregatorPair(LLMContext(), user_params=params)
+        model = Refused(self.answer)
+        parts = [transport.input(), ScriptedSTT(self.texts), pair.user(), model, ToneTTS(), transport.output()]
+        return Pipeline([*parts, pair.assistant()])
+
+
+@pytest.mark.parametrize(
+    ("can_be_made", "sentence"),
+    [(False, "the agent failed: ValueError"), (True, "Pipecat's Refused can no longer do its job")],
+)
+async def test_a_pipeline_that_fails_ends_the_call_after_an_apology(can_be_made: bool, sentence: str) -> None:
+    failing = Failing(["one taro"], lambda _: LONG, has_words=True)
+    failing.can_be_made = can_be_made
+    async with calling(failing) as caller:
+        if can_be_made:
+            await caller.say(voice(0.4) + silence(0.8))
+        await caller.until(lambda: bool(caller.of(Error)), "the end")
+        assert caller.of(Error)[0].message == sentence
+        assert caller.lines("agent") == ["Sorry."]
+        assert caller.played_ms > 300

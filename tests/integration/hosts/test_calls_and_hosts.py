@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import unix_connect
+from websockets.asyncio.server import ServerConnection, unix_serve
+from websockets.exceptions import ConnectionClosed
 
 from voice_gateway.agent.base import (
     Agent,
     AgentEvent,
     AgentFailed,
+    AudioFormat,
     Conversation,
     Emit,
     PartialTranscript,
@@ -27,14 +33,18 @@ from voice_gateway.agent.base import (
     StopReply,
     UserAudio,
 )
+from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.errors import AgentError, BindError
-from voice_gateway.hosts.addresses import HostAddress, HostCredentials
+from voice_gateway.hosts.addresses import HostAddress, HostCredentials, server_credentials, worker_credentials
+from voice_gateway.hosts.messages import Hello, Load, Open, encode_control, encode_frame
 from voice_gateway.hosts.process import server as server_module
 from voice_gateway.hosts.process.server import HostServer
 from voice_gateway.hosts.worker import pool as pool_module
 from voice_gateway.hosts.worker.agent import HostedAgent, HostedAgentOptions
 from voice_gateway.hosts.worker.pool import HostState
 from voicelink.audio.wav import wav_header
+
+HELLO = Hello(agent="counting", input_rate_hz=16_000, output_rate_hz=24_000, audio_format="pcm16")
 
 
 class Counting(Agent):
@@ -308,3 +318,112 @@ async def test_a_socket_path_that_cannot_be_used_is_one_sentence(folder: Path) -
         with pytest.raises(BindError, match="another host listens there"):
             async with host(folder / "a", Counting()):
                 pass
+
+
+async def test_a_host_that_does_not_read_is_left_at_4_mib(folder: Path) -> None:
+    async def serve(socket: ServerConnection) -> None:
+        is_call = b"watch" not in await socket.recv()
+        await socket.send(encode_control([HELLO]))
+        with suppress(ConnectionClosed):
+            while not is_call:
+                await socket.send(encode_control([Load(calls=0, lag_ms=0.0)]))
+                await asyncio.sleep(0.2)
+            await asyncio.sleep(60)
+
+    a, b = folder / "a", folder / "b"
+    async with await unix_serve(serve, str(a), ping_interval=None, close_timeout=0.1), hosted(a, b) as agent:
+        caller = Caller(agent)
+        assert agent.pool is not None
+        pool = agent.pool
+        await until(lambda: bool(pool.hosts() and pool.hosts()[0].calls))
+        async with host(b, Counting("b")):
+            await until(lambda: len(pool.hosts()) == 2)
+            pieces = 0
+            while not pool.counters.lost:
+                caller.conversation.hear(UserAudio(pieces, bytes(64_000)))
+                pieces += 1
+                await asyncio.sleep(0.001)
+                assert pieces < 100, "6 MB"
+            await until(lambda: caller.texts == [f"b{number}" for number in range(pieces)])
+            caller.conversation.close()
+
+
+async def test_a_worker_that_does_not_read_loses_its_call_at_16_mib(folder: Path) -> None:
+    class Flooding(Counting):
+        def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
+            return _Floods(emit, self)
+
+    class _Floods(_Counts):
+        def hear(self, audio: UserAudio) -> None:
+            self.emit(ReplyAudio(bytes(1 << 20)))
+
+    async with (
+        host(folder / "a", Flooding()) as server,
+        hosted(folder / "a") as agent,
+        unix_connect(str(folder / "a"), "ws://localhost/v1/agent", max_queue=1) as stalled,
+    ):
+        opened = Open(session="s-1", epoch=1, turn=0, transcript=(), state=None, private_state={})
+        await stalled.send(encode_control([opened]))
+        await until(lambda: server.call_count == 1)
+        for sequence in range(16):
+            await stalled.send(encode_frame(sequence, bytes(640), AudioFormat.PCM16))
+        other = Caller(agent, "s-2")
+        await until(lambda: server.call_count == 2)
+        for sequence in range(16, 20):
+            await stalled.send(encode_frame(sequence, bytes(640), AudioFormat.PCM16))
+        await until(lambda: server.call_count == 1)
+        assert not other.events, "its call stays"
+        other.conversation.close()
+
+
+async def test_a_host_over_tcp_serves_tls_and_asks_for_the_token(folder: Path) -> None:
+    certs = folder / "certs"
+    ensure_certificate(certs, now=time.time())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = HostAddress(host="127.0.0.1", port=free.getsockname()[1])
+    server = HostServer(
+        Counting(), address, server_credentials(address, "right", certs / "leaf.pem", certs / "leaf.key")
+    )
+    await server.start()
+    try:
+        for token, ca_file, said in (
+            ("wrong", certs / "ca.pem", r"refuses the token in agent\.hosts\.token_file"),
+            (None, certs / "ca.pem", r"refuses the token in agent\.hosts\.token_file"),
+            ("right", None, "the handshake failed|did not receive|connection"),
+        ):
+            shown = worker_credentials(address, token, ca_file)
+            refused = HostedAgent(HostedAgentOptions([(address, shown)], start_timeout_s=0.5))
+            with pytest.raises(AgentError, match=said):
+                await refused.open()
+            await refused.close()
+        agent = HostedAgent(HostedAgentOptions([(address, worker_credentials(address, "right", certs / "ca.pem"))]))
+        await agent.open()
+        caller = Caller(agent)
+        caller.hear(0)
+        await until(lambda: caller.texts == ["0"])
+        caller.conversation.close()
+        await agent.close()
+    finally:
+        await server.stop()
+
+
+async def test_a_certificate_of_another_ca_is_one_sentence(folder: Path) -> None:
+    for name in ("ours", "theirs"):
+        ensure_certificate(folder / name, now=time.time())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = HostAddress(host="127.0.0.1", port=free.getsockname()[1])
+    theirs = folder / "theirs"
+    server = HostServer(
+        Counting(), address, server_credentials(address, "right", theirs / "leaf.pem", theirs / "leaf.key")
+    )
+    await server.start()
+    try:
+        shown = worker_credentials(address, "right", folder / "ours" / "ca.pem")
+        refused = HostedAgent(HostedAgentOptions([(address, shown)], start_timeout_s=0.5))
+        with pytest.raises(AgentError, match="certificate"):
+            await refused.open()
+        await refused.close()
+    finally:
+        await server.stop()

@@ -75,8 +75,9 @@ class FinalTranscript:
 
     The session saves the three together, and then acknowledges frames up to `through_sequence`. `state` is the whole
     state as plain maps, lists, strings and numbers, or `None` where nothing changed. `private_state` is as `state`,
-    but is not shown to the user. `through_message` is the last message of the client that had its effect, as of
-    `StateChanged`: for a typed turn its `UserText.number`.
+    but is not shown to the user. While its `pending` is not empty a turn is being answered, silently perhaps: a worker
+    that drains does not move the call then, if it can wait. `through_message` is the last message of the client that
+    had its effect, as of `StateChanged`: for a typed turn its `UserText.number`.
     """
 
     text: str

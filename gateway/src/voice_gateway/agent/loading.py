@@ -23,6 +23,13 @@ from voicelink.errors import VoiceLinkError
 
 ENTRY_POINTS: Final = "voice_gateway.agents"
 _SETTINGS: Final = "agent.settings"
+_EXTRAS: Final = {
+    "livekit": "voice-gateway[livekit]",
+    "livekit.agents": "voice-gateway[livekit]",
+    "openai": "voice-gateway[openai]",
+    "pipecat": "voice-gateway[pipecat]",
+}
+"""What brings the packages that modules of users import before a class could say what it `requires`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +93,14 @@ def _agent_class(name: str) -> type[Agent | CallAgent]:
         found: object = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise AgentError(f"the agent {name!r} is in the module {module_name}, which is not installed") from error
-        raise AgentError(f"the agent {name!r} needs the package {error.name}, which is not installed") from error
+            raise AgentError(
+                f"the agent {name!r} is in the module {module_name}, which is not installed: "
+                "install its package, or name its folder in PYTHONPATH"
+            ) from error
+        remedy = _remedy(_EXTRAS.get(error.name or "", ""))
+        raise AgentError(
+            f"the agent {name!r} needs the package {error.name}, which is not installed{remedy}"
+        ) from error
     except Exception as error:
         raise AgentError(f"the agent {name!r} cannot be imported: {_shown(error)}") from error
     for part in class_name.split("."):

@@ -23,8 +23,9 @@ class TurnTiming:
     """When a turn begins and ends.
 
     `patience_ms` is the pause that ends a finished sentence (default 650; 500 cuts slow speakers off, 900 feels
-    slow); `unfinished_patience_ms` the one that ends a sentence which still lacks something. `onset_ms` of voice make
-    a turn; with less, coughs would interrupt the agent. `preroll_ms` before the onset belong to the turn.
+    slow); `unfinished_patience_ms` the one that ends a sentence which still lacks something, and `finished_patience_ms`
+    the one that ends a turn of which a model says that it is over. `onset_ms` of voice make a turn; with less, coughs
+    would interrupt the agent. `preroll_ms` before the onset belong to the turn.
     """
 
     onset_probability: float = 0.5
@@ -33,6 +34,7 @@ class TurnTiming:
     preroll_ms: int = 400
     patience_ms: int = 650
     unfinished_patience_ms: int = 1_400
+    finished_patience_ms: int = 250
     max_turn_ms: int = 45_000
     silence_report_ms: int = 500
 
@@ -122,11 +124,13 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Signal], tuple[Phase, Action]]] = {
 class TurnTaker:
     """Gives every frame its place in a turn. Set `is_unfinished` whenever the words so far call for more patience.
 
-    Frames hold `sample_bytes` a sample.
+    `is_over` is what a model says of the present pause, `None` without one; it wins over `is_unfinished`, and ends with
+    the pause. Frames hold `sample_bytes` a sample.
     """
 
     def __init__(self, rate_hz: int, timing: TurnTiming | None = None, *, sample_bytes: int = 2) -> None:
         self.is_unfinished = False
+        self.is_over: bool | None = None
         self.phase = Phase.QUIET
         self._timing = timing or TurnTiming()
         self._bytes_per_ms = rate_hz * sample_bytes // 1000
@@ -161,6 +165,11 @@ class TurnTaker:
             case Action.END:
                 return [TurnContinued(audio.pcm), self._end(audio.sequence)]
 
+    @property
+    def pause_ms(self) -> float:
+        """How long the caller has paused within the turn."""
+        return self._silence_ms if self.phase is Phase.PAUSING else 0.0
+
     def finish(self) -> list[TurnEvent]:
         """End what is pending, because no frame follows."""
         if self._last_sequence is None:
@@ -177,6 +186,7 @@ class TurnTaker:
         is_voice = probability >= threshold
         if is_voice:
             self._voice_sequence = sequence
+            self.is_over = None
             if not self._voice_ms:
                 self._onset = sequence
         self._voice_ms = self._voice_ms + duration_ms if is_voice else 0.0
@@ -193,6 +203,10 @@ class TurnTaker:
 
     @property
     def _patience_ms(self) -> int:
+        if self.is_over:
+            return self._timing.finished_patience_ms
+        if self.is_over is False:
+            return self._timing.unfinished_patience_ms
         return self._timing.unfinished_patience_ms if self.is_unfinished else self._timing.patience_ms
 
     def _keep(self, audio: UserAudio) -> list[TurnEvent]:
@@ -212,6 +226,7 @@ class TurnTaker:
 
     def _end(self, sequence: int) -> TurnEnded:
         self.is_unfinished = False
+        self.is_over = None
         self._forget_preroll()
         return TurnEnded(sequence, self._voice_sequence)
 

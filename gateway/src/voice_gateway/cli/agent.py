@@ -82,7 +82,8 @@ def _command(address: HostAddress) -> list[str]:
 
 
 def _given(path: Path | None) -> GivenSettings:
-    variables = {key.removeprefix(_VARIABLES).lower(): value for key, value in os.environ.items() if _VARIABLES in key}
+    named = {key: value for key, value in os.environ.items() if key.startswith(_VARIABLES)}
+    variables = {key.removeprefix(_VARIABLES).lower(): value for key, value in named.items()}
     if path is None:
         return GivenSettings({}, variables)
     try:

@@ -28,6 +28,7 @@ from voice_gateway.certificates.development import DevelopmentCertificate, ensur
 from voice_gateway.cli.access import key as make_key
 from voice_gateway.cli.access import token as make_token
 from voice_gateway.cli.agent import agent_app
+from voice_gateway.cli.new_project import init
 from voice_gateway.cli.simulate import simulate_twilio
 from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.errors import ConfigurationError, GatewayError
@@ -49,6 +50,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.command()(init)
 app.command("token")(make_token)
 app.command("key")(make_key)
 app.command()(simulate_twilio)

@@ -128,6 +128,12 @@ class ReplyInterrupted(HostMessage, frozen=True, tag="interrupted"):
     played_ms: int
 
 
+class PlaybackProgress(HostMessage, frozen=True, tag="played"):
+    """Worker: of the oldest reply that is not finished, so much was played."""
+
+    played_ms: int
+
+
 class ReplyPlayed(HostMessage, frozen=True, tag="playback_finished"):
     """Worker: a reply was played, or cut off; `text` is what of it was played."""
 
@@ -190,6 +196,7 @@ FromWorker = (
     | AskApp
     | AskToolResult
     | ReplyInterrupted
+    | PlaybackProgress
     | ReplyPlayed
     | CheckpointSaved
     | CallerAttached

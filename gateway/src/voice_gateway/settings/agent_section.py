@@ -29,7 +29,7 @@ def _hosts(value: object) -> object:
 
 
 class AgentHostsSection(Section):
-    """`[agent.hosts]`: the agent is in other processes, which this worker dials (`gateway/HOSTS.md`).
+    """`[agent.hosts]`: the agent is in other processes, which this worker dials (`gateway/docs/hosts.md`).
 
     `addresses` are of the form `unix:PATH` or `tcp:HOST:PORT`. Beyond this machine a `token_file` is required, and TLS
     is used, with the CAs in `ca_file` or the system's. A call that finds no host for `patience_s` (default 15, at most

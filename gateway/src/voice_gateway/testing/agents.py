@@ -300,8 +300,8 @@ class AgentContract:
     def test_a_reply_is_said_again_word_by_word_or_not_at_all(self) -> None:
         async def scenario(caller: Caller) -> None:
             await caller.say(self._with_pause())
-            await caller.until(lambda: bool(caller.of(Reply)) or not self.answers_speech, "a reply")
-            await caller.until(lambda: not caller.is_replying, "the end of the reply")
+            await caller.finish()  # an agent may say several things
+            assert caller.of(Reply) or not self.answers_speech
             for text in [event.text for event in caller.of(Reply)]:
                 count = len(caller.of(Reply))
                 caller.conversation.say_again(text)

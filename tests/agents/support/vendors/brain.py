@@ -25,7 +25,7 @@ from voice_gateway.agent.base import (
 )
 from voice_gateway.agent.cascade.bandwidth import WidebandRecogniser
 from voice_gateway.agent.cascade.cascade import Cascade
-from voice_gateway.agent.cascade.parts import Answer, DialoguePolicy, OnAnswer
+from voice_gateway.agent.cascade.parts import Answer, DialoguePolicy, OnAnswer, Recogniser
 from voice_gateway.agents.order.hearing.recogniser import InlineRecogniser
 from voice_gateway.agents.order.menu import default_menu
 from voicelink.audio.speech import SPEECH_RATE_HZ
@@ -48,10 +48,10 @@ class ToneSpeech:
 
 
 @asynccontextmanager
-async def opened_ears() -> AsyncIterator[Cascade]:
-    """Load the recogniser that all sessions of a server share; takes a second."""
+async def opened_ears(recogniser: Recogniser | None = None) -> AsyncIterator[Cascade]:
+    """Load the recogniser that all sessions of a server share, by default the order agent's, which takes a second."""
     cascade = Cascade(
-        WidebandRecogniser(InlineRecogniser(default_menu())),
+        recogniser or WidebandRecogniser(InlineRecogniser(default_menu())),
         lambda: _Voices(),
         lambda: ToneSpeech(),
         input_rate_hz=EAR_RATE_HZ,

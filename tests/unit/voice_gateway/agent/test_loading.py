@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,18 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / "entry_points.txt").write_text(f"[voice_gateway.agents]\n{entries}\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("pipecat", "pipecat"), ("livekit.agents", "livekit"), ("openai", "openai")]
+)
+def test_a_users_module_without_its_extra_names_the_extra(
+    packages: Path, monkeypatch: pytest.MonkeyPatch, module: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module.partition(".")[0], None)  # what is imported so cannot be found
+    (packages / f"bot_{extra}.py").write_text(f"import {module}")
+    with pytest.raises(AgentError, match=rf"which is not installed: pip install 'voice-gateway\[{extra}\]'$"):
+        load_agent(f"bot_{extra}:Bot")
 
 
 @pytest.mark.parametrize("name", ["echo", "echo-pcmu", "order"])

@@ -13,6 +13,7 @@ from voice_gateway.agent.base import (
     Reply,
     ReplyAudio,
     ReplyEnded,
+    ReplyText,
     SessionView,
     StateChanged,
     UserStartedSpeaking,
@@ -217,3 +218,42 @@ def test_what_is_kept_has_a_bound() -> None:
     assert not session.continuity.is_full
     session.continuity.frame(1, b"a")
     assert session.continuity.is_full
+
+
+def test_a_reply_is_said_again_with_the_text_that_it_had_last() -> None:
+    session = Session()
+    session.emitted(Reply("one"), ReplyText("one two."), ReplyAudio(b"ab"))
+    (again,) = session.continuity.replay()
+    assert isinstance(again, AskSayAgain)
+    assert again.text == "one two."
+    session.emitted(Reply("one two."), ReplyText("one"), ReplyText("one two. three."), ReplyAudio(b"abcd"))
+    assert session.got[1:] == [
+        ReplyText("one two."),
+        ReplyAudio(b"ab"),
+        ReplyText("one two. three."),
+        ReplyAudio(b"cd"),
+    ]
+    session.emitted(ReplyEnded(), ReplyText("four"))
+    assert isinstance(session.got[-1], ReplyEnded)
+    cut = PlaybackFinished("one two. thr", 10, is_interrupted=True)
+    assert session.continuity.playback_finished(cut) == cut
+
+
+def test_how_much_was_played_counts_from_the_beginning_of_what_is_repeated_as_one() -> None:
+    session = Session()
+    session.emitted(Reply("one."), ReplyAudio(b"ab"), ReplyEnded(), Reply("two."), ReplyAudio(b"c"))
+    assert session.continuity.played(5) == 5
+    session.continuity.replay()
+    session.emitted(Reply("one. two."), ReplyAudio(b"abcd"), ReplyEnded())
+    assert session.continuity.played(5) == 5
+    session.continuity.playback_finished(PlaybackFinished("one.", 10))
+    assert session.continuity.played(5) == 15
+
+
+def test_the_playback_of_a_reply_of_a_host_before_is_not_told() -> None:
+    session = Session()
+    assert session.continuity.played(5) is None
+    session.emitted(Reply("one."), ReplyAudio(b"ab"))
+    session.continuity.replay()
+    session.continuity.give_up_repeating()
+    assert session.continuity.played(5) is None

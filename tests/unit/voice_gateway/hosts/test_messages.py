@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import types
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import get_args
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgpack
 import pytest
@@ -13,9 +16,9 @@ from voice_gateway.agent.base import (
     AudioFormat,
     CallClientTool,
     FinalTranscript,
-    HangUp,
     Reply,
     ReplyAudio,
+    SessionView,
     StateChanged,
 )
 from voice_gateway.hosts.messages import (
@@ -34,25 +37,43 @@ from voice_gateway.hosts.messages import (
     encode_frame,
     encode_reply_audio,
 )
+from voice_gateway.hosts.worker.continuity import Continuity
 from voicelink.audio.codecs.opus_slots import EMPTY_SLOT, slot_of
 from voicelink.wire import Malformed
 
-PAGE = Path(__file__).parents[4] / "gateway" / "HOSTS.md"
+PAGE = Path(__file__).parents[4] / "gateway" / "docs" / "hosts.md"
 
 
-@pytest.mark.parametrize(
-    "event",
-    [
-        FinalTranscript("tea", 7, {"n": 1}, {"pending": []}, 4),
-        StateChanged(checkpoint=3),
-        Reply("hi"),
-        HangUp("done"),
-        CallClientTool("k", "show", {"page": 1}, 5.0),
-    ],
-    ids=lambda event: type(event).__name__,
-)
-def test_an_event_comes_back_as_it_was(event: AgentEvent) -> None:
-    assert decode_from_host(encode_control([event]), AudioFormat.PCM16) == [event]
+def an_event(kind: type[Any]) -> AgentEvent:
+    """Return an event with a value in each field."""
+    values = {str: "tea", int: 1, float: 5.0, bytes: b"abcd", Mapping: {"n": [1]}}
+
+    def value(hint: Any) -> Any:
+        if get_origin(hint) in (Union, types.UnionType):
+            hint = get_args(hint)[0]
+        return values[get_origin(hint) or hint]
+
+    hints = get_type_hints(kind)
+    event: AgentEvent = kind(**{each.name: value(hints[each.name]) for each in fields(kind)})
+    return event
+
+
+@pytest.mark.parametrize("kind", get_args(AgentEvent), ids=lambda kind: kind.__name__)
+def test_each_event_of_an_agent_comes_back_as_it_was(kind: type[Any]) -> None:
+    event = an_event(kind)
+    raws = [encode_control([event])] if kind is not ReplyAudio else encode_reply_audio(b"abcd", AudioFormat.PCM16)
+    assert [decode_from_host(raw, AudioFormat.PCM16) for raw in raws] == [[event]]
+
+
+def test_each_event_of_an_agent_reaches_the_session() -> None:
+    continuity = Continuity(SessionView("s-1", 0, {}, tuple, lambda: True), None)
+    events = [an_event(kind) for kind in get_args(AgentEvent)]
+    assert [each for event in events for each in continuity.follow(event)] == events
+
+
+def test_what_an_agent_leaves_out_comes_back_as_none() -> None:
+    for event in (FinalTranscript("tea", 7), StateChanged(checkpoint=3), CallClientTool("k", "show", {}, 5.0)):
+        assert decode_from_host(encode_control([event]), AudioFormat.PCM16) == [event]
 
 
 def test_messages_that_go_together_come_together() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voice_gateway.agent.base import FinalTranscript, PlaybackFinished, Reply
+from voice_gateway.agent.base import FinalTranscript, PlaybackFinished, Reply, ReplyEnded, ReplyText
 from voice_gateway.hosts.process.transcript import CallTranscript
 from voice_gateway.store.base import Line
 
@@ -40,3 +40,12 @@ def test_another_reply_than_was_asked_for_is_a_new_line() -> None:
     transcript.say_again("one.")
     transcript.emitted(Reply("two."))
     assert texts(transcript) == [(1, "agent", "one."), (1, "agent", "two.")]
+
+
+def test_a_reply_whose_words_come_while_it_speaks_has_its_last_text_until_it_ends() -> None:
+    transcript = CallTranscript([], 0)
+    for event in (Reply("one"), ReplyText("one two three"), ReplyEnded(), ReplyText("four")):
+        transcript.emitted(event)
+    assert texts(transcript) == [(0, "agent", "one two three")]
+    transcript.playback_finished(PlaybackFinished("one two", 10, is_interrupted=True))
+    assert texts(transcript) == [(0, "agent", "one two")]

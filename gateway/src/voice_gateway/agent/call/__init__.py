@@ -9,7 +9,7 @@
                 call.state["items"] = await call.tool(update_items, text=turn.text)
                 await call.say(f"You have {call.state['items']}.")
 
-`gateway/AGENTS.md` says what survives a worker's end. Choose the class as `agent.name = "package.module:Waiter"`.
+`gateway/docs/agents.md` says what survives a worker's end. Choose the class as `agent.name = "package.module:Waiter"`.
 """
 
 from voice_gateway.agent.call.agent import CallAgent, as_agent
@@ -19,8 +19,10 @@ from voice_gateway.agent.call.options import CallOptions
 from voice_gateway.agent.call.progress.journal import Turn
 from voice_gateway.agent.call.progress.tools import tool_schema
 from voice_gateway.agent.call.replies import Speakable, Spoken
+from voice_gateway.agent.call.turn_taking import BACKCHANNELS, Interruptions, WhileSpeaking
 
 __all__ = [
+    "BACKCHANNELS",
     "Call",
     "CallAgent",
     "CallEvent",
@@ -28,9 +30,11 @@ __all__ = [
     "ClientToolError",
     "ClientToolInterrupted",
     "ClientToolTimeout",
+    "Interruptions",
     "Speakable",
     "Spoken",
     "Turn",
+    "WhileSpeaking",
     "as_agent",
     "tool_schema",
 ]

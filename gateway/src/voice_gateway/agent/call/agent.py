@@ -76,6 +76,8 @@ class _CallAgentAdapter(Agent):
             options.speech,
             input_rate_hz=options.input_rate_hz,
             timing=options.timing,
+            end_of_turn=None if options.end_of_turn is None or not options.listens else options.end_of_turn(),
+            synthesiser=None if options.synthesiser is None else options.synthesiser(),
             is_inline=options.is_inline,
         )
         self._conversations: dict[asyncio.Task[None], CallConversation] = {}

@@ -21,10 +21,11 @@ from voice_gateway.agent.base import (
     UserStoppedSpeaking,
 )
 from voice_gateway.agent.call.client import Client
+from voice_gateway.agent.call.filler import Filler
 from voice_gateway.agent.call.hold import Hold
 from voice_gateway.agent.call.progress.journal import Turn
 from voice_gateway.agent.call.progress.progress import Progress
-from voice_gateway.agent.call.replies import Replies, Speakable, Spoken, sentences_of
+from voice_gateway.agent.call.replies import Replies, Speakable, Spoken, closed, each_of, sentences_of
 from voice_gateway.agent.call.waiting import Changes
 from voicelink.audio.speech import sentences
 
@@ -88,6 +89,7 @@ class CallParts:
     replies: Replies
     feeds: Feeds
     client: Client
+    filler: Filler
     changes: Changes
     bytes_per_s: int
 
@@ -105,6 +107,7 @@ class Call:
         self._progress = parts.progress
         self._replies = parts.replies
         self._feeds = parts.feeds
+        self._filler = parts.filler
         self._holds: list[Hold] = []
 
     @property
@@ -179,7 +182,7 @@ class Call:
         That it is called is saved before, its result after. At another worker a call that ended returns that result,
         one that had not ended is made again with the same `key`. What the tool raises is raised, and not saved.
         """
-        return await self._progress.steps.tool(function, arguments)
+        return await self._filler.during(self._progress.steps.tool(function, arguments))
 
     async def client_tool(
         self, name: str, /, *, timeout_s: float = 30.0, cancel_on_interrupt: bool = False, **arguments: object
@@ -219,7 +222,7 @@ class Call:
     async def hold(self, audio: bytes) -> AsyncIterator[None]:
         """Play `audio`, PCM16 at the agent's `output_rate_hz`, over and over until the block ends.
 
-        It stops for what is said in the block, and while the caller speaks.
+        It stops for what is said in the block, and while the caller speaks, if that interrupts.
         """
         parts = self._parts
         hold = Hold(parts.replies, parts.changes, self.interrupt, audio, parts.bytes_per_s)
@@ -280,9 +283,9 @@ class Call:
             goes_on = True
         if not parts or not parts[0]:
             return await self._replies.rest(text.strip())
-        return await self._replies.say(_each(parts), goes_on=goes_on)
+        return await self._replies.say(each_of(parts), goes_on=goes_on)
 
-    async def _stream(self, speech: AsyncIterable[str] | AsyncIterable[bytes], ordinal: int) -> Spoken:
+    async def _stream(self, speech: AsyncIterable[str] | AsyncIterable[bytes], ordinal: str) -> Spoken:
         generated: list[str] = []
 
         async def new_sentences() -> AsyncIterator[str]:
@@ -300,16 +303,14 @@ class Call:
         return await self._replies.play(_pcm(speech), text)
 
 
-async def _each(parts: list[str]) -> AsyncIterator[str]:
-    for part in parts:
-        yield part
-
-
 async def _texts(pieces: AsyncIterable[str] | AsyncIterable[bytes]) -> AsyncIterator[str]:
-    async for piece in pieces:
-        if not isinstance(piece, str):
-            raise TypeError("say of PCM needs text=..., the words that the transcript shows")
-        yield piece
+    try:
+        async for piece in pieces:
+            if not isinstance(piece, str):
+                raise TypeError("say of PCM needs text=..., the words that the transcript shows")
+            yield piece
+    finally:
+        await closed(pieces)
 
 
 async def _pcm(pieces: AsyncIterable[str] | AsyncIterable[bytes]) -> AsyncIterator[bytes]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -34,13 +32,15 @@ from voice_gateway.agent.base import (
 )
 from voice_gateway.agent.call.call import Call, CallParts, Feeds
 from voice_gateway.agent.call.client import Client
+from voice_gateway.agent.call.filler import Filler
 from voice_gateway.agent.call.options import CallOptions
 from voice_gateway.agent.call.progress.progress import Progress
-from voice_gateway.agent.call.replies import Replies, sentences_of
+from voice_gateway.agent.call.replies import Replies, each_of, sentences_of
+from voice_gateway.agent.call.turn_taking import Interruptions, Taken, TurnTaking
 from voice_gateway.agent.call.waiting import Changes
 from voice_gateway.agent.cascade.cascade import Cascade
 from voice_gateway.agent.cascade.parts import Answer, DialoguePolicy, OnAnswer
-from voice_gateway.errors import AgentError
+from voice_gateway.errors import AgentError, ServiceError
 
 _SAMPLE_BYTES: Final = 2
 _PLACES_LOGGED: Final = 3
@@ -65,7 +65,7 @@ class CallConversation(Conversation):
         self._converse = converse
         self._options = options
         self._changes = Changes()
-        self._progress = Progress(self.emit, self._changes, state)
+        self._progress = Progress(self.emit, self._changes, state, options.filler)
         self._replies = Replies(
             self.emit, cascade, self._changes, options.output_rate_hz * _SAMPLE_BYTES, options.playout_grace_s
         )
@@ -73,8 +73,16 @@ class CallConversation(Conversation):
         self._client = Client(self.emit, self._progress, self._changes)
         self._bytes_per_ms = options.input_rate_hz * _SAMPLE_BYTES / 1000
         self._audio_ms = 0.0
-        self._timings: deque[_Timing] = deque()
-        self._timing = _Timing(0)
+        self._taken = Taken(0, 0)
+        self._turn_taking = TurnTaking(
+            options.interruptions or Interruptions(),
+            self.emit,
+            self._replies,
+            self._feeds.events.push,
+            self._client.interrupted,
+        )
+        self._filler = Filler(options.filler, options.filler_after_s, self._replies, self._progress)
+        self._failure: BaseException | None = None
         self._through = -1
         self._has_begun = False
         self._finishing: asyncio.Task[None] | None = None
@@ -110,6 +118,7 @@ class CallConversation(Conversation):
         """Give the frame to the cascade, and to the agent where it reads frames."""
         self._audio_ms += len(audio.pcm) / self._bytes_per_ms
         self._replies.is_ending = False
+        self._turn_taking.time_passes(self._audio_ms)
         self._feeds.audio.push(audio)
         if self._listener is not None:
             self._listener.hear(audio)
@@ -154,6 +163,7 @@ class CallConversation(Conversation):
         if self._listener is not None:
             self._listener.close()
         self._replies.stop_making()
+        self._filler.close()
         self._task.cancel()
         if self._finishing is not None:
             self._finishing.cancel()
@@ -179,34 +189,33 @@ class CallConversation(Conversation):
         match event:
             case FinalTranscript(text, through_sequence):
                 self._through = through_sequence
-                timing = (self._timing.started_ms, self._timing.ended_ms)
+                timing = (self._taken.started_ms, self._taken.ended_ms)
                 self._progress.understood(text, through_sequence, timing)
+                return
+            case UserStartedSpeaking():
+                self._turn_taking.started(event, round(self._audio_ms))
+                return
+            case UserStoppedSpeaking():
+                self._turn_taking.stopped(event, round(self._audio_ms))
+                return
+            case AgentFailed(reason):
+                self._stop_listening(ServiceError(reason))
                 return
             case Finished():
                 self._finish_when_idle()
                 return
             case NoSpeechUpTo(through_sequence):
                 self._through = through_sequence
+            case PartialTranscript(text):
+                self._turn_taking.partial(text)
+                self._feeds.events.push(event)
         self.emit(event)
-        match event:
-            case UserStartedSpeaking():
-                self._timings.append(_Timing(round(self._audio_ms)))
-                self._replies.is_caller_speaking = True
-                self._replies.cut_off(is_wanted=False)
-                self._client.interrupted()
-                self._feeds.events.push(event)
-            case UserStoppedSpeaking():
-                self._timings[-1].ended_ms = round(self._audio_ms)
-                self._feeds.events.push(event)
-            case PartialTranscript():
-                self._feeds.events.push(event)
 
     def _words(self, words: tuple[str, ...], on_answer: OnAnswer) -> None:
         """Take the final words of the oldest turn; one without words is noise."""
-        self._timing = self._timings.popleft()
-        self._replies.is_caller_speaking = bool(self._timings)
+        self._taken = self._turn_taking.final(words)
         self._changes.notify()
-        on_answer(Answer("") if words else None)
+        on_answer(None if self._taken.is_dropped else Answer(""))
 
     def _finish_when_idle(self) -> None:
         self._replies.is_ending = True
@@ -225,34 +234,56 @@ class CallConversation(Conversation):
         self.emit(Finished())
 
     async def _run(self) -> None:
-        await self._changes.until(lambda: self._has_begun or self._progress.has_pending)
-        self._has_begun = True
         try:
-            bytes_per_s = self._options.output_rate_hz * _SAMPLE_BYTES
-            parts = CallParts(self._progress, self._replies, self._feeds, self._client, self._changes, bytes_per_s)
-            await self._converse(Call(self.emit, parts))
+            await self._changes.until(lambda: self._has_begun or self._progress.has_pending)
+            self._has_begun = True
+            await self._converse(Call(self.emit, self._call_parts()))
             self._progress.commit()
         except (KeyboardInterrupt, GeneratorExit):
             raise
-        except BaseException as error:  # `sys.exit` of one agent must not end the worker and all its calls
-            if isinstance(error, asyncio.CancelledError) and (self.is_closed or self._is_cancelled()):
+        except asyncio.CancelledError as error:
+            if self._failure is not None and not self.is_closed:
+                self._task.uncancel()
+                await self._fail(self._failure)
+            elif self.is_closed or self._is_cancelled():
                 raise
+            else:
+                await self._fail(error)
+        except BaseException as error:  # `sys.exit` of one agent must not end the worker and all its calls
             await self._fail(error)
         else:
             if self._finishing is None:
                 self.emit(HangUp())
+
+    def _call_parts(self) -> CallParts:
+        bytes_per_s = self._options.output_rate_hz * _SAMPLE_BYTES
+        return CallParts(
+            self._progress, self._replies, self._feeds, self._client, self._filler, self._changes, bytes_per_s
+        )
+
+    def _stop_listening(self, error: ServiceError) -> None:
+        """The cascade cannot go on: end the coroutine, unless that has failed by itself."""
+        if self._failure is None:
+            self._failure = error
+            self._task.cancel()
+        if self._listener is not None:
+            self._listener.close()
+        self._replies.is_caller_speaking = False
+        self._changes.notify()
 
     def _is_cancelled(self) -> bool:
         """Whether the cancellation came from outside, and not from something that the coroutine waited for."""
         return self._task.cancelling() > 0
 
     async def _fail(self, error: BaseException) -> None:
-        """Log what was raised, without its text, which may quote the caller; apologise, and end the session."""
+        """Log what was raised, apologise, and end the session. Only a `ServiceError`'s text quotes no caller."""
+        self._failure = error
         places = traceback.extract_tb(error.__traceback__)[-_PLACES_LOGGED:]
         _log.error(
             "call_agent_failed",
             session=None if self._progress.session is None else self._progress.session.session_id,
             error=type(error).__name__,
+            reason=str(error) if isinstance(error, ServiceError) else None,
             at=[f"{place.filename}:{place.lineno} {place.name}" for place in places],
         )
         self.emit(StopReply())
@@ -260,16 +291,8 @@ class CallConversation(Conversation):
         with suppress(AgentError, TimeoutError):
             async with asyncio.timeout(_APOLOGY_TIMEOUT_S):
                 if self._options.apology:
-                    await self._replies.say(sentences_of(_once(self._options.apology)))
+                    await self._replies.say(sentences_of(each_of([self._options.apology])))
         self.emit(AgentFailed(f"the agent failed: {type(error).__name__}"))
-
-
-@dataclass(slots=True)
-class _Timing:
-    """When a turn was noticed and when it was over, in ms of the caller's audio."""
-
-    started_ms: int
-    ended_ms: int = 0
 
 
 class _Words(DialoguePolicy):
@@ -280,7 +303,3 @@ class _Words(DialoguePolicy):
 
     def answer(self, words: tuple[str, ...], on_answer: OnAnswer) -> None:
         self._on_words(words, on_answer)
-
-
-async def _once(text: str) -> AsyncIterator[str]:
-    yield text

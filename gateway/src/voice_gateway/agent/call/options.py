@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from voice_gateway.agent.call.turn_taking import Interruptions
 from voice_gateway.agent.cascade.dictation import Dictation
-from voice_gateway.agent.cascade.parts import Recogniser, VoiceDetectors
+from voice_gateway.agent.cascade.parts import EndOfTurn, Recogniser, Synthesiser, VoiceDetectors
 from voice_gateway.agent.turn import TurnTiming
 from voicelink.audio.speech import SPEECH_RATE_HZ, CachedSpeech, HibariSpeech, Speech
 from voicelink.audio.vad import SileroModel
@@ -17,17 +18,26 @@ class CallOptions:
     """The parts of a call agent, each made when the agent is loaded or opened; the defaults work offline.
 
     `recogniser` makes speech to text, by default pocketsphinx's general English, which understands short and plain
-    sentences only. `voices` and `speech` load the models of voice activity and of text to speech. `timing` says when a
-    turn ends. A caller hears `apology` where `converse` raises, and `asks_again` when back after words were lost;
-    empty is silence. With `listens` false there is neither voice activity nor speech to text: the agent reads
-    `Call.audio`. Where a client reports no playback, `say` returns `playout_grace_s` after speech should have been
-    played. `is_inline` makes speech within the calls, for virtual time.
+    sentences only. `voices` and `speech` load the models of voice activity and of text to speech; a `synthesiser`, of
+    a service, speaks in place of `speech`. `timing` says when a turn ends, `end_of_turn` makes the model that is asked
+    at each pause besides. `interruptions` says what speech of the caller interrupts the agent. Where a tool takes
+    longer than `filler_after_s`, the caller hears `filler`, such as "One moment.", once a turn; empty is silence.
+
+    A caller hears `apology` where `converse` raises, and `asks_again` when back after words were lost; empty is
+    silence. With `listens` false there is neither voice activity nor speech to text: the agent reads `Call.audio`.
+    Where a client reports no playback, `say` returns `playout_grace_s` after speech should have been played.
+    `is_inline` makes speech within the calls, for virtual time.
     """
 
     recogniser: Callable[[], Recogniser] = Dictation
     voices: Callable[[], VoiceDetectors] = SileroModel
     speech: Callable[[], Speech] = lambda: CachedSpeech(HibariSpeech())
+    synthesiser: Callable[[], Synthesiser] | None = None
     timing: TurnTiming | None = None
+    end_of_turn: Callable[[], EndOfTurn] | None = None
+    interruptions: Interruptions | None = None
+    filler: str = ""
+    filler_after_s: float = 1.2
     apology: str = "Sorry, something went wrong. Please call again."
     asks_again: str = "Sorry, we were cut off. What did you say last?"
     listens: bool = True

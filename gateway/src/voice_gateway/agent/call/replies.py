@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 from voice_gateway.agent.base import AgentFailed, Emit, PlaybackFinished, Reply, ReplyAudio, ReplyEnded
 from voice_gateway.agent.call.waiting import Changes
 from voice_gateway.agent.cascade.cascade import Cascade
-from voice_gateway.errors import AgentError
+from voice_gateway.errors import AgentError, ServiceError
 
 Speakable = str | AsyncIterable[str] | AsyncIterable[bytes]
 """A text, a stream of pieces of text, or a stream of PCM16 at the agent's `output_rate_hz`."""
@@ -208,6 +208,8 @@ class Replies:
     async def _made(self) -> None:
         await self._changes.until(lambda: not self._is_making)
         failure, self._failure = self._failure, None
+        if isinstance(failure, ServiceError):
+            raise failure
         if failure is not None:
             raise AgentError(f"speech synthesis failed: {type(failure).__name__}") from failure
 
@@ -247,7 +249,7 @@ class _Ahead(Generic[_Piece]):
             self._reading.cancel()
             with suppress(asyncio.CancelledError):
                 await self._reading
-        await _closed(self._pieces)
+        await closed(self._pieces)
 
     async def next(self, is_enough: Callable[[], bool]) -> _Piece | None:
         """Return the next piece, `None` at the end or once it `is_enough`; raises what the stream raised."""
@@ -275,7 +277,13 @@ class _Ahead(Generic[_Piece]):
             self._changes.notify()
 
 
-async def _closed(pieces: AsyncIterable[object]) -> None:
+async def each_of(parts: Iterable[str]) -> AsyncIterator[str]:
+    """Yield the parts, as a stream."""
+    for part in parts:
+        yield part
+
+
+async def closed(pieces: AsyncIterable[object]) -> None:
     """Close a generator now, and not when it is collected."""
     close = getattr(pieces, "aclose", None)
     if close is not None:
@@ -293,6 +301,6 @@ async def sentences_of(pieces: AsyncIterable[str]) -> AsyncIterator[str]:
                     yield sentence
                 text = text[match.end() :]
     finally:
-        await _closed(pieces)
+        await closed(pieces)
     if rest := text.strip():
         yield rest

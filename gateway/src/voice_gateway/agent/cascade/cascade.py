@@ -7,6 +7,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -31,7 +32,15 @@ from voice_gateway.agent.base import (
     UserStoppedSpeaking,
     UserText,
 )
-from voice_gateway.agent.cascade.parts import Answer, DialoguePolicy, Recogniser, Utterance, VoiceDetectors
+from voice_gateway.agent.cascade.parts import (
+    Answer,
+    DialoguePolicy,
+    EndOfTurn,
+    Recogniser,
+    Synthesiser,
+    Utterance,
+    VoiceDetectors,
+)
 from voice_gateway.agent.turn import NothingPending, TurnContinued, TurnEnded, TurnStarted, TurnTaker, TurnTiming
 from voice_gateway.errors import AgentError
 from voicelink.audio.speech import Speech, sentences
@@ -40,6 +49,9 @@ from voicelink.audio.vad import VoiceActivity
 _PIECES_PER_S = 50
 _NO_FRAME: Final = -1
 _TYPED_WORD: Final = re.compile(r"[\w']+")
+_JUDGED_S = 8
+_JUDGE_AFTER_MS = 200
+"""Models of the end of a turn are trained on speech with so much silence behind it."""
 
 OnSpeech = Callable[[bytes | Exception | None], None]
 """Takes each sentence's PCM as it is made, then `None`, or the error that ended it."""
@@ -49,7 +61,8 @@ class Cascade:
     """The parts that an agent's conversations share.
 
     `make_voices` and `make_speech` load models: they are called once, in the thread that speech is made in.
-    For virtual time pass a recogniser that works within its calls, and `is_inline`: then there is no thread.
+    A `synthesiser` speaks in place of `make_speech`. `end_of_turn` is asked at each pause whether the turn is over. For
+    virtual time pass a recogniser that works within its calls, and `is_inline`: then there is no thread.
     """
 
     def __init__(
@@ -60,26 +73,38 @@ class Cascade:
         *,
         input_rate_hz: int = 16_000,
         timing: TurnTiming | None = None,
+        end_of_turn: EndOfTurn | None = None,
+        synthesiser: Synthesiser | None = None,
         is_inline: bool = False,
     ) -> None:
         self.recogniser = recogniser
+        self.end_of_turn = end_of_turn
+        self._synthesiser = synthesiser
         self.input_rate_hz = input_rate_hz
         self.timing = timing or TurnTiming()
         self._voices = cache(make_voices)
         self._speech = cache(make_speech)
         self._is_open = False
+        self._made: dict[str, bytes] = {}
         self._executor: Executor | None = None if is_inline else ThreadPoolExecutor(1, "speech")
         self._conversations: set[CascadeConversation] = set()
 
     async def open(self, phrases: Iterable[str] = ()) -> None:
-        """Load all models, and make speech of `phrases`, for a voice that remembers; raises what the parts raise."""
+        """Load all models, and make speech of `phrases`; raises what the parts raise.
+
+        A synthesiser's are kept: they can be said while its service is down.
+        """
+        services = [each for each in (self.recogniser, self.end_of_turn, self._synthesiser) if each is not None]
         try:
             if self._executor is None:
                 self._load(phrases)
-                await self.recogniser.open()
+                await asyncio.gather(*(each.open() for each in services))
             else:
                 loading = asyncio.get_running_loop().run_in_executor(self._executor, self._load, phrases)
-                await asyncio.gather(self.recogniser.open(), loading)
+                await asyncio.gather(*(each.open() for each in services), loading)
+            if self._synthesiser is not None:
+                for sentence in (each for text in phrases for each in sentences(text)):
+                    self._made[sentence] = b"".join([pcm async for pcm in self._synthesiser.synthesize(sentence)])
         except BaseException:
             await self.close()
             raise
@@ -98,7 +123,9 @@ class Cascade:
         self._is_open = False
         for conversation in tuple(self._conversations):
             conversation.close()
-        await self.recogniser.close()
+        for each in (self.recogniser, self.end_of_turn, self._synthesiser):
+            if each is not None:
+                await each.close()
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
 
@@ -108,6 +135,8 @@ class Cascade:
 
     def say(self, text: str, on_speech: OnSpeech) -> Callable[[], object]:
         """Make speech of `text`, and return what stops it."""
+        if self._synthesiser is not None:
+            return asyncio.get_running_loop().create_task(self._stream(text, self._synthesiser, on_speech)).cancel
         if self._executor is None:
             self._say_inline(text, on_speech)
             return lambda: None
@@ -115,6 +144,8 @@ class Cascade:
 
     def _load(self, phrases: Iterable[str]) -> None:
         self._voices()
+        if self._synthesiser is not None:
+            return
         self._speech()
         for text in phrases:
             self._joined(text)
@@ -124,6 +155,20 @@ class Cascade:
             for chunk in self._speech().synthesize(text):
                 on_speech(chunk)
         except Exception as error:  # as below
+            on_speech(error)
+        else:
+            on_speech(None)
+
+    async def _stream(self, text: str, synthesiser: Synthesiser, on_speech: OnSpeech) -> None:
+        try:
+            if made := self._made.get(text):
+                on_speech(made)
+                on_speech(None)
+                return
+            async with aclosing(synthesiser.synthesize(text)) as pieces:
+                async for pcm in pieces:
+                    on_speech(pcm)
+        except Exception as error:  # as in _say
             on_speech(error)
         else:
             on_speech(None)
@@ -164,6 +209,9 @@ class CascadeConversation(Conversation):
         self._policy = policy
         self._piece_bytes = cascade.input_rate_hz // _PIECES_PER_S * 2
         self._taker = TurnTaker(cascade.input_rate_hz, cascade.timing)
+        self._spoken = bytearray()
+        self._most_judged = _JUDGED_S * cascade.input_rate_hz * 2
+        self._pause: object | None = None
         self._turns: deque[_Turn] = deque()
         self._asked: _Turn | None = None
         self._is_asking = False
@@ -190,6 +238,8 @@ class CascadeConversation(Conversation):
             piece = UserAudio(sequence, audio.pcm[start : start + self._piece_bytes])
             for event in self._taker.hear(piece, self._voice.probability(piece.pcm)):
                 self._follow(event)
+            if self._cascade.end_of_turn is not None:
+                self._judge_pause(self._cascade.end_of_turn)
 
     def text_received(self, text: UserText) -> None:
         """Interrupt the reply, and make a turn of the text; it comes before a turn that is being spoken."""
@@ -233,6 +283,19 @@ class CascadeConversation(Conversation):
         self._turns.clear()
         self._cascade.closed(self)
 
+    def _judge_pause(self, end_of_turn: EndOfTurn) -> None:
+        """Ask once a pause; an answer that comes after the pause is dropped."""
+        if self._taker.pause_ms == 0.0:
+            self._pause = None
+        elif self._pause is None and self._taker.pause_ms >= _JUDGE_AFTER_MS:
+            pause = self._pause = object()
+
+            def on_judged(is_over: bool) -> None:
+                if self._pause is pause:
+                    self._taker.is_over = is_over
+
+            end_of_turn.judge(bytes(self._spoken), on_judged)
+
     def _follow(self, event: TurnStarted | TurnContinued | TurnEnded | NothingPending) -> None:
         if self.is_closed:
             return
@@ -246,7 +309,10 @@ class CascadeConversation(Conversation):
                     lambda words, is_final: self._words(turn, words, is_final)
                 )
                 turn.utterance.feed(pcm)
+                self._spoken = bytearray(pcm)
             case TurnContinued(pcm):
+                self._spoken += pcm
+                del self._spoken[: -self._most_judged]
                 turn = self._turns[-1]
                 if turn.utterance is not None:
                     turn.utterance.feed(pcm)
@@ -270,8 +336,11 @@ class CascadeConversation(Conversation):
                 return
         self.emit(StateChanged(through_message=number))
 
-    def _words(self, turn: _Turn, words: tuple[str, ...], is_final: bool) -> None:
+    def _words(self, turn: _Turn, words: tuple[str, ...] | AgentError, is_final: bool) -> None:
         if self.is_closed:
+            return
+        if isinstance(words, AgentError):
+            self.emit(AgentFailed(str(words)))
             return
         if is_final:
             turn.final = words

@@ -1,15 +1,28 @@
-"""The parts of a cascade, as interfaces; that of speech synthesis is `voicelink.audio.speech.Speech`."""
+"""The parts of a cascade, as interfaces.
+
+What is brought fits one of them by its methods alone; nothing need be inherited. Voice activity, end of turn and
+recognition take PCM16 at the agent's `input_rate_hz`. Of speech synthesis there are two kinds: a local voice
+(`voicelink.audio.speech.Speech`) runs in the cascade's thread, a `Synthesiser` on its event loop. The language model is
+no part of a cascade: `voice_gateway.agent.call.llm`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from voice_gateway.errors import AgentError
 from voicelink.audio.vad import VoiceActivity
 
-OnWords = Callable[[tuple[str, ...], bool], None]
-"""Takes an utterance's words so far and whether they are final; called only on change, and exactly once with `True`."""
+OnWords = Callable[[tuple[str, ...] | AgentError, bool], None]
+"""Takes an utterance's words so far and whether they are final; called only on change, and exactly once with `True`.
+
+An error in place of the final words ends the call; no words are noise. On the event loop only.
+"""
+
+OnJudged = Callable[[bool], None]
+"""Takes whether the caller has finished; on the event loop, at most once."""
 
 
 class VoiceDetectors(Protocol):
@@ -43,6 +56,35 @@ class Recogniser(Protocol):
 
     async def close(self) -> None:
         """Release the models."""
+
+
+class EndOfTurn(Protocol):
+    """Tells a pause for thought from the end of a turn. No method may block.
+
+    Asked once a pause. Until it has answered, and where it never does, the pause's length alone ends the turn.
+    """
+
+    async def open(self) -> None:
+        """Load the model; one that is missing is logged, and then `judge` never answers."""
+
+    def judge(self, pcm: bytes, on_judged: OnJudged) -> None:
+        """Take the last 8 s of the turn, PCM16 at 16 kHz, with the beginning of the pause."""
+
+    async def close(self) -> None:
+        """Release the model."""
+
+
+class Synthesiser(Protocol):
+    """Text to speech of a service, streaming."""
+
+    async def open(self) -> None:
+        """Make ready; raises `GatewayError`."""
+
+    def synthesize(self, text: str) -> AsyncGenerator[bytes, None]:
+        """Yield PCM16 at the agent's `output_rate_hz` as it comes, in whole samples; raises `AgentError`."""
+
+    async def close(self) -> None:
+        """Release connections."""
 
 
 @dataclass(frozen=True, slots=True)

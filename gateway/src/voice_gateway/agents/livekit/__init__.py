@@ -10,7 +10,7 @@
         def agent(self, chat_ctx: ChatContext) -> Agent:
             return Agent(instructions="You take orders.", chat_ctx=chat_ctx)
 
-`gateway/LIVEKIT.md` says what survives a worker's end. Choose the class as `agent.name = "package.module:MyBot"`.
+`gateway/docs/livekit.md` says what survives a worker's end. Choose the class as `agent.name = "package.module:MyBot"`.
 """
 
 from voice_gateway.agents.livekit.agent import LiveKitAgent

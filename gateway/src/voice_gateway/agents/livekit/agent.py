@@ -11,6 +11,7 @@ from typing import Any, Final
 from livekit.agents import Agent as LiveKitsAgent
 from livekit.agents import AgentSession, ChatContext
 
+from voice_gateway.agent.apology import SORRY, offline_apology
 from voice_gateway.agent.base import Agent, Conversation, Emit
 from voice_gateway.agents.livekit.conversation import Hooks, LiveKitConversation
 
@@ -27,6 +28,8 @@ class LiveKitAgent(Agent):
     install = "voice-gateway[livekit]"
     asks_again: str = "Sorry, we were cut off. What did you say last?"
     """What a caller hears who is back after words were lost; empty is silence."""
+    apology: str = SORRY
+    """What a caller hears, by the offline voice, where the session fails; empty is silence."""
     playout_grace_s: float = 3.0
     """Where a client reports no playback, speech counts as played so long after it must have been."""
 
@@ -50,10 +53,15 @@ class LiveKitAgent(Agent):
         session.interrupt()
         session.generate_reply(user_input=digit)
 
+    async def open(self) -> None:
+        """Make the apology."""
+        if self.apology:
+            await asyncio.to_thread(offline_apology, self.apology, self.output_rate_hz)
+
     def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
         """Begin or restore a conversation; it starts with the session's first call."""
         self.keep_logs_private()
-        hooks = Hooks(self.session, self.agent, self.on_digit, self.asks_again, self.playout_grace_s)
+        hooks = Hooks(self.session, self.agent, self.on_digit, self.asks_again, self.playout_grace_s, self.apology)
         conversation = LiveKitConversation(hooks, emit, state, self.input_rate_hz, self.output_rate_hz)
         running = self._conversations()
         running[conversation.task] = conversation

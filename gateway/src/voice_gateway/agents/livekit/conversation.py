@@ -27,6 +27,7 @@ from livekit.agents.voice.events import (
 from livekit.agents.voice.io import AudioInput
 from livekit.agents.voice.speech_handle import SpeechHandle
 
+from voice_gateway.agent.apology import LastReply
 from voice_gateway.agent.base import (
     AgentFailed,
     Conversation,
@@ -74,6 +75,7 @@ class Hooks:
     on_digit: Callable[[AgentSession[Any], str], None]
     asks_again: str
     grace_s: float
+    apology: str
 
 
 class LiveKitConversation(Conversation):
@@ -117,6 +119,8 @@ class LiveKitConversation(Conversation):
         self._speeches: set[SpeechHandle] = set()
         self._session: AgentSession[Any] | None = None
         self._finishing: asyncio.Task[None] | None = None
+        self._failing: asyncio.Task[None] | None = None
+        self._last_reply = LastReply(self.emit, output_rate_hz)
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     def opened(self, session: SessionView) -> None:
@@ -137,7 +141,10 @@ class LiveKitConversation(Conversation):
         self._changes.notify()
 
     def playback_finished(self, playback: PlaybackFinished) -> None:
-        self._playout.playback_finished(playback)
+        if self._failing is None:
+            self._playout.playback_finished(playback)
+        else:
+            self._last_reply.playback_finished(playback)
 
     def greet(self) -> None:
         """Let the session begin; in a new call the agent's `on_enter` speaks first."""
@@ -193,8 +200,9 @@ class LiveKitConversation(Conversation):
         """End LiveKit's session, in the task."""
         super().close()
         self._playout.close()
-        if self._finishing is not None:
-            self._finishing.cancel()
+        for task in (self._finishing, self._failing):
+            if task is not None:
+                task.cancel()
         self.task.cancel()
 
     # what LiveKit tells
@@ -419,6 +427,15 @@ class LiveKitConversation(Conversation):
         self.emit(Finished())
 
     def _fail(self, reason: str) -> None:
+        if self._failing is None and not self.is_closed:
+            _log.error(
+                "livekit_call_failed", session=None if self._view is None else self._view.session_id, reason=reason
+            )
+            self._failing = asyncio.get_running_loop().create_task(self._apologise(reason))
+
+    async def _apologise(self, reason: str) -> None:
+        """Let the caller hear the apology, and end the session."""
+        await self._last_reply.say(self._hooks.apology)
         self.emit(AgentFailed(reason))
 
     # what is saved

@@ -6,7 +6,7 @@
         async def pipeline(self, transport, call):
             return Pipeline([transport.input(), ..., transport.output(), ...])
 
-`gateway/PIPECAT.md` has a whole program, and says what survives a worker's end.
+`gateway/docs/pipecat.md` has a whole program, and says what survives a worker's end.
 """
 
 from voice_gateway.agents.pipecat.agent import PipecatAgent

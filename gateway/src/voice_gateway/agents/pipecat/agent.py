@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from loguru import logger
+from pipecat.frames.frames import ErrorFrame
 from pipecat.pipeline.base_pipeline import BasePipeline
-from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker, ProcessorUnusablePolicy
 from pipecat.workers.runner import WorkerRunner
 
+from voice_gateway.agent.apology import SORRY, offline_apology
 from voice_gateway.agent.base import Agent, Conversation, Emit
 from voice_gateway.agents.pipecat.call import PipecatCall
 from voice_gateway.agents.pipecat.conversation import PipecatConversation
 from voice_gateway.agents.pipecat.transport import VoiceTransport
+from voice_gateway.errors import AgentError
 
 _CANCELLATIONS: Final = 3
 _CANCEL_TIMEOUT_S: Final = 5.0
@@ -32,6 +35,9 @@ class PipecatAgent(Agent):
     has_logs: ClassVar[bool] = False
     """Whether Pipecat may log. Its lines quote what is said."""
 
+    apology: str = SORRY
+    """What a caller hears, by the offline voice, where the pipeline cannot be made or run; empty is silence."""
+
     def __init__(self, settings: Any = None) -> None:
         self.settings = settings
         self._conversations: dict[asyncio.Task[None], PipecatConversation] = {}
@@ -47,23 +53,45 @@ class PipecatAgent(Agent):
     async def run(self, transport: VoiceTransport, call: PipecatCall) -> None:
         """Run the call's pipeline to its end, which ends the call. It is cancelled when the call is over."""
         made = await self.pipeline(transport, call)
-        worker = made if isinstance(made, PipelineWorker) else self.worker(made)
+        is_own = not isinstance(made, PipelineWorker)
+        worker = self.worker(made) if not isinstance(made, PipelineWorker) else made
+        failures: list[str] = []
+
+        @worker.event_handler("on_pipeline_error")  # type: ignore[untyped-decorator,unused-ignore]  # pipecat's
+        async def on_pipeline_error(_worker: PipelineWorker, frame: ErrorFrame) -> None:
+            is_unusable = is_own and frame.processor is not None and not frame.processor.is_usable
+            if frame.fatal or is_unusable:
+                failures.append(type(frame.processor).__name__ if frame.processor else "the pipeline")
+
         runner = WorkerRunner(handle_sigint=False)
         await runner.add_workers(worker)
         await runner.run()
+        if failures:
+            raise AgentError(f"Pipecat's {failures[0]} can no longer do its job")
 
     def worker(self, pipeline: BasePipeline) -> PipelineWorker:
-        """Return a worker for the pipeline, with the agent's sample rates and without Pipecat's idle timeout."""
+        """Return a worker for the pipeline, with the agent's sample rates and without Pipecat's idle timeout.
+
+        A service that can no longer do its job, as one whose key is refused, ends the call with the apology.
+        """
         params = PipelineParams(audio_in_sample_rate=self.input_rate_hz, audio_out_sample_rate=self.output_rate_hz)
-        return PipelineWorker(pipeline, params=params, idle_timeout_secs=None)
+        return PipelineWorker(
+            pipeline,
+            params=params,
+            idle_timeout_secs=None,
+            processor_unusable_policy=ProcessorUnusablePolicy.CANCEL,
+        )
 
     async def open(self) -> None:
-        """Silence Pipecat's log, unless `has_logs`."""
+        """Silence Pipecat's log, unless `has_logs`, and make the apology."""
         if not self.has_logs:
             logger.disable("pipecat")
+        if self.apology:
+            await asyncio.to_thread(offline_apology, self.apology, self.output_rate_hz)
 
     def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
-        return PipecatConversation(self.run, (self.input_rate_hz, self.output_rate_hz), emit, state, self._began)
+        rates_hz = (self.input_rate_hz, self.output_rate_hz)
+        return PipecatConversation(self.run, rates_hz, emit, state, self._began, self.apology)
 
     async def close(self) -> None:
         """Close all conversations, and wait for their pipelines."""

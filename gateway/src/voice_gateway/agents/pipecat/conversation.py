@@ -13,6 +13,7 @@ from pipecat.frames.frames import LLMMessagesAppendFrame, LLMRunFrame, TTSSpeakF
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection
 
+from voice_gateway.agent.apology import LastReply
 from voice_gateway.agent.base import (
     AgentFailed,
     AppMessage,
@@ -41,6 +42,7 @@ from voice_gateway.agent.call.progress.tools import plain
 from voice_gateway.agents.pipecat.call import PipecatCall
 from voice_gateway.agents.pipecat.saved import Saved, plain_messages
 from voice_gateway.agents.pipecat.transport import VoiceTransport
+from voice_gateway.errors import AgentError
 
 _PLACES_LOGGED: Final = 3
 _CLOSING_SILENCE_S: Final = 1.5
@@ -68,12 +70,15 @@ class PipecatConversation(Conversation):
         emit: Emit,
         state: Mapping[str, Any] | None,
         on_begin: Callable[[asyncio.Task[None], PipecatConversation], None],
+        apology: str = "",
     ) -> None:
         super().__init__(emit)
         self.state: dict[str, Any] = plain(state or {})
         self._saved_state = plain(self.state)
         self._run = run
         self._on_begin = on_begin
+        self._apology = apology
+        self._last_reply = LastReply(self.emit, rates_hz[1])
         self._transport = VoiceTransport(self, *rates_hz)
         self._input, self._output = self._transport.input(), self._transport.output()
         self._playout, self._changes = self._output.playout, self._output.changes
@@ -152,6 +157,7 @@ class PipecatConversation(Conversation):
         self._changes.notify()
 
     def playback_finished(self, playback: PlaybackFinished) -> None:
+        self._last_reply.playback_finished(playback)
         reply = self._playout.finished(playback.played_ms, is_interrupted=playback.is_interrupted)
         if reply is not None and playback.is_interrupted and self._output.cut_text is None:
             self._output.cut_text = playback.text
@@ -354,7 +360,9 @@ class PipecatConversation(Conversation):
                 error=type(error).__name__,
                 at=[f"{place.filename}:{place.lineno} {place.name}" for place in places],
             )
-            self.emit(AgentFailed(f"the agent failed: {type(error).__name__}"))
+            await self._last_reply.say(self._apology)
+            reason = str(error) if isinstance(error, AgentError) else f"the agent failed: {type(error).__name__}"
+            self.emit(AgentFailed(reason))
         else:
             self.emit(HangUp())
         finally:

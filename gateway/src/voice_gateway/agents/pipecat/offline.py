@@ -8,13 +8,14 @@ import wave
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from pipecat.frames.frames import Frame, TranscriptionFrame, TTSAudioRawFrame
+from pipecat.frames.frames import ErrorFrame, Frame, TranscriptionFrame, TTSAudioRawFrame
 from pipecat.services.settings import STTSettings, TTSSettings
 from pipecat.services.stt_service import SegmentedSTTService
 from pipecat.services.tts_service import TTSService
 from pipecat.utils.time import time_now_iso8601
 
 from voice_gateway.agent.cascade.parts import Recogniser
+from voice_gateway.errors import AgentError
 from voicelink.audio.speech import SPEECH_RATE_HZ, Speech
 
 
@@ -29,15 +30,23 @@ class RecogniserSTTService(SegmentedSTTService):
         """Recognise a whole utterance, a WAV file."""
         words: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
 
-        def on_words(found: tuple[str, ...], is_final: bool) -> None:
-            if is_final and not words.done():
+        def on_words(found: tuple[str, ...] | AgentError, is_final: bool) -> None:
+            if words.done():
+                return
+            if isinstance(found, AgentError):
+                words.set_exception(found)
+            elif is_final:
                 words.set_result(found)
 
         utterance = self._recogniser.begin(on_words)
         with wave.open(io.BytesIO(audio)) as file:
             utterance.feed(file.readframes(file.getnframes()))
         utterance.end()
-        text = " ".join(await words)
+        try:
+            text = " ".join(await words)
+        except AgentError as error:
+            yield ErrorFrame(str(error))
+            return
         if text:
             yield TranscriptionFrame(text, "", time_now_iso8601())
 

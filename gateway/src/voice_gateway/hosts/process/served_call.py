@@ -34,6 +34,7 @@ from voice_gateway.hosts.messages import (
     FromWorker,
     Handled,
     Open,
+    PlaybackProgress,
     ReplyInterrupted,
     ReplyPlayed,
     encode_control,
@@ -127,6 +128,8 @@ class ServedCall:
                 conversation.client_tool_returned(ClientToolResult(call_id, result, error, number))
             case ReplyInterrupted(played_ms=played_ms):
                 conversation.interrupted(played_ms)
+            case PlaybackProgress(played_ms=played_ms):
+                conversation.played(played_ms)
             case ReplyPlayed(text=text, played_ms=played_ms, is_interrupted=is_interrupted):
                 playback = PlaybackFinished(text, played_ms, is_interrupted)
                 self._transcript.playback_finished(playback)

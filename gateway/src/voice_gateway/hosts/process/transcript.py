@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from voice_gateway.agent.base import AgentEvent, FinalTranscript, PlaybackFinished, Reply
+from voice_gateway.agent.base import AgentEvent, FinalTranscript, PlaybackFinished, Reply, ReplyEnded, ReplyText
 from voice_gateway.store.base import Line
 
 
@@ -17,6 +17,7 @@ class CallTranscript:
         self._turn = turn
         self._unplayed: deque[Line] = deque()
         self._again: str | None = None
+        self._is_replying = False
 
     def lines(self) -> tuple[Line, ...]:
         """Return what was said: of an interrupted reply what was played."""
@@ -39,6 +40,11 @@ class CallTranscript:
             line = Line(turn, "agent", event.text)
             self._lines.append(line)
             self._unplayed.append(line)
+            self._is_replying = True
+        elif isinstance(event, ReplyText) and self._is_replying and self._unplayed:
+            self._unplayed[-1] = self._reword(self._unplayed[-1], event.text)
+        elif isinstance(event, ReplyEnded):
+            self._is_replying = False
 
     def playback_finished(self, playback: PlaybackFinished) -> None:
         """Of a reply that was cut off only what was played was said."""
@@ -46,10 +52,15 @@ class CallTranscript:
             return
         line = self._unplayed.popleft()
         if playback.is_interrupted:
-            for position in range(len(self._lines) - 1, -1, -1):
-                if self._lines[position] is line:
-                    self._lines[position] = Line(line.turn, line.role, playback.text)
-                    return
+            self._reword(line, playback.text)
+
+    def _reword(self, line: Line, text: str) -> Line:
+        reworded = Line(line.turn, line.role, text)
+        for position in range(len(self._lines) - 1, -1, -1):
+            if self._lines[position] is line:
+                self._lines[position] = reworded
+                break
+        return reworded
 
     def _without(self, text: str) -> int:
         """Remove the last lines that make up `text`, and return their turn."""

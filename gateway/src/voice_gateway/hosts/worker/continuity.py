@@ -18,6 +18,7 @@ from voice_gateway.agent.base import (
     Reply,
     ReplyAudio,
     ReplyEnded,
+    ReplyText,
     SendAppMessage,
     SessionView,
     StateChanged,
@@ -173,9 +174,15 @@ class Continuity:
                 self._cut_off()
             case Finished():
                 self._is_finishing = False
-            case Reply() | ReplyAudio() | ReplyEnded():
+            case Reply() | ReplyText() | ReplyAudio() | ReplyEnded():
                 return self._say(event)
         return (event,)
+
+    def played(self, played_ms: int) -> int | None:
+        """Return how much of its oldest reply the present host is to know as played; `None` for a reply before it."""
+        if not self._replies or not self._replies[0].is_known:
+            return None
+        return sum(each.played_ms for each in self._played) + played_ms
 
     def playback_finished(self, playback: PlaybackFinished) -> PlaybackFinished | None:
         """Return what the present host is to know of a playback; `None` for replies of hosts before it.
@@ -249,7 +256,7 @@ class Continuity:
             reply.is_known, reply.is_ended = False, True
         return (ReplyEnded(),) if cut else ()
 
-    def _say(self, event: Reply | ReplyAudio | ReplyEnded) -> Sequence[AgentEvent]:
+    def _say(self, event: Reply | ReplyText | ReplyAudio | ReplyEnded) -> Sequence[AgentEvent]:
         repeat = self._repeat
         match event:
             case Reply(text):
@@ -266,6 +273,8 @@ class Continuity:
                 if len(self._replies) > _MOST_REPLIES:
                     self._pop_reply()
                 return (*before, event)
+            case ReplyText(text) if self._replies and not self._replies[-1].is_ended:
+                return self._reword(text)
             case ReplyAudio(pcm) if self._replies and not self._replies[-1].is_ended:
                 if repeat is not None and repeat.has_begun:
                     skipped = min(repeat.skip_bytes, len(pcm))
@@ -280,6 +289,16 @@ class Continuity:
                     self._replies[-1].is_ended = True
                     return (event,)
         return ()
+
+    def _reword(self, text: str) -> Sequence[AgentEvent]:
+        """Give the current reply its text; of what is said again, only what goes beyond it is new to the session."""
+        repeat, reply = self._repeat, self._replies[-1]
+        if repeat is not None:
+            if not repeat.has_begun or not text.startswith(repeat.text):
+                return ()
+            text, repeat.text = reply.text + text[len(repeat.text) :], text
+        reply.text = text
+        return (ReplyText(text),)
 
     def _cut_off(self) -> None:
         """The session reports the playback of each; nothing more of them is made."""

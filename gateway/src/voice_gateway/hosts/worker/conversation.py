@@ -43,6 +43,7 @@ from voice_gateway.hosts.messages import (
     Handled,
     Hello,
     Load,
+    PlaybackProgress,
     Refused,
     ReplyInterrupted,
     ReplyPlayed,
@@ -116,6 +117,11 @@ class HostedConversation(Conversation):
         attempt, number = self._checkpoints.pop(checkpoint, (-1, 0))
         if attempt == self._attempt:
             self._send(CheckpointSaved(checkpoint=number))
+
+    def played(self, played_ms: int) -> None:
+        known_ms = None if self._is_giving_up else self._require().played(played_ms)
+        if known_ms is not None:
+            self._send(PlaybackProgress(played_ms=known_ms))
 
     def playback_finished(self, playback: PlaybackFinished) -> None:
         if self._is_giving_up:
@@ -251,14 +257,14 @@ class HostedConversation(Conversation):
         self._host, self._link = host, link
         self._left.clear()
         self._leaves_when_quiet = host.state is HostState.DRAINING
-        link.send(encode_control([continuity.opening(self._epoch)]))
+        first = [encode_control([continuity.opening(self._epoch)])]
         self._repeat_by = self._loop.time() + REPEAT_TIMEOUT_S
         for each in continuity.replay():
             if isinstance(each, tuple):
-                link.send(encode_frame(*each, self._options.form))
+                first.append(encode_frame(*each, self._options.form))
             else:
-                link.send(encode_control([each]))
-        link.start(lambda raw: self._received(link, raw), lambda reason: self._link_lost(link, host))
+                first.append(encode_control([each]))
+        link.start(first, lambda raw: self._received(link, raw), lambda reason: self._link_lost(link, host))
         _log.debug("call_entered_host", session=self._session_id, host=str(host.address), epoch=self._epoch)
 
     def _link_lost(self, link: HostLink, host: Host) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from voice_gateway.hosts.messages import HOST_PATH, MAX_MESSAGE_BYTES
 
 CONNECT_TIMEOUT_S: Final = 2.0
 MAX_UNSENT_BYTES: Final = 4 << 20
-"""What may wait for a host that does not read, as two minutes of PCM16 at 16 kHz; then the link ends."""
+"""What may wait for a host that does not read, as two minutes of PCM16 at 16 kHz, beside what it gets first."""
 _UNAUTHORIZED: Final = 401
 _SILENT: Final = logging.Logger("voice_gateway.hosts", logging.CRITICAL)
 """What `websockets` would log at lower levels holds payloads: speech."""
@@ -34,6 +34,7 @@ class HostLink:
         self._socket = socket
         self._unsent: deque[bytes] = deque()
         self._unsent_bytes = 0
+        self._most_unsent_bytes = MAX_UNSENT_BYTES
         self._wake = asyncio.Event()
         self._is_closed = False
         self._on_lost: Callable[[str], None] = lambda reason: None
@@ -44,19 +45,24 @@ class HostLink:
         """Whether it has ended, by either side."""
         return self._is_closed
 
-    def start(self, on_message: Callable[[bytes], None], on_lost: Callable[[str], None]) -> None:
-        """Begin to take messages."""
+    def start(
+        self, first: Sequence[bytes], on_message: Callable[[bytes], None], on_lost: Callable[[str], None]
+    ) -> None:
+        """Send `first`, however large, and begin to take messages."""
         self._on_lost = on_lost
+        self._unsent.extend(first)
+        self._unsent_bytes = sum(map(len, first))
+        self._most_unsent_bytes += self._unsent_bytes
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._read(on_message)), loop.create_task(self._write())]
 
     def send(self, raw: bytes) -> None:
-        """Send a message; a host that is too far behind with reading is lost."""
+        """Send a message, after `start`; a host that is too far behind with reading is lost."""
         if self._is_closed:
             return
         self._unsent.append(raw)
         self._unsent_bytes += len(raw)
-        if self._unsent_bytes > MAX_UNSENT_BYTES:
+        if self._unsent_bytes > self._most_unsent_bytes:
             self._lost(f"{self._unsent_bytes} bytes wait for the host to read them")
         else:
             self._wake.set()

@@ -189,8 +189,7 @@ class HostPool:
         except OSError as error:
             return _reason(error)
         watched = _Watched(self, address, link)
-        link.send(encode_control([Watch()]))
-        link.start(watched.message_received, watched.lost)
+        link.start([encode_control([Watch()])], watched.message_received, watched.lost)
         try:
             await watched.is_left.wait()
         except asyncio.CancelledError:

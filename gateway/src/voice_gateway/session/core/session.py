@@ -414,12 +414,16 @@ class Session:
         return (BeginUplink(agreement.uplink, self.next_sequence), Send(ready))
 
     def _send_drain(self, now: float) -> Sequence[Effect]:
-        """While the worker goes away: send the caller elsewhere once neither side speaks and all is saved."""
+        """While the worker goes away: send the caller elsewhere once no turn is open and all is saved.
+
+        A turn is open while a side speaks, and while the agent's private state names it as `pending`.
+        """
         if self._drain_at is None or self.state is SessionState.CLOSED:
             return NOTHING
         if self.state is SessionState.DETACHED and self.tracker.is_saved:
             return self._fault(*_DRAINED)
-        is_quiet = self.turns.is_quiet and self.tracker.is_saved
+        is_answering = bool(self.tracker.private_state.get("pending"))
+        is_quiet = self.turns.is_quiet and self.tracker.is_saved and not is_answering
         if not self._is_drain_pending or not (is_quiet or now >= self._drain_notice_by):
             return NOTHING
         self._is_drain_pending = False

@@ -111,9 +111,13 @@ class AckPolicy:
 
     @staticmethod
     def on_sending(space: QuicPacketSpace, now: float) -> None:
-        """Let an ACK that is due later ride in a packet that is sent now, where it costs less (section 13.2.1)."""
+        """Let an ACK that is due later ride in a packet that is sent now, where it costs less (section 13.2.1).
+
+        One that is due goes before its time: aioquic holds an ACK that is due just now back for its pacing, and the
+        timer would be called again and again until the clock goes on.
+        """
         if space.ack_at is not None:
-            space.ack_at = min(space.ack_at, now)
+            space.ack_at = now if space.ack_at > now else math.nextafter(now, -math.inf)
 
     @staticmethod
     def wants_ping(acks_unanswered: int, space: QuicPacketSpace) -> bool:

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.unit.voice_gateway.agent.call.workers import Caller, Converse, on_virtual_time
+from tests.unit.voice_gateway.agent.call.workers import Caller, Words, calling
 from voice_gateway.agent.call import Call, Spoken, Turn
+from voice_gateway.errors import ServiceError
 from voicelink.wire import Bye, CloseCode, Dtmf, Error, Heard, State
-
-
-def calling(converse: Converse, scenario: Callable[[Caller], Awaitable[None]], **options: Any) -> Caller:
-    caller = Caller(converse, options)
-
-    async def run() -> None:
-        try:
-            await scenario(caller)
-        finally:
-            await caller.close()
-
-    on_virtual_time(run)
-    return caller
 
 
 async def waiter(call: Call) -> None:
@@ -448,3 +435,46 @@ def test_a_state_that_cannot_be_saved_ends_the_call_with_an_apology() -> None:
         await caller.until(lambda: caller.link.closed is not None)
 
     assert calling(unplain, scenario).of(Error)[0].message == "the agent failed: TypeError"
+
+
+class Deaf(Words):
+    """A recogniser whose service fails at the end of each turn."""
+
+    def end(self) -> None:
+        self._on_words(ServiceError("speech to text at example.com failed (503)"), True)
+
+
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_a_recogniser_that_fails_ends_the_call_with_an_apology(is_busy: bool) -> None:
+    async def agent(call: Call) -> None:
+        if is_busy:
+            await call.tool(asyncio.sleep, delay=60)
+        async for _ in call.turns():
+            pass
+
+    async def scenario(caller: Caller) -> None:
+        caller.options["recogniser"] = lambda: Deaf(caller)
+        await caller.call()
+        await caller.speak("a taro")
+        await caller.run(4.0)
+
+    caller = calling(agent, scenario)
+    assert caller.said() == ["Sorry, something went wrong.", "Please call again."]
+    assert caller.of(Error)[-1].code == CloseCode.AGENT_FAILED
+    assert caller.of(Error)[-1].message == "the agent failed: ServiceError"
+
+
+def test_a_recogniser_that_fails_during_the_apology_does_not_cut_it_short() -> None:
+    async def agent(call: Call) -> None:
+        async for _ in call.events():
+            raise LookupError
+
+    async def scenario(caller: Caller) -> None:
+        caller.options["recogniser"] = lambda: Deaf(caller)
+        await caller.call()
+        await caller.speak("a taro")
+        await caller.run(4.0)
+
+    caller = calling(agent, scenario)
+    assert caller.said() == ["Sorry, something went wrong.", "Please call again."]
+    assert caller.of(Error)[-1].message == "the agent failed: LookupError"

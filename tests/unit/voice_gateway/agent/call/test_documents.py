@@ -1,4 +1,4 @@
-"""The program in gateway/AGENTS.md and the one in the README run as they stand there."""
+"""The program in gateway/docs/agents.md and the one in the README run as they stand there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def program(document: str) -> str:
     return next(str(example) for example in examples if "CallAgent" in example)
 
 
-@pytest.mark.parametrize("document", ["gateway/AGENTS.md", "README.md"])
+@pytest.mark.parametrize("document", ["gateway/docs/agents.md", "README.md"])
 def test_the_documented_agent_takes_an_order_across_two_workers(
     document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,5 +60,5 @@ def test_the_documented_agent_takes_an_order_across_two_workers(
 
 def test_the_documented_tool_has_a_schema() -> None:
     names: dict[str, Any] = {}
-    exec(compile(program("gateway/AGENTS.md"), "AGENTS.md", "exec"), names)  # noqa: S102 - our own document
+    exec(compile(program("gateway/docs/agents.md"), "agents.md", "exec"), names)  # noqa: S102 - our own document
     assert list(tool_schema(names["add_item"])["parameters"]["properties"]) == ["items", "text"]

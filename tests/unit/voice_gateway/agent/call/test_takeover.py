@@ -211,3 +211,39 @@ def test_a_worker_that_lost_the_session_calls_no_tool() -> None:
 
     on_virtual_time(scenario)
     assert called == ["2"]
+
+
+def test_an_answer_that_came_after_the_next_words_is_not_taken_for_theirs() -> None:
+    """The transcript counts it to the later turn, whose own answer was said too when the worker died."""
+    asked: list[str] = []
+
+    async def look_up(item: str) -> str:
+        asked.append(item)
+        await asyncio.sleep(3.0)
+        return item
+
+    async def agent(call: Call) -> None:
+        async for turn in call.turns():
+            if turn.number == 1:
+                await call.tool(look_up, item=turn.text)
+            await call.say(f"Added {turn.text}.")
+            if turn.number == 2:
+                await call.tool(look_up, item="the bill")
+                await call.say("That is all.")
+
+    caller = Caller(agent)
+
+    async def scenario() -> None:
+        await caller.call()
+        await caller.speak("a taro")
+        await caller.speak("a matcha")
+        await caller.until(lambda: "the bill" in asked)
+        assert caller.said() == ["Added a taro.", "Added a matcha."]
+        caller.kill()
+        await caller.come_back()
+        await caller.run(5.0)
+        await caller.close()
+
+    on_virtual_time(scenario)
+    assert caller.said() == ["Added a taro.", "Added a matcha.", "That is all."]
+    assert sum(caller.played.values()) == pytest.approx(9 * WORD_MS, abs=60)

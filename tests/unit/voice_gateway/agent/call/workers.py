@@ -113,11 +113,8 @@ class DyingStore(MemoryStore):
 
 class ScriptedAgent(CallAgent):
     def __init__(self, converse: Converse, caller: Caller, **options: Any) -> None:
-        super().__init__(
-            CallOptions(
-                recogniser=lambda: Words(caller), voices=Detectors, speech=Voice, **{"is_inline": True, **options}
-            )
-        )
+        parts: dict[str, Any] = {"recogniser": lambda: Words(caller), "is_inline": True}
+        super().__init__(CallOptions(voices=Detectors, speech=Voice, **parts | options))
         self._converse = converse
 
     async def converse(self, call: Call) -> None:
@@ -352,3 +349,17 @@ def on_virtual_time(scenario: Callable[[], Awaitable[None]]) -> None:
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(run())
+
+
+def calling(converse: Converse, scenario: Callable[[Caller], Awaitable[None]], **options: Any) -> Caller:
+    """Run a scenario with an agent of this coroutine; return what its caller saw."""
+    caller = Caller(converse, options)
+
+    async def run() -> None:
+        try:
+            await scenario(caller)
+        finally:
+            await caller.close()
+
+    on_virtual_time(run)
+    return caller

@@ -13,6 +13,7 @@ from voice_gateway.agent.base import (
     Reply,
     ReplyAudio,
     ReplyEnded,
+    StateChanged,
     UserStartedSpeaking,
 )
 from voice_gateway.session.core.effects import (
@@ -271,6 +272,14 @@ class TestDrain:
         assert not sent(effects, Drain)
         (save,) = of(effects, Save)
         assert sent(session.saved(save.record.revision, 2.1), Drain) == [Drain(deadline_s=18.9)]
+
+    def test_waits_for_the_answer_to_a_pending_turn(self, session):
+        effects = session.agent_emitted(FinalTranscript("a latte", 9, None, {"pending": [{"number": 1}]}), 0.5)
+        (save,) = of(effects, Save)
+        session.saved(save.record.revision, 0.6)
+        assert session.drain(20.0, 1.0) == ()
+        (save,) = of(session.agent_emitted(StateChanged(private_state={}), 4.0), Save)
+        assert sent(session.saved(save.record.revision, 4.1), Drain) == [Drain(deadline_s=16.9)]
 
     def test_does_not_wait_for_ever(self, session):
         session.agent_emitted(UserStartedSpeaking(5), 0.5)

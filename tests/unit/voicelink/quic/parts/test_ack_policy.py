@@ -102,6 +102,16 @@ def test_a_short_delay_is_kept_exactly() -> None:
     assert receiver.space.ack_at == pytest.approx(receiver.now + 0.025)
 
 
+@pytest.mark.parametrize(("due_in_s", "is_held_by_pacing"), [(-0.01, False), (0.0, False), (0.01, True)])
+def test_pacing_holds_back_an_ack_that_rides_along_and_none_that_is_due(
+    due_in_s: float, is_held_by_pacing: bool
+) -> None:
+    receiver = Receiver()
+    receiver.space.ack_at = receiver.now + due_in_s
+    AckPolicy.on_sending(receiver.space, receiver.now)
+    assert (receiver.space.ack_at >= receiver.now) is is_held_by_pacing  # as aioquic decides
+
+
 def test_packets_that_need_no_ack_neither_ask_for_one_nor_count() -> None:
     receiver = Receiver()
     receiver.take(0)

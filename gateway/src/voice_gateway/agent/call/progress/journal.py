@@ -6,7 +6,7 @@ again, a step that is done returns what it returned before. Steps before the fir
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,7 +60,13 @@ class Journal:
         self._pending = [Turn(**{**turn, "is_again": True}) for turn in saved.get("pending", ())]
         self._tools = {key: ToolCall(**each) for key, each in saved.get("tools", {}).items()}
         self._said = {key: Generated(**each) for key, each in saved.get("said", {}).items()}
+        self._said_before: int = saved.get("said_before", 0)
         self.messages = MessageJournal(saved)
+
+    @property
+    def said_before(self) -> int:
+        """How many characters, of what was said since the oldest pending turn, belong to turns before it."""
+        return self._said_before
 
     @property
     def pending(self) -> tuple[Turn, ...]:
@@ -71,17 +77,20 @@ class Journal:
         """A turn of the caller is complete."""
         self._pending.append(turn)
 
-    def answered(self, number: int) -> None:
-        """The turn's answer is finished: its steps will not be taken again."""
-        self._pending = [turn for turn in self._pending if turn.number != number]
+    def answered(self, number: int, said_since: Callable[[int], str] = lambda _turn: "") -> None:
+        """The turn's answer is finished: its steps will not be taken again.
+
+        `said_since` returns what was said from a turn on. Where the next turn was complete before this one was
+        answered, that includes this one's answer, which must not be taken for the next one's.
+        """
+        self._remove({number}, said_since)
         self._tools = {key: each for key, each in self._tools.items() if each.turn == 0 or each.turn > number}
         self._said = {key: each for key, each in self._said.items() if each.turn == 0 or each.turn > number}
         self.messages.answered(number)
 
-    def consumed(self, numbers: Iterable[int]) -> None:
-        """These turns were part of the answer to another one."""
-        gone = set(numbers)
-        self._pending = [turn for turn in self._pending if turn.number not in gone]
+    def consumed(self, numbers: Iterable[int], said_since: Callable[[int], str]) -> None:
+        """These turns were part of the answer to another one; `said_since` as of `answered`."""
+        self._remove(set(numbers), said_since)
 
     def tool(self, key: str) -> ToolCall | None:
         """Return the call that was made under this key, finished or not."""
@@ -97,11 +106,11 @@ class Journal:
         if begun is not None:
             self._tools[key] = ToolCall(begun.turn, begun.name, is_done=True, result=result)
 
-    def said(self, turn: int, ordinal: int) -> Generated | None:
+    def said(self, turn: int, ordinal: str) -> Generated | None:
         """Return what the stream said there gave, where it had given all, or was cut off."""
         return self._said.get(f"{turn}.{ordinal}")
 
-    def generated(self, ordinal: int, generated: Generated) -> None:
+    def generated(self, ordinal: str, generated: Generated) -> None:
         """A stream gave its whole text, or what was said was interrupted."""
         self._said[f"{generated.turn}.{ordinal}"] = generated
 
@@ -111,6 +120,13 @@ class Journal:
             "pending": [asdict(turn) for turn in self._pending],
             "tools": {key: asdict(each) for key, each in self._tools.items()},
             "said": {key: asdict(each) for key, each in self._said.items()},
+            "said_before": self._said_before,
             **self.messages.to_state(),
         }
         return {key: value for key, value in state.items() if value}
+
+    def _remove(self, numbers: Collection[int], said_since: Callable[[int], str]) -> None:
+        oldest = self._pending[:1]
+        self._pending = [turn for turn in self._pending if turn.number not in numbers]
+        if self._pending[:1] != oldest:  # else what was said since is the answer to the oldest one, as before
+            self._said_before = len(said_since(self._pending[0].number)) if self._pending else 0

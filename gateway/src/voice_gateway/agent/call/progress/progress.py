@@ -9,7 +9,7 @@ from typing import Any
 
 from voice_gateway.agent.base import Emit, FinalTranscript, SessionView, StateChanged
 from voice_gateway.agent.call.progress.journal import Journal, Turn
-from voice_gateway.agent.call.progress.steps import Steps
+from voice_gateway.agent.call.progress.steps import Said, Steps
 from voice_gateway.agent.call.progress.tools import plain
 from voice_gateway.agent.call.waiting import Changes
 
@@ -21,9 +21,10 @@ class Progress:
     turn's journal: a turn has changed the state wholly or not at all.
     """
 
-    def __init__(self, emit: Emit, changes: Changes, state: Mapping[str, Any] | None) -> None:
+    def __init__(self, emit: Emit, changes: Changes, state: Mapping[str, Any] | None, filler: str = "") -> None:
         self.state: dict[str, Any] = plain(state or {})
         self._saved_state = plain(self.state)
+        self._filler = filler
         self._emit = emit
         self._changes = changes
         self.session: SessionView | None = None
@@ -50,9 +51,8 @@ class Progress:
         self._newest = session.turn
         self._queue.extend(self._journal.pending)
         first = self._queue[0].number if self._queue else session.turn + 1 if session.turn else 0
-        lines = (line for line in session.transcript() if line.role == "agent" and line.turn >= first)
-        said = " ".join(line.text for line in lines)
-        self.steps = Steps(self._journal, self._save, self._checkpoint, session, said)
+        said = self._said_since(first)[self._journal.said_before :].lstrip()
+        self.steps = Steps(self._journal, self._save, self._checkpoint, session, Said(said, self._filler))
 
     @property
     def has_pending(self) -> bool:
@@ -122,7 +122,7 @@ class Progress:
         digits = "".join(turn.text for turn in taken[: -1 if is_over else None])
         self._journal.tool_begins(key, self.steps.turn, "digits")
         self._journal.tool_ended(key, digits)
-        self._journal.consumed(turn.number for turn in taken)
+        self._journal.consumed((turn.number for turn in taken), self._said_since)
         self._save()
         return digits
 
@@ -154,13 +154,17 @@ class Progress:
     def end_turn(self) -> None:
         """The turn is over: that is saved together with what follows."""
         if not self._is_committed:
-            self._journal.answered(self.steps.turn)
+            self._journal.answered(self.steps.turn, self._said_since)
             self._is_committed = True
 
     def saved(self, checkpoint: int) -> None:
         """The session has saved all up to here."""
         self._saved_checkpoint = max(self._saved_checkpoint, checkpoint)
         self._changes.notify()
+
+    def _said_since(self, turn: int) -> str:
+        lines = () if self.session is None else self.session.transcript()
+        return " ".join(line.text for line in lines if line.role == "agent" and line.turn >= turn)
 
     def remember(self) -> dict[str, Any]:
         """Return the journal as the private state, for an event that has it saved."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from voice_gateway.agent.base import SessionView
@@ -11,6 +14,20 @@ from voice_gateway.agent.call.progress.journal import Generated, Journal
 from voice_gateway.agent.call.progress.tools import plain, returned, run_tool, tool_key
 
 _DIGEST_CHARACTERS: Final = 12
+
+
+@dataclass(slots=True)
+class _Numbers:
+    """Numbers the steps of a turn, or of the tool with this key: those are not taken again once the tool is done."""
+
+    tool: str = ""
+    tools_called: int = 0
+    says: Iterator[int] = field(default_factory=itertools.count)
+    sends: Iterator[int] = field(default_factory=itertools.count)
+    is_over: bool = False
+
+
+_of_tool: ContextVar[_Numbers | None] = ContextVar("numbers of a running tool's steps", default=None)
 
 
 class Steps:
@@ -26,7 +43,7 @@ class Steps:
         save: Callable[[], None],
         checkpoint: Callable[[], Awaitable[None]],
         session: SessionView | None = None,
-        said: str = "",
+        said: Said | None = None,
     ) -> None:
         self.turn = 0
         self._journal = journal
@@ -34,11 +51,13 @@ class Steps:
         self._checkpoint = checkpoint
         self._session_id = "" if session is None else session.session_id
         self._has_had_turns = session is not None and session.turn > 0
-        self._said_before = said
-        self.tools_called = 0
-        """How many tools were called in this turn."""
-        self._says = itertools.count()
-        self._sends = itertools.count()
+        self._said = said or Said()
+        self._of_turn = _Numbers()
+
+    @property
+    def tools_called(self) -> int:
+        """How many tools were called in this turn, without those that tools called."""
+        return self._of_turn.tools_called
 
     @property
     def is_repeating_prelude(self) -> bool:
@@ -48,13 +67,12 @@ class Steps:
     @property
     def has_said(self) -> bool:
         """Whether an earlier worker said something in the pending turns that was not said here yet."""
-        return bool(self._said_before)
+        return bool(self._said.text)
 
     def begin(self, turn: int, tools_called: int = 0) -> None:
         """The agent answers this turn now; the first `tools_called` tools of it are not called again."""
         self.turn = turn
-        self.tools_called = tools_called
-        self._says, self._sends = itertools.count(), itertools.count()
+        self._of_turn = _Numbers(tools_called=tools_called)
 
     async def tool(self, function: Callable[..., object], arguments: Mapping[str, object]) -> Any:
         """Call a tool, or return what it returned at an earlier worker."""
@@ -66,38 +84,71 @@ class Steps:
             await self._checkpoint()
         if begun is not None and begun.is_done:
             return returned(function, plain(begun.result))
-        result = plain(await run_tool(function, arguments, key))
+        with self._within(key):
+            result = plain(await run_tool(function, arguments, key))
         self._journal.tool_ended(key, result)
         await self._checkpoint()
         return returned(function, plain(result))
 
     def next_key(self, name: str, arguments: Mapping[str, object]) -> str:
-        """Number the next tool of this turn, and return the key of its call."""
-        self.tools_called += 1
-        return tool_key(self._session_id, self.turn, self.tools_called - 1, name, arguments)
+        """Number the next tool of this turn, or of the tool that runs, and return the key of its call."""
+        numbers = self._numbers
+        numbers.tools_called += 1
+        return tool_key(numbers.tool or self._session_id, self.turn, numbers.tools_called - 1, name, arguments)
 
     def next_send(self, data: Mapping[str, object]) -> str:
         """Number the next message to the application, and return its digest."""
-        return tool_key(self._session_id, self.turn, next(self._sends), "", data)[:_DIGEST_CHARACTERS]
+        numbers = self._numbers
+        key = tool_key(numbers.tool or self._session_id, self.turn, next(numbers.sends), "", data)
+        return key[:_DIGEST_CHARACTERS]
 
-    def next_say(self) -> int:
-        """Number the next thing that is said in this turn."""
-        return next(self._says)
+    def next_say(self) -> str:
+        """Number the next thing that is said in this turn, or by the tool that runs."""
+        numbers = self._numbers
+        return f"{numbers.tool[:_DIGEST_CHARACTERS]}.{next(numbers.says)}".removeprefix(".")
 
-    def generated_before(self, ordinal: int) -> Generated | None:
+    def generated_before(self, ordinal: str) -> Generated | None:
         """Return what was said under this number at an earlier worker, where its whole text is known."""
         return self._journal.said(self.turn, ordinal)
 
-    def generated(self, ordinal: int, text: str, *, is_cut: bool = False, played_ms: int = 0) -> None:
+    def generated(self, ordinal: str, text: str, *, is_cut: bool = False, played_ms: int = 0) -> None:
         """Keep what a stream gave, or what of an interrupted text was played, until the turn is over."""
         self._journal.generated(ordinal, Generated(self.turn, text, is_cut, played_ms))
         self._save()
 
     def was_said(self, text: str) -> bool:
         """Whether the next thing that an earlier worker said in these turns was this text; asked in order."""
-        before = self._said_before
-        if not before or not (before == text or before.startswith(f"{text} ")):
-            self._said_before = ""
-            return False
-        self._said_before = before[len(text) :].lstrip()
-        return True
+        return self._said.begins_with(text)
+
+    @property
+    def _numbers(self) -> _Numbers:
+        of_tool = _of_tool.get()
+        return self._of_turn if of_tool is None or of_tool.is_over else of_tool
+
+    @contextmanager
+    def _within(self, key: str) -> Iterator[None]:
+        numbers = _Numbers(key)
+        token = _of_tool.set(numbers)
+        try:
+            yield
+        finally:
+            numbers.is_over = True
+            _of_tool.reset(token)
+
+
+class Said:
+    """What earlier workers said in the turns that are pending; a `filler` among it is no step of theirs."""
+
+    def __init__(self, text: str = "", filler: str = "") -> None:
+        self.text = text
+        self._filler = filler
+
+    def begins_with(self, text: str) -> bool:
+        """Take `text` off the beginning; where that is something else, the rest is of no use any more."""
+        for filler in ("", self._filler):
+            rest = self.text.removeprefix(filler).lstrip()
+            if rest and (rest == text or rest.startswith(f"{text} ")):
+                self.text = rest[len(text) :].lstrip()
+                return True
+        self.text = ""
+        return False

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from voice_gateway.agent.apology import make_apology
 from voice_gateway.agent.base import Agent, Conversation, Emit
-from voice_gateway.agents.bridges.bridge.apology import make_apology
 from voice_gateway.agents.bridges.bridge.conversation import Bridge, BridgeConversation, BridgeTimes
 from voice_gateway.agents.bridges.bridge.functions import Functions
 from voice_gateway.agents.bridges.bridge.upstream import UpstreamTimes, ended

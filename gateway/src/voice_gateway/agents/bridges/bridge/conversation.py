@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import structlog
 
+from voice_gateway.agent.apology import Apology
 from voice_gateway.agent.base import (
     AgentFailed,
     AudioFormat,
@@ -31,7 +32,6 @@ from voice_gateway.agent.base import (
 )
 from voice_gateway.agent.call.progress.progress import Progress
 from voice_gateway.agent.call.waiting import Changes
-from voice_gateway.agents.bridges.bridge.apology import Apology
 from voice_gateway.agents.bridges.bridge.functions import Functions
 from voice_gateway.agents.bridges.bridge.spoken_items import SpokenItems
 from voice_gateway.agents.bridges.bridge.uplink_audio import UplinkAudio

@@ -218,7 +218,7 @@ def serve() -> None:
         sink.flush()
 
     def listener(key: int) -> OnWords:
-        return lambda words, is_final: write(Words(key, words, is_final))
+        return lambda words, is_final: write(Words(key, () if isinstance(words, AgentError) else words, is_final))
 
     load = read()
     if load is None:

@@ -1,8 +1,10 @@
-"""What a caller hears where the vendor fails: a recording, a sentence of the offline voice, or three tones."""
+"""What a caller hears where the agent fails: a recording, a sentence of the offline voice, or three tones."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,7 +12,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from voice_gateway.agent.base import AudioFormat
+from voice_gateway.agent.base import AudioFormat, Emit, PlaybackFinished, Reply, ReplyAudio, ReplyEnded, StopReply
 from voice_gateway.errors import AgentError
 from voicelink.audio.codecs.g711 import pcmu_encode
 from voicelink.audio.resample import Resampler
@@ -20,7 +22,9 @@ from voicelink.errors import MissingDependencyError
 
 _TONE_HZ, _TONE_S, _TONES, _AMPLITUDE = 480, 0.25, 3, 6_000
 _SETTLING_S: Final = 0.1
-_log = structlog.get_logger("voice_gateway.agents.bridges")
+_PLAYOUT_GRACE_S: Final = 3.0
+SORRY: Final = "Sorry, something went wrong. Please call again."
+_log = structlog.get_logger("voice_gateway.agent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,41 @@ class Apology:
 
     text: str
     audio: bytes
+
+
+class LastReply:
+    """Says an apology as the last reply of a call whose agent failed, over what is being said."""
+
+    def __init__(self, emit: Emit, output_rate_hz: int) -> None:
+        self._emit = emit
+        self._rate_hz = output_rate_hz
+        self._text = ""
+        self._played = asyncio.Event()
+
+    async def say(self, text: str) -> None:
+        """Say it by the offline voice, and return once it was played, or must have been. Empty is silence."""
+        self._emit(StopReply())
+        if not text:
+            return
+        pcm = await asyncio.to_thread(offline_apology, text, self._rate_hz)
+        self._text = text
+        self._emit(Reply(text))
+        self._emit(ReplyAudio(pcm))
+        self._emit(ReplyEnded())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(len(pcm) / 2 / self._rate_hz + _PLAYOUT_GRACE_S):
+                await self._played.wait()
+
+    def playback_finished(self, playback: PlaybackFinished) -> None:
+        """Take the report about any reply."""
+        if self._text and playback.text == self._text:
+            self._played.set()
+
+
+@functools.cache
+def offline_apology(text: str, rate_hz: int) -> bytes:
+    """Return PCM16, made by the first call, which blocks for seconds: have it made before there is a call."""
+    return _made(text, None, AudioFormat.PCM16, rate_hz).audio
 
 
 async def make_apology(text: str, wav: Path | None, audio_format: AudioFormat, rate_hz: int) -> Apology:
@@ -50,7 +89,7 @@ def _made(text: str, wav: Path | None, audio_format: AudioFormat, rate_hz: int) 
         try:
             pcm, pcm_rate_hz = b"".join(HibariSpeech().synthesize(text)), SPEECH_RATE_HZ
         except MissingDependencyError:
-            _log.warning("bridge_apology_is_a_tone", remedy="pip install 'voice-gateway[agent]' or set apology_wav")
+            _log.warning("apology_is_a_tone", remedy="pip install 'voice-gateway[agent]' or set apology_wav")
             pcm, pcm_rate_hz = _tones(), SPEECH_RATE_HZ
     if pcm_rate_hz != rate_hz:
         resampler = Resampler(pcm_rate_hz, rate_hz)

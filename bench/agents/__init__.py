@@ -1,0 +1,1 @@
+"""Kills workers and vendors in calls of every way to bring an agent, and counts what the calls lose."""
