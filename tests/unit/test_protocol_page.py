@@ -16,9 +16,11 @@ from voice_gateway.agents.echo import EchoAgent
 from voice_gateway.agents.order.dialogue import Dialogue, Question
 from voice_gateway.agents.order.menu import default_menu
 from voice_gateway.agents.order.order import Item, Order
+from voice_gateway.session.core import client_messages, session
 from voice_gateway.session.core.record import numbered_messages, record_tracker, resume_tokens
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.core.speech import turns
+from voice_gateway.session.runtime import backlog, live_session
 from voice_gateway.session.runtime.backlog import FRAMES_BEHIND
 from voice_gateway.settings.access_sections import LimitsSection
 from voice_gateway.settings.gateway_settings import SessionSection
@@ -69,7 +71,13 @@ LIMITS: dict[str, tuple[float, ...]] = {
         numbered_messages._MOST_KEPT_BYTES,
     ),
     "answers said again after a resume": (turns._MOST_SAID_AGAIN,),
+    "a client's `number`": (2, (client_messages._LAST_NUMBER + 1).bit_length() - 1, 2),
+    "keys that wait behind audio": (backlog._MESSAGE_BYTES,),
+    "text of an agent's reply, or of a turn, at once": (session._LONGEST_TEXT,),
+    "`state`": (MAX_CONTROL_BYTES,),
+    "what an agent says that waits to be played": (live_session._MOST_UNSENT_S,),
     "transcript kept": (record_tracker._LONGEST_TRANSCRIPT,),
+    "transcript that a resume gives again": (record_tracker._LONGEST_TRANSCRIPT, record_tracker._MOST_CHARACTERS),
     "resume tokens good at once": (resume_tokens._MOST_UNCONFIRMED,),
 }
 WAITS: dict[str, tuple[float, ...]] = {
