@@ -321,6 +321,8 @@ async def test_a_socket_path_that_cannot_be_used_is_one_sentence(folder: Path) -
 
 
 async def test_a_host_that_does_not_read_is_left_at_4_mib(folder: Path) -> None:
+    is_over = asyncio.Event()
+
     async def serve(socket: ServerConnection) -> None:
         is_call = b"watch" not in await socket.recv()
         await socket.send(encode_control([HELLO]))
@@ -328,7 +330,7 @@ async def test_a_host_that_does_not_read_is_left_at_4_mib(folder: Path) -> None:
             while not is_call:
                 await socket.send(encode_control([Load(calls=0, lag_ms=0.0)]))
                 await asyncio.sleep(0.2)
-            await asyncio.sleep(60)
+            await is_over.wait()
 
     a, b = folder / "a", folder / "b"
     async with await unix_serve(serve, str(a), ping_interval=None, close_timeout=0.1), hosted(a, b) as agent:
@@ -346,6 +348,7 @@ async def test_a_host_that_does_not_read_is_left_at_4_mib(folder: Path) -> None:
                 assert pieces < 100, "6 MB"
             await until(lambda: caller.texts == [f"b{number}" for number in range(pieces)])
             caller.conversation.close()
+            is_over.set()
 
 
 async def test_a_worker_that_does_not_read_loses_its_call_at_16_mib(folder: Path) -> None:

@@ -160,8 +160,7 @@ async def test_a_message_that_cannot_be_taken_ends_its_link(folder: Path) -> Non
 
     async with host(folder / "a", Counting()):
         link = await dial(HostAddress(folder / "a"), HostCredentials())
-        link.send(encode_control([_OPEN]))
-        link.start(take, lost.append)
+        link.start([encode_control([_OPEN])], take, lost.append)
         await until(lambda: bool(lost))
         assert lost == ["a message cannot be taken: ValueError"]
 
