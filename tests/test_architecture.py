@@ -208,6 +208,7 @@ MANY_METHODS = {
     "voice_client.VoiceClient": (25, "the whole SDK in one object, as an app uses it"),
     "voice_gateway.RecordTracker": (22, "the session record: each transition of uplink, transcript and playback"),
     "voice_gateway.Conversation": (17, "each event of a session that an agent may follow"),
+    "voice_gateway.Continuity": (13, "each thing that a call's next host needs, and what was said and acked meanwhile"),
     "voice_gateway.HostedConversation": (18, "each event of a session, and what its host's state asks of a call"),
     "voice_gateway.SessionManager": (13, "what transports, sessions, openings and the worker ask of all sessions"),
     "voice_gateway.Endpoint": (18, "sockets, connections, CIDs, admission and reload of one UDP endpoint"),

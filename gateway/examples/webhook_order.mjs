@@ -28,7 +28,7 @@ function answer({ kind, text, state }) {
     return { say: `I have ${spoken(ordered)}. Anything else?`, state: { items: ordered } };
   }
   if (words.includes("total")) return { say: `That makes ${total(items)} dollars. Anything else?` };
-  if (words.includes("that's all")) return { say: `${spoken(items) || "Nothing"}, ${total(items)} dollars. Goodbye!`, hang_up: "ordered" };
+  if (words.includes("that's all")) return { say: `${spoken(items) || "Nothing"}, ${total(items)} dollars. Thank you!`, hang_up: "ordered" };
   return { say: "Sorry, which drink would you like?" };
 }
 

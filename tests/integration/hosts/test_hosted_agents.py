@@ -1,4 +1,4 @@
-"""An agent in a host keeps the contract of agents, and is told all that it would be told in the worker."""
+"""An agent in a host keeps the contract of agents, and has all events that it would have in the worker."""
 
 from __future__ import annotations
 
