@@ -53,7 +53,7 @@ unit: setup tools $(PEERS) $(BROWSER) $(AGENTS) web
 	$(BIN)/pytest --numprocesses auto tests/unit tests/property tests/sim
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 12 tests/integration tests/interop
 	$(BIN)/pytest --durations 12 --ignore tests/unit --ignore tests/property --ignore tests/sim --ignore tests/integration --ignore tests/interop --ignore tests/agents
-	$(AGENTS_VENV)/bin/pytest --numprocesses 2 --dist loadfile --durations 12 tests/agents
+	$(AGENTS_VENV)/bin/pytest --numprocesses 4 --dist loadfile --durations 12 -m "not slow" tests/agents
 
 tools: ## what the tests want of the machine; Debian's packages, where we may install them
 	@command -v go >/dev/null || echo "a test that needs Go 1.26 is left out" >&2
@@ -144,8 +144,8 @@ $(AGENTS): locks/agents.lock pyproject.toml $(COMPONENTS:%=%/pyproject.toml) | $
 	$(AGENTS_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(COMPONENTS:%=-e %) -e .
 	@touch $@
 
-agents: $(AGENTS) ## the tests of agents for other frameworks and of the bridges to vendors
-	STRICT=1 $(AGENTS_VENV)/bin/pytest --durations 12 tests/agents
+agents: $(AGENTS) ## all tests of agents for other frameworks and of the bridges to vendors, ten minutes
+	STRICT=1 $(AGENTS_VENV)/bin/pytest --numprocesses 4 --dist loadfile --durations 12 tests/agents
 
 fuzz: $(READY) ## untrusted datagrams through both datapaths, coverage-guided (SECONDS=60)
 	$(INSTALL) locks/fuzz.lock

@@ -73,7 +73,14 @@ async def until(is_so: object, timeout_s: float = 20.0) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("place", ["in mid-speech", "between effect and result", "in mid-answer"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "between effect and result",
+        pytest.param("in mid-speech", marks=pytest.mark.slow),
+        pytest.param("in mid-answer", marks=pytest.mark.slow),
+    ],
+)
 async def test_an_order_survives_the_kill_of_its_worker(tmp_path: Path, place: str) -> None:
     status, _, errors = await run("certificate", "--out", str(tmp_path))
     assert status == 0, errors

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.agents.livekit.calls import recording
 from tests.agents.livekit.parts import Scripted, Words, last_user
 from voice_gateway.agent.base import Agent
 from voice_gateway.testing.agents import AgentContract
 
 
+@pytest.mark.slow
 class TestLiveKitAgent(AgentContract):
     timeout_s = 40.0
 

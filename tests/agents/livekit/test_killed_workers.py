@@ -84,7 +84,9 @@ def lines(call: VoiceClient, role: str) -> list[str]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("point", ["model", "tool", "answer"])
+@pytest.mark.parametrize(
+    "point", ["tool", *(pytest.param(each, marks=pytest.mark.slow) for each in ("model", "answer"))]
+)
 async def test_the_next_worker_answers_with_the_right_history(point: str, tmp_path: Path) -> None:
     (tmp_path / f"slow-{point}").touch()
     assert (await run("certificate", "--out", str(tmp_path / "certs")))[0] == 0

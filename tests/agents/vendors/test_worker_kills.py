@@ -84,8 +84,9 @@ async def until(is_so: Callable[[], bool]) -> None:
 @pytest.mark.parametrize(
     ("case", "place"),
     [
-        *((case, place) for case in CASES for place in ("in mid-speech", "between effect and result")),
-        (DEEPGRAM, "in mid-answer"),
+        *((case, "between effect and result") for case in CASES),
+        *(pytest.param(case, "in mid-speech", marks=pytest.mark.slow) for case in CASES),
+        pytest.param(DEEPGRAM, "in mid-answer", marks=pytest.mark.slow),
     ],
     ids=lambda each: each.vendor.name if isinstance(each, Case) else each,
 )
