@@ -11,8 +11,9 @@ from livekit.agents import APIStatusError, function_tool
 
 from tests.agents.livekit.calls import Caller, recording
 from tests.agents.livekit.parts import Scripted, Words, last_user, said
-from voice_gateway.agent.base import AgentEvent, FinalTranscript, Reply, SessionView, UserText
+from voice_gateway.agent.base import AgentEvent, FinalTranscript, Finished, Reply, SessionView, UserText
 from voice_gateway.agents.livekit.playout import Playout
+from voice_gateway.store.base import Line
 from voicelink.wire import Dtmf, Error, Flush
 
 LONG = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen."
@@ -120,6 +121,29 @@ async def test_a_typed_text_is_a_turn_that_acknowledges_its_message() -> None:
     (turn,) = [event for event in events if isinstance(event, FinalTranscript)]
     assert (turn.text, turn.through_message) == ("a taro", 4)
     assert [event.text for event in events if isinstance(event, Reply)] == ["You wrote a taro."]
+
+
+async def test_what_is_about_to_be_said_again_is_said_once() -> None:
+    """A client may lose its connection once more before text to speech has made what another worker lost."""
+    agent = Scripted(lambda items: "", speech=Words())
+    events: list[AgentEvent] = []
+    conversation = agent.converse(events.append, None)
+    lines = (Line(0, "agent", "One two."),)
+    conversation.opened(SessionView("s-1", 0, {}, lambda: lines, lambda: True))
+    conversation.say_again("One two.")
+    conversation.greet()
+    for _ in range(400):
+        if agent.sessions and agent.sessions[0].current_speech is not None:
+            break
+        await asyncio.sleep(0.01)
+    conversation.say_again("One two.")
+    conversation.finish()
+    for _ in range(800):
+        if any(isinstance(event, Finished) for event in events):
+            break
+        await asyncio.sleep(0.02)
+    await agent.close()
+    assert [event.text for event in events if isinstance(event, Reply)] == ["One two."]
 
 
 async def test_silence_is_acked() -> None:

@@ -50,6 +50,20 @@ def test_of_a_whole_answer_the_rest_is_said_and_what_was_heard_is_in_the_history
     assert said(context) == [("user", "a taro"), ("assistant", "One.")]
 
 
+def test_words_before_a_tool_are_no_part_of_the_answer_that_was_said_after_it() -> None:
+    lines = (USER, Line(1, "agent", "One moment."), Line(1, "agent", "It is ordered."))
+    for answer, rest in (("It is ordered.", ""), ("It is ordered. More?", "More?")):
+        context = history(("user", "a taro"), ("assistant", "One moment."))
+        todo = continue_from(context, lines, "It is ordered.", answer, is_pending=True)
+        assert todo == Continuation(again="It is ordered.", rest=rest)
+
+
+def test_a_whole_answer_that_is_in_the_history_is_not_said_again() -> None:
+    lines = (USER, Line(1, "agent", "One moment."), Line(1, "agent", "It is ordered."))
+    context = history(("user", "a taro"), ("assistant", "One moment."), ("assistant", "It is ordered."))
+    assert continue_from(context, lines, "", "It is ordered.", is_pending=True) == Continuation()
+
+
 def test_words_before_a_tool_are_not_said_again_and_the_model_sees_its_call_open() -> None:
     context = history(("user", "a taro"), ("assistant", "One moment."))
     todo = continue_from(context, (USER, Line(1, "agent", "One moment.")), "", None, is_pending=True)

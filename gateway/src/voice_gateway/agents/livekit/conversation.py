@@ -13,11 +13,12 @@ from typing import Any, Final
 import structlog
 from livekit import rtc
 from livekit.agents import Agent as LiveKitsAgent
-from livekit.agents import AgentSession, ChatContext
+from livekit.agents import AgentSession, APIStatusError, ChatContext
 from livekit.agents.voice.events import (
     AgentStateChangedEvent,
     CloseEvent,
     ConversationItemAddedEvent,
+    ErrorEvent,
     FunctionToolsExecutedEvent,
     SpeechCreatedEvent,
     ToolExecutionUpdatedEvent,
@@ -30,6 +31,8 @@ from livekit.agents.voice.speech_handle import SpeechHandle
 from voice_gateway.agent.apology import LastReply
 from voice_gateway.agent.base import (
     AgentFailed,
+    AppMessage,
+    ClientToolResult,
     Conversation,
     Emit,
     FinalTranscript,
@@ -50,7 +53,7 @@ from voice_gateway.agent.call.progress.journal import Journal, Turn
 from voice_gateway.agent.call.progress.steps import Steps
 from voice_gateway.agent.call.progress.tools import plain
 from voice_gateway.agent.call.waiting import Changes
-from voice_gateway.agents.livekit.history import Continuation, continue_from, from_saved, to_saved
+from voice_gateway.agents.livekit.history import Continuation, continue_from, from_saved, normal, to_saved
 from voice_gateway.agents.livekit.playout import Playout, Texts
 from voice_gateway.agents.livekit.tools import CURRENT_STEPS
 from voice_gateway.agents.livekit.uplink import Uplink
@@ -63,6 +66,8 @@ _ANSWER_WAIT_S: Final = 0.05
 _FINISH_SILENCE_S: Final = 1.5
 _FINISH_WAIT_S: Final = 10.0
 _PLACES_LOGGED: Final = 3
+_REFUSALS: Final = frozenset({401, 402, 403, 404})
+"""HTTP statuses of a vendor that refuses the key, the account or the model, and so each turn that follows."""
 _log = structlog.get_logger("voice_gateway.agents.livekit")
 
 
@@ -109,6 +114,8 @@ class LiveKitConversation(Conversation):
         """Keys and texts that wait for the session to start."""
         self._texts_due: deque[UserText] = deque()
         """Texts that are no turns yet."""
+        self._messages_read: deque[int] = deque()
+        """Numbers of other messages that came after such a text: to acknowledge them is to acknowledge it."""
         self._has_begun = False
         self._is_started = False
         self._announced = False
@@ -117,7 +124,13 @@ class LiveKitConversation(Conversation):
         """Whether what an earlier worker left to do was not begun yet."""
         self._continuation = Continuation()
         self._speeches: set[SpeechHandle] = set()
+        self._exact: SpeechHandle | None = None
+        """The speech that `Playout.exactly` is for."""
+        self._own_texts: list[str] = []
+        """What is said for an earlier worker, or without the model: no part of an answer that is being made."""
         self._session: AgentSession[Any] | None = None
+        self._refusal = ""
+        """Which part of LiveKit's session a vendor refused to work for, where that ended the session."""
         self._finishing: asyncio.Task[None] | None = None
         self._failing: asyncio.Task[None] | None = None
         self._last_reply = LastReply(self.emit, output_rate_hz)
@@ -173,6 +186,15 @@ class LiveKitConversation(Conversation):
         """Make a turn of it, once the session runs; the message is acknowledged with the turn."""
         self._type(text)
 
+    def app_message_received(self, message: AppMessage) -> None:
+        """Acknowledge it after the texts before it; agents do not read such messages."""
+        self._message_read(message.number)
+
+    def client_tool_returned(self, result: ClientToolResult) -> None:
+        """Acknowledge it after the texts before it; agents call no tools of clients."""
+        if result.number is not None:
+            self._message_read(result.number)
+
     def interrupted(self, played_ms: int) -> None:
         """Reports about the replies follow; that LiveKit stops is its own decision, or follows here."""
         if self._session is not None and self._is_started and self._playout.is_saying and not self._speeches_stopped():
@@ -180,8 +202,8 @@ class LiveKitConversation(Conversation):
         self._playout.clear_buffer()
 
     def say_again(self, text: str) -> None:
-        """Say it from what is kept, or else have text to speech make it again."""
-        if self._playout.say_again(text):
+        """Say it from what is kept, or else have text to speech make it again, unless it is about to."""
+        if self._playout.say_again(text) or self._playout.exactly == text:
             return
         if self._is_started and self._session is not None:
             self._say_exactly(self._session, text, keeps=True)
@@ -256,12 +278,34 @@ class LiveKitConversation(Conversation):
         self._journal.understood(Turn(self._turn, text, through))
         self._steps.begin(self._turn)
         self._history.begin()
-        number = self._texts_due.popleft().number if self._texts_due and self._texts_due[0].text == text else None
+        number = self._number_of(text)
         self.emit(FinalTranscript(text, through, private_state=self._remember(), through_message=number))
+        self._acknowledge()
+
+    def _number_of(self, text: str) -> int | None:
+        """Forget the typed text that became a turn, with those before it: LiveKit drops one that is interrupted."""
+        if all(each.text != text for each in self._texts_due):
+            return None
+        while (typed := self._texts_due.popleft()).text != text:
+            pass
+        return typed.number
+
+    def _message_read(self, number: int) -> None:
+        self._messages_read.append(number)
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Acknowledge messages up to the first text that is no turn yet."""
+        waiting = [each.number for each in (*self._texts_due, *self._typed) if isinstance(each, UserText)]
+        while self._messages_read and (not waiting or self._messages_read[0] < waiting[0]):
+            self.emit(StateChanged(through_message=self._messages_read.popleft()))
 
     def _answered(self, text: str) -> None:
         """The model gave the whole text of an answer, or of one between tools' calls."""
-        asyncio.get_running_loop().call_later(_ANSWER_WAIT_S, self._answer_is_whole, self._turn, text)
+        if text in self._own_texts:
+            self._own_texts.remove(text)
+        else:
+            asyncio.get_running_loop().call_later(_ANSWER_WAIT_S, self._answer_is_whole, self._turn, text)
 
     def _answer_is_whole(self, turn: int, text: str) -> None:
         if turn == self._turn and not self._history.has_tools and self._journal.pending:
@@ -289,6 +333,8 @@ class LiveKitConversation(Conversation):
 
     def _speech_done(self, speech: SpeechHandle) -> None:
         self._speeches.discard(speech)
+        if speech is self._exact:  # it may have been cut off before a first frame
+            self._exact = self._playout.exactly = None
         self._turn_over()
         self._changes.notify()
 
@@ -304,9 +350,21 @@ class LiveKitConversation(Conversation):
         self._history.begin()
         self._save()
 
+    def _erred(self, event: ErrorEvent) -> None:
+        """End LiveKit's session at once where a vendor refuses: LiveKit itself lets three turns pass in silence."""
+        cause = getattr(event.error, "error", None)
+        if isinstance(cause, APIStatusError) and cause.status_code in _REFUSALS and not event.error.recoverable:
+            self._refusal = self._refusal or f"{type(event.error).__name__} of {event.error.label}"
+            self._end_refused()
+
+    def _end_refused(self) -> None:
+        if self._refusal and self._is_started and self._session is not None:
+            self._session.shutdown(drain=False)
+
     def _closed(self, event: CloseEvent) -> None:
-        if event.error is not None:
-            self._fail(f"LiveKit's session ended: {type(event.error).__name__} of {event.error.label}")
+        cause = self._refusal if event.error is None else f"{type(event.error).__name__} of {event.error.label}"
+        if cause:
+            self._fail(f"LiveKit's session ended: {cause}")
         else:
             self.emit(HangUp())
 
@@ -358,9 +416,11 @@ class LiveKitConversation(Conversation):
         session.on("function_tools_executed", self._tools_executed)
         session.on("tool_execution_updated", self._tool_updated)
         session.on("speech_created", self._speech_created)
+        session.on("error", self._erred)
         await session.start(agent, record=False)
         session.on("close", self._closed)
         self._is_started = True
+        self._end_refused()
         return session
 
     def _continue(self, session: AgentSession[Any]) -> None:
@@ -369,7 +429,7 @@ class LiveKitConversation(Conversation):
         if todo.again:
             self._say_exactly(session, todo.again, keeps=not todo.answers)
         if todo.rest:
-            session.say(todo.rest)
+            self._say(session, todo.rest)
         if todo.answers:
             self._playout.said = todo.said
             session.generate_reply()
@@ -400,12 +460,16 @@ class LiveKitConversation(Conversation):
 
     def _say_exactly(self, session: AgentSession[Any], text: str, *, keeps: bool) -> None:
         self._playout.exactly = text
-        session.say(text, add_to_chat_ctx=keeps)
+        self._exact = self._say(session, text, keeps=keeps)
+
+    def _say(self, session: AgentSession[Any], text: str, *, keeps: bool = True) -> SpeechHandle:
+        self._own_texts.append(normal(text))
+        return session.say(text, add_to_chat_ctx=keeps)
 
     def _ask_again(self) -> None:
         self._asks_again = False
         if self._session is not None and self._hooks.asks_again:
-            self._session.say(self._hooks.asks_again)
+            self._say(self._session, self._hooks.asks_again)
 
     def _speeches_stopped(self) -> bool:
         return all(speech.interrupted for speech in self._speeches)

@@ -61,7 +61,8 @@ def continue_from(
     heard = _without(known, spoken.removesuffix(again) if again else spoken)
     if heard and (not known or heard != normal(spoken)):
         context.add_message(role="assistant", content=heard)
-    rest = "" if answer is None else _without(spoken, answer)
+    before = known if answer is None else known.removesuffix(normal(answer)).strip()  # words before a tool's call
+    rest = "" if answer is None else _without(_without(before, spoken), answer)
     return Continuation(again=again, rest="" if not is_pending else rest)
 
 
