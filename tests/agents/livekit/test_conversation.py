@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -125,18 +127,24 @@ async def test_a_typed_text_is_a_turn_that_acknowledges_its_message() -> None:
 
 async def test_what_is_about_to_be_said_again_is_said_once() -> None:
     """A client may lose its connection once more before text to speech has made what another worker lost."""
-    agent = Scripted(lambda items: "", speech=Words())
+    begun, is_due = threading.Event(), threading.Event()
+
+    class Slow(Words):
+        def synthesize(self, text: str) -> Iterator[bytes]:
+            begun.set()
+            is_due.wait(20)
+            yield from super().synthesize(text)
+
+    agent = Scripted(lambda items: "", speech=Slow())
     events: list[AgentEvent] = []
     conversation = agent.converse(events.append, None)
     lines = (Line(0, "agent", "One two."),)
     conversation.opened(SessionView("s-1", 0, {}, lambda: lines, lambda: True))
     conversation.say_again("One two.")
     conversation.greet()
-    for _ in range(400):
-        if agent.sessions and agent.sessions[0].current_speech is not None:
-            break
-        await asyncio.sleep(0.01)
+    assert await asyncio.to_thread(begun.wait, 20)
     conversation.say_again("One two.")
+    is_due.set()
     conversation.finish()
     for _ in range(800):
         if any(isinstance(event, Finished) for event in events):
