@@ -222,7 +222,7 @@ MANY_METHODS = {
     "voice_gateway.LiveSession": (13, "what the transport, the agent, the store and the timers tell one session"),
     "voice_gateway.CallConversation": (15, "each event of a session, for one coroutine"),
     "voice_gateway.Progress": (15, "each step of a call that is saved"),
-    "voice_gateway.LiveKitConversation": (14, "each event of a session, and each of a LiveKit session: it joins the two"),
+    "voice_gateway.LiveKitConversation": (14, "each event of our session, and of a LiveKit session: it joins the two"),
     "voice_gateway.PipecatConversation": (31, "each event of a session, and each of a pipeline: it joins the two"),
     "voice_gateway.TransportEvents": (14, "each event of a call's pipeline"),
     "voice_gateway.Call": (17, "all that an agent does in a call, in one object"),
