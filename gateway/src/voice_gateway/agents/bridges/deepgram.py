@@ -76,10 +76,7 @@ class Deepgram(Vendor):
 
     def __init__(self, settings: DeepgramSettings) -> None:
         self._settings = settings
-        is_pcmu = settings.audio == "pcmu"
-        self.audio_format = AudioFormat.PCMU if is_pcmu else AudioFormat.PCM16
-        self.input_rate_hz = _MULAW_HZ if is_pcmu else _INPUT_HZ
-        self.output_rate_hz = _MULAW_HZ if is_pcmu else _OUTPUT_HZ
+        self.speak_in(settings.audio, _INPUT_HZ, _OUTPUT_HZ)
 
     def target(self, key: str) -> Target:
         base = (self._settings.base_url or _URL).rstrip("/")

@@ -104,9 +104,7 @@ class ElevenLabs(Vendor):
 
     def __init__(self, settings: ElevenLabsSettings) -> None:
         self._settings = settings
-        is_pcmu = settings.audio == "pcmu"
-        self.audio_format = AudioFormat.PCMU if is_pcmu else AudioFormat.PCM16
-        self.input_rate_hz = self.output_rate_hz = _PCMU_HZ if is_pcmu else _PCM_HZ
+        self.speak_in(settings.audio, _PCM_HZ, _PCM_HZ)
 
     def target(self, key: str) -> Target:
         base = (self._settings.base_url or _URL).rstrip("/")

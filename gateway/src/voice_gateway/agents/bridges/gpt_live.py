@@ -16,7 +16,6 @@ import msgspec
 import numpy as np
 from pydantic import BaseModel, Field
 
-from voice_gateway.agent.base import AudioFormat
 from voice_gateway.agents.bridges.bridge.agent import BridgeAgent, BridgeSettings
 from voice_gateway.agents.bridges.bridge.vendor import (
     Answered,
@@ -90,9 +89,7 @@ class GPTLive(Vendor):
     def __init__(self, settings: GPTLiveSettings, wall_clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._wall_clock = wall_clock
-        is_pcmu = settings.audio == "pcmu"
-        self.audio_format = AudioFormat.PCMU if is_pcmu else AudioFormat.PCM16
-        self.input_rate_hz = self.output_rate_hz = _PCMU_HZ if is_pcmu else _PCM_HZ
+        self.speak_in(settings.audio, _PCM_HZ, _PCM_HZ)
 
     def target(self, key: str) -> Target:
         base = (self._settings.base_url or _URL).rstrip("/")

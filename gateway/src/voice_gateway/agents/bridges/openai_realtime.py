@@ -15,7 +15,6 @@ from urllib.parse import quote
 import msgspec
 from pydantic import BaseModel, Field
 
-from voice_gateway.agent.base import AudioFormat
 from voice_gateway.agents.bridges.bridge.agent import BridgeAgent, BridgeSettings
 from voice_gateway.agents.bridges.bridge.conversation import NOT_TRANSCRIBED
 from voice_gateway.agents.bridges.bridge.vendor import (
@@ -90,9 +89,7 @@ class OpenAIRealtime(Vendor):
 
     def __init__(self, settings: OpenAIRealtimeSettings) -> None:
         self._settings = settings
-        is_pcmu = settings.audio == "pcmu"
-        self.audio_format = AudioFormat.PCMU if is_pcmu else AudioFormat.PCM16
-        self.input_rate_hz = self.output_rate_hz = _PCMU_HZ if is_pcmu else _PCM_HZ
+        self.speak_in(settings.audio, _PCM_HZ, _PCM_HZ)
 
     def target(self, key: str) -> Target:
         base = (self._settings.base_url or _URL).rstrip("/")

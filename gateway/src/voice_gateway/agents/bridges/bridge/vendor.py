@@ -9,9 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from voice_gateway.agent.base import AudioFormat
+from voicelink.audio.codecs.pcmu import PCMU_RATE_HZ
 
 Message = str | bytes
 """One WebSocket message: text or binary."""
@@ -249,6 +250,13 @@ class Vendor(ABC):
     output_rate_hz: int = 24_000
     lookback_ms: int = 1_500
     """Speech, or the first words of a turn, may be reported to have begun so long before what the vendor has."""
+
+    def speak_in(self, audio: Literal["pcm", "pcmu"], input_rate_hz: int, output_rate_hz: int) -> None:
+        """Declare mu-law at 8 kHz both ways for `pcmu`, as telephones have it; else PCM16 at these rates."""
+        is_pcmu = audio == "pcmu"
+        self.audio_format = AudioFormat.PCMU if is_pcmu else AudioFormat.PCM16
+        self.input_rate_hz = PCMU_RATE_HZ if is_pcmu else input_rate_hz
+        self.output_rate_hz = PCMU_RATE_HZ if is_pcmu else output_rate_hz
 
     @abstractmethod
     def target(self, key: str) -> Target:
