@@ -14,6 +14,11 @@ Every message is one sentence that names the rule and the value.
 
 from __future__ import annotations
 
+import traceback
+from typing import Final
+
+_PLACES_LOGGED: Final = 3
+
 
 class GatewayError(Exception):
     """Root of the tree; catch it at the command line and print it."""
@@ -41,3 +46,12 @@ class AgentError(GatewayError):
 
 class ServiceError(AgentError):
     """A service that the agent uses failed or refused. The message quotes neither its caller nor its key."""
+
+
+def loggable(error: BaseException) -> dict[str, object]:
+    """Return what a log may hold of an exception: its type and the innermost places; its text may quote a caller."""
+    places = traceback.extract_tb(error.__traceback__)[-_PLACES_LOGGED:]
+    return {
+        "error": type(error).__name__,
+        "at": [f"{place.filename}:{place.lineno} {place.name}" for place in places],
+    }

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import uvloop
+from structlog.testing import capture_logs
 
 from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeTransport, run_ready
 from voice_gateway.access.gate import Gate
@@ -157,10 +158,16 @@ async def test_an_agent_that_raises_ends_its_own_session_only(bench):
     other, other_transport = bench.call()
 
     def fail(audio: UserAudio) -> None:
-        raise KeyError("model")
+        raise KeyError("what the caller said")
 
     bench.agent.conversations[0].on_hear = fail
-    live.audio_received(frame(0))
+    with capture_logs() as logs:
+        live.audio_received(frame(0))
+    (failure,) = [log for log in logs if log["event"] == "session_effect_failed"]
+    assert failure["error"] == "KeyError"
+    assert failure["at"][-1].endswith(" fail")
+    assert "what the caller said" not in str(logs)
+    assert not failure.get("exc_info")
     assert transport.closed == [(CloseCode.INTERNAL, "the worker failed")]
     other.audio_received(frame(0))
     assert other_transport.closed == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -40,10 +39,9 @@ from voice_gateway.agent.call.turn_taking import Interruptions, Taken, TurnTakin
 from voice_gateway.agent.call.waiting import Changes
 from voice_gateway.agent.cascade.cascade import Cascade
 from voice_gateway.agent.cascade.parts import Answer, DialoguePolicy, OnAnswer
-from voice_gateway.errors import AgentError, ServiceError
+from voice_gateway.errors import AgentError, ServiceError, loggable
 
 _SAMPLE_BYTES: Final = 2
-_PLACES_LOGGED: Final = 3
 _MOST_PENDING_TURNS: Final = 256
 _APOLOGY_TIMEOUT_S: Final = 15.0
 _log = structlog.get_logger("voice_gateway.agent.call")
@@ -278,13 +276,11 @@ class CallConversation(Conversation):
     async def _fail(self, error: BaseException) -> None:
         """Log what was raised, apologise, and end the session. Only a `ServiceError`'s text quotes no caller."""
         self._failure = error
-        places = traceback.extract_tb(error.__traceback__)[-_PLACES_LOGGED:]
         _log.error(
             "call_agent_failed",
             session=None if self._progress.session is None else self._progress.session.session_id,
-            error=type(error).__name__,
             reason=str(error) if isinstance(error, ServiceError) else None,
-            at=[f"{place.filename}:{place.lineno} {place.name}" for place in places],
+            **loggable(error),
         )
         self.emit(StopReply())
         self._replies.cut_off()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -57,6 +56,7 @@ from voice_gateway.agents.livekit.history import Continuation, continue_from, fr
 from voice_gateway.agents.livekit.playout import Playout, Texts
 from voice_gateway.agents.livekit.tools import CURRENT_STEPS
 from voice_gateway.agents.livekit.uplink import Uplink
+from voice_gateway.errors import loggable
 
 _SAMPLE_BYTES: Final = 2
 _CATCH_UP: Final = 8
@@ -65,7 +65,6 @@ _ANSWER_WAIT_S: Final = 0.05
 """After so long an answer without a tool's call is whole: LiveKit starts tools as soon as it reads of them."""
 _FINISH_SILENCE_S: Final = 1.5
 _FINISH_WAIT_S: Final = 10.0
-_PLACES_LOGGED: Final = 3
 _REFUSALS: Final = frozenset({401, 402, 403, 404})
 """HTTP statuses of a vendor that refuses the key, the account or the model, and so each turn that follows."""
 _log = structlog.get_logger("voice_gateway.agents.livekit")
@@ -380,12 +379,10 @@ class LiveKitConversation(Conversation):
             if not self.is_closed:
                 raise
         except Exception as error:
-            places = traceback.extract_tb(error.__traceback__)[-_PLACES_LOGGED:]
             _log.error(
                 "livekit_agent_failed",
                 session=None if self._view is None else self._view.session_id,
-                error=type(error).__name__,
-                at=[f"{place.filename}:{place.lineno} {place.name}" for place in places],
+                **loggable(error),
             )
             self._fail(f"the LiveKit agent could not start: {type(error).__name__}")
         finally:

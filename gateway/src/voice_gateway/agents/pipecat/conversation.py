@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -42,9 +41,8 @@ from voice_gateway.agent.call.progress.tools import plain
 from voice_gateway.agents.pipecat.call import PipecatCall
 from voice_gateway.agents.pipecat.saved import Saved, plain_messages
 from voice_gateway.agents.pipecat.transport import VoiceTransport
-from voice_gateway.errors import AgentError
+from voice_gateway.errors import AgentError, loggable
 
-_PLACES_LOGGED: Final = 3
 _CLOSING_SILENCE_S: Final = 1.5
 _SETTLING_S: Final = 0.3
 _HEARING_TIMEOUT_S: Final = 10.0
@@ -353,12 +351,10 @@ class PipecatConversation(Conversation):
         try:
             await self._run(self._transport, PipecatCall(self))
         except Exception as error:
-            places = traceback.extract_tb(error.__traceback__)[-_PLACES_LOGGED:]
             _log.error(
                 "pipecat_agent_failed",
                 session=self.session_id,
-                error=type(error).__name__,
-                at=[f"{place.filename}:{place.lineno} {place.name}" for place in places],
+                **loggable(error),
             )
             await self._last_reply.say(self._apology)
             reason = str(error) if isinstance(error, AgentError) else f"the agent failed: {type(error).__name__}"

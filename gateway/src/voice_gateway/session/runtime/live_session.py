@@ -23,6 +23,7 @@ from voice_gateway.agent.base import (
     UserAudio,
     UserText,
 )
+from voice_gateway.errors import loggable
 from voice_gateway.session.core.effects import (
     BeginUplink,
     Close,
@@ -273,9 +274,9 @@ class LiveSession(TransportHandler):
                 effect = self._effects.popleft()
                 try:
                     self._carry_out(effect)
-                except Exception:
+                except Exception as error:
                     # one session's failure, an agent's above all, must not reach the transport that others share
-                    self._log.exception("session_effect_failed", effect=type(effect).__name__)
+                    self._log.error("session_effect_failed", effect=type(effect).__name__, **loggable(error))
                     self._effects.clear()
                     self._effects.extend(self.session.end(CloseCode.INTERNAL, "the worker failed"))
         finally:
