@@ -43,18 +43,16 @@ class Speaker:
         self._pacer = Pacer(lead, utterances)
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Utterance] = deque()
-        self._waiting_bytes = 0
         self._next_slice: asyncio.Handle | None = None
 
     @property
     def waiting_s(self) -> float:
         """How much audio waits to be sent."""
-        return self._waiting_bytes / self._bytes_per_s
+        return sum(len(utterance.audio) for utterance in self._queue) / self._bytes_per_s
 
     def speak(self, utterance_id: int, audio: bytes) -> None:
         """Add audio to the utterance; a new one waits until those before it are encoded."""
         self._utterance(utterance_id).audio += audio
-        self._waiting_bytes += len(audio)
         self._pump()
 
     def end(self, utterance_id: int) -> None:
@@ -69,12 +67,10 @@ class Speaker:
     def reset(self, utterance_id: int) -> None:
         """Forget what of the utterance is not encoded, and abandon what is not delivered."""
         self._queue = deque(utterance for utterance in self._queue if utterance.utterance_id != utterance_id)
-        self._waiting_bytes = sum(len(utterance.audio) for utterance in self._queue)
         self._transport.reset_audio(utterance_id)
 
     def close(self) -> None:
         self._queue.clear()
-        self._waiting_bytes = 0
         if self._next_slice:
             self._next_slice.cancel()
 
@@ -97,7 +93,6 @@ class Speaker:
             return
         piece = bytes(utterance.audio[:byte_count])
         del utterance.audio[:byte_count]
-        self._waiting_bytes -= len(piece)
         self._utterances.sent(utterance.utterance_id, byte_count, self._loop.time())
         self._send(utterance, utterance.encoder.push(piece))
         if utterance.is_ended and not utterance.audio:
