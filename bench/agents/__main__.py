@@ -147,7 +147,7 @@ async def measure(jobs: Sequence[Job], count: int, calls: int, lanes: int, minut
             number, job = waiting.pop(0)
             try:
                 await job.run(folder / str(number), count, calls, time.monotonic() + share_s * len(job.cells))
-            except Exception as error:
+            except Exception as error:  # one way that cannot be measured must not cost the figures of the others
                 print(f"{job.name}: {type(error).__name__}: {error}", flush=True)
 
     with tempfile.TemporaryDirectory(prefix="agents-", ignore_cleanup_errors=True) as folder:

@@ -222,7 +222,7 @@ async def _call(lane: Lane, link: NatLink, kill: _Kill) -> Outcome:
             finally:
                 speaking.cancel()
             await call.finish(_CALL_TIMEOUT_S)
-    except Exception as failure:
+    except Exception as failure:  # however a call fails, its words count as lost
         error = f"{type(failure).__name__}: {failure}"
         kill.spoken_at.append(loop.time())
     silence_s = ear.longest_silence_s(max(said_at, kill.killed_at or 0.0))
@@ -243,7 +243,7 @@ async def _answered(call: VoiceClient, ear: Ear, part: str) -> None:
     while not any(part in line.text for line in call.transcript if line.role == "agent"):  # noqa: ASYNC110 - a call
         await asyncio.sleep(0.02)
     came_at = loop.time()
-    while not ear.audible_at or not came_at - _QUIET_S < ear.audible_at[-1] < loop.time() - _QUIET_S:  # noqa: ASYNC110
+    while not ear.audible_at or not came_at - _QUIET_S < ear.audible_at[-1] < loop.time() - _QUIET_S:  # noqa: ASYNC110 - the clock decides
         await asyncio.sleep(0.02)
 
 

@@ -81,7 +81,7 @@ async def _kills(
                 try:
                     await cell.revive(ready=2)
                     outcomes[point].append(await hold_call(cell, point, WORDS[:1]))
-                except Exception as error:
+                except Exception as error:  # a call that fails is an outcome; the other points are still measured
                     print(f"{point}: the call failed: {type(error).__name__}: {error}", flush=True)
                     outcomes[point].append(None)
                 if len(outcomes[point]) == count:

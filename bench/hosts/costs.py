@@ -51,7 +51,7 @@ class _Answers(Conversation):
         self.emit(PartialTranscript(str(audio.sequence)))
 
     def pressed(self, digit: str) -> None:
-        time.sleep(BLOCK_S)
+        time.sleep(BLOCK_S)  # what is measured: a loop that stands still
 
 
 class _Frames:
