@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib import import_module
 from typing import Any, ClassVar, Final
 
 from loguru import logger
@@ -19,6 +21,11 @@ from voice_gateway.agents.pipecat.conversation import PipecatConversation
 from voice_gateway.agents.pipecat.transport import VoiceTransport
 from voice_gateway.errors import AgentError
 
+_IMPORTED_BY_CALLS: Final = (
+    "pipecat.adapters.llm.services.open_ai_adapter",
+    "pipecat.audio.turn.smart_turn.local_smart_turn_v3",
+)
+"""Pipecat imports these when a pipeline first needs them, some 600 modules: in a call they would hold the loop up."""
 _CANCELLATIONS: Final = 3
 _CANCEL_TIMEOUT_S: Final = 5.0
 """A pipeline that swallowed its cancellation is cancelled again after so long."""
@@ -83,7 +90,8 @@ class PipecatAgent(Agent):
         )
 
     async def open(self) -> None:
-        """Silence Pipecat's log, unless `has_logs`, and make the apology."""
+        """Import what calls need, silence Pipecat's log, unless `has_logs`, and make the apology."""
+        await asyncio.to_thread(_import_ahead)
         if not self.has_logs:
             logger.disable("pipecat")
         if self.apology:
@@ -106,3 +114,9 @@ class PipecatAgent(Agent):
     def _began(self, task: asyncio.Task[None], conversation: PipecatConversation) -> None:
         self._conversations[task] = conversation
         task.add_done_callback(self._conversations.pop)
+
+
+def _import_ahead() -> None:
+    for module in _IMPORTED_BY_CALLS:
+        with suppress(ImportError):  # another version of pipecat-ai has it elsewhere, or an extra of it is missing
+            import_module(module)
