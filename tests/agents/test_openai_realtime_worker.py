@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.waiting import until
 from tests.agents.support.openai_realtime_server import KEY, RealtimeServer, realtime_server
 from tests.agents.support.vendor_voice import SENTENCES, shop_brain
 from tests.integration.support.relay import relaying
@@ -64,13 +65,6 @@ async def worker(folder: Path, name: str, server: RealtimeServer, tool: str) -> 
 def orders(folder: Path) -> list[list[str]]:
     file = folder / "orders"
     return [line.split() for line in file.read_text().splitlines()] if file.exists() else []
-
-
-async def until(is_so: object, timeout_s: float = 20.0) -> None:
-    assert callable(is_so)
-    async with asyncio.timeout(timeout_s):
-        while not is_so():  # noqa: ASYNC110 - other processes have no event to wait for
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.waiting import until
 from tests.integration.support.worker_process import PROGRAM, SETTINGS, caller, run, started
 from tests.unit.recordings import recording
 
@@ -51,12 +52,6 @@ async def worker(folder: Path, installed: Path, name: str, listen: str) -> Async
         if process.returncode is None:
             process.kill()
         await process.communicate()
-
-
-async def until(is_so, timeout_s: float = 30.0) -> None:  # type: ignore[no-untyped-def]  # a predicate
-    async with asyncio.timeout(timeout_s):
-        while not is_so():  # noqa: ASYNC110 - what is waited for happens in another process
-            await asyncio.sleep(0.02)
 
 
 async def test_a_spoken_order_survives_a_kill_within_its_turn(installed: Path, tmp_path: Path) -> None:

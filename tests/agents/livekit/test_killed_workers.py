@@ -7,7 +7,7 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from testbed.waiting import until
 from tests.agents.livekit.calls import recording
 from tests.agents.livekit.parts import said
 from tests.agents.livekit.shop import GREETING
@@ -60,14 +61,6 @@ async def worker(folder: Path, number: int) -> AsyncIterator[tuple[asyncio.subpr
         if process.returncode is None:
             process.kill()
         await process.wait()
-
-
-async def until(is_so: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
-    for _ in range(round(timeout_s / 0.05)):
-        if is_so():
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError(what)
 
 
 def record(folder: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from google import genai
 from google.genai import types as gm
 from websockets.asyncio.client import connect
 
+from testbed.waiting import until
 from tests.agents.support.vendors.brain import TOOL
 from tests.agents.support.vendors.deepgram import DeepgramSession
 from tests.agents.support.vendors.elevenlabs import AGENT_ID, ElevenLabsSession, check
@@ -47,12 +48,6 @@ async def frames(pcm: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(pcm), 640):
         yield pcm[start : start + 640]
         await asyncio.sleep(0)
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not is_so():  # noqa: ASYNC110 - a vendor's client has no event to wait for
-            await asyncio.sleep(0.01)
 
 
 class Deepgram:

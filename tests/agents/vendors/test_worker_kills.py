@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from testbed.waiting import until
 from tests.agents.support.vendors import tools
 from tests.agents.support.vendors.server import KEY, VendorServer, vendor_server
 from tests.agents.vendors.test_bridges import CASES, DEEPGRAM, ELEVENLABS, ORDER, TOTAL, Case
@@ -73,12 +74,6 @@ def orders(folder: Path) -> list[tuple[str, str]]:
     file = folder / "orders"
     lines = file.read_text().splitlines() if file.exists() else []
     return [(line.partition(" ")[0], line.partition(" ")[2]) for line in lines]
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not is_so():  # noqa: ASYNC110 - other processes have no event to wait for
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(

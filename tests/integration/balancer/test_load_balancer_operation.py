@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -10,6 +9,7 @@ import time
 from pathlib import Path
 
 from quiclb import LoadBalancer, Settings
+from testbed.waiting import until
 from tests.integration.support.load_balancer import CHOSEN, TIMEOUT_S, LoadBalancerProcess, exchange, on_every_datapath
 from tests.integration.support.scripted_server import self_signed
 from tests.unit.quiclb.pools import cid, short_packet
@@ -107,12 +107,6 @@ async def gateway_endpoint() -> Endpoint:
     endpoint = Endpoint(settings, identity, issuer, None, wall_clock=time.time, rng=os.urandom)
     await endpoint.open()
     return endpoint
-
-
-async def until(is_true) -> None:
-    async with asyncio.timeout(TIMEOUT_S):
-        while not is_true():  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(0.01)
 
 
 @on_every_datapath

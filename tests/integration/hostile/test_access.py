@@ -17,9 +17,10 @@ from websockets.exceptions import InvalidStatus
 
 from quiclb import SppHeader, wrap
 from testbed.ports import free_port
+from testbed.waiting import until
 from tests.integration.support.relay import relaying
 from tests.integration.support.telephone import FAST_S, LOUD, QUIET
-from tests.integration.support.udp import Client, FakeLoadBalancer, Socket, initial, until
+from tests.integration.support.udp import Client, FakeLoadBalancer, Socket, initial
 from tests.unit.voice_gateway.access.access_keys import SECRET, pair
 from voice_client import AccessRefused, AudioOptions, Security, SessionFailed, SessionRefused, VoiceClient
 from voice_gateway.access.keys import signing_key

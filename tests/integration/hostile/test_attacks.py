@@ -16,7 +16,8 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicErrorCode, QuicPacketType, pull_quic_header
 
 from quiclb import SppHeader, wrap
-from tests.integration.support.udp import Client, Socket, client_and_initial, initial, issuer, serving, until
+from testbed.waiting import until
+from tests.integration.support.udp import Client, Socket, client_and_initial, initial, issuer, serving
 from tests.unit.voicelink.quic.harness import SERVER_ADDRESS, client_configuration, connected, seeded
 from voice_gateway.endpoint.admission.address_validation import NETWORK_FAILURES
 from voice_gateway.endpoint.endpoint import Endpoint
@@ -189,7 +190,7 @@ async def test_networks_that_pass_retry_and_fall_silent_do_not_shut_out_a_newcom
         await until(lambda: endpoint.counters.connections_opened == 20)
         assert endpoint.half_open_count == 8
         newcomer = await Client(endpoint.address or ("", 0)).connect()
-        await until(lambda: newcomer.has(SessionOpened), 1.0)
+        await until(lambda: newcomer.has(SessionOpened), timeout_s=1.0)
         assert endpoint.counters.half_open_evicted == 13
         newcomer.close()
         for each in silent:

@@ -7,7 +7,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from websockets.asyncio.client import unix_connect
 from websockets.asyncio.server import ServerConnection, unix_serve
 from websockets.exceptions import ConnectionClosed
 
+from testbed.waiting import until
 from voice_gateway.agent.base import (
     Agent,
     AgentEvent,
@@ -93,12 +94,6 @@ class Caller:
 
     def hear(self, sequence: int) -> None:
         self.conversation.hear(UserAudio(sequence, bytes(640)))
-
-
-async def until(is_so: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not is_so():  # noqa: ASYNC110 - what is waited for happens in another thread
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture

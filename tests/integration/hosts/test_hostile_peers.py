@@ -14,7 +14,8 @@ from websockets.asyncio.client import unix_connect
 from websockets.asyncio.server import ServerConnection, unix_serve
 from websockets.http11 import Request, Response
 
-from tests.integration.hosts.test_calls_and_hosts import Caller, Counting, folder, host, hosted, until
+from testbed.waiting import until
+from tests.integration.hosts.test_calls_and_hosts import Caller, Counting, folder, host, hosted
 from voice_gateway.agent.base import (
     Agent,
     AgentFailed,

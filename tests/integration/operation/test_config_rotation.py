@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from quiclb.settings.loader import Settings
-from tests.integration.support.udp import until
+from testbed.waiting import until
 from tests.integration.support.workers import (
     CONFIG,
     TONE,

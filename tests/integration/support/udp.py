@@ -41,14 +41,6 @@ from voicelink.wire import (
 Address = tuple[str, int]
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 5.0) -> None:
-    """Let the loop run until the condition holds; fail after the timeout."""
-    deadline = asyncio.get_running_loop().time() + timeout_s
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, "waited in vain"
-        await asyncio.sleep(0.005)
-
-
 class Socket(asyncio.DatagramProtocol):
     """A UDP socket that calls `received(datagram, address)`."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.support.udp import until
+from testbed.waiting import until
 from tests.integration.support.workers import TONE, InProcessCluster, cluster
 from voice_client import MigrationFailed
 

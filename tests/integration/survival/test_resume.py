@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from testbed.waiting import until
 from tests.integration.support.relay import relaying
 from tests.integration.support.workers import TONE, call_that_goes_on_at_another_worker, calling, ended, working
 from voice_client import Interrupted, Resumed, Security, SessionFailed, VoiceClient
@@ -21,12 +22,6 @@ def came_back(events: Iterable[object]) -> list[Resumed]:
     breaks = [event for event in events if isinstance(event, Interrupted | Resumed)]
     assert [type(event) for event in breaks] == [Interrupted, Resumed] * (len(breaks) // 2)
     return [event for event in breaks if isinstance(event, Resumed)]
-
-
-async def until(is_true: Callable[[], object]) -> None:
-    async with asyncio.timeout(TIMEOUT_S):
-        while not is_true():  # noqa: ASYNC110 - neither side has an event for it
-            await asyncio.sleep(0.02)
 
 
 async def test_a_connection_that_dies_in_mid_speech_loses_and_repeats_no_frame(tmp_path: Path) -> None:

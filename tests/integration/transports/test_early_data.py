@@ -8,7 +8,8 @@ from typing import Any
 
 from aioquic.tls import SessionTicket
 
-from tests.integration.support.udp import Client, Sessions, Socket, issuer, serving, until
+from testbed.waiting import until
+from tests.integration.support.udp import Client, Sessions, Socket, issuer, serving
 from voice_gateway.endpoint.endpoint import Endpoint
 from voice_gateway.endpoint.settings import SharedSecrets
 from voicelink.h3.webtransport import WebTransportLayer

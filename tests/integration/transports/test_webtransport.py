@@ -11,7 +11,8 @@ import uvloop
 from aioquic.quic.packet import QuicErrorCode
 
 from quiclb import SppHeader, wrap
-from tests.integration.support.udp import Client, FakeLoadBalancer, Nat, Sessions, Socket, issuer, serving, until
+from testbed.waiting import until
+from tests.integration.support.udp import Client, FakeLoadBalancer, Nat, Sessions, Socket, issuer, serving
 from tests.unit.voicelink.quic.harness import identity
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.errors import BindError, ConfigurationError

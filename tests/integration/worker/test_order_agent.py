@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from testbed.waiting import until
 from tests.unit.recordings import recording
 from voice_gateway.agent.base import (
     AgentEvent,
@@ -166,12 +167,6 @@ async def listen(conversation: Conversation, pcm: bytes, is_enough: Callable[[],
         conversation.hear(UserAudio(sequence, pcm[at : at + 640]))
         await asyncio.sleep(0)
     await until(is_enough)
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not is_so():  # noqa: ASYNC110 - what is waited for happens in another process
-            await asyncio.sleep(0.01)
 
 
 async def test_with_the_recogniser_in_a_process_and_the_voice_in_a_thread() -> None:

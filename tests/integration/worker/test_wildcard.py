@@ -10,7 +10,8 @@ import pytest
 
 from quiclb import SppHeader, unwrap, wrap
 from quiclb.net.spp import SppFault
-from tests.integration.support.udp import Client, Sessions, Socket, initial, issuer, serving, until
+from testbed.waiting import until
+from tests.integration.support.udp import Client, Sessions, Socket, initial, issuer, serving
 from voice_gateway.endpoint.endpoint import Endpoint
 from voicelink.h3.webtransport import SessionOpened
 from voicelink.quic import PeerClosed

@@ -22,7 +22,8 @@ from voice_gateway.transport.webtransport import VoiceOverWebTransport
 async def main(leaf: str, key: str, now: float) -> None:
     certificate = ServedCertificate(TlsSection(certificate=Path(leaf), key=Path(key)), lambda: now)
 
-    from tests.integration.support.udp import Client, Sessions, Socket, issuer, until
+    from testbed.waiting import until
+    from tests.integration.support.udp import Client, Sessions, Socket, issuer
     from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
     from voicelink.h3.webtransport import SessionOpened
 
