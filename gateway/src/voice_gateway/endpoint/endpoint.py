@@ -33,6 +33,7 @@ from voice_gateway.endpoint.sockets.client_paths import ForwardedPath, Path, Pro
 from voice_gateway.endpoint.sockets.udp_socket import UdpSocket
 from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.net.network import network_of
+from voicelink.net.deadline_queue import DeadlineQueue
 from voicelink.net.deadline_timer import DeadlineTimer
 from voicelink.quic import H3_NO_ERROR, Connection, QuicErrorCode, SharedLoad
 from voicelink.quic.cid_source import RandomBytes
@@ -94,11 +95,13 @@ class Endpoint:
         self._public: UdpSocket | None = None
         self._inner: UdpSocket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._deadlines: DeadlineQueue | None = None
 
     async def open(self) -> None:
         """Bind the sockets; raises `BindError` with the address that cannot be had."""
         settings = self._settings
         self._loop = asyncio.get_running_loop()
+        self._deadlines = DeadlineQueue(self._loop)
         self._handshake_deadline = DeadlineTimer(self._loop, self._expire_handshakes)
         size = settings.receive_buffer_bytes
         if settings.host is not None:
@@ -288,7 +291,7 @@ class Endpoint:
             self._qlogs.follow(quic)
         self.counters.retry_tokens_accepted += retried is not None
         self.counters.new_tokens_accepted += isinstance(verdict, KnownAddress)
-        connection = ServedConnection(quic, self, self._application, self._running_loop())
+        connection = ServedConnection(quic, self, self._application, self._running_loop(), self._shared_deadlines())
         self._connections.add(connection)
         self.counters.connections_opened += 1
         connection.log.accepted(path, header.dcid)
@@ -426,3 +429,8 @@ class Endpoint:
         if self._loop is None:
             raise RuntimeError("the endpoint is not open: call open() first")
         return self._loop
+
+    def _shared_deadlines(self) -> DeadlineQueue:
+        if self._deadlines is None:
+            raise RuntimeError("the endpoint is not open: call open() first")
+        return self._deadlines

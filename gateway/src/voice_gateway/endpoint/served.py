@@ -11,6 +11,7 @@ import structlog
 from quiclb.logs.limits import LimitedLog
 from voice_gateway.endpoint.logs.connection_log import ConnectionLog
 from voice_gateway.endpoint.sockets.client_paths import Path, ProxyAddress, peer_name
+from voicelink.net.deadline_queue import DeadlineQueue
 from voicelink.quic import Connection, QuicErrorCode
 from voicelink.quic.driver import Driver
 from voicelink.quic.events import (
@@ -64,7 +65,12 @@ class ServedConnection:
     """
 
     def __init__(
-        self, quic: Connection, owner: Owner, application: Application, loop: asyncio.AbstractEventLoop
+        self,
+        quic: Connection,
+        owner: Owner,
+        application: Application,
+        loop: asyncio.AbstractEventLoop,
+        deadlines: DeadlineQueue,
     ) -> None:
         self.quic = quic
         self.log = ConnectionLog(quic.host_cid)
@@ -73,7 +79,7 @@ class ServedConnection:
         self._application = application
         self._handler: ConnectionHandler | None = None
         self._routes: dict[Path, ProxyAddress] = {}
-        self._driver = Driver(quic, loop, self)
+        self._driver = Driver(quic, loop, deadlines, self)
         self._is_over = False
 
     @property

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from voicelink.net.deadline_timer import Clock, DeadlineTimer
+from voicelink.net.deadline_queue import DeadlineQueue
+from voicelink.net.deadline_timer import Clock
 from voicelink.quic.engine import Connection
 from voicelink.quic.events import QuicEvent
 
@@ -31,20 +32,21 @@ class Driver:
     """Feeds a connection with datagrams and the time, and its host with events and datagrams.
 
     Nothing that arrives makes it send at once: it asks its host for one flush for each turn of the loop. After
-    `release` nothing is received, sent or timed any more, and it refers to its host no longer.
+    `release` nothing is received, sent or timed any more, and it refers to its host no longer. `deadlines` run on
+    `clock`, and are shared by connections on one loop.
     """
 
-    __slots__ = ("_clock", "_host", "_is_dispatching", "_is_flush_pending", "_quic", "_reached", "_timer")
+    __slots__ = ("_clock", "_deadline", "_host", "_is_dispatching", "_is_flush_pending", "_quic", "_reached")
 
-    def __init__(self, quic: Connection, clock: Clock, host: Host) -> None:
+    def __init__(self, quic: Connection, clock: Clock, deadlines: DeadlineQueue, host: Host) -> None:
         self._quic = quic
         self._clock = clock
         self._host: Host | None = host
-        self._timer = DeadlineTimer(clock, self._timer_fired)
+        self._deadline = deadlines.deadline(self._deadline_reached)
         self._is_flush_pending = False
         self._is_dispatching = False
         self._reached = 0.0
-        """The last deadline that the timer was called for. The loop calls up to a millisecond early, and what is due
+        """The last deadline that came. The loop calls up to a millisecond early, and what is due
         then is sent at once: it would not be due by the clock."""
 
     def receive(self, datagram: bytes, address: Any) -> None:
@@ -81,7 +83,7 @@ class Driver:
         for datagram, address in datagrams:
             host.datagram_to_send(datagram, address)
         self.dispatch()
-        self._set_timer()
+        self._set_deadline()
 
     def dispatch(self) -> None:
         """Hand out the events that wait; within `Host.event_received`, leave them to the call that is under way."""
@@ -101,22 +103,22 @@ class Driver:
     def release(self) -> None:
         """Stop for good."""
         self._host = None
-        self._timer.release()
+        self._deadline.release()
 
     def _fault_found(self) -> bool:
         return self._host is not None and self._host.fault_found()
 
-    def _set_timer(self) -> None:
+    def _set_deadline(self) -> None:
         timer_at = None if self._host is None else self._quic.get_timer()
         if timer_at is not None:
-            self._timer.set(timer_at)
+            self._deadline.set(timer_at)
 
-    def _timer_fired(self, now: float) -> None:
+    def _deadline_reached(self, now: float) -> None:
         timer_at = self._quic.get_timer()
         if timer_at is None:
             return
         if timer_at > now + _CLOCK_RESOLUTION_S:
-            self._set_timer()
+            self._set_deadline()
             return
         self._reached = max(now, timer_at)
         try:

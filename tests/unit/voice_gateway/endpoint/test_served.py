@@ -10,6 +10,7 @@ from aioquic.quic.packet import QuicErrorCode
 
 from tests.unit.voicelink.quic.harness import connected
 from voice_gateway.endpoint.served import ConnectionHandler, ServedConnection
+from voicelink.net.deadline_queue import DeadlineQueue
 from voicelink.quic import H3_NO_ERROR, Connection
 
 CLIENT = ("198.51.100.7", 40001)
@@ -71,7 +72,13 @@ def half_open(owner: Owner, loop: Loop) -> ServedConnection:
     """A connection that has received a ClientHello and not answered yet."""
     pair = connected(is_handshaken=False)
     [(initial, _), *_] = pair.client.datagrams_to_send(10.0)
-    served = ServedConnection(pair.server, owner, lambda _: cast(ConnectionHandler, Handler()), cast(Any, loop))
+    served = ServedConnection(
+        pair.server,
+        owner,
+        lambda _: cast(ConnectionHandler, Handler()),
+        cast(Any, loop),
+        DeadlineQueue(cast(Any, loop)),
+    )
     served.received(initial, CLIENT, None)
     return served
 
@@ -109,7 +116,13 @@ def test_a_forgotten_connection_is_freed_without_the_cyclic_collector(
 ) -> None:
     owner, loop = Owner(), Loop()
     pair = connected(is_handshaken=is_handshaken)
-    served = ServedConnection(pair.server, owner, lambda _: cast(ConnectionHandler, Handler()), cast(Any, loop))
+    served = ServedConnection(
+        pair.server,
+        owner,
+        lambda _: cast(ConnectionHandler, Handler()),
+        cast(Any, loop),
+        DeadlineQueue(cast(Any, loop)),
+    )
     for datagram, _ in pair.client.datagrams_to_send(10.0):
         served.received(datagram, CLIENT, None)
     served.flush()

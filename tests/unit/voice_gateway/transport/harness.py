@@ -30,6 +30,7 @@ from voicelink.h3.webtransport import (
     StreamReset,
     WebTransportLayer,
 )
+from voicelink.net.deadline_queue import DeadlineQueue
 from voicelink.wire import (
     VOICE_PATH,
     AudioFrame,
@@ -165,7 +166,8 @@ class WebTransportCaller:
         self.pair: Pair = connected(is_handshaken=False)
         self.address: Any = self.pair.client_address
         self.application = VoiceOverWebTransport(accept)
-        self.served = ServedConnection(self.pair.server, _Owner(self), self.application, self.loop)  # type: ignore[arg-type]
+        deadlines = DeadlineQueue(self.loop)
+        self.served = ServedConnection(self.pair.server, _Owner(self), self.application, self.loop, deadlines)  # type: ignore[arg-type]
         self.layer = WebTransportLayer(self.pair.client)
         self.session_id = self.layer.connect("gateway.example", path, headers)
         self.control = self.layer.open_stream(self.session_id, is_unidirectional=False)

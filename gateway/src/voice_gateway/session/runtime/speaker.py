@@ -17,7 +17,7 @@ from voice_gateway.transport.base import Transport
 from voicelink.wire import AudioFrame, Codec
 
 _SLICE_S = 0.2
-_STEP_S = 0.1
+_STEP_S = 0.2
 """What is worth sending once the lead has been reached."""
 _SHORTEST_WAIT_S = 0.02
 

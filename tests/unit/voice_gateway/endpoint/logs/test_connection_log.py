@@ -86,7 +86,7 @@ async def test_an_idle_timeout_is_logged_as_one_and_not_as_a_close() -> None:
         async with line() as call:
             await call.connect()
             [served] = call.accepted
-            served._driver._timer_fired(call.now + 3600)
+            served._driver._deadline_reached(call.now + 3600)
     assert events(lines)[-2:] == ["connection_timed_out", "connection_forgotten"]
     assert [each["what"] for each in lines if each["event"] == "connection_timed_out"] == ["idle"]
 

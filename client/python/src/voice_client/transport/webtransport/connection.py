@@ -41,6 +41,7 @@ from voicelink.h3.webtransport import (
     WebTransportLayer,
 )
 from voicelink.h3.webtransport import SessionRefused as SessionRefusedEvent
+from voicelink.net.deadline_queue import DeadlineQueue
 from voicelink.quic import (
     Connection,
     PathFailed,
@@ -116,7 +117,7 @@ class WebTransportConnection:
         self._going: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._progress = ProgressTracker()
-        self._driver = Driver(self._quic, self._loop, self)
+        self._driver = Driver(self._quic, self._loop, DeadlineQueue(self._loop), self)
         self._transmission: asyncio.Handle | None = None
         self._conditions = Conditions()
         self._is_path_valid: bool | None = None
