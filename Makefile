@@ -10,12 +10,15 @@ BROWSER := $(VENV)/.browser
 # Pipecat, LiveKit Agents and the vendors' clients are large, and have an environment of their own
 AGENTS_VENV := .venv-agents
 AGENTS := $(AGENTS_VENV)/.ready
+# what writes the documentation site has an environment of its own, too
+DOCS_VENV := .venv-docs
+DOCS := $(DOCS_VENV)/.ready
 WEB := client/web
 PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: agents help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-survival bench-uplink bench-words interop fuzz clean
+.PHONY: agents docs help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-survival bench-uplink bench-words interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -146,6 +149,14 @@ $(AGENTS): locks/agents.lock pyproject.toml $(COMPONENTS:%=%/pyproject.toml) | $
 
 agents: $(AGENTS) ## all tests of agents for other frameworks and of the bridges to vendors, ten minutes
 	STRICT=1 $(AGENTS_VENV)/bin/pytest --numprocesses 4 --dist loadfile --durations 12 tests/agents
+
+$(DOCS): locks/docs.lock
+	@$(PYTHON) -m venv --clear $(DOCS_VENV)
+	$(DOCS_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r locks/docs.lock
+	@touch $@
+
+docs: $(DOCS) ## the documentation site, in build/docs/site; a broken link fails
+	$(DOCS_VENV)/bin/python docs/site.py
 
 fuzz: $(READY) ## untrusted datagrams through both datapaths, coverage-guided (SECONDS=60)
 	$(INSTALL) locks/fuzz.lock

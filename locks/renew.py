@@ -25,6 +25,7 @@ LOCKS = {
     SETUP: _SETUP_EXTRAS,
     AGENTS: (*_SETUP_EXTRAS, "livekit", "openai", "pipecat", "vendors"),
     "browser": ("browser",),
+    "docs": ("docs",),
     "fuzz": ("fuzz",),
     "lock": ("lock",),
     "microphone": ("microphone",),

@@ -1,4 +1,4 @@
-"""The documents name files that exist."""
+"""The documents name files, headings and tests that exist, and the site has all of them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("quiclb", "link", "gateway", "client", "testbed", "tests", "bench", "deploy", "certs", "locks", ".ci")
+FOLDERS = (
+    "quiclb",
+    "link",
+    "gateway",
+    "client",
+    "testbed",
+    "tests",
+    "bench",
+    "deploy",
+    "certs",
+    "docs",
+    "locks",
+    ".ci",
+)
 DOCUMENTS = [
     *(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "PROTOCOL", "COMPLIANCE", "CONTRIBUTING")),
+    *(ROOT / name / "README.md" for name in ("quiclb", "link", "gateway", "client/python", "client/web")),
     *sorted((ROOT / "gateway" / "docs").glob("*.md")),
-    *sorted(path for folder in ("deploy", "bench", "certs") for path in (ROOT / folder).rglob("*.md")),
+    *sorted(path for folder in ("deploy", "docs", "bench", "certs") for path in (ROOT / folder).rglob("*.md")),
 ]
 ROOTS = ("", "quiclb/src", "link/src", "gateway/src", "client/python/src", "client/web", "client/web/page")
 """What paths in documents begin at, besides the document's own folder."""
@@ -28,6 +42,8 @@ MADE = {
     "leaf.key": "what `voice-gateway certificate` writes",
     "worker.toml": "a settings file of the reader's",
     "alice.token": "a file of the reader's",
+    "index.js": "what `make web` writes",
+    "voice-client.js": "what `make web` writes",
     "/config.json": "a path of the page's server",
 }
 
@@ -88,3 +104,29 @@ def test_every_test_named_in_a_document_exists(document: Path) -> None:
 def test_the_page_about_survival_names_tests() -> None:
     """The control of the test above: its pattern finds them."""
     assert len(named_tests(ROOT / "gateway" / "docs" / "survival.md")) > 40
+
+
+def headings(document: Path) -> set[str]:
+    """The anchors of a document's headings, as the site and code hosts make them; a second one has `_1` or `-1`."""
+    text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+    found: set[str] = set()
+    for title in re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE):
+        plain = re.sub(r"[^\w\s-]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)).strip().lower()
+        found |= {plain.replace(" ", "-"), re.sub(r"[-\s]+", "-", plain)}
+    return found
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CHANGELOG.md"], ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_heading_that_a_link_names_exists(document: Path) -> None:
+    links = re.findall(r"\]\(([^)\s#:]*\.md)?#([^)\s]+)\)", document.read_text())
+    missing = [
+        f"{path}#{anchor}"
+        for path, anchor in links
+        if anchor not in headings((document.parent / path).resolve() if path else document)
+    ]
+    assert missing == []
+
+
+def test_the_site_has_every_document() -> None:
+    pages = set(re.findall(r": (\S+\.md)$", (ROOT / "docs" / "mkdocs.yml").read_text(), flags=re.MULTILINE))
+    assert {str(each.relative_to(ROOT)) for each in [*DOCUMENTS, ROOT / "CHANGELOG.md"]} == pages
