@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 import weakref
 from collections import Counter
@@ -94,24 +95,38 @@ class Endpoint:
         self._resets = Resets(settings, self.counters, rng)
         self._public: UdpSocket | None = None
         self._inner: UdpSocket | None = None
+        self._is_steered = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._deadlines: DeadlineQueue | None = None
 
-    async def open(self) -> None:
-        """Bind the sockets; raises `BindError` with the address that cannot be had."""
+    async def open(self, steered: socket.socket | None = None) -> None:
+        """Bind the sockets; raises `BindError` with the address that cannot be had.
+
+        A `steered` socket, bound already, is used for the public one: the kernel passes it the datagrams of its server
+        ID, those of servers that are gone, and its part of those of new clients.
+        """
         settings = self._settings
         self._loop = asyncio.get_running_loop()
         self._deadlines = DeadlineQueue(self._loop)
         self._handshake_deadline = DeadlineTimer(self._loop, self._expire_handshakes)
         size = settings.receive_buffer_bytes
         if settings.host is not None:
+            self._is_steered = steered is not None
             self._public = await UdpSocket.open(
-                self._loop, settings.host, settings.port, size, self._public_received, self._send_failed
+                self._loop,
+                (settings.host, settings.port) if steered is None else steered,
+                size,
+                self._public_received,
+                self._send_failed,
             )
         if settings.inner_host is not None:
             try:
                 self._inner = await UdpSocket.open(
-                    self._loop, settings.inner_host, settings.inner_port, size, self._inner_received, self._send_failed
+                    self._loop,
+                    (settings.inner_host, settings.inner_port),
+                    size,
+                    self._inner_received,
+                    self._send_failed,
                 )
             except BaseException:
                 if self._public is not None:
@@ -242,7 +257,8 @@ class Endpoint:
 
     def _unknown(self, cid: bytes, datagram: bytes, path: Path, forwarder: ProxyAddress | None) -> None:
         sources = (self._cids, *self._former_cids.values())
-        reset = self._resets.answer(cid, len(datagram), sources, is_forwarded=forwarder is not None, now=self._now())
+        is_forwarded = forwarder is not None or self._is_steered
+        reset = self._resets.answer(cid, len(datagram), sources, is_forwarded=is_forwarded, now=self._now())
         if reset is not None:
             self.send(reset, path, forwarder)
 

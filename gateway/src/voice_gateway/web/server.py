@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 import ssl
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -136,18 +137,23 @@ class WebServer:
         return self._listener.connection_count
 
     async def start(
-        self, key: str, address: Address, tls: ssl.SSLContext | None, *, is_shared: bool = False
+        self,
+        key: str,
+        address: Address,
+        tls: ssl.SSLContext | None,
+        *,
+        is_shared: bool = False,
+        inherited: socket.socket | None = None,
     ) -> Address:
         """Listen and return the address really bound; raises `BindError` that names the setting `key`.
 
         A port that `is_shared` takes several processes, among which the kernel deals connections out (SO_REUSEPORT).
+        With an `inherited` socket, which listens already, nothing is bound.
         """
         try:
-            return await self._listener.start(address, tls, is_shared=is_shared)
+            return await self._listener.start(address, tls, is_shared=is_shared, inherited=inherited)
         except OSError as error:
-            in_use = error.errno == errno.EADDRINUSE
-            reason = "address already in use" if in_use else (error.strerror or str(error)).lower()
-            raise BindError(f"{key}: cannot listen on {format_address(address)}: {reason}") from None
+            raise cannot_listen(key, address, error) from None
 
     def stop_accepting(self) -> None:
         """Take no further connection; those there are go on."""
@@ -251,6 +257,13 @@ class WebServer:
 
     def _cut_off(self, cause: str) -> None:
         self.counters.websockets_cut_off[cause] += 1
+
+
+def cannot_listen(key: str, address: Address, error: OSError) -> BindError:
+    """Return the error that names the setting `key` and the reason."""
+    in_use = error.errno == errno.EADDRINUSE
+    reason = "address already in use" if in_use else (error.strerror or str(error)).lower()
+    return BindError(f"{key}: cannot listen on {format_address(address)}: {reason}")
 
 
 def _refusal(fault: BadRequest) -> WebResponse:

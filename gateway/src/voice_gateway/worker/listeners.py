@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
@@ -75,18 +76,24 @@ class TcpListeners:
     def connection_count(self) -> int:
         return sum(server.connection_count for server in self._servers)
 
-    async def start(self) -> None:
-        """Listen; raises `GatewayError`, call `stop` then too."""
+    async def start(self, inherited: Mapping[str, socket.socket] | None = None) -> None:
+        """Listen, where there is one on the `inherited` socket of that setting; raises `GatewayError`.
+
+        Call `stop` then too.
+        """
         telephony, websocket, page = self._settings.telephony, self._settings.websocket, self._settings.page
+        sockets = inherited or {}
         if telephony is not None:
-            tls = self._tls(telephony)
-            self.telephony_address = await self._telephony.start("telephony.listen", telephony.listen, tls)
+            key, tls = "telephony.listen", self._tls(telephony)
+            self.telephony_address = await self._telephony.start(key, telephony.listen, tls, inherited=sockets.get(key))
         if websocket is not None:
-            tls = self._tls(websocket)
-            self.websocket_address = await self._websocket.start("websocket.listen", websocket.listen, tls)
+            key, tls = "websocket.listen", self._tls(websocket)
+            self.websocket_address = await self._websocket.start(key, websocket.listen, tls, inherited=sockets.get(key))
         if page is not None:
-            tls = self._tls(page)
-            self.page_address = await self._page.start("page.listen", page.listen, tls, is_shared=page.shared_port)
+            key, tls = "page.listen", self._tls(page)
+            self.page_address = await self._page.start(
+                key, page.listen, tls, is_shared=page.shared_port, inherited=sockets.get(key)
+            )
 
     def stop_accepting(self) -> None:
         """Take no further connection; those there are go on."""

@@ -7,8 +7,9 @@ import gc
 import ipaddress
 import os
 import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -61,13 +62,15 @@ def run(
     settings: GatewaySettings,
     on_start: Callable[[Worker], None] | None = None,
     source: SettingsSource | None = None,
+    inherited: Mapping[str, socket.socket] | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT, then let calls end, and return the exit status; a second signal exits at once.
 
     `on_start` is called once the worker takes sessions. On SIGHUP, and when files change, what can be is read again,
-    the settings too if there is a `source`. Raises `GatewayError` where it cannot start.
+    the settings too if there is a `source`. `inherited` sockets are those of `Worker.start`: then a supervisor decides,
+    and further signals change nothing. Raises `GatewayError` where it cannot start.
     """
-    return uvloop.run(_serve(settings, on_start, source))
+    return uvloop.run(_serve(settings, on_start, source, inherited))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,20 +180,27 @@ class Worker:
             opened.push_async_callback(self._agent.close)
             await open_agent(self._agent)
 
-    async def start(self) -> None:
-        """Open the agent and the sockets; raises `GatewayError` and leaves nothing open."""
+    async def start(self, inherited: Mapping[str, socket.socket] | None = None) -> None:
+        """Open the agent and the sockets; raises `GatewayError` and leaves nothing open.
+
+        `inherited` are sockets that a supervisor has bound, by the setting that has the address, as `worker.listen`:
+        a UDP socket, TCP sockets that listen for the others. The supervisor steers the datagrams of the first.
+        """
+        sockets = inherited or {}
         async with AsyncExitStack() as opened:
             opened.push_async_callback(self._store.close)
             opened.push_async_callback(self._agent.close)
             await open_agent(self._agent)
             self.sessions.agent_opened()
             opened.push_async_callback(self.endpoint.close, "the worker stops")
-            await self.endpoint.open()
+            await self.endpoint.open(sockets.get("worker.listen"))
             opened.push_async_callback(self.listeners.stop)
-            await self.listeners.start()
+            await self.listeners.start(sockets)
             if self.settings.admin is not None:
                 opened.push_async_callback(self._admin.stop)
-                self._admin_address = await self._admin.start("admin.listen", self.settings.admin.listen, None)
+                self._admin_address = await self._admin.start(
+                    "admin.listen", self.settings.admin.listen, None, inherited=sockets.get("admin.listen")
+                )
             opened.callback(self.certificate.stop)
             self.certificate.start()
             opened.callback(self.reloader.stop)
@@ -231,11 +241,16 @@ def make_agent(section: AgentSection) -> Agent:
 
 
 async def _serve(
-    settings: GatewaySettings, on_start: Callable[[Worker], None] | None, source: SettingsSource | None
+    settings: GatewaySettings,
+    on_start: Callable[[Worker], None] | None,
+    source: SettingsSource | None,
+    inherited: Mapping[str, socket.socket] | None,
 ) -> int:
     asked = asyncio.Event()
 
     def on_signal(number: signal.Signals) -> None:
+        if asked.is_set() and inherited is not None:
+            return  # a service manager may ask all processes at once, and the supervisor each of them again
         if asked.is_set():
             _log.warning("worker_killed", signal=number.name)
             log_writer.flush()
@@ -251,7 +266,7 @@ async def _serve(
     worker = Worker(
         settings, agent=agent, source=source, on_turn_complete=None if spans is None else spans.on_turn_complete
     )
-    await worker.start()
+    await worker.start(inherited)
     loop.add_signal_handler(signal.SIGHUP, worker.reloader.reload)
     # models and modules stay for good: the collector need not walk them while calls are under way
     gc.collect()

@@ -210,28 +210,21 @@ class TcpListener:
     def connection_count(self) -> int:
         return len(self._open)
 
-    async def start(self, address: Address, tls: ssl.SSLContext | None = None, *, is_shared: bool = False) -> Address:
+    async def start(
+        self,
+        address: Address,
+        tls: ssl.SSLContext | None = None,
+        *,
+        is_shared: bool = False,
+        inherited: socket.socket | None = None,
+    ) -> Address:
         """Listen and return the address really bound; raises `OSError`.
 
         A port that `is_shared` takes several processes, among which the kernel deals connections out (SO_REUSEPORT).
+        With an `inherited` socket of `listening_socket` nothing is bound: processes that have the same one take
+        connections from one queue.
         """
-        family, kind, protocol, _, bound = socket.getaddrinfo(
-            *address, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-        )[0]
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if is_shared:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-            sock.bind(bound)
-            sock.listen(BACKLOG)
-        except OSError:
-            sock.close()
-            raise
+        sock = listening_socket(address, is_shared=is_shared) if inherited is None else inherited
         self._sock, self._tls = sock, tls
         asyncio.get_running_loop().add_reader(sock, self._accept)
         host, port, *_ = sock.getsockname()
@@ -308,6 +301,28 @@ class TcpListener:
         self._pause = None
         if sock is self._sock:
             asyncio.get_running_loop().add_reader(sock, self._accept)
+
+
+def listening_socket(address: Address, *, is_shared: bool = False) -> socket.socket:
+    """Return a TCP socket that listens at `address` and does not block; raises `OSError`."""
+    family, kind, protocol, _, bound = socket.getaddrinfo(
+        *address, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    )[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        sock.bind(bound)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def own_names() -> tuple[str, ...]:

@@ -26,7 +26,8 @@ class Resets:
     ) -> bytes | None:
         """Return the reset for a datagram of so many bytes, or `None` where it gets none.
 
-        One for a connection ID of another server of the pool is due only if a load balancer brought it here.
+        One for a connection ID of another server of the pool is due only if a load balancer, or the kernel by its
+        supervisor's program, brought it here.
         """
         sources = tuple(sources)
         owner = next((each for each in sources if each.owns(cid)), None)

@@ -42,23 +42,38 @@ class UdpSocket(asyncio.DatagramProtocol):
     async def open(
         cls,
         loop: asyncio.AbstractEventLoop,
-        host: str,
-        port: int,
+        place: tuple[str, int] | socket.socket,
         receive_buffer_bytes: int,
         received: Callable[[bytes, Any], None],
         send_failed: Callable[[], None],
     ) -> UdpSocket:
-        """Bind to `host` and `port`; raises `BindError`. `received` gets a datagram and the path to answer on."""
+        """Bind to a host and port, or take a bound socket; raises `BindError`.
+
+        `received` gets a datagram and the path to answer on.
+        """
         opened = cls(received, send_failed)
+        inherited = place if isinstance(place, socket.socket) else None
+        host, port = place.getsockname()[:2] if isinstance(place, socket.socket) else place
         try:
             if _is_wildcard(host) and sys.platform == "linux":
-                opened._read_by_itself(loop, _bound_with_pktinfo(host, port, receive_buffer_bytes))
+                sock = inherited or _unbound(host)
+                opened._wildcard = sock
+                _prepare_wildcard(sock, receive_buffer_bytes)
+                if inherited is None:
+                    sock.bind((host, port))
+                opened._read_by_itself(loop, sock)
             else:
-                transport, _ = await loop.create_datagram_endpoint(lambda: opened, local_addr=(host, port))
+                transport, _ = (
+                    await loop.create_datagram_endpoint(lambda: opened, local_addr=(host, port))
+                    if inherited is None
+                    else await loop.create_datagram_endpoint(lambda: opened, sock=inherited)
+                )
                 raw = transport.get_extra_info("socket")
                 if raw is not None:
                     _tune(raw, receive_buffer_bytes)
         except OSError as error:
+            if opened._wildcard is not None:
+                opened._wildcard.close()
             # uvloop hides the reason in the cause
             reason = getattr(error.__cause__, "strerror", None) or error.strerror or error
             raise BindError(f"UDP {host}:{port} cannot be opened: {reason}") from error
@@ -104,7 +119,6 @@ class UdpSocket(asyncio.DatagramProtocol):
         self._send_failed()
 
     def _read_by_itself(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
-        self._wildcard = sock
         descriptor = sock.fileno()
         loop.add_reader(descriptor, partial(self._readable, sock, memoryview(bytearray(_MAX_DATAGRAM_BYTES))))
         self._stop_reading = partial(loop.remove_reader, descriptor)
@@ -130,17 +144,14 @@ def _is_wildcard(host: str) -> bool:
         return False
 
 
-def _bound_with_pktinfo(host: str, port: int, receive_buffer_bytes: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        pktinfo.ask(sock)
-        _tune(sock, receive_buffer_bytes)
-        sock.bind((host, port))
-    except OSError:
-        sock.close()
-        raise
-    return sock
+def _unbound(host: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+
+
+def _prepare_wildcard(sock: socket.socket, receive_buffer_bytes: int) -> None:
+    sock.setblocking(False)
+    pktinfo.ask(sock)
+    _tune(sock, receive_buffer_bytes)
 
 
 _local_source = lru_cache(maxsize=256)(pktinfo.local_source)
