@@ -23,7 +23,7 @@ from voice_gateway.session.core.speech import turns
 from voice_gateway.session.runtime import backlog, live_session
 from voice_gateway.session.runtime.backlog import FRAMES_BEHIND
 from voice_gateway.settings.access_sections import LimitsSection
-from voice_gateway.settings.gateway_settings import SessionSection
+from voice_gateway.settings.worker_sections import SessionSection
 from voice_gateway.transport.uplink.reassembler import MAX_AHEAD, MAX_AHEAD_BYTES
 from voice_gateway.transport.websocket import MAX_MESSAGE_BYTES
 from voice_gateway.transport.webtransport import DELIVERY_DEADLINE_S, MAX_OPEN_STREAMS, SESSION_DEADLINE_S

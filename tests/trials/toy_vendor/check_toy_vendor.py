@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from toy_vendor import ToyVendor
 
-from voice_gateway.settings.gateway_settings import TelephonySection
+from voice_gateway.settings.listener_sections import TelephonySection
 from voice_gateway.telephony.loading import load_vendor
 from voice_gateway.telephony.vendor import Vendor, VendorSecrets
 from voice_gateway.testing.vendor_contract import SECRETS, VendorContract

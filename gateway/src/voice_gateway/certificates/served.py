@@ -14,7 +14,8 @@ import structlog
 from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.endpoint.tls.self_test import handshake_in_memory
 from voice_gateway.errors import IdentityError
-from voice_gateway.settings.gateway_settings import GatewaySettings, TlsSection
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.settings.worker_sections import TlsSection
 
 WARN_BELOW: Final = 0.2
 """The part of its lifetime from which on a certificate should have been renewed."""

@@ -28,6 +28,7 @@ from voice_gateway.certificates.development import DevelopmentCertificate, ensur
 from voice_gateway.cli.access import key as make_key
 from voice_gateway.cli.access import token as make_token
 from voice_gateway.cli.agent import agent_app
+from voice_gateway.cli.config import config_app
 from voice_gateway.cli.new_project import init
 from voice_gateway.cli.simulate import simulate_twilio
 from voice_gateway.endpoint.tls.identity import TlsIdentity
@@ -55,6 +56,7 @@ app.command("token")(make_token)
 app.command("key")(make_key)
 app.command()(simulate_twilio)
 app.add_typer(agent_app, name="agent")
+app.add_typer(config_app, name="config")
 
 ConfigFile = Annotated[
     Path,

@@ -13,7 +13,7 @@ from voice_gateway.agent.loading import GivenSettings
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.hosts.addresses import parse_host_address, worker_credentials
 from voice_gateway.hosts.worker.agent import HostedAgentOptions
-from voice_gateway.settings.fields import List, Section, read_text
+from voice_gateway.settings.fields import List, Section, TextOrList, read_text
 
 _RENAMED: Final = ("menu",)
 """Keys that stood in `[agent]` and belong to `[agent.settings]`; deprecated."""
@@ -29,37 +29,48 @@ def _hosts(value: object) -> object:
 
 
 class AgentHostsSection(Section):
-    """`[agent.hosts]`: the agent is in other processes, which this worker dials (`gateway/docs/hosts.md`).
-
-    `addresses` are of the form `unix:PATH` or `tcp:HOST:PORT`. Beyond this machine a `token_file` is required, and TLS
-    is used, with the CAs in `ca_file` or the system's. A call that finds no host for `patience_s` (default 15, at most
-    120) ends, after the WAV file `apology`, whose words are `apology_text`. Calls leave a host whose event loop is
-    blocked for `move_after_s` (default 10). The worker starts once a host answers, and not without one for
-    `start_timeout_s` (default 15).
-    """
+    """`[agent.hosts]`: the agent is in other processes, which this worker dials (`gateway/docs/hosts.md`)."""
 
     addresses: List = Field(min_length=1)
+    """The agent hosts, each as `unix:PATH` or `tcp:HOST:PORT`. The worker starts once one of them answers."""
+
     token_file: Path | None = None
+    """The file with the token that proves this worker to the hosts; required beyond this machine, where TLS is used."""
+
     ca_file: Path | None = None
+    """The CAs that hosts' certificates are checked with; default the system's."""
+
     patience_s: float = Field(default=15.0, ge=0.1, le=120.0)
+    """How long a call waits for a host; it ends after that. Raise it to the time in which your hosts are restarted."""
+
     move_after_s: float = Field(default=10.0, ge=1.0, le=3_600.0)
+    """Calls leave a host whose event loop is blocked for so long. Lower it where agents never block."""
+
     start_timeout_s: float = Field(default=15.0, ge=0.1, le=600.0)
+    """How long the worker waits for the first host when it starts. Raise it where hosts load large models."""
+
     apology: Path | None = None
+    """A WAV file that the caller of a call without a host hears; default none."""
+
     apology_text: str = "Sorry, something went wrong. Please call again."
+    """Its words, for the transcript."""
 
 
 class AgentSection(Section):
-    """`[agent]`: who answers, and its own settings.
-
-    `name` (default `order`) is that of an agent which an installed package offers by an entry point of the group
-    `voice_gateway.agents`, or `package.module:Class`. `[agent.settings]` is the agent's: its documentation says what
-    there is, and keys that it does not know are refused. With `hosts`, a list of addresses or a table, the agent is in
-    agent hosts, which load it and have its settings; `name` is then theirs.
-    """
+    """`[agent]`: who answers, and its own settings."""
 
     name: str = Field(default="order", min_length=1)
-    settings: Annotated[GivenSettings, BeforeValidator(_given)] = GivenSettings()
-    hosts: Annotated[AgentHostsSection | None, BeforeValidator(_hosts)] = None
+    """An agent that an installed package offers by an entry point of the group `voice_gateway.agents`, or
+    `package.module:Class`. The default takes drink orders, offline, and needs the extra `agent`."""
+
+    settings: Annotated[GivenSettings, BeforeValidator(_given, json_schema_input_type=dict[str, Any])] = GivenSettings()
+    """`[agent.settings]` is the agent's: its page says what there is, and keys that it does not know are refused."""
+
+    hosts: Annotated[
+        AgentHostsSection | None, BeforeValidator(_hosts, json_schema_input_type=AgentHostsSection | TextOrList)
+    ] = None
+    """With a list of addresses, or the table `[agent.hosts]`, the agent is in agent hosts, which load it and have its
+    settings; `name` is then theirs. For agents that block the event loop or are deployed more often than workers."""
 
     def hosted(self) -> HostedAgentOptions | None:
         """Return where the agent is, `None` where it is in this process; raises `ConfigurationError`."""

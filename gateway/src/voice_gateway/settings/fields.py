@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, SecretStr
+from pydantic import BeforeValidator, ConfigDict, JsonValue, SecretStr
 
 from quiclb.errors import ConfigError
 from quiclb.net.address import parse_host_port
@@ -26,7 +26,14 @@ def split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-List = Annotated[tuple[str, ...], BeforeValidator(split)]
+TextOrList = str | list[str]
+"""How a list may be written: as one, or as text with commas."""
+List = Annotated[tuple[str, ...], BeforeValidator(split, json_schema_input_type=TextOrList)]
+
+
+def unit(name: str | None) -> dict[str, JsonValue]:
+    """Return what a number counts, for `Field(json_schema_extra=...)`, where its name does not end in its unit."""
+    return {"x-unit": name}
 
 
 def check_url_authority(url: str) -> str:

@@ -65,8 +65,13 @@ class ConnectionIds:
         config = settings.issuing_config()
         used = self._issued.get(config.config_id)
         if used is None:
-            encoder = CidEncoder(config, server_id, rng=self._rng)
-            used = self._issued[config.config_id] = config, server_id, CidIssuer(encoder, self._reset_key, self._rng)
+            issuer = CidIssuer(
+                CidEncoder(config, server_id, rng=self._rng),
+                self._reset_key,
+                self._rng,
+                has_plaintext_spares=settings.quic.plaintext_clients_may_migrate,
+            )
+            used = self._issued[config.config_id] = config, server_id, issuer
         elif used[:2] != (config, server_id):
             raise ConfigurationError(
                 f"config {config.config_id} and its server ID cannot change while connections may use them: "

@@ -16,7 +16,8 @@ from quiclb.http.http1 import HostRule
 from quiclb.http.listener import TcpConnection, Turns
 from quiclb.net.address import Address
 from voice_gateway.certificates.served import ServedCertificate
-from voice_gateway.settings.gateway_settings import GatewaySettings, PageSection, TelephonySection, WebSocketSection
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.settings.listener_sections import PageSection, TelephonySection, WebSocketSection
 from voice_gateway.store.base import SessionStore
 from voice_gateway.store.once import claim_once
 from voice_gateway.telephony.call import TelephonyCounters

@@ -80,10 +80,15 @@ HostName = Annotated[str, AfterValidator(parse_host)]
 """An IP address, or a host name in the form that is looked up."""
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_check_name)]
 """What logs and metrics call something."""
-HostPort = Annotated[Address, BeforeValidator(_to_address)]
-HostNames = Annotated[tuple[Annotated[str, AfterValidator(_check_host_pattern)], ...], BeforeValidator(_split)]
+_AddressText = Annotated[str, Field(json_schema_extra={"format": "ip-port"})]
+_HexText = Annotated[str, Field(json_schema_extra={"format": "hex"})]
+HostPort = Annotated[Address, BeforeValidator(_to_address, json_schema_input_type=_AddressText)]
+HostNames = Annotated[
+    tuple[Annotated[str, AfterValidator(_check_host_pattern)], ...],
+    BeforeValidator(_split, json_schema_input_type=str | list[str]),
+]
 """Host names, as a list or separated by commas; `*.example.com` is every name below `example.com`."""
-HexBytes = Annotated[bytes, BeforeValidator(_to_bytes)]
+HexBytes = Annotated[bytes, BeforeValidator(_to_bytes, json_schema_input_type=_HexText)]
 ServerIds = Annotated[tuple[HexBytes, ...], BeforeValidator(_to_list)]
 """One server ID in hexadecimal, or a list of them."""
 ConfigIds = BeforeValidator(_check_config_ids)

@@ -87,13 +87,13 @@ class ConfigEntry(Section):
     remove the old one when its last connection is gone. Without `key` and `key_file` the config is plaintext.
     """
 
-    id: int
+    id: int = Field(json_schema_extra={"minimum": 0, "maximum": 6})
     """The codepoint in the first three bits, 0 to 6; required. Do not reuse one while connections under it live."""
 
-    server_id_length: int
+    server_id_length: int = Field(json_schema_extra={"minimum": 1, "maximum": 15})
     """Bytes of the server ID, 1 to 15; required. 4 is plenty, and leaves most random connection IDs unroutable."""
 
-    nonce_length: int
+    nonce_length: int = Field(json_schema_extra={"minimum": 4, "maximum": 18})
     """Bytes of the nonce, 4 to 18, at most 19 with the server ID; required. With a key, 16 bytes together cost one
     AES block, any other sum three or four; a longer nonce lasts longer before the key must be replaced."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from quiclb.logs.setup import configure_logging
 from voice_gateway.certificates.served import ServedCertificate
-from voice_gateway.settings.gateway_settings import TlsSection
+from voice_gateway.settings.worker_sections import TlsSection
 from voice_gateway.transport.webtransport import VoiceOverWebTransport
 
 

@@ -13,7 +13,8 @@ from tests.unit.voicelink.quic.harness import NOW, pem
 from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.errors import IdentityError
-from voice_gateway.settings.gateway_settings import GatewaySettings, TlsSection
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.settings.worker_sections import TlsSection
 
 DAY = 86_400.0
 

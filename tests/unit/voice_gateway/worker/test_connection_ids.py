@@ -8,7 +8,8 @@ import pytest
 from tests.unit.voicelink.quic.harness import seeded
 from voice_gateway.endpoint.cids.issuers import ServerCidSource
 from voice_gateway.errors import ConfigurationError
-from voice_gateway.settings.gateway_settings import GatewaySettings, SessionSection
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.settings.worker_sections import SessionSection
 from voice_gateway.worker.connection_ids import ConnectionIds
 from voice_gateway.worker.shared_keys import SharedKeys, StoreKeys
 
@@ -40,6 +41,15 @@ def test_another_config_is_followed_and_the_same_again_is_not() -> None:
     made.reload(settings(ONE, quic={"config_id": 1}))
     assert followed == [made.source]
     assert made.source.issue()[0] >> 5 == 1
+
+
+def test_without_a_key_spare_connection_ids_are_given_only_where_the_settings_say_so() -> None:
+    plaintext = {key: value for key, value in ZERO.items() if key != "key"}
+    limits = [
+        connection_ids(settings(plaintext, quic={"plaintext_clients_may_migrate": may}))[0].source.active_limit
+        for may in (False, True)
+    ]
+    assert limits == [1, 4]
 
 
 def test_a_rotation_taken_back_goes_on_with_the_nonces_where_they_were() -> None:

@@ -37,12 +37,18 @@ class CidIssuer:
     """
 
     def __init__(
-        self, encoder: CidEncoder, reset_key: bytes, rng: RandomBytes, active_limit: int = DEFAULT_ACTIVE_LIMIT
+        self,
+        encoder: CidEncoder,
+        reset_key: bytes,
+        rng: RandomBytes,
+        active_limit: int = DEFAULT_ACTIVE_LIMIT,
+        *,
+        has_plaintext_spares: bool = False,
     ) -> None:
         config = encoder.config
         self.length_bytes = encoder.cid_length
-        # without a key, spare connection IDs would show an observer which of them belong together
-        self.active_limit = active_limit if config.key is not None else 1
+        # without a key, spare connection IDs show an observer which of them belong to one server
+        self.active_limit = active_limit if config.key is not None or has_plaintext_spares else 1
         self.is_migration_disabled = False
         self.key_name = bytes((config.config_id,))
         self._encoder = encoder
