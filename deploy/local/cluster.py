@@ -83,9 +83,17 @@ class Cluster:
     async def __aenter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="voice-cluster-"))
         self.addresses = _free_addresses(self.options)
-        keys = Secrets(secrets.token_hex(16), *(secrets.token_hex(32) for _ in range(3)))
+        keys = Secrets(
+            quic_lb_key=secrets.token_hex(16),
+            retry_key=secrets.token_hex(32),
+            ticket_key=secrets.token_hex(32),
+            reset_key=secrets.token_hex(32),
+            token=self.options.token,
+            twilio=self.options.twilio_auth_token,
+        )
+        keys.write(self.folder)
         self._balancer = self._process(
-            _BALANCER, "quiclb", balancer_toml(self.addresses, keys, self.options.balancer_processes)
+            _BALANCER, "quiclb", balancer_toml(self.addresses, self.options.balancer_processes)
         )
         self._workers = [
             self._process(
@@ -97,12 +105,10 @@ class Cluster:
                     keys,
                     certificates=CERTIFICATES,
                     agent=self.options.agent,
-                    token=self.options.token,
                     access_key=self._access_key(),
                     has_routable_cids=self.options.has_routable_cids,
                     store=self.options.store or f"sqlite:///{self.folder / 'sessions.db'}",
                     drain_timeout_s=self.options.drain_timeout_s,
-                    twilio_auth_token=self.options.twilio_auth_token,
                 ),
             )
             for index in range(self.options.workers)

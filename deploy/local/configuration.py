@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from quiclb.net.address import parse_address
@@ -28,12 +28,25 @@ class Addresses:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """Shared by load balancer and workers: the QUIC-LB key; the keys of tokens, tickets and stateless reset."""
+    """Shared by load balancer and workers: the QUIC-LB key; the keys of tokens, tickets and stateless reset.
+
+    `token` is an access token for all callers, `twilio` Twilio's. Settings files name the files that `write` makes.
+    """
 
     quic_lb_key: str
     retry_key: str
     ticket_key: str
     reset_key: str
+    token: str | None = None
+    twilio: str | None = None
+
+    def write(self, folder: Path) -> None:
+        """Write each secret to a file of its owner's alone."""
+        for name, secret in asdict(self).items():
+            if secret is not None:
+                file = folder / f"{name}.secret"
+                file.touch(mode=0o600)
+                file.write_text(secret)
 
 
 def worker_name(index: int) -> str:
@@ -44,7 +57,7 @@ def server_id(index: int) -> str:
     return f"{index + 1:0{2 * SERVER_ID_BYTES}x}"
 
 
-def balancer_toml(addresses: Addresses, secrets: Secrets, processes: int = 1) -> str:
+def balancer_toml(addresses: Addresses, processes: int = 1) -> str:
     backends = "".join(
         f"""
 [[backend]]
@@ -60,7 +73,7 @@ inner = "{addresses.inner}"
 metrics = "{addresses.balancer_metrics}"
 allow_loopback_clients = true
 processes = {processes}
-{_quic_lb(secrets)}{backends}"""
+{_QUIC_LB}{backends}"""
 
 
 def worker_toml(
@@ -70,16 +83,14 @@ def worker_toml(
     *,
     certificates: Path,
     agent: str,
-    token: str | None,
     access_key: Path | None = None,
     has_routable_cids: bool,
     store: str,
     drain_timeout_s: float,
-    twilio_auth_token: str | None = None,
 ) -> str:
     # a caller whose network is gone has to move even if the server forbids it
     may_migrate = "" if has_routable_cids else "unroutable_clients_may_migrate = true\n"
-    ways = [f'token = "{token}"'] if token else []
+    ways = ['token_file = "token.secret"'] if secrets.token else []
     ways += [f'key_files = ["{access_key}"]'] if access_key else []
     access = "\n".join(("\n[access]", *ways, "")) if ways else ""
     return f"""[worker]
@@ -91,12 +102,12 @@ trusted_proxies = ["{parse_address(addresses.inner)[0]}"]
 [tls]
 certificate = "{certificates / "leaf.pem"}"
 key = "{certificates / "leaf.key"}"
-{_quic_lb(secrets)}
+{_QUIC_LB}
 [quic]
 routable_cids = {str(has_routable_cids).lower()}
-{may_migrate}retry_key = "{secrets.retry_key}"
-ticket_key = "{secrets.ticket_key}"
-reset_key = "{secrets.reset_key}"
+{may_migrate}retry_key_file = "retry_key.secret"
+ticket_key_file = "ticket_key.secret"
+reset_key_file = "reset_key.secret"
 
 [agent]
 name = "{agent}"
@@ -107,18 +118,16 @@ drain_timeout_s = {drain_timeout_s}
 
 [admin]
 listen = "{addresses.worker_admin[index]}"
-{_telephony(index, addresses, twilio_auth_token)}{_page(addresses)}"""
+{_telephony(index, addresses) if secrets.twilio else ""}{_page(addresses)}"""
 
 
-def _telephony(index: int, addresses: Addresses, auth_token: str | None) -> str:
-    if auth_token is None:
-        return ""
+def _telephony(index: int, addresses: Addresses) -> str:
     return f"""
 [telephony]
 listen = "{addresses.worker_telephony[index]}"
 public_url = "http://{addresses.worker_telephony[index]}"
 tls = false
-auth_token = "{auth_token}"
+auth_token_file = "twilio.secret"
 """
 
 
@@ -137,11 +146,10 @@ development = true
 {demo}"""
 
 
-def _quic_lb(secrets: Secrets) -> str:
-    return f"""
+_QUIC_LB = f"""
 [[config]]
 id = 0
 server_id_length = {SERVER_ID_BYTES}
 nonce_length = {NONCE_BYTES}
-key = "{secrets.quic_lb_key}"
+key_file = "quic_lb_key.secret"
 """

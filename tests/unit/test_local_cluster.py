@@ -15,19 +15,20 @@ from deploy.local.serve import _renewed
 from tests.unit.voice_gateway.access.access_keys import SECRET
 from voice_gateway.access.tokens import DEFAULT_AUDIENCE
 from voice_gateway.certificates.development import ensure_certificate
-from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings
+from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings, secrets_given
 
 ADDRESSES = Addresses("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", ("127.0.0.1:4",), ("127.0.0.1:5",))
 
 
 def settings(folder: Path, token: str | None, access_key: Path | None) -> GatewaySettings:
+    secrets = Secrets("00" * 16, "11" * 32, "22" * 32, "33" * 32, token=token)
+    secrets.write(folder)
     text = worker_toml(
         0,
         ADDRESSES,
-        Secrets("00" * 16, "11" * 32, "22" * 32, "33" * 32),
+        secrets,
         certificates=folder,
         agent="echo",
-        token=token,
         access_key=access_key,
         has_routable_cids=True,
         store="memory://",
@@ -35,6 +36,12 @@ def settings(folder: Path, token: str | None, access_key: Path | None) -> Gatewa
     )
     (folder / "worker.toml").write_text(text)
     return load_settings(folder / "worker.toml")
+
+
+def test_no_secret_stands_in_a_settings_file(tmp_path: Path) -> None:
+    settings(tmp_path, "sesame", None)
+    assert secrets_given(tmp_path / "worker.toml") == []
+    assert (tmp_path / "token.secret").stat().st_mode & 0o077 == 0
 
 
 def test_access_is_open_unless_asked_otherwise(tmp_path: Path) -> None:

@@ -31,8 +31,6 @@ certificate = "leaf.pem"
 key = "leaf.key"
 [agent]
 name = "echo"
-[access]
-token = "sesame"
 [websocket]
 listen = "127.0.0.1:0"
 [admin]
@@ -54,6 +52,7 @@ async def worker(tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
         *("serve", "--json", "--config", str(tmp_path / "worker.toml")),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env=os.environ | {"VOICE_GATEWAY_ACCESS_TOKEN": "sesame"},
     )
     facts = await started(process)
     yield facts | {"folder": tmp_path, "pid": process.pid}

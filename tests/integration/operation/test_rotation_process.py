@@ -14,13 +14,13 @@ config_id = {config_id}
 id = 0
 server_id_length = 4
 nonce_length = 12
-key = "8f95f09245765f80256934e50c66207f"
+key_file = "0.key"
 
 [[config]]
 id = 1
 server_id_length = 4
 nonce_length = 12
-key = "00112233445566778899aabbccddeeff"
+key_file = "1.key"
 """
 
 
@@ -36,6 +36,8 @@ async def connections(daemon: WorkerProcess) -> dict[str, float]:
 
 
 async def test_a_call_goes_from_one_config_to_the_next(daemon: WorkerProcess, tmp_path: Path) -> None:
+    (tmp_path / "0.key").write_text("8f95f09245765f80256934e50c66207f")
+    (tmp_path / "1.key").write_text("00112233445566778899aabbccddeeff")
     async with daemon.caller(tmp_path / "certs" / "ca.pem") as call:
         assert await connections(daemon) == {"7": 1}
         for config_id in (0, 1):

@@ -24,6 +24,7 @@ LEAF_LIFETIME = timedelta(days=13)
 RENEW_BEFORE = timedelta(days=2)
 _CA_LIFETIME = timedelta(days=365)
 _CLOCK_SKEW = timedelta(hours=1)
+_AUTHORITY_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Voice gateway development CA")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,17 @@ def ensure_certificate(
     )
 
 
+def is_development_certificate(file: Path) -> bool:
+    """Whether a PEM file begins with a certificate of a CA of ours; raises `IdentityError` where it cannot be read."""
+    try:
+        leaf = x509.load_pem_x509_certificate(file.read_bytes())
+    except OSError as error:
+        raise IdentityError(f"{file}: {(error.strerror or str(error)).lower()}") from None
+    except ValueError:
+        raise IdentityError(f"{file}: is no certificate in PEM") from None
+    return leaf.issuer == _AUTHORITY_NAME
+
+
 def _usable_leaf(folder: Path, hosts: tuple[str, ...], today: datetime) -> x509.Certificate | None:
     try:
         leaf = x509.load_pem_x509_certificate((folder / "leaf.pem").read_bytes())
@@ -102,11 +114,10 @@ def _write_new(folder: Path, hosts: tuple[str, ...], today: datetime) -> x509.Ce
 
 
 def _authority(key: ec.EllipticCurvePrivateKey, today: datetime) -> x509.Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Voice gateway development CA")])
     return (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(_AUTHORITY_NAME)
+        .issuer_name(_AUTHORITY_NAME)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(today - _CLOCK_SKEW)

@@ -10,10 +10,10 @@ import os
 import time
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import structlog
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -23,25 +23,35 @@ from quiclb.errors import ConfigError, QuicLbError
 from quiclb.logs.command_output import optional_output, print_json, run_command
 from quiclb.logs.setup import LogFormat, configure_logging
 from quiclb.net.address import Address, format_address, parse_host_port
-from quiclb.settings.files import exposed_files
 from voice_gateway.certificates.development import DevelopmentCertificate, ensure_certificate
 from voice_gateway.cli.access import key as make_key
 from voice_gateway.cli.access import token as make_token
 from voice_gateway.cli.agent import agent_app
 from voice_gateway.cli.config import config_app
 from voice_gateway.cli.new_project import init
+from voice_gateway.cli.options import (
+    Agent,
+    AllowRoot,
+    ConfigFile,
+    InsecureDevelopment,
+    JsonOutput,
+    LogFormatOption,
+    LogLevel,
+    Store,
+    checked_level,
+)
 from voice_gateway.cli.simulate import simulate_twilio
 from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.errors import ConfigurationError, GatewayError
 from voice_gateway.ops.reload import SettingsSource
-from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings, secret_files
+from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings
+from voice_gateway.worker.preflight import Insistence, admit, opening_faults, risks
 from voice_gateway.worker.worker import Worker, run
 from voicelink.errors import VoiceLinkError
 
 ADMIN_TIMEOUT_S: Final = 5.0
 _SESSIONS_COLUMNS: Final = 104
 _MAX_REASON_BYTES: Final = 500
-_log = structlog.get_logger("voice_gateway.cli.main")
 
 app = typer.Typer(
     name="voice-gateway",
@@ -57,12 +67,6 @@ app.command("key")(make_key)
 app.command()(simulate_twilio)
 app.add_typer(agent_app, name="agent")
 app.add_typer(config_app, name="config")
-
-ConfigFile = Annotated[
-    Path,
-    typer.Option("--config", "-c", envvar="VOICE_GATEWAY_CONFIG", help="The worker's TOML file."),
-]
-JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 
 def main() -> None:
@@ -83,18 +87,18 @@ def serve(
             "--trusted-proxies", "--forwarders", help="Load balancers whose SPP headers name the client, by commas."
         ),
     ] = None,
-    agent: Annotated[str | None, typer.Option(help="Who answers: an installed agent, or package.module:Class.")] = None,
-    store: Annotated[str | None, typer.Option(help="Where sessions are saved, as memory://.")] = None,
+    agent: Agent = None,
+    store: Store = None,
     admin: Annotated[str | None, typer.Option(help="Where to serve metrics, health and sessions.")] = None,
     telephony: Annotated[str | None, typer.Option(help="Where Twilio reaches this worker.")] = None,
     page: Annotated[str | None, typer.Option(help="Where browsers get the page that calls it.")] = None,
-    log_format: Annotated[LogFormat, typer.Option(envvar="VOICE_GATEWAY_LOG_FORMAT")] = LogFormat.AUTO,
-    log_level: Annotated[
-        str, typer.Option(envvar="VOICE_GATEWAY_LOG_LEVEL", help="debug, info, warning, error.")
-    ] = "info",
+    log_format: LogFormatOption = LogFormat.AUTO,
+    log_level: LogLevel = "info",
+    insecure_development: InsecureDevelopment = False,
+    allow_root: AllowRoot = False,
     is_json: Annotated[bool, typer.Option("--json", help="Print where it listens as JSON, once it does.")] = False,
 ) -> None:
-    """Hold voice sessions until SIGTERM, which lets calls end first; a second signal ends it at once.
+    """Be one worker: hold voice sessions until SIGTERM, which lets calls end first; a second signal ends it at once.
 
     Flags win over VOICE_GATEWAY_<SECTION>_<KEY> variables, these over the file. Exit status 0 after a signal, 1 where
     the worker cannot start.
@@ -111,17 +115,11 @@ def serve(
         "telephony.listen": telephony,
         "page.listen": page,
     }
-    if log_level.lower() not in ("debug", "info", "warning", "error"):
-        raise ConfigurationError(f"--log-level must be debug, info, warning or error, got {log_level!r}")
-    configure_logging(log_format, log_level)
+    configure_logging(log_format, checked_level(log_level))
+    insist = Insistence(insecure=insecure_development, root=allow_root)
 
     def load() -> GatewaySettings:
-        settings = load_settings(config, os.environ, flags)
-        for file in exposed_files(secret_files(settings, config)):
-            _log.warning(
-                "secret_file_open_to_all_users", file=str(file.path), mode=f"{file.mode:04o}", remedy=file.remedy
-            )
-        return settings
+        return admit(load_settings(config, os.environ, flags), config, insist)
 
     source = SettingsSource(config, load)
     status = run(source.load(), _print_start if is_json else None, source)
@@ -129,15 +127,26 @@ def serve(
 
 
 @app.command()
-def check(config: ConfigFile, is_json: JsonOutput = False) -> None:
-    """Open all that `serve` opens but sockets: settings, keys, certificate and agent; show what they mean.
+def check(
+    config: ConfigFile,
+    has_ports: Annotated[
+        bool, typer.Option("--ports/--no-ports", help="Leave the ports out for a worker that runs.")
+    ] = True,
+    insecure_development: InsecureDevelopment = False,
+    is_json: JsonOutput = False,
+) -> None:
+    """Open all that `serve` opens: settings, keys, certificate, agent, store and ports; show what they mean.
 
-    Secrets are not shown. Exit status 1, with one sentence, where `serve` could not start.
+    Secrets are not shown. Exit status 1, with a sentence for each fault, where `serve` could not start.
     """
     settings = load_settings(config, os.environ)
-    asyncio.run(_open_once(settings))
-    facts = _facts(settings)
-    warnings = [str(file) for file in exposed_files(secret_files(settings, config))]
+    found = [risk.sentence for risk in risks(settings, config, user_id=None)]
+    faults = asyncio.run(opening_faults(settings, has_ports=has_ports))
+    if not insecure_development:
+        faults = found + faults
+    if faults:
+        raise ConfigurationError("\n".join(faults))
+    facts, warnings = _facts(settings), found
     if is_json:
         print_json(facts | {"warnings": warnings})
         return
@@ -187,7 +196,7 @@ def sessions(
     is_json: JsonOutput = False,
 ) -> None:
     """Show the sessions of running workers: figures and addresses, never words."""
-    documents = [_fetch_sessions(url) for url in admin or ["http://127.0.0.1:9090"]]
+    documents = [document for url in admin or ["http://127.0.0.1:9090"] for document in _fetch_sessions(url)]
     if is_json:
         print_json({"workers": documents})
         return
@@ -199,10 +208,6 @@ def sessions(
         for session in document["sessions"] + (document["ended"] if has_ended else []):
             table.add_row(*_session_cells(session))
     Console(width=max(Console().width, _SESSIONS_COLUMNS), markup=False).print(table)
-
-
-async def _open_once(settings: GatewaySettings) -> None:
-    await Worker(settings).check()
 
 
 def _session_cells(session: dict[str, Any]) -> tuple[str, ...]:
@@ -271,7 +276,20 @@ def _certificate_facts(made: DevelopmentCertificate) -> dict[str, Any]:
     }
 
 
-def _fetch_sessions(admin: str) -> dict[str, Any]:
+def _fetch_sessions(admin: str) -> list[dict[str, Any]]:
+    """Return what the worker at this address shows, or each worker of the supervisor there."""
+    status, document = _fetch(admin, "/sessions")
+    if status == HTTPStatus.NOT_FOUND:
+        _, document = _fetch(admin, "/workers", is_needed=True)
+        workers = document.get("workers", []) if isinstance(document, dict) else []
+        return [shown for each in workers if each.get("admin") for shown in _fetch_sessions(each["admin"])]
+    if not isinstance(document, dict) or not {"worker", "sessions", "ended"} <= document.keys():
+        raise ConfigurationError(f"what answers at {admin} is no worker")
+    return [document]
+
+
+def _fetch(admin: str, path: str, *, is_needed: bool = False) -> tuple[int, Any]:
+    """Return status and JSON document; a status of failure raises where the document `is_needed`."""
     base = admin if "://" in admin else f"http://{admin}"
     scheme, _, authority = base.rstrip("/").partition("://")
     if scheme != "http":
@@ -280,21 +298,20 @@ def _fetch_sessions(admin: str) -> dict[str, Any]:
         parse_host_port(authority.partition("/")[0], default_port=80)
     except ConfigError as error:
         raise ConfigurationError(f"--admin: {error}") from None
-    url = f"{base.rstrip('/')}/sessions"
+    url = base.rstrip("/") + path
     try:
         with urllib.request.urlopen(url, timeout=ADMIN_TIMEOUT_S) as answer:  # noqa: S310 - http only, checked above
-            document = json.loads(answer.read())
+            return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         with error:  # what it says names the remedy
+            if error.code == HTTPStatus.NOT_FOUND and not is_needed:
+                return error.code, None
             reason = error.read(_MAX_REASON_BYTES).decode("utf-8", "replace").partition("\n")[0]
         raise ConfigurationError(f"no worker answers at {url}: {error.code} {reason or error.reason}") from None
     except urllib.error.URLError as error:
         raise ConfigurationError(f"no worker answers at {url}: {_reason(error.reason)}") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise ConfigurationError(f"no worker answers at {url}: {_reason(error)}") from None
-    if not isinstance(document, dict) or not {"worker", "sessions", "ended"} <= document.keys():
-        raise ConfigurationError(f"what answers at {url} is no worker")
-    return document
 
 
 def _reason(error: object) -> str:

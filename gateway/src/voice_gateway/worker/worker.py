@@ -173,12 +173,9 @@ class Worker:
             tcp.page_address,
         )
 
-    async def check(self) -> None:
-        """Open and close what `start` opens before its sockets, the agent; raises `GatewayError`. Use it instead."""
-        async with AsyncExitStack() as opened:
-            opened.push_async_callback(self._store.close)
-            opened.push_async_callback(self._agent.close)
-            await open_agent(self._agent)
+    async def discard(self) -> None:
+        """Close what the constructor opened; for a worker that is not started."""
+        await self._store.close()
 
     async def start(self, inherited: Mapping[str, socket.socket] | None = None) -> None:
         """Open the agent and the sockets; raises `GatewayError` and leaves nothing open.

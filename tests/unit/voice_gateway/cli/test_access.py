@@ -134,7 +134,7 @@ def test_check_names_the_keys_and_not_what_they_are(config, tmp_path):
         config.read_text().replace('"c"', '"leaf.pem"').replace('"k"', '"leaf.key"')
         + 'token = "sesame"\n[agent]\nname = "echo"\n'
     )
-    facts = json.loads(printed("check", "--json", "--config", str(config)))
+    facts = json.loads(printed("check", "--json", "--insecure-development", "--config", str(config)))
     assert facts["access"] == "by token or signed token"
     assert facts["access_keys"] == ["s HS256"]
     assert facts["access_audience"] == "voice.example"

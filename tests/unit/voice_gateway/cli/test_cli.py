@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import tempfile
 from importlib import resources
 from pathlib import Path
@@ -23,23 +24,31 @@ key = "leaf.key"
 id = 0
 server_id_length = 4
 nonce_length = 12
-key = "8f95f09245765f80256934e50c66207f"
+key_file = "quic-lb.key"
 [agent]
 name = "echo"
 [access]
-token = "sesame"
+token_file = "token"
 """
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     assert CliRunner().invoke(cli.app, ["certificate", "--out", str(tmp_path)]).exit_code == 0
+    (tmp_path / "quic-lb.key").write_text("8f95f09245765f80256934e50c66207f")
+    (tmp_path / "token").write_text("sesame")
     (tmp_path / "worker.toml").write_text(SETTINGS)
     return tmp_path / "worker.toml"
 
 
 def sentence(capsys, monkeypatch, *arguments: str) -> str:
     """Run a command that must fail, and return the one line it says."""
+    [said] = sentences(capsys, monkeypatch, *arguments)
+    return said
+
+
+def sentences(capsys, monkeypatch, *arguments: str) -> list[str]:
+    """Run a command that must fail, and return the lines it says."""
     monkeypatch.setattr("sys.argv", ["voice-gateway", *arguments])
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -47,8 +56,7 @@ def sentence(capsys, monkeypatch, *arguments: str) -> str:
     assert ended.value.code == 1
     assert captured.out == ""
     assert captured.err.startswith("voice-gateway: ")
-    assert captured.err.count("\n") == 1
-    return captured.err
+    return captured.err.splitlines()
 
 
 @pytest.mark.parametrize("command", [(), ("serve",), ("check",), ("certificate",), ("sessions",), ("simulate-twilio",)])
@@ -87,7 +95,7 @@ class TestCheck:
             ('"echo"', '"echo"\nsettings = 3', "agent.settings: "),
             ('"echo"', '"echo"\nnam = 3', "agent.nam: unknown key"),
             ("[access]", '[session]\nstore = "mongo://x"\n[access]', "memory://"),
-            ("token =", "tokn =", "access.tokn: unknown key"),
+            ("token_file =", "tokn_file =", "access.tokn_file: unknown key"),
             ("00000001", "01", "server_id is 1 bytes"),
         ],
     )
@@ -95,23 +103,42 @@ class TestCheck:
         config.write_text(SETTINGS.replace(was, becomes, 1))
         assert message in sentence(capsys, monkeypatch, "check", "--config", str(config))
 
-    def test_warns_of_secrets_open_to_all_users(self, config):
+    def test_refuses_secrets_that_all_users_can_read_unless_told_to_insist(self, config, capsys, monkeypatch):
         with tempfile.TemporaryDirectory() as folder:
             Path(folder).chmod(0o755)
             for file in config.parent.iterdir():
                 shutil.copy(file, folder)
+                Path(folder, file.name).chmod(0o640)
             copy = Path(folder, "worker.toml")
-            copy.chmod(0o640)
+            copy.chmod(0o644)
             arguments = ["check", "--json", "--config", str(copy)]
             assert json.loads(CliRunner().invoke(cli.app, arguments).output)["warnings"] == []
-            copy.chmod(0o644)
             copy.with_name("leaf.key").chmod(0o604)
-            result = CliRunner().invoke(cli.app, arguments)
+            said = sentence(capsys, monkeypatch, *arguments)
+            assert (
+                f"leaf.key has mode 0604: every user of this machine can read or write it; chmod 600 {folder}" in said
+            )
+            assert "--insecure-development" in said
+            result = CliRunner().invoke(cli.app, [*arguments, "--insecure-development"])
             assert result.exit_code == 0
-            key, settings = json.loads(result.output)["warnings"]
-            assert f"leaf.key has mode 0604: every user of this machine can read or write it; chmod 600 {folder}" in key
-            assert "worker.toml has mode 0644" in settings
-            assert f"warning: {settings}" in CliRunner().invoke(cli.app, ["check", "--config", str(copy)]).output
+            assert "leaf.key has mode 0604" in json.loads(result.output)["warnings"][0]
+
+    def test_says_all_that_is_wrong_at_once(self, config, capsys, monkeypatch):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            text = SETTINGS.replace("leaf.key", "none.key").replace('"echo"', '"parrot"')
+            text = text.replace('token_file = "token"', 'token = "sesame"')
+            store = '[session]\nstore = "sqlite:////dev/null/x.db"'
+            admin = f'[admin]\nlisten = "127.0.0.1:{taken.getsockname()[1]}"'
+            config.write_text("\n".join((text, store, admin)))
+            said = sentences(capsys, monkeypatch, "check", "--config", str(config))
+            assert len(said) == 5
+            expected = ("access.token: a secret", "none.key", "no agent 'parrot'", "session store", "admin.listen: ")
+            for each, part in zip(said, expected, strict=True):
+                assert part in each
+            without_ports = sentences(capsys, monkeypatch, "check", "--no-ports", "--config", str(config))
+            assert without_ports == said[:4]
 
     def test_refuses_a_menu_that_serve_would_refuse(self, config, capsys, monkeypatch):
         menu = resources.files("voice_gateway.agents.order").joinpath("menu.toml").read_text("utf-8")
