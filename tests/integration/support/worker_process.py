@@ -53,8 +53,8 @@ async def config(tmp_path: Path) -> Path:
 
 async def started(process: asyncio.subprocess.Process) -> dict[str, Any]:
     assert process.stdout
-    document = b""
-    while not document.endswith(b"}\n"):
+    document = line = b""
+    while line != b"}\n":
         line = await process.stdout.readline()
         assert line, "the worker did not start"
         document += line

@@ -75,3 +75,18 @@ async def test_a_port_in_use_is_one_sentence(config: Path) -> None:
     assert errors.count("\n") == 1
     assert address in errors
     assert "in use" in errors
+
+
+async def test_up_says_all_that_keeps_it_from_serving(tmp_path: Path) -> None:
+    arguments = ("up", "--check", "--workers", "2", "--agent", "parrot", "--state", str(tmp_path / "state"))
+    status, out, errors = await run(*arguments, "--listen", "0.0.0.0:4433")
+    assert (status, out) == (1, "")
+    certificate, access = [line for line in errors.splitlines() if "runs as root" not in line]
+    assert "worker.listen 0.0.0.0:4433 is a public address and tls.certificate" in certificate
+    assert "any client may call" in access
+    arguments = tuple(each for each in arguments if each != "--check")
+    served = await run(*arguments, "--listen", "127.0.0.1:0", "--page", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+    assert served[0] == 1
+    assert "voice-gateway: there is no agent 'parrot'" in served[2]
+    status, out, _ = await run("up", "--check", *arguments[1:3], "--agent", "echo", *arguments[5:])
+    assert (status, out) == (0, "no file: good, 2 workers\n")

@@ -41,6 +41,7 @@ from voice_gateway.cli.options import (
     checked_level,
 )
 from voice_gateway.cli.simulate import simulate_twilio
+from voice_gateway.cli.up import up
 from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.errors import ConfigurationError, GatewayError
 from voice_gateway.ops.reload import SettingsSource
@@ -66,6 +67,7 @@ app.command("token")(make_token)
 app.command("key")(make_key)
 app.command()(simulate_twilio)
 app.add_typer(agent_app, name="agent")
+app.command()(up)
 app.add_typer(config_app, name="config")
 
 

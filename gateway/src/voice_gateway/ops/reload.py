@@ -38,7 +38,8 @@ class Reloadable(Protocol):
 class SettingsSource:
     """Where settings come from, to be read again."""
 
-    file: Path
+    file: Path | None
+    """`None` where there is none: the settings come from flags and the environment alone."""
     load: Callable[[], GatewaySettings]
     """Reads and checks everything; raises `GatewayError`."""
 
@@ -114,7 +115,8 @@ class Reloader:
         return True
 
     def _signatures(self) -> dict[str, Signature]:
-        own = [] if self._source is None else [self._source.file]
+        file = None if self._source is None else self._source.file
+        own = [] if file is None else [file]
         return {
             _SETTINGS: files_signature(own),
             **{part.name: files_signature(part.files(self._settings)) for part in self._parts},
