@@ -26,7 +26,7 @@ from voice_gateway.transport.base import Acceptor
 from voice_gateway.transport.websocket import MAX_MESSAGE_BYTES, VoiceOverWebSocket
 from voice_gateway.web.counters import WebCounters
 from voice_gateway.web.page import PageFacts, voice_pages
-from voice_gateway.web.server import PARTS_PER_TURN, Page, WebServer, connection_limiter
+from voice_gateway.web.server import PARTS_PER_TURN, Page, Route, WebServer, connection_limiter
 from voice_gateway.worker.access_control import AccessControl
 from voicelink.wire import VOICE_PATH
 
@@ -128,8 +128,8 @@ def _telephony(
         claim_use=partial(claim_once, store, settings.worker.name),
         has_tls=telephony.tls,
     )
-    pages, sockets = {vendor.webhook_path: service.webhook}, {vendor.stream_path: service.stream}
-    return WebServer(pages, sockets, posts={vendor.webhook_path}, **shared)
+    routes = [Route(method, vendor.webhook_path, service.webhook) for method in ("GET", "POST")]
+    return WebServer({}, {vendor.stream_path: service.stream}, routes=routes, **shared)
 
 
 def _pages(settings: GatewaySettings, certificate: ServedCertificate) -> Mapping[str, Page]:
