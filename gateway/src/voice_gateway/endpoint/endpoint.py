@@ -167,6 +167,10 @@ class Endpoint:
         """Connections that are open, opening or closing."""
         return len(self._connections)
 
+    def find(self, connection_id: str) -> ServedConnection | None:
+        """Return the connection of this `ServedConnection.id`, if there is one."""
+        return next((each for each in self._connections if each.id == connection_id), None)
+
     def connections_by_config(self) -> Counter[int]:
         """How many connections can be called by a connection ID of each config ID; 7 is that of unroutable ones."""
         return Counter(

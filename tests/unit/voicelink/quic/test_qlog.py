@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from aioquic.quic.packet import QuicTransportParameters
 
-from tests.unit.voicelink.quic.harness import Pair, connected
+from tests.unit.voicelink.quic.harness import Pair, connected, of
 from voicelink.quic import qlog
+from voicelink.quic.events import StreamDataReceived
 from voicelink.quic.qlog import qlog_logger
 
 
@@ -22,6 +23,17 @@ def ended(pair: Pair) -> None:
     for _ in range(8):
         pair.now += 1.0
         pair.fire_timers()
+
+
+def say(pair: Pair, data: bytes) -> None:
+    pair.client.send_stream_data(0, data)
+    for _ in range(3):
+        pair.exchange()
+
+
+def sent_stream_bytes(log: dict[str, Any]) -> int:
+    sent = (event["data"]["frames"] for event in log["traces"][0]["events"] if event["name"] == "transport:packet_sent")
+    return sum(frame["length"] for frames in sent for frame in frames if frame["frame_type"] == "stream")
 
 
 def names(log: dict[str, Any]) -> set[str]:
@@ -71,6 +83,39 @@ def test_a_log_holds_its_first_events_up_to_a_limit(monkeypatch: pytest.MonkeyPa
     logs: list[dict[str, Any]] = []
     ended(connected(qlog=logs.append))
     assert len(logs[0]["traces"][0]["events"]) == 10
+
+
+def test_a_log_begins_and_ends_while_the_connection_goes_on() -> None:
+    pair, logs = connected(), []
+    say(pair, b"before")
+    assert pair.client.start_qlog(logs.append)
+    assert not pair.client.start_qlog(logs.append)
+    say(pair, b"meanwhile")
+    pair.client.stop_qlog()
+    say(pair, b"after")
+    [log] = logs
+    assert names(log) >= {"transport:packet_sent", "transport:packet_received", "recovery:metrics_updated"}
+    assert sent_stream_bytes(log) == len(b"meanwhile")
+    received = of(StreamDataReceived, pair.server_events)
+    assert b"".join(event.data for event in received) == b"beforemeanwhileafter"
+
+
+def test_the_fast_path_is_off_while_a_connection_is_logged() -> None:
+    pair = connected()
+    say(pair, b"steady")
+    assert pair.client._fast_sender is not None
+    pair.client.start_qlog(lambda log: None)
+    say(pair, b"logged")
+    assert pair.client._fast_sender is None
+    pair.client.stop_qlog()
+    say(pair, b"steady again")
+    assert pair.client._fast_sender is not None
+
+
+def test_a_connection_that_is_over_gets_no_log() -> None:
+    pair = connected()
+    ended(pair)
+    assert not pair.client.start_qlog(lambda log: None)
 
 
 def test_a_log_holds_no_token() -> None:

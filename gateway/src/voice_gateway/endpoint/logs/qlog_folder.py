@@ -58,7 +58,7 @@ class QlogFolder:
         try:
             descriptor = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
-                for part in _encoded(log, trace):
+                for part in encode_qlog(log):
                     file.write(part)
             self._delete_oldest()
         except OSError as error:
@@ -79,8 +79,9 @@ class QlogFolder:
             excess -= size
 
 
-def _encoded(log: Mapping[str, Any], trace: Mapping[str, Any]) -> list[bytes]:
-    """The log as JSON, event by event: one piece would hold the interpreter, and every call, for too long."""
+def encode_qlog(log: Mapping[str, Any]) -> list[bytes]:
+    """Return the log of one connection as JSON, event by event: one piece would hold the interpreter for too long."""
+    [trace] = log["traces"]
     encode = msgspec.json.encode
     head = {key: value for key, value in log.items() if key != "traces"}
     rest = {key: value for key, value in trace.items() if key != "events"}
