@@ -234,9 +234,12 @@ Emit = Callable[[AgentEvent], None]
 
 @dataclass(frozen=True, slots=True)
 class UserText:
-    """What the user typed; `number` is that of the client's message, to be named as `through_message`."""
+    """What the user typed; `number` is that of the client's message, to be named as `through_message`.
 
-    number: int
+    It is `None` where an operator put the text in (the admin interface): there is nothing to acknowledge.
+    """
+
+    number: int | None
     text: str
 
 

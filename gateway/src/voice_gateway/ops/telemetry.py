@@ -15,6 +15,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from voice_gateway.session.stats.events import SessionEvent, TurnCompleted
 from voice_gateway.session.stats.turn_latency import Figure, TurnLatency
 
 _log = structlog.get_logger("voice_gateway.ops.telemetry")
@@ -23,7 +24,7 @@ _BEFORE: Final = (Figure.UPLINK_AGE, Figure.ENDPOINTING, Figure.STT_TTFB)
 
 
 class TurnSpans:
-    """Give its `on_turn_complete` to the worker, and `close` it at the end.
+    """Subscribe its `on_event` to the worker's session events, and `close` it at the end.
 
     A span named `turn` begins with the caller's last word and ends with the answer's last audio as it was made. Turn
     attributes are named as Pipecat names them, the conversation's as OpenTelemetry's GenAI conventions do, and each
@@ -35,6 +36,11 @@ class TurnSpans:
         self._tracer = provider.get_tracer("gateway")
         self._agent = agent
         self._clock = clock
+
+    def on_event(self, session_id: str, event: SessionEvent, at: float) -> None:
+        """Write down a turn that is over."""
+        if isinstance(event, TurnCompleted):
+            self.on_turn_complete(session_id, event.turn, at)
 
     def on_turn_complete(self, session_id: str, turn: TurnLatency, now: float) -> None:
         """Write down the turn; `now` is on the session's clock."""

@@ -24,8 +24,8 @@ from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.live_session import EarlyFrame, LiveSession, Services
 from voice_gateway.session.runtime.ownership import Claim, NewSession, Verdict, claim
 from voice_gateway.session.stats.counters import SessionCounters
+from voice_gateway.session.stats.events import SessionEvents
 from voice_gateway.session.stats.snapshot import SessionSnapshot
-from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.store.base import SessionRecord, SessionStore
 from voice_gateway.transport.base import Refusal, SessionRequest, Transport
 from voicelink.audio.codecs.opus import ANSWERS
@@ -55,10 +55,10 @@ class SessionManager:
         limits: SessionLimits | None = None,
         lead: Lead | None = None,
         opus_complexity: int = ANSWERS.complexity,
-        on_turn_complete: OnTurnComplete | None = None,
     ) -> None:
         self.worker = worker
         self.counters = SessionCounters()
+        self.events = SessionEvents()
         self.is_draining = False
         self.agent_name = agent.name
         self._opus_complexity = opus_complexity
@@ -75,7 +75,7 @@ class SessionManager:
             self._spawn,
             lead or Lead(),
             UplinkScheduler(),
-            on_turn_complete,
+            self.events,
         )
         self._openings: dict[ClientConnection, Opening] = {}
         self._live: dict[str, LiveSession] = {}
@@ -140,6 +140,10 @@ class SessionManager:
     def snapshot(self) -> list[SessionSnapshot]:
         """Describe the sessions there are, oldest first."""
         return [live.snapshot() for live in self._live.values()]
+
+    def find(self, session_id: str) -> LiveSession | None:
+        """Return the session, if it is at this worker now."""
+        return self._live.get(session_id)
 
     def ended(self) -> list[SessionSnapshot]:
         """Describe the last sessions that ended, oldest first."""

@@ -32,6 +32,7 @@ from voice_gateway.settings.fields import (
     read_bytes,
     read_bytes_of_each,
     read_full_secret,
+    read_secret,
 )
 from voice_gateway.telephony.loading import check_vendor_name
 from voicelink.audio.codecs.opus import ANSWERS
@@ -247,13 +248,30 @@ class SessionSection(Section):
 class AdminSection(Section):
     """`[admin]`: where metrics, health and sessions are served; keep it where only operators reach it.
 
+    `listen` is 127.0.0.1:9090 unless given. With `token` or `token_file`, of at least 16 characters, operators who send
+    it may watch and steer sessions, drain the worker, change its log level and record qlogs (gateway/docs/admin.md);
+    without one these operations are off. The token is read again when its file changes. `tls` (default false) serves
+    all of it by the certificate of `[tls]`; set it where the token crosses a network. `show_words` (default false) adds
+    what is said to the events that operators watch.
+
     It answers requests whose `Host` is an IP address, `localhost`, this machine's host name, or a name in `hosts`
     (default none; `*.example.com` is every name below), and 421 to others, so that no web page reads it by DNS
     rebinding. Set `hosts` where Prometheus or a probe uses another name, such as that of a Kubernetes Service.
     """
 
-    listen: HostPort
+    listen: HostPort = ("127.0.0.1", 9090)
     hosts: HostNames = ()
+    token: SecretStr | None = None
+    token_file: Path | None = None
+    tls: bool = False
+    show_words: bool = False
+
+    def read_token(self) -> str | None:
+        """Return the token, from its file if need be; raises `ConfigurationError`."""
+        token = read_secret("admin.token", self.token, self.token_file)
+        if token is not None and len(token) < _LEAST_TOKEN_CHARACTERS:
+            raise ConfigurationError(f"admin.token: must have at least {_LEAST_TOKEN_CHARACTERS} characters")
+        return token
 
 
 class TelephonySection(Section):
@@ -411,12 +429,15 @@ class GatewaySettings(Section):
         self.access.read_keys()
         self.session.read_store_keys()
         self.agent.hosted()
+        if self.admin is not None:
+            self.admin.read_token()
         if self.telephony is not None:
             self.telephony.read_auth_token()
             self.telephony.read_shared_key()
         return self
 
 
+_LEAST_TOKEN_CHARACTERS: Final = 16
 _NOT_PREFERRED = {Kind.MULTICAST, Kind.BROADCAST, Kind.UNSPECIFIED}
 
 _SECTIONS: Mapping[str, type[Section]] = {
@@ -445,6 +466,7 @@ def secret_files(settings: GatewaySettings, path: Path) -> list[Path]:
         settings.quic.reset_key_file,
         settings.agent.hosts.token_file if settings.agent.hosts is not None else None,
         settings.access.token_file,
+        settings.admin.token_file if settings.admin is not None else None,
         settings.access.secret_file,
         settings.session.store_key_file,
         *(file for file in settings.access.key_files if file.stem in secrets),

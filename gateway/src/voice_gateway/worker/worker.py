@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -22,15 +23,19 @@ from voice_gateway.agent.base import Agent
 from voice_gateway.agent.loading import load_agent, open_agent
 from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
+from voice_gateway.endpoint.logs.qlog_recorder import QlogRecorder, QlogUnavailable
 from voice_gateway.hosts.worker.agent import HostedAgent
-from voice_gateway.ops.admin import admin_server, worker_pages
+from voice_gateway.ops.admin.access import AdminToken
+from voice_gateway.ops.admin.event_streams import EventStreams
+from voice_gateway.ops.admin.operations import RequestRefused, routes_of
+from voice_gateway.ops.admin.server import admin_server
+from voice_gateway.ops.admin.table import AdminParts, admin_operations
 from voice_gateway.ops.reload import Reloader, SettingsSource
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.core.speech.pacing import Lead
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.settings.agent_section import AgentSection
-from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.settings.gateway_settings import AdminSection, GatewaySettings
 from voice_gateway.store.base import SessionStore
 from voice_gateway.store.encoding import RecordCodec
 from voice_gateway.store.factory import open_store
@@ -44,6 +49,7 @@ from voice_gateway.worker.listeners import TcpListeners
 from voice_gateway.worker.memory import Glibc, MemoryTrimmer
 from voice_gateway.worker.metrics import HostCollector, UpkeepCollector, worker_registry
 from voice_gateway.worker.shared_keys import SharedKeys, StoreKeys
+from voicelink.quic import Connection
 
 if TYPE_CHECKING:
     from voice_gateway.ops.telemetry import TurnSpans  # needs the extra
@@ -86,8 +92,8 @@ class Worker:
     """A worker in the running event loop: `await start()`, later `await stop()`.
 
     `agent` and `store` replace those the settings name; the worker opens and closes them. `clock` gives seconds since
-    1970, `rng` unpredictable bytes. `source` is where the settings are read again. `on_turn_complete` is called
-    with each turn that is over. The constructor raises `GatewayError` for settings that cannot be served.
+    1970, `rng` unpredictable bytes. `source` is where the settings are read again. The constructor raises
+    `GatewayError` for settings that cannot be served.
     """
 
     def __init__(
@@ -97,7 +103,6 @@ class Worker:
         agent: Agent | None = None,
         store: SessionStore | None = None,
         source: SettingsSource | None = None,
-        on_turn_complete: OnTurnComplete | None = None,
         clock: Callable[[], float] = time.time,
         rng: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -120,7 +125,6 @@ class Worker:
             limits=_limits(settings),
             lead=Lead(settings.session.downlink_target_s, settings.session.downlink_cap_s),
             opus_complexity=settings.session.opus_complexity,
-            on_turn_complete=on_turn_complete,
         )
         self.certificate = ServedCertificate(settings.tls, clock)
         self.connection_ids = ConnectionIds(settings, rng)
@@ -146,14 +150,18 @@ class Worker:
         )
         self.connection_ids.follow(self.endpoint.rotate_cids)
         keys, store_keys = SharedKeys(self.endpoint.credentials.adopt), StoreKeys(codec.renew)
-        parts = (self.certificate, self.access_control, self.connection_ids, keys, store_keys)
+        admin = settings.admin or AdminSection()
+        admin_token = AdminToken(None if settings.admin is None else admin.read_token())
+        parts = (self.certificate, self.access_control, self.connection_ids, keys, store_keys, admin_token)
         self.reloader = Reloader(settings, parts, source)
         registry = worker_registry(self.sessions, self.endpoint, voice.uplinks, self.listeners)
         registry.register(UpkeepCollector(self.certificate, self.reloader))
         if isinstance(self._agent, HostedAgent):
             registry.register(HostCollector(self._agent))
-        admin_hosts = () if settings.admin is None else settings.admin.hosts
-        self._admin = admin_server(worker_pages(self.sessions, registry), admin_hosts)
+        self._qlogs = QlogRecorder(self._find_quic)
+        streams = EventStreams(self.sessions.events, has_words=admin.show_words, clock=clock)
+        operations = admin_operations(AdminParts(self.sessions, registry, streams, self.drain, self._record_qlog))
+        self._admin = admin_server(routes_of(operations, admin_token), admin.hosts)
         self._admin_address: Address | None = None
         self._open: AsyncExitStack | None = None
 
@@ -190,7 +198,8 @@ class Worker:
             await self.listeners.start()
             if self.settings.admin is not None:
                 opened.push_async_callback(self._admin.stop)
-                self._admin_address = await self._admin.start("admin.listen", self.settings.admin.listen, None)
+                tls = self.certificate.tls_context() if self.settings.admin.tls else None
+                self._admin_address = await self._admin.start("admin.listen", self.settings.admin.listen, tls)
             opened.callback(self.certificate.stop)
             self.certificate.start()
             opened.callback(self.reloader.stop)
@@ -206,13 +215,28 @@ class Worker:
         if opened is None:
             return
         async with opened:
-            deadline_s = self.settings.session.drain_timeout_s if deadline_s is None else deadline_s
-            self.endpoint.stop_accepting()
-            self.listeners.stop_accepting()
-            self.sessions.drain(deadline_s)
+            deadline_s = self.drain(deadline_s)
             await self.sessions.wait_empty(deadline_s)
             await self.sessions.close()
             await self._deliver_last_messages()
+
+    def drain(self, deadline_s: float | None = None) -> float:
+        """Refuse new sessions, and send callers elsewhere within the deadline that is returned; `stop` comes later."""
+        deadline_s = self.settings.session.drain_timeout_s if deadline_s is None else deadline_s
+        self.endpoint.stop_accepting()
+        self.listeners.stop_accepting()
+        self.sessions.drain(deadline_s)
+        return deadline_s
+
+    async def _record_qlog(self, connection: str, seconds: float) -> bytes:
+        try:
+            return await self._qlogs.record(connection, seconds)
+        except QlogUnavailable as error:
+            raise RequestRefused(HTTPStatus.CONFLICT, str(error)) from None
+
+    def _find_quic(self, connection: str) -> Connection | None:
+        served = self.endpoint.find(connection)
+        return None if served is None else served.quic
 
     async def _deliver_last_messages(self) -> None:
         """Give the last messages of sessions a moment on the way before their connections end."""
@@ -248,9 +272,9 @@ async def _serve(
     agent = make_agent(settings.agent)
     spans = _turn_spans(settings.worker.name, agent.name)
     raise_descriptor_limit(_most_tcp_connections(settings) + HELD_BACK)
-    worker = Worker(
-        settings, agent=agent, source=source, on_turn_complete=None if spans is None else spans.on_turn_complete
-    )
+    worker = Worker(settings, agent=agent, source=source)
+    if spans is not None:
+        worker.sessions.events.subscribe(spans.on_event)
     await worker.start()
     loop.add_signal_handler(signal.SIGHUP, worker.reloader.reload)
     # models and modules stay for good: the collector need not walk them while calls are under way

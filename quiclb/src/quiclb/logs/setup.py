@@ -59,6 +59,21 @@ def configure_logging(
     )
 
 
+def log_level() -> str:
+    """Return the level in force: `debug`, `info`, `warning` or `error`."""
+    import structlog
+
+    level: int = structlog.get_logger().get_effective_level()
+    return logging.getLevelName(level).lower()
+
+
+def set_log_level(level: str) -> None:
+    """Change the level for all loggers that are not bound yet."""
+    import structlog
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_level_number(level)))
+
+
 def configure_logging_on_use(log_format: LogFormat, level: str) -> None:
     """As `configure_logging`, but when `get_logger` is first called: structlog takes long to load, and clients wait."""
     log_writer.install()

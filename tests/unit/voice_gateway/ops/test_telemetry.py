@@ -91,7 +91,8 @@ def test_what_happened_outside_of_turns_is_none(spans, exporter) -> None:
 
 async def test_each_turn_of_a_session_is_told_once_and_none_of_its_words(spans, exporter) -> None:
     agent = FakeAgent()
-    manager = SessionManager("w-1", agent, MemoryStore(), new_id=lambda: "s-1", on_turn_complete=spans.on_turn_complete)
+    manager = SessionManager("w-1", agent, MemoryStore(), new_id=lambda: "s-1")
+    manager.events.subscribe(spans.on_event)
     live = manager.accept(REQUEST, FakeTransport())
     live.message_received(Start())
     emit = agent.conversations[-1].emit

@@ -295,7 +295,8 @@ class LiveKitConversation(Conversation):
 
     def _acknowledge(self) -> None:
         """Acknowledge messages up to the first text that is no turn yet."""
-        waiting = [each.number for each in (*self._texts_due, *self._typed) if isinstance(each, UserText)]
+        texts = (each for each in (*self._texts_due, *self._typed) if isinstance(each, UserText))
+        waiting = [each.number for each in texts if each.number is not None]
         while self._messages_read and (not waiting or self._messages_read[0] < waiting[0]):
             self.emit(StateChanged(through_message=self._messages_read.popleft()))
 

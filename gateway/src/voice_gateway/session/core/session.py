@@ -21,6 +21,7 @@ from voice_gateway.agent.base import (
     ReplyText,
     SendAppMessage,
     StateChanged,
+    StopReply,
     TransferCall,
 )
 from voice_gateway.session.core.client_messages import ClientMessages, MessageEvent
@@ -31,16 +32,19 @@ from voice_gateway.session.core.effects import (
     Effect,
     Finish,
     Greet,
+    InjectText,
     PressKey,
     ReportSaved,
     ResumeConversation,
     Save,
+    SayAgain,
     Send,
     StartConversation,
 )
 from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.lifecycle.closing_handshake import ClosingHandshake, ClosingStep
 from voice_gateway.session.core.lifecycle.state import SessionInput, SessionState, StateMachine
+from voice_gateway.session.core.operator import OperatorAction, TypeText
 from voice_gateway.session.core.record.record_tracker import RecordTracker
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
 from voice_gateway.session.core.speech.turns import NOTHING, Turns, transcript
@@ -221,6 +225,20 @@ class Session:
         self._closing.agent_emitted(now)
         effects = self._follow(event, now)
         return (*effects, *self._send_drain(now)) if self._is_drain_pending else effects
+
+    def operator_asked(self, action: OperatorAction, now: float) -> Sequence[Effect] | str:
+        """Do what an operator asks, or return why that cannot be."""
+        if self.state in (SessionState.NEW, SessionState.CLOSED) or self._closing.is_agent_finished:
+            return "the session is ending, or has not begun"
+        if isinstance(action, HangUp | TransferCall):
+            return self.agent_emitted(action, now)
+        if self.state is SessionState.DETACHED:
+            return "the caller is not connected now"
+        if isinstance(action, TypeText):
+            return (InjectText(action.text),)
+        if len(action.text) > _LONGEST_TEXT:
+            return f"the text has {len(action.text)} characters, a client takes {_LONGEST_TEXT} at once"
+        return (*self.turns.follow(StopReply(), now, None, True), SayAgain(action.text), *self._save())
 
     def _follow(self, event: AgentEvent, now: float) -> Sequence[Effect]:
         match event:

@@ -15,10 +15,12 @@ from voice_gateway.agent.base import (
     Agent,
     AgentEvent,
     AppMessage,
+    CallClientTool,
     ClientToolResult,
     Conversation,
     FinalTranscript,
     Reply,
+    ReplyText,
     SessionView,
     UserAudio,
     UserText,
@@ -33,6 +35,7 @@ from voice_gateway.session.core.effects import (
     EndSpeech,
     Finish,
     Greet,
+    InjectText,
     Interrupt,
     PressKey,
     ReportPlayback,
@@ -50,6 +53,7 @@ from voice_gateway.session.core.effects import (
 )
 from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.lifecycle.state import SessionState
+from voice_gateway.session.core.operator import OperatorAction
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.speech.agent_audio import AgentAudio
 from voice_gateway.session.core.speech.pacing import Lead
@@ -58,8 +62,22 @@ from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.ownership import reclaim
 from voice_gateway.session.runtime.speaker import Speaker
 from voice_gateway.session.stats.counters import SessionCounters
+from voice_gateway.session.stats.events import (
+    LineAdded,
+    SessionDetached,
+    SessionDraining,
+    SessionEnded,
+    SessionEvent,
+    SessionEvents,
+    SessionInterrupted,
+    SessionMigrated,
+    SessionResumed,
+    SessionStarted,
+    ToolEnded,
+    ToolStarted,
+    TurnCompleted,
+)
 from voice_gateway.session.stats.snapshot import Migration, SessionSnapshot
-from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.store.base import Fenced, SessionRecord, SessionStore
 from voice_gateway.transport.base import TransportHandler
 from voicelink.net.deadline_timer import DeadlineTimer
@@ -95,7 +113,7 @@ class Services:
     """Runs a coroutine as a task that the worker waits for when it stops."""
     lead: Lead
     uplinks: UplinkScheduler
-    on_turn_complete: OnTurnComplete | None = None
+    events: SessionEvents
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +155,6 @@ class LiveSession(TransportHandler):
         self._effects: deque[Effect] = deque()
         self._is_running = False
         self._timer = DeadlineTimer(self._loop, self._tick)
-        self._log = _log.bind(session=session.identity.session_id, transport=connection.transport.kind)
         connection.set_handler(self)
         self._arm()
 
@@ -166,7 +183,21 @@ class LiveSession(TransportHandler):
             self.lost("taken over by a newer connection")
         connection.set_handler(self)
         self._services.counters.resumes += 1
-        self._log.info("session_resumed", peer=connection.peer, frames=self.session.next_sequence)
+        self._log.info(
+            "session_resumed",
+            peer=connection.peer,
+            frames=self.session.next_sequence,
+            connection=connection.transport.connection_id,
+        )
+        self._publish(
+            SessionResumed(
+                transport=connection.transport.kind,
+                peer=connection.peer,
+                connection=connection.transport.connection_id,
+                next_sequence=self.session.next_sequence,
+                is_restored=former is connection,
+            )
+        )
         if has_gap and self._conversation is not None:
             self._conversation.close()
             self._conversation = None
@@ -180,6 +211,11 @@ class LiveSession(TransportHandler):
         if effects:
             self._log.debug("session_fenced", epoch=self.session.tracker.epoch)
         self._apply(effects)
+
+    @property
+    def _log(self) -> Any:
+        """Bound anew for each line: the log level may change while the session goes on."""
+        return _log.bind(session=self.session.identity.session_id, transport=self._connection.transport.kind)
 
     @property
     def is_behind(self) -> bool:
@@ -219,6 +255,7 @@ class LiveSession(TransportHandler):
         self._migrations.append(Migration(round(now - self._began, 6), peer, round(gap_s * 1000, 1)))
         self._services.counters.migrations += 1
         self._log.info("session_migrated", was=self._connection.peer, peer=peer)
+        self._publish(SessionMigrated(was=self._connection.peer, peer=peer, gap_ms=round(gap_s * 1000, 1)))
 
     def lost(self, reason: str) -> None:
         if self._speaker:
@@ -226,12 +263,23 @@ class LiveSession(TransportHandler):
         self._apply(self.session.lost(reason, self._loop.time()))
         if self.session.state is SessionState.DETACHED:
             self._log.info("session_detached", reason=reason)
+            self._publish(SessionDetached(reason=reason))
 
     def left(self, reason: str) -> None:
         self._apply(self.session.left(reason))
 
     def drain(self, deadline_s: float) -> None:
+        self._publish(SessionDraining(deadline_s=deadline_s))
         self._apply(self.session.drain(deadline_s, self._loop.time()))
+
+    def operator_asked(self, action: OperatorAction) -> str | None:
+        """Do what an operator asks, or return why that cannot be."""
+        effects = self.session.operator_asked(action, self._loop.time())
+        if isinstance(effects, str):
+            return effects
+        self._log.info("session_operated", action=type(action).__name__)
+        self._apply(effects)
+        return None
 
     def end(self, code: CloseCode, reason: str) -> None:
         self._apply(self.session.end(code, reason))
@@ -244,6 +292,7 @@ class LiveSession(TransportHandler):
             transport=self._connection.transport.kind,
             path=self._connection.request.path,
             peer=self._connection.peer,
+            connection=self._connection.transport.connection_id,
             state=session.state.value,
             age_s=round(self._loop.time() - self._began, 3),
             turn=session.tracker.turn,
@@ -298,6 +347,7 @@ class LiveSession(TransportHandler):
                 self._require_speaker().reset(utterance_id)
             case Interrupt(played_ms):
                 self._services.counters.interruptions += 1
+                self._publish(SessionInterrupted(played_ms=played_ms))
                 self._require_conversation().interrupted(played_ms)
             case ReportPlayed(played_ms):
                 if self._conversation is not None:
@@ -319,6 +369,8 @@ class LiveSession(TransportHandler):
                 self._greet(is_after_gap)
             case SayAgain(text):
                 self._require_conversation().say_again(text)
+            case InjectText(text):
+                self._require_conversation().text_received(UserText(None, text))
             case BeginUplink(mode, next_sequence):
                 uplink = self._connection.transport.datagram_uplink
                 if uplink is not None:
@@ -382,11 +434,24 @@ class LiveSession(TransportHandler):
             case App(number=number, data=data):
                 conversation.app_message_received(AppMessage(number, data))
             case ToolResult(number=number, call_id=call_id, result=result, error=error):
+                self._publish(ToolEnded(call=call_id, has_failed=error is not None))
                 conversation.client_tool_returned(ClientToolResult(call_id, result, error, number))
 
     def _start_conversation(self, codec: Codec) -> None:
         self._services.counters.started += 1
-        self._log.info("session_started", peer=self._connection.peer, codec=codec.name)
+        transport = self._connection.transport
+        self._log.info(
+            "session_started", peer=self._connection.peer, codec=codec.name, connection=transport.connection_id
+        )
+        self._publish(
+            SessionStarted(
+                transport=transport.kind,
+                peer=self._connection.peer,
+                codec=codec.name.lower(),
+                agent=self.session.identity.agent,
+                connection=transport.connection_id,
+            )
+        )
         self._speak_in(codec)
         self._open_conversation(None).greet()
 
@@ -427,6 +492,15 @@ class LiveSession(TransportHandler):
         elif isinstance(event, Reply):
             self._services.counters.replies += 1
         self._apply(self.session.agent_emitted(event, self._loop.time()))
+        match event:
+            case FinalTranscript(text=text):
+                self._publish(LineAdded(turn=self.session.tracker.turn, role="user", text=text))
+            case Reply(text) | ReplyText(text):
+                is_correction = isinstance(event, ReplyText)
+                turn = self.session.tracker.turn
+                self._publish(LineAdded(turn=turn, role="agent", text=text, is_correction=is_correction))
+            case CallClientTool(call_id, name):
+                self._publish(ToolStarted(call=call_id, name=name, side="client"))
 
     async def _save(self, record: SessionRecord) -> None:
         try:
@@ -467,9 +541,12 @@ class LiveSession(TransportHandler):
             self._log.debug("session_record_deleted", epoch=self.session.tracker.epoch)
 
     def _report_turns(self) -> None:
-        if self._services.on_turn_complete is not None:
+        if self._services.events.is_watched:
             for turn in self.session.turns.latencies.completed_turns():
-                self._services.on_turn_complete(self.session.identity.session_id, turn, self._loop.time())
+                self._publish(TurnCompleted(turn=turn))
+
+    def _publish(self, event: SessionEvent) -> None:
+        self._services.events.publish(self.session.identity.session_id, event, self._loop.time())
 
     def _close(self, close: Close) -> None:
         self._closed = close
@@ -487,6 +564,15 @@ class LiveSession(TransportHandler):
             reason=close.reason,
             frames=self.session.next_sequence,
             turns=self.session.tracker.turn,
+        )
+        self._publish(
+            SessionEnded(
+                code=close.code.name.lower(),
+                reason=close.reason,
+                frames=self.session.next_sequence,
+                turns=self.session.tracker.turn,
+                goes_on=close.is_record_kept,
+            )
         )
         conversation, self._conversation = self._conversation, None
         self._connection.set_handler(None)

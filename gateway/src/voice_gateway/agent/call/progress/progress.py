@@ -76,14 +76,14 @@ class Progress:
         timing_ms: tuple[int, int] = (0, 0),
         *,
         is_digit: bool = False,
+        is_text: bool = False,
         through_message: int | None = None,
     ) -> None:
         """A turn of the caller is complete: save its words with the turn as pending, and hand it out.
 
-        With the number of a client's message, `through_message`, it was typed.
+        One that was typed (`is_text`) came in the client's message `through_message`, if it was the client's.
         """
         self._newest += 1
-        is_text = through_message is not None
         turn = Turn(self._newest, text, through_sequence, *timing_ms, is_digit=is_digit, is_text=is_text)
         self._journal.understood(turn)
         self._queue.append(turn)
