@@ -213,7 +213,7 @@ MANY_METHODS = {
     "voice_gateway.Conversation": (17, "each event of a session that an agent may follow"),
     "voice_gateway.Continuity": (13, "each thing that a call's next host needs, and what was said and acked meanwhile"),
     "voice_gateway.HostedConversation": (18, "each event of a session, and what its host's state asks of a call"),
-    "voice_gateway.SessionManager": (14, "what transports, sessions, openings and the worker ask of all sessions"),
+    "voice_gateway.SessionManager": (15, "what transports, sessions, openings and the worker ask of all sessions"),
     "voice_gateway.Endpoint": (19, "sockets, connections, CIDs, admission and reload of one UDP endpoint"),
     "voice_client.Call": (21, "every input of the sans-IO call"),
     "voice_client.Playback": (15, "the jitter buffer, and what of it was played"),

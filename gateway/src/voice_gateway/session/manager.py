@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any
@@ -140,6 +140,10 @@ class SessionManager:
     def snapshot(self) -> list[SessionSnapshot]:
         """Describe the sessions there are, oldest first."""
         return [live.snapshot() for live in self._live.values()]
+
+    def states(self) -> Counter[str]:
+        """Count the sessions by their state."""
+        return Counter(live.session.state.value for live in self._live.values())
 
     def find(self, session_id: str) -> LiveSession | None:
         """Return the session, if it is at this worker now."""

@@ -46,6 +46,7 @@ from voice_gateway.web.server import MAX_CONNECTIONS
 from voice_gateway.worker.access_control import AccessControl
 from voice_gateway.worker.connection_ids import ConnectionIds
 from voice_gateway.worker.listeners import TcpListeners
+from voice_gateway.worker.loop_lag import LoopLag
 from voice_gateway.worker.memory import Glibc, MemoryTrimmer
 from voice_gateway.worker.metrics import HostCollector, UpkeepCollector, worker_registry
 from voice_gateway.worker.shared_keys import SharedKeys, StoreKeys
@@ -155,7 +156,8 @@ class Worker:
         parts = (self.certificate, self.access_control, self.connection_ids, keys, store_keys, admin_token)
         self.reloader = Reloader(settings, parts, source)
         registry = worker_registry(self.sessions, self.endpoint, voice.uplinks, self.listeners)
-        registry.register(UpkeepCollector(self.certificate, self.reloader))
+        self._lag = LoopLag()
+        registry.register(UpkeepCollector(self.certificate, self.reloader, self._lag))
         if isinstance(self._agent, HostedAgent):
             registry.register(HostCollector(self._agent))
         self._qlogs = QlogRecorder(self._find_quic)
@@ -202,6 +204,8 @@ class Worker:
                 self._admin_address = await self._admin.start("admin.listen", self.settings.admin.listen, tls)
             opened.callback(self.certificate.stop)
             self.certificate.start()
+            opened.callback(self._lag.stop)
+            self._lag.start()
             opened.callback(self.reloader.stop)
             self.reloader.start()
             self._open = opened.pop_all()
