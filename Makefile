@@ -60,7 +60,7 @@ unit: setup tools $(PEERS) $(BROWSER) $(AGENTS) web
 
 tools: ## what the tests want of the machine; Debian's packages, where we may install them
 	@command -v go >/dev/null || echo "a test that needs Go 1.26 is left out" >&2
-	@wanted=; for tool in redis-server=redis-server chromium=chromium firefox-esr=firefox-esr ip=iproute2 espeak-ng=espeak-ng; do \
+	@wanted=; for tool in redis-server=redis-server chromium=chromium firefox-esr=firefox-esr ip=iproute2 espeak-ng=espeak-ng promtool=prometheus; do \
 	  command -v $${tool%%=*} >/dev/null || wanted="$$wanted $${tool#*=}"; done; \
 	if [ -z "$$wanted" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -13,6 +13,7 @@ import structlog
 from quiclb.logs.limits import LimitedLog
 from voice_gateway.agent.base import Agent
 from voice_gateway.session.core.lifecycle.agreement import Agreement
+from voice_gateway.session.core.lifecycle.state import SessionState
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
 from voice_gateway.session.core.speech.agent_audio import audio_of
@@ -141,9 +142,10 @@ class SessionManager:
         """Describe the sessions there are, oldest first."""
         return [live.snapshot() for live in self._live.values()]
 
-    def states(self) -> Counter[str]:
-        """Count the sessions by their state."""
-        return Counter(live.session.state.value for live in self._live.values())
+    def states(self) -> dict[str, int]:
+        """Count the sessions by their state, none included."""
+        counts = Counter(live.session.state for live in self._live.values())
+        return {state.value: counts[state] for state in SessionState}
 
     def find(self, session_id: str) -> LiveSession | None:
         """Return the session, if it is at this worker now."""
