@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
 from quiclb.logs import writer as log_writer
+from quiclb.logs.limits import DebugLimit
 
 if TYPE_CHECKING:
     import structlog
@@ -47,6 +48,7 @@ def configure_logging(
         renderer = structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
+            DebugLimit(),
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
