@@ -196,6 +196,25 @@ class TransferCall:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolBegan:
+    """A tool of the agent's own begins to run, for those who watch the call; `call_id` is the call's idempotency key.
+
+    An agent may leave it out. Neither arguments nor results are shown.
+    """
+
+    call_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReturned:
+    """The tool of a `ToolBegan` returned, or raised."""
+
+    call_id: str
+    has_failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The answer to `Conversation.finish`: every frame has had its effect, and no reply follows."""
 
@@ -224,6 +243,8 @@ AgentEvent = (
     | CallClientTool
     | CancelClientTool
     | TransferCall
+    | ToolBegan
+    | ToolReturned
     | Finished
     | AgentFailed
 )

@@ -53,7 +53,7 @@ from voice_gateway.worker.shared_keys import SharedKeys, StoreKeys
 from voicelink.quic import Connection
 
 if TYPE_CHECKING:
-    from voice_gateway.ops.telemetry import TurnSpans  # needs the extra
+    from voice_gateway.ops.telemetry import CallSpans  # needs the extra
 
 _LAST_MESSAGES_S = 1.0
 _OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -274,7 +274,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     agent = make_agent(settings.agent)
-    spans = _turn_spans(settings.worker.name, agent.name)
+    spans = _call_spans(settings.worker.name, agent.name, loop.time)
     raise_descriptor_limit(_most_tcp_connections(settings) + HELD_BACK)
     worker = Worker(settings, agent=agent, source=source)
     if spans is not None:
@@ -303,17 +303,17 @@ async def _serve(
     return 0
 
 
-def _turn_spans(worker: str, agent: str) -> TurnSpans | None:
-    """Where the environment says so, in OpenTelemetry's own variables, spans of turns are sent."""
+def _call_spans(worker: str, agent: str, loop_time: Callable[[], float]) -> CallSpans | None:
+    """Where the environment says so, in OpenTelemetry's own variables, spans of calls are sent."""
     named = [name for name in _OTLP_ENDPOINTS if os.environ.get(name)]
     if not named or os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
         return None
     try:
-        from voice_gateway.ops.telemetry import open_turn_spans
+        from voice_gateway.ops.telemetry import open_call_spans
     except ImportError:
         _log.warning("traces_not_sent", asked_by=named[0], remedy="pip install 'voice-gateway[otel]'")
         return None
-    return open_turn_spans(worker, agent, time.time)
+    return open_call_spans(worker, agent, time.time, loop_time)
 
 
 def _log_start(worker: Worker) -> None:

@@ -103,7 +103,7 @@ class LiveKitConversation(Conversation):
         self._view: SessionView | None = None
         self._history = _History()
         self._journal = Journal()
-        self._steps = Steps(self._journal, self._save, self._checkpoint)
+        self._steps = Steps(self._journal, self._save, self._checkpoint, emit=self.emit)
         self._checkpoints = itertools.count(1)
         self._saved_checkpoint = 0
         self._turn = 0
@@ -143,7 +143,7 @@ class LiveKitConversation(Conversation):
         self._turn = session.turn
         self._history = _History.restored(saved)
         self._journal = Journal(saved)
-        self._steps = Steps(self._journal, self._save, self._checkpoint, session)
+        self._steps = Steps(self._journal, self._save, self._checkpoint, session, emit=self.emit)
         self._steps.begin(self._turn, self._history.tools)
         self._has_begun = bool(session.turn or session.transcript())
         self._changes.notify()

@@ -22,6 +22,8 @@ from voice_gateway.agent.base import (
     Reply,
     ReplyText,
     SessionView,
+    ToolBegan,
+    ToolReturned,
     UserAudio,
     UserText,
 )
@@ -183,12 +185,7 @@ class LiveSession(TransportHandler):
             self.lost("taken over by a newer connection")
         connection.set_handler(self)
         self._services.counters.resumes += 1
-        self._log.info(
-            "session_resumed",
-            peer=connection.peer,
-            frames=self.session.next_sequence,
-            connection=connection.transport.connection_id,
-        )
+        self._log.info("session_resumed", peer=connection.peer, frames=self.session.next_sequence)
         self._publish(
             SessionResumed(
                 transport=connection.transport.kind,
@@ -215,7 +212,9 @@ class LiveSession(TransportHandler):
     @property
     def _log(self) -> Any:
         """Bound anew for each line: the log level may change while the session goes on."""
-        return _log.bind(session=self.session.identity.session_id, transport=self._connection.transport.kind)
+        transport = self._connection.transport
+        connection = {} if transport.connection_id is None else {"connection": transport.connection_id}
+        return _log.bind(session=self.session.identity.session_id, transport=transport.kind, **connection)
 
     @property
     def is_behind(self) -> bool:
@@ -440,9 +439,7 @@ class LiveSession(TransportHandler):
     def _start_conversation(self, codec: Codec) -> None:
         self._services.counters.started += 1
         transport = self._connection.transport
-        self._log.info(
-            "session_started", peer=self._connection.peer, codec=codec.name, connection=transport.connection_id
-        )
+        self._log.info("session_started", peer=self._connection.peer, codec=codec.name)
         self._publish(
             SessionStarted(
                 transport=transport.kind,
@@ -499,8 +496,11 @@ class LiveSession(TransportHandler):
                 is_correction = isinstance(event, ReplyText)
                 turn = self.session.tracker.turn
                 self._publish(LineAdded(turn=turn, role="agent", text=text, is_correction=is_correction))
-            case CallClientTool(call_id, name):
-                self._publish(ToolStarted(call=call_id, name=name, side="client"))
+            case CallClientTool(call_id, name) | ToolBegan(call_id, name):
+                side = "client" if isinstance(event, CallClientTool) else "agent"
+                self._publish(ToolStarted(call=call_id, name=name, side=side))
+            case ToolReturned(call_id, has_failed):
+                self._publish(ToolEnded(call=call_id, has_failed=has_failed))
 
     async def _save(self, record: SessionRecord) -> None:
         try:

@@ -34,7 +34,7 @@ class Progress:
         self._is_committed = True
         self._queue: deque[Turn] = deque()
         self._waiting = 0
-        self.steps = Steps(self._journal, self._save, self._checkpoint)
+        self.steps = Steps(self._journal, self._save, self._checkpoint, emit=emit)
         self._checkpoints = itertools.count(1)
         self._saved_checkpoint = 0
 
@@ -52,7 +52,9 @@ class Progress:
         self._queue.extend(self._journal.pending)
         first = self._queue[0].number if self._queue else session.turn + 1 if session.turn else 0
         said = self._said_since(first)[self._journal.said_before :].lstrip()
-        self.steps = Steps(self._journal, self._save, self._checkpoint, session, Said(said, self._filler))
+        self.steps = Steps(
+            self._journal, self._save, self._checkpoint, session, Said(said, self._filler), emit=self._emit
+        )
 
     @property
     def has_pending(self) -> bool:
