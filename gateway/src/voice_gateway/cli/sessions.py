@@ -92,10 +92,8 @@ def qlog(
         if each["id"].startswith(session)
     ]
     if len(found) != 1:
-        which = "no session" if not found else f"{len(found)} sessions"
-        raise ConfigurationError(
-            f"{which} begins with {session!r}: give the ID that `voice-gateway sessions --json` shows"
-        )
+        which = f"{len(found)} sessions begin" if found else "no session begins"
+        raise ConfigurationError(f"{which} with {session!r}: give the ID that `voice-gateway sessions --json` shows")
     [(client, session_id)] = found
     document = client.qlog(session_id, seconds)
     file = out or Path(f"{session_id}.qlog")

@@ -87,7 +87,7 @@ class Endpoint:
         self._qlogs = (
             None
             if settings.qlog_folder is None
-            else QlogFolder(settings.qlog_folder, settings.qlog_max_bytes, wall_clock)
+            else QlogFolder(settings.qlog_folder, settings.qlog_max_bytes, wall_clock, sample=settings.qlog_sample)
         )
         self._handshake_deadline: DeadlineTimer | None = None
         self._dirty: list[ServedConnection] = []

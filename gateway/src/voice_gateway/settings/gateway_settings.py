@@ -165,7 +165,9 @@ class QuicSection(Section):
 
     `qlog_folder`, an existing folder (default none), gets a qlog of each connection, of at most 16 at once, for the
     debugging of single calls: it costs CPU and up to 20 MB for each. It holds addresses and connection IDs, and neither
-    payload nor tokens. Beyond `qlog_max_bytes` (default 256 MiB, at least 1 MiB) the oldest ones are deleted.
+    payload nor tokens. Beyond `qlog_max_bytes` (default 256 MiB, at least 1 MiB) the oldest ones are deleted. Of the
+    connections the share `qlog_sample` gets one (default 1, above 0): set it where a busy worker's calls are to be
+    compared. The admin interface records one that is up.
     """
 
     routable_cids: bool | None = None
@@ -186,6 +188,7 @@ class QuicSection(Section):
     idle_timeout_s: float = Field(default=30.0, gt=0, le=86_400)
     qlog_folder: Path | None = None
     qlog_max_bytes: int = Field(default=256 << 20, ge=1 << 20)
+    qlog_sample: float = Field(default=1.0, gt=0, le=1)
 
     def read_secrets(self) -> SharedSecrets:
         """Return what tokens and tickets are sealed with, from files if need be; raises `ConfigurationError`."""

@@ -382,5 +382,6 @@ def _endpoint_settings(settings: GatewaySettings) -> EndpointSettings:
         idle_timeout_s=quic.idle_timeout_s,
         qlog_folder=quic.qlog_folder,
         qlog_max_bytes=quic.qlog_max_bytes,
+        qlog_sample=quic.qlog_sample,
         resets_for_lost_servers=quic.resets_for_lost_servers and quic.read_reset_key() is not None,
     )
