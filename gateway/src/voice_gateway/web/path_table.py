@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 from urllib.parse import unquote
@@ -36,10 +36,6 @@ class PathTable(Generic[H]):
             if method in of_path:
                 raise ValueError(f"two handlers for {method} {path}")
             of_path[method] = handler
-
-    def __iter__(self) -> Iterator[str]:
-        """The paths and templates."""
-        return iter((*self._plain, *self._templates))
 
     def find(self, path: str) -> Found[H] | None:
         """Return what answers the path; `None` where nothing does."""

@@ -333,6 +333,8 @@ def _log_start(worker: Worker) -> None:
         descriptors=worker.descriptors.limit,
         tcp_connections=worker.descriptors.tcp_connections,
     )
+    if _has_admin_token_in_clear(settings) and not _is_loopback(addresses.admin):
+        _log.warning("admin_token_in_clear", remedy="set admin.tls, or let admin.listen be a loopback address")
     telephony = settings.telephony
     is_signed = telephony is not None and (telephony.read_auth_token() or telephony.read_shared_key()) is not None
     reached = (
@@ -343,8 +345,17 @@ def _log_start(worker: Worker) -> None:
         None if is_signed else addresses.telephony,
     )
     bound = [address for address in reached if address]
-    if settings.access.is_open and not all(ipaddress.ip_address(host).is_loopback for host, _ in bound):
+    if settings.access.is_open and not all(map(_is_loopback, bound)):
         _log.warning("access_open_to_all", remedy="set access.key_files or access.token_file")
+
+
+def _has_admin_token_in_clear(settings: GatewaySettings) -> bool:
+    admin = settings.admin
+    return admin is not None and admin.read_token() is not None and not admin.tls
+
+
+def _is_loopback(address: Address | None) -> bool:
+    return address is None or ipaddress.ip_address(address[0]).is_loopback
 
 
 def _most_tcp_connections(settings: GatewaySettings) -> int:

@@ -139,7 +139,7 @@ def test_a_whole_log_and_one_on_demand_are_as_qvis_reads_them() -> None:
         (lambda log: log | {"qlog_version": "0.4"}, "Invalid enum value '0.4'"),
         (lambda log: {key: value for key, value in log.items() if key != "qlog_format"}, "qlog_format"),
         (lambda log: log["traces"][0]["events"].reverse() or log, "order of their times"),
-        (lambda log: log["traces"][0]["events"][-1].update(name="transport:unheard") or log, "no event of the schema"),
+        (lambda log: log["traces"][0]["events"][-1].update(name="transport:unknown") or log, "no event of the schema"),
         (lambda log: log["traces"][0]["events"][-1].update(time=7) or log, "Expected"),
     ],
 )

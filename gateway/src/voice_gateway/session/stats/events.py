@@ -7,8 +7,13 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
+import structlog
 
+from quiclb.logs.limits import LimitedLog
+from voice_gateway.errors import loggable
 from voice_gateway.session.stats.turn_latency import TurnLatency
+
+_log = LimitedLog(structlog.get_logger("voice_gateway.session"))
 
 
 def _snake_case(name: str) -> str:
@@ -115,7 +120,7 @@ OnSessionEvent = Callable[[str, SessionEvent, float], None]
 class SessionEvents:
     """Gives each event of a worker's sessions to all subscribers, at once and in order.
 
-    A subscriber must not raise, nor block.
+    A subscriber must not block; what it raises is logged, and neither the session nor the others notice.
     """
 
     def __init__(self) -> None:
@@ -136,7 +141,10 @@ class SessionEvents:
 
     def publish(self, session_id: str, event: SessionEvent, at: float) -> None:
         for subscriber in self._subscribers:
-            subscriber(session_id, event, at)
+            try:
+                subscriber(session_id, event, at)
+            except Exception as error:  # a defect of a watcher must not end calls
+                _log.warning("session_event_failed", session=session_id, of=type(event).__name__, **loggable(error))
 
 
 def event_document(session_id: str, event: SessionEvent, time_s: float) -> dict[str, object]:
