@@ -215,6 +215,17 @@ class ToolReturned:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingConsent:
+    """Whether the user consents to a recording of the call; saved, and so known to each worker that goes on with it.
+
+    Where consent is asked for (`recording.consent`), sound and words are kept only once it is given. Where it is refused
+    or withdrawn, what was kept of them is deleted.
+    """
+
+    is_given: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The answer to `Conversation.finish`: every frame has had its effect, and no reply follows."""
 
@@ -245,6 +256,7 @@ AgentEvent = (
     | TransferCall
     | ToolBegan
     | ToolReturned
+    | RecordingConsent
     | Finished
     | AgentFailed
 )

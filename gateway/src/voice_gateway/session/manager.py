@@ -6,12 +6,14 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
 
 from quiclb.logs.limits import LimitedLog
 from voice_gateway.agent.base import Agent
+from voice_gateway.recording.segments.recorder import Recordings
 from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.lifecycle.state import SessionState
 from voice_gateway.session.core.session import Session
@@ -24,6 +26,7 @@ from voice_gateway.session.runtime.backlog import UplinkScheduler
 from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.live_session import EarlyFrame, LiveSession, Services
 from voice_gateway.session.runtime.ownership import Claim, NewSession, Verdict, claim
+from voice_gateway.session.runtime.recorded_events import record_event
 from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.session.stats.events import SessionEvents
 from voice_gateway.session.stats.snapshot import SessionSnapshot
@@ -56,10 +59,13 @@ class SessionManager:
         limits: SessionLimits | None = None,
         lead: Lead | None = None,
         opus_complexity: int = ANSWERS.complexity,
+        recordings: Recordings | None = None,
     ) -> None:
         self.worker = worker
         self.counters = SessionCounters()
         self.events = SessionEvents()
+        if recordings is not None:
+            self.events.subscribe(partial(record_event, recordings))
         self.is_draining = False
         self.agent_name = agent.name
         self._opus_complexity = opus_complexity
@@ -77,6 +83,7 @@ class SessionManager:
             lead or Lead(),
             UplinkScheduler(),
             self.events,
+            recordings,
         )
         self._openings: dict[ClientConnection, Opening] = {}
         self._live: dict[str, LiveSession] = {}

@@ -34,6 +34,7 @@ from voice_gateway.settings.fields import (
     read_full_secret,
     read_secret,
 )
+from voice_gateway.settings.recording_section import RecordingSection, WebhooksSection
 from voice_gateway.telephony.loading import check_vendor_name
 from voicelink.audio.codecs.opus import ANSWERS
 from voicelink.quic import PreferredAddress
@@ -379,6 +380,8 @@ class GatewaySettings(Section):
     telephony: TelephonySection | None = None
     websocket: WebSocketSection | None = None
     page: PageSection | None = None
+    recording: RecordingSection = RecordingSection()
+    webhooks: WebhooksSection = WebhooksSection()
 
     @property
     def has_routable_cids(self) -> bool:
@@ -434,6 +437,7 @@ class GatewaySettings(Section):
         self.agent.hosted()
         if self.admin is not None:
             self.admin.read_token()
+        self.webhooks.read_webhook_secret()
         if self.telephony is not None:
             self.telephony.read_auth_token()
             self.telephony.read_shared_key()
@@ -455,6 +459,8 @@ _SECTIONS: Mapping[str, type[Section]] = {
     "telephony": TelephonySection,
     "websocket": WebSocketSection,
     "page": PageSection,
+    "recording": RecordingSection,
+    "webhooks": WebhooksSection,
 }
 
 
@@ -472,6 +478,7 @@ def secret_files(settings: GatewaySettings, path: Path) -> list[Path]:
         settings.admin.token_file if settings.admin is not None else None,
         settings.access.secret_file,
         settings.session.store_key_file,
+        settings.webhooks.secret_file,
         *(file for file in settings.access.key_files if file.stem in secrets),
         telephony.auth_token_file if telephony is not None else None,
         telephony.shared_key_file if telephony is not None else None,

@@ -49,6 +49,7 @@ from voice_gateway.worker.listeners import TcpListeners
 from voice_gateway.worker.loop_lag import LoopLag
 from voice_gateway.worker.memory import Glibc, MemoryTrimmer
 from voice_gateway.worker.metrics import HostCollector, UpkeepCollector, worker_registry
+from voice_gateway.worker.recordings import WorkerRecordings
 from voice_gateway.worker.shared_keys import SharedKeys, StoreKeys
 from voicelink.quic import Connection
 
@@ -116,6 +117,7 @@ class Worker:
             else guarded(store)
         )
         self.access_control = AccessControl(settings, clock)
+        self.recordings = WorkerRecordings(settings.worker.name, settings.recording, clock)
         self.sessions = SessionManager(
             settings.worker.name,
             self._agent,
@@ -126,6 +128,7 @@ class Worker:
             limits=_limits(settings),
             lead=Lead(settings.session.downlink_target_s, settings.session.downlink_cap_s),
             opus_complexity=settings.session.opus_complexity,
+            recordings=self.recordings.recordings,
         )
         self.certificate = ServedCertificate(settings.tls, clock)
         self.connection_ids = ConnectionIds(settings, rng)
@@ -194,6 +197,8 @@ class Worker:
             opened.push_async_callback(self._agent.close)
             await open_agent(self._agent)
             self.sessions.agent_opened()
+            opened.push_async_callback(self.recordings.stop)
+            self.recordings.start()
             opened.push_async_callback(self.endpoint.close, "the worker stops")
             await self.endpoint.open()
             opened.push_async_callback(self.listeners.stop)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,7 @@ class Recordings:
     clock: Callable[[], float]
     on_closed: Callable[[Path, str], None] = lambda folder, stem: None
     on_withdrawn: Callable[[str], None] = lambda session_id: None
+    _open: dict[str, CallRecorder] = field(default_factory=dict)
 
     def begin(self, call: RecordedCall, now: float) -> CallRecorder | None:
         """Begin to record what this worker sees of a call, at `now` on the event loop's clock."""
@@ -105,7 +106,7 @@ class Recordings:
             has_words=policy.has_words,
         )
         segment = self.writer.open(self.folder / call.session_id, stem, head)
-        recorder = CallRecorder(
+        recorder = self._open[call.session_id] = CallRecorder(
             segment,
             policy,
             now,
@@ -115,6 +116,16 @@ class Recordings:
         )
         recorder.event("taken_over" if call.is_taken_over else "began", now, transport=call.transport)
         return recorder
+
+    def find(self, session_id: str) -> CallRecorder | None:
+        """Return what records the call here now, if anything does."""
+        return self._open.get(session_id)
+
+    def close(self, session_id: str, code: str, now: float, *, is_over: bool) -> None:
+        """This worker's part of a call is over; the call itself, if it `is_over`."""
+        recorder = self._open.pop(session_id, None)
+        if recorder is not None:
+            recorder.close(code, now, is_over=is_over)
 
 
 class CallRecorder:
@@ -182,7 +193,6 @@ class CallRecorder:
                 self.event("typed", now)
                 self._words("typed", now, text=text)
             case ToolResult(call_id=call_id, result=result, error=error):
-                self.event("tool_result", now, call_id=call_id, is_error=error is not None)
                 self._words("tool_result", now, call_id=call_id, result=result, error=error)
             case Bye(frames=frames):
                 self.event("bye", now, frames=frames)
@@ -212,10 +222,6 @@ class CallRecorder:
                 self._words("transfer", now, target=target)
             case Drain():
                 self.event("draining", now, deadline_s=message.deadline_s)
-
-    def turn(self, figures: Mapping[str, Any], now: float) -> None:
-        """A turn is over; `figures` are what `TurnLatency.as_json` returns."""
-        self.event("turn", now, **figures)
 
     def moved(self, peer: str, gap_ms: float, now: float) -> None:
         """The caller's address changed."""

@@ -17,6 +17,7 @@ from voice_gateway.agent.base import (
     HangUp,
     NoSpeechUpTo,
     PartialTranscript,
+    RecordingConsent,
     Reply,
     ReplyText,
     SendAppMessage,
@@ -252,6 +253,10 @@ class Session:
                 return self._fault(CloseCode.AGENT_FAILED, reason)
             case HangUp(reason):
                 return self._hang_up(reason)
+            case RecordingConsent(is_given):
+                self.tracker.recording_consent = is_given
+                self.tracker.changed()
+                return self._save()
             case SendAppMessage() | CallClientTool() | CancelClientTool() | TransferCall():
                 return self._send_message(event, now)
             case FinalTranscript(through_message=int(number)) | StateChanged(through_message=int(number)):

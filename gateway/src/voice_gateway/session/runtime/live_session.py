@@ -19,6 +19,7 @@ from voice_gateway.agent.base import (
     ClientToolResult,
     Conversation,
     FinalTranscript,
+    RecordingConsent,
     Reply,
     ReplyText,
     SessionView,
@@ -28,6 +29,7 @@ from voice_gateway.agent.base import (
     UserText,
 )
 from voice_gateway.errors import loggable
+from voice_gateway.recording.segments.recorder import RecordedCall, Recordings
 from voice_gateway.session.core.effects import (
     BeginUplink,
     Close,
@@ -116,6 +118,7 @@ class Services:
     lead: Lead
     uplinks: UplinkScheduler
     events: SessionEvents
+    recordings: Recordings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,8 @@ class LiveSession(TransportHandler):
         self._effects: deque[Effect] = deque()
         self._is_running = False
         self._timer = DeadlineTimer(self._loop, self._tick)
+        recordings = services.recordings
+        self._recorder = None if recordings is None else recordings.begin(self._recorded_call(), self._began)
         connection.set_handler(self)
         self._arm()
 
@@ -186,6 +191,8 @@ class LiveSession(TransportHandler):
         connection.set_handler(self)
         self._services.counters.resumes += 1
         self._log.info("session_resumed", peer=connection.peer, frames=self.session.next_sequence)
+        if self._recorder is not None:
+            self._recorder.received(resume, self._loop.time())
         self._publish(
             SessionResumed(
                 transport=connection.transport.kind,
@@ -222,6 +229,8 @@ class LiveSession(TransportHandler):
         return len(self._backlog) >= FRAMES_BEHIND
 
     def message_received(self, message: ClientMessage) -> None:
+        if self._recorder is not None:
+            self._recorder.received(message, self._loop.time())
         replayed = self.session.frames_replayed
         self._apply(self.session.message_received(message, self._loop.time()))
         self._services.counters.frames_replayed += self.session.frames_replayed - replayed
@@ -242,6 +251,8 @@ class LiveSession(TransportHandler):
             counters.frames_dropped += 1
         elif frames:
             counters.uplink_gap.observe(uplink.last_gap_s)
+        if self._recorder is not None and uplink.frames != frames:
+            self._recorder.uplink(frame, now)
         self._run(effects)
 
     def malformed_received(self, fault: Malformed) -> None:
@@ -338,6 +349,8 @@ class LiveSession(TransportHandler):
                 self._deliver(waiting)
             case Send(message):
                 self._connection.transport.send(message)
+                if self._recorder is not None:
+                    self._recorder.sent(message, self._loop.time())
             case Speak(utterance_id, pcm):
                 self._speak(utterance_id, pcm)
             case EndSpeech(utterance_id):
@@ -480,6 +493,7 @@ class LiveSession(TransportHandler):
             services.counters,
             services.lead,
             self.session.utterances,
+            self._recorder,
         )
 
     def _emit(self, event: AgentEvent) -> None:
@@ -496,6 +510,8 @@ class LiveSession(TransportHandler):
                 is_correction = isinstance(event, ReplyText)
                 turn = self.session.tracker.turn
                 self._publish(LineAdded(turn=turn, role="agent", text=text, is_correction=is_correction))
+            case RecordingConsent() if self._recorder is not None:
+                self._recorder.consented(self.session.tracker.recording_consent, self._loop.time())
             case CallClientTool(call_id, name) | ToolBegan(call_id, name):
                 side = "client" if isinstance(event, CallClientTool) else "agent"
                 self._publish(ToolStarted(call=call_id, name=name, side=side))
@@ -503,6 +519,9 @@ class LiveSession(TransportHandler):
                 self._publish(ToolEnded(call=call_id, has_failed=has_failed))
 
     async def _save(self, record: SessionRecord) -> None:
+        if self._recorder is not None:
+            # another worker goes on behind what the record holds, and the caller does not send that again
+            await self._recorder.flushed()
         try:
             await self._services.store.save(record)
         except Fenced:
@@ -587,6 +606,19 @@ class LiveSession(TransportHandler):
             elif not close.is_record_kept:
                 self._forget()
             self._owner.session_ended(self)
+
+    def _recorded_call(self) -> RecordedCall:
+        identity, tracker, connection = self.session.identity, self.session.tracker, self._connection
+        return RecordedCall(
+            identity.session_id,
+            tracker.epoch,
+            identity.agent,
+            identity.subject,
+            connection.transport.kind,
+            connection.peer,
+            tracker.recording_consent,
+            is_taken_over=self.session.state is SessionState.DETACHED,
+        )
 
     def _arm(self) -> None:
         deadline = self.session.deadline

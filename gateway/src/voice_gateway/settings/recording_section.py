@@ -1,0 +1,110 @@
+"""`[recording]` and `[webhooks]`: what is kept of calls, for how long, and who is notified of them."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from voice_gateway.errors import ConfigurationError
+from voice_gateway.settings.fields import List, Section, read_secret
+
+EVENTS: Final = ("call.started", "call.ended", "call.failed")
+_SECRET_BYTES: Final = 24
+
+
+class Consent(StrEnum):
+    """How callers consent to a recording of their voice or words."""
+
+    ANNOUNCED = "announced"
+    """The operator has it before the call, or has the agent announce the recording: it holds from the beginning."""
+    ASKED = "asked"
+    """The agent asks for it, and says so (`RecordingConsent`); nothing is kept before that."""
+
+
+class RecordingSection(Section):
+    """`[recording]`: a timeline of each call, in `folder`; without one nothing is recorded (`gateway/docs/recording.md`).
+
+    By itself it holds what happened and how long it took, neither voice nor words nor addresses: `keep_audio`,
+    `keep_transcripts` (with what is typed, and what tools take and return) and `keep_addresses`, all false by default,
+    add those. The first two require `consent`, `announced` or
+    `asked`. `storage`, the URL of object storage as `s3://BUCKET/PREFIX`, takes each worker's part of a call once it is
+    complete; it needs the extra `recording-storage`. Calls are deleted after `retention_days` (default 30), their sound
+    after `audio_retention_days` (default: the same). `redact`, `package.module:function`, is called with every text and
+    its kind, and returns what may be kept of it, or `None`.
+
+    An acknowledgement waits for the disk for `patience_s` at most (default 1); up to `max_pending_bytes` (default
+    64 MiB) wait for it, and what comes beyond is left out. With `fsync` (default false) what is acknowledged survives
+    the machine's end too, not only the worker's.
+    """
+
+    folder: Path | None = None
+    storage: str | None = Field(default=None, pattern=r"^[a-z0-9+]+://", repr=False)
+    keep_audio: bool = False
+    keep_transcripts: bool = False
+    keep_addresses: bool = False
+    consent: Consent | None = None
+    retention_days: float = Field(default=30.0, gt=0, le=36_500)
+    audio_retention_days: float | None = Field(default=None, gt=0, le=36_500)
+    redact: str | None = None
+    patience_s: float = Field(default=1.0, ge=0, le=30)
+    max_pending_bytes: int = Field(default=64 << 20, ge=1 << 20)
+    fsync: bool = False
+
+    @model_validator(mode="after")
+    def _check_consent(self) -> Self:
+        kept = [key for key in ("keep_audio", "keep_transcripts") if getattr(self, key)]
+        if kept and self.consent is None:
+            raise ValueError(
+                f"{kept[0]} requires consent: announced, where callers know before they speak, or asked, where the "
+                "agent asks them"
+            )
+        if self.folder is None and (kept or self.storage is not None):
+            raise ValueError(f"{kept[0] if kept else 'storage'} requires folder, where workers write recordings first")
+        return self
+
+
+class WebhooksSection(Section):
+    """`[webhooks]`: `urls` that get a signed POST when a call starts, ends or fails (`gateway/docs/recording.md`).
+
+    Each request is signed with `secret` as Standard Webhooks do: `whsec_` and 24 to 64 bytes in base64, or any text of
+    at least 24 characters. `events` (default all) are of `call.started`, `call.ended` and `call.failed`. A request that
+    fails is repeated up to `attempts` times (default 8), after 1 s and then twice as long each time. `timeout_s`
+    (default 5) is for each attempt. Up to `max_pending` notifications wait (default 1,000); the oldest give way.
+    """
+
+    urls: List = ()
+    secret: SecretStr | None = None
+    secret_file: Path | None = None
+    events: List = EVENTS
+    attempts: int = Field(default=8, ge=1, le=20)
+    timeout_s: float = Field(default=5.0, ge=0.1, le=60)
+    max_pending: int = Field(default=1_000, ge=1, le=100_000)
+
+    @field_validator("urls")
+    @classmethod
+    def _check_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            if not re.fullmatch(r"https?://[^/?#\s@]+[^\s]*", url):
+                raise ValueError("each URL begins with http:// or https:// and has a host, without user or password")
+        return urls
+
+    @field_validator("events")
+    @classmethod
+    def _check_events(cls, events: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [event for event in events if event not in EVENTS]
+        if unknown:
+            raise ValueError(f"events are {', '.join(EVENTS)}, got {unknown[0]!r}")
+        return events
+
+    def read_webhook_secret(self) -> str | None:
+        """Return the secret, from its file if need be; raises `ConfigurationError`."""
+        secret = read_secret("webhooks.secret", self.secret, self.secret_file)
+        if self.urls and secret is None:
+            raise ConfigurationError("webhooks.urls requires webhooks.secret_file, by which receivers know the sender")
+        if secret is not None and len(secret) < _SECRET_BYTES:
+            raise ConfigurationError(f"webhooks.secret: at least {_SECRET_BYTES} characters")
+        return secret
