@@ -15,6 +15,9 @@ from voicelink.wire import CLOCK_HZ, AudioFrame
 
 STALL_TICKS: Final = CLOCK_HZ * 30 // 1000
 """A pause in the playback of an answer that is shorter than this is unevenness of the reports."""
+_LONG_STALL_TICKS: Final = CLOCK_HZ * 300 // 1000
+"""The same where fewer than `_WITNESSES` reports say so: one packet that was lost makes those late."""
+_WITNESSES: Final = 3
 _CHUNK_TICKS: Final = CLOCK_HZ * 20 // 1000
 _LONGEST_HANDOVER_TICKS: Final = CLOCK_HZ
 _TICKS_PER_MS: Final = CLOCK_HZ // 1000
@@ -168,6 +171,11 @@ class _Playback:
         if abs(anchor - known) <= most:
             self.stretches[0] = (anchor, begin, end)
 
+    def shift_last(self, ticks: int) -> None:
+        """Move its last stretch."""
+        anchor, begin, end = self.stretches[-1]
+        self.stretches[-1] = (anchor + ticks, begin, end)
+
 
 def _lag(answers: Mapping[int, Answer]) -> int:
     """How long after it was sent an answer begins where the loudspeaker is idle: a round trip."""
@@ -184,9 +192,16 @@ def _join(held: _Playback, again: _Playback) -> None:
     positions = [report.position for report in held.answer.reports if report.is_final]
     if not (held.stretches and again.stretches and positions):
         return
+    continued = held.stretches[-1][0] + positions[-1]
     if held.is_steady and not again.is_steady:
-        again.move(held.stretches[-1][0] + positions[-1], _LONGEST_HANDOVER_TICKS)
-    elif again.is_steady and not held.is_steady:
+        again.move(continued, _LONGEST_HANDOVER_TICKS)
+    elif held.is_steady:  # of the two the earlier one is less late
+        both = min(continued, again.stretches[0][0])
+        if continued - both <= STALL_TICKS:
+            again.move(both, STALL_TICKS)
+            if again.stretches[0][0] == both:
+                held.shift_last(both - continued)
+    elif again.is_steady:
         held.move(again.stretches[0][0] - positions[-1], STALL_TICKS)
 
 
@@ -195,8 +210,10 @@ def _stretches(answer: Answer, reports: Sequence[Report], played: int) -> list[t
     # an answer is not played before it was sent, unless its beginning was played as another one
     anchor, begin = agreed[0] if answer.is_again else max(agreed[0], answer.sent), 0
     stretches = []
-    for later, before in zip(agreed[1:], reports, strict=False):
-        if later - anchor >= STALL_TICKS and before.position > begin:
+    for index, (later, before) in enumerate(zip(agreed[1:], reports, strict=False), 1):
+        witnesses = len(reports) - index
+        least = STALL_TICKS if witnesses >= _WITNESSES else _LONG_STALL_TICKS
+        if later - anchor >= least and before.position > begin:
             stretches.append((anchor, begin, before.position))
             anchor, begin = later, before.position
     return [*stretches, (anchor, begin, max(begin, played))]
