@@ -23,6 +23,7 @@ from voice_gateway.certificates.development import DevelopmentCertificate, ensur
 from voice_gateway.cli.access import key as make_key
 from voice_gateway.cli.access import token as make_token
 from voice_gateway.cli.agent import agent_app
+from voice_gateway.cli.calls import calls_app
 from voice_gateway.cli.new_project import init
 from voice_gateway.cli.sessions import COMMANDS
 from voice_gateway.cli.simulate import simulate_twilio
@@ -50,6 +51,7 @@ app.command()(simulate_twilio)
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(agent_app, name="agent")
+app.add_typer(calls_app, name="calls")
 
 ConfigFile = Annotated[
     Path,

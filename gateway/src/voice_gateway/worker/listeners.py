@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import TypedDict
 
 from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
@@ -161,7 +162,15 @@ def _page_hosts(settings: GatewaySettings) -> HostRule | None:
 
 def page_files() -> Mapping[str, bytes]:
     """The built page by file name; empty where `make web` has not built it."""
-    folder = resources.files("voice_gateway.web").joinpath("static")
+    return _files(resources.files("voice_gateway.web").joinpath("static"))
+
+
+def call_page_files() -> Mapping[str, bytes]:
+    """The built page of recorded calls by file name; empty as above."""
+    return _files(resources.files("voice_gateway.web").joinpath("static", "calls"))
+
+
+def _files(folder: Traversable) -> Mapping[str, bytes]:
     if not folder.is_dir():
         return {}
     return {each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()}

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from functools import partial
 from typing import Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from voice_gateway.recording.library.archive import FolderArchive, FsspecArchive, JoinedArchive
 from voice_gateway.recording.library.library import DAY_S, Library
@@ -14,7 +18,9 @@ from voice_gateway.recording.library.redaction import load_redaction
 from voice_gateway.recording.library.upkeep import Retention, Upkeep
 from voice_gateway.recording.segments.recorder import RecordingPolicy, Recordings
 from voice_gateway.recording.segments.writer import Redact, SegmentWriter
+from voice_gateway.session.stats.events import SessionEnded, SessionEvent, SessionStarted
 from voice_gateway.settings.recording_section import Consent, RecordingSection, WebhooksSection
+from voice_gateway.webhooks.schedule import WebhookCounters
 from voice_gateway.webhooks.sender import WebhookOptions, WebhookSender
 from voice_gateway.webhooks.signing import signing_key
 
@@ -95,3 +101,54 @@ def webhook_sender(
     )
     spread = random.Random(int.from_bytes(rng(8)))
     return WebhookSender(options, clock=clock, new_id=lambda: rng(12).hex(), rng=spread)
+
+
+class WebhookEvents:
+    """Notifies the receivers of webhooks of what happens to the sessions of a worker: give `take` to its events."""
+
+    def __init__(self, sender: WebhookSender, worker: str) -> None:
+        self._sender = sender
+        self._worker = worker
+
+    def take(self, session_id: str, event: SessionEvent, at: float) -> None:
+        """Follow an event; a call that goes on at another worker has not ended."""
+        call = {"session": session_id, "worker": self._worker}
+        match event:
+            case SessionStarted(agent=agent, transport=transport):
+                self._sender.notify("call.started", call | {"agent": agent, "transport": transport})
+            case SessionEnded(goes_on=False, code=code, turns=turns, frames=frames):
+                kind = "call.ended" if code == _NORMAL else "call.failed"
+                self._sender.notify(kind, call | {"code": code, "turns": turns, "frames": frames})
+
+
+class RecordingCollector(Collector):
+    """What a worker's recordings and webhooks did."""
+
+    def __init__(self, writer: SegmentWriter | None, webhooks: WebhookSender | None) -> None:
+        self._writer = writer
+        self._webhooks = webhooks
+
+    def collect(self) -> Iterator[Metric]:
+        if self._writer is not None:
+            counters = self._writer.counters
+            yield GaugeMetricFamily(
+                "voice_recording_pending_bytes", "Recordings that wait for the disk.", counters.pending_bytes
+            )
+            for name, text in _RECORDING_TOTALS.items():
+                yield CounterMetricFamily(f"voice_recording_{name}", text, getattr(counters, name))
+        if self._webhooks is not None:
+            yield GaugeMetricFamily("voice_webhooks_waiting", "Notifications to be sent.", self._webhooks.waiting)
+            sent = CounterMetricFamily("voice_webhooks", "What became of notifications.", labels=["result"])
+            for field in fields(WebhookCounters):
+                sent.add_metric([field.name], getattr(self._webhooks.counters, field.name))
+            yield sent
+
+
+_NORMAL: Final = "normal"
+_RECORDING_TOTALS: Final = {
+    "bytes_written": "Bytes of recordings written.",
+    "records_dropped": "Records left out, as too much waited or the disk took none; recordings have holes there.",
+    "write_failures": "Writes that the disk refused.",
+    "redaction_failures": "Texts left out, as the redaction function failed.",
+    "flushes_late": "Acknowledgements that did not wait any longer for a slow disk.",
+}

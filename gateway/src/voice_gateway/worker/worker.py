@@ -26,11 +26,13 @@ from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.endpoint.logs.qlog_recorder import QlogRecorder, QlogUnavailable
 from voice_gateway.hosts.worker.agent import HostedAgent
 from voice_gateway.ops.admin.access import AdminToken
+from voice_gateway.ops.admin.call_operations import CallOperations
 from voice_gateway.ops.admin.event_streams import EventStreams
 from voice_gateway.ops.admin.operations import RequestRefused, routes_of
 from voice_gateway.ops.admin.server import admin_server
 from voice_gateway.ops.admin.table import AdminParts, admin_operations
 from voice_gateway.ops.reload import Reloader, SettingsSource
+from voice_gateway.recording.library.reader_process import CallReader
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.core.speech.pacing import Lead
 from voice_gateway.session.manager import SessionManager
@@ -45,11 +47,11 @@ from voice_gateway.web.descriptors import HELD_BACK, DescriptorBudget, raise_des
 from voice_gateway.web.server import MAX_CONNECTIONS
 from voice_gateway.worker.access_control import AccessControl
 from voice_gateway.worker.connection_ids import ConnectionIds
-from voice_gateway.worker.listeners import TcpListeners
+from voice_gateway.worker.listeners import TcpListeners, call_page_files
 from voice_gateway.worker.loop_lag import LoopLag
 from voice_gateway.worker.memory import Glibc, MemoryTrimmer
 from voice_gateway.worker.metrics import HostCollector, UpkeepCollector, worker_registry
-from voice_gateway.worker.recordings import WorkerRecordings
+from voice_gateway.worker.recordings import RecordingCollector, WebhookEvents, WorkerRecordings, webhook_sender
 from voice_gateway.worker.shared_keys import SharedKeys, StoreKeys
 from voicelink.quic import Connection
 
@@ -130,6 +132,9 @@ class Worker:
             opus_complexity=settings.session.opus_complexity,
             recordings=self.recordings.recordings,
         )
+        self.webhooks = webhook_sender(settings.webhooks, clock, rng)
+        if self.webhooks is not None:
+            self.sessions.events.subscribe(WebhookEvents(self.webhooks, settings.worker.name).take)
         self.certificate = ServedCertificate(settings.tls, clock)
         self.connection_ids = ConnectionIds(settings, rng)
         voice = VoiceOverWebTransport(self.sessions.accept)
@@ -165,7 +170,11 @@ class Worker:
             registry.register(HostCollector(self._agent))
         self._qlogs = QlogRecorder(self._find_quic)
         streams = EventStreams(self.sessions.events, has_words=admin.show_words, clock=clock)
-        operations = admin_operations(AdminParts(self.sessions, registry, streams, self.drain, self._record_qlog))
+        registry.register(RecordingCollector(self.recordings.writer, self.webhooks))
+        calls = CallOperations(CallReader(settings.recording.folder, settings.recording.storage), call_page_files)
+        operations = admin_operations(
+            AdminParts(self.sessions, registry, streams, self.drain, self._record_qlog, calls)
+        )
         self._admin = admin_server(routes_of(operations, admin_token), admin.hosts)
         self._admin_address: Address | None = None
         self._open: AsyncExitStack | None = None
@@ -199,6 +208,9 @@ class Worker:
             self.sessions.agent_opened()
             opened.push_async_callback(self.recordings.stop)
             self.recordings.start()
+            if self.webhooks is not None:
+                opened.push_async_callback(asyncio.to_thread, self.webhooks.stop)
+                self.webhooks.start()
             opened.push_async_callback(self.endpoint.close, "the worker stops")
             await self.endpoint.open()
             opened.push_async_callback(self.listeners.stop)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from voice_gateway.ops.admin.call_operations import CallOperations
 from voice_gateway.ops.admin.event_streams import EventStreams
 from voice_gateway.ops.admin.operations import Operation
 from voice_gateway.ops.admin.session_operations import RecordQlog, SessionOperations
@@ -23,6 +24,7 @@ class AdminParts:
     streams: EventStreams
     drain: Callable[[float | None], float]
     record_qlog: RecordQlog
+    calls: CallOperations
 
 
 def admin_operations(parts: AdminParts) -> tuple[Operation, ...]:
@@ -30,4 +32,5 @@ def admin_operations(parts: AdminParts) -> tuple[Operation, ...]:
     return (
         *worker_operations(parts.sessions, parts.registry, parts.drain),
         *SessionOperations(parts.sessions, parts.streams, parts.record_qlog).operations(),
+        *parts.calls.operations(),
     )

@@ -17,6 +17,7 @@ from voice_gateway.recording.segments.format import (
     Downlink,
     Event,
     Head,
+    Hole,
     Playback,
     Record,
     Uplink,
@@ -69,6 +70,8 @@ class Timeline:
     events: tuple[TimedEvent, ...]
     words: tuple[TimedEvent, ...]
     has_media_clock: bool
+    cause: str | None = None
+    """Why something is missing: what the workers' disks refused, or a worker that ended before it had written it."""
 
     @property
     def began_s(self) -> float:
@@ -124,6 +127,7 @@ def assemble(segments: Sequence[SegmentRecords]) -> Timeline:
         tuple(events),
         tuple(words),
         clocks.is_media,
+        _cause(ordered),
     )
 
 
@@ -191,6 +195,13 @@ def _follow(event: Event, answers: Mapping[int, Answer], tick: int) -> None:
                     answer.is_held = True
                 elif not (answer.is_interrupted or answer.is_held):
                     answer.is_whole = True
+
+
+def _cause(segments: Sequence[SegmentRecords]) -> str | None:
+    holes = [hole.cause for segment in segments for hole in segment.of(Hole)]
+    if holes:
+        return holes[0]
+    return "worker_lost" if len(segments) > 1 or any(segment.is_cut for segment in segments) else None
 
 
 def _events(segments: Iterable[SegmentRecords], kind: str) -> Iterator[Event]:
