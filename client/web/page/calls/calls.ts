@@ -16,8 +16,13 @@ function make<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
+/** The path of this origin, without a name and password that the page's own address may have, which `fetch` refuses. */
+function absolute(path: string): string {
+  return new URL(path, location.origin).href;
+}
+
 async function fetchJson<T>(path: string): Promise<T> {
-  const answer = await fetch(path);
+  const answer = await fetch(absolute(path));
   if (!answer.ok) {
     const fault = (await answer.json().catch(() => ({ error: answer.statusText }))) as { error: string };
     throw new Error(fault.error);
@@ -57,6 +62,9 @@ function showList(calls: readonly Summary[]): void {
   const headings = ["Call", "Began (UTC)", "Length", "Agent", "Subject", "Turns", "Incidents", "Workers", "Ended", "Kept"];
   main.replaceChildren(rows.length > 0 ? table(headings, rows) : make("p", { kind: "empty", text: "No call is recorded yet." }));
 }
+
+/** A track whose loudest sample is below this share of the scale is not blown up any further. */
+const QUIETEST = 0.1;
 
 /** The waveforms with answers, gaps, turns and incidents; a click seeks. */
 class Waveform {
@@ -113,12 +121,13 @@ class Waveform {
       }
       context.fillStyle = track.fill;
       const columns = columnsOf(track.peaks, call.peaks.per_s, call.duration_s, Math.floor(width));
+      const full = Math.max(QUIETEST, ...columns);
       columns.forEach((loudness, column) => {
-        const half = Math.max(0.5, (loudness * tall) / 2);
+        const half = Math.max(0.5, ((loudness / full) * tall) / 2);
         context.fillRect(column, middle - half, 1, 2 * half);
       });
       context.fillStyle = colour("soft");
-      context.fillText(track.name, 4, track.top - 3);
+      context.fillText(track.name, width - 40, track.top - 3);
     }
     context.strokeStyle = colour("soft");
     context.fillStyle = colour("soft");
@@ -128,7 +137,7 @@ class Waveform {
     for (const turn of call.turns) {
       if (turn.at_s === null) continue;
       context.fillRect(x(turn.at_s), 26, 1, tall + 8);
-      context.fillText(String(turn.turn), Math.min(x(turn.at_s) + 3, width - 14), 130);
+      context.fillText(String(turn.turn), Math.min(x(turn.at_s) + 3, width - 14), 44);
     }
     context.fillStyle = colour("red");
     context.strokeStyle = colour("red");
@@ -239,7 +248,7 @@ async function showCall(session: string): Promise<void> {
     ...call.tools.map((tool) => [tool.start_s, `Tool ${tool.name}${tool.is_error === true ? " failed" : ""}`, tool.end_s === null ? "no result" : `${Math.round((tool.end_s - tool.start_s) * 1000)} ms`] as const),
   ].sort((one, other) => one[0] - other[0]);
   const rows = happened.map(([atS, text, where]) =>
-    make("tr", {}, make("td", { kind: "number", text: clock(atS) }), make("td", { text }), make("td", { text: where })),
+    make("tr", {}, make("td", { text: clock(atS) }), make("td", { text }), make("td", { text: where })),
   );
   main.replaceChildren(
     facts,
@@ -252,7 +261,7 @@ async function showCall(session: string): Promise<void> {
   );
   if (hasAudio) {
     // as a whole: the server sends no ranges, and a player must seek
-    const answer = await fetch(`/recordings/${session}/audio.ogg`);
+    const answer = await fetch(absolute(`/recordings/${session}/audio.ogg`));
     if (answer.ok) audio.src = URL.createObjectURL(await answer.blob());
   }
 }

@@ -83,7 +83,7 @@ def show(call: CallId, config: ConfigFile, is_json: JsonOutput = False) -> None:
         return
     console = Console(markup=False, highlight=False)
     workers = ", ".join(dict.fromkeys(each["worker"] for each in document["workers"]))
-    console.print(f"{document['session']}: {document['duration_s']:.3f} s, agent {document['agent']}, at {workers}")
+    console.print(f"{document['session']}: {document['duration_s']:.3f} s, agent {document['agent']}, at {workers}", soft_wrap=True)
     for turn in document["turns"]:
         _print_turn(console, turn)
     for gap in document["gaps"]:
@@ -189,8 +189,8 @@ def _print_turn(console: Console, turn: dict[str, Any]) -> None:
     at = "" if turn["at_s"] is None else f" at {turn['at_s']:.3f} s"
     console.print(f"turn {turn['turn']}{at}")
     for line in turn["lines"]:
-        console.print(f"  {line['role']}: {line['text']}")
+        console.print(f"  {line['role']}: {line['text']}", soft_wrap=True)
     budget = turn["budget"]
     if budget is not None:
         stages = ", ".join(f"{_EXPLAINED[stage['stage']]} {stage['ms']:.0f}" for stage in budget["stages"])
-        console.print(f"  {budget['total_ms']:.0f} of {BUDGET_MS:.0f} ms: {stages}")
+        console.print(f"  {budget['total_ms']:.0f} of {BUDGET_MS:.0f} ms: {stages}", soft_wrap=True)

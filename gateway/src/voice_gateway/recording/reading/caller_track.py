@@ -11,7 +11,6 @@ from voicelink.audio.codec import CODEC_RATE_HZ
 from voicelink.audio.codecs.opus_slots import packet_tenths_ms
 from voicelink.wire import CLOCK_HZ, AudioFrame, Codec
 
-_TICKS_PER_TENTH_MS: Final = CLOCK_HZ // 10_000
 _MOST_AHEAD_TICKS: Final = 130 * CLOCK_HZ
 """How far a timestamp may be ahead of the time that has passed: a worker takes 120 s of audio at once."""
 
@@ -59,7 +58,7 @@ class CallerTrack:
 def frame_ticks(codec: int, payload: bytes) -> int:
     """Return how long a frame is; 0 for one that cannot be decoded."""
     if codec == Codec.OPUS:
-        return packet_tenths_ms(payload) * _TICKS_PER_TENTH_MS
+        return packet_tenths_ms(payload) * CLOCK_HZ // 10_000
     try:
         rate_hz = CODEC_RATE_HZ[Codec(codec)]
     except ValueError:

@@ -16,6 +16,8 @@ BUDGET_MS: Final = 800.0
 DOCUMENT_VERSION: Final = 1
 INCIDENTS: Final = ("migrated", "detached", "resumed", "taken_over", "draining", "left")
 _STAGES: Final = ("uplink_age", "endpointing", "stt_ttfb", "llm_ttfb", "tts_ttfb")
+_FIGURES: Final = {"stt": "stt_ttfb", "llm": "llm_ttfb", "tts": "tts_ttfb", "response": "user_bot_latency"}
+"""What the wire's names of figures are called in `Figure`."""
 _MOST_PEAKS: Final = 6_000
 _PEAK_RATE_HZ: Final = 8_000
 
@@ -64,10 +66,11 @@ def _turns(timeline: Timeline) -> Iterator[dict[str, Any]]:
             found = turn(event.facts["turn"])
             if found["at_s"] is None:
                 found["at_s"] = _s(event.tick)
-        elif event.kind == "turn":
+        elif event.kind in ("latency", "measured", "turn"):
             found = turn(event.facts["turn"])
             figures = {key.removesuffix("_ms"): value for key, value in event.facts.items() if key.endswith("_ms")}
-            found["figures_ms"] |= figures
+            found["figures_ms"] |= {_FIGURES.get(name, name): value for name, value in figures.items()}
+        if event.kind == "turn":
             found["was_interrupted"] = event.facts.get("was_interrupted", False)
             found["frames_replayed"] = event.facts.get("frames_replayed", 0)
     for words in timeline.words:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from voice_gateway.recording.segments.format import (
     Downlink,
@@ -28,6 +28,7 @@ from voicelink.wire import (
     Flush,
     Heard,
     Latency,
+    Measured,
     Played,
     Resume,
     ServerMessage,
@@ -194,6 +195,9 @@ class CallRecorder:
                 self._words("typed", now, text=text)
             case ToolResult(call_id=call_id, result=result, error=error):
                 self._words("tool_result", now, call_id=call_id, result=result, error=error)
+            case Measured():
+                figures = {name: getattr(message, f"{name}_ms") for name in _MEASURED}
+                self.event("measured", now, turn=message.turn, **_known(figures))
             case Bye(frames=frames):
                 self.event("bye", now, frames=frames)
 
@@ -211,7 +215,8 @@ class CallRecorder:
             case Flush():
                 self.event("interrupted", now, utterance=message.utterance_id, sequence=message.sequence)
             case Latency():
-                self.event("latency", now, turn=message.turn, sequence=message.sequence)
+                figures = {name: getattr(message, f"{name}_ms") for name in _LATENCIES}
+                self.event("latency", now, turn=message.turn, **_known(figures))
             case ToolCall(call_id=call_id, name=name, arguments=arguments):
                 self.event("tool_call", now, call_id=call_id, name=name)
                 self._words("tool_call", now, call_id=call_id, name=name, arguments=dict(arguments))
@@ -265,3 +270,11 @@ class CallRecorder:
 
     def _us(self, now: float) -> int:
         return round((now - self._began) * 1e6)
+
+
+def _known(figures: dict[str, float | None]) -> dict[str, float]:
+    return {f"{name}_ms": value for name, value in figures.items() if value is not None}
+
+
+_LATENCIES: Final = ("endpointing", "stt", "llm", "tts")
+_MEASURED: Final = ("response", "uplink_age", "playout", "barge_in", "resume_gap")
