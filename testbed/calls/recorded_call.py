@@ -41,7 +41,8 @@ Samples = NDArray[np.int16]
 def noise(seed: int, samples: int) -> Samples:
     """Return noise that is nowhere 0, so that it can be known from silence."""
     rng = np.random.default_rng(seed)
-    return rng.integers(1, 8_000, samples, np.int16) * rng.choice(np.array([-1, 1], np.int16), samples)
+    signs = rng.choice(np.array([-1, 1], np.int16), samples)
+    return np.asarray(rng.integers(1, 8_000, samples, np.int16) * signs, np.int16)
 
 
 class NoiseAgent(Agent):

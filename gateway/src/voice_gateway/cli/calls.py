@@ -67,7 +67,9 @@ def list_calls(
     if is_json:
         print_json({"calls": [each.as_json() for each in found]})
         return
-    table = Table("call", "began (UTC)", "s", "agent", "subject", "turns", "incidents", "ended", "kept", box=SIMPLE_HEAD)
+    table = Table(
+        "call", "began (UTC)", "s", "agent", "subject", "turns", "incidents", "ended", "kept", box=SIMPLE_HEAD
+    )
     for each in found:
         table.add_row(*_cells(each))
     Console(width=max(Console().width, _COLUMNS), markup=False).print(table)
@@ -83,7 +85,10 @@ def show(call: CallId, config: ConfigFile, is_json: JsonOutput = False) -> None:
         return
     console = Console(markup=False, highlight=False)
     workers = ", ".join(dict.fromkeys(each["worker"] for each in document["workers"]))
-    console.print(f"{document['session']}: {document['duration_s']:.3f} s, agent {document['agent']}, at {workers}", soft_wrap=True)
+    console.print(
+        f"{document['session']}: {document['duration_s']:.3f} s, agent {document['agent']}, at {workers}",
+        soft_wrap=True,
+    )
     for turn in document["turns"]:
         _print_turn(console, turn)
     for gap in document["gaps"]:

@@ -108,9 +108,7 @@ class WebhookSender:
 
     def _attempt(self, notification: Notification) -> tuple[str | None, float | None]:
         """Return why it failed, `None` where it did not, and after how many seconds the receiver wants it again."""
-        headers = signed_headers(
-            self._options.key, notification.notification_id, int(self._clock()), notification.body
-        )
+        headers = signed_headers(self._options.key, notification.notification_id, int(self._clock()), notification.body)
         headers |= {"Content-Type": "application/json", "User-Agent": "voice-gateway"}
         request = Request(notification.url, notification.body, headers)  # noqa: S310 - http and https only, by the settings
         try:

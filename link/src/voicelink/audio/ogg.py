@@ -25,7 +25,8 @@ def ogg_opus(packets: Iterable[bytes], *, channels: int, pre_skip: int, samples:
     tags = struct.pack("<8sI", b"OpusTags", len(_VENDOR)) + _VENDOR + struct.pack("<I", 0)
     yield _page([head], 0, serial, 0, _BEGIN)
     yield _page([tags], 0, serial, 1, 0)
-    number, decoded, waiting = 2, 0, []
+    number, decoded = 2, 0
+    waiting: list[bytes] = []
     for packet in packets:
         if len(waiting) == _PACKETS_PER_PAGE:
             yield _page(waiting, decoded, serial, number, 0)

@@ -78,5 +78,7 @@ _OFF: Final = TokenRefusal(HTTPStatus.FORBIDDEN, "this is off: give the worker a
 _UNKNOWN: Final = TokenRefusal(
     HTTPStatus.UNAUTHORIZED,
     "this needs the token of admin.token_file as `Authorization: Bearer TOKEN`",
-    {"WWW-Authenticate": 'Basic realm="voice-gateway admin", charset="UTF-8"'},  # Chromium looks at the first challenge alone
+    {
+        "WWW-Authenticate": 'Basic realm="voice-gateway admin", charset="UTF-8"'
+    },  # Chromium looks at the first challenge alone
 )

@@ -73,7 +73,10 @@ class CallReader:
         command = (sys.executable, "-m", __name__, str(self.folder), self.storage or "", session_id, form.value)
         async with self._places:
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
             )
             try:
                 async with asyncio.timeout(TIMEOUT_S):
@@ -87,7 +90,9 @@ class CallReader:
         if process.returncode == _UNKNOWN_STATUS:
             raise UnknownCall(f"there is no recording of the call {session_id!r}")
         if process.returncode:
-            raise ArchiveError(errors.decode("utf-8", "replace").strip().rpartition("\n")[2] or "the call cannot be read")
+            raise ArchiveError(
+                errors.decode("utf-8", "replace").strip().rpartition("\n")[2] or "the call cannot be read"
+            )
         return output
 
 

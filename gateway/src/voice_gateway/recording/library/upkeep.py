@@ -77,7 +77,9 @@ class Upkeep:
     def sweep(self) -> None:
         """Delete what is old, and move what workers that are gone have left."""
         now = self._clock()
-        deleted = self._library.sweep(now, retention_s=self._retention.calls_s, audio_retention_s=self._retention.audio_s)
+        deleted = self._library.sweep(
+            now, retention_s=self._retention.calls_s, audio_retention_s=self._retention.audio_s
+        )
         if deleted:
             _log.info("recordings_deleted", files=deleted, cause="retention")
         if self._storage is not None:

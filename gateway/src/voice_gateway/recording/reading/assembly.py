@@ -198,7 +198,7 @@ def _follow(event: Event, answers: Mapping[int, Answer], tick: int) -> None:
 
 
 def _cause(segments: Sequence[SegmentRecords]) -> str | None:
-    holes = [hole.cause for segment in segments for hole in segment.of(Hole)]
+    holes: list[str] = [hole.cause for segment in segments for hole in segment.of(Hole)]
     if holes:
         return holes[0]
     return "worker_lost" if len(segments) > 1 or any(segment.is_cut for segment in segments) else None

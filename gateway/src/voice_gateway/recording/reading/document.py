@@ -94,7 +94,7 @@ def _is_correction(before: str, after: str) -> bool:
 
 def _budget(figures_ms: Mapping[str, float]) -> dict[str, Any] | None:
     """Return where the time of a turn went, stage by stage; what is left of the whole is its way to the caller's ear."""
-    stages = [{"stage": stage, "ms": figures_ms[stage]} for stage in _STAGES if stage in figures_ms]
+    stages: list[dict[str, Any]] = [{"stage": stage, "ms": figures_ms[stage]} for stage in _STAGES if stage in figures_ms]
     known = sum(stage["ms"] for stage in stages)
     total = figures_ms.get("user_bot_latency")
     if total is None and not {"endpointing", "llm_ttfb"} & figures_ms.keys():
@@ -102,7 +102,12 @@ def _budget(figures_ms: Mapping[str, float]) -> dict[str, Any] | None:
     if total is not None and total > known:
         stages.append({"stage": "delivery", "ms": round(total - known, 1)})
     whole = known if total is None else total
-    return {"total_ms": round(whole, 1), "is_measured": total is not None, "stages": stages, "is_over": whole > BUDGET_MS}
+    return {
+        "total_ms": round(whole, 1),
+        "is_measured": total is not None,
+        "stages": stages,
+        "is_over": whole > BUDGET_MS,
+    }
 
 
 def _answers(timeline: Timeline) -> Iterator[dict[str, Any]]:

@@ -68,9 +68,7 @@ def _utterance(answer: Answer, rate_hz: int) -> Samples:
     return whole
 
 
-def _runs(
-    frames: Iterable[PlacedFrame], rate_hz: int, *, is_shifted: bool = True
-) -> Iterator[tuple[int, Samples]]:
+def _runs(frames: Iterable[PlacedFrame], rate_hz: int, *, is_shifted: bool = True) -> Iterator[tuple[int, Samples]]:
     """Yield (first tick, samples) of frames that follow each other without a gap, in one codec.
 
     Where `is_shifted`, Opus is put where it was captured, not where the decoder gives it.

@@ -174,9 +174,7 @@ class CallRecorder:
             return
         at_us = self._us(now)
         for frame in frames:
-            record = Downlink(
-                at_us, utterance_id, frame.sequence, frame.timestamp, int(frame.codec), frame.payload
-            )
+            record = Downlink(at_us, utterance_id, frame.sequence, frame.timestamp, int(frame.codec), frame.payload)
             self._segment.append(record, len(frame.payload), is_urgent=True)
 
     def received(self, message: ClientMessage, now: float) -> None:

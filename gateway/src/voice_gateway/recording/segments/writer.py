@@ -125,9 +125,13 @@ class SegmentWriter:
             with self._changed:
                 records, requests = segment.take_pending()
                 self.counters.pending_bytes -= records.size
-            segment.write(records.records)
-            for request in requests:
-                request()
+            try:
+                segment.write(records.records)
+                for request in requests:
+                    request()
+            except Exception as error:  # whatever it is, other calls must be written
+                self.counters.write_failures += 1
+                _log.warning("recording_writer_failed", **loggable(error))
 
     def _make_due(self, segment: Segment, is_urgent: bool) -> None:
         is_first = not self._due
@@ -145,11 +149,7 @@ class SegmentWriter:
                 self._changed.wait_for(lambda: self._due or self._is_closing)
                 self._changed.wait_for(lambda: self._is_urgent or self._is_closing, TICK_S)
                 is_last = self._is_closing
-            try:
-                self.write_due()
-            except Exception as error:  # whatever it is, the next segment must be written
-                self.counters.write_failures += 1
-                _log.error("recording_writer_failed", **loggable(error))
+            self.write_due()
             if is_last:
                 return
 
@@ -269,7 +269,7 @@ class Segment:
             return self.writer.redact(words)
         except Exception as error:  # the operator's own code
             self.writer.counters.redaction_failures += 1
-            _log.error("recording_redaction_failed", **loggable(error))
+            _log.warning("recording_redaction_failed", **loggable(error))
             return None
 
     def _write_to(self, suffix: str, records: list[Record]) -> None:
@@ -283,7 +283,7 @@ class Segment:
         except OSError as error:
             self.writer.counters.write_failures += 1
             self.writer.counters.records_dropped += len(records)
-            _log.error("recording_not_written", session=self.head.session_id, reason=error.strerror)
+            _log.warning("recording_not_written", session=self.head.session_id, reason=error.strerror)
         else:
             self.writer.counters.bytes_written += written
 
