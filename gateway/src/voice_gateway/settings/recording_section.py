@@ -88,7 +88,7 @@ class WebhooksSection(Section):
     @classmethod
     def _check_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         for url in urls:
-            if not re.fullmatch(r"https?://[^/?#\s@]+[^\s]*", url):
+            if not re.fullmatch(r"https?://[^/?#\s@]+([/?#]\S*)?", url):
                 raise ValueError("each URL begins with http:// or https:// and has a host, without user or password")
         return urls
 

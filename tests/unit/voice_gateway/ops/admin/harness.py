@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -12,10 +13,12 @@ from prometheus_client import CollectorRegistry
 from quiclb.net.address import Address
 from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
 from voice_gateway.ops.admin.access import AdminToken
+from voice_gateway.ops.admin.call_operations import CallOperations
 from voice_gateway.ops.admin.event_streams import EventStreams
 from voice_gateway.ops.admin.operations import routes_of
 from voice_gateway.ops.admin.server import admin_server
 from voice_gateway.ops.admin.table import AdminParts, admin_operations
+from voice_gateway.recording.library.reader_process import CallReader
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.store.memory import MemoryStore
 from voicelink.wire import Start
@@ -33,11 +36,13 @@ class AdminBench:
     drains: list[float | None] = field(default_factory=list)
     qlogs: list[tuple[str, float]] = field(default_factory=list)
     address: Address = ("", 0)
+    recordings: Path | None = None
 
     def __post_init__(self) -> None:
         self.manager = SessionManager("w-1", self.agent, MemoryStore(), new_id=lambda: "s-1", new_token=lambda: "token")
         streams = EventStreams(self.manager.events, has_words=self.has_words)
-        parts = AdminParts(self.manager, CollectorRegistry(), streams, self._drain, self._qlog)
+        calls = CallOperations(CallReader(self.recordings, None), lambda: {"calls.html": b"<p>", "calls.js": b"1"})
+        parts = AdminParts(self.manager, CollectorRegistry(), streams, self._drain, self._qlog, calls)
         self.operations = admin_operations(parts)
         self.server = admin_server(routes_of(self.operations, AdminToken(TOKEN)))
 
