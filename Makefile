@@ -18,7 +18,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: agents docs help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-survival bench-uplink bench-words interop fuzz clean
+.PHONY: agents docs help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-recording bench-survival bench-uplink bench-words interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -117,6 +117,9 @@ bench-hosts: setup ## what calls lose when their agent host is killed, and what 
 
 bench-survival: setup ## what calls lose when parts die, half an hour (QUICK=1: 4 calls an event)
 	$(BIN)/python -m bench.survival $(if $(QUICK),--quick)
+
+bench-recording: setup ## how true recordings are of calls of ten minutes that lose their worker, ten minutes
+	$(BIN)/python -m bench.recording
 
 bench-uplink: setup ## how late frames come over a poor link, by each way of sending (the WebSocket needs root)
 	$(BIN)/python -m bench.uplink

@@ -32,6 +32,7 @@ DOORS = [
     ("jwt", {"gateway/src/voice_gateway/access/tokens.py"}),
     ("opentelemetry", {"gateway/src/voice_gateway/ops/telemetry.py"}),
     ("redis", {"gateway/src/voice_gateway/store/redis.py"}),
+    ("fsspec", {"gateway/src/voice_gateway/recording/library/archive.py"}),
     ("sqlite3", {"gateway/src/voice_gateway/store/sqlite.py"}),
 ]
 # Who may use names of aioquic's that begin with an underscore.
@@ -167,6 +168,16 @@ SANS_IO = [
     "client/python/src/voice_client/uplink/uplink.py",
     "client/python/src/voice_client/uplink/sender.py",
     "link/src/voicelink/audio/wav.py",
+    "link/src/voicelink/audio/ogg.py",
+    "gateway/src/voice_gateway/recording/segments/format.py",
+    "gateway/src/voice_gateway/recording/segments/recorder.py",
+    "gateway/src/voice_gateway/recording/reading/agent_track.py",
+    "gateway/src/voice_gateway/recording/reading/assembly.py",
+    "gateway/src/voice_gateway/recording/reading/caller_track.py",
+    "gateway/src/voice_gateway/recording/reading/document.py",
+    "gateway/src/voice_gateway/recording/reading/media_clock.py",
+    "gateway/src/voice_gateway/recording/reading/tracks.py",
+    "gateway/src/voice_gateway/webhooks/signing.py",
 ]
 # The glossary: words that must not come back, and the words to use instead. A key is a regular expression.
 GLOSSARY = {
@@ -228,7 +239,7 @@ MANY_METHODS = {
     "voice_gateway.LiveKitConversation": (14, "each event of our session, and of a LiveKit session: it joins the two"),
     "voice_gateway.PipecatConversation": (31, "each event of a session, and each of a pipeline: it joins the two"),
     "voice_gateway.TransportEvents": (14, "each event of a call's pipeline"),
-    "voice_gateway.Call": (17, "all that an agent does in a call, in one object"),
+    "voice_gateway.Call": (18, "all that an agent does in a call, in one object"),
     "voice_gateway.Session": (17, "every input of the sans-IO session"),
     "voice_gateway.WebTransport": (13, "the transport interface, and each event of the connection"),
     "voice_client.WebTransportConnection": (18, "the transport interface, and migration"),
@@ -242,7 +253,7 @@ MANY_PARAMETERS = {
     "voice_gateway.Cascade.__init__": (8, "each part of a cascade, and when turns end"),
     "voice_gateway.TelephoneCall.__init__": (8, "the vendor, its socket, and what the service decides for each call"),
     "voice_gateway.WebServer.__init__": (10, "all routes and limits of one listener"),
-    "voice_gateway.SessionManager.__init__": (9, "the composition root of sessions"),
+    "voice_gateway.SessionManager.__init__": (10, "the composition root of sessions"),
     "voice_gateway.mint": (9, "each claim of a token"),
     "voice_client.connect": (9, "where to, how, as whom, and where its qlog goes"),
     "voice_client.WebTransportConnection.__init__": (

@@ -87,7 +87,7 @@ class TrueCall:
 
     said: Samples
     is_live: bool = False
-    heard_at: list[tuple[float, Samples]] = field(default_factory=list)
+    played_at: list[tuple[float, Samples]] = field(default_factory=list)
     _began: float | None = None
 
     async def frames(self) -> AsyncIterator[bytes]:
@@ -97,7 +97,7 @@ class TrueCall:
             yield self.said[begin : begin + size].tobytes()
 
     def play(self, at_s: float, pcm: bytes) -> None:
-        self.heard_at.append((at_s, np.frombuffer(pcm, np.int16)))
+        self.played_at.append((at_s, np.frombuffer(pcm, np.int16)))
 
     def flush(self) -> None:
         """Nothing is buffered here."""
@@ -108,7 +108,7 @@ class TrueCall:
     def played(self) -> Samples:
         """Return the agent's true track, sample 0 where the caller's first one was captured."""
         assert self._began is not None
-        placed = [(round((at_s - self._began) * AGENT_HZ), pcm) for at_s, pcm in self.heard_at]
+        placed = [(round((at_s - self._began) * AGENT_HZ), pcm) for at_s, pcm in self.played_at]
         track = np.zeros(max(at + len(pcm) for at, pcm in placed), np.int16)
         for at, pcm in placed:
             track[at : at + len(pcm)] = pcm
@@ -132,10 +132,10 @@ def compare(timeline: Timeline, true: TrueCall) -> Comparison:
     caller = render(timeline, CALLER_HZ).caller
     agent, played = render(timeline, AGENT_HZ).agent, true.played()
     begin = -timeline.origin * CALLER_HZ // 48_000
-    recorded_at, played_at = np.flatnonzero(agent), np.flatnonzero(played)
-    is_agent_exact = np.array_equal(agent[recorded_at], played[played_at])
-    shortest = min(len(recorded_at), len(played_at))
-    offsets = np.abs(recorded_at[:shortest] + timeline.origin * AGENT_HZ // 48_000 - played_at[:shortest])
+    recorded_at, true_at = np.flatnonzero(agent), np.flatnonzero(played)
+    is_agent_exact = np.array_equal(agent[recorded_at], played[true_at])
+    shortest = min(len(recorded_at), len(true_at))
+    offsets = np.abs(recorded_at[:shortest] + timeline.origin * AGENT_HZ // 48_000 - true_at[:shortest])
     return Comparison(
         np.array_equal(caller[begin : begin + len(true.said)], true.said),
         len(caller) - begin,

@@ -1,4 +1,4 @@
-"""Whatever befalls a call, its recording is what was said and what was played, to the sample."""
+"""Under all faults of a call its recording is what was said and what was played, to the sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which notification is sent next, and when it is tried again. Sans-IO."""
+"""Which notification is sent next, and when it is tried again; time and randomness are arguments."""
 
 from __future__ import annotations
 

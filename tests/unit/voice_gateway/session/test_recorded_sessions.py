@@ -49,9 +49,7 @@ class Bench:
         self.store = WatchingStore(folder)
         self.folder = folder
         recordings = Recordings("worker-1", folder, policy, self.writer, lambda: 1_790_000_000.0)
-        self.manager = SessionManager(
-            "worker-1", self.agent, self.store, new_id=lambda: "s-1", recordings=recordings
-        )
+        self.manager = SessionManager("worker-1", self.agent, self.store, new_id=lambda: "s-1", recordings=recordings)
         self.transport = FakeTransport()
         live = self.manager.accept(REQUEST, self.transport)
         assert isinstance(live, ClientConnection)
@@ -90,9 +88,7 @@ async def test_a_call_is_recorded_with_words_playback_and_its_end(tmp_path: Path
     bench.emit(FinalTranscript("a latte", 9), Reply("sure"), ReplyAudio(bytes([1, 0]) * 24_000), ReplyEnded())
     await run_ready()
     for position_ms in (200, 400, 600, 800, 1_000):
-        bench.live.message_received(
-            Played(utterance_id=1, position_ms=position_ms, is_complete=position_ms == 1_000)
-        )
+        bench.live.message_received(Played(utterance_id=1, position_ms=position_ms, is_complete=position_ms == 1_000))
     document = await bench.end(10)
     (turn,) = [turn for turn in document["turns"] if turn["turn"] == 1]
     assert [(line["role"], line["text"]) for line in turn["lines"]] == [("user", "a latte"), ("agent", "sure")]

@@ -78,7 +78,7 @@ def _turns(timeline: Timeline) -> Iterator[dict[str, Any]]:
             line = {"role": words.facts["role"], "text": words.facts["text"], "at_s": _s(words.tick)}
             lines = turn(words.facts["turn"])["lines"]
             if any((each["role"], each["text"]) == (line["role"], line["text"]) for each in lines):
-                continue  # the caller was told once more, as it came back
+                continue  # sent once more, as the caller came back
             if lines and lines[-1]["role"] == line["role"] and _is_correction(lines[-1]["text"], line["text"]):
                 lines[-1] = line
             else:
@@ -94,7 +94,9 @@ def _is_correction(before: str, after: str) -> bool:
 
 def _budget(figures_ms: Mapping[str, float]) -> dict[str, Any] | None:
     """Return where the time of a turn went, stage by stage; what is left of the whole is its way to the caller's ear."""
-    stages: list[dict[str, Any]] = [{"stage": stage, "ms": figures_ms[stage]} for stage in _STAGES if stage in figures_ms]
+    stages: list[dict[str, Any]] = [
+        {"stage": stage, "ms": figures_ms[stage]} for stage in _STAGES if stage in figures_ms
+    ]
     known = sum(stage["ms"] for stage in stages)
     total = figures_ms.get("user_bot_latency")
     if total is None and not {"endpointing", "llm_ttfb"} & figures_ms.keys():

@@ -129,7 +129,7 @@ class SegmentWriter:
                 segment.write(records.records)
                 for request in requests:
                     request()
-            except Exception as error:  # whatever it is, other calls must be written
+            except Exception as error:  # a defect in one call must not end the thread
                 self.counters.write_failures += 1
                 _log.warning("recording_writer_failed", **loggable(error))
 

@@ -15,7 +15,14 @@ from voice_gateway.recording.library.library import UnknownCall
 from voice_gateway.recording.library.reader_process import CallForm, CallReader, main
 from voice_gateway.web.server import WebRequest, WebResponse
 
-PATHS = ("/calls", "/calls/abc1", "/calls-page/calls.js", "/recordings", "/recordings/abc1", "/recordings/abc1/audio.ogg")
+PATHS = (
+    "/calls",
+    "/calls/abc1",
+    "/calls-page/calls.js",
+    "/recordings",
+    "/recordings/abc1",
+    "/recordings/abc1/audio.ogg",
+)
 
 
 @pytest.fixture

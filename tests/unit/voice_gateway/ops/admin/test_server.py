@@ -13,10 +13,12 @@ from quiclb.net.address import Address
 from tests.unit.voice_gateway.session.fakes import FakeAgent
 from voice_gateway.errors import BindError
 from voice_gateway.ops.admin.access import AdminToken
+from voice_gateway.ops.admin.call_operations import CallOperations
 from voice_gateway.ops.admin.event_streams import EventStreams
 from voice_gateway.ops.admin.operations import Operation, routes_of
 from voice_gateway.ops.admin.server import admin_server
 from voice_gateway.ops.admin.table import AdminParts, admin_operations
+from voice_gateway.recording.library.reader_process import CallReader
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.web.descriptors import ADMIN_CONNECTIONS
@@ -34,7 +36,8 @@ async def no_qlog(connection: str, seconds: float) -> bytes:
 def routes(manager: SessionManager) -> list[Route]:
     """What a worker without an admin token serves, and a page that fails."""
     streams = EventStreams(manager.events)
-    parts = AdminParts(manager, CollectorRegistry(), streams, lambda deadline_s: deadline_s or 0.0, no_qlog)
+    calls = CallOperations(CallReader(None, None), dict)
+    parts = AdminParts(manager, CollectorRegistry(), streams, lambda deadline_s: deadline_s or 0.0, no_qlog, calls)
     broken = Operation("GET", "/broken", "Fails.", fails, is_open=True)
     return routes_of((*admin_operations(parts), broken), AdminToken(None))
 

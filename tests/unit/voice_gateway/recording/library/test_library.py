@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from voice_gateway.errors import ConfigurationError
-from voice_gateway.recording.library.archive import Archive, FolderArchive, FsspecArchive, JoinedArchive, move_to_storage
+from voice_gateway.recording.library.archive import (
+    Archive,
+    FolderArchive,
+    FsspecArchive,
+    JoinedArchive,
+    move_to_storage,
+)
 from voice_gateway.recording.library.library import DAY_S, Library, UnknownCall
 from voice_gateway.recording.library.redaction import load_redaction, redaction
 from voice_gateway.recording.library.upkeep import Retention, Upkeep
@@ -28,7 +34,9 @@ def write_call(archive: Archive, call: str, began: float, *, subject: str | None
     ]
     archive.write(call, f"{stem}.events", encode_block([head, *events]))
     archive.write(call, f"{stem}.audio", encode_block([head, Uplink(1, 0, 0, 2, b"ab")]))
-    archive.write(call, f"{stem}.words", encode_block([head, Words(1, "transcript", {"text": "hi"})]))
+    archive.write(
+        call, f"{stem}.words", encode_block([head, Words(1, "transcript", {"turn": 1, "role": "user", "text": "hi"})])
+    )
     return stem
 
 
