@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    rows = []
+    rows: list[dict[str, object]] = []
     print(f"{'link':32} seed  caller exact  agent exact  worst ms  median ms  answers  wall s")
     with tempfile.TemporaryDirectory() as folder:
         certificate = make_certificate(Path(folder) / "certificate")

@@ -218,8 +218,8 @@ class ToolReturned:
 class RecordingConsent:
     """Whether the user consents to a recording of the call; saved, and so known to each worker that goes on with it.
 
-    Where consent is asked for (`recording.consent`), sound and words are kept only once it is given. Where it is refused
-    or withdrawn, what was kept of them is deleted.
+    Where consent is asked for (`recording.consent`), sound and words are kept only once it is given. Where it is
+    refused or withdrawn, what was kept of them is deleted.
     """
 
     is_given: bool

@@ -20,7 +20,7 @@ class ArchiveError(GatewayError):
 
 
 class Archive(ABC):
-    """Files by call and name. What is not there is no error to `delete`. Raises `ArchiveError`; every call may block."""
+    """Files by call and name. What is not there is no error to `delete`. Raises `ArchiveError`; calls may block."""
 
     @abstractmethod
     def calls(self) -> list[str]:

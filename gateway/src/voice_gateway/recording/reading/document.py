@@ -93,7 +93,7 @@ def _is_correction(before: str, after: str) -> bool:
 
 
 def _budget(figures_ms: Mapping[str, float]) -> dict[str, Any] | None:
-    """Return where the time of a turn went, stage by stage; what is left of the whole is its way to the caller's ear."""
+    """Return where the time of a turn went, stage by stage; the rest of the whole is its way to the caller's ear."""
     stages: list[dict[str, Any]] = [
         {"stage": stage, "ms": figures_ms[stage]} for stage in _STAGES if stage in figures_ms
     ]

@@ -19,7 +19,7 @@ from voicelink.wire import CLOCK_HZ, AudioFrame, Codec, Malformed
 
 Samples = NDArray[np.int16]
 OPUS_LOOKAHEAD_TICKS: Final = 312
-"""How much later sound comes out of an Opus decoder than it went into libopus' encoder for voice (RFC 7845 section 4.2)."""
+"""How much later sound comes out of an Opus decoder than it went into libopus' encoder for voice (RFC 7845, 4.2)."""
 LONGEST_S: Final = 8 * 3_600
 
 

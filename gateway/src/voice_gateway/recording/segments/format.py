@@ -1,8 +1,9 @@
 """The bytes of a segment: what one worker saw of one call, in blocks that are only ever appended. Sans-IO.
 
-A segment is up to three files of the same form, `STEM.events`, `STEM.audio` and `STEM.words`, so that sound and words can
-be deleted by themselves. A file is a sequence of blocks: length of the body (4 bytes, big-endian), its CRC-32 (4 bytes), and the body, a MessagePack
-array of records. A process that is killed leaves an unfinished block at the end, which readers leave out.
+A segment is up to three files of the same form, `STEM.events`, `STEM.audio` and `STEM.words`, so that sound and words
+can be deleted by themselves. A file is a sequence of blocks: length of the body (4 bytes, big-endian), its CRC-32
+(4 bytes), and the body, a MessagePack array of records. A process that is killed leaves an unfinished block at the
+end, which readers leave out.
 """
 
 from __future__ import annotations
