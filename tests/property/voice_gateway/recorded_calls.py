@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from voice_client.audio.playback import Playback, Position
 from voice_gateway.recording.reading.assembly import SegmentRecords, read_segments
-from voice_gateway.recording.segments.recorder import CallRecorder, RecordedCall, Recordings, RecordingPolicy
+from voice_gateway.recording.segments.recorder import CallRecorder, RecordedCall, RecordingPolicy, Recordings
 from voice_gateway.recording.segments.writer import SegmentWriter
 from voicelink.wire import AudioFrame, Codec, Flush, Heard, Played, Resume, ServerMessage, Speech
 

@@ -26,7 +26,7 @@ class Consent(StrEnum):
 
 
 class RecordingSection(Section):
-    """`[recording]`: a timeline of each call, in `folder`, without which nothing is recorded (gateway/docs/recording.md).
+    """`[recording]`: a timeline of each call in `folder`; without it nothing is recorded (gateway/docs/recording.md).
 
     By itself it holds what happened and how long it took, neither voice nor words nor addresses: `keep_audio`,
     `keep_transcripts` (with what is typed, and what tools take and return) and `keep_addresses`, all false by default,

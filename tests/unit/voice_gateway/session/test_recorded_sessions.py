@@ -13,7 +13,7 @@ from voice_gateway.recording.library.archive import FolderArchive
 from voice_gateway.recording.library.library import Library
 from voice_gateway.recording.reading.document import call_document
 from voice_gateway.recording.segments.format import Uplink, parse
-from voice_gateway.recording.segments.recorder import Recordings, RecordingPolicy
+from voice_gateway.recording.segments.recorder import RecordingPolicy, Recordings
 from voice_gateway.recording.segments.writer import Segment, SegmentWriter
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.runtime.client_connection import ClientConnection
