@@ -42,6 +42,10 @@ def frames(folder: Path) -> list[Uplink]:
     return [record for path in files for record in parse(path.read_bytes()).records if isinstance(record, Uplink)]
 
 
+def suffixes(folder: Path) -> set[str]:
+    return {path.suffix for path in folder.glob("*/*")}
+
+
 class Bench:
     def __init__(self, folder: Path, policy: RecordingPolicy = KEEPS_ALL) -> None:
         self.writer = SegmentWriter(is_threaded=False)
@@ -102,7 +106,7 @@ async def test_by_default_a_recording_holds_neither_sound_nor_words(tmp_path: Pa
     bench.hear(10)
     bench.emit(FinalTranscript("a latte", 9))
     document = await bench.end(10)
-    assert {path.suffix for path in tmp_path.glob("*/*")} == {".events"}
+    assert suffixes(tmp_path) == {".events"}
     assert "latte" not in str(document)
     assert document["clock"] == "worker"
     assert [turn["turn"] for turn in document["turns"]] == [1]

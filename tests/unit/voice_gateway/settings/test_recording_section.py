@@ -27,7 +27,7 @@ def load(tmp_path: Path) -> Load:
 def test_nothing_is_recorded_or_sent_by_default(load: Load) -> None:
     settings = load()
     assert settings.recording.folder is None
-    assert not (settings.recording.keep_audio or settings.recording.keep_transcripts)
+    assert (settings.recording.keep_audio, settings.recording.keep_transcripts) == (False, False)
     assert settings.webhooks.urls == ()
 
 
