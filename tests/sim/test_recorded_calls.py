@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from testbed.calls.recorded_call import CALLER_HZ, Comparison, NoiseAgent, TrueCall, compare, noise, say_at
+from testbed.calls.recorded_call import CALLER_HZ, NoiseAgent, TrueCall, compare, noise, say_at
 from testbed.calls.simulated_cluster import HOME_LINK, MOBILE, Plan, SimulatedCluster
 from testbed.simnet.links import Profile
 from testbed.simulation import Simulation, simulate
@@ -25,8 +25,8 @@ SPOKEN_S = 40
 
 
 def recorded_call(
-    certificate: DevelopmentCertificate, folder: Path, seed: int, access: Profile = HOME_LINK, *, codec: str = "pcm16"
-) -> tuple[Timeline, Comparison]:
+    certificate: DevelopmentCertificate, folder: Path, seed: int, access: Profile = HOME_LINK
+) -> tuple[Timeline, TrueCall]:
     """A call that migrates, is barged in, and loses its worker in the middle of an answer."""
     true = TrueCall(noise(seed, SPOKEN_S * CALLER_HZ))
 
@@ -70,15 +70,15 @@ def recorded_call(
     (summary,) = library.summaries()
     assert summary.code == "normal"
     assert len(summary.workers) == 2
-    timeline = library.timeline(summary.session_id)
-    return timeline, compare(timeline, true)
+    return library.timeline(summary.session_id), true
 
 
-@pytest.mark.usefixtures("both_ways")
+@pytest.mark.parametrize("access", [HOME_LINK, Profile(delay_s=0.040, jitter_s=0.010)], ids=["steady", "jitter"])
 def test_a_call_that_migrated_lost_its_worker_and_was_barged_in_is_recorded_to_the_sample(
-    certificate: DevelopmentCertificate, tmp_path: Path
+    certificate: DevelopmentCertificate, tmp_path: Path, access: Profile
 ) -> None:
-    timeline, compared = recorded_call(certificate, tmp_path, seed=1)
+    timeline, true = recorded_call(certificate, tmp_path, seed=1, access=access)
+    compared = compare(timeline, true)
     assert compared.is_caller_exact
     assert compared.is_agent_exact
     assert compared.caller_samples == SPOKEN_S * CALLER_HZ
@@ -86,3 +86,9 @@ def test_a_call_that_migrated_lost_its_worker_and_was_barged_in_is_recorded_to_t
     assert compared.worst_offset_ms < 5.0
     kinds = {event.kind for event in timeline.events}
     assert {"began", "migrated", "interrupted", "taken_over", "resumed", "ended"} <= kinds
+    # the control: without what the dead worker wrote, the comparison finds the difference
+    (folder,) = tmp_path.iterdir()
+    for path in sorted(folder.iterdir())[:3]:
+        path.unlink()
+    half = compare(Library(FolderArchive(tmp_path)).timeline(folder.name), true)
+    assert (half.is_caller_exact, half.is_agent_exact) == (False, False)
