@@ -109,7 +109,7 @@ class FsspecArchive(Archive):
         try:
             files, root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
-            raise ConfigurationError(f"recording.storage cannot be opened: {error}; for s3://: {_EXTRA}") from None
+            raise ConfigurationError(f"recording.storage cannot be opened: {error}; for s3:// install s3fs") from None
         self._files: Any = files
         self._root = str(root).rstrip("/")
 
