@@ -33,8 +33,8 @@ class RecordingSection(Section):
     add those. The first two require `consent`, `announced` or
     `asked`. `storage`, the URL of object storage as `s3://BUCKET/PREFIX`, takes each worker's part of a call once it is
     complete; it needs the extra `recording-storage`, and for S3 `s3fs`. Calls are deleted after `retention_days`
-    (default 30), their sound after `audio_retention_days` (default: the same). `redact`, `package.module:function`, is called with every text and
-    its kind, and returns what may be kept of it, or `None`.
+    (default 30), their sound after `audio_retention_days` (default: the same). `redact`, `package.module:function`, is
+    called with every text and its kind, and returns what may be kept of it, or `None`.
 
     An acknowledgement waits for the disk for `patience_s` at most (default 1); up to `max_pending_bytes` (default
     64 MiB) wait for it, and what comes beyond is left out. With `fsync` (default false) what is acknowledged survives
