@@ -18,7 +18,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: agents docs help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-survival bench-up bench-uplink bench-words interop fuzz clean
+.PHONY: agents docs help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-recording bench-survival bench-up bench-uplink bench-words interop fuzz clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,7 +60,7 @@ unit: setup tools $(PEERS) $(BROWSER) $(AGENTS) web
 
 tools: ## what the tests want of the machine; Debian's packages, where we may install them
 	@command -v go >/dev/null || echo "a test that needs Go 1.26 is left out" >&2
-	@wanted=; for tool in redis-server=redis-server chromium=chromium firefox-esr=firefox-esr ip=iproute2 espeak-ng=espeak-ng; do \
+	@wanted=; for tool in redis-server=redis-server chromium=chromium firefox-esr=firefox-esr ip=iproute2 espeak-ng=espeak-ng promtool=prometheus; do \
 	  command -v $${tool%%=*} >/dev/null || wanted="$$wanted $${tool#*=}"; done; \
 	if [ -z "$$wanted" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -120,6 +120,9 @@ bench-survival: setup ## what calls lose when parts die, half an hour (QUICK=1: 
 
 bench-up: setup ## what calls lose on one machine under `voice-gateway up`: worker killed, reload, upgrade, ten minutes
 	$(BIN)/python -m bench.box
+
+bench-recording: setup ## how true recordings are of calls of ten minutes that lose their worker, ten minutes
+	$(BIN)/python -m bench.recording
 
 bench-uplink: setup ## how late frames come over a poor link, by each way of sending (the WebSocket needs root)
 	$(BIN)/python -m bench.uplink

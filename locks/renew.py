@@ -20,7 +20,7 @@ SETUP = "setup"
 AGENTS = "agents"
 WHOLE = (SETUP, AGENTS)
 EXCLUDED = "excluded.txt"
-_SETUP_EXTRAS = ("agent", "bench", "cli", "daemon", "dev", "otel", "redis", "speech", "vad")
+_SETUP_EXTRAS = ("agent", "bench", "cli", "daemon", "dev", "otel", "recording-storage", "redis", "speech", "vad")
 LOCKS = {
     SETUP: _SETUP_EXTRAS,
     AGENTS: (*_SETUP_EXTRAS, "livekit", "openai", "pipecat", "vendors"),

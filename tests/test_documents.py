@@ -45,6 +45,7 @@ MADE = {
     "index.js": "what `make web` writes",
     "voice-client.js": "what `make web` writes",
     "/config.json": "a path of the page's server",
+    "/openapi.json": "a path of the admin server",
 }
 
 

@@ -34,7 +34,7 @@ def entries(name: str) -> dict[str, tuple[Requirement, list[str]]]:
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_line_is_one_version_with_hashes(name: str) -> None:
     for pin, hashes in entries(name).values():
-        assert re.fullmatch(r"==[\w.]+", str(pin.specifier)), pin
+        assert re.fullmatch(r"==[\w.!]+", str(pin.specifier)), pin
         assert pin.url is None
         assert hashes
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from deploy.local.cluster import Cluster
 from deploy.local.configuration import worker_name
-from voice_gateway.web.server import WebRequest, WebResponse, WebServer
+from voice_gateway.web.server import Route, WebRequest, WebResponse, WebServer
 
 CRASH_PATH: Final = "/crash"
 AWAY_S: Final = 2.0
@@ -22,7 +22,7 @@ class Incidents:
         self._cluster = cluster
         self._port = port
         self._away_s = away_s
-        self._server = WebServer({CRASH_PATH: self._crash}, {}, posts={CRASH_PATH})
+        self._server = WebServer({}, {}, routes=[Route(method, CRASH_PATH, self._crash) for method in ("GET", "POST")])
         self._crashes: dict[int, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Incidents:

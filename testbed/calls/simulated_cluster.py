@@ -47,6 +47,7 @@ class Plan:
     has_shared_store: bool = True
     session: tuple[tuple[str, Any], ...] = ()
     quic: tuple[tuple[str, Any], ...] = ()
+    recording: tuple[tuple[str, Any], ...] = ()
 
 
 class SimulatedCluster:
@@ -123,6 +124,7 @@ class SimulatedCluster:
                 **dict(self.plan.quic),
             },
             "session": dict(self.plan.session),
+            "recording": dict(self.plan.recording),
         }
         settings = GatewaySettings.model_validate(document)
         agent = self._make_agent(host.name)

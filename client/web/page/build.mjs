@@ -35,4 +35,16 @@ if (!values.rehearsal) {
   };
   await build({ ...common, format: "iife", entryPoints: worklets, outdir: out });
 }
+if (!values.rehearsal) {
+  // what the admin interface shows of recorded calls, apart from what callers get
+  await build({
+    ...common,
+    entryPoints: [
+      { in: here("calls/calls.ts"), out: "calls" },
+      { in: here("calls/calls.css"), out: "calls" },
+    ],
+    outdir: `${out}/calls`,
+  });
+  await copyFile(here("calls/calls.html"), `${out}/calls/calls.html`);
+}
 for (const name of ["index.html", "icon.svg"]) await copyFile(here(name), `${out}/${name}`);

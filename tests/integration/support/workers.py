@@ -131,7 +131,11 @@ async def cluster(
 
 @asynccontextmanager
 async def working(
-    folder: Path, name: str = "w-1", store: SessionStore | None = None, token: str | None = None
+    folder: Path,
+    name: str = "w-1",
+    store: SessionStore | None = None,
+    token: str | None = None,
+    admin: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Worker]:
     ensure_certificate(folder, now=time.time())
     worker = Worker(
@@ -141,6 +145,7 @@ async def working(
                 "tls": {"certificate": folder / "leaf.pem", "key": folder / "leaf.key"},
                 "agent": {"name": "echo"},
                 "access": {"token": token},
+                "admin": admin,
             }
         ),
         store=store,

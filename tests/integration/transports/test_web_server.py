@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from http import HTTPStatus
 
 import pytest
@@ -11,10 +11,13 @@ import pytest
 from quiclb.http.connection_limiter import ConnectionLimits
 from quiclb.http.http1 import MAX_HEAD_BYTES, HostRule
 from quiclb.net.address import Address
+from testbed.waiting import until
 from voice_gateway.web import websocket
 from voice_gateway.web.server import (
     MAX_BODY_BYTES,
     PARTS_PER_TURN,
+    Route,
+    StreamedResponse,
     WebRequest,
     WebResponse,
     WebServer,
@@ -65,13 +68,34 @@ class Bench:
         self.server = WebServer(
             {"/page": self._page, "/read": self._page, "/broken": self._broken},
             {"/socket": self._socket, "/closed": self._refused, "/faulty": self._faulty},
-            posts={"/page"},
+            routes=[
+                Route("POST", "/page", self._page),
+                Route("GET", "/items/{item}/parts", self._stream),
+                Route("DELETE", "/items/{item}", self._later),
+            ],
         )
         self.address: Address = ("", 0)
+        self.goes_on = asyncio.Event()
+        self.streams_ended = 0
 
     def _page(self, request: WebRequest) -> WebResponse:
         self.requests.append(request)
         return WebResponse(HTTPStatus.OK, "hello\n")
+
+    def _stream(self, request: WebRequest) -> StreamedResponse:
+        async def parts() -> AsyncGenerator[bytes, None]:
+            try:
+                yield f"{request.parameters['item']}\n".encode()
+                await self.goes_on.wait()
+                yield b"the rest\n"
+            finally:
+                self.streams_ended += 1
+
+        return StreamedResponse(HTTPStatus.OK, parts(), "text/plain")
+
+    async def _later(self, request: WebRequest) -> WebResponse:
+        await asyncio.sleep(0)
+        return WebResponse(HTTPStatus.OK, f"{request.method} {request.parameters['item']}")
 
     def _broken(self, request: WebRequest) -> WebResponse:
         raise ZeroDivisionError
@@ -117,6 +141,40 @@ async def bench() -> AsyncIterator[Bench]:
 def masked(opcode: int, payload: bytes, *, is_final: bool = True) -> bytes:
     assert len(payload) < 126
     return bytes((opcode | (0x80 if is_final else 0), 0x80 | len(payload))) + bytes(4) + payload
+
+
+async def test_parts_of_an_answer_are_sent_as_they_come(bench: Bench) -> None:
+    reader, writer = await asyncio.open_connection(*bench.address)
+    writer.write(b"GET /items/a%20b/parts HTTP/1.1\r\nHost: h\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b"Content-Length" not in head
+    assert await reader.readline() == b"a b\n"
+    bench.goes_on.set()
+    assert await reader.read() == b"the rest\n"
+    assert bench.streams_ended == 1
+    writer.close()
+
+
+async def test_an_answer_in_parts_ends_with_the_client(bench: Bench) -> None:
+    reader, writer = await asyncio.open_connection(*bench.address)
+    writer.write(b"GET /items/a/parts HTTP/1.1\r\nHost: h\r\n\r\n")
+    await reader.readuntil(b"a\n")
+    writer.close()
+    await until(lambda: bench.streams_ended == 1)
+
+
+async def test_head_of_an_answer_in_parts_has_none(bench: Bench) -> None:
+    assert await bench.ask(b"HEAD /items/a/parts HTTP/1.1\r\nHost: h\r\n\r\n") == (200, b"")
+
+
+async def test_a_handler_that_waits_answers_later(bench: Bench) -> None:
+    assert await bench.ask(b"DELETE /items/a HTTP/1.1\r\nHost: h\r\n\r\n") == (200, b"DELETE a")
+
+
+async def test_a_template_takes_one_part_of_a_path_alone(bench: Bench) -> None:
+    assert (await bench.ask(b"DELETE /items/a/b HTTP/1.1\r\nHost: h\r\n\r\n"))[0] == 404
+    assert (await bench.ask(b"DELETE /items/ HTTP/1.1\r\nHost: h\r\n\r\n"))[0] == 404
+    assert (await bench.ask(b"GET /items/a HTTP/1.1\r\nHost: h\r\n\r\n"))[0] == 405
 
 
 async def test_head_is_get_without_the_body(bench: Bench) -> None:

@@ -196,6 +196,36 @@ class TransferCall:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolBegan:
+    """A tool of the agent's own begins to run, for those who watch the call; `call_id` is the call's idempotency key.
+
+    An agent may leave it out. Neither arguments nor results are shown.
+    """
+
+    call_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReturned:
+    """The tool of a `ToolBegan` returned, or raised."""
+
+    call_id: str
+    has_failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingConsent:
+    """Whether the user consents to a recording of the call; saved, and so known to each worker that goes on with it.
+
+    Where consent is asked for (`recording.consent`), sound and words are kept only once it is given. Where it is
+    refused or withdrawn, what was kept of them is deleted.
+    """
+
+    is_given: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The answer to `Conversation.finish`: every frame has had its effect, and no reply follows."""
 
@@ -224,6 +254,9 @@ AgentEvent = (
     | CallClientTool
     | CancelClientTool
     | TransferCall
+    | ToolBegan
+    | ToolReturned
+    | RecordingConsent
     | Finished
     | AgentFailed
 )
@@ -234,9 +267,12 @@ Emit = Callable[[AgentEvent], None]
 
 @dataclass(frozen=True, slots=True)
 class UserText:
-    """What the user typed; `number` is that of the client's message, to be named as `through_message`."""
+    """What the user typed; `number` is that of the client's message, to be named as `through_message`.
 
-    number: int
+    It is `None` where an operator put the text in (the admin interface): there is nothing to acknowledge.
+    """
+
+    number: int | None
     text: str
 
 

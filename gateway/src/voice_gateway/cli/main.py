@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import http.client
-import json
 import os
 import time
-import urllib.error
-import urllib.request
-from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from quiclb.errors import ConfigError, QuicLbError
+from quiclb.errors import QuicLbError
 from quiclb.logs.command_output import optional_output, print_json, run_command
 from quiclb.logs.setup import LogFormat, configure_logging
-from quiclb.net.address import Address, format_address, parse_host_port
+from quiclb.net.address import Address, format_address
 from voice_gateway.certificates.development import DevelopmentCertificate, ensure_certificate
 from voice_gateway.cli.access import key as make_key
 from voice_gateway.cli.access import token as make_token
 from voice_gateway.cli.agent import agent_app
+from voice_gateway.cli.calls import calls_app
 from voice_gateway.cli.config import config_app
 from voice_gateway.cli.new_project import init
 from voice_gateway.cli.options import (
@@ -40,6 +35,7 @@ from voice_gateway.cli.options import (
     Store,
     checked_level,
 )
+from voice_gateway.cli.sessions import COMMANDS
 from voice_gateway.cli.simulate import simulate_twilio
 from voice_gateway.cli.up import up
 from voice_gateway.endpoint.tls.identity import TlsIdentity
@@ -49,10 +45,6 @@ from voice_gateway.settings.gateway_settings import GatewaySettings, load_settin
 from voice_gateway.worker.preflight import Insistence, admit, opening_faults, risks
 from voice_gateway.worker.worker import Worker, run
 from voicelink.errors import VoiceLinkError
-
-ADMIN_TIMEOUT_S: Final = 5.0
-_SESSIONS_COLUMNS: Final = 104
-_MAX_REASON_BYTES: Final = 500
 
 app = typer.Typer(
     name="voice-gateway",
@@ -66,9 +58,12 @@ app.command()(init)
 app.command("token")(make_token)
 app.command("key")(make_key)
 app.command()(simulate_twilio)
+for command in COMMANDS:
+    app.command()(command)
 app.add_typer(agent_app, name="agent")
 app.command()(up)
 app.add_typer(config_app, name="config")
+app.add_typer(calls_app, name="calls")
 
 
 def main() -> None:
@@ -186,49 +181,6 @@ def certificate(
     console.print(f"SHA-256 {made.sha256.hex()}", soft_wrap=True)
 
 
-@app.command()
-def sessions(
-    admin: Annotated[
-        list[str] | None,
-        typer.Option(
-            envvar="VOICE_GATEWAY_ADMIN", help="A worker's admin address, as http://127.0.0.1:9090; repeatable."
-        ),
-    ] = None,
-    has_ended: Annotated[bool, typer.Option("--ended", help="Show the last sessions that ended too.")] = False,
-    is_json: JsonOutput = False,
-) -> None:
-    """Show the sessions of running workers: figures and addresses, never words."""
-    documents = [document for url in admin or ["http://127.0.0.1:9090"] for document in _fetch_sessions(url)]
-    if is_json:
-        print_json({"workers": documents})
-        return
-    headings = ("session", "worker", "state", "peer", "age s", "turns", "frames", "gap ms", "late ms", "moves")
-    table = Table(
-        *headings, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), caption="gap: the largest; late: the 99th percentile"
-    )
-    for document in documents:
-        for session in document["sessions"] + (document["ended"] if has_ended else []):
-            table.add_row(*_session_cells(session))
-    Console(width=max(Console().width, _SESSIONS_COLUMNS), markup=False).print(table)
-
-
-def _session_cells(session: dict[str, Any]) -> tuple[str, ...]:
-    uplink = session["uplink"]
-    gaps, late_ms = uplink["largest_gaps"], uplink["lateness_p99_ms"]
-    return (
-        session["id"][:8],
-        session["worker"],
-        session["state"],
-        session["peer"],
-        f"{session['age_s']:.0f}",
-        str(session["turn"]),
-        str(uplink["frames"]),
-        f"{gaps[0]['gap_ms']:.0f}" if gaps else "-",
-        "-" if late_ms is None else str(late_ms),
-        str(len(session["migrations"])),
-    )
-
-
 def _facts(settings: GatewaySettings) -> dict[str, Any]:
     identity = TlsIdentity.load(settings.tls.certificate, settings.tls.key, now=time.time())
     worker = settings.worker
@@ -276,49 +228,6 @@ def _certificate_facts(made: DevelopmentCertificate) -> dict[str, Any]:
         "sha256": made.sha256.hex(),
         "sha256_base64": base64.b64encode(made.sha256).decode(),
     }
-
-
-def _fetch_sessions(admin: str) -> list[dict[str, Any]]:
-    """Return what the worker at this address shows, or each worker of the supervisor there."""
-    status, document = _fetch(admin, "/sessions")
-    if status == HTTPStatus.NOT_FOUND:
-        _, document = _fetch(admin, "/workers", is_needed=True)
-        workers = document.get("workers", []) if isinstance(document, dict) else []
-        return [shown for each in workers if each.get("admin") for shown in _fetch_sessions(each["admin"])]
-    if not isinstance(document, dict) or not {"worker", "sessions", "ended"} <= document.keys():
-        raise ConfigurationError(f"what answers at {admin} is no worker")
-    return [document]
-
-
-def _fetch(admin: str, path: str, *, is_needed: bool = False) -> tuple[int, Any]:
-    """Return status and JSON document; a status of failure raises where the document `is_needed`."""
-    base = admin if "://" in admin else f"http://{admin}"
-    scheme, _, authority = base.rstrip("/").partition("://")
-    if scheme != "http":
-        raise ConfigurationError(f"--admin must be an http:// address, got {admin!r}")
-    try:
-        parse_host_port(authority.partition("/")[0], default_port=80)
-    except ConfigError as error:
-        raise ConfigurationError(f"--admin: {error}") from None
-    url = base.rstrip("/") + path
-    try:
-        with urllib.request.urlopen(url, timeout=ADMIN_TIMEOUT_S) as answer:  # noqa: S310 - http only, checked above
-            return answer.status, json.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        with error:  # what it says names the remedy
-            if error.code == HTTPStatus.NOT_FOUND and not is_needed:
-                return error.code, None
-            reason = error.read(_MAX_REASON_BYTES).decode("utf-8", "replace").partition("\n")[0]
-        raise ConfigurationError(f"no worker answers at {url}: {error.code} {reason or error.reason}") from None
-    except urllib.error.URLError as error:
-        raise ConfigurationError(f"no worker answers at {url}: {_reason(error.reason)}") from None
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise ConfigurationError(f"no worker answers at {url}: {_reason(error)}") from None
-
-
-def _reason(error: object) -> str:
-    reason = getattr(error, "strerror", None) or str(error)
-    return reason[:1].lower() + reason[1:]
 
 
 def _print_start(worker: Worker) -> None:

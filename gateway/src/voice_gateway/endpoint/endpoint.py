@@ -88,7 +88,7 @@ class Endpoint:
         self._qlogs = (
             None
             if settings.qlog_folder is None
-            else QlogFolder(settings.qlog_folder, settings.qlog_max_bytes, wall_clock)
+            else QlogFolder(settings.qlog_folder, settings.qlog_max_bytes, wall_clock, sample=settings.qlog_sample)
         )
         self._handshake_deadline: DeadlineTimer | None = None
         self._dirty: list[ServedConnection] = []
@@ -181,6 +181,10 @@ class Endpoint:
     def connection_count(self) -> int:
         """Connections that are open, opening or closing."""
         return len(self._connections)
+
+    def find(self, connection_id: str) -> ServedConnection | None:
+        """Return the connection of this `ServedConnection.id`, if there is one."""
+        return next((each for each in self._connections if each.id == connection_id), None)
 
     def connections_by_config(self) -> Counter[int]:
         """How many connections can be called by a connection ID of each config ID; 7 is that of unroutable ones."""

@@ -73,6 +73,8 @@ class ServedConnection:
         deadlines: DeadlineQueue,
     ) -> None:
         self.quic = quic
+        self.id = quic.host_cid.hex()
+        """The connection ID that the server chose first; it names the connection for as long as there is one."""
         self.log = ConnectionLog(quic.host_cid)
         self.loop = loop
         self._owner = owner

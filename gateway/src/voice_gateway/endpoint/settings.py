@@ -34,7 +34,7 @@ class EndpointSettings:
     `handshake_timeout_s`, and at most `loaded_handshake_timeout_s` while more than half of these places are taken. With
     `resets_for_lost_servers` a client whose connection ID names another server of the pool gets a stateless reset
     at once: `trusted_proxies` must send such a client here only while that server does not answer.
-    `qlog_folder` gets a qlog of connections, up to `qlog_max_bytes` in all; see `QlogFolder`.
+    `qlog_folder` gets a qlog of the share `qlog_sample` of connections, up to `qlog_max_bytes` in all.
     """
 
     host: str | None = "127.0.0.1"
@@ -58,6 +58,7 @@ class EndpointSettings:
     alpn: tuple[str, ...] = ("h3",)
     qlog_folder: Path | None = None
     qlog_max_bytes: int = 256 << 20
+    qlog_sample: float = 1.0
     connection: ConnectionOptions = field(default_factory=ConnectionOptions)
 
 

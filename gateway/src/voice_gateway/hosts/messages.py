@@ -100,9 +100,9 @@ class AskFinish(AskedMessage, frozen=True, tag="finish"):
 
 
 class AskText(AskedMessage, frozen=True, tag="text"):
-    """Worker: the caller typed this."""
+    """Worker: the caller typed this; without a number an operator put it in, and nothing is to be acknowledged."""
 
-    number: int
+    number: int | None
     text: str
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
 
 from quiclb.logs.limits import LimitedLog
 from voice_gateway.agent.base import Agent
+from voice_gateway.recording.segments.recorder import Recordings
 from voice_gateway.session.core.lifecycle.agreement import Agreement
+from voice_gateway.session.core.lifecycle.state import SessionState
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
 from voice_gateway.session.core.speech.agent_audio import audio_of
@@ -23,9 +26,10 @@ from voice_gateway.session.runtime.backlog import UplinkScheduler
 from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.live_session import EarlyFrame, LiveSession, Services
 from voice_gateway.session.runtime.ownership import Claim, NewSession, Verdict, claim
+from voice_gateway.session.runtime.recorded_events import record_event
 from voice_gateway.session.stats.counters import SessionCounters
+from voice_gateway.session.stats.events import SessionEvents
 from voice_gateway.session.stats.snapshot import SessionSnapshot
-from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.store.base import SessionRecord, SessionStore
 from voice_gateway.transport.base import Refusal, SessionRequest, Transport
 from voicelink.audio.codecs.opus import ANSWERS
@@ -55,10 +59,13 @@ class SessionManager:
         limits: SessionLimits | None = None,
         lead: Lead | None = None,
         opus_complexity: int = ANSWERS.complexity,
-        on_turn_complete: OnTurnComplete | None = None,
+        recordings: Recordings | None = None,
     ) -> None:
         self.worker = worker
         self.counters = SessionCounters()
+        self.events = SessionEvents()
+        if recordings is not None:
+            self.events.subscribe(partial(record_event, recordings))
         self.is_draining = False
         self.agent_name = agent.name
         self._opus_complexity = opus_complexity
@@ -75,7 +82,8 @@ class SessionManager:
             self._spawn,
             lead or Lead(),
             UplinkScheduler(),
-            on_turn_complete,
+            self.events,
+            recordings,
         )
         self._openings: dict[ClientConnection, Opening] = {}
         self._live: dict[str, LiveSession] = {}
@@ -140,6 +148,15 @@ class SessionManager:
     def snapshot(self) -> list[SessionSnapshot]:
         """Describe the sessions there are, oldest first."""
         return [live.snapshot() for live in self._live.values()]
+
+    def states(self) -> dict[str, int]:
+        """Count the sessions by their state, none included."""
+        counts = Counter(live.session.state for live in self._live.values())
+        return {state.value: counts[state] for state in SessionState}
+
+    def find(self, session_id: str) -> LiveSession | None:
+        """Return the session, if it is at this worker now."""
+        return self._live.get(session_id)
 
     def ended(self) -> list[SessionSnapshot]:
         """Describe the last sessions that ended, oldest first."""

@@ -19,6 +19,7 @@ from voice_gateway.settings.access_sections import AccessSection, LimitsSection
 from voice_gateway.settings.agent_section import AgentSection, collect_agent_settings
 from voice_gateway.settings.fields import Section
 from voice_gateway.settings.listener_sections import AdminSection, PageSection, TelephonySection, WebSocketSection
+from voice_gateway.settings.recording_section import RecordingSection, WebhooksSection
 from voice_gateway.settings.worker_sections import (
     QuicSection,
     SessionSection,
@@ -93,6 +94,8 @@ class GatewaySettings(Section):
     telephony: TelephonySection | None = None
     websocket: WebSocketSection | None = None
     page: PageSection | None = None
+    recording: RecordingSection = RecordingSection()
+    webhooks: WebhooksSection = WebhooksSection()
 
     @property
     def has_routable_cids(self) -> bool:
@@ -127,7 +130,10 @@ class GatewaySettings(Section):
             self.access.read_keys,
             self.session.read_store_keys,
             self.agent.hosted,
+            self.webhooks.read_webhook_secret,
         ]
+        if self.admin is not None:
+            readers.append(self.admin.read_token)
         if self.telephony is not None:
             readers += [self.telephony.read_auth_token, self.telephony.read_shared_key]
         faults = []
@@ -173,6 +179,8 @@ SECTIONS: Final[Mapping[str, type[Section]]] = {
     "telephony": TelephonySection,
     "websocket": WebSocketSection,
     "page": PageSection,
+    "recording": RecordingSection,
+    "webhooks": WebhooksSection,
 }
 
 
@@ -187,8 +195,10 @@ def secret_files(settings: GatewaySettings, path: Path | None) -> list[Path]:
         settings.quic.reset_key_file,
         settings.agent.hosts.token_file if settings.agent.hosts is not None else None,
         settings.access.token_file,
+        settings.admin.token_file if settings.admin is not None else None,
         settings.access.secret_file,
         settings.session.store_key_file,
+        settings.webhooks.secret_file,
         *(file for file in settings.access.key_files if file.stem in secrets),
         telephony.auth_token_file if telephony is not None else None,
         telephony.shared_key_file if telephony is not None else None,

@@ -5,26 +5,49 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from quiclb.settings.fields import HostNames, HostPort
-from voice_gateway.settings.fields import Section, check_url_authority, read_full_secret
+from voice_gateway.errors import ConfigurationError
+from voice_gateway.settings.fields import Section, check_url_authority, read_full_secret, read_secret
 from voice_gateway.telephony.loading import check_vendor_name
+
+_LEAST_TOKEN_CHARACTERS: Final = 16
 
 
 class AdminSection(Section):
     """`[admin]`: where metrics, health and sessions are served; keep it where only operators reach it."""
 
-    listen: HostPort
-    """Where they are served, over HTTP. With `voice-gateway up` the supervisor's; its workers have the ports behind
-    it."""
+    listen: HostPort = ("127.0.0.1", 9090)
+    """Where they are served, over HTTP or by `tls` over HTTPS. With `voice-gateway up` the supervisor's; its workers have
+    the ports behind it."""
 
     hosts: HostNames = ()
     """Names by which it may be asked for, besides IP addresses, `localhost` and this machine's host name;
     `*.example.com` is every name below. Others get 421, so that no web page reads it by DNS rebinding. Set it where
     Prometheus or a probe uses another name, such as that of a Kubernetes Service."""
+
+    token: SecretStr | None = None
+    """Operators who send it, of at least 16 characters, may watch and steer sessions, drain the worker, change its log
+    level and record qlogs (gateway/docs/admin.md). Without one these operations are off."""
+
+    token_file: Path | None = None
+    """A file with the token, which is read again when it changes."""
+
+    tls: bool = False
+    """Serve all of it by the certificate of `[tls]`. Set it where the token crosses a network."""
+
+    show_words: bool = False
+    """Add what is said to the events that operators watch."""
+
+    def read_token(self) -> str | None:
+        """Return the token, from its file if need be; raises `ConfigurationError`."""
+        token = read_secret("admin.token", self.token, self.token_file)
+        if token is not None and len(token) < _LEAST_TOKEN_CHARACTERS:
+            raise ConfigurationError(f"admin.token: must have at least {_LEAST_TOKEN_CHARACTERS} characters")
+        return token
 
 
 class TelephonySection(Section):

@@ -208,6 +208,10 @@ class QuicSection(Section):
     qlog_max_bytes: int = Field(default=256 << 20, ge=1 << 20)
     """Beyond so much in `qlog_folder` the oldest qlogs are deleted."""
 
+    qlog_sample: float = Field(default=1.0, gt=0, le=1, json_schema_extra=unit("share of connections"))
+    """How many of the connections get one, of 1. Set it where a busy worker's calls are to be compared; the admin
+    interface records one that is up."""
+
     def read_secrets(self) -> SharedSecrets:
         """Return what tokens and tickets are sealed with, from files if need be; raises `ConfigurationError`."""
         return SharedSecrets(

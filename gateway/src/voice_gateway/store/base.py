@@ -52,7 +52,8 @@ class SessionRecord(Struct, frozen=True):
     change of the rest, saved or not. `acked_sequence` is the last uplink frame whose effect is in `state`, `None` where
     there is none. `token_hashes` are of the resume tokens that open the session, to the `subject` that began it alone.
     `version` is that of this layout. `private_state` is the part of the agent's state that its user is not shown.
-    `messages` is `None` where neither side sent a numbered message.
+    `messages` is `None` where neither side sent a numbered message. `recording_consent` is what the agent said of the
+    caller's consent to a recording, `None` where it said nothing.
     """
 
     session_id: str
@@ -69,6 +70,7 @@ class SessionRecord(Struct, frozen=True):
     subject: str | None = None
     private_state: Mapping[str, Any] = field(default_factory=dict)
     messages: SavedMessages | None = None
+    recording_consent: bool | None = None
 
 
 class SessionStore(Protocol):

@@ -103,6 +103,7 @@ class TelephoneCall:
 
     datagrams = 0
     datagram_uplink = None
+    connection_id = None
 
     def __init__(
         self,

@@ -28,6 +28,10 @@ class Transport(Protocol):
     """`webtransport`, `websocket`, `twilio` or `memory`, for logs and metrics."""
 
     @property
+    def connection_id(self) -> str | None:
+        """The QUIC connection ID that names its connection in logs, in hexadecimal; `None` over TCP."""
+
+    @property
     def datagrams(self) -> int:
         """How many datagrams with the caller's audio have arrived."""
 

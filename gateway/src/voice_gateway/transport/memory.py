@@ -112,6 +112,7 @@ class MemoryTransport:
     kind = "memory"
     datagrams = 0
     datagram_uplink = None
+    connection_id = None
 
     def __init__(self, caller: MemoryCaller) -> None:
         self._caller = caller

@@ -76,6 +76,7 @@ class WebSocketTransport:
     kind = "websocket"
     datagrams = 0
     datagram_uplink = None
+    connection_id = None
 
     def __init__(self, socket: WebSocket) -> None:
         self._socket = socket

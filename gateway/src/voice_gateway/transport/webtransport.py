@@ -120,6 +120,10 @@ class WebTransport:
     # gateway.transport.base.Transport
 
     @property
+    def connection_id(self) -> str:
+        return self._connection.id
+
+    @property
     def datagrams(self) -> int:
         return self._receiver.datagrams
 

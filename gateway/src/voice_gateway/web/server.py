@@ -1,4 +1,4 @@
-"""HTTP/1.1 and WebSocket over TCP or TLS: pages of one answer each, and sockets whose calls never block.
+"""HTTP/1.1 and WebSocket over TCP or TLS: answers, whole or streamed, and sockets whose calls never block.
 
 WebSocket itself (RFC 6455) is the sans-IO protocol of `websockets`; no message is held back for a slow listener, and no
 listener waits for a slow peer.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import inspect
 import socket
 import ssl
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Final
@@ -25,6 +27,7 @@ from quiclb.http.http1 import (
     BadRequest,
     HostRule,
     body_length,
+    encode_head,
     encode_response,
     parse_head,
     split_target,
@@ -35,12 +38,15 @@ from quiclb.net.address import Address, format_address
 from voice_gateway.errors import BindError
 from voice_gateway.net.network import network_of
 from voice_gateway.web.counters import WebCounters
+from voice_gateway.web.path_table import PathTable
 from voice_gateway.web.websocket import FRAMES_AT_ONCE, SILENT_LOG, SLICE_BYTES, WebSocket, WebSocketHandler
 
 MAX_BODY_BYTES: Final = 65_536
 REQUEST_TIMEOUT_S: Final = 10.0
 MAX_CONNECTIONS: Final = 2_048
 MAX_MESSAGE_BYTES: Final = 65_536
+WRITE_TIMEOUT_S: Final = 30.0
+"""How long a client of a `StreamedResponse` may take to read a part."""
 PARTS_PER_TURN: Final = 3
 """Requests and slices of WebSocket frames that are handled in one turn of the event loop; each may cost a
 millisecond."""
@@ -50,13 +56,17 @@ _log = LimitedLog(structlog.get_logger("voice_gateway.web"))
 
 @dataclass(frozen=True, slots=True)
 class WebRequest:
-    """A request as it came: `target` is path and query, header names are in lower case, `peer` is `host:port`."""
+    """A request as it came: `target` is path and query, header names are in lower case, `peer` is `host:port`.
+
+    `parameters` are the parts of the path that the template of a `Route` names.
+    """
 
     method: str
     target: str
     headers: Mapping[str, str]
     peer: str
     body: bytes = b""
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -79,6 +89,34 @@ class WebResponse:
     """The body in place of `text`, where it is no text."""
 
 
+@dataclass(frozen=True, slots=True)
+class StreamedResponse:
+    """An answer whose parts are sent as they come, until there is none or the client closes the connection.
+
+    `headers` may name the `Content-Length`; without it the end of the connection is that of the body. A client that
+    does not read for `WRITE_TIMEOUT_S` is cut off.
+    """
+
+    status: HTTPStatus
+    parts: AsyncGenerator[bytes, None]
+    content_type: str = "application/octet-stream"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Answer = WebResponse | StreamedResponse
+Handler = Callable[[WebRequest], Answer | Awaitable[Answer]]
+"""Answers a request, at once or later; a handler that waits has as long as it likes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What answers requests of one method; `{name}` in the path takes any one part of it, as `request.parameters`."""
+
+    method: str
+    path: str
+    handle: Handler
+
+
 Page = Callable[[WebRequest], WebResponse]
 Upgrade = Callable[[WebRequest, WebSocket], WebSocketHandler | WebResponse]
 """Decides on a WebSocket: who listens to it, or why there is none."""
@@ -90,12 +128,12 @@ def connection_limiter(limits: ConnectionLimits) -> ConnectionLimiter[TcpConnect
 
 
 class WebServer:
-    """Serves `pages` and `sockets` by path: `start` it, `stop_accepting` to drain it, `stop` at last.
+    """Serves `pages` and `sockets` by path, and `routes`: `start` it, `stop_accepting` to drain it, `stop` at last.
 
-    Pages take GET and HEAD, those whose path is in `posts` POST too; anything else is answered 405 with `Allow`. A head
-    of more than 16 KiB, a body of more than 64 KiB, a WebSocket message of more than `max_message_bytes`, and a
-    request that is not there `request_timeout_s` after accept are cut off. Servers may share `limiter`, `counters` and
-    `turns`. `hosts` says which hosts it may be asked for; `None` is any. `not_found` is the text of a 404.
+    Pages take GET and HEAD, and so do routes of GET; another method is answered 405 with `Allow`. A head of more than
+    16 KiB, a body of more than 64 KiB, a WebSocket message of more than `max_message_bytes`, and a request that is not
+    there `request_timeout_s` after accept are cut off. Servers may share `limiter`, `counters` and `turns`. `hosts`
+    says which hosts it may be asked for; `None` is any. `not_found` is the text of a 404.
     """
 
     def __init__(
@@ -103,7 +141,7 @@ class WebServer:
         pages: Mapping[str, Page],
         sockets: Mapping[str, Upgrade],
         *,
-        posts: Collection[str] = (),
+        routes: Sequence[Route] = (),
         hosts: HostRule | None = None,
         limiter: ConnectionLimiter[TcpConnection] | None = None,
         counters: WebCounters | None = None,
@@ -112,9 +150,9 @@ class WebServer:
         request_timeout_s: float = REQUEST_TIMEOUT_S,
         not_found: str = "there is nothing on this path\n",
     ) -> None:
-        self._pages = pages
+        everything = (*(Route("GET", path, page) for path, page in pages.items()), *routes)
+        self._routes = PathTable((route.method, route.path, route.handle) for route in everything)
         self._sockets = sockets
-        self._posts = posts
         self._hosts = hosts
         self._max_message_bytes = max_message_bytes
         self._not_found = not_found
@@ -167,14 +205,24 @@ class WebServer:
         head = await connection.reader.readuntil(b"\r\n\r\n")
         await self._turns.wait(connection.network)
         request = await self._request(head, connection)
-        if isinstance(request, WebRequest) and request.path in self._sockets:
+        if isinstance(request, WebRequest):
             await self._upgrade(head, request, connection)
             return
-        is_head = isinstance(request, WebRequest) and request.method == "HEAD"
-        answer = request if isinstance(request, WebResponse) else self._answer(request)
-        await self._send(connection, answer, has_body=not is_head)
+        if isinstance(request, WebResponse):
+            await self._send(connection, request)
+            return
+        found, handle = request
+        is_head = found.method == "HEAD"
+        answer = await self._answer(replace(found, method="GET") if is_head else found, handle, connection)
+        if isinstance(answer, WebResponse):
+            await self._send(connection, answer, has_body=not is_head)
+        else:
+            await self._stream(connection, answer, has_body=not is_head)
 
-    async def _request(self, head: bytes, connection: TcpConnection) -> WebRequest | WebResponse:
+    async def _request(
+        self, head: bytes, connection: TcpConnection
+    ) -> WebRequest | tuple[WebRequest, Handler] | WebResponse:
+        """Return a request for a WebSocket, one with what answers it, or why there is neither."""
         parsed = parse_head(head)
         if isinstance(parsed, BadRequest):
             return _refusal(parsed)
@@ -183,27 +231,55 @@ class WebServer:
         request = WebRequest(parsed.method, parsed.target, parsed.fields, format_address(connection.peer))
         if request.path in self._sockets:
             return request if request.method == "GET" else _method_not_allowed("GET")
-        if request.path not in self._pages:
+        found = self._routes.find(request.path)
+        if found is None:
             return WebResponse(HTTPStatus.NOT_FOUND, self._not_found)
-        allowed = ("GET", "HEAD", "POST") if request.path in self._posts else ("GET", "HEAD")
-        if request.method not in allowed:
-            return _method_not_allowed(*allowed)
+        handle = found.handlers.get("GET" if request.method == "HEAD" else request.method)
+        if handle is None:
+            gets = [method for method in ("GET", "HEAD") if "GET" in found.handlers]
+            return _method_not_allowed(*gets, *(method for method in found.handlers if method != "GET"))
         length = body_length(parsed.fields, MAX_BODY_BYTES)
         if isinstance(length, BadRequest):
             return _refusal(length)
-        return replace(request, body=await connection.reader.readexactly(length)) if length else request
+        body = await connection.reader.readexactly(length) if length else b""
+        return replace(request, body=body, parameters=found.parameters), handle
 
-    def _answer(self, request: WebRequest) -> WebResponse:
+    async def _answer(self, request: WebRequest, handle: Handler, connection: TcpConnection) -> Answer:
         try:
-            return self._pages[request.path](replace(request, method="GET") if request.method == "HEAD" else request)
+            answer = handle(request)
+            if inspect.isawaitable(answer):
+                connection.establish()  # its request is whole, and what it waits for may take longer than one
+                answer = await answer
         except Exception:
             self.counters.connections.failed += 1
             _log.exception("web_page_failed", path=request.path)
             return WebResponse(HTTPStatus.INTERNAL_SERVER_ERROR, "this page failed; the log says why\n")
+        return answer
 
     async def _send(self, connection: TcpConnection, response: WebResponse, *, has_body: bool = True) -> None:
         self.counters.responses[response.status.value] += 1
         await connection.respond(_encode(response, has_body=has_body))
+
+    async def _stream(self, connection: TcpConnection, response: StreamedResponse, *, has_body: bool) -> None:
+        """Send the parts; stop once the client has closed its side."""
+        self.counters.responses[response.status.value] += 1
+        async with aclosing(response.parts) as parts:
+            connection.establish()
+            fields = {"Content-Type": response.content_type, **response.headers}
+            await _write(connection, encode_head(response.status, fields))
+            if not has_body:
+                return
+            sending = asyncio.ensure_future(_write_each(connection, parts))
+            closed = asyncio.ensure_future(_until_closed(connection.reader))
+            try:
+                await asyncio.wait((sending, closed), return_when=asyncio.FIRST_COMPLETED)
+                if sending.done():
+                    sending.result()
+            finally:
+                for task in (sending, closed):
+                    task.cancel()
+                    with suppress(asyncio.CancelledError, OSError, TimeoutError):
+                        await task
 
     async def _upgrade(self, head: bytes, request: WebRequest, connection: TcpConnection) -> None:
         protocol = ServerProtocol(max_size=self._max_message_bytes, logger=SILENT_LOG)
@@ -264,6 +340,23 @@ def cannot_listen(key: str, address: Address, error: OSError) -> BindError:
     in_use = error.errno == errno.EADDRINUSE
     reason = "address already in use" if in_use else (error.strerror or str(error)).lower()
     return BindError(f"{key}: cannot listen on {format_address(address)}: {reason}")
+
+
+async def _write(connection: TcpConnection, part: bytes) -> None:
+    connection.writer.write(part)
+    async with asyncio.timeout(WRITE_TIMEOUT_S):
+        await connection.writer.drain()
+
+
+async def _write_each(connection: TcpConnection, parts: AsyncIterator[bytes]) -> None:
+    async for part in parts:
+        await _write(connection, part)
+
+
+async def _until_closed(reader: asyncio.StreamReader) -> None:
+    """Return once the client has closed its side; what it sends meanwhile is dropped."""
+    while await reader.read(_READ_BYTES):
+        pass
 
 
 def _refusal(fault: BadRequest) -> WebResponse:

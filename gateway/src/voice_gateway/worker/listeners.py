@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import TypedDict
 
 from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
@@ -28,7 +29,7 @@ from voice_gateway.transport.base import Acceptor
 from voice_gateway.transport.websocket import MAX_MESSAGE_BYTES, VoiceOverWebSocket
 from voice_gateway.web.counters import WebCounters
 from voice_gateway.web.page import PageFacts, voice_pages
-from voice_gateway.web.server import PARTS_PER_TURN, Page, WebServer, connection_limiter
+from voice_gateway.web.server import PARTS_PER_TURN, Page, Route, WebServer, connection_limiter
 from voice_gateway.worker.access_control import AccessControl
 from voicelink.wire import VOICE_PATH
 
@@ -136,8 +137,8 @@ def _telephony(
         claim_use=partial(claim_once, store, settings.worker.name),
         has_tls=telephony.tls,
     )
-    pages, sockets = {vendor.webhook_path: service.webhook}, {vendor.stream_path: service.stream}
-    return WebServer(pages, sockets, posts={vendor.webhook_path}, **shared)
+    routes = [Route(method, vendor.webhook_path, service.webhook) for method in ("GET", "POST")]
+    return WebServer({}, {vendor.stream_path: service.stream}, routes=routes, **shared)
 
 
 def _pages(settings: GatewaySettings, certificate: ServedCertificate) -> Mapping[str, Page]:
@@ -169,7 +170,15 @@ def _page_hosts(settings: GatewaySettings) -> HostRule | None:
 
 def page_files() -> Mapping[str, bytes]:
     """The built page by file name; empty where `make web` has not built it."""
-    folder = resources.files("voice_gateway.web").joinpath("static")
+    return _files(resources.files("voice_gateway.web").joinpath("static"))
+
+
+def call_page_files() -> Mapping[str, bytes]:
+    """The built page of recorded calls by file name; empty as above."""
+    return _files(resources.files("voice_gateway.web").joinpath("static", "calls"))
+
+
+def _files(folder: Traversable) -> Mapping[str, bytes]:
     if not folder.is_dir():
         return {}
     return {each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()}

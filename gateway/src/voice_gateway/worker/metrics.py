@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from importlib.metadata import version
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import GC_COLLECTOR, CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -27,13 +28,16 @@ from voice_gateway.telephony.call import TelephonyCounters
 from voice_gateway.transport.uplink.reassembler import UplinkCounters
 from voice_gateway.web.counters import WebCounters
 from voice_gateway.worker.listeners import TcpListeners
+from voice_gateway.worker.loop_lag import LoopLag
 
 
 def worker_registry(
     sessions: SessionManager, endpoint: Endpoint, uplinks: UplinkCounters, listeners: TcpListeners
 ) -> CollectorRegistry:
-    """Return a registry of this worker alone, for `prometheus_client.generate_latest`."""
+    """Return a registry of this worker and its process, for `prometheus_client.generate_latest`."""
     registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    registry.register(GC_COLLECTOR)
     registry.register(SessionCollector(sessions))
     registry.register(EndpointCollector(endpoint))
     registry.register(UplinkCollector(uplinks))
@@ -52,6 +56,13 @@ class SessionCollector(Collector):
         sessions = self._sessions
         counters = sessions.counters
         yield GaugeMetricFamily("voice_sessions", "Sessions there are now.", sessions.count)
+        yield GaugeMetricFamily(
+            "voice_sessions_limit", "Sessions there may be: session.max_sessions.", sessions.admission.max_sessions
+        )
+        states = GaugeMetricFamily("voice_sessions_by_state", "Sessions there are now, by state.", labels=["state"])
+        for state, count in sessions.states().items():
+            states.add_metric([state], count)
+        yield states
         yield GaugeMetricFamily("voice_draining", "1 once the worker refuses new sessions.", int(sessions.is_draining))
         yield GaugeMetricFamily(
             "voice_saves_pending", "Sessions whose state waits to be saved.", sessions.unsaved_count
@@ -141,9 +152,8 @@ class EndpointCollector(Collector):
         yield by_config
         for field in fields(EndpointCounters):
             text = f"{field.name.replace('_', ' ').capitalize()} since the worker began."
-            yield CounterMetricFamily(f"quic_{field.name}", text, getattr(endpoint.counters, field.name))
-        text = "Deprecated: quic_untrusted_source."
-        yield CounterMetricFamily("quic_inner_strangers", text, endpoint.counters.untrusted_source)
+            name = _BYTES.get(field.name, field.name)
+            yield CounterMetricFamily(f"quic_{name}", text, getattr(endpoint.counters, field.name))
 
 
 class UplinkCollector(Collector):
@@ -187,7 +197,7 @@ class WebCollector(Collector):
         yield GaugeMetricFamily(
             "web_connections_waiting", "Those without a whole request, or about to close.", self._limiter.waiting_count
         )
-        yield GaugeMetricFamily("web_connections_max", "TCP connections there may be at once.", limits.total)
+        yield GaugeMetricFamily("web_connections_limit", "TCP connections there may be at once.", limits.total)
         yield CounterMetricFamily("web_connections_accepted", "TCP connections accepted.", connections.accepted)
         families: tuple[tuple[str, str, str, Mapping[Any, int]], ...] = (
             ("web_connections_refused", "TCP connections closed at accept.", "cause", connections.refused),
@@ -206,11 +216,12 @@ class WebCollector(Collector):
 
 
 class UpkeepCollector(Collector):
-    """What an operator has to look after: the certificate, and what was read again."""
+    """What an operator has to look after: the certificate, what was read again, and how busy the process is."""
 
-    def __init__(self, certificate: ServedCertificate, reloader: Reloader) -> None:
+    def __init__(self, certificate: ServedCertificate, reloader: Reloader, lag: LoopLag) -> None:
         self._certificate = certificate
         self._reloader = reloader
+        self._lag = lag
 
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily(
@@ -225,15 +236,22 @@ class UpkeepCollector(Collector):
             reloads.add_metric([what, result], count)
         yield reloads
         yield CounterMetricFamily("voice_log_lines_lost", LOG_LINES_LOST_HELP, lines_lost())
+        text = "How late the event loop runs what is due, looked at four times a second."
+        yield _histogram("voice_event_loop_lag_seconds", text, self._lag.histogram)
+        build = GaugeMetricFamily("voice_build_info", "1; the version is a label.", labels=["version"])
+        build.add_metric([version("voice-gateway")], 1)
+        yield build
 
 
+_BYTES: Final = {"bytes_received": "received_bytes", "bytes_sent": "sent_bytes"}
+"""A unit stands at the end of a metric's name."""
 _SESSION_TOTALS: Final = {
     "started": ("voice_sessions_started", "Sessions whose caller said start."),
     "frames_received": ("voice_frames_received", "Audio frames of callers, dropped ones included."),
-    "bytes_received": ("voice_audio_bytes_received", "Bytes of those frames."),
+    "bytes_received": ("voice_audio_received_bytes", "Bytes of those frames."),
     "frames_dropped": ("voice_frames_dropped", "Audio frames dropped: duplicates, or out of order."),
     "frames_sent": ("voice_frames_sent", "Audio frames sent to callers."),
-    "bytes_sent": ("voice_audio_bytes_sent", "Bytes of those frames."),
+    "bytes_sent": ("voice_audio_sent_bytes", "Bytes of those frames."),
     "turns": ("voice_turns", "Utterances that callers completed."),
     "replies": ("voice_replies", "Replies that the agent began."),
     "interruptions": ("voice_interruptions", "Replies that callers interrupted."),

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -23,15 +24,21 @@ from voice_gateway.agent.base import Agent
 from voice_gateway.agent.loading import load_agent, open_agent
 from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
+from voice_gateway.endpoint.logs.qlog_recorder import QlogRecorder, QlogUnavailable
 from voice_gateway.hosts.worker.agent import HostedAgent
-from voice_gateway.ops.admin import admin_server, worker_pages
+from voice_gateway.ops.admin.access import AdminToken
+from voice_gateway.ops.admin.call_operations import CallOperations
+from voice_gateway.ops.admin.event_streams import EventStreams
+from voice_gateway.ops.admin.operations import RequestRefused, routes_of
+from voice_gateway.ops.admin.server import admin_server
+from voice_gateway.ops.admin.table import AdminParts, admin_operations
 from voice_gateway.ops.reload import Reloader, SettingsSource
+from voice_gateway.recording.library.reader_process import CallReader
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.core.speech.pacing import Lead
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.settings.agent_section import AgentSection
-from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.settings.gateway_settings import AdminSection, GatewaySettings
 from voice_gateway.store.base import SessionStore
 from voice_gateway.store.encoding import RecordCodec
 from voice_gateway.store.factory import open_store
@@ -41,13 +48,16 @@ from voice_gateway.web.descriptors import HELD_BACK, DescriptorBudget, raise_des
 from voice_gateway.web.server import MAX_CONNECTIONS
 from voice_gateway.worker.access_control import AccessControl
 from voice_gateway.worker.connection_ids import ConnectionIds
-from voice_gateway.worker.listeners import TcpListeners
+from voice_gateway.worker.listeners import TcpListeners, call_page_files
+from voice_gateway.worker.loop_lag import LoopLag
 from voice_gateway.worker.memory import Glibc, MemoryTrimmer
 from voice_gateway.worker.metrics import HostCollector, UpkeepCollector, worker_registry
+from voice_gateway.worker.recordings import RecordingCollector, WebhookEvents, WorkerRecordings, webhook_sender
 from voice_gateway.worker.shared_keys import SharedKeys, StoreKeys
+from voicelink.quic import Connection
 
 if TYPE_CHECKING:
-    from voice_gateway.ops.telemetry import TurnSpans  # needs the extra
+    from voice_gateway.ops.telemetry import CallSpans  # needs the extra
 
 _LAST_MESSAGES_S = 1.0
 _OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -89,8 +99,8 @@ class Worker:
     """A worker in the running event loop: `await start()`, later `await stop()`.
 
     `agent` and `store` replace those the settings name; the worker opens and closes them. `clock` gives seconds since
-    1970, `rng` unpredictable bytes. `source` is where the settings are read again. `on_turn_complete` is called
-    with each turn that is over. The constructor raises `GatewayError` for settings that cannot be served.
+    1970, `rng` unpredictable bytes. `source` is where the settings are read again. The constructor raises
+    `GatewayError` for settings that cannot be served.
     """
 
     def __init__(
@@ -100,7 +110,6 @@ class Worker:
         agent: Agent | None = None,
         store: SessionStore | None = None,
         source: SettingsSource | None = None,
-        on_turn_complete: OnTurnComplete | None = None,
         clock: Callable[[], float] = time.time,
         rng: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -113,6 +122,7 @@ class Worker:
             else guarded(store)
         )
         self.access_control = AccessControl(settings, clock)
+        self.recordings = WorkerRecordings(settings.worker.name, settings.recording, clock)
         self.sessions = SessionManager(
             settings.worker.name,
             self._agent,
@@ -123,8 +133,11 @@ class Worker:
             limits=_limits(settings),
             lead=Lead(settings.session.downlink_target_s, settings.session.downlink_cap_s),
             opus_complexity=settings.session.opus_complexity,
-            on_turn_complete=on_turn_complete,
+            recordings=self.recordings.recordings,
         )
+        self.webhooks = webhook_sender(settings.webhooks, clock, rng)
+        if self.webhooks is not None:
+            self.sessions.events.subscribe(WebhookEvents(self.webhooks, settings.worker.name).take)
         self.certificate = ServedCertificate(settings.tls, clock)
         self.connection_ids = ConnectionIds(settings, rng)
         voice = VoiceOverWebTransport(self.sessions.accept)
@@ -149,14 +162,23 @@ class Worker:
         )
         self.connection_ids.follow(self.endpoint.rotate_cids)
         keys, store_keys = SharedKeys(self.endpoint.credentials.adopt), StoreKeys(codec.renew)
-        parts = (self.certificate, self.access_control, self.connection_ids, keys, store_keys)
+        admin = settings.admin or AdminSection()
+        admin_token = AdminToken(None if settings.admin is None else admin.read_token())
+        parts = (self.certificate, self.access_control, self.connection_ids, keys, store_keys, admin_token)
         self.reloader = Reloader(settings, parts, source)
         registry = worker_registry(self.sessions, self.endpoint, voice.uplinks, self.listeners)
-        registry.register(UpkeepCollector(self.certificate, self.reloader))
+        self._lag = LoopLag()
+        registry.register(UpkeepCollector(self.certificate, self.reloader, self._lag))
         if isinstance(self._agent, HostedAgent):
             registry.register(HostCollector(self._agent))
-        admin_hosts = () if settings.admin is None else settings.admin.hosts
-        self._admin = admin_server(worker_pages(self.sessions, registry), admin_hosts)
+        self._qlogs = QlogRecorder(self._find_quic)
+        streams = EventStreams(self.sessions.events, has_words=admin.show_words, clock=clock)
+        registry.register(RecordingCollector(self.recordings.writer, self.webhooks))
+        calls = CallOperations(CallReader(settings.recording.folder, settings.recording.storage), call_page_files)
+        operations = admin_operations(
+            AdminParts(self.sessions, registry, streams, self.drain, self._record_qlog, calls)
+        )
+        self._admin = admin_server(routes_of(operations, admin_token), admin.hosts)
         self._admin_address: Address | None = None
         self._open: AsyncExitStack | None = None
 
@@ -189,17 +211,25 @@ class Worker:
             opened.push_async_callback(self._agent.close)
             await open_agent(self._agent)
             self.sessions.agent_opened()
+            opened.push_async_callback(self.recordings.stop)
+            self.recordings.start()
+            if self.webhooks is not None:
+                opened.push_async_callback(asyncio.to_thread, self.webhooks.stop)
+                self.webhooks.start()
             opened.push_async_callback(self.endpoint.close, "the worker stops")
             await self.endpoint.open(sockets.get("worker.listen"))
             opened.push_async_callback(self.listeners.stop)
             await self.listeners.start(sockets)
             if self.settings.admin is not None:
                 opened.push_async_callback(self._admin.stop)
+                tls = self.certificate.tls_context() if self.settings.admin.tls else None
                 self._admin_address = await self._admin.start(
-                    "admin.listen", self.settings.admin.listen, None, inherited=sockets.get("admin.listen")
+                    "admin.listen", self.settings.admin.listen, tls, inherited=sockets.get("admin.listen")
                 )
             opened.callback(self.certificate.stop)
             self.certificate.start()
+            opened.callback(self._lag.stop)
+            self._lag.start()
             opened.callback(self.reloader.stop)
             self.reloader.start()
             self._open = opened.pop_all()
@@ -213,13 +243,28 @@ class Worker:
         if opened is None:
             return
         async with opened:
-            deadline_s = self.settings.session.drain_timeout_s if deadline_s is None else deadline_s
-            self.endpoint.stop_accepting()
-            self.listeners.stop_accepting()
-            self.sessions.drain(deadline_s)
+            deadline_s = self.drain(deadline_s)
             await self.sessions.wait_empty(deadline_s)
             await self.sessions.close()
             await self._deliver_last_messages()
+
+    def drain(self, deadline_s: float | None = None) -> float:
+        """Refuse new sessions, and send callers elsewhere within the deadline that is returned; `stop` comes later."""
+        deadline_s = self.settings.session.drain_timeout_s if deadline_s is None else deadline_s
+        self.endpoint.stop_accepting()
+        self.listeners.stop_accepting()
+        self.sessions.drain(deadline_s)
+        return deadline_s
+
+    async def _record_qlog(self, connection: str, seconds: float) -> bytes:
+        try:
+            return await self._qlogs.record(connection, seconds)
+        except QlogUnavailable as error:
+            raise RequestRefused(HTTPStatus.CONFLICT, str(error)) from None
+
+    def _find_quic(self, connection: str) -> Connection | None:
+        served = self.endpoint.find(connection)
+        return None if served is None else served.quic
 
     async def _deliver_last_messages(self) -> None:
         """Give the last messages of sessions a moment on the way before their connections end."""
@@ -258,11 +303,11 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     agent = make_agent(settings.agent)
-    spans = _turn_spans(settings.worker.name, agent.name)
+    spans = _call_spans(settings.worker.name, agent.name, loop.time)
     raise_descriptor_limit(_most_tcp_connections(settings) + HELD_BACK)
-    worker = Worker(
-        settings, agent=agent, source=source, on_turn_complete=None if spans is None else spans.on_turn_complete
-    )
+    worker = Worker(settings, agent=agent, source=source)
+    if spans is not None:
+        worker.sessions.events.subscribe(spans.on_event)
     await worker.start(inherited)
     loop.add_signal_handler(signal.SIGHUP, worker.reloader.reload)
     # models and modules stay for good: the collector need not walk them while calls are under way
@@ -287,17 +332,17 @@ async def _serve(
     return 0
 
 
-def _turn_spans(worker: str, agent: str) -> TurnSpans | None:
-    """Where the environment says so, in OpenTelemetry's own variables, spans of turns are sent."""
+def _call_spans(worker: str, agent: str, loop_time: Callable[[], float]) -> CallSpans | None:
+    """Where the environment says so, in OpenTelemetry's own variables, spans of calls are sent."""
     named = [name for name in _OTLP_ENDPOINTS if os.environ.get(name)]
     if not named or os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
         return None
     try:
-        from voice_gateway.ops.telemetry import open_turn_spans
+        from voice_gateway.ops.telemetry import open_call_spans
     except ImportError:
         _log.warning("traces_not_sent", asked_by=named[0], remedy="pip install 'voice-gateway[otel]'")
         return None
-    return open_turn_spans(worker, agent, time.time)
+    return open_call_spans(worker, agent, time.time, loop_time)
 
 
 def _log_start(worker: Worker) -> None:
@@ -317,6 +362,8 @@ def _log_start(worker: Worker) -> None:
         descriptors=worker.descriptors.limit,
         tcp_connections=worker.descriptors.tcp_connections,
     )
+    if _has_admin_token_in_clear(settings) and not _is_loopback(addresses.admin):
+        _log.warning("admin_token_in_clear", remedy="set admin.tls, or let admin.listen be a loopback address")
     telephony = settings.telephony
     is_signed = telephony is not None and (telephony.read_auth_token() or telephony.read_shared_key()) is not None
     reached = (
@@ -327,8 +374,17 @@ def _log_start(worker: Worker) -> None:
         None if is_signed else addresses.telephony,
     )
     bound = [address for address in reached if address]
-    if settings.access.is_open and not all(ipaddress.ip_address(host).is_loopback for host, _ in bound):
+    if settings.access.is_open and not all(map(_is_loopback, bound)):
         _log.warning("access_open_to_all", remedy="set access.key_files or access.token_file")
+
+
+def _has_admin_token_in_clear(settings: GatewaySettings) -> bool:
+    admin = settings.admin
+    return admin is not None and admin.read_token() is not None and not admin.tls
+
+
+def _is_loopback(address: Address | None) -> bool:
+    return address is None or ipaddress.ip_address(address[0]).is_loopback
 
 
 def _most_tcp_connections(settings: GatewaySettings) -> int:
@@ -366,5 +422,6 @@ def _endpoint_settings(settings: GatewaySettings) -> EndpointSettings:
         idle_timeout_s=quic.idle_timeout_s,
         qlog_folder=quic.qlog_folder,
         qlog_max_bytes=quic.qlog_max_bytes,
+        qlog_sample=quic.qlog_sample,
         resets_for_lost_servers=quic.resets_for_lost_servers and quic.read_reset_key() is not None,
     )

@@ -72,10 +72,11 @@ def parse_wav(data: bytes) -> Sound:
     raise WavError("the WAV file holds no samples")
 
 
-def wav_header(rate_hz: int, data_bytes: int) -> bytes:
-    """The 44 bytes in front of mono PCM16."""
+def wav_header(rate_hz: int, data_bytes: int, channels: int = 1) -> bytes:
+    """The 44 bytes in front of PCM16."""
     head = struct.pack("<4sI4s", b"RIFF", 36 + data_bytes, b"WAVE")
-    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, _PCM, 1, rate_hz, rate_hz * 2, 2, 16)
+    width = 2 * channels
+    form = struct.pack("<4sIHHIIHH", b"fmt ", 16, _PCM, channels, rate_hz, rate_hz * width, width, 16)
     return head + form + struct.pack("<4sI", b"data", data_bytes)
 
 

@@ -231,6 +231,24 @@ class Connection(QuicConnection):
         handlers[IMMEDIATE_ACK] = (self._handle_immediate_ack_frame, EPOCHS("1"))
         vars(self)[_FRAME_HANDLERS] = FrameTable(handlers, self._workload)
 
+    def start_qlog(self, qlog: Qlog) -> bool:
+        """Log what happens from now on, without the fast path; false where this connection has a log already."""
+        if self._quic_logger is not None or self._is_over:
+            return False
+        logger = qlog_logger(qlog)
+        self._configuration = replace(self._configuration, quic_logger=logger)
+        trace = logger.start_trace(is_client=self._is_client, odcid=self.original_destination_connection_id)
+        self._quic_logger = self._loss._quic_logger = trace
+        self._is_steady = False
+        return True
+
+    def stop_qlog(self) -> None:
+        """Finish the log, if there is one."""
+        trace, self._quic_logger, self._loss._quic_logger = self._quic_logger, None, None
+        self._is_steady = False
+        if trace is not None and self._configuration.quic_logger is not None:
+            self._configuration.quic_logger.end_trace(trace)
+
     # State
 
     @property
@@ -401,9 +419,7 @@ class Connection(QuicConnection):
         self._is_steady = False
         self._fast_receiver = self._fast_sender = None
         self._loss.release()
-        if self._quic_logger is not None and self._configuration.quic_logger is not None:  # it ended without a close
-            self._configuration.quic_logger.end_trace(self._quic_logger)
-            self._quic_logger = None
+        self.stop_qlog()  # one of a connection that ended without a close
         context = getattr(self, "tls", None)
         if context is None:  # before the first packet
             return

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
+from importlib.metadata import version
 from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import GC_COLLECTOR, CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
@@ -112,7 +113,9 @@ class MetricsServer:
         self._hosts = HostRule.of((*own_names(), *hosts), "forwarder.metrics_hosts")
         self._log: LimitedLog | None = None
         self.counters = ListenerCounters()
-        self._render_own = collector_renderer(_FailureCollector(self.counters))
+        self._render_own = collector_renderer(
+            _OwnCollector(self.counters), ProcessCollector(registry=None), GC_COLLECTOR
+        )
         limits = ConnectionLimits(MAX_CONNECTIONS, MAX_CONNECTIONS, MAX_CONNECTIONS, MAX_CONNECTIONS)
         limiter: ConnectionLimiter[TcpConnection] = ConnectionLimiter(limits)
         self._listener = TcpListener(
@@ -173,12 +176,15 @@ def counter_family(name: str, text: str, labels: tuple[str, ...], values: Mappin
     return family
 
 
-class _FailureCollector(Collector):
+class _OwnCollector(Collector):
     def __init__(self, counters: ListenerCounters) -> None:
         self._counters = counters
 
     def collect(self) -> Iterator[Metric]:
         yield CounterMetricFamily("quiclb_metrics_failures", FAILURES_HELP, value=self._counters.failed)
+        build = GaugeMetricFamily("quiclb_build_info", "1; the version is a label.", labels=("version",))
+        build.add_metric((version("quiclb"),), 1)
+        yield build
 
 
 def _text(status: HTTPStatus, text: str, fields: Mapping[str, str] | None = None) -> bytes:

@@ -89,18 +89,17 @@ def encode_response(
     status: HTTPStatus, fields: Mapping[str, str], body: bytes = b"", *, has_body: bool = True
 ) -> bytes:
     """Return an answer after which the connection is closed; without its body for HEAD."""
-    merged = {
-        "Content-Length": str(len(body)),
-        "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
-        "Connection": "close",
-        **fields,
-    }
-    if status is HTTPStatus.NOT_MODIFIED:
-        del merged["Content-Length"]  # RFC 9110 section 8.6: it would be the length of what is not sent
-    lines = "".join(f"{name}: {value}\r\n" for name, value in merged.items())
-    head = f"HTTP/1.1 {status.value} {status.phrase}\r\n{lines}\r\n".encode()
+    # RFC 9110 section 8.6: with 304 it would be the length of what is not sent
+    length = {} if status is HTTPStatus.NOT_MODIFIED else {"Content-Length": str(len(body))}
+    head = encode_head(status, {**length, **fields})
     return head + body if has_body else head
+
+
+def encode_head(status: HTTPStatus, fields: Mapping[str, str]) -> bytes:
+    """Return the head of an answer whose body ends at `Content-Length`, or where the connection is closed."""
+    merged = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Connection": "close", **fields}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in merged.items())
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\n{lines}\r\n".encode()
 
 
 @dataclass(frozen=True, slots=True)

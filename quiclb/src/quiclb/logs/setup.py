@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
 from quiclb.logs import writer as log_writer
+from quiclb.logs.limits import DebugLimit
 
 if TYPE_CHECKING:
     import structlog
@@ -47,6 +48,7 @@ def configure_logging(
         renderer = structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
+            DebugLimit(),
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -57,6 +59,21 @@ def configure_logging(
         logger_factory=structlog.WriteLoggerFactory(file=target),
         cache_logger_on_first_use=False,
     )
+
+
+def log_level() -> str:
+    """Return the level in force: `debug`, `info`, `warning` or `error`."""
+    import structlog
+
+    level: int = structlog.get_logger().get_effective_level()
+    return logging.getLevelName(level).lower()
+
+
+def set_log_level(level: str) -> None:
+    """Change the level for all loggers that are not bound yet."""
+    import structlog
+
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_level_number(level)))
 
 
 def configure_logging_on_use(log_format: LogFormat, level: str) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from typing import Any
 
-from quiclb.logs.limits import LimitedLog, suppressed_lines
+import structlog
+from structlog import DropEvent
+
+from quiclb.logs.limits import DEBUG_LINES_AT_ONCE, DebugLimit, LimitedLog, suppressed_lines
+from quiclb.logs.setup import LogFormat, configure_logging
 
 
 class Lines:
@@ -50,3 +56,29 @@ def test_events_have_limits_of_their_own() -> None:
         ("warning", "two"),
         ("exception", "three"),
     ]
+
+
+def test_debug_lines_are_limited_by_event_and_others_are_not() -> None:
+    now = 0.0
+    limit = DebugLimit(per_s=2, burst=3, clock=lambda: now)
+    passed = 0
+    for _ in range(10):
+        with contextlib.suppress(DropEvent):
+            passed += limit(None, "debug", {"event": "connection_accepted"}) is not None
+    assert passed == 3
+    assert limit(None, "debug", {"event": "cid_issued"}) == {"event": "cid_issued"}
+    for _ in range(10):
+        assert limit(None, "info", {"event": "connection_accepted"}) == {"event": "connection_accepted"}
+    now = 0.5
+    assert limit(None, "debug", {"event": "connection_accepted"})["suppressed"] == 7
+
+
+def test_configured_logs_limit_debug_lines() -> None:
+    stream = io.StringIO()
+    configure_logging(LogFormat.JSON, "debug", stream)
+    try:
+        for number in range(int(DEBUG_LINES_AT_ONCE) + 500):
+            structlog.get_logger().debug("flood", number=number)
+    finally:
+        structlog.reset_defaults()
+    assert DEBUG_LINES_AT_ONCE <= len(stream.getvalue().splitlines()) < DEBUG_LINES_AT_ONCE + 400

@@ -59,7 +59,9 @@ def sentences(capsys, monkeypatch, *arguments: str) -> list[str]:
     return captured.err.splitlines()
 
 
-@pytest.mark.parametrize("command", [(), ("serve",), ("check",), ("certificate",), ("sessions",), ("simulate-twilio",)])
+@pytest.mark.parametrize(
+    "command", [(), ("serve",), ("check",), ("certificate",), ("sessions",), ("top",), ("qlog",), ("simulate-twilio",)]
+)
 def test_help_shows_every_command_and_its_options(command):
     result = CliRunner().invoke(cli.app, [*command, "--help"])
     assert result.exit_code == 0

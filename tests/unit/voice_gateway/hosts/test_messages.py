@@ -46,7 +46,7 @@ PAGE = Path(__file__).parents[4] / "gateway" / "docs" / "hosts.md"
 
 def an_event(kind: type[Any]) -> AgentEvent:
     """Return an event with a value in each field."""
-    values = {str: "tea", int: 1, float: 5.0, bytes: b"abcd", Mapping: {"n": [1]}}
+    values = {str: "tea", int: 1, bool: True, float: 5.0, bytes: b"abcd", Mapping: {"n": [1]}}
 
     def value(hint: Any) -> Any:
         if get_origin(hint) in (Union, types.UnionType):

@@ -1,26 +1,50 @@
-"""Spans of turns: what they hold, when they end, and where they are sent."""
+"""Spans of calls: what they hold, when they end, and where they are sent."""
 
 from __future__ import annotations
 
 import gzip
+import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import msgspec
 import pytest
 import structlog
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 
 from tests.unit.voice_gateway.session.fakes import REQUEST, FakeAgent, FakeTransport
-from voice_gateway.agent.base import FinalTranscript, Reply, ReplyAudio, ReplyEnded, UserStartedSpeaking
-from voice_gateway.ops.telemetry import TurnSpans, open_turn_spans
+from voice_gateway.agent.base import (
+    FinalTranscript,
+    Reply,
+    ReplyAudio,
+    ReplyEnded,
+    ReplyText,
+    ToolBegan,
+    ToolReturned,
+    UserStartedSpeaking,
+)
+from voice_gateway.ops.telemetry import CallSpans, TraceIds, open_call_spans
 from voice_gateway.session.manager import SessionManager
+from voice_gateway.session.stats.events import (
+    SessionDetached,
+    SessionEnded,
+    SessionEvent,
+    SessionMigrated,
+    SessionResumed,
+    SessionStarted,
+    ToolEnded,
+    ToolStarted,
+    TurnCompleted,
+)
 from voice_gateway.session.stats.turn_latency import Figure, TurnLatency
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.store.memory import MemoryStore
@@ -28,6 +52,7 @@ from voice_gateway.worker import worker
 from voicelink.wire import Measured, Start
 
 EPOCH_S = 1_790_000_000.0
+NOW_S = 60.0
 TURN = TurnLatency(
     3,
     utterance_id=4,
@@ -41,8 +66,15 @@ TURN = TurnLatency(
         Figure.TTS_TTFB: 30.0,
         Figure.TTS_PROCESSING: 480.0,
         Figure.USER_BOT_LATENCY: 900.0,
+        Figure.PLAYOUT: 100.0,
     },
 )
+SESSION = "00112233445566778899aabbccddeeff"
+STARTED = SessionStarted(transport="webtransport", peer="192.0.2.1:1", codec="opus", agent="order", connection=None)
+RESUMED = SessionResumed(
+    transport="webtransport", peer="192.0.2.1:2", connection=None, next_sequence=7, is_restored=True
+)
+ENDED = SessionEnded(code="normal", reason="bye", frames=900, turns=3, goes_on=False)
 
 
 @pytest.fixture
@@ -50,48 +82,127 @@ def exporter() -> InMemorySpanExporter:
     return InMemorySpanExporter()
 
 
-@pytest.fixture
-def spans(exporter: InMemorySpanExporter) -> Iterator[TurnSpans]:
-    provider = TracerProvider()
+def call_spans(exporter: InMemorySpanExporter, *, has_words: bool = False) -> CallSpans:
+    """Spans of calls on an event loop's clock that stands at `NOW_S`."""
+    ids = TraceIds()
+    provider = TracerProvider(id_generator=ids)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    spans = TurnSpans(provider, "order", lambda: EPOCH_S)
+    return CallSpans(provider, "order", lambda: EPOCH_S, lambda: NOW_S, ids=ids, has_words=has_words)
+
+
+@pytest.fixture
+def spans(exporter: InMemorySpanExporter) -> Iterator[CallSpans]:
+    spans = call_spans(exporter)
     yield spans
     spans.close()
 
 
-def test_a_turn_is_a_span_from_the_last_word_to_the_last_audio(spans, exporter) -> None:
-    spans.on_turn_complete("s-1", TURN, 60.0)
-    (span,) = exporter.get_finished_spans()
-    assert span.name == "turn"
-    assert span.start_time == pytest.approx((EPOCH_S - 10.75) * 1e9, abs=1e3)
-    assert span.end_time == pytest.approx((EPOCH_S - 9.5) * 1e9, abs=1e3)
-    assert dict(span.attributes) == {
+def tell(spans: CallSpans, *events: tuple[float, SessionEvent], session: str = SESSION) -> None:
+    for at, event in events:
+        spans.on_event(session, event, at)
+
+
+def named(exporter: InMemorySpanExporter, name: str) -> ReadableSpan:
+    (span,) = (each for each in exporter.get_finished_spans() if each.name == name)
+    return span
+
+
+def seconds(span: ReadableSpan) -> tuple[float, float]:
+    """Its beginning and end on the event loop's clock."""
+    return tuple(pytest.approx(at / 1e9 - EPOCH_S + NOW_S, abs=1e-5) for at in (span.start_time, span.end_time))
+
+
+def test_a_call_is_a_span_whose_trace_is_its_session(spans, exporter) -> None:
+    tell(spans, (40.0, STARTED), (58.0, ENDED))
+    call = named(exporter, "call")
+    assert seconds(call) == (40.0, 58.0)
+    assert call.context.trace_id == int(SESSION, 16)
+    assert call.parent is None
+    assert dict(call.attributes) == {
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.agent.name": "order",
-        "gen_ai.conversation.id": "s-1",
-        "conversation.id": "s-1",
-        "turn.number": 3,
-        "turn.was_interrupted": False,
-        "turn.user_bot_latency_seconds": 0.9,
-        "voice.frames_replayed": 2,
-        "voice.uplink_age_seconds": 0.06,
-        "voice.endpointing_seconds": 0.65,
-        "voice.stt_ttfb_seconds": 0.04,
-        "voice.llm_ttfb_seconds": 0.02,
-        "voice.tts_ttfb_seconds": 0.03,
-        "voice.tts_processing_seconds": 0.48,
-        "voice.user_bot_latency_seconds": 0.9,
+        "gen_ai.conversation.id": SESSION,
+        "conversation.id": SESSION,
+        "voice.transport": "webtransport",
+        "voice.is_restored": False,
+        "voice.close_code": "normal",
+        "voice.turns": 3,
+        "voice.frames": 900,
     }
+    assert call.status.status_code is StatusCode.UNSET
 
 
-def test_what_happened_outside_of_turns_is_none(spans, exporter) -> None:
-    spans.on_turn_complete("s-1", TurnLatency(0, figures={Figure.MIGRATION_GAP: 30.0}), 60.0)
+def test_a_turn_is_a_child_with_its_parts_one_after_the_other(spans, exporter) -> None:
+    tell(spans, (40.0, STARTED), (55.0, TurnCompleted(turn=TURN)), (58.0, ENDED))
+    turn = named(exporter, "turn")
+    assert turn.parent.span_id == named(exporter, "call").context.span_id
+    assert seconds(turn) == (49.25, 50.5)
+    assert turn.attributes["turn.number"] == 3
+    assert turn.attributes["turn.user_bot_latency_seconds"] == 0.9
+    assert turn.attributes["voice.frames_replayed"] == 2
+    parts = {"uplink": (49.25, 49.31), "endpointing": (49.31, 49.96), "stt": (49.96, 50.0), "chat": (50.0, 50.02)}
+    parts |= {"tts": (50.02, 50.5), "playout": (50.05, 50.15)}
+    for name, times in parts.items():
+        part = named(exporter, name)
+        assert times == seconds(part), name
+        assert part.parent.span_id == turn.context.span_id
+    assert named(exporter, "chat").attributes["gen_ai.operation.name"] == "chat"
+
+
+def test_what_happened_outside_of_turns_is_no_turn(spans, exporter) -> None:
+    tell(spans, (40.0, STARTED), (50.0, TurnCompleted(turn=TurnLatency(0, figures={Figure.MIGRATION_GAP: 30.0}))))
     assert exporter.get_finished_spans() == ()
 
 
-async def test_each_turn_of_a_session_is_told_once_and_none_of_its_words(spans, exporter) -> None:
+def test_migration_and_resume_are_as_long_as_their_gaps(spans, exporter) -> None:
+    migrated = SessionMigrated(was="192.0.2.1:1", peer="192.0.2.2:1", gap_ms=80.0)
+    tell(
+        spans, (40.0, STARTED), (45.0, migrated), (46.0, SessionDetached(reason="lost")), (47.5, RESUMED), (58.0, ENDED)
+    )
+    assert seconds(named(exporter, "migration")) == (44.92, 45.0)
+    assert seconds(named(exporter, "resume")) == (46.0, 47.5)
+    assert "192.0.2" not in str([dict(span.attributes) for span in exporter.get_finished_spans()])
+
+
+def test_another_worker_goes_on_in_the_same_trace(spans, exporter) -> None:
+    other = call_spans(exporter)
+    tell(spans, (40.0, STARTED), (44.0, ENDED))
+    tell(other, (45.0, RESUMED), (58.0, ENDED))
+    first, second = (span for span in exporter.get_finished_spans() if span.name == "call")
+    assert first.context.trace_id == second.context.trace_id
+    assert second.attributes["voice.is_restored"] is True
+    other.close()
+
+
+def test_tools_are_spans_and_those_the_call_leaves_running_have_failed(spans, exporter) -> None:
+    tell(
+        spans,
+        (40.0, STARTED),
+        (41.0, ToolStarted(call="k1", name="charge", side="agent")),
+        (42.0, ToolStarted(call="k2", name="locate", side="client")),
+        (43.0, ToolEnded(call="k1", has_failed=False)),
+        (58.0, ENDED),
+    )
+    charge, locate = named(exporter, "execute_tool charge"), named(exporter, "execute_tool locate")
+    assert seconds(charge) == (41.0, 43.0)
+    assert (charge.attributes["gen_ai.tool.call.id"], charge.attributes["gen_ai.tool.type"]) == ("k1", "function")
+    assert charge.status.status_code is StatusCode.UNSET
+    assert seconds(locate) == (42.0, 58.0)
+    assert (locate.attributes["gen_ai.tool.type"], locate.status.status_code) == ("extension", StatusCode.ERROR)
+
+
+def test_a_call_that_fails_has_the_status_of_an_error(spans, exporter) -> None:
+    tell(spans, (40.0, STARTED), (41.0, msgspec.structs.replace(ENDED, code="agent_failed", reason="it broke")))
+    call = named(exporter, "call")
+    assert (call.status.status_code, call.attributes["error.type"]) == (StatusCode.ERROR, "agent_failed")
+
+
+@pytest.mark.parametrize("has_words", [False, True])
+async def test_a_session_is_traced_and_its_words_only_where_they_are_asked_for(exporter, has_words: bool) -> None:
+    spans = call_spans(exporter, has_words=has_words)
     agent = FakeAgent()
-    manager = SessionManager("w-1", agent, MemoryStore(), new_id=lambda: "s-1", on_turn_complete=spans.on_turn_complete)
+    manager = SessionManager("w-1", agent, MemoryStore(), new_id=lambda: SESSION)
+    manager.events.subscribe(spans.on_event)
     live = manager.accept(REQUEST, FakeTransport())
     live.message_received(Start())
     emit = agent.conversations[-1].emit
@@ -99,19 +210,27 @@ async def test_each_turn_of_a_session_is_told_once_and_none_of_its_words(spans, 
         for event in (
             UserStartedSpeaking(0),
             FinalTranscript("secret latte", 0, None),
-            Reply("secret bill"),
+            ToolBegan("k", "price"),
+            ToolReturned("k"),
+            Reply("secret"),
+            ReplyText("secret bill"),
             ReplyAudio(bytes(96)),
         ):
             emit(event)
         live.message_received(Measured(turn=number + 1, response_ms=800.0 + number))
     emit(ReplyEnded())
-    assert [span.attributes["turn.number"] for span in exporter.get_finished_spans()] == [1]
     await manager.close()
-    spans = exporter.get_finished_spans()
-    assert [span.attributes["turn.number"] for span in spans] == [1, 2]
-    assert [span.attributes["turn.was_interrupted"] for span in spans] == [True, False]
-    assert [span.attributes["turn.user_bot_latency_seconds"] for span in spans] == [0.8, 0.801]
-    assert not any("secret" in span.to_json() for span in spans)
+    found = exporter.get_finished_spans()
+    assert [span.attributes["turn.number"] for span in found if span.name == "turn"] == [1, 2]
+    assert len({span.context.trace_id for span in found}) == 1
+    assert {span.name for span in found} >= {"call", "turn", "chat", "tts", "execute_tool price"}
+    shown = [dict(span.attributes) for span in found]
+    assert ("secret" in str(shown)) is has_words
+    if has_words:
+        (turn,) = (each for each in shown if each.get("turn.number") == 1)
+        assert json.loads(turn["gen_ai.input.messages"])[0]["parts"] == [{"type": "text", "content": "secret latte"}]
+        assert json.loads(turn["gen_ai.output.messages"])[0]["parts"] == [{"type": "text", "content": "secret bill"}]
+    spans.close()
 
 
 class Collector(BaseHTTPRequestHandler):
@@ -146,23 +265,23 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Collector]]:
 def test_spans_go_where_the_environment_says(collector, monkeypatch, name: str | None) -> None:
     if name is not None:
         monkeypatch.setenv("OTEL_SERVICE_NAME", name)
-    spans = open_turn_spans("worker-1", "order", lambda: EPOCH_S)
-    spans.on_turn_complete("s-1", TURN, 60.0)
+    spans = open_call_spans("worker-1", "order", lambda: EPOCH_S, lambda: NOW_S)
+    tell(spans, (40.0, STARTED), (58.0, ENDED))
     spans.close()
     ((path, request),) = collector.received
     (of_resource,) = request.resource_spans
     resource = {each.key: each.value.string_value for each in of_resource.resource.attributes}
     assert path == "/v1/traces"
     assert (resource["service.name"], resource["service.instance.id"]) == (name or "voice-gateway", "worker-1")
-    assert [span.name for span in of_resource.scope_spans[0].spans] == ["turn"]
+    assert [span.name for span in of_resource.scope_spans[0].spans] == ["call"]
 
 
 def test_a_collector_that_is_not_there_is_a_line_in_the_log(monkeypatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")
-    spans = open_turn_spans("worker-1", "order", lambda: EPOCH_S)
+    spans = open_call_spans("worker-1", "order", lambda: EPOCH_S, lambda: NOW_S)
     with structlog.testing.capture_logs() as logs:
-        spans.on_turn_complete("s-1", TURN, 60.0)
+        tell(spans, (40.0, STARTED), (58.0, ENDED))
         spans.close()
     assert {line["event"] for line in logs} == {"telemetry_failed"}
 
@@ -175,17 +294,17 @@ def settings() -> GatewaySettings:
 
 def test_nothing_is_traced_unasked(settings, monkeypatch) -> None:
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
-    assert worker._turn_spans(settings.worker.name, "order") is None
+    assert worker._call_spans(settings.worker.name, "order", time.monotonic) is None
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
-    assert worker._turn_spans(settings.worker.name, "order") is None
+    assert worker._call_spans(settings.worker.name, "order", time.monotonic) is None
 
 
 def test_without_the_extra_the_worker_says_what_is_missing(settings, monkeypatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1/v1/traces")
     monkeypatch.setitem(sys.modules, "voice_gateway.ops.telemetry", None)
     with structlog.testing.capture_logs() as logs:
-        assert worker._turn_spans(settings.worker.name, "order") is None
+        assert worker._call_spans(settings.worker.name, "order", time.monotonic) is None
     assert logs[0]["remedy"] == "pip install 'voice-gateway[otel]'"
 
 

@@ -17,6 +17,7 @@ class FakeTransport:
     kind = "fake"
     datagrams = 0
     datagram_uplink = None
+    connection_id = None
 
     def __init__(self) -> None:
         self.messages: list[ServerMessage] = []

@@ -311,7 +311,7 @@ class TestSeveralConfigs:
         assert settings.issuing_config().config_id == 1
 
 
-PUBLIC_FILES = {("up", "state"), ("tls", "certificate"), ("quic", "qlog_folder")}
+PUBLIC_FILES = {("up", "state"), ("tls", "certificate"), ("quic", "qlog_folder"), ("recording", "folder")}
 
 
 def test_every_file_of_the_settings_is_known_to_be_secret_or_public(tmp_path):

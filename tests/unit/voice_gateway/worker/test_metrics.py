@@ -1,21 +1,26 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import fields
+from importlib.metadata import version
 from types import SimpleNamespace
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
+from testbed.simnet.loop import VirtualLoop
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.session.stats.counters import GAP_BOUNDS_S, SessionCounters
 from voice_gateway.telephony.call import TelephonyCounters
 from voice_gateway.transport.uplink.reassembler import UplinkCounters
 from voice_gateway.web.counters import WebCounters
+from voice_gateway.worker.loop_lag import LoopLag
 from voice_gateway.worker.metrics import (
     EndpointCollector,
     SessionCollector,
     TelephonyCollector,
+    UpkeepCollector,
     UplinkCollector,
     WebCollector,
     worker_registry,
@@ -37,6 +42,18 @@ def of(collector) -> dict[tuple[str, ...], float]:
     return scraped(registry)
 
 
+def sessions(counters: SessionCounters, *, count: int = 3, is_draining: bool = False) -> SimpleNamespace:
+    """What the metrics read of a `SessionManager`."""
+    return SimpleNamespace(
+        counters=counters,
+        count=count,
+        is_draining=is_draining,
+        unsaved_count=2,
+        admission=SimpleNamespace(max_sessions=40),
+        states=lambda: {"active": 2, "detached": 1},
+    )
+
+
 def test_every_counter_of_the_sessions_is_exported():
     counters = SessionCounters()
     numbers = {}
@@ -44,9 +61,7 @@ def test_every_counter_of_the_sessions_is_exported():
         if isinstance(getattr(counters, field.name), int):
             setattr(counters, field.name, number)
             numbers[field.name] = number
-    values = of(
-        SessionCollector(SimpleNamespace(counters=counters, count=3, is_draining=True, unsaved_count=2))
-    ).values()
+    values = of(SessionCollector(sessions(counters, is_draining=True))).values()
     assert len(numbers) == 16
     assert set(numbers.values()) <= set(values)
 
@@ -57,9 +72,11 @@ def test_labelled_counters_and_gauges():
     counters.refused[401, "token_expired"] = 4
     counters.limited["session_bytes"] = 6
     counters.accepted["twilio"] = 5
-    values = of(SessionCollector(SimpleNamespace(counters=counters, count=3, is_draining=True, unsaved_count=2)))
+    values = of(SessionCollector(sessions(counters, is_draining=True)))
     assert values["voice_sessions",] == 3
     assert values["voice_draining",] == 1
+    assert values["voice_sessions_limit",] == 40
+    assert (values["voice_sessions_by_state", "active"], values["voice_sessions_by_state", "detached"]) == (2, 1)
     assert values["voice_sessions_ended_total", "normal"] == 2
     assert values["voice_sessions_refused_total", "token_expired", "401"] == 4
     assert values["voice_sessions_limited_total", "session_bytes"] == 6
@@ -68,7 +85,7 @@ def test_labelled_counters_and_gauges():
 
 def test_a_store_that_is_away_is_visible():
     counters = SessionCounters(is_store_away=True, save_failures=7)
-    values = of(SessionCollector(SimpleNamespace(counters=counters, count=3, is_draining=False, unsaved_count=2)))
+    values = of(SessionCollector(sessions(counters)))
     assert values["voice_store_away",] == 1
     assert values["voice_saves_pending",] == 2
     assert values["voice_save_failures_total",] == 7
@@ -78,7 +95,7 @@ def test_the_gap_histogram_is_cumulative():
     counters = SessionCounters()
     for gap_s in (0.02, 0.02, 0.07, 60.0):
         counters.uplink_gap.observe(gap_s)
-    values = of(SessionCollector(SimpleNamespace(counters=counters, count=0, is_draining=False, unsaved_count=0)))
+    values = of(SessionCollector(sessions(counters)))
     assert values["voice_uplink_gap_seconds_bucket", "0.02"] == 2
     assert values["voice_uplink_gap_seconds_bucket", "0.08"] == 3
     assert values["voice_uplink_gap_seconds_bucket", str(GAP_BOUNDS_S[-1])] == 3
@@ -101,7 +118,8 @@ def test_every_counter_of_the_endpoint_is_exported():
         setattr(counters, field.name, number)
     values = of(EndpointCollector(endpoint(counters, connection_count=1, half_open_count=2)))
     for number, field in enumerate(fields(EndpointCounters), start=100):
-        assert values[f"quic_{field.name}_total",] == number
+        name = {"bytes_received": "received_bytes", "bytes_sent": "sent_bytes"}.get(field.name, field.name)
+        assert values[f"quic_{name}_total",] == number
     assert (values["quic_connections",], values["quic_half_open",]) == (1, 2)
     assert (values["quic_connections_by_config", "0"], values["quic_connections_by_config", "7"]) == (3, 1)
 
@@ -122,17 +140,41 @@ def test_frames_that_callers_gave_up_are_exported():
     assert of(UplinkCollector(UplinkCounters(frames_given_up=7)))["voice_frames_given_up_total",] == 7
 
 
+def test_the_lag_of_the_event_loop_is_exported_with_process_and_version():
+    lag = LoopLag()
+    lag.histogram.observe(0.03)
+    certificate, reloader = SimpleNamespace(expires=1.0), SimpleNamespace(counts={})
+    values = of(UpkeepCollector(certificate, reloader, lag))
+    assert values["voice_event_loop_lag_seconds_bucket", "0.02"] == 0
+    assert values["voice_event_loop_lag_seconds_bucket", "0.05"] == 1
+    assert values["voice_build_info", version("voice-gateway")] == 1
+
+
+def test_the_lag_is_how_late_a_timer_ran():
+    loop, lag = VirtualLoop(), LoopLag()
+
+    async def run() -> None:
+        lag.start()
+        await asyncio.sleep(1.01)
+        lag.stop()
+
+    loop.run_until_complete(run())
+    loop.close()
+    assert lag.histogram.counts[0] == 4
+
+
 def test_workers_in_one_process_do_not_share_metrics():
     def worker(count: int) -> CollectorRegistry:
-        sessions = SimpleNamespace(counters=SessionCounters(), count=count, is_draining=False, unsaved_count=0)
+        manager = sessions(SessionCounters(), count=count)
         listeners = SimpleNamespace(
             telephony_counters=TelephonyCounters(),
             web_counters=WebCounters(),
             limiter=ConnectionLimiter(ConnectionLimits.share(40)),
         )
-        return worker_registry(sessions, endpoint(EndpointCounters()), UplinkCounters(), listeners)
+        return worker_registry(manager, endpoint(EndpointCounters()), UplinkCounters(), listeners)
 
     one, two = worker(1), worker(2)
+    assert scraped(one)["process_resident_memory_bytes",] > 0
     assert scraped(one)["voice_sessions",] == 1
     assert scraped(two)["voice_sessions",] == 2
 

@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aioquic.quic.packet import QuicTransportParameters
 
-from tests.unit.voicelink.quic.harness import Pair, connected
+from tests.unit.voicelink.quic.harness import Pair, connected, of
+from tests.unit.voicelink.quic.qlog_schema import check_qlog
 from voicelink.quic import qlog
+from voicelink.quic.events import StreamDataReceived
 from voicelink.quic.qlog import qlog_logger
 
 
@@ -22,6 +25,22 @@ def ended(pair: Pair) -> None:
     for _ in range(8):
         pair.now += 1.0
         pair.fire_timers()
+
+
+def say(pair: Pair, data: bytes) -> None:
+    pair.client.send_stream_data(0, data)
+    for _ in range(3):
+        pair.exchange()
+
+
+def sent_stream_bytes(log: dict[str, Any]) -> int:
+    sent = (event["data"]["frames"] for event in log["traces"][0]["events"] if event["name"] == "transport:packet_sent")
+    return sum(frame["length"] for frames in sent for frame in frames if frame["frame_type"] == "stream")
+
+
+def frames_of(event: dict[str, Any]) -> list[dict[str, Any]]:
+    frames: list[dict[str, Any]] = event["data"].get("frames", [])
+    return frames
 
 
 def names(log: dict[str, Any]) -> set[str]:
@@ -71,6 +90,84 @@ def test_a_log_holds_its_first_events_up_to_a_limit(monkeypatch: pytest.MonkeyPa
     logs: list[dict[str, Any]] = []
     ended(connected(qlog=logs.append))
     assert len(logs[0]["traces"][0]["events"]) == 10
+
+
+def test_a_log_begins_and_ends_while_the_connection_goes_on() -> None:
+    pair, logs = connected(), []
+    say(pair, b"before")
+    assert pair.client.start_qlog(logs.append)
+    assert not pair.client.start_qlog(logs.append)
+    say(pair, b"meanwhile")
+    pair.client.stop_qlog()
+    say(pair, b"after")
+    [log] = logs
+    assert names(log) >= {"transport:packet_sent", "transport:packet_received", "recovery:metrics_updated"}
+    assert sent_stream_bytes(log) == len(b"meanwhile")
+    received = of(StreamDataReceived, pair.server_events)
+    assert b"".join(event.data for event in received) == b"beforemeanwhileafter"
+
+
+def test_a_whole_log_and_one_on_demand_are_as_qvis_reads_them() -> None:
+    logs: list[dict[str, Any]] = []
+    pair = connected(qlog=logs.append)
+    pair.client.start_qlog(logs.append)
+    say(pair, b"hello" * 500)
+    pair.client.send_datagram_frame(b"frame")
+    pair.drop = lambda sender, datagram: sender == "client"
+    say(pair, b"lost")
+    pair.drop = lambda sender, datagram: False
+    pair.client.reset_stream(0, 7)
+    pair.server.stop_stream(0, 7)
+    pair.client.change_connection_id()
+    pair.client_address = ("198.51.100.8", 40_002)
+    pair.client.send_ping(1)
+    for _ in range(4):
+        pair.exchange()
+    pair.client.stop_qlog()
+    ended(pair)
+    on_demand, whole = logs
+    frames = {frame["frame_type"] for log in logs for event in log["traces"][0]["events"] for frame in frames_of(event)}
+    assert frames >= {"ack", "crypto", "stream", "datagram", "reset_stream", "stop_sending", "new_connection_id"}
+    assert frames >= {"path_challenge", "path_response", "retire_connection_id", "handshake_done", "connection_close"}
+    assert "transport:packet_sent" in check_qlog(on_demand)
+    assert {"transport:parameters_set", "security:key_updated"} <= check_qlog(json.loads(json.dumps(whole)))
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda log: log | {"qlog_version": "0.4"}, "Invalid enum value '0.4'"),
+        (lambda log: {key: value for key, value in log.items() if key != "qlog_format"}, "qlog_format"),
+        (lambda log: log["traces"][0]["events"].reverse() or log, "order of their times"),
+        (lambda log: log["traces"][0]["events"][-1].update(name="transport:unknown") or log, "no event of the schema"),
+        (lambda log: log["traces"][0]["events"][-1].update(time=7) or log, "Expected"),
+    ],
+)
+def test_a_qlog_that_qvis_would_not_read_is_found(change: Any, fault: str) -> None:
+    """The control of the test above."""
+    logs: list[dict[str, Any]] = []
+    ended(connected(qlog=logs.append))
+    check_qlog(logs[0])
+    with pytest.raises((AssertionError, msgspec.ValidationError), match=fault):
+        check_qlog(change(logs[0]))
+
+
+def test_the_fast_path_is_off_while_a_connection_is_logged() -> None:
+    pair = connected()
+    say(pair, b"steady")
+    assert pair.client._fast_sender is not None
+    pair.client.start_qlog(lambda log: None)
+    say(pair, b"logged")
+    assert pair.client._fast_sender is None
+    pair.client.stop_qlog()
+    say(pair, b"steady again")
+    assert pair.client._fast_sender is not None
+
+
+def test_a_connection_that_is_over_gets_no_log() -> None:
+    pair = connected()
+    ended(pair)
+    assert not pair.client.start_qlog(lambda log: None)
 
 
 def test_a_log_holds_no_token() -> None:

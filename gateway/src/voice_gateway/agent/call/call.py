@@ -14,6 +14,7 @@ from voice_gateway.agent.base import (
     HangUp,
     NoSpeechUpTo,
     PartialTranscript,
+    RecordingConsent,
     StopReply,
     TransferCall,
     UserAudio,
@@ -256,6 +257,10 @@ class Call:
         self._emit(HangUp(reason))
         await asyncio.get_running_loop().create_future()
         raise asyncio.CancelledError
+
+    def consent_to_recording(self, is_given: bool) -> None:
+        """Say whether the caller consents to a recording; a refusal deletes what was kept of sound and words."""
+        self._emit(RecordingConsent(is_given))
 
     def events(self) -> AsyncIterator[CallEvent]:
         """Yield what happens between turns: the caller starts and stops speaking, partial transcripts."""

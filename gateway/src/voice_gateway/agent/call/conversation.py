@@ -131,7 +131,9 @@ class CallConversation(Conversation):
     def text_received(self, text: UserText) -> None:
         """Interrupt what is being said, and make a turn of the text."""
         if not self._is_flooded():
-            self._progress.understood(text.text, self._through, self._break_in(), through_message=text.number)
+            self._progress.understood(
+                text.text, self._through, self._break_in(), is_text=True, through_message=text.number
+            )
 
     def app_message_received(self, message: AppMessage) -> None:
         self._client.message_received(message)

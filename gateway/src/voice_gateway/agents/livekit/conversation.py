@@ -103,7 +103,7 @@ class LiveKitConversation(Conversation):
         self._view: SessionView | None = None
         self._history = _History()
         self._journal = Journal()
-        self._steps = Steps(self._journal, self._save, self._checkpoint)
+        self._steps = Steps(self._journal, self._save, self._checkpoint, emit=self.emit)
         self._checkpoints = itertools.count(1)
         self._saved_checkpoint = 0
         self._turn = 0
@@ -143,7 +143,7 @@ class LiveKitConversation(Conversation):
         self._turn = session.turn
         self._history = _History.restored(saved)
         self._journal = Journal(saved)
-        self._steps = Steps(self._journal, self._save, self._checkpoint, session)
+        self._steps = Steps(self._journal, self._save, self._checkpoint, session, emit=self.emit)
         self._steps.begin(self._turn, self._history.tools)
         self._has_begun = bool(session.turn or session.transcript())
         self._changes.notify()
@@ -295,7 +295,8 @@ class LiveKitConversation(Conversation):
 
     def _acknowledge(self) -> None:
         """Acknowledge messages up to the first text that is no turn yet."""
-        waiting = [each.number for each in (*self._texts_due, *self._typed) if isinstance(each, UserText)]
+        texts = (each for each in (*self._texts_due, *self._typed) if isinstance(each, UserText))
+        waiting = [each.number for each in texts if each.number is not None]
         while self._messages_read and (not waiting or self._messages_read[0] < waiting[0]):
             self.emit(StateChanged(through_message=self._messages_read.popleft()))
 

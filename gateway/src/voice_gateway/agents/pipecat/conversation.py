@@ -86,7 +86,7 @@ class PipecatConversation(Conversation):
         self._saved = Saved()
         self._context: LLMContext | None = None
         self._journal = Journal()
-        self._steps = Steps(self._journal, self._save, self._checkpoint)
+        self._steps = Steps(self._journal, self._save, self._checkpoint, emit=self.emit)
         self._checkpoints = itertools.count(1)
         self._saved_checkpoint = 0
         self._turn = 0
@@ -116,7 +116,7 @@ class PipecatConversation(Conversation):
         self._saved = Saved.from_state(private.get("pipeline", {}))
         self._is_pending = self._saved.is_pending
         self._journal = Journal(private)
-        self._steps = Steps(self._journal, self._save, self._checkpoint, session)
+        self._steps = Steps(self._journal, self._save, self._checkpoint, session, emit=self.emit)
         self._steps.begin(self._turn)
         self._task = asyncio.get_running_loop().create_task(self._hold())
         self._on_begin(self._task, self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,22 +28,34 @@ _log = LimitedLog(structlog.get_logger(__name__))
 class QlogFolder:
     """Gives connections a qlog, and writes it in a thread when the connection ends, readable by its owner alone.
 
-    While `MAX_LOGGED_AT_ONCE` connections have one, new ones get none. Beyond `max_bytes` in the folder the oldest
+    Of new connections the share `sample` gets one, by `draw`, which gives numbers from 0 to 1; and none while
+    `MAX_LOGGED_AT_ONCE` have one. Beyond `max_bytes` in the folder the oldest
     logs are deleted. Raises `ConfigurationError` for a folder that cannot be written.
     """
 
-    def __init__(self, folder: Path, max_bytes: int, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        max_bytes: int,
+        wall_clock: Callable[[], float] = time.time,
+        *,
+        sample: float = 1.0,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
             raise ConfigurationError(f"quic.qlog_folder must be a folder that the worker can write, got {folder}")
         self._folder = folder
         self._max_bytes = max_bytes
         self._wall_clock = wall_clock
+        self._sample = sample
+        self._draw = draw
         self._logged: WeakSet[Connection] = WeakSet()
 
     @property
     def on_log(self) -> Callable[[dict[str, Any]], None] | None:
-        """What takes the log of a new connection; `None` while enough others have one."""
-        return self._write_soon if len(self._logged) < MAX_LOGGED_AT_ONCE else None
+        """What takes the log of a new connection; `None` where it is to have none."""
+        is_drawn = self._sample >= 1.0 or self._draw() < self._sample
+        return self._write_soon if is_drawn and len(self._logged) < MAX_LOGGED_AT_ONCE else None
 
     def follow(self, connection: Connection) -> None:
         """Count a connection that has a log, for as long as it is in memory."""
@@ -58,7 +71,7 @@ class QlogFolder:
         try:
             descriptor = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
-                for part in _encoded(log, trace):
+                for part in encode_qlog(log):
                     file.write(part)
             self._delete_oldest()
         except OSError as error:
@@ -79,8 +92,9 @@ class QlogFolder:
             excess -= size
 
 
-def _encoded(log: Mapping[str, Any], trace: Mapping[str, Any]) -> list[bytes]:
-    """The log as JSON, event by event: one piece would hold the interpreter, and every call, for too long."""
+def encode_qlog(log: Mapping[str, Any]) -> list[bytes]:
+    """Return the log of one connection as JSON, event by event: one piece would hold the interpreter for too long."""
+    [trace] = log["traces"]
     encode = msgspec.json.encode
     head = {key: value for key, value in log.items() if key != "traces"}
     rest = {key: value for key, value in trace.items() if key != "events"}

@@ -48,6 +48,13 @@ class SayAgain:
 
 
 @dataclass(frozen=True, slots=True)
+class InjectText:
+    """Give the agent what an operator typed in the caller's place."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class BeginUplink:
     """Take frames in this mode from now on; the next one is `next_sequence`. Comes right before `Ready` is sent."""
 
@@ -171,6 +178,7 @@ Effect = (
     | ResumeConversation
     | Greet
     | SayAgain
+    | InjectText
     | BeginUplink
     | Decode
     | PressKey

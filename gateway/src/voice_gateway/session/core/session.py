@@ -17,10 +17,12 @@ from voice_gateway.agent.base import (
     HangUp,
     NoSpeechUpTo,
     PartialTranscript,
+    RecordingConsent,
     Reply,
     ReplyText,
     SendAppMessage,
     StateChanged,
+    StopReply,
     TransferCall,
 )
 from voice_gateway.session.core.client_messages import ClientMessages, MessageEvent
@@ -31,16 +33,19 @@ from voice_gateway.session.core.effects import (
     Effect,
     Finish,
     Greet,
+    InjectText,
     PressKey,
     ReportSaved,
     ResumeConversation,
     Save,
+    SayAgain,
     Send,
     StartConversation,
 )
 from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.lifecycle.closing_handshake import ClosingHandshake, ClosingStep
 from voice_gateway.session.core.lifecycle.state import SessionInput, SessionState, StateMachine
+from voice_gateway.session.core.operator import OperatorAction, TypeText
 from voice_gateway.session.core.record.record_tracker import RecordTracker
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
 from voice_gateway.session.core.speech.turns import NOTHING, Turns, transcript
@@ -222,6 +227,20 @@ class Session:
         effects = self._follow(event, now)
         return (*effects, *self._send_drain(now)) if self._is_drain_pending else effects
 
+    def operator_asked(self, action: OperatorAction, now: float) -> Sequence[Effect] | str:
+        """Do what an operator asks, or return why that cannot be."""
+        if self.state in (SessionState.NEW, SessionState.CLOSED) or self._closing.is_agent_finished:
+            return "the session is ending, or has not begun"
+        if isinstance(action, HangUp | TransferCall):
+            return self.agent_emitted(action, now)
+        if self.state is SessionState.DETACHED:
+            return "the caller is not connected now"
+        if isinstance(action, TypeText):
+            return (InjectText(action.text),)
+        if len(action.text) > _LONGEST_TEXT:
+            return f"the text has {len(action.text)} characters, a client takes {_LONGEST_TEXT} at once"
+        return (*self.turns.follow(StopReply(), now, None, True), SayAgain(action.text), *self._save())
+
     def _follow(self, event: AgentEvent, now: float) -> Sequence[Effect]:
         match event:
             case NoSpeechUpTo(through_sequence):
@@ -234,6 +253,10 @@ class Session:
                 return self._fault(CloseCode.AGENT_FAILED, reason)
             case HangUp(reason):
                 return self._hang_up(reason)
+            case RecordingConsent(is_given):
+                self.tracker.recording_consent = is_given
+                self.tracker.changed()
+                return self._save()
             case SendAppMessage() | CallClientTool() | CancelClientTool() | TransferCall():
                 return self._send_message(event, now)
             case FinalTranscript(through_message=int(number)) | StateChanged(through_message=int(number)):

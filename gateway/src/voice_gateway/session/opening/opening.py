@@ -160,7 +160,8 @@ class Opening(TransportHandler):
             return
         self._is_decided = True
         self._timer.release()
-        _log.debug("session_opening_decided", peer=self._connection.peer, outcome=outcome)
+        connection = self._connection.transport.connection_id
+        _log.debug("session_opening_decided", peer=self._connection.peer, connection=connection, outcome=outcome)
         self._on_decided()
 
     def _ended(self, code: CloseCode, reason: str) -> None:

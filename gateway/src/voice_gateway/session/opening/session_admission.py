@@ -40,7 +40,7 @@ class Admission:
         self._limits = limits or AccessLimits()
         self._attempts = Attempts(self._limits)
         self._uplink_limiters = UplinkRateLimiters(self._limits)
-        self._max_sessions = max_sessions
+        self.max_sessions = max_sessions
         self._wall_clock = wall_clock
         self.waiting = WaitingConnections[ClientConnection]()
         self._quota = SessionQuota()
@@ -92,8 +92,8 @@ class Admission:
 
     def check_start(self, rate_limiter: ConnectionRateLimiter) -> Malformed | None:
         """Return why no further session may start, and count it, if so."""
-        if self.sessions >= self._max_sessions:
-            return rate_limiter.fault(LimitExceeded("sessions", f"all {self._max_sessions} sessions are taken"))
+        if self.sessions >= self.max_sessions:
+            return rate_limiter.fault(LimitExceeded("sessions", f"all {self.max_sessions} sessions are taken"))
         if exceeded := self._quota.full(rate_limiter.principal, self._limits):
             return rate_limiter.fault(exceeded)
         return None

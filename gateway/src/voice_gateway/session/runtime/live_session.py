@@ -15,15 +15,21 @@ from voice_gateway.agent.base import (
     Agent,
     AgentEvent,
     AppMessage,
+    CallClientTool,
     ClientToolResult,
     Conversation,
     FinalTranscript,
+    RecordingConsent,
     Reply,
+    ReplyText,
     SessionView,
+    ToolBegan,
+    ToolReturned,
     UserAudio,
     UserText,
 )
 from voice_gateway.errors import loggable
+from voice_gateway.recording.segments.recorder import RecordedCall, Recordings
 from voice_gateway.session.core.effects import (
     BeginUplink,
     Close,
@@ -33,6 +39,7 @@ from voice_gateway.session.core.effects import (
     EndSpeech,
     Finish,
     Greet,
+    InjectText,
     Interrupt,
     PressKey,
     ReportPlayback,
@@ -50,6 +57,7 @@ from voice_gateway.session.core.effects import (
 )
 from voice_gateway.session.core.lifecycle.agreement import Agreement
 from voice_gateway.session.core.lifecycle.state import SessionState
+from voice_gateway.session.core.operator import OperatorAction
 from voice_gateway.session.core.session import Session
 from voice_gateway.session.core.speech.agent_audio import AgentAudio
 from voice_gateway.session.core.speech.pacing import Lead
@@ -58,8 +66,22 @@ from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.ownership import reclaim
 from voice_gateway.session.runtime.speaker import Speaker
 from voice_gateway.session.stats.counters import SessionCounters
+from voice_gateway.session.stats.events import (
+    LineAdded,
+    SessionDetached,
+    SessionDraining,
+    SessionEnded,
+    SessionEvent,
+    SessionEvents,
+    SessionInterrupted,
+    SessionMigrated,
+    SessionResumed,
+    SessionStarted,
+    ToolEnded,
+    ToolStarted,
+    TurnCompleted,
+)
 from voice_gateway.session.stats.snapshot import Migration, SessionSnapshot
-from voice_gateway.session.stats.turn_latency import OnTurnComplete
 from voice_gateway.store.base import Fenced, SessionRecord, SessionStore
 from voice_gateway.transport.base import TransportHandler
 from voicelink.net.deadline_timer import DeadlineTimer
@@ -95,7 +117,8 @@ class Services:
     """Runs a coroutine as a task that the worker waits for when it stops."""
     lead: Lead
     uplinks: UplinkScheduler
-    on_turn_complete: OnTurnComplete | None = None
+    events: SessionEvents
+    recordings: Recordings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +160,8 @@ class LiveSession(TransportHandler):
         self._effects: deque[Effect] = deque()
         self._is_running = False
         self._timer = DeadlineTimer(self._loop, self._tick)
-        self._log = _log.bind(session=session.identity.session_id, transport=connection.transport.kind)
+        recordings = services.recordings
+        self._recorder = None if recordings is None else recordings.begin(self._recorded_call(), self._began)
         connection.set_handler(self)
         self._arm()
 
@@ -167,6 +191,17 @@ class LiveSession(TransportHandler):
         connection.set_handler(self)
         self._services.counters.resumes += 1
         self._log.info("session_resumed", peer=connection.peer, frames=self.session.next_sequence)
+        if self._recorder is not None:
+            self._recorder.received(resume, self._loop.time())
+        self._publish(
+            SessionResumed(
+                transport=connection.transport.kind,
+                peer=connection.peer,
+                connection=connection.transport.connection_id,
+                next_sequence=self.session.next_sequence,
+                is_restored=former is connection,
+            )
+        )
         if has_gap and self._conversation is not None:
             self._conversation.close()
             self._conversation = None
@@ -182,11 +217,20 @@ class LiveSession(TransportHandler):
         self._apply(effects)
 
     @property
+    def _log(self) -> Any:
+        """Bound anew for each line: the log level may change while the session goes on."""
+        transport = self._connection.transport
+        connection = {} if transport.connection_id is None else {"connection": transport.connection_id}
+        return _log.bind(session=self.session.identity.session_id, transport=transport.kind, **connection)
+
+    @property
     def is_behind(self) -> bool:
         """Whether audio that arrived waits to be decoded, and more than a few seconds of it."""
         return len(self._backlog) >= FRAMES_BEHIND
 
     def message_received(self, message: ClientMessage) -> None:
+        if self._recorder is not None:
+            self._recorder.received(message, self._loop.time())
         replayed = self.session.frames_replayed
         self._apply(self.session.message_received(message, self._loop.time()))
         self._services.counters.frames_replayed += self.session.frames_replayed - replayed
@@ -207,6 +251,8 @@ class LiveSession(TransportHandler):
             counters.frames_dropped += 1
         elif frames:
             counters.uplink_gap.observe(uplink.last_gap_s)
+        if self._recorder is not None and uplink.frames != frames:
+            self._recorder.uplink(frame, now)
         self._run(effects)
 
     def malformed_received(self, fault: Malformed) -> None:
@@ -219,6 +265,7 @@ class LiveSession(TransportHandler):
         self._migrations.append(Migration(round(now - self._began, 6), peer, round(gap_s * 1000, 1)))
         self._services.counters.migrations += 1
         self._log.info("session_migrated", was=self._connection.peer, peer=peer)
+        self._publish(SessionMigrated(was=self._connection.peer, peer=peer, gap_ms=round(gap_s * 1000, 1)))
 
     def lost(self, reason: str) -> None:
         if self._speaker:
@@ -226,12 +273,23 @@ class LiveSession(TransportHandler):
         self._apply(self.session.lost(reason, self._loop.time()))
         if self.session.state is SessionState.DETACHED:
             self._log.info("session_detached", reason=reason)
+            self._publish(SessionDetached(reason=reason))
 
     def left(self, reason: str) -> None:
         self._apply(self.session.left(reason))
 
     def drain(self, deadline_s: float) -> None:
+        self._publish(SessionDraining(deadline_s=deadline_s))
         self._apply(self.session.drain(deadline_s, self._loop.time()))
+
+    def operator_asked(self, action: OperatorAction) -> str | None:
+        """Do what an operator asks, or return why that cannot be."""
+        effects = self.session.operator_asked(action, self._loop.time())
+        if isinstance(effects, str):
+            return effects
+        self._log.info("session_operated", action=type(action).__name__)
+        self._apply(effects)
+        return None
 
     def end(self, code: CloseCode, reason: str) -> None:
         self._apply(self.session.end(code, reason))
@@ -244,6 +302,7 @@ class LiveSession(TransportHandler):
             transport=self._connection.transport.kind,
             path=self._connection.request.path,
             peer=self._connection.peer,
+            connection=self._connection.transport.connection_id,
             state=session.state.value,
             age_s=round(self._loop.time() - self._began, 3),
             turn=session.tracker.turn,
@@ -290,6 +349,8 @@ class LiveSession(TransportHandler):
                 self._deliver(waiting)
             case Send(message):
                 self._connection.transport.send(message)
+                if self._recorder is not None:
+                    self._recorder.sent(message, self._loop.time())
             case Speak(utterance_id, pcm):
                 self._speak(utterance_id, pcm)
             case EndSpeech(utterance_id):
@@ -298,6 +359,7 @@ class LiveSession(TransportHandler):
                 self._require_speaker().reset(utterance_id)
             case Interrupt(played_ms):
                 self._services.counters.interruptions += 1
+                self._publish(SessionInterrupted(played_ms=played_ms))
                 self._require_conversation().interrupted(played_ms)
             case ReportPlayed(played_ms):
                 if self._conversation is not None:
@@ -319,6 +381,8 @@ class LiveSession(TransportHandler):
                 self._greet(is_after_gap)
             case SayAgain(text):
                 self._require_conversation().say_again(text)
+            case InjectText(text):
+                self._require_conversation().text_received(UserText(None, text))
             case BeginUplink(mode, next_sequence):
                 uplink = self._connection.transport.datagram_uplink
                 if uplink is not None:
@@ -382,11 +446,22 @@ class LiveSession(TransportHandler):
             case App(number=number, data=data):
                 conversation.app_message_received(AppMessage(number, data))
             case ToolResult(number=number, call_id=call_id, result=result, error=error):
+                self._publish(ToolEnded(call=call_id, has_failed=error is not None))
                 conversation.client_tool_returned(ClientToolResult(call_id, result, error, number))
 
     def _start_conversation(self, codec: Codec) -> None:
         self._services.counters.started += 1
+        transport = self._connection.transport
         self._log.info("session_started", peer=self._connection.peer, codec=codec.name)
+        self._publish(
+            SessionStarted(
+                transport=transport.kind,
+                peer=self._connection.peer,
+                codec=codec.name.lower(),
+                agent=self.session.identity.agent,
+                connection=transport.connection_id,
+            )
+        )
         self._speak_in(codec)
         self._open_conversation(None).greet()
 
@@ -418,6 +493,7 @@ class LiveSession(TransportHandler):
             services.counters,
             services.lead,
             self.session.utterances,
+            self._recorder,
         )
 
     def _emit(self, event: AgentEvent) -> None:
@@ -427,8 +503,25 @@ class LiveSession(TransportHandler):
         elif isinstance(event, Reply):
             self._services.counters.replies += 1
         self._apply(self.session.agent_emitted(event, self._loop.time()))
+        match event:
+            case FinalTranscript(text=text):
+                self._publish(LineAdded(turn=self.session.tracker.turn, role="user", text=text))
+            case Reply(text) | ReplyText(text):
+                is_correction = isinstance(event, ReplyText)
+                turn = self.session.tracker.turn
+                self._publish(LineAdded(turn=turn, role="agent", text=text, is_correction=is_correction))
+            case RecordingConsent() if self._recorder is not None:
+                self._recorder.consented(self.session.tracker.recording_consent, self._loop.time())
+            case CallClientTool(call_id, name) | ToolBegan(call_id, name):
+                side = "client" if isinstance(event, CallClientTool) else "agent"
+                self._publish(ToolStarted(call=call_id, name=name, side=side))
+            case ToolReturned(call_id, has_failed):
+                self._publish(ToolEnded(call=call_id, has_failed=has_failed))
 
     async def _save(self, record: SessionRecord) -> None:
+        if self._recorder is not None:
+            # another worker goes on behind what the record holds, and the caller does not send that again
+            await self._recorder.flushed()
         try:
             await self._services.store.save(record)
         except Fenced:
@@ -467,9 +560,12 @@ class LiveSession(TransportHandler):
             self._log.debug("session_record_deleted", epoch=self.session.tracker.epoch)
 
     def _report_turns(self) -> None:
-        if self._services.on_turn_complete is not None:
+        if self._services.events.is_watched:
             for turn in self.session.turns.latencies.completed_turns():
-                self._services.on_turn_complete(self.session.identity.session_id, turn, self._loop.time())
+                self._publish(TurnCompleted(turn=turn))
+
+    def _publish(self, event: SessionEvent) -> None:
+        self._services.events.publish(self.session.identity.session_id, event, self._loop.time())
 
     def _close(self, close: Close) -> None:
         self._closed = close
@@ -488,6 +584,15 @@ class LiveSession(TransportHandler):
             frames=self.session.next_sequence,
             turns=self.session.tracker.turn,
         )
+        self._publish(
+            SessionEnded(
+                code=close.code.name.lower(),
+                reason=close.reason,
+                frames=self.session.next_sequence,
+                turns=self.session.tracker.turn,
+                goes_on=close.is_record_kept,
+            )
+        )
         conversation, self._conversation = self._conversation, None
         self._connection.set_handler(None)
         self._log.debug("session_released", epoch=self.session.tracker.epoch, is_record_kept=close.is_record_kept)
@@ -501,6 +606,19 @@ class LiveSession(TransportHandler):
             elif not close.is_record_kept:
                 self._forget()
             self._owner.session_ended(self)
+
+    def _recorded_call(self) -> RecordedCall:
+        identity, tracker, connection = self.session.identity, self.session.tracker, self._connection
+        return RecordedCall(
+            identity.session_id,
+            tracker.epoch,
+            identity.agent,
+            identity.subject,
+            connection.transport.kind,
+            connection.peer,
+            tracker.recording_consent,
+            is_taken_over=self.session.state is SessionState.DETACHED,
+        )
 
     def _arm(self) -> None:
         deadline = self.session.deadline

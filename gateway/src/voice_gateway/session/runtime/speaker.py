@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
+from voice_gateway.recording.segments.recorder import CallRecorder
 from voice_gateway.session.core.speech.agent_audio import AgentAudio, Encoder
 from voice_gateway.session.core.speech.pacing import Lead, Pacer
 from voice_gateway.session.core.speech.utterances import Utterances
@@ -33,6 +34,7 @@ class Speaker:
         counters: SessionCounters,
         lead: Lead,
         utterances: Utterances,
+        recorder: CallRecorder | None = None,
     ) -> None:
         self._transport = transport
         self._codec = codec
@@ -40,6 +42,7 @@ class Speaker:
         self._bytes_per_s = audio.output_rate_hz * audio.sample_bytes
         self._counters = counters
         self._utterances = utterances
+        self._recorder = recorder
         self._pacer = Pacer(lead, utterances)
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Utterance] = deque()
@@ -125,6 +128,8 @@ class Speaker:
         self._counters.frames_sent += len(frames)
         self._counters.bytes_sent += sum(len(payload) for _, payload in packets)
         self._transport.send_audio(utterance.utterance_id, frames)
+        if self._recorder is not None:
+            self._recorder.downlink(utterance.utterance_id, frames, self._loop.time())
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ class Migration:
 class SessionSnapshot:
     """A session at one moment; `close_code` and `close_reason` are `None` while it goes on.
 
+    `connection` is the QUIC connection ID that names its newest connection in the log; `None` over TCP.
     `datagrams` with the caller's audio came over its newest connection. `downlink_lead_s` is the speech that was sent
     and not reported as played.
     """
@@ -32,6 +33,7 @@ class SessionSnapshot:
     transport: str
     path: str
     peer: str
+    connection: str | None
     state: str
     age_s: float
     turn: int

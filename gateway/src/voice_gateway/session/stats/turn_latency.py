@@ -72,10 +72,6 @@ class TurnLatency:
         return document | {f"{figure.value}_ms": round(value, 1) for figure, value in figures.items()}
 
 
-OnTurnComplete = Callable[[str, TurnLatency, float], None]
-"""Takes a session's ID, a turn of it that is over, and the present on the session's clock."""
-
-
 class TurnLatencies:
     """Measures the turns of a session: each method is an event and its time; `observe` takes each figure in seconds."""
 

@@ -43,17 +43,17 @@ spectrum is nearer to the original: 2.4 dB from it, not 3.1."""
 
 
 class OpusEncoder:
-    """Encodes speech at one of `RATES_HZ`."""
+    """Encodes speech at one of `RATES_HZ`; samples of two `channels` alternate."""
 
-    def __init__(self, rate_hz: int, profile: OpusProfile = CALLERS_VOICE) -> None:
+    def __init__(self, rate_hz: int, profile: OpusProfile = CALLERS_VOICE, *, channels: int = 1) -> None:
         require_rate(rate_hz)
         self._frame_samples = frame_samples(rate_hz)
-        self.frame_bytes = 2 * self._frame_samples
+        self.frame_bytes = 2 * self._frame_samples * channels
         application = (
             opuslib_next.APPLICATION_RESTRICTED_LOWDELAY if profile.is_celt_only else opuslib_next.APPLICATION_VOIP
         )
         try:
-            self._encoder = opuslib_next.Encoder(rate_hz, 1, application)
+            self._encoder = opuslib_next.Encoder(rate_hz, channels, application)
             for request, value in (
                 (ctl.set_bitrate, profile.bitrate),
                 (ctl.set_complexity, profile.complexity),
@@ -63,10 +63,15 @@ class OpusEncoder:
                 encoder.encoder_ctl(self._encoder.encoder_state, request, value)
         except opuslib_next.OpusError as error:
             raise CodecError(f"opus refuses an encoder at {rate_hz} Hz with {profile}: {error}") from error
-        self._pcm = (ctypes.c_int16 * self._frame_samples)()
+        self._pcm = (ctypes.c_int16 * (self._frame_samples * channels))()
         self._pcm_bytes = memoryview(self._pcm).cast("B")
         self._packet = ctypes.create_string_buffer(_MAX_PACKET_BYTES)
         self._packet_bytes = memoryview(self._packet)
+
+    @property
+    def lookahead(self) -> int:
+        """How many samples of `rate_hz` later sound comes out of a decoder."""
+        return int(encoder.encoder_ctl(self._encoder.encoder_state, ctl.get_lookahead))
 
     def encode(self, pcm: bytes) -> bytes:
         """Return one packet for exactly one frame of `frame_bytes`."""

@@ -47,6 +47,12 @@ async def test_no_more_than_16_connections_have_a_log_at_once(tmp_path: Path, mo
         assert served.quic.configuration.quic_logger is None
 
 
+def test_a_share_of_connections_is_drawn(tmp_path: Path) -> None:
+    draws = iter([0.0, 0.24, 0.25, 0.99])
+    folder = QlogFolder(tmp_path, 1 << 20, sample=0.25, draw=lambda: next(draws))
+    assert [folder.on_log is not None for _ in range(4)] == [True, True, False, False]
+
+
 async def test_a_connection_that_is_gone_makes_room_for_the_log_of_another(tmp_path: Path) -> None:
     folder = QlogFolder(tmp_path, 1 << 20)
     async with line() as call:

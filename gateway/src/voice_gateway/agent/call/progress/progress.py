@@ -34,7 +34,7 @@ class Progress:
         self._is_committed = True
         self._queue: deque[Turn] = deque()
         self._waiting = 0
-        self.steps = Steps(self._journal, self._save, self._checkpoint)
+        self.steps = Steps(self._journal, self._save, self._checkpoint, emit=emit)
         self._checkpoints = itertools.count(1)
         self._saved_checkpoint = 0
 
@@ -52,7 +52,9 @@ class Progress:
         self._queue.extend(self._journal.pending)
         first = self._queue[0].number if self._queue else session.turn + 1 if session.turn else 0
         said = self._said_since(first)[self._journal.said_before :].lstrip()
-        self.steps = Steps(self._journal, self._save, self._checkpoint, session, Said(said, self._filler))
+        self.steps = Steps(
+            self._journal, self._save, self._checkpoint, session, Said(said, self._filler), emit=self._emit
+        )
 
     @property
     def has_pending(self) -> bool:
@@ -76,14 +78,14 @@ class Progress:
         timing_ms: tuple[int, int] = (0, 0),
         *,
         is_digit: bool = False,
+        is_text: bool = False,
         through_message: int | None = None,
     ) -> None:
         """A turn of the caller is complete: save its words with the turn as pending, and hand it out.
 
-        With the number of a client's message, `through_message`, it was typed.
+        One that was typed (`is_text`) came in the client's message `through_message`, if it was the client's.
         """
         self._newest += 1
-        is_text = through_message is not None
         turn = Turn(self._newest, text, through_sequence, *timing_ms, is_digit=is_digit, is_text=is_text)
         self._journal.understood(turn)
         self._queue.append(turn)

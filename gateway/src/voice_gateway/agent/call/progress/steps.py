@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from voice_gateway.agent.base import SessionView
+from voice_gateway.agent.base import Emit, SessionView, ToolBegan, ToolReturned
 from voice_gateway.agent.call.progress.journal import Generated, Journal
 from voice_gateway.agent.call.progress.tools import plain, returned, run_tool, tool_key
 
@@ -33,8 +33,8 @@ _of_tool: ContextVar[_Numbers | None] = ContextVar("numbers of a running tool's 
 class Steps:
     """Numbers the steps of each turn, and looks them up in the journal; turn 0 is all before the first turn.
 
-    `save` saves the journal soon, `checkpoint` returns once it is saved. `said` is what earlier workers said in the
-    turns that are pending.
+    `save` saves the journal soon, `checkpoint` returns once it is saved, `emit` tells the session which tools run.
+    `said` is what earlier workers said in the turns that are pending.
     """
 
     def __init__(
@@ -44,11 +44,14 @@ class Steps:
         checkpoint: Callable[[], Awaitable[None]],
         session: SessionView | None = None,
         said: Said | None = None,
+        *,
+        emit: Emit = lambda event: None,
     ) -> None:
         self.turn = 0
         self._journal = journal
         self._save = save
         self._checkpoint = checkpoint
+        self._emit = emit
         self._session_id = "" if session is None else session.session_id
         self._has_had_turns = session is not None and session.turn > 0
         self._said = said or Said()
@@ -84,7 +87,7 @@ class Steps:
             await self._checkpoint()
         if begun is not None and begun.is_done:
             return returned(function, plain(begun.result))
-        with self._within(key):
+        with self._within(key), self._shown(key, name):
             result = plain(await run_tool(function, arguments, key))
         self._journal.tool_ended(key, result)
         await self._checkpoint()
@@ -124,6 +127,16 @@ class Steps:
     def _numbers(self) -> _Numbers:
         of_tool = _of_tool.get()
         return self._of_turn if of_tool is None or of_tool.is_over else of_tool
+
+    @contextmanager
+    def _shown(self, key: str, name: str) -> Iterator[None]:
+        self._emit(ToolBegan(key, name))
+        try:
+            yield
+        except BaseException:
+            self._emit(ToolReturned(key, has_failed=True))
+            raise
+        self._emit(ToolReturned(key))
 
     @contextmanager
     def _within(self, key: str) -> Iterator[None]:

@@ -54,6 +54,7 @@ class RecordTracker:
         self.acked_sequence: int | None = None
         self.resume_tokens = ResumeTokens()
         self.messages = NumberedMessages(None if record is None else record.messages)
+        self.recording_consent: bool | None = None
         self._utterance_id = 0
         self._transcript: deque[Line] = deque(maxlen=_LONGEST_TRANSCRIPT)
         self._silence_interval_s = silence_interval_s
@@ -63,6 +64,7 @@ class RecordTracker:
             self.private_state = record.private_state
             self.through_sequence = self.acked_sequence = record.acked_sequence
             self.resume_tokens = ResumeTokens(record.token_hashes)
+            self.recording_consent = record.recording_consent
             self._utterance_id = record.utterance_id
             self._transcript.extend(record.transcript)
         self._revised_through = self.through_sequence
@@ -184,6 +186,7 @@ class RecordTracker:
             subject=self.subject,
             private_state=self.private_state,
             messages=self.messages.to_record(),
+            recording_consent=self.recording_consent,
         )
 
     def claim(self, resume_tokens: ResumeTokens) -> SessionRecord:

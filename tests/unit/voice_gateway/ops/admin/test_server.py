@@ -12,15 +12,34 @@ from prometheus_client import CollectorRegistry
 from quiclb.net.address import Address
 from tests.unit.voice_gateway.session.fakes import FakeAgent
 from voice_gateway.errors import BindError
-from voice_gateway.ops.admin import admin_server, worker_pages
+from voice_gateway.ops.admin.access import AdminToken
+from voice_gateway.ops.admin.call_operations import CallOperations
+from voice_gateway.ops.admin.event_streams import EventStreams
+from voice_gateway.ops.admin.operations import Operation, routes_of
+from voice_gateway.ops.admin.server import admin_server
+from voice_gateway.ops.admin.table import AdminParts, admin_operations
+from voice_gateway.recording.library.reader_process import CallReader
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.store.memory import MemoryStore
 from voice_gateway.web.descriptors import ADMIN_CONNECTIONS
-from voice_gateway.web.server import WebRequest, WebResponse
+from voice_gateway.web.server import Route, WebRequest, WebResponse
 
 
 def fails(request: WebRequest) -> WebResponse:
     raise RuntimeError("a defect")
+
+
+async def no_qlog(connection: str, seconds: float) -> bytes:
+    raise AssertionError
+
+
+def routes(manager: SessionManager) -> list[Route]:
+    """What a worker without an admin token serves, and a page that fails."""
+    streams = EventStreams(manager.events)
+    calls = CallOperations(CallReader(None, None), dict)
+    parts = AdminParts(manager, CollectorRegistry(), streams, lambda deadline_s: deadline_s or 0.0, no_qlog, calls)
+    broken = Operation("GET", "/broken", "Fails.", fails, is_open=True)
+    return routes_of((*admin_operations(parts), broken), AdminToken(None))
 
 
 @pytest.fixture
@@ -30,7 +49,7 @@ def manager() -> SessionManager:
 
 @pytest.fixture
 async def address(manager: SessionManager) -> AsyncIterator[Address]:
-    server = admin_server({**worker_pages(manager, CollectorRegistry()), "/broken": fails}, ["worker.example.com"])
+    server = admin_server(routes(manager), ["worker.example.com"])
     yield await server.start("admin.listen", ("127.0.0.1", 0), None)
     await server.stop()
 
@@ -89,7 +108,7 @@ async def test_a_page_that_fails_answers_500_and_the_next_is_served(address):
     assert (await get(address, "/healthz"))[0] == 200
 
 
-@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS", "PUT"])
 async def test_a_405_names_the_allowed_methods(address, method):
     """RFC 9110 section 15.5.6."""
     answer = await exchange(address, f"{method} /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
@@ -152,7 +171,7 @@ async def test_slow_heads_beyond_the_limit_make_room_for_a_probe(address):
 
 
 async def test_stop_cuts_off_who_is_waiting(manager):
-    server = admin_server(worker_pages(manager, CollectorRegistry()))
+    server = admin_server(routes(manager))
     address = await server.start("admin.listen", ("127.0.0.1", 0), None)
     _reader, writer = await asyncio.open_connection(*address)
     await asyncio.sleep(0.01)
@@ -164,4 +183,4 @@ async def test_stop_cuts_off_who_is_waiting(manager):
 
 async def test_a_port_in_use_is_one_sentence(address, manager):
     with pytest.raises(BindError, match=r"admin\.listen: .*address already in use"):
-        await admin_server(worker_pages(manager, CollectorRegistry())).start("admin.listen", address, None)
+        await admin_server(routes(manager)).start("admin.listen", address, None)

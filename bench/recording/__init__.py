@@ -1,0 +1,1 @@
+"""How true recordings are, and what they cost a worker."""

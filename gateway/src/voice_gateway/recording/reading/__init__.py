@@ -1,0 +1,1 @@
+"""From the segments of a call to its timeline, its two tracks, and what is shown of it."""

@@ -1,0 +1,1 @@
+"""What a worker writes of a call while it goes on."""

@@ -1,0 +1,37 @@
+"""What of a session's events its recording holds."""
+
+from __future__ import annotations
+
+from voice_gateway.recording.segments.recorder import Recordings
+from voice_gateway.session.stats.events import (
+    SessionDetached,
+    SessionEnded,
+    SessionEvent,
+    SessionMigrated,
+    SessionResumed,
+    ToolEnded,
+    ToolStarted,
+    TurnCompleted,
+)
+
+
+def record_event(recordings: Recordings, session_id: str, event: SessionEvent, at: float) -> None:
+    """Give an event to what records the session, if anything does; what goes over the wire is recorded there."""
+    recorder = recordings.find(session_id)
+    if recorder is None:
+        return
+    match event:
+        case TurnCompleted(turn=turn):
+            recorder.event("turn", at, **turn.as_json())
+        case SessionMigrated(peer=peer, gap_ms=gap_ms):
+            recorder.moved(peer, gap_ms, at)
+        case SessionDetached():
+            recorder.event("detached", at)
+        case SessionResumed(connection=connection):
+            recorder.event("connected", at, connection=connection)
+        case ToolStarted(call=call, name=name, side="agent"):
+            recorder.event("tool_call", at, call_id=call, name=name)
+        case ToolEnded(call=call, has_failed=has_failed):
+            recorder.event("tool_result", at, call_id=call, is_error=has_failed)
+        case SessionEnded(code=code, goes_on=goes_on):
+            recordings.close(session_id, code, at, is_over=not goes_on)

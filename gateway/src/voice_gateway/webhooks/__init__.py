@@ -1,0 +1,1 @@
+"""Signed notifications of calls to HTTP servers of the operator."""

@@ -1,0 +1,147 @@
+"""Recorded calls in a folder and in object storage: listed, moved, deleted by call, subject and age."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+import pytest
+
+from voice_gateway.errors import ConfigurationError
+from voice_gateway.recording.library.archive import (
+    Archive,
+    FolderArchive,
+    FsspecArchive,
+    JoinedArchive,
+    move_to_storage,
+)
+from voice_gateway.recording.library.library import DAY_S, Library, UnknownCall
+from voice_gateway.recording.library.redaction import load_redaction, redaction
+from voice_gateway.recording.library.upkeep import Retention, Upkeep
+from voice_gateway.recording.segments.format import Event, Head, Uplink, Words, encode_block, segment_stem
+
+NOW = 1_790_000_000.0
+
+
+def write_call(archive: Archive, call: str, began: float, *, subject: str | None = None, epoch: int = 1) -> str:
+    stem = segment_stem(round(began * 1e6), epoch, f"w{epoch}")
+    head = Head(0, call, f"w{epoch}", epoch, round(began * 1e6), "order", subject, "webtransport")
+    events = [
+        Event(1, "transcript", {"turn": 1, "role": "user"}),
+        Event(2, "migrated"),
+        Event(3_000_000, "ended", {"code": "normal"}),
+    ]
+    archive.write(call, f"{stem}.events", encode_block([head, *events]))
+    archive.write(call, f"{stem}.audio", encode_block([head, Uplink(1, 0, 0, 2, b"ab")]))
+    archive.write(
+        call, f"{stem}.words", encode_block([head, Words(1, "transcript", {"turn": 1, "role": "user", "text": "hi"})])
+    )
+    return stem
+
+
+@pytest.fixture(params=["folder", "storage", "joined"])
+def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Archive:
+    if request.param == "folder":
+        return FolderArchive(tmp_path / "calls")
+    pytest.importorskip("fsspec")
+    storage = FsspecArchive(f"memory://{uuid.uuid4().hex}/calls")
+    return storage if request.param == "storage" else JoinedArchive(FolderArchive(tmp_path / "calls"), storage)
+
+
+def test_calls_are_listed_newest_first_with_what_became_of_them(archive: Archive) -> None:
+    write_call(archive, "one", NOW - 10, subject="ann")
+    write_call(archive, "two", NOW - 5, subject="bob")
+    library = Library(archive)
+    assert [each.session_id for each in library.summaries()] == ["two", "one"]
+    (summary,) = library.summaries(subject="ann")
+    assert (summary.turns, summary.incidents, summary.code, summary.workers) == (1, 1, "normal", ("w1",))
+    assert summary.last_s - summary.began_s == pytest.approx(3.0)
+    assert [each.session_id for each in library.summaries(most=1)] == ["two"]
+
+
+def test_an_archive_without_calls_is_empty(archive: Archive) -> None:
+    library = Library(archive)
+    assert library.summaries() == []
+    with pytest.raises(UnknownCall):
+        library.timeline("none")
+    library.delete("none")
+
+
+def test_a_subjects_calls_are_deleted_whole_and_no_others(archive: Archive) -> None:
+    write_call(archive, "one", NOW, subject="ann")
+    write_call(archive, "two", NOW, subject="ann")
+    write_call(archive, "three", NOW, subject="bob")
+    assert sorted(Library(archive).delete_subject("ann")) == ["one", "two"]
+    assert archive.calls() == ["three"]
+
+
+def test_withdrawn_consent_leaves_no_sound_and_no_words(archive: Archive) -> None:
+    write_call(archive, "one", NOW)
+    Library(archive).withdraw("one")
+    assert [name.rpartition(".")[2] for name in archive.names("one")] == ["events"]
+
+
+def test_sound_and_calls_are_deleted_when_they_are_old_enough(archive: Archive) -> None:
+    for call, days in (("new", 1), ("middle", 10), ("old", 40)):
+        write_call(archive, call, NOW - days * DAY_S)
+    Library(archive).sweep(NOW, retention_s=30 * DAY_S, audio_retention_s=7 * DAY_S)
+    assert archive.calls() == ["middle", "new"]
+    assert not any(name.endswith(".audio") for name in archive.names("middle"))
+    assert any(name.endswith(".audio") for name in archive.names("new"))
+
+
+def test_a_call_is_found_by_how_its_id_begins(archive: Archive) -> None:
+    write_call(archive, "abc1", NOW)
+    write_call(archive, "abd2", NOW)
+    library = Library(archive)
+    assert library.full_id("abc") == "abc1"
+    for beginning in ("ab", "x", ""):
+        with pytest.raises(UnknownCall):
+            library.full_id(beginning)
+
+
+def test_a_complete_segment_moves_to_the_storage_and_is_read_from_there(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    folder, storage = FolderArchive(tmp_path), FsspecArchive(f"memory://{uuid.uuid4().hex}")
+    stem = write_call(folder, "one", NOW)
+    other = write_call(folder, "one", NOW + 9, epoch=2)
+    move_to_storage(folder, storage, "one", stem)
+    assert {name.rpartition(".")[0] for name in folder.names("one")} == {other}
+    assert {name.rpartition(".")[0] for name in storage.names("one")} == {stem}
+    assert Library(JoinedArchive(folder, storage)).summaries()[0].workers == ("w1", "w2")
+
+
+def test_a_sweep_moves_what_a_dead_worker_left(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    folder, storage = FolderArchive(tmp_path), FsspecArchive(f"memory://{uuid.uuid4().hex}")
+    write_call(folder, "one", NOW)
+    upkeep = Upkeep(folder, storage, JoinedArchive(folder, storage), Retention(DAY_S, DAY_S), lambda: NOW)
+    upkeep.sweep()
+    assert storage.calls() == []
+    for path in tmp_path.glob("one/*"):
+        os.utime(path, (0, 0))
+    upkeep.sweep()
+    assert folder.calls() == []
+    assert storage.calls() == ["one"]
+
+
+def test_storage_that_needs_what_is_not_installed_says_so() -> None:
+    pytest.importorskip("fsspec")
+    with pytest.raises(ConfigurationError, match=r"recording\.storage cannot be opened"):
+        FsspecArchive("nothing-knows-this://bucket")
+
+
+def test_redaction_takes_every_text_but_names() -> None:
+    redact = redaction(lambda text, kind: None if text == "drop" else text.replace("4111", "****"))
+    facts = {"turn": 1, "call_id": "4111", "name": "pay", "arguments": {"card": "4111", "list": ["4111", 5]}}
+    kept = redact(Words(1, "tool_call", facts))
+    assert kept is not None
+    assert kept.facts == facts | {"arguments": {"card": "****", "list": ["****", 5]}}
+    assert redact(Words(1, "transcript", {"turn": 1, "role": "user", "text": "drop"})) is None
+
+
+@pytest.mark.parametrize("name", ["nothing", "no.such.module:function", "json:nothing", "a b:c"])
+def test_a_redaction_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"recording\.redact"):
+        load_redaction(name)
