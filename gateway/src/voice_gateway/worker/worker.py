@@ -302,11 +302,11 @@ def _turn_spans(worker: str, agent: str) -> TurnSpans | None:
 
 def _log_start(worker: Worker) -> None:
     settings, addresses = worker.settings, worker.addresses
-    server_id = settings.worker.server_id
+    server_id = settings.server_id
     _log.info(
         "worker_started",
         name=settings.worker.name,
-        server_id=server_id.hex() if server_id is not None and settings.has_routable_cids else None,
+        server_id=None if server_id is None else server_id.hex(),
         direct=format_address(addresses.direct) if addresses.direct else None,
         inner=format_address(addresses.inner) if addresses.inner else None,
         admin=format_address(addresses.admin) if addresses.admin else None,
