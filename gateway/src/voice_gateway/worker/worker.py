@@ -26,6 +26,7 @@ from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.hosts.worker.agent import HostedAgent
 from voice_gateway.ops.admin import admin_server, worker_pages
 from voice_gateway.ops.reload import Reloader, SettingsSource
+from voice_gateway.ops.service_manager import ServiceManager
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.core.speech.pacing import Lead
 from voice_gateway.session.manager import SessionManager
@@ -270,6 +271,8 @@ async def _serve(
     gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()
     _log_start(worker)
+    manager = ServiceManager(os.environ)
+    manager.ready()
     if on_start:
         on_start(worker)
     libc = Glibc.of_process()
@@ -279,8 +282,10 @@ async def _serve(
     await asked.wait()
     if trimmer is not None:
         trimmer.stop()
+    manager.stopping()
     _log.info("worker_draining", sessions=worker.sessions.count, deadline_s=settings.session.drain_timeout_s)
     await worker.stop()
+    manager.close()
     if spans is not None:
         await loop.run_in_executor(None, spans.close)
     _log.info("worker_stopped")
