@@ -2,6 +2,12 @@ module voice.test/kubernetes
 
 go 1.26.0
 
+tool (
+	k8s.io/kubernetes/cmd/kube-apiserver
+	k8s.io/kubernetes/cmd/kube-controller-manager
+	k8s.io/kubernetes/cmd/kube-scheduler
+)
+
 require k8s.io/kubernetes v1.37.2
 
 require (

@@ -16,7 +16,7 @@ REQUIRED = (
     "keys.secretName=voice-keys",
     "tls.secretName=voice-tls",
     "access.secretName=voice-access",
-    "access.keyFiles={production.pem}",
+    "access.keyFiles={production.pub}",
 )
 AWS = f"--values={CHART / 'values-aws-nlb.yaml'}"
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -35,6 +35,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         "--set=quicLb.encrypted=false,networkPolicy.enabled=false,balancers.service.type=NodePort",
         "--set=access.openToAll=true,access.secretName=,access.keyFiles=null",
     ),
+    # what `make test-images` runs
+    "images": ("--set=workers.replicas=2,access.openToAll=true,access.secretName=,access.keyFiles=null",),
 }
 
 

@@ -78,7 +78,7 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The files of all Secrets."""
     made = ensure_certificate(tmp_path_factory.mktemp("certificate"), now=1e9)
     return {
-        **dict.fromkeys(("reset.key", "retry.key", "ticket.key", "store.key", "production.pem"), 64 * "a"),
+        **dict.fromkeys(("reset.key", "retry.key", "ticket.key", "store.key", "production.pub"), 64 * "a"),
         "quic-lb.key": 32 * "b",
         "tls.crt": made.leaf.read_text(),
         "tls.key": made.key.read_text(),
@@ -109,7 +109,7 @@ def test_a_worker_takes_its_rendered_settings(variant: str, tmp_path: Path, secr
     assert settings.server_id == bytes.fromhex("2d6575a16fa08ea4" if variant == "aws" else "0000000b")
     assert settings.worker.name == "w-11"
     assert settings.session.store.startswith("redis://")
-    assert settings.access.is_open == (variant == "plain")
+    assert settings.access.is_open == (variant in ("plain", "images"))
     assert (settings.worker.listen is not None) == (variant == "aws")
     udp = settings.worker.inner or settings.worker.listen
     assert udp is not None

@@ -88,7 +88,7 @@ tolerations:
 {{- fail "access.secretName is required, or access.openToAll=true where callers need no token" -}}
 {{- end -}}
 {{- if and $values.access.secretName (not $values.access.keyFiles) -}}
-{{- fail "access.keyFiles must name the files of access.secretName, such as [production.pem]" -}}
+{{- fail "access.keyFiles must name the files of access.secretName, such as [production.pub]" -}}
 {{- end -}}
 {{- if not (or $values.balancers.enabled $values.workers.service.enabled) -}}
 {{- fail "enable balancers or workers.service: nothing else brings UDP to the workers" -}}

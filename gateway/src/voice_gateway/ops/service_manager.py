@@ -1,4 +1,4 @@
-"""What systemd is told of a worker: that it is ready, that it stops, and that its event loop turns (sd_notify(3))."""
+"""Notifications to systemd: that a worker is ready, that it stops, and that its event loop turns (sd_notify(3))."""
 
 from __future__ import annotations
 

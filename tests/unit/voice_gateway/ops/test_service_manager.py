@@ -35,13 +35,13 @@ def test_a_running_loop_is_said_to_turn_twice_in_the_watchdogs_time(manager: tup
 
     @on_virtual_time
     async def serve() -> None:
-        told = ServiceManager({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "10000000"})
-        told.ready()
+        unit = ServiceManager({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "10000000"})
+        unit.ready()
         await asyncio.sleep(11)
         assert received(sock) == ["READY=1", *["WATCHDOG=1"] * 3]
-        told.stopping()
+        unit.stopping()
         await asyncio.sleep(5)
-        told.close()
+        unit.close()
         await asyncio.sleep(20)
         assert received(sock) == ["STOPPING=1", "WATCHDOG=1"]
 
