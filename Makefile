@@ -140,10 +140,14 @@ test-kubernetes: $(DEPLOY) $(KUBERNETES)/.ready ## the Helm chart on a real API 
 	@command -v etcd >/dev/null || { apt-get update -qq && apt-get install -qq -y etcd-server >/dev/null; }
 	STRICT=1 $(BIN)/pytest tests/kubernetes --durations 5
 
-test-images: setup $(DEPLOY) ## the images of deploy/images, built and run: calls through containers, five minutes and ten the first time (root, Debian)
+test-images: setup $(DEPLOY) $(BIN)/syft ## the images of deploy/images, built and run: calls through containers, five minutes and ten the first time (root, Debian)
 	@wanted=; for tool in buildah podman runc debootstrap curl; do command -v $$tool >/dev/null || wanted="$$wanted $$tool"; done; \
 	if [ -n "$$wanted" ]; then apt-get update -qq && apt-get install -qq -y --no-install-recommends $$wanted catatonit >/dev/null; fi
 	STRICT=1 $(BIN)/pytest tests/images --durations 5
+
+# lists what is in an image; a minute or three to build
+$(BIN)/syft: | $(READY)
+	GOBIN=$(CURDIR)/$(BIN) go install github.com/anchore/syft/cmd/syft@v1.57.1
 
 KUBERNETES_VERSION := 1.37.2
 KUBERNETES_FLAGS := -s -w -X k8s.io/component-base/version.gitVersion=v$(KUBERNETES_VERSION) -X k8s.io/component-base/version.gitMajor=1 \

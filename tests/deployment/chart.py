@@ -36,7 +36,9 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         "--set=access.openToAll=true,access.secretName=,access.keyFiles=null",
     ),
     # what `make test-images` runs
-    "images": ("--set=workers.replicas=2,access.openToAll=true,access.secretName=,access.keyFiles=null",),
+    "images": (
+        "--set=workers.replicas=2,workers.drain.timeoutSeconds=6,access.openToAll=true,access.secretName=,access.keyFiles=null",
+    ),
 }
 
 
