@@ -101,7 +101,7 @@ def test_a_container_is_not_roots_cannot_write_and_is_healthy(cluster: Pods, hos
         cluster.execute(host, "touch", "/etc/written")
     component = host.partition("-")[0]
     [image] = json.loads(cluster.engine.run("podman", "image", "inspect", cluster.engine.image(component)))
-    kind, *command = image["HealthCheck"]["Test"]
+    kind, *command = image["Healthcheck"]["Test"]
     assert kind == "CMD"
     cluster.execute(host, *command)
 
@@ -109,7 +109,7 @@ def test_a_container_is_not_roots_cannot_write_and_is_healthy(cluster: Pods, hos
 def test_an_image_says_that_it_is_not_healthy(cluster: Pods) -> None:
     """The control: without the process that it asks, the check fails."""
     [image] = json.loads(cluster.engine.run("podman", "image", "inspect", cluster.engine.image("worker")))
-    command = image["HealthCheck"]["Test"][1:]
+    command = image["Healthcheck"]["Test"][1:]
     with pytest.raises(EngineError):
         cluster.engine.run(
             "podman", "run", "--rm", "--no-healthcheck", f"--network=ns:{cluster.hosts.path('caller')}", "--no-hosts",
