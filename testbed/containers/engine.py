@@ -87,8 +87,8 @@ class Engine:
         shutil.rmtree(root, ignore_errors=True)
         packages = "python3,python3-venv,ca-certificates"
         mirror = _debian_mirror()
-        command = ("debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", root, *mirror)
-        self.run(*command, timeout_s=900)
+        what = ("--variant=minbase", f"--include={packages}", "bookworm")
+        self.run("debootstrap", *what, root, *mirror, timeout_s=900)
         container = self.run("buildah", "from", "scratch").strip()
         self.run("buildah", "add", "--quiet", container, root, "/", timeout_s=300)
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -129,11 +129,12 @@ class Settings(Section):
             places[place] = index
         lengths = {entry.id: entry.server_id_length for entry in self.config}
         for index, entry in enumerate(self.discovery):
-            for layout in self.config if isinstance(entry, OrdinalDiscovery) else ():
-                try:
-                    layout.build().ordinal_server_id(entry.count - 1)
-                except ConfigError as error:
-                    raise ConfigError(f"discovery[{index}].count: {error}") from None
+            if isinstance(entry, OrdinalDiscovery):
+                for layout in self.config:
+                    try:
+                        layout.build().ordinal_server_id(entry.count - 1)
+                    except ConfigError as error:
+                        raise ConfigError(f"discovery[{index}].count: {error}") from None
             for config_id, pattern in entry.server_ids.items() if isinstance(entry, DnsDiscovery) else ():
                 key = f"discovery[{index}].server_ids.{config_id}"
                 if config_id not in lengths:
