@@ -136,11 +136,11 @@ bench-lb-faults: setup ## what the load balancer loses when parts of it are kill
 interop: setup tools $(PEERS) $(BROWSER) ## connection IDs that Envoy makes; orders by webtransport-go, Firefox and Chromium
 	STRICT=1 $(BIN)/pytest tests/interop
 
-test-kubernetes: $(DEPLOY) $(KUBERNETES)/.ready ## the Helm chart on a real API server, installed, upgraded and evicted, three minutes and ten to build (needs Go 1.26)
+test-kubernetes: $(DEPLOY) $(KUBERNETES)/.ready ## the Helm chart on a real API server, installed, evicted and upgraded, a minute, and ten to build (needs Go 1.26)
 	@command -v etcd >/dev/null || { apt-get update -qq && apt-get install -qq -y etcd-server >/dev/null; }
 	STRICT=1 $(BIN)/pytest tests/kubernetes --durations 5
 
-test-images: setup $(DEPLOY) $(BIN)/syft ## the images of deploy/images, built and run: calls through containers, five minutes and ten the first time (root, Debian)
+test-images: setup $(DEPLOY) $(BIN)/syft ## the images of deploy/images, built and run: calls through containers, six minutes, and ten the first time (root, Debian)
 	@wanted=; for tool in buildah podman runc debootstrap curl; do command -v $$tool >/dev/null || wanted="$$wanted $$tool"; done; \
 	if [ -n "$$wanted" ]; then apt-get update -qq && apt-get install -qq -y --no-install-recommends $$wanted catatonit >/dev/null; fi
 	STRICT=1 $(BIN)/pytest tests/images --durations 5

@@ -6,9 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tests.deployment.tools import DEPLOY, run, tool
+from tests.deployment.tools import DEPLOY, module, run, tool
 
 CHART = DEPLOY / "helm" / "voice-gateway"
 NAMESPACE = "telephones"
@@ -51,7 +49,7 @@ def arguments(*given: str) -> list[str]:
 def rendered(variant: str) -> tuple[dict[str, Any], ...]:
     """Return the manifests of a variant."""
     out, _ = run(tool("helm"), "template", "voice", CHART, *arguments(*VARIANTS[variant]))
-    return tuple(each for each in yaml.safe_load_all(out) if each is not None)
+    return tuple(each for each in module("yaml").safe_load_all(out) if each is not None)
 
 
 def find(variant: str, kind: str, name: str) -> dict[str, Any]:

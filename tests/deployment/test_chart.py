@@ -13,7 +13,7 @@ from quiclb import CidEncoder
 from quiclb.settings.loader import load_settings as load_balancer_settings
 from quiclb.settings.sections import OrdinalDiscovery
 from tests.deployment.chart import CHART, VARIANTS, arguments, find, pods, rendered, write_settings
-from tests.deployment.tools import run, tool
+from tests.deployment.tools import module, run, tool
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.endpoint.sockets.client_paths import TrustedProxies
 from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings
@@ -29,8 +29,7 @@ def check(manifest: dict[str, Any]) -> None:
     """Check a manifest against the strict schema of its kind; raises `ValidationError`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        kubernetes_validate = pytest.importorskip("kubernetes_validate")
-        kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+        module("kubernetes_validate").validate(manifest, KUBERNETES, strict=True)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from locks.renew import documents
 from quiclb.settings.loader import load_settings as load_balancer_settings
 from quiclb.settings.sections import OrdinalDiscovery
 from tests.deployment.chart import CHART
-from tests.deployment.tools import DEPLOY, ROOT, run, tool
+from tests.deployment.tools import DEPLOY, ROOT, module, run, tool
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.settings.gateway_settings import SessionSection, load_settings
 
@@ -33,7 +32,7 @@ def stages() -> Iterator[tuple[str, str]]:
 
 def services() -> dict[str, dict[str, Any]]:
     """The services of the compose file."""
-    found: dict[str, dict[str, Any]] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
+    found: dict[str, dict[str, Any]] = module("yaml").safe_load((COMPOSE / "compose.yaml").read_text())["services"]
     return found
 
 
@@ -59,7 +58,7 @@ def test_an_image_is_not_roots_and_says_whether_it_is_healthy(name: str) -> None
 
 
 def test_the_images_versions_are_the_packages_and_the_charts() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    chart = module("yaml").safe_load((CHART / "Chart.yaml").read_text())
     version = chart["appVersion"]
     assert {each["project"]["version"] for each in documents() if each["project"]["name"] != "voice-workspace"} == {
         version
@@ -108,7 +107,7 @@ def test_composed_workers_and_load_balancers_find_each_other(tmp_path: Path) -> 
 
 
 def test_prometheus_scrapes_hosts_by_their_own_names() -> None:
-    document = yaml.safe_load((COMPOSE / "prometheus.yml").read_text())
+    document = module("yaml").safe_load((COMPOSE / "prometheus.yml").read_text())
     targets = [
         target for job in document["scrape_configs"] for each in job["static_configs"] for target in each["targets"]
     ]

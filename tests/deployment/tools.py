@@ -1,12 +1,15 @@
-"""The programs that check what is deployed: `make tools` brings them."""
+"""The programs and packages that check what is deployed; `make test` installs them."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
 
 import pytest
 
@@ -18,10 +21,22 @@ def tool(name: str) -> str:
     """Return the path of a program; where there is none, the test is left out, or fails under STRICT=1."""
     path = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
     if path is None:
-        if os.environ.get("STRICT") == "1":
-            pytest.fail(f"{name} is not installed: make tools")
-        pytest.skip(f"{name} is not installed: make tools")
+        _leave_out(name)
     return path
+
+
+def module(name: str) -> ModuleType:
+    """Return a module of the lock `deploy`; where there is none, as for `tool`."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        _leave_out(name)
+
+
+def _leave_out(name: str) -> NoReturn:
+    if os.environ.get("STRICT") == "1":
+        pytest.fail(f"{name} is not installed: make test installs it")
+    pytest.skip(f"{name} is not installed: make test installs it")
 
 
 def run(*command: str | Path, cwd: Path = ROOT, status: int = 0) -> tuple[str, str]:

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from deploy.local.assertions import expected_order, named
 from testbed.containers.engine import ROOT, TARGETS, Engine, EngineError
 from tests.deployment.chart import CHART
-from tests.deployment.tools import tool
+from tests.deployment.tools import module, tool
 from tests.images.conftest import ADDRESSES, NAME, USER, VIP, Pods
 
 pytestmark = pytest.mark.timeout(900)
@@ -126,7 +125,7 @@ def test_an_images_bill_of_materials_names_what_it_needs_and_no_tool_of_its_buil
     engine.run("podman", "save", "--quiet", "--format=oci-archive", f"--output={archive}", engine.image(target))
     found = json.loads(engine.run(tool("syft"), "scan", f"oci-archive:{archive}", "--quiet", "--output=spdx-json"))
     packages = {each["name"]: each.get("versionInfo") for each in found["packages"]}
-    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    version = module("yaml").safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
     assert packages["quiclb"] == version
     assert {"cryptography", "python3", "openssl"} <= packages.keys()
     assert ({"aioquic", "voice-gateway", "redis"} <= packages.keys()) == (target == "worker")

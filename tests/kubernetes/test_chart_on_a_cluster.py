@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from testbed.kubernetes.control_plane import PROGRAMS, SERVICE_MONITOR, ControlPlane, ControlPlaneError
 from tests.deployment.chart import CHART, NAMESPACE, VARIANTS, arguments, rendered
+from tests.deployment.tools import module
 
 pytestmark = pytest.mark.timeout(300)
 NAME = "voice-voice-gateway"
@@ -79,7 +79,7 @@ def healthy(cluster: ControlPlane) -> bool:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_server_takes_every_manifest(cluster: ControlPlane, variant: str) -> None:
-    manifests = yaml.safe_dump_all(rendered(variant))
+    manifests = module("yaml").safe_dump_all(rendered(variant))
     out = cluster.run(
         "kubectl", "apply", "--dry-run=server", "--validate=strict", "--filename=-", f"--namespace={NAMESPACE}",
         given=manifests,
