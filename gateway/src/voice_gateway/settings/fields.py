@@ -43,7 +43,7 @@ def _to_server_id(value: object) -> object:
 
 
 _BASE64 = "base64:"
-ServerId = Annotated[HexBytes, BeforeValidator(_to_server_id, json_schema_input_type=str)]
+ServerId = Annotated[HexBytes, BeforeValidator(_to_server_id)]
 """A server ID in hexadecimal, or in base64 behind `base64:`."""
 
 

@@ -46,9 +46,9 @@ class WorkerSection(Section):
     """What logs, metrics and the session store call this worker. Give each worker of a pool another one."""
 
     server_id: ServerId | None = None
-    """This worker's server ID in the `[[config]]` by which it issues connection IDs, in hexadecimal, or in base64 behind
-    `base64:`; required with one, where `ordinal` is not given. It must be unique in the pool. `voice-gateway up` gives
-    each of its workers one."""
+    """This worker's server ID in the `[[config]]` by which it issues connection IDs, in hexadecimal, or in base64
+    behind `base64:`; required with one, where `ordinal` is not given. It must be unique in the pool. `voice-gateway up`
+    gives each of its workers one."""
 
     ordinal: int | None = Field(default=None, ge=0, json_schema_extra=unit(None))
     """The server ID by number: the number, big endian, in as many bytes as the `[[config]]` has. Set it in place of
