@@ -17,8 +17,10 @@ from tests.deployment.tools import module, run, tool
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.endpoint.sockets.client_paths import TrustedProxies
 from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings
+from voice_gateway.worker.preflight import risks
 
 KUBERNETES = "1.37"
+USER = 10_001
 NO_SCHEMA = {"ServiceMonitor"}
 """Kinds of other projects; `make test-kubernetes` checks them against their own definitions."""
 SERVER_ID = "LWV1oW+gjqQ="
@@ -95,11 +97,17 @@ def worker_settings(variant: str, folder: Path, secret: dict[str, str], ordinal:
         key, field = source.get("secretKeyRef", {}).get("key"), source.get("fieldRef", {}).get("fieldPath")
         value = secrets[key] if key else facts[field] if field else entry["value"]
         environ[entry["name"]] = value.replace("$(REDIS_PASSWORD)", environ.get("REDIS_PASSWORD", ""))
-    flags = dict(each.removeprefix("--").split("=", 1) for each in container["args"][1:])
+    given = [each.removeprefix("--").partition("=") for each in container["args"][1:]]
+    flags = {name: value for name, _, value in given}
+    assert ("insecure-development" in flags) == (variant in ("plain", "images"))
     server_id = flags.get("server-id", "").replace("$(AWS_LBC_QUIC_SERVER_ID)", SERVER_ID) or None
     path = write_settings(variant, "worker", folder, secret)
     assert flags["config"] == f"/etc/voice-gateway/settings/{path.name}"
-    return load_settings(path, environ, {"worker.server_id": server_id})
+    settings = load_settings(path, environ, {"worker.server_id": server_id})
+    # a development certificate, which is all that a test has, is what it warns of
+    found = [risk.sentence for risk in risks(settings, None, USER) if "development certificate" not in risk.sentence]
+    assert len(found) == ("insecure-development" in flags)
+    return settings
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
