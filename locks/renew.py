@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 COMPONENTS = ("quiclb", "link", "gateway", "client/python")
 SETUP = "setup"
 AGENTS = "agents"
+IMAGE = "image"
 WHOLE = (SETUP, AGENTS)
 EXCLUDED = "excluded.txt"
 _SETUP_EXTRAS = ("agent", "bench", "cli", "daemon", "dev", "otel", "recording-storage", "redis", "speech", "vad")
@@ -25,15 +26,17 @@ LOCKS = {
     SETUP: _SETUP_EXTRAS,
     AGENTS: (*_SETUP_EXTRAS, "livekit", "openai", "pipecat", "vendors"),
     "browser": ("browser",),
+    "deploy": ("deploy",),
     "docs": ("docs",),
     "fuzz": ("fuzz",),
+    IMAGE: ("agent", "daemon", "otel", "redis", "speech", "vad"),
     "lock": ("lock",),
     "microphone": ("microphone",),
     "peers": ("peers",),
     "whisper": ("whisper",),
 }
 """Which extras a lock holds. Those of `WHOLE` are environments of their own: they also hold what the components
-themselves need, and their build tool."""
+themselves need, and their build tool. So does `IMAGE`, for container images, in the versions of `SETUP`."""
 
 
 def documents() -> list[dict[str, Any]]:
@@ -46,7 +49,7 @@ def requirements(name: str) -> list[str]:
     found = documents()
     own = {each["project"]["name"] for each in found}
     asked = [line for each in found for extra in LOCKS[name] for line in _extra(each, extra)]
-    if name in WHOLE:
+    if name in (*WHOLE, IMAGE):
         asked += [line for each in found for line in each["project"].get("dependencies", ())]
         asked += [line for each in found for line in each["build-system"]["requires"]]
     return sorted({line for line in asked if re.split(r"[\[=<>~! ]", line)[0] not in own})

@@ -75,7 +75,7 @@ def main() -> None:
 def serve(
     config: ConfigFile,
     name: Annotated[str | None, typer.Option(help="This worker's name.")] = None,
-    server_id: Annotated[str | None, typer.Option(help="Its QUIC-LB server ID in hexadecimal.")] = None,
+    server_id: Annotated[str | None, typer.Option(help="Its QUIC-LB server ID: hexadecimal, or base64:...")] = None,
     listen: Annotated[str | None, typer.Option(help="Where clients come directly, as 192.0.2.1:4433.")] = None,
     inner: Annotated[str | None, typer.Option(help="Where load balancers pass datagrams on to.")] = None,
     trusted_proxies: Annotated[
@@ -187,7 +187,7 @@ def _facts(settings: GatewaySettings) -> dict[str, Any]:
     layout = settings.issuing_config() if settings.has_routable_cids else None
     return {
         "name": worker.name,
-        "server_id": worker.server_id.hex() if worker.server_id is not None else None,
+        "server_id": None if settings.server_id is None else settings.server_id.hex(),
         "connection_ids": layout.algorithm.value if layout else "unroutable",
         "config_id": layout.config_id if layout else None,
         "cid_length": layout.cid_length if layout else None,

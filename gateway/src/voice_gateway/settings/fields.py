@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, JsonValue, SecretStr
 from quiclb.errors import ConfigError
 from quiclb.net.address import parse_host_port
 from quiclb.settings import documents
+from quiclb.settings.fields import HexBytes
 from quiclb.settings.fields import Section as StrictSection
 from voice_gateway.errors import ConfigurationError
 
@@ -29,6 +31,20 @@ def split(value: object) -> object:
 TextOrList = str | list[str]
 """How a list may be written: as one, or as text with commas."""
 List = Annotated[tuple[str, ...], BeforeValidator(split, json_schema_input_type=TextOrList)]
+
+
+def _to_server_id(value: object) -> object:
+    if not isinstance(value, str) or not value.startswith(_BASE64):
+        return value
+    try:
+        return base64.b64decode(value.removeprefix(_BASE64), validate=True)
+    except ValueError:
+        raise ValueError(f"must be base64 after {_BASE64!r}, as AWS gives server IDs, got {value!r}") from None
+
+
+_BASE64 = "base64:"
+ServerId = Annotated[HexBytes, BeforeValidator(_to_server_id)]
+"""A server ID in hexadecimal, or in base64 behind `base64:`."""
 
 
 def unit(name: str | None) -> dict[str, JsonValue]:

@@ -108,6 +108,14 @@ class GatewaySettings(Section):
         allowed = self.quic.unroutable_clients_may_migrate
         return self.worker.inner is None if allowed is None else allowed
 
+    @property
+    def server_id(self) -> bytes | None:
+        """This worker's server ID in the config it issues connection IDs by; `None` where these name no worker."""
+        if not self.has_routable_cids:
+            return None
+        worker = self.worker
+        return worker.server_id if worker.ordinal is None else self.issuing_config().ordinal_server_id(worker.ordinal)
+
     def issuing_config(self) -> QuicLbConfig:
         """Return the `[[config]]` that connection IDs are issued by; raises `ConfigurationError`."""
         ids = [entry.id for entry in self.config]
@@ -152,7 +160,10 @@ class GatewaySettings(Section):
         if not self.config:
             raise ConfigurationError("quic.routable_cids needs a [[config]]")
         layout = self.issuing_config()
-        server_id = self.worker.server_id
+        try:
+            server_id = self.server_id
+        except ConfigError as error:
+            raise ConfigurationError(f"worker.ordinal: {error}") from None
         if server_id is None:
             raise ConfigurationError(
                 f"worker.server_id is required, {layout.server_id_length} bytes for config {layout.config_id}"

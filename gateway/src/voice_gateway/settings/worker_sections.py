@@ -11,12 +11,12 @@ from pydantic import Field, SecretStr, model_validator
 
 from quiclb.net.address import Address, Kind, format_address, ip_facts, parse_address
 from quiclb.net.backend_addresses import overlap
-from quiclb.settings.fields import HexBytes, HostPort
+from quiclb.settings.fields import HostPort
 from voice_gateway.endpoint.sealing import SECRET_BYTES
 from voice_gateway.endpoint.settings import SharedSecrets
 from voice_gateway.endpoint.sockets.client_paths import TrustedProxies
 from voice_gateway.errors import ConfigurationError
-from voice_gateway.settings.fields import List, Section, read_bytes, read_bytes_of_each, unit
+from voice_gateway.settings.fields import List, Section, ServerId, read_bytes, read_bytes_of_each, unit
 from voicelink.audio.codecs.opus import ANSWERS
 from voicelink.quic import PreferredAddress
 
@@ -45,9 +45,15 @@ class WorkerSection(Section):
     name: str = Field(default="worker", min_length=1, max_length=64)
     """What logs, metrics and the session store call this worker. Give each worker of a pool another one."""
 
-    server_id: HexBytes | None = None
-    """This worker's server ID in the `[[config]]` by which it issues connection IDs, in hexadecimal; required with one.
-    It must be unique in the pool. `voice-gateway up` gives each of its workers one."""
+    server_id: ServerId | None = None
+    """This worker's server ID in the `[[config]]` by which it issues connection IDs, in hexadecimal, or in base64
+    behind `base64:`; required with one, where `ordinal` is not given. It must be unique in the pool. `voice-gateway up`
+    gives each of its workers one."""
+
+    ordinal: int | None = Field(default=None, ge=0, json_schema_extra=unit(None))
+    """The server ID by number: the number, big endian, in as many bytes as the `[[config]]` has. Set it in place of
+    `server_id` where workers are numbered, as the pods of a StatefulSet; load balancers find them by `[[discovery]]` of
+    the kind `ordinals`."""
 
     listen: HostPort | None = None
     """Where clients come directly, over UDP. `0.0.0.0` takes all IPv4 addresses of the machine, `[::]` those of both
@@ -59,7 +65,8 @@ class WorkerSection(Section):
     trusted_proxies: List = ()
     """The load balancers whose SPP headers name the client, each by its inner IP address, or by IP:port where others on
     its host are not to be trusted; required with `inner`. Health probes, which come from another port, are answered in
-    both cases."""
+    both cases. A network, such as `10.4.0.0/14`, trusts all in it: for load balancers whose addresses change, where
+    nothing else there can reach `inner`."""
 
     preferred: List = ()
     """Where clients that came through a load balancer find `listen`: an IPv4 address, an IPv6 address or one of each,
@@ -77,6 +84,8 @@ class WorkerSection(Section):
             raise ValueError("give listen, inner or both")
         if self.inner is not None and not self.trusted_proxies:
             raise ValueError("inner requires trusted_proxies, the load balancers whose SPP headers name the client")
+        if self.server_id is not None and self.ordinal is not None:
+            raise ValueError("give server_id or ordinal, not both")
         if self.preferred and (self.listen is None or self.inner is None):
             raise ValueError("preferred leads clients of inner to listen: give both")
         for key, address in (("listen", self.listen), ("inner", self.inner)):

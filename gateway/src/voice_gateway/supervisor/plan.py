@@ -34,6 +34,7 @@ _SECRET_BYTES: Final = 32
 _MAX_NAME: Final = 64
 _NOT_HERE: Final = {
     ("worker", "server_id"): "each worker gets one",
+    ("worker", "ordinal"): "each worker gets one",
     ("worker", "inner"): "no load balancer stands in front; run `serve` for workers behind one",
     ("worker", "trusted_proxies"): "no load balancer stands in front; run `serve` for workers behind one",
     ("worker", "preferred"): "clients are at the workers' own address already",

@@ -59,8 +59,8 @@ class ConnectionIds:
         _log.info("connection_ids_rotated", config=_config_id(settings))
 
     def _make(self, settings: GatewaySettings) -> ServerCidSource:
-        server_id = settings.worker.server_id
-        if not settings.has_routable_cids or server_id is None:
+        server_id = settings.server_id
+        if server_id is None:
             return self._make_unroutable(settings)
         config = settings.issuing_config()
         used = self._issued.get(config.config_id)

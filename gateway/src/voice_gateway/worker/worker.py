@@ -33,6 +33,7 @@ from voice_gateway.ops.admin.operations import RequestRefused, routes_of
 from voice_gateway.ops.admin.server import admin_server
 from voice_gateway.ops.admin.table import AdminParts, admin_operations
 from voice_gateway.ops.reload import Reloader, SettingsSource
+from voice_gateway.ops.service_manager import ServiceManager
 from voice_gateway.recording.library.reader_process import CallReader
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.core.speech.pacing import Lead
@@ -315,6 +316,8 @@ async def _serve(
     gc.set_threshold(*GC_THRESHOLDS)
     gc.freeze()
     _log_start(worker)
+    manager = ServiceManager(os.environ)
+    manager.ready()
     if on_start:
         on_start(worker)
     libc = Glibc.of_process()
@@ -324,8 +327,10 @@ async def _serve(
     await asked.wait()
     if trimmer is not None:
         trimmer.stop()
+    manager.stopping()
     _log.info("worker_draining", sessions=worker.sessions.count, deadline_s=settings.session.drain_timeout_s)
     await worker.stop()
+    manager.close()
     if spans is not None:
         await loop.run_in_executor(None, spans.close)
     _log.info("worker_stopped")
@@ -347,11 +352,11 @@ def _call_spans(worker: str, agent: str, loop_time: Callable[[], float]) -> Call
 
 def _log_start(worker: Worker) -> None:
     settings, addresses = worker.settings, worker.addresses
-    server_id = settings.worker.server_id
+    server_id = settings.server_id
     _log.info(
         "worker_started",
         name=settings.worker.name,
-        server_id=server_id.hex() if server_id is not None and settings.has_routable_cids else None,
+        server_id=None if server_id is None else server_id.hex(),
         direct=format_address(addresses.direct) if addresses.direct else None,
         inner=format_address(addresses.inner) if addresses.inner else None,
         admin=format_address(addresses.admin) if addresses.admin else None,

@@ -13,7 +13,7 @@ from quiclb.net.address import format_address
 from quiclb.net.kernel.routes import path_mtu
 from quiclb.routing.pool import Backend
 from quiclb.settings.loader import Settings
-from quiclb.settings.sections import DnsDiscovery
+from quiclb.settings.sections import FileDiscovery
 
 
 async def summarise(settings: Settings, *, is_resolving: bool = False) -> dict[str, Any]:
@@ -27,7 +27,7 @@ async def summarise(settings: Settings, *, is_resolving: bool = False) -> dict[s
     discoveries = []
     for entry in settings.discovery:
         source = make_source(entry, lambda: None)
-        if is_resolving or not isinstance(entry, DnsDiscovery):
+        if is_resolving or isinstance(entry, FileDiscovery):
             await source.refresh()
             if source.fault is not None:
                 raise ConfigError(f"{source.name}: {source.fault}")

@@ -60,6 +60,16 @@ class QuicLbConfig:
         """Bytes of a connection ID without any the server appends, 6..20."""
         return 1 + self.combined_length
 
+    def ordinal_server_id(self, ordinal: int) -> bytes:
+        """Return the server ID of a server that its pool numbers from 0: that number, big endian.
+
+        Raises `ConfigError` where it has not enough bytes.
+        """
+        highest = 256**self.server_id_length - 1
+        if not 0 <= ordinal <= highest:
+            raise ConfigError(f"config {self.config_id} has server IDs for ordinals 0 to {highest}, got {ordinal}")
+        return ordinal.to_bytes(self.server_id_length, "big")
+
     @property
     def algorithm(self) -> Algorithm:
         """Which algorithm this layout implies (draft section "CID Format")."""

@@ -7,6 +7,7 @@ import socket
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +19,11 @@ from quiclb.net.address import Address, format_address, normalise
 from quiclb.routing.pool import Backend
 from quiclb.settings.files import files_signature
 from quiclb.settings.loader import load_backends
-from quiclb.settings.sections import DnsDiscovery, FileDiscovery
+from quiclb.settings.sections import DnsDiscovery, FileDiscovery, OrdinalDiscovery
 
 FILE_INTERVAL_S: Final = 0.5
 LOOKUP_TIMEOUT_S: Final = 10.0
+_NO_SUCH_NAME: Final = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 
 
 class BackendSource:
@@ -108,21 +110,63 @@ class DnsSource(BackendSource):
         return [Backend(each.name, each.address, states[each.address], each.server_ids) for each in derived]
 
     async def _ask(self) -> list[Address]:
-        entry = self._entry
         try:
-            async with asyncio.timeout(LOOKUP_TIMEOUT_S):
-                found = await asyncio.get_running_loop().getaddrinfo(entry.host, entry.port, type=socket.SOCK_DGRAM)
-        except TimeoutError:
-            raise ConfigError(f"no answer within {LOOKUP_TIMEOUT_S:g} s") from None
+            return await _look_up(self._entry.host, self._entry.port)
         except socket.gaierror as error:
             raise ConfigError((error.strerror or str(error)).lower()) from None
-        return sorted({normalise((str(address[0]), int(address[1]))) for *_, address in found})
 
     def _accept(self, answer: list[Address]) -> None:
         self._backend_set.update(
             [Backend(format_address(address), address) for address in answer], asyncio.get_running_loop().time()
         )
         get_logger().info("backends found", source=self.name, addresses=[format_address(address) for address in answer])
+
+
+class OrdinalSource(BackendSource):
+    """The addresses of numbered host names, each with its number as server ID."""
+
+    def __init__(self, entry: OrdinalDiscovery, changed: Callable[[], None]) -> None:
+        super().__init__(f"ordinals:{entry.host}", entry.interval_s, entry.linger_s, changed)
+        self._entry = entry
+        self._ordinals = {entry.host_of(ordinal): ordinal for ordinal in range(entry.count)}
+
+    def backends(self, configs: Sequence[QuicLbConfig]) -> list[Backend]:
+        return [
+            replace(
+                backend,
+                server_ids={
+                    config.config_id: (config.ordinal_server_id(self._ordinals[backend.name]),) for config in configs
+                },
+            )
+            for backend in super().backends(configs)
+        ]
+
+    async def _ask(self) -> dict[str, Address]:
+        addresses = await asyncio.gather(*(self._look_up(host) for host in self._ordinals))
+        found = {host: address for host, address in zip(self._ordinals, addresses, strict=True) if address is not None}
+        if not found:  # more often a fault of the resolver than a pool without servers
+            raise ConfigError("none of the names exists")
+        return found
+
+    async def _look_up(self, host: str) -> Address | None:
+        """Return the first address of a name, `None` where there is no such name."""
+        try:
+            found = await _look_up(host, self._entry.port)
+        except socket.gaierror as error:
+            if error.errno in _NO_SUCH_NAME:
+                return None
+            raise ConfigError(f"{host}: {(error.strerror or str(error)).lower()}") from None
+        return found[0] if found else None
+
+    def _accept(self, answer: dict[str, Address]) -> None:
+        self._backend_set.update(
+            [Backend(host, address) for host, address in answer.items()], asyncio.get_running_loop().time()
+        )
+        get_logger().info(
+            "backends found",
+            source=self.name,
+            addresses={self._ordinals[host]: format_address(address) for host, address in answer.items()},
+        )
 
 
 class FileSource(BackendSource):
@@ -152,6 +196,18 @@ class FileSource(BackendSource):
         get_logger().info("backends found", source=self.name, backends=[backend.name for backend in answer])
 
 
-def make_source(entry: DnsDiscovery | FileDiscovery, changed: Callable[[], None]) -> BackendSource:
+def make_source(entry: DnsDiscovery | OrdinalDiscovery | FileDiscovery, changed: Callable[[], None]) -> BackendSource:
     """The source for a `[[discovery]]` entry."""
+    if isinstance(entry, OrdinalDiscovery):
+        return OrdinalSource(entry, changed)
     return DnsSource(entry, changed) if isinstance(entry, DnsDiscovery) else FileSource(entry, changed)
+
+
+async def _look_up(host: str, port: int) -> list[Address]:
+    """Return the addresses of a name, sorted; raises `ConfigError` for no answer, `socket.gaierror` for a bad one."""
+    try:
+        async with asyncio.timeout(LOOKUP_TIMEOUT_S):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except TimeoutError:
+        raise ConfigError(f"no answer within {LOOKUP_TIMEOUT_S:g} s") from None
+    return sorted({normalise((str(address[0]), int(address[1]))) for *_, address in found})

@@ -25,6 +25,7 @@ from quiclb.settings.sections import (
     FileDiscovery,
     ForwarderSection,
     HealthSection,
+    OrdinalDiscovery,
 )
 
 ENVIRONMENT_PREFIX = "QUICLB_"
@@ -122,12 +123,18 @@ class Settings(Section):
                 raise ConfigError(f"config[{index}].id: config ID {layout.id} is given twice")
         places: dict[object, int] = {}
         for index, source in enumerate(self.discovery):
-            place = (source.host, source.port) if isinstance(source, DnsDiscovery) else source.path
+            place = source.path if isinstance(source, FileDiscovery) else (source.host, source.port)
             if place in places:
                 raise ConfigError(f"discovery[{index}]: asks the same as discovery[{places[place]}]")
             places[place] = index
         lengths = {entry.id: entry.server_id_length for entry in self.config}
         for index, entry in enumerate(self.discovery):
+            if isinstance(entry, OrdinalDiscovery):
+                for layout in self.config:
+                    try:
+                        layout.build().ordinal_server_id(entry.count - 1)
+                    except ConfigError as error:
+                        raise ConfigError(f"discovery[{index}].count: {error}") from None
             for config_id, pattern in entry.server_ids.items() if isinstance(entry, DnsDiscovery) else ():
                 key = f"discovery[{index}].server_ids.{config_id}"
                 if config_id not in lengths:
@@ -157,7 +164,7 @@ def _key_path(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part not in ("[key]", "dns", "file"):
+        elif part not in ("[key]", "dns", "file", "ordinals"):
             path += f".{part}" if path else part
     return f"{path}: " if path else ""
 

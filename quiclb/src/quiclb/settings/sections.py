@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
@@ -13,12 +13,14 @@ from quiclb.codec.config import KEY_LENGTH, QuicLbConfig
 from quiclb.datapath.linux.libc import IS_SUPPORTED
 from quiclb.datapath.loading import check_datapath_name
 from quiclb.errors import ConfigError
-from quiclb.net.address import Address, Kind, format_address, ip_facts
+from quiclb.net.address import Address, Kind, format_address, ip_facts, parse_host
 from quiclb.net.backend_addresses import overlap
 from quiclb.routing.pool import Backend, BackendState
 from quiclb.routing.table import UnknownServerId
 from quiclb.settings.documents import read_text
 from quiclb.settings.fields import ConfigIds, HostName, HostNames, HostPort, Name, Section, ServerIds
+
+ORDINAL: Final = "{ordinal}"
 
 
 class ForwarderSection(Section):
@@ -236,6 +238,50 @@ class DnsDiscovery(Section):
         return value
 
 
+class OrdinalDiscovery(Section):
+    """`[[discovery]]` with `kind = "ordinals"`: servers that have numbered names, such as those of a StatefulSet.
+
+    One backend for each number below `count` whose name resolves, named after it; its server ID in every config is the
+    number, big endian, and stays the same when the server comes back at another address. Each name should have one
+    address, of the family of `inner`; of several the first one, as text, counts. A name that no longer exists drains
+    for `linger_s`; if none exists or the resolver fails, the last answer stays in place.
+    """
+
+    kind: Literal["ordinals"]
+
+    host: str
+    """The names, with `{ordinal}` for the number, such as `worker-{ordinal}.workers.default.svc.cluster.local`;
+    required. Otherwise as for `dns`."""
+
+    count: int = Field(ge=1, le=1000)
+    """How many numbers to ask for, from 0 on, 1 to 1000; required. The most servers that there will be: each is a
+    lookup every `interval_s`."""
+
+    port: int = Field(ge=1, le=65535)
+    """The port of every backend, 1 to 65535; required."""
+
+    interval_s: float = Field(default=5.0, ge=0.5, le=3600)
+    """Seconds between lookups, 0.5 to 3600, default 5. Raise it where the resolver is shared and the pool is calm."""
+
+    linger_s: float = Field(default=300.0, ge=0, le=86400)
+    """Seconds that a backend keeps its connections after its name is gone, 0 to 86400, default 300. Use the grace
+    period in which a terminating server still serves."""
+
+    def host_of(self, ordinal: int) -> str:
+        """Return the name of one server."""
+        return self.host.replace(ORDINAL, str(ordinal))
+
+    @model_validator(mode="after")
+    def _check_host(self) -> OrdinalDiscovery:
+        if ORDINAL not in self.host:
+            raise ConfigError(f"host: must hold {ORDINAL} where the number stands, got {self.host!r}")
+        try:
+            parse_host(self.host_of(self.count - 1))
+        except ConfigError as error:
+            raise ConfigError(f"host: {error}") from None
+        return self
+
+
 class FileDiscovery(Section):
     """`[[discovery]]` with `kind = "file"`: `[[backend]]` entries in a file that other software writes.
 
@@ -258,7 +304,7 @@ class FileDiscovery(Section):
         return beside(value, info)
 
 
-DiscoveryEntry = Annotated[DnsDiscovery | FileDiscovery, Field(discriminator="kind")]
+DiscoveryEntry = Annotated[DnsDiscovery | OrdinalDiscovery | FileDiscovery, Field(discriminator="kind")]
 
 
 def beside(path: Path, info: ValidationInfo) -> Path:

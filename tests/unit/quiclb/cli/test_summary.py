@@ -16,6 +16,7 @@ from quiclb.settings.sections import (
     FileDiscovery,
     ForwarderSection,
     HealthSection,
+    OrdinalDiscovery,
 )
 
 EXAMPLES = Path(__file__).parents[4] / "deploy" / "quiclb"
@@ -41,7 +42,7 @@ def test_the_example_means_what_its_comments_say(quiclb, example):
         "c": "active",
     }
     assert found["backends"][1]["server_ids"] == {"0": ["5f1d2c02", "5f1d2c03"]}
-    assert [each["backends"] for each in found["discovery"]] == [None, 1]
+    assert [each["backends"] for each in found["discovery"]] == [None, 1, None]
     assert found["conflicts"] == []
     _, text, _ = quiclb("check", "--config", str(example))
     assert "workers.voice.svc.cluster.local: not looked up, see --resolve" in text
@@ -52,12 +53,13 @@ def test_the_commented_defaults_are_the_defaults(example):
     lines = example.read_text().splitlines()
     text = "\n".join(line[2:] if line.startswith("# ") and " = " in line else line for line in lines)
     printed = tomllib.loads(text)
-    explicit = {"listen", "inner", "metrics", "metrics_hosts", "host", "port", "path", "kind", "server_ids"}
+    explicit = {"listen", "inner", "metrics", "metrics_hosts", "host", "port", "path", "kind", "server_ids", "count"}
     sections = [
         (ForwarderSection, printed["forwarder"]),
         (HealthSection, printed["health"]),
         (DnsDiscovery, printed["discovery"][0]),
         (FileDiscovery, printed["discovery"][1]),
+        (OrdinalDiscovery, printed["discovery"][2]),
     ]
     for model, values in sections:
         assert values.keys() == model.model_fields.keys()

@@ -50,3 +50,11 @@ def test_repr_hides_the_key():
 )
 def test_the_layout_implies_the_algorithm(lengths, key, algorithm):
     assert QuicLbConfig(0, *lengths, key).algorithm is algorithm
+
+
+def test_the_server_id_of_an_ordinal_is_its_number_big_endian():
+    config = QuicLbConfig(0, 2, 14)
+    assert [config.ordinal_server_id(ordinal).hex() for ordinal in (0, 11, 65535)] == ["0000", "000b", "ffff"]
+    for ordinal in (-1, 65536):
+        with pytest.raises(ConfigError, match=f"server IDs for ordinals 0 to 65535, got {ordinal}"):
+            config.ordinal_server_id(ordinal)

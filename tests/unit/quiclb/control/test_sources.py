@@ -11,7 +11,7 @@ import structlog.testing
 from quiclb import QuicLbConfig
 from quiclb.control.sources import make_source
 from quiclb.routing.pool import BackendState
-from quiclb.settings.sections import DnsDiscovery, FileDiscovery
+from quiclb.settings.sections import DnsDiscovery, FileDiscovery, OrdinalDiscovery
 from tests.unit.quiclb.virtual import on_virtual_time
 
 CONFIGS = (QuicLbConfig(0, 4, 12),)
@@ -113,6 +113,70 @@ async def test_a_resolver_that_hangs_is_given_up():
     source = make_source(DNS, Changes())
     assert not await source.refresh()
     assert source.results == {"failed": 1}
+
+
+ORDINALS = OrdinalDiscovery(kind="ordinals", host="w-{ordinal}.test", count=3, port=4433, interval_s=5, linger_s=60)
+NO_NAME = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+def resolve(answers):
+    """Have the event loop's `getaddrinfo` answer from `answers`, host name to IP address or exception."""
+
+    async def getaddrinfo(host, port, *, type):
+        answer = answers.get(host, NO_NAME)
+        if isinstance(answer, Exception):
+            raise answer
+        return [(socket.AF_INET, type, 17, "", (answer, port))]
+
+    asyncio.get_running_loop().getaddrinfo = getaddrinfo
+
+
+@on_virtual_time
+async def test_a_numbered_name_keeps_its_server_id_when_its_address_changes():
+    answers = {"w-0.test": "10.0.0.7", "w-2.test": "10.0.0.5"}
+    resolve(answers)
+    source = make_source(ORDINALS, Changes())
+    assert await source.refresh()
+    found = {each.name: (each.address, each.server_ids[0][0].hex()) for each in source.backends(CONFIGS)}
+    assert found == {
+        "w-0.test": (("10.0.0.7", 4433), "00000000"),
+        "w-2.test": (("10.0.0.5", 4433), "00000002"),
+    }
+    answers["w-2.test"] = "10.0.0.9"
+    assert await source.refresh()
+    assert [(each.address[0], each.state) for each in source.backends(CONFIGS)] == [
+        ("10.0.0.7", BackendState.ACTIVE),
+        ("10.0.0.9", BackendState.ACTIVE),
+    ]
+
+
+@on_virtual_time
+async def test_a_numbered_name_that_is_gone_drains_with_its_server_id():
+    answers = {"w-0.test": "10.0.0.7", "w-1.test": "10.0.0.8"}
+    resolve(answers)
+    source = make_source(ORDINALS, Changes())
+    await source.refresh()
+    del answers["w-1.test"]
+    source.start()
+    await asyncio.sleep(6)
+    assert (names(source), names(source, BackendState.DRAINING)) == (["w-0.test"], ["w-1.test"])
+    assert source.backends(CONFIGS)[1].server_ids == {0: (bytes((0, 0, 0, 1)),)}
+    await asyncio.sleep(70)
+    await source.stop()
+    assert names(source, BackendState.DRAINING) == []
+
+
+@pytest.mark.parametrize(
+    "answers", [{}, {"w-0.test": "10.0.0.7", "w-1.test": socket.gaierror(socket.EAI_AGAIN, "Temporary failure")}]
+)
+@on_virtual_time
+async def test_numbered_names_stay_where_none_exists_or_the_resolver_fails(answers):
+    resolve({"w-0.test": "10.0.0.7", "w-1.test": "10.0.0.8"})
+    source = make_source(ORDINALS, Changes())
+    await source.refresh()
+    resolve(answers)
+    assert not await source.refresh()
+    assert names(source) == ["w-0.test", "w-1.test"]
 
 
 @on_virtual_time

@@ -36,6 +36,7 @@ server_ids = { 0 = "{address:4}" }
 """
 KEY = 'key = "8f95f09245765f80256934e50c66207f"'
 DNS = GOOD[GOOD.index('kind = "dns"') :].strip()
+ORDINALS = 'kind = "ordinals"\nhost = "w-{ordinal}"\ncount = 3\nport = 4433'
 ADDRESS = "address must look like 192.0.2.1:443 or [2001:db8::1]:443"
 NAME = "host name must be labels of 1 to 63 letters, digits or hyphens"
 
@@ -123,7 +124,7 @@ MISTAKES = [
     ('name = "a"', 'name = "a"\nweight = 5', "backend[0].weight: unknown key"),
     # discovery
     ('kind = "dns"', "", "discovery[0]: kind is required"),
-    ('kind = "dns"', 'kind = "srv"', "discovery[0]: kind must be one of 'dns', 'file'"),
+    ('kind = "dns"', 'kind = "srv"', "discovery[0]: kind must be one of 'dns', 'ordinals', 'file'"),
     ('"workers.test"', '""', f"discovery[0].host: {NAME}"),
     ('"workers.test"', '"a..b"', f"discovery[0].host: {NAME}"),
     ('"workers.test"', f'"{"a" * 64}.test"', f"discovery[0].host: {NAME}"),
@@ -138,6 +139,15 @@ MISTAKES = [
     ("{address:4}", "{adress:4}", "discovery[0].server_ids: a server ID pattern holds pairs of hexadecimal digits"),
     ('0 = "{address:4}"', '5 = "{address:4}"', "discovery[0].server_ids.5: config 5 does not exist"),
     (DNS, f"{DNS}\n[[discovery]]\n{DNS}", "discovery[1]: asks the same as discovery[0]"),
+    (DNS, ORDINALS.replace("{ordinal}", "0"), "discovery[0]: host: must hold {ordinal} where the number stands"),
+    (DNS, ORDINALS.replace("-{ordinal}", ".{ordinal}"), "discovery[0]: host: host name must not end in a number"),
+    (DNS, ORDINALS.replace("count = 3", "count = 0"), "discovery[0].count: must be at least 1"),
+    (DNS, f"{ORDINALS}\nserver_ids = {{ 0 = '00' }}", "discovery[0].server_ids: unknown key"),
+    (
+        DNS,
+        ORDINALS.replace("count = 3", "count = 257") + "\n[[config]]\nid = 5\nserver_id_length = 1\nnonce_length = 15",
+        "discovery[0].count: config 5 has server IDs for ordinals 0 to 255, got 256",
+    ),
     (DNS, 'kind = "file"\npath = 5', "discovery[0].path: must be a file name in quotes"),
 ]  # fmt: skip
 UNREADABLE = [

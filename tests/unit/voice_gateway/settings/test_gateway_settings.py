@@ -213,6 +213,12 @@ class TestFaults:
             (f'key = "{KEY}"', 'key = "abc"', "config[0].key: "),
             ('server_id = "00000001"', 'server_id = "0001"', "worker.server_id is 2 bytes, config 0 expects 4"),
             ('server_id = "00000001"', "", "worker.server_id is required"),
+            ('server_id = "00000001"', 'server_id = "base64:AAA"', "must be base64 after 'base64:'"),
+            ('server_id = "00000001"', 'server_id = "base64:AAE="', "worker.server_id is 2 bytes, config 0 expects 4"),
+            ('server_id = "00000001"', 'server_id = "00000001"\nordinal = 1', "give server_id or ordinal, not both"),
+            ('server_id = "00000001"', "ordinal = -1", "worker.ordinal: must be at least 0"),
+            ('server_id = "00000001"', "ordinal = 4294967296", "worker.ordinal: config 0 has server IDs for ordinals"),
+            ('"10.0.0.2:4433"', '"10.0.0.2/8"', "trusted_proxies: a trusted proxy is an IP address, IP:port or a netw"),
             ('trusted_proxies = ["10.0.0.1", "10.0.0.2:4433"]', "", "inner requires trusted_proxies"),
             ('"10.0.0.2:4433"', '"10.0.0.2:0"', "port must be 1 to 65535, got '10.0.0.2:0'"),
             (
@@ -309,6 +315,24 @@ class TestSeveralConfigs:
         text = (FULL + self.SECOND).replace("[quic]", "[quic]\nconfig_id = 1")
         settings = load(text.replace('server_id = "00000001"', 'server_id = "0000000000000001"'))
         assert settings.issuing_config().config_id == 1
+
+
+class TestServerId:
+    def test_may_be_base64_as_aws_gives_it(self, load):
+        text = FULL.replace("server_id_length = 4", "server_id_length = 8").replace(
+            "nonce_length = 12", "nonce_length = 8"
+        )
+        settings = load(text, {"VOICE_GATEWAY_WORKER_SERVER_ID": "base64:LWV1oW+gjqQ="})
+        assert settings.server_id == bytes.fromhex("2d6575a16fa08ea4")
+
+    def test_follows_from_the_ordinal_in_each_config(self, load):
+        text = FULL.replace('server_id = "00000001"', "") + TestSeveralConfigs.SECOND
+        environ = {"VOICE_GATEWAY_WORKER_ORDINAL": "11"}
+        ids = [load(text.replace("[quic]", f"[quic]\nconfig_id = {n}"), environ).server_id for n in (0, 1)]
+        assert [each.hex() for each in ids] == ["0000000b", "000000000000000b"]
+
+    def test_is_none_where_connection_ids_name_no_worker(self, load):
+        assert load(FULL.replace("routable_cids = true", "routable_cids = false")).server_id is None
 
 
 PUBLIC_FILES = {("up", "state"), ("tls", "certificate"), ("quic", "qlog_folder"), ("recording", "folder")}

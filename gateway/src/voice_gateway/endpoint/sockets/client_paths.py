@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from quiclb.errors import ConfigError
 from quiclb.net.address import ip_facts, parse_address
@@ -71,7 +72,8 @@ def packed_host(address: Path) -> bytes:
 class TrustedProxies:
     """The load balancers whose SPP headers name the client.
 
-    `10.0.0.1` is trusted from any port, `10.0.0.2:4433` or `[fd00::2]:4433` from one.
+    `10.0.0.1` is trusted from any port, `10.0.0.2:4433` or `[fd00::2]:4433` from one, `10.4.0.0/14` is a network of
+    hosts trusted from any port.
 
     Health probes come from a port of their own, and are answered from any port: the answer, Version Negotiation, is
     what any client gets, and goes to the sender.
@@ -81,7 +83,12 @@ class TrustedProxies:
     def __init__(self, names: tuple[str, ...]) -> None:
         self._hosts: set[str] = set()
         self._addresses: set[tuple[str, int]] = set()
+        self._networks: list[_Network] = []
+        self._is_within = lru_cache(maxsize=_HOSTS_REMEMBERED)(self._find)
         for name in names:
+            if "/" in name:
+                self._networks.append(_parse_network(name))
+                continue
             host, port = _parse(name)
             if port is None:
                 self._hosts.add(host)
@@ -92,11 +99,29 @@ class TrustedProxies:
     def has(self, address: ProxyAddress) -> bool:
         """Whether SPP headers from this socket address are trusted."""
         host = address[0].removeprefix("::ffff:")
-        return host in self._hosts or (host, address[1]) in self._addresses
+        return host in self._hosts or (host, address[1]) in self._addresses or self._is_within(host)
 
     def may_probe(self, address: ProxyAddress) -> bool:
         """Whether a datagram from this socket address may be a health probe of a trusted proxy."""
-        return address[0].removeprefix("::ffff:") in self._probers
+        host = address[0].removeprefix("::ffff:")
+        return host in self._probers or self._is_within(host)
+
+    def _find(self, host: str) -> bool:
+        if not self._networks:
+            return False
+        ip = ipaddress.ip_address(host.partition("%")[0])
+        return any(ip in network for network in self._networks)
+
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_HOSTS_REMEMBERED: Final = 1024
+
+
+def _parse_network(name: str) -> _Network:
+    try:
+        return ipaddress.ip_network(name)
+    except ValueError as error:
+        raise ConfigurationError(f"a trusted proxy is an IP address, IP:port or a network: {error}") from None
 
 
 def _parse(name: str) -> tuple[str, int | None]:

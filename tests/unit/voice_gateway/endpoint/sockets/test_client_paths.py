@@ -46,6 +46,11 @@ def test_peers_have_readable_names(address: tuple[object, ...], name: str) -> No
         (("10.0.0.1:4433",), ("10.0.0.1", 4434), False),
         (("[fd00::1]:4433",), ("fd00::1", 4433, 0, 0), True),
         (("fd00::1",), ("fd00::1", 9, 0, 0), True),
+        (("10.4.0.0/14",), ("10.7.255.1", 5), True),
+        (("10.4.0.0/14",), ("::ffff:10.7.255.1", 5, 0, 0), True),
+        (("10.4.0.0/14",), ("10.8.0.1", 5), False),
+        (("fd00::/8", "10.4.0.0/14"), ("fd12::3", 5, 0, 0), True),
+        (("fd00::/8",), ("fe80::1%eth0", 5, 0, 2), False),
         ((), ("10.0.0.1", 5), False),
     ],
 )
@@ -53,6 +58,17 @@ def test_proxies_are_trusted_by_host_or_by_host_and_port(
     names: tuple[str, ...], address: tuple[str, int], is_trusted: bool
 ) -> None:
     assert TrustedProxies(names).has(address) is is_trusted
+
+
+def test_health_probes_come_from_trusted_networks_too() -> None:
+    proxies = TrustedProxies(("10.0.0.1:4433", "10.4.0.0/14"))
+    assert [proxies.may_probe((host, 9)) for host in ("10.0.0.1", "10.5.0.1", "10.9.0.1")] == [True, True, False]
+
+
+@pytest.mark.parametrize("name", ["10.4.0.1/14", "10.0.0.0/33", "lb/8", "10.0.0.0/8:4433"])
+def test_a_network_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="a trusted proxy is an IP address, IP:port or a network"):
+        TrustedProxies((name,))
 
 
 @pytest.mark.parametrize("name", ["", "lb.example", "10.0.0.1:", "10.0.0.1:0", "10.0.0.1:70000", "10.0.0.1:x", "[::1"])
