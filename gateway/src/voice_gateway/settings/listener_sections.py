@@ -21,8 +21,8 @@ class AdminSection(Section):
     """`[admin]`: where metrics, health and sessions are served; keep it where only operators reach it."""
 
     listen: HostPort = ("127.0.0.1", 9090)
-    """Where they are served, over HTTP or by `tls` over HTTPS. With `voice-gateway up` the supervisor's; its workers have
-    the ports behind it."""
+    """Where they are served, over HTTP or by `tls` over HTTPS. With `voice-gateway up` the supervisor's; its workers
+    have the ports behind it."""
 
     hosts: HostNames = ()
     """Names by which it may be asked for, besides IP addresses, `localhost` and this machine's host name;

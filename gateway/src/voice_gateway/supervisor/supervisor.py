@@ -20,7 +20,7 @@ from quiclb.errors import QuicLbError
 from quiclb.logs import writer as log_writer
 from quiclb.net.address import Address, format_address
 from voice_gateway.errors import BindError, GatewayError
-from voice_gateway.ops.admin import admin_server
+from voice_gateway.ops.admin.server import admin_server
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.supervisor.fleet import (
     DrainWorker,
@@ -41,6 +41,7 @@ from voice_gateway.supervisor.processes.handle import WorkerProcess
 from voice_gateway.supervisor.processes.messages import Serving, Upward, WorkerSetup
 from voice_gateway.supervisor.sockets import BoxSockets, SocketNumbers
 from voice_gateway.supervisor.steering.program import Route, Steering
+from voice_gateway.web.server import Route as PageRoute
 from voicelink.errors import VoiceLinkError
 
 BIND_PATIENCE_S: Final = 5.0
@@ -149,7 +150,8 @@ class WorkerSupervisor:
         self._over = loop.create_future()
         self._sockets = await self._bind() if handover is None else BoxSockets.adopt(handover.sockets)
         hosts = () if self.settings.admin is None else self.settings.admin.hosts
-        admin = admin_server(supervisor_pages(self), hosts)
+        pages = supervisor_pages(self)
+        admin = admin_server([PageRoute("GET", path, page) for path, page in pages.items()], hosts)
         try:
             if self.settings.admin is not None and self._sockets.admin:
                 listener = self._sockets.admin[0].dup()  # `stop` closes it, and an upgrade needs it

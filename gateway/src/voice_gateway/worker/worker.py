@@ -39,7 +39,8 @@ from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.core.speech.pacing import Lead
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.settings.agent_section import AgentSection
-from voice_gateway.settings.gateway_settings import AdminSection, GatewaySettings
+from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.settings.listener_sections import AdminSection
 from voice_gateway.store.base import SessionStore
 from voice_gateway.store.encoding import RecordCodec
 from voice_gateway.store.factory import open_store
