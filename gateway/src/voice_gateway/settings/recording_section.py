@@ -49,10 +49,10 @@ class RecordingSection(Section):
     """`announced`, where callers know before they speak, or `asked`, where the agent asks them and nothing is kept
     before that."""
 
-    retention_days: float = Field(default=30.0, gt=0, le=36_500)
+    retention_days: float = Field(default=30.0, gt=0, le=36_500, json_schema_extra=unit("days"))
     """After so long a call is deleted."""
 
-    audio_retention_days: float | None = Field(default=None, gt=0, le=36_500)
+    audio_retention_days: float | None = Field(default=None, gt=0, le=36_500, json_schema_extra=unit("days"))
     """After so long the sound of a call is deleted; by default with the call."""
 
     redact: str | None = None
@@ -85,14 +85,14 @@ class WebhooksSection(Section):
     """`[webhooks]`: who gets a signed POST when a call starts, ends or fails (gateway/docs/recording.md)."""
 
     urls: List = ()
-    """Where notifications go."""
+    """The addresses that notifications go to."""
 
     secret: SecretStr | None = None
     """What requests are signed with, as Standard Webhooks do: `whsec_` and 24 to 64 bytes in base64, or any text of at
     least 24 characters."""
 
     secret_file: Path | None = None
-    """A file with the secret."""
+    """A file that holds the secret."""
 
     events: List = EVENTS
     """Those of `call.started`, `call.ended` and `call.failed` that are notified."""
@@ -101,7 +101,7 @@ class WebhooksSection(Section):
     """How often a request is tried, after 1 s and then twice as long each time."""
 
     timeout_s: float = Field(default=5.0, ge=0.1, le=60)
-    """For each attempt."""
+    """How long each attempt may take."""
 
     max_pending: int = Field(default=1_000, ge=1, le=100_000, json_schema_extra=unit("notifications"))
     """How many wait; the oldest give way."""

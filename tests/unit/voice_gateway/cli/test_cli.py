@@ -170,7 +170,7 @@ class TestSessions:
     @pytest.mark.parametrize("admin", ["http://127.0.0.1:1", "127.0.0.1:1"])
     def test_no_worker_is_one_sentence(self, capsys, monkeypatch, admin):
         said = sentence(capsys, monkeypatch, "sessions", "--admin", admin)
-        assert "no worker answers at http://127.0.0.1:1/sessions: connection refused" in said
+        assert "no worker answers at http://127.0.0.1:1/workers: connection refused" in said
 
     def test_another_scheme_is_refused(self, capsys, monkeypatch):
         assert "http://" in sentence(capsys, monkeypatch, "sessions", "--admin", "file:///etc/passwd")
