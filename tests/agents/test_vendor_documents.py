@@ -28,6 +28,7 @@ def shop_brain(known: list[Entry]) -> Say | CallTool:
     return Say("Hello.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "server"), [("openai-realtime", realtime_server), ("gpt-live", live_server)])
 async def test_the_program_of_the_page_takes_an_order(
     page: str, server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

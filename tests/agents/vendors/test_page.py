@@ -23,6 +23,7 @@ KINDS: list[type[VendorSession]] = [DeepgramSession, ElevenLabsSession, GeminiSe
 SETTINGS = [tomllib.loads(text)["agent"] for text in re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "agent"), list(zip(KINDS, SETTINGS, strict=True)), ids=[each["name"] for each in SETTINGS]
 )

@@ -79,7 +79,12 @@ def orders(folder: Path) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("case", "place"),
     [
-        *((case, "between effect and result") for case in CASES),
+        (DEEPGRAM, "between effect and result"),
+        *(
+            pytest.param(case, "between effect and result", marks=pytest.mark.slow)
+            for case in CASES
+            if case is not DEEPGRAM
+        ),
         *(pytest.param(case, "in mid-speech", marks=pytest.mark.slow) for case in CASES),
         pytest.param(DEEPGRAM, "in mid-answer", marks=pytest.mark.slow),
     ],
