@@ -36,11 +36,12 @@ _EXTRAS: Final = {
 class GivenSettings:
     """What `[agent.settings]` holds, not yet validated; `variables` come from the environment and win.
 
-    Relative paths among `values` are looked up in `directory`, those among `variables` in the current one.
+    Relative paths among `values` are looked up in `directory`, those among `variables` in the current one. Both may
+    hold API keys, and are left out of `repr`.
     """
 
-    values: Mapping[str, Any] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     directory: Path = Path()
 
 

@@ -84,7 +84,7 @@ class RecordingSection(Section):
 class WebhooksSection(Section):
     """`[webhooks]`: who gets a signed POST when a call starts, ends or fails (gateway/docs/recording.md)."""
 
-    urls: List = ()
+    urls: List = Field(default=(), repr=False)
     """The addresses that notifications go to."""
 
     secret: SecretStr | None = None

@@ -52,7 +52,7 @@ class BoxPlan:
     """
 
     config: Path | None
-    flags: Mapping[str, Any]
+    flags: Mapping[str, Any] = field(repr=False)
     state: Path
     workers: int
     sessions: int

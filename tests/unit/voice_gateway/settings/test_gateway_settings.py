@@ -290,6 +290,15 @@ class TestSecrets:
         assert KEY not in shown
         assert "sesame" not in shown
 
+    def test_in_addresses_and_agent_settings_are_not_shown(self, load):
+        text = LEAST + '[agent]\nname = "echo"\nsettings = { api_key = "sesame" }\n'
+        text += '[session]\nstore = "redis://:sesame@localhost:6379/0"\n[recording]\nfolder = "/r"\n'
+        text += 'storage = "s3://sesame:sesame@bucket/calls"\n'
+        text += f'[webhooks]\nurls = "https://hooks.example.com/sesame"\nsecret = "sesame{KEY}"\n'
+        settings = load(text, {"VOICE_GATEWAY_AGENT_SETTINGS_TOKEN": "sesame"})
+        assert settings.agent.settings.variables == {"token": "sesame"}
+        assert "sesame" not in repr(settings) + str(settings)
+
     def test_may_come_from_files(self, load, tmp_path):
         (tmp_path / "token").write_text("from-file\n")
         text = FULL.replace('token = "sesame-the-secret"', 'token_file = "token"')

@@ -125,6 +125,12 @@ def test_the_state_is_where_the_service_manager_or_the_home_says():
         default_state({})
 
 
+def test_a_password_in_a_flag_is_not_shown(tmp_path):
+    given = plan(tmp_path, flags={"session.store": "redis://:sesame@localhost:6379/0"})
+    assert "sesame" in given.load({}).session.store
+    assert "sesame" not in repr(given)
+
+
 def test_names_of_workers_fit_the_limit():
     assert worker_name("w" * 64, 11) == "w" * 61 + "-12"
 
