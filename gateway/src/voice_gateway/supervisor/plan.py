@@ -63,24 +63,32 @@ class BoxPlan:
 
         It makes the development certificate, if one is used, unless that is good for some days.
         """
-        document = self._document(environ, makes_certificate=True)
+        document = self._document(environ)
         document["worker"]["server_id"] = server_id(0).hex()
-        return admit(check_document(document, self.config), self.config, self.insist)
+        settings = check_document(document, self.config)
+        self.renew_certificate(settings)
+        return admit(settings, self.config, self.insist)
 
     def load_worker(self, environ: Mapping[str, str], slot: int) -> GatewaySettings:
         """Return those of the worker in a slot; raises `GatewayError`."""
-        document = self._document(environ, makes_certificate=False)
+        document = self._document(environ)
         worker = document["worker"]
         worker["name"] = worker_name(worker["name"], slot)
         worker["server_id"] = server_id(slot).hex()
         return admit(check_document(document, self.config), self.config, self.insist, is_logged=False)
 
+    def renew_certificate(self, settings: GatewaySettings) -> None:
+        """Make the development certificate, if one is used, unless it is good for some days; raises `GatewayError`."""
+        listen = settings.worker.listen
+        if settings.tls.certificate.parent == self._certificate_folder and listen is not None:
+            hosts = () if is_wildcard(listen) else (listen[0],)
+            ensure_certificate(self._certificate_folder, now=time.time(), hosts=hosts)
+
     @property
-    def certificate_folder(self) -> Path:
-        """Where the development certificate is, if one is used."""
+    def _certificate_folder(self) -> Path:
         return self.state / "certificate"
 
-    def _document(self, environ: Mapping[str, str], *, makes_certificate: bool) -> dict[str, Any]:
+    def _document(self, environ: Mapping[str, str]) -> dict[str, Any]:
         document = merged_document(self.config, environ, self.flags)
         for name in ("worker", "tls", "quic", "session", "admin", "page"):
             if not isinstance(document[name], dict):
@@ -88,11 +96,7 @@ class BoxPlan:
         _refuse_what_is_not_here(document)
         self._add_defaults(document)
         if not {"certificate", "key"} & document["tls"].keys():
-            if makes_certificate:
-                host = _host(document["worker"]["listen"])
-                hosts = () if host is None or is_wildcard((host, 0)) else (host,)
-                ensure_certificate(self.certificate_folder, now=time.time(), hosts=hosts)
-            folder = self.certificate_folder
+            folder = self._certificate_folder
             document["tls"] |= {"certificate": folder / "leaf.pem", "key": folder / "leaf.key"}
         return document
 

@@ -163,7 +163,7 @@ class WorkerSupervisor:
                 self._do(self._fleet.begin(loop.time()))
             else:
                 self._adopt(handover)
-            renewing = loop.create_task(self._renew_certificate())
+            renewing = loop.create_task(self._renew_certificates())
             status = await self._over
             renewing.cancel()
         finally:
@@ -367,11 +367,17 @@ class WorkerSupervisor:
     def _expire(self) -> None:
         self._do(self._fleet.expire(self._now()))
 
-    async def _renew_certificate(self) -> None:
-        """Look after the development certificate; workers take a new one by themselves."""
-        while self.settings.tls.certificate.parent == self.plan.certificate_folder:
+    def renew_certificate(self) -> None:
+        """Renew the development certificate when it is due, if one is used; workers take a new one by themselves."""
+        try:
+            self.plan.renew_certificate(self.settings)
+        except GatewayError as error:
+            _log.error("certificate_not_renewed", error=str(error), remedy="correct it; the next try is in an hour")
+
+    async def _renew_certificates(self) -> None:
+        while True:
             await asyncio.sleep(RENEW_EVERY_S)
-            await asyncio.to_thread(self.plan.load, self._environ)
+            self.renew_certificate()
 
     def _log_start(self) -> None:
         _log.info(

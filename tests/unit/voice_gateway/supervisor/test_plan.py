@@ -41,6 +41,17 @@ def test_without_a_file_it_serves_this_machine_alone(tmp_path):
     assert (tmp_path / "state" / "secret").stat().st_mode & 0o777 == 0o600
 
 
+def test_the_development_certificate_is_renewed_and_one_of_the_operator_s_is_not(tmp_path):
+    made = plan(tmp_path)
+    settings = made.load({})
+    settings.tls.certificate.unlink()
+    made.renew_certificate(settings)
+    assert settings.tls.certificate.exists()
+    files = {"certificate": tmp_path / "own.pem", "key": tmp_path / "own.key"}
+    made.renew_certificate(settings.model_copy(update={"tls": settings.tls.model_copy(update=files)}))
+    assert not (tmp_path / "own.pem").exists()
+
+
 def test_a_file_says_which_listeners_there_are(tmp_path):
     settings = plan(tmp_path, '[worker]\nlisten = "127.0.0.1:5000"\n[session]\nmax_sessions = 7\n').load({})
     assert settings.worker.listen == ("127.0.0.1", 5000)
