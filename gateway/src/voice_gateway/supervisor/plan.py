@@ -32,6 +32,7 @@ DEFAULT_ADMIN: Final = "127.0.0.1:9090"
 _SHARED_KEYS: Final = ("retry_key", "ticket_key", "reset_key")
 _SECRET_BYTES: Final = 32
 _MAX_NAME: Final = 64
+_LAST_PORT: Final = 65_535
 _NOT_HERE: Final = {
     ("worker", "server_id"): "each worker gets one",
     ("worker", "ordinal"): "each worker gets one",
@@ -66,6 +67,7 @@ class BoxPlan:
         document = self._document(environ)
         document["worker"]["server_id"] = server_id(0).hex()
         settings = check_document(document, self.config)
+        self._check_admin_ports(settings)
         self.renew_certificate(settings)
         return admit(settings, self.config, self.insist)
 
@@ -83,6 +85,15 @@ class BoxPlan:
         if settings.tls.certificate.parent == self._certificate_folder and listen is not None:
             hosts = () if is_wildcard(listen) else (listen[0],)
             ensure_certificate(self._certificate_folder, now=time.time(), hosts=hosts)
+
+    def _check_admin_ports(self, settings: GatewaySettings) -> None:
+        """Refuse a port that leaves too few behind it: each slot has one, and there is one slot more than workers."""
+        most = _LAST_PORT - self.workers - 1
+        if settings.admin is not None and settings.admin.listen[1] > most:
+            raise ConfigurationError(
+                f"admin.listen: the {self.workers} workers need {self.workers + 1} ports behind it: give a port up to "
+                f"{most}, got {settings.admin.listen[1]}"
+            )
 
     @property
     def _certificate_folder(self) -> Path:

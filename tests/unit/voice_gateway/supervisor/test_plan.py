@@ -136,6 +136,12 @@ def test_the_state_is_where_the_service_manager_or_the_home_says():
         default_state({})
 
 
+def test_the_ports_behind_that_of_the_supervisor_must_exist(tmp_path):
+    assert plan(tmp_path, flags={"admin.listen": "127.0.0.1:65532"}).load({}).admin is not None
+    with pytest.raises(ConfigurationError, match=r"admin\.listen: .* give a port up to 65532, got 65533"):
+        plan(tmp_path, flags={"admin.listen": "127.0.0.1:65533"}).load({})
+
+
 def test_a_password_in_a_flag_is_not_shown(tmp_path):
     given = plan(tmp_path, flags={"session.store": "redis://:sesame@localhost:6379/0"})
     assert "sesame" in given.load({}).session.store
