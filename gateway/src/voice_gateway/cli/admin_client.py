@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from quiclb.errors import ConfigError
-from quiclb.net.address import parse_host_port
+from quiclb.net.address import format_address, parse_address, parse_host_port
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.fields import read_text
 
@@ -46,13 +46,20 @@ class AdminClient:
         return cls(base, token if token_file is None else read_text("--token-file", token_file))
 
     def workers(self) -> list[AdminClient]:
-        """Return this worker's, or those of the workers of the supervisor (`voice-gateway up`) that answers here."""
+        """Return this worker's, or those of the workers of the supervisor (`voice-gateway up`) that answers here.
+
+        Workers are on the supervisor's host, and speak TLS if it does; of the answer only their ports count, so that
+        the token goes to no other host and never in clear to one that was asked over TLS.
+        """
         try:
             document = self._json(f"{self.base}/workers")
         except NotServedError:
             return [self]
         workers = document.get("workers", []) if isinstance(document, dict) else []
-        return [replace(self, base=f"http://{each['admin']}") for each in workers if each.get("admin")]
+        scheme, _, authority = self.base.partition("://")
+        host, _ = parse_host_port(authority.partition("/")[0], default_port=80)
+        ports = [parse_address(each["admin"])[1] for each in workers if each.get("admin")]
+        return [replace(self, base=f"{scheme}://{format_address((host, port))}") for port in ports]
 
     def sessions(self) -> dict[str, Any]:
         """Return the document of `/sessions`."""

@@ -148,7 +148,8 @@ def _print_start(supervisor: WorkerSupervisor) -> None:
         console.print(f"{url}{VOICE_PATH}   {supervisor.plan.workers} workers, agent {settings.agent.name}")
         console.print(f"  voice-client call --microphone --url {url}{VOICE_PATH}{ca}")
         if facts["admin"] is not None:
-            console.print(f"  voice-gateway sessions --admin http://{facts['admin']}")
+            is_tls = settings.admin is not None and settings.admin.tls
+            console.print(f"  voice-gateway sessions --admin {'https' if is_tls else 'http'}://{facts['admin']}")
         if is_development:
             digest = TlsIdentity.load(files.certificate, files.key, now=time.time()).fingerprint_sha256
             console.print(f"development certificate, SHA-256 {base64.b64encode(digest).decode()} (base64)")

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -19,7 +20,8 @@ from quiclb.datapath.linux.sockets import receive_drops
 from quiclb.errors import QuicLbError
 from quiclb.logs import writer as log_writer
 from quiclb.net.address import Address, format_address
-from voice_gateway.errors import BindError, GatewayError
+from voice_gateway.certificates.served import ServedCertificate
+from voice_gateway.errors import BindError, ConfigurationError, GatewayError
 from voice_gateway.ops.admin.server import admin_server
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.supervisor.fleet import (
@@ -102,6 +104,8 @@ class WorkerSupervisor:
         self._processes: dict[int, WorkerProcess] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._over: asyncio.Future[int] | None = None
+        is_tls = self.settings.admin is not None and self.settings.admin.tls
+        self._certificate = ServedCertificate(self.settings.tls, time.time) if is_tls else None
         self._has_started = False
         self._is_upgrade_due = False
         self._upgrading: asyncio.Task[None] | None = None
@@ -155,7 +159,8 @@ class WorkerSupervisor:
         try:
             if self.settings.admin is not None and self._sockets.admin:
                 listener = self._sockets.admin[0].dup()  # `stop` closes it, and an upgrade needs it
-                await admin.start("admin.listen", self.settings.admin.listen, None, inherited=listener)
+                tls = None if self._certificate is None else self._certificate.tls_context()
+                await admin.start("admin.listen", self.settings.admin.listen, tls, inherited=listener)
             for number, handler in zip(SIGNALS, (self._stop, self._stop, self._reload, self._upgrade), strict=True):
                 loop.add_signal_handler(number, handler)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # an upgrade blocks them until here
@@ -196,6 +201,8 @@ class WorkerSupervisor:
             plan = self._remake()
             settings = plan.load(self._environ)
             self.sockets.check(settings)
+            if (settings.admin is not None and settings.admin.tls) != (self._certificate is not None):
+                raise ConfigurationError("admin.tls: is kept until a restart")
         except (GatewayError, VoiceLinkError, QuicLbError) as error:
             _log.error("reload_refused", error=str(error), remedy="correct it; workers go on with what was there")
             return
@@ -203,6 +210,7 @@ class WorkerSupervisor:
             _log.warning("workers_unchanged", workers=self.plan.workers, remedy="restart for another number of workers")
         self.plan = replace(plan, workers=self.plan.workers)
         self.settings = settings
+        self.renew_certificate()
         self._fleet.drain_timeout_s = settings.session.drain_timeout_s
         _log.info("replacing_workers", cause="reload")
         self._do(self._fleet.replace_all(self._now()))
@@ -368,9 +376,14 @@ class WorkerSupervisor:
         self._do(self._fleet.expire(self._now()))
 
     def renew_certificate(self) -> None:
-        """Renew the development certificate when it is due, if one is used; workers take a new one by themselves."""
+        """Renew the development certificate when it is due, if one is used, and serve the newest one to operators.
+
+        Workers take a new one by themselves.
+        """
         try:
             self.plan.renew_certificate(self.settings)
+            if self._certificate is not None:
+                self._certificate.reload(self.settings)
         except GatewayError as error:
             _log.error("certificate_not_renewed", error=str(error), remedy="correct it; the next try is in an hour")
 

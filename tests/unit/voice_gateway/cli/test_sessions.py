@@ -76,6 +76,17 @@ def test_qlog_refuses_a_beginning_that_names_no_one_session(
     assert worker == []
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_workers_of_a_supervisor_are_asked_on_its_host_and_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    document = {"workers": [{"admin": "0.0.0.0:9091"}, {"admin": "203.0.113.9:9092"}, {"admin": None}]}
+    monkeypatch.setattr(AdminClient, "_json", lambda client, url: document)
+    found = AdminClient.of(f"{scheme}://box.example.com:9090/", token="secret-of-operators").workers()
+    assert [each.base for each in found] == [f"{scheme}://box.example.com:{port}" for port in (9091, 9092)]
+    assert {each.token for each in found} == {"secret-of-operators"}
+
+
 def test_a_token_comes_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("secret-of-operators\n")
     assert AdminClient.of("127.0.0.1:1", tmp_path / "token").token == "secret-of-operators"
