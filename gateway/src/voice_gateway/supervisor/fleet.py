@@ -198,7 +198,7 @@ class Fleet:
             if replacement.former is None:
                 return [*self._end_replacement(now), Steer()]
             self._change(replacement.former, SlotState.RETIRING, now)
-        return [Steer()]
+        return [Steer(), *self._replace_next(now)]
 
     def alive(self, slot: int, now: float) -> None:
         """The worker's event loop turns."""
@@ -226,10 +226,13 @@ class Fleet:
             self._change(slot, SlotState.EMPTY, now)
             return [NeverServed(slot)]
         self._wait(slot, lived_s, now)
-        return [Steer()]
+        return [Steer(), *self._replace_next(now)]
 
     def replace_all(self, now: float) -> Sequence[Effect]:
-        """Replace each worker, one after the other; those that are due already are replaced once more."""
+        """Replace each worker, one after the other; those that are due already are replaced once more.
+
+        One that starts just now may have read the former settings: it is replaced once it serves.
+        """
         self._to_replace = list(range(self._workers))
         return self._replace_next(now)
 
@@ -277,11 +280,12 @@ class Fleet:
         free = self._in(SlotState.EMPTY)
         if not free:
             return []
-        place = self._to_replace.pop(0)
-        former = next(
-            (slot for slot, each in enumerate(self._slots) if each.state is SlotState.SERVING and each.place == place),
-            None,
-        )
+        place = self._to_replace[0]
+        running = {self._slots[slot].place: slot for slot in self._in(SlotState.STARTING, SlotState.SERVING)}
+        former = running.get(place)
+        if former is not None and self._slots[former].state is SlotState.STARTING:
+            return []
+        self._to_replace.pop(0)
         if former is None:  # one that starts later has the new settings
             return self._replace_next(now) if self._to_replace else [Replaced()]
         self._replacement = _Replacement(place, former, free[0])

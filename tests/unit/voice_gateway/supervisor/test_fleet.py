@@ -213,6 +213,26 @@ def test_stop_drains_all_and_kills_them_the_second_time():
     assert fleet.is_over
 
 
+def test_a_worker_that_starts_during_a_reload_is_replaced_once_it_serves():
+    fleet = serving(1)
+    fleet.ended(0, 2.0)
+    expire(fleet, 3.0)
+    assert states(fleet) == "s."
+    assert fleet.replace_all(4.0) == [], "it has read the former settings"
+    assert fleet.is_replacing
+    assert fleet.served(0, 5.0) == [Steer(), StartWorker(1, 0)]
+
+
+def test_a_worker_that_ends_while_it_starts_during_a_reload_has_the_new_settings_next_time():
+    fleet = serving(1)
+    fleet.ended(0, 2.0)
+    expire(fleet, 3.0)
+    fleet.replace_all(4.0)
+    assert fleet.ended(0, 5.0) == [Steer(), Replaced()]
+    assert not fleet.is_replacing
+    assert states(fleet) == "W."
+
+
 def test_a_supervisor_that_was_upgraded_goes_on_with_the_workers_there_are():
     fleet = Fleet(2, DRAIN_S)
     effects = fleet.adopt([(2, 0, SlotState.SERVING), (1, 1, SlotState.SERVING)], 100.0)
