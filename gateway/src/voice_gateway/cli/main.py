@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from quiclb.errors import QuicLbError
 from quiclb.logs.command_output import optional_output, print_json, run_command
@@ -147,15 +146,16 @@ def check(
     if is_json:
         print_json(facts | {"warnings": warnings})
         return
-    table = Table(show_header=False, box=None)
-    for key, value in facts.items():
-        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-        table.add_row(key.replace("_", " "), "-" if shown in (None, "") else str(shown))
+    del facts["forwarders"]
     console = Console(markup=False, highlight=False)
     console.print(f"{config}: good", soft_wrap=True)
     for warning in warnings:
         console.print(f"warning: {warning}", soft_wrap=True)
-    console.print(table)
+    width = max(map(len, facts))
+    for key, value in facts.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        text = "-" if shown in (None, "") else str(shown)
+        console.print(f" {key.replace('_', ' '):<{width}}  {text}", soft_wrap=True)  # a fingerprint is copied whole
 
 
 @app.command()

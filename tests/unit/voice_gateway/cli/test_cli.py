@@ -81,6 +81,8 @@ class TestCheck:
     def test_is_readable_without_json(self, config):
         result = CliRunner().invoke(cli.app, ["check", "--config", str(config)])
         assert "worker.toml: good" in result.output.replace("\n", "")
+        facts = json.loads(CliRunner().invoke(cli.app, ["check", "--json", "--config", str(config)]).output)
+        assert f" {facts['certificate_sha256']}\n" in result.output, "to be copied, on a terminal of 80 columns, too"
 
     @pytest.mark.parametrize(
         ("was", "becomes", "message"),
