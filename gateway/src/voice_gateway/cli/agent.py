@@ -14,6 +14,7 @@ from quiclb.logs.command_output import optional_output, print_json
 from quiclb.logs.setup import LogFormat, configure_logging
 from voice_gateway.agent.base import Agent
 from voice_gateway.agent.loading import GivenSettings
+from voice_gateway.cli.options import LogFormatOption, LogLevel, checked_level
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.hosts.addresses import HostAddress, parse_host_address, server_credentials
 from voice_gateway.hosts.process.run import HostOptions, run_host, supervise
@@ -42,16 +43,15 @@ def run(
     tls_certificate: Annotated[Path | None, typer.Option(help="The certificate chain, PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key, PEM.")] = None,
     drain_timeout_s: Annotated[float, typer.Option(help="How long calls have after SIGTERM to go elsewhere.")] = 30.0,
-    log_format: Annotated[LogFormat, typer.Option(envvar="VOICE_GATEWAY_LOG_FORMAT")] = LogFormat.AUTO,
-    log_level: Annotated[str, typer.Option(envvar="VOICE_GATEWAY_LOG_LEVEL")] = "info",
+    log_format: LogFormatOption = LogFormat.AUTO,
+    log_level: LogLevel = "info",
     is_json: Annotated[bool, typer.Option("--json", help="Print where it listens as JSON, once it does.")] = False,
 ) -> None:
     """Hold an agent until SIGTERM, which lets calls go to other hosts first; a second signal ends it at once."""
-    if log_level.lower() not in ("debug", "info", "warning", "error"):
-        raise ConfigurationError(f"--log-level must be debug, info, warning or error, got {log_level!r}")
+    level = checked_level(log_level)
     if not 1 <= processes <= _MOST_PROCESSES:
         raise ConfigurationError(f"--processes must be 1 to {_MOST_PROCESSES}, got {processes}")
-    configure_logging(log_format, log_level)
+    configure_logging(log_format, level)
     address = parse_host_address(listen)
     if processes > 1:
         raise typer.Exit(supervise([_command(address.numbered(each)) for each in range(1, processes + 1)]))
