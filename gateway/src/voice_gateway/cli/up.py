@@ -31,6 +31,7 @@ from voice_gateway.cli.options import (
 )
 from voice_gateway.endpoint.tls.identity import TlsIdentity
 from voice_gateway.errors import ConfigurationError
+from voice_gateway.settings.worker_sections import MOST_WORKERS
 from voice_gateway.supervisor.machine import Machine
 from voice_gateway.supervisor.plan import DEFAULT_ADMIN, DEFAULT_LISTEN, DEFAULT_PAGE, BoxPlan, make_plan
 from voice_gateway.supervisor.supervisor import WorkerSupervisor, take_handover
@@ -41,7 +42,7 @@ from voicelink.wire import VOICE_PATH
 
 def up(
     config: OptionalConfigFile = None,
-    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Default: one for each core.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=MOST_WORKERS, help="Default: one for each core.")] = None,
     listen: Annotated[
         str | None, typer.Option(help=f"Where clients come, over UDP; without a file {DEFAULT_LISTEN}.")
     ] = None,

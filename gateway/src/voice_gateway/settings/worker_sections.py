@@ -20,6 +20,8 @@ from voice_gateway.settings.fields import List, Section, ServerId, read_bytes, r
 from voicelink.audio.codecs.opus import ANSWERS
 from voicelink.quic import PreferredAddress
 
+MOST_WORKERS: Final = 64
+"""Of one machine."""
 _FORMER_NAMES: Final = {"worker": {"forwarders": "trusted_proxies"}}
 """Deprecated spellings of keys, by section, and what replaced them."""
 _NOT_PREFERRED: Final = {Kind.MULTICAST, Kind.BROADCAST, Kind.UNSPECIFIED}
@@ -119,7 +121,7 @@ class WorkerSection(Section):
 class UpSection(Section):
     """`[up]`: how `voice-gateway up` runs workers on one machine; `serve`, which is one worker, does not read it."""
 
-    workers: int | None = Field(default=None, ge=1, le=64, json_schema_extra=unit("workers"))
+    workers: int | None = Field(default=None, ge=1, le=MOST_WORKERS, json_schema_extra=unit("workers"))
     """How many workers run; default one for each core that this process may use, by CPU affinity and the container's
     quota. Run fewer where other programs need cores, or where memory is short."""
 

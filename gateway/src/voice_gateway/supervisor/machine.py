@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from voice_gateway.errors import ConfigurationError
+from voice_gateway.settings.worker_sections import MOST_WORKERS
 from voice_gateway.web.descriptors import HELD_BACK
 
-MOST_WORKERS: Final = 64
 WORKER_BYTES: Final = 256 << 20
 """Budget of a worker without sessions, the models of an agent in it included; an idle one with the echo agent has a
 third of it."""

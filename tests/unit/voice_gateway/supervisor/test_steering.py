@@ -11,6 +11,7 @@ import pytest
 from quiclb import CidEncoder, QuicLbConfig
 from tests.unit.voicelink.quic.harness import seeded
 from voice_gateway.errors import BindError, ConfigurationError
+from voice_gateway.settings.worker_sections import MOST_WORKERS
 from voice_gateway.supervisor.plan import server_id
 from voice_gateway.supervisor.steering.group import SteeredSockets
 from voice_gateway.supervisor.steering.program import Route, Steering, steering_layout, steering_program
@@ -165,7 +166,7 @@ def test_a_layout_that_the_kernel_cannot_read_is_refused(layout, message):
 
 
 def test_as_many_workers_as_there_may_be_fit_into_a_program():
-    routes = tuple(Route(server_id(slot), slot) for slot in range(65))
-    program = steering_program(LAYOUT, Steering(routes, tuple(range(65))))
+    routes = tuple(Route(server_id(slot), slot) for slot in range(MOST_WORKERS + 1))
+    program = steering_program(LAYOUT, Steering(routes, tuple(range(MOST_WORKERS + 1))))
     assert len(program) < 4_096  # BPF_MAXINSNS
     assert all(0 <= each.jump_true <= 255 and 0 <= each.jump_false <= 255 for each in program)
