@@ -34,6 +34,7 @@ from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.worker_sections import MOST_WORKERS
 from voice_gateway.supervisor.machine import Machine
 from voice_gateway.supervisor.plan import DEFAULT_ADMIN, DEFAULT_LISTEN, DEFAULT_PAGE, BoxPlan, make_plan
+from voice_gateway.supervisor.sockets import ADMIN, DATAGRAMS
 from voice_gateway.supervisor.supervisor import WorkerSupervisor, take_handover
 from voice_gateway.worker.listeners import page_files
 from voice_gateway.worker.preflight import Insistence, opening_faults
@@ -120,14 +121,13 @@ def _print_json(supervisor: WorkerSupervisor) -> None:
 
 
 def _facts(supervisor: WorkerSupervisor) -> dict[str, Any]:
-    sockets = supervisor.sockets
-    shared = {key: format_address(sock.getsockname()[:2]) for key, sock in sockets.shared.items()}
+    shown = {key: format_address(address) for key, address in supervisor.sockets.addresses.items()}
     return {
-        "direct": format_address(sockets.datagrams.address),
-        "page": shared.get("page.listen"),
-        "websocket": shared.get("websocket.listen"),
-        "telephony": shared.get("telephony.listen"),
-        "admin": format_address(sockets.admin[0].getsockname()[:2]) if sockets.admin else None,
+        "direct": shown[DATAGRAMS],
+        "page": shown.get("page.listen"),
+        "websocket": shown.get("websocket.listen"),
+        "telephony": shown.get("telephony.listen"),
+        "admin": shown.get(ADMIN),
         "certificate": str(supervisor.settings.tls.certificate),
         "workers": supervisor.workers(),
     }

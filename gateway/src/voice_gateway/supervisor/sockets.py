@@ -93,12 +93,20 @@ class BoxSockets:
             found[ADMIN] = self.admin[1 + slot].fileno()
         return found
 
+    @property
+    def addresses(self) -> dict[str, Address]:
+        """Where each listener is, by its setting."""
+        found = {key: normalise(sock.getsockname()) for key, sock in self.shared.items()}
+        found[DATAGRAMS] = self.datagrams.address
+        if self.admin:
+            found[ADMIN] = normalise(self.admin[0].getsockname())
+        return found
+
     def check(self, settings: GatewaySettings) -> None:
         """Raise `ConfigurationError` where settings name other addresses than are bound."""
         wanted = {DATAGRAMS: settings.worker.listen, **_listeners(settings)}
         wanted |= {} if settings.admin is None else {ADMIN: settings.admin.listen}
-        bound = {DATAGRAMS: self.datagrams.address, **{key: _name(sock) for key, sock in self.shared.items()}}
-        bound |= {ADMIN: _name(self.admin[0])} if self.admin else {}
+        bound = self.addresses
         for key in sorted(wanted.keys() | bound.keys()):
             now, then = bound.get(key), wanted.get(key)
             if now is None or then is None or (now != then and then[1] != 0):
@@ -138,6 +146,3 @@ def inherited_socket(fd: int) -> socket.socket:
     sock.setblocking(False)
     return sock
 
-
-def _name(sock: socket.socket) -> Address:
-    return normalise(sock.getsockname())
