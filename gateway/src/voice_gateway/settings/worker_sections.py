@@ -241,7 +241,7 @@ class SessionSection(Section):
     store: str = Field(default="memory://", repr=False)
     """Where sessions are saved: `memory://` (one worker, lost with it), `sqlite:///PATH` (all workers of a host, the
     default of `voice-gateway up`), or for any number of hosts `redis://HOST:PORT/0`, `rediss://`,
-    `redis+sentinel://HOST,HOST/NAME`, `redis+cluster://HOST,HOST`. An address with a password belongs into the variable
+    `redis+sentinel://HOST,HOST/NAME`, `redis+cluster://HOST,HOST`. An address with a password belongs in the variable
     `VOICE_GATEWAY_SESSION_STORE`."""
 
     store_key: SecretStr | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import os
 import socket
@@ -161,7 +160,6 @@ async def _ports(settings: GatewaySettings) -> None:
                 faults.append(cannot_listen(key, address, error))
     if faults:
         raise ExceptionGroup("ports", faults)
-    await asyncio.sleep(0)
 
 
 async def _whole(settings: GatewaySettings) -> None:
@@ -208,13 +206,13 @@ def _has_development_certificate(settings: GatewaySettings) -> bool:
 def _in_the_file(key: str) -> str:
     if key == "session.store":
         return (
-            "session.store: an address with a password does not belong into the settings file: give it by the variable "
+            "session.store: an address with a password does not belong in the settings file: give it by the variable "
             f"VOICE_GATEWAY_SESSION_STORE, {_INSIST}"
         )
     if key.startswith("config["):
-        return f"{key}: a key does not belong into the settings file: name a file by key_file, {_INSIST}"
+        return f"{key}: a key does not belong in the settings file: name a file by key_file, {_INSIST}"
     variable = f"VOICE_GATEWAY_{key.replace('.', '_').upper()}"
     return (
-        f"{key}: a secret does not belong into the settings file: name a file by {key}_file, "
+        f"{key}: a secret does not belong in the settings file: name a file by {key}_file, "
         f"or give it by the variable {variable}, {_INSIST}"
     )

@@ -100,7 +100,7 @@ def test_secrets_that_all_users_can_read_are_refused_everywhere(folder: Path) ->
         (
             "[quic]\nroutable_cids = false\n[[config]]\nid = 0\nserver_id_length = 4\nnonce_length = 12\n"
             f'key = "{"00" * 16}"\n',
-            "config[0].key: a key does not belong into the settings file: name a file by key_file",
+            "config[0].key: a key does not belong in the settings file: name a file by key_file",
         ),
     ],
 )
