@@ -52,6 +52,8 @@ class Upkeep:
         self._retention = retention
         self._clock = clock
         self._tasks: queue.Queue[Callable[[], None] | None] = queue.Queue(_MAX_WAITING)
+        self._withdrawn: dict[str, None] = {}
+        """Calls whose sound and words are yet to be deleted, in the order in which consent was withdrawn."""
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -72,10 +74,12 @@ class Upkeep:
 
     def withdrawn(self, session_id: str) -> None:
         """Delete what other workers, or this one before, kept of a call's sound and words."""
-        self._put(lambda: self._library.withdraw(session_id))
+        self._withdrawn[session_id] = None
+        self._put(self._withdraw)
 
     def sweep(self) -> None:
-        """Delete what is old, and move what workers that are gone have left."""
+        """Delete what was withdrawn and what is old, and move what workers that are gone have left."""
+        self._withdraw()
         now = self._clock()
         deleted = self._library.sweep(
             now, retention_s=self._retention.calls_s, audio_retention_s=self._retention.audio_s
@@ -85,12 +89,21 @@ class Upkeep:
         if self._storage is not None:
             for call in self._folder.calls():
                 for stem in sorted({name.rpartition(".")[0] for name in self._folder.names(call)}):
-                    if self._is_left(call, stem):
+                    if self._is_left(call, stem, now):
                         self._move(call, stem)
 
-    def _is_left(self, call: str, stem: str) -> bool:
-        files = (self._folder.folder / call).glob(f"{stem}.*")
-        return time.time() - max((file.stat().st_mtime for file in files), default=0.0) > LEFT_AFTER_S
+    def _withdraw(self) -> None:
+        while self._withdrawn:
+            session_id = next(iter(self._withdrawn))
+            self._library.withdraw(session_id)
+            self._withdrawn.pop(session_id)
+
+    def _is_left(self, call: str, stem: str, now: float) -> bool:
+        try:
+            written = [file.stat().st_mtime for file in (self._folder.folder / call).glob(f"{stem}.*")]
+        except FileNotFoundError:  # another worker with this folder moves it just now
+            return False
+        return now - max(written, default=now) > LEFT_AFTER_S
 
     def _move(self, call: str, stem: str) -> None:
         if self._storage is not None:
@@ -99,7 +112,7 @@ class Upkeep:
     def _put(self, task: Callable[[], None] | None) -> None:
         try:
             self._tasks.put_nowait(task)
-        except queue.Full:  # the next sweep finds the segment; the end of the worker does not wait
+        except queue.Full:  # the next sweep finds what there is to do; the end of the worker does not wait
             _log.warning("recording_upkeep_behind", waiting=_MAX_WAITING)
 
     def _run(self) -> None:
@@ -117,5 +130,5 @@ class Upkeep:
             except GatewayError as error:
                 _log.warning("recording_upkeep_failed", reason=str(error), remedy="what is left is tried again")
                 sweep_at = min(sweep_at, time.monotonic() + _RETRY_S)
-            except Exception as error:
+            except Exception as error:  # a defect in one call must not end the thread
                 _log.error("recording_upkeep_failed", **loggable(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.recording.library.archive import (
     Archive,
+    ArchiveError,
     FolderArchive,
     FsspecArchive,
     JoinedArchive,
@@ -124,6 +126,37 @@ def test_a_sweep_moves_what_a_dead_worker_left(tmp_path: Path) -> None:
     upkeep.sweep()
     assert folder.calls() == []
     assert storage.calls() == ["one"]
+
+
+def test_withdrawn_consent_is_carried_out_once_the_storage_is_back(tmp_path: Path) -> None:
+    class Storage(FolderArchive):
+        is_down = True
+
+        def delete(self, call: str, names: Sequence[str] | None = None) -> None:
+            if self.is_down:
+                raise ArchiveError("unreachable")
+            super().delete(call, names)
+
+    storage = Storage(tmp_path / "storage")
+    write_call(storage, "one", NOW)
+    folder = FolderArchive(tmp_path / "calls")
+    upkeep = Upkeep(folder, storage, JoinedArchive(folder, storage), Retention(DAY_S, DAY_S), lambda: NOW)
+    upkeep.withdrawn("one")
+    with pytest.raises(ArchiveError):
+        upkeep.sweep()
+    assert len(storage.names("one")) == 3
+    storage.is_down = False
+    upkeep.sweep()
+    assert [name.rpartition(".")[2] for name in storage.names("one")] == ["events"]
+
+
+def test_a_segment_that_another_worker_moves_ends_no_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, storage = FolderArchive(tmp_path / "calls"), FolderArchive(tmp_path / "storage")
+    write_call(folder, "one", NOW)
+    upkeep = Upkeep(folder, storage, JoinedArchive(folder, storage), Retention(DAY_S, DAY_S), lambda: NOW)
+    monkeypatch.setattr(Path, "glob", lambda path, pattern: iter([path / "gone"]))
+    upkeep.sweep()
+    assert storage.calls() == []
 
 
 def test_storage_that_needs_what_is_not_installed_says_so() -> None:
