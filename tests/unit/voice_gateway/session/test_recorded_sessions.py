@@ -13,7 +13,7 @@ from voice_gateway.recording.library.archive import FolderArchive
 from voice_gateway.recording.library.library import Library
 from voice_gateway.recording.reading.document import call_document
 from voice_gateway.recording.segments.format import Uplink, parse
-from voice_gateway.recording.segments.recorder import RecordingPolicy, Recordings
+from voice_gateway.recording.segments.recorder import RecordedCall, RecordingPolicy, Recordings
 from voice_gateway.recording.segments.writer import Segment, SegmentWriter
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.runtime.client_connection import ClientConnection
@@ -140,6 +140,17 @@ async def test_consent_that_is_withdrawn_deletes_what_was_kept(tmp_path: Path) -
     assert frames(tmp_path) == []
     assert document["words"] == []
     assert [event["is_given"] for event in document["events"] if event["kind"] == "consent"] == [False]
+
+
+@pytest.mark.parametrize(("consent", "withdrawn"), [(False, ["s-1"]), (True, []), (None, [])])
+def test_a_worker_that_takes_over_deletes_what_was_kept_without_consent(
+    tmp_path: Path, consent: bool | None, withdrawn: list[str]
+) -> None:
+    writer, asked = SegmentWriter(is_threaded=False), list[str]()
+    recordings = Recordings("worker-2", tmp_path, KEEPS_ALL, writer, lambda: 0.0, on_withdrawn=asked.append)
+    recordings.begin(RecordedCall("s-1", 2, "agent", None, "webtransport", "", consent, is_taken_over=True), 0.0)
+    writer.close()
+    assert asked == withdrawn
 
 
 async def test_a_disk_that_is_stuck_delays_one_save_and_no_more(

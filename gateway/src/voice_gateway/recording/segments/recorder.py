@@ -107,15 +107,21 @@ class Recordings:
             has_words=policy.has_words,
         )
         segment = self.writer.open(self.folder / call.session_id, stem, head)
+
+        def on_withdrawn() -> None:
+            self.on_withdrawn(call.session_id)
+
         recorder = self._open[call.session_id] = CallRecorder(
             segment,
             policy,
             now,
             consent=call.consent,
             on_closed=lambda: self.on_closed(segment.folder, stem),
-            on_withdrawn=lambda: self.on_withdrawn(call.session_id),
+            on_withdrawn=on_withdrawn,
         )
         recorder.event("taken_over" if call.is_taken_over else "began", now, transport=call.transport)
+        if call.consent is False:  # the worker before may have ended before it had deleted what it kept
+            segment.discard(on_withdrawn)
         return recorder
 
     def find(self, session_id: str) -> CallRecorder | None:
