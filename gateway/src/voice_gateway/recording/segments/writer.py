@@ -13,9 +13,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 
 from quiclb.logs.limits import LimitedLog
@@ -36,9 +38,9 @@ from voice_gateway.recording.segments.format import (
 TICK_S: Final = 0.1
 """How long a record may wait in memory; `flush` and answers do not wait for it."""
 MAX_PENDING_BYTES: Final = 64 << 20
-RETRY_S: Final = 1.0
-"""How long a file that could not be written is left alone."""
 _RECORD_BYTES: Final = 120
+_NO_ENCODING: Final = (TypeError, ValueError, OverflowError, msgspec.MsgspecError)
+"""Raised for a value that MessagePack cannot hold, as an integer of more than 64 bits in what a tool returns."""
 _log = LimitedLog(structlog.get_logger("voice_gateway.recording"))
 Redact = Callable[[Words], Words | None]
 """Returns the words as they may be kept, `None` for not at all. Called on the writer's thread."""
@@ -91,7 +93,7 @@ class SegmentWriter:
         """Keep a record until it is written, or count it as dropped where too much waits."""
         with self._changed:
             if self.counters.pending_bytes + size > self._max_pending_bytes:
-                segment.drop(1)
+                segment.drop()
                 self.counters.records_dropped += 1
                 return
             self.counters.pending_bytes += size
@@ -123,15 +125,14 @@ class SegmentWriter:
             due, self._due, self._is_urgent = self._due, {}, False
         for segment in due:
             with self._changed:
-                records, requests = segment.take_pending()
-                self.counters.pending_bytes -= records.size
-            try:
-                segment.write(records.records)
-                for request in requests:
-                    request()
-            except Exception as error:  # a defect in one call must not end the thread
-                self.counters.write_failures += 1
-                _log.warning("recording_writer_failed", **loggable(error))
+                taken = segment.take_pending()
+                self.counters.pending_bytes -= taken.size
+            for task in (partial(segment.write, taken.records), *taken.requests):
+                try:
+                    task()
+                except Exception as error:  # a defect in one call must neither end the thread nor keep others waiting
+                    self.counters.write_failures += 1
+                    _log.warning("recording_writer_failed", **loggable(error))
 
     def _make_due(self, segment: Segment, is_urgent: bool) -> None:
         is_first = not self._due
@@ -156,8 +157,11 @@ class SegmentWriter:
 
 @dataclass(frozen=True, slots=True)
 class _Taken:
+    """Records to be written, `size` bytes by the count of what waits, and what is to be called after that."""
+
     records: Sequence[Record]
     size: int
+    requests: Sequence[Callable[[], None]]
 
 
 @dataclass(slots=True, eq=False)
@@ -232,21 +236,21 @@ class Segment:
 
         self.writer.ask(self, delete)
 
-    def drop(self, records: int) -> None:
-        """Count records that are lost."""
-        self._dropped += records
+    def drop(self) -> None:
+        """Count a record that is lost."""
+        self._dropped += 1
 
-    def take_pending(self) -> tuple[_Taken, list[Callable[[], None]]]:
-        """Return what waits to be written, with a `Hole` before it if records were dropped, and who waits for it."""
-        taken = list(self.pending)
+    def take_pending(self) -> _Taken:
+        """Take what waits to be written, with a `Hole` before it if records were dropped."""
+        records = list(self.pending)
         if self._dropped:
-            at_us = taken[-1].at_us if taken else 0
-            taken.insert(0, Hole(at_us, self._dropped, "queue_full"))
+            at_us = records[-1].at_us if records else 0
+            records.insert(0, Hole(at_us, self._dropped, "queue_full"))
             self._dropped = 0
-        size, requests = self.pending_bytes, self.requests
+        taken = _Taken(records, self.pending_bytes, self.requests)
         self.pending.clear()
         self.pending_bytes, self.requests = 0, []
-        return _Taken(taken, size), requests
+        return taken
 
     def write(self, records: Sequence[Record]) -> None:
         """Append the records to the files that they belong to."""
@@ -280,10 +284,11 @@ class Segment:
             file = self._files[suffix] = _File(self.folder / f"{self.stem}{suffix}", self.head)
         try:
             written = file.append(records, self.writer.write, has_fsync=self.writer.has_fsync)
-        except OSError as error:
+        except (OSError, *_NO_ENCODING) as error:
             self.writer.counters.write_failures += 1
             self.writer.counters.records_dropped += len(records)
-            _log.warning("recording_not_written", session=self.head.session_id, reason=error.strerror)
+            reason = error.strerror if isinstance(error, OSError) else "a value has no encoding"
+            _log.warning("recording_not_written", session=self.head.session_id, reason=reason)
         else:
             self.writer.counters.bytes_written += written
 
@@ -299,9 +304,9 @@ class _File:
         self._lost = 0
 
     def append(self, records: Sequence[Record], write: Callable[[int, bytes], int], *, has_fsync: bool) -> int:
-        """Append a block and return its size; raises `OSError` with the records counted as lost."""
-        block = encode_block(self._framed(records))
+        """Append a block and return its size; raises `OSError` or `_NO_ENCODING` with the records counted as lost."""
         try:
+            block = encode_block(self._framed(records))
             if self._fd is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -310,7 +315,7 @@ class _File:
                 rest = rest[write(self._fd, bytes(rest)) :]
             if has_fsync:
                 os.fsync(self._fd)
-        except OSError:
+        except (OSError, *_NO_ENCODING):
             self._lost += len(records)
             if self._fd is not None:
                 with suppress(OSError):

@@ -113,6 +113,25 @@ async def test_words_that_cannot_be_redacted_are_left_out(tmp_path: Path) -> Non
     assert writer.counters.redaction_failures == 1
 
 
+async def test_words_that_have_no_encoding_leave_a_hole_and_hold_up_nothing(
+    tmp_path: Path, writer: SegmentWriter
+) -> None:
+    segment, closed = _open(writer, tmp_path), threading.Event()
+    segment.append(Words(1, "tool_result", {"result": 1 << 70}))
+    assert await segment.flush(5.0)
+    segment.append(Words(2, "transcript", {"text": "fine"}))
+    segment.close(closed.set)
+    await asyncio.to_thread(closed.wait, 5)
+    assert _records(tmp_path, ".words")[1:] == [Hole(2, 1, "write_failed"), Words(2, "transcript", {"text": "fine"})]
+    assert writer.counters.records_dropped == 1
+
+
+async def test_a_request_that_fails_holds_up_no_other(tmp_path: Path, writer: SegmentWriter) -> None:
+    segment = _open(writer, tmp_path)
+    segment.when_written(lambda: (_ for _ in ()).throw(LookupError()))
+    assert await segment.flush(5.0)
+
+
 async def test_a_segment_that_is_closed_tells_and_takes_no_more(tmp_path: Path, writer: SegmentWriter) -> None:
     segment, closed = _open(writer, tmp_path), threading.Event()
     segment.append(Event(1, "ended"))
