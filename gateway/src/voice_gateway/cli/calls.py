@@ -182,7 +182,7 @@ def _cells(each: CallSummary) -> tuple[str, ...]:
         time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(each.began_s)),
         f"{each.last_s - each.began_s:.0f}",
         each.agent,
-        each.subject or "-",
+        _printable(each.subject or "-"),
         str(each.turns),
         str(each.incidents),
         each.code or "-",
@@ -194,8 +194,13 @@ def _print_turn(console: Console, turn: dict[str, Any]) -> None:
     at = "" if turn["at_s"] is None else f" at {turn['at_s']:.3f} s"
     console.print(f"turn {turn['turn']}{at}")
     for line in turn["lines"]:
-        console.print(f"  {line['role']}: {line['text']}", soft_wrap=True)
+        console.print(f"  {line['role']}: {_printable(line['text'])}", soft_wrap=True)
     budget = turn["budget"]
     if budget is not None:
         stages = ", ".join(f"{_EXPLAINED[stage['stage']]} {stage['ms']:.0f}" for stage in budget["stages"])
         console.print(f"  {budget['total_ms']:.0f} of {BUDGET_MS:.0f} ms: {stages}", soft_wrap=True)
+
+
+def _printable(text: str) -> str:
+    """Return text of a caller without what a terminal takes for a command."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)

@@ -49,6 +49,16 @@ def test_a_call_is_shown_by_how_its_id_begins(config: Path) -> None:
     assert json.loads(run(config, "show", "abc", "--json"))["subject"] == "ann"
 
 
+def test_what_a_caller_says_commands_no_terminal(config: Path, tmp_path: Path) -> None:
+    archive, hostile = FolderArchive(tmp_path / "calls"), "a\x1b[31m b\x1b]0;title\x07\x9bc"
+    write_call(archive, "hostile", NOW, subject=hostile, text=hostile)
+    for shown in (run(config, "list"), run(config, "show", "hostile")):
+        assert not {"\x1b", "\x07", "\x9b"} & set(shown)
+    assert "user: a\N{REPLACEMENT CHARACTER}[31m b" in run(config, "show", "hostile")
+    (call,) = json.loads(run(config, "list", "--json", "--subject", hostile))["calls"]
+    assert call["subject"] == hostile
+
+
 @pytest.mark.parametrize("form", ["json", "wav", "ogg"])
 def test_a_call_is_exported_in_each_form(config: Path, tmp_path: Path, form: str) -> None:
     out = tmp_path / f"call.{form}"

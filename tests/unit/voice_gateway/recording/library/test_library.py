@@ -26,7 +26,9 @@ from voice_gateway.recording.segments.format import Event, Head, Uplink, Words, 
 NOW = 1_790_000_000.0
 
 
-def write_call(archive: Archive, call: str, began: float, *, subject: str | None = None, epoch: int = 1) -> str:
+def write_call(
+    archive: Archive, call: str, began: float, *, subject: str | None = None, epoch: int = 1, text: str = "hi"
+) -> str:
     stem = segment_stem(round(began * 1e6), epoch, f"w{epoch}")
     head = Head(0, call, f"w{epoch}", epoch, round(began * 1e6), "order", subject, "webtransport")
     events = [
@@ -36,9 +38,8 @@ def write_call(archive: Archive, call: str, began: float, *, subject: str | None
     ]
     archive.write(call, f"{stem}.events", encode_block([head, *events]))
     archive.write(call, f"{stem}.audio", encode_block([head, Uplink(1, 0, 0, 2, b"ab")]))
-    archive.write(
-        call, f"{stem}.words", encode_block([head, Words(1, "transcript", {"turn": 1, "role": "user", "text": "hi"})])
-    )
+    words = Words(1, "transcript", {"turn": 1, "role": "user", "text": text})
+    archive.write(call, f"{stem}.words", encode_block([head, words]))
     return stem
 
 
