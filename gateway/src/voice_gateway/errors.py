@@ -7,6 +7,9 @@ GatewayError
 ├── StoreError           the session store cannot be reached or read
 ├── AgentError           the agent cannot be built or loaded
 │   └── ServiceError     a service that the agent uses failed or refused; the message quotes no caller
+├── ArchiveError         the storage of recordings cannot be reached or read (`voice_gateway.recording`)
+├── UnknownCall          there is no recording of this call (`voice_gateway.recording`)
+├── TooLong              a recorded call is too long to be decoded (`voice_gateway.recording`)
 └── ClientToolError      a tool of a client gave no result (`voice_gateway.agent.call.client`)
 
 Every message is one sentence that names the rule and the value.

@@ -21,7 +21,6 @@ from voice_gateway.recording.library.archive import open_archive
 from voice_gateway.recording.library.library import DAY_S, CallSummary, Library, UnknownCall
 from voice_gateway.recording.reading.document import BUDGET_MS, call_document
 from voice_gateway.recording.reading.export import ogg_file, wav_file
-from voice_gateway.recording.reading.tracks import TooLong
 from voice_gateway.settings.gateway_settings import load_settings
 
 _COLUMNS = 100
@@ -110,16 +109,13 @@ def export(
         raise ConfigurationError(f"--rate must be 8000, 16000, 24000 or 48000, got {rate}")
     library = _library(config)
     timeline = library.timeline(library.full_id(call))
-    try:
-        match form:
-            case ExportForm.JSON:
-                data = json.dumps(call_document(timeline), indent=1).encode() + b"\n"
-            case ExportForm.WAV:
-                data = wav_file(timeline, rate)
-            case ExportForm.OGG:
-                data = ogg_file(timeline)
-    except TooLong as error:
-        raise ConfigurationError(str(error)) from None
+    match form:
+        case ExportForm.JSON:
+            data = json.dumps(call_document(timeline), indent=1).encode() + b"\n"
+        case ExportForm.WAV:
+            data = wav_file(timeline, rate)
+        case ExportForm.OGG:
+            data = ogg_file(timeline)
     if out is None:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final
@@ -83,7 +84,7 @@ class CallOperations:
 
     async def _list(self, request: WebRequest) -> WebResponse:
         given = parse_qs(request.query).get("most", ["100"])[0]
-        if not given.isdecimal() or not 1 <= int(given) <= MOST_LISTED:
+        if not re.fullmatch("[0-9]{1,4}", given) or not 1 <= int(given) <= MOST_LISTED:
             raise RequestRefused(HTTPStatus.BAD_REQUEST, f"most is a number from 1 to {MOST_LISTED}")
         return await self._read(given, CallForm.LIST, JSON)
 

@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from voice_gateway.recording.library.archive import ArchiveError, open_archive
 from voice_gateway.recording.library.library import Library, UnknownCall
 from voice_gateway.recording.reading.document import call_document
 from voice_gateway.recording.reading.export import ogg_file, wav_file
-from voice_gateway.recording.reading.tracks import TooLong
+from voice_gateway.recording.segments.format import is_call_name
 
 WAV_RATE_HZ: Final = 24_000
 TIMEOUT_S: Final = 120.0
@@ -45,15 +45,12 @@ def read_call(library: Library, session_id: str, form: CallForm) -> bytes:
         summaries = library.summaries(most=int(session_id))
         return json.dumps({"calls": [each.as_json() for each in summaries]}).encode()
     timeline = library.timeline(session_id)
-    try:
-        match form:
-            case CallForm.WAV:
-                return wav_file(timeline, WAV_RATE_HZ)
-            case CallForm.OGG:
-                return ogg_file(timeline)
-        return json.dumps(call_document(timeline, has_peaks=form is CallForm.PEAKS)).encode()
-    except TooLong as error:
-        raise ArchiveError(str(error)) from None
+    match form:
+        case CallForm.WAV:
+            return wav_file(timeline, WAV_RATE_HZ)
+        case CallForm.OGG:
+            return ogg_file(timeline)
+    return json.dumps(call_document(timeline, has_peaks=form is CallForm.PEAKS)).encode()
 
 
 @dataclass(slots=True)
@@ -62,14 +59,14 @@ class CallReader:
 
     folder: Path | None
     storage: str | None
-    _places: asyncio.Semaphore | None = None
+    _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_AT_ONCE))
 
     async def read(self, session_id: str, form: CallForm) -> bytes:
         """Return a call in this form; raises `GatewayError`, and `UnknownCall` where there is none."""
         if self.folder is None:
             raise UnknownCall("this worker records no calls: recording.folder is not set")
-        if self._places is None:
-            self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        if not is_call_name(session_id):
+            raise UnknownCall(f"there is no recording of the call {session_id!r}")
         command = (sys.executable, "-m", __name__, str(self.folder), self.storage or "", session_id, form.value)
         async with self._places:
             process = await asyncio.create_subprocess_exec(

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from voice_gateway.errors import GatewayError
 from voice_gateway.recording.reading.agent_track import Answer
 from voice_gateway.recording.reading.assembly import Timeline
 from voice_gateway.recording.reading.caller_track import PlacedFrame, frame_ticks
@@ -23,7 +24,7 @@ OPUS_LOOKAHEAD_TICKS: Final = 312
 LONGEST_S: Final = 8 * 3_600
 
 
-class TooLong(ValueError):  # noqa: N818 - it says what is wrong
+class TooLong(GatewayError):  # noqa: N818 - it says what is wrong
     """The call lasts longer than `LONGEST_S`, by its timestamps."""
 
 

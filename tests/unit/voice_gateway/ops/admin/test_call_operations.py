@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,18 @@ async def test_calls_are_read_in_a_process_and_unknown_ones_are_404(folder: Path
     status, call = await bench.ask("GET", "/recordings/abc1")
     assert (status, call["session"], set(call["peaks"])) == (200, "abc1", {"per_s", "caller", "agent"})
     assert (await bench.ask("GET", "/recordings/nope"))[0] == 404
-    assert (await bench.ask("GET", "/recordings?most=0"))[0] == 400
+    for most in ("0", "1001", "-1", "9" * 5_000, "%D9%A3", "x"):
+        assert (await bench.ask("GET", f"/recordings?most={most}"))[0] == 400
     await bench.server.stop()
+
+
+@pytest.mark.parametrize("session", ["", "..", "../abc1", "abc1/.", "abc1\0", "-abc1"])
+async def test_what_is_no_session_id_is_unknown_without_a_process(
+    folder: Path, session: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", None)
+    with pytest.raises(UnknownCall):
+        await CallReader(folder, None).read(session, CallForm.JSON)
 
 
 async def test_a_worker_that_records_nothing_says_so() -> None:
