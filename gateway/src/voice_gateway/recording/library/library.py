@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from voice_gateway.errors import GatewayError
 from voice_gateway.recording.library.archive import Archive
-from voice_gateway.recording.reading.assembly import SegmentRecords, Timeline, assemble, read_segments
+from voice_gateway.recording.reading.assembly import INCIDENTS, SegmentRecords, Timeline, assemble, read_segments
 from voice_gateway.recording.segments.format import (
     AUDIO_SUFFIX,
     EVENTS_SUFFIX,
@@ -19,7 +19,6 @@ from voice_gateway.recording.segments.format import (
 )
 
 DAY_S: Final = 86_400.0
-_INCIDENTS: Final = frozenset({"migrated", "detached", "resumed", "taken_over", "draining"})
 
 
 class UnknownCall(GatewayError):  # noqa: N818 - it says what is wrong
@@ -30,7 +29,7 @@ class UnknownCall(GatewayError):  # noqa: N818 - it says what is wrong
 class CallSummary:
     """A call in one line; times are in seconds since 1970. `code` is `None` while it goes on, or where its worker died.
 
-    `incidents` counts changes of the network and of the worker.
+    `incidents` counts the events that are `INCIDENTS`.
     """
 
     session_id: str
@@ -159,7 +158,7 @@ class Library:
             transport=heads[0].transport,
             workers=tuple(dict.fromkeys(head.worker for head in heads)),
             turns=len({event.facts.get("turn") for event in events if _is_callers(event)}),
-            incidents=sum(event.kind in _INCIDENTS for event in events),
+            incidents=sum(event.kind in INCIDENTS for event in events),
             code=next((event.facts["code"] for event in reversed(events) if event.kind == "ended"), None),
             has_audio=any(name.endswith(AUDIO_SUFFIX) for name in names),
             has_words=any(name.endswith(WORDS_SUFFIX) for name in names),

@@ -26,6 +26,8 @@ from voice_gateway.recording.segments.format import (
 )
 from voicelink.wire import CLOCK_HZ
 
+INCIDENTS: Final = frozenset({"migrated", "detached", "resumed", "taken_over", "draining", "left"})
+"""The kinds of events that are changes of the network and of the worker."""
 _TICKS_PER_US: Final = CLOCK_HZ / 1e6
 
 

@@ -7,14 +7,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from voice_gateway.recording.reading.assembly import TimedEvent, Timeline
+from voice_gateway.recording.reading.assembly import INCIDENTS, TimedEvent, Timeline
 from voice_gateway.recording.reading.tracks import Samples, render
 from voicelink.wire import CLOCK_HZ
 
 BUDGET_MS: Final = 800.0
 """What a turn may take from the caller's last word to the answer's first sound."""
 DOCUMENT_VERSION: Final = 1
-INCIDENTS: Final = ("migrated", "detached", "resumed", "taken_over", "draining", "left")
 _STAGES: Final = ("uplink_age", "endpointing", "stt_ttfb", "llm_ttfb", "tts_ttfb")
 _FIGURES: Final = {"stt": "stt_ttfb", "llm": "llm_ttfb", "tts": "tts_ttfb", "response": "user_bot_latency"}
 """What the wire's names of figures are called in `Figure`."""

@@ -21,6 +21,8 @@ from voice_gateway.recording.library.archive import (
 from voice_gateway.recording.library.library import DAY_S, Library, UnknownCall
 from voice_gateway.recording.library.redaction import load_redaction, redaction
 from voice_gateway.recording.library.upkeep import Retention, Upkeep
+from voice_gateway.recording.reading.assembly import INCIDENTS
+from voice_gateway.recording.reading.document import call_document
 from voice_gateway.recording.segments.format import Event, Head, Uplink, Words, encode_block, segment_stem
 
 NOW = 1_790_000_000.0
@@ -61,6 +63,15 @@ def test_calls_are_listed_newest_first_with_what_became_of_them(archive: Archive
     assert (summary.turns, summary.incidents, summary.code, summary.workers) == (1, 1, "normal", ("w1",))
     assert summary.last_s - summary.began_s == pytest.approx(3.0)
     assert [each.session_id for each in library.summaries(most=1)] == ["two"]
+
+
+def test_the_list_counts_the_incidents_that_the_call_shows(archive: Archive) -> None:
+    head = Head(0, "one", "w1", 1, round(NOW * 1e6))
+    events = [Event(at_us, kind) for at_us, kind in enumerate((*sorted(INCIDENTS), "bye"))]
+    archive.write("one", f"{segment_stem(head.wall_us, 1, 'w1')}.events", encode_block([head, *events]))
+    library = Library(archive)
+    (summary,) = library.summaries()
+    assert summary.incidents == len(call_document(library.timeline("one"))["incidents"]) == len(INCIDENTS)
 
 
 def test_an_archive_without_calls_is_empty(archive: Archive) -> None:
