@@ -18,7 +18,7 @@ from rich.table import Table
 from quiclb.logs.command_output import print_json
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.recording.library.archive import open_archive
-from voice_gateway.recording.library.library import DAY_S, CallSummary, Library, UnknownCall
+from voice_gateway.recording.library.library import CallSummary, Library, Retention, UnknownCall
 from voice_gateway.recording.reading.document import BUDGET_MS, call_document
 from voice_gateway.recording.reading.export import ogg_file, wav_file
 from voice_gateway.settings.gateway_settings import load_settings
@@ -154,10 +154,8 @@ def delete(
 def sweep(config: ConfigFile, is_json: JsonOutput = False) -> None:
     """Delete now what has been kept for longer than the settings say; workers do so every hour."""
     recording = load_settings(config, os.environ).recording
-    calls_s = recording.retention_days * DAY_S
-    audio_days = recording.audio_retention_days
-    audio_s = calls_s if audio_days is None else audio_days * DAY_S
-    deleted = _library(config).sweep(time.time(), retention_s=calls_s, audio_retention_s=audio_s)
+    retention = Retention.of_days(recording.retention_days, recording.audio_retention_days)
+    deleted = _library(config).sweep(time.time(), retention)
     if is_json:
         print_json({"files_deleted": deleted})
     else:

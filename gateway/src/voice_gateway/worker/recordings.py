@@ -13,9 +13,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from voice_gateway.recording.library.archive import FolderArchive, FsspecArchive, JoinedArchive
-from voice_gateway.recording.library.library import DAY_S, Library
+from voice_gateway.recording.library.library import Retention
 from voice_gateway.recording.library.redaction import load_redaction
-from voice_gateway.recording.library.upkeep import Retention, Upkeep
+from voice_gateway.recording.library.upkeep import Upkeep
 from voice_gateway.recording.segments.recorder import RecordingPolicy, Recordings
 from voice_gateway.recording.segments.writer import Redact, SegmentWriter
 from voice_gateway.session.stats.events import SessionEnded, SessionEvent, SessionStarted
@@ -38,7 +38,6 @@ class WorkerRecordings:
         self, worker: str, section: RecordingSection, clock: Callable[[], float], *, is_threaded: bool = True
     ) -> None:
         self.recordings: Recordings | None = None
-        self.library: Library | None = None
         self.writer: SegmentWriter | None = None
         self._upkeep: Upkeep | None = None
         redact: Redact = (lambda words: words) if section.redact is None else load_redaction(section.redact)
@@ -47,10 +46,7 @@ class WorkerRecordings:
         folder = FolderArchive(section.folder)
         storage = None if section.storage is None else FsspecArchive(section.storage)
         archive = folder if storage is None else JoinedArchive(folder, storage)
-        self.library = Library(archive)
-        calls_s = section.retention_days * DAY_S
-        audio_days = section.audio_retention_days
-        retention = Retention(calls_s, calls_s if audio_days is None else audio_days * DAY_S)
+        retention = Retention.of_days(section.retention_days, section.audio_retention_days)
         upkeep = self._upkeep = Upkeep(folder, storage, archive, retention, clock) if is_threaded else None
         self.writer = SegmentWriter(
             redact=redact,

@@ -18,7 +18,7 @@ from voice_gateway.recording.segments.format import (
     stem_began,
 )
 
-DAY_S: Final = 86_400.0
+_DAY_S: Final = 86_400.0
 
 
 class UnknownCall(GatewayError):  # noqa: N818 - it says what is wrong
@@ -60,6 +60,19 @@ class CallSummary:
             "has_audio": self.has_audio,
             "has_words": self.has_words,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long calls, and their sound, are kept, in seconds."""
+
+    calls_s: float
+    audio_s: float
+
+    @classmethod
+    def of_days(cls, calls: float, audio: float | None) -> Retention:
+        """Keep both for so many days; sound as long as the call where `audio` is `None`."""
+        return cls(calls * _DAY_S, (calls if audio is None else audio) * _DAY_S)
 
 
 class Library:
@@ -112,17 +125,17 @@ class Library:
         names = [name for name in self._archive.names(session_id) if name.endswith((AUDIO_SUFFIX, WORDS_SUFFIX))]
         self._archive.delete(session_id, names)
 
-    def sweep(self, now: float, *, retention_s: float, audio_retention_s: float) -> int:
+    def sweep(self, now: float, retention: Retention) -> int:
         """Delete what is older, and return how many files that were; a call goes on until its last segment is old."""
         deleted = 0
         for call in self._archive.calls():
             names = self._archive.names(call)
             began = [at for name in names if (at := stem_began(name)) is not None]
-            if began and now - max(began) > retention_s:
+            if began and now - max(began) > retention.calls_s:
                 self._archive.delete(call)
                 deleted += len(names)
                 continue
-            old = [name for name in names if _is_old_sound(name, now - audio_retention_s)]
+            old = [name for name in names if _is_old_sound(name, now - retention.audio_s)]
             if old:
                 self._archive.delete(call, old)
                 deleted += len(old)

@@ -6,7 +6,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +13,7 @@ import structlog
 
 from voice_gateway.errors import GatewayError, loggable
 from voice_gateway.recording.library.archive import Archive, FolderArchive, move_to_storage
-from voice_gateway.recording.library.library import Library
+from voice_gateway.recording.library.library import Library, Retention
 
 SWEEP_EVERY_S: Final = 3_600.0
 LEFT_AFTER_S: Final = 3_600.0
@@ -22,14 +21,6 @@ LEFT_AFTER_S: Final = 3_600.0
 _RETRY_S: Final = 60.0
 _MAX_WAITING: Final = 10_000
 _log = structlog.get_logger("voice_gateway.recording")
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long calls, and their sound, are kept, in seconds."""
-
-    calls_s: float
-    audio_s: float
 
 
 class Upkeep:
@@ -81,9 +72,7 @@ class Upkeep:
         """Delete what was withdrawn and what is old, and move what workers that are gone have left."""
         self._withdraw()
         now = self._clock()
-        deleted = self._library.sweep(
-            now, retention_s=self._retention.calls_s, audio_retention_s=self._retention.audio_s
-        )
+        deleted = self._library.sweep(now, self._retention)
         if deleted:
             _log.info("recordings_deleted", files=deleted, cause="retention")
         if self._storage is not None:

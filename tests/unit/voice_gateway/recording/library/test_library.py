@@ -18,9 +18,9 @@ from voice_gateway.recording.library.archive import (
     JoinedArchive,
     move_to_storage,
 )
-from voice_gateway.recording.library.library import DAY_S, Library, UnknownCall
+from voice_gateway.recording.library.library import Library, Retention, UnknownCall
 from voice_gateway.recording.library.redaction import load_redaction, redaction
-from voice_gateway.recording.library.upkeep import Retention, Upkeep
+from voice_gateway.recording.library.upkeep import Upkeep
 from voice_gateway.recording.reading.assembly import INCIDENTS
 from voice_gateway.recording.reading.document import call_document
 from voice_gateway.recording.segments.format import Event, Head, Uplink, Words, encode_block, segment_stem
@@ -98,8 +98,8 @@ def test_withdrawn_consent_leaves_no_sound_and_no_words(archive: Archive) -> Non
 
 def test_sound_and_calls_are_deleted_when_they_are_old_enough(archive: Archive) -> None:
     for call, days in (("new", 1), ("middle", 10), ("old", 40)):
-        write_call(archive, call, NOW - days * DAY_S)
-    Library(archive).sweep(NOW, retention_s=30 * DAY_S, audio_retention_s=7 * DAY_S)
+        write_call(archive, call, NOW - days * 86_400)
+    Library(archive).sweep(NOW, Retention.of_days(30, 7))
     assert archive.calls() == ["middle", "new"]
     assert not any(name.endswith(".audio") for name in archive.names("middle"))
     assert any(name.endswith(".audio") for name in archive.names("new"))
@@ -130,7 +130,7 @@ def test_a_sweep_moves_what_a_dead_worker_left(tmp_path: Path) -> None:
     pytest.importorskip("fsspec")
     folder, storage = FolderArchive(tmp_path), FsspecArchive(f"memory://{uuid.uuid4().hex}")
     write_call(folder, "one", NOW)
-    upkeep = Upkeep(folder, storage, JoinedArchive(folder, storage), Retention(DAY_S, DAY_S), lambda: NOW)
+    upkeep = Upkeep(folder, storage, JoinedArchive(folder, storage), Retention.of_days(1, None), lambda: NOW)
     upkeep.sweep()
     assert storage.calls() == []
     for path in tmp_path.glob("one/*"):
@@ -152,7 +152,7 @@ def test_withdrawn_consent_is_carried_out_once_the_storage_is_back(tmp_path: Pat
     storage = Storage(tmp_path / "storage")
     write_call(storage, "one", NOW)
     folder = FolderArchive(tmp_path / "calls")
-    upkeep = Upkeep(folder, storage, JoinedArchive(folder, storage), Retention(DAY_S, DAY_S), lambda: NOW)
+    upkeep = Upkeep(folder, storage, JoinedArchive(folder, storage), Retention.of_days(1, None), lambda: NOW)
     upkeep.withdrawn("one")
     with pytest.raises(ArchiveError):
         upkeep.sweep()
@@ -165,7 +165,7 @@ def test_withdrawn_consent_is_carried_out_once_the_storage_is_back(tmp_path: Pat
 def test_a_segment_that_another_worker_moves_ends_no_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, storage = FolderArchive(tmp_path / "calls"), FolderArchive(tmp_path / "storage")
     write_call(folder, "one", NOW)
-    upkeep = Upkeep(folder, storage, JoinedArchive(folder, storage), Retention(DAY_S, DAY_S), lambda: NOW)
+    upkeep = Upkeep(folder, storage, JoinedArchive(folder, storage), Retention.of_days(1, None), lambda: NOW)
     monkeypatch.setattr(Path, "glob", lambda path, pattern: iter([path / "gone"]))
     upkeep.sweep()
     assert storage.calls() == []
