@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import structlog
@@ -26,7 +25,6 @@ from voice_gateway.session.runtime.backlog import UplinkScheduler
 from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.live_session import EarlyFrame, LiveSession, Services
 from voice_gateway.session.runtime.ownership import Claim, NewSession, Verdict, claim
-from voice_gateway.session.runtime.recorded_events import record_event
 from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.session.stats.events import SessionEvents
 from voice_gateway.session.stats.snapshot import SessionSnapshot
@@ -64,8 +62,6 @@ class SessionManager:
         self.worker = worker
         self.counters = SessionCounters()
         self.events = SessionEvents()
-        if recordings is not None:
-            self.events.subscribe(partial(record_event, recordings))
         self.is_draining = False
         self.agent_name = agent.name
         self._opus_complexity = opus_complexity

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,7 +85,6 @@ class Recordings:
     clock: Callable[[], float]
     on_closed: Callable[[Path, str], None] = lambda folder, stem: None
     on_withdrawn: Callable[[str], None] = lambda session_id: None
-    _open: dict[str, CallRecorder] = field(default_factory=dict)
 
     def begin(self, call: RecordedCall, now: float) -> CallRecorder | None:
         """Begin to record what this worker sees of a call, at `now` on the event loop's clock."""
@@ -111,7 +110,7 @@ class Recordings:
         def on_withdrawn() -> None:
             self.on_withdrawn(call.session_id)
 
-        recorder = self._open[call.session_id] = CallRecorder(
+        recorder = CallRecorder(
             segment,
             policy,
             now,
@@ -123,16 +122,6 @@ class Recordings:
         if call.consent is False:  # the worker before may have ended before it had deleted what it kept
             segment.discard(on_withdrawn)
         return recorder
-
-    def find(self, session_id: str) -> CallRecorder | None:
-        """Return what records the call here now, if anything does."""
-        return self._open.get(session_id)
-
-    def close(self, session_id: str, code: str, now: float, *, is_over: bool) -> None:
-        """This worker's part of a call is over; the call itself, if it `is_over`."""
-        recorder = self._open.pop(session_id, None)
-        if recorder is not None:
-            recorder.close(code, now, is_over=is_over)
 
 
 class CallRecorder:

@@ -64,6 +64,7 @@ from voice_gateway.session.core.speech.pacing import Lead
 from voice_gateway.session.runtime.backlog import FRAMES_BEHIND, AgentInput, Backlog, UplinkScheduler
 from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.ownership import reclaim
+from voice_gateway.session.runtime.recorded_events import record_event
 from voice_gateway.session.runtime.speaker import Speaker
 from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.session.stats.events import (
@@ -560,12 +561,15 @@ class LiveSession(TransportHandler):
             self._log.debug("session_record_deleted", epoch=self.session.tracker.epoch)
 
     def _report_turns(self) -> None:
-        if self._services.events.is_watched:
+        if self._services.events.is_watched or self._recorder is not None:
             for turn in self.session.turns.latencies.completed_turns():
                 self._publish(TurnCompleted(turn=turn))
 
     def _publish(self, event: SessionEvent) -> None:
-        self._services.events.publish(self.session.identity.session_id, event, self._loop.time())
+        now = self._loop.time()
+        if self._recorder is not None:
+            record_event(self._recorder, event, now)
+        self._services.events.publish(self.session.identity.session_id, event, now)
 
     def _close(self, close: Close) -> None:
         self._closed = close

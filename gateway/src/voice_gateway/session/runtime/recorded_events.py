@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voice_gateway.recording.segments.recorder import Recordings
+from voice_gateway.recording.segments.recorder import CallRecorder
 from voice_gateway.session.stats.events import (
     SessionDetached,
     SessionEnded,
@@ -15,11 +15,8 @@ from voice_gateway.session.stats.events import (
 )
 
 
-def record_event(recordings: Recordings, session_id: str, event: SessionEvent, at: float) -> None:
-    """Give an event to what records the session, if anything does; what goes over the wire is recorded there."""
-    recorder = recordings.find(session_id)
-    if recorder is None:
-        return
+def record_event(recorder: CallRecorder, event: SessionEvent, at: float) -> None:
+    """Give an event to what records the session; what goes over the wire is recorded there."""
     match event:
         case TurnCompleted(turn=turn):
             recorder.event("turn", at, **turn.as_json())
@@ -34,4 +31,4 @@ def record_event(recordings: Recordings, session_id: str, event: SessionEvent, a
         case ToolEnded(call=call, has_failed=has_failed):
             recorder.event("tool_result", at, call_id=call, is_error=has_failed)
         case SessionEnded(code=code, goes_on=goes_on):
-            recordings.close(session_id, code, at, is_over=not goes_on)
+            recorder.close(code, at, is_over=not goes_on)
