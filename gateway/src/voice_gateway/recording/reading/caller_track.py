@@ -55,16 +55,13 @@ class CallerTrack:
         return self.frames[-1].end if self.frames else 0
 
 
-def frame_ticks(codec: int, payload: bytes) -> int:
+def frame_ticks(codec: Codec, payload: bytes) -> int:
     """Return how long a frame is; 0 for one that cannot be decoded."""
-    if codec == Codec.OPUS:
+    rate_hz = CODEC_RATE_HZ[codec]
+    if rate_hz is None:
         return packet_tenths_ms(payload) * CLOCK_HZ // 10_000
-    try:
-        rate_hz = CODEC_RATE_HZ[Codec(codec)]
-    except ValueError:
-        return 0
     sample_bytes = 1 if codec in (Codec.PCMU, Codec.PCMA) else 2
-    return 0 if rate_hz is None else len(payload) // sample_bytes * (CLOCK_HZ // rate_hz)
+    return len(payload) // sample_bytes * (CLOCK_HZ // rate_hz)
 
 
 def place_frames(written: Sequence[WrittenFrame], acked: int | None) -> CallerTrack:

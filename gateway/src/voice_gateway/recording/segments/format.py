@@ -53,29 +53,26 @@ class Head(_Record, frozen=True, gc=False, array_like=True, tag="head"):
     version: int = FORMAT_VERSION
 
 
-class Uplink(_Record, frozen=True, gc=False, array_like=True, tag="up"):
-    """A frame of the caller, as it arrived, once, in order of `sequence`."""
+class _Frame(_Record, frozen=True, gc=False, array_like=True):
+    """The fields of an `AudioFrame`."""
 
     sequence: int
     timestamp: int
-    codec: int
+    codec: Codec
     payload: bytes
 
     def frame(self) -> AudioFrame:
-        return AudioFrame(self.sequence, self.timestamp, Codec(self.codec), self.payload)
+        return AudioFrame(self.sequence, self.timestamp, self.codec, self.payload)
 
 
-class Downlink(_Record, frozen=True, gc=False, array_like=True, tag="down"):
+class Uplink(_Frame, frozen=True, gc=False, array_like=True, tag="up"):
+    """A frame of the caller, as it arrived, once, in order of `sequence`."""
+
+
+class Downlink(_Frame, frozen=True, gc=False, array_like=True, tag="down"):
     """A frame of an answer, as it was sent."""
 
     utterance_id: int
-    sequence: int
-    timestamp: int
-    codec: int
-    payload: bytes
-
-    def frame(self) -> AudioFrame:
-        return AudioFrame(self.sequence, self.timestamp, Codec(self.codec), self.payload)
 
 
 class Playback(_Record, frozen=True, gc=False, array_like=True, tag="played"):

@@ -160,7 +160,7 @@ class CallRecorder:
         """A frame of the caller has arrived, for the first time at this worker."""
         if self._has_audio:
             payload = frame.payload
-            record = Uplink(self._us(now), frame.sequence, frame.timestamp, int(frame.codec), payload)
+            record = Uplink(self._us(now), frame.sequence, frame.timestamp, frame.codec, payload)
             self._segment.append(record, len(payload))
 
     def downlink(self, utterance_id: int, frames: Sequence[AudioFrame], now: float) -> None:
@@ -169,7 +169,7 @@ class CallRecorder:
             return
         at_us = self._us(now)
         for frame in frames:
-            record = Downlink(at_us, utterance_id, frame.sequence, frame.timestamp, int(frame.codec), frame.payload)
+            record = Downlink(at_us, frame.sequence, frame.timestamp, frame.codec, frame.payload, utterance_id)
             self._segment.append(record, len(frame.payload), is_urgent=True)
 
     def received(self, message: ClientMessage, now: float) -> None:

@@ -24,6 +24,7 @@ from voice_gateway.recording.library.upkeep import Upkeep
 from voice_gateway.recording.reading.assembly import INCIDENTS
 from voice_gateway.recording.reading.document import call_document
 from voice_gateway.recording.segments.format import Event, Head, Uplink, Words, encode_block, segment_stem
+from voicelink.wire import Codec
 
 NOW = 1_790_000_000.0
 
@@ -39,7 +40,7 @@ def write_call(
         Event(3_000_000, "ended", {"code": "normal"}),
     ]
     archive.write(call, f"{stem}.events", encode_block([head, *events]))
-    archive.write(call, f"{stem}.audio", encode_block([head, Uplink(1, 0, 0, 2, b"ab")]))
+    archive.write(call, f"{stem}.audio", encode_block([head, Uplink(1, 0, 0, Codec.PCM16_16K, b"ab")]))
     words = Words(1, "transcript", {"turn": 1, "role": "user", "text": text})
     archive.write(call, f"{stem}.words", encode_block([head, words]))
     return stem

@@ -37,7 +37,7 @@ def _spoken(codec: Codec, rate_hz: int) -> Timeline:
     frames = encoder.push(_clicks(rate_hz).tobytes())
     return _timeline(
         [
-            Uplink(20_000 * (timestamp // 960 + 1), sequence, timestamp, int(codec), payload)
+            Uplink(20_000 * (timestamp // 960 + 1), sequence, timestamp, codec, payload)
             for sequence, (timestamp, payload) in enumerate(frames)
         ]
     )
@@ -74,7 +74,13 @@ def test_equal_rates_give_the_samples_as_they_are() -> None:
 def test_frames_that_are_missing_are_silence_and_a_gap() -> None:
     whole = _spoken(Codec.PCM16_16K, 16_000)
     kept = [
-        Uplink(20_000 * (placed.frame.sequence + 1), placed.frame.sequence, placed.start, 2, placed.frame.payload)
+        Uplink(
+            20_000 * (placed.frame.sequence + 1),
+            placed.frame.sequence,
+            placed.start,
+            Codec.PCM16_16K,
+            placed.frame.payload,
+        )
         for placed in whole.caller.frames
         if not 10 <= placed.frame.sequence < 15
     ]
@@ -87,32 +93,44 @@ def test_frames_that_are_missing_are_silence_and_a_gap() -> None:
 
 
 def test_a_pause_of_a_microphone_is_silence_and_no_gap() -> None:
-    frames = [Uplink(20_000, 0, 0, 2, b"\1\0" * 320), Uplink(1_020_000, 1, 48_000, 2, b"\2\0" * 320)]
+    frames = [
+        Uplink(20_000, 0, 0, Codec.PCM16_16K, b"\1\0" * 320),
+        Uplink(1_020_000, 1, 48_000, Codec.PCM16_16K, b"\2\0" * 320),
+    ]
     timeline = _timeline(list(frames))
     assert timeline.caller.missing == ()
     assert timeline.length == 48_960
 
 
 def test_the_second_stream_of_a_telephone_call_goes_on_after_the_time_that_passed() -> None:
-    first = [Uplink(20_000 * (n + 1), n, 960 * n, 5, b"\x10" * 160) for n in range(50)]
-    again = [Uplink(3_000_000 + 20_000 * n, 50 + n, 960 * n, 5, b"\x20" * 160) for n in range(50)]
+    first = [Uplink(20_000 * (n + 1), n, 960 * n, Codec.PCMU, b"\x10" * 160) for n in range(50)]
+    again = [Uplink(3_000_000 + 20_000 * n, 50 + n, 960 * n, Codec.PCMU, b"\x20" * 160) for n in range(50)]
     timeline = _timeline([*first, *again])
     assert timeline.caller.frames[50].start == pytest.approx(3_000_000 * 0.048 - 960, abs=2)
 
 
 def test_a_timestamp_from_far_away_makes_no_call_of_years() -> None:
-    timeline = _timeline([Uplink(20_000, 0, 0, 2, b"\1\0" * 320), Uplink(40_000, 1, 1 << 60, 2, b"\1\0" * 320)])
+    timeline = _timeline(
+        [
+            Uplink(20_000, 0, 0, Codec.PCM16_16K, b"\1\0" * 320),
+            Uplink(40_000, 1, 1 << 60, Codec.PCM16_16K, b"\1\0" * 320),
+        ]
+    )
     assert timeline.length < 48_000
 
 
 def test_a_call_that_claims_to_be_too_long_is_not_decoded() -> None:
-    timeline = _timeline([Uplink(20_000 + n * 120_000_000, n, n * 120 * 48_000, 2, b"\1\0" * 320) for n in range(300)])
+    timeline = _timeline(
+        [Uplink(20_000 + n * 120_000_000, n, n * 120 * 48_000, Codec.PCM16_16K, b"\1\0" * 320) for n in range(300)]
+    )
     with pytest.raises(TooLong, match="28800 s"):
         render(timeline, 8_000)
 
 
 def test_frames_that_cannot_be_decoded_are_silence() -> None:
-    timeline = _timeline([Uplink(20_000, 0, 0, 1, b"\xff"), Uplink(40_000, 1, 960, 2, b"\1\0" * 320)])
+    timeline = _timeline(
+        [Uplink(20_000, 0, 0, Codec.OPUS, b"\xff"), Uplink(40_000, 1, 960, Codec.PCM16_16K, b"\1\0" * 320)]
+    )
     assert render(timeline, 16_000).caller.any()
 
 
@@ -165,5 +183,5 @@ def test_the_checksum_of_a_page_is_that_of_the_ogg_format() -> None:
 
 
 def test_reports_of_an_answer_that_no_segment_holds_change_nothing() -> None:
-    timeline = _timeline([Uplink(20_000, 0, 0, 2, b"\1\0" * 320), Playback(30_000, 4, 200)])
+    timeline = _timeline([Uplink(20_000, 0, 0, Codec.PCM16_16K, b"\1\0" * 320), Playback(30_000, 4, 200)])
     assert timeline.agent.pieces == ()

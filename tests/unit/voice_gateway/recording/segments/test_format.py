@@ -20,12 +20,13 @@ from voice_gateway.recording.segments.format import (
     segment_stem,
     stem_began,
 )
+from voicelink.wire import Codec
 
 HEAD = Head(0, "call", "worker-1", 2, 1_790_000_000_000_000, subject="ann", has_audio=True)
 RECORDS = [
     HEAD,
-    Uplink(1, 0, 0, 2, b"\1\2"),
-    Downlink(2, 1, 0, 0, 3, b"\3\4"),
+    Uplink(1, 0, 0, Codec.PCM16_16K, b"\1\2"),
+    Downlink(2, 0, 0, Codec.PCM16_24K, b"\3\4", 1),
     Playback(3, 1, 200, True),
     Words(4, "transcript", {"text": "hi"}),
     Event(5, "ended", {"code": "normal"}),

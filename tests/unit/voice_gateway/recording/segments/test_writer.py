@@ -16,6 +16,7 @@ import pytest
 
 from voice_gateway.recording.segments.format import EVENTS_SUFFIX, Event, Head, Hole, Record, Uplink, Words, parse
 from voice_gateway.recording.segments.writer import Segment, SegmentWriter
+from voicelink.wire import Codec
 
 HEAD = Head(0, "call", "w", 1, 1_790_000_000_000_000)
 
@@ -42,11 +43,11 @@ def _open(writer: SegmentWriter, folder: Path) -> Segment:
 async def test_what_was_appended_is_in_the_files_once_flushed(tmp_path: Path, writer: SegmentWriter) -> None:
     segment = _open(writer, tmp_path)
     segment.append(Event(1, "began"))
-    segment.append(Uplink(2, 0, 0, 2, b"ab"), 2)
+    segment.append(Uplink(2, 0, 0, Codec.PCM16_16K, b"ab"), 2)
     segment.append(Words(3, "transcript", {"text": "hi"}))
     assert await segment.flush(5.0)
     assert _records(tmp_path, ".events") == [HEAD, Event(1, "began")]
-    assert _records(tmp_path, ".audio") == [HEAD, Uplink(2, 0, 0, 2, b"ab")]
+    assert _records(tmp_path, ".audio") == [HEAD, Uplink(2, 0, 0, Codec.PCM16_16K, b"ab")]
     assert _records(tmp_path, ".words")[1:] == [Words(3, "transcript", {"text": "hi"})]
     assert _modes(tmp_path) == {0o600}
 
@@ -146,11 +147,12 @@ import asyncio, sys
 from pathlib import Path
 from voice_gateway.recording.segments.format import Head, Uplink
 from voice_gateway.recording.segments.writer import SegmentWriter
+from voicelink.wire import Codec
 
 async def main():
     segment = SegmentWriter().open(Path(sys.argv[1]), "1790000000000-000001-w", Head(0, "call", "w", 1, 1))
     for number in range(1_000_000):
-        segment.append(Uplink(number, number, 0, 2, b"ab"), 2)
+        segment.append(Uplink(number, number, 0, Codec.PCM16_16K, b"ab"), 2)
         if number % 50 == 49:
             await segment.flush(5.0)
             print(number, flush=True)
