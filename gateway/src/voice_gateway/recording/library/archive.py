@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,38 +50,27 @@ class FolderArchive(Archive):
         self.folder = folder
 
     def calls(self) -> list[str]:
-        try:
+        with self._reached(), suppress(FileNotFoundError):
             return sorted(each.name for each in self.folder.iterdir() if is_call_name(each.name) and each.is_dir())
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise _failed(str(self.folder), error) from None
+        return []
 
     def names(self, call: str) -> list[str]:
-        try:
+        with self._reached(), suppress(FileNotFoundError, NotADirectoryError):
             return sorted(each.name for each in (self.folder / call).iterdir())
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        except OSError as error:
-            raise _failed(str(self.folder), error) from None
+        return []
 
     def read(self, call: str, name: str) -> bytes:
-        try:
+        with self._reached(), suppress(FileNotFoundError):
             return (self.folder / call / name).read_bytes()
-        except FileNotFoundError:
-            return b""
-        except OSError as error:
-            raise _failed(str(self.folder), error) from None
+        return b""
 
     def write(self, call: str, name: str, data: bytes) -> None:
-        try:
+        with self._reached():
             (self.folder / call).mkdir(parents=True, exist_ok=True, mode=0o700)
             (self.folder / call / name).write_bytes(data)
-        except OSError as error:
-            raise _failed(str(self.folder), error) from None
 
     def delete(self, call: str, names: Sequence[str] | None = None) -> None:
-        try:
+        with self._reached(), suppress(FileNotFoundError):
             if names is None:
                 shutil.rmtree(self.folder / call)
                 return
@@ -89,10 +78,9 @@ class FolderArchive(Archive):
                 (self.folder / call / name).unlink(missing_ok=True)
             with suppress(OSError):  # not empty
                 (self.folder / call).rmdir()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise _failed(str(self.folder), error) from None
+
+    def _reached(self) -> AbstractContextManager[None]:
+        return _reached(str(self.folder), OSError)
 
 
 class FsspecArchive(Archive):
@@ -120,41 +108,32 @@ class FsspecArchive(Archive):
         return self._list(f"{self._root}/{call}")
 
     def read(self, call: str, name: str) -> bytes:
-        try:
+        with self._reached(), suppress(FileNotFoundError):
             return bytes(self._files.cat_file(f"{self._root}/{call}/{name}"))
-        except FileNotFoundError:
-            return b""
-        except Exception as error:  # a foreign library may raise anything
-            raise _failed(self._root, error) from None
+        return b""
 
     def write(self, call: str, name: str, data: bytes) -> None:
-        try:
+        with self._reached():
             self._files.makedirs(f"{self._root}/{call}", exist_ok=True)
             self._files.pipe_file(f"{self._root}/{call}/{name}", data)
-        except Exception as error:  # as above
-            raise _failed(self._root, error) from None
 
     def delete(self, call: str, names: Sequence[str] | None = None) -> None:
-        try:
+        with self._reached(), suppress(FileNotFoundError):
             if names is None:
                 self._files.rm(f"{self._root}/{call}", recursive=True)
                 return
             for name in names:
                 with suppress(FileNotFoundError):
                     self._files.rm_file(f"{self._root}/{call}/{name}")
-        except FileNotFoundError:
-            return
-        except Exception as error:  # as above
-            raise _failed(self._root, error) from None
 
     def _list(self, folder: str) -> list[str]:
-        try:
+        with self._reached(), suppress(FileNotFoundError):
             self._files.invalidate_cache(folder)
             return sorted(str(path).rstrip("/").rpartition("/")[2] for path in self._files.ls(folder, detail=False))
-        except FileNotFoundError:
-            return []
-        except Exception as error:  # as above
-            raise _failed(self._root, error) from None
+        return []
+
+    def _reached(self) -> AbstractContextManager[None]:
+        return _reached(self._root, Exception)  # a foreign library may raise anything
 
 
 class JoinedArchive(Archive):
@@ -195,6 +174,11 @@ def move_to_storage(folder: FolderArchive, storage: Archive, call: str, stem: st
             folder.delete(call, [name])
 
 
-def _failed(place: str, error: Exception) -> ArchiveError:
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return ArchiveError(f"recordings in {place}: {reason}")
+@contextmanager
+def _reached(place: str, failure: type[Exception]) -> Iterator[None]:
+    """Raise `ArchiveError` for a `failure`."""
+    try:
+        yield
+    except failure as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ArchiveError(f"recordings in {place}: {reason}") from None

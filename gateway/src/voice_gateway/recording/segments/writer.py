@@ -127,7 +127,8 @@ class SegmentWriter:
             with self._changed:
                 taken = segment.take_pending()
                 self.counters.pending_bytes -= taken.size
-            for task in (partial(segment.write, taken.records), *taken.requests):
+            tasks: list[Callable[[], None]] = [partial(segment.write, taken.records), *taken.requests]
+            for task in tasks:
                 try:
                     task()
                 except Exception as error:  # a defect in one call must neither end the thread nor keep others waiting

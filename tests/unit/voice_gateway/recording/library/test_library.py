@@ -83,6 +83,18 @@ def test_an_archive_without_calls_is_empty(archive: Archive) -> None:
     library.delete("none")
 
 
+def test_an_archive_that_refuses_says_so_by_one_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    folder = FolderArchive(tmp_path / "file")
+    orders = (folder.calls, lambda: folder.read("one", "x"), lambda: folder.write("one", "x", b""))
+    for order in (*orders, lambda: folder.delete("one")):
+        with pytest.raises(ArchiveError, match="Not a directory"):
+            order()
+    with pytest.raises(ArchiveError):
+        FolderArchive(tmp_path).write("no/such/..", "no/such", b"")
+    assert FolderArchive(tmp_path).names("file") == []
+
+
 def test_a_subjects_calls_are_deleted_whole_and_no_others(archive: Archive) -> None:
     write_call(archive, "one", NOW, subject="ann")
     write_call(archive, "two", NOW, subject="ann")
