@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -21,6 +24,7 @@ from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.memory import MemoryStore
 from voicelink.wire import AudioFrame, Bye, Codec, Played, Start
 
+WALL_S = 1_790_000_000.0
 KEEPS_ALL = RecordingPolicy(has_audio=True, has_words=True, has_addresses=False, is_consent_asked=False)
 
 
@@ -47,12 +51,12 @@ def suffixes(folder: Path) -> set[str]:
 
 
 class Bench:
-    def __init__(self, folder: Path, policy: RecordingPolicy = KEEPS_ALL) -> None:
+    def __init__(self, folder: Path, policy: RecordingPolicy | None = KEEPS_ALL) -> None:
         self.writer = SegmentWriter(is_threaded=False)
         self.agent = FakeAgent()
         self.store = WatchingStore(folder)
         self.folder = folder
-        recordings = Recordings("worker-1", folder, policy, self.writer, lambda: 1_790_000_000.0)
+        recordings = None if policy is None else Recordings("worker-1", folder, policy, self.writer, lambda: WALL_S)
         self.manager = SessionManager("worker-1", self.agent, self.store, new_id=lambda: "s-1", recordings=recordings)
         self.transport = FakeTransport()
         live = self.manager.accept(REQUEST, self.transport)
@@ -172,4 +176,30 @@ async def test_a_disk_that_is_stuck_delays_one_save_and_no_more(
         await run_ready()
     assert waits == 1
     assert bench.store.seen[-1][0] == 4
+    await bench.manager.close()
+
+
+@pytest.mark.parametrize(("policy", "per_frame"), [(None, 0), (KEEPS_ALL, 1)])
+async def test_frames_cost_a_session_that_is_not_recorded_no_call_of_recordings(
+    tmp_path: Path, policy: RecordingPolicy | None, per_frame: int
+) -> None:
+    bench = Bench(tmp_path, policy)
+    bench.emit(Reply("sure"))
+    calls: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        module = frame.f_globals["__name__"]
+        is_recording = "voice_gateway.recording" in module or module.endswith(("recorded_events", "stats.events"))
+        if event == "call" and is_recording:
+            calls[frame.f_code.co_name] += 1
+
+    sys.setprofile(count)
+    try:
+        bench.hear(10)
+        bench.emit(ReplyAudio(bytes([1, 0]) * 24_000))
+    finally:
+        sys.setprofile(None)
+    assert calls["uplink"] == 10 * per_frame
+    assert calls["downlink"] == per_frame
+    assert bool(calls) is (policy is not None), calls
     await bench.manager.close()
