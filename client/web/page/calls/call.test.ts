@@ -11,6 +11,10 @@ describe("a recorded call", () => {
     expect([...columnsOf([0, 50, 100, 20, 7], 2, 2, 2)]).toEqual([0.5, 1]);
   });
 
+  it("leaves no column of a short call without its peak", () => {
+    expect([...columnsOf([50, 100], 1, 2, 4)]).toEqual([0.5, 0.5, 1, 1]);
+  });
+
   it("ends the bar of a turn behind its budget, or at its whole", () => {
     const stages = [{ stage: "endpointing", ms: 500 }];
     const within = { total_ms: 500, is_measured: true, is_over: false, stages };

@@ -103,8 +103,11 @@ export function clock(seconds: number): string {
 export function columnsOf(peaks: readonly number[], perS: number, durationS: number, columns: number): Float32Array {
   const loudest = new Float32Array(columns);
   for (let index = 0; index < peaks.length; index++) {
-    const column = Math.min(columns - 1, Math.floor((index / perS / durationS) * columns));
-    loudest[column] = Math.max(loudest[column] ?? 0, (peaks[index] ?? 0) / 100);
+    const first = Math.min(columns - 1, Math.floor((index / perS / durationS) * columns));
+    const end = Math.min(columns, Math.max(first + 1, Math.ceil(((index + 1) / perS / durationS) * columns)));
+    for (let column = first; column < end; column++) {
+      loudest[column] = Math.max(loudest[column] ?? 0, (peaks[index] ?? 0) / 100);
+    }
   }
   return loudest;
 }
