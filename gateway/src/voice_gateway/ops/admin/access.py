@@ -33,8 +33,8 @@ class AdminToken:
     """The token of the admin interface, read again when its file changes; without one nothing that needs it is served.
 
     It comes as `Authorization: Bearer TOKEN`, or from browsers, which ask for a name and a password, as the password
-    of `Basic` with any name. That pages of other sites use a password which a browser knows is prevented by the
-    server's check of `Origin`.
+    of `Basic` with any name. A browser adds a password that it knows to requests of pages elsewhere, too: one with an
+    `Origin` must be of the page's own server. `HostRule` is not enough, as it takes pages of every IP address.
     """
 
     name: str = "admin_token"
@@ -54,12 +54,20 @@ class AdminToken:
         """Return why the request is refused; `None` where it has the token."""
         if self._token is None:
             return _OFF
+        if not _is_same_origin(request.headers):
+            return _OTHER_ORIGIN
         given = _given(request.headers.get("authorization", ""))
         if given is not None and hmac.compare_digest(given, self._token):
             return None
         if given is not None:
             _log.warning("admin_token_refused", peer=request.peer, path=request.path)
         return _UNKNOWN
+
+
+def _is_same_origin(headers: Mapping[str, str]) -> bool:
+    """Whether no page asks, or one of this server (RFC 6454 section 7); browsers name the page of every POST."""
+    origin = headers.get("origin")
+    return origin is None or origin.partition("://")[2].lower() == headers.get("host", "").lower()
 
 
 def _given(authorization: str) -> bytes | None:
@@ -75,6 +83,9 @@ def _given(authorization: str) -> bytes | None:
 
 
 _OFF: Final = TokenRefusal(HTTPStatus.FORBIDDEN, "this is off: give the worker admin.token_file, a file with a token")
+_OTHER_ORIGIN: Final = TokenRefusal(
+    HTTPStatus.FORBIDDEN, "pages of another Origin may not ask: leave Origin out, or ask from a page of this server"
+)
 _UNKNOWN: Final = TokenRefusal(
     HTTPStatus.UNAUTHORIZED,
     "this needs the token of admin.token_file as `Authorization: Bearer TOKEN`",

@@ -21,6 +21,7 @@ from voice_gateway.ops.admin.operations import routes_of
 from voice_gateway.ops.admin.server import admin_server
 from voice_gateway.ops.admin.session_operations import SESSION
 from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.web.server import WebRequest
 from voicelink.wire import CloseCode, Flush, Transfer
 
 
@@ -67,6 +68,24 @@ async def test_the_openapi_document_is_served_without_a_token(bench: AdminBench)
 async def test_only_the_token_opens_an_operation(bench: AdminBench, authorization: str | None, status: int) -> None:
     bench.call()
     assert (await bench.ask("GET", "/sessions/s-1", authorization=authorization))[0] == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://127.0.0.1:9090", 202),
+        ("http://127.0.0.1:8080", 403),
+        ("http://203.0.113.5", 403),
+        ("http://localhost:9090", 403),
+        ("null", 403),
+    ],
+)
+def test_a_page_elsewhere_does_not_act_with_the_password_that_a_browser_knows(origin: str, status: int) -> None:
+    token = AdminToken(TOKEN)
+    basic = "Basic " + base64.b64encode(f"me:{TOKEN}".encode()).decode()
+    headers = {"host": "127.0.0.1:9090", "origin": origin, "authorization": basic}
+    refusal = token.refusal(WebRequest("POST", "/drain", headers, "127.0.0.1:1"))
+    assert (202 if refusal is None else refusal.status) == status
 
 
 async def test_every_operation_that_is_not_open_asks_for_the_token(bench: AdminBench) -> None:
