@@ -49,11 +49,15 @@ class EventStreams:
             if session_id not in (None, session) or (isinstance(event, LineAdded) and not self._has_words):
                 return
             if waiting.qsize() >= MOST_WAITING:
-                waiting.put_nowait(None)
+                end()
                 return
             waiting.put_nowait(_encoded(event_document(session, event, self._clock() - (loop.time() - at))))
             if session_id is not None and isinstance(event, SessionEnded):
-                waiting.put_nowait(None)
+                end()
+
+        def end() -> None:
+            unsubscribe()
+            waiting.put_nowait(None)
 
         unsubscribe = self._events.subscribe(take)
         self._open += 1
