@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 from http import HTTPStatus
 
 import pytest
@@ -22,6 +23,7 @@ from voice_gateway.web.server import (
     WebResponse,
     WebServer,
     connection_limiter,
+    download,
 )
 from voice_gateway.web.websocket import (
     EXTRA_FRAMES_PER_S,
@@ -161,6 +163,31 @@ async def test_an_answer_in_parts_ends_with_the_client(bench: Bench) -> None:
     await reader.readuntil(b"a\n")
     writer.close()
     await until(lambda: bench.streams_ended == 1)
+
+
+@pytest.mark.parametrize("is_download", [True, False])
+async def test_a_download_may_take_longer_than_a_request_and_a_page_may_not(is_download: bool) -> None:
+    content = bytes(8 << 20)
+    server = WebServer(
+        {},
+        {},
+        routes=[
+            Route("GET", "/download", lambda request: download(content, "audio/wav")),
+            Route("GET", "/page", lambda request: WebResponse(HTTPStatus.OK, content=content)),
+        ],
+        request_timeout_s=0.1,
+    )
+    reader, writer = await asyncio.open_connection(*await server.start("web.listen", ("127.0.0.1", 0), None))
+    writer.write(b"GET %s HTTP/1.1\r\nHost: h\r\n\r\n" % (b"/download" if is_download else b"/page"))
+    await reader.readuntil(b"\r\n\r\n")
+    await asyncio.sleep(0.3)  # the client's stream takes no more meanwhile
+    got = 0
+    with suppress(ConnectionError):
+        while part := await reader.read(1 << 16):
+            got += len(part)
+    assert (got == len(content)) is is_download
+    writer.close()
+    await server.stop()
 
 
 async def test_head_of_an_answer_in_parts_has_none(bench: Bench) -> None:

@@ -51,6 +51,7 @@ PARTS_PER_TURN: Final = 3
 """Requests and slices of WebSocket frames that are handled in one turn of the event loop; each may cost a
 millisecond."""
 _READ_BYTES: Final = 65_536
+_PART_BYTES: Final = 65_536
 _log = LimitedLog(structlog.get_logger("voice_gateway.web"))
 
 
@@ -101,6 +102,16 @@ class StreamedResponse:
     parts: AsyncGenerator[bytes, None]
     content_type: str = "application/octet-stream"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def download(content: bytes, content_type: str) -> StreamedResponse:
+    """Return a large answer, which a client may take long to read; a `WebResponse` is cut off as slow requests are."""
+
+    async def parts() -> AsyncGenerator[bytes, None]:
+        for start in range(0, len(content), _PART_BYTES):
+            yield content[start : start + _PART_BYTES]
+
+    return StreamedResponse(HTTPStatus.OK, parts(), content_type, {"Content-Length": str(len(content))})
 
 
 Answer = WebResponse | StreamedResponse
@@ -265,6 +276,7 @@ class WebServer:
         self.counters.responses[response.status.value] += 1
         async with aclosing(response.parts) as parts:
             connection.establish()
+            connection.writer.transport.set_write_buffer_limits(0)  # a part that is written has left the process
             fields = {"Content-Type": response.content_type, **response.headers}
             await _write(connection, encode_head(response.status, fields))
             if not has_body:

@@ -12,7 +12,7 @@ from voice_gateway.errors import GatewayError
 from voice_gateway.ops.admin.operations import JSON, Operation, RequestRefused
 from voice_gateway.recording.library.library import UnknownCall
 from voice_gateway.recording.library.reader_process import CallForm, CallReader
-from voice_gateway.web.server import WebRequest, WebResponse
+from voice_gateway.web.server import StreamedResponse, WebRequest, WebResponse, download
 
 MOST_LISTED: Final = 1_000
 _HTML: Final = "text/html; charset=utf-8"
@@ -82,23 +82,23 @@ class CallOperations:
             raise RequestRefused(HTTPStatus.NOT_FOUND, "the page has no such file")
         return WebResponse(HTTPStatus.OK, content_type=_ASSETS[name], headers=_PRIVATE, content=content)
 
-    async def _list(self, request: WebRequest) -> WebResponse:
+    async def _list(self, request: WebRequest) -> StreamedResponse:
         given = parse_qs(request.query).get("most", ["100"])[0]
         if not re.fullmatch("[0-9]{1,4}", given) or not 1 <= int(given) <= MOST_LISTED:
             raise RequestRefused(HTTPStatus.BAD_REQUEST, f"most is a number from 1 to {MOST_LISTED}")
         return await self._read(given, CallForm.LIST, JSON)
 
-    async def _show(self, request: WebRequest) -> WebResponse:
+    async def _show(self, request: WebRequest) -> StreamedResponse:
         return await self._read(request.parameters["call"], CallForm.PEAKS, JSON)
 
-    async def _sound(self, request: WebRequest, form: CallForm, media_type: str) -> WebResponse:
+    async def _sound(self, request: WebRequest, form: CallForm, media_type: str) -> StreamedResponse:
         return await self._read(request.parameters["call"], form, media_type)
 
-    async def _read(self, session_id: str, form: CallForm, media_type: str) -> WebResponse:
+    async def _read(self, session_id: str, form: CallForm, media_type: str) -> StreamedResponse:
         try:
             content = await self._reader.read(session_id, form)
         except UnknownCall as error:
             raise RequestRefused(HTTPStatus.NOT_FOUND, str(error)) from None
         except GatewayError as error:
             raise RequestRefused(HTTPStatus.BAD_GATEWAY, str(error)) from None
-        return WebResponse(HTTPStatus.OK, content_type=media_type, headers=_PRIVATE, content=content)
+        return download(content, media_type)

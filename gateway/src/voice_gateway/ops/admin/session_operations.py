@@ -14,7 +14,7 @@ from voice_gateway.ops.admin.operations import NamedSchema, Operation, RequestRe
 from voice_gateway.session.core.operator import OperatorAction, SayText, TypeText
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.runtime.live_session import LiveSession
-from voice_gateway.web.server import StreamedResponse, WebRequest, WebResponse
+from voice_gateway.web.server import StreamedResponse, WebRequest, WebResponse, download
 
 MAX_QLOG_S: Final = 300.0
 QLOG: Final = "application/qlog+json"
@@ -166,12 +166,11 @@ class SessionOperations:
             raise RequestRefused(HTTPStatus.CONFLICT, reason)
         return answer_json(OrderAccepted(live.session.identity.session_id), HTTPStatus.ACCEPTED)
 
-    async def _qlog(self, request: WebRequest, body: QlogRequest) -> WebResponse:
+    async def _qlog(self, request: WebRequest, body: QlogRequest) -> StreamedResponse:
         connection = self._live(request).snapshot().connection
         if connection is None:
             raise RequestRefused(HTTPStatus.CONFLICT, "the session has no QUIC connection, and so no qlog")
-        qlog = await self._record_qlog(connection, body.seconds)
-        return WebResponse(HTTPStatus.OK, content_type=QLOG, content=qlog)
+        return download(await self._record_qlog(connection, body.seconds), QLOG)
 
     def _live(self, request: WebRequest) -> LiveSession:
         live = self._sessions.find(request.parameters["session"])
