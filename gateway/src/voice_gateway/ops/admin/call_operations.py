@@ -21,10 +21,7 @@ _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "media-src 'self' blob:; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
 }
-_PRIVATE: Final = {"Cache-Control": "no-store"}
 
 
 class CallOperations:
@@ -80,7 +77,7 @@ class CallOperations:
         content = self._files().get(name) if name in _ASSETS else None
         if content is None:
             raise RequestRefused(HTTPStatus.NOT_FOUND, "the page has no such file")
-        return WebResponse(HTTPStatus.OK, content_type=_ASSETS[name], headers=_PRIVATE, content=content)
+        return WebResponse(HTTPStatus.OK, content_type=_ASSETS[name], content=content)
 
     async def _list(self, request: WebRequest) -> StreamedResponse:
         given = parse_qs(request.query).get("most", ["100"])[0]
