@@ -22,7 +22,7 @@ Schema = Mapping[str, Any]
 """A JSON Schema, or a reference to one of the components."""
 JSON: Final = "application/json"
 API_VERSION: Final = "1.0"
-B = TypeVar("B", bound=msgspec.Struct)
+Body = TypeVar("Body", bound=msgspec.Struct)
 
 
 class RequestRefused(GatewayError):  # noqa: N818 - it says what happened
@@ -67,7 +67,7 @@ class Operation:
     is_open: bool = False
 
 
-def taking(body: type[B], handle: Callable[[WebRequest, B], Answer | Awaitable[Answer]]) -> Handler:
+def taking(body: type[Body], handle: Callable[[WebRequest, Body], Answer | Awaitable[Answer]]) -> Handler:
     """Return a handler that reads the request's body as JSON of this type, and refuses what is not."""
 
     def read(request: WebRequest) -> Answer | Awaitable[Answer]:

@@ -10,7 +10,7 @@ import msgspec
 
 from voice_gateway.agent.base import HangUp, TransferCall
 from voice_gateway.ops.admin.event_streams import EventStreams
-from voice_gateway.ops.admin.operations import NamedSchema, Operation, RequestRefused, answer_json, taking
+from voice_gateway.ops.admin.operations import Body, NamedSchema, Operation, RequestRefused, answer_json, taking
 from voice_gateway.session.core.operator import OperatorAction, SayText, TypeText
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.runtime.live_session import LiveSession
@@ -71,7 +71,6 @@ class SessionOperations:
     def operations(self) -> tuple[Operation, ...]:
         """Return them for the admin interface's table."""
         one = "/sessions/{session}"
-        accepted = HTTPStatus.ACCEPTED
         return (
             Operation("GET", "/sessions", "All sessions, and the last that ended.", self._list, SESSIONS, is_open=True),
             Operation("GET", one, "One session, also one of the last that ended.", self._show, SESSION),
@@ -89,42 +88,25 @@ class SessionOperations:
                 lambda request: self._streams.open(),
                 media_type="text/event-stream",
             ),
-            Operation(
-                "POST",
-                f"{one}/say",
+            self._orders(
+                "say",
                 "Have the agent say a text now; agents that cannot repeat themselves say nothing.",
-                taking(SayRequest, lambda request, body: self._order(request, SayText(body.text))),
-                OrderAccepted,
                 SayRequest,
-                status=accepted,
+                lambda body: SayText(body.text),
             ),
-            Operation(
-                "POST",
-                f"{one}/text",
+            self._orders(
+                "text",
                 "Give the agent a text as the caller's; agents that take no typed text drop it.",
-                taking(TypeRequest, lambda request, body: self._order(request, TypeText(body.text))),
-                OrderAccepted,
                 TypeRequest,
-                status=accepted,
+                lambda body: TypeText(body.text),
             ),
-            Operation(
-                "POST",
-                f"{one}/transfer",
+            self._orders(
+                "transfer",
                 "Hand the caller on, and end the session.",
-                taking(TransferRequest, lambda request, body: self._order(request, TransferCall(body.target))),
-                OrderAccepted,
                 TransferRequest,
-                status=accepted,
+                lambda body: TransferCall(body.target),
             ),
-            Operation(
-                "POST",
-                f"{one}/hangup",
-                "End the session.",
-                taking(HangUpRequest, lambda request, body: self._order(request, HangUp(body.reason))),
-                OrderAccepted,
-                HangUpRequest,
-                status=accepted,
-            ),
+            self._orders("hangup", "End the session.", HangUpRequest, lambda body: HangUp(body.reason)),
             Operation(
                 "POST",
                 f"{one}/qlog",
@@ -158,6 +140,12 @@ class SessionOperations:
 
     def _watch(self, request: WebRequest) -> StreamedResponse:
         return self._streams.open(self._live(request).session.identity.session_id)
+
+    def _orders(self, name: str, summary: str, body: type[Body], action: Callable[[Body], OperatorAction]) -> Operation:
+        """Return the operation that gives a session the order of its body."""
+        handle = taking(body, lambda request, given: self._order(request, action(given)))
+        path = f"/sessions/{{session}}/{name}"
+        return Operation("POST", path, summary, handle, OrderAccepted, body, status=HTTPStatus.ACCEPTED)
 
     def _order(self, request: WebRequest, action: OperatorAction) -> WebResponse:
         live = self._live(request)
