@@ -55,7 +55,7 @@ def run(
     address = parse_host_address(listen)
     if processes > 1:
         raise typer.Exit(supervise([_command(address.numbered(each)) for each in range(1, processes + 1)]))
-    token = None if token_file is None else read_text("--token-file", token_file)
+    token = None if token_file is None else read_text(f"--token-file {token_file}", token_file)
     if token == "":
         raise ConfigurationError("--token-file: the file is empty")
     options = HostOptions(
@@ -87,7 +87,7 @@ def _given(path: Path | None) -> GivenSettings:
     if path is None:
         return GivenSettings({}, variables)
     try:
-        values: dict[str, Any] = tomllib.loads(read_text("--settings", path))
+        values: dict[str, Any] = tomllib.loads(read_text(f"--settings {path}", path))
     except ValueError as error:
         raise ConfigurationError(f"--settings: {path}: not valid TOML: {error}") from None
     return GivenSettings(values, variables, path.parent)

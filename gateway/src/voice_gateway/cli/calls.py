@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from quiclb.logs.command_output import print_json
+from voice_gateway.cli.options import JsonOutput, write_out
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.recording.library.archive import open_archive
 from voice_gateway.recording.library.library import CallSummary, Library, Retention, UnknownCall
@@ -37,7 +38,6 @@ calls_app = typer.Typer(help="Recordings of calls.", no_args_is_help=True, add_c
 ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", envvar="VOICE_GATEWAY_CONFIG", help="The worker's TOML file, for [recording].")
 ]
-JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 CallId = Annotated[str, typer.Argument(help="The session's ID, or how it begins.")]
 
 
@@ -120,10 +120,7 @@ def export(
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         return
-    try:
-        out.write_bytes(data)
-    except OSError as error:
-        raise ConfigurationError(f"--out: cannot write {out}: {error.strerror}") from None
+    write_out(out, data)
 
 
 @calls_app.command()

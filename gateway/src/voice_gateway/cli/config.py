@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from voice_gateway.errors import ConfigurationError
+from voice_gateway.cli.options import write_out
 from voice_gateway.settings.reference import reference_page, settings_schema
 
 config_app = typer.Typer(help="Show all settings.", no_args_is_help=True, add_completion=False)
@@ -32,7 +32,4 @@ def _write(text: str, out: Path | None) -> None:
     if out is None:
         typer.echo(text, nl=False)
         return
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"--out {out}: {(error.strerror or str(error)).lower()}") from None
+    write_out(out, text.encode())

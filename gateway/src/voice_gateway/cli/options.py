@@ -37,6 +37,14 @@ Store = Annotated[str | None, typer.Option(help="Where sessions are saved, as re
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
+def write_out(out: Path, data: bytes) -> None:
+    """Write what a command made to the file of its `--out`; raises `ConfigurationError`."""
+    try:
+        out.write_bytes(data)
+    except OSError as error:
+        raise ConfigurationError(f"--out: cannot write {out}: {(error.strerror or str(error)).lower()}") from None
+
+
 def checked_level(level: str) -> str:
     """Return the log level; raises `ConfigurationError`."""
     if level.lower() not in LOG_LEVELS:

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from quiclb.logs.command_output import print_json
 from voice_gateway.cli.admin_client import DEFAULT_ADMIN, AdminClient
+from voice_gateway.cli.options import JsonOutput, write_out
 from voice_gateway.errors import ConfigurationError
 
 _COLUMNS: Final = 104
@@ -37,7 +38,6 @@ TokenFile = Annotated[
     Path | None,
     typer.Option(envvar="VOICE_GATEWAY_ADMIN_TOKEN_FILE", help="A file with the admin token (admin.token_file)."),
 ]
-JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 
 def sessions(
@@ -53,7 +53,7 @@ def sessions(
     found = [
         session for document in documents for session in document["sessions"] + (document["ended"] if has_ended else [])
     ]
-    Console(width=max(Console().width, _COLUMNS), markup=False).print(_table(found))
+    _wide_console().print(_table(found))
 
 
 def top(
@@ -63,10 +63,11 @@ def top(
 ) -> None:
     """Watch the sessions of running workers, those with the latest audio first. Ctrl-C ends it."""
     clients = _clients(admin)
-    console = Console(markup=False)
     if is_once:
+        console = _wide_console()
         console.print(overview(_looks(clients), console.height))
         return
+    console = Console(markup=False)
     with suppress(KeyboardInterrupt), Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             live.update(overview(_looks(clients), console.height), refresh=True)
@@ -98,7 +99,7 @@ def qlog(
     [(client, session_id)] = found
     document = client.qlog(session_id, seconds)
     file = out or Path(f"{session_id}.qlog")
-    file.write_bytes(document)
+    write_out(file, document)
     events = len(json.loads(document)["traces"][0]["events"])
     Console(markup=False, highlight=False).print(f"{file}: {events} events", soft_wrap=True)
 
@@ -154,6 +155,11 @@ def _table(found: Sequence[dict[str, Any]]) -> Table:
     for session in found:
         table.add_row(*_cells(session))
     return table
+
+
+def _wide_console() -> Console:
+    """One that shows the whole table also where output is no terminal, or a narrow one."""
+    return Console(width=max(Console().width, _COLUMNS), markup=False)
 
 
 def _cells(session: dict[str, Any]) -> tuple[str, ...]:
