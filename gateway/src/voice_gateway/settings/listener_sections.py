@@ -30,8 +30,8 @@ class AdminSection(Section):
     Prometheus or a probe uses another name, such as that of a Kubernetes Service."""
 
     token: SecretStr | None = None
-    """Operators who send it, of at least 16 characters, may watch and steer sessions, drain the worker, change its log
-    level and record qlogs (gateway/docs/admin.md). Without one these operations are off."""
+    """Operators who send it, of at least 16 ASCII characters, may watch and steer sessions, hear recordings, drain the
+    worker, change its log level and record qlogs (gateway/docs/admin.md). Without one these operations are off."""
 
     token_file: Path | None = None
     """A file with the token, which is read again when it changes."""
@@ -47,6 +47,8 @@ class AdminSection(Section):
         token = read_secret("admin.token", self.token, self.token_file)
         if token is not None and len(token) < _LEAST_TOKEN_CHARACTERS:
             raise ConfigurationError(f"admin.token: must have at least {_LEAST_TOKEN_CHARACTERS} characters")
+        if token is not None and not token.isascii():
+            raise ConfigurationError("admin.token: must be ASCII, as the header that it comes in")
         return token
 
 

@@ -10,17 +10,20 @@ from pathlib import Path
 
 import pytest
 import structlog
+from pydantic import SecretStr
 
 from tests.unit.voice_gateway.ops.admin.harness import TOKEN, AdminBench, next_event
 from tests.unit.voice_gateway.ops.admin.write_openapi import DOCUMENT, current
 from tests.unit.voice_gateway.session.fakes import run_ready
 from voice_gateway.agent.base import FinalTranscript, Reply, ReplyAudio
+from voice_gateway.errors import ConfigurationError
 from voice_gateway.ops.admin.access import AdminToken
 from voice_gateway.ops.admin.event_streams import MAX_STREAMS
 from voice_gateway.ops.admin.operations import routes_of
 from voice_gateway.ops.admin.server import admin_server
 from voice_gateway.ops.admin.session_operations import SESSION
 from voice_gateway.settings.gateway_settings import GatewaySettings
+from voice_gateway.settings.listener_sections import AdminSection
 from voice_gateway.web.server import WebRequest
 from voicelink.wire import CloseCode, Flush, Transfer
 
@@ -118,6 +121,12 @@ def test_a_changed_token_file_is_read_again(tmp_path: Path) -> None:
     file.write_text("the-second-of-two-tokens")
     token.reload(settings)
     assert token._token == b"the-second-of-two-tokens"
+
+
+@pytest.mark.parametrize(("token", "rule"), [("too-short", "at least 16"), ("caf\u00e9-of-the-operators", "ASCII")])
+def test_a_token_that_no_header_carries_or_others_guess_is_refused(token: str, rule: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"admin\.token: must .*{rule}"):
+        AdminSection(token=SecretStr(token)).read_token()
 
 
 async def test_a_session_is_shown_as_its_schema_says(bench: AdminBench) -> None:
