@@ -109,6 +109,10 @@ class TelephonySection(Section):
         """Return the key, from its file if need be; raises `ConfigurationError`."""
         return read_full_secret("telephony.shared_key", self.shared_key, self.shared_key_file)
 
+    def is_signed(self) -> bool:
+        """Whether a secret tells the vendor's requests from those of others; raises `ConfigurationError`."""
+        return (self.read_auth_token() or self.read_shared_key()) is not None
+
 
 class WebSocketSection(Section):
     """`[websocket]`: where the voice protocol is spoken over TCP, for callers without UDP."""

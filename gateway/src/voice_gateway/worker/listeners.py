@@ -174,7 +174,7 @@ def page_files() -> Mapping[str, bytes]:
 
 
 def call_page_files() -> Mapping[str, bytes]:
-    """The built page of recorded calls by file name; empty as above."""
+    """The built page of recorded calls by file name; empty where `make web` has not built it."""
     return _files(resources.files("voice_gateway.web").joinpath("static", "calls"))
 
 

@@ -169,7 +169,7 @@ async def _whole(settings: GatewaySettings) -> None:
 
 def _public(settings: GatewaySettings) -> Iterator[tuple[str, Address]]:
     telephony = settings.telephony
-    is_signed = telephony is not None and (telephony.read_auth_token() or telephony.read_shared_key()) is not None
+    is_signed = telephony is not None and telephony.is_signed()
     reached = [*_udp(settings), *((key, address) for key, address, _ in _tcp(settings) if key != "admin.listen")]
     for key, address in reached:
         ip = ipaddress.ip_address(address[0])

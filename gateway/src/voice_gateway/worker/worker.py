@@ -371,7 +371,7 @@ def _log_start(worker: Worker) -> None:
     if _has_admin_token_in_clear(settings) and not _is_loopback(addresses.admin):
         _log.warning("admin_token_in_clear", remedy="set admin.tls, or let admin.listen be a loopback address")
     telephony = settings.telephony
-    is_signed = telephony is not None and (telephony.read_auth_token() or telephony.read_shared_key()) is not None
+    is_signed = telephony is not None and telephony.is_signed()
     reached = (
         addresses.direct,
         addresses.inner,
