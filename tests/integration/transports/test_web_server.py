@@ -74,11 +74,13 @@ class Bench:
                 Route("POST", "/page", self._page),
                 Route("GET", "/items/{item}/parts", self._stream),
                 Route("DELETE", "/items/{item}", self._later),
+                Route("POST", "/items/{item}/wait", self._wait),
             ],
         )
         self.address: Address = ("", 0)
         self.goes_on = asyncio.Event()
         self.streams_ended = 0
+        self.waits_ended = 0
 
     def _page(self, request: WebRequest) -> WebResponse:
         self.requests.append(request)
@@ -98,6 +100,14 @@ class Bench:
     async def _later(self, request: WebRequest) -> WebResponse:
         await asyncio.sleep(0)
         return WebResponse(HTTPStatus.OK, f"{request.method} {request.parameters['item']}")
+
+    async def _wait(self, request: WebRequest) -> WebResponse:
+        self.requests.append(request)
+        try:
+            await self.goes_on.wait()
+        finally:
+            self.waits_ended += 1
+        return WebResponse(HTTPStatus.OK, "at last")
 
     def _broken(self, request: WebRequest) -> WebResponse:
         raise ZeroDivisionError
@@ -196,6 +206,22 @@ async def test_head_of_an_answer_in_parts_has_none(bench: Bench) -> None:
 
 async def test_a_handler_that_waits_answers_later(bench: Bench) -> None:
     assert await bench.ask(b"DELETE /items/a HTTP/1.1\r\nHost: h\r\n\r\n") == (200, b"DELETE a")
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_handler_that_waits_ends_with_its_client(bench: Bench, leaves: bool) -> None:
+    reader, writer = await asyncio.open_connection(*bench.address)
+    writer.write(b"POST /items/7/wait HTTP/1.1\r\nHost: h\r\n\r\n")
+    await until(lambda: bool(bench.requests), "the handler waits")
+    assert bench.waits_ended == 0
+    if leaves:
+        writer.close()
+    else:
+        bench.goes_on.set()
+        assert (await reader.read()).endswith(b"at last")
+        writer.close()
+    await until(lambda: bench.waits_ended == 1, "the handler has ended")
+    assert bench.server.counters.connections.failed == 0
 
 
 async def test_a_template_takes_one_part_of_a_path_alone(bench: Bench) -> None:

@@ -116,7 +116,7 @@ def download(content: bytes, content_type: str) -> StreamedResponse:
 
 Answer = WebResponse | StreamedResponse
 Handler = Callable[[WebRequest], Answer | Awaitable[Answer]]
-"""Answers a request, at once or later; a handler that waits has as long as it likes."""
+"""Answers a request, at once or later: one that waits may take any time, and is cancelled once the client goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +260,9 @@ class WebServer:
             answer = handle(request)
             if inspect.isawaitable(answer):
                 connection.establish()  # its request is whole, and what it waits for may take longer than one
-                answer = await answer
+                answer = await _while_open(connection.reader, answer)
+        except _ClientGone:
+            raise
         except Exception:
             self.counters.connections.failed += 1
             _log.exception("web_page_failed", path=request.path)
@@ -363,6 +365,24 @@ async def _write(connection: TcpConnection, part: bytes) -> None:
 async def _write_each(connection: TcpConnection, parts: AsyncIterator[bytes]) -> None:
     async for part in parts:
         await _write(connection, part)
+
+
+class _ClientGone(EOFError):  # noqa: N818 - it says what happened
+    """The client has closed its side before it had an answer."""
+
+
+async def _while_open(reader: asyncio.StreamReader, answer: Awaitable[Answer]) -> Answer:
+    """Return the answer; raises `_ClientGone`, and cancels what makes it, once the client has closed its side."""
+    making, closed = asyncio.ensure_future(answer), asyncio.ensure_future(_until_closed(reader))
+    try:
+        await asyncio.wait((making, closed), return_when=asyncio.FIRST_COMPLETED)
+        if not making.done():
+            raise _ClientGone
+        return making.result()
+    finally:
+        for task in (making, closed):
+            task.cancel()
+        await asyncio.gather(making, closed, return_exceptions=True)
 
 
 async def _until_closed(reader: asyncio.StreamReader) -> None:
