@@ -65,7 +65,7 @@ async def test_sigterm_hands_the_call_over_and_exits_with_0(cell: Cell) -> None:
         (("echo", "--listen", "tcp:0.0.0.0:7000"), "--token-file, --tls-certificate and --tls-key are required"),
         (("echo", "--listen", "a.sock"), "an agent host is unix:PATH or tcp:HOST:PORT, got 'a.sock'"),
         (("echo", "--processes", "0"), "--processes must be 1 to 256, got 0"),
-        (("echo", "--settings", "/no/such/file"), "--settings: "),
+        (("echo", "--settings", "/no/such/file"), "--settings /no/such/file: no such file"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
