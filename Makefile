@@ -56,7 +56,7 @@ types: $(READY)
 
 unit: setup tools $(PEERS) $(BROWSER) $(DEPLOY) $(AGENTS) web
 	$(BIN)/pytest --numprocesses auto tests/unit tests/property tests/sim
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 12 tests/integration tests/interop
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --durations 12 tests/integration tests/interop
 	$(BIN)/pytest --durations 12 --ignore tests/unit --ignore tests/property --ignore tests/sim --ignore tests/integration --ignore tests/interop --ignore tests/agents --ignore tests/images --ignore tests/kubernetes
 	$(AGENTS_VENV)/bin/pytest --numprocesses 4 --dist loadfile --durations 12 -m "not slow" tests/agents
 
