@@ -1,0 +1,266 @@
+"""Failures and updates, session by session: who reconnects when, which worker gets it, and how long that takes.
+
+Time goes in steps. Each attempt takes its place in the queue of handshakes of the worker that the real table names for a
+random 4-tuple; the worker works it off with what its live sessions leave of its core. A client gives an attempt up after
+a while that grows by 1.3 each time, and tries again from another port at once
+(`voice_client/transport/redial.py`); the worker does the work of an attempt that was given up all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.scale.model import hashing
+from bench.scale.model.worker import WorkerModel
+
+STEP_S: Final = 0.02
+_SHORTEST_ATTEMPT_S, _LONGEST_ATTEMPT_S, _GROWTH = 0.2, 4.0, 1.3
+_PROMPT_ATTEMPTS: Final = 8
+_PAUSE_S: Final = 1.0
+"""After prompt attempts the client waits 0.05 s, doubled up to 2 s; this stands for it."""
+_JITTER_S: Final = 0.15
+"""The caller's next datagram, which is the first not to be acknowledged, and the 0.05 s grid of the client's watch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Sites with the same number of workers and, on average, of sessions."""
+
+    sessions: int
+    sites: int
+    workers_per_site: int
+
+    @property
+    def workers(self) -> int:
+        return self.sites * self.workers_per_site
+
+    @property
+    def per_worker(self) -> float:
+        return self.sessions / self.workers
+
+    def tables(self) -> NDArray[np.int32]:
+        """For each site the real table, of workers numbered through all sites: (sites, slots)."""
+        size = self.workers_per_site
+        return np.stack([hashing.table(hashing.names_of(size, site)) + site * size for site in range(self.sites)])
+
+    def placed(self, tables: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.int32]:
+        """The worker of each session."""
+        site = rng.integers(0, self.sites, self.sessions)
+        return np.asarray(tables[site, rng.integers(0, tables.shape[1], self.sessions)])
+
+
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """What became of the sessions of the workers that were lost.
+
+    `series` has, each second, the attempts, the handshakes that brought a session back, the handshakes made for nobody,
+    and the sessions still waiting. Times are from the failure to the session's return. `use_after` is the use of a core
+    when all is over, mean and most; above 1 that worker cannot keep up with its own media.
+    """
+
+    what: str
+    lost_sessions: int
+    returned: int
+    given_up: int
+    attempts: int
+    wasted_handshakes: int
+    peak_handshakes_per_s: int
+    median_s: float
+    p99_s: float
+    longest_s: float
+    use_before: float
+    use_after: float
+    most_use_after: float
+    overloaded_share: float
+    late_in_storm_s: float
+    series: tuple[tuple[int, int, int, int], ...]
+
+
+def fail(
+    what: str,
+    installation: Installation,
+    worker: WorkerModel,
+    failure: dict[str, Any],
+    dead: NDArray[np.int32],
+    rng: np.random.Generator,
+    *,
+    reroute_s: float,
+    detect_s: float,
+    dead_sites: Sequence[int] = (),
+    horizon_s: float = 70.0,
+) -> Storm:
+    """Lose the workers `dead` at once; until `reroute_s` the network, or the table, still names them."""
+    tables = installation.tables()
+    home = installation.placed(tables, rng)
+    live = np.bincount(home, minlength=installation.workers).astype(np.float64)
+    is_dead = np.zeros(installation.workers, bool)
+    is_dead[dead] = True
+    use_before = float(worker.use(installation.per_worker))
+    lost = np.flatnonzero(is_dead[home])
+    count = len(lost)
+    live[is_dead] = 0
+    after = _rebuilt(installation, is_dead, tables, dead_sites)
+    sites = np.array([site for site in range(installation.sites) if site not in dead_sites])
+
+    due = detect_s + rng.uniform(0, _JITTER_S, count)
+    tries = np.zeros(count, np.int64)
+    gives_up_at = np.full(count, np.inf)
+    target = np.full(count, -1, np.int64)
+    place = np.zeros(count)
+    returned_at = np.full(count, np.nan)
+    shortest_s = max(_SHORTEST_ATTEMPT_S, 3 * failure["round_trip_s"])
+    joined, served = np.zeros(installation.workers), np.zeros(installation.workers)
+    good = 0
+    seconds = np.zeros((int(horizon_s), 4), np.int64)
+    late_s = 0.0
+    open_ = np.arange(count)
+    for step in range(int(horizon_s / STEP_S)):
+        now = step * STEP_S
+        second = int(now)
+        begins = open_[due[open_] <= now]
+        if len(begins):
+            seconds[second, 0] += len(begins)
+            attempt_s = np.minimum(shortest_s * _GROWTH ** tries[begins], _LONGEST_ATTEMPT_S)
+            gives_up_at[begins] = now + attempt_s
+            pause_s = np.where(tries[begins] + 1 >= _PROMPT_ATTEMPTS, _PAUSE_S * rng.uniform(0.5, 1.5, len(begins)), 0.0)
+            due[begins] = now + attempt_s + pause_s
+            tries[begins] += 1
+            slots = rng.integers(0, tables.shape[1], len(begins))
+            if now < reroute_s:  # as before the failure: another table would be luck
+                asked = tables[rng.integers(0, installation.sites, len(begins)) if not dead_sites else
+                               np.full(len(begins), dead_sites[0]), slots]  # fmt: skip
+            else:
+                asked = after[rng.choice(sites, len(begins)), slots]
+            is_heard = ~is_dead[asked]
+            target[begins] = np.where(is_heard, asked, -1)
+            heard = begins[is_heard]
+            place[heard] = _queue(joined, target[heard])
+        rates = worker.handshakes_per_s(live, failure["least_handshake_share"])
+        rates[is_dead] = 0
+        new = np.minimum(served + rates * STEP_S, joined)
+        done_now = float((new - served).sum())
+        served = new
+        waiting = open_[target[open_] >= 0]
+        backs = waiting[(place[waiting] <= served[target[waiting]] + 1e-9) & (now <= gives_up_at[waiting])]
+        if len(backs):
+            returned_at[backs] = now + failure["round_trip_s"] * 2
+            live += np.bincount(target[backs], minlength=installation.workers)
+            good += len(backs)
+            seconds[second, 1] += len(backs)
+            open_ = open_[np.isnan(returned_at[open_])]
+            queued = joined - served
+            if queued.max() > 1:
+                busiest = live[queued > 1]
+                late_s = max(late_s, max(worker.storm_turn_s(float(each)) for each in (busiest.mean(), busiest.max())))
+        seconds[second, 2] += round(done_now)
+        seconds[second, 3] = len(open_)
+        if not len(open_):
+            break
+    seconds[:, 2] = np.maximum(0, seconds[:, 2] - seconds[:, 1])
+    times = returned_at[~np.isnan(returned_at)]
+    use = worker.use(live[~is_dead])
+    quantiles = np.percentile(times, [50, 99, 100]) if len(times) else np.full(3, np.inf)
+    return Storm(
+        what, count, good, count - good, int(seconds[:, 0].sum()), int(round(served.sum())) - good,
+        int((seconds[:, 1] + seconds[:, 2]).max()), *(float(each) for each in quantiles), use_before,
+        float(use.mean()), float(use.max()), float(np.mean(use >= 1)), late_s,
+        tuple(tuple(int(each) for each in row) for row in seconds),
+    )  # type: ignore[arg-type]  # fmt: skip
+
+
+def _queue(joined: NDArray[np.float64], workers: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Put one handshake into the queue of each of these workers; return the places, counted from the beginning."""
+    order = np.argsort(workers, kind="stable")
+    ordered = workers[order]
+    first = np.searchsorted(ordered, ordered, side="left")
+    places = np.empty(len(workers))
+    places[order] = joined[ordered] + np.arange(len(ordered)) - first + 1
+    joined += np.bincount(workers, minlength=len(joined))
+    return places
+
+
+def _rebuilt(
+    installation: Installation, is_dead: NDArray[np.bool_], tables: NDArray[np.int32], dead_sites: Sequence[int]
+) -> NDArray[np.int32]:
+    """The tables once health checks have taken the dead workers out."""
+    size, rebuilt = installation.workers_per_site, tables.copy()
+    for site in range(installation.sites):
+        numbers = np.arange(site * size, (site + 1) * size)
+        if site in dead_sites or not is_dead[numbers].any():
+            continue
+        alive = numbers[~is_dead[numbers]]
+        names = hashing.names_of(size, site)
+        rebuilt[site] = alive[hashing.table([names[number - site * size] for number in alive])]
+    return rebuilt
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A rolling update of one site: moves by sessions, and of the call that moved most; sessions and use of workers.
+
+    `after_least` and `after_most` are the sessions of the emptiest and the fullest worker when it is over, by the mean.
+    `series` has, for each batch, the mean and the most sessions of the workers that serve.
+    """
+
+    batch_share: float
+    seconds: float
+    moves_mean: float
+    moves_most: int
+    handshakes_per_s: float
+    most_sessions: int
+    mean_use: float
+    most_use: float
+    after_least: float
+    after_most: float
+    series: tuple[tuple[float, float, int], ...]
+
+
+def update(
+    installation: Installation,
+    worker: WorkerModel,
+    settings: dict[str, Any],
+    call_s: float,
+    batch_share: float,
+    rng: np.random.Generator,
+) -> Update:
+    """Drain the workers of a site batch by batch; calls end and begin meanwhile, and each move is one handshake."""
+    size = installation.workers_per_site
+    sessions = round(installation.per_worker * size)
+    names = np.array(hashing.names_of(size))
+    full = hashing.table(list(names))
+    at = full[rng.integers(0, len(full), sessions)].astype(np.int64)
+    moves = np.zeros(sessions, np.int64)
+    batches = np.array_split(rng.permutation(size), max(1, round(1 / batch_share)))
+    elapsed_s, handshakes, series = 0.0, 0, []
+    most = 0
+    spread_s = settings["drain_timeout_s"] / 4
+    for batch in batches:
+        draining = np.zeros(size, bool)
+        draining[batch] = True
+        active = np.flatnonzero(~draining)
+        table = active[hashing.table(list(names[active]))] if len(active) else full
+        leaves = np.flatnonzero(draining[at])
+        wait_s = np.minimum(rng.exponential(settings["quiet_s"], len(leaves)), settings["drain_timeout_s"] / 2)
+        batch_s = float(np.max(rng.uniform(0, spread_s, len(leaves)) + wait_s, initial=0.0)) + settings["restart_s"]
+        at[leaves] = table[rng.integers(0, len(table), len(leaves))]
+        moves[leaves] += 1
+        ended = rng.random(sessions) < 1 - np.exp(-batch_s / call_s)
+        at[ended] = table[rng.integers(0, len(table), int(ended.sum()))]
+        moves[ended] = 0  # another call
+        handshakes += len(leaves)
+        elapsed_s += batch_s
+        counts = np.bincount(at, minlength=size)[active]
+        most = max(most, int(counts.max()))
+        series.append((elapsed_s, float(counts.mean()), int(counts.max())))
+    counts = np.bincount(at, minlength=size)
+    mean_serving = max(each[1] for each in series)
+    return Update(
+        batch_share, elapsed_s, handshakes / sessions, int(moves.max()), handshakes / elapsed_s, most,
+        float(worker.use(mean_serving)), float(worker.use(most)), float(counts.min() / counts.mean()),
+        float(counts.max() / counts.mean()), tuple(series),
+    )  # fmt: skip
