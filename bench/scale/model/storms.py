@@ -208,6 +208,7 @@ class Update:
     """
 
     batch_share: float
+    pause_s: float
     seconds: float
     moves_mean: float
     moves_most: int
@@ -225,10 +226,15 @@ def update(
     worker: WorkerModel,
     settings: dict[str, Any],
     call_s: float,
-    batch_share: float,
     rng: np.random.Generator,
+    *,
+    batch_share: float,
+    pause_s: float,
 ) -> Update:
-    """Drain the workers of a site batch by batch; calls end and begin meanwhile, and each move is one handshake."""
+    """Drain the workers of a site batch by batch, `pause_s` after one another; each move is one handshake.
+
+    Calls end and begin meanwhile: that alone evens out what moves have made uneven, as the table knows no loads.
+    """
     size = installation.workers_per_site
     sessions = round(installation.per_worker * size)
     names = np.array(hashing.names_of(size))
@@ -249,18 +255,27 @@ def update(
         batch_s = float(np.max(rng.uniform(0, spread_s, len(leaves)) + wait_s, initial=0.0)) + settings["restart_s"]
         at[leaves] = table[rng.integers(0, len(table), len(leaves))]
         moves[leaves] += 1
-        ended = rng.random(sessions) < 1 - np.exp(-batch_s / call_s)
-        at[ended] = table[rng.integers(0, len(table), int(ended.sum()))]
-        moves[ended] = 0  # another call
+        _renew(at, moves, table, batch_s / call_s, rng)
         handshakes += len(leaves)
         elapsed_s += batch_s
         counts = np.bincount(at, minlength=size)[active]
         most = max(most, int(counts.max()))
+        _renew(at, moves, full, pause_s / call_s, rng)
+        elapsed_s += pause_s
         series.append((elapsed_s, float(counts.mean()), int(counts.max())))
     counts = np.bincount(at, minlength=size)
     mean_serving = max(each[1] for each in series)
     return Update(
-        batch_share, elapsed_s, handshakes / sessions, int(moves.max()), handshakes / elapsed_s, most,
+        batch_share, pause_s, elapsed_s, handshakes / sessions, int(moves.max()), handshakes / elapsed_s, most,
         float(worker.use(mean_serving)), float(worker.use(most)), float(counts.min() / counts.mean()),
         float(counts.max() / counts.mean()), tuple(series),
     )  # fmt: skip
+
+
+def _renew(
+    at: NDArray[np.int64], moves: NDArray[np.int64], table: NDArray[np.int64], calls: float, rng: np.random.Generator
+) -> None:
+    """Let so many mean call lengths pass: calls that end are followed by as many new ones, placed by `table`."""
+    ended = rng.random(len(at)) < 1 - np.exp(-calls)
+    at[ended] = table[rng.integers(0, len(table), int(ended.sum()))]
+    moves[ended] = 0
