@@ -11,9 +11,10 @@ from pathlib import Path
 from bench.capacity import generator
 from bench.capacity.measure import window
 from bench.capacity.runs import Lab, opened, say
-from bench.capacity.servers.server import Usage
+from bench.capacity.servers.server import Server, Usage, core_busy_s
 from bench.capacity.servers.worker import ROOT, worker
 from bench.capacity.traffic import CONVERSATION
+from bench.lb.machine import raise_file_limit, raise_priority
 
 CONCURRENCY = 16
 """Handshakes that are under way at a time: enough that the worker is never without one."""
@@ -26,12 +27,13 @@ class Level:
 
     sessions: int
     cpu_ms_per_session_s: float
+    callers_ms_per_session_s: float
     pong_p99_ms: float
     others: float
 
 
 @dataclass(frozen=True, slots=True)
-class Storm:
+class HandshakesBeside:
     """Handshakes without a pause beside so many live sessions, which had their pongs so late meanwhile."""
 
     sessions: int
@@ -46,11 +48,18 @@ class LiveWorker:
     """All that was measured, at one worker and in one run."""
 
     levels: tuple[Level, ...]
-    storms: tuple[Storm, ...]
+    storms: tuple[HandshakesBeside, ...]
+
+    @property
+    def others(self) -> float:
+        """The largest share of the worker's core that other processes had: above 5 % times say nothing."""
+        return max(each.others for each in (*self.levels, *self.storms))
 
 
 def measure(levels: Sequence[int], storms: Sequence[int]) -> LiveWorker:
     """Start a worker and callers; raises `GeneratorError` where the callers cannot be built (they need cargo)."""
+    raise_file_limit()
+    raise_priority(is_realtime=False)
     cache = ROOT / ".capacity"
     cache.mkdir(exist_ok=True)
     program = generator.build(cache / "native")
@@ -66,26 +75,30 @@ def measure(levels: Sequence[int], storms: Sequence[int]) -> LiveWorker:
             )
 
 
-def _level(lab: Lab, server, pid: int, pattern: Path, sessions: int) -> Level:  # type: ignore[no-untyped-def]
+def _level(lab: Lab, server: Server, pid: int, pattern: Path, sessions: int) -> Level:
     with lab.calling(server, pattern) as callers:
         opened(server, callers.grow(sessions, 5.0))
         time.sleep(lab.settle_s)
         seen = window(callers, pid, lab.server_core, _WINDOW_S)
-    found = Level(sessions, seen.cpu_ms_per_session_s, seen.callers.pong_ms.p99, seen.others)
+    callers_ms = 1000 * seen.callers.cpu_s / seen.callers.seconds / sessions
+    found = Level(sessions, seen.cpu_ms_per_session_s, callers_ms, seen.callers.pong_ms.p99, seen.others)
     say(f"{found}")
     return found
 
 
-def _storm(lab: Lab, server, pid: int, pattern: Path, sessions: int) -> Storm:  # type: ignore[no-untyped-def]
+def _storm(lab: Lab, server: Server, pid: int, pattern: Path, sessions: int) -> HandshakesBeside:
     with lab.calling(server, pattern) as callers, lab.calling(server, pattern) as storm:
         if sessions:
             opened(server, callers.grow(sessions, 5.0))
         time.sleep(lab.settle_s)
-        before = Usage.of(pid)
+        before, busy_s = Usage.of(pid), core_busy_s(lab.server_core)
         callers.begin()
         made = storm.handshakes(CONCURRENCY, _WINDOW_S)
         view = callers.end()
         cpu_s = Usage.of(pid).cpu_s - before.cpu_s
-    found = Storm(sessions, made.completed / made.seconds, cpu_s / made.seconds, view.pong_ms.p99, 0.0)
+        others = max(0.0, core_busy_s(lab.server_core) - busy_s - cpu_s) / made.seconds
+    found = HandshakesBeside(
+        sessions, made.completed / made.seconds, cpu_s / made.seconds, view.pong_ms.p99, min(1.0, others)
+    )
     say(f"{found}")
     return found

@@ -75,10 +75,15 @@ def disruption(before: Sequence[str], after: Sequence[str], change: str) -> Disr
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """Live calls whose packets were routed after a change of the pool: to their own worker, or by the fallback."""
+    """Live calls after a change of the pool.
+
+    Packets of `own` reached their worker, those of `moved` another one although theirs is there; `of_lost` had a worker
+    that left.
+    """
 
     own: int
-    elsewhere: int
+    moved: int
+    of_lost: int
 
 
 def route_live_calls(before: int, after: int, calls: int, seed: int) -> Routed:
@@ -96,7 +101,8 @@ def route_live_calls(before: int, after: int, calls: int, seed: int) -> Routed:
         client = (f"10.{rng.integers(256)}.{rng.integers(256)}.{rng.integers(256)}", int(rng.integers(1024, 65_536)))
         decision = route(routing, packet, client, ("192.0.2.1", 443))
         own += isinstance(decision, Routable) and decision.server_id == _server_id(owner)
-    return Routed(own, calls - own)
+    of_lost = int(np.sum(owners >= after))
+    return Routed(own, calls - own - of_lost, of_lost)
 
 
 _CONFIG = QuicLbConfig(0, 4, 12, bytes(range(16)))

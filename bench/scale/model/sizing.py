@@ -142,10 +142,9 @@ def costs(session: Session, figures: Figures, assumed: dict[str, Any]) -> list[C
     )  # fmt: skip
     others = []
     for peer in assumed["peer"]:
-        count = 1000 / (peer["calls_per_core"] * plan["planned_share"])
-        others.append(
-            Cost(peer["name"], count, count * price["core_hour_usd"], None, peer["does"], peer["source"])
-        )  # fmt: skip
+        share = 1.0 if peer["is_planned"] else plan["planned_share"]
+        count = 1000 / (peer["calls_per_core"] * share)
+        others.append(Cost(peer["name"], count, count * price["core_hour_usd"], None, peer["does"], peer["source"]))
     return [ours, *others]
 
 
