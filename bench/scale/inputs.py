@@ -59,7 +59,9 @@ def load_assumptions(path: Path = ASSUMPTIONS) -> dict[str, Any]:
     for table, entries in tomllib.loads(ASSUMPTIONS.read_text()).items():
         missing = set(entries) - set(document.get(table, ())) if isinstance(entries, dict) else set()
         if missing:
-            raise InputError(f"{path.name}: [{table}] lacks {', '.join(sorted(missing))}; copy it from assumptions.toml")
+            raise InputError(
+                f"{path.name}: [{table}] lacks {', '.join(sorted(missing))}; copy it from assumptions.toml"
+            )
     return document
 
 

@@ -153,8 +153,13 @@ def _updates(
     call_s = 60 * assumed["calls"]["minutes"]
     return tuple(
         storms.update(
-            one, session.worker, assumed["update"], call_s, _rng(seed, "update", round(1000 * batch), round(10 * pause)),
-            batch_share=batch, pause_s=pause * call_s,
+            one,
+            session.worker,
+            assumed["update"],
+            call_s,
+            _rng(seed, "update", round(1000 * batch), round(10 * pause)),
+            batch_share=batch,
+            pause_s=pause * call_s,
         )  # fmt: skip
         for batch in batches
         for pause in PAUSES_IN_CALLS

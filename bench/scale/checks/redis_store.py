@@ -38,9 +38,18 @@ def measure(turns: Sequence[int], saves: int) -> list[SaveCost]:
 def record_of(turns: int, revision: int, session_id: str = "s") -> SessionRecord:
     """The record of a call of so many turns, as the order agent's or an echo's: a line of each side a turn."""
     text = " ".join(["order"] * _WORDS_A_LINE)
-    lines = [Line(at // 2 + 1, ("user", "agent")[at % 2], text, at // 2 + 1 if at % 2 else None) for at in range(2 * turns)]
+    lines = [
+        Line(at // 2 + 1, ("user", "agent")[at % 2], text, at // 2 + 1 if at % 2 else None) for at in range(2 * turns)
+    ]
     state = {"kind": "order", "items": [{"drink": "taro milk tea", "size": "large", "sugar_percent": 75}] * 2}
-    return SessionRecord(session_id, revision, 50 * turns, turns, tuple(lines), state, token_hashes=(bytes(32), bytes(32)))
+    return SessionRecord(
+        session_id, revision, 50 * turns, turns, tuple(lines), state, token_hashes=(bytes(32), bytes(32))
+    )
+
+
+def record_bytes(turns: int) -> int:
+    """Bytes of such a record, as a store keeps it."""
+    return len(RecordCodec().encode(record_of(turns, 1)))
 
 
 async def _measure(server: RedisServer, turns: int, saves: int) -> SaveCost:
@@ -53,8 +62,7 @@ async def _measure(server: RedisServer, turns: int, saves: int) -> SaveCost:
         redis_s = _redis_cpu_s(server) - redis_s
     finally:
         await store.close()
-    size = len(RecordCodec().encode(record_of(turns, 1)))
-    return SaveCost(turns, size, saves, 1e6 * redis_s / saves, 1e6 * worker_s / saves)
+    return SaveCost(turns, record_bytes(turns), saves, 1e6 * redis_s / saves, 1e6 * worker_s / saves)
 
 
 async def _save(store: SessionStore, turns: int, saves: int, revision: int) -> None:

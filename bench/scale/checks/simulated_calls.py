@@ -82,7 +82,9 @@ def run(
         certificate = make_certificate(Path(name))
         plan = Plan(workers=workers, balancers=balancers)
         found, _ = simulate(
-            lambda sim: _calls(sim, SimulatedCluster(sim, certificate, lambda _: EchoAgent(), plan), calls, periods, pattern),
+            lambda sim: _calls(
+                sim, SimulatedCluster(sim, certificate, lambda _: EchoAgent(), plan), calls, periods, pattern
+            ),
             seed=seed,
             limit_s=600.0,
         )
@@ -134,7 +136,9 @@ class _Meter:
             self.down_bytes += size * self.is_on
 
 
-async def _calls(sim: Simulation, cluster: SimulatedCluster, calls: int, periods: int, pattern: Pattern) -> SimulatedCalls:
+async def _calls(
+    sim: Simulation, cluster: SimulatedCluster, calls: int, periods: int, pattern: Pattern
+) -> SimulatedCalls:
     meter = _Meter()
     names = [f"worker-{number}" for number in range(cluster.plan.workers)]
     table = Maglev([Backend(name, ("10.2.0.1", 7000 + at)) for at, name in enumerate(names)])
@@ -161,9 +165,7 @@ async def _calls(sim: Simulation, cluster: SimulatedCluster, calls: int, periods
     )  # fmt: skip
 
 
-async def _call(
-    cluster: SimulatedCluster, meter: _Meter, sounds: Sequence[bytes], *, is_moving: bool
-) -> CallReport:
+async def _call(cluster: SimulatedCluster, meter: _Meter, sounds: Sequence[bytes], *, is_moving: bool) -> CallReport:
     async with cluster.client(has_playback=False) as client:
         meter.is_on = True
         for number, sound in enumerate(sounds):

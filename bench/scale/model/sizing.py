@@ -32,7 +32,9 @@ class Session:
     handshakes_per_s: float
 
     @classmethod
-    def of(cls, figures: Figures, assumed: dict[str, Any], record: store.RecordSize, *, agent_ms: float = 0.0) -> Session:
+    def of(
+        cls, figures: Figures, assumed: dict[str, Any], record: store.RecordSize, *, agent_ms: float = 0.0
+    ) -> Session:
         """A session with `agent_ms` of an agent in its worker; saves and its own handshake are part of its cost."""
         calls = assumed["calls"]
         call_s = 60 * calls["minutes"]
@@ -132,9 +134,7 @@ def costs(session: Session, figures: Figures, assumed: dict[str, Any]) -> list[C
     """Ours, at the planned share; and what others publish a core to carry, at the same price and the same share."""
     plan, price = assumed["installation"], assumed["price"]
     thousand = 1000 / plan["sessions"]
-    cores = sum(
-        each.units_planned * thousand for each in limits(session, figures, assumed) if each.resource in _BOUGHT
-    )
+    cores = sum(each.units_planned * thousand for each in limits(session, figures, assumed) if each.resource in _BOUGHT)
     egress = 1000 * session.down_bytes * _HOUR_S / _GB * price["egress_gb_usd"]
     ours = Cost(
         "this gateway: workers, load balancers, Redis", cores, cores * price["core_hour_usd"], egress,

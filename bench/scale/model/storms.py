@@ -127,7 +127,9 @@ def fail(
             seconds[second, 0] += len(begins)
             attempt_s = np.minimum(shortest_s * _GROWTH ** tries[begins], _LONGEST_ATTEMPT_S)
             gives_up_at[begins] = now + attempt_s
-            pause_s = np.where(tries[begins] + 1 >= _PROMPT_ATTEMPTS, _PAUSE_S * rng.uniform(0.5, 1.5, len(begins)), 0.0)
+            pause_s = np.where(
+                tries[begins] + 1 >= _PROMPT_ATTEMPTS, _PAUSE_S * rng.uniform(0.5, 1.5, len(begins)), 0.0
+            )
             due[begins] = now + attempt_s + pause_s
             tries[begins] += 1
             slots = rng.integers(0, tables.shape[1], len(begins))

@@ -1,0 +1,1 @@
+"""What the study found: tables and plots."""
