@@ -160,7 +160,7 @@ def _updates(
             _rng(seed, "update", round(1000 * batch), round(10 * pause)),
             batch_share=batch,
             pause_s=pause * call_s,
-        )  # fmt: skip
+        )
         for batch in batches
         for pause in PAUSES_IN_CALLS
     )

@@ -112,7 +112,8 @@ def of_queues(seed: int) -> list[Check]:
         rows.append(
             Check(f"mean wait at a store that is used to {use:.0%}, in service times",
                   store.mean_wait_s(use, service_s) / service_s,
-                  float(store.simulated_waits_s(arrivals, service_s).mean()) / service_s, f"{count} requests", within=0.05)
+                  float(store.simulated_waits_s(arrivals, service_s).mean()) / service_s,
+                  f"{count} requests", within=0.05)
         )  # fmt: skip
     return rows
 

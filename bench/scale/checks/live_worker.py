@@ -53,7 +53,7 @@ class LiveWorker:
     @property
     def others(self) -> float:
         """The largest share of the worker's core that other processes had: above 5 % times say nothing."""
-        return max(each.others for each in (*self.levels, *self.storms))
+        return max([each.others for each in self.levels] + [each.others for each in self.storms])
 
 
 def measure(levels: Sequence[int], storms: Sequence[int]) -> LiveWorker:

@@ -1,4 +1,4 @@
-"""Calls through the production code on simulated hosts: where they land, what they save, and the datagrams they send."""
+"""Calls through the production code on simulated hosts: where they land, what they save, and their datagrams."""
 
 from __future__ import annotations
 

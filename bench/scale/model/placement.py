@@ -50,7 +50,7 @@ def at_random(sessions: int, workers: int, rng: np.random.Generator) -> NDArray[
 
 
 def of_two(sessions: int, workers: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """The less loaded of two random workers; they are asked in rounds of a tenth of the workers, as loads are known late."""
+    """The less loaded of two random workers, whose loads are known late: in rounds of a tenth of the workers."""
     counts = np.zeros(workers, np.int64)
     step = max(1, workers // 10)
     for begin in range(0, sessions, step):

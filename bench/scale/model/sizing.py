@@ -94,8 +94,8 @@ def limits(session: Session, figures: Figures, assumed: dict[str, Any]) -> list[
 
 def planned_workers(session: Session, figures: Figures, assumed: dict[str, Any]) -> int:
     """Workers, one a core, so that each has the planned share of what it carries beside its neighbours."""
-    per_core = assumed["installation"]["planned_share"] * session.worker.full / figures["neighbour_factor"]
-    return ceil(assumed["installation"]["sessions"] / per_core)
+    per_core: float = assumed["installation"]["planned_share"] * session.worker.full / figures["neighbour_factor"]
+    return ceil(int(assumed["installation"]["sessions"]) / per_core)
 
 
 @dataclass(frozen=True, slots=True)

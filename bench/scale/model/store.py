@@ -1,9 +1,9 @@
 """The session store: how often a session saves its record, how long the record is, and how long a save waits.
 
-A session saves when its record changes, never for a frame (`voice_gateway/session/core/record/record_tracker.py`): at
-its begin, twice a turn (the final transcript, the answer), once for each interruption, and for silence, of which agents
-report half a second after a turn and each half second from then on, at most every `SILENCE_INTERVAL_S`. Each save writes
-the record whole, with all of its transcript.
+A session saves when its record changes, never for a frame (`voice_gateway/session/core/record/record_tracker.py`):
+at its begin, twice a turn (the final transcript, the answer), once for each interruption, and for silence, of which
+agents report half a second after a turn and each half second from then on, at most every `SILENCE_INTERVAL_S`. Each
+save writes the record whole, with all of its transcript.
 """
 
 from __future__ import annotations

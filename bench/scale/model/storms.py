@@ -1,8 +1,8 @@
 """Failures and updates, session by session: who reconnects when, which worker gets it, and how long that takes.
 
-Time goes in steps. Each attempt takes its place in the queue of handshakes of the worker that the real table names for a
-random 4-tuple; the worker works it off with what its live sessions leave of its core. A client gives an attempt up after
-a while that grows by 1.3 each time, and tries again from another port at once
+Time goes in steps. Each attempt takes its place in the queue of handshakes of the worker that the real table names for
+a random 4-tuple; the worker works it off with what its live sessions leave of its core. A client gives an attempt up
+after a while that grows by 1.3 each time, and tries again from another port at once
 (`voice_client/transport/redial.py`); the worker does the work of an attempt that was given up all the same.
 """
 
@@ -58,9 +58,10 @@ class Installation:
 class Storm:
     """What became of the sessions of the workers that were lost.
 
-    `series` has, each second, the attempts, the handshakes that brought a session back, the handshakes made for nobody,
-    and the sessions still waiting. Times are from the failure to the session's return. `use_after` is the use of a core
-    when all is over, mean and most; above 1 that worker cannot keep up with its own media.
+    `series` has, each second, the attempts, the sessions that came back, all handshakes made, and the sessions that still
+    wait. Times are from the failure to the session's return. `use_after` is the use of a core
+    when all is over, mean and most; above 1 that worker cannot keep up with its own media. `late_in_storm_s` is how long a turn of the
+    event loop takes at the median worker at which handshakes wait.
     """
 
     what: str
@@ -81,12 +82,92 @@ class Storm:
     series: tuple[tuple[int, int, int, int], ...]
 
 
+class HandshakeQueues:
+    """Of each worker the handshakes that wait, first come, first served, and at most `places` of them.
+
+    With all places taken a newcomer takes that of the oldest one, on which no work is spent any more.
+    """
+
+    def __init__(self, workers: int, places: int) -> None:
+        self._joined = np.zeros(workers)
+        self._served = np.zeros(workers)
+        self._places = places
+        self.work = 0.0
+        """Handshakes made, for somebody or nobody."""
+
+    def join(self, workers: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Put one handshake into the queue of each of these workers; return the places, counted from the beginning."""
+        order = np.argsort(workers, kind="stable")
+        ordered = workers[order]
+        first = np.searchsorted(ordered, ordered, side="left")
+        places = np.empty(len(workers))
+        places[order] = self._joined[ordered] + np.arange(len(ordered)) - first + 1
+        self._joined += np.bincount(workers, minlength=len(self._joined))
+        return places
+
+    def serve(self, handshakes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Make up to so many handshakes at each worker; return beyond which place and up to which they are made."""
+        begin = np.maximum(self._served, self._joined - self._places)
+        end = np.minimum(begin + handshakes, self._joined)
+        self.work += float((end - begin).sum())
+        self._served = end
+        return np.floor(begin), np.floor(end + 1e-9)
+
+    @property
+    def waiting(self) -> NDArray[np.float64]:
+        """Of each worker how many wait."""
+        return np.asarray(self._joined - self._served)
+
+
+class Redialers:
+    """Callers without a connection: when each makes its next attempt, and where its last one waits."""
+
+    def __init__(self, count: int, detect_s: float, round_trip_s: float, rng: np.random.Generator) -> None:
+        self.returned_at = np.full(count, np.nan)
+        self.open = np.arange(count)
+        self._due = detect_s + rng.uniform(0, _JITTER_S, count)
+        self._tries = np.zeros(count, np.int64)
+        self._gives_up_at = np.full(count, np.inf)
+        self._target = np.full(count, -1, np.int64)
+        self._place = np.zeros(count)
+        self._shortest_s = max(_SHORTEST_ATTEMPT_S, 3 * round_trip_s)
+        self._set_up_s = 2 * round_trip_s
+        self._rng = rng
+
+    def begin(self, now: float) -> NDArray[np.int64]:
+        """Return who begins an attempt now, and give their earlier ones up."""
+        begins = self.open[self._due[self.open] <= now]
+        attempt_s = np.minimum(self._shortest_s * _GROWTH ** self._tries[begins], _LONGEST_ATTEMPT_S)
+        self._gives_up_at[begins] = now + attempt_s
+        self._tries[begins] += 1
+        pauses = self._tries[begins] >= _PROMPT_ATTEMPTS
+        pause_s = np.where(pauses, _PAUSE_S * self._rng.uniform(0.5, 1.5, len(begins)), 0.0)
+        self._due[begins] = now + attempt_s + pause_s
+        self._target[begins] = -1
+        return begins
+
+    def wait_at(self, callers: NDArray[np.int64], workers: NDArray[np.int64], queues: HandshakeQueues) -> None:
+        """Let the attempts of these callers wait at these workers."""
+        self._target[callers] = workers
+        self._place[callers] = queues.join(workers)
+
+    def connect(self, now: float, after: NDArray[np.float64], until: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Handshakes with places beyond `after` and up to `until` are made: return the workers that got a caller."""
+        waiting = self.open[self._target[self.open] >= 0]
+        target, place = self._target[waiting], self._place[waiting]
+        is_made = (place > after[target]) & (place <= until[target]) & (now <= self._gives_up_at[waiting])
+        back = waiting[is_made]
+        self.returned_at[back] = now + self._set_up_s
+        self.open = self.open[np.isnan(self.returned_at[self.open])]
+        return np.asarray(self._target[back])
+
+
 def fail(
     what: str,
     installation: Installation,
     worker: WorkerModel,
     failure: dict[str, Any],
-    dead: NDArray[np.int32],
+    dead: NDArray[np.int64],
     rng: np.random.Generator,
     *,
     reroute_s: float,
@@ -100,90 +181,61 @@ def fail(
     live = np.bincount(home, minlength=installation.workers).astype(np.float64)
     is_dead = np.zeros(installation.workers, bool)
     is_dead[dead] = True
-    use_before = float(worker.use(installation.per_worker))
-    lost = np.flatnonzero(is_dead[home])
-    count = len(lost)
+    count = int(live[is_dead].sum())
     live[is_dead] = 0
-    after = _rebuilt(installation, is_dead, tables, dead_sites)
+    after_it = _rebuilt(installation, is_dead, tables, dead_sites)
     sites = np.array([site for site in range(installation.sites) if site not in dead_sites])
-
-    due = detect_s + rng.uniform(0, _JITTER_S, count)
-    tries = np.zeros(count, np.int64)
-    gives_up_at = np.full(count, np.inf)
-    target = np.full(count, -1, np.int64)
-    place = np.zeros(count)
-    returned_at = np.full(count, np.nan)
-    shortest_s = max(_SHORTEST_ATTEMPT_S, 3 * failure["round_trip_s"])
-    joined, served = np.zeros(installation.workers), np.zeros(installation.workers)
-    good = 0
-    seconds = np.zeros((int(horizon_s), 4), np.int64)
+    callers = Redialers(count, detect_s, failure["round_trip_s"], rng)
+    queues = HandshakeQueues(installation.workers, failure["max_half_open"])
+    series = np.zeros((int(horizon_s), 4), np.int64)
     late_s = 0.0
-    open_ = np.arange(count)
     for step in range(int(horizon_s / STEP_S)):
         now = step * STEP_S
-        second = int(now)
-        begins = open_[due[open_] <= now]
+        row = series[int(now)]
+        begins = callers.begin(now)
         if len(begins):
-            seconds[second, 0] += len(begins)
-            attempt_s = np.minimum(shortest_s * _GROWTH ** tries[begins], _LONGEST_ATTEMPT_S)
-            gives_up_at[begins] = now + attempt_s
-            pause_s = np.where(
-                tries[begins] + 1 >= _PROMPT_ATTEMPTS, _PAUSE_S * rng.uniform(0.5, 1.5, len(begins)), 0.0
-            )
-            due[begins] = now + attempt_s + pause_s
-            tries[begins] += 1
+            row[0] += len(begins)
             slots = rng.integers(0, tables.shape[1], len(begins))
-            if now < reroute_s:  # as before the failure: another table would be luck
-                asked = tables[rng.integers(0, installation.sites, len(begins)) if not dead_sites else
-                               np.full(len(begins), dead_sites[0]), slots]  # fmt: skip
+            if now >= reroute_s:
+                asked = after_it[rng.choice(sites, len(begins)), slots]
+            elif dead_sites:
+                asked = tables[np.full(len(begins), dead_sites[0]), slots]
             else:
-                asked = after[rng.choice(sites, len(begins)), slots]
+                asked = tables[rng.integers(0, installation.sites, len(begins)), slots]
             is_heard = ~is_dead[asked]
-            target[begins] = np.where(is_heard, asked, -1)
-            heard = begins[is_heard]
-            place[heard] = _queue(joined, target[heard])
+            callers.wait_at(begins[is_heard], asked[is_heard].astype(np.int64), queues)
         rates = worker.handshakes_per_s(live, failure["least_handshake_share"])
-        rates[is_dead] = 0
-        new = np.minimum(served + rates * STEP_S, joined)
-        done_now = float((new - served).sum())
-        served = new
-        waiting = open_[target[open_] >= 0]
-        backs = waiting[(place[waiting] <= served[target[waiting]] + 1e-9) & (now <= gives_up_at[waiting])]
-        if len(backs):
-            returned_at[backs] = now + failure["round_trip_s"] * 2
-            live += np.bincount(target[backs], minlength=installation.workers)
-            good += len(backs)
-            seconds[second, 1] += len(backs)
-            open_ = open_[np.isnan(returned_at[open_])]
-            queued = joined - served
-            if queued.max() > 1:
-                busiest = live[queued > 1]
-                late_s = max(late_s, max(worker.storm_turn_s(float(each)) for each in (busiest.mean(), busiest.max())))
-        seconds[second, 2] += round(done_now)
-        seconds[second, 3] = len(open_)
-        if not len(open_):
+        before = queues.work
+        got = callers.connect(now, *queues.serve(np.where(is_dead, 0.0, rates * STEP_S)))
+        live += np.bincount(got, minlength=installation.workers)
+        busy = queues.waiting >= 1
+        if busy.any():
+            late_s = max(late_s, worker.storm_turn_s(float(np.median(live[busy]))))
+        row += np.array([0, len(got), round(queues.work - before), 0])
+        row[3] = len(callers.open)
+        if not len(callers.open):
             break
-    seconds[:, 2] = np.maximum(0, seconds[:, 2] - seconds[:, 1])
-    times = returned_at[~np.isnan(returned_at)]
+    returned_at = callers.returned_at[~np.isnan(callers.returned_at)]
+    median_s, p99_s, longest_s = np.percentile(returned_at, [50, 99, 100]) if len(returned_at) else np.full(3, np.inf)
     use = worker.use(live[~is_dead])
-    quantiles = np.percentile(times, [50, 99, 100]) if len(times) else np.full(3, np.inf)
     return Storm(
-        what, count, good, count - good, int(seconds[:, 0].sum()), int(round(served.sum())) - good,
-        int((seconds[:, 1] + seconds[:, 2]).max()), *(float(each) for each in quantiles), use_before,
-        float(use.mean()), float(use.max()), float(np.mean(use >= 1)), late_s,
-        tuple(tuple(int(each) for each in row) for row in seconds),
-    )  # type: ignore[arg-type]  # fmt: skip
-
-
-def _queue(joined: NDArray[np.float64], workers: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Put one handshake into the queue of each of these workers; return the places, counted from the beginning."""
-    order = np.argsort(workers, kind="stable")
-    ordered = workers[order]
-    first = np.searchsorted(ordered, ordered, side="left")
-    places = np.empty(len(workers))
-    places[order] = joined[ordered] + np.arange(len(ordered)) - first + 1
-    joined += np.bincount(workers, minlength=len(joined))
-    return places
+        what=what,
+        lost_sessions=count,
+        returned=len(returned_at),
+        given_up=count - len(returned_at),
+        attempts=int(series[:, 0].sum()),
+        wasted_handshakes=max(0, round(queues.work) - len(returned_at)),
+        peak_handshakes_per_s=int(series[:, 2].max()),
+        median_s=float(median_s),
+        p99_s=float(p99_s),
+        longest_s=float(longest_s),
+        use_before=float(worker.use(installation.per_worker)),
+        use_after=float(use.mean()),
+        most_use_after=float(use.max()),
+        overloaded_share=float(np.mean(use >= 1)),
+        late_in_storm_s=late_s,
+        series=tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in series),
+    )
 
 
 def _rebuilt(
@@ -275,7 +327,11 @@ def update(
 
 
 def _renew(
-    at: NDArray[np.int64], moves: NDArray[np.int64], table: NDArray[np.int64], calls: float, rng: np.random.Generator
+    at: NDArray[np.int64],
+    moves: NDArray[np.int64],
+    table: NDArray[np.signedinteger],
+    calls: float,
+    rng: np.random.Generator,
 ) -> None:
     """Let so many mean call lengths pass: calls that end are followed by as many new ones, placed by `table`."""
     ended = rng.random(len(at)) < 1 - np.exp(-calls)

@@ -68,7 +68,7 @@ def _limits(study: Study, figures: Figures) -> Figure:
     right.errorbar(150, 150 * points[150] / 1000, yerr=[[150 * 0.25 / 1000], [150 * 0.25 / 1000]], fmt="s",
                    color=_RED, capsize=3, label="measured, forecast")  # fmt: skip
     right.axhline(1, color=_GREY, linewidth=0.8, linestyle=":")
-    right.yaxis.set_major_formatter(PercentFormatter(1))
+    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     right.set_xlabel("sessions on one worker")
     right.set_ylabel("of its core")
     right.set_title("What a core is used to")
@@ -100,7 +100,7 @@ def _tables(study: Study, figures: Figures) -> Figure:
     right.plot([], [], color=_GREY, linestyle=":", label="unavoidable")
     right.set_xscale("log")
     right.set_yscale("log")
-    right.yaxis.set_major_formatter(PercentFormatter(1))
+    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     right.set_xlabel("workers before the change")
     right.set_title("Slots of the table that change")
     right.legend(frameon=False, loc="lower left")
@@ -117,8 +117,8 @@ def _spread(study: Study, figures: Figures) -> Figure:
     axes.plot(shares, shares, color=_GREY, linestyle=":", label="mean")
     axes.axhline(1, color=_RED, linewidth=1)
     axes.text(shares[0], 1.01, "a full core", color=_RED, va="bottom")
-    axes.xaxis.set_major_formatter(PercentFormatter(1))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel("planned sessions per worker, by what a core carries")
     axes.set_ylabel("sessions, by what a core carries")
     axes.set_title(f"Hot spots among {rows[0].workers:,} workers of a site")
@@ -130,21 +130,22 @@ def _site_loss(study: Study, figures: Figures) -> Figure:
     figure, (left, right) = _panels(2)
     for colour, sites in zip(_COLOURS, sorted({each.sites for each in study.losses}), strict=False):
         rows = [each for each in study.losses if each.sites == sites]
-        left.plot([each.share for each in rows], [each.storm.use_after for each in rows], "o-", color=colour,
+        use = [each.storm.use_after if not each.storm.given_up else np.nan for each in rows]
+        left.plot([each.share for each in rows], use, "o-", color=colour,
                   label=f"{sites} sites")  # fmt: skip
         back = [each.storm.p99_s if not each.storm.given_up else np.nan for each in rows]
         right.plot([each.share for each in rows], back, "o-", color=colour, label=f"{sites} sites")
     left.axhline(1, color=_RED, linewidth=1)
-    left.text(0.4, 1.02, "a full core", color=_RED, va="bottom")
+    left.text(0.8, 0.99, "a full core", color=_RED, va="top", ha="right")
     right.axhline(60, color=_RED, linewidth=1)
     right.text(0.4, 56, "callers give up", color=_RED, va="top")
     for axes in (left, right):
-        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xlabel("planned sessions, by what a core carries")
-    left.yaxis.set_major_formatter(PercentFormatter(1))
+    left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     left.set_ylabel("mean use of the cores that are left")
     left.set_title("After one site is lost")
-    left.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 0.92))
+    left.legend(frameon=False, loc="upper left")
     right.set_yscale("log")
     right.set_yticks([3, 5, 10, 20, 40, 60], ["3", "5", "10", "20", "40", "60"])
     right.minorticks_off()
@@ -171,10 +172,12 @@ def _update(study: Study, figures: Figures) -> Figure:
         right.plot([each.seconds / 60 for each in rows], [each.most_sessions / full for each in rows], "o-",
                    markersize=4, color=colour, label=f"{batch:.0%} at a time")  # fmt: skip
     right.set_xscale("log")
+    right.set_xticks([5, 10, 20, 50, 100, 200, 500], ["5", "10", "20", "50", "100", "200", "500"])
+    right.minorticks_off()
     right.set_xlabel("minutes that the update takes")
     right.set_title("Pace and the fullest worker")
     for axes in (left, right):
         axes.axhline(1, color=_RED, linewidth=1)
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.legend(frameon=False, loc="upper right")
     return figure

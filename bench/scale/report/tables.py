@@ -71,8 +71,8 @@ def _tables(study: Study) -> str:
         + "\n\n"
         + table(["workers", "change", "slots that change", "unavoidable", "beside it"], changes)
         + f"\n\nLive calls, routed by their connection IDs: when one of 100 workers left, {left.moved} of "
-        f"{left.own + left.moved} calls at the others were moved ({left.of_lost} had the one that left); when ten joined "
-        f"100, {joined.moved} of {joined.own + joined.moved}."
+        f"{left.own + left.moved} calls at the others were moved ({left.of_lost} had the one that left); when ten "
+        f"joined 100, {joined.moved} of {joined.own + joined.moved}."
     )
 
 
