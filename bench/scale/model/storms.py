@@ -58,9 +58,9 @@ class Installation:
 class Storm:
     """What became of the sessions of the workers that were lost.
 
-    `series` has, each second, the attempts, the sessions that came back, all handshakes made, and the sessions that still
-    wait. Times are from the failure to the session's return. `use_after` is the use of a core
-    when all is over, mean and most; above 1 that worker cannot keep up with its own media. `late_in_storm_s` is how long a turn of the
+    `series` has, each second, the attempts, the sessions that came back, all handshakes made, and the sessions that
+    still wait. Times are from the failure to the session's return. `use_after` is the use of a core when all is over,
+    mean and most; above 1 that worker cannot keep up with its own media. `late_in_storm_s` is how long a turn of the
     event loop takes at the median worker at which handshakes wait.
     """
 
