@@ -40,6 +40,10 @@ def main() -> int:
              for each in (PATTERNS[:2] if quick else PATTERNS)]  # fmt: skip
     checks = comparison.of_figures(figures) + comparison.of_queues(arguments.seed) + comparison.of_calls(calls)
     measured["calls"] = [asdict(found) | {"pattern": asdict(each)} for each, found in calls]
+    kills = 3 if quick else 12
+    gaps_ms = simulated_calls.kill_workers(kills, seed=arguments.seed)
+    checks += comparison.of_kills(figures, assumed, gaps_ms, kills, arguments.seed)
+    measured["gaps_ms"] = gaps_ms
     with _or_missing("saves in Redis", missing):
         say("saves in Redis")
         saves = redis_store.measure((5, 30, 120), 1000 if quick else 4000)

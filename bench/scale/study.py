@@ -136,7 +136,7 @@ def _loss(session: Session, assumed: dict[str, Any], sites: int, share: float, s
 def _hosts(session: Session, assumed: dict[str, Any], one: Installation, seed: int) -> tuple[HostFailure, ...]:
     failure, found = assumed["failure"], []
     for what, workers, reroute_s, detect_s in (
-        ("one worker's process", 1, failure["refused_s"], failure["refused_s"]),
+        ("one worker's process", 1, failure["refused_s"], failure["detect_s"]),
         ("one host", assumed["installation"]["cores_per_host"], failure["health_s"], failure["detect_s"]),
     ):
         dead = np.arange(min(workers, one.workers - 1))

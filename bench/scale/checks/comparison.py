@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from bench.scale.checks.live_worker import LiveWorker
 from bench.scale.checks.redis_store import SaveCost, record_bytes
 from bench.scale.checks.simulated_calls import Pattern, SimulatedCalls
 from bench.scale.inputs import Figures
-from bench.scale.model import store
+from bench.scale.model import store, storms
+from bench.scale.model.storms import Installation
 from bench.scale.model.worker import WorkerModel
 
 QUIET = 0.05
@@ -68,6 +70,20 @@ def of_calls(calls: Sequence[tuple[Pattern, SimulatedCalls]]) -> list[Check]:
                   store.saves_a_turn(pattern.pause_s), found.saves / found.turns, f"{found.turns} turns", within=0.1)
         )  # fmt: skip
     return rows
+
+
+def of_kills(figures: Figures, assumed: dict[str, Any], gaps_ms: Sequence[float], calls: int, seed: int) -> list[Check]:
+    """One caller at a time, so that no handshake waits: what is left of the law is when clients know, and redial."""
+    storm = storms.fail(
+        "a worker", Installation(3000, 1, 30), WorkerModel.fitted(figures), assumed["failure"], np.array([0]),
+        np.random.default_rng(seed), reroute_s=assumed["failure"]["refused_s"], detect_s=assumed["failure"]["detect_s"],
+    )  # fmt: skip
+    return [
+        Check("calls that go on after their worker was killed", calls, len(gaps_ms), f"{calls} calls", within=0.0),
+        Check("s until such a call goes on, median", storm.median_s, float(np.median(gaps_ms)) / 1000,
+              f"{len(gaps_ms)} calls"),
+        Check("s until such a call goes on, longest", storm.longest_s, max(gaps_ms) / 1000, f"{len(gaps_ms)} calls"),
+    ]  # fmt: skip
 
 
 def of_worker(figures: Figures, live: LiveWorker) -> list[Check]:

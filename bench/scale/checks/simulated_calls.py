@@ -91,6 +91,43 @@ def run(
     return found
 
 
+def kill_workers(calls: int, *, workers: int = 3, seed: int = 1) -> list[float]:
+    """Kill the worker of each call in mid-speech; return how long each call stood still, in ms."""
+    with tempfile.TemporaryDirectory(prefix="scale-") as name, structlog.testing.capture_logs():
+        certificate = make_certificate(Path(name))
+        plan = Plan(workers=workers)
+        found, _ = simulate(
+            lambda sim: _killed(sim, SimulatedCluster(sim, certificate, lambda _: EchoAgent(), plan), calls),
+            seed=seed,
+            limit_s=600.0,
+        )
+    return found
+
+
+async def _killed(sim: Simulation, cluster: SimulatedCluster, calls: int) -> list[float]:
+    rng, gaps_ms = np.random.default_rng(sim.seed), list[float]()
+    await cluster.start()
+    for _ in range(calls):
+        report = await cluster.caller.run(_killed_call(cluster, _period(rng, Pattern()), float(rng.uniform(0.2, 1.8))))
+        gaps_ms += [each.gap_ms for each in report.resumes]
+        for number, host in enumerate(cluster.worker_hosts):
+            if not host.open_ports():
+                await cluster.start_worker(number)
+        await asyncio.sleep(_SETTLE_S)
+    await cluster.stop()
+    return gaps_ms
+
+
+async def _killed_call(cluster: SimulatedCluster, sound: bytes, at_s: float) -> CallReport:
+    async with cluster.client(has_playback=False) as client:
+        split = 2 * round(at_s * RATE_HZ)
+        await client.speak(sound[:split])
+        cluster.sim.network.hosts[str(client.worker)].kill()
+        await client.speak(sound[split:])
+        await client.finish()
+        return client.report()
+
+
 class _Meter:
     """Counts what crosses the public side of the load balancers, and what is saved, while `is_on`."""
 
