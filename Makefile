@@ -20,7 +20,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: agents docs help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-recording bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean
+.PHONY: agents docs help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-recording bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean bench-scale
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +120,9 @@ bench-words: setup ## how well the order agent understands three voices when aud
 
 bench-hosts: setup ## what calls lose when their agent host is killed, and what a host costs, half an hour
 	$(BIN)/python -m bench.hosts
+
+bench-scale: setup ## a model of up to a million sessions over several sites, checked against runs, five minutes (QUICK=1: one)
+	$(BIN)/python -m bench.scale $(if $(QUICK),--quick)
 
 bench-survival: setup ## what calls lose when parts die, half an hour (QUICK=1: 4 calls an event)
 	$(BIN)/python -m bench.survival $(if $(QUICK),--quick)

@@ -89,20 +89,19 @@ def of_kills(figures: Figures, assumed: dict[str, Any], gaps_ms: Sequence[float]
 def of_worker(figures: Figures, live: LiveWorker) -> list[Check]:
     """Ratios within one run: levels by the first level, handshakes beside sessions by handshakes alone."""
     worker, rows = WorkerModel.fitted(figures), []
-    note = "" if live.others <= QUIET else f"NOT QUIET: others had up to {live.others:.0%} of the core"
     first, *more = live.levels
     for level in more:
         rows.append(
             Check(f"cost of a session of {level.sessions}, by that of {first.sessions}",
                   worker.cost_ms(level.sessions) / worker.cost_ms(first.sessions),
-                  level.cpu_ms_per_session_s / first.cpu_ms_per_session_s, "windows of 5 s", note)
+                  level.cpu_ms_per_session_s / first.cpu_ms_per_session_s, "windows of 5 s")
         )  # fmt: skip
     alone, *beside = live.storms
     for each in beside:
         rows.append(
             Check(f"handshakes a second beside {each.sessions} sessions, by those without",
                   float(worker.handshakes_per_s(each.sessions)) * worker.handshake_s,
-                  each.handshakes_per_s / alone.handshakes_per_s, "windows of 5 s", note)
+                  each.handshakes_per_s / alone.handshakes_per_s, "windows of 5 s")
         )  # fmt: skip
     return rows
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from testbed.redis_server import RedisServer, redis_server
 from voice_gateway.store.base import Line, SessionRecord, SessionStore
 from voice_gateway.store.encoding import RecordCodec
@@ -67,8 +69,9 @@ async def _measure(server: RedisServer, turns: int, saves: int) -> SaveCost:
 
 async def _save(store: SessionStore, turns: int, saves: int, revision: int) -> None:
     async def some(which: int) -> None:
+        record = record_of(turns, revision, f"session-{which}")
         for number in range(saves // AT_A_TIME):
-            await store.save(record_of(turns, revision + number, f"session-{which}"))
+            await store.save(replace(record, revision=revision + number))
 
     await asyncio.gather(*(some(which) for which in range(AT_A_TIME)))
 

@@ -8,6 +8,7 @@ after a while that grows by 1.3 each time, and tries again from another port at 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -61,7 +62,7 @@ class Storm:
     `series` has, each second, the attempts, the sessions that came back, all handshakes made, and the sessions that
     still wait. Times are from the failure to the session's return. `use_after` is the use of a core when all is over,
     mean and most; above 1 that worker cannot keep up with its own media. `late_in_storm_s` is how long a turn of the
-    event loop takes at the median worker at which handshakes wait.
+    event loop takes at the median worker at which handshakes wait, and `None` where media alone fills its core.
     """
 
     what: str
@@ -78,7 +79,7 @@ class Storm:
     use_after: float
     most_use_after: float
     overloaded_share: float
-    late_in_storm_s: float
+    late_in_storm_s: float | None
     series: tuple[tuple[int, int, int, int], ...]
 
 
@@ -233,7 +234,7 @@ def fail(
         use_after=float(use.mean()),
         most_use_after=float(use.max()),
         overloaded_share=float(np.mean(use >= 1)),
-        late_in_storm_s=late_s,
+        late_in_storm_s=late_s if math.isfinite(late_s) else None,
         series=tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in series),
     )
 

@@ -8,6 +8,7 @@ second, the core's use is `U = n (work + overhead (1 - U))`. Two measured points
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,10 +59,11 @@ class WorkerModel:
     def storm_turn_s(self, sessions: float) -> float:
         """How long a turn of the event loop takes while handshakes wait all the time: media is so late, at least.
 
-        A turn begins two connections and handles the media that arrived during the turn before.
+        A turn begins two connections and handles the media that arrived during the turn before. Infinite where media
+        alone fills the core.
         """
-        use = min(float(sessions * self.work), 0.999)
-        return BEGUN_A_TURN * self.handshake_s / (1 - use)
+        use = sessions * self.work
+        return BEGUN_A_TURN * self.handshake_s / (1 - use) if use < 1 else math.inf
 
 
 def simulated_use(arrivals_s: NDArray[np.float64], turn_s: float, datagram_s: float, seconds: float) -> float:

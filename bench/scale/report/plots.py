@@ -37,7 +37,7 @@ def draw(study: Study, figures: Figures, folder: Path) -> list[Path]:
     ):
         figure = plot(study, figures)
         path = folder / f"{name}.png"
-        figure.savefig(path, dpi=100, metadata={"Software": None})
+        figure.savefig(path, dpi=90, metadata={"Software": None})
         plt.close(figure)
         made.append(path)
     return made
@@ -136,7 +136,7 @@ def _site_loss(study: Study, figures: Figures) -> Figure:
         back = [each.storm.p99_s if not each.storm.given_up else np.nan for each in rows]
         right.plot([each.share for each in rows], back, "o-", color=colour, label=f"{sites} sites")
     left.axhline(1, color=_RED, linewidth=1)
-    left.text(0.8, 0.99, "a full core", color=_RED, va="top", ha="right")
+    left.text(0.4, 1.02, "a full core", color=_RED, va="bottom")
     right.axhline(60, color=_RED, linewidth=1)
     right.text(0.4, 56, "callers give up", color=_RED, va="top")
     for axes in (left, right):

@@ -92,15 +92,16 @@ def _spread(study: Study) -> str:
 
 _STORM = (
     "lost", "sessions", "back", "attempts", "handshakes for nobody", "most a second", "median s", "p99 s", "longest s",
-    "use before", "use after", "most", "cores overloaded",
+    "media late by ms", "use before", "use after", "most", "cores overloaded",
 )  # fmt: skip
 
 
 def _storm(name: str, storm: Storm) -> list[str]:
+    late = "more and more" if storm.late_in_storm_s is None else f"{1000 * storm.late_in_storm_s:.0f}"
     return [
         name, f"{storm.lost_sessions:,}", f"{storm.returned / max(1, storm.lost_sessions):.1%}", f"{storm.attempts:,}",
         f"{storm.wasted_handshakes:,}", f"{storm.peak_handshakes_per_s:,}", f"{storm.median_s:.2f}",
-        f"{storm.p99_s:.2f}", f"{storm.longest_s:.2f}", f"{storm.use_before:.0%}", f"{storm.use_after:.0%}",
+        f"{storm.p99_s:.2f}", f"{storm.longest_s:.2f}", late, f"{storm.use_before:.0%}", f"{storm.use_after:.0%}",
         f"{storm.most_use_after:.0%}", f"{storm.overloaded_share:.1%}",
     ]  # fmt: skip
 
