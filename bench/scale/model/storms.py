@@ -62,7 +62,7 @@ class Storm:
     `series` has, each second, the attempts, the sessions that came back, all handshakes made, and the sessions that
     still wait. Times are from the failure to the session's return. `use_after` is the use of a core when all is over,
     mean and most; above 1 that worker cannot keep up with its own media. `late_in_storm_s` is how long a turn of the
-    event loop takes at the median worker at which handshakes wait, and `None` where media alone fills its core.
+    event loop takes at the median worker when handshakes wait at most workers; `None` where media alone fills its core.
     """
 
     what: str
@@ -189,7 +189,7 @@ def fail(
     callers = Redialers(count, detect_s, failure["round_trip_s"], rng)
     queues = HandshakeQueues(installation.workers, failure["max_half_open"])
     series = np.zeros((int(horizon_s), 4), np.int64)
-    late_s = 0.0
+    most_busy, late_s = 0, 0.0
     for step in range(int(horizon_s / STEP_S)):
         now = step * STEP_S
         row = series[int(now)]
@@ -210,8 +210,9 @@ def fail(
         got = callers.connect(now, *queues.serve(np.where(is_dead, 0.0, rates * STEP_S)))
         live += np.bincount(got, minlength=installation.workers)
         busy = queues.waiting >= 1
-        if busy.any():
-            late_s = max(late_s, worker.storm_turn_s(float(np.median(live[busy]))))
+        if busy.sum() > most_busy:
+            most_busy = int(busy.sum())
+            late_s = worker.storm_turn_s(float(np.median(live[busy])))
         row += np.array([0, len(got), round(queues.work - before), 0])
         row[3] = len(callers.open)
         if not len(callers.open):

@@ -29,11 +29,11 @@ def draw(study: Study, figures: Figures, folder: Path) -> list[Path]:
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "scale"})
     made = []
     for name, plot in (
-        ("scale-limits", _limits),
-        ("scale-tables", _tables),
-        ("scale-spread", _spread),
-        ("scale-site-loss", _site_loss),
-        ("scale-update", _update),
+        ("limits", _limits),
+        ("tables", _tables),
+        ("spread", _spread),
+        ("site-loss", _site_loss),
+        ("update", _update),
     ):
         figure = plot(study, figures)
         path = folder / f"{name}.png"
