@@ -87,7 +87,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=SEED, help=f"of all randomness; default {SEED}")
     parser.add_argument("--figures", type=Path, default=FIGURES, help="measured figures, in TOML")
-    parser.add_argument("--assumptions", type=Path, default=ASSUMPTIONS, help="what nobody measures, in TOML")
+    parser.add_argument("--assumptions", type=Path, default=ASSUMPTIONS, help="what no command measures, in TOML")
     parser.add_argument("--measured", type=Path, metavar="PATH", help="a newer bench/results/capacity.json")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="where plots go; default bench/results/scale")
     return parser.parse_args()

@@ -94,7 +94,7 @@ class HandshakeQueues:
         self._served = np.zeros(workers)
         self._places = places
         self.work = 0.0
-        """Handshakes made, for somebody or nobody."""
+        """Handshakes made, wasted ones included."""
 
     def join(self, workers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Put one handshake into the queue of each of these workers; return the places, counted from the beginning."""
@@ -203,8 +203,8 @@ def fail(
                 asked = tables[np.full(len(begins), dead_sites[0]), slots]
             else:
                 asked = tables[rng.integers(0, installation.sites, len(begins)), slots]
-            is_heard = ~is_dead[asked]
-            callers.wait_at(begins[is_heard], asked[is_heard].astype(np.int64), queues)
+            is_reached = ~is_dead[asked]
+            callers.wait_at(begins[is_reached], asked[is_reached].astype(np.int64), queues)
         rates = worker.handshakes_per_s(live, failure["least_handshake_share"])
         before = queues.work
         got = callers.connect(now, *queues.serve(np.where(is_dead, 0.0, rates * STEP_S)))

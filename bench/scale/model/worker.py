@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from bench.scale.inputs import Figures
 
 BEGUN_A_TURN = 2
-"""Connections that a worker begins in a turn of its event loop, whatever waits (`quiclb/net/fair_turns.py`)."""
+"""Connections that a worker begins in a turn of its event loop, however many wait (`quiclb/net/fair_turns.py`)."""
 
 
 @dataclass(frozen=True, slots=True)

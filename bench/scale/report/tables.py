@@ -91,7 +91,7 @@ def _spread(study: Study) -> str:
 
 
 _STORM = (
-    "lost", "sessions", "back", "attempts", "handshakes for nobody", "most a second", "median s", "p99 s", "longest s",
+    "lost", "sessions", "back", "attempts", "wasted handshakes", "most a second", "median s", "p99 s", "longest s",
     "media late by ms", "use before", "use after", "most", "cores overloaded",
 )  # fmt: skip
 

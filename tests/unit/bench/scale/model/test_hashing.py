@@ -41,7 +41,7 @@ def test_shares_are_even_to_one_per_cent_up_to_600_workers_and_not_at_5000() -> 
     assert many.most > 1.05
 
 
-def test_live_calls_stay_where_they_are_whatever_the_pool_becomes() -> None:
+def test_live_calls_stay_where_they_are_when_the_pool_changes() -> None:
     left, joined = route_live_calls(20, 18, 200, 1), route_live_calls(20, 25, 200, 1)
     assert left.moved == joined.moved == 0
     assert 0 < left.of_lost < 60
