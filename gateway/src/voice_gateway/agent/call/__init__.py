@@ -15,11 +15,11 @@
 from voice_gateway.agent.call.agent import CallAgent, as_agent
 from voice_gateway.agent.call.call import Call, CallEvent
 from voice_gateway.agent.call.client import ClientToolError, ClientToolInterrupted, ClientToolTimeout
+from voice_gateway.agent.call.hearing.turn_taking import BACKCHANNELS, Interruptions, WhileSpeaking
 from voice_gateway.agent.call.options import CallOptions
 from voice_gateway.agent.call.progress.journal import Turn
 from voice_gateway.agent.call.progress.tools import tool_schema
-from voice_gateway.agent.call.replies import Speakable, Spoken
-from voice_gateway.agent.call.turn_taking import BACKCHANNELS, Interruptions, WhileSpeaking
+from voice_gateway.agent.call.speaking.replies import Speakable, Spoken
 
 __all__ = [
     "BACKCHANNELS",

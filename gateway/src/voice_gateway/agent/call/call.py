@@ -22,11 +22,11 @@ from voice_gateway.agent.base import (
     UserStoppedSpeaking,
 )
 from voice_gateway.agent.call.client import Client
-from voice_gateway.agent.call.filler import Filler
-from voice_gateway.agent.call.hold import Hold
 from voice_gateway.agent.call.progress.journal import Turn
 from voice_gateway.agent.call.progress.progress import Progress
-from voice_gateway.agent.call.replies import Replies, Speakable, Spoken, closed, each_of, sentences_of
+from voice_gateway.agent.call.speaking.filler import Filler
+from voice_gateway.agent.call.speaking.hold import Hold
+from voice_gateway.agent.call.speaking.replies import Replies, Speakable, Spoken, closed, each_of, sentences_of
 from voice_gateway.agent.call.waiting import Changes
 from voicelink.audio.speech import sentences
 

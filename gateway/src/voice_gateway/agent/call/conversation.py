@@ -31,11 +31,11 @@ from voice_gateway.agent.base import (
 )
 from voice_gateway.agent.call.call import Call, CallParts, Feeds
 from voice_gateway.agent.call.client import Client
-from voice_gateway.agent.call.filler import Filler
+from voice_gateway.agent.call.hearing.turn_taking import Interruptions, Taken, TurnTaking
 from voice_gateway.agent.call.options import CallOptions
 from voice_gateway.agent.call.progress.progress import Progress
-from voice_gateway.agent.call.replies import Replies, each_of, sentences_of
-from voice_gateway.agent.call.turn_taking import Interruptions, Taken, TurnTaking
+from voice_gateway.agent.call.speaking.filler import Filler
+from voice_gateway.agent.call.speaking.replies import Replies, each_of, sentences_of
 from voice_gateway.agent.call.waiting import Changes
 from voice_gateway.agent.cascade.cascade import Cascade
 from voice_gateway.agent.cascade.parts import Answer, DialoguePolicy, OnAnswer

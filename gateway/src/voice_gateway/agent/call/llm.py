@@ -12,7 +12,7 @@ import msgspec
 
 from voice_gateway.agent.call.call import Call
 from voice_gateway.agent.call.progress.tools import plain, run_tool, tool_schema
-from voice_gateway.agent.call.replies import Spoken, each_of
+from voice_gateway.agent.call.speaking.replies import Spoken, each_of
 from voice_gateway.errors import AgentError
 
 Message = Mapping[str, Any]

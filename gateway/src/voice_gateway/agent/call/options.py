@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from voice_gateway.agent.call.turn_taking import Interruptions
+from voice_gateway.agent.call.hearing.turn_taking import Interruptions
 from voice_gateway.agent.cascade.dictation import Dictation
 from voice_gateway.agent.cascade.parts import EndOfTurn, Recogniser, Synthesiser, VoiceDetectors
 from voice_gateway.agent.turn import TurnTiming

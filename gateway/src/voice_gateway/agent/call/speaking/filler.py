@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from voice_gateway.agent.call.progress.progress import Progress
-from voice_gateway.agent.call.replies import Replies, each_of
+from voice_gateway.agent.call.speaking.replies import Replies, each_of
 from voice_gateway.errors import AgentError
 
 _Result = TypeVar("_Result")

@@ -9,7 +9,7 @@ from enum import Enum, auto
 from typing import Final
 
 from voice_gateway.agent.base import Emit, UserStartedSpeaking, UserStoppedSpeaking
-from voice_gateway.agent.call.replies import Replies
+from voice_gateway.agent.call.speaking.replies import Replies
 
 SpeechEvent = UserStartedSpeaking | UserStoppedSpeaking
 """What an agent may follow of the caller's speech."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from voice_gateway.agent.call.replies import Replies
+from voice_gateway.agent.call.speaking.replies import Replies
 from voice_gateway.agent.call.waiting import Changes
 
 _PIECE_S: Final = 0.2

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from voice_gateway.agent.base import AgentEvent, AgentFailed, PlaybackFinished, Reply, ReplyAudio, ReplyEnded
-from voice_gateway.agent.call.replies import Replies, Spoken, sentences_of
+from voice_gateway.agent.call.speaking.replies import Replies, Spoken, sentences_of
 from voice_gateway.agent.call.waiting import Changes
 from voice_gateway.agent.cascade.cascade import Cascade, OnSpeech
 

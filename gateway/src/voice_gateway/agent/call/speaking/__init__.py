@@ -1,0 +1,1 @@
+"""What a call says: replies, a phrase for those who wait, hold audio."""
