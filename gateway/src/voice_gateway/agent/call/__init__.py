@@ -13,8 +13,9 @@
 """
 
 from voice_gateway.agent.call.agent import CallAgent, as_agent
-from voice_gateway.agent.call.call import Call, CallEvent
+from voice_gateway.agent.call.call import Call
 from voice_gateway.agent.call.client import ClientToolError, ClientToolInterrupted, ClientToolTimeout
+from voice_gateway.agent.call.hearing.feeds import CallEvent
 from voice_gateway.agent.call.hearing.turn_taking import BACKCHANNELS, Interruptions, WhileSpeaking
 from voice_gateway.agent.call.options import CallOptions
 from voice_gateway.agent.call.progress.journal import Turn

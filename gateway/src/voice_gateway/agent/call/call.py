@@ -3,96 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Generic, NoReturn, TypeVar, overload
+from typing import Any, NoReturn, TypeVar, overload
 
-from voice_gateway.agent.base import (
-    Emit,
-    HangUp,
-    NoSpeechUpTo,
-    PartialTranscript,
-    RecordingConsent,
-    StopReply,
-    TransferCall,
-    UserAudio,
-    UserStartedSpeaking,
-    UserStoppedSpeaking,
-)
+from voice_gateway.agent.base import Emit, HangUp, NoSpeechUpTo, RecordingConsent, TransferCall, UserAudio
 from voice_gateway.agent.call.client import Client
+from voice_gateway.agent.call.hearing.feeds import CallEvent, Feeds
 from voice_gateway.agent.call.progress.journal import Turn
 from voice_gateway.agent.call.progress.progress import Progress
 from voice_gateway.agent.call.speaking.filler import Filler
-from voice_gateway.agent.call.speaking.hold import Hold
-from voice_gateway.agent.call.speaking.replies import Replies, Speakable, Spoken, closed, each_of, sentences_of
-from voice_gateway.agent.call.waiting import Changes
-from voicelink.audio.speech import sentences
+from voice_gateway.agent.call.speaking.replies import Speakable, Spoken
+from voice_gateway.agent.call.speaking.saying import Saying
 
-CallEvent = UserStartedSpeaking | UserStoppedSpeaking | PartialTranscript
-"""What `Call.events` yields."""
-
-_MOST_UNREAD = 3_000
-"""How much a feed keeps for an agent that does not read: a minute of frames; then the oldest are dropped."""
 _Result = TypeVar("_Result")
-_Item = TypeVar("_Item")
-
-
-class Feed(Generic[_Item]):
-    """Copies of what happens, for each iterator that the agent has opened."""
-
-    def __init__(self, progress: Progress, changes: Changes) -> None:
-        self._progress = progress
-        self._changes = changes
-        self._unread: list[deque[_Item]] = []
-
-    @property
-    def is_read(self) -> bool:
-        """Whether the agent reads it."""
-        return bool(self._unread)
-
-    def push(self, item: _Item) -> None:
-        """Give it to all who read."""
-        for unread in self._unread:
-            unread.append(item)
-        if self._unread:
-            self._changes.notify()
-
-    def open(self) -> AsyncIterator[_Item]:
-        """Return an iterator over what is pushed from now on."""
-        unread: deque[_Item] = deque(maxlen=_MOST_UNREAD)
-        self._unread.append(unread)
-        return self._items(unread)
-
-    async def _items(self, unread: deque[_Item]) -> AsyncIterator[_Item]:
-        try:
-            while True:
-                await self._progress.idle(lambda: bool(unread))
-                yield unread.popleft()
-        finally:
-            self._unread = [each for each in self._unread if each is not unread]
-
-
-class Feeds:
-    """What an agent may follow beside the turns."""
-
-    def __init__(self, progress: Progress, changes: Changes) -> None:
-        self.audio: Feed[UserAudio] = Feed(progress, changes)
-        self.events: Feed[CallEvent] = Feed(progress, changes)
 
 
 @dataclass(frozen=True, slots=True)
 class CallParts:
-    """What a call stands on; `bytes_per_s` is of the PCM16 that the agent says."""
+    """What a call stands on."""
 
     progress: Progress
-    replies: Replies
+    saying: Saying
     feeds: Feeds
     client: Client
     filler: Filler
-    changes: Changes
-    bytes_per_s: int
 
 
 class Call:
@@ -106,10 +42,6 @@ class Call:
         self._emit = emit
         self._parts = parts
         self._progress = parts.progress
-        self._replies = parts.replies
-        self._feeds = parts.feeds
-        self._filler = parts.filler
-        self._holds: list[Hold] = []
 
     @property
     def session_id(self) -> str:
@@ -138,30 +70,7 @@ class Call:
 
         Returns once all was played, or the caller interrupted. What an earlier worker said of it is not said again.
         """
-        if self._progress.steps.is_repeating_prelude:
-            return Spoken()
-        with ExitStack() as paused:
-            for hold in self._holds:
-                paused.enter_context(hold.paused())
-            return await self._say(speech, text)
-
-    async def _say(self, speech: Speakable, text: str | None) -> Spoken:
-        ordinal = self._progress.steps.next_say()
-        before = self._progress.steps.generated_before(ordinal)
-        if before is not None and before.is_cut:
-            self._progress.steps.was_said(before.text)
-            return Spoken(before.text, before.played_ms, is_interrupted=True)
-        if before is not None:
-            spoken = await self._say_text(sentences(before.text), before.text)
-        elif isinstance(speech, str):
-            spoken = await self._say_text([speech.strip()], speech)
-        elif text is not None:
-            spoken = await self._play(speech, text)
-        else:
-            spoken = await self._stream(speech, ordinal)
-        if spoken.is_interrupted:
-            self._progress.steps.generated(ordinal, spoken.text, is_cut=True, played_ms=spoken.played_ms)
-        return spoken
+        return await self._parts.saying.say(speech, text)
 
     async def turns(self) -> AsyncIterator[Turn]:
         """Yield each turn of the caller; one that an earlier worker had not answered wholly comes first.
@@ -183,7 +92,7 @@ class Call:
         That it is called is saved before, its result after. At another worker a call that ended returns that result,
         one that had not ended is made again with the same `key`. What the tool raises is raised, and not saved.
         """
-        return await self._filler.during(self._progress.steps.tool(function, arguments))
+        return await self._parts.filler.during(self._progress.steps.tool(function, arguments))
 
     async def client_tool(
         self, name: str, /, *, timeout_s: float = 30.0, cancel_on_interrupt: bool = False, **arguments: object
@@ -219,23 +128,12 @@ class Call:
         """
         return await self._progress.digits(most, end, timeout_s)
 
-    @asynccontextmanager
-    async def hold(self, audio: bytes) -> AsyncIterator[None]:
+    def hold(self, audio: bytes) -> AbstractAsyncContextManager[None]:
         """Play `audio`, PCM16 at the agent's `output_rate_hz`, over and over until the block ends.
 
         It stops for what is said in the block, and while the caller speaks, if that interrupts.
         """
-        parts = self._parts
-        hold = Hold(parts.replies, parts.changes, self.interrupt, audio, parts.bytes_per_s)
-        self._holds.append(hold)
-        playing = asyncio.get_running_loop().create_task(hold.run())
-        try:
-            yield
-        finally:
-            self._holds.remove(hold)
-            self.interrupt()
-            playing.cancel()
-            await asyncio.gather(playing, return_exceptions=True)
+        return self._parts.saying.hold(audio)
 
     async def transfer(self, target: str) -> NoReturn:
         """Hand the caller on to `target`, and end the call once the client knows; does not return.
@@ -248,9 +146,7 @@ class Call:
 
     def interrupt(self) -> None:
         """Stop what is being said: `say` returns what was played."""
-        if self._replies.is_saying:
-            self._emit(StopReply())
-            self._replies.cut_off()
+        self._parts.saying.interrupt()
 
     async def hang_up(self, reason: str = "") -> NoReturn:
         """End the call; does not return. The client gets `reason`; the session, with its state, is forgotten."""
@@ -264,14 +160,14 @@ class Call:
 
     def events(self) -> AsyncIterator[CallEvent]:
         """Yield what happens between turns: the caller starts and stops speaking, partial transcripts."""
-        return self._feeds.events.open()
+        return self._parts.feeds.events.open()
 
     def audio(self) -> AsyncIterator[UserAudio]:
         """Yield the caller's frames, PCM16 at the agent's `input_rate_hz`, as they come.
 
         With `CallOptions.listens` false nothing else reads them: then `understood` and `no_speech` acknowledge them.
         """
-        return self._feeds.audio.open()
+        return self._parts.feeds.audio.open()
 
     def understood(self, text: str, through_sequence: int) -> None:
         """Make a turn of these words, of the agent's own recognition, and of the frames up to `through_sequence`."""
@@ -280,46 +176,3 @@ class Call:
     def no_speech(self, through_sequence: int) -> None:
         """Release frames that hold nothing to understand."""
         self._emit(NoSpeechUpTo(through_sequence))
-
-    async def _say_text(self, parts: list[str], text: str) -> Spoken:
-        goes_on = False
-        while parts and self._progress.steps.was_said(parts[0]):
-            parts.pop(0)
-            goes_on = True
-        if not parts or not parts[0]:
-            return await self._replies.rest(text.strip())
-        return await self._replies.say(each_of(parts), goes_on=goes_on)
-
-    async def _stream(self, speech: AsyncIterable[str] | AsyncIterable[bytes], ordinal: str) -> Spoken:
-        generated: list[str] = []
-
-        async def new_sentences() -> AsyncIterator[str]:
-            async for sentence in sentences_of(_texts(speech)):
-                generated.append(sentence)
-                if not self._progress.steps.was_said(sentence):
-                    yield sentence
-            self._progress.steps.generated(ordinal, " ".join(generated))
-
-        return await self._replies.say(new_sentences(), goes_on=self._progress.steps.has_said)
-
-    async def _play(self, speech: AsyncIterable[str] | AsyncIterable[bytes], text: str) -> Spoken:
-        if self._progress.steps.was_said(text):
-            return await self._replies.rest(text)
-        return await self._replies.play(_pcm(speech), text)
-
-
-async def _texts(pieces: AsyncIterable[str] | AsyncIterable[bytes]) -> AsyncIterator[str]:
-    try:
-        async for piece in pieces:
-            if not isinstance(piece, str):
-                raise TypeError("say of PCM needs text=..., the words that the transcript shows")
-            yield piece
-    finally:
-        await closed(pieces)
-
-
-async def _pcm(pieces: AsyncIterable[str] | AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    async for piece in pieces:
-        if not isinstance(piece, bytes):
-            raise TypeError("say with text=... takes a stream of PCM16; a stream of text needs none")
-        yield piece

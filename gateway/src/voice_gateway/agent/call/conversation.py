@@ -29,13 +29,15 @@ from voice_gateway.agent.base import (
     UserStoppedSpeaking,
     UserText,
 )
-from voice_gateway.agent.call.call import Call, CallParts, Feeds
+from voice_gateway.agent.call.call import Call, CallParts
 from voice_gateway.agent.call.client import Client
+from voice_gateway.agent.call.hearing.feeds import Feeds
 from voice_gateway.agent.call.hearing.turn_taking import Interruptions, Taken, TurnTaking
 from voice_gateway.agent.call.options import CallOptions
 from voice_gateway.agent.call.progress.progress import Progress
 from voice_gateway.agent.call.speaking.filler import Filler
 from voice_gateway.agent.call.speaking.replies import Replies, each_of, sentences_of
+from voice_gateway.agent.call.speaking.saying import Saying
 from voice_gateway.agent.call.waiting import Changes
 from voice_gateway.agent.cascade.cascade import Cascade
 from voice_gateway.agent.cascade.parts import Answer, DialoguePolicy, OnAnswer
@@ -257,9 +259,8 @@ class CallConversation(Conversation):
 
     def _call_parts(self) -> CallParts:
         bytes_per_s = self._options.output_rate_hz * _SAMPLE_BYTES
-        return CallParts(
-            self._progress, self._replies, self._feeds, self._client, self._filler, self._changes, bytes_per_s
-        )
+        saying = Saying(self.emit, self._progress, self._replies, self._changes, bytes_per_s)
+        return CallParts(self._progress, saying, self._feeds, self._client, self._filler)
 
     def _stop_listening(self, error: ServiceError) -> None:
         """The cascade cannot go on: end the coroutine, unless that has failed by itself."""
