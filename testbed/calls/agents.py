@@ -13,7 +13,18 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from voice_gateway.agent.base import Agent, AppMessage, ClientToolResult, Conversation, Emit, UserAudio, UserText
+from voice_gateway.agent.base import (
+    Agent,
+    AppMessage,
+    ClientToolResult,
+    Conversation,
+    Emit,
+    PlaybackFinished,
+    SessionView,
+    UserAudio,
+    UserText,
+)
+from voice_gateway.agent.call import as_agent
 from voice_gateway.agent.cascade.parts import OnWords, Utterance
 from voice_gateway.agents.order import agent as order_agent
 from voice_gateway.agents.order.agent import OrderAgent
@@ -51,6 +62,18 @@ class _NotingConversation(Conversation):
         super().__init__(emit)
         self._received = received
         self._inner = inner
+
+    def opened(self, session: SessionView) -> None:
+        self._inner.opened(session)
+
+    def saved(self, checkpoint: int) -> None:
+        self._inner.saved(checkpoint)
+
+    def played(self, played_ms: int) -> None:
+        self._inner.played(played_ms)
+
+    def playback_finished(self, playback: PlaybackFinished) -> None:
+        self._inner.playback_finished(playback)
 
     def greet(self) -> None:
         self._inner.greet()
@@ -100,9 +123,9 @@ def noting_order_agent(_worker: str = "") -> NotingAgent:
     return NotingAgent(inline_order_agent())
 
 
-def inline_order_agent() -> OrderAgent:
-    """The order agent with all its models, all of whose work happens within the calls."""
-    return OrderAgent(recogniser=_recogniser(), speech=_speech(), is_inline=True)
+def inline_order_agent() -> Agent:
+    """The order agent with all its models, which work within the calls and in the event loop's tasks."""
+    return as_agent(OrderAgent(recogniser=_recogniser(), speech=_speech(), is_inline=True))
 
 
 @contextmanager

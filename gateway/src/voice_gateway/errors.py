@@ -6,7 +6,8 @@ GatewayError
 ├── BindError            a socket cannot be opened where the settings say
 ├── StoreError           the session store cannot be reached or read
 ├── AgentError           the agent cannot be built or loaded
-│   └── ServiceError     a service that the agent uses failed or refused; the message quotes no caller
+│   ├── ServiceError     a service that the agent uses failed or refused; the message quotes no caller
+│   └── StateTooLarge    what an agent wants saved of a call is larger than a session record, or a client, takes
 ├── ArchiveError         the storage of recordings cannot be reached or read (`voice_gateway.recording`)
 ├── UnknownCall          there is no recording of this call (`voice_gateway.recording`)
 ├── TooLong              a recorded call is too long to be decoded (`voice_gateway.recording`)
@@ -49,6 +50,18 @@ class AgentError(GatewayError):
 
 class ServiceError(AgentError):
     """A service that the agent uses failed or refused. The message quotes neither its caller nor its key."""
+
+
+class StateTooLarge(AgentError):  # noqa: N818 - it says what is wrong
+    """What an agent wants saved of a call is too large; `size` and `limit` are bytes, encoded."""
+
+    def __init__(self, what: str, size: int, limit: int) -> None:
+        super().__init__(
+            f"{what} has {size:,} bytes, the limit is {limit:,}: keep large data in a store of your own, under the "
+            "session's ID"
+        )
+        self.size = size
+        self.limit = limit
 
 
 def loggable(error: BaseException) -> dict[str, object]:

@@ -11,12 +11,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 from pydantic import BaseModel
 
 from voice_gateway.store.base import Line
+
+MAX_PRIVATE_STATE_BYTES: Final = 1 << 20
+"""The most that an agent's private state may have, encoded as MessagePack: each save of the session writes it."""
 
 
 class AudioFormat(Enum):

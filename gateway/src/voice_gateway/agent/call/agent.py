@@ -49,6 +49,7 @@ class CallAgent(ABC):
         """Hold one call. It runs again from its beginning where another worker goes on with the call.
 
         What it returns from is over: the call ends. What it raises ends the call with an apology.
+        After `StateTooLarge` in a turn the call goes on behind that turn, with the state that was saved last.
         """
 
     async def open(self) -> None:  # noqa: B027 - a default that works
@@ -83,7 +84,8 @@ class _CallAgentAdapter(Agent):
         self._conversations: dict[asyncio.Task[None], CallConversation] = {}
 
     async def open(self) -> None:
-        await self._cascade.open((self._agent.options.apology,))
+        options = self._agent.options
+        await self._cascade.open((options.apology, *options.phrases))
         await self._agent.open()
 
     def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:

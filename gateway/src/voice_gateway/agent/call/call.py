@@ -34,7 +34,7 @@ class CallParts:
 class Call:
     """Say something, wait for turns, call tools. All methods are for the event loop on which `converse` runs.
 
-    `state` is a dict of plain values. It is saved when a turn is over, and restored at another worker.
+    `state` is a dict of plain values. It is saved when a turn is over, or by `commit`, and restored at another worker.
     """
 
     def __init__(self, emit: Emit, parts: CallParts) -> None:
@@ -79,6 +79,15 @@ class Call:
         """
         while True:
             yield await self._progress.next_turn()
+
+    async def commit(self, *, timeout_s: float | None = None) -> bool:
+        """Save state, history and journal now, within a turn, and return `True` once they cannot be lost.
+
+        After `timeout_s` return `False`: the store is slow or away, and has it as soon as it can. A turn that another
+        worker repeats begins with the state from before the turn, and here gets the state that was committed: what it
+        did to the state up to here is done once. Raises `StateTooLarge`, and `RuntimeError` in a tool.
+        """
+        return await self._progress.commit_within(timeout_s)
 
     @overload
     async def tool(self, function: Callable[..., Awaitable[_Result]], /, **arguments: object) -> _Result: ...

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from typing import Any, Final
-
-import structlog
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec
 
 from voice_gateway.agent.base import (
     AgentEvent,
@@ -35,27 +33,43 @@ from voice_gateway.agent.call.hearing.feeds import Feeds
 from voice_gateway.agent.call.hearing.turn_taking import Interruptions, Taken, TurnTaking
 from voice_gateway.agent.call.options import CallOptions
 from voice_gateway.agent.call.progress.progress import Progress
+from voice_gateway.agent.call.progress.tools import plain
+from voice_gateway.agent.call.speaking.failures import Failures
 from voice_gateway.agent.call.speaking.filler import Filler
-from voice_gateway.agent.call.speaking.replies import Replies, each_of, sentences_of
+from voice_gateway.agent.call.speaking.replies import Replies
 from voice_gateway.agent.call.speaking.saying import Saying
 from voice_gateway.agent.call.waiting import Changes
 from voice_gateway.agent.cascade.cascade import Cascade
 from voice_gateway.agent.cascade.parts import Answer, DialoguePolicy, OnAnswer
-from voice_gateway.errors import AgentError, ServiceError, loggable
+from voice_gateway.errors import ServiceError, StateTooLarge
 
 _SAMPLE_BYTES: Final = 2
 _MOST_PENDING_TURNS: Final = 256
-_APOLOGY_TIMEOUT_S: Final = 15.0
-_log = structlog.get_logger("voice_gateway.agent.call")
 
 Converse = Callable[[Call], Awaitable[None]]
+_Arguments = ParamSpec("_Arguments")
+
+
+def _guarded(
+    method: Callable[Concatenate[CallConversation, _Arguments], None],
+) -> Callable[Concatenate[CallConversation, _Arguments], None]:
+    """What the method raises, of parts that the agent brought above all, is a failure of the call, and of no other."""
+
+    @wraps(method)
+    def guarded(self: CallConversation, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:
+            self._failures.failed(error)
+
+    return guarded
 
 
 class CallConversation(Conversation):
     """One session's call. The cascade finds the turns; what they are answered is the coroutine's.
 
     The coroutine begins when the session greets, or restores it, or a turn comes first. It is cancelled at `close`. One
-    that returns ends the call; one that raises lets the caller hear an apology, and then ends the session.
+    that returns ends the call. What fails, in the coroutine or in another part of the agent, is `Failures`' to handle.
     """
 
     def __init__(
@@ -80,13 +94,17 @@ class CallConversation(Conversation):
             self._replies,
             self._feeds.events.push,
             self._client.interrupted,
+            options.most_unclear,
         )
         self._filler = Filler(options.filler, options.filler_after_s, self._replies, self._progress)
-        self._failure: BaseException | None = None
+        self._failures = Failures(self.emit, self._replies, self._changes, options.apology)
+        self._gives_turn_up = False
         self._through = -1
         self._has_begun = False
         self._finishing: asyncio.Task[None] | None = None
-        self._listener = cascade.converse(_Words(self._words), self._heard) if options.listens else None
+        self._listener = (
+            cascade.converse(_Words(self._words, self._is_finished), self._heard) if options.listens else None
+        )
         self._task = asyncio.get_running_loop().create_task(self._run())
         self._task.add_done_callback(lambda _task: self._changes.notify())
 
@@ -95,7 +113,9 @@ class CallConversation(Conversation):
         """Runs until the call is over."""
         return self._task
 
+    @_guarded
     def opened(self, session: SessionView) -> None:
+        self._failures.session_id = session.session_id
         self._progress.restore(session)
         self._replies.is_attached = session.is_attached
         self._has_begun = bool(session.turn or session.transcript())
@@ -108,12 +128,16 @@ class CallConversation(Conversation):
         self._has_begun = True
         self._changes.notify()
 
+    @_guarded
     def greet_again(self) -> None:
         """Ask for what was lost, unless an answer is due anyway."""
         self.greet()
-        if not self._progress.has_pending and self._options.asks_again:
-            self._replies.say_again(self._options.asks_again)
+        asks_again = self._options.asks_again
+        text = asks_again if isinstance(asks_again, str) else asks_again(plain(self._progress.state))
+        if text and not self._progress.has_pending:
+            self._replies.say_again(text)
 
+    @_guarded
     def hear(self, audio: UserAudio) -> None:
         """Give the frame to the cascade, and to the agent where it reads frames."""
         self._audio_ms += len(audio.pcm) / self._bytes_per_ms
@@ -125,11 +149,13 @@ class CallConversation(Conversation):
         elif not self._feeds.audio.is_read:
             self._heard(NoSpeechUpTo(audio.sequence))
 
+    @_guarded
     def pressed(self, digit: str) -> None:
         """Interrupt what is being said, and make a turn of the key."""
         if not self._is_flooded():
             self._progress.understood(digit, self._through, self._break_in(), is_digit=True)
 
+    @_guarded
     def text_received(self, text: UserText) -> None:
         """Interrupt what is being said, and make a turn of the text."""
         if not self._is_flooded():
@@ -137,21 +163,27 @@ class CallConversation(Conversation):
                 text.text, self._through, self._break_in(), is_text=True, through_message=text.number
             )
 
+    @_guarded
     def app_message_received(self, message: AppMessage) -> None:
         self._client.message_received(message)
 
+    @_guarded
     def client_tool_returned(self, result: ClientToolResult) -> None:
         self._client.tool_returned(result)
 
+    @_guarded
     def interrupted(self, played_ms: int) -> None:
         self._replies.cut_off(is_wanted=False)
 
+    @_guarded
     def playback_finished(self, playback: PlaybackFinished) -> None:
         self._replies.playback_finished(playback)
 
+    @_guarded
     def say_again(self, text: str) -> None:
         self._replies.say_again(text)
 
+    @_guarded
     def finish(self) -> None:
         """End the pending turn; once the coroutine waits for another one, emit `Finished`."""
         if self._listener is not None:
@@ -162,6 +194,7 @@ class CallConversation(Conversation):
     def close(self) -> None:
         """Cancel the coroutine."""
         super().close()
+        self._failures.is_closed = True
         if self._listener is not None:
             self._listener.close()
         self._replies.stop_making()
@@ -213,11 +246,19 @@ class CallConversation(Conversation):
                 self._feeds.events.push(event)
         self.emit(event)
 
+    @_guarded
     def _words(self, words: tuple[str, ...], on_answer: OnAnswer) -> None:
         """Take the final words of the oldest turn; one without words is noise."""
         self._taken = self._turn_taking.final(words)
         self._changes.notify()
         on_answer(None if self._taken.is_dropped else Answer(""))
+
+    def _is_finished(self, words: tuple[str, ...]) -> bool:
+        try:
+            return self._options.is_finished is None or self._options.is_finished(words)
+        except Exception as error:
+            self._failures.failed(error)
+            return True
 
     def _finish_when_idle(self) -> None:
         self._replies.is_ending = True
@@ -236,26 +277,27 @@ class CallConversation(Conversation):
         self.emit(Finished())
 
     async def _run(self) -> None:
-        try:
-            await self._changes.until(lambda: self._has_begun or self._progress.has_pending)
-            self._has_begun = True
-            await self._converse(Call(self.emit, self._call_parts()))
-            self._progress.commit()
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except asyncio.CancelledError as error:
-            if self._failure is not None and not self.is_closed:
-                self._task.uncancel()
-                await self._fail(self._failure)
-            elif self.is_closed or self._is_cancelled():
-                raise
-            else:
-                await self._fail(error)
-        except BaseException as error:  # `sys.exit` of one agent must not end the worker and all its calls
-            await self._fail(error)
-        else:
-            if self._finishing is None:
-                self.emit(HangUp())
+        def is_due() -> bool:
+            return self._has_begun or self._progress.has_pending or self._failures.has_failed
+
+        await self._changes.until(is_due)
+        self._has_begun = True
+        while (error := await self._failures.of(self._hold_call)) is not None:
+            goes_on = isinstance(error, StateTooLarge) and self._progress.steps.turn and not self._failures.has_failed
+            if not goes_on:
+                await self._failures.end(error)
+                return
+            await self._failures.apologise(error)
+            self._gives_turn_up = True
+        if self._finishing is None:
+            self.emit(HangUp())
+
+    async def _hold_call(self) -> None:
+        if self._gives_turn_up:
+            self._gives_turn_up = False
+            self._progress.abandon_turn()
+        await self._converse(Call(self.emit, self._call_parts()))
+        self._progress.commit()
 
     def _call_parts(self) -> CallParts:
         bytes_per_s = self._options.output_rate_hz * _SAMPLE_BYTES
@@ -263,42 +305,23 @@ class CallConversation(Conversation):
         return CallParts(self._progress, saying, self._feeds, self._client, self._filler)
 
     def _stop_listening(self, error: ServiceError) -> None:
-        """The cascade cannot go on: end the coroutine, unless that has failed by itself."""
-        if self._failure is None:
-            self._failure = error
-            self._task.cancel()
+        """The cascade cannot go on."""
+        self._failures.failed(error)
         if self._listener is not None:
             self._listener.close()
-        self._replies.is_caller_speaking = False
-        self._changes.notify()
-
-    def _is_cancelled(self) -> bool:
-        """Whether the cancellation came from outside, and not from something that the coroutine waited for."""
-        return self._task.cancelling() > 0
-
-    async def _fail(self, error: BaseException) -> None:
-        """Log what was raised, apologise, and end the session. Only a `ServiceError`'s text quotes no caller."""
-        self._failure = error
-        _log.error(
-            "call_agent_failed",
-            session=None if self._progress.session is None else self._progress.session.session_id,
-            reason=str(error) if isinstance(error, ServiceError) else None,
-            **loggable(error),
-        )
-        self.emit(StopReply())
-        self._replies.cut_off()
-        with suppress(AgentError, TimeoutError):
-            async with asyncio.timeout(_APOLOGY_TIMEOUT_S):
-                if self._options.apology:
-                    await self._replies.say(sentences_of(each_of([self._options.apology])))
-        self.emit(AgentFailed(f"the agent failed: {type(error).__name__}"))
 
 
 class _Words(DialoguePolicy):
     """The cascade's dialogue: passes the words of each turn on."""
 
-    def __init__(self, on_words: Callable[[tuple[str, ...], OnAnswer], None]) -> None:
+    def __init__(
+        self, on_words: Callable[[tuple[str, ...], OnAnswer], None], is_finished: Callable[[tuple[str, ...]], bool]
+    ) -> None:
         self._on_words = on_words
+        self._is_finished = is_finished
+
+    def is_finished(self, words: tuple[str, ...]) -> bool:
+        return self._is_finished(words)
 
     def answer(self, words: tuple[str, ...], on_answer: OnAnswer) -> None:
         self._on_words(words, on_answer)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from voice_gateway.agent.call.hearing.turn_taking import Interruptions
 from voice_gateway.agent.cascade.dictation import Dictation
@@ -23,10 +24,14 @@ class CallOptions:
     at each pause besides. `interruptions` says what speech of the caller interrupts the agent. Where a tool takes
     longer than `filler_after_s`, the caller hears `filler`, such as "One moment.", once a turn; empty is silence.
 
-    A caller hears `apology` where `converse` raises, and `asks_again` when back after words were lost; empty is
-    silence. With `listens` false there is neither voice activity nor speech to text: the agent reads `Call.audio`.
-    Where a client reports no playback, `say` returns `playout_grace_s` after speech should have been played.
-    `is_inline` makes speech within the calls, for virtual time.
+    `is_finished` takes the words of a partial transcript, and says whether they are a whole sentence: where not, the
+    pause that ends the turn is `timing.unfinished_patience_ms`. Speech without recognised words is noise; the first
+    `most_unclear` in a row are turns, whose text is empty. Speech of `phrases` is made before the first call.
+
+    A caller hears `apology` where any part of the agent fails, and `asks_again`, a text or a function that makes one of
+    the state, when back after words were lost; empty is silence. With `listens` false there is neither voice activity
+    nor speech to text: the agent reads `Call.audio`. Where a client reports no playback, `say` returns
+    `playout_grace_s` after speech should have been played. `is_inline` makes speech within the calls, for virtual time.
     """
 
     recogniser: Callable[[], Recogniser] = Dictation
@@ -35,11 +40,14 @@ class CallOptions:
     synthesiser: Callable[[], Synthesiser] | None = None
     timing: TurnTiming | None = None
     end_of_turn: Callable[[], EndOfTurn] | None = None
+    is_finished: Callable[[tuple[str, ...]], bool] | None = None
     interruptions: Interruptions | None = None
+    most_unclear: int = 0
     filler: str = ""
     filler_after_s: float = 1.2
     apology: str = "Sorry, something went wrong. Please call again."
-    asks_again: str = "Sorry, we were cut off. What did you say last?"
+    asks_again: str | Callable[[Mapping[str, Any]], str] = "Sorry, we were cut off. What did you say last?"
+    phrases: tuple[str, ...] = ()
     listens: bool = True
     input_rate_hz: int = 16_000
     output_rate_hz: int = SPEECH_RATE_HZ

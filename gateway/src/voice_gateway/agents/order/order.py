@@ -119,6 +119,7 @@ class Order:
                 for item in self.items
             ],
             "total": f"{self.total(menu):.2f}",
+            **({"latest_id": self.latest_id} if self.items and self.latest_id != self.items[-1].id else {}),
         }
 
 
@@ -130,12 +131,15 @@ def order_from_state(state: Mapping[str, Any], menu: Menu) -> Order:
         raise AgentError(f"saved order: {error}") from error
     drinks = {drink.name for drink in menu.drink}
     items = tuple(item for item in saved.items if item.drink in drinks)
-    return Order(items, saved.status, items[-1].id if items else None)
+    ids = {item.id for item in items}
+    latest_id = saved.latest_id if saved.latest_id in ids else items[-1].id if items else None
+    return Order(items, saved.status, latest_id)
 
 
 class _SavedOrder(msgspec.Struct):
     items: tuple[Item, ...]
     status: Status
+    latest_id: int | None = None
 
 
 def _changed(item: Item, changes: Changes) -> Item:

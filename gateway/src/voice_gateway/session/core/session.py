@@ -7,7 +7,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from voice_gateway.agent.base import (
+    MAX_PRIVATE_STATE_BYTES,
     AgentEvent,
     AgentFailed,
     CallClientTool,
@@ -242,6 +245,9 @@ class Session:
         return (*self.turns.follow(StopReply(), now, None, True), SayAgain(action.text), *self._save())
 
     def _follow(self, event: AgentEvent, now: float) -> Sequence[Effect]:
+        fault = _too_large(event)
+        if fault is not None:
+            return self._fault(CloseCode.AGENT_FAILED, fault)
         match event:
             case NoSpeechUpTo(through_sequence):
                 self.turns.is_callers = False
@@ -532,6 +538,21 @@ class Session:
             return NOTHING
         is_kept = code is CloseCode.DRAINING and self._token is not None
         return (Send(Error(code=code, message=reason)), Close(code, reason, is_kept))
+
+
+def _too_large(event: AgentEvent) -> str | None:
+    """Return why what the event has saved does not fit into a session record."""
+    private_state = event.private_state if isinstance(event, _SAVES_PRIVATE_STATE) else None
+    try:
+        size = 0 if private_state is None else len(msgspec.msgpack.encode(private_state))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return "the agent's private state is not plain maps, lists, strings and numbers"
+    if size > MAX_PRIVATE_STATE_BYTES:
+        return f"the agent's private state has {size} bytes, a session record takes {MAX_PRIVATE_STATE_BYTES}"
+    return None
+
+
+_SAVES_PRIVATE_STATE: Final = (FinalTranscript, StateChanged, SendAppMessage, CallClientTool, CancelClientTool)
 
 
 def _too_long(event: AgentEvent) -> str | None:

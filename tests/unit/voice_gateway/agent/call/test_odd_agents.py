@@ -47,15 +47,15 @@ def test_a_cyclic_state_ends_its_call() -> None:
     assert ended_with(turn_round).of(Error)[-1].code == CloseCode.AGENT_FAILED
 
 
-def test_a_state_that_no_client_takes_ends_its_call_with_the_sizes() -> None:
+def test_a_state_that_no_client_takes_before_the_first_turn_ends_its_call_with_the_apology() -> None:
     async def grow(call: Call) -> None:
         call.state["x"] = "x" * 100_000
         async for _ in call.turns():
             pass
 
-    said = ended_with(grow).of(Error)[-1]
-    assert said.message.startswith("the agent's state has 100")
-    assert said.message.endswith("a client takes 65536")
+    caller = ended_with(grow)
+    assert caller.said() == ["Sorry, something went wrong.", "Please call again."]
+    assert caller.of(Error)[-1].message == "the agent failed: StateTooLarge"
 
 
 def test_an_agent_that_does_not_end_keeps_close_waiting_for_seconds_alone() -> None:

@@ -78,7 +78,8 @@ class _Spoken:
 class TurnTaking:
     """Passes the beginnings and ends of the caller's speech on, those that are held once they count.
 
-    `interrupted` is called where speech begins that is not held, or once it counts.
+    `interrupted` is called where speech begins that is not held, or once it counts. Of speech without
+    words the first `most_unclear` in a row are turns, further ones are noise.
 
     The cascade's turns come in order, each with one beginning, one end and one final transcript.
     """
@@ -90,12 +91,15 @@ class TurnTaking:
         replies: Replies,
         push: Callable[[SpeechEvent], None],
         interrupted: Callable[[], None],
+        most_unclear: int = 0,
     ) -> None:
         self._interruptions = interruptions
         self._emit = emit
         self._replies = replies
         self._push = push
         self._interrupted = interrupted
+        self._most_unclear = most_unclear
+        self._unclear = 0
         self._spoken: deque[_Spoken] = deque()
 
     def started(self, event: UserStartedSpeaking, at_ms: int) -> None:
@@ -133,7 +137,10 @@ class TurnTaking:
         turn = self._spoken.popleft()
         is_held = turn.held is not None and self._replies.is_saying
         is_ignored = self._interruptions.while_speaking is WhileSpeaking.IGNORE
-        is_dropped = not words or (is_held and (is_ignored or not self._interruptions.count(words)))
+        self._unclear = 0 if words else self._unclear + 1
+        is_dropped = self._unclear > self._most_unclear or (
+            is_held and (is_ignored or not self._interruptions.count(words))
+        )
         if turn.held is not None and not is_dropped:
             if is_held and not self._interrupts:
                 if turn.stopped is not None:

@@ -52,6 +52,16 @@ class Generated:
     played_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The agent's state as of the commit `number` in `turn`, and from `before` the turn, with which it is repeated."""
+
+    turn: int
+    number: int
+    before: Any
+    state: Any
+
+
 class Journal:
     """Turns that are pending and the steps taken for them; `to_state` is what is saved, in the private state."""
 
@@ -62,6 +72,9 @@ class Journal:
         self._said = {key: Generated(**each) for key, each in saved.get("said", {}).items()}
         self._said_before: int = saved.get("said_before", 0)
         self.messages = MessageJournal(saved)
+        committed = saved.get("committed")
+        self.committed = None if committed is None else Committed(**committed)
+        """The newest commit of the turn that is being answered."""
 
     @property
     def said_before(self) -> int:
@@ -86,6 +99,8 @@ class Journal:
         self._remove({number}, said_since)
         self._tools = {key: each for key, each in self._tools.items() if each.turn == 0 or each.turn > number}
         self._said = {key: each for key, each in self._said.items() if each.turn == 0 or each.turn > number}
+        if self.committed is not None and self.committed.turn <= number:
+            self.committed = None
         self.messages.answered(number)
 
     def consumed(self, numbers: Iterable[int], said_since: Callable[[int], str]) -> None:
@@ -106,6 +121,10 @@ class Journal:
         if begun is not None:
             self._tools[key] = ToolCall(begun.turn, begun.name, is_done=True, result=result)
 
+    def forget_tool(self, key: str) -> None:
+        """The call's result cannot be saved."""
+        self._tools.pop(key, None)
+
     def said(self, turn: int, ordinal: str) -> Generated | None:
         """Return what the stream said there gave, where it had given all, or was cut off."""
         return self._said.get(f"{turn}.{ordinal}")
@@ -114,6 +133,10 @@ class Journal:
         """A stream gave its whole text, or what was said was interrupted."""
         self._said[f"{generated.turn}.{ordinal}"] = generated
 
+    def forget_generated(self, turn: int, ordinal: str) -> None:
+        """What the stream gave cannot be saved."""
+        self._said.pop(f"{turn}.{ordinal}", None)
+
     def to_state(self) -> dict[str, Any]:
         """Return plain maps, of nothing where nothing is pending."""
         state = {
@@ -121,6 +144,7 @@ class Journal:
             "tools": {key: asdict(each) for key, each in self._tools.items()},
             "said": {key: asdict(each) for key, each in self._said.items()},
             "said_before": self._said_before,
+            "committed": None if self.committed is None else asdict(self.committed),
             **self.messages.to_state(),
         }
         return {key: value for key, value in state.items() if value}

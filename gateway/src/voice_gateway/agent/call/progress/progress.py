@@ -5,13 +5,20 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
-from voice_gateway.agent.base import Emit, FinalTranscript, SessionView, StateChanged
-from voice_gateway.agent.call.progress.journal import Journal, Turn
+import msgspec
+
+from voice_gateway.agent.base import MAX_PRIVATE_STATE_BYTES, Emit, FinalTranscript, SessionView, StateChanged
+from voice_gateway.agent.call.progress.journal import Committed, Journal, Turn
 from voice_gateway.agent.call.progress.steps import Said, Steps
 from voice_gateway.agent.call.progress.tools import plain
 from voice_gateway.agent.call.waiting import Changes
+from voice_gateway.errors import StateTooLarge
+from voicelink.wire import MAX_CONTROL_BYTES, State, encode_message
+
+_HIGHEST_REVISION: Final = (1 << 62) - 1
 
 
 class Progress:
@@ -24,6 +31,7 @@ class Progress:
     def __init__(self, emit: Emit, changes: Changes, state: Mapping[str, Any] | None, filler: str = "") -> None:
         self.state: dict[str, Any] = plain(state or {})
         self._saved_state = plain(self.state)
+        self._state_before = self._saved_state
         self._filler = filler
         self._emit = emit
         self._changes = changes
@@ -49,6 +57,8 @@ class Progress:
         self._journal = Journal(session.private_state)
         self._saved_journal = self._journal.to_state()
         self._newest = session.turn
+        if self._journal.committed is not None:  # the turn is repeated from its beginning, up to what it has committed
+            self._set_state(self._journal.committed.before)
         self._queue.extend(self._journal.pending)
         first = self._queue[0].number if self._queue else session.turn + 1 if session.turn else 0
         said = self._said_since(first)[self._journal.said_before :].lstrip()
@@ -104,6 +114,7 @@ class Progress:
         """Begin with the oldest turn that waits."""
         turn = self._queue.popleft()
         self._is_committed = False
+        self._state_before = self._saved_state
         self.steps.begin(turn.number)
         return turn
 
@@ -139,12 +150,45 @@ class Progress:
 
     def commit(self) -> None:
         """Save the state, and the turn as answered, together; raises `TypeError` for a state that is not plain."""
+        state = self._checked_state()
         self.end_turn()
-        state = plain(self.state)
+        self._journal.committed = None
         is_changed = state != self._saved_state
         if is_changed or self._journal.to_state() != self._saved_journal:
+            private_state = self.remember()
             self._saved_state = state
-            self._emit(StateChanged(plain(state) if is_changed else None, self.remember()))
+            self._emit(StateChanged(plain(state) if is_changed else None, private_state))
+
+    async def commit_within(self, timeout_s: float | None) -> bool:
+        """Save the state as it is within the turn; true once that cannot be lost, false after the timeout.
+
+        In a repeated turn the state becomes what was committed here.
+        """
+        number, turn, newest = self.steps.next_commit(), self.steps.turn, self._journal.committed
+        newest = None if newest is None or newest.turn != turn else newest
+        if newest is not None and number <= newest.number:
+            if number == newest.number:
+                self._set_state(newest.state)
+            return True
+        state = self._checked_state()
+        before = self._state_before if newest is None else newest.before
+        self._journal.committed = Committed(turn, number, before, state)
+        try:
+            private_state = self.remember()
+        except StateTooLarge:
+            self._journal.committed = newest
+            raise
+        is_changed = state != self._saved_state
+        self._saved_state = state
+        return await self._saved_soon(StateChanged(plain(state) if is_changed else None, private_state), timeout_s)
+
+    def abandon_turn(self) -> None:
+        """Give the turn up that is being answered, and take the state as it was saved last; the agent begins anew."""
+        self._journal.answered(self.steps.turn, self._said_since)
+        self._is_committed = True
+        self._set_state(self._saved_state)
+        self.steps.repeat_prelude()
+        self._save()
 
     def save_between(self) -> None:
         """Save the journal, and the state too where no turn is being answered."""
@@ -169,15 +213,35 @@ class Progress:
         return " ".join(line.text for line in lines if line.role == "agent" and line.turn >= turn)
 
     def remember(self) -> dict[str, Any]:
-        """Return the journal as the private state, for an event that has it saved."""
-        self._saved_journal = self._journal.to_state()
-        return plain(self._saved_journal)  # type: ignore[no-any-return]  # a copy of a map is a map
+        """Return the journal as the private state, for an event that has it saved; raises `StateTooLarge`."""
+        journal = self._journal.to_state()
+        encoded = msgspec.msgpack.encode(journal)
+        if len(encoded) > MAX_PRIVATE_STATE_BYTES:
+            what = "the call's journal (pending turns, results of tools, what was said)"
+            raise StateTooLarge(what, len(encoded), MAX_PRIVATE_STATE_BYTES)
+        self._saved_journal = journal
+        return msgspec.msgpack.decode(encoded)  # type: ignore[no-any-return]  # a copy of a map is a map
+
+    def _checked_state(self) -> Any:
+        """Return a copy of the state; raises `TypeError` where it is not plain, and `StateTooLarge`."""
+        state = plain(self.state)
+        size = len(encode_message(State(revision=_HIGHEST_REVISION, state=state)))
+        if size > MAX_CONTROL_BYTES:
+            raise StateTooLarge("call.state, as a message to the client,", size, MAX_CONTROL_BYTES)
+        return state
+
+    def _set_state(self, state: Any) -> None:
+        self.state.clear()
+        self.state.update(plain(state))
 
     def _save(self) -> None:
         self._emit(StateChanged(private_state=self.remember()))
 
     async def _checkpoint(self) -> None:
         """Save the journal, and return once that cannot be lost."""
+        await self._saved_soon(StateChanged(private_state=self.remember()), None)
+
+    async def _saved_soon(self, event: StateChanged, timeout_s: float | None) -> bool:
         checkpoint = next(self._checkpoints)
-        self._emit(StateChanged(private_state=self.remember(), checkpoint=checkpoint))
-        await self._changes.until(lambda: self._saved_checkpoint >= checkpoint)
+        self._emit(replace(event, checkpoint=checkpoint))
+        return await self._changes.until(lambda: self._saved_checkpoint >= checkpoint, timeout_s)

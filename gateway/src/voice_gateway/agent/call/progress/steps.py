@@ -12,6 +12,7 @@ from typing import Any, Final
 from voice_gateway.agent.base import Emit, SessionView, ToolBegan, ToolReturned
 from voice_gateway.agent.call.progress.journal import Generated, Journal
 from voice_gateway.agent.call.progress.tools import plain, returned, run_tool, tool_key
+from voice_gateway.errors import StateTooLarge
 
 _DIGEST_CHARACTERS: Final = 12
 
@@ -24,6 +25,7 @@ class _Numbers:
     tools_called: int = 0
     says: Iterator[int] = field(default_factory=itertools.count)
     sends: Iterator[int] = field(default_factory=itertools.count)
+    commits: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     is_over: bool = False
 
 
@@ -84,13 +86,21 @@ class Steps:
         begun = self._journal.tool(key)
         if begun is None:
             self._journal.tool_begins(key, self.turn, name)
-            await self._checkpoint()
+            try:
+                await self._checkpoint()
+            except StateTooLarge:
+                self._journal.forget_tool(key)
+                raise
         if begun is not None and begun.is_done:
             return returned(function, plain(begun.result))
         with self._within(key), self._shown(key, name):
             result = plain(await run_tool(function, arguments, key))
         self._journal.tool_ended(key, result)
-        await self._checkpoint()
+        try:
+            await self._checkpoint()
+        except StateTooLarge:
+            self._journal.forget_tool(key)
+            raise
         return returned(function, plain(result))
 
     def next_key(self, name: str, arguments: Mapping[str, object]) -> str:
@@ -105,6 +115,20 @@ class Steps:
         key = tool_key(numbers.tool or self._session_id, self.turn, next(numbers.sends), "", data)
         return key[:_DIGEST_CHARACTERS]
 
+    def next_commit(self) -> int:
+        """Number the next commit of this turn; raises `RuntimeError` in a tool, which is not repeated."""
+        numbers = self._numbers
+        if numbers.tool:
+            raise RuntimeError("call.commit cannot be called in a tool: commit once the tool has returned")
+        return next(numbers.commits)
+
+    def repeat_prelude(self) -> None:
+        """The agent begins anew in a call that has had turns."""
+        self.turn = 0
+        self._has_had_turns = True
+        self._said = Said()
+        self._of_turn = _Numbers()
+
     def next_say(self) -> str:
         """Number the next thing that is said in this turn, or by the tool that runs."""
         numbers = self._numbers
@@ -117,7 +141,11 @@ class Steps:
     def generated(self, ordinal: str, text: str, *, is_cut: bool = False, played_ms: int = 0) -> None:
         """Keep what a stream gave, or what of an interrupted text was played, until the turn is over."""
         self._journal.generated(ordinal, Generated(self.turn, text, is_cut, played_ms))
-        self._save()
+        try:
+            self._save()
+        except StateTooLarge:
+            self._journal.forget_generated(self.turn, ordinal)
+            raise
 
     def was_said(self, text: str) -> bool:
         """Whether the next thing that an earlier worker said in these turns was this text; asked in order."""

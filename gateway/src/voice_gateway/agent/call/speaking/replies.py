@@ -55,6 +55,8 @@ class Replies:
         self, emit: Emit, cascade: Cascade, changes: Changes, bytes_per_s: int, playout_grace_s: float
     ) -> None:
         self.is_attached: Callable[[], bool] = lambda: True
+        self.on_failure: Callable[[Exception], None] = lambda error: emit(AgentFailed(str(error)))
+        """Takes why speech cannot be made where nothing waits for it that would raise it."""
         self.is_caller_speaking = False
         self.is_ending = False
         """Whether the caller says nothing more, and cannot interrupt: then playback is not waited for."""
@@ -191,8 +193,8 @@ class Replies:
         else:
             self._failure = made
             self.stop_making()
-            if not self._is_saying:  # nothing waits for it that could apologise
-                self._emit(AgentFailed(f"speech synthesis failed: {type(made).__name__}"))
+            if not self._is_saying:
+                self.on_failure(_synthesis_error(made))
 
     def _made_piece(self, pcm: bytes) -> None:
         now = asyncio.get_running_loop().time()
@@ -208,10 +210,8 @@ class Replies:
     async def _made(self) -> None:
         await self._changes.until(lambda: not self._is_making)
         failure, self._failure = self._failure, None
-        if isinstance(failure, ServiceError):
-            raise failure
         if failure is not None:
-            raise AgentError(f"speech synthesis failed: {type(failure).__name__}") from failure
+            raise _synthesis_error(failure) from failure
 
     async def _played(self, said: _Said) -> Spoken:
         def is_over() -> bool:
@@ -227,6 +227,13 @@ class Replies:
             said.outstanding = 0
         played_ms = sum(each.played_ms for each in said.finished)
         return Spoken(" ".join(texts), played_ms, said.is_interrupted)
+
+
+def _synthesis_error(failure: Exception) -> AgentError:
+    """What the agent gets: only the text of a `ServiceError` quotes no caller."""
+    if isinstance(failure, ServiceError):
+        return failure
+    return AgentError(f"speech synthesis failed: {type(failure).__name__}")
 
 
 class _Ahead(Generic[_Piece]):

@@ -40,7 +40,7 @@ class Saying:
         """Play it over and over, as `Call.hold`."""
         hold = Hold(self._replies, self._changes, self.interrupt, audio, self._bytes_per_s)
         self._holds.append(hold)
-        playing = asyncio.get_running_loop().create_task(hold.run())
+        playing = asyncio.get_running_loop().create_task(self._play_hold(hold))
         try:
             yield
         finally:
@@ -48,6 +48,12 @@ class Saying:
             self.interrupt()
             playing.cancel()
             await asyncio.gather(playing, return_exceptions=True)
+
+    async def _play_hold(self, hold: Hold) -> None:
+        try:
+            await hold.run()
+        except Exception as error:  # the agent is busy with something else, and the caller must not wait in silence
+            self._replies.on_failure(error)
 
     def interrupt(self) -> None:
         """Stop what is being said: `say` returns what was played."""
