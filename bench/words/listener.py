@@ -6,12 +6,16 @@ import asyncio
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from testbed.calls.agents import Mute, NotingAgent, RememberingRecogniser
-from voice_gateway.agent.base import AgentEvent, Conversation, Emit, FinalTranscript, UserAudio
+from voice_gateway.agent.base import AgentEvent, Conversation, Emit, FinalTranscript, StateChanged, UserAudio
+from voice_gateway.agent.call import as_agent
 from voice_gateway.agents.order.agent import OrderAgent
 from voice_gateway.agents.order.hearing.recogniser import InlineRecogniser
+from voice_gateway.testing.agents import Caller
+
+_TIMEOUT_S: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -31,14 +35,14 @@ class Listener(NotingAgent):
 
     def __init__(self) -> None:
         recogniser = RememberingRecogniser()
-        super().__init__(OrderAgent(recogniser=recogniser, speech=Mute(), is_inline=True))
-        self._understood: list[FinalTranscript] = []
+        super().__init__(as_agent(OrderAgent(recogniser=recogniser, speech=Mute(), is_inline=True)))
+        self._understood: list[FinalTranscript | StateChanged] = []
         asyncio.run(InlineRecogniser.open(recogniser))
         asyncio.run(self.open())
 
     def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
         def note(event: AgentEvent) -> None:
-            if isinstance(event, FinalTranscript):
+            if isinstance(event, FinalTranscript | StateChanged):
                 self._understood.append(event)
             emit(event)
 
@@ -51,7 +55,8 @@ class Listener(NotingAgent):
         """
         understanding = Understanding()
         for each in self._understood:
-            understanding.words += each.text.split()
+            if isinstance(each, FinalTranscript):
+                understanding.words += each.text.split()
             if each.state is not None:
                 understanding.items = list(each.state["items"])
         received = b"".join(audio.pcm for conversation in self.received for audio in conversation)
@@ -62,9 +67,14 @@ class Listener(NotingAgent):
 
     def hear(self, pieces: Iterator[UserAudio]) -> Understanding:
         """Listen to a call that has no session."""
-        conversation = self.converse(lambda event: None, None)
-        for piece in pieces:
-            conversation.hear(piece)
-        conversation.finish()
-        conversation.close()
+        asyncio.run(self._hear(pieces))
         return self.understanding()
+
+    async def _hear(self, pieces: Iterator[UserAudio]) -> None:
+        caller = Caller(self, _TIMEOUT_S)
+        for piece in pieces:
+            caller.sequence = piece.sequence
+            caller.conversation.hear(piece)
+            await asyncio.sleep(0)
+        await caller.finish()
+        caller.conversation.close()

@@ -13,6 +13,7 @@ import soxr
 from testbed.calls.agents import Mute
 from tests.browser.sound import Sound
 from voice_gateway.agent.base import AgentEvent, FinalTranscript, UserAudio
+from voice_gateway.agent.call import as_agent
 from voice_gateway.agents.order.agent import OrderAgent
 from voice_gateway.agents.order.hearing.recogniser import RECOGNISER_RATE_HZ, InlineRecogniser
 from voice_gateway.agents.order.menu import default_menu
@@ -47,7 +48,7 @@ async def words_in(sound: Sound) -> str:
         if isinstance(event, FinalTranscript):
             said.append(event.text)
 
-    agent = OrderAgent(recogniser=InlineRecogniser(default_menu()), speech=Mute(), is_inline=True)
+    agent = as_agent(OrderAgent(recogniser=InlineRecogniser(default_menu()), speech=Mute(), is_inline=True))
     await agent.open()
     try:
         conversation = agent.converse(note, None)

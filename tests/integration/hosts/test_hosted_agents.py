@@ -118,7 +118,7 @@ class TestOrderInHost(AgentContract):
     timeout_s = 60.0
 
     def make_agent(self) -> Agent:
-        return InHost(OrderAgent())
+        return InHost(as_agent(OrderAgent()))
 
     def utterance(self) -> bytes:
         return recording("slt_total")

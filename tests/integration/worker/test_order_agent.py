@@ -13,26 +13,33 @@ import pytest
 from testbed.waiting import until
 from tests.unit.recordings import recording
 from voice_gateway.agent.base import (
+    Agent,
     AgentEvent,
     Conversation,
     FinalTranscript,
     Finished,
-    NoSpeechUpTo,
     Reply,
     ReplyAudio,
     ReplyEnded,
+    StateChanged,
     UserAudio,
     UserStartedSpeaking,
 )
+from voice_gateway.agent.call import as_agent
 from voice_gateway.agents.order.agent import OrderAgent
+from voice_gateway.agents.order.dialogue import Dialogue, greeting
 from voice_gateway.agents.order.hearing.recogniser import InlineRecogniser
 from voice_gateway.agents.order.hearing.recogniser_process import ProcessRecogniser
 from voice_gateway.agents.order.menu import default_menu
+from voice_gateway.testing.agents import Caller
 from voicelink.audio.codec import FrameDecoder, FrameEncoder
 from voicelink.wire import AudioFrame, Codec
 
 PAUSE = bytes(32_000 * 2)
 SECOND_SENTENCE_MS = 5_170
+GREETING = greeting(Dialogue(default_menu()))
+_STEPS_OF_AN_ANSWER = 20
+"""Of the event loop, from a turn's words to its answer."""
 CALLERS_ORDER = [
     ("taro milk tea", 1, "large", "oat", 75),
     ("matcha latte", 1, "medium", "whole", 100),
@@ -40,9 +47,9 @@ CALLERS_ORDER = [
 
 
 @pytest.fixture(scope="module")
-def agent() -> Iterator[OrderAgent]:
+def agent() -> Iterator[Agent]:
     menu = default_menu()
-    agent = OrderAgent(menu=menu, recogniser=InlineRecogniser(menu), is_inline=True)
+    agent = as_agent(OrderAgent(menu=menu, recogniser=InlineRecogniser(menu), is_inline=True))
     asyncio.run(agent.open())
     yield agent
     asyncio.run(agent.close())
@@ -55,21 +62,33 @@ def frames(codec: Codec, pcm: bytes) -> list[AudioFrame]:
 
 
 def call(
-    agent: OrderAgent, pcm: bytes, *, codec: Codec = Codec.OPUS, state: dict[str, Any] | None = None
+    agent: Agent, pcm: bytes, *, codec: Codec = Codec.OPUS, state: dict[str, Any] | None = None
 ) -> list[AgentEvent]:
-    events: list[AgentEvent] = []
-    conversation = agent.converse(events.append, state)
-    decoder = FrameDecoder(agent.input_rate_hz)
-    for frame in frames(codec, pcm):
-        conversation.hear(UserAudio(frame.sequence, bytes(decoder.decode(frame))))
-    conversation.finish()
-    conversation.close()
-    assert isinstance(events[-1], Finished)
-    return events
+    async def run() -> list[AgentEvent]:
+        caller = Caller(agent, 20.0, state)
+        caller.conversation.greet()
+        await hear(caller, frames(codec, pcm))
+        await caller.finish()
+        caller.conversation.close()
+        assert isinstance(caller.events[-1], Finished)
+        return [event for event in caller.events if event != Reply(GREETING)]
+
+    return asyncio.run(run())
+
+
+async def hear(caller: Caller, heard: list[AudioFrame]) -> None:
+    """Give the frames to the agent, and its tasks time to answer each."""
+    decoder = FrameDecoder(caller.agent.input_rate_hz)
+    for frame in heard:
+        caller.sequence = frame.sequence
+        caller.conversation.hear(UserAudio(frame.sequence, bytes(decoder.decode(frame))))
+        for _ in range(_STEPS_OF_AN_ANSWER):
+            await asyncio.sleep(0)
 
 
 def last_state(events: list[AgentEvent]) -> dict[str, Any]:
-    return dict(next(e.state for e in reversed(events) if isinstance(e, FinalTranscript) and e.state is not None))
+    changed = (e.state for e in reversed(events) if isinstance(e, StateChanged) and e.state is not None)
+    return dict(next(changed))
 
 
 def lines(state: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -79,7 +98,7 @@ def lines(state: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("codec", [Codec.OPUS, Codec.PCM16_16K, Codec.PCM16_48K, Codec.PCMU])
-def test_the_caller_gets_what_was_ordered(agent: OrderAgent, codec: Codec) -> None:
+def test_the_caller_gets_what_was_ordered(agent: Agent, codec: Codec) -> None:
     events = call(agent, recording("caller") + PAUSE, codec=codec)
     assert lines(last_state(events)) == CALLERS_ORDER
     assert last_state(events)["total"] == "11.75"
@@ -87,11 +106,11 @@ def test_the_caller_gets_what_was_ordered(agent: OrderAgent, codec: Codec) -> No
     assert sum(len(event.pcm) for event in events if isinstance(event, ReplyAudio)) / 48_000 > 3
 
 
-def test_without_a_tail_finish_ends_the_turn(agent: OrderAgent) -> None:
+def test_without_a_tail_finish_ends_the_turn(agent: Agent) -> None:
     assert lines(last_state(call(agent, recording("caller")))) == CALLERS_ORDER
 
 
-def test_a_whole_order_from_several_voices(agent: OrderAgent) -> None:
+def test_a_whole_order_from_several_voices(agent: Agent) -> None:
     names = (
         *("caller", "rms_change", "rms_two_drinks", "slt_order", "rms_off_menu", "slt_remove", "rms_read_back"),
         *("slt_total", "slt_done", "awb_confirm"),
@@ -116,38 +135,37 @@ def test_a_whole_order_from_several_voices(agent: OrderAgent) -> None:
     assert last_state(events)["status"] == "confirmed"
 
 
-def test_a_restored_conversation_goes_on(agent: OrderAgent) -> None:
+def test_a_restored_conversation_goes_on(agent: Agent) -> None:
     before = last_state(call(agent, recording("caller") + PAUSE))
     after = last_state(call(agent, recording("slt_remove") + PAUSE, state=before))
     assert lines(after) == CALLERS_ORDER[:1]
 
 
-def test_an_utterance_sent_again_from_its_start_is_understood_the_same(agent: OrderAgent) -> None:
+def test_an_utterance_sent_again_from_its_start_is_understood_the_same(agent: Agent) -> None:
     whole = frames(Codec.OPUS, recording("caller") + PAUSE)
-    first, second = [], []
-    cut_off = agent.converse(first.append, None)
-    decoder = FrameDecoder(16_000)
-    for frame in whole[:60]:
-        cut_off.hear(UserAudio(frame.sequence, bytes(decoder.decode(frame))))
-    cut_off.close()
-    silent_up_to = max((event.through_sequence for event in first if isinstance(event, NoSpeechUpTo)), default=-1)
-    resumed = agent.converse(second.append, None)
-    decoder = FrameDecoder(16_000)
-    for frame in whole[silent_up_to + 1 :]:
-        resumed.hear(UserAudio(frame.sequence, bytes(decoder.decode(frame))))
-    resumed.close()
-    assert lines(last_state(second)) == CALLERS_ORDER
+
+    async def run() -> list[AgentEvent]:
+        cut_off = Caller(agent, 20.0)
+        await hear(cut_off, whole[:60])
+        cut_off.conversation.close()
+        resumed = Caller(agent, 20.0)
+        resumed.conversation.greet()
+        await hear(resumed, whole[cut_off.through_sequence + 1 :])
+        resumed.conversation.close()
+        return resumed.events
+
+    assert lines(last_state(asyncio.run(run()))) == CALLERS_ORDER
 
 
 @pytest.mark.parametrize("offset", [0, 16, 148, 200, 316])
-def test_a_sentence_is_understood_wherever_its_frames_begin(agent: OrderAgent, offset: int) -> None:
+def test_a_sentence_is_understood_wherever_its_frames_begin(agent: Agent, offset: int) -> None:
     """At some of these offsets what sounds most alike is no sentence: "it and a matcha latte"."""
     sentence = recording("caller")[SECOND_SENTENCE_MS * 32 :]
     events = call(agent, bytes(2 * (9_600 + offset)) + sentence + PAUSE)
     assert lines(last_state(events)) == CALLERS_ORDER[1:]
 
 
-def test_the_same_audio_gives_the_same_words_whoever_spoke_before(agent: OrderAgent) -> None:
+def test_the_same_audio_gives_the_same_words_whoever_spoke_before(agent: Agent) -> None:
     said = []
     for before in ("caller", "rms_off_menu", "slt_total"):
         call(agent, recording(before))
@@ -156,9 +174,9 @@ def test_the_same_audio_gives_the_same_words_whoever_spoke_before(agent: OrderAg
 
 
 @pytest.mark.parametrize("pcm", [bytes(32_000 * 4), recording("rms_off_menu") + PAUSE], ids=["silence", "off the menu"])
-def test_nothing_ordered_is_no_order(agent: OrderAgent, pcm: bytes) -> None:
+def test_nothing_ordered_is_no_order(agent: Agent, pcm: bytes) -> None:
     events = call(agent, pcm)
-    assert not any(isinstance(event, FinalTranscript) and event.state is not None for event in events)
+    assert not any(isinstance(event, StateChanged) and event.state is not None for event in events)
 
 
 async def listen(conversation: Conversation, pcm: bytes, is_enough: Callable[[], bool]) -> None:
@@ -170,15 +188,12 @@ async def listen(conversation: Conversation, pcm: bytes, is_enough: Callable[[],
 
 
 async def test_with_the_recogniser_in_a_process_and_the_voice_in_a_thread() -> None:
-    agent = OrderAgent(recogniser=ProcessRecogniser(default_menu()))
+    agent = as_agent(OrderAgent(recogniser=ProcessRecogniser(default_menu())))
     await agent.open()
     try:
-        events: list[AgentEvent] = []
-        conversation = agent.converse(events.append, None)
-        await listen(
-            conversation, recording("caller") + PAUSE, lambda: any(isinstance(event, ReplyEnded) for event in events)
-        )
-        assert lines(last_state(events)) == CALLERS_ORDER
+        caller = Caller(agent, 20.0)
+        await listen(caller.conversation, recording("caller") + PAUSE, lambda: len(caller.of(ReplyEnded)) > 1)
+        assert lines(last_state(caller.events)) == CALLERS_ORDER
     finally:
         await agent.close()
 

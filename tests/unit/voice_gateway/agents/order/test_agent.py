@@ -1,249 +1,107 @@
-"""The conversation's order of events, with a scripted recogniser, voice and caller."""
+"""The order agent as a call agent: what it answers, and that no order is lost or doubled where its worker ends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from voice_gateway.agent.base import (
-    AgentEvent,
-    AgentFailed,
-    Emit,
-    FinalTranscript,
-    Finished,
-    NoSpeechUpTo,
-    PartialTranscript,
-    Reply,
-    ReplyAudio,
-    ReplyEnded,
-    UserAudio,
-    UserStartedSpeaking,
-    UserStoppedSpeaking,
-)
-from voice_gateway.agent.cascade.cascade import CascadeConversation
-from voice_gateway.agent.cascade.parts import OnWords
-from voice_gateway.agents.order.agent import OrderAgent, OrderPolicy
-from voice_gateway.agents.order.dialogue import NOT_UNDERSTOOD, Dialogue
-from voice_gateway.agents.order.menu import default_menu
-from voice_gateway.errors import GatewayError
+from tests.unit.voice_gateway.agent.call.workers import Caller, calling
+from voice_gateway.agent.base import UserText
+from voice_gateway.agents.order.agent import OrderAgent
+from voice_gateway.agents.order.dialogue import NOT_UNDERSTOOD
+from voice_gateway.testing.text_calls import text_call
+from voicelink.wire import State, Transcript
 
-SPEECH, QUIET = b"\1\0" * 320, bytes(640)
+TARO = "One medium taro milk tea. Anything else?"
+GREETING = "Hi, welcome to Sunny Boba! What can I get you?"
 
 
-class ScriptedUtterance:
-    def __init__(self, on_words: OnWords) -> None:
-        self.on_words = on_words
-        self.pcm = b""
-        self.is_ended = self.is_abandoned = False
-
-    def feed(self, pcm: bytes) -> None:
-        self.pcm += pcm
-
-    def end(self) -> None:
-        self.is_ended = True
-
-    def abandon(self) -> None:
-        self.is_abandoned = True
-
-    def says(self, text: str, *, is_final: bool = True) -> None:
-        self.on_words(tuple(text.split()), is_final)
+async def test_an_order_is_saved_and_answered() -> None:
+    async with text_call(OrderAgent()) as caller:
+        greeting = await caller.greeting()
+        assert greeting.startswith("Hi, welcome to ")
+        assert await caller.say("a taro") == TARO
+        assert caller.state["total"] == "5.50"
+        assert await caller.say("make it large") == "Okay, one large taro milk tea. Anything else?"
+        assert [item["size"] for item in caller.state["items"]] == ["large"]
 
 
-class ScriptedRecogniser:
-    def __init__(self) -> None:
-        self.utterances: list[ScriptedUtterance] = []
-
-    async def open(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    def begin(self, on_words: OnWords) -> ScriptedUtterance:
-        self.utterances.append(ScriptedUtterance(on_words))
-        return self.utterances[-1]
+async def test_what_makes_no_sense_is_asked_again_and_changes_nothing() -> None:
+    async with text_call(OrderAgent()) as caller:
+        await caller.greeting()
+        assert await caller.say("the cheese") == NOT_UNDERSTOOD
+        assert caller.state == {}
 
 
-class ScriptedSpeech:
-    def synthesize(self, text: str) -> Iterator[bytes]:
-        yield text.encode()
+async def test_noise_without_words_is_asked_about_three_times_at_most() -> None:
+    async with text_call(OrderAgent()) as caller:
+        await caller.greeting()
+        answers = [await caller.say("") for _ in range(5)]
+        assert [bool(each) for each in answers] == [True, True, True, False, False]
+        assert await caller.say("a taro") == TARO
 
 
-class SampleVoice:
-    rate_hz = 16_000
-
-    def probability(self, pcm: bytes) -> float:
-        return float(pcm[0])
-
-
-def conversation_of(agent: OrderAgent, emit: Emit) -> CascadeConversation:
-    policy = OrderPolicy(Dialogue(default_menu()), agent.lexicon)
-    return CascadeConversation(agent.cascade, SampleVoice(), policy, emit)
+async def test_typed_words_are_an_order() -> None:
+    async with text_call(OrderAgent()) as caller:
+        await caller.greeting()
+        caller._caller.conversation.text_received(UserText(0, "A taro, please!"))
+        assert await caller._answer() == TARO
 
 
-class Call:
-    def __init__(self, *, is_inline: bool = True) -> None:
-        self.recogniser = ScriptedRecogniser()
-        self.agent = OrderAgent(recogniser=self.recogniser, speech=ScriptedSpeech(), is_inline=is_inline)
-        self.events: list[AgentEvent] = []
-        self.conversation = conversation_of(self.agent, self.events.append)
-        self.sequence = 0
+def ordering(kill: bool) -> Caller:
+    """Order twice; with `kill` the worker ends once the second order is committed, before its answer is played."""
+    agent = OrderAgent()
+    options: dict[str, Any] = {name: getattr(agent.options, name) for name in ("is_finished", "most_unclear")}
 
-    def hear(self, pattern: str) -> None:
-        for kind in pattern:
-            self.conversation.hear(UserAudio(self.sequence, SPEECH if kind == "v" else QUIET))
-            self.sequence += 1
+    async def scenario(caller: Caller) -> None:
+        await caller.call()
+        await caller.run(3.0)
+        await caller.speak("a taro")
+        await caller.run(4.0)
+        await caller.speak("a matcha latte")
+        await caller.until(lambda: items(caller) == ["taro milk tea", "matcha latte"])
+        if kill:
+            caller.kill()
+            await caller.come_back()
+        await caller.run(6.0)
 
-    def turn(self) -> ScriptedUtterance:
-        self.hear("v" * 10 + "." * 33)
-        return self.recogniser.utterances[-1]
-
-    def taken(self) -> list[AgentEvent]:
-        taken, self.events[:] = list(self.events), []
-        return taken
+    return calling(agent.converse, scenario, **options)
 
 
-def test_a_turn_is_understood_saved_and_answered() -> None:
-    call = Call()
-    call.turn().says("a taro")
-    started, stopped, understood, reply, *audio, ended = call.taken()
-    assert started == UserStartedSpeaking(0, onset=0)
-    assert stopped == UserStoppedSpeaking(9)
-    assert isinstance(understood, FinalTranscript)
-    assert (understood.text, understood.through_sequence) == ("a taro", 42)
-    assert understood.state is not None
-    assert understood.state["total"] == "5.50"
-    assert reply == Reply("One medium taro milk tea. Anything else?")
-    assert b"".join(chunk.pcm for chunk in audio if isinstance(chunk, ReplyAudio)) == reply.text.encode()
-    assert ended == ReplyEnded()
+def items(caller: Caller) -> list[str]:
+    states = caller.of(State)
+    return [item["drink"] for item in states[-1].state["items"]] if states and states[-1].state else []
 
 
-def test_the_recogniser_gets_every_frame_of_the_turn() -> None:
-    call = Call()
-    call.hear("..")
-    utterance = call.turn()
-    assert utterance.pcm == QUIET * 2 + SPEECH * 10 + QUIET * 33
-    assert utterance.is_ended
+@pytest.mark.parametrize("kill", [False, True], ids=["control", "killed after the commit"])
+def test_an_order_is_neither_lost_nor_doubled_where_the_worker_ends_between_commit_and_answer(kill: bool) -> None:
+    caller = ordering(kill)
+    assert items(caller) == ["taro milk tea", "matcha latte"]
+    finals = [each for each in caller.link.messages if isinstance(each, Transcript) and each.is_final]
+    assert [each.text for each in finals if each.role == "user"] == ["a taro", "a matcha latte"]
+    assert list(dict.fromkeys(caller.said()))[-1] == "One medium matcha latte. Anything else?"
+    assert len(caller.workers) == 1 + kill
 
 
-def test_frames_behind_a_turn_are_not_forgotten_before_it_is_understood() -> None:
-    call = Call()
-    utterance = call.turn()
-    call.hear("." * 100)
-    assert not any(isinstance(event, NoSpeechUpTo) for event in call.taken())
-    utterance.says("a taro")
-    events = call.taken()
-    assert isinstance(events[0], FinalTranscript)
-    assert isinstance(events[-1], NoSpeechUpTo)
-    assert 42 < events[-1].through_sequence < 143
+def test_two_quick_sentences_lose_no_word() -> None:
+    agent = OrderAgent()
+
+    async def scenario(caller: Caller) -> None:
+        await caller.call()
+        await caller.run(3.0)
+        await caller.speak("a taro")
+        await caller.speak("make it large")
+        await caller.run(6.0)
+
+    caller = calling(agent.converse, scenario)
+    finals = [line.text for line in caller.of(Transcript) if line.role == "user" and line.is_final]
+    assert finals == ["a taro", "make it large"]
+    assert [item["size"] for item in caller.of(State)[-1].state["items"]] == ["large"]
 
 
-def test_turns_are_answered_in_the_order_in_which_they_were_spoken() -> None:
-    call = Call()
-    first, second = call.turn(), call.turn()
-    second.says("make it large")
-    assert not any(isinstance(event, FinalTranscript) for event in call.taken())
-    first.says("a taro")
-    events = call.taken()
-    assert [event.text for event in events if isinstance(event, FinalTranscript)] == ["a taro", "make it large"]
-    assert [event.text for event in events if isinstance(event, Reply)] == [
-        "One medium taro milk tea. Anything else? Okay, one large taro milk tea. Anything else?"
-    ]
-
-
-def test_words_so_far_are_told_and_an_unfinished_sentence_waits() -> None:
-    call = Call()
-    call.hear("v" * 10)
-    call.recogniser.utterances[0].says("large taro milk tea and", is_final=False)
-    assert call.taken()[-1] == PartialTranscript("large taro milk tea and")
-    call.hear("." * 60)
-    assert not call.recogniser.utterances[0].is_ended
-    call.hear("." * 10)
-    assert call.recogniser.utterances[0].is_ended
-
-
-def test_what_makes_no_sense_is_asked_again_and_changes_nothing() -> None:
-    call = Call()
-    call.turn().says("the cheese")
-    understood, reply = call.taken()[2:4]
-    assert isinstance(understood, FinalTranscript)
-    assert understood.state is None
-    assert reply == Reply(NOT_UNDERSTOOD)
-
-
-def test_noise_without_words_is_asked_about_three_times_at_most() -> None:
-    call = Call()
-    for _ in range(5):
-        call.turn().says("")
-    events = call.taken()
-    assert sum(isinstance(event, Reply) for event in events) == 3
-    assert isinstance(events[-1], NoSpeechUpTo)
-    call.turn().says("a taro")
-    assert any(isinstance(event, Reply) for event in call.taken())
-
-
-def test_finish_answers_the_pending_turn_first() -> None:
-    call = Call()
-    call.hear("v" * 10)
-    call.conversation.finish()
-    assert not any(isinstance(event, Finished) for event in call.taken())
-    call.recogniser.utterances[0].says("a taro")
-    kinds = [type(event) for event in call.taken()]
-    assert kinds == [FinalTranscript, Reply, ReplyAudio, ReplyEnded, Finished]
-
-
-def test_finish_without_a_word_is_finished_at_once() -> None:
-    call = Call()
-    call.hear("." * 10)
-    call.conversation.finish()
-    assert call.taken() == [NoSpeechUpTo(9), Finished()]
-
-
-def test_a_closed_conversation_says_nothing() -> None:
-    call = Call()
-    call.hear("v" * 10)
-    call.taken()
-    call.conversation.close()
-    utterance = call.recogniser.utterances[0]
-    assert utterance.is_abandoned
-    utterance.says("a taro")
-    call.conversation.finish()
-    call.hear("v" * 10)
-    assert call.taken() == []
-
-
-def test_a_frame_with_silence_in_front_is_not_forgotten_with_it() -> None:
-    call = Call()
-    call.hear("v" * 10)
-    call.conversation.hear(UserAudio(10, QUIET * 33 + SPEECH * 10))
-    call.recogniser.utterances[0].says("a taro")
-    understood = next(event for event in call.taken() if isinstance(event, FinalTranscript))
-    assert understood.through_sequence == 9
-    assert len(call.recogniser.utterances) == 2
-
-
-async def test_barge_in_stops_the_reply() -> None:
-    call = Call(is_inline=False)
-    call.turn().says("a taro")
-    assert isinstance(call.taken()[-1], Reply)
-    call.hear("v" * 10)
-    call.conversation.interrupted(0)
-    await call.agent.close()
-    assert not any(isinstance(event, ReplyAudio | ReplyEnded) for event in call.taken())
-
-
-async def test_a_voice_that_fails_ends_this_call() -> None:
-    class BrokenSpeech:
-        def synthesize(self, text: str) -> Iterator[bytes]:
-            raise RuntimeError("no voice")
-
-    events: list[AgentEvent] = []
-    agent = OrderAgent(recogniser=ScriptedRecogniser(), speech=BrokenSpeech(), is_inline=True)
-    conversation = conversation_of(agent, events.append)
-    conversation.greet()
-    assert events[-1] == AgentFailed("speech synthesis failed: no voice")
-    await agent.close()
-
-
-def test_an_agent_that_is_not_open_holds_no_conversation() -> None:
-    with pytest.raises(GatewayError, match="not open"):
-        OrderAgent(recogniser=ScriptedRecogniser()).converse(lambda event: None, None)
+def test_an_unfinished_sentence_waits_for_the_rest() -> None:
+    is_finished = OrderAgent().options.is_finished
+    assert is_finished is not None
+    assert not is_finished(("a", "large", "taro", "milk", "tea", "and"))
+    assert is_finished(("a", "large", "taro", "milk", "tea"))
