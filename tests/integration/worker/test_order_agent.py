@@ -191,7 +191,7 @@ async def test_with_the_recogniser_in_a_process_and_the_voice_in_a_thread() -> N
     agent = as_agent(OrderAgent(recogniser=ProcessRecogniser(default_menu())))
     await agent.open()
     try:
-        caller = Caller(agent, 20.0)
+        caller = Caller(agent, 20.0, sequence=len(recording("caller") + PAUSE) // 640)
         await listen(caller.conversation, recording("caller") + PAUSE, lambda: len(caller.of(ReplyEnded)) > 1)
         assert lines(last_state(caller.events)) == CALLERS_ORDER
     finally:

@@ -113,8 +113,8 @@ class DyingStore(MemoryStore):
 
 class ScriptedAgent(CallAgent):
     def __init__(self, converse: Converse, caller: Caller, **options: Any) -> None:
-        parts: dict[str, Any] = {"recogniser": lambda: Words(caller), "is_inline": True}
-        super().__init__(CallOptions(voices=Detectors, speech=Voice, **parts | options))
+        parts: dict[str, Any] = {"recogniser": lambda: Words(caller), "voices": Detectors, "speech": Voice}
+        super().__init__(CallOptions(is_inline=True, **parts | options))
         self._converse = converse
 
     async def converse(self, call: Call) -> None:

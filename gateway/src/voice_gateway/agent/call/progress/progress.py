@@ -150,6 +150,9 @@ class Progress:
 
     def commit(self) -> None:
         """Save the state, and the turn as answered, together; raises `TypeError` for a state that is not plain."""
+        newest = self._journal.committed
+        if newest is not None and newest.turn > self.steps.turn:
+            return  # the turn that committed is about to be repeated: what is saved is newer than the state here
         state = self._checked_state()
         self.end_turn()
         self._journal.committed = None
