@@ -123,6 +123,14 @@ def test_an_agent_hangs_up_with_a_bye_and_the_record_is_forgotten(session: Sessi
         (StateChanged({"x": "x" * 70_000}), "the agent's state has 70044 bytes as a message, a client takes 65536"),
         (StateChanged(CYCLIC), "the agent's state is not plain maps, lists, strings and numbers"),
         (FinalTranscript("a", 0, {"x": object()}), "the agent's state is not plain maps, lists, strings and numbers"),
+        (
+            StateChanged(private_state={"x": "x" * (1 << 20)}),
+            "the agent's private state has 1048584 bytes, a session record takes 1048576",
+        ),
+        (
+            FinalTranscript("a", 0, private_state=CYCLIC),
+            "the agent's private state is not plain maps, lists, strings and numbers",
+        ),
     ],
 )
 def test_what_no_control_message_holds_ends_the_session(session: Session, event: AgentEvent, sentence: str) -> None:

@@ -121,10 +121,6 @@ class Journal:
         if begun is not None:
             self._tools[key] = ToolCall(begun.turn, begun.name, is_done=True, result=result)
 
-    def forget_tool(self, key: str) -> None:
-        """The call's result cannot be saved."""
-        self._tools.pop(key, None)
-
     def said(self, turn: int, ordinal: str) -> Generated | None:
         """Return what the stream said there gave, where it had given all, or was cut off."""
         return self._said.get(f"{turn}.{ordinal}")
@@ -133,9 +129,10 @@ class Journal:
         """A stream gave its whole text, or what was said was interrupted."""
         self._said[f"{generated.turn}.{ordinal}"] = generated
 
-    def forget_generated(self, turn: int, ordinal: str) -> None:
-        """What the stream gave cannot be saved."""
-        self._said.pop(f"{turn}.{ordinal}", None)
+    def forget(self, key: str) -> None:
+        """A tool's call, or what was said as `turn.ordinal`, cannot be saved."""
+        self._tools.pop(key, None)
+        self._said.pop(key, None)
 
     def to_state(self) -> dict[str, Any]:
         """Return plain maps, of nothing where nothing is pending."""

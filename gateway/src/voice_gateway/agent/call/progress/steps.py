@@ -89,7 +89,7 @@ class Steps:
             try:
                 await self._checkpoint()
             except StateTooLarge:
-                self._journal.forget_tool(key)
+                self._journal.forget(key)
                 raise
         if begun is not None and begun.is_done:
             return returned(function, plain(begun.result))
@@ -99,7 +99,7 @@ class Steps:
         try:
             await self._checkpoint()
         except StateTooLarge:
-            self._journal.forget_tool(key)
+            self._journal.forget(key)
             raise
         return returned(function, plain(result))
 
@@ -144,7 +144,7 @@ class Steps:
         try:
             self._save()
         except StateTooLarge:
-            self._journal.forget_generated(self.turn, ordinal)
+            self._journal.forget(f"{self.turn}.{ordinal}")
             raise
 
     def was_said(self, text: str) -> bool:
