@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.unit.voice_gateway.agent.call.workers import VOICE, Caller, Converse, ScriptedAgent, on_virtual_time
-from voice_gateway.agent.base import AgentEvent, AgentFailed, Reply, SessionView, UserAudio
+from voice_gateway.agent.base import AgentEvent, AgentFailed, Reply, SessionView, StateChanged, UserAudio
 from voice_gateway.agent.call import Call, CallOptions, as_agent
 from voice_gateway.agent.cascade.parts import OnWords
 
@@ -92,7 +92,13 @@ def test_each_part_that_fails_leads_to_the_apology_and_to_the_end_of_the_call(pa
     async def scenario() -> None:
         agent = as_agent(ScriptedAgent(converse, Caller(converse), playout_grace_s=0.1, **options))
         await agent.open()
-        conversation = agent.converse(events.append, None)
+
+        def emit(event: AgentEvent) -> None:
+            events.append(event)
+            if isinstance(event, StateChanged) and event.checkpoint is not None:
+                conversation.saved(event.checkpoint)
+
+        conversation = agent.converse(emit, None)
         conversation.opened(SessionView("s-1", 0, {}, tuple, lambda: True))
         if part == "asks_again":
             conversation.greet_again()
