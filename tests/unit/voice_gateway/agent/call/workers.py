@@ -114,7 +114,7 @@ class DyingStore(MemoryStore):
 class ScriptedAgent(CallAgent):
     def __init__(self, converse: Converse, caller: Caller, **options: Any) -> None:
         parts: dict[str, Any] = {"recogniser": lambda: Words(caller), "voices": Detectors, "speech": Voice}
-        super().__init__(CallOptions(is_inline=True, **parts | options))
+        super().__init__(CallOptions(**parts | {"is_inline": True} | options))
         self._converse = converse
 
     async def converse(self, call: Call) -> None:
