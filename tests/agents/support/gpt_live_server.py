@@ -7,7 +7,7 @@ import itertools
 import json
 import time
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -25,6 +25,9 @@ from voicelink.audio.codecs.g711 import pcmu_decode, pcmu_encode
 KEY = "sk-local"
 _CHUNK_MS = 20
 _SAY = "Say exactly the following text, word for word, in its own language, and nothing else:\n\n"
+_TYPED = "The caller typed this. Answer it now:\n\n"
+_TYPED_PART = "The beginning of a text that the caller types, whose end follows. Do not answer yet:\n\n"
+_MOST_TOKENS = 500
 
 
 @dataclass(slots=True)
@@ -35,6 +38,8 @@ class LiveServer:
     ears: Ears = field(default_factory=Ears)
     pace_s: float = 0.002
     """How long 20 ms of its audio take."""
+    cut: Callable[[str], bool] = lambda _name: False
+    """Gets "up" and the type of each command, and ends the connection in its place where it returns true."""
     sessions: list[LiveSession] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     port: int = 0
@@ -77,6 +82,7 @@ class LiveSession:
         self.connection = connection
         self.config: dict[str, Any] | None = None
         self.known: list[Entry] = []
+        self.received: list[str] = []
         self._ids = itertools.count(1)
         self._is_pcmu = False
         self._rate_hz = 24_000
@@ -85,6 +91,7 @@ class LiveSession:
         self._begun_ms = 0
         self._speech = bytearray()
         self._calls: set[str] = set()
+        self._typed = ""
         self._output: list[Any] = []
         self._speaking: asyncio.Task[None] | None = None
 
@@ -93,6 +100,10 @@ class LiveSession:
             async for raw in self.connection:
                 command = json.loads(raw)
                 LIVE_UP.check(command)
+                self.received.append(command["type"])
+                if self.server.cut(f"up {command['type']}"):
+                    self.kill()
+                    break
                 await self._take(command)
         except (NotOfTheProtocol, json.JSONDecodeError, AssertionError) as error:
             self.server.faults.append(f"{type(error).__name__}: {error}")
@@ -111,15 +122,17 @@ class LiveSession:
                 await self._start(command["session"])
             case "session.input_audio.append":
                 await self._hear(b64decode(command["audio"], validate=True))
+            case "session.thinking.append":
+                assert len(command["content"]) <= _MOST_TOKENS, "the content is too long"
+                self._typed += command["content"].removeprefix(_TYPED_PART)
             case "session.commentary.append":
-                content = command["content"]
-                await self._say(content.removeprefix(_SAY) if content.startswith(_SAY) else self._thought())
+                await self._comment(command["content"])
             case "response.item.create":
-                assert command["item"]["call_id"] in self._calls, "the result of a tool that was not called"
-                self._calls.discard(command["item"]["call_id"])
-                self.known.append(Entry("tool", command["item"]["output"]))
+                assert self.config is not None
+                assert "delegation" in self.config, "no Responses delegation"
+                await self._add(command["item"])
             case "response.create":
-                await self._say(self._thought())
+                await self._act()
             case _:
                 raise AssertionError(f"the local vendor does not know {kind}")
 
@@ -154,11 +167,7 @@ class LiveSession:
             times = {"start_ms": self._begun_ms, "end_ms": end_ms}
             await self._send("session.input_transcript.delta", delta=word + " ", **times)
         self.known.append(Entry("user", words))
-        act = self.server.brain(self.known)
-        if isinstance(act, CallTool):
-            await self._delegate(act, end_ms)
-        else:
-            await self._say(act.text)
+        await self._act()
 
     async def _delegate(self, call: CallTool, at_ms: int) -> None:
         assert self.config is not None
@@ -173,10 +182,31 @@ class LiveSession:
             nested = {"type": kind, "output_index": 0, "item": item}
             await self._send("response.event", event=nested, delegation_id=delegation["id"])
 
-    def _thought(self) -> str:
+    async def _comment(self, content: str) -> None:
+        if content.startswith(_SAY):
+            await self._say(content.removeprefix(_SAY))
+            return
+        if content.startswith(_TYPED):
+            assert len(content) <= _MOST_TOKENS, "the content is too long"
+            self.known.append(Entry("user", self._typed + content.removeprefix(_TYPED)))
+            self._typed = ""
+        await self._act()
+
+    async def _add(self, item: dict[str, Any]) -> None:
+        if item["type"] == "message":
+            assert item["role"] == "user"
+            self.known.append(Entry("user", item["content"][0]["text"]))
+            return
+        assert item["call_id"] in self._calls, "the result of a tool that was not called"
+        self._calls.discard(item["call_id"])
+        self.known.append(Entry("tool", item["output"]))
+
+    async def _act(self) -> None:
         act = self.server.brain(self.known)
-        assert not isinstance(act, CallTool)
-        return act.text
+        if isinstance(act, CallTool):
+            await self._delegate(act, int(self._activity.position_ms))
+        else:
+            await self._say(act.text)
 
     async def _say(self, text: str) -> None:
         self.known.append(Entry("assistant", text))

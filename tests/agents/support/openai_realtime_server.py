@@ -58,6 +58,8 @@ class RealtimeServer:
     refusals: int = 1_000_000
     """How many handshakes `status` refuses."""
     on_response: Callable[[RealtimeSession], None] | None = None
+    cut: Callable[[str], bool] = lambda _name: False
+    """Gets "up" and the type of each command, and ends the connection in its place where it returns true."""
     sessions: list[RealtimeSession] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     port: int = 0
@@ -139,6 +141,9 @@ class RealtimeSession:
             async for raw in self.connection:
                 command = json.loads(raw)
                 REALTIME_UP.check(command)
+                if self.server.cut(f"up {command['type']}"):
+                    self.kill()
+                    break
                 if command["type"] != "input_audio_buffer.append":
                     self.commands.append(command)
                 await self._take(command)

@@ -71,6 +71,7 @@ class DeepgramSession(VendorSession):
         super().__init__(server, connection)
         self.settings: Json | None = None
         self.silence_s = _SILENCE_S
+        self.refuses_texts = False
         self._is_applied = False
         self._last_audio_at = float("-inf")
         self._brain: Brain | None = None
@@ -113,6 +114,8 @@ class DeepgramSession(VendorSession):
             if waiting is None:
                 raise Violation(f"FunctionCallResponse for no open call: {message.get('id')}")
             waiting.set_result(message["content"])
+        elif name == "InjectUserMessage" and self.refuses_texts:
+            self.send({"type": "InjectionRefused", "message": "the caller speaks"})
         elif name == "InjectUserMessage" and self._brain is not None:
             self._words(message["content"])
             self._brain.ask(message["content"])

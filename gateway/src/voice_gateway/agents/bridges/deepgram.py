@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 
 from voice_gateway.agent.base import AudioFormat
 from voice_gateway.agents.bridges.bridge.agent import BridgeAgent, BridgeSettings
+from voice_gateway.agents.bridges.bridge.echoes import Echoes
 from voice_gateway.agents.bridges.bridge.speech_likely import SpeechLikely
 from voice_gateway.agents.bridges.bridge.vendor import (
     Answered,
@@ -130,8 +131,7 @@ class DeepgramSession(VendorSession):
         )
         self._unanswered = ""
         """The caller's last line of the history, which is sent when it is to be answered."""
-        self._injected: list[str] = []
-        """Texts of ours that the vendor repeats as the caller's."""
+        self._echoes = Echoes()
         self._verbatim: str | None = None
         self._item = 0
         self._text = ""
@@ -179,7 +179,7 @@ class DeepgramSession(VendorSession):
         return [_encoded({"type": "InjectAgentMessage", "message": text})]
 
     def read(self, text: str) -> list[Message]:
-        self._injected.append(text)
+        self._echoes.sent(text)
         return [_encoded({"type": "InjectUserMessage", "content": text})]
 
     def tool_returned(self, call_id: str, output: str) -> list[Message]:
@@ -230,6 +230,8 @@ class DeepgramSession(VendorSession):
             case "AgentAudioDone":
                 return self._audio_done()
             case "InjectionRefused":
+                if self._echoes.is_waiting and self._verbatim is None:  # the next session has it in its history
+                    return [SessionLost("refused a text of the caller")]
                 return self._end_answer(is_cut=True)
             case "Error":
                 code = msgspec.json.decode(message, type=_Fault).code
@@ -241,8 +243,7 @@ class DeepgramSession(VendorSession):
     def _conversation_text(self, text: _Text) -> list[VendorEvent]:
         if text.role == "user":
             self._speech.words()
-            if text.content in self._injected:
-                self._injected.remove(text.content)
+            if self._echoes.take(text.content):
                 self._is_answering = True
                 return [Answering()]
             ended = self._end_answer(is_cut=True)

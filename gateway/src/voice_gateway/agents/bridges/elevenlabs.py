@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, field_validator
 
 from voice_gateway.agent.base import AudioFormat
 from voice_gateway.agents.bridges.bridge.agent import BridgeAgent, BridgeSettings
+from voice_gateway.agents.bridges.bridge.echoes import Echoes
 from voice_gateway.agents.bridges.bridge.speech_likely import SpeechLikely
 from voice_gateway.agents.bridges.bridge.vendor import (
     Answered,
@@ -242,7 +243,7 @@ class ElevenLabsSession(VendorSession):
         self._unanswered = ""
         self._is_greeting_unwanted = False
         """Whether the agent's first message, which it says in every session, was said in an earlier one."""
-        self._injected: list[str] = []
+        self._echoes = Echoes()
         self._verbatim: str | None = None
         self._interrupted_id = -1
         self._item = 0
@@ -299,7 +300,7 @@ class ElevenLabsSession(VendorSession):
 
     def read(self, text: str) -> list[Message]:
         self._is_greeting_unwanted = False
-        self._injected.append(text)
+        self._echoes.sent(text)
         return [_encoded({"type": "user_message", "text": text})]
 
     def tool_returned(self, call_id: str, output: str) -> list[Message]:
@@ -386,8 +387,7 @@ class ElevenLabsSession(VendorSession):
 
     def _words(self, event: _TranscriptEvent) -> list[VendorEvent]:
         text = event.user_transcription_event.user_transcript.strip()
-        if text in self._injected:
-            self._injected.remove(text)
+        if self._echoes.take(text):
             return self._begin_answer()
         self._speech.words()
         self._is_greeting_unwanted = False

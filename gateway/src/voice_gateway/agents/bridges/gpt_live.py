@@ -57,6 +57,10 @@ _HOPELESS: Final = {
 _ANSWER: Final = "Answer the caller's last words now: the connection was lost before the answer was heard."
 _SAY: Final = "Say exactly the following text, word for word, in its own language, and nothing else:\n\n"
 _KEY: Final = "The caller pressed this key of the telephone: "
+_TYPED: Final = "The caller typed this. Answer it now:\n\n"
+_TYPED_PART: Final = "The beginning of a text that the caller types, whose end follows. Do not answer yet:\n\n"
+_MOST_CHARACTERS: Final = 400
+"""Of a text in one message: the vendor takes 500 tokens, of which one may be a single character."""
 
 
 class GPTLiveSettings(BridgeSettings):
@@ -221,7 +225,26 @@ class GPTLiveSession(VendorSession):
         return [self._commentary(_SAY + text)]
 
     def read(self, text: str) -> list[Message]:
-        return [self._commentary(_KEY + text)]
+        """Give the text to the model that calls tools, as a message of the user; without tools, as context to speak of.
+
+        The vendor's voice model takes no message of the user. What it still says of an earlier answer is not told
+        apart from the answer to this.
+        """
+        self._item, self._text, self._is_saying = "", "", False
+        self._silence.clear()
+        if self._tools:
+            content = [{"type": "input_text", "text": text}]
+            item = {"type": "message", "role": "user", "content": content}
+            return [self._command("response.item.create", item=item), self._command("response.create")]
+        parts = [text[start : start + _MOST_CHARACTERS] for start in range(0, len(text), _MOST_CHARACTERS)]
+        before = [
+            self._command("session.thinking.append", content=_TYPED_PART + part, delegation_id=None)
+            for part in parts[:-1]
+        ]
+        return [*before, self._commentary(_TYPED + parts[-1])]
+
+    def press(self, digit: str) -> list[Message]:
+        return [self._commentary(_KEY + digit)]
 
     def tool_returned(self, call_id: str, output: str) -> list[Message]:
         self._calls.discard(call_id)

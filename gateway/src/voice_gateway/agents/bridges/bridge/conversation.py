@@ -29,6 +29,7 @@ from voice_gateway.agent.base import (
     UserAudio,
     UserStartedSpeaking,
     UserStoppedSpeaking,
+    UserText,
 )
 from voice_gateway.agent.call.progress.progress import Progress
 from voice_gateway.agent.call.waiting import Changes
@@ -67,6 +68,8 @@ _UPLINK_S: Final = 120.0
 _MOST_HISTORY_LINES: Final = 200
 _MOST_HELD: Final = 20_000
 _MOST_CUT_ITEMS: Final = 64
+_MOST_WAITING: Final = 256
+"""Typed turns and keys that wait for the vendor; more end the call."""
 _FINISH_SILENCE_MS: Final = 1_500
 _SENTENCE_ENDS: Final = (".", "?", "!")
 _FINISH_QUIET_S: Final = 0.3
@@ -107,11 +110,13 @@ class Bridge:
 class _Wanted:
     """What the vendor is to do once it is free: say or read `text`, or answer where there is none.
 
-    `made_bytes` of its audio went out; `skip_bytes` of them when a session was lost, and are not said again.
+    What `is_read` the caller typed, or pressed (`is_digit`). `made_bytes` of its audio went out; `skip_bytes` of them
+    when a session was lost, and are not said again.
     """
 
     text: str | None = None
     is_read: bool = False
+    is_digit: bool = False
     is_in_history: bool = False
     made_bytes: int = 0
     skip_bytes: int = 0
@@ -209,9 +214,11 @@ class BridgeConversation(Conversation, UpstreamHandler):
 
     def pressed(self, digit: str) -> None:
         """Stop what is being said, and give the key to the vendor as a turn of text."""
-        self._stop_reply()
-        self._begin_turn(digit, self._audio.released)
-        self._want(_Wanted(digit, is_read=True))
+        self._take_text(_Wanted(digit, is_read=True, is_digit=True))
+
+    def text_received(self, text: UserText) -> None:
+        """Stop what is being said, and give the text to the vendor as a turn; the message is acknowledged with it."""
+        self._take_text(_Wanted(text.text, is_read=True), text.number)
 
     def interrupted(self, played_ms: int) -> None:
         self._cut_reply()
@@ -259,6 +266,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
         """Configure a new session and replay the history to it."""
         self._session_number += 1
         self._cut_items.clear()
+        self._answer_what_the_history_holds()
         previous, self._session = self._session, self._bridge.vendor.session(self._bridge.functions.schemas)
         self._session.follows(previous)
         lines = () if self._view is None else self._view.transcript()
@@ -293,7 +301,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._texts.clear()
         if self._is_turn_pending:
             self._progress.steps.begin(self._progress.steps.turn)
-            if not any(each.text is None for each in self._wanted):
+            if not self._has_unanswered:
                 self._wanted.append(_Wanted())
         self._changes.notify()
 
@@ -423,10 +431,34 @@ class BridgeConversation(Conversation, UpstreamHandler):
         for event in held:
             self._follow(event)
 
-    def _begin_turn(self, text: str, through_sequence: int) -> None:
+    def _take_text(self, wanted: _Wanted, through_message: int | None = None) -> None:
+        if sum(each.is_read for each in self._wanted) >= _MOST_WAITING:
+            self._fail(f"{_MOST_WAITING} typed turns wait for {self._bridge.vendor.name}")
+            return
+        self._stop_reply()
+        self._begin_turn(
+            wanted.text or "",
+            self._audio.released,
+            is_digit=wanted.is_digit,
+            is_text=not wanted.is_digit,
+            through_message=through_message,
+        )
+        self._want(wanted)
+
+    def _begin_turn(
+        self,
+        text: str,
+        through_sequence: int,
+        *,
+        is_digit: bool = False,
+        is_text: bool = False,
+        through_message: int | None = None,
+    ) -> None:
         self._progress.end_turn()
         self._audio.release(through_sequence)
-        self._progress.understood(text, self._audio.released)
+        self._progress.understood(
+            text, self._audio.released, is_digit=is_digit, is_text=is_text, through_message=through_message
+        )
         self._progress.take_turn()
         self._is_turn_pending = True
 
@@ -503,7 +535,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._end_reply()
         if is_verbatim:
             self._saying = None
-        elif not is_cut and not self._tools:
+        elif not is_cut and not self._tools and not self._has_unanswered:
             self._is_turn_pending = False
             self._progress.commit()
         elif is_cut and self._is_caller_speaking:
@@ -540,7 +572,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
         if wanted.text is None:
             messages: list[Message] | None = self._session.answer()
         elif wanted.is_read:
-            messages = self._session.read(wanted.text)
+            messages = self._session.press(wanted.text) if wanted.is_digit else self._session.read(wanted.text)
         else:
             messages = self._session.say(wanted.text, is_in_history=wanted.is_in_history)
             self._saying = None if messages is None else wanted
@@ -550,6 +582,17 @@ class BridgeConversation(Conversation, UpstreamHandler):
         else:
             self._advance()
         self._changes.notify()
+
+    @property
+    def _has_unanswered(self) -> bool:
+        """Whether the vendor was not yet asked to answer the newest turn."""
+        return any(each.is_read or each.text is None for each in self._wanted)
+
+    def _answer_what_the_history_holds(self) -> None:
+        """A new session is given typed turns with its history: none is read to it again, and one answer is wanted."""
+        if any(each.is_read for each in self._wanted):
+            self._wanted = deque(each for each in self._wanted if each.text is not None and not each.is_read)
+            self._wanted.append(_Wanted())
 
     @property
     def _is_idle(self) -> bool:

@@ -208,10 +208,13 @@ class VendorSession(ABC):
         del text, is_in_history
         return None
 
+    @abstractmethod
     def read(self, text: str) -> list[Message]:
-        """Take words of the caller that were not spoken (keys of a telephone), and answer. Default: ignored."""
-        del text
-        return []
+        """Take a turn that the caller typed, and answer; of 1 to 4,000 characters."""
+
+    def press(self, digit: str) -> list[Message]:
+        """Take a key of the telephone, and answer. Default: as if it were typed."""
+        return self.read(digit)
 
     def cut_off(self, item_id: str, played_ms: int) -> list[Message]:
         """The item was cut off after `played_ms`, at most what was made of it. Default: the vendor need not know."""
