@@ -38,7 +38,7 @@ def apology_wav() -> Path:
     return path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kind:
     """A vendor: how its bridge is made, and `typed`, the messages by which it takes a typed turn, the last to answer.
 

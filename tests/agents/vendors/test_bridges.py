@@ -308,20 +308,6 @@ async def test_a_vendor_that_refuses_is_named_in_one_sentence_after_an_apology(
 
 
 @each_vendor
-@pytest.mark.parametrize("garbage", ["no json", '{"type": 5, "serverContent": 5}', b"\xff\xfe"])
-async def test_a_vendor_that_sends_garbage_is_tried_again(ears: Cascade, case: Case, garbage: str | bytes) -> None:
-    if case is DEEPGRAM and isinstance(garbage, bytes):
-        return  # audio
-    async with served(ears, case) as server:
-        server.misbehaviour.garbage = garbage
-        async with Line(agent_of(server, case, give_up_s=0.1)) as line:
-            await line.until(lambda: bool(line.of(AgentFailed)))
-            assert "malformed" in line.of(AgentFailed)[0].reason
-            assert len(server.sessions) > 1
-            assert line.of(ReplyAudio)
-
-
-@each_vendor
 async def test_a_missing_key_is_one_sentence(ears: Cascade, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(case.key_variable)
     async with served(ears, case) as server:

@@ -15,6 +15,7 @@ from quiclb.http.connection_limiter import ConnectionLimiter
 from quiclb.http.listener import TcpConnection
 from quiclb.logs.limits import suppressed_lines
 from quiclb.logs.writer import LOG_LINES_LOST_HELP, lines_lost
+from voice_gateway.agents.bridges.bridge.malformed import MalformedCounter
 from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.endpoint import Endpoint
@@ -130,6 +131,23 @@ class HostCollector(Collector):
         yield CounterMetricFamily(
             "voice_agent_host_fenced_messages", "Messages of hosts that a call had left.", pool.counters.fenced
         )
+
+
+class BridgeCollector(Collector):
+    """What the bridge of a worker met at its vendor."""
+
+    def __init__(self, malformed: MalformedCounter) -> None:
+        self._malformed = malformed
+
+    def collect(self) -> Iterator[Metric]:
+        malformed = CounterMetricFamily(
+            "voice_bridge_malformed_messages",
+            "Messages of the vendor that do not fit its protocol; each ended its session.",
+            labels=["kind"],
+        )
+        for kind, count in sorted(self._malformed.by_kind.items()):
+            malformed.add_metric([kind], count)
+        yield malformed
 
 
 class EndpointCollector(Collector):

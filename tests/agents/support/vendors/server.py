@@ -38,13 +38,11 @@ class Misbehaviour:
     """What a test lets go wrong.
 
     `cut` gets the name of each message before it is handled, "up" or "down" in front, and ends the connection without a
-    closing handshake where it returns true. `status` refuses new connections, `garbage` is sent in place of the first
-    message.
+    closing handshake where it returns true. `status` refuses new connections.
     """
 
     cut: Callable[[str], bool] = lambda _name: False
     status: HTTPStatus | None = None
-    garbage: str | bytes | None = None
 
 
 @dataclass(slots=True)
@@ -183,8 +181,6 @@ class VendorSession(ABC):
     async def run(self) -> None:
         """Serve the session to its end."""
         self.start(self._send())
-        if self.server.misbehaviour.garbage is not None:
-            await self.connection.send(self.server.misbehaviour.garbage)
         try:
             self.opened()
             async for raw in self.connection:

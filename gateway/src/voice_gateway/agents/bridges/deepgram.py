@@ -148,10 +148,7 @@ class DeepgramSession(VendorSession):
     def receive(self, message: Message) -> list[VendorEvent]:
         if isinstance(message, bytes):
             return self._audio(message)
-        try:
-            return self._event(msgspec.json.decode(message, type=_Type).type, message)
-        except (msgspec.DecodeError, msgspec.ValidationError):
-            return [SessionLost("sent a malformed message")]
+        return self._event(msgspec.json.decode(message, type=_Type).type, message)
 
     def hear(self, audio: bytes) -> list[Message]:
         self._silent_s = 0

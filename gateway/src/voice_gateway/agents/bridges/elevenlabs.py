@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException, HTTPMessage
 from typing import IO, Any, ClassVar, Final, Literal
@@ -276,10 +275,7 @@ class ElevenLabsSession(VendorSession):
         return [_encoded(initiation)]
 
     def receive(self, message: Message) -> list[VendorEvent]:
-        try:
-            return self._event(msgspec.json.decode(message, type=_Type).type, message)
-        except (msgspec.DecodeError, msgspec.ValidationError, Base64Error):
-            return [SessionLost("sent a malformed message")]
+        return self._event(msgspec.json.decode(message, type=_Type).type, message)
 
     def hear(self, audio: bytes) -> list[Message]:
         self._speech.hear(audio)

@@ -7,7 +7,6 @@ vendor gave it, and else is given the history as text. The vendor detects turns,
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
@@ -30,7 +29,6 @@ from voice_gateway.agents.bridges.bridge.vendor import (
     PartialWords,
     Ready,
     Said,
-    SessionLost,
     Target,
     ToolRequested,
     ToVendor,
@@ -192,10 +190,7 @@ class GeminiSession(VendorSession):
 
     def receive(self, message: Message) -> list[VendorEvent]:
         """Take a message; the vendor sends JSON in binary messages too."""
-        try:
-            return self._events(msgspec.json.decode(message, type=_Server))
-        except (msgspec.DecodeError, msgspec.ValidationError, Base64Error, ValueError):
-            return [SessionLost("sent a malformed message")]
+        return self._events(msgspec.json.decode(message, type=_Server))
 
     def hear(self, audio: bytes) -> list[Message]:
         self._speech.hear(audio)

@@ -253,13 +253,9 @@ class GPTLiveSession(VendorSession):
         return returned if self._calls else [*returned, self._command("response.create")]
 
     def receive(self, message: Message) -> list[VendorEvent]:
-        try:
-            kind = _TYPE.decode(message).type
-            decoder = _DECODERS.get(kind)
-            return [] if decoder is None else self._received(kind, decoder.decode(message))
-        except (msgspec.DecodeError, ValueError):
-            # what does not decode is not repeated: it may hold the caller's words
-            return [VendorFailed(f"{_NAME} sent a message that does not fit its protocol")]
+        kind = _TYPE.decode(message).type
+        decoder = _DECODERS.get(kind)
+        return [] if decoder is None else self._received(kind, decoder.decode(message))
 
     def _received(self, kind: str, event: Any) -> list[VendorEvent]:
         match event:

@@ -14,6 +14,7 @@ from voice_gateway.agent.apology import make_apology
 from voice_gateway.agent.base import Agent, Conversation, Emit
 from voice_gateway.agents.bridges.bridge.conversation import Bridge, BridgeConversation, BridgeTimes
 from voice_gateway.agents.bridges.bridge.functions import Functions
+from voice_gateway.agents.bridges.bridge.malformed import MalformedCounter
 from voice_gateway.agents.bridges.bridge.upstream import UpstreamTimes, ended
 from voice_gateway.agents.bridges.bridge.vendor import Vendor
 from voice_gateway.errors import AgentError
@@ -54,6 +55,8 @@ class BridgeAgent(Agent):
         self.input_rate_hz = vendor.input_rate_hz
         self.output_rate_hz = vendor.output_rate_hz
         self._functions = Functions(settings.tools)
+        self.malformed = MalformedCounter()
+        """Messages of the vendor that did not fit its protocol."""
         self._bridge: Bridge | None = None
         self._conversations: set[BridgeConversation] = set()
 
@@ -63,7 +66,14 @@ class BridgeAgent(Agent):
         apology = await make_apology(settings.apology, settings.apology_wav, vendor.audio_format, vendor.output_rate_hz)
         target = vendor.target(_key(vendor, settings.api_key_file))
         self._bridge = Bridge(
-            vendor, target, self._functions, apology, settings.greeting, settings.asks_again, self._times
+            vendor,
+            target,
+            self._functions,
+            apology,
+            settings.greeting,
+            settings.asks_again,
+            self._times,
+            self.malformed,
         )
 
     def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:

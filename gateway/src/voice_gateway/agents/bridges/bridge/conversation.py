@@ -34,6 +34,7 @@ from voice_gateway.agent.base import (
 from voice_gateway.agent.call.progress.progress import Progress
 from voice_gateway.agent.call.waiting import Changes
 from voice_gateway.agents.bridges.bridge.functions import Functions
+from voice_gateway.agents.bridges.bridge.malformed import MalformedCounter, MalformedMessages
 from voice_gateway.agents.bridges.bridge.spoken_items import SpokenItems
 from voice_gateway.agents.bridges.bridge.uplink_audio import UplinkAudio
 from voice_gateway.agents.bridges.bridge.upstream import Upstream, UpstreamHandler, UpstreamTimes
@@ -104,6 +105,7 @@ class Bridge:
     greeting: str = ""
     asks_again: str = ""
     times: BridgeTimes = field(default_factory=BridgeTimes)
+    malformed: MalformedCounter = field(default_factory=MalformedCounter)
 
 
 @dataclass(slots=True)
@@ -171,6 +173,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._tools: set[asyncio.Task[None]] = set()
         self._finishing: asyncio.Task[None] | None = None
         self._failing: asyncio.Task[None] | None = None
+        self._malformed = MalformedMessages(vendor.name, bridge.malformed)
         self._upstream = Upstream(vendor, bridge.target, self, bridge.times.upstream)
         self._task = asyncio.get_running_loop().create_task(self._upstream.run())
 
@@ -268,14 +271,20 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._cut_items.clear()
         self._answer_what_the_history_holds()
         previous, self._session = self._session, self._bridge.vendor.session(self._bridge.functions.schemas)
-        self._session.follows(previous)
+        if not self._malformed.has_broken_session:
+            self._session.follows(previous)
+        self._malformed.session_opened()
         lines = () if self._view is None else self._view.transcript()
         history = [Said(line.role == "user", line.text) for line in lines if line.text]
         return self._session.opened(history[-_MOST_HISTORY_LINES:])
 
     def on_message(self, message: Message) -> None:
         """Take a message; what belongs to an answer is held back until the words that it answers are saved."""
-        for event in self._session.receive(message):
+        events = self._malformed.read(self._session, message)
+        if events is None:
+            self._session_is_broken()
+            return
+        for event in events:
             is_answer = isinstance(event, ItemText | ItemAudio | ItemEnded | ToolRequested | Answered)
             if is_answer and self._awaited and not (isinstance(event, ItemAudio) and event.is_verbatim):
                 self._held.append(event)
@@ -286,6 +295,10 @@ class BridgeConversation(Conversation, UpstreamHandler):
             if self.is_closed:
                 return
         self._advance()
+
+    def on_malformed(self, kind: str) -> None:
+        self._malformed.found(kind)
+        self._session_is_broken()
 
     def on_lost(self, reason: str) -> None:
         """Begin again what was not finished, in the session that follows."""
@@ -530,8 +543,18 @@ class BridgeConversation(Conversation, UpstreamHandler):
         if is_made and self._is_ready:
             self._upstream.send(self._session.cancel())
 
+    def _session_is_broken(self) -> None:
+        """End the session, which another one follows; or the call, where those before it ended so, too."""
+        failure = self._malformed.failure
+        if failure is not None:
+            self._fail(failure)
+        else:
+            self._upstream.end("sent a malformed message")
+
     def _answered(self, is_verbatim: bool, is_cut: bool) -> None:
         self._is_answering = False
+        if not is_cut:
+            self._malformed.answered()
         self._end_reply()
         if is_verbatim:
             self._saying = None

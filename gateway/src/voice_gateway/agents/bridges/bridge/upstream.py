@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
+from websockets.frames import CloseCode
 
 from voice_gateway.agents.bridges.bridge.vendor import LocateError, Message, Target, Vendor
 
@@ -25,6 +26,12 @@ _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.25, 5.0
 _SHORT_SESSION_S: Final = 10.0
 _MOST_SHORT_SESSIONS: Final = 5
 """Sessions one after the other that end at once; a vendor that does so each time would be asked without end."""
+_MALFORMED: Final = {
+    CloseCode.MESSAGE_TOO_BIG: "oversized",
+    CloseCode.PROTOCOL_ERROR: "framing",
+    CloseCode.INVALID_DATA: "framing",
+}
+"""The codes with which this side closes because of what came."""
 _HTTP_FAULTS: Final = {
     400: "refused the request",
     401: "refused the key",
@@ -57,6 +64,10 @@ class UpstreamHandler:
 
     def on_message(self, message: Message) -> None:
         """A message arrived."""
+        raise NotImplementedError
+
+    def on_malformed(self, kind: str) -> None:
+        """A message arrived that cannot be taken, as it is too large (`oversized`) or no WebSocket's (`framing`)."""
         raise NotImplementedError
 
     def on_lost(self, reason: str) -> None:
@@ -196,7 +207,7 @@ class Upstream:
             self._reason = f"does not speak WebSocket: {type(error).__name__}"
         except (OSError, TimeoutError) as error:
             self._reason = f"cannot be reached: {type(error).__name__}"
-        except Exception as error:  # a message must not end the task alone, and leave a silent call
+        except Exception as error:  # what follows from a message must not end the task alone, and leave a silent call
             _log.error("bridge_message_failed", vendor=self._vendor, error=type(error).__name__)
             return f"sent what cannot be taken: {type(error).__name__}"
         return None
@@ -222,6 +233,10 @@ class Upstream:
             while True:
                 self._handler.on_message(await connection.recv())
         except ConnectionClosed as error:
+            kind = None if error.sent is None or error.rcvd_then_sent else _MALFORMED.get(CloseCode(error.sent.code))
+            if kind is not None:
+                self._handler.on_malformed(kind)
+                return "sent a malformed message"
             return f"closed the session ({error.rcvd.code})" if error.rcvd is not None else "lost the connection"
 
     async def _write(self, connection: ClientConnection) -> str:

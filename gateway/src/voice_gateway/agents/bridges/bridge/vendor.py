@@ -193,7 +193,10 @@ class VendorSession(ABC):
 
     @abstractmethod
     def receive(self, message: Message) -> list[VendorEvent]:
-        """Take a message. Never raises: types that are not known are skipped, malformed ones are `VendorFailed`."""
+        """Take a message; types that are not known are skipped.
+
+        Raises for a malformed one, usually `msgspec.DecodeError` or `ValueError`: `MalformedMessages` takes that.
+        """
 
     @abstractmethod
     def hear(self, audio: bytes) -> list[Message]:
