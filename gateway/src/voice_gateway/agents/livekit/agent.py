@@ -54,7 +54,9 @@ class LiveKitAgent(Agent):
         session.generate_reply(user_input=digit)
 
     async def open(self) -> None:
-        """Make the apology."""
+        """Rehearse a session, whose first start in a process blocks the event loop, and make the apology."""
+        self.keep_logs_private()
+        await _rehearse()
         if self.apology:
             await asyncio.to_thread(offline_apology, self.apology, self.output_rate_hz)
 
@@ -84,6 +86,13 @@ class LiveKitAgent(Agent):
         """Made when first used: subclasses need not call `__init__`."""
         found: dict[asyncio.Task[None], LiveKitConversation] = self.__dict__.setdefault("_running", {})
         return found
+
+
+async def _rehearse() -> None:
+    """Start and end a session without parts, before there is a call: this loads what all sessions need."""
+    session: AgentSession[None] = AgentSession()
+    await session.start(LiveKitsAgent(instructions=""), record=False)
+    await session.aclose()
 
 
 def _without_transcripts(record: logging.LogRecord) -> bool:

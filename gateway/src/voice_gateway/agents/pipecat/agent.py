@@ -24,6 +24,9 @@ from voice_gateway.errors import AgentError
 _IMPORTED_BY_CALLS: Final = (
     "pipecat.adapters.llm.services.open_ai_adapter",
     "pipecat.audio.turn.smart_turn.local_smart_turn_v3",
+    "pipecat.audio.turn.smart_turn.data",
+    "pipecat.audio.vad.silero",
+    "pipecat.audio.vad.data",
 )
 """Pipecat imports these when a pipeline first needs them, some 600 modules: in a call they would hold the loop up."""
 _CANCELLATIONS: Final = 3
