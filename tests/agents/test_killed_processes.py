@@ -108,7 +108,7 @@ class Cell:
         settings.write_text(self.way.settings(self.vendor))
         socket = f"unix:{self.folder}/{number}.sock"
         command = ("agent", "run", self.way.agent, "--listen", socket, "--settings", str(settings))
-        with log.open("w") as file:  # noqa: ASYNC230 - a file of a test
+        with log.open("w") as file:
             process = await self._run(*command, "--log-format", "json", stderr=file)
         await until(lambda: "host_started" in log.read_text(), "the host's start", 90)
         return process

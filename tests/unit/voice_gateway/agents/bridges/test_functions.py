@@ -9,7 +9,7 @@ import pytest
 
 from voice_gateway.agent.call.progress.journal import Journal
 from voice_gateway.agent.call.progress.steps import Steps
-from voice_gateway.agents.bridges.bridge.functions import Functions
+from voice_gateway.agents.bridges.bridge.call.functions import Functions
 from voice_gateway.errors import AgentError
 
 HERE = __name__

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from voice_gateway.agent.apology import make_apology
 from voice_gateway.agent.base import Agent, Conversation, Emit
+from voice_gateway.agents.bridges.bridge.call.functions import Functions
 from voice_gateway.agents.bridges.bridge.conversation import Bridge, BridgeConversation, BridgeTimes
-from voice_gateway.agents.bridges.bridge.functions import Functions
 from voice_gateway.agents.bridges.bridge.malformed import MalformedCounter
 from voice_gateway.agents.bridges.bridge.upstream import UpstreamTimes, ended
 from voice_gateway.agents.bridges.bridge.vendor import Vendor

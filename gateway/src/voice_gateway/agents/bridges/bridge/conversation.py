@@ -23,7 +23,6 @@ from voice_gateway.agent.base import (
     Reply,
     ReplyAudio,
     ReplyEnded,
-    ReplyText,
     SessionView,
     StopReply,
     UserAudio,
@@ -33,10 +32,14 @@ from voice_gateway.agent.base import (
 )
 from voice_gateway.agent.call.progress.progress import Progress
 from voice_gateway.agent.call.waiting import Changes
-from voice_gateway.agents.bridges.bridge.functions import Functions
+from voice_gateway.agents.bridges.bridge.call.awaited_words import AwaitedWords
+from voice_gateway.agents.bridges.bridge.call.functions import Functions
+from voice_gateway.agents.bridges.bridge.call.renewal import Renewal
+from voice_gateway.agents.bridges.bridge.call.reply import ReplyInProgress
+from voice_gateway.agents.bridges.bridge.call.spoken_items import SpokenItems
+from voice_gateway.agents.bridges.bridge.call.uplink_audio import UplinkAudio
+from voice_gateway.agents.bridges.bridge.call.wanted import Wanted, WantedQueue
 from voice_gateway.agents.bridges.bridge.malformed import MalformedCounter, MalformedMessages
-from voice_gateway.agents.bridges.bridge.spoken_items import SpokenItems
-from voice_gateway.agents.bridges.bridge.uplink_audio import UplinkAudio
 from voice_gateway.agents.bridges.bridge.upstream import Upstream, UpstreamHandler, UpstreamTimes
 from voice_gateway.agents.bridges.bridge.vendor import (
     Answered,
@@ -67,12 +70,9 @@ _LOOKBACK_S: Final = 1.0
 _UPLINK_S: Final = 120.0
 """How much of the caller's audio is kept for a vendor that is away."""
 _MOST_HISTORY_LINES: Final = 200
-_MOST_HELD: Final = 20_000
-_MOST_CUT_ITEMS: Final = 64
 _MOST_WAITING: Final = 256
 """Typed turns and keys that wait for the vendor; more end the call."""
 _FINISH_SILENCE_MS: Final = 1_500
-_SENTENCE_ENDS: Final = (".", "?", "!")
 _FINISH_QUIET_S: Final = 0.3
 _FINISH_POLL_S: Final = 0.05
 _PLAYOUT_GRACE_S: Final = 3.0
@@ -108,22 +108,6 @@ class Bridge:
     malformed: MalformedCounter = field(default_factory=MalformedCounter)
 
 
-@dataclass(slots=True)
-class _Wanted:
-    """What the vendor is to do once it is free: say or read `text`, or answer where there is none.
-
-    What `is_read` the caller typed, or pressed (`is_digit`). `made_bytes` of its audio went out; `skip_bytes` of them
-    when a session was lost, and are not said again.
-    """
-
-    text: str | None = None
-    is_read: bool = False
-    is_digit: bool = False
-    is_in_history: bool = False
-    made_bytes: int = 0
-    skip_bytes: int = 0
-
-
 class BridgeConversation(Conversation, UpstreamHandler):
     """Sessions at the vendor come and go; turns, journal and unreleased audio stay, and each new session is given them.
 
@@ -133,7 +117,6 @@ class BridgeConversation(Conversation, UpstreamHandler):
     def __init__(self, bridge: Bridge, emit: Emit, state: Mapping[str, Any] | None) -> None:
         super().__init__(emit)
         self._bridge = bridge
-        self._times = bridge.times
         vendor = bridge.vendor
         sample_bytes = 1 if vendor.audio_format is AudioFormat.PCMU else 2
         self._silence = b"\xff" if sample_bytes == 1 else b"\0\0"
@@ -151,25 +134,15 @@ class BridgeConversation(Conversation, UpstreamHandler):
         """How much of the caller's audio the session has for certain."""
         self._received: deque[tuple[float, float]] = deque()
         """When that became known, and how much it was, since `_LOOKBACK_S` ago."""
-        self._renew_at: float | None = None
-        self._forced_at: float | None = None
+        self._renewal = Renewal(bridge.times.margin_s, bridge.times.forced_s)
         self._is_caller_speaking = False
         self._has_partial = False
         """Whether words came that belong to no turn yet."""
-        self._awaited: deque[int | None] = deque()
-        """Where the turns of the caller ended that have no words yet."""
-        self._missed = 0
-        """Turns whose words may still come, and are too late."""
-        self._words_timer: asyncio.TimerHandle | None = None
-        self._held: deque[VendorEvent] = deque()
+        self._awaited = AwaitedWords(bridge.times.words_s, self._words_missed)
         self._is_answering = False
         self._is_turn_pending = False
-        self._item: str | None = None
-        """The item whose reply has begun and not ended."""
-        self._texts: dict[str, str] = {}
-        self._cut_items: deque[str] = deque(maxlen=_MOST_CUT_ITEMS)
-        self._wanted: deque[_Wanted] = deque()
-        self._saying: _Wanted | None = None
+        self._reply = ReplyInProgress(self.emit, self._changes, self._spoken)
+        self._wanted = WantedQueue()
         self._tools: set[asyncio.Task[None]] = set()
         self._finishing: asyncio.Task[None] | None = None
         self._failing: asyncio.Task[None] | None = None
@@ -192,7 +165,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
             self._progress.take_turn()
             self._is_turn_pending = True
         if self._is_turn_pending:
-            self._wanted.append(_Wanted())
+            self._wanted.add(Wanted())
 
     def saved(self, checkpoint: int) -> None:
         self._progress.saved(checkpoint)
@@ -201,12 +174,12 @@ class BridgeConversation(Conversation, UpstreamHandler):
         """Say the greeting, unless the call is under way."""
         is_new = self._view is None or not (self._view.turn or self._view.transcript())
         if is_new and self._bridge.greeting:
-            self._want(_Wanted(self._bridge.greeting))
+            self._want(Wanted(self._bridge.greeting))
 
     def greet_again(self) -> None:
         """Ask for what was lost, unless an answer is due anyway."""
         if not self._is_turn_pending and self._bridge.asks_again:
-            self._want(_Wanted(self._bridge.asks_again))
+            self._want(Wanted(self._bridge.asks_again))
 
     def hear(self, audio: UserAudio) -> None:
         self._audio.push(audio)
@@ -217,11 +190,11 @@ class BridgeConversation(Conversation, UpstreamHandler):
 
     def pressed(self, digit: str) -> None:
         """Stop what is being said, and give the key to the vendor as a turn of text."""
-        self._take_text(_Wanted(digit, is_read=True, is_digit=True))
+        self._take_text(Wanted(digit, is_read=True, is_digit=True))
 
     def text_received(self, text: UserText) -> None:
         """Stop what is being said, and give the text to the vendor as a turn; the message is acknowledged with it."""
-        self._take_text(_Wanted(text.text, is_read=True), text.number)
+        self._take_text(Wanted(text.text, is_read=True), text.number)
 
     def interrupted(self, played_ms: int) -> None:
         self._cut_reply()
@@ -233,21 +206,13 @@ class BridgeConversation(Conversation, UpstreamHandler):
 
     def say_again(self, text: str) -> None:
         """Say it from what is kept of it, or let the vendor say the text once more."""
-        item, is_open = self._item, self._item is not None
-        audio = self._spoken.again(text)
-        if audio is None:
-            if is_open:
-                self._cut_reply()
-                self._upstream.send(self._session.cancel())
-            self._wanted.appendleft(_Wanted(text, is_in_history=True))
-            self._advance()
+        if self._reply.again(text):
             return
-        self.emit(Reply(text))
-        self.emit(ReplyAudio(audio))
-        if is_open:
-            self._item = item
-        else:
-            self.emit(ReplyEnded())
+        if self._reply.is_open:
+            self._cut_reply()
+            self._upstream.send(self._session.cancel())
+        self._wanted.add_first(Wanted(text, is_in_history=True))
+        self._advance()
 
     def finish(self) -> None:
         """Let silence follow, so that the vendor ends a pending turn; emit `Finished` once all is answered."""
@@ -260,16 +225,15 @@ class BridgeConversation(Conversation, UpstreamHandler):
         for task in (self._task, self._finishing, self._failing, *self._tools):
             if task is not None:
                 task.cancel()
-        if self._words_timer is not None:
-            self._words_timer.cancel()
+        self._awaited.close()
 
     # The vendor's side.
 
     def on_open(self) -> list[Message]:
         """Configure a new session and replay the history to it."""
         self._session_number += 1
-        self._cut_items.clear()
-        self._answer_what_the_history_holds()
+        self._reply.session_opened()
+        self._wanted.session_opened()
         previous, self._session = self._session, self._bridge.vendor.session(self._bridge.functions.schemas)
         if not self._malformed.has_broken_session:
             self._session.follows(previous)
@@ -287,9 +251,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
         for event in events:
             is_answer = isinstance(event, ItemText | ItemAudio | ItemEnded | ToolRequested | Answered)
             if is_answer and self._awaited and not (isinstance(event, ItemAudio) and event.is_verbatim):
-                self._held.append(event)
-                if len(self._held) > _MOST_HELD:
-                    self._words_missed()
+                self._awaited.hold(event)
             else:
                 self._follow(event)
             if self.is_closed:
@@ -303,19 +265,14 @@ class BridgeConversation(Conversation, UpstreamHandler):
     def on_lost(self, reason: str) -> None:
         """Begin again what was not finished, in the session that follows."""
         self._is_ready = self._is_answering = self._is_caller_speaking = self._has_partial = False
-        self._renew_at = self._forced_at = None
-        self._forget_awaited()
-        saying, self._saying = self._saying, None
-        if saying is not None:
-            saying.skip_bytes = saying.made_bytes
-            self._wanted.appendleft(saying)
-        elif self._item is not None:
+        self._renewal.lost()
+        self._awaited.forget()
+        if self._wanted.saying is None and self._reply.is_open:
             self._stop_reply()
-        self._texts.clear()
+        self._reply.session_lost()
         if self._is_turn_pending:
             self._progress.steps.begin(self._progress.steps.turn)
-            if not self._has_unanswered:
-                self._wanted.append(_Wanted())
+        self._wanted.session_lost(is_turn_pending=self._is_turn_pending)
         self._changes.notify()
 
     def on_failed(self, sentence: str) -> None:
@@ -341,8 +298,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
             if not (self._is_caller_speaking or self._awaited or self._has_partial or hears_speech):
                 self._release(self._audio.last_at(settled_ms - self._bridge.vendor.lookback_ms))
         self._upstream.send(self._session.keep_alive())
-        is_due = self._renew_at is not None and now >= self._renew_at and self._is_quiet
-        if is_due or (self._forced_at is not None and now >= self._forced_at):
+        if self._renewal.is_due(now, is_quiet=self._is_quiet):
             self._upstream.end("its time is over")
 
     def _follow(self, event: VendorEvent) -> None:
@@ -373,8 +329,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
             case Answered(is_verbatim, is_cut):
                 self._answered(is_verbatim, is_cut)
             case Ending(within_s):
-                now = asyncio.get_running_loop().time()
-                self._renew_at, self._forced_at = now, now + max(0.0, within_s - self._times.forced_s)
+                self._renewal.ending(asyncio.get_running_loop().time(), within_s)
             case SessionLost(reason):
                 self._upstream.end(reason)
             case VendorFailed(reason):
@@ -383,10 +338,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
     def _ready(self, lasts_s: float | None) -> None:
         self._is_ready = True
         self._upstream.established()
-        if lasts_s is not None:
-            now = asyncio.get_running_loop().time()
-            self._forced_at = now + max(lasts_s / 2, lasts_s - self._times.forced_s)
-            self._renew_at = min(self._forced_at, now + max(lasts_s / 2, lasts_s - self._times.margin_s))
+        self._renewal.ready(asyncio.get_running_loop().time(), lasts_s)
         _log.info("bridge_session_ready", vendor=self._bridge.vendor.name, number=self._session_number)
         self._received_ms = 0.0
         self._received.clear()
@@ -395,57 +347,42 @@ class BridgeConversation(Conversation, UpstreamHandler):
 
     def _caller_started(self, audio_ms: int | None) -> None:
         self._is_caller_speaking = True
-        self._wanted = deque(each for each in self._wanted if each.is_read)
-        self._saying = None
-        self._held = deque(each for each in self._held if isinstance(each, ToolRequested | Answered))
-        self._reword()
+        self._wanted.caller_started()
+        self._awaited.drop_speech()
+        self._reply.reword()
         self.emit(UserStartedSpeaking(self._audio.first_at(audio_ms)))
         self._cut_reply()
 
     def _caller_stopped(self, audio_ms: int | None) -> None:
         self._is_caller_speaking = False
-        self._awaited.append(audio_ms)
+        self._awaited.turn_ended(audio_ms)
         self.emit(UserStoppedSpeaking(max(0, self._audio.last_at(audio_ms))))
-        self._wait_for_words()
-
-    def _wait_for_words(self) -> None:
-        if self._words_timer is not None:
-            self._words_timer.cancel()
-            self._words_timer = None
-        if self._awaited:
-            loop = asyncio.get_running_loop()
-            self._words_timer = loop.call_later(self._times.words_s, self._words_missed)
 
     def _words_missed(self) -> None:
-        self._missed += 1
-        self._words(NOT_TRANSCRIBED, self._awaited[0])
+        self._awaited.missed()
+        self._words(NOT_TRANSCRIBED, self._awaited.oldest_end)
         self._advance()
 
     def _words_came(self, text: str, audio_ms: int | None) -> None:
-        if self._missed:
-            self._missed -= 1
+        if self._awaited.are_late():
             self._has_partial = False
         else:
             self._words(text, audio_ms)
 
     def _words(self, text: str, audio_ms: int | None) -> None:
         self._has_partial = False
-        if self._awaited:
-            self._awaited.popleft()
-        else:
+        if not self._awaited.came():
             self._is_caller_speaking = False  # the vendor reports no end of speech
-        self._wait_for_words()
         through = self._audio.last_at(audio_ms)
         if text:
             self._begin_turn(text, through)
         elif not (self._awaited or self._is_caller_speaking):
             self._release(through)
-        held, self._held = self._held, deque()
-        for event in held:
+        for event in self._awaited.take_held():
             self._follow(event)
 
-    def _take_text(self, wanted: _Wanted, through_message: int | None = None) -> None:
-        if sum(each.is_read for each in self._wanted) >= _MOST_WAITING:
+    def _take_text(self, wanted: Wanted, through_message: int | None = None) -> None:
+        if self._wanted.read_count >= _MOST_WAITING:
             self._fail(f"{_MOST_WAITING} typed turns wait for {self._bridge.vendor.name}")
             return
         self._stop_reply()
@@ -481,63 +418,27 @@ class BridgeConversation(Conversation, UpstreamHandler):
             self.emit(NoSpeechUpTo(sequence))
 
     def _item_text(self, item_id: str, text: str) -> None:
-        if item_id in self._cut_items or self._saying is not None:
-            return
-        self._texts[item_id] = text
-        if text.rstrip().endswith(_SENTENCE_ENDS):
-            self._reword()
-
-    def _reword(self) -> None:
-        """Let the session know the words of the reply; each time costs it a save, so sentence by sentence."""
-        text = None if self._item is None else self._texts.get(self._item)
-        if text is not None and self._spoken.reword(text):
-            self.emit(ReplyText(text))
+        if not self._reply.is_cut(item_id) and self._wanted.saying is None:
+            self._reply.text(item_id, text)
 
     def _item_audio(self, item_id: str, audio: bytes, is_verbatim: bool) -> None:
-        if item_id in self._cut_items or (is_verbatim and self._saying is None):
+        if self._reply.is_cut(item_id) or (is_verbatim and self._wanted.saying is None):
             return  # the caller spoke
-        saying = self._saying if is_verbatim else None
-        if saying is not None:
-            skipped = min(saying.skip_bytes, len(audio))
-            saying.skip_bytes -= skipped
-            audio = audio[skipped:]
-            saying.made_bytes += len(audio)
-            self._item = item_id if self._item is not None else None
-        if self._item != item_id:
-            self._end_reply()
-            text = self._texts.get(item_id, "") if saying is None else saying.text or ""
-            self._item = item_id
-            self.emit(Reply(text))
-            self._spoken.begin(item_id, text)
-        if audio:
-            self._spoken.add(audio)
-            self.emit(ReplyAudio(audio))
+        self._reply.audio(item_id, audio, self._wanted.saying if is_verbatim else None)
 
     def _item_ended(self, item_id: str) -> None:
-        if self._item == item_id:
-            self._saying = None
-            self._end_reply()
-        self._texts.pop(item_id, None)
-
-    def _end_reply(self) -> None:
-        if self._item is not None:
-            self._reword()
-            self._item = None
-            self.emit(ReplyEnded())
-            self._changes.notify()
+        if self._reply.item_ended(item_id):
+            self._wanted.saying = None
 
     def _cut_reply(self) -> None:
         """Nothing more is said of the item in progress."""
-        if self._item is not None:
-            self._cut_items.append(self._item)
-            self._item = None
-        self._saying = None
-        self._changes.notify()
+        self._wanted.saying = None
+        self._reply.cut()
 
     def _stop_reply(self) -> None:
         """Stop what is being said because of us."""
-        is_made = self._item is not None or self._is_answering
-        self._reword()
+        is_made = self._reply.is_open or self._is_answering
+        self._reply.reword()
         self.emit(StopReply())
         self._cut_reply()
         if is_made and self._is_ready:
@@ -555,10 +456,10 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._is_answering = False
         if not is_cut:
             self._malformed.answered()
-        self._end_reply()
+        self._reply.end()
         if is_verbatim:
-            self._saying = None
-        elif not is_cut and not self._tools and not self._has_unanswered:
+            self._wanted.saying = None
+        elif not is_cut and not self._tools and not self._wanted.has_unanswered:
             self._is_turn_pending = False
             self._progress.commit()
         elif is_cut and self._is_caller_speaking:
@@ -582,8 +483,8 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._changes.notify()
         self._advance()
 
-    def _want(self, wanted: _Wanted) -> None:
-        self._wanted.append(wanted)
+    def _want(self, wanted: Wanted) -> None:
+        self._wanted.add(wanted)
         self._advance()
 
     def _advance(self) -> None:
@@ -591,14 +492,14 @@ class BridgeConversation(Conversation, UpstreamHandler):
         is_free = not (self._is_answering or self._is_caller_speaking or self._awaited or self._tools)
         if self.is_closed or not (self._is_ready and is_free and self._wanted):
             return
-        wanted = self._wanted.popleft()
+        wanted = self._wanted.next()
         if wanted.text is None:
             messages: list[Message] | None = self._session.answer()
         elif wanted.is_read:
             messages = self._session.press(wanted.text) if wanted.is_digit else self._session.read(wanted.text)
         else:
             messages = self._session.say(wanted.text, is_in_history=wanted.is_in_history)
-            self._saying = None if messages is None else wanted
+            self._wanted.saying = None if messages is None else wanted
         if messages:
             self._is_answering = True
             self._upstream.send(messages)
@@ -607,30 +508,13 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._changes.notify()
 
     @property
-    def _has_unanswered(self) -> bool:
-        """Whether the vendor was not yet asked to answer the newest turn."""
-        return any(each.is_read or each.text is None for each in self._wanted)
-
-    def _answer_what_the_history_holds(self) -> None:
-        """A new session is given typed turns with its history: none is read to it again, and one answer is wanted."""
-        if any(each.is_read for each in self._wanted):
-            self._wanted = deque(each for each in self._wanted if each.text is not None and not each.is_read)
-            self._wanted.append(_Wanted())
-
-    @property
     def _is_idle(self) -> bool:
-        is_making = self._is_answering or self._item is not None or self._tools or self._wanted
+        is_making = self._is_answering or self._reply.is_open or self._tools or self._wanted
         return self._is_ready and not (is_making or self._is_caller_speaking or self._has_partial or self._awaited)
 
     @property
     def _is_quiet(self) -> bool:
         return self._is_idle and not self._spoken.is_outstanding
-
-    def _forget_awaited(self) -> None:
-        self._awaited.clear()
-        self._missed = 0
-        self._held.clear()
-        self._wait_for_words()
 
     async def _finish(self) -> None:
         """Give silence as a caller would, faster than in real time, until nothing is pending."""

@@ -1,0 +1,1 @@
+"""The parts of one call: each owns one thing that a `BridgeConversation` follows."""
