@@ -16,35 +16,29 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from voice_gateway.agents.bridges.bridge.upstream import Upstream, UpstreamHandler, UpstreamTimes
-from voice_gateway.agents.bridges.bridge.vendor import LocateError, Message, Target
+from voice_gateway.agents.bridges.bridge.vendor import LocateError, Message
 from voice_gateway.agents.bridges.elevenlabs import ElevenLabs, ElevenLabsSettings
 from voice_gateway.agents.bridges.gemini import Gemini, GeminiSettings
 
 KEY = "k-never-shown"
 
 
-class Recorded(UpstreamHandler):
-    """Notes how sessions end; takes a message as the session of the vendor does."""
+def recording(vendor: Gemini, failures: list[str]) -> UpstreamHandler:
+    """Note how sessions end; take a message as the session of the vendor does."""
+    session = vendor.session([])
 
-    def __init__(self, vendor: Gemini) -> None:
-        self.failures: list[str] = []
-        self._session = vendor.session([])
+    def receive(message: Message) -> None:
+        session.receive(message)
 
-    def on_open(self) -> list[Message]:
-        return ["what the caller said"]
-
-    def on_message(self, message: Message) -> None:
-        self._session.receive(message)
-
-    def on_lost(self, reason: str) -> None: ...
-
-    def on_failed(self, sentence: str) -> None:
-        self.failures.append(sentence)
-
-    def position_ms(self) -> float:
-        return 0.0
-
-    def on_received(self, position_ms: float) -> None: ...
+    return UpstreamHandler(
+        on_open=lambda: ["what the caller said"],
+        on_message=receive,
+        on_malformed=lambda _kind: None,
+        on_lost=lambda _reason: None,
+        on_failed=failures.append,
+        position_ms=lambda: 0.0,
+        on_received=lambda _position_ms: None,
+    )
 
 
 @asynccontextmanager
@@ -55,10 +49,10 @@ async def vendor_server(answer: Any, on_request: Any = None) -> AsyncIterator[st
 
 async def failure_at(url: str) -> str:
     vendor = Gemini(GeminiSettings(model="m", base_url=url))
-    handler = Recorded(vendor)
+    failures: list[str] = []
     async with asyncio.timeout(10.0):
-        await Upstream(vendor, vendor.target(KEY), handler, UpstreamTimes(give_up_s=0.0)).run()
-    return handler.failures[-1]
+        await Upstream(vendor, vendor.target(KEY), recording(vendor, failures), UpstreamTimes(give_up_s=0.0)).run()
+    return failures[-1]
 
 
 async def test_a_key_does_not_follow_a_websocket_redirect() -> None:

@@ -227,8 +227,8 @@ class GPTLiveSession(VendorSession):
     def read(self, text: str) -> list[Message]:
         """Give the text to the model that calls tools, as a message of the user; without tools, as context to speak of.
 
-        The vendor's voice model takes no message of the user. What it still says of an earlier answer is not told
-        apart from the answer to this.
+        The vendor's voice model takes no message of the user. What it still says of an earlier answer cannot be
+        distinguished from the answer to this.
         """
         self._item, self._text, self._is_saying = "", "", False
         self._silence.clear()

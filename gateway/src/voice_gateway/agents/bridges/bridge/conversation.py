@@ -108,7 +108,7 @@ class Bridge:
     malformed: MalformedCounter = field(default_factory=MalformedCounter)
 
 
-class BridgeConversation(Conversation, UpstreamHandler):
+class BridgeConversation(Conversation):
     """Sessions at the vendor come and go; turns, journal and unreleased audio stay, and each new session is given them.
 
     A turn is pending, and saved with its words as such, until the vendor's answer to it is whole.
@@ -147,7 +147,16 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._finishing: asyncio.Task[None] | None = None
         self._failing: asyncio.Task[None] | None = None
         self._malformed = MalformedMessages(vendor.name, bridge.malformed)
-        self._upstream = Upstream(vendor, bridge.target, self, bridge.times.upstream)
+        handler = UpstreamHandler(
+            on_open=self._on_open,
+            on_message=self._on_message,
+            on_malformed=self._on_malformed,
+            on_lost=self._on_lost,
+            on_failed=self._fail,
+            position_ms=lambda: self._audio.position_ms,
+            on_received=self._on_received,
+        )
+        self._upstream = Upstream(vendor, bridge.target, handler, bridge.times.upstream)
         self._task = asyncio.get_running_loop().create_task(self._upstream.run())
 
     @property
@@ -229,7 +238,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
 
     # The vendor's side.
 
-    def on_open(self) -> list[Message]:
+    def _on_open(self) -> list[Message]:
         """Configure a new session and replay the history to it."""
         self._session_number += 1
         self._reply.session_opened()
@@ -242,7 +251,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
         history = [Said(line.role == "user", line.text) for line in lines if line.text]
         return self._session.opened(history[-_MOST_HISTORY_LINES:])
 
-    def on_message(self, message: Message) -> None:
+    def _on_message(self, message: Message) -> None:
         """Take a message; what belongs to an answer is held back until the words that it answers are saved."""
         events = self._malformed.read(self._session, message)
         if events is None:
@@ -258,11 +267,11 @@ class BridgeConversation(Conversation, UpstreamHandler):
                 return
         self._advance()
 
-    def on_malformed(self, kind: str) -> None:
+    def _on_malformed(self, kind: str) -> None:
         self._malformed.found(kind)
         self._session_is_broken()
 
-    def on_lost(self, reason: str) -> None:
+    def _on_lost(self, reason: str) -> None:
         """Begin again what was not finished, in the session that follows."""
         self._is_ready = self._is_answering = self._is_caller_speaking = self._has_partial = False
         self._renewal.lost()
@@ -275,13 +284,7 @@ class BridgeConversation(Conversation, UpstreamHandler):
         self._wanted.session_lost(is_turn_pending=self._is_turn_pending)
         self._changes.notify()
 
-    def on_failed(self, sentence: str) -> None:
-        self._fail(sentence)
-
-    def position_ms(self) -> float:
-        return self._audio.position_ms
-
-    def on_received(self, position_ms: float) -> None:
+    def _on_received(self, position_ms: float) -> None:
         """Release the audio in which no speech can begin any more; cross the session's end where it is near."""
         if not self._is_ready:
             return

@@ -53,7 +53,7 @@ class MalformedMessages:
             return []
         try:
             return session.receive(message)
-        except Exception as error:  # what a peer sends must never raise further, whatever a vendor's part forgot
+        except Exception as error:  # what a peer sends must never raise further, even what a vendor's part forgot
             # neither the message nor the error's text is repeated: they may hold the caller's words
             is_expected = isinstance(error, msgspec.DecodeError | ValueError)
             self.found("shape", len(message), None if is_expected else type(error).__name__)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -55,36 +56,24 @@ class UpstreamTimes:
     silent_s: float = 10.0
 
 
+@dataclass(frozen=True, slots=True)
 class UpstreamHandler:
-    """What follows from the WebSocket's life; each is called on the event loop."""
+    """What follows from the WebSocket's life; each is called on the event loop.
 
-    def on_open(self) -> list[Message]:
-        """A new session begins: return what is sent first."""
-        raise NotImplementedError
+    `on_open`: a new session begins; returns what is sent first. `on_message`: a message arrived. `on_malformed`: one
+    that cannot be taken, as it is too large (`oversized`) or no WebSocket's (`framing`). `on_lost`: the session is
+    over, for this reason, and another one is tried. `on_failed`: no session can be had, in one sentence; nothing follows.
+    `position_ms` returns how much of the caller's audio was given to the session. `on_received`: the vendor answered a
+    ping that was sent behind this much of it; each second.
+    """
 
-    def on_message(self, message: Message) -> None:
-        """A message arrived."""
-        raise NotImplementedError
-
-    def on_malformed(self, kind: str) -> None:
-        """A message arrived that cannot be taken, as it is too large (`oversized`) or no WebSocket's (`framing`)."""
-        raise NotImplementedError
-
-    def on_lost(self, reason: str) -> None:
-        """The session is over, and another one is tried."""
-        raise NotImplementedError
-
-    def on_failed(self, sentence: str) -> None:
-        """No session can be had; nothing follows."""
-        raise NotImplementedError
-
-    def position_ms(self) -> float:
-        """Return how much of the caller's audio was given to the session."""
-        raise NotImplementedError
-
-    def on_received(self, position_ms: float) -> None:
-        """The vendor answered a ping that was sent behind this much of the caller's audio; each second."""
-        raise NotImplementedError
+    on_open: Callable[[], list[Message]]
+    on_message: Callable[[Message], None]
+    on_malformed: Callable[[str], None]
+    on_lost: Callable[[str], None]
+    on_failed: Callable[[str], None]
+    position_ms: Callable[[], float]
+    on_received: Callable[[float], None]
 
 
 class _Connect(connect):
