@@ -16,7 +16,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from voice_gateway.agents.bridges.bridge.upstream import Upstream, UpstreamHandler, UpstreamTimes
-from voice_gateway.agents.bridges.bridge.vendor import LocateError, Message
+from voice_gateway.agents.bridges.bridge.vendor import LocateError, Message, Target
 from voice_gateway.agents.bridges.elevenlabs import ElevenLabs, ElevenLabsSettings
 from voice_gateway.agents.bridges.gemini import Gemini, GeminiSettings
 
