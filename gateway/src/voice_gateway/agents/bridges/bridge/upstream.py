@@ -62,9 +62,9 @@ class UpstreamHandler:
 
     `on_open`: a new session begins; returns what is sent first. `on_message`: a message arrived. `on_malformed`: one
     that cannot be taken, as it is too large (`oversized`) or no WebSocket's (`framing`). `on_lost`: the session is
-    over, for this reason, and another one is tried. `on_failed`: no session can be had, in one sentence; nothing follows.
-    `position_ms` returns how much of the caller's audio was given to the session. `on_received`: the vendor answered a
-    ping that was sent behind this much of it; each second.
+    over, for this reason, and another one is tried. `on_failed`: no session can be had, in one sentence; nothing
+    follows. `position_ms` returns how much of the caller's audio was given to the session. `on_received`: the vendor
+    answered a ping that was sent behind this much of it; each second.
     """
 
     on_open: Callable[[], list[Message]]
