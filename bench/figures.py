@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,28 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def save(name: str, document: Mapping[str, Any], markdown: str) -> Path:
+def save(name: str, document: Mapping[str, Any], markdown: str, *, is_shown: bool = True) -> Path:
     """Write `NAME.json` and `NAME.md` under bench/results, print the table, and return the table's path."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "kernel": platform.release(), "machine": platform.machine()}
-    (RESULTS / f"{name}.json").write_text(json.dumps({"machine": machine, **document}, indent=2) + "\n")
+    contents = {"machine": machine, "commit": commit(), **document}
+    (RESULTS / f"{name}.json").write_text(json.dumps(contents, indent=2) + "\n")
     path = RESULTS / f"{name}.md"
     path.write_text(markdown + "\n")
-    print(markdown)
+    if is_shown:
+        print(markdown)
     return path
+
+
+def commit() -> str:
+    """The commit that is measured, with `-dirty` where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+    return found.stdout.strip()
+
+
+def saved(name: str) -> dict[str, Any]:
+    """What `save` wrote at this commit, for a run that goes on; empty where there is nothing of it."""
+    path = RESULTS / f"{name}.json"
+    document: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return document if document.get("commit") == commit() else {}

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 import wave
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from bench.agents.ways import ROOT, Started, TcpRelay, Way, start_vendor, start_worker
+from bench.agents.lane import Lane
+from bench.agents.processes import ROOT
 from bench.link import NatLink
 from voice_client import AudioOptions, Security, VoiceClient
-from voice_gateway.certificates.development import ensure_certificate
 
 NOTHING: Final = "nothing"
 MID_SPEECH: Final = "in mid-speech"
@@ -35,7 +33,7 @@ _AUDIBLE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What is killed, "worker" or "vendor", and where; `victim` is empty in an undisturbed call."""
+    """What is killed, "worker", "host" or "vendor", and where; `victim` is empty in an undisturbed call."""
 
     victim: str
     place: str
@@ -87,78 +85,13 @@ class Ear:
 
 
 @dataclass(slots=True)
-class Lane:
-    """Two workers with one agent and one store, and two vendors where the agent has one: one of each is spare."""
-
-    way: Way
-    folder: Path
-    has_store: bool = True
-    workers: list[Started] = field(default_factory=list)
-    vendors: list[Started] = field(default_factory=list)
-    relay: TcpRelay | None = None
-    relay_port: int | None = None
-    started: int = 0
-
-    async def start(self) -> None:
-        """Start all processes that are missing."""
-        if not self.started:
-            self.folder.mkdir(exist_ok=True)
-            ensure_certificate(self.folder, now=time.time())
-        if self.way.vendor is not None:
-            while len(self.vendors) < 2:
-                self.started += 1
-                self.vendors.append(await start_vendor(self.way, self.folder, f"vendor-{self.started}"))
-            if self.relay is None:
-                self.relay = TcpRelay(self.vendors[0].facts["port"])
-                self.relay_port = await self.relay.start()
-            self.relay.port = self.vendors[0].facts["port"]
-        while len(self.workers) < 2:
-            self.started += 1
-            name = f"w-{self.started}"
-            worker = await start_worker(self.way, self.folder, name, self.relay_port, has_store=self.has_store)
-            self.workers.append(worker)
-
-    async def stop(self) -> None:
-        """End all processes."""
-        for each in (*self.workers, *self.vendors):
-            await each.kill()
-        if self.relay is not None:
-            self.relay.stop()
-
-    async def kill(self, victim: str, link: NatLink) -> None:
-        """Kill the first worker or vendor, and lead its traffic to the spare one."""
-        if victim == "worker":
-            dead = self.workers.pop(0)
-            dead.process.kill()
-            link.upstream = self.workers[0].address
-            link.rebind()
-        else:
-            dead = self.vendors.pop(0)
-            dead.process.kill()
-            assert self.relay is not None
-            self.relay.port = self.vendors[0].facts["port"]
-        await dead.process.wait()
-
-    @property
-    def orders(self) -> Path:
-        """Return where tools write their effects."""
-        return self.folder / "orders"
-
-    def keys(self) -> tuple[str, ...]:
-        """Return the key of each effect."""
-        lines = self.orders.read_text().splitlines() if self.orders.exists() else []
-        return tuple(line.partition(" ")[0] for line in lines)
-
-    def violations(self) -> tuple[str, ...]:
-        """Return what all vendors complained of."""
-        logs = sorted(self.folder.glob("vendor-*.log"))
-        return tuple(line for log in logs for line in log.read_text().splitlines() if line.startswith("violation: "))
-
-
-@dataclass(slots=True)
 class _Kill:
+    """What the calls of one round share: they speak once all are connected, and the spare process is there."""
+
     killed_at: float | None = None
-    spoken_at: list[float] = field(default_factory=list)
+    connected: int = 0
+    spoken: int = 0
+    may_speak: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def recording(name: str) -> bytes:
@@ -179,6 +112,12 @@ async def hold_calls(lane: Lane, cell: Cell, count: int) -> Round:
     async with NatLink(lane.workers[0].address, 0.0) as link:
         calls = [asyncio.create_task(_call(lane, link, kill)) for _ in range(count)]
         try:
+            async with asyncio.timeout(_CALL_TIMEOUT_S / 2):
+                while kill.connected < count:  # noqa: ASYNC110 - calls of this loop
+                    await asyncio.sleep(0.01)
+            if cell.victim == "host":
+                await lane.reveal(lane.hosts[1])
+            kill.may_speak.set()
             if cell.victim:
                 await _reached(lane, cell, kill, count)
                 kill.killed_at = asyncio.get_running_loop().time()
@@ -191,7 +130,7 @@ async def hold_calls(lane: Lane, cell: Cell, count: int) -> Round:
 
 async def _reached(lane: Lane, cell: Cell, kill: _Kill, count: int) -> None:
     async with asyncio.timeout(_CALL_TIMEOUT_S / 2):
-        while len(kill.spoken_at) < count:  # noqa: ASYNC110 - calls of this loop
+        while kill.spoken < count:  # noqa: ASYNC110 - calls of this loop
             await asyncio.sleep(0.01)
         if cell.place == MID_SPEECH:
             await asyncio.sleep(_KILL_AFTER_S)
@@ -213,8 +152,10 @@ async def _call(lane: Lane, link: NatLink, kill: _Kill) -> Outcome:
     said_at = loop.time()
     try:
         async with client as call:
+            kill.connected += 1
+            await kill.may_speak.wait()
             said_at = loop.time() + len(speech) / 32_000
-            kill.spoken_at.append(loop.time())
+            kill.spoken += 1
             speaking = asyncio.create_task(call.speak(speech + _SILENCE))
             try:
                 async with asyncio.timeout(_CALL_TIMEOUT_S):
@@ -224,7 +165,7 @@ async def _call(lane: Lane, link: NatLink, kill: _Kill) -> Outcome:
             await call.finish(_CALL_TIMEOUT_S)
     except Exception as failure:  # however a call fails, its words count as lost
         error = f"{type(failure).__name__}: {failure}"
-        kill.spoken_at.append(loop.time())
+        kill.connected, kill.spoken = kill.connected + 1, kill.spoken + 1
     silence_s = ear.longest_silence_s(max(said_at, kill.killed_at or 0.0))
     lines = [(line.role, line.text) for line in client.transcript]
     heard = " ".join(text for role, text in lines if role == "user")

@@ -1,7 +1,7 @@
 """A local vendor in a process of its own, which can be killed: `python -m tests.agents.support.vendor_program NAME`.
 
 It prints its port as JSON, and serves until it is killed; each violation of the protocol is a line on standard error.
-`NAME` is openai, deepgram, elevenlabs or gemini.
+`NAME` is openai, gpt-live, deepgram, elevenlabs or gemini.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 
+from tests.agents.support.gpt_live_server import live_server
 from tests.agents.support.openai_realtime_server import realtime_server
 from tests.agents.support.vendor_voice import RECORDING_HZ, Ears, shop_brain
 from tests.agents.support.vendors.brain import opened_ears
@@ -60,6 +61,9 @@ async def serve(name: str) -> None:
     if name == "openai":
         async with realtime_server(brain=shop_brain, pace_s=0.05) as openai:
             await _report(openai.port, openai.faults)
+    if name == "gpt-live":
+        async with live_server(brain=shop_brain, pace_s=0.02) as live:
+            await _report(live.port, live.faults)
     async with opened_ears(EarsRecogniser()) as ears, vendor_server(ears, KINDS[name]) as vendor:
         vendor.offers_tools = True
         await _report(vendor.port, vendor.violations)
