@@ -116,7 +116,7 @@ async def hold_calls(lane: Lane, cell: Cell, count: int) -> Round:
                 while kill.connected < count:  # noqa: ASYNC110 - calls of this loop
                     await asyncio.sleep(0.01)
             if cell.victim == "host":
-                await lane.reveal(lane.hosts[1])
+                await lane.reveal_spare()
             kill.may_speak.set()
             if cell.victim:
                 await _reached(lane, cell, kill, count)

@@ -57,6 +57,8 @@ class Lane:
             index = min(set(range(_HOSTS)) - {host.index for host in self.hosts})
             started = await start_host(self.way, self.folder, self._next("host"), f"unix:{self._hidden(index)}")
             self.hosts.append(Host(index, started))
+        if self.hosts:
+            self._unhide(self.hosts[0])
         addresses = [f"unix:{self._socket(index)}" for index in range(_HOSTS)]
         while len(self.workers) < 2:
             self.workers.append(
@@ -64,17 +66,22 @@ class Lane:
                     self.way, self.folder, self._next("w"), self.relay_port, addresses, has_store=self.has_store
                 )
             )
-        if self.hosts:
-            await self.reveal(self.hosts[0])
+        await self._until_ready()
 
-    async def reveal(self, host: Host) -> None:
-        """Let the workers find this host, and wait until they have."""
+    async def reveal_spare(self) -> None:
+        """Let the workers find the second host, and wait until they have."""
+        self._unhide(self.hosts[1])
+        await self._until_ready()
+
+    def _unhide(self, host: Host) -> None:
         if host.is_hidden:
             self._hidden(host.index).replace(self._socket(host.index))
             host.is_hidden = False
+
+    async def _until_ready(self) -> None:
         seen = sum(not each.is_hidden for each in self.hosts)
         async with asyncio.timeout(_READY_TIMEOUT_S):
-            for worker in self.workers:
+            for worker in self.workers if self.hosts else ():
                 while (await _metrics(worker)).count('state="ready"} 1.0') < seen:  # noqa: ASYNC110 - another process
                     await asyncio.sleep(0.1)
 

@@ -1,122 +1,101 @@
-"""`python -m bench.hosts [kills] [controls] [blocked] [turns] [--count 20] [--cells 2]`; without a part, all of them.
+"""What calls lose when their agent host is killed, and how late calls are beside a host that stands still.
 
-`kills`: calls whose agent host is killed at each point of a turn. `controls`: the same where tools have no journal, and
-where the worker keeps no frames for the next host. `blocked`: 50 calls beside one that blocks its host's event loop.
-`turns`: the time that a host adds to a turn. Results are printed, a JSON document last.
+`kills`: calls whose agent host is killed at each of seven points of a turn, several calls at each kill. `controls`: the
+same where tools have no journal, and where the worker keeps no frames for the next host; they must double effects and
+lose words, else the exit status is 1. `blocked`: 50 calls beside one that blocks its host's event loop for 5 s. Speech
+to text and synthesis are stand-ins, unless `--models` asks for the order agent's. `make bench-hosts`; its results are
+`hosts.md` and `hosts.json`, written after each kill, and `--resume` goes on with those of the same commit.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
-import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from bench.hosts.cell import CONTROL_PROGRAM, PROGRAM, Cell
-from bench.hosts.costs import blocked, turns
-from bench.hosts.kills import WORDS, KillOutcome, hold_call
-from bench.hosts.waiter import POINTS
+from bench.figures import save, saved, table
+from bench.hosts.blocked import blocked
+from bench.hosts.points import HEADER, Setting, settings
 
-PARTS = ("kills", "controls", "blocked", "turns")
+NAME: Final = "hosts"
+PARTS: Final = ("kills", "controls", "blocked")
+BLOCKED_HEADER: Final = ("50 calls: a frame's way to the agent and back", "n", "median ms", "p99 ms", "max ms")
+
+
+class Results:
+    """Prints and saves what was measured, after each kill."""
+
+    def __init__(self, measured: list[Setting], count: int) -> None:
+        self.settings = measured
+        self.blocked: dict[str, Any] = {}
+        self._count = count
+        self._began = time.monotonic()
+
+    def on_kill(self, setting: Setting, point: str) -> None:
+        """Print one line, and save all."""
+        points = sum(len(each.points) for each in self.settings)
+        left = sum(len(each.left(self._count)) for each in self.settings)
+        elapsed_s = time.monotonic() - self._began
+        row = " | ".join(map(str, setting.row(point)))
+        print(f"{elapsed_s:5.0f} s, {points - left} of {points} cells | {row}", flush=True)
+        for error in setting.figures(point)["errors"]:
+            print(f"    {error}", flush=True)
+        self.save(is_shown=False)
+
+    def save(self, *, is_shown: bool) -> None:
+        """Write the results."""
+        rows = [setting.row(point) for setting in self.settings for point in setting.kills]
+        late = [
+            [name, *(found[each] for each in ("n", "median", "p99", "max"))] for name, found in self.blocked.items()
+        ]
+        title = "Calls whose agent host is killed, on loopback; the gap is until the next host has the call"
+        text = f"{title}\n\n{table(HEADER, rows)}\n\n{table(BLOCKED_HEADER, late)}"
+        cells = [each for setting in self.settings for each in setting.documents()]
+        save(NAME, {"cells": cells, "blocked": self.blocked}, text, is_shown=is_shown)
+
+
+async def _measure(results: Results, count: int, calls: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="hosts-", ignore_cleanup_errors=True) as folder:
+        for number, setting in enumerate(results.settings):
+            await setting.run(Path(folder) / str(number), count, calls, results.on_kill)
 
 
 def main() -> None:
     """Run the parts that are asked for."""
-    parser = argparse.ArgumentParser(prog="python -m bench.hosts", description=(__doc__ or "").split("\n\n")[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)}; default: all")
-    parser.add_argument("--count", type=int, default=20, help="kills at each point")
-    parser.add_argument("--cells", type=int, default=2, help="workers with their hosts at the same time")
-    parser.add_argument("--light", action="store_true", help="neither speech to text nor synthesis: for a busy machine")
+    parser.add_argument("--count", type=int, default=20, help="calls at each point")
+    parser.add_argument("--calls", type=int, default=10, help="calls that one kill meets")
+    parser.add_argument("--models", action="store_true", help="the order agent's speech to text and synthesis")
+    parser.add_argument("--quick", action="store_true", help="3 calls and one kill at each point, blocked for 2 s")
+    parser.add_argument("--resume", action="store_true", help="keep what was measured at this commit")
     asked = parser.parse_args()
-    if asked.light:
-        os.environ["HOSTS_BENCH_LIGHT"] = "1"
-    unknown = set(asked.parts) - set(PARTS)
-    if unknown:
-        parser.error(f"unknown part {', '.join(sorted(unknown))}")
+    if asked.models:
+        os.environ["HOSTS_BENCH_MODELS"] = "1"
     parts = asked.parts or PARTS
-    results: dict[str, Any] = {}
-    if "kills" in parts:
-        results["kills"] = asyncio.run(_kills(POINTS, asked.count, asked.cells))
-    if "controls" in parts:
-        print("control: tools without a journal")
-        results["no journal"] = asyncio.run(
-            _kills(("after_effect",), asked.count, asked.cells, environ={"HOSTS_BENCH_CONTROL": "1"})
-        )
-        print("control: a worker that keeps nothing for the next host")
-        results["no replay"] = asyncio.run(
-            _kills(("in_utterance", "before_understood"), asked.count, asked.cells, program=CONTROL_PROGRAM)
-        )
-    if "blocked" in parts:
-        results["blocked"] = asyncio.run(blocked())
-    if "turns" in parts:
-        results["turns"] = asyncio.run(turns())
-    print(json.dumps(results))
-
-
-async def _kills(
-    points: Sequence[str],
-    count: int,
-    cells: int,
-    *,
-    program: Sequence[str] = PROGRAM,
-    environ: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    due = [point for point in points for _ in range(count)]
-    outcomes: dict[str, list[KillOutcome | None]] = {point: [] for point in points}
-    reported: dict[str, dict[str, Any]] = {}
-
-    async def work(folder: Path) -> None:
-        cell = Cell(
-            folder, host_count=2 if "HOSTS_BENCH_LIGHT" in os.environ else 3, program=program, environ=environ or {}
-        )
-        try:
-            await cell.start()
-            while due:
-                point = due.pop(0)
-                try:
-                    await cell.revive(ready=2)
-                    outcomes[point].append(await hold_call(cell, point, WORDS[:1]))
-                except Exception as error:  # a call that fails is an outcome; the other points are still measured
-                    print(f"{point}: the call failed: {type(error).__name__}: {error}", flush=True)
-                    outcomes[point].append(None)
-                if len(outcomes[point]) == count:
-                    reported[point] = _reported(point, outcomes[point])
-        finally:
-            await cell.stop()
-
-    with tempfile.TemporaryDirectory(prefix="hosts-", ignore_cleanup_errors=True) as folder:
-        await asyncio.gather(*(work(Path(folder) / str(number)) for number in range(cells)))
-    return reported
-
-
-def _reported(point: str, found: Sequence[KillOutcome | None]) -> dict[str, Any]:
-    calls = [each for each in found if each is not None]
-    killed = [each for each in calls if each.was_killed]
-    gaps_ms = sorted(each.gap_ms for each in killed if each.gap_ms is not None)
-    figures = {
-        "calls": len(found),
-        "failed": len(found) - len(calls),
-        "killed": len(killed),
-        "words lost": sum(each.words_lost for each in calls),
-        "effects under a second key": sum(each.doubled for each in calls),
-        "effects repeated under their key": sum(each.repeated for each in calls),
-        "wrong states": sum(not each.is_state_right for each in calls),
-        "wrong transcripts": sum(not each.is_transcript_right for each in calls),
-        "gap ms median": round(statistics.median(gaps_ms), 1) if gaps_ms else None,
-        "gap ms p99": round(percentile(gaps_ms, 0.99), 1) if gaps_ms else None,
-    }
-    print(f"{point}: " + ", ".join(f"{name} {value}" for name, value in figures.items()), flush=True)
-    return figures
-
-
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """Return the value below which this share of the sorted values lies."""
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"unknown part {', '.join(sorted(unknown))}: one of {', '.join(PARTS)}")
+    count, calls = (3, 3) if asked.quick else (asked.count, min(asked.calls, asked.count))
+    results = Results([each for part, found in settings().items() if part in parts for each in found], count)
+    if asked.resume:
+        earlier = saved(NAME)
+        results.blocked = earlier.get("blocked", {})
+        for setting in results.settings:
+            setting.restore(earlier.get("cells", ()))
+    faults = ["it was interrupted"]
+    with suppress(KeyboardInterrupt):  # what was measured until then is saved
+        asyncio.run(_measure(results, count, calls))
+        if "blocked" in parts and not results.blocked:
+            results.blocked = asyncio.run(blocked(2.0 if asked.quick else 5.0))
+        faults = [fault for setting in results.settings for fault in setting.faults()]
+    results.save(is_shown=True)
+    if faults:
+        raise SystemExit("\n".join(faults))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ class Cell:
     folder: Path
     agent: str = "bench.hosts.waiter:KilledWaiter"
     host_count: int = 2
+    has_spare: bool = False
+    """The last host is hidden from the worker until `reveal`, so that all calls are at the others."""
     settings: str = ""
     """More of the worker's settings; those of `[agent]` unless it has hosts."""
     program: Sequence[str] = PROGRAM
@@ -52,13 +54,15 @@ class Cell:
     worker: asyncio.subprocess.Process | None = None
     hosts: dict[int, asyncio.subprocess.Process] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
-    starting: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     started: list[asyncio.subprocess.Process] = field(default_factory=list)
+    hidden: set[int] = field(default_factory=set)
 
     async def start(self) -> None:
         """Start the hosts and the worker; returns when calls are taken."""
         self.folder.mkdir(parents=True, exist_ok=True)
         ensure_certificate(self.folder / "certs", now=time.time())
+        if self.has_spare:
+            self.hidden.add(self.host_count - 1)
         await asyncio.gather(*(self.start_host(index) for index in range(self.host_count)))
         await self.start_worker()
 
@@ -74,31 +78,40 @@ class Cell:
 
     async def start_host(self, index: int) -> None:
         """Start one host; returns when it listens."""
-        command = (*PROGRAM, "agent", "run", self.agent, "--json", "--listen", f"unix:{self.socket(index)}")
+        path = self.socket(index, is_hidden=index in self.hidden)
+        command = (*PROGRAM, "agent", "run", self.agent, "--json", "--listen", f"unix:{path}")
         self.hosts[index], _ = await self._started((*command, "--log-format", "json"), f"host-{index}.log")
 
-    def socket(self, index: int) -> Path:
+    def socket(self, index: int, *, is_hidden: bool = False) -> Path:
         """Return where a host listens."""
-        return self.folder / f"agents-{index}.sock"
+        return self.folder / f"agents-{index}.{'hidden' if is_hidden else 'sock'}"
 
     async def stop(self) -> None:
         """End all processes."""
-        for task in self.starting.values():
-            task.cancel()
-        await asyncio.gather(*self.starting.values(), return_exceptions=True)
         for process in self.started:
             if process.returncode is None:
                 process.send_signal(signal.SIGKILL)
         await asyncio.gather(*(process.wait() for process in self.started))
 
-    async def revive(self, ready: int | None = None) -> None:
-        """Start the hosts that have ended, and wait until so many are ready, by default all."""
+    async def revive(self) -> None:
+        """Start the hosts that have ended, hidden where there is a spare one, and wait until the others are ready."""
         for index, process in list(self.hosts.items()):
-            starting = self.starting.get(index)
-            if process.returncode is not None and (starting is None or starting.done()):
-                self.starting[index] = asyncio.get_running_loop().create_task(self.start_host(index))
+            if process.returncode is not None:
+                if self.has_spare:
+                    self.hidden.add(index)
+                await self.start_host(index)
+        await self._ready()
+
+    async def reveal(self) -> None:
+        """Let the worker find the hidden hosts, and wait until it has."""
+        for index in tuple(self.hidden):
+            self.socket(index, is_hidden=True).replace(self.socket(index))
+            self.hidden.discard(index)
+        await self._ready()
+
+    async def _ready(self) -> None:
         async with asyncio.timeout(_START_TIMEOUT_S):
-            while (await self.metrics()).count('state="ready"} 1.0') < (ready or self.host_count):  # noqa: ASYNC110 - processes
+            while (await self.metrics()).count('state="ready"} 1.0') < len(self.hosts) - len(self.hidden):  # noqa: ASYNC110 - processes
                 await asyncio.sleep(0.1)
 
     async def metrics(self) -> str:

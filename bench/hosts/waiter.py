@@ -1,7 +1,7 @@
 """Agents that end or block their own process at a chosen point.
 
-The folder in the variable `HOSTS_BENCH` holds `die`, the point at which the next process ends, and gets `died`,
-`opened` and `effects`, one line each time.
+The folder in the variable `HOSTS_BENCH` holds `die`, the point at which the next process ends and how many of its calls
+are to be there by then, and gets `died`, `opened` and `effects`, one line each time.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ POINTS: Final = (
 )
 _WHOLE_BYTES: Final = 58_000
 """An utterance of that recording, with the pause that ends it."""
+_PATIENCE_S: Final = 10.0
+"""So long after the first call the process ends in any case."""
 _SENT_S: Final = 0.01
 """After so long what was emitted has left the process."""
 
@@ -60,20 +62,42 @@ def note(name: str, text: str = "") -> None:
         file.write(f"{time.time():.6f} {os.getpid()} {text}\n")
 
 
-def die(point: str) -> None:
-    """End the process at once, if this is its point."""
+_reached: set[int] = set()
+"""The calls that are at the point."""
+
+
+def reach(point: str, call: int) -> bool:
+    """Return whether the call waits here, where its process ends: at once, once all calls are here."""
     wanted = folder() / "die"
-    if wanted.exists() and wanted.read_text() == point:
-        wanted.unlink()
-        note("died", point)
-        os.kill(os.getpid(), signal.SIGKILL)
+    name, _, count = wanted.read_text().partition(" ") if wanted.exists() else ("", "", "")
+    if name != point:
+        return False
+    if not _reached:
+        asyncio.get_running_loop().call_later(_PATIENCE_S, _end, point)
+    _reached.add(call)
+    if len(_reached) == int(count):
+        _end(point)
+    return True
+
+
+def _end(point: str) -> None:
+    (folder() / "die").unlink()
+    note("died", f"{point} {len(_reached)}")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def pause(point: str) -> None:
+    """Let what was emitted leave the process, and wait for its end where it ends here."""
+    await asyncio.sleep(_SENT_S)
+    task = asyncio.current_task()
+    if reach(point, id(task)):
+        await asyncio.get_running_loop().create_future()
 
 
 async def add_item(items: list[str], text: str, key: str) -> list[str]:
     """Add what was ordered; one line an attempt."""
     note("effects", key)
-    await asyncio.sleep(_SENT_S)
-    die("after_effect")
+    await pause("after_effect")
     return [*items, text]
 
 
@@ -118,9 +142,9 @@ class _Energy:
 
 
 def _options() -> CallOptions:
-    if os.environ.get("HOSTS_BENCH_LIGHT"):
-        return CallOptions(recogniser=LengthRecogniser, voices=_Energy, speech=Tones)
-    return CallOptions(recogniser=lambda: ProcessRecogniser(default_menu()))
+    if os.environ.get("HOSTS_BENCH_MODELS"):
+        return CallOptions(recogniser=lambda: ProcessRecogniser(default_menu()))
+    return CallOptions(recogniser=LengthRecogniser, voices=_Energy, speech=Tones)
 
 
 class Waiter(CallAgent):
@@ -131,19 +155,18 @@ class Waiter(CallAgent):
     async def converse(self, call: Call) -> None:
         await call.say("Hi!")
         async for turn in call.turns():
+            await pause("after_understood")
             items = call.state.get("items", [])
             if os.environ.get("HOSTS_BENCH_CONTROL"):
                 call.state["items"] = await add_item(items, turn.text, os.urandom(8).hex())
             else:
                 call.state["items"] = await call.tool(_intended, items=items, text=turn.text)
-            await asyncio.sleep(_SENT_S)
-            die("after_result")
+            await pause("after_result")
             await call.say(f"That makes {len(call.state['items'])}. Anything else?")
 
 
 async def _intended(items: list[str], text: str, key: str) -> list[str]:
-    await asyncio.sleep(_SENT_S)
-    die("after_intent")
+    await pause("after_intent")
     return await add_item(items, text, key)
 
 
@@ -171,6 +194,8 @@ class _Killed(Conversation):
         super().__init__(emit)
         self._frames_since_onset: int | None = None
         self._is_understood = False
+        self._is_held = False
+        """Nothing is emitted any more: the process ends before it."""
         self._inner = agent.converse(self._pass_on, state)
         for name in ("opened", "saved", "playback_finished", "greet", "greet_again", "pressed", "interrupted"):
             setattr(self, name, getattr(self._inner, name))
@@ -181,30 +206,22 @@ class _Killed(Conversation):
         if self._frames_since_onset is not None:
             self._frames_since_onset += 1
             if self._frames_since_onset == 20:
-                die("in_utterance")
+                reach("in_utterance", id(self))
         self._inner.hear(audio)
 
     def _pass_on(self, event: AgentEvent) -> None:
-        loop = asyncio.get_running_loop()
         match event:
             case UserStartedSpeaking():
                 self._frames_since_onset = 0
             case FinalTranscript():
-                die("before_understood")
-                loop.call_later(_SENT_S, die, "after_understood")
                 self._is_understood = True
-            case ReplyAudio() if self._is_understood:
-                loop.call_later(_SENT_S, die, "mid_reply")
-        if self._emit is not None:
+                self._is_held |= reach("before_understood", id(self))
+            case _:
+                pass
+        if self._emit is not None and not self._is_held:
             self._emit(event)
+        if isinstance(event, ReplyAudio) and self._is_understood:
+            asyncio.get_running_loop().call_later(_SENT_S, self._in_reply)
 
-
-class Blocker(CallAgent):
-    """Blocks its event loop for 5 s when a key is pressed, and says nothing."""
-
-    options = CallOptions(listens=False)
-
-    async def converse(self, call: Call) -> None:
-        async for turn in call.turns():
-            if turn.is_digit:
-                time.sleep(5)  # noqa: ASYNC251 - the point of it
+    def _in_reply(self) -> None:
+        self._is_held |= reach("mid_reply", id(self))

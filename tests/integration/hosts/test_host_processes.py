@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bench.hosts.cell import Cell
-from bench.hosts.kills import hold_call
+from bench.hosts.kills import hold_calls
 from tests.integration.support.worker_process import PROGRAM, run
 
 
@@ -31,12 +31,11 @@ async def cell() -> AsyncIterator[Cell]:
 async def test_a_spoken_order_survives_the_kill_of_its_host(cell: Cell, point: str) -> None:
     """Without its ring and its journal it does not: `python -m bench.hosts controls`."""
     await cell.start()
-    outcome = await hold_call(cell, point)
-    assert outcome.was_killed
+    outcome = await hold_calls(cell, point)
+    assert outcome.killed == 1
     assert (outcome.words_lost, outcome.doubled) == (0, 0)
     assert outcome.repeated == (1 if point == "after_effect" else 0)
-    assert outcome.is_state_right
-    assert outcome.is_transcript_right
+    assert [(each.is_state_right, each.is_transcript_right, each.error) for each in outcome.calls] == [(True, True, "")]
 
 
 async def test_sigterm_hands_the_call_over_and_exits_with_0(cell: Cell) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.agents.__main__ import Job, jobs_of
+from bench.agents.cells import Job, jobs_of
 from bench.agents.kills import EFFECT, NOTHING, Cell, Ear, Outcome, Round, words_lost
 from bench.agents.ways import WAYS
 
