@@ -33,6 +33,7 @@ LOCKS = {
     "lock": ("lock",),
     "microphone": ("microphone",),
     "peers": ("peers",),
+    "transports": ("transports",),
     "whisper": ("whisper",),
 }
 """Which extras a lock holds. Those of `WHOLE` are environments of their own: they also hold what the components

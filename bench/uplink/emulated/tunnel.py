@@ -1,6 +1,6 @@
 """Two network namespaces joined by a link in this process: the kernel's TCP meets the loss that is drawn here.
 
-Each TCP port has a link of its own. Needs root, `ip`, and /dev/net/tun.
+Each port, of TCP or UDP, has a link of its own. Needs root, `ip`, and /dev/net/tun.
 """
 
 from __future__ import annotations
@@ -66,6 +66,11 @@ class Tunnel:
             self.byte_count[port] = 0
             for begin, length in condition.blackouts:
                 self._links[port].black_out(now + begin, now + begin + length)
+
+    def black_out(self, port: int, seconds: float) -> None:
+        """Lose all packets of this port for so long."""
+        now = asyncio.get_running_loop().time()
+        self._links[port].black_out(now, now + seconds)
 
     def _open_side(self, namespace: str, own: str, other: str) -> None:
         device = f"up{len(self._fds)}-{os.getpid() % 100_000}"

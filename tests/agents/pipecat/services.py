@@ -141,6 +141,9 @@ class ToneTTS(TTSService):
             times = [(word, self._at_s + index * WORD_S) for index, word in enumerate(words)]
             await self.add_word_timestamps(times, context_id)
         self._at_s += len(words) * WORD_S
-        tone = (np.sin(np.arange(round(WORD_S * RATE_HZ)) * 0.1) * 8_000).astype("<i2").tobytes()
-        for _ in words:
-            yield TTSAudioRawFrame(tone, RATE_HZ, 1, context_id=context_id)
+        for word in words:
+            yield TTSAudioRawFrame(self.sound(word), RATE_HZ, 1, context_id=context_id)
+
+    def sound(self, word: str) -> bytes:
+        """Return what a word sounds like: `WORD_S` of a tone, the same for all."""
+        return (np.sin(np.arange(round(WORD_S * RATE_HZ)) * 0.1) * 8_000).astype("<i2").tobytes()

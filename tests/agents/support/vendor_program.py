@@ -12,48 +12,18 @@ import sys
 
 from tests.agents.support.gpt_live_server import live_server
 from tests.agents.support.openai_realtime_server import realtime_server
-from tests.agents.support.vendor_voice import RECORDING_HZ, Ears, shop_brain
+from tests.agents.support.vendor_voice import EarsRecogniser, shop_brain
 from tests.agents.support.vendors.brain import opened_ears
 from tests.agents.support.vendors.deepgram import DeepgramSession
 from tests.agents.support.vendors.elevenlabs import ElevenLabsSession
 from tests.agents.support.vendors.gemini import GeminiSession
 from tests.agents.support.vendors.server import VendorSession, vendor_server
-from voice_gateway.agent.cascade.parts import OnWords, Utterance
 
 KINDS: dict[str, type[VendorSession]] = {
     "deepgram": DeepgramSession,
     "elevenlabs": ElevenLabsSession,
     "gemini": GeminiSession,
 }
-
-
-class EarsRecogniser:
-    """Knows the recordings: takes little of the processor, for many calls at the same time."""
-
-    def __init__(self) -> None:
-        self._ears = Ears()
-
-    async def open(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    def begin(self, on_words: OnWords) -> Utterance:
-        return _Utterance(self._ears, on_words)
-
-
-class _Utterance:
-    def __init__(self, ears: Ears, on_words: OnWords) -> None:
-        self._ears = ears
-        self._on_words = on_words
-        self._pcm = bytearray()
-
-    def feed(self, pcm: bytes) -> None:
-        self._pcm += pcm
-
-    def end(self) -> None:
-        self._on_words(tuple(self._ears.transcribe(bytes(self._pcm), RECORDING_HZ).split()), True)
-
-    def abandon(self) -> None: ...
 
 
 async def serve(name: str) -> None:
