@@ -12,6 +12,7 @@ KUBERNETES := $(VENV)/kubernetes
 # Pipecat, LiveKit Agents and the vendors' clients are large, and have an environment of their own
 AGENTS_VENV := .venv-agents
 AGENTS := $(AGENTS_VENV)/.ready
+TRANSPORTS := $(AGENTS_VENV)/.transports
 # what writes the documentation site has an environment of its own, too
 DOCS_VENV := .venv-docs
 DOCS := $(DOCS_VENV)/.ready
@@ -20,7 +21,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: agents docs help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-recording bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean bench-scale
+.PHONY: agents docs help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-recording bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean bench-scale bench-pipelines bench-turns
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,8 +99,8 @@ serve: setup $(if $(shell command -v npm),web) ## keep the demonstration's clust
 
 bench: bench-audio bench-gaps bench-capacity bench-survival bench-uplink ## every benchmark; results go to bench/results
 
-bench-agents: setup $(AGENTS) ## what calls lose when workers and vendors are killed, for each way to bring an agent, 20 minutes (QUICK=1: one kill each)
-	.venv-agents/bin/python -m bench.agents $(if $(QUICK),--quick)
+bench-agents: setup $(AGENTS) ## what calls lose when workers, hosts and vendors are killed, for each way to bring an agent, 40 minutes (QUICK=1: one kill each; RESUME=1: goes on)
+	$(AGENTS_VENV)/bin/python -m bench.agents $(if $(QUICK),--quick) $(if $(RESUME),--resume)
 
 bench-attacks: setup ## what hostile callers cost a worker and the call beside them, ten minutes on two cores (QUICK=1: two minutes)
 	$(BIN)/python -m bench.attacks $(if $(QUICK),--quick)
@@ -118,8 +119,14 @@ bench-calls: bench-capacity ## former name of bench-capacity
 bench-words: setup ## how well the order agent understands three voices when audio is lost, without the gateway and with it, 5 minutes (needs flite)
 	$(BIN)/python -m bench.words
 
-bench-hosts: setup ## what calls lose when their agent host is killed, and what a host costs, half an hour
-	$(BIN)/python -m bench.hosts
+bench-hosts: setup ## what calls lose when their agent host is killed or stands still, ten minutes (QUICK=1: one kill at each point; RESUME=1: goes on)
+	$(BIN)/python -m bench.hosts $(if $(QUICK),--quick) $(if $(RESUME),--resume)
+
+bench-turns: setup $(AGENTS) ## the time that gateway, agent host and bridge add to a turn, 20 minutes (QUICK=1: two)
+	$(AGENTS_VENV)/bin/python -m bench.turns $(if $(QUICK),--quick)
+
+bench-pipelines: setup $(TRANSPORTS) ## a Pipecat pipeline behind the gateway and Pipecat's own transports, over a poor link, 15 minutes (QUICK=1: two; needs root)
+	$(AGENTS_VENV)/bin/python -m bench.pipelines $(if $(QUICK),--quick) $(if $(RESUME),--resume)
 
 bench-scale: setup ## a model of up to a million sessions over several sites, checked against runs, five minutes (QUICK=1: one)
 	$(BIN)/python -m bench.scale $(if $(QUICK),--quick)
@@ -192,6 +199,11 @@ $(AGENTS): locks/agents.lock pyproject.toml $(COMPONENTS:%=%/pyproject.toml) | $
 	@echo "installing Pipecat, LiveKit Agents and the vendors' clients for their tests: about a minute"
 	$(AGENTS_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r locks/agents.lock
 	$(AGENTS_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(COMPONENTS:%=-e %) -e .
+	@touch $@
+
+# what Pipecat's MoQ transport needs
+$(TRANSPORTS): $(AGENTS) locks/transports.lock
+	$(AGENTS_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r locks/transports.lock
 	@touch $@
 
 agents: $(AGENTS) ## all tests of agents for other frameworks and of the bridges to vendors, ten minutes

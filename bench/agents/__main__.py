@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ways", nargs="*", metavar="way", help="names of ways; default: all, and the controls")
     parser.add_argument("--count", type=int, default=20, help="calls in each cell")
-    parser.add_argument("--calls", type=int, default=10, help="calls that one kill meets")
+    parser.add_argument("--calls", type=int, default=5, help="calls that one kill meets")
     parser.add_argument("--lanes", type=int, default=2, help="ways at the same time")
     parser.add_argument("--minutes", type=float, default=60.0, help="cells are left at fewer calls after so long")
     parser.add_argument("--quick", action="store_true", help="3 calls and one kill in each cell")

@@ -29,6 +29,7 @@ _QUIET_S: Final = 0.8
 _CALL_TIMEOUT_S: Final = 90.0
 _SILENCE: Final = bytes(32_000 * 90)
 _AUDIBLE: Final = 500
+_SENTENCE_END: Final = re.compile(r"(?<=[.?!]) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +197,14 @@ def words_lost(said: str, heard: str) -> int:
 
 
 def _merged(lines: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Join neighbouring lines of one role: sentences may come one by one or together."""
+    """Join neighbouring lines of one role, and keep the agent's last sentence of each.
+
+    Sentences come one by one or together, and a client keeps the last line that an agent says in a turn.
+    """
     merged: list[tuple[str, str]] = []
     for role, text in lines:
         if merged and merged[-1][0] == role:
             merged[-1] = (role, f"{merged[-1][1]} {text}")
         else:
             merged.append((role, text))
-    return tuple(merged)
+    return tuple((role, _SENTENCE_END.split(text)[-1] if role == "agent" else text) for role, text in merged)

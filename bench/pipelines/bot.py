@@ -99,7 +99,9 @@ def pipeline(transport: Any) -> Any:
 async def _write(context: Any, path: Path) -> None:
     while True:
         lines = [[each["role"], each["content"]] for each in context.get_messages()]
-        path.write_text(json.dumps(lines))  # noqa: ASYNC240 - a few lines
+        draft = path.with_suffix(".draft")  # a file that is read is whole
+        draft.write_text(json.dumps(lines))
+        draft.replace(path)
         await asyncio.sleep(_WRITTEN_EVERY_S)
 
 

@@ -80,6 +80,16 @@ async def _quiet(caller: Caller, since: float) -> None:
         await asyncio.sleep(0.1)
 
 
+def _end_of_piece(audible: Sequence[tuple[float, float]]) -> float:
+    """Return when the first piece without a pause of 0.5 s ended."""
+    end = audible[0][0] if audible else 0.0
+    for begin, until in audible:
+        if begin - end > 0.5:
+            break
+        end = until
+    return end
+
+
 async def hold(kind: str, host: str, port: int, ca_file: str) -> dict[str, Any]:
     """Hold the call, and return what was heard; times in ms."""
     loop = asyncio.get_running_loop()
@@ -110,15 +120,18 @@ async def hold(kind: str, host: str, port: int, ca_file: str) -> dict[str, Any]:
             await asyncio.sleep(max(0.0, third_sound + 1.5 - loop.time()))
         darken()
         await asyncio.sleep(DARK_S / 2)
+        began = loop.time()
         interrupted = await mouth.say(INTERRUPTION)
         await _first_sound(caller, interrupted)
         await _quiet(caller, interrupted)
+        stopped_s = _end_of_piece(caller.ears.audible(began)) - began
         third_words = [word for word in caller.ears.words(third_ended, WORD_S) if word != LAST_ANSWER]
         speaking.cancel()
     return {
         "connected_ms": connected_ms,
         "first_sound_ms": None if first_sound is None else (first_sound - first_ended) * 1000,
         "silence_ms": None if silence_s is None else max(0.0, silence_s) * 1000,
+        "stopped_ms": max(0.0, stopped_s) * 1000,
         "first_words": first_words,
         "third_words": third_words,
     }

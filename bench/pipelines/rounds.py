@@ -44,7 +44,8 @@ class CallResult:
 
     `silence_ms` is the silence within the first answer, `words_lost` those of the caller's three turns that are not in
     the context, `lost_in_the_dark` of them those of the turn in which the link went dark, `not_heard` words of the
-    interrupted answer in the context that the caller did not hear, `answer_words` what was heard of the first answer.
+    interrupted answer in the context that the caller did not hear, of `in_context`, `answer_words` what was heard of
+    the first answer. `stopped_ms` is from the interruption's first sound to the last one of that answer.
     """
 
     kind: str
@@ -54,6 +55,8 @@ class CallResult:
     words_lost: int = 0
     lost_in_the_dark: int = 0
     not_heard: int = 0
+    in_context: int = 0
+    stopped_ms: float | None = None
     answer_words: int = 0
     error: str = ""
 
@@ -146,6 +149,8 @@ def _result(kind: str, heard: Mapping[str, Any], context: list[tuple[str, str]])
         words_lost=sum(word not in known for turn in SAID for word in turn),
         lost_in_the_dark=sum(word not in known for word in SAID[1]),
         not_heard=len(said - set(heard["third_words"])),
+        in_context=len(said),
+        stopped_ms=heard["stopped_ms"],
         answer_words=len(heard["first_words"]),
     )
 

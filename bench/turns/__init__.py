@@ -1,0 +1,1 @@
+"""The time that gateway, agent host and bridge add to a turn."""
