@@ -3,7 +3,7 @@
 The link loses 2 % of packets at random each way, takes 50 ms one way, and goes dark for 1 s in an answer, in a turn of
 the caller, and in an answer that the caller interrupts. Speech to text and synthesis know words that are tones. The
 callers are the Python SDK, and for Pipecat's transports ones that play all audio as soon as it comes and drop what is
-queued at an interruption. One call of each transport at the same time. Needs root, and `make .venv-agents/.transports`;
+queued at an interruption. Needs root, and `make .venv-agents/.transports`;
 `make bench-pipelines`; its results are `pipelines.md` and `pipelines.json`.
 """
 
@@ -35,6 +35,8 @@ HEADER: Final = (
     "words lost, other turns (of 14)",
     "words in the context, not heard: median",
     "most",
+    "answer stops after an interruption, 0.5 s dark in it, ms: median",
+    "p99",
 )
 
 
@@ -44,6 +46,7 @@ def figures(kind: str, results: Sequence[CallResult]) -> dict[str, Any]:
     whole = [each for each in own if not each.error]
     first = [each.first_sound_ms for each in whole if each.first_sound_ms is not None]
     silence = [each.silence_ms for each in whole if each.silence_ms is not None]
+    stopped = [each.stopped_ms for each in whole if each.stopped_ms is not None]
     not_heard = [float(each.not_heard) for each in whole]
     return {
         "calls": len(own),
@@ -54,6 +57,7 @@ def figures(kind: str, results: Sequence[CallResult]) -> dict[str, Any]:
         "lost in the dark": sum(each.lost_in_the_dark for each in whole),
         "lost elsewhere": sum(each.words_lost - each.lost_in_the_dark for each in whole),
         "not heard": (_figure(not_heard, 50), _figure(not_heard, 100)),
+        "stopped": (_figure(stopped, 50), _figure(stopped, 99)),
     }
 
 
@@ -73,6 +77,7 @@ def _row(kind: str, results: Sequence[CallResult]) -> list[object]:
         found["lost in the dark"],
         found["lost elsewhere"],
         *found["not heard"],
+        *found["stopped"],
     ]
 
 

@@ -38,14 +38,9 @@ with warnings.catch_warnings():
 
     from tests.agents.pipecat.services import RATE_HZ, WORD_S, EnergyVAD, FunctionLLM, ToneTTS
 
-from bench.pipelines.words import recognised, sound
+from bench.pipelines.words import ANSWER, INTERRUPTION, LAST_ANSWER, SAID_WORD_S, recognised, sound
 from voice_gateway.agents.pipecat import PipecatAgent
 
-SAID_WORD_S: Final = 0.3
-SAID_GAP_S: Final = 0.1
-ANSWER: Final = "alpha bravo charlie delta echo foxtrot golf hotel india juliett kilo lima mike november"
-INTERRUPTION: Final = ("xray", "yankee")
-LAST_ANSWER: Final = "zulu"
 _WRITTEN_EVERY_S: Final = 0.1
 _writing: set[asyncio.Task[None]] = set()
 
@@ -72,7 +67,7 @@ class WordTTS(ToneTTS):
 
 def rule(messages: list[dict[str, Any]]) -> str:
     """Answer at length, and with one word once interrupted."""
-    return LAST_ANSWER if INTERRUPTION[-1] in messages[-1]["content"] else ANSWER
+    return LAST_ANSWER if INTERRUPTION[-1] in messages[-1]["content"] else " ".join(ANSWER)
 
 
 def pipeline(transport: Any) -> Any:

@@ -12,13 +12,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bench.pipelines.bot import INTERRUPTION, LAST_ANSWER, SAID_GAP_S, SAID_WORD_S
 from bench.pipelines.callers import CALLERS, Caller
-from bench.pipelines.words import VOCABULARY, speech
+from bench.pipelines.words import INTERRUPTION, LAST_ANSWER, SAID, SAID_GAP_S, SAID_WORD_S, speech
 from tests.agents.pipecat.services import WORD_S
 
-SAID: Final = (VOCABULARY[0:8], VOCABULARY[14:22], VOCABULARY[8:14])
-"""The caller's three turns."""
 DARK_S: Final = 1.0
 _FRAME_S: Final = 0.02
 _FRAME_BYTES: Final = 640

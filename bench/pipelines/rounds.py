@@ -8,12 +8,12 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench.pipelines.call import SAID
+from bench.pipelines.words import LAST_ANSWER, SAID
 from bench.uplink.conditions import Condition
 from bench.uplink.emulated.tunnel import SERVER, Tunnel
 from testbed.simnet.links import Profile
@@ -90,7 +90,7 @@ async def _call(tunnel: Tunnel, folder: Path, port: int, kind: str) -> CallResul
         caller = await _program(tunnel.namespaces[0], arguments, own / "call.log")
         async with asyncio.timeout(_CALL_TIMEOUT_S):
             heard = await _followed(caller, tunnel, port, own / "call.log")
-        return _result(kind, heard, json.loads(context.read_text()))
+        return counted(kind, heard, json.loads(context.read_text()))
     except Exception as error:  # a call that fails is an outcome
         return CallResult(kind, error=f"{type(error).__name__}: {error}")
     finally:
@@ -136,11 +136,12 @@ def _end(log: Path) -> str:
     return log.read_text()[-2_000:]
 
 
-def _result(kind: str, heard: Mapping[str, Any], context: list[tuple[str, str]]) -> CallResult:
+def counted(kind: str, heard: Mapping[str, Any], context: Sequence[tuple[str, str]]) -> CallResult:
+    """Return what was lost in a call, of what the caller heard and of the context's messages, (role, text)."""
     known = {word for role, text in context if role == "user" for word in text.split()}
     began = next((number for number, (role, text) in enumerate(context) if role == "user" and _is_third(text)), None)
     later = context[began:] if began is not None else []
-    said = {word for role, text in later if role == "assistant" for word in text.split()} - {"zulu"}
+    said = {word for role, text in later if role == "assistant" for word in text.split()} - {LAST_ANSWER}
     return CallResult(
         kind,
         connected_ms=heard["connected_ms"],

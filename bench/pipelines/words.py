@@ -1,4 +1,4 @@
-"""Words that are tones, each of its own frequency: what is left of them after a poor link can be counted."""
+"""What is said in a call: words that are tones, each of its own frequency, so that those that come can be counted."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ VOCABULARY: Final = (
     *("mike", "november", "oscar", "papa", "quebec", "romeo", "sierra", "tango", "uniform", "victor", "whiskey"),
     *("xray", "yankee", "zulu"),
 )
+SAID: Final = (VOCABULARY[0:8], VOCABULARY[14:22], VOCABULARY[8:14])
+"""The caller's three turns."""
+SAID_WORD_S: Final = 0.3
+SAID_GAP_S: Final = 0.1
+INTERRUPTION: Final = ("xray", "yankee")
+ANSWER: Final = VOCABULARY[:14]
+LAST_ANSWER: Final = "zulu"
+"""To the interruption."""
 _LOWEST_HZ: Final = 500
 _STEP_HZ: Final = 100
 _WINDOW_S: Final = 0.04

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.agents.cells import Job, jobs_of
+from bench.agents.cells import UNDISTURBED, Amount, Job, jobs_of
 from bench.agents.kills import EFFECT, NOTHING, Cell, Ear, Outcome, Round, words_lost
 from bench.agents.ways import WAYS
 
@@ -44,3 +44,26 @@ def test_a_call_is_wrong_where_it_is_unlike_the_undisturbed_ones() -> None:
 
 def test_every_way_has_a_name_that_selects_it() -> None:
     assert [job.name for job in jobs_of([way.name for way in WAYS])] == [way.name for way in WAYS]
+
+
+def test_rounds_of_an_earlier_run_are_taken_over() -> None:
+    right = Outcome(0, (("user", SAID), ("agent", "Yes.")), {"items": 1}, 900.0)
+    job, later = (Job(WAYS[0], (UNDISTURBED, Cell("worker", EFFECT))) for _ in range(2))
+    job.rounds = {UNDISTURBED: [Round((right, right), ("a", "b"), ("violation: x",))]}
+    later.restore(job.documents())
+    assert later.rounds == job.rounds
+    assert later.left(Amount(2, 2)) == [Cell("worker", EFFECT)]
+
+
+def test_a_control_that_loses_nothing_is_a_fault() -> None:
+    control = jobs_of(["call agent without store"])[0]
+    right = Outcome(0, (("user", SAID),), {}, 900.0)
+    control.rounds = {UNDISTURBED: [Round((right,), ("a",))], control.cells[1]: [Round((right,), ("b",))]}
+    assert control.faults() == [
+        "the control 'call agent without store' shows no words lost: the zeros of the others prove nothing"
+    ]
+
+
+def test_a_way_that_does_not_exist_is_named_with_those_that_do() -> None:
+    with pytest.raises(ValueError, match="unknown way Pipecut: one of call agent, call agent in a host, Pipecat"):
+        jobs_of(["Pipecut"])
