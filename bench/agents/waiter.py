@@ -9,12 +9,16 @@ import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
-from tests.agents.support.vendor_voice import EarsRecogniser
+from bench.agents.ways import ORDER
+from bench.hosts.waiter import Energy, LengthRecogniser
 from voice_gateway.agent.call import Call, CallAgent, CallOptions
-from voicelink.audio.vad import EnergyVoiceActivity
+
+_WHOLE_BYTES: Final = 140_000
+"""An utterance of the order, with the pause that ends it."""
 
 
 class Tones:
@@ -25,15 +29,7 @@ class Tones:
         yield (np.sin(np.arange(1_200 * len(text)) / 20) * 4_000).astype("<i2").tobytes()
 
 
-class Energy:
-    """Voice activity by loudness."""
-
-    def detector(self) -> EnergyVoiceActivity:
-        """Return a detector for one call."""
-        return EnergyVoiceActivity(16_000)
-
-
-OPTIONS = CallOptions(recogniser=EarsRecogniser, voices=Energy, speech=Tones)
+OPTIONS = CallOptions(recogniser=lambda: LengthRecogniser(ORDER, _WHOLE_BYTES), voices=Energy, speech=Tones)
 
 
 async def take_order(words: str, key: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 _BRIDGES: Final = "voice_gateway.agents.bridges"
-_ORDER: Final = "can i have a brown sugar milk tea with half sugar and grass jelly"
+ORDER: Final = "can i have a brown sugar milk tea with half sugar and grass jelly"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Way:
     name: str
     agent: str
     answered: str
-    words: str = _ORDER
+    words: str = ORDER
     vendor: str | None = None
     key_variable: str = ""
     key: str = "secret-key"

@@ -102,18 +102,24 @@ async def add_item(items: list[str], text: str, key: str) -> list[str]:
 
 
 class LengthRecogniser:
-    """Without models: says as much of "what's the total" as the utterance is long, of the length of its recording."""
+    """Without models: says as many of the words as the utterance is long, of the length that it has as a whole."""
+
+    def __init__(self, words: str, whole_bytes: int) -> None:
+        self._words = tuple(words.split())
+        self._whole_bytes = whole_bytes
 
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
 
     def begin(self, on_words: OnWords) -> Utterance:
-        return _Length(on_words)
+        return _Length(self._words, self._whole_bytes, on_words)
 
 
 class _Length:
-    def __init__(self, on_words: OnWords) -> None:
+    def __init__(self, words: tuple[str, ...], whole_bytes: int, on_words: OnWords) -> None:
+        self._words = words
+        self._whole_bytes = whole_bytes
         self._on_words = on_words
         self._bytes = 0
 
@@ -121,9 +127,8 @@ class _Length:
         self._bytes += len(pcm)
 
     def end(self) -> None:
-        words = ("what's", "the", "total")
-        share = min(1.0, self._bytes / _WHOLE_BYTES)
-        self._on_words(words[len(words) - round(len(words) * share) :], True)
+        share = min(1.0, self._bytes / self._whole_bytes)
+        self._on_words(self._words[len(self._words) - round(len(self._words) * share) :], True)
 
     def abandon(self) -> None: ...
 
@@ -136,7 +141,9 @@ class Tones:
             yield (np.sin(np.arange(9_600) / 20) * 4_000).astype("<i2").tobytes()
 
 
-class _Energy:
+class Energy:
+    """Voice activity by loudness."""
+
     def detector(self) -> EnergyVoiceActivity:
         return EnergyVoiceActivity(16_000)
 
@@ -144,7 +151,9 @@ class _Energy:
 def _options() -> CallOptions:
     if os.environ.get("HOSTS_BENCH_MODELS"):
         return CallOptions(recogniser=lambda: ProcessRecogniser(default_menu()))
-    return CallOptions(recogniser=LengthRecogniser, voices=_Energy, speech=Tones)
+    return CallOptions(
+        recogniser=lambda: LengthRecogniser("what's the total", _WHOLE_BYTES), voices=Energy, speech=Tones
+    )
 
 
 class Waiter(CallAgent):

@@ -47,7 +47,7 @@ def figures(kind: str, results: Sequence[CallResult]) -> dict[str, Any]:
     first = [each.first_sound_ms for each in whole if each.first_sound_ms is not None]
     silence = [each.silence_ms for each in whole if each.silence_ms is not None]
     stopped = [each.stopped_ms for each in whole if each.stopped_ms is not None]
-    not_heard = [float(each.not_heard) for each in whole]
+    not_played = [float(each.not_played) for each in whole]
     return {
         "calls": len(own),
         "failed": len(own) - len(whole),
@@ -56,7 +56,7 @@ def figures(kind: str, results: Sequence[CallResult]) -> dict[str, Any]:
         "silence": (_figure(silence, 50), _figure(silence, 99)),
         "lost in the dark": sum(each.lost_in_the_dark for each in whole),
         "lost elsewhere": sum(each.words_lost - each.lost_in_the_dark for each in whole),
-        "not heard": (_figure(not_heard, 50), _figure(not_heard, 100)),
+        "not heard": (_figure(not_played, 50), _figure(not_played, 100)),
         "stopped": (_figure(stopped, 50), _figure(stopped, 99)),
     }
 

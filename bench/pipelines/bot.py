@@ -36,7 +36,7 @@ with warnings.catch_warnings():
     from pipecat.turns.user_turn_strategies import UserTurnStrategies
     from pipecat.workers.runner import WorkerRunner
 
-    from tests.agents.pipecat.services import RATE_HZ, WORD_S, EnergyVAD, FunctionLLM, ToneTTS
+    from testbed.pipecat_services import RATE_HZ, WORD_S, EnergyVAD, FunctionLLM, ToneTTS
 
 from bench.pipelines.words import ANSWER, INTERRUPTION, LAST_ANSWER, SAID_WORD_S, recognised, sound
 from voice_gateway.agents.pipecat import PipecatAgent

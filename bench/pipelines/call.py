@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from bench.pipelines.callers import CALLERS, Caller
 from bench.pipelines.words import INTERRUPTION, LAST_ANSWER, SAID, SAID_GAP_S, SAID_WORD_S, speech
-from tests.agents.pipecat.services import WORD_S
+from testbed.pipecat_services import WORD_S
 
 DARK_S: Final = 1.0
 _FRAME_S: Final = 0.02

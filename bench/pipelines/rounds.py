@@ -43,7 +43,7 @@ class CallResult:
     """One call; times in ms, `None` where no answer was heard. `error` where the call failed.
 
     `silence_ms` is the silence within the first answer, `words_lost` those of the caller's three turns that are not in
-    the context, `lost_in_the_dark` of them those of the turn in which the link went dark, `not_heard` words of the
+    the context, `lost_in_the_dark` of them those of the turn in which the link went dark, `not_played` words of the
     interrupted answer in the context that the caller did not hear, of `in_context`, `answer_words` what was heard of
     the first answer. `stopped_ms` is from the interruption's first sound to the last one of that answer.
     """
@@ -54,7 +54,7 @@ class CallResult:
     silence_ms: float | None = None
     words_lost: int = 0
     lost_in_the_dark: int = 0
-    not_heard: int = 0
+    not_played: int = 0
     in_context: int = 0
     stopped_ms: float | None = None
     answer_words: int = 0
@@ -149,7 +149,7 @@ def counted(kind: str, heard: Mapping[str, Any], context: Sequence[tuple[str, st
         silence_ms=heard["silence_ms"],
         words_lost=sum(word not in known for turn in SAID for word in turn),
         lost_in_the_dark=sum(word not in known for word in SAID[1]),
-        not_heard=len(said - set(heard["third_words"])),
+        not_played=len(said - set(heard["third_words"])),
         in_context=len(said),
         stopped_ms=heard["stopped_ms"],
         answer_words=len(heard["first_words"]),

@@ -25,7 +25,7 @@ _STEP_HZ: Final = 100
 _WINDOW_S: Final = 0.04
 _HOP_S: Final = 0.02
 _AUDIBLE: Final = 500.0
-_SHARE_HEARD: Final = 0.5
+_SHARE_NEEDED: Final = 0.5
 
 
 def sound(word: str, rate_hz: int, seconds: float) -> bytes:
@@ -57,7 +57,7 @@ def recognised(pcm: bytes, rate_hz: int, word_s: float) -> list[str]:
         if 0 <= index < len(VOCABULARY):
             word = VOCABULARY[index]
             seconds[word] = seconds.get(word, 0.0) + _HOP_S
-    return [word for word, heard_s in seconds.items() if heard_s >= _SHARE_HEARD * word_s]
+    return [word for word, came_s in seconds.items() if came_s >= _SHARE_NEEDED * word_s]
 
 
 def _frequency_hz(index: int) -> int:

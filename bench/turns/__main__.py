@@ -27,14 +27,14 @@ from bench.agents.processes import start_vendor
 from bench.agents.ways import WAYS
 from bench.figures import save, summary, table
 from bench.hosts.cell import Cell
-from bench.turns.talkers import AgentTalker, Talker, gateway_talker, vendor_talker
-from tests.agents.support.vendor_voice import Activity, at_rate
-from tests.unit.recordings import recording
+from bench.hosts.kills import recording
+from bench.turns.talkers import AgentTalker, Talker, VendorTalker, gateway_talker, vendor_talker
 from voice_gateway.agent.base import Agent, AgentEvent, ReplyAudio, SessionView, UserAudio
 from voice_gateway.agents.bridges.openai_realtime import OpenAIRealtimeAgent, OpenAIRealtimeSettings
 from voice_gateway.agents.echo import EchoAgent
 from voice_gateway.hosts.addresses import HostAddress, HostCredentials
 from voice_gateway.hosts.worker.agent import HostedAgent, HostedAgentOptions
+from voicelink.audio.resample import Resampler
 
 HEADER: Final = (
     "turns through",
@@ -80,7 +80,8 @@ async def measure(count: int) -> dict[str, dict[str, Any]]:
             settings = OpenAIRealtimeSettings(base_url=f"ws://127.0.0.1:{port}/v1", silence_ms=_SILENCE_MS)
             bridged = await _agent_talker(stack, OpenAIRealtimeAgent(settings))
             beside = await stack.enter_async_context(vendor_talker(port, _BRIDGED.key, _SILENCE_MS))
-            found["a bridge"] = await _beside("a bridge", beside, bridged, _vendor_turn(), count)
+            frames = await _vendor_turn(beside)
+            found["a bridge"] = await _beside("a bridge", beside, bridged, frames, count)
     return found
 
 
@@ -119,17 +120,10 @@ def _echo_turn() -> list[bytes]:
     return frames
 
 
-def _vendor_turn() -> list[bytes]:
-    """Return a recording at 24 kHz and as much silence as lets the local vendor answer."""
-    pcm = at_rate(recording("slt_total"), 24_000)
-    frames = [pcm[start : start + 960].ljust(960, b"\0") for start in range(0, len(pcm), 960)]
-    activity = Activity(24_000, _SILENCE_MS)
-    for frame in frames:
-        activity.hear(frame)
-    while activity.is_speaking:
-        frames.append(bytes(960))
-        activity.hear(frames[-1])
-    return frames
+async def _vendor_turn(vendor: VendorTalker) -> list[bytes]:
+    """Return a recording at 24 kHz and as much silence as lets the vendor answer."""
+    pcm = Resampler(16_000, 24_000).push(recording("slt_total"))
+    return await vendor.whole_turn([pcm[start : start + 960].ljust(960, b"\0") for start in range(0, len(pcm), 960)])
 
 
 def main() -> None:

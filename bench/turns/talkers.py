@@ -33,6 +33,7 @@ from voice_gateway.agent.base import (
 FRAME_S: Final = 0.02
 _TURN_TIMEOUT_S: Final = 15.0
 _QUIET_S: Final = 0.3
+_VENDOR_TAKES_S: Final = 0.1
 _AUDIBLE: Final = 500
 
 
@@ -212,6 +213,19 @@ class VendorTalker(Talker):
 
     async def end(self) -> None:
         await self._until("response.done")
+
+    async def whole_turn(self, frames: Sequence[bytes]) -> list[bytes]:
+        """Return the frames of a turn with as much silence behind them as ends it at the vendor."""
+        turn = list(frames)
+        for frame in frames:
+            await self.give(frame)
+        over = asyncio.create_task(self._until("input_audio_buffer.speech_stopped"))
+        while not over.done():
+            turn.append(bytes(len(frames[0])))
+            await self.give(turn[-1])
+            await asyncio.wait([over], timeout=_VENDOR_TAKES_S)
+        await self.end()
+        return turn
 
     async def _until(self, kind: str) -> None:
         while True:

@@ -22,7 +22,7 @@ with warnings.catch_warnings():
     from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy
     from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
-    from tests.agents.pipecat.services import Answer, EnergyVAD, FunctionLLM, ToneTTS
+    from testbed.pipecat_services import Answer, EnergyVAD, FunctionLLM, ToneTTS
 
 from tests.agents.support.shop_program import add_item_once_open
 from tests.agents.support.vendor_voice import Ears

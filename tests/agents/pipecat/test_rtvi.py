@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from testbed.pipecat_services import WORD_S, silence, voice
 from tests.agents.pipecat.calls import Caller
-from tests.agents.pipecat.services import WORD_S, silence, voice
 from tests.agents.pipecat.test_turns import bot, calling
 from voicelink.wire import App, Received, Text
 

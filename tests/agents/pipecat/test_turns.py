@@ -17,8 +17,8 @@ from pipecat.processors.aggregators.llm_response_universal import LLMContextAggr
 from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
+from testbed.pipecat_services import WORD_S, Answer, EnergyVAD, FunctionLLM, ScriptedSTT, ToneTTS, silence, voice
 from tests.agents.pipecat.calls import Caller
-from tests.agents.pipecat.services import WORD_S, Answer, EnergyVAD, FunctionLLM, ScriptedSTT, ToneTTS, silence, voice
 from voice_gateway.agents.pipecat import PipecatAgent, PipecatCall, VoiceTransport
 from voice_gateway.agents.pipecat.transport import VoiceOutput
 from voicelink.wire import Bye, Error, Flush, Heard

@@ -26,8 +26,8 @@ def test_silence_is_what_lies_between_pieces_that_are_played() -> None:
     ears.play(10.0, word)
     ears.play(11.0, word)
     audible = ears.audible(9.0)
-    heard_s = sum(end - begin for begin, end in audible)
-    assert audible[-1][1] - audible[0][0] - heard_s > 0.69
+    came_s = sum(end - begin for begin, end in audible)
+    assert audible[-1][1] - audible[0][0] - came_s > 0.69
     assert not ears.audible(12.0)
 
 
@@ -44,7 +44,7 @@ def test_words_are_counted_by_turn_and_against_what_was_heard() -> None:
         ("assistant", "zulu"),
     ]
     found = counted("moq", {**HEARD, "third_words": list(ANSWER[:4])}, context)
-    assert (found.words_lost, found.lost_in_the_dark, found.in_context, found.not_heard) == (2, 2, 6, 2)
+    assert (found.words_lost, found.lost_in_the_dark, found.in_context, found.not_played) == (2, 2, 6, 2)
 
 
 def test_a_turn_that_never_came_is_lost_whole() -> None:

@@ -1,4 +1,4 @@
-"""Services without a network: words from a script, a language model that is a function, a voice of 0.35 s a word."""
+"""Pipecat services without a network: words from a script, a language model that is a function, a voice of 0.35 s a word."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RATE_HZ = 24_000
 
 def voice(seconds: float) -> bytes:
     """What the energy detector below takes for speech, at 16 kHz."""
-    return (np.sin(np.arange(round(seconds * 16_000)) * 0.2) * 8_000).astype("<i2").tobytes()
+    return bytes((np.sin(np.arange(round(seconds * 16_000)) * 0.2) * 8_000).astype("<i2").tobytes())
 
 
 def silence(seconds: float) -> bytes:
@@ -40,7 +40,7 @@ class EnergyVAD(VADAnalyzer):
         super().__init__(params=VADParams(start_secs=0.1, stop_secs=stop_s, min_volume=0.0))
 
     def num_frames_required(self) -> int:
-        return self.sample_rate // 50
+        return int(self.sample_rate) // 50
 
     def voice_confidence(self, buffer: bytes) -> float:
         return float(np.abs(np.frombuffer(buffer, "<i2").astype(np.float32)).mean() > 500)
@@ -146,4 +146,4 @@ class ToneTTS(TTSService):
 
     def sound(self, word: str) -> bytes:
         """Return what a word sounds like: `WORD_S` of a tone, the same for all."""
-        return (np.sin(np.arange(round(WORD_S * RATE_HZ)) * 0.1) * 8_000).astype("<i2").tobytes()
+        return bytes((np.sin(np.arange(round(WORD_S * RATE_HZ)) * 0.1) * 8_000).astype("<i2").tobytes())
