@@ -1,4 +1,4 @@
-"""Pipecat services without a network: words from a script, a language model that is a function, a voice of 0.35 s a word."""
+"""Pipecat services without a network: words of a script, a language model that is a function, 0.35 s of tone a word."""
 
 from __future__ import annotations
 

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
+
+import structlog
 
 from bench.figures import save, saved, table
 from bench.hosts.blocked import blocked
@@ -75,6 +78,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="3 calls and one kill at each point, blocked for 2 s")
     parser.add_argument("--resume", action="store_true", help="keep what was measured at this commit")
     asked = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     if asked.models:
         os.environ["HOSTS_BENCH_MODELS"] = "1"
     parts = asked.parts or PARTS
