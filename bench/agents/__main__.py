@@ -36,12 +36,10 @@ class Progress:
 
     def on_round(self, job: Job, cell: Cell) -> None:
         """Print one line, and save all."""
-        cells = sum(len(each.cells) for each in self.jobs)
-        left = sum(len(each.left(self.amount)) for each in self.jobs)
+        due = self.amount.count * sum(len(each.cells) for each in self.jobs)
+        held = sum(min(each.held(cell), self.amount.count) for each in self.jobs for cell in each.cells)
         elapsed_s = time.monotonic() - self.began
-        print(
-            f"{elapsed_s:5.0f} s, {cells - left} of {cells} cells | {' | '.join(map(str, job.row(cell)))}", flush=True
-        )
+        print(f"{elapsed_s:5.0f} s, {held} of {due} calls | {' | '.join(map(str, job.row(cell)))}", flush=True)
         for odd in job.odd(cell):
             print(f"    {odd}", flush=True)
         self.save(is_shown=False)

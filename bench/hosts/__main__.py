@@ -41,11 +41,11 @@ class Results:
 
     def on_kill(self, setting: Setting, point: str) -> None:
         """Print one line, and save all."""
-        points = sum(len(each.points) for each in self.settings)
-        left = sum(len(each.left(self._count)) for each in self.settings)
+        due = self._count * sum(len(each.points) for each in self.settings)
+        held = sum(min(each.held(name), self._count) for each in self.settings for name in each.points)
         elapsed_s = time.monotonic() - self._began
         row = " | ".join(map(str, setting.row(point)))
-        print(f"{elapsed_s:5.0f} s, {points - left} of {points} cells | {row}", flush=True)
+        print(f"{elapsed_s:5.0f} s, {held} of {due} calls | {row}", flush=True)
         for error in setting.figures(point)["errors"]:
             print(f"    {error}", flush=True)
         self.save(is_shown=False)
