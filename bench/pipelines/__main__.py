@@ -37,6 +37,7 @@ HEADER: Final = (
     "most",
     "answer stops after an interruption, 0.5 s dark in it, ms: median",
     "p99",
+    "the link itself late, ms: median of p99",
 )
 
 
@@ -57,6 +58,7 @@ def figures(kind: str, results: Sequence[CallResult]) -> dict[str, Any]:
         "lost in the dark": sum(each.lost_in_the_dark for each in whole),
         "lost elsewhere": sum(each.words_lost - each.lost_in_the_dark for each in whole),
         "not heard": (_figure(not_played, 50), _figure(not_played, 100)),
+        "link late": _figure([each.link_late_ms for each in own], 50),
         "stopped": (_figure(stopped, 50), _figure(stopped, 99)),
     }
 
@@ -78,6 +80,7 @@ def _row(kind: str, results: Sequence[CallResult]) -> list[object]:
         found["lost elsewhere"],
         *found["not heard"],
         *found["stopped"],
+        found["link late"],
     ]
 
 

@@ -9,10 +9,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from bench.figures import percentile
 from bench.pipelines.words import LAST_ANSWER, SAID
 from bench.uplink.conditions import Condition
 from bench.uplink.emulated.tunnel import SERVER, Tunnel
@@ -25,6 +26,7 @@ LINK: Final = Condition("2 % lost, 50 ms one way", Profile(delay_s=0.05, loss=0.
 _FIRST_PORT: Final = 7_101
 _START_TIMEOUT_S: Final = 60.0
 _CALL_TIMEOUT_S: Final = 120.0
+_WATCHED_EVERY_S: Final = 0.02
 _SETTINGS: Final = """
 [worker]
 name = "worker-1"
@@ -46,6 +48,7 @@ class CallResult:
     the context, `lost_in_the_dark` of them those of the turn in which the link went dark, `not_played` words of the
     interrupted answer in the context that the caller did not hear, of `in_context`, `answer_words` what was heard of
     the first answer. `stopped_ms` is from the interruption's first sound to the last one of that answer.
+    `link_late_ms` is how late the emulated link was at p99: what is above some 10 ms is the machine's.
     """
 
     kind: str
@@ -58,6 +61,7 @@ class CallResult:
     in_context: int = 0
     stopped_ms: float | None = None
     answer_words: int = 0
+    link_late_ms: float = 0.0
     error: str = ""
 
 
@@ -67,8 +71,21 @@ async def hold_round(kinds: Mapping[int, str], seed: int) -> list[CallResult]:
     links = {port: (LINK, 1_000 * seed + port) for port in ports}
     with tempfile.TemporaryDirectory(prefix="pipelines-") as folder:
         async with Tunnel(links) as tunnel:
+            late_ms: list[float] = []
+            watching = asyncio.create_task(_watch(late_ms))
             calls = (_call(tunnel, Path(folder), port, kind) for port, kind in ports.items())
-            return list(await asyncio.gather(*calls))
+            results = await asyncio.gather(*calls)
+            watching.cancel()
+            return [replace(each, link_late_ms=round(percentile(late_ms, 99), 1)) for each in results]
+
+
+async def _watch(late_ms: list[float]) -> None:
+    """Note how late this event loop is, which carries the packets."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + _WATCHED_EVERY_S
+        await asyncio.sleep(_WATCHED_EVERY_S)
+        late_ms.append((loop.time() - due) * 1000)
 
 
 async def _call(tunnel: Tunnel, folder: Path, port: int, kind: str) -> CallResult:
