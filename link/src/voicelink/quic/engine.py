@@ -62,6 +62,7 @@ from voicelink.quic.events import (
 from voicelink.quic.fast_path.keys import Keys
 from voicelink.quic.fast_path.receiving import AckedRanges, FastReceiver
 from voicelink.quic.fast_path.sending import FastSender
+from voicelink.quic.handshake import blocks, hkdf
 from voicelink.quic.handshake.hello_retry import RetryingContext
 from voicelink.quic.handshake.initial_keys import InitialKeys
 from voicelink.quic.handshake.transport_parameters import (
@@ -112,6 +113,12 @@ logging.getLogger("quic").setLevel(logging.ERROR)
 
 # aioquic makes 36 sets of encryption levels for each connection, of which four differ: 8 KB, and much of a handshake.
 aioquic.quic.connection.EPOCHS = EPOCHS = cache(aioquic.quic.connection.EPOCHS)
+
+# Where most of a handshake's CPU went beside the cryptography itself.
+hkdf.install()
+blocks.install()
+# An `Enum` computes the hash of its name in Python, and each look-up of an encryption level asks for it.
+tls.Epoch.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 H3_NO_ERROR: Final = 0x100
 MAX_REASON_CHARACTERS: Final = 200  # a reason that does not fit the packet would keep the close from being sent
