@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from voice_gateway.endpoint.tls.identity import TlsIdentity
-from voicelink.quic import ConnectionOptions, PreferredAddress, QuicConfiguration
+from voicelink.quic import MAX_PEER_CIDS, ConnectionOptions, PreferredAddress, QuicConfiguration
 from voicelink.quic.stateless import SUPPORTED_VERSIONS
 
 
@@ -69,6 +69,7 @@ def early_data_context(settings: EndpointSettings) -> bytes:
         settings.max_stream_data_bytes,
         settings.connection.max_streams,
         settings.alpn,
+        MAX_PEER_CIDS,
     )
     return hashlib.sha256(repr(relied_on).encode()).digest()[:8]
 

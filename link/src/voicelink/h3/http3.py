@@ -22,7 +22,7 @@ from aioquic.h3.events import Headers
 from voicelink.h3 import limits
 from voicelink.h3.session.capsules import Capsule, encode_capsule
 from voicelink.h3.session.dialect import SERVER_SETTINGS
-from voicelink.quic import Connection
+from voicelink.quic import NO_STREAM, Connection
 from voicelink.wire import encode_varint
 
 
@@ -96,6 +96,15 @@ class Http3(H3Connection):
     def _init_connection(self) -> None:
         self._max_push_id = None  # a client must not announce any push, a server has none to limit
         super()._init_connection()
+
+    def _create_uni_stream(self, stream_type: int, push_id: int | None = None) -> int:
+        """Leave out QPACK's own streams, of which an encoder and a decoder without dynamic table have no need.
+
+        So RFC 9204 section 4.2 allows; a decoder that says nothing of cancelled streams, section 2.2.2.2.
+        """
+        if stream_type in (StreamType.QPACK_ENCODER, StreamType.QPACK_DECODER):
+            return NO_STREAM
+        return super()._create_uni_stream(stream_type, push_id)
 
     def _get_local_settings(self) -> dict[int, int]:
         ours: dict[int, int] = super()._get_local_settings()

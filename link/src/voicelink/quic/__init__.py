@@ -9,7 +9,7 @@ from aioquic.quic.packet import QuicErrorCode
 from aioquic.tls import CipherSuite, SessionTicket
 
 from voicelink.quic.cid_source import CidSource, RandomCids
-from voicelink.quic.engine import AIOQUIC_VERSION, H3_NO_ERROR, Connection
+from voicelink.quic.engine import AIOQUIC_VERSION, H3_NO_ERROR, MAX_PEER_CIDS, NO_STREAM, Connection
 from voicelink.quic.events import (
     PathFailed,
     PathValidated,
@@ -24,6 +24,8 @@ from voicelink.quic.options import ConnectionOptions, PreferredAddress
 __all__ = [
     "AIOQUIC_VERSION",
     "H3_NO_ERROR",
+    "MAX_PEER_CIDS",
+    "NO_STREAM",
     "CidSource",
     "CipherSuite",
     "Connection",

@@ -121,9 +121,14 @@ blocks.install()
 tls.Epoch.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 H3_NO_ERROR: Final = 0x100
+NO_STREAM: Final = -1
+"""Stands for a stream that is never opened: what is sent on it is dropped."""
 MAX_REASON_CHARACTERS: Final = 200  # a reason that does not fit the packet would keep the close from being sent
 MAX_UDP_PAYLOAD_BYTES: Final = 1500
 """Larger ones only come in fragments, and could hold thousands of frames."""
+MAX_PEER_CIDS: Final = 4
+"""How many connection IDs a peer may give this side at a time: one in use, and three for paths to come, each of which
+the peer replaces. aioquic's 8 cost a peer that gives all of them, and this side, as many frames more."""
 _MIGRATION_UNITS: Final = 200
 _SHORT_HEADER_OVERHEAD: Final = 1 + 2 + 16  # first byte, packet number, AEAD tag
 # `sent + delay - delay` may come out above `sent`: aioquic finds a loss only a little after its own deadline.
@@ -217,6 +222,7 @@ class Connection(QuicConnection):
             options.max_packets_per_s, options.max_datagram_frames_per_s, shared_load, options.busy_packets_per_s
         )
 
+        self._local_active_connection_id_limit = MAX_PEER_CIDS
         self._host_cids = self._ids.active
         self.host_cid = self._local_initial_source_connection_id = self._host_cids[0].cid
         for limit in (self._local_max_streams_bidi, self._local_max_streams_uni):
@@ -877,6 +883,8 @@ class Connection(QuicConnection):
         """As aioquic's, but a stream that the peer stopped meanwhile swallows what is sent instead of raising."""
         stream = self._streams.get(stream_id)
         if stream is None:
+            if stream_id == NO_STREAM:
+                return
             if self._stream_can_send(stream_id) and self._stream_is_discarded(stream_id):
                 return
         elif stream.sender._reset_error_code is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pylsqpack
 import pytest
-from aioquic.h3.connection import ErrorCode, FrameType, H3Connection, encode_frame, encode_settings
+from aioquic.h3.connection import ErrorCode, FrameType, H3Connection, StreamType, encode_frame, encode_settings
 from aioquic.h3.events import HeadersReceived
 
 from tests.unit.voicelink.h3.harness import CONNECT, Ends, closed_with, ends, of, open_session, plain_client
@@ -56,8 +56,19 @@ def test_the_dynamic_qpack_table_has_no_room() -> None:
     both = ends()
     encoder = pylsqpack.Encoder()
     encoder.apply_settings(max_table_capacity=4096, blocked_streams=16)
-    both.pair.client.send_stream_data(6, bytes((0x3F, 0xE1, 0x1F)))  # set dynamic table capacity 4096
+    capacity = bytes((0x3F, 0xE1, 0x1F))  # set dynamic table capacity 4096
+    both.pair.client.send_stream_data(6, bytes((StreamType.QPACK_ENCODER,)) + capacity)
     assert closed_with(both) == ErrorCode.QPACK_ENCODER_STREAM_ERROR
+
+
+def test_no_side_opens_qpack_streams_of_its_own() -> None:
+    """RFC 9204 section 4.2: an encoder and a decoder without dynamic table need none."""
+    both = ends()
+    both.exchange()
+    control = {2: both.pair.client, 3: both.pair.server}
+    for stream_id, opener in control.items():
+        opened = [each for each in opener._streams if each % 4 == stream_id]
+        assert opened == [stream_id]
 
 
 def test_settings_too_large_are_refused_before_they_are_kept() -> None:
