@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from voice_gateway.recording.segments.recorder import CallRecorder
 from voice_gateway.session.core.speech.agent_audio import AgentAudio, Encoder
 from voice_gateway.session.core.speech.pacing import Lead, Pacer
+from voice_gateway.session.core.speech.pending_audio import PendingAudio
 from voice_gateway.session.core.speech.utterances import Utterances
 from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.transport.base import Transport
@@ -55,7 +56,7 @@ class Speaker:
 
     def speak(self, utterance_id: int, audio: bytes) -> None:
         """Add audio to the utterance; a new one waits until those before it are encoded."""
-        self._utterance(utterance_id).audio += audio
+        self._utterance(utterance_id).audio.append(audio)
         self._pump()
 
     def end(self, utterance_id: int) -> None:
@@ -94,8 +95,7 @@ class Speaker:
         byte_count = self._bytes_due(len(utterance.audio))
         if byte_count is None:
             return
-        piece = bytes(utterance.audio[:byte_count])
-        del utterance.audio[:byte_count]
+        piece = utterance.audio.take(byte_count)
         self._utterances.sent(utterance.utterance_id, byte_count, self._loop.time())
         self._send(utterance, utterance.encoder.push(piece))
         if utterance.is_ended and not utterance.audio:
@@ -136,6 +136,6 @@ class Speaker:
 class _Utterance:
     utterance_id: int
     encoder: Encoder
-    audio: bytearray = field(default_factory=bytearray)
+    audio: PendingAudio = field(default_factory=PendingAudio)
     sequence: int = 0
     is_ended: bool = False
