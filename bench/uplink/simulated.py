@@ -40,11 +40,8 @@ _PLAIN_PAYLOAD_BYTES: Final = 52
 
 def place_call(condition: Condition, mode: str, seed: int, seconds: float) -> Outcome:
     """One call of so many seconds in one of `MODES`."""
-    measured = _Call(condition, MODES[mode], round(seconds / FRAME_S))
-    with tempfile.TemporaryDirectory() as folder, structlog.testing.capture_logs():
-        certificate = make_certificate(Path(folder))
-        with mock.patch.object(reassembler, "replacement_frame", measured.note_replacement):
-            simulate(lambda sim: measured.run(sim, certificate), seed=seed, limit_s=seconds + 120)
+    measured = Call(condition, MODES[mode], round(seconds / FRAME_S))
+    measured.place(seed, limit_s=seconds + 120)
     return measured.outcome()
 
 
@@ -61,7 +58,7 @@ def plain_datagrams(condition: Condition, seed: int, seconds: float) -> Outcome:
     return Outcome(frames, tuple(lateness), frames * (_PLAIN_PAYLOAD_BYTES + _PLAIN_HEADER_BYTES))
 
 
-class _Call:
+class Call:
     """The caller's speech and the listening agent, which both note the time of each frame."""
 
     is_live = False
@@ -74,6 +71,13 @@ class _Call:
         self._received_at: dict[int, float] = {}
         self._stood_in: set[int] = set()
         self._bytes = 0
+
+    def place(self, seed: int, *, limit_s: float) -> None:
+        """Run the call, on virtual time."""
+        with tempfile.TemporaryDirectory() as folder, structlog.testing.capture_logs():
+            certificate = make_certificate(Path(folder))
+            with mock.patch.object(reassembler, "replacement_frame", self.note_replacement):
+                simulate(lambda sim: self.run(sim, certificate), seed=seed, limit_s=limit_s)
 
     def outcome(self) -> Outcome:
         received = [(n, at) for n, at in self._received_at.items() if n not in self._stood_in]
