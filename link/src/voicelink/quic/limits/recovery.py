@@ -15,7 +15,7 @@ from aioquic.tls import Epoch
 
 MAX_SENT_PACKETS: Final = 2048
 """Packets on record in one packet number space. The congestion window reaches 2.4 MB before it is limited by this."""
-MAX_ACK_ONLY_PACKETS: Final = 32
+MAX_ACK_ONLY_PACKETS: Final = 8
 """Of these, packets that hold nothing to send again. The acknowledgement of a recent one shortens the next ACK."""
 
 
