@@ -21,7 +21,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: agents docs help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-recording bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean bench-scale bench-pipelines bench-turns
+.PHONY: agents docs help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-recording bench-rollout bench-soak bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean bench-scale bench-pipelines bench-turns
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -139,6 +139,12 @@ bench-up: setup ## what calls lose on one machine under `voice-gateway up`: work
 
 bench-recording: setup ## how true recordings are of calls of ten minutes that lose their worker, ten minutes
 	$(BIN)/python -m bench.recording
+
+bench-rollout: setup $(DEPLOY) ## 100 calls while the workers of the Helm chart are replaced one by one, watched by Prometheus, six minutes (QUICK=1: 20 calls in 90 s)
+	$(BIN)/python -m bench.rollout $(if $(QUICK),--quick)
+
+bench-soak: setup ## whether memory grows while calls come and go, half an hour (MINUTES=N: that long)
+	$(BIN)/python -m bench.soak $(if $(MINUTES),--minutes $(MINUTES))
 
 bench-uplink: setup ## how late frames come over a poor link, by each way of sending (the WebSocket needs root)
 	$(BIN)/python -m bench.uplink
