@@ -6,7 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tests.deployment.tools import DEPLOY, module, run, tool
+from testbed.kubernetes.chart import RenderedChart
+from tests.deployment.tools import DEPLOY, module, tool
 
 CHART = DEPLOY / "helm" / "voice-gateway"
 NAMESPACE = "telephones"
@@ -46,38 +47,27 @@ def arguments(*given: str) -> list[str]:
 
 
 @lru_cache
+def chart(variant: str) -> RenderedChart:
+    """Return a variant as Helm renders it."""
+    module("yaml")
+    return RenderedChart.render(tool("helm"), CHART, "voice", arguments(*VARIANTS[variant]))
+
+
 def rendered(variant: str) -> tuple[dict[str, Any], ...]:
     """Return the manifests of a variant."""
-    out, _ = run(tool("helm"), "template", "voice", CHART, *arguments(*VARIANTS[variant]))
-    return tuple(each for each in module("yaml").safe_load_all(out) if each is not None)
+    return chart(variant).manifests
 
 
 def find(variant: str, kind: str, name: str) -> dict[str, Any]:
     """Return one manifest."""
-    [found] = [each for each in rendered(variant) if (each["kind"], each["metadata"]["name"]) == (kind, name)]
-    return found
+    return chart(variant).find(kind, name)
 
 
 def pods(variant: str) -> dict[str, dict[str, Any]]:
     """Return the pod templates, by component."""
-    templates = [each["spec"]["template"] for each in rendered(variant) if "template" in each.get("spec", {})]
-    return {each["metadata"]["labels"]["app.kubernetes.io/component"]: each for each in templates}
+    return chart(variant).pods()
 
 
 def write_settings(variant: str, component: str, folder: Path, secret: dict[str, str]) -> Path:
-    """Write what a pod has mounted below `folder` in place of /etc/voice-gateway, and return its settings file.
-
-    `secret` has the files of all Secrets, by name.
-    """
-    settings = find(variant, "ConfigMap", f"voice-voice-gateway-{component}")["data"]
-    for name, text in settings.items():
-        (folder / name).write_text(text.replace("/etc/voice-gateway", str(folder)))
-    for volume in pods(variant)[component]["spec"]["volumes"]:
-        if "secret" in volume:
-            mounted = folder / volume["name"]
-            mounted.mkdir(exist_ok=True)
-            wanted = [each["key"] for each in volume["secret"].get("items", ())] or list(secret)
-            for name in wanted:
-                (mounted / name).touch(mode=0o600)
-                (mounted / name).write_text(secret[name])
-    return folder / next(iter(settings))
+    """Write what a pod has mounted below `folder`, and return its settings file."""
+    return chart(variant).write_settings(component, folder, secret)

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from deploy.monitoring.dashboard import queries
 from quiclb import CidEncoder
 from quiclb.settings.loader import load_settings as load_balancer_settings
 from quiclb.settings.sections import OrdinalDiscovery
-from tests.deployment.chart import CHART, VARIANTS, arguments, find, pods, rendered, write_settings
+from tests.deployment.chart import CHART, VARIANTS, arguments, chart, find, pods, rendered, write_settings
 from tests.deployment.tools import module, run, tool
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.endpoint.sockets.client_paths import TrustedProxies
@@ -198,18 +199,18 @@ def test_selectors_select_pods_of_their_own_installation(variant: str) -> None:
         assert [each for each in labels if wanted.items() <= each.items()], manifest["metadata"]["name"]
 
 
-def test_metrics_are_scraped_from_every_component_of_ours() -> None:
-    [monitor] = [each for each in rendered("everything") if each["kind"] == "ServiceMonitor"]
-    wanted = monitor["spec"]["selector"]["matchLabels"]
-    found = [each for each in rendered("everything") if each["kind"] == "Service"]
-    scraped = {
-        each["metadata"]["labels"]["app.kubernetes.io/component"]: [port["name"] for port in each["spec"]["ports"]]
-        for each in found
-        if wanted.items() <= each["metadata"]["labels"].items()
+def test_metrics_are_scraped_from_every_component_under_the_jobs_that_dashboard_and_alerts_ask_for() -> None:
+    scraped = chart("everything").scraped()
+    assert {component: job for component, (job, _) in scraped.items()} == {
+        "worker": "voice-gateway",
+        "balancer": "quiclb",
     }
-    assert scraped.keys() == {"worker", "balancer"}
-    for endpoint in monitor["spec"]["endpoints"]:
-        assert all(endpoint["port"] in ports for ports in scraped.values())
+    assert all(f'job="{job}"' in " ".join(query for _, query in queries()) for job, _ in scraped.values())
+    ports = {
+        component: {each["name"] for each in pod["spec"]["containers"][0]["ports"]}
+        for component, pod in pods("everything").items()
+    }
+    assert all(port in ports[component] for component, (_, port) in scraped.items())
 
 
 def test_only_load_balancers_reach_the_port_where_spp_headers_are_believed(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from deploy.monitoring.dashboard import queries
 from locks.renew import documents
 from quiclb.settings.loader import load_settings as load_balancer_settings
 from quiclb.settings.sections import OrdinalDiscovery
@@ -111,6 +112,8 @@ def test_prometheus_scrapes_hosts_by_their_own_names() -> None:
     targets = [
         target for job in document["scrape_configs"] for each in job["static_configs"] for target in each["targets"]
     ]
+    jobs = {job["job_name"] for job in document["scrape_configs"]}
+    assert jobs == {job for _, query in queries() for job in re.findall(r'job="([^"]+)"', query)}
     hosts = [target.partition(":")[0] for target in targets]
     # worker and load balancer answer to their host's name and refuse others
     assert {host: services()[host]["hostname"] for host in hosts} == {host: host for host in hosts}
