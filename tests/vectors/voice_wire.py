@@ -25,6 +25,7 @@ CLIENT_MESSAGES = (
     ),
     wire.Played(utterance_id=3, position_ms=1240, is_complete=True),
     wire.Played(utterance_id=0, position_ms=0),
+    wire.Played(utterance_id=2, position_ms=207, timestamp=4_294_967_296),
     wire.Measured(turn=2, response_ms=780, uplink_age_ms=61, frames_replayed=9),
     wire.Dtmf(digit="#"),
     wire.Ping(id=7),

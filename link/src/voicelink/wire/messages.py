@@ -59,11 +59,15 @@ class Resume(Message, frozen=True, tag="resume"):
 
 
 class Played(Message, frozen=True, tag="played"):
-    """Client: `position_ms` of `utterance_id` have left the loudspeaker; `is_complete` once all of it has."""
+    """Client: `position_ms` of `utterance_id` have left the loudspeaker; `is_complete` once all of it has.
+
+    `timestamp` is where the clock of the uplink's timestamps stood at that moment, `None` where that is not known.
+    """
 
     utterance_id: Count = field(name="generation")
     position_ms: Count
     is_complete: bool = False
+    timestamp: Count | None = None
 
 
 class Measured(Message, frozen=True, tag="measured"):

@@ -21,9 +21,9 @@ def test_utterances_are_played_one_after_the_other() -> None:
     playback.push(2, b"\x02\x02" * 30)
     playback.end(2)
     assert playback.pull(40) == b"\x01\x01" * 30 + b"\x02\x02" * 10
-    assert playback.take_positions() == [Position(1, 30, is_complete=True)]
+    assert playback.take_positions() == [Position(1, 30, is_complete=True, ago_samples=10)]
     assert playback.pull(40) == b"\x02\x02" * 20
-    assert playback.take_positions() == [Position(2, 30, is_complete=True)]
+    assert playback.take_positions() == [Position(2, 30, is_complete=True, ago_samples=20)]
     assert not playback.is_active
     assert playback.played_ms == 60
 
@@ -45,6 +45,30 @@ def test_positions_are_reported_every_200_ms() -> None:
         playback.pull(20)
         reported += [position.position_ms for position in playback.take_positions()]
     assert reported == [200, 400, 600, 800, 1000]
+
+
+def test_a_stall_is_reported_once_where_it_began() -> None:
+    playback = Playback(RATE)
+    playback.push(1, pcm(50))
+    reported = []
+    for late in (None, None, None, None, pcm(300), None, None):
+        if late is not None:
+            playback.push(1, late)
+        reported += playback.take_positions()
+        playback.pull(20)
+    # 50 samples were played 10 before the end of the third pull
+    assert reported == [Position(1, 50, is_complete=False, ago_samples=10)]
+
+
+def test_a_position_says_how_long_ago_it_was_reached() -> None:
+    playback = Playback(24_000)
+    playback.push(1, pcm(5_000))
+    for _ in range(10):
+        playback.pull(480)
+    assert playback.take_positions() == [Position(1, 200, is_complete=False, ago_samples=0)]
+    playback.pull(190)
+    # 4,990 samples are 207 ms and 22 samples
+    assert playback.flush(1) == [Position(1, 207, is_complete=False, ago_samples=22)]
 
 
 def test_an_interruption_drops_what_is_buffered_and_what_comes_late() -> None:

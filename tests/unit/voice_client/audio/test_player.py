@@ -54,7 +54,7 @@ async def test_a_sink_that_fails_is_taken_out_once_and_the_others_play_on():
     finished = asyncio.Event()
     player = Player(
         playback,
-        lambda position: finished.set() if position.is_complete else None,
+        lambda position, at: finished.set() if position.is_complete else None,
         lambda utterance_id, at: None,
         [failing, recording],
         lambda sink, error: failures.append((sink, error)),

@@ -18,7 +18,7 @@ CLIENT_MESSAGES = [
     wire.Resume(
         session="5f2c", token="a1", utterance_id=4, next_utterance_id=3, position_ms=1240, turn=2, uplink="deadline"
     ),
-    wire.Played(utterance_id=3, position_ms=1240, is_complete=True),
+    wire.Played(utterance_id=3, position_ms=1240, is_complete=True, timestamp=96_000),
     wire.Measured(turn=2, response_ms=912.5, uplink_age_ms=31.0, playout_ms=20.0),
     wire.Measured(turn=2, barge_in_ms=340, resume_gap_ms=1250.5, frames_replayed=61),
     wire.Dtmf(digit="#"),

@@ -19,11 +19,15 @@ _REPLACEMENT_MS = 200
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """`position_ms` of an utterance have been played; `is_complete` once that is all of it."""
+    """`position_ms` of an utterance have been played; `is_complete` once that is all of it.
+
+    It was reached `ago_samples` before the end of what the latest `pull` returned or left silent.
+    """
 
     utterance_id: int
     position_ms: int
     is_complete: bool
+    ago_samples: int = 0
 
 
 class Playback:
@@ -38,6 +42,7 @@ class Playback:
         """How much speech arrived after its utterance was flushed."""
         self._queue: deque[_Utterance] = deque()
         self._newest = -1
+        self._pulled_samples = 0
         self._played_samples = 0
         self._underrun_samples = 0
         self._longest_underrun_samples = 0
@@ -135,7 +140,7 @@ class Playback:
         flushed = []
         while self._queue and self._queue[0].number <= utterance_id:
             dropped = self._queue.popleft()
-            flushed.append(Position(dropped.number, self._to_ms(dropped.played_samples), is_complete=False))
+            flushed.append(self._position(dropped, is_complete=False))
         return flushed
 
     def pull(self, samples: int) -> bytes:
@@ -148,12 +153,16 @@ class Playback:
             chunk = utterance.pcm[: wanted - len(taken)]
             del utterance.pcm[: len(chunk)]
             utterance.played_samples += len(chunk) // _BYTES_PER_SAMPLE
+            utterance.stalls(has_stalled=len(taken) + len(chunk) < wanted and not utterance.is_ended)
             if not utterance.is_audible and is_voiced(chunk):
                 utterance.is_audible = True
                 self._audible.append(utterance.number)
             taken += chunk
+            if chunk:
+                utterance.played_until = self._pulled_samples + len(taken) // _BYTES_PER_SAMPLE
             if utterance.pcm or not utterance.is_ended:
                 break
+        self._pulled_samples += samples
         self._played_samples += len(taken) // _BYTES_PER_SAMPLE
         self._note_underrun(samples - len(taken) // _BYTES_PER_SAMPLE)
         return bytes(taken)
@@ -164,18 +173,28 @@ class Playback:
         return taken
 
     def take_positions(self) -> list[Position]:
-        """Return what is worth telling the server: every utterance completed, and the present one each 200 ms."""
+        """Return what is worth telling the server.
+
+        That is every utterance completed, the present one each 200 ms, and where its speech came too late.
+        """
         positions = []
         while self._queue and self._queue[0].is_ended and not self._queue[0].pcm:
-            done = self._queue.popleft()
-            positions.append(Position(done.number, self._to_ms(done.played_samples), is_complete=True))
+            positions.append(self._position(self._queue.popleft(), is_complete=True))
         if self._queue:
             current = self._queue[0]
-            position_ms = self._to_ms(current.played_samples)
-            if position_ms - current.reported_ms >= _REPORT_MS:
-                current.reported_ms = position_ms
-                positions.append(Position(current.number, position_ms, is_complete=False))
+            position = self._position(current, is_complete=False)
+            progress_ms = position.position_ms - current.reported_ms
+            if progress_ms >= _REPORT_MS or (current.is_stall_new and progress_ms):
+                current.reported_ms = position.position_ms
+                positions.append(position)
+            current.is_stall_new = False
         return positions
+
+    def _position(self, utterance: _Utterance, *, is_complete: bool) -> Position:
+        position_ms = self._to_ms(utterance.played_samples)
+        beyond = utterance.played_samples - position_ms * self.rate_hz // 1000
+        ago_samples = self._pulled_samples - utterance.played_until + beyond
+        return Position(utterance.number, position_ms, is_complete, ago_samples)
 
     def _hand_over(self, held: _Held, wanted: int) -> None:
         """Once there is enough of the replacement, or nothing else, play that; some of it was played since `resume`."""
@@ -214,8 +233,18 @@ class _Utterance:
     is_ended: bool = False
     is_audible: bool = False
     played_samples: int = 0
+    played_until: int = 0
+    """Where its newest sample that was played ended, in samples that were pulled."""
     reported_ms: int = 0
+    is_stalled: bool = False
+    is_stall_new: bool = False
+    """Whether it has stalled since its position was taken last."""
     skip_bytes: int = 0
+
+    def stalls(self, *, has_stalled: bool) -> None:
+        """Note whether playback waits for more of it, once any of it was played."""
+        self.is_stall_new |= has_stalled and not self.is_stalled and self.played_samples > 0
+        self.is_stalled = has_stalled
 
     def skip(self) -> None:
         """Take what was played under another number for played."""

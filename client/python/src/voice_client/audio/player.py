@@ -37,7 +37,7 @@ class Player:
     def __init__(
         self,
         playback: Playback,
-        report: Callable[[Position], None],
+        report: Callable[[Position, float | None], None],
         audible: Callable[[int, float], None],
         sinks: Sequence[Sink],
         sink_failed: Callable[[Sink, Exception], None],
@@ -58,6 +58,10 @@ class Player:
         if self._timer is None and self._playback.is_active:
             self._tick_at = self._loop.time()
             self._timer = self._loop.call_at(self._tick_at, self._tick)
+
+    def reached_at(self, position: Position) -> float | None:
+        """When the loudspeaker reaches a position just taken, by the event loop's clock; at most 20 ms from now."""
+        return self._tick_at + self._latency_s - position.ago_samples / self._playback.rate_hz
 
     def flush(self) -> float:
         """Silence the sinks at once, and return when that takes effect; the buffer is the caller's to flush."""
@@ -85,7 +89,7 @@ class Player:
     def _tick(self) -> None:
         self._timer = None
         for position in self._playback.take_positions():
-            self._report(position)
+            self._report(position, self.reached_at(position))
         pcm = self._playback.pull(self._samples)
         for utterance_id in self._playback.take_audible():
             self._audible(utterance_id, self._tick_at + self._latency_s)
@@ -100,7 +104,10 @@ class InstantPlayer:
     """For callers without playback: speech counts as played as soon as all of an utterance has arrived."""
 
     def __init__(
-        self, playback: Playback, report: Callable[[Position], None], audible: Callable[[int, float], None]
+        self,
+        playback: Playback,
+        report: Callable[[Position, float | None], None],
+        audible: Callable[[int, float], None],
     ) -> None:
         self._playback = playback
         self._report = report
@@ -113,7 +120,11 @@ class InstantPlayer:
         for utterance_id in self._playback.take_audible():
             self._audible(utterance_id, self._loop.time())
         for position in self._playback.take_positions():
-            self._report(position)
+            self._report(position, None)
+
+    def reached_at(self, position: Position) -> float | None:
+        """Nothing is played in real time."""
+        return None
 
     def flush(self) -> float:
         """Nothing is queued for a loudspeaker."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from voice_client.audio.loudness import is_voiced
+from voice_client.audio.media_clock import MediaClock
 from voice_client.audio.playback import Playback, Position
 from voice_client.audio.player import InstantPlayer, Player, Sink
 from voice_client.audio.source import RATE_HZ
@@ -46,6 +47,7 @@ from voice_client.transport.link import PLAYBACK_RATE_HZ, Link
 from voice_client.uplink.sender import UplinkCounters
 from voice_client.uplink.uplink import Uplink
 from voicelink.audio.codec import FrameEncoder
+from voicelink.audio.frames import FRAME_TICKS
 from voicelink.wire import (
     CLOCK_HZ,
     App,
@@ -99,6 +101,7 @@ class Call:
         self._is_live = False
         self._token: str | None = None
         self._encoder = FrameEncoder(settings.codec, RATE_HZ)
+        self._media_clock = MediaClock()
         self._has_said_bye = False
         self._voiced_at: float | None = None
         self._latest_audio = 0
@@ -225,7 +228,7 @@ class Call:
             self._loop.call_soon(former.leave)
         self._is_live = False
         for position in self.playback.take_positions():
-            self._report(position)
+            self._report(position, None)
         next_utterance_id, position_ms = self.playback.hold()
         log_change(_log, "call_resuming", session=self.conversation.session, acked=self.uplink.acked)
         return Resume(
@@ -430,7 +433,7 @@ class Call:
 
     def _flush(self, flush: Flush) -> None:
         for position in self.playback.flush(flush.utterance_id):
-            self._send(Played(utterance_id=position.utterance_id, position_ms=position.position_ms))
+            self._send(self._played(position, self._player.reached_at(position)))
             self._emit(Flushed(position.utterance_id, position.position_ms))
         self._speaking = {each for each in self._speaking if each > flush.utterance_id}
         silent_at = self._player.flush()
@@ -449,12 +452,16 @@ class Call:
             self._send(measured)
             self._emit(TurnMeasured(self.turns.of(measured.turn)))
 
-    def _report(self, position: Position) -> None:
-        self._send(
-            Played(
-                utterance_id=position.utterance_id, position_ms=position.position_ms, is_complete=position.is_complete
-            )
+    def _played(self, position: Position, at: float | None) -> Played:
+        return Played(
+            utterance_id=position.utterance_id,
+            position_ms=position.position_ms,
+            is_complete=position.is_complete,
+            timestamp=None if at is None else self._media_clock.timestamp(at),
         )
+
+    def _report(self, position: Position, at: float | None) -> None:
+        self._send(self._played(position, at))
         if position.is_complete:
             self._speaking.discard(position.utterance_id)
             self._emit(SpeechEnded(position.utterance_id, position.position_ms))
@@ -464,8 +471,10 @@ class Call:
             self._link.send(message)
 
     def _send_frames(self, frames: Sequence[tuple[int, bytes]]) -> None:
+        now = self._loop.time()
         for timestamp, payload in frames:
-            self.turns.captured(self.uplink.sent, self._loop.time())
+            self.turns.captured(self.uplink.sent, now)
+            self._media_clock.captured(timestamp + FRAME_TICKS, now)
             frame = self.uplink.append(timestamp, payload)
             if self._link is not None and self._is_live:
                 self._link.send_frame(frame)
@@ -478,6 +487,7 @@ class Call:
         elapsed_ticks = round((self._loop.time() - self.began_at) * CLOCK_HZ)
         if elapsed_ticks - self._encoder.timestamp > _MAX_CLOCK_LAG_S * CLOCK_HZ:
             self._encoder.timestamp = elapsed_ticks
+            self._media_clock.reset()
 
     def end(self, error: ClientError | None, code: CloseCode = CloseCode.NORMAL, reason: str = "") -> None:
         """The call is over, with this error or as it should."""

@@ -1,7 +1,8 @@
 """What of each answer was played at the caller, and when on the caller's media clock. Sans-IO.
 
-`played` says how much; the time at which a report was sent says when. A report can only be late, so those that follow
-tell how late one was: what all later reports of an answer agree on is an interruption of its playback.
+`played` says how much, and when by its timestamp. Where a client sends none, the time at which a report was sent says
+when. Such a report can only be late, so those that follow tell how late one was: what all later reports of an answer
+agree on is an interruption of its playback.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ STALL_TICKS: Final = CLOCK_HZ * 30 // 1000
 _LONG_STALL_TICKS: Final = CLOCK_HZ * 300 // 1000
 """The same where fewer than `_WITNESSES` reports say so: one packet that was lost makes those late."""
 _WITNESSES: Final = 3
+_EXACT_STALL_TICKS: Final = CLOCK_HZ // 1000
+"""The same where the reports have timestamps, whose ticks come from clocks that drift by a little."""
 _CHUNK_TICKS: Final = CLOCK_HZ * 20 // 1000
 _LONGEST_HANDOVER_TICKS: Final = CLOCK_HZ
 _TICKS_PER_MS: Final = CLOCK_HZ // 1000
@@ -28,13 +31,19 @@ class Report:
     """At `tick` of the media clock `position` ticks of an answer had been played.
 
     What the caller's side says as it stops an answer (`is_final`) counts what is just being played, so that it does not
-    tell when the answer began.
+    tell when the answer began, unless it `is_exact`: the report itself says at which tick.
     """
 
     tick: int
     position: int
     is_final: bool = False
     is_complete: bool = False
+    is_exact: bool = False
+
+    @property
+    def tells_when(self) -> bool:
+        """Whether the answer's beginning follows from it."""
+        return self.position > 0 and (self.is_exact or not self.is_final)
 
 
 @dataclass(slots=True)
@@ -58,8 +67,14 @@ class Answer:
 
     @property
     def steady(self) -> list[Report]:
-        """The reports that tell when it was played."""
-        return [report for report in self.reports if not report.is_final and report.position]
+        """The reports that tell when it was played: those that are exact, where there are any."""
+        telling = [report for report in self.reports if report.tells_when]
+        return [report for report in telling if report.is_exact] or telling
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the caller's side said when it was played."""
+        return any(report.is_exact and report.tells_when for report in self.reports)
 
     @property
     def length(self) -> int:
@@ -157,7 +172,7 @@ class _Playback:
             return cls(answer, [], is_steady=False)
         steady = answer.steady
         if steady:
-            is_steady = not all(report.is_complete for report in steady)
+            is_steady = answer.is_exact or not all(report.is_complete for report in steady)
             return cls(answer, _stretches(answer, steady, played), is_steady)
         anchor = answer.sent + lag
         final = [report.tick - report.position for report in answer.reports if report.position]
@@ -189,6 +204,8 @@ def _lag(answers: Mapping[int, Answer]) -> int:
 
 def _join(held: _Playback, again: _Playback) -> None:
     """Where an answer goes on as another one without a pause, what is known of one tells about the other."""
+    if held.answer.is_exact and again.answer.is_exact:
+        return
     positions = [report.position for report in held.answer.reports if report.is_final]
     if not (held.stretches and again.stretches and positions):
         return
@@ -206,13 +223,16 @@ def _join(held: _Playback, again: _Playback) -> None:
 
 
 def _stretches(answer: Answer, reports: Sequence[Report], played: int) -> list[tuple[int, int, int]]:
-    agreed = _agreed([report.tick - report.position for report in reports])
+    anchors = [report.tick - report.position for report in reports]
+    agreed = anchors if answer.is_exact else _agreed(anchors)
     # an answer is not played before it was sent, unless its beginning was played as another one
-    anchor, begin = agreed[0] if answer.is_again else max(agreed[0], answer.sent), 0
+    anchor, begin = agreed[0] if answer.is_again or answer.is_exact else max(agreed[0], answer.sent), 0
     stretches = []
     for index, (later, before) in enumerate(zip(agreed[1:], reports, strict=False), 1):
         witnesses = len(reports) - index
         least = STALL_TICKS if witnesses >= _WITNESSES else _LONG_STALL_TICKS
+        if answer.is_exact:
+            least = _EXACT_STALL_TICKS
         if later - anchor >= least and before.position > begin:
             stretches.append((anchor, begin, before.position))
             anchor, begin = later, before.position

@@ -29,6 +29,9 @@ from voicelink.wire import CLOCK_HZ
 INCIDENTS: Final = frozenset({"migrated", "detached", "resumed", "taken_over", "draining", "left"})
 """The kinds of events that are changes of the network and of the worker."""
 _TICKS_PER_US: Final = CLOCK_HZ / 1e6
+_LATEST_REPORT_TICKS: Final = 120 * CLOCK_HZ
+_MOST_AHEAD_TICKS: Final = CLOCK_HZ
+"""A loudspeaker may be as far behind as a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,16 @@ class _Clocks:
         clock, clock_wall_us = own
         return clock.tick(wall_us - clock_wall_us)
 
+    def reported(self, segment: SegmentRecords, report: Playback) -> tuple[int, bool]:
+        """Return where the media clock stood at a report, and whether that is exact: the caller's side said so.
+
+        What it says counts only where it can be: a report may come late, and be of what is just being played.
+        """
+        arrived, said = self.tick(segment, report.at_us), report.timestamp
+        if said is None or not self.is_media or not -_LATEST_REPORT_TICKS <= said - arrived <= _MOST_AHEAD_TICKS:
+            return arrived, False
+        return said, True
+
 
 def _answers(segments: Sequence[SegmentRecords], clocks: _Clocks) -> dict[int, Answer]:
     answers: dict[int, Answer] = {}
@@ -177,9 +190,10 @@ def _answers(segments: Sequence[SegmentRecords], clocks: _Clocks) -> dict[int, A
             if isinstance(record, Event):
                 _follow(record, answers, clocks.tick(segment, record.at_us))
             elif (answer := answers.get(record.utterance_id)) is not None:
-                tick, position = clocks.tick(segment, record.at_us), position_ticks(record.position_ms)
+                position = position_ticks(record.position_ms)
+                tick, is_exact = clocks.reported(segment, record)
                 is_final = record.is_resume or answer.is_interrupted
-                answer.reports.append(Report(tick, position, is_final, record.is_complete))
+                answer.reports.append(Report(tick, position, is_final, record.is_complete, is_exact))
                 answer.is_whole |= record.is_complete and not answer.is_held
     return answers
 

@@ -76,12 +76,16 @@ class Downlink(_Frame, frozen=True, gc=False, array_like=True, tag="down"):
 
 
 class Playback(_Record, frozen=True, gc=False, array_like=True, tag="played"):
-    """The caller's report, from `played`; from `resume` (`is_resume`) for the first utterance that was not finished."""
+    """The caller's report, from `played`; from `resume` (`is_resume`) for the first utterance that was not finished.
+
+    `timestamp` is where the caller's side says its media clock stood, `None` where it does not say.
+    """
 
     utterance_id: int
     position_ms: int
     is_complete: bool = False
     is_resume: bool = False
+    timestamp: int | None = None
 
 
 class Words(_Record, frozen=True, gc=False, array_like=True, tag="words"):

@@ -176,7 +176,8 @@ class CallRecorder:
         """The caller's side says something."""
         match message:
             case Played(utterance_id=utterance_id, position_ms=position_ms, is_complete=is_complete):
-                self._append(Playback(self._us(now), utterance_id, position_ms, is_complete))
+                timestamp = message.timestamp
+                self._append(Playback(self._us(now), utterance_id, position_ms, is_complete, timestamp=timestamp))
             case Resume():
                 self._append(Playback(self._us(now), message.next_utterance_id, message.position_ms, is_resume=True))
                 self.event("resumed", now, newest=message.utterance_id, next=message.next_utterance_id)

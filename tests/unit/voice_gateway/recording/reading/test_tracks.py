@@ -8,7 +8,7 @@ import pytest
 from voice_gateway.recording.reading.assembly import SegmentRecords, Timeline, assemble
 from voice_gateway.recording.reading.export import ogg_file, wav_file
 from voice_gateway.recording.reading.tracks import Samples, TooLong, render
-from voice_gateway.recording.segments.format import Event, Head, Playback, Record, Uplink
+from voice_gateway.recording.segments.format import Downlink, Event, Head, Playback, Record, Uplink
 from voicelink.audio.codec import CODEC_RATE_HZ, FrameEncoder
 from voicelink.audio.codecs.opus import ANSWERS, OpusDecoder
 from voicelink.audio.ogg import ogg_opus
@@ -185,3 +185,52 @@ def test_the_checksum_of_a_page_is_that_of_the_ogg_format() -> None:
 def test_reports_of_an_answer_that_no_segment_holds_change_nothing() -> None:
     timeline = _timeline([Uplink(20_000, 0, 0, Codec.PCM16_16K, b"\1\0" * 320), Playback(30_000, 4, 200)])
     assert timeline.agent.pieces == ()
+
+
+SAID_AT_US = 2_100_000
+"""When reports arrive: 100 ms after the caller's side sent them."""
+
+
+def _answered(*reports: Playback) -> Timeline:
+    """Two seconds of silence of the caller, who is played an answer of one second."""
+    spoken = [Uplink(20_000 * (n + 1), n, 960 * n, Codec.PCM16_16K, bytes(640)) for n in range(FRAMES)]
+    answer = [Downlink(500_000, n, 960 * n, Codec.PCM16_24K, b"\1\1" * 480, 1) for n in range(50)]
+    return _timeline([*spoken, *answer, *reports])
+
+
+def _pieces(timeline: Timeline) -> list[tuple[int, int, int]]:
+    return [(piece.start + timeline.origin, piece.begin, piece.end) for piece in timeline.agent.pieces]
+
+
+def test_answer_lies_where_the_timestamps_of_reports_say_however_late_they_come() -> None:
+    reports = [
+        Playback(SAID_AT_US + late_us, 1, position_ms, position_ms == 1_000, timestamp=24_000 + 48 * position_ms)
+        for position_ms, late_us in ((200, 80_000), (600, 0), (1_000, 200_000))
+    ]
+    assert _pieces(_answered(*reports)) == [(24_000, 0, 48_000)]
+
+
+def test_stall_of_few_milliseconds_lies_where_it_was() -> None:
+    stalled = 5 * 48
+    reports = [
+        Playback(SAID_AT_US, 1, position_ms, position_ms == 1_000, timestamp=24_000 + 48 * position_ms + shift)
+        for position_ms, shift in ((70, 0), (270, stalled), (1_000, stalled))
+    ]
+    assert _pieces(_answered(*reports)) == [(24_000, 0, 70 * 48), (24_000 + 70 * 48 + stalled, 70 * 48, 48_000)]
+
+
+def test_answer_that_was_cut_off_at_once_lies_where_its_only_report_says() -> None:
+    cut = Event(SAID_AT_US, "interrupted", {"utterance": 1, "sequence": 3})
+    report = Playback(SAID_AT_US, 1, 60, timestamp=30_000)
+    spoken = _answered(cut, report)
+    assert _pieces(spoken) == [(30_000 - 60 * 48, 0, 60 * 48)]
+
+
+@pytest.mark.parametrize("timestamp", [1 << 61, 48_000 * 4, 0])
+def test_timestamp_that_cannot_be_counts_for_nothing(timestamp: int) -> None:
+    late = Playback(SAID_AT_US + 130_000_000, 1, 1_000, is_complete=True, timestamp=timestamp)
+    prompt = Playback(SAID_AT_US, 1, 1_000, is_complete=True, timestamp=timestamp)
+    impossible = late if timestamp == 0 else prompt
+    without = Playback(impossible.at_us, 1, 1_000, is_complete=True)
+    assert _pieces(_answered(impossible)) == _pieces(_answered(without))
+    assert _answered(prompt).length < 48_000 * 10
