@@ -27,7 +27,12 @@ DOCUMENTS = [
     *(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "PROTOCOL", "COMPLIANCE", "CONTRIBUTING")),
     *(ROOT / name / "README.md" for name in ("quiclb", "link", "gateway", "client/python", "client/web")),
     *sorted((ROOT / "gateway" / "docs").glob("*.md")),
-    *sorted(path for folder in ("deploy", "docs", "bench", "certs") for path in (ROOT / folder).rglob("*.md")),
+    *sorted(
+        path
+        for folder in ("deploy", "docs", "bench", "certs")
+        for path in (ROOT / folder).rglob("*.md")
+        if not path.is_relative_to(ROOT / "bench" / "results")  # which git ignores: what benchmarks write
+    ),
 ]
 ROOTS = ("", "quiclb/src", "link/src", "gateway/src", "client/python/src", "client/web", "client/web/page")
 """What paths in documents begin at, besides the document's own folder."""

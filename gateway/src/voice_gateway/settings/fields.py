@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BeforeValidator, ConfigDict, JsonValue, SecretStr
 
@@ -79,6 +79,24 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._~%-]+|\[[0-9a-f:.]+\])(?:
 _OWN_PORTS = {"https": ":443", "http": ":80"}
 
 
+def holds_secret(url: str) -> bool:
+    """Whether a URL has a user or password, a parameter with a name that secrets have, or a part that looks drawn."""
+    authority, _, rest = url.partition("://")[2].partition("/")
+    if "@" in authority:
+        return True
+    path, _, query = rest.partition("?")
+    pairs = [each.partition("=") for each in re.split(r"[&;]", query.partition("#")[0])]
+    if any(value and _SECRET_NAME.search(name) for name, _, value in pairs):
+        return True
+    return any(_looks_drawn(part) for part in (*path.split("/"), *(value for _, _, value in pairs)))
+
+
+def _looks_drawn(part: str) -> bool:
+    """Whether it is long, and of letters and digits in no order, as tokens and UUIDs are; words are not."""
+    changes = len(re.findall(r"[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])", part))
+    return len(part) >= _DRAWN_CHARACTERS and changes >= _DRAWN_CHANGES and re.fullmatch(r"[\w.~%-]+", part) is not None
+
+
 def read_secret(name: str, value: SecretStr | None, path: Path | None) -> str | None:
     """Return the value, or what its file holds without the space around it; raises `ConfigurationError`."""
     if path is None:
@@ -132,3 +150,8 @@ def _bytes(name: str, text: str, lengths: range | tuple[int, ...]) -> bytes:
         how_many = f"{least} to {most}" if isinstance(lengths, range) else " or ".join(map(str, lengths))
         raise ConfigurationError(f"{name}: must be {how_many} bytes in hexadecimal")
     return data
+
+
+_SECRET_NAME: Final = re.compile(r"(?i)(^|[_-])(key|apikey|pass|password|pwd|secret|sig|signature|token|auth)$")
+_DRAWN_CHARACTERS: Final = 20
+_DRAWN_CHANGES: Final = 3

@@ -17,7 +17,7 @@ from quiclb.settings.sections import ConfigEntry
 from voice_gateway.errors import ConfigurationError
 from voice_gateway.settings.access_sections import AccessSection, LimitsSection
 from voice_gateway.settings.agent_section import AgentSection, collect_agent_settings
-from voice_gateway.settings.fields import Section
+from voice_gateway.settings.fields import Section, holds_secret
 from voice_gateway.settings.listener_sections import AdminSection, PageSection, TelephonySection, WebSocketSection
 from voice_gateway.settings.recording_section import RecordingSection, WebhooksSection
 from voice_gateway.settings.worker_sections import (
@@ -228,7 +228,13 @@ def secrets_given(path: Path) -> list[str]:
         names = [key for key, field in section.model_fields.items() if field.annotation == SecretStr | None]
         found += [f"{name}.{key}" for key in names if isinstance(given, dict) and key in given]
     found += [f"config[{number}].key" for number, entry in enumerate(document.get("config", ())) if "key" in entry]
-    return found + ["session.store"] * ("@" in document.get("session", {}).get("store", ""))  # a password
+    found += ["session.store"] * ("@" in document.get("session", {}).get("store", ""))  # a password
+    recording, webhooks = document.get("recording", {}), document.get("webhooks", {})
+    found += ["recording.storage"] * holds_secret(str(recording.get("storage", "")))
+    urls = webhooks.get("urls", ())
+    urls = urls.split(",") if isinstance(urls, str) else urls
+    found += ["webhooks.urls"] * any(holds_secret(str(url)) for url in urls)
+    return found
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

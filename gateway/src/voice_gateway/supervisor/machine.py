@@ -32,7 +32,7 @@ Read = Callable[[str], str | None]
 class Machine:
     """`cores` are those that this process may run on, `quota` is how many of them at a time, `None` for all.
 
-    `memory_bytes` is the machine's, or the container's limit; `descriptors` the hard limit of a process, `None` for
+    `memory_bytes` is the machine's, or the limit of the container or unit; `descriptors` the hard limit of a process, `None` for
     none.
     """
 
@@ -86,20 +86,35 @@ class Machine:
 
 def cpu_quota(read: Read) -> float | None:
     """Return how many cores the control group may use at a time (cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`)."""
-    text = read("/sys/fs/cgroup/cpu.max")
-    if text is None:
-        quota, period = read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
-        text = None if quota is None or period is None else f"{quota} {period}"
-    numbers = [] if text is None else text.split()
-    if len(numbers) != 2 or not all(each.isdecimal() for each in numbers) or not int(numbers[1]):
-        return None  # "max 100000" or -1: no limit
-    return int(numbers[0]) / int(numbers[1])
+    quotas = [_cores(read(f"{folder}/cpu.max")) for folder in _control_groups(read)]
+    quota, period = read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), read("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    quotas.append(_cores(None if quota is None or period is None else f"{quota} {period}"))
+    return min((each for each in quotas if each is not None), default=None)
 
 
 def memory_limit(read: Read) -> int | None:
     """Return the memory limit of the control group in bytes (cgroup v2 `memory.max`, v1 `memory.limit_in_bytes`)."""
-    text = read("/sys/fs/cgroup/memory.max") or read("/sys/fs/cgroup/memory/memory.limit_in_bytes")
-    return int(text) if text is not None and text.strip().isdecimal() else None
+    texts = [read(f"{folder}/memory.max") for folder in _control_groups(read)]
+    texts.append(read("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+    return min((int(text) for text in texts if text is not None and text.strip().isdecimal()), default=None)
+
+
+def _control_groups(read: Read) -> list[str]:
+    """Return the folders of this process's cgroup v2 and of those above it, each of which limits it.
+
+    A container sees its own as the root; a unit of systemd (`MemoryMax=`, `CPUQuota=`) lies some levels below it.
+    """
+    lines = (read("/proc/self/cgroup") or "").splitlines()
+    own = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
+    parts = [part for part in own.split("/") if part and part != ".."]
+    return ["/".join(("/sys/fs/cgroup", *parts[:depth])) for depth in range(len(parts) + 1)]
+
+
+def _cores(text: str | None) -> float | None:
+    numbers = [] if text is None else text.split()
+    if len(numbers) != 2 or not all(each.isdecimal() for each in numbers) or not int(numbers[1]):
+        return None  # "max 100000" or -1: no limit
+    return int(numbers[0]) / int(numbers[1])
 
 
 def _read(name: str) -> str | None:

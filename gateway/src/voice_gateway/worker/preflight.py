@@ -204,15 +204,21 @@ def _has_development_certificate(settings: GatewaySettings) -> bool:
 
 
 def _in_the_file(key: str) -> str:
-    if key == "session.store":
-        return (
-            "session.store: an address with a password does not belong in the settings file: give it by the variable "
-            f"VOICE_GATEWAY_SESSION_STORE, {_INSIST}"
-        )
     if key.startswith("config["):
         return f"{key}: a key does not belong in the settings file: name a file by key_file, {_INSIST}"
     variable = f"VOICE_GATEWAY_{key.replace('.', '_').upper()}"
+    if key in _ADDRESSES:
+        what = _ADDRESSES[key]
+        return f"{key}: {what} does not belong in the settings file: give it by the variable {variable}, {_INSIST}"
     return (
         f"{key}: a secret does not belong in the settings file: name a file by {key}_file, "
         f"or give it by the variable {variable}, {_INSIST}"
     )
+
+
+_ADDRESSES: Final = {
+    "session.store": "an address with a password",
+    "recording.storage": "an address with a password or a key",
+    "webhooks.urls": "a URL with a token",
+}
+"""What of the settings that are addresses may be secret; for these there are no files."""

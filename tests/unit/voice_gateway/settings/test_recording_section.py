@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from voice_gateway.errors import ConfigurationError
+from voice_gateway.settings.fields import holds_secret
 from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings
 
 LEAST = '[worker]\nlisten = "127.0.0.1:4433"\n[tls]\ncertificate = "leaf.pem"\nkey = "leaf.key"\n'
@@ -62,3 +63,23 @@ def test_a_webhook_secret_comes_from_the_environment_or_a_file(load: Load, tmp_p
     assert load(text, {"VOICE_GATEWAY_WEBHOOKS_SECRET": secret}).webhooks.read_webhook_secret() == secret
     (tmp_path / "secret").write_text(f"{secret}\n")
     assert load(f'{text}secret_file = "secret"\n').webhooks.read_webhook_secret() == secret
+
+
+@pytest.mark.parametrize(
+    ("url", "is_secret"),
+    [
+        ("s3://bucket/voice/calls", False),
+        ("s3://bucket-of-2026-11-30/calls-of-the-second-shop-in-town", False),
+        ("https://crm.example.com/hooks/call-started/v2?source=voice&version=2026-11-30", False),
+        ("https://crm.example.com/a-long-path-of-words-that-nobody-drew-at-random", False),
+        ("ftp://calls:sesame@files.example.com/x", True),
+        ("s3://key@bucket/x", True),
+        ("az://calls/x?sig=abc", True),
+        ("https://crm.example.com/calls?api_key=abc", True),
+        ("https://crm.example.com/calls?source=voice&access-token=abc", True),
+        ("https://hooks.example.com/services/T0A1B2C3D/B0A1B2C3D/a8Fk2mQ9zR4tX7vB1nC6pL3w", True),
+        ("https://hooks.example.com/5f2c8b1e-0a4d-4e6b-9c3f-7d1e2a8b6c40", True),
+    ],
+)
+def test_secret_in_a_url_is_seen(url: str, is_secret: bool) -> None:
+    assert holds_secret(url) is is_secret

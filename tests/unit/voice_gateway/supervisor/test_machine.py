@@ -59,6 +59,28 @@ def test_too_little_is_refused_with_the_remedy():
             GIB,
         ),
         ({"/sys/fs/cgroup/cpu.max": "100000 0"}, None, None),
+        (
+            {
+                "/proc/self/cgroup": "0::/system.slice/voice.service\n",
+                "/sys/fs/cgroup/system.slice/memory.max": "4294967296\n",
+                "/sys/fs/cgroup/system.slice/cpu.max": "max 100000\n",
+                "/sys/fs/cgroup/system.slice/voice.service/memory.max": "1073741824\n",
+                "/sys/fs/cgroup/system.slice/voice.service/cpu.max": "250000 100000\n",
+            },
+            2.5,
+            GIB,
+        ),
+        (
+            {
+                "/proc/self/cgroup": "12:memory:/x\n0::/user.slice/user-0.slice/session-1.scope\n",
+                "/sys/fs/cgroup/user.slice/memory.max": "1073741824\n",
+                "/sys/fs/cgroup/user.slice/cpu.max": "50000 100000\n",
+                "/sys/fs/cgroup/user.slice/user-0.slice/memory.max": "8589934592\n",
+                "/sys/fs/cgroup/user.slice/user-0.slice/session-1.scope/memory.max": "max\n",
+            },
+            0.5,
+            GIB,
+        ),
     ],
 )
 def test_limits_of_control_groups_of_both_versions(files, quota, limit):

@@ -98,6 +98,14 @@ def test_secrets_that_all_users_can_read_are_refused_everywhere(folder: Path) ->
         ('[quic]\nreset_key = "' + "00" * 16 + '"\n', "VOICE_GATEWAY_QUIC_RESET_KEY"),
         ('[session]\nstore = "redis://:sesame@127.0.0.1:1/0"\n', "VOICE_GATEWAY_SESSION_STORE"),
         (
+            '[recording]\nfolder = "/r"\nstorage = "ftp://calls:sesame@files.example.com/x"\n',
+            "VOICE_GATEWAY_RECORDING_STORAGE",
+        ),
+        (
+            '[webhooks]\nsecret_file = "leaf.key"\nurls = ["https://crm.example.com/calls?token=sesame"]\n',
+            "VOICE_GATEWAY_WEBHOOKS_URLS",
+        ),
+        (
             "[quic]\nroutable_cids = false\n[[config]]\nid = 0\nserver_id_length = 4\nnonce_length = 12\n"
             f'key = "{"00" * 16}"\n',
             "config[0].key: a key does not belong in the settings file: name a file by key_file",
