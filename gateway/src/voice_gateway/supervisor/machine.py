@@ -32,8 +32,8 @@ Read = Callable[[str], str | None]
 class Machine:
     """`cores` are those that this process may run on, `quota` is how many of them at a time, `None` for all.
 
-    `memory_bytes` is the machine's, or the limit of the container or unit; `descriptors` the hard limit of a process, `None` for
-    none.
+    `memory_bytes` is the machine's, or the limit of the container or unit; `descriptors` the hard limit of a process,
+    `None` for none.
     """
 
     cores: tuple[int, ...]

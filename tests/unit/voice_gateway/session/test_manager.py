@@ -18,6 +18,7 @@ from voice_gateway.agent.base import (
     Reply,
     ReplyAudio,
     ReplyEnded,
+    StopReply,
     UserAudio,
     UserStartedSpeaking,
 )
@@ -351,3 +352,23 @@ async def test_a_caller_that_never_starts_is_sent_away():
     bench.manager.accept(REQUEST, transport)
     assert await bench.manager.wait_empty(1.0)
     assert transport.of(Error)[0].code == CloseCode.IDLE
+
+
+async def test_an_agent_that_stops_its_reply_and_begins_the_next_is_not_told_to_stop_that_one(bench):
+    live, transport = bench.call()
+    conversation = bench.conversation
+    conversation.emit(Reply("welcome"))
+
+    def answer_at_once(audio: UserAudio) -> None:
+        for event in (StopReply(), FinalTranscript("tea", audio.sequence), Reply("one tea"), ReplyAudio(bytes(960))):
+            conversation.emit(event)
+
+    conversation.on_hear = answer_at_once
+    live.audio_received(frame(0))
+    await run_ready()
+    assert [flush.utterance_id for flush in transport.of(Flush)] == [1]
+    assert [utterance_id for utterance_id, _ in transport.audio] == [2]
+    assert [call for call in conversation.calls if isinstance(call, tuple)] == []
+    conversation.on_hear = lambda audio: conversation.emit(UserStartedSpeaking(audio.sequence))
+    live.audio_received(frame(1))
+    assert ("interrupted", 0) in conversation.calls

@@ -98,9 +98,13 @@ class Deliver:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """Tell the agent that its current reply was cut off after `played_ms` of playback."""
+    """Tell the agent that its current reply, `utterance_id`, was cut off after `played_ms` of playback.
+
+    It counts for that reply alone: an agent that stops its reply itself may have begun the next one by then.
+    """
 
     played_ms: int
+    utterance_id: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -358,10 +358,11 @@ class LiveSession(TransportHandler):
                 self._require_speaker().end(utterance_id)
             case ResetSpeech(utterance_id):
                 self._require_speaker().reset(utterance_id)
-            case Interrupt(played_ms):
+            case Interrupt(played_ms, utterance_id):
                 self._services.counters.interruptions += 1
                 self._publish(SessionInterrupted(played_ms=played_ms))
-                self._require_conversation().interrupted(played_ms)
+                if utterance_id == self.session.utterances.utterance_id:
+                    self._require_conversation().interrupted(played_ms)
             case ReportPlayed(played_ms):
                 if self._conversation is not None:
                     self._conversation.played(played_ms)

@@ -99,7 +99,7 @@ def test_an_agent_stops_its_reply_and_learns_what_was_played(session: Session) -
     assert session.agent_emitted(StopReply(), 0.7)[:4] == (
         ResetSpeech(1),
         Send(Flush(utterance_id=1)),
-        Interrupt(500),
+        Interrupt(500, 1),
         ReportPlayback(PlaybackFinished("one two", 500, is_interrupted=True)),
     )
     assert session.agent_emitted(StopReply(), 0.8) == ()

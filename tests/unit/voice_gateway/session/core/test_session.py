@@ -176,7 +176,7 @@ class TestBargeIn:
         assert speaking.agent_emitted(UserStartedSpeaking(7), 0.7)[:3] == (
             ResetSpeech(1),
             Send(Flush(utterance_id=1)),
-            Interrupt(500),
+            Interrupt(500, 1),
         )
 
     def test_comes_while_made_audio_is_still_being_played(self, speaking):
@@ -207,4 +207,4 @@ class TestBargeIn:
         speaking.agent_emitted(UserStartedSpeaking(7), 0.7)
         speaking.agent_emitted(Reply("five"), 0.8)
         speaking.message_received(Played(utterance_id=1, position_ms=900, is_complete=True), 0.9)
-        assert Interrupt(0) in speaking.agent_emitted(UserStartedSpeaking(9), 1.0)
+        assert Interrupt(0, 2) in speaking.agent_emitted(UserStartedSpeaking(9), 1.0)

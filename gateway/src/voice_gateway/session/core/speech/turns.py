@@ -151,8 +151,9 @@ class Turns:
         self.latencies.interrupted(self._tracker.turn, onset, now)
         resets = (ResetSpeech(cut.utterance_id) for cut in cuts)
         played = (ReportPlayback(PlaybackFinished(cut.said, cut.played_ms, is_interrupted=True)) for cut in cuts)
-        flush = Send(Flush(utterance_id=cuts[-1].utterance_id, sequence=onset))
-        return (*resets, flush, Interrupt(played_ms), *played)
+        newest = cuts[-1].utterance_id
+        flush = Send(Flush(utterance_id=newest, sequence=onset))
+        return (*resets, flush, Interrupt(played_ms, newest), *played)
 
     def _understood(self, event: FinalTranscript, through_sequence: int | None, now: float) -> Sequence[Effect]:
         tracker, self.is_callers = self._tracker, False
