@@ -10,6 +10,7 @@ GatewayError
 │   └── StateTooLarge    what an agent wants saved of a call is larger than a session record, or a client, takes
 ├── ArchiveError         the storage of recordings cannot be reached or read (`voice_gateway.recording`)
 ├── UnknownCall          there is no recording of this call (`voice_gateway.recording`)
+├── NewerRecording       a recording has a newer format than this version reads (`voice_gateway.recording`)
 ├── TooLong              a recorded call is too long to be decoded (`voice_gateway.recording`)
 └── ClientToolError      a tool of a client gave no result (`voice_gateway.agent.call.client`)
 

@@ -12,7 +12,7 @@ from voice_gateway.errors import GatewayError
 from voice_gateway.ops.admin.operations import JSON, Operation, RequestRefused
 from voice_gateway.recording.library.library import UnknownCall
 from voice_gateway.recording.library.reader_process import CallForm, CallReader
-from voice_gateway.web.server import StreamedResponse, WebRequest, WebResponse, download
+from voice_gateway.web.server import StreamedResponse, WebRequest, WebResponse
 
 MOST_LISTED: Final = 1_000
 _HTML: Final = "text/html; charset=utf-8"
@@ -98,4 +98,5 @@ class CallOperations:
             raise RequestRefused(HTTPStatus.NOT_FOUND, str(error)) from None
         except GatewayError as error:
             raise RequestRefused(HTTPStatus.BAD_GATEWAY, str(error)) from None
-        return download(content, media_type)
+        headers = {"Content-Length": str(content.length)}
+        return StreamedResponse(HTTPStatus.OK, content.pieces, media_type, headers)

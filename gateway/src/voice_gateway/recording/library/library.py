@@ -14,6 +14,7 @@ from voice_gateway.recording.segments.format import (
     EVENTS_SUFFIX,
     WORDS_SUFFIX,
     Event,
+    NewerRecording,
     is_call_name,
     stem_began,
 )
@@ -82,7 +83,7 @@ class Library:
         self._archive = archive
 
     def summaries(self, *, subject: str | None = None, most: int | None = None) -> list[CallSummary]:
-        """Return the calls, newest first; those of one subject, `most` of them."""
+        """Return the calls, newest first; those of one subject, `most` of them; those in a newer format not."""
         found: list[CallSummary] = []
         for call, _ in sorted(self._begun(), key=lambda each: each[1], reverse=True):
             summary = self._summary(call)
@@ -93,7 +94,7 @@ class Library:
         return found
 
     def timeline(self, session_id: str) -> Timeline:
-        """Read and assemble a call; raises `UnknownCall`."""
+        """Read and assemble a call; raises `UnknownCall` and `NewerRecording`."""
         segments = self._segments(session_id, (EVENTS_SUFFIX, AUDIO_SUFFIX, WORDS_SUFFIX))
         if not segments:
             raise UnknownCall(f"there is no recording of the call {session_id!r}")
@@ -154,7 +155,10 @@ class Library:
         return read_segments({name: self._archive.read(call, name) for name in names})
 
     def _summary(self, call: str) -> CallSummary | None:
-        segments = self._segments(call, (EVENTS_SUFFIX,))
+        try:
+            segments = self._segments(call, (EVENTS_SUFFIX,))
+        except NewerRecording:  # its call alone cannot be read
+            return None
         if not segments:
             return None
         segments.sort(key=lambda segment: segment.head.wall_us)

@@ -14,6 +14,7 @@ import structlog
 from voice_gateway.errors import GatewayError, loggable
 from voice_gateway.recording.library.archive import Archive, FolderArchive, move_to_storage
 from voice_gateway.recording.library.library import Library, Retention
+from voice_gateway.recording.library.withdrawals import Withdrawals
 
 SWEEP_EVERY_S: Final = 3_600.0
 LEFT_AFTER_S: Final = 3_600.0
@@ -43,8 +44,7 @@ class Upkeep:
         self._retention = retention
         self._clock = clock
         self._tasks: queue.Queue[Callable[[], None] | None] = queue.Queue(_MAX_WAITING)
-        self._withdrawn: dict[str, None] = {}
-        """Calls whose sound and words are yet to be deleted, in the order in which consent was withdrawn."""
+        self._withdrawals = Withdrawals(folder.folder)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -64,8 +64,10 @@ class Upkeep:
             self._put(lambda: self._move(folder.name, stem))
 
     def withdrawn(self, session_id: str) -> None:
-        """Delete what other workers, or this one before, kept of a call's sound and words."""
-        self._withdrawn[session_id] = None
+        """Delete what other workers, or this one before, kept of a call's sound and words; called on any thread but the
+        event loop's.
+        """
+        self._withdrawals.add(session_id)
         self._put(self._withdraw)
 
     def sweep(self) -> None:
@@ -82,10 +84,7 @@ class Upkeep:
                         self._move(call, stem)
 
     def _withdraw(self) -> None:
-        while self._withdrawn:
-            session_id = next(iter(self._withdrawn))
-            self._library.withdraw(session_id)
-            self._withdrawn.pop(session_id)
+        self._withdrawals.carry_out(self._library.withdraw)
 
     def _is_left(self, call: str, stem: str, now: float) -> bool:
         try:

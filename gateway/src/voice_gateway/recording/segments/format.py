@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from voice_gateway.errors import GatewayError
 from voicelink.wire import AudioFrame, Codec
 
 FORMAT_VERSION: Final = 1
@@ -25,6 +26,10 @@ AUDIO_SUFFIX: Final = ".audio"
 WORDS_SUFFIX: Final = ".words"
 _HEADER: Final = struct.Struct(">II")
 _MAX_BLOCK_BYTES: Final = 1 << 28
+
+
+class NewerRecording(GatewayError):  # noqa: N818 - it says what is wrong
+    """A segment was written by a newer version of the worker, in a format that this one cannot read."""
 
 
 class _Record(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_defaults=True):
@@ -112,6 +117,8 @@ class Hole(_Record, frozen=True, gc=False, array_like=True, tag="hole"):
 Record = Head | Uplink | Downlink | Playback | Words | Event | Hole
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Record])
+_raw_decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_head_decoder = msgspec.msgpack.Decoder(Head)
 
 
 def encode_block(records: Iterable[Record]) -> bytes:
@@ -129,7 +136,10 @@ class Parsed:
 
 
 def parse(data: bytes) -> Parsed:
-    """Read the whole blocks of a file; what follows the first one that is cut or damaged is left out."""
+    """Read the whole blocks of a file; what follows the first one that is cut or damaged is left out.
+
+    Raises `NewerRecording`.
+    """
     records: list[Record] = []
     position = 0
     while position + _HEADER.size <= len(data):
@@ -138,12 +148,27 @@ def parse(data: bytes) -> Parsed:
         body = data[begin:end]
         if length > _MAX_BLOCK_BYTES or len(body) < length or zlib.crc32(body) != checksum:
             break
+        if not position:
+            _check_version(body)
         try:
             records += _decoder.decode(body)
         except msgspec.DecodeError:
             break
         position = end
     return Parsed(tuple(records), len(data) - position)
+
+
+def _check_version(first: bytes) -> None:
+    """Refuse a newer format by its head, the first record in every format; the rest may be of unknown kinds."""
+    try:
+        version = _head_decoder.decode(_raw_decoder.decode(first)[0]).version
+    except (msgspec.DecodeError, IndexError):
+        return  # no head: what reads the segment leaves it out
+    if version > FORMAT_VERSION:
+        raise NewerRecording(
+            f"the recording has format {version}, and this version of voice-gateway reads format {FORMAT_VERSION} and "
+            "older ones: read it with the version that wrote it"
+        )
 
 
 def segment_stem(wall_us: int, epoch: int, worker: str) -> str:

@@ -232,9 +232,13 @@ class Session:
 
     def operator_asked(self, action: OperatorAction, now: float) -> Sequence[Effect] | str:
         """Do what an operator asks, or return why that cannot be."""
-        if self.state in (SessionState.NEW, SessionState.CLOSED) or self._closing.is_agent_finished:
-            return "the session is ending, or has not begun"
-        if isinstance(action, HangUp | TransferCall):
+        if self.state in (SessionState.NEW, SessionState.CLOSED):
+            return "the session has ended, or has not begun"
+        if isinstance(action, HangUp):  # also while its last answer is played
+            return self._hang_up(action.reason)
+        if self._closing.is_agent_finished:
+            return "the session is ending"
+        if isinstance(action, TransferCall):
             return self.agent_emitted(action, now)
         if self.state is SessionState.DETACHED:
             return "the caller is not connected now"

@@ -64,6 +64,25 @@ async def test_what_is_no_session_id_is_unknown_without_a_process(
         await CallReader(folder, None).read(session, CallForm.JSON)
 
 
+async def test_a_call_is_read_piece_by_piece_and_its_process_waits_for_the_reader(folder: Path) -> None:
+    content = await CallReader(folder, None).read("abc1", CallForm.WAV)
+    pieces = [piece async for piece in content.pieces]
+    wav = b"".join(pieces)
+    assert content.length == len(wav) > 44
+    assert wav.startswith(b"RIFF")
+    assert max(map(len, pieces)) <= 1 << 16
+    half_read = await CallReader(folder, None).read("abc1", CallForm.WAV)
+    await half_read.pieces.aclose()
+
+
+async def test_places_are_free_again_after_a_reader_that_left(folder: Path) -> None:
+    reader = CallReader(folder, None)
+    for _ in range(3):
+        await (await reader.read("abc1", CallForm.JSON)).pieces.aclose()
+    with pytest.raises(UnknownCall, match="no recording of the call 'nope'"):
+        await reader.read("nope", CallForm.JSON)
+
+
 async def test_a_worker_that_records_nothing_says_so() -> None:
     with pytest.raises(UnknownCall, match=r"recording\.folder"):
         await CallReader(None, None).read("abc1", CallForm.JSON)

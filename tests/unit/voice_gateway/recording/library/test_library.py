@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import struct
 import uuid
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from voice_gateway.errors import ConfigurationError
@@ -23,7 +26,16 @@ from voice_gateway.recording.library.redaction import load_redaction, redaction
 from voice_gateway.recording.library.upkeep import Upkeep
 from voice_gateway.recording.reading.assembly import INCIDENTS
 from voice_gateway.recording.reading.document import call_document
-from voice_gateway.recording.segments.format import Event, Head, Uplink, Words, encode_block, segment_stem
+from voice_gateway.recording.segments.format import (
+    FORMAT_VERSION,
+    Event,
+    Head,
+    NewerRecording,
+    Uplink,
+    Words,
+    encode_block,
+    segment_stem,
+)
 from voicelink.wire import Codec
 
 NOW = 1_790_000_000.0
@@ -171,8 +183,28 @@ def test_withdrawn_consent_is_carried_out_once_the_storage_is_back(tmp_path: Pat
         upkeep.sweep()
     assert len(storage.names("one")) == 3
     storage.is_down = False
-    upkeep.sweep()
+    # the worker has ended by then: another one with the same folder carries it out, once
+    other = Upkeep(folder, storage, JoinedArchive(folder, storage), Retention.of_days(1, None), lambda: NOW)
+    other.sweep()
     assert [name.rpartition(".")[2] for name in storage.names("one")] == ["events"]
+    write_call(storage, "one", NOW)
+    other.sweep()
+    assert len(storage.names("one")) == 3
+    assert folder.calls() == []
+
+
+def test_call_in_a_newer_format_is_refused_by_its_version_and_the_others_are_listed(tmp_path: Path) -> None:
+    archive = FolderArchive(tmp_path)
+    write_call(archive, "one", NOW)
+    head = Head(0, "two", "w1", 1, round(NOW * 1e6), version=FORMAT_VERSION + 1)
+    unknown = msgspec.msgpack.encode(["a kind of record that is not known here", 1])
+    body = msgspec.msgpack.encode([msgspec.Raw(msgspec.msgpack.encode(head)), msgspec.Raw(unknown)])
+    stem = segment_stem(round(NOW * 1e6), 1, "w1")
+    archive.write("two", f"{stem}.events", struct.pack(">II", len(body), zlib.crc32(body)) + body)
+    library = Library(archive)
+    with pytest.raises(NewerRecording, match=f"format {FORMAT_VERSION + 1}, .* reads format {FORMAT_VERSION}"):
+        library.timeline("two")
+    assert [each.session_id for each in library.summaries()] == ["one"]
 
 
 def test_a_segment_that_another_worker_moves_ends_no_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from tests.unit.voice_gateway.session.sessions import ONE_SECOND, closing, frame
 from voice_gateway.agent.base import (
     FinalTranscript,
     Finished,
+    HangUp,
     NoSpeechUpTo,
     PartialTranscript,
     Reply,
@@ -80,6 +81,12 @@ class TestBye:
         assert session.deadline == pytest.approx(1.1 + 60 + 3)
         assert session.tick(64.0) == ()
         assert session.tick(session.deadline)[-1] == Close(CloseCode.NORMAL, "bye")
+
+    def test_an_operator_may_hang_up_while_the_last_answer_is_played(self, session):
+        self.answered(session, 60)
+        effects = session.operator_asked(HangUp("maintenance"), 2.0)
+        assert effects[-1] == Close(CloseCode.NORMAL, "maintenance")
+        assert isinstance(session.operator_asked(HangUp(), 2.1), str)
 
     def test_gives_up_on_an_agent_that_never_finishes(self, session):
         session.message_received(Bye(frames=0), 1.0)
