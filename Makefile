@@ -137,7 +137,7 @@ bench-survival: setup ## what calls lose when parts die, half an hour (QUICK=1: 
 bench-up: setup ## what calls lose on one machine under `voice-gateway up`: worker killed, reload, upgrade, ten minutes
 	$(BIN)/python -m bench.box
 
-bench-recording: setup ## how true recordings are of calls of ten minutes that lose their worker, ten minutes
+bench-recording: setup ## how true recordings are of calls that lose their workers, fifteen minutes
 	$(BIN)/python -m bench.recording
 
 bench-rollout: setup $(DEPLOY) ## 100 calls while the workers of the Helm chart are replaced one by one, watched by Prometheus, six minutes (QUICK=1: 20 calls in 90 s)

@@ -1,7 +1,9 @@
 """Calls of ten minutes that migrate, are barged in and lose their worker, recorded and held beside the truth.
 
-On virtual time, over simulated links. Both tracks are compared with what the caller said and played, sample by sample.
-Writes `bench/results/recording.json` and prints a table. `--minutes` and `--seeds` make it shorter or longer.
+First on virtual time, over simulated links; then shorter ones through real processes, each of which loses both of its
+workers. Both tracks are compared with what the caller said and played, sample by sample. Writes
+`bench/results/recording.json` and prints tables. `--minutes`, `--seeds` and `--processes` make it shorter or longer. A
+call through processes whose tracks are 5 ms apart from the truth ends the bench with an error.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 import tempfile
 import time
 from dataclasses import asdict
@@ -18,6 +21,7 @@ from unittest import mock
 
 import structlog
 
+from bench.recording import processes
 from testbed.calls.recorded_call import CALLER_HZ, Comparison, NoiseAgent, TrueCall, compare, noise, say_at
 from testbed.calls.simulated_cluster import HOME, MOBILE, Plan, SimulatedCluster, make_certificate
 from testbed.simnet.links import Profile
@@ -87,11 +91,29 @@ def _elapsed(sim: Simulation, began: float) -> float:
     return sim.now() - began
 
 
-def main() -> None:
+def through_processes(calls: int) -> tuple[list[dict[str, object]], list[str]]:
+    """Place the calls one after the other, print a line for each, and return them and what must not be."""
+    rows: list[dict[str, object]] = []
+    faults: list[str] = []
+    print(f"\n{'real processes':32} call  caller exact  agent exact  worst ms  median ms  workers")
+    for seed in range(1, calls + 1):
+        call = asyncio.run(processes.recorded(seed))
+        compared = call.compared
+        rows.append({"seed": seed, "said_samples": call.said_samples, "workers": call.workers, **asdict(compared)})
+        faults += call.faults()
+        print(
+            f"{'both workers killed':32} {seed:4}  {compared.is_caller_exact!s:12}  {compared.is_agent_exact!s:11}"
+            f"  {compared.worst_offset_ms:8.2f}  {compared.median_offset_ms:9.2f}  {' '.join(call.workers)}"
+        )
+    return rows, faults
+
+
+def main() -> int:
     """Run all links and seeds, and print a line for each call."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=3, help="calls through real processes")
     arguments = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     rows: list[dict[str, object]] = []
@@ -110,8 +132,13 @@ def main() -> None:
                     f"  {compared.worst_offset_ms:8.2f}  {compared.median_offset_ms:9.2f}  {answers:7}  {took_s:6.1f}"
                 )
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps({"minutes": arguments.minutes, "calls": rows}, indent=1) + "\n")
+    real, faults = through_processes(arguments.processes)
+    document = {"minutes": arguments.minutes, "calls": rows, "processes": real, "faults": faults}
+    RESULTS.write_text(json.dumps(document, indent=1) + "\n")
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

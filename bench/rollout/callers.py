@@ -18,7 +18,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from voice_client import AudioOptions, ClientError, ConnectionOptions, Security, VoiceClient
+from voice_client import (
+    AudioOptions,
+    ClientError,
+    ConnectionOptions,
+    Draining,
+    Interrupted,
+    Resumed,
+    Security,
+    VoiceClient,
+)
 from voice_client.audio.source import PcmSource
 
 _RATE_HZ = 16_000
@@ -39,7 +48,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one call; `workers` in the order in which they had it."""
+    """What came of one call; `workers` in the order in which they had it.
+
+    `causes` says of each move whether the worker asked for it (`drain`) or what the caller noticed.
+    """
 
     session: str | None
     words_said: int
@@ -48,6 +60,7 @@ class Outcome:
     frames_lost: int
     gaps_ms: list[float]
     workers: list[str]
+    causes: list[str]
     fault: str | None
 
 
@@ -79,21 +92,23 @@ async def _call(plan: Plan, number: int, token: str, stop: asyncio.Event) -> Out
         audio=AudioOptions("pcm16", has_playback=False),  # cheap: nothing is encoded or decoded
         connection=ConnectionOptions(local_address=f"{plan.network}.{1 + number}", heartbeat_s=0.5),
     )
-    first = ""
+    first, causes = "", list[str]()
     try:
         async with client:
             first = client.worker or ""
+            following = asyncio.create_task(_follow(client, causes))
             await asyncio.sleep(random.uniform(0, plan.every_s))
             while not stop.is_set():
                 await client.speak(PcmSource(_WORD))
                 words += 1
                 await _unless(stop, plan.every_s)
             await client.finish()
+            await following
     except ClientError as error:
         fault = str(error)
     report = client.report() if first else None
     if report is None:
-        return Outcome(None, 0, 0, 0, 0, [], [], fault)
+        return Outcome(None, 0, 0, 0, 0, [], [], [], fault)
     moves = [each for each in report.resumes if each.has_reconnected]
     return Outcome(
         session=report.session,
@@ -103,8 +118,23 @@ async def _call(plan: Plan, number: int, token: str, stop: asyncio.Event) -> Out
         frames_lost=report.frames_sent - report.frames_acked,
         gaps_ms=[each.gap_ms for each in moves],
         workers=[first, *(each.worker for each in moves)],
+        causes=causes,
         fault=fault or report.error,
     )
+
+
+async def _follow(client: VoiceClient, causes: list[str]) -> None:
+    """Note why each move of the call to another connection began."""
+    is_asked, reason = False, ""
+    async for event in client.events():
+        match event:
+            case Draining():
+                is_asked = True
+            case Interrupted(said):
+                reason = said
+            case Resumed(has_reconnected=True):
+                causes.append("drain" if is_asked else reason)
+                is_asked = False
 
 
 async def _unless(stop: asyncio.Event, seconds: float) -> None:

@@ -30,6 +30,14 @@ class Rollout:
     def gaps_ms(self) -> list[float]:
         return [gap for each in self.outcomes for gap in each.gaps_ms]
 
+    def gaps_by_cause(self) -> dict[str, list[float]]:
+        """The gaps of moves that a worker asked for (`drain`), and of those that the caller began by itself."""
+        found: dict[str, list[float]] = {"drain": [], "caller": []}
+        for each in self.outcomes:
+            for gap_ms, cause in zip(each.gaps_ms, each.causes, strict=False):
+                found["drain" if cause == "drain" else "caller"].append(gap_ms)
+        return found
+
     def faults(self) -> list[str]:
         """Say what must not be."""
         lost = [each for each in self.outcomes if each.fault is not None]
@@ -52,6 +60,7 @@ def write(result: Rollout, *, is_quick: bool) -> None:
     gaps = summary(result.gaps_ms) if result.gaps_ms else {}
     ended = summary(result.ended_s)
     late = summary(result.caller_late_ms)
+    by_cause = {cause: summary(each) if each else {} for cause, each in result.gaps_by_cause().items()}
     rows: list[tuple[str, object]] = [
         ("calls", len(outcomes)),
         ("sessions lost", lost),
@@ -59,6 +68,11 @@ def write(result: Rollout, *, is_quick: bool) -> None:
         ("frames sent / lost", f"{_sum(outcomes, 'frames_sent'):,} / {_sum(outcomes, 'frames_lost')}"),
         ("moves of a call to another worker", len(result.gaps_ms)),
         ("gap of a move, median / p99 / longest, ms", _spread(gaps)),
+        ("of those that a draining worker asked for", f"{by_cause['drain'].get('n', 0)}: {_spread(by_cause['drain'])}"),
+        (
+            "of those that the caller began by itself",
+            f"{by_cause['caller'].get('n', 0)}: {_spread(by_cause['caller'])}",
+        ),
         ("end of a worker, from the DNS to its exit, median / longest, s", f"{ended['median']} / {ended['max']}"),
         ("dashboard queries with a value each time", f"{evaluations.always_filled} of {evaluations.queries}"),
         ("times the dashboard was evaluated", evaluations.asked),
@@ -91,6 +105,7 @@ def write(result: Rollout, *, is_quick: bool) -> None:
         "seconds": round(result.seconds, 1),
         "sessions_lost": lost,
         "gap_ms": gaps,
+        "gap_ms_by_cause": by_cause,
         "gaps_ms": [round(each, 1) for each in result.gaps_ms],
         "ended_s": [round(each, 1) for each in result.ended_s],
         "answers_ms": {path: summary(times) for path, times in result.answers_ms.items()},
