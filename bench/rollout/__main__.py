@@ -40,6 +40,7 @@ ASK_EVERY_S = 1.0
 EVALUATE_EVERY_S = 10.0
 _PAGES = ("/readyz", "/metrics", "/sessions")
 _CALLERS_TIMEOUT_S = 240.0
+_SCRAPED_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,16 @@ class Watcher:
                 await self._ask("load balancer /metrics", self._deployment.url(pod, "metrics", "/metrics"))
             await asyncio.sleep(ASK_EVERY_S)
 
+    async def until_scraped(self) -> None:
+        """Return once every pod was scraped, and often enough for a rate."""
+        pods = len(self._deployment.workers) + len(self._deployment.balancers)
+        deadline = time.monotonic() + _SCRAPED_TIMEOUT_S
+        while await asyncio.to_thread(self._server.up) < pods:
+            if time.monotonic() > deadline:
+                raise PodError("Prometheus does not reach every pod")
+            await asyncio.sleep(ASK_EVERY_S)
+        await asyncio.sleep(3 * self._server.interval_s)
+
     async def evaluate(self) -> None:
         while True:
             await asyncio.to_thread(self._server.evaluate, self.evaluations)
@@ -143,6 +154,7 @@ async def _update(scale: Scale, deployment: Deployment, server: Prometheus, fold
     watcher = Watcher(deployment, server)
     asking = asyncio.create_task(watcher.ask())
     callers = await _call(scale, deployment, folder)
+    await watcher.until_scraped()
     evaluating = asyncio.create_task(watcher.evaluate())
     began = time.monotonic()
     failed_probes, ended_s = 0, []

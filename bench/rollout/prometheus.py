@@ -55,7 +55,7 @@ class Prometheus:
     def __init__(self, url: str, folder: Path, interval_s: float) -> None:
         self.url = url
         self._folder = folder
-        self._interval_s = interval_s
+        self.interval_s = interval_s
 
     def follow(self, deployment: Deployment, pods: Iterable[Pod]) -> None:
         """Scrape these pods from now on, under the jobs that the rendered ServiceMonitor gives them."""
@@ -89,7 +89,7 @@ class Prometheus:
         return round(sum(self._values("sum(up)")))
 
     def _values(self, query: str) -> list[float]:
-        interval = f"{max(10, round(_RATE_SCRAPES * self._interval_s))}s"
+        interval = f"{max(10, round(_RATE_SCRAPES * self.interval_s))}s"
         filled = query.replace("$__rate_interval", interval).replace("$worker", ".*").replace("$balancer", ".*")
         return [float(each["value"][1]) for each in self._ask("/api/v1/query", query=filled)["result"]]
 

@@ -31,11 +31,11 @@ class Rollout:
         return [gap for each in self.outcomes for gap in each.gaps_ms]
 
     def gaps_by_cause(self) -> dict[str, list[float]]:
-        """The gaps of moves that a worker asked for (`drain`), and of those that the caller began by itself."""
-        found: dict[str, list[float]] = {"drain": [], "caller": []}
+        """The gaps of moves that a draining worker asked for, and of those that the caller began by itself."""
+        found: dict[str, list[float]] = {"worker": [], "caller": []}
         for each in self.outcomes:
             for gap_ms, cause in zip(each.gaps_ms, each.causes, strict=False):
-                found["drain" if cause == "drain" else "caller"].append(gap_ms)
+                found["worker" if cause == "drain" else "caller"].append(gap_ms)
         return found
 
     def faults(self) -> list[str]:
@@ -127,6 +127,10 @@ def write(result: Rollout, *, is_quick: bool) -> None:
 
 def _sum(outcomes: Sequence[Outcome], name: str) -> int:
     return sum(getattr(each, name) for each in outcomes)
+
+
+def _counted(figures: Mapping[str, float | int]) -> str:
+    return f"{figures.get('n', 0)}: {_spread(figures)}"
 
 
 def _spread(figures: Mapping[str, float | int]) -> str:
