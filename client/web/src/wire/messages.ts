@@ -71,7 +71,12 @@ const CLIENT_FIELDS = {
     field("uplink", "text", "reliable"),
     field("next_message", "countOrNil", null),
   ],
-  played: [field("generation", "count"), field("position_ms", "count"), field("is_complete", "flag", false)],
+  played: [
+    field("generation", "count"),
+    field("position_ms", "count"),
+    field("is_complete", "flag", false),
+    field("timestamp", "countOrNil", null),
+  ],
   measured: [
     field("turn", "count"),
     field("response_ms", "millisecondsOrNil", null),
@@ -155,7 +160,7 @@ export type ClientMessage =
       uplink?: string;
       next_message?: number | null;
     }
-  | { type: "played"; generation: number; position_ms: number; is_complete?: boolean }
+  | { type: "played"; generation: number; position_ms: number; is_complete?: boolean; timestamp?: number | null }
   | ({ type: "measured"; turn: number } & Partial<Measurements>)
   | { type: "dtmf"; digit: string }
   | { type: "ping"; id: number }
