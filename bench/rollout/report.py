@@ -68,11 +68,7 @@ def write(result: Rollout, *, is_quick: bool) -> None:
         ("frames sent / lost", f"{_sum(outcomes, 'frames_sent'):,} / {_sum(outcomes, 'frames_lost')}"),
         ("moves of a call to another worker", len(result.gaps_ms)),
         ("gap of a move, median / p99 / longest, ms", _spread(gaps)),
-        ("of those that a draining worker asked for", f"{by_cause['drain'].get('n', 0)}: {_spread(by_cause['drain'])}"),
-        (
-            "of those that the caller began by itself",
-            f"{by_cause['caller'].get('n', 0)}: {_spread(by_cause['caller'])}",
-        ),
+        *((f"of those that the {cause} began", _counted(figures)) for cause, figures in by_cause.items()),
         ("end of a worker, from the DNS to its exit, median / longest, s", f"{ended['median']} / {ended['max']}"),
         ("dashboard queries with a value each time", f"{evaluations.always_filled} of {evaluations.queries}"),
         ("times the dashboard was evaluated", evaluations.asked),
