@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
 import shutil
 import subprocess
 
 import pytest
 
 from deploy.monitoring.dashboard import FILE, dashboard_text, queries
+from voice_gateway.supervisor import pages
 
 needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None and os.environ.get("STRICT") != "1", reason="promtool is not installed: make tools"
@@ -29,6 +32,14 @@ def test_every_query_is_in_the_dashboard_and_panels_are_numbered_once() -> None:
         ids = [target["refId"] for target in panel.get("targets", ())]
         assert len(set(ids)) == len(ids)
         assert "" not in ids
+
+
+def test_the_page_names_the_metrics_of_the_supervisor() -> None:
+    found = re.findall(r'(Gauge|Counter)MetricFamily\(\s*"(\w+)"', inspect.getsource(pages))
+    names = {name if kind == "Gauge" else f"{name}_total" for kind, name in found}
+    assert len(names) >= 3
+    page = FILE.with_name("README.md").read_text()
+    assert {name for name in names if f"| `{name}` |" not in page} == set()
 
 
 @needs_promtool
