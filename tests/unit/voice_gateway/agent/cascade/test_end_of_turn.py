@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from tests.unit.voice_gateway.agents.order.test_agent import (
+from tests.unit.voice_gateway.agent.cascade.test_conversation import (
     QUIET,
     SPEECH,
     SampleVoice,
