@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from bench.figures import percentile, save, saved, table
 from bench.pipelines.rounds import KINDS, LINK, CallResult, hold_round
-from bench.uplink.emulated.tunnel import is_possible
+from testbed.link import is_possible
 
 NAME: Final = "pipelines"
 HEADER: Final = (

@@ -15,14 +15,13 @@ from typing import Any, Final
 
 from bench.figures import percentile
 from bench.pipelines.words import LAST_ANSWER, SAID
-from bench.uplink.conditions import Condition
-from bench.uplink.emulated.tunnel import SERVER, Tunnel
+from testbed.link import SERVER, EmulatedLink, LinkPath, Namespace
 from testbed.simnet.links import Profile
 from voice_gateway.certificates.development import ensure_certificate
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 KINDS: Final = ("gateway", "websocket", "moq")
-LINK: Final = Condition("2 % lost, 50 ms one way", Profile(delay_s=0.05, loss=0.02))
+LINK: Final = Profile(delay_s=0.05, loss=0.02)
 _FIRST_PORT: Final = 7_101
 _START_TIMEOUT_S: Final = 60.0
 _CALL_TIMEOUT_S: Final = 120.0
@@ -68,12 +67,12 @@ class CallResult:
 async def hold_round(kinds: Mapping[int, str], seed: int) -> list[CallResult]:
     """Hold calls at once; `kinds` is the transport of each number."""
     ports = {_FIRST_PORT + number: kind for number, kind in kinds.items()}
-    links = {port: (LINK, 1_000 * seed + port) for port in ports}
+    paths = {port: LinkPath(LINK, seed=1_000 * seed + port) for port in ports}
     with tempfile.TemporaryDirectory(prefix="pipelines-") as folder:
-        async with Tunnel(links) as tunnel:
+        async with EmulatedLink(LinkPath(LINK), by_port=paths) as link:
             late_ms: list[float] = []
             watching = asyncio.create_task(_watch(late_ms))
-            calls = (_call(tunnel, Path(folder), port, kind) for port, kind in ports.items())
+            calls = (_call(link, Path(folder), port, kind) for port, kind in ports.items())
             results = await asyncio.gather(*calls)
             watching.cancel()
             return [replace(each, link_late_ms=round(percentile(late_ms, 99), 1)) for each in results]
@@ -88,7 +87,7 @@ async def _watch(late_ms: list[float]) -> None:
         late_ms.append((loop.time() - due) * 1000)
 
 
-async def _call(tunnel: Tunnel, folder: Path, port: int, kind: str) -> CallResult:
+async def _call(link: EmulatedLink, folder: Path, port: int, kind: str) -> CallResult:
     own = folder / str(port)
     ensure_certificate(own, now=time.time(), hosts=(SERVER,))
     context = own / "context.json"
@@ -98,15 +97,15 @@ async def _call(tunnel: Tunnel, folder: Path, port: int, kind: str) -> CallResul
         command = ["-c", program, "serve", "--json", "--config", str(own / "worker.toml")]
     else:
         command = ["-m", "bench.pipelines.bot", kind, SERVER, str(port)]
-    bot = await _program(tunnel.namespaces[1], command, own / "bot.log", CONTEXT=str(context))
+    bot = await _program(link.server, command, own / "bot.log", CONTEXT=str(context))
     caller = None
     try:
         async with asyncio.timeout(_START_TIMEOUT_S):
             await _ready(bot, own / "bot.log")
         arguments = ["-m", "bench.pipelines.call", kind, SERVER, str(port), str(own / "ca.pem")]
-        caller = await _program(tunnel.namespaces[0], arguments, own / "call.log")
+        caller = await _program(link.caller, arguments, own / "call.log")
         async with asyncio.timeout(_CALL_TIMEOUT_S):
-            heard = await _followed(caller, tunnel, port, own / "call.log")
+            heard = await _followed(caller, link, port, own / "call.log")
         return counted(kind, heard, json.loads(context.read_text()))
     except Exception as error:  # a call that fails is an outcome
         return CallResult(kind, error=f"{type(error).__name__}: {error}")
@@ -117,11 +116,12 @@ async def _call(tunnel: Tunnel, folder: Path, port: int, kind: str) -> CallResul
                 await process.wait()
 
 
-async def _program(namespace: str, command: list[str], log: Path, **variables: str) -> asyncio.subprocess.Process:
+async def _program(end: Namespace, command: list[str], log: Path, **variables: str) -> asyncio.subprocess.Process:
     environ = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     with log.open("ab") as errors:
-        return await asyncio.create_subprocess_exec(
-            *("ip", "netns", "exec", namespace, sys.executable, *command),
+        return await end.start(
+            sys.executable,
+            *command,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
             env=environ,
@@ -135,12 +135,12 @@ async def _ready(bot: asyncio.subprocess.Process, log: Path) -> None:
             raise RuntimeError(f"the bot did not start: {_end(log)}")
 
 
-async def _followed(caller: asyncio.subprocess.Process, tunnel: Tunnel, port: int, log: Path) -> dict[str, Any]:
+async def _followed(caller: asyncio.subprocess.Process, link: EmulatedLink, port: int, log: Path) -> dict[str, Any]:
     assert caller.stdout is not None
     async for line in caller.stdout:
         said: dict[str, Any] = json.loads(line)
         if "dark" in said:
-            tunnel.black_out(port, said["dark"])
+            link.black_out(said["dark"], path=link.path_to(port))
         elif "heard" in said:
             heard: dict[str, Any] = said["heard"]
             return heard

@@ -18,9 +18,10 @@ from typing import Any
 from bench.figures import RESULTS, save
 from bench.uplink import simulated
 from bench.uplink.conditions import CONDITIONS, Condition
-from bench.uplink.emulated import runs, tunnel
+from bench.uplink.emulated import runs
 from bench.uplink.outcome import Outcome, together
 from bench.uplink.report import as_document, as_table, draw
+from testbed import link
 
 WEBSOCKET = "TLS WebSocket"
 PLAIN = "plain datagrams"
@@ -29,7 +30,7 @@ PLAIN = "plain datagrams"
 def measure(conditions: Sequence[Condition], seeds: Sequence[int], seconds: float) -> dict[str, dict[str, Outcome]]:
     """By condition and way."""
     results: dict[str, dict[str, Outcome]] = {condition.name: {} for condition in conditions}
-    if tunnel.is_possible():
+    if link.is_possible():
         calls = asyncio.run(runs.websocket_calls(conditions, seeds, seconds))
         for condition, outcomes in zip(conditions, calls, strict=True):
             results[condition.name][WEBSOCKET] = together(outcomes)

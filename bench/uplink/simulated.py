@@ -17,7 +17,7 @@ import structlog
 from bench.uplink.conditions import ONE_WAY_S, Condition
 from bench.uplink.outcome import Outcome
 from testbed.calls.simulated_cluster import Plan, SimulatedCluster, make_certificate
-from testbed.simnet.links import Direction, Profile
+from testbed.simnet.links import IP_UDP_BYTES, Direction, Profile
 from testbed.simulation import Simulation, simulate
 from voice_client.audio.source import FRAME_BYTES
 from voice_client.errors import CallLost
@@ -27,7 +27,6 @@ from voice_gateway.transport.uplink.reassembler import replacement_frame
 from voicelink.audio.frames import FRAME_S
 from voicelink.wire import AudioFrame
 
-IP_UDP_BYTES: Final = 28
 DEADLINE_S: Final = 0.2
 MODES: Final[Mapping[str, Mapping[str, Any]]] = {
     "one stream": {"uplink": "reliable"},

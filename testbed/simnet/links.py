@@ -1,9 +1,12 @@
-"""What a link does to a datagram: delay, jitter, loss, reordering, duplication, a limit of size, blackouts."""
+"""What a link does to a datagram: delay, jitter, loss, a rate and its queue, reordering, limit of size, blackouts."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Final
+
+IP_UDP_BYTES: Final = 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class Profile:
     """One direction of a link; shares are of datagrams, from 0 to 1.
 
     Jitter is uniform and keeps the order; `reorder` of the datagrams are overtaken by those of the next `reorder_s`.
+    With a rate, datagrams wait their turn in a queue of so many bytes, IP and UDP headers included, and are dropped
+    where it is full: a long queue delays, as in a modem with too much buffer.
     """
 
     delay_s: float = 0.001
@@ -34,6 +39,8 @@ class Profile:
     reorder_s: float = 0.015
     duplicate: float = 0.0
     max_payload_bytes: int = 1_472
+    rate_bytes_s: float | None = None
+    queue_bytes: int = 64_000
 
 
 class Direction:
@@ -45,6 +52,7 @@ class Direction:
         self._is_bad_spell = False
         self._spell_left = 0
         self._last_arrival = 0.0
+        self._sent_at = 0.0
 
     def carry(self, now: float, size: int, rng: random.Random) -> list[float] | str:
         """The instants at which the datagram arrives (two of a duplicate), or why it does not."""
@@ -53,9 +61,12 @@ class Direction:
             return "too large"
         if any(start <= now < end for start, end in self.blackouts):
             return "blackout"
+        sent_at = self._leaves_at(now, size)
+        if sent_at is None:
+            return "queue full"
         if self._is_lost(rng):
             return "lost"
-        arrival = now + profile.delay_s
+        arrival = sent_at + profile.delay_s
         if profile.jitter_s:
             arrival = max(arrival + rng.uniform(0, profile.jitter_s), self._last_arrival)
         if profile.reorder and rng.random() < profile.reorder:
@@ -66,6 +77,17 @@ class Direction:
         if profile.duplicate and rng.random() < profile.duplicate:
             arrivals.append(arrivals[0] + rng.uniform(0, profile.reorder_s))
         return arrivals
+
+    def _leaves_at(self, now: float, size: int) -> float | None:
+        """When its last byte is on the link, or `None` where the queue has no room for it."""
+        rate, total = self.profile.rate_bytes_s, size + IP_UDP_BYTES
+        if rate is None:
+            return now
+        begin = max(now, self._sent_at)
+        if (begin - now) * rate + total > self.profile.queue_bytes:
+            return None
+        self._sent_at = begin + total / rate
+        return self._sent_at
 
     def _is_lost(self, rng: random.Random) -> bool:
         profile = self.profile

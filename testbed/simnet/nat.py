@@ -6,26 +6,25 @@ That is endpoint-independent mapping with address- and port-dependent filtering 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 from testbed.simnet.addresses import Address
 
-if TYPE_CHECKING:
-    from testbed.simnet.network import Host
+HostT = TypeVar("HostT")
 
 
 @dataclass(slots=True)
-class Mapping:
+class Mapping(Generic[HostT]):
     """One inner socket at the outside."""
 
-    host: Host
+    host: HostT
     inside: Address
     outside: Address
     last_used: float
     peers: set[Address] = field(default_factory=set)
 
 
-class Nat:
+class Nat(Generic[HostT]):
     """Translates for the hosts whose `nat` it is; an unused mapping lives `lifetime_s`.
 
     Ports are given from `first_port` upwards: draw it where a load balancer's hash should have a say.
@@ -35,10 +34,10 @@ class Nat:
         self.address = address
         self.lifetime_s = lifetime_s
         self._next_port = first_port
-        self._by_inside: dict[Address, Mapping] = {}
-        self._by_outside: dict[Address, Mapping] = {}
+        self._by_inside: dict[Address, Mapping[HostT]] = {}
+        self._by_outside: dict[Address, Mapping[HostT]] = {}
 
-    def outward(self, host: Host, inside: Address, peer: Address, now: float) -> Address:
+    def outward(self, host: HostT, inside: Address, peer: Address, now: float) -> Address:
         """The outer source of a datagram that goes out; makes the mapping where there is none."""
         mapping = self._by_inside.get(inside)
         if mapping is None or now - mapping.last_used > self.lifetime_s:
@@ -48,7 +47,7 @@ class Nat:
         mapping.peers.add(peer)
         return mapping.outside
 
-    def inward(self, outside: Address, peer: Address, now: float) -> Mapping | None:
+    def inward(self, outside: Address, peer: Address, now: float) -> Mapping[HostT] | None:
         """The mapping that a datagram from `peer` comes in by, or `None` where it is filtered."""
         mapping = self._by_outside.get(outside)
         if mapping is None or peer not in mapping.peers or now - mapping.last_used > self.lifetime_s:

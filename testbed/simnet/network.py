@@ -56,7 +56,7 @@ class Port:
 class Host:
     """A machine with addresses, one link, and one process at a time."""
 
-    def __init__(self, network: Network, name: str, addresses: list[str], link: Link, nat: Nat | None) -> None:
+    def __init__(self, network: Network, name: str, addresses: list[str], link: Link, nat: Nat[Host] | None) -> None:
         self.network = network
         self.name = name
         self.addresses = addresses
@@ -156,7 +156,7 @@ class Network:
         self.rng = rng
         self.trace = trace
         self.hosts: dict[str, Host] = {}
-        self._routes: dict[str, Host | Nat | Ecmp] = {}
+        self._routes: dict[str, Host | Nat[Host] | Ecmp] = {}
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._event_count = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -164,7 +164,7 @@ class Network:
         loop.network = self
 
     def host(
-        self, name: str, *addresses: str, up: Profile, down: Profile | None = None, nat: Nat | None = None
+        self, name: str, *addresses: str, up: Profile, down: Profile | None = None, nat: Nat[Host] | None = None
     ) -> Host:
         """Add a host; its first address is behind the `nat` where there is one, all others are routed to it."""
         host = Host(self, name, list(addresses), Link(up, down), nat)
@@ -173,13 +173,13 @@ class Network:
             self._routes.setdefault(address, host)
         return host
 
-    def nat(self, address: str, *, lifetime_s: float = 120.0, first_port: int = 40_001) -> Nat:
+    def nat(self, address: str, *, lifetime_s: float = 120.0, first_port: int = 40_001) -> Nat[Host]:
         """Add an address translator; give it to the hosts behind it."""
-        nat = Nat(address, lifetime_s=lifetime_s, first_port=first_port)
+        nat: Nat[Host] = Nat(address, lifetime_s=lifetime_s, first_port=first_port)
         self.route(address, nat)
         return nat
 
-    def route(self, address: str, target: Host | Nat | Ecmp) -> None:
+    def route(self, address: str, target: Host | Nat[Host] | Ecmp) -> None:
         """Datagrams to this address go there from now on."""
         self._routes[address] = target
 

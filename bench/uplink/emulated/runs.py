@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.uplink.conditions import ONE_WAY_S, Condition
-from bench.uplink.emulated.tunnel import SERVER, Tunnel
 from bench.uplink.outcome import Outcome
+from testbed.link import SERVER, EmulatedLink, LinkPath, Namespace
+from testbed.simnet.links import Profile
 from voice_gateway.certificates.development import ensure_certificate
 
 _FIRST_PORT = 7_001
@@ -22,18 +23,20 @@ _FIRST_PORT = 7_001
 async def websocket_calls(conditions: Sequence[Condition], seeds: Sequence[int], seconds: float) -> list[list[Outcome]]:
     """For each condition, the call of each seed."""
     asked = [(condition, seed) for condition in conditions for seed in seeds]
-    links = {_FIRST_PORT + index: each for index, each in enumerate(asked)}
-    ports = [str(port) for port in links]
+    paths = {_FIRST_PORT + i: LinkPath(condition.profile, seed=seed) for i, (condition, seed) in enumerate(asked)}
+    ports = [str(port) for port in paths]
     with tempfile.TemporaryDirectory() as folder:
         certificate = ensure_certificate(Path(folder), now=time.time(), hosts=(SERVER,))
-        async with Tunnel(links) as tunnel:
-            caller_in, server_in = tunnel.namespaces
-            server = await _program(server_in, "serve", str(certificate.leaf), str(certificate.key), *ports)
-            caller = await _program(caller_in, "call", str(seconds), *ports)
-            tunnel.speech_begins()
+        async with EmulatedLink(LinkPath(Profile()), by_port=paths) as link:
+            server = await _program(link.server, "serve", str(certificate.leaf), str(certificate.key), *ports)
+            caller = await _program(link.caller, "call", str(seconds), *ports)
+            link.start_counting()
+            for path, (condition, _) in zip(paths.values(), asked, strict=True):
+                for begin, length in condition.blackouts:
+                    link.black_out(length, after_s=begin, path=path)
             made_at = await _result(caller, b"go\n")
             received_at = await _result(server, b"")
-    outcomes = [_outcome(made_at[port], received_at[port], tunnel.byte_count[int(port)]) for port in ports]
+    outcomes = [_outcome(made_at[port], received_at[port], paths[int(port)].byte_count["up"]) for port in ports]
     return [outcomes[start : start + len(seeds)] for start in range(0, len(outcomes), len(seeds))]
 
 
@@ -42,10 +45,10 @@ def _outcome(made_at: list[float], received_at: dict[str, float], byte_count: in
     return Outcome(len(made_at), tuple(lateness), byte_count)
 
 
-async def _program(namespace: str, *arguments: str) -> asyncio.subprocess.Process:
-    command = ["ip", "netns", "exec", namespace, sys.executable, "-m", "bench.uplink.emulated.websocket", *arguments]
+async def _program(end: Namespace, *arguments: str) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
-    program = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=1 << 26)
+    command = [sys.executable, "-m", "bench.uplink.emulated.websocket", *arguments]
+    program = await end.start(*command, stdin=pipe, stdout=pipe, limit=1 << 26)
     assert program.stdout is not None
     if await program.stdout.readline() != b"ready\n":
         raise SystemExit(f"the WebSocket's {arguments[0]} side did not begin")

@@ -21,7 +21,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from bench.uplink.emulated.tunnel import CALLER, SERVER
+from testbed.link import CALLER, SERVER
 from voice_gateway.transport.websocket import Kind
 from voicelink.audio.frames import FRAME_S
 from voicelink.wire import AudioFrame, Codec, decode_audio_frame, encode_audio_frame
