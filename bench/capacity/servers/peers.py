@@ -1,6 +1,7 @@
 """Other servers under the same traffic, echoing frames: they are downloaded and built into the cache, never installed.
 
-What each needs is in `bench/capacity/peers`. A peer that cannot be had here is left out, with the reason.
+What each needs is in `bench/capacity/peers` and `bench/peers/pion`. A peer that cannot be had here is left out, with
+the reason.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from bench.capacity.servers.server import Server, ServerError, free_address
 from bench.capacity.servers.worker import ROOT
 
 SOURCE = Path(__file__).parents[1] / "peers"
+PION = ROOT / "bench" / "peers" / "pion"
 CERTIFICATE, KEY = ROOT / "certs" / "dev" / "leaf.pem", ROOT / "certs" / "dev" / "leaf.key"
 _FOR_AIOPQUIC = ("python3.14", "python3.13", "python3.12")
 
@@ -61,7 +63,7 @@ def _pion(cache: Path) -> Server:
     program, go = cache / "pion", shutil.which("go")
     if go is None:
         raise ServerError("Go 1.25 or newer is missing")
-    _run([go, "build", "-o", str(program), "."], SOURCE / "pion")
+    _run([go, "build", "-o", str(program), "."], PION)
     address = free_address(socket.SOCK_STREAM)
     caller = (str(program), "load")
     return Server("pion, WebRTC", "webrtc", (str(program), "serve", address), address, caller=caller)

@@ -30,7 +30,7 @@ type frame struct {
 	payload []byte
 }
 
-// pattern is what ../../native/src/traffic.rs describes.
+// pattern is what ../../capacity/native/src/traffic.rs describes.
 type pattern struct {
 	period uint32
 	frames []frame
@@ -337,7 +337,9 @@ func (g *generator) call(rank int, results chan<- error) {
 	}
 }
 
-func milliseconds(since time.Time) float64 { return float64(time.Since(since)) / float64(time.Millisecond) }
+func milliseconds(since time.Time) float64 {
+	return float64(time.Since(since)) / float64(time.Millisecond)
+}
 
 func cpuSeconds() float64 {
 	var usage syscall.Rusage

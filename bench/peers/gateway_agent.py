@@ -1,0 +1,82 @@
+"""The agent that benchmarks put into the worker: notes when each frame came, and may speak at the first.
+
+`BENCH_FRAMES` names the file of lines "call sequence time"; `BENCH_SPEECH` is "none", "tone" (a tenth of a second) or
+"long" (8 s made in 2 s).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.peers.timing import FRAME_S, MADE_FASTER, SPEECH_FRAMES
+from voice_gateway.agent.base import (
+    Agent,
+    Conversation,
+    Emit,
+    NoSpeechUpTo,
+    Reply,
+    ReplyAudio,
+    ReplyEnded,
+    UserAudio,
+)
+
+_RATE_HZ = 24_000
+_ACK_EVERY = 5
+
+
+class Listener(Agent):
+    """Notes frames; answers as `BENCH_SPEECH` says."""
+
+    output_rate_hz = _RATE_HZ
+
+    def __init__(self) -> None:
+        self._file = Path(os.environ["BENCH_FRAMES"]).open("a", buffering=1)  # noqa: SIM115 - open as long as the worker
+        self._speech_frames = {"none": 0, "tone": 5, "long": SPEECH_FRAMES}[os.environ["BENCH_SPEECH"]]
+        self._calls = 0
+
+    def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
+        """Begin the next call."""
+        self._calls += 1
+        return _Listening(emit, self._calls, self)
+
+    def note(self, call: int, sequence: int) -> None:
+        self._file.write(f"{call} {sequence} {time.monotonic()}\n")
+
+    async def speak(self, emit: Emit) -> None:
+        """Make a tone frame by frame, faster than it sounds."""
+        frame = (np.sin(np.arange(round(_RATE_HZ * FRAME_S)) * 2 * np.pi / 48) * 8_000).astype("<i2").tobytes()
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        emit(Reply("speech"))
+        for index in range(self._speech_frames):
+            await asyncio.sleep(start + index * FRAME_S / MADE_FASTER - loop.time())
+            emit(ReplyAudio(frame))
+        emit(ReplyEnded())
+
+
+class _Listening(Conversation):
+    def __init__(self, emit: Emit, call: int, agent: Listener) -> None:
+        super().__init__(emit)
+        self._call = call
+        self._agent = agent
+        self._latest = -1
+        self._speaking: asyncio.Task[None] | None = None
+
+    def hear(self, audio: UserAudio) -> None:
+        self._agent.note(self._call, audio.sequence)
+        self._latest = audio.sequence
+        if self._speaking is None and self._agent._speech_frames:
+            self._speaking = asyncio.create_task(self._agent.speak(self.emit))
+        if audio.sequence % _ACK_EVERY == 0:
+            self.emit(NoSpeechUpTo(audio.sequence))
+
+    def finish(self) -> None:
+        self.emit(NoSpeechUpTo(self._latest))
+        super().finish()

@@ -1,0 +1,344 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/pion/interceptor"
+	"github.com/pion/webrtc/v4"
+	"github.com/pion/webrtc/v4/pkg/media"
+	"golang.org/x/sys/unix"
+)
+
+// The numbers of ../timing.py.
+const (
+	frameTime    = 20 * time.Millisecond
+	payloadBytes = 52
+	speechFrames = 400
+	silentFor    = time.Second
+	tail         = 4 * time.Second
+)
+
+type point [2]float64
+
+// voiceCall is CallTimes of ../timing.py.
+type voiceCall struct {
+	sync.Mutex `json:"-"`
+	Began      float64  `json:"began"`
+	Connected  *float64 `json:"connected"`
+	Back       *float64 `json:"back"`
+	Sent       []point  `json:"sent"`
+	Received   []point  `json:"received"`
+	Reconnects int      `json:"reconnects"`
+	Sessions   int      `json:"sessions"`
+	Error      *string  `json:"error"`
+}
+
+func monotonic() float64 {
+	var now unix.Timespec
+	check(unix.ClockGettime(unix.CLOCK_MONOTONIC, &now))
+	return float64(now.Sec) + float64(now.Nsec)/1e9
+}
+
+func framePayload(sequence int) []byte {
+	payload := make([]byte, 4+payloadBytes)
+	binary.BigEndian.PutUint32(payload, uint32(sequence))
+	return payload
+}
+
+// voiceAPI speaks Opus with NACK, which pion asks for only where the codec names it; all media use `mux` where there is one.
+func voiceAPI(mux net.PacketConn) *webrtc.API {
+	engine := &webrtc.MediaEngine{}
+	codec := opus
+	codec.RTCPFeedback = []webrtc.RTCPFeedback{{Type: "nack"}}
+	parameters := webrtc.RTPCodecParameters{RTPCodecCapability: codec, PayloadType: 111}
+	check(engine.RegisterCodec(parameters, webrtc.RTPCodecTypeAudio))
+	interceptors := &interceptor.Registry{}
+	check(webrtc.RegisterDefaultInterceptors(engine, interceptors))
+	settings := webrtc.SettingEngine{}
+	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	if mux != nil {
+		settings.SetICEUDPMux(webrtc.NewICEUDPMux(nil, mux))
+	}
+	return webrtc.NewAPI(
+		webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(interceptors), webrtc.WithSettingEngine(settings))
+}
+
+type answering struct {
+	sync.Mutex
+	peer     *webrtc.PeerConnection
+	received []point
+}
+
+func answerVoice(address, certificate, key string) {
+	mux, err := net.ListenPacket("udp4", address)
+	check(err)
+	api := voiceAPI(mux)
+	var lock sync.Mutex
+	calls, order := map[string]*answering{}, []*answering{}
+	handler := func(out http.ResponseWriter, request *http.Request) {
+		offer, err := io.ReadAll(request.Body)
+		check(err)
+		lock.Lock()
+		name := request.URL.Query().Get("call")
+		call := calls[name]
+		if call == nil {
+			call = &answering{}
+			calls[name], order = call, append(order, call)
+		}
+		lock.Unlock()
+		answer, err := call.answer(api, string(offer), request.URL.Query().Get("script"))
+		if err != nil {
+			http.Error(out, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		_, _ = io.WriteString(out, answer)
+	}
+	listener, err := net.Listen("tcp4", address)
+	check(err)
+	go func() { check(http.ServeTLS(listener, http.HandlerFunc(handler), certificate, key)) }()
+	fmt.Println("ready")
+	_, _ = io.ReadAll(os.Stdin)
+	lock.Lock()
+	result := [][]point{}
+	for _, call := range order {
+		call.Lock()
+		result = append(result, append([]point{}, call.received...))
+	}
+	answer(result)
+}
+
+func (c *answering) answer(api *webrtc.API, offer, script string) (string, error) {
+	if c.peer == nil {
+		peer, err := api.NewPeerConnection(webrtc.Configuration{})
+		if err != nil {
+			return "", err
+		}
+		track, err := webrtc.NewTrackLocalStaticSample(opus, "audio", "agent")
+		if err != nil {
+			return "", err
+		}
+		sender, err := peer.AddTrack(track)
+		if err != nil {
+			return "", err
+		}
+		go drain(sender)
+		peer.OnTrack(func(remote *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { c.follow(remote, track, script) })
+		c.peer = peer
+	}
+	if err := c.peer.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}); err != nil {
+		return "", err
+	}
+	answer, err := c.peer.CreateAnswer(nil)
+	if err != nil {
+		return "", err
+	}
+	gathered := webrtc.GatheringCompletePromise(c.peer)
+	if err := c.peer.SetLocalDescription(answer); err != nil {
+		return "", err
+	}
+	<-gathered
+	return c.peer.LocalDescription().SDP, nil
+}
+
+func (c *answering) follow(remote *webrtc.TrackRemote, track *webrtc.TrackLocalStaticSample, script string) {
+	isSpeaking := false
+	for {
+		packet, _, err := remote.ReadRTP()
+		if err != nil {
+			return
+		}
+		if len(packet.Payload) < 4 {
+			continue
+		}
+		c.Lock()
+		c.received = append(c.received, point{float64(binary.BigEndian.Uint32(packet.Payload)), monotonic()})
+		c.Unlock()
+		if script != "listen" {
+			_ = track.WriteSample(media.Sample{Data: packet.Payload, Duration: frameTime})
+		} else if !isSpeaking {
+			isSpeaking = true
+			go func() {
+				began := time.Now()
+				for sequence := range speechFrames { // RTP has no other pace than that of speech
+					time.Sleep(time.Until(began.Add(time.Duration(sequence) * frameTime)))
+					_ = track.WriteSample(media.Sample{Data: framePayload(sequence), Duration: frameTime})
+				}
+			}()
+		}
+	}
+}
+
+type voiceCaller struct {
+	api    *webrtc.API
+	http   *http.Client
+	url    string
+	script string
+}
+
+func callVoice(address, authority, script, count, seconds string) {
+	pem, err := os.ReadFile(authority)
+	check(err)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	number, err := strconv.Atoi(count)
+	check(err)
+	length, err := strconv.ParseFloat(seconds, 64)
+	check(err)
+	calls := []*voiceCall{}
+	for index := range number {
+		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: script == "setup"}
+		url := fmt.Sprintf("https://%s/?script=%s&call=%d-%d", address, script, os.Getpid(), index)
+		caller := &voiceCaller{voiceAPI(nil), &http.Client{Transport: transport, Timeout: 2 * time.Second}, url, script}
+		calls = append(calls, caller.place(time.Duration(length*float64(time.Second))))
+	}
+	answer(calls)
+}
+
+// offer sends an offer, of an ICE restart where asked, and takes the answer.
+func (c *voiceCaller) offer(peer *webrtc.PeerConnection, isRestart bool) error {
+	offer, err := peer.CreateOffer(&webrtc.OfferOptions{ICERestart: isRestart})
+	if err != nil {
+		return err
+	}
+	gathered := webrtc.GatheringCompletePromise(peer)
+	if err := peer.SetLocalDescription(offer); err != nil {
+		return err
+	}
+	<-gathered
+	response, err := c.http.Post(c.url, "application/sdp", bytes.NewReader([]byte(peer.LocalDescription().SDP)))
+	if err != nil {
+		c.http.CloseIdleConnections() // the next one is not to wait for a dead connection
+		_ = peer.SetLocalDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeRollback})
+		return err
+	}
+	body, err := io.ReadAll(response.Body)
+	_ = response.Body.Close()
+	if err != nil || response.StatusCode != http.StatusOK {
+		return errors.Join(err, errors.New(string(body)))
+	}
+	return peer.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(body)})
+}
+
+func (c *voiceCaller) place(length time.Duration) *voiceCall {
+	call := &voiceCall{Began: monotonic(), Sessions: 1, Sent: []point{}, Received: []point{}}
+	peer, err := c.api.NewPeerConnection(webrtc.Configuration{})
+	check(err)
+	defer func() { _ = peer.Close() }()
+	track, err := webrtc.NewTrackLocalStaticSample(opus, "audio", "caller")
+	check(err)
+	sender, err := peer.AddTrack(track)
+	check(err)
+	go drain(sender)
+	connected, first := make(chan struct{}), make(chan struct{})
+	var once, firstOnce sync.Once
+	peer.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
+		if state == webrtc.PeerConnectionStateConnected {
+			once.Do(func() { close(connected) })
+		}
+	})
+	heard := make(chan struct{}, 1)
+	peer.OnTrack(func(remote *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+		for {
+			packet, _, err := remote.ReadRTP()
+			if err != nil {
+				return
+			}
+			if len(packet.Payload) < 4 {
+				continue
+			}
+			now := monotonic()
+			call.Lock()
+			call.Received = append(call.Received, point{float64(binary.BigEndian.Uint32(packet.Payload)), now})
+			if call.Back == nil {
+				call.Back = &now
+			}
+			call.Unlock()
+			firstOnce.Do(func() { close(first) })
+			select {
+			case heard <- struct{}{}:
+			default:
+			}
+		}
+	})
+	check(c.offer(peer, false))
+	<-connected
+	now := monotonic()
+	call.Connected = &now
+	send := func(sequence int) {
+		call.Lock()
+		call.Sent = append(call.Sent, point{float64(sequence), monotonic()})
+		call.Unlock()
+		_ = track.WriteSample(media.Sample{Data: framePayload(sequence), Duration: frameTime})
+	}
+	switch c.script {
+	case "setup":
+		send(0)
+		<-first
+	case "listen":
+		for sequence := 0; ; sequence++ { // a datagram may be lost
+			send(sequence)
+			select {
+			case <-first:
+			case <-time.After(5 * frameTime):
+				continue
+			}
+			break
+		}
+		fmt.Println("first")
+		time.Sleep(length)
+	default:
+		fmt.Println("ready")
+		stop := make(chan struct{})
+		go c.watch(peer, call, heard, stop)
+		began := time.Now()
+		for sequence := range int(length / frameTime) {
+			time.Sleep(time.Until(began.Add(time.Duration(sequence) * frameTime)))
+			send(sequence)
+		}
+		time.Sleep(tail)
+		close(stop)
+	}
+	call.Lock() // for good: what comes later is of no interest
+	return call
+}
+
+// watch restarts ICE where the system says that the network has changed, or no echo has come for silentFor.
+func (c *voiceCaller) watch(peer *webrtc.PeerConnection, call *voiceCall, heard, stop chan struct{}) {
+	changed := make(chan struct{})
+	go func() {
+		for input := bufio.NewScanner(os.Stdin); input.Scan(); {
+			changed <- struct{}{}
+		}
+	}()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-heard:
+			continue
+		case <-changed:
+		case <-time.After(silentFor):
+		}
+		c.http.CloseIdleConnections()
+		if c.offer(peer, true) == nil {
+			call.Lock()
+			call.Reconnects++
+			call.Unlock()
+		} else {
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+}

@@ -1,0 +1,216 @@
+"""How the programs of each way are started at the two ends of a link, and what was tuned in its favour."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bench.peers.timing import CallTimes
+from testbed.link import SERVER, EmulatedLink, Namespace
+from voice_gateway.certificates.development import DevelopmentCertificate, ensure_certificate
+
+PION: Final = Path(__file__).parent / "pion"
+_CACHE: Final = Path(__file__).parents[2] / ".capacity"
+_END_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to carry a call; `script` is what its caller is asked, where that is not the benchmark's own."""
+
+    name: str
+    kind: str
+    port: int
+    tuned: str
+    server: tuple[str, ...] = ()
+    script: str | None = None
+
+
+class PeerMissingError(Exception):
+    """A peer cannot be built here; the message says why."""
+
+
+def gateway(name: str, port: int, *, script: str | None = None, speech: str = "none", retry: bool = False) -> Way:
+    tuned = "production client, load balancer and one worker with their default settings"
+    return Way(name, "gateway", port, tuned, (speech, "retry" if retry else "no-retry"), script)
+
+
+def websocket(name: str, port: int, pace: str = "real") -> Way:
+    tuned = "TCP_NODELAY, CUBIC, no compression; reconnects to the same session 1 s after the last echo, or when told"
+    return Way(name, "websocket", port, tuned, (pace,))
+
+
+def webrtc(name: str, port: int) -> Way:
+    tuned = (
+        "NACK for audio (off in pion by default), ICE candidates gathered at once, one UDP port at the server, no STUN "
+        "or TURN; ICE restart 1 s after the last echo, or when told"
+    )
+    return Way(name, "webrtc", port, tuned)
+
+
+def build_pion() -> Path:
+    """The program, built into the cache; raises `PeerMissingError`."""
+    go = shutil.which("go")
+    if go is None:
+        raise PeerMissingError("Go 1.25 or newer is missing")
+    _CACHE.mkdir(exist_ok=True)
+    program = _CACHE / "pion-peers"
+    done = subprocess.run([go, "build", "-o", str(program), "."], cwd=PION, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise PeerMissingError(f"pion cannot be built: {done.stderr[-300:].strip()}")
+    return program
+
+
+def available(ways: Sequence[Way]) -> tuple[list[Way], dict[str, str]]:
+    """Those that can run here, and why the others cannot."""
+    try:
+        build_pion()
+    except PeerMissingError as error:
+        missing = {way.name: str(error) for way in ways if way.kind == "webrtc"}
+        return [way for way in ways if way.kind != "webrtc"], missing
+    return list(ways), {}
+
+
+def described(ways: Sequence[Way]) -> dict[str, dict[str, str]]:
+    """Version and tuning of each, for a result."""
+    pion = re.search(r"pion/webrtc/v4 (v\S+)", (PION / "go.mod").read_text())
+    versions = {
+        "gateway": f"this commit, aioquic {importlib.metadata.version('aioquic')}",
+        "websocket": f"websockets {importlib.metadata.version('websockets')}",
+        "webrtc": f"pion/webrtc {pion.group(1) if pion else 'unknown'}",
+    }
+    return {way.name: {"version": versions[way.kind], "tuned": way.tuned} for way in ways}
+
+
+class Program:
+    """A server or a caller that runs at one end of the link."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, end: Namespace, command: Sequence[str]) -> Program:
+        pipe = asyncio.subprocess.PIPE
+        return cls(await end.start(*command, stdin=pipe, stdout=pipe, limit=1 << 26))
+
+    async def until(self, event: str, timeout_s: float = _END_S) -> None:
+        """Return once it says so; raises `RuntimeError` where it ends first."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(timeout_s):
+            line = await self._process.stdout.readline()
+        if line.decode().strip() != event:
+            raise RuntimeError(f"a program said {line.decode()[:200]!r} and not {event!r}")
+
+    def tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n".encode())
+
+    async def calls(self, timeout_s: float) -> list[CallTimes]:
+        """What a caller prints at its end."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(timeout_s):
+            while line := await self._process.stdout.readline():
+                if line.startswith(b"["):
+                    return [CallTimes(**call) for call in json.loads(line)]
+        raise RuntimeError("a caller ended without a result")
+
+    async def frames(self) -> list[dict[int, float]]:
+        """Ends a server, and returns when each frame of each call came first."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        async with asyncio.timeout(_END_S):
+            line = await self._process.stdout.readline()
+            await self._process.wait()
+        return [first_arrivals(call) for call in json.loads(line)]
+
+    async def stop(self) -> None:
+        if self._process.returncode is None:
+            self._process.terminate()
+            try:
+                await asyncio.wait_for(self._process.wait(), 5)
+            except TimeoutError:
+                self._process.kill()
+
+
+def first_arrivals(received: Sequence[Sequence[Any]]) -> dict[int, float]:
+    """The time of the first arrival of each number."""
+    found: dict[int, float] = {}
+    for sequence, at in received:
+        found.setdefault(int(sequence), at)
+    return found
+
+
+@asynccontextmanager
+async def certificate() -> AsyncIterator[DevelopmentCertificate]:
+    """A certificate for the server's end of the link."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield ensure_certificate(Path(folder), now=time.time(), hosts=(SERVER,))
+
+
+@asynccontextmanager
+async def servers(
+    link: EmulatedLink, ways: Sequence[Way], files: DevelopmentCertificate
+) -> AsyncIterator[list[Program]]:
+    """The server of each way, ready."""
+    async with AsyncExitStack() as stack:
+        programs = []
+        for way in ways:
+            program = await Program.start(link.server, _server_command(way, files))
+            stack.push_async_callback(program.stop)
+            await program.until("ready")
+            programs.append(program)
+        yield programs
+
+
+async def caller(
+    link: EmulatedLink, way: Way, files: DevelopmentCertificate, script: str, *, count: int = 1, seconds: float = 0.0
+) -> Program:
+    """A caller of one way, started."""
+    return await Program.start(link.caller, _caller_command(way, files, script, count, seconds))
+
+
+def _server_command(way: Way, files: DevelopmentCertificate) -> list[str]:
+    leaf, key = str(files.leaf), str(files.key)
+    if way.kind == "gateway":
+        return [*_python("gateway"), "serve", SERVER, str(way.port), str(files.folder), *way.server]
+    if way.kind == "websocket":
+        return [*_python("websocket"), "serve", SERVER, str(way.port), leaf, key, *way.server]
+    return [str(_CACHE / "pion-peers"), "answer", f"{SERVER}:{way.port}", leaf, key]
+
+
+def _caller_command(way: Way, files: DevelopmentCertificate, script: str, count: int, seconds: float) -> list[str]:
+    asked = [str(files.authority), way.script or script, str(count), str(seconds)]
+    if way.kind == "webrtc":
+        return [str(_CACHE / "pion-peers"), "call", f"{SERVER}:{way.port}", *asked]
+    return [*_python(way.kind), "call", SERVER, str(way.port), *asked]
+
+
+def _python(kind: str) -> list[str]:
+    return [sys.executable, "-m", f"bench.peers.{kind}"]
+
+
+def environment() -> dict[str, Any]:
+    """The commit and the machine, for a result."""
+    root = Path(__file__).parents[2]
+    git = shutil.which("git")
+    commit = ""
+    if git is not None:
+        asked = [git, "rev-parse", "HEAD"]
+        commit = subprocess.run(asked, cwd=root, capture_output=True, text=True, check=False).stdout.strip()
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    cpu = models[0].split(":", 1)[1].strip() if models else "unknown"
+    return {"commit": commit or "unknown", "cpu": cpu, "cores": os.cpu_count()}

@@ -1,0 +1,97 @@
+"""How long a call takes from its start to its first audio byte at the application, and to the first one back.
+
+Real programs over an emulated link of 0, 50 and 150 ms one way. Round trips are the slope between the first and the
+last of these, so that what the programs compute does not count; ms are as measured, at the median.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+from bench.figures import percentile, save, summary, table
+from bench.peers.timing import CallTimes
+from bench.peers.ways import (
+    Way,
+    available,
+    caller,
+    certificate,
+    described,
+    environment,
+    gateway,
+    servers,
+    webrtc,
+    websocket,
+)
+from testbed.link import EmulatedLink, LinkPath
+from testbed.simnet.links import Profile
+
+DELAYS_MS: Final = (0, 50, 150)
+WAYS: Final = (
+    gateway("gateway, first call", 7_001, script="setup-full", speech="tone"),
+    gateway("gateway, resumed", 7_001, script="setup-resumed", speech="tone"),
+    gateway("gateway, 0-RTT", 7_001, script="setup-0rtt", speech="tone"),
+    gateway("gateway, first call with Retry", 7_002, script="setup-full", speech="tone", retry=True),
+    websocket("TLS WebSocket", 7_003),
+    webrtc("WebRTC (pion)", 7_004),
+)
+
+
+async def measure(ways: Sequence[Way], delay_ms: int, count: int) -> dict[str, list[tuple[float, float]]]:
+    """By way, of each call the ms to the first byte at the application, and to the first one back."""
+    results = {}
+    async with certificate() as files, EmulatedLink(LinkPath(Profile(delay_s=delay_ms / 1000))) as link:
+        for way in ways:  # one at a time: the programs are not to wait for each other
+            async with servers(link, [way], files) as (server,):
+                program = await caller(link, way, files, "setup", count=count)
+                calls = await program.calls(60 + 4 * count)
+                arrived = await server.frames()
+            # a first call that only fetched a ticket is the server's, and not in the caller's list
+            results[way.name] = [
+                _times(call, frames) for call, frames in zip(calls, arrived[-len(calls) :], strict=True)
+            ]
+            print(f"{delay_ms} ms, {way.name}: {len(calls)} calls", flush=True)
+    return results
+
+
+def _times(call: CallTimes, frames: dict[int, float]) -> tuple[float, float]:
+    assert call.back is not None
+    return 1000 * (frames[0] - call.began), 1000 * (call.back - call.began)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="three calls a row in place of ten, and no 150 ms")
+    arguments = parser.parse_args()
+    count, delays = (3, DELAYS_MS[:2]) if arguments.quick else (10, DELAYS_MS)
+    ways, missing = available(WAYS)
+    times = {delay: asyncio.run(measure(ways, delay, count)) for delay in delays}
+    document: dict[str, Any] = {}
+    rows: list[list[object]] = []
+    for way in ways:
+        there = {delay: [each[0] for each in times[delay][way.name]] for delay in delays}
+        back = {delay: [each[1] for each in times[delay][way.name]] for delay in delays}
+        trips = [_round_trips(direction, delays[0], delays[-1]) for direction in (there, back)]
+        document[way.name] = {
+            "round_trips": {"there": trips[0], "back": trips[1]},
+            "there_ms": {str(delay): summary(there[delay]) for delay in delays},
+            "back_ms": {str(delay): summary(back[delay]) for delay in delays},
+        }
+        medians = [f"{percentile(there[d], 50):.0f} / {percentile(back[d], 50):.0f}" for d in delays]
+        rows.append([way.name, count, *(f"{each:.2f}" for each in trips), *medians])
+    title = f"From the start of a call to its first audio byte at the application / back; median of n = {count}\n\n"
+    header = ["way", "n", "round trips there", "and back", *(f"{delay} ms one way, ms" for delay in delays)]
+    how = {**environment(), "is_quick": arguments.quick, "seeds": [1], "peers": described(ways), "missing": missing}
+    save("setup_time", {**how, "ways": document}, title + table(header, rows))
+
+
+def _round_trips(values: dict[int, list[float]], shortest: int, longest: int) -> float:
+    """The slope: ms for each ms of round trip, at the medians."""
+    growth = percentile(values[longest], 50) - percentile(values[shortest], 50)
+    return round(growth / (2 * (longest - shortest)), 2)
+
+
+if __name__ == "__main__":
+    main()
