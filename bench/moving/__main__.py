@@ -86,9 +86,11 @@ class Loss:
 def loss_of(call: CallTimes, arrived: dict[int, float], calls_at_server: int) -> Loss:
     """Compare what was sent with what arrived; a session is lost where frames of its last second never came."""
     times = sorted(arrived.values())
-    gap_s = max((after - before for before, after in pairwise(times)), default=0.0)
     last = call.sent[-50:]
     went_on = any(sequence in arrived for sequence, _ in last)
+    if not went_on:
+        times.append(max(call.sent[-1][1], *times[-1:]))  # the gap lasts to the end
+    gap_s = max((after - before for before, after in pairwise(times)), default=0.0)
     return Loss(
         gap_ms=max(0.0, 1000 * (gap_s - FRAME_S)),
         frames=len(call.sent) - sum(sequence in arrived for sequence, _ in call.sent),

@@ -1,8 +1,8 @@
 """Calls to the gateway: the production client, load balancer and worker.
 
 `serve ADDRESS PORT CERTIFICATES SPEECH RETRY` runs the cluster; `call ADDRESS PORT CA SCRIPT COUNT SECONDS` places
-calls one after the other. Scripts of "setup" are "setup-full", "setup-resumed" (a TLS ticket whose early data is taken away)
-and "setup-0rtt".
+calls one after the other. Scripts of "setup" are "setup-full" and "setup-resumed", which has a TLS ticket of a
+call before. The client asks for no session in early data: a request of it can be replayed.
 """
 
 from __future__ import annotations
@@ -112,8 +112,6 @@ class _Caller:
         elif not self._credentials.exists():
             await self._set_up_once()  # the server gives a ticket
             await asyncio.sleep(0.5)
-        if self._script == "setup-resumed":
-            self._without_early_data()
         return await self._set_up_once()
 
     async def _set_up_once(self) -> CallTimes:
@@ -129,13 +127,6 @@ class _Caller:
             await asyncio.wait_for(sink.first.wait(), _FIRST_WAIT_S)
             await asyncio.sleep(0.3)  # the ticket comes after the handshake
         return times
-
-    def _without_early_data(self) -> None:
-        document = json.loads(self._credentials.read_text())
-        for server in document["servers"].values():
-            for ticket in server["tickets"]:
-                ticket["max_early_data_size"] = None
-        self._credentials.write_text(json.dumps(document))
 
     async def listen(self, seconds: float) -> CallTimes:
         times = CallTimes()

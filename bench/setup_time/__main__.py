@@ -32,7 +32,6 @@ DELAYS_MS: Final = (0, 50, 150)
 WAYS: Final = (
     gateway("gateway, first call", 7_001, script="setup-full", speech="tone"),
     gateway("gateway, resumed", 7_001, script="setup-resumed", speech="tone"),
-    gateway("gateway, 0-RTT", 7_001, script="setup-0rtt", speech="tone"),
     gateway("gateway, first call with Retry", 7_002, script="setup-full", speech="tone", retry=True),
     websocket("TLS WebSocket", 7_003),
     webrtc("WebRTC (pion)", 7_004),

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/pion/interceptor"
+	"github.com/pion/transport/v5"
+	"github.com/pion/transport/v5/stdnet"
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media"
 	"golang.org/x/sys/unix"
@@ -69,11 +71,25 @@ func voiceAPI(mux net.PacketConn) *webrtc.API {
 	check(webrtc.RegisterDefaultInterceptors(engine, interceptors))
 	settings := webrtc.SettingEngine{}
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	own, err := stdnet.NewNet()
+	check(err)
+	settings.SetNet(presentNet{own})
 	if mux != nil {
 		settings.SetICEUDPMux(webrtc.NewICEUDPMux(nil, mux))
 	}
 	return webrtc.NewAPI(
 		webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(interceptors), webrtc.WithSettingEngine(settings))
+}
+
+// presentNet looks at the interfaces each time: pion's own Net remembers those of its beginning, and ICE restarts fail.
+type presentNet struct{ *stdnet.Net }
+
+func (presentNet) Interfaces() ([]*transport.Interface, error) {
+	present, err := stdnet.NewNet()
+	if err != nil {
+		return nil, err
+	}
+	return present.Interfaces()
 }
 
 type answering struct {
@@ -201,7 +217,7 @@ func callVoice(address, authority, script, count, seconds string) {
 	for index := range number {
 		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: script == "setup"}
 		url := fmt.Sprintf("https://%s/?script=%s&call=%d-%d", address, script, os.Getpid(), index)
-		caller := &voiceCaller{voiceAPI(nil), &http.Client{Transport: transport, Timeout: 2 * time.Second}, url, script}
+		caller := &voiceCaller{voiceAPI(nil), &http.Client{Transport: transport, Timeout: time.Second}, url, script}
 		calls = append(calls, caller.place(time.Duration(length*float64(time.Second))))
 	}
 	answer(calls)
@@ -209,19 +225,20 @@ func callVoice(address, authority, script, count, seconds string) {
 
 // offer sends an offer, of an ICE restart where asked, and takes the answer.
 func (c *voiceCaller) offer(peer *webrtc.PeerConnection, isRestart bool) error {
-	offer, err := peer.CreateOffer(&webrtc.OfferOptions{ICERestart: isRestart})
-	if err != nil {
-		return err
-	}
-	gathered := webrtc.GatheringCompletePromise(peer)
-	if err := peer.SetLocalDescription(offer); err != nil {
-		return err
-	}
-	<-gathered
+	if peer.SignalingState() == webrtc.SignalingStateStable {
+		offer, err := peer.CreateOffer(&webrtc.OfferOptions{ICERestart: isRestart})
+		if err != nil {
+			return err
+		}
+		gathered := webrtc.GatheringCompletePromise(peer)
+		if err := peer.SetLocalDescription(offer); err != nil {
+			return err
+		}
+		<-gathered
+	} // otherwise the offer before has not got through
 	response, err := c.http.Post(c.url, "application/sdp", bytes.NewReader([]byte(peer.LocalDescription().SDP)))
 	if err != nil {
 		c.http.CloseIdleConnections() // the next one is not to wait for a dead connection
-		_ = peer.SetLocalDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeRollback})
 		return err
 	}
 	body, err := io.ReadAll(response.Body)
