@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,14 @@ def summary(values: Sequence[float]) -> dict[str, float | int]:
     }
 
 
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "unknown"
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *([str(cell) for cell in row] for row in rows)]
@@ -41,8 +50,8 @@ def save(name: str, document: Mapping[str, Any], markdown: str, *, is_shown: boo
     """Write `NAME.json` and `NAME.md` under bench/results, print the table, and return the table's path."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "kernel": platform.release(), "machine": platform.machine()}
-    contents = {"machine": machine, "commit": commit(), **document}
-    (RESULTS / f"{name}.json").write_text(json.dumps(contents, indent=2) + "\n")
+    made = {"commit": commit(), "machine": {**machine, "cpu": _cpu(), "cores": os.cpu_count()}}
+    (RESULTS / f"{name}.json").write_text(json.dumps({**made, **document}, indent=2) + "\n")
     path = RESULTS / f"{name}.md"
     path.write_text(markdown + "\n")
     if is_shown:

@@ -22,7 +22,6 @@ from bench.peers.ways import (
     caller,
     certificate,
     described,
-    environment,
     first_arrivals,
     gateway,
     servers,
@@ -121,7 +120,7 @@ def main() -> None:
         name: {f"{outage:g}": summary(values) for outage, values in by_outage.items()}
         for name, by_outage in silences.items()
     }
-    how = {**environment(), "is_quick": arguments.quick, "seeds": [1], "peers": described(ways), "missing": missing}
+    how = {"is_quick": arguments.quick, "seeds": [1], "peers": described(ways), "missing": missing}
     title = "Silence heard in 8 s of speech that is made in 2 s, ms, median / longest\n\n"
     save("answering", {**how, "silence_ms": document}, title + table(header, rows))
 

@@ -24,7 +24,6 @@ from bench.peers.ways import (
     caller,
     certificate,
     described,
-    environment,
     gateway,
     servers,
     webrtc,
@@ -148,7 +147,7 @@ def main() -> None:
                 [name, way.name, len(losses), gaps["median"], gaps["max"], f"{sum(frames)} of {sent}", sessions]
             )
     header = ["event", "way", "n", "gap, median ms", "longest ms", "frames lost", "sessions lost"]
-    how = {**environment(), "is_quick": arguments.quick, "seeds": list(seeds), "peers": described(ways)}
+    how = {"is_quick": arguments.quick, "seeds": list(seeds), "peers": described(ways)}
     title = "Uplink of 20 ms frames whose caller's address changes, 50 ms one way\n\n"
     save("moving", {**how, "missing": missing, "events": document}, title + table(header, rows))
 

@@ -46,6 +46,10 @@ class Listener(Agent):
         self._calls += 1
         return _Listening(emit, self._calls, self)
 
+    @property
+    def can_speak(self) -> bool:
+        return self._speech_frames > 0
+
     def note(self, call: int, sequence: int) -> None:
         self._file.write(f"{call} {sequence} {time.monotonic()}\n")
 
@@ -72,10 +76,20 @@ class _Listening(Conversation):
     def hear(self, audio: UserAudio) -> None:
         self._agent.note(self._call, audio.sequence)
         self._latest = audio.sequence
-        if self._speaking is None and self._agent._speech_frames:
+        if self._speaking is None and self._agent.can_speak:
             self._speaking = asyncio.create_task(self._agent.speak(self.emit))
         if audio.sequence % _ACK_EVERY == 0:
             self.emit(NoSpeechUpTo(audio.sequence))
+
+    def say_again(self, text: str) -> None:
+        """Make the speech anew, as an agent with a synthesizer does."""
+        if self._speaking is not None:
+            self._speaking.cancel()
+        self._speaking = asyncio.create_task(self._agent.speak(self.emit))
+
+    def close(self) -> None:
+        if self._speaking is not None:
+            self._speaking.cancel()
 
     def finish(self) -> None:
         self.emit(NoSpeechUpTo(self._latest))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -53,12 +52,13 @@ def websocket(name: str, port: int, pace: str = "real") -> Way:
     return Way(name, "websocket", port, tuned, (pace,))
 
 
-def webrtc(name: str, port: int) -> Way:
+def webrtc(name: str, port: int, *, has_mux: bool = True) -> Way:
     tuned = (
-        "NACK for audio (off in pion by default), ICE candidates gathered at once, one UDP port at the server, no STUN "
-        "or TURN; ICE restart 1 s after the last echo, or when told"
+        "NACK for audio (off in pion by default), ICE candidates gathered at once, "
+        f"{'one UDP port at the server' if has_mux else 'UDP ports as pion takes them by default'}, no STUN or TURN; "
+        "ICE restart 1 s after the last echo, or when told"
     )
-    return Way(name, "webrtc", port, tuned)
+    return Way(name, "webrtc", port, tuned, ("mux" if has_mux else "no-mux",))
 
 
 def build_pion() -> Path:
@@ -189,7 +189,7 @@ def _server_command(way: Way, files: DevelopmentCertificate) -> list[str]:
         return [*_python("gateway"), "serve", SERVER, str(way.port), str(files.folder), *way.server]
     if way.kind == "websocket":
         return [*_python("websocket"), "serve", SERVER, str(way.port), leaf, key, *way.server]
-    return [str(_CACHE / "pion-peers"), "answer", f"{SERVER}:{way.port}", leaf, key]
+    return [str(_CACHE / "pion-peers"), "answer", f"{SERVER}:{way.port}", leaf, key, *way.server]
 
 
 def _caller_command(way: Way, files: DevelopmentCertificate, script: str, count: int, seconds: float) -> list[str]:
@@ -201,16 +201,3 @@ def _caller_command(way: Way, files: DevelopmentCertificate, script: str, count:
 
 def _python(kind: str) -> list[str]:
     return [sys.executable, "-m", f"bench.peers.{kind}"]
-
-
-def environment() -> dict[str, Any]:
-    """The commit and the machine, for a result."""
-    root = Path(__file__).parents[2]
-    git = shutil.which("git")
-    commit = ""
-    if git is not None:
-        asked = [git, "rev-parse", "HEAD"]
-        commit = subprocess.run(asked, cwd=root, capture_output=True, text=True, check=False).stdout.strip()
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    cpu = models[0].split(":", 1)[1].strip() if models else "unknown"
-    return {"commit": commit or "unknown", "cpu": cpu, "cores": os.cpu_count()}

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from bench.figures import percentile, save, saved, table
-from bench.pipelines.rounds import KINDS, LINK, CallResult, hold_round
+from bench.pipelines.rounds import KINDS, LINK_NAME, CallResult, hold_round
 from testbed.link import is_possible
 
 NAME: Final = "pipelines"
@@ -96,7 +96,7 @@ async def _measure(results: list[CallResult], kinds: Sequence[str], count: int) 
 
 
 def _save(results: Sequence[CallResult], *, is_shown: bool) -> None:
-    title = f"One Pipecat pipeline behind three transports: {LINK.name}"
+    title = f"One Pipecat pipeline behind three transports: {LINK_NAME}"
     text = f"{title}\n\n{table(HEADER, [_row(kind, results) for kind in KINDS])}"
     document = {
         "calls": [asdict(each) for each in results],

@@ -21,6 +21,7 @@ from voice_gateway.certificates.development import ensure_certificate
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 KINDS: Final = ("gateway", "websocket", "moq")
+LINK_NAME: Final = "2 % lost, 50 ms one way"
 LINK: Final = Profile(delay_s=0.05, loss=0.02)
 _FIRST_PORT: Final = 7_101
 _START_TIMEOUT_S: Final = 60.0

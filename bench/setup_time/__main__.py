@@ -19,7 +19,6 @@ from bench.peers.ways import (
     caller,
     certificate,
     described,
-    environment,
     gateway,
     servers,
     webrtc,
@@ -35,14 +34,21 @@ WAYS: Final = (
     gateway("gateway, first call with Retry", 7_002, script="setup-full", speech="tone", retry=True),
     websocket("TLS WebSocket", 7_003),
     webrtc("WebRTC (pion)", 7_004),
+    webrtc("WebRTC (pion), a UDP port for each call", 7_005, has_mux=False),
 )
 
 
-async def measure(ways: Sequence[Way], delay_ms: int, count: int) -> dict[str, list[tuple[float, float]]]:
-    """By way, of each call the ms to the first byte at the application, and to the first one back."""
-    results = {}
+async def measure(
+    ways: Sequence[Way], delay_ms: int, count: int
+) -> tuple[dict[str, list[tuple[float, float]]], dict[str, int]]:
+    """By way, of each call the ms to the first byte at the application and to the first one back; ports of the server.
+
+    What the server sent from is counted by protocol and port, signalling included.
+    """
+    results, ports = {}, {}
     async with certificate() as files, EmulatedLink(LinkPath(Profile(delay_s=delay_ms / 1000))) as link:
         for way in ways:  # one at a time: the programs are not to wait for each other
+            link.start_counting()
             async with servers(link, [way], files) as (server,):
                 program = await caller(link, way, files, "setup", count=count)
                 calls = await program.calls(60 + 4 * count)
@@ -51,8 +57,9 @@ async def measure(ways: Sequence[Way], delay_ms: int, count: int) -> dict[str, l
             results[way.name] = [
                 _times(call, frames) for call, frames in zip(calls, arrived[-len(calls) :], strict=True)
             ]
+            ports[way.name] = len(link.path.server_ports)
             print(f"{delay_ms} ms, {way.name}: {len(calls)} calls", flush=True)
-    return results
+    return results, ports
 
 
 def _times(call: CallTimes, frames: dict[int, float]) -> tuple[float, float]:
@@ -66,7 +73,9 @@ def main() -> None:
     arguments = parser.parse_args()
     count, delays = (3, DELAYS_MS[:2]) if arguments.quick else (10, DELAYS_MS)
     ways, missing = available(WAYS)
-    times = {delay: asyncio.run(measure(ways, delay, count)) for delay in delays}
+    measured = {delay: asyncio.run(measure(ways, delay, count)) for delay in delays}
+    times = {delay: found for delay, (found, _) in measured.items()}
+    ports = measured[delays[0]][1]
     document: dict[str, Any] = {}
     rows: list[list[object]] = []
     for way in ways:
@@ -74,15 +83,23 @@ def main() -> None:
         back = {delay: [each[1] for each in times[delay][way.name]] for delay in delays}
         trips = [_round_trips(direction, delays[0], delays[-1]) for direction in (there, back)]
         document[way.name] = {
+            "server_ports": ports[way.name],
             "round_trips": {"there": trips[0], "back": trips[1]},
             "there_ms": {str(delay): summary(there[delay]) for delay in delays},
             "back_ms": {str(delay): summary(back[delay]) for delay in delays},
         }
         medians = [f"{percentile(there[d], 50):.0f} / {percentile(back[d], 50):.0f}" for d in delays]
-        rows.append([way.name, count, *(f"{each:.2f}" for each in trips), *medians])
+        rows.append([way.name, count, *(f"{each:.2f}" for each in trips), *medians, ports[way.name]])
     title = f"From the start of a call to its first audio byte at the application / back; median of n = {count}\n\n"
-    header = ["way", "n", "round trips there", "and back", *(f"{delay} ms one way, ms" for delay in delays)]
-    how = {**environment(), "is_quick": arguments.quick, "seeds": [1], "peers": described(ways), "missing": missing}
+    header = [
+        "way",
+        "n",
+        "round trips there",
+        "and back",
+        *(f"{delay} ms one way, ms" for delay in delays),
+        "server ports",
+    ]
+    how = {"is_quick": arguments.quick, "seeds": [1], "calls": count, "peers": described(ways), "missing": missing}
     save("setup_time", {**how, "ways": document}, title + table(header, rows))
 
 

@@ -34,7 +34,8 @@ class LinkPath:
     """A link in both directions and the seed of what is drawn on it; `down` is like `up` where there is none.
 
     `byte_count` and `packets` are of what the programs sent since `EmulatedLink.start_counting`: bytes of IP packets
-    by direction, and packets by direction and fate, such as `("up", "lost")`.
+    by direction, and packets by direction and fate, such as `("up", "lost")`; `server_ports` are those that the server
+    sent from since then, as (protocol, port).
     """
 
     up: Profile
@@ -44,6 +45,7 @@ class LinkPath:
     rng: random.Random = field(init=False)
     byte_count: Counter[str] = field(init=False, default_factory=Counter)
     packets: Counter[tuple[str, str]] = field(init=False, default_factory=Counter)
+    server_ports: set[tuple[int, int]] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         self.link = Link(self.up, self.down)
@@ -101,6 +103,7 @@ class EmulatedLink:
         for path in self.paths:
             path.byte_count.clear()
             path.packets.clear()
+            path.server_ports.clear()
 
     def black_out(self, seconds: float, *, after_s: float = 0.0, path: LinkPath | None = None) -> None:
         """Nothing passes for so long, both ways, on one path or on all."""
@@ -163,6 +166,7 @@ class EmulatedLink:
     def _read_server(self) -> None:
         for packet in _packets(self._fds[1]):
             path = self.path_to(packet.source.port)
+            path.server_ports.add((packet.protocol, packet.source.port))
             inside = self._inside(packet)
             if inside is None:
                 path.packets["down", "filtered"] += 1

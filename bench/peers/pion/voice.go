@@ -98,9 +98,13 @@ type answering struct {
 	received []point
 }
 
-func answerVoice(address, certificate, key string) {
-	mux, err := net.ListenPacket("udp4", address)
-	check(err)
+func answerVoice(address, certificate, key string, hasMux bool) {
+	var mux net.PacketConn
+	if hasMux {
+		var err error
+		mux, err = net.ListenPacket("udp4", address)
+		check(err)
+	}
 	api := voiceAPI(mux)
 	var lock sync.Mutex
 	calls, order := map[string]*answering{}, []*answering{}

@@ -1,0 +1,193 @@
+"""What the project claims, and by which rule the figures bear a claim out.
+
+Each rule takes all results by name and returns a `Finding`. A result that is not there makes a claim "not measured".
+Thresholds are named here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+Results = Mapping[str, Any]
+ONE_ROUND_TRIP: Final = 1.25
+EIGHT_ROUND_TRIPS: Final = 7.5
+UNNOTICED_MS: Final = 60.0
+"""A wait for the next frame that a usual jitter buffer hides."""
+INAUDIBLE_MS: Final = 20.0
+BUDGET_MS: Final = 800.0
+MEMORY_GROWTH_MB: Final = 2.0
+
+
+class Verdict(Enum):
+    HOLDS = "holds"
+    HOLDS_AS = "holds as stated here"
+    FAILS = "does not hold as stated"
+    UNMEASURED = "not measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A claim, the verdict, and the figures from which it follows."""
+
+    claim: str
+    verdict: Verdict
+    because: str
+
+
+def findings(results: Results) -> list[Finding]:
+    """All claims in order."""
+    return [_judged(claim, rule, results) for claim, rule in CLAIMS.items()]
+
+
+def _judged(claim: str, rule: Callable[[Results], tuple[Verdict, str]], results: Results) -> Finding:
+    try:
+        return Finding(claim, *rule(results))
+    except KeyError as missing:
+        return Finding(claim, Verdict.UNMEASURED, f"there is no result with {missing}")
+
+
+def set_up(results: Results) -> tuple[Verdict, str]:
+    """One round trip for the first call, and eight for the peer."""
+    trips = {name: way["round_trips"]["there"] for name, way in results["setup_time"]["ways"].items()}
+    first, resumed = trips["gateway, first call"], trips["gateway, resumed"]
+    peers = {name: each for name, each in trips.items() if not name.startswith("gateway")}
+    others = ", ".join(f"{name} {each:.1f}" for name, each in peers.items())
+    figures = (
+        f"round trips from the start of a call to its first audio byte at the application: gateway {first:.1f}, with a "
+        f"TLS ticket {resumed:.1f}; {others}"
+    )
+    if not peers:
+        return Verdict.UNMEASURED, figures
+    slowest = max(peers.values())
+    if first <= ONE_ROUND_TRIP and slowest >= EIGHT_ROUND_TRIPS:
+        return Verdict.HOLDS, figures
+    one = "one round trip is the QUIC handshake alone"
+    if first < min(peers.values()):
+        return Verdict.HOLDS_AS, f"{first:.1f} round trips instead of {_span(peers.values())}: {one}. {figures}"
+    return Verdict.FAILS, f"{one}. {figures}"
+
+
+def nothing_lost(results: Results) -> tuple[Verdict, str]:
+    """No frame in `moving`, no frame and no word in `survival` but in its control."""
+    ours = _ours_in_moving(results)
+    frames = sum(each["frames_lost"] for each in ours)
+    sent = sum(each["frames_sent"] for each in ours)
+    text = f"frames that never came when the caller's address changed: {frames} of {sent}"
+    words = 0
+    if "survival" in results:
+        events = [event for event in results["survival"]["events"].values() if not event["is_control"]]
+        calls = [call for event in events for call in event["calls"]]
+        words = sum(call["words_lost"] for call in calls)
+        frames += sum(call["frames_lost"] for call in calls)
+        text += f"; in {len(calls)} calls in which something died: {words} words lost"
+    if frames or words:
+        return Verdict.FAILS, text
+    if "survival" not in results:
+        return Verdict.HOLDS_AS, f"for frames; words are counted by `make bench-survival`. {text}"
+    return Verdict.HOLDS, text
+
+
+def switch_unnoticed(results: Results) -> tuple[Verdict, str]:
+    """The gap of rebinding and of a new network is within a jitter buffer, or what calls have without any event."""
+    events = results["moving"]["events"]
+    control = events["nothing (control)"]["gateway"]["gap_ms"]["median"]
+    gaps = {name: events[name]["gateway"]["gap_ms"]["median"] for name in ("NAT rebinding", "new network")}
+    peers = {
+        name: events["new network"][name]["gap_ms"]["median"]
+        for name in events["new network"]
+        if not name.startswith("gateway")
+    }
+    text = f"longest wait for a frame beyond the usual 20 ms, median: {_listed(gaps)}; no event {control:.0f} ms"
+    if peers:
+        text += f". A new network costs others: {_listed(peers)}"
+    bound = max(UNNOTICED_MS, control)
+    if all(gap <= bound for gap in gaps.values()):
+        return Verdict.HOLDS, text
+    if gaps["NAT rebinding"] <= bound:
+        return Verdict.HOLDS_AS, f"for NAT rebinding; a new network is a pause of {gaps['new network']:.0f} ms. {text}"
+    return Verdict.FAILS, text
+
+
+def speech_buffered(results: Results) -> tuple[Verdict, str]:
+    """An outage of 1 s is silent for a caller only where speech is sent in real time."""
+    silence = {name: each["1"]["median"] for name, each in results["answering"]["silence_ms"].items()}
+    ours = silence.pop("gateway")
+    text = f"silence in speech made four times as fast as it sounds, outage of 1 s, median: gateway {ours:.0f} ms"
+    if silence:
+        text += f"; {_listed(silence)}"
+    same = [name for name, each in silence.items() if each <= max(INAUDIBLE_MS, ours)]
+    if ours > INAUDIBLE_MS:
+        return Verdict.FAILS, text
+    if same:
+        return Verdict.HOLDS_AS, f"so does {' and '.join(same)}: it is the buffer and not the transport. {text}"
+    return Verdict.HOLDS, text
+
+
+def one_port(results: Results) -> tuple[Verdict, str]:
+    """How many ports of the server a number of calls used."""
+    ports = {name: way["server_ports"] for name, way in results["setup_time"]["ways"].items()}
+    calls = results["setup_time"]["calls"]
+    ours = max(each for name, each in ports.items() if name.startswith("gateway"))
+    peers = {name: each for name, each in ports.items() if not name.startswith("gateway")}
+    text = f"ports of the server that {calls} calls used: gateway {ours}; " + ", ".join(
+        f"{name} {each}" for name, each in peers.items()
+    )
+    if ours > 1:
+        return Verdict.FAILS, text
+    few = [name for name, each in peers.items() if each < calls]
+    if few:
+        return Verdict.HOLDS_AS, f"one port for all calls, which is no difference from {' and '.join(few)}. {text}"
+    return Verdict.HOLDS, text
+
+
+def stateless(results: Results) -> tuple[Verdict, str]:
+    """Calls live through the load balancer's death, and its memory does not grow with clients."""
+    event = results["survival"]["events"]["load balancer killed and restarted"]
+    calls = event["calls"]
+    lost = sum(call["frames_lost"] for call in calls)
+    text = f"{len(calls)} calls whose load balancer was killed and restarted lost {lost} frames"
+    if lost:
+        return Verdict.FAILS, text
+    return Verdict.HOLDS_AS, f"for calls; a routing map in Redis was not measured beside it. {text}"
+
+
+def budget(results: Results) -> tuple[Verdict, str]:
+    """From the end of a turn to the first sound of the answer, with the gateway."""
+    ways = results["turns"]["ways"]
+    medians = {name: each["with"]["median"] for name, each in ways.items()}
+    late = {name: each["with"]["p99"] for name, each in ways.items()}
+    added = max(each["added"]["median"] for each in ways.values())
+    text = f"end of turn to first sound: median {_listed(medians)}; the gateway's own part at most {added:.0f} ms"
+    if max(late.values()) <= BUDGET_MS:
+        return Verdict.HOLDS, text
+    if max(medians.values()) <= BUDGET_MS:
+        return Verdict.HOLDS_AS, f"at the median; at p99 {_listed(late)}. {text}"
+    return Verdict.FAILS, text
+
+
+CLAIMS: Final[dict[str, Callable[[Results], tuple[Verdict, str]]]] = {
+    "1 round trip instead of 8 before a caller is heard": set_up,
+    "No word is lost": nothing_lost,
+    "A switch of network goes unnoticed": switch_unnoticed,
+    "Speech is buffered at the client: an outage is not heard": speech_buffered,
+    "One UDP port for all calls": one_port,
+    "A stateless load balancer in place of a routing map": stateless,
+    "The budget of 800 ms is kept": budget,
+}
+
+
+def _ours_in_moving(results: Results) -> list[dict[str, Any]]:
+    events = results["moving"]["events"].values()
+    return [each for event in events for name, each in event.items() if name.startswith("gateway")]
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.0f} ms" for name, value in values.items())
+
+
+def _span(values: Any) -> str:
+    ordered = sorted(values)
+    return f"{ordered[0]:.1f}" if len(ordered) == 1 else f"{ordered[0]:.1f} to {ordered[-1]:.1f}"

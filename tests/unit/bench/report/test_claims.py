@@ -1,0 +1,137 @@
+"""The rules by which figures bear a claim out, and the peers' advantages."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from bench.report.advantages import advantages
+from bench.report.claims import CLAIMS, Verdict, findings
+
+
+def way(trips: float, ports: int, ms: float = 100.0) -> dict[str, Any]:
+    return {"round_trips": {"there": trips}, "server_ports": ports, "there_ms": {"0": {"median": ms}}}
+
+
+def move(gap: float, lost: int = 0) -> dict[str, Any]:
+    return {"gap_ms": {"median": gap}, "frames_lost": lost, "frames_sent": 500}
+
+
+def event(frames: int = 0, words: int = 0, *, is_control: bool = False) -> dict[str, Any]:
+    return {"is_control": is_control, "calls": [{"frames_lost": frames, "words_lost": words}]}
+
+
+RESULTS: dict[str, Any] = {
+    "setup_time": {
+        "calls": 10,
+        "ways": {
+            "gateway, first call": way(1.1, 1),
+            "gateway, resumed": way(1.0, 1),
+            "WebRTC (pion)": way(8.1, 11),
+        },
+    },
+    "answering": {
+        "silence_ms": {
+            "gateway": {"1": {"median": 0.0}},
+            "WebSocket": {"1": {"median": 900.0}},
+        }
+    },
+    "moving": {
+        "events": {
+            "nothing (control)": {"gateway": move(10), "TLS WebSocket": move(10)},
+            "NAT rebinding": {"gateway": move(20), "TLS WebSocket": move(1_000, 40)},
+            "new network": {"gateway": move(50), "TLS WebSocket": move(400, 5)},
+        }
+    },
+    "survival": {
+        "events": {
+            "load balancer killed and restarted": event(),
+            "control": event(50, 3, is_control=True),
+        }
+    },
+    "turns": {"ways": {"cascade": {"with": {"median": 600.0, "p99": 790.0}, "added": {"median": 30.0}}}},
+}
+NAMES = dict(zip(("set up", "lost", "switch", "buffer", "port", "stateless", "budget"), CLAIMS, strict=True))
+
+
+def verdict(name: str, results: dict[str, Any]) -> Verdict:
+    return next(each.verdict for each in findings(results) if each.claim == NAMES[name])
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    results = copy.deepcopy(RESULTS)
+    *parents, last = path.split("/")
+    part = results
+    for parent in parents:
+        part = part[parent]
+    part[last] = value
+    return results
+
+
+def test_claims_hold_where_every_figure_bears_them_out() -> None:
+    verdicts = {name: verdict(name, RESULTS) for name in NAMES}
+    assert verdicts.pop("stateless") is Verdict.HOLDS_AS  # nothing with a map runs beside it
+    assert set(verdicts.values()) == {Verdict.HOLDS}
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value", "expected"),
+    [
+        ("set up", "setup_time/ways/gateway, first call", way(2.4, 1), Verdict.HOLDS_AS),
+        ("set up", "setup_time/ways/WebRTC (pion)", way(6.0, 11), Verdict.HOLDS_AS),
+        ("set up", "setup_time/ways/gateway, first call", way(9.0, 1), Verdict.FAILS),
+        ("lost", "moving/events/new network/gateway", move(50, 1), Verdict.FAILS),
+        ("lost", "survival/events/load balancer killed and restarted", event(words=1), Verdict.FAILS),
+        ("switch", "moving/events/new network/gateway", move(150), Verdict.HOLDS_AS),
+        ("switch", "moving/events/NAT rebinding/gateway", move(150), Verdict.FAILS),
+        ("buffer", "answering/silence_ms/gateway", {"1": {"median": 300.0}}, Verdict.FAILS),
+        ("buffer", "answering/silence_ms/WebSocket", {"1": {"median": 0.0}}, Verdict.HOLDS_AS),
+        ("port", "setup_time/ways/gateway, resumed", way(1.0, 2), Verdict.FAILS),
+        ("port", "setup_time/ways/WebRTC (pion)", way(8.1, 2), Verdict.HOLDS_AS),
+        ("stateless", "survival/events/load balancer killed and restarted", event(frames=2), Verdict.FAILS),
+        ("budget", "turns/ways/cascade/with", {"median": 600.0, "p99": 900.0}, Verdict.HOLDS_AS),
+        ("budget", "turns/ways/cascade/with", {"median": 801.0, "p99": 900.0}, Verdict.FAILS),
+    ],
+)
+def test_verdict_follows_the_figure(name: str, path: str, value: Any, expected: Verdict) -> None:
+    assert verdict(name, changed(path, value)) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "benchmark"),
+    [
+        ("set up", "setup_time"),
+        ("lost", "moving"),
+        ("switch", "moving"),
+        ("buffer", "answering"),
+        ("stateless", "survival"),
+        ("budget", "turns"),
+    ],
+)
+def test_claim_without_its_result_is_not_measured(name: str, benchmark: str) -> None:
+    results = {key: each for key, each in RESULTS.items() if key != benchmark}
+    assert verdict(name, results) is Verdict.UNMEASURED
+
+
+def test_the_losses_of_a_control_do_not_count() -> None:
+    assert verdict("lost", changed("survival/events/control", event(500, 50, is_control=True))) is Verdict.HOLDS
+
+
+def test_peer_that_is_better_is_named_and_one_that_is_worse_is_not() -> None:
+    results = changed("setup_time/ways/WebRTC (pion)", way(8.1, 11, ms=9.0))
+    assert advantages(results) == [
+        "Set-up over 0 ms one way, to the first audio byte at the application: WebRTC (pion) 9 ms, "
+        "gateway, first call 100 ms."
+    ]
+    assert advantages(RESULTS) == []
+
+
+def test_peer_that_loses_frames_has_no_advantage_in_lateness() -> None:
+    def of(delivered: float, late: float) -> dict[str, Any]:
+        return {"delivered_percent": delivered, "lateness_ms": {"p99": late}, "bytes_per_frame": 100.0}
+
+    for delivered, count in ((95.0, 0), (100, 1)):
+        links = {"5 % random": {"hybrid": of(100, 40.0), "peer": of(delivered, 30.0)}}
+        assert len(advantages({"uplink": {"links": links}})) == count
