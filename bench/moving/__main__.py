@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -82,14 +83,17 @@ class Loss:
     sent: int
 
 
-def loss_of(call: CallTimes, arrived: dict[int, float], calls_at_server: int) -> Loss:
-    """Compare what was sent with what arrived; a session is lost where frames of its last second never came."""
+def loss_of(call: CallTimes, arrived: dict[int, float], calls_at_server: int, event_at: float = 0.0) -> Loss:
+    """Compare what was sent with what arrived; a session is lost where frames of its last second never came.
+
+    Gaps that were over before the event are those of programs that begin, and do not count.
+    """
     times = sorted(arrived.values())
     last = call.sent[-50:]
     went_on = any(sequence in arrived for sequence, _ in last)
     if not went_on:
         times.append(max(call.sent[-1][1], *times[-1:]))  # the gap lasts to the end
-    gap_s = max((after - before for before, after in pairwise(times)), default=0.0)
+    gap_s = max((after - before for before, after in pairwise(times) if after > event_at), default=0.0)
     return Loss(
         gap_ms=max(0.0, 1000 * (gap_s - FRAME_S)),
         frames=len(call.sent) - sum(sequence in arrived for sequence, _ in call.sent),
@@ -111,11 +115,12 @@ async def one_round(ways: Sequence[Way], event: Event, lasts_s: float, seed: int
         for program in callers:
             await program.until("ready")
         await asyncio.sleep(EVENT_AT_S)
+        event_at = time.monotonic()
         await event(link, callers)
         calls = [(await program.calls(seconds + 60))[0] for program in callers]
         arrived = [await server.frames() for server in running]
     return {
-        way.name: loss_of(call, frames[0] if frames else {}, len(frames))
+        way.name: loss_of(call, frames[0] if frames else {}, len(frames), event_at)
         for way, call, frames in zip(ways, calls, arrived, strict=True)
     }
 

@@ -43,6 +43,7 @@ def test_loss_counts_frames_and_the_longest_gap() -> None:
     loss = loss_of(call, arrived, 1)
     assert (loss.frames, loss.sessions, loss.sent) == (2, 0, 200)
     assert loss.gap_ms == pytest.approx(500)
+    assert loss_of(call, arrived, 1, event_at=3.0).gap_ms == pytest.approx(0, abs=0.001)  # it was over by then
 
 
 def test_call_that_does_not_go_on_loses_its_session_and_its_gap_lasts_to_the_end() -> None:
