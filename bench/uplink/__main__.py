@@ -1,8 +1,8 @@
 """How late a caller's frames reach the worker over a poor link, by each way of sending them.
 
 The modes of the uplink are measured on virtual time: the production client calls the production worker through the load
-balancer, over a link that is exact. A TLS WebSocket is measured in real time over the kernel's TCP (CUBIC), joined by a
-tunnel with the same links, which needs root. Frames are 20 ms of Opus. Lateness is the time from the making of a frame
+balancer, over a link that is exact. A TLS WebSocket is measured in real time over the kernel's TCP (CUBIC), and so is
+WebRTC by pion with NACK for audio, both joined by an emulator with the same links, which needs root. Frames are 20 ms of Opus. Lateness is the time from the making of a frame
 to its delivery in order, less the link's 50 ms; bytes are those of the caller's IP packets, acknowledgements included.
 Plain datagrams are computed: each frame once, delivered as it comes.
 """
@@ -16,14 +16,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.figures import RESULTS, save
+from bench.peers.ways import PeerMissingError, build_pion
 from bench.uplink import simulated
 from bench.uplink.conditions import CONDITIONS, Condition
 from bench.uplink.emulated import runs
+from bench.uplink.emulated.webrtc import webrtc_calls
 from bench.uplink.outcome import Outcome, together
 from bench.uplink.report import as_document, as_table, draw
 from testbed import link
 
 WEBSOCKET = "TLS WebSocket"
+WEBRTC = "WebRTC (pion)"
 PLAIN = "plain datagrams"
 
 
@@ -34,8 +37,16 @@ def measure(conditions: Sequence[Condition], seeds: Sequence[int], seconds: floa
         calls = asyncio.run(runs.websocket_calls(conditions, seeds, seconds))
         for condition, outcomes in zip(conditions, calls, strict=True):
             results[condition.name][WEBSOCKET] = together(outcomes)
+        try:
+            build_pion()
+        except PeerMissingError as error:
+            print(f"going on without WebRTC: {error}", flush=True)
+        else:
+            calls = asyncio.run(webrtc_calls(conditions, seeds, seconds))
+            for condition, outcomes in zip(conditions, calls, strict=True):
+                results[condition.name][WEBRTC] = together(outcomes)
     else:
-        print("no root, or no tunnel device: going on without the WebSocket", flush=True)
+        print("no root, or no tunnel device: going on without the WebSocket and WebRTC", flush=True)
     asked = [(condition, mode, seed, seconds) for condition in conditions for mode in simulated.MODES for seed in seeds]
     with multiprocessing.get_context("spawn").Pool(maxtasksperchild=8) as pool:
         outcomes = pool.starmap(simulated.place_call, asked, chunksize=1)

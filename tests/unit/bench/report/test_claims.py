@@ -86,6 +86,7 @@ def test_claims_hold_where_every_figure_bears_them_out() -> None:
         ("lost", "survival/events/load balancer killed and restarted", event(words=1), Verdict.FAILS),
         ("switch", "moving/events/new network/gateway", move(150), Verdict.HOLDS_AS),
         ("switch", "moving/events/NAT rebinding/gateway", move(150), Verdict.FAILS),
+        ("switch", "moving/events/nothing (control)/gateway", move(150), Verdict.UNMEASURED),
         ("buffer", "answering/silence_ms/gateway", {"1": {"median": 300.0}}, Verdict.FAILS),
         ("buffer", "answering/silence_ms/WebSocket", {"1": {"median": 0.0}}, Verdict.HOLDS_AS),
         ("port", "setup_time/ways/gateway, resumed", way(1.0, 2), Verdict.FAILS),
