@@ -23,7 +23,7 @@ from voice_gateway.certificates.development import DevelopmentCertificate, ensur
 
 PION: Final = Path(__file__).parent / "pion"
 _CACHE: Final = Path(__file__).parents[2] / ".capacity"
-_END_S: Final = 30.0
+_END_S: Final = 90.0
 
 
 @dataclass(frozen=True, slots=True)

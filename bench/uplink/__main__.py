@@ -2,8 +2,9 @@
 
 The modes of the uplink are measured on virtual time: the production client calls the production worker through the load
 balancer, over a link that is exact. A TLS WebSocket is measured in real time over the kernel's TCP (CUBIC), and so is
-WebRTC by pion with NACK for audio, both joined by an emulator with the same links, which needs root. Frames are 20 ms of Opus. Lateness is the time from the making of a frame
-to its delivery in order, less the link's 50 ms; bytes are those of the caller's IP packets, acknowledgements included.
+WebRTC by pion with NACK for audio, both joined by an emulator with the same links, which needs root. Frames are 20 ms
+of Opus. Lateness is the time from the making of a frame to its delivery in order (WebRTC: as it comes), less the link's
+50 ms; bytes are those of the caller's IP packets, acknowledgements included (WebRTC: with those for the echo).
 Plain datagrams are computed: each frame once, delivered as it comes.
 """
 
