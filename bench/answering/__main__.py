@@ -3,7 +3,7 @@
 Every way runs over a path of its own (50 ms one way) whose outage begins with its own speech. The gateway's client is
 the production one and its silence is that of its player. The peers' frames meet an ideal player, which begins with the
 first frame; that of the WebSocket waits for a late frame, that of WebRTC counts a frame that is more than 0.2 s late as
-not heard.
+not played.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def silence_if_waiting(arrived: dict[int, float], count: int = SPEECH_FRAMES) ->
 def silence_if_dropping(arrived: dict[int, float], count: int = SPEECH_FRAMES) -> float:
     """The ms of frames that are missing or later than the jitter buffer is long."""
     start = min(at - sequence * FRAME_S for sequence, at in arrived.items())
-    heard = sum(at <= start + sequence * FRAME_S + JITTER_BUFFER_S for sequence, at in arrived.items())
-    return 1000 * (count - heard) * FRAME_S
+    played = sum(at <= start + sequence * FRAME_S + JITTER_BUFFER_S for sequence, at in arrived.items())
+    return 1000 * (count - played) * FRAME_S
 
 
 async def one_round(ways: Sequence[Way], outage_s: float) -> dict[str, float]:
@@ -121,7 +121,7 @@ def main() -> None:
         for name, by_outage in silences.items()
     }
     how = {"is_quick": arguments.quick, "seeds": [1], "peers": described(ways), "missing": missing}
-    title = "Silence heard in 8 s of speech that is made in 2 s, ms, median / longest\n\n"
+    title = "Silence in 8 s of speech that is made in 2 s, ms, median / longest\n\n"
     save("answering", {**how, "silence_ms": document}, title + table(header, rows))
 
 

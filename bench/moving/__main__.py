@@ -1,6 +1,6 @@
 """What a call loses when its caller's address changes: NAT rebinding, a new network, a tunnel of 5 s.
 
-All ways talk at once over one emulated link (50 ms one way, a NAT before the caller). Only the new network is told to
+All ways talk at once over one emulated link (50 ms one way, a NAT before the caller). Only the new network is announced to
 the callers, as a telephone's system does; the gateway's client then migrates, the others reconnect or restart ICE. The
 gap is the longest time between two arrivals of frames at the server, less the 20 ms between frames; a frame is lost
 where it never came, a session where the call did not go on.

@@ -48,7 +48,7 @@ def gateway(name: str, port: int, *, script: str | None = None, speech: str = "n
 
 
 def websocket(name: str, port: int, pace: str = "real") -> Way:
-    tuned = "TCP_NODELAY, CUBIC, no compression; reconnects to the same session 1 s after the last echo, or when told"
+    tuned = "TCP_NODELAY, CUBIC, no compression; reconnects to the same session 1 s after the last echo, or when the system says so"
     return Way(name, "websocket", port, tuned, (pace,))
 
 
@@ -56,7 +56,7 @@ def webrtc(name: str, port: int, *, has_mux: bool = True) -> Way:
     tuned = (
         "NACK for audio (off in pion by default), ICE candidates gathered at once, "
         f"{'one UDP port at the server' if has_mux else 'UDP ports as pion takes them by default'}, no STUN or TURN; "
-        "ICE restart 1 s after the last echo, or when told"
+        "ICE restart 1 s after the last echo, or when the system says so"
     )
     return Way(name, "webrtc", port, tuned, ("mux" if has_mux else "no-mux",))
 

@@ -170,10 +170,10 @@ def budget(results: Results) -> tuple[Verdict, str]:
 
 
 CLAIMS: Final[dict[str, Callable[[Results], tuple[Verdict, str]]]] = {
-    "1 round trip instead of 8 before a caller is heard": set_up,
+    "1 round trip instead of 8 before a caller's audio arrives": set_up,
     "No word is lost": nothing_lost,
     "A switch of network goes unnoticed": switch_unnoticed,
-    "Speech is buffered at the client: an outage is not heard": speech_buffered,
+    "Speech is buffered at the client: an outage is not noticed": speech_buffered,
     "One UDP port for all calls": one_port,
     "A stateless load balancer in place of a routing map": stateless,
     "The budget of 800 ms is kept": budget,

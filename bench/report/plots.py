@@ -50,7 +50,7 @@ def _draw_answers(document: Mapping[str, Any], axes: Axes) -> None:
     silence = document["silence_ms"]
     _groups(axes, {way: {f"{k} s": v["median"] for k, v in each.items()} for way, each in silence.items()})
     axes.set_xlabel("outage")
-    axes.set_ylabel("silence heard in 8 s of speech, ms")
+    axes.set_ylabel("silence in 8 s of speech, ms")
 
 
 def _draw_moves(document: Mapping[str, Any], axes: Axes) -> None:

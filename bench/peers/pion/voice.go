@@ -270,7 +270,7 @@ func (c *voiceCaller) place(length time.Duration) *voiceCall {
 			once.Do(func() { close(connected) })
 		}
 	})
-	heard := make(chan struct{}, 1)
+	echoed := make(chan struct{}, 1)
 	peer.OnTrack(func(remote *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 		for {
 			packet, _, err := remote.ReadRTP()
@@ -289,7 +289,7 @@ func (c *voiceCaller) place(length time.Duration) *voiceCall {
 			call.Unlock()
 			firstOnce.Do(func() { close(first) })
 			select {
-			case heard <- struct{}{}:
+			case echoed <- struct{}{}:
 			default:
 			}
 		}
@@ -323,7 +323,7 @@ func (c *voiceCaller) place(length time.Duration) *voiceCall {
 	default:
 		fmt.Println("ready")
 		stop := make(chan struct{})
-		go c.watch(peer, call, heard, stop)
+		go c.watch(peer, call, echoed, stop)
 		began := time.Now()
 		for sequence := range int(length / frameTime) {
 			time.Sleep(time.Until(began.Add(time.Duration(sequence) * frameTime)))
@@ -337,7 +337,7 @@ func (c *voiceCaller) place(length time.Duration) *voiceCall {
 }
 
 // watch restarts ICE where the system says that the network has changed, or no echo has come for silentFor.
-func (c *voiceCaller) watch(peer *webrtc.PeerConnection, call *voiceCall, heard, stop chan struct{}) {
+func (c *voiceCaller) watch(peer *webrtc.PeerConnection, call *voiceCall, echoed, stop chan struct{}) {
 	changed := make(chan struct{})
 	go func() {
 		for input := bufio.NewScanner(os.Stdin); input.Scan(); {
@@ -348,7 +348,7 @@ func (c *voiceCaller) watch(peer *webrtc.PeerConnection, call *voiceCall, heard,
 		select {
 		case <-stop:
 			return
-		case <-heard:
+		case <-echoed:
 			continue
 		case <-changed:
 		case <-time.After(silentFor):
