@@ -1,9 +1,9 @@
 """What a call loses when its caller's address changes: NAT rebinding, a new network, a tunnel of 5 s.
 
-All ways talk at once over one emulated link (50 ms one way, a NAT before the caller). Callers learn of a new
-network alone, as from a telephone's system; the gateway's client then migrates, the others reconnect or restart ICE. The
-gap is the longest time between two arrivals of frames at the server, less the 20 ms between frames; a frame is lost
-where it never came, a session where the call did not go on.
+All ways talk at once over one emulated link (50 ms one way, a NAT before the caller). Callers learn of a new network,
+and of nothing else, as from a telephone's system: the gateway's client then migrates, the others reconnect or restart
+ICE. The gap is the longest time between two arrivals of frames at the server, less the 20 ms between frames; a frame is
+lost where it never came, a session where the call did not go on.
 """
 
 from __future__ import annotations

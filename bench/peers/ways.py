@@ -49,8 +49,8 @@ def gateway(name: str, port: int, *, script: str | None = None, speech: str = "n
 
 def websocket(name: str, port: int, pace: str = "real") -> Way:
     tuned = (
-        "TCP_NODELAY, CUBIC, no compression; reconnects to the same session 1 s after the last echo, or when the system "
-        "says so"
+        "TCP_NODELAY, CUBIC, no compression; reconnects to the same session 1 s after the last echo, or when the "
+        "system says so"
     )
     return Way(name, "websocket", port, tuned, (pace,))
 
