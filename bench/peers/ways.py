@@ -24,6 +24,7 @@ from voice_gateway.certificates.development import DevelopmentCertificate, ensur
 PION: Final = Path(__file__).parent / "pion"
 _CACHE: Final = Path(__file__).parents[2] / ".capacity"
 _END_S: Final = 90.0
+_STOP_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +142,14 @@ class Program:
         return [first_arrivals(call) for call in json.loads(line)]
 
     async def stop(self) -> None:
-        if self._process.returncode is None:
-            self._process.terminate()
-            try:
-                await asyncio.wait_for(self._process.wait(), 5)
-            except TimeoutError:
-                self._process.kill()
+        """End it as `frames` does, so that a cluster's processes end, too; kill what does not."""
+        if self._process.returncode is not None:
+            return
+        try:
+            await asyncio.wait_for(self._process.communicate(), _STOP_S)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
 
 
 def first_arrivals(received: Sequence[Sequence[Any]]) -> dict[int, float]:
