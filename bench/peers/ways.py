@@ -145,6 +145,8 @@ class Program:
         """End it as `frames` does, so that a cluster's processes end, too; kill what does not."""
         if self._process.returncode is not None:
             return
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         try:
             await asyncio.wait_for(self._process.communicate(), _STOP_S)
         except TimeoutError:
