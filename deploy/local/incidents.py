@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Final
 
 from deploy.local.cluster import Cluster
-from deploy.local.configuration import worker_name
+from voice_gateway.testing.cluster.configuration import worker_name
 from voice_gateway.web.server import Route, WebRequest, WebResponse, WebServer
 
 CRASH_PATH: Final = "/crash"

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from deploy.local.configuration import Addresses, Secrets, worker_toml
 from deploy.local.serve import _renewed
 from tests.unit.voice_gateway.access.access_keys import SECRET
 from voice_gateway.access.tokens import DEFAULT_AUDIENCE
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings, load_settings, secrets_given
+from voice_gateway.testing.cluster.configuration import Addresses, AgentTable, Secrets, worker_toml
 
 ADDRESSES = Addresses("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", ("127.0.0.1:4",), ("127.0.0.1:5",))
 
@@ -28,7 +28,7 @@ def settings(folder: Path, token: str | None, access_key: Path | None) -> Gatewa
         ADDRESSES,
         secrets,
         certificates=folder,
-        agent="echo",
+        agent=AgentTable("echo"),
         access_key=access_key,
         has_routable_cids=True,
         store="memory://",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from quiclb.net.address import parse_address
 
@@ -49,6 +52,24 @@ class Secrets:
                 file.write_text(secret)
 
 
+@dataclass(frozen=True, slots=True)
+class AgentTable:
+    """Who answers: `[agent]` and its settings, or the hosts that have the agent."""
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    hosts: tuple[str, ...] = ()
+
+    def toml(self) -> str:
+        if self.hosts:
+            return f"[agent]\nhosts = {json.dumps(self.hosts)}\n"
+        # text, numbers, truth values and lists of them are written in TOML as in JSON
+        lines = [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in self.settings.items()]
+        return "\n".join(
+            (f"[agent]\nname = {json.dumps(self.name)}", *(["[agent.settings]", *lines] if lines else []), "")
+        )
+
+
 def worker_name(index: int) -> str:
     return f"worker-{index + 1}"
 
@@ -82,7 +103,7 @@ def worker_toml(
     secrets: Secrets,
     *,
     certificates: Path,
-    agent: str,
+    agent: AgentTable,
     access_key: Path | None = None,
     has_routable_cids: bool,
     store: str,
@@ -109,9 +130,7 @@ routable_cids = {str(has_routable_cids).lower()}
 ticket_key_file = "ticket_key.secret"
 reset_key_file = "reset_key.secret"
 
-[agent]
-name = "{agent}"
-{access}
+{agent.toml()}{access}
 [session]
 store = "{store}"
 drain_timeout_s = {drain_timeout_s}
