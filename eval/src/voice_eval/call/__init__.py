@@ -1,0 +1,1 @@
+"""One call: what the caller says, plays and does, and the record of it."""

@@ -1,0 +1,13 @@
+"""What is raised to those who use the tool."""
+
+
+class EvalError(Exception):
+    """The evaluation cannot run; the message says what was given, the rule and the remedy."""
+
+
+class ScenarioError(EvalError):
+    """A scenario, condition or trace file is not usable; the message names file, key and value."""
+
+
+class CallFailed(EvalError):
+    """There is no call, or it broke and could not go on."""
