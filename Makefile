@@ -29,7 +29,7 @@ help: ## this list
 setup: $(READY) ## the virtual environment and the development certificate
 	@$(BIN)/voice-gateway certificate --out certs/dev >/dev/null
 
-COMPONENTS := quiclb link gateway client/python
+COMPONENTS := quiclb link gateway client/python eval
 DIST ?= dist
 
 $(READY): locks/setup.lock pyproject.toml $(COMPONENTS:%=%/pyproject.toml)

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-COMPONENTS = ("quiclb", "link", "gateway", "client/python")
+COMPONENTS = ("quiclb", "link", "gateway", "client/python", "eval")
 SETUP = "setup"
 AGENTS = "agents"
 IMAGE = "image"
+NOT_SERVED = "voice-eval"
+"""The component that no image has."""
 WHOLE = (SETUP, AGENTS)
 EXCLUDED = "excluded.txt"
 _SETUP_EXTRAS = ("agent", "bench", "cli", "daemon", "dev", "otel", "recording-storage", "redis", "speech", "vad")
@@ -47,7 +49,7 @@ def documents() -> list[dict[str, Any]]:
 
 def requirements(name: str) -> list[str]:
     """Return what the components and the workspace ask for on behalf of a lock; not the components themselves."""
-    found = documents()
+    found = [each for each in documents() if name != IMAGE or each["project"]["name"] != NOT_SERVED]
     own = {each["project"]["name"] for each in found}
     asked = [line for each in found for extra in LOCKS[name] for line in _extra(each, extra)]
     if name in (*WHOLE, IMAGE):

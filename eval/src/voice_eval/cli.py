@@ -49,37 +49,27 @@ def run(
     ] = None,
     path: Annotated[Path | None, typer.Option(help="Folder with the agent's module.")] = None,
     setting: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of [agent.settings]; JSON values.")] = None,
-    url: Annotated[str | None, typer.Option(help="A server that runs; with --server, {port} is a free port.")] = None,
-    server: Annotated[
-        str | None, typer.Option(help="Command that starts the server at --url; {port} is filled in.")
-    ] = None,
-    driver: Annotated[
-        str, typer.Option(help="Who calls: gateway, twilio, pipecat, or one that is installed.")
-    ] = "gateway",
+    url: Annotated[str | None, typer.Option(help="A server; with --server, {port} is a free port.")] = None,
+    server: Annotated[str | None, typer.Option(help="Command that starts the server of --url.")] = None,
+    driver: Annotated[str, typer.Option(help="Who calls: gateway, twilio, pipecat, ...")] = "gateway",
     option: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of the driver.")] = None,
     ca: Annotated[Path | None, typer.Option(help="PEM file of the authority that vouches for the server.")] = None,
     certificate_hash: Annotated[str | None, typer.Option(help="SHA-256 of the server's certificate, in hex.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="File with the access token.")] = None,
     conditions: Annotated[str, typer.Option(help="Names with commas, `all`, or trace files.")] = "all",
     condition_file: Annotated[list[Path] | None, typer.Option(help="YAML file with more conditions.")] = None,
-    faults: Annotated[
-        str, typer.Option(help="What to kill, with commas: none, worker, balancer, host, store, server.")
-    ] = "none",
+    faults: Annotated[str, typer.Option(help="What to kill: none,worker,balancer,host,store,server.")] = "none",
     seed: Annotated[int | None, typer.Option(help="Of the links; default a new one, which is printed.")] = None,
     parallel: Annotated[int, typer.Option(help="Calls at once.", min=1)] = 4 * (os.cpu_count() or 1),
     reference: Annotated[bool, typer.Option(help="Call each scenario on a clean link too.")] = True,
-    judge_url: Annotated[
-        str | None, typer.Option(help="OpenAI-compatible API of a judge, such as http://host/v1.")
-    ] = None,
+    judge_url: Annotated[str | None, typer.Option(help="OpenAI-compatible API of a judge.")] = None,
     judge_model: Annotated[str, typer.Option(help="The judge's model.")] = "gpt-5-mini",
     judge_key_env: Annotated[str, typer.Option(help="Variable with the API key.")] = "OPENAI_API_KEY",
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all figures as JSON; - for standard output.")
-    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write JSON; - for standard output.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with waveforms.")] = None,
 ) -> None:
-    """Call an agent with scenarios under conditions, and judge each call. Exit status 1 if one failed, 2 for mistakes."""
+    """Call an agent with scenarios under conditions and judge each call. Exit status 1: one failed, 2: a mistake."""
     console = Console(stderr=str(json_file) == "-", highlight=False)
     judge = None if judge_url is None else Judge(judge_url, judge_model, os.environ.get(judge_key_env))
     plan = Plan(

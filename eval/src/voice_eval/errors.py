@@ -9,5 +9,5 @@ class ScenarioError(EvalError):
     """A scenario, condition or trace file is not usable; the message names file, key and value."""
 
 
-class CallFailed(EvalError):
+class CallFailed(EvalError):  # noqa: N818 - the name says what happened
     """There is no call, or it broke and could not go on."""

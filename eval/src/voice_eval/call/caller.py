@@ -155,8 +155,7 @@ class Caller:
         began = self._line.clock()
         self._queue.extend(pcm[start : start + len(SILENCE)] for start in range(0, len(pcm), len(SILENCE)))
         try:
-            while self._queue:
-                await asyncio.sleep(_POLL_S / 2)
+            await self._until(lambda: not self._queue)
         finally:
             began = next((at_s for at_s, _ in self._record.said.pieces if at_s >= began - FRAME_S / 4), began)
             end_s = began + float(loud[-1]) / CALLER_HZ
@@ -180,7 +179,11 @@ class Caller:
             if self._line.clock() >= give_up_at:
                 return
             await asyncio.sleep(_POLL_S)
-        while self._is_agent_speaking(self._line.clock()):
+        await self._until(lambda: not self._is_agent_speaking(self._line.clock()))
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        """Look every 20 ms: what is waited for is the sound, which has no events."""
+        while not holds():  # noqa: ASYNC110
             await asyncio.sleep(_POLL_S)
 
     def _has_answered(self) -> bool:

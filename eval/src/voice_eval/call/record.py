@@ -1,4 +1,4 @@
-"""What happened in a call, on one clock that begins with the call: the only thing that verdicts are made from. Sans-IO."""
+"""What happened in a call, on one clock that begins with it: verdicts are made from this alone. Sans-IO."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class Path:
 class TcpPath:
     """A direction as a TCP stream sees it: complete and in order, what the path loses is sent again.
 
-    A model, not a kernel: a lost segment is repeated after a round trip and 60 ms (loss found by later ACKs), then after
+    A model, not a kernel: a lost segment is repeated after a round trip and 60 ms (found by later ACKs), then after
     200 ms and a round trip, doubled each time; the rest waits for it.
     """
 

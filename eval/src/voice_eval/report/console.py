@@ -21,17 +21,17 @@ def print_results(console: Console, results: Sequence[Result], about: About) -> 
     table.add_column("condition")
     for name in ("passed", "words lost", "answer p50", "p99", "unanswered", "silence", "twice", "broken"):
         table.add_column(name, justify="right")
-    for each in summaries(results):
+    for line in summaries(results):
         table.add_row(
-            each.condition,
-            f"{each.passed}/{each.calls}",
-            f"{each.words_lost}/{each.words}",
-            shown_ms(each.answer_p50_ms),
-            shown_ms(each.answer_p99_ms),
-            str(each.unanswered),
-            shown_ms(each.silence_ms),
-            str(each.tools_doubled),
-            str(each.broken),
+            line.condition,
+            f"{line.passed}/{line.calls}",
+            f"{line.words_lost}/{line.words}",
+            shown_ms(line.answer_p50_ms),
+            shown_ms(line.answer_p99_ms),
+            str(line.unanswered),
+            shown_ms(line.silence_ms),
+            str(line.tools_doubled),
+            str(line.broken),
         )
     console.print(table)
     failed = sum(not each.verdict.has_passed for each in results)

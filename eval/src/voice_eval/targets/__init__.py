@@ -1,1 +1,1 @@
-"""What is evaluated: a running server by its URL, an agent on a cluster of the tool's own, or a program that it starts."""
+"""What is evaluated: a server by its URL, an agent on a cluster of the tool's own, or a program that it starts."""

@@ -17,7 +17,7 @@ class Target(ABC):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *_: object) -> None:  # noqa: B027 - there may be nothing to end
         """End what was started."""
 
     @property

@@ -88,7 +88,7 @@ class ClusterTarget(Target):
     def endpoint(self) -> Endpoint:
         if self._plan.telephony_token is None:
             return Endpoint(self._cluster.url, ca_file=self._cluster.ca_file, options=self._options)
-        page = f"http://{self._cluster.addresses.worker_telephony[_VICTIM]}/v1/telephony/twilio"
+        page = f"http://{self._cluster.addresses.worker_telephony[_VICTIM]}/twiml"
         return Endpoint(page, token=self._plan.telephony_token, options=self._options)
 
     @property

@@ -1,1 +1,1 @@
-"""From the record of a call to a verdict in words: what was lost, what was called twice, how long answers took. Sans-IO."""
+"""From the record of a call to a verdict: what was lost, called twice, and how long answers took. Sans-IO."""
