@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -60,6 +61,8 @@ class GatewayLine(Line):
         self._speaking: set[int] = set()
         self._client: VoiceClient | None = None
         self._following: asyncio.Task[None] | None = None
+        self._speaking_on: asyncio.Task[None] | None = None
+        self._microphone: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     @property
     def is_agent_speaking(self) -> bool:
@@ -76,15 +79,13 @@ class GatewayLine(Line):
             if self.dialling.worker in (None, client.worker):
                 self._client = client
                 self._following = asyncio.create_task(self._follow(client))
+                self._speaking_on = asyncio.create_task(self._speak(client))
                 return
             client.close()  # the load balancer chooses by the address: from another port it may be another worker
         raise CallFailed(f"the load balancer gave {self.dialling.worker} none of {_MOST_PLACEMENTS} calls")
 
     def send(self, pcm: bytes) -> None:
-        try:
-            self._open.send_pcm(pcm)
-        except ClientError as error:
-            self.fault = str(error)
+        self._microphone.put_nowait(pcm)
 
     def play(self, seconds: float) -> bytes:
         return b""
@@ -96,6 +97,9 @@ class GatewayLine(Line):
         self._open.send_text(text)
 
     async def finish(self) -> None:
+        self._microphone.put_nowait(None)
+        if self._speaking_on is not None:
+            await self._speaking_on
         try:
             await self._open.finish(_FINISH_S)
         except ClientError as error:
@@ -106,9 +110,10 @@ class GatewayLine(Line):
             self.record.lines = [TranscriptLine(line.role, line.text) for line in self._client.transcript]
             self.record.state = dict(self._client.state)
             await self._client.__aexit__(None, None, None)
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        for task in (self._following, self._speaking_on):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
     @property
     def _open(self) -> VoiceClient:
@@ -143,6 +148,12 @@ class GatewayLine(Line):
 
         return answer
 
+    async def _speak(self, client: VoiceClient) -> None:
+        try:
+            await client.speak(_Microphone(self._microphone))
+        except ClientError as error:
+            self.fault = str(error)
+
     async def _follow(self, client: VoiceClient) -> None:
         async for event in client.events():
             match event:
@@ -159,6 +170,19 @@ class GatewayLine(Line):
                     self.record.marks.append(Mark(self.clock(), "migrated", f"gap {migration.gap_ms:.0f} ms"))
                 case _:
                     pass
+
+
+class _Microphone:
+    """A `Source` of frames as they are made: each follows on the last without a gap, however late it comes."""
+
+    is_live = True
+
+    def __init__(self, queue: asyncio.Queue[bytes | None]) -> None:
+        self._queue = queue
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        while (pcm := await self._queue.get()) is not None:
+            yield pcm
 
 
 class _Sink:

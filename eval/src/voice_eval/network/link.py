@@ -8,12 +8,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Self
 
-from voice_eval.network.path import LinkPaths, Outage, TcpPath
+from voice_eval.network.path import LinkPaths, Outage, Path, TcpPath
 
 Address = tuple[str, int]
 SEGMENT_BYTES: Final = 1_200
 _IP_UDP_BYTES: Final = 28
 _UNTIL_S: Final = 600.0
+_TICK_S: Final = 1e-6
 
 
 class Link(ABC):
@@ -26,6 +27,7 @@ class Link(ABC):
         self._paths = paths
         self._timers: set[asyncio.TimerHandle] = set()
         self._began_at = 0.0
+        self._last_at: dict[int, float] = {}
 
     async def __aenter__(self) -> Self:
         self._began_at = asyncio.get_running_loop().time()
@@ -59,6 +61,11 @@ class Link(ABC):
 
         timer = asyncio.get_running_loop().call_at(self._began_at + at_s, run)
         self._timers.add(timer)
+
+    def deliver(self, path: Path | TcpPath, at_s: float, act: Callable[[], None]) -> None:
+        """As `at`, after all that was to be delivered over this path before: timers of one instant have no order."""
+        at_s = self._last_at[id(path)] = max(at_s, self._last_at.get(id(path), 0.0) + _TICK_S)
+        self.at(at_s, act)
 
     @abstractmethod
     async def _open(self) -> None: ...
@@ -96,12 +103,12 @@ class UdpLink(Link):
     def _outward(self, data: bytes, caller: Address) -> None:
         arrival = self._paths.up.carry(self.now_s, len(data) + _IP_UDP_BYTES)
         if arrival is not None:
-            self.at(arrival, lambda: self._send_up(data, caller))
+            self.deliver(self._paths.up, arrival, lambda: self._send_up(data, caller))
 
     def _inward(self, data: bytes, caller: Address) -> None:
         arrival = self._paths.down.carry(self.now_s, len(data) + _IP_UDP_BYTES)
         if arrival is not None:
-            self.at(arrival, lambda: self._inside.sendto(data, caller))
+            self.deliver(self._paths.down, arrival, lambda: self._inside.sendto(data, caller))
 
     def _send_up(self, data: bytes, caller: Address) -> None:
         if (transport := self._bindings.get(caller)) is not None:
@@ -128,16 +135,24 @@ class TcpLink(Link):
 
     async def _open(self) -> None:
         self._writers: set[asyncio.StreamWriter] = set()
-        self._server = await asyncio.start_server(self._connected, self.host, 0)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server = await asyncio.start_server(self._accept, self.host, 0)
         self.address = self._server.sockets[0].getsockname()[:2]
 
     async def _close(self) -> None:
         self._server.close()
         self.new_address()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def new_address(self) -> None:
         for writer in self._writers:
             writer.transport.abort()
+        self._writers.clear()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._connected(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
@@ -148,21 +163,15 @@ class TcpLink(Link):
             outside, out = await asyncio.open_connection(*self.upstream)
         except OSError:
             writer.transport.abort()
-            self._writers.discard(writer)
             return
         self._writers.add(out)
-        try:
-            async with asyncio.TaskGroup() as both:
-                both.create_task(self._pump(reader, out, up))
-                both.create_task(self._pump(outside, writer, down))
-        finally:
-            self._writers -= {writer, out}
+        await asyncio.gather(self._pump(reader, out, up), self._pump(outside, writer, down))
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: TcpPath) -> None:
         with suppress(OSError):
             while data := await reader.read(SEGMENT_BYTES):
-                self.at(path.carry(self.now_s, len(data) + 40), _writing(writer, data))
-        self.at(path.carry(self.now_s, 40), writer.transport.abort if reader.exception() else writer.close)
+                self.deliver(path, path.carry(self.now_s, len(data) + 40), _writing(writer, data))
+        self.deliver(path, path.carry(self.now_s, 40), writer.transport.abort if reader.exception() else writer.close)
 
 
 def _writing(writer: asyncio.StreamWriter, data: bytes) -> Callable[[], None]:

@@ -33,7 +33,7 @@ class Path:
         self._drawn: list[Outage] = []
         self._last_arrival = 0.0
         self._free_at = 0.0
-        self._delivery = 0
+        self._delivery = -1
         self._delivery_left = 0
         self.outages: list[Outage] = []
 

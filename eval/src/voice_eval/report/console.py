@@ -33,6 +33,7 @@ def print_results(console: Console, results: Sequence[Result], about: About) -> 
             str(line.tools_doubled),
             str(line.broken),
         )
+    console.width = max(console.width, 110)
     console.print(table)
     failed = sum(not each.verdict.has_passed for each in results)
     verdict = "[green]passed[/]" if not failed else f"[red]{failed} of {len(results)} calls failed[/]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from voice_eval.call.record import CallRecord
 
@@ -30,8 +30,7 @@ class Figures:
 def measure(record: CallRecord) -> Figures:
     """Measure a call."""
     answers: list[float | None] = []
-    following = [*record.utterances[1:], None]
-    for utterance, after in zip(record.utterances, following, strict=True):
+    for utterance, after in zip_longest(record.utterances, record.utterances[1:]):
         at_s = record.heard_audio.loud_from(utterance.end_s)
         if after is not None and at_s is not None and at_s >= after.begin_s:
             at_s = None
