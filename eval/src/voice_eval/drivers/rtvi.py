@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any, Final
 
 from voice_eval.call.record import Line as TranscriptLine
@@ -52,7 +53,9 @@ class Rtvi:
 
     def _line(self, role: str, text: str) -> None:
         lines = self._dialling.record.lines = self._dialling.record.lines or []
-        if text:
+        # a pipeline reports an answer whole and sentence by sentence, before and after it is spoken
+        before = [line.text for line in takewhile(lambda line: line.role == role, reversed(lines))]
+        if text and not (role == "agent" and any(text in each for each in before)):
             lines.append(TranscriptLine(role, text))
 
     def _called(self, data: dict[str, Any]) -> None:
