@@ -27,6 +27,7 @@ DOORS = [
             "gateway/src/voice_gateway/web/websocket.py",
             "gateway/src/voice_gateway/telephony/vendors/twilio_simulator/simulated_call.py",
             "gateway/src/voice_gateway/agents/bridges/bridge/upstream.py",
+            "eval/src/voice_eval/drivers/socket_line.py",
         },
     ),
     ("jwt", {"gateway/src/voice_gateway/access/tokens.py"}),
@@ -173,6 +174,14 @@ SANS_IO = [
     "client/python/src/voice_client/cli/turn_table.py",
     "client/python/src/voice_client/uplink/uplink.py",
     "client/python/src/voice_client/uplink/sender.py",
+    "eval/src/voice_eval/call/loudspeaker.py",
+    "eval/src/voice_eval/call/record.py",
+    "eval/src/voice_eval/network/trace.py",
+    "eval/src/voice_eval/scenario/model.py",
+    "eval/src/voice_eval/verdict/figures.py",
+    "eval/src/voice_eval/verdict/rules.py",
+    "eval/src/voice_eval/verdict/verdict.py",
+    "eval/src/voice_eval/verdict/words.py",
     "link/src/voicelink/audio/wav.py",
     "link/src/voicelink/audio/ogg.py",
     "gateway/src/voice_gateway/recording/segments/format.py",
@@ -215,7 +224,7 @@ NOT_OURS = {
 SPELLED_OUT = {"tests/test_architecture.py": "the glossary itself", "CHANGELOG.md": "history, in the words of its time"}
 READ_CODE = {".py", ".ts", ".js", ".mjs", ".html", ".css", ".go", ".c", ".h"}
 READ_SUFFIXES = READ_CODE | {".md", ".toml", ".service", ".socket"}
-READ_FOLDERS = ("quiclb", "link", "gateway", "client", "testbed", "tests", "bench", "deploy", "certs")
+READ_FOLDERS = ("quiclb", "link", "gateway", "client", "eval", "testbed", "tests", "bench", "deploy", "certs")
 BUILT = {"node_modules", "dist", "static", "results", ".venv"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 IMPURE = {"asyncio", "socket", "time", "random", "secrets", "os", "uvloop", "threading"}
@@ -255,6 +264,7 @@ MANY_METHODS = {
     "voicelink.Connection": (45, "the public face of the QUIC parts, which it calls by name"),
     "voicelink.WebTransportLayer": (13, "streams, datagrams, drain and close of WebTransport sessions"),
     "quiclb.Family": (13, "the address layout of one IP family, for numpy"),
+    "voice_gateway.Cluster": (19, "each process of a cluster: started, killed, asked"),
     "quiclb.Supervisor": (13, "the life of forwarding processes, and what metrics ask of them"),
 }
 MANY_PARAMETERS = {
@@ -263,6 +273,7 @@ MANY_PARAMETERS = {
     "voice_gateway.TelephoneCall.__init__": (8, "the vendor, its socket, and what the service decides for each call"),
     "voice_gateway.WebServer.__init__": (10, "all routes and limits of one listener"),
     "voice_gateway.SessionManager.__init__": (10, "the composition root of sessions"),
+    "voice_gateway.worker_toml": (9, "what differs between the settings of the clusters of tests"),
     "voice_gateway.mint": (9, "each claim of a token"),
     "voice_client.connect": (9, "where to, how, as whom, and where its qlog goes"),
     "voice_client.WebTransportConnection.__init__": (
@@ -301,7 +312,11 @@ def test_import_contracts_hold(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("module", "files"), DOORS, ids=lambda value: value if isinstance(value, str) else "")
 def test_each_foreign_part_stands_behind_one_door(module: str, files: set[str]) -> None:
-    found = {str(p.relative_to(ROOT)) for p in sources("quiclb", "link", "gateway", "client") if module in imported(p)}
+    found = {
+        str(p.relative_to(ROOT))
+        for p in sources("quiclb", "link", "gateway", "client", "eval")
+        if module in imported(p)
+    }
     assert found == files
 
 
@@ -358,7 +373,7 @@ def public_parameters() -> Iterator[tuple[str, int]]:
 
 def public_definitions() -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
     """Public classes and functions at the top of each module, commands and their options left out."""
-    for path in sources("quiclb/src", "link/src", "gateway/src", "client/python/src"):
+    for path in sources("quiclb/src", "link/src", "gateway/src", "client/python/src", "eval/src"):
         parts = path.relative_to(ROOT).parts
         component = parts[parts.index("src") + 1]
         if "cli" not in parts:

@@ -14,6 +14,7 @@ FOLDERS = (
     "link",
     "gateway",
     "client",
+    "eval",
     "testbed",
     "tests",
     "bench",
@@ -25,7 +26,7 @@ FOLDERS = (
 )
 DOCUMENTS = [
     *(ROOT / f"{name}.md" for name in ("README", "ARCHITECTURE", "PROTOCOL", "COMPLIANCE", "CONTRIBUTING")),
-    *(ROOT / name / "README.md" for name in ("quiclb", "link", "gateway", "client/python", "client/web")),
+    *(ROOT / name / "README.md" for name in ("quiclb", "link", "gateway", "client/python", "client/web", "eval")),
     *sorted((ROOT / "gateway" / "docs").glob("*.md")),
     *sorted(
         path
@@ -34,7 +35,7 @@ DOCUMENTS = [
         if not path.is_relative_to(ROOT / "bench" / "results")  # which git ignores: what benchmarks write
     ),
 ]
-ROOTS = ("", "quiclb/src", "link/src", "gateway/src", "client/python/src", "client/web", "client/web/page")
+ROOTS = ("", "quiclb/src", "link/src", "gateway/src", "client/python/src", "eval/src", "client/web", "client/web/page")
 """What paths in documents begin at, besides the document's own folder."""
 SUFFIXES = {".py", ".ts", ".js", ".mjs", ".go", ".c", ".h", ".md", ".json", ".toml", ".lock", ".service", ".socket"}
 MADE = {

@@ -1,7 +1,7 @@
 """The order agent as a Pipecat pipeline of its own, as Pipecat's documentation has one serve it.
 
-`python -m bench.league.pipecat_bot PORT` serves calls at `ws://127.0.0.1:PORT/ws` (protobuf frames) and, where aiortc is
-installed, at `http://127.0.0.1:PORT/api/offer` (SmallWebRTC). Recogniser, dialogue and voice are those of the order
+`python -m bench.league.pipecat_bot PORT` serves calls at `ws://127.0.0.1:PORT/ws` (protobuf frames) and, where aiortc
+is installed, at `http://127.0.0.1:PORT/api/offer` (SmallWebRTC). Recogniser, dialogue and voice are those of the order
 agent; what differs is what carries them. Needs pipecat-ai, fastapi and uvicorn.
 """
 

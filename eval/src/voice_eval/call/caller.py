@@ -40,7 +40,7 @@ class Caller:
         self._queue: deque[bytes] = deque()
         self._first_frame_at = 0.0
         self._spoke_until = 0.0
-        self._last_heard: float | None = None
+        self._last_played: float | None = None
         self._answer_began: float | None = None
 
     async def call(self) -> None:
@@ -88,18 +88,18 @@ class Caller:
                 self._record.said.add(now, frame)
             self._line.send(frame or SILENCE)
             if pcm := self._line.play(FRAME_S):
-                self._record.heard_audio.add(now, pcm)
+                self._record.played_audio.add(now, pcm)
             self._follow_answer(now)
             due += FRAME_S
             await asyncio.sleep(max(0.0, due - loop.time()))
 
     def _follow_answer(self, now: float) -> None:
-        pieces = self._record.heard_audio.pieces
+        pieces = self._record.played_audio.pieces
         if pieces:
             at_s, pcm = pieces[-1]
-            self._last_heard = at_s + len(pcm) / 2 / self._record.heard_audio.rate_hz
+            self._last_played = at_s + len(pcm) / 2 / self._record.played_audio.rate_hz
         if self._is_agent_speaking(now):
-            if self._answer_began is None and self._last_heard is not None and self._last_heard > self._spoke_until:
+            if self._answer_began is None and self._last_played is not None and self._last_played > self._spoke_until:
                 self._answer_began = now
         else:
             self._answer_began = None
@@ -108,7 +108,7 @@ class Caller:
         known = self._line.is_agent_speaking
         if known is not None:
             return known
-        return self._last_heard is not None and now - self._last_heard < QUIET_S
+        return self._last_played is not None and now - self._last_played < QUIET_S
 
     async def _perform(self) -> None:
         if self._scenario.has_greeting:
@@ -187,4 +187,4 @@ class Caller:
             await asyncio.sleep(_POLL_S)
 
     def _has_answered(self) -> bool:
-        return self._last_heard is not None and self._last_heard > self._spoke_until
+        return self._last_played is not None and self._last_played > self._spoke_until

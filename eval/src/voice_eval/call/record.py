@@ -107,7 +107,7 @@ class CallRecord:
     """Filled while the call lasts."""
 
     said: Track = field(default_factory=lambda: Track(CALLER_HZ))
-    heard_audio: Track = field(default_factory=lambda: Track(24_000))
+    played_audio: Track = field(default_factory=lambda: Track(24_000))
     utterances: list[Utterance] = field(default_factory=list)
     lines: list[Line] | None = None
     """`None` where the driver gets no transcript."""

@@ -61,7 +61,7 @@ class Line(ABC):
         self.dialling = dialling
         self.record = dialling.record
         self.clock = dialling.clock
-        self.record.heard_audio.rate_hz = self.hears_at_hz
+        self.record.played_audio.rate_hz = self.hears_at_hz
         self.loudspeaker = Loudspeaker(self.hears_at_hz)
         self.fault: str | None = None
         """Why the call is over before the caller hung up."""

@@ -193,7 +193,7 @@ class _Sink:
         self._loop = asyncio.get_running_loop()
 
     def play(self, at_s: float, pcm: bytes) -> None:
-        self._line.record.heard_audio.add(self._line.clock() - (self._loop.time() - at_s), pcm)
+        self._line.record.played_audio.add(self._line.clock() - (self._loop.time() - at_s), pcm)
 
     def flush(self) -> None:
         """What was recorded was played."""

@@ -52,7 +52,7 @@ class PipecatLine(SocketLine):
         for number, value in fields(message):
             if number == _AUDIO and isinstance(value, bytes):
                 audio = dict(fields(value))
-                self.loudspeaker.rate_hz = self.record.heard_audio.rate_hz = int(audio.get(4, 24_000))
+                self.loudspeaker.rate_hz = self.record.played_audio.rate_hz = int(audio.get(4, 24_000))
                 self.loudspeaker.push(bytes(audio.get(3, b"")))
             elif number == _MESSAGE and isinstance(value, bytes):
                 self._rtvi.received(json.loads(bytes(dict(fields(value)).get(1, b"{}"))))

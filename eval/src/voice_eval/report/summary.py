@@ -86,7 +86,7 @@ def call_document(result: Result) -> dict[str, Any]:
         "barge_ins_ms": list(figures.barge_ins_ms),
         "silence_ms": figures.silence_ms,
         "silences_ms": list(figures.silences_ms),
-        "heard_ms": figures.heard_ms,
+        "played_ms": figures.played_ms,
         "duration_ms": figures.duration_ms,
         "transcript": None if record.lines is None else [asdict(each) for each in record.lines],
         "state": record.state,

@@ -32,7 +32,7 @@ def waveform_svg(record: CallRecord) -> str:
                 f'height="{2 * _LANE}"><title>{escape(mark.text)}</title></rect>'
             )
     parts.append(_lane(record.said, "caller", 0, length_s))
-    parts.append(_lane(record.heard_audio, "agent", _LANE, length_s))
+    parts.append(_lane(record.played_audio, "agent", _LANE, length_s))
     for mark in record.marks:
         if mark.end_s is None and 0 <= mark.at_s < length_s:
             x = mark.at_s * scale

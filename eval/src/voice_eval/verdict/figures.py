@@ -19,7 +19,7 @@ class Figures:
     answers_ms: tuple[float | None, ...]
     barge_ins_ms: tuple[float, ...]
     silences_ms: tuple[float, ...]
-    heard_ms: float
+    played_ms: float
     duration_ms: float
 
     @property
@@ -31,13 +31,13 @@ def measure(record: CallRecord) -> Figures:
     """Measure a call."""
     answers: list[float | None] = []
     for utterance, after in zip_longest(record.utterances, record.utterances[1:]):
-        at_s = record.heard_audio.loud_from(utterance.end_s)
+        at_s = record.played_audio.loud_from(utterance.end_s)
         if after is not None and at_s is not None and at_s >= after.begin_s:
             at_s = None
         is_cut_off = after is not None and after.is_barge_in and at_s is None
         if not is_cut_off:
             answers.append(None if at_s is None else round((at_s - utterance.end_s) * 1000, 1))
-    heard = sum(len(pcm) / 2 / record.heard_audio.rate_hz for _, pcm in record.heard_audio.pieces)
+    heard = sum(len(pcm) / 2 / record.played_audio.rate_hz for _, pcm in record.played_audio.pieces)
     return Figures(
         tuple(answers),
         tuple(_barge_ins(record)),
@@ -58,7 +58,7 @@ def _barge_ins(record: CallRecord) -> list[float]:
     found = []
     for utterance in record.utterances:
         if utterance.is_barge_in:
-            over = [end for begin, end in record.heard_audio.sounds() if begin <= utterance.begin_s < end]
+            over = [end for begin, end in record.played_audio.sounds() if begin <= utterance.begin_s < end]
             if over:
                 found.append(round((over[0] - utterance.begin_s) * 1000, 1))
     return found
@@ -67,7 +67,7 @@ def _barge_ins(record: CallRecord) -> list[float]:
 def _silences(record: CallRecord) -> list[float]:
     """Where the loudspeaker ran dry within an answer: between two sounds with no word of the caller between them."""
     found = []
-    for (_, end_s), (begin_s, _) in pairwise(record.heard_audio.sounds(_SHORTEST_SILENCE_S)):
+    for (_, end_s), (begin_s, _) in pairwise(record.played_audio.sounds(_SHORTEST_SILENCE_S)):
         # an answer goes on if the caller neither ended nor began to speak in between
         is_parted = any(
             end_s - _CUT_IN_S <= each.end_s <= begin_s or end_s - _CUT_IN_S <= each.begin_s <= begin_s

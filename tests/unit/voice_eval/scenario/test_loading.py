@@ -78,7 +78,7 @@ def test_all_mistakes_of_a_file_are_named_at_once(tmp_path: Path) -> None:
 
 def test_two_scenarios_of_one_name_are_refused(tmp_path: Path) -> None:
     written(tmp_path, GOOD, "a.yaml"), written(tmp_path, GOOD, "b.yaml")
-    with pytest.raises(ScenarioError, match="name: 'one' is that of .*a.yaml too: give each its own"):
+    with pytest.raises(ScenarioError, match=r"name: 'one' is that of .*a.yaml too: give each its own"):
         load_scenarios([str(tmp_path)])
 
 

@@ -133,7 +133,7 @@ def spoken_call() -> CallRecord:
     heard.add(0.0, sound(0.5))
     heard.add(2.8, sound(1.0))
     heard.add(4.0, sound(0.5))
-    return replace(record(), heard_audio=heard, utterances=[Utterance(1.0, 2.0, "a taro with boba")], duration_s=5.0)
+    return replace(record(), played_audio=heard, utterances=[Utterance(1.0, 2.0, "a taro with boba")], duration_s=5.0)
 
 
 def test_answer_time_is_from_the_last_word_to_the_first_sound() -> None:
