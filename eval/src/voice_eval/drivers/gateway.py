@@ -164,8 +164,8 @@ class GatewayLine(Line):
                 case Resumed():
                     if event.has_reconnected:
                         self._speaking.clear()
-                    after = f"after {event.gap_ms:.0f} ms at {event.worker}"
-                    self.record.marks.append(Mark(self.clock(), "resumed", after))
+                    where = f"at {event.worker}" if event.has_reconnected else "over the same connection"
+                    self.record.marks.append(Mark(self.clock(), "resumed", f"after {event.gap_ms:.0f} ms {where}"))
                 case PathChanged(migration=migration):
                     self.record.marks.append(Mark(self.clock(), "migrated", f"gap {migration.gap_ms:.0f} ms"))
                 case _:

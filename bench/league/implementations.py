@@ -1,0 +1,75 @@
+"""What is compared: the order agent behind each transport that is installed, and how it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Final
+
+from voice_eval.drivers.base import Driver, Endpoint, load_driver
+from voice_eval.targets.base import Target
+from voice_eval.targets.cluster import ClusterPlan, ClusterTarget
+from voice_eval.targets.program import ProgramTarget
+
+_BOT: Final = f"{sys.executable} -m bench.league.pipecat_bot {{port}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """A transport; `fault` is what is killed with SIGKILL: the process that has the call."""
+
+    name: str
+    driver: str
+    fault: str
+    target: Callable[[], Target]
+    package: str
+    modules: tuple[str, ...]
+
+    @property
+    def is_installed(self) -> bool:
+        return all(find_spec(each) is not None for each in self.modules)
+
+    @property
+    def version(self) -> str:
+        try:
+            return f"{self.package} {version(self.package)}"
+        except PackageNotFoundError:
+            return self.package
+
+    def driver_class(self) -> type[Driver]:
+        return load_driver(self.driver)
+
+
+def _bot(url: str) -> Callable[[], Target]:
+    return lambda: ProgramTarget(_BOT, Endpoint(url))
+
+
+IMPLEMENTATIONS: Final = (
+    Implementation(
+        "this gateway, WebTransport",
+        "gateway",
+        "worker",
+        lambda: ClusterTarget(ClusterPlan(agent="order")),
+        "voice-gateway",
+        ("voice_gateway",),
+    ),
+    Implementation(
+        "Pipecat, WebSocket",
+        "pipecat",
+        "server",
+        _bot("ws://127.0.0.1:{port}/ws"),
+        "pipecat-ai",
+        ("pipecat", "fastapi", "uvicorn"),
+    ),
+    Implementation(
+        "Pipecat, SmallWebRTC",
+        "smallwebrtc",
+        "server",
+        _bot("http://127.0.0.1:{port}/api/offer"),
+        "pipecat-ai",
+        ("pipecat", "fastapi", "uvicorn", "aiortc"),
+    ),
+)
