@@ -1,7 +1,7 @@
 """The league table: the same 20 spoken orders over the same links through each implementation that is installed.
 
-`python -m bench.league [--orders N] [--conditions a,b] [--parallel N] [--seed N]`. The order agent's recogniser, dialogue
-and voice are the same everywhere. Writes `bench/results/league.json` and prints the table.
+`python -m bench.league [--orders N] [--conditions a,b] [--parallel N] [--seed N]`. The order agent's recogniser,
+dialogue and voice are the same everywhere. Writes `bench/results/league.json` and prints the table.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ class Evaluation:
             began = loop.time()
             worker = None if fault is None else self._target.victim(fault.name)
             call_id = f"{self._plan.seed:x}-{job.name}"
-            dialling = Dialling(link.address, job.scenario, record, lambda: loop.time() - began, call_id, worker)
+            dialling = Dialling(link, job.scenario, record, lambda: loop.time() - began, call_id, worker)
             line = driver.line(dialling)
 
             def begin_speech() -> list[Outage]:

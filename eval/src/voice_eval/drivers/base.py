@@ -38,15 +38,20 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Dialling:
-    """What a driver needs for one call: the link's end to dial, the scenario, and the record to fill."""
+    """What a driver needs for one call: the link to dial, the scenario, and the record to fill."""
 
-    address: Address
+    link: Link
     scenario: Scenario
     record: CallRecord
     clock: Clock
     call_id: str
     worker: str | None = None
     """Which worker has to take the call, where the driver can choose."""
+
+    @property
+    def address(self) -> Address:
+        """The near end of the link."""
+        return self.link.address
 
 
 class Line(ABC):
