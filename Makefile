@@ -21,7 +21,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: agents docs help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-answering bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-moving bench-recording bench-report bench-rollout bench-setup bench-soak bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean bench-scale bench-pipelines bench-turns
+.PHONY: agents docs help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-answering bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-moving bench-recording bench-report bench-rollout bench-setup bench-soak bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean bench-scale bench-pipelines bench-turns bench-league
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -166,6 +166,10 @@ bench-uplink: setup ## how late frames come over a poor link, by each way of sen
 bench-lb: $(PEERS) ## the load balancer beside C, nginx and Envoy (QUICK=1: in three minutes)
 	@$(BIN)/python -m bench.lb.install
 	$(BIN)/python -m bench.lb $(if $(QUICK),--quick)
+
+bench-league: setup $(AGENTS) ## the same spoken orders over the same bad links through this gateway and its peers, half an hour
+	$(AGENTS_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r locks/league.lock
+	$(AGENTS_VENV)/bin/python -m bench.league
 
 bench-lb-faults: setup ## what the load balancer loses when parts of it are killed
 	$(BIN)/python -m bench.lb_faults

@@ -32,6 +32,7 @@ LOCKS = {
     "docs": ("docs",),
     "fuzz": ("fuzz",),
     IMAGE: ("agent", "daemon", "otel", "redis", "speech", "vad"),
+    "league": ("league",),
     "lock": ("lock",),
     "microphone": ("microphone",),
     "peers": ("peers",),

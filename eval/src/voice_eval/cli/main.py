@@ -146,7 +146,7 @@ async def _evaluated(plan: Plan, driver: type[Driver], target: Target, console: 
         nonlocal done
         done += 1
         if console.is_terminal:
-            console.print(f"[dim]{done}/{total}[/] {job.name.replace('[', chr(92) + '[')}")
+            console.print(f"{done}/{total} {job.name}", markup=False, style="dim")
 
     async with target:
         return await Evaluation(plan, driver, target, on_call).run()

@@ -15,7 +15,6 @@ from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
-import soxr
 from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
@@ -25,8 +24,10 @@ from voice_eval.drivers.base import Dialling, Driver, Line
 from voice_eval.drivers.rtvi import Rtvi
 from voice_eval.errors import CallFailed
 from voice_eval.network.link import UdpLink
+from voicelink.audio.resample import Resampler
 
 _HZ: Final = 48_000
+_FRAME_BYTES: Final = _HZ // 50 * 2
 _OPEN_TIMEOUT_S: Final = 15.0
 _PING_S: Final = 1.0
 _SILENT_S: Final = 6.0
@@ -147,7 +148,7 @@ class SmallWebRTCLine(Line):
             self._listening = asyncio.create_task(self._listen(track))
 
     async def _listen(self, track: MediaStreamTrack) -> None:
-        rate = soxr.ResampleStream(_HZ, self.hears_at_hz, 1, dtype="int16")
+        rate = Resampler(_HZ, self.hears_at_hz)
         loop = asyncio.get_running_loop()
         quiet_s = _PAUSE_S
         with suppress(MediaStreamError):
@@ -155,12 +156,12 @@ class SmallWebRTCLine(Line):
                 frame = await track.recv()
                 self._last_audio = loop.time()
                 samples = frame.to_ndarray().reshape(-1, len(frame.layout.channels))[:, 0]
-                pcm = np.asarray(rate.resample_chunk(np.ascontiguousarray(samples, np.int16)), "<i2")
-                is_loud = bool(len(pcm)) and int(np.abs(pcm.astype(np.int32)).max()) > _LOUD
-                quiet_s = 0.0 if is_loud else quiet_s + len(pcm) / self.hears_at_hz
+                pcm = rate.push(np.ascontiguousarray(samples, "<i2").tobytes())
+                is_loud = int(np.abs(samples.astype(np.int32)).max(initial=0)) > _LOUD
+                quiet_s = 0.0 if is_loud else quiet_s + len(pcm) / 2 / self.hears_at_hz
                 # it sends silence between answers, too, which belongs to none
                 if quiet_s < _PAUSE_S:
-                    self.loudspeaker.push(pcm.tobytes())
+                    self.loudspeaker.push(pcm)
 
     def _message(self, message: str | bytes) -> None:
         with suppress(ValueError):
@@ -187,15 +188,15 @@ class _Microphone(MediaStreamTrack):
     def __init__(self) -> None:
         super().__init__()
         self._queue: asyncio.Queue[bytes] = asyncio.Queue()
-        self._rate = soxr.ResampleStream(16_000, _HZ, 1, dtype="int16")
-        self._rest = np.zeros(0, np.int16)
+        self._rate = Resampler(16_000, _HZ)
+        self._rest = b""
         self._samples = 0
 
     def push(self, pcm: bytes) -> None:
-        self._rest = np.concatenate((self._rest, self._rate.resample_chunk(np.frombuffer(pcm, "<i2"))))
-        while len(self._rest) >= _HZ // 50:
-            self._queue.put_nowait(self._rest[: _HZ // 50].astype("<i2").tobytes())
-            self._rest = self._rest[_HZ // 50 :]
+        self._rest += self._rate.push(pcm)
+        while len(self._rest) >= _FRAME_BYTES:
+            self._queue.put_nowait(self._rest[:_FRAME_BYTES])
+            self._rest = self._rest[_FRAME_BYTES:]
 
     async def recv(self) -> AudioFrame:
         pcm = await self._queue.get()

@@ -21,14 +21,12 @@ from typing import Any, Final
 from urllib.parse import urlencode, urljoin
 from xml.etree import ElementTree
 
-import numpy as np
-import soxr
-
 from voice_eval.drivers.base import Dialling, Driver, Endpoint, Line
 from voice_eval.drivers.socket_line import SocketLine
 from voice_eval.errors import CallFailed
 from voice_eval.network.link import TcpLink
 from voicelink.audio.codecs.g711 import pcmu_decode, pcmu_encode
+from voicelink.audio.resample import Resampler
 
 _HZ: Final = 8_000
 _TIMEOUT_S: Final = 10.0
@@ -59,7 +57,7 @@ class TwilioLine(SocketLine):
         self._sequence = self._frames = 0
         self._marks: deque[tuple[int, str]] = deque()
         self._queued = self._played = 0
-        self._rate = soxr.ResampleStream(16_000, _HZ, 1, dtype="int16")
+        self._rate = Resampler(16_000, _HZ)
         self._rest = b""
 
     async def where(self) -> str | None:
@@ -100,8 +98,7 @@ class TwilioLine(SocketLine):
         self._numbered("start", {"start": facts})
 
     def send(self, pcm: bytes) -> None:
-        converted = self._rate.resample_chunk(np.frombuffer(pcm, "<i2"))
-        self._rest += pcmu_encode(np.asarray(converted, "<i2").tobytes())
+        self._rest += pcmu_encode(self._rate.push(pcm))
         while len(self._rest) >= 160:
             payload, self._rest = self._rest[:160], self._rest[160:]
             self._frames += 1

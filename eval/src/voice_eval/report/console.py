@@ -15,8 +15,8 @@ def print_results(console: Console, results: Sequence[Result], about: About) -> 
     """Print a line for each failed call, the table, and what it takes to run it again."""
     for each in results:
         if not each.verdict.has_passed:
-            console.print(f"[red]failed[/]  {each.job.name}: ", end="")
-            console.print(each.verdict.sentence, markup=False, soft_wrap=True)
+            console.print("[red]failed[/]  ", end="")
+            console.print(f"{each.job.name}: {each.verdict.sentence}", markup=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("condition")
     for name in ("passed", "words lost", "answer p50", "p99", "unanswered", "silence", "twice", "broken"):
