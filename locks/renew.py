@@ -43,6 +43,10 @@ LOCKS = {
 themselves need, and their build tool. So does `IMAGE`, for container images, in the versions of `SETUP`."""
 
 
+BESIDE = {"league": AGENTS}
+"""Which lock's versions another keeps, where it is not `SETUP`: both are installed in one environment."""
+
+
 def documents() -> list[dict[str, Any]]:
     """Return the components' pyproject.toml and the workspace's own."""
     return [tomllib.loads((ROOT / each / "pyproject.toml").read_text()) for each in (*COMPONENTS, ".")]
@@ -69,7 +73,7 @@ def renew(name: str, *, is_upgrade: bool) -> None:
     command = [str(Path(sys.executable).with_name("uv")), "pip", "compile", "-", "--quiet", "--no-annotate"]
     command += ["--universal", "--python-version", "3.11", "--generate-hashes", "--custom-compile-command", "make lock"]
     command += ["--output-file", f"locks/{name}.lock"]
-    command += [] if name in WHOLE else ["--constraints", f"locks/{SETUP}.lock"]
+    command += [] if name in WHOLE else ["--constraints", f"locks/{BESIDE.get(name, SETUP)}.lock"]
     command += ["--excludes", f"locks/{EXCLUDED}"]
     command += ["--upgrade"] if is_upgrade else []
     lock = ROOT / f"locks/{name}.lock"
