@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -91,19 +92,19 @@ class GatewayLine(Line):
         return b""
 
     def press(self, digit: str) -> None:
-        self._open.send_digit(digit)
+        with self._faults():
+            self._open.send_digit(digit)
 
     def type(self, text: str) -> None:
-        self._open.send_text(text)
+        with self._faults():
+            self._open.send_text(text)
 
     async def finish(self) -> None:
         self._microphone.put_nowait(None)
         if self._speaking_on is not None:
             await self._speaking_on
-        try:
+        with self._faults():
             await self._open.finish(_FINISH_S)
-        except ClientError as error:
-            self.fault = str(error)
 
     async def close(self) -> None:
         if self._client is not None:
@@ -114,6 +115,14 @@ class GatewayLine(Line):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """What the client raises ends the call."""
+        try:
+            yield
+        except ClientError as error:
+            self.fault = str(error)
 
     @property
     def _open(self) -> VoiceClient:
@@ -149,10 +158,8 @@ class GatewayLine(Line):
         return answer
 
     async def _speak(self, client: VoiceClient) -> None:
-        try:
+        with self._faults():
             await client.speak(_Microphone(self._microphone))
-        except ClientError as error:
-            self.fault = str(error)
 
     async def _follow(self, client: VoiceClient) -> None:
         async for event in client.events():
