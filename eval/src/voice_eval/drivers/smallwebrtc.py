@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
@@ -105,7 +105,7 @@ class SmallWebRTCLine(Line):
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        self._connection = connection = RTCPeerConnection()
+        self._connection = connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._channel = channel = connection.createDataChannel("chat", ordered=True)
         opened = loop.create_future()
         channel.on("open", lambda: opened.set_result(None))
