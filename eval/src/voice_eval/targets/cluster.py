@@ -40,7 +40,7 @@ class ClusterPlan:
 
 
 class ClusterTarget(Target):
-    """`worker`, `balancer`, `host` (with agent hosts) and `store` (with Redis) can be killed."""
+    """`worker`, `balancer`, `host` (one of two agent hosts) and `store` (a Redis) can be killed."""
 
     def __init__(self, plan: ClusterPlan, options: Mapping[str, str] | None = None) -> None:
         try:
@@ -119,8 +119,7 @@ class ClusterTarget(Target):
             file = self._folder / "agent.toml"
             file.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in self._plan.settings.items()))
             settings = ["--settings", str(file)]
-        # one, so that its end hits each call: they wait until it is up again
-        addresses = [f"unix:{self._folder / 'agents-1.sock'}"]
+        addresses = [f"unix:{self._folder / f'agents-{number}.sock'}" for number in (1, 2)]
         command = [str(Path(sys.executable).with_name("voice-gateway")), "agent", "run", self._plan.agent, *settings]
         self._hosts = [
             Program([*command, "--listen", each], self._folder / f"host-{number}.log", environment, down_s=_DOWN_S)
