@@ -23,7 +23,10 @@ NOT_SERVED = "voice-eval"
 """The component that no image has."""
 WHOLE = (SETUP, AGENTS)
 EXCLUDED = "excluded.txt"
-_SETUP_EXTRAS = ("agent", "bench", "cli", "daemon", "dev", "otel", "recording-storage", "redis", "speech", "vad")
+_SETUP_EXTRAS = (
+    *("agent", "bench", "cli", "daemon", "dev", "gateway", "otel"),
+    *("pytest", "recording-storage", "redis", "speech", "vad"),
+)
 LOCKS = {
     SETUP: _SETUP_EXTRAS,
     AGENTS: (*_SETUP_EXTRAS, "livekit", "openai", "pipecat", "vendors"),
@@ -32,7 +35,7 @@ LOCKS = {
     "docs": ("docs",),
     "fuzz": ("fuzz",),
     IMAGE: ("agent", "daemon", "otel", "redis", "speech", "vad"),
-    "league": ("league",),
+    "league": ("league", "smallwebrtc"),
     "lock": ("lock",),
     "microphone": ("microphone",),
     "peers": ("peers",),
