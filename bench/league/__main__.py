@@ -56,7 +56,8 @@ async def measure(implementation: Implementation, options: argparse.Namespace) -
     scenarios = load_scenarios(["orders"])[: options.orders]
     conditions = choose_conditions(options.conditions.split(","))
     driver = implementation.driver_class()
-    plan = Plan(scenarios, conditions, (None,), seed=options.seed, parallel=options.parallel)
+    parallel = min(options.parallel, implementation.most_at_once)
+    plan = Plan(scenarios, conditions, (None,), seed=options.seed, parallel=parallel)
     async with implementation.target() as target:
         results = await Evaluation(plan, driver, target).run()
         clean = choose_conditions(["clean"])
@@ -65,7 +66,7 @@ async def measure(implementation: Implementation, options: argparse.Namespace) -
             clean,
             (implementation.fault,),
             seed=options.seed,
-            parallel=options.parallel,
+            parallel=parallel,
             has_reference=True,
         )
         struck = [each for each in await Evaluation(killed, driver, target).run() if each.job.fault is not None]

@@ -27,6 +27,8 @@ class Implementation:
     target: Callable[[], Target]
     package: str
     modules: tuple[str, ...]
+    most_at_once: int = 100
+    """How many calls its caller can make at once without being late itself."""
 
     @property
     def is_installed(self) -> bool:
@@ -71,5 +73,6 @@ IMPLEMENTATIONS: Final = (
         _bot("http://127.0.0.1:{port}/api/offer"),
         "pipecat-ai",
         ("pipecat", "fastapi", "uvicorn", "aiortc"),
+        most_at_once=1,
     ),
 )
