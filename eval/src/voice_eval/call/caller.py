@@ -38,7 +38,6 @@ class Caller:
         self._begin_speech = begin_speech
         self._has_spoken = False
         self._queue: deque[bytes] = deque()
-        self._first_frame_at = 0.0
         self._spoke_until = 0.0
         self._last_played: float | None = None
         self._answer_began: float | None = None

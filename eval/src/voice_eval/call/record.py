@@ -75,7 +75,7 @@ class Utterance:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TranscriptLine:
     """A line of the transcript as the server reports it; `role` is `user` or `agent`."""
 
     role: str
@@ -109,7 +109,7 @@ class CallRecord:
     said: Track = field(default_factory=lambda: Track(CALLER_HZ))
     played_audio: Track = field(default_factory=lambda: Track(24_000))
     utterances: list[Utterance] = field(default_factory=list)
-    lines: list[Line] | None = None
+    lines: list[TranscriptLine] | None = None
     """`None` where the driver gets no transcript."""
     state: Mapping[str, Any] | None = None
     """`None` where the driver gets no state."""

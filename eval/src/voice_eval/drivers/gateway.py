@@ -21,8 +21,7 @@ from voice_client import (
     VoiceClient,
 )
 from voice_client.errors import ClientError
-from voice_eval.call.record import Line as TranscriptLine
-from voice_eval.call.record import Mark, ToolCall
+from voice_eval.call.record import Mark, ToolCall, TranscriptLine
 from voice_eval.drivers.base import Dialling, Driver, Endpoint, Line
 from voice_eval.errors import CallFailed, EvalError
 from voice_eval.network.link import UdpLink

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from itertools import takewhile
 from typing import Any, Final
 
-from voice_eval.call.record import Line as TranscriptLine
-from voice_eval.call.record import ToolCall
+from voice_eval.call.record import ToolCall, TranscriptLine
 from voice_eval.drivers.base import Dialling
 
 _LABEL: Final = "rtvi-ai"

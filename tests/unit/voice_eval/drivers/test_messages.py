@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from voice_eval.call.record import CallRecord
-from voice_eval.call.record import Line as TranscriptLine
+from voice_eval.call.record import CallRecord, TranscriptLine
 from voice_eval.drivers.base import Dialling, Driver, Endpoint, load_driver
 from voice_eval.drivers.pipecat import audio_frame, fields
 from voice_eval.drivers.rtvi import Rtvi

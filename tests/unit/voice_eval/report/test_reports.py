@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from voice_eval.call.record import CallRecord, Line, Mark, ToolCall, Track, Utterance
+from voice_eval.call.record import CallRecord, Mark, ToolCall, Track, TranscriptLine, Utterance
 from voice_eval.evaluation import Job, Plan, Result
 from voice_eval.network.condition import Condition
 from voice_eval.report.console import print_results
@@ -32,13 +32,13 @@ def result(condition: str, user: str, fault: str | None = None) -> Result:
     record = CallRecord(
         played_audio=played,
         utterances=[Utterance(1.0, 2.0, "a taro")],
-        lines=[Line("user", user)],
+        lines=[TranscriptLine("user", user)],
         state={"items": ["<b>"]},
         tools=[ToolCall(1.0, "1", "kitchen", {"order": "\x00"})],
         marks=[Mark(1.0, "outage", "nothing passes", 1.5), Mark(1.6, "fault", "worker killed")],
         duration_s=4.0,
     )
-    clean = replace(record, lines=[Line("user", "a taro")])
+    clean = replace(record, lines=[TranscriptLine("user", "a taro")])
     job = Job(SCENARIO, Path(), Condition(name=condition, description="<poor>"), None, fault)
     return Result(job, record, judge_call(SCENARIO, record, names=(), clean=clean))
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from voice_eval.call.record import CallRecord, Line
+from voice_eval.call.record import CallRecord, TranscriptLine
 from voice_eval.errors import EvalError
 from voice_eval.verdict.judge import Judge
 
-RECORD = CallRecord(lines=[Line("agent", "Hi"), Line("user", "a taro")])
+RECORD = CallRecord(lines=[TranscriptLine("agent", "Hi"), TranscriptLine("user", "a taro")])
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from voice_eval.call.record import CallRecord, Line, ToolCall, Track, Utterance
+from voice_eval.call.record import CallRecord, ToolCall, Track, TranscriptLine, Utterance
 from voice_eval.scenario.model import Absent, Budgets, Expectations, Say, Scenario, ToolExpectation
 from voice_eval.verdict.figures import measure, percentile
 from voice_eval.verdict.rules import broken
@@ -23,7 +23,7 @@ def sound(seconds: float, rate_hz: int = 24_000) -> bytes:
 def record(user: str | None = "a taro with boba", **fields: Any) -> CallRecord:
     made = CallRecord(**fields)
     if user is not None:
-        made.lines = [Line("agent", "Hi, what can I get you?"), Line("user", user)]
+        made.lines = [TranscriptLine("agent", "Hi, what can I get you?"), TranscriptLine("user", user)]
     return made
 
 
