@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Self
 
-from voice_eval.network.path import LinkPaths, Outage, Path, TcpPath
+from voice_eval.network.path import LinkPaths, Outage, PacketPath, TcpPath
 
 Address = tuple[str, int]
 SEGMENT_BYTES: Final = 1_200
@@ -62,7 +62,7 @@ class Link(ABC):
         timer = asyncio.get_running_loop().call_at(self._began_at + at_s, run)
         self._timers.add(timer)
 
-    def deliver(self, path: Path | TcpPath, at_s: float, act: Callable[[], None]) -> None:
+    def deliver(self, path: PacketPath | TcpPath, at_s: float, act: Callable[[], None]) -> None:
         """As `at`, after all that was to be delivered over this path before: timers of one instant have no order."""
         at_s = self._last_at[id(path)] = max(at_s, self._last_at.get(id(path), 0.0) + _TICK_S)
         self.at(at_s, act)

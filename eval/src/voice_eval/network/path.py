@@ -22,7 +22,7 @@ class Outage:
     end_s: float
 
 
-class Path:
+class PacketPath:
     """Give each packet with its time to `carry`; times are seconds since the link was opened."""
 
     def __init__(self, direction: Direction, seed: str, trace: Trace | None = None) -> None:
@@ -105,7 +105,7 @@ class TcpPath:
 
     _FOUND_S, _TIMEOUT_S, _LONGEST_S = 0.06, 0.2, 60.0
 
-    def __init__(self, path: Path, round_trip_s: float) -> None:
+    def __init__(self, path: PacketPath, round_trip_s: float) -> None:
         self._path = path
         self._round_trip_s = round_trip_s
         self._last_s = 0.0
@@ -130,8 +130,8 @@ class LinkPaths:
 
     def __init__(self, condition: Condition, seed: str, trace: Trace | None = None) -> None:
         self.condition = condition
-        self.up = Path(condition.up, f"{seed}/up", trace)
-        self.down = Path(condition.down or condition.up, f"{seed}/down", trace)
+        self.up = PacketPath(condition.up, f"{seed}/up", trace)
+        self.down = PacketPath(condition.down or condition.up, f"{seed}/down", trace)
 
     @property
     def round_trip_s(self) -> float:
