@@ -156,6 +156,8 @@ class Scenario(Part):
     budgets: Budgets = Budgets()
     budgets_under: dict[str, Budgets] = Field(default_factory=dict)
     """Budgets in place of `budgets`, whole, under a condition or fault of this name."""
+    ignore_words: tuple[Words, ...] = ()
+    """Words that do not count as lost, such as articles that a recogniser drops now and then on any line."""
     answer_timeout_ms: Milliseconds = 12_000.0
     """How long the caller waits for an answer to begin before going on."""
 

@@ -56,7 +56,9 @@ def judge_call(
     said = words_of(" ".join(step.words or "" for step in spoken))
     here, there = record.text_of("user"), None if clean is None else clean.text_of("user")
     is_known = here is not None and bool(said) and all(step.words is not None for step in spoken)
-    words_lost = tuple(lost(said, here or "", there)) if is_known else None
+    words_lost = None
+    if is_known:
+        words_lost = tuple(word for word in lost(said, here or "", there) if word not in scenario.ignore_words)
     failures = [*([] if record.error is None else [f"the call broke: {record.error}"])]
     failures += broken(scenario.expect, record)
     failures += opinions

@@ -192,6 +192,11 @@ def test_words_lost_on_the_network_fail_beyond_the_budget_and_are_named() -> Non
     assert judge_call(scenario(), record("a with boba"), names=(), clean=record()).has_passed
 
 
+def test_words_that_are_to_be_ignored_are_not_lost() -> None:
+    verdict = judge_call(scenario(ignore_words=("a",)), record("with boba"), names=(), clean=record())
+    assert verdict.words_lost == ("taro",)
+
+
 def test_the_call_on_the_clean_link_loses_nothing_to_the_network() -> None:
     call = record("a with boba")
     assert judge_call(scenario(budgets=Budgets(words_lost=0)), call, names=(), clean=call).words_lost == ()
