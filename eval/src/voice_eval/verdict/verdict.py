@@ -22,6 +22,8 @@ class Verdict:
     words_lost: tuple[str, ...] | None
     tools_doubled: tuple[str, ...]
     fails_on_clean_link: bool = False
+    has_reference: bool = True
+    """Whether there is a call on a clean link to compare with: without one, `words_lost` are all that were wrong."""
     is_clean: bool = False
     """Whether this is the call that the others are compared with."""
 
@@ -34,7 +36,8 @@ class Verdict:
         """All that matters, in one line."""
         parts = list(self.failures)
         if self.words_lost:
-            parts.append(f"lost on the network: {', '.join(self.words_lost)}")
+            why = "lost on the network" if self.has_reference else "not understood"
+            parts.append(f"{why}: {', '.join(self.words_lost)}")
         if not parts:
             parts.append("nothing was lost" if self.words_lost is not None else "all that was expected holds")
         if self.failures and self.fails_on_clean_link and not self.is_clean:
@@ -71,6 +74,7 @@ def judge_call(
         words_lost,
         tuple(doubled(record.tools or [])),
         bool(clean_failures),
+        clean is not None,
         clean is record,
     )
 

@@ -192,6 +192,11 @@ def test_words_lost_on_the_network_fail_beyond_the_budget_and_are_named() -> Non
     assert judge_call(scenario(), record("a with boba"), names=(), clean=record()).has_passed
 
 
+def test_without_a_call_on_a_clean_link_nothing_is_blamed_on_the_network() -> None:
+    verdict = judge_call(scenario(), record("a with boba"), names=(), clean=None)
+    assert verdict.sentence == "not understood: taro"
+
+
 def test_words_that_are_to_be_ignored_are_not_lost() -> None:
     verdict = judge_call(scenario(ignore_words=("a",)), record("with boba"), names=(), clean=record())
     assert verdict.words_lost == ("taro",)
