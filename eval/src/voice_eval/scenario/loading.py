@@ -84,8 +84,8 @@ def validated(model: type[_M], document: Any, place: str) -> _M:
 
 def schema() -> dict[str, Any]:
     """Return the JSON schema of a scenario's file."""
-    document = Scenario.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "voice-eval scenario"} | document
+    about = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "voice-eval scenario"}
+    return Scenario.model_json_schema() | about
 
 
 def _check_step(path: Path, number: int, step: Any) -> None:
