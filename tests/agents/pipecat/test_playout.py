@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from voice_gateway.agents.pipecat.playout import Playout
-from voice_gateway.agents.pipecat.saved import Saved, plain_messages, repaired
+from voice_gateway.agents.pipecat.call.saved import Saved, plain_messages, repaired
+from voice_gateway.agents.pipecat.transport.playout import Playout
 
 SECOND = 100
 

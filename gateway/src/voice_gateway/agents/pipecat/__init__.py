@@ -10,7 +10,7 @@
 """
 
 from voice_gateway.agents.pipecat.agent import PipecatAgent
-from voice_gateway.agents.pipecat.call import PipecatCall
-from voice_gateway.agents.pipecat.transport import VoiceTransport
+from voice_gateway.agents.pipecat.call.call import PipecatCall
+from voice_gateway.agents.pipecat.transport.transport import VoiceTransport
 
 __all__ = ["PipecatAgent", "PipecatCall", "VoiceTransport"]

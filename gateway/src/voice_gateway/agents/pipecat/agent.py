@@ -16,9 +16,9 @@ from pipecat.workers.runner import WorkerRunner
 
 from voice_gateway.agent.apology import SORRY, offline_apology
 from voice_gateway.agent.base import Agent, Conversation, Emit
-from voice_gateway.agents.pipecat.call import PipecatCall
+from voice_gateway.agents.pipecat.call.call import PipecatCall
 from voice_gateway.agents.pipecat.conversation import PipecatConversation
-from voice_gateway.agents.pipecat.transport import VoiceTransport
+from voice_gateway.agents.pipecat.transport.transport import VoiceTransport
 from voice_gateway.errors import AgentError
 
 _IMPORTED_BY_CALLS: Final = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from voice_gateway.agents.pipecat.conversation import PipecatConversation
+from voice_gateway.agents.pipecat.call.feed import PipelineFeed
+from voice_gateway.agents.pipecat.call.progress import PipelineProgress
 
 DirectFunction = Callable[..., Awaitable[None]]
 
@@ -16,23 +16,24 @@ DirectFunction = Callable[..., Awaitable[None]]
 class PipecatCall:
     """One call, as `PipecatAgent.pipeline` gets it."""
 
-    def __init__(self, conversation: PipecatConversation) -> None:
-        self._conversation = conversation
+    def __init__(self, progress: PipelineProgress, feed: PipelineFeed) -> None:
+        self._progress = progress
+        self._feed = feed
 
     @property
     def session_id(self) -> str:
         """The same at every worker that goes on with the call."""
-        return self._conversation.session_id
+        return self._progress.session_id
 
     @property
     def is_restored(self) -> bool:
         """Whether another worker, or an earlier pipeline, has had this call."""
-        return self._conversation.is_restored
+        return self._progress.is_restored
 
     @property
     def state(self) -> dict[str, Any]:
         """What is saved with the call and shown to its client: plain values, to be changed in place."""
-        return self._conversation.state
+        return self._progress.state
 
     def tool(self, function: DirectFunction) -> DirectFunction:
         """Return a direct function, for the tools of an `LLMContext`, whose calls are written down.
@@ -54,7 +55,8 @@ class PipecatCall:
                 return returned[-1][0] if returned else None
 
             run.__name__ = function.__name__
-            result = await self._conversation.tool(run, arguments)
+            await self._feed.until_understood()
+            result = await self._progress.tool(run, arguments)
             await params.result_callback(result, properties=returned[-1][1] if returned else None)
 
         return journalled

@@ -40,6 +40,8 @@ class Playout(Generic[T]):
         """Where the audio made so far ends."""
         self.played_s = 0.0
         """How far the caller's reports say that it was played."""
+        self.cut_text: str | None = None
+        """What was played of the reply that was cut off last, where the session has said so."""
 
     @property
     def is_outstanding(self) -> bool:
