@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from voice_gateway.cli.main import main
 from voice_gateway.hosts.messages import AskedMessage, AskGreet
-from voice_gateway.hosts.worker.continuity import Continuity
+from voice_gateway.hosts.worker.call.continuity import Continuity
 
 
 def _replay(self: Continuity) -> list[AskedMessage | tuple[int, bytes]]:

@@ -19,7 +19,7 @@ from voice_gateway.agent.base import (
     UserStartedSpeaking,
 )
 from voice_gateway.hosts.messages import AskFinish, AskGreet, AskPressed, AskSayAgain, AskText
-from voice_gateway.hosts.worker.continuity import MAX_KEPT_BYTES, Continuity
+from voice_gateway.hosts.worker.call.continuity import MAX_KEPT_BYTES, Continuity
 from voice_gateway.store.base import Line
 
 

@@ -37,7 +37,7 @@ from voice_gateway.hosts.messages import (
     encode_frame,
     encode_reply_audio,
 )
-from voice_gateway.hosts.worker.continuity import Continuity
+from voice_gateway.hosts.worker.call.continuity import Continuity
 from voicelink.audio.codecs.opus_slots import EMPTY_SLOT, slot_of
 from voicelink.wire import Malformed
 

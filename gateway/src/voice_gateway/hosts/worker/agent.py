@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from voice_gateway.agent.base import Agent, AudioFormat, Conversation, Emit
 from voice_gateway.errors import AgentError
@@ -37,6 +38,7 @@ class HostedAgent(Agent):
         self._options = options
         self._pool: HostPool | None = None
         self._call_options: HostedCallOptions | None = None
+        self._conversations: WeakSet[HostedConversation] = WeakSet()
 
     @property
     def pool(self) -> HostPool | None:
@@ -61,13 +63,14 @@ class HostedAgent(Agent):
     def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
         if self._pool is None or self._call_options is None:
             raise AgentError("the agent is not open")
-        return HostedConversation(self._pool, self._call_options, emit, state)
+        conversation = HostedConversation(self._pool, self._call_options, emit, state)
+        self._conversations.add(conversation)
+        return conversation
 
     async def close(self) -> None:
+        for conversation in list(self._conversations):
+            conversation.close()
         if self._pool is not None:
-            for host in self._pool.hosts():
-                for call in list(host.calls):
-                    call.close()
             await self._pool.stop()
 
 

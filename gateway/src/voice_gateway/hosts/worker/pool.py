@@ -62,9 +62,6 @@ class HostedCall(Protocol):
     def tick(self, now: float) -> None:
         """Look at what time alone changes."""
 
-    def close(self) -> None:
-        """End the call."""
-
 
 @dataclass(slots=True)
 class PoolCounters:

@@ -1,0 +1,1 @@
+"""One call whose agent is in a host: what outlasts the host, and where the call goes on."""
