@@ -30,6 +30,7 @@ async def cell() -> AsyncIterator[Cell]:
 @pytest.mark.parametrize("point", ["in_utterance", "after_effect", "mid_reply"])
 async def test_a_spoken_order_survives_the_kill_of_its_host(cell: Cell, point: str) -> None:
     """Without its ring and its journal it does not: `python -m bench.hosts controls`."""
+    cell.environ = {"HOSTS_BENCH_MODELS": "1"}  # the stand-in hears the same words in each recording
     await cell.start()
     outcome = await hold_calls(cell, point)
     assert outcome.killed == 1
