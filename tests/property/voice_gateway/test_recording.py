@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.property.voice_gateway.recorded_calls import AGENT_HZ, CALLER_HZ, Faults, RecordedModelCall, Samples
@@ -38,6 +38,8 @@ def assert_is_true(call: RecordedModelCall, timeline: Timeline, *, tolerance_ms:
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 1 << 32), kills=st.integers(0, 3), barge_ins=st.integers(0, 4))
+@example(seed=1213470, kills=2, barge_ins=4)  # a report was on its way as the interruption was said
+@example(seed=1104996223, kills=3, barge_ins=3)  # all of the rest was played before it was said again
 def test_a_recording_is_exact_across_dead_workers_and_barge_ins(seed: int, kills: int, barge_ins: int) -> None:
     rng = random.Random(seed)
     length_ms = rng.randrange(20_000, 40_000, 20)

@@ -126,6 +126,7 @@ def place_answers(answers: Mapping[int, Answer]) -> AgentTrack:
     held: _Playback | None = None
     for playback in playbacks:
         if held is not None and playback.answer.is_again:
+            playback.continues = held
             _join(held, playback)
         held = playback if playback.answer.is_held else held
     pieces: list[PlayedPiece] = []
@@ -133,6 +134,7 @@ def place_answers(answers: Mapping[int, Answer]) -> AgentTrack:
     free: int | None = None
     """Where the loudspeaker is free again, `None` before the first answer."""
     for playback in playbacks:
+        playback.follow()
         answer, shift = playback.answer, 0
         for anchor, begin, end in playback.stretches:
             start = anchor + begin + shift
@@ -149,6 +151,7 @@ def place_answers(answers: Mapping[int, Answer]) -> AgentTrack:
             if recorded < end:
                 missing.append(MissingAnswer(answer.utterance_id, start + recorded - begin, recorded, end))
             free = start + end - begin
+        playback.shift_last(shift)
     return AgentTrack(tuple(pieces), tuple(missing))
 
 
@@ -156,12 +159,14 @@ def place_answers(answers: Mapping[int, Answer]) -> AgentTrack:
 class _Playback:
     """When an answer was played: stretches of (where its tick 0 would lie, first tick, end), together all of it.
 
-    `is_steady`: reports from within its playback say so, not only those of its end.
+    `is_steady`: reports from within its playback say so, not only those of its end. `continues`: the answer that it is
+    the rest of, said again.
     """
 
     answer: Answer
     stretches: list[tuple[int, int, int]]
     is_steady: bool
+    continues: _Playback | None = None
 
     @classmethod
     def of(cls, answer: Answer, lag: int) -> _Playback:
@@ -180,6 +185,18 @@ class _Playback:
             anchor = min(max(anchor, min(final)), min(final) + _CHUNK_TICKS)
         return cls(answer, [(anchor, 0, played)], is_steady=False)
 
+    @property
+    def continued(self) -> int | None:
+        """Where tick 0 of its rest would lie: what was played by the time the caller came back is not said again."""
+        positions = [report.position for report in self.answer.reports if report.is_final]
+        return self.stretches[-1][0] + positions[-1] if self.stretches and positions else None
+
+    def follow(self) -> None:
+        """Where nothing from within its playback says when that was, it went on where what it `continues` has ended."""
+        continued = None if self.continues is None or self.is_steady else self.continues.continued
+        if continued is not None and self.stretches:
+            self.move(continued, _LONGEST_HANDOVER_TICKS)
+
     def move(self, anchor: int, most: int) -> None:
         """Take its tick 0 to be there, if that is what the reports can mean, too."""
         known, begin, end = self.stretches[0]
@@ -187,9 +204,9 @@ class _Playback:
             self.stretches[0] = (anchor, begin, end)
 
     def shift_last(self, ticks: int) -> None:
-        """Move its last stretch."""
-        anchor, begin, end = self.stretches[-1]
-        self.stretches[-1] = (anchor + ticks, begin, end)
+        """Move its last stretch, if any."""
+        for anchor, begin, end in self.stretches[-1:]:
+            self.stretches[-1] = (anchor + ticks, begin, end)
 
 
 def _lag(answers: Mapping[int, Answer]) -> int:
@@ -204,22 +221,19 @@ def _lag(answers: Mapping[int, Answer]) -> int:
 
 def _join(held: _Playback, again: _Playback) -> None:
     """Where an answer goes on as another one without a pause, what is known of one tells about the other."""
+    continued = held.continued
+    if continued is None or not again.stretches or not again.is_steady:
+        return
     if held.answer.is_exact and again.answer.is_exact:
         return
-    positions = [report.position for report in held.answer.reports if report.is_final]
-    if not (held.stretches and again.stretches and positions):
-        return
-    continued = held.stretches[-1][0] + positions[-1]
-    if held.is_steady and not again.is_steady:
-        again.move(continued, _LONGEST_HANDOVER_TICKS)
-    elif held.is_steady:  # of the two the earlier one is less late
+    if held.is_steady:  # of the two the earlier one is less late
         both = min(continued, again.stretches[0][0])
         if continued - both <= STALL_TICKS:
             again.move(both, STALL_TICKS)
             if again.stretches[0][0] == both:
                 held.shift_last(both - continued)
-    elif again.is_steady:
-        held.move(again.stretches[0][0] - positions[-1], STALL_TICKS)
+    else:
+        held.move(again.stretches[0][0] - (continued - held.stretches[-1][0]), STALL_TICKS)
 
 
 def _stretches(answer: Answer, reports: Sequence[Report], played: int) -> list[tuple[int, int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 
@@ -185,6 +185,7 @@ def _answers(segments: Sequence[SegmentRecords], clocks: _Clocks) -> dict[int, A
                 answer = own[record.utterance_id] = Answer(record.utterance_id, sent)
             answer.frames.append(record.frame())
         answers |= own
+    cut: dict[int, int] = {}
     for segment in segments:
         for record in segment.of(Event, Playback):
             if isinstance(record, Event):
@@ -192,9 +193,13 @@ def _answers(segments: Sequence[SegmentRecords], clocks: _Clocks) -> dict[int, A
             elif (answer := answers.get(record.utterance_id)) is not None:
                 position = position_ticks(record.position_ms)
                 tick, is_exact = clocks.reported(segment, record)
-                is_final = record.is_resume or answer.is_interrupted
-                answer.reports.append(Report(tick, position, is_final, record.is_complete, is_exact))
+                if answer.is_interrupted and not (record.is_resume or record.is_complete):
+                    cut[answer.utterance_id] = len(answer.reports)
+                answer.reports.append(Report(tick, position, record.is_resume, record.is_complete, is_exact))
                 answer.is_whole |= record.is_complete and not answer.is_held
+    for utterance_id, last in cut.items():  # those before it were on their way as the interruption was said
+        reports = answers[utterance_id].reports
+        reports[last] = replace(reports[last], is_final=True)
     return answers
 
 
