@@ -29,6 +29,8 @@ export interface AudioSink {
   flush(): void;
   /** How many samples were played or flushed. */
   readonly position: number;
+  /** When the samples before `position` had left, as `performance.now()` counts; undefined, or left out, where unknown. */
+  reachedAt?(position: number): number | undefined;
   close(): void;
 }
 

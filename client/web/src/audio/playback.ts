@@ -12,6 +12,8 @@ export interface Position {
   readonly utteranceId: number;
   readonly positionMs: number;
   readonly isComplete: boolean;
+  /** When it was, as `performance.now()` counts; undefined where the sink does not know. */
+  readonly at: number | undefined;
 }
 
 export interface PlaybackHandler {
@@ -66,7 +68,7 @@ export class Playback {
   #playedSamples = 0;
 
   constructor(
-    private readonly sink: Pick<AudioSink, "write" | "flush" | "position">,
+    private readonly sink: Pick<AudioSink, "write" | "flush" | "position" | "reachedAt">,
     private readonly rateHz: number,
     private readonly handler: PlaybackHandler,
   ) {}
@@ -237,12 +239,12 @@ export class Playback {
       if (head.isEnded && played >= head.samples) {
         this.#queue.shift();
         this.#playedSamples += played;
-        this.handler.progressed({ utteranceId: head.number, positionMs, isComplete: true });
+        this.handler.progressed(this.#position(head, positionMs, true));
         continue;
       }
       if (positionMs - head.reportedMs >= REPORT_MS) {
         head.reportedMs = positionMs;
-        this.handler.progressed({ utteranceId: head.number, positionMs, isComplete: false });
+        this.handler.progressed(this.#position(head, positionMs, false));
       }
       break;
     }
@@ -257,7 +259,7 @@ export class Playback {
     for (const each of this.#cut.splice(0)) {
       const played = this.#played(each, playedTo);
       this.#playedSamples += played;
-      this.handler.cut({ utteranceId: each.number, positionMs: this.#toMs(played), isComplete: false });
+      this.handler.cut(this.#position(each, this.#toMs(played), false));
     }
   }
 
@@ -319,6 +321,11 @@ export class Playback {
 
   #played(utterance: Utterance, position: number): number {
     return utterance.start === undefined ? 0 : Math.max(0, Math.min(utterance.samples, position - utterance.start));
+  }
+
+  #position({ number, start }: Utterance, positionMs: number, isComplete: boolean): Position {
+    const at = start === undefined ? undefined : this.sink.reachedAt?.(start + (positionMs * this.rateHz) / 1000);
+    return { utteranceId: number, positionMs, isComplete, at };
   }
 
   #toMs(samples: number): number {

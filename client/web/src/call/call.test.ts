@@ -55,6 +55,21 @@ describe("a call on one connection", () => {
     expect(testbed.sink.written).toBe(testbed.sink.position);
   });
 
+  it("says when it was played, by the clock of its own frames", async () => {
+    testbed.sink.beganAt = performance.now() + 300;
+    await testbed.pass(100);
+    testbed.speak(1); // its 20 ms end now
+    const capturedAt = performance.now();
+    testbed.link.say({ type: "speech", generation: 1, turn: 1, is_again: false });
+    testbed.answer(1, 100);
+    testbed.sink.play(500);
+    testbed.link.say({ type: "flush", generation: 1, sequence: null });
+    const expected = (testbed.sink.beganAt + 500 - capturedAt + FRAME_MS) * 48;
+    const { timestamp } = testbed.link.of("played").at(-1)!;
+    expect(timestamp).toBe(Math.round(expected));
+    expect(testbed.link.of("played").at(0)).toMatchObject({ position_ms: 500, is_complete: false, timestamp });
+  });
+
   it("reports what was played at least every 250 ms", () => {
     testbed.link.say({ type: "speech", generation: 1, turn: 1, is_again: false });
     testbed.answer(1, 100);

@@ -18,6 +18,9 @@ import { CLOCK_HZ, CloseCode, type Codec, Malformed, type UplinkMode } from "../
 import type { AudioFrame } from "../wire/framing.js";
 import type { ClientMessage, NumberedServerMessage, Ready, ServerMessage } from "../wire/messages.js";
 
+const FRAME_MS = 20;
+const MEDIA_WINDOW_MS = 7_500;
+
 /** Call `tick` each 50 ms or so. `closed` resolves at the end; `error` says with what. */
 export class Call implements LinkHandler {
   readonly conversation = new Conversation();
@@ -52,6 +55,8 @@ export class Call implements LinkHandler {
   #settled: Settlement | undefined;
   readonly #liveness = new Liveness();
   readonly #captureClock = new CaptureClock();
+  /** Of the ends of frames: two clocks drift by 1.5 ms in its 15 s at most. */
+  readonly #mediaClock = new CaptureClock(MEDIA_WINDOW_MS);
   #resolveClosed!: () => void;
 
   constructor(
@@ -67,6 +72,7 @@ export class Call implements LinkHandler {
     this.playout = new Playout({
       replies: this.replies,
       turns: this.turns,
+      timestamp: (at) => this.#timestamp(at),
       send: (message) => this.#send(message),
       emit: (event) => this.emit(event),
       fault: (fault) => this.#fault(fault),
@@ -114,7 +120,9 @@ export class Call implements LinkHandler {
       return;
     }
     const mediaMs = (timestamp * 1_000) / CLOCK_HZ;
-    this.turns.captured(this.uplink.sent, this.#captureClock.captured(mediaMs, performance.now()));
+    const now = performance.now();
+    this.turns.captured(this.uplink.sent, this.#captureClock.captured(mediaMs, now));
+    this.#mediaClock.captured(mediaMs + FRAME_MS, now);
     try {
       const frame = this.uplink.append(codec, timestamp, payload);
       if (this.#isLive) {
@@ -441,6 +449,11 @@ export class Call implements LinkHandler {
     if (this.#isLive && !this.isOver) {
       this.#link?.send(message);
     }
+  }
+
+  #timestamp(at: number): number | undefined {
+    const mediaMs = this.#mediaClock.mediaMs(at);
+    return mediaMs === undefined || mediaMs < 0 ? undefined : Math.round((mediaMs * CLOCK_HZ) / 1_000);
   }
 
   #stalledMs(now: number): number {

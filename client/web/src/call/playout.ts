@@ -10,6 +10,8 @@ import type { ClientMessage } from "../wire/messages.js";
 export interface PlayoutHandler {
   readonly replies: ReplyClock;
   readonly turns: Turns;
+  /** Where the clock of the uplink frames' timestamps stands at an instant of `performance.now()`, if that is known. */
+  timestamp(at: number): number | undefined;
   send(message: ClientMessage): void;
   emit(event: VoiceEvent): void;
   fault(fault: Malformed): void;
@@ -18,18 +20,20 @@ export interface PlayoutHandler {
 export class Playout implements PlayerHandler {
   constructor(private readonly call: PlayoutHandler) {}
 
-  progressed({ utteranceId, positionMs, isComplete }: Position): void {
-    this.call.send({ type: "played", generation: utteranceId, position_ms: positionMs, is_complete: isComplete });
+  progressed(position: Position): void {
+    const { utteranceId, positionMs, isComplete } = position;
+    this.#report(position);
     if (isComplete) {
       this.call.replies.over(utteranceId);
       this.call.emit({ type: "speech-ended", utteranceId, playedMs: positionMs });
     }
   }
 
-  cut({ utteranceId, positionMs }: Position): void {
+  cut(position: Position): void {
+    const { utteranceId, positionMs } = position;
     this.call.replies.over(utteranceId);
     this.call.turns.silent(performance.now());
-    this.call.send({ type: "played", generation: utteranceId, position_ms: positionMs });
+    this.#report(position);
     this.call.emit({ type: "flushed", utteranceId, playedMs: positionMs });
   }
 
@@ -46,6 +50,11 @@ export class Playout implements PlayerHandler {
 
   failed(fault: Malformed): void {
     this.call.fault(fault);
+  }
+
+  #report({ utteranceId, positionMs, isComplete, at }: Position): void {
+    const timestamp = at === undefined ? undefined : this.call.timestamp(at);
+    this.call.send({ type: "played", generation: utteranceId, position_ms: positionMs, is_complete: isComplete, timestamp });
   }
 }
 

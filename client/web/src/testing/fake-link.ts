@@ -93,6 +93,8 @@ export class FakeLink implements Link {
 export class FakeSink implements AudioSink {
   position = 0;
   written = 0;
+  /** When sample 0 left, as `performance.now()` counts; undefined: it does not know. */
+  beganAt: number | undefined;
   #handler: SinkHandler | undefined;
 
   open(handler: SinkHandler): Promise<{ sampleRate: number }> {
@@ -108,6 +110,10 @@ export class FakeSink implements AudioSink {
     const playedTo = this.position;
     this.position = this.written;
     this.#handler?.flushed(playedTo, this.position);
+  }
+
+  reachedAt(position: number): number | undefined {
+    return this.beganAt === undefined ? undefined : this.beganAt + position / 48;
   }
 
   close(): void {}

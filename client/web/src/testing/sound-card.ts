@@ -38,6 +38,7 @@ export async function installSoundCard(isIsolated: boolean): Promise<SoundCard> 
     AudioContext: class {
       readonly sampleRate = 48_000;
       readonly destination = {};
+      readonly getOutputTimestamp = () => ({ contextTime: card.frame / 48_000, performanceTime: card.performanceMs });
       readonly audioWorklet = { addModule: () => Promise.resolve() };
       state = "running";
       resume = () => Promise.resolve();
@@ -62,6 +63,13 @@ export async function installSoundCard(isIsolated: boolean): Promise<SoundCard> 
 
 export class SoundCard {
   readonly processors: Processor[] = [];
+  /** The context's clock, as it stands at the loudspeaker after so many samples. */
+  frame = 0;
+
+  /** What `performance.now()` says at that moment. */
+  get performanceMs(): number {
+    return 5_000 + this.frame / 48;
+  }
 
   /** Let the newest worklet run this many samples, rounded up to quanta; returns what it played. */
   run(samples: number): Float32Array {
@@ -69,7 +77,9 @@ export class SoundCard {
     const played = new Float32Array(quanta * QUANTUM);
     for (let index = 0; index < quanta; index++) {
       const output = played.subarray(index * QUANTUM, (index + 1) * QUANTUM);
+      Object.assign(globalThis, { currentFrame: this.frame });
       this.processors.at(-1)?.process([], [[output]]);
+      this.frame += QUANTUM;
     }
     return played;
   }

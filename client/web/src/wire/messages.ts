@@ -160,7 +160,7 @@ export type ClientMessage =
       uplink?: string;
       next_message?: number | null;
     }
-  | { type: "played"; generation: number; position_ms: number; is_complete?: boolean; timestamp?: number | null }
+  | { type: "played"; generation: number; position_ms: number; is_complete?: boolean; timestamp?: number | undefined }
   | ({ type: "measured"; turn: number } & Partial<Measurements>)
   | { type: "dtmf"; digit: string }
   | { type: "ping"; id: number }

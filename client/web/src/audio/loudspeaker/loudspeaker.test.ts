@@ -13,16 +13,22 @@ describe.each([
   let card: SoundCard;
   let playback: Playback;
   let reports: string[];
+  let instants: Position[];
+  let sink: Loudspeaker;
 
   beforeEach(async () => {
     card = await installSoundCard(isIsolated);
     reports = [];
-    const sink = new Loudspeaker({ aheadS: 2 });
+    instants = [];
+    sink = new Loudspeaker({ aheadS: 2 });
     await sink.open({
       played: (position) => playback.played(position),
       flushed: (playedTo) => playback.flushed(playedTo),
     });
-    const report = (kind: string) => (each: Position) => reports.push(`${kind} ${each.utteranceId} ${each.positionMs}`);
+    const report = (kind: string) => (each: Position) => {
+      instants.push(each);
+      reports.push(`${kind} ${each.utteranceId} ${each.positionMs}`);
+    };
     playback = new Playback(sink, 48_000, {
       progressed: (each) => report(each.isComplete ? "complete" : "progress")(each),
       cut: report("cut"),
@@ -57,6 +63,36 @@ describe.each([
       "began 2",
       "complete 2 1000",
     ]);
+  });
+
+  it("is reported with the instants at which it left, also after a pause of the buffer", () => {
+    const run = (ms: number) => Array.from({ length: Math.ceil(ms / 10) }, () => card.run(10 * MS));
+    card.run(1_000 * MS);
+    const began = card.performanceMs;
+    playback.push(1, tone(300, 0.25));
+    run(400);
+    const later = card.performanceMs;
+    playback.push(1, tone(300, 0.25));
+    playback.end(1);
+    playback.push(2, tone(400, 0.25));
+    run(500);
+    playback.flush(2);
+    run(20);
+    expect(instants.map((each) => each.utteranceId)).toEqual([1, 1, 1, 2, 2]);
+    expect(instants[2]).toMatchObject({ positionMs: 600, isComplete: true });
+    expect(instants[4]!.positionMs).toBeGreaterThan(200); // where it was cut
+    for (const { utteranceId, positionMs, at } of instants) {
+      const isAfterPause = utteranceId === 2 || positionMs > 300;
+      const expected = isAfterPause ? later - 300 + positionMs + (utteranceId === 2 ? 600 : 0) : began + positionMs;
+      expect(at).toBeCloseTo(expected, 1);
+    }
+  });
+
+  it("is reported without instants where the browser does not say how far its sound card is", () => {
+    Object.assign(sink.context!, { getOutputTimestamp: undefined });
+    playback.push(1, tone(300, 0.25));
+    card.run(400 * MS);
+    expect(instants).toEqual([expect.objectContaining({ utteranceId: 1, at: undefined })]);
   });
 
   it("may be longer than the worklet's buffer", () => {

@@ -6,6 +6,14 @@ import { RingBuffer } from "./ring-buffer.js";
 
 /** Opus' own rate, so that nothing is resampled before the sound card. */
 const RATE_HZ = 48_000;
+const KEPT_STRETCHES = 8;
+
+/** From `position`, which was given to the sound card as the context's frame was `frame`, sound went on to `end`. */
+interface Stretch {
+  readonly position: number;
+  readonly frame: number;
+  end: number;
+}
 
 export interface LoudspeakerOptions {
   readonly workletUrl?: string | URL;
@@ -31,6 +39,7 @@ export class Loudspeaker implements AudioSink {
   #raw = 0;
   #position = 0;
   #handler: SinkHandler | undefined;
+  readonly #stretches: Stretch[] = [];
 
   constructor(options: LoudspeakerOptions = {}) {
     this.#options = options;
@@ -73,6 +82,16 @@ export class Loudspeaker implements AudioSink {
 
   get position(): number {
     return this.#ring === undefined ? this.#position : this.#advanced(this.#ring.position);
+  }
+
+  reachedAt(position: number): number | undefined {
+    const stretch = this.#stretches.findLast((each) => each.position < position);
+    const { contextTime, performanceTime } = this.context?.getOutputTimestamp?.() ?? {};
+    if (!stretch || position > stretch.end || !contextTime || performanceTime === undefined) {
+      return undefined;
+    }
+    const frame = stretch.frame + position - stretch.position;
+    return performanceTime + (frame / this.context!.sampleRate - contextTime) * 1_000;
   }
 
   write(samples: Float32Array): void {
@@ -125,7 +144,16 @@ export class Loudspeaker implements AudioSink {
     this.#port?.postMessage(command, transfer);
   }
 
-  #reported({ position, flushedFrom, flushes = 0 }: PlaybackReport): void {
+  #reported({ position, from, frame, isEmpty, flushedFrom, flushes = 0 }: PlaybackReport): void {
+    if (from !== undefined && frame !== undefined) {
+      this.#stretches.push({ position: this.#advanced(from), frame, end: Infinity });
+      this.#stretches.splice(0, this.#stretches.length - KEPT_STRETCHES);
+      return;
+    }
+    const stretch = this.#stretches.at(-1);
+    if (stretch && (isEmpty || flushedFrom !== undefined)) {
+      stretch.end = this.#advanced(flushedFrom ?? position);
+    }
     if (flushedFrom !== undefined) {
       const playedTo = this.#advanced(flushedFrom);
       const dropped = this.#dropped.splice(0, flushes - this.#flushes);

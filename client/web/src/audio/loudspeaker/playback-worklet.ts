@@ -6,6 +6,11 @@ export type PlaybackCommand = { write: Float32Array } | { flush: true } | { clos
 /** From the worklet: positions as `RingBuffer` counts them. */
 export interface PlaybackReport {
   readonly position: number;
+  /** Sound begins after silence: at this position, as the context's frame was `frame`. */
+  readonly from?: number;
+  readonly frame?: number;
+  /** Nothing is left to play. */
+  readonly isEmpty?: boolean;
   /** Where a flush found it, and how many flushes that makes. */
   readonly flushedFrom?: number;
   readonly flushes?: number;
@@ -20,6 +25,8 @@ const REPORT_SAMPLES = 960;
 class PlaybackProcessor extends AudioWorkletProcessor {
   readonly #ring: RingBuffer;
   #reported = 0;
+  /** The context's frame less the position: constant while sound goes on. */
+  #offset: number | undefined;
   #isOpen = true;
 
   constructor(options: AudioWorkletNodeOptions) {
@@ -34,16 +41,22 @@ class PlaybackProcessor extends AudioWorkletProcessor {
     if (first === undefined) {
       return this.#isOpen;
     }
+    const from = this.#ring.position;
     const { count, flushedFrom } = this.#ring.read(first);
     for (const channel of others) {
       channel.set(first);
     }
     const { position } = this.#ring;
     const isEmpty = count > 0 && position === this.#ring.written;
+    const offset = (currentFrame - from) | 0;
+    if (count > 0 && offset !== this.#offset) {
+      this.#offset = offset;
+      this.#report({ position: from, from, frame: currentFrame });
+    }
     if (flushedFrom !== undefined) {
       this.#report({ position, flushedFrom, flushes: this.#ring.flushes });
     } else if (isEmpty || ((position - this.#reported) | 0) >= REPORT_SAMPLES) {
-      this.#report({ position });
+      this.#report({ position, isEmpty });
     }
     return this.#isOpen;
   }
