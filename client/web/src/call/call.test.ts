@@ -70,6 +70,18 @@ describe("a call on one connection", () => {
     expect(testbed.link.of("played").at(0)).toMatchObject({ position_ms: 500, is_complete: false, timestamp });
   });
 
+  it("takes what clocks are unsteady by for no pause, and more for one", () => {
+    testbed.speak(1);
+    testbed.link.say({ type: "speech", generation: 1, turn: 1, is_again: false });
+    testbed.answer(1, 100);
+    for (const lateMs of [0, 2.5, -2.5, 4, 5]) {
+      testbed.sink.beganAt = performance.now() + lateMs;
+      testbed.sink.play(200);
+    }
+    const begins = testbed.link.of("played").map((each) => each.timestamp! / 48 - each.position_ms);
+    expect(begins.map((each) => each - begins[0]!)).toEqual([0, 0, 0, 4, 4]);
+  });
+
   it("reports what was played at least every 250 ms", () => {
     testbed.link.say({ type: "speech", generation: 1, turn: 1, is_again: false });
     testbed.answer(1, 100);

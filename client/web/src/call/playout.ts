@@ -3,7 +3,7 @@ import type { PlayerHandler } from "../audio/player.js";
 import type { Position } from "../audio/playback.js";
 import type { Reply, VoiceEvent } from "../events.js";
 import type { Turns } from "./turns.js";
-import type { Malformed } from "../wire/codepoints.js";
+import { CLOCK_HZ, type Malformed } from "../wire/codepoints.js";
 import type { ClientMessage } from "../wire/messages.js";
 
 /** The parts of a call that depend on what was played. */
@@ -17,7 +17,13 @@ export interface PlayoutHandler {
   fault(fault: Malformed): void;
 }
 
+/** By how much the clocks of a page are unsteady: an answer that is less late than before has not paused. */
+const UNSTEADY_TICKS = (3 * CLOCK_HZ) / 1_000;
+
 export class Playout implements PlayerHandler {
+  /** Where the beginning of this utterance lies in media time. */
+  #anchor: { readonly utteranceId: number; readonly ticks: number } | undefined;
+
   constructor(private readonly call: PlayoutHandler) {}
 
   progressed(position: Position): void {
@@ -53,8 +59,20 @@ export class Playout implements PlayerHandler {
   }
 
   #report({ utteranceId, positionMs, isComplete, at }: Position): void {
-    const timestamp = at === undefined ? undefined : this.call.timestamp(at);
+    const timestamp = at === undefined ? undefined : this.#steady(utteranceId, positionMs, this.call.timestamp(at));
     this.call.send({ type: "played", generation: utteranceId, position_ms: positionMs, is_complete: isComplete, timestamp });
+  }
+
+  #steady(utteranceId: number, positionMs: number, timestamp: number | undefined): number | undefined {
+    if (timestamp === undefined) {
+      return undefined;
+    }
+    const played = (positionMs * CLOCK_HZ) / 1_000;
+    const ticks = timestamp - played;
+    const isSame = this.#anchor?.utteranceId === utteranceId && Math.abs(ticks - this.#anchor.ticks) < UNSTEADY_TICKS;
+    const anchor = isSame ? this.#anchor! : { utteranceId, ticks };
+    this.#anchor = anchor;
+    return anchor.ticks + played;
   }
 }
 
