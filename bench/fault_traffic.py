@@ -42,7 +42,7 @@ class Tally:
     misrouted: int = 0
     misdelivered: int = 0
     foreign: int = 0
-    """Answers to a client that no backend sent."""
+    """What a load balancer sent to a client and no backend had answered."""
     unmarked: int = 0
     """What others than the clients sent and the fallback gave some backend, as it may."""
     refused: int = 0
@@ -150,6 +150,7 @@ class Clients:
         self._sockets = [_udp_socket(ip) for _ in range(flows)]
         self.addresses = [normalise(sock.getsockname()) for sock in self._sockets]
         self._backends = backends
+        self._vips: set[Address] = set()
         self._selector = selectors.DefaultSelector()
         for flow, sock in enumerate(self._sockets):
             self._selector.register(sock, selectors.EVENT_READ, flow)
@@ -168,6 +169,7 @@ class Clients:
 
         Sending goes on beyond `duration_s` while `is_going_on`.
         """
+        self._vips.update(vips)
         begin = time.monotonic()
         number = 0
         while (elapsed := time.monotonic() - begin) < duration_s or is_going_on():
@@ -205,7 +207,9 @@ class Clients:
                     self._take(key.data, key.fileobj)  # type: ignore[arg-type]
 
     def _take(self, flow: int, sock: socket.socket) -> None:
-        answer = sock.recv(2048)
+        answer, source = sock.recvfrom(2048)
+        if normalise(source) not in self._vips:
+            return  # of another program: the port may have been its peer's before
         if len(answer) != _TAG.size or not answer.startswith(_MARK):
             self.tally.foreign += 1
             return
