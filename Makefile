@@ -61,7 +61,8 @@ prepared: tools $(PEERS) $(BROWSER) $(DEPLOY) $(AGENTS) web ## what the tests ne
 
 unit: setup prepared
 	$(BIN)/pytest --numprocesses auto tests/unit tests/property tests/sim
-	$(BIN)/pytest --numprocesses 3 --dist loadfile --durations 12 --ignore tests/unit --ignore tests/property --ignore tests/sim --ignore tests/browser --ignore tests/agents --ignore tests/images --ignore tests/kubernetes tests
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --durations 12 tests/integration tests/interop
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 12 $(foreach folder,unit property sim integration interop browser agents images kubernetes,--ignore tests/$(folder)) tests
 	$(BIN)/pytest --durations 12 tests/browser
 	$(AGENTS_VENV)/bin/pytest --numprocesses 4 --dist loadfile --durations 12 -m "not slow" tests/agents
 
