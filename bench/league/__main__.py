@@ -18,6 +18,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from bench.figures import commit
 from bench.league.implementations import IMPLEMENTATIONS, Implementation
 from voice_eval.evaluation import Evaluation, Plan, Result
 from voice_eval.network.condition import choose_conditions
@@ -174,6 +175,7 @@ def main() -> None:
 def _write(found: Sequence[Row], options: argparse.Namespace) -> None:
     RESULTS.mkdir(exist_ok=True)
     document = {
+        "commit": commit(),
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "options": vars(options),
         "rows": [asdict(row) for row in found],

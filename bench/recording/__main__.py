@@ -21,6 +21,7 @@ from unittest import mock
 
 import structlog
 
+from bench.figures import commit
 from bench.recording import processes
 from testbed.calls.recorded_call import CALLER_HZ, Comparison, NoiseAgent, TrueCall, compare, noise, say_at
 from testbed.calls.simulated_cluster import HOME, MOBILE, Plan, SimulatedCluster, make_certificate
@@ -133,7 +134,7 @@ def main() -> int:
                 )
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     real, faults = through_processes(arguments.processes)
-    document = {"minutes": arguments.minutes, "calls": rows, "processes": real, "faults": faults}
+    document = {"commit": commit(), "minutes": arguments.minutes, "calls": rows, "processes": real, "faults": faults}
     RESULTS.write_text(json.dumps(document, indent=1) + "\n")
     for fault in faults:
         print(fault, file=sys.stderr)

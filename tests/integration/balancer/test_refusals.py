@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.fault_daemon import Daemon
-from bench.fault_traffic import Backends, Clients, settings_text
+from bench.lb_faults.daemon import Daemon
+from bench.lb_faults.traffic import Backends, Clients, settings_text
 
 INSTEAD = 'quiclb_packets_total{decision="fallback",reason="backend-down"}'
 TIMEOUT_S = 40.0

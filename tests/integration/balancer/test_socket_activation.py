@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from bench.fault_traffic import settings_text
+from bench.lb_faults.traffic import settings_text
 from quiclb import unwrap
 from quiclb.datapath.base import Side
 from quiclb.datapath.linux.sockets import open_socket

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from bench.fault_daemon import Daemon, is_alive
-from bench.fault_traffic import Backends, Clients, Tally, settings_text
+from bench.lb_faults.daemon import Daemon, is_alive
+from bench.lb_faults.traffic import Backends, Clients, Tally, settings_text
 from quiclb.net.address import format_address
 from quiclb.net.spp import SppHeader, wrap
 

@@ -1,7 +1,7 @@
 """Faults under load: what a load balancer of two processes loses, and that nothing goes astray.
 
-`python -m bench.lb_faults [--seconds 6] [--rate 8000]` writes bench/results/lb-faults.md. It exits with an error if any
-datagram was misdelivered.
+`python -m bench.lb_faults [--seconds 6] [--rate 8000]` writes lb-faults.md and lb-faults.json under bench/results. It
+exits with an error if any datagram was misdelivered.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.fault_daemon import Daemon, children_of
-from bench.fault_traffic import Backends, Clients, Tally, settings_text
+from bench.figures import save
+from bench.lb_faults.daemon import Daemon, children_of
+from bench.lb_faults.traffic import Backends, Clients, Tally, settings_text
 from quiclb.net.address import format_address
 from quiclb.net.spp import SppHeader, wrap
 
-RESULTS: Final = Path(__file__).parent / "results" / "lb-faults.md"
+NAME: Final = "lb-faults"
 FLOWS: Final = 64
 ORPHAN_GRACE_S: Final = 10.0
 
@@ -210,7 +211,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=8000.0)
     parser.add_argument("--only", default="", help="scenarios whose name holds this")
     options = parser.parse_args()
-    strays = 0
+    faults: dict[str, dict[str, int]] = {}
     lines = list(_head(options.seconds, options.rate))
     for scenario in (scenario for scenario in SCENARIOS if options.only in scenario.name):
         with tempfile.TemporaryDirectory() as folder:
@@ -220,13 +221,19 @@ def main() -> None:
                 drops = testbed.receive_drops()
             finally:
                 testbed.close()
-        strays += tally.strays
-        cells = (scenario.name, tally.sent, tally.lost_inward, tally.lost_outward, drops, tally.strays)
-        lines.append("| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else cell for cell in cells) + " |")
+        faults[scenario.name] = {
+            "sent": tally.sent,
+            "lost_inward": tally.lost_inward,
+            "lost_outward": tally.lost_outward,
+            "in_full_queues": drops,
+            "astray": tally.strays,
+        }
+        counts = (f"{count:,}" for count in faults[scenario.name].values())
+        lines.append(f"| {scenario.name} | {' | '.join(counts)} |")
         print(lines[-1], flush=True)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text("\n".join(lines) + "\n")
-    if strays:
+    document = {"seconds": options.seconds, "rate": options.rate, "faults": faults}
+    save(NAME, document, "\n".join(lines), is_shown=False)
+    if strays := sum(each["astray"] for each in faults.values()):
         sys.exit(f"{strays} datagrams went astray")
 
 
