@@ -98,7 +98,7 @@ demo-phone: setup ## the spoken order as a telephone call, whose worker is kille
 serve: setup $(if $(shell command -v npm),web) ## keep the demonstration's cluster up, page and all (TOKENS=1: callers need a token)
 	@$(BIN)/python -m deploy.local.serve $(if $(TOKENS),--tokens)
 
-bench: setup tools $(PEERS) ## the claims beside a WebSocket and WebRTC, half an hour (QUICK=1: six minutes); bench/results/report.html (root, Go)
+bench: setup tools $(PEERS) ## the claims beside a WebSocket and WebRTC, 40 minutes (QUICK=1: six); bench/results/report.html (root, Go)
 	$(if $(QUICK),,@$(BIN)/python -m bench.lb.install)
 	$(BIN)/python -m bench.report $(if $(QUICK),--quick)
 

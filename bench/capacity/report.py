@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
 
 from bench.capacity.layers import LAYERS
 from bench.capacity.measure import Slope, Spread, Window
@@ -32,6 +35,11 @@ class Findings:
     missing: dict[str, str] = field(default_factory=dict)
     pair: Pair | None = None
 
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Findings:
+        """What `capacity.json` has as `findings`; raises `msgspec.ValidationError` for what another version wrote."""
+        return msgspec.convert(document, cls, strict=False, dec_hook=lambda kind, value: kind(value))
+
     @property
     def ramp(self) -> Ramp | None:
         """That of this tree's worker with codec and agent, the only server that answers whole utterances."""
@@ -44,12 +52,12 @@ def markdown(found: Findings) -> str:
         f"Capacity of a worker, loopback, {found.sessions} sessions unless said otherwise. CPU is the server process's "
         "own (user and system time), its core is its own, the callers run on others. A session sends 20 ms of Opus, "
         "two fifths of the time voice, with DTX gaps, and four pings a second. n windows: median (least to most).",
-        _trust(found),
+        trust(found),
         _worker(found),
     ]
     parts += [_layers(name, each) for name, each in found.profiles.items()]
     parts += [_memory(found.memory)] if found.memory else []
-    parts += [_servers(found), _levels(found)] if found.surveys else []
+    parts += [servers_table(found), _levels(found)] if found.surveys else []
     parts += [_pair(found.pair)] if found.pair else []
     sizing = sizing_rows(found)
     if sizing:
@@ -60,7 +68,8 @@ def markdown(found: Findings) -> str:
     return "\n\n".join(parts)
 
 
-def _trust(found: Findings) -> str:
+def trust(found: Findings) -> str:
+    """Whether the machine was quiet enough for the figures."""
     windows = [one for each in found.windows for one in each]
     windows += [one for each in found.surveys for one in each.windows]
     busy = [one.others for one in windows]
@@ -130,7 +139,8 @@ def _memory(points: Sequence[tuple[int, int]]) -> str:
     )
 
 
-def _servers(found: Findings) -> str:
+def servers_table(found: Findings) -> str:
+    """Cost, lateness, handshakes, sessions and memory of each server, and how they are counted."""
     rows = []
     for each in found.surveys:
         costs = Spread.of([one.cpu_ms_per_session_s for one in each.windows])

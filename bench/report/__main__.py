@@ -7,42 +7,33 @@ run. Results of benchmarks with commands of their own are in the report, too, wh
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import subprocess
 import sys
 import time
-from typing import Final
+from collections.abc import Mapping
 
 from bench.figures import RESULTS, commit
 from bench.report.claims import findings
 from bench.report.pages import as_html, as_markdown, summary_line
+from bench.report.plan import PLAN, Amount, Bench, asked
 from bench.report.plots import draw
 from bench.report.results import Run, is_current, read_results, read_runs, write_runs
-
-FULL: Final[dict[str, tuple[str, ...]]] = {
-    "setup_time": (),
-    "answering": (),
-    "moving": (),
-    "uplink": ("--seeds", "2"),
-    "gaps": ("--count", "5"),
-    "survival": ("--quick",),
-    "lb": ("--quick",),
-}
-"""What each is run with: those that have an hour or more of their own are quick here."""
-QUICK: Final[dict[str, tuple[str, ...]]] = {
-    "setup_time": ("--quick",),
-    "answering": ("--quick",),
-    "moving": ("--quick",),
-    "uplink": ("--seconds", "20", "--seeds", "1"),
-}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="those with peers alone, each of them quick")
+    parser.add_argument(
+        "--quick", action="store_true", help="those that say so in bench/report/plan.py, each of them quick"
+    )
     parser.add_argument("--only-report", action="store_true", help="run nothing")
     arguments = parser.parse_args()
-    asked = {} if arguments.only_report else QUICK if arguments.quick else FULL
-    failed = run_missing(asked, is_quick=arguments.quick)
+    wanted = {} if arguments.only_report else asked(is_quick=arguments.quick)
+    if arguments.quick and wanted:
+        left_out = [each.name for each in PLAN if each not in wanted]
+        print(f"left out by --quick, each has a command of its own: {', '.join(left_out)}", flush=True)
+    failed = run_missing(wanted, is_quick=arguments.quick)
     results = read_results(RESULTS)
     present = commit()
     markdown = as_markdown(RESULTS, results, read_runs(RESULTS), present, draw(results, RESULTS))
@@ -50,28 +41,33 @@ def main() -> int:
     (RESULTS / "report.html").write_text(as_html(markdown))
     print(f"{summary_line(findings(results))}: {RESULTS / 'report.md'} and report.html")
     for name in failed:
-        print(f"bench.{name} failed: the report has what was there before, if anything", file=sys.stderr)
+        print(f"{name} failed: the report has what was there before, if anything", file=sys.stderr)
     return 1 if failed else 0
 
 
-def run_missing(asked: dict[str, tuple[str, ...]], *, is_quick: bool) -> list[str]:
-    """Run each benchmark that is not current; returns those that failed."""
+def run_missing(wanted: Mapping[Bench, Amount], *, is_quick: bool) -> list[str]:
+    """Run each benchmark that is not current; returns those that failed. One whose tools are missing is left out."""
     present, runs, failed = commit(), read_runs(RESULTS), []
-    for number, (name, options) in enumerate(asked.items(), 1):
+    for number, (bench, amount) in enumerate(wanted.items(), 1):
+        name, place = bench.name, f"[{number} of {len(wanted)}]"
         has_result = name in read_results(RESULTS)
         if is_current(runs.get(name), present, is_quick=is_quick, has_result=has_result):
-            print(f"[{number} of {len(asked)}] {name}: has a result of this commit", flush=True)
+            print(f"{place} {name}: has a result of this commit", flush=True)
             continue
-        print(f"[{number} of {len(asked)}] {name}: runs", flush=True)
+        if missing := [tool for tool in bench.tools if shutil.which(tool) is None]:
+            print(f"{place} {name}: left out, it needs {' and '.join(missing)}", flush=True)
+            continue
+        print(f"{place} {name}: runs, {amount.minutes} minutes", flush=True)
         begun = time.monotonic()
-        done = subprocess.run([sys.executable, "-m", f"bench.{name}", *options], check=False)
+        environment = os.environ | dict(bench.environment)
+        done = subprocess.run([sys.executable, "-m", bench.module, *amount.options], check=False, env=environment)
         seconds = round(time.monotonic() - begun, 1)
         if done.returncode:
-            failed.append(name)
+            failed.append(bench.module)
             continue
         runs[name] = Run(present, is_quick, seconds)
         write_runs(RESULTS, runs)
-        print(f"[{number} of {len(asked)}] {name}: {seconds:.0f} s", flush=True)
+        print(f"{place} {name}: {seconds:.0f} s", flush=True)
     return failed
 
 

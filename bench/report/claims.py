@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
+from bench.lb.report.results import MEMORY_GROWTH_MB
+from bench.lb.report.results import Results as LbResults
+from bench.report.sections.balancing import bytes_per_address, rounds_of, speeds
+
 Results = Mapping[str, Any]
 ONE_ROUND_TRIP: Final = 1.25
 EIGHT_ROUND_TRIPS: Final = 7.5
@@ -18,7 +22,6 @@ UNNOTICED_MS: Final = 60.0
 """A wait for the next frame that a usual jitter buffer hides."""
 INAUDIBLE_MS: Final = 20.0
 BUDGET_MS: Final = 800.0
-MEMORY_GROWTH_MB: Final = 2.0
 
 
 class Verdict(Enum):
@@ -47,6 +50,8 @@ def _judged(claim: str, rule: Callable[[Results], tuple[Verdict, str]], results:
         return Finding(claim, *rule(results))
     except KeyError as missing:
         return Finding(claim, Verdict.UNMEASURED, f"there is no result with {missing}")
+    except ValueError as error:
+        return Finding(claim, Verdict.UNMEASURED, f"a result cannot be read, run it again: {error}")
 
 
 def set_up(results: Results) -> tuple[Verdict, str]:
@@ -145,14 +150,67 @@ def one_port(results: Results) -> tuple[Verdict, str]:
 
 
 def stateless(results: Results) -> tuple[Verdict, str]:
-    """Calls live through the load balancer's death, and its memory does not grow with clients."""
-    event = results["survival"]["events"]["load balancer killed and restarted"]
-    calls = event["calls"]
-    lost = sum(call["frames_lost"] for call in calls)
-    text = f"{len(calls)} calls whose load balancer was killed and restarted lost {lost} frames"
-    if lost:
+    """Calls live through its death, its memory does not grow with clients, and no datagram goes astray."""
+    parts = {
+        "calls (`make bench-survival`)": _calls_of_a_killed_balancer(results),
+        "memory (`make bench-lb`)": _memory_of_clients(results),
+        "faults (`make bench-lb-faults`)": _astray(results),
+    }
+    measured = {name: part for name, part in parts.items() if part is not None}
+    if not measured:
+        raise KeyError("survival")
+    text = "; ".join([*(said for _, said in measured.values()), *_speeds(results)])
+    if not all(is_good for is_good, _ in measured.values()):
         return Verdict.FAILS, text
-    return Verdict.HOLDS_AS, f"for calls; a routing map in Redis was not measured beside it ({text})"
+    missing = [name for name in parts if name not in measured]
+    if missing:
+        return Verdict.HOLDS_AS, f"as far as measured, not for {' and '.join(missing)} ({text})"
+    return Verdict.HOLDS, text
+
+
+def _calls_of_a_killed_balancer(results: Results) -> tuple[bool, str] | None:
+    event = results.get("survival", {}).get("events", {}).get("load balancer killed and restarted")
+    if event is None:
+        return None
+    lost = sum(call["frames_lost"] for call in event["calls"])
+    return not lost, f"{len(event['calls'])} calls whose load balancer was killed and restarted lost {lost} frames"
+
+
+def _memory_of_clients(results: Results) -> tuple[bool, str] | None:
+    """`None` after fewer addresses than tell anything, as in a quick run."""
+    if "lb" not in results:
+        return None
+    found = LbResults.from_document(results["lb"])
+    grown = None if found.ours is None else found.growth_mb(found.ours)
+    if grown is None:
+        return None
+    tables = {
+        run.implementation: bytes_per_address(run)
+        for run in found.memory
+        if run.samples and not run.implementation.startswith("quiclb")
+    }
+    addresses = max(run.addresses for run in found.memory if run.implementation == found.ours)
+    text = f"memory grew by {grown:.1f} MB over the last nine tenths of {addresses:,} client addresses"
+    if tables:
+        text += ", bytes for each client address: " + ", ".join(f"{name} {each:.0f}" for name, each in tables.items())
+    return grown <= MEMORY_GROWTH_MB, text
+
+
+def _astray(results: Results) -> tuple[bool, str] | None:
+    if "lb-faults" not in results:
+        return None
+    faults = results["lb-faults"]["faults"].values()
+    sent, astray = (sum(each[key] for each in faults) for key in ("sent", "astray"))
+    return not astray, f"{astray} of {sent:,} datagrams went astray in {len(faults)} conditions"
+
+
+def _speeds(results: Results) -> list[str]:
+    """What forwarding costs beside others: no part of the claim, and said with it."""
+    found = LbResults.from_document(results["lb"]) if "lb" in results else None
+    if found is None or found.ours is None:
+        return []
+    said = ", ".join(f"{name} {speed:.2f}" for name, speed in speeds(found).items())
+    return [f"datagrams per CPU second relative to {said} (rounds: {rounds_of(found, found.ours)})"] if said else []
 
 
 def budget(results: Results) -> tuple[Verdict, str]:

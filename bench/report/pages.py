@@ -11,7 +11,10 @@ from markdown_it import MarkdownIt
 from bench.figures import table
 from bench.report.advantages import advantages
 from bench.report.claims import Finding, Verdict, findings
+from bench.report.plan import BUDGET_MINUTES, PLAN, Amount, Bench
 from bench.report.results import Run
+from bench.report.sections import SECTIONS
+from bench.report.sections.quoted import UNREADABLE, quoted, unreadable
 
 _COLOURS: Final = {
     Verdict.HOLDS: "#1a7f37",
@@ -30,7 +33,7 @@ th { background: #f6f8fa; } img { max-width: 100%; } h2 { margin-top: 2.5rem; bo
 def as_markdown(
     folder: Path, results: Mapping[str, Any], runs: Mapping[str, Run], commit: str, pictures: Sequence[str]
 ) -> str:
-    """Conclusions first, then where a peer does better, then each benchmark as it printed itself."""
+    """Conclusions, where a peer does better, what each benchmark found, the plan, and the tables they printed."""
     verdicts = findings(results)
     better = advantages(results)
     parts = [
@@ -40,10 +43,11 @@ def as_markdown(
         "## Where a peer does better",
         "\n".join(f"- {each}" for each in better) or "In no figure that is compared here.",
         "## The figures that the README quotes",
-        _quoted(results),
+        quoted(results, {each.name: each.target for each in PLAN}),
     ]
-    parts += [f"![{Path(name).stem}]({name})" for name in pictures]
-    parts += [_peers(results), "## Each benchmark"]
+    parts += [_picture(name) for name in pictures]
+    parts += [_section(folder, each, results) for each in PLAN if each.name in SECTIONS]
+    parts += [_peers(results), _plan(results, runs), "## The tables that each benchmark printed"]
     parts += [_benchmark(folder, name, results[name], runs.get(name), commit) for name in results]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -67,23 +71,58 @@ def summary_line(found: Sequence[Finding]) -> str:
     )
 
 
-def _quoted(results: Mapping[str, Any]) -> str:
-    rows: list[list[object]] = []
-    if "setup_time" in results:
-        ways = results["setup_time"]["ways"]
-        cells = "; ".join(f"{way} {each['round_trips']['there']:.1f}" for way, each in ways.items())
-        rows.append(["round trips to a call's first audio byte", cells, "make bench-setup"])
-    if "answering" in results:
-        silences = results["answering"]["silence_ms"]
-        cells = "; ".join(f"{way} {each['1']['median']:.0f} ms" for way, each in silences.items())
-        rows.append(["silence in an answer, outage of 1 s", cells, "make bench-answering"])
-    if "moving" in results:
-        event = results["moving"]["events"]["new network"]
-        cells = "; ".join(
-            f"{way} {each['gap_ms']['median']:.0f} ms, {each['frames_lost']} lost" for way, each in event.items()
-        )
-        rows.append(["gap and frames lost at a new network", cells, "make bench-moving"])
-    return table(["what", "figure", "command"], rows) if rows else "None has been measured."
+def _section(folder: Path, bench: Bench, results: Mapping[str, Any]) -> str:
+    heading = f"## {bench.title}"
+    name = next((each for each in (bench.name, f"{bench.name}-quick") if each in results), None)
+    if name is None:
+        return f"{heading}\n\nNot measured; command: `make {bench.target}`."
+    try:
+        text = SECTIONS[bench.name](results[name])
+    except UNREADABLE as error:
+        return f"{heading}\n\nNot shown: {unreadable(error)}; command: `make {bench.target}`."
+    quick = " (a quick run)" if name != bench.name or results[name].get("is_quick") else ""
+    found = [path.relative_to(folder).as_posix() for each in bench.pictures for path in sorted(folder.glob(each))]
+    return "\n\n".join([heading, f"`make {bench.target}`{quick}", text, *map(_picture, found)])
+
+
+def _picture(name: str) -> str:
+    return f"![{Path(name).stem}]({name})"
+
+
+def _plan(results: Mapping[str, Any], runs: Mapping[str, Run]) -> str:
+    rows = [
+        [
+            each.title,
+            f"make {each.target}",
+            each.minutes,
+            _amount(each.full),
+            _amount(each.quick),
+            f"{runs[each.name].seconds / 60:.1f}" if each.name in runs else "",
+            "yes" if each.name in results or f"{each.name}-quick" in results else "not measured",
+        ]
+        for each in PLAN
+    ]
+    header = [
+        "benchmark",
+        "command",
+        "its minutes",
+        "of `make bench`",
+        "of `QUICK=1`",
+        "took here, minutes",
+        "has a result",
+    ]
+    note = (
+        f"`make bench` may take {BUDGET_MINUTES} minutes on two cores, once everything is built. Of the long ones it runs "
+        "a shorter form or nothing; their own commands run them whole. Minutes are budgets, beside what the last run "
+        "by `make bench` took. `QUICK=1` leaves out those without minutes in its column."
+    )
+    return f"## The plan\n\n{note}\n\n{table(header, rows)}"
+
+
+def _amount(amount: Amount | None) -> str:
+    if amount is None:
+        return "left out"
+    return f"{amount.minutes} ({' '.join(amount.options)})" if amount.options else str(amount.minutes)
 
 
 def _peers(results: Mapping[str, Any]) -> str:
@@ -102,6 +141,7 @@ def _benchmark(folder: Path, name: str, document: Mapping[str, Any], run: Run | 
     path = folder / f"{name}.md"
     if not path.exists():
         path = folder / name / "report.md"
-    text = path.read_text() if path.exists() else "It left no table."
-    lines = [line for line in text.splitlines() if not line.startswith("# ")]
+    if not path.exists():
+        return ""
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("# ")]
     return f"### {name}\n\n{note}{quick}\n\n".replace("\n\n\n\n", "\n\n") + "\n".join(lines).strip()

@@ -38,7 +38,7 @@ def _head(results: Results) -> str:
 
 
 def _goals(results: Results) -> str:
-    ours = next((name for name in results.versions if name.startswith("quiclb")), None)
+    ours = results.ours
     if ours is None:
         return ""
     rows = []
