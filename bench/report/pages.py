@@ -112,9 +112,9 @@ def _plan(results: Mapping[str, Any], runs: Mapping[str, Run]) -> str:
         "has a result",
     ]
     note = (
-        f"`make bench` may take {BUDGET_MINUTES} minutes on two cores, once everything is built. Of the long ones it runs "
-        "a shorter form or nothing; their own commands run them whole. Minutes are budgets, beside what the last run "
-        "by `make bench` took. `QUICK=1` leaves out those without minutes in its column."
+        f"`make bench` may take {BUDGET_MINUTES} minutes on two cores, once everything is built. Of the long ones it "
+        "runs a shorter form or nothing; their own commands run them whole. Minutes are budgets; beside them is what "
+        "the last run by `make bench` took. `QUICK=1` leaves out those without minutes in its column."
     )
     return f"## The plan\n\n{note}\n\n{table(header, rows)}"
 

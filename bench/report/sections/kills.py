@@ -24,7 +24,10 @@ def agents(document: Mapping[str, Any]) -> str:
         if each["killed"]
     ]
     header = ["way", "killed", "calls (kills)", *_COUNTED, "silence ms: median", "p99"]
-    note = "Ways without store or with a forgetful agent are controls, which must lose words or double effects."
+    note = (
+        "Silence is the longest one after the later of the kill and the end of the caller's speech. The way without "
+        "store and the one without journal are controls, which must lose words or double effects."
+    )
     return f"{note}\n\n{table(header, rows)}"
 
 
