@@ -46,7 +46,7 @@ def as_markdown(
         quoted(results, {each.name: each.target for each in PLAN}),
     ]
     parts += [_picture(name) for name in pictures]
-    parts += [_section(folder, each, results) for each in PLAN if each.name in SECTIONS]
+    parts += [_section(folder, each, results, runs, commit) for each in PLAN if each.name in SECTIONS]
     parts += [_peers(results), _plan(results, runs), "## The tables that each benchmark printed"]
     parts += [_benchmark(folder, name, results[name], runs.get(name), commit) for name in results]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -71,7 +71,7 @@ def summary_line(found: Sequence[Finding]) -> str:
     )
 
 
-def _section(folder: Path, bench: Bench, results: Mapping[str, Any]) -> str:
+def _section(folder: Path, bench: Bench, results: Mapping[str, Any], runs: Mapping[str, Run], commit: str) -> str:
     heading = f"## {bench.title}"
     name = next((each for each in (bench.name, f"{bench.name}-quick") if each in results), None)
     if name is None:
@@ -80,9 +80,10 @@ def _section(folder: Path, bench: Bench, results: Mapping[str, Any]) -> str:
         text = SECTIONS[bench.name](results[name])
     except UNREADABLE as error:
         return f"{heading}\n\nNot shown: {unreadable(error)}; command: `make {bench.target}`."
-    quick = " (a quick run)" if name != bench.name or results[name].get("is_quick") else ""
+    quick = " A quick run." if name != bench.name else ""
+    origin = f"Command: `make {bench.target}`.{_origin(results[name], runs.get(name), commit)}{quick}"
     found = [path.relative_to(folder).as_posix() for each in bench.pictures for path in sorted(folder.glob(each))]
-    return "\n\n".join([heading, f"`make {bench.target}`{quick}", text, *map(_picture, found)])
+    return "\n\n".join([heading, origin, text, *map(_picture, found)])
 
 
 def _picture(name: str) -> str:
@@ -135,13 +136,19 @@ def _peers(results: Mapping[str, Any]) -> str:
 
 
 def _benchmark(folder: Path, name: str, document: Mapping[str, Any], run: Run | None, commit: str) -> str:
-    made = document.get("commit", run.commit if run else "unknown")
-    note = "" if made == commit else f" Of another commit: `{made}`."
-    quick = " A quick run." if document.get("is_quick", run is not None and run.is_quick) else ""
     path = folder / f"{name}.md"
     if not path.exists():
         path = folder / name / "report.md"
     if not path.exists():
         return ""
     lines = [line for line in path.read_text().splitlines() if not line.startswith("# ")]
-    return f"### {name}\n\n{note}{quick}\n\n".replace("\n\n\n\n", "\n\n") + "\n".join(lines).strip()
+    origin = _origin(document, run, commit).strip()
+    return "\n\n".join([f"### {name}", *([origin] if origin else []), "\n".join(lines).strip()])
+
+
+def _origin(document: Mapping[str, Any], run: Run | None, commit: str) -> str:
+    """Say whether a result is of another commit, or quick."""
+    made = document.get("commit", run.commit if run else "unknown")
+    note = "" if made == commit else f" Of another commit: `{made}`."
+    is_quick = document.get("is_quick", run is not None and run.is_quick)
+    return note + (" A quick run." if is_quick else "")

@@ -10,6 +10,7 @@ from bench.report.sections import balancing, calls, endurance, kills, sizing
 Section = Callable[[Mapping[str, Any]], str]
 
 SECTIONS: Final[dict[str, Section]] = {
+    "survival": kills.survival,
     "lb": balancing.beside_others,
     "lb-faults": balancing.faults,
     "capacity": sizing.capacity,
@@ -24,4 +25,4 @@ SECTIONS: Final[dict[str, Section]] = {
     "attacks": endurance.attacks,
     "scale": sizing.scale,
 }
-"""By the name of the result. The others are told by the claims, and print their own tables."""
+"""By the name of the result. The claims judge the others, which print their own tables."""

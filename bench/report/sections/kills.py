@@ -1,11 +1,11 @@
-"""Calls whose worker, agent host or vendor was killed."""
+"""Calls that lost a worker, load balancer, store, agent host or vendor."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bench.figures import table
+from bench.figures import percentile, table
 
 _COUNTED: Final = (
     "failed",
@@ -14,6 +14,24 @@ _COUNTED: Final = (
     "wrong transcripts",
     "wrong states",
 )
+
+
+def survival(document: Mapping[str, Any]) -> str:
+    """One row for each event; a control must lose."""
+    rows = []
+    for name, event in document["events"].items():
+        calls = event["calls"]
+        gaps = [call["gap_ms"] for call in calls if call["gap_ms"] is not None]
+        rows.append(
+            [
+                name + (", control" if event["is_control"] else ""),
+                f"{len(calls)} ({event['times']})",
+                *(f"{percentile(gaps, percent):,.0f}" if gaps else "-" for percent in (50, 99)),
+                *(sum(call[key] for call in calls) for key in ("frames_lost", "words_lost")),
+            ]
+        )
+    header = ["event", "calls (times)", "longest wait for a frame, ms: median", "p99", "frames lost", "words lost"]
+    return f"Round trip {document['round_trip_ms']:g} ms.\n\n{table(header, rows)}"
 
 
 def agents(document: Mapping[str, Any]) -> str:

@@ -119,6 +119,14 @@ def hosts() -> Any:
     return json.loads(json.dumps({"cells": setting.documents(), "blocked": {"beside a blocked host": late}}))
 
 
+def survival() -> Any:
+    calls = [{"gap_ms": gap, "frames_lost": 0, "words_lost": 0} for gap in (700.0, 760.0, None)]
+    lost = [{"gap_ms": None, "frames_lost": 50, "words_lost": 3}]
+    events = {"worker killed": {"times": 2, "is_control": False, "calls": calls}}
+    events["no store"] = {"times": 1, "is_control": True, "calls": lost}
+    return {"round_trip_ms": 50.0, "events": events}
+
+
 def words() -> Any:
     row = {"path": "16 kHz", "audio lost": "5%", "voice": "all"}
     ways = {"without: orders right": "79 of 90", "hybrid: orders right": "87 of 90", "one stream: orders right": ""}
@@ -163,7 +171,8 @@ def scale() -> Any:
 
 
 ALL: Final = {
-    "lb": lb, "lb-faults": lb_faults, "capacity": capacity, "league": league, "pipelines": pipelines,
+    "survival": survival, "lb": lb, "lb-faults": lb_faults, "capacity": capacity, "league": league,
+    "pipelines": pipelines,
     "agents": agents, "hosts": hosts, "words": words, "recording": recording, "rollout": rollout, "soak": soak,
     "attacks": attacks, "scale": scale,
 }  # fmt: skip

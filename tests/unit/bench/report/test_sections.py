@@ -30,6 +30,8 @@ def text(name: str, **changes: Any) -> str:
 @pytest.mark.parametrize(
     ("name", "row"),
     [
+        ("survival", "| worker killed | 3 (2) | 700 | 760 | 0 | 0 |"),
+        ("survival", "| no store, control | 1 (1) | - | - | 50 | 3 |"),
         ("lb", "| C reference | 2.00 | 2.00 | 3 |"),
         ("lb", "| nginx stream | 10,000,000 | 20.0 | 420.0 | 40.0 |"),
         ("lb", "Envoy udp_proxy did not take part: not installed"),
@@ -61,7 +63,7 @@ def test_rolling_update_is_read_as_its_benchmark_writes_it(tmp_path: Path, monke
     monkeypatch.setattr(figures, "RESULTS", tmp_path)
     write(GOOD, is_quick=True)
     page = as_markdown(tmp_path, read_results(tmp_path), {}, "abc", [])
-    assert "`make bench-rollout` (a quick run)\n\n4 workers behind 2 load balancers in 60 s: 0 sessions lost" in page
+    assert " A quick run.\n\n4 workers behind 2 load balancers in 60 s: 0 sessions lost" in page
 
 
 def test_slope_above_its_bound_is_named() -> None:
