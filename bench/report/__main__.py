@@ -19,7 +19,7 @@ from bench.report.claims import findings
 from bench.report.pages import as_html, as_markdown, summary_line
 from bench.report.plan import PLAN, Amount, Bench, asked
 from bench.report.plots import draw
-from bench.report.results import Run, is_current, read_results, read_runs, write_runs
+from bench.report.results import Run, is_current, is_longer, read_results, read_runs, write_runs
 
 
 def main() -> int:
@@ -50,9 +50,12 @@ def run_missing(wanted: Mapping[Bench, Amount], *, is_quick: bool) -> list[str]:
     present, runs, failed = commit(), read_runs(RESULTS), []
     for number, (bench, amount) in enumerate(wanted.items(), 1):
         name, place = bench.name, f"[{number} of {len(wanted)}]"
-        has_result = name in read_results(RESULTS)
-        if is_current(runs.get(name), present, is_quick=is_quick, has_result=has_result):
+        document, run = read_results(RESULTS).get(name), runs.get(name)
+        if is_current(run, present, is_quick=is_quick, has_result=document is not None):
             print(f"{place} {name}: has a result of this commit", flush=True)
+            continue
+        if is_longer(run, document, present, amount.options):
+            print(f"{place} {name}: `make {bench.target}` left a longer one of this commit", flush=True)
             continue
         if missing := [tool for tool in bench.tools if shutil.which(tool) is None]:
             print(f"{place} {name}: left out, it needs {' and '.join(missing)}", flush=True)
@@ -64,6 +67,8 @@ def run_missing(wanted: Mapping[Bench, Amount], *, is_quick: bool) -> list[str]:
         seconds = round(time.monotonic() - begun, 1)
         if done.returncode:
             failed.append(bench.module)
+            runs[name] = Run(f"{present}-failed", is_quick, seconds)
+            write_runs(RESULTS, runs)
             continue
         runs[name] = Run(present, is_quick, seconds)
         write_runs(RESULTS, runs)

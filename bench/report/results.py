@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ LOG: Final = "runs.json"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a benchmark that ended well."""
+    """One run of a benchmark by `make bench`; one that failed has `-failed` behind its commit."""
 
     commit: str
     is_quick: bool
@@ -54,6 +54,22 @@ def is_current(run: Run | None, commit: str, *, is_quick: bool, has_result: bool
 
     Nothing is current where the tree has uncommitted changes, or git does not say which commit it is.
     """
-    if run is None or not has_result or not commit or commit.endswith("-dirty") or run.commit != commit:
+    if run is None or not has_result or not _is_named(commit) or run.commit != commit:
         return False
     return is_quick or not run.is_quick
+
+
+def is_longer(run: Run | None, document: Mapping[str, Any] | None, commit: str, options: Sequence[str]) -> bool:
+    """Whether a result of this commit is of the benchmark's own command, where `make bench` would write a quick one.
+
+    A result that `make bench` saw fail does not count: it is in the log as failed.
+    """
+    if "--quick" not in options or document is None or document.get("is_quick"):
+        return False
+    if run is not None and run.commit.startswith(commit):
+        return False
+    return _is_named(commit) and document.get("commit") == commit
+
+
+def _is_named(commit: str) -> bool:
+    return bool(commit) and not commit.endswith("-dirty")

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from bench.figures import commit
 from bench.lb.measure import DIRECT, Point
 from bench.lb.memory import MemoryRun
 from bench.lb.report.outcome import median, ratio
@@ -44,7 +45,7 @@ class Results:
         return msgspec.convert(document, cls, strict=False)
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=1, default=_plain)
+        return json.dumps({"commit": commit(), **dataclasses.asdict(self)}, indent=1, default=_plain)
 
     def capacity_of(self, implementation: str, traffic: Traffic, size: int, *, is_batched: bool) -> Point | None:
         wanted = (implementation, traffic, size, is_batched)

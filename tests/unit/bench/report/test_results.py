@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.report.pages import as_html, as_markdown
-from bench.report.results import Run, is_current, read_results, read_runs, write_runs
+from bench.report.results import Run, is_current, is_longer, read_results, read_runs, write_runs
 
 RUN = Run("abc", is_quick=False, seconds=9.0)
 
@@ -50,6 +51,25 @@ def test_benchmark_runs_again_unless_this_commit_has_a_run_as_good(
     run: Run | None, commit: str, is_quick: bool, has_result: bool, expected: bool
 ) -> None:
     assert is_current(run, commit, is_quick=is_quick, has_result=has_result) is expected
+
+
+@pytest.mark.parametrize(
+    ("run", "document", "commit", "options", "expected"),
+    [
+        (None, {"commit": "abc"}, "abc", ("--quick",), True),
+        (Run("old", is_quick=False, seconds=1), {"commit": "abc"}, "abc", ("--quick",), True),
+        (None, {"commit": "abc"}, "abc", (), False),
+        (None, {"commit": "abc", "is_quick": True}, "abc", ("--quick",), False),
+        (None, {"commit": "old"}, "abc", ("--quick",), False),
+        (None, {"commit": "abc-dirty"}, "abc-dirty", ("--quick",), False),
+        (None, None, "abc", ("--quick",), False),
+        (Run("abc-failed", is_quick=False, seconds=1), {"commit": "abc"}, "abc", ("--quick",), False),
+    ],
+)
+def test_quick_run_does_not_take_the_place_of_a_longer_one(
+    run: Run | None, document: dict[str, Any] | None, commit: str, options: tuple[str, ...], *, expected: bool
+) -> None:
+    assert is_longer(run, document, commit, options) is expected
 
 
 def test_page_names_what_is_of_another_commit(tmp_path: Path) -> None:
