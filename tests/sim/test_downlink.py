@@ -22,6 +22,8 @@ pytestmark = pytest.mark.usefixtures("both_ways")
 
 LECTURE_S = 14
 LECTURE = bytes(np.random.default_rng(1).normal(0, 3_000, LECTURE_S * 24_000).astype("<i2"))
+STORY_PIECES = 32
+STORY = LECTURE[: 8 * 48_000]
 TARGET_S, CAP_S = 4.0, 5.0
 
 
@@ -46,6 +48,33 @@ class _Lecture(Conversation):
         self.emit(Reply(text))
         self.emit(ReplyAudio(LECTURE))
         self.emit(ReplyEnded())
+
+
+class Teller(Agent):
+    """An agent that makes an answer of 8 s in pieces, over more than 2 s, and cannot say it again."""
+
+    name = "teller"
+    input_rate_hz = 16_000
+    output_rate_hz = 24_000
+
+    def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> _Telling:
+        return _Telling(emit)
+
+
+class _Telling(Conversation):
+    def greet(self) -> None:
+        self.emit(Reply("a story"))
+        self._tell(0)
+
+    def hear(self, audio: UserAudio) -> None: ...
+
+    def _tell(self, piece: int) -> None:
+        if piece == STORY_PIECES:
+            self.emit(ReplyEnded())
+            return
+        size = len(STORY) // STORY_PIECES
+        self.emit(ReplyAudio(STORY[piece * size : (piece + 1) * size]))
+        asyncio.get_running_loop().call_later(0.07, self._tell, piece + 1)
 
 
 @dataclass
@@ -79,13 +108,15 @@ class Outcome:
     underrun_ms: int
 
 
-def lecture(certificate: DevelopmentCertificate, outages: list[tuple[float, float]]) -> Outcome:
-    """Listen to the whole lecture over a path with these outages, each from and to so many seconds of the call."""
+def lecture(
+    certificate: DevelopmentCertificate, outages: list[tuple[float, float]], agent: type[Agent] = Lecturer
+) -> Outcome:
+    """Listen to all that the agent says over a path with these outages, each from and to so many seconds."""
 
     async def scenario(sim: Simulation) -> Outcome:
         session = (("downlink_target_s", TARGET_S), ("downlink_cap_s", CAP_S))
         plan = Plan(Profile(delay_s=0.05), workers=1, session=session)
-        cluster = SimulatedCluster(sim, certificate, lambda name: Lecturer(), plan)
+        cluster = SimulatedCluster(sim, certificate, lambda name: agent(), plan)
         await cluster.start()
         loudspeaker, leads_s = Loudspeaker(), []
 
@@ -133,3 +164,13 @@ def test_an_outage_shorter_than_the_buffer_leaves_no_gap(certificate: Developmen
 
 def test_an_outage_longer_than_the_buffer_leaves_a_gap(certificate: DevelopmentCertificate) -> None:
     assert lecture(certificate, [(5.0, 5.0 + CAP_S + 2)]).loudspeaker.longest_silence_s > 1.0
+
+
+@pytest.mark.parametrize("outages", [[(0.8, 2.0)], [(0.8, 3.0)], [(0.6, 9.0)], [(0.5, 1.7), (2.4, 4.0)]])
+def test_an_answer_that_is_being_made_goes_on_at_the_same_worker(
+    certificate: DevelopmentCertificate, outages: list[tuple[float, float]]
+) -> None:
+    """Each byte once and in order, though the agent says nothing again: what it made meanwhile was held."""
+    outcome = lecture(certificate, outages, Teller)
+    assert outcome.resumes >= len(outages)
+    assert outcome.loudspeaker.sound == STORY

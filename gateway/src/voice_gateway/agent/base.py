@@ -410,6 +410,8 @@ class Conversation:
     def say_again(self, text: str) -> None:
         """Stop the current reply and emit `text`, an earlier reply that was not played whole, as a `Reply` again.
 
+        Called where the worker does not hold the reply's audio, above all at another one than made it; an operator's
+        text comes this way, too.
         The text must be exactly this one. Default: nothing, for an agent that cannot repeat itself.
         """
 

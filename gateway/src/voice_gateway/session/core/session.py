@@ -327,7 +327,7 @@ class Session:
         if not self._machine.advance(SessionInput.LOST):
             return self.left(reason)
         self._detached_at = now
-        self.utterances.abandon()
+        self.utterances.hold()
         return self._send_drain(now)
 
     def left(self, reason: str) -> Sequence[Effect]:
@@ -352,8 +352,9 @@ class Session:
     ) -> Sequence[Effect]:
         """The caller is back over a new transport; call `lost` first where the old one is still there.
 
-        `token` is for the next resume. The agent says again what was not played; a caller with a gap (`has_gap`), who
-        cannot send again what was not understood, gets a summary of the conversation.
+        `token` is for the next resume. The caller gets what it has not played of the answers that were made here, and
+        the rest as it is made; what was made at another worker the agent says again. A caller with a gap (`has_gap`),
+        who cannot send again what was not understood, gets a summary of the conversation.
         """
         codec = agreement.codec
         if not self._machine.advance(SessionInput.RESUME):
@@ -378,7 +379,7 @@ class Session:
         if tracker.messages.acked is not None and tracker.messages.is_spoken:
             effects.append(Send(Received(number=tracker.messages.acked)))
         effects += self.messages.due()
-        again = (Greet(is_after_gap=True),) if has_gap else self.turns.say_again(resume)
+        again = self.turns.greet_again() if has_gap else self.turns.go_on(resume, now)
         effects += again
         if is_restored and not again and not tracker.has_answered:
             effects.append(Greet())

@@ -148,6 +148,11 @@ class TurnLatencies:
             tts_ms=_rounded(figures.get(Figure.TTS_TTFB)),
         )
 
+    def renumbered(self, former_id: int, utterance_id: int) -> None:
+        """The answer `former_id`, of which no audio was sent, goes on as `utterance_id`."""
+        if self._speaking is not None and self._speaking.utterance_id == former_id and not self._has_sound:
+            self._speaking.utterance_id = utterance_id
+
     def reply_ended(self, now: float) -> None:
         """All audio of the answer was made."""
         if self._speaking is not None and self._replied_at is not None:

@@ -18,6 +18,7 @@ from voice_gateway.agent.base import (
 )
 from voice_gateway.session.core.effects import (
     Close,
+    EndSpeech,
     Finish,
     Greet,
     ResumeConversation,
@@ -121,11 +122,34 @@ class TestResume:
         assert session.audio_received(frame(9), 2.1) == ()
         assert session.audio_received(frame(10), 2.1)
 
-    def test_says_again_what_was_not_played(self, session):
+    def test_goes_on_with_what_was_not_played_and_is_still_being_made(self, session):
         session.agent_emitted(Reply("One. Two."), 0.5)
         session.agent_emitted(ReplyAudio(ONE_SECOND), 0.5)
-        session.agent_emitted(ReplyEnded(), 0.5)
         session.lost("gone", 1.0)
+        assert session.agent_emitted(ReplyAudio(ONE_SECOND), 1.5) == ()
+        effects = session.resume(AGREED, back(utterance_id=1, next_utterance_id=1, position_ms=600), "second", 2.0)
+        assert not of(effects, SayAgain)
+        assert sent(effects, Speech) == [Speech(utterance_id=2, turn=0, is_again=True)]
+        assert of(effects, Speak) == [Speak(2, bytes(int(1.4 * 48_000)))]
+        assert of(session.agent_emitted(ReplyAudio(b"more"), 2.1), Speak) == [Speak(2, b"more")]
+        assert of(session.agent_emitted(ReplyEnded(), 2.2), EndSpeech) == [EndSpeech(2)]
+        (line,) = session.tracker.record().transcript
+        assert (line.text, line.utterance_id, line.skipped_ms) == ("One. Two.", 2, 600)
+
+    def test_goes_on_with_each_answer_that_was_made_meanwhile(self, session):
+        session.lost("gone", 1.0)
+        for text in ("One.", "Two."):
+            session.agent_emitted(Reply(text), 1.1)
+            session.agent_emitted(ReplyAudio(ONE_SECOND), 1.1)
+            session.agent_emitted(ReplyEnded(), 1.1)
+        effects = session.resume(AGREED, back(), "second", 2.0)
+        assert [each.utterance_id for each in sent(effects, Speech)] == [3, 4]
+        assert of(effects, Speak) == [Speak(3, ONE_SECOND), Speak(4, ONE_SECOND)]
+        assert of(effects, EndSpeech) == [EndSpeech(3), EndSpeech(4)]
+
+    def test_says_again_what_was_not_played_and_made_at_another_worker(self, session):
+        session.agent_emitted(Reply("One. Two."), 0.5)
+        session = Session(IDENTITY, LIMITS, 0.0, record=session.tracker.record())
         effects = session.resume(AGREED, back(utterance_id=1, next_utterance_id=1, position_ms=600), "second", 2.0)
         assert of(effects, SayAgain) == [SayAgain("One. Two.")]
         assert sent(session.agent_emitted(Reply("One. Two."), 2.0), Speech) == [
@@ -137,13 +161,23 @@ class TestResume:
 
     def test_says_it_again_from_where_it_was_cut_off_a_second_time(self, session):
         session.agent_emitted(Reply("One. Two."), 0.5)
-        session.lost("gone", 1.0)
+        session = Session(IDENTITY, LIMITS, 0.0, record=session.tracker.record())
         session.resume(AGREED, back(utterance_id=1, next_utterance_id=1, position_ms=300), "second", 2.0)
         session.agent_emitted(Reply("One. Two."), 2.0)
-        session.lost("gone", 2.5)
+        session = Session(IDENTITY, LIMITS, 2.5, record=session.tracker.record())
         session.resume(AGREED, back(token="second", utterance_id=2, next_utterance_id=2, position_ms=300), "third", 3.0)
         session.agent_emitted(Reply("One. Two."), 3.0)
         (speak,) = of(session.agent_emitted(ReplyAudio(ONE_SECOND), 3.0), Speak)
+        assert len(speak.pcm) == 0.4 * 48_000
+
+    def test_goes_on_from_where_it_was_cut_off_a_second_time(self, session):
+        session.agent_emitted(Reply("One. Two."), 0.5)
+        session.agent_emitted(ReplyAudio(ONE_SECOND), 0.5)
+        session.lost("gone", 1.0)
+        session.resume(AGREED, back(utterance_id=1, next_utterance_id=1, position_ms=300), "second", 2.0)
+        session.lost("gone", 2.5)
+        again = back(token="second", utterance_id=2, next_utterance_id=2, position_ms=300)
+        (speak,) = of(session.resume(AGREED, again, "third", 3.0), Speak)
         assert len(speak.pcm) == 0.4 * 48_000
 
     def test_says_nothing_again_that_was_played_or_interrupted(self, session):
@@ -208,11 +242,10 @@ class TestResume:
         session.agent_emitted(Finished(), 0.5)
         session.lost("gone", 0.8)
         effects = session.resume(AGREED, back(utterance_id=1, next_utterance_id=1, position_ms=400), "second", 1.0)
-        assert of(effects, SayAgain) == [SayAgain("Your total is five.")]
-        assert sent(session.agent_emitted(Reply("Your total is five."), 1.0), Speech)
-        session.message_received(Bye(frames=10), 1.1)
-        (speak,) = of(session.agent_emitted(ReplyAudio(ONE_SECOND), 1.2), Speak)
+        (speak,) = of(effects, Speak)
         assert len(speak.pcm) == 0.6 * 48_000
+        session.utterances.sent(2, len(speak.pcm), 1.0)
+        session.message_received(Bye(frames=10), 1.1)
         session.agent_emitted(Finished(), 1.3)
         for revision in range(session.tracker.revision + 1):
             session.saved(revision, 1.4)

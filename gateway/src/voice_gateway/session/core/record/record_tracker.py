@@ -145,6 +145,16 @@ class RecordTracker:
         self._transcript.append(Line(lines[-1].turn, "agent", text, utterance_id, skipped_ms))
         self._revise()
 
+    def renumbered(self, former_id: int, utterance_id: int, skipped_ms: int) -> int:
+        """The rest of the answer `former_id`, behind `skipped_ms`, is now `utterance_id`; return its turn."""
+        self._utterance_id = max(utterance_id, self._utterance_id)
+        self._revise()
+        for position, line in enumerate(self._transcript):
+            if line.utterance_id == former_id:
+                self._transcript[position] = replace(line, utterance_id=utterance_id, skipped_ms=skipped_ms)
+                return line.turn
+        return self.turn  # its line was too old to be kept
+
     def interrupted(self, cuts: tuple[Cut, ...]) -> None:
         """Answers were cut off: the transcript keeps what was played, not what was to be said."""
         said = {cut.utterance_id: cut.said for cut in cuts}

@@ -23,6 +23,7 @@ from voice_gateway.agent.base import (
 from voice_gateway.session.core.effects import (
     Effect,
     EndSpeech,
+    Greet,
     Interrupt,
     ReportPlayback,
     ReportPlayed,
@@ -32,7 +33,7 @@ from voice_gateway.session.core.effects import (
     Speak,
 )
 from voice_gateway.session.core.record.record_tracker import RecordTracker
-from voice_gateway.session.core.speech.utterances import Utterances
+from voice_gateway.session.core.speech.utterances import Continuation, Utterances
 from voice_gateway.session.stats.turn_latency import Figure, TurnLatencies
 from voice_gateway.session.stats.uplink_statistics import UplinkStatistics
 from voice_gateway.store.base import Line
@@ -72,7 +73,7 @@ class Turns:
     ) -> Sequence[Effect]:
         """Take an event of the agent; `through_sequence` is the last frame that a final transcript includes.
 
-        While no caller `is_attached`, answers go into the record, to be said again later.
+        While no caller `is_attached`, answers are held until one is back, and go into the record.
         """
         match event:
             case UserStartedSpeaking(_, onset):
@@ -115,23 +116,52 @@ class Turns:
         played_ms = self._utterances.oldest_played_ms(message.utterance_id)
         return NOTHING if played_ms is None else (ReportPlayed(played_ms),)
 
-    def say_again(self, resume: Resume) -> Sequence[Effect]:
-        """Have the agent say again what the caller, who is back, has not played, and know what the caller has."""
+    def go_on(self, resume: Resume, now: float) -> Sequence[Effect]:
+        """Go on with what the caller, who is back, has not played, and know what it has.
+
+        Where this worker holds what was made of it, that is sent; what it does not hold the agent says again.
+        """
         played = tuple(
             ReportPlayback(PlaybackFinished(each.text, each.played_ms))
             for each in self._utterances.recovered(resume.next_utterance_id)
         )
         newest = self._utterances.utterance_id
         self._utterances.utterance_id = max(newest, min(resume.utterance_id, newest + _MOST_UNSAVED_ANSWERS))
-        lines = self._tracker.unsaid(resume.next_utterance_id)[-_MOST_SAID_AGAIN:]
+        lines = self._tracker.unsaid(resume.next_utterance_id)
+        held_ids = self._utterances.held_ids
+        if held_ids and all(line.utterance_id in held_ids for line in lines):
+            continued = self._utterances.go_on(resume.next_utterance_id, resume.position_ms, now)
+            return (*played, *self._continued(continued, now))
+        self._utterances.let_go()
+        return (*played, *self._say_again(lines[-_MOST_SAID_AGAIN:], resume))
+
+    def greet_again(self) -> Sequence[Effect]:
+        """The caller is back after a gap: what was being said is not said again."""
+        self._utterances.let_go()
+        return (Greet(is_after_gap=True),)
+
+    def _continued(self, continued: Sequence[Continuation], now: float) -> Sequence[Effect]:
+        effects: list[Effect] = []
+        for position, each in enumerate(continued):
+            turn = self._tracker.renumbered(each.former_id, each.utterance_id, each.skipped_ms)
+            is_again = position == 0 and each.is_begun
+            effects.append(Send(Speech(utterance_id=each.utterance_id, turn=turn, is_again=is_again)))
+            self.latencies.renumbered(each.former_id, each.utterance_id)
+            if each.pcm:
+                effects += self._speak(each.utterance_id, each.pcm, now)
+            if each.is_ended:
+                effects.append(EndSpeech(each.utterance_id))
+        return effects
+
+    def _say_again(self, lines: tuple[Line, ...], resume: Resume) -> Sequence[Effect]:
         if not lines:
-            return played
+            return NOTHING
         is_begun = lines[0].utterance_id == resume.next_utterance_id
         skipped_ms = min(lines[0].skipped_ms + (resume.position_ms if is_begun else 0), _LONGEST_ANSWER_MS)
         self._again = _Again(
             lines, " ".join(line.text for line in lines), skipped_ms, is_begun or lines[0].skipped_ms > 0
         )
-        return (*played, SayAgain(self._again.text))
+        return (SayAgain(self._again.text),)
 
     def _reword(self, text: str) -> Sequence[Effect]:
         turn = self._tracker.reworded(self._utterances.reword(text), text)
@@ -149,7 +179,7 @@ class Turns:
         played_ms, cuts = interrupted
         self._tracker.interrupted(cuts)
         self.latencies.interrupted(self._tracker.turn, onset, now)
-        resets = (ResetSpeech(cut.utterance_id) for cut in cuts)
+        resets = (ResetSpeech(cut.utterance_id) for cut in cuts if not cut.is_held)
         played = (ReportPlayback(PlaybackFinished(cut.said, cut.played_ms, is_interrupted=True)) for cut in cuts)
         newest = cuts[-1].utterance_id
         flush = Send(Flush(utterance_id=newest, sequence=onset))
@@ -179,7 +209,7 @@ class Turns:
             self._tracker.answered(utterance_id, text)
         self.latencies.replied(turn, utterance_id, now)
         if not is_attached:
-            self._utterances.abandon()
+            self._utterances.hold()
         transcript = (Send(Transcript(turn=turn, role="agent", text=text, is_final=True)),) if text else ()
         return (*ended, *transcript, Send(Speech(utterance_id=utterance_id, turn=turn, is_again=is_again)))
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from voice_gateway.session.core.speech.agent_audio import AgentAudio
+from voice_gateway.session.core.speech.pending_audio import PendingAudio
 
 _MOST_OUTSTANDING = 64
+_MOST_KEPT_S = 60
+"""Audio sent and not reported as played that is kept for a resume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,8 @@ class Cut:
     utterance_id: int
     said: str
     played_ms: int
+    is_held: bool = False
+    """Whether its connection was lost before, and nothing of it is on its way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +33,28 @@ class WholePlayback:
     played_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What was held of the utterance `former_id` while no caller was there, now the utterance `utterance_id`.
+
+    `pcm` is what was made of it from `skipped_ms` on; unless it `is_ended`, the rest is being made.
+    """
+
+    former_id: int
+    utterance_id: int
+    text: str
+    skipped_ms: int
+    is_begun: bool
+    pcm: bytes
+    is_ended: bool
+
+
 class Utterances:
     """Numbers the utterances of one session from 1, and owns how much of each was made, sent and played.
 
     Played is at most sent. What was said of an utterance (`interrupt`) and how much may be sent now (`Pacer`) both
-    follow from these positions. Sent and played belong to a connection: call `abandon` when it is lost.
+    follow from these positions. Sent and played belong to a connection: call `hold` when it is lost, and `recovered`,
+    `held_ids`, and `go_on` or `let_go` when the caller is back.
     """
 
     def __init__(self, audio: AgentAudio, utterance_id: int = 0) -> None:
@@ -43,12 +66,13 @@ class Utterances:
         self._samples_per_ms = audio.output_rate_hz / 1000
         self._bytes_per_ms = self._samples_per_ms * self._sample_bytes
         self._utterances: dict[int, _Utterance] = {}
-        self._abandoned: tuple[_Utterance, ...] = ()
+        self._held: list[_Utterance] = []
+        """What was not played when the connection was lost, or was begun since."""
         self._speaking: _Utterance | None = None
         self._playing_id = 0
         """The newest utterance that the caller has reported. It plays in order: those before it are over."""
         self._dropped_id = 0
-        """The newest utterance of those that were interrupted or abandoned."""
+        """The newest utterance of those that were interrupted or held."""
         self._evicted_ms = 0.0
         """Sent of utterances beyond the most that are kept, and not reported since."""
         self._buffered_ms = 0.0
@@ -83,7 +107,7 @@ class Utterances:
     def begin(self, text: str, skipped_ms: int = 0) -> int:
         """Number a new utterance, of which `skipped_ms` are not said again; first call `end` for one being made."""
         self.utterance_id += 1
-        skip_bytes = int(skipped_ms * self._samples_per_ms) * self._sample_bytes
+        skip_bytes = self._byte_at(skipped_ms)
         self._speaking = _Utterance(self.utterance_id, text, skipped_ms, skip_bytes)
         self._utterances[self.utterance_id] = self._speaking
         if len(self._utterances) > _MOST_OUTSTANDING:
@@ -91,15 +115,19 @@ class Utterances:
         return self.utterance_id
 
     def add(self, pcm: bytes, now: float) -> bytes:
-        """Take audio of the utterance that is being made, and return what of it is to be spoken."""
+        """Take audio of the utterance that is being made, and return what of it is to be spoken now."""
         utterance = self._speaking
         if utterance is None:
             return b""
         skipped = min(utterance.skip_bytes, len(pcm))
         utterance.skip_bytes -= skipped
-        utterance.made_bytes += len(pcm) - skipped
-        self.speech_until = max(self.speech_until, now) + (len(pcm) - skipped) / self._bytes_per_ms / 1000
-        return pcm[skipped:] if skipped else pcm
+        spoken = pcm[skipped:] if skipped else pcm
+        utterance.made_bytes += len(spoken)
+        utterance.kept.append(spoken)
+        if self._is_held(utterance):
+            return b""
+        self._will_speak(len(spoken), now)
+        return spoken
 
     def reword(self, text: str) -> int:
         """The newest utterance has this text, also where its connection was lost; return its ID."""
@@ -108,12 +136,12 @@ class Utterances:
         return self.utterance_id
 
     def end(self) -> int | None:
-        """All audio was made; return the utterance's ID, or `None` if none is being made."""
+        """All audio was made; return the utterance's ID, or `None` if none is being made, or the caller is away."""
         utterance, self._speaking = self._speaking, None
         if utterance is None:
             return None
         utterance.is_ended = True
-        return utterance.utterance_id
+        return None if self._is_held(utterance) else utterance.utterance_id
 
     def sent(self, utterance_id: int, byte_count: int, now: float) -> None:
         """So much of the utterance's audio was given to the transport; one that was interrupted does not count."""
@@ -127,6 +155,7 @@ class Utterances:
             self._evicted_ms += duration_ms
         else:
             utterance.sent_bytes += byte_count
+            self._limit_kept()
 
     def played(self, utterance_id: int, position_ms: int, is_complete: bool, now: float) -> WholePlayback | None:
         """Take the caller's report, and return the utterance if it has now been played to its end.
@@ -141,6 +170,7 @@ class Utterances:
         sent_ms = math.ceil(utterance.sent_bytes / self._bytes_per_ms)
         utterance.played_ms = sent_ms if is_complete else max(utterance.played_ms, min(position_ms, sent_ms))
         utterance.is_complete |= is_complete and utterance.is_ended
+        utterance.keep_from(self._byte_at(utterance.played_ms))
         if utterance.sent_bytes and utterance_id >= self._playing_id:
             self._playing_id = utterance_id
             self._restart_estimate(now)
@@ -158,45 +188,109 @@ class Utterances:
             return None
         return oldest.skipped_ms + oldest.played_ms
 
-    def recovered(self, next_utterance_id: int) -> tuple[WholePlayback, ...]:
-        """Return what was abandoned of those that the caller had played: all before `next_utterance_id`; once."""
-        abandoned, self._abandoned = self._abandoned, ()
-        return tuple(
-            WholePlayback(each.text, round(each.skipped_ms + each.made_bytes / self._bytes_per_ms))
-            for each in abandoned
-            if each.is_ended and each.utterance_id < next_utterance_id
-        )
-
-    def abandon(self) -> None:
-        """The connection is gone, and with it what was not played: it will be said again as a new utterance, or not."""
-        self._abandoned += tuple(each for each in self._utterances.values() if not each.is_complete)
+    def hold(self) -> None:
+        """The connection is gone: keep what was not played, and what is being made, for when the caller is back."""
+        self._held += (each for each in self._utterances.values() if not each.is_complete)
         self._utterances.clear()
-        self._drop_speaking()
+        self._dropped_id = self.utterance_id
         self.speech_until = 0.0
         self._evicted_ms = self._buffered_ms = 0.0
         self._estimated_at = None
+
+    @property
+    def held_ids(self) -> frozenset[int]:
+        """The utterances that `go_on` would go on with."""
+        return frozenset(each.utterance_id for each in self._held)
+
+    def recovered(self, next_utterance_id: int) -> tuple[WholePlayback, ...]:
+        """Return what was held of those that the caller had played: all before `next_utterance_id`; once."""
+        played = [each for each in self._held if each.is_ended and each.utterance_id < next_utterance_id]
+        self._held = [each for each in self._held if each not in played]
+        return tuple(
+            WholePlayback(each.text, round(each.skipped_ms + each.made_bytes / self._bytes_per_ms)) for each in played
+        )
+
+    def go_on(self, next_utterance_id: int, position_ms: int, now: float) -> Sequence[Continuation]:
+        """Go on with what is held, as new utterances, from `position_ms` of `next_utterance_id`.
+
+        Of one before it that is still being made, the caller has played all that was sent.
+        """
+        held, self._held = self._held, []
+        return [self._continue(each, next_utterance_id, position_ms, now) for each in held]
+
+    def let_go(self) -> None:
+        """Forget what is held: it is said again as a new utterance, or not at all."""
+        if self._speaking is not None and self._is_held(self._speaking):
+            self._speaking = None
+        self._held = []
+
+    def _continue(self, former: _Utterance, next_utterance_id: int, position_ms: int, now: float) -> Continuation:
+        begin = former.kept_from
+        if former.utterance_id == next_utterance_id:
+            begin = self._byte_at(position_ms)
+        elif former.utterance_id < next_utterance_id:
+            begin = former.sent_bytes
+        former.keep_from(begin)
+        pcm = former.kept.take(len(former.kept))
+        skipped_ms = former.skipped_ms + round(former.kept_from / self._bytes_per_ms)
+        self.utterance_id += 1
+        utterance = _Utterance(self.utterance_id, former.text, skipped_ms, former.skip_bytes, len(pcm))
+        utterance.kept.append(pcm)
+        utterance.is_ended = former.is_ended
+        self._utterances[self.utterance_id] = utterance
+        if self._speaking is former:
+            self._speaking = utterance
+        self._will_speak(len(pcm), now)
+        is_begun = former.utterance_id <= next_utterance_id or former.skipped_ms > 0
+        return Continuation(
+            former.utterance_id, self.utterance_id, former.text, skipped_ms, is_begun, pcm, former.is_ended
+        )
 
     def interrupt(self, now: float) -> tuple[int, tuple[Cut, ...]] | None:
         """The caller spoke: return how much of the newest utterance was played in ms, and all that were cut off.
 
         `None` means that nothing was being said.
         """
-        outstanding = [each for each in self._utterances.values() if not each.is_complete]
+        held = {each.utterance_id for each in self._held}
+        outstanding = [*self._held, *(each for each in self._utterances.values() if not each.is_complete)]
         if not outstanding:
             return None
+        self._held = []
         self._utterances = {key: each for key, each in self._utterances.items() if each.is_complete}
-        self._drop_speaking()
+        self._speaking = None
+        self._dropped_id = self.utterance_id
         self.speech_until = now
         self._restart_estimate(now)
         cuts = (
-            Cut(each.utterance_id, each.said(each.made_bytes / self._bytes_per_ms), each.skipped_ms + each.played_ms)
+            Cut(
+                each.utterance_id,
+                each.said(each.made_bytes / self._bytes_per_ms),
+                each.skipped_ms + each.played_ms,
+                each.utterance_id in held,
+            )
             for each in outstanding
         )
         return outstanding[-1].played_ms, tuple(cuts)
 
-    def _drop_speaking(self) -> None:
-        self._speaking = None
-        self._dropped_id = self.utterance_id
+    def _is_held(self, utterance: _Utterance) -> bool:
+        return any(each is utterance for each in self._held)
+
+    def _byte_at(self, position_ms: int) -> int:
+        return int(position_ms * self._samples_per_ms) * self._sample_bytes
+
+    def _will_speak(self, byte_count: int, now: float) -> None:
+        self.speech_until = max(self.speech_until, now) + byte_count / self._bytes_per_ms / 1000
+
+    def _limit_kept(self) -> None:
+        """Keep no more than the newest of what was sent: a caller that reports its playback never has more of it."""
+        over = sum(max(0, each.sent_bytes - each.kept_from) for each in self._utterances.values())
+        over -= int(_MOST_KEPT_S * 1000 * self._bytes_per_ms)
+        for each in self._utterances.values():
+            if over <= 0:
+                return
+            surplus = min(over, max(0, each.sent_bytes - each.kept_from))
+            each.keep_from(each.kept_from + surplus)
+            over -= surplus
 
     def _unplayed_ms(self, utterance: _Utterance) -> float:
         if utterance.utterance_id < self._playing_id:
@@ -215,7 +309,7 @@ class Utterances:
             self._estimated_at = now
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Utterance:
     """One utterance on its way; `is_complete` once the caller has played all of it."""
 
@@ -228,6 +322,13 @@ class _Utterance:
     played_ms: int = 0
     is_ended: bool = False
     is_complete: bool = False
+    kept: PendingAudio = field(default_factory=PendingAudio)
+    """What was made of it from `kept_from` on, in bytes."""
+    kept_from: int = 0
+
+    def keep_from(self, position: int) -> None:
+        """Forget the audio before this position, which the caller has played."""
+        self.kept_from += len(self.kept.take(max(0, position - self.kept_from)))
 
     def said(self, made_ms: float) -> str:
         """Return the words that fit into the part that was played, taking all words to be equally long."""

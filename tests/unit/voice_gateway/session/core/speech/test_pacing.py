@@ -133,7 +133,7 @@ def test_what_is_sent_of_an_answer_that_was_called_complete_too_early_takes_room
 def test_a_new_connection_begins_with_the_whole_target(caller: Caller) -> None:
     caller.sent(1, 2.0, 0.0)
     caller.played(1, 0.1, False, 0.1)
-    caller.utterances.abandon()
+    caller.utterances.hold()
     assert caller.lead_s == 0.0
     assert caller.pacer.sendable_s(0.2) == 2.0
     assert caller.pacer.delay_s(3.5, 0.2) is None

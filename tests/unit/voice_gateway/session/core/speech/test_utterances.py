@@ -158,7 +158,42 @@ def test_the_position_is_that_of_the_oldest_utterance_with_what_is_skipped_of_it
 def test_what_the_caller_had_played_when_the_connection_was_lost_is_told_once():
     utterances = Utterances(AUDIO)
     first, second = spoken(utterances, "a b", 1), spoken(utterances, "c d", 1)
-    utterances.abandon()
+    utterances.hold()
     assert second == first + 1
     assert utterances.recovered(second) == (WholePlayback("a b", 1000),)
     assert utterances.recovered(second) == ()
+
+
+def test_what_is_held_goes_on_from_where_the_caller_is_while_it_is_made():
+    utterances = Utterances(AUDIO)
+    audio = bytes(range(200)) * (2 * ONE_SECOND // 200)
+    first = utterances.begin("a b")
+    utterances.sent(first, len(utterances.add(audio[:ONE_SECOND], 0.0)), 0.0)
+    utterances.played(first, 300, is_complete=False, now=0.4)
+    utterances.hold()
+    assert utterances.add(audio[ONE_SECOND:], 0.5) == b"", "nobody is there"
+    (rest,) = utterances.go_on(first, 500, 1.0)
+    assert (rest.former_id, rest.utterance_id, rest.skipped_ms, rest.is_ended) == (first, first + 1, 500, False)
+    assert rest.pcm == audio[ONE_SECOND // 2 :]
+    assert utterances.add(b"next", 1.1) == b"next"
+    assert utterances.end() == first + 1
+
+
+def test_what_the_caller_cut_off_while_it_was_away_does_not_go_on():
+    utterances = Utterances(AUDIO)
+    first = spoken(utterances, "a b", 1)
+    utterances.played(first, 500, is_complete=False, now=0.5)
+    utterances.hold()
+    assert utterances.interrupt(1.0) == (500, (Cut(first, "a", 500, is_held=True),))
+    assert not utterances.held_ids
+    assert utterances.add(b"late", 1.1) == b""
+
+
+def test_of_a_caller_that_never_reports_only_the_newest_minute_is_held():
+    utterances = Utterances(AUDIO)
+    first = utterances.begin("a b")
+    for second in range(100):
+        utterances.sent(first, len(utterances.add(bytes(ONE_SECOND), second)), second)
+    utterances.hold()
+    (rest,) = utterances.go_on(first, 0, 100.0)
+    assert (len(rest.pcm), rest.skipped_ms) == (60 * ONE_SECOND, 40_000)
