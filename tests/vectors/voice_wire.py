@@ -44,6 +44,7 @@ SERVER_MESSAGES = (
     wire.Ready(session="5f2c", worker="worker-1", codec=Codec.OPUS),
     wire.Ready(session="5f2c", worker="w", codec=Codec.OPUS, next_sequence=17, token="a1", resume_window_s=60.5),
     wire.Transcript(turn=1, role="user", text="a crème brûlée \U0001f9cb", is_final=False),
+    wire.Transcript(turn=2, role="agent", text="One tea.", is_final=True, utterance_id=5, replaces=(3, 4)),
     wire.State(revision=2, state={"items": [{"drink": "matcha latte", "price": "5.25", "ice": None}], "total": 5.25}),
     wire.Heard(sequence=90),
     wire.Speech(utterance_id=1, turn=1),

@@ -38,13 +38,20 @@ export interface Connected {
   readonly transport: TransportKind;
 }
 
-/** What was said in a turn; one that is not final is replaced by the next of the same turn and role. */
+/**
+ * What was said in a turn; the caller's is replaced by the next of that turn, while it is not final. An agent may say several
+ * things in a turn: a later text of the same utterance replaces its line.
+ */
 export interface Transcript {
   readonly type: "transcript";
   readonly turn: number;
   readonly role: "user" | "agent";
   readonly text: string;
   readonly isFinal: boolean;
+  /** The utterance that an agent's line is of; null or absent for the caller's, and for one that was cut short. */
+  readonly utteranceId?: number | null;
+  /** The utterances whose lines it takes the place of, as it says them again after a resume. */
+  readonly replaces?: readonly number[];
 }
 
 /** The agent's state after `revision` changes, whole. */

@@ -21,12 +21,18 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said in a turn; one that is not final is replaced by the next of the same turn and role."""
+    """What was said in a turn; the caller's is replaced by the next of that turn, while it is not final.
+
+    An agent may say several things in a turn: `utterance_id` tells them apart, and a later text of the same one
+    replaces it. One that is said again after a resume `replaces` those of former utterances.
+    """
 
     turn: int
     role: Literal["user", "agent"]
     text: str
     is_final: bool
+    utterance_id: int | None = None
+    replaces: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,14 @@ const SERVER_FIELDS = {
     field("uplink", "text", "reliable"),
     field("next_message", "countOrNil", null),
   ],
-  transcript: [field("turn", "count"), field("role", "role"), field("text", "text"), field("is_final", "flag")],
+  transcript: [
+    field("turn", "count"),
+    field("role", "role"),
+    field("text", "text"),
+    field("is_final", "flag"),
+    field("generation", "countOrNil", null),
+    field("replaces", "counts", []),
+  ],
   state: [field("revision", "count"), field("state", "map")],
   heard: [field("sequence", "count")],
   speech: [field("generation", "count"), field("turn", "count"), field("is_again", "flag", false)],
@@ -229,7 +236,15 @@ export interface Ready {
 
 export type ServerMessage =
   | Ready
-  | { type: "transcript"; turn: number; role: "user" | "agent"; text: string; is_final: boolean }
+  | {
+      type: "transcript";
+      turn: number;
+      role: "user" | "agent";
+      text: string;
+      is_final: boolean;
+      generation?: number | null;
+      replaces?: readonly number[];
+    }
   | { type: "state"; revision: number; state: Record<string, unknown> }
   | { type: "heard"; sequence: number }
   | { type: "speech"; generation: number; turn: number; is_again: boolean }

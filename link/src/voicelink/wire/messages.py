@@ -182,12 +182,18 @@ class Ready(Message, frozen=True, tag="ready"):
 
 
 class Transcript(Message, frozen=True, tag="transcript"):
-    """Server: what `role` said in `turn`; a text with `is_final` false is replaced by the next of that turn."""
+    """Server: what `role` said in `turn`; a text with `is_final` false is replaced by the next of that turn.
+
+    Of an agent's line `utterance_id` says which utterance it is: a later text of it replaces this one. Where it is said
+    again, it `replaces` the lines of these utterances.
+    """
 
     turn: Count
     role: Literal["user", "agent"]
     text: str
     is_final: bool
+    utterance_id: Count | None = field(default=None, name="generation")
+    replaces: tuple[Count, ...] = ()
 
 
 class State(Message, frozen=True, tag="state"):

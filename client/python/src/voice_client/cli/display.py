@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
+from voice_client.call.conversation import TranscriptLines
 from voice_client.call.report import CallReport
 from voice_client.cli.state_list import state_list
 from voice_client.cli.turn_table import turn_table
@@ -45,7 +46,7 @@ class Display:
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._connection = Text("connecting", style="dim")
         self._path = Text("")
-        self._lines: dict[tuple[int, str], Transcript] = {}
+        self._transcript = TranscriptLines()
         self._state: Mapping[str, Any] = {}
         self._state_before: Mapping[str, Any] | None = None
 
@@ -79,13 +80,14 @@ class Display:
     def _apply(self, event: Event) -> Text | None:
         match event:
             case Connected():
+                self._transcript.resumed()
                 self._connection = Text.assemble("session ", (event.session, "bold"), " at ", (event.worker, "bold"))
                 return self._connection
             case PathChanged():
                 self._path = path_line(event)
                 return self._path
             case Transcript():
-                self._lines[(event.turn, event.role)] = event
+                self._transcript.take(event)
                 return spoken_line(event) if event.is_final else None
             case StateChanged():
                 self._state_before, self._state = self._state or None, event.state
@@ -115,7 +117,7 @@ class Display:
 
     def _picture(self) -> RenderableType:
         room = max(4, self._console.height - _LINES_ABOVE_TRANSCRIPT)
-        said = [spoken_line(line) for line in list(self._lines.values())[-room:]]
+        said = [spoken_line(line) for line in self._transcript.lines[-room:]]
         parts: list[RenderableType] = [self._connection]
         if self._path.plain:
             parts.append(self._path)

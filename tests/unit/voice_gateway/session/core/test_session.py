@@ -142,7 +142,7 @@ class TestTurns:
 
     def test_a_greeting_is_turn_0_and_utterance_1(self, session):
         assert session.agent_emitted(Reply("Welcome."), 0.1)[:2] == (
-            Send(Transcript(turn=0, role="agent", text="Welcome.", is_final=True)),
+            Send(Transcript(turn=0, role="agent", text="Welcome.", is_final=True, utterance_id=1)),
             Send(Speech(utterance_id=1, turn=0)),
         )
 

@@ -145,6 +145,8 @@ class Turns:
         for position, each in enumerate(continued):
             turn = self._tracker.renumbered(each.former_id, each.utterance_id, each.skipped_ms)
             is_again = position == 0 and each.is_begun
+            if each.text:
+                effects.append(Send(_agent_line(turn, each.text, each.utterance_id, (each.former_id,))))
             effects.append(Send(Speech(utterance_id=each.utterance_id, turn=turn, is_again=is_again)))
             self.latencies.renumbered(each.former_id, each.utterance_id)
             if each.pcm:
@@ -164,8 +166,9 @@ class Turns:
         return (SayAgain(self._again.text),)
 
     def _reword(self, text: str) -> Sequence[Effect]:
-        turn = self._tracker.reworded(self._utterances.reword(text), text)
-        return NOTHING if turn is None else (Send(Transcript(turn=turn, role="agent", text=text, is_final=True)),)
+        utterance_id = self._utterances.reword(text)
+        turn = self._tracker.reworded(utterance_id, text)
+        return NOTHING if turn is None else (Send(_agent_line(turn, text, utterance_id)),)
 
     def _speak(self, utterance_id: int, pcm: bytes, now: float) -> Sequence[Effect]:
         latency = self.latencies.first_audio(now)
@@ -199,10 +202,12 @@ class Turns:
         ended = self.end_reply()
         again, self._again = self._again, None
         turn, is_again = self._tracker.turn, False
+        replaced: tuple[int, ...] = ()
         if again is not None and again.text == text:
             is_again = again.is_rest
             turn = again.lines[-1].turn
             utterance_id = self._utterances.begin(text, again.skipped_ms)
+            replaced = tuple(line.utterance_id for line in again.lines if line.utterance_id is not None)
             self._tracker.answered_again(again.lines, text, utterance_id, again.skipped_ms)
         else:
             utterance_id = self._utterances.begin(text)
@@ -210,13 +215,19 @@ class Turns:
         self.latencies.replied(turn, utterance_id, now)
         if not is_attached:
             self._utterances.hold()
-        transcript = (Send(Transcript(turn=turn, role="agent", text=text, is_final=True)),) if text else ()
+        transcript = (Send(_agent_line(turn, text, utterance_id, replaced)),) if text else ()
         return (*ended, *transcript, Send(Speech(utterance_id=utterance_id, turn=turn, is_again=is_again)))
 
 
 def transcript(line: Line) -> Transcript:
     """Tell the caller a line of the transcript."""
-    return Transcript(turn=line.turn, role="user" if line.role == "user" else "agent", text=line.text, is_final=True)
+    if line.role == "user":
+        return Transcript(turn=line.turn, role="user", text=line.text, is_final=True)
+    return _agent_line(line.turn, line.text, line.utterance_id)
+
+
+def _agent_line(turn: int, text: str, utterance_id: int | None, replaces: tuple[int, ...] = ()) -> Transcript:
+    return Transcript(turn=turn, role="agent", text=text, is_final=True, utterance_id=utterance_id, replaces=replaces)
 
 
 @dataclass(frozen=True, slots=True)
