@@ -237,7 +237,7 @@ METHODS, PARAMETERS = 12, 7
 # What has more: the name within its component, the number, and the reason.
 MANY_METHODS = {
     "voice_client.VoiceClient": (25, "the whole SDK in one object, as an app uses it"),
-    "voice_gateway.RecordTracker": (22, "the session record: each transition of uplink, transcript and playback"),
+    "voice_gateway.RecordTracker": (23, "the session record: each transition of uplink, transcript and playback"),
     "voice_gateway.Conversation": (17, "each event of a session that an agent may follow"),
     "voice_gateway.Continuity": (13, "each thing that a call's next host needs, and what was said and acked meanwhile"),
     "voice_gateway.HostedConversation": (15, "each event of a session"),
@@ -250,7 +250,7 @@ MANY_METHODS = {
     "voice_gateway.VendorSession": (13, "each thing that a session at a voice vendor may be asked"),
     "voice_gateway.BridgeConversation": (13, "each event of a session"),
     "voice_gateway.VendorContract": (27, "one test a rule that every telephony vendor keeps"),
-    "voice_gateway.Utterances": (15, "the life of an utterance: made, sent, played, cut off, lost and recovered"),
+    "voice_gateway.Utterances": (18, "the life of an utterance: made, sent, played, cut off, held and gone on with"),
     "voice_gateway.LiveSession": (14, "what the transport, the agent, the store and the timers tell one session"),
     "voice_gateway.CallConversation": (15, "each event of a session, for one coroutine"),
     "voice_gateway.Progress": (17, "each step of a call that is saved"),

@@ -50,18 +50,18 @@ class _Lecture(Conversation):
         self.emit(ReplyEnded())
 
 
-class Teller(Agent):
+class Storyteller(Agent):
     """An agent that makes an answer of 8 s in pieces, over more than 2 s, and cannot say it again."""
 
-    name = "teller"
+    name = "storyteller"
     input_rate_hz = 16_000
     output_rate_hz = 24_000
 
-    def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> _Telling:
-        return _Telling(emit)
+    def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> _Story:
+        return _Story(emit)
 
 
-class _Telling(Conversation):
+class _Story(Conversation):
     def greet(self) -> None:
         self.emit(Reply("a story"))
         self._tell(0)
@@ -171,6 +171,6 @@ def test_an_answer_that_is_being_made_goes_on_at_the_same_worker(
     certificate: DevelopmentCertificate, outages: list[tuple[float, float]]
 ) -> None:
     """Each byte once and in order, though the agent says nothing again: what it made meanwhile was held."""
-    outcome = lecture(certificate, outages, Teller)
+    outcome = lecture(certificate, outages, Storyteller)
     assert outcome.resumes >= len(outages)
     assert outcome.loudspeaker.sound == STORY

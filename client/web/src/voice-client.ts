@@ -345,7 +345,8 @@ export class VoiceClient {
       this.#closed();
     }
     // the former name of the utterance ID, deprecated
-    this.#events.emit("utteranceId" in event ? { ...event, generation: event.utteranceId } : event);
+    const hadFormerName = "utteranceId" in event && event.type !== "transcript";
+    this.#events.emit(hadFormerName ? { ...event, generation: event.utteranceId } : event);
   }
 
   #closed(): void {

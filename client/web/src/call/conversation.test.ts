@@ -4,8 +4,8 @@ import { Conversation } from "./conversation.js";
 
 type Line = Extract<ServerMessage, { type: "transcript" }>;
 
-function agent(turn: number, text: string, generation: number | null, ...replaces: number[]): Line {
-  return { type: "transcript", turn, role: "agent", text, is_final: true, generation, replaces };
+function agent(turn: number, text: string, utteranceId: number | null, ...replaces: number[]): Line {
+  return { type: "transcript", turn, role: "agent", text, is_final: true, generation: utteranceId, replaces };
 }
 
 function saidAfter(...messages: Parameters<Conversation["apply"]>[0][]): string[] {

@@ -171,7 +171,7 @@ def test_what_is_held_goes_on_from_where_the_caller_is_while_it_is_made():
     utterances.sent(first, len(utterances.add(audio[:ONE_SECOND], 0.0)), 0.0)
     utterances.played(first, 300, is_complete=False, now=0.4)
     utterances.hold()
-    assert utterances.add(audio[ONE_SECOND:], 0.5) == b"", "nobody is there"
+    assert utterances.add(audio[ONE_SECOND:], 0.5) == b"", "the caller is away"
     (rest,) = utterances.go_on(first, 500, 1.0)
     assert (rest.former_id, rest.utterance_id, rest.skipped_ms, rest.is_ended) == (first, first + 1, 500, False)
     assert rest.pcm == audio[ONE_SECOND // 2 :]
