@@ -32,6 +32,16 @@ describe("what was said", () => {
     expect(turns).toMatchObject([{ turn: 1, role: "user", text: "large taro", isFinal: true }]);
   });
 
+  test("several utterances of a turn are shown one behind the other, the newest turn anew after a reconnection", () => {
+    const line = (text: string, utteranceId: number | null): VoiceEvent =>
+      ({ type: "transcript", turn: 1, role: "agent", text, isFinal: true, utteranceId });
+    const told = [line("One moment.", 3), line("Two", 4), line("Two teas.", 4)];
+    expect(played(...told).turns).toMatchObject([{ turn: 1, text: "One moment. Two teas." }]);
+    expect(played(...told, resumed(), line("One moment.", 3)).turns).toMatchObject([{ text: "One moment." }]);
+    const cameBack = played(...told, resumed({ hasReconnected: false }), line("Enjoy.", 5));
+    expect(cameBack.turns).toMatchObject([{ text: "One moment. Two teas. Enjoy." }]);
+  });
+
   test("lines stand in the order of the conversation, in any order of arrival", () => {
     const { turns } = played(
       said(2, "user", "c"),

@@ -1,6 +1,7 @@
 /** What the page shows of a call: a plain value, and how each event changes it. Nothing here touches the document. */
-import type { Attempt, TransportKind, TurnMeasured, VoiceEvent } from "../src/events.js";
+import type { Attempt, Transcript, TransportKind, TurnMeasured, VoiceEvent } from "../src/events.js";
 import type { ErrorKind } from "../src/errors.js";
+import { withLine } from "../src/call/conversation.js";
 import { type Order, orderOf } from "./panels/order.js";
 
 export type Phase = "ready" | "calling" | "talking" | "reconnecting" | "finishing" | "ended" | "failed";
@@ -33,6 +34,8 @@ export interface View {
   readonly worker: string | null;
   readonly session: string | null;
   readonly turns: readonly Turn[];
+  /** The lines that the turns' texts are made of: an agent may say several things in a turn. */
+  readonly said: readonly Transcript[];
   readonly order: Order | null;
   readonly latenciesMs: readonly number[];
   /** Where the time of the last turn that was answered went. */
@@ -52,6 +55,7 @@ export const NO_CALL: View = {
   worker: null,
   session: null,
   turns: [],
+  said: [],
   order: null,
   latenciesMs: [],
   measured: null,
@@ -98,7 +102,7 @@ export function after(view: View, event: VoiceEvent, atMs: number): View {
         incidents: happened(`${event.worker} took the call`, `over ${nameOf(event.transport)}`),
       };
     case "transcript":
-      return { ...view, turns: withTurn(view, event.turn, event.role, { text: event.text, isFinal: event.isFinal }) };
+      return withLineOf(view, event);
     case "state":
       return { ...view, order: orderOf(event.state) ?? view.order };
     case "speech":
@@ -129,8 +133,10 @@ export function after(view: View, event: VoiceEvent, atMs: number): View {
     case "resumed": {
       const again = event.framesAgain === 0 ? "no sound was waiting" : `${sounds(event.framesAgain)} sent again`;
       const detail = `${event.worker} went on over ${nameOf(event.transport)} after ${inWords(event.gapMs)}; ${again}, none lost.`;
+      const newestTurn = !event.hasReconnected ? Infinity : Math.max(0, ...view.said.filter((each) => each.isFinal).map((each) => each.turn));
       return {
         ...view,
+        said: view.said.filter((each) => each.turn < newestTurn), // a new connection repeats the rest
         transport: event.transport,
         worker: event.worker,
         incidents: happened(`${causeOf(view, event.worker, event.hasReconnected)}, order kept`, detail, true),
@@ -162,6 +168,15 @@ export function nameOf(transport: TransportKind): string {
 export function medianOf(values: readonly number[]): number | null {
   const ordered = [...values].sort((one, other) => one - other);
   return ordered[Math.ceil(ordered.length / 2) - 1] ?? null;
+}
+
+/** A turn shows all that one side says in it; what is said again leaves the turn in which it was said before. */
+function withLineOf(view: View, line: Transcript): View {
+  const said = withLine(view.said, line);
+  const textOf = (turn: number, role: Turn["role"]) =>
+    said.filter((each) => each.turn === turn && each.role === role).map((each) => each.text).join(" ");
+  const shown = withTurn(view, line.turn, line.role, { isFinal: line.isFinal });
+  return { ...view, said, turns: shown.map((each) => ({ ...each, text: textOf(each.turn, each.role) })) };
 }
 
 function withTurn(view: View, turn: number, role: Turn["role"], news: Partial<Turn>): readonly Turn[] {
