@@ -35,10 +35,10 @@ describe("what was said", () => {
   test("several utterances of a turn are shown one behind the other, the newest turn anew after a reconnection", () => {
     const line = (text: string, utteranceId: number | null): VoiceEvent =>
       ({ type: "transcript", turn: 1, role: "agent", text, isFinal: true, utteranceId });
-    const told = [line("One moment.", 3), line("Two", 4), line("Two teas.", 4)];
-    expect(played(...told).turns).toMatchObject([{ turn: 1, text: "One moment. Two teas." }]);
-    expect(played(...told, resumed(), line("One moment.", 3)).turns).toMatchObject([{ text: "One moment." }]);
-    const cameBack = played(...told, resumed({ hasReconnected: false }), line("Enjoy.", 5));
+    const lines = [line("One moment.", 3), line("Two", 4), line("Two teas.", 4)];
+    expect(played(...lines).turns).toMatchObject([{ turn: 1, text: "One moment. Two teas." }]);
+    expect(played(...lines, resumed(), line("One moment.", 3)).turns).toMatchObject([{ text: "One moment." }]);
+    const cameBack = played(...lines, resumed({ hasReconnected: false }), line("Enjoy.", 5));
     expect(cameBack.turns).toMatchObject([{ text: "One moment. Two teas. Enjoy." }]);
   });
 

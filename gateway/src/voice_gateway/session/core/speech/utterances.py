@@ -204,7 +204,7 @@ class Utterances:
 
     def recovered(self, next_utterance_id: int) -> tuple[WholePlayback, ...]:
         """Return what was held of those that the caller had played: all before `next_utterance_id`; once."""
-        played = [each for each in self._held if each.is_ended and each.utterance_id < next_utterance_id]
+        played = [each for each in self._held if each.is_sent and each.utterance_id < next_utterance_id]
         self._held = [each for each in self._held if each not in played]
         return tuple(
             WholePlayback(each.text, round(each.skipped_ms + each.made_bytes / self._bytes_per_ms)) for each in played
@@ -213,7 +213,7 @@ class Utterances:
     def go_on(self, next_utterance_id: int, position_ms: int, now: float) -> Sequence[Continuation]:
         """Go on with what is held, as new utterances, from `position_ms` of `next_utterance_id`.
 
-        Of one before it that is still being made, the caller has played all that was sent.
+        Of one before it that was not sent whole, the caller has played all that was sent.
         """
         held, self._held = self._held, []
         return [self._continue(each, next_utterance_id, position_ms, now) for each in held]
@@ -325,6 +325,11 @@ class _Utterance:
     kept: PendingAudio = field(default_factory=PendingAudio)
     """What was made of it from `kept_from` on, in bytes."""
     kept_from: int = 0
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether it was made to its end, and all of it was given to the transport."""
+        return self.is_ended and self.sent_bytes >= self.made_bytes
 
     def keep_from(self, position: int) -> None:
         """Forget the audio before this position, which the caller has played."""
