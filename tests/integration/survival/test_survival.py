@@ -95,14 +95,16 @@ async def test_a_rolling_restart_of_all_workers_under_calls_loses_none() -> None
 
 
 async def calls_while(cluster: Cluster, event: Awaitable[None], turns: int = 2) -> list[CallReport]:
-    """Place calls, and let the event happen half a second later."""
-    calls = [asyncio.create_task(one_call(cluster, turns)) for _ in range(CALLS)]
-    await asyncio.sleep(0.5)
+    """Place calls, and let the event happen once all are connected and speak."""
+    connected = asyncio.Barrier(CALLS + 1)
+    calls = asyncio.gather(*(one_call(cluster, turns, connected) for _ in range(CALLS)))
+    await connected.wait()
+    await asyncio.sleep(0.2)
     await event
-    return await asyncio.gather(*calls)
+    return await calls
 
 
-async def one_call(cluster: Cluster, turns: int) -> CallReport:
+async def one_call(cluster: Cluster, turns: int, connected: asyncio.Barrier) -> CallReport:
     """A caller who says so many words to the echo, at the pace of speech."""
     client = VoiceClient(
         cluster.url,
@@ -111,6 +113,7 @@ async def one_call(cluster: Cluster, turns: int) -> CallReport:
         agent="echo",
     )
     async with client as call:
+        await connected.wait()
         try:
             await call.speak(PcmSource(words(turns)))
             await call.finish()
