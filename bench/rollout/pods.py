@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -320,6 +321,9 @@ async def _end(pod: Pod, grace_s: float, *, whole_group: bool = False) -> None:
     except TimeoutError:
         os.killpg(process.pid, 9)
         await process.wait()
+    if whole_group:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, 9)  # a Redis that cannot save does not end by SIGTERM
 
 
 def _answers(url: str, timeout_s: float) -> bool:
