@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import wave
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache
 from http import HTTPStatus
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import pytest
 
+from tests.agents.support.all_vendors import apology_wav
 from tests.agents.support.line import Line, framed
 from tests.agents.support.vendors import tools
 from tests.agents.support.vendors.deepgram import DeepgramSession
@@ -52,18 +49,6 @@ ORDER = "can i have a brown sugar milk tea with half sugar and grass jelly"
 TOTAL = "what's the total"
 TOOL = f"{tools.__name__}:take_order"
 SLOW_TOOL = f"{tools.__name__}:take_order_slowly"
-
-
-@cache
-def apology_wav() -> Path:
-    """A recording, which is quicker than the offline voice."""
-    path = Path(mkdtemp()) / "apology.wav"
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16_000)
-        file.writeframes(b"\x00\x10" * 1_600)
-    return path
 
 
 @dataclass(frozen=True)
