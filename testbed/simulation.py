@@ -12,6 +12,7 @@ from testbed.determinism import deterministic
 from testbed.errors import LeakError
 from testbed.simnet.loop import VirtualLoop
 from testbed.simnet.network import Network
+from testbed.simnet.networked_loop import NetworkedLoop
 from testbed.trace import Trace
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ class Simulation:
         self.seed = seed
         self.rng = random.Random(seed)
         self.trace = Trace()
-        self.loop = VirtualLoop(limit_s=limit_s)
+        self.loop = NetworkedLoop(limit_s=limit_s)
         self.network = Network(self.loop, random.Random(self.rng.getrandbits(64)), self.trace)
 
     def now(self) -> float:

@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from testbed.errors import DeadlockError, NotSimulatedError, OutOfTimeError
-
-if TYPE_CHECKING:
-    from testbed.simnet.network import Network
+from testbed.simnet.process import PROCESS, Process
 
 START_S = 1_000.0
 """Virtual time does not begin at 0, where `if deadline:` would hide a mistake."""
 
 
-class Process:
-    """One incarnation of a simulated program: all that runs in a context whose `PROCESS` it is."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.is_alive = True
-
-    def context(self) -> contextvars.Context:
-        """A fresh context in which this process runs."""
-        context = contextvars.copy_context()
-        context.run(PROCESS.set, self)
-        return context
-
-
-PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("PROCESS", default=None)
-
-
 class VirtualLoop(asyncio.BaseEventLoop):
-    """Runs asyncio code as fast as it computes; `network` carries its datagrams.
+    """Runs asyncio code as fast as it computes, without a network.
 
     Executors run inline, so a simulation has one thread and one order of events. There is no TCP.
     """
 
     def __init__(self, *, limit_s: float = 3_600.0) -> None:
         super().__init__()
-        self.network: Network | None = None
         self._now = START_S
         self._limit = START_S + limit_s
         self._selector = _Clock(self)
@@ -105,38 +84,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
             raise NotSimulatedError(f"a thread calls back with {callback!r}")
         return self.call_soon(callback, *args, context=context)
 
-    async def create_datagram_endpoint(  # type: ignore[override]
-        self,
-        protocol_factory: Callable[[], asyncio.DatagramProtocol],
-        local_addr: tuple[str, int] | None = None,
-        remote_addr: tuple[str, int] | None = None,
-        *,
-        family: int = 0,
-        sock: Any = None,
-        **_options: Any,
-    ) -> tuple[asyncio.DatagramTransport, asyncio.DatagramProtocol]:
-        from testbed.simnet.sockets import open_endpoint
-
-        endpoint = open_endpoint(self, protocol_factory, local_addr, remote_addr, family, sock)
-        await asyncio.sleep(0)  # `connection_made` runs first, as asyncio has it
-        return endpoint
-
     async def create_server(self, *args: Any, **options: Any) -> Any:
         raise NotSimulatedError("a simulation has no TCP: leave the listener out")
 
     async def create_connection(self, *args: Any, **options: Any) -> Any:
         raise NotSimulatedError("a simulation has no TCP: leave the connection out")
-
-    async def getaddrinfo(self, host: Any, port: Any, **_options: Any) -> list[Any]:
-        from testbed.simnet.sockets import address_info
-
-        return address_info(host, int(port or 0))
-
-    def add_reader(self, fd: Any, callback: Callable[..., Any], *args: Any) -> None:  # type: ignore[override]
-        fd.set_reader(self.call_soon, callback, args)
-
-    def remove_reader(self, fd: Any) -> bool:
-        return bool(fd.clear_reader())
 
     def describe_tasks(self, tasks: Iterable[asyncio.Task[Any]] | None = None) -> str:
         """One line a task, with the line of code at which it waits."""

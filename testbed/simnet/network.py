@@ -6,21 +6,22 @@ import contextvars
 import errno
 import heapq
 import random
+import weakref
 import zlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from testbed.errors import NotSimulatedError
 from testbed.simnet.addresses import Address
 from testbed.simnet.links import Link, Profile
-from testbed.simnet.loop import PROCESS, Process
+from testbed.simnet.loop import VirtualLoop
 from testbed.simnet.nat import Nat
+from testbed.simnet.process import PROCESS, Process
 from testbed.trace import Trace
 
 if TYPE_CHECKING:
     import asyncio
-
-    from testbed.simnet.loop import VirtualLoop
 
 T = TypeVar("T")
 LOOPBACK_DELAY_S: Final = 20e-6
@@ -161,7 +162,7 @@ class Network:
         self._event_count = 0
         self._timer: asyncio.TimerHandle | None = None
         self._context = contextvars.Context()
-        loop.network = self
+        _NETWORKS[loop] = self
 
     def host(
         self, name: str, *addresses: str, up: Profile, down: Profile | None = None, nat: Nat[Host] | None = None
@@ -276,3 +277,14 @@ class Network:
             action(*args)
         if self._events and self._timer is None:
             self._arm()
+
+
+def network_of(loop: asyncio.AbstractEventLoop) -> Network:
+    """The network that was made on a loop."""
+    network = _NETWORKS.get(loop)
+    if network is None:
+        raise NotSimulatedError("the loop has no network")
+    return network
+
+
+_NETWORKS: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Network]] = weakref.WeakKeyDictionary()

@@ -11,8 +11,7 @@ from typing import Any
 
 from testbed.errors import NotSimulatedError
 from testbed.simnet.addresses import Address, canonical, named
-from testbed.simnet.loop import VirtualLoop
-from testbed.simnet.network import Network, Port
+from testbed.simnet.network import Network, Port, network_of
 
 
 class SimSocket:
@@ -43,7 +42,7 @@ class SimSocket:
 
     def bind(self, name: tuple[Any, ...]) -> None:
         is_shared = bool(self._options.get((socket.SOL_SOCKET, getattr(socket, "SO_REUSEPORT", -1))))
-        self.port = _bind(_network(), canonical(name), None, is_shared=is_shared)
+        self.port = _bind(network_of(asyncio.get_running_loop()), canonical(name), None, is_shared=is_shared)
         self.port.on_datagram = self._on_datagram
         self.port.on_error = self._on_error
 
@@ -133,7 +132,9 @@ class SimSocket:
 class SimTransport(asyncio.DatagramTransport):
     """An asyncio datagram transport on a simulated port."""
 
-    def __init__(self, loop: VirtualLoop, port: Port, protocol: asyncio.DatagramProtocol, sock: SimSocket) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, port: Port, protocol: asyncio.DatagramProtocol, sock: SimSocket
+    ) -> None:
         remote = port.remote
         super().__init__(
             {
@@ -193,7 +194,7 @@ class SimTransport(asyncio.DatagramTransport):
 
 
 def open_endpoint(
-    loop: VirtualLoop,
+    loop: asyncio.AbstractEventLoop,
     protocol_factory: Callable[[], asyncio.DatagramProtocol],
     local_addr: tuple[str, int] | None,
     remote_addr: tuple[str, int] | None,
@@ -220,13 +221,6 @@ def address_info(host: Any, port: int) -> list[Any]:
     address = canonical((host or "", port))
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     return [(family, socket.SOCK_DGRAM, socket.IPPROTO_UDP, "", named(address, family))]
-
-
-def _network() -> Network:
-    loop = asyncio.get_running_loop()
-    if not isinstance(loop, VirtualLoop) or loop.network is None:
-        raise NotSimulatedError("the loop has no network")
-    return loop.network
 
 
 def _bind(network: Network, address: Address, remote: Address | None, *, is_shared: bool) -> Port:

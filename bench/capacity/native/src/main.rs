@@ -10,6 +10,7 @@
 
 mod call;
 mod plain_quic;
+mod prefixed;
 mod statistics;
 mod tls;
 mod traffic;
@@ -119,7 +120,7 @@ impl Generator {
                         Err(failure) => return drop(opened.send(Err(failure.to_string()))),
                     },
                 };
-                statistics.borrow_mut().ended(ended.err());
+                statistics.borrow_mut().ended(ended.err().map(|failure| failure.to_string()));
             }));
         }
         drop(opened);

@@ -7,8 +7,8 @@ use quinn::{Connection, Endpoint, SendStream, VarInt};
 use tokio::task::spawn_local;
 
 use crate::call::{Arrivals, Failure, Link, Played};
+use crate::prefixed::{prefixed, Prefixed};
 use crate::tls;
-use crate::voice::Prefixed;
 
 pub const FRAME: u8 = 1;
 pub const PING: u8 = 2;
@@ -85,29 +85,4 @@ pub fn take(message: &[u8], arrivals: &Arrivals) {
         FRAME => arrivals.frame(number, message.len()),
         _ => arrivals.pong(number),
     }
-}
-
-pub fn put_varint(out: &mut Vec<u8>, value: u64) {
-    match value {
-        0..=0x3f => out.push(value as u8),
-        0x40..=0x3fff => out.extend((value as u16 | 0x4000).to_be_bytes()),
-        0x4000..=0x3fff_ffff => out.extend((value as u32 | 0x8000_0000).to_be_bytes()),
-        _ => out.extend((value | 0xc000_0000_0000_0000).to_be_bytes()),
-    }
-}
-
-/// The value and its size; `None` where bytes are missing.
-pub fn get_varint(bytes: &[u8]) -> Option<(u64, usize)> {
-    let first = *bytes.first()?;
-    let size = 1usize << (first >> 6);
-    let rest = bytes.get(1..size)?;
-    Some((rest.iter().fold(u64::from(first & 0x3f), |value, byte| value << 8 | u64::from(*byte)), size))
-}
-
-/// The body behind its length.
-pub fn prefixed(body: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(body.len() + 4);
-    put_varint(&mut out, body.len() as u64);
-    out.extend_from_slice(body);
-    out
 }

@@ -2,8 +2,6 @@
 
 use tokio::time::Instant;
 
-use crate::call::Failure;
-
 pub struct Statistics {
     pub sessions: usize,
     pub echoes_ms: Vec<f64>,
@@ -42,12 +40,12 @@ impl Statistics {
         *self = Self { sessions: self.sessions, processor: processor_seconds(), ..Self::default() };
     }
 
-    /// A call is over; one with a failure was lost.
-    pub fn ended(&mut self, failure: Option<Failure>) {
-        if let Some(failure) = failure {
+    /// A call is over; one with a reason was lost.
+    pub fn ended(&mut self, reason: Option<String>) {
+        if let Some(reason) = reason {
             self.sessions = self.sessions.saturating_sub(1);
             self.lost += 1;
-            self.reason = failure.to_string();
+            self.reason = reason;
         }
     }
 

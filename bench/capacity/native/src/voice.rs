@@ -9,7 +9,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::call::{Arrivals, Failure, Link, Played};
-use crate::plain_quic::{get_varint, prefixed, put_varint};
+use crate::prefixed::{get_varint, prefixed, put_varint, Prefixed};
 use crate::tls;
 
 const OPUS: u8 = 1;
@@ -185,65 +185,6 @@ async fn read_audio(stream: RecvStream, arrivals: Rc<Arrivals>) {
             }
             Ok(None) => return arrivals.ended(utterance_id, true),
             Err(_) => return arrivals.ended(utterance_id, false),
-        }
-    }
-}
-
-/// A stream of messages, each behind its length.
-pub struct Prefixed {
-    stream: RecvStream,
-    buffer: Vec<u8>,
-    read: usize,
-}
-
-impl Prefixed {
-    pub fn new(stream: RecvStream) -> Self {
-        Self { stream, buffer: vec![], read: 0 }
-    }
-
-    /// The next message; `None` at the stream's end.
-    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        loop {
-            if let Some((length, size)) = get_varint(&self.buffer[self.read..]) {
-                let (from, to) = (self.read + size, self.read + size + length as usize);
-                if self.buffer.len() >= to {
-                    self.read = to;
-                    return Ok(Some(self.buffer[from..to].to_vec()));
-                }
-            }
-            if !self.more().await? {
-                return Ok(None);
-            }
-        }
-    }
-
-    async fn varint(&mut self) -> Result<Option<u64>, Failure> {
-        loop {
-            if let Some((value, size)) = get_varint(&self.buffer[self.read..]) {
-                self.read += size;
-                return Ok(Some(value));
-            }
-            if !self.more().await? {
-                return Ok(None);
-            }
-        }
-    }
-
-    async fn discard(&mut self) {
-        while let Ok(true) = self.more().await {
-            self.read = self.buffer.len();
-        }
-    }
-
-    async fn more(&mut self) -> Result<bool, Failure> {
-        self.buffer.drain(..self.read);
-        self.read = 0;
-        match self.stream.read_chunk(65_536, true).await? {
-            Some(chunk) => {
-                self.buffer.extend_from_slice(&chunk.bytes);
-                Ok(true)
-            }
-            None => Ok(false),
         }
     }
 }

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from testbed.simnet.loop import Process, VirtualLoop
+from testbed.simnet.loop import VirtualLoop
+from testbed.simnet.process import Process
 from voice_client.call.messages import Messages
 from voice_client.call.tools import ToolAnswer, Tools
 from voice_gateway.agent.call import Call, CallAgent, CallOptions, as_agent
