@@ -62,6 +62,13 @@ def uplink(document: Mapping[str, Any]) -> str:
     return "; ".join(said) or "no link that loses 5 % was measured"
 
 
+def turns(document: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{way} (n = {each['added']['n']}): median {each['added']['median']:.0f}, p99 {each['added']['p99']:.0f} ms"
+        for way, each in document["ways"].items()
+    )
+
+
 def words(document: Mapping[str, Any]) -> str:
     rows = [each for each in document["rows"] if each["voice"] == "all"]
     rights = [key for key in rows[0] if key.endswith("orders right")]
@@ -94,6 +101,7 @@ QUOTED: Final[dict[str, tuple[str, Quote]]] = {
     "survival": ("longest wait between two frames of a call", survival),
     "capacity": ("CPU of a worker per second of a session", capacity),
     "uplink": ("lateness over a link that loses 5 %, p50 / p99 / longest", uplink),
+    "turns": ("time added to a turn, to the first sound that is played", turns),
     "words": ("orders understood, without the gateway and with it", words),
     "lb": ("datagrams forwarded per CPU second, relative to others", balancing),
     "attacks": ("a worker under attack", attacks),
