@@ -22,6 +22,8 @@ UNNOTICED_MS: Final = 60.0
 """A wait for the next frame that a usual jitter buffer hides."""
 INAUDIBLE_MS: Final = 20.0
 BUDGET_MS: Final = 800.0
+OWN_PART_MS: Final = 80.0
+"""A tenth of the budget may be the gateway's: the rest belongs to recogniser, model and voice."""
 
 
 class Verdict(Enum):
@@ -214,17 +216,30 @@ def _speeds(results: Results) -> list[str]:
 
 
 def budget(results: Results) -> tuple[Verdict, str]:
-    """From the end of a turn to the first sound of the answer, with the gateway."""
-    ways = results["turns"]["ways"]
-    medians = {name: each["with"]["median"] for name, each in ways.items()}
-    late = {name: each["with"]["p99"] for name, each in ways.items()}
-    added = max(each["added"]["median"] for each in ways.values())
-    text = f"end of turn to first sound: median {_listed(medians)}; the gateway's own part at most {added:.0f} ms"
-    if max(late.values()) <= BUDGET_MS:
-        return Verdict.HOLDS, text
-    if max(medians.values()) <= BUDGET_MS:
-        return Verdict.HOLDS_AS, f"at the median; at p99 {_listed(late)} ({text})"
-    return Verdict.FAILS, text
+    """Whole answers of the order agent in the league; without the league the gateway's own part of a turn."""
+    added = {name: way["added"] for name, way in results["turns"]["ways"].items()}
+    own = max(each["p99"] for each in added.values())
+    text = f"added to a turn, median / p99: {', '.join(f'{name} {_pair(each)}' for name, each in added.items())}"
+    whole = _whole_answer(results)
+    if whole is None:
+        if own > OWN_PART_MS:
+            return Verdict.FAILS, f"the gateway's own part is {own:.0f} ms at p99 ({text})"
+        rest = f"{BUDGET_MS - own:.0f} ms are left for the agent; whole answers are measured by `make bench-league`"
+        return Verdict.HOLDS_AS, f"for the gateway's own part: {rest} ({text})"
+    median, late = whole
+    what = "from the end of an order to the first sound of the order agent's answer, clean link"
+    answer = f"{what}: median {median:.0f} ms, p99 {late:.0f} ms"
+    if late <= BUDGET_MS:
+        return Verdict.HOLDS, f"{answer}; {text}"
+    if median <= BUDGET_MS:
+        return Verdict.HOLDS_AS, f"at the median. {answer}; {text}"
+    return Verdict.FAILS, f"{answer}; {text}"
+
+
+def _whole_answer(results: Results) -> tuple[float, float] | None:
+    rows = results.get("league", {}).get("rows", ())
+    ours = [each for each in rows if each["implementation"].startswith("this gateway") and each["condition"] == "clean"]
+    return (ours[0]["answer_p50_ms"], ours[0]["answer_p99_ms"]) if ours else None
 
 
 CLAIMS: Final[dict[str, Callable[[Results], tuple[Verdict, str]]]] = {
@@ -245,6 +260,10 @@ def _ours_in_moving(results: Results) -> list[dict[str, Any]]:
 
 def _listed(values: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.0f} ms" for name, value in values.items())
+
+
+def _pair(figures: Mapping[str, float]) -> str:
+    return f"{figures['median']:.0f} / {figures['p99']:.0f} ms"
 
 
 def _span(values: Any) -> str:

@@ -23,6 +23,15 @@ def event(frames: int = 0, words: int = 0, *, is_control: bool = False) -> dict[
     return {"is_control": is_control, "calls": [{"frames_lost": frames, "words_lost": words}]}
 
 
+def answered(implementation: str, condition: str, median: float, late: float) -> dict[str, Any]:
+    return {
+        "implementation": implementation,
+        "condition": condition,
+        "answer_p50_ms": median,
+        "answer_p99_ms": late,
+    }
+
+
 RESULTS: dict[str, Any] = {
     "setup_time": {
         "calls": 10,
@@ -51,7 +60,14 @@ RESULTS: dict[str, Any] = {
             "control": event(50, 3, is_control=True),
         }
     },
-    "turns": {"ways": {"cascade": {"with": {"median": 600.0, "p99": 790.0}, "added": {"median": 30.0}}}},
+    "turns": {"ways": {"a gateway": {"added": {"median": 10.0, "p99": 40.0}}}},
+    "league": {
+        "rows": [
+            answered("Pipecat, WebSocket", "clean", 900.0, 1_500.0),
+            answered("this gateway, WebTransport", "bursts-3", 900.0, 1_500.0),
+            answered("this gateway, WebTransport", "clean", 600.0, 790.0),
+        ]
+    },
 }
 NAMES = dict(zip(("set up", "lost", "switch", "buffer", "port", "stateless", "budget"), CLAIMS, strict=True))
 
@@ -92,8 +108,9 @@ def test_claims_hold_where_every_figure_bears_them_out() -> None:
         ("port", "setup_time/ways/gateway, resumed", way(1.0, 2), Verdict.FAILS),
         ("port", "setup_time/ways/WebRTC (pion)", way(8.1, 2), Verdict.HOLDS_AS),
         ("stateless", "survival/events/load balancer killed and restarted", event(frames=2), Verdict.FAILS),
-        ("budget", "turns/ways/cascade/with", {"median": 600.0, "p99": 900.0}, Verdict.HOLDS_AS),
-        ("budget", "turns/ways/cascade/with", {"median": 801.0, "p99": 900.0}, Verdict.FAILS),
+        ("budget", "league/rows", [answered("this gateway", "clean", 600.0, 900.0)], Verdict.HOLDS_AS),
+        ("budget", "league/rows", [answered("this gateway", "clean", 801.0, 900.0)], Verdict.FAILS),
+        ("budget", "league/rows", [], Verdict.HOLDS_AS),
     ],
 )
 def test_verdict_follows_the_figure(name: str, path: str, value: Any, expected: Verdict) -> None:
@@ -114,6 +131,12 @@ def test_verdict_follows_the_figure(name: str, path: str, value: Any, expected: 
 def test_claim_without_its_result_is_not_measured(name: str, benchmark: str) -> None:
     results = {key: each for key, each in RESULTS.items() if key != benchmark}
     assert verdict(name, results) is Verdict.UNMEASURED
+
+
+def test_without_whole_answers_the_budget_is_judged_by_the_gateways_own_part() -> None:
+    results = changed("turns/ways/a gateway/added", {"median": 40.0, "p99": 81.0})
+    assert verdict("budget", results) is Verdict.HOLDS
+    assert verdict("budget", results | {"league": {"rows": []}}) is Verdict.FAILS
 
 
 def test_the_losses_of_a_control_do_not_count() -> None:
