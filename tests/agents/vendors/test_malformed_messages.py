@@ -90,7 +90,7 @@ async def test_a_malformed_message_is_counted_and_its_session_replaced_with_the_
             asked = [TEXT, MORE] if kind.takes_history else [MORE]
             assert vendor.asked() == asked
             assert line.record.said[2:] == [("user", MORE), ("agent", kind.answer(MORE, len(asked)))]
-            assert agent.malformed.by_kind == {"shape": 1}
+            assert agent.malformed_messages == {"shape": 1}
             assert not line.of(AgentFailed)
     [warning] = [each for each in logs if each["event"] == "bridge_message_malformed"]
     assert (warning["kind"], warning["size"], warning["sessions_in_a_row"]) == ("shape", len(message), 1)
@@ -109,7 +109,7 @@ async def test_an_oversized_message_is_counted_and_its_session_replaced(
             await vendor.send(json.dumps({"type": "x" * 65_536}))
             await line.until(lambda: vendor.is_up(1))
             await answered(line, vendor, TEXT, 1)
-            assert agent.malformed.by_kind == {"oversized": 1}
+            assert agent.malformed_messages == {"oversized": 1}
 
 
 @each_vendor
@@ -138,7 +138,7 @@ async def test_three_malformed_sessions_in_a_row_end_the_call_with_the_apology(k
             assert [event.text for event in line.of(Reply)] == ["Sorry."]
             assert line.of(ReplyAudio)
             assert len(vendor.sessions) == 3
-            assert agent.malformed.by_kind == {"shape": 3}
+            assert agent.malformed_messages == {"shape": 3}
 
 
 @each_vendor

@@ -53,6 +53,8 @@ class Counting(Agent):
 
     name = "counting"
 
+    malformed_messages: Mapping[str, int] = {}
+
     def __init__(self, host: str = "") -> None:
         self.host = host
         self.opened: list[SessionView] = []
@@ -256,6 +258,25 @@ async def test_calls_leave_a_host_that_is_blocked_for_too_long(folder: Path, mon
             assert agent.pool is not None
             assert agent.pool.counters.lost == {"blocked": 1}
             caller.conversation.close()
+
+
+async def test_a_host_reports_the_malformed_messages_of_its_agents_vendor(folder: Path) -> None:
+    counting = Counting()
+    counting.malformed_messages = {"shape": 1}
+    async with host(folder / "a", counting), hosted(folder / "a") as agent:
+        assert agent.pool is not None
+        [known] = agent.pool.hosts()
+        await until(lambda: known.load.malformed_messages == {"shape": 1})
+        counting.malformed_messages = {"shape": 1, "oversized": 2}
+        await until(lambda: known.load.malformed_messages == {"shape": 1, "oversized": 2})
+        reader, writer = await asyncio.open_unix_connection(folder / "a")
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: host\r\n\r\n")
+        page = (await reader.read()).decode()
+        writer.close()
+        assert [each for each in page.splitlines() if "malformed" in each] == [
+            'voice_host_malformed_messages_total{kind="oversized"} 2',
+            'voice_host_malformed_messages_total{kind="shape"} 1',
+        ]
 
 
 async def test_a_host_that_says_nothing_is_dead(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

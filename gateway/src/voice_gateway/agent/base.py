@@ -451,6 +451,11 @@ class Agent(ABC):
     install: ClassVar[str] = ""
     """What brings the modules of `requires`, as `pip install` takes it: `voice-gateway[agent]`."""
 
+    @property
+    def malformed_messages(self) -> Mapping[str, int]:
+        """How many messages of its vendor did not fit its protocol, by kind, at most 16 kinds; for the metrics."""
+        return {}
+
     async def open(self) -> None:  # noqa: B027 - a default that works
         """Load models, make connections; raises `GatewayError` with one sentence where that is impossible."""
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from enum import IntEnum
-from typing import Any, Final, get_args
+from typing import Annotated, Any, Final, get_args
 
 import msgspec
 
@@ -171,12 +171,22 @@ class Refused(HostMessage, frozen=True, tag="refused"):
     is_final: bool = False
 
 
+_Kind = Annotated[str, msgspec.Meta(max_length=64)]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Load(HostMessage, frozen=True, tag="load"):
-    """Host, on a connection that watches: how many calls it has, and how far its event loop is behind."""
+    """Host, on a connection that watches: how many calls it has, and how far its event loop is behind.
+
+    `malformed_messages` counts those of the agent's vendor, by kind, since the host began.
+    """
 
     calls: int
     lag_ms: float
     is_draining: bool = False
+    malformed_messages: Annotated[dict[_Kind, _Count], msgspec.Meta(max_length=16)] = msgspec.field(
+        default_factory=dict
+    )
 
 
 class Handled(HostMessage, frozen=True, tag="handled"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from importlib.metadata import version
@@ -15,12 +16,12 @@ from quiclb.http.connection_limiter import ConnectionLimiter
 from quiclb.http.listener import TcpConnection
 from quiclb.logs.limits import suppressed_lines
 from quiclb.logs.writer import LOG_LINES_LOST_HELP, lines_lost
-from voice_gateway.agents.bridges.bridge.malformed import MalformedCounter
+from voice_gateway.agent.base import Agent
 from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.endpoint.counters import EndpointCounters
 from voice_gateway.endpoint.endpoint import Endpoint
 from voice_gateway.hosts.worker.agent import HostedAgent
-from voice_gateway.hosts.worker.pool import HostState
+from voice_gateway.hosts.worker.pool import Host, HostState
 from voice_gateway.ops.reload import Reloader
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.stats.counters import Histogram
@@ -108,19 +109,31 @@ class HostCollector(Collector):
         if pool is None:
             return
         states = GaugeMetricFamily("voice_agent_host", "1 for the state of each agent host.", labels=["host", "state"])
-        for host, present in pool.states().items():
+        for host, present_state in pool.states().items():
             for state in HostState:
-                states.add_metric([host, state], int(state is present))
+                states.add_metric([host, state], int(state is present_state))
         yield states
         calls = GaugeMetricFamily("voice_agent_host_calls", "Calls of this worker at the host.", labels=["host"])
         lag = GaugeMetricFamily(
             "voice_agent_host_loop_lag_seconds", "How far the host's event loop is behind.", labels=["host"]
         )
+        malformed = CounterMetricFamily(
+            "voice_agent_host_malformed_messages",
+            "Messages of the vendor of the host's bridge that do not fit its protocol, of calls of all workers.",
+            labels=["host", "kind"],
+        )
+        by_address: dict[str, list[Host]] = {}
         for each in pool.hosts():
-            calls.add_metric([str(each.address)], len(each.calls))
-            lag.add_metric([str(each.address)], each.load.lag_ms / 1000)
+            by_address.setdefault(str(each.address), []).append(each)
+        for host, present in by_address.items():  # two while one drains
+            calls.add_metric([host], sum(len(each.calls) for each in present))
+            lag.add_metric([host], max(each.load.lag_ms for each in present) / 1000)
+            counted = sum((Counter(each.load.malformed_messages) for each in present), Counter[str]())
+            for kind, count in sorted(counted.items()):
+                malformed.add_metric([host, kind], count)
         yield calls
         yield lag
+        yield malformed
         left = CounterMetricFamily("voice_agent_host_calls_left", "Calls that left a host.", labels=["cause"])
         for cause, count in sorted(pool.counters.lost.items()):
             left.add_metric([cause], count)
@@ -133,11 +146,11 @@ class HostCollector(Collector):
         )
 
 
-class BridgeCollector(Collector):
-    """What the bridge of a worker met at its vendor."""
+class AgentCollector(Collector):
+    """What the agent in a worker met at its vendor."""
 
-    def __init__(self, malformed: MalformedCounter) -> None:
-        self._malformed = malformed
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
 
     def collect(self) -> Iterator[Metric]:
         malformed = CounterMetricFamily(
@@ -145,7 +158,7 @@ class BridgeCollector(Collector):
             "Messages of the vendor that do not fit its protocol; each ended its session.",
             labels=["kind"],
         )
-        for kind, count in sorted(self._malformed.by_kind.items()):
+        for kind, count in sorted(self._agent.malformed_messages.items()):
             malformed.add_metric([kind], count)
         yield malformed
 

@@ -22,7 +22,6 @@ from quiclb.logs import writer as log_writer
 from quiclb.net.address import Address, format_address
 from voice_gateway.agent.base import Agent
 from voice_gateway.agent.loading import load_agent, open_agent
-from voice_gateway.agents.bridges.bridge.malformed import MalformedCounter
 from voice_gateway.certificates.served import ServedCertificate
 from voice_gateway.endpoint.endpoint import Endpoint, EndpointSettings
 from voice_gateway.endpoint.logs.qlog_recorder import QlogRecorder, QlogUnavailable
@@ -54,7 +53,7 @@ from voice_gateway.worker.connection_ids import ConnectionIds
 from voice_gateway.worker.listeners import TcpListeners, call_page_files
 from voice_gateway.worker.loop_lag import LoopLag
 from voice_gateway.worker.memory import Glibc, MemoryTrimmer
-from voice_gateway.worker.metrics import BridgeCollector, HostCollector, UpkeepCollector, worker_registry
+from voice_gateway.worker.metrics import AgentCollector, HostCollector, UpkeepCollector, worker_registry
 from voice_gateway.worker.recordings import RecordingCollector, WebhookEvents, WorkerRecordings, webhook_sender
 from voice_gateway.worker.shared_keys import SharedKeys, StoreKeys
 from voicelink.quic import Connection
@@ -174,9 +173,8 @@ class Worker:
         registry.register(UpkeepCollector(self.certificate, self.reloader, self._lag))
         if isinstance(self._agent, HostedAgent):
             registry.register(HostCollector(self._agent))
-        malformed = getattr(self._agent, "malformed", None)  # a bridge is imported only where it is the agent
-        if isinstance(malformed, MalformedCounter):
-            registry.register(BridgeCollector(malformed))
+        else:
+            registry.register(AgentCollector(self._agent))
         self._qlogs = QlogRecorder(self._find_quic)
         streams = EventStreams(self.sessions.events, has_words=admin.show_words, clock=clock)
         registry.register(RecordingCollector(self.recordings.writer, self.webhooks))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import fields
 from importlib.metadata import version
+from pathlib import Path
 from types import SimpleNamespace
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -11,13 +12,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from quiclb.http.connection_limiter import ConnectionLimiter, ConnectionLimits
 from testbed.simnet.loop import VirtualLoop
 from voice_gateway.endpoint.counters import EndpointCounters
+from voice_gateway.hosts.addresses import HostAddress, HostCredentials
+from voice_gateway.hosts.messages import Hello, Load
+from voice_gateway.hosts.worker.pool import HostPool
 from voice_gateway.session.stats.counters import GAP_BOUNDS_S, SessionCounters
 from voice_gateway.telephony.call import TelephonyCounters
 from voice_gateway.transport.uplink.reassembler import UplinkCounters
 from voice_gateway.web.counters import WebCounters
 from voice_gateway.worker.loop_lag import LoopLag
 from voice_gateway.worker.metrics import (
+    AgentCollector,
     EndpointCollector,
+    HostCollector,
     SessionCollector,
     TelephonyCollector,
     UpkeepCollector,
@@ -36,10 +42,14 @@ def scraped(registry: CollectorRegistry) -> dict[tuple[str, ...], float]:
     }
 
 
-def of(collector) -> dict[tuple[str, ...], float]:
+def registry_of(collector) -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(collector)
-    return scraped(registry)
+    return registry
+
+
+def of(collector) -> dict[tuple[str, ...], float]:
+    return scraped(registry_of(collector))
 
 
 def sessions(counters: SessionCounters, *, count: int = 3, is_draining: bool = False) -> SimpleNamespace:
@@ -197,3 +207,26 @@ def test_every_counter_of_the_tcp_listeners_is_exported():
     values = of(WebCollector(counters, ConnectionLimiter(ConnectionLimits.share(40)))).values()
     assert set(range(101, 108)) <= set(values)
     assert 40 in values
+
+
+async def test_a_host_and_the_one_that_takes_its_place_are_one_sample_of_each_metric():
+    address = HostAddress(Path("/run/a.sock"))
+    pool = HostPool([(address, HostCredentials()), (HostAddress(Path("/run/gone.sock")), HostCredentials())])
+    hello = Hello(agent="a", input_rate_hz=16_000, output_rate_hz=24_000, audio_format="pcm16")
+    former, present = pool.enter(address, hello), pool.enter(address, hello)
+    assert not isinstance(former, str)
+    assert not isinstance(present, str)
+    former.load = Load(calls=1, lag_ms=20.0, is_draining=True, malformed_messages={"shape": 2, "framing": 1})
+    present.load = Load(calls=0, lag_ms=5.0, malformed_messages={"shape": 1})
+    values = of(HostCollector(SimpleNamespace(pool=pool)))
+    assert values["voice_agent_host_malformed_messages_total", str(address), "shape"] == 3
+    assert values["voice_agent_host_malformed_messages_total", str(address), "framing"] == 1
+    assert values["voice_agent_host_loop_lag_seconds", str(address)] == 0.02
+    text = generate_latest(registry_of(HostCollector(SimpleNamespace(pool=pool)))).decode()
+    samples = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
+    assert len(samples) == len(set(samples))
+
+
+def test_malformed_messages_of_an_agents_vendor_are_exported():
+    agent = SimpleNamespace(malformed_messages={"shape": 2})
+    assert of(AgentCollector(agent)) == {("voice_bridge_malformed_messages_total", "shape"): 2}

@@ -169,7 +169,12 @@ class HostServer:
 
     def load(self) -> Load:
         """Say how busy it is; also while the agent's loop is blocked."""
-        return Load(calls=self.call_count, lag_ms=self.lag_ms, is_draining=self.is_draining)
+        return Load(
+            calls=self.call_count,
+            lag_ms=self.lag_ms,
+            is_draining=self.is_draining,
+            malformed_messages=dict(self._agent.malformed_messages),
+        )
 
     @property
     def agent_loop(self) -> asyncio.AbstractEventLoop:
@@ -440,15 +445,17 @@ def _remove_stale(address: HostAddress) -> None:
 
 
 def _metrics(host: HostServer) -> str:
-    counters = host.counters
+    counters, load = host.counters, host.load()
     figures = {
-        "voice_host_calls": host.call_count,
-        "voice_host_loop_lag_seconds": host.lag_ms / 1000,
-        "voice_host_draining": int(host.is_draining),
+        "voice_host_calls": load.calls,
+        "voice_host_loop_lag_seconds": load.lag_ms / 1000,
+        "voice_host_draining": int(load.is_draining),
         "voice_host_calls_opened_total": counters.opened,
         "voice_host_calls_failed_total": counters.failed,
         "voice_host_calls_fenced_total": counters.fenced,
     }
+    for kind, count in sorted(load.malformed_messages.items()):
+        figures[f'voice_host_malformed_messages_total{{kind="{kind}"}}'] = count
     return "".join(f"{name} {value}\n" for name, value in figures.items())
 
 

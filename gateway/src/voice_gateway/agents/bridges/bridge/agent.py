@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from voice_gateway.agent.apology import make_apology
 from voice_gateway.agent.base import Agent, Conversation, Emit
 from voice_gateway.agents.bridges.bridge.call.functions import Functions
 from voice_gateway.agents.bridges.bridge.conversation import Bridge, BridgeConversation, BridgeTimes
-from voice_gateway.agents.bridges.bridge.malformed import MalformedCounter
 from voice_gateway.agents.bridges.bridge.upstream import UpstreamTimes, ended
 from voice_gateway.agents.bridges.bridge.vendor import Vendor
 from voice_gateway.errors import AgentError
@@ -55,10 +55,13 @@ class BridgeAgent(Agent):
         self.input_rate_hz = vendor.input_rate_hz
         self.output_rate_hz = vendor.output_rate_hz
         self._functions = Functions(settings.tools)
-        self.malformed = MalformedCounter()
-        """Messages of the vendor that did not fit its protocol."""
+        self._malformed: Counter[str] = Counter()
         self._bridge: Bridge | None = None
         self._conversations: set[BridgeConversation] = set()
+
+    @property
+    def malformed_messages(self) -> Mapping[str, int]:
+        return self._malformed
 
     async def open(self) -> None:
         """Read the key and make the apology; raises `AgentError`. The vendor is first asked when a call comes."""
@@ -73,7 +76,7 @@ class BridgeAgent(Agent):
             settings.greeting,
             settings.asks_again,
             self._times,
-            self.malformed,
+            self._malformed,
         )
 
     def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -39,7 +39,7 @@ from voice_gateway.agents.bridges.bridge.call.reply import ReplyInProgress
 from voice_gateway.agents.bridges.bridge.call.spoken_items import SpokenItems
 from voice_gateway.agents.bridges.bridge.call.uplink_audio import UplinkAudio
 from voice_gateway.agents.bridges.bridge.call.wanted import Wanted, WantedQueue
-from voice_gateway.agents.bridges.bridge.malformed import MalformedCounter, MalformedMessages
+from voice_gateway.agents.bridges.bridge.malformed import MalformedMessages
 from voice_gateway.agents.bridges.bridge.upstream import Upstream, UpstreamHandler, UpstreamTimes
 from voice_gateway.agents.bridges.bridge.vendor import (
     Answered,
@@ -105,7 +105,7 @@ class Bridge:
     greeting: str = ""
     asks_again: str = ""
     times: BridgeTimes = field(default_factory=BridgeTimes)
-    malformed: MalformedCounter = field(default_factory=MalformedCounter)
+    malformed: Counter[str] = field(default_factory=Counter)
 
 
 class BridgeConversation(Conversation):

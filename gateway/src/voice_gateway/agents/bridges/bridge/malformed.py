@@ -15,17 +15,13 @@ MOST_SESSIONS: Final = 3
 _log = structlog.get_logger("voice_gateway.agents.bridges")
 
 
-class MalformedCounter:
-    """How many such messages the calls of one bridge met, by kind: `shape`, `oversized` or `framing`."""
-
-    def __init__(self) -> None:
-        self.by_kind: Counter[str] = Counter()
-
-
 class MalformedMessages:
-    """Reads the messages of one call's sessions. Each malformed one ends its session; an answer ends a row of those."""
+    """Reads the messages of one call's sessions. Each malformed one ends its session; an answer ends a row of those.
 
-    def __init__(self, vendor: str, counter: MalformedCounter) -> None:
+    `counter` is of all calls of the bridge, by kind: `shape`, `oversized` or `framing`.
+    """
+
+    def __init__(self, vendor: str, counter: Counter[str]) -> None:
         self._vendor = vendor
         self._counter = counter
         self._sessions = 0
@@ -65,7 +61,7 @@ class MalformedMessages:
             return
         self.has_broken_session = True
         self._sessions += 1
-        self._counter.by_kind[kind] += 1
+        self._counter[kind] += 1
         _log.warning(
             "bridge_message_malformed",
             vendor=self._vendor,
