@@ -52,7 +52,7 @@ from voice_gateway.session.core.operator import OperatorAction, TypeText
 from voice_gateway.session.core.record.record_tracker import RecordTracker
 from voice_gateway.session.core.session_limits import Identity, SessionLimits
 from voice_gateway.session.core.speech.turns import NOTHING, Turns, transcript
-from voice_gateway.session.core.speech.utterances import Utterances
+from voice_gateway.session.core.speech.utterances.utterances import Utterances
 from voice_gateway.session.stats.turn_latency import Figure
 from voice_gateway.session.stats.uplink_statistics import UplinkStatistics
 from voice_gateway.store.base import SessionRecord

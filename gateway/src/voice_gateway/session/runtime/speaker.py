@@ -13,7 +13,7 @@ from voice_gateway.recording.segments.recorder import CallRecorder
 from voice_gateway.session.core.speech.agent_audio import AgentAudio, Encoder
 from voice_gateway.session.core.speech.pacing import Lead, Pacer
 from voice_gateway.session.core.speech.pending_audio import PendingAudio
-from voice_gateway.session.core.speech.utterances import Utterances
+from voice_gateway.session.core.speech.utterances.utterances import Utterances
 from voice_gateway.session.stats.counters import SessionCounters
 from voice_gateway.transport.base import Transport
 from voicelink.wire import AudioFrame, Codec

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from voice_gateway.session.core.record.numbered_messages import NumberedMessages
 from voice_gateway.session.core.record.resume_tokens import ResumeTokens
-from voice_gateway.session.core.speech.utterances import Cut
+from voice_gateway.session.core.speech.utterances.utterance import Cut
 from voice_gateway.store.base import Line, SessionRecord
 
 _LONGEST_TRANSCRIPT = 2_000

@@ -48,6 +48,15 @@ class AgentAudio:
         """Bytes in a sample, or in a slot."""
         return _SAMPLE_BYTES[self.form]
 
+    @property
+    def output_bytes_per_ms(self) -> float:
+        """Of what the agent says."""
+        return self.output_rate_hz / 1000 * self.sample_bytes
+
+    def output_bytes(self, duration_ms: int) -> int:
+        """How many bytes the whole samples, or slots, of so much of what the agent says have."""
+        return int(duration_ms * (self.output_rate_hz / 1000)) * self.sample_bytes
+
     def decoder(self) -> Decoder:
         """Make a new one, for one stream of a caller."""
         if self.form is AudioFormat.OPUS:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from voice_gateway.session.core.speech.utterances import Utterances
+from voice_gateway.session.core.speech.utterances.utterances import Utterances
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class Pacer:
 
     def sendable_s(self, now: float) -> float:
         """How much may be sent now; not above 0 where nothing may."""
-        buffered_s = self._utterances.buffered_s(now)
+        buffered_s = self._utterances.playback.buffered_s(now)
         return min(self._lead.target_s - buffered_s, self._lead.cap_s - self._utterances.lead_s)
 
     def delay_s(self, wanted_s: float, now: float) -> float | None:
         """How long to wait until `wanted_s` may be sent; `None` where only a report can tell."""
-        buffered_s = self._utterances.buffered_s(now)
-        if not self._utterances.is_playing or self._utterances.lead_s + wanted_s > self._lead.cap_s:
+        buffered_s = self._utterances.playback.buffered_s(now)
+        if not self._utterances.playback.is_playing or self._utterances.lead_s + wanted_s > self._lead.cap_s:
             return None
         return max(0.0, buffered_s + wanted_s - self._lead.target_s)

@@ -33,7 +33,7 @@ from voice_gateway.session.core.effects import (
     Speak,
 )
 from voice_gateway.session.core.record.record_tracker import RecordTracker
-from voice_gateway.session.core.speech.utterances import Continuation, Utterances
+from voice_gateway.session.core.speech.utterances.utterances import Continuation, Utterances
 from voice_gateway.session.stats.turn_latency import Figure, TurnLatencies
 from voice_gateway.session.stats.uplink_statistics import UplinkStatistics
 from voice_gateway.store.base import Line
@@ -123,12 +123,12 @@ class Turns:
         """
         played = tuple(
             ReportPlayback(PlaybackFinished(each.text, each.played_ms))
-            for each in self._utterances.recovered(resume.next_utterance_id)
+            for each in self._utterances.held.recovered(resume.next_utterance_id)
         )
         newest = self._utterances.utterance_id
         self._utterances.utterance_id = max(newest, min(resume.utterance_id, newest + _MOST_UNSAVED_ANSWERS))
         lines = self._tracker.unsaid(resume.next_utterance_id)
-        held_ids = self._utterances.held_ids
+        held_ids = self._utterances.held.ids
         if held_ids and all(line.utterance_id in held_ids for line in lines):
             continued = self._utterances.go_on(resume.next_utterance_id, resume.position_ms, now)
             return (*played, *self._continued(continued, now))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from voice_gateway.session.core.record.record_tracker import Acks, RecordTracker
-from voice_gateway.session.core.speech.utterances import Cut
+from voice_gateway.session.core.speech.utterances.utterance import Cut
 from voice_gateway.store.base import Line
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from voice_gateway.session.core.speech.agent_audio import AgentAudio
 from voice_gateway.session.core.speech.pacing import Lead, Pacer
-from voice_gateway.session.core.speech.utterances import Utterances
+from voice_gateway.session.core.speech.utterances.utterances import Utterances
 
 RATE = 24_000
 LEAD = Lead(target_s=2.0, cap_s=3.0)

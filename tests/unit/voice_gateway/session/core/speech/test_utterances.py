@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from voice_gateway.session.core.speech.agent_audio import AgentAudio
-from voice_gateway.session.core.speech.utterances import Cut, Utterances, WholePlayback
+from voice_gateway.session.core.speech.utterances.utterance import Cut, WholePlayback
+from voice_gateway.session.core.speech.utterances.utterances import Utterances
 
 RATE = 24_000
 AUDIO = AgentAudio(RATE, RATE)
@@ -160,8 +161,8 @@ def test_what_the_caller_had_played_when_the_connection_was_lost_is_told_once():
     first, second = spoken(utterances, "a b", 1), spoken(utterances, "c d", 1)
     utterances.hold()
     assert second == first + 1
-    assert utterances.recovered(second) == (WholePlayback("a b", 1000),)
-    assert utterances.recovered(second) == ()
+    assert utterances.held.recovered(second) == (WholePlayback("a b", 1000),)
+    assert utterances.held.recovered(second) == ()
 
 
 def test_what_is_held_goes_on_from_where_the_caller_is_while_it_is_made():
@@ -185,7 +186,7 @@ def test_what_the_caller_cut_off_while_it_was_away_does_not_go_on():
     utterances.played(first, 500, is_complete=False, now=0.5)
     utterances.hold()
     assert utterances.interrupt(1.0) == (500, (Cut(first, "a", 500, is_held=True),))
-    assert not utterances.held_ids
+    assert not utterances.held.ids
     assert utterances.add(b"late", 1.1) == b""
 
 
