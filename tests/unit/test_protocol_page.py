@@ -17,7 +17,7 @@ from voice_gateway.agents.order.dialogue import Dialogue, Question
 from voice_gateway.agents.order.menu import default_menu
 from voice_gateway.agents.order.order import Item, Order
 from voice_gateway.session.core import client_messages, session
-from voice_gateway.session.core.record import numbered_messages, record_tracker, resume_tokens
+from voice_gateway.session.core.record import numbered_messages, resume_tokens, transcript_lines
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.core.speech import turns
 from voice_gateway.session.runtime import backlog, live_session
@@ -76,8 +76,8 @@ LIMITS: dict[str, tuple[float, ...]] = {
     "text of an agent's reply, or of a turn, at once": (session._LONGEST_TEXT,),
     "`state`": (MAX_CONTROL_BYTES,),
     "what an agent says that waits to be played": (live_session._MOST_UNSENT_S,),
-    "transcript kept": (record_tracker._LONGEST_TRANSCRIPT,),
-    "transcript that a resume gives again": (record_tracker._LONGEST_TRANSCRIPT, record_tracker._MOST_CHARACTERS),
+    "transcript kept": (transcript_lines._LONGEST_TRANSCRIPT,),
+    "transcript that a resume gives again": (transcript_lines._LONGEST_TRANSCRIPT, transcript_lines._MOST_CHARACTERS),
     "resume tokens good at once": (resume_tokens._MOST_UNCONFIRMED,),
 }
 WAITS: dict[str, tuple[float, ...]] = {

@@ -261,7 +261,7 @@ class SessionManager:
             return
         session = self._session(self._new_id() if place is None else place.session_id, connection, token=token)
         if place is not None:
-            session.tracker.claimed(place)
+            session.tracker.ownership.claimed(place)
         self._keep(session, connection).start(request.agreement, ())
 
     def _refuse_resume(self, connection: ClientConnection, verdict: Verdict) -> None:

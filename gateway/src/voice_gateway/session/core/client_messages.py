@@ -75,7 +75,7 @@ class ClientMessages:
 
     def due(self, *, is_last: bool = False) -> Sequence[Effect]:
         """Return what may be sent now; where it `is_last`, all: no other worker will number messages."""
-        revision = self._tracker.revision if is_last else self._tracker.saved_revision
+        revision = self._tracker.revision if is_last else self._tracker.saves.revision
         return tuple(Send(message) for message in self._messages.due(revision))
 
 

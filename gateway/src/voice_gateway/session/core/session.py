@@ -111,7 +111,7 @@ class Session:
         self.utterances = Utterances(identity.audio, record.utterance_id if record else 0)
         self.turns = Turns(self.tracker, self.utterances, self.uplink, observe)
         self.messages = ClientMessages(self.tracker)
-        acked_sequence = self.tracker.acked_sequence
+        acked_sequence = self.tracker.saves.acked_sequence
         self.next_sequence = 0 if acked_sequence is None else acked_sequence + 1
         self.limits = limits
         self._token = token
@@ -285,7 +285,7 @@ class Session:
         """The effect `Save` of this revision was carried out: what it holds cannot be lost any more."""
         if self.state is SessionState.CLOSED:
             return NOTHING
-        acks = self.tracker.saved(revision)
+        acks = self.tracker.saves.succeeded(revision)
         effects: list[Effect] = [] if acks.sequence is None else [Send(Heard(sequence=acks.sequence))]
         if acks.message is not None:
             effects.append(Send(Received(number=acks.message)))
@@ -298,13 +298,13 @@ class Session:
 
     def _saved_checkpoints(self) -> list[ReportSaved]:
         reached = []
-        while self._checkpoints and self._checkpoints[0][0] <= self.tracker.saved_revision:
+        while self._checkpoints and self._checkpoints[0][0] <= self.tracker.saves.revision:
             reached.append(ReportSaved(self._checkpoints.popleft()[1]))
         return reached
 
     def save_failed(self, revision: int, now: float) -> Sequence[Effect]:
         """The effect `Save` of this revision failed: it is asked for again a little later."""
-        if self.tracker.failed(revision):
+        if self.tracker.saves.failed(revision):
             self._retry_save_at = now + self.limits.save_retry_s
         return NOTHING
 
@@ -371,9 +371,9 @@ class Session:
         tracker.resume_tokens = tracker.resume_tokens.renewed(token, used=resume.token or None)
         tracker.changed()
         effects: list[Effect] = [*self._ready(agreement), ResumeConversation(codec, tracker.state)]
-        if tracker.acked_sequence is not None:
-            effects.append(Send(Heard(sequence=tracker.acked_sequence)))
-        effects += (Send(transcript(line)) for line in tracker.lines_since(resume.turn))
+        if tracker.saves.acked_sequence is not None:
+            effects.append(Send(Heard(sequence=tracker.saves.acked_sequence)))
+        effects += (Send(transcript(line)) for line in tracker.transcript.since(resume.turn))
         if tracker.state:
             effects.append(Send(State(revision=tracker.revision, state=dict(tracker.state))))
         if tracker.messages.acked is not None and tracker.messages.is_spoken:
@@ -381,7 +381,7 @@ class Session:
         effects += self.messages.due()
         again = self.turns.greet_again() if has_gap else self.turns.go_on(resume, now)
         effects += again
-        if is_restored and not again and not tracker.has_answered:
+        if is_restored and not again and not tracker.transcript.has_answered:
             effects.append(Greet())
         return (*effects, *self._save(), *self._hang_up_if_transferred(was_transferring))
 

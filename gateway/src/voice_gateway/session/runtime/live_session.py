@@ -214,7 +214,7 @@ class LiveSession(TransportHandler):
         """Another worker has the session: end it here, and leave its record alone."""
         effects = self.session.fenced()
         if effects:
-            self._log.debug("session_fenced", epoch=self.session.tracker.epoch)
+            self._log.debug("session_fenced", epoch=self.session.tracker.ownership.epoch)
         self._apply(effects)
 
     @property
@@ -309,7 +309,7 @@ class LiveSession(TransportHandler):
             turn=session.tracker.turn,
             revision=session.tracker.revision,
             utterance_id=session.utterances.utterance_id,
-            acked_sequence=session.tracker.acked_sequence,
+            acked_sequence=session.tracker.saves.acked_sequence,
             datagrams=self._connection.transport.datagrams,
             uplink=session.uplink.summary(),
             migrations=tuple(self._migrations),
@@ -478,9 +478,9 @@ class LiveSession(TransportHandler):
             tracker.session_id,
             tracker.turn,
             tracker.private_state,
-            lambda: tracker.lines_since(0),
+            lambda: tracker.transcript.since(0),
             lambda: self.session.state is not SessionState.DETACHED,
-            tracker.epoch,
+            tracker.ownership.epoch,
         )
         self._conversation = conversation = self._services.agent.converse(self._emit, state)
         conversation.opened(view)
@@ -543,7 +543,7 @@ class LiveSession(TransportHandler):
         tracker = self.session.tracker
         if self.session.state is SessionState.CLOSED:
             return
-        if record.epoch == tracker.epoch and not await reclaim(self._services.store, tracker):
+        if record.epoch == tracker.ownership.epoch and not await reclaim(self._services.store, tracker):
             self.fence()
         else:
             self._apply(self.session.save_failed(record.revision, self._loop.time()))
@@ -555,11 +555,11 @@ class LiveSession(TransportHandler):
     async def _delete(self, saving: asyncio.Task[None]) -> None:
         await asyncio.wait([saving])
         try:
-            await self._services.store.delete(self.session.identity.session_id, self.session.tracker.epoch)
+            await self._services.store.delete(self.session.identity.session_id, self.session.tracker.ownership.epoch)
         except Exception as error:  # a foreign store may raise anything; the record expires by itself
             self._log.warning("session_delete_failed", error=str(error))
         else:
-            self._log.debug("session_record_deleted", epoch=self.session.tracker.epoch)
+            self._log.debug("session_record_deleted", epoch=self.session.tracker.ownership.epoch)
 
     def _report_turns(self) -> None:
         if self._services.events.is_watched or self._recorder is not None:
@@ -600,7 +600,9 @@ class LiveSession(TransportHandler):
         )
         conversation, self._conversation = self._conversation, None
         self._connection.set_handler(None)
-        self._log.debug("session_released", epoch=self.session.tracker.epoch, is_record_kept=close.is_record_kept)
+        self._log.debug(
+            "session_released", epoch=self.session.tracker.ownership.epoch, is_record_kept=close.is_record_kept
+        )
         try:
             self._connection.close(close.code, close.reason)
             if conversation is not None:
@@ -616,7 +618,7 @@ class LiveSession(TransportHandler):
         identity, tracker, connection = self.session.identity, self.session.tracker, self._connection
         return RecordedCall(
             identity.session_id,
-            tracker.epoch,
+            tracker.ownership.epoch,
             identity.agent,
             identity.subject,
             connection.transport.kind,

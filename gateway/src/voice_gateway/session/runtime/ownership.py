@@ -106,7 +106,7 @@ async def claim(
         case SessionRecord():
             _log_claimed(asked, outcome.epoch, "store")
         case Verdict.HERE if tracker is not None:
-            _log_claimed(asked, tracker.epoch, "live")
+            _log_claimed(asked, tracker.ownership.epoch, "live")
         case Verdict():
             verdict = outcome.name.lower()
             _log.debug("session_not_claimed", session=asked.session_id, worker=asked.worker, verdict=verdict)
@@ -121,12 +121,12 @@ async def _claim(
     store: SessionStore, asked: Claim, tracker: RecordTracker | None
 ) -> NewSession | SessionRecord | Verdict:
     if tracker is not None:
-        mine = tracker.claim(asked.renewed(tracker.resume_tokens))
+        mine = tracker.ownership.claim(tracker.record(), asked.renewed(tracker.resume_tokens))
         if await store.claim(mine):
-            tracker.claimed(mine)
+            tracker.ownership.claimed(mine)
             return Verdict.HERE
         stored = await store.load(asked.session_id)
-        if stored is None or stored.epoch <= tracker.epoch:
+        if stored is None or stored.epoch <= tracker.ownership.epoch:
             return Verdict.HERE_UNSAVED
     epoch = 1
     for _ in range(_ATTEMPTS):
@@ -162,8 +162,10 @@ async def reclaim(store: SessionStore, tracker: RecordTracker) -> bool:
     except Exception as error:  # as above
         _log.warning("session_claim_failed", session=tracker.session_id, error=str(error))
         return True
-    if stored is None or not tracker.has_claimed(stored):
+    if stored is None or not tracker.ownership.has_claimed(stored):
         return False
-    tracker.claimed(stored)
-    _log.debug("session_reclaimed", session=tracker.session_id, worker=tracker.owner, epoch=tracker.epoch)
+    tracker.ownership.claimed(stored)
+    _log.debug(
+        "session_reclaimed", session=tracker.session_id, worker=tracker.ownership.owner, epoch=tracker.ownership.epoch
+    )
     return True

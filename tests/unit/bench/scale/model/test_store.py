@@ -22,7 +22,7 @@ def saves_of(pause_s: float, turns: int, talk_s: float = 2.0) -> int:
         record = tracker.next_save()
         if record is None:
             return 0
-        tracker.saved(record.revision)
+        tracker.saves.succeeded(record.revision)
         return 1
 
     for turn in range(turns):
@@ -31,7 +31,7 @@ def saves_of(pause_s: float, turns: int, talk_s: float = 2.0) -> int:
         sequence += 100
         tracker.understood("a tea please", sequence, {"turn": turn})
         saves += save()
-        tracker.answered(turn + 1, "here you are")
+        tracker.transcript.answered(turn + 1, turn + 1, "here you are")
         saves += save()
         while now + REPORT_S <= ends_at:
             now, sequence = now + REPORT_S, sequence + 25

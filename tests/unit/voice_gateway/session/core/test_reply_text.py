@@ -17,7 +17,7 @@ def replying(text: str) -> Session:
 
 
 def said(session: Session) -> list[str]:
-    return [line.text for line in session.tracker.lines_since(0)]
+    return [line.text for line in session.tracker.transcript.since(0)]
 
 
 def test_the_newest_text_replaces_the_one_before() -> None:

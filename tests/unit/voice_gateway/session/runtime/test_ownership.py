@@ -81,7 +81,7 @@ async def test_while_the_store_is_away_a_live_session_goes_on_and_others_wait(fa
     store = AwayStore(failure)
     tracker = RecordTracker("s-1", 2.0, "w-1", RECORD)
     assert await claim(store, Claim("s-1", "w-1", None, "second", used_token="first"), tracker) is Verdict.HERE_UNSAVED
-    assert tracker.epoch == RECORD.epoch
+    assert tracker.ownership.epoch == RECORD.epoch
     assert await claim(store, Claim("s-1", "w-2", None, "second", used_token="first"), None) is Verdict.STORE_AWAY
 
 

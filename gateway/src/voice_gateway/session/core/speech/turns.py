@@ -127,7 +127,7 @@ class Turns:
         )
         newest = self._utterances.utterance_id
         self._utterances.utterance_id = max(newest, min(resume.utterance_id, newest + _MOST_UNSAVED_ANSWERS))
-        lines = self._tracker.unsaid(resume.next_utterance_id)
+        lines = self._tracker.transcript.unsaid(resume.next_utterance_id)
         held_ids = self._utterances.held.ids
         if held_ids and all(line.utterance_id in held_ids for line in lines):
             continued = self._utterances.go_on(resume.next_utterance_id, resume.position_ms, now)
@@ -143,7 +143,8 @@ class Turns:
     def _continued(self, continued: Sequence[Continuation], now: float) -> Sequence[Effect]:
         effects: list[Effect] = []
         for position, each in enumerate(continued):
-            turn = self._tracker.renumbered(each.former_id, each.utterance_id, each.skipped_ms)
+            known = self._tracker.transcript.renumbered(each.former_id, each.utterance_id, each.skipped_ms)
+            turn = self._tracker.turn if known is None else known
             is_again = position == 0 and each.is_begun
             if each.text:
                 effects.append(Send(_agent_line(turn, each.text, each.utterance_id, (each.former_id,))))
@@ -167,7 +168,7 @@ class Turns:
 
     def _reword(self, text: str) -> Sequence[Effect]:
         utterance_id = self._utterances.reword(text)
-        turn = self._tracker.reworded(utterance_id, text)
+        turn = self._tracker.transcript.reworded(utterance_id, text)
         return NOTHING if turn is None else (Send(_agent_line(turn, text, utterance_id)),)
 
     def _speak(self, utterance_id: int, pcm: bytes, now: float) -> Sequence[Effect]:
@@ -180,7 +181,7 @@ class Turns:
         if interrupted is None:
             return NOTHING
         played_ms, cuts = interrupted
-        self._tracker.interrupted(cuts)
+        self._tracker.transcript.interrupted(cuts)
         self.latencies.interrupted(self._tracker.turn, onset, now)
         resets = (ResetSpeech(cut.utterance_id) for cut in cuts if not cut.is_held)
         played = (ReportPlayback(PlaybackFinished(cut.said, cut.played_ms, is_interrupted=True)) for cut in cuts)
@@ -208,10 +209,10 @@ class Turns:
             turn = again.lines[-1].turn
             utterance_id = self._utterances.begin(text, again.skipped_ms)
             replaced = tuple(line.utterance_id for line in again.lines if line.utterance_id is not None)
-            self._tracker.answered_again(again.lines, text, utterance_id, again.skipped_ms)
+            self._tracker.transcript.answered_again(again.lines, text, utterance_id, again.skipped_ms)
         else:
             utterance_id = self._utterances.begin(text)
-            self._tracker.answered(utterance_id, text)
+            self._tracker.transcript.answered(turn, utterance_id, text)
         self.latencies.replied(turn, utterance_id, now)
         if not is_attached:
             self._utterances.hold()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from voice_gateway.session.core.record.record_tracker import Acks, RecordTracker
+from voice_gateway.session.core.record.record_saves import Acks
+from voice_gateway.session.core.record.record_tracker import RecordTracker
 from voice_gateway.session.core.speech.utterances.utterance import Cut
 from voice_gateway.store.base import Line
 
@@ -17,8 +18,8 @@ def test_a_turn_is_saved_whole_and_acked_only_when_the_save_returned():
     record = tracker.next_save()
     assert (record.acked_sequence, record.turn, record.state) == (41, 1, {"items": 1})
     assert record.transcript == (Line(1, "user", "a latte"),)
-    assert tracker.acked_sequence is None
-    assert tracker.saved(record.revision) == Acks(41)
+    assert tracker.saves.acked_sequence is None
+    assert tracker.saves.succeeded(record.revision) == Acks(41)
     assert tracker.is_saved
 
 
@@ -27,19 +28,19 @@ def test_one_save_at_a_time_and_the_next_holds_all_that_came_meanwhile():
     tracker.understood("one", 10, None)
     first = tracker.next_save()
     tracker.understood("two", 20, None)
-    tracker.answered(1, "three")
+    tracker.transcript.answered(tracker.turn, 1, "three")
     assert tracker.next_save() is None
-    assert tracker.saved(first.revision) == Acks(10)
+    assert tracker.saves.succeeded(first.revision) == Acks(10)
     second = tracker.next_save()
     assert (second.acked_sequence, len(second.transcript)) == (20, 3)
-    assert tracker.saved(second.revision) == Acks(20)
+    assert tracker.saves.succeeded(second.revision) == Acks(20)
 
 
 def test_a_failed_save_is_offered_again():
     tracker = RecordTracker("s", 2.0)
     tracker.understood("one", 10, None)
     record = tracker.next_save()
-    assert tracker.failed(record.revision)
+    assert tracker.saves.failed(record.revision)
     assert tracker.next_save() == record
 
 
@@ -47,10 +48,10 @@ def test_notices_about_other_saves_are_ignored():
     tracker = RecordTracker("s", 2.0)
     tracker.understood("one", 10, None)
     record = tracker.next_save()
-    assert tracker.saved(record.revision + 1) == Acks()
-    assert not tracker.failed(record.revision + 1)
-    assert tracker.saved(record.revision) == Acks(10)
-    assert tracker.saved(record.revision) == Acks()
+    assert tracker.saves.succeeded(record.revision + 1) == Acks()
+    assert not tracker.saves.failed(record.revision + 1)
+    assert tracker.saves.succeeded(record.revision) == Acks(10)
+    assert tracker.saves.succeeded(record.revision) == Acks()
 
 
 def test_silence_asks_for_a_save_once_in_an_interval():
@@ -60,7 +61,7 @@ def test_silence_asks_for_a_save_once_in_an_interval():
         tracker.silent(sequence, 0.02 * sequence)
         if record := tracker.next_save():
             saves += 1
-            tracker.saved(record.revision)
+            tracker.saves.succeeded(record.revision)
     assert saves == 5
 
 
@@ -74,19 +75,19 @@ def test_the_cursor_never_goes_back():
 def test_the_last_silence_is_saved_at_the_end():
     tracker = RecordTracker("s", 2.0)
     tracker.silent(1, 0.0)
-    tracker.saved(tracker.next_save().revision)
+    tracker.saves.succeeded(tracker.next_save().revision)
     tracker.silent(9, 0.1)
     assert tracker.next_save() is None
     tracker.completed(9)
     record = tracker.next_save()
-    assert tracker.saved(record.revision) == Acks(9)
+    assert tracker.saves.succeeded(record.revision) == Acks(9)
 
 
 def test_the_transcript_keeps_what_was_played_of_an_interrupted_answer():
     tracker = RecordTracker("s", 2.0)
-    tracker.answered(1, "one two three")
-    tracker.answered(2, "four")
-    tracker.interrupted((Cut(1, "one two", 500), Cut(2, "", 0)))
+    tracker.transcript.answered(tracker.turn, 1, "one two three")
+    tracker.transcript.answered(tracker.turn, 2, "four")
+    tracker.transcript.interrupted((Cut(1, "one two", 500), Cut(2, "", 0)))
     assert tracker.next_save().transcript == (Line(0, "agent", "one two"),)
 
 
