@@ -33,7 +33,7 @@ from voice_gateway.agent.base import (
     UserStartedSpeaking,
 )
 from voice_gateway.agents.bridges.bridge.agent import BridgeAgent
-from voice_gateway.agents.bridges.bridge.conversation import BridgeTimes
+from voice_gateway.agents.bridges.bridge.options import BridgeTimes
 from voice_gateway.agents.bridges.openai_realtime import OpenAIRealtime, OpenAIRealtimeAgent, OpenAIRealtimeSettings
 from voice_gateway.errors import AgentError
 from voice_gateway.store.base import Line as StoredLine

@@ -37,7 +37,7 @@ from voice_gateway.agent.base import (
 )
 from voice_gateway.agent.cascade.cascade import Cascade
 from voice_gateway.agents.bridges.bridge.agent import BridgeAgent, BridgeSettings
-from voice_gateway.agents.bridges.bridge.conversation import BridgeTimes
+from voice_gateway.agents.bridges.bridge.options import BridgeTimes
 from voice_gateway.agents.bridges.bridge.upstream import UpstreamTimes
 from voice_gateway.agents.bridges.deepgram import Deepgram, DeepgramSettings
 from voice_gateway.agents.bridges.elevenlabs import ElevenLabs, ElevenLabsSettings

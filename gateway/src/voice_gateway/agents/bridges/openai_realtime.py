@@ -16,8 +16,8 @@ import msgspec
 from pydantic import BaseModel, Field
 
 from voice_gateway.agents.bridges.bridge.agent import BridgeAgent, BridgeSettings
-from voice_gateway.agents.bridges.bridge.conversation import NOT_TRANSCRIBED
 from voice_gateway.agents.bridges.bridge.vendor import (
+    NOT_TRANSCRIBED,
     Answered,
     Answering,
     CallerStarted,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from voice_gateway.agents.bridges.bridge.call.renewal import Renewal
-from voice_gateway.agents.bridges.bridge.call.wanted import Wanted, WantedQueue
+from voice_gateway.agents.bridges.bridge.call.session.renewal import Renewal
+from voice_gateway.agents.bridges.bridge.call.speaking.wanted import Wanted, WantedQueue
 from voice_gateway.agents.bridges.bridge.echoes import Echoes
 
 

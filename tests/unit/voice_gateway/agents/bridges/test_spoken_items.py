@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from voice_gateway.agent.base import PlaybackFinished
-from voice_gateway.agents.bridges.bridge.call import spoken_items
-from voice_gateway.agents.bridges.bridge.call.spoken_items import ItemCut, SpokenItems
+from voice_gateway.agents.bridges.bridge.call.speaking import spoken_items
+from voice_gateway.agents.bridges.bridge.call.speaking.spoken_items import ItemCut, SpokenItems
 
 
 def spoken(*items: tuple[str, int]) -> SpokenItems:

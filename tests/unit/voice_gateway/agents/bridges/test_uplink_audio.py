@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from voice_gateway.agent.base import UserAudio
-from voice_gateway.agents.bridges.bridge.call.uplink_audio import UplinkAudio
+from voice_gateway.agents.bridges.bridge.call.hearing.uplink_audio import UplinkAudio
 
 FRAME = bytes(320)
 BYTES_PER_MS = 16.0

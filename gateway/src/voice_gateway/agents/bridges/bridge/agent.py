@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from voice_gateway.agent.apology import make_apology
 from voice_gateway.agent.base import Agent, Conversation, Emit
 from voice_gateway.agents.bridges.bridge.call.functions import Functions
-from voice_gateway.agents.bridges.bridge.conversation import Bridge, BridgeConversation, BridgeTimes
+from voice_gateway.agents.bridges.bridge.conversation import BridgeConversation
+from voice_gateway.agents.bridges.bridge.options import Bridge, BridgeTimes
 from voice_gateway.agents.bridges.bridge.upstream import UpstreamTimes, ended
 from voice_gateway.agents.bridges.bridge.vendor import Vendor
 from voice_gateway.errors import AgentError

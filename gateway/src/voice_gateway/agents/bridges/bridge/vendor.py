@@ -9,13 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from voice_gateway.agent.base import AudioFormat
 from voicelink.audio.codecs.pcmu import PCMU_RATE_HZ
 
 Message = str | bytes
 """One WebSocket message: text or binary."""
+NOT_TRANSCRIBED: Final = "(not transcribed)"
+"""Stands for the words of a turn for which the vendor has none."""
 
 
 @dataclass(frozen=True, slots=True)

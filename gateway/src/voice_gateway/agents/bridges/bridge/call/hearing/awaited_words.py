@@ -7,7 +7,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from voice_gateway.agents.bridges.bridge.vendor import Answered, ToolRequested, VendorEvent
+from voice_gateway.agents.bridges.bridge.vendor import (
+    Answered,
+    ItemAudio,
+    ItemEnded,
+    ItemText,
+    ToolRequested,
+    VendorEvent,
+)
 
 _MOST_HELD: Final = 20_000
 
@@ -55,11 +62,15 @@ class AwaitedWords:
         self._restart()
         return had_turn
 
-    def hold(self, event: VendorEvent) -> None:
-        """Keep an event of an answer until the words are saved that it answers."""
+    def hold(self, event: VendorEvent) -> bool:
+        """Keep an event of an answer until the words are saved that it answers; false where none are awaited."""
+        is_answer = isinstance(event, ItemText | ItemAudio | ItemEnded | ToolRequested | Answered)
+        if not (is_answer and self._ends) or (isinstance(event, ItemAudio) and event.is_verbatim):
+            return False
         self._held.append(event)
         if len(self._held) > _MOST_HELD:
             self._on_missed()
+        return True
 
     def drop_speech(self) -> None:
         """The caller speaks: what is held is not said any more."""

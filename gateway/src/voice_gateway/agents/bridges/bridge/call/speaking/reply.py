@@ -7,8 +7,8 @@ from typing import Final
 
 from voice_gateway.agent.base import Emit, Reply, ReplyAudio, ReplyEnded, ReplyText
 from voice_gateway.agent.call.waiting import Changes
-from voice_gateway.agents.bridges.bridge.call.spoken_items import SpokenItems
-from voice_gateway.agents.bridges.bridge.call.wanted import Wanted
+from voice_gateway.agents.bridges.bridge.call.speaking.spoken_items import SpokenItems
+from voice_gateway.agents.bridges.bridge.call.speaking.wanted import Wanted
 
 _MOST_CUT_ITEMS: Final = 64
 _SENTENCE_ENDS: Final = (".", "?", "!")

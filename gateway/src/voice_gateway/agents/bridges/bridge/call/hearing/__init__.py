@@ -1,0 +1,1 @@
+"""What the caller says: its audio, and the turns whose words are awaited."""

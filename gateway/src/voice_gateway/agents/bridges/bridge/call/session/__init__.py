@@ -1,0 +1,1 @@
+"""The sessions at the vendor, one after the other."""
