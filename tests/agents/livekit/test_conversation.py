@@ -14,7 +14,7 @@ from livekit.agents import APIStatusError, function_tool
 from tests.agents.livekit.calls import Caller, recording
 from tests.agents.livekit.parts import Scripted, Words, last_user, said
 from voice_gateway.agent.base import AgentEvent, FinalTranscript, Finished, Reply, SessionView, UserText
-from voice_gateway.agents.livekit.playout import Playout
+from voice_gateway.agents.livekit.audio_io.playout import Playout
 from voice_gateway.store.base import Line
 from voicelink.wire import Dtmf, Error, Flush
 

@@ -8,7 +8,7 @@ from livekit.agents import ChatContext
 from livekit.agents.llm import FunctionCall, FunctionCallOutput
 
 from tests.agents.livekit.parts import said
-from voice_gateway.agents.livekit.history import Continuation, continue_from, from_saved, to_saved
+from voice_gateway.agents.livekit.call.history import Continuation, continue_from, from_saved, to_saved
 from voice_gateway.store.base import Line
 
 USER, GREETING = Line(1, "user", "a taro"), Line(0, "agent", "Hi.")

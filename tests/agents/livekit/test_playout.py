@@ -9,7 +9,8 @@ from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT
 from livekit.agents.voice.io import PlaybackFinishedEvent, TimedString
 
 from voice_gateway.agent.base import AgentEvent, PlaybackFinished, Reply, ReplyAudio, ReplyEnded
-from voice_gateway.agents.livekit.playout import Playout, Texts
+from voice_gateway.agents.livekit.audio_io.playout import Playout
+from voice_gateway.agents.livekit.audio_io.texts import Texts
 
 RATE_HZ = 24_000
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voice_gateway.agents.livekit.uplink import Uplink
+from voice_gateway.agents.livekit.call.uplink import Uplink
 
 
 def read(uplink: Uplink, frames: range) -> list[int]:

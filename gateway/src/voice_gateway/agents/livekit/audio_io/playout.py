@@ -9,7 +9,6 @@ interrupted is what the session's transcript says of its replies.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,14 +18,14 @@ from typing import Final
 import numpy as np
 from livekit import rtc
 from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT
-from livekit.agents.voice.io import AudioOutput, AudioOutputCapabilities, TextOutput, TimedString
+from livekit.agents.voice.io import AudioOutput, AudioOutputCapabilities, TimedString
 
 from voice_gateway.agent.base import AgentEvent, PlaybackFinished, Reply, ReplyAudio, ReplyEnded
-from voice_gateway.agents.livekit.history import normal
+from voice_gateway.agents.livekit.audio_io.texts import Texts
+from voice_gateway.agents.livekit.call.history import normal
 
 _CHARACTERS_PER_S: Final = 17
 """Of fast speech: the sentence after the current one begins rather early than late."""
-_SENTENCE: Final = re.compile(r".*?[.!?]+(?=\s)", re.DOTALL)
 _EARLY_S: Final = 0.005
 _REPORT_WAIT_S: Final = 0.5
 _SAMPLE_BYTES: Final = 2
@@ -53,42 +52,6 @@ class _Segment:
     """Those that were not played yet; the last one is being made, until the segment is flushed."""
     held: bytes = b""
     """The newest frame, kept back so that text without a piece still gets audio."""
-
-
-class Texts(TextOutput):
-    """The text of the answers as the model gives it; `on_whole` gets each once it is complete."""
-
-    def __init__(self, on_whole: Callable[[str], None]) -> None:
-        super().__init__(label="voice-gateway", next_in_chain=None)
-        self.whole = ""
-        self.is_complete = False
-        self._unused = ""
-        self._on_whole = on_whole
-
-    async def capture_text(self, text: str) -> None:
-        """Take more of the answer."""
-        if self.is_complete:
-            self.whole, self._unused, self.is_complete = "", "", False
-        self.whole += text
-        self._unused += text
-
-    def flush(self) -> None:
-        """The answer is complete."""
-        if not self.is_complete:
-            self.is_complete = True
-            self._on_whole(normal(self.whole))
-
-    def sentence(self, *, is_wanted: bool) -> str:
-        """Return the next sentence and forget it, or nothing; where it `is_wanted`, also one that is not complete."""
-        match = _SENTENCE.match(self._unused)
-        text = match[0] if match else self._unused if is_wanted or self.is_complete else ""
-        self._unused = self._unused[len(text) :]
-        return normal(text)
-
-    def rest(self) -> str:
-        """Return all that is left, and forget it."""
-        text, self._unused = self._unused, ""
-        return normal(text)
 
 
 class Playout(AudioOutput):

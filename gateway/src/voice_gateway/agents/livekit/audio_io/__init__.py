@@ -1,0 +1,1 @@
+"""A voice session as the input and output of a LiveKit session."""
