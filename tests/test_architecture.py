@@ -33,9 +33,9 @@ DOORS = [
     ),
     ("jwt", {"gateway/src/voice_gateway/access/tokens.py"}),
     ("opentelemetry", {"gateway/src/voice_gateway/ops/telemetry.py"}),
-    ("redis", {"gateway/src/voice_gateway/store/redis.py"}),
+    ("redis", {"gateway/src/voice_gateway/store/implementations/redis.py"}),
     ("fsspec", {"gateway/src/voice_gateway/recording/library/archive.py"}),
-    ("sqlite3", {"gateway/src/voice_gateway/store/sqlite.py"}),
+    ("sqlite3", {"gateway/src/voice_gateway/store/implementations/sqlite.py"}),
 ]
 # Who may use names of aioquic's that begin with an underscore.
 AIOQUIC_INSIDERS = (

@@ -19,7 +19,7 @@ from voice_client.audio.source import PcmSource
 from voice_client.errors import CallLost
 from voice_gateway.certificates.development import DevelopmentCertificate
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 from voice_gateway.telephony.call import TelephoneCall, TelephonyCounters
 from voice_gateway.telephony.vendors.twilio import TwilioVendor
 from voice_gateway.web.websocket import WebSocket

@@ -21,7 +21,7 @@ from voice_client.options import grouped
 from voice_gateway.agent.base import Agent
 from voice_gateway.certificates.development import DevelopmentCertificate, ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 from voice_gateway.worker.worker import Worker
 
 VIP: Final = "192.0.2.1"

@@ -22,7 +22,7 @@ from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.live_session import LiveSession
 from voice_gateway.store.base import SessionRecord
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 from voice_gateway.transport.base import SessionRequest
 from voice_gateway.transport.memory import MemoryCaller
 from voicelink.wire import VOICE_PATH, AudioFrame, CloseCode, Codec, Heard, Ping, Ready, Resume, Start

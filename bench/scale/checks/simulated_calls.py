@@ -25,7 +25,7 @@ from voice_client.call.report import CallReport
 from voice_gateway.agents.echo import EchoAgent
 from voice_gateway.store.base import SessionRecord
 from voice_gateway.store.encoding import RecordCodec
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 
 RATE_HZ: Final = 16_000
 _SETTLE_S: Final = 5.0

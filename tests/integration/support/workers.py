@@ -21,7 +21,7 @@ from voice_client.options import grouped
 from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.settings.gateway_settings import GatewaySettings
 from voice_gateway.store.base import SessionStore
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 from voice_gateway.worker.worker import Worker
 
 TONE = (np.sin(np.arange(32_000) / 10) * 8000).astype("<i2").tobytes()

@@ -8,7 +8,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from voice_gateway.errors import StoreError
-from voice_gateway.store.sqlite import SqliteStore
+from voice_gateway.store.implementations.sqlite import SqliteStore
 
 PROCESSES, FILES = 4, 60
 

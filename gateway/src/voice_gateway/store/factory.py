@@ -13,8 +13,8 @@ from voice_gateway.store.address import scheme_of, split_file_address, split_ser
 from voice_gateway.store.base import SessionStore
 from voice_gateway.store.encoding import RecordCodec
 from voice_gateway.store.guarded import OPERATION_TIMEOUT_S, GuardedStore
-from voice_gateway.store.memory import MemoryStore
-from voice_gateway.store.sqlite import SqliteStore
+from voice_gateway.store.implementations.memory import MemoryStore
+from voice_gateway.store.implementations.sqlite import SqliteStore
 
 Clock = Callable[[], float]
 
@@ -60,7 +60,7 @@ def _open_sqlite(url: str, ttl_s: float, clock: Clock, codec: RecordCodec) -> Se
 
 def _open_redis(url: str, ttl_s: float, clock: Clock, codec: RecordCodec) -> SessionStore:
     try:
-        from voice_gateway.store.redis import RedisStore, connect
+        from voice_gateway.store.implementations.redis import RedisStore, connect
     except ImportError:
         raise StoreError("the Redis store needs the package redis: install voice-gateway[redis]") from None
     return RedisStore(connect(split_server_address(url)), ttl_s=ttl_s, codec=codec)

@@ -47,7 +47,7 @@ from voice_gateway.session.stats.events import (
 )
 from voice_gateway.session.stats.turn_latency import Figure, TurnLatency
 from voice_gateway.settings.gateway_settings import GatewaySettings
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 from voice_gateway.worker import worker
 from voicelink.wire import Measured, Start
 

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.voice_gateway.transport.harness import WebTransportCaller
 from voice_gateway.agents.echo import EchoAgent
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 from voicelink.wire import AudioFrame, Codec, Start
 
 

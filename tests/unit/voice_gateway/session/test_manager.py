@@ -27,7 +27,7 @@ from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.opening.session_admission import Admission
 from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.store.base import SessionRecord
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 from voice_gateway.transport.base import Refusal
 from voicelink.wire import (
     AudioFrame,

@@ -21,7 +21,7 @@ from voice_gateway.recording.segments.writer import Segment, SegmentWriter
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.store.base import SessionRecord
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 from voicelink.wire import AudioFrame, Bye, Codec, Played, Start
 
 WALL_S = 1_790_000_000.0

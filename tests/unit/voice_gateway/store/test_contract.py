@@ -15,13 +15,13 @@ from msgspec.structs import replace
 from testbed.ports import free_port
 from testbed.redis_server import RedisServer, redis_server
 from voice_gateway.errors import StoreError
-from voice_gateway.store import sqlite
 from voice_gateway.store.base import Fenced, Line, SessionRecord, SessionStore
 from voice_gateway.store.encoding import RecordCodec
 from voice_gateway.store.factory import open_store
 from voice_gateway.store.guarded import OPERATION_TIMEOUT_S, GuardedStore
-from voice_gateway.store.memory import MemoryStore
-from voice_gateway.store.sqlite import PURGE_EVERY_S, SqliteStore
+from voice_gateway.store.implementations import sqlite
+from voice_gateway.store.implementations.memory import MemoryStore
+from voice_gateway.store.implementations.sqlite import PURGE_EVERY_S, SqliteStore
 
 RECORD = SessionRecord(
     session_id="s-1",

@@ -5,8 +5,8 @@ import pytest
 from voice_gateway.errors import StoreError
 from voice_gateway.store.address import split_server_address
 from voice_gateway.store.factory import open_store
-from voice_gateway.store.memory import MemoryStore
-from voice_gateway.store.redis import connect
+from voice_gateway.store.implementations.memory import MemoryStore
+from voice_gateway.store.implementations.redis import connect
 
 SECRET = "hunter2"
 

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from voice_gateway.errors import StoreError
 from voice_gateway.store.base import Fenced, SessionRecord
 from voice_gateway.store.guarded import GuardedStore
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 
 
 class FailingStore(MemoryStore):

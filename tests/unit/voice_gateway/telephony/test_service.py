@@ -14,7 +14,7 @@ from tests.unit.voice_gateway.telephony.test_call import FakeSocket
 from tests.unit.voice_gateway.transport.harness import Session
 from voice_gateway.errors import StoreError
 from voice_gateway.store.base import SessionRecord
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 from voice_gateway.store.once import claim_once
 from voice_gateway.telephony.call import TelephoneCall, TelephonyCounters, Vouched
 from voice_gateway.telephony.ended_calls import KEEP_S, EndedCalls

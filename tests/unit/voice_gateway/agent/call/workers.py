@@ -17,7 +17,7 @@ from voice_gateway.agent.cascade.parts import OnWords
 from voice_gateway.session.core.session_limits import SessionLimits
 from voice_gateway.session.manager import SessionManager
 from voice_gateway.store.base import SessionRecord
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 from voice_gateway.transport.base import SessionRequest
 from voice_gateway.transport.memory import MemoryCaller
 from voicelink.wire import (

@@ -20,7 +20,7 @@ from voice_gateway.ops.admin.server import admin_server
 from voice_gateway.ops.admin.table import AdminParts, admin_operations
 from voice_gateway.recording.library.reader_process import CallReader
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 from voicelink.wire import Start
 
 TOKEN = "a-token-of-the-operator"

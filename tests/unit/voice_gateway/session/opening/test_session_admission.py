@@ -20,7 +20,7 @@ from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.opening.session_admission import Admission
 from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.store.base import SessionStore
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 from voice_gateway.transport.base import Refusal, SessionRequest
 from voicelink.wire import AudioFrame, CloseCode, Codec, Error, Malformed, Ping, Ready, Resume, Start
 

@@ -19,7 +19,7 @@ from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.opening.session_admission import Admission
 from voice_gateway.session.runtime.backlog import SHORTEST_S, SLICE_S, Backlog, UplinkScheduler
 from voice_gateway.session.runtime.client_connection import ClientConnection
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 from voicelink.wire import AudioFrame, Bye, CloseCode, Codec, Dtmf, Ready, Resume, Start
 
 A_SLICE = round(SLICE_S / 0.02)

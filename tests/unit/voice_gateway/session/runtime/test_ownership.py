@@ -19,7 +19,7 @@ from voice_gateway.session.manager import SessionManager
 from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.ownership import Claim, Verdict, claim
 from voice_gateway.store.base import SessionRecord
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 from voicelink.wire import AudioFrame, CloseCode, Codec, Error, Ready, Resume, Start
 
 RECORD = SessionRecord("s-1", 7, 120, 1, (), {}, 1, "w-1", token_hashes=ResumeTokens().renewed("first").hashes)

@@ -18,7 +18,7 @@ from voice_gateway.session.opening.session_admission import Admission
 from voice_gateway.session.runtime import ownership
 from voice_gateway.session.runtime.client_connection import ClientConnection
 from voice_gateway.session.runtime.ownership import call_session_id
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 from voicelink.wire import AudioFrame, CloseCode, Codec, Ready, Resume, Start, State
 
 SIGNED = replace(REQUEST, key="CA1", is_key_signed=True)

@@ -16,7 +16,7 @@ from voice_gateway.agents.echo import EchoAgent, PcmuEchoAgent
 from voice_gateway.errors import AgentError
 from voice_gateway.session.core.speech.agent_audio import AgentAudio, audio_of
 from voice_gateway.session.manager import SessionManager
-from voice_gateway.store.memory import MemoryStore
+from voice_gateway.store.implementations.memory import MemoryStore
 from voicelink.audio.codecs.g711 import pcmu_encode
 from voicelink.audio.codecs.opus_slots import SLOT_BYTES
 from voicelink.wire import AudioFrame, Codec, Start

@@ -1,0 +1,1 @@
+"""The session stores, one file each; a file alone imports the driver of its server."""
