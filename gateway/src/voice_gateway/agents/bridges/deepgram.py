@@ -34,14 +34,15 @@ from voice_gateway.agents.bridges.bridge.vendor import (
     VendorFailed,
     VendorSession,
     Words,
+    json_message,
 )
+from voice_gateway.agents.bridges.bridge.wording import GO_ON
 
 _NAME: Final = "Deepgram"
 _URL: Final = "wss://agent.deepgram.com"
 _INPUT_HZ, _OUTPUT_HZ, _MULAW_HZ = 16_000, 24_000, 8_000
 _KEEP_ALIVE_S: Final = 5
 """Without audio for so long; the vendor ends a session after 10 s without either."""
-_GO_ON: Final = "Please go on."
 _HOPELESS: Final = ("INVALID_SETTINGS", "UNPARSABLE_CLIENT_MESSAGE", "INVALID_AUTH", "INSUFFICIENT_CREDITS")
 
 
@@ -143,7 +144,7 @@ class DeepgramSession(VendorSession):
         lines = list(history)
         if lines and lines[-1].is_caller:
             self._unanswered = lines.pop().text
-        return [_encoded(self._configuration(lines))]
+        return [json_message(self._configuration(lines))]
 
     def receive(self, message: Message) -> list[VendorEvent]:
         if isinstance(message, bytes):
@@ -164,26 +165,26 @@ class DeepgramSession(VendorSession):
         if self._silent_s < _KEEP_ALIVE_S:
             return []
         self._silent_s = 0
-        return [_encoded({"type": "KeepAlive"})]
+        return [json_message({"type": "KeepAlive"})]
 
     def answer(self) -> list[Message]:
-        text, self._unanswered = self._unanswered or _GO_ON, ""
+        text, self._unanswered = self._unanswered or GO_ON, ""
         return self.read(text)
 
     def say(self, text: str, *, is_in_history: bool = False) -> list[Message] | None:
         del is_in_history  # the vendor repeats it either way
         self._verbatim = text
-        return [_encoded({"type": "InjectAgentMessage", "message": text})]
+        return [json_message({"type": "InjectAgentMessage", "message": text})]
 
     def read(self, text: str) -> list[Message]:
         self._echoes.sent(text)
-        return [_encoded({"type": "InjectUserMessage", "content": text})]
+        return [json_message({"type": "InjectUserMessage", "content": text})]
 
     def tool_returned(self, call_id: str, output: str) -> list[Message]:
         name = self._calls.pop(call_id, None)
         if name is None:  # cancelled meanwhile
             return []
-        return [_encoded({"type": "FunctionCallResponse", "id": call_id, "name": name, "content": output})]
+        return [json_message({"type": "FunctionCallResponse", "id": call_id, "name": name, "content": output})]
 
     def _configuration(self, history: Sequence[Said]) -> dict[str, Any]:
         settings = self._settings
@@ -295,7 +296,3 @@ class DeepgramSession(VendorSession):
 
 def _line(role: str, text: str) -> dict[str, str]:
     return {"type": "History", "role": role, "content": text}
-
-
-def _encoded(message: Mapping[str, Any]) -> str:
-    return msgspec.json.encode(message).decode()

@@ -44,7 +44,9 @@ from voice_gateway.agents.bridges.bridge.vendor import (
     VendorFailed,
     VendorSession,
     Words,
+    json_message,
 )
+from voice_gateway.agents.bridges.bridge.wording import GO_ON, SAY_EXACTLY
 
 _NAME: Final = "ElevenLabs"
 _URL: Final = "https://api.elevenlabs.io"
@@ -52,8 +54,6 @@ _SIGNED: Final = "/v1/convai/conversation/get-signed-url"
 _LOCATE_TIMEOUT_S: Final = 10.0
 _LARGEST_ANSWER: Final = 65_536
 _PCM_HZ, _PCMU_HZ = 16_000, 8_000
-_GO_ON: Final = "Please go on."
-_SAY: Final = "Say exactly the following text, word for word, in its own language, and nothing else:\n\n"
 _SO_FAR: Final = "conversation_so_far"
 _MOST_SO_FAR: Final = 8_000
 """Characters of the history that a new session is given, the newest."""
@@ -272,32 +272,32 @@ class ElevenLabsSession(VendorSession):
         }
         if agent:
             initiation["conversation_config_override"] = {"agent": agent}
-        return [_encoded(initiation)]
+        return [json_message(initiation)]
 
     def receive(self, message: Message) -> list[VendorEvent]:
         return self._event(msgspec.json.decode(message, type=_Type).type, message)
 
     def hear(self, audio: bytes) -> list[Message]:
         self._speech.hear(audio)
-        return [_encoded({"user_audio_chunk": b64encode(audio).decode()})]
+        return [json_message({"user_audio_chunk": b64encode(audio).decode()})]
 
     def hears_speech(self) -> bool | None:
         return self._speech.is_likely
 
     def answer(self) -> list[Message]:
-        text, self._unanswered = self._unanswered or _GO_ON, ""
+        text, self._unanswered = self._unanswered or GO_ON, ""
         return self.read(text)
 
     def say(self, text: str, *, is_in_history: bool = False) -> list[Message] | None:
         del is_in_history  # the agent cannot be made to speak otherwise
-        messages = self.read(f"{_SAY}{text}")
+        messages = self.read(f"{SAY_EXACTLY}{text}")
         self._verbatim = text
         return messages
 
     def read(self, text: str) -> list[Message]:
         self._is_greeting_unwanted = False
         self._echoes.sent(text)
-        return [_encoded({"type": "user_message", "text": text})]
+        return [json_message({"type": "user_message", "text": text})]
 
     def tool_returned(self, call_id: str, output: str) -> list[Message]:
         if call_id not in self._calls:
@@ -307,7 +307,7 @@ class ElevenLabsSession(VendorSession):
         is_error = isinstance(result, dict) and "error" in result
         text = result if isinstance(result, str) else output
         answer = {"type": "client_tool_result", "tool_call_id": call_id, "result": text, "is_error": is_error}
-        return [_encoded(answer)]
+        return [json_message(answer)]
 
     def _event(self, kind: str, message: Message) -> list[VendorEvent]:
         match kind:
@@ -352,10 +352,10 @@ class ElevenLabsSession(VendorSession):
         if not self._so_far:
             return [Ready()]
         text = f"The call goes on after an interruption. Do not greet again. So far:\n{self._so_far}"
-        return [ToVendor(_encoded({"type": "contextual_update", "text": text})), Ready()]
+        return [ToVendor(json_message({"type": "contextual_update", "text": text})), Ready()]
 
     def _ping(self, event_id: int) -> list[VendorEvent]:
-        pong = ToVendor(_encoded({"type": "pong", "event_id": event_id}))
+        pong = ToVendor(json_message({"type": "pong", "event_id": event_id}))
         if not (self._is_answering and self._has_audio) or self._calls:
             return [pong]
         self._pings += 1
@@ -424,7 +424,3 @@ class ElevenLabsSession(VendorSession):
         self._text = ""
         self._has_audio = False
         self._pings = 0
-
-
-def _encoded(message: Mapping[str, Any]) -> str:
-    return msgspec.json.encode(message).decode()

@@ -36,15 +36,15 @@ from voice_gateway.agents.bridges.bridge.vendor import (
     VendorEvent,
     VendorSession,
     Words,
+    json_message,
 )
+from voice_gateway.agents.bridges.bridge.wording import GO_ON, SAY_EXACTLY
 
 _NAME: Final = "Gemini Live"
 _URL: Final = "wss://generativelanguage.googleapis.com"
 _PATH: Final = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 _INPUT_HZ, _OUTPUT_HZ = 16_000, 24_000
 _AUDIO: Final = "audio/pcm"
-_GO_ON: Final = "Please go on."
-_SAY: Final = "Say exactly the following text, word for word, in its own language, and nothing else:\n\n"
 
 
 class GeminiSettings(BridgeSettings):
@@ -186,7 +186,7 @@ class GeminiSession(VendorSession):
         if lines and lines[-1].is_caller:
             self._unanswered = lines.pop().text
         self._history = [] if self._resumed else lines
-        return [_encoded({"setup": self._setup()})]
+        return [json_message({"setup": self._setup()})]
 
     def receive(self, message: Message) -> list[VendorEvent]:
         """Take a message; the vendor sends JSON in binary messages too."""
@@ -195,25 +195,25 @@ class GeminiSession(VendorSession):
     def hear(self, audio: bytes) -> list[Message]:
         self._speech.hear(audio)
         blob = {"data": b64encode(audio).decode(), "mimeType": f"{_AUDIO};rate={_INPUT_HZ}"}
-        return [_encoded({"realtimeInput": {"audio": blob}})]
+        return [json_message({"realtimeInput": {"audio": blob}})]
 
     def hears_speech(self) -> bool | None:
         return self._speech.is_likely
 
     def answer(self) -> list[Message]:
-        text, self._unanswered = self._unanswered or _GO_ON, ""
+        text, self._unanswered = self._unanswered or GO_ON, ""
         return self.read(text)
 
     def say(self, text: str, *, is_in_history: bool = False) -> list[Message] | None:
         del is_in_history  # the model cannot speak without having it in its history
-        messages = self.read(f"{_SAY}{text}")
+        messages = self.read(f"{SAY_EXACTLY}{text}")
         self._is_verbatim = True
         return messages
 
     def read(self, text: str) -> list[Message]:
         self._is_read = True
         self._handle = ""
-        return [_encoded({"realtimeInput": {"text": text}})]
+        return [json_message({"realtimeInput": {"text": text}})]
 
     def tool_returned(self, call_id: str, output: str) -> list[Message]:
         name = self._calls.pop(call_id, None)
@@ -222,7 +222,7 @@ class GeminiSession(VendorSession):
         result = msgspec.json.decode(output)
         response = result if isinstance(result, dict) and "error" in result else {"output": result}
         returned = {"id": call_id, "name": name, "response": response}
-        return [_encoded({"toolResponse": {"functionResponses": [returned]}})]
+        return [json_message({"toolResponse": {"functionResponses": [returned]}})]
 
     def _setup(self) -> dict[str, Any]:
         settings = self._settings
@@ -280,7 +280,7 @@ class GeminiSession(VendorSession):
         turns = [
             {"role": "user" if line.is_caller else "model", "parts": [{"text": line.text}]} for line in self._history
         ]
-        return [ToVendor(_encoded({"clientContent": {"turns": turns, "turnComplete": True}})), Ready()]
+        return [ToVendor(json_message({"clientContent": {"turns": turns, "turnComplete": True}})), Ready()]
 
     def _content(self, content: _ServerContent) -> list[VendorEvent]:
         events: list[VendorEvent] = []
@@ -370,7 +370,3 @@ def _declaration(tool: Mapping[str, Any]) -> dict[str, Any]:
         "description": tool["description"] or tool["name"],
         "parametersJsonSchema": tool["parameters"],
     }
-
-
-def _encoded(message: Mapping[str, Any]) -> str:
-    return msgspec.json.encode(message).decode()

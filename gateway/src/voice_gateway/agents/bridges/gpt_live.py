@@ -35,6 +35,7 @@ from voice_gateway.agents.bridges.bridge.vendor import (
     VendorSession,
     Words,
 )
+from voice_gateway.agents.bridges.bridge.wording import SAY_EXACTLY
 from voicelink.audio.codecs.g711 import pcmu_decode
 
 _NAME: Final = "GPT-Live"
@@ -55,7 +56,6 @@ _HOPELESS: Final = {
     "insufficient_quota": "has no quota left for this key",
 }
 _ANSWER: Final = "Answer the caller's last words now: the connection was lost before the answer was heard."
-_SAY: Final = "Say exactly the following text, word for word, in its own language, and nothing else:\n\n"
 _KEY: Final = "The caller pressed this key of the telephone: "
 _TYPED: Final = "The caller typed this. Answer it now:\n\n"
 _TYPED_PART: Final = "The beginning of a text that the caller types, whose end follows. Do not answer yet:\n\n"
@@ -222,7 +222,7 @@ class GPTLiveSession(VendorSession):
     def say(self, text: str, *, is_in_history: bool) -> list[Message]:
         """Ask for these words; the model need not keep to them."""
         self._is_saying = True
-        return [self._commentary(_SAY + text)]
+        return [self._commentary(SAY_EXACTLY + text)]
 
     def read(self, text: str) -> list[Message]:
         """Give the text to the model that calls tools, as a message of the user; without tools, as context to speak of.

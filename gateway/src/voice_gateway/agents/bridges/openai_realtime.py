@@ -39,6 +39,7 @@ from voice_gateway.agents.bridges.bridge.vendor import (
     VendorSession,
     Words,
 )
+from voice_gateway.agents.bridges.bridge.wording import SAY_EXACTLY
 
 _NAME: Final = "OpenAI Realtime"
 _URL: Final = "wss://api.openai.com/v1"
@@ -54,7 +55,6 @@ _EXPIRED: Final = "session_expired"
 _HARMLESS: Final = ("truncate", "cancel")
 """Commands that may come too late, and then have nothing to do."""
 _ALREADY_ANSWERING: Final = "conversation_already_has_active_response"
-_SAY: Final = "Say exactly the following text, word for word, in its own language, and nothing else:\n\n"
 
 
 class OpenAIRealtimeSettings(BridgeSettings):
@@ -250,7 +250,7 @@ class OpenAIRealtimeSession(VendorSession):
     def say(self, text: str, *, is_in_history: bool) -> list[Message]:
         """Ask for a response with these words; one that the history has already is made outside of it."""
         response: dict[str, Any] = {
-            "instructions": _SAY + text,
+            "instructions": SAY_EXACTLY + text,
             "tool_choice": "none",
             "metadata": {"say": "aside" if is_in_history else "said"},
         }

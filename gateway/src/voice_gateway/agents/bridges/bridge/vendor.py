@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
+import msgspec
+
 from voice_gateway.agent.base import AudioFormat
 from voicelink.audio.codecs.pcmu import PCMU_RATE_HZ
 
@@ -18,6 +20,11 @@ Message = str | bytes
 """One WebSocket message: text or binary."""
 NOT_TRANSCRIBED: Final = "(not transcribed)"
 """Stands for the words of a turn for which the vendor has none."""
+
+
+def json_message(fields: Mapping[str, Any]) -> str:
+    """Return a message to the vendor, in JSON."""
+    return msgspec.json.encode(fields).decode()
 
 
 @dataclass(frozen=True, slots=True)
