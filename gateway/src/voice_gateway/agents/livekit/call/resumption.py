@@ -68,7 +68,7 @@ class Resumption:
     def ask(self, session: AgentSession[Any] | None) -> None:
         """Ask for what was lost, as soon as a session runs, unless an answer is due then anyway."""
         self._asks = not self._progress.is_pending
-        if session is not None:
+        if session is not None and self._asks:
             self._ask(session)
 
     def _ask(self, session: AgentSession[Any]) -> None:
