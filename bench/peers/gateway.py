@@ -1,8 +1,9 @@
 """Calls to the gateway: the production client, load balancer and worker.
 
 `serve ADDRESS PORT CERTIFICATES SPEECH RETRY` runs the cluster; `call ADDRESS PORT CA SCRIPT COUNT SECONDS` places
-calls one after the other. Scripts of "setup" are "setup-full" and "setup-resumed", which has a TLS ticket of a
-call before. The client asks for no session in early data: a request of it can be replayed.
+calls one after the other, those of the script "echo" at once until it reads "end". Scripts of "setup" are "setup-full"
+and "setup-resumed", which has a TLS ticket of a call before. The client asks for no session in early data: a request of
+it can be replayed.
 """
 
 from __future__ import annotations
@@ -85,14 +86,17 @@ class _Speech:
 
     is_live = False
 
-    def __init__(self, times: CallTimes, seconds: float) -> None:
+    def __init__(self, times: CallTimes, seconds: float, ended: asyncio.Event | None = None) -> None:
         self._times = times
         self._count = round(seconds / FRAME_S)
+        self._ended = ended or asyncio.Event()
 
     async def frames(self) -> AsyncIterator[bytes]:
         noise = np.random.default_rng(7)
         for sequence in range(self._count):
             pcm = noise.normal(0, 4_000, FRAME_BYTES // 2).clip(-32_768, 32_767).astype("<i2").tobytes()
+            if self._ended.is_set():
+                return
             self._times.sent.append((sequence, time.monotonic()))
             yield pcm
 
@@ -158,6 +162,20 @@ class _Caller:
             times.reconnects = len(call.resumes) + len(call.migrations)
         return times
 
+    async def echo(self, seconds: float, ended: asyncio.Event) -> CallTimes:
+        """Talk, and note when each frame of the echo is played."""
+        times = CallTimes()
+        audio = AudioOptions(sinks=(_Sink(times),))
+        try:
+            async with VoiceClient(self._url, security=self._security, audio=audio) as call:
+                times.connected = time.monotonic()
+                say("ready")
+                await call.speak(_Speech(times, seconds, ended))
+                times.reconnects = len(call.resumes)
+        except ClientError as error:
+            times.error = str(error)
+        return times
+
     async def _watch(self, call: VoiceClient) -> None:
         """The system says that the network has changed: `changed ADDRESS`."""
         while line := await stdin_line():
@@ -165,9 +183,19 @@ class _Caller:
                 await call.migrate(local_address=line.split()[1], keep_old_s=0.0)
 
 
+async def _set_at_line(event: asyncio.Event) -> None:
+    await stdin_line()
+    event.set()
+
+
 async def _call(address: str, port: str, authority: str, script: str, count: str, seconds: str) -> None:
     caller, calls = _Caller(address, port, authority, script), []
-    for _ in range(int(count)):
+    if script == "echo":
+        ended = asyncio.Event()
+        ending = asyncio.create_task(_set_at_line(ended))
+        calls += await asyncio.gather(*(caller.echo(float(seconds), ended) for _ in range(int(count))))
+        ending.cancel()
+    for _ in range(int(count) - len(calls)):
         if script.startswith("setup"):
             calls.append(await caller.set_up())
         elif script == "listen":

@@ -1,7 +1,7 @@
 """The agent that benchmarks put into the worker: notes when each frame came, and may speak at the first.
 
-`BENCH_FRAMES` names the file of lines "call sequence time"; `BENCH_SPEECH` is "none", "tone" (a tenth of a second) or
-"long" (8 s made in 2 s).
+`BENCH_FRAMES` names the file of lines "call sequence time"; `BENCH_SPEECH` is "none", "tone" (a tenth of a second),
+"long" (8 s made in 2 s) or "echo" (20 ms for each frame, at once).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from voice_gateway.agent.base import (
 
 _RATE_HZ = 24_000
 _ACK_EVERY = 5
+_TONE = (np.sin(np.arange(round(_RATE_HZ * FRAME_S)) * 2 * np.pi / 48) * 8_000).astype("<i2").tobytes()
 
 
 class Listener(Agent):
@@ -38,7 +39,9 @@ class Listener(Agent):
 
     def __init__(self) -> None:
         self._file = Path(os.environ["BENCH_FRAMES"]).open("a", buffering=1)  # noqa: SIM115 - open as long as the worker
-        self._speech_frames = {"none": 0, "tone": 5, "long": SPEECH_FRAMES}[os.environ["BENCH_SPEECH"]]
+        kind = os.environ["BENCH_SPEECH"]
+        self.is_echo = kind == "echo"
+        self._speech_frames = {"none": 0, "tone": 5, "long": SPEECH_FRAMES, "echo": 0}[kind]
         self._calls = 0
 
     def converse(self, emit: Emit, state: Mapping[str, Any] | None) -> Conversation:
@@ -55,13 +58,12 @@ class Listener(Agent):
 
     async def speak(self, emit: Emit) -> None:
         """Make a tone frame by frame, faster than it sounds."""
-        frame = (np.sin(np.arange(round(_RATE_HZ * FRAME_S)) * 2 * np.pi / 48) * 8_000).astype("<i2").tobytes()
         loop = asyncio.get_running_loop()
         start = loop.time()
         emit(Reply("speech"))
         for index in range(self._speech_frames):
             await asyncio.sleep(start + index * FRAME_S / MADE_FASTER - loop.time())
-            emit(ReplyAudio(frame))
+            emit(ReplyAudio(_TONE))
         emit(ReplyEnded())
 
 
@@ -71,11 +73,17 @@ class _Listening(Conversation):
         self._call = call
         self._agent = agent
         self._latest = -1
+        self._has_reply = False
         self._speaking: asyncio.Task[None] | None = None
 
     def hear(self, audio: UserAudio) -> None:
         self._agent.note(self._call, audio.sequence)
         self._latest = audio.sequence
+        if self._agent.is_echo:
+            if not self._has_reply:
+                self._has_reply = True
+                self.emit(Reply("echo"))
+            self.emit(ReplyAudio(_TONE))
         if self._speaking is None and self._agent.can_speak:
             self._speaking = asyncio.create_task(self._agent.speak(self.emit))
         if audio.sequence % _ACK_EVERY == 0:

@@ -66,15 +66,25 @@ def webrtc(name: str, port: int, *, has_mux: bool = True) -> Way:
 
 
 def build_pion() -> Path:
-    """The program, built into the cache; raises `PeerMissingError`."""
+    """The program of pion's peers, built into the cache; raises `PeerMissingError`."""
+    return _build(".", "pion-peers")
+
+
+def build_router() -> Path:
+    """The program that routes their media by a map in Redis, likewise."""
+    return _build("./router", "ufrag-router")
+
+
+def _build(package: str, name: str) -> Path:
     go = shutil.which("go")
     if go is None:
         raise PeerMissingError("Go 1.25 or newer is missing")
     _CACHE.mkdir(exist_ok=True)
-    program = _CACHE / "pion-peers"
-    done = subprocess.run([go, "build", "-o", str(program), "."], cwd=PION, capture_output=True, text=True, check=False)
+    program = _CACHE / name
+    command = [go, "build", "-o", str(program), package]
+    done = subprocess.run(command, cwd=PION, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise PeerMissingError(f"pion cannot be built: {done.stderr[-300:].strip()}")
+        raise PeerMissingError(f"{name} cannot be built: {done.stderr[-300:].strip()}")
     return program
 
 

@@ -99,7 +99,7 @@ type generator struct {
 }
 
 func load(server string, pattern *pattern) {
-	g := &generator{api: newAPI(), server: server, pattern: pattern, stop: make(chan struct{})}
+	g := &generator{api: newAPI(mediaOptions{onLoopback: true}), server: server, pattern: pattern, stop: make(chan struct{})}
 	input := bufio.NewScanner(os.Stdin)
 	for input.Scan() {
 		var count int
@@ -216,19 +216,14 @@ type connected struct {
 
 // open returns once the data channel is open, which comes after ICE and DTLS.
 func (g *generator) open() (*webrtc.PeerConnection, *connected, error) {
-	peer, err := g.api.NewPeerConnection(webrtc.Configuration{})
+	track, err := webrtc.NewTrackLocalStaticRTP(opus, "audio", "caller")
 	if err != nil {
 		return nil, nil, err
 	}
-	track, err := webrtc.NewTrackLocalStaticRTP(opus, "audio", "caller")
+	peer, err := newPeer(g.api, track)
 	if err != nil {
 		return peer, nil, err
 	}
-	sender, err := peer.AddTrack(track)
-	if err != nil {
-		return peer, nil, err
-	}
-	go drain(sender)
 	channel, err := peer.CreateDataChannel("ping", nil)
 	if err != nil {
 		return peer, nil, err
@@ -237,16 +232,11 @@ func (g *generator) open() (*webrtc.PeerConnection, *connected, error) {
 	peer.OnTrack(func(remote *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { call.remote <- remote })
 	opened := make(chan struct{})
 	channel.OnOpen(func() { close(opened) })
-	offer, err := peer.CreateOffer(nil)
+	offer, err := makeOffer(peer, false)
 	if err != nil {
 		return peer, nil, err
 	}
-	gathered := webrtc.GatheringCompletePromise(peer)
-	if err := peer.SetLocalDescription(offer); err != nil {
-		return peer, nil, err
-	}
-	<-gathered
-	response, err := http.Post("http://"+g.server+"/", "application/sdp", strings.NewReader(peer.LocalDescription().SDP))
+	response, err := http.Post("http://"+g.server+"/", "application/sdp", strings.NewReader(offer))
 	if err != nil {
 		return peer, nil, err
 	}
@@ -255,7 +245,7 @@ func (g *generator) open() (*webrtc.PeerConnection, *connected, error) {
 	if err != nil || response.StatusCode != http.StatusOK {
 		return peer, nil, errors.Join(err, errors.New(string(body)))
 	}
-	if err := peer.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(body)}); err != nil {
+	if err := takeAnswer(peer, string(body)); err != nil {
 		return peer, nil, err
 	}
 	select {

@@ -2,14 +2,16 @@
 //
 // pion serve HOST:PORT            answers POST /, an SDP offer, with its answer; echoes RTP of audio, messages of a data channel
 // pion load HOST:PORT PATTERN [--silent]  is commanded by lines, as the generator of ../../capacity/native is
-// pion answer IP:PORT CERTIFICATE KEY mux|no-mux  answers calls as ../timing.py describes: HTTPS signalling, and media
-// on one UDP port or on those that pion takes
-// pion call IP:PORT CA SCRIPT COUNT SECONDS  places such calls, one after the other
+// pion answer IP:PORT CERTIFICATE KEY mux|no-mux [REDIS PUBLIC]  answers calls as ../timing.py describes: HTTPS
+// signalling, and media on one UDP port or on those that pion takes; through the router at PUBLIC where REDIS is its map
+// pion call IP:PORT[,IP:PORT] CA SCRIPT COUNT SECONDS  places such calls, one after the other, or at once as "echo"; they
+// end when it reads "end"
 package main
 
 import (
 	"fmt"
 	"os"
+	"strings"
 )
 
 func main() {
@@ -19,12 +21,16 @@ func main() {
 		silent := len(os.Args) > 4 && os.Args[4] == "--silent"
 		load(os.Args[2], readPattern(os.Args[3], silent))
 	} else if len(os.Args) > 5 && os.Args[1] == "answer" {
-		answerVoice(os.Args[2], os.Args[3], os.Args[4], os.Args[5] == "mux")
+		var routed *registry
+		if len(os.Args) > 7 {
+			routed = newRegistry(os.Args[6], os.Args[2], os.Args[7])
+		}
+		answerVoice(os.Args[2], os.Args[3], os.Args[4], os.Args[5] == "mux", routed)
 	} else if len(os.Args) > 6 && os.Args[1] == "call" {
-		callVoice(os.Args[2], os.Args[3], os.Args[4], os.Args[5], os.Args[6])
+		callVoice(strings.Split(os.Args[2], ","), os.Args[3], os.Args[4], os.Args[5], os.Args[6])
 	} else {
 		fmt.Fprintln(os.Stderr, "usage: pion serve HOST:PORT | load HOST:PORT PATTERN [--silent] | "+
-			"answer IP:PORT CERTIFICATE KEY mux|no-mux | call IP:PORT CA SCRIPT COUNT SECONDS")
+			"answer IP:PORT CERTIFICATE KEY mux|no-mux [REDIS PUBLIC] | call IP:PORT[,IP:PORT] CA SCRIPT COUNT SECONDS")
 		os.Exit(2)
 	}
 }

@@ -16,9 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pion/interceptor"
-	"github.com/pion/transport/v5"
-	"github.com/pion/transport/v5/stdnet"
 	"github.com/pion/webrtc/v4"
 	"github.com/pion/webrtc/v4/pkg/media"
 	"golang.org/x/sys/unix"
@@ -60,52 +57,21 @@ func framePayload(sequence int) []byte {
 	return payload
 }
 
-// voiceAPI speaks Opus with NACK, which pion asks for only where the codec names it; all media use `mux` where there is one.
-func voiceAPI(mux net.PacketConn) *webrtc.API {
-	engine := &webrtc.MediaEngine{}
-	codec := opus
-	codec.RTCPFeedback = []webrtc.RTCPFeedback{{Type: "nack"}}
-	parameters := webrtc.RTPCodecParameters{RTPCodecCapability: codec, PayloadType: 111}
-	check(engine.RegisterCodec(parameters, webrtc.RTPCodecTypeAudio))
-	interceptors := &interceptor.Registry{}
-	check(webrtc.RegisterDefaultInterceptors(engine, interceptors))
-	settings := webrtc.SettingEngine{}
-	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
-	own, err := stdnet.NewNet()
-	check(err)
-	settings.SetNet(presentNet{own})
-	if mux != nil {
-		settings.SetICEUDPMux(webrtc.NewICEUDPMux(nil, mux))
-	}
-	return webrtc.NewAPI(
-		webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(interceptors), webrtc.WithSettingEngine(settings))
-}
-
-// presentNet looks at the interfaces each time: pion's own Net remembers those of its beginning, and ICE restarts fail.
-type presentNet struct{ *stdnet.Net }
-
-func (presentNet) Interfaces() ([]*transport.Interface, error) {
-	present, err := stdnet.NewNet()
-	if err != nil {
-		return nil, err
-	}
-	return present.Interfaces()
-}
-
 type answering struct {
 	sync.Mutex
 	peer     *webrtc.PeerConnection
 	received []point
 }
 
-func answerVoice(address, certificate, key string, hasMux bool) {
-	var mux net.PacketConn
+// answerVoice answers calls until its input ends; with a registry they come through a router.
+func answerVoice(address, certificate, key string, hasMux bool, registry *registry) {
+	options := mediaOptions{hasNACK: true, onLoopback: isLoopback(address)}
 	if hasMux {
 		var err error
-		mux, err = net.ListenPacket("udp4", address)
+		options.mux, err = net.ListenPacket("udp4", address)
 		check(err)
 	}
-	api := voiceAPI(mux)
+	api := newAPI(options)
 	var lock sync.Mutex
 	calls, order := map[string]*answering{}, []*answering{}
 	handler := func(out http.ResponseWriter, request *http.Request) {
@@ -119,10 +85,16 @@ func answerVoice(address, certificate, key string, hasMux bool) {
 			calls[name], order = call, append(order, call)
 		}
 		lock.Unlock()
+		if registry != nil {
+			offer = []byte(withoutCandidates(string(offer)))
+		}
 		answer, err := call.answer(api, string(offer), request.URL.Query().Get("script"))
 		if err != nil {
 			http.Error(out, err.Error(), http.StatusInternalServerError)
 			return
+		}
+		if registry != nil {
+			answer = registry.announce(answer)
 		}
 		_, _ = io.WriteString(out, answer)
 	}
@@ -142,35 +114,24 @@ func answerVoice(address, certificate, key string, hasMux bool) {
 
 func (c *answering) answer(api *webrtc.API, offer, script string) (string, error) {
 	if c.peer == nil {
-		peer, err := api.NewPeerConnection(webrtc.Configuration{})
-		if err != nil {
-			return "", err
-		}
 		track, err := webrtc.NewTrackLocalStaticSample(opus, "audio", "agent")
 		if err != nil {
 			return "", err
 		}
-		sender, err := peer.AddTrack(track)
+		peer, err := newPeer(api, track)
 		if err != nil {
 			return "", err
 		}
-		go drain(sender)
 		peer.OnTrack(func(remote *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { c.follow(remote, track, script) })
 		c.peer = peer
 	}
-	if err := c.peer.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}); err != nil {
-		return "", err
-	}
-	answer, err := c.peer.CreateAnswer(nil)
-	if err != nil {
-		return "", err
-	}
-	gathered := webrtc.GatheringCompletePromise(c.peer)
-	if err := c.peer.SetLocalDescription(answer); err != nil {
-		return "", err
-	}
-	<-gathered
-	return c.peer.LocalDescription().SDP, nil
+	return takeOffer(c.peer, offer)
+}
+
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	check(err)
+	return net.ParseIP(host).IsLoopback()
 }
 
 func (c *answering) follow(remote *webrtc.TrackRemote, track *webrtc.TrackLocalStaticSample, script string) {
@@ -202,13 +163,16 @@ func (c *answering) follow(remote *webrtc.TrackRemote, track *webrtc.TrackLocalS
 }
 
 type voiceCaller struct {
-	api    *webrtc.API
-	http   *http.Client
-	url    string
-	script string
+	api     *webrtc.API
+	http    *http.Client
+	url     string
+	script  string
+	changes chan struct{}
+	ended   chan struct{}
 }
 
-func callVoice(address, authority, script, count, seconds string) {
+// callVoice places calls one after the other, those of the script "echo" at once; `addresses` are called in turn.
+func callVoice(addresses []string, authority, script, count, seconds string) {
 	pem, err := os.ReadFile(authority)
 	check(err)
 	roots := x509.NewCertPool()
@@ -217,28 +181,39 @@ func callVoice(address, authority, script, count, seconds string) {
 	check(err)
 	length, err := strconv.ParseFloat(seconds, 64)
 	check(err)
-	calls := []*voiceCall{}
+	changes, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		for input := bufio.NewScanner(os.Stdin); input.Scan(); {
+			if input.Text() == "end" {
+				close(ended)
+				return
+			}
+			changes <- struct{}{}
+		}
+	}()
+	calls := make([]*voiceCall, number)
+	var running sync.WaitGroup
 	for index := range number {
 		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: script == "setup"}
+		address := addresses[index%len(addresses)]
 		url := fmt.Sprintf("https://%s/?script=%s&call=%d-%d", address, script, os.Getpid(), index)
-		caller := &voiceCaller{voiceAPI(nil), &http.Client{Transport: transport, Timeout: time.Second}, url, script}
-		calls = append(calls, caller.place(time.Duration(length*float64(time.Second))))
+		api := newAPI(mediaOptions{hasNACK: true, onLoopback: isLoopback(address)})
+		caller := &voiceCaller{api, &http.Client{Transport: transport, Timeout: time.Second}, url, script, changes, ended}
+		running.Go(func() { calls[index] = caller.place(time.Duration(length * float64(time.Second))) })
+		if script != "echo" {
+			running.Wait()
+		}
 	}
+	running.Wait()
 	answer(calls)
 }
 
 // offer sends an offer, of an ICE restart where asked, and takes the answer.
 func (c *voiceCaller) offer(peer *webrtc.PeerConnection, isRestart bool) error {
 	if peer.SignalingState() == webrtc.SignalingStateStable {
-		offer, err := peer.CreateOffer(&webrtc.OfferOptions{ICERestart: isRestart})
-		if err != nil {
+		if _, err := makeOffer(peer, isRestart); err != nil {
 			return err
 		}
-		gathered := webrtc.GatheringCompletePromise(peer)
-		if err := peer.SetLocalDescription(offer); err != nil {
-			return err
-		}
-		<-gathered
 	} // otherwise the offer before has not got through
 	response, err := c.http.Post(c.url, "application/sdp", bytes.NewReader([]byte(peer.LocalDescription().SDP)))
 	if err != nil {
@@ -250,19 +225,16 @@ func (c *voiceCaller) offer(peer *webrtc.PeerConnection, isRestart bool) error {
 	if err != nil || response.StatusCode != http.StatusOK {
 		return errors.Join(err, errors.New(string(body)))
 	}
-	return peer.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(body)})
+	return takeAnswer(peer, string(body))
 }
 
 func (c *voiceCaller) place(length time.Duration) *voiceCall {
 	call := &voiceCall{Began: monotonic(), Sessions: 1, Sent: []point{}, Received: []point{}}
-	peer, err := c.api.NewPeerConnection(webrtc.Configuration{})
-	check(err)
-	defer func() { _ = peer.Close() }()
 	track, err := webrtc.NewTrackLocalStaticSample(opus, "audio", "caller")
 	check(err)
-	sender, err := peer.AddTrack(track)
+	peer, err := newPeer(c.api, track)
 	check(err)
-	go drain(sender)
+	defer func() { _ = peer.Close() }()
 	connected, first := make(chan struct{}), make(chan struct{})
 	var once, firstOnce sync.Once
 	peer.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
@@ -327,30 +299,39 @@ func (c *voiceCaller) place(length time.Duration) *voiceCall {
 		began := time.Now()
 		for sequence := range int(length / frameTime) {
 			time.Sleep(time.Until(began.Add(time.Duration(sequence) * frameTime)))
+			if c.hasEnded() {
+				break
+			}
 			send(sequence)
 		}
-		time.Sleep(tail)
+		if !c.hasEnded() {
+			time.Sleep(tail)
+		}
 		close(stop)
 	}
 	call.Lock() // for good: what comes later is of no interest
 	return call
 }
 
+// hasEnded says whether the benchmark has said "end".
+func (c *voiceCaller) hasEnded() bool {
+	select {
+	case <-c.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // watch restarts ICE where the system says that the network has changed, or no echo has come for silentFor.
 func (c *voiceCaller) watch(peer *webrtc.PeerConnection, call *voiceCall, echoed, stop chan struct{}) {
-	changed := make(chan struct{})
-	go func() {
-		for input := bufio.NewScanner(os.Stdin); input.Scan(); {
-			changed <- struct{}{}
-		}
-	}()
 	for {
 		select {
 		case <-stop:
 			return
 		case <-echoed:
 			continue
-		case <-changed:
+		case <-c.changes:
 		case <-time.After(silentFor):
 		}
 		c.http.CloseIdleConnections()
