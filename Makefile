@@ -21,7 +21,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: agents docs help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-answering bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-moving bench-recording bench-report bench-rollout bench-setup bench-soak bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean bench-scale bench-pipelines bench-turns bench-league
+.PHONY: agents docs help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-answering bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-moving bench-recording bench-report bench-rollout bench-routing bench-setup bench-soak bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean bench-scale bench-pipelines bench-turns bench-league
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -174,6 +174,9 @@ bench-league: setup $(AGENTS) ## the same spoken orders over the same bad links 
 
 bench-lb-faults: setup ## what the load balancer loses when parts of it are killed
 	$(BIN)/python -m bench.lb_faults
+
+bench-routing: setup tools ## calls whose clients move or whose load balancer is killed, beside a routing map in Redis in front of pion, three minutes (needs Go)
+	$(BIN)/python -m bench.routing
 
 interop: setup tools $(PEERS) $(BROWSER) ## connection IDs that Envoy makes; orders by webtransport-go, Firefox and Chromium
 	STRICT=1 $(BIN)/pytest tests/interop

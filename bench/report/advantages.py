@@ -106,6 +106,20 @@ def _balancing(document: Mapping[str, Any]) -> Iterator[Compared]:
     yield Compared("Resident memory of the load balancer after all client addresses", "MB", last)
 
 
+def _routing(document: Mapping[str, Any]) -> Iterator[Compared]:
+    found = document["implementations"]
+    for event, ours in found["quiclb"]["events"].items():
+        gaps = {name: each["events"][event]["gap_ms"]["median"] for name, each in found.items()}
+        yield Compared(f"Longest wait for the echo, {event}", "ms", gaps, 10.0)
+        lost = {name: each["events"][event]["calls"] - each["events"][event]["kept"] for name, each in found.items()}
+        yield Compared(f"Calls not kept, {event}", "calls", lost, 0.0)
+        if ours["is_restart"]:
+            down = {name: each["events"][event]["took_ms"] for name, each in found.items()}
+            yield Compared(f"Until it forwards again, {event}", "ms", down)
+    memory = {name: each["memory"]["bytes"] for name, each in found.items()}
+    yield Compared("Resident memory of the load balancer for a client address", "bytes", memory)
+
+
 def _capacity(document: Mapping[str, Any]) -> Iterator[Compared]:
     """The servers without codec and agent count, and ours with both; which is the best of ours is found."""
     surveys = {each.server.name: each for each in Findings.from_document(document["findings"]).surveys}
@@ -160,6 +174,7 @@ _FIGURES: Final[dict[str, Callable[[Mapping[str, Any]], Iterator[Compared]]]] = 
     "moving": _moves,
     "uplink": _uplink,
     "lb": _balancing,
+    "routing": _routing,
     "capacity": _capacity,
     "league": _league,
     "pipelines": _pipelines,

@@ -152,11 +152,12 @@ def one_port(results: Results) -> tuple[Verdict, str]:
 
 
 def stateless(results: Results) -> tuple[Verdict, str]:
-    """Calls live through its death, its memory does not grow with clients, and no datagram goes astray."""
+    """Calls live through its death, its memory stays, no datagram goes astray, and a map keeps no more calls."""
     parts = {
         "calls (`make bench-survival`)": _calls_of_a_killed_balancer(results),
         "memory (`make bench-lb`)": _memory_of_clients(results),
         "faults (`make bench-lb-faults`)": _astray(results),
+        "a routing map (`make bench-routing`)": _beside_a_map(results),
     }
     measured = {name: part for name, part in parts.items() if part is not None}
     if not measured:
@@ -204,6 +205,29 @@ def _astray(results: Results) -> tuple[bool, str] | None:
     faults = results["lb-faults"]["faults"].values()
     sent, astray = (sum(each[key] for each in faults) for key in ("sent", "astray"))
     return not astray, f"{astray} of {sent:,} datagrams went astray in {len(faults)} conditions"
+
+
+def _beside_a_map(results: Results) -> tuple[bool, str] | None:
+    """In no event keeps a routing map more calls, and calls whose clients move wait longer with each map."""
+    found = results.get("routing", {}).get("implementations", {})
+    if "quiclb" not in found or len(found) < 2:
+        return None
+    ours, maps = found["quiclb"]["events"], {name: each["events"] for name, each in found.items() if name != "quiclb"}
+    keeps = all(each[event]["kept"] <= ours[event]["kept"] for each in maps.values() for event in ours)
+    moving = all(
+        ours["clients move"]["gap_ms"]["median"] < each["clients move"]["gap_ms"]["median"] for each in maps.values()
+    )
+    shown = [event for event in ours if "move" in event or "killed" in event]
+    said = ", ".join(
+        f"{event}: "
+        + " / ".join(
+            f"{each[event]['gap_ms']['median']:.0f} ms ({each[event]['kept']} kept)" for each in (ours, *maps.values())
+        )
+        for event in shown
+    )
+    calls = next(iter(ours.values()))["calls"]
+    names = " / ".join(["quiclb", *maps])
+    return keeps and moving, f"gap at the median and calls kept of {calls}, {names}: {said}"
 
 
 def _speeds(results: Results) -> list[str]:

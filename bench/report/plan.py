@@ -63,6 +63,7 @@ PLAN: Final = (
     ),
     Bench("lb", "bench-lb", "The load balancer beside others", 30, Amount(3, ("--quick",)), pictures=("lb/*.png",)),
     Bench("lb-faults", "bench-lb-faults", "Faults of the load balancer", 3, Amount(3)),
+    Bench("routing", "bench-routing", "Calls through the load balancer, beside a routing map in Redis", 3, Amount(3)),
     Bench(
         "capacity",
         "bench-capacity",

@@ -13,6 +13,7 @@ SECTIONS: Final[dict[str, Section]] = {
     "survival": kills.survival,
     "lb": balancing.beside_others,
     "lb-faults": balancing.faults,
+    "routing": balancing.routed,
     "capacity": sizing.capacity,
     "league": calls.league,
     "pipelines": calls.pipelines,

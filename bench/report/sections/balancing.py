@@ -1,4 +1,4 @@
-"""The load balancer: cost and memory beside C, nginx and Envoy, and what goes astray when parts of it are killed."""
+"""The load balancer: cost and memory beside C, nginx and Envoy, faults, and calls beside a routing map in Redis."""
 
 from __future__ import annotations
 
@@ -72,6 +72,32 @@ def faults(document: Mapping[str, Any]) -> str:
     ]
     header = ["fault", "sent", "lost inward", "lost outward", "of these in full queues", "astray"]
     return f"Datagrams on loopback, {document['rate']:g} a second.\n\n{table(header, rows)}"
+
+
+def routed(document: Mapping[str, Any]) -> str:
+    """One row for each event, one column for each load balancer, and what each holds for a client address."""
+    found = document["implementations"]
+    events = next(iter(found.values()))["events"] if found else {}
+    rows = [[event, *(_kept(each["events"][event]) for each in found.values())] for event in events]
+    memory = [
+        ["resident bytes for a client address", *(each["memory"]["bytes"] for each in found.values())],
+        ["sockets for a client address", *(each["memory"]["sockets"] for each in found.values())],
+        ["remembers", *(each["kept"] for each in found.values())],
+        ["version", *(each["version"] for each in found.values())],
+    ]
+    note = (
+        f"The same {document['calls']} calls meet all events, {document['one_way_ms']:g} ms one way, loopback. Calls "
+        "kept; longest wait for a frame of the echo, median / p99; after a kill, the time until the load balancer "
+        "forwards again. Callers of pion restart ICE 1 s after the last echo."
+    )
+    missing = [f"- {name} did not take part: {reason}" for name, reason in document["missing"].items()]
+    return "\n\n".join([note, table(["event", *found], rows + memory), *missing])
+
+
+def _kept(event: Mapping[str, Any]) -> str:
+    gap = event["gap_ms"]
+    down = f", down {event['took_ms']:,} ms" if event["is_restart"] else ""
+    return f"{event['kept']} of {event['calls']}; {gap['median']:,.0f} / {gap['p99']:,.0f} ms{down}"
 
 
 def _times(value: float | None) -> str:

@@ -17,6 +17,7 @@ from bench.capacity.measure import Window
 from bench.capacity.report import Findings
 from bench.capacity.runs import Handshaking, Level, Profile, Ramp, Survey
 from bench.capacity.servers.server import Server
+from bench.figures import summary
 from bench.hosts.kills import CallOutcome, KillOutcome
 from bench.hosts.points import settings
 from bench.lb.measure import Point
@@ -27,6 +28,7 @@ from bench.lb.traffic.pool import Traffic
 from bench.league.__main__ import Row
 from bench.pipelines.__main__ import figures
 from bench.pipelines.rounds import KINDS, CallResult
+from bench.routing.events import EVENTS, restart
 from bench.scale.checks.comparison import Check
 from bench.soak.memory import Slope
 from testbed.calls.recorded_call import Comparison
@@ -56,6 +58,29 @@ def _echoes(cost_ns: int) -> Outcome:
 def lb_faults(astray: int = 0) -> Any:
     each = {"sent": 4_000, "lost_inward": 3, "lost_outward": 2, "in_full_queues": 1, "astray": astray}
     return {"seconds": 6.0, "rate": 8000.0, "faults": {"no fault": each, "everything killed, started again": each}}
+
+
+def routing(gap_ms: float = 20.0, kept: int = 16) -> Any:
+    """quiclb with this gap and so many calls kept in each event, beside a map with a second's gap that keeps all."""
+
+    def of(gap_ms: float, kept: int, down_ms: int) -> Any:
+        return {
+            event.name: {
+                "calls": 16, "kept": kept, "gap_ms": summary([gap_ms]), "took_ms": down_ms,
+                "is_restart": event.happen is restart,
+            }
+            for event in EVENTS
+        }  # fmt: skip
+
+    def each(name: str, events: Any, memory: int) -> Any:
+        return {"name": name, "kept": "flows", "version": "1", "events": events,
+                "memory": {"bytes": memory, "sockets": 1.0}}  # fmt: skip
+
+    found = {
+        "quiclb": each("quiclb", of(gap_ms, kept, 500), 0),
+        "a map": each("a map", of(1_000.0, 16, 10), 340),
+    }
+    return {"calls": 16, "one_way_ms": 25.0, "missing": {}, "implementations": found}
 
 
 def capacity(peer_cpu_s: float = 0.1) -> Any:
@@ -171,7 +196,7 @@ def scale() -> Any:
 
 
 ALL: Final = {
-    "survival": survival, "lb": lb, "lb-faults": lb_faults, "capacity": capacity, "league": league,
+    "survival": survival, "lb": lb, "lb-faults": lb_faults, "routing": routing, "capacity": capacity, "league": league,
     "pipelines": pipelines,
     "agents": agents, "hosts": hosts, "words": words, "recording": recording, "rollout": rollout, "soak": soak,
     "attacks": attacks, "scale": scale,

@@ -21,6 +21,9 @@ from tests.unit.bench.test_rollout import GOOD
 
 TARGETS = {each.name: each.target for each in PLAN}
 SURVIVAL: Any = {"events": {"load balancer killed and restarted": {"calls": [{"frames_lost": 0}] * 4}}}
+STATELESS: Any = {
+    "survival": SURVIVAL, "lb": samples.lb(), "lb-faults": samples.lb_faults(), "routing": samples.routing(),
+}  # fmt: skip
 
 
 def text(name: str, **changes: Any) -> str:
@@ -36,6 +39,8 @@ def text(name: str, **changes: Any) -> str:
         ("lb", "| nginx stream | 10,000,000 | 20.0 | 420.0 | 40.0 |"),
         ("lb", "Envoy udp_proxy did not take part: not installed"),
         ("lb-faults", "| everything killed, started again | 4,000 | 3 | 2 | 1 | 0 |"),
+        ("routing", "| clients move | 16 of 16; 20 / 20 ms | 16 of 16; 1,000 / 1,000 ms |"),
+        ("routing", "| load balancer killed, started again | 16 of 16; 20 / 20 ms, down 500 ms |"),
         ("capacity", "| picows, TLS | 2.00 (2.00 to 2.00), n = 2 |"),
         ("capacity", "| 5000 (n = 500) | 150 to 200 | 100 ± 0 (n = 3) |"),
         ("capacity", "- CPU for a second of a session: picows, TLS 2 ms, ours, no codec, no agent 8 ms."),
@@ -82,14 +87,17 @@ def test_peer_that_costs_more_is_no_advantage() -> None:
 @pytest.mark.parametrize(
     ("results", "verdict"),
     [
-        ({"survival": SURVIVAL, "lb": samples.lb(), "lb-faults": samples.lb_faults()}, Verdict.HOLDS),
+        (STATELESS, Verdict.HOLDS),
+        (STATELESS | {"routing": samples.routing(kept=15)}, Verdict.FAILS),
+        (STATELESS | {"routing": samples.routing(gap_ms=1_500.0)}, Verdict.FAILS),
+        ({"survival": SURVIVAL, "lb": samples.lb(), "lb-faults": samples.lb_faults()}, Verdict.HOLDS_AS),
         ({"survival": SURVIVAL, "lb": samples.lb(), "lb-faults": samples.lb_faults(astray=1)}, Verdict.FAILS),
         ({"survival": SURVIVAL, "lb": samples.lb(grown_mb=9), "lb-faults": samples.lb_faults()}, Verdict.FAILS),
         ({"survival": SURVIVAL, "lb": samples.lb(addresses=1_000), "lb-faults": samples.lb_faults()}, Verdict.HOLDS_AS),
         ({"lb": samples.lb()}, Verdict.HOLDS_AS),
     ],
 )
-def test_claim_of_a_stateless_load_balancer_needs_calls_memory_and_faults(results: Any, verdict: Verdict) -> None:
+def test_claim_of_a_stateless_load_balancer_needs_calls_memory_faults_and_a_map(results: Any, verdict: Verdict) -> None:
     found, because = stateless(results)
     assert found is verdict
     assert "C reference 2.00, nginx stream 3.00 (rounds: 3)" in because

@@ -1,0 +1,1 @@
+"""What calls lose whose clients move, whose load balancer is killed or gets a backend: quiclb and a routing map."""
