@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.browser.programs import CHROMIUM, missing, program
+from testbed.browsers.chromium import ARGUMENTS, wrapped
+from testbed.browsers.programs import CHROMIUM
+from tests.browser.programs import missing, program
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
-
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--autoplay-policy=no-user-gesture-required",
-)
 
 
 @asynccontextmanager
@@ -63,13 +54,3 @@ async def browsing(
             yield browser
         finally:
             await browser.close()
-
-
-@contextmanager
-def wrapped(executable: str, namespace: str) -> Iterator[str]:
-    """A script that is Chromium in a network namespace."""
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "chromium"
-        script.write_text(f'#!/bin/sh\nexec ip netns exec {namespace} {executable} "$@"\n')
-        script.chmod(0o755)
-        yield str(script)

@@ -1,17 +1,14 @@
-"""The browsers of this machine: found or, for root on Debian, installed."""
+"""The browsers that tests drive; a test without one is skipped."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from functools import cache
 from typing import NoReturn
 
 import pytest
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
-FIREFOX = ("firefox-esr", "firefox")
+from testbed.browsers.programs import find_or_install
 
 
 @cache
@@ -20,20 +17,8 @@ def program(names: tuple[str, ...]) -> str:
 
     Without one the test is skipped, or fails where `STRICT=1` is set.
     """
-    package = names[0]
-    if found := find(names):
-        return found
-    if os.geteuid() == 0 and shutil.which("apt-get") is not None:
-        install, update = ["apt-get", "install", "-qq", "-y", package], ["apt-get", "update", "-qq"]
-        for command in (install, update, install):
-            subprocess.run(command, capture_output=True, check=False)
-            if found := find(names):
-                return found
-    return missing(f"there is no {package} on this machine; on Debian: apt-get install {package}")
-
-
-def find(names: tuple[str, ...]) -> str | None:
-    return next((found for name in names if (found := shutil.which(name))), None)
+    found = find_or_install(names)
+    return found or missing(f"there is no {names[0]} on this machine; on Debian: apt-get install {names[0]}")
 
 
 def missing(message: str) -> NoReturn:

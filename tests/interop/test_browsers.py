@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from testbed.browsers import firefox
+from testbed.browsers.programs import FIREFOX as FIREFOX_NAMES
 from tests.browser import chromium
-from tests.interop import firefox
+from tests.browser.programs import program
 from tests.interop.worker import ORDER, WorkerTestbed, first_item, recording, working
 from voicelink.h3 import http3, webtransport
 from voicelink.h3.session.dialect import Dialect
@@ -44,7 +46,7 @@ async def in_chromium(page: str, *features: str) -> AsyncIterator[Evaluate]:
 
 @asynccontextmanager
 async def in_firefox(page: str) -> AsyncIterator[Evaluate]:
-    async with firefox.browsing() as tab:
+    async with firefox.browsing(program(FIREFOX_NAMES)) as tab:
         await tab.visit(page)
         yield tab.evaluate
 

@@ -7,15 +7,17 @@ import itertools
 import json
 import os
 import re
+import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.browser.programs import FIREFOX, program
+from testbed.link import Namespace
 
 PREFERENCES = {
     "network.webtransport.enabled": True,
@@ -73,15 +75,14 @@ class Tab:
 
 
 @asynccontextmanager
-async def browsing() -> AsyncIterator[Tab]:
-    """A tab of a fresh Firefox without a window; the browser is gone at the end."""
-    executable = program(FIREFOX)
+async def browsing(executable: str, inside: Namespace | None = None) -> AsyncIterator[Tab]:
+    """A tab of a fresh Firefox without a window, in a namespace where one is given; the browser is gone at the end."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items()]
         (Path(folder) / "user.js").write_text("".join(lines))
+        command = (executable, "--headless", "--no-remote", "--profile", folder, "--remote-debugging-port", "0")
         process = await asyncio.create_subprocess_exec(
-            executable,
-            *("--headless", "--no-remote", "--profile", folder, "--remote-debugging-port", "0"),
+            *(command if inside is None else inside.command(*command)),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             env=os.environ | {"HOME": folder, "MOZ_CRASHREPORTER_DISABLE": "1"},
@@ -90,8 +91,8 @@ async def browsing() -> AsyncIterator[Tab]:
         try:
             address = await asyncio.wait_for(_address(process), _READY_S)
             errors = asyncio.create_task(_drain(process))
-            async with connect(f"{address}/session", max_size=None) as socket:
-                tab = Tab(socket)
+            async with connect(f"{address}/session", max_size=None, sock=_connected(address, inside)) as control:
+                tab = Tab(control)
                 await tab.begin()
                 yield tab
         finally:
@@ -103,6 +104,17 @@ async def browsing() -> AsyncIterator[Tab]:
                 await process.wait()
             if errors is not None:
                 await errors
+
+
+def _connected(address: str, inside: Namespace | None) -> socket.socket | None:
+    """A socket to Firefox where it is in a namespace, whose loopback is its own."""
+    if inside is None:
+        return None
+    parts = urlsplit(address)
+    sock = inside.socket(socket.SOCK_STREAM)
+    sock.connect((parts.hostname, parts.port))
+    sock.setblocking(False)
+    return sock
 
 
 async def _address(process: asyncio.subprocess.Process) -> str:

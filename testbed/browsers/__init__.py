@@ -1,0 +1,1 @@
+"""Real browsers, of this machine, in a network namespace where asked for."""
