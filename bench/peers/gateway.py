@@ -18,12 +18,10 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 
 from bench.peers.timing import FRAME_S, CallTimes, print_calls, say, stdin_ends, stdin_line
-from deploy.local import cluster as local_cluster
 from deploy.local.cluster import ROOT, Cluster, ClusterOptions
 from voice_client import (
     AudioOptions,
@@ -47,12 +45,17 @@ async def _serve(address: str, port: str, certificates: str, speech: str, retry:
     os.environ.update(BENCH_FRAMES=str(frames), BENCH_SPEECH=speech, PYTHONPATH=str(ROOT), **{_QUIET: "error"})
     if retry == "retry":
         os.environ["VOICE_GATEWAY_QUIC_RETRY_AFTER_HALF_OPEN"] = "0"
-    options = ClusterOptions(workers=1, agent="bench.peers.gateway_agent:Listener", host=address, port=int(port))
-    with mock.patch.object(local_cluster, "CERTIFICATES", Path(certificates)):
-        async with Cluster(options) as cluster:
-            await cluster.until_healthy()
-            say("ready")
-            await stdin_ends()
+    options = ClusterOptions(
+        workers=1,
+        agent="bench.peers.gateway_agent:Listener",
+        certificates=Path(certificates),
+        host=address,
+        port=int(port),
+    )
+    async with Cluster(options) as cluster:
+        await cluster.until_healthy()
+        say("ready")
+        await stdin_ends()
     calls: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for line in frames.read_text().splitlines():
         call, sequence, at = line.split()
