@@ -21,7 +21,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: agents docs help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-answering bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-moving bench-recording bench-report bench-rollout bench-routing bench-setup bench-soak bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean bench-scale bench-pipelines bench-turns bench-league
+.PHONY: agents browsers docs help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-answering bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-moving bench-recording bench-report bench-rollout bench-routing bench-setup bench-soak bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean bench-scale bench-pipelines bench-turns bench-league
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,14 +98,18 @@ demo-phone: setup ## the spoken order as a telephone call, whose worker is kille
 serve: setup $(if $(shell command -v npm),web) ## keep the demonstration's cluster up, page and all (TOKENS=1: callers need a token)
 	@$(BIN)/python -m deploy.local.serve $(if $(TOKENS),--tokens)
 
-bench: setup tools $(PEERS) ## the claims beside a WebSocket and WebRTC, 40 minutes (QUICK=1: six); bench/results/report.html (root, Go)
+# what browsers need that place calls in a benchmark; it goes on without them
+browsers: tools $(BROWSER)
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory web; else echo "browsers are left out: that needs Node.js 20" >&2; fi
+
+bench: setup tools $(PEERS) $(if $(QUICK),,browsers) ## the claims beside a WebSocket and WebRTC, 40 minutes (QUICK=1: six); bench/results/report.html (root, Go)
 	$(if $(QUICK),,@$(BIN)/python -m bench.lb.install)
 	$(BIN)/python -m bench.report $(if $(QUICK),--quick)
 
 bench-report: setup ## the report of the results that are there
 	$(BIN)/python -m bench.report --only-report
 
-bench-setup: setup ## how long a call takes to its first audio byte, beside a WebSocket and WebRTC (root, Go)
+bench-setup: setup $(if $(QUICK),,browsers) ## how long a call takes to its first audio byte, also from Chromium and Firefox, beside a WebSocket and WebRTC (root, Go)
 	$(BIN)/python -m bench.setup_time $(if $(QUICK),--quick)
 
 bench-answering: setup ## the silence in an answer that meets an outage, beside a WebSocket and WebRTC (root, Go)

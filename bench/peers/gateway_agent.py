@@ -1,7 +1,8 @@
 """The agent that benchmarks put into the worker: notes when each frame came, and may speak at the first.
 
 `BENCH_FRAMES` names the file of lines "call sequence time"; `BENCH_SPEECH` is "none", "tone" (a tenth of a second),
-"long" (8 s made in 2 s) or "echo" (20 ms for each frame, at once).
+"long" (8 s made in 2 s) or "echo": 20 ms for each frame, but not for those that come together after an outage, so that
+callers have nothing to play later.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from voice_gateway.agent.base import (
 
 _RATE_HZ = 24_000
 _ACK_EVERY = 5
+_ECHO_APART_S = 0.015
 _TONE = (np.sin(np.arange(round(_RATE_HZ * FRAME_S)) * 2 * np.pi / 48) * 8_000).astype("<i2").tobytes()
 
 
@@ -73,21 +75,26 @@ class _Listening(Conversation):
         self._call = call
         self._agent = agent
         self._latest = -1
-        self._has_reply = False
+        self._echoed_at: float | None = None
         self._speaking: asyncio.Task[None] | None = None
 
     def hear(self, audio: UserAudio) -> None:
         self._agent.note(self._call, audio.sequence)
         self._latest = audio.sequence
         if self._agent.is_echo:
-            if not self._has_reply:
-                self._has_reply = True
-                self.emit(Reply("echo"))
-            self.emit(ReplyAudio(_TONE))
+            self._echo(time.monotonic())
         if self._speaking is None and self._agent.can_speak:
             self._speaking = asyncio.create_task(self._agent.speak(self.emit))
         if audio.sequence % _ACK_EVERY == 0:
             self.emit(NoSpeechUpTo(audio.sequence))
+
+    def _echo(self, now: float) -> None:
+        if self._echoed_at is None:
+            self.emit(Reply("echo"))
+        elif now - self._echoed_at < _ECHO_APART_S:
+            return
+        self._echoed_at = now
+        self.emit(ReplyAudio(_TONE))
 
     def say_again(self, text: str) -> None:
         """Make the speech anew, as an agent with a synthesizer does."""

@@ -29,7 +29,11 @@ _STOP_S: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to carry a call; `script` is what its caller is asked, where that is not the benchmark's own."""
+    """One way to carry a call; `script` is what its caller is asked, where that is not the benchmark's own.
+
+    `browser` is the one that calls in place of a program, "chromium" or "firefox"; `is_warm`: its signalling has a
+    connection before the call begins.
+    """
 
     name: str
     kind: str
@@ -37,6 +41,8 @@ class Way:
     tuned: str
     server: tuple[str, ...] = ()
     script: str | None = None
+    browser: str | None = None
+    is_warm: bool = False
 
 
 class PeerMissingError(Exception):

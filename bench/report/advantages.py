@@ -110,7 +110,7 @@ def _routing(document: Mapping[str, Any]) -> Iterator[Compared]:
     found = document["implementations"]
     for event, ours in found["quiclb"]["events"].items():
         gaps = {name: each["events"][event]["gap_ms"]["median"] for name, each in found.items()}
-        yield Compared(f"Longest wait for the echo, {event}", "ms", gaps, 10.0)
+        yield Compared(f"Longest wait for a frame, {event}", "ms", gaps, 10.0)
         lost = {name: each["events"][event]["calls"] - each["events"][event]["kept"] for name, each in found.items()}
         yield Compared(f"Calls not kept, {event}", "calls", lost, 0.0)
         if ours["is_restart"]:

@@ -41,7 +41,7 @@ class Bench:
 
 
 PLAN: Final = (
-    Bench("setup_time", "bench-setup", "Set-up of a call", 3, Amount(3), Amount(1, ("--quick",))),
+    Bench("setup_time", "bench-setup", "Set-up of a call", 4, Amount(4), Amount(1, ("--quick",))),
     Bench("answering", "bench-answering", "Answers in an outage", 3, Amount(3), Amount(1, ("--quick",))),
     Bench("moving", "bench-moving", "Changes of the caller's address", 3, Amount(3), Amount(2, ("--quick",))),
     Bench(
@@ -62,7 +62,7 @@ PLAN: Final = (
         pictures=("survival.png",),
     ),
     Bench("lb", "bench-lb", "The load balancer beside others", 30, Amount(3, ("--quick",)), pictures=("lb/*.png",)),
-    Bench("lb-faults", "bench-lb-faults", "Faults of the load balancer", 3, Amount(3)),
+    Bench("lb-faults", "bench-lb-faults", "Faults of the load balancer", 3, Amount(2, ("--seconds", "4"))),
     Bench("routing", "bench-routing", "Calls through the load balancer, beside a routing map in Redis", 3, Amount(3)),
     Bench(
         "capacity",

@@ -100,7 +100,8 @@ def _text(document: dict[str, Any], calls: int) -> str:
     ]
     columns = ["load balancer", "remembers", "client addresses", "resident bytes per address", "sockets per address"]
     title = (
-        f"The same n = {calls} calls meet all events, {1000 * ONE_WAY_S:g} ms one way, loopback, 20 ms frames echoed"
+        f"The same n = {calls} calls meet all events, {1000 * ONE_WAY_S:g} ms one way, loopback; gap: longest wait for "
+        "a 20 ms frame of the echo"
     )
     return f"{title}\n\n{table(header, rows)}\n\n{table(columns, memory)}"
 

@@ -15,7 +15,7 @@ from bench.routing.implementations import Site
 REDIS_AWAY_S: Final = 3.0
 _AWAY_BEFORE_S: Final = 0.5
 _BACK_S: Final = 1.0
-"""A call is kept where echo is played in the last so many seconds before the next event."""
+"""A call is kept where frames are echoed in the last so many seconds before the next event."""
 
 Happening = Callable[[Site], Awaitable[None]]
 

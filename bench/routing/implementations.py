@@ -1,4 +1,4 @@
-"""The load balancers, each with backends of its kind, Redis, and callers who send 20 ms frames and get an echo.
+"""The load balancers, each with backends of its kind, Redis, and callers who send 20 ms frames.
 
 quiclb is in front of workers whose session store is Redis; the router of `bench/peers/pion/router` is in front of pion,
 and Redis is its routing map. Both are on loopback, behind a NAT of `bench.link`.

@@ -2,6 +2,11 @@
 
 Real programs over an emulated link of 0, 50 and 150 ms one way; ms are as measured, at the median. Round trips are the
 slope between the first and the last of these links at the quickest calls, so that what programs compute does not count.
+
+Browsers place their calls from a page that is already loaded: the time begins where the page calls `connect`, or makes
+its `RTCPeerConnection`, and ends with the first audio back in the page. Sound is made in the page, as by a microphone
+that is open. Chromium's WebRTC calls pion, by HTTPS without a connection before, and with one as a page of the same
+server has. Firefox places WebTransport calls only.
 """
 
 from __future__ import annotations
@@ -9,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from bench.figures import percentile, save, summary, table
@@ -24,6 +30,8 @@ from bench.peers.ways import (
     webrtc,
     websocket,
 )
+from bench.setup_time.browsers.callers import calls_in_browser, version
+from bench.setup_time.browsers.callers import missing as browser_missing
 from testbed.link import EmulatedLink, LinkPath
 from testbed.simnet.links import Profile
 
@@ -35,11 +43,15 @@ WAYS: Final = (
     websocket("TLS WebSocket", 7_003),
     webrtc("WebRTC (pion)", 7_004),
     webrtc("WebRTC (pion), a UDP port for each call", 7_005, has_mux=False),
+    replace(gateway("gateway, Chromium", 7_006, speech="tone"), browser="chromium"),
+    replace(gateway("gateway, Firefox", 7_007, speech="tone"), browser="firefox"),
+    replace(webrtc("WebRTC (Chromium, pion)", 7_008), browser="chromium"),
+    replace(webrtc("WebRTC (Chromium, pion), signalling connected before", 7_009), browser="chromium", is_warm=True),
 )
 
 
 async def measure(
-    ways: Sequence[Way], delay_ms: int, count: int
+    ways: Sequence[Way], delay_ms: int, count: int, in_browser: int
 ) -> tuple[dict[str, list[tuple[float, float]]], dict[str, int]]:
     """By way, of each call the ms to the first byte at the application and to the first one back; ports of the server.
 
@@ -50,8 +62,11 @@ async def measure(
         for way in ways:  # one at a time: the programs are not to wait for each other
             link.start_counting()
             async with servers(link, [way], files) as (server,):
-                program = await caller(link, way, files, "setup", count=count)
-                calls = await program.calls(60 + 4 * count)
+                if way.browser is None:
+                    program = await caller(link, way, files, "setup", count=count)
+                    calls = await program.calls(60 + 4 * count)
+                else:
+                    calls = await calls_in_browser(link, way, files, in_browser)
                 arrived = await server.frames()
             # a first call that only fetched a ticket is the server's, and not in the caller's list
             results[way.name] = [
@@ -64,16 +79,20 @@ async def measure(
 
 def _times(call: CallTimes, frames: dict[int, float]) -> tuple[float, float]:
     assert call.back is not None
-    return 1000 * (frames[0] - call.began), 1000 * (call.back - call.began)
+    return 1000 * (min(frames.values()) - call.began), 1000 * (call.back - call.began)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="three calls a row in place of ten, and no 150 ms")
+    parser.add_argument(
+        "--quick", action="store_true", help="three calls a row in place of ten, none by browsers, and no 150 ms"
+    )
     arguments = parser.parse_args()
-    count, delays = (3, DELAYS_MS[:2]) if arguments.quick else (10, DELAYS_MS)
-    ways, missing = available(WAYS)
-    measured = {delay: asyncio.run(measure(ways, delay, count)) for delay in delays}
+    count, in_browser, delays = (3, 0, DELAYS_MS[:2]) if arguments.quick else (10, 4, DELAYS_MS)
+    ways, missing = available([way for way in WAYS if in_browser or not way.browser])
+    missing |= {way.name: why for way in ways if way.browser and (why := browser_missing(way.browser))}
+    ways = [way for way in ways if way.name not in missing]
+    measured = {delay: asyncio.run(measure(ways, delay, count, in_browser)) for delay in delays}
     times = {delay: found for delay, (found, _) in measured.items()}
     ports = measured[delays[0]][1]
     document: dict[str, Any] = {}
@@ -89,8 +108,8 @@ def main() -> None:
             "back_ms": {str(delay): summary(back[delay]) for delay in delays},
         }
         medians = [f"{percentile(there[d], 50):.0f} / {percentile(back[d], 50):.0f}" for d in delays]
-        rows.append([way.name, count, *(f"{each:.2f}" for each in trips), *medians, ports[way.name]])
-    title = f"From the start of a call to its first audio byte at the application / back; median of n = {count}\n\n"
+        rows.append([way.name, len(there[delays[0]]), *(f"{each:.2f}" for each in trips), *medians, ports[way.name]])
+    title = "From the start of a call to its first audio byte at the application / back; median of n\n\n"
     header = [
         "way",
         "n",
@@ -99,7 +118,11 @@ def main() -> None:
         *(f"{delay} ms one way, ms" for delay in delays),
         "server ports",
     ]
-    how = {"is_quick": arguments.quick, "seeds": [1], "calls": count, "peers": described(ways), "missing": missing}
+    peers = described(ways)
+    for way in ways:
+        if way.browser:
+            peers[way.name]["version"] += f", {version(way.browser)}"
+    how = {"is_quick": arguments.quick, "seeds": [1], "calls": count, "peers": peers, "missing": missing}
     save("setup_time", {**how, "ways": document}, title + table(header, rows))
 
 

@@ -75,6 +75,10 @@ func answerVoice(address, certificate, key string, hasMux bool, registry *regist
 	var lock sync.Mutex
 	calls, order := map[string]*answering{}, []*answering{}
 	handler := func(out http.ResponseWriter, request *http.Request) {
+		out.Header().Set("Access-Control-Allow-Origin", "*") // a page of a browser is another origin's
+		if request.Method != http.MethodPost {
+			return // it opens a connection ahead of its call
+		}
 		offer, err := io.ReadAll(request.Body)
 		check(err)
 		lock.Lock()

@@ -1,0 +1,51 @@
+"""The page and the browser library on the loopback of a network namespace: a secure context without TLS."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from deploy.local.cluster import ROOT
+from testbed.link import Namespace
+
+LIBRARY: Final = ROOT / "client" / "web" / "dist" / "voice-client.js"
+_HERE: Final = Path(__file__).parent
+
+
+@contextmanager
+def served(inside: Namespace) -> Iterator[str]:
+    """The page's URL for a browser in that namespace."""
+    with tempfile.TemporaryDirectory() as folder:
+        for file in (_HERE / "page.html", _HERE / "page.js", LIBRARY):
+            shutil.copy(file, folder)
+        server = _Server(inside.socket(socket.SOCK_STREAM), functools.partial(_Quiet, directory=folder))
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/page.html"
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    def __init__(self, sock: socket.socket, handler: functools.partial[_Quiet]) -> None:
+        super().__init__(("127.0.0.1", 0), handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = sock
+        self.server_bind()
+        self.server_activate()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
