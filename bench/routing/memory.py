@@ -95,14 +95,13 @@ def _router(backends: Backends, *, is_saving_flows: bool) -> Iterator[tuple[Addr
         redis.ask("SET", f"ufrag:{_UFRAG}", format_address(backends.addresses[0]))
         vip = ("127.0.0.1", free_port())
         asked = (format_address(vip), f"127.0.0.1:{redis.port}", "flows" if is_saving_flows else "stun")
-        router = subprocess.Popen([str(build_router()), *asked], stdout=subprocess.PIPE)
-        try:
-            assert router.stdout is not None
-            router.stdout.readline()
-            yield vip, router.pid
-        finally:
-            router.kill()
-            router.wait()
+        with subprocess.Popen([str(build_router()), *asked], stdout=subprocess.PIPE) as router:
+            try:
+                assert router.stdout is not None
+                router.stdout.readline()
+                yield vip, router.pid
+            finally:
+                router.kill()
 
 
 def _measure(vip: Address, pid: int, addresses: int, datagram: Callable[[], bytes]) -> Memory:
