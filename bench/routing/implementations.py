@@ -152,10 +152,14 @@ async def _quiclb(redis: RedisServer) -> AsyncIterator[QuiclbSite]:
 
 @dataclass(slots=True)
 class RouterSite:
-    """The router, and pion's programs as its backends; callers choose a backend by signalling, in turn."""
+    """The router, and pion's programs as its backends; callers choose a backend by signalling, in turn.
+
+    `program` is pion's, built before: the link's event loop is not to wait for a compiler.
+    """
 
     redis: RedisServer
     link: NatLink
+    program: str
     command: Sequence[str]
     files: DevelopmentCertificate
     stack: AsyncExitStack
@@ -183,14 +187,14 @@ class RouterSite:
         address = f"{_BACKEND_HOSTS[len(self.backends)]}:{free_port()}"
         public = f"{self.link.address[0]}:{self.link.address[1]}"
         routed = ("mux", f"{_HOST}:{self.redis.port}", public)
-        backend = await _start(str(build_pion()), "answer", address, str(self.files.leaf), str(self.files.key), *routed)
+        backend = await _start(self.program, "answer", address, str(self.files.leaf), str(self.files.key), *routed)
         self.stack.push_async_callback(backend.stop)
         await backend.until("ready")
         self.backends.append(address)
 
     async def call(self, count: int, seconds: float) -> Program:
         asked = ("call", ",".join(self.backends), str(self.files.authority), "echo", str(count), str(seconds))
-        return await _start(str(build_pion()), *asked)
+        return await _start(self.program, *asked)
 
 
 @asynccontextmanager
@@ -201,7 +205,7 @@ async def _router(redis: RedisServer, *, is_saving_flows: bool) -> AsyncIterator
     async with NatLink(vip, ONE_WAY_S) as link, AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         files = ensure_certificate(folder, now=time.time(), hosts=_BACKEND_HOSTS)
-        site = RouterSite(redis, link, command, files, stack)
+        site = RouterSite(redis, link, str(build_pion()), command, files, stack)
         stack.push_async_callback(site.kill)
         await site.start()
         for _ in range(_BACKENDS):
