@@ -12,9 +12,12 @@ from typing import Final
 from voice_eval.drivers.base import Driver, Endpoint, load_driver
 from voice_eval.targets.base import Target
 from voice_eval.targets.cluster import ClusterPlan, ClusterTarget
+from voice_eval.targets.livekit import PROGRAM as LIVEKIT_PROGRAM
+from voice_eval.targets.livekit import LiveKitTarget, find_livekit
 from voice_eval.targets.program import ProgramTarget
 
 _BOT: Final = f"{sys.executable} -m bench.league.pipecat_bot {{port}}"
+_LIVEKIT_BOT: Final = f"{sys.executable} -m bench.league.livekit_bot {{port}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,15 @@ class Implementation:
     package: str
     modules: tuple[str, ...]
     most_at_once: int = 100
-    """How many calls its caller can make at once without being late itself."""
+    """How many calls two cores carry, callers included, without a caller being late itself."""
+    program: str | None = None
 
     @property
-    def is_installed(self) -> bool:
-        return all(find_spec(each) is not None for each in self.modules)
+    def missing(self) -> str | None:
+        """What it needs and is not installed."""
+        modules = (each for each in self.modules if find_spec(each) is None)
+        program = self.program if self.program and find_livekit() is None else None
+        return next(modules, program)
 
     @property
     def version(self) -> str:
@@ -73,6 +80,24 @@ IMPLEMENTATIONS: Final = (
         _bot("http://127.0.0.1:{port}/api/offer"),
         "pipecat-ai",
         ("pipecat", "fastapi", "uvicorn", "aiortc"),
-        most_at_once=1,
+        most_at_once=3,
+    ),
+    Implementation(
+        "Pipecat, MoQ",
+        "moq",
+        "server",
+        _bot("http://127.0.0.1:{port}/start"),
+        "pipecat-ai",
+        ("pipecat", "fastapi", "uvicorn", "moq"),
+    ),
+    Implementation(
+        "LiveKit room",
+        "livekit",
+        "server",
+        lambda: LiveKitTarget(_LIVEKIT_BOT),
+        "livekit-agents",
+        ("livekit.agents",),
+        most_at_once=4,
+        program=LIVEKIT_PROGRAM,
     ),
 )

@@ -88,20 +88,29 @@ def new_seed() -> int:
 
 
 class Evaluation:
-    """Make all calls of `plan` to `target`; `on_call` is called with each record as it is complete."""
+    """Make all calls of `plan` to `target`; `on_call` is called with each record as it is complete.
+
+    Calls without a fault that are among `known`, by the names of their jobs, were made before and are not made again.
+    """
 
     def __init__(
-        self, plan: Plan, driver: type[Driver], target: Target, on_call: Callable[[Job, CallRecord], None] | None = None
+        self,
+        plan: Plan,
+        driver: type[Driver],
+        target: Target,
+        on_call: Callable[[Job, CallRecord], None] | None = None,
+        known: Mapping[str, CallRecord] | None = None,
     ) -> None:
         self._plan = plan
         self._jobs = plan.jobs()
         self._driver = driver
         self._target = target
         self._on_call = on_call or (lambda job, record: None)
+        self._known = known or {}
         asked = {fault for fault in plan.faults if fault is not None}
         if missing := sorted(asked - set(target.faults)):
-            known = ", ".join(sorted(target.faults)) or "nothing"
-            raise EvalError(f"--faults {missing[0]}: this target lets {known} be killed: use --agent or --server")
+            killable = ", ".join(sorted(target.faults)) or "nothing"
+            raise EvalError(f"--faults {missing[0]}: this target lets {killable} be killed: use --agent or --server")
         wanting = [scenario.name for _, scenario in plan.scenarios if scenario.expect.judge]
         if wanting and plan.judge is None:
             raise EvalError(f"scenario {wanting[0]!r}: expect.judge needs a language model: give --judge-url")
@@ -111,8 +120,8 @@ class Evaluation:
     async def run(self) -> list[Result]:
         """Return a result for each job, in order."""
         jobs = self._jobs
-        records: dict[str, CallRecord] = {}
-        quiet = [job for job in jobs if job.fault is None]
+        records = {job.name: self._known[job.name] for job in jobs if job.name in self._known and job.fault is None}
+        quiet = [job for job in jobs if job.fault is None and job.name not in records]
         slots = asyncio.Semaphore(self._plan.parallel)
         # before the first call: synthesis would hold up the event loop, which is the callers' clock
         await asyncio.to_thread(self._speak_once)

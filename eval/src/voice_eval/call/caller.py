@@ -82,6 +82,7 @@ class Caller:
         due = loop.time()
         while self._line.fault is None:
             now = self._line.clock()
+            self._record.late_s.append(max(0.0, loop.time() - due))
             frame = self._queue.popleft() if self._queue else None
             if frame is not None:
                 self._record.said.add(now, frame)

@@ -116,6 +116,8 @@ class CallRecord:
     tools: list[ToolCall] | None = None
     """`None` where the driver sees no tools."""
     marks: list[Mark] = field(default_factory=list)
+    late_s: list[float] = field(default_factory=list)
+    """How late each 20 ms of the caller's own clock were: what is above some 10 ms is the load of this machine."""
     error: str | None = None
     duration_s: float = 0.0
 

@@ -19,6 +19,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
+from voice_eval.call.answers import AnswersOfTrack
 from voice_eval.call.record import Mark
 from voice_eval.drivers.base import Dialling, Driver, Line
 from voice_eval.drivers.rtvi import Rtvi
@@ -33,9 +34,6 @@ _PING_S: Final = 1.0
 _SILENT_S: Final = 6.0
 """The pipeline sends audio all the time: so long without any means that it is gone."""
 _GIVE_UP_S: Final = 30.0
-_PAUSE_S: Final = 0.7
-"""Silence up to this long is a pause within an answer."""
-_LOUD: Final = 60
 _NOWHERE: Final = ("127.0.0.1", 9)
 _CANDIDATE: Final = re.compile(
     r"(?im)^a=candidate:(\S+) (\d+) udp (\d+) (\S+) (\d+) typ host.*$",
@@ -150,17 +148,14 @@ class SmallWebRTCLine(Line):
     async def _listen(self, track: MediaStreamTrack) -> None:
         rate = Resampler(_HZ, self.hears_at_hz)
         loop = asyncio.get_running_loop()
-        quiet_s = _PAUSE_S
+        answers = AnswersOfTrack(self.hears_at_hz)
         with suppress(MediaStreamError):
             while True:
                 frame = await track.recv()
                 self._last_audio = loop.time()
                 samples = frame.to_ndarray().reshape(-1, len(frame.layout.channels))[:, 0]
                 pcm = rate.push(np.ascontiguousarray(samples, "<i2").tobytes())
-                is_loud = int(np.abs(samples.astype(np.int32)).max(initial=0)) > _LOUD
-                quiet_s = 0.0 if is_loud else quiet_s + len(pcm) / 2 / self.hears_at_hz
-                # it sends silence between answers, too, which belongs to none
-                if quiet_s < _PAUSE_S:
+                if answers.includes(pcm):
                     self.loudspeaker.push(pcm)
 
     def _message(self, message: str | bytes) -> None:

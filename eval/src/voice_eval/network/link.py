@@ -174,6 +174,31 @@ class TcpLink(Link):
         self.deliver(path, path.carry(self.now_s, 40), writer.transport.abort if reader.exception() else writer.close)
 
 
+class TcpUdpLink(Link):
+    """Carries the connections and the datagrams of one call over the same paths.
+
+    `address` takes connections to `upstream`; `datagrams` is a link of its own, whose upstream is set when it is known.
+    """
+
+    def __init__(self, upstream: Address, paths: LinkPaths, host: str = "127.0.0.1") -> None:
+        super().__init__(upstream, paths, host)
+        self.connections = TcpLink(upstream, paths, host)
+        self.datagrams = UdpLink(upstream, paths, host)
+
+    async def _open(self) -> None:
+        await self.connections.__aenter__()
+        await self.datagrams.__aenter__()
+        self.address = self.connections.address
+
+    async def _close(self) -> None:
+        await self.datagrams.__aexit__()
+        await self.connections.__aexit__()
+
+    def new_address(self) -> None:
+        self.connections.new_address()
+        self.datagrams.new_address()
+
+
 def _writing(writer: asyncio.StreamWriter, data: bytes) -> Callable[[], None]:
     def write() -> None:
         if not writer.is_closing():

@@ -39,6 +39,8 @@ class ConditionSummary:
     silence_ms: float
     tools_doubled: int
     broken: int
+    caller_late_p99_ms: float | None
+    """How late the callers' own clocks were: above some 10 ms, the machine was too busy for the other times."""
 
 
 def summaries(results: Sequence[Result]) -> list[ConditionSummary]:
@@ -88,6 +90,7 @@ def call_document(result: Result) -> dict[str, Any]:
         "silences_ms": list(figures.silences_ms),
         "played_ms": figures.played_ms,
         "duration_ms": figures.duration_ms,
+        "caller_late_p99_ms": _late_p99_ms([result]),
         "transcript": None if record.lines is None else [asdict(each) for each in record.lines],
         "state": record.state,
         "tools": None if record.tools is None else [asdict(each) for each in record.tools],
@@ -112,4 +115,10 @@ def _summary(name: str, calls: Sequence[Result]) -> ConditionSummary:
         silence_ms=round(sum(each.figures.silence_ms for each in verdicts), 1),
         tools_doubled=sum(len(each.tools_doubled) for each in verdicts),
         broken=sum(each.record.error is not None for each in calls),
+        caller_late_p99_ms=_late_p99_ms(calls),
     )
+
+
+def _late_p99_ms(calls: Sequence[Result]) -> float | None:
+    late_s = percentile([each for call in calls for each in call.record.late_s], 0.99)
+    return None if late_s is None else round(late_s * 1000, 1)

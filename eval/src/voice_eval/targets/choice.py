@@ -12,6 +12,7 @@ from voice_eval.drivers.base import Driver, Endpoint
 from voice_eval.errors import EvalError
 from voice_eval.targets.base import Target, UrlTarget
 from voice_eval.targets.cluster import ClusterPlan, ClusterTarget
+from voice_eval.targets.livekit import LiveKitTarget
 from voice_eval.targets.program import ProgramTarget
 
 
@@ -48,6 +49,10 @@ def chosen_target(choice: TargetChoice, driver: type[Driver]) -> Target:
             telephony_token=token,
         )
         return ClusterTarget(plan, choice.endpoint.options)
+    if driver.name == "livekit" and choice.server is not None:
+        if choice.endpoint.url:
+            raise EvalError("--driver livekit with --server runs a LiveKit server of its own: leave --url out")
+        return LiveKitTarget(choice.server)
     if not choice.endpoint.url:
         raise EvalError("there is nothing to call: give --agent, or --url of a server")
     if choice.server is not None:
