@@ -29,6 +29,7 @@ from livekit.agents import (
 )
 from livekit.agents.inference import VAD
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
+from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
 
 from voice_gateway.agent.cascade.bandwidth import WidebandRecogniser
 from voice_gateway.agent.cascade.parts import Recogniser
@@ -154,7 +155,8 @@ async def take_orders(job: JobContext) -> None:
         # an answer made ahead of the turn's end would change the order
         turn_handling={"turn_detection": "vad", "preemptive_generation": {"enabled": False}},
     )
-    await session.start(Clerk(instructions="Take orders."), room=job.room, record=False)
+    hears = RoomOptions(audio_input=AudioInputOptions(sample_rate=_HEARS_AT_HZ))
+    await session.start(Clerk(instructions="Take orders."), room=job.room, room_options=hears, record=False)
     await job.connect()
 
 

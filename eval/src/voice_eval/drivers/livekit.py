@@ -26,6 +26,12 @@ from voice_eval.scenario.model import OfferedTool
 _OPEN_TIMEOUT_S: Final = 30.0
 _AGENT_TIMEOUT_S: Final = 6.0
 """So long an agent has to come into a room: one that was made while no agent was registered gets none later."""
+_SILENT_S: Final = 6.0
+"""An agent's track has packets all the time, silence too: so long without one means that the agent is gone.
+
+LiveKit's server says so, too, some 20 s after the end of an agent that could not say goodbye.
+"""
+_POLL_S: Final = 0.5
 _REDIAL_S: Final = 0.25
 _GIVE_UP_S: Final = 30.0
 _LAST_WORDS_S: Final = 1.0
@@ -145,9 +151,10 @@ class LiveKitLine(Line):
             self._room = room
             self._microphone = asyncio.Queue()
             self._connected(ready)
-            tasks = [asyncio.create_task(self._listen(sound)), asyncio.create_task(self._speak(source))]
+            ends = [asyncio.create_task(gone.wait()), asyncio.create_task(_until_silent(sound))]
+            tasks = [asyncio.create_task(self._listen(sound)), asyncio.create_task(self._speak(source)), *ends]
             try:
-                await gone.wait()
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 self._room = self._agent = None
                 for task in tasks:
@@ -261,3 +268,14 @@ class LiveKitLine(Line):
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _until_silent(track: rtc.RemoteAudioTrack) -> None:
+    """Return when no packet has come for a while."""
+    loop = asyncio.get_running_loop()
+    received, changed_at = -1, loop.time()
+    while loop.time() - changed_at < _SILENT_S:
+        stats = [each.inbound_rtp.received for each in await track.get_stats() if each.HasField("inbound_rtp")]
+        if (now := sum(each.packets_received for each in stats)) != received:
+            received, changed_at = now, loop.time()
+        await asyncio.sleep(_POLL_S)

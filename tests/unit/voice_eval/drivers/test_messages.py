@@ -121,7 +121,9 @@ def test_a_message_that_is_none_of_twilios_is_refused() -> None:
 
 
 def test_a_driver_that_is_not_installed_names_those_that_are() -> None:
-    with pytest.raises(EvalError, match="--driver 'carrier' is unknown: use gateway, pipecat, smallwebrtc, twilio"):
+    with pytest.raises(
+        EvalError, match="--driver 'carrier' is unknown: use gateway, livekit, moq, pipecat, smallwebrtc, twilio"
+    ):
         load_driver("carrier")
 
 

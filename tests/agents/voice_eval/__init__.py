@@ -1,0 +1,1 @@
+"""Drivers of voice-eval whose clients come with the frameworks."""
