@@ -13,6 +13,7 @@ KUBERNETES := $(VENV)/kubernetes
 AGENTS_VENV := .venv-agents
 AGENTS := $(AGENTS_VENV)/.ready
 TRANSPORTS := $(AGENTS_VENV)/.transports
+LIVEKIT_SERVER := $(AGENTS_VENV)/bin/livekit-server
 # what writes the documentation site has an environment of its own, too
 DOCS_VENV := .venv-docs
 DOCS := $(DOCS_VENV)/.ready
@@ -57,7 +58,7 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-prepared: tools $(PEERS) $(BROWSER) $(DEPLOY) $(AGENTS) web ## what the tests need to have installed
+prepared: tools $(PEERS) $(BROWSER) $(DEPLOY) $(TRANSPORTS) web ## what the tests need to have installed
 
 unit: setup prepared
 	$(BIN)/pytest --numprocesses auto tests/unit tests/property tests/sim
@@ -172,7 +173,7 @@ bench-lb: $(PEERS) ## the load balancer beside C, nginx and Envoy (QUICK=1: in t
 	@$(BIN)/python -m bench.lb.install
 	$(BIN)/python -m bench.lb $(if $(QUICK),--quick)
 
-bench-league: setup $(AGENTS) ## the same spoken orders over the same bad links through this gateway and its peers, half an hour
+bench-league: setup $(TRANSPORTS) $(LIVEKIT_SERVER) ## the same spoken orders over the same bad links through this gateway and its peers, half an hour (needs Go)
 	$(AGENTS_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r locks/league.lock
 	$(AGENTS_VENV)/bin/python -m bench.league
 
@@ -233,12 +234,19 @@ $(AGENTS): locks/agents.lock pyproject.toml $(COMPONENTS:%=%/pyproject.toml) | $
 	$(AGENTS_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(COMPONENTS:%=-e %) -e .
 	@touch $@
 
-# what Pipecat's MoQ transport needs
+# what Pipecat's MoQ transport and its callers need
 $(TRANSPORTS): $(AGENTS) locks/transports.lock
 	$(AGENTS_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r locks/transports.lock
 	@touch $@
 
-agents: $(AGENTS) ## all tests of agents for other frameworks and of the bridges to vendors, ten minutes
+# the last of the newest releases that is built without replaced modules, which `go install` refuses
+LIVEKIT_VERSION := v1.13.5
+$(LIVEKIT_SERVER): | $(AGENTS)
+	@echo "building the LiveKit server: a minute or two"
+	GOBIN=$(CURDIR)/$(AGENTS_VENV)/livekit go install github.com/livekit/livekit-server/cmd/server@$(LIVEKIT_VERSION) && \
+	  mv $(AGENTS_VENV)/livekit/server $@ || echo "no LiveKit server could be built; going on without it" >&2
+
+agents: $(TRANSPORTS) $(LIVEKIT_SERVER) ## all tests of agents for other frameworks and of the bridges to vendors, ten minutes
 	STRICT=1 $(AGENTS_VENV)/bin/pytest --numprocesses 4 --dist loadfile --durations 12 tests/agents
 
 $(DOCS): locks/docs.lock

@@ -39,7 +39,7 @@ LOCKS = {
     "lock": ("lock",),
     "microphone": ("microphone",),
     "peers": ("peers",),
-    "transports": ("transports",),
+    "transports": ("moq", "transports"),
     "whisper": ("whisper",),
 }
 """Which extras a lock holds. Those of `WHOLE` are environments of their own: they also hold what the components

@@ -47,6 +47,8 @@ _HEARS_AT_HZ = 16_000
 _FRAME_BYTES = 640
 _STATE = "state"
 _MOST_CALLS = 32
+_IDLE_PROCESSES = 4
+"""As many as the league makes calls at once: none of them waits for its process."""
 
 
 class OrderHearing(stt.STT):
@@ -170,6 +172,7 @@ async def serve(port: int) -> None:
         # callers and peers share the machine: by default rooms are refused above 70 % of its load, processes after 10 s
         load_fnc=_load,
         initialize_process_timeout=60.0,
+        num_idle_processes=_IDLE_PROCESSES,
     )
     server.rtc_session(take_orders)
     listening: list[asyncio.Task[asyncio.Server]] = []

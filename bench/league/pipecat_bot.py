@@ -81,7 +81,7 @@ class Bot:
         self._calls: set[asyncio.Task[None]] = set()
 
     def start(self, transport: BaseTransport) -> None:
-        """Run a pipeline beside whatever started it."""
+        """Run a pipeline in a task of its own."""
         task = asyncio.create_task(self.run(transport))
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)

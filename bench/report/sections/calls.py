@@ -21,6 +21,7 @@ def league(document: Mapping[str, Any]) -> str:
             each["unanswered"],
             _ms(each["silence_ms"]),
             "" if each["recovered"] is None else f"{_ms(each['recovery_p50_ms'])} ({each['recovered']})",
+            each.get("calls_per_core") or "",
         ]
         for condition in conditions
         for each in document["rows"]
@@ -36,6 +37,7 @@ def league(document: Mapping[str, Any]) -> str:
         "unanswered",
         "silence ms",
         "back after ms (calls)",
+        "calls per core",
     ]
     options = document["options"]
     note = f"The same {options['orders']} spoken orders, seed {options['seed']}, loopback relays, {document['date']}."

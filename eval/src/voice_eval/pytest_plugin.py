@@ -51,14 +51,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    if file_path.name.endswith(SUFFIX) and (_option(parent.config, "agent") or _option(parent.config, "url")):
+    if file_path.name.endswith(SUFFIX) and _is_on(parent.config):
         return ScenarioFile.from_parent(parent, path=file_path)
     return None
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    is_on = _option(config, "agent") or _option(config, "url")
+    is_on = _is_on(config)
     return f"voice-eval: --voice-seed {_calls(config).seed}" if is_on else None
+
+
+def _is_on(config: pytest.Config) -> bool:
+    return any(_option(config, name) for name in ("agent", "url", "server"))
 
 
 class ScenarioFile(pytest.File):

@@ -64,8 +64,8 @@ async def test_a_wrong_expectation_fails() -> None:
 
 
 async def test_a_server_that_is_not_there_fails_the_call() -> None:
-    scenario = Scenario(name="nobody", steps=(Say(say="Hi."),))
-    plan = Plan([(Path("nobody.yaml"), scenario)], [(SLOW, None)], has_reference=False)
+    scenario = Scenario(name="refused", steps=(Say(say="Hi."),))
+    plan = Plan([(Path("refused.yaml"), scenario)], [(SLOW, None)], has_reference=False)
     target = UrlTarget(Endpoint("http://127.0.0.1:9/start"))
     (result,) = await Evaluation(plan, MoqDriver, target).run()
     assert result.record.error is not None

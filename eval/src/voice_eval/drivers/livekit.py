@@ -24,7 +24,7 @@ from voice_eval.network.link import TcpUdpLink
 from voice_eval.scenario.model import OfferedTool
 
 _OPEN_TIMEOUT_S: Final = 30.0
-_AGENT_TIMEOUT_S: Final = 6.0
+_AGENT_TIMEOUT_S: Final = 4.0
 """So long an agent has to come into a room: one that was made while no agent was registered gets none later."""
 _SILENT_S: Final = 6.0
 """An agent's track has packets all the time, silence too: so long without one means that the agent is gone.

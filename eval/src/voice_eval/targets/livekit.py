@@ -31,8 +31,8 @@ def find_livekit() -> str | None:
 class LiveKitTarget(Target):
     """`server`, the agent's program with the calls in it, and `livekit`, the LiveKit server, can be killed.
 
-    The program is told of the server by LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET. `{port}` in its command
-    is a free port, which it has to listen on once it is up.
+    LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET name the server to the program. `{port}` in its command is a
+    free port, which it has to listen on once it is up.
     """
 
     def __init__(self, command: str) -> None:
