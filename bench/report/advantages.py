@@ -153,6 +153,9 @@ def _league(document: Mapping[str, Any]) -> Iterator[Compared]:
         ):
             known = {name: each[key] for name, each in rows.items() if each[key] is not None}
             yield Compared(f"{what}, {condition}", "ms", known, 10.0)
+        cpu_ms = {name: 1000 * each["cpu_s_per_call_s"] for name, each in rows.items() if each.get("cpu_s_per_call_s")}
+        if cpu_ms:
+            yield Compared(f"CPU for a second of call, agent included, {condition}", "ms", cpu_ms, 1.0)
 
 
 def _pipelines(document: Mapping[str, Any]) -> Iterator[Compared]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ TONE = (6_000 * np.sin(np.arange(RATE_HZ * 2) * 2 * np.pi * 300 / RATE_HZ)).asty
 
 @dataclass
 class MoqPipeline:
-    """`port` and `fingerprint` are for callers; `received` has their messages."""
+    """`port` and `fingerprint` of the pipeline or its relay are for callers; `received` has their messages."""
 
     port: int
     fingerprint: str
@@ -34,9 +34,9 @@ class MoqPipeline:
 
 
 @asynccontextmanager
-async def moq_pipeline() -> AsyncIterator[MoqPipeline]:
-    """Serve one caller."""
-    origin = moq.OriginProducer()
+async def moq_pipeline(*, has_relay: bool) -> AsyncIterator[MoqPipeline]:
+    """Serve one caller, or meet it at a relay."""
+    origin, heard = moq.OriginProducer(), moq.OriginProducer()
     response = origin.create_broadcast("pipecat/response")
     messages = response.publish_json_stream(MESSAGES, compression=True)
     audio = response.encode_audio(
@@ -47,10 +47,20 @@ async def moq_pipeline() -> AsyncIterator[MoqPipeline]:
         ),
     )
     response.announce()
-    async with moq.Server("127.0.0.1:0", publish=origin, subscribe=origin, tls_generate=["localhost"]) as server:
-        received: list[dict[str, Any]] = []
-        tasks = [asyncio.create_task(server.serve()), asyncio.create_task(_converse(origin, audio, messages, received))]
+    shared = moq.OriginProducer() if has_relay else origin
+    async with (
+        moq.Server("127.0.0.1:0", publish=shared, subscribe=shared, tls_generate=["localhost"]) as server,
+        AsyncExitStack() as stack,
+    ):
         port = int(server.local_addr.rsplit(":", 1)[1])
+        tasks = [asyncio.create_task(server.serve())]
+        if has_relay:
+            url = f"https://127.0.0.1:{port}/moq"
+            options = {"tls_verify": False, "websocket_enabled": False}
+            await stack.enter_async_context(moq.Client(url, publish=origin, subscribe=heard, **options))
+        received: list[dict[str, Any]] = []
+        callers = heard if has_relay else shared
+        tasks.append(asyncio.create_task(_converse(callers, audio, messages, received)))
         try:
             yield MoqPipeline(port, server.cert_fingerprints()[0], received)
         finally:

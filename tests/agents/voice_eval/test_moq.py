@@ -17,6 +17,7 @@ if find_spec("moq") is None and os.environ.get("STRICT") != "1":
 from tests.agents.voice_eval.moq_pipeline import TEXT, moq_pipeline
 from voice_eval.drivers.base import Endpoint
 from voice_eval.drivers.moq import MoqDriver, MoqSession, Replays
+from voice_eval.errors import EvalError
 from voice_eval.evaluation import Evaluation, Plan, Result
 from voice_eval.network.condition import Condition, Direction
 from voice_eval.scenario.model import Expectations, OfferedTool, Say, Scenario
@@ -25,7 +26,7 @@ from voice_eval.targets.base import UrlTarget
 SLOW = Condition(name="slow", up=Direction(delay_ms=60))
 
 
-async def called(expect: dict[str, Any], condition: Condition = SLOW) -> tuple[Result, list[dict[str, Any]]]:
+async def called(expect: dict[str, Any], *, has_relay: bool = False) -> tuple[Result, list[dict[str, Any]]]:
     scenario = Scenario(
         name="taro",
         has_greeting=False,
@@ -33,21 +34,22 @@ async def called(expect: dict[str, Any], condition: Condition = SLOW) -> tuple[R
         tools=(OfferedTool(name="kitchen", result="done"),),
         expect=Expectations.model_validate_json(json.dumps(expect)),
     )
-    plan = Plan([(Path("taro.yaml"), scenario)], [(condition, None)], has_reference=False)
-    async with moq_pipeline() as pipeline:
+    plan = Plan([(Path("taro.yaml"), scenario)], [(SLOW, None)], has_reference=False)
+    async with moq_pipeline(has_relay=has_relay) as pipeline:
         endpoint = Endpoint(f"https://127.0.0.1:{pipeline.port}/moq", certificate_hash=pipeline.fingerprint)
         (result,) = await Evaluation(plan, MoqDriver, UrlTarget(endpoint)).run()
         return result, pipeline.received
 
 
-async def test_a_call_has_sound_transcript_state_and_tools_and_answers_the_tool() -> None:
+@pytest.mark.parametrize("has_relay", [False, True])
+async def test_a_call_has_sound_transcript_state_and_tools_and_answers_the_tool(has_relay: bool) -> None:
     expect = {
         "transcript": ["taro"],
         "answer": ["one taro"],
         "state": {"items": [TEXT]},
         "tools": [{"name": "kitchen"}],
     }
-    result, received = await called(expect)
+    result, received = await called(expect, has_relay=has_relay)
     assert result.verdict.has_passed, result.verdict.sentence
     assert result.verdict.figures.played_ms == pytest.approx(2_000, abs=150)
     (answer,) = result.verdict.figures.answers_ms
@@ -84,6 +86,11 @@ def test_records_that_come_again_after_a_reconnect_are_told_from_new_ones() -> N
         "nothing",
     ]
     assert [replays.is_new(each) for each in records] == [True, True, False, True, True, True, True]
+
+
+def test_an_option_that_it_does_not_know_is_refused() -> None:
+    with pytest.raises(EvalError, match="option room: the driver moq knows namespace, client, bot"):
+        MoqDriver(Endpoint("https://127.0.0.1:1/moq", options={"room": "a"}))
 
 
 def test_a_runner_says_where_a_call_takes_place() -> None:

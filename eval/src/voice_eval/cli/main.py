@@ -51,7 +51,7 @@ def run(
     path: Annotated[Path | None, typer.Option(help="Folder with the agent's module.")] = None,
     setting: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of [agent.settings]; JSON values.")] = None,
     url: Annotated[str | None, typer.Option(help="A server; with --server, {port} is a free port.")] = None,
-    server: Annotated[str | None, typer.Option(help="Command that starts the server of --url, or a LiveKit agent.")] = None,
+    server: Annotated[str | None, typer.Option(help="Command of the server of --url, or of a LiveKit agent.")] = None,
     driver: Annotated[str, typer.Option(help="Who calls: gateway, twilio, pipecat, ...")] = "gateway",
     option: Annotated[list[str] | None, typer.Option(help="KEY=VALUE of the driver.")] = None,
     ca: Annotated[Path | None, typer.Option(help="PEM file of the authority that vouches for the server.")] = None,

@@ -24,7 +24,7 @@ import moq
 from voice_eval.call.record import CALLER_HZ, FRAME_S, Mark
 from voice_eval.drivers.base import Dialling, Driver, Endpoint, Line
 from voice_eval.drivers.rtvi import Rtvi
-from voice_eval.errors import CallFailed
+from voice_eval.errors import CallFailed, EvalError
 from voice_eval.network.link import UdpLink
 
 _OPEN_TIMEOUT_S: Final = 15.0
@@ -40,6 +40,7 @@ _MOST_LATE_US: Final = 30_000_000
 _FRAME_US: Final = round(FRAME_S * 1_000_000)
 _AUDIO_TRACK, _MESSAGES_TRACK = "audio", "transcript.json.z"
 _SEQUENCE, _EPOCH = "seq", "epoch"
+_OPTIONS: Final = ("namespace", "client", "bot")
 _TRANSPORT_LABEL: Final = "moq-transport"
 _FAULTS: Final = (OSError, TimeoutError, ValueError, KeyError, moq.Error)
 
@@ -53,6 +54,11 @@ class MoqDriver(Driver):
 
     name = "moq"
     link = UdpLink
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
+        if unknown := set(endpoint.options) - set(_OPTIONS):
+            raise EvalError(f"option {min(unknown)}: the driver moq knows {', '.join(_OPTIONS)}")
 
     def line(self, dialling: Dialling) -> Line:
         return MoqLine(dialling, self.endpoint)
@@ -164,8 +170,7 @@ class MoqLine(Line):
     async def _session(self) -> MoqSession:
         """Return where to call, and lead the link there."""
         if self._endpoint.url.startswith("https:"):
-            options = {key: value for key, value in self._endpoint.options.items() if key in _OPTIONS}
-            return MoqSession(self._endpoint.url, fingerprint=self._endpoint.certificate_hash, **options)
+            return MoqSession(self._endpoint.url, **self._endpoint.options)
         session = MoqSession.of_runner(await asyncio.to_thread(self._start))
         parts = urlsplit(session.url)
         if not parts.hostname:
@@ -224,8 +229,8 @@ class MoqLine(Line):
         host, port = self.dialling.address
         # a client that reconnects by itself would not ask the runner again; a WebSocket would go around the link
         options: dict[str, Any] = {"reconnect": False, "websocket_enabled": False}
-        if session.fingerprint is not None:
-            options["tls_fingerprints"] = [session.fingerprint]
+        if fingerprint := session.fingerprint or self._endpoint.certificate_hash:
+            options["tls_fingerprints"] = [fingerprint]
         elif self._endpoint.ca_file is not None:
             options["tls_roots"] = [str(self._endpoint.ca_file)]
         parts = urlsplit(session.url)
@@ -292,9 +297,6 @@ class _Published:
         for producer in (self._audio, self._messages, self._broadcast):
             with suppress(moq.Error):
                 producer.finish()
-
-
-_OPTIONS: Final = ("namespace", "client", "bot")
 
 
 async def _until_silent(session: Any) -> None:
