@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from typing import Any
 
 from voice_eval.network.condition import Condition, Direction, Span
 from voice_eval.network.link import Address, TcpUdpLink
@@ -12,8 +14,7 @@ DELAY_S = 0.05
 
 
 class Echo(asyncio.DatagramProtocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
+    def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
@@ -29,8 +30,9 @@ class Caller(asyncio.DatagramProtocol):
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(100):
-        writer.write(data)
+    with suppress(ConnectionError):
+        while data := await reader.read(100):
+            writer.write(data)
     writer.close()
 
 
@@ -63,7 +65,8 @@ async def test_both_kinds_are_delayed_and_share_an_outage() -> None:
         assert await protocol.received.get() == b"three"
 
         link.new_address()
-        assert await reader.read(1) == b""
+        with suppress(ConnectionResetError):
+            assert await reader.read(1) == b""
         caller.sendto(b"from elsewhere")
         assert await protocol.received.get() == b"from elsewhere"
         writer.close()
