@@ -168,7 +168,7 @@ def shown(found: Sequence[Row], about: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.league", description="the league table")
     parser.add_argument("--orders", type=int, default=20, help="how many of the 20 orders")
-    parser.add_argument("--kills", type=int, default=6, help="how many calls are struck by a kill")
+    parser.add_argument("--kills", type=int, default=4, help="how many calls are struck by a kill")
     parser.add_argument("--conditions", default=CONDITIONS, help="beside the clean link")
     parser.add_argument("--parallel", type=int, default=6, help="calls at once, at most")
     parser.add_argument("--seed", type=int, default=1)

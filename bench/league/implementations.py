@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,12 +45,21 @@ class Implementation:
     @property
     def version(self) -> str:
         try:
-            return f"{self.package} {version(self.package)}"
+            shown = f"{self.package} {version(self.package)}"
         except PackageNotFoundError:
-            return self.package
+            shown = self.package
+        return shown if self.program is None else f"{shown}, {_program_version(self.program)}"
 
     def driver_class(self) -> type[Driver]:
         return load_driver(self.driver)
+
+
+def _program_version(name: str) -> str:
+    path = find_livekit()
+    if path is None:
+        return name
+    printed = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+    return printed.strip().replace(" version", "") or name
 
 
 def _bot(url: str) -> Callable[[], Target]:
@@ -80,7 +90,7 @@ IMPLEMENTATIONS: Final = (
         _bot("http://127.0.0.1:{port}/api/offer"),
         "pipecat-ai",
         ("pipecat", "fastapi", "uvicorn", "aiortc"),
-        most_at_once=3,
+        most_at_once=4,
     ),
     Implementation(
         "Pipecat, MoQ",
@@ -96,7 +106,7 @@ IMPLEMENTATIONS: Final = (
         "server",
         lambda: LiveKitTarget(_LIVEKIT_BOT),
         "livekit-agents",
-        ("livekit.agents",),
+        ("livekit", "livekit.agents"),
         most_at_once=4,
         program=LIVEKIT_PROGRAM,
     ),
