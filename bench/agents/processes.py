@@ -69,6 +69,9 @@ async def start_worker(
 
 async def start_host(way: Way, folder: Path, name: str, listen: str) -> Started:
     """Start a host of this agent; returns when it listens."""
+    if way.host_arguments:
+        gate = {"ORDERS_GATE": f"{folder / 'orders'}.open"}
+        return await _start(("node", str(ROOT / way.agent), listen, *way.host_arguments), folder, name, gate)
     return await _start((*_PROGRAM, "agent", "run", way.agent, "--json", "--listen", listen), folder, name)
 
 

@@ -9,13 +9,16 @@ from typing import Final
 
 _BRIDGES: Final = "voice_gateway.agents.bridges"
 ORDER: Final = "can i have a brown sugar milk tea with half sugar and grass jelly"
+_ORDER_S: Final = 4.4
+"""An utterance of the order as the example for Node.js finds it, with the pause that ends it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
     """One way to bring an agent.
 
-    `answered` is a part of the answer to the order, `key_variable` where the vendor's key is read from, `vendor` the
+    `agent` is what a worker or `voice-gateway agent run` loads, or, with `host_arguments`, a program of Node.js that is a
+    host by itself. `answered` is a part of the answer to the order, `key_variable` where the vendor's key is read from, `vendor` the
     name of the local vendor, where there is one. `is_hosted` for an agent that runs in hosts of its own.
     """
 
@@ -31,6 +34,7 @@ class Way:
     settings: Mapping[str, str] = field(default_factory=dict)
     tool: str = "tests.agents.support.vendors.tools:recorded_order_once_open"
     is_hosted: bool = False
+    host_arguments: tuple[str, ...] = ()
 
     @property
     def victims(self) -> tuple[str, ...]:
@@ -54,6 +58,15 @@ _PIPECAT: Final = Way("Pipecat", "tests.agents.pipecat.shop:Shop", "anything els
 _LIVEKIT: Final = Way("LiveKit", "tests.agents.livekit.shop:QuickShop", "anything else with it today?")
 
 
+NODE: Final = Way(
+    "Node in a host",
+    "gateway/examples/node_host/waiter.mjs",
+    "I have that",
+    is_hosted=True,
+    host_arguments=(ORDER, str(_ORDER_S)),
+)
+
+
 def _hosted(way: Way) -> Way:
     return replace(way, name=f"{way.name} in a host", is_hosted=True)
 
@@ -61,6 +74,7 @@ def _hosted(way: Way) -> Way:
 WAYS: Final = (
     _CALL_AGENT,
     _hosted(_CALL_AGENT),
+    NODE,
     _PIPECAT,
     _hosted(_PIPECAT),
     _LIVEKIT,

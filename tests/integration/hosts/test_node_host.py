@@ -1,10 +1,12 @@
-"""The example of a host in another language keeps the contract of agents."""
+"""The example of a host in another language keeps the contract of agents, and its orders survive kills."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +23,14 @@ from voice_gateway.testing.agents import AgentContract, Caller
 PAUSE = bytes(32_000 * 3)
 NODE = shutil.which("node")
 ROOT = Path(__file__).parents[3]
-SCRIPT = ROOT / "gateway" / "examples" / "node_host.mjs"
+EXAMPLES = ROOT / "gateway" / "examples"
 
 
 class NodeHosted(HostedAgent):
-    """The echo of the example, in a process of Node.js."""
+    """An agent of the example, in a process of Node.js."""
 
-    def __init__(self) -> None:
+    def __init__(self, *command: str) -> None:
+        self._command = command
         self._folder = Path(tempfile.mkdtemp())
         self._process: asyncio.subprocess.Process | None = None
         super().__init__(HostedAgentOptions([(HostAddress(self._folder / "agents.sock"), HostCredentials())]))
@@ -35,8 +38,15 @@ class NodeHosted(HostedAgent):
 
     async def open(self) -> None:
         assert NODE is not None
-        listen = f"unix:{self._folder / 'agents.sock'}"
-        self._process = await asyncio.create_subprocess_exec(NODE, str(SCRIPT), listen)
+        program, *arguments = self._command
+        self._process = await asyncio.create_subprocess_exec(
+            NODE,
+            str(EXAMPLES / "node_host" / program),
+            f"unix:{self._folder / 'agents.sock'}",
+            *arguments,
+            stdout=asyncio.subprocess.DEVNULL,
+            env={**os.environ, "ORDERS": str(self._folder / "orders")},
+        )
         await super().open()
 
     async def close(self) -> None:
@@ -48,16 +58,22 @@ class NodeHosted(HostedAgent):
 
 
 @pytest.mark.skipif(NODE is None, reason="needs Node.js")
-class TestNodeHost(AgentContract):
+class TestNodeEcho(AgentContract):
     def make_agent(self) -> Agent:
-        return NodeHosted()
+        return NodeHosted("echo.mjs")
+
+
+@pytest.mark.skipif(NODE is None, reason="needs Node.js")
+class TestNodeWaiter(AgentContract):
+    def make_agent(self) -> Agent:
+        return NodeHosted("waiter.mjs", "a taro", "1.5")
 
 
 async def started(port: int = 0) -> tuple[asyncio.subprocess.Process, str]:
     """Start the webhook that takes orders; returns its process and URL."""
     assert NODE is not None
     process = await asyncio.create_subprocess_exec(
-        NODE, str(SCRIPT.with_name("webhook_order.mjs")), str(port), stdout=asyncio.subprocess.PIPE
+        NODE, str(EXAMPLES / "webhook_order.mjs"), str(port), stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     return process, f"http://127.0.0.1:{int(await process.stdout.readline())}/"
