@@ -17,9 +17,10 @@ _ORDER_S: Final = 4.4
 class Way:
     """One way to bring an agent.
 
-    `agent` is what a worker or `voice-gateway agent run` loads, or, with `host_arguments`, a program of Node.js that is a
-    host by itself. `answered` is a part of the answer to the order, `key_variable` where the vendor's key is read from, `vendor` the
-    name of the local vendor, where there is one. `is_hosted` for an agent that runs in hosts of its own.
+    `agent` is what a worker or `voice-gateway agent run` loads, or, with `host_arguments`, a program of Node.js that is
+    a host by itself. `answered` is a part of the answer to the order, `key_variable` where the vendor's key is read
+    from, `vendor` the name of the local vendor, where there is one. `is_hosted` for an agent that runs in hosts of its
+    own.
     """
 
     name: str

@@ -19,7 +19,7 @@ const recognise = recogniserByLength(words, Number(utteranceS));
 const synthesise = tones;
 const { ORDERS = "orders.txt", ORDERS_GATE } = process.env;
 
-/** The tool. A kitchen that is sent an order twice, after a kill, knows it by its key. Waits for the file ORDERS_GATE, if given. */
+/** The tool. An order that is written twice, after a kill, has one key. Waits for the file in ORDERS_GATE, if given. */
 async function takeOrder({ words: order }, key) {
   await appendFile(ORDERS, `${key} ${order}\n`);
   while (ORDERS_GATE && !existsSync(ORDERS_GATE)) await sleep(10);

@@ -6,18 +6,18 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from bench.hosts.kills import recording
 from tests.integration.hosts.test_hosted_agents import InHost
-from voice_gateway.agent.base import Agent, FinalTranscript, Reply, ReplyEnded
+from voice_gateway.agent.base import Agent, FinalTranscript, Reply, ReplyAudio, ReplyEnded, StateChanged, UserText
 from voice_gateway.agent.call.agent import as_agent
 from voice_gateway.agents.webhook import WebhookAgent, WebhookSettings
 from voice_gateway.hosts.addresses import HostAddress, HostCredentials
 from voice_gateway.hosts.worker.agent import HostedAgent, HostedAgentOptions
+from voice_gateway.store.base import Line
 from voice_gateway.testing.agents import AgentContract, Caller
 
 PAUSE = bytes(32_000 * 3)
@@ -32,6 +32,7 @@ class NodeHosted(HostedAgent):
     def __init__(self, *command: str) -> None:
         self._command = command
         self._folder = Path(tempfile.mkdtemp())
+        self.orders = self._folder / "orders"
         self._process: asyncio.subprocess.Process | None = None
         super().__init__(HostedAgentOptions([(HostAddress(self._folder / "agents.sock"), HostCredentials())]))
         self.input_rate_hz = self.output_rate_hz = 16_000
@@ -45,7 +46,7 @@ class NodeHosted(HostedAgent):
             f"unix:{self._folder / 'agents.sock'}",
             *arguments,
             stdout=asyncio.subprocess.DEVNULL,
-            env={**os.environ, "ORDERS": str(self._folder / "orders")},
+            env={**os.environ, "ORDERS": str(self.orders)},
         )
         await super().open()
 
@@ -67,6 +68,60 @@ class TestNodeEcho(AgentContract):
 class TestNodeWaiter(AgentContract):
     def make_agent(self) -> Agent:
         return NodeHosted("waiter.mjs", "a taro", "1.5")
+
+
+@pytest.mark.skipif(NODE is None, reason="needs Node.js")
+async def test_an_interruption_ends_the_making_of_a_reply() -> None:
+    agent = NodeHosted("waiter.mjs")
+    await agent.open()
+    try:
+        caller = Caller(agent, 20.0)
+        caller.conversation.say_again(4_000 * "a")  # 200 s of tones
+        await caller.until(lambda: bool(caller.of(ReplyAudio)), "the reply's audio")
+        caller.interrupt()
+        await caller.finish()
+        made_bytes = sum(len(event.pcm) for event in caller.of(ReplyAudio))
+        assert 0 < made_bytes < 200 * 32_000
+        assert not caller.of(ReplyEnded)
+        caller.conversation.close()
+    finally:
+        await agent.close()
+
+
+@pytest.mark.skipif(NODE is None, reason="needs Node.js")
+async def test_from_each_event_on_a_turn_is_answered_once_and_its_order_has_one_key() -> None:
+    """As after a kill at each place: what was emitted up to there is all that the next conversation gets."""
+    agent = NodeHosted("waiter.mjs")
+    await agent.open()
+    try:
+        caller = Caller(agent, 20.0)
+        caller.conversation.text_received(UserText(0, "a taro"))
+        await caller.finish()
+        (written,) = agent.orders.read_text().splitlines()
+        began = next(index for index, event in enumerate(caller.events) if isinstance(event, FinalTranscript))
+        repeated = 0
+        for count in range(began + 1, len(caller.events)):
+            events = caller.events[:count]
+            private_state = [
+                event.private_state for event in events if isinstance(event, FinalTranscript | StateChanged)
+            ][-1]
+            assert private_state is not None
+            states = [event.state for event in events if isinstance(event, StateChanged) and event.state is not None]
+            said = [Line(1, "agent", event.text) for event in events if isinstance(event, Reply)]
+            transcript = [Line(1, "user", "a taro"), *said]
+            restored = Caller(agent, 20.0, states[-1] if states else None, private_state, transcript)
+            await restored.finish()
+            assert [line.text for line in said] + [each.text for each in restored.of(Reply)] == ["I have that for you."]
+            states += [event.state for event in restored.of(StateChanged) if event.state is not None]
+            assert states[-1] == {"order": "a taro"}
+            has_result = not private_state["pending"] or any(each["isDone"] for each in private_state["tools"].values())
+            repeated += not has_result
+            assert agent.orders.read_text().splitlines() == [written] * (1 + repeated), events[-1]
+            restored.conversation.close()
+        assert repeated == 2, "before and after the intent is saved"
+        caller.conversation.close()
+    finally:
+        await agent.close()
 
 
 async def started(port: int = 0) -> tuple[asyncio.subprocess.Process, str]:

@@ -65,5 +65,5 @@ def test_a_control_that_loses_nothing_is_a_fault() -> None:
 
 
 def test_a_way_that_does_not_exist_is_named_with_those_that_do() -> None:
-    with pytest.raises(ValueError, match="unknown way Pipecut: one of call agent, call agent in a host, Pipecat"):
+    with pytest.raises(ValueError, match="unknown way Pipecut: one of call agent, call agent in a host, Node"):
         jobs_of(["Pipecut"])

@@ -9,8 +9,8 @@ const REPORT_PIECES = 25;
 
 /**
  * Takes frames of PCM16 at 16 kHz. Calls of its listener `userStarted(sequence)` at an onset, `userSpeaks(pcm)`, if it
- * has it, each 0.5 s of an utterance with all of it so far, `userSaid(pcm, throughSequence)` after a pause, and `noSpeech(throughSequence)`
- * for frames that belong to no utterance.
+ * has it, each 0.5 s of an utterance with all of it so far, `userSaid(pcm, throughSequence)` after a pause, and
+ * `noSpeech(throughSequence)` for frames that belong to no utterance.
  */
 export class Hearing {
   constructor(listener, { through_sequence: through }) {

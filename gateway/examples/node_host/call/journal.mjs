@@ -31,7 +31,7 @@ export class Journal {
     this.pending.push({ number: this.turn, text, replies: null });
   }
 
-  /** Begins with the oldest turn, or begins again, and returns it. `isAnswered`: an earlier worker or host has said the answer. */
+  /** Begins with the oldest turn, perhaps again, and returns it. `isAnswered`: its answer was said before a kill. */
   begin() {
     const [turn] = this.pending;
     this.toolsCalled = 0;

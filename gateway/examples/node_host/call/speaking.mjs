@@ -11,8 +11,8 @@ export class Speaking {
   }
 
   /**
-   * Says a text as soon as neither side speaks, and sends the events that `withIt()` returns together with its beginning: the worker gets
-   * both or none. Resolves once all of its audio is made, or it is cut off.
+   * Says a text as soon as neither side speaks, and sends the events that `withIt()` returns together with its beginning:
+   * the worker gets both or none. Resolves once all of its audio is made, or it is cut off.
    */
   say(text, withIt) {
     return new Promise((resolve, reject) => {

@@ -1,4 +1,6 @@
 // Stand-ins for speech to text and text to speech, which take no model and no processor: for benchmarks and tests.
+import { setImmediate as othersTurn } from "node:timers/promises";
+
 const RATE_HZ = 16_000;
 const TONE_SAMPLES = RATE_HZ / 20;
 
@@ -18,5 +20,8 @@ export function recogniserByLength(words, utteranceS) {
 export async function* tones(text) {
   const tone = Buffer.alloc(TONE_SAMPLES * 2);
   for (let at = 0; at < TONE_SAMPLES; at += 1) tone.writeInt16LE(Math.round(Math.sin(at / 13) * 4_000), at * 2);
-  for (let index = 0; index < text.length; index += 1) yield tone;
+  for (let index = 0; index < text.length; index += 1) {
+    yield tone;
+    await othersTurn(); // an interruption is read between two pieces, as with speech that takes time to make
+  }
 }

@@ -23,7 +23,7 @@ export class Conversation {
   /** The call is here: `open` has session, turn, transcript, and state and private state as they were emitted last. */
   opened(open) {}
 
-  /** A frame of the caller: audio as `serve` was told, from `sequence` on to the next frame's. */
+  /** A frame of the caller: audio of the rate and format that `serve` was given. */
   hear(sequence, audio) {}
 
   /** Any other message of the worker, such as `finish`, `say_again`, `interrupted` or `saved`. */
