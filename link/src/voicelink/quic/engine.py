@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from copy import copy
 from dataclasses import replace
@@ -78,8 +79,9 @@ from voicelink.quic.limits.crypto_buffer import (
     CryptoReceiver,
 )
 from voicelink.quic.limits.reassembly import ReassemblyOverflowError
+from voicelink.quic.limits.received_numbers import ReceivedNumbers
 from voicelink.quic.limits.recovery import BoundedRecovery
-from voicelink.quic.limits.workload import EVENT_UNITS, FrameTable, SharedLoad, Workload
+from voicelink.quic.limits.workload import EVENT_UNITS, FrameHandlers, FrameTable, SharedLoad, Workload
 from voicelink.quic.options import ConnectionOptions, PreferredAddress
 from voicelink.quic.parts.ack_policy import (
     ACK_FREQUENCY,
@@ -146,6 +148,13 @@ _OURS: Final[dict[type[QuicEvent], Callable[[Any], QuicEvent]]] = {
 }
 """Our event for each of aioquic's that concerns the connection."""
 _FRAME_HANDLERS: Final = "_QuicConnection__frame_handlers"
+_MORE_FRAME_HANDLERS: Final[FrameHandlers] = {
+    RESET_STREAM_AT: ("_handle_reset_stream_at_frame", EPOCHS("01")),
+    ACK_FREQUENCY: ("_handle_ack_frequency_frame", EPOCHS("1")),
+    IMMEDIATE_ACK: ("_handle_immediate_ack_frame", EPOCHS("1")),
+}
+_frame_handlers: dict[int, tuple[str, AbstractSet[tls.Epoch]]] = {}
+"""aioquic's, as the first connection has them, and ours."""
 
 SERVER_CRYPTO_BYTES: Final[Mapping[tls.Epoch, int]] = {tls.Epoch.INITIAL: 1_024, tls.Epoch.ONE_RTT: 2_048}
 """Room for what TLS writes at once there: a ServerHello or HelloRetryRequest, and session tickets. aioquic reserves
@@ -238,11 +247,11 @@ class Connection(QuicConnection):
             logger=self._logger,
             on_lost=self._end_steadiness,
         )
-        handlers = vars(self)[_FRAME_HANDLERS]
-        handlers[RESET_STREAM_AT] = (self._handle_reset_stream_at_frame, EPOCHS("01"))
-        handlers[ACK_FREQUENCY] = (self._handle_ack_frequency_frame, EPOCHS("1"))
-        handlers[IMMEDIATE_ACK] = (self._handle_immediate_ack_frame, EPOCHS("1"))
-        vars(self)[_FRAME_HANDLERS] = FrameTable(handlers, self._workload)
+        if not _frame_handlers:
+            handlers = vars(self)[_FRAME_HANDLERS]
+            _frame_handlers.update({each: (method.__name__, epochs) for each, (method, epochs) in handlers.items()})
+            _frame_handlers.update(_MORE_FRAME_HANDLERS)
+        vars(self)[_FRAME_HANDLERS] = FrameTable(self, _frame_handlers, self._workload)
 
     def start_qlog(self, qlog: Qlog) -> bool:
         """Log what happens from now on, without the fast path; false where this connection has a log already."""
@@ -428,7 +437,7 @@ class Connection(QuicConnection):
         garbage collector would have thousands of objects to find at once, which stalls the event loop, and until then
         their memory is held.
         """
-        vars(self)[_FRAME_HANDLERS].clear()
+        vars(self)[_FRAME_HANDLERS] = {}
         self._is_steady = False
         self._fast_receiver = self._fast_sender = None
         self._loss.release()
@@ -438,10 +447,7 @@ class Connection(QuicConnection):
             return
         context.alpn_cb = context.get_session_ticket_cb = context.new_session_ticket_cb = None
         context.update_traffic_key_cb = _ignore_key
-        pairs: list[CryptoPair] = [*self._cryptos.values(), *self._cryptos_initial.values()]
-        for pair in pairs:
-            for half in (pair.recv, pair.send):
-                half._setup_cb = half._teardown_cb = NoCallback
+        _ignore_key_changes(*self._cryptos.values(), *self._cryptos_initial.values())
 
     def _reset_by_peer(self) -> None:
         self._close_event = events.ConnectionTerminated(
@@ -630,6 +636,10 @@ class Connection(QuicConnection):
             self._crypto_buffers.update(
                 (epoch, Buffer(capacity=capacity)) for epoch, capacity in SERVER_CRYPTO_BYTES.items()
             )
+        if self._quic_logger is None:
+            _ignore_key_changes(self._cryptos[tls.Epoch.ZERO_RTT], self._cryptos[tls.Epoch.HANDSHAKE])
+        for space in self._spaces.values():
+            space.received_packets = ReceivedNumbers()  # type: ignore[assignment]  # answers as aioquic's
         for stream in self._crypto_streams.values():
             stream.receiver = CryptoReceiver(self._crypto_window)  # type: ignore[assignment]  # what CRYPTO needs of it
 
@@ -1120,6 +1130,13 @@ class Connection(QuicConnection):
         if self._acks.wants_ping(self._loss.acks_unanswered, space):
             with suppress(QuicPacketBuilderStop):
                 self._write_ping_frame(builder, comment="ACK-of-ACK trigger")
+
+
+def _ignore_key_changes(*pairs: CryptoPair) -> None:
+    """Drop the callbacks by which aioquic logs keys."""
+    for pair in pairs:
+        for half in (pair.recv, pair.send):
+            half._setup_cb = half._teardown_cb = NoCallback
 
 
 def _ignore_key(*_: object) -> None: ...

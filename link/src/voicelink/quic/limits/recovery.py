@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -32,7 +31,7 @@ class BoundedRecovery(QuicPacketRecovery):
         """The newest packet number of each encryption level; 0-RTT counts as 1-RTT."""
         self.acks_unanswered = 0
         """Packets sent since the last one that asks for an acknowledgement."""
-        self._ack_only: deque[int] = deque()
+        self._ack_only: list[int] = []
 
     def on_packet_sent(self, *, packet: QuicSentPacket, space: QuicPacketSpace) -> None:
         super().on_packet_sent(packet=packet, space=space)
@@ -41,7 +40,7 @@ class BoundedRecovery(QuicPacketRecovery):
             self.acks_unanswered += 1
             self._ack_only.append(packet.packet_number)
             if len(self._ack_only) > MAX_ACK_ONLY_PACKETS:
-                self._forget(self._ack_only.popleft())
+                self._forget(self._ack_only.pop(0))
             return
         self.acks_unanswered = 0
         if len(space.sent_packets) > MAX_SENT_PACKETS:

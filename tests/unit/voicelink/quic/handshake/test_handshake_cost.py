@@ -18,6 +18,7 @@ from voicelink.quic.handshake.transport_parameters import (
     pull_transport_parameters,
     with_transport_parameter,
 )
+from voicelink.quic.limits.workload import FRAME_UNITS
 from voicelink.quic.stateless import SUPPORTED_VERSIONS
 
 V1, V2 = SUPPORTED_VERSIONS
@@ -69,7 +70,7 @@ def test_no_buffer_of_tls_outlives_the_handshake() -> None:
 def test_connections_share_the_sets_of_encryption_levels() -> None:
     pair = connected()
     levels = [
-        {id(epochs) for _, epochs in vars(each)["_QuicConnection__frame_handlers"].values()}
+        {id(vars(each)["_QuicConnection__frame_handlers"][frame_type][1]) for frame_type in FRAME_UNITS}
         for each in (pair.client, pair.server)
     ]
     assert levels[0] == levels[1]
