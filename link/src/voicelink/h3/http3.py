@@ -5,7 +5,6 @@ This is the one file that touches private names of `H3Connection`; tests/unit/vo
 
 from __future__ import annotations
 
-import pylsqpack
 from aioquic.h3.connection import (
     ErrorCode,
     FrameType,
@@ -22,6 +21,7 @@ from aioquic.h3.events import Headers
 from voicelink.h3 import limits
 from voicelink.h3.session.capsules import Capsule, encode_capsule
 from voicelink.h3.session.dialect import SERVER_SETTINGS
+from voicelink.h3.static_qpack import STATIC_DECODER
 from voicelink.quic import NO_STREAM, Connection
 from voicelink.wire import encode_varint
 
@@ -33,7 +33,7 @@ class Http3(H3Connection):
 
     def __init__(self, quic: Connection) -> None:
         super().__init__(quic, enable_webtransport=True)
-        self._decoder = pylsqpack.Decoder(0, 0)
+        self._decoder = STATIC_DECODER  # type: ignore[assignment]  # has what is used of it
 
     @property
     def is_done(self) -> bool:
