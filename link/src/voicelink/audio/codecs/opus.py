@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,6 +43,19 @@ ANSWERS: Final = OpusProfile(bitrate=32_000, complexity=1, has_dtx=False, is_cel
 spectrum is nearer to the original: 2.4 dB from it, not 3.1."""
 
 
+class _Scratch(threading.local):
+    """Where libopus reads and writes within one call: memory of a thread, not of each of its encoders and decoders."""
+
+    def __init__(self) -> None:
+        self.pcm = (ctypes.c_int16 * (max(RATES_HZ) * MAX_FRAME_MS // 1000))()
+        self.pcm_bytes = memoryview(self.pcm).cast("B")
+        self.packet = ctypes.create_string_buffer(_MAX_PACKET_BYTES)
+        self.packet_bytes = memoryview(self.packet)
+
+
+_scratch: Final = _Scratch()
+
+
 class OpusEncoder:
     """Encodes speech at one of `RATES_HZ`; samples of two `channels` alternate."""
 
@@ -63,10 +77,6 @@ class OpusEncoder:
                 encoder.encoder_ctl(self._encoder.encoder_state, request, value)
         except opuslib_next.OpusError as error:
             raise CodecError(f"opus refuses an encoder at {rate_hz} Hz with {profile}: {error}") from error
-        self._pcm = (ctypes.c_int16 * (self._frame_samples * channels))()
-        self._pcm_bytes = memoryview(self._pcm).cast("B")
-        self._packet = ctypes.create_string_buffer(_MAX_PACKET_BYTES)
-        self._packet_bytes = memoryview(self._packet)
 
     @property
     def lookahead(self) -> int:
@@ -77,13 +87,14 @@ class OpusEncoder:
         """Return one packet for exactly one frame of `frame_bytes`."""
         if len(pcm) != self.frame_bytes:
             raise ValueError(f"an opus frame is {self.frame_bytes} bytes of PCM16, got {len(pcm)}")
-        self._pcm_bytes[:] = pcm
+        scratch = _scratch
+        scratch.pcm_bytes[: len(pcm)] = pcm
         length: int = encoder.libopus_encode(
-            self._encoder.encoder_state, self._pcm, self._frame_samples, self._packet, _MAX_PACKET_BYTES
+            self._encoder.encoder_state, scratch.pcm, self._frame_samples, scratch.packet, _MAX_PACKET_BYTES
         )
         if length < 0:
             raise CodecError(f"opus cannot encode: {opuslib_next.OpusError(length)}")
-        return bytes(self._packet_bytes[:length])
+        return bytes(scratch.packet_bytes[:length])
 
 
 class OpusDecoder:
@@ -97,8 +108,6 @@ class OpusDecoder:
             self._decoder = opuslib_next.Decoder(rate_hz, 1)
         except opuslib_next.OpusError as error:
             raise CodecError(f"opus refuses a decoder at {rate_hz} Hz: {error}") from error
-        self._pcm = (ctypes.c_int16 * self._max_samples)()
-        self._pcm_bytes = memoryview(self._pcm).cast("B")
         self._noise: bytes | None = None
 
     def decode(self, packet: bytes) -> bytes | Malformed:
@@ -108,7 +117,7 @@ class OpusDecoder:
         samples = self._decode(packet, self._max_samples)
         if samples < 0:
             return Malformed(f"opus packet: {opuslib_next.OpusError(samples)}, {len(packet)} bytes")
-        pcm = bytes(self._pcm_bytes[: samples * 2])
+        pcm = bytes(_scratch.pcm_bytes[: samples * 2])
         self._noise = pcm if len(packet) <= MAX_DTX_BYTES else None
         return pcm
 
@@ -123,12 +132,12 @@ class OpusDecoder:
             return _to_and_fro(self._noise, samples)
         wanted = min(samples, self._max_samples) // self._conceal_step * self._conceal_step
         made = max(self._decode(None, wanted), 0) if wanted else 0
-        return bytes(self._pcm_bytes[: made * 2]).ljust(samples * 2, b"\0")
+        return bytes(_scratch.pcm_bytes[: made * 2]).ljust(samples * 2, b"\0")
 
     def _decode(self, packet: bytes | None, max_samples: int) -> int:
         length = 0 if packet is None else len(packet)
         state: Any = self._decoder.decoder_state
-        samples: int = decoder.libopus_decode(state, packet, length, self._pcm, max_samples, 0)
+        samples: int = decoder.libopus_decode(state, packet, length, _scratch.pcm, max_samples, 0)
         return samples
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import numpy as np
@@ -140,3 +141,17 @@ def test_a_gap_behind_a_voice_is_concealed_by_the_codec() -> None:
     first = decoder.decode(encoder.encode(tone(440, 16_000, 0.02)))
     assert isinstance(first, bytes)
     assert decoder.conceal(320) != np.frombuffer(first, "<i2")[::-1].tobytes()
+
+
+def test_codecs_of_several_threads_do_not_meet() -> None:
+    """Their calls share memory within a thread alone."""
+
+    def coded(seed: int) -> list[bytes]:
+        encoder, decoder = OpusEncoder(16_000), OpusDecoder(16_000)
+        pcm = np.random.default_rng(seed).normal(0, 3_000, 320).astype("<i2").tobytes()
+        return [bytes(decoder.decode(encoder.encode(pcm))) for _ in range(200)]
+
+    seeds = range(4)
+    with ThreadPoolExecutor(len(seeds)) as threads:
+        together = list(threads.map(coded, seeds))
+    assert together == [coded(seed) for seed in seeds]
