@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -128,7 +127,7 @@ class Session:
         self.frames_replayed = 0
         """How many frames the caller says that it sent again, as far as that can be."""
         self._replayable = 0
-        self._checkpoints: deque[tuple[int, int]] = deque()
+        self._checkpoints: list[tuple[int, int]] = []
         """Revisions that the agent waits for, each with the number of its checkpoint."""
 
     @property
@@ -299,7 +298,7 @@ class Session:
     def _saved_checkpoints(self) -> list[ReportSaved]:
         reached = []
         while self._checkpoints and self._checkpoints[0][0] <= self.tracker.saves.revision:
-            reached.append(ReportSaved(self._checkpoints.popleft()[1]))
+            reached.append(ReportSaved(self._checkpoints.pop(0)[1]))
         return reached
 
     def save_failed(self, revision: int, now: float) -> Sequence[Effect]:

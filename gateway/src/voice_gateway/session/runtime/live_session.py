@@ -147,7 +147,7 @@ class LiveSession(TransportHandler):
         self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
-        self._migrations: deque[Migration] = deque(maxlen=_MOST_MIGRATIONS)
+        self._migrations: list[Migration] = []
         self._closed: Close | None = None
         self._conversation: Conversation | None = None
         self._speaker: Speaker | None = None
@@ -264,6 +264,7 @@ class LiveSession(TransportHandler):
         now = self._loop.time()
         gap_s = self.session.turns.latencies.migrated(self.session.tracker.turn, now)
         self._migrations.append(Migration(round(now - self._began, 6), peer, round(gap_s * 1000, 1)))
+        del self._migrations[:-_MOST_MIGRATIONS]
         self._services.counters.migrations += 1
         self._log.info("session_migrated", was=self._connection.peer, peer=peer)
         self._publish(SessionMigrated(was=self._connection.peer, peer=peer, gap_ms=round(gap_s * 1000, 1)))

@@ -6,7 +6,7 @@ one clock as well, and reported with `measured`.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -79,7 +79,7 @@ class TurnLatencies:
         self._arrivals = arrivals
         self._observe = observe
         self._turns: OrderedDict[int, TurnLatency] = OrderedDict()
-        self._stops: deque[_Stop] = deque()
+        self._stops: list[_Stop] = []
         self._answered: _Stop | None = None
         self._understood_at: float | None = None
         self._replied_at: float | None = None
@@ -109,7 +109,7 @@ class TurnLatencies:
         """The words of that turn are final."""
         self._understood_at, self._answered = now, None
         while self._stops and through_sequence is not None and self._stops[0].sequence <= through_sequence:
-            self._answered = self._stops.popleft()
+            self._answered = self._stops.pop(0)
         stop, latency = self._answered, self._turn(turn)
         latency.at = now
         if stop is not None:

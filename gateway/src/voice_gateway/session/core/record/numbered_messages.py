@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -51,9 +50,9 @@ class NumberedMessages:
         saved = saved or SavedMessages()
         self.through = self.acked = saved.acked
         self.next_number = 0 if saved.acked is None else saved.acked + 1
-        self._unacked: deque[int] = deque()
+        self._unacked: list[int] = []
         self._next_own = saved.next_own
-        self._kept = deque(_kept_of(saved.kept))
+        self._kept = list(_kept_of(saved.kept))
         self.is_spoken = False
         """Whether the client of this connection takes messages."""
 
@@ -101,7 +100,7 @@ class NumberedMessages:
         if through >= 0 and (self.through is None or through > self.through):
             self.through = through
             while self._unacked and self._unacked[0] <= through:
-                self._unacked.popleft()
+                self._unacked.pop(0)
 
     def saved(self, saved: SavedMessages | None) -> int | None:
         """The record that held `saved` is saved: return the number to acknowledge now, if it is a new one."""
@@ -152,7 +151,7 @@ class NumberedMessages:
 
     def _forget_before(self, number: int) -> None:
         while self._kept and self._kept[0].message.number < number:
-            self._kept.popleft()
+            self._kept.pop(0)
 
     def _leave_out(self) -> None:
         size = sum(len(each.encoded) for each in self._kept)
