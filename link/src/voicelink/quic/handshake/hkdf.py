@@ -1,17 +1,18 @@
 """HKDF as TLS 1.3 and QUIC use it (RFC 5869, RFC 8446 section 7.1), by HMAC alone.
 
-A handshake derives some thirty secrets. aioquic makes an object of `cryptography` for each, at six times the cost.
+A handshake derives some forty secrets. The HMAC of `cryptography` takes 1.6 us; aioquic's object of its HKDF 4 us, and
+`hmac.digest` 6, which looks the hash up in OpenSSL each time.
 """
 
 from __future__ import annotations
 
-import hmac
 from functools import lru_cache
 from typing import Any, Final
 
 from aioquic import tls
 from aioquic.quic import crypto
 from cryptography.hazmat.primitives.hashes import HashAlgorithm
+from cryptography.hazmat.primitives.hmac import HMAC
 
 _FIRST_BLOCK: Final = b"\x01"
 
@@ -28,12 +29,18 @@ def expand_label(algorithm: HashAlgorithm, secret: bytes, label: bytes, hash_val
     if length > algorithm.digest_size:
         raise ValueError(f"a secret has at most the {algorithm.digest_size} bytes of its hash, {length} were asked for")
     info = _info_prefix(label, len(hash_value), length) + hash_value + _FIRST_BLOCK
-    return hmac.digest(secret, info, algorithm.name)[:length]
+    return _hmac(algorithm, secret, info)[:length]
 
 
 def extract(algorithm: HashAlgorithm, salt: bytes, key_material: bytes) -> bytes:
     """Return `HKDF-Extract(salt, key_material)`."""
-    return hmac.digest(salt, key_material, algorithm.name)
+    return _hmac(algorithm, salt, key_material)
+
+
+def _hmac(algorithm: HashAlgorithm, key: bytes, message: bytes) -> bytes:
+    mac = HMAC(key, algorithm)
+    mac.update(message)
+    return mac.finalize()
 
 
 @lru_cache(maxsize=64)
