@@ -31,7 +31,8 @@ class Host(Protocol):
 class Driver:
     """Feeds a connection with datagrams and the time, and its host with events and datagrams.
 
-    Nothing that arrives makes it send at once: it asks its host for one flush for each turn of the loop. After
+    Nothing that arrives makes it send at once: it asks its host for one flush for each turn of the loop, if anything is
+    due by then: most packets of a voice ask for no answer but an ACK that can wait. After
     `release` nothing is received, sent or timed any more, and it refers to its host no longer. `deadlines` run on
     `clock`, and are shared by connections on one loop.
     """
@@ -52,15 +53,19 @@ class Driver:
     def receive(self, datagram: bytes, address: Any) -> None:
         """Take a datagram; what it calls for is sent with the next flush."""
         ignored = self._quic.packets_ignored
+        now = self._clock.time()
         try:
-            self._quic.receive_datagram(datagram, address, self._clock.time())
+            self._quic.receive_datagram(datagram, address, now)
         except Exception:
             if not self._fault_found():
                 raise
         if self._quic.packets_ignored != ignored:
             return  # nothing came of it: a flood must not be paid for twice
         self.dispatch()
-        self.flush_soon()
+        if self._quic.is_sending_due(now):
+            self.flush_soon()
+        elif not self._is_flush_pending:
+            self._set_deadline()
 
     def flush_soon(self) -> None:
         """Send, once in this turn of the loop, all that is queued by then."""

@@ -365,10 +365,10 @@ class Connection(QuicConnection):
             super().receive_datagram(data, addr, now)
             if self._network_paths:
                 self._follow_path(before)
+            space = self._space  # there is one once the first packet was read
         budget = self._windows.budget
         workload.units += EVENT_UNITS * len(self._events) + budget.steps + len(self._streams_queue) // 4
         budget.steps = 0
-        space = self._space
         if space is not None:
             self._acks.on_datagram_received(space, former_largest, ack_due_at, now)
 
@@ -377,7 +377,7 @@ class Connection(QuicConnection):
             return []
         if not self._is_steady or self._fast_sender is None:
             self._look_for_steadiness()
-        if self._is_steady and not self._is_sending_due(now):
+        if self._is_steady and not self._is_steady_sending_due(now):
             self._pacing_at = None
             return []
         if self._handshake_confirmed and self._space is not None:
@@ -393,6 +393,10 @@ class Connection(QuicConnection):
             datagrams = self._built_datagrams(now)
         self._minimum_window.on_sent(datagrams, now)
         return datagrams
+
+    def is_sending_due(self, now: float) -> bool:
+        """Whether `datagrams_to_send` may have anything to send; where not, only the timer may have moved."""
+        return not self._is_steady or self._fast_sender is None or self._is_steady_sending_due(now)
 
     def get_timer(self) -> float | None:
         timer_at = self._steady_timer() if self._is_steady and self._fast_sender is not None else super().get_timer()
@@ -465,7 +469,7 @@ class Connection(QuicConnection):
         is_close_limited = self._close_pending and not path.is_validated
         datagrams = super().datagrams_to_send(now) if self._peer_cid.cid else self._built_without_peer_cids(now)
         self._look_for_steadiness()
-        if self._is_steady and not self._is_sending_due(now):
+        if self._is_steady and not self._is_steady_sending_due(now):
             self._pacing_at = None  # aioquic paces the next packet before it knows that there is none
         return within_amplification_limit(datagrams, path) if is_close_limited else datagrams
 
@@ -554,7 +558,7 @@ class Connection(QuicConnection):
     def _end_steadiness(self) -> None:
         self._is_steady = False
 
-    def _is_sending_due(self, now: float) -> bool:
+    def _is_steady_sending_due(self, now: float) -> bool:
         """While steady: whether there is anything to send."""
         ack_at = self._loss.spaces[-1].ack_at
         return bool(self._datagrams_pending) or self._has_stream_data or (ack_at is not None and ack_at <= now)

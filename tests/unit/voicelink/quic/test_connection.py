@@ -64,7 +64,7 @@ def test_every_private_name_that_is_overridden_exists_in_aioquic() -> None:
         "_follow_ack",
         "_has_data",
         "_is_other_frame_due",
-        "_is_sending_due",
+        "_is_steady_sending_due",
         "_look_for_steadiness",
         "_next_datagram_bytes",
         "_peer_cids_in_use",
