@@ -31,9 +31,10 @@ class ReadScheduler:
         return max(0, self._left)
 
     def spent(self, frames: int) -> None:
-        """So many frames were read."""
+        """So many frames were read. While those were few, turns need not be distinguished."""
         self._left -= frames
-        self._wake()
+        if self._left <= 0:
+            self._wake()
 
     def wait(self, read: Callable[[], None]) -> None:
         """Call `read` once, as soon as a turn has frames left; it may read `FRAMES_AT_ONCE`, and wait again."""

@@ -87,9 +87,13 @@ def test_sessions_that_are_behind_are_asked_once_a_turn_and_keep_no_other_out() 
     assert sum(each.visits for each in behind) == visits + len(behind)
 
 
-def test_nothing_is_asked_for_while_nothing_waits() -> None:
+def test_nothing_is_asked_for_while_few_frames_are_read_and_nothing_waits() -> None:
     turns = Turns()
     scheduler = ReadScheduler(turns.call_soon)
+    scheduler.spent(FRAMES_A_TURN - 1)
+    assert turns.next() == 0
     scheduler.spent(1)
+    assert scheduler.left == 0
     assert turns.next() == 1
+    assert scheduler.left == FRAMES_A_TURN
     assert turns.next() == 0
