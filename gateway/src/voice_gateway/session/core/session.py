@@ -139,7 +139,7 @@ class Session:
         """When `tick` is due; `None` once the session is closed."""
         if self.state is SessionState.CLOSED:
             return None
-        return min(at for at, _ in self._deadlines())
+        return min(self._deadlines())[0]
 
     def message_received(self, message: ClientMessage, now: float) -> Sequence[Effect]:
         """Take a control message of the caller."""

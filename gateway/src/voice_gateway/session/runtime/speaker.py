@@ -40,7 +40,8 @@ class Speaker:
         self._transport = transport
         self._codec = codec
         self._audio = audio
-        self._bytes_per_s = audio.output_rate_hz * audio.sample_bytes
+        self._sample_bytes = audio.sample_bytes
+        self._bytes_per_s = audio.output_rate_hz * self._sample_bytes
         self._counters = counters
         self._utterances = utterances
         self._recorder = recorder
@@ -52,7 +53,7 @@ class Speaker:
     @property
     def waiting_s(self) -> float:
         """How much audio waits to be sent."""
-        return sum(len(utterance.audio) for utterance in self._queue) / self._bytes_per_s
+        return sum([len(utterance.audio) for utterance in self._queue]) / self._bytes_per_s
 
     def speak(self, utterance_id: int, audio: bytes) -> None:
         """Add audio to the utterance; a new one waits until those before it are encoded."""
@@ -111,7 +112,7 @@ class Speaker:
         now = self._loop.time()
         allowed_s = min(self._pacer.sendable_s(now), _SLICE_S)
         if allowed_s >= wanted_s:
-            return min(byte_count, int(allowed_s * self._audio.output_rate_hz) * self._audio.sample_bytes)
+            return min(byte_count, int(allowed_s * self._audio.output_rate_hz) * self._sample_bytes)
         delay_s = self._pacer.delay_s(wanted_s, now)
         if delay_s is not None:
             self._next_slice = self._loop.call_later(max(delay_s, _SHORTEST_WAIT_S), self._encode_slice)
@@ -126,7 +127,7 @@ class Speaker:
         ]
         utterance.sequence += len(frames)
         self._counters.frames_sent += len(frames)
-        self._counters.bytes_sent += sum(len(payload) for _, payload in packets)
+        self._counters.bytes_sent += sum([len(payload) for _, payload in packets])
         self._transport.send_audio(utterance.utterance_id, frames)
         if self._recorder is not None:
             self._recorder.downlink(utterance.utterance_id, frames, self._loop.time())

@@ -91,28 +91,24 @@ def next_state(state: SessionState, given: SessionInput) -> SessionState | None:
 class StateMachine:
     """Keeps the state of one session; only `advance` moves it, and logs each move."""
 
-    __slots__ = ("_current", "_session_id")
+    __slots__ = ("_session_id", "current")
 
     def __init__(self, session_id: str, state: SessionState) -> None:
-        self._current = state
+        self.current = state
         self._session_id = session_id
-
-    @property
-    def current(self) -> SessionState:
-        return self._current
 
     def advance(self, given: SessionInput) -> bool:
         """Move to the state that follows; `False`, and no move, where `given` is out of order."""
-        following = next_state(self._current, given)
+        following = next_state(self.current, given)
         if following is None:
             return False
-        if following is not self._current:
+        if following is not self.current:
             _log.debug(
                 "session_state_changed",
                 session=self._session_id,
-                was=self._current.value,
+                was=self.current.value,
                 state=following.value,
                 input=given.value,
             )
-            self._current = following
+            self.current = following
         return True

@@ -71,7 +71,7 @@ class Utterances:
     @property
     def lead_s(self) -> float:
         """How much was sent and not reported as played."""
-        unplayed = (self._unplayed_ms(each) for each in self._utterances.values())
+        unplayed = [self._unplayed_ms(each) for each in self._utterances.values()]
         return (sum(unplayed) + self._evicted_ms) / 1000
 
     def begin(self, text: str, skipped_ms: int = 0) -> int:
@@ -218,7 +218,7 @@ class Utterances:
 
     def _limit_kept(self) -> None:
         """Keep no more than the newest of what was sent: a caller that reports its playback never has more of it."""
-        over = sum(max(0, each.sent_bytes - each.kept_from) for each in self._utterances.values())
+        over = sum([max(0, each.sent_bytes - each.kept_from) for each in self._utterances.values()])
         over -= int(_MOST_KEPT_S * 1000 * self._bytes_per_ms)
         for each in self._utterances.values():
             if over <= 0:
