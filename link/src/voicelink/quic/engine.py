@@ -111,7 +111,8 @@ if aioquic.__version__ != AIOQUIC_VERSION:
     raise ImportError(f"aioquic is {aioquic.__version__}, this package is written against {AIOQUIC_VERSION}")
 
 # A malformed packet is worth a counter, not a line: a flood of them would fill the disk.
-logging.getLogger("quic").setLevel(logging.ERROR)
+_log = logging.getLogger("quic")
+_log.setLevel(logging.ERROR)
 
 # aioquic makes 36 sets of encryption levels for each connection, of which four differ: 8 KB, and much of a handshake.
 aioquic.quic.connection.EPOCHS = EPOCHS = cache(aioquic.quic.connection.EPOCHS)
@@ -201,6 +202,8 @@ class Connection(QuicConnection):
             session_ticket_handler=session_ticket_handler,
             token_handler=token_handler,
         )
+        # aioquic has an adapter of it for each connection, which doubles the cost of a line that is not written
+        self._logger = _log  # type: ignore[assignment]  # logs as the adapter does, without the connection ID
         self._given_configuration = configuration
         self.options = options = options or ConnectionOptions()
         self.datagrams_dropped = 0

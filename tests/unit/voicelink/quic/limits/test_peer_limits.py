@@ -192,7 +192,6 @@ def test_no_other_part_of_a_connection_holds_what_a_peer_sends() -> None:
     assert parts == {
         "Limit",
         "QuicConfiguration",
-        "QuicConnectionAdapter",
         "QuicConnectionId",
         "QuicConnectionState",
         "QuicVersionInformation",
