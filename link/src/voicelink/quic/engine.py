@@ -664,6 +664,8 @@ class Connection(QuicConnection):
     def _confirm_handshake(self) -> None:
         super()._confirm_handshake()
         self._crypto_buffers = {epoch: Buffer(capacity=1) for epoch in self._crypto_buffers}  # TLS writes no more
+        context = self.tls
+        context._ec_private_keys, context._x25519_private_key, context._x448_private_key = [], None, None
 
     def _handle_crypto_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         was_complete = self._handshake_complete

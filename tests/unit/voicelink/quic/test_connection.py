@@ -79,9 +79,10 @@ def test_every_private_name_that_is_overridden_exists_in_aioquic() -> None:
 
 
 def test_a_client_makes_keys_for_two_groups_alone() -> None:
-    pair = connected()
+    pair = connected(is_handshaken=False)
     assert pair.client.tls._supported_groups == [tls.Group.SECP256R1, tls.Group.X25519]
     assert len(pair.client.tls._ec_private_keys) == 1
+    pair.exchange()
     assert len(pair.server.tls._supported_groups) > 2
 
 

@@ -67,6 +67,15 @@ def test_no_buffer_of_tls_outlives_the_handshake() -> None:
         assert [buffer.capacity for buffer in connection._crypto_buffers.values()] == [1, 1, 1]
 
 
+def test_no_private_key_of_the_exchange_outlives_the_handshake() -> None:
+    pair = half_open()
+    assert pair.server.tls._ec_private_keys
+    pair.exchange()
+    for connection in (pair.client, pair.server):
+        context = connection.tls
+        assert (context._ec_private_keys, context._x25519_private_key, context._x448_private_key) == ([], None, None)
+
+
 def test_connections_share_the_sets_of_encryption_levels() -> None:
     pair = connected()
     levels = [
