@@ -7,7 +7,6 @@ Only media time counts. A path that stalls or migrates delivers no frames, so it
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
@@ -134,7 +133,7 @@ class TurnTaker:
         self.phase = Phase.QUIET
         self._timing = timing or TurnTiming()
         self._bytes_per_ms = rate_hz * sample_bytes // 1000
-        self._preroll: deque[UserAudio] = deque()
+        self._preroll: list[UserAudio] = []
         self._preroll_ms = 0.0
         self._voice_ms = 0.0
         self._silence_ms = 0.0
@@ -215,7 +214,7 @@ class TurnTaker:
         self._preroll_ms += duration_ms
         dropped: int | None = None
         while self._preroll_ms > self._timing.preroll_ms and len(self._preroll) > 1:
-            oldest = self._preroll.popleft()
+            oldest = self._preroll.pop(0)
             self._preroll_ms -= len(oldest.pcm) / self._bytes_per_ms
             dropped = oldest.sequence
         self._unreported_ms += duration_ms

@@ -6,7 +6,6 @@ In slices, which leave the event loop to the other sessions.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass, field
 
 from voice_gateway.recording.segments.recorder import CallRecorder
@@ -47,7 +46,7 @@ class Speaker:
         self._recorder = recorder
         self._pacer = Pacer(lead, utterances)
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[_Utterance] = deque()
+        self._queue: list[_Utterance] = []
         self._next_slice: asyncio.Handle | None = None
 
     @property
@@ -71,7 +70,7 @@ class Speaker:
 
     def reset(self, utterance_id: int) -> None:
         """Forget what of the utterance is not encoded, and abandon what is not delivered."""
-        self._queue = deque(utterance for utterance in self._queue if utterance.utterance_id != utterance_id)
+        self._queue = [utterance for utterance in self._queue if utterance.utterance_id != utterance_id]
         self._transport.reset_audio(utterance_id)
 
     def close(self) -> None:
@@ -102,7 +101,7 @@ class Speaker:
         if utterance.is_ended and not utterance.audio:
             self._send(utterance, utterance.encoder.flush())
             self._transport.end_audio(utterance.utterance_id)
-            self._queue.popleft()
+            self._queue.pop(0)
         if self._queue and (self._queue[0].audio or self._queue[0].is_ended):
             self._next_slice = self._loop.call_soon(self._encode_slice)
 

@@ -27,7 +27,11 @@ class Arrival:
 
 
 class Arrivals:
-    """Remembers the last 512 frames, in 12 KB; `note` costs less than a microsecond."""
+    """Remembers the last 512 frames, in 8 KB; `note` costs less than a microsecond.
+
+    Sequence numbers follow one another. Where they begin again, as the caller says half an utterance anew, what was
+    remembered is forgotten.
+    """
 
     __slots__ = (
         "_ats",
@@ -35,28 +39,31 @@ class Arrivals:
         "_first_transit_ms",
         "_former_fastest_ms",
         "_gaps_s",
+        "_next_sequence",
         "_noted",
-        "_sequences",
         "_transits_ms",
         "_window_began",
     )
 
     def __init__(self) -> None:
         # columns of a ring: as tuples of numbers the frames would take 100 KB of each session
-        self._sequences = array("q")
         self._ats = array("d")
         # of single precision, which is a microsecond at eight seconds: the transit is counted from the first one
         self._gaps_s, self._transits_ms = array("f"), array("f")
-        self._first_transit_ms = 0.0
+        self._first_transit_ms: float | None = None
+        self._next_sequence = 0
         self._noted = 0
         self._fastest_ms = self._former_fastest_ms = float("inf")
         self._window_began = 0.0
 
     def note(self, sequence: int, at: float, gap_s: float, transit_ms: float) -> None:
         """A frame arrived, `transit_ms` after its media time, by any clock that does not change."""
-        if not self._noted:
+        if self._first_transit_ms is None:
             self._first_transit_ms = transit_ms
         transit_ms -= self._first_transit_ms
+        if sequence != self._next_sequence:
+            self._forget()
+        self._next_sequence = sequence + 1
         if at - self._window_began > _WINDOW_S:
             self._window_began = at
             self._former_fastest_ms, self._fastest_ms = self._fastest_ms, transit_ms
@@ -64,32 +71,31 @@ class Arrivals:
             self._fastest_ms = transit_ms
         index = self._noted % _KEPT
         self._noted += 1
-        if index == len(self._sequences):
-            self._sequences.append(sequence)
+        if index == len(self._ats):
             self._ats.append(at)
             self._gaps_s.append(gap_s)
             self._transits_ms.append(transit_ms)
         else:
-            self._sequences[index] = sequence
             self._ats[index] = at
             self._gaps_s[index] = gap_s
             self._transits_ms[index] = transit_ms
 
     def of(self, sequence: int) -> Arrival | None:
         """Look a frame up; `None` if it did not arrive, or too long ago."""
+        later = self._next_sequence - sequence
+        if not 0 < later <= len(self._ats):
+            return None
+        index = (self._noted - later) % _KEPT
         fastest_ms = min(self._fastest_ms, self._former_fastest_ms)
-        newest = self._noted - 1
-        for index in range(newest, newest - len(self._sequences), -1):
-            index %= _KEPT
-            number = self._sequences[index]
-            if number == sequence:
-                queueing_ms = min(max(0.0, self._transits_ms[index] - fastest_ms), _MAX_QUEUEING_MS)
-                return Arrival(number, self._ats[index], self._gaps_s[index], queueing_ms)
-            if number < sequence:
-                break
-        return None
+        queueing_ms = min(max(0.0, self._transits_ms[index] - fastest_ms), _MAX_QUEUEING_MS)
+        return Arrival(sequence, self._ats[index], self._gaps_s[index], queueing_ms)
 
     def largest_gap_s(self, since: float) -> float:
         """The longest wait for a frame, of those that arrived since then."""
         recent = (gap_s for at, gap_s in zip(self._ats, self._gaps_s, strict=True) if at >= since)
         return max(recent, default=0.0)
+
+    def _forget(self) -> None:
+        self._noted = 0
+        for column in (self._ats, self._gaps_s, self._transits_ms):
+            del column[:]

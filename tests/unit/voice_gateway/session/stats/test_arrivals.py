@@ -48,3 +48,24 @@ def test_the_largest_gap_is_that_of_the_time_asked_for() -> None:
     assert seen.largest_gap_s(0.0) == pytest.approx(0.035)
     assert seen.largest_gap_s(2.0) == pytest.approx(0.032)
     assert seen.largest_gap_s(99.0) == 0.0
+
+
+def test_frames_that_are_said_anew_take_the_place_of_all_before() -> None:
+    seen = arrivals(600)
+    seen.note(300, 50.0, 0.5, 50_000.0 - 300 * 20 - 4_000.0)
+    assert seen.of(299) is None
+    assert seen.of(301) is None
+    again = seen.of(300)
+    assert again is not None
+    assert again.at == 50.0
+    assert again.queueing_ms == pytest.approx(44_000.0)
+    assert seen.largest_gap_s(0.0) == 0.5
+
+
+def test_the_ring_gives_each_of_its_frames_back() -> None:
+    seen = arrivals(1_300)
+    for sequence in range(1_300 - 512, 1_300):
+        found = seen.of(sequence)
+        assert found is not None
+        assert (found.sequence, found.at) == (sequence, pytest.approx(sequence * 0.02))
+    assert seen.of(1_300 - 513) is None
