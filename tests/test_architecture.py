@@ -269,7 +269,7 @@ MANY_METHODS = {
     "voice_gateway.Session": (17, "every input of the sans-IO session"),
     "voice_gateway.WebTransport": (13, "the transport interface, and each event of the connection"),
     "voice_client.WebTransportConnection": (18, "the transport interface, and migration"),
-    "voicelink.Connection": (45, "the public face of the QUIC parts, which it calls by name"),
+    "voicelink.Connection": (46, "the public face of the QUIC parts, which it calls by name"),
     "voicelink.WebTransportLayer": (13, "streams, datagrams, drain and close of WebTransport sessions"),
     "quiclb.Family": (13, "the address layout of one IP family, for numpy"),
     "voice_gateway.Cluster": (19, "each process of a cluster: started, killed, asked"),
