@@ -56,5 +56,8 @@ class Talk:
 
 CONVERSATION = Talk()
 """As the project's clients send it: two fifths of the time voice, one packet in five where Opus finds silence."""
-SELDOM = Talk(talk_s=1.0, pause_s=9.0, pause_ms=400)
-"""For memory: every session speaks, and 120 of them do not overload one core, whose queues would count as memory."""
+SELDOM = Talk(talk_s=1.0, pause_s=9.0)
+"""For memory: every session speaks, and 120 of them do not overload one core, whose queues would count as memory.
+
+With fewer packets in a pause a decoder goes on with the noise before it: half of the pause would be heard, and echoed,
+as voice, and sessions would hold seconds of it."""

@@ -17,7 +17,10 @@ from bench.capacity.report import HEADROOM, Findings, markdown, ramp_slope, sizi
 from bench.capacity.runs import Handshaking, Level, Pair, PairLevel, Profile, Ramp, Survey, ratios, too_many
 from bench.capacity.servers.server import Server
 from bench.capacity.servers.worker import worker
-from bench.capacity.traffic import CONVERSATION, SELDOM, Talk
+from bench.capacity.traffic import CONVERSATION, RATE_HZ, SELDOM, TICKS_PER_MS, Talk
+from voicelink.audio.codec import FrameDecoder
+from voicelink.audio.vad import EnergyVoiceActivity
+from voicelink.wire import AudioFrame, Codec
 
 GOOD = Quantiles(100, 1.0, 3.0, 5.0)
 CALLERS = CallerView(5.0, 10, 0, "", 1000, 1000, 60_000, 0.1, GOOD, GOOD, GOOD)
@@ -159,7 +162,23 @@ def test_traffic_has_the_gaps_of_dtx() -> None:
     steps = {(after - before) // 48 for before, after in pairwise(ticks)}
     assert steps == {20, 100}
     assert CONVERSATION.frames_per_s == pytest.approx(26.0)
-    assert SELDOM.frames_per_s < CONVERSATION.frames_per_s / 3
+    assert SELDOM.frames_per_s < CONVERSATION.frames_per_s * 0.6
+
+
+@pytest.mark.parametrize("talk", [CONVERSATION, SELDOM])
+def test_a_pause_is_heard_as_one_however_often_the_pattern_comes(talk: Talk) -> None:
+    decoder, activity = FrameDecoder(RATE_HZ), EnergyVoiceActivity(RATE_HZ)
+    pattern, period = talk.frames(), round(talk.period_s * 1000) * TICKS_PER_MS
+    voice_s = 0.0
+    for number in range(3 * len(pattern)):
+        tick, packet = pattern[number % len(pattern)]
+        pcm = decoder.decode(AudioFrame(number, number // len(pattern) * period + tick, Codec.OPUS, packet))
+        assert isinstance(pcm, bytes)
+        if tick > talk.talk_s * 1000 * TICKS_PER_MS:
+            voice_s += activity.probability(pcm) * len(pcm) / 2 / RATE_HZ
+        else:
+            activity.probability(pcm)
+    assert voice_s < 0.3 * 3
 
 
 def test_traffic_file_is_period_and_frames_behind_tick_and_length(tmp_path: Path) -> None:
