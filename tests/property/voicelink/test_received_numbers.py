@@ -1,4 +1,4 @@
-"""`ReceivedNumbers` answers as aioquic's window of packet numbers does, whatever numbers arrive, and stays small."""
+"""`ReceivedNumbers` answers as aioquic's window of packet numbers does, in any order of arrival, and stays small."""
 
 from __future__ import annotations
 
