@@ -173,7 +173,7 @@ bench-lb: $(PEERS) ## the load balancer beside C, nginx and Envoy (QUICK=1: in t
 	@$(BIN)/python -m bench.lb.install
 	$(BIN)/python -m bench.lb $(if $(QUICK),--quick)
 
-bench-league: setup $(TRANSPORTS) $(LIVEKIT_SERVER) ## the same spoken orders over the same bad links through this gateway and its peers, half an hour (needs Go)
+bench-league: setup $(TRANSPORTS) $(LIVEKIT_SERVER) ## the same spoken orders over the same bad links through this gateway and its peers, 40 minutes (needs Go)
 	$(AGENTS_VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r locks/league.lock
 	$(AGENTS_VENV)/bin/python -m bench.league
 

@@ -90,7 +90,7 @@ IMPLEMENTATIONS: Final = (
         _bot("http://127.0.0.1:{port}/api/offer"),
         "pipecat-ai",
         ("pipecat", "fastapi", "uvicorn", "aiortc"),
-        most_at_once=4,
+        most_at_once=2,
     ),
     Implementation(
         "Pipecat, MoQ",
@@ -99,6 +99,7 @@ IMPLEMENTATIONS: Final = (
         _bot("http://127.0.0.1:{port}/start"),
         "pipecat-ai",
         ("pipecat", "fastapi", "uvicorn", "moq"),
+        most_at_once=3,
     ),
     Implementation(
         "LiveKit room",
@@ -107,7 +108,7 @@ IMPLEMENTATIONS: Final = (
         lambda: LiveKitTarget(_LIVEKIT_BOT),
         "livekit-agents",
         ("livekit", "livekit.agents"),
-        most_at_once=4,
+        most_at_once=2,
         program=LIVEKIT_PROGRAM,
     ),
 )

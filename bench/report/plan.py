@@ -81,7 +81,7 @@ PLAN: Final = (
         pictures=("audio-*.png",),
         environment=(("OPENBLAS_NUM_THREADS", "1"),),
     ),
-    Bench("league", "bench-league", "The league table", 30),
+    Bench("league", "bench-league", "The league table", 40),
     Bench("pipelines", "bench-pipelines", "One Pipecat pipeline behind three transports", 15),
     Bench("agents", "bench-agents", "Workers, hosts and vendors killed, by way to bring an agent", 40),
     Bench("hosts", "bench-hosts", "Agent hosts killed", 10),

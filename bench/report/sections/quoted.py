@@ -69,6 +69,14 @@ def turns(document: Mapping[str, Any]) -> str:
     )
 
 
+def league(document: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{each['implementation']}, {each['condition']}: {each['orders_right']} of {each['calls']} orders, "
+        f"{each['words_lost']} of {each['words']} words lost"
+        for each in document["rows"]
+    )
+
+
 def words(document: Mapping[str, Any]) -> str:
     rows = [each for each in document["rows"] if each["voice"] == "all"]
     rights = [key for key in rows[0] if key.endswith("orders right")]
@@ -102,6 +110,7 @@ QUOTED: Final[dict[str, tuple[str, Quote]]] = {
     "capacity": ("CPU of a worker per second of a session", capacity),
     "uplink": ("lateness over a link that loses 5 %, p50 / p99 / longest", uplink),
     "turns": ("time added to a turn, to the first sound that is played", turns),
+    "league": ("the same spoken orders through each implementation", league),
     "words": ("orders understood, without the gateway and with it", words),
     "lb": ("datagrams forwarded per CPU second, relative to others", balancing),
     "attacks": ("a worker under attack", attacks),

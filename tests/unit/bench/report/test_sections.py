@@ -120,7 +120,7 @@ def test_result_of_another_version_is_said_to_be_one(tmp_path: Path) -> None:
 
 
 def test_every_quoted_figure_is_not_measured_without_its_result() -> None:
-    assert quoted({}, TARGETS).count("| not measured |") == 10
+    assert quoted({}, TARGETS).count("| not measured |") == 11
     text = quoted({"lb": samples.lb(), "capacity": samples.capacity(), "attacks": samples.attacks()}, TARGETS)
     assert "C reference 2.00 times; nginx stream 3.00 times | make bench-lb |" in text
     assert "this tree 10.00 ms (n = 2); sessions a core carries: 150 | make bench-capacity |" in text
