@@ -53,6 +53,7 @@ async def moq_pipeline(*, has_relay: bool) -> AsyncIterator[MoqPipeline]:
         AsyncExitStack() as stack,
     ):
         port = int(server.local_addr.rsplit(":", 1)[1])
+        fingerprint = server.cert_fingerprints()[0]  # asked while it serves, it may be busy
         tasks = [asyncio.create_task(server.serve())]
         if has_relay:
             url = f"https://127.0.0.1:{port}/moq"
@@ -62,7 +63,7 @@ async def moq_pipeline(*, has_relay: bool) -> AsyncIterator[MoqPipeline]:
         callers = heard if has_relay else shared
         tasks.append(asyncio.create_task(_converse(callers, audio, messages, received)))
         try:
-            yield MoqPipeline(port, server.cert_fingerprints()[0], received)
+            yield MoqPipeline(port, fingerprint, received)
         finally:
             for task in tasks:
                 task.cancel()
