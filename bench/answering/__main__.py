@@ -101,9 +101,10 @@ async def _silence(way: Way, program: Program) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one answer a row in place of three")
+    parser.add_argument("--answers", type=int, default=3, help="by each way, for each outage")
+    parser.add_argument("--quick", action="store_true", help="one answer a row")
     arguments = parser.parse_args()
-    count = 1 if arguments.quick else 3
+    count = 1 if arguments.quick else arguments.answers
     ways, missing = available(WAYS)
     silences: dict[str, dict[float, list[float]]] = {way.name: {each: [] for each in OUTAGES_S} for way in ways}
     for outage_s in OUTAGES_S:

@@ -127,9 +127,10 @@ async def one_round(ways: Sequence[Way], event: Event, lasts_s: float, seed: int
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one call a row in place of five")
+    parser.add_argument("--calls", type=int, default=5, help="by each way, for each event")
+    parser.add_argument("--quick", action="store_true", help="one call a row")
     arguments = parser.parse_args()
-    seeds = range(1, 2 if arguments.quick else 6)
+    seeds = range(1, 2 if arguments.quick else 1 + arguments.calls)
     ways, missing = available(WAYS)
     document: dict[str, Any] = {}
     rows: list[list[object]] = []

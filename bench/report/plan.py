@@ -41,18 +41,32 @@ class Bench:
 
 
 PLAN: Final = (
-    Bench("setup_time", "bench-setup", "Set-up of a call", 4, Amount(4), Amount(1, ("--quick",))),
-    Bench("answering", "bench-answering", "Answers in an outage", 3, Amount(3), Amount(1, ("--quick",))),
-    Bench("moving", "bench-moving", "Changes of the caller's address", 3, Amount(3), Amount(2, ("--quick",))),
+    Bench("setup_time", "bench-setup", "Set-up of a call", 6, Amount(6), Amount(1, ("--quick",))),
+    Bench(
+        "answering",
+        "bench-answering",
+        "Answers in an outage",
+        6,
+        Amount(4, ("--answers", "2")),
+        Amount(2, ("--quick",)),
+    ),
+    Bench(
+        "moving",
+        "bench-moving",
+        "Changes of the caller's address",
+        8,
+        Amount(5, ("--calls", "3")),
+        Amount(2, ("--quick",)),
+    ),
     Bench(
         "uplink",
         "bench-uplink",
         "Uplink over poor links",
         12,
-        Amount(8, ("--seeds", "2")),
-        Amount(2, ("--seconds", "20", "--seeds", "1")),
+        Amount(4, ("--seeds", "1")),
+        Amount(1, ("--seconds", "10", "--seeds", "1")),
     ),
-    Bench("gaps", "bench-gaps", "Gaps", 10, Amount(3, ("--count", "5"))),
+    Bench("gaps", "bench-gaps", "Gaps", 10),
     Bench(
         "survival",
         "bench-survival",

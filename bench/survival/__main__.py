@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +89,15 @@ def _two_processes() -> ClusterOptions:
     return ClusterOptions(balancer_processes=2)
 
 
+def clusters_of(chosen: Sequence[Row]) -> list[ClusterOptions]:
+    """Return each cluster that the rows need once, in their order."""
+    distinct: list[ClusterOptions] = []
+    for row in chosen:
+        if row.options not in distinct:  # they hold mappings, and have no hash
+            distinct.append(row.options)
+    return distinct
+
+
 async def measure(count: int, at_once: int, pattern: str) -> bool:
     """Run the rows whose names hold `pattern`; return whether each was as it must be.
 
@@ -100,7 +110,7 @@ async def measure(count: int, at_once: int, pattern: str) -> bool:
         if not chosen:
             raise SurvivalError(f"no event is called {pattern!r}")
         former = {} if len(chosen) == len(names) else {each.name: each for each in read()}
-        for options in dict.fromkeys(row.options for row in chosen):
+        for options in clusters_of(chosen):
             async with Cluster(options) as cluster:
                 await cluster.until_healthy()
                 for row in (row for row in chosen if row.options == options):
