@@ -18,6 +18,7 @@ from testbed.ports import free_port
 from testbed.redis_server import RedisServer, redis_server
 from tests.browser.programs import missing
 
+pytestmark = pytest.mark.timeout(300)  # Go fetches the router's modules the first time
 UFRAG = "memory"
 MEDIA = b"\x80media"
 WAIT_S = 2.0
