@@ -97,7 +97,7 @@ class LiveKitRun:
         except asyncio.CancelledError:
             if not self._is_closed:
                 raise
-        except Exception as error:
+        except Exception as error:  # the agent's author wrote what runs here: it may raise anything
             _log.error("livekit_agent_failed", session=self.session_id, **loggable(error))
             self._fail(f"the LiveKit agent could not start: {type(error).__name__}")
         finally:
