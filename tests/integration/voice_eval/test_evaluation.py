@@ -14,19 +14,19 @@ ROOT = Path(__file__).parents[3]
 AGENT = "tests.integration.voice_eval.waiter:Waiter"
 GOOD = """
 name: good
-steps: [{say: "A small taro milk tea."}]
+steps: [{say: "One small taro milk tea."}]
 tools: [{name: kitchen, result: done}]
 expect:
   transcript: [taro]
   answer: [anything else]
-  state: {items: ["a small taro milk tea"]}
-  tools: [{name: kitchen, arguments: {order: "a small taro milk tea"}}]
+  state: {items: ["one small taro milk tea"]}
+  tools: [{name: kitchen, arguments: {order: "one small taro milk tea"}}]
   absent: {transcript: [matcha], answer: [sorry], tools: [pay]}
 budgets: {words_lost: 0}
 """
 BAD = """
 name: bad
-steps: [{say: "A large matcha latte."}]
+steps: [{say: "One large matcha latte."}]
 tools: [{name: kitchen, result: done}]
 expect:
   transcript: [taro]
