@@ -23,60 +23,25 @@ from livekit.agents import (
     JobContext,
     JobProcess,
     llm,
-    stt,
-    tts,
-    utils,
 )
 from livekit.agents.inference import VAD
-from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 from livekit.agents.voice.room_io import AudioInputOptions, RoomOptions
 
+from testbed.livekit_services import HEARS_AT_HZ, SentenceSTT, SentenceTTS
 from voice_gateway.agent.cascade.bandwidth import WidebandRecogniser
-from voice_gateway.agent.cascade.parts import Recogniser
 from voice_gateway.agents.order.dialogue import Dialogue, answer, greeting
 from voice_gateway.agents.order.hearing.recogniser import InlineRecogniser
 from voice_gateway.agents.order.menu import default_menu
 from voice_gateway.agents.order.understanding.grammar import Lexicon
 from voice_gateway.agents.order.understanding.parse import parse
-from voice_gateway.errors import AgentError
-from voicelink.audio.speech import SPEECH_RATE_HZ, CachedSpeech, HibariSpeech, Speech
+from voicelink.audio.speech import CachedSpeech, HibariSpeech
 
 MENU = default_menu()
 LEXICON = Lexicon(MENU)
-_HEARS_AT_HZ = 16_000
-_FRAME_BYTES = 640
 _STATE = "state"
 _MOST_CALLS = 32
 _IDLE_PROCESSES = 4
 """As many as the league makes calls at once: none of them waits for its process."""
-
-
-class OrderHearing(stt.STT):
-    """Speech to text by the order agent's recogniser, in a thread; LiveKit finds the utterances."""
-
-    def __init__(self, recogniser: Recogniser) -> None:
-        super().__init__(capabilities=stt.STTCapabilities(streaming=False, interim_results=False))
-        self._recogniser = recogniser
-
-    async def _recognize_impl(self, buffer: Any, *, language: Any, conn_options: Any) -> stt.SpeechEvent:
-        frame = utils.combine_frames(buffer)
-        text = await asyncio.to_thread(self._words, bytes(frame.data))
-        return stt.SpeechEvent(
-            type=stt.SpeechEventType.FINAL_TRANSCRIPT, alternatives=[stt.SpeechData(language="en", text=text)]
-        )
-
-    def _words(self, pcm: bytes) -> str:
-        found: list[tuple[str, ...]] = []
-
-        def on_words(words: tuple[str, ...] | AgentError, is_final: bool) -> None:
-            if is_final and not isinstance(words, AgentError):
-                found.append(words)
-
-        utterance = self._recogniser.begin(on_words)
-        for at in range(0, len(pcm), _FRAME_BYTES):
-            utterance.feed(pcm[at : at + _FRAME_BYTES])
-        utterance.end()
-        return " ".join(found[-1]) if found else ""
 
 
 class OrderModel(llm.LLM):
@@ -104,30 +69,6 @@ class _Answer(llm.LLMStream):
         self._event_ch.send_nowait(llm.ChatChunk(id="1", delta=delta))
 
 
-class OrderVoice(tts.TTS):
-    """Text to speech by the order agent's voice, in a thread, sentence by sentence."""
-
-    def __init__(self, speech: Speech) -> None:
-        super().__init__(capabilities=tts.TTSCapabilities(streaming=False), sample_rate=SPEECH_RATE_HZ, num_channels=1)
-        self.speech = speech
-
-    def synthesize(
-        self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
-    ) -> tts.ChunkedStream:
-        return _Spoken(tts=self, input_text=text, conn_options=conn_options)
-
-
-class _Spoken(tts.ChunkedStream):
-    async def _run(self, output_emitter: tts.AudioEmitter) -> None:
-        voice = self._tts
-        assert isinstance(voice, OrderVoice)
-        output_emitter.initialize(
-            request_id=utils.shortuuid(), sample_rate=SPEECH_RATE_HZ, num_channels=1, mime_type="audio/pcm"
-        )
-        output_emitter.push(await asyncio.to_thread(lambda: b"".join(voice.speech.synthesize(self.input_text))))
-        output_emitter.flush()
-
-
 class Clerk(Agent):
     """Greets; all else is the model's."""
 
@@ -150,14 +91,14 @@ async def take_orders(job: JobContext) -> None:
 
     parts = job.proc.userdata
     session: AgentSession[None] = AgentSession(
-        stt=OrderHearing(parts["recogniser"]),
+        stt=SentenceSTT(parts["recogniser"]),
         vad=parts["vad"],
         llm=OrderModel(tell),
-        tts=OrderVoice(parts["speech"]),
+        tts=SentenceTTS(parts["speech"]),
         # an answer made ahead of the turn's end would change the order
         turn_handling={"turn_detection": "vad", "preemptive_generation": {"enabled": False}},
     )
-    hears = RoomOptions(audio_input=AudioInputOptions(sample_rate=_HEARS_AT_HZ))
+    hears = RoomOptions(audio_input=AudioInputOptions(sample_rate=HEARS_AT_HZ))
     await session.start(Clerk(instructions="Take orders."), room=job.room, room_options=hears, record=False)
     await job.connect()
 

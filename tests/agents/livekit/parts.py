@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import functools
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from livekit.agents import Agent, AgentSession, APIConnectOptions, ChatContext, llm, stt, tts, utils
+from livekit.agents import Agent, AgentSession, APIConnectOptions, ChatContext, llm, stt, utils
 from livekit.agents.inference import VAD
-from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 
-from tests.agents.support.vendor_voice import Ears
+from testbed.livekit_services import SentenceSTT, SentenceTTS
+from tests.agents.support.vendor_voice import EarsRecogniser
 from voice_gateway.agents.livekit import LiveKitAgent
 from voice_gateway.agents.order.hearing.recogniser import DecoderPool, write_models
 from voice_gateway.agents.order.menu import default_menu
@@ -27,39 +25,18 @@ Say = Callable[[list[Any]], str | tuple[str, str, dict[str, object]]]
 """What follows from the history: a text, or a text before the call of a tool, its name and arguments."""
 
 
-class OrderHearing(stt.STT):
-    """pocketsphinx with the order agent's words; LiveKit finds the utterances."""
+class OrderHearing(SentenceSTT):
+    """pocketsphinx with the order agent's words."""
 
     def __init__(self) -> None:
-        super().__init__(capabilities=stt.STTCapabilities(streaming=False, interim_results=False))
-        self._decoders = _decoders()
-
-    async def _recognize_impl(self, buffer: Any, *, language: Any, conn_options: Any) -> stt.SpeechEvent:
-        frame = buffer if not isinstance(buffer, list) else utils.combine_frames(buffer)
-        text = await asyncio.to_thread(self._words, bytes(frame.data), frame.sample_rate)
-        return stt.SpeechEvent(
-            type=stt.SpeechEventType.FINAL_TRANSCRIPT, alternatives=[stt.SpeechData(language="en", text=text)]
-        )
-
-    def _words(self, pcm: bytes, rate_hz: int) -> str:
-        assert rate_hz == 16_000, rate_hz
-        found: list[tuple[str, ...]] = []
-        utterance = self._decoders.begin(lambda words, is_final: found.append(words) if is_final else None)
-        for at in range(0, len(pcm), 640):
-            utterance.feed(pcm[at : at + 640])
-        utterance.end()
-        return " ".join(found[-1])
+        super().__init__(_decoders())
 
 
-class EarsHearing(OrderHearing):
+class EarsHearing(SentenceSTT):
     """Knows the recordings: takes little of the processor, for many calls at the same time."""
 
     def __init__(self) -> None:
-        stt.STT.__init__(self, capabilities=stt.STTCapabilities(streaming=False, interim_results=False))
-        self._ears = Ears()
-
-    def _words(self, pcm: bytes, rate_hz: int) -> str:
-        return self._ears.transcribe(pcm, rate_hz)
+        super().__init__(EarsRecogniser())
 
 
 @functools.cache
@@ -70,34 +47,11 @@ def _decoders() -> DecoderPool:
     return DecoderPool(Path(folder.name), default_menu())
 
 
-class Hibari(tts.TTS):
-    """The project's text to speech, a sentence at a time."""
+class Hibari(SentenceTTS):
+    """The project's text to speech."""
 
     def __init__(self, speech: Speech | None = None) -> None:
-        super().__init__(capabilities=tts.TTSCapabilities(streaming=False), sample_rate=SPEECH_RATE_HZ, num_channels=1)
-        self.speech = speech or HibariSpeech()
-        self.lock = threading.Lock()
-
-    def synthesize(
-        self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
-    ) -> tts.ChunkedStream:
-        return _Spoken(tts=self, input_text=text, conn_options=conn_options)
-
-
-class _Spoken(tts.ChunkedStream):
-    async def _run(self, output_emitter: tts.AudioEmitter) -> None:
-        made = self._tts
-        assert isinstance(made, Hibari)
-        output_emitter.initialize(
-            request_id=utils.shortuuid(), sample_rate=SPEECH_RATE_HZ, num_channels=1, mime_type="audio/pcm"
-        )
-
-        def speak() -> bytes:
-            with made.lock:
-                return b"".join(made.speech.synthesize(self.input_text))
-
-        output_emitter.push(await asyncio.to_thread(speak))
-        output_emitter.flush()
+        super().__init__(speech or HibariSpeech())
 
 
 class Words(Speech):
