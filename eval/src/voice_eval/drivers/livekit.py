@@ -16,10 +16,11 @@ from livekit import rtc
 from livekit.api import AccessToken, VideoGrants
 
 from voice_eval.call.answers import AnswersOfTrack
-from voice_eval.call.record import CALLER_HZ, FRAME_S, Mark, ToolCall, TranscriptLine
+from voice_eval.call.record import CALLER_HZ, FRAME_S, ToolCall, TranscriptLine
 from voice_eval.drivers.base import Dialling, Driver, Endpoint, Line
+from voice_eval.drivers.held_connection import HeldConnection
 from voice_eval.drivers.livekit_signalling import Signalling
-from voice_eval.errors import CallFailed, EvalError
+from voice_eval.errors import EvalError
 from voice_eval.network.link import TcpUdpLink
 from voice_eval.scenario.model import OfferedTool
 
@@ -68,16 +69,12 @@ class LiveKitLine(Line):
         self._microphone: asyncio.Queue[bytes] = asyncio.Queue()
         self._room: rtc.Room | None = None
         self._agent: str | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._held = HeldConnection(self, "room")
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._connections = 0
 
     async def open(self) -> None:
         self.record.tools = []
-        ready = asyncio.get_running_loop().create_future()
-        self._running = asyncio.create_task(self._run(ready))
-        await asyncio.wait((ready, self._running), return_when=asyncio.FIRST_COMPLETED)
-        await (ready if ready.done() else self._running)
+        await self._held.open(self._dial())
 
     def send(self, pcm: bytes) -> None:
         if self._agent is not None:
@@ -99,37 +96,33 @@ class LiveKitLine(Line):
             await asyncio.wait(readers, timeout=_LAST_WORDS_S)
 
     async def close(self) -> None:
-        tasks = [*self._tasks, *([self._running] if self._running else [])]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(self._held.close(), *self._tasks, return_exceptions=True)
 
-    async def _run(self, ready: asyncio.Future[None]) -> None:
-        """Hold one room after the other."""
+    async def _dial(self) -> str:
+        """Hold one room after the other; return why no more."""
         loop = asyncio.get_running_loop()
-        began = lost_at = loop.time()
+        lost_at = loop.time()
         link = cast("TcpUdpLink", self.dialling.link)  # as the driver says
         tls = None
         if self._endpoint.url.startswith("wss:"):
             tls = ssl.create_default_context(cafile=self._endpoint.ca_file)
         async with Signalling(self._endpoint.url, link, tls) as signalling:
             while True:
-                before, why = self._connections, "the agent left"
+                before, why = self._held.count, "the agent left"
                 try:
-                    await self._hold(signalling.url, ready)
+                    await self._hold(signalling.url)
                 except _FAULTS as error:
                     why = str(error) or "no agent came into the room"
-                if self._connections > before:
+                if self._held.count > before:
                     lost_at = loop.time()
-                if not ready.done() and loop.time() - began > _OPEN_TIMEOUT_S:
-                    ready.set_exception(CallFailed(f"{self._endpoint.url}: {why}"))
-                    return
-                if ready.done() and loop.time() - lost_at > _GIVE_UP_S:
-                    self.fault = f"{self._endpoint.url}: {why}"
-                    return
+                patience_s = _GIVE_UP_S if self._held.is_open else _OPEN_TIMEOUT_S
+                if loop.time() - lost_at > patience_s:
+                    return f"{self._endpoint.url}: {why}"
                 await asyncio.sleep(_REDIAL_S)
 
-    async def _hold(self, url: str, ready: asyncio.Future[None]) -> None:
+    async def _hold(self, url: str) -> None:
         """Hold one room until it is lost, or its agent leaves."""
         loop = asyncio.get_running_loop()
         room = rtc.Room()
@@ -150,7 +143,7 @@ class LiveKitLine(Line):
                 sound = await arrived
             self._room = room
             self._microphone = asyncio.Queue()
-            self._connected(ready)
+            self._held.connected()
             ends = [asyncio.create_task(gone.wait()), asyncio.create_task(_until_silent(sound))]
             tasks = [asyncio.create_task(self._listen(sound)), asyncio.create_task(self._speak(source)), *ends]
             try:
@@ -167,7 +160,7 @@ class LiveKitLine(Line):
 
     def _token(self) -> str:
         key, secret = self._endpoint.options["key"], self._endpoint.token
-        room = f"{self.dialling.call_id}-{self._connections}-{self.clock():.3f}"
+        room = f"{self.dialling.call_id}-{self._held.count}-{self.clock():.3f}"
         token = AccessToken(key, secret).with_identity(_IDENTITY)
         return str(token.with_grants(VideoGrants(room_join=True, room=room)).to_jwt())
 
@@ -200,13 +193,6 @@ class LiveKitLine(Line):
 
         room.register_text_stream_handler(_TRANSCRIPTION, self._on_transcription)
         room.register_text_stream_handler(_STATE, self._on_state)
-
-    def _connected(self, ready: asyncio.Future[None]) -> None:
-        self._connections += 1
-        if self._connections > 1:
-            self.record.marks.append(Mark(self.clock(), "reconnected", f"room {self._connections}"))
-        if not ready.done():
-            ready.set_result(None)
 
     async def _listen(self, track: rtc.RemoteAudioTrack) -> None:
         answers = AnswersOfTrack(self.hears_at_hz)

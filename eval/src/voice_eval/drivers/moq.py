@@ -21,10 +21,11 @@ from urllib.parse import urlsplit
 
 import moq
 
-from voice_eval.call.record import CALLER_HZ, FRAME_S, Mark
+from voice_eval.call.record import CALLER_HZ, FRAME_S
 from voice_eval.drivers.base import Dialling, Driver, Endpoint, Line
+from voice_eval.drivers.held_connection import HeldConnection
 from voice_eval.drivers.rtvi import Rtvi
-from voice_eval.errors import CallFailed, EvalError
+from voice_eval.errors import EvalError
 from voice_eval.network.link import UdpLink
 
 _OPEN_TIMEOUT_S: Final = 15.0
@@ -120,14 +121,10 @@ class MoqLine(Line):
         self._rtvi = Rtvi(dialling, self._send_json)
         self._published: _Published | None = None
         self._replays = Replays()
-        self._running: asyncio.Task[None] | None = None
-        self._connections = 0
+        self._held = HeldConnection(self)
 
     async def open(self) -> None:
-        ready = asyncio.get_running_loop().create_future()
-        self._running = asyncio.create_task(self._run(ready))
-        await asyncio.wait((ready, self._running), return_when=asyncio.FIRST_COMPLETED)
-        await (ready if ready.done() else self._running)
+        await self._held.open(self._dial())
 
     def send(self, pcm: bytes) -> None:
         if self._published is not None:
@@ -142,29 +139,23 @@ class MoqLine(Line):
             await asyncio.sleep(_GOODBYE_S)
 
     async def close(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        await self._held.close()
 
-    async def _run(self, ready: asyncio.Future[None]) -> None:
-        """Hold one session after the other."""
+    async def _dial(self) -> str:
+        """Hold one session after the other; return why no more."""
         loop = asyncio.get_running_loop()
         lost_at = loop.time()
         while True:
             why = "the session ended"
-            before = self._connections
+            before = self._held.count
             try:
-                await self._hold(await self._session(), ready)
+                await self._hold(await self._session())
             except _FAULTS as error:
                 why = str(error) or type(error).__name__
-            if self._connections > before:
+            if self._held.count > before:
                 lost_at = loop.time()
-            if not ready.done():
-                ready.set_exception(CallFailed(f"{self._endpoint.url}: {why}"))
-                return
-            if loop.time() - lost_at > _GIVE_UP_S:
-                self.fault = f"{self._endpoint.url}: {why}"
-                return
+            if not self._held.is_open or loop.time() - lost_at > _GIVE_UP_S:
+                return f"{self._endpoint.url}: {why}"
             await asyncio.sleep(_REDIAL_S)
 
     async def _session(self) -> MoqSession:
@@ -190,7 +181,7 @@ class MoqLine(Line):
             error.close()
             raise ValueError(str(error)) from None
 
-    async def _hold(self, session: MoqSession, ready: asyncio.Future[None]) -> None:
+    async def _hold(self, session: MoqSession) -> None:
         """Hold one session to its end."""
         published, subscribed = moq.OriginProducer(), moq.OriginProducer()
         mine = _Published(published, session)
@@ -207,7 +198,9 @@ class MoqLine(Line):
             sound = await pipeline.decode_audio(name, audio, wanted)
             messages = await pipeline.subscribe_json_stream(session.messages, compression=True)
             opening.reschedule(None)
-            self._connected(mine, ready)
+            self._published = mine
+            self._rtvi.begin()
+            self._held.connected()
             tasks = [
                 asyncio.create_task(each)
                 for each in (self._listen(sound), self._follow(messages), _until_silent(client.session))
@@ -237,15 +230,6 @@ class MoqLine(Line):
         query = f"?{parts.query}" if parts.query else ""
         url = f"https://{host}:{port}{parts.path}{query}"
         return moq.Client(url, publish=published, subscribe=subscribed, **options)
-
-    def _connected(self, mine: _Published, ready: asyncio.Future[None]) -> None:
-        self._published = mine
-        self._connections += 1
-        if self._connections > 1:
-            self.record.marks.append(Mark(self.clock(), "reconnected", f"connection {self._connections}"))
-        self._rtvi.begin()
-        if not ready.done():
-            ready.set_result(None)
 
     async def _listen(self, sound: Any) -> None:
         async for frame in sound:

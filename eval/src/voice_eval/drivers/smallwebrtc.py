@@ -20,8 +20,8 @@ from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
 from voice_eval.call.answers import AnswersOfTrack
-from voice_eval.call.record import Mark
 from voice_eval.drivers.base import Dialling, Driver, Line
+from voice_eval.drivers.held_connection import HeldConnection
 from voice_eval.drivers.rtvi import Rtvi
 from voice_eval.errors import CallFailed
 from voice_eval.network.link import UdpLink
@@ -60,13 +60,11 @@ class SmallWebRTCLine(Line):
         self._microphone = _Microphone()
         self._connection: RTCPeerConnection | None = None
         self._channel: Any = None
-        self._running: asyncio.Task[None] | None = None
+        self._held = HeldConnection(self)
         self._last_audio = 0.0
-        self._connections = 0
 
     async def open(self) -> None:
-        await self._connect()
-        self._running = asyncio.create_task(self._run())
+        await self._held.open(self._dial())
 
     def send(self, pcm: bytes) -> None:
         self._microphone.push(pcm)
@@ -78,14 +76,13 @@ class SmallWebRTCLine(Line):
         await self._end()
 
     async def close(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        await self._held.close()
         await self._end()
 
-    async def _run(self) -> None:
-        """Keep the connection alive, and make another when it is dead."""
+    async def _dial(self) -> str:
+        """Keep the connection alive, and make another when it is dead; return why no more."""
         loop = asyncio.get_running_loop()
+        await self._connect()
         while True:
             await asyncio.sleep(_PING_S)
             state = None if self._connection is None else self._connection.connectionState
@@ -98,8 +95,7 @@ class SmallWebRTCLine(Line):
                 await self._connect()
             except CallFailed as error:
                 if loop.time() - lost_at > _GIVE_UP_S:
-                    self.fault = str(error)
-                    return
+                    return str(error)
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
@@ -125,10 +121,8 @@ class SmallWebRTCLine(Line):
         except (OSError, TimeoutError, KeyError, ValueError) as error:
             raise CallFailed(f"{self._url}: {str(error) or type(error).__name__}") from None
         self._last_audio = loop.time()
-        self._connections += 1
-        if self._connections > 1:
-            self.record.marks.append(Mark(self.clock(), "reconnected", f"connection {self._connections}"))
         self._rtvi.begin()
+        self._held.connected()
 
     def _offer(self, offer: dict[str, str]) -> dict[str, str]:
         body = json.dumps(offer).encode()

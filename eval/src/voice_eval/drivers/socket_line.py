@@ -11,9 +11,9 @@ from typing import Final
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidURI, WebSocketException
 
-from voice_eval.call.record import Mark
 from voice_eval.drivers.base import Dialling, Endpoint, Line
-from voice_eval.errors import CallFailed, EvalError
+from voice_eval.drivers.held_connection import HeldConnection
+from voice_eval.errors import EvalError
 
 OPEN_TIMEOUT_S: Final = 15.0
 _REDIAL_S: Final = 0.25
@@ -29,14 +29,11 @@ class SocketLine(Line):
         self.endpoint = endpoint
         self._socket: ClientConnection | None = None
         self._outgoing: asyncio.Queue[str | bytes] = asyncio.Queue()
-        self._running: asyncio.Task[None] | None = None
+        self.held = HeldConnection(self)
         self._is_finishing = False
-        self.connections = 0
 
     async def open(self) -> None:
-        ready = asyncio.get_running_loop().create_future()
-        self._running = asyncio.create_task(self._run(ready))
-        await ready
+        await self.held.open(self._dial())
 
     def send_message(self, message: str | bytes) -> None:
         """Queue a message; without a connection it is lost."""
@@ -53,9 +50,7 @@ class SocketLine(Line):
 
     async def close(self) -> None:
         self._is_finishing = True
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        await self.held.close()
 
     async def where(self) -> str | None:
         """Return the URL to dial, now or again; `None` where the server wants no more."""
@@ -76,36 +71,30 @@ class SocketLine(Line):
     def say_goodbye(self) -> None:
         """Send what ends the call."""
 
-    async def _run(self, ready: asyncio.Future[None]) -> None:
+    async def _dial(self) -> str | None:
+        """Dial again and again; return why no more."""
         loop = asyncio.get_running_loop()
         lost_at = loop.time()
         while not self._is_finishing:
             try:
                 url = await self.where()
                 if url is None:
-                    self.fault = "the server ended the call"
-                    break
-                await self._hold(url, ready)
+                    return "the server ended the call"
+                await self._hold(url)
                 lost_at = loop.time()
             except EvalError as error:
-                return self._give_up(ready, str(error))
+                return str(error)
             except _FAULTS as error:
                 if self._socket is not None:
                     lost_at = loop.time()
                 self._socket = None
                 why = str(error) or type(error).__name__
-                if not ready.done() or isinstance(error, InvalidURI) or loop.time() - lost_at > _GIVE_UP_S:
-                    return self._give_up(ready, f"{self.endpoint.url}: {why}")
+                if not self.held.is_open or isinstance(error, InvalidURI) or loop.time() - lost_at > _GIVE_UP_S:
+                    return f"{self.endpoint.url}: {why}"
             await asyncio.sleep(_REDIAL_S)
         return None
 
-    def _give_up(self, ready: asyncio.Future[None], reason: str) -> None:
-        if ready.done():
-            self.fault = reason
-        else:
-            ready.set_exception(CallFailed(reason))
-
-    async def _hold(self, url: str, ready: asyncio.Future[None]) -> None:
+    async def _hold(self, url: str) -> None:
         """Hold one connection to its end."""
         host, port = self.dialling.address
         async with connect(
@@ -121,12 +110,8 @@ class SocketLine(Line):
         ) as socket:
             self._outgoing = asyncio.Queue()
             self._socket = socket
-            self.connections += 1
-            if self.connections > 1:
-                self.record.marks.append(Mark(self.clock(), "reconnected", f"connection {self.connections}"))
+            self.held.connected()
             self.connected()
-            if not ready.done():
-                ready.set_result(None)
             writing = asyncio.create_task(self._write(socket))
             try:
                 async for message in socket:

@@ -63,7 +63,7 @@ class TwilioLine(SocketLine):
     async def where(self) -> str | None:
         if not self._page.startswith("http"):
             return self._page
-        document = await asyncio.to_thread(self._ask, "ringing" if not self.connections else "in-progress")
+        document = await asyncio.to_thread(self._ask, "in-progress" if self.held.is_open else "ringing")
         try:
             # the server under test answers, and expat expands nothing from outside
             connection = ElementTree.fromstring(document).find("./Connect")  # noqa: S314
@@ -81,7 +81,7 @@ class TwilioLine(SocketLine):
         return self._signed(url, {})
 
     def connected(self) -> None:
-        self._stream_sid = f"MZ{self.connections:032x}"
+        self._stream_sid = f"MZ{self.held.count:032x}"
         self._sequence = self._frames = 0
         self._marks.clear()
         self.loudspeaker.clear()
