@@ -9,6 +9,7 @@ a URL nothing is collected.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,22 +21,42 @@ from voice_eval.errors import EvalError
 from voice_eval.evaluation import Evaluation, Job, Plan, Result, new_seed
 from voice_eval.network.condition import choose_conditions
 from voice_eval.scenario.loading import load_scenario
+from voice_eval.targets import options
 from voice_eval.targets.choice import TargetChoice, chosen_target
+from voice_eval.verdict.judge import Judge
 
 SUFFIX = ".voice.yaml"
 _OPTIONS = {
     "agent": "agent of the gateway, as module:Class, run on a cluster of its own",
     "path": "folder with the agent's module (default: rootdir)",
     "url": "server that runs, in place of an agent",
-    "server": "command that starts the server of the URL",
+    "server": "command that starts the server of the URL, or a LiveKit agent",
     "driver": "who calls (default: gateway)",
     "ca": "PEM file of the authority that vouches for the server",
+    "certificate-hash": "SHA-256 of the server's certificate, in hex",
+    "token-file": "file with the access token",
     "conditions": "conditions with commas (default: clean)",
     "faults": "what to kill, with commas (default: none)",
     "seed": "seed of the links (default: a new one, which is reported)",
     "parallel": "calls at once (default: 8)",
+    "judge-url": "OpenAI-compatible API of a judge",
+    "judge-model": "the judge's model (default: gpt-5-mini)",
+    "judge-key-env": "variable with the judge's API key (default: OPENAI_API_KEY)",
 }
-_DEFAULTS = {"driver": "gateway", "conditions": "clean", "faults": "none", "parallel": "8"}
+_REPEATED = {
+    "setting": "KEY=VALUE of [agent.settings]; JSON values",
+    "option": "KEY=VALUE of the driver",
+    "condition-file": "YAML file with more conditions",
+}
+"""These may be given more than once; in the settings file a line each."""
+_DEFAULTS = {
+    "driver": "gateway",
+    "conditions": "clean",
+    "faults": "none",
+    "parallel": "8",
+    "judge-model": "gpt-5-mini",
+    "judge-key-env": "OPENAI_API_KEY",
+}
 _RUN = pytest.StashKey["Calls"]()
 
 
@@ -47,7 +68,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("voice-eval", "voice agents on bad networks")
     for name, text in _OPTIONS.items():
         group.addoption(f"--voice-{name}", default=None, help=text)
-        parser.addini(f"voice_{name}", text, default="")
+        parser.addini(_setting(name), text, default="")
+    for name, text in _REPEATED.items():
+        group.addoption(f"--voice-{name}", action="append", default=None, help=text)
+        parser.addini(_setting(name), text, type="linelist", default=[])
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -113,11 +137,18 @@ class Calls:
         self._results: dict[str, Result] | None = None
 
     def plan(self, scenarios: Any) -> Plan:
-        option = _option
-        conditions = choose_conditions(_listed(option(self._config, "conditions")))
-        faults = [None if each == "none" else each for each in _listed(option(self._config, "faults"))]
-        parallel = int(option(self._config, "parallel"))
-        return Plan(scenarios, conditions, faults, seed=self.seed, parallel=parallel)
+        config = self._config
+        return Plan(
+            scenarios,
+            choose_conditions(
+                options.listed(_option(config, "conditions")),
+                [Path(each) for each in _repeated(config, "condition-file")],
+            ),
+            options.faults(_option(config, "faults")),
+            seed=self.seed,
+            parallel=int(_option(config, "parallel")),
+            judge=_chosen_judge(config),
+        )
 
     def result(self, item: ScenarioItem) -> Result:
         """Return the result of a test, making the calls of all tests that were selected."""
@@ -128,13 +159,13 @@ class Calls:
 
     async def _made(self, items: list[ScenarioItem]) -> list[Result]:
         config = self._config
-        ca = _option(config, "ca")
         choice = TargetChoice(
             agent=_option(config, "agent") or None,
-            path=Path(_option(config, "path") or config.rootpath),
+            path=_path(config, "path") or config.rootpath,
+            settings=options.settings("--voice-setting", _repeated(config, "setting")),
             server=_option(config, "server") or None,
-            endpoint=Endpoint(_option(config, "url"), Path(ca) if ca else None),
-            faults=tuple(each for each in _listed(_option(config, "faults")) if each != "none"),
+            endpoint=_endpoint(config),
+            faults=tuple(each for each in options.faults(_option(config, "faults")) if each is not None),
         )
         driver = load_driver(_option(config, "driver"))
         scenarios = list({item.path: (item.path, item.job.scenario) for item in items}.values())
@@ -148,10 +179,34 @@ def _calls(config: pytest.Config) -> Calls:
     return config.stash[_RUN]
 
 
+def _endpoint(config: pytest.Config) -> Endpoint:
+    return Endpoint(
+        _option(config, "url"),
+        _path(config, "ca"),
+        _option(config, "certificate-hash") or None,
+        options.token("--voice-token-file", _path(config, "token-file")),
+        options.pairs("--voice-option", _repeated(config, "option")),
+    )
+
+
+def _chosen_judge(config: pytest.Config) -> Judge | None:
+    url = _option(config, "judge-url")
+    key = os.environ.get(_option(config, "judge-key-env"))
+    return Judge(url, _option(config, "judge-model"), key) if url else None
+
+
 def _option(config: pytest.Config, name: str) -> str:
-    given = config.getoption(f"voice_{name}")
-    return str(given or config.getini(f"voice_{name}") or _DEFAULTS.get(name, ""))
+    return str(config.getoption(_setting(name)) or config.getini(_setting(name)) or _DEFAULTS.get(name, ""))
 
 
-def _listed(text: str) -> list[str]:
-    return [each.strip() for each in text.split(",") if each.strip()]
+def _repeated(config: pytest.Config, name: str) -> list[str]:
+    return list(config.getoption(_setting(name)) or config.getini(_setting(name)))
+
+
+def _path(config: pytest.Config, name: str) -> Path | None:
+    given = _option(config, name)
+    return Path(given) if given else None
+
+
+def _setting(name: str) -> str:
+    return f"voice_{name.replace('-', '_')}"

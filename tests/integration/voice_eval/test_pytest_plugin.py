@@ -50,3 +50,18 @@ def test_a_mistake_in_a_scenario_is_an_error_of_its_collection(pytester: pytest.
 def test_nothing_is_collected_without_an_agent_or_url(pytester: pytest.Pytester) -> None:
     pytester.makefile(".voice.yaml", good=SCENARIO.format(name="good", word="taro"))
     assert pytester.runpytest_inprocess(*QUIET).ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_options_in_a_settings_file_and_conditions_of_a_file_are_taken(pytester: pytest.Pytester) -> None:
+    pytester.makefile(".voice.yaml", good=SCENARIO.format(name="good", word="taro"))
+    pytester.makefile(".yaml", mine="- {name: cellar, description: far away, up: {delay_ms: 120}}")
+    pytester.makeini("[pytest]\nvoice_option =\n    uplink=reliable\n    room=1\n")
+    given = ("--voice-condition-file", "mine.yaml", "--voice-conditions", "cellar", "--voice-token-file", "token.txt")
+    call = ("-v", *QUIET, "--voice-url", "https://127.0.0.1:9", *given)
+    result = pytester.runpytest_inprocess(*call)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*good.voice.yaml::good?cellar? FAILED*", "*--voice-token-file token.txt: no such*"])
+    pytester.maketxtfile(token="secret")
+    result = pytester.runpytest_inprocess(*call)
+    result.stdout.fnmatch_lines(["*voice-eval: *room*"])
+    result.stdout.no_fnmatch_line("*secret*")

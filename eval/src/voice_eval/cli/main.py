@@ -27,6 +27,7 @@ from voice_eval.report.html import html_page
 from voice_eval.report.junit import junit_xml
 from voice_eval.report.summary import About, document
 from voice_eval.scenario.loading import load_scenarios, schema
+from voice_eval.targets import options
 from voice_eval.targets.base import Target
 from voice_eval.targets.choice import TargetChoice, chosen_target
 from voice_eval.verdict.judge import Judge
@@ -75,19 +76,20 @@ def run(
     judge = None if judge_url is None else Judge(judge_url, judge_model, os.environ.get(judge_key_env))
     plan = Plan(
         load_scenarios(scenarios),
-        choose_conditions(_listed(conditions), condition_file or ()),
-        [None if each == "none" else each for each in _listed(faults)],
+        choose_conditions(options.listed(conditions), condition_file or ()),
+        options.faults(faults),
         seed=new_seed() if seed is None else seed,
         parallel=parallel,
         has_reference=reference,
         judge=judge,
     )
     chosen = load_driver(driver)
-    endpoint = Endpoint(url or "", ca, certificate_hash, _token(token_file), _pairs("--option", option))
+    secret = options.token("--token-file", token_file)
+    endpoint = Endpoint(url or "", ca, certificate_hash, secret, options.pairs("--option", option or ()))
     choice = TargetChoice(
         agent=agent,
         path=path,
-        settings={key: _json(value) for key, value in _pairs("--setting", setting).items()},
+        settings=options.settings("--setting", setting or ()),
         server=server,
         endpoint=endpoint,
         faults=tuple(each for each in plan.faults if each is not None),
@@ -173,33 +175,6 @@ def versions() -> dict[str, str]:
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _listed(text: str) -> list[str]:
-    return [each.strip() for each in text.split(",") if each.strip()]
-
-
-def _pairs(flag: str, given: list[str] | None) -> dict[str, str]:
-    for each in given or ():
-        if "=" not in each:
-            raise EvalError(f"{flag} {each!r}: give KEY=VALUE")
-    return dict(each.split("=", 1) for each in given or ())
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _token(file: Path | None) -> str | None:
-    if file is None:
-        return None
-    try:
-        return file.read_text().strip()
-    except OSError as error:
-        raise EvalError(f"--token-file {file}: {(error.strerror or str(error)).lower()}") from None
 
 
 def _write(path: Path | None, made: Any) -> None:
