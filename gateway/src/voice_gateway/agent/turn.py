@@ -21,10 +21,10 @@ from voice_gateway.agent.base import UserAudio
 class TurnTiming:
     """When a turn begins and ends.
 
-    `patience_ms` is the pause that ends a finished sentence (default 650; 500 cuts slow speakers off, 900 feels
-    slow); `unfinished_patience_ms` the one that ends a sentence which still lacks something, and `finished_patience_ms`
-    the one that ends a turn of which a model says that it is over. `onset_ms` of voice make a turn; with less, coughs
-    would interrupt the agent. `preroll_ms` before the onset belong to the turn.
+    `patience_ms` is the pause that ends a turn (default 650; 500 cuts slow speakers off, 900 feels slow),
+    `unfinished_patience_ms` the one where the caller seems not to be finished, and `finished_patience_ms` the one where
+    the turn sounds over. `onset_ms` of voice make a turn; with less, coughs would interrupt the agent. `preroll_ms`
+    before the onset belong to the turn.
     """
 
     onset_probability: float = 0.5
@@ -121,15 +121,15 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Signal], tuple[Phase, Action]]] = {
 
 
 class TurnTaker:
-    """Gives every frame its place in a turn. Set `is_unfinished` whenever the words so far call for more patience.
+    """Gives every frame its place in a turn. Frames hold `sample_bytes` a sample.
 
-    `is_over` is what a model says of the present pause, `None` without one; it wins over `is_unfinished`, and ends with
-    the pause. Frames hold `sample_bytes` a sample.
+    Two may be asked whether the caller is finished: `sounds_over` is what a model says of the present pause, and ends
+    with it; `is_whole` is what the words of the turn so far say. `None` is no opinion.
     """
 
     def __init__(self, rate_hz: int, timing: TurnTiming | None = None, *, sample_bytes: int = 2) -> None:
-        self.is_unfinished = False
-        self.is_over: bool | None = None
+        self.is_whole: bool | None = None
+        self.sounds_over: bool | None = None
         self.phase = Phase.QUIET
         self._timing = timing or TurnTiming()
         self._bytes_per_ms = rate_hz * sample_bytes // 1000
@@ -185,7 +185,7 @@ class TurnTaker:
         is_voice = probability >= threshold
         if is_voice:
             self._voice_sequence = sequence
-            self.is_over = None
+            self.sounds_over = None
             if not self._voice_ms:
                 self._onset = sequence
         self._voice_ms = self._voice_ms + duration_ms if is_voice else 0.0
@@ -202,11 +202,13 @@ class TurnTaker:
 
     @property
     def _patience_ms(self) -> int:
-        if self.is_over:
+        if {self.sounds_over, self.is_whole} == {True, False}:
+            return self._timing.patience_ms
+        if self.sounds_over:
             return self._timing.finished_patience_ms
-        if self.is_over is False:
+        if self.sounds_over is False or self.is_whole is False:
             return self._timing.unfinished_patience_ms
-        return self._timing.unfinished_patience_ms if self.is_unfinished else self._timing.patience_ms
+        return self._timing.patience_ms
 
     def _keep(self, audio: UserAudio) -> list[TurnEvent]:
         duration_ms = len(audio.pcm) / self._bytes_per_ms
@@ -224,8 +226,7 @@ class TurnTaker:
         return [NothingPending(dropped)]
 
     def _end(self, sequence: int) -> TurnEnded:
-        self.is_unfinished = False
-        self.is_over = None
+        self.is_whole = self.sounds_over = None
         self._forget_preroll()
         return TurnEnded(sequence, self._voice_sequence)
 

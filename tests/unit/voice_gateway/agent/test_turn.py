@@ -22,7 +22,14 @@ from voice_gateway.agent.turn import (
     TurnTiming,
 )
 
-TIMING = TurnTiming(onset_ms=60, preroll_ms=100, patience_ms=200, unfinished_patience_ms=400, silence_report_ms=100)
+TIMING = TurnTiming(
+    onset_ms=60,
+    preroll_ms=100,
+    patience_ms=200,
+    unfinished_patience_ms=400,
+    finished_patience_ms=100,
+    silence_report_ms=100,
+)
 
 
 def frame(sequence: int) -> UserAudio:
@@ -76,10 +83,34 @@ def test_a_pause_within_patience_does_not_end_the_turn() -> None:
 def test_an_unfinished_sentence_gets_more_patience() -> None:
     taker = TurnTaker(16_000, TIMING)
     events_of(taker, "vvvvv")
-    taker.is_unfinished = True
+    taker.is_whole = False
     assert not any(isinstance(event, TurnEnded) for _, event in events_of(taker, "." * 19, 5))
     assert any(isinstance(event, TurnEnded) for _, event in events_of(taker, ".", 24))
-    assert not taker.is_unfinished
+    assert taker.is_whole is None
+
+
+@pytest.mark.parametrize(
+    ("sounds_over", "is_whole", "frames"),
+    [
+        (None, None, 10),
+        (None, True, 10),
+        (None, False, 20),
+        (True, None, 5),
+        (False, None, 20),
+        (True, True, 5),
+        (False, False, 20),
+        (True, False, 10),
+        (False, True, 10),
+    ],
+)
+def test_the_pause_that_ends_a_turn_follows_what_sound_and_words_say(
+    sounds_over: bool | None, is_whole: bool | None, frames: int
+) -> None:
+    taker = TurnTaker(16_000, TIMING)
+    events_of(taker, "vvvvv" + "." * 4)
+    taker.sounds_over, taker.is_whole = sounds_over, is_whole
+    ends = [at for at, event in events_of(taker, "." * 30, 9) if isinstance(event, TurnEnded)]
+    assert ends == [5 + frames - 1]
 
 
 def test_an_endless_turn_is_cut() -> None:

@@ -253,12 +253,12 @@ class CallConversation(Conversation):
         self._changes.notify()
         on_answer(None if self._taken.is_dropped else Answer(""))
 
-    def _is_finished(self, words: tuple[str, ...]) -> bool:
+    def _is_finished(self, words: tuple[str, ...]) -> bool | None:
         try:
-            return self._options.is_finished is None or self._options.is_finished(words)
+            return None if self._options.is_finished is None else self._options.is_finished(words)
         except Exception as error:
             self._failures.failed(error)
-            return True
+            return None
 
     def _finish_when_idle(self) -> None:
         self._replies.is_ending = True
@@ -315,12 +315,14 @@ class _Words(DialoguePolicy):
     """The cascade's dialogue: passes the words of each turn on."""
 
     def __init__(
-        self, on_words: Callable[[tuple[str, ...], OnAnswer], None], is_finished: Callable[[tuple[str, ...]], bool]
+        self,
+        on_words: Callable[[tuple[str, ...], OnAnswer], None],
+        is_finished: Callable[[tuple[str, ...]], bool | None],
     ) -> None:
         self._on_words = on_words
         self._is_finished = is_finished
 
-    def is_finished(self, words: tuple[str, ...]) -> bool:
+    def is_finished(self, words: tuple[str, ...]) -> bool | None:
         return self._is_finished(words)
 
     def answer(self, words: tuple[str, ...], on_answer: OnAnswer) -> None:

@@ -25,7 +25,8 @@ class CallOptions:
     longer than `filler_after_s`, the caller hears `filler`, such as "One moment.", once a turn; empty is silence.
 
     `is_finished` takes the words of a partial transcript, and says whether they are a whole sentence: where not, the
-    pause that ends the turn is `timing.unfinished_patience_ms`. Speech without recognised words is noise; the first
+    pause that ends the turn is `timing.unfinished_patience_ms`. Where it and `end_of_turn` disagree, it is
+    `timing.patience_ms`. Speech without recognised words is noise; the first
     `most_unclear` in a row are turns, whose text is empty. Speech of `phrases` is made before the first call.
 
     A caller hears `apology` where any part of the agent fails, and `asks_again`, a text or a function that makes one of

@@ -292,7 +292,7 @@ class CascadeConversation(Conversation):
 
             def on_judged(is_over: bool) -> None:
                 if self._pause is pause:
-                    self._taker.is_over = is_over
+                    self._taker.sounds_over = is_over
 
             end_of_turn.judge(bytes(self._spoken), on_judged)
 
@@ -347,7 +347,7 @@ class CascadeConversation(Conversation):
             self._answer_turns()
         elif self._turns and turn is self._turns[-1]:
             try:
-                self._taker.is_unfinished = not self._policy.is_finished(words)
+                self._taker.is_whole = self._policy.is_finished(words)
             except Exception as error:
                 self._fail(error)
             self.emit(PartialTranscript(" ".join(words)))

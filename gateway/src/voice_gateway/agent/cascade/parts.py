@@ -110,9 +110,9 @@ class DialoguePolicy:
         """Return what to say to a user who was cut off, and whose last words may be lost. Default: `greeting`."""
         return self.greeting()
 
-    def is_finished(self, words: tuple[str, ...]) -> bool:
-        """Whether the words so far are a whole sentence; where not, a longer pause is waited for. Default: yes."""
-        return True
+    def is_finished(self, words: tuple[str, ...]) -> bool | None:
+        """Whether the words so far are a whole sentence; if not, a longer pause is waited for. Default: no opinion."""
+        return None
 
     def answer(self, words: tuple[str, ...], on_answer: OnAnswer) -> None:
         """Answer an utterance: call `on_answer` once, at once or later on the event loop.

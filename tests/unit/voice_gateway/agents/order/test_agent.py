@@ -8,7 +8,8 @@ import pytest
 
 from tests.unit.voice_gateway.agent.call.workers import Caller, calling
 from voice_gateway.agent.base import UserText
-from voice_gateway.agents.order.agent import OrderAgent
+from voice_gateway.agent.cascade.smart_turn import SmartTurn
+from voice_gateway.agents.order.agent import OrderAgent, OrderSettings
 from voice_gateway.agents.order.dialogue import NOT_UNDERSTOOD
 from voice_gateway.testing.text_calls import text_call
 from voicelink.wire import State, Transcript
@@ -105,3 +106,8 @@ def test_an_unfinished_sentence_waits_for_the_rest() -> None:
     assert is_finished is not None
     assert not is_finished(("a", "large", "taro", "milk", "tea", "and"))
     assert is_finished(("a", "large", "taro", "milk", "tea"))
+
+
+def test_a_model_is_asked_about_pauses_where_the_settings_say_so() -> None:
+    assert OrderAgent().options.end_of_turn is None
+    assert OrderAgent(OrderSettings(end_of_turn="smart_turn")).options.end_of_turn is SmartTurn
