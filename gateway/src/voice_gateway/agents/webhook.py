@@ -8,7 +8,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import Request
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -18,6 +18,7 @@ from voice_gateway.agent.cascade.bandwidth import WidebandRecogniser
 from voice_gateway.agents.order.hearing.recogniser_process import ProcessRecogniser
 from voice_gateway.agents.order.menu import read_menu
 from voice_gateway.errors import AgentError, ConfigurationError
+from voice_gateway.net.no_redirects import direct_opener
 
 MAX_ANSWER_BYTES: Final = 1 << 20
 _PAUSE_S: Final = 0.2
@@ -77,7 +78,7 @@ class WebhookAgent(CallAgent):
         self._headers = {"Content-Type": "application/json"}
         if settings.token_file is not None:
             self._headers["Authorization"] = f"Bearer {_token(settings.token_file)}"
-        self._opener = build_opener(_NoRedirect)
+        self._opener = direct_opener()
 
     async def converse(self, call: Call) -> None:
         """Ask for the greeting, then for the answer to each turn."""
@@ -123,13 +124,6 @@ class WebhookAgent(CallAgent):
         while True:
             yield from self._settings.urls
             time.sleep(_PAUSE_S)
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """A redirect is an error: what follows it would get the token and the caller's words."""
-
-    def redirect_request(self, *_arguments: object, **_keywords: object) -> None:
-        return None
 
 
 def _request(call: Call, turn: Turn | None) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any, Final
 from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
+from urllib.request import Request
 
 import structlog
 
 from quiclb.logs.limits import LimitedLog
+from voice_gateway.net.no_redirects import direct_opener
 from voice_gateway.webhooks.schedule import Notification, Schedule, WebhookCounters
 from voice_gateway.webhooks.signing import signed_headers
 
@@ -52,7 +53,7 @@ class WebhookSender:
         self._changed = threading.Condition()
         self._is_stopping = False
         self._thread: threading.Thread | None = None
-        self._opener: OpenerDirector = build_opener(_NoRedirect)
+        self._opener = direct_opener()
 
     @property
     def counters(self) -> WebhookCounters:
@@ -122,10 +123,3 @@ class WebhookSender:
         if status in _OK or status == _GONE:
             return None, None
         return f"status {status}", float(retry_after) if retry_after and retry_after.isdecimal() else None
-
-
-class _NoRedirect(HTTPRedirectHandler):
-    """A redirect is a failure: what it leads to was not named by the operator."""
-
-    def redirect_request(self, *arguments: Any) -> None:
-        return None

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
-from http.client import HTTPException, HTTPMessage
-from typing import IO, Any, ClassVar, Final, Literal
+from http.client import HTTPException
+from typing import Any, ClassVar, Final, Literal
 from urllib.error import HTTPError
 from urllib.parse import quote
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import Request
 
 import msgspec
 from pydantic import BaseModel, Field, field_validator
@@ -47,6 +47,7 @@ from voice_gateway.agents.bridges.bridge.vendor import (
     json_message,
 )
 from voice_gateway.agents.bridges.bridge.wording import GO_ON, SAY_EXACTLY
+from voice_gateway.net.no_redirects import direct_opener
 
 _NAME: Final = "ElevenLabs"
 _URL: Final = "https://api.elevenlabs.io"
@@ -123,16 +124,7 @@ class _SignedUrl(msgspec.Struct, frozen=True):
     signed_url: str
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    """Follows none: urllib would send the key along, to any host."""
-
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> None:
-        del req, fp, code, msg, headers, newurl
-
-
-_OPENER: Final = build_opener(_NoRedirects)
+_OPENER: Final = direct_opener()
 
 
 def _signed_url(target: Target) -> str:

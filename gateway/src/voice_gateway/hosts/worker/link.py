@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from voice_gateway.hosts.addresses import HostAddress, HostCredentials
 from voice_gateway.hosts.messages import HOST_PATH, MAX_MESSAGE_BYTES
+from voice_gateway.net.no_redirects import ConnectDirectly
 
 CONNECT_TIMEOUT_S: Final = 2.0
 MAX_UNSENT_BYTES: Final = 4 << 20
@@ -106,13 +107,6 @@ class HostLink:
         self._lost("the connection ended")
 
 
-class _Connect(connect):
-    """Takes a redirect for a refusal: a host is where the settings say."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
 async def dial(address: HostAddress, credentials: HostCredentials) -> HostLink:
     """Connect; raises `LinkRefused`, or `OSError` where nothing answers."""
     headers = {} if credentials.token is None else {"Authorization": f"Bearer {credentials.token}"}
@@ -128,10 +122,12 @@ async def dial(address: HostAddress, credentials: HostCredentials) -> HostLink:
     }
     try:
         if address.path is not None:
-            return HostLink(await _Connect(f"ws://localhost{HOST_PATH}", unix=True, path=str(address.path), **options))
+            return HostLink(
+                await ConnectDirectly(f"ws://localhost{HOST_PATH}", unix=True, path=str(address.path), **options)
+            )
         authority = f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
         tls: dict[str, Any] = {} if credentials.tls is None else {"ssl": credentials.tls}
-        return HostLink(await _Connect(f"{scheme}://{authority}{HOST_PATH}", proxy=None, **tls, **options))
+        return HostLink(await ConnectDirectly(f"{scheme}://{authority}{HOST_PATH}", proxy=None, **tls, **options))
     except InvalidStatus as error:
         status = error.response.status_code
         if status == _UNAUTHORIZED:

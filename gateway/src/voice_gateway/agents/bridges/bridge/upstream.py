@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 from websockets.frames import CloseCode
 
 from voice_gateway.agents.bridges.bridge.vendor import LocateError, Message, Target, Vendor
+from voice_gateway.net.no_redirects import ConnectDirectly
 
 _OPEN_TIMEOUT_S: Final = 10.0
 _CLOSE_TIMEOUT_S: Final = 1.0
@@ -74,13 +75,6 @@ class UpstreamHandler:
     on_failed: Callable[[str], None]
     position_ms: Callable[[], float]
     on_received: Callable[[float], None]
-
-
-class _Connect(connect):
-    """Follows no redirect: it would get the headers, and the key in them."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
 
 
 @dataclass(slots=True)
@@ -171,7 +165,7 @@ class Upstream:
         """Hold one session to its end; return what trying again would not mend."""
         try:
             target = await self._locate(self._target)
-            async with _Connect(
+            async with ConnectDirectly(
                 target.url,
                 additional_headers=target.headers,
                 open_timeout=min(_OPEN_TIMEOUT_S, max(1.0, self._times.give_up_s)),
