@@ -28,6 +28,7 @@ DOORS = [
             "gateway/src/voice_gateway/web/websocket.py",
             "gateway/src/voice_gateway/telephony/vendors/twilio_simulator/simulated_call.py",
             "gateway/src/voice_gateway/agents/bridges/bridge/upstream.py",
+            "gateway/src/voice_gateway/net/no_redirects.py",
             "eval/src/voice_eval/drivers/livekit_signalling.py",
             "eval/src/voice_eval/drivers/socket_line.py",
         },
