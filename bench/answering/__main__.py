@@ -32,6 +32,7 @@ from testbed.link import EmulatedLink, LinkPath
 from testbed.simnet.links import Profile
 
 OUTAGES_S: Final = (0.0, 0.2, 1.0, 3.0)
+_QUICK_OUTAGES_S: Final = (0.0, 1.0)
 ONE_WAY_S: Final = 0.05
 OUTAGE_AFTER_S: Final = 0.4
 JITTER_BUFFER_S: Final = 0.2
@@ -102,17 +103,17 @@ async def _silence(way: Way, program: Program) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--answers", type=int, default=3, help="by each way, for each outage")
-    parser.add_argument("--quick", action="store_true", help="one answer a row")
+    parser.add_argument("--quick", action="store_true", help="one answer, without an outage and with one of 1 s")
     arguments = parser.parse_args()
-    count = 1 if arguments.quick else arguments.answers
+    count, outages_s = (1, _QUICK_OUTAGES_S) if arguments.quick else (arguments.answers, OUTAGES_S)
     ways, missing = available(WAYS)
-    silences: dict[str, dict[float, list[float]]] = {way.name: {each: [] for each in OUTAGES_S} for way in ways}
-    for outage_s in OUTAGES_S:
+    silences: dict[str, dict[float, list[float]]] = {way.name: {each: [] for each in outages_s} for way in ways}
+    for outage_s in outages_s:
         for _ in range(count):
             for name, silence in asyncio.run(one_round(ways, outage_s)).items():
                 silences[name][outage_s].append(silence)
         print(f"outage of {outage_s:g} s: {count} answers by each way", flush=True)
-    header = ["way", "n", *(f"outage of {each:g} s" if each else "no outage (control)" for each in OUTAGES_S)]
+    header = ["way", "n", *(f"outage of {each:g} s" if each else "no outage (control)" for each in outages_s)]
     rows = [
         [name, count, *(f"{percentile(values, 50):.0f} / {max(values):.0f}" for values in by_outage.values())]
         for name, by_outage in silences.items()

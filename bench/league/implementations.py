@@ -71,7 +71,8 @@ IMPLEMENTATIONS: Final = (
         "this gateway, WebTransport",
         "gateway",
         "worker",
-        lambda: ClusterTarget(ClusterPlan(agent="order")),
+        # the model for the end of a turn that Pipecat's pipeline asks, too
+        lambda: ClusterTarget(ClusterPlan(agent="order", settings={"end_of_turn": "smart_turn"})),
         "voice-gateway",
         ("voice_gateway",),
     ),
