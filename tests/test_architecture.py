@@ -22,7 +22,9 @@ DOORS = [
     (
         "websockets",
         {
-            "gateway/src/voice_gateway/hosts/process/server.py",
+            "gateway/src/voice_gateway/hosts/process/connection.py",
+            "gateway/src/voice_gateway/hosts/process/listening.py",
+            "gateway/src/voice_gateway/hosts/process/socket_thread.py",
             "gateway/src/voice_gateway/hosts/worker/link.py",
             "gateway/src/voice_gateway/web/server.py",
             "gateway/src/voice_gateway/web/websocket.py",

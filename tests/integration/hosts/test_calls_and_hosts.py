@@ -38,7 +38,8 @@ from voice_gateway.certificates.development import ensure_certificate
 from voice_gateway.errors import AgentError, BindError
 from voice_gateway.hosts.addresses import HostAddress, HostCredentials, server_credentials, worker_credentials
 from voice_gateway.hosts.messages import Hello, Load, Open, encode_control, encode_frame
-from voice_gateway.hosts.process import server as server_module
+from voice_gateway.hosts.process import socket_thread
+from voice_gateway.hosts.process.calls import HostCalls
 from voice_gateway.hosts.process.server import HostServer
 from voice_gateway.hosts.worker import pool as pool_module
 from voice_gateway.hosts.worker.agent import HostedAgent, HostedAgentOptions
@@ -159,7 +160,7 @@ async def test_a_drained_host_hands_its_calls_over_and_its_address_is_free(folde
         await until(lambda: caller.texts == ["a0"])
         async with host(b, Counting("b")):
             await first.drain(5.0)
-            assert first.call_count == 0
+            assert len(first.calls) == 0
             assert not a.exists()
             caller.hear(1)
             await until(lambda: caller.texts == ["a0", "b0", "b1"])
@@ -191,8 +192,7 @@ async def test_a_turn_that_ends_every_host_ends_its_call(folder: Path) -> None:
             return super().converse(emit, state)
 
     def drop() -> None:
-        for _, connection in server._calls.values():
-            connection.close_soon()
+        server.calls.drop_connections()
 
     async with host(folder / "a", Deadly()) as server, hosted(folder / "a", patience_s=20) as agent:
         caller = Caller(agent)
@@ -224,7 +224,7 @@ async def test_a_lower_epoch_is_refused_and_a_higher_one_takes_the_call(folder: 
         taken = Caller(agent, epoch=3)
         taken.hear(5)
         await until(lambda: taken.texts == ["5"])
-        assert server.counters.fenced == 1
+        assert server.calls.counters.fenced == 1
         for caller in (first, stale, taken):
             caller.conversation.close()
 
@@ -235,13 +235,13 @@ async def test_a_blocked_host_gets_no_calls_and_is_not_dead(folder: Path, monkey
         assert agent.pool is not None
         pool = agent.pool
         await until(lambda: len(pool.hosts()) == 2)
-        monkeypatch.setattr(HostServer, "lag_ms", property(lambda self: 3_000.0 if self is blocked else 0.0))
+        monkeypatch.setattr(HostCalls, "lag_ms", property(lambda self: 3_000.0 if self is blocked.calls else 0.0))
         await until(lambda: HostState.BLOCKED in pool.states().values())
         callers = [Caller(agent, f"s-{number}") for number in range(3)]
         for caller in callers:
             caller.hear(0)
         await until(lambda: all(caller.texts == ["b0"] for caller in callers))
-        assert blocked.call_count == 0
+        assert len(blocked.calls) == 0
         for caller in callers:
             caller.conversation.close()
 
@@ -252,7 +252,7 @@ async def test_calls_leave_a_host_that_is_blocked_for_too_long(folder: Path, mon
         caller = Caller(agent)
         caller.hear(0)
         await until(lambda: caller.texts == ["a0"])
-        monkeypatch.setattr(HostServer, "lag_ms", property(lambda self: 3_000.0 if self is blocked else 0.0))
+        monkeypatch.setattr(HostCalls, "lag_ms", property(lambda self: 3_000.0 if self is blocked.calls else 0.0))
         async with host(b, Counting("b")):
             await until(lambda: caller.texts == ["a0", "b0"])
             assert agent.pool is not None
@@ -282,19 +282,19 @@ async def test_a_host_reports_the_malformed_messages_of_its_agents_vendor(folder
 async def test_a_host_that_says_nothing_is_dead(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module, "SILENT_S", 0.4)
     async with host(folder / "a", Counting()), hosted(folder / "a") as agent:
-        monkeypatch.setattr(server_module, "LOAD_INTERVAL_S", 60.0)
+        monkeypatch.setattr(socket_thread, "LOAD_INTERVAL_S", 60.0)
         assert agent.pool is not None
         await until(lambda: list(agent.pool.states().values()) == [HostState.DEAD])  # type: ignore[union-attr]
 
 
 async def test_new_calls_go_to_the_host_with_the_fewest(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HostServer, "lag_ms", 0.0)
+    monkeypatch.setattr(HostCalls, "lag_ms", 0.0)
     a, b = folder / "a", folder / "b"
     async with host(a, Counting("a")) as first, host(b, Counting("b")) as second, hosted(a, b) as agent:
         await until(lambda: agent.pool is not None and len(agent.pool.hosts()) == 2)
         callers = [Caller(agent, f"s-{number}") for number in range(6)]
-        await until(lambda: first.call_count + second.call_count == len(callers))
-        assert (first.call_count, second.call_count) == (3, 3)
+        await until(lambda: len(first.calls) + len(second.calls) == len(callers))
+        assert (len(first.calls), len(second.calls)) == (3, 3)
         for caller in callers:
             caller.conversation.close()
 
@@ -309,7 +309,7 @@ async def test_a_wrong_token_is_one_sentence(folder: Path) -> None:
 
 
 async def test_another_version_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "HOST_PROTOCOL_VERSION", 2)
+    monkeypatch.setattr(socket_thread, "HOST_PROTOCOL_VERSION", 2)
     async with host(folder / "a", Counting()):
         with pytest.raises(AgentError, match="this host speaks version 2 of the host protocol, got 1"):
             async with hosted(folder / "a", start_timeout_s=0.3):
@@ -383,14 +383,14 @@ async def test_a_worker_that_does_not_read_loses_its_call_at_16_mib(folder: Path
     ):
         opened = Open(session="s-1", epoch=1, turn=0, transcript=(), state=None, private_state={})
         await stalled.send(encode_control([opened]))
-        await until(lambda: server.call_count == 1)
+        await until(lambda: len(server.calls) == 1)
         for sequence in range(16):
             await stalled.send(encode_frame(sequence, bytes(640), AudioFormat.PCM16))
         other = Caller(agent, "s-2")
-        await until(lambda: server.call_count == 2)
+        await until(lambda: len(server.calls) == 2)
         for sequence in range(16, 20):
             await stalled.send(encode_frame(sequence, bytes(640), AudioFormat.PCM16))
-        await until(lambda: server.call_count == 1)
+        await until(lambda: len(server.calls) == 1)
         assert not other.events, "its call stays"
         other.conversation.close()
 

@@ -30,7 +30,7 @@ from voice_gateway.agent.base import (
 from voice_gateway.errors import AgentError
 from voice_gateway.hosts.addresses import HostAddress, HostCredentials
 from voice_gateway.hosts.messages import HOST_PATH, MAX_MESSAGE_BYTES, Hello, Open, encode_control
-from voice_gateway.hosts.process.server import MAX_UNSENT_BYTES
+from voice_gateway.hosts.process.connection import MAX_UNSENT_BYTES
 from voice_gateway.hosts.worker.link import dial
 
 __all__ = ["folder"]
@@ -93,9 +93,9 @@ async def test_a_worker_that_does_not_read_loses_its_call_and_the_host_keeps_a_b
         unix_connect(str(folder / "a"), f"ws://localhost{HOST_PATH}", ping_interval=None) as socket,
     ):
         await socket.send(encode_control([_OPEN]))
-        await until(lambda: server.counters.opened == 1)
-        connections = [connection for _, connection in server._calls.values()]
-        await until(lambda: server.call_count == 0)
+        await until(lambda: server.calls.counters.opened == 1)
+        connections = [connection for _, connection in server.calls._calls.values()]
+        await until(lambda: len(server.calls) == 0)
         assert all(not connection._unsent for connection in connections)
 
 
@@ -119,7 +119,7 @@ async def test_an_agent_that_raises_at_close_keeps_no_call_and_no_drain_waiting(
         caller.hear(0)
         await until(lambda: bool(caller.events))
         caller.conversation.close()
-        await until(lambda: server.call_count == 0)
+        await until(lambda: len(server.calls) == 0)
         async with asyncio.timeout(2.0):
             await server.drain(30.0)
 

@@ -59,9 +59,9 @@ async def _serve(options: HostOptions, on_start: Callable[[Agent], None]) -> int
             _log.info("host_started", agent=agent.name, listen=str(options.address), pid=os.getpid())
             on_start(agent)
             await asked.wait()
-            _log.info("host_draining", calls=server.call_count, deadline_s=options.drain_timeout_s)
+            _log.info("host_draining", calls=len(server.calls), deadline_s=options.drain_timeout_s)
             await server.drain(options.drain_timeout_s)
-            _log.info("host_stopped", calls=server.call_count)
+            _log.info("host_stopped", calls=len(server.calls))
         finally:
             await server.stop()
     finally:
