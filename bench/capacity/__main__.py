@@ -14,8 +14,13 @@ import msgspec
 
 from bench.capacity import generator
 from bench.capacity.generator import GeneratorError
+from bench.capacity.lab import Lab, say
 from bench.capacity.report import Findings, markdown
-from bench.capacity.runs import Lab, alternate, memory, pair, profile, say, survey
+from bench.capacity.runs.alternation import alternate
+from bench.capacity.runs.memory import memory
+from bench.capacity.runs.pair import pair
+from bench.capacity.runs.profiling import profile
+from bench.capacity.runs.survey import survey
 from bench.capacity.servers.peers import prepare
 from bench.capacity.servers.server import ServerError
 from bench.capacity.servers.worker import ROOT, checkout, worker

@@ -11,7 +11,12 @@ import msgspec
 
 from bench.capacity.layers import LAYERS
 from bench.capacity.measure import Slope, Spread, Window
-from bench.capacity.runs import LATE_MS, Pair, Profile, Ramp, Survey, memory_slope, ratios
+from bench.capacity.runs.alternation import ratios
+from bench.capacity.runs.memory import memory_slope
+from bench.capacity.runs.pair import Pair
+from bench.capacity.runs.profiling import Profile
+from bench.capacity.runs.ramp import LATE_MS, Ramp
+from bench.capacity.runs.survey import Survey
 from bench.figures import table
 
 HEADROOM = 0.7

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any, Final
 
 from bench.capacity.report import Findings, ramp_slope
-from bench.capacity.runs import Survey
+from bench.capacity.runs.survey import Survey
 from bench.lb.report.results import Results
 from bench.lb.traffic.pool import Traffic
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest import SkipTest
 
 from bench.capacity.generator import GeneratorError
-from bench.capacity.runs import say
+from bench.capacity.lab import say
 from bench.capacity.servers.server import ServerError
 from bench.figures import RESULTS, save
 from bench.scale.checks import comparison, live_worker, redis_store, simulated_calls

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.capacity.report import Findings, servers_table, sizing_rows, trust
-from bench.capacity.runs import ratios
+from bench.capacity.runs.alternation import ratios
 from bench.figures import table
 from bench.report.advantages import advantages
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.capacity import generator
+from bench.capacity.lab import Lab, opened, say
 from bench.capacity.measure import window
-from bench.capacity.runs import Lab, opened, say
 from bench.capacity.servers.server import Server, Usage, core_busy_s
 from bench.capacity.servers.worker import ROOT, worker
 from bench.capacity.traffic import CONVERSATION

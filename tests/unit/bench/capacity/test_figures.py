@@ -14,7 +14,11 @@ from bench.capacity.generator import CallerView, Grown, Handshakes, Quantiles
 from bench.capacity.layers import QUIC_BUILD
 from bench.capacity.measure import Slope, Spread, Window
 from bench.capacity.report import HEADROOM, Findings, markdown, ramp_slope, sizing_rows
-from bench.capacity.runs import Handshaking, Level, Pair, PairLevel, Profile, Ramp, Survey, ratios, too_many
+from bench.capacity.runs.alternation import ratios
+from bench.capacity.runs.pair import Pair, PairLevel
+from bench.capacity.runs.profiling import Profile
+from bench.capacity.runs.ramp import Level, Ramp, too_many
+from bench.capacity.runs.survey import Handshaking, Survey
 from bench.capacity.servers.server import Server
 from bench.capacity.servers.worker import worker
 from bench.capacity.traffic import CONVERSATION, RATE_HZ, SELDOM, TICKS_PER_MS, Talk

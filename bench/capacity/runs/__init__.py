@@ -1,0 +1,1 @@
+"""The runs of the benchmark, one a file: each starts what it measures, and returns figures."""
