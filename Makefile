@@ -22,7 +22,7 @@ PAGE := gateway/src/voice_gateway/web/static/page.js
 # Only what a lock has the hash of. Wheels alone: a source distribution fetches what builds it without one.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r
 
-.PHONY: agents browsers docs help setup lock test lint types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-answering bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-moving bench-recording bench-report bench-rollout bench-routing bench-setup bench-soak bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean bench-scale bench-pipelines bench-turns bench-league
+.PHONY: agents browsers docs help setup lock test lint pipecat types prepared unit tools web web-test wheels demo demo-phone serve bench bench-agents bench-answering bench-attacks bench-audio bench-calls bench-capacity bench-gaps bench-lb bench-lb-faults bench-hosts bench-moving bench-recording bench-report bench-rollout bench-routing bench-setup bench-soak bench-survival bench-up bench-uplink bench-words interop fuzz test-images test-kubernetes clean bench-scale bench-pipelines bench-turns bench-league
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,7 +103,11 @@ serve: setup $(if $(shell command -v npm),web) ## keep the demonstration's clust
 browsers: tools $(BROWSER)
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory web; else echo "browsers are left out: that needs Node.js 20" >&2; fi
 
-bench: setup tools $(PEERS) $(if $(QUICK),,browsers) ## the claims beside a WebSocket and WebRTC, 40 minutes (QUICK=1: six); bench/results/report.html (root, Go)
+# Pipecat and its MoQ transport, for a benchmark, which goes on without them
+pipecat: setup
+	@$(MAKE) --no-print-directory $(TRANSPORTS) || echo "Pipecat is left out: its packages cannot be had" >&2
+
+bench: setup tools $(PEERS) $(if $(QUICK),,browsers pipecat) ## the claims beside a WebSocket and WebRTC, 40 minutes (QUICK=1: six); bench/results/report.html (root, Go)
 	$(if $(QUICK),,@$(BIN)/python -m bench.lb.install)
 	$(BIN)/python -m bench.report $(if $(QUICK),--quick)
 
@@ -131,7 +135,7 @@ bench-audio: setup ## rate conversion beside soxr, scipy and linear interpolatio
 bench-gaps: setup ## the gap at migration, rebinding and load balancer restart
 	$(BIN)/python -m bench.gaps
 
-bench-capacity: setup ## what a worker carries, 25 minutes on two cores (QUICK=1: five; AGAINST=REV: beside that revision; needs cargo)
+bench-capacity: setup $(if $(QUICK),,pipecat) ## what a worker carries, 28 minutes on two cores (QUICK=1: six; AGAINST=REV: beside that revision; needs cargo)
 	$(BIN)/python -m bench.capacity $(if $(QUICK),--quick) $(if $(AGAINST),--against $(AGAINST))
 
 bench-calls: bench-capacity ## former name of bench-capacity

@@ -1,4 +1,4 @@
-"""`make bench-capacity`: what a worker carries; AGAINST=REV: beside another revision; QUICK=1: in five minutes."""
+"""`make bench-capacity`: what a worker carries; AGAINST=REV: beside another revision; QUICK=1: in six minutes."""
 
 from __future__ import annotations
 

@@ -151,14 +151,15 @@ def servers_table(found: Findings) -> str:
         costs = Spread.of([one.cpu_ms_per_session_s for one in each.windows])
         rows.append(
             [
-                each.server.name,
+                _server(each, found.sessions),
                 f"{costs.text()}, n = {costs.n}",
                 Spread.of([one.us_per_frame for one in each.windows]).text(0),
                 _late(each),
                 f"{each.silence.cpu_ms_per_session_s:.2f}",
                 f"{each.handshakes.per_core_s:.0f} (n = {each.handshakes.callers.completed})",
                 _carried(each.ramp),
-                _kilobytes(each.ramp),
+                _kilobytes(each),
+                _callers(each),
             ]
         )
     header = [
@@ -170,10 +171,13 @@ def servers_table(found: Findings) -> str:
         "handshakes per second of CPU",
         "sessions a core",
         "KB per session",
+        "its callers: ms per session and second, late at p99",
     ]
     note = (
-        "All but the first echo frames, without codec and agent; the first one's lateness is that of pongs. "
-        f"A core is full where p99 reaches {LATE_MS:g} ms twice in succession. Memory is the slope over the ramp."
+        "All but the first echo frames, without codec and agent unless it says so; the first one's lateness is that of "
+        "pongs. A frame that was encoded anew is late until its last sample is back. "
+        f"A core is full where p99 reaches {LATE_MS:g} ms twice in succession. Memory is the slope over the ramp, or "
+        "else what the process grew by from the end of a first call, by sessions."
     )
     return "\n\n".join(["Beside other servers, same run", table(header, rows), note])
 
@@ -197,9 +201,25 @@ def ramp_slope(ramp: Ramp) -> Slope | None:
     return Slope.of(points) if len(points) >= 3 else None
 
 
-def _kilobytes(ramp: Ramp | None) -> str:
-    slope = ramp_slope(ramp) if ramp else None
-    return f"{slope.per_x / 1000:.0f} ± {slope.error / 1000:.0f} (n = {slope.n})" if slope else "not measured"
+def _server(survey: Survey, sessions: int) -> str:
+    """Name, version, and how many sessions its windows had where those were fewer than in the others'."""
+    had = max(each.callers.sessions for each in survey.windows)
+    fewer = f", {had} sessions" if had < sessions else ""
+    return f"{survey.server.name} {survey.server.version}".strip() + fewer
+
+
+def _kilobytes(survey: Survey) -> str:
+    slope = ramp_slope(survey.ramp) if survey.ramp else None
+    if slope:
+        return f"{slope.per_x / 1000:.0f} ± {slope.error / 1000:.0f} (n = {slope.n})"
+    last = survey.windows[-1]
+    return f"{(last.resident_bytes - survey.idle_bytes) / 1000 / max(1, last.callers.sessions):.0f} from idle"
+
+
+def _callers(survey: Survey) -> str:
+    costs = [1000 * one.callers.cpu_s / one.callers.seconds / max(1, one.callers.sessions) for one in survey.windows]
+    behind = max(one.callers.behind_ms.p99 for one in survey.windows)
+    return f"{Spread.of(costs).median:.2f}, {behind:.1f} ms"
 
 
 def _levels(found: Findings) -> str:

@@ -61,3 +61,40 @@ SELDOM = Talk(talk_s=1.0, pause_s=9.0)
 
 With fewer packets in a pause a decoder goes on with the noise before it: half of the pause would be heard, and echoed,
 as voice, and sessions would hold seconds of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficPattern:
+    """What `Talk.write` wrote, as callers in Python send it over and over; `native/src/traffic.rs` is its twin."""
+
+    period: int
+    """Ticks."""
+    frames: tuple[tuple[int, bytes], ...]
+    """(tick, packet); none for a caller that only listens."""
+
+    @classmethod
+    def read(cls, path: Path) -> TrafficPattern:
+        """Read the file; raises `struct.error` for another one."""
+        data = path.read_bytes()
+        (period,) = struct.unpack_from(">I", data)
+        frames, at = [], 4
+        while at < len(data):
+            tick, length = struct.unpack_from(">IH", data, at)
+            frames.append((tick, data[at + 6 : at + 6 + length]))
+            at += 6 + length
+        return cls(period, tuple(frames))
+
+    def offset(self, rank: int) -> int:
+        """Where the call of this rank begins, so that calls do not speak in step: golden sections of the period."""
+        return int(rank * 0.61803398875 % 1 * len(self.frames))
+
+    def frame(self, offset: int, sequence: int) -> tuple[int, bytes]:
+        """Return (tick from 0, packet) of a frame of a call that begins at `offset`."""
+        turn, index = divmod(offset + sequence, len(self.frames))
+        tick, packet = self.frames[index]
+        return tick + turn * self.period - self.frames[offset][0], packet
+
+    def is_speech(self, offset: int, sequence: int) -> bool:
+        """Whether a neighbour is due one packet time away, as where no silence is left out."""
+        before, here, after = (self.frame(offset, each)[0] for each in (sequence - 1, sequence, sequence + 1))
+        return min(here - before, after - here) == FRAME_MS * TICKS_PER_MS

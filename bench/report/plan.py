@@ -82,8 +82,8 @@ PLAN: Final = (
         "capacity",
         "bench-capacity",
         "What a worker carries, beside other servers",
-        25,
-        Amount(5, ("--quick",)),
+        28,
+        Amount(6, ("--quick",)),
         tools=("cargo",),
     ),
     Bench(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,10 @@ from bench.capacity.lab import Lab, opened, say
 from bench.capacity.measure import Spread, Window, window
 from bench.capacity.runs.ramp import Ramp, ramp
 from bench.capacity.servers.server import Server, Usage
+
+FEWEST_SESSIONS = 4
+COLLAPSED_MS = 500.0
+"""At the median: no codec, jitter buffer or chunk of audio holds a frame for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ class Handshaking:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """One server in the comparison."""
+    """One server in the comparison; `idle_bytes` are resident once a first call has come and gone."""
 
     server: Server
     idle_bytes: int
@@ -39,13 +44,19 @@ class Survey:
 
 
 def survey(lab: Lab, server: Server, pattern: Path, sessions: int, *, has_ramp: bool) -> Survey:
-    """Measure what `sessions` cost, what as many cost that only listen, handshakes, and how many a core carries."""
+    """Measure what `sessions` cost, what as many cost that only listen, handshakes, and how many a core carries.
+
+    A server that collapses under so many is measured with half of them, and half of those again.
+    """
     with lab.serving(server) as pid:
-        idle_bytes = Usage.of(pid).resident_bytes
         with lab.calling(server, pattern) as generator:
-            opened(server, generator.grow(sessions, lab.ramp_s))
-            time.sleep(lab.settle_s)
-            windows = tuple(window(generator, pid, lab.server_core, 5.0) for _ in range(lab.repeats))
+            opened(server, generator.grow(1, 0))
+        idle_bytes = Usage.of(pid).resident_bytes
+        windows = _windows(lab, server, pid, pattern, sessions)
+        while has_collapsed(server, windows) and sessions >= 2 * FEWEST_SESSIONS:
+            say(f"{server.name}: {sessions} sessions are too many, {sessions // 2} are tried")
+            sessions //= 2
+            windows = _windows(lab, server, pid, pattern, sessions)
         with lab.calling(server, pattern, is_silent=True) as generator:
             opened(server, generator.grow(sessions, lab.ramp_s))
             silence = window(generator, pid, lab.server_core, 5.0)
@@ -58,3 +69,17 @@ def survey(lab: Lab, server: Server, pattern: Path, sessions: int, *, has_ramp: 
         expected = 1000 / max(0.5, cost.median)
         carried = ramp(lab, server, pid, pattern, expected) if has_ramp else None
     return Survey(server, idle_bytes, windows, silence, handshaking, carried)
+
+
+def _windows(lab: Lab, server: Server, pid: int, pattern: Path, sessions: int) -> tuple[Window, ...]:
+    with lab.calling(server, pattern) as generator:
+        opened(server, generator.grow(sessions, lab.ramp_s))
+        time.sleep(lab.settle_s)
+        return tuple(window(generator, pid, lab.server_core, 5.0) for _ in range(lab.repeats))
+
+
+def has_collapsed(server: Server, windows: Sequence[Window]) -> bool:
+    """Whether sessions were lost, or most frames so late in every window that a queue must have grown."""
+    if any(each.callers.lost for each in windows):
+        return True
+    return server.has_echo and all(each.callers.echo_ms.median >= COLLAPSED_MS for each in windows)

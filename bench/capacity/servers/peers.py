@@ -1,12 +1,13 @@
 """Other servers under the same traffic, echoing frames: they are downloaded and built into the cache, never installed.
 
-What each needs is in `bench/capacity/peers` and `bench/peers/pion`. A peer that cannot be had here is left out, with
-the reason.
+What each needs is in `bench/capacity/peers` and `bench/peers/pion`; Pipecat is that of `.venv-agents`. A peer that
+cannot be had here is left out, with the reason.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import socket
 import subprocess
@@ -20,53 +21,109 @@ from bench.capacity.servers.worker import ROOT
 SOURCE = Path(__file__).parents[1] / "peers"
 PION = ROOT / "bench" / "peers" / "pion"
 CERTIFICATE, KEY = ROOT / "certs" / "dev" / "leaf.pem", ROOT / "certs" / "dev" / "leaf.key"
+AGENTS_PYTHON = ROOT / ".venv-agents" / "bin" / "python"
+_PIPECAT_VERSION = "import importlib.metadata, moq; print(importlib.metadata.version('pipecat-ai'))"
 _FOR_AIOPQUIC = ("python3.14", "python3.13", "python3.12")
 
 
 def prepare(cache: Path) -> tuple[list[Server], dict[str, str]]:
     """Build the peers beneath `cache`; returns how each is started, and why the others are missing."""
-    made: dict[str, Callable[[], Server]] = {
-        "plain aioquic": lambda: _quic(
-            "plain aioquic", _environment(cache / "venv", sys.executable, "requirements.txt")
+    made: dict[str, Callable[[str], Server]] = {
+        "plain aioquic": lambda name: _quic(
+            name, "aioquic", _environment(cache / "venv", sys.executable, "requirements.txt"), "requirements.txt"
         ),
-        "aiopquic": lambda: _quic("aiopquic", _environment(cache / "aiopquic", _newer_python(), "aiopquic.txt")),
-        "websockets, TLS": lambda: _websocket("websockets, TLS", cache / "venv"),
-        "picows, TLS": lambda: _websocket("picows, TLS", cache / "venv"),
-        "pion, WebRTC": lambda: _pion(cache),
+        "aiopquic": lambda name: _quic(
+            name, "aiopquic", _environment(cache / "aiopquic", _newer_python(), "aiopquic.txt"), "aiopquic.txt"
+        ),
+        "websockets, TLS": lambda name: _websocket(name, "websockets", cache / "venv"),
+        "picows, TLS": lambda name: _websocket(name, "picows", cache / "venv"),
+        "pion, WebRTC": lambda name: _pion(name, cache),
+        "aiortc, WebRTC": lambda name: _aiortc(name, cache),
+        "Pipecat, MoQ, decoded and encoded": _pipecat,
     }
     found, missing = [], {}
     for name, make in made.items():
         try:
-            found.append(make())
+            found.append(make(name))
         except ServerError as error:
             missing[name] = str(error)
     return found, missing
 
 
-def _quic(name: str, python: Path) -> Server:
+def version_of(package: str, pins: str) -> str:
+    """Return the version that a requirements file or a `go.mod` names; raises `ServerError` where it names none."""
+    found = re.search(rf"^\s*{re.escape(package)}(?:==| v)([\w.]+)", pins, re.MULTILINE)
+    if found is None:
+        raise ServerError(f"no version of {package} is pinned")
+    return found[1]
+
+
+def _quic(name: str, library: str, python: Path, pins: str) -> Server:
     address = free_address(socket.SOCK_DGRAM)
-    return Server(name, "quic", _command(python, "quic_echo.py", name.split()[-1], address), address)
+    command = _command(python, "quic_echo.py", library, address)
+    return Server(name, "quic", command, address, version=_pinned(library, pins))
 
 
-def _websocket(name: str, environment: Path) -> Server:
+def _websocket(name: str, library: str, environment: Path) -> Server:
     python, address = environment / "bin" / "python", free_address(socket.SOCK_STREAM)
     if not python.exists():
         raise ServerError("its virtual environment could not be made")
-    return Server(name, "websocket", _command(python, "websocket_echo.py", name.split(",")[0], address), address)
+    command = _command(python, "websocket_echo.py", library, address)
+    return Server(name, "websocket", command, address, version=_pinned(library, "requirements.txt"))
 
 
 def _command(python: Path, script: str, library: str, address: str) -> tuple[str, ...]:
     return (str(python), str(SOURCE / script), library, address.rpartition(":")[2], str(CERTIFICATE), str(KEY))
 
 
-def _pion(cache: Path) -> Server:
+def _pinned(package: str, requirements: str) -> str:
+    return version_of(package, (SOURCE / requirements).read_text())
+
+
+def _pion(name: str, cache: Path) -> Server:
+    program, address = _pion_program(cache), free_address(socket.SOCK_STREAM)
+    version = version_of("github.com/pion/webrtc/v4", (PION / "go.mod").read_text())
+    return Server(
+        name, "webrtc", (str(program), "serve", address), address, caller=(str(program), "load"), version=version
+    )
+
+
+def _aiortc(name: str, cache: Path) -> Server:
+    python = _environment(cache / "aiortc", sys.executable, "aiortc.txt")
+    program, address = _pion_program(cache), free_address(socket.SOCK_STREAM)
+    return Server(
+        name,
+        "webrtc",
+        (str(python), str(SOURCE / "webrtc_echo.py"), address),
+        address,
+        caller=(str(program), "load"),
+        version=_pinned("aiortc", "aiortc.txt"),
+    )
+
+
+def _pion_program(cache: Path) -> Path:
+    """Build pion, which serves, and which calls both WebRTC peers."""
     program, go = cache / "pion", shutil.which("go")
     if go is None:
         raise ServerError("Go 1.25 or newer is missing")
     _run([go, "build", "-o", str(program), "."], PION)
+    return program
+
+
+def _pipecat(name: str) -> Server:
+    try:
+        version = _run([str(AGENTS_PYTHON), "-c", _PIPECAT_VERSION], ROOT).strip()
+    except (OSError, ServerError) as error:
+        raise ServerError("Pipecat with its MoQ transport is missing: make pipecat") from error
     address = free_address(socket.SOCK_STREAM)
-    caller = (str(program), "load")
-    return Server("pion, WebRTC", "webrtc", (str(program), "serve", address), address, caller=caller)
+    return Server(
+        name,
+        "moq",
+        (str(AGENTS_PYTHON), str(SOURCE / "moq_echo.py"), address, str(CERTIFICATE), str(KEY)),
+        address,
+        caller=(str(AGENTS_PYTHON), "-m", "bench.capacity.moq_callers"),
+        version=version,
+    )
 
 
 def _environment(folder: Path, python: str, requirements: str) -> Path:
@@ -98,7 +155,8 @@ def _newer_python() -> str:
     raise ServerError("it needs Python 3.12 or newer")
 
 
-def _run(command: list[str], folder: Path) -> None:
+def _run(command: list[str], folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ServerError(f"{' '.join(command[:3])} failed: {(done.stdout + done.stderr)[-500:].strip()}")
+    return done.stdout

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Protocol = Literal["voice", "quic", "websocket", "webrtc"]
+Protocol = Literal["voice", "quic", "websocket", "webrtc", "moq"]
 READY_TIMEOUT_S = 40.0
 _SECOND_TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -29,7 +29,7 @@ class Server:
     """How a server is started. It is up once `ready_url` answers, or, without one, once it prints a line.
 
     `has_echo` says that each frame comes back by itself; the others answer whole utterances. `caller` is the beginning
-    of the generator's command where the project's own does not speak the protocol.
+    of the generator's command where the project's own does not speak the protocol. `version` is that of a peer.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Server:
     caller: tuple[str, ...] | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
