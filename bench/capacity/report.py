@@ -176,8 +176,8 @@ def servers_table(found: Findings) -> str:
     note = (
         "All but the first echo frames, without codec and agent unless it says so; the first one's lateness is that of "
         "pongs. A frame that was encoded anew is late until its last sample is back. "
-        f"A core is full where p99 reaches {LATE_MS:g} ms twice in succession. Memory is the slope over the ramp, or "
-        "else what the process grew by from the end of a first call, by sessions."
+        f"A core is full where p99 reaches {LATE_MS:g} ms twice in succession{_allowances(found)}. "
+        "Memory is the slope over the ramp, or else what the process grew by from the end of a first call, by sessions."
     )
     return "\n\n".join(["Beside other servers, same run", table(header, rows), note])
 
@@ -199,6 +199,12 @@ def ramp_slope(ramp: Ramp) -> Slope | None:
     """Bytes per session over the levels that were carried; `None` for fewer than three."""
     points = [(float(each.sessions), float(each.window.resident_bytes)) for each in ramp.levels if each.fault is None]
     return Slope.of(points) if len(points) >= 3 else None
+
+
+def _allowances(found: Findings) -> str:
+    """The servers that may be later, as encoding anew takes time by itself."""
+    servers = [each.server for each in found.surveys if each.server.delay_ms]
+    return "".join(f" ({each.name}: {LATE_MS + each.delay_ms:g} ms)" for each in servers)
 
 
 def _server(survey: Survey, sessions: int) -> str:

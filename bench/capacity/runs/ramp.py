@@ -12,7 +12,7 @@ from bench.capacity.measure import Window, window
 from bench.capacity.servers.server import Server
 
 LATE_MS = 20.0
-"""A core is full where 1 of 100 frames comes back later than this: one packet time."""
+"""A core is full where 1 of 100 frames comes back later than this, beyond the server's `delay_ms`: one packet time."""
 MISSING = 0.03
 BEHIND_MS = 10.0
 """A generator this late at p99 has no core of its own left, and says nothing about the server."""
@@ -83,7 +83,7 @@ def too_many(server: Server, grown: Grown, measured: Window) -> str | None:
         return f"{callers.lost} sessions lost: {callers.reason}"
     if callers.behind_ms.p99 >= BEHIND_MS:
         return f"the generator was late itself: {callers.behind_ms.p99:.1f} ms at p99"
-    if late.p99 >= LATE_MS:
+    if late.p99 >= LATE_MS + server.delay_ms:
         return f"late: {late.p99:.1f} ms at p99"
     if server.has_echo and callers.frames_received < (1 - MISSING) * callers.frames_sent:
         return f"{callers.frames_sent - callers.frames_received} of {callers.frames_sent} frames did not come back"

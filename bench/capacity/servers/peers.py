@@ -22,6 +22,8 @@ SOURCE = Path(__file__).parents[1] / "peers"
 PION = ROOT / "bench" / "peers" / "pion"
 CERTIFICATE, KEY = ROOT / "certs" / "dev" / "leaf.pem", ROOT / "certs" / "dev" / "leaf.key"
 AGENTS_PYTHON = ROOT / ".venv-agents" / "bin" / "python"
+PIPECAT_DELAY_MS = 40.0
+"""Its encoder looks 6.5 ms into the packet that follows, and a caller has a packet's last sample with the next one."""
 _PIPECAT_VERSION = "import importlib.metadata, moq; print(importlib.metadata.version('pipecat-ai'))"
 _FOR_AIOPQUIC = ("python3.14", "python3.13", "python3.12")
 
@@ -123,6 +125,7 @@ def _pipecat(name: str) -> Server:
         address,
         caller=(str(AGENTS_PYTHON), "-m", "bench.capacity.moq_callers"),
         version=version,
+        delay_ms=PIPECAT_DELAY_MS,
     )
 
 

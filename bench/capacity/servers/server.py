@@ -30,6 +30,7 @@ class Server:
 
     `has_echo` says that each frame comes back by itself; the others answer whole utterances. `caller` is the beginning
     of the generator's command where the project's own does not speak the protocol. `version` is that of a peer.
+    A server that encodes anew returns a frame later by up to `delay_ms` also where it has nothing else to do.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Server:
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
     version: str = ""
+    delay_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.capacity.generator import CallerView, Handshakes, Quantiles
+from bench.capacity.generator import CallerView, Grown, Handshakes, Quantiles
 from bench.capacity.measure import Window
 from bench.capacity.report import Findings, servers_table
+from bench.capacity.runs.ramp import too_many
 from bench.capacity.runs.survey import COLLAPSED_MS, Handshaking, Survey, has_collapsed
 from bench.capacity.servers import peers
 from bench.capacity.servers.server import Server, ServerError
@@ -73,3 +74,12 @@ def test_a_row_names_version_and_fewer_sessions_than_the_others_had() -> None:
 
 def test_without_a_ramp_memory_is_what_the_process_grew_by_and_callers_have_their_own_cost() -> None:
     assert row(survey(WINDOW)).endswith("| 2000 from idle | 5.00, 3.0 ms |")
+
+
+def test_a_server_that_encodes_anew_may_be_later_by_its_delay_and_the_report_says_so() -> None:
+    late = replace(WINDOW, callers=replace(CALLERS, echo_ms=replace(GOOD, p99=45.0)))
+    grown = Grown(16, 16, 0, "")
+    assert too_many(PEER, grown, late) == "late: 45.0 ms at p99"
+    slower = replace(PEER, delay_ms=40.0)
+    assert too_many(slower, grown, late) is None
+    assert "(a peer, MoQ: 60 ms)" in servers_table(Findings(16, [], [], surveys=[replace(survey(late), server=slower)]))
